@@ -1,0 +1,1 @@
+"""A whole Kubernetes cluster in one asyncio process."""

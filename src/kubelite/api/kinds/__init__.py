@@ -1,0 +1,1 @@
+"""One Struct per API type, one file per group: the single source of field facts."""

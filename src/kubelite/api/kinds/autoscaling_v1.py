@@ -1,0 +1,77 @@
+"""Horizontal pod autoscalers, version 1, and Scale."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from kubelite.api.kinds.meta import ListMeta, ObjectMeta
+from kubelite.api.kinds.model import REQUIRED, GroupVersionKind, Int32, Int64, Kind, Model, Time
+
+
+class CrossVersionObjectReference(Model):
+    """CrossVersionObjectReference."""
+
+    kind: Annotated[str, REQUIRED] = ""
+    name: Annotated[str, REQUIRED] = ""
+    apiVersion: str = ""
+
+
+class HorizontalPodAutoscalerSpec(Model):
+    """HorizontalPodAutoscalerSpec."""
+
+    maxReplicas: Annotated[Int32, REQUIRED] = 0
+    scaleTargetRef: Annotated[CrossVersionObjectReference, REQUIRED] = CrossVersionObjectReference()
+    minReplicas: Int32 | None = None
+    targetCPUUtilizationPercentage: Int32 | None = None
+
+
+class HorizontalPodAutoscalerStatus(Model):
+    """HorizontalPodAutoscalerStatus."""
+
+    currentReplicas: Annotated[Int32, REQUIRED] = 0
+    desiredReplicas: Annotated[Int32, REQUIRED] = 0
+    currentCPUUtilizationPercentage: Int32 | None = None
+    lastScaleTime: Time | None = None
+    observedGeneration: Int64 | None = None
+
+
+class HorizontalPodAutoscaler(Kind):
+    """HorizontalPodAutoscaler."""
+
+    gvk: ClassVar = GroupVersionKind("autoscaling", "v1", "HorizontalPodAutoscaler")
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: Annotated[HorizontalPodAutoscalerSpec, REQUIRED] = HorizontalPodAutoscalerSpec()
+    status: HorizontalPodAutoscalerStatus = HorizontalPodAutoscalerStatus()
+
+
+class HorizontalPodAutoscalerList(Kind):
+    """HorizontalPodAutoscalerList."""
+
+    gvk: ClassVar = GroupVersionKind("autoscaling", "v1", "HorizontalPodAutoscalerList")
+
+    items: Annotated[list[HorizontalPodAutoscaler], REQUIRED] = []
+    metadata: ListMeta = ListMeta()
+
+
+class ScaleSpec(Model):
+    """ScaleSpec."""
+
+    replicas: Int32 = 0
+
+
+class ScaleStatus(Model):
+    """ScaleStatus."""
+
+    replicas: Annotated[Int32, REQUIRED] = 0
+    selector: str = ""
+
+
+class Scale(Kind):
+    """Scale."""
+
+    gvk: ClassVar = GroupVersionKind("autoscaling", "v1", "Scale")
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: ScaleSpec = ScaleSpec()
+    status: ScaleStatus = ScaleStatus()

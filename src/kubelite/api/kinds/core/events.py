@@ -1,0 +1,54 @@
+"""Events of the core group."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from kubelite.api.kinds.core.references import ObjectReference
+from kubelite.api.kinds.meta import ListMeta, ObjectMeta
+from kubelite.api.kinds.model import REQUIRED, GroupVersionKind, Int32, Kind, MicroTime, Model, Time
+
+
+class EventSeries(Model):
+    """EventSeries."""
+
+    count: Int32 = 0
+    lastObservedTime: MicroTime = ""
+
+
+class EventSource(Model):
+    """EventSource."""
+
+    component: str = ""
+    host: str = ""
+
+
+class Event(Kind):
+    """Event."""
+
+    gvk: ClassVar = GroupVersionKind("", "v1", "Event")
+
+    involvedObject: Annotated[ObjectReference, REQUIRED] = ObjectReference()
+    metadata: Annotated[ObjectMeta, REQUIRED] = ObjectMeta()
+    action: str = ""
+    count: Int32 = 0
+    eventTime: MicroTime = ""
+    firstTimestamp: Time = ""
+    lastTimestamp: Time = ""
+    message: str = ""
+    reason: str = ""
+    related: ObjectReference | None = None
+    reportingComponent: str = ""
+    reportingInstance: str = ""
+    series: EventSeries | None = None
+    source: EventSource = EventSource()
+    type: str = ""
+
+
+class EventList(Kind):
+    """EventList."""
+
+    gvk: ClassVar = GroupVersionKind("", "v1", "EventList")
+
+    items: Annotated[list[Event], REQUIRED] = []
+    metadata: ListMeta = ListMeta()

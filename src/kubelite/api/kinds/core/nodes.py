@@ -1,0 +1,183 @@
+"""Nodes and what they report."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from kubelite.api.kinds.core.scheduling import Taint
+from kubelite.api.kinds.meta import ListMeta, ObjectMeta
+from kubelite.api.kinds.model import (
+    ATOMIC,
+    REQUIRED,
+    SET,
+    GroupVersionKind,
+    Int32,
+    Int64,
+    Kind,
+    Model,
+    Quantity,
+    Time,
+    list_map,
+    merge_by,
+)
+
+
+class AttachedVolume(Model):
+    """AttachedVolume."""
+
+    devicePath: Annotated[str, REQUIRED] = ""
+    name: Annotated[str, REQUIRED] = ""
+
+
+class ConfigMapNodeConfigSource(Model):
+    """ConfigMapNodeConfigSource."""
+
+    kubeletConfigKey: Annotated[str, REQUIRED] = ""
+    name: Annotated[str, REQUIRED] = ""
+    namespace: Annotated[str, REQUIRED] = ""
+    resourceVersion: str = ""
+    uid: str = ""
+
+
+class ContainerImage(Model):
+    """ContainerImage."""
+
+    names: Annotated[list[str], ATOMIC] = []
+    sizeBytes: Int64 = 0
+
+
+class DaemonEndpoint(Model):
+    """DaemonEndpoint."""
+
+    Port: Annotated[Int32, REQUIRED] = 0
+
+
+class NodeConfigSource(Model):
+    """NodeConfigSource."""
+
+    configMap: ConfigMapNodeConfigSource | None = None
+
+
+class NodeSpec(Model):
+    """NodeSpec."""
+
+    configSource: NodeConfigSource | None = None
+    externalID: str = ""
+    podCIDR: str = ""
+    podCIDRs: Annotated[list[str], SET, merge_by("")] = []
+    providerID: str = ""
+    taints: Annotated[list[Taint], ATOMIC] = []
+    unschedulable: bool = False
+
+
+class NodeAddress(Model):
+    """NodeAddress."""
+
+    address: Annotated[str, REQUIRED] = ""
+    type: Annotated[str, REQUIRED] = ""
+
+
+class NodeCondition(Model):
+    """NodeCondition."""
+
+    type: Annotated[str, REQUIRED] = ""
+    status: Annotated[str, REQUIRED] = ""
+    lastHeartbeatTime: Time = ""
+    lastTransitionTime: Time = ""
+    message: str = ""
+    reason: str = ""
+
+
+class NodeConfigStatus(Model):
+    """NodeConfigStatus."""
+
+    active: NodeConfigSource | None = None
+    assigned: NodeConfigSource | None = None
+    error: str = ""
+    lastKnownGood: NodeConfigSource | None = None
+
+
+class NodeDaemonEndpoints(Model):
+    """NodeDaemonEndpoints."""
+
+    kubeletEndpoint: DaemonEndpoint = DaemonEndpoint()
+
+
+class NodeFeatures(Model):
+    """NodeFeatures."""
+
+    supplementalGroupsPolicy: bool | None = None
+
+
+class NodeSwapStatus(Model):
+    """NodeSwapStatus."""
+
+    capacity: Int64 | None = None
+
+
+class NodeSystemInfo(Model):
+    """NodeSystemInfo."""
+
+    architecture: Annotated[str, REQUIRED] = ""
+    bootID: Annotated[str, REQUIRED] = ""
+    containerRuntimeVersion: Annotated[str, REQUIRED] = ""
+    kernelVersion: Annotated[str, REQUIRED] = ""
+    kubeProxyVersion: Annotated[str, REQUIRED] = ""
+    kubeletVersion: Annotated[str, REQUIRED] = ""
+    machineID: Annotated[str, REQUIRED] = ""
+    operatingSystem: Annotated[str, REQUIRED] = ""
+    osImage: Annotated[str, REQUIRED] = ""
+    systemUUID: Annotated[str, REQUIRED] = ""
+    swap: NodeSwapStatus | None = None
+
+
+class NodeRuntimeHandlerFeatures(Model):
+    """NodeRuntimeHandlerFeatures."""
+
+    recursiveReadOnlyMounts: bool | None = None
+    userNamespaces: bool | None = None
+
+
+class NodeRuntimeHandler(Model):
+    """NodeRuntimeHandler."""
+
+    features: NodeRuntimeHandlerFeatures | None = None
+    name: str = ""
+
+
+class NodeStatus(Model):
+    """NodeStatus."""
+
+    addresses: Annotated[list[NodeAddress], list_map("type"), merge_by("type")] = []
+    allocatable: dict[str, Quantity] = {}
+    capacity: dict[str, Quantity] = {}
+    conditions: Annotated[list[NodeCondition], list_map("type"), merge_by("type")] = []
+    config: NodeConfigStatus | None = None
+    daemonEndpoints: NodeDaemonEndpoints = NodeDaemonEndpoints()
+    declaredFeatures: Annotated[list[str], ATOMIC] = []
+    features: NodeFeatures | None = None
+    images: Annotated[list[ContainerImage], ATOMIC] = []
+    nodeInfo: NodeSystemInfo = NodeSystemInfo()
+    phase: str = ""
+    runtimeHandlers: Annotated[list[NodeRuntimeHandler], ATOMIC] = []
+    volumesAttached: Annotated[list[AttachedVolume], ATOMIC] = []
+    volumesInUse: Annotated[list[str], ATOMIC] = []
+
+
+class Node(Kind):
+    """Node."""
+
+    gvk: ClassVar = GroupVersionKind("", "v1", "Node")
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: NodeSpec = NodeSpec()
+    status: NodeStatus = NodeStatus()
+
+
+class NodeList(Kind):
+    """NodeList."""
+
+    gvk: ClassVar = GroupVersionKind("", "v1", "NodeList")
+
+    items: Annotated[list[Node], REQUIRED] = []
+    metadata: ListMeta = ListMeta()

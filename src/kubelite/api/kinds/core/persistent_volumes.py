@@ -1,0 +1,270 @@
+"""Persistent volumes and claims."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from kubelite.api.kinds.core.node_affinity import VolumeNodeAffinity
+from kubelite.api.kinds.core.references import ObjectReference, SecretReference
+from kubelite.api.kinds.core.volumes import (
+    AWSElasticBlockStoreVolumeSource,
+    AzureDiskVolumeSource,
+    FCVolumeSource,
+    FlockerVolumeSource,
+    GCEPersistentDiskVolumeSource,
+    HostPathVolumeSource,
+    LocalVolumeSource,
+    NFSVolumeSource,
+    PersistentVolumeClaimSpec,
+    PhotonPersistentDiskVolumeSource,
+    PortworxVolumeSource,
+    QuobyteVolumeSource,
+    VsphereVirtualDiskVolumeSource,
+)
+from kubelite.api.kinds.meta import ListMeta, ObjectMeta
+from kubelite.api.kinds.model import (
+    ATOMIC,
+    REQUIRED,
+    GroupVersionKind,
+    Int32,
+    Kind,
+    Model,
+    Quantity,
+    Time,
+    default,
+    list_map,
+    merge_by,
+)
+
+
+class AzureFilePersistentVolumeSource(Model):
+    """AzureFilePersistentVolumeSource."""
+
+    secretName: Annotated[str, REQUIRED] = ""
+    shareName: Annotated[str, REQUIRED] = ""
+    readOnly: bool = False
+    secretNamespace: str | None = None
+
+
+class CSIPersistentVolumeSource(Model):
+    """CSIPersistentVolumeSource."""
+
+    driver: Annotated[str, REQUIRED] = ""
+    volumeHandle: Annotated[str, REQUIRED] = ""
+    controllerExpandSecretRef: SecretReference | None = None
+    controllerPublishSecretRef: SecretReference | None = None
+    fsType: str = ""
+    nodeExpandSecretRef: SecretReference | None = None
+    nodePublishSecretRef: SecretReference | None = None
+    nodeStageSecretRef: SecretReference | None = None
+    readOnly: bool = False
+    volumeAttributes: dict[str, str] = {}
+
+
+class CephFSPersistentVolumeSource(Model):
+    """CephFSPersistentVolumeSource."""
+
+    monitors: Annotated[list[str], REQUIRED, ATOMIC] = []
+    path: str = ""
+    readOnly: bool = False
+    secretFile: str = ""
+    secretRef: SecretReference | None = None
+    user: str = ""
+
+
+class CinderPersistentVolumeSource(Model):
+    """CinderPersistentVolumeSource."""
+
+    volumeID: Annotated[str, REQUIRED] = ""
+    fsType: str = ""
+    readOnly: bool = False
+    secretRef: SecretReference | None = None
+
+
+class FlexPersistentVolumeSource(Model):
+    """FlexPersistentVolumeSource."""
+
+    driver: Annotated[str, REQUIRED] = ""
+    fsType: str = ""
+    options: dict[str, str] = {}
+    readOnly: bool = False
+    secretRef: SecretReference | None = None
+
+
+class GlusterfsPersistentVolumeSource(Model):
+    """GlusterfsPersistentVolumeSource."""
+
+    endpoints: Annotated[str, REQUIRED] = ""
+    path: Annotated[str, REQUIRED] = ""
+    endpointsNamespace: str | None = None
+    readOnly: bool = False
+
+
+class ISCSIPersistentVolumeSource(Model):
+    """ISCSIPersistentVolumeSource."""
+
+    iqn: Annotated[str, REQUIRED] = ""
+    lun: Annotated[Int32, REQUIRED] = 0
+    targetPortal: Annotated[str, REQUIRED] = ""
+    chapAuthDiscovery: bool = False
+    chapAuthSession: bool = False
+    fsType: str = ""
+    initiatorName: str | None = None
+    iscsiInterface: Annotated[str, default("default")] = ""
+    portals: Annotated[list[str], ATOMIC] = []
+    readOnly: bool = False
+    secretRef: SecretReference | None = None
+
+
+class ModifyVolumeStatus(Model):
+    """ModifyVolumeStatus."""
+
+    status: Annotated[str, REQUIRED] = ""
+    targetVolumeAttributesClassName: str = ""
+
+
+class RBDPersistentVolumeSource(Model):
+    """RBDPersistentVolumeSource."""
+
+    image: Annotated[str, REQUIRED] = ""
+    monitors: Annotated[list[str], REQUIRED, ATOMIC] = []
+    fsType: str = ""
+    keyring: Annotated[str, default("/etc/ceph/keyring")] = ""
+    pool: Annotated[str, default("rbd")] = ""
+    readOnly: bool = False
+    secretRef: SecretReference | None = None
+    user: Annotated[str, default("admin")] = ""
+
+
+class ScaleIOPersistentVolumeSource(Model):
+    """ScaleIOPersistentVolumeSource."""
+
+    gateway: Annotated[str, REQUIRED] = ""
+    secretRef: Annotated[SecretReference | None, REQUIRED] = None
+    system: Annotated[str, REQUIRED] = ""
+    fsType: Annotated[str, default("xfs")] = ""
+    protectionDomain: str = ""
+    readOnly: bool = False
+    sslEnabled: bool = False
+    storageMode: Annotated[str, default("ThinProvisioned")] = ""
+    storagePool: str = ""
+    volumeName: str = ""
+
+
+class StorageOSPersistentVolumeSource(Model):
+    """StorageOSPersistentVolumeSource."""
+
+    fsType: str = ""
+    readOnly: bool = False
+    secretRef: ObjectReference | None = None
+    volumeName: str = ""
+    volumeNamespace: str = ""
+
+
+class PersistentVolumeSpec(Model):
+    """PersistentVolumeSpec."""
+
+    accessModes: Annotated[list[str], ATOMIC] = []
+    awsElasticBlockStore: AWSElasticBlockStoreVolumeSource | None = None
+    azureDisk: AzureDiskVolumeSource | None = None
+    azureFile: AzureFilePersistentVolumeSource | None = None
+    capacity: dict[str, Quantity] = {}
+    cephfs: CephFSPersistentVolumeSource | None = None
+    cinder: CinderPersistentVolumeSource | None = None
+    claimRef: ObjectReference | None = None
+    csi: CSIPersistentVolumeSource | None = None
+    fc: FCVolumeSource | None = None
+    flexVolume: FlexPersistentVolumeSource | None = None
+    flocker: FlockerVolumeSource | None = None
+    gcePersistentDisk: GCEPersistentDiskVolumeSource | None = None
+    glusterfs: GlusterfsPersistentVolumeSource | None = None
+    hostPath: HostPathVolumeSource | None = None
+    iscsi: ISCSIPersistentVolumeSource | None = None
+    local: LocalVolumeSource | None = None
+    mountOptions: Annotated[list[str], ATOMIC] = []
+    nfs: NFSVolumeSource | None = None
+    nodeAffinity: VolumeNodeAffinity | None = None
+    persistentVolumeReclaimPolicy: str = ""
+    photonPersistentDisk: PhotonPersistentDiskVolumeSource | None = None
+    portworxVolume: PortworxVolumeSource | None = None
+    quobyte: QuobyteVolumeSource | None = None
+    rbd: RBDPersistentVolumeSource | None = None
+    scaleIO: ScaleIOPersistentVolumeSource | None = None
+    storageClassName: str = ""
+    storageos: StorageOSPersistentVolumeSource | None = None
+    volumeAttributesClassName: str | None = None
+    volumeMode: str | None = None
+    vsphereVolume: VsphereVirtualDiskVolumeSource | None = None
+
+
+class PersistentVolumeStatus(Model):
+    """PersistentVolumeStatus."""
+
+    lastPhaseTransitionTime: Time | None = None
+    message: str = ""
+    phase: str = ""
+    reason: str = ""
+
+
+class PersistentVolume(Kind):
+    """PersistentVolume."""
+
+    gvk: ClassVar = GroupVersionKind("", "v1", "PersistentVolume")
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: PersistentVolumeSpec = PersistentVolumeSpec()
+    status: PersistentVolumeStatus = PersistentVolumeStatus()
+
+
+class PersistentVolumeClaimCondition(Model):
+    """PersistentVolumeClaimCondition."""
+
+    type: Annotated[str, REQUIRED] = ""
+    status: Annotated[str, REQUIRED] = ""
+    lastProbeTime: Time = ""
+    lastTransitionTime: Time = ""
+    message: str = ""
+    reason: str = ""
+
+
+class PersistentVolumeClaimStatus(Model):
+    """PersistentVolumeClaimStatus."""
+
+    accessModes: Annotated[list[str], ATOMIC] = []
+    allocatedResourceStatuses: dict[str, str] = {}
+    allocatedResources: dict[str, Quantity] = {}
+    capacity: dict[str, Quantity] = {}
+    conditions: Annotated[
+        list[PersistentVolumeClaimCondition], list_map("type"), merge_by("type")
+    ] = []
+    currentVolumeAttributesClassName: str | None = None
+    modifyVolumeStatus: ModifyVolumeStatus | None = None
+    phase: str = ""
+
+
+class PersistentVolumeClaim(Kind):
+    """PersistentVolumeClaim."""
+
+    gvk: ClassVar = GroupVersionKind("", "v1", "PersistentVolumeClaim")
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: PersistentVolumeClaimSpec = PersistentVolumeClaimSpec()
+    status: PersistentVolumeClaimStatus = PersistentVolumeClaimStatus()
+
+
+class PersistentVolumeClaimList(Kind):
+    """PersistentVolumeClaimList."""
+
+    gvk: ClassVar = GroupVersionKind("", "v1", "PersistentVolumeClaimList")
+
+    items: Annotated[list[PersistentVolumeClaim], REQUIRED] = []
+    metadata: ListMeta = ListMeta()
+
+
+class PersistentVolumeList(Kind):
+    """PersistentVolumeList."""
+
+    gvk: ClassVar = GroupVersionKind("", "v1", "PersistentVolumeList")
+
+    items: Annotated[list[PersistentVolume], REQUIRED] = []
+    metadata: ListMeta = ListMeta()

@@ -1,0 +1,306 @@
+"""Pods, pod templates and bindings."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from kubelite.api.kinds.core.container_status import ContainerStatus
+from kubelite.api.kinds.core.containers import (
+    AppArmorProfile,
+    Container,
+    EphemeralContainer,
+    ResourceRequirements,
+    SeccompProfile,
+    SELinuxOptions,
+    WindowsSecurityContextOptions,
+)
+from kubelite.api.kinds.core.references import LocalObjectReference, ObjectReference
+from kubelite.api.kinds.core.scheduling import Affinity, Toleration, TopologySpreadConstraint
+from kubelite.api.kinds.core.volumes import Volume
+from kubelite.api.kinds.meta import ListMeta, ObjectMeta
+from kubelite.api.kinds.model import (
+    ATOMIC,
+    ATOMIC_MAP,
+    REQUIRED,
+    SET,
+    GroupVersionKind,
+    Int32,
+    Int64,
+    Kind,
+    Model,
+    Quantity,
+    Time,
+    list_map,
+    merge_by,
+)
+
+
+class Binding(Kind):
+    """Binding."""
+
+    gvk: ClassVar = GroupVersionKind("", "v1", "Binding")
+
+    target: Annotated[ObjectReference, REQUIRED] = ObjectReference()
+    metadata: ObjectMeta = ObjectMeta()
+
+
+class ContainerExtendedResourceRequest(Model):
+    """ContainerExtendedResourceRequest."""
+
+    containerName: Annotated[str, REQUIRED] = ""
+    requestName: Annotated[str, REQUIRED] = ""
+    resourceName: Annotated[str, REQUIRED] = ""
+
+
+class HostAlias(Model):
+    """HostAlias."""
+
+    ip: Annotated[str, REQUIRED] = ""
+    hostnames: Annotated[list[str], ATOMIC] = []
+
+
+class HostIP(Model):
+    """HostIP."""
+
+    ip: Annotated[str, REQUIRED] = ""
+
+
+class NodeAllocatableResourceClaimStatus(Model):
+    """NodeAllocatableResourceClaimStatus."""
+
+    resourceClaimName: Annotated[str, REQUIRED] = ""
+    resources: Annotated[dict[str, Quantity], REQUIRED] = {}
+    containers: Annotated[list[str], SET] = []
+
+
+class PodDNSConfigOption(Model):
+    """PodDNSConfigOption."""
+
+    name: str = ""
+    value: str | None = None
+
+
+class PodDNSConfig(Model):
+    """PodDNSConfig."""
+
+    nameservers: Annotated[list[str], ATOMIC] = []
+    options: Annotated[list[PodDNSConfigOption], ATOMIC] = []
+    searches: Annotated[list[str], ATOMIC] = []
+
+
+class PodOS(Model):
+    """PodOS."""
+
+    name: Annotated[str, REQUIRED] = ""
+
+
+class PodReadinessGate(Model):
+    """PodReadinessGate."""
+
+    conditionType: Annotated[str, REQUIRED] = ""
+
+
+class PodResourceClaim(Model):
+    """PodResourceClaim."""
+
+    name: Annotated[str, REQUIRED] = ""
+    resourceClaimName: str | None = None
+    resourceClaimTemplateName: str | None = None
+
+
+class PodSchedulingGate(Model):
+    """PodSchedulingGate."""
+
+    name: Annotated[str, REQUIRED] = ""
+
+
+class PodSchedulingGroup(Model):
+    """PodSchedulingGroup."""
+
+    podGroupName: str | None = None
+
+
+class Sysctl(Model):
+    """Sysctl."""
+
+    name: Annotated[str, REQUIRED] = ""
+    value: Annotated[str, REQUIRED] = ""
+
+
+class PodSecurityContext(Model):
+    """PodSecurityContext."""
+
+    appArmorProfile: AppArmorProfile | None = None
+    fsGroup: Int64 | None = None
+    fsGroupChangePolicy: str | None = None
+    runAsGroup: Int64 | None = None
+    runAsNonRoot: bool | None = None
+    runAsUser: Int64 | None = None
+    seLinuxChangePolicy: str | None = None
+    seLinuxOptions: SELinuxOptions | None = None
+    seccompProfile: SeccompProfile | None = None
+    supplementalGroups: Annotated[list[Int64], ATOMIC] = []
+    supplementalGroupsPolicy: str | None = None
+    sysctls: Annotated[list[Sysctl], ATOMIC] = []
+    windowsOptions: WindowsSecurityContextOptions | None = None
+
+
+class PodSpec(Model):
+    """PodSpec."""
+
+    containers: Annotated[list[Container], REQUIRED, list_map("name"), merge_by("name")] = []
+    activeDeadlineSeconds: Int64 | None = None
+    affinity: Affinity | None = None
+    automountServiceAccountToken: bool | None = None
+    dnsConfig: PodDNSConfig | None = None
+    dnsPolicy: str = ""
+    enableServiceLinks: bool | None = None
+    ephemeralContainers: Annotated[
+        list[EphemeralContainer], list_map("name"), merge_by("name")
+    ] = []
+    hostAliases: Annotated[list[HostAlias], list_map("ip"), merge_by("ip")] = []
+    hostIPC: bool = False
+    hostNetwork: bool = False
+    hostPID: bool = False
+    hostUsers: bool | None = None
+    hostname: str = ""
+    hostnameOverride: str | None = None
+    imagePullSecrets: Annotated[list[LocalObjectReference], list_map("name"), merge_by("name")] = []
+    initContainers: Annotated[list[Container], list_map("name"), merge_by("name")] = []
+    nodeName: str = ""
+    nodeSelector: Annotated[dict[str, str], ATOMIC_MAP] = {}
+    os: PodOS | None = None
+    overhead: dict[str, Quantity] = {}
+    preemptionPolicy: str | None = None
+    priority: Int32 | None = None
+    priorityClassName: str = ""
+    readinessGates: Annotated[list[PodReadinessGate], ATOMIC] = []
+    resourceClaims: Annotated[
+        list[PodResourceClaim], list_map("name"), merge_by("name", retain_keys=True)
+    ] = []
+    resources: ResourceRequirements | None = None
+    restartPolicy: str = ""
+    runtimeClassName: str | None = None
+    schedulerName: str = ""
+    schedulingGates: Annotated[list[PodSchedulingGate], list_map("name"), merge_by("name")] = []
+    schedulingGroup: PodSchedulingGroup | None = None
+    securityContext: PodSecurityContext | None = None
+    serviceAccount: str = ""
+    serviceAccountName: str = ""
+    setHostnameAsFQDN: bool | None = None
+    shareProcessNamespace: bool | None = None
+    subdomain: str = ""
+    terminationGracePeriodSeconds: Int64 | None = None
+    tolerations: Annotated[list[Toleration], ATOMIC] = []
+    topologySpreadConstraints: Annotated[
+        list[TopologySpreadConstraint],
+        list_map("topologyKey", "whenUnsatisfiable"),
+        merge_by("topologyKey"),
+    ] = []
+    volumes: Annotated[list[Volume], list_map("name"), merge_by("name", retain_keys=True)] = []
+
+
+class PodCondition(Model):
+    """PodCondition."""
+
+    type: Annotated[str, REQUIRED] = ""
+    status: Annotated[str, REQUIRED] = ""
+    lastProbeTime: Time = ""
+    lastTransitionTime: Time = ""
+    message: str = ""
+    observedGeneration: Int64 = 0
+    reason: str = ""
+
+
+class PodExtendedResourceClaimStatus(Model):
+    """PodExtendedResourceClaimStatus."""
+
+    requestMappings: Annotated[list[ContainerExtendedResourceRequest], REQUIRED, ATOMIC] = []
+    resourceClaimName: Annotated[str, REQUIRED] = ""
+
+
+class PodIP(Model):
+    """PodIP."""
+
+    ip: Annotated[str, REQUIRED] = ""
+
+
+class PodResourceClaimStatus(Model):
+    """PodResourceClaimStatus."""
+
+    name: Annotated[str, REQUIRED] = ""
+    resourceClaimName: str | None = None
+
+
+class PodStatus(Model):
+    """PodStatus."""
+
+    allocatedResources: dict[str, Quantity] = {}
+    conditions: Annotated[list[PodCondition], list_map("type"), merge_by("type")] = []
+    containerStatuses: Annotated[list[ContainerStatus], ATOMIC] = []
+    ephemeralContainerStatuses: Annotated[list[ContainerStatus], ATOMIC] = []
+    extendedResourceClaimStatus: PodExtendedResourceClaimStatus | None = None
+    hostIP: str = ""
+    hostIPs: Annotated[list[HostIP], ATOMIC, merge_by("ip")] = []
+    initContainerStatuses: Annotated[list[ContainerStatus], ATOMIC] = []
+    message: str = ""
+    nodeAllocatableResourceClaimStatuses: Annotated[
+        list[NodeAllocatableResourceClaimStatus], ATOMIC
+    ] = []
+    nominatedNodeName: str = ""
+    observedGeneration: Int64 = 0
+    phase: str = ""
+    podIP: str = ""
+    podIPs: Annotated[list[PodIP], list_map("ip"), merge_by("ip")] = []
+    qosClass: str = ""
+    reason: str = ""
+    resize: str = ""
+    resourceClaimStatuses: Annotated[
+        list[PodResourceClaimStatus], list_map("name"), merge_by("name", retain_keys=True)
+    ] = []
+    resources: ResourceRequirements | None = None
+    startTime: Time | None = None
+
+
+class Pod(Kind):
+    """Pod."""
+
+    gvk: ClassVar = GroupVersionKind("", "v1", "Pod")
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
+
+
+class PodList(Kind):
+    """PodList."""
+
+    gvk: ClassVar = GroupVersionKind("", "v1", "PodList")
+
+    items: Annotated[list[Pod], REQUIRED] = []
+    metadata: ListMeta = ListMeta()
+
+
+class PodTemplateSpec(Model):
+    """PodTemplateSpec."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: PodSpec = PodSpec()
+
+
+class PodTemplate(Kind):
+    """PodTemplate."""
+
+    gvk: ClassVar = GroupVersionKind("", "v1", "PodTemplate")
+
+    metadata: ObjectMeta = ObjectMeta()
+    template: PodTemplateSpec = PodTemplateSpec()
+
+
+class PodTemplateList(Kind):
+    """PodTemplateList."""
+
+    gvk: ClassVar = GroupVersionKind("", "v1", "PodTemplateList")
+
+    items: Annotated[list[PodTemplate], REQUIRED] = []
+    metadata: ListMeta = ListMeta()

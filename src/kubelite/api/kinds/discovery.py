@@ -1,0 +1,78 @@
+"""Endpoint slices."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from kubelite.api.kinds.core.references import ObjectReference
+from kubelite.api.kinds.meta import ListMeta, ObjectMeta
+from kubelite.api.kinds.model import ATOMIC, REQUIRED, SET, GroupVersionKind, Int32, Kind, Model
+
+
+class EndpointConditions(Model):
+    """EndpointConditions."""
+
+    ready: bool | None = None
+    serving: bool | None = None
+    terminating: bool | None = None
+
+
+class ForNode(Model):
+    """ForNode."""
+
+    name: Annotated[str, REQUIRED] = ""
+
+
+class ForZone(Model):
+    """ForZone."""
+
+    name: Annotated[str, REQUIRED] = ""
+
+
+class EndpointHints(Model):
+    """EndpointHints."""
+
+    forNodes: Annotated[list[ForNode], ATOMIC] = []
+    forZones: Annotated[list[ForZone], ATOMIC] = []
+
+
+class Endpoint(Model):
+    """Endpoint."""
+
+    addresses: Annotated[list[str], REQUIRED, SET] = []
+    conditions: EndpointConditions = EndpointConditions()
+    deprecatedTopology: dict[str, str] = {}
+    hints: EndpointHints | None = None
+    hostname: str | None = None
+    nodeName: str | None = None
+    targetRef: ObjectReference | None = None
+    zone: str | None = None
+
+
+class EndpointPort(Model):
+    """EndpointPort."""
+
+    appProtocol: str | None = None
+    name: str | None = None
+    port: Int32 | None = None
+    protocol: str | None = None
+
+
+class EndpointSlice(Kind):
+    """EndpointSlice."""
+
+    gvk: ClassVar = GroupVersionKind("discovery.k8s.io", "v1", "EndpointSlice")
+
+    addressType: Annotated[str, REQUIRED] = ""
+    metadata: ObjectMeta = ObjectMeta()
+    endpoints: Annotated[list[Endpoint], ATOMIC] = []
+    ports: Annotated[list[EndpointPort], ATOMIC] = []
+
+
+class EndpointSliceList(Kind):
+    """EndpointSliceList."""
+
+    gvk: ClassVar = GroupVersionKind("discovery.k8s.io", "v1", "EndpointSliceList")
+
+    items: Annotated[list[EndpointSlice], REQUIRED] = []
+    metadata: ListMeta = ListMeta()

@@ -1,0 +1,118 @@
+"""The base of every API type, and the notes its fields carry.
+
+An API type is a frozen msgspec Struct whose fields are spelt as on the wire. What a type annotation cannot
+say (required, default, merge key, list type, enum) rides in ``Annotated[...]`` as a `Note`;
+`kubelite.api.machinery.schema` compiles a type with its notes into the `Schema` tree that everything else reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, NamedTuple, dataclass_transform
+
+import msgspec
+from msgspec import Struct, StructMeta
+
+
+class GroupVersionKind(NamedTuple):
+    """What names a type on the wire."""
+
+    group: str
+    version: str
+    kind: str
+
+    @property
+    def api_version(self) -> str:
+        """The `apiVersion` field: ``v1`` or ``apps/v1``."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+
+class Note(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Facts of one field beyond its type; several notes on a field are merged."""
+
+    required: bool = False  # the field must be present on a write
+    default: Any = msgspec.UNSET  # filled in when absent; a callable makes a fresh value each time
+    merge_key: str = ""  # strategic merge patch: elements with an equal key are merged
+    retain_keys: bool = False  # strategic merge patch: keys not named by the patch are dropped
+    list_type: str = ""  # atomic, set or map
+    list_keys: tuple[str, ...] = ()  # what identifies an element of a list of type map
+    map_type: str = ""  # atomic or granular
+    enum: tuple[str, ...] = ()
+    format: str = ""  # int32, int64, double, byte, date-time, int-or-string, quantity
+    union: str = ""  # discriminator, where the fields of the type exclude each other
+    embedded: bool = False  # any complete API object
+    preserve: bool = False  # unknown fields are kept
+
+
+REQUIRED = Note(required=True)
+ATOMIC = Note(list_type="atomic")
+ATOMIC_MAP = Note(map_type="atomic")
+SET = Note(list_type="set")
+
+
+def default(value: Callable[[], Any] | str | int | bool | None) -> Note:
+    """Note the value an absent field gets."""
+    return Note(default=value)
+
+
+def merge_by(key: str, *, retain_keys: bool = False) -> Note:
+    """Note a list whose elements strategic merge patch matches by `key`; an empty key merges scalars."""
+    return Note(merge_key=key or "-", retain_keys=retain_keys)
+
+
+def list_map(*keys: str) -> Note:
+    """Note a list whose elements server-side apply identifies by `keys`."""
+    return Note(list_type="map", list_keys=keys)
+
+
+def enum(*values: str) -> Note:
+    """Note the values a string may have."""
+    return Note(enum=values)
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(msgspec.field,))
+class ModelMeta(StructMeta):
+    """Makes every API type frozen and keyword-only, and omits defaults when encoding."""
+
+    def __new__(mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> ModelMeta:
+        """Create the type; msgspec inherits none of these options by itself."""
+        return super().__new__(
+            mcls, name, bases, namespace, kw_only=True, frozen=True, omit_defaults=True
+        )
+
+
+class Model(Struct, metaclass=ModelMeta):
+    """Base of every API type; compared by value, never changed in place."""
+
+
+class Kind(Model):
+    """Base of every type that is an object of its own on the wire.
+
+    Encoding omits `apiVersion` and `kind` like any default; `to_wire` puts them in front.
+    """
+
+    gvk: ClassVar[GroupVersionKind]
+
+    apiVersion: str = ""
+    kind: str = ""
+
+
+Int32 = Annotated[int, Note(format="int32")]
+Int64 = Annotated[int, Note(format="int64")]
+Double = Annotated[float, Note(format="double")]
+Base64 = Annotated[str, Note(format="byte")]
+Time = Annotated[str, Note(format="date-time")]  # RFC 3339, seconds, Z
+MicroTime = Annotated[str, Note(format="date-time-micro")]  # RFC 3339, six decimals, Z
+Quantity = Annotated[str, Note(format="quantity")]
+IntOrString = Annotated[int | str, Note(format="int-or-string")]
+RawExtension = Annotated[dict[str, Any], Note(preserve=True)]
+
+
+def to_wire(value: Model) -> dict[str, Any]:
+    """Turn a typed object into the dict that is its JSON; a `Kind` gets `apiVersion` and `kind` in front."""
+    fields: dict[str, Any] = msgspec.to_builtins(value)
+    if not isinstance(value, Kind):
+        return fields
+    fields.pop("apiVersion", None)
+    fields.pop("kind", None)
+    return {"apiVersion": value.gvk.api_version, "kind": value.gvk.kind, **fields}

@@ -1,0 +1,68 @@
+"""Disruption budgets and evictions."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from kubelite.api.kinds.meta import Condition, DeleteOptions, LabelSelector, ListMeta, ObjectMeta
+from kubelite.api.kinds.model import (
+    REQUIRED,
+    GroupVersionKind,
+    Int32,
+    Int64,
+    IntOrString,
+    Kind,
+    Model,
+    Time,
+    list_map,
+    merge_by,
+)
+
+
+class Eviction(Kind):
+    """Eviction."""
+
+    gvk: ClassVar = GroupVersionKind("policy", "v1", "Eviction")
+
+    metadata: ObjectMeta = ObjectMeta()
+    deleteOptions: DeleteOptions | None = None
+
+
+class PodDisruptionBudgetSpec(Model):
+    """PodDisruptionBudgetSpec."""
+
+    maxUnavailable: IntOrString | None = None
+    minAvailable: IntOrString | None = None
+    selector: LabelSelector | None = None
+    unhealthyPodEvictionPolicy: str | None = None
+
+
+class PodDisruptionBudgetStatus(Model):
+    """PodDisruptionBudgetStatus."""
+
+    conditions: Annotated[list[Condition], list_map("type"), merge_by("type")] = []
+    currentHealthy: Int32 = 0
+    desiredHealthy: Int32 = 0
+    disruptedPods: dict[str, Time | None] = {}
+    disruptionsAllowed: Int32 = 0
+    expectedPods: Int32 = 0
+    observedGeneration: Int64 = 0
+
+
+class PodDisruptionBudget(Kind):
+    """PodDisruptionBudget."""
+
+    gvk: ClassVar = GroupVersionKind("policy", "v1", "PodDisruptionBudget")
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: PodDisruptionBudgetSpec = PodDisruptionBudgetSpec()
+    status: PodDisruptionBudgetStatus = PodDisruptionBudgetStatus()
+
+
+class PodDisruptionBudgetList(Kind):
+    """PodDisruptionBudgetList."""
+
+    gvk: ClassVar = GroupVersionKind("policy", "v1", "PodDisruptionBudgetList")
+
+    items: Annotated[list[PodDisruptionBudget], REQUIRED] = []
+    metadata: ListMeta = ListMeta()

@@ -1,0 +1,29 @@
+"""Priority classes."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from kubelite.api.kinds.meta import ListMeta, ObjectMeta
+from kubelite.api.kinds.model import REQUIRED, GroupVersionKind, Int32, Kind
+
+
+class PriorityClass(Kind):
+    """PriorityClass."""
+
+    gvk: ClassVar = GroupVersionKind("scheduling.k8s.io", "v1", "PriorityClass")
+
+    metadata: ObjectMeta = ObjectMeta()
+    description: str = ""
+    globalDefault: bool = False
+    preemptionPolicy: str | None = None
+    value: Int32 = 0
+
+
+class PriorityClassList(Kind):
+    """PriorityClassList."""
+
+    gvk: ClassVar = GroupVersionKind("scheduling.k8s.io", "v1", "PriorityClassList")
+
+    items: Annotated[list[PriorityClass], REQUIRED] = []
+    metadata: ListMeta = ListMeta()

@@ -1,0 +1,1 @@
+"""All that is served, and the verbs on it."""

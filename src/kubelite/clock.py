@@ -1,0 +1,24 @@
+"""The wall clock, injected so that a simulation can advance it.
+
+Durations and deadlines use the running loop's `time()`; only dates that end up in objects, certificates or logs
+come from here.
+"""
+
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Tells the date."""
+
+    def now(self) -> datetime:
+        """Return the date, aware, in UTC."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        """Return the date, aware, in UTC."""
+        return datetime.now(UTC)

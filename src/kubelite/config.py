@@ -1,0 +1,1 @@
+"""One frozen configuration from flags, environment and file."""

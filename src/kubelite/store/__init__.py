@@ -1,0 +1,1 @@
+"""Ordered bytes with revisions; knows nothing of Kubernetes."""

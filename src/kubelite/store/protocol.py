@@ -1,0 +1,168 @@
+"""What a store promises, whatever engine it runs on.
+
+A store is an ordered map from text keys to bytes with one counter, the revision. Every change takes the
+next revision. A change is visible to `get`, `list`, `history` and subscribers only once it is durable; when
+`commit` returns,
+all of them have it. Reads are plain calls on the loop and never touch the disk; only `commit` waits.
+
+Keys are slash-separated (``/pods/default/web-0``) and ordered by their UTF-8 bytes.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+
+class Entry(Struct, frozen=True):
+    """A key's current value."""
+
+    key: str
+    value: bytes
+    created_revision: int
+    revision: int
+
+
+class Put(Struct, frozen=True):
+    """Write a value.
+
+    `revision_at` is the offset in `value` where the store writes the decimal revision the change gets, so that an
+    object can carry its own version; None leaves the value as it is. `expected` is the revision the key must have
+    now: 0 means it must not exist, None does not ask.
+    """
+
+    key: str
+    value: bytes
+    expected: int | None = None
+    revision_at: int | None = None
+
+
+class Delete(Struct, frozen=True):
+    """Remove a key, at revision `expected` if that is given. Removing an absent key is a mismatch.
+
+    `value`, if given, is what the change shows as the last state (with the revision spliced in like `Put`);
+    without it that is the value as it was.
+    """
+
+    key: str
+    expected: int | None = None
+    value: bytes | None = None
+    revision_at: int | None = None
+
+
+class Check(Struct, frozen=True):
+    """Demand that a key has revision `expected` (0: does not exist) without changing it."""
+
+    key: str
+    expected: int
+
+
+Operation = Put | Delete | Check
+
+
+class Change(Struct, frozen=True):
+    """One durable change. `value` of a removal is the last state (see `Delete`)."""
+
+    revision: int
+    key: str
+    value: bytes
+    previous: bytes | None  # None: the key did not exist before
+    deleted: bool
+    created_revision: int
+
+
+class Page(Struct, frozen=True):
+    """Part of a prefix at one revision."""
+
+    entries: Sequence[Entry]
+    revision: int  # the revision the page shows
+    remaining: int  # entries of the prefix behind this page
+
+
+class RevisionMismatch(Exception):
+    """A precondition did not hold; nothing was written."""
+
+    def __init__(self, key: str, actual: int) -> None:
+        super().__init__(f"cannot write {key}: it is at revision {actual}")
+        self.key = key
+        self.actual = actual  # 0: does not exist
+
+
+class Compacted(Exception):
+    """The revision asked for is older than the window of changes that is kept."""
+
+    def __init__(self, asked: int, oldest: int) -> None:
+        super().__init__(f"cannot read revision {asked}: the oldest kept is {oldest}")
+        self.asked = asked
+        self.oldest = oldest
+
+
+class FutureRevision(Exception):
+    """The revision asked for has not happened yet."""
+
+    def __init__(self, asked: int, current: int) -> None:
+        super().__init__(f"cannot read revision {asked}: the current one is {current}")
+        self.asked = asked
+        self.current = current
+
+
+class StoreUnavailable(Exception):
+    """The write failed for a reason outside the store (disk full, I/O error); it was not applied."""
+
+
+Listener = Callable[[Sequence[Change]], None]
+
+
+class Store(Protocol):
+    """Ordered bytes with revisions."""
+
+    @property
+    def revision(self) -> int:
+        """The revision of the newest durable change."""
+        ...
+
+    @property
+    def oldest(self) -> int:
+        """The oldest revision that `list` and `history` still know."""
+        ...
+
+    def get(self, key: str) -> Entry | None:
+        """Return a key's current value."""
+        ...
+
+    def list(self, prefix: str, *, after: str = "", limit: int = 0, revision: int = 0) -> Page:
+        """Return entries under `prefix` in key order, behind key `after`, at `revision` (0: now).
+
+        Raises Compacted or FutureRevision.
+        """
+        ...
+
+    def count(self, prefix: str) -> int:
+        """Return how many keys there are under `prefix` now."""
+        ...
+
+    async def commit(self, *operations: Operation) -> int:
+        """Apply all operations or none; return the revision of the last one once all are durable.
+
+        Raises RevisionMismatch or StoreUnavailable.
+        """
+        ...
+
+    def history(self, prefix: str, after: int) -> Sequence[Change]:
+        """Return the changes under `prefix` with a revision greater than `after`, oldest first.
+
+        Raises Compacted or FutureRevision.
+        """
+        ...
+
+    def subscribe(self, prefix: str, listener: Listener) -> Callable[[], None]:
+        """Call `listener` on the loop with each batch of changes under `prefix` from now on.
+
+        Called right after the batch became visible, in revision order; the listener must not block. Returns the
+        call that ends the subscription. `history` then `subscribe` without an await between them misses nothing.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Finish the writes under way and release the files."""
+        ...

@@ -1,0 +1,69 @@
+"""Tasks that cannot get lost: supervised loops, and writes done together."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+RESTART_DELAY_SECONDS = 1.0
+RESTART_DELAY_MAX_SECONDS = 60.0
+
+
+class TaskSet:
+    """Owns background tasks and ends them all on `stop`."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def start(self, work: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any]:
+        """Run `work` once in the background; an unexpected failure is logged."""
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def supervise(self, run: Callable[[], Coroutine[Any, Any, Any]], *, name: str) -> None:
+        """Run `run()` for ever: when it fails it is logged and started again after a growing delay."""
+        self.start(_supervised(run, name), name=name)
+
+    async def stop(self) -> None:
+        """Cancel every task and wait until all have ended."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("task failed", exc_info=error, extra={"task": task.get_name()})
+
+
+async def _supervised(run: Callable[[], Coroutine[Any, Any, Any]], name: str) -> None:
+    delay_seconds = RESTART_DELAY_SECONDS
+    loop = asyncio.get_running_loop()
+    while True:
+        started = loop.time()
+        try:
+            await run()
+        except Exception:
+            log.exception("task failed, starting it again", extra={"task": name})
+        else:
+            return
+        if loop.time() - started > RESTART_DELAY_MAX_SECONDS:
+            delay_seconds = RESTART_DELAY_SECONDS
+        await asyncio.sleep(delay_seconds)
+        delay_seconds = min(delay_seconds * 2, RESTART_DELAY_MAX_SECONDS)
+
+
+async def together(*writes: Awaitable[Any]) -> list[Any]:
+    """Await all; when one fails the others are cancelled and its own error is raised."""
+    tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(write) for write in writes]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

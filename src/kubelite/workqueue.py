@@ -1,0 +1,1 @@
+"""The queue that every reconciling component uses."""
