@@ -1,0 +1,341 @@
+"""What the node asks of a container engine: `docker` and `simulated` implement it.
+
+A pod is a sandbox container that holds the namespaces, and app containers that join them. What runs is recovered from
+the labels of the containers, so a `ContainerRecord` says all the node needs to know about one after a restart.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
+from typing import Literal, Protocol
+
+from msgspec import Struct
+
+SANDBOX = "POD"  # the container name of a sandbox, as in upstream's Docker names
+
+Phase = Literal["created", "running", "exited"]
+StreamName = Literal["stdout", "stderr"]
+
+
+class EngineUnavailable(Exception):
+    """The container engine does not answer; the operation may be tried again later."""
+
+
+class RuntimeFailure(Exception):
+    """The engine refused an operation; `str()` is its own message."""
+
+
+class ContainerNotFound(RuntimeFailure):
+    """There is no such container."""
+
+
+class ImagePullFailed(RuntimeFailure):
+    """The image could not be pulled."""
+
+
+class RegistryUnavailable(ImagePullFailed):
+    """The image's registry could not be reached."""
+
+
+class InvalidImageName(ImagePullFailed):
+    """The image reference does not parse."""
+
+
+class StartRefused(RuntimeFailure):
+    """The container was created but its process could not be started."""
+
+
+class Version(Struct, frozen=True):
+    """Which engine answers, and what it allows."""
+
+    name: str  # docker
+    version: str
+    operating_system: str = ""
+    cgroup_version: int = 1
+
+
+class Image(Struct, frozen=True):
+    """An image on the node."""
+
+    id: str
+    names: tuple[str, ...] = ()  # tags and digests
+    digest: str = ""  # repository@sha256:..., when it came from a registry
+    size_bytes: int = 0
+    user: str = ""  # the user the image asks for: "", "name", "uid" or "uid:gid"
+    volumes: tuple[str, ...] = ()
+
+
+class Credentials(Struct, frozen=True):
+    """A login for one registry."""
+
+    server: str
+    username: str = ""
+    password: str = ""
+    identity_token: str = ""
+
+
+class Mount(Struct, frozen=True):
+    """A host folder or file seen inside a container."""
+
+    source: str
+    target: str
+    read_only: bool = False
+    propagation: str = ""  # rprivate when empty; rslave, rshared
+
+
+class Limits(Struct, frozen=True):
+    """Resource settings of one container, in the kernel's units."""
+
+    cpu_shares: int = 2
+    cpu_quota_us: int = 0  # 0: no limit
+    cpu_period_us: int = 100_000
+    memory_bytes: int = 0  # 0: no limit
+    oom_score_adj: int = 0
+    pids: int = 0  # 0: no limit
+
+
+class SandboxSpec(Struct, frozen=True):
+    """What a pod's sandbox is made from."""
+
+    pod_uid: str
+    pod_name: str
+    namespace: str
+    attempt: int
+    hostname: str
+    host_network: bool = False
+    host_pid: bool = False
+    host_ipc: bool = False
+    sysctls: Mapping[str, str] = {}
+    labels: Mapping[str, str] = {}
+    cgroup_parent: str = ""
+
+
+class ContainerSpec(Struct, frozen=True):
+    """What one container is made from. `image` is an image id present on the node."""
+
+    pod_uid: str
+    pod_name: str
+    namespace: str
+    name: str
+    attempt: int
+    sandbox_id: str
+    image: str
+    image_name: str = ""  # as written in the pod
+    command: tuple[str, ...] = ()  # empty: the image's entry point
+    args: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+    working_dir: str = ""
+    mounts: tuple[Mount, ...] = ()
+    limits: Limits = Limits()
+    user: str = ""  # empty: the image's user; "uid" or "uid:gid"
+    groups: tuple[int, ...] = ()
+    privileged: bool = False
+    no_new_privileges: bool = False
+    capabilities_add: tuple[str, ...] = ()
+    capabilities_drop: tuple[str, ...] = ()
+    read_only_root: bool = False
+    seccomp: str = ""  # empty: the engine's default; unconfined, or a profile's path
+    apparmor: str = ""
+    proc_unmasked: bool = False
+    tty: bool = False
+    stdin: bool = False
+    stdin_once: bool = False
+    stop_signal: str = ""
+    shared_pid_with: str = ""  # container id whose PID namespace is joined
+    host_network: bool = False
+    host_pid: bool = False
+    host_ipc: bool = False
+    labels: Mapping[str, str] = {}
+    cgroup_parent: str = ""
+
+
+class ContainerRecord(Struct, frozen=True):
+    """One container, or sandbox, as the engine knows it."""
+
+    id: str
+    pod_uid: str
+    pod_name: str
+    namespace: str
+    name: str  # SANDBOX for the pod's sandbox
+    attempt: int
+    phase: Phase
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    exit_code: int = 0
+    oom_killed: bool = False
+    error: str = ""  # the engine's reason why it did not start
+    image: str = ""  # as written in the pod
+    image_id: str = ""
+    pid: int = 0  # 0 unless running
+    labels: Mapping[str, str] = {}
+
+    @property
+    def is_sandbox(self) -> bool:
+        """Whether it holds a pod's namespaces."""
+        return self.name == SANDBOX
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its process lives."""
+        return self.phase == "running"
+
+    @property
+    def pod_key(self) -> str:
+        """The pod as ``namespace/name``."""
+        return f"{self.namespace}/{self.pod_name}"
+
+
+class RuntimeEvent(Struct, frozen=True):
+    """Something happened to a container; `record` is None when it is gone."""
+
+    container_id: str
+    record: ContainerRecord | None
+
+
+class Resynced(Struct, frozen=True):
+    """The event stream starts (again): these are all containers there are."""
+
+    records: tuple[ContainerRecord, ...]
+
+
+class LogEntry(Struct, frozen=True):
+    """A piece of a container's output, up to and including the line's end."""
+
+    timestamp: str  # RFC 3339 with nanoseconds
+    stream: StreamName
+    data: bytes
+
+
+class LogQuery(Struct, frozen=True):
+    """Which part of a log is wanted."""
+
+    follow: bool = False
+    tail_lines: int | None = None
+    since: datetime | None = None
+
+
+class Usage(Struct, frozen=True):
+    """What a container has used, at `at`."""
+
+    at: datetime
+    cpu_core_nanoseconds: int = 0
+    memory_usage_bytes: int = 0
+    memory_working_set_bytes: int = 0
+    memory_rss_bytes: int = 0
+    memory_page_faults: int = 0
+    memory_major_page_faults: int = 0
+    processes: int = 0
+
+
+class Session(Protocol):
+    """The streams of an exec or attach, already started."""
+
+    async def read(self) -> tuple[StreamName, bytes] | None:
+        """Return the next output, or None at the end; with a terminal all is stdout."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Send input; waits while the process does not read."""
+        ...
+
+    async def close_stdin(self) -> None:
+        """Tell the process that no more input comes."""
+        ...
+
+    async def resize(self, width: int, height: int) -> None:
+        """Change the terminal's size, in characters."""
+        ...
+
+    async def exit_code(self) -> int:
+        """Return the exit code once `read` has returned None."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the streams; the process goes on."""
+        ...
+
+
+class ContainerRuntime(Protocol):
+    """A container engine. Every call may raise EngineUnavailable, and RuntimeFailure with the engine's words."""
+
+    async def version(self) -> Version:
+        """Return which engine answers."""
+        ...
+
+    async def images(self) -> list[Image]:
+        """Return the images on the node."""
+        ...
+
+    async def image(self, reference: str) -> Image | None:
+        """Return an image that is on the node by name, digest or id."""
+        ...
+
+    async def pull(self, reference: str, credentials: Credentials | None) -> Image:
+        """Fetch an image; raises ImagePullFailed, RegistryUnavailable or InvalidImageName."""
+        ...
+
+    async def load(self, archive: bytes) -> None:
+        """Bring in an image from a `docker save` archive."""
+        ...
+
+    async def remove_image(self, image_id: str) -> None:
+        """Delete an unused image."""
+        ...
+
+    async def create_sandbox(self, spec: SandboxSpec) -> str:
+        """Create a sandbox that is not started yet; return its id."""
+        ...
+
+    async def create(self, spec: ContainerSpec) -> str:
+        """Create a container that is not started yet; return its id. Its sandbox may still be starting."""
+        ...
+
+    async def start(self, container_id: str) -> ContainerRecord:
+        """Start a sandbox or container; raises StartRefused."""
+        ...
+
+    async def signal(self, container_id: str, signal: str) -> None:
+        """Send a signal to the main process; does nothing when it has ended."""
+        ...
+
+    async def remove(self, container_id: str) -> None:
+        """Remove a container, killing it if need be; does nothing when it is gone."""
+        ...
+
+    async def update(self, container_id: str, limits: Limits) -> None:
+        """Change a running container's resources in place."""
+        ...
+
+    async def records(self) -> list[ContainerRecord]:
+        """Return all containers and sandboxes that this node made."""
+        ...
+
+    async def inspect(self, container_id: str) -> ContainerRecord | None:
+        """Return one container, or None when it is gone or not ours."""
+        ...
+
+    def events(self) -> AsyncIterator[RuntimeEvent | Resynced]:
+        """Yield `Resynced` first and then every change; ends or raises EngineUnavailable when the engine goes."""
+        ...
+
+    async def exec(
+        self, container_id: str, command: Sequence[str], *, tty: bool, stdin: bool
+    ) -> Session:
+        """Start a process inside a running container."""
+        ...
+
+    async def attach(self, container_id: str, *, tty: bool, stdin: bool) -> Session:
+        """Join the streams of a container's main process."""
+        ...
+
+    def logs(self, container_id: str, query: LogQuery) -> AsyncIterator[LogEntry]:
+        """Yield a container's output in order; ends when it does, or at once unless following."""
+        ...
+
+    async def usage(self, record: ContainerRecord) -> Usage | None:
+        """Return what a running container uses, or None when that cannot be told."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the engine's connection; containers go on."""
+        ...
