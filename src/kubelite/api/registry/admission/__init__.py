@@ -1,0 +1,64 @@
+"""The ordered lists of what every write must pass."""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from kubelite.api.registry.admission.request import AdmissionRequest, Mutating, Validating, Verb
+
+# The order in which Kubernetes runs its built-in plugins. A composition names its plugins; the order is kept here.
+ORDER = (
+    "NamespaceLifecycle",
+    "LimitRanger",
+    "ServiceAccount",
+    "NodeRestriction",
+    "TaintNodesByCondition",
+    "PodSecurity",
+    "Priority",
+    "DefaultTolerationSeconds",
+    "DefaultStorageClass",
+    "StorageObjectInUseProtection",
+    "OwnerReferencesPermissionEnforcement",
+    "PersistentVolumeClaimResize",
+    "RuntimeClass",
+    "CertificateApproval",
+    "CertificateSigning",
+    "CertificateSubjectRestriction",
+    "DefaultIngressClass",
+    "PodTopologyLabels",
+    "PodResizeValidator",
+    "MutatingAdmissionPolicy",
+    "MutatingAdmissionWebhook",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionWebhook",
+    "ResourceQuota",
+)
+
+
+class Admission(Struct, frozen=True):
+    """The plugins of a server, in order."""
+
+    mutating: Sequence[Mutating] = ()
+    validating: Sequence[Validating] = ()
+
+    @classmethod
+    def ordered(cls, *plugins: Mutating | Validating) -> "Admission":
+        """Sort plugins into Kubernetes' order; one that both mutates and validates is in both lists."""
+        known = sorted(plugins, key=lambda plugin: ORDER.index(plugin.name))
+        return cls(
+            mutating=tuple(plugin for plugin in known if isinstance(plugin, Mutating)),
+            validating=tuple(plugin for plugin in known if isinstance(plugin, Validating)),
+        )
+
+    async def mutate(self, request: AdmissionRequest) -> None:
+        """Let every mutating plugin change the object."""
+        for plugin in self.mutating:
+            await plugin.mutate(request)
+
+    async def validate(self, request: AdmissionRequest) -> None:
+        """Let every validating plugin refuse."""
+        for plugin in self.validating:
+            await plugin.validate(request)
+
+
+__all__ = ["ORDER", "Admission", "AdmissionRequest", "Mutating", "Validating", "Verb"]

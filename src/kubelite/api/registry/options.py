@@ -1,0 +1,46 @@
+"""What a request says beside its path and body."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+Propagation = Literal["", "Foreground", "Background", "Orphan"]
+
+
+class ReadOptions(Struct, frozen=True, kw_only=True):
+    """How to get or list."""
+
+    resource_version: str = ""
+    resource_version_match: str = ""  # "", Exact or NotOlderThan
+    limit: int = 0  # 0: all
+    continue_token: str = ""
+    label_selector: str = ""
+    field_selector: str = ""
+
+
+class WatchOptions(ReadOptions, frozen=True, kw_only=True):
+    """How to watch. Who serves the watch ends it after `timeout_seconds`; the hub only sends bookmarks."""
+
+    timeout_seconds: float | None = None
+    bookmarks: bool = False
+    send_initial_events: bool | None = None
+
+
+class WriteOptions(Struct, frozen=True, kw_only=True):
+    """How to create, update or patch."""
+
+    dry_run: bool = False
+    field_manager: str = ""
+    field_validation: str = ""  # Strict, Warn or Ignore; "" is Warn
+    force: bool = False  # server-side apply: take fields from other managers
+    duplicate_fields: tuple[str, ...] = ()  # paths that stood twice in the body
+
+
+class DeletionOptions(Struct, frozen=True, kw_only=True):
+    """How to delete; `uid` and `resource_version` are preconditions."""
+
+    grace_seconds: int | None = None
+    propagation: Propagation = ""
+    uid: str = ""
+    resource_version: str = ""
+    dry_run: bool = False

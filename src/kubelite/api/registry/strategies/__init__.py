@@ -1,0 +1,1 @@
+"""What is special about writing objects of one kind; one file per kind."""
