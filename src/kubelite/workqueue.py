@@ -1,1 +1,189 @@
-"""The queue that every reconciling component uses."""
+"""The queue that every reconciling component uses.
+
+It holds keys, not events, and is
+
+- fair: keys are worked on in the order they came,
+- stingy: a key that is added many times before it is worked on is worked on once,
+- serial per key: a key never has two workers; if it is added meanwhile it comes again afterwards,
+- patient: a key can be added for later, and one that failed comes back after a growing delay.
+
+Time is the running loop's `time()`, so virtual time works; nothing is polled.
+The semantics are those of client-go's `util/workqueue`.
+"""
+
+import asyncio
+import heapq
+from collections import deque
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+RETRY_FIRST_SECONDS = 0.005
+RETRY_MAX_SECONDS = 1000.0
+KEYS_LIMIT = 1_000_000
+
+
+class QueueFull(Exception):
+    """More different keys wait than a cluster can have objects."""
+
+
+class QueueClosed(Exception):
+    """Nothing more comes out of the queue."""
+
+
+class WorkQueue(Generic[K]):
+    """Keys that need a look."""
+
+    def __init__(
+        self,
+        *,
+        retry_first_seconds: float = RETRY_FIRST_SECONDS,
+        retry_max_seconds: float = RETRY_MAX_SECONDS,
+        limit: int = KEYS_LIMIT,
+    ) -> None:
+        self._retry_first_seconds = retry_first_seconds
+        self._retry_max_seconds = retry_max_seconds
+        self._limit = limit
+        self._ready: deque[K] = (
+            deque()
+        )  # keys in order of work; each is in `_dirty`, none in `_processing`
+        self._dirty: set[K] = set()  # keys that need a look
+        self._processing: set[K] = set()  # keys a worker has; those also in `_dirty` come again
+        self._due: dict[K, float] = {}  # when a delayed key becomes ready
+        self._heap: list[
+            tuple[float, int, K]
+        ] = []  # delayed keys; entries that disagree with `_due` are stale
+        self._sequence = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._failures: dict[K, int] = {}
+        self._closed = False
+
+    def __len__(self) -> int:
+        """Return how many keys wait to be worked on now."""
+        return len(self._ready)
+
+    @property
+    def idle(self) -> bool:
+        """No key waits or is worked on; delayed keys may remain."""
+        return not self._ready and not self._processing
+
+    @property
+    def delayed(self) -> int:
+        """How many keys wait for their time."""
+        return len(self._due)
+
+    def add(self, key: K) -> None:
+        """Have `key` looked at; raises QueueFull."""
+        if self._closed or key in self._dirty:
+            return
+        if len(self._dirty) >= self._limit:
+            raise QueueFull(f"cannot add {key!r}: {self._limit} keys wait")
+        self._dirty.add(key)
+        if key not in self._processing:
+            self._ready.append(key)
+            self._wake_one()
+
+    def add_after(self, key: K, delay_seconds: float) -> None:
+        """Have `key` looked at in a while; of several times the earliest counts."""
+        if self._closed:
+            return
+        if delay_seconds <= 0:
+            self.add(key)
+            return
+        due = asyncio.get_running_loop().time() + delay_seconds
+        if self._due.get(key, due + 1) <= due:
+            return
+        if len(self._due) >= self._limit:
+            raise QueueFull(f"cannot delay {key!r}: {self._limit} keys wait")
+        self._due[key] = due
+        self._sequence += 1
+        heapq.heappush(self._heap, (due, self._sequence, key))
+        self._set_timer()
+
+    def retry(self, key: K) -> float:
+        """Have a key that failed looked at again; return the delay in seconds, which doubles each time."""
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        delay_seconds = min(
+            self._retry_first_seconds * 2.0 ** min(failures, 60), self._retry_max_seconds
+        )
+        self.add_after(key, delay_seconds)
+        return delay_seconds
+
+    def forget(self, key: K) -> None:
+        """Note that `key` succeeded: its next failure starts with the shortest delay."""
+        self._failures.pop(key, None)
+
+    def failures(self, key: K) -> int:
+        """Return how often `key` failed since it last succeeded."""
+        return self._failures.get(key, 0)
+
+    async def get(self) -> K:
+        """Take the next key; its worker must call `done`. Raises QueueClosed."""
+        while not self._ready:
+            if self._closed:
+                raise QueueClosed
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                # A wake-up that this worker was given must not be lost with it.
+                if waiter.done() and not waiter.cancelled() and self._ready:
+                    self._wake_one()
+                raise
+        key = self._ready.popleft()
+        self._dirty.discard(key)
+        self._processing.add(key)
+        return key
+
+    def done(self, key: K) -> None:
+        """Give a key back; if it was added meanwhile it is ready again."""
+        self._processing.discard(key)
+        if key in self._dirty:
+            self._ready.append(key)
+            self._wake_one()
+
+    def close(self) -> None:
+        """Drop all keys and let every `get` raise QueueClosed."""
+        self._closed = True
+        self._ready.clear()
+        self._dirty.clear()
+        self._due.clear()
+        self._heap.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._waiters:
+            self._wake_one()
+
+    def _wake_one(self) -> None:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+    def _set_timer(self) -> None:
+        """Wake at the earliest time, and only then."""
+        while self._heap and self._due.get(self._heap[0][2]) != self._heap[0][0]:
+            heapq.heappop(self._heap)
+        if self._timer is not None:
+            if self._heap and self._timer.when() == self._heap[0][0]:
+                return
+            self._timer.cancel()
+            self._timer = None
+        if self._heap:
+            self._timer = asyncio.get_running_loop().call_at(self._heap[0][0], self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        now = asyncio.get_running_loop().time()
+        while self._heap and self._heap[0][0] <= now:
+            due, _, key = heapq.heappop(self._heap)
+            if self._due.get(key) == due:
+                del self._due[key]
+                self.add(key)
+        self._set_timer()

@@ -1,0 +1,68 @@
+"""What the composition root sets for the controllers."""
+
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Protocol
+
+from msgspec import Struct
+
+Network = IPv4Network | IPv6Network
+
+
+class CertificateSigner(Protocol):
+    """Makes client and serving certificates of the cluster's authority."""
+
+    async def sign(self, request: bytes, usages: Sequence[str], seconds: int) -> bytes:
+        """Return the PEM chain for a PEM certificate request; raises ValueError when it cannot be signed."""
+        ...
+
+
+class TokenIssuer(Protocol):
+    """Makes the long-lived tokens of service account secrets."""
+
+    def issue_legacy(self, namespace: str, name: str, uid: str, secret: str) -> str:
+        """Return a token bound to a secret."""
+        ...
+
+
+class Resource(Struct, frozen=True):
+    """A served resource that can be listed, watched and deleted."""
+
+    group: str
+    version: str
+    resource: str
+    kind: str
+    namespaced: bool
+
+
+class Resources(Protocol):
+    """Which resources are served; they come and go with their definitions."""
+
+    def resources(self) -> Sequence[Resource]:
+        """Return each resource once, at its preferred version."""
+        ...
+
+
+class StaticResources:
+    """Resources that never change."""
+
+    def __init__(self, resources: Sequence[Resource]) -> None:
+        self._resources = tuple(resources)
+
+    def resources(self) -> Sequence[Resource]:
+        """Return them."""
+        return self._resources
+
+
+class Options(Struct, frozen=True):
+    """Facts and doors of this cluster that controllers need."""
+
+    cluster_cidrs: tuple[Network, ...] = (ip_network("10.42.0.0/16"),)
+    node_prefix_v4: int = 24  # the size of a node's part of the cluster's addresses
+    node_prefix_v6: int = 64
+    cluster_ca: str = ""  # PEM, published in every namespace
+    resources: Resources = StaticResources(())
+    signer: CertificateSigner | None = None
+    token_issuer: TokenIssuer | None = None
+    node_grace_seconds: float = 50.0  # without a lease renewal a node becomes Unknown
+    terminated_pods_limit: int = 12_500
