@@ -1,0 +1,181 @@
+"""The engine on LMDB: a copy-on-write B+tree, crash-safe by two alternating roots.
+
+Tables: `objects` (segment id + rest of the key -> created revision, revision, value), `log` (revision -> what the
+change replaced), `segments` (first path segment -> id, because LMDB keys end at 511 bytes), `meta` (format, revision).
+"""
+
+import fcntl
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import msgspec
+
+from kubelite.store.engine import Batch, EngineFailed, Logged
+from kubelite.store.index import segment_of
+from kubelite.store.protocol import Entry
+
+# Sparse: costs address space only. Growing it later would kill open read transactions.
+MAP_SIZE_BYTES = 64 * 1024**3
+FORMAT = b"1"
+# Old log rows removed per commit beyond the rows it adds: compaction keeps pace and never blocks for long.
+COMPACT_ROWS = 256
+
+_HEADER = struct.Struct(">QQ")
+_REVISION = struct.Struct(">Q")
+_SEGMENT = struct.Struct(">I")
+
+
+class StoreLocked(Exception):
+    """Another process has the data folder open."""
+
+
+class UnknownFormat(Exception):
+    """The data was written by a version this one does not know."""
+
+
+class LMDBEngine:
+    """Entries, undo log and revision in one LMDB file."""
+
+    def __init__(self, path: Path, *, map_size_bytes: int = MAP_SIZE_BYTES) -> None:
+        """Open or create the folder `path`; raises StoreLocked, UnknownFormat or OSError."""
+        self._path = path
+        self._map_size_bytes = map_size_bytes
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = _lock(path)
+        self._segments: dict[str, bytes] = {}
+        try:
+            self._open()
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def _open(self) -> None:
+        self._env = lmdb.open(
+            str(self._path),
+            lib_version=0,  # the 0.9 engine: data format 1
+            map_size=self._map_size_bytes,
+            max_dbs=4,
+            max_readers=16,
+            mode=0o600,
+            readahead=True,
+        )
+        with self._env.begin(write=True) as transaction:
+            self._objects = self._env.open_db(b"objects", transaction)
+            self._log = self._env.open_db(b"log", transaction)
+            self._segment_ids = self._env.open_db(b"segments", transaction)
+            self._meta = self._env.open_db(b"meta", transaction)
+            found = transaction.get(b"format", db=self._meta)
+            if found is None:
+                transaction.put(b"format", FORMAT, db=self._meta)
+            elif found != FORMAT:
+                raise UnknownFormat(
+                    f"cannot open store in {self._path}: it has format {found.decode()}, "
+                    f"this version knows {FORMAT.decode()}"
+                )
+            self._segments = {
+                name.decode(): identifier
+                for name, identifier in transaction.cursor(db=self._segment_ids)
+            }
+
+    def revision(self) -> int:
+        """Return the revision of the newest durable batch, 0 for an empty store; raises EngineFailed."""
+        try:
+            with self._env.begin() as transaction:
+                value = transaction.get(b"revision", db=self._meta)
+        except lmdb.Error as error:
+            raise EngineFailed(str(error)) from error
+        return _REVISION.unpack(value)[0] if value else 0
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield all current entries in key order within a segment."""
+        names = {identifier: name for name, identifier in self._segments.items()}
+        with self._env.begin() as transaction:
+            for raw, value in transaction.cursor(db=self._objects):
+                created, revision = _HEADER.unpack_from(value)
+                key = names[raw[:4]] + raw[4:].decode()
+                yield Entry(key, value[_HEADER.size :], created, revision)
+
+    def log(self) -> Iterator[Logged]:
+        """Yield the undo log, oldest first."""
+        decoder = msgspec.msgpack.Decoder(Logged)
+        with self._env.begin() as transaction:
+            for _, value in transaction.cursor(db=self._log):
+                yield decoder.decode(value)
+
+    def write(self, batch: Batch) -> None:
+        """Make a batch durable; raises EngineFailed."""
+        try:
+            with self._env.begin(write=True) as transaction:
+                self._fill(transaction, batch)
+        except (lmdb.Error, OSError) as error:
+            self._recover()
+            raise EngineFailed(str(error)) from error
+
+    def _fill(self, transaction: Any, batch: Batch) -> None:
+        for key in batch.deletes:
+            transaction.delete(self._raw(transaction, key), db=self._objects)
+        for entry in batch.puts:
+            value = _HEADER.pack(entry.created_revision, entry.revision) + entry.value
+            transaction.put(self._raw(transaction, entry.key), value, db=self._objects)
+        for row in batch.log:
+            transaction.put(
+                _REVISION.pack(row.revision), msgspec.msgpack.encode(row), db=self._log, append=True
+            )
+        transaction.put(b"revision", _REVISION.pack(batch.revision), db=self._meta)
+        self._drop_log(transaction, batch.floor, len(batch.log) + COMPACT_ROWS)
+
+    def _drop_log(self, transaction: Any, floor: int, limit: int) -> None:
+        cursor = transaction.cursor(db=self._log)
+        for _ in range(limit):
+            if not cursor.first() or _REVISION.unpack(cursor.key())[0] > floor:
+                return
+            cursor.delete()
+
+    def _raw(self, transaction: Any, key: str) -> bytes:
+        segment = segment_of(key)
+        identifier = self._segments.get(segment)
+        if identifier is None:
+            identifier = _SEGMENT.pack(len(self._segments) + 1)
+            transaction.put(segment.encode(), identifier, db=self._segment_ids)
+            self._segments[segment] = identifier
+        return identifier + key[len(segment) :].encode()
+
+    def _recover(self) -> None:
+        # A failed commit may leave LMDB in a state where every later one fails; opening it anew reads the last good
+        # root. The segment table is read again because ids given in the failed batch are not on disk.
+        self._env.close()
+        try:
+            self._open()
+        except (lmdb.Error, OSError) as error:
+            raise EngineFailed(f"cannot open store again: {error}") from error
+
+    def copy(self, path: Path) -> None:
+        """Write a consistent, compacted copy to the new folder `path`, while writes go on."""
+        path.mkdir(mode=0o700, parents=True)
+        self._env.copy(str(path), compact=True)
+
+    def size_bytes(self) -> int:
+        """Return how much disk the data takes."""
+        return (self._path / "data.mdb").stat().st_blocks * 512
+
+    def close(self) -> None:
+        """Release the files."""
+        self._env.close()
+        os.close(self._lock)
+
+
+def _lock(path: Path) -> int:
+    descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.pread(descriptor, 32, 0).decode() or "unknown"
+        os.close(descriptor)
+        raise StoreLocked(f"cannot open store in {path}: process {holder} uses it") from error
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+    return descriptor

@@ -1,0 +1,173 @@
+"""What any store must do."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from kubelite.store.protocol import (
+    Change,
+    Check,
+    Compacted,
+    Delete,
+    FutureRevision,
+    Put,
+    RevisionMismatch,
+    Store,
+)
+
+
+async def test_every_change_takes_the_next_revision(store: Store) -> None:
+    assert store.revision == 0
+    assert await store.commit(Put("/pods/default/a", b"1")) == 1
+    assert await store.commit(Put("/pods/default/b", b"2"), Put("/nodes/n", b"3")) == 3
+    assert store.revision == 3
+
+
+async def test_revision_is_spliced_into_the_value(store: Store) -> None:
+    await store.commit(Put("/pods/x", b"first"))
+    await store.commit(Put("/pods/a", b'{"v":""}', revision_at=6))
+    entry = store.get("/pods/a")
+    assert entry is not None
+    assert entry.value == b'{"v":"2"}'
+    assert (entry.created_revision, entry.revision) == (2, 2)
+
+
+async def test_created_revision_stays(store: Store) -> None:
+    await store.commit(Put("/pods/a", b"1"))
+    await store.commit(Put("/pods/a", b"2"))
+    entry = store.get("/pods/a")
+    assert entry is not None
+    assert (entry.created_revision, entry.revision) == (1, 2)
+
+
+@pytest.mark.parametrize("expected", [0, 7])
+async def test_put_demands_the_expected_revision(store: Store, expected: int) -> None:
+    await store.commit(Put("/pods/a", b"1"))
+    with pytest.raises(RevisionMismatch) as mismatch:
+        await store.commit(Put("/pods/b", b"x"), Put("/pods/a", b"2", expected=expected))
+    assert mismatch.value.actual == 1
+    assert store.revision == 1
+    assert store.get("/pods/b") is None
+
+
+async def test_check_demands_without_changing(store: Store) -> None:
+    await store.commit(Put("/pods/a", b"1"))
+    await store.commit(Check("/pods/a", 1), Check("/pods/none", 0), Put("/pods/b", b"2"))
+    with pytest.raises(RevisionMismatch):
+        await store.commit(Check("/pods/a", 2), Put("/pods/c", b"3"))
+    assert store.revision == 2
+
+
+async def test_delete_removes_and_absent_keys_mismatch(store: Store) -> None:
+    await store.commit(Put("/pods/a", b"1"))
+    assert await store.commit(Delete("/pods/a", expected=1)) == 2
+    assert store.get("/pods/a") is None
+    with pytest.raises(RevisionMismatch):
+        await store.commit(Delete("/pods/a"))
+
+
+async def test_writes_in_flight_see_each_other(store: Store) -> None:
+    first = asyncio.ensure_future(store.commit(Put("/pods/a", b"1", expected=0)))
+    second = asyncio.ensure_future(store.commit(Put("/pods/a", b"2", expected=0)))
+    done = await asyncio.gather(first, second, return_exceptions=True)
+    assert done[0] == 1
+    assert isinstance(done[1], RevisionMismatch)
+
+
+async def test_put_behind_a_delete_in_flight(store: Store) -> None:
+    await store.commit(Put("/pods/a", b"1"))
+    await asyncio.gather(
+        store.commit(Put("/pods/a", b"2")),
+        store.commit(Delete("/pods/a")),
+        store.commit(Put("/pods/a", b"3", expected=0)),
+    )
+    entry = store.get("/pods/a")
+    assert entry is not None
+    assert (entry.value, entry.created_revision, entry.revision) == (b"3", 4, 4)
+
+
+async def test_list_is_ordered_limited_and_counts_the_rest(store: Store) -> None:
+    for name in ("b/2", "a/1", "b/1", "c/1"):
+        await store.commit(Put(f"/pods/{name}", name.encode()))
+    await store.commit(Put("/podsets/x", b"other"))
+    assert [entry.value for entry in store.list("/pods/").entries] == [
+        b"a/1",
+        b"b/1",
+        b"b/2",
+        b"c/1",
+    ]
+    page = store.list("/pods/", limit=2)
+    assert (len(page.entries), page.remaining) == (2, 2)
+    page = store.list("/pods/", after=page.entries[-1].key, limit=2)
+    assert [entry.key for entry in page.entries] == ["/pods/b/2", "/pods/c/1"]
+    assert [entry.key for entry in store.list("/pods/b/").entries] == ["/pods/b/1", "/pods/b/2"]
+    assert store.count("/pods/b/") == 2
+    assert store.count("/") == 5
+
+
+async def test_list_at_an_earlier_revision(store: Store) -> None:
+    await store.commit(Put("/pods/a", b"1"))
+    await store.commit(Put("/pods/b", b"2"))
+    await store.commit(Put("/pods/a", b"3"))
+    await store.commit(Delete("/pods/b"))
+    await store.commit(Put("/pods/c", b"5"))
+    page = store.list("/pods/", revision=2)
+    assert [(entry.key, entry.value, entry.revision) for entry in page.entries] == [
+        ("/pods/a", b"1", 1),
+        ("/pods/b", b"2", 2),
+    ]
+    assert page.revision == 2
+
+
+async def test_history_tells_every_change(store: Store) -> None:
+    await store.commit(Put("/pods/a", b"1"))
+    await store.commit(Put("/pods/a", b"2"))
+    await store.commit(Put("/nodes/n", b"3"))
+    await store.commit(Delete("/pods/a", value=b"last ", revision_at=5))
+    assert store.history("/pods/", 1) == [
+        Change(2, "/pods/a", b"2", b"1", deleted=False, created_revision=1),
+        Change(4, "/pods/a", b"last 4", b"2", deleted=True, created_revision=1),
+    ]
+    with pytest.raises(FutureRevision):
+        store.history("/pods/", 5)
+
+
+async def test_old_revisions_are_compacted(store: Store) -> None:
+    for number in range(150):
+        await store.commit(Put("/pods/a", b"%d" % number))
+    assert 0 < store.oldest < 60
+    with pytest.raises(Compacted):
+        store.history("/pods/", 1)
+    with pytest.raises(Compacted):
+        store.list("/pods/", revision=1)
+    assert len(store.history("/pods/", store.oldest)) == 150 - store.oldest
+
+
+async def test_subscribers_see_each_batch_before_the_writer_goes_on(store: Store) -> None:
+    seen: list[Change] = []
+
+    def listen(changes: Sequence[Change]) -> None:
+        seen.extend(changes)
+
+    end = store.subscribe("/pods/default/", listen)
+    everything: list[Change] = []
+    store.subscribe("/", everything.extend)
+    await store.commit(Put("/pods/default/a", b"1"), Put("/pods/other/a", b"2"))
+    assert [change.key for change in seen] == ["/pods/default/a"]
+    assert len(everything) == 2
+    end()
+    await store.commit(Put("/pods/default/a", b"3"))
+    assert len(seen) == 1
+
+
+async def test_a_broken_listener_harms_nobody(store: Store) -> None:
+    seen: list[Change] = []
+
+    def broken(_changes: Sequence[Change]) -> None:
+        raise ValueError("broken")
+
+    store.subscribe("/pods/", broken)
+    store.subscribe("/pods/", seen.extend)
+    assert await store.commit(Put("/pods/a", b"1")) == 1
+    assert len(seen) == 1
