@@ -38,3 +38,14 @@ def date_of(text: str) -> datetime:
     """Return the date that a `Time` or `MicroTime` says; raises ValueError."""
     date = datetime.fromisoformat(text)
     return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
+
+
+class SetClock:
+    """Stands where it was set; for tests and simulations only."""
+
+    def __init__(self, date: datetime) -> None:
+        self.date = date
+
+    def now(self) -> datetime:
+        """Return the date that was set."""
+        return self.date

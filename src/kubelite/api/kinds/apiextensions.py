@@ -8,7 +8,6 @@ from msgspec import field
 
 from kubelite.api.kinds.meta import ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
-    ALWAYS,
     ATOMIC,
     REQUIRED,
     Base64,
@@ -223,9 +222,9 @@ class CustomResourceDefinitionStatus(Model):
     """CustomResourceDefinitionStatus."""
 
     acceptedNames: CustomResourceDefinitionNames = CustomResourceDefinitionNames()
-    conditions: Annotated[list[CustomResourceDefinitionCondition], list_map("type"), ALWAYS] = []
+    conditions: Annotated[list[CustomResourceDefinitionCondition], list_map("type")] = []
     observedGeneration: Int64 = 0
-    storedVersions: Annotated[list[str], ATOMIC, ALWAYS] = []
+    storedVersions: Annotated[list[str], ATOMIC] = []
 
 
 class CustomResourceDefinition(Kind):

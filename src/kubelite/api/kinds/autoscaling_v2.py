@@ -6,7 +6,6 @@ from typing import Annotated, ClassVar
 
 from kubelite.api.kinds.meta import LabelSelector, ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
-    ALWAYS,
     ATOMIC,
     REQUIRED,
     GroupVersionKind,
@@ -204,7 +203,7 @@ class HorizontalPodAutoscalerStatus(Model):
     conditions: Annotated[
         list[HorizontalPodAutoscalerCondition], list_map("type"), merge_by("type")
     ] = []
-    currentMetrics: Annotated[list[MetricStatus], ATOMIC, ALWAYS] = []
+    currentMetrics: Annotated[list[MetricStatus], ATOMIC] = []
     currentReplicas: Int32 = 0
     lastScaleTime: Time | None = None
     observedGeneration: Int64 | None = None

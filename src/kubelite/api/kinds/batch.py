@@ -8,7 +8,6 @@ from kubelite.api.kinds.core.pods import PodTemplateSpec
 from kubelite.api.kinds.core.references import ObjectReference
 from kubelite.api.kinds.meta import LabelSelector, ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
-    ALWAYS,
     ATOMIC,
     REQUIRED,
     SET,
@@ -34,7 +33,7 @@ class PodFailurePolicyOnPodConditionsPattern(Model):
     """PodFailurePolicyOnPodConditionsPattern."""
 
     type: Annotated[str, REQUIRED] = ""
-    status: Annotated[str, ALWAYS] = ""
+    status: str = ""
 
 
 class PodFailurePolicyRule(Model):

@@ -6,7 +6,6 @@ from typing import Annotated, ClassVar
 
 from kubelite.api.kinds.meta import ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
-    ALWAYS,
     ATOMIC,
     REQUIRED,
     SET,
@@ -53,7 +52,7 @@ class ResourcePolicyRule(Model):
     resources: Annotated[list[str], REQUIRED, SET] = []
     verbs: Annotated[list[str], REQUIRED, SET] = []
     clusterScope: bool = False
-    namespaces: Annotated[list[str], SET, ALWAYS] = []
+    namespaces: Annotated[list[str], SET] = []
 
 
 class GroupSubject(Model):
@@ -99,7 +98,7 @@ class FlowSchemaSpec(Model):
         PriorityLevelConfigurationReference()
     )
     distinguisherMethod: FlowDistinguisherMethod | None = None
-    matchingPrecedence: Annotated[Int32, ALWAYS] = 0
+    matchingPrecedence: Int32 = 0
     rules: Annotated[list[PolicyRulesWithSubjects], ATOMIC] = []
 
 
@@ -141,9 +140,9 @@ class FlowSchemaList(Kind):
 class QueuingConfiguration(Model):
     """QueuingConfiguration."""
 
-    handSize: Annotated[Int32, ALWAYS] = 0
-    queueLengthLimit: Annotated[Int32, ALWAYS] = 0
-    queues: Annotated[Int32, ALWAYS] = 0
+    handSize: Int32 = 0
+    queueLengthLimit: Int32 = 0
+    queues: Int32 = 0
 
 
 class LimitResponse(Model):

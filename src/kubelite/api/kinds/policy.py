@@ -6,7 +6,6 @@ from typing import Annotated, ClassVar
 
 from kubelite.api.kinds.meta import Condition, DeleteOptions, LabelSelector, ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
-    ALWAYS,
     REQUIRED,
     GroupVersionKind,
     Int32,
@@ -42,11 +41,11 @@ class PodDisruptionBudgetStatus(Model):
     """PodDisruptionBudgetStatus."""
 
     conditions: Annotated[list[Condition], list_map("type"), merge_by("type")] = []
-    currentHealthy: Annotated[Int32, ALWAYS] = 0
-    desiredHealthy: Annotated[Int32, ALWAYS] = 0
+    currentHealthy: Int32 = 0
+    desiredHealthy: Int32 = 0
     disruptedPods: dict[str, Time | None] = {}
-    disruptionsAllowed: Annotated[Int32, ALWAYS] = 0
-    expectedPods: Annotated[Int32, ALWAYS] = 0
+    disruptionsAllowed: Int32 = 0
+    expectedPods: Int32 = 0
     observedGeneration: Int64 = 0
 
 

@@ -8,7 +8,6 @@ from kubelite.api.kinds.core.node_affinity import TopologySelectorTerm
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolumeSpec
 from kubelite.api.kinds.meta import LabelSelector, ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
-    ALWAYS,
     ATOMIC,
     REQUIRED,
     SET,
@@ -77,7 +76,7 @@ class CSINodeDriver(Model):
     name: Annotated[str, REQUIRED] = ""
     nodeID: Annotated[str, REQUIRED] = ""
     allocatable: VolumeNodeResources | None = None
-    topologyKeys: Annotated[list[str], ATOMIC, ALWAYS] = []
+    topologyKeys: Annotated[list[str], ATOMIC] = []
 
 
 class CSINodeSpec(Model):

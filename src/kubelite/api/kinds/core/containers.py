@@ -313,8 +313,8 @@ class EphemeralContainer(Model):
     ] = []
     readinessProbe: Probe | None = None
     resizePolicy: Annotated[list[ContainerResizePolicy], ATOMIC] = []
-    resources: ResourceRequirements = ResourceRequirements()
-    restartPolicy: str | None = None
+    resources: ResourceRequirements | None = None
+    restartPolicy: str = ""
     restartPolicyRules: Annotated[list[ContainerRestartRule], ATOMIC] = []
     securityContext: SecurityContext | None = None
     startupProbe: Probe | None = None

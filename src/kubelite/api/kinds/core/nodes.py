@@ -7,7 +7,6 @@ from typing import Annotated, ClassVar
 from kubelite.api.kinds.core.scheduling import Taint
 from kubelite.api.kinds.meta import ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
-    ALWAYS,
     ATOMIC,
     REQUIRED,
     SET,
@@ -43,7 +42,7 @@ class ConfigMapNodeConfigSource(Model):
 class ContainerImage(Model):
     """ContainerImage."""
 
-    names: Annotated[list[str], ATOMIC, ALWAYS] = []
+    names: Annotated[list[str], ATOMIC] = []
     sizeBytes: Int64 = 0
 
 
@@ -143,7 +142,7 @@ class NodeRuntimeHandler(Model):
     """NodeRuntimeHandler."""
 
     features: NodeRuntimeHandlerFeatures | None = None
-    name: Annotated[str, ALWAYS] = ""
+    name: str = ""
 
 
 class NodeStatus(Model):

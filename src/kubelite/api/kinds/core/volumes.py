@@ -13,16 +13,7 @@ from kubelite.api.kinds.core.references import (
     TypedObjectReference,
 )
 from kubelite.api.kinds.meta import LabelSelector, ObjectMeta
-from kubelite.api.kinds.model import (
-    ALWAYS,
-    ATOMIC,
-    REQUIRED,
-    Int32,
-    Int64,
-    Model,
-    Quantity,
-    default,
-)
+from kubelite.api.kinds.model import ATOMIC, REQUIRED, Int32, Int64, Model, Quantity, default
 
 
 class AWSElasticBlockStoreVolumeSource(Model):
@@ -335,7 +326,7 @@ class ProjectedVolumeSource(Model):
     """ProjectedVolumeSource."""
 
     defaultMode: Int32 | None = None
-    sources: Annotated[list[VolumeProjection], ATOMIC, ALWAYS] = []
+    sources: Annotated[list[VolumeProjection], ATOMIC] = []
 
 
 class QuobyteVolumeSource(Model):

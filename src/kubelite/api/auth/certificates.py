@@ -1,0 +1,299 @@
+"""Makes and judges X.509 certificates: pure over keys, names and a date; files are `pki`'s business.
+
+All keys are EC P-256 (0.2 ms to make, where RSA takes 24).
+"""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from ipaddress import ip_address
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
+from msgspec import Struct
+
+from kubelite.randomness import Randomness
+
+CA_LIFETIME = timedelta(days=3650)
+LEAF_LIFETIME = timedelta(days=365)
+BACKDATED = timedelta(minutes=5)  # peers' clocks may run behind ours
+SERIAL_BYTES = 16
+
+SERVER_AUTH = ExtendedKeyUsageOID.SERVER_AUTH
+CLIENT_AUTH = ExtendedKeyUsageOID.CLIENT_AUTH
+
+
+class Wanted(Struct, frozen=True):
+    """What a leaf certificate must say."""
+
+    common_name: str
+    organizations: tuple[str, ...] = ()
+    dns_names: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    usages: tuple[ObjectIdentifier, ...] = (CLIENT_AUTH,)
+
+
+class Authority(Struct, frozen=True):
+    """A CA: its key, its own certificate, and other certificates that lead clients to it."""
+
+    key: ec.EllipticCurvePrivateKey
+    certificate: x509.Certificate
+    chain: tuple[
+        x509.Certificate, ...
+    ] = ()  # sent behind a leaf: this key, signed by the CA before
+
+
+def new_key() -> ec.EllipticCurvePrivateKey:
+    """Make a P-256 key."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """Return the key as unencrypted PKCS #8."""
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
+def certificate_pem(*certificates: x509.Certificate) -> bytes:
+    """Return certificates as PEM, one after the other."""
+    return b"".join(
+        certificate.public_bytes(serialization.Encoding.PEM) for certificate in certificates
+    )
+
+
+def read_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
+    """Read a private key; raises ValueError when it is no EC key."""
+    key = serialization.load_pem_private_key(pem, password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ValueError("it is not an EC key")  # noqa: TRY004 - the content is wrong, not a type
+    return key
+
+
+def new_authority(common_name: str, now: datetime, randomness: Randomness) -> Authority:
+    """Make a self-signed CA."""
+    key = new_key()
+    name = _name(common_name, ())
+    certificate = _authority_certificate(name, name, key.public_key(), now, randomness).sign(
+        key, hashes.SHA256()
+    )
+    return Authority(key, certificate)
+
+
+def cross_signed(
+    new: Authority, old: Authority, now: datetime, randomness: Randomness
+) -> x509.Certificate:
+    """Sign the new CA's key with the old CA, so that who trusts only the old one trusts the new one's leaves."""
+    builder = _authority_certificate(
+        new.certificate.subject, old.certificate.subject, new.key.public_key(), now, randomness
+    )
+    return builder.sign(old.key, hashes.SHA256())
+
+
+def issue(
+    authority: Authority,
+    public_key: ec.EllipticCurvePublicKey,
+    wanted: Wanted,
+    now: datetime,
+    randomness: Randomness,
+    lifetime: timedelta = LEAF_LIFETIME,
+) -> x509.Certificate:
+    """Sign a leaf certificate that never outlives its CA."""
+    not_after = min(now + lifetime, authority.certificate.not_valid_after_utc)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(_name(wanted.common_name, wanted.organizations))
+        .issuer_name(authority.certificate.subject)
+        .public_key(public_key)
+        .serial_number(_serial(randomness))
+        .not_valid_before(now - BACKDATED)
+        .not_valid_after(not_after)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(digital_signature=True), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(wanted.usages), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()),
+            critical=False,
+        )
+    )
+    if alternatives := _alternatives(wanted):
+        builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+    return builder.sign(authority.key, hashes.SHA256())
+
+
+def signing_request(key: ec.EllipticCurvePrivateKey, wanted: Wanted) -> bytes:
+    """Return a PEM certificate signing request for `wanted`."""
+    builder = x509.CertificateSigningRequestBuilder().subject_name(
+        _name(wanted.common_name, wanted.organizations)
+    )
+    if alternatives := _alternatives(wanted):
+        builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def renewal_reason(
+    certificate: x509.Certificate, wanted: Wanted, authority: Authority, now: datetime
+) -> str:
+    """Say why a leaf must be made anew; empty when it is good for at least a third of its life."""
+    if not is_issued_by(certificate, authority.certificate):
+        return "the CA changed"
+    if now < certificate.not_valid_before_utc:
+        return "it is not valid yet"
+    if now >= renewal_date(certificate):
+        return "less than a third of its life remains"
+    if described(certificate) != normalized(wanted):
+        return "names or addresses changed"
+    return ""
+
+
+def renewal_date(certificate: x509.Certificate) -> datetime:
+    """Return when a third of the certificate's life remains."""
+    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return end - (end - start) / 3
+
+
+def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Tell whether `issuer`'s key signed `certificate`."""
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def described(certificate: x509.Certificate) -> Wanted:
+    """Return what a certificate says, in the order of `normalized`."""
+    subject = certificate.subject
+    names, addresses = alternative_names(certificate)
+    return normalized(
+        Wanted(
+            common_name=_first(subject, NameOID.COMMON_NAME),
+            organizations=organizations(subject),
+            dns_names=tuple(names),
+            addresses=tuple(addresses),
+            usages=usages(certificate),
+        )
+    )
+
+
+def normalized(wanted: Wanted) -> Wanted:
+    """Order and deduplicate, so that two descriptions compare by meaning."""
+    return Wanted(
+        common_name=wanted.common_name,
+        organizations=tuple(sorted(set(wanted.organizations))),
+        dns_names=tuple(sorted({name.lower() for name in wanted.dns_names})),
+        addresses=tuple(sorted({str(ip_address(address)) for address in wanted.addresses})),
+        usages=tuple(sorted(set(wanted.usages), key=lambda usage: usage.dotted_string)),
+    )
+
+
+def organizations(subject: x509.Name) -> tuple[str, ...]:
+    """Return the O values of a subject, in order."""
+    return tuple(
+        str(attribute.value)
+        for attribute in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+    )
+
+
+def common_name(subject: x509.Name) -> str:
+    """Return the CN of a subject, or an empty string."""
+    return _first(subject, NameOID.COMMON_NAME)
+
+
+def usages(certificate: x509.Certificate) -> tuple[ObjectIdentifier, ...]:
+    """Return the extended key usages; empty when there are none."""
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
+    except x509.ExtensionNotFound:
+        return ()
+    return tuple(extension.value)
+
+
+def alternative_names(
+    signed: x509.Certificate | x509.CertificateSigningRequest,
+) -> tuple[list[str], list[str]]:
+    """Return the DNS names and the addresses of the subject alternative name."""
+    try:
+        extension = signed.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return [], []
+    names = extension.value.get_values_for_type(x509.DNSName)
+    addresses = extension.value.get_values_for_type(x509.IPAddress)
+    return list(names), [str(address) for address in addresses]
+
+
+def public_key_hash(certificate: x509.Certificate) -> str:
+    """Return ``sha256:<hex>`` of the certificate's public key, the form kubeadm's join tokens pin."""
+    info = certificate.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return "sha256:" + hashlib.sha256(info).hexdigest()
+
+
+def trusted_by_hash(bundle_pem: bytes, pinned: Sequence[str]) -> list[x509.Certificate]:
+    """Return the certificates of a bundle whose key a join token pins; empty means: do not trust it."""
+    return [
+        certificate
+        for certificate in x509.load_pem_x509_certificates(bundle_pem)
+        if public_key_hash(certificate) in pinned
+    ]
+
+
+def _authority_certificate(
+    subject: x509.Name,
+    issuer: x509.Name,
+    public_key: ec.EllipticCurvePublicKey,
+    now: datetime,
+    randomness: Randomness,
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(public_key)
+        .serial_number(_serial(randomness))
+        .not_valid_before(now - BACKDATED)
+        .not_valid_after(now + CA_LIFETIME)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(_key_usage(digital_signature=True, sign_certificates=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+    )
+
+
+def _key_usage(*, digital_signature: bool, sign_certificates: bool = False) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=digital_signature,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=sign_certificates,
+        crl_sign=sign_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _name(common: str, groups: Sequence[str]) -> x509.Name:
+    attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
+    return x509.Name([*attributes, x509.NameAttribute(NameOID.COMMON_NAME, common)])
+
+
+def _first(subject: x509.Name, oid: ObjectIdentifier) -> str:
+    found = subject.get_attributes_for_oid(oid)
+    return str(found[0].value) if found else ""
+
+
+def _alternatives(wanted: Wanted) -> list[x509.GeneralName]:
+    names: list[x509.GeneralName] = [x509.DNSName(name) for name in wanted.dns_names]
+    return names + [x509.IPAddress(ip_address(address)) for address in wanted.addresses]
+
+
+def _serial(randomness: Randomness) -> int:
+    # RFC 5280 wants a positive number of at most 20 bytes.
+    return int.from_bytes(randomness.token_bytes(SERIAL_BYTES)) | 1

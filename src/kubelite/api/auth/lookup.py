@@ -1,0 +1,74 @@
+"""What authentication and authorization ask of the objects in the cluster, answered from memory."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
+
+from kubelite.api.kinds.model import Kind
+
+K = TypeVar("K", bound=Kind)
+
+# Called on the loop with the state before (None: new) and after (None: gone); must not block.
+LookupListener = Callable[[K | None, K | None], None]
+
+
+class Lookup(Protocol):
+    """Reads typed objects as of the last durable change, without a request and without a check of rights.
+
+    Kinds: Namespace, Node, Pod, Secret, ServiceAccount, PersistentVolume, PersistentVolumeClaim,
+    VolumeAttachment, ResourceClaim, Lease, the four RBAC kinds and those that admission reads.
+    """
+
+    def get(self, kind: type[K], name: str, namespace: str = "") -> K | None:
+        """Return one object."""
+        ...
+
+    def list(self, kind: type[K], namespace: str = "") -> Sequence[K]:
+        """Return all objects of a kind, or those of one namespace."""
+        ...
+
+    def subscribe(self, kind: type[K], listener: LookupListener[K]) -> Callable[[], None]:
+        """Call `listener(None, object)` for all there is, then for each change; return the call that ends it."""
+        ...
+
+
+class FixedLookup:
+    """Answers from objects given once; for reviews of what is about to be written, and for tests."""
+
+    def __init__(self, items: Sequence[Kind] = ()) -> None:
+        self._items: dict[type[Kind], dict[tuple[str, str], Any]] = {}
+        self._listeners: dict[type[Kind], list[LookupListener[Any]]] = {}
+        for item in items:
+            self.put(item)
+
+    def put(self, item: Any) -> None:
+        """Add or replace an object."""
+        meta = item.metadata
+        objects = self._items.setdefault(type(item), {})
+        before = objects.get((meta.namespace, meta.name))
+        objects[meta.namespace, meta.name] = item
+        for listener in self._listeners.get(type(item), ()):
+            listener(before, item)
+
+    def remove(self, kind: type[Kind], name: str, namespace: str = "") -> None:
+        """Remove an object that is there."""
+        before = self._items[kind].pop((namespace, name))
+        for listener in self._listeners.get(kind, ()):
+            listener(before, None)
+
+    def get(self, kind: type[K], name: str, namespace: str = "") -> K | None:
+        """Return one object."""
+        found: K | None = self._items.get(kind, {}).get((namespace, name))
+        return found
+
+    def list(self, kind: type[K], namespace: str = "") -> Sequence[K]:
+        """Return all objects of a kind, or those of one namespace."""
+        objects: dict[tuple[str, str], K] = self._items.get(kind, {})
+        return [item for key, item in sorted(objects.items()) if namespace in ("", key[0])]
+
+    def subscribe(self, kind: type[K], listener: LookupListener[K]) -> Callable[[], None]:
+        """Call `listener` for all there is, then for each change."""
+        for item in self.list(kind):
+            listener(None, item)
+        listeners = self._listeners.setdefault(kind, [])
+        listeners.append(listener)
+        return lambda: listeners.remove(listener)
