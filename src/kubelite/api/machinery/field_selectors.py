@@ -1,0 +1,247 @@
+"""Field selectors: which fields of a kind may be asked for, and whether an object has the values asked."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from kubelite.api.errors import BadRequest
+from kubelite.api.machinery.causes import quoted
+
+Fields = Mapping[str, Any]
+Reader = Callable[[Fields], str]
+
+NAME, NAMESPACE = "metadata.name", "metadata.namespace"
+
+
+class Term(Struct, frozen=True):
+    """One condition: the field's value is, or is not, the text."""
+
+    field: str
+    equal: bool
+    value: str
+
+    def __str__(self) -> str:
+        value = self.value.replace("\\", "\\\\").replace(",", "\\,").replace("=", "\\=")
+        return f"{self.field}{'=' if self.equal else '!='}{value}"
+
+
+class FieldSelector(Struct, frozen=True):
+    """A conjunction of terms, bound to one kind's fields."""
+
+    terms: tuple[Term, ...] = ()
+    readers: tuple[Reader, ...] = ()
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether nothing is asked."""
+        return not self.terms
+
+    def matches(self, fields: Fields) -> bool:
+        """Tell whether the object, as its JSON dict, has the values asked."""
+        for term, read in zip(self.terms, self.readers, strict=True):
+            if (read(fields) == term.value) is not term.equal:
+                return False
+        return True
+
+    def exact(self, field: str) -> str | None:
+        """Return the one value that the field must have, if a term says so."""
+        for term in self.terms:
+            if term.equal and term.field == field:
+                return term.value
+        return None
+
+    @property
+    def only_metadata(self) -> bool:
+        """Whether key parts (name and namespace) suffice to decide."""
+        return all(term.field in (NAME, NAMESPACE) for term in self.terms)
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self.terms))
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str) else str(value)
+
+
+def at(*path: str, empty: str = "") -> Reader:
+    """Read the text at a path of keys; `empty` where something on the way is absent."""
+
+    def read(fields: Fields) -> str:
+        value: Any = fields
+        for key in path:
+            if not isinstance(value, Mapping):
+                return empty
+            value = value.get(key)
+        return _text(value) or empty
+
+    return read
+
+
+def _path(field: str, empty: str = "") -> Reader:
+    return at(*field.split("."), empty=empty)
+
+
+def _event_source(fields: Fields) -> str:
+    """The component that wrote an event, of the old or the new form."""
+    return at("source", "component")(fields) or at("reportingComponent")(fields)
+
+
+def _pod_address(fields: Fields) -> str:
+    addresses = (fields.get("status") or {}).get("podIPs") or ()
+    return addresses[0].get("ip", "") if addresses else at("status", "podIP")(fields)
+
+
+def _nothing(_fields: Fields) -> str:
+    return ""
+
+
+_METADATA: dict[str, Reader] = {
+    NAME: at("metadata", "name"),
+    NAMESPACE: at("metadata", "namespace"),
+}
+_NAME_ONLY: dict[str, Reader] = {NAME: _METADATA[NAME]}
+
+
+def _fields(*names: str, **special: Reader) -> dict[str, Reader]:
+    return {name: _path(name) for name in names} | special
+
+
+_INVOLVED = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
+
+SUPPORTED: dict[tuple[str, str], dict[str, Reader]] = {
+    ("", "Pod"): {
+        **_METADATA,
+        **_fields(
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "status.phase",
+            "status.nominatedNodeName",
+        ),
+        "spec.host": _path("spec.nodeName"),
+        "spec.hostNetwork": _path("spec.hostNetwork", "false"),
+        "status.podIP": _pod_address,
+        "status.podIPs": _nothing,
+    },
+    ("", "Node"): {**_NAME_ONLY, "spec.unschedulable": _path("spec.unschedulable", "false")},
+    ("", "ReplicationController"): {**_METADATA, "status.replicas": _path("status.replicas", "0")},
+    ("", "Event"): {
+        **_METADATA,
+        **_fields(*(f"involvedObject.{name}" for name in _INVOLVED)),
+        **_fields("reason", "reportingComponent", "type"),
+        "source": _event_source,
+    },
+    ("events.k8s.io", "Event"): {
+        **_METADATA,
+        **{f"regarding.{name}": _path(f"regarding.{name}") for name in _INVOLVED},
+        **_fields("reason", "reportingController", "type"),
+    },
+    ("", "Namespace"): {**_NAME_ONLY, "status.phase": _path("status.phase")},
+    ("", "Secret"): {**_METADATA, "type": _path("type")},
+    ("", "Service"): {**_METADATA, **_fields("spec.clusterIP", "spec.type")},
+    ("batch", "Job"): {**_METADATA, "status.successful": _path("status.succeeded", "0")},
+    ("certificates.k8s.io", "CertificateSigningRequest"): {
+        **_NAME_ONLY,
+        "spec.signerName": _path("spec.signerName"),
+    },
+    ("resource.k8s.io", "ResourceSlice"): {
+        **_NAME_ONLY,
+        **_fields("spec.nodeName", "spec.driver"),
+    },
+}
+
+
+def parse_field_selector(
+    text: str, group: str, kind: str, *, version: str = "v1", selectable: Iterable[str] = ()
+) -> FieldSelector:
+    """Read a fieldSelector parameter for a kind; `selectable` are the paths a CRD adds, such as ``spec.color``.
+
+    Raises:
+        BadRequest: It has no meaning, or asks for a field that the kind does not offer.
+    """
+    if not text:
+        return FieldSelector()
+    terms = [_term(part, text) for part in sorted(_split(text)) if part]
+    extra = {name: _path(name) for name in selectable}
+    supported = SUPPORTED.get((group, kind))
+    readers = []
+    for term in terms:
+        reader = (supported or _METADATA).get(term.field) or extra.get(term.field)
+        if reader is None:
+            raise BadRequest(_refusal(term.field, group, version, kind, supported, extra))
+        readers.append(reader)
+    return FieldSelector(tuple(terms), tuple(readers))
+
+
+def _refusal(
+    field: str,
+    group: str,
+    version: str,
+    kind: str,
+    supported: Mapping[str, Reader] | None,
+    extra: Mapping[str, Reader],
+) -> str:
+    if kind == "Job" and group == "batch":
+        return f"field label {quoted(field)} not supported for Job"
+    if kind == "ResourceSlice":
+        return f"field label not supported for {group}/{version}, Kind={kind}: {field}"
+    if supported is None and not extra:
+        return (
+            f"{quoted(field)} is not a known field selector: "
+            'only "metadata.name", "metadata.namespace"'
+        )
+    return f"field label not supported: {field}"
+
+
+def _split(text: str) -> list[str]:
+    """Cut at commas that no backslash protects."""
+    parts, start, escaped = [], 0, False
+    for index, letter in enumerate(text):
+        if escaped:
+            escaped = False
+        elif letter == "\\":
+            escaped = True
+        elif letter == ",":
+            parts.append(text[start:index])
+            start = index + 1
+    parts.append(text[start:])
+    return parts
+
+
+def _term(part: str, whole: str) -> Term:
+    found = part.find("=")
+    if found < 0:
+        raise BadRequest(f"invalid selector: '{whole}'; can't understand '{part}'")
+    equal = not (found and part[found - 1] == "!")
+    field = part[: found if equal else found - 1]
+    value = part[found + 1 :]
+    if equal and value.startswith("="):
+        value = value[1:]
+    return Term(field, equal, _unescaped(value))
+
+
+def _unescaped(value: str) -> str:
+    if not ("\\" in value or "," in value or "=" in value):
+        return value
+    letters, escaped = [], False
+    for letter in value:
+        if escaped:
+            if letter not in "\\,=":
+                raise BadRequest(f"invalid field selector: invalid escape sequence: \\{letter}")
+            letters.append(letter)
+            escaped = False
+        elif letter == "\\":
+            escaped = True
+        elif letter in ",=":
+            raise BadRequest(f"invalid field selector: unescaped character in value: {ord(letter)}")
+        else:
+            letters.append(letter)
+    if escaped:
+        raise BadRequest("invalid field selector: invalid escape sequence: \\")
+    return "".join(letters)

@@ -1,0 +1,304 @@
+"""Formats of names, keys and numbers: each function answers the list of what is wrong, in Kubernetes' words.
+
+An empty answer means the value is fine. Known-good values are remembered, since the same names come again and again.
+"""
+
+import re
+from collections.abc import Callable
+from functools import lru_cache, wraps
+
+ALPHANUMERIC = "[a-z0-9]"
+LABEL_FORMAT = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+SUBDOMAIN_FORMAT = LABEL_FORMAT + "(\\." + LABEL_FORMAT + ")*"
+LABEL_1035_FORMAT = "[a-z]([-a-z0-9]*[a-z0-9])?"
+KEY_FORMAT = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
+VALUE_FORMAT = f"({KEY_FORMAT})?"
+IDENTIFIER_FORMAT = "[A-Za-z_][A-Za-z0-9_]*"
+CONFIG_KEY_FORMAT = "[-._a-zA-Z0-9]+"
+HEADER_FORMAT = "[-A-Za-z0-9]+"
+PERCENT_FORMAT = "[0-9]+%"
+PATH_FORMAT = "[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+"
+
+_LABEL = re.compile(LABEL_FORMAT).fullmatch
+_SUBDOMAIN = re.compile(SUBDOMAIN_FORMAT).fullmatch
+_LABEL_1035 = re.compile(LABEL_1035_FORMAT).fullmatch
+_KEY = re.compile(KEY_FORMAT).fullmatch
+_VALUE = re.compile(VALUE_FORMAT).fullmatch
+_IDENTIFIER = re.compile(IDENTIFIER_FORMAT).fullmatch
+_CONFIG_KEY = re.compile(CONFIG_KEY_FORMAT).fullmatch
+_HEADER = re.compile(HEADER_FORMAT).fullmatch
+_PERCENT = re.compile(PERCENT_FORMAT).fullmatch
+_PATH = re.compile(PATH_FORMAT).fullmatch
+_PORT = re.compile("[-a-z0-9]+").fullmatch
+
+Findings = tuple[str, ...]
+FINE: Findings = ()
+EMPTY = "must be non-empty"
+
+_KEY_TEXT = (
+    "must consist of alphanumeric characters, '-', '_' or '.', "
+    "and must start and end with an alphanumeric character"
+)
+
+
+def _remembered(check: Callable[[str], Findings]) -> Callable[[str], Findings]:
+    """Remember answers for values of plausible length; long ones would make the memory grow."""
+    known = lru_cache(maxsize=8192)(check)
+
+    @wraps(check)
+    def answer(value: str) -> Findings:
+        return known(value) if len(value) <= 320 else check(value)
+
+    return answer
+
+
+def too_long(limit: int) -> str:
+    """Say that a text may have at most `limit` characters."""
+    return f"must be no more than {limit} characters"
+
+
+def out_of_range(low: int, high: int) -> str:
+    """Say between which bounds a number must be."""
+    return f"must be between {low} and {high}, inclusive"
+
+
+def mismatch(text: str, pattern: str, *examples: str) -> str:
+    """Say that a value does not have the form of `pattern`."""
+    if not examples:
+        return f"{text} (regex used for validation is '{pattern}')"
+    shown = " or ".join(f"'{example}', " for example in examples)
+    return f"{text} (e.g. {shown}regex used for validation is '{pattern}')"
+
+
+@_remembered
+def dns_label(value: str) -> Findings:
+    """Check a lowercase RFC 1123 label."""
+    found = [too_long(63)] if len(value) > 63 else []
+    if not _LABEL(value):
+        if _SUBDOMAIN(value):
+            found.append("must not contain dots")
+        else:
+            found.append(
+                mismatch(
+                    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', "
+                    "and must start and end with an alphanumeric character",
+                    LABEL_FORMAT,
+                    "my-name",
+                    "123-abc",
+                )
+            )
+    return tuple(found)
+
+
+@_remembered
+def dns_subdomain(value: str) -> Findings:
+    """Check a lowercase RFC 1123 subdomain."""
+    found = [too_long(253)] if len(value) > 253 else []
+    if not _SUBDOMAIN(value):
+        found.append(
+            mismatch(
+                "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, "
+                "'-' or '.', and must start and end with an alphanumeric character",
+                SUBDOMAIN_FORMAT,
+                "example.com",
+            )
+        )
+    return tuple(found)
+
+
+def wildcard_subdomain(value: str) -> Findings:
+    """Check a subdomain after a leading ``*.``."""
+    found = [too_long(253)] if len(value) > 253 else []
+    if not (value.startswith("*.") and _SUBDOMAIN(value[2:])):
+        found.append(
+            mismatch(
+                "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, "
+                "which must consist of lower case alphanumeric characters, '-' or '.' "
+                "and end with an alphanumeric character",
+                "\\*\\." + SUBDOMAIN_FORMAT,
+                "*.example.com",
+            )
+        )
+    return tuple(found)
+
+
+def dns_1035_label(value: str) -> Findings:
+    """Check a DNS-1035 label, which starts with a letter."""
+    found = [too_long(63)] if len(value) > 63 else []
+    if not _LABEL_1035(value):
+        found.append(
+            mismatch(
+                "a DNS-1035 label must consist of lower case alphanumeric characters or '-', "
+                "start with an alphabetic character, and end with an alphanumeric character",
+                LABEL_1035_FORMAT,
+                "my-name",
+                "abc-123",
+            )
+        )
+    return tuple(found)
+
+
+@_remembered
+def qualified_name(value: str) -> Findings:
+    """Check a label or annotation key: a name with an optional DNS prefix and a slash."""
+    prefix, slash, name = value.rpartition("/")
+    if "/" in prefix:
+        form = mismatch(_KEY_TEXT, KEY_FORMAT, "MyName", "my.name", "123-abc")
+        prefixed = "with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+        return (f"a valid label key {form} {prefixed}",)
+    found: list[str] = []
+    if slash and not prefix:
+        found.append("prefix part " + EMPTY)
+    elif slash:
+        found.extend("prefix part " + finding for finding in dns_subdomain(prefix))
+    if not name:
+        found.append("name part " + EMPTY)
+    elif len(name) > 63:
+        found.append("name part " + too_long(63))
+    if not _KEY(name):
+        found.append("name part " + mismatch(_KEY_TEXT, KEY_FORMAT, "MyName", "my.name", "123-abc"))
+    return tuple(found)
+
+
+@_remembered
+def label_value(value: str) -> Findings:
+    """Check a label's value; it may be empty."""
+    found = [too_long(63)] if len(value) > 63 else []
+    if not _VALUE(value):
+        found.append(
+            mismatch(
+                "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' "
+                "or '.', and must start and end with an alphanumeric character",
+                VALUE_FORMAT,
+                "MyValue",
+                "my_value",
+                "12345",
+            )
+        )
+    return tuple(found)
+
+
+def c_identifier(value: str) -> Findings:
+    """Check an identifier of the C language."""
+    if _IDENTIFIER(value):
+        return FINE
+    return (
+        mismatch(
+            "a valid C identifier must start with alphabetic character or '_', "
+            "followed by a string of alphanumeric characters or '_'",
+            IDENTIFIER_FORMAT,
+            "my_name",
+            "MY_NAME",
+            "MyName",
+        ),
+    )
+
+
+def port_number(value: int) -> Findings:
+    """Check a port's number."""
+    return FINE if 1 <= value <= 65535 else (out_of_range(1, 65535),)
+
+
+def identity_number(value: int) -> Findings:
+    """Check a user or group number."""
+    return FINE if 0 <= value <= 2147483647 else (out_of_range(0, 2147483647),)
+
+
+@_remembered
+def port_name(value: str) -> Findings:
+    """Check an IANA service name."""
+    found = [too_long(15)] if len(value) > 15 else []
+    if not _PORT(value):
+        found.append("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)")
+    if not any("a" <= letter <= "z" for letter in value):
+        found.append("must contain at least one letter (a-z)")
+    if "--" in value:
+        found.append("must not contain consecutive hyphens")
+    if value and (value[0] == "-" or value[-1] == "-"):
+        found.append("must not begin or end with a hyphen")
+    return tuple(found)
+
+
+def percent(value: str) -> Findings:
+    """Check a percentage such as ``25%``."""
+    if _PERCENT(value):
+        return FINE
+    return (
+        mismatch(
+            "a valid percent string must be a numeric string followed by an ending '%'",
+            PERCENT_FORMAT,
+            "1%",
+            "93%",
+        ),
+    )
+
+
+def http_header_name(value: str) -> Findings:
+    """Check the name of an HTTP header."""
+    if _HEADER(value):
+        return FINE
+    return (
+        mismatch(
+            "a valid HTTP header must consist of alphanumeric characters or '-'",
+            HEADER_FORMAT,
+            "X-Header-Name",
+        ),
+    )
+
+
+def domain_prefixed_path(value: str) -> Findings:
+    """Check a name such as ``acme.io/foo/bar``; the caller has refused the empty one."""
+    host, _, path = value.partition("/")
+    if not host or not path:
+        return ('must be a domain-prefixed path (such as "acme.io/foo")',)
+    found = list(dns_subdomain(host))
+    if not _PATH(path):
+        found.append(mismatch("Invalid path", PATH_FORMAT))
+    return tuple(found)
+
+
+@_remembered
+def environment_name(value: str) -> Findings:
+    """Check the name of an environment variable: printable ASCII without an equals sign."""
+    found: list[str] = []
+    if not value:
+        found.append("environment variable name " + EMPTY)
+    if not (value.isascii() and value.isprintable()) or "=" in value:
+        found.append(
+            "a valid environment variable name must consist only of printable ASCII characters "
+            "other than '='"
+        )
+    return tuple(found)
+
+
+@_remembered
+def config_key(value: str) -> Findings:
+    """Check a key of a ConfigMap or Secret, which becomes a file name."""
+    found = [too_long(253)] if len(value) > 253 else []
+    if not _CONFIG_KEY(value):
+        found.append(
+            mismatch(
+                "a valid config key must consist of alphanumeric characters, '-', '_' or '.'",
+                CONFIG_KEY_FORMAT,
+                "key.name",
+                "KEY_NAME",
+                "key-name",
+            )
+        )
+    if value in (".", ".."):
+        found.append(f"must not be '{value}'")
+    elif value.startswith(".."):
+        found.append("must not start with '..'")
+    return tuple(found)
+
+
+def path_segment(value: str) -> Findings:
+    """Check a name that stands as one segment of a URL's path."""
+    if value in (".", ".."):
+        return (f"may not be '{value}'",)
+    return tuple(f"may not contain '{sign}'" for sign in "/%" if sign in value)
+
+
+def masked_prefix(name: str) -> str:
+    """Make a generateName checkable: a trailing dash is fine since a suffix follows."""
+    return name[:-1] + "a" if len(name) > 1 and name.endswith("-") else name

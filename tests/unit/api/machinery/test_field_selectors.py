@@ -1,0 +1,70 @@
+"""Field selectors."""
+
+from typing import Any
+
+import pytest
+
+from kubelite.api.errors import BadRequest
+from kubelite.api.machinery.field_selectors import parse_field_selector
+
+POD = {
+    "metadata": {"name": "web", "namespace": "shop"},
+    "spec": {"nodeName": "n1"},
+    "status": {"phase": "Running", "podIPs": [{"ip": "10.0.0.7"}]},
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "fields", "matches"),
+    [
+        ("metadata.name=web,spec.nodeName==n1", "Pod", POD, True),
+        ("status.phase!=Running", "Pod", POD, False),
+        ("status.phase!=Failed,status.phase!=Succeeded", "Pod", POD, True),
+        ("spec.host=n1", "Pod", POD, True),
+        ("spec.hostNetwork=false", "Pod", POD, True),
+        ("status.podIP=10.0.0.7", "Pod", POD, True),
+        ("spec.unschedulable=false", "Node", {"metadata": {"name": "n"}}, True),
+        ("spec.unschedulable=true", "Node", {"spec": {"unschedulable": True}}, True),
+        ("status.replicas=0", "ReplicationController", {}, True),
+        ("source=kubelet", "Event", {"source": {"component": "kubelet"}}, True),
+        (r"reason=a\,b\=c", "Event", {"reason": "a,b=c"}, True),
+    ],
+)
+def test_matches(text: str, kind: str, fields: dict[str, Any], matches: bool) -> None:
+    assert parse_field_selector(text, "", kind).matches(fields) is matches
+
+
+def test_exact_values_are_known() -> None:
+    selector = parse_field_selector(
+        "metadata.name=web,metadata.namespace=shop", "apps", "Deployment"
+    )
+    assert selector.exact("metadata.name") == "web"
+    assert selector.only_metadata
+    assert str(selector) == "metadata.name=web,metadata.namespace=shop"
+
+
+def test_custom_fields() -> None:
+    selector = parse_field_selector("spec.color=red", "x.io", "Thing", selectable=["spec.color"])
+    assert selector.matches({"spec": {"color": "red"}})
+
+
+@pytest.mark.parametrize(
+    ("text", "group", "kind", "message"),
+    [
+        ("spec.image=x", "", "Pod", "field label not supported: spec.image"),
+        ("a=b", "batch", "Job", 'field label "a" not supported for Job'),
+        (
+            "a=b",
+            "apps",
+            "Deployment",
+            '"a" is not a known field selector: only "metadata.name", "metadata.namespace"',
+        ),
+        ("nonsense", "", "Pod", "invalid selector: 'nonsense'; can't understand 'nonsense'"),
+        (r"reason=a\b", "", "Event", r"invalid field selector: invalid escape sequence: \b"),
+        ("reason=a=b", "", "Event", "invalid field selector: unescaped character in value: 61"),
+    ],
+)
+def test_refusals(text: str, group: str, kind: str, message: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        parse_field_selector(text, group, kind)
+    assert refused.value.message == message
