@@ -1,0 +1,227 @@
+"""Connects pods to the node: a bridge, a pair of links per pod, an address each.
+
+A pod's address is a /32 whose gateway is the bridge, so all it sends is routed by the host, never switched past it:
+service addresses and network policies work whether or not bridged packets are filtered (br_netfilter).
+The host's end of a pair carries the pod's uid and address as its alias; from that, a restart learns what it gave out.
+"""
+
+import asyncio
+import errno
+import hashlib
+import logging
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from kubelite.net.addresses import AddressPool
+from kubelite.net.netlink import SCOPE_HOST, Link, Route, RouteSocket, open_in
+
+log = logging.getLogger(__name__)
+
+BRIDGE = "kubelite0"
+LINK_PREFIX = "kl"  # link names have room for 15 characters
+ALIAS_PREFIX = "kubelite"
+POD_INTERFACE = "eth0"
+DEFAULT_MTU = 1500
+IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
+
+T = TypeVar("T")
+
+
+class NetworkForbidden(Exception):
+    """The process may not change the host's network."""
+
+
+def link_name(pod_uid: str) -> str:
+    """Return the name of the host's end of a pod's link."""
+    return LINK_PREFIX + hashlib.sha256(pod_uid.encode()).hexdigest()[:12]
+
+
+def link_alias(pod_uid: str, address: str) -> str:
+    """Return what is written on the host's end, for `parse_alias`."""
+    return f"{ALIAS_PREFIX} {pod_uid} {address}"
+
+
+def parse_alias(link: Link) -> tuple[str, str] | None:
+    """Return (pod uid, address) of a link of ours, else None."""
+    match link.alias.split(" "):
+        case [prefix, pod_uid, address] if prefix == ALIAS_PREFIX:
+            return (pod_uid, address) if link.name == link_name(pod_uid) else None
+    return None
+
+
+class PodNetwork:
+    """Gives pods their addresses; changes are made one after the other in a thread of its own.
+
+    `local_addresses` are further addresses the node itself answers: the cluster's DNS server's.
+    `mtu` 0 takes the one of the link the default route uses.
+    """
+
+    def __init__(self, *, local_addresses: Sequence[str] = (), mtu: int = 0) -> None:
+        self._local_addresses = tuple(local_addresses)
+        self._mtu = mtu
+        self._pool: AddressPool | None = None
+        self._bridge_index = 0
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kubelite-links")
+
+    @property
+    def gateway(self) -> str:
+        """The bridge's address."""
+        return self._addresses.gateway
+
+    @property
+    def _addresses(self) -> AddressPool:
+        assert self._pool is not None, "start comes first"
+        return self._pool
+
+    async def start(self, pod_cidr: str) -> None:
+        """Make the bridge for the node's range, or take up the one that stands; raises NetworkForbidden."""
+        self._pool = AddressPool(pod_cidr)
+        try:
+            await self._run(self._set_up_bridge)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EACCES, errno.EROFS):
+                raise
+            raise NetworkForbidden(
+                "cannot set up pod networking: needs root (CAP_NET_ADMIN)"
+            ) from error
+
+    async def stop(self) -> None:
+        """End the thread; links stay, and pods keep talking."""
+        await asyncio.to_thread(self._thread.shutdown)
+
+    async def attach(
+        self,
+        pod_uid: str,
+        pod_key: str,
+        pid: int,
+        *,
+        host_ports: Sequence[object] = (),  # noqa: ARG002 - told by the node, read from its pods
+    ) -> tuple[str, ...]:
+        """Connect the network namespace of process `pid`; return its addresses.
+
+        Answers the same address as long as the pod is not detached, also after a restart. `host_ports` are not
+        needed here: the service proxy takes them from the pods themselves. Raises AddressesExhausted, and
+        ProcessLookupError when the process has ended.
+        """
+        address = self._addresses.allocate(pod_uid)
+        try:
+            await self._run(lambda: self._connect(pod_uid, pid, address))
+        except FileNotFoundError as error:
+            raise ProcessLookupError(
+                f"cannot connect pod {pod_key}: its sandbox has ended"
+            ) from error
+        log.debug("pod connected", extra={"pod": pod_key, "address": address})
+        return (address,)
+
+    async def detach(self, pod_uid: str) -> None:
+        """Disconnect a pod and give its address back."""
+        await self._run(lambda: _delete_links(lambda link: link.name == link_name(pod_uid)))
+        self._addresses.release(pod_uid)
+
+    async def restore(self, live: Mapping[str, int]) -> None:
+        """Keep the addresses of the pods of `live` (uid to sandbox pid); remove all other links that were left."""
+        standing = await self._run(_pod_links)
+        leftover = set()
+        for link in standing:
+            owner = parse_alias(link)
+            if owner is None or owner[0] not in live or not self._addresses.reserve(*owner):
+                leftover.add(link.index)
+        await self._run(lambda: _delete_links(lambda link: link.index in leftover))
+
+    async def remove_all(self) -> None:
+        """Remove the bridge and every pod link from the host."""
+        await self._run(
+            lambda: _delete_links(lambda link: link.name == BRIDGE or parse_alias(link) is not None)
+        )
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _set_up_bridge(self) -> None:
+        pool = self._addresses
+        with RouteSocket() as route:
+            mtu = self._mtu = self._mtu or _default_route_mtu(route)
+            if (bridge := route.find_link(BRIDGE)) is None:
+                mac = b"\x0a\x58" + socket.inet_aton(pool.gateway)
+                route.add_bridge(BRIDGE, mac=mac, mtu=mtu)
+                bridge = route.find_link(BRIDGE)
+                assert bridge is not None
+            wanted = {(pool.gateway, pool.network.prefixlen)}
+            wanted |= {(address, 32) for address in self._local_addresses}
+            for stale in set(route.addresses(bridge.index)) - wanted:
+                route.delete_address(bridge.index, *stale)
+            route.add_address(bridge.index, pool.gateway, pool.network.prefixlen)
+            for address in self._local_addresses:
+                # of host scope, so that it is never taken as the source of what the node itself sends
+                route.add_address(bridge.index, address, 32, scope=SCOPE_HOST)
+            route.set_link(bridge.index, up=True)
+            self._bridge_index = bridge.index
+        if IP_FORWARD.read_text().strip() != "1":
+            IP_FORWARD.write_text("1")
+
+    def _connect(self, pod_uid: str, pid: int, address: str) -> None:
+        name = link_name(pod_uid)
+        with (
+            Path(f"/proc/{pid}/ns/net").open("rb") as namespace,
+            RouteSocket() as host,
+            open_in(namespace.fileno()) as pod,
+        ):
+            link = host.find_link(name)
+            inside = pod.find_link(POD_INTERFACE)
+            if link and inside and (address, 32) in pod.addresses(inside.index):
+                return
+            if link:
+                host.delete_link(link.index)  # led to an earlier sandbox of the pod
+            host.add_veth(
+                name, peer=POD_INTERFACE, peer_namespace=namespace.fileno(), mtu=self._mtu
+            )
+            self._set_up_host_end(host, name, link_alias(pod_uid, address))
+            self._set_up_pod_end(pod, address)
+
+    def _set_up_host_end(self, host: RouteSocket, name: str, alias: str) -> None:
+        link = host.find_link(name)
+        assert link is not None
+        host.set_link(link.index, up=True, master=self._bridge_index, alias=alias)
+        host.set_hairpin(link.index)
+
+    def _set_up_pod_end(self, pod: RouteSocket, address: str) -> None:
+        loopback = pod.find_link("lo")
+        link = pod.find_link(POD_INTERFACE)
+        assert loopback is not None
+        assert link is not None
+        pod.set_link(loopback.index, up=True)
+        pod.add_address(link.index, address, 32)
+        pod.set_link(link.index, up=True)
+        pod.replace_route(Route(self.gateway, 32, link.index))
+        pod.replace_route(Route("", 0, link.index, self.gateway))
+
+
+def _pod_links() -> list[Link]:
+    """Return the links that are or look like a pod's: a crash may have come before the alias was written."""
+    with RouteSocket() as route:
+        return [link for link in route.links() if _is_pod_link(link)]
+
+
+def _is_pod_link(link: Link) -> bool:
+    is_half_made = not link.alias and not link.is_up and not link.master
+    return (
+        link.name.startswith(LINK_PREFIX)
+        and len(link.name) == len(LINK_PREFIX) + 12
+        and (is_half_made or parse_alias(link) is not None)
+    )
+
+
+def _delete_links(is_wanted: Callable[[Link], bool]) -> None:
+    with RouteSocket() as route:
+        for link in route.links():
+            if is_wanted(link):
+                route.delete_link(link.index)
+
+
+def _default_route_mtu(route: RouteSocket) -> int:
+    uplinks = [entry.link_index for entry in route.routes() if entry.prefix_length == 0]
+    mtus = {link.index: link.mtu for link in route.links()}
+    return mtus.get(uplinks[0], DEFAULT_MTU) if uplinks else DEFAULT_MTU

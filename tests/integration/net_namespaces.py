@@ -1,0 +1,77 @@
+"""Network namespaces to play a node, its pods and the world outside; gone when the test ends, also by failure."""
+
+import ctypes
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+import uvloop
+
+CLONE_NEWNET = 0x40000000
+
+needs_root = [
+    pytest.mark.root,
+    pytest.mark.skipif(os.geteuid() != 0, reason="makes network namespaces"),
+]
+
+
+def in_new_namespace(main: Callable[[ExitStack], Coroutine[Any, Any, None]]) -> None:
+    """Run `main` on uvloop in a thread that is alone in a new network namespace; what it starts is there too."""
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        assert libc.unshare(CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
+        try:
+            shell("ip link set lo up")
+            with ExitStack() as stack:
+                uvloop.run(main(stack))
+        except BaseException as error:  # noqa: BLE001 - raised again by the caller
+            failures.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if failures:
+        raise failures[0]
+
+
+def shell(command: str) -> str:
+    """Run a command here; its output."""
+    done = subprocess.run(command, shell=True, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, f"{command}: {done.stderr or done.stdout}"
+    return done.stdout
+
+
+@contextmanager
+def process_in_namespace() -> Iterator[int]:
+    """Start a process with an empty network namespace, as a pod's sandbox has; yields its pid."""
+    sandbox = subprocess.Popen(
+        ["unshare", "--net", "sh", "-c", "echo ready; exec sleep 600"], stdout=subprocess.PIPE
+    )
+    assert sandbox.stdout is not None
+    try:
+        assert sandbox.stdout.readline() == b"ready\n"
+        yield sandbox.pid
+    finally:
+        sandbox.kill()
+        sandbox.wait()
+        sandbox.stdout.close()
+
+
+@contextmanager
+def outside(address: str = "198.51.100.2", node_address: str = "198.51.100.1") -> Iterator[int]:
+    """Connect a machine outside the cluster with this namespace; yields the pid of a process on it."""
+    with process_in_namespace() as pid:
+        shell(f"ip link add uplink0 type veth peer name eth0 netns {pid}")
+        shell(f"ip addr add {node_address}/24 dev uplink0 && ip link set uplink0 up")
+        shell(
+            f"nsenter -t {pid} -n sh -c 'ip addr add {address}/24 dev eth0; ip link set eth0 up;"
+            f" ip link set lo up; ip route add default via {node_address}'"
+        )
+        shell(f"ip route add default via {address}")
+        yield pid

@@ -1,0 +1,122 @@
+"""Pods get addresses, in real namespaces."""
+
+import sys
+from contextlib import ExitStack
+
+import pytest
+
+from integration.net_namespaces import (
+    in_new_namespace,
+    needs_root,
+    outside,
+    process_in_namespace,
+    shell,
+)
+from kubelite.net.pod_network import BRIDGE, PodNetwork, link_name
+
+pytestmark = needs_root
+
+
+def test_pods_reach_each_other_and_their_node() -> None:
+    async def main(stack: ExitStack) -> None:
+        network = PodNetwork(local_addresses=["10.43.0.10"])
+        await network.start("10.42.0.0/24")
+        one, two = (stack.enter_context(process_in_namespace()) for _ in range(2))
+        assert await network.attach("uid-1", "default/one", one) == ("10.42.0.2",)
+        assert await network.attach("uid-2", "default/two", two) == ("10.42.0.3",)
+        for target in ("10.42.0.3", "10.42.0.1", "10.43.0.10", "127.0.0.1"):
+            shell(f"nsenter -t {one} -n busybox ping -c1 -W1 {target}")
+        shell("busybox ping -c1 -W1 10.42.0.2")
+        await network.stop()
+
+    in_new_namespace(main)
+
+
+def test_restart_keeps_addresses_and_removes_what_was_left() -> None:
+    async def main(stack: ExitStack) -> None:
+        network = PodNetwork()
+        await network.start("10.42.0.0/24")
+        one, two, three = (stack.enter_context(process_in_namespace()) for _ in range(3))
+        for pid, uid in ((one, "a"), (two, "b"), (three, "c")):
+            await network.attach(uid, f"default/{uid}", pid)
+        await network.stop()
+        shell("ip link add kl0123456789ab type veth peer name other0")  # a crash half way
+        shell("ip link add kl-mine type veth peer name mine0")
+
+        again = PodNetwork()
+        await again.start("10.42.0.0/24")
+        await again.restore({"b": two, "c": three})
+        links = shell("ip -o link")
+        assert link_name("a") not in links
+        assert "kl0123456789ab" not in links
+        assert "kl-mine" in links
+        assert link_name("b") in links
+        index = next(line for line in links.splitlines() if link_name("b") in line)
+        assert await again.attach("b", "default/b", two) == ("10.42.0.3",)
+        assert index in shell("ip -o link")  # not made anew
+        await again.detach("c")
+        assert link_name("c") not in shell("ip -o link")
+        await again.remove_all()
+        rest = shell("ip -o link")
+        assert BRIDGE not in rest
+        assert link_name("b") not in rest
+        await again.stop()
+
+    in_new_namespace(main)
+
+
+def test_a_new_sandbox_of_a_pod_gets_the_pods_address() -> None:
+    async def main(stack: ExitStack) -> None:
+        network = PodNetwork()
+        await network.start("10.42.0.0/24")
+        one, two = (stack.enter_context(process_in_namespace()) for _ in range(2))
+        first = await network.attach("a", "default/a", one)
+        assert await network.attach("a", "default/a", two) == first
+        shell(f"nsenter -t {two} -n busybox ping -c1 -W1 10.42.0.1")
+        await network.stop()
+
+    in_new_namespace(main)
+
+
+def test_pods_take_the_uplinks_mtu() -> None:
+    async def main(stack: ExitStack) -> None:
+        stack.enter_context(outside())
+        shell("ip link set uplink0 mtu 1400")
+        network = PodNetwork()
+        await network.start("10.42.0.0/24")
+        pid = stack.enter_context(process_in_namespace())
+        await network.attach("a", "default/a", pid)
+        assert "mtu 1400" in shell(f"nsenter -t {pid} -n ip link show eth0")
+        assert "mtu 1400" in shell(f"ip link show {BRIDGE}")
+        await network.stop()
+
+    in_new_namespace(main)
+
+
+def test_a_sandbox_that_has_ended_is_told() -> None:
+    async def main(stack: ExitStack) -> None:
+        network = PodNetwork()
+        await network.start("10.42.0.0/24")
+        with process_in_namespace() as pid:
+            pass
+        with pytest.raises(ProcessLookupError, match="cannot connect pod default/a"):
+            await network.attach("a", "default/a", pid)
+        await network.stop()
+
+    in_new_namespace(main)
+
+
+def test_without_the_capability_there_is_one_clear_error() -> None:
+    script = (
+        "import asyncio; from kubelite.net.pod_network import PodNetwork, NetworkForbidden\n"
+        "try: asyncio.run(PodNetwork().start('10.42.0.0/24'))\n"
+        "except NetworkForbidden as error: print(error)"
+    )
+
+    async def main(stack: ExitStack) -> None:
+        command = f"setpriv --bounding-set -net_admin --inh-caps -net_admin {sys.executable} -c"
+        said = shell(f'{command} "{script}"')
+        assert said == "cannot set up pod networking: needs root (CAP_NET_ADMIN)\n"
+        assert BRIDGE not in shell("ip link")
+
+    in_new_namespace(main)

@@ -1,0 +1,22 @@
+"""What the host's end of a pod's link says."""
+
+from kubelite.net.netlink import Link
+from kubelite.net.pod_network import link_alias, link_name, parse_alias
+
+UID = "0b6b3a86-5e43-4a4c-9d0e-7a0d9f3b8a11"
+
+
+def test_names_fit_and_differ() -> None:
+    assert len(link_name(UID)) == 14
+    assert link_name(UID) != link_name(UID[:-1])
+
+
+def test_the_alias_tells_owner_and_address() -> None:
+    link = Link(4, link_name(UID), link_alias(UID, "10.42.0.9"))
+    assert parse_alias(link) == (UID, "10.42.0.9")
+
+
+def test_other_links_are_left_alone() -> None:
+    assert parse_alias(Link(4, "eth0", link_alias(UID, "10.42.0.9"))) is None
+    assert parse_alias(Link(4, link_name(UID), "somebody else's")) is None
+    assert parse_alias(Link(4, link_name(UID))) is None
