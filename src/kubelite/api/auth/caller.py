@@ -35,6 +35,8 @@ class Attributes(Struct, frozen=True):
     namespace: str = ""
     name: str = ""
     path: str = ""
+    field_selector: str = ""  # of a list or watch, as sent: nodes may list their own pods only
+    label_selector: str = ""
 
 
 class Allowed(Struct, frozen=True):

@@ -61,10 +61,14 @@ def test_leaf_never_outlives_its_authority() -> None:
         (SERVING, 244, "less than a third of its life remains"),
         (SERVING, 400, "less than a third of its life remains"),
         (SERVING, -1, "it is not valid yet"),
-        (Wanted("server", ("team",), ("a.example",), ("::1",), (SERVER_AUTH,)), 0, "names or addresses changed"),
+        (
+            Wanted("server", ("team",), ("a.example",), ("::1",), (SERVER_AUTH,)),
+            0,
+            "names or addresses changed",
+        ),
         (Wanted("other", usages=(SERVER_AUTH,)), 0, "names or addresses changed"),
     ],
-)  # fmt: skip
+)
 def test_renewal_reason(wanted: Wanted, days: int, reason: str) -> None:
     assert renewal_reason(leaf(), wanted, AUTHORITY, NOW + timedelta(days=days)) == reason
 

@@ -1,0 +1,113 @@
+"""Finds out who calls: by client certificate, by one of the kinds of token, or nobody in particular.
+
+The order is Kubernetes': a certificate that was shown decides; else a token must prove something; else the caller is
+anonymous, and RBAC gives anonymous callers health and version only.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from kubelite.api.auth.bootstrap_tokens import BootstrapTokens
+from kubelite.api.auth.caller import (
+    ANONYMOUS,
+    AUTHENTICATED,
+    UNAUTHENTICATED,
+    Caller,
+    Credentials,
+)
+from kubelite.api.auth.static_tokens import StaticTokens
+from kubelite.api.auth.tokens import (
+    TOKEN_BYTES_LIMIT,
+    Proved,
+    ServiceAccountTokens,
+    TokenInvalid,
+)
+from kubelite.api.auth.x509 import CertificateInvalid, ClientCertificates
+from kubelite.api.errors import Unauthorized
+
+ANYBODY = Caller(ANONYMOUS, (UNAUTHENTICATED,))
+
+
+class RemoteTokens(Protocol):
+    """Proves tokens of an issuer outside the cluster."""
+
+    async def prove(self, token: str) -> Caller | None:
+        """Return the caller; None for another issuer's token; raises TokenInvalid."""
+        ...
+
+
+class UnionAuthenticator:
+    """Asks each way of proof in turn."""
+
+    def __init__(
+        self,
+        *,
+        certificates: ClientCertificates,
+        service_accounts: ServiceAccountTokens,
+        audiences: Sequence[str],
+        bootstrap: BootstrapTokens | None = None,
+        static: StaticTokens | None = None,
+        remote: Sequence[RemoteTokens] = (),
+        anonymous: bool = True,
+    ) -> None:
+        """`audiences` are the API server's own: what tokens of any kind but a service account's are good for."""
+        self._certificates = certificates
+        self._service_accounts = service_accounts
+        self._audiences = tuple(audiences)
+        self._bootstrap = bootstrap
+        self._static = static
+        self._remote = tuple(remote)
+        self._anonymous = anonymous
+
+    async def authenticate(self, credentials: Credentials) -> Caller:
+        """Return the caller; raises Unauthorized for credentials that prove nothing."""
+        if credentials.certificate is not None:
+            try:
+                return authenticated(self._certificates.caller(credentials.certificate))
+            except CertificateInvalid:
+                if not credentials.bearer_token:
+                    raise Unauthorized("Unauthorized") from None
+        if credentials.bearer_token:
+            try:
+                proved = await self.prove(credentials.bearer_token)
+            except TokenInvalid:
+                raise Unauthorized("Unauthorized") from None
+            if proved is None:
+                raise Unauthorized("Unauthorized")
+            return proved.caller
+        if not self._anonymous:
+            raise Unauthorized("Unauthorized")
+        return ANYBODY
+
+    async def prove(self, token: str, audiences: Sequence[str] = ()) -> Proved | None:
+        """Return what a token proves for `audiences` (by default the API server); None when it is unknown.
+
+        Raises TokenInvalid.
+        """
+        if len(token) > TOKEN_BYTES_LIMIT:
+            return None
+        if proved := self._service_accounts.prove(token, audiences):
+            return Proved(authenticated(proved.caller), proved.audiences)
+        caller = self._local(token)
+        for remote in self._remote if caller is None else ():
+            if caller := await remote.prove(token):
+                break
+        if caller is None:
+            return None
+        accepted = tuple(audiences) or self._audiences
+        matching = tuple(audience for audience in accepted if audience in self._audiences)
+        return Proved(authenticated(caller), matching) if matching else None
+
+    def _local(self, token: str) -> Caller | None:
+        if self._static and (caller := self._static.caller(token)):
+            return caller
+        return self._bootstrap.caller(token) if self._bootstrap else None
+
+
+def authenticated(caller: Caller) -> Caller:
+    """Add system:authenticated, once."""
+    if AUTHENTICATED in caller.groups or UNAUTHENTICATED in caller.groups:
+        return caller
+    return replace(caller, groups=(*caller.groups, AUTHENTICATED))

@@ -1,0 +1,101 @@
+"""Bootstrap tokens (``<id>.<secret>``): Secrets in kube-system with which a machine asks to join."""
+
+import base64
+import binascii
+import hmac
+import re
+from collections.abc import Mapping
+from datetime import datetime
+
+from kubelite.api.auth.caller import Caller
+from kubelite.api.auth.lookup import Lookup
+from kubelite.api.kinds.core.config import Secret
+from kubelite.clock import Clock
+from kubelite.randomness import Randomness
+
+TOKEN = re.compile(r"([a-z0-9]{6})\.([a-z0-9]{16})", re.ASCII)
+GROUP = re.compile(r"system:bootstrappers:[a-z0-9:-]{0,255}[a-z0-9]", re.ASCII)
+SECRET_TYPE = "bootstrap.kubernetes.io/token"  # noqa: S105 - the name of a type
+NAMESPACE = "kube-system"
+NAME_PREFIX = "bootstrap-token-"
+USER_PREFIX = "system:bootstrap:"
+BOOTSTRAPPERS = "system:bootstrappers"
+ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
+FAIR_BYTES = 256 // len(ALPHABET) * len(ALPHABET)  # larger bytes would favour the first letters
+
+
+class BootstrapTokens:
+    """Checks bootstrap tokens against their Secrets."""
+
+    def __init__(self, lookup: Lookup, clock: Clock) -> None:
+        self._lookup = lookup
+        self._clock = clock
+
+    def caller(self, token: str) -> Caller | None:
+        """Return the caller; None for anything that is no valid token."""
+        parsed = TOKEN.fullmatch(token)
+        if parsed is None:
+            return None
+        identifier, secret_part = parsed.groups()
+        secret = self._lookup.get(Secret, NAME_PREFIX + identifier, NAMESPACE)
+        if secret is None:
+            return None
+        return caller_of(secret, identifier, secret_part, self._clock.now())
+
+
+def caller_of(secret: Secret, identifier: str, secret_part: str, now: datetime) -> Caller | None:
+    """Decide whether a Secret makes a token valid now."""
+    data = decoded(secret.data)
+    if secret.type != SECRET_TYPE or secret.metadata.deletionTimestamp is not None:
+        return None
+    if not hmac.compare_digest(data.get("token-secret", b""), secret_part.encode()):
+        return None
+    if data.get("token-id") != identifier.encode() or has_expired(data, now):
+        return None
+    if data.get("usage-bootstrap-authentication") != b"true":
+        return None
+    extra = [
+        group
+        for group in data.get("auth-extra-groups", b"").decode(errors="replace").split(",")
+        if group
+    ]
+    if not all(GROUP.fullmatch(group) for group in extra):
+        return None
+    return Caller(USER_PREFIX + identifier, (BOOTSTRAPPERS, *sorted(set(extra))))
+
+
+def has_expired(data: Mapping[str, bytes], now: datetime) -> bool:
+    """Tell whether the token's time is over; a date that cannot be read counts as over."""
+    expiration = data.get("expiration", b"").decode(errors="replace")
+    if not expiration:
+        return False
+    try:
+        date = datetime.fromisoformat(expiration)
+    except ValueError:
+        return True
+    return date.tzinfo is None or now >= date
+
+
+def decoded(data: Mapping[str, str]) -> dict[str, bytes]:
+    """Return a Secret's data as bytes; values that are not base64 are left out."""
+    values = {}
+    for name, text in data.items():
+        try:
+            values[name] = base64.b64decode(text, validate=True)
+        except binascii.Error:
+            continue
+    return values
+
+
+def new_token(randomness: Randomness) -> tuple[str, str]:
+    """Return a new token's identifier and secret part."""
+    return _letters(randomness, 6), _letters(randomness, 16)
+
+
+def _letters(randomness: Randomness, length: int) -> str:
+    letters = ""
+    while len(letters) < length:
+        for byte in randomness.token_bytes(length):
+            if byte < FAIR_BYTES:
+                letters += ALPHABET[byte % len(ALPHABET)]
+    return letters[:length]

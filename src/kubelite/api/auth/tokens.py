@@ -1,0 +1,469 @@
+"""Makes and checks the tokens of service accounts (JSON Web Tokens, ES256), and publishes their public keys.
+
+A token lives as long as what it is bound to: a pod, node or secret, and the account itself. The signature is
+checked once a token and remembered; whether its objects live is looked up for each request.
+"""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import jwt
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from kubelite.api.auth.caller import Caller
+from kubelite.api.auth.lookup import Lookup
+from kubelite.api.auth.recent import Recent
+from kubelite.api.errors import BadRequest, Cause, Conflict, Invalid, NotFound
+from kubelite.api.kinds.authentication import (
+    BoundObjectReference,
+    TokenRequest,
+    TokenRequestStatus,
+)
+from kubelite.api.kinds.core.config import Secret
+from kubelite.api.kinds.core.nodes import Node
+from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.kinds.core.service_accounts import ServiceAccount
+from kubelite.api.kinds.model import Kind
+from kubelite.clock import Clock, timestamp
+from kubelite.randomness import Randomness
+
+ALGORITHM = "ES256"
+LEGACY_ISSUER = "kubernetes/serviceaccount"  # of tokens kept in Secrets; they do not expire
+SHORTEST_SECONDS = 600
+LONGEST_SECONDS = 2**32
+DEFAULT_SECONDS = 3600
+# What the ServiceAccount admission asks for; such a token is honoured for a year, since old clients never reread it.
+REREAD_SECONDS = 3607
+EXTENDED_SECONDS = 365 * 24 * 3600
+LEEWAY = timedelta(minutes=1)  # between clocks, as in go-jose
+TOKEN_BYTES_LIMIT = 16 * 1024
+REMEMBERED = 4096
+
+USER_PREFIX = "system:serviceaccount:"
+CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
+POD_NAME, POD_UID = "authentication.kubernetes.io/pod-name", "authentication.kubernetes.io/pod-uid"
+NODE_NAME, NODE_UID = (
+    "authentication.kubernetes.io/node-name",
+    "authentication.kubernetes.io/node-uid",
+)
+
+K = TypeVar("K", bound=Kind)
+
+
+class TokenInvalid(Exception):
+    """The token is meant for this cluster but proves nothing."""
+
+
+class Signing(Struct, frozen=True):
+    """A key with the identifier its tokens carry."""
+
+    identifier: str
+    key: ec.EllipticCurvePrivateKey
+
+
+class TokenIssuer:
+    """Makes tokens, answers TokenRequests and publishes the keys."""
+
+    def __init__(
+        self,
+        *,
+        issuer: str,
+        audiences: Sequence[str],
+        keys: Sequence[ec.EllipticCurvePrivateKey],
+        lookup: Lookup,
+        clock: Clock,
+        randomness: Randomness,
+    ) -> None:
+        """`keys` come from `Pki.signing_keys`; the first signs. The issuer itself is an audience by default."""
+        self.issuer = issuer
+        self.audiences = tuple(audiences) or (issuer,)
+        self.keys = [Signing(key_identifier(key.public_key()), key) for key in keys]
+        self._lookup = lookup
+        self._clock = clock
+        self._randomness = randomness
+
+    def request(self, namespace: str, name: str, body: TokenRequest) -> TokenRequest:
+        """Answer a POST to serviceaccounts/token.
+
+        Raises NotFound, Conflict, Invalid, BadRequest.
+        """
+        account = self._lookup.get(ServiceAccount, name, namespace)
+        if account is None:
+            raise _missing("serviceaccounts", name)
+        if problems := _problems(namespace, name, body):
+            raise _invalid(problems)
+        spec, meta = body.spec, body.metadata
+        if meta.uid and meta.uid != account.metadata.uid:
+            raise Conflict(
+                f'Operation cannot be fulfilled on TokenRequest.authentication.k8s.io "{name}": the UID in the token '
+                f"request ({meta.uid}) does not match the UID of the service account ({account.metadata.uid})",
+                group="authentication.k8s.io",
+                kind="TokenRequest",
+                name=name,
+            )
+        seconds = DEFAULT_SECONDS if spec.expirationSeconds is None else spec.expirationSeconds
+        audiences = tuple(spec.audiences) or self.audiences
+        bound = self._bound(namespace, name, spec.boundObjectRef)
+        token = self._issue(account, bound, seconds, audiences)
+        now = self._clock.now()
+        return TokenRequest(
+            metadata=_replace_meta(body, account, now),
+            spec=_spec(body, list(audiences), seconds),
+            status=TokenRequestStatus(
+                token=token, expirationTimestamp=timestamp(now + timedelta(seconds=seconds))
+            ),
+        )
+
+    def permanent(self, account: ServiceAccount, secret: Secret) -> str:
+        """Make the token of a Secret of type kubernetes.io/service-account-token; it ends with the Secret."""
+        prefix, meta = "kubernetes.io/serviceaccount", account.metadata
+        claims = {
+            "iss": LEGACY_ISSUER,
+            "sub": f"{USER_PREFIX}{meta.namespace}:{meta.name}",
+            f"{prefix}/namespace": meta.namespace,
+            f"{prefix}/service-account.name": meta.name,
+            f"{prefix}/service-account.uid": meta.uid,
+            f"{prefix}/secret.name": secret.metadata.name,
+        }
+        return self._sign(claims)
+
+    def discovery(self, jwks_uri: str) -> dict[str, Any]:
+        """Return the document of /.well-known/openid-configuration."""
+        return {
+            "issuer": self.issuer,
+            "jwks_uri": jwks_uri,
+            "response_types_supported": ["id_token"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": [ALGORITHM],
+        }
+
+    def key_set(self) -> dict[str, Any]:
+        """Return the JSON Web Key Set of /openid/v1/jwks."""
+        return {"keys": [_web_key(signing) for signing in self.keys]}
+
+    def _bound(
+        self, namespace: str, account: str, ref: BoundObjectReference | None
+    ) -> dict[str, Any]:
+        if ref is None:
+            return {}
+        if ref.apiVersion != "v1" or ref.kind not in ("Pod", "Node", "Secret"):
+            group, _, version = ref.apiVersion.rpartition("/")
+            kind = f"{group}/{version}, Kind={ref.kind}"
+            raise BadRequest(f"cannot bind token to object of type {kind}")
+        claims: dict[str, Any] = {}
+        if ref.kind == "Pod":
+            pod = self._found(Pod, "pods", ref, namespace)
+            if pod.spec.serviceAccountName != account:
+                raise BadRequest(
+                    f'cannot bind token for serviceaccount "{account}" to pod running with different '
+                    "serviceaccount name."
+                )
+            claims["pod"] = _reference(pod)
+            if pod.spec.nodeName:
+                node = self._lookup.get(Node, pod.spec.nodeName)
+                claims["node"] = _reference(node) if node else {"name": pod.spec.nodeName}
+        elif ref.kind == "Node":
+            claims["node"] = _reference(self._found(Node, "nodes", ref, ""))
+        else:
+            claims["secret"] = _reference(self._found(Secret, "secrets", ref, namespace))
+        return claims
+
+    def _found(self, kind: type[K], resource: str, ref: BoundObjectReference, namespace: str) -> K:
+        found = self._lookup.get(kind, ref.name, namespace)
+        if found is None:
+            raise _missing(resource, ref.name)
+        if ref.uid and ref.uid != _uid(found):
+            raise Conflict(
+                f'Operation cannot be fulfilled on {ref.kind} "{ref.name}": the UID in the bound object reference '
+                f"({ref.uid}) does not match the UID in record. The object might have been deleted and then recreated",
+                kind=ref.kind,
+                name=ref.name,
+            )
+        return found
+
+    def _issue(
+        self, account: ServiceAccount, bound: dict[str, Any], seconds: int, audiences: Sequence[str]
+    ) -> str:
+        now = int(self._clock.now().timestamp())
+        private: dict[str, Any] = {
+            "namespace": account.metadata.namespace,
+            "serviceaccount": _reference(account),
+        }
+        private |= bound
+        lifetime = seconds
+        if "pod" in bound and seconds == REREAD_SECONDS and set(audiences) <= set(self.audiences):
+            lifetime = EXTENDED_SECONDS
+            private["warnafter"] = now + seconds
+        claims = {
+            "aud": list(audiences),
+            "exp": now + lifetime,
+            "iat": now,
+            "iss": self.issuer,
+            "jti": self._randomness.uid(),
+            "kubernetes.io": private,
+            "nbf": now,
+            "sub": f"{USER_PREFIX}{account.metadata.namespace}:{account.metadata.name}",
+        }
+        return self._sign(claims)
+
+    def _sign(self, claims: dict[str, Any]) -> str:
+        signing = self.keys[0]
+        return jwt.encode(
+            claims, signing.key, algorithm=ALGORITHM, headers={"kid": signing.identifier}
+        )
+
+
+class Proved(Struct, frozen=True):
+    """What a token proves, and for whom it was made."""
+
+    caller: Caller
+    audiences: tuple[str, ...]
+
+
+class ServiceAccountTokens:
+    """Checks tokens that a `TokenIssuer` of this cluster has made."""
+
+    def __init__(
+        self,
+        *,
+        issuer: str,
+        audiences: Sequence[str],
+        keys: Sequence[ec.EllipticCurvePublicKey],
+        lookup: Lookup,
+        clock: Clock,
+    ) -> None:
+        self._issuers = (issuer, LEGACY_ISSUER)
+        self._audiences = tuple(audiences) or (issuer,)
+        self._keys = {key_identifier(key): key for key in keys}
+        self._lookup = lookup
+        self._clock = clock
+        self._claims: Recent[bytes, dict[str, Any]] = Recent(REMEMBERED)
+
+    def prove(self, token: str, audiences: Sequence[str] = ()) -> Proved | None:
+        """Return what a token proves; None for one of another issuer.
+
+        `audiences` are those the reader accepts, by default the API server's. Raises TokenInvalid.
+        """
+        digest = hashlib.sha256(token.encode()).digest()
+        claims = self._claims.get(digest)
+        if claims is None:
+            claims = self._verified(token)
+            if claims is None:
+                return None
+            self._claims.put(digest, claims)
+        matching = self._matching(claims, audiences)
+        if claims["iss"] == LEGACY_ISSUER:
+            return Proved(self._permanent(claims), matching)
+        self._check_dates(claims)
+        return Proved(self._alive(claims), matching)
+
+    def _verified(self, token: str) -> dict[str, Any] | None:
+        if len(token) > TOKEN_BYTES_LIMIT or token.count(".") != 2:
+            return None
+        try:
+            unproved = jwt.decode(token, options={"verify_signature": False})
+            identifier = jwt.get_unverified_header(token).get("kid")
+        except (jwt.PyJWTError, RecursionError):  # deeply nested JSON ends the parser
+            return None
+        if unproved.get("iss") not in self._issuers:
+            return None
+        key = self._keys.get(str(identifier))
+        if key is None:
+            raise TokenInvalid("invalid bearer token: signed with an unknown key")
+        try:
+            # Dates and audiences are looked at for each request, by the injected clock.
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                key,
+                algorithms=[ALGORITHM],
+                options={
+                    "verify_exp": False,
+                    "verify_nbf": False,
+                    "verify_iat": False,
+                    "verify_aud": False,
+                },
+            )
+        except jwt.PyJWTError as error:
+            raise TokenInvalid(f"invalid bearer token: {error}") from error
+        return claims
+
+    def _matching(self, claims: dict[str, Any], audiences: Sequence[str]) -> tuple[str, ...]:
+        accepted = tuple(audiences) or self._audiences
+        if claims["iss"] == LEGACY_ISSUER:
+            carried: Any = self._audiences
+        else:
+            carried = claims.get("aud", [])
+        carried = [carried] if isinstance(carried, str) else carried
+        matching = tuple(audience for audience in accepted if audience in carried)
+        if not matching:
+            raise TokenInvalid(
+                f"token audiences {_go_list(carried)} is invalid for the target audiences {_go_list(accepted)}"
+            )
+        return matching
+
+    def _check_dates(self, claims: dict[str, Any]) -> None:
+        now = self._clock.now()
+        dates = {
+            name: datetime.fromtimestamp(claims[name], UTC)
+            for name in ("exp", "nbf", "iat")
+            if isinstance(claims.get(name), int | float)
+        }
+        if "exp" not in dates or now - LEEWAY > dates["exp"]:
+            raise TokenInvalid("service account token has expired")
+        if "nbf" in dates and now + LEEWAY < dates["nbf"]:
+            raise TokenInvalid("service account token is not valid yet")
+        if "iat" in dates and now + LEEWAY < dates["iat"]:
+            raise TokenInvalid("service account token is issued in the future")
+
+    def _alive(self, claims: dict[str, Any]) -> Caller:
+        private = claims.get("kubernetes.io") or {}
+        namespace, account = private.get("namespace", ""), private.get("serviceaccount") or {}
+        self._same(ServiceAccount, account, namespace, "service account")
+        extra: dict[str, tuple[str, ...]] = {}
+        if jti := claims.get("jti"):
+            extra[CREDENTIAL_ID] = (f"JTI={jti}",)
+        if secret := private.get("secret"):
+            self._same(Secret, secret, namespace, "secret")
+        if pod := private.get("pod"):
+            self._same(Pod, pod, namespace, "pod")
+            extra |= {POD_NAME: (pod["name"],), POD_UID: (pod["uid"],)}
+        if node := private.get("node"):
+            if not pod:
+                self._same(Node, node, "", "node")
+            extra[NODE_NAME] = (node["name"],)
+            if node.get("uid"):
+                extra[NODE_UID] = (node["uid"],)
+        return service_account_caller(namespace, account["name"], account["uid"], extra)
+
+    def _same(self, kind: type[Kind], ref: dict[str, str], namespace: str, noun: str) -> None:
+        found: Any = self._lookup.get(kind, ref.get("name", ""), namespace)
+        if found is None:
+            raise TokenInvalid(
+                f'serviceaccounts "{ref.get("name", "")}" not found'
+                if kind is ServiceAccount
+                else "service account token has been invalidated"
+            )
+        if found.metadata.uid != ref.get("uid"):
+            raise TokenInvalid(
+                f"{noun} UID ({found.metadata.uid}) does not match claim ({ref.get('uid')})"
+            )
+        if _is_gone(found, self._clock.now()):
+            raise TokenInvalid("service account token has been invalidated")
+
+    def _permanent(self, claims: dict[str, Any]) -> Caller:
+        prefix = "kubernetes.io/serviceaccount"
+        namespace, name, uid, secret_name = (
+            str(claims.get(f"{prefix}/{part}", ""))
+            for part in ("namespace", "service-account.name", "service-account.uid", "secret.name")
+        )
+        self._same(ServiceAccount, {"name": name, "uid": uid}, namespace, "service account")
+        secret = self._lookup.get(Secret, secret_name, namespace)
+        if secret is None or secret.metadata.deletionTimestamp or "token" not in secret.data:
+            raise TokenInvalid("service account token has been invalidated")
+        return service_account_caller(namespace, name, uid)
+
+
+def service_account_caller(
+    namespace: str, name: str, uid: str = "", extra: dict[str, tuple[str, ...]] | None = None
+) -> Caller:
+    """Return the identity of a service account, without system:authenticated."""
+    groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}")
+    return Caller(f"{USER_PREFIX}{namespace}:{name}", groups, uid, extra or {})
+
+
+def key_identifier(key: ec.EllipticCurvePublicKey) -> str:
+    """Return the `kid` of a key: the hash of its DER form, as upstream."""
+    der = key.public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return base64.urlsafe_b64encode(hashlib.sha256(der).digest()).rstrip(b"=").decode()
+
+
+def _web_key(signing: Signing) -> dict[str, Any]:
+    numbers = signing.key.public_key().public_numbers()
+    return {
+        "use": "sig",
+        "kty": "EC",
+        "kid": signing.identifier,
+        "crv": "P-256",
+        "alg": ALGORITHM,
+        "x": _coordinate(numbers.x),
+        "y": _coordinate(numbers.y),
+    }
+
+
+def _coordinate(number: int) -> str:
+    return base64.urlsafe_b64encode(number.to_bytes(32)).rstrip(b"=").decode()
+
+
+def _is_gone(found: Any, now: datetime) -> bool:
+    deletion = found.metadata.deletionTimestamp
+    return deletion is not None and datetime.fromisoformat(deletion) < now - LEEWAY
+
+
+def _reference(found: Any) -> dict[str, str]:
+    return {"name": found.metadata.name, "uid": found.metadata.uid}
+
+
+def _uid(found: Any) -> str:
+    uid: str = found.metadata.uid
+    return uid
+
+
+def _go_list(values: Sequence[str]) -> str:
+    return "[" + " ".join(f'"{value}"' for value in values) + "]"
+
+
+def _missing(resource: str, name: str) -> NotFound:
+    return NotFound(f'{resource} "{name}" not found', kind=resource, name=name)
+
+
+def _problems(namespace: str, name: str, body: TokenRequest) -> list[Cause]:
+    causes = []
+    for field, actual, wanted in (
+        ("name", body.metadata.name, name),
+        ("namespace", body.metadata.namespace, namespace),
+    ):
+        if actual and actual != wanted:
+            message = (
+                f'Invalid value: "{actual}": must match the service account {field} if specified'
+            )
+            causes.append(Cause(f"metadata.{field}", "FieldValueInvalid", message))
+    seconds = body.spec.expirationSeconds
+    if seconds is not None and not SHORTEST_SECONDS <= seconds <= LONGEST_SECONDS:
+        limit = "less than 10 minutes" if seconds < SHORTEST_SECONDS else "larger than 2^32 seconds"
+        message = f"Invalid value: {seconds}: may not specify a duration {limit}"
+        causes.append(Cause("spec.expirationSeconds", "FieldValueInvalid", message))
+    return causes
+
+
+def _invalid(causes: Sequence[Cause]) -> Invalid:
+    details = ", ".join(f"{cause.path}: {cause.message}" for cause in causes)
+    details = f"[{details}]" if len(causes) > 1 else details
+    return Invalid(
+        f'TokenRequest.authentication.k8s.io "" is invalid: {details}',
+        group="authentication.k8s.io",
+        kind="TokenRequest",
+        causes=causes,
+    )
+
+
+def _replace_meta(body: TokenRequest, account: ServiceAccount, now: datetime) -> Any:
+    meta = account.metadata
+    return replace(
+        body.metadata,
+        name=meta.name,
+        namespace=meta.namespace,
+        uid=meta.uid,
+        creationTimestamp=timestamp(now),
+    )
+
+
+def _spec(body: TokenRequest, audiences: list[str], seconds: int) -> Any:
+    return replace(body.spec, audiences=audiences, expirationSeconds=seconds)

@@ -1,0 +1,84 @@
+"""Reads the caller out of a client certificate: CN is the user, each O a group.
+
+The TLS layer has checked the chain when the connection began; the dates are checked again for each request, since a
+connection may outlive its certificate.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+
+from cryptography import x509
+from msgspec import Struct
+
+from kubelite.api.auth.caller import Caller
+from kubelite.api.auth.certificates import (
+    CLIENT_AUTH,
+    common_name,
+    is_issued_by,
+    organizations,
+    usages,
+)
+from kubelite.api.auth.recent import Recent
+from kubelite.api.auth.tokens import CREDENTIAL_ID
+from kubelite.clock import Clock
+
+REMEMBERED = 1024
+ANY_USAGE = "2.5.29.37.0"
+
+
+class CertificateInvalid(Exception):
+    """The certificate proves nothing."""
+
+
+class Read(Struct, frozen=True):
+    """A certificate once it was parsed."""
+
+    caller: Caller
+    not_before: datetime
+    not_after: datetime
+
+
+class ClientCertificates:
+    """Turns verified client certificates into callers."""
+
+    def __init__(self, authorities: Sequence[x509.Certificate], clock: Clock) -> None:
+        """`authorities` are the CAs that may sign clients: `Pki.trusted`, and more if configured."""
+        self._authorities = list(authorities)
+        self._clock = clock
+        self._read: Recent[bytes, Read] = Recent(REMEMBERED)
+
+    def trust(self, authorities: Sequence[x509.Certificate]) -> None:
+        """Trust other CAs from now on, after a rotation."""
+        self._authorities = list(authorities)
+        self._read.clear()
+
+    def caller(self, der: bytes) -> Caller:
+        """Return who a certificate names; raises CertificateInvalid."""
+        read = self._read.get(der)
+        if read is None:
+            read = self._parse(der)
+            self._read.put(der, read)
+        if not read.not_before <= self._clock.now() <= read.not_after:
+            raise CertificateInvalid("x509: certificate has expired or is not yet valid")
+        return read.caller
+
+    def _parse(self, der: bytes) -> Read:
+        try:
+            certificate = x509.load_der_x509_certificate(der)
+            allowed = {usage.dotted_string for usage in usages(certificate)}
+            name, groups = common_name(certificate.subject), organizations(certificate.subject)
+        except ValueError as error:
+            raise CertificateInvalid(f"x509: malformed certificate: {error}") from error
+        if not any(is_issued_by(certificate, authority) for authority in self._authorities):
+            raise CertificateInvalid("x509: certificate signed by unknown authority")
+        if allowed and not allowed & {CLIENT_AUTH.dotted_string, ANY_USAGE}:
+            raise CertificateInvalid("x509: certificate specifies an incompatible key usage")
+        if not name:
+            raise CertificateInvalid("x509: certificate has no common name")
+        credential = f"X509SHA256={hashlib.sha256(der).hexdigest()}"
+        return Read(
+            caller=Caller(name, groups, extra={CREDENTIAL_ID: (credential,)}),
+            not_before=certificate.not_valid_before_utc,
+            not_after=certificate.not_valid_after_utc,
+        )
