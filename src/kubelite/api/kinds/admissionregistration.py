@@ -61,7 +61,7 @@ class NamedRuleWithOperations(Model):
     operations: Annotated[list[str], ATOMIC] = []
     resourceNames: Annotated[list[str], ATOMIC] = []
     resources: Annotated[list[str], ATOMIC] = []
-    scope: str = ""
+    scope: str | None = None
 
 
 class MatchResources(Model):
@@ -193,7 +193,7 @@ class RuleWithOperations(Model):
     apiVersions: Annotated[list[str], ATOMIC] = []
     operations: Annotated[list[str], ATOMIC] = []
     resources: Annotated[list[str], ATOMIC] = []
-    scope: str = ""
+    scope: str | None = None
 
 
 class MutatingWebhook(Model):

@@ -8,6 +8,7 @@ from msgspec import field
 
 from kubelite.api.kinds.meta import ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
+    ALWAYS,
     ATOMIC,
     REQUIRED,
     Base64,
@@ -222,9 +223,9 @@ class CustomResourceDefinitionStatus(Model):
     """CustomResourceDefinitionStatus."""
 
     acceptedNames: CustomResourceDefinitionNames = CustomResourceDefinitionNames()
-    conditions: Annotated[list[CustomResourceDefinitionCondition], list_map("type")] = []
+    conditions: Annotated[list[CustomResourceDefinitionCondition], list_map("type"), ALWAYS] = []
     observedGeneration: Int64 = 0
-    storedVersions: Annotated[list[str], ATOMIC] = []
+    storedVersions: Annotated[list[str], ATOMIC, ALWAYS] = []
 
 
 class CustomResourceDefinition(Kind):

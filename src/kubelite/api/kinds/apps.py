@@ -8,6 +8,7 @@ from kubelite.api.kinds.core.persistent_volumes import PersistentVolumeClaim
 from kubelite.api.kinds.core.pods import PodTemplateSpec
 from kubelite.api.kinds.meta import LabelSelector, ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
+    ALWAYS,
     ATOMIC,
     REQUIRED,
     GroupVersionKind,
@@ -242,7 +243,7 @@ class RollingUpdateStatefulSetStrategy(Model):
 class StatefulSetOrdinals(Model):
     """StatefulSetOrdinals."""
 
-    start: Int32 = 0
+    start: Annotated[Int32, ALWAYS] = 0
 
 
 class StatefulSetPersistentVolumeClaimRetentionPolicy(Model):
@@ -272,7 +273,7 @@ class StatefulSetSpec(Model):
     podManagementPolicy: str = ""
     replicas: Int32 | None = None
     revisionHistoryLimit: Int32 | None = None
-    serviceName: str = ""
+    serviceName: Annotated[str, ALWAYS] = ""
     updateStrategy: StatefulSetUpdateStrategy = StatefulSetUpdateStrategy()
     volumeClaimTemplates: Annotated[list[PersistentVolumeClaim], ATOMIC] = []
 
@@ -291,7 +292,7 @@ class StatefulSetStatus(Model):
     """StatefulSetStatus."""
 
     replicas: Annotated[Int32, REQUIRED] = 0
-    availableReplicas: Int32 = 0
+    availableReplicas: Annotated[Int32, ALWAYS] = 0
     collisionCount: Int32 | None = None
     conditions: Annotated[list[StatefulSetCondition], list_map("type"), merge_by("type")] = []
     currentReplicas: Int32 = 0

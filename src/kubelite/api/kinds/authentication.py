@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import Annotated, ClassVar
 
 from kubelite.api.kinds.meta import ObjectMeta
-from kubelite.api.kinds.model import ATOMIC, REQUIRED, GroupVersionKind, Int64, Kind, Model, Time
+from kubelite.api.kinds.model import (
+    ALWAYS,
+    ATOMIC,
+    REQUIRED,
+    GroupVersionKind,
+    Int64,
+    Kind,
+    Model,
+    Time,
+)
 
 
 class BoundObjectReference(Model):
@@ -44,7 +53,7 @@ class SelfSubjectReview(Kind):
 class TokenRequestSpec(Model):
     """TokenRequestSpec."""
 
-    audiences: Annotated[list[str], ATOMIC] = []
+    audiences: Annotated[list[str], ATOMIC, ALWAYS] = []
     boundObjectRef: BoundObjectReference | None = None
     expirationSeconds: Int64 | None = None
 
@@ -53,7 +62,7 @@ class TokenRequestStatus(Model):
     """TokenRequestStatus."""
 
     expirationTimestamp: Time = ""
-    token: str = ""
+    token: Annotated[str, ALWAYS] = ""
 
 
 class TokenRequest(Kind):

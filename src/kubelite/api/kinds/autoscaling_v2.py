@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 
 from kubelite.api.kinds.meta import LabelSelector, ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
+    ALWAYS,
     ATOMIC,
     REQUIRED,
     GroupVersionKind,
@@ -203,7 +204,7 @@ class HorizontalPodAutoscalerStatus(Model):
     conditions: Annotated[
         list[HorizontalPodAutoscalerCondition], list_map("type"), merge_by("type")
     ] = []
-    currentMetrics: Annotated[list[MetricStatus], ATOMIC] = []
+    currentMetrics: Annotated[list[MetricStatus], ATOMIC, ALWAYS] = []
     currentReplicas: Int32 = 0
     lastScaleTime: Time | None = None
     observedGeneration: Int64 | None = None

@@ -8,6 +8,7 @@ from kubelite.api.kinds.core.pods import PodTemplateSpec
 from kubelite.api.kinds.core.references import ObjectReference
 from kubelite.api.kinds.meta import LabelSelector, ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
+    ALWAYS,
     ATOMIC,
     REQUIRED,
     SET,
@@ -33,7 +34,7 @@ class PodFailurePolicyOnPodConditionsPattern(Model):
     """PodFailurePolicyOnPodConditionsPattern."""
 
     type: Annotated[str, REQUIRED] = ""
-    status: str = ""
+    status: Annotated[str, ALWAYS] = ""
 
 
 class PodFailurePolicyRule(Model):

@@ -6,7 +6,16 @@ from typing import Annotated, ClassVar
 
 from kubelite.api.kinds.core.references import ObjectReference
 from kubelite.api.kinds.meta import ListMeta, ObjectMeta
-from kubelite.api.kinds.model import ATOMIC, REQUIRED, SET, GroupVersionKind, Int32, Kind, Model
+from kubelite.api.kinds.model import (
+    ALWAYS,
+    ATOMIC,
+    REQUIRED,
+    SET,
+    GroupVersionKind,
+    Int32,
+    Kind,
+    Model,
+)
 
 
 class EndpointConditions(Model):
@@ -65,8 +74,8 @@ class EndpointSlice(Kind):
 
     addressType: Annotated[str, REQUIRED] = ""
     metadata: ObjectMeta = ObjectMeta()
-    endpoints: Annotated[list[Endpoint], ATOMIC] = []
-    ports: Annotated[list[EndpointPort], ATOMIC] = []
+    endpoints: Annotated[list[Endpoint], ATOMIC, ALWAYS] = []
+    ports: Annotated[list[EndpointPort], ATOMIC, ALWAYS] = []
 
 
 class EndpointSliceList(Kind):

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 
 from kubelite.api.kinds.meta import ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
+    ALWAYS,
     ATOMIC,
     REQUIRED,
     SET,
@@ -52,7 +53,7 @@ class ResourcePolicyRule(Model):
     resources: Annotated[list[str], REQUIRED, SET] = []
     verbs: Annotated[list[str], REQUIRED, SET] = []
     clusterScope: bool = False
-    namespaces: Annotated[list[str], SET] = []
+    namespaces: Annotated[list[str], SET, ALWAYS] = []
 
 
 class GroupSubject(Model):
@@ -98,7 +99,7 @@ class FlowSchemaSpec(Model):
         PriorityLevelConfigurationReference()
     )
     distinguisherMethod: FlowDistinguisherMethod | None = None
-    matchingPrecedence: Int32 = 0
+    matchingPrecedence: Annotated[Int32, ALWAYS] = 0
     rules: Annotated[list[PolicyRulesWithSubjects], ATOMIC] = []
 
 
@@ -140,9 +141,9 @@ class FlowSchemaList(Kind):
 class QueuingConfiguration(Model):
     """QueuingConfiguration."""
 
-    handSize: Int32 = 0
-    queueLengthLimit: Int32 = 0
-    queues: Int32 = 0
+    handSize: Annotated[Int32, ALWAYS] = 0
+    queueLengthLimit: Annotated[Int32, ALWAYS] = 0
+    queues: Annotated[Int32, ALWAYS] = 0
 
 
 class LimitResponse(Model):

@@ -10,7 +10,6 @@ from kubelite.api.kinds.model import (
     ATOMIC,
     REQUIRED,
     SET,
-    GroupVersionKind,
     Int32,
     Int64,
     Kind,
@@ -20,6 +19,7 @@ from kubelite.api.kinds.model import (
     list_map,
     merge_by,
 )
+from kubelite.api.kinds.model import GroupVersionKind as Name
 
 
 class GroupVersionForDiscovery(Model):
@@ -39,7 +39,7 @@ class ServerAddressByClientCIDR(Model):
 class APIGroup(Kind):
     """APIGroup."""
 
-    gvk: ClassVar = GroupVersionKind("", "v1", "APIGroup")
+    gvk: ClassVar = Name("", "v1", "APIGroup")
 
     name: Annotated[str, REQUIRED] = ""
     versions: Annotated[list[GroupVersionForDiscovery], REQUIRED, ATOMIC] = []
@@ -50,7 +50,7 @@ class APIGroup(Kind):
 class APIGroupList(Kind):
     """APIGroupList."""
 
-    gvk: ClassVar = GroupVersionKind("", "v1", "APIGroupList")
+    gvk: ClassVar = Name("", "v1", "APIGroupList")
 
     groups: Annotated[list[APIGroup], REQUIRED, ATOMIC] = []
 
@@ -73,7 +73,7 @@ class APIResource(Model):
 class APIResourceList(Kind):
     """APIResourceList."""
 
-    gvk: ClassVar = GroupVersionKind("", "v1", "APIResourceList")
+    gvk: ClassVar = Name("", "v1", "APIResourceList")
 
     groupVersion: Annotated[str, REQUIRED] = ""
     resources: Annotated[list[APIResource], REQUIRED, ATOMIC] = []
@@ -82,7 +82,7 @@ class APIResourceList(Kind):
 class APIVersions(Kind):
     """APIVersions."""
 
-    gvk: ClassVar = GroupVersionKind("", "v1", "APIVersions")
+    gvk: ClassVar = Name("", "v1", "APIVersions")
 
     serverAddressByClientCIDRs: Annotated[list[ServerAddressByClientCIDR], REQUIRED, ATOMIC] = []
     versions: Annotated[list[str], REQUIRED, ATOMIC] = []
@@ -109,7 +109,7 @@ class Preconditions(Model):
 class DeleteOptions(Kind):
     """DeleteOptions."""
 
-    gvk: ClassVar = GroupVersionKind("", "v1", "DeleteOptions")
+    gvk: ClassVar = Name("", "v1", "DeleteOptions")
 
     dryRun: Annotated[list[str], ATOMIC] = []
     gracePeriodSeconds: Int64 | None = None
@@ -117,6 +117,79 @@ class DeleteOptions(Kind):
     orphanDependents: bool | None = None
     preconditions: Preconditions | None = None
     propagationPolicy: str | None = None
+
+
+class GetOptions(Kind):
+    """Which revision of an object to read."""
+
+    gvk: ClassVar = Name("", "v1", "GetOptions")
+
+    resourceVersion: str = ""
+
+
+class ListOptions(Kind):
+    """What to list or watch, from which revision, and how much of it."""
+
+    gvk: ClassVar = Name("", "v1", "ListOptions")
+
+    labelSelector: str = ""
+    fieldSelector: str = ""
+    watch: bool = False
+    allowWatchBookmarks: bool = False
+    resourceVersion: str = ""
+    resourceVersionMatch: str = ""
+    timeoutSeconds: Int64 | None = None
+    limit: Int64 = 0
+    continue_: str = field(name="continue", default="")
+    sendInitialEvents: bool | None = None
+    shardSelector: str = ""
+
+
+class CreateOptions(Kind):
+    """How to create an object."""
+
+    gvk: ClassVar = Name("", "v1", "CreateOptions")
+
+    dryRun: Annotated[list[str], ATOMIC] = []
+    fieldManager: str = ""
+    fieldValidation: str = ""
+
+
+class UpdateOptions(Kind):
+    """How to update an object."""
+
+    gvk: ClassVar = Name("", "v1", "UpdateOptions")
+
+    dryRun: Annotated[list[str], ATOMIC] = []
+    fieldManager: str = ""
+    fieldValidation: str = ""
+
+
+class PatchOptions(Kind):
+    """How to patch an object."""
+
+    gvk: ClassVar = Name("", "v1", "PatchOptions")
+
+    dryRun: Annotated[list[str], ATOMIC] = []
+    force: bool | None = None
+    fieldManager: str = ""
+    fieldValidation: str = ""
+
+
+class GroupVersionKind(Model):
+    """A type, where it is a field of an object."""
+
+    group: Annotated[str, REQUIRED] = ""
+    version: Annotated[str, REQUIRED] = ""
+    kind: Annotated[str, REQUIRED] = ""
+
+
+class GroupVersionResource(Model):
+    """A resource, where it is a field of an object."""
+
+    group: Annotated[str, REQUIRED] = ""
+    version: Annotated[str, REQUIRED] = ""
+    resource: Annotated[str, REQUIRED] = ""
 
 
 class FieldSelectorRequirement(Model):
@@ -230,7 +303,7 @@ class StatusDetails(Model):
 class Status(Kind):
     """Status."""
 
-    gvk: ClassVar = GroupVersionKind("", "v1", "Status")
+    gvk: ClassVar = Name("", "v1", "Status")
 
     metadata: ListMeta = ListMeta()
     status: str = ""
@@ -250,6 +323,6 @@ class WatchEvent(Model):
 class PartialObjectMetadata(Kind):
     """The metadata of any object; `apiVersion` and `kind` are those of the object."""
 
-    gvk: ClassVar = GroupVersionKind("meta.k8s.io", "v1", "PartialObjectMetadata")
+    gvk: ClassVar = Name("meta.k8s.io", "v1", "PartialObjectMetadata")
 
     metadata: ObjectMeta = ObjectMeta()

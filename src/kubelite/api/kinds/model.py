@@ -43,7 +43,6 @@ class Note(Struct, frozen=True, kw_only=True, omit_defaults=True):
     embedded: bool = False  # any complete API object
     preserve: bool = False  # unknown fields are kept
     always: bool = False  # on the wire even when empty (an object that may not be absent always is)
-    omit_zero: bool = False  # an object that may not be absent, yet is left out when empty
 
 
 REQUIRED = Note(required=True)
@@ -51,7 +50,6 @@ ATOMIC = Note(list_type="atomic")
 ATOMIC_MAP = Note(map_type="atomic")
 SET = Note(list_type="set")
 ALWAYS = Note(always=True)
-OMIT_ZERO = Note(omit_zero=True)
 
 
 def default(value: Callable[[], Any] | str | int | bool | None) -> Note:

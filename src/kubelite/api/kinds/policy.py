@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 
 from kubelite.api.kinds.meta import Condition, DeleteOptions, LabelSelector, ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
+    ALWAYS,
     REQUIRED,
     GroupVersionKind,
     Int32,
@@ -41,11 +42,11 @@ class PodDisruptionBudgetStatus(Model):
     """PodDisruptionBudgetStatus."""
 
     conditions: Annotated[list[Condition], list_map("type"), merge_by("type")] = []
-    currentHealthy: Int32 = 0
-    desiredHealthy: Int32 = 0
+    currentHealthy: Annotated[Int32, ALWAYS] = 0
+    desiredHealthy: Annotated[Int32, ALWAYS] = 0
     disruptedPods: dict[str, Time | None] = {}
-    disruptionsAllowed: Int32 = 0
-    expectedPods: Int32 = 0
+    disruptionsAllowed: Annotated[Int32, ALWAYS] = 0
+    expectedPods: Annotated[Int32, ALWAYS] = 0
     observedGeneration: Int64 = 0
 
 

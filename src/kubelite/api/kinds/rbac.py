@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar
 
 from kubelite.api.kinds.meta import LabelSelector, ListMeta, ObjectMeta
-from kubelite.api.kinds.model import ATOMIC, REQUIRED, GroupVersionKind, Kind, Model
+from kubelite.api.kinds.model import ALWAYS, ATOMIC, REQUIRED, GroupVersionKind, Kind, Model
 
 
 class AggregationRule(Model):
@@ -31,7 +31,7 @@ class ClusterRole(Kind):
 
     metadata: ObjectMeta = ObjectMeta()
     aggregationRule: AggregationRule | None = None
-    rules: Annotated[list[PolicyRule], ATOMIC] = []
+    rules: Annotated[list[PolicyRule], ATOMIC, ALWAYS] = []
 
 
 class RoleRef(Model):
@@ -39,7 +39,7 @@ class RoleRef(Model):
 
     kind: Annotated[str, REQUIRED] = ""
     name: Annotated[str, REQUIRED] = ""
-    apiGroup: str = ""
+    apiGroup: Annotated[str, ALWAYS] = ""
 
 
 class Subject(Model):
@@ -85,7 +85,7 @@ class Role(Kind):
     gvk: ClassVar = GroupVersionKind("rbac.authorization.k8s.io", "v1", "Role")
 
     metadata: ObjectMeta = ObjectMeta()
-    rules: Annotated[list[PolicyRule], ATOMIC] = []
+    rules: Annotated[list[PolicyRule], ATOMIC, ALWAYS] = []
 
 
 class RoleBinding(Kind):

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 from kubelite.api.kinds.core.node_affinity import NodeSelector
 from kubelite.api.kinds.meta import Condition, ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
+    ALWAYS,
     ATOMIC,
     REQUIRED,
     GroupVersionKind,
@@ -36,7 +37,7 @@ class AllocatedDeviceStatus(Model):
     device: Annotated[str, REQUIRED] = ""
     driver: Annotated[str, REQUIRED] = ""
     pool: Annotated[str, REQUIRED] = ""
-    conditions: Annotated[list[Condition], list_map("type")] = []
+    conditions: Annotated[list[Condition], list_map("type"), ALWAYS] = []
     data: RawExtension | None = None
     networkData: NetworkDeviceData | None = None
     shareID: str | None = None
@@ -260,7 +261,7 @@ class DeviceClaim(Model):
 
     config: Annotated[list[DeviceClaimConfiguration], ATOMIC] = []
     constraints: Annotated[list[DeviceConstraint], ATOMIC] = []
-    requests: Annotated[list[DeviceRequest], ATOMIC] = []
+    requests: Annotated[list[DeviceRequest], ATOMIC, ALWAYS] = []
 
 
 class DeviceClassConfiguration(Model):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar
 
 from kubelite.api.kinds.meta import ListMeta, ObjectMeta
-from kubelite.api.kinds.model import REQUIRED, GroupVersionKind, Int32, Kind
+from kubelite.api.kinds.model import ALWAYS, REQUIRED, GroupVersionKind, Int32, Kind
 
 
 class PriorityClass(Kind):
@@ -17,7 +17,7 @@ class PriorityClass(Kind):
     description: str = ""
     globalDefault: bool = False
     preemptionPolicy: str | None = None
-    value: Int32 = 0
+    value: Annotated[Int32, ALWAYS] = 0
 
 
 class PriorityClassList(Kind):

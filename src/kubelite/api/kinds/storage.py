@@ -8,6 +8,7 @@ from kubelite.api.kinds.core.node_affinity import TopologySelectorTerm
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolumeSpec
 from kubelite.api.kinds.meta import LabelSelector, ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
+    ALWAYS,
     ATOMIC,
     REQUIRED,
     SET,
@@ -76,7 +77,7 @@ class CSINodeDriver(Model):
     name: Annotated[str, REQUIRED] = ""
     nodeID: Annotated[str, REQUIRED] = ""
     allocatable: VolumeNodeResources | None = None
-    topologyKeys: Annotated[list[str], ATOMIC] = []
+    topologyKeys: Annotated[list[str], ATOMIC, ALWAYS] = []
 
 
 class CSINodeSpec(Model):

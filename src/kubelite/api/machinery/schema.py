@@ -224,7 +224,10 @@ def _compile(annotation: Any, note: Note, *, optional: bool) -> Schema:
         node = replace(_OBJECTS[model], loose=True)
     else:
         node = Schema(type=_SCALARS[annotation])
-    always = note.always or (node.type == "object" and not optional and not note.omit_zero)
+    always = not optional and (
+        node.type == "object"
+        or ((note.required or note.always) and node.type not in {"time", "any"})
+    )
     return replace(
         node,
         format=note.format if node.type not in {"quantity", "int-or-string"} else "",

@@ -313,8 +313,8 @@ class EphemeralContainer(Model):
     ] = []
     readinessProbe: Probe | None = None
     resizePolicy: Annotated[list[ContainerResizePolicy], ATOMIC] = []
-    resources: ResourceRequirements | None = None
-    restartPolicy: str = ""
+    resources: ResourceRequirements = ResourceRequirements()
+    restartPolicy: str | None = None
     restartPolicyRules: Annotated[list[ContainerRestartRule], ATOMIC] = []
     securityContext: SecurityContext | None = None
     startupProbe: Probe | None = None

@@ -6,7 +6,16 @@ from typing import Annotated, ClassVar
 
 from kubelite.api.kinds.core.references import ObjectReference
 from kubelite.api.kinds.meta import ListMeta, ObjectMeta
-from kubelite.api.kinds.model import REQUIRED, GroupVersionKind, Int32, Kind, MicroTime, Model, Time
+from kubelite.api.kinds.model import (
+    ALWAYS,
+    REQUIRED,
+    GroupVersionKind,
+    Int32,
+    Kind,
+    MicroTime,
+    Model,
+    Time,
+)
 
 
 class EventSeries(Model):
@@ -38,8 +47,8 @@ class Event(Kind):
     message: str = ""
     reason: str = ""
     related: ObjectReference | None = None
-    reportingComponent: str = ""
-    reportingInstance: str = ""
+    reportingComponent: Annotated[str, ALWAYS] = ""
+    reportingInstance: Annotated[str, ALWAYS] = ""
     series: EventSeries | None = None
     source: EventSource = EventSource()
     type: str = ""

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 from kubelite.api.kinds.core.scheduling import Taint
 from kubelite.api.kinds.meta import ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
+    ALWAYS,
     ATOMIC,
     REQUIRED,
     SET,
@@ -42,7 +43,7 @@ class ConfigMapNodeConfigSource(Model):
 class ContainerImage(Model):
     """ContainerImage."""
 
-    names: Annotated[list[str], ATOMIC] = []
+    names: Annotated[list[str], ATOMIC, ALWAYS] = []
     sizeBytes: Int64 = 0
 
 
@@ -142,7 +143,7 @@ class NodeRuntimeHandler(Model):
     """NodeRuntimeHandler."""
 
     features: NodeRuntimeHandlerFeatures | None = None
-    name: str = ""
+    name: Annotated[str, ALWAYS] = ""
 
 
 class NodeStatus(Model):

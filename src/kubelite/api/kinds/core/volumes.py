@@ -13,7 +13,16 @@ from kubelite.api.kinds.core.references import (
     TypedObjectReference,
 )
 from kubelite.api.kinds.meta import LabelSelector, ObjectMeta
-from kubelite.api.kinds.model import ATOMIC, REQUIRED, Int32, Int64, Model, Quantity, default
+from kubelite.api.kinds.model import (
+    ALWAYS,
+    ATOMIC,
+    REQUIRED,
+    Int32,
+    Int64,
+    Model,
+    Quantity,
+    default,
+)
 
 
 class AWSElasticBlockStoreVolumeSource(Model):
@@ -326,7 +335,7 @@ class ProjectedVolumeSource(Model):
     """ProjectedVolumeSource."""
 
     defaultMode: Int32 | None = None
-    sources: Annotated[list[VolumeProjection], ATOMIC] = []
+    sources: Annotated[list[VolumeProjection], ATOMIC, ALWAYS] = []
 
 
 class QuobyteVolumeSource(Model):

@@ -1,0 +1,356 @@
+"""Gives a decoded body of a built-in kind the shape of its type, in one pass and in place.
+
+What Go's decoder and encoder do to an object on its way through the real server happens here at once: types are
+checked, quantities and dates get their canonical spelling, nulls and zero values that would not be written vanish,
+fields that are always written appear, static defaults are filled in, and unknown fields are dropped and reported. The
+pass is compiled to closures per node, which know no paths: when one of them finds fault, a slow walk finds where.
+"""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Final
+
+from msgspec import UNSET
+
+from kubelite.api.errors import BadRequest
+from kubelite.api.kinds.model import GroupVersionKind
+from kubelite.api.machinery.mismatch import find_mismatch
+from kubelite.api.machinery.prune import prune
+from kubelite.api.machinery.quantity import parse_quantity
+from kubelite.api.machinery.schema import Schema
+from kubelite.api.machinery.times import format_micro_time, format_time, parse_time
+
+
+class Mismatch(Exception):
+    """A value has not the type of its field."""
+
+
+class _UnknownField(Exception):
+    """Some object has a field its type does not know."""
+
+
+class _Dropped:
+    """Says that a value is not written."""
+
+
+_DROPPED: Final = _Dropped()
+_INT32 = range(-(2**31), 2**31)
+_INT64 = range(-(2**63), 2**63)
+
+Reader = Callable[[Any], Any]  # returns the value to write, the same object where nothing changes
+Maker = Callable[[], Any]
+
+
+def structure(schema: Schema, body: Any) -> tuple[str, ...]:
+    """Shape `body`, in place, and return the paths of the fields that were dropped as unknown.
+
+    Raises:
+        BadRequest: A value has the wrong type; worded as Kubernetes words it. `body` is then half shaped.
+    """
+    read = _object_reader(schema)
+    try:
+        try:
+            shaped = read(body)
+            unknown: tuple[str, ...] = ()
+        except _UnknownField:
+            unknown = prune(schema, body)
+            shaped = read(body)
+    except Mismatch as error:
+        raise _refusal(schema, body) from error
+    if shaped is _DROPPED:
+        raise _refusal(schema, body)
+    return unknown
+
+
+def _refusal(schema: Schema, body: Any) -> BadRequest:
+    gvk = schema.gvk or GroupVersionKind("", "v1", schema.name)
+    found = find_mismatch(schema, body)
+    return BadRequest(
+        f'{gvk.kind} in version "{gvk.version}" cannot be handled as a {gvk.kind}: {found}'
+    )
+
+
+def _read_string(value: Any) -> Any:
+    if value.__class__ is str:
+        return value or _DROPPED
+    return _absent(value)
+
+
+def _read_any_string(value: Any) -> Any:
+    return value if value.__class__ is str else _absent(value)
+
+
+def _absent(value: Any) -> Any:
+    if value is None:
+        return _DROPPED
+    raise Mismatch
+
+
+def _boolean_reader(keeps_zero: bool) -> Reader:
+    def read(value: Any) -> Any:
+        if value is True or (value is False and keeps_zero):
+            return value
+        return _DROPPED if value is False else _absent(value)
+
+    return read
+
+
+def _integer_reader(bounds: range, keeps_zero: bool) -> Reader:
+    def read(value: Any) -> Any:
+        if value.__class__ is int and value in bounds:
+            return value if value or keeps_zero else _DROPPED
+        return _absent(value)
+
+    return read
+
+
+def _number_reader(keeps_zero: bool) -> Reader:
+    def read(value: Any) -> Any:
+        if value.__class__ is int or value.__class__ is float:
+            return value if value or keeps_zero else _DROPPED
+        return _absent(value)
+
+    return read
+
+
+def _read_int_or_string(value: Any) -> Any:
+    if value.__class__ is str or (value.__class__ is int and value in _INT32):
+        return value
+    return _absent(value)
+
+
+@lru_cache(maxsize=4096)
+def _canonical_time(text: str) -> str:
+    return format_time(parse_time(text))
+
+
+@lru_cache(maxsize=4096)
+def _canonical(text: str) -> str:
+    return str(parse_quantity(text.strip()))
+
+
+def _read_quantity(value: Any) -> Any:
+    if value.__class__ not in {str, int, float}:
+        return _absent(value)
+    try:
+        if value.__class__ is not str:
+            return str(parse_quantity(value))
+        written = _canonical(value)
+    except ValueError as error:
+        raise Mismatch from error
+    return value if written == value else written
+
+
+def _read_time(value: Any) -> Any:
+    if value.__class__ is not str:
+        return _absent(value)
+    try:
+        written = _canonical_time(value)
+    except ValueError as error:
+        raise Mismatch from error
+    return value if written == value else written
+
+
+def _read_micro_time(value: Any) -> Any:
+    if value.__class__ is not str:
+        return _absent(value)
+    try:
+        written = format_micro_time(parse_time(value))
+    except ValueError as error:
+        raise Mismatch from error
+    return value if written == value else written
+
+
+def _base64_reader(keeps_zero: bool) -> Reader:
+    def read(value: Any) -> Any:
+        if value.__class__ is not str:
+            return _absent(value)
+        if not value:
+            return value if keeps_zero else _DROPPED
+        written = value.replace("\n", "").replace("\r", "") if "\n" in value else value
+        try:
+            binascii.a2b_base64(written, strict_mode=True)
+        except ValueError as error:
+            raise Mismatch from error
+        return written
+
+    return read
+
+
+def _read_anything(value: Any) -> Any:
+    return _DROPPED if value is None else value
+
+
+def _array_reader(schema: Schema) -> Reader:
+    assert schema.items is not None
+    read_item = _reader(schema.items, nested=True)
+    zero = _zero_maker(schema.items)
+    always = schema.always
+
+    def read(value: Any) -> Any:
+        if value.__class__ is not list:
+            return _absent(value)
+        if not value:
+            return value if always else _DROPPED
+        for index, item in enumerate(value):
+            shaped = read_item(item)
+            if shaped is not item:
+                value[index] = zero() if shaped is _DROPPED else shaped
+        return value
+
+    return read
+
+
+def _map_reader(schema: Schema) -> Reader:
+    assert schema.items is not None
+    read_item = _reader(schema.items, nested=True)
+    zero = _zero_maker(schema.items)
+    always = schema.always
+
+    def read(value: Any) -> Any:
+        if value.__class__ is not dict:
+            return _absent(value)
+        if not value:
+            return value if always else _DROPPED
+        for name, item in value.items():
+            shaped = read_item(item)
+            if shaped is not item:
+                value[name] = zero() if shaped is _DROPPED else shaped
+        return value
+
+    return read
+
+
+def _loose_reader(schema: Schema) -> Reader:
+    read_object = _object_reader(schema)
+
+    def read(value: Any) -> Any:
+        if value.__class__ is dict:
+            return read_object(value)
+        if value.__class__ is list:
+            for item in value:
+                if item.__class__ is dict:
+                    read_object(item)
+        return _DROPPED if value is None else value
+
+    return read
+
+
+# By the identity of the field table, which all uses of one type share; the value keeps it alive.
+_OBJECT_READERS: dict[int, tuple[Schema, Reader]] = {}
+
+
+def _object_reader(schema: Schema) -> Reader:
+    """Return the closure of a type, compiled at its first use."""
+    if known := _OBJECT_READERS.get(id(schema.fields)):
+        return known[1]
+    readers: dict[str, Reader] = {}
+    makers: list[tuple[str, Maker]] = []
+    read = _object_closure(readers, makers)
+    _OBJECT_READERS[id(schema.fields)] = (
+        schema,
+        read,
+    )  # before its fields: a type may contain itself
+    for name, node in schema.fields.items():
+        readers[name] = _reader(node)
+        if node.default is not UNSET:
+            makers.append((name, node.fresh_default))
+        elif node.always:
+            makers.append((name, _zero_maker(node)))
+    return read
+
+
+def _object_closure(readers: dict[str, Reader], makers: list[tuple[str, Maker]]) -> Reader:
+    find = readers.get
+
+    def read(value: Any) -> Any:
+        if value.__class__ is not dict:
+            return _absent(value)
+        dropped: list[str] = []
+        for name, item in value.items():
+            reader = find(name)
+            if reader is None:
+                raise _UnknownField
+            if reader is _read_string and item.__class__ is str and item:
+                continue  # most of what there is, without a call
+            shaped = reader(item)
+            if shaped is _DROPPED:
+                dropped.append(name)
+            elif shaped is not item:
+                value[name] = shaped
+        for name in dropped:
+            del value[name]
+        for name, make in makers:
+            if name not in value:
+                value[name] = make()
+        return value
+
+    return read
+
+
+def _reader(schema: Schema, *, nested: bool = False) -> Reader:
+    """Return the closure of a field, or of an element or map value, whose zero is kept."""
+    match schema.type:
+        case "object":
+            return _loose_reader(schema) if schema.loose else _object_reader(schema)
+        case "array":
+            return _array_reader(schema)
+        case "map":
+            return _map_reader(schema)
+        case "any":
+            return _read_as_is if nested else _read_anything
+        case _:
+            return _scalar_reader(schema, schema.pointer or schema.always or nested)
+
+
+def _read_as_is(value: Any) -> Any:
+    return value
+
+
+def _scalar_reader(schema: Schema, keeps_zero: bool) -> Reader:
+    match schema.type:
+        case "integer":
+            return _integer_reader(_INT64 if schema.format == "int64" else _INT32, keeps_zero)
+        case "boolean":
+            return _boolean_reader(keeps_zero)
+        case "number":
+            return _number_reader(keeps_zero)
+        case "int-or-string":
+            return _read_int_or_string
+        case "quantity":
+            return _read_quantity
+        case "time":
+            return _read_micro_time if schema.format == "date-time-micro" else _read_time
+        case _ if schema.format == "byte":
+            return _base64_reader(keeps_zero)
+        case _:
+            return _read_any_string if keeps_zero else _read_string
+
+
+_ZEROS: dict[str, Any] = {
+    "string": "",
+    "integer": 0,
+    "number": 0,
+    "boolean": False,
+    "int-or-string": 0,
+    "quantity": "0",
+    "time": None,
+    "any": None,
+}
+
+
+def _zero_maker(schema: Schema) -> Maker:
+    match schema.type:
+        case "object":
+            fill = _object_reader(schema)
+            return lambda: fill({})
+        case "array":
+            return list
+        case "map":
+            return dict
+        case _:
+            zero = _ZEROS[schema.type]
+            return lambda: zero
