@@ -1,0 +1,30 @@
+"""Many writes of one kind, carefully: in growing batches that stop at the first that fails."""
+
+from collections.abc import Awaitable, Callable
+
+from kubelite.api.errors import APIError
+from kubelite.tasks import together
+
+# What the API answers to creations in a namespace that goes away; trying again is of no use.
+NAMESPACE_TERMINATING = "because it is being terminated"
+
+
+async def slow_start(
+    count: int, write: Callable[[int], Awaitable[APIError | None]]
+) -> APIError | None:
+    """Call `write(0)` to `write(count - 1)` in batches of 1, 2, 4, …; return the first failure.
+
+    A quota that refuses all of a thousand pods is so asked once and not a thousand times.
+    """
+    done, size = 0, 1
+    while done < count:
+        size = min(size, count - done)
+        failures: list[APIError | None] = await together(
+            *(write(number) for number in range(done, done + size))
+        )
+        failure = next((one for one in failures if one is not None), None)
+        if failure is not None:
+            return failure
+        done += size
+        size *= 2
+    return None

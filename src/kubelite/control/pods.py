@@ -1,0 +1,128 @@
+"""What controllers ask of a pod: is it ready, since when, is it done, which one would be missed least."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from msgspec.structs import replace
+
+from kubelite.api.kinds.core.pods import Pod, PodCondition, PodTemplateSpec
+from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.clock import date_of
+from kubelite.control.ownership import controller_reference
+
+DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+PHASE_WORTH = {"Pending": 0, "Unknown": 1, "Running": 2}
+TERMINAL_PHASES = frozenset({"Succeeded", "Failed"})
+
+
+def condition(pod: Pod, condition_type: str) -> PodCondition | None:
+    """Return a pod's condition."""
+    for found in pod.status.conditions:
+        if found.type == condition_type:
+            return found
+    return None
+
+
+def is_ready(pod: Pod) -> bool:
+    """Tell whether the pod's Ready condition is true."""
+    found = condition(pod, "Ready")
+    return found is not None and found.status == "True"
+
+
+def is_terminal(pod: Pod) -> bool:
+    """Tell whether all containers have ended for good."""
+    return pod.status.phase in TERMINAL_PHASES
+
+
+def is_active(pod: Pod) -> bool:
+    """Tell whether the pod counts as a replica: not ended and not being deleted."""
+    return pod.metadata.deletionTimestamp is None and not is_terminal(pod)
+
+
+def is_terminating(pod: Pod) -> bool:
+    """Tell whether the pod is being deleted and still has something running."""
+    return pod.metadata.deletionTimestamp is not None and not is_terminal(pod)
+
+
+def seconds_until_available(pod: Pod, min_ready_seconds: int, now: datetime) -> float | None:
+    """Return when a ready pod will have been ready for long enough (0: it has), None for one that is not ready."""
+    found = condition(pod, "Ready")
+    if found is None or found.status != "True":
+        return None
+    if min_ready_seconds == 0:
+        return 0.0
+    if not found.lastTransitionTime:
+        return float(min_ready_seconds)
+    ready_seconds = (now - date_of(found.lastTransitionTime)).total_seconds()
+    return max(0.0, min_ready_seconds - ready_seconds)
+
+
+def is_available(pod: Pod, min_ready_seconds: int, now: datetime) -> bool:
+    """Tell whether the pod has been ready for at least `min_ready_seconds`."""
+    return seconds_until_available(pod, min_ready_seconds, now) == 0
+
+
+def least_missed_first(pods: Sequence[Pod], related: Iterable[Pod], now: datetime) -> list[Pod]:
+    """Order pods as Kubernetes deletes them when there are too many.
+
+    Unassigned, then pending, then not ready, then cheap by annotation, then those that share a node with many others of
+    their kind (`related` are the active pods of all sets of the same owner), then ready for a short time, often
+    restarted, and young. Times are compared by their order of magnitude, so that the choice is not always the newest.
+    """
+    crowd = Counter(pod.spec.nodeName for pod in related if pod.spec.nodeName and is_active(pod))
+
+    def worth(pod: Pod) -> tuple[Any, ...]:
+        ready = condition(pod, "Ready")
+        is_ready_now = ready is not None and ready.status == "True"
+        restarts = max((status.restartCount for status in pod.status.containerStatuses), default=0)
+        return (
+            bool(pod.spec.nodeName),
+            PHASE_WORTH.get(pod.status.phase, 0),
+            is_ready_now,
+            _deletion_cost(pod),
+            -crowd[pod.spec.nodeName],
+            _magnitude(ready.lastTransitionTime, now) if ready is not None and is_ready_now else 0,
+            -restarts,
+            _magnitude(pod.metadata.creationTimestamp, now),
+            pod.metadata.uid,
+        )
+
+    return sorted(pods, key=worth)
+
+
+def _deletion_cost(pod: Pod) -> int:
+    try:
+        return int(pod.metadata.annotations.get(DELETION_COST, "0"))
+    except ValueError:
+        return 0
+
+
+def _magnitude(since: str, now: datetime) -> int:
+    """Return the binary logarithm of an age; 0 for none."""
+    if not since:
+        return 0
+    return int(max(0.0, (now - date_of(since)).total_seconds())).bit_length()
+
+
+def pod_from_template(template: PodTemplateSpec, owner: Any, *, name: str = "") -> Pod:
+    """Make an owner's pod; without `name` it is generated from the owner's."""
+    meta = template.metadata
+    return Pod(
+        metadata=ObjectMeta(
+            name=name,
+            generateName="" if name else f"{owner.metadata.name}-",
+            namespace=owner.metadata.namespace,
+            labels=meta.labels,
+            annotations=meta.annotations,
+            finalizers=meta.finalizers,
+            ownerReferences=[controller_reference(owner)],
+        ),
+        spec=template.spec,
+    )
+
+
+def with_labels(pod: Pod, **labels: str) -> Pod:
+    """Return the pod with more labels; keys are given with ``**``."""
+    return replace(pod, metadata=replace(pod.metadata, labels={**pod.metadata.labels, **labels}))

@@ -1,0 +1,230 @@
+"""Keeps the pods of a ReplicaSet, or of a ReplicationController, at the wanted number."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from kubelite.api.client.events import NORMAL, WARNING
+from kubelite.api.errors import APIError, Forbidden, NotFound
+from kubelite.api.kinds.apps import ReplicaSet, ReplicaSetCondition
+from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.kinds.core.replication_controllers import (
+    ReplicationController,
+    ReplicationControllerCondition,
+)
+from kubelite.api.kinds.model import Kind
+from kubelite.clock import timestamp
+from kubelite.control import conditions
+from kubelite.control.batches import NAMESPACE_TERMINATING, slow_start
+from kubelite.control.ownership import (
+    CONTROLLER_INDEX,
+    claim,
+    claims,
+    controlled_by,
+    controller_of,
+    controller_uid,
+)
+from kubelite.control.pods import (
+    is_active,
+    is_ready,
+    is_terminating,
+    least_missed_first,
+    pod_from_template,
+    seconds_until_available,
+)
+from kubelite.control.runtime import Context, Key, Watch
+from kubelite.control.selection import Matcher, equality_matcher, matcher
+from kubelite.tasks import together
+
+BURST = 500  # pods created or deleted in one reconcile
+FAILURE = "ReplicaFailure"
+
+
+class Plan(Struct, frozen=True):
+    """The writes that bring the pods to the wanted number."""
+
+    create: int = 0
+    delete: tuple[str, ...] = ()
+
+
+def plan(wanted: int, pods: Sequence[Pod], related: Iterable[Pod], now: datetime) -> Plan:
+    """Decide how many pods to add, or which to drop; `pods` are the set's active ones."""
+    surplus = len(pods) - wanted
+    if surplus <= 0:
+        return Plan(create=min(-surplus, BURST))
+    if surplus < len(pods):
+        pods = least_missed_first(pods, related, now)
+    return Plan(delete=tuple(pod.metadata.name for pod in pods[: min(surplus, BURST)]))
+
+
+def status_of(
+    owner: Any, active: Sequence[Pod], terminating: int, failure: APIError | None, now: datetime
+) -> Any:
+    """Return the status that the pods and the outcome of the last writes say."""
+    spec, status = owner.spec, owner.status
+    labels = equality_matcher(spec.template.metadata.labels if spec.template else {})
+    waits = [seconds_until_available(pod, spec.minReadySeconds, now) for pod in active]
+    found = status.conditions
+    if failure is None:
+        found = conditions.without(found, FAILURE)
+    elif conditions.find(found, FAILURE) is None:
+        few = len(active) < _wanted(owner)
+        make = (
+            ReplicaSetCondition if isinstance(owner, ReplicaSet) else ReplicationControllerCondition
+        )
+        found = [
+            *found,
+            make(
+                type=FAILURE,
+                status="True",
+                reason="FailedCreate" if few else "FailedDelete",
+                message=failure.message,
+                lastTransitionTime=timestamp(now),
+            ),
+        ]
+    changed = replace(
+        status,
+        replicas=len(active),
+        fullyLabeledReplicas=sum(labels(pod.metadata.labels) for pod in active),
+        readyReplicas=sum(wait is not None for wait in waits),
+        availableReplicas=sum(wait == 0 for wait in waits),
+        observedGeneration=owner.metadata.generation,
+        conditions=found,
+    )
+    if isinstance(owner, ReplicaSet):
+        changed = replace(changed, terminatingReplicas=terminating)
+    return changed
+
+
+class ReplicaSetController:
+    """Reconciles ReplicaSets."""
+
+    kind: type[Kind] = ReplicaSet
+    name = "replicaset-controller"
+    workers = 5
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._client = context.client
+        self._sets: Any = context.mirror(self.kind)
+        self._sets.add_index(CONTROLLER_INDEX, controller_uid)
+        self._pods = context.mirror(Pod)
+        self._pods.add_index(CONTROLLER_INDEX, controller_uid)
+        self._pods.add_index("orphan", orphan_in)
+
+    def watches(self) -> Sequence[Watch[Any]]:
+        """Watch the sets, their pods, and orphans a set may adopt."""
+        return (Watch(self.kind), Watch(Pod, self._keys_of_pod))
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Claim, create or delete pods; report the status."""
+        owner = self._sets.get(key.name, key.namespace)
+        if owner is None:
+            return None
+        now = self._context.clock.now()
+        own = self._pods.indexed(CONTROLLER_INDEX, owner.metadata.uid)
+        candidates = [*own, *self._pods.indexed("orphan", key.namespace)]
+        decided = claims(owner, self._matcher(owner), (pod for pod in candidates if is_active(pod)))
+        active = await claim(self._client, owner, decided)
+        failure = None
+        if owner.metadata.deletionTimestamp is None:
+            decision = plan(_wanted(owner), active, self._related(owner), now)
+            failure = await self._apply(owner, decision)
+            if decision.create or decision.delete:
+                # Own writes are in the mirror already; count what is there now.
+                pods = self._pods.indexed(CONTROLLER_INDEX, owner.metadata.uid)
+                active = [pod for pod in pods if is_active(pod)]
+        own = self._pods.indexed(CONTROLLER_INDEX, owner.metadata.uid)
+        status = status_of(owner, active, sum(map(is_terminating, own)), failure, now)
+        if status != owner.status:
+            await self._client.update(replace(owner, status=status), "status")
+        if failure is not None:
+            raise failure
+        return _next_availability(active, owner.spec.minReadySeconds, now)
+
+    async def _apply(self, owner: Any, decision: Plan) -> APIError | None:
+        if decision.create:
+            template = pod_from_template(owner.spec.template, owner)
+            return await slow_start(decision.create, lambda _: self._create(owner, template))
+        failures = await together(*(self._delete(owner, name) for name in decision.delete))
+        return next((failure for failure in failures if failure is not None), None)
+
+    async def _create(self, owner: Any, pod: Pod) -> APIError | None:
+        try:
+            created = await self._client.create(pod)
+        except APIError as error:
+            if isinstance(error, Forbidden) and NAMESPACE_TERMINATING in error.message:
+                return None
+            self._context.events.event(
+                owner, WARNING, "FailedCreate", f"Error creating: {error.message}"
+            )
+            return error
+        self._context.events.event(
+            owner, NORMAL, "SuccessfulCreate", f"Created pod: {created.metadata.name}"
+        )
+        return None
+
+    async def _delete(self, owner: Any, name: str) -> APIError | None:
+        try:
+            await self._client.delete(Pod, name, owner.metadata.namespace)
+        except NotFound:
+            return None
+        except APIError as error:
+            self._context.events.event(
+                owner, WARNING, "FailedDelete", f"Error deleting: {error.message}"
+            )
+            return error
+        self._context.events.event(owner, NORMAL, "SuccessfulDelete", f"Deleted pod: {name}")
+        return None
+
+    def _matcher(self, owner: Any) -> Matcher:
+        return matcher(owner.spec.selector)
+
+    def _related(self, owner: Any) -> Iterable[Pod]:
+        """Yield the pods of all sets that share this set's controller."""
+        reference = controller_of(owner.metadata)
+        siblings = (
+            [owner] if reference is None else self._sets.indexed(CONTROLLER_INDEX, reference.uid)
+        )
+        for sibling in siblings:
+            yield from self._pods.indexed(CONTROLLER_INDEX, sibling.metadata.uid)
+
+    def _keys_of_pod(self, pod: Pod) -> Iterable[Key]:
+        if controller_of(pod.metadata) is not None:
+            return controlled_by(self.kind)(pod)
+        return tuple(
+            Key(owner.metadata.namespace, owner.metadata.name)
+            for owner in self._sets.list(pod.metadata.namespace)
+            if self._matcher(owner)(pod.metadata.labels)
+        )
+
+
+class ReplicationControllerController(ReplicaSetController):
+    """Reconciles ReplicationControllers."""
+
+    kind = ReplicationController
+    name = "replication-controller"
+
+    def _matcher(self, owner: Any) -> Matcher:
+        return equality_matcher(owner.spec.selector)
+
+
+def orphan_in(pod: Pod) -> tuple[str, ...]:
+    """Index pods without a controller by namespace."""
+    return () if controller_of(pod.metadata) else (pod.metadata.namespace,)
+
+
+def _wanted(owner: Any) -> int:
+    return 1 if owner.spec.replicas is None else int(owner.spec.replicas)
+
+
+def _next_availability(pods: Iterable[Pod], min_ready_seconds: int, now: datetime) -> float | None:
+    """Return when the next ready pod becomes available."""
+    if min_ready_seconds == 0:
+        return None
+    waits = (seconds_until_available(pod, min_ready_seconds, now) for pod in pods if is_ready(pod))
+    # Dates have whole seconds: without the second the look would come a moment too early.
+    return min((wait + 1 for wait in waits if wait), default=None)

@@ -1,0 +1,236 @@
+"""A client over a dict: versions, uids, finalizers and mirrors, without rules, defaults or rights."""
+
+import copy
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from kubelite.api.client.protocol import PatchType
+from kubelite.api.errors import AlreadyExists, APIError, Conflict, NotFound
+from kubelite.api.kinds.meta import PartialObjectMetadata
+from kubelite.api.kinds.model import Kind, to_wire
+from kubelite.clock import timestamp
+from kubelite.randomness import SeededRandomness
+
+K = TypeVar("K", bound=Kind)
+
+
+class FixedClock:
+    """A clock that goes only when told."""
+
+    def __init__(self, date: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
+        self.date = date
+
+    def now(self) -> datetime:
+        return self.date
+
+    def advance(self, seconds: float) -> None:
+        self.date += timedelta(seconds=seconds)
+
+
+class FakeMirror:
+    """What a client holds of one kind."""
+
+    def __init__(self) -> None:
+        self.items: dict[tuple[str, str], Any] = {}
+        self.indexes: dict[str, Callable[[Any], Sequence[str]]] = {}
+        self.listeners: list[Callable[[Any, Any], None]] = []
+
+    async def synced(self) -> None:
+        return
+
+    def get(self, name: str, namespace: str = "") -> Any:
+        return self.items.get((namespace, name))
+
+    def list(self, namespace: str = "") -> list[Any]:
+        return [self.items[key] for key in sorted(self.items) if namespace in ("", key[0])]
+
+    def add_index(self, index_name: str, index: Callable[[Any], Sequence[str]]) -> None:
+        self.indexes.setdefault(index_name, index)
+
+    def indexed(self, index_name: str, value: str) -> Sequence[Any]:
+        index = self.indexes[index_name]
+        return [item for item in self.list() if value in index(item)]
+
+    def subscribe(self, listener: Callable[[Any, Any], None]) -> Callable[[], None]:
+        for item in self.list():
+            listener(None, item)
+        self.listeners.append(listener)
+        return lambda: self.listeners.remove(listener)
+
+    def put(self, item: Any) -> None:
+        key = (item.metadata.namespace, item.metadata.name)
+        before = self.items.get(key)
+        self.items[key] = item
+        for listener in list(self.listeners):
+            listener(before, item)
+
+    def drop(self, item: Any) -> None:
+        before = self.items.pop((item.metadata.namespace, item.metadata.name))
+        for listener in list(self.listeners):
+            listener(before, None)
+
+
+class FakeClient:
+    """Implements `Client`; `refuse(verb, kind name)` may return an error to raise."""
+
+    def __init__(self, clock: FixedClock | None = None) -> None:
+        self.clock = clock or FixedClock()
+        self.randomness = SeededRandomness(1)
+        self.mirrors: dict[type[Kind], FakeMirror] = {}
+        self.revision = 0
+        self.writes: list[tuple[str, str, str]] = []
+        self.refuse: Callable[[str, str], APIError | None] = lambda verb, kind: None
+        self.posts: list[tuple[str, str, Any]] = []
+
+    def mirror(self, kind: type[K], namespace: str = "", **_: str) -> Any:
+        return self.mirrors.setdefault(kind, FakeMirror())
+
+    def dynamic_mirror(self, group: str, version: str, resource: str) -> Any:
+        return self.mirrors.setdefault(PartialObjectMetadata, FakeMirror())
+
+    def all(self, kind: type[K]) -> list[K]:
+        return list(self.mirror(kind).list())
+
+    async def get(self, kind: type[K], name: str, namespace: str = "") -> K:
+        return self._known(kind, name, namespace)
+
+    async def list(
+        self,
+        kind: type[K],
+        namespace: str = "",
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+    ) -> list[K]:
+        return list(self.mirror(kind).list(namespace))
+
+    async def create(self, item: K) -> K:
+        self._check("create", type(item))
+        fields = copy.deepcopy(to_wire(item))
+        meta = fields.setdefault("metadata", {})
+        if not meta.get("name"):
+            meta["name"] = meta["generateName"] + self.randomness.suffix()
+        if self.mirror(type(item)).get(meta["name"], meta.get("namespace", "")) is not None:
+            raise AlreadyExists(f'{item.gvk.kind} "{meta["name"]}" already exists')
+        meta.update(
+            uid=self.randomness.uid(), generation=1, creationTimestamp=timestamp(self.clock.now())
+        )
+        self.writes.append(("create", item.gvk.kind, meta["name"]))
+        return self._store(type(item), fields)
+
+    async def update(self, item: K, subresource: str = "") -> K:
+        self._check("update", type(item))
+        meta: Any = item.metadata  # type: ignore[attr-defined]
+        current = self._known(type(item), meta.name, meta.namespace)
+        before = to_wire(current)
+        if meta.resourceVersion and meta.resourceVersion != before["metadata"]["resourceVersion"]:
+            raise Conflict(f"{meta.name}: the object has been modified")
+        after = to_wire(item)
+        if subresource == "status":
+            after = {**before, "status": after.get("status", {})}
+        return self._change(type(item), before, after, subresource)
+
+    async def patch(
+        self,
+        kind: type[K],
+        name: str,
+        patch: dict[str, Any] | Sequence[dict[str, Any]],
+        namespace: str = "",
+        *,
+        patch_type: PatchType = "merge",
+        subresource: str = "",
+        force: bool = False,
+    ) -> K:
+        assert patch_type in ("merge", "strategic")
+        assert isinstance(patch, dict)
+        self._check("patch", kind)
+        before = to_wire(self._known(kind, name, namespace))
+        wanted = patch.get("metadata", {})
+        for field in ("uid", "resourceVersion"):
+            if field in wanted and wanted[field] != before["metadata"][field]:
+                raise Conflict(f"{name}: the object has been modified")
+        return self._change(kind, before, merged(before, patch), subresource)
+
+    async def delete(
+        self,
+        kind: type[K],
+        name: str,
+        namespace: str = "",
+        *,
+        uid: str = "",
+        resource_version: str = "",
+        grace_seconds: int | None = None,
+        propagation: Literal["", "Foreground", "Background", "Orphan"] = "",
+    ) -> None:
+        self._check("delete", kind)
+        item: Any = self._known(kind, name, namespace)
+        if uid and uid != item.metadata.uid:
+            raise Conflict(f"{name}: uid differs")
+        self.writes.append(("delete", kind.gvk.kind, name))
+        fields = to_wire(item)
+        graceful = kind.gvk.kind == "Pod" and item.spec.nodeName and grace_seconds != 0
+        if item.metadata.finalizers or graceful:
+            fields["metadata"].setdefault("deletionTimestamp", timestamp(self.clock.now()))
+            self._store(kind, fields)
+        else:
+            self.mirror(kind).drop(item)
+
+    async def post(
+        self, kind: type[Kind], name: str, subresource: str, body: Kind, namespace: str = ""
+    ) -> dict[str, Any]:
+        self._check(subresource, kind)
+        self.posts.append((name, subresource, body))
+        if subresource == "binding":
+            fields = to_wire(self._known(kind, name, namespace))
+            fields["spec"]["nodeName"] = body.target.name  # type: ignore[attr-defined]
+            self._store(kind, fields)
+        return {}
+
+    def _check(self, verb: str, kind: type[Kind]) -> None:
+        if (error := self.refuse(verb, kind.gvk.kind)) is not None:
+            raise error
+
+    def _known(self, kind: type[K], name: str, namespace: str) -> K:
+        item: K | None = self.mirror(kind).get(name, namespace)
+        if item is None:
+            raise NotFound(f'{kind.gvk.kind} "{name}" not found')
+        return item
+
+    def _change(
+        self, kind: type[K], before: dict[str, Any], after: dict[str, Any], subresource: str
+    ) -> K:
+        if before == after:
+            return self._known(
+                kind, before["metadata"]["name"], before["metadata"].get("namespace", "")
+            )
+        self.writes.append((subresource or "update", kind.gvk.kind, before["metadata"]["name"]))
+        if before.get("spec") != after.get("spec"):
+            after["metadata"]["generation"] = before["metadata"].get("generation", 1) + 1
+        stored = self._store(kind, after)
+        meta: Any = stored.metadata  # type: ignore[attr-defined]
+        if meta.deletionTimestamp and not meta.finalizers:
+            self.mirror(kind).drop(stored)
+        return stored
+
+    def _store(self, kind: type[K], fields: dict[str, Any]) -> K:
+        self.revision += 1
+        fields["metadata"]["resourceVersion"] = str(self.revision)
+        item = msgspec.convert(fields, kind)
+        self.mirror(kind).put(item)
+        return item
+
+
+def merged(target: Any, patch: Any) -> Any:
+    """Return the result of a JSON merge patch (RFC 7386)."""
+    if not isinstance(patch, dict):
+        return copy.deepcopy(patch)
+    result = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = merged(result.get(key), value)
+    return result
