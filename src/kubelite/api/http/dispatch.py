@@ -1,0 +1,306 @@
+"""The path of a request, in one straight line: parse, authenticate, impersonate, authorize, serve, answer."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from aiohttp import web
+from msgspec import Struct
+
+from kubelite.api.auth.caller import Allowed, Attributes, Authenticator, Authorizer, Caller
+from kubelite.api.errors import APIError, InternalError, Timeout
+from kubelite.api.http import metrics
+from kubelite.api.http.connection import Connection
+from kubelite.api.http.forms import watch_form
+from kubelite.api.http.impersonation import impersonated
+from kubelite.api.http.negotiation import Media, error_media, media_of
+from kubelite.api.http.objects import Call, Objects, check_served, not_found
+from kubelite.api.http.query import watch_options
+from kubelite.api.http.request import NO_QUERY, Query, Target, parse, parse_query, split_target
+from kubelite.api.http.respond import (
+    GZIP_THRESHOLD_BYTES,
+    Reply,
+    accepts_gzip,
+    compressed,
+    error_reply,
+    warning_header,
+)
+from kubelite.api.http.watch import Watches
+from kubelite.api.http.wire import Dates, Disconnected, Sent, send
+from kubelite.api.registry.resources import Resource
+from kubelite.api.registry.verbs import Verbs
+from kubelite.clock import Clock
+from kubelite.metrics import LOOP_LAG
+from kubelite.randomness import Randomness
+
+log = logging.getLogger(__name__)
+
+REQUEST_TIMEOUT_SECONDS = 60.0
+AUDIT_ID_LENGTH_MAX = 64
+READING = frozenset({"get", "list", "watch"})
+
+
+class Asked(Struct, frozen=True):
+    """A request on its way: what is asked, and by whom."""
+
+    request: web.BaseRequest
+    target: Target
+    query: Query
+    caller: Caller
+    audit_id: str
+    headers: list[tuple[str, str]]  # those every answer to it carries
+
+    @property
+    def attributes(self) -> Attributes:
+        """What authorization sees."""
+        return self.target.attributes
+
+
+class Page(Protocol):
+    """Serves paths that are no resources."""
+
+    def find(self, path: str) -> Callable[[Asked], Awaitable[Reply]] | None:
+        """Return what serves a path."""
+        ...
+
+
+class Stream(Protocol):
+    """Serves a subresource that is not an object: logs, exec, proxies."""
+
+    async def serve(self, asked: Asked, resource: Resource, allowed: Allowed) -> Sent | Reply:
+        """Write the answer, or return it; raises APIError before anything was written."""
+        ...
+
+
+class Flow(Protocol):
+    """Decides when a request is served, so that no caller starves the others."""
+
+    def seat(
+        self, caller: Caller, attributes: Attributes, headers: list[tuple[str, str]]
+    ) -> AbstractAsyncContextManager[None]:
+        """Wait for a seat and hold it; raises TooManyRequests. Adds headers that say which flow it is."""
+        ...
+
+
+class Parts(Struct, frozen=True, kw_only=True):
+    """What a server is made of."""
+
+    verbs: Verbs
+    authenticator: Authenticator
+    authorizer: Authorizer
+    clock: Clock
+    randomness: Randomness
+    pages: Page
+    streams: Mapping[
+        tuple[str, str], Stream
+    ] = {}  # by resource and subresource, all of the core group
+    flow: Flow | None = None
+
+
+class Dispatcher:
+    """Answers requests."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.watches = Watches(parts.verbs, parts.randomness)
+        self._verbs = parts.verbs
+        self._objects = Objects(parts.verbs)
+        self._authenticator = parts.authenticator
+        self._authorizer = parts.authorizer
+        self._randomness = parts.randomness
+        self._dates = Dates(parts.clock)
+        self._pages = parts.pages
+        self._streams = parts.streams
+        self._flow = parts.flow
+
+    async def answer(self, request: web.BaseRequest) -> Sent:
+        """Answer one request; never raises but for a connection that is gone."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        LOOP_LAG.sample()
+        audit_id = (
+            request.headers.get("Audit-ID", "")[:AUDIT_ID_LENGTH_MAX] or self._randomness.uid()
+        )
+        headers = [
+            ("Audit-Id", audit_id),
+            ("Cache-Control", "no-cache, private"),
+            ("Date", self._dates.now(started)),
+        ]
+        observed = Observation()
+        try:
+            result = await self._served(request, audit_id, headers, observed)
+        except APIError as error:
+            result = error_reply(error, error_media(request.headers.get("Accept", "")))
+        except (Disconnected, ConnectionError):
+            return Sent(499, keep_alive=False)
+        except Exception:
+            log.exception("request failed", extra={"path": request.raw_path, "audit_id": audit_id})
+            result = error_reply(InternalError("Internal error occurred: see the server's log"))
+        status = result.status
+        try:
+            sent = (
+                result if isinstance(result, Sent) else await self._send(request, result, headers)
+            )
+        except (Disconnected, ConnectionError):
+            return Sent(499, keep_alive=False)
+        seconds = None if observed.is_long_running else loop.time() - started
+        metrics.observe(observed.attributes, status, seconds, served=observed.is_served)
+        return sent
+
+    async def _served(
+        self,
+        request: web.BaseRequest,
+        audit_id: str,
+        headers: list[tuple[str, str]],
+        observed: "Observation",
+    ) -> Reply | Sent:
+        raw_path, raw_query = split_target(request.raw_path)
+        query = parse_query(raw_query) if raw_query else NO_QUERY
+        target = parse(request.method, raw_path, query)
+        observed.attributes = target.attributes
+        connection: Connection = request.protocol  # type: ignore[assignment]  # made by ConnectionServer
+        caller = await self._authenticator.authenticate(
+            connection.credentials(request.headers.get("Authorization", ""))
+        )
+        caller = impersonated(caller, request.headers, self._authorizer, target.attributes.path)
+        asked = Asked(request, target, query, caller, audit_id, headers)
+        if not target.is_resource:
+            allowed = self._authorizer.authorize(caller, target.attributes)
+            return await self._page(asked, allowed)
+        resource = self._verbs.resources.find(
+            target.attributes.group, target.attributes.version, target.attributes.resource
+        )
+        observed.is_served = resource is not None
+        observed.is_long_running = target.attributes.verb == "watch" or self._is_stream(target)
+        if self._flow is None:
+            return await self._resource(asked, resource, observed)
+        async with self._flow.seat(caller, target.attributes, headers):
+            if not observed.is_long_running:
+                return await self._resource(asked, resource, observed)
+        # A watch or a stream is let in like any other request and gives its seat back once it has begun.
+        return await self._resource(asked, resource, observed)
+
+    async def _page(self, asked: Asked, allowed: Allowed) -> Reply:
+        page = self._pages.find(allowed.attributes.path)
+        if page is None:
+            raise not_found()
+        return await page(asked)
+
+    async def _resource(
+        self, asked: Asked, resource: Resource | None, observed: "Observation"
+    ) -> Reply | Sent:
+        allowed = self._authorizer.authorize(asked.caller, asked.attributes)
+        if resource is None:
+            raise not_found()
+        attributes = asked.attributes
+        if not observed.is_long_running:
+            gauge = metrics.INFLIGHT[attributes.verb in READING]
+            gauge.value += 1
+            try:
+                return await self._object(asked, resource, allowed)
+            finally:
+                gauge.value -= 1
+        running = metrics.long_running.labelled(
+            "WATCH" if attributes.verb == "watch" else "CONNECT"
+        )
+        running.value += 1
+        try:
+            if attributes.verb == "watch":
+                return await self._watch(asked, resource, allowed)
+            stream = self._streams[attributes.resource, attributes.subresource]
+            return await stream.serve(asked, resource, allowed)
+        finally:
+            running.value -= 1
+
+    def _is_stream(self, target: Target) -> bool:
+        attributes = target.attributes
+        return (
+            bool(attributes.subresource)
+            and not attributes.group
+            and (attributes.resource, attributes.subresource) in self._streams
+        )
+
+    async def _object(self, asked: Asked, resource: Resource, allowed: Allowed) -> Reply:
+        attributes = asked.attributes
+        check_served(resource, attributes.subresource, attributes.verb)
+        call = Call(asked.request, resource, allowed, asked.query, _media(asked))
+        if attributes.verb in ("get", "list"):
+            return self._objects.read(call)
+        try:
+            async with asyncio.timeout(_timeout_seconds(asked.query)):
+                return await self._objects.write(call)
+        except TimeoutError as error:
+            raise Timeout(
+                "request did not complete within requested timeout - context deadline exceeded"
+            ) from error
+
+    async def _watch(self, asked: Asked, resource: Resource, allowed: Allowed) -> Sent:
+        check_served(resource, "", "watch")
+        if asked.attributes.subresource:
+            raise not_found()
+        media = _media(asked)
+        options = watch_options(
+            asked.query, name=asked.attributes.name if asked.target.legacy_watch else ""
+        )
+        form = watch_form(media)
+        headers = [("Content-Type", "application/json"), *asked.headers]
+        return await self.watches.serve(asked.request, allowed, options, form, headers)
+
+    async def _send(
+        self, request: web.BaseRequest, reply: Reply, headers: list[tuple[str, str]]
+    ) -> Sent:
+        headers = [("Content-Type", reply.content_type), *headers]
+        for warning in reply.warnings:
+            headers.append(("Warning", warning_header(warning)))
+        if reply.headers:
+            headers.extend(reply.headers.items())
+        body = reply.body
+        if len(body) > GZIP_THRESHOLD_BYTES and accepts_gzip(
+            request.headers.get("Accept-Encoding", "")
+        ):
+            body = await compressed(body)
+            headers.append(("Content-Encoding", "gzip"))
+            headers.append(("Vary", "Accept-Encoding"))
+        return await send(request, reply.status, headers, body)
+
+
+class Observation:
+    """What the metrics say about a request, as far as it has been found out."""
+
+    __slots__ = ("attributes", "is_long_running", "is_served")
+
+    def __init__(self) -> None:
+        self.attributes = Attributes(verb="", path="")
+        self.is_long_running = False
+        self.is_served = False
+
+
+def _media(asked: Asked) -> Media:
+    headers = asked.request.headers
+    return media_of(headers.get("Accept", ""), headers.get("User-Agent", ""), asked.query)
+
+
+def _timeout_seconds(query: Query) -> float:
+    values = query.get("timeout")
+    if not values:
+        return REQUEST_TIMEOUT_SECONDS
+    seconds = duration_seconds(values[0])
+    return min(seconds, REQUEST_TIMEOUT_SECONDS) if seconds else REQUEST_TIMEOUT_SECONDS
+
+
+UNITS_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def duration_seconds(value: str) -> float:
+    """Return a Go duration such as ``1m30s`` in seconds; raises BadRequest."""
+    import re
+
+    from kubelite.api.errors import BadRequest
+
+    matches = re.findall(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)", value)
+    if "".join(number + unit for number, unit in matches) != value.removeprefix("+"):
+        if value == "0":
+            return 0.0
+        raise BadRequest(f'time: invalid duration "{value}"')
+    return sum(float(number) * UNITS_SECONDS[unit] for number, unit in matches)

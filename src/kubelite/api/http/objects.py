@@ -1,0 +1,193 @@
+"""The verbs of resources over HTTP: options and bodies in, objects out."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+from msgspec import Struct
+
+from kubelite.api.auth.caller import Allowed
+from kubelite.api.errors import BadRequest, MethodNotAllowed, NotFound
+from kubelite.api.http import body as bodies
+from kubelite.api.http.forms import list_form, single_form
+from kubelite.api.http.negotiation import Media
+from kubelite.api.http.query import deletion_options, read_options, write_options
+from kubelite.api.http.request import Query
+from kubelite.api.http.respond import Reply, object_reply
+from kubelite.api.kinds.meta import DeleteOptions
+from kubelite.api.kinds.model import GroupVersionKind
+from kubelite.api.registry.resources import Resource
+from kubelite.api.registry.verbs import PatchType, Verbs, Written
+
+DELETE_OPTIONS_KIND = DeleteOptions.gvk
+STATUS_START = b'{"kind":"Status"'
+
+
+class Call(Struct, frozen=True):
+    """One request for objects."""
+
+    request: web.BaseRequest
+    resource: Resource
+    allowed: Allowed
+    query: Query
+    media: Media
+
+    @property
+    def user_agent(self) -> str:
+        """What the client calls itself."""
+        return self.request.headers.get("User-Agent", "")
+
+    @property
+    def kind(self) -> GroupVersionKind:
+        """The kind a write to the resource or subresource carries."""
+        subresource = self.allowed.attributes.subresource
+        if subresource and (served := self.resource.subresource(subresource)) is not None:
+            return served.kind
+        return self.resource.kind
+
+    def single(self, body: bytes) -> bytes:
+        """Return one object in the form asked for."""
+        return single_form(self.resource, self.media, body)
+
+
+class Objects:
+    """Serves every verb but watch."""
+
+    def __init__(self, verbs: Verbs) -> None:
+        self._verbs = verbs
+        self._slow: dict[str, Callable[[Call], Awaitable[Reply]]] = {
+            "create": self._create,
+            "update": self._update,
+            "patch": self._patch,
+            "delete": self._delete,
+            "deletecollection": self._delete_collection,
+        }
+
+    def read(self, call: Call) -> Reply:
+        """Answer a get or a list, which never wait; raises APIError."""
+        options = read_options(call.query)
+        if call.allowed.attributes.verb == "get":
+            return object_reply(call.single(self._verbs.get(call.allowed, options)), call.media)
+        listed = self._verbs.list(call.allowed, options)
+        return object_reply(list_form(call.resource, call.media, listed), call.media)
+
+    async def write(self, call: Call) -> Reply:
+        """Answer a write; raises APIError."""
+        serve = self._slow.get(call.allowed.attributes.verb)
+        if serve is None:
+            raise not_allowed()
+        return await serve(call)
+
+    async def _create(self, call: Call) -> Reply:
+        decoded = await _decoded_body(call)
+        options = write_options(
+            call.query,
+            "CreateOptions",
+            user_agent=call.user_agent,
+            duplicate_fields=decoded.duplicate_fields,
+        )
+        written = await self._verbs.create(call.allowed, decoded.value, options)
+        return _written(call, written, created=True)
+
+    async def _update(self, call: Call) -> Reply:
+        decoded = await _decoded_body(call)
+        options = write_options(
+            call.query,
+            "UpdateOptions",
+            user_agent=call.user_agent,
+            duplicate_fields=decoded.duplicate_fields,
+        )
+        written = await self._verbs.update(call.allowed, decoded.value, options)
+        return _written(call, written, created=written.created)
+
+    async def _patch(self, call: Call) -> Reply:
+        patch_type = _patch_type(call)
+        data = await bodies.read_body(call.request)
+        decoded = bodies.decode_patch(data, patch_type, call.kind.kind)
+        options = write_options(
+            call.query,
+            "PatchOptions",
+            user_agent=call.user_agent,
+            duplicate_fields=decoded.duplicate_fields,
+            is_apply=patch_type == "apply",
+        )
+        written = await self._verbs.patch(call.allowed, patch_type, decoded.value, options)
+        return _written(call, written, created=written.created)
+
+    async def _delete(self, call: Call) -> Reply:
+        options = deletion_options(call.query, await _delete_options(call.request))
+        deleted = await self._verbs.delete(call.allowed, options)
+        body = deleted.body
+        if not body.startswith(STATUS_START):
+            body = call.single(body)
+        return object_reply(body, call.media, warnings=deleted.warnings)
+
+    async def _delete_collection(self, call: Call) -> Reply:
+        options = deletion_options(call.query, await _delete_options(call.request))
+        selection = read_options(call.query)
+        body = await self._verbs.delete_collection(call.allowed, selection, options)
+        return object_reply(body, call.media)
+
+
+def check_served(resource: Resource, subresource: str, verb: str) -> None:
+    """Raise NotFound for a subresource that is not there, MethodNotAllowed for a verb it does not know."""
+    if subresource:
+        served = resource.subresource(subresource)
+        if served is None:
+            raise not_found()
+        verbs = served.verbs
+    else:
+        verbs = resource.verbs
+    if verb not in verbs:
+        raise not_allowed()
+
+
+def not_found() -> NotFound:
+    """Return the error for a path that leads nowhere."""
+    return NotFound("the server could not find the requested resource")
+
+
+def not_allowed() -> MethodNotAllowed:
+    """Return the error for a verb that the resource does not know."""
+    return MethodNotAllowed("the server does not allow this method on the requested resource")
+
+
+def _patch_type(call: Call) -> PatchType:
+    content_type = bodies.media_type(call.request.headers.get("Content-Type", ""))
+    # Strategic merge needs merge keys, which custom resources do not have.
+    accepted = {
+        name: kind
+        for name, kind in bodies.PATCH_TYPES.items()
+        if kind != "strategic" or call.resource.type is not None
+    }
+    if (patch_type := accepted.get(content_type)) is None:
+        raise bodies.unsupported(tuple(accepted))
+    return patch_type
+
+
+async def _decoded_body(call: Call) -> bodies.Decoded:
+    content_type = call.request.headers.get("Content-Type", "")
+    bodies.check_media_type(content_type)
+    data = await bodies.read_body(call.request)
+    return bodies.decode(data, content_type, call.kind)
+
+
+async def _delete_options(request: web.BaseRequest) -> dict[str, Any] | None:
+    data = await bodies.read_body(request)
+    if not data:
+        return None
+    content_type = request.headers.get("Content-Type", "")
+    value: dict[str, Any] = bodies.decode(data, content_type, DELETE_OPTIONS_KIND).value
+    kind = value.get("kind", "DeleteOptions")
+    if kind != "DeleteOptions":
+        raise BadRequest(f"expected a DeleteOptions in the body, not a {kind}")
+    return value
+
+
+def _written(call: Call, written: Written, *, created: bool) -> Reply:
+    return object_reply(
+        call.single(written.body),
+        call.media,
+        status=201 if created else 200,
+        warnings=written.warnings,
+    )

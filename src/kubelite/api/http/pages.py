@@ -1,0 +1,124 @@
+"""Paths that are no resources: health, version, metrics, discovery, OpenAPI, and the index of them all."""
+
+import platform
+from collections.abc import Awaitable, Callable, Mapping
+
+import msgspec
+
+from kubelite.api.http.discovery import Discovery
+from kubelite.api.http.dispatch import Asked
+from kubelite.api.http.health import Check, Health
+from kubelite.api.http.objects import not_allowed, not_found
+from kubelite.api.http.respond import Reply
+from kubelite.metrics import REGISTRY
+
+MAJOR, MINOR = "1", "36"
+GIT_VERSION = "v1.36.2+kubelite"
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
+
+ServePage = Callable[[Asked], Awaitable[Reply]]
+READING_METHODS = ("GET", "HEAD")
+
+
+class Pages:
+    """Finds what serves a path."""
+
+    def __init__(
+        self,
+        discovery: Discovery,
+        *,
+        live: Mapping[str, Check],
+        ready: Mapping[str, Check],
+        more: Mapping[str, ServePage] | None = None,
+    ) -> None:
+        self._discovery = discovery
+        self._health = {
+            "healthz": Health("healthz", live),
+            "livez": Health("livez", live),
+            "readyz": Health("readyz", {**live, **ready}),
+        }
+        self._pages: dict[str, ServePage] = {
+            "/": self._index,
+            "/version": self._version,
+            "/metrics": self._metrics,
+        }
+        for name in self._health:
+            self._pages[f"/{name}"] = self._healthy
+        self._pages |= more or {}
+
+    def find(self, path: str) -> ServePage | None:
+        """Return what serves a path."""
+        if len(path) > 1:
+            path = path.rstrip("/")
+        if (page := self._pages.get(path)) is not None:
+            return page
+        first = path.strip("/").partition("/")[0]
+        if first in ("api", "apis"):
+            return self._discover
+        if first in self._health:
+            return self._healthy
+        prefix, _, _ = path.rpartition("/")
+        while prefix:
+            if (page := self._pages.get(prefix + "/*")) is not None:
+                return page
+            prefix, _, _ = prefix.rpartition("/")
+        return None
+
+    async def _discover(self, asked: Asked) -> Reply:
+        _reading(asked)
+        headers = asked.request.headers
+        reply = self._discovery.answer(
+            asked.attributes.path, headers.get("Accept", ""), headers.get("If-None-Match", "")
+        )
+        if reply is None:
+            raise not_found()
+        return reply
+
+    async def _healthy(self, asked: Asked) -> Reply:
+        _reading(asked)
+        name, _, check = asked.attributes.path.strip("/").partition("/")
+        health = self._health[name]
+        return health.answer_one(check) if check else health.answer(asked.query)
+
+    async def _version(self, asked: Asked) -> Reply:
+        _reading(asked)
+        return Reply(body=version_body())
+
+    async def _metrics(self, asked: Asked) -> Reply:
+        _reading(asked)
+        return Reply(body=REGISTRY.exposition().encode(), content_type=METRICS_TYPE)
+
+    async def _index(self, asked: Asked) -> Reply:
+        _reading(asked)
+        paths = ["/api", "/apis", *(path for path in self._pages if not path.endswith("/*"))]
+        return Reply(body=msgspec.json.format(msgspec.json.encode({"paths": sorted(paths)})))
+
+
+def version_body() -> bytes:
+    """Return the version document: which Kubernetes API this is, in the form clients parse."""
+    machine = platform.machine()
+    return msgspec.json.format(
+        msgspec.json.encode(
+            {
+                "major": MAJOR,
+                "minor": MINOR,
+                "emulationMajor": MAJOR,
+                "emulationMinor": MINOR,
+                "minCompatibilityMajor": MAJOR,
+                "minCompatibilityMinor": MINOR,
+                "gitVersion": GIT_VERSION,
+                "gitCommit": "",
+                "gitTreeState": "clean",
+                "buildDate": "1970-01-01T00:00:00Z",
+                "goVersion": "",
+                "compiler": "python" + platform.python_version(),
+                "platform": f"linux/{MACHINES.get(machine, machine)}",
+            }
+        )
+    )
+
+
+def _reading(asked: Asked) -> None:
+    if asked.request.method not in READING_METHODS:
+        raise not_allowed()

@@ -1,0 +1,125 @@
+"""Answers: bytes, objects and errors with the headers Kubernetes gives them."""
+
+import asyncio
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from kubelite.api.errors import APIError, Unauthorized
+from kubelite.api.http.negotiation import JSON, PLAIN_JSON, Media
+from kubelite.api.registry.verbs import Listed
+
+GZIP_THRESHOLD_BYTES = 128 * 1024
+GZIP_LEVEL = 1  # upstream's choice: within 1.3x of the best size at the least CPU
+GZIP_WINDOW_BITS = 31  # gzip framing
+INLINE_GZIP_BYTES_MAX = 512 * 1024  # about 5 ms of the loop
+WARNING_LENGTH_MAX = 4096
+
+
+class Reply(msgspec.Struct):
+    """An answer before it is written."""
+
+    body: bytes
+    status: int = 200
+    content_type: str = JSON
+    warnings: Sequence[str] = ()
+    headers: dict[str, str] | None = None
+
+
+def object_reply(
+    body: bytes, media: Media = PLAIN_JSON, *, status: int = 200, warnings: Sequence[str] = ()
+) -> Reply:
+    """Answer with an encoded object, in the encoding the client chose."""
+    return Reply(
+        body=rendered(body, media),
+        status=status,
+        content_type=media.content_type,
+        warnings=warnings,
+    )
+
+
+def rendered(body: bytes, media: Media) -> bytes:
+    """Return JSON bytes in the chosen encoding."""
+    if media.encoding == "yaml":
+        return yaml_of(msgspec.json.decode(body))
+    if media.pretty:
+        return msgspec.json.format(body, indent=2) + b"\n"
+    return body
+
+
+def yaml_of(value: Any) -> bytes:
+    """Return a JSON value as YAML."""
+    import yaml
+
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    text: str = yaml.dump(value, Dumper=dumper, sort_keys=True, default_flow_style=False)
+    return text.encode()
+
+
+def list_body(api_version: str, kind: str, listed: Listed) -> bytes:
+    """Return the bytes of a list from the bytes of its items."""
+    metadata: dict[str, Any] = {"resourceVersion": listed.resource_version}
+    if listed.continue_token:
+        metadata["continue"] = listed.continue_token
+    if listed.remaining:
+        metadata["remainingItemCount"] = listed.remaining
+    head = b'{"kind":"%s","apiVersion":"%s","metadata":%s,"items":[' % (
+        kind.encode(),
+        api_version.encode(),
+        msgspec.json.encode(metadata),
+    )
+    return b"".join((head, b",".join(listed.items), b"]}"))
+
+
+def error_reply(error: APIError, media: Media = PLAIN_JSON) -> Reply:
+    """Answer with the error's Status."""
+    headers: dict[str, str] = {}
+    if error.retry_after_seconds:
+        headers["Retry-After"] = str(error.retry_after_seconds)
+    if isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = 'Bearer realm="kubelite"'
+    if error.code in (403, 404):
+        headers["X-Content-Type-Options"] = "nosniff"
+    return Reply(
+        body=rendered(msgspec.json.encode(error.status()), media),
+        status=error.code,
+        content_type=media.content_type,
+        headers=headers,
+    )
+
+
+def text_reply(
+    text: str, status: int = 200, content_type: str = "text/plain; charset=utf-8"
+) -> Reply:
+    """Answer with plain text."""
+    return Reply(
+        body=text.encode(),
+        status=status,
+        content_type=content_type,
+        headers={"X-Content-Type-Options": "nosniff"},
+    )
+
+
+def warning_header(text: str) -> str:
+    """Return a Warning header's value (RFC 7234, code 299), without what could end the header."""
+    clean = "".join(letter if letter.isprintable() else " " for letter in text)[:WARNING_LENGTH_MAX]
+    escaped = clean.replace("\\", "\\\\").replace('"', '\\"')
+    return f'299 - "{escaped}"'
+
+
+async def compressed(body: bytes) -> bytes:
+    """Return a gzip of `body`."""
+    if len(body) <= INLINE_GZIP_BYTES_MAX:
+        return _gzip(body)
+    return await asyncio.get_running_loop().run_in_executor(None, _gzip, body)
+
+
+def _gzip(body: bytes) -> bytes:
+    return zlib.compress(body, GZIP_LEVEL, GZIP_WINDOW_BITS)
+
+
+def accepts_gzip(header: str) -> bool:
+    """Say whether an Accept-Encoding header names gzip."""
+    return "gzip" in header and any(token.strip() == "gzip" for token in header.split(","))
