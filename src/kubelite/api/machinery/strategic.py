@@ -1,0 +1,287 @@
+"""Strategic merge patch: a merge patch whose lists merge by the keys that the schema names.
+
+Directives follow Kubernetes: ``$patch`` (replace, delete), ``$retainKeys``, ``$setElementOrder/<list>`` and
+``$deleteFromPrimitiveList/<list>``. The original and the patch are both used up: pass copies nobody else holds.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from kubelite.api.errors import BadRequest, Cause, Invalid
+from kubelite.api.machinery.schema import Schema
+
+DIRECTIVE = "$patch"
+RETAIN_KEYS = "$retainKeys"
+ORDER_PREFIX = "$setElementOrder/"
+DELETE_PREFIX = "$deleteFromPrimitiveList/"
+
+JSON = dict[str, Any]
+Items = list[Any]
+
+_BAD_LIST = "invalid patch format of primitive list"
+_BAD_KEYS = "invalid patch format of retainKeys"
+_BAD_ORDER = "invalid patch format of setElementOrder list"
+
+
+def strategic_merge(schema: Schema, original: JSON, patch: Any) -> JSON:
+    """Apply a strategic merge patch to an object of the schema.
+
+    Raises:
+        BadRequest: The patch or one of its directives has no meaning, or an element lacks its merge key.
+        Invalid: The patch sets what its own $retainKeys leave out.
+    """
+    if not isinstance(patch, dict):
+        raise BadRequest("invalid JSON document")
+    return _merge_map(original, patch, schema)
+
+
+def _field(schema: Schema | None, name: str) -> Schema | None:
+    if schema is None:
+        return None
+    return schema.fields.get(name) or schema.items
+
+
+def _merge_map(original: JSON, patch: JSON, schema: Schema | None) -> JSON:
+    if DIRECTIVE in patch:
+        return _directed(patch)
+    if RETAIN_KEYS in patch:
+        _retain_keys(original, patch)
+    for key in [key for key in patch if key.startswith(ORDER_PREFIX)]:
+        _merge_in_order(original, patch, key, schema)
+    for key, value in patch.items():
+        if key.startswith(DELETE_PREFIX):
+            _delete_scalars(original, key.removeprefix(DELETE_PREFIX), value)
+        elif value is None:
+            original.pop(key, None)
+        else:
+            original[key] = _merged(original.get(key), value, _field(schema, key))
+    return original
+
+
+def _merged(present: Any, value: Any, schema: Schema | None) -> Any:
+    if isinstance(value, dict) and isinstance(present, dict):
+        return _merge_map(present, value, schema)
+    if isinstance(value, list) and isinstance(present, list):
+        return _merge_list(present, value, schema)
+    return _without_directives(value)
+
+
+def _directed(patch: JSON) -> JSON:
+    directive = patch.pop(DIRECTIVE)
+    if directive == "replace":
+        return patch
+    if directive == "delete":
+        return {}
+    raise BadRequest(f"unknown patch type: {directive} in map: {_go_map(patch)}")
+
+
+def _go_map(value: JSON) -> str:
+    return f"map[{' '.join(f'{key}:{value[key]}' for key in sorted(value))}]"
+
+
+def _retain_keys(original: JSON, patch: JSON) -> None:
+    keys = patch.pop(RETAIN_KEYS)
+    if not isinstance(keys, list):
+        raise BadRequest(_BAD_KEYS)
+    for key, value in patch.items():
+        if value is not None and not key.startswith("$") and key not in keys:
+            raise Invalid(
+                "the server rejected our request due to an error in our request",
+                causes=[
+                    Cause(key, "FieldValueInvalid", "patch content doesn't match retainKeys list")
+                ],
+            )
+    for key in [key for key in original if key not in keys]:
+        del original[key]
+
+
+def _delete_scalars(original: JSON, name: str, values: Any) -> None:
+    if not isinstance(values, list):
+        raise BadRequest(_BAD_LIST)
+    present = original.get(name)
+    if isinstance(present, list):
+        original[name] = [item for item in present if item not in values]
+
+
+def _merge_in_order(original: JSON, patch: JSON, directive: str, schema: Schema | None) -> None:
+    """Merge a list and bring it into the order that the patch gives."""
+    order = patch.pop(directive)
+    name = directive.removeprefix(ORDER_PREFIX)
+    if not isinstance(order, list):
+        raise BadRequest(_BAD_ORDER)
+    node = _field(schema, name)
+    present, value = original.get(name), patch.pop(name, None)
+    if not isinstance(present, list) and not isinstance(value, list):
+        if value is not None:
+            patch[name] = value
+        return
+    identity = _identity(node)
+    if isinstance(value, list):
+        _check_order(value, order, identity)
+    if not isinstance(value, list):
+        merged = list(present or [])
+    elif not isinstance(present, list):
+        merged = _without_directives(value)
+    else:
+        merged = _merge_list(list(present), value, node)
+    original[name] = _ordered(merged, order, present or [], identity)
+
+
+Identity = Callable[[Any], Any]
+
+
+def _identity(schema: Schema | None) -> Identity:
+    """Return what tells elements of a list apart: the value of the merge key, or the element."""
+    key = schema.merge_key if schema is not None else ""
+    if not key or key == "-":
+        return _itself
+    return lambda item: item.get(key) if isinstance(item, dict) else item
+
+
+def _itself(item: Any) -> Any:
+    return item
+
+
+def _check_order(patch: Items, order: Items, identity: Identity) -> None:
+    wanted = [
+        identity(item) for item in patch if not (isinstance(item, dict) and DIRECTIVE in item)
+    ]
+    given = iter([identity(item) for item in order])
+    # Each wanted element must come up in the given order after the one before it.
+    if not all(any(each == item for each in given) for item in wanted):
+        raise BadRequest(
+            f"The order in patch list:\n{patch}\n doesn't match $setElementOrder list:\n{order}\n"
+        )
+
+
+def _merge_list(original: Items, patch: Items, schema: Schema | None) -> Items:
+    key = schema.merge_key if schema is not None else ""
+    if not key:
+        return [_without_directives(item) for item in patch]
+    if not original and not patch:
+        return original
+    if not any(isinstance(item, dict) for item in (*original, *patch)):
+        if any(isinstance(item, list) for item in (*original, *patch)):
+            raise BadRequest("lists of lists are not supported")
+        merged = list(original)
+        merged.extend(item for item in patch if item not in merged)
+        return _ordered(_distinct(merged), patch, original, _itself)
+    if key == "-" or not all(isinstance(item, dict) for item in (*original, *patch)):
+        raise BadRequest("list element types are not identical")
+    original, patch = _apply_element_directives(original, patch, key)
+    merged = _merge_elements(original, patch, key, schema)
+    return _ordered(merged, patch, original, lambda item: item.get(key))
+
+
+def _distinct(items: Items) -> Items:
+    found: Items = []
+    for item in items:
+        if item not in found:
+            found.append(item)
+    return found
+
+
+def _key_of(element: JSON, key: str) -> Any:
+    if key not in element:
+        raise BadRequest(f"map: {_go_map(element)} does not contain declared merge key: {key}")
+    return element[key]
+
+
+def _apply_element_directives(original: Items, patch: Items, key: str) -> tuple[Items, Items]:
+    """Take elements with a $patch of their own out of the patch; replace empties the original."""
+    plain, replaces = [], False
+    for element in patch:
+        directive = element.get(DIRECTIVE)
+        if directive is None:
+            plain.append(element)
+        elif directive == "delete":
+            value = _key_of(element, key)
+            original = [each for each in original if each.get(key) != value]
+        elif directive == "replace":
+            replaces = True
+        elif directive == "merge":
+            raise BadRequest("merging lists cannot yet be specified in the patch")
+        else:
+            raise BadRequest(f"unknown patch type: {directive} in map: {_go_map(element)}")
+    return (plain, []) if replaces else (original, plain)
+
+
+def _merge_elements(original: Items, patch: Items, key: str, schema: Schema | None) -> Items:
+    merged = list(original)
+    element_schema = schema.items if schema is not None else None
+    positions = {_hashable(item.get(key)): index for index, item in reversed([*enumerate(merged)])}
+    for element in patch:
+        value = _hashable(_key_of(element, key))
+        position = positions.get(value)
+        if position is None:
+            positions[value] = len(merged)
+            merged.append(_without_directives(element))
+        else:
+            merged[position] = _merge_map(merged[position], element, element_schema)
+    return merged
+
+
+def _hashable(value: Any) -> Any:
+    return repr(value) if isinstance(value, dict | list) else value
+
+
+def _ordered(merged: Items, order: Items, present: Items, identity: Identity) -> Items:
+    """Put elements that the order names in that order, and weave the others in where they stood."""
+    wanted = {_hashable(identity(item)): index for index, item in reversed([*enumerate(order)])}
+    stood = {_hashable(identity(item)): index for index, item in reversed([*enumerate(present)])}
+
+    def name(item: Any) -> Any:
+        return _hashable(identity(item))
+
+    named = sorted((item for item in merged if name(item) in wanted), key=lambda i: wanted[name(i)])
+    last = len(stood)
+    others = sorted(
+        (item for item in merged if name(item) not in wanted),
+        key=lambda item: stood.get(name(item), last),
+    )
+    return _woven(others, named, lambda item: stood.get(name(item), -1))
+
+
+def _woven(left: Sequence[Any], right: Sequence[Any], position: Callable[[Any], int]) -> Items:
+    """Merge two ordered lists; the left goes first only where it is known to have stood first."""
+    woven: Items = []
+    at_left = at_right = 0
+    while at_left < len(left) and at_right < len(right):
+        before, after = position(left[at_left]), position(right[at_right])
+        if 0 <= before < after:
+            woven.append(left[at_left])
+            at_left += 1
+        else:
+            woven.append(right[at_right])
+            at_right += 1
+    woven.extend(left[at_left:])
+    woven.extend(right[at_right:])
+    return woven
+
+
+def _without_directives(value: Any) -> Any:
+    """Return what a patch adds where nothing was: without nulls and without directives."""
+    if isinstance(value, list):
+        kept = [
+            item
+            for item in value
+            if not (isinstance(item, dict) and item.get(DIRECTIVE) == "delete")
+        ]
+        return [
+            _without_directives(item)
+            for item in kept
+            if not (isinstance(item, dict) and set(item) == {DIRECTIVE})
+        ]
+    if not isinstance(value, dict):
+        return value
+    if value.get(DIRECTIVE) == "delete":
+        return {}
+    return {
+        key: _without_directives(item)
+        for key, item in value.items()
+        if item is not None and not _is_directive(key)
+    }
+
+
+def _is_directive(key: str) -> bool:
+    return key in (DIRECTIVE, RETAIN_KEYS) or key.startswith((ORDER_PREFIX, DELETE_PREFIX))
