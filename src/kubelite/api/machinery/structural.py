@@ -60,6 +60,8 @@ def structure(schema: Schema, body: Any) -> tuple[str, ...]:
             shaped = read(body)
     except Mismatch as error:
         raise _refusal(schema, body) from error
+    except RecursionError as error:
+        raise BadRequest("json: exceeded max depth") from error
     if shaped is _DROPPED:
         raise _refusal(schema, body)
     return unknown

@@ -1,0 +1,129 @@
+"""Decodes JSON bodies, within limits, and finds keys that stand twice in one object."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NamedTuple
+
+import msgspec
+
+from kubelite.api.errors import BadRequest
+from kubelite.api.machinery.schema import element_path, field_path
+
+DEPTH_LIMIT = 256  # objects and arrays inside each other
+DUPLICATES_LIMIT = 100  # reported
+_SUMMARY_BYTES = 30
+
+
+class Reading(NamedTuple):
+    """What a body holds, and one sentence for each key it holds twice (the last value counts)."""
+
+    value: Any
+    duplicates: tuple[str, ...] = ()
+
+
+def read_json(body: bytes, *, kind: str = "", find_duplicates: bool = False) -> Reading:
+    """Decode a body; `kind` is named in the error as what was expected.
+
+    Raises:
+        BadRequest: It is no JSON, or nested too deep.
+    """
+    try:
+        value = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise unrecognized(body, kind, f"json parse error: {_reason(error)}") from error
+    except RecursionError as error:
+        raise unrecognized(body, kind, "json parse error: exceeded max depth") from error
+    if body.count(b"{") + body.count(b"[") > DEPTH_LIMIT and is_too_deep(value):
+        raise unrecognized(body, kind, "json parse error: exceeded max depth")
+    return Reading(value, duplicate_fields(body, value) if find_duplicates else ())
+
+
+def unrecognized(body: bytes, kind: str, reason: str) -> BadRequest:
+    """Refuse a body of which not even the kind can be read."""
+    wanted = f" (must be of type {kind})" if kind else ""
+    return BadRequest(
+        f"the object provided is unrecognized{wanted}: couldn't get version/kind; {reason} ({_summary(body)})"
+    )
+
+
+def is_too_deep(value: Any) -> bool:
+    """Tell whether objects and arrays are nested beyond `DEPTH_LIMIT`."""
+    level = [value]
+    for _ in range(DEPTH_LIMIT + 1):
+        inner: list[Any] = []
+        for item in level:
+            if item.__class__ is dict:
+                inner.extend(item.values())
+            elif item.__class__ is list:
+                inner.extend(item)
+        if not inner:
+            return False
+        level = inner
+    return True
+
+
+def duplicate_fields(body: bytes, value: Any) -> tuple[str, ...]:
+    """Name the keys that stand twice in one object of `body`, which decoded to `value`.
+
+    Counting the keys in the bytes and in the value settles nearly all bodies at a third of the cost of decoding again.
+    """
+    if not _counts_are_unsure(body):
+        written = body.count(b'":') - body.count(b'\\":')
+        if written == _count_keys(value):
+            return ()
+    found: list[str] = []
+    _find_duplicates(json.loads(body, object_pairs_hook=_Pairs), "", found)
+    return tuple(found)
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object with its keys as written."""
+
+
+# A key with space before its colon, or a key or value that ends in a backslash, would be miscounted.
+_counts_are_unsure = re.compile(rb'"\s+:|\\\\"').search
+
+
+def _count_keys(value: Any) -> int:
+    count = 0
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if item.__class__ is dict:
+            count += len(item)
+            waiting.extend(item.values())
+        elif item.__class__ is list:
+            waiting.extend(item)
+    return count
+
+
+def _find_duplicates(value: Any, path: str, found: list[str]) -> None:
+    if isinstance(value, _Pairs):
+        seen: set[str] = set()
+        for name, item in value:
+            address = field_path(path, name)
+            if name in seen and len(found) < DUPLICATES_LIMIT:
+                found.append(f'duplicate field "{address}"')
+            seen.add(name)
+            _find_duplicates(item, address, found)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _find_duplicates(item, element_path(path, index), found)
+
+
+def _reason(error: Exception) -> str:
+    text = str(error)
+    if "truncated" in text:
+        return "unexpected end of JSON input"
+    return text.removeprefix("JSON is malformed: ")
+
+
+def _summary(body: bytes) -> str:
+    """Show the beginning of a body as Kubernetes does: as text where it looks like JSON, else in hexadecimal."""
+    if not body:
+        return "<empty>"
+    start = body[:_SUMMARY_BYTES]
+    shown = start.decode(errors="replace") if body.startswith(b"{") else start.hex()
+    return f"{shown} ..." if len(body) > _SUMMARY_BYTES else shown
