@@ -1,27 +1,63 @@
 .DEFAULT_GOAL := help
 VENV ?= .venv
 PYTHON ?= python3
+ARGS ?=
 BIN = $(VENV)/bin
 RUN = PYTHONPATH=src $(BIN)/
 
 .PHONY: help
 help: ## Show the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(VENV)/.ready: requirements/dev.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	touch $@
+.PHONY: system
+system:
+	@scripts/install-system $(SYSTEM)
 
-.PHONY: format
-format: $(VENV)/.ready ## Format and mend what the linter can mend
-	$(BIN)/ruff format .
-	$(BIN)/ruff check --fix .
+$(VENV)/.run: requirements/run.txt pyproject.toml | system
+	@echo "making the virtual environment $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . 2>/dev/null \
+		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.run
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+.PHONY: run
+run: $(VENV)/.run ## Install what is missing and start a one-node cluster (ARGS="--debug …")
+	@$(BIN)/kubelite server $(ARGS)
+
+.PHONY: test
+test: SYSTEM = tests
+test: system $(VENV)/.dev check ## Install what is missing and run every test
+	@$(RUN)pytest -q tests/unit tests/property tests/simulation
+	@$(RUN)pytest -q tests/integration tests/clients
 
 .PHONY: check
-check: $(VENV)/.ready ## Format, lint, types, import contracts, architecture tests (fast)
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(RUN)mypy
-	$(RUN)lint-imports
-	$(RUN)pytest -q tests/architecture
+check: $(VENV)/.dev ## Format, lint, types, import contracts, structure (fast)
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(RUN)mypy
+	@$(RUN)lint-imports >/dev/null || $(RUN)lint-imports
+	@$(RUN)pytest -q tests/architecture
+
+.PHONY: format
+format: $(VENV)/.dev ## Format, and mend what the linter can mend
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+.PHONY: bench
+bench: SYSTEM = tests
+bench: system $(VENV)/.dev ## Measure; prints a table and writes bench-COMMIT.json
+	@$(RUN)python -m tests.bench
+
+.PHONY: size
+size: ## Lines per package, and the longest files and functions
+	@$(PYTHON) scripts/size.py
+
+.PHONY: clean
+clean: ## Remove what the build made (no cluster state)
+	rm -rf $(VENV) build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis bench-*.json
+	find . -name __pycache__ -prune -exec rm -rf {} +

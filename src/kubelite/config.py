@@ -1,1 +1,211 @@
-"""One frozen configuration from flags, environment and file."""
+"""One frozen configuration from flags, KUBELITE_* environment variables and YAML files.
+
+Flags win over the environment, the environment over `/etc/kubelite/config.yaml.d/*.yaml` (later names win), those over
+`/etc/kubelite/config.yaml`. Every setting has one name: `--data-dir`, `KUBELITE_DATA_DIR` and `data-dir:` are the same.
+Names are spelt as k3s spells them where it has them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_type_hints
+
+import msgspec
+from msgspec import Struct
+
+CONFIG_FILE = Path("/etc/kubelite/config.yaml")
+
+
+class Setting(Struct, frozen=True):
+    """What the command line says about a setting."""
+
+    help: str
+    metavar: str = ""
+
+
+class InvalidConfig(Exception):
+    """A setting is unknown or has a value that cannot be used; the message names it."""
+
+
+def _default_data_dir() -> str:
+    return "/var/lib/kubelite" if os.geteuid() == 0 else str(Path.home() / ".kubelite")
+
+
+def _default_kubeconfig() -> str:
+    if os.geteuid() == 0:
+        return "/etc/kubelite/kubelite.yaml"
+    return str(Path.home() / ".kubelite" / "kubelite.yaml")
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """All settings of a server, with their defaults."""
+
+    data_dir: Annotated[str, Setting("Folder that holds all state", "DIR")] = msgspec.field(
+        default_factory=_default_data_dir
+    )
+    https_listen_port: Annotated[int, Setting("Port of the API server", "PORT")] = 6443
+    bind_address: Annotated[str, Setting("Address the API server listens on", "IP")] = "0.0.0.0"  # noqa: S104
+    write_kubeconfig: Annotated[
+        str, Setting("File to write the administrator's kubeconfig to", "FILE")
+    ] = msgspec.field(default_factory=_default_kubeconfig)
+    write_kubeconfig_mode: Annotated[str, Setting("Mode of that file, octal", "MODE")] = "0600"
+    tls_san: Annotated[
+        tuple[str, ...], Setting("Further name or address of the API server's certificate", "NAME")
+    ] = ()
+    node_name: Annotated[str, Setting("Name of this node (default: the host's name)", "NAME")] = ""
+    node_ip: Annotated[
+        str, Setting("Address of this node (default: that of the default route)", "IP")
+    ] = ""
+    cluster_cidr: Annotated[str, Setting("Range of pod addresses", "CIDR")] = "10.42.0.0/16"
+    service_cidr: Annotated[str, Setting("Range of service addresses", "CIDR")] = "10.43.0.0/16"
+    service_node_port_range: Annotated[str, Setting("Range of node ports", "FIRST-LAST")] = (
+        "30000-32767"
+    )
+    cluster_dns: Annotated[
+        str, Setting("Address of cluster DNS (default: the tenth of the service range)", "IP")
+    ] = ""
+    cluster_domain: Annotated[str, Setting("Domain of the cluster", "DOMAIN")] = "cluster.local"
+    kubelet_port: Annotated[
+        int, Setting("Port of the node's own HTTPS endpoint; 0 picks a free one", "PORT")
+    ] = 10250
+    docker_socket: Annotated[str, Setting("Socket of the container engine", "FILE")] = (
+        "/var/run/docker.sock"
+    )
+    disable_agent: Annotated[bool, Setting("Run the control plane only")] = False
+    debug: Annotated[bool, Setting("Log more")] = False
+
+    @property
+    def node_ports(self) -> range:
+        """The node port range."""
+        first, last = self.service_node_port_range.split("-")
+        return range(int(first), int(last) + 1)
+
+    @property
+    def dns_address(self) -> str:
+        """The address cluster DNS answers on."""
+        return self.cluster_dns or str(ipaddress.ip_network(self.service_cidr)[10])
+
+    @property
+    def name_of_node(self) -> str:
+        """The name this node registers under."""
+        return self.node_name or socket.gethostname().lower()
+
+
+def settings() -> dict[str, tuple[type, Setting]]:
+    """Return each setting's field name, plain type and description."""
+    found = {}
+    for field, hint in get_type_hints(Config, include_extras=True).items():
+        plain, setting = get_args(hint)
+        found[field] = (plain, setting)
+    return found
+
+
+def load(
+    flags: Mapping[str, Any],
+    environment: Mapping[str, str],
+    file: Path = CONFIG_FILE,
+) -> Config:
+    """Merge file, environment and flags (None: not given) into a Config; raises InvalidConfig."""
+    values: dict[str, Any] = {}
+    for path in _files(file):
+        values.update(_from_file(path))
+    values.update(_from_environment(environment))
+    values.update({name: value for name, value in flags.items() if value not in (None, ())})
+    try:
+        config = msgspec.convert(values, Config, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidConfig(f"cannot use configuration: {error}") from error
+    _validate(config)
+    return config
+
+
+def _files(file: Path) -> Sequence[Path]:
+    more = file.with_name(file.name + ".d")
+    return [
+        *([file] if file.is_file() else []),
+        *(sorted(more.glob("*.yaml")) if more.is_dir() else []),
+    ]
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text()) or {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InvalidConfig(f"cannot read {path}: {error}") from error
+    if not isinstance(content, dict):
+        raise InvalidConfig(f"cannot use {path}: it must hold keys and values")
+    known = Config.__struct_fields__
+    values = {}
+    for key, value in content.items():
+        field = str(key).replace("-", "_")
+        if field not in known:
+            raise InvalidConfig(f'cannot use {path}: unknown key "{key}"')
+        values[field] = [value] if field == "tls_san" and isinstance(value, str) else value
+    return values
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, value in environment.items():
+        if not name.startswith("KUBELITE_"):
+            continue
+        field = name.removeprefix("KUBELITE_").lower()
+        if field not in Config.__struct_fields__:
+            raise InvalidConfig(f"cannot use environment: unknown variable {name}")
+        values[field] = value.split(",") if field == "tls_san" else value
+    return values
+
+
+def _validate(config: Config) -> None:
+    for field in ("https_listen_port", "kubelet_port"):
+        value = getattr(config, field)
+        if not 0 <= value <= 65535:
+            raise _unusable(field, value, "must be a port number")
+    for field in ("cluster_cidr", "service_cidr"):
+        _network(field, getattr(config, field))
+    for field in ("bind_address", "node_ip", "cluster_dns"):
+        _address(field, getattr(config, field))
+    first, dash, last = config.service_node_port_range.partition("-")
+    if not (dash and first.isdigit() and last.isdigit() and 0 < int(first) <= int(last) <= 65535):
+        raise _unusable(
+            "service_node_port_range", config.service_node_port_range, "must be FIRST-LAST"
+        )
+    if ipaddress.ip_address(config.dns_address) not in ipaddress.ip_network(config.service_cidr):
+        raise _unusable("cluster_dns", config.dns_address, "must be within --service-cidr")
+    pods, services = (ipaddress.ip_network(c) for c in (config.cluster_cidr, config.service_cidr))
+    if pods.overlaps(services):
+        raise _unusable("service_cidr", config.service_cidr, "must not overlap --cluster-cidr")
+    try:
+        int(config.write_kubeconfig_mode, 8)
+    except ValueError:
+        raise _unusable(
+            "write_kubeconfig_mode", config.write_kubeconfig_mode, "must be octal"
+        ) from None
+
+
+def _network(field: str, value: str) -> None:
+    try:
+        network = ipaddress.ip_network(value)
+    except ValueError as error:
+        raise _unusable(field, value, str(error)) from None
+    if network.version != 4 or network.prefixlen > 24:
+        raise _unusable(field, value, "must be an IPv4 range of at least 256 addresses")
+
+
+def _address(field: str, value: str) -> None:
+    if not value:
+        return
+    try:
+        ipaddress.ip_address(value)
+    except ValueError as error:
+        raise _unusable(field, value, str(error)) from None
+
+
+def _unusable(field: str, value: object, reason: str) -> InvalidConfig:
+    return InvalidConfig(f"cannot use --{field.replace('_', '-')} {value}: {reason}")

@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import pytest
+
+from kubelite.config import Config, InvalidConfig, load
+
+
+def test_flags_win_over_environment_over_files(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("node-name: from-file\ncluster-domain: file.local\ntls-san: one\ndebug: true\n")
+    (tmp_path / "config.yaml.d").mkdir()
+    (tmp_path / "config.yaml.d" / "10.yaml").write_text("cluster-domain: more.local\n")
+    environment = {"KUBELITE_NODE_NAME": "from-env", "KUBELITE_TLS_SAN": "a,b", "PATH": "/bin"}
+    config = load({"node_name": "from-flag", "data_dir": None}, environment, file)
+    assert config.node_name == "from-flag"
+    assert config.cluster_domain == "more.local"
+    assert config.tls_san == ("a", "b")
+    assert config.debug
+
+
+def test_defaults() -> None:
+    config = Config()
+    assert config.dns_address == "10.43.0.10"
+    assert config.node_ports == range(30000, 32768)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"https_listen_port": 99999}, "--https-listen-port 99999: must be a port number"),
+        ({"cluster_cidr": "10.42"}, "--cluster-cidr 10.42"),
+        ({"cluster_cidr": "10.43.0.0/16"}, "must not overlap --cluster-cidr"),
+        ({"cluster_dns": "10.0.0.1"}, "--cluster-dns 10.0.0.1: must be within --service-cidr"),
+        ({"service_node_port_range": "9"}, "must be FIRST-LAST"),
+        ({"write_kubeconfig_mode": "rw"}, "--write-kubeconfig-mode rw: must be octal"),
+        ({"bind_address": "here"}, "--bind-address here"),
+    ],
+)
+def test_unusable_values_are_named(flags: dict[str, object], words: str) -> None:
+    with pytest.raises(InvalidConfig, match=words):
+        load(flags, {}, Path("/nonexistent"))
+
+
+def test_unknown_keys_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("nodename: x\n")
+    with pytest.raises(InvalidConfig, match='unknown key "nodename"'):
+        load({}, {}, file)
+    with pytest.raises(InvalidConfig, match="unknown variable KUBELITE_NODENAME"):
+        load({}, {"KUBELITE_NODENAME": "x"}, Path("/nonexistent"))
+    file.write_text("https-listen-port: many\n")
+    with pytest.raises(InvalidConfig, match="https_listen_port"):
+        load({}, {}, file)
+    file.write_text("- 1\n")
+    with pytest.raises(InvalidConfig, match="must hold keys and values"):
+        load({}, {}, file)

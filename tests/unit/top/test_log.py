@@ -1,0 +1,32 @@
+import logging
+import sys
+
+from kubelite.log import Formatter
+
+
+def _record(**extra: object) -> logging.LogRecord:
+    record = logging.makeLogRecord(
+        {
+            "name": "kubelite.node.kubelet",
+            "levelname": "WARNING",
+            "msg": "pod started",
+            "created": 0.5,
+        }
+    )
+    record.__dict__.update(extra)
+    return record
+
+
+def test_a_line_has_phrase_and_fields() -> None:
+    line = Formatter().format(_record(pod="default/web", reason="two words"))
+    assert line == (
+        "1970-01-01T00:00:00.500Z WARN node.kubelet pod started pod=default/web reason='two words'"
+    )
+
+
+def test_a_traceback_follows() -> None:
+    try:
+        raise ValueError("broken")
+    except ValueError:
+        line = Formatter().format(_record(exc_info=sys.exc_info()))
+    assert line.splitlines()[-1] == "ValueError: broken"
