@@ -3,12 +3,13 @@
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
 from kubelite import __version__
-from kubelite.config import InvalidConfig, load, settings
+from kubelite.config import Config, InvalidConfig, load, settings
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -41,10 +42,7 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
 @_options
 def server(**flags: Any) -> None:
     """Run the server: API, store, scheduler, controllers, node, network."""
-    try:
-        config = load(flags, os.environ)
-    except InvalidConfig as error:
-        _fail(error)
+    config = _load(flags)
     from kubelite.server import CannotStart, run
 
     try:
@@ -57,6 +55,82 @@ def server(**flags: Any) -> None:
 def agent() -> None:
     """Join a cluster as a worker (comes with a later version)."""
     _fail("cannot join: joining workers comes with a later version")
+
+
+_data_dir = click.option("--data-dir", metavar="DIR", help="Folder that holds all state")
+
+
+@main.group()
+def snapshot() -> None:
+    """Save the cluster's state, list what is saved, put it back."""
+
+
+@snapshot.command("save")
+@_data_dir
+def snapshot_save(data_dir: str | None) -> None:
+    """Save the state, also while the server runs."""
+    from kubelite.clock import SystemClock
+    from kubelite.store import snapshots
+
+    config = _load({"data_dir": data_dir})
+    try:
+        saved = snapshots.save(config.store_dir, config.snapshots_dir, SystemClock().now())
+    except snapshots.SnapshotFailed as error:
+        _fail(error)
+    click.echo(saved.path)
+
+
+@snapshot.command("list")
+@_data_dir
+def snapshot_list(data_dir: str | None) -> None:
+    """List the snapshots, oldest first."""
+    from kubelite.store import snapshots
+
+    for saved in snapshots.list_snapshots(_load({"data_dir": data_dir}).snapshots_dir):
+        click.echo(f"{saved.name}  {saved.size_bytes / 1e6:.1f} MB")
+
+
+@snapshot.command("restore")
+@click.argument("name")
+@_data_dir
+def snapshot_restore(name: str, data_dir: str | None) -> None:
+    """Put the snapshot NAME (as listed, or a file) in place of the state; the server must be stopped."""
+    from kubelite.store import snapshots
+    from kubelite.store.lmdb_engine import StoreLocked
+
+    config = _load({"data_dir": data_dir})
+    source = Path(name) if "/" in name else config.snapshots_dir / name
+    try:
+        former = snapshots.restore(source, config.store_dir)
+    except (snapshots.SnapshotFailed, StoreLocked) as error:
+        _fail(error)
+    click.echo(f"restored {source}" + (f"; the former state is {former}" if former else ""))
+
+
+@main.command()
+@_data_dir
+def check(data_dir: str | None) -> None:
+    """Verify that the stored state is whole, also while the server runs."""
+    from kubelite.store import snapshots
+
+    try:
+        report = snapshots.check(_load({"data_dir": data_dir}).store_dir)
+    except snapshots.SnapshotFailed as error:
+        _fail(error)
+    for problem in report.problems:
+        click.echo(problem)
+    click.echo(
+        f"{report.objects} objects, {report.log_rows} changes kept, revision {report.revision}, "
+        f"{len(report.problems)} problems"
+    )
+    sys.exit(1 if report.problems else 0)
+
+
+def _load(flags: dict[str, Any]) -> Config:
+    try:
+        return load(flags, os.environ)
+    except InvalidConfig as error:
+        _fail(error)
 
 
 def _fail(reason: object) -> NoReturn:

@@ -79,6 +79,16 @@ class Config(Struct, frozen=True, kw_only=True):
     debug: Annotated[bool, Setting("Log more")] = False
 
     @property
+    def store_dir(self) -> Path:
+        """Where the store is."""
+        return Path(self.data_dir) / "db"
+
+    @property
+    def snapshots_dir(self) -> Path:
+        """Where snapshots go."""
+        return Path(self.data_dir) / "snapshots"
+
+    @property
     def node_ports(self) -> range:
         """The node port range."""
         first, last = self.service_node_port_range.split("-")

@@ -24,8 +24,8 @@ FORMAT = b"1"
 # Old log rows removed per commit beyond the rows it adds: compaction keeps pace and never blocks for long.
 COMPACT_ROWS = 256
 
-_HEADER = struct.Struct(">QQ")
-_REVISION = struct.Struct(">Q")
+HEADER = struct.Struct(">QQ")
+REVISION = struct.Struct(">Q")
 _SEGMENT = struct.Struct(">I")
 
 
@@ -45,7 +45,7 @@ class LMDBEngine:
         self._path = path
         self._map_size_bytes = map_size_bytes
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock = _lock(path)
+        self._lock = lock_folder(path)
         self._segments: dict[str, bytes] = {}
         try:
             self._open()
@@ -88,16 +88,16 @@ class LMDBEngine:
                 value = transaction.get(b"revision", db=self._meta)
         except lmdb.Error as error:
             raise EngineFailed(str(error)) from error
-        return _REVISION.unpack(value)[0] if value else 0
+        return REVISION.unpack(value)[0] if value else 0
 
     def entries(self) -> Iterator[Entry]:
         """Yield all current entries in key order within a segment."""
         names = {identifier: name for name, identifier in self._segments.items()}
         with self._env.begin() as transaction:
             for raw, value in transaction.cursor(db=self._objects):
-                created, revision = _HEADER.unpack_from(value)
+                created, revision = HEADER.unpack_from(value)
                 key = names[raw[:4]] + raw[4:].decode()
-                yield Entry(key, value[_HEADER.size :], created, revision)
+                yield Entry(key, value[HEADER.size :], created, revision)
 
     def log(self) -> Iterator[Logged]:
         """Yield the undo log, oldest first."""
@@ -119,19 +119,19 @@ class LMDBEngine:
         for key in batch.deletes:
             transaction.delete(self._raw(transaction, key), db=self._objects)
         for entry in batch.puts:
-            value = _HEADER.pack(entry.created_revision, entry.revision) + entry.value
+            value = HEADER.pack(entry.created_revision, entry.revision) + entry.value
             transaction.put(self._raw(transaction, entry.key), value, db=self._objects)
         for row in batch.log:
             transaction.put(
-                _REVISION.pack(row.revision), msgspec.msgpack.encode(row), db=self._log, append=True
+                REVISION.pack(row.revision), msgspec.msgpack.encode(row), db=self._log, append=True
             )
-        transaction.put(b"revision", _REVISION.pack(batch.revision), db=self._meta)
+        transaction.put(b"revision", REVISION.pack(batch.revision), db=self._meta)
         self._drop_log(transaction, batch.floor, len(batch.log) + COMPACT_ROWS)
 
     def _drop_log(self, transaction: Any, floor: int, limit: int) -> None:
         cursor = transaction.cursor(db=self._log)
         for _ in range(limit):
-            if not cursor.first() or _REVISION.unpack(cursor.key())[0] > floor:
+            if not cursor.first() or REVISION.unpack(cursor.key())[0] > floor:
                 return
             cursor.delete()
 
@@ -168,7 +168,8 @@ class LMDBEngine:
         os.close(self._lock)
 
 
-def _lock(path: Path) -> int:
+def lock_folder(path: Path) -> int:
+    """Take the lock of a data folder, kept until the returned descriptor is closed; raises StoreLocked."""
     descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,6 +1,9 @@
-from click.testing import CliRunner
+from pathlib import Path
+
+from click.testing import CliRunner, Result
 
 from kubelite.cli import main
+from kubelite.store.lmdb_engine import LMDBEngine
 
 
 def test_version() -> None:
@@ -21,3 +24,23 @@ def test_every_setting_has_help() -> None:
     result = CliRunner().invoke(main, ["server", "--help"])
     assert "--service-node-port-range FIRST-LAST" in result.output
     assert "--disable-agent" in result.output
+
+
+def test_snapshot_check_and_restore(tmp_path: Path) -> None:
+    def invoke(*arguments: str) -> Result:
+        return CliRunner().invoke(main, [*arguments, f"--data-dir={tmp_path}"])
+
+    missing = invoke("snapshot", "save")
+    assert (missing.exit_code, missing.output) == (
+        1,
+        f"kubelite: cannot save a snapshot: no store in {tmp_path}/db\n",
+    )
+    LMDBEngine(tmp_path / "db").close()
+    saved = invoke("snapshot", "save")
+    assert saved.exit_code == 0
+    name = Path(saved.output.strip()).name
+    assert name in invoke("snapshot", "list").output
+    assert invoke("check").output == "0 objects, 0 changes kept, revision 0, 0 problems\n"
+    restored = invoke("snapshot", "restore", name)
+    assert (restored.exit_code, "the former state is" in restored.output) == (0, True)
+    assert "no such snapshot" in invoke("snapshot", "restore", "none").output

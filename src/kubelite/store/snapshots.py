@@ -1,0 +1,207 @@
+"""Hot snapshots of a data folder, putting one back, and checking that a data folder is whole.
+
+All of it blocks and works from a process of its own: LMDB lets others read while the server writes. A snapshot is one
+compacted LMDB file; its name carries the date and the revision.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import msgspec
+from msgspec import Struct
+
+from kubelite.store.engine import Logged
+from kubelite.store.lmdb_engine import FORMAT, HEADER, REVISION, lock_folder
+
+DATA_FILE = "data.mdb"
+SUFFIX = ".mdb"
+
+
+class SnapshotFailed(Exception):
+    """The snapshot cannot be made, found or put back; the message says why."""
+
+
+class Snapshot(Struct, frozen=True):
+    """A snapshot in its folder."""
+
+    name: str
+    size_bytes: int
+    path: Path
+
+
+class Report(Struct, frozen=True):
+    """What a check found."""
+
+    objects: int
+    log_rows: int
+    revision: int
+    problems: Sequence[str]
+
+
+def save(data: Path, folder: Path, now: datetime) -> Snapshot:
+    """Copy the data folder `data`, in use or not, to a new file in `folder`; raises SnapshotFailed."""
+    if not (data / DATA_FILE).is_file():
+        raise SnapshotFailed(f"cannot save a snapshot: no store in {data}")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(dir=folder) as work:
+            with _reading(data) as env:
+                env.copy(work, compact=True)
+            copied = Path(work) / DATA_FILE
+            with _reading(copied, subdir=False) as env, env.begin() as transaction:
+                revision = _revision(transaction, _table(env, b"meta", transaction))
+            name = f"kubelite-{now:%Y%m%d-%H%M%S}-{revision}{SUFFIX}"
+            copied.chmod(0o600)
+            _sync(copied)
+            copied.rename(folder / name)
+        _sync(folder)
+    except (OSError, lmdb.Error) as error:
+        raise SnapshotFailed(f"cannot save a snapshot in {folder}: {error}") from error
+    return _snapshot(folder / name)
+
+
+def list_snapshots(folder: Path) -> list[Snapshot]:
+    """Return the snapshots of a folder, oldest first."""
+    return [_snapshot(path) for path in sorted(folder.glob(f"*{SUFFIX}"))]
+
+
+def restore(snapshot: Path, data: Path) -> Path | None:
+    """Put a snapshot in place of the data folder; return where the former data went.
+
+    Refused while a server uses the folder, and when the snapshot is not whole; raises SnapshotFailed, StoreLocked.
+    """
+    if not snapshot.is_file():
+        raise SnapshotFailed(f"cannot restore {snapshot}: there is no such snapshot")
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = lock_folder(data)
+    try:
+        with tempfile.TemporaryDirectory(dir=data.parent) as work:
+            staged = Path(work) / "staged"
+            staged.mkdir(mode=0o700)
+            shutil.copyfile(snapshot, staged / DATA_FILE)
+            report = check(staged)
+            if report.problems:
+                raise SnapshotFailed(f"cannot restore {snapshot}: {report.problems[0]}")
+            (staged / DATA_FILE).chmod(0o600)
+            _sync(staged / DATA_FILE)
+            former = None
+            if (data / DATA_FILE).exists():
+                former = data / f"{DATA_FILE}.before-restore"
+                (data / DATA_FILE).rename(former)
+            (staged / DATA_FILE).rename(data / DATA_FILE)
+        # LMDB's reader table belongs to the former file.
+        (data / "lock.mdb").unlink(missing_ok=True)
+        _sync(data)
+        return former
+    finally:
+        os.close(lock)
+
+
+def check(data: Path) -> Report:
+    """Verify every invariant of a data folder, in use or not; raises SnapshotFailed if it cannot be read."""
+    if not (data / DATA_FILE).is_file():
+        raise SnapshotFailed(f"cannot check {data}: no store there")
+    try:
+        with _reading(data) as env, env.begin() as transaction:
+            return _check(env, transaction)
+    except lmdb.Error as error:
+        raise SnapshotFailed(f"cannot check {data}: {error}") from error
+
+
+def _check(env: Any, transaction: Any) -> Report:
+    problems: list[str] = []
+    meta = _table(env, b"meta", transaction)
+    found_format = transaction.get(b"format", db=meta)
+    if found_format != FORMAT:
+        return Report(0, 0, 0, [f"the format is {found_format!r}, not {FORMAT!r}"])
+    newest = _revision(transaction, meta)
+    names = {
+        identifier: name.decode()
+        for name, identifier in transaction.cursor(db=_table(env, b"segments", transaction))
+    }
+    revisions: dict[str, int] = {}
+    owners: dict[int, str] = {}
+    for raw, value in transaction.cursor(db=_table(env, b"objects", transaction)):
+        if raw[:4] not in names:
+            problems.append(f"object {raw!r}: unknown segment")
+            continue
+        key = names[raw[:4]] + raw[4:].decode()
+        created, revision = HEADER.unpack_from(value)
+        if not 0 < created <= revision <= newest:
+            problems.append(f"{key}: created {created}, revision {revision}, newest {newest}")
+        if revision in owners:
+            problems.append(f"{key}: revision {revision} is also that of {owners[revision]}")
+        revisions[key] = revision
+        owners[revision] = key
+    rows = _check_log(transaction, _table(env, b"log", transaction), newest, revisions, problems)
+    return Report(len(revisions), rows, newest, problems)
+
+
+def _check_log(
+    transaction: Any, table: Any, newest: int, revisions: dict[str, int], problems: list[str]
+) -> int:
+    """Check that the log is without gaps up to the newest revision and ends in the objects there are."""
+    expected: int | None = None
+    last: dict[str, Logged] = {}
+    rows = 0
+    for raw, value in transaction.cursor(db=table):
+        row = msgspec.msgpack.decode(value, type=Logged)
+        rows += 1
+        if REVISION.unpack(raw)[0] != row.revision or expected not in (None, row.revision):
+            problems.append(
+                f"log row {REVISION.unpack(raw)[0]}: expected {expected}, has {row.revision}"
+            )
+        former = last.get(row.key)
+        replaced = row.replaced[2] if row.replaced else 0
+        if former is not None and replaced != (0 if former.final else former.revision):
+            problems.append(
+                f"log row {row.revision}: {row.key} replaced {replaced}, not the former"
+            )
+        expected = row.revision + 1
+        last[row.key] = row
+    if expected not in (None, newest + 1):
+        problems.append(f"the log ends at {(expected or 0) - 1}, the store at {newest}")
+    for key, row in last.items():
+        now = revisions.get(key, 0)
+        if now != (0 if row.final else row.revision):
+            problems.append(f"{key}: is at {now}, the log says {row.revision}")
+    return rows
+
+
+def _table(env: Any, name: bytes, transaction: Any) -> Any:
+    return env.open_db(name, transaction, create=False)
+
+
+def _revision(transaction: Any, meta: Any) -> int:
+    value = transaction.get(b"revision", db=meta)
+    return int(REVISION.unpack(value)[0]) if value else 0
+
+
+@contextmanager
+def _reading(path: Path, *, subdir: bool = True) -> Iterator[Any]:
+    env = lmdb.open(
+        str(path), lib_version=0, readonly=True, max_dbs=4, subdir=subdir, lock=subdir, create=False
+    )
+    try:
+        yield env
+    finally:
+        env.close()
+
+
+def _snapshot(path: Path) -> Snapshot:
+    return Snapshot(path.name, path.stat().st_size, path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,100 @@
+import asyncio
+import stat
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import lmdb
+import pytest
+
+from kubelite.clock import SystemClock
+from kubelite.store import snapshots
+from kubelite.store.embedded import EmbeddedStore
+from kubelite.store.lmdb_engine import StoreLocked
+from kubelite.store.protocol import Delete, Put
+
+SOURCE = str(Path(__file__).parents[3] / "src")
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+async def _filled(path: Path) -> EmbeddedStore:
+    store = await EmbeddedStore.open(path, clock=SystemClock())
+    for number in range(20):
+        await store.commit(Put(f"/pods/default/{number % 7}", b"%d" % number))
+    await store.commit(Delete("/pods/default/3"))
+    return store
+
+
+async def _elsewhere(call: str) -> str:
+    """Make a call in another process: LMDB opens a folder once per process."""
+    code = "from datetime import datetime; from pathlib import Path; from kubelite.store import snapshots; "
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        f"{code}print({call})",
+        stdout=asyncio.subprocess.PIPE,
+        env={"PYTHONPATH": SOURCE},
+    )
+    printed, _ = await process.communicate()
+    assert process.returncode == 0
+    return printed.decode()
+
+
+async def test_save_while_in_use_and_restore(tmp_path: Path) -> None:
+    data, folder = tmp_path / "db", tmp_path / "snapshots"
+    store = await _filled(data)
+    await _elsewhere(
+        f"snapshots.save(Path({str(data)!r}), Path({str(folder)!r}), datetime(2026, 1, 2, 3, 4, 5))"
+    )
+    [saved] = snapshots.list_snapshots(folder)
+    assert saved.name == "kubelite-20260102-030405-21.mdb"
+    assert stat.S_IMODE(saved.path.stat().st_mode) == 0o600
+    before = [(entry.key, entry.value) for entry in store.list("/").entries]
+    await store.commit(Put("/pods/default/later", b"x"))
+    with pytest.raises(StoreLocked):
+        snapshots.restore(saved.path, data)
+    await store.close()
+    former = snapshots.restore(saved.path, data)
+    assert former is not None
+    assert former.exists()
+    store = await EmbeddedStore.open(data, clock=SystemClock())
+    assert [(entry.key, entry.value) for entry in store.list("/").entries] == before
+    assert await store.commit(Put("/pods/default/again", b"y")) == 22
+    await store.close()
+    assert list(folder.iterdir()) == [saved.path]
+
+
+async def test_a_whole_folder_has_no_problems(tmp_path: Path) -> None:
+    store = await _filled(tmp_path)
+    report = await _elsewhere(f"snapshots.check(Path({str(tmp_path)!r}))")
+    assert "objects=6" in report
+    assert "revision=21, problems=[]" in report
+    await store.close()
+
+
+async def test_damage_is_found(tmp_path: Path) -> None:
+    store = await _filled(tmp_path)
+    await store.close()
+    env = lmdb.open(str(tmp_path), lib_version=0, max_dbs=4, map_size=1 << 30)
+    with env.begin(write=True) as transaction:
+        cursor = transaction.cursor(db=env.open_db(b"objects", transaction))
+        cursor.first()
+        cursor.delete()
+    env.close()
+    report = snapshots.check(tmp_path)
+    assert report.problems == ["/pods/default/0: is at 0, the log says 15"]
+    with pytest.raises(snapshots.SnapshotFailed, match="the log says"):
+        snapshots.restore(tmp_path / "data.mdb", tmp_path / "other")
+
+
+def test_what_is_not_there_is_named(tmp_path: Path) -> None:
+    for call in (
+        lambda: snapshots.check(tmp_path),
+        lambda: snapshots.save(tmp_path, tmp_path / "s", NOW),
+        lambda: snapshots.restore(tmp_path / "none", tmp_path),
+    ):
+        with pytest.raises(snapshots.SnapshotFailed, match=str(tmp_path)):
+            call()
+    (tmp_path / "data.mdb").write_bytes(b"no store" * 1000)
+    with pytest.raises(snapshots.SnapshotFailed, match="cannot check"):
+        snapshots.check(tmp_path)
