@@ -1,31 +1,27 @@
 """Bodies of requests: read within a limit, and decoded by what the Content-Type says they are."""
 
-from typing import Any
+import asyncio
+from collections.abc import Callable
+from functools import partial
 
-import msgspec
 from aiohttp import web
 
 from kubelite.api.errors import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 from kubelite.api.http.negotiation import ACCEPTED, JSON, PROTOBUF, YAML
 from kubelite.api.http.wire import Disconnected, continue_if_expected
 from kubelite.api.kinds.model import GroupVersionKind
+from kubelite.api.machinery.json_reading import Reading, read_json, unrecognized
 from kubelite.api.registry.verbs import PatchType
 
 BODY_BYTES_MAX = 3 * 1024 * 1024
-SUMMARY_LENGTH = 30
+INLINE_JSON_BYTES_MAX = 512 * 1024  # about 5 ms of the loop
+INLINE_YAML_BYTES_MAX = 16 * 1024
 PATCH_TYPES: dict[str, PatchType] = {
     "application/json-patch+json": "json",
     "application/merge-patch+json": "merge",
     "application/strategic-merge-patch+json": "strategic",
     "application/apply-patch+yaml": "apply",
 }
-
-
-class Decoded(msgspec.Struct, frozen=True):
-    """A body, and the paths of fields that stood in it twice."""
-
-    value: Any
-    duplicate_fields: tuple[str, ...] = ()
 
 
 async def read_body(request: web.BaseRequest, limit_bytes: int = BODY_BYTES_MAX) -> bytes:
@@ -64,38 +60,32 @@ def check_media_type(content_type: str) -> None:
         raise unsupported(ACCEPTED)
 
 
-def decode(data: bytes, content_type: str, expected: GroupVersionKind) -> Decoded:
+async def decode(data: bytes, content_type: str, expected: GroupVersionKind) -> Reading:
     """Decode an object; raises BadRequest and UnsupportedMediaType."""
     check_media_type(content_type)
     kind = media_type(content_type)
     if kind == PROTOBUF:
-        decoded = _protobuf(data, expected)
-    elif kind == YAML:
-        decoded = yaml_value(data, expected.kind)
+        raise unsupported((JSON, YAML))
+    if kind == YAML:
+        reading = await _yaml(data, expected.kind)
     else:
-        decoded = json_value(data, expected.kind)
-    if not isinstance(decoded.value, dict):
-        raise _unrecognized(
-            data,
-            expected.kind,
-            "couldn't get version/kind; json parse error: the body is not an object",
+        reading = await _json(data, expected.kind)
+    if not isinstance(reading.value, dict):
+        problem = (
+            "json parse error: json: cannot unmarshal into Go value of type map[string]interface {}"
         )
-    return decoded
+        raise unrecognized(data, expected.kind, problem)
+    return reading
 
 
-def decode_patch(data: bytes, patch_type: str, kind: str) -> Decoded:
+async def decode_patch(data: bytes, patch_type: PatchType, kind: str) -> Reading:
     """Decode a patch; raises BadRequest."""
-    if patch_type == "apply":
-        decoded = yaml_value(data, kind)
-        if not isinstance(decoded.value, dict):
-            raise BadRequest("error decoding YAML: the patch is not an object")
-        return decoded
-    decoded = json_value(data, kind)
+    reading = await (_yaml if patch_type == "apply" else _json)(data, kind)
     wanted = list if patch_type == "json" else dict
-    if not isinstance(decoded.value, wanted):
+    if not isinstance(reading.value, wanted):
         shape = "an array of operations" if wanted is list else "an object"
-        raise BadRequest(f"error decoding patch: json: the patch is not {shape}")
-    return decoded
+        raise BadRequest(f"error decoding patch: the patch is not {shape}")
+    return reading
 
 
 def unsupported(accepted: tuple[str, ...]) -> UnsupportedMediaType:
@@ -106,33 +96,20 @@ def unsupported(accepted: tuple[str, ...]) -> UnsupportedMediaType:
     )
 
 
-def json_value(data: bytes, kind: str) -> Decoded:
-    """Decode JSON; raises BadRequest."""
-    try:
-        return Decoded(msgspec.json.decode(data))
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        problem = f"couldn't get version/kind; json parse error: {error}"
-        raise _unrecognized(data, kind, problem) from error
+async def _json(data: bytes, kind: str) -> Reading:
+    if len(data) <= INLINE_JSON_BYTES_MAX:
+        return read_json(data, kind=kind, find_duplicates=True)
+    return await _in_thread(partial(read_json, data, kind=kind, find_duplicates=True))
 
 
-def yaml_value(data: bytes, kind: str) -> Decoded:
-    """Decode YAML; raises BadRequest."""
-    raise NotImplementedError
+async def _yaml(data: bytes, kind: str) -> Reading:
+    # The reader is imported where it is needed: most clients send JSON.
+    from kubelite.api.machinery.yaml_reading import read_yaml
+
+    if len(data) <= INLINE_YAML_BYTES_MAX:
+        return read_yaml(data, kind=kind, find_duplicates=True)
+    return await _in_thread(partial(read_yaml, data, kind=kind, find_duplicates=True))
 
 
-def _protobuf(data: bytes, expected: GroupVersionKind) -> Decoded:
-    raise NotImplementedError
-
-
-def _unrecognized(data: bytes, kind: str, problem: str) -> BadRequest:
-    return BadRequest(
-        f"the object provided is unrecognized (must be of type {kind}): {problem} ({_summary(data)})"
-    )
-
-
-def _summary(data: bytes) -> str:
-    if not data:
-        return "<empty>"
-    shown = data[:SUMMARY_LENGTH]
-    text = shown.decode(errors="replace") if data[:1] == b"{" else shown.hex()
-    return text + (" ..." if len(data) > SUMMARY_LENGTH else "")
+async def _in_thread(read: Callable[[], Reading]) -> Reading:
+    return await asyncio.get_running_loop().run_in_executor(None, read)

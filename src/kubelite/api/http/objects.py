@@ -16,6 +16,7 @@ from kubelite.api.http.request import Query
 from kubelite.api.http.respond import Reply, object_reply
 from kubelite.api.kinds.meta import DeleteOptions
 from kubelite.api.kinds.model import GroupVersionKind
+from kubelite.api.machinery.json_reading import Reading
 from kubelite.api.registry.resources import Resource
 from kubelite.api.registry.verbs import PatchType, Verbs, Written
 
@@ -84,7 +85,7 @@ class Objects:
             call.query,
             "CreateOptions",
             user_agent=call.user_agent,
-            duplicate_fields=decoded.duplicate_fields,
+            duplicate_fields=decoded.duplicates,
         )
         written = await self._verbs.create(call.allowed, decoded.value, options)
         return _written(call, written, created=True)
@@ -95,7 +96,7 @@ class Objects:
             call.query,
             "UpdateOptions",
             user_agent=call.user_agent,
-            duplicate_fields=decoded.duplicate_fields,
+            duplicate_fields=decoded.duplicates,
         )
         written = await self._verbs.update(call.allowed, decoded.value, options)
         return _written(call, written, created=written.created)
@@ -103,12 +104,12 @@ class Objects:
     async def _patch(self, call: Call) -> Reply:
         patch_type = _patch_type(call)
         data = await bodies.read_body(call.request)
-        decoded = bodies.decode_patch(data, patch_type, call.kind.kind)
+        decoded = await bodies.decode_patch(data, patch_type, call.kind.kind)
         options = write_options(
             call.query,
             "PatchOptions",
             user_agent=call.user_agent,
-            duplicate_fields=decoded.duplicate_fields,
+            duplicate_fields=decoded.duplicates,
             is_apply=patch_type == "apply",
         )
         written = await self._verbs.patch(call.allowed, patch_type, decoded.value, options)
@@ -165,11 +166,11 @@ def _patch_type(call: Call) -> PatchType:
     return patch_type
 
 
-async def _decoded_body(call: Call) -> bodies.Decoded:
+async def _decoded_body(call: Call) -> Reading:
     content_type = call.request.headers.get("Content-Type", "")
     bodies.check_media_type(content_type)
     data = await bodies.read_body(call.request)
-    return bodies.decode(data, content_type, call.kind)
+    return await bodies.decode(data, content_type, call.kind)
 
 
 async def _delete_options(request: web.BaseRequest) -> dict[str, Any] | None:
@@ -177,7 +178,8 @@ async def _delete_options(request: web.BaseRequest) -> dict[str, Any] | None:
     if not data:
         return None
     content_type = request.headers.get("Content-Type", "")
-    value: dict[str, Any] = bodies.decode(data, content_type, DELETE_OPTIONS_KIND).value
+    reading = await bodies.decode(data, content_type, DELETE_OPTIONS_KIND)
+    value: dict[str, Any] = reading.value
     kind = value.get("kind", "DeleteOptions")
     if kind != "DeleteOptions":
         raise BadRequest(f"expected a DeleteOptions in the body, not a {kind}")
