@@ -9,8 +9,7 @@ import msgspec
 
 from kubelite.api.client.protocol import PatchType
 from kubelite.api.errors import AlreadyExists, APIError, Conflict, NotFound
-from kubelite.api.kinds.meta import PartialObjectMetadata
-from kubelite.api.kinds.model import Kind, to_wire
+from kubelite.api.kinds.model import GroupVersionKind, Kind, to_wire
 from kubelite.clock import timestamp
 from kubelite.randomness import SeededRandomness
 
@@ -79,17 +78,18 @@ class FakeClient:
     def __init__(self, clock: FixedClock | None = None) -> None:
         self.clock = clock or FixedClock()
         self.randomness = SeededRandomness(1)
-        self.mirrors: dict[type[Kind], FakeMirror] = {}
+        self.mirrors: dict[GroupVersionKind, FakeMirror] = {}
+        self.dynamic: dict[tuple[str, str, str], type[Kind]] = {}
         self.revision = 0
         self.writes: list[tuple[str, str, str]] = []
         self.refuse: Callable[[str, str], APIError | None] = lambda verb, kind: None
         self.posts: list[tuple[str, str, Any]] = []
 
     def mirror(self, kind: type[K], namespace: str = "", **_: str) -> Any:
-        return self.mirrors.setdefault(kind, FakeMirror())
+        return self.mirrors.setdefault(kind.gvk, FakeMirror())
 
     def dynamic_mirror(self, group: str, version: str, resource: str) -> Any:
-        return self.mirrors.setdefault(PartialObjectMetadata, FakeMirror())
+        return self.mirror(self.dynamic[group, version, resource])
 
     def all(self, kind: type[K]) -> list[K]:
         return list(self.mirror(kind).list())
@@ -129,6 +129,8 @@ class FakeClient:
         if meta.resourceVersion and meta.resourceVersion != before["metadata"]["resourceVersion"]:
             raise Conflict(f"{meta.name}: the object has been modified")
         after = to_wire(item)
+        if subresource == "finalize":
+            after = {**before, "spec": after.get("spec", {})}
         if subresource == "status":
             after = {**before, "status": after.get("status", {})}
         return self._change(type(item), before, after, subresource)
@@ -147,7 +149,9 @@ class FakeClient:
         assert patch_type in ("merge", "strategic")
         assert isinstance(patch, dict)
         self._check("patch", kind)
-        before = to_wire(self._known(kind, name, namespace))
+        known = self._known(kind, name, namespace)
+        kind = type(known)
+        before = to_wire(known)
         wanted = patch.get("metadata", {})
         for field in ("uid", "resourceVersion"):
             if field in wanted and wanted[field] != before["metadata"][field]:
@@ -167,6 +171,7 @@ class FakeClient:
     ) -> None:
         self._check("delete", kind)
         item: Any = self._known(kind, name, namespace)
+        kind = type(item)
         if uid and uid != item.metadata.uid:
             raise Conflict(f"{name}: uid differs")
         self.writes.append(("delete", kind.gvk.kind, name))

@@ -1,0 +1,307 @@
+"""Keeps the endpoint slices of services with a selector: at most 100 endpoints each, changed as little as possible."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from kubelite.api.errors import Forbidden, NotFound
+from kubelite.api.kinds.core.nodes import Node
+from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.kinds.core.references import ObjectReference
+from kubelite.api.kinds.core.services import Service
+from kubelite.api.kinds.discovery import (
+    Endpoint,
+    EndpointConditions,
+    EndpointHints,
+    EndpointPort,
+    EndpointSlice,
+    ForNode,
+    ForZone,
+)
+from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.control.batches import NAMESPACE_TERMINATING
+from kubelite.control.endpoints import HEADLESS
+from kubelite.control.ownership import controller_reference
+from kubelite.control.pods import is_ready
+from kubelite.control.runtime import Context, Key, Watch
+from kubelite.control.service_pods import (
+    addresses_of,
+    families,
+    hostname_of,
+    is_selecting,
+    matters,
+    selected_pods,
+    selecting_services,
+    target_port,
+)
+
+SERVICE = "kubernetes.io/service-name"
+MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
+MANAGER = "endpointslice-controller.k8s.io"
+ZONE = "topology.kubernetes.io/zone"
+ENDPOINTS_LIMIT = 100
+
+Ports = tuple[tuple[str, str, int | None, str], ...]  # name, protocol, port, application protocol
+Group = tuple[str, Ports]  # address type, ports
+
+
+class Plan(Struct, frozen=True):
+    """The writes that bring the slices to what is wanted."""
+
+    create: tuple[EndpointSlice, ...] = ()
+    update: tuple[EndpointSlice, ...] = ()
+    delete: tuple[str, ...] = ()
+
+
+def plan(
+    service: Service,
+    pods: Sequence[Pod],
+    zones: Mapping[str, str],
+    slices: Sequence[EndpointSlice],
+) -> Plan:
+    """Decide how to spread the endpoints over slices; `zones` are those of the nodes by name."""
+    wanted = _wanted(service, pods, zones)
+    labels = _labels(service)
+    existing: dict[Group, list[EndpointSlice]] = defaultdict(list)
+    for one in slices:
+        existing[one.addressType, _ports_of(one)].append(one)
+    create: list[EndpointSlice] = []
+    update: list[EndpointSlice] = []
+    delete: list[str] = []
+    kept = 0
+    for group in sorted({*wanted, *existing}, key=repr):
+        before = sorted(existing.get(group, []), key=lambda one: one.metadata.name)
+        after, added = _filled(wanted.get(group, {}), before)
+        for old, endpoints in zip(before, after, strict=True):
+            if not endpoints:
+                delete.append(old.metadata.name)
+                continue
+            kept += 1
+            if endpoints != old.endpoints or old.metadata.labels != labels:
+                metadata = replace(old.metadata, labels=labels)
+                update.append(replace(old, metadata=metadata, endpoints=endpoints))
+        create += (_slice(service, group, endpoints, labels) for endpoints in added)
+    if not kept and not create:
+        return _placeholder(service, slices, labels, delete)
+    return Plan(create=tuple(create), update=tuple(update), delete=tuple(delete))
+
+
+def _placeholder(
+    service: Service, slices: Sequence[EndpointSlice], labels: dict[str, str], delete: list[str]
+) -> Plan:
+    """Keep one empty slice for each family, so that watchers see that there are no endpoints."""
+    create, keep = [], set()
+    update = []
+    for family in families(service):
+        empty = [one for one in slices if one.addressType == family and not one.ports]
+        if empty:
+            keep.add(empty[0].metadata.name)
+            if empty[0].endpoints or empty[0].metadata.labels != labels:
+                metadata = replace(empty[0].metadata, labels=labels)
+                update.append(replace(empty[0], metadata=metadata, endpoints=[]))
+        else:
+            create.append(_slice(service, (family, ()), [], labels))
+    gone = tuple(name for name in delete if name not in keep)
+    return Plan(create=tuple(create), update=tuple(update), delete=gone)
+
+
+def _filled(
+    wanted: Mapping[str, Endpoint], slices: Sequence[EndpointSlice]
+) -> tuple[list[list[Endpoint]], list[list[Endpoint]]]:
+    """Return the new content of existing slices, and that of slices to add."""
+    left = dict(wanted)
+    after = []
+    for one in slices:
+        stay = []
+        for endpoint in one.endpoints:
+            fresh = left.pop(_identity(endpoint), None)
+            if fresh is not None:
+                stay.append(fresh)
+        after.append(stay)
+    rest = [left[key] for key in sorted(left)]
+    # Fill what changes anyway before touching a slice that would not.
+    order = sorted(
+        range(len(after)), key=lambda i: (after[i] == slices[i].endpoints, -len(after[i]))
+    )
+    for index in order:
+        room = ENDPOINTS_LIMIT - len(after[index])
+        after[index] += rest[:room]
+        rest = rest[room:]
+    return after, [rest[i : i + ENDPOINTS_LIMIT] for i in range(0, len(rest), ENDPOINTS_LIMIT)]
+
+
+def _identity(endpoint: Endpoint) -> str:
+    uid = endpoint.targetRef.uid if endpoint.targetRef else ""
+    return f"{uid} {','.join(endpoint.addresses)}"
+
+
+def _wanted(
+    service: Service, pods: Sequence[Pod], zones: Mapping[str, str]
+) -> dict[Group, dict[str, Endpoint]]:
+    wanted: dict[Group, dict[str, Endpoint]] = defaultdict(dict)
+    for family in families(service):
+        for pod in pods:
+            if addresses := addresses_of(pod, family):
+                endpoint = _endpoint(service, pod, addresses, zones.get(pod.spec.nodeName, ""))
+                wanted[family, _ports(service, pod)][_identity(endpoint)] = endpoint
+    return wanted
+
+
+def _ports(service: Service, pod: Pod) -> Ports:
+    found = (
+        (port.name, port.protocol or "TCP", target_port(pod, port), port.appProtocol or "")
+        for port in service.spec.ports
+    )
+    return tuple(sorted(one for one in found if one[2] is not None))
+
+
+def _ports_of(one: EndpointSlice) -> Ports:
+    return tuple(
+        sorted(
+            (port.name or "", port.protocol or "TCP", port.port, port.appProtocol or "")
+            for port in one.ports
+        )
+    )
+
+
+def _endpoint(service: Service, pod: Pod, addresses: list[str], zone: str) -> Endpoint:
+    serving = is_ready(pod)
+    terminating = pod.metadata.deletionTimestamp is not None
+    return Endpoint(
+        addresses=addresses[:1],
+        conditions=EndpointConditions(
+            ready=service.spec.publishNotReadyAddresses or (serving and not terminating),
+            serving=serving,
+            terminating=terminating,
+        ),
+        hints=_hints(service, zone, pod.spec.nodeName),
+        hostname=hostname_of(pod, service) or None,
+        nodeName=pod.spec.nodeName or None,
+        targetRef=ObjectReference(
+            kind="Pod",
+            namespace=pod.metadata.namespace,
+            name=pod.metadata.name,
+            uid=pod.metadata.uid,
+        ),
+        zone=zone or None,
+    )
+
+
+def _hints(service: Service, zone: str, node: str) -> EndpointHints | None:
+    """Return who should prefer this endpoint, as the service's trafficDistribution asks."""
+    distribution = service.spec.trafficDistribution
+    zones = [ForZone(name=zone)] if zone else []
+    if distribution == "PreferSameNode" and node:
+        return EndpointHints(forNodes=[ForNode(name=node)], forZones=zones)
+    if distribution in {"PreferClose", "PreferSameZone"} and zone:
+        return EndpointHints(forZones=zones)
+    return None
+
+
+def _labels(service: Service) -> dict[str, str]:
+    labels = {**service.metadata.labels, SERVICE: service.metadata.name, MANAGED_BY: MANAGER}
+    if service.spec.clusterIP in {"", "None"}:
+        labels[HEADLESS] = ""
+    else:
+        labels.pop(HEADLESS, None)
+    return labels
+
+
+def _slice(
+    service: Service, group: Group, endpoints: list[Endpoint], labels: dict[str, str]
+) -> EndpointSlice:
+    family, ports = group
+    return EndpointSlice(
+        metadata=ObjectMeta(
+            generateName=f"{service.metadata.name}-",
+            namespace=service.metadata.namespace,
+            labels=labels,
+            ownerReferences=[controller_reference(service)],
+        ),
+        addressType=family,
+        endpoints=endpoints,
+        ports=[
+            EndpointPort(name=name, protocol=protocol, port=port, appProtocol=app or None)
+            for name, protocol, port, app in ports
+        ],
+    )
+
+
+class EndpointSliceController:
+    """Reconciles services."""
+
+    name = "endpointslice-controller"
+    workers = 5
+
+    def __init__(self, context: Context) -> None:
+        self._client = context.client
+        self._services = context.mirror(Service)
+        self._pods = context.mirror(Pod)
+        self._nodes = context.mirror(Node)
+        self._slices = context.mirror(EndpointSlice)
+        self._slices.add_index(SERVICE, _service_of_slice)
+
+    def watches(self) -> Sequence[Watch[Any]]:
+        """Watch services, the pods they select, our slices, and nodes that change zone."""
+        return (
+            Watch(Service),
+            Watch(Pod, lambda pod: selecting_services(pod, self._services), where=matters),
+            Watch(EndpointSlice, _key_of_slice),
+            Watch(Node, self._all_services, where=_zone_changed),
+        )
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Write the slices that differ; those of a service that is gone are garbage."""
+        service = self._services.get(key.name, key.namespace)
+        if service is None or service.metadata.deletionTimestamp is not None:
+            return None
+        if not is_selecting(service):
+            return None
+        slices = self._slices.indexed(SERVICE, f"{key.namespace}/{key.name}")
+        zones = {
+            node.metadata.name: node.metadata.labels.get(ZONE, "") for node in self._nodes.list()
+        }
+        decided = plan(service, selected_pods(service, self._pods), zones, slices)
+        for one in decided.create:
+            await self._create(one)
+        for one in decided.update:
+            await self._client.update(one)
+        for name in decided.delete:
+            try:
+                await self._client.delete(EndpointSlice, name, key.namespace)
+            except NotFound:
+                continue
+        return None
+
+    async def _create(self, one: EndpointSlice) -> None:
+        try:
+            await self._client.create(one)
+        except Forbidden as error:
+            if NAMESPACE_TERMINATING not in error.message:
+                raise
+
+    def _all_services(self, _node: Node) -> Iterable[Key]:
+        return (Key(one.metadata.namespace, one.metadata.name) for one in self._services.list())
+
+
+def _zone_changed(before: Node | None, after: Node | None) -> bool:
+    old = before.metadata.labels.get(ZONE, "") if before else ""
+    new = after.metadata.labels.get(ZONE, "") if after else ""
+    return old != new
+
+
+def _service_of_slice(one: EndpointSlice) -> tuple[str, ...]:
+    labels = one.metadata.labels
+    if labels.get(MANAGED_BY) != MANAGER or one.metadata.deletionTimestamp is not None:
+        return ()
+    return (f"{one.metadata.namespace}/{labels.get(SERVICE, '')}",)
+
+
+def _key_of_slice(one: EndpointSlice) -> tuple[Key, ...]:
+    labels = one.metadata.labels
+    if labels.get(MANAGED_BY) != MANAGER:
+        return ()
+    return (Key(one.metadata.namespace, labels.get(SERVICE, "")),)

@@ -1,0 +1,227 @@
+"""Empties namespaces that are being deleted, pods first, and then lets them go."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from kubelite.api.errors import APIError, Conflict, MethodNotAllowed, NotFound
+from kubelite.api.kinds.core.namespaces import Namespace, NamespaceCondition, NamespaceStatus
+from kubelite.api.kinds.meta import PartialObjectMetadata
+from kubelite.clock import timestamp
+from kubelite.control import conditions
+from kubelite.control.dynamic import metadata_kind
+from kubelite.control.options import Resource
+from kubelite.control.runtime import Context, Key, Watch
+from kubelite.tasks import together
+
+FINALIZER = "kubernetes"
+PODS = ("", "pods")
+BATCH = 100  # deletions under way at once
+WELL = {
+    "NamespaceDeletionDiscoveryFailure": (
+        "ResourcesDiscovered",
+        "All resources successfully discovered",
+    ),
+    "NamespaceDeletionGroupVersionParsingFailure": (
+        "ParsedGroupVersions",
+        "All legacy kube types successfully parsed",
+    ),
+    "NamespaceDeletionContentFailure": (
+        "ContentDeleted",
+        "All content successfully deleted, may be waiting on finalization",
+    ),
+    "NamespaceContentRemaining": ("ContentRemoved", "All content successfully removed"),
+    "NamespaceFinalizersRemaining": (
+        "ContentHasNoFinalizers",
+        "All content-preserving finalizers finished",
+    ),
+}
+
+Content = Mapping[Resource, Sequence[PartialObjectMetadata]]
+
+
+class Plan(Struct, frozen=True):
+    """What to delete now; `finalize` once nothing is left."""
+
+    delete: tuple[tuple[Resource, PartialObjectMetadata], ...] = ()
+    finalize: bool = False
+
+
+def plan(content: Content) -> Plan:
+    """Decide what goes next: all pods, and the rest only when no pod is left that may need it."""
+    left = {resource: items for resource, items in content.items() if items}
+    if not left:
+        return Plan(finalize=True)
+    pods = {resource: items for resource, items in left.items() if _name(resource) == PODS}
+    return Plan(
+        delete=tuple(
+            (resource, item)
+            for resource, items in (pods or left).items()
+            for item in items
+            if item.metadata.deletionTimestamp is None
+        )
+    )
+
+
+def status_of(
+    status: NamespaceStatus, content: Content, failures: Sequence[str], now: datetime
+) -> NamespaceStatus:
+    """Return the status that tells what keeps the namespace."""
+    bad: dict[str, tuple[str, str]] = {}
+    if failures:
+        text = ", ".join(sorted(failures))
+        bad["NamespaceDeletionContentFailure"] = (
+            "ContentDeletionFailed",
+            f"Failed to delete all resource types, {len(failures)} remaining: {text}",
+        )
+    remaining = sorted(
+        f"{resource.resource}.{resource.group} has {len(items)} resource instances"
+        for resource, items in content.items()
+        if items
+    )
+    if remaining:
+        bad["NamespaceContentRemaining"] = (
+            "SomeResourcesRemain",
+            f"Some resources are remaining: {', '.join(remaining)}",
+        )
+    holders = Counter(
+        finalizer
+        for items in content.values()
+        for item in items
+        for finalizer in item.metadata.finalizers
+    )
+    if holders:
+        text = ", ".join(
+            f"{name} in {holders[name]} resource instances" for name in sorted(holders)
+        )
+        bad["NamespaceFinalizersRemaining"] = (
+            "SomeFinalizersRemain",
+            f"Some content in the namespace has finalizers remaining: {text}",
+        )
+    found: Sequence[NamespaceCondition] = status.conditions
+    for name, well in WELL.items():
+        reason, message = bad.get(name, well)
+        fresh = NamespaceCondition(
+            type=name,
+            status="True" if name in bad else "False",
+            reason=reason,
+            message=message,
+            lastTransitionTime=timestamp(now),
+        )
+        current = conditions.find(found, name)
+        if current is not None and current.status == fresh.status:
+            if current.message == message:
+                continue
+            fresh = replace(fresh, lastTransitionTime=current.lastTransitionTime)
+        found = [*conditions.without(found, name), fresh]
+    return replace(status, phase="Terminating", conditions=list(found))
+
+
+class NamespaceController:
+    """Reconciles namespaces that are being deleted."""
+
+    name = "namespace-controller"
+    workers = 5
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._client = context.client
+        self._namespaces = context.mirror(Namespace)
+        self._ends: dict[Resource, Callable[[], None]] = {}
+
+    def watches(self) -> Sequence[Watch[Any]]:
+        """Watch namespaces; their content only from the first deletion of a namespace on."""
+        return (Watch(Namespace, where=lambda _, after: after is not None and _is_leaving(after)),)
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Delete what can be deleted now; what ends brings the next look."""
+        namespace = self._namespaces.get(key.name)
+        if namespace is None or not _is_leaving(namespace):
+            return None
+        if FINALIZER not in namespace.spec.finalizers:
+            await self._let_go(namespace)
+            return None
+        decided = plan(await self._content(key.name))
+        failures = await self._delete(key.name, decided)
+        content = await self._content(key.name)
+        left = plan(content)
+        status = status_of(namespace.status, content, failures, self._context.clock.now())
+        if status != namespace.status:
+            namespace = await self._client.update(replace(namespace, status=status), "status")
+        if left.finalize and not failures:
+            rest = [name for name in namespace.spec.finalizers if name != FINALIZER]
+            spec = replace(namespace.spec, finalizers=rest)
+            await self._client.update(replace(namespace, spec=spec), "finalize")
+            return None
+        # What was deleted wakes us when it has gone; new content may have slipped in meanwhile.
+        return 0.0 if left.delete and not failures else 15.0
+
+    async def _let_go(self, namespace: Namespace) -> None:
+        if namespace.spec.finalizers or namespace.metadata.finalizers:
+            return
+        try:
+            await self._client.delete(
+                Namespace, namespace.metadata.name, uid=namespace.metadata.uid
+            )
+        except (NotFound, Conflict):
+            return
+
+    async def _content(self, namespace: str) -> Content:
+        content: dict[Resource, Sequence[PartialObjectMetadata]] = {}
+        for resource in self._context.options.resources.resources():
+            if not resource.namespaced or resource.resource == "events":
+                continue
+            mirror = self._context.dynamic_mirror(
+                resource.group, resource.version, resource.resource
+            )
+            if resource not in self._ends:
+                await mirror.synced()
+                self._ends[resource] = mirror.subscribe(self._content_changed)
+            content[resource] = mirror.list(namespace)
+        return content
+
+    def _content_changed(self, before: Any, after: Any) -> None:
+        """Look again when an object of a namespace that is going away has gone."""
+        if after is None and before is not None:
+            namespace = self._namespaces.get(before.metadata.namespace)
+            if namespace is not None and _is_leaving(namespace):
+                self._context.queue.add(Key("", namespace.metadata.name))
+
+    async def _delete(self, namespace: str, decided: Plan) -> list[str]:
+        failures: list[str] = []
+        for start in range(0, len(decided.delete), BATCH):
+            batch = decided.delete[start : start + BATCH]
+            answers: list[str] = await together(
+                *(self._delete_one(namespace, resource, item) for resource, item in batch)
+            )
+            failures += filter(None, answers)
+        return sorted(set(failures))
+
+    async def _delete_one(
+        self, namespace: str, resource: Resource, item: PartialObjectMetadata
+    ) -> str:
+        try:
+            await self._client.delete(
+                metadata_kind(resource),
+                item.metadata.name,
+                namespace,
+                uid=item.metadata.uid,
+                propagation="Background",
+            )
+        except (NotFound, Conflict, MethodNotAllowed):
+            return ""
+        except APIError as error:
+            return error.message
+        return ""
+
+
+def _is_leaving(namespace: Namespace) -> bool:
+    return namespace.metadata.deletionTimestamp is not None
+
+
+def _name(resource: Resource) -> tuple[str, str]:
+    return resource.group, resource.resource

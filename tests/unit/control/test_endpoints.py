@@ -1,0 +1,145 @@
+from collections.abc import Sequence
+
+from fakes.harness import Harness
+
+from kubelite.api.kinds.core.containers import Container, ContainerPort
+from kubelite.api.kinds.core.endpoints import Endpoints
+from kubelite.api.kinds.core.pods import Pod, PodCondition, PodIP, PodSpec, PodStatus
+from kubelite.api.kinds.core.services import Service, ServicePort, ServiceSpec
+from kubelite.api.kinds.discovery import EndpointSlice
+from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.control.endpoints import EndpointsController, subsets_of, truncated
+from kubelite.control.endpointslice import EndpointSliceController, plan
+
+
+def service(**spec: object) -> Service:
+    fields: dict[str, object] = {
+        "selector": {"app": "web"},
+        "clusterIP": "10.43.0.7",
+        "ipFamilies": ["IPv4"],
+        "ports": [ServicePort(name="http", port=80, targetPort="web", protocol="TCP")],
+    }
+    return Service(
+        metadata=ObjectMeta(name="web", namespace="default", uid="s", labels={"team": "a"}),
+        spec=ServiceSpec(**{**fields, **spec}),  # type: ignore[arg-type]
+    )
+
+
+def pod(number: int, *, ready: bool = True, deleting: bool = False, port: int = 8080) -> Pod:
+    return Pod(
+        metadata=ObjectMeta(
+            name=f"p{number}",
+            uid=f"u{number}",
+            namespace="default",
+            labels={"app": "web"},
+            deletionTimestamp="2026-01-01T00:00:00Z" if deleting else None,
+        ),
+        spec=PodSpec(
+            nodeName="n1",
+            containers=[
+                Container(
+                    name="c", ports=[ContainerPort(name="web", containerPort=port, protocol="TCP")]
+                )
+            ],
+        ),
+        status=PodStatus(
+            phase="Running",
+            podIPs=[PodIP(ip=f"10.42.{number // 256}.{number % 256}")],
+            conditions=[PodCondition(type="Ready", status="True" if ready else "False")],
+        ),
+    )
+
+
+def test_subsets_group_by_ports_and_readiness() -> None:
+    pods = [pod(1), pod(2, ready=False), pod(3, port=9090), pod(4, deleting=True)]
+    first, second = subsets_of(service(), pods)
+    assert [one.ip for one in first.addresses] == ["10.42.0.1"]
+    assert [one.ip for one in first.notReadyAddresses] == ["10.42.0.2"]
+    assert first.ports[0].port == 8080
+    assert [one.ip for one in second.addresses] == ["10.42.0.3"]
+    (published,) = subsets_of(service(publishNotReadyAddresses=True), [pod(1), pod(2, ready=False)])
+    assert len(published.addresses) == 2
+
+
+def test_ready_addresses_are_kept_when_there_are_too_many() -> None:
+    pods = [pod(n, ready=n % 2 == 0) for n in range(1, 1500)]
+    subsets, over = truncated(subsets_of(service(), pods))
+    assert over
+    assert len(subsets[0].addresses) == 749
+    assert len(subsets[0].notReadyAddresses) == 251
+
+
+def named(slices: Sequence[EndpointSlice], start: int = 0) -> list[EndpointSlice]:
+    from msgspec.structs import replace
+
+    return [
+        replace(one, metadata=replace(one.metadata, name=f"web-{start + i}"))
+        for i, one in enumerate(slices)
+    ]
+
+
+def test_slices_hold_a_hundred_and_change_little() -> None:
+    pods = [pod(n) for n in range(250)]
+    first = plan(service(), pods, {}, [])
+    assert [len(one.endpoints) for one in first.create] == [100, 100, 50]
+    slices = named(first.create)
+    assert plan(service(), pods, {}, slices) == plan(
+        service(), [], {}, plan(service(), [], {}, []).create
+    )
+    fewer = plan(service(), pods[1:], {}, slices)
+    assert (len(fewer.create), len(fewer.update), len(fewer.delete)) == (0, 1, 0)
+    more = plan(service(), [*pods, pod(300)], {}, slices)
+    assert (len(more.create), len(more.update), len(more.delete)) == (0, 1, 0)
+    assert more.update[0].metadata.name == "web-2"
+
+
+def test_a_service_without_endpoints_keeps_one_empty_slice() -> None:
+    (empty,) = plan(service(), [], {}, []).create
+    assert (empty.endpoints, empty.ports, empty.addressType) == ([], [], "IPv4")
+    slices = named([empty])
+    filled = plan(service(), [pod(1)], {}, slices)
+    assert filled.delete == ("web-0",)
+    assert len(filled.create) == 1
+
+
+def test_endpoints_tell_ready_serving_terminating_zone_and_hints() -> None:
+    local = service(trafficDistribution="PreferSameZone")
+    (one,) = plan(
+        local, [pod(1), pod(2, ready=False), pod(3, deleting=True)], {"n1": "z1"}, []
+    ).create
+    facts = [
+        (each.conditions.ready, each.conditions.serving, each.conditions.terminating)
+        for each in one.endpoints
+    ]
+    assert facts == [(True, True, False), (False, False, False), (False, True, True)]
+    assert one.endpoints[0].zone == "z1"
+    assert one.endpoints[0].hints is not None
+    assert one.endpoints[0].hints.forZones[0].name == "z1"
+    assert (
+        one.metadata.labels["endpointslice.kubernetes.io/managed-by"]
+        == "endpointslice-controller.k8s.io"
+    )
+
+
+async def test_controllers_follow_pods() -> None:
+    async with Harness(EndpointsController, EndpointSliceController) as harness:
+        client = harness.client
+        await client.create(service())
+        await client.create(pod(1, ready=False))
+        await harness.settle()
+        (endpoints,) = client.all(Endpoints)
+        assert endpoints.subsets[0].addresses == []
+        status = {"conditions": [{"type": "Ready", "status": "True"}]}
+        await client.patch(Pod, "p1", {"status": status}, "default")
+        await harness.settle()
+        (endpoints,) = client.all(Endpoints)
+        assert endpoints.subsets[0].addresses[0].ip == "10.42.0.1"
+        (one,) = client.all(EndpointSlice)
+        assert one.endpoints[0].conditions.ready
+        writes = len(client.writes)
+        await client.patch(Pod, "p1", {"status": {"message": "x"}}, "default")
+        await harness.settle()
+        assert len(client.writes) == writes + 1
+        await client.delete(Service, "web", "default")
+        await harness.settle()
+        assert client.all(Endpoints) == []
