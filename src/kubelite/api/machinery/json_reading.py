@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any, NamedTuple
 
 import msgspec
@@ -67,36 +66,24 @@ def is_too_deep(value: Any) -> bool:
 def duplicate_fields(body: bytes, value: Any) -> tuple[str, ...]:
     """Name the keys that stand twice in one object of `body`, which decoded to `value`.
 
-    Counting the keys in the bytes and in the value settles nearly all bodies at a third of the cost of decoding again.
+    Encoding the value again and comparing how many keys both have settles nearly all bodies, at half the cost of
+    decoding with a hook.
     """
-    if not _counts_are_unsure(body):
-        written = body.count(b'":') - body.count(b'\\":')
-        if written == _count_keys(value):
-            return ()
+    keys_written = body.count(b'":')
+    is_sure = not any(spelling in body for spelling in _MISCOUNTED)
+    if is_sure and keys_written == msgspec.json.encode(value).count(b'":'):
+        return ()
     found: list[str] = []
     _find_duplicates(json.loads(body, object_pairs_hook=_Pairs), "", found)
     return tuple(found)
 
 
+# Space before the colon, and a quote in a text that encodes differently than it was written.
+_MISCOUNTED = (b" :", b"\t:", b"\n:", b"\r:", b"\\u0022")
+
+
 class _Pairs(list[tuple[str, Any]]):
     """An object with its keys as written."""
-
-
-# A key with space before its colon, or a key or value that ends in a backslash, would be miscounted.
-_counts_are_unsure = re.compile(rb'"\s+:|\\\\"').search
-
-
-def _count_keys(value: Any) -> int:
-    count = 0
-    waiting = [value]
-    while waiting:
-        item = waiting.pop()
-        if item.__class__ is dict:
-            count += len(item)
-            waiting.extend(item.values())
-        elif item.__class__ is list:
-            waiting.extend(item)
-    return count
 
 
 def _find_duplicates(value: Any, path: str, found: list[str]) -> None:

@@ -1,6 +1,6 @@
 """Decodes YAML bodies as Go's YAML library does, within limits, and finds keys that stand twice in one mapping.
 
-PyYAML's C parser makes the nodes; scalars are resolved here, because YAML 1.1 as PyYAML reads it has dates and
+PyYAML's C parser makes the events; scalars are resolved here, because YAML 1.1 as PyYAML reads it has dates and
 base-60 numbers that Kubernetes does not have. An alias is a copy, so that objects may be changed in place.
 """
 
@@ -49,90 +49,112 @@ def read_yaml(body: bytes, *, kind: str = "", find_duplicates: bool = False) -> 
         BadRequest: It is no YAML, nested too deep, or its aliases multiply too much.
     """
     try:
-        reader = _Reader()
-        value = reader.value(_first_document(body), 0)
+        reader = _Reader(body)
+        value = reader.document()
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise unrecognized(body, kind, f"yaml: {line}{error.problem}") from error
     except (yaml.YAMLError, Unreadable, UnicodeDecodeError) as error:
         raise unrecognized(body, kind, f"yaml: {error}") from error
-    except RecursionError as error:
-        raise unrecognized(body, kind, "yaml: exceeded max depth") from error
     return Reading(value, tuple(reader.duplicates) if find_duplicates else ())
 
 
-def _first_document(body: bytes) -> yaml.Node | None:
-    loader = yaml.CSafeLoader(body)
-    try:
-        # Reading every scalar as a text spares the resolver, whose rules are not wanted.
-        loader.yaml_implicit_resolvers = {}
-        return loader.get_node() if loader.check_node() else None
-    finally:
-        loader.dispose()
-
-
 class _Reader:
-    """Turns nodes into values, counting what aliases multiply."""
+    """Builds values from the parser's events.
 
-    def __init__(self) -> None:
+    The parser's own tree builder is not used: it recurses in C without a limit and so can be made to crash.
+    """
+
+    def __init__(self, body: bytes) -> None:
         self.duplicates: list[str] = []
-        self._seen: set[int] = set()
-        self._open: set[int] = set()
+        self._events = yaml.CSafeLoader(body)
+        self._anchors: dict[str, Any] = {}
         self._aliased = 0
 
-    def value(self, node: yaml.Node | None, depth: int) -> Any:
-        if node is None:
-            return None
+    def document(self) -> Any:
+        """Return the value of the first document; None where there is none."""
+        events = self._events
+        try:
+            events.get_event()  # of the stream
+            if events.check_event(yaml.StreamEndEvent):
+                return None
+            events.get_event()  # of the document
+            return self._value(events.get_event(), 0)
+        finally:
+            events.dispose()
+
+    def _value(self, event: Any, depth: int) -> Any:
         if depth > DEPTH_LIMIT:
             raise Unreadable("exceeded max depth")
-        self._count(node)
-        if isinstance(node, yaml.ScalarNode):
-            return scalar(node)
-        self._open.add(id(node))
-        made: Any
-        if isinstance(node, yaml.SequenceNode):
-            made = [self.value(item, depth + 1) for item in node.value]
+        if isinstance(event, yaml.AliasEvent):
+            return self._alias(event)
+        if isinstance(event, yaml.ScalarEvent):
+            made: Any = scalar(event)
         else:
-            made = self._mapping(node, depth)
-        self._open.discard(id(node))
+            if event.anchor:
+                self._anchors[event.anchor] = _OPEN
+            made = (
+                self._sequence(depth)
+                if isinstance(event, yaml.SequenceStartEvent)
+                else self._mapping(depth)
+            )
+        if event.anchor:
+            self._anchors[event.anchor] = made
         return made
 
-    def _count(self, node: yaml.Node) -> None:
-        if id(node) in self._open:
-            raise Unreadable("anchor value contains itself")
-        if id(node) in self._seen:
-            self._aliased += 1
-            if self._aliased > ALIASED_NODES_LIMIT:
-                raise Unreadable("document contains excessive aliasing")
-        self._seen.add(id(node))
+    def _alias(self, event: Any) -> Any:
+        name = event.anchor
+        if name not in self._anchors:
+            raise Unreadable(f"unknown anchor '{name}' referenced")
+        if self._anchors[name] is _OPEN:
+            raise Unreadable(f"anchor '{name}' value contains itself")
+        return self._copy(self._anchors[name])
 
-    def _mapping(self, node: yaml.Node, depth: int) -> dict[str, Any]:
+    def _copy(self, value: Any) -> Any:
+        self._aliased += 1
+        if self._aliased > ALIASED_NODES_LIMIT:
+            raise Unreadable("document contains excessive aliasing")
+        if isinstance(value, dict):
+            return {name: self._copy(item) for name, item in value.items()}
+        return [self._copy(item) for item in value] if isinstance(value, list) else value
+
+    def _sequence(self, depth: int) -> list[Any]:
+        made = []
+        while not isinstance(event := self._events.get_event(), yaml.SequenceEndEvent):
+            made.append(self._value(event, depth + 1))
+        return made
+
+    def _event(self) -> Any:
+        return self._events.get_event()
+
+    def _mapping(self, depth: int) -> dict[str, Any]:
         made: dict[str, Any] = {}
         merged: dict[str, Any] = {}
-        for key, item in node.value:
-            if key.value == "<<" and not key.style and isinstance(key, yaml.ScalarNode):
-                self._merge(item, merged, depth)
+        while not isinstance(key := self._event(), yaml.MappingEndEvent):
+            is_merge = isinstance(key, yaml.ScalarEvent) and key.value == "<<" and not key.style
+            name = _key(self._value(key, depth + 1))
+            value = self._value(self._events.get_event(), depth + 1)
+            if is_merge:
+                _merge(value, merged)
                 continue
-            name = _key(key)
             if name in made and len(self.duplicates) < DUPLICATES_LIMIT:
                 line = key.start_mark.line + 1
                 self.duplicates.append(f'line {line}: key "{name}" already set in map')
-            made[name] = self.value(item, depth + 1)
+            made[name] = value
         return {**merged, **made} if merged else made
 
-    def _merge(self, node: yaml.Node, merged: dict[str, Any], depth: int) -> None:
-        sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
-        for source in reversed(sources):
-            value = self.value(source, depth + 1)
-            if not isinstance(value, dict):
-                raise Unreadable("map merge requires map or sequence of maps as the value")
-            merged.update(value)
+
+_OPEN = object()  # stands for a value that is being read
 
 
-def _key(node: yaml.Node) -> str:
-    if not isinstance(node, yaml.ScalarNode):
-        raise Unreadable("invalid map key: it is no scalar")
-    value = scalar(node)
+def _merge(value: Any, merged: dict[str, Any]) -> None:
+    for source in reversed(value if isinstance(value, list) else [value]):
+        if not isinstance(source, dict):
+            raise Unreadable("map merge requires map or sequence of maps as the value")
+        merged.update(source)
+
+
+def _key(value: Any) -> str:
     match value:
         case str():
             return value
@@ -140,18 +162,18 @@ def _key(node: yaml.Node) -> str:
             return "true" if value else "false"
         case None:
             return "null"
-        case _:
+        case int() | float():
             return str(value)
+        case _:
+            raise Unreadable("invalid map key: it is no scalar")
 
 
-def scalar(node: yaml.ScalarNode) -> Any:
+def scalar(event: Any) -> Any:
     """Resolve a scalar: null, a boolean, a number or a text."""
-    text: str = node.value
-    if node.style:  # quoted, or a block
+    text: str = event.value
+    if event.tag == _TEXT or (event.style and not event.tag):
         return text
-    # With no resolver every scalar is tagged a text; one that says so itself is longer in the document than its value.
-    says_text = node.tag == _TEXT and node.end_mark.index - node.start_mark.index > len(text)
-    return text if says_text else plain(text)
+    return plain(text)
 
 
 def plain(text: str) -> Any:

@@ -19,6 +19,8 @@ def test_a_body_is_decoded() -> None:
         (b'{"a":"{\\"b\\":1}","b":1,"b":2}', ("b",)),
         (b'{"a\\\\":1,"a\\\\":2}', ("a\\",)),
         (b'{"a\\\\":1,"b":"\\":"}', ()),
+        (b'{"a":"\\u0022:","b":1,"b":1}', ("b",)),
+        (b'{"a"\n:1,"a"\n:1,"b":"\\":"}', ("a",)),
     ],
 )
 def test_keys_written_twice_are_found(body: bytes, duplicates: tuple[str, ...]) -> None:

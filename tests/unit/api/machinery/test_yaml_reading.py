@@ -78,13 +78,15 @@ BILLION = "\n".join(
     ("body", "message"),
     [
         (BILLION.encode(), "document contains excessive aliasing"),
-        (b"a: &x [*x]", "anchor value contains itself"),
+        (b"a: &x [*x]", "anchor 'x' value contains itself"),
         (b"[" * 400 + b"]" * 400, "exceeded max depth"),
+        (b"[" * 500_000, "exceeded max depth"),
+        (b"- " * 500_000 + b"a", "exceeded max depth"),
         (b"a: [1, 2", "did not find expected ',' or ']'"),
         (b"a: b: c", "line 1: mapping values are not allowed in this context"),
         (b"a: \xff", "yaml:"),
         (b"? [a]\n: b", "invalid map key"),
-        (b"a: *nowhere", "undefined alias"),
+        (b"a: *nowhere", "unknown anchor 'nowhere' referenced"),
     ],
 )
 def test_bad_documents_are_refused(body: bytes, message: str) -> None:
