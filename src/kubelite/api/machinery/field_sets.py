@@ -1,0 +1,342 @@
+"""Sets of fields in their wire form, FieldsV1, and the walks that make them from objects.
+
+A set is a tree of dicts keyed by path elements: ``f:name`` a field or map key, ``k:{...}`` a list element by its keys,
+``v:...`` an element of a set. A node is a member when it is empty or holds ``.``; a set without members is None.
+Trees are shared, never changed in place.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from kubelite.api.machinery.schema import Schema
+
+FieldSet = dict[str, Any]
+JSON = dict[str, Any]
+
+MEMBER = "."
+_encode = msgspec.json.Encoder(order="deterministic").encode
+_decode = msgspec.json.decode
+
+_CORE = "io.k8s.api.core.v1."
+_META = "io.k8s.apimachinery.pkg.apis.meta.v1."
+_ADMISSION = "io.k8s.api.admissionregistration.v1."
+# Types whose values are owned as one, wherever they stand (x-kubernetes-map-type on the definition).
+ATOMIC_DEFINITIONS = frozenset(
+    [
+        *(_ADMISSION + name for name in ("MatchResources", "NamedRuleWithOperations", "ParamKind")),
+        *(_ADMISSION + name for name in ("ParamRef", "Variable")),
+        *(
+            _CORE + name
+            for name in (
+                "ConfigMapKeySelector",
+                "EndpointAddress",
+                "EndpointPort",
+                "FileKeySelector",
+                "LocalObjectReference",
+                "NodeSelector",
+                "NodeSelectorTerm",
+                "ObjectFieldSelector",
+                "ObjectReference",
+                "ResourceFieldSelector",
+                "ScopeSelector",
+                "SecretKeySelector",
+                "SecretReference",
+                "TopologySelectorTerm",
+                "TypedLocalObjectReference",
+            )
+        ),
+        *(_META + name for name in ("LabelSelector", "OwnerReference")),
+        "io.k8s.api.autoscaling.v1.CrossVersionObjectReference",
+        "io.k8s.api.discovery.v1.EndpointPort",
+        "io.k8s.api.networking.v1.ServiceBackendPort",
+        "io.k8s.api.rbac.v1.RoleRef",
+        "io.k8s.api.rbac.v1.Subject",
+    ]
+)
+
+_ANY = Schema(type="any", preserve=True)
+
+
+def child_schema(schema: Schema, name: str) -> Schema:
+    """Return the node of a field or map key; what the schema does not know is of any type."""
+    return schema.fields.get(name) or schema.items or _ANY
+
+
+def is_granular(schema: Schema, value: Any) -> bool:
+    """Tell whether the parts of a dict are owned one by one."""
+    if schema.map_type:
+        return schema.map_type == "granular"
+    if schema.type in ("object", "map"):
+        return schema.definition not in ATOMIC_DEFINITIONS
+    return schema.type == "any" and schema.preserve and isinstance(value, dict)
+
+
+def is_keyed(schema: Schema) -> bool:
+    """Tell whether the elements of a list are owned one by one."""
+    return schema.type == "array" and schema.list_type in ("map", "set")
+
+
+class KeyMissing(ValueError):
+    """A list element lacks the key that would identify it."""
+
+
+def element_key(schema: Schema, item: Any) -> str:
+    """Return the path element of a list's item.
+
+    Raises:
+        KeyMissing: The item does not tell one of the list's keys and that has no default.
+    """
+    if schema.list_type == "set":
+        return "v:" + _encode(item).decode()
+    if not isinstance(item, dict):
+        raise KeyMissing("associative list may not have non-map elements")
+    keys = schema.list_keys
+    if len(keys) == 1 and isinstance(value := item.get(keys[0]), str) and value.isalnum():
+        return f'k:{{"{keys[0]}":"{value}"}}'
+    values = {}
+    for key in keys:
+        value = item.get(key)
+        if value is None and schema.items is not None and key in schema.items.fields:
+            value = schema.items.fields[key].fresh_default()
+            value = None if value is msgspec.UNSET else value
+        if value is None:
+            raise KeyMissing(
+                f'associative list with keys has an element that omits key field "{key}" '
+                "(and doesn't have default value)"
+            )
+        values[key] = value
+    return "k:" + _encode(values).decode()
+
+
+def indexed(schema: Schema, items: list[Any]) -> dict[str, Any]:
+    """Return a list's items by their path elements; of equal ones the last counts."""
+    return {element_key(schema, item): item for item in items}
+
+
+def is_member(node: FieldSet) -> bool:
+    """Tell whether the node itself belongs to the set."""
+    return not node or MEMBER in node
+
+
+def created(value: Any, schema: Schema, *, held: bool = False) -> FieldSet | None:
+    """Return what somebody owns who writes `value` where nothing was.
+
+    `held` says that the field is always written, so that making it non-empty does not make it anybody's own.
+    """
+    if isinstance(value, dict) and is_granular(schema, value):
+        if not value:
+            return None if held else {}
+        node: FieldSet = {} if held else {MEMBER: {}}
+        fields, items = schema.fields, schema.items or _ANY
+        for name, child in value.items():
+            inner = fields.get(name) or items
+            if held and inner.always:
+                part = created(child, inner, held=True) if child else None
+            elif isinstance(child, dict | list):
+                part = created(child, inner)
+            else:
+                part = {}
+            if part is not None:
+                node["f:" + name] = part
+        return node or None
+    if isinstance(value, list) and value and is_keyed(schema):
+        node = {} if held else {MEMBER: {}}
+        inner = schema.items or _ANY
+        try:
+            for item in value:
+                node[element_key(schema, item)] = created(item, inner) or {}
+        except KeyMissing:
+            return {}
+        return node
+    return {}
+
+
+def applied(value: Any, schema: Schema) -> FieldSet | None:
+    """Return what an applied configuration claims: leaves and list elements, not what holds them.
+
+    Raises:
+        KeyMissing: A list element cannot be identified.
+    """
+    if isinstance(value, dict) and value and is_granular(schema, value):
+        node: FieldSet = {}
+        for name, child in value.items():
+            part = applied(child, child_schema(schema, name))
+            if part and name not in schema.fields:
+                part = {MEMBER: {}, **part}
+            if part is not None:
+                node["f:" + name] = part
+        return node or None
+    if isinstance(value, list) and is_keyed(schema):
+        node = {}
+        inner = schema.items or _ANY
+        for item in value:
+            key = element_key(schema, item)
+            if key in node:
+                raise KeyMissing(f"duplicate entries for key {_bracketed(key)}")
+            part = applied(item, inner) if isinstance(item, dict) else None
+            node[key] = {MEMBER: {}, **part} if part else {}
+        return node or None
+    return {}
+
+
+class Difference:
+    """What a write changed: sets of what it added or modified, and of what it removed with all below."""
+
+    __slots__ = ("changed", "removed")
+
+    def __init__(self, changed: FieldSet | None, removed: FieldSet | None) -> None:
+        self.changed = changed
+        self.removed = removed
+
+
+_SAME = Difference(None, None)
+_LEAF = Difference({}, None)
+
+
+def difference(old: Any, new: Any, schema: Schema) -> Difference:
+    """Compare two values of the schema."""
+    if old == new:
+        return _SAME
+    if _are_dicts(old, new) and is_granular(schema, old or new):
+        return _compared(old or {}, new or {}, schema, "f:")
+    if is_keyed(schema) and isinstance(old or new, list):
+        try:
+            before, after = indexed(schema, old or []), indexed(schema, new or [])
+        except KeyMissing:
+            return _LEAF
+        return _compared(before, after, schema, "")
+    return _LEAF
+
+
+def _are_dicts(old: Any, new: Any) -> bool:
+    return (isinstance(new, dict) and isinstance(old, dict | None)) or (
+        isinstance(old, dict) and new is None
+    )
+
+
+def _compared(old: JSON, new: JSON, schema: Schema, prefix: str) -> Difference:
+    if not (old or new):
+        return _LEAF
+    changed: FieldSet = {}
+    removed: FieldSet = {prefix + name: {} for name in old if name not in new}
+    fields, items = (schema.fields, schema.items or _ANY) if prefix else ({}, schema.items or _ANY)
+    for name, value in new.items():
+        if name not in old:
+            part = created(value, fields.get(name) or items)
+            changed[prefix + name] = {} if part is None else part
+            continue
+        before = old[name]
+        if before == value:
+            continue
+        inner = difference(before, value, fields.get(name) or items)
+        if inner.changed is not None:
+            changed[prefix + name] = inner.changed
+        if inner.removed is not None:
+            removed[prefix + name] = inner.removed
+    return Difference(changed or None, removed or None)
+
+
+def union(left: FieldSet | None, right: FieldSet | None) -> FieldSet | None:
+    """Return what is in either set."""
+    if left is None or right is None:
+        return left if right is None else right
+    if left == right:
+        return left
+    merged = dict(left)
+    for key, node in right.items():
+        present = merged.get(key)
+        merged[key] = node if present is None else union(present, node)
+    if merged and (is_member(left) or is_member(right)):
+        merged[MEMBER] = {}
+    return merged
+
+
+def _node(member: bool, children: FieldSet) -> FieldSet | None:
+    if not children:
+        return {} if member else None
+    return {MEMBER: {}, **children} if member else children
+
+
+def intersection(left: FieldSet | None, right: FieldSet | None) -> FieldSet | None:
+    """Return what is in both sets."""
+    if left is None or right is None:
+        return None
+    children = {}
+    for key, node in left.items():
+        if key != MEMBER and (other := right.get(key)) is not None:
+            part = intersection(node, other)
+            if part is not None:
+                children[key] = part
+    return _node(is_member(left) and is_member(right), children)
+
+
+def without(left: FieldSet | None, right: FieldSet | None) -> FieldSet | None:
+    """Return what is in the left set only, path by path."""
+    if left is None or right is None:
+        return left
+    children = {}
+    for key, node in left.items():
+        if key == MEMBER:
+            continue
+        other = right.get(key)
+        part = node if other is None else without(node, other)
+        if part is not None:
+            children[key] = part
+    return _node(is_member(left) and not is_member(right), children)
+
+
+def cut(fields: FieldSet | None, removed: FieldSet | None) -> FieldSet | None:
+    """Return the set without the removed members and everything below them."""
+    if fields is None or removed is None:
+        return fields
+    if not removed:
+        return None
+    children = {}
+    for key, node in fields.items():
+        if key == MEMBER:
+            continue
+        gone = removed.get(key)
+        part = node if gone is None else cut(node, gone)
+        if part is not None:
+            children[key] = part
+    return _node(is_member(fields), children)
+
+
+def paths(fields: FieldSet, prefix: str = "") -> Iterator[str]:
+    """Print the members of a set as dotted paths: ``.spec.containers[name="web"].image``."""
+    for key in sorted(fields):
+        if key == MEMBER:
+            continue
+        path = prefix + _bracketed(key)
+        if is_member(fields[key]):
+            yield path
+        yield from paths(fields[key], path)
+
+
+def _bracketed(key: str) -> str:
+    kind, value = key[0], key[2:]
+    if kind == "f":
+        return "." + value
+    if kind == "v":
+        return f"[={value}]"
+    if kind == "i":
+        return f"[{value}]"
+    try:
+        keys: Mapping[str, Any] = _decode(value)
+    except msgspec.DecodeError:
+        return f"[{value}]"
+    return f"[{','.join(f'{name}={_encode(keys[name]).decode()}' for name in sorted(keys))}]"
+
+
+def find_error(fields: Any, depth: int = 0) -> str:
+    """Tell what is wrong with a FieldsV1 that a client sent; an empty text means nothing."""
+    if not isinstance(fields, dict) or depth > 100:
+        return "not a valid FieldsV1"
+    for key, node in fields.items():
+        if key != MEMBER and key[:2] not in ("f:", "k:", "v:", "i:"):
+            return f"unknown path element {key}"
+        if wrong := find_error(node, depth + 1):
+            return wrong
+    return ""

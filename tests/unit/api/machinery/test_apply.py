@@ -1,0 +1,151 @@
+"""Server-side apply."""
+
+from typing import Any
+
+import pytest
+
+from kubelite.api.errors import BadRequest, Conflict
+from kubelite.api.kinds.apps import Deployment
+from kubelite.api.machinery.apply import LAST_APPLIED, apply
+from kubelite.api.machinery.managed_fields import Writer, track
+from kubelite.api.machinery.schema import compile_struct
+
+SCHEMA = compile_struct(Deployment)
+
+
+def writer(manager: str, second: int = 0) -> Writer:
+    """Name a writer."""
+    return Writer(manager, "apps/v1", f"2026-01-01T00:00:{second:02}Z")
+
+
+def config(labels: dict[str, str] | None = None, **spec: Any) -> dict[str, Any]:
+    """Make a configuration."""
+    metadata: dict[str, Any] = {"name": "web", "namespace": "shop"}
+    if labels:
+        metadata["labels"] = labels
+    made = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata}
+    return {**made, "spec": spec} if spec else made
+
+
+def containers(*items: dict[str, Any]) -> dict[str, Any]:
+    """Make a pod template."""
+    return {"spec": {"containers": list(items)}}
+
+
+def test_creation_by_apply() -> None:
+    made = apply(SCHEMA, None, config({"a": "b"}, replicas=1), writer("one"))
+    assert made["spec"] == {"replicas": 1}
+    (entry,) = made["metadata"]["managedFields"]
+    assert entry["operation"] == "Apply"
+    assert entry["fieldsV1"] == {
+        "f:metadata": {"f:labels": {"f:a": {}}},
+        "f:spec": {"f:replicas": {}},
+    }
+
+
+def test_applying_again_changes_nothing() -> None:
+    wanted = config({"a": "b"}, replicas=1, template=containers({"name": "x", "image": "y"}))
+    made = apply(SCHEMA, None, wanted, writer("one"))
+    assert apply(SCHEMA, made, wanted, writer("one", 5)) == made
+
+
+def test_what_is_no_longer_applied_goes() -> None:
+    first = config(
+        {"a": "b", "c": "d"}, replicas=1, template=containers({"name": "x"}, {"name": "y"})
+    )
+    made = apply(SCHEMA, None, first, writer("one"))
+    later = config({"a": "b"}, template=containers({"name": "y"}))
+    result = apply(SCHEMA, made, later, writer("one", 1))
+    assert result["metadata"]["labels"] == {"a": "b"}
+    assert result["spec"] == {"template": containers({"name": "y"})}
+
+
+def test_what_others_own_stays() -> None:
+    made = apply(SCHEMA, None, config({"a": "b"}, replicas=1), writer("one"))
+    shared = apply(SCHEMA, made, config(replicas=1, paused=True), writer("two"))
+    result = apply(SCHEMA, shared, config({"a": "b"}), writer("one", 1))
+    assert result["spec"] == {"replicas": 1, "paused": True}
+    gone = apply(SCHEMA, result, config(), writer("two", 2))
+    assert "spec" not in gone or not gone["spec"]
+    assert [entry["manager"] for entry in gone["metadata"]["managedFields"]] == ["one"]
+
+
+def test_conflicts_name_their_managers() -> None:
+    made = apply(SCHEMA, None, config({"a": "b"}, replicas=1), writer("one"))
+    with pytest.raises(Conflict) as refused:
+        apply(SCHEMA, made, config(replicas=2), writer("two"))
+    assert refused.value.message == (
+        'Apply failed with 1 conflict: conflict with "one": .spec.replicas'
+    )
+    (cause,) = refused.value.causes
+    assert (cause.path, cause.reason) == (".spec.replicas", "FieldManagerConflict")
+    with pytest.raises(Conflict) as refused:
+        apply(SCHEMA, made, config({"a": "x"}, replicas=2), writer("two"))
+    assert refused.value.message == (
+        'Apply failed with 2 conflicts: conflicts with "one":\n- .metadata.labels.a\n- .spec.replicas'
+    )
+
+
+def test_conflicts_with_updaters_tell_the_version() -> None:
+    made = config(replicas=1)
+    track(SCHEMA, None, made, writer("kubectl-create"))
+    with pytest.raises(Conflict, match='with "kubectl-create" using apps/v1'):
+        apply(SCHEMA, made, config(replicas=2), writer("two"))
+
+
+def test_force_takes_over() -> None:
+    made = apply(SCHEMA, None, config({"a": "b"}, replicas=1), writer("one"))
+    result = apply(SCHEMA, made, config(replicas=2), writer("two"), force=True)
+    assert result["spec"]["replicas"] == 2
+    one, two = result["metadata"]["managedFields"]
+    assert one["fieldsV1"] == {"f:metadata": {"f:labels": {"f:a": {}}}}
+    assert two["fieldsV1"] == {"f:spec": {"f:replicas": {}}}
+
+
+def test_equal_values_are_shared() -> None:
+    made = apply(SCHEMA, None, config(replicas=1), writer("one"))
+    result = apply(SCHEMA, made, config(replicas=1), writer("two"))
+    assert len(result["metadata"]["managedFields"]) == 2
+
+
+def test_lists_keep_neighbours() -> None:
+    made = apply(
+        SCHEMA, None, config(template=containers({"name": "a"}, {"name": "b"})), writer("1")
+    )
+    wanted = config(template=containers({"name": "c"}, {"name": "b", "image": "x"}))
+    result = apply(SCHEMA, made, wanted, writer("2"))
+    assert result["spec"]["template"]["spec"]["containers"] == [
+        {"name": "a"},
+        {"name": "c"},
+        {"name": "b", "image": "x"},
+    ]
+
+
+def test_kubectl_takes_over_its_own_client_side_apply() -> None:
+    made = config(replicas=1)
+    made["metadata"]["annotations"] = {
+        LAST_APPLIED: '{"apiVersion":"apps/v1","kind":"Deployment","spec":{"replicas":1}}'
+    }
+    track(SCHEMA, None, made, writer("kubectl-client-side-apply"))
+    result = apply(SCHEMA, made, config(replicas=2), writer("kubectl"))
+    assert result["spec"]["replicas"] == 2
+    assert '"replicas":2' in result["metadata"]["annotations"][LAST_APPLIED]
+
+
+def test_untracked_objects_conflict_with_what_was_before() -> None:
+    with pytest.raises(Conflict, match="before-first-apply"):
+        apply(SCHEMA, config(replicas=1), config(replicas=2), writer("one"))
+
+
+def test_refusals() -> None:
+    wrong = config()
+    wrong["metadata"]["managedFields"] = []
+    with pytest.raises(BadRequest, match=r"metadata\.managedFields must be nil"):
+        apply(SCHEMA, None, wrong, writer("one"))
+    with pytest.raises(BadRequest, match="Incorrect version specified in apply patch"):
+        apply(SCHEMA, None, {**config(), "apiVersion": "v1"}, writer("one"))
+    nameless = config(template=containers({"image": "x"}))
+    with pytest.raises(
+        BadRequest, match="failed to create typed patch object \\(shop/web; apps/v1"
+    ):
+        apply(SCHEMA, None, nameless, writer("one"))

@@ -1,0 +1,139 @@
+"""Tracking of managers."""
+
+from typing import Any
+
+from kubelite.api.kinds.apps import Deployment
+from kubelite.api.machinery.managed_fields import (
+    ANCIENT,
+    RESET_STATUS,
+    UPDATE_MANAGERS_LIMIT,
+    Writer,
+    keep_times,
+    manager_name,
+    track,
+)
+from kubelite.api.machinery.schema import compile_struct
+
+SCHEMA = compile_struct(Deployment)
+CREATOR = Writer("kubectl-create", "apps/v1", "2026-01-01T00:00:00Z")
+
+
+def at(manager: str, second: int, **more: Any) -> Writer:
+    """Name a writer at a second of the first minute."""
+    return Writer(manager, "apps/v1", f"2026-01-01T00:01:{second:02}Z", **more)
+
+
+def made() -> dict[str, Any]:
+    """Return a created object."""
+    new = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web", "labels": {"a": "b"}},
+        "spec": {"replicas": 1, "paused": True},
+        "status": {"replicas": 1},
+    }
+    assert track(SCHEMA, None, new, CREATOR)
+    return new
+
+
+def changed(old: dict[str, Any], **spec: Any) -> dict[str, Any]:
+    """Return the object with another spec, and the metadata a client would send back."""
+    return {**old, "metadata": dict(old["metadata"]), "spec": spec}
+
+
+def test_creation() -> None:
+    assert made()["metadata"]["managedFields"] == [
+        {
+            "manager": "kubectl-create",
+            "operation": "Update",
+            "apiVersion": "apps/v1",
+            "time": "2026-01-01T00:00:00Z",
+            "fieldsType": "FieldsV1",
+            "fieldsV1": {
+                "f:metadata": {"f:labels": {".": {}, "f:a": {}}},
+                "f:spec": {"f:replicas": {}, "f:paused": {}},
+            },
+        }
+    ]
+
+
+def test_an_update_moves_fields() -> None:
+    old = made()
+    new = changed(old, replicas=2)
+    assert track(SCHEMA, old, new, at("scaler", 1))
+    first, second = new["metadata"]["managedFields"]
+    assert first["fieldsV1"] == {"f:metadata": {"f:labels": {".": {}, "f:a": {}}}}
+    assert first["time"] == CREATOR.time
+    assert second["manager"] == "scaler"
+    assert second["fieldsV1"] == {"f:spec": {"f:replicas": {}}}
+
+
+def test_the_same_manager_keeps_one_entry() -> None:
+    old = made()
+    new = changed(old, replicas=2, paused=True)
+    track(SCHEMA, old, new, at("kubectl-create", 1))
+    (entry,) = new["metadata"]["managedFields"]
+    assert entry["time"] == "2026-01-01T00:01:01Z"
+    assert entry["fieldsV1"]["f:spec"] == {"f:replicas": {}, "f:paused": {}}
+
+
+def test_no_change_keeps_the_record() -> None:
+    old = made()
+    new = changed(old, **old["spec"])
+    assert not track(SCHEMA, old, new, at("other", 1))
+    assert new["metadata"]["managedFields"] is old["metadata"]["managedFields"]
+    del new["metadata"]["managedFields"]
+    track(SCHEMA, old, new, at("other", 1))
+    assert new["metadata"]["managedFields"] == old["metadata"]["managedFields"]
+
+
+def test_status_writes_own_only_status() -> None:
+    old = made()
+    new = {**changed(old, replicas=9), "status": {"replicas": 2}}
+    track(SCHEMA, old, new, at("controller", 1, subresource="status", reset=RESET_STATUS))
+    entry = new["metadata"]["managedFields"][-1]
+    assert entry["subresource"] == "status"
+    assert entry["fieldsV1"] == {"f:status": {"f:replicas": {}}}
+
+
+def test_one_empty_entry_forgets_all() -> None:
+    old = made()
+    new = changed(old, replicas=5)
+    new["metadata"]["managedFields"] = [{}]
+    track(SCHEMA, old, new, at("other", 1))
+    assert "managedFields" not in new["metadata"]
+    newer = changed(new, replicas=6)
+    assert not track(SCHEMA, new, newer, at("other", 2))
+    assert "managedFields" not in newer["metadata"]
+
+
+def test_old_updaters_are_folded() -> None:
+    current = made()
+    for index in range(UPDATE_MANAGERS_LIMIT + 5):
+        new = {**current, "metadata": dict(current["metadata"])}
+        new["metadata"]["labels"] = {**new["metadata"]["labels"], f"l{index}": "x"}
+        track(SCHEMA, current, new, at(f"m{index}", index))
+        current = new
+    entries = current["metadata"]["managedFields"]
+    assert len(entries) == UPDATE_MANAGERS_LIMIT
+    ancient = next(entry for entry in entries if entry["manager"] == ANCIENT)
+    assert {"f:l0", "f:l1"} <= set(ancient["fieldsV1"]["f:metadata"]["f:labels"])
+
+
+def test_times_alone_are_no_change() -> None:
+    old = made()
+    new = changed(old, **old["spec"])
+    (entry,) = old["metadata"]["managedFields"]
+    new["metadata"]["managedFields"] = [{**entry, "time": "2027-01-01T00:00:00Z"}]
+    keep_times(old, new)
+    assert new == old
+    new["metadata"]["managedFields"] = [{**entry, "time": "2027-01-01T00:00:00Z"}]
+    new["spec"] = {}
+    keep_times(old, new)
+    assert new["metadata"]["managedFields"] != old["metadata"]["managedFields"]
+
+
+def test_managers_are_named() -> None:
+    assert manager_name("mine", "kubectl/v1") == "mine"
+    assert manager_name("", "kubectl/v1.32 (linux)") == "kubectl"
+    assert manager_name("", "") == "unknown"
