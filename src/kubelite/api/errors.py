@@ -30,6 +30,7 @@ class APIError(Exception):
         uid: str = "",
         causes: Sequence[Cause] = (),
         retry_after_seconds: int = 0,
+        continue_token: str = "",
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -39,6 +40,7 @@ class APIError(Exception):
         self.uid = uid
         self.causes = tuple(causes)
         self.retry_after_seconds = retry_after_seconds
+        self.continue_token = continue_token  # to go on with an inconsistent list
 
     def status(self) -> dict[str, Any]:
         """Return the `Status` object as its JSON dict."""
@@ -56,7 +58,7 @@ class APIError(Exception):
         status = {
             "kind": "Status",
             "apiVersion": "v1",
-            "metadata": {},
+            "metadata": {"continue": self.continue_token} if self.continue_token else {},
             "status": "Failure",
             "message": self.message,
             "reason": self.reason,

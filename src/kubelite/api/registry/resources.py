@@ -6,11 +6,15 @@ the built-in kinds are in `builtin`; custom ones come and go at run time.
 
 from collections.abc import Callable, Iterable
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
 
 from kubelite.api.kinds.model import GroupVersionKind, Kind
+
+if TYPE_CHECKING:
+    from kubelite.api.machinery.schema import Schema
+    from kubelite.api.registry.strategy import Strategy
 
 READ = ("get", "list", "watch")
 STANDARD = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
@@ -57,6 +61,10 @@ class Resource(Struct, frozen=True, kw_only=True, eq=False, dict=True):
         ""  # "<plural>.<group>" the bytes are under; a view names that of the canonical resource
     )
     view: View | None = None
+    custom_schema: "Schema | None" = None
+    custom_strategy: "Strategy | None" = (
+        None  # None: the one of `strategies.STRATEGIES`, or the generic one
+    )
     selectable_fields: tuple[str, ...] = ()  # of custom resources, as paths such as spec.color
 
     @property
@@ -73,6 +81,41 @@ class Resource(Struct, frozen=True, kw_only=True, eq=False, dict=True):
     def prefix(self) -> str:
         """What the keys of all its objects begin with."""
         return f"/{self.storage}/"
+
+    @cached_property
+    def revision_at(self) -> int:
+        """Where in the stored bytes the resource version stands."""
+        return len(self.head)
+
+    @cached_property
+    def head(self) -> bytes:
+        """What the stored bytes of every object begin with, up to the resource version."""
+        return (
+            f'{{"kind":"{self.kind.kind}","apiVersion":"{self.api_version}",'
+            '"metadata":{"resourceVersion":"'
+        ).encode()
+
+    @cached_property
+    def has_status(self) -> bool:
+        """Whether the status is written through a path of its own."""
+        return any(one.name == "status" for one in self.subresources)
+
+    @cached_property
+    def schema(self) -> "Schema":
+        """The schema tree of its objects, compiled when first asked for."""
+        from kubelite.api.machinery.schema import compile_struct
+
+        if self.custom_schema is not None:
+            return self.custom_schema
+        assert self.type is not None
+        return compile_struct(self.type)
+
+    @cached_property
+    def strategy(self) -> "Strategy":
+        """What is special about writing objects of this kind."""
+        from kubelite.api.registry.strategies import strategy_of
+
+        return self.custom_strategy or strategy_of(self)
 
     def key(self, namespace: str, name: str) -> str:
         """Return where an object is stored."""
@@ -98,6 +141,7 @@ class ResourceTable:
         self.generation = 0
         self._rows: dict[tuple[str, str, str], Resource] = {}
         self._kinds: dict[GroupVersionKind, Resource] = {}
+        self._storages: dict[str, Resource] = {}
         self._listeners: list[Callable[[], None]] = []
         for row in rows:
             self._put(row)
@@ -112,10 +156,11 @@ class ResourceTable:
 
     def by_storage(self, storage: str) -> Resource | None:
         """Return the canonical resource of a storage."""
-        return next(
-            (row for row in self._rows.values() if row.storage == storage and row.view is None),
-            None,
-        )
+        return self._storages.get(storage)
+
+    def canonical(self, resource: Resource) -> Resource:
+        """Return the row as whose kind a resource's objects are stored."""
+        return resource if resource.view is None else self._storages[resource.storage]
 
     def all(self) -> tuple[Resource, ...]:
         """Return every row, in the order in which groups are announced."""
@@ -145,6 +190,8 @@ class ResourceTable:
     def _put(self, row: Resource) -> None:
         assert row.storage, f"{row.plural} needs a storage"
         self._rows[row.group, row.version, row.plural] = row
+        if row.view is None:
+            self._storages[row.storage] = row
         if "get" in row.verbs or row.kind not in self._kinds:
             self._kinds[row.kind] = row
 

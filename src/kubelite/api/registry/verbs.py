@@ -1,85 +1,198 @@
 """The verbs of the API over the store; everything is driven by the attributes that were authorized."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal
 
-from msgspec import Struct
+import msgspec
 
 from kubelite.api.auth.caller import Allowed
-from kubelite.api.errors import APIError
+from kubelite.api.errors import (
+    APIError,
+    BadRequest,
+    MethodNotAllowed,
+    NotFound,
+    UnsupportedMediaType,
+)
+from kubelite.api.kinds.autoscaling_v1 import Scale
+from kubelite.api.machinery import causes
+from kubelite.api.machinery.patch import json_patch, merge_patch
+from kubelite.api.machinery.schema import Schema, compile_struct
+from kubelite.api.machinery.strategic import strategic_merge
+from kubelite.api.registry.admission import Admission
+from kubelite.api.registry.answers import Deleted, Listed, Written
+from kubelite.api.registry.deleting import Deleter
+from kubelite.api.registry.hub import Hub
+from kubelite.api.registry.objects import decode, encode
 from kubelite.api.registry.options import DeletionOptions, ReadOptions, WatchOptions, WriteOptions
-from kubelite.api.registry.resources import ResourceTable
+from kubelite.api.registry.reading import NOT_OLDER, Reader, parse_revision
+from kubelite.api.registry.resources import Resource, ResourceTable
+from kubelite.api.registry.scale import put_scale, scale_of
+from kubelite.api.registry.selection import parse_selection
 from kubelite.api.registry.watch import Deliver, Form, Watching
+from kubelite.api.registry.writing import (
+    Target,
+    Validate,
+    Writer,
+    check_namespace,
+    check_type,
+    metadata_of,
+    shape,
+)
+from kubelite.clock import Clock
+from kubelite.randomness import Randomness
+from kubelite.store.protocol import Store
+
+__all__ = ["Deleted", "Listed", "PatchType", "Post", "Reviewer", "Verbs", "Written"]
 
 PatchType = Literal["json", "merge", "strategic", "apply"]
-
-
-class Written(Struct, frozen=True):
-    """What a create, update or patch answers."""
-
-    body: bytes
-    created: bool = False
-    warnings: tuple[str, ...] = ()
-
-
-class Listed(Struct, frozen=True):
-    """What a list answers, before it is put together."""
-
-    items: Sequence[bytes]
-    resource_version: str
-    continue_token: str = ""
-    remaining: int | None = None
-
-
-class Deleted(Struct, frozen=True):
-    """What a delete answers: the object while it goes, or a Status once it is gone."""
-
-    body: bytes
-    finished: bool
-    warnings: tuple[str, ...] = ()
+# Answers a resource that is asked and not stored (token and access reviews); gets the body in the shape of its kind.
+Reviewer = Callable[[Allowed, dict[str, Any]], Awaitable[dict[str, Any]]]
+# Answers what is posted to a subresource: (target, body, options).
+Post = Callable[[Target, dict[str, Any], WriteOptions], Awaitable[Written]]
 
 
 class Verbs:
     """All verbs of all resources; each call raises `kubelite.api.errors.APIError`."""
 
-    def __init__(self, resources: ResourceTable) -> None:
+    def __init__(
+        self,
+        store: Store,
+        resources: ResourceTable,
+        hub: Hub,
+        *,
+        clock: Clock,
+        randomness: Randomness,
+        admission: Admission,
+        validate: Validate,
+        reviewers: Mapping[str, Reviewer] | None = None,
+    ) -> None:
+        """`reviewers` are by group resource: ``tokenreviews.authentication.k8s.io``."""
+        self.store = store
         self.resources = resources
+        self.hub = hub
+        self.reviewers = dict(reviewers or {})
+        self.posts: dict[tuple[str, str], Post] = {}  # by storage and subresource
+        self._reader = Reader(store)
+        self.writer = Writer(
+            store, clock=clock, randomness=randomness, admission=admission, validate=validate
+        )
+        self.deleter = Deleter(store, clock=clock, admission=admission)
 
     def get(self, allowed: Allowed, options: ReadOptions) -> bytes:
         """Return an object's (or subresource's) JSON as stored."""
-        raise NotImplementedError
+        target = self.target(allowed, "get")
+        value = self._reader.get(target.resource, target.namespace, target.name, options)
+        if target.subresource == "scale":
+            return encode(scale_of(decode.decode(value)))
+        return value
 
     def list(self, allowed: Allowed, options: ReadOptions) -> Listed:
-        """Return the objects of a namespace, or of all; raises Expired and BadRequest."""
-        raise NotImplementedError
+        """Return the objects of a namespace, or of all; raises Expired, BadRequest, Invalid and Timeout."""
+        target = self.target(allowed, "list")
+        return self._reader.list(target.resource, target.namespace, options)
 
     async def create(
         self, allowed: Allowed, body: dict[str, Any], options: WriteOptions
     ) -> Written:
         """Create an object, or post to a subresource (binding, eviction, token). Changes `body`."""
-        raise NotImplementedError
+        target = self.target(allowed, "create")
+        if post := self.posts.get((target.resource.storage, target.subresource)):
+            return await post(target, body, options)
+        if reviewer := self.reviewers.get(target.resource.group_resource):
+            return await self._review(reviewer, target, body, options)
+        return await self.writer.create(target, body, options)
+
+    async def _review(
+        self, reviewer: Reviewer, target: Target, body: dict[str, Any], options: WriteOptions
+    ) -> Written:
+        check_type(target.resource, body)
+        check_namespace(target, metadata_of(body))
+        warnings = shape(target.resource.schema, body, options)
+        answer = await reviewer(target.allowed, body)
+        return Written(encode(answer), created=True, warnings=warnings)
 
     async def update(
         self, allowed: Allowed, body: dict[str, Any], options: WriteOptions
     ) -> Written:
         """Replace an object or one of its subresources. Changes `body`."""
-        raise NotImplementedError
+        target = self.target(allowed, "update")
+        if target.subresource == "scale":
+            return await self._update_scale(target, body, options)
+        check_type(target.resource, body)
+        metadata_of(body)
+        warnings = shape(target.resource.schema, body, options)
+        original = encode(body)
+        view = target.resource.view
+
+        def revise(old: dict[str, Any] | None) -> dict[str, Any]:
+            item = decode.decode(original)
+            return item if view is None or old is None else view.write(item)
+
+        may_create = target.canonical.strategy.created_by_update and not target.subresource
+        return await self.writer.update(
+            target, revise, options, may_create=may_create, warnings=warnings
+        )
+
+    async def _update_scale(
+        self, target: Target, body: dict[str, Any], options: WriteOptions
+    ) -> Written:
+        schema = compile_struct(Scale)
+        warnings = shape(schema, body, options)
+
+        def revise(old: dict[str, Any] | None) -> dict[str, Any]:
+            assert old is not None
+            return put_scale(old, body)
+
+        return as_scale(await self.writer.update(target, revise, options, warnings=warnings))
 
     async def patch(
         self, allowed: Allowed, patch_type: PatchType, patch: Any, options: WriteOptions
     ) -> Written:
         """Change part of an object or of a subresource; `apply` may create."""
-        raise NotImplementedError
+        target = self.target(allowed, "patch")
+        if patch_type == "apply":
+            raise BadRequest("server-side apply is not served yet")
+        if target.subresource == "scale":
+            return await self._patch_scale(target, patch_type, patch, options)
+        schema, view = target.resource.schema, target.resource.view
+        original = encode(patch)
+        warnings: list[str] = []
+
+        def revise(old: dict[str, Any] | None) -> dict[str, Any]:
+            assert old is not None
+            served = old if view is None else view.read(old)
+            item = patched(target.resource, served, patch_type, original)
+            check_type(target.resource, item)
+            warnings[:] = shape(schema, item, options)
+            return item if view is None else view.write(item)
+
+        written = await self.writer.update(target, revise, options)
+        return Written(written.body, written.created, (*warnings, *written.warnings))
+
+    async def _patch_scale(
+        self, target: Target, patch_type: PatchType, patch: Any, options: WriteOptions
+    ) -> Written:
+        schema = compile_struct(Scale)
+        original = encode(patch)
+
+        def revise(old: dict[str, Any] | None) -> dict[str, Any]:
+            assert old is not None
+            scale = apply_patch(schema, scale_of(old), patch_type, original)
+            shape(schema, scale, options)
+            return put_scale(old, scale)
+
+        return as_scale(await self.writer.update(target, revise, options))
 
     async def delete(self, allowed: Allowed, options: DeletionOptions) -> Deleted:
         """Delete an object, or begin to where finalizers or a grace period ask for time."""
-        raise NotImplementedError
+        return await self.deleter.delete(self.target(allowed, "delete"), options)
 
     async def delete_collection(
         self, allowed: Allowed, selection: ReadOptions, options: DeletionOptions
     ) -> bytes:
         """Delete what `selection` selects; return the list of it."""
-        raise NotImplementedError
+        target = self.target(allowed, "deletecollection")
+        return await self.deleter.delete_collection(target, selection, options)
 
     def watch(
         self,
@@ -95,4 +208,107 @@ class Verbs:
         the past asked for is no longer kept, `expired` gets the error (to be sent as an ERROR event) and
         nothing is delivered.
         """
-        raise NotImplementedError
+        target = self.target(allowed, "watch")
+        check_watch_options(options)
+        resource = target.resource
+        selection = parse_selection(resource, options.label_selector, options.field_selector)
+        if target.name:
+            selection = selection.named(target.name)
+        after = parse_revision(options.resource_version)
+        begin_with_all = options.send_initial_events or (
+            options.send_initial_events is None and not after
+        )
+        watch = self.hub.open(
+            resource,
+            target.canonical,
+            target.namespace,
+            selection,
+            form,
+            deliver,
+            bookmarks=options.bookmarks,
+            minimum=after,
+        )
+        if begin_with_all:
+            entries = self._reader.chosen(resource, target.namespace, selection)
+            mark_end = bool(options.send_initial_events) and options.bookmarks
+            self.hub.present(watch, entries, mark_end=mark_end)
+        elif after and (error := self.hub.replay(watch, after)) is not None:
+            watch.close()
+            expired(error)
+        return watch
+
+    def target(self, allowed: Allowed, verb: str) -> Target:
+        """Find the row that a request is about; raises NotFound and MethodNotAllowed."""
+        asked = allowed.attributes
+        resource = self.resources.find(asked.group, asked.version, asked.resource)
+        if resource is None:
+            raise NotFound("the server could not find the requested resource")
+        verbs = resource.verbs
+        if asked.subresource:
+            subresource = resource.subresource(asked.subresource)
+            if subresource is None:
+                raise NotFound("the server could not find the requested resource")
+            verbs = subresource.verbs
+        if verb not in verbs:
+            raise MethodNotAllowed(
+                f"{verb} is not supported on resources of kind {causes.quoted(resource.group_resource)}",
+                group=resource.group,
+                kind=resource.plural,
+            )
+        return Target(allowed, resource, self.resources.canonical(resource))
+
+
+def as_scale(written: Written) -> Written:
+    """Answer the Scale of what was written."""
+    body = encode(scale_of(decode.decode(written.body)))
+    return Written(body, written.created, written.warnings)
+
+
+def patched(
+    resource: Resource, item: dict[str, Any], patch_type: PatchType, original: bytes
+) -> dict[str, Any]:
+    """Return `item`, which is used up, with a patch applied."""
+    if patch_type == "strategic" and resource.type is None:
+        raise unsupported_patch()
+    return apply_patch(resource.schema, item, patch_type, original)
+
+
+def apply_patch(
+    schema: Schema, item: dict[str, Any], patch_type: PatchType, original: bytes
+) -> dict[str, Any]:
+    """Apply a patch, given as JSON so that each attempt has one of its own; raises BadRequest and Invalid."""
+    patch = msgspec.json.decode(original)
+    if patch_type == "json":
+        return json_patch(item, patch)
+    if patch_type == "merge":
+        return merge_patch(item, patch)
+    return strategic_merge(schema, item, patch)
+
+
+def unsupported_patch() -> APIError:
+    """Return the error for a strategic merge of a custom resource."""
+    return UnsupportedMediaType(
+        "the body of the request was in an unknown format - accepted media types include: "
+        "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
+    )
+
+
+def check_watch_options(options: WatchOptions) -> None:
+    """Raise Invalid for options that contradict each other."""
+    match, path, found = options.resource_version_match, "resourceVersionMatch", []
+    if options.send_initial_events is not None and match != NOT_OLDER:
+        text = f"sendInitialEvents requires setting resourceVersionMatch to {NOT_OLDER}"
+        found.append(causes.forbidden(path, text))
+    if match:
+        if options.send_initial_events is None:
+            text = (
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+            )
+            found.append(causes.forbidden(path, text))
+        if match != NOT_OLDER:
+            found.append(causes.unsupported(path, match, (NOT_OLDER,)))
+        if options.continue_token:
+            text = "resourceVersionMatch is forbidden when continue is provided"
+            found.append(causes.forbidden(path, text))
+    if found:
+        raise causes.invalid_object("ListOptions", "meta.k8s.io", "", found)

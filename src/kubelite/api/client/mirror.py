@@ -1,0 +1,140 @@
+"""A typed copy of some objects in memory: the part of a mirror that does not care where changes come from."""
+
+import asyncio
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterable, Sequence
+from typing import Generic, TypeVar
+
+from kubelite.api.client.protocol import Index, MirrorListener
+from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.api.kinds.model import Kind
+
+K = TypeVar("K", bound=Kind)
+Name = tuple[str, str]  # namespace (empty where there is none) and name
+
+
+def metadata_of(item: Kind) -> ObjectMeta:
+    """Return the metadata every served object has."""
+    metadata: ObjectMeta = item.metadata  # type: ignore[attr-defined]  # of every Kind that is served
+    return metadata
+
+
+def name_of(item: Kind) -> Name:
+    """Return what a mirror knows an object by."""
+    metadata = metadata_of(item)
+    return metadata.namespace, metadata.name
+
+
+class ObjectMirror(Generic[K]):
+    """Holds objects by name, in order, with indexes, and tells listeners what changed.
+
+    Whoever feeds it calls `put`, `remove` and `replace`; it satisfies the `Mirror` protocol for everyone else.
+    """
+
+    def __init__(self) -> None:
+        self._items: dict[Name, K] = {}
+        self._names: list[Name] = []  # sorted
+        self._indexes: dict[str, tuple[Index[K], dict[str, dict[Name, K]]]] = {}
+        self._listeners: list[MirrorListener[K]] = []
+        self._synced = asyncio.Event()
+
+    async def synced(self) -> None:
+        """Wait until the first complete list has arrived."""
+        await self._synced.wait()
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether the first complete list has arrived."""
+        return self._synced.is_set()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def get(self, name: str, namespace: str = "") -> K | None:
+        """Return one object as last seen."""
+        return self._items.get((namespace, name))
+
+    def list(self, namespace: str = "") -> Sequence[K]:
+        """Return all objects, or those of one namespace, ordered by namespace and name."""
+        items, names = self._items, self._names
+        if namespace:
+            start, end = (
+                bisect_left(names, (namespace, "")),
+                bisect_left(names, (namespace + "\0", "")),
+            )
+            names = names[start:end]
+        return [items[name] for name in names]
+
+    def add_index(self, index_name: str, index: Index[K]) -> None:
+        """Keep an index, computed by `index` for each object; adding one of the same name again does nothing."""
+        if index_name in self._indexes:
+            return
+        self._indexes[index_name] = (index, {})
+        for name, item in self._items.items():
+            self._enter(index_name, name, item)
+
+    def indexed(self, index_name: str, value: str) -> Sequence[K]:
+        """Return the objects whose index has `value`, ordered by namespace and name."""
+        found = self._indexes[index_name][1].get(value)
+        return [found[name] for name in sorted(found)] if found else ()
+
+    def subscribe(self, listener: MirrorListener[K]) -> Callable[[], None]:
+        """Call `listener(None, object)` for all there is now, then for each change; return the call that ends it."""
+        for item in self.list():
+            listener(None, item)
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def put(self, item: K) -> None:
+        """Add or replace an object."""
+        name = name_of(item)
+        before = self._items.get(name)
+        if before is None:
+            insort(self._names, name)
+        else:
+            self._leave(name, before)
+        self._items[name] = item
+        for index_name in self._indexes:
+            self._enter(index_name, name, item)
+        self._tell(before, item)
+
+    def remove(self, namespace: str, name: str) -> None:
+        """Drop an object, if it is there."""
+        key = (namespace, name)
+        before = self._items.pop(key, None)
+        if before is None:
+            return
+        del self._names[bisect_left(self._names, key)]
+        self._leave(key, before)
+        self._tell(before, None)
+
+    def replace(self, items: Iterable[K]) -> None:
+        """Make the mirror hold just `items`, telling listeners only of differences; it is synced then."""
+        wanted = {name_of(item): item for item in items}
+        for name in [name for name in self._names if name not in wanted]:
+            self.remove(*name)
+        for name, item in wanted.items():
+            before = self._items.get(name)
+            if before is None or _version(before) != _version(item):
+                self.put(item)
+        self._synced.set()
+
+    def _tell(self, before: K | None, after: K | None) -> None:
+        for listener in tuple(self._listeners):
+            listener(before, after)
+
+    def _enter(self, index_name: str, name: Name, item: K) -> None:
+        index, values = self._indexes[index_name]
+        for value in index(item):
+            values.setdefault(value, {})[name] = item
+
+    def _leave(self, name: Name, item: K) -> None:
+        for index, values in self._indexes.values():
+            for value in index(item):
+                found = values.get(value)
+                if found is not None and found.pop(name, None) is not None and not found:
+                    del values[value]
+
+
+def _version(item: Kind) -> str:
+    return metadata_of(item).resourceVersion

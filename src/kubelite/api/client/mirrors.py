@@ -1,0 +1,129 @@
+"""The mirrors of the server process, fed by the watch hub in the very call that makes a change visible.
+
+Whoever asks for the same (kind, namespace, selection) gets the same mirror, whatever their identity: who may see it is
+checked where it is handed out. Each object is decoded once for all mirrors that hold it.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from kubelite.api.client.mirror import ObjectMirror, name_of
+from kubelite.api.client.protocol import MirrorListener
+from kubelite.api.kinds.meta import PartialObjectMetadata
+from kubelite.api.kinds.model import Kind
+from kubelite.api.registry.hub import Hub
+from kubelite.api.registry.reading import Reader
+from kubelite.api.registry.resources import Resource, ResourceTable
+from kubelite.api.registry.selection import Selection, parse_selection
+from kubelite.store.protocol import Store
+
+K = TypeVar("K", bound=Kind)
+DECODED_MAX = 1024  # objects that were decoded lately
+
+
+class EventForm:
+    """What a mirror is told: one byte for the kind of change, then the object."""
+
+    name = "mirror"
+
+    def event(self, event_type: str, value: bytes) -> bytes:
+        """Return the mark and the object."""
+        return (b"-" if event_type == "DELETED" else b"+") + value
+
+
+EVENT_FORM = EventForm()
+
+
+class Decoder:
+    """Decodes objects of one type, each once."""
+
+    def __init__(self, type_: type[Kind]) -> None:
+        self._decode = msgspec.json.Decoder(type_).decode
+        self._known: dict[bytes, Any] = {}
+
+    def __call__(self, value: bytes) -> Any:
+        """Return the typed object."""
+        found = self._known.get(value)
+        if found is None:
+            if len(self._known) >= DECODED_MAX:
+                self._known.clear()
+            found = self._known[value] = self._decode(value)
+        return found
+
+
+class Mirrors:
+    """All mirrors of a server; also the typed look-ups that authorization and admission use."""
+
+    def __init__(self, store: Store, resources: ResourceTable, hub: Hub) -> None:
+        self._resources = resources
+        self._hub = hub
+        self._reader = Reader(store)
+        self._decoders: dict[type[Kind], Decoder] = {}
+        self._mirrors: dict[tuple[object, ...], ObjectMirror[Any]] = {}
+
+    def mirror(
+        self,
+        kind: type[K],
+        namespace: str = "",
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+    ) -> ObjectMirror[K]:
+        """Return the mirror of a kind's objects, complete at once; raises BadRequest for a bad selector."""
+        resource = self._resources.by_kind(kind.gvk)
+        assert resource is not None, f"{kind.__name__} is not served"
+        selection = parse_selection(resource, label_selector, field_selector)
+        return self._open(resource, kind, namespace, selection)
+
+    def metadata(self, resource: Resource) -> ObjectMirror[PartialObjectMetadata]:
+        """Return the mirror of the metadata of a resource's objects."""
+        return self._open(resource, PartialObjectMetadata, "", Selection())
+
+    def get(self, kind: type[K], name: str, namespace: str = "") -> K | None:
+        """Return one object."""
+        return self.mirror(kind).get(name, namespace)
+
+    def list(self, kind: type[K], namespace: str = "") -> Sequence[K]:
+        """Return all objects of a kind, or those of one namespace."""
+        return self.mirror(kind).list(namespace)
+
+    def subscribe(self, kind: type[K], listener: MirrorListener[K]) -> Callable[[], None]:
+        """Call `listener(None, object)` for all there is, then for each change; return the call that ends it."""
+        return self.mirror(kind).subscribe(listener)
+
+    def _open(
+        self, resource: Resource, type_: type[Any], namespace: str, selection: Selection
+    ) -> ObjectMirror[Any]:
+        key = (resource, type_, namespace, selection.identity)
+        mirror = self._mirrors.get(key)
+        if mirror is None:
+            mirror = self._mirrors[key] = ObjectMirror()
+            self._feed(mirror, resource, type_, namespace, selection)
+        return mirror
+
+    def _feed(
+        self,
+        mirror: ObjectMirror[Any],
+        resource: Resource,
+        type_: type[Any],
+        namespace: str,
+        selection: Selection,
+    ) -> None:
+        decode = self._decoders.get(type_)
+        if decode is None:
+            decode = self._decoders[type_] = Decoder(type_)
+
+        def deliver(frames: Sequence[bytes]) -> None:
+            for frame in frames:
+                item = decode(frame[1:])
+                if frame.startswith(b"+"):
+                    mirror.put(item)
+                else:
+                    mirror.remove(*name_of(item))
+
+        entries = self._reader.chosen(resource, namespace, selection)
+        mirror.replace(decode(self._reader.served(resource, entry.value)) for entry in entries)
+        canonical = self._resources.canonical(resource)
+        self._hub.open(resource, canonical, namespace, selection, EVENT_FORM, deliver)

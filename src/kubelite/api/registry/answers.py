@@ -1,0 +1,30 @@
+"""What the verbs answer."""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+
+class Written(Struct, frozen=True):
+    """What a create, update or patch answers."""
+
+    body: bytes
+    created: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+class Listed(Struct, frozen=True):
+    """What a list answers, before it is put together."""
+
+    items: Sequence[bytes]
+    resource_version: str
+    continue_token: str = ""
+    remaining: int | None = None
+
+
+class Deleted(Struct, frozen=True):
+    """What a delete answers: the object while it goes, or a Status (or the object) once it is gone."""
+
+    body: bytes
+    finished: bool
+    warnings: tuple[str, ...] = ()

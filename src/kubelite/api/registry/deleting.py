@@ -1,0 +1,164 @@
+"""Carries out deletions: one object, or a selection of them."""
+
+import asyncio
+from typing import Any
+
+from kubelite.api.auth.caller import Allowed, Attributes
+from kubelite.api.errors import NotFound
+from kubelite.api.registry.admission import Admission
+from kubelite.api.registry.admission.request import AdmissionRequest, Verb
+from kubelite.api.registry.answers import Deleted
+from kubelite.api.registry.deletion import PENDING, check_preconditions, removal_of
+from kubelite.api.registry.objects import decode, encode, name_of, put, removal, with_revision
+from kubelite.api.registry.options import DeletionOptions, ReadOptions
+from kubelite.api.registry.reading import Reader, not_found
+from kubelite.api.registry.resources import Resource
+from kubelite.api.registry.strategy import WriteContext
+from kubelite.api.registry.writing import ATTEMPTS_MAX, Draft, Target, busy, commit
+from kubelite.clock import Clock
+from kubelite.store.protocol import Delete, Entry, Put, RevisionMismatch, Store
+
+TOGETHER_MAX = 64  # deletions of one collection under way at a time
+
+
+class Deleter:
+    """Deletes objects of any resource."""
+
+    def __init__(self, store: Store, *, clock: Clock, admission: Admission) -> None:
+        self._store = store
+        self._clock = clock
+        self._admission = admission
+        self._reader = Reader(store)
+
+    async def delete(self, target: Target, options: DeletionOptions) -> Deleted:
+        """Delete an object, or begin to; raises NotFound and Conflict."""
+        for _ in range(ATTEMPTS_MAX):
+            entry = self._store.get(target.key)
+            if entry is None:
+                raise not_found(target.resource, target.name)
+            try:
+                return await self._delete(target, entry, options)
+            except RevisionMismatch:
+                continue
+        raise busy(target)
+
+    async def _delete(self, target: Target, entry: Entry, options: DeletionOptions) -> Deleted:
+        resource, strategy = target.canonical, target.canonical.strategy
+        old = decode.decode(entry.value)
+        check_preconditions(target.resource, old, options)
+        draft = Draft(
+            target, options, WriteContext(target.allowed.caller, self._clock.now(), options.dry_run)
+        )
+        try:
+            await self._admit(draft, old, options)
+            item = decode.decode(entry.value)
+            found = removal_of(strategy, item, options, draft.context.now)
+            if found == PENDING:
+                return self._answer(draft, entry.value, finished=False)
+            assert found.item is not None
+            operation: Put | Delete
+            if found.remove:
+                operation = removal(resource, item, entry.revision)
+                if (released := strategy.release(item)) is not None:
+                    draft.reservations.append(released)
+            else:
+                operation = put(resource, item, entry.revision)
+            value = operation.value
+            assert value is not None
+            revision = entry.revision
+            if not options.dry_run:
+                beside = [one for each in draft.reservations for one in each.operations()]
+                revision = await commit(self._store, (*beside, operation))
+                draft.settle(committed=True)
+            return self._answer(
+                draft, with_revision(resource, value, revision), finished=found.remove
+            )
+        finally:
+            draft.settle(committed=False)
+
+    async def _admit(self, draft: Draft, old: dict[str, Any], options: DeletionOptions) -> None:
+        target = draft.target
+        request = AdmissionRequest(
+            caller=target.allowed.caller,
+            attributes=target.allowed.attributes,
+            operation=Verb.DELETE,
+            resource=target.canonical,
+            item=None,
+            old=old,
+            options=options,
+            dry_run=options.dry_run,
+        )
+        draft.reservations = request.reservations
+        await self._admission.mutate(request)
+        await self._admission.validate(request)
+        draft.warnings.extend(request.warnings)
+
+    def _answer(self, draft: Draft, value: bytes, *, finished: bool) -> Deleted:
+        target = draft.target
+        warnings = tuple(draft.warnings)
+        if finished and not target.canonical.strategy.answered_whole:
+            return Deleted(success(target.resource, value), finished, warnings)
+        return Deleted(self._reader.served(target.resource, value), finished, warnings)
+
+    async def delete_collection(
+        self, target: Target, selection: ReadOptions, options: DeletionOptions
+    ) -> bytes:
+        """Delete what is selected; return the list of it as it was."""
+        entries, revision = self._reader.selected(target.resource, target.namespace, selection)
+        for start in range(0, len(entries), TOGETHER_MAX):
+            batch = entries[start : start + TOGETHER_MAX]
+            results = await asyncio.gather(
+                *(self._delete_one(target, entry, options) for entry in batch),
+                return_exceptions=True,
+            )
+            for result in results:
+                if isinstance(result, BaseException):
+                    raise result
+        items = [self._reader.served(target.resource, entry.value) for entry in entries]
+        return list_body(target.resource, items, revision)
+
+    async def _delete_one(self, target: Target, entry: Entry, options: DeletionOptions) -> None:
+        namespace, name = name_of(entry.key)
+        asked = target.allowed.attributes
+        attributes = Attributes(
+            verb=asked.verb,
+            group=asked.group,
+            version=asked.version,
+            resource=asked.resource,
+            namespace=namespace,
+            name=name,
+        )
+        allowed = Allowed(target.allowed.caller, attributes, target.allowed.reason)
+        try:
+            await self.delete(Target(allowed, target.resource, target.canonical), options)
+        except NotFound:
+            return  # somebody else was faster
+
+
+def success(resource: Resource, value: bytes) -> bytes:
+    """Return the Status that says that an object is gone."""
+    metadata = decode.decode(value)["metadata"]
+    details = {"name": metadata["name"], "kind": resource.plural, "uid": metadata.get("uid", "")}
+    if resource.group:
+        details["group"] = resource.group
+    return encode(
+        {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Success",
+            "details": details,
+        }
+    )
+
+
+def list_body(resource: Resource, items: list[bytes], revision: int) -> bytes:
+    """Put a list together."""
+    return (
+        (
+            f'{{"kind":"{resource.kind.kind}List","apiVersion":"{resource.api_version}",'
+            f'"metadata":{{"resourceVersion":"{revision}"}},"items":['
+        ).encode()
+        + b",".join(items)
+        + b"]}"
+    )

@@ -1,0 +1,70 @@
+"""The stored form of an object: JSON that begins with kind, apiVersion and the resource version.
+
+The store writes the revision of a change into the bytes (`Put.revision_at`), so that what is stored is what is served.
+"""
+
+from typing import Any
+
+import msgspec
+
+from kubelite.api.registry.resources import Resource
+from kubelite.store.protocol import Delete, Put
+
+encode = msgspec.json.Encoder().encode
+decode: "msgspec.json.Decoder[dict[str, Any]]" = msgspec.json.Decoder(dict[str, Any])
+
+
+def encode_object(resource: Resource, item: dict[str, Any], revision: str = "") -> bytes:
+    """Write an object in its stored form, with `revision` or room for it."""
+    metadata = {"resourceVersion": revision, **item["metadata"]}
+    metadata["resourceVersion"] = revision
+    ordered = {
+        "kind": resource.kind.kind,
+        "apiVersion": resource.api_version,
+        "metadata": metadata,
+        **item,
+    }
+    ordered["kind"], ordered["apiVersion"] = resource.kind.kind, resource.api_version
+    ordered["metadata"] = metadata
+    return encode(ordered)
+
+
+def put(resource: Resource, item: dict[str, Any], expected: int | None = None) -> Put:
+    """Return the operation that writes an object."""
+    metadata = item["metadata"]
+    return Put(
+        resource.key(metadata.get("namespace", ""), metadata["name"]),
+        encode_object(resource, item),
+        expected=expected,
+        revision_at=resource.revision_at,
+    )
+
+
+def removal(resource: Resource, item: dict[str, Any], expected: int | None = None) -> Delete:
+    """Return the operation that removes an object; watchers see `item` as its last state."""
+    metadata = item["metadata"]
+    return Delete(
+        resource.key(metadata.get("namespace", ""), metadata["name"]),
+        expected=expected,
+        value=encode_object(resource, item),
+        revision_at=resource.revision_at,
+    )
+
+
+def with_revision(resource: Resource, value: bytes, revision: int) -> bytes:
+    """Return stored bytes with another resource version."""
+    start = resource.revision_at
+    end = value.index(b'"', start)
+    return b"%b%d%b" % (value[:start], revision, value[end:])
+
+
+def revision_of(resource: Resource, value: bytes) -> int:
+    """Return the resource version that stored bytes carry."""
+    start = resource.revision_at
+    return int(value[start : value.index(b'"', start)] or b"0")
+
+
+def name_of(key: str) -> tuple[str, str]:
+    """Return namespace and name of a key; the namespace is empty where there is none."""
+    parts = key.split("/")
+    return ("", parts[2]) if len(parts) == 3 else (parts[2], parts[3])

@@ -1,0 +1,107 @@
+"""What a list or watch selects: labels and fields together."""
+
+from typing import Any
+
+from msgspec import Struct
+
+from kubelite.api.machinery.field_selectors import (
+    NAME,
+    NAMESPACE,
+    FieldSelector,
+    Reader,
+    parse_field_selector,
+)
+from kubelite.api.machinery.selectors import EVERYTHING, NOTHING, Selector, parse_selector
+from kubelite.api.registry.resources import Resource, View
+
+
+class Pin(Struct, frozen=True):
+    """A field of the stored object that must have one value."""
+
+    field: str
+    value: str
+    read: Reader
+
+
+class Selection:
+    """A compiled label and field selector."""
+
+    __slots__ = ("fields", "identity", "labels", "name", "namespace", "pin", "view")
+
+    def __init__(
+        self,
+        labels: Selector = EVERYTHING,
+        fields: FieldSelector | None = None,
+        view: View | None = None,
+    ) -> None:
+        fields = fields or FieldSelector()
+        self.labels = labels
+        self.fields = None if _by_key(fields) else fields
+        self.name = fields.exact(NAME) or ""  # what the fields pin them to
+        self.namespace = fields.exact(NAMESPACE) or ""
+        self.view = view  # fields are those of the served form
+        # The first exact field, under which watches are found without asking each.
+        self.pin = _pin(fields) if view is None else None
+        # Equal selections have equal identities, so that watches can share work.
+        self.identity: tuple[object, ...] = (str(labels), labels.nothing, str(fields))
+
+    def named(self, name: str) -> "Selection":
+        """Return the part of the selection that has `name`; for watches of one object."""
+        if self.name not in ("", name):
+            return Selection(NOTHING)
+        narrowed = Selection(self.labels, None, self.view)
+        narrowed.fields, narrowed.namespace, narrowed.pin = self.fields, self.namespace, self.pin
+        narrowed.name = name
+        narrowed.identity = (*self.identity, name)
+        return narrowed
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether every object of the scope is selected."""
+        return not (self.needs_object or self.name or self.namespace)
+
+    @property
+    def needs_object(self) -> bool:
+        """Whether the key of an object does not suffice to decide."""
+        return self.fields is not None or not self.labels.is_everything
+
+    def selects_key(self, namespace: str, name: str) -> bool:
+        """Decide what the key alone can decide."""
+        return self.name in ("", name) and self.namespace in ("", namespace)
+
+    def selects(self, item: dict[str, Any]) -> bool:
+        """Decide by the decoded, stored object, which is left as it is."""
+        if not self.labels.matches(item["metadata"].get("labels")):
+            return False
+        if self.fields is None:
+            return True
+        return self.fields.matches(item if self.view is None else self.view.read(dict(item)))
+
+
+def _by_key(fields: FieldSelector) -> bool:
+    """Tell whether the terms are at most one exact name and one exact namespace."""
+    names = [term.field for term in fields.terms]
+    return (
+        fields.only_metadata
+        and len(set(names)) == len(names)
+        and all(term.equal and term.value for term in fields.terms)
+    )
+
+
+def _pin(fields: FieldSelector) -> Pin | None:
+    for term, read in zip(fields.terms, fields.readers, strict=True):
+        if term.equal and term.field not in (NAME, NAMESPACE):
+            return Pin(term.field, term.value, read)
+    return None
+
+
+def parse_selection(resource: Resource, label_selector: str, field_selector: str) -> Selection:
+    """Compile both selectors; raises BadRequest."""
+    fields = parse_field_selector(
+        field_selector,
+        resource.group,
+        resource.kind.kind,
+        version=resource.version,
+        selectable=resource.selectable_fields,
+    )
+    return Selection(parse_selector(label_selector), fields, resource.view)

@@ -1,0 +1,215 @@
+# ruff: noqa: ARG002 - the hooks of the generic strategy ignore what those of a kind need
+"""What differs from kind to kind when an object is written; the generic behaviour is here.
+
+A strategy decides and changes dicts; it never waits and never touches the store.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+
+from kubelite.api.auth.caller import Caller
+from kubelite.api.registry.admission.request import Reservation
+from kubelite.api.registry.options import DeletionOptions
+from kubelite.api.registry.resources import Resource
+
+# Kinds whose metadata.generation counts changes of what is wanted.
+COUNTED = frozenset(
+    {
+        "priorityclasses.scheduling.k8s.io",
+        "ingressclasses.networking.k8s.io",
+        "networkpolicies.networking.k8s.io",
+        "ingresses.networking.k8s.io",
+        "endpointslices.discovery.k8s.io",
+        "poddisruptionbudgets.policy",
+        "resourceslices.resource.k8s.io",
+        "deviceclasses.resource.k8s.io",
+        "flowschemas.flowcontrol.apiserver.k8s.io",
+        "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io",
+        "daemonsets.apps",
+        "statefulsets.apps",
+        "deployments.apps",
+        "replicasets.apps",
+        "jobs.batch",
+        "cronjobs.batch",
+        "pods.core",
+        "podtemplates.core",
+        "replicationcontrollers.core",
+        "validatingadmissionpolicies.admissionregistration.k8s.io",
+        "mutatingadmissionpolicies.admissionregistration.k8s.io",
+        "mutatingwebhookconfigurations.admissionregistration.k8s.io",
+        "validatingwebhookconfigurations.admissionregistration.k8s.io",
+        "mutatingadmissionpolicybindings.admissionregistration.k8s.io",
+        "validatingadmissionpolicybindings.admissionregistration.k8s.io",
+        "customresourcedefinitions.apiextensions.k8s.io",
+    }
+)
+
+# Kinds that a PUT on a name that does not exist creates.
+CREATED_BY_UPDATE = frozenset(
+    {
+        "runtimeclasses.node.k8s.io",
+        "rolebindings.rbac.authorization.k8s.io",
+        "clusterrolebindings.rbac.authorization.k8s.io",
+        "roles.rbac.authorization.k8s.io",
+        "clusterroles.rbac.authorization.k8s.io",
+        "leases.coordination.k8s.io",
+        "limitranges.core",
+        "events.core",
+        "services.core",
+        "endpoints.core",
+    }
+)
+
+# Kinds whose updates must name the resource version they are based on.
+CONDITIONAL = frozenset(
+    {
+        "runtimeclasses.node.k8s.io",
+        "poddisruptionbudgets.policy",
+        "csidrivers.storage.k8s.io",
+        "csistoragecapacities.storage.k8s.io",
+        "volumeattachments.storage.k8s.io",
+        "csinodes.storage.k8s.io",
+        "leases.coordination.k8s.io",
+        "validatingadmissionpolicies.admissionregistration.k8s.io",
+        "mutatingadmissionpolicies.admissionregistration.k8s.io",
+        "mutatingwebhookconfigurations.admissionregistration.k8s.io",
+        "validatingwebhookconfigurations.admissionregistration.k8s.io",
+        "mutatingadmissionpolicybindings.admissionregistration.k8s.io",
+        "validatingadmissionpolicybindings.admissionregistration.k8s.io",
+        "apiservices.apiregistration.k8s.io",
+        "customresourcedefinitions.apiextensions.k8s.io",
+    }
+)
+
+# Kinds whose immediate deletion answers the object instead of a Status.
+ANSWERED_WHOLE = frozenset(
+    {
+        "pods.core",
+        "services.core",
+        "serviceaccounts.core",
+        "podtemplates.core",
+        "persistentvolumes.core",
+        "persistentvolumeclaims.core",
+        "resourcequotas.core",
+        "podsecuritypolicies.policy",
+        "storageclasses.storage.k8s.io",
+        "volumeattachments.storage.k8s.io",
+        "csinodes.storage.k8s.io",
+        "csidrivers.storage.k8s.io",
+        "csistoragecapacities.storage.k8s.io",
+        "volumeattributesclasses.storage.k8s.io",
+        "resourceclaims.resource.k8s.io",
+        "resourceclaimtemplates.resource.k8s.io",
+        "resourceslices.resource.k8s.io",
+        "deviceclasses.resource.k8s.io",
+    }
+)
+
+
+class WriteContext(Struct, frozen=True):
+    """Who writes, and when."""
+
+    caller: Caller
+    now: datetime
+    dry_run: bool = False
+
+
+class Strategy:
+    """The behaviour of a kind that needs none of its own."""
+
+    default_orphan = False  # dependents are orphaned unless the deletion says otherwise
+    collected = True  # takes part in garbage collection, so deletion may add its finalizers
+    status_keeps_labels = False  # a status write cannot change labels
+
+    def __init__(self, resource: Resource) -> None:
+        self.resource = resource
+        self.counts_generation = resource.storage in COUNTED or resource.type is None
+        self.created_by_update = resource.storage in CREATED_BY_UPDATE
+        self.unconditional = resource.storage not in CONDITIONAL and resource.type is not None
+        self.answered_whole = resource.storage in ANSWERED_WHOLE
+
+    def prepare_create(self, item: dict[str, Any], context: WriteContext) -> None:
+        """Set what a client cannot: the first generation, an empty status."""
+        if self.counts_generation:
+            item["metadata"]["generation"] = 1
+        else:
+            item["metadata"].pop("generation", None)
+        if self.resource.has_status:
+            item.pop("status", None)
+
+    def prepare_update(
+        self,
+        item: dict[str, Any],
+        old: dict[str, Any],
+        subresource: str,
+        context: WriteContext,
+    ) -> None:
+        """Take from `old` what this path does not write, and count the generation."""
+        if subresource and subresource != "scale":  # a scale is already put into the whole object
+            self.prepare_part(item, old, subresource, context)
+        elif self.resource.has_status:
+            keep(item, old, "status")
+        self.count(item, old)
+
+    def prepare_part(
+        self,
+        item: dict[str, Any],
+        old: dict[str, Any],
+        subresource: str,
+        context: WriteContext,
+    ) -> None:
+        """Keep everything but the part that a subresource writes; by default that is the status."""
+        assert subresource == "status", f"{self.resource.plural}/{subresource} needs a strategy"
+        for name in {*item, *old} - {"metadata", "status", "kind", "apiVersion"}:
+            keep(item, old, name)
+        if self.status_keeps_labels:
+            keep(item["metadata"], old["metadata"], "labels")
+
+    def count(self, item: dict[str, Any], old: dict[str, Any]) -> None:
+        """Bump the generation when something wanted changed."""
+        if self.counts_generation and wanted(item) != wanted(old):
+            item["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
+
+    def finish(
+        self, item: dict[str, Any], old: dict[str, Any] | None, context: WriteContext
+    ) -> None:
+        """Complete an object after admission and defaults, before it is checked."""
+
+    def reserve(
+        self, item: dict[str, Any], old: dict[str, Any] | None, context: WriteContext
+    ) -> Reservation | None:
+        """Take what must be unique (addresses, ports) into `item`; `old` is None for a creation."""
+        return None
+
+    def release(self, item: dict[str, Any]) -> Reservation | None:
+        """Give back, with the removal of `item`, what it had taken."""
+        return None
+
+    def grace(self, item: dict[str, Any], options: DeletionOptions) -> int | None:
+        """Return the seconds a deletion waits for somebody to finish; None: this kind does not wait."""
+        return None
+
+    def holds(self, item: dict[str, Any]) -> bool:
+        """Return whether something of the kind's own, beside finalizers, keeps the object from going."""
+        return False
+
+    def mark_deleted(self, item: dict[str, Any]) -> None:
+        """Show in the object that its deletion began."""
+
+
+def keep(item: dict[str, Any], old: dict[str, Any], name: str) -> None:
+    """Set a field as it was, or take it away if it was not there."""
+    if name in old:
+        item[name] = old[name]
+    else:
+        item.pop(name, None)
+
+
+_NOT_WANTED = frozenset({"metadata", "status", "kind", "apiVersion"})
+
+
+def wanted(item: dict[str, Any]) -> dict[str, Any]:
+    """Return what an object asks for: all of it but metadata and status."""
+    return {name: value for name, value in item.items() if name not in _NOT_WANTED}

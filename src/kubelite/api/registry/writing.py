@@ -1,0 +1,462 @@
+"""The one way into the store: shape, prepare, admit, check, own, commit.
+
+Every create, update and patch goes through the same steps; what differs is where the new object comes from. A write
+without a resource version is repeated on the newest state when another one came first; a write whose reservations
+(quota, addresses) met another revision is repeated from admission on.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from kubelite.api.auth.caller import Allowed
+from kubelite.api.errors import (
+    AlreadyExists,
+    APIError,
+    BadRequest,
+    Cause,
+    Conflict,
+    InternalError,
+    RequestEntityTooLarge,
+    ServiceUnavailable,
+)
+from kubelite.api.kinds.model import GroupVersionKind
+from kubelite.api.machinery import causes
+from kubelite.api.machinery.schema import Schema
+from kubelite.api.machinery.structural import structure
+from kubelite.api.machinery.times import format_time
+from kubelite.api.registry.admission import Admission
+from kubelite.api.registry.admission.request import AdmissionRequest, Reservation, Verb
+from kubelite.api.registry.answers import Written
+from kubelite.api.registry.deletion import conflict, ends
+from kubelite.api.registry.objects import decode, encode, put, removal, with_revision
+from kubelite.api.registry.options import DeletionOptions, WriteOptions
+from kubelite.api.registry.reading import not_found
+from kubelite.api.registry.resources import Resource
+from kubelite.api.registry.strategy import WriteContext
+from kubelite.clock import Clock
+from kubelite.randomness import Randomness
+from kubelite.store.protocol import (
+    Delete,
+    Entry,
+    Operation,
+    Put,
+    RevisionMismatch,
+    Store,
+    StoreUnavailable,
+)
+
+OBJECT_BYTES_MAX = 1_572_864  # what etcd takes
+ATTEMPTS_MAX = 100  # of a write that others keep getting in the way of
+GENERATED_NAME_ATTEMPTS = 8
+NAME_BASE_MAX = 58  # 63 less the suffix of five
+MODIFIED = (
+    "the object has been modified; please apply your changes to the latest version and try again"
+)
+STRICT = "Strict"
+
+
+class Target(Struct, frozen=True):
+    """What a request is about: the row that was asked for, and the one its objects are stored as."""
+
+    allowed: Allowed
+    resource: Resource
+    canonical: Resource
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of the path."""
+        return self.allowed.attributes.namespace
+
+    @property
+    def name(self) -> str:
+        """The name of the path; empty for a collection."""
+        return self.allowed.attributes.name
+
+    @property
+    def subresource(self) -> str:
+        """The subresource of the path."""
+        return self.allowed.attributes.subresource
+
+    @property
+    def key(self) -> str:
+        """Where the object is stored."""
+        return self.canonical.key(self.namespace, self.name)
+
+
+# Makes the wanted object out of the present one, which it may change and keep; None: there is none.
+Revise = Callable[[dict[str, Any] | None], dict[str, Any]]
+# Checks an object against the rules of its kind; the second is the object before, if there was one.
+Validate = Callable[[Resource, dict[str, Any], dict[str, Any] | None, str], Sequence[Cause]]
+
+
+class Draft:
+    """One attempt at a write."""
+
+    def __init__(
+        self, target: Target, options: WriteOptions | DeletionOptions, context: WriteContext
+    ) -> None:
+        self.target = target
+        self.options = options
+        self.context = context
+        self.reservations: list[Reservation] = []
+        self.warnings: list[str] = []
+
+    def settle(self, *, committed: bool) -> None:
+        """Tell all reservations, once."""
+        reservations, self.reservations = self.reservations, []
+        for reservation in reservations:
+            reservation.settled(committed=committed)
+
+
+class Writer:
+    """Creates and changes objects of any resource."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Clock,
+        randomness: Randomness,
+        admission: Admission,
+        validate: Validate,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._randomness = randomness
+        self._admission = admission
+        self._validate = validate
+
+    async def create(self, target: Target, body: dict[str, Any], options: WriteOptions) -> Written:
+        """Create an object from `body`, which is consumed."""
+        check_type(target.resource, body)
+        metadata = metadata_of(body)
+        if metadata.get("resourceVersion"):
+            raise BadRequest("resourceVersion should not be set on objects to be created")
+        check_namespace(target, metadata)
+        warnings = shape(target.resource.schema, body, options)
+        generated = not metadata.get("name") and bool(metadata.get("generateName"))
+        original = encode(body)
+        for attempt in range(ATTEMPTS_MAX):
+            item = body if attempt == 0 else decode.decode(original)
+            try:
+                return await self._create(target, item, options, warnings)
+            except RevisionMismatch as error:
+                name = item["metadata"]["name"]
+                if error.key == target.canonical.key(target.namespace, name) and not (
+                    generated and attempt < GENERATED_NAME_ATTEMPTS - 1
+                ):
+                    raise already_exists(target.resource, name) from error
+        raise busy(target)
+
+    async def _create(
+        self,
+        target: Target,
+        item: dict[str, Any],
+        options: WriteOptions,
+        warnings: Sequence[str],
+    ) -> Written:
+        draft = self._draft(target, options)
+        draft.warnings.extend(warnings)
+        if target.resource.view is not None:
+            item = target.resource.view.write(item)
+        self._stamp(item["metadata"])
+        strategy = target.canonical.strategy
+        strategy.prepare_create(item, draft.context)
+        try:
+            item = await self._admit(draft, Verb.CREATE, item, None)
+            return await self._commit(draft, item, None, created=True)
+        finally:
+            draft.settle(committed=False)
+
+    def _stamp(self, metadata: dict[str, Any]) -> None:
+        """Give a new object what only the server gives."""
+        if not metadata.get("name") and metadata.get("generateName"):
+            base = metadata["generateName"][:NAME_BASE_MAX]
+            metadata["name"] = base + self._randomness.suffix()
+        metadata["uid"] = self._randomness.uid()
+        metadata["creationTimestamp"] = format_time(self._clock.now())
+        for name in (
+            "resourceVersion",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "selfLink",
+        ):
+            metadata.pop(name, None)
+
+    async def update(
+        self,
+        target: Target,
+        revise: Revise,
+        options: WriteOptions,
+        *,
+        may_create: bool = False,
+        warnings: Sequence[str] = (),
+    ) -> Written:
+        """Replace an object by what `revise` makes of the present one."""
+        for _ in range(ATTEMPTS_MAX):
+            entry = self._store.get(target.key)
+            if entry is None:
+                if not may_create:
+                    raise not_found(target.resource, target.name)
+                body = revise(None)
+                if metadata_of(body).get("uid") and target.resource.type is not None:
+                    raise precondition_failed(target.resource, target.name, body["metadata"]["uid"])
+                metadata_of(body).pop("resourceVersion", None)
+                metadata_of(body).setdefault("name", target.name)
+                check_name(target, body["metadata"])
+                return await self.create(target, body, options)
+            try:
+                return await self._update(target, entry, revise, options, warnings)
+            except RevisionMismatch:
+                continue
+        raise busy(target)
+
+    async def _update(
+        self,
+        target: Target,
+        entry: Entry,
+        revise: Revise,
+        options: WriteOptions,
+        warnings: Sequence[str],
+    ) -> Written:
+        draft = self._draft(target, options)
+        draft.warnings.extend(warnings)
+        old = decode.decode(entry.value)
+        item = revise(decode.decode(entry.value))
+        metadata = metadata_of(item)
+        check_name(target, metadata)
+        check_namespace(target, metadata)
+        self._check_based_on(target, metadata, old["metadata"])
+        carry_over(metadata, old["metadata"])
+        strategy = target.canonical.strategy
+        strategy.prepare_update(item, old, target.subresource, draft.context)
+        try:
+            item = await self._admit(draft, Verb.UPDATE, item, old)
+            return await self._commit(draft, item, (old, entry), created=False)
+        finally:
+            draft.settle(committed=False)
+
+    def _check_based_on(
+        self, target: Target, metadata: dict[str, Any], old: dict[str, Any]
+    ) -> None:
+        """Refuse an update that was made from another state, or that had to name its state and did not."""
+        version = metadata.get("resourceVersion")
+        if version and version != old["resourceVersion"]:
+            raise conflict(target.resource, target.name, MODIFIED)
+        if not version and not target.canonical.strategy.unconditional:
+            cause = causes.invalid(
+                "metadata.resourceVersion", "", "must be specified for an update"
+            )
+            kind = target.resource.kind
+            raise causes.invalid_object(kind.kind, kind.group, target.name, [cause])
+        uid = metadata.get("uid")
+        if uid and uid != old.get("uid"):
+            raise precondition_failed(target.resource, target.name, uid, old.get("uid", ""))
+
+    def _draft(self, target: Target, options: WriteOptions) -> Draft:
+        context = WriteContext(target.allowed.caller, self._clock.now(), options.dry_run)
+        return Draft(target, options, context)
+
+    async def _admit(
+        self, draft: Draft, operation: Verb, item: dict[str, Any], old: dict[str, Any] | None
+    ) -> dict[str, Any]:
+        """Let admission change the object, fill it up, check it, and let admission refuse it."""
+        target = draft.target
+        resource, strategy = target.canonical, target.canonical.strategy
+        request = AdmissionRequest(
+            caller=target.allowed.caller,
+            attributes=target.allowed.attributes,
+            operation=operation,
+            resource=resource,
+            item=item,
+            old=old,
+            options=draft.options,
+            dry_run=draft.options.dry_run,
+        )
+        draft.reservations = request.reservations
+        await self._admission.mutate(request)
+        item = request.object or item
+        structure(resource.schema, item)
+        strategy.finish(item, old, draft.context)
+        reservation = strategy.reserve(item, old, draft.context)
+        if reservation is not None:
+            request.reserve(reservation)
+        found = self._validate(resource, item, old, target.subresource)
+        if found:
+            kind = resource.kind
+            name = item["metadata"].get("name", "")
+            raise causes.invalid_object(kind.kind, kind.group, name, found)
+        await self._admission.validate(request)
+        draft.warnings.extend(request.warnings)
+        return item
+
+    async def _commit(
+        self,
+        draft: Draft,
+        item: dict[str, Any],
+        before: tuple[dict[str, Any], Entry] | None,
+        *,
+        created: bool,
+    ) -> Written:
+        target, strategy = draft.target, draft.target.canonical.strategy
+        resource = target.canonical
+        version = ""
+        if before is not None:
+            old, entry = before
+            version = item["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
+            if item == old:
+                return self._written(draft, entry.value, created=False)
+        operation: Put | Delete
+        if before is not None and ends(strategy, item):
+            operation = removal(resource, item, before[1].revision)
+            released = strategy.release(item)
+            if released is not None:
+                draft.reservations.append(released)
+        else:
+            operation = put(resource, item, 0 if before is None else before[1].revision)
+        value = operation.value
+        assert value is not None
+        if len(value) > OBJECT_BYTES_MAX:
+            raise RequestEntityTooLarge(
+                f"etcdserver: request is too large ({len(value)} bytes, "
+                f"the limit is {OBJECT_BYTES_MAX})"
+            )
+        if draft.options.dry_run:
+            shown = value if not version else with_revision(resource, value, int(version))
+            return self._written(draft, shown, created=created)
+        revision = await commit(self._store, (*self._beside(draft), operation))
+        draft.settle(committed=True)
+        return self._written(draft, with_revision(resource, value, revision), created=created)
+
+    def _beside(self, draft: Draft) -> list[Operation]:
+        return [one for each in draft.reservations for one in each.operations()]
+
+    def _written(self, draft: Draft, value: bytes, *, created: bool) -> Written:
+        view = draft.target.resource.view
+        if view is not None:
+            value = encode(view.read(decode.decode(value)))
+        return Written(value, created, tuple(draft.warnings))
+
+
+def shape(schema: Schema, body: dict[str, Any], options: WriteOptions) -> tuple[str, ...]:
+    """Shape a body by its schema and return warnings; raises BadRequest for what is strictly wrong."""
+    unknown = structure(schema, body)
+    if not (unknown or options.duplicate_fields) or options.field_validation == "Ignore":
+        return ()
+    findings = [f'duplicate field "{path}"' for path in options.duplicate_fields]
+    findings += [f'unknown field "{path}"' for path in unknown]
+    if options.field_validation == STRICT:
+        kind = schema.gvk or GroupVersionKind("", "v1", schema.name)
+        raise BadRequest(
+            f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
+            f"strict decoding error: {', '.join(findings)}"
+        )
+    return tuple(findings)
+
+
+async def commit(store: Store, operations: Sequence[Operation]) -> int:
+    """Commit and return the revision of the last operation; raises RevisionMismatch and ServiceUnavailable."""
+    try:
+        return await store.commit(*operations)
+    except StoreUnavailable as error:
+        raise ServiceUnavailable(f"the store cannot write: {error}") from error
+
+
+def carry_over(metadata: dict[str, Any], old: dict[str, Any]) -> None:
+    """Keep what no update changes."""
+    for name in (
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generation",
+    ):
+        if name in old:
+            metadata[name] = old[name]
+        else:
+            metadata.pop(name, None)
+    metadata.pop("selfLink", None)
+    metadata.setdefault("name", old["name"])
+
+
+def metadata_of(body: dict[str, Any]) -> dict[str, Any]:
+    """Return the metadata of a body, made if absent; raises BadRequest."""
+    metadata = body.get("metadata")
+    if metadata is None:
+        metadata = body["metadata"] = {}
+    if not isinstance(metadata, dict):
+        raise BadRequest("metadata must be an object")
+    return metadata
+
+
+def check_type(resource: Resource, body: dict[str, Any]) -> None:
+    """Refuse a body of another kind; one that does not say is taken for what the path says."""
+    version, kind = body.get("apiVersion"), body.get("kind")
+    if kind and kind != resource.kind.kind:
+        raise BadRequest(
+            f'{kind} in version "{(version or "").rpartition("/")[2]}" cannot be handled as a '
+            f"{resource.kind.kind}: converting ({version}, Kind={kind}) to "
+            f"({resource.api_version}, Kind={resource.kind.kind}): unknown conversion"
+        )
+    if version and version != resource.api_version:
+        raise BadRequest(
+            f"the API version in the data ({version}) does not match the expected API version "
+            f"({resource.api_version})"
+        )
+    body["kind"], body["apiVersion"] = resource.kind.kind, resource.api_version
+
+
+def check_namespace(target: Target, metadata: dict[str, Any]) -> None:
+    """Make the namespaces of path and body agree; raises BadRequest."""
+    if not target.resource.namespaced:
+        if metadata.get("namespace"):
+            raise BadRequest(
+                "the namespace of the provided object does not match the namespace sent on the request"
+            )
+        metadata.pop("namespace", None)
+        return
+    namespace = metadata.get("namespace") or target.namespace
+    if namespace != target.namespace:
+        raise BadRequest(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
+    metadata["namespace"] = namespace
+
+
+def check_name(target: Target, metadata: dict[str, Any]) -> None:
+    """Make the names of path and body agree; raises BadRequest."""
+    name = metadata.get("name") or target.name
+    if name != target.name:
+        raise BadRequest(
+            f"the name of the object ({name}) does not match the name on the URL ({target.name})"
+        )
+    metadata["name"] = name
+
+
+def already_exists(resource: Resource, name: str) -> AlreadyExists:
+    """Return the error for a name that is taken."""
+    return AlreadyExists(
+        f"{resource.group_resource} {causes.quoted(name)} already exists",
+        group=resource.group,
+        kind=resource.plural,
+        name=name,
+    )
+
+
+def precondition_failed(resource: Resource, name: str, wanted: str, actual: str = "") -> Conflict:
+    """Return the error for an object that is not the one that was meant."""
+    return conflict(
+        resource,
+        name,
+        f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {actual}",
+    )
+
+
+def busy(target: Target) -> APIError:
+    """Return the error for a write that others got in the way of too often."""
+    return InternalError(
+        f"cannot write {target.resource.group_resource} {causes.quoted(target.name)}: "
+        f"other writes came first {ATTEMPTS_MAX} times"
+    )
