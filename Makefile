@@ -51,7 +51,7 @@ format: $(VENV)/.dev ## Format, and mend what the linter can mend
 .PHONY: bench
 bench: SYSTEM = tests
 bench: system $(VENV)/.dev ## Measure; prints a table and writes bench-COMMIT.json
-	@$(RUN)python -m tests.bench
+	@PYTHONPATH=src:tests $(BIN)/python -m bench $(PARTS)
 
 .PHONY: size
 size: ## Lines per package, and the longest files and functions

@@ -141,6 +141,12 @@ class Server:
         self.begin()
         wait_for(self._is_ready, "ready server", timeout_seconds)
 
+    @property
+    def pid(self) -> int:
+        """The process id of the server itself (nsenter becomes what it starts)."""
+        assert self.process is not None
+        return self.process.pid
+
     def begin(self) -> None:
         """Start it without waiting."""
         line = [sys.executable, "-m", "kubelite", "server", *self.flags]

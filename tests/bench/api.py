@@ -1,0 +1,196 @@
+"""A real server over TLS: start, rest, reads, writes, watches, many objects."""
+
+import asyncio
+import json
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from hosts import Server
+
+from bench.clients import Connection, administrator
+from bench.processes import cpu_share, resident_megabytes
+from bench.report import Figure
+
+PORT = 16443
+READERS = 32
+SECONDS = 8
+REST_SECONDS = 60
+WATCHERS = 1000
+EVENTS = 500
+MANY = 100_000
+CONFIG_MAPS = "/api/v1/namespaces/{}/configmaps"
+
+CREATE = """
+local threads = 0
+function setup(thread) thread:set("number", threads); threads = threads + 1 end
+function init() count = 0 end
+function request()
+  count = count + 1
+  local name = string.format("PREFIX-%d-%d", number, count)
+  local data = string.rep("x", 300)
+  return wrk.format("POST", nil, nil, '{"metadata":{"name":"' .. name .. '"},"data":{"a":"' .. data .. '"}}')
+end
+"""
+
+
+def measure(folder: Path) -> Iterator[Figure]:
+    """Start a control plane and load it from other processes."""
+    starts = [_start_seconds(folder / f"start-{number}") for number in range(3)]
+    yield Figure("api: process start to ready, control plane, empty", sorted(starts)[1], "s", "< 1")
+    server = Server(None, folder, "--disable-agent", port=PORT)
+    server.start()
+    try:
+        pid = server.pid
+        time.sleep(3)
+        yield Figure(
+            f"api: CPU at rest over {REST_SECONDS} s",
+            cpu_share(pid, REST_SECONDS),
+            "% of a core",
+            "< 1",
+        )
+        yield Figure("api: resident memory at rest", resident_megabytes(pid), "MB", "< 130")
+        yield from _requests(server, folder)
+        yield from asyncio.run(_watches(server))
+        asyncio.run(_fill(server))
+        yield Figure(
+            f"api: resident memory, {MANY} objects", resident_megabytes(pid), "MB", "< 1000"
+        )
+        yield _lag(server)
+        server.stop()
+        started = time.perf_counter()
+        server.start()
+        yield Figure(f"api: start with {MANY} objects", time.perf_counter() - started, "s", "< 5")
+    finally:
+        server.stop()
+
+
+def _start_seconds(folder: Path) -> float:
+    folder.mkdir()
+    server = Server(None, folder, "--disable-agent", port=PORT)
+    started = time.perf_counter()
+    server.start()
+    seconds = time.perf_counter() - started
+    server.stop()
+    return seconds
+
+
+def _requests(server: Server, folder: Path) -> Iterator[Figure]:
+    for namespace in ("bench", "writes", "watched"):
+        server.kubectl("create", "namespace", namespace)
+    items = [
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": f"bench-{number}", "namespace": "bench"},
+            "data": {"a": "x" * 300},
+        }
+        for number in range(500)
+    ]
+    listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+    server.kubectl("create", "-f", "-", stdin=listed, timeout_seconds=300)
+    token, path = _token(server), CONFIG_MAPS.format("bench")
+    rate, p99 = _wrk(token, f"{path}/bench-7", READERS, "99%")
+    yield Figure(f"api: GET, {READERS} clients", rate, "/s", ">= 6000")
+    yield Figure(f"api: GET, {READERS} clients, p99", p99, "ms")
+    yield Figure("api: LIST of 500, 4 clients", _wrk(token, path, 4, "99%")[0], "/s", ">= 900")
+    script = folder / "create.lua"
+    for clients in (1, 64):
+        script.write_text(CREATE.replace("PREFIX", f"of-{clients}"))
+        rate, p50 = _wrk(token, CONFIG_MAPS.format("writes"), clients, "50%", script)
+        yield Figure(
+            f"api: CREATE, {clients} clients", rate, "/s", ">= 2000" if clients > 1 else ""
+        )
+        if clients == 1:
+            yield Figure("api: CREATE, 1 client, p50", p50, "ms", "<= 1.5")
+
+
+def _wrk(
+    token: str, path: str, clients: int, percentile: str, script: Path | None = None
+) -> tuple[float, float]:
+    """Return requests per second and a latency percentile in ms; every answer must be a success."""
+    line = ["wrk", f"-t{min(2, clients)}", f"-c{clients}", f"-d{SECONDS}s", "--latency"]
+    line += ["-H", f"Authorization: Bearer {token}", "-H", "Content-Type: application/json"]
+    line += ["-s", str(script)] if script else []
+    printed = subprocess.run(
+        [*line, f"https://127.0.0.1:{PORT}{path}"], capture_output=True, text=True, check=True
+    ).stdout
+    if "Non-2xx" in printed or "Socket errors" in printed:
+        raise RuntimeError(f"requests failed:\n{printed}")
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", printed)
+    latency = re.search(rf"{percentile}\s+([\d.]+)(us|ms|s)", printed)
+    assert rate is not None
+    assert latency is not None
+    return float(rate[1]), float(latency[1]) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[latency[2]]
+
+
+async def _watches(server: Server) -> list[Figure]:
+    """Open watches, create objects one after the other, and wait until every watcher heard of all."""
+    context, path = administrator(server.kubeconfig), CONFIG_MAPS.format("watched")
+    opening, ready = asyncio.Semaphore(50), asyncio.Barrier(WATCHERS + 1)
+    heard = 0
+
+    async def watch() -> None:
+        nonlocal heard
+        async with opening:
+            connection = await Connection.open(PORT, context)
+            await connection.watch(
+                f"{path}?watch=true&resourceVersion=0&labelSelector=bench%3Devents"
+            )
+        await ready.wait()
+        mine = 0
+        while mine < EVENTS:
+            data = await connection.reader.read(1 << 16)
+            if not data:
+                raise RuntimeError("a watcher was dropped")
+            mine += data.count(b'{"type":"ADDED"')
+        heard += mine
+        connection.close()
+
+    watchers = [asyncio.create_task(watch()) for _ in range(WATCHERS)]
+    await ready.wait()
+    started = time.perf_counter()
+    writer = await Connection.open(PORT, context)
+    for number in range(EVENTS):
+        metadata = {"name": f"event-{number}", "labels": {"bench": "events"}}
+        await writer.post(
+            path, json.dumps({"metadata": metadata, "data": {"a": "x" * 300}}).encode()
+        )
+    await asyncio.gather(*watchers)
+    seconds = time.perf_counter() - started
+    writer.close()
+    return [
+        Figure(f"api: events to {WATCHERS} watchers", EVENTS / seconds, "events/s", ">= 50"),
+        Figure("api: deliveries to watchers", heard / seconds, "/s"),
+    ]
+
+
+async def _fill(server: Server) -> None:
+    context, path = administrator(server.kubeconfig), CONFIG_MAPS.format("default")
+    numbers = iter(range(MANY))
+
+    async def write() -> None:
+        connection = await Connection.open(PORT, context)
+        for number in numbers:
+            body = {"metadata": {"name": f"many-{number}"}, "data": {"a": "x" * 300}}
+            await connection.post(path, json.dumps(body).encode())
+        connection.close()
+
+    await asyncio.gather(*(write() for _ in range(64)))
+
+
+def _lag(server: Server) -> Figure:
+    text = server.kubectl("get", "--raw", "/metrics")
+    buckets = re.findall(r'loop_lag_seconds_bucket\{le="([\d.e+-]+)"\} ([\d.e+]+)', text)
+    total = max((float(count) for _, count in buckets), default=0.0)
+    within = [float(bound) for bound, count in buckets if float(count) >= total * 0.99]
+    return Figure("api: loop lag in all of it, p99 is below", within[0] * 1e3, "ms", "< 10")
+
+
+def _token(server: Server) -> str:
+    server.kubectl("create", "serviceaccount", "bench", "-n", "kube-system")
+    role = "--clusterrole=cluster-admin", "--serviceaccount=kube-system:bench"
+    server.kubectl("create", "clusterrolebinding", "bench", *role)
+    return server.kubectl("create", "token", "bench", "-n", "kube-system").strip()
