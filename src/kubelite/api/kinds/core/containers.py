@@ -137,7 +137,7 @@ class GRPCAction(Model):
     """GRPCAction."""
 
     port: Annotated[Int32, REQUIRED] = 0
-    service: Annotated[str | None, default("")] = None
+    service: str | None = None
 
 
 class Probe(Model):

@@ -1,0 +1,92 @@
+"""Puts together what a sandbox or container is made from."""
+
+import msgspec
+
+from kubelite.api.kinds.core.pods import Pod
+from kubelite.node.environment import expand
+from kubelite.node.lifecycle import StartContainer
+from kubelite.node.name_resolution import host_name
+from kubelite.node.observed import BACKOFF_LABEL, HASH_LABEL, SANDBOX_LABEL
+from kubelite.node.pods import grace_seconds, spec_hash
+from kubelite.node.resources import cgroup_parent
+from kubelite.node.runtime import SANDBOX, ContainerSpec, Image, Limits, Mount, SandboxSpec
+from kubelite.node.security import privileges_of
+
+GRACE_LABEL = "io.kubernetes.pod.terminationGracePeriod"
+UNPRIVILEGED_PORTS = "net.ipv4.ip_unprivileged_port_start"
+
+
+def _labels(pod: Pod, name: str) -> dict[str, str]:
+    """Label a container as upstream does, so that tools that read these labels work."""
+    return {
+        "io.kubernetes.pod.name": pod.metadata.name,
+        "io.kubernetes.pod.namespace": pod.metadata.namespace,
+        "io.kubernetes.pod.uid": pod.metadata.uid,
+        "io.kubernetes.container.name": name,
+        GRACE_LABEL: str(grace_seconds(pod)),
+    }
+
+
+def sandbox_spec(pod: Pod, attempt: int, cluster_domain: str) -> SandboxSpec:
+    """Describe a pod's sandbox."""
+    context = pod.spec.securityContext
+    sysctls = {} if pod.spec.hostNetwork else {UNPRIVILEGED_PORTS: "0"}
+    if context is not None:
+        sysctls.update({sysctl.name: sysctl.value for sysctl in context.sysctls})
+    return SandboxSpec(
+        pod_uid=pod.metadata.uid,
+        pod_name=pod.metadata.name,
+        namespace=pod.metadata.namespace,
+        attempt=attempt,
+        hostname=host_name(pod, cluster_domain),
+        host_network=pod.spec.hostNetwork,
+        host_pid=pod.spec.hostPID,
+        host_ipc=pod.spec.hostIPC,
+        sysctls=sysctls,
+        labels=_labels(pod, SANDBOX),
+        cgroup_parent=cgroup_parent(pod),
+    )
+
+
+def container_spec(
+    pod: Pod,
+    start: StartContainer,
+    image: Image,
+    environment: dict[str, str],
+    mounts: tuple[Mount, ...],
+    limits: Limits,
+) -> ContainerSpec:
+    """Describe a container; raises ConfigUnavailable when its security settings forbid it."""
+    container = start.container
+    privileges = privileges_of(pod, container, image)
+    labels = _labels(pod, container.name)
+    labels[SANDBOX_LABEL] = start.sandbox.id
+    labels[HASH_LABEL] = spec_hash(container)
+    labels[BACKOFF_LABEL] = str(start.backoff_seconds)
+    spec = ContainerSpec(
+        pod_uid=pod.metadata.uid,
+        pod_name=pod.metadata.name,
+        namespace=pod.metadata.namespace,
+        name=container.name,
+        attempt=start.attempt,
+        sandbox_id=start.sandbox.id,
+        image=image.id,
+        image_name=container.image,
+        command=tuple(expand(part, environment) for part in container.command),
+        args=tuple(expand(part, environment) for part in container.args),
+        environment=tuple(environment.items()),
+        working_dir=container.workingDir,
+        mounts=mounts,
+        limits=limits,
+        tty=container.tty,
+        stdin=container.stdin,
+        stdin_once=container.stdinOnce,
+        stop_signal=(container.lifecycle.stopSignal or "") if container.lifecycle else "",
+        shared_pid_with=start.sandbox.id if pod.spec.shareProcessNamespace else "",
+        host_network=pod.spec.hostNetwork,
+        host_pid=pod.spec.hostPID,
+        host_ipc=pod.spec.hostIPC,
+        labels=labels,
+        cgroup_parent=cgroup_parent(pod),
+    )
+    return msgspec.structs.replace(spec, **privileges._asdict())

@@ -1,0 +1,206 @@
+"""Gets the images of containers: pull policy, pull secrets, back-off."""
+
+import asyncio
+import base64
+import binascii
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+
+import msgspec
+
+from kubelite.api.client.events import NORMAL, WARNING, EventRecorder
+from kubelite.api.client.protocol import Client
+from kubelite.api.errors import NotFound
+from kubelite.api.kinds.core.config import Secret
+from kubelite.api.kinds.core.pods import Pod
+from kubelite.clock import Clock
+from kubelite.node.observed import ImageState, Trouble
+from kubelite.node.pods import AnyContainer, reference_to
+from kubelite.node.runtime import (
+    ContainerRuntime,
+    Credentials,
+    Image,
+    ImagePullFailed,
+    InvalidImageName,
+    RegistryUnavailable,
+)
+from kubelite.tasks import TaskSet
+
+log = logging.getLogger(__name__)
+
+PULLS_AT_ONCE = 4
+BACKOFF_FIRST_SECONDS = 10
+BACKOFF_MAX_SECONDS = 300
+ERROR_SHOWN_SECONDS = 3.0  # how long ErrImagePull stands before it becomes ImagePullBackOff
+DOCKER_HUB = "docker.io"
+
+Report = Callable[[ImageState], None]
+
+
+class ImageSource:
+    """Finds images on the node or pulls them in the background."""
+
+    def __init__(
+        self,
+        runtime: ContainerRuntime,
+        client: Client,
+        clock: Clock,
+        events: EventRecorder,
+        tasks: TaskSet,
+    ) -> None:
+        self._runtime = runtime
+        self._client = client
+        self._clock = clock
+        self._events = events
+        self._tasks = tasks
+        self._pulling = asyncio.Semaphore(PULLS_AT_ONCE)
+
+    async def ensure(
+        self, pod: Pod, container: AnyContainer, failures: int, report: Report
+    ) -> None:
+        """Report where the image is, now or, when it has to be pulled, once that has ended.
+
+        Args:
+            pod: The pod, for its pull secrets and events.
+            container: Whose image it is.
+            failures: How often pulling it failed already; decides the back-off.
+            report: Called with each new state, also later from the background.
+        """
+        policy = container.imagePullPolicy or "IfNotPresent"
+        about = reference_to(pod, container)
+        present = None if policy == "Always" else await self._runtime.image(container.image)
+        if present is not None:
+            message = f'Container image "{container.image}" already present on machine'
+            self._events.event(about, NORMAL, "Pulled", f"{message} and can be accessed by the pod")
+            report(ImageState(image_id=present.id))
+        elif policy == "Never":
+            message = (
+                f'Container image "{container.image}" is not present with pull policy of Never'
+            )
+            self._events.event(about, WARNING, "ErrImageNeverPull", message)
+            retry_at = self._clock.now() + timedelta(seconds=_backoff_seconds(failures))
+            report(ImageState(trouble=Trouble("ErrImageNeverPull", message, retry_at)))
+        else:
+            report(ImageState(pulling=True))
+            work = self._pull(pod, container, failures, report)
+            self._tasks.start(work, name=f"pull {container.image}")
+
+    async def _pull(self, pod: Pod, container: AnyContainer, failures: int, report: Report) -> None:
+        about = reference_to(pod, container)
+        self._events.event(about, NORMAL, "Pulling", f'Pulling image "{container.image}"')
+        loop = asyncio.get_running_loop()
+        asked = loop.time()
+        try:
+            async with self._pulling:
+                started = loop.time()
+                image = await self._runtime.pull(
+                    container.image, await self._credentials(pod, container.image)
+                )
+        except Exception as error:  # noqa: BLE001 - whatever went wrong is the state of the image, shown and tried again
+            await self._report_failure(pod, container, failures, error, report)
+            return
+        ended = loop.time()
+        message = (
+            f'Successfully pulled image "{container.image}" in {_spelt(ended - started)} '
+            f"({_spelt(ended - asked)} including waiting). Image size: {image.size_bytes} bytes."
+        )
+        self._events.event(about, NORMAL, "Pulled", message)
+        report(ImageState(image_id=image.id))
+
+    async def _report_failure(
+        self,
+        pod: Pod,
+        container: AnyContainer,
+        failures: int,
+        error: Exception,
+        report: Report,
+    ) -> None:
+        about = reference_to(pod, container)
+        reason = _reason(error)
+        if not isinstance(error, ImagePullFailed):
+            log.warning("cannot pull image", extra={"image": container.image}, exc_info=error)
+        self._events.event(
+            about, WARNING, "Failed", f'Failed to pull image "{container.image}": {error}'
+        )
+        self._events.event(about, WARNING, "Failed", f"Error: {reason}")
+        retry_at = self._clock.now() + timedelta(seconds=_backoff_seconds(failures))
+        report(ImageState(trouble=Trouble(reason, str(error), retry_at)))
+        await asyncio.sleep(ERROR_SHOWN_SECONDS)
+        message = f'Back-off pulling image "{container.image}"'
+        self._events.event(about, NORMAL, "BackOff", message)
+        self._events.event(about, WARNING, "Failed", "Error: ImagePullBackOff")
+        trouble = Trouble("ImagePullBackOff", f"{message}: {reason}: {error}", retry_at)
+        report(ImageState(trouble=trouble))
+
+    async def _credentials(self, pod: Pod, image: str) -> Credentials | None:
+        server = registry_of(image)
+        for reference in pod.spec.imagePullSecrets:
+            try:
+                secret = await self._client.get(Secret, reference.name, pod.metadata.namespace)
+            except NotFound:
+                continue
+            found = credentials_in(secret, server)
+            if found is not None:
+                return found
+        return None
+
+    async def images(self) -> list[Image]:
+        """Return the images on the node, the largest first, as the node's status lists them."""
+        images = await self._runtime.images()
+        return sorted(images, key=lambda image: image.size_bytes, reverse=True)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, InvalidImageName):
+        return "InvalidImageName"
+    if isinstance(error, RegistryUnavailable):
+        return "RegistryUnavailable"
+    return "ErrImagePull"
+
+
+def _backoff_seconds(failures: int) -> float:
+    return float(min(BACKOFF_FIRST_SECONDS * 2 ** min(failures, 10), BACKOFF_MAX_SECONDS))
+
+
+def _spelt(seconds: float) -> str:
+    return f"{seconds * 1000:.0f}ms" if seconds < 1 else f"{seconds:.3f}s"
+
+
+def registry_of(image: str) -> str:
+    """Return the host part of an image reference, docker.io when it has none."""
+    first, slash, _ = image.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost"):
+        return first
+    return DOCKER_HUB
+
+
+def credentials_in(secret: Secret, server: str) -> Credentials | None:
+    """Return the login for a registry from a pull secret, or None if it has none that can be read."""
+    try:
+        if ".dockerconfigjson" in secret.data:
+            text = base64.b64decode(secret.data[".dockerconfigjson"])
+            logins = msgspec.json.decode(text).get("auths", {})
+        elif ".dockercfg" in secret.data:
+            logins = msgspec.json.decode(base64.b64decode(secret.data[".dockercfg"]))
+        else:
+            return None
+        for where, login in logins.items():
+            if _host_of(where) == server:
+                return _login(server, login)
+    except (binascii.Error, msgspec.DecodeError, AttributeError, ValueError):
+        return None
+    return None
+
+
+def _host_of(where: str) -> str:
+    host = where.partition("://")[2] or where
+    host = host.partition("/")[0]
+    return DOCKER_HUB if host in {"index.docker.io", "registry-1.docker.io"} else host
+
+
+def _login(server: str, login: dict[str, str]) -> Credentials:
+    username, password = login.get("username", ""), login.get("password", "")
+    if login.get("auth"):
+        username, _, password = base64.b64decode(login["auth"]).decode().partition(":")
+    return Credentials(server, username, password, login.get("identitytoken", ""))

@@ -1,0 +1,166 @@
+"""The node agent: follows the API's pods and the engine's containers, and wakes the pod that either concerns.
+
+At start nothing is done to a pod before both are known: which pods the API has for this node, and which containers the
+engine holds. When the engine goes away pods wait; when it is back all containers are read again.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from kubelite.api.client.protocol import Client, Mirror
+from kubelite.api.kinds.core.pods import Pod
+from kubelite.node.pod_actions import Collaborators, NodeFacts
+from kubelite.node.pod_memory import PodMemory
+from kubelite.node.pod_worker import PodWorker
+from kubelite.node.runtime import (
+    ContainerRecord,
+    EngineUnavailable,
+    Resynced,
+    RuntimeEvent,
+)
+from kubelite.tasks import TaskSet
+
+log = logging.getLogger(__name__)
+
+RECONNECT_FIRST_SECONDS = 0.2
+RECONNECT_MAX_SECONDS = 5.0
+
+PodListener = Callable[[Pod | None, Pod | None], None]
+
+
+class NodePods:
+    """The pods of one node, from a mirror of just those."""
+
+    def __init__(self, client: Client, node_name: str) -> None:
+        selector = f"spec.nodeName={node_name}"
+        self._mirror: Mirror[Pod] = client.mirror(Pod, field_selector=selector)
+
+    async def follow(self, listener: PodListener) -> Callable[[], None]:
+        """Once the mirror is complete, tell `listener` of all pods and then of every change."""
+        await self._mirror.synced()
+        return self._mirror.subscribe(listener)
+
+
+class Kubelet:
+    """Runs the pods of one node. Create it on the loop; `run` works until cancelled."""
+
+    def __init__(
+        self, facts: NodeFacts, parts: Collaborators, pods: NodePods | None = None
+    ) -> None:
+        self._facts = facts
+        self._parts = parts
+        self._pods = pods or NodePods(parts.client, facts.name)
+        self._worker = PodWorker(facts, parts)
+        self._tasks = TaskSet()
+        self._restored = False
+        self.engine_error = "container engine has not answered yet"  # empty while it answers
+        self.on_engine_change: Callable[[], None] = lambda: None
+
+    @property
+    def memories(self) -> dict[str, PodMemory]:
+        """What is known of the node's pods, by uid."""
+        return self._worker.memories
+
+    async def run(self) -> None:
+        """Work until cancelled; containers go on when this ends."""
+        unfollow = await self._pods.follow(self._pod_changed)
+        try:
+            await self._follow_engine()
+        finally:
+            unfollow()
+            await self._tasks.stop()
+
+    def _pod_changed(self, before: Pod | None, after: Pod | None) -> None:
+        if before is not None and (after is None or after.metadata.uid != before.metadata.uid):
+            memory = self._worker.memory(before.metadata.uid)
+            memory.see(before)
+            memory.gone = True
+            self._worker.wake(memory.uid)
+        if after is not None:
+            memory = self._worker.memory(after.metadata.uid)
+            memory.see(after)
+            self._worker.wake(memory.uid)
+
+    async def _follow_engine(self) -> None:
+        delay_seconds = RECONNECT_FIRST_SECONDS
+        while True:
+            try:
+                async for event in self._parts.runtime.events():
+                    delay_seconds = RECONNECT_FIRST_SECONDS
+                    await self._happened(event)
+                error = "the engine's event stream ended"
+            except EngineUnavailable as unavailable:
+                error = str(unavailable)
+            if not self.engine_error:
+                log.warning("container engine does not answer: %s", error)
+            self.engine_error = error
+            self.on_engine_change()
+            await asyncio.sleep(delay_seconds)
+            delay_seconds = min(delay_seconds * 2, RECONNECT_MAX_SECONDS)
+
+    async def _happened(self, event: Resynced | RuntimeEvent) -> None:
+        if isinstance(event, Resynced):
+            await self._resynced(event.records)
+        elif event.record is None:
+            self._vanished(event.container_id)
+        else:
+            self._changed(event.record)
+
+    async def _resynced(self, records: tuple[ContainerRecord, ...]) -> None:
+        """Take all containers as they are now; those that were known and are not there are gone."""
+        present = {record.id for record in records}
+        for memory in list(self._worker.memories.values()):
+            for container_id in [known for known in memory.records if known not in present]:
+                self._forget(memory, container_id)
+        for record in records:
+            self._worker.memory(record.pod_uid).take(record)
+        if not self._restored:
+            await self._restore(records)
+        for record in records:
+            if record.phase == "exited":
+                self._changed(record)
+        self.engine_error = ""
+        self.on_engine_change()
+        for uid in list(self._worker.memories):
+            self._worker.wake(uid)
+
+    async def _restore(self, records: tuple[ContainerRecord, ...]) -> None:
+        """Take up after a restart what runs, and find what pods that are gone have left; then begin to work."""
+        live = {r.pod_uid: r.pid for r in records if r.is_sandbox and r.is_running and r.pid}
+        await self._parts.network.restore(live)
+        for uid in await self._parts.volumes.leftovers():
+            self._worker.memory(uid)
+        self._restored = True
+        self._tasks.supervise(self._worker.run, name=f"pods of {self._facts.name}")
+
+    def _changed(self, record: ContainerRecord) -> None:
+        memory = self._worker.memory(record.pod_uid)
+        before = memory.records.get(record.id)
+        memory.take(record)
+        ended = record.phase == "exited" and (before is None or before.phase != "exited")
+        if ended or (record.phase == "exited" and record.id not in memory.messages):
+            if record.is_sandbox:
+                memory.addresses = ()
+            work = self._ended(memory, record)
+            self._tasks.start(work, name=f"end of {record.name}")
+        else:
+            self._worker.wake(memory.uid)
+
+    async def _ended(self, memory: PodMemory, record: ContainerRecord) -> None:
+        try:
+            await self._worker.actions.ended(memory, record)
+        finally:
+            self._worker.wake(memory.uid)
+
+    def _vanished(self, container_id: str) -> None:
+        for memory in self._worker.memories.values():
+            if container_id in memory.records:
+                self._forget(memory, container_id)
+                return
+
+    def _forget(self, memory: PodMemory, container_id: str) -> None:
+        record = memory.records.pop(container_id)
+        if record.is_sandbox and record.is_running:
+            memory.addresses = ()
+        self._tasks.start(self._ended(memory, record), name=f"end of {record.name}")

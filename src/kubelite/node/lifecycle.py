@@ -1,0 +1,426 @@
+"""Decides what a pod needs next.
+
+`plan` is pure: the same pod, observation and date give the same actions. All actions of one plan may be carried out at
+once, since each is named only when what it depends on is already there; afterwards the pod is looked at again. Each
+action may be repeated. The order in which a pod comes up: image, volumes and sandbox; its address; init containers
+one by one, of which restartable ones stay; app containers.
+"""
+
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+
+from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.machinery.times import parse_time
+from kubelite.node.observed import BACKOFF_LABEL, HASH_LABEL, SANDBOX_LABEL, Observed
+from kubelite.node.pods import (
+    AnyContainer,
+    all_containers,
+    grace_seconds,
+    is_sidecar,
+    is_terminal,
+    should_restart,
+    spec_hash,
+)
+from kubelite.node.runtime import ContainerRecord
+
+BACKOFF_FIRST_SECONDS = 10
+BACKOFF_MAX_SECONDS = 300
+BACKOFF_RESET_SECONDS = 600  # a container that ran for so long starts afresh
+DEAD_KEPT = 1  # ended containers kept beside the newest, for `logs --previous`
+
+
+class SetUpVolumes(Struct, frozen=True):
+    """Make the pod's folders and volumes."""
+
+
+class CreateSandbox(Struct, frozen=True):
+    """Create and start the sandbox."""
+
+    attempt: int
+
+
+class AttachNetwork(Struct, frozen=True):
+    """Give the sandbox its address."""
+
+    sandbox: ContainerRecord
+
+
+class EnsureImage(Struct, frozen=True):
+    """Find or fetch a container's image."""
+
+    container: AnyContainer
+
+
+class StartContainer(Struct, frozen=True):
+    """Create and start a container."""
+
+    container: AnyContainer
+    attempt: int
+    sandbox: ContainerRecord
+    backoff_seconds: int  # how long its successor will have to wait
+
+
+class StopContainer(Struct, frozen=True):
+    """Run its preStop hook, ask it to end, and kill it after the grace period."""
+
+    record: ContainerRecord
+    grace_seconds: int
+    message: str
+
+
+class StopSandbox(Struct, frozen=True):
+    """Take the sandbox down and give its address back."""
+
+    record: ContainerRecord
+
+
+class RemoveContainer(Struct, frozen=True):
+    """Remove an ended container that nobody will ask for."""
+
+    record: ContainerRecord
+
+
+class TearDown(Struct, frozen=True):
+    """Remove the containers, address, volumes and folders of a pod that is over."""
+
+
+class FinishDeletion(Struct, frozen=True):
+    """Let the API forget the pod."""
+
+
+Action = (
+    SetUpVolumes
+    | CreateSandbox
+    | AttachNetwork
+    | EnsureImage
+    | StartContainer
+    | StopContainer
+    | StopSandbox
+    | RemoveContainer
+    | TearDown
+    | FinishDeletion
+)
+
+
+class Plan(Struct, frozen=True):
+    """What to do now, and when to look again though nothing changed."""
+
+    actions: tuple[Action, ...] = ()
+    wait_seconds: float | None = None
+
+
+class _Draft:
+    """Collects a plan."""
+
+    def __init__(self, pod: Pod, observed: Observed, now: datetime) -> None:
+        self.pod = pod
+        self.observed = observed
+        self.now = now
+        self.actions: list[Action] = []
+        self.wait_seconds: float | None = None
+
+    def add(self, action: Action) -> None:
+        self.actions.append(action)
+
+    def wait_until(self, date: datetime) -> None:
+        seconds = max((date - self.now).total_seconds(), 0.0)
+        self.wait_seconds = (
+            seconds if self.wait_seconds is None else min(self.wait_seconds, seconds)
+        )
+
+    def is_due(self, retry_at: datetime | None) -> bool:
+        """Whether a trouble may be tried again; if not yet, the plan waits for it."""
+        if retry_at is None or retry_at <= self.now:
+            return retry_at is not None
+        self.wait_until(retry_at)
+        return False
+
+    def plan(self) -> Plan:
+        return Plan(tuple(self.actions), self.wait_seconds)
+
+
+def backoff_remaining(record: ContainerRecord, now: datetime) -> float:
+    """Return how many seconds an exited container still has to wait before it is started again."""
+    if record.finished_at is None:
+        return 0.0
+    return (record.finished_at + timedelta(seconds=backoff_of(record)) - now).total_seconds()
+
+
+def backoff_of(record: ContainerRecord) -> int:
+    """Return the pause, in seconds, that follows this run of a container."""
+    if record.started_at is not None and record.finished_at is not None:
+        ran = record.finished_at - record.started_at
+        if ran >= timedelta(seconds=BACKOFF_RESET_SECONDS):
+            return 0
+    return int(record.labels.get(BACKOFF_LABEL, "0"))
+
+
+def next_backoff(record: ContainerRecord | None) -> int:
+    """Return the pause that follows the next run: 10 s, doubling to 5 min."""
+    if record is None:
+        return 0
+    return min(max(backoff_of(record) * 2, BACKOFF_FIRST_SECONDS), BACKOFF_MAX_SECONDS)
+
+
+def deadline_of(pod: Pod) -> datetime | None:
+    """Return when the pod's activeDeadlineSeconds are over."""
+    if pod.spec.activeDeadlineSeconds is None or not pod.status.startTime:
+        return None
+    return parse_time(pod.status.startTime) + timedelta(seconds=pod.spec.activeDeadlineSeconds)
+
+
+def plan(pod: Pod, observed: Observed, now: datetime) -> Plan:
+    """Decide what a pod that the API knows needs next."""
+    draft = _Draft(pod, observed, now)
+    if pod.metadata.deletionTimestamp is not None:
+        _end(draft, grace_seconds(pod))
+        if not draft.actions and not observed.running():
+            draft.add(FinishDeletion())
+    elif observed.ending is not None or is_terminal(pod):
+        _end(draft, grace_seconds(pod))
+    else:
+        deadline = deadline_of(pod)
+        if deadline is not None:
+            draft.wait_until(deadline)
+        _run(draft)
+    return draft.plan()
+
+
+def plan_orphan(observed: Observed, grace: int, now: datetime, pod: Pod | None = None) -> Plan:
+    """Decide how a pod that the API has forgotten goes away; no actions means that nothing is left."""
+    draft = _Draft(pod or Pod(), observed, now)
+    for record in observed.running():
+        draft.add(StopContainer(record, grace, f"Stopping container {record.name}"))
+    if not draft.actions:
+        draft.add(TearDown())
+    return draft.plan()
+
+
+def _end(draft: _Draft, grace: int) -> None:
+    """Stop app containers together, then sidecars from last to first, then the sandbox."""
+    observed = draft.observed
+    running = observed.running()
+    sidecars = [c.name for c in draft.pod.spec.initContainers if is_sidecar(c)]
+    first = [record for record in running if record.name not in sidecars]
+    if not first:
+        for name in reversed(sidecars):
+            first = [record for record in running if record.name == name]
+            if first:
+                break
+    for record in first:
+        draft.add(StopContainer(record, grace, f"Stopping container {record.name}"))
+    if not running:
+        _end_sandboxes(draft)
+
+
+def _end_sandboxes(draft: _Draft) -> None:
+    for record in draft.observed.records:
+        if record.is_sandbox and record.phase != "exited":
+            draft.add(StopSandbox(record))
+
+
+def _run(draft: _Draft) -> None:
+    observed = draft.observed
+    sandbox = observed.newest_sandbox()
+    if sandbox is None or not sandbox.is_running:
+        _run_without_sandbox(draft, sandbox)
+        return
+    if not _is_prepared(draft):
+        _ensure_images(draft, _first_containers(draft.pod))
+        return
+    if not observed.addresses:
+        draft.add(AttachNetwork(sandbox))
+        _ensure_images(draft, _first_containers(draft.pod))
+        return
+    _start_ephemeral(draft, sandbox)
+    if _initialize(draft, sandbox):
+        _run_containers(draft, sandbox)
+    _prune(draft)
+
+
+def _first_containers(pod: Pod) -> list[AnyContainer]:
+    return list(pod.spec.initContainers[:1] or pod.spec.containers)
+
+
+def _is_prepared(draft: _Draft) -> bool:
+    observed = draft.observed
+    if observed.volumes_ready:
+        return True
+    trouble = observed.volumes_trouble
+    if trouble is None or draft.is_due(trouble.retry_at):
+        draft.add(SetUpVolumes())
+    return False
+
+
+def _run_without_sandbox(draft: _Draft, old: ContainerRecord | None) -> None:
+    """Make a sandbox if any container still has to run; what ran in the old one ends first."""
+    observed, pod = draft.observed, draft.pod
+    if running := observed.running():
+        for record in running:
+            message = "Pod sandbox changed, it will be killed and re-created."
+            draft.add(StopContainer(record, grace_seconds(pod), message))
+        return
+    if old is not None and _is_finished(draft):
+        return
+    _is_prepared(draft)
+    _ensure_images(draft, _first_containers(pod))
+    trouble = observed.sandbox_trouble
+    if trouble is None or draft.is_due(trouble.retry_at):
+        draft.add(CreateSandbox(0 if old is None else old.attempt + 1))
+
+
+def _is_finished(draft: _Draft) -> bool:
+    """Whether no app container will ever run again."""
+    pod, observed = draft.pod, draft.observed
+    for container in pod.spec.initContainers:
+        record = observed.newest(container.name)
+        if record is not None and not is_sidecar(container) and record.exit_code != 0:
+            return not should_restart(pod, container, record.exit_code, is_init=True)
+    for container in pod.spec.containers:
+        record = observed.newest(container.name)
+        if record is None or record.phase != "exited":
+            return False
+        if should_restart(pod, container, record.exit_code, is_init=False):
+            return False
+    return True
+
+
+def _current(draft: _Draft, name: str, sandbox: ContainerRecord) -> ContainerRecord | None:
+    """Return a container's latest record if it was made in this sandbox."""
+    record = draft.observed.newest(name)
+    if record is not None and record.labels.get(SANDBOX_LABEL) == sandbox.id:
+        return record
+    return None
+
+
+def _initialize(draft: _Draft, sandbox: ContainerRecord) -> bool:
+    """Bring the init containers forward; True once app containers may run."""
+    pod = draft.pod
+    has_started = any(_current(draft, c.name, sandbox) for c in pod.spec.containers)
+    for container in pod.spec.initContainers:
+        record = _current(draft, container.name, sandbox)
+        if is_sidecar(container):
+            if _is_finished(draft):
+                continue
+            _keep_running(draft, container, record, sandbox)
+            if not has_started and not _has_started(draft, record):
+                return False
+        elif has_started or (record is not None and _succeeded(record)):
+            continue
+        else:
+            if record is None or record.phase == "exited":
+                _keep_running(draft, container, record, sandbox, is_init=True)
+            if _is_finished(draft):
+                _end(draft, grace_seconds(pod))
+            return False
+    return True
+
+
+def _succeeded(record: ContainerRecord) -> bool:
+    return record.phase == "exited" and record.exit_code == 0
+
+
+def _has_started(draft: _Draft, record: ContainerRecord | None) -> bool:
+    if record is None or not record.is_running or record.id in draft.observed.hooks_running:
+        return False
+    health = draft.observed.health.get(record.id)
+    return health is None or health.started
+
+
+def _run_containers(draft: _Draft, sandbox: ContainerRecord) -> None:
+    for container in draft.pod.spec.containers:
+        _keep_running(draft, container, _current(draft, container.name, sandbox), sandbox)
+    if _is_finished(draft):
+        _end(draft, grace_seconds(draft.pod))
+
+
+def _start_ephemeral(draft: _Draft, sandbox: ContainerRecord) -> None:
+    for container in draft.pod.spec.ephemeralContainers:
+        if draft.observed.newest(container.name) is None:
+            _start(draft, container, None, sandbox)
+
+
+def _keep_running(
+    draft: _Draft,
+    container: AnyContainer,
+    record: ContainerRecord | None,
+    sandbox: ContainerRecord,
+    *,
+    is_init: bool = False,
+) -> None:
+    """Start a container that should run, and stop one that must be replaced."""
+    if record is None:
+        _start(draft, container, draft.observed.newest(container.name), sandbox)
+    elif record.is_running:
+        _replace_if_needed(draft, container, record)
+    elif record.phase == "created":
+        if not draft.observed.troubles.get(container.name):
+            _start(draft, container, record, sandbox)
+    elif should_restart(draft.pod, container, record.exit_code, is_init=is_init):
+        remaining = backoff_remaining(record, draft.now)
+        if remaining > 0:
+            draft.wait_until(draft.now + timedelta(seconds=remaining))
+        else:
+            _start(draft, container, record, sandbox)
+
+
+def _replace_if_needed(draft: _Draft, container: AnyContainer, record: ContainerRecord) -> None:
+    grace = grace_seconds(draft.pod)
+    health = draft.observed.health.get(record.id)
+    if health is not None and health.failure:
+        probe = container.livenessProbe if health.started else container.startupProbe
+        if probe is not None and probe.terminationGracePeriodSeconds is not None:
+            grace = probe.terminationGracePeriodSeconds
+        draft.add(StopContainer(record, grace, health.failure))
+    elif record.labels.get(HASH_LABEL, spec_hash(container)) != spec_hash(container):
+        message = f"Container {container.name} definition changed, will be restarted"
+        draft.add(StopContainer(record, grace, message))
+
+
+def _start(
+    draft: _Draft, container: AnyContainer, last: ContainerRecord | None, sandbox: ContainerRecord
+) -> None:
+    trouble = draft.observed.troubles.get(container.name)
+    if trouble is not None and not draft.is_due(trouble.retry_at):
+        return
+    if _ensure_images(draft, [container]):
+        attempt = _next_attempt(draft, container, last)
+        draft.add(StartContainer(container, attempt, sandbox, next_backoff(last)))
+
+
+def _next_attempt(draft: _Draft, container: AnyContainer, last: ContainerRecord | None) -> int:
+    if last is not None:
+        return last.attempt + 1
+    # Somebody removed the containers of a pod that had run: its restarts still count.
+    status = draft.pod.status
+    for known in (*status.containerStatuses, *status.initContainerStatuses):
+        if known.name == container.name and known.containerID:
+            return known.restartCount + 1
+    return 0
+
+
+def _ensure_images(draft: _Draft, containers: list[AnyContainer]) -> bool:
+    """Ask for images that are missing; True when all are there."""
+    ready = True
+    for container in containers:
+        state = draft.observed.images.get(container.name)
+        if state is not None and state.image_id:
+            continue
+        ready = False
+        if state is not None and state.pulling:
+            continue
+        if state is None or state.trouble is None or draft.is_due(state.trouble.retry_at):
+            draft.add(EnsureImage(container))
+    return ready
+
+
+def _prune(draft: _Draft) -> None:
+    """Remove ended containers beyond those that `logs --previous` may ask for."""
+    for container in all_containers(draft.pod):
+        for record in draft.observed.attempts(container.name)[1 + DEAD_KEPT :]:
+            if not record.is_running:
+                draft.add(RemoveContainer(record))
+    sandboxes = [r for r in draft.observed.records if r.is_sandbox and r.phase == "exited"]
+    for record in sandboxes:
+        draft.add(RemoveContainer(record))

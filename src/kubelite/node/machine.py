@@ -1,0 +1,61 @@
+"""What this machine is: processors, memory, disk, names. Read once at start, in a thread."""
+
+import os
+import platform
+import shutil
+from pathlib import Path
+
+from msgspec import Struct
+
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
+
+
+class Machine(Struct, frozen=True):
+    """The facts a node reports about its machine."""
+
+    cpus: int
+    memory_bytes: int
+    disk_bytes: int
+    architecture: str
+    kernel: str
+    os_image: str
+    machine_id: str
+    boot_id: str
+    system_uuid: str
+
+
+def read_machine(disk: Path) -> Machine:
+    """Read the facts; `disk` is a folder on the disk that pods write to. Blocking."""
+    machine_id = _first_line("/etc/machine-id")
+    return Machine(
+        cpus=len(os.sched_getaffinity(0)),
+        memory_bytes=_memory_bytes(),
+        disk_bytes=shutil.disk_usage(disk).total,
+        architecture=ARCHITECTURES.get(platform.machine(), platform.machine()),
+        kernel=platform.release(),
+        os_image=_os_image(),
+        machine_id=machine_id,
+        boot_id=_first_line("/proc/sys/kernel/random/boot_id"),
+        system_uuid=_first_line("/sys/class/dmi/id/product_uuid") or machine_id,
+    )
+
+
+def _first_line(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""
+
+
+def _memory_bytes() -> int:
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemTotal:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def _os_image() -> str:
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
+    except OSError:
+        return "Linux"

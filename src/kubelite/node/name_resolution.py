@@ -1,0 +1,137 @@
+"""Writes a pod's /etc/hosts, /etc/resolv.conf and host name. All pure."""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from kubelite.api.kinds.core.pods import Pod
+
+HOST_NAME_LIMIT = 63
+NAMESERVERS_LIMIT = 3
+SEARCHES_LIMIT = 32
+
+
+class DNSSettings(Struct, frozen=True):
+    """What the cluster and the host say about DNS."""
+
+    cluster_servers: tuple[str, ...] = ()
+    cluster_domain: str = "cluster.local"
+    host_servers: tuple[str, ...] = ()
+    host_searches: tuple[str, ...] = ()
+    host_options: tuple[str, ...] = ()
+
+
+def read_resolv_conf(text: str, settings: DNSSettings) -> DNSSettings:
+    """Add what the host's resolv.conf says; servers on loopback are of no use to pods and left out."""
+    servers: list[str] = []
+    searches: list[str] = []
+    options: list[str] = []
+    for line in text.splitlines():
+        keyword, _, rest = line.partition("#")[0].strip().partition(" ")
+        values = rest.split()
+        if keyword == "nameserver" and values and not values[0].startswith(("127.", "::1")):
+            servers.append(values[0])
+        elif keyword in {"search", "domain"}:
+            searches = values
+        elif keyword == "options":
+            options = values
+    return DNSSettings(
+        settings.cluster_servers,
+        settings.cluster_domain,
+        tuple(servers),
+        tuple(searches),
+        tuple(options),
+    )
+
+
+def host_name(pod: Pod, domain: str) -> str:
+    """Return the pod's own host name, with the domain when it asks for that."""
+    if pod.spec.hostnameOverride:
+        return pod.spec.hostnameOverride
+    name = (pod.spec.hostname or pod.metadata.name)[:HOST_NAME_LIMIT].rstrip("-.")
+    if pod.spec.setHostnameAsFQDN and (suffix := host_domain(pod, domain)):
+        return f"{name}.{suffix}"
+    return name
+
+
+def host_domain(pod: Pod, domain: str) -> str:
+    """Return the domain a pod's subdomain puts it in, or an empty string."""
+    if not pod.spec.subdomain:
+        return ""
+    return f"{pod.spec.subdomain}.{pod.metadata.namespace}.svc.{domain}"
+
+
+def hosts_file(pod: Pod, addresses: Sequence[str], domain: str) -> str:
+    """Write /etc/hosts for a pod with a network of its own."""
+    lines = [
+        "# Kubernetes-managed hosts file.",
+        "127.0.0.1\tlocalhost",
+        "::1\tlocalhost ip6-localhost ip6-loopback",
+        "fe00::0\tip6-localnet",
+        "fe00::0\tip6-mcastprefix",
+        "fe00::1\tip6-allnodes",
+        "fe00::2\tip6-allrouters",
+    ]
+    name = (pod.spec.hostname or pod.metadata.name)[:HOST_NAME_LIMIT].rstrip("-.")
+    suffix = host_domain(pod, domain)
+    names = f"{name}.{suffix}\t{name}" if suffix else name
+    lines += [f"{address}\t{names}" for address in addresses]
+    return "\n".join([*lines, *_alias_lines(pod)]) + "\n"
+
+
+def host_network_hosts_file(pod: Pod, host_file: str) -> str:
+    """Write /etc/hosts for a pod on the host's network: the host's, and the pod's aliases."""
+    text = "# Kubernetes-managed hosts file (host network).\n" + host_file
+    aliases = _alias_lines(pod)
+    return text + ("\n".join(aliases) + "\n" if aliases else "")
+
+
+def _alias_lines(pod: Pod) -> list[str]:
+    if not pod.spec.hostAliases:
+        return []
+    lines = ["", "# Entries added by HostAliases."]
+    lines += [f"{alias.ip}\t{chr(9).join(alias.hostnames)}" for alias in pod.spec.hostAliases]
+    return lines
+
+
+def resolv_conf(pod: Pod, settings: DNSSettings) -> str:
+    """Write /etc/resolv.conf by the pod's DNS policy and its own additions."""
+    servers, searches, options = _by_policy(pod, settings)
+    config = pod.spec.dnsConfig
+    if config is not None:
+        servers += config.nameservers
+        searches += config.searches
+        by_name = {option.partition(":")[0]: option for option in options}
+        for extra in config.options:
+            by_name[extra.name] = f"{extra.name}:{extra.value}" if extra.value else extra.name
+        options = list(by_name.values())
+    servers = list(dict.fromkeys(servers))[:NAMESERVERS_LIMIT]
+    searches = list(dict.fromkeys(searches))[:SEARCHES_LIMIT]
+    lines = []
+    if searches:
+        lines.append("search " + " ".join(searches))
+    lines += [f"nameserver {server}" for server in servers]
+    if options:
+        lines.append("options " + " ".join(options))
+    return "\n".join(lines) + "\n"
+
+
+def _by_policy(pod: Pod, settings: DNSSettings) -> tuple[list[str], list[str], list[str]]:
+    policy = pod.spec.dnsPolicy or "ClusterFirst"
+    if policy == "ClusterFirst" and pod.spec.hostNetwork:
+        policy = "Default"
+    if policy == "None":
+        return [], [], []
+    if policy == "Default" or not settings.cluster_servers:
+        return (
+            list(settings.host_servers),
+            list(settings.host_searches),
+            list(settings.host_options),
+        )
+    domain = settings.cluster_domain
+    searches = [f"{pod.metadata.namespace}.svc.{domain}", f"svc.{domain}", domain]
+    return (
+        list(settings.cluster_servers),
+        [*searches, *settings.host_searches],
+        ["ndots:5"],
+    )

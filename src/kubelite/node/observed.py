@@ -1,0 +1,79 @@
+"""What the node knows about one pod besides its spec: the input of `plan` and `status_of`, never changed in place."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from msgspec import Struct
+
+from kubelite.node.runtime import ContainerRecord
+
+SANDBOX_LABEL = "io.kubernetes.sandbox.id"
+HASH_LABEL = "io.kubernetes.container.hash"
+BACKOFF_LABEL = "io.kubelite.backoff-seconds"  # how long to wait before the next start
+
+
+class Trouble(Struct, frozen=True):
+    """Why something of a pod does not go on, in the words of its status."""
+
+    reason: str
+    message: str
+    retry_at: datetime | None = None  # None: a change will wake the pod
+
+
+class ImageState(Struct, frozen=True):
+    """How far the image of a container is."""
+
+    image_id: str = ""  # set once it is on the node
+    pulling: bool = False
+    trouble: Trouble | None = None
+
+
+class Health(Struct, frozen=True):
+    """What the probes of one running container say. Without a probe its value is True."""
+
+    started: bool = True
+    ready: bool = True
+    failure: str = ""  # why it must be restarted
+
+
+class Ending(Struct, frozen=True):
+    """Why the whole pod must end although nobody deleted it."""
+
+    reason: str
+    message: str
+
+
+class Observed(Struct, frozen=True):
+    """One pod as the node sees it."""
+
+    records: Sequence[ContainerRecord] = ()  # sandboxes and containers of the pod, in any order
+    addresses: tuple[str, ...] = ()  # of the running sandbox
+    volumes_ready: bool = False
+    volumes_trouble: Trouble | None = None
+    sandbox_trouble: Trouble | None = None
+    images: Mapping[str, ImageState] = {}  # by container name
+    troubles: Mapping[str, Trouble] = {}  # by container name, why it was not created
+    health: Mapping[str, Health] = {}  # by container id
+    hooks_running: frozenset[str] = frozenset()  # container ids whose postStart is not done
+    stopping: frozenset[str] = frozenset()  # container ids told to end
+    messages: Mapping[str, str] = {}  # container id: what it left as termination message
+    ending: Ending | None = None
+
+    def newest_sandbox(self) -> ContainerRecord | None:
+        """Return the latest sandbox, running or not."""
+        sandboxes = [record for record in self.records if record.is_sandbox]
+        return max(sandboxes, key=lambda record: record.attempt, default=None)
+
+    def attempts(self, name: str) -> list[ContainerRecord]:
+        """Return a container's records, the newest first."""
+        found = [record for record in self.records if record.name == name]
+        return sorted(found, key=lambda record: record.attempt, reverse=True)
+
+    def newest(self, name: str) -> ContainerRecord | None:
+        """Return a container's latest record."""
+        attempts = self.attempts(name)
+        return attempts[0] if attempts else None
+
+    def running(self) -> list[ContainerRecord]:
+        """Return the containers whose process lives, sandboxes left out."""
+        return [r for r in self.records if r.is_running and not r.is_sandbox]

@@ -1,0 +1,468 @@
+"""Carries out what `lifecycle.plan` decided, and remembers how it went.
+
+An expected failure of an action becomes a trouble in the pod's memory, with an event and a date to try again; only
+EngineUnavailable leaves, so that the pod waits for the engine as a whole.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+
+import msgspec
+from msgspec import Struct
+
+from kubelite.api.client.events import NORMAL, WARNING, EventRecorder
+from kubelite.api.client.protocol import Client
+from kubelite.api.errors import Conflict, NotFound
+from kubelite.api.kinds.core.containers import LifecycleHandler
+from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.kinds.core.services import Service
+from kubelite.clock import Clock
+from kubelite.node.admission import host_ports
+from kubelite.node.container_spec import container_spec, sandbox_spec
+from kubelite.node.environment import ConfigUnavailable, Environment, Surroundings
+from kubelite.node.images import ImageSource
+from kubelite.node.lifecycle import (
+    Action,
+    AttachNetwork,
+    CreateSandbox,
+    EnsureImage,
+    FinishDeletion,
+    RemoveContainer,
+    SetUpVolumes,
+    StartContainer,
+    StopContainer,
+    StopSandbox,
+    TearDown,
+)
+from kubelite.node.network import PodNetwork
+from kubelite.node.observed import Health, ImageState, Trouble
+from kubelite.node.pod_memory import PodMemory, Stop
+from kubelite.node.pods import AnyContainer, find_container, pod_key, reference_to
+from kubelite.node.probes import ContainerProbes, Prober, Target, first_health, has_probes
+from kubelite.node.resources import limits_of
+from kubelite.node.runtime import (
+    ContainerRecord,
+    ContainerRuntime,
+    EngineUnavailable,
+    RuntimeFailure,
+    StartRefused,
+)
+from kubelite.node.volumes.host import PodVolumes
+from kubelite.tasks import TaskSet, together
+
+log = logging.getLogger(__name__)
+
+RETRY_FIRST_SECONDS = 1.0
+RETRY_MAX_SECONDS = 60.0
+REFRESH_SECONDS = 60.0  # how often volumes that show API objects are looked at again
+GRACE_MIN_SECONDS = 2.0  # what remains for a container whose preStop hook took all the time
+STARTS_AT_ONCE = 8  # engines get slower, not faster, beyond a few
+
+
+class NodeFacts(Struct, frozen=True):
+    """What pods are told about the node they run on."""
+
+    name: str
+    addresses: tuple[str, ...]
+    allocatable: Mapping[str, str]
+    memory_bytes: int = 0
+    labels: Mapping[str, str] = {}
+    cluster_domain: str = "cluster.local"
+
+
+class Collaborators(Struct, frozen=True):
+    """What the node works with, given from outside."""
+
+    client: Client
+    runtime: ContainerRuntime
+    network: PodNetwork
+    volumes: PodVolumes
+    prober: Prober
+    clock: Clock
+    events: EventRecorder
+
+
+class PodActions:
+    """Acts on pods."""
+
+    def __init__(
+        self,
+        facts: NodeFacts,
+        parts: Collaborators,
+        tasks: TaskSet,
+        wake: Callable[[str], None],
+    ) -> None:
+        self._facts = facts
+        self._client = client = parts.client
+        self._runtime = runtime = parts.runtime
+        self._network = parts.network
+        self._volumes = parts.volumes
+        self._prober = parts.prober
+        self._clock = clock = parts.clock
+        self._events = events = parts.events
+        self._tasks = tasks
+        self._wake = wake
+        self._environment = Environment(client)
+        self._images = ImageSource(runtime, client, clock, events, tasks)
+        self._services = client.mirror(Service)
+        self._starting = asyncio.Semaphore(STARTS_AT_ONCE)
+
+    async def carry_out(self, memory: PodMemory, actions: tuple[Action, ...]) -> None:
+        """Do all actions at once; raises EngineUnavailable."""
+        await together(*(self._do(memory, action) for action in actions))
+
+    async def _do(self, memory: PodMemory, action: Action) -> None:
+        pod = memory.pod or Pod()
+        match action:
+            case SetUpVolumes():
+                await self._set_up_volumes(memory, pod)
+            case CreateSandbox():
+                await self._create_sandbox(memory, pod, action)
+            case AttachNetwork():
+                await self._attach(memory, pod, action.sandbox)
+            case EnsureImage():
+                await self._ensure_image(memory, pod, action.container)
+            case StartContainer():
+                await self._start(memory, pod, action)
+            case StopContainer():
+                self._stop(memory, action)
+            case StopSandbox():
+                await self._stop_sandbox(memory, action.record)
+            case RemoveContainer():
+                await self._remove(memory, action.record)
+            case TearDown():
+                await self.tear_down(memory)
+            case FinishDeletion():
+                await self._finish(memory, pod)
+
+    def around(self, memory: PodMemory) -> Surroundings:
+        """Return what the pod may learn about where it runs."""
+        return Surroundings(memory.addresses, self._facts.addresses, self._facts.allocatable)
+
+    def _retry_date(self, failures: int) -> timedelta:
+        return timedelta(
+            seconds=min(RETRY_FIRST_SECONDS * 2.0 ** min(failures, 10), RETRY_MAX_SECONDS)
+        )
+
+    async def _set_up_volumes(self, memory: PodMemory, pod: Pod) -> None:
+        now = self._clock.now()
+        try:
+            await self._volumes.set_up(pod, self.around(memory))
+        except ConfigUnavailable as error:
+            retry_at = now + self._retry_date(memory.volume_failures)
+            memory.volume_failures += 1
+            memory.volumes_trouble = Trouble("FailedMount", str(error), retry_at)
+            self._events.event(reference_to(pod), WARNING, "FailedMount", str(error))
+            return
+        memory.volumes_trouble = None
+        memory.volume_failures = 0
+        memory.volumes_ready = True
+        if any(v.configMap or v.secret or v.projected or v.downwardAPI for v in pod.spec.volumes):
+            memory.refresh_at = now + timedelta(seconds=REFRESH_SECONDS)
+
+    async def refresh_volumes(self, memory: PodMemory, pod: Pod) -> None:
+        """Look at volumes again that show objects of the API, when that is due."""
+        if memory.refresh_at is not None and memory.refresh_at <= self._clock.now():
+            memory.refresh_at = None
+            await self._set_up_volumes(memory, pod)
+
+    async def _create_sandbox(self, memory: PodMemory, pod: Pod, action: CreateSandbox) -> None:
+        try:
+            async with self._starting:
+                spec = sandbox_spec(pod, action.attempt, self._facts.cluster_domain)
+                sandbox_id = await self._runtime.create_sandbox(spec)
+                memory.take(await self._runtime.start(sandbox_id))
+        except RuntimeFailure as error:
+            self._sandbox_failed(memory, pod, str(error))
+        else:
+            memory.sandbox_trouble = None
+            memory.sandbox_failures = 0
+            memory.addresses = ()
+
+    def _sandbox_failed(self, memory: PodMemory, pod: Pod, why: str) -> None:
+        retry_at = self._clock.now() + self._retry_date(memory.sandbox_failures)
+        memory.sandbox_failures += 1
+        memory.sandbox_trouble = Trouble("FailedCreatePodSandBox", why, retry_at)
+        message = f"Failed to create pod sandbox: {why}"
+        self._events.event(reference_to(pod), WARNING, "FailedCreatePodSandBox", message)
+
+    async def _attach(self, memory: PodMemory, pod: Pod, sandbox: ContainerRecord) -> None:
+        if pod.spec.hostNetwork:
+            memory.addresses = self._facts.addresses
+            return
+        try:
+            memory.addresses = await self._network.attach(
+                memory.uid, pod_key(pod), sandbox.pid, host_ports=host_ports(pod)
+            )
+        except EngineUnavailable:
+            raise
+        except Exception as error:
+            # Whatever the network reports, the pod has no address and a new sandbox is the remedy.
+            log.exception("cannot attach pod", extra={"pod": pod_key(pod)})
+            self._sandbox_failed(memory, pod, f"plugin kubelite failed (add): {error}")
+            await self._runtime.remove(sandbox.id)
+            memory.records.pop(sandbox.id, None)
+
+    async def _ensure_image(self, memory: PodMemory, pod: Pod, container: AnyContainer) -> None:
+        def report(state: ImageState) -> None:
+            memory.image_reported(container, state)
+            self._wake(memory.uid)
+
+        failures = memory.image_failures.get(container.name, 0)
+        await self._images.ensure(pod, container, failures, report)
+
+    async def _start(self, memory: PodMemory, pod: Pod, action: StartContainer) -> None:
+        container = action.container
+        container_id = ""
+        try:
+            async with self._starting:
+                container_id = await self._create(memory, pod, action)
+                record = await self._started(memory, pod, container, container_id)
+        except ConfigUnavailable as error:
+            self._start_failed(memory, pod, container, "CreateContainerConfigError", str(error))
+        except StartRefused as error:
+            about = reference_to(pod, container)
+            self._events.event(about, WARNING, "Failed", f"Error: {error}")
+            memory.troubles[container.name] = Trouble("RunContainerError", str(error))
+            failed = await self._runtime.inspect(container_id)
+            if failed is not None:
+                memory.take(failed)
+                # The back-off of the ended container decides when it is tried again.
+                memory.troubles.pop(container.name, None)
+        except RuntimeFailure as error:
+            self._start_failed(memory, pod, container, "CreateContainerError", str(error))
+        else:
+            memory.troubles.pop(container.name, None)
+            memory.trouble_failures.pop(container.name, None)
+            self._watch_over(memory, pod, container, record)
+        if container.imagePullPolicy == "Always":
+            memory.images.pop(container.name, None)
+
+    async def _create(self, memory: PodMemory, pod: Pod, action: StartContainer) -> str:
+        container, around = action.container, self.around(memory)
+        state = memory.images[container.name]
+        image = await self._runtime.image(state.image_id)
+        if image is None:
+            memory.images.pop(container.name, None)
+            raise RuntimeFailure(f"image {container.image} was removed")
+        environment = await self._environment.of(pod, container, self._services.list(), around)
+        mounts = await self._volumes.mounts(pod, container, action.attempt, around, environment)
+        limits = limits_of(pod, container, self._facts.memory_bytes)
+        spec = container_spec(pod, action, image, environment, mounts, limits)
+        container_id = await self._runtime.create(spec)
+        about = reference_to(pod, container)
+        self._events.event(about, NORMAL, "Created", f"Container created: {container.name}"[:1024])
+        return container_id
+
+    async def _started(
+        self, memory: PodMemory, pod: Pod, container: AnyContainer, container_id: str
+    ) -> ContainerRecord:
+        handler = container.lifecycle.postStart if container.lifecycle is not None else None
+        if handler is not None:
+            memory.hooks_running.add(container_id)
+        try:
+            record = await self._runtime.start(container_id)
+        except RuntimeFailure:
+            memory.hooks_running.discard(container_id)
+            raise
+        memory.take(record)
+        about = reference_to(pod, container)
+        self._events.event(about, NORMAL, "Started", f"Container started: {container.name}")
+        if handler is not None:
+            work = self._post_start(memory, pod, container, record, handler)
+            self._tasks.start(work, name=f"postStart {container.name}")
+        return record
+
+    async def _post_start(
+        self,
+        memory: PodMemory,
+        pod: Pod,
+        container: AnyContainer,
+        record: ContainerRecord,
+        handler: LifecycleHandler,
+    ) -> None:
+        try:
+            outcome = await self._prober.hook(self._target(memory, pod, container, record), handler)
+        finally:
+            memory.hooks_running.discard(record.id)
+            self._wake(memory.uid)
+        if not outcome.healthy:
+            about = reference_to(pod, container)
+            message = f"PostStartHook failed: {outcome.message}".strip(": ")
+            self._events.event(about, WARNING, "FailedPostStartHook", message)
+            memory.hooks_failed[record.id] = "FailedPostStartHook"
+
+    def _start_failed(
+        self, memory: PodMemory, pod: Pod, container: AnyContainer, reason: str, message: str
+    ) -> None:
+        failures = memory.trouble_failures.get(container.name, 0)
+        memory.trouble_failures[container.name] = failures + 1
+        retry_at = self._clock.now() + self._retry_date(failures)
+        memory.troubles[container.name] = Trouble(reason, message, retry_at)
+        self._events.event(reference_to(pod, container), WARNING, "Failed", f"Error: {message}")
+
+    def _target(
+        self, memory: PodMemory, pod: Pod, container: AnyContainer, record: ContainerRecord
+    ) -> Target:
+        address = memory.addresses[0] if memory.addresses else "127.0.0.1"
+        return Target(pod, container, record.id, address)
+
+    def watch_over_running(self, memory: PodMemory, pod: Pod) -> None:
+        """Start the probes of containers that run but are not probed, as after a restart."""
+        for record in memory.records.values():
+            container = find_container(pod, record.name)
+            if container is not None and record.is_running and record.id not in memory.probes:
+                self._watch_over(memory, pod, container, record)
+
+    def _watch_over(
+        self, memory: PodMemory, pod: Pod, container: AnyContainer, record: ContainerRecord
+    ) -> None:
+        if not has_probes(container):
+            return
+        health = _known_health(pod, container, record)
+        probes = ContainerProbes(
+            self._target(memory, pod, container, record),
+            health,
+            self._prober,
+            self._events,
+            lambda: self._wake(memory.uid),
+        )
+        memory.probes[record.id] = probes
+        ran = self._clock.now() - (record.started_at or record.created_at)
+        probes.start(max(ran.total_seconds(), 0.0))
+
+    def _stop(self, memory: PodMemory, action: StopContainer) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + action.grace_seconds
+        known = memory.stops.get(action.record.id)
+        if known is not None:
+            if deadline < known.deadline:
+                known.deadline = deadline
+                known.wake()
+            return
+        stop = memory.stops[action.record.id] = Stop(deadline)
+        self._tasks.start(self._end(memory, action, stop), name=f"stop {action.record.name}")
+
+    async def _end(self, memory: PodMemory, action: StopContainer, stop: Stop) -> None:
+        record, pod = action.record, memory.pod
+        container = find_container(pod, record.name) if pod is not None else None
+        if pod is not None and container is not None:
+            about = reference_to(pod, container)
+            self._events.event(about, NORMAL, "Killing", action.message)
+            await self._pre_stop(memory, pod, container, record, stop)
+        try:
+            signal = ""
+            if container is not None and container.lifecycle is not None:
+                signal = container.lifecycle.stopSignal or ""
+            await self._runtime.signal(record.id, signal)
+            while await self._still_runs(memory, record, stop):
+                await self._runtime.signal(record.id, "SIGKILL")
+                stop.deadline = asyncio.get_running_loop().time() + GRACE_MIN_SECONDS
+        except (EngineUnavailable, RuntimeFailure) as error:
+            log.warning("cannot stop container: %s", error, extra={"container": record.name})
+            memory.stops.pop(record.id, None)
+            self._wake(memory.uid)
+
+    async def _pre_stop(
+        self,
+        memory: PodMemory,
+        pod: Pod,
+        container: AnyContainer,
+        record: ContainerRecord,
+        stop: Stop,
+    ) -> None:
+        handler = container.lifecycle.preStop if container.lifecycle is not None else None
+        loop = asyncio.get_running_loop()
+        if handler is not None and stop.deadline > loop.time():
+            target = self._target(memory, pod, container, record)
+            try:
+                async with asyncio.timeout_at(stop.deadline) as limit:
+                    stop.wake = lambda: limit.reschedule(stop.deadline)
+                    outcome = await self._prober.hook(target, handler)
+                if not outcome.healthy:
+                    about = reference_to(pod, container)
+                    message = f"PreStopHook failed: {outcome.message}".strip(": ")
+                    self._events.event(about, WARNING, "FailedPreStopHook", message)
+            except TimeoutError:
+                log.info("preStop hook took all the grace period", extra={"pod": pod_key(pod)})
+            stop.deadline = max(stop.deadline, loop.time() + GRACE_MIN_SECONDS)
+
+    async def _still_runs(self, memory: PodMemory, record: ContainerRecord, stop: Stop) -> bool:
+        """Wait until the container has ended (False) or its deadline is over (True)."""
+        changed = asyncio.Event()
+        stop.wake = changed.set
+        loop = asyncio.get_running_loop()
+        while True:
+            known = memory.records.get(record.id)
+            if known is None or not known.is_running:
+                return False
+            if loop.time() >= stop.deadline:
+                return True
+            changed.clear()
+            try:
+                async with asyncio.timeout_at(stop.deadline):
+                    await changed.wait()
+            except TimeoutError:
+                continue
+
+    async def ended(self, memory: PodMemory, record: ContainerRecord) -> None:
+        """Tidy up after a container that has ended: its probes, its stop, its termination message."""
+        stop = memory.stops.pop(record.id, None)
+        if stop is not None:
+            stop.wake()
+        memory.hooks_failed.pop(record.id, None)
+        memory.hooks_running.discard(record.id)
+        probes = memory.probes.pop(record.id, None)
+        if probes is not None:
+            await probes.stop()
+        if record.is_sandbox or record.id in memory.messages:
+            return
+        text = await self._volumes.termination_message(memory.uid, record.name, record.attempt)
+        memory.messages[record.id] = text
+
+    async def _stop_sandbox(self, memory: PodMemory, record: ContainerRecord) -> None:
+        # The pause process has nothing to finish: it is killed, and its address given back once nothing can use it.
+        await self._runtime.signal(record.id, "SIGKILL")
+        known = await self._runtime.inspect(record.id)
+        memory.records.pop(record.id, None)
+        if known is not None:
+            memory.records[record.id] = msgspec.structs.replace(known, phase="exited", pid=0)
+        memory.addresses = ()
+        await self._network.detach(memory.uid)
+
+    async def _remove(self, memory: PodMemory, record: ContainerRecord) -> None:
+        await self._runtime.remove(record.id)
+        memory.records.pop(record.id, None)
+        memory.messages.pop(record.id, None)
+
+    async def tear_down(self, memory: PodMemory) -> None:
+        """Remove all that was made for a pod."""
+        for record in sorted(memory.records.values(), key=lambda record: record.is_sandbox):
+            await self._remove(memory, record)
+        await self._network.detach(memory.uid)
+        memory.addresses = ()
+        await self._volumes.tear_down(memory.uid)
+        memory.volumes_ready = False
+
+    async def _finish(self, memory: PodMemory, pod: Pod) -> None:
+        await self.tear_down(memory)
+        try:
+            await self._client.delete(
+                Pod,
+                pod.metadata.name,
+                pod.metadata.namespace,
+                uid=memory.uid,
+                grace_seconds=0,
+            )
+        except (NotFound, Conflict):
+            log.debug("pod is gone already", extra={"pod": pod_key(pod)})
+
+
+def _known_health(pod: Pod, container: AnyContainer, record: ContainerRecord) -> Health:
+    statuses = (*pod.status.containerStatuses, *pod.status.initContainerStatuses)
+    for status in statuses:
+        if status.name == container.name and status.containerID.endswith(f"//{record.id}"):
+            return first_health(container, was_started=bool(status.started), was_ready=status.ready)
+    return first_health(container, was_started=False, was_ready=False)

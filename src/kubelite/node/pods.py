@@ -1,0 +1,125 @@
+"""What a pod's spec says, in the node's words. All pure."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from kubelite.api.kinds.core.containers import Container, EphemeralContainer
+from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.kinds.core.references import ObjectReference
+
+DEFAULT_GRACE_SECONDS = 30
+
+AnyContainer = Container | EphemeralContainer
+
+
+def pod_key(pod: Pod) -> str:
+    """Name a pod as ``namespace/name``."""
+    return f"{pod.metadata.namespace}/{pod.metadata.name}"
+
+
+def is_sidecar(container: AnyContainer) -> bool:
+    """Whether an init container runs for as long as the pod does."""
+    return container.restartPolicy == "Always"
+
+
+def all_containers(pod: Pod) -> Iterator[AnyContainer]:
+    """Yield init, app and ephemeral containers, in order of start."""
+    yield from pod.spec.initContainers
+    yield from pod.spec.containers
+    yield from pod.spec.ephemeralContainers
+
+
+def find_container(pod: Pod, name: str) -> AnyContainer | None:
+    """Return a container of any type by its name."""
+    return next((container for container in all_containers(pod) if container.name == name), None)
+
+
+def grace_seconds(pod: Pod) -> int:
+    """Return how long a pod's containers have to end: what its deletion says, else its spec."""
+    if pod.metadata.deletionGracePeriodSeconds is not None:
+        return pod.metadata.deletionGracePeriodSeconds
+    if pod.spec.terminationGracePeriodSeconds is not None:
+        return pod.spec.terminationGracePeriodSeconds
+    return DEFAULT_GRACE_SECONDS
+
+
+def is_terminal(pod: Pod) -> bool:
+    """Whether the pod has ended for good, by its recorded phase."""
+    return pod.status.phase in {"Succeeded", "Failed"}
+
+
+def spec_hash(container: AnyContainer) -> str:
+    """Return what changes when a running container has to be replaced: only its image can change."""
+    return hashlib.blake2s(
+        f"{container.name}\0{container.image}".encode(), digest_size=4
+    ).hexdigest()
+
+
+def should_restart(pod: Pod, container: AnyContainer, exit_code: int, *, is_init: bool) -> bool:
+    """Decide whether an exited container is started again (restart rules, its own policy, the pod's)."""
+    for rule in container.restartPolicyRules:
+        codes = rule.exitCodes
+        if codes is not None and (exit_code in codes.values) == (codes.operator == "In"):
+            return rule.action == "Restart"
+    policy = container.restartPolicy or pod.spec.restartPolicy or "Always"
+    if policy == "Never":
+        return False
+    if policy == "OnFailure" or (is_init and not is_sidecar(container)):
+        return exit_code != 0
+    return True
+
+
+def reference_to(pod: Pod, container: AnyContainer | None = None) -> ObjectReference:
+    """Refer to a pod, or to one of its containers, in an event."""
+    path = ""
+    if container is not None:
+        place = "containers"
+        if isinstance(container, EphemeralContainer):
+            place = "ephemeralContainers"
+        elif container in pod.spec.initContainers:
+            place = "initContainers"
+        path = f"spec.{place}{{{container.name}}}"
+    return ObjectReference(
+        apiVersion="v1",
+        kind="Pod",
+        namespace=pod.metadata.namespace,
+        name=pod.metadata.name,
+        uid=pod.metadata.uid,
+        resourceVersion=pod.metadata.resourceVersion,
+        fieldPath=path,
+    )
+
+
+def qos_class(pod: Pod) -> str:
+    """Return Guaranteed, Burstable or BestEffort (the Kubernetes concept "Pod Quality of Service Classes")."""
+    if pod.status.qosClass:
+        return pod.status.qosClass
+    containers = [*pod.spec.containers, *pod.spec.initContainers]
+    resources = [c.resources for c in containers]
+    if pod.spec.resources is not None:
+        resources = [pod.spec.resources]
+    if not any(_compute(r.requests) or _compute(r.limits) for r in resources):
+        return "BestEffort"
+    for resource in resources:
+        limits = _compute(resource.limits)
+        requests = {**limits, **_compute(resource.requests)}
+        if set(limits) != {"cpu", "memory"} or requests != limits:
+            return "Burstable"
+    return "Guaranteed"
+
+
+def _compute(quantities: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name: quantity
+        for name, quantity in quantities.items()
+        if name in {"cpu", "memory"} and quantity not in {"", "0"}
+    }
+
+
+def as_dict(value: Any) -> dict[str, Any]:
+    """Turn a typed part of an object into its JSON dict."""
+    fields: dict[str, Any] = msgspec.to_builtins(value)
+    return fields

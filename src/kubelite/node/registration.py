@@ -1,0 +1,358 @@
+"""Makes the node known to the API and keeps its Node and Lease objects true.
+
+The status is written when it changed, and every five minutes so that it is known to be true; the lease tells every ten
+seconds that the node lives.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from kubelite.api.client.protocol import Client
+from kubelite.api.errors import AlreadyExists, APIError, Conflict, NotFound
+from kubelite.api.kinds.coordination import Lease, LeaseSpec
+from kubelite.api.kinds.core.nodes import (
+    ContainerImage,
+    DaemonEndpoint,
+    Node,
+    NodeAddress,
+    NodeCondition,
+    NodeDaemonEndpoints,
+    NodeStatus,
+    NodeSystemInfo,
+)
+from kubelite.api.kinds.meta import ObjectMeta, OwnerReference
+from kubelite.api.machinery.times import format_micro_time, format_time
+from kubelite.clock import Clock
+from kubelite.node.machine import Machine
+from kubelite.node.pods import as_dict
+from kubelite.node.runtime import Image, Version
+
+log = logging.getLogger(__name__)
+
+LEASE_NAMESPACE = "kube-node-lease"
+LEASE_DURATION_SECONDS = 40
+LEASE_RENEW_SECONDS = 10.0
+STATUS_REPORT = timedelta(minutes=5)
+RETRY_SECONDS = 1.0
+IMAGES_LIMIT = 50
+KUBELET_VERSION = "v1.36.2+kubelite"
+PODS_LIMIT = 110
+RESERVED_MEMORY_BYTES = (
+    100 * 1024 * 1024
+)  # kept back for the node itself: evicted pods are worse than a smaller node
+RESERVED_DISK_PERCENT = 5
+
+
+class NodeIdentity(Struct, frozen=True):
+    """Who the node is."""
+
+    name: str
+    addresses: tuple[str, ...]  # the primary one first
+    kubelet_port: int
+    labels: Mapping[str, str] = {}
+    taints: tuple[Any, ...] = ()
+    pods_limit: int = PODS_LIMIT
+
+
+def node_labels(identity: NodeIdentity, machine: Machine) -> dict[str, str]:
+    """Return the labels every node has, and its own."""
+    return {
+        "kubernetes.io/hostname": identity.name,
+        "kubernetes.io/os": "linux",
+        "kubernetes.io/arch": machine.architecture,
+        "beta.kubernetes.io/os": "linux",
+        "beta.kubernetes.io/arch": machine.architecture,
+        "node.kubernetes.io/instance-type": "kubelite",
+        "beta.kubernetes.io/instance-type": "kubelite",
+        **identity.labels,
+    }
+
+
+def capacity_of(machine: Machine, pods_limit: int) -> dict[str, str]:
+    """Return what the machine has."""
+    return {
+        "cpu": str(machine.cpus),
+        "memory": f"{machine.memory_bytes // 1024}Ki",
+        "ephemeral-storage": f"{machine.disk_bytes // 1024}Ki",
+        "pods": str(pods_limit),
+        "hugepages-1Gi": "0",
+        "hugepages-2Mi": "0",
+    }
+
+
+def allocatable_of(machine: Machine, pods_limit: int) -> dict[str, str]:
+    """Return what of it pods may have."""
+    memory = max(machine.memory_bytes - RESERVED_MEMORY_BYTES, 0) // 1024
+    disk = machine.disk_bytes * (100 - RESERVED_DISK_PERCENT) // 100
+    return {
+        **capacity_of(machine, pods_limit),
+        "memory": f"{memory}Ki",
+        "ephemeral-storage": str(disk),
+    }
+
+
+def conditions_of(
+    engine_error: str, before: Sequence[NodeCondition], now: datetime
+) -> list[NodeCondition]:
+    """Compute the node's conditions; one that has not changed keeps its date of transition."""
+    if engine_error:
+        message = f"container runtime is down: ContainerRuntimeNotReady: {engine_error}"
+        ready = NodeCondition(
+            type="Ready", status="False", reason="KubeletNotReady", message=message
+        )
+    else:
+        ready = NodeCondition(
+            type="Ready",
+            status="True",
+            reason="KubeletReady",
+            message="kubelet is posting ready status",
+        )
+    wanted = [
+        NodeCondition(
+            type="MemoryPressure",
+            status="False",
+            reason="KubeletHasSufficientMemory",
+            message="kubelet has sufficient memory available",
+        ),
+        NodeCondition(
+            type="DiskPressure",
+            status="False",
+            reason="KubeletHasNoDiskPressure",
+            message="kubelet has no disk pressure",
+        ),
+        NodeCondition(
+            type="PIDPressure",
+            status="False",
+            reason="KubeletHasSufficientPID",
+            message="kubelet has sufficient PID available",
+        ),
+        ready,
+    ]
+    known = {condition.type: condition for condition in before}
+    date = format_time(now)
+    dated = []
+    for condition in wanted:
+        last = known.get(condition.type)
+        since = date
+        if last is not None and last.status == condition.status and last.lastTransitionTime:
+            since = last.lastTransitionTime
+        dated.append(
+            msgspec.structs.replace(condition, lastHeartbeatTime=date, lastTransitionTime=since)
+        )
+    return dated
+
+
+def status_of_node(
+    identity: NodeIdentity,
+    machine: Machine,
+    version: Version | None,
+    images: Sequence[Image],
+    conditions: list[NodeCondition],
+) -> NodeStatus:
+    """Compute the node's status."""
+    runtime = f"{version.name}://{version.version}" if version is not None else "docker://unknown"
+    largest = sorted(images, key=lambda image: (-image.size_bytes, image.id))[:IMAGES_LIMIT]
+    return NodeStatus(
+        addresses=[
+            *(NodeAddress(type="InternalIP", address=address) for address in identity.addresses),
+            NodeAddress(type="Hostname", address=identity.name),
+        ],
+        capacity=capacity_of(machine, identity.pods_limit),
+        allocatable=allocatable_of(machine, identity.pods_limit),
+        conditions=conditions,
+        daemonEndpoints=NodeDaemonEndpoints(
+            kubeletEndpoint=DaemonEndpoint(Port=identity.kubelet_port)
+        ),
+        images=[
+            ContainerImage(names=list(image.names), sizeBytes=image.size_bytes)
+            for image in largest
+            if image.names
+        ],
+        nodeInfo=NodeSystemInfo(
+            machineID=machine.machine_id,
+            systemUUID=machine.system_uuid,
+            bootID=machine.boot_id,
+            kernelVersion=machine.kernel,
+            osImage=machine.os_image,
+            containerRuntimeVersion=runtime,
+            kubeletVersion=KUBELET_VERSION,
+            kubeProxyVersion=KUBELET_VERSION,
+            operatingSystem="linux",
+            architecture=machine.architecture,
+        ),
+    )
+
+
+class EngineView(Struct, frozen=True):
+    """What the registration reports of the container engine."""
+
+    error: str = ""  # empty while it answers
+    version: Version | None = None
+    images: tuple[Image, ...] = ()
+
+
+class NodeRegistration:
+    """Keeps one node's objects in the API."""
+
+    def __init__(
+        self,
+        identity: NodeIdentity,
+        machine: Machine,
+        client: Client,
+        clock: Clock,
+        engine: Callable[[], Awaitable[EngineView]],
+        *,
+        renew_seconds: float = LEASE_RENEW_SECONDS,
+    ) -> None:
+        self._identity = identity
+        self._machine = machine
+        self._client = client
+        self._clock = clock
+        self._engine = engine
+        self._renew_seconds = renew_seconds
+        self._changed = asyncio.Event()
+        self._node: Node | None = None
+        self._lease: Lease | None = None
+        self._reported: datetime | None = None
+
+    def wake(self) -> None:
+        """Have the status looked at now."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Register, then keep status and lease true until cancelled."""
+        while True:
+            seconds = self._renew_seconds
+            try:
+                await self._renew_lease()
+                await self._report()
+            except APIError as error:
+                log.warning("cannot report node: %s", error, extra={"node": self._identity.name})
+                self._node = self._lease = None
+                seconds = RETRY_SECONDS
+            await self._pause(seconds)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait for the next renewal, or less if something changed."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+        finally:
+            self._changed.clear()
+
+    async def _register(self) -> Node:
+        """Create the node, or take over the one that is there; labels of others are left alone."""
+        identity = self._identity
+        labels = node_labels(identity, self._machine)
+        try:
+            node = await self._client.get(Node, identity.name)
+        except NotFound:
+            try:
+                node = await self._client.create(
+                    Node(metadata=ObjectMeta(name=identity.name, labels=labels))
+                )
+            except AlreadyExists:
+                node = await self._client.get(Node, identity.name)
+        missing = {
+            key: text for key, text in labels.items() if node.metadata.labels.get(key) != text
+        }
+        if missing:
+            node = await self._client.patch(Node, identity.name, {"metadata": {"labels": missing}})
+        return node
+
+    async def _report(self) -> None:
+        if self._node is None:
+            self._node = await self._register()
+        now = self._clock.now()
+        view = await self._engine()
+        before = self._node.status
+        status = status_of_node(
+            self._identity,
+            self._machine,
+            view.version,
+            view.images,
+            conditions_of(view.error, before.conditions, now),
+        )
+        is_due = self._reported is None or now - self._reported >= STATUS_REPORT
+        if not is_due and _without_dates(status) == _without_dates(before):
+            return
+        try:
+            self._node = await self._client.patch(
+                Node,
+                self._identity.name,
+                {"status": _patch(before, status)},
+                patch_type="strategic",
+                subresource="status",
+            )
+        except NotFound:
+            # Somebody deleted the node: it registers anew.
+            self._node = await self._register()
+            self._changed.set()
+            return
+        self._reported = now
+
+    async def _renew_lease(self) -> None:
+        now = format_micro_time(self._clock.now())
+        if self._lease is None:
+            self._lease = await self._find_lease(now)
+        spec = msgspec.structs.replace(
+            self._lease.spec,
+            renewTime=now,
+            holderIdentity=self._identity.name,
+            leaseDurationSeconds=LEASE_DURATION_SECONDS,
+        )
+        try:
+            self._lease = await self._client.update(msgspec.structs.replace(self._lease, spec=spec))
+        except (Conflict, NotFound):
+            self._lease = await self._find_lease(now)
+
+    async def _find_lease(self, now: str) -> Lease:
+        name = self._identity.name
+        try:
+            return await self._client.get(Lease, name, LEASE_NAMESPACE)
+        except NotFound:
+            pass
+        if self._node is None:
+            self._node = await self._register()
+        owner = OwnerReference(apiVersion="v1", kind="Node", name=name, uid=self._node.metadata.uid)
+        return await self._client.create(
+            Lease(
+                metadata=ObjectMeta(name=name, namespace=LEASE_NAMESPACE, ownerReferences=[owner]),
+                spec=LeaseSpec(
+                    holderIdentity=name,
+                    leaseDurationSeconds=LEASE_DURATION_SECONDS,
+                    renewTime=now,
+                ),
+            )
+        )
+
+
+def _without_dates(status: NodeStatus) -> dict[str, Any]:
+    """Return what a node reports itself, without the dates that change with each look."""
+    fields = as_dict(status)
+    for foreign in ("volumesAttached", "volumesInUse", "config", "phase"):
+        fields.pop(foreign, None)
+    ours = {"MemoryPressure", "DiskPressure", "PIDPressure", "Ready"}
+    fields["conditions"] = [
+        {key: text for key, text in condition.items() if not key.startswith("last")}
+        for condition in fields.get("conditions", [])
+        if condition["type"] in ours
+    ]
+    return fields
+
+
+def _patch(before: NodeStatus, after: NodeStatus) -> dict[str, Any]:
+    old, new = as_dict(before), as_dict(after)
+    patch = {field: new[field] for field in new if new[field] != old.get(field)}
+    patch["conditions"] = new["conditions"]
+    if "addresses" in patch and old.get("addresses"):
+        patch["addresses"] = [{"$patch": "replace"}, *new["addresses"]]
+    return patch

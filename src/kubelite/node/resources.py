@@ -1,0 +1,104 @@
+"""Turns requests and limits into the kernel's units, and adds up what pods ask for. All pure."""
+
+from collections.abc import Iterable, Mapping
+
+from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.machinery.quantity import parse_quantity
+from kubelite.node.pods import AnyContainer, is_sidecar, qos_class
+from kubelite.node.runtime import Limits
+
+SHARES_PER_CPU = 1024
+SHARES_MIN = 2
+SHARES_MAX = 262_144
+QUOTA_MIN_US = 1000
+PERIOD_US = 100_000
+OOM_SCORE_GUARANTEED = -997
+OOM_SCORE_BEST_EFFORT = 1000
+
+
+def milli_cpu(quantities: Mapping[str, str]) -> int:
+    """Return the cpu entry in thousandths of a core, 0 when absent."""
+    return parse_quantity(quantities["cpu"]).milli_value() if "cpu" in quantities else 0
+
+
+def memory_bytes(quantities: Mapping[str, str]) -> int:
+    """Return the memory entry in bytes, 0 when absent."""
+    return parse_quantity(quantities["memory"]).value() if "memory" in quantities else 0
+
+
+def limits_of(pod: Pod, container: AnyContainer, machine_memory_bytes: int) -> Limits:
+    """Compute a container's kernel settings as the Kubernetes concept "Resource Management" has them."""
+    limits = container.resources.limits
+    requests = container.resources.requests
+    asked = milli_cpu(requests) or (milli_cpu(limits) if "cpu" not in requests else 0)
+    quota = 0
+    if allowed := milli_cpu(limits):
+        quota = max(allowed * PERIOD_US // 1000, QUOTA_MIN_US)
+    return Limits(
+        cpu_shares=min(max(asked * SHARES_PER_CPU // 1000, SHARES_MIN), SHARES_MAX),
+        cpu_quota_us=quota,
+        cpu_period_us=PERIOD_US,
+        memory_bytes=memory_bytes(limits),
+        oom_score_adj=oom_score_adj(pod, container, machine_memory_bytes),
+    )
+
+
+def oom_score_adj(pod: Pod, container: AnyContainer, machine_memory_bytes: int) -> int:
+    """Return how willing the kernel is to kill a container: less, the more of the memory it asked for."""
+    if (pod.spec.priority or 0) >= 2_000_000_000:
+        return OOM_SCORE_GUARANTEED
+    quality = qos_class(pod)
+    if quality == "Guaranteed":
+        return OOM_SCORE_GUARANTEED
+    if quality == "BestEffort" or machine_memory_bytes <= 0:
+        return OOM_SCORE_BEST_EFFORT
+    requests = container.resources.requests
+    score = 1000 - 1000 * memory_bytes(requests) // machine_memory_bytes
+    return min(max(score, 1000 + OOM_SCORE_GUARANTEED), OOM_SCORE_BEST_EFFORT - 1)
+
+
+def pod_requests(pod: Pod) -> dict[str, int]:
+    """Return what a pod needs at its peak: cpu in thousandths, everything else in whole units."""
+    total: dict[str, int] = {}
+    if pod.spec.resources is not None:
+        _add(total, pod.spec.resources.requests)
+    else:
+        sidecars: dict[str, int] = {}
+        peak: dict[str, int] = {}
+        for container in pod.spec.initContainers:
+            step = dict(sidecars)
+            _add(step, container.resources.requests)
+            if is_sidecar(container):
+                sidecars = step
+            for name, amount in step.items():
+                peak[name] = max(peak.get(name, 0), amount)
+        total = dict(sidecars)
+        for container in pod.spec.containers:
+            _add(total, container.resources.requests)
+        for name, amount in peak.items():
+            total[name] = max(total.get(name, 0), amount)
+    _add(total, pod.spec.overhead)
+    return total
+
+
+def _add(total: dict[str, int], quantities: Mapping[str, str]) -> None:
+    for name, written in quantities.items():
+        quantity = parse_quantity(written)
+        amount = quantity.milli_value() if name == "cpu" else quantity.value()
+        total[name] = total.get(name, 0) + amount
+
+
+def used_by(pods: Iterable[Pod]) -> dict[str, int]:
+    """Return what several pods need together, in the units of `pod_requests`."""
+    total: dict[str, int] = {}
+    for pod in pods:
+        for name, amount in pod_requests(pod).items():
+            total[name] = total.get(name, 0) + amount
+    return total
+
+
+def cgroup_parent(pod: Pod, root: str = "/kubelite") -> str:
+    """Return the control group of a pod's containers; all of kubelite's live under its own root."""
+    quality = qos_class(pod)
+    middle = "" if quality == "Guaranteed" else f"/{quality.lower()}"
+    return f"{root}{middle}/pod{pod.metadata.uid}"

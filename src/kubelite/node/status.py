@@ -1,0 +1,424 @@
+"""Computes a pod's status from what the node observes; pure, so that it is written only when it changed."""
+
+from datetime import datetime
+
+import msgspec
+from msgspec import Struct
+
+from kubelite.api.kinds.core.container_status import (
+    ContainerState,
+    ContainerStateRunning,
+    ContainerStateTerminated,
+    ContainerStateWaiting,
+    ContainerStatus,
+    VolumeMountStatus,
+)
+from kubelite.api.kinds.core.pods import HostIP, Pod, PodCondition, PodIP, PodStatus
+from kubelite.api.machinery.times import format_time
+from kubelite.node.lifecycle import backoff_of, backoff_remaining
+from kubelite.node.observed import Observed
+from kubelite.node.pods import AnyContainer, is_sidecar, is_terminal, qos_class, should_restart
+from kubelite.node.runtime import ContainerRecord
+
+WAITING_FOR_INIT = "PodInitializing"
+WAITING_FOR_CREATION = "ContainerCreating"
+KUBELET_CONDITIONS = (
+    "PodReadyToStartContainers",
+    "Initialized",
+    "Ready",
+    "ContainersReady",
+    "PodScheduled",
+)
+
+
+class Host(Struct, frozen=True):
+    """What the status says about the node itself."""
+
+    addresses: tuple[str, ...] = ()
+
+
+def status_of(pod: Pod, observed: Observed, now: datetime, host: Host) -> PodStatus:
+    """Compute the whole status; `pod.status` is the one last written."""
+    inits = [
+        _container_status(pod, c, observed, now, is_init=True) for c in pod.spec.initContainers
+    ]
+    apps = [_container_status(pod, c, observed, now) for c in pod.spec.containers]
+    ephemeral = [_container_status(pod, c, observed, now) for c in pod.spec.ephemeralContainers]
+    is_over = (
+        pod.metadata.deletionTimestamp is not None or observed.ending is not None
+    ) and not observed.running()
+    phase = _phase(pod, observed, inits, apps, is_over=is_over)
+    addresses = (
+        ()
+        if phase in {"Succeeded", "Failed"} and not pod.status.podIP
+        else _addresses(pod, observed)
+    )
+    reason, message = pod.status.reason, pod.status.message
+    if observed.ending is not None:
+        reason, message = observed.ending.reason, observed.ending.message
+    draft = msgspec.structs.replace(
+        pod.status,
+        phase=phase,
+        reason=reason,
+        message=message,
+        initContainerStatuses=inits,
+        containerStatuses=apps,
+        ephemeralContainerStatuses=ephemeral,
+        hostIP=host.addresses[0] if host.addresses else "",
+        hostIPs=[HostIP(ip=address) for address in host.addresses],
+        podIP=addresses[0] if addresses else "",
+        podIPs=[PodIP(ip=address) for address in addresses],
+        startTime=pod.status.startTime or format_time(now),
+        qosClass=qos_class(pod),
+        observedGeneration=pod.metadata.generation,
+    )
+    conditions = _conditions(pod, draft, observed, now)
+    return msgspec.structs.replace(draft, conditions=conditions)
+
+
+def rejected_status(pod: Pod, reason: str, message: str, now: datetime) -> PodStatus:
+    """Compute the status of a pod that the node refuses to run."""
+    return msgspec.structs.replace(
+        pod.status,
+        phase="Failed",
+        reason=reason,
+        message=message,
+        startTime=pod.status.startTime or format_time(now),
+        qosClass=qos_class(pod),
+        observedGeneration=pod.metadata.generation,
+    )
+
+
+def _addresses(pod: Pod, observed: Observed) -> tuple[str, ...]:
+    if observed.addresses:
+        return observed.addresses
+    sandbox = observed.newest_sandbox()
+    if sandbox is not None and sandbox.is_running:
+        return ()
+    # A pod that is going or gone keeps the address it had.
+    return tuple(address.ip for address in pod.status.podIPs)
+
+
+def _known(pod: Pod, name: str) -> ContainerStatus | None:
+    statuses = (
+        *pod.status.containerStatuses,
+        *pod.status.initContainerStatuses,
+        *pod.status.ephemeralContainerStatuses,
+    )
+    return next((status for status in statuses if status.name == name), None)
+
+
+def _container_status(
+    pod: Pod, container: AnyContainer, observed: Observed, now: datetime, *, is_init: bool = False
+) -> ContainerStatus:
+    attempts = observed.attempts(container.name)
+    known = _known(pod, container.name)
+    if attempts and attempts[0].phase == "created" and len(attempts) > 1:
+        attempts = attempts[1:]
+    if not attempts or attempts[0].phase == "created":
+        return _unstarted(pod, container, observed, known)
+    newest = attempts[0]
+    state, last = _states(pod, container, observed, attempts, now, known, is_init=is_init)
+    health = observed.health.get(newest.id)
+    has_hook = newest.id in observed.hooks_running
+    started = newest.is_running and not has_hook and (health is None or health.started)
+    ready = started and (health is None or health.ready)
+    if is_init and not is_sidecar(container):
+        ready = newest.phase == "exited" and newest.exit_code == 0
+    return ContainerStatus(
+        name=container.name,
+        image=newest.image or container.image,
+        imageID=newest.image_id,
+        containerID=f"docker://{newest.id}",
+        restartCount=newest.attempt,
+        state=state,
+        lastState=last,
+        ready=ready,
+        started=started,
+        allocatedResources=dict(container.resources.requests),
+        resources=container.resources,
+        volumeMounts=_mounts(container),
+    )
+
+
+def _mounts(container: AnyContainer) -> list[VolumeMountStatus]:
+    return [
+        VolumeMountStatus(
+            name=mount.name,
+            mountPath=mount.mountPath,
+            readOnly=mount.readOnly,
+            recursiveReadOnly="Disabled" if mount.readOnly else None,
+        )
+        for mount in container.volumeMounts
+    ]
+
+
+def _states(
+    pod: Pod,
+    container: AnyContainer,
+    observed: Observed,
+    attempts: list[ContainerRecord],
+    now: datetime,
+    known: ContainerStatus | None,
+    *,
+    is_init: bool,
+) -> tuple[ContainerState, ContainerState]:
+    """Return the state of the newest attempt and that of the one before."""
+    newest = attempts[0]
+    last = known.lastState if known is not None else ContainerState()
+    if len(attempts) > 1:
+        last = ContainerState(terminated=_terminated(attempts[1], observed))
+    if newest.is_running:
+        started = format_time(newest.started_at or newest.created_at)
+        return ContainerState(running=ContainerStateRunning(startedAt=started)), last
+    ended = ContainerState(terminated=_terminated(newest, observed))
+    is_ending = (
+        pod.metadata.deletionTimestamp is not None
+        or observed.ending is not None
+        or is_terminal(pod)
+    )
+    if is_ending or not should_restart(pod, container, newest.exit_code, is_init=is_init):
+        return ended, last
+    waiting = _restart_obstacle(pod, container, observed, newest, now)
+    return (ended, last) if waiting is None else (ContainerState(waiting=waiting), ended)
+
+
+def _restart_obstacle(
+    pod: Pod,
+    container: AnyContainer,
+    observed: Observed,
+    newest: ContainerRecord,
+    now: datetime,
+) -> ContainerStateWaiting | None:
+    if backoff_remaining(newest, now) > 0:
+        place = f"pod={pod.metadata.name}_{pod.metadata.namespace}({pod.metadata.uid})"
+        message = f"back-off {_duration(backoff_of(newest))} restarting failed "
+        message += f"container={container.name} {place}"
+        return ContainerStateWaiting(reason="CrashLoopBackOff", message=message)
+    return _trouble(container, observed)
+
+
+def _trouble(container: AnyContainer, observed: Observed) -> ContainerStateWaiting | None:
+    trouble = observed.troubles.get(container.name)
+    image = observed.images.get(container.name)
+    if trouble is None and image is not None:
+        trouble = image.trouble
+    if trouble is None:
+        return None
+    return ContainerStateWaiting(reason=trouble.reason, message=trouble.message)
+
+
+def _duration(seconds: int) -> str:
+    minutes, rest = divmod(seconds, 60)
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
+
+
+def _unstarted(
+    pod: Pod, container: AnyContainer, observed: Observed, known: ContainerStatus | None
+) -> ContainerStatus:
+    default = WAITING_FOR_INIT if pod.spec.initContainers else WAITING_FOR_CREATION
+    state = ContainerState(
+        waiting=_trouble(container, observed) or ContainerStateWaiting(reason=default)
+    )
+    if observed.ending is not None or pod.metadata.deletionTimestamp is not None:
+        state = known.state if known is not None and known.state.terminated else state
+    last = ContainerState()
+    restarts = 0
+    if known is not None:
+        last, restarts = known.lastState, known.restartCount
+        if known.state.running is not None:
+            # The container was removed behind the node's back.
+            last = ContainerState(
+                terminated=ContainerStateTerminated(
+                    exitCode=137,
+                    reason="ContainerStatusUnknown",
+                    message="The container could not be located when the pod was terminated",
+                    containerID=known.containerID,
+                )
+            )
+    return ContainerStatus(
+        name=container.name,
+        image=container.image,
+        state=state,
+        lastState=last,
+        restartCount=restarts,
+        started=False,
+        containerID=known.containerID if known is not None else "",
+        imageID=known.imageID if known is not None else "",
+        volumeMounts=_mounts(container),
+    )
+
+
+def _terminated(record: ContainerRecord, observed: Observed) -> ContainerStateTerminated:
+    reason = "Completed" if record.exit_code == 0 else "Error"
+    if record.oom_killed:
+        reason = "OOMKilled"
+    elif record.error:
+        reason = "ContainerCannotRun"
+    return ContainerStateTerminated(
+        exitCode=record.exit_code,
+        reason=reason,
+        message=observed.messages.get(record.id, "") or record.error,
+        startedAt=format_time(record.started_at or record.created_at),
+        finishedAt=format_time(record.finished_at or record.created_at),
+        containerID=f"docker://{record.id}",
+    )
+
+
+def _phase(
+    pod: Pod,
+    observed: Observed,
+    inits: list[ContainerStatus],
+    apps: list[ContainerStatus],
+    *,
+    is_over: bool,
+) -> str:
+    if pod.status.phase in {"Failed", "Succeeded"}:
+        return pod.status.phase
+    if observed.ending is not None:
+        return "Failed" if is_over else pod.status.phase or "Pending"
+    ended = [status.state.terminated for status in apps if status.state.terminated]
+    all_ended = bool(apps) and len(ended) == len(apps)
+    if all_ended and (is_over or not _will_run_again(pod, apps)) and not _sidecars_run(pod, inits):
+        return "Succeeded" if all(state.exitCode == 0 for state in ended) else "Failed"
+    if _init_failed(pod, inits):
+        return "Failed"
+    if _init_pending(pod, inits):
+        return "Pending"
+    if any(_is_waiting_first(status) for status in apps):
+        return "Pending"
+    return "Running"
+
+
+def _sidecars_run(pod: Pod, inits: list[ContainerStatus]) -> bool:
+    return any(
+        is_sidecar(container) and status.state.running
+        for container, status in zip(pod.spec.initContainers, inits, strict=True)
+    )
+
+
+def _will_run_again(pod: Pod, apps: list[ContainerStatus]) -> bool:
+    return any(
+        status.state.terminated is not None
+        and should_restart(pod, container, status.state.terminated.exitCode, is_init=False)
+        for container, status in zip(pod.spec.containers, apps, strict=True)
+    )
+
+
+def _init_failed(pod: Pod, inits: list[ContainerStatus]) -> bool:
+    for container, status in zip(pod.spec.initContainers, inits, strict=True):
+        ended = status.state.terminated
+        if ended is None or is_sidecar(container) or ended.exitCode == 0:
+            continue
+        if not should_restart(pod, container, ended.exitCode, is_init=True):
+            return True
+    return False
+
+
+def _init_pending(pod: Pod, inits: list[ContainerStatus]) -> bool:
+    for container, status in zip(pod.spec.initContainers, inits, strict=True):
+        if is_sidecar(container):
+            if not status.started and not status.lastState.terminated:
+                return True
+        elif status.state.terminated is None or status.state.terminated.exitCode != 0:
+            return True
+    return False
+
+
+def _is_waiting_first(status: ContainerStatus) -> bool:
+    return status.state.waiting is not None and status.lastState.terminated is None
+
+
+def _conditions(
+    pod: Pod, status: PodStatus, observed: Observed, now: datetime
+) -> list[PodCondition]:
+    sandbox = observed.newest_sandbox()
+    has_network = sandbox is not None and sandbox.is_running and bool(observed.addresses)
+    containers_ready = _containers_ready(pod, status)
+    wanted = [
+        PodCondition(type="PodReadyToStartContainers", status="True" if has_network else "False"),
+        _initialized(pod, status),
+        _ready(pod, containers_ready),
+        containers_ready,
+        PodCondition(type="PodScheduled", status="True"),
+    ]
+    found = {condition.type: condition for condition in pod.status.conditions}
+    result = []
+    for condition in wanted:
+        before = found.get(condition.type)
+        date = format_time(now)
+        if before is not None and before.status == condition.status and before.lastTransitionTime:
+            date = before.lastTransitionTime
+        result.append(
+            msgspec.structs.replace(
+                condition, lastTransitionTime=date, observedGeneration=pod.metadata.generation
+            )
+        )
+    others = [c for c in pod.status.conditions if c.type not in KUBELET_CONDITIONS]
+    return [*result, *others]
+
+
+def _initialized(pod: Pod, status: PodStatus) -> PodCondition:
+    done = PodCondition(type="Initialized", status="True")
+    if status.phase == "Succeeded":
+        return msgspec.structs.replace(done, reason="PodCompleted")
+    has_run = any(
+        app.state.running or app.state.terminated or app.lastState.terminated
+        for app in status.containerStatuses
+    )
+    names = [
+        known.name
+        for container, known in zip(
+            pod.spec.initContainers, status.initContainerStatuses, strict=True
+        )
+        if not (known.started if is_sidecar(container) else known.ready)
+    ]
+    if not names or has_run:
+        return done
+    message = f"containers with incomplete status: [{' '.join(names)}]"
+    return PodCondition(
+        type="Initialized", status="False", reason="ContainersNotInitialized", message=message
+    )
+
+
+def _containers_ready(pod: Pod, status: PodStatus) -> PodCondition:
+    if reason := _over(status):
+        return PodCondition(type="ContainersReady", status="False", reason=reason)
+    sidecars = {container.name for container in pod.spec.initContainers if is_sidecar(container)}
+    candidates = [s for s in status.initContainerStatuses if s.name in sidecars]
+    names = [known.name for known in (*candidates, *status.containerStatuses) if not known.ready]
+    if not names:
+        return PodCondition(type="ContainersReady", status="True")
+    message = f"containers with unready status: [{' '.join(names)}]"
+    return PodCondition(
+        type="ContainersReady", status="False", reason="ContainersNotReady", message=message
+    )
+
+
+def _over(status: PodStatus) -> str:
+    return {"Succeeded": "PodCompleted", "Failed": "PodFailed"}.get(status.phase, "")
+
+
+def _ready(pod: Pod, containers_ready: PodCondition) -> PodCondition:
+    if containers_ready.status != "True":
+        return msgspec.structs.replace(containers_ready, type="Ready")
+    found = {condition.type: condition.status for condition in pod.status.conditions}
+    problems = []
+    for gate in pod.spec.readinessGates:
+        value = found.get(gate.conditionType)
+        if value is None:
+            problems.append(
+                f'corresponding condition of pod readiness gate "{gate.conditionType}" does not exist.'
+            )
+        elif value != "True":
+            problems.append(
+                f'the status of pod readiness gate "{gate.conditionType}" is not "True", but {value}'
+            )
+    if not problems:
+        return PodCondition(type="Ready", status="True")
+    return PodCondition(
+        type="Ready",
+        status="False",
+        reason="ReadinessGatesNotReady",
+        message=", ".join(problems),
+    )

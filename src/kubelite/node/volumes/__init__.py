@@ -1,0 +1,1 @@
+"""The volumes of pods: their content, their folders on the host and their mounts."""

@@ -1,0 +1,340 @@
+"""The volumes and folders of pods on this host.
+
+Everything of a pod lies below ``pods/<uid>`` in the node's folder, as upstream lays it out; tearing a pod down removes
+that folder and the mounts in it, and nothing else.
+"""
+
+import asyncio
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from kubelite.api.client.protocol import Client
+from kubelite.api.errors import NotFound
+from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, PersistentVolumeClaim
+from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.kinds.core.volumes import EmptyDirVolumeSource, HostPathVolumeSource, Volume
+from kubelite.api.machinery.quantity import parse_quantity
+from kubelite.clock import Clock
+from kubelite.node.environment import ConfigUnavailable, Surroundings, expand
+from kubelite.node.name_resolution import (
+    DNSSettings,
+    host_network_hosts_file,
+    hosts_file,
+    resolv_conf,
+)
+from kubelite.node.pods import AnyContainer
+from kubelite.node.runtime import Mount
+from kubelite.node.volumes.atomic_writer import File, write_atomically
+from kubelite.node.volumes.sources import VolumeContent
+from kubelite.node.volumes.tmpfs import mount_tmpfs, mounts_below, unmount
+from kubelite.randomness import Randomness
+
+TERMINATION_PATH = "/dev/termination-log"
+TERMINATION_LIMIT_BYTES = 4096
+SERVICE_ACCOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+
+class PodVolumes(Protocol):
+    """Makes the volumes of pods; blocking work happens in threads."""
+
+    async def set_up(self, pod: Pod, around: Surroundings) -> None:
+        """Make or refresh a pod's folders and volumes; raises ConfigUnavailable."""
+        ...
+
+    async def mounts(
+        self,
+        pod: Pod,
+        container: AnyContainer,
+        attempt: int,
+        around: Surroundings,
+        environment: Mapping[str, str],
+    ) -> tuple[Mount, ...]:
+        """Return what a container sees of the host; raises ConfigUnavailable."""
+        ...
+
+    async def termination_message(self, pod_uid: str, name: str, attempt: int) -> str:
+        """Return what a container left in its termination log."""
+        ...
+
+    async def tear_down(self, pod_uid: str) -> None:
+        """Remove all that was made for a pod."""
+        ...
+
+    async def leftovers(self) -> list[str]:
+        """Return the pods that something was made for."""
+        ...
+
+
+class HostVolumes:
+    """Volumes as folders, files and mounts of this host."""
+
+    def __init__(
+        self,
+        root: Path,
+        client: Client,
+        clock: Clock,
+        randomness: Randomness,
+        dns: DNSSettings,
+        *,
+        may_mount: bool = True,
+    ) -> None:
+        self._pods = root / "pods"
+        self._client = client
+        self._content = VolumeContent(client, clock)
+        self._randomness = randomness
+        self._dns = dns
+        self._may_mount = may_mount
+
+    async def set_up(self, pod: Pod, around: Surroundings) -> None:
+        """Make or refresh a pod's folders and volumes; raises ConfigUnavailable."""
+        home = self._pods / pod.metadata.uid
+        await asyncio.to_thread(_make_home, home)
+        for volume in pod.spec.volumes:
+            try:
+                await self._set_up_one(pod, volume, around)
+            except ConfigUnavailable as error:
+                message = f'MountVolume.SetUp failed for volume "{volume.name}" : {error}'
+                raise ConfigUnavailable(message) from error
+            except OSError as error:
+                message = f'MountVolume.SetUp failed for volume "{volume.name}" : {error.strerror}'
+                raise ConfigUnavailable(message) from error
+
+    async def _set_up_one(self, pod: Pod, volume: Volume, around: Surroundings) -> None:
+        files = await self._content.files(pod, volume, around)
+        folder = self._folder(pod, volume)
+        context = pod.spec.securityContext
+        group = context.fsGroup if context is not None else None
+        if files is not None:
+            in_memory = self._may_mount and (
+                volume.secret is not None or volume.projected is not None
+            )
+            version = self._randomness.token_bytes(8).hex()
+            await asyncio.to_thread(_write_files, folder, files, version, group, in_memory)
+        elif volume.emptyDir is not None:
+            await asyncio.to_thread(
+                _make_empty_dir, folder, volume.emptyDir, group, self._may_mount
+            )
+        elif volume.hostPath is not None:
+            await asyncio.to_thread(_check_host_path, volume.hostPath)
+        elif volume.persistentVolumeClaim is None and volume.ephemeral is None:
+            raise ConfigUnavailable("no volume plugin matched")
+
+    def _folder(self, pod: Pod, volume: Volume) -> Path:
+        return (
+            self._pods
+            / pod.metadata.uid
+            / "volumes"
+            / f"kubernetes.io~{_plugin(volume)}"
+            / volume.name
+        )
+
+    async def _source(self, pod: Pod, volume: Volume) -> Path:
+        """Return where a volume lies on the host."""
+        if volume.hostPath is not None:
+            return Path(volume.hostPath.path)
+        claim = ""
+        if volume.persistentVolumeClaim is not None:
+            claim = volume.persistentVolumeClaim.claimName
+        elif volume.ephemeral is not None:
+            claim = f"{pod.metadata.name}-{volume.name}"
+        return (
+            await self._claimed(pod.metadata.namespace, claim)
+            if claim
+            else self._folder(pod, volume)
+        )
+
+    async def _claimed(self, namespace: str, name: str) -> Path:
+        try:
+            claim = await self._client.get(PersistentVolumeClaim, name, namespace)
+            if claim.status.phase != "Bound":
+                raise ConfigUnavailable(f'PVC "{namespace}/{name}" is not bound')
+            volume = await self._client.get(PersistentVolume, claim.spec.volumeName)
+        except NotFound as error:
+            raise ConfigUnavailable(f'persistentvolumeclaim "{name}" not found') from error
+        if volume.spec.hostPath is not None:
+            await asyncio.to_thread(_check_host_path, volume.spec.hostPath)
+            return Path(volume.spec.hostPath.path)
+        if volume.spec.local is not None:
+            return Path(volume.spec.local.path)
+        raise ConfigUnavailable(
+            f'no volume plugin matched for persistent volume "{volume.metadata.name}"'
+        )
+
+    async def mounts(
+        self,
+        pod: Pod,
+        container: AnyContainer,
+        attempt: int,
+        around: Surroundings,
+        environment: Mapping[str, str],
+    ) -> tuple[Mount, ...]:
+        """Return what a container sees of the host; raises ConfigUnavailable."""
+        found: list[Mount] = []
+        volumes = {volume.name: volume for volume in pod.spec.volumes}
+        for mount in container.volumeMounts:
+            source = await self._source(pod, volumes[mount.name])
+            inner = expand(mount.subPathExpr, environment) if mount.subPathExpr else mount.subPath
+            if inner:
+                source = await asyncio.to_thread(_sub_path, source, inner)
+            propagation = {"HostToContainer": "rslave", "Bidirectional": "rshared"}
+            found.append(
+                Mount(
+                    str(source),
+                    mount.mountPath,
+                    mount.readOnly,
+                    propagation.get(mount.mountPropagation or "", ""),
+                )
+            )
+        taken = {mount.target.rstrip("/") for mount in found}
+        own = await asyncio.to_thread(self._own_files, pod, container, attempt, around)
+        return (*found, *(mount for mount in own if mount.target not in taken))
+
+    def _own_files(
+        self, pod: Pod, container: AnyContainer, attempt: int, around: Surroundings
+    ) -> list[Mount]:
+        home = self._pods / pod.metadata.uid
+        hosts = home / "etc-hosts"
+        if pod.spec.hostNetwork:
+            text = host_network_hosts_file(pod, Path("/etc/hosts").read_text())
+        else:
+            text = hosts_file(pod, around.pod_ips, self._dns.cluster_domain)
+        _write_if_changed(hosts, text)
+        resolver = home / "resolv.conf"
+        _write_if_changed(resolver, resolv_conf(pod, self._dns))
+        message = self._message_path(pod.metadata.uid, container.name, attempt)
+        message.parent.mkdir(parents=True, exist_ok=True)
+        message.touch()
+        message.chmod(0o666)
+        return [
+            Mount(str(hosts), "/etc/hosts"),
+            Mount(str(resolver), "/etc/resolv.conf"),
+            Mount(str(message), container.terminationMessagePath or TERMINATION_PATH),
+        ]
+
+    def _message_path(self, pod_uid: str, name: str, attempt: int) -> Path:
+        return self._pods / pod_uid / "containers" / name / str(attempt)
+
+    async def termination_message(self, pod_uid: str, name: str, attempt: int) -> str:
+        """Return what a container left in its termination log."""
+        path = self._message_path(pod_uid, name, attempt)
+
+        def read() -> str:
+            try:
+                with path.open("rb") as file:
+                    return file.read(TERMINATION_LIMIT_BYTES).decode("utf-8", "replace")
+            except FileNotFoundError:
+                return ""
+
+        return await asyncio.to_thread(read)
+
+    async def tear_down(self, pod_uid: str) -> None:
+        """Remove all that was made for a pod."""
+        assert pod_uid, "an empty uid would name the folder of all pods"
+        self._content.forget(pod_uid)
+        await asyncio.to_thread(_remove_home, self._pods / pod_uid)
+
+    async def leftovers(self) -> list[str]:
+        """Return the pods that something was made for."""
+
+        def names() -> list[str]:
+            return sorted(p.name for p in self._pods.iterdir()) if self._pods.is_dir() else []
+
+        return await asyncio.to_thread(names)
+
+
+def _plugin(volume: Volume) -> str:
+    for field, name in (
+        ("configMap", "configmap"),
+        ("secret", "secret"),
+        ("downwardAPI", "downward-api"),
+        ("projected", "projected"),
+        ("emptyDir", "empty-dir"),
+    ):
+        if getattr(volume, field) is not None:
+            return name
+    return "other"
+
+
+def _make_home(home: Path) -> None:
+    for folder in (home, home / "volumes", home / "containers"):
+        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+
+
+def _write_files(
+    folder: Path, files: Mapping[str, File], version: str, group: int | None, in_memory: bool
+) -> None:
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if in_memory and not folder.is_mount():
+        mount_tmpfs(folder, mode=0o755)
+    folder.chmod(0o755)
+    write_atomically(folder, files, version, group)
+
+
+def _make_empty_dir(
+    folder: Path, source: EmptyDirVolumeSource, group: int | None, may_mount: bool
+) -> None:
+    if folder.is_dir() and (source.medium != "Memory" or folder.is_mount()):
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    if source.medium == "Memory" and may_mount:
+        size = parse_quantity(source.sizeLimit).value() if source.sizeLimit else 0
+        mount_tmpfs(folder, size)
+    if group is not None:
+        os.chown(folder, -1, group)
+    folder.chmod(0o2777 if group is not None else 0o777)
+
+
+def _check_host_path(source: HostPathVolumeSource) -> None:
+    path = Path(source.path)
+    kind = source.type or ""
+    if kind == "DirectoryOrCreate":
+        path.mkdir(mode=0o755, parents=True, exist_ok=True)
+    elif kind == "FileOrCreate" and not path.exists():
+        path.touch(mode=0o644)
+    checks = {
+        "Directory": (path.is_dir, "directory"),
+        "DirectoryOrCreate": (path.is_dir, "directory"),
+        "File": (path.is_file, "file"),
+        "FileOrCreate": (path.is_file, "file"),
+        "Socket": (path.is_socket, "socket"),
+        "CharDevice": (path.is_char_device, "character device"),
+        "BlockDevice": (path.is_block_device, "block device"),
+    }
+    if kind in checks:
+        check, name = checks[kind]
+        if not check():
+            raise ConfigUnavailable(f"hostPath type check failed: {source.path} is not a {name}")
+
+
+def _sub_path(source: Path, inner: str) -> Path:
+    """Return a path inside a volume, made when missing; links must not lead out of the volume."""
+    if inner.startswith("/") or ".." in Path(inner).parts:
+        raise ConfigUnavailable(f'subPath "{inner}" must be a relative path inside the volume')
+    root = source.resolve()
+    target = (source / inner).resolve()
+    if target != root and root not in target.parents:
+        raise ConfigUnavailable(
+            f'failed to prepare subPath for volumeMount: "{inner}" leaves the volume'
+        )
+    if not target.exists():
+        target.mkdir(mode=0o750, parents=True, exist_ok=True)
+        target.chmod(root.stat().st_mode & 0o7777)
+    return target
+
+
+def _write_if_changed(path: Path, text: str) -> None:
+    """Write in place, since containers have the file itself mounted."""
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
+        path.chmod(0o644)
+
+
+def _remove_home(home: Path) -> None:
+    if not home.is_dir():
+        return
+    for mount in mounts_below(home):
+        unmount(mount)
+    shutil.rmtree(home)

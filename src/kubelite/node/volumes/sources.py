@@ -1,0 +1,209 @@
+"""Collects the files of configMap, secret, downwardAPI and projected volumes."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+
+from kubelite.api.client.protocol import Client
+from kubelite.api.errors import NotFound
+from kubelite.api.kinds.authentication import (
+    BoundObjectReference,
+    TokenRequest,
+    TokenRequestSpec,
+)
+from kubelite.api.kinds.core.config import ConfigMap, Secret
+from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.kinds.core.references import KeyToPath
+from kubelite.api.kinds.core.service_accounts import ServiceAccount
+from kubelite.api.kinds.core.volumes import (
+    DownwardAPIVolumeFile,
+    ProjectedVolumeSource,
+    ServiceAccountTokenProjection,
+    Volume,
+    VolumeProjection,
+)
+from kubelite.api.machinery.times import parse_time
+from kubelite.clock import Clock
+from kubelite.node.environment import (
+    ConfigUnavailable,
+    Surroundings,
+    field_value,
+    resource_value,
+)
+from kubelite.node.volumes.atomic_writer import File
+
+DEFAULT_MODE = 0o644
+TOKEN_SECONDS = 3600
+TOKENS_LIMIT = 10_000
+TOKEN_RENEW_PART = 0.8  # of its life, after which a token is replaced
+TOKEN_AGE_MAX = timedelta(hours=24)
+
+
+class _Token(Struct, frozen=True):
+    text: str
+    renew_at: datetime
+
+
+class VolumeContent:
+    """Reads what volumes show from the API; tokens are asked for anew when 80 % of their life is over."""
+
+    def __init__(self, client: Client, clock: Clock) -> None:
+        self._client = client
+        self._clock = clock
+        self._tokens: dict[tuple[str, str, str, int], _Token] = {}
+
+    async def files(self, pod: Pod, volume: Volume, around: Surroundings) -> dict[str, File] | None:
+        """Return a volume's files by relative path, None if it is of another type; raises ConfigUnavailable."""
+        namespace = pod.metadata.namespace
+        if (config := volume.configMap) is not None:
+            mode = _mode(config.defaultMode)
+            return await self._config_map(
+                namespace, config.name, config.items, mode, optional=bool(config.optional)
+            )
+        if (secret := volume.secret) is not None:
+            mode = _mode(secret.defaultMode)
+            return await self._secret(
+                namespace, secret.secretName, secret.items, mode, optional=bool(secret.optional)
+            )
+        if (downward := volume.downwardAPI) is not None:
+            return _downward(pod, downward.items, _mode(downward.defaultMode), around)
+        if (projected := volume.projected) is not None:
+            return await self._projected(pod, projected, around)
+        return None
+
+    def forget(self, pod_uid: str) -> None:
+        """Drop what is kept for a pod."""
+        for key in [key for key in self._tokens if key[0] == pod_uid]:
+            del self._tokens[key]
+
+    async def _config_map(
+        self, namespace: str, name: str, items: Sequence[KeyToPath], mode: int, *, optional: bool
+    ) -> dict[str, File]:
+        try:
+            found = await self._client.get(ConfigMap, name, namespace)
+        except NotFound as error:
+            if optional:
+                return {}
+            raise ConfigUnavailable(f'configmap "{name}" not found') from error
+        data = {key: text.encode() for key, text in found.data.items()}
+        data.update({key: base64.b64decode(text) for key, text in found.binaryData.items()})
+        return _chosen(data, items, mode, "configmap", optional=optional)
+
+    async def _secret(
+        self, namespace: str, name: str, items: Sequence[KeyToPath], mode: int, *, optional: bool
+    ) -> dict[str, File]:
+        try:
+            found = await self._client.get(Secret, name, namespace)
+        except NotFound as error:
+            if optional:
+                return {}
+            raise ConfigUnavailable(f'secret "{name}" not found') from error
+        data = {key: base64.b64decode(text) for key, text in found.data.items()}
+        return _chosen(data, items, mode, "secret", optional=optional)
+
+    async def _projected(
+        self, pod: Pod, projected: ProjectedVolumeSource, around: Surroundings
+    ) -> dict[str, File]:
+        mode = _mode(projected.defaultMode)
+        files: dict[str, File] = {}
+        for source in projected.sources:
+            files.update(await self._projection(pod, source, mode, around))
+        return files
+
+    async def _projection(
+        self, pod: Pod, source: VolumeProjection, mode: int, around: Surroundings
+    ) -> dict[str, File]:
+        namespace = pod.metadata.namespace
+        if (config := source.configMap) is not None:
+            return await self._config_map(
+                namespace, config.name, config.items, mode, optional=bool(config.optional)
+            )
+        if (secret := source.secret) is not None:
+            return await self._secret(
+                namespace, secret.name, secret.items, mode, optional=bool(secret.optional)
+            )
+        if source.downwardAPI is not None:
+            return _downward(pod, source.downwardAPI.items, mode, around)
+        if (token := source.serviceAccountToken) is not None:
+            return {
+                token.path: File((await self._token(pod, token)).encode(), _token_mode(pod, mode))
+            }
+        raise ConfigUnavailable(
+            "a projected volume source of this type is not supported by the node"
+        )
+
+    async def _token(self, pod: Pod, wanted: ServiceAccountTokenProjection) -> str:
+        seconds = wanted.expirationSeconds or TOKEN_SECONDS
+        key = (pod.metadata.uid, pod.spec.serviceAccountName, wanted.audience, seconds)
+        now = self._clock.now()
+        kept = self._tokens.get(key)
+        if kept is not None and now < kept.renew_at:
+            return kept.text
+        asked = TokenRequest(
+            spec=TokenRequestSpec(
+                audiences=[wanted.audience] if wanted.audience else [],
+                expirationSeconds=seconds,
+                boundObjectRef=BoundObjectReference(
+                    apiVersion="v1", kind="Pod", name=pod.metadata.name, uid=pod.metadata.uid
+                ),
+            )
+        )
+        account = pod.spec.serviceAccountName or "default"
+        try:
+            answer = await self._client.post(
+                ServiceAccount, account, "token", asked, pod.metadata.namespace
+            )
+        except NotFound as error:
+            raise ConfigUnavailable(
+                f'failed to fetch token: serviceaccounts "{account}" not found'
+            ) from error
+        text = str(answer["status"]["token"])
+        expires = parse_time(answer["status"]["expirationTimestamp"])
+        life = min((expires - now) * TOKEN_RENEW_PART, TOKEN_AGE_MAX)
+        if len(self._tokens) < TOKENS_LIMIT:
+            self._tokens[key] = _Token(text, now + life)
+        return text
+
+
+def _mode(given: int | None) -> int:
+    return DEFAULT_MODE if given is None else given
+
+
+def _token_mode(pod: Pod, mode: int) -> int:
+    """Let the one who needs a token read it: everybody's when containers run as other users without a common group."""
+    context = pod.spec.securityContext
+    if context is not None and context.fsGroup is not None:
+        return 0o640 | (mode & 0o600)
+    return mode
+
+
+def _chosen(
+    data: Mapping[str, bytes], items: Sequence[KeyToPath], mode: int, kind: str, *, optional: bool
+) -> dict[str, File]:
+    if not items:
+        return {key: File(value, mode) for key, value in data.items()}
+    files: dict[str, File] = {}
+    for item in items:
+        if item.key in data:
+            files[item.path] = File(data[item.key], mode if item.mode is None else item.mode)
+        elif not optional:
+            raise ConfigUnavailable(f"{kind} references non-existent config key: {item.key}")
+    return files
+
+
+def _downward(
+    pod: Pod, items: Sequence[DownwardAPIVolumeFile], mode: int, around: Surroundings
+) -> dict[str, File]:
+    files: dict[str, File] = {}
+    for item in items:
+        if item.fieldRef is not None:
+            text = field_value(pod, item.fieldRef.fieldPath, around)
+        elif item.resourceFieldRef is not None:
+            container = pod.spec.containers[0]
+            text = resource_value(pod, container, item.resourceFieldRef, around)
+        else:
+            continue
+        files[item.path] = File(text.encode(), mode if item.mode is None else item.mode)
+    return files

@@ -1,0 +1,32 @@
+"""Mounts and unmounts memory file systems by system call. Blocking: call it in a thread."""
+
+import ctypes
+import os
+from pathlib import Path
+
+_UNMOUNT_DETACH = 2
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def mount_tmpfs(folder: Path, size_bytes: int = 0, mode: int = 0o777) -> None:
+    """Put a memory file system on a folder; raises OSError."""
+    options = f"mode={mode:o}" + (f",size={size_bytes}" if size_bytes else "")
+    source = b"tmpfs"
+    if _libc.mount(source, os.fsencode(folder), source, 0, options.encode()) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(folder))
+
+
+def unmount(folder: Path) -> None:
+    """Take a mount away even while it is used; raises OSError."""
+    if _libc.umount2(os.fsencode(folder), _UNMOUNT_DETACH) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(folder))
+
+
+def mounts_below(folder: Path) -> list[Path]:
+    """Return the mount points in a folder, the deepest first."""
+    prefix = f"{folder}/"
+    with Path("/proc/self/mounts").open(encoding="utf-8", errors="surrogateescape") as lines:
+        places = [line.split(" ")[1].encode().decode("unicode_escape") for line in lines]
+    return [Path(p) for p in sorted((p for p in places if p.startswith(prefix)), reverse=True)]

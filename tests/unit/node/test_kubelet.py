@@ -1,0 +1,242 @@
+"""The kubelet over a simulated engine and the real API."""
+
+import asyncio
+import itertools
+
+import pytest
+
+from kubelite.api.kinds.coordination import Lease
+from kubelite.api.kinds.core.events import Event
+from kubelite.api.kinds.core.nodes import Node
+from kubelite.api.kinds.core.pods import Pod
+from kubelite.node.simulated import Behaviour
+from unit.node.cluster import Cluster, container, is_ready, run_virtually
+
+
+def test_a_pod_becomes_ready_with_an_address_and_events() -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            await cluster.create({"containers": [container()]})
+            pod = await cluster.until(is_ready)
+            assert pod.status.phase == "Running"
+            assert pod.status.podIP.startswith("10.42.")
+            assert [address.ip for address in pod.status.podIPs] == [pod.status.podIP]
+            status = pod.status.containerStatuses[0]
+            assert status.ready
+            assert status.started
+            assert status.state.running is not None
+            assert status.restartCount == 0
+            assert {c.type: c.status for c in pod.status.conditions} == {
+                "PodReadyToStartContainers": "True",
+                "Initialized": "True",
+                "Ready": "True",
+                "ContainersReady": "True",
+                "PodScheduled": "True",
+            }
+            await asyncio.sleep(1)
+            reasons = [event.reason for event in await cluster.client.list(Event, "default")]
+            assert sorted(reasons) == ["Created", "Pulled", "Pulling", "Started"]
+
+    run_virtually(main())
+
+
+def test_a_crashing_container_is_restarted_with_growing_pauses() -> None:
+    async def main() -> None:
+        async with Cluster(Behaviour(start_seconds=(0, 0))) as cluster:
+            await cluster.create({"containers": [container(command=["false"])]})
+            loop = asyncio.get_running_loop()
+            seen = []
+            for restarts in range(1, 5):
+                await cluster.until(
+                    lambda pod, wanted=restarts: (  # type: ignore[misc]  # bound in the loop
+                        bool(pod.status.containerStatuses)
+                        and pod.status.containerStatuses[0].restartCount == wanted
+                    )
+                )
+                seen.append(loop.time())
+            pauses = [round(later - earlier) for earlier, later in itertools.pairwise(seen)]
+            assert pauses == [10, 20, 40]
+            pod = await cluster.until(
+                lambda pod: pod.status.containerStatuses[0].state.waiting is not None
+            )
+            status = pod.status.containerStatuses[0]
+            assert status.state.waiting is not None
+            assert status.state.waiting.reason == "CrashLoopBackOff"
+            assert status.state.waiting.message.startswith(
+                "back-off 1m20s restarting failed container=app pod=pod_default("
+            )
+            assert status.lastState.terminated is not None
+            assert status.lastState.terminated.exitCode == 1
+            assert pod.status.phase == "Running"
+
+    run_virtually(main())
+
+
+@pytest.mark.parametrize(("command", "phase"), [("true", "Succeeded"), ("false", "Failed")])
+def test_a_pod_that_runs_once_ends(command: str, phase: str) -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            await cluster.create(
+                {"restartPolicy": "Never", "containers": [container(command=[command])]}
+            )
+            pod = await cluster.until(lambda pod: pod.status.phase in {"Succeeded", "Failed"})
+            assert pod.status.phase == phase
+            ready = next(c for c in pod.status.conditions if c.type == "Ready")
+            assert ready.reason == ("PodCompleted" if phase == "Succeeded" else "PodFailed")
+            await asyncio.sleep(5)
+            assert not any(record.is_running for record in await cluster.node.runtime.records())
+            assert cluster.node.network.addresses == {}
+
+    run_virtually(main())
+
+
+def test_init_containers_run_in_order_and_sidecars_stay() -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            inits = [
+                container("first", command=["sleep", "2"]),
+                container("side", restartPolicy="Always"),
+                container("second", command=["true"]),
+            ]
+            await cluster.create({"initContainers": inits, "containers": [container()]})
+            pod = await cluster.until(lambda pod: len(pod.status.initContainerStatuses) == 3)
+            waiting = pod.status.containerStatuses[0].state.waiting
+            assert waiting is not None
+            assert waiting.reason == "PodInitializing"
+            pod = await cluster.until(is_ready)
+            first, side, second = pod.status.initContainerStatuses
+            assert first.state.terminated is not None
+            assert first.state.terminated.reason == "Completed"
+            assert side.state.running is not None
+            assert second.state.terminated is not None
+            side_started = side.state.running.startedAt
+            assert first.state.terminated.finishedAt <= side_started
+            assert side_started <= second.state.terminated.startedAt
+
+    run_virtually(main())
+
+
+def test_a_restart_of_the_node_agent_leaves_containers_alone() -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            await cluster.create({"containers": [container()]})
+            before = await cluster.until(is_ready)
+            records = {record.id for record in await cluster.node.runtime.records()}
+            await cluster.node.stop()
+            await cluster.node.start()
+            await asyncio.sleep(30)
+            assert {record.id for record in await cluster.node.runtime.records()} == records
+            after = await cluster.pod()
+            assert after.status == before.status
+
+    run_virtually(main())
+
+
+def test_pods_deleted_while_the_agent_was_away_are_cleaned_up() -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            await cluster.create({"containers": [container()]})
+            await cluster.until(is_ready)
+            await cluster.node.stop()
+            await cluster.client.delete(Pod, "pod", "default", grace_seconds=0)
+            await cluster.node.start()
+            await asyncio.sleep(10)
+            assert await cluster.node.runtime.records() == []
+            assert cluster.node.network.addresses == {}
+
+    run_virtually(main())
+
+
+def test_a_lost_engine_makes_the_node_not_ready_until_it_is_back() -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+
+            async def ready_condition(wanted: str) -> str:
+                for _ in range(600):
+                    for node in await cluster.client.list(Node):
+                        for condition in node.status.conditions:
+                            if condition.type == "Ready" and condition.status == wanted:
+                                return condition.message
+                    await asyncio.sleep(0.1)
+                raise AssertionError("the node's condition does not change")
+
+            await ready_condition("True")
+            cluster.node.runtime.go_away()
+            assert "container runtime is down" in await ready_condition("False")
+            await cluster.create({"containers": [container()]})
+            cluster.node.runtime.come_back()
+            await ready_condition("True")
+            await cluster.until(is_ready)
+            lease = await cluster.client.get(Lease, "node-1", "kube-node-lease")
+            assert lease.spec.holderIdentity == "node-1"
+
+    run_virtually(main())
+
+
+def test_an_image_that_cannot_be_pulled_is_tried_again_later() -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            cluster.node.runtime.forbid_image("app:1")
+            await cluster.create({"containers": [container()]})
+
+            def reason(pod: Pod) -> str:
+                statuses = pod.status.containerStatuses
+                waiting = statuses[0].state.waiting if statuses else None
+                return waiting.reason if waiting is not None else ""
+
+            await cluster.until(lambda pod: reason(pod) == "ErrImagePull")
+            pod = await cluster.until(lambda pod: reason(pod) == "ImagePullBackOff")
+            assert pod.status.phase == "Pending"
+            await cluster.until(lambda pod: reason(pod) == "ErrImagePull")
+
+    run_virtually(main())
+
+
+def test_a_pod_that_does_not_fit_is_refused() -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            wanted = container(resources={"requests": {"cpu": "3"}})
+            await cluster.create({"containers": [wanted]}, "one")
+            await cluster.until(is_ready, "one")
+            await cluster.create({"containers": [wanted]}, "two")
+            pod = await cluster.until(lambda pod: pod.status.phase == "Failed", "two")
+            assert pod.status.reason == "OutOfcpu"
+            assert "requested: 3000, used: 3000, capacity: 4000" in pod.status.message
+
+    run_virtually(main())
+
+
+def test_a_deadline_ends_a_pod() -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            await cluster.create({"activeDeadlineSeconds": 20, "containers": [container()]})
+            await cluster.until(is_ready)
+            pod = await cluster.until(lambda pod: pod.status.phase == "Failed")
+            assert pod.status.reason == "DeadlineExceeded"
+
+    run_virtually(main())
+
+
+def test_probes_decide_readiness_and_restarts() -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            probe = {"tcpSocket": {"port": 80}, "periodSeconds": 2, "failureThreshold": 2}
+            await cluster.create(
+                {
+                    "terminationGracePeriodSeconds": 1,
+                    "containers": [container(readinessProbe=probe, livenessProbe=probe)],
+                }
+            )
+            pod = await cluster.until(is_ready)
+            container_id = pod.status.containerStatuses[0].containerID.partition("//")[2]
+            cluster.node.prober.unhealthy.add(container_id)
+            pod = await cluster.until(lambda pod: pod.status.containerStatuses[0].restartCount == 1)
+            assert pod.status.containerStatuses[0].lastState.terminated is not None
+            await cluster.until(is_ready)
+            events = await cluster.client.list(Event, "default")
+            assert any(
+                event.message == "Container app failed liveness probe, will be restarted"
+                for event in events
+            )
+
+    run_virtually(main())
