@@ -1,0 +1,197 @@
+r"""kubectl's JSONPath, as far as printer columns and selectable fields use it.
+
+Fields (``.a.b``, ``['a']``, ``.a\.b``), indexes and slices, wildcards, recursive descent and filters such as
+``[?(@.type=="Ready")]``. A path compiles once to a function from an object to the values found.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+JSONPath = Callable[[Any], list[Any]]
+_Step = Callable[[Any], Iterator[Any]]
+
+_LENGTH_LIMIT = 4096
+_DESCENT_LIMIT = 100_000
+_NAME = re.compile(r"(?:\\.|[^.\[\]\\\s])+")
+_INDEX = re.compile(r"-?\d+", re.ASCII).fullmatch
+_SLICE = re.compile(r"(-?\d*):(-?\d*)(?::(-?\d*))?", re.ASCII).fullmatch
+_FILTER = re.compile(
+    r"\?\(\s*@(?P<left>[^=!<>]*?)\s*(?:(?P<sign>==|!=|<=|>=|<|>)\s*(?P<right>.+?))?\s*\)"
+)
+
+
+def compile_path(text: str) -> JSONPath:
+    """Compile a path, with or without its braces.
+
+    Raises:
+        ValueError: It has no meaning in this dialect.
+    """
+    if len(text) > _LENGTH_LIMIT:
+        raise ValueError("jsonpath is too long")
+    bare = text.strip()
+    if bare.startswith("{") and bare.endswith("}"):
+        bare = bare[1:-1].strip()
+    steps = tuple(_steps(bare.removeprefix("$").removeprefix("@")))
+
+    def find(value: Any) -> list[Any]:
+        found = [value]
+        for step in steps:
+            found = [child for parent in found for child in step(parent)]
+            if not found:
+                break
+        return found
+
+    return find
+
+
+def print_values(values: list[Any]) -> str:
+    """Print values as kubectl does: texts bare, structures as JSON, several with a space between."""
+    return " ".join(_printed(value) for value in values)
+
+
+def _printed(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return "<nil>" if value is None else msgspec.json.encode(value).decode()
+
+
+def _steps(text: str) -> Iterator[_Step]:
+    position = 0
+    while position < len(text):
+        if text.startswith("..", position):
+            yield _descendants
+            position += 1
+        if text[position] == "[":
+            end = _closing(text, position)
+            yield _bracket(text[position + 1 : end].strip())
+            position = end + 1
+            continue
+        if text[position] == ".":
+            position += 1
+            if text[position : position + 1] in ("", "["):
+                continue
+        matched = _NAME.match(text, position)
+        if matched is None:
+            raise ValueError(f"unrecognized character in action: {text[position:]!r}")
+        name = matched[0]
+        yield _wildcard if name == "*" else _field(re.sub(r"\\(.)", r"\1", name))
+        position = matched.end()
+
+
+def _closing(text: str, start: int) -> int:
+    """Find the bracket that closes the one at `start`, past quotes and inner brackets."""
+    depth, quote = 0, ""
+    for position in range(start, len(text)):
+        letter = text[position]
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "'\"":
+            quote = letter
+        elif letter == "[":
+            depth += 1
+        elif letter == "]":
+            depth -= 1
+            if not depth:
+                return position
+    raise ValueError("unterminated array")
+
+
+def _bracket(inner: str) -> _Step:
+    if inner == "*":
+        return _wildcard
+    if len(inner) > 1 and inner[0] in "'\"" and inner[-1] == inner[0]:
+        return _field(inner[1:-1])
+    if _INDEX(inner):
+        return _index(int(inner))
+    if cut := _SLICE(inner):
+        return _slice(*(int(bound) if bound else None for bound in cut.groups()))
+    if condition := _FILTER.fullmatch(inner):
+        return _filter(condition["left"], condition["sign"] or "", condition["right"] or "")
+    raise ValueError(f"invalid array index {inner}")
+
+
+def _field(name: str) -> _Step:
+    def step(value: Any) -> Iterator[Any]:
+        if isinstance(value, dict) and name in value:
+            yield value[name]
+
+    return step
+
+
+def _index(number: int) -> _Step:
+    def step(value: Any) -> Iterator[Any]:
+        if isinstance(value, list) and -len(value) <= number < len(value):
+            yield value[number]
+
+    return step
+
+
+def _slice(start: int | None, stop: int | None, stride: int | None = None) -> _Step:
+    if stride is not None and stride <= 0:
+        raise ValueError("step must be > 0")
+
+    def step(value: Any) -> Iterator[Any]:
+        if isinstance(value, list):
+            yield from value[start:stop:stride]
+
+    return step
+
+
+def _wildcard(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        yield from value.values()
+    elif isinstance(value, list):
+        yield from value
+
+
+def _descendants(value: Any) -> Iterator[Any]:
+    pending, seen = [value], 0
+    while pending and seen < _DESCENT_LIMIT:
+        current = pending.pop(0)
+        seen += 1
+        yield current
+        pending.extend(_wildcard(current))
+
+
+_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+    "==": lambda left, right: bool(left == right),
+    "!=": lambda left, right: bool(left != right),
+    "<": lambda left, right: bool(left < right),
+    "<=": lambda left, right: bool(left <= right),
+    ">": lambda left, right: bool(left > right),
+    ">=": lambda left, right: bool(left >= right),
+}
+
+
+def _literal(text: str) -> Any:
+    if text[0] in "'\"" and text[-1] == text[0]:
+        return text[1:-1]
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"unrecognized value in filter: {text}") from error
+
+
+def _filter(left: str, sign: str, right: str) -> _Step:
+    find = compile_path(left)
+    wanted = compile_path(right[1:]) if right.startswith("@") else None
+    literal = _literal(right) if right and wanted is None else None
+
+    def holds(item: Any) -> bool:
+        found = find(item)
+        if not found or not sign:
+            return bool(found)
+        others = wanted(item) if wanted is not None else [literal]
+        try:
+            return bool(others) and _COMPARE[sign](found[0], others[0])
+        except TypeError:
+            return False
+
+    def step(value: Any) -> Iterator[Any]:
+        if isinstance(value, list):
+            yield from (item for item in value if holds(item))
+
+    return step

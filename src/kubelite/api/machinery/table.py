@@ -1,0 +1,66 @@
+"""Tables (meta.k8s.io/v1): rows of cells that clients such as kubectl print without knowing the kind."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from kubelite.api.machinery.columns import Layout
+
+JSON = dict[str, Any]
+IncludeObject = Literal["None", "Metadata", "Object"]
+INCLUDE_OBJECT: tuple[IncludeObject, ...] = ("None", "Metadata", "Object")
+
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+
+
+def partial_metadata(thing: JSON) -> JSON:
+    """Return an object's metadata as a PartialObjectMetadata."""
+    return {
+        "kind": "PartialObjectMetadata",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": thing.get("metadata") or {},
+    }
+
+
+def row(layout: Layout, stored: bytes, now: datetime, include: IncludeObject = "Metadata") -> JSON:
+    """Return the row of one object, given as its stored JSON."""
+    thing: JSON = _decode(stored)
+    made: JSON = {"cells": layout.cells(thing, now)}
+    if layout.conditions is not None and (conditions := layout.conditions(thing)):
+        made["conditions"] = conditions
+    if include == "Object":
+        made["object"] = msgspec.Raw(stored)
+    elif include == "Metadata":
+        made["object"] = partial_metadata(thing)
+    return made
+
+
+def table(
+    layout: Layout,
+    stored: Iterable[bytes],
+    now: datetime,
+    include: IncludeObject = "Metadata",
+    metadata: JSON | None = None,
+) -> bytes:
+    """Return the Table of objects as JSON; `metadata` is the list's own (resourceVersion, continue, ...)."""
+    return _encode(
+        {
+            "kind": "Table",
+            "apiVersion": "meta.k8s.io/v1",
+            "metadata": metadata or {},
+            "columnDefinitions": [column.to_wire() for column in layout.columns],
+            "rows": [row(layout, each, now, include) for each in stored],
+        }
+    )
+
+
+def object_table(
+    layout: Layout, stored: bytes, now: datetime, include: IncludeObject = "Metadata"
+) -> bytes:
+    """Return the Table of one object, as get and watch answer it, with the object's resourceVersion."""
+    version = (_decode(stored).get("metadata") or {}).get("resourceVersion", "")
+    metadata = {"resourceVersion": version} if version else {}
+    return table(layout, [stored], now, include, metadata)
