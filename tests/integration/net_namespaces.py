@@ -1,8 +1,10 @@
 """Network namespaces to play a node, its pods and the world outside; gone when the test ends, also by failure."""
 
+import asyncio
 import ctypes
 import os
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
@@ -75,3 +77,72 @@ def outside(address: str = "198.51.100.2", node_address: str = "198.51.100.1") -
         )
         shell(f"ip route add default via {address}")
         yield pid
+
+
+SERVER = """
+import socket, sys, threading
+name, port = sys.argv[1].encode(), int(sys.argv[2])
+tcp = socket.create_server(("0.0.0.0", port), backlog=128)
+udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+udp.bind(("0.0.0.0", port))
+def datagrams():
+    while True:
+        _, peer = udp.recvfrom(100)
+        udp.sendto(name + b" " + peer[0].encode(), peer)
+threading.Thread(target=datagrams, daemon=True).start()
+print("ready", flush=True)
+while True:
+    conversation, peer = tcp.accept()
+    conversation.sendall(name + b" " + peer[0].encode())
+    conversation.close()
+"""
+
+CLIENT = """
+import socket, sys
+address, port, times, kind = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+for _ in range(times):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM)
+    s.settimeout(1.5)
+    try:
+        s.connect((address, port))
+        if kind == "udp":
+            s.send(b"?")
+        print(s.recv(100).decode() or "closed")
+    except (OSError, TimeoutError) as error:
+        print(type(error).__name__)
+    s.close()
+"""
+
+
+@contextmanager
+def server(name: str, port: int, pid: int | str) -> Iterator[None]:
+    """Answer TCP and UDP in the namespace of `pid` with `name` and the client's address as seen there."""
+    where = ["nsenter", "-t", str(pid), "-n"] if pid != "self" else []
+    command = [*where, sys.executable, "-SEc", SERVER, name, str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == b"ready\n"
+            yield
+        finally:
+            process.kill()
+
+
+async def ask(
+    address: str, port: int, *, times: int = 1, pid: int | str = "self", kind: str = "tcp"
+) -> list[str]:
+    """Connect `times` times from the namespace of `pid`; what was answered, or the name of the error."""
+    where = ["nsenter", "-t", str(pid), "-n"] if pid != "self" else []
+    process = await asyncio.create_subprocess_exec(
+        *where,
+        sys.executable,
+        "-SEc",
+        CLIENT,
+        address,
+        str(port),
+        str(times),
+        kind,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    output, _ = await process.communicate()
+    return output.decode().splitlines()

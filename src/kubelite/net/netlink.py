@@ -42,6 +42,7 @@ TABLE_MAIN, PROTOCOL_KUBELITE, TYPE_UNICAST = 254, 142, 1
 SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_HOST = 0, 253, 254
 CLONE_NEWNET = 0x40000000
 RECEIVE_BYTES = 1 << 18
+NETLINK_NETFILTER = 12  # the protocol of nftables and conntrack
 
 Attributes = Mapping[int, bytes]
 

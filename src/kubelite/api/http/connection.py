@@ -72,6 +72,11 @@ class Connection(RequestHandler):
         self._lost.add(listener)
         return lambda: self._lost.discard(listener)
 
+    def take_tail(self) -> bytes:
+        """Return, once, the bytes that came behind a request to switch protocols."""
+        tail, self._message_tail = self._message_tail, b""
+        return bytes(tail)
+
     def credentials(self, authorization: str) -> Credentials:
         """Return what a request on this connection brings; equal requests get the same object."""
         if not authorization:

@@ -69,7 +69,7 @@ class Page(Protocol):
 class Stream(Protocol):
     """Serves a subresource that is not an object: logs, exec, proxies."""
 
-    async def serve(self, asked: Asked, resource: Resource, allowed: Allowed) -> Sent | Reply:
+    async def serve(self, asked: Asked, allowed: Allowed) -> Sent | Reply:
         """Write the answer, or return it; raises APIError before anything was written."""
         ...
 
@@ -209,7 +209,7 @@ class Dispatcher:
             if attributes.verb == "watch":
                 return await self._watch(asked, resource, allowed)
             stream = self._streams[attributes.resource, attributes.subresource]
-            return await stream.serve(asked, resource, allowed)
+            return await stream.serve(asked, allowed)
         finally:
             running.value -= 1
 

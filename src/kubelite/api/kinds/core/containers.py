@@ -137,7 +137,7 @@ class GRPCAction(Model):
     """GRPCAction."""
 
     port: Annotated[Int32, REQUIRED] = 0
-    service: str | None = None
+    service: Annotated[str | None, default("")] = None
 
 
 class Probe(Model):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from kubelite.api.kinds.model import REQUIRED, Int32, Model, Quantity
+from kubelite.api.kinds.model import REQUIRED, Int32, Model, Quantity, default
 
 
 class ConfigMapKeySelector(Model):
@@ -21,7 +21,7 @@ class FileKeySelector(Model):
     key: Annotated[str, REQUIRED] = ""
     path: Annotated[str, REQUIRED] = ""
     volumeName: Annotated[str, REQUIRED] = ""
-    optional: bool | None = None
+    optional: Annotated[bool | None, default(False)] = None
 
 
 class KeyToPath(Model):

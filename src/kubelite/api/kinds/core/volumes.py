@@ -42,7 +42,7 @@ class AzureDiskVolumeSource(Model):
     cachingMode: Annotated[str | None, default("ReadWrite")] = None
     fsType: Annotated[str | None, default("ext4")] = None
     kind: Annotated[str | None, default("Shared")] = None
-    readOnly: bool | None = None
+    readOnly: Annotated[bool | None, default(False)] = None
 
 
 class AzureFileVolumeSource(Model):

@@ -1,0 +1,218 @@
+"""Finds the address behind a node, a pod or a service."""
+
+import ipaddress
+import ssl
+from typing import Any
+
+import msgspec
+
+from kubelite.api.auth.caller import Attributes, Authorizer, Caller
+from kubelite.api.errors import BadRequest, InternalError, ServiceUnavailable
+from kubelite.api.http.dialer import Backend
+from kubelite.api.registry.options import ReadOptions
+from kubelite.api.registry.verbs import Verbs
+from kubelite.randomness import Randomness
+
+KUBELET_PORT = 10250
+ADDRESS_TYPES = ("InternalIP", "ExternalIP", "Hostname", "InternalDNS", "ExternalDNS")
+SERVICE_NAME_LABEL = "kubernetes.io/service-name"
+# The identity under which the server reads its own objects.
+SELF = Caller(user="system:apiserver", groups=("system:masters", "system:authenticated"))
+
+
+class Backends:
+    """Looks addresses up in the server's own objects."""
+
+    def __init__(
+        self,
+        verbs: Verbs,
+        authorizer: Authorizer,
+        randomness: Randomness,
+        *,
+        node_tls: ssl.SSLContext | None,
+    ) -> None:
+        """`node_tls` carries the server's client certificate for nodes."""
+        self._verbs = verbs
+        self._authorizer = authorizer
+        self._randomness = randomness
+        self._node_tls = node_tls
+        self._pod_tls = _unverified()
+
+    def pod(self, namespace: str, name: str) -> dict[str, Any]:
+        """Return a pod; raises NotFound."""
+        return self._object("pods", name, namespace)
+
+    def node(self, name: str, port: int = 0) -> Backend:
+        """Return a node's own endpoint; raises NotFound, and InternalError for a node without an address."""
+        node = self._object("nodes", name)
+        status = node.get("status") or {}
+        addresses = status.get("addresses") or []
+        endpoint = ((status.get("daemonEndpoints") or {}).get("kubeletEndpoint")) or {}
+        for wanted in ADDRESS_TYPES:
+            for address in addresses:
+                if address.get("type") == wanted:
+                    return Backend(
+                        host=address["address"],
+                        port=port or endpoint.get("Port") or KUBELET_PORT,
+                        tls=self._node_tls,
+                        node=name,
+                    )
+        raise InternalError(
+            f"Internal error occurred: no preferred addresses found for node {name}; known addresses: []"
+        )
+
+    def proxied_node(self, identifier: str) -> Backend:
+        """Return where ``nodes/<name>[:port]/proxy`` leads; raises BadRequest, NotFound."""
+        scheme, name, port = split_identifier(identifier, "node")
+        if not port:
+            return self.node(name)
+        backend = self.node(name, _number(port, identifier, "node"))
+        kubelet = self.node(name)
+        if backend.port == kubelet.port:
+            return kubelet
+        tls = self._pod_tls if scheme == "https" else None
+        return msgspec.structs.replace(backend, tls=tls)
+
+    def proxied_pod(self, namespace: str, identifier: str) -> Backend:
+        """Return where ``pods/[scheme:]<name>[:port]/proxy`` leads; raises BadRequest, NotFound."""
+        scheme, name, port = split_identifier(identifier, "pod")
+        pod = self.pod(namespace, name)
+        address = pod_address(pod)
+        number = _number(port, identifier, "pod") if port else _first_port(pod)
+        return Backend(
+            host=address,
+            port=number or (443 if scheme == "https" else 80),
+            tls=self._pod_tls if scheme == "https" else None,
+            node=(pod.get("spec") or {}).get("nodeName", ""),
+        )
+
+    def proxied_service(self, namespace: str, identifier: str) -> Backend:
+        """Return a ready endpoint of ``services/[scheme:]<name>[:port]/proxy``.
+
+        Raises BadRequest, NotFound, and ServiceUnavailable when there is none.
+        """
+        scheme, name, port = split_identifier(identifier, "service")
+        service = self._object("services", name, namespace)
+        port_name = _service_port_name(service, name, port)
+        candidates = [
+            (endpoint, number)
+            for slice_ in self._slices(namespace, name)
+            for number in _slice_ports(slice_, port_name)
+            for endpoint in slice_.get("endpoints") or []
+            if (endpoint.get("conditions") or {}).get("ready") is not False
+            and endpoint.get("addresses")
+        ]
+        if not candidates:
+            raise ServiceUnavailable(f'no endpoints available for service "{identifier}"')
+        index = min(int(self._randomness.uniform(0, len(candidates))), len(candidates) - 1)
+        endpoint, number = candidates[index]
+        address = endpoint["addresses"][0]
+        check_address(address)
+        return Backend(
+            host=address,
+            port=number,
+            tls=self._pod_tls if scheme == "https" else None,
+            node=endpoint.get("nodeName", ""),
+        )
+
+    def _slices(self, namespace: str, service: str) -> list[dict[str, Any]]:
+        attributes = Attributes(
+            verb="list",
+            group="discovery.k8s.io",
+            version="v1",
+            resource="endpointslices",
+            namespace=namespace,
+        )
+        allowed = self._authorizer.authorize(SELF, attributes)
+        options = ReadOptions(label_selector=f"{SERVICE_NAME_LABEL}={service}")
+        return [msgspec.json.decode(item) for item in self._verbs.list(allowed, options).items]
+
+    def _object(self, resource: str, name: str, namespace: str = "") -> dict[str, Any]:
+        attributes = Attributes(
+            verb="get", version="v1", resource=resource, namespace=namespace, name=name
+        )
+        allowed = self._authorizer.authorize(SELF, attributes)
+        found: dict[str, Any] = msgspec.json.decode(self._verbs.get(allowed, ReadOptions()))
+        return found
+
+
+def split_identifier(identifier: str, what: str) -> tuple[str, str, str]:
+    """Return scheme, name and port of ``name``, ``name:port`` or ``scheme:name:port``; raises BadRequest."""
+    parts = identifier.split(":")
+    match parts:
+        case [name] if name:
+            return "", name, ""
+        case [name, port] if name:
+            return "", name, port
+        case [scheme, name, port] if name and scheme in ("", "http", "https"):
+            return scheme, name, port
+        case _:
+            raise BadRequest(f'invalid {what} request "{identifier}"')
+
+
+def pod_address(pod: dict[str, Any]) -> str:
+    """Return a pod's primary address; raises BadRequest for one that must not be reached."""
+    status = pod.get("status") or {}
+    addresses = status.get("podIPs") or []
+    address = addresses[0].get("ip", "") if addresses else status.get("podIP", "")
+    check_address(address)
+    return str(address)
+
+
+def check_address(address: str) -> None:
+    """Raise BadRequest for an address behind which no pod can be: a status must not lead to the host's own doors."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError as error:
+        raise BadRequest("address not allowed") from error
+    if (
+        parsed.is_loopback
+        or parsed.is_link_local
+        or parsed.is_multicast
+        or parsed.is_unspecified
+        or address == "255.255.255.255"
+    ):
+        raise BadRequest("address not allowed")
+
+
+def _first_port(pod: dict[str, Any]) -> int:
+    for container in (pod.get("spec") or {}).get("containers") or []:
+        for port in container.get("ports") or []:
+            return int(port["containerPort"])
+    return 0
+
+
+def _number(port: str, identifier: str, what: str) -> int:
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise BadRequest(f'invalid {what} request "{identifier}"')
+    return int(port)
+
+
+def _service_port_name(service: dict[str, Any], name: str, port: str) -> str:
+    if not (port.isascii() and port.isdigit()):
+        return port
+    for declared in (service.get("spec") or {}).get("ports") or []:
+        if declared.get("port") == int(port):
+            return str(declared.get("name", ""))
+    raise ServiceUnavailable(f'no service port {int(port)} found for service "{name}"')
+
+
+def _slice_ports(slice_: dict[str, Any], name: str) -> list[int]:
+    return [
+        int(port["port"])
+        for port in slice_.get("ports") or []
+        if (port.get("name") or "") == name and port.get("port")
+    ]
+
+
+def _unverified() -> ssl.SSLContext:
+    # What runs in pods has certificates of its own making: Kubernetes' proxy does not verify them either.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def not_scheduled(name: str) -> BadRequest:
+    """Return the error for a pod that is on no node."""
+    return BadRequest(f"pod {name} does not have a host assigned")

@@ -1,0 +1,134 @@
+"""Proxying of nodes, pods and services, with answers made to fit the path they are seen under."""
+
+from urllib.parse import urlsplit, urlunsplit
+
+from aiohttp import web
+
+from kubelite.api.auth.caller import Allowed
+from kubelite.api.errors import ServiceUnavailable
+from kubelite.api.http.backends import Backends
+from kubelite.api.http.dialer import Backend
+from kubelite.api.http.dispatch import Asked
+from kubelite.api.http.html_links import rewrite_links
+from kubelite.api.http.objects import not_allowed
+from kubelite.api.http.relay import Answered, Relay, close, is_upgrade
+from kubelite.api.http.request import split_target
+from kubelite.api.http.respond import Reply
+from kubelite.api.http.wire import Sent, send
+
+HTML_BYTES_MAX = 10 * 1024 * 1024
+VERBS = frozenset({"get", "create", "update", "patch", "delete"})
+
+
+class Proxy:
+    """Serves nodes/proxy, pods/proxy and services/proxy."""
+
+    def __init__(self, backends: Backends, relay: Relay) -> None:
+        self._backends = backends
+        self._relay = relay
+
+    async def serve(self, asked: Asked, allowed: Allowed) -> Sent | Reply:
+        """Pass the request on; raises APIError."""
+        attributes = allowed.attributes
+        request = asked.request
+        if attributes.verb not in VERBS and request.method != "OPTIONS":
+            raise not_allowed()
+        path, query = split_target(request.raw_path)
+        rest = asked.target.rest or ""
+        if not rest and request.method in ("GET", "HEAD") and not is_upgrade(request):
+            # Relative links of the page behind would lead astray without the slash.
+            location = f"{path}/?{query}" if query else f"{path}/"
+            return Reply(body=b"", status=301, headers={"Location": location})
+        backend = self._backend(attributes.resource, attributes.namespace, attributes.name)
+        target = (rest or "/") + (f"?{query}" if query else "")
+        if is_upgrade(request):
+            return await self._relay.upgrade(request, backend, target)
+        prefix = path.removesuffix(rest) if rest else path
+        links = Links(request, backend, prefix)
+        answered = await self._relay.ask(request, backend, target, links.headers(rest))
+        if answered.head.get("content-type").partition(";")[0].strip() == "text/html":
+            return await self._html(asked, answered, links)
+        return await self._relay.pass_through(
+            request,
+            answered,
+            rewrite=lambda name, value: links.rewrite(value) if name == "location" else value,
+        )
+
+    def _backend(self, resource: str, namespace: str, name: str) -> Backend:
+        if resource == "nodes":
+            return self._backends.proxied_node(name)
+        if resource == "pods":
+            return self._backends.proxied_pod(namespace, name)
+        return self._backends.proxied_service(namespace, name)
+
+    async def _html(self, asked: Asked, answered: Answered, links: "Links") -> Sent:
+        encoded = answered.head.get("content-encoding")
+        if encoded or asked.request.method == "HEAD":
+            return await self._relay.pass_through(asked.request, answered)
+        try:
+            page = await _body(answered)
+        finally:
+            close(answered)
+        page = rewrite_links(page, links.rewrite)
+        dropped = ("content-length", "transfer-encoding", "connection", "keep-alive")
+        headers = [
+            (name, links.rewrite(value) if name.lower() == "location" else value)
+            for name, value in answered.head.headers
+            if name.lower() not in dropped
+        ]
+        return await send(asked.request, answered.head.status, headers, page)
+
+
+class Links:
+    """Rewrites links of a backend's pages so that they lead through the proxy again."""
+
+    def __init__(self, request: web.BaseRequest, backend: Backend, prefix: str) -> None:
+        self._scheme = "https" if request.secure else "http"
+        self._host = request.headers.get("Host", "")
+        self._own = {self._host, backend.authority, backend.host}
+        self._prefix = prefix.rstrip("/")
+
+    def headers(self, rest: str) -> list[tuple[str, str]]:
+        """Return what tells a backend under which address it is seen."""
+        return [
+            ("X-Forwarded-Uri", self._prefix + rest),
+            ("X-Forwarded-Host", self._host),
+            ("X-Forwarded-Proto", self._scheme),
+        ]
+
+    def rewrite(self, link: str) -> str:
+        """Return a link as seen from outside; links to other hosts and relative ones stay."""
+        try:
+            parts = urlsplit(link)
+        except ValueError:
+            return link
+        if not parts.path.startswith("/") or (parts.netloc and parts.netloc not in self._own):
+            return link
+        path = parts.path
+        if not path.startswith(self._prefix + "/"):
+            path = self._prefix + path
+        return urlunsplit((self._scheme, self._host, path, parts.query, parts.fragment))
+
+
+async def _body(answered: Answered) -> bytes:
+    """Read a whole page, chunked or not; raises ServiceUnavailable for one too long or cut off."""
+    reader = answered.reader
+    parts: list[bytes] = []
+    size = 0
+    try:
+        if answered.head.get("transfer-encoding").lower() == "chunked":
+            while length := int((await reader.readline()).partition(b";")[0], 16):
+                size += length
+                if size > HTML_BYTES_MAX:
+                    raise ServiceUnavailable("the proxied page is too large to be rewritten")
+                parts.append(await reader.readexactly(length))
+                await reader.readline()
+        else:
+            while part := await reader.read(HTML_BYTES_MAX + 1 - size):
+                size += len(part)
+                if size > HTML_BYTES_MAX:
+                    raise ServiceUnavailable("the proxied page is too large to be rewritten")
+                parts.append(part)
+    except (ValueError, EOFError, ConnectionError) as error:
+        raise ServiceUnavailable("error trying to reach service: the answer broke off") from error
+    return b"".join(parts)

@@ -1,0 +1,316 @@
+"""Passes a request on to a backend and its answer back, byte by byte.
+
+The backend is asked to close after its answer, so an answer needs no framing of its own: its bytes, chunks included,
+are written as they come, nothing is held back, and whoever reads slowly slows the sender down. An upgrade
+(WebSocket, SPDY) turns both connections into a pipe after the 101.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+
+from aiohttp import web
+from msgspec import Struct
+
+from kubelite.api.errors import BadRequest, InternalError, ServiceUnavailable
+from kubelite.api.http.connection import Connection
+from kubelite.api.http.dialer import BUFFER_BYTES, Backend, Connected, Dialer
+from kubelite.api.http.wire import (
+    Disconnected,
+    Sent,
+    chunk,
+    continue_if_expected,
+    drain,
+    transport_of,
+)
+from kubelite.tasks import TaskSet
+
+HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+# What proves who calls stays here: a backend must not be able to use it.
+SECRET = frozenset({"authorization", "expect", "host"})
+IMPERSONATION = "impersonate-"
+HEAD_TIMEOUT_SECONDS = 60.0
+BODILESS = frozenset({204, 304})
+
+
+class Head(Struct):
+    """Status line and headers of a backend's answer."""
+
+    status: int
+    reason: str
+    headers: list[tuple[str, str]]
+
+    def get(self, wanted: str) -> str:
+        """Return a header's first value."""
+        return next((value for name, value in self.headers if name.lower() == wanted), "")
+
+
+class Answered(Struct):
+    """A backend that has begun to answer."""
+
+    head: Head
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    sending: asyncio.Task[None] | None
+
+
+def is_upgrade(request: web.BaseRequest) -> bool:
+    """Say whether a request asks to switch protocols."""
+    tokens = request.headers.get("Connection", "").lower().split(",")
+    return "Upgrade" in request.headers and any(token.strip() == "upgrade" for token in tokens)
+
+
+class Relay:
+    """Passes requests on."""
+
+    def __init__(self, dialer: Dialer) -> None:
+        self._dialer = dialer
+        self._tasks = TaskSet()
+
+    async def ask(
+        self,
+        request: web.BaseRequest,
+        backend: Backend,
+        target: str,
+        more_headers: Iterable[tuple[str, str]] = (),
+    ) -> Answered:
+        """Send a request on and return the answer's head; raises ServiceUnavailable, Disconnected.
+
+        Whoever called must `close` what is returned.
+        """
+        reader, writer = await self._dialer.dial(backend)
+        sending: asyncio.Task[None] | None = None
+        try:
+            writer.write(request_head(request, backend, target, more_headers))
+            if request.can_read_body and not is_upgrade(request):
+                await continue_if_expected(request)
+                sending = self._tasks.start(_send_body(request, writer), name="proxied body")
+            async with asyncio.timeout(HEAD_TIMEOUT_SECONDS):
+                head = await _read_head(reader)
+        except BaseException as error:
+            writer.transport.abort()
+            if sending is not None:
+                sending.cancel()
+            if isinstance(error, TimeoutError | OSError | EOFError | ValueError):
+                raise ServiceUnavailable(
+                    f"error trying to reach service: no answer from {backend.authority}"
+                ) from error
+            raise
+        return Answered(head=head, reader=reader, writer=writer, sending=sending)
+
+    async def pass_through(
+        self,
+        request: web.BaseRequest,
+        answered: Answered,
+        headers: Sequence[tuple[str, str]] = (),
+        rewrite: Callable[[str, str], str] | None = None,
+    ) -> Sent:
+        """Write a backend's answer to the client; `rewrite` may change header values by their lower-case name."""
+        connection: Connection = request.protocol  # type: ignore[assignment]  # made by ConnectionServer
+        forget = connection.on_lost(answered.writer.transport.abort)
+        try:
+            transport = transport_of(request)
+            transport.write(_answer_head(answered.head, headers, rewrite))
+            if request.method != "HEAD" and answered.head.status not in BODILESS:
+                while data := await answered.reader.read(BUFFER_BYTES):
+                    transport.write(data)
+                    await drain(request)
+        except ConnectionError as error:
+            raise Disconnected from error
+        finally:
+            forget()
+            close(answered)
+        return Sent(answered.head.status, keep_alive=False)
+
+    async def upgrade(
+        self,
+        request: web.BaseRequest,
+        backend: Backend,
+        target: str,
+        more_headers: Iterable[tuple[str, str]] = (),
+    ) -> Sent:
+        """Relay the handshake and then everything, both ways, until either side ends.
+
+        Raises BadRequest for a request that is no upgrade. A refusal of the backend is passed on.
+        """
+        if not is_upgrade(request):
+            raise BadRequest("Upgrade request required")
+        answered = await self.ask(request, backend, target, more_headers)
+        if answered.head.status >= 400:
+            return await self.pass_through(request, answered)
+        if answered.head.status != 101:
+            close(answered)
+            raise InternalError(
+                f"Internal error occurred: invalid upgrade response: status code {answered.head.status}"
+            )
+        transport = transport_of(request)
+        transport.write(_upgrade_head(answered.head))
+        client = take_over(request, transport)
+        await _splice(client, (answered.reader, answered.writer), self._tasks)
+        return Sent(101, keep_alive=False)
+
+
+def close(answered: Answered) -> None:
+    """Drop the connection to a backend."""
+    if answered.sending is not None:
+        answered.sending.cancel()
+    answered.writer.close()
+
+
+def request_head(
+    request: web.BaseRequest,
+    backend: Backend,
+    target: str,
+    more_headers: Iterable[tuple[str, str]],
+) -> bytes:
+    """Return the head of the request to a backend: the client's without what concerns the client's connection."""
+    upgrade = is_upgrade(request)
+    lines = [f"{request.method} {target} HTTP/1.1", f"Host: {backend.authority}"]
+    forwarded = []
+    named = {
+        token.strip().lower() for token in request.headers.get("Connection", "").split(",") if token
+    }
+    for name, value in request.headers.items():
+        lowered = name.lower()
+        if lowered == "x-forwarded-for":
+            forwarded.append(value)
+        elif not (
+            lowered in HOP_BY_HOP
+            or lowered in SECRET
+            or lowered in named
+            or lowered.startswith(IMPERSONATION)
+        ):
+            lines.append(f"{name}: {value}")
+    peer = request.transport.get_extra_info("peername") if request.transport else None
+    if peer:
+        lines.append("X-Forwarded-For: " + ", ".join([*forwarded, str(peer[0])]))
+    lines += [f"{name}: {value}" for name, value in more_headers]
+    if upgrade:
+        lines += ["Connection: Upgrade", f"Upgrade: {request.headers['Upgrade']}"]
+    else:
+        lines.append("Connection: close")
+        if request.can_read_body and request.content_length is None:
+            lines.append("Transfer-Encoding: chunked")
+    return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape")
+
+
+def take_over(request: web.BaseRequest, transport: asyncio.Transport) -> Connected:
+    """Take a client's connection from the HTTP protocol; bytes that came behind the request are not lost."""
+    connection: Connection = request.protocol  # type: ignore[assignment]  # made by ConnectionServer
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=BUFFER_BYTES, loop=loop)
+    protocol = TakenOver(reader, connection)
+    transport.set_protocol(protocol)
+    protocol.connection_made(transport)
+    if tail := connection.take_tail():
+        reader.feed_data(tail)
+    transport.resume_reading()
+    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+
+class TakenOver(asyncio.StreamReaderProtocol):
+    """A client's connection that speaks HTTP no more."""
+
+    def __init__(self, reader: asyncio.StreamReader, connection: Connection) -> None:
+        super().__init__(reader)
+        self._connection = connection
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the HTTP protocol too, which keeps the books."""
+        super().connection_lost(exc)
+        self._connection.connection_lost(exc)
+
+
+async def _splice(client: Connected, backend: Connected, tasks: TaskSet) -> None:
+    """Copy both ways; when one direction ends, its other end is told, and both close when one side is gone."""
+    client_reader, client_writer = client
+    backend_reader, backend_writer = backend
+    up = tasks.start(_copy(client_reader, backend_writer), name="splice to the backend")
+    down = tasks.start(_copy(backend_reader, client_writer), name="splice to the client")
+    try:
+        await asyncio.wait((up, down), return_when=asyncio.FIRST_COMPLETED)
+        if up.done() and not down.done():
+            # The client is gone (HTTP clients do not half-close here): what the backend still says has no reader.
+            down.cancel()
+    finally:
+        up.cancel()
+        down.cancel()
+        await asyncio.gather(up, down, return_exceptions=True)
+        backend_writer.close()
+        client_writer.close()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while data := await reader.read(BUFFER_BYTES):
+            writer.write(data)
+            await writer.drain()
+    except ConnectionError:
+        return
+
+
+async def _send_body(request: web.BaseRequest, writer: asyncio.StreamWriter) -> None:
+    chunks = request.content_length is None
+    try:
+        while data := await request.content.readany():
+            writer.write(chunk(data) if chunks else data)
+            await writer.drain()
+        if chunks:
+            writer.write(b"0\r\n\r\n")
+    except (ConnectionError, web.RequestPayloadError):
+        writer.transport.abort()
+
+
+async def _read_head(reader: asyncio.StreamReader) -> Head:
+    while True:
+        try:
+            raw = await reader.readuntil(b"\r\n\r\n")
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+            raise ValueError("no HTTP answer") from error
+        status_line, *lines = raw.decode("utf-8", "surrogateescape").split("\r\n")
+        version, _, rest = status_line.partition(" ")
+        code, _, reason = rest.partition(" ")
+        if not version.startswith("HTTP/1.") or not code.isdigit():
+            raise ValueError("no HTTP answer")
+        headers = []
+        for line in lines:
+            name, separator, value = line.partition(":")
+            if separator:
+                headers.append((name, value.strip()))
+        head = Head(status=int(code), reason=reason, headers=headers)
+        if head.status == 101 or head.status >= 200:  # other interim answers are for the proxy
+            return head
+
+
+def _answer_head(
+    head: Head,
+    headers: Sequence[tuple[str, str]],
+    rewrite: Callable[[str, str], str] | None,
+) -> bytes:
+    lines = [f"HTTP/1.1 {head.status} {head.reason}"]
+    replaced = {name.lower() for name, _ in headers}
+    for name, value in head.headers:
+        lowered = name.lower()
+        if lowered in replaced or (lowered in HOP_BY_HOP and lowered != "transfer-encoding"):
+            continue
+        lines.append(f"{name}: {rewrite(lowered, value) if rewrite else value}")
+    lines += [f"{name}: {value}" for name, value in headers]
+    lines.append("Connection: close")
+    return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape")
+
+
+def _upgrade_head(head: Head) -> bytes:
+    lines = [f"HTTP/1.1 {head.status} {head.reason}"]
+    lines += [f"{name}: {value}" for name, value in head.headers]
+    return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape")

@@ -1,0 +1,1 @@
+"""What fills the absent fields of each built-in kind, one file per group."""

@@ -1,0 +1,29 @@
+"""Defaults of custom resource definitions and of aggregated APIs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kubelite.api.machinery.defaults.admissionregistration import default_service_port
+
+Fields = dict[str, Any]
+
+
+def default_custom_resource_definition(definition: Fields) -> None:
+    """Fill in a definition: its names, its conversion, and the version its objects are stored in."""
+    spec = definition["spec"]
+    names, kind = spec["names"], spec["names"]["kind"]
+    if kind:
+        names.setdefault("singular", kind.lower())
+        names.setdefault("listKind", f"{kind}List")
+    conversion = spec.setdefault("conversion", {"strategy": "None"})
+    default_service_port(conversion.get("webhook", {}).get("clientConfig", {}))
+    status = definition["status"]
+    if not status.get("storedVersions"):
+        stored = [version["name"] for version in spec["versions"] if version["storage"]]
+        status["storedVersions"] = stored[:1]
+
+
+def default_api_service(api_service: Fields) -> None:
+    """Fill in an aggregated API."""
+    default_service_port(api_service["spec"])

@@ -1,0 +1,93 @@
+"""Makes the kernel forget UDP flows whose endpoint is gone.
+
+A UDP flow is sent where its first packet was sent as long as packets keep coming; without this a client that never
+falls silent would talk to a dead pod for ever. Numbers are those of linux/netfilter/nfnetlink_conntrack.h.
+"""
+
+import errno
+import logging
+import socket
+import struct
+from collections.abc import Iterator, Mapping
+
+from msgspec import Struct
+
+from kubelite.net.netlink import (
+    ACK,
+    DUMP,
+    NESTED,
+    NETLINK_NETFILTER,
+    NetlinkSocket,
+    decode_attributes,
+)
+
+log = logging.getLogger(__name__)
+
+GET, DELETE = (1 << 8) | 1, (1 << 8) | 2
+FAMILY_HEADER = struct.pack("=BBH", socket.AF_INET, 0, 0)
+TUPLE_ORIGINAL, TUPLE_REPLY = 1, 2
+TUPLE_IP, TUPLE_PROTOCOL = 1, 2
+SOURCE, DESTINATION = 1, 2
+PROTOCOL_NUMBER, DESTINATION_PORT = 1, 3
+
+# UDP address ("" for any of the node's) and port -> the endpoints that are left
+Frontends = Mapping[tuple[str, int], frozenset[str]]
+
+
+class Flow(Struct, frozen=True):
+    """A tracked connection: where it was sent to, and who answers it."""
+
+    tuple_original: bytes
+    protocol: int
+    destination: str
+    port: int
+    answering: str
+
+
+def parse_flow(payload: bytes) -> Flow:
+    """Read an entry as the kernel dumps it; raises KeyError when it has no IPv4 tuple."""
+    attributes = decode_attributes(payload[len(FAMILY_HEADER) :])
+    original = decode_attributes(attributes[TUPLE_ORIGINAL])
+    reply = decode_attributes(attributes[TUPLE_REPLY])
+    protocol = decode_attributes(original[TUPLE_PROTOCOL])
+    return Flow(
+        attributes[TUPLE_ORIGINAL],
+        protocol[PROTOCOL_NUMBER][0],
+        socket.inet_ntoa(decode_attributes(original[TUPLE_IP])[DESTINATION]),
+        int.from_bytes(protocol.get(DESTINATION_PORT, b""), "big"),
+        socket.inet_ntoa(decode_attributes(reply[TUPLE_IP])[SOURCE]),
+    )
+
+
+def is_stale(flow: Flow, frontends: Frontends) -> bool:
+    """Tell whether a flow leads from one of `frontends` to an endpoint it no longer has."""
+    if flow.protocol != socket.IPPROTO_UDP:
+        return False
+    endpoints = frontends.get((flow.destination, flow.port))
+    if endpoints is None:
+        endpoints = frontends.get(("", flow.port))
+        if endpoints is None or flow.answering == flow.destination:
+            return False  # to a node port's number, but of another machine or of the node's own program
+    return flow.answering not in endpoints
+
+
+def forget_stale(frontends: Frontends) -> int:
+    """Delete the flows of `frontends` that lead to endpoints they no longer have; return how many. Blocks."""
+    with NetlinkSocket(NETLINK_NETFILTER) as conntrack:
+        stale = [flow for flow in _flows(conntrack) if is_stale(flow, frontends)]
+        for flow in stale:
+            try:
+                tuples = {TUPLE_ORIGINAL | NESTED: flow.tuple_original}
+                conntrack.request(DELETE, FAMILY_HEADER, tuples, flags=ACK)
+            except OSError as error:
+                if error.errno != errno.ENOENT:
+                    raise
+    return len(stale)
+
+
+def _flows(conntrack: NetlinkSocket) -> Iterator[Flow]:
+    for payload in conntrack.request(GET, FAMILY_HEADER, flags=DUMP):
+        try:
+            yield parse_flow(payload)
+        except KeyError:
+            continue

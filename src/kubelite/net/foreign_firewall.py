@@ -1,0 +1,89 @@
+"""Lets pods' packets through a host firewall that forwards nothing unless told so, as Docker's does.
+
+An accept in a table of our own does not overrule a drop in another's, so two rules go into the chain that its owner
+keeps for its users (DOCKER-USER), or into FORWARD where there is none. They carry kubelite's name as comment.
+"""
+
+import asyncio
+import logging
+import shutil
+
+log = logging.getLogger(__name__)
+
+COMMENT = "kubelite"
+TIMEOUT_SECONDS = 30.0
+
+
+def missing_rules(listing: str, bridge: str) -> list[list[str]]:
+    """Return arguments of iptables that let the bridge through, given what `iptables -S` lists."""
+    lines = set(listing.splitlines())
+    if "-A FORWARD -j DOCKER-USER" in lines:
+        chain = "DOCKER-USER"
+    elif "-P FORWARD DROP" in lines:
+        chain = "FORWARD"
+    else:
+        return []
+    return [
+        ["-I", chain, *rule]
+        for rule in _rules(bridge)
+        if f"-A {chain} {' '.join(rule)}" not in lines
+    ]
+
+
+def own_rules(listing: str, bridge: str) -> list[list[str]]:
+    """Return arguments of iptables that take out what `missing_rules` once put in."""
+    return [
+        ["-D", chain, *rule]
+        for line in listing.splitlines()
+        for chain in ("DOCKER-USER", "FORWARD")
+        for rule in _rules(bridge)
+        if line == f"-A {chain} {' '.join(rule)}"
+    ]
+
+
+def _rules(bridge: str) -> list[list[str]]:
+    accept = ["-m", "comment", "--comment", COMMENT, "-j", "ACCEPT"]
+    return [["-i", bridge, *accept], ["-o", bridge, *accept]]
+
+
+class ForeignFirewall:
+    """The host's own iptables rules; where iptables is missing there are none to mind."""
+
+    def __init__(self, bridge: str) -> None:
+        self._bridge = bridge
+
+    async def open(self) -> None:
+        """Add what is missing."""
+        for arguments in missing_rules(await self._iptables("-S"), self._bridge):
+            await self._iptables(*arguments)
+
+    async def close_again(self) -> None:
+        """Take out what was added."""
+        for arguments in own_rules(await self._iptables("-S"), self._bridge):
+            await self._iptables(*arguments)
+
+    async def _iptables(self, *arguments: str) -> str:
+        program = shutil.which("iptables")
+        if program is None:
+            return ""
+        process = await asyncio.create_subprocess_exec(
+            program,
+            "-w",
+            "5",  # seconds to wait for others who change rules
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                output, errors = await process.communicate()
+        except TimeoutError:
+            process.kill()
+            output, errors = await process.communicate()
+        if process.returncode:
+            log.warning(
+                "cannot look after the host's firewall",
+                extra={"arguments": " ".join(arguments), "reason": errors.decode(errors="replace")},
+            )
+        return output.decode(errors="replace")

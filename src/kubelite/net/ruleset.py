@@ -1,0 +1,206 @@
+"""The nftables table as a value: what it should hold, in full or as the difference to what it holds.
+
+The hooks, and the maps they look things up in, are fixed; services, host ports and policies fill maps and add chains.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from msgspec import Struct
+
+TABLE = "kubelite"
+REFUSE = "goto refuse"
+MASQUERADE_MARK = "0x00004000"  # the bit kube-proxy uses; nobody else claims it
+
+# Maps and sets by name: type, and whether it is a map.
+COLLECTIONS: Mapping[str, str] = {
+    "services": "map services { type ipv4_addr . inet_proto . inet_service : verdict; }",
+    "node-ports": "map node-ports { type inet_proto . inet_service : verdict; }",
+    "service-filter": "map service-filter { type ipv4_addr . inet_proto . inet_service : verdict; }",
+    "node-port-filter": "map node-port-filter { type inet_proto . inet_service : verdict; }",
+    "host-ports": "map host-ports { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }",
+    "any-host-ports": "map any-host-ports { type inet_proto . inet_service : ipv4_addr . inet_service; }",
+    "hairpin": "set hairpin { type ipv4_addr . ipv4_addr; }",
+}
+
+
+class ProxySettings(Struct, frozen=True):
+    """What the rules of a node depend on besides objects."""
+
+    node_name: str
+    cluster_cidr: str = "10.42.0.0/16"
+    service_cidr: str = "10.43.0.0/16"
+    local_addresses: tuple[str, ...] = ("10.43.0.10",)  # of services that the node answers itself
+    bridge: str = "kubelite0"
+
+
+class Ruleset(Struct, frozen=True):
+    """Chains, elements of maps and sets, and sets of a service's clients, which the kernel fills."""
+
+    chains: dict[str, tuple[str, ...]] = {}
+    elements: dict[tuple[str, str], str] = {}  # (collection, key) -> value; empty in a set
+    client_sets: dict[str, int] = {}  # name -> seconds an address stays
+    # UDP address ("" for any of the node's) and port -> endpoints' addresses
+    udp_endpoints: dict[tuple[str, int], frozenset[str]] = {}
+
+
+def merge(parts: Iterable[Ruleset]) -> Ruleset:
+    """Return the union; where two claim the same element, the first has it, but one that serves goes before."""
+    whole = Ruleset()
+    for part in parts:
+        whole.chains.update(part.chains)
+        whole.client_sets.update(part.client_sets)
+        for element, value in part.elements.items():
+            whole.elements.setdefault(element, value)
+        for frontend, endpoints in part.udp_endpoints.items():
+            whole.udp_endpoints.setdefault(frontend, endpoints)
+    for filtered, dispatched in (
+        ("service-filter", "services"),
+        ("node-port-filter", "node-ports"),
+    ):
+        refused = [
+            key
+            for (collection, key), value in whole.elements.items()
+            if collection == filtered and value == REFUSE and (dispatched, key) in whole.elements
+        ]
+        for key in refused:
+            del whole.elements[filtered, key]
+    return whole
+
+
+def base_chains(settings: ProxySettings) -> str:
+    """Return the fixed chains, as nft writes them."""
+    bridge, pods, services = settings.bridge, settings.cluster_cidr, settings.service_cidr
+    address = "ip daddr . meta l4proto . th dport"
+    return f"""
+  chain raw-prerouting {{
+    type filter hook prerouting priority raw; policy accept;
+    iifname "{bridge}" ip daddr 127.0.0.0/8 drop
+  }}
+  chain filter-prerouting {{
+    type filter hook prerouting priority -110; policy accept;
+    ct state new jump filter-services
+  }}
+  chain filter-local {{
+    type filter hook output priority -110; policy accept;
+    oifname "{bridge}" icmp type redirect drop
+    ct state new jump filter-services
+  }}
+  chain filter-services {{
+    {address} vmap @service-filter
+    fib daddr type local meta l4proto . th dport vmap @node-port-filter
+  }}
+  chain filter-forward {{
+    type filter hook forward priority filter; policy accept;
+    ip daddr {services} ct state new goto refuse
+  }}
+  chain filter-output {{
+    type filter hook output priority filter; policy accept;
+    ip daddr {services} ct state new fib daddr type != local goto refuse
+  }}
+  chain refuse {{
+    meta l4proto tcp reject with tcp reset
+    reject
+  }}
+  chain nat-prerouting {{
+    type nat hook prerouting priority dstnat; policy accept;
+    jump dispatch
+  }}
+  chain nat-output {{
+    type nat hook output priority -100; policy accept;
+    jump dispatch
+  }}
+  chain dispatch {{
+    {address} vmap @services
+    fib daddr type local jump dispatch-local
+  }}
+  chain dispatch-local {{
+    meta l4proto . th dport vmap @node-ports
+    meta l4proto {{ tcp, udp, sctp }} dnat ip addr . port to {address} map @host-ports
+    meta l4proto {{ tcp, udp, sctp }} dnat ip addr . port to meta l4proto . th dport map @any-host-ports
+  }}
+  chain mark-masquerade {{
+    meta mark set mark or {MASQUERADE_MARK}
+  }}
+  chain nat-postrouting {{
+    type nat hook postrouting priority srcnat; policy accept;
+    mark and {MASQUERADE_MARK} != 0 goto masquerade-marked
+    ct status dnat ip saddr . ip daddr @hairpin masquerade fully-random
+    ip saddr 127.0.0.0/8 oifname "{bridge}" masquerade fully-random
+    ip saddr {pods} ip daddr != {{ {pods}, 224.0.0.0/4 }} oifname != "{bridge}" masquerade fully-random
+  }}
+  chain masquerade-marked {{
+    meta mark set mark xor {MASQUERADE_MARK}
+    masquerade fully-random
+  }}
+"""
+
+
+def replace_all(ruleset: Ruleset, settings: ProxySettings) -> str:
+    """Return the transaction that makes the table hold exactly `ruleset`, whatever it holds now."""
+    # "add" first, so that "delete" does not fail where there is no table
+    return (
+        f"add table ip {TABLE}\ndelete table ip {TABLE}\n"
+        f"table ip {TABLE} {{\n"
+        + "\n".join(f"  {declaration}" for declaration in COLLECTIONS.values())
+        + base_chains(settings)
+        + "}\n"
+        + difference(Ruleset(), ruleset)
+    )
+
+
+def remove_all() -> str:
+    """Return the transaction that removes the table."""
+    return f"add table ip {TABLE}\ndelete table ip {TABLE}\n"
+
+
+def difference(before: Ruleset, after: Ruleset) -> str:
+    """Return the transaction that turns one into the other; empty when they are equal."""
+    flushed, written = [], []
+    for name, rules in after.chains.items():
+        old = before.chains.get(name)
+        if old == rules:
+            continue
+        if old is not None:
+            flushed.append(name)
+        written.append(name)
+    gone = before.chains.keys() - after.chains.keys()
+    lines = [f"flush chain ip {TABLE} {name}" for name in [*flushed, *sorted(gone)]]
+    lines += _blocks(before, after, written)
+    lines += _elements("delete", before.elements, after.elements)
+    lines += _elements("add", after.elements, before.elements)
+    lines += [f"delete chain ip {TABLE} {name}" for name in sorted(gone)]
+    gone_sets = before.client_sets.keys() - after.client_sets.keys()
+    lines += [f"delete set ip {TABLE} {name}" for name in sorted(gone_sets)]
+    return "".join(line + "\n" for line in lines)
+
+
+def _blocks(before: Ruleset, after: Ruleset, chains: Iterable[str]) -> list[str]:
+    """Return the declarations of new client sets and of the rules of `chains`, each before its first use."""
+    sets = [
+        f"  set {name} {{ type ipv4_addr; flags dynamic,timeout; timeout {seconds}s; }}"
+        for name, seconds in after.client_sets.items()
+        if name not in before.client_sets
+    ]
+    chains = list(chains)
+    if not sets and not chains:
+        return []
+    declared = [f"  chain {name} {{ }}" for name in chains if name not in before.chains]
+    rules = [
+        f"  chain {name} {{\n    " + "\n    ".join(after.chains[name]) + "\n  }" for name in chains
+    ]
+    return [f"table ip {TABLE} {{", *sets, *declared, *rules, "}"]
+
+
+def _elements(
+    verb: str, these: Mapping[tuple[str, str], str], others: Mapping[tuple[str, str], str]
+) -> list[str]:
+    """Return the commands for the elements of `these` that `others` lack or have with another value."""
+    found: dict[str, list[str]] = {}
+    for (collection, key), value in these.items():
+        if others.get((collection, key)) != value:
+            element = f"{key} : {value}" if value and verb == "add" else key
+            found.setdefault(collection, []).append(element)
+    return [
+        f"{verb} element ip {TABLE} {collection} {{ {', '.join(elements)} }}"
+        for collection, elements in found.items()
+    ]

@@ -1,0 +1,251 @@
+"""Keeps the node's rules as services, endpoints and pods are.
+
+Changes mark keys; a round computes the rules of those keys anew, and applies the difference in one transaction.
+Rounds come at once after quiet and at most every 100 ms; a round that fails writes the whole table.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from kubelite.api.client.protocol import Client
+from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.kinds.core.services import Service
+from kubelite.api.kinds.discovery import EndpointSlice
+from kubelite.api.kinds.model import Kind
+from kubelite.net.conntrack import forget_stale
+from kubelite.net.foreign_firewall import ForeignFirewall
+from kubelite.net.nftables import Nftables, RulesRefused
+from kubelite.net.rule_watch import UNKNOWN, RuleWatch
+from kubelite.net.ruleset import (
+    TABLE,
+    ProxySettings,
+    Ruleset,
+    difference,
+    merge,
+    remove_all,
+    replace_all,
+)
+from kubelite.net.services import host_port_rules, service_rules
+
+log = logging.getLogger(__name__)
+
+ROUND_SECONDS = 0.1
+RETRY_SECONDS = 5.0
+SERVICE_NAME_LABEL = "kubernetes.io/service-name"
+SERVICE_INDEX = "service"
+HOST_PORTS = "*host-ports"  # a key beside those of services, which hold a slash
+
+
+class ServiceProxy:
+    """Rules for services and host ports on one node; `run` needs root."""
+
+    def __init__(self, client: Client, settings: ProxySettings) -> None:
+        self._settings = settings
+        self._services = client.mirror(Service)
+        self._slices = client.mirror(EndpointSlice)
+        self._pods = client.mirror(Pod, field_selector=f"spec.nodeName={settings.node_name}")
+        self._slices.add_index(SERVICE_INDEX, _service_of)
+        self._nftables = Nftables()
+        self._watch = RuleWatch(self._changed_by_others)
+        self._firewall = ForeignFirewall(settings.bridge)
+        self._parts: dict[str, Ruleset] = {}
+        self._applied = Ruleset()
+        self.disturbances = 0  # times the table may have been changed by others
+        self._applied_after = (
+            -1
+        )  # how many of them the last round had seen; less: the table is unknown
+        self._is_in_doubt = False  # messages of the kernel were lost
+        self._dirty: set[str] = set()
+        self._wake = asyncio.Event()
+        self._round_ended = asyncio.Condition()
+        self._unsubscribe: list[Callable[[], None]] = []
+        self._check_firewall = True
+
+    async def start(self) -> None:
+        """Get what running needs; raises RulesUnavailable, and PermissionError without root."""
+        self._nftables.open()
+        self._watch.start()
+
+    async def run(self) -> None:
+        """Follow changes until cancelled."""
+        for mirror in (self._services, self._slices, self._pods):
+            await mirror.synced()
+        self._unsubscribe = [
+            self._services.subscribe(self._service_changed),
+            self._slices.subscribe(self._slice_changed),
+            self._pods.subscribe(self._pod_changed),
+        ]
+        self._mark(HOST_PORTS)
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            started = loop.time()
+            succeeded = await self._round()
+            wait = ROUND_SECONDS if succeeded else RETRY_SECONDS
+            await asyncio.sleep(max(0.0, started + wait - loop.time()))
+
+    async def stop(self) -> None:
+        """Follow changes no more; the rules stay, and services work on."""
+        for unsubscribe in self._unsubscribe:
+            unsubscribe()
+        self._watch.stop()
+        await self._nftables.close()
+
+    async def applied(self) -> None:
+        """Wait until all that was seen so far is in the kernel."""
+        async with self._round_ended:
+            await self._round_ended.wait_for(self._is_settled)
+
+    async def remove_all(self) -> None:
+        """Take every rule off the host; to be called instead of `run`."""
+        await self._nftables.run(remove_all())
+        await self._firewall.close_again()
+
+    def _is_settled(self) -> bool:
+        return not self._dirty and self._applied_after == self.disturbances
+
+    def _service_changed(self, before: Service | None, after: Service | None) -> None:
+        if (
+            before is None
+            or after is None
+            or before.spec != after.spec
+            or before.status != after.status
+        ):
+            self._mark(_key(after or before))
+
+    def _slice_changed(self, before: EndpointSlice | None, after: EndpointSlice | None) -> None:
+        for entry in (before, after):
+            if entry is not None:
+                for key in _service_of(entry):
+                    self._mark(key)
+
+    def _pod_changed(self, before: Pod | None, after: Pod | None) -> None:
+        if any(pod is not None and _has_host_ports(pod) for pod in (before, after)):
+            self._mark(HOST_PORTS)
+
+    def _changed_by_others(self, tables: set[str]) -> None:
+        if TABLE in tables and not (self._nftables.is_by_program and self._nftables.running):
+            log.warning("service rules were changed by another program, writing them again")
+            self.disturbances += 1
+        self._is_in_doubt |= UNKNOWN in tables
+        self._check_firewall |= not tables.isdisjoint({"filter", UNKNOWN})
+        self._wake.set()
+
+    def _mark(self, key: str) -> None:
+        self._dirty.add(key)
+        self._wake.set()
+
+    async def _round(self) -> bool:
+        """Bring the table to what it should be; False when it has to be tried again later."""
+        if self._is_in_doubt:
+            self._is_in_doubt = False
+            if not await self._is_intact():
+                self.disturbances += 1
+        seen = self.disturbances
+        is_known = self._applied_after == seen
+        dirty, self._dirty = self._dirty, set()
+        for key in sorted(dirty):
+            self._compute(key)
+            await asyncio.sleep(0)  # a thousand services at the start take 25 ms
+        parts = [self._parts[key] for key in sorted(self._parts)]
+        before = self._applied
+        after, commands = await asyncio.to_thread(
+            _transaction, before if is_known else None, parts, self._settings
+        )
+        try:
+            if commands:
+                await self._nftables.run(commands)
+        except RulesRefused as refusal:
+            level = logging.WARNING if is_known else logging.ERROR
+            log.log(level, "cannot apply service rules", extra={"reason": str(refusal)})
+            self._applied_after = -1
+            self._wake.set()
+            return is_known  # then all is written again at once
+        if not is_known:
+            await asyncio.to_thread(_route_loopback, self._settings.bridge)
+        self._applied, self._applied_after = after, seen
+        await self._forget_flows(before, after)
+        await self._open_firewall()
+        async with self._round_ended:
+            self._round_ended.notify_all()
+        return True
+
+    async def _is_intact(self) -> bool:
+        """Tell whether the table still has every chain it should have."""
+        listed = await self._nftables.run("list chains ip\n")
+        table = listed.partition(f"table ip {TABLE} {{")[2].partition("\n}")[0]
+        names = {line.split()[1] for line in table.splitlines() if line.startswith("\tchain ")}
+        return "dispatch" in names and names.issuperset(self._applied.chains)
+
+    def _compute(self, key: str) -> None:
+        if key == HOST_PORTS:
+            self._parts[key] = host_port_rules(self._pods.list())
+            return
+        namespace, _, name = key.partition("/")
+        service = self._services.get(name, namespace)
+        if service is None:
+            self._parts.pop(key, None)
+        else:
+            slices = self._slices.indexed(SERVICE_INDEX, key)
+            self._parts[key] = service_rules(service, slices, self._settings)
+
+    async def _forget_flows(self, before: Ruleset, after: Ruleset) -> None:
+        old = before.udp_endpoints
+        changed: dict[tuple[str, int], frozenset[str]] = {
+            frontend: endpoints
+            for frontend, endpoints in after.udp_endpoints.items()
+            if old.get(frontend) != endpoints
+        }
+        changed |= {gone: frozenset() for gone in old.keys() - after.udp_endpoints.keys()}
+        if changed:
+            try:
+                await asyncio.to_thread(forget_stale, changed)
+            except OSError as error:
+                log.warning("cannot clean up UDP flows", extra={"reason": str(error)})
+
+    async def _open_firewall(self) -> None:
+        if self._check_firewall:
+            self._check_firewall = False
+            await self._firewall.open()
+
+
+def _route_loopback(bridge: str) -> None:
+    """Let what the node sends to 127.0.0.1 be led to pods (node ports, host ports).
+
+    This alone would also let pods reach what listens on the node's 127.0.0.1 only (CVE-2020-8558): the table, which
+    is there before, drops that.
+    """
+    switch = Path(f"/proc/sys/net/ipv4/conf/{bridge}/route_localnet")
+    try:
+        if switch.read_text().strip() != "1":
+            switch.write_text("1")
+    except OSError as error:
+        log.warning("node ports will not answer on 127.0.0.1", extra={"reason": str(error)})
+
+
+def _transaction(
+    before: Ruleset | None, parts: list[Ruleset], settings: ProxySettings
+) -> tuple[Ruleset, str]:
+    """Return the rules wanted and the commands that lead there; `before` None: from whatever there is."""
+    after = merge(parts)
+    if before is None:
+        return after, replace_all(after, settings)
+    return after, difference(before, after)
+
+
+def _key(item: Kind | None) -> str:
+    metadata = getattr(item, "metadata")  # noqa: B009 - every kind of object has one, `Kind` itself has not
+    return f"{metadata.namespace}/{metadata.name}"
+
+
+def _service_of(entry: EndpointSlice) -> list[str]:
+    name = entry.metadata.labels.get(SERVICE_NAME_LABEL, "")
+    return [f"{entry.metadata.namespace}/{name}"] if name else []
+
+
+def _has_host_ports(pod: Pod) -> bool:
+    containers = (*pod.spec.initContainers, *pod.spec.containers)
+    return any(port.hostPort for container in containers for port in container.ports)

@@ -1,0 +1,299 @@
+"""Services carry real traffic between real namespaces."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack, asynccontextmanager, suppress
+
+import msgspec
+import pytest
+from fakes.mirrored import MirroringClient
+from fakes.network_objects import NODE, endpoint, endpoint_slice, port, service
+
+from integration.net_namespaces import (
+    ask,
+    in_new_namespace,
+    needs_root,
+    outside,
+    process_in_namespace,
+    server,
+    shell,
+)
+from kubelite.api.kinds.core.containers import Container, ContainerPort
+from kubelite.api.kinds.core.pods import Pod, PodSpec, PodStatus
+from kubelite.api.kinds.core.services import LoadBalancerIngress, LoadBalancerStatus, ServiceStatus
+from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.net.pod_network import PodNetwork
+from kubelite.net.ruleset import ProxySettings
+from kubelite.net.service_proxy import ServiceProxy
+
+pytestmark = needs_root
+
+
+class Node:
+    """A node with two serving pods, 10.42.0.2 (one) and 10.42.0.3 (two), and a machine outside."""
+
+    def __init__(
+        self, client: MirroringClient, proxy: ServiceProxy, one: int, two: int, far: int
+    ) -> None:
+        self.client = client
+        self.proxy = proxy
+        self.one = one
+        self.two = two
+        self.far = far
+        self.running = asyncio.create_task(proxy.run())
+
+    async def put(self, *items: object) -> None:
+        self.client.put(*items)  # type: ignore[arg-type]  # each is a kind
+        async with asyncio.timeout(5):
+            await self.proxy.applied()
+
+
+@asynccontextmanager
+async def running_node(stack: ExitStack) -> AsyncIterator[Node]:
+    far = stack.enter_context(outside())
+    network = PodNetwork(local_addresses=["10.43.0.10"])
+    await network.start("10.42.0.0/24")
+    one, two = (stack.enter_context(process_in_namespace()) for _ in range(2))
+    for name, pid in (("one", one), ("two", two)):
+        await network.attach(name, f"default/{name}", pid)
+        stack.enter_context(server(name, 8080, pid))
+    client = MirroringClient()
+    proxy = ServiceProxy(client.as_client(), ProxySettings(node_name=NODE))
+    await proxy.start()
+    node = Node(client, proxy, one, two, far)
+    try:
+        await asyncio.wait_for(proxy.applied(), 5)
+        yield node
+    finally:
+        node.running.cancel()
+        with suppress(asyncio.CancelledError):
+            await node.running
+        await proxy.stop()
+        await network.stop()
+
+
+def on_a_node(test: Callable[[Node], Awaitable[None]]) -> Callable[[], None]:
+    def run() -> None:
+        async def main(stack: ExitStack) -> None:
+            async with running_node(stack) as node:
+                await test(node)
+
+        in_new_namespace(main)
+
+    run.__name__ = test.__name__
+    return run
+
+
+PODS = ("10.42.0.2", "10.42.0.3")
+
+
+@on_a_node
+async def test_all_endpoints_are_reached_from_node_and_pods(node: Node) -> None:
+    await node.put(service(), endpoint_slice(*PODS))
+    from_node = await ask("10.43.0.5", 80, times=40)
+    assert set(from_node) == {"one 10.42.0.1", "two 10.42.0.1"}
+    from_pod = await ask("10.43.0.5", 80, times=40, pid=node.one)
+    # a pod that reaches itself sees its node as the client (hairpin), others see the pod
+    assert set(from_pod) == {"one 10.42.0.1", "two 10.42.0.2"}
+
+
+@on_a_node
+async def test_udp_and_several_ports(node: Node) -> None:
+    ports = [port(53, "UDP", "dns"), port(80, "TCP", "http")]
+    await node.put(
+        service(ports=ports),
+        endpoint_slice(*PODS, name="a", protocol="UDP", port_name="dns"),
+        endpoint_slice(PODS[0], name="b", protocol="TCP", port_name="http"),
+    )
+    counts = Counter(await ask("10.43.0.5", 53, times=30, pid=node.one, kind="udp"))
+    assert set(counts) == {"one 10.42.0.1", "two 10.42.0.2"}
+    assert set(await ask("10.43.0.5", 80, times=10)) == {"one 10.42.0.1"}
+
+
+@on_a_node
+async def test_node_port(node: Node) -> None:
+    await node.put(service(type="NodePort", ports=[port(node_port=30080)]), endpoint_slice(*PODS))
+    both = {"one 10.42.0.1", "two 10.42.0.1"}
+    assert set(await ask("198.51.100.1", 30080, times=30, pid=node.far)) == both
+    assert set(await ask("198.51.100.1", 30080, times=30, pid=node.one)) == both
+    assert set(await ask("198.51.100.1", 30080, times=30)) == both
+    assert set(await ask("127.0.0.1", 30080, times=30)) == both
+
+
+@on_a_node
+async def test_node_port_with_local_policy_keeps_the_clients_address(node: Node) -> None:
+    await node.put(
+        service(type="NodePort", ports=[port(node_port=30080)], externalTrafficPolicy="Local"),
+        endpoint_slice(PODS[0], endpoint(PODS[1], node="elsewhere")),
+    )
+    assert set(await ask("198.51.100.1", 30080, times=20, pid=node.far)) == {"one 198.51.100.2"}
+    assert {line.split()[0] for line in await ask("10.43.0.5", 80, times=30)} == {"one", "two"}
+    await node.put(endpoint_slice(endpoint(PODS[1], node="elsewhere")))
+    assert await ask("198.51.100.1", 30080, pid=node.far) == ["TimeoutError"]
+    assert (await ask("198.51.100.1", 30080, pid=node.one))[0].startswith("two")
+
+
+@on_a_node
+async def test_internal_policy_local_never_leaves_the_node(node: Node) -> None:
+    slices = endpoint_slice(PODS[0], endpoint(PODS[1], node="elsewhere"))
+    await node.put(service(internalTrafficPolicy="Local"), slices)
+    assert set(await ask("10.43.0.5", 80, times=20)) == {"one 10.42.0.1"}
+    await node.put(endpoint_slice(endpoint(PODS[1], node="elsewhere")))
+    assert await ask("10.43.0.5", 80) == ["TimeoutError"]
+
+
+@on_a_node
+async def test_without_endpoints_it_is_refused_at_once(node: Node) -> None:
+    await node.put(
+        service(
+            type="NodePort",
+            ports=[port(80, node_port=30080, name="t"), port(80, "UDP", "u", node_port=30080)],
+        )
+    )
+    refused = ["ConnectionRefusedError"]
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    for kind in ("tcp", "udp"):
+        # what the node itself sends by UDP fails right where it is sent
+        own = refused if kind == "tcp" else ["PermissionError"]
+        assert await ask("10.43.0.5", 80, kind=kind) == own
+        assert await ask("10.43.0.5", 80, pid=node.one, kind=kind) == refused
+        assert await ask("198.51.100.1", 30080, pid=node.far, kind=kind) == refused
+    assert await ask("10.43.0.99", 80, pid=node.one) == refused  # no such service
+    assert await ask("10.43.0.99", 80) == refused
+    assert loop.time() - started < 4  # eight processes; a lost packet would cost a second each
+
+
+@on_a_node
+async def test_session_affinity(node: Node) -> None:
+    affine = service(sessionAffinity="ClientIP")
+    await node.put(affine, endpoint_slice(*PODS))
+    first = await ask("10.43.0.5", 80, times=30, pid=node.two)
+    assert len(set(first)) == 1
+    await node.put(service(name="other", ip="10.43.0.6"))  # other changes leave it alone
+    assert set(await ask("10.43.0.5", 80, times=10, pid=node.two)) == set(first)
+    rest = PODS[1] if first[0].startswith("one") else PODS[0]
+    await node.put(endpoint_slice(rest))
+    then = await ask("10.43.0.5", 80, times=10, pid=node.two)
+    assert len(set(then)) == 1
+    assert then[0].split()[0] != first[0].split()[0]
+
+
+@on_a_node
+async def test_external_addresses_and_source_ranges(node: Node) -> None:
+    status = ServiceStatus(
+        loadBalancer=LoadBalancerStatus(ingress=[LoadBalancerIngress(ip="203.0.113.7")])
+    )
+    balanced = service(type="LoadBalancer", externalIPs=["203.0.113.8"])
+
+    balanced = msgspec.structs.replace(balanced, status=status)
+    await node.put(balanced, endpoint_slice(PODS[0]))
+    for address in ("203.0.113.7", "203.0.113.8"):
+        assert await ask(address, 80, pid=node.far) == ["one 10.42.0.1"]
+    spec = msgspec.structs.replace(balanced.spec, loadBalancerSourceRanges=["192.0.2.0/24"])
+    await node.put(msgspec.structs.replace(balanced, spec=spec))
+    assert await ask("203.0.113.7", 80, pid=node.far) == ["TimeoutError"]
+    assert await ask("203.0.113.8", 80, pid=node.far) == ["one 10.42.0.1"]
+
+
+@on_a_node
+async def test_the_api_server_on_the_node(node: Node) -> None:
+    api = endpoint_slice("198.51.100.1", service_name="kubernetes", port=6443, port_name="https")
+    ports = [port(443, name="https")]
+    with server("api", 6443, "self"):
+        await node.put(service("kubernetes", "10.43.0.1", ports=ports), api)
+        assert await ask("10.43.0.1", 443, pid=node.one) == ["api 10.42.0.2"]
+        assert (await ask("10.43.0.1", 443))[0].startswith("api")
+
+
+@on_a_node
+async def test_pods_reach_the_outside_as_their_node(node: Node) -> None:
+    with server("far", 9000, node.far):
+        assert await ask("198.51.100.2", 9000, pid=node.one) == ["far 198.51.100.1"]
+        assert await ask("198.51.100.2", 9000, pid=node.one, kind="udp") == ["far 198.51.100.1"]
+
+
+def host_port_pod(host_ip: str = "") -> Pod:
+    number = ContainerPort(containerPort=8080, hostPort=8888, hostIP=host_ip, protocol="TCP")
+    return Pod(
+        metadata=ObjectMeta(namespace="default", name="one"),
+        spec=PodSpec(nodeName=NODE, containers=[Container(name="c", ports=[number])]),
+        status=PodStatus(phase="Running", podIP=PODS[0]),
+    )
+
+
+@on_a_node
+async def test_host_ports(node: Node) -> None:
+    await node.put(host_port_pod())
+    assert await ask("198.51.100.1", 8888, pid=node.far) == ["one 198.51.100.2"]
+    assert await ask("198.51.100.1", 8888, pid=node.one) == ["one 10.42.0.1"]
+    assert await ask("198.51.100.1", 8888, pid=node.two) == ["one 10.42.0.3"]
+    assert await ask("127.0.0.1", 8888) == ["one 10.42.0.1"]
+    await node.put(host_port_pod("127.0.0.1"))
+    assert await ask("198.51.100.1", 8888, pid=node.far) == ["ConnectionRefusedError"]
+    assert await ask("127.0.0.1", 8888) == ["one 10.42.0.1"]
+
+
+@on_a_node
+async def test_udp_clients_that_never_fall_silent_follow_the_endpoints(node: Node) -> None:
+    await node.put(service(ports=[port(53, "UDP")]), endpoint_slice(PODS[0], protocol="UDP"))
+    loop = asyncio.get_running_loop()
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+
+    class Client(asyncio.DatagramProtocol):
+        def datagram_received(self, data: bytes, _address: object) -> None:
+            heard.put_nowait(data)
+
+    transport, _ = await loop.create_datagram_endpoint(Client, remote_addr=("10.43.0.5", 53))
+    transport.sendto(b"?")
+    assert (await asyncio.wait_for(heard.get(), 2)).startswith(b"one")
+    await node.put(endpoint_slice(PODS[1], protocol="UDP"))
+    transport.sendto(b"?")
+    assert (await asyncio.wait_for(heard.get(), 2)).startswith(b"two")
+    transport.close()
+
+
+@pytest.mark.parametrize(
+    "disturbance",
+    ["nft flush ruleset", "nft delete table ip kubelite", "nft flush chain ip kubelite dispatch"],
+)
+def test_rules_come_back_when_somebody_removes_them(disturbance: str) -> None:
+    @on_a_node
+    async def check(node: Node) -> None:
+        await node.put(service(), endpoint_slice(*PODS))
+        shell(disturbance)
+        async with asyncio.timeout(3):
+            while node.proxy.disturbances == 0:
+                await asyncio.sleep(0.01)
+            await node.proxy.applied()
+        assert {line.split()[0] for line in await ask("10.43.0.5", 80, times=20)} == {"one", "two"}
+
+    check()
+
+
+@on_a_node
+async def test_a_host_that_forwards_nothing_lets_pods_through(node: Node) -> None:
+    shell("iptables -P FORWARD DROP")
+    await node.put(service(), endpoint_slice(*PODS))
+    for _ in range(50):
+        if "kubelite" in shell("iptables -S FORWARD"):
+            break
+        await asyncio.sleep(0.05)
+    assert (await ask("10.43.0.5", 80, pid=node.one))[0].split()[0] in ("one", "two")
+    assert await ask("10.42.0.3", 8080, pid=node.one) == ["two 10.42.0.2"]
+    node.running.cancel()
+    await node.proxy.remove_all()
+    assert "kubelite" not in shell("iptables -S FORWARD; nft list ruleset")
+
+
+@on_a_node
+async def test_pods_do_not_reach_what_listens_on_the_nodes_loopback(node: Node) -> None:
+    await node.put(service(), endpoint_slice(*PODS))
+    shell(
+        f"nsenter -t {node.one} -n sh -c 'ip addr flush dev lo; ip route add 127.0.0.1 via 10.42.0.1"
+        " src 10.42.0.2; sysctl -qw net.ipv4.conf.eth0.route_localnet=1'"
+    )
+    with server("node", 7000, "self"):
+        assert await ask("10.42.0.1", 7000, pid=node.one) == ["node 10.42.0.2"]
+        assert await ask("127.0.0.1", 7000, pid=node.one) == ["TimeoutError"]

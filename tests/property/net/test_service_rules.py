@@ -1,0 +1,167 @@
+"""Whatever services there are: rules name only chains and sets that are there, and differences lead to them."""
+
+import re
+
+from fakes.network_objects import NODE, endpoint, endpoint_slice, port, service
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kubelite.api.kinds.core.services import Service
+from kubelite.api.kinds.discovery import Endpoint, EndpointSlice
+from kubelite.net.ruleset import COLLECTIONS, ProxySettings, Ruleset, difference, merge
+from kubelite.net.services import service_rules
+
+SETTINGS = ProxySettings(node_name=NODE)
+FIXED_CHAINS = {"mark-masquerade", "refuse"}
+
+endpoints = st.builds(
+    lambda number, node, ready, serving, terminating: endpoint(
+        f"10.42.0.{number}", node, ready=ready, serving=serving, terminating=terminating
+    ),
+    st.integers(2, 9),
+    st.sampled_from([NODE, "other"]),
+    st.sampled_from([None, True, False]),
+    st.booleans(),
+    st.booleans(),
+)
+services = st.builds(
+    lambda name, number, kind, affinity, internal, external, address: service(
+        name,
+        f"10.43.0.{number}",
+        type=kind,
+        ports=[port(80, name="a", node_port=30000 + number), port(53, "UDP", "b")],
+        sessionAffinity=affinity,
+        internalTrafficPolicy=internal,
+        externalTrafficPolicy=external,
+        externalIPs=address,
+    ),
+    st.sampled_from(["x", "y"]),
+    st.integers(1, 3),
+    st.sampled_from(["ClusterIP", "NodePort", "LoadBalancer"]),
+    st.sampled_from(["None", "ClientIP"]),
+    st.sampled_from(["Cluster", "Local"]),
+    st.sampled_from(["Cluster", "Local"]),
+    st.lists(st.just("203.0.113.7"), max_size=1),
+)
+
+
+def slices(name: str, entries: list[Endpoint]) -> list[EndpointSlice]:
+    return [
+        endpoint_slice(*entries, service_name=name, name="tcp", port_name="a"),
+        endpoint_slice(*entries, service_name=name, name="udp", port_name="b", protocol="UDP"),
+    ]
+
+
+def rules(entries: list[tuple[Service, list[Endpoint]]]) -> Ruleset:
+    by_name = {item.metadata.name: (item, found) for item, found in entries}
+    return merge(
+        service_rules(item, slices(name, found), SETTINGS)
+        for name, (item, found) in sorted(by_name.items())
+    )
+
+
+states = st.lists(st.tuples(services, st.lists(endpoints, max_size=4)), max_size=2).map(rules)
+
+
+def names_used(ruleset: Ruleset) -> set[str]:
+    texts = [rule for chain in ruleset.chains.values() for rule in chain]
+    texts += ruleset.elements.values()
+    return {name for text in texts for name in re.findall(r"(?:goto|jump) (\S+?)(?:,|\s|$)", text)}
+
+
+@given(states)
+def test_rules_are_closed(state: Ruleset) -> None:
+    assert names_used(state) <= state.chains.keys() | FIXED_CHAINS
+    sets = {
+        name
+        for rules in state.chains.values()
+        for rule in rules
+        for name in re.findall(r"@(\S+)", rule)
+    }
+    assert sets == set(state.client_sets)
+    assert {collection for collection, _ in state.elements} <= COLLECTIONS.keys()
+    dispatched = {key for (collection, key) in state.elements if collection == "services"}
+    refused = {
+        key
+        for (where, key), value in state.elements.items()
+        if where == "service-filter" and "refuse" in value
+    }
+    assert not dispatched & refused
+
+
+@given(states, states)
+def test_a_difference_leads_from_any_state_to_any_other(before: Ruleset, after: Ruleset) -> None:
+    table = Table(before)
+    for command in commands(difference(before, after)):
+        table.run(command)
+    assert table.chains == {name: list(rules) for name, rules in after.chains.items()}
+    assert table.elements == after.elements
+    assert table.sets == set(after.client_sets)
+
+
+def commands(text: str) -> list[str]:
+    """Split a transaction into single commands, the block opened to `add` commands."""
+    found, chain = [], ""
+    for line in text.splitlines():
+        word = line.split()
+        if line.startswith("  set "):
+            found.append(f"add set {word[1]}")
+        elif line.startswith("  chain "):
+            chain = word[1]
+            found.append(f"add chain {chain}")
+        elif line.startswith("    "):
+            found.append(f"add rule {chain} {line.strip()}")
+        elif word[0] not in ("table", "}"):
+            found.append(line.replace(" ip kubelite", ""))
+    return found
+
+
+class Table:
+    """A model of nftables that refuses what the kernel refuses."""
+
+    def __init__(self, ruleset: Ruleset) -> None:
+        self.chains = {name: list(rules) for name, rules in ruleset.chains.items()}
+        self.elements = dict(ruleset.elements)
+        self.sets = set(ruleset.client_sets)
+
+    def run(self, command: str) -> None:
+        verb, what, name, *rest = command.split(" ", 3)
+        match verb, what:
+            case "add", "set":
+                self.sets.add(name)
+            case "add", "chain":
+                self.chains.setdefault(name, [])
+            case "add", "rule":
+                self.chains[name].append(rest[0])
+                assert self._used() <= self.chains.keys() | FIXED_CHAINS
+            case "flush", "chain":
+                self.chains[name].clear()
+            case "delete", "chain":
+                assert not self.chains.pop(name)
+                assert name not in self._used()
+            case "delete", "set":
+                self.sets.remove(name)
+                rules = [rule for chain in self.chains.values() for rule in chain]
+                assert not any(f"@{name} " in rule for rule in rules)
+            case _, "element":
+                self._change_elements(verb, name, rest[0])
+            case _:
+                raise AssertionError(command)
+
+    def _change_elements(self, verb: str, collection: str, text: str) -> None:
+        for element in text.strip("{} ").split(", "):
+            key, _, value = element.partition(" : ")
+            if verb == "delete":
+                del self.elements[collection, key]
+            else:
+                assert (collection, key) not in self.elements
+                self.elements[collection, key] = value
+                assert (
+                    not value
+                    or value == "drop"
+                    or value.split()[1] in self.chains.keys() | FIXED_CHAINS
+                )
+
+    def _used(self) -> set[str]:
+        chains = {name: tuple(rules) for name, rules in self.chains.items()}
+        return names_used(Ruleset(chains=chains, elements=self.elements))

@@ -1,0 +1,153 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from msgspec.structs import replace
+
+from kubelite.api.auth.bootstrap_roles import (
+    AUTOUPDATE,
+    Writes,
+    defaults,
+    node_rules,
+    plan,
+    reconcile_roles,
+)
+from kubelite.api.auth.lookup import FixedLookup
+from kubelite.api.kinds.model import to_wire
+from kubelite.api.kinds.rbac import ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject
+
+REFERENCE = Path("/work/shared/reference/rbac")
+DEFAULTS = defaults()
+
+
+def stored() -> FixedLookup:
+    return FixedLookup([*DEFAULTS.roles, *DEFAULTS.bindings])
+
+
+def reference(*names: str) -> list[dict[str, Any]]:
+    return [
+        item
+        for name in names
+        for item in yaml.safe_load((REFERENCE / f"{name}.yaml").read_text())["items"]
+    ]
+
+
+def comparable(item: dict[str, Any]) -> dict[str, Any]:
+    rules = item.get("rules") or []
+    item = {key: value for key, value in item.items() if value not in (None, [])}
+    if rules:
+        item["rules"] = sorted((dict(sorted(rule.items())) for rule in rules), key=str)
+    return item
+
+
+@pytest.mark.skipif(not REFERENCE.exists(), reason="the reference data is not here")
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("ClusterRole", ("cluster-roles", "controller-roles")),
+        ("Role", ("namespace-roles",)),
+        ("ClusterRoleBinding", ("cluster-role-bindings", "controller-role-bindings")),
+        ("RoleBinding", ("namespace-role-bindings",)),
+    ],
+)
+def test_equal_to_upstream(kind: str, names: tuple[str, ...]) -> None:
+    made = {}
+    for item in (*DEFAULTS.roles, *DEFAULTS.bindings):
+        wire = to_wire(item)
+        if wire["kind"] == kind and not item.metadata.name.startswith("kubelite:"):
+            made[item.metadata.namespace, item.metadata.name] = comparable(wire)
+    wanted = {
+        (role["metadata"].get("namespace", ""), role["metadata"]["name"]): comparable(role)
+        for role in reference(*names)
+    }
+    assert sorted(made) == sorted(wanted)
+    assert [made[key] for key in wanted] == list(wanted.values())
+
+
+def test_everything_is_created_once() -> None:
+    writes = plan(DEFAULTS, FixedLookup())
+    assert len(writes.create) == len(DEFAULTS.roles) + len(DEFAULTS.bindings)
+    assert plan(DEFAULTS, stored()) == Writes()
+
+
+def changed_role(**changes: Any) -> tuple[FixedLookup, ClusterRole]:
+    lookup = stored()
+    role = lookup.get(ClusterRole, "system:discovery")
+    assert role is not None
+    role = replace(role, **changes)
+    lookup.put(role)
+    return lookup, role
+
+
+def test_missing_rules_come_back_and_added_ones_stay() -> None:
+    mine = PolicyRule(verbs=["get"], nonResourceURLs=["/mine"])
+    lookup, _ = changed_role(rules=[mine])
+    (role,) = plan(DEFAULTS, lookup).update
+    assert isinstance(role, ClusterRole)
+    assert role.rules[0] == mine
+    assert len(role.rules) > 1
+    lookup.put(role)
+    assert plan(DEFAULTS, lookup) == Writes()
+
+
+def test_rules_held_in_another_form_are_not_missing() -> None:
+    lookup, _ = changed_role(rules=[PolicyRule(verbs=["*"], nonResourceURLs=["*"])])
+    assert plan(DEFAULTS, lookup) == Writes()
+
+
+def test_objects_set_aside_are_left_alone() -> None:
+    lookup, role = changed_role(rules=[])
+    meta = replace(role.metadata, annotations={AUTOUPDATE: "false"})
+    lookup.put(replace(role, metadata=meta))
+    assert plan(DEFAULTS, lookup) == Writes()
+
+
+def test_aggregated_rules_are_not_touched() -> None:
+    lookup = stored()
+    role = lookup.get(ClusterRole, "view")
+    assert role is not None
+    lookup.put(replace(role, rules=[PolicyRule(verbs=["get"], apiGroups=[""], resources=["pods"])]))
+    assert plan(DEFAULTS, lookup) == Writes()
+
+
+def test_missing_subjects_come_back() -> None:
+    lookup = stored()
+    binding = lookup.get(ClusterRoleBinding, "cluster-admin")
+    assert binding is not None
+    mine = Subject(kind="User", name="anna", apiGroup="rbac.authorization.k8s.io")
+    lookup.put(replace(binding, subjects=[mine]))
+    (update,) = plan(DEFAULTS, lookup).update
+    assert isinstance(update, ClusterRoleBinding)
+    assert [subject.name for subject in update.subjects] == ["anna", "system:masters"]
+
+
+def test_a_binding_to_another_role_is_made_anew() -> None:
+    lookup = stored()
+    binding = lookup.get(ClusterRoleBinding, "system:discovery")
+    assert binding is not None
+    lookup.put(replace(binding, roleRef=RoleRef(kind="ClusterRole", name="other")))
+    writes = plan(DEFAULTS, lookup)
+    assert [item.metadata.name for item in writes.delete] == ["system:discovery"]
+    assert [item.metadata.name for item in writes.create] == ["system:discovery"]
+
+
+async def test_writes_are_made() -> None:
+    lookup = FixedLookup()
+
+    class Writer:
+        async def create(self, item: Any) -> None:
+            lookup.put(item)
+
+        async def update(self, item: Any) -> None:
+            raise AssertionError
+
+        async def delete(self, kind: Any, name: str, namespace: str = "") -> None:
+            raise AssertionError
+
+    await reconcile_roles(Writer(), lookup)
+    assert plan(DEFAULTS, lookup) == Writes()
+
+
+def test_node_rules() -> None:
+    assert any("secrets" in rule.resources for rule in node_rules(DEFAULTS))

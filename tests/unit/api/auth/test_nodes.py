@@ -1,0 +1,249 @@
+from typing import Any
+
+import pytest
+from msgspec import convert
+from msgspec.structs import replace
+
+from kubelite.api.auth.caller import Attributes, Caller
+from kubelite.api.auth.lookup import FixedLookup
+from kubelite.api.auth.nodes import NodeAuthorizer, NodeGraph
+from kubelite.api.kinds.core.persistent_volumes import PersistentVolume
+from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.kinds.rbac import PolicyRule
+from kubelite.api.kinds.storage import VolumeAttachment
+
+NODE = Caller("system:node:one", ("system:nodes",))
+SPEC = {
+    "nodeName": "one",
+    "serviceAccountName": "web",
+    "imagePullSecrets": [{"name": "pull"}],
+    "containers": [
+        {
+            "name": "c",
+            "envFrom": [
+                {"configMapRef": {"name": "env-cm"}},
+                {"secretRef": {"name": "env-secret"}},
+            ],
+            "env": [
+                {"name": "X", "valueFrom": {"secretKeyRef": {"name": "key-secret", "key": "k"}}}
+            ],
+        }
+    ],
+    "initContainers": [
+        {
+            "name": "i",
+            "env": [
+                {"name": "X", "valueFrom": {"configMapKeyRef": {"name": "init-cm", "key": "k"}}}
+            ],
+        }
+    ],
+    "volumes": [
+        {"name": "a", "secret": {"secretName": "vol-secret"}},
+        {"name": "b", "configMap": {"name": "vol-cm"}},
+        {"name": "c", "persistentVolumeClaim": {"claimName": "data"}},
+        {"name": "d", "ephemeral": {}},
+        {
+            "name": "e",
+            "projected": {
+                "sources": [
+                    {"secret": {"name": "projected"}},
+                    {"configMap": {"name": "kube-root-ca.crt"}},
+                ]
+            },
+        },
+        {"name": "f", "csi": {"driver": "x", "nodePublishSecretRef": {"name": "csi-secret"}}},
+    ],
+    "resourceClaims": [{"name": "gpu", "resourceClaimName": "gpu-claim"}],
+}
+
+
+def pod(name: str = "web-0", **metadata: Any) -> Pod:
+    meta = {"name": name, "namespace": "shop", **metadata}
+    return convert({"metadata": meta, "spec": SPEC}, Pod)
+
+
+class Nodes:
+    def __init__(self) -> None:
+        self.lookup = FixedLookup([pod()])
+        rules = [PolicyRule(verbs=["create"], apiGroups=[""], resources=["events"])]
+        self.authorizer = NodeAuthorizer(NodeGraph(self.lookup), rules)
+
+    def may(self, verb: str, resource: str, name: str = "", **rest: str) -> bool:
+        namespace = rest.pop("namespace", "shop")
+        attributes = Attributes(verb, resource=resource, name=name, namespace=namespace, **rest)
+        return self.authorizer.decide(NODE, attributes).allowed
+
+    def why(self, verb: str, resource: str, name: str = "", **rest: str) -> str:
+        attributes = Attributes(verb, resource=resource, name=name, namespace="shop", **rest)
+        return self.authorizer.decide(NODE, attributes).reason
+
+
+@pytest.fixture
+def nodes() -> Nodes:
+    return Nodes()
+
+
+@pytest.mark.parametrize(
+    "name", ["pull", "env-secret", "key-secret", "vol-secret", "projected", "csi-secret"]
+)
+def test_reads_the_secrets_of_its_pods(nodes: Nodes, name: str) -> None:
+    assert nodes.may("get", "secrets", name)
+    assert nodes.may("watch", "secrets", field_selector=f"metadata.name={name}")
+    assert not nodes.may("get", "secrets", name, namespace="other")
+    assert not nodes.may("update", "secrets", name)
+
+
+@pytest.mark.parametrize("name", ["env-cm", "init-cm", "vol-cm", "kube-root-ca.crt"])
+def test_reads_the_config_maps_of_its_pods(nodes: Nodes, name: str) -> None:
+    assert nodes.may("get", "configmaps", name)
+
+
+def test_reads_nothing_of_other_nodes(nodes: Nodes) -> None:
+    other = pod("web-1")
+    spec = replace(other.spec, nodeName="two", imagePullSecrets=[])
+    nodes.lookup.put(
+        replace(other, spec=replace(spec, volumes=[], containers=[], serviceAccountName="theirs"))
+    )
+    assert not nodes.may("get", "secrets", "theirs")
+    assert not nodes.may("get", "pods", "web-1")
+    assert not nodes.may("create", "serviceaccounts", "theirs", subresource="token")
+    assert (
+        nodes.why("get", "secrets", "x")
+        == "no relationship found between node 'one' and this object"
+    )
+    assert nodes.why("list", "secrets") == "No Object name found"
+
+
+def test_forgets_with_the_pod(nodes: Nodes) -> None:
+    nodes.lookup.put(pod("web-1"))
+    nodes.lookup.remove(Pod, "web-0", "shop")
+    assert nodes.may("get", "secrets", "pull")
+    nodes.lookup.remove(Pod, "web-1", "shop")
+    assert not nodes.may("get", "secrets", "pull")
+
+
+def test_a_pod_waiting_for_a_node_concerns_nobody(nodes: Nodes) -> None:
+    nodes.lookup.put(replace(pod(), spec=replace(pod().spec, nodeName="")))
+    assert not nodes.may("get", "secrets", "pull")
+    nodes.lookup.put(pod())
+    assert nodes.may("get", "secrets", "pull")
+
+
+def test_status_changes_change_nothing(nodes: Nodes) -> None:
+    nodes.lookup.put(replace(pod(), status=replace(pod().status, phase="Running")))
+    nodes.lookup.remove(Pod, "web-0", "shop")
+    assert not nodes.may("get", "secrets", "pull")
+
+
+def test_mirror_pods_give_no_access(nodes: Nodes) -> None:
+    nodes.lookup.put(pod(annotations={"kubernetes.io/config.mirror": "x"}))
+    assert not nodes.may("get", "secrets", "pull")
+    assert nodes.may("get", "pods", "web-0")
+
+
+def test_volumes_through_claims(nodes: Nodes) -> None:
+    volume = {
+        "metadata": {"name": "pv-1"},
+        "spec": {
+            "claimRef": {"namespace": "shop", "name": "data"},
+            "csi": {
+                "driver": "x",
+                "volumeHandle": "h",
+                "nodeStageSecretRef": {"name": "stage", "namespace": "storage"},
+                "controllerPublishSecretRef": {"name": "control", "namespace": "storage"},
+            },
+        },
+    }
+    nodes.lookup.put(convert(volume, PersistentVolume))
+    assert nodes.may("get", "persistentvolumeclaims", "data")
+    assert nodes.may("get", "persistentvolumeclaims", "web-0-d")
+    assert nodes.may("update", "persistentvolumeclaims", "data", subresource="status")
+    assert nodes.may("get", "persistentvolumes", "pv-1", namespace="")
+    assert nodes.may("get", "secrets", "stage", namespace="storage")
+    assert not nodes.may("get", "secrets", "control", namespace="storage")
+    nodes.lookup.remove(PersistentVolume, "pv-1")
+    assert not nodes.may("get", "secrets", "stage", namespace="storage")
+    assert not nodes.may("get", "persistentvolumes", "pv-1", namespace="")
+
+
+def test_attachments(nodes: Nodes) -> None:
+    attachment = {
+        "metadata": {"name": "va"},
+        "spec": {"attacher": "x", "nodeName": "one", "source": {}},
+    }
+    nodes.lookup.put(convert(attachment, VolumeAttachment))
+    assert nodes.may("get", "volumeattachments", "va", namespace="", group="storage.k8s.io")
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource", "name", "rest", "expected"),
+    [
+        ("get", "nodes", "one", {}, True),
+        ("get", "nodes", "two", {}, False),
+        ("list", "nodes", "", {}, False),
+        ("watch", "nodes", "", {"field_selector": "metadata.name=one"}, True),
+        ("create", "nodes", "", {}, True),
+        ("delete", "nodes", "one", {}, False),
+        ("patch", "nodes", "one", {"subresource": "status"}, True),
+        ("get", "nodes", "one", {"subresource": "proxy"}, False),
+        ("get", "pods", "web-0", {}, True),
+        ("list", "pods", "", {}, False),
+        ("list", "pods", "", {"field_selector": "spec.nodeName=one"}, True),
+        ("watch", "pods", "", {"field_selector": "spec.nodeName=two"}, False),
+        ("patch", "pods", "x", {"subresource": "status"}, True),
+        ("create", "pods", "x", {"subresource": "eviction"}, True),
+        ("create", "pods", "x", {"subresource": "exec"}, False),
+        ("delete", "pods", "x", {}, True),
+        ("update", "pods", "x", {}, False),
+        ("create", "serviceaccounts", "web", {"subresource": "token"}, True),
+        ("create", "serviceaccounts", "other", {"subresource": "token"}, False),
+        ("get", "serviceaccounts", "web", {}, True),
+        ("get", "resourceclaims", "gpu-claim", {"group": "resource.k8s.io"}, True),
+        (
+            "get",
+            "leases",
+            "one",
+            {"group": "coordination.k8s.io", "namespace": "kube-node-lease"},
+            True,
+        ),
+        (
+            "get",
+            "leases",
+            "two",
+            {"group": "coordination.k8s.io", "namespace": "kube-node-lease"},
+            False,
+        ),
+        ("get", "leases", "one", {"group": "coordination.k8s.io"}, False),
+        (
+            "list",
+            "leases",
+            "",
+            {"group": "coordination.k8s.io", "namespace": "kube-node-lease"},
+            False,
+        ),
+        ("get", "csinodes", "one", {"group": "storage.k8s.io"}, True),
+        ("update", "csinodes", "two", {"group": "storage.k8s.io"}, False),
+        ("create", "resourceslices", "", {"group": "resource.k8s.io"}, True),
+        ("list", "resourceslices", "", {"group": "resource.k8s.io"}, False),
+        ("create", "events", "", {}, True),
+        ("delete", "events", "", {}, False),
+        ("get", "deployments", "x", {"group": "apps"}, False),
+    ],
+)
+def test_own_business(
+    nodes: Nodes, verb: str, resource: str, name: str, rest: dict[str, str], expected: bool
+) -> None:
+    assert nodes.may(verb, resource, name, **rest) is expected
+
+
+@pytest.mark.parametrize(
+    "caller",
+    [
+        Caller("system:node:one"),
+        Caller("anna", ("system:nodes",)),
+        Caller("system:node:", ("system:nodes",)),
+    ],
+)
+def test_only_nodes_are_nodes(nodes: Nodes, caller: Caller) -> None:
+    attributes = Attributes("get", resource="secrets", namespace="shop", name="pull")
+    assert not nodes.authorizer.decide(caller, attributes).allowed

@@ -1,0 +1,172 @@
+from datetime import UTC, datetime
+
+import pytest
+
+from kubelite.api.auth.authenticate import UnionAuthenticator
+from kubelite.api.auth.authorize import UnionAuthorizer
+from kubelite.api.auth.caller import Caller
+from kubelite.api.auth.lookup import FixedLookup
+from kubelite.api.auth.nodes import NodeAuthorizer, NodeGraph
+from kubelite.api.auth.rbac import RBAC
+from kubelite.api.auth.reviews import Reviews
+from kubelite.api.auth.static_tokens import StaticTokens
+from kubelite.api.auth.tokens import ServiceAccountTokens
+from kubelite.api.auth.x509 import ClientCertificates
+from kubelite.api.errors import BadRequest, Invalid
+from kubelite.api.kinds.authentication import SelfSubjectReview, TokenReview, TokenReviewSpec
+from kubelite.api.kinds.authorization import (
+    FieldSelectorAttributes,
+    LocalSubjectAccessReview,
+    NonResourceAttributes,
+    ResourceAttributes,
+    SelfSubjectAccessReview,
+    SelfSubjectAccessReviewSpec,
+    SelfSubjectRulesReview,
+    SelfSubjectRulesReviewSpec,
+    SubjectAccessReview,
+    SubjectAccessReviewSpec,
+)
+from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.api.kinds.rbac import ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject
+from kubelite.clock import SetClock
+
+CLOCK = SetClock(datetime(2026, 9, 1, tzinfo=UTC))
+RULES = [
+    PolicyRule(verbs=["get"], apiGroups=[""], resources=["pods"]),
+    PolicyRule(verbs=["get"], nonResourceURLs=["/metrics"]),
+]
+LOOKUP = FixedLookup(
+    [
+        ClusterRole(metadata=ObjectMeta(name="r"), rules=RULES),
+        ClusterRoleBinding(
+            metadata=ObjectMeta(name="b"),
+            roleRef=RoleRef(kind="ClusterRole", name="r"),
+            subjects=[Subject(kind="User", name="anna"), Subject(kind="Group", name="team")],
+        ),
+    ]
+)
+RBAC_ = RBAC(LOOKUP)
+REVIEWS = Reviews(
+    authenticator=UnionAuthenticator(
+        certificates=ClientCertificates([], CLOCK),
+        service_accounts=ServiceAccountTokens(
+            issuer="https://here", audiences=[], keys=[], lookup=LOOKUP, clock=CLOCK
+        ),
+        audiences=["https://here"],
+        static=StaticTokens("s3cret,ben,7,dev"),
+    ),
+    authorizer=UnionAuthorizer(RBAC_, NodeAuthorizer(NodeGraph(LOOKUP), [])),
+    rbac=RBAC_,
+    clock=CLOCK,
+)
+PODS = ResourceAttributes(verb="get", resource="pods", namespace="shop")
+
+
+async def test_token_review() -> None:
+    review = await REVIEWS.token(TokenReview(spec=TokenReviewSpec(token="s3cret")))
+    assert review.status.authenticated
+    assert review.status.user.username == "ben"
+    assert review.status.audiences == ["https://here"]
+    other = await REVIEWS.token(
+        TokenReview(spec=TokenReviewSpec(token="s3cret", audiences=["vault"]))
+    )
+    assert not other.status.authenticated
+    wrong = await REVIEWS.token(TokenReview(spec=TokenReviewSpec(token="wrong")))
+    assert (wrong.status.authenticated, wrong.status.error) == (False, "invalid bearer token")
+    with pytest.raises(BadRequest):
+        await REVIEWS.token(TokenReview())
+
+
+def test_who_am_i() -> None:
+    caller = Caller("anna", ("team",), "7", {"a": ("b",)})
+    info = REVIEWS.who_am_i(caller, SelfSubjectReview()).status.userInfo
+    assert (info.username, info.groups, info.uid, info.extra) == (
+        "anna",
+        ["team"],
+        "7",
+        {"a": ["b"]},
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "allowed"),
+    [
+        (SubjectAccessReviewSpec(user="anna", resourceAttributes=PODS), True),
+        (SubjectAccessReviewSpec(groups=["team"], resourceAttributes=PODS), True),
+        (SubjectAccessReviewSpec(user="ben", resourceAttributes=PODS), False),
+        (
+            SubjectAccessReviewSpec(
+                user="anna",
+                nonResourceAttributes=NonResourceAttributes(verb="get", path="/metrics"),
+            ),
+            True,
+        ),
+        (
+            SubjectAccessReviewSpec(
+                user="anna", nonResourceAttributes=NonResourceAttributes(verb="get", path="/logs")
+            ),
+            False,
+        ),
+    ],
+)
+def test_access(spec: SubjectAccessReviewSpec, allowed: bool) -> None:
+    status = REVIEWS.access(SubjectAccessReview(spec=spec)).status
+    assert status.allowed is allowed
+    assert bool(status.reason) is allowed
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        SubjectAccessReviewSpec(),
+        SubjectAccessReviewSpec(resourceAttributes=PODS),
+        SubjectAccessReviewSpec(user="anna"),
+        SubjectAccessReviewSpec(
+            user="anna", resourceAttributes=PODS, nonResourceAttributes=NonResourceAttributes()
+        ),
+    ],
+)
+def test_reviews_that_ask_wrongly(spec: SubjectAccessReviewSpec) -> None:
+    with pytest.raises(Invalid):
+        REVIEWS.access(SubjectAccessReview(spec=spec))
+
+
+def test_local_access_stays_in_its_namespace() -> None:
+    review = LocalSubjectAccessReview(
+        spec=SubjectAccessReviewSpec(user="anna", resourceAttributes=PODS)
+    )
+    assert REVIEWS.local_access("shop", review).status.allowed
+    with pytest.raises(Invalid, match=r"must match metadata\.namespace"):
+        REVIEWS.local_access("other", review)
+
+
+def test_self_access() -> None:
+    review = SelfSubjectAccessReview(spec=SelfSubjectAccessReviewSpec(resourceAttributes=PODS))
+    assert REVIEWS.self_access(Caller("anna"), review).status.allowed
+    assert not REVIEWS.self_access(Caller("ben"), review).status.allowed
+    assert REVIEWS.self_access(Caller("root", ("system:masters",)), review).status.allowed
+    with pytest.raises(Invalid):
+        REVIEWS.self_access(Caller("anna"), SelfSubjectAccessReview())
+
+
+def test_selectors_count() -> None:
+    node = Caller("system:node:one", ("system:nodes",))
+    selector = FieldSelectorAttributes(rawSelector="spec.nodeName=one")
+    listed = ResourceAttributes(verb="list", resource="pods", fieldSelector=selector)
+    review = SelfSubjectAccessReview(spec=SelfSubjectAccessReviewSpec(resourceAttributes=listed))
+    assert REVIEWS.self_access(node, review).status.allowed
+
+
+def test_self_rules() -> None:
+    review = SelfSubjectRulesReview(spec=SelfSubjectRulesReviewSpec(namespace="shop"))
+    status = REVIEWS.self_rules(Caller("anna"), review).status
+    assert [rule.resources for rule in status.resourceRules] == [["pods"]]
+    assert [rule.nonResourceURLs for rule in status.nonResourceRules] == [["/metrics"]]
+    assert not status.incomplete
+    assert REVIEWS.self_rules(
+        Caller("system:node:one", ("system:nodes",)), review
+    ).status.incomplete
+    masters = REVIEWS.self_rules(Caller("root", ("system:masters",)), review).status
+    assert masters.resourceRules[0].verbs == ["*"]
+    with pytest.raises(BadRequest):
+        REVIEWS.self_rules(Caller("anna"), SelfSubjectRulesReview())

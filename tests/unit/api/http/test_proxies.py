@@ -1,0 +1,430 @@
+"""Proxying: logs, upgrades and pages, against a backend on a loopback port."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import msgspec
+import pytest
+from fakes.serving import AllowEverything, parts_of, serving
+
+from kubelite.api.auth.caller import Allowed, Attributes, Caller
+from kubelite.api.errors import BadRequest, Forbidden, Invalid, NotFound, ServiceUnavailable
+from kubelite.api.http import backends as addresses
+from kubelite.api.http.backends import Backends, check_address, split_identifier
+from kubelite.api.http.dialer import TCPDialer
+from kubelite.api.http.dispatch import Stream
+from kubelite.api.http.html_links import rewrite_links
+from kubelite.api.http.pod_streams import (
+    PodLog,
+    PodStream,
+    chosen_container,
+    log_parameters,
+    stream_parameters,
+)
+from kubelite.api.http.proxies import Proxy
+from kubelite.api.http.relay import Relay
+from kubelite.api.http.request import parse_query
+from kubelite.api.kinds.core.nodes import Node
+from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.kinds.core.services import Service
+from kubelite.api.registry.options import ReadOptions
+from kubelite.api.registry.resources import Resource, ResourceTable
+from kubelite.api.registry.verbs import Listed, Verbs
+from kubelite.randomness import SeededRandomness
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+PODS = "/api/v1/namespaces/default/pods"
+
+
+def row(kind: Any, plural: str, *, namespaced: bool) -> Resource:
+    return Resource(
+        group="",
+        version="v1",
+        plural=plural,
+        singular=plural[:-1],
+        kind=kind.gvk,
+        type=kind,
+        namespaced=namespaced,
+        storage=f"{plural}.core",
+    )
+
+
+class Cluster(Verbs):
+    """A node, a pod and a service, whose addresses are a backend of the test."""
+
+    def __init__(self, port: int) -> None:
+        self.resources = ResourceTable(
+            [
+                row(Node, "nodes", namespaced=False),
+                row(Pod, "pods", namespaced=True),
+                row(Service, "services", namespaced=True),
+            ]
+        )
+        self.objects: dict[tuple[str, str], dict[str, Any]] = {
+            ("nodes", "n1"): {
+                "metadata": {"name": "n1"},
+                "status": {
+                    "addresses": [
+                        {"type": "Hostname", "address": "nowhere"},
+                        {"type": "InternalIP", "address": "127.0.0.1"},
+                    ],
+                    "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
+                },
+            },
+            ("pods", "web"): {
+                "metadata": {"name": "web"},
+                "spec": {
+                    "nodeName": "n1",
+                    "containers": [{"name": "main", "ports": [{"containerPort": port}]}],
+                },
+                "status": {"podIPs": [{"ip": "127.0.0.1"}]},
+            },
+            ("pods", "new"): {
+                "metadata": {"name": "new"},
+                "spec": {"containers": [{"name": "a"}, {"name": "b"}]},
+            },
+            ("services", "web"): {
+                "metadata": {"name": "web"},
+                "spec": {"ports": [{"name": "http", "port": 80}]},
+            },
+        }
+        self.slices: list[dict[str, Any]] = [
+            {
+                "ports": [{"name": "http", "port": port}],
+                "endpoints": [{"addresses": ["127.0.0.1"], "conditions": {"ready": True}}],
+            }
+        ]
+
+    def get(self, allowed: Allowed, options: ReadOptions) -> bytes:
+        attributes = allowed.attributes
+        found = self.objects.get((attributes.resource, attributes.name))
+        if found is None:
+            raise NotFound(f'{attributes.resource} "{attributes.name}" not found')
+        return msgspec.json.encode(found)
+
+    def list(self, allowed: Allowed, options: ReadOptions) -> Listed:
+        assert options.label_selector == "kubernetes.io/service-name=web"
+        return Listed(
+            items=[msgspec.json.encode(item) for item in self.slices], resource_version="1"
+        )
+
+
+class NoCreate(AllowEverything):
+    """Allows reading only."""
+
+    def authorize(self, caller: Caller, attributes: Attributes) -> Allowed:
+        if attributes.verb == "create":
+            raise Forbidden("cannot create")
+        return super().authorize(caller, attributes)
+
+
+@pytest.fixture(autouse=True)
+def loopback_is_a_pod(monkeypatch: pytest.MonkeyPatch) -> None:
+    def check(address: str) -> None:
+        if address != "127.0.0.1":
+            check_address(address)
+
+    monkeypatch.setattr(addresses, "check_address", check)
+
+
+@asynccontextmanager
+async def proxied(
+    serve: Serve, authorizer: AllowEverything | None = None
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter, Cluster]]:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await serve(reader, writer)
+        writer.close()
+
+    backend = await asyncio.start_server(answer, "127.0.0.1", 0)
+    cluster = Cluster(backend.sockets[0].getsockname()[1])
+    doors = authorizer or AllowEverything()
+    found = Backends(cluster, doors, SeededRandomness(1), node_tls=None)
+    relay = Relay(TCPDialer())
+    proxy = Proxy(found, relay)
+    streams: dict[tuple[str, str], Stream] = {
+        ("pods", "log"): PodLog(found, relay),
+        ("pods", "exec"): PodStream(found, relay, doors, "exec"),
+        ("pods", "portforward"): PodStream(found, relay, doors, "portForward"),
+        ("pods", "proxy"): proxy,
+        ("nodes", "proxy"): proxy,
+        ("services", "proxy"): proxy,
+    }
+    parts = parts_of(cluster, authorizer=doors, streams=streams)
+    async with backend, serving(parts) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            yield reader, writer, cluster
+        finally:
+            writer.close()
+
+
+def asking(path: str, *headers: str, method: str = "GET") -> bytes:
+    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: outside", *headers, "", ""]).encode()
+
+
+def echo(*head: str, body: bytes = b"") -> tuple[Serve, list[bytes]]:
+    """Return a backend that answers with `head` and `body`, and the request heads it saw."""
+    seen: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write("\r\n".join([*head, "", ""]).encode() + body)
+        await writer.drain()
+
+    return serve, seen
+
+
+async def test_logs_flow_as_they_are_written() -> None:
+    more = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"GET /containerLogs/default/web/main?follow=true&tailLines=5 HTTP")
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\none\n\r\n")
+        await more.wait()
+        writer.write(b"4\r\ntwo\n\r\n0\r\n\r\n")
+
+    async with proxied(serve) as (reader, writer, _):
+        writer.write(asking(f"{PODS}/web/log?follow=true&tailLines=5"))
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 ")
+        assert b"Content-Type: text/plain\r\n" in head
+        assert await reader.readuntil(b"one\n\r\n") == b"4\r\none\n\r\n"
+        more.set()
+        assert await reader.read() == b"4\r\ntwo\n\r\n0\r\n\r\n"
+
+
+async def test_a_client_that_leaves_ends_the_log_at_the_node() -> None:
+    ended = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        with suppress(ConnectionError):
+            await reader.read()
+        ended.set()
+
+    async with proxied(serve) as (reader, writer, _):
+        writer.write(asking(f"{PODS}/web/log?follow=true"))
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+        await ended.wait()
+
+
+async def test_a_refused_log_is_a_status() -> None:
+    serve, _ = echo("HTTP/1.1 400 Bad Request", body=b'container "main" is waiting to start')
+    async with proxied(serve) as (reader, writer, _):
+        writer.write(asking(f"{PODS}/web/log"))
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 400 ")
+        assert b"is waiting to start" in await reader.readuntil(b'"code":400}')
+
+
+async def test_an_upgrade_becomes_a_pipe() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(
+            b"POST /exec/default/web/main?input=1&output=1&command=a&command=b+c "
+        )
+        assert b"Upgrade: SPDY/3.1\r\n" in head
+        assert b"Secret" not in head
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: SPDY/3.1\r\n\r\nhello ")
+        data = await reader.readexactly(1_000_000)
+        writer.write(data[::-1])
+        await writer.drain()
+
+    path = f"{PODS}/web/exec?stdin=true&stdout=true&command=a&command=b%20c"
+    async with proxied(serve) as (reader, writer, _):
+        writer.write(
+            asking(
+                path,
+                "Connection: Upgrade",
+                "Upgrade: SPDY/3.1",
+                "Authorization: Bearer Secret",
+                method="POST",
+            )
+        )
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+        assert await reader.readexactly(6) == b"hello "
+        writer.write(b"x" * 999_999 + b"y")
+        assert await reader.read(1) == b"y"
+        assert len(await reader.read(-1)) == 999_999
+
+
+async def test_exec_by_get_needs_the_right_to_create() -> None:
+    serve, seen = echo("HTTP/1.1 101 Switching Protocols")
+    async with proxied(serve, NoCreate()) as (reader, writer, _):
+        writer.write(
+            asking(f"{PODS}/web/exec?command=a", "Connection: Upgrade", "Upgrade: websocket")
+        )
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 403 ")
+    assert not seen
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("web/exec?command=a", (), b"400"),
+        ("new/exec?container=a", ("Connection: Upgrade", "Upgrade: SPDY/3.1"), b"400"),
+        ("new/log?container=a", (), b"204"),
+        ("new/log", (), b"400"),
+        ("none/log", (), b"404"),
+        ("web/log?tailLines=-1", (), b"422"),
+    ],
+)
+async def test_refusals_before_the_node_is_asked(
+    path: str, headers: tuple[str, ...], status: bytes
+) -> None:
+    serve, seen = echo("HTTP/1.1 200 OK")
+    async with proxied(serve) as (reader, writer, _):
+        writer.write(asking(f"{PODS}/{path}", *headers))
+        assert (await reader.readuntil(b"\r\n\r\n")).split()[1] == status
+    assert not seen
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        (f"{PODS}/web/proxy/a//b%2f?x=1", b"GET /a//b%2f?x=1 HTTP"),
+        ("/api/v1/nodes/n1/proxy/stats/", b"GET /stats/ HTTP"),
+        ("/api/v1/namespaces/default/services/web:http/proxy/", b"GET / HTTP"),
+        ("/api/v1/namespaces/default/services/http:web:80/proxy/z", b"GET /z HTTP"),
+    ],
+)
+async def test_paths_reach_the_backend_as_they_are(path: str, target: bytes) -> None:
+    serve, seen = echo("HTTP/1.1 200 OK", "Content-Length: 2", body=b"ok")
+    async with proxied(serve) as (reader, writer, _):
+        writer.write(asking(path, "X-Forwarded-For: 1.2.3.4", "Cookie: a=b"))
+        answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert answer.endswith(b"\r\n\r\nok")
+    assert seen[0].startswith(target)
+    assert b"X-Forwarded-For: 1.2.3.4, 127.0.0.1\r\n" in seen[0]
+    assert b"Cookie: a=b" in seen[0]
+
+
+async def test_bodies_are_passed_on() -> None:
+    received = asyncio.get_running_loop().create_future()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        received.set_result(await reader.readuntil(b"0\r\n\r\n"))
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    async with proxied(serve) as (reader, writer, _):
+        writer.write(asking(f"{PODS}/web/proxy/", "Transfer-Encoding: chunked", method="POST"))
+        writer.write(b"3\r\nabc\r\n0\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 204")
+    assert await received == b"3\r\nabc\r\n0\r\n\r\n"
+
+
+async def test_pages_and_redirects_lead_through_the_proxy() -> None:
+    page = b'<A href="/x?a=1&amp;b">x</A><a href="y">y</a><p href="/z">/x</p>'
+    serve, _ = echo(
+        "HTTP/1.1 302 Found",
+        "Content-Type: text/html; charset=utf-8",
+        "Location: /login",
+        f"Content-Length: {len(page)}",
+        body=page,
+    )
+    async with proxied(serve) as (reader, writer, _):
+        writer.write(asking(f"{PODS}/web/proxy/start", "Connection: close"))
+        answer = (await reader.read()).decode()
+    prefix = f"http://outside{PODS}/web/proxy"
+    assert f"Location: {prefix}/login\r\n" in answer
+    assert f'<A href="{prefix}/x?a=1&amp;b">x</A><a href="y">y</a><p href="/z">' in answer
+
+
+async def test_a_proxy_path_without_a_slash_is_redirected() -> None:
+    serve, seen = echo("HTTP/1.1 200 OK")
+    async with proxied(serve) as (reader, writer, _):
+        writer.write(asking(f"{PODS}/web/proxy?a=b"))
+        head = await reader.readuntil(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 301 ")
+    assert f"Location: {PODS}/web/proxy/?a=b\r\n".encode() in head
+    assert not seen
+
+
+async def test_a_backend_that_is_not_there() -> None:
+    serve, _ = echo("HTTP/1.1 200 OK")
+    async with proxied(serve) as (reader, writer, cluster):
+        cluster.slices[0]["endpoints"][0]["conditions"]["ready"] = False
+        writer.write(asking("/api/v1/namespaces/default/services/web:http/proxy/"))
+        assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 503 ")
+
+
+async def test_a_backend_that_speaks_no_http() -> None:
+    serve, _ = echo("nonsense")
+    async with proxied(serve) as (reader, writer, _):
+        writer.write(asking(f"{PODS}/web/proxy/"))
+        assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 503 ")
+
+
+def test_container_choice() -> None:
+    pod = {
+        "metadata": {"name": "p"},
+        "spec": {"initContainers": [{"name": "i"}], "containers": [{"name": "a"}, {"name": "b"}]},
+    }
+    assert chosen_container(pod, "i") == "i"
+    with pytest.raises(BadRequest, match=r"for pod p, choose one of: \[i a b\]$"):
+        chosen_container(pod, "")
+    with pytest.raises(BadRequest, match="container x is not valid for pod p"):
+        chosen_container(pod, "x")
+
+
+def test_log_parameters() -> None:
+    query = parse_query("follow=true&previous=false&sinceSeconds=9&container=x")
+    assert log_parameters(query, "p") == [("follow", "true"), ("sinceSeconds", "9")]
+    with pytest.raises(Invalid) as refused:
+        log_parameters(parse_query("sinceSeconds=1&sinceTime=x&limitBytes=0"), "p")
+    assert len(refused.value.causes) == 2
+
+
+def test_stream_parameters() -> None:
+    query = parse_query("stdin=true&tty=1&stdout=false&command=sh&command=-c")
+    assert stream_parameters(query, with_command=True) == [
+        ("input", "1"),
+        ("tty", "1"),
+        ("command", "sh"),
+        ("command", "-c"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("identifier", "expected"),
+    [
+        ("web", ("", "web", "")),
+        ("web:80", ("", "web", "80")),
+        ("https:web:", ("https", "web", "")),
+        ("http:web:http", ("http", "web", "http")),
+    ],
+)
+def test_identifiers(identifier: str, expected: tuple[str, str, str]) -> None:
+    assert split_identifier(identifier, "service") == expected
+
+
+@pytest.mark.parametrize("identifier", ["", ":80", "ftp:web:80", "a:b:c:d"])
+def test_wrong_identifiers(identifier: str) -> None:
+    with pytest.raises(BadRequest, match="invalid service request"):
+        split_identifier(identifier, "service")
+
+
+@pytest.mark.parametrize("address", ["", "127.0.0.2", "169.254.169.254", "::1", "0.0.0.0", "x"])
+def test_addresses_that_are_no_pods(address: str) -> None:
+    with pytest.raises(BadRequest, match="address not allowed"):
+        check_address(address)
+
+
+def test_an_unknown_service_port() -> None:
+    cluster = Cluster(1)
+    found = Backends(cluster, AllowEverything(), SeededRandomness(1), node_tls=None)
+    with pytest.raises(ServiceUnavailable, match='no service port 81 found for service "web"'):
+        found.proxied_service("default", "web:81")
+
+
+def test_html_is_otherwise_untouched() -> None:
+    page = b"<html><!-- <a href=/x> --><img SRC='/i.png' alt=\"/i\">\xff</html>"
+    changed = rewrite_links(page, lambda link: "/p" + link)
+    assert b'<img SRC="/p/i.png" alt="/i">\xff' in changed

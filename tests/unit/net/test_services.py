@@ -1,0 +1,196 @@
+"""Which rules a service, or a pod with host ports, gets."""
+
+import msgspec
+import pytest
+from fakes.network_objects import NODE, endpoint, endpoint_slice, port, service
+
+from kubelite.api.kinds.core.containers import Container, ContainerPort
+from kubelite.api.kinds.core.pods import Pod, PodSpec, PodStatus
+from kubelite.api.kinds.core.services import (
+    ClientIPConfig,
+    LoadBalancerIngress,
+    LoadBalancerStatus,
+    Service,
+    ServiceStatus,
+    SessionAffinityConfig,
+)
+from kubelite.api.kinds.discovery import EndpointSlice
+from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.net.ruleset import ProxySettings, Ruleset
+from kubelite.net.services import host_port_rules, service_rules
+
+SETTINGS = ProxySettings(node_name=NODE)
+CHAIN = "service/default/web/tcp/80"
+EXTERNAL = "external/default/web/tcp/80"
+CLUSTER = ("services", "10.43.0.5 . tcp . 80")
+REFUSED = ("service-filter", "10.43.0.5 . tcp . 80")
+ONE, TWO, FAR = "10.42.0.2", "10.42.0.3", "10.42.1.2"
+
+
+def rules(item: Service, *slices: EndpointSlice) -> Ruleset:
+    return service_rules(item, slices, SETTINGS)
+
+
+def balanced(*addresses: str) -> str:
+    if len(addresses) == 1:
+        return f"meta l4proto tcp dnat ip to {addresses[0]}:8080"
+    choices = ", ".join(f"{number} : {address} . 8080" for number, address in enumerate(addresses))
+    return f"meta l4proto tcp dnat ip addr . port to numgen random mod {len(addresses)} map {{ {choices} }}"
+
+
+def test_a_cluster_address_leads_to_all_ready_endpoints() -> None:
+    found = rules(
+        service(), endpoint_slice(TWO, endpoint(FAR, "other"), endpoint("10.42.0.9", ready=False))
+    )
+    assert found.elements[CLUSTER] == f"goto {CHAIN}"
+    assert found.chains[CHAIN] == (
+        "ip saddr != 10.42.0.0/16 jump mark-masquerade",
+        balanced(TWO, FAR),
+    )
+    assert ("hairpin", f"{TWO} . {TWO}") in found.elements
+    assert ("hairpin", f"{FAR} . {FAR}") not in found.elements
+
+
+def test_endpoints_of_several_slices_are_taken_once() -> None:
+    found = rules(service(), endpoint_slice(ONE, TWO), endpoint_slice(TWO, name="other"))
+    assert found.chains[CHAIN][-1] == balanced(ONE, TWO)
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "chosen"),
+    [
+        ([endpoint(ONE), endpoint(TWO, ready=False, serving=True, terminating=True)], [ONE]),
+        ([endpoint(TWO, ready=False, serving=True, terminating=True)], [TWO]),
+        ([endpoint(ONE, ready=None)], [ONE]),
+        ([endpoint(TWO, ready=False, serving=False, terminating=True)], []),
+        ([endpoint(TWO, ready=False, serving=True, terminating=False)], []),
+    ],
+)
+def test_ending_endpoints_serve_only_when_no_other_does(
+    endpoints: list[object], chosen: list[str]
+) -> None:
+    found = rules(service(), endpoint_slice(*endpoints))  # type: ignore[arg-type]  # endpoints
+    if chosen:
+        assert found.chains[CHAIN][-1] == balanced(*chosen)
+    else:
+        assert found.elements == {REFUSED: "goto refuse"}
+
+
+def test_without_endpoints_every_way_in_refuses() -> None:
+    item = service(type="NodePort", ports=[port(node_port=30080)], externalIPs=["203.0.113.8"])
+    assert rules(item).elements == {
+        REFUSED: "goto refuse",
+        ("service-filter", "203.0.113.8 . tcp . 80"): "goto refuse",
+        ("node-port-filter", "tcp . 30080"): "goto refuse",
+    }
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        service(ip="None"),
+        service(ip=""),
+        service(ip="fd00::5"),
+        service(type="ExternalName", externalName="example.org"),
+        service(ip="10.43.0.10"),
+    ],
+)
+def test_no_rules_for_services_without_an_address_to_serve(item: Service) -> None:
+    assert rules(item, endpoint_slice(ONE)) == Ruleset()
+
+
+def test_ports_match_by_name_and_protocol() -> None:
+    item = service(ports=[port(53, "UDP", "dns"), port(53, "TCP", "dns-tcp")])
+    found = rules(item, endpoint_slice(ONE, protocol="UDP", port_name="dns", port=5353))
+    assert found.elements["services", "10.43.0.5 . udp . 53"] == "goto service/default/web/udp/53"
+    assert found.elements["service-filter", "10.43.0.5 . tcp . 53"] == "goto refuse"
+    assert (
+        found.chains["service/default/web/udp/53"][-1] == f"meta l4proto udp dnat ip to {ONE}:5353"
+    )
+    assert found.udp_endpoints == {("10.43.0.5", 53): frozenset({ONE})}
+
+
+def test_node_port_hides_the_client() -> None:
+    item = service(type="NodePort", ports=[port(node_port=30080)])
+    found = rules(item, endpoint_slice(ONE))
+    assert found.elements["node-ports", "tcp . 30080"] == f"goto {EXTERNAL}"
+    assert found.chains[EXTERNAL] == ("jump mark-masquerade", f"goto {CHAIN}")
+
+
+def test_external_policy_local_keeps_the_client_and_the_node() -> None:
+    item = service(type="NodePort", ports=[port(node_port=30080)], externalTrafficPolicy="Local")
+    found = rules(item, endpoint_slice(ONE, endpoint(FAR, "other")))
+    assert found.chains[EXTERNAL] == (
+        f"ip saddr 10.42.0.0/16 goto {CHAIN}",
+        "fib saddr type local jump mark-masquerade",
+        f"fib saddr type local goto {CHAIN}",
+        balanced(ONE),
+    )
+    nothing_here = rules(item, endpoint_slice(endpoint(FAR, "other")))
+    assert nothing_here.chains[EXTERNAL][-1] == "drop"
+
+
+def test_internal_policy_local() -> None:
+    item = service(internalTrafficPolicy="Local", type="NodePort", ports=[port(node_port=30080)])
+    found = rules(item, endpoint_slice(ONE, endpoint(FAR, "other")))
+    assert found.chains[CHAIN][-1] == balanced(ONE)
+    assert found.chains[EXTERNAL][-1] == "goto anywhere/default/web/tcp/80"
+    assert found.chains["anywhere/default/web/tcp/80"] == (balanced(ONE, FAR),)
+    assert rules(item, endpoint_slice(endpoint(FAR, "other"))).elements[REFUSED] == "drop"
+
+
+def test_affinity_remembers_clients_by_endpoint() -> None:
+    config = SessionAffinityConfig(clientIP=ClientIPConfig(timeoutSeconds=60))
+    item = service(sessionAffinity="ClientIP", sessionAffinityConfig=config)
+    found = rules(item, endpoint_slice(ONE, TWO))
+    clients = f"clients/default/web/tcp/80/{ONE}/8080/60"
+    assert found.client_sets[clients] == 60
+    assert len(found.client_sets) == 2
+    chain = f"endpoint/default/web/tcp/80/{ONE}/8080"
+    assert found.chains[chain] == (f"update @{clients} {{ ip saddr }}", balanced(ONE))
+    assert f"ip saddr @{clients} goto {chain}" in found.chains[CHAIN]
+
+
+def test_load_balancer_source_ranges_fence_only_its_address() -> None:
+    item = service(
+        type="LoadBalancer",
+        ports=[port(node_port=30080)],
+        externalIPs=["203.0.113.8"],
+        loadBalancerSourceRanges=[" 192.0.2.7/24"],
+    )
+    ingress = [
+        LoadBalancerIngress(ip="203.0.113.7"),
+        LoadBalancerIngress(ip="203.0.113.9", ipMode="Proxy"),
+    ]
+    status = ServiceStatus(loadBalancer=LoadBalancerStatus(ingress=ingress))
+    found = rules(msgspec.structs.replace(item, status=status), endpoint_slice(ONE))
+    fence = "firewall/default/web/tcp/80"
+    assert found.chains[fence] == ("ip saddr 192.0.2.0/24 return", "drop")
+    filtered = {key: value for (where, key), value in found.elements.items() if "filter" in where}
+    assert filtered == {"203.0.113.7 . tcp . 80": f"goto {fence}"}
+    assert ("services", "203.0.113.8 . tcp . 80") in found.elements
+    assert ("services", "203.0.113.9 . tcp . 80") not in found.elements
+
+
+def pod(name: str = "a", address: str = ONE, *, host_ip: str = "", on_host: bool = False) -> Pod:
+    number = ContainerPort(containerPort=80, hostPort=8888, hostIP=host_ip)
+    return Pod(
+        metadata=ObjectMeta(name=name, namespace="default"),
+        spec=PodSpec(containers=[Container(name="c", ports=[number])], hostNetwork=on_host),
+        status=PodStatus(phase="Running", podIP=address),
+    )
+
+
+def test_host_ports() -> None:
+    found = host_port_rules([pod(), pod("b", TWO), pod("c", TWO, host_ip="127.0.0.1")])
+    assert found.elements == {
+        ("any-host-ports", "tcp . 8888"): f"{ONE} . 80",
+        ("host-ports", "127.0.0.1 . tcp . 8888"): f"{TWO} . 80",
+        ("hairpin", f"{ONE} . {ONE}"): "",
+        ("hairpin", f"{TWO} . {TWO}"): "",
+    }
+
+
+def test_no_host_ports_for_pods_on_the_nodes_network_without_address_or_ended() -> None:
+    ended = msgspec.structs.replace(pod(), status=PodStatus(phase="Succeeded", podIP=ONE))
+    assert host_port_rules([pod(on_host=True), pod(address=""), ended]) == Ruleset()
