@@ -1,6 +1,7 @@
 import asyncio
 
 import pytest
+from simulation.simulated_loop import simulated
 
 from kubelite.workqueue import QueueClosed, QueueFull, WorkQueue
 
@@ -47,15 +48,16 @@ async def test_a_cancelled_worker_passes_its_wake_up_on() -> None:
         await first
 
 
+@simulated
 async def test_delayed_keys_come_at_the_earliest_time_asked_for() -> None:
     queue: WorkQueue[str] = WorkQueue()
-    queue.add_after("late", 0.02)
-    queue.add_after("soon", 0.004)
-    queue.add_after("late", 0.008)
-    queue.add_after("late", 5)
+    queue.add_after("late", 20)
+    queue.add_after("soon", 4)
+    queue.add_after("late", 8)
+    queue.add_after("late", 5000)
     started = asyncio.get_running_loop().time()
     assert [await queue.get(), await queue.get()] == ["soon", "late"]
-    assert asyncio.get_running_loop().time() - started < 1
+    assert asyncio.get_running_loop().time() - started == 8
     assert queue.delayed == 0
 
 

@@ -1,0 +1,168 @@
+"""Which less important pods must leave a node so that a pod fits there."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
+
+from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.kinds.policy import PodDisruptionBudget
+from kubelite.control.scheduler.decision import Decider, Unschedulable, histogram
+from kubelite.control.scheduler.node_info import NodeInfo
+from kubelite.control.scheduler.pod_info import PodInfo
+from kubelite.control.scheduler.volumes import VolumeState
+from kubelite.control.selection import matcher
+
+CANDIDATES_LIMIT = 100  # nodes on which preemption is tried
+NO_VICTIMS = "No preemption victims found for incoming pod"
+NOT_HELPFUL = "Preemption is not helpful for scheduling"
+
+
+class Candidate(Struct, frozen=True):
+    """A node, and who would have to leave it, the most important first."""
+
+    node: str
+    victims: tuple[Pod, ...]
+    violations: int  # victims whose disruption budget is used up
+
+
+class Outcome(Struct, frozen=True):
+    """Where to preempt, or the words for why not."""
+
+    candidate: Candidate | None = None
+    message: str = ""
+
+
+def preempt(
+    decider: Decider,
+    info: PodInfo,
+    refused: Unschedulable,
+    budgets: Sequence[PodDisruptionBudget],
+) -> Outcome:
+    """Decide whether making room on some node lets a pod in."""
+    if info.pod.spec.preemptionPolicy == "Never":
+        return Outcome(message="preemption: not eligible due to preemptionPolicy=Never.")
+    if _is_leaving(decider, info):
+        text = "not eligible due to a terminating pod on the nominated node."
+        return Outcome(message=f"preemption: {text}")
+    reasons: Counter[str] = Counter()
+    candidates: list[Candidate] = []
+    volumes = VolumeState(info, decider.snapshot, decider.volumes) if info.claims else None
+    for node in decider.snapshot.known():
+        judged = refused.rejections.get(node.name)
+        if judged is None or not judged.resolvable:
+            reasons[NOT_HELPFUL] += 1
+            continue
+        if len(candidates) >= CANDIDATES_LIMIT:
+            break
+        candidate = _candidate(decider, info, node, volumes, budgets)
+        if candidate is None:
+            reasons[NO_VICTIMS] += 1
+        else:
+            candidates.append(candidate)
+    if candidates:
+        return Outcome(candidate=min(candidates, key=_cost))
+    words = f"0/{refused.total} nodes are available: {histogram(reasons)}."
+    return Outcome(message=f"preemption: {words}" if reasons else "")
+
+
+def _is_leaving(decider: Decider, info: PodInfo) -> bool:
+    """Tell whether somebody is leaving the node already for this pod."""
+    node = decider.snapshot.nodes.get(info.pod.status.nominatedNodeName)
+    return node is not None and any(
+        other.priority < info.priority and other.pod.metadata.deletionTimestamp is not None
+        for other in node.pods.values()
+    )
+
+
+def _candidate(
+    decider: Decider,
+    info: PodInfo,
+    node: NodeInfo,
+    volumes: VolumeState | None,
+    budgets: Sequence[PodDisruptionBudget],
+) -> Candidate | None:
+    """Return the fewest victims on a node: all less important pods leave, and those for whom there is room stay."""
+    lower = [other for other in node.pods.values() if other.priority < info.priority]
+    if not lower:
+        return None
+    trial = decider.snapshot.with_nominees(info, node)
+    trial = trial.copy() if trial is node else trial
+    for other in lower:
+        trial.remove(other.uid)
+
+    def fits() -> bool:
+        snapshot = decider.snapshot.trial(trial)
+        return decider.objection(info, trial, snapshot, volumes) is None
+
+    if not fits():
+        return None
+    violating, others = _by_budget(lower, budgets)
+    victims: list[PodInfo] = []
+    violations = 0
+    for group, counts in ((violating, 1), (others, 0)):
+        for other in sorted(group, key=_importance):
+            trial.add(other)
+            if not fits():
+                trial.remove(other.uid)
+                victims.append(other)
+                violations += counts
+    victims.sort(key=_importance)
+    return Candidate(
+        node=node.name, victims=tuple(one.pod for one in victims), violations=violations
+    )
+
+
+def _importance(info: PodInfo) -> tuple[int, str]:
+    """Order pods by falling importance: priority, then how long they have run."""
+    return (-info.priority, info.pod.status.startTime or info.pod.metadata.creationTimestamp)
+
+
+def _by_budget(
+    pods: Iterable[PodInfo], budgets: Sequence[PodDisruptionBudget]
+) -> tuple[list[PodInfo], list[PodInfo]]:
+    """Split pods into those whose leaving breaks a disruption budget, and the others."""
+    allowed: dict[tuple[str, str], int] = {
+        (one.metadata.namespace, one.metadata.name): one.status.disruptionsAllowed
+        for one in budgets
+    }
+    violating: list[PodInfo] = []
+    others: list[PodInfo] = []
+    for info in sorted(pods, key=_importance):
+        breaks = False
+        for budget in budgets:
+            if budget.metadata.namespace != info.namespace or not info.labels:
+                continue
+            if budget.spec.selector is None or not matcher(budget.spec.selector)(info.labels):
+                continue
+            if info.pod.metadata.name in budget.status.disruptedPods:
+                continue
+            key = (budget.metadata.namespace, budget.metadata.name)
+            allowed[key] -= 1
+            breaks = breaks or allowed[key] < 0
+        (violating if breaks else others).append(info)
+    return violating, others
+
+
+def _cost(candidate: Candidate) -> tuple[int, int, int, int, str]:
+    """Compare candidates as Kubernetes does; the last part prefers victims that started late."""
+    priorities = [pod.spec.priority or 0 for pod in candidate.victims]
+    high = max(priorities, default=0)
+    starts = [
+        pod.status.startTime or pod.metadata.creationTimestamp
+        for pod in candidate.victims
+        if (pod.spec.priority or 0) == high
+    ]
+    earliest = min(starts, default="")
+    return (
+        candidate.violations,
+        high,
+        sum(priority + 2**31 for priority in priorities),
+        len(priorities),
+        _reversed(earliest),
+    )
+
+
+def _reversed(date: str) -> str:
+    """Turn a date into text that sorts later dates first."""
+    return "".join(chr(0x7E - ord(letter) + 0x20) for letter in date)

@@ -1,0 +1,171 @@
+"""The pods that wait for a node: ready ones by importance, others until something happens that may help, or a while.
+
+A pod that no node could take waits for a change that may matter to the filters that refused it, and is tried again no
+sooner than its back-off, 1 s doubling to 10 s, allows. Semantics of Kubernetes' scheduling queue.
+"""
+
+import asyncio
+import heapq
+
+from kubelite.control.scheduler.pod_info import PodInfo
+
+BACKOFF_FIRST_SECONDS = 1.0
+BACKOFF_MAX_SECONDS = 10.0
+
+NODE, POD_REMOVED, POD_PLACED, VOLUME = "node", "pod removed", "pod placed", "volume"
+HELPS: dict[str, frozenset[str]] = {
+    "NodeUnschedulable": frozenset({NODE}),
+    "NodeName": frozenset({NODE}),
+    "TaintToleration": frozenset({NODE}),
+    "NodeAffinity": frozenset({NODE}),
+    "NodePorts": frozenset({NODE, POD_REMOVED}),
+    "NodeResourcesFit": frozenset({NODE, POD_REMOVED}),
+    "InterPodAffinity": frozenset({NODE, POD_REMOVED, POD_PLACED}),
+    "PodTopologySpread": frozenset({NODE, POD_REMOVED, POD_PLACED}),
+    "VolumeBinding": frozenset({NODE, VOLUME, POD_REMOVED}),
+}
+# The binding failed for a reason outside the scheduler: time is all that helps.
+NOTHING_BUT_TIME: frozenset[str] = frozenset()
+
+
+class Waiting:
+    """A pod in the queue."""
+
+    __slots__ = ("attempts", "causes", "info", "ready_at", "since", "state")
+
+    def __init__(self, info: PodInfo, since: float) -> None:
+        self.info = info
+        self.since = since
+        self.attempts = 0
+        self.causes: frozenset[str] = frozenset()  # the filters that refused it
+        self.ready_at = 0.0  # when its back-off ends
+        self.state = "active"  # active, backoff, unschedulable, or trying
+
+
+class SchedulingQueue:
+    """Pods without a node."""
+
+    def __init__(self) -> None:
+        self._pods: dict[str, Waiting] = {}
+        self._active: list[
+            tuple[int, float, int, str]
+        ] = []  # stale entries have a state that is not active
+        self._backoff: list[tuple[float, int, str]] = []
+        self._sequence = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    def __len__(self) -> int:
+        """Return how many pods wait."""
+        return len(self._pods)
+
+    def count(self, state: str) -> int:
+        """Return how many pods are in a state."""
+        return sum(1 for waiting in self._pods.values() if waiting.state == state)
+
+    @property
+    def idle(self) -> bool:
+        """No pod is ready to be tried or being tried."""
+        return not any(one.state in {"active", "trying"} for one in self._pods.values())
+
+    def get(self, uid: str) -> PodInfo | None:
+        """Return a waiting pod as it was last seen."""
+        waiting = self._pods.get(uid)
+        return waiting.info if waiting else None
+
+    def add(self, info: PodInfo) -> None:
+        """Take in a new pod, or one that changed: then it is tried again at once."""
+        waiting = self._pods.get(info.uid)
+        if waiting is None:
+            waiting = self._pods[info.uid] = Waiting(info, asyncio.get_running_loop().time())
+        elif waiting.state == "trying":
+            waiting.info = info
+            return
+        waiting.info = info
+        self._activate(waiting)
+
+    def refresh(self, info: PodInfo) -> None:
+        """Take note of a change that cannot matter."""
+        if info.uid in self._pods:
+            self._pods[info.uid].info = info
+
+    def discard(self, uid: str) -> None:
+        """Forget a pod that is gone or has its node."""
+        self._pods.pop(uid, None)
+
+    async def get_next(self) -> Waiting:
+        """Take the most important ready pod, the oldest among equals."""
+        loop = asyncio.get_running_loop()
+        while True:
+            while self._active:
+                _, _, _, uid = heapq.heappop(self._active)
+                waiting = self._pods.get(uid)
+                if waiting is not None and waiting.state == "active":
+                    waiting.state = "trying"
+                    waiting.attempts += 1
+                    return waiting
+            self._waiter = loop.create_future()
+            await self._waiter
+
+    def give_back(self, waiting: Waiting, causes: frozenset[str]) -> None:
+        """Put back a pod that found no node: `causes` are the filters that refused it."""
+        if self._pods.get(waiting.info.uid) is not waiting:
+            return
+        now = asyncio.get_running_loop().time()
+        waiting.causes = causes
+        waiting.ready_at = now + min(
+            BACKOFF_FIRST_SECONDS * 2.0 ** min(waiting.attempts - 1, 10), BACKOFF_MAX_SECONDS
+        )
+        waiting.state = "unschedulable"
+        if not causes:
+            self._wait_or_activate(waiting)
+
+    def wake(self, event: str) -> None:
+        """Have all pods tried again for which what happened may help."""
+        for waiting in list(self._pods.values()):
+            if waiting.state == "unschedulable" and any(
+                event in HELPS.get(cause, ()) for cause in waiting.causes
+            ):
+                self._wait_or_activate(waiting)
+
+    def close(self) -> None:
+        """Forget all, and the timer."""
+        self._pods.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _wait_or_activate(self, waiting: Waiting) -> None:
+        if waiting.ready_at <= asyncio.get_running_loop().time():
+            self._activate(waiting)
+            return
+        waiting.state = "backoff"
+        self._sequence += 1
+        heapq.heappush(self._backoff, (waiting.ready_at, self._sequence, waiting.info.uid))
+        self._set_timer()
+
+    def _activate(self, waiting: Waiting) -> None:
+        waiting.state = "active"
+        self._sequence += 1
+        info = waiting.info
+        heapq.heappush(self._active, (-info.priority, waiting.since, self._sequence, info.uid))
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _set_timer(self) -> None:
+        if self._timer is not None and self._timer.when() <= self._backoff[0][0]:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(self._backoff[0][0], self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        now = asyncio.get_running_loop().time()
+        while self._backoff and self._backoff[0][0] <= now:
+            _, _, uid = heapq.heappop(self._backoff)
+            waiting = self._pods.get(uid)
+            if waiting is not None and waiting.state == "backoff" and waiting.ready_at <= now:
+                self._activate(waiting)
+        if self._backoff:
+            self._set_timer()

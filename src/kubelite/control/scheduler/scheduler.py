@@ -1,0 +1,370 @@
+"""Assigns pods to nodes.
+
+Changes in the mirrors keep a picture of the nodes and a queue of pods. One task takes a pod at a time and decides
+without waiting; the pod then counts on its node at once, while the binding is written beside many others. What cannot
+be placed is told to the user, may make others leave, and waits for a change that can help.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kubelite.api.client.events import NORMAL, WARNING, EventRecorder
+from kubelite.api.client.protocol import Client
+from kubelite.api.errors import APIError, NotFound
+from kubelite.api.kinds.core.namespaces import Namespace
+from kubelite.api.kinds.core.nodes import Node
+from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, PersistentVolumeClaim
+from kubelite.api.kinds.core.pods import Binding, Pod
+from kubelite.api.kinds.core.references import ObjectReference
+from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.api.kinds.policy import PodDisruptionBudget
+from kubelite.api.kinds.storage import StorageClass
+from kubelite.clock import Clock, timestamp
+from kubelite.control.pods import condition, is_terminal
+from kubelite.control.scheduler.decision import Decider, Unschedulable
+from kubelite.control.scheduler.node_info import Snapshot
+from kubelite.control.scheduler.pod_info import PodInfo
+from kubelite.control.scheduler.preemption import Candidate, preempt
+from kubelite.control.scheduler.queue import (
+    NODE,
+    NOTHING_BUT_TIME,
+    POD_PLACED,
+    POD_REMOVED,
+    VOLUME,
+    SchedulingQueue,
+    Waiting,
+)
+from kubelite.control.scheduler.volumes import Preparation, Volumes
+from kubelite.metrics import LOOP_LAG, REGISTRY
+from kubelite.randomness import Randomness
+from kubelite.tasks import TaskSet
+
+log = logging.getLogger(__name__)
+
+NAME = "default-scheduler"
+BINDINGS_LIMIT = 128  # bindings under way at once
+ATTEMPTS = REGISTRY.counter(
+    "scheduler_schedule_attempts_total", "Attempts to place a pod, by outcome.", ("result",)
+)
+DECISION_SECONDS = REGISTRY.histogram(
+    "scheduler_scheduling_algorithm_duration_seconds", "How long deciding took."
+)
+PENDING = REGISTRY.gauge("scheduler_pending_pods", "Pods without a node, by queue.", ("queue",))
+
+
+class Scheduler:
+    """Runs the scheduling of one scheduler name. `client` is its own identity; `mirrors` is whose mirrors it reads."""
+
+    def __init__(
+        self,
+        *,
+        client: Client,
+        mirrors: Client,
+        clock: Clock,
+        randomness: Randomness,
+        name: str = NAME,
+    ) -> None:
+        self._client = client
+        self._clock = clock
+        self._name = name
+        self._events = EventRecorder(client, clock, randomness, component=name)
+        self._pods = mirrors.mirror(Pod)
+        self._nodes = mirrors.mirror(Node)
+        self._namespaces = mirrors.mirror(Namespace)
+        self._budgets = mirrors.mirror(PodDisruptionBudget)
+        self._volumes = Volumes(mirrors)
+        self.snapshot = Snapshot()
+        self.queue = SchedulingQueue()
+        self._decider = Decider(self.snapshot, self._volumes, self._labels_of, randomness)
+        self._tasks = TaskSet()
+        self._bindings = asyncio.Semaphore(BINDINGS_LIMIT)
+        self._ends: list[Callable[[], None]] = []
+        self._scheduled = ATTEMPTS.labelled("scheduled")
+        self._unschedulable = ATTEMPTS.labelled("unschedulable")
+        self._failed = ATTEMPTS.labelled("error")
+        for state in ("active", "backoff", "unschedulable"):
+            PENDING.computed(lambda state=state: self.queue.count(state), state)  # type: ignore[misc]  # bound per loop
+
+    @property
+    def idle(self) -> bool:
+        """Nothing can be placed now, and no binding is under way."""
+        return self.queue.idle
+
+    async def start(self) -> None:
+        """Wait for the mirrors, then place pods."""
+        for mirror in (self._nodes, self._pods, self._namespaces, self._budgets):
+            await mirror.synced()
+        for volume_mirror in (self._volumes.claims, self._volumes.volumes, self._volumes.classes):
+            await volume_mirror.synced()
+        self._ends = [
+            self._nodes.subscribe(self._node_changed),
+            self._pods.subscribe(self._pod_changed),
+            self._volumes.claims.subscribe(self._volume_changed),
+            self._volumes.volumes.subscribe(self._volume_changed),
+            self._volumes.classes.subscribe(self._volume_changed),
+        ]
+        self._tasks.supervise(self._place_pods, name=f"{self._name}-placing")
+
+    async def stop(self) -> None:
+        """End all work; bindings under way may or may not be written."""
+        for end in self._ends:
+            end()
+        await self._tasks.stop()
+        self.queue.close()
+        await self._events.close()
+
+    def _labels_of(self, namespace: str) -> Mapping[str, str]:
+        found = self._namespaces.get(namespace)
+        return found.metadata.labels if found else {}
+
+    # --- what happens in the cluster
+
+    def _node_changed(self, before: Node | None, after: Node | None) -> None:
+        if after is None:
+            if before is not None:
+                self.snapshot.remove_node(before.metadata.name)
+                # A node less can help too: it no longer counts for spreading.
+                self.queue.wake(NODE)
+        elif before is None or _node_facts(before) != _node_facts(after):
+            self.snapshot.set_node(after)
+            self.queue.wake(NODE)
+
+    def _pod_changed(self, before: Pod | None, after: Pod | None) -> None:
+        pod = after or before
+        assert pod is not None
+        uid = pod.metadata.uid
+        if after is None or is_terminal(after):
+            self._pod_gone(uid)
+        elif after.spec.nodeName:
+            self._pod_placed(before, after)
+        elif self._is_ours(after):
+            self._pod_waits(before, after)
+        else:
+            self.queue.discard(uid)
+
+    def _pod_gone(self, uid: str) -> None:
+        self.queue.discard(uid)
+        self.snapshot.forget_nominee(uid)
+        if self.snapshot.node_of(uid):
+            self.snapshot.remove(uid)
+            self.queue.wake(POD_REMOVED)
+
+    def _pod_placed(self, before: Pod | None, after: Pod) -> None:
+        uid, node = after.metadata.uid, after.spec.nodeName
+        self.queue.discard(uid)
+        known = self.snapshot.find(uid)
+        if known is not None and self.snapshot.node_of(uid) == node:
+            same = known.pod.spec.containers == after.spec.containers
+            if same and known.labels == after.metadata.labels:
+                known.pod = after
+                if before is None or not before.spec.nodeName:
+                    self.queue.wake(POD_PLACED)
+                return
+        self.snapshot.forget_nominee(uid)
+        self.snapshot.place(PodInfo(after), node)
+        self.queue.wake(POD_PLACED)
+        if before is not None and before.spec.nodeName:
+            # It was resized or relabelled in place, which may leave room.
+            self.queue.wake(POD_REMOVED)
+
+    def _pod_waits(self, before: Pod | None, after: Pod) -> None:
+        uid = after.metadata.uid
+        if self.snapshot.node_of(uid):
+            return  # its binding is under way
+        known = self.queue.get(uid)
+        if known is None or before is None or _pod_facts(before) != _pod_facts(after):
+            self.queue.add(PodInfo(after))
+        else:
+            known.pod = after
+
+    def _volume_changed(
+        self,
+        _before: PersistentVolumeClaim | PersistentVolume | StorageClass | None,
+        _after: PersistentVolumeClaim | PersistentVolume | StorageClass | None,
+    ) -> None:
+        self.queue.wake(VOLUME)
+
+    def _is_ours(self, pod: Pod) -> bool:
+        return (
+            (pod.spec.schedulerName or NAME) == self._name
+            and pod.metadata.deletionTimestamp is None
+            and not pod.spec.schedulingGates
+        )
+
+    # --- placing
+
+    async def _place_pods(self) -> None:
+        while True:
+            waiting = await self.queue.get_next()
+            await self._bindings.acquire()
+            try:
+                bound = self._place(waiting)
+            except BaseException:
+                self._bindings.release()
+                self.queue.give_back(waiting, NOTHING_BUT_TIME)
+                raise
+            if bound is None:
+                self._bindings.release()
+            # Others must get the loop between two decisions.
+            await asyncio.sleep(0)
+
+    def _place(self, waiting: Waiting) -> asyncio.Task[None] | None:
+        """Decide for one pod; return the task that binds it, or None when there is no node."""
+        info = waiting.info
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        LOOP_LAG.sample()
+        try:
+            node, volumes = self._decider.choose(info)
+        except Unschedulable as refused:
+            self._unschedulable.increase()
+            self._tasks.start(self._explain(waiting, refused), name=f"explain {info.key}")
+            return None
+        finally:
+            DECISION_SECONDS.observe(loop.time() - started)
+        preparation = volumes.preparation(node) if volumes is not None else None
+        self.snapshot.forget_nominee(info.uid)
+        self.snapshot.place(info, node.name)
+        binding = self._bind(waiting, node.name, preparation)
+        return self._tasks.start(binding, name=f"bind {info.key}")
+
+    async def _bind(self, waiting: Waiting, node: str, preparation: Preparation | None) -> None:
+        info = waiting.info
+        namespace, name = info.key
+        try:
+            if preparation is not None and (preparation.bind or preparation.provision):
+                await self._volumes.prepare(self._client, preparation, node)
+            body = Binding(
+                metadata=ObjectMeta(name=name, namespace=namespace, uid=info.uid),
+                target=ObjectReference(kind="Node", name=node),
+            )
+            await self._client.post(Pod, name, "binding", body, namespace)
+        except (APIError, TimeoutError) as error:
+            self._not_bound(waiting, error)
+        else:
+            self._scheduled.increase()
+            self.queue.discard(info.uid)
+            message = f"Successfully assigned {namespace}/{name} to {node}"
+            self._events.event(info.pod, NORMAL, "Scheduled", message, action="Binding")
+        finally:
+            self._bindings.release()
+
+    def _not_bound(self, waiting: Waiting, error: Exception) -> None:
+        """Take the pod off the node again and try later, unless it is gone or somebody else bound it."""
+        info = waiting.info
+        self._failed.increase()
+        log.warning("pod not bound", extra={"pod": "/".join(info.key), "reason": str(error)})
+        current = self._pods.get(info.key[1], info.key[0])
+        if current is None or current.metadata.uid != info.uid:
+            self.snapshot.remove(info.uid)
+            self.queue.discard(info.uid)
+            return
+        if current.spec.nodeName:
+            return  # the mirror has told us where
+        self.snapshot.remove(info.uid)
+        self.queue.give_back(waiting, NOTHING_BUT_TIME)
+
+    # --- when there is no node
+
+    async def _explain(self, waiting: Waiting, refused: Unschedulable) -> None:
+        """Tell why, make others leave if that helps, and put the pod back."""
+        info = waiting.info
+        message = str(refused)
+        candidate: Candidate | None = None
+        if refused.total:
+            outcome = preempt(self._decider, info, refused, self._budgets.list())
+            candidate = outcome.candidate
+            message = f"{message} {outcome.message}".strip()
+        nominated = None
+        if candidate is not None:
+            nominated = candidate.node
+            self.snapshot.nominate(info, nominated)
+        # Before anything is awaited: an event that helps must find the pod waiting.
+        self.queue.give_back(waiting, refused.causes)
+        try:
+            if candidate is not None:
+                await self._evict(info, candidate)
+            self._events.event(info.pod, WARNING, "FailedScheduling", message, action="Scheduling")
+            await self._report(info, message, nominated)
+        except NotFound:
+            return
+        except APIError as error:
+            log.warning(
+                "pod status not written",
+                extra={"pod": "/".join(info.key), "reason": error.message},
+            )
+
+    async def _report(self, info: PodInfo, message: str, nominated: str | None) -> None:
+        """Write the PodScheduled condition, and the nominated node, where they changed."""
+        pod = self._pods.get(info.key[1], info.key[0])
+        if pod is None or pod.metadata.uid != info.uid or pod.spec.nodeName:
+            return
+        current = condition(pod, "PodScheduled")
+        status: dict[str, Any] = {}
+        if current is None or (current.status, current.message) != ("False", message):
+            changed = current is None or current.status != "False"
+            date = timestamp(self._clock.now()) if changed else current.lastTransitionTime  # type: ignore[union-attr]  # changed is true if it is None
+            status["conditions"] = [
+                {
+                    "type": "PodScheduled",
+                    "status": "False",
+                    "reason": "Unschedulable",
+                    "message": message,
+                    "lastTransitionTime": date,
+                    "observedGeneration": pod.metadata.generation,
+                }
+            ]
+        if nominated is not None and nominated != pod.status.nominatedNodeName:
+            status["nominatedNodeName"] = nominated
+        if status:
+            await self._client.patch(
+                Pod,
+                pod.metadata.name,
+                {"metadata": {"uid": pod.metadata.uid}, "status": status},
+                pod.metadata.namespace,
+                patch_type="strategic",
+                subresource="status",
+            )
+
+    async def _evict(self, info: PodInfo, candidate: Candidate) -> None:
+        for victim in candidate.victims:
+            meta = victim.metadata
+            target = {
+                "type": "DisruptionTarget",
+                "status": "True",
+                "reason": "PreemptionByScheduler",
+                "message": f"{self._name}: preempting to accommodate a higher priority pod",
+                "lastTransitionTime": timestamp(self._clock.now()),
+            }
+            try:
+                await self._client.patch(
+                    Pod,
+                    meta.name,
+                    {"metadata": {"uid": meta.uid}, "status": {"conditions": [target]}},
+                    meta.namespace,
+                    patch_type="strategic",
+                    subresource="status",
+                )
+                await self._client.delete(Pod, meta.name, meta.namespace, uid=meta.uid)
+            except NotFound:
+                continue
+            message = f"Preempted by pod {info.uid} on node {candidate.node}"
+            self._events.event(victim, NORMAL, "Preempted", message, action="Preempting")
+
+
+def _node_facts(node: Node) -> tuple[object, ...]:
+    """Return what of a node matters here; heartbeats change none of it."""
+    return (
+        node.metadata.labels,
+        node.spec.taints,
+        node.spec.unschedulable,
+        node.status.allocatable,
+        node.status.images,
+    )
+
+
+def _pod_facts(pod: Pod) -> tuple[object, ...]:
+    """Return what of a waiting pod matters here; its status does not."""
+    return (pod.spec, pod.metadata.labels, pod.metadata.deletionTimestamp)

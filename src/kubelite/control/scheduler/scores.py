@@ -1,0 +1,125 @@
+"""Which of the nodes that can take a pod is the best: 0 to 100 by each aspect, weighted as in Kubernetes."""
+
+from collections.abc import Mapping, Sequence
+from math import sqrt
+
+from kubelite.control.scheduler.filters import is_tolerated, term_matches
+from kubelite.control.scheduler.node_info import NodeInfo
+from kubelite.control.scheduler.pod_info import PodInfo
+
+TAINTS_WEIGHT = 3
+NODE_AFFINITY_WEIGHT = 2
+SPREAD_WEIGHT = 2
+AFFINITY_WEIGHT = 2
+IMAGE_MIN_BYTES = 23 * 1024 * 1024
+IMAGE_MAX_BYTES = 1000 * 1024 * 1024
+ZONE = "topology.kubernetes.io/zone"
+
+
+class NodeScore:
+    """What can be said of a node alone; it stays true until the node changes."""
+
+    __slots__ = ("alone", "owner_pods", "preferred", "soft_taints", "zone")
+
+    def __init__(self, info: PodInfo, node: NodeInfo) -> None:
+        cpu_total = node.allocatable.get("cpu", 0)
+        memory_total = node.allocatable.get("memory", 0)
+        cpu = (node.cpu_assumed + info.cpu_assumed) / cpu_total if cpu_total else 1.0
+        memory = (node.memory_assumed + info.memory_assumed) / memory_total if memory_total else 1.0
+        self.alone = (
+            least_allocated(cpu, memory) + balanced(cpu, memory) + image_locality(info, node)
+        )
+        self.soft_taints = sum(
+            1
+            for taint in node.taints
+            if taint[2] == "PreferNoSchedule" and not is_tolerated(info.tolerations, taint)
+        )
+        self.preferred = preferred_nodes(info, node)
+        self.owner_pods = node.owners.get(info.owner, 0) if info.owner else 0
+        self.zone = node.labels.get(ZONE, "")
+
+
+def least_allocated(cpu: float, memory: float) -> float:
+    """Prefer nodes with much left."""
+    return 50.0 * (max(0.0, 1.0 - cpu) + max(0.0, 1.0 - memory))
+
+
+def balanced(cpu: float, memory: float) -> float:
+    """Prefer nodes of which cpu and memory would be used alike."""
+    return 100.0 * (1.0 - abs(min(cpu, 1.0) - min(memory, 1.0)) / 2)
+
+
+def image_locality(info: PodInfo, node: NodeInfo) -> float:
+    """Prefer nodes that have the images already, from 23 MB up."""
+    if not node.images:
+        return 0.0
+    present = sum(node.images.get(_full_name(image), 0) for image in info.images)
+    most = IMAGE_MAX_BYTES * max(len(info.images), 1)
+    present = min(max(present, IMAGE_MIN_BYTES), most)
+    return 100.0 * (present - IMAGE_MIN_BYTES) / (most - IMAGE_MIN_BYTES)
+
+
+def _full_name(image: str) -> str:
+    return image if ":" in image.rpartition("/")[2] or "@" in image else f"{image}:latest"
+
+
+def preferred_nodes(info: PodInfo, node: NodeInfo) -> int:
+    """Return the weights of the preferred node affinity terms that hold."""
+    affinity = info.pod.spec.affinity
+    if affinity is None or affinity.nodeAffinity is None:
+        return 0
+    return sum(
+        one.weight
+        for one in affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution
+        if term_matches(one.preference, node)
+    )
+
+
+def totals(
+    info: PodInfo,
+    nodes: Sequence[NodeInfo],
+    scores: Sequence[NodeScore],
+    affinity: Mapping[str, int],
+    crowding: Mapping[str, float],
+) -> list[float]:
+    """Return the weighted sum for each node, what is relative to the others included."""
+    result = [score.alone for score in scores]
+    most_taints = max(score.soft_taints for score in scores)
+    if most_taints:
+        for index, score in enumerate(scores):
+            result[index] += TAINTS_WEIGHT * 100.0 * (1 - score.soft_taints / most_taints)
+    most_preferred = max(score.preferred for score in scores)
+    if most_preferred:
+        for index, score in enumerate(scores):
+            result[index] += NODE_AFFINITY_WEIGHT * 100.0 * score.preferred / most_preferred
+    if affinity:
+        low, high = min(affinity.values()), max(affinity.values())
+        if high > low:
+            for index, node in enumerate(nodes):
+                share = (affinity.get(node.name, low) - low) / (high - low)
+                result[index] += AFFINITY_WEIGHT * 100.0 * share
+    if not info.constraints:
+        _add_default_spread(info, scores, result)
+    elif crowding:
+        least, most = min(crowding.values()), max(crowding.values())
+        for index, node in enumerate(nodes):
+            if node.name in crowding:
+                room = (most - crowding[node.name]) / (most - least) if most > least else 1.0
+                result[index] += SPREAD_WEIGHT * 100.0 * room
+    return result
+
+
+def _add_default_spread(info: PodInfo, scores: Sequence[NodeScore], result: list[float]) -> None:
+    """Spread the pods of one owner over nodes and, more so, over zones, as the default constraints do."""
+    if not info.owner:
+        return
+    zones: dict[str, int] = {}
+    for score in scores:
+        zones[score.zone] = zones.get(score.zone, 0) + score.owner_pods
+    zone_weight = sqrt(len(zones)) if len(zones) > 1 else 0.0
+    crowd = [score.owner_pods + zone_weight * zones[score.zone] for score in scores]
+    low, high = min(crowd), max(crowd)
+    if high > low:
+        factor = SPREAD_WEIGHT * 100.0 / (high - low)
+        for index, value in enumerate(crowd):
+            result[index] += factor * (high - value)

@@ -1,0 +1,180 @@
+"""Whether a pod's claims allow a node, and what must be written before the pod can be bound there."""
+
+import asyncio
+from collections.abc import Sequence
+
+from msgspec import Struct, to_builtins
+
+from kubelite.api.client.protocol import Client
+from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, PersistentVolumeClaim
+from kubelite.api.kinds.storage import StorageClass
+from kubelite.control.scheduler.filters import Rejection, selects
+from kubelite.control.scheduler.node_info import NodeInfo, Snapshot
+from kubelite.control.scheduler.pod_info import PodInfo
+from kubelite.control.volume_matching import (
+    BOUND_BY_CONTROLLER,
+    NO_PROVISIONER,
+    SELECTED_NODE,
+    best,
+    class_of,
+    reference_to_claim,
+)
+
+BIND_TIMEOUT_SECONDS = 600.0
+NODE_CONFLICT = Rejection(
+    "VolumeBinding",
+    ["node(s) didn't match PersistentVolume's node affinity"],
+    resolvable=False,
+)
+NO_VOLUME = Rejection(
+    "VolumeBinding",
+    ["node(s) didn't find available persistent volumes to bind"],
+    resolvable=False,
+)
+ONE_POD_ONLY = (
+    "node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode "
+    "already in-use by another pod"
+)
+
+
+class Preparation(Struct, frozen=True):
+    """The writes that make unbound claims find their volume for a node."""
+
+    bind: tuple[tuple[PersistentVolume, PersistentVolumeClaim], ...] = ()
+    provision: tuple[PersistentVolumeClaim, ...] = ()
+
+
+class VolumeState:
+    """The claims of one pod: those bound, and those that wait for a node."""
+
+    def __init__(self, info: PodInfo, snapshot: Snapshot, volumes: "Volumes") -> None:
+        self.failure = ""
+        self._volumes = volumes
+        self._bound: list[PersistentVolume] = []
+        self._waiting: list[PersistentVolumeClaim] = []
+        for name in info.claims:
+            self.failure = self.failure or self._read(info, name, snapshot)
+
+    def _read(self, info: PodInfo, name: str, snapshot: Snapshot) -> str:
+        """Sort one claim in; return why no node will do, or nothing."""
+        claim = self._volumes.claims.get(name, info.namespace)
+        if claim is None:
+            return f'persistentvolumeclaim "{name}" not found'
+        if claim.metadata.deletionTimestamp is not None:
+            return f'persistentvolumeclaim "{name}" is being deleted'
+        if claim.status.phase == "Lost":
+            return f'persistentvolumeclaim "{name}" bound to non-existent persistentvolume "{claim.spec.volumeName}"'
+        if "ReadWriteOncePod" in claim.spec.accessModes and _is_used(info, name, snapshot):
+            return ONE_POD_ONLY
+        if claim.spec.volumeName:
+            volume = self._volumes.volumes.get(claim.spec.volumeName)
+            if volume is None:
+                return "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)"
+            self._bound.append(volume)
+        elif self._volumes.waits_for_consumer(claim):
+            self._waiting.append(claim)
+        else:
+            return "pod has unbound immediate PersistentVolumeClaims"
+        return ""
+
+    def rejection(self, node: NodeInfo) -> Rejection | None:
+        """Return why the pod's volumes cannot be had on a node, or None."""
+        if not all(_reachable(volume, node) for volume in self._bound):
+            return NODE_CONFLICT
+        if self._waiting and self.preparation(node) is None:
+            return NO_VOLUME
+        return None
+
+    def preparation(self, node: NodeInfo) -> Preparation | None:
+        """Return what must be written before the pod is bound to a node; None if a claim finds no volume there."""
+        bind: list[tuple[PersistentVolume, PersistentVolumeClaim]] = []
+        provision: list[PersistentVolumeClaim] = []
+        taken: set[str] = set()
+        for claim in self._waiting:
+            candidates = [
+                volume
+                for volume in self._volumes.volumes.list()
+                if volume.metadata.name not in taken and _reachable(volume, node)
+            ]
+            volume = best(claim, candidates)
+            if volume is not None:
+                taken.add(volume.metadata.name)
+                bind.append((volume, claim))
+            elif self._volumes.is_provisioned(claim):
+                provision.append(claim)
+            else:
+                return None
+        return Preparation(bind=tuple(bind), provision=tuple(provision))
+
+
+class Volumes:
+    """The mirrors of all that has to do with volumes, and the writes of a preparation."""
+
+    def __init__(self, mirrors: Client) -> None:
+        self.claims = mirrors.mirror(PersistentVolumeClaim)
+        self.volumes = mirrors.mirror(PersistentVolume)
+        self.classes = mirrors.mirror(StorageClass)
+
+    def waits_for_consumer(self, claim: PersistentVolumeClaim) -> bool:
+        """Tell whether the claim is bound only when a pod needs it."""
+        found = self.classes.get(class_of(claim))
+        return found is not None and found.volumeBindingMode == "WaitForFirstConsumer"
+
+    def is_provisioned(self, claim: PersistentVolumeClaim) -> bool:
+        """Tell whether somebody makes a volume for the claim."""
+        found = self.classes.get(class_of(claim))
+        return found is not None and found.provisioner != NO_PROVISIONER
+
+    async def prepare(self, client: Client, decided: Preparation, node: str) -> None:
+        """Write, and wait until all claims are bound; raises TimeoutError."""
+        for volume, claim in decided.bind:
+            await client.patch(
+                PersistentVolume,
+                volume.metadata.name,
+                {
+                    "metadata": {
+                        "resourceVersion": volume.metadata.resourceVersion,
+                        "annotations": {BOUND_BY_CONTROLLER: "yes"},
+                    },
+                    "spec": {"claimRef": to_builtins(reference_to_claim(claim))},
+                },
+            )
+        for claim in decided.provision:
+            await client.patch(
+                PersistentVolumeClaim,
+                claim.metadata.name,
+                {"metadata": {"annotations": {SELECTED_NODE: node}}},
+                claim.metadata.namespace,
+            )
+        waiting = [*(claim for _, claim in decided.bind), *decided.provision]
+        async with asyncio.timeout(BIND_TIMEOUT_SECONDS):
+            await self._bound(waiting)
+
+    async def _bound(self, claims: Sequence[PersistentVolumeClaim]) -> None:
+        missing = {(claim.metadata.namespace, claim.metadata.name) for claim in claims}
+        done = asyncio.get_running_loop().create_future()
+
+        def listen(_: PersistentVolumeClaim | None, after: PersistentVolumeClaim | None) -> None:
+            if after is not None and after.status.phase == "Bound":
+                missing.discard((after.metadata.namespace, after.metadata.name))
+            if not missing and not done.done():
+                done.set_result(None)
+
+        end = self.claims.subscribe(listen)
+        try:
+            await done
+        finally:
+            end()
+
+
+def _reachable(volume: PersistentVolume, node: NodeInfo) -> bool:
+    affinity = volume.spec.nodeAffinity
+    return affinity is None or affinity.required is None or selects(affinity.required, node)
+
+
+def _is_used(info: PodInfo, claim: str, snapshot: Snapshot) -> bool:
+    return any(
+        claim in other.claims and other.namespace == info.namespace and other.uid != info.uid
+        for node in snapshot.nodes.values()
+        for other in node.pods.values()
+    )

@@ -1,0 +1,75 @@
+"""Which persistent volume satisfies a claim: shared by the binder and the scheduler."""
+
+from collections.abc import Iterable
+
+from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, PersistentVolumeClaim
+from kubelite.api.kinds.core.references import ObjectReference
+from kubelite.api.machinery.quantity import parse_quantity
+from kubelite.control.selection import matcher
+
+DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+BETA_CLASS = "volume.beta.kubernetes.io/storage-class"
+SELECTED_NODE = "volume.kubernetes.io/selected-node"
+BOUND_BY_CONTROLLER = "pv.kubernetes.io/bound-by-controller"
+NO_PROVISIONER = "kubernetes.io/no-provisioner"
+
+
+def class_of(claim: PersistentVolumeClaim) -> str:
+    """Return the storage class a claim asks for; empty asks for volumes without one."""
+    return claim.metadata.annotations.get(BETA_CLASS, claim.spec.storageClassName or "")
+
+
+def is_for(volume: PersistentVolume, claim: PersistentVolumeClaim) -> bool:
+    """Tell whether a volume is bound to, or set aside for, a claim."""
+    reference = volume.spec.claimRef
+    return (
+        reference is not None
+        and reference.namespace == claim.metadata.namespace
+        and reference.name == claim.metadata.name
+        and reference.uid in {"", claim.metadata.uid}
+    )
+
+
+def satisfies(volume: PersistentVolume, claim: PersistentVolumeClaim) -> bool:
+    """Tell whether a volume has the size, class, modes and labels a claim asks for."""
+    wanted = claim.spec.resources.requests.get("storage", "0")
+    if parse_quantity(volume.spec.capacity.get("storage", "0")) < parse_quantity(wanted):
+        return False
+    if volume.spec.storageClassName != class_of(claim):
+        return False
+    if (volume.spec.volumeMode or "Filesystem") != (claim.spec.volumeMode or "Filesystem"):
+        return False
+    if not set(claim.spec.accessModes) <= set(volume.spec.accessModes):
+        return False
+    return claim.spec.selector is None or matcher(claim.spec.selector)(volume.metadata.labels)
+
+
+def best(
+    claim: PersistentVolumeClaim, volumes: Iterable[PersistentVolume]
+) -> PersistentVolume | None:
+    """Return the volume set aside for the claim, or else the smallest free one that satisfies it."""
+    fitting = []
+    for volume in volumes:
+        if volume.metadata.deletionTimestamp is not None:
+            continue
+        if is_for(volume, claim):
+            return volume
+        if volume.spec.claimRef is None and satisfies(volume, claim):
+            fitting.append(volume)
+    return min(
+        fitting,
+        key=lambda one: (parse_quantity(one.spec.capacity.get("storage", "0")), one.metadata.name),
+        default=None,
+    )
+
+
+def reference_to_claim(claim: PersistentVolumeClaim) -> ObjectReference:
+    """Return what a volume's claimRef says of the claim it is bound to."""
+    return ObjectReference(
+        apiVersion="v1",
+        kind="PersistentVolumeClaim",
+        namespace=claim.metadata.namespace,
+        name=claim.metadata.name,
+        uid=claim.metadata.uid,
+        resourceVersion=claim.metadata.resourceVersion,
+    )

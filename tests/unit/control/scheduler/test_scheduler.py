@@ -1,0 +1,232 @@
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fakes.fake_client import FakeClient
+from simulation.simulated_loop import run_simulated
+
+from kubelite.api.errors import Conflict
+from kubelite.api.kinds.core.events import Event
+from kubelite.api.kinds.core.nodes import Node
+from kubelite.api.kinds.core.persistent_volumes import PersistentVolumeClaim
+from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.control.scheduler.scheduler import Scheduler
+from kubelite.randomness import SeededRandomness
+from unit.control.scheduler.pods import make_node, make_pod
+
+
+class Cluster:
+    def __init__(self) -> None:
+        self.client = FakeClient()
+        self.scheduler = Scheduler(
+            client=self.client,
+            mirrors=self.client,
+            clock=self.client.clock,
+            randomness=SeededRandomness(3),
+        )
+
+    async def add(self, *items: Pod | Node) -> None:
+        for item in items:
+            await self.client.create(item)
+        await self.settle()
+
+    async def settle(self) -> None:
+        await asyncio.sleep(0.001)
+
+    def node_of(self, name: str) -> str:
+        pod = self.client.mirror(Pod).get(name, "default")
+        return str(pod.spec.nodeName)
+
+    def message_of(self, name: str) -> str:
+        pod = self.client.mirror(Pod).get(name, "default")
+        return str(pod.status.conditions[0].message)
+
+
+def on_cluster(test: Callable[[Cluster], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """Run a test with a started scheduler, in virtual time."""
+
+    async def body() -> None:
+        cluster = Cluster()
+        await cluster.scheduler.start()
+        try:
+            await test(cluster)
+        finally:
+            await cluster.scheduler.stop()
+
+    def run() -> None:
+        run_simulated(0, body)
+
+    return run
+
+
+@on_cluster
+async def test_pods_fill_nodes_evenly_and_never_over(cluster: Cluster) -> None:
+    await cluster.add(*(make_node(f"n{i}", cpu="1") for i in range(3)))
+    await cluster.add(*(make_pod(f"p{i}", cpu="300m") for i in range(10)))
+    placed = Counter(cluster.node_of(f"p{i}") for i in range(10))
+    assert placed == Counter({"n0": 3, "n1": 3, "n2": 3, "": 1})
+
+
+@on_cluster
+async def test_the_message_counts_reasons_and_a_new_node_helps(cluster: Cluster) -> None:
+    await cluster.add(
+        make_node("n0", cpu="1"), make_node("n1", unschedulable=True), make_node("n2", cpu="1")
+    )
+    await cluster.add(make_pod("big", cpu="2"))
+    assert cluster.message_of("big") == (
+        "0/3 nodes are available: 1 node(s) were unschedulable, 2 Insufficient cpu. "
+        "preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
+    )
+    assert [event.reason for event in cluster.client.all(Event)] == ["FailedScheduling"]
+    await cluster.add(make_node("n3", cpu="8"))
+    await asyncio.sleep(1.05)
+    await cluster.settle()
+    assert cluster.node_of("big") == "n3"
+
+
+@on_cluster
+async def test_a_pod_of_no_node_says_so(cluster: Cluster) -> None:
+    await cluster.add(make_pod("lonely"))
+    assert cluster.message_of("lonely") == "no nodes available to schedule pods"
+
+
+@on_cluster
+async def test_gated_foreign_and_dying_pods_are_left_alone(cluster: Cluster) -> None:
+    await cluster.add(make_node("n0"))
+    await cluster.add(
+        make_pod("gated", schedulingGates=[{"name": "wait"}]),
+        make_pod("foreign", schedulerName="other"),
+    )
+    assert (cluster.node_of("gated"), cluster.node_of("foreign")) == ("", "")
+    await cluster.client.patch(Pod, "gated", {"spec": {"schedulingGates": None}}, "default")
+    await cluster.settle()
+    assert cluster.node_of("gated") == "n0"
+
+
+ANTI = {
+    "podAntiAffinity": {
+        "requiredDuringSchedulingIgnoredDuringExecution": [
+            {
+                "topologyKey": "kubernetes.io/hostname",
+                "labelSelector": {"matchLabels": {"app": "db"}},
+            }
+        ]
+    }
+}
+NEAR = {
+    "podAffinity": {
+        "requiredDuringSchedulingIgnoredDuringExecution": [
+            {"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": "db"}}}
+        ]
+    }
+}
+
+
+@on_cluster
+async def test_anti_affinity_keeps_pods_apart_both_ways(cluster: Cluster) -> None:
+    await cluster.add(make_node("n0"), make_node("n1"))
+    await cluster.add(*(make_pod(f"db{i}", labels={"app": "db"}, affinity=ANTI) for i in range(3)))
+    nodes = {cluster.node_of(f"db{i}") for i in range(3)}
+    assert nodes == {"n0", "n1", ""}
+    waiting = next(f"db{i}" for i in range(3) if not cluster.node_of(f"db{i}"))
+    assert "2 node(s) didn't match pod anti-affinity rules" in cluster.message_of(waiting)
+    await cluster.add(make_pod("plain", labels={"app": "db"}))
+    assert "2 node(s) didn't satisfy existing pods anti-affinity rules" in cluster.message_of(
+        "plain"
+    )
+
+
+@on_cluster
+async def test_affinity_lets_the_first_in_and_keeps_others_near(cluster: Cluster) -> None:
+    await cluster.add(*(make_node(f"n{i}", labels={"zone": f"z{i % 2}"}) for i in range(4)))
+    await cluster.add(*(make_pod(f"db{i}", labels={"app": "db"}, affinity=NEAR) for i in range(4)))
+    zones = {cluster.node_of(f"db{i}")[-1] for i in range(4)}
+    assert zones in ({"0", "2"}, {"1", "3"}, {"0"}, {"1"}, {"2"}, {"3"})
+    assert "" not in zones
+
+
+@on_cluster
+async def test_spread_constraints_hold(cluster: Cluster) -> None:
+    spread = [
+        {
+            "maxSkew": 1,
+            "topologyKey": "zone",
+            "whenUnsatisfiable": "DoNotSchedule",
+            "labelSelector": {"matchLabels": {"app": "web"}},
+        }
+    ]
+    await cluster.add(
+        make_node("a0", labels={"zone": "a"}),
+        make_node("a1", labels={"zone": "a"}),
+        make_node("b0", labels={"zone": "b"}, cpu="250m"),
+        make_node("plain"),
+    )
+    await cluster.add(
+        *(
+            make_pod(f"p{i}", cpu="100m", labels={"app": "web"}, topologySpreadConstraints=spread)
+            for i in range(8)
+        )
+    )
+    placed = Counter(cluster.node_of(f"p{i}")[:1] for i in range(8))
+    assert placed == Counter({"a": 3, "b": 2, "": 3})
+    waiting = next(f"p{i}" for i in range(8) if not cluster.node_of(f"p{i}"))
+    assert "(missing required label)" in cluster.message_of(waiting)
+
+
+@on_cluster
+async def test_the_important_preempt_the_fewest_and_least_important(cluster: Cluster) -> None:
+    await cluster.add(make_node("n0", cpu="1"), make_node("n1", cpu="1"))
+    await cluster.add(
+        make_pod("low0", cpu="600m", priority=1, nodeName="n0"),
+        make_pod("tiny", cpu="100m", priority=0, nodeName="n0"),
+        make_pod("high1", cpu="600m", priority=5, nodeName="n1"),
+    )
+    await cluster.add(make_pod("boss", cpu="800m", priority=10))
+    boss = cluster.client.mirror(Pod).get("boss", "default")
+    assert boss.status.nominatedNodeName == "n0"
+    dying = {pod.metadata.name for pod in cluster.client.all(Pod) if pod.metadata.deletionTimestamp}
+    assert dying == {"low0"}
+    await cluster.add(make_pod("sneaky", cpu="300m", priority=1))
+    assert cluster.node_of("sneaky") == "n1"
+    await cluster.client.delete(Pod, "low0", "default", grace_seconds=0)
+    await asyncio.sleep(1.05)
+    await cluster.settle()
+    assert cluster.node_of("boss") == "n0"
+
+
+@on_cluster
+async def test_no_victims_is_said(cluster: Cluster) -> None:
+    await cluster.add(make_node("n0", cpu="1"), make_pod("same", cpu="900m", nodeName="n0"))
+    await cluster.add(make_pod("late", cpu="500m"))
+    assert cluster.message_of("late").endswith(
+        "preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."
+    )
+
+
+@on_cluster
+async def test_a_failed_binding_gives_the_room_back(cluster: Cluster) -> None:
+    await cluster.add(make_node("n0", cpu="1"))
+    refused = iter([Conflict("no"), None, None])
+    cluster.client.refuse = lambda verb, kind: next(refused) if verb == "binding" else None
+    await cluster.add(make_pod("p", cpu="900m"))
+    assert cluster.node_of("p") == ""
+    await asyncio.sleep(1.05)
+    await cluster.settle()
+    assert cluster.node_of("p") == "n0"
+
+
+@on_cluster
+async def test_missing_claims_keep_a_pod_waiting(cluster: Cluster) -> None:
+    volumes: list[dict[str, Any]] = [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]
+    await cluster.add(make_node("n0"), make_pod("p", volumes=volumes))
+    assert cluster.message_of("p").startswith(
+        '0/1 nodes are available: persistentvolumeclaim "data" not found.'
+    )
+    await cluster.client.create(
+        PersistentVolumeClaim(metadata=ObjectMeta(name="data", namespace="default"))
+    )
+    await asyncio.sleep(1.05)
+    await cluster.settle()
+    assert "pod has unbound immediate PersistentVolumeClaims" in cluster.message_of("p")
