@@ -1,0 +1,319 @@
+"""Decodes bodies in Kubernetes' protobuf form into the dicts their JSON would decode to.
+
+Typed Go clients send them without a fallback. The messages are those of the Go types, so a `Schema` tells the type of
+each field and `protobuf_fields.json` only its number; ``*`` marks a message whose fields stand among its parent's in
+JSON. Values that JSON spells differently (dates, quantities, bytes, raw JSON) are respelt. Zero values that Go's encoder
+always writes are left for `structural` to drop.
+"""
+
+from __future__ import annotations
+
+import base64
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+
+import msgspec
+
+from kubelite.api.errors import BadRequest
+from kubelite.api.kinds.catalog import kinds
+from kubelite.api.kinds.model import GroupVersionKind
+from kubelite.api.machinery.schema import Schema, compile_struct
+from kubelite.api.machinery.times import format_micro_time, format_time
+
+MAGIC: Final = b"k8s\0"
+DEPTH_LIMIT = 128  # messages inside each other
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_OPTIONS = frozenset(
+    {"DeleteOptions", "CreateOptions", "UpdateOptions", "PatchOptions", "GetOptions", "ListOptions"}
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Wire = tuple[int, int, Any]  # field number, wire type, an int or bytes
+
+
+class Malformed(Exception):
+    """The bytes are no message of the wanted type."""
+
+
+def read_protobuf(body: bytes) -> dict[str, Any]:
+    """Decode a body that begins with `MAGIC`; `apiVersion` and `kind` stand first in the result.
+
+    Raises:
+        BadRequest: It is malformed, or of a kind that is not built in.
+    """
+    try:
+        return _envelope(memoryview(body), 0)
+    except (
+        Malformed,
+        RecursionError,
+        ValueError,
+        OverflowError,
+        struct.error,
+        msgspec.DecodeError,
+    ) as error:
+        raise BadRequest(
+            f"the body of the request was in an unknown format: proto: {error}"
+        ) from error
+
+
+def _envelope(body: memoryview, depth: int) -> dict[str, Any]:
+    """Decode a `runtime.Unknown`: type, raw message, content encoding and type."""
+    if bytes(body[:4]) != MAGIC:
+        raise Malformed("provided data does not appear to be a protobuf message")
+    found = {number: value for number, _, value in _fields(body[4:])}
+    named = {number: _text(value) for number, _, value in _fields(found.get(1, b""))}
+    api_version, kind = named.get(1, ""), named.get(2, "")
+    raw = found.get(2, b"")
+    if _text(found.get(4, b"")) == "application/json":
+        decoded = msgspec.json.decode(raw)
+        if not isinstance(decoded, dict):
+            raise Malformed("the raw value is no object")
+        return decoded
+    group, _, version = api_version.rpartition("/")
+    gvk = (
+        GroupVersionKind("", "v1", kind)
+        if kind in _OPTIONS
+        else GroupVersionKind(group, version, kind)
+    )
+    type_ = kinds().get(gvk)
+    if type_ is None:
+        raise Malformed(f'no kind "{kind}" is registered for version "{api_version}"')
+    fields = _message(compile_struct(type_), raw, depth + 1)
+    fields.pop("apiVersion", None)
+    fields.pop("kind", None)
+    return {"apiVersion": api_version, "kind": kind, **fields}
+
+
+# ---- the wire
+
+
+def _varint(data: memoryview, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        if position >= len(data) or shift > 63:
+            raise Malformed("unexpected EOF")
+        byte = data[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+        shift += 7
+
+
+def _fields(data: memoryview | bytes) -> Iterator[Wire]:
+    """Yield the fields of a message in the order written."""
+    data = memoryview(data)
+    position, end = 0, len(data)
+    while position < end:
+        key, position = _varint(data, position)
+        number, wire_type = key >> 3, key & 7
+        value: Any
+        if wire_type == _BYTES:
+            length, position = _varint(data, position)
+            value, position = data[position : position + length], position + length
+        elif wire_type == _VARINT:
+            value, position = _varint(data, position)
+        elif wire_type in {_FIXED64, _FIXED32}:
+            length = 8 if wire_type == _FIXED64 else 4
+            value, position = data[position : position + length], position + length
+        else:
+            raise Malformed(f"illegal wireType {wire_type}")
+        if position > end or number == 0:
+            raise Malformed("unexpected EOF")
+        yield number, wire_type, value
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+def _text(value: Any) -> str:
+    return str(value, "utf-8")
+
+
+# ---- messages
+
+
+class _Field(msgspec.Struct, frozen=True):
+    """What a field number stands for."""
+
+    name: str
+    schema: Schema
+
+
+@cache
+def _numbers() -> Mapping[str, Mapping[str, int]]:
+    """Return the field numbers by definition and field."""
+    data = files("kubelite.api.machinery").joinpath("protobuf_fields.json").read_bytes()
+    return msgspec.json.decode(data, type=dict[str, dict[str, int]])
+
+
+_TABLES: dict[tuple[str, int], Mapping[int, _Field | str]] = {}
+
+
+def _table(definition: str, schema: Schema) -> Mapping[int, _Field | str]:
+    """Return what each number stands for: a field of `schema`, or the definition of a message laid flat into it."""
+    key = definition, id(schema.fields)
+    if key not in _TABLES:
+        _TABLES[key] = {
+            number: name[1:] if name.startswith("*") else _Field(name, schema.fields[name])
+            for name, number in _numbers().get(definition, {}).items()
+            if name.startswith("*") or name in schema.fields
+        }
+    return _TABLES[key]
+
+
+def _message(schema: Schema, data: memoryview | bytes, depth: int) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    _fill(made, schema.definition, schema, data, depth)
+    return made
+
+
+def _fill(
+    made: dict[str, Any], definition: str, schema: Schema, data: memoryview | bytes, depth: int
+) -> None:
+    if depth > DEPTH_LIMIT:
+        raise Malformed("exceeded max depth")
+    table = _table(definition, schema)
+    for number, wire_type, value in _fields(data):
+        field = table.get(number)
+        if isinstance(field, str):
+            _fill(made, field, schema, _nested(wire_type, value), depth + 1)
+        elif field is not None:
+            _put(made, field, wire_type, value, depth)
+
+
+def _put(made: dict[str, Any], field: _Field, wire_type: int, value: Any, depth: int) -> None:
+    name, schema = field.name, field.schema
+    if schema.loose:
+        made[name] = _loose(name, schema, value, depth)
+        return
+    items = schema.items
+    if schema.type == "array" and items is not None:
+        made.setdefault(name, []).extend(_elements(items, wire_type, value, depth))
+    elif schema.type == "map" and items is not None:
+        key, item = _entry(items, value, depth)
+        made.setdefault(name, {})[key] = item
+    else:
+        made[name] = _value(schema, wire_type, value, depth)
+
+
+def _elements(items: Schema, wire_type: int, value: Any, depth: int) -> Iterator[Any]:
+    """Yield one element, or all of a packed list of numbers."""
+    if wire_type == _BYTES and items.type in {"integer", "boolean"}:
+        position = 0
+        while position < len(value):
+            number, position = _varint(value, position)
+            yield _value(items, _VARINT, number, depth)
+    else:
+        yield _value(items, wire_type, value, depth)
+
+
+def _entry(items: Schema, data: Any, depth: int) -> tuple[str, Any]:
+    key, item = "", None
+    for number, wire_type, value in _fields(data):
+        if number == 1:
+            key = _text(value)
+        elif number == 2 and items.type == "array" and items.items is not None:
+            # A list as a map's value is a message of its own.
+            item = [_value(items.items, wire, text, depth) for _, wire, text in _fields(value)]
+        elif number == 2:
+            item = _value(items, wire_type, value, depth)
+    return key, item
+
+
+def _nested(wire_type: int, value: Any) -> memoryview:
+    if wire_type != _BYTES:
+        raise Malformed(f"wrong wireType = {wire_type}")
+    assert isinstance(value, memoryview)
+    return value
+
+
+def _value(schema: Schema, wire_type: int, value: Any, depth: int) -> Any:
+    if schema.type in {"integer", "boolean"}:
+        if wire_type != _VARINT:
+            raise Malformed(f"wrong wireType = {wire_type}")
+        return bool(value) if schema.type == "boolean" else _integer(schema, value)
+    if schema.type == "number":
+        if wire_type != _FIXED64:
+            raise Malformed(f"wrong wireType = {wire_type}")
+        return struct.unpack("<d", value)[0]
+    data = _nested(wire_type, value)
+    if schema.type == "object":
+        return _message(schema, data, depth + 1)
+    return _READERS[schema.type](schema, data, depth)
+
+
+def _integer(schema: Schema, value: int) -> int:
+    number = _signed(value)
+    if schema.format == "int32":  # Go cuts off the upper half
+        number = (number & 0xFFFFFFFF ^ 0x80000000) - 0x80000000
+    return number
+
+
+def _string(schema: Schema, data: memoryview, _: int) -> str:
+    return base64.b64encode(data).decode() if schema.format == "byte" else _text(data)
+
+
+def _quantity(_: Schema, data: memoryview, __: int) -> str:
+    return next((_text(value) for number, _, value in _fields(data) if number == 1), "0") or "0"
+
+
+def _time(schema: Schema, data: memoryview, _: int) -> str | None:
+    if not data:
+        return None  # Go's zero time
+    parts = {number: _signed(value) for number, _, value in _fields(data)}
+    moment = _EPOCH + timedelta(seconds=parts.get(1, 0), microseconds=parts.get(2, 0) // 1000)
+    return format_micro_time(moment) if schema.format == "date-time-micro" else format_time(moment)
+
+
+def _int_or_string(_: Schema, data: memoryview, __: int) -> int | str:
+    parts = {number: value for number, _, value in _fields(data)}
+    if parts.get(1, 0):
+        return _text(parts.get(3, b""))
+    return _signed(parts.get(2, 0))
+
+
+def _raw(_: Schema, data: memoryview, depth: int) -> Any:
+    """Decode raw JSON, or an object in the protobuf form within another."""
+    raw: Any = next((value for number, _, value in _fields(data) if number == 1), b"")
+    if not raw:
+        return None
+    if bytes(raw[:4]) == MAGIC:
+        if depth > DEPTH_LIMIT:
+            raise Malformed("exceeded max depth")
+        return _envelope(raw, depth + 1)
+    return msgspec.json.decode(raw)
+
+
+_READERS: Mapping[str, Callable[[Schema, memoryview, int], Any]] = {
+    "string": _string,
+    "quantity": _quantity,
+    "time": _time,
+    "int-or-string": _int_or_string,
+    "any": _raw,
+    "array": lambda schema, data, depth: [
+        _value(schema.items, wire, value, depth) for _, wire, value in _fields(data) if schema.items
+    ],
+}
+
+
+def _loose(name: str, schema: Schema, data: memoryview, depth: int) -> Any:
+    """Decode the schema-or-something messages of JSON schemas."""
+    parts = list(_fields(data))
+    if name.startswith("additional"):
+        nested, others = 2, 1
+    else:
+        nested, others = 1, 2
+    for number, wire_type, value in parts:
+        if number == nested:
+            return _message(schema, _nested(wire_type, value), depth + 1)
+    if name.startswith("additional"):
+        return any(bool(value) for number, _, value in parts if number == others)
+    read = _text if name == "dependencies" else lambda value: _message(schema, value, depth + 1)
+    return [read(value) for number, _, value in parts if number == others]

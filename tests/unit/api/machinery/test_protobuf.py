@@ -1,0 +1,141 @@
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kubelite.api.errors import BadRequest
+from kubelite.api.kinds.catalog import kinds
+from kubelite.api.kinds.model import GroupVersionKind
+from kubelite.api.machinery.protobuf import MAGIC, read_protobuf
+from kubelite.api.machinery.schema import compile_struct
+from kubelite.api.machinery.structural import structure
+
+ROUNDTRIP = Path("/work/shared/reference/roundtrip")
+
+
+def varint(value: int) -> bytes:
+    value &= (1 << 64) - 1
+    written = b""
+    while value >= 0x80:
+        written += bytes([value & 0x7F | 0x80])
+        value >>= 7
+    return written + bytes([value])
+
+
+def field(number: int, value: int | str | bytes | float) -> bytes:
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    if isinstance(value, float):
+        return varint(number << 3 | 1) + struct.pack("<d", value)
+    data = value.encode() if isinstance(value, str) else value
+    return varint(number << 3 | 2) + varint(len(data)) + data
+
+
+def body(api_version: str, kind: str, *fields: bytes) -> bytes:
+    type_meta = field(1, api_version) + field(2, kind)
+    return MAGIC + field(1, type_meta) + field(2, b"".join(fields))
+
+
+def test_fields_are_found_by_number() -> None:
+    labels = field(1, "app") + field(2, "hello")
+    metadata = field(1, "a") + field(11, labels) + field(14, b"f") + field(14, b"g")
+    assert read_protobuf(body("v1", "ConfigMap", field(1, metadata), field(4, 1))) == {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "a", "labels": {"app": "hello"}, "finalizers": ["f", "g"]},
+        "immutable": True,
+    }
+
+
+def test_messages_that_json_lays_flat() -> None:
+    volume = field(1, "v") + field(2, field(2, b""))
+    spec = field(1, volume)
+    assert read_protobuf(body("v1", "Pod", field(2, spec)))["spec"] == {
+        "volumes": [{"name": "v", "emptyDir": {}}]
+    }
+
+
+def test_values_that_json_spells_differently() -> None:
+    secret = read_protobuf(body("v1", "Secret", field(2, field(1, "k") + field(2, b"\xff\x00"))))
+    assert secret["data"] == {"k": "/wA="}
+    lease = field(3, field(1, 1) + field(2, 5000)) + field(2, -1)
+    assert read_protobuf(body("coordination.k8s.io/v1", "Lease", field(2, lease)))["spec"] == {
+        "acquireTime": "1970-01-01T00:00:01.000005Z",
+        "leaseDurationSeconds": -1,
+    }
+    ports = field(3, 80) + field(4, field(1, 1) + field(3, "http"))
+    service = read_protobuf(body("v1", "Service", field(2, field(1, ports))))
+    assert service["spec"]["ports"] == [{"port": 80, "targetPort": "http"}]
+
+
+def test_options_are_known_in_every_group() -> None:
+    for api_version in ("v1", "apps/v1", "meta.k8s.io/v1", "custom.io/v1"):
+        options = read_protobuf(body(api_version, "DeleteOptions", field(1, 5), field(4, "Orphan")))
+        assert options["gracePeriodSeconds"] == 5
+        assert options["propagationPolicy"] == "Orphan"
+
+
+def test_raw_values_are_json_or_protobuf() -> None:
+    revision = field(2, field(1, b'{"a": 1}'))
+    assert read_protobuf(body("apps/v1", "ControllerRevision", revision))["data"] == {"a": 1}
+    inner = body("v1", "ConfigMap", field(4, 1))
+    revision = field(2, field(1, inner))
+    assert read_protobuf(body("apps/v1", "ControllerRevision", revision))["data"] == {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "immutable": True,
+    }
+
+
+def test_packed_numbers_and_unknown_fields() -> None:
+    options = body(
+        "v1", "PodPortForwardOptions", field(1, varint(80) + varint(443)), field(99, "x")
+    )
+    assert read_protobuf(options)["ports"] == [80, 443]
+
+
+def test_json_in_the_envelope() -> None:
+    assert read_protobuf(MAGIC + field(2, b'{"a": 1}') + field(4, "application/json")) == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"{}", "does not appear to be a protobuf message"),
+        (MAGIC, 'no kind "" is registered for version ""'),
+        (body("v1", "Nothing"), 'no kind "Nothing" is registered for version "v1"'),
+        (body("v1", "Pod", b"\x0a\x7f"), "unexpected EOF"),
+        (body("v1", "Pod", b"\xff" * 11), "unexpected EOF"),
+        (body("v1", "Pod", b"\x0b"), "illegal wireType 3"),
+        (body("v1", "Pod", field(1, 5)), "wrong wireType = 0"),
+        (body("v1", "ConfigMap", field(4, "x")), "wrong wireType = 2"),
+        (body("v1", "ConfigMap", field(1, field(1, b"\xff"))), "invalid start byte"),
+        (body("apps/v1", "ControllerRevision", field(2, field(1, b"{"))), "truncated"),
+        (MAGIC + field(2, b"[]") + field(4, "application/json"), "is no object"),
+    ],
+)
+def test_malformed_bodies_are_refused(data: bytes, message: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        read_protobuf(data)
+    assert message in refused.value.message
+
+
+def test_nesting_is_limited() -> None:
+    inner = body("v1", "ConfigMap")
+    for _ in range(200):
+        inner = body("apps/v1", "ControllerRevision", field(2, field(1, inner)))
+    with pytest.raises(BadRequest, match="exceeded max depth"):
+        read_protobuf(inner)
+
+
+@pytest.mark.skipif(not ROUNDTRIP.exists(), reason="no reference data here")
+@pytest.mark.parametrize("path", sorted(ROUNDTRIP.glob("*.pb")), ids=lambda path: path.stem)
+def test_complete_objects_decode_to_their_json(path: Path) -> None:
+    if path.stem == "core.v1.WatchEvent":
+        pytest.skip("only ever sent by servers, in a form of its own")
+    decoded: Any = read_protobuf(path.read_bytes())
+    group, _, version = decoded["apiVersion"].rpartition("/")
+    structure(compile_struct(kinds()[GroupVersionKind(group, version, decoded["kind"])]), decoded)
+    assert decoded == json.loads(path.with_suffix(".json").read_text())
