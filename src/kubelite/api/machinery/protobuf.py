@@ -2,8 +2,8 @@
 
 Typed Go clients send them without a fallback. The messages are those of the Go types, so a `Schema` tells the type of
 each field and `protobuf_fields.json` only its number; ``*`` marks a message whose fields stand among its parent's in
-JSON. Values that JSON spells differently (dates, quantities, bytes, raw JSON) are respelt. Zero values that Go's encoder
-always writes are left for `structural` to drop.
+JSON. Values that JSON spells differently (dates, quantities, bytes, raw JSON) are respelt. Zero values that the encoder
+in Go always writes are left for `structural` to drop.
 """
 
 from __future__ import annotations
