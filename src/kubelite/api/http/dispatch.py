@@ -9,12 +9,12 @@ from typing import Protocol
 from aiohttp import web
 from msgspec import Struct
 
+from kubelite.api.auth import impersonate
 from kubelite.api.auth.caller import Allowed, Attributes, Authenticator, Authorizer, Caller
 from kubelite.api.errors import APIError, InternalError, Timeout
 from kubelite.api.http import metrics
 from kubelite.api.http.connection import Connection
 from kubelite.api.http.forms import watch_form
-from kubelite.api.http.impersonation import impersonated
 from kubelite.api.http.negotiation import Media, error_media, media_of
 from kubelite.api.http.objects import Call, Objects, check_served, not_found
 from kubelite.api.http.query import watch_options
@@ -163,7 +163,8 @@ class Dispatcher:
         caller = await self._authenticator.authenticate(
             connection.credentials(request.headers.get("Authorization", ""))
         )
-        caller = impersonated(caller, request.headers, self._authorizer, target.attributes.path)
+        if (wanted := impersonate.requested(request.headers.items())) is not None:
+            caller = impersonate.impersonated(self._authorizer, caller, wanted)
         asked = Asked(request, target, query, caller, audit_id, headers)
         if not target.is_resource:
             allowed = self._authorizer.authorize(caller, target.attributes)
