@@ -167,8 +167,7 @@ class Dispatcher:
             caller = impersonate.impersonated(self._authorizer, caller, wanted)
         asked = Asked(request, target, query, caller, audit_id, headers)
         if not target.is_resource:
-            allowed = self._authorizer.authorize(caller, target.attributes)
-            return await self._page(asked, allowed)
+            return await self._page(asked)
         resource = self._verbs.resources.find(
             target.attributes.group, target.attributes.version, target.attributes.resource
         )
@@ -182,7 +181,14 @@ class Dispatcher:
         # A watch or a stream is let in like any other request and gives its seat back once it has begun.
         return await self._resource(asked, resource, observed)
 
-    async def _page(self, asked: Asked, allowed: Allowed) -> Reply:
+    async def _page(self, asked: Asked) -> Reply:
+        if self._flow is None:
+            return await self._allowed_page(asked)
+        async with self._flow.seat(asked.caller, asked.attributes, asked.headers):
+            return await self._allowed_page(asked)
+
+    async def _allowed_page(self, asked: Asked) -> Reply:
+        allowed = self._authorizer.authorize(asked.caller, asked.attributes)
         page = self._pages.find(allowed.attributes.path)
         if page is None:
             raise not_found()
