@@ -10,6 +10,7 @@ from kubelite.api.auth.caller import Allowed, Attributes, Caller
 from kubelite.api.client.local import LocalClient
 from kubelite.api.client.mirrors import Mirrors
 from kubelite.api.errors import Cause
+from kubelite.api.registry.addresses import ServiceAddresses
 from kubelite.api.registry.admission import Admission, Mutating, Validating
 from kubelite.api.registry.answers import Listed, Written
 from kubelite.api.registry.builtin import builtin_table
@@ -17,6 +18,7 @@ from kubelite.api.registry.hub import Hub
 from kubelite.api.registry.options import DeletionOptions, ReadOptions, WriteOptions
 from kubelite.api.registry.resources import Resource
 from kubelite.api.registry.verbs import PatchType, Verbs
+from kubelite.api.registry.writing import Writer
 from kubelite.randomness import SeededRandomness
 from kubelite.store.embedded import EmbeddedStore
 from kubelite.store.history import Limits
@@ -63,19 +65,22 @@ class Server:
     ) -> None:
         self.clock = StandingClock()
         self.store = EmbeddedStore(MemoryEngine(), clock=self.clock, limits=Limits(changes=changes))
+        self.randomness = SeededRandomness(7)
         self.resources = builtin_table()
         self.hub = Hub(self.store)
         self.mirrors = Mirrors(self.store, self.resources, self.hub)
-        self.verbs = Verbs(
+        self.addresses = ServiceAddresses(
+            self.store, cidr="10.43.0.0/16", node_ports=(30000, 32767), randomness=self.randomness
+        )
+        self.writer = Writer(
             self.store,
-            self.resources,
-            self.hub,
             clock=self.clock,
-            randomness=SeededRandomness(7),
+            randomness=self.randomness,
             admission=Admission.ordered(*plugins),
             validate=validate,
-            **parts,
+            addresses=self.addresses,
         )
+        self.verbs = Verbs(self.writer, self.resources, self.hub, **parts)
         self.client = LocalClient(self.verbs, AllowAll(), ADMIN, self.mirrors)
 
     def allowed(self, verb: str, path: str, name: str = "", namespace: str = "default") -> Allowed:

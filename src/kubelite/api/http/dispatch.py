@@ -9,12 +9,12 @@ from typing import Protocol
 from aiohttp import web
 from msgspec import Struct
 
-from kubelite.api.auth import impersonate
 from kubelite.api.auth.caller import Allowed, Attributes, Authenticator, Authorizer, Caller
 from kubelite.api.errors import APIError, InternalError, Timeout
 from kubelite.api.http import metrics
 from kubelite.api.http.connection import Connection
 from kubelite.api.http.forms import watch_form
+from kubelite.api.http.impersonation import impersonated
 from kubelite.api.http.negotiation import Media, error_media, media_of
 from kubelite.api.http.objects import Call, Objects, check_served, not_found
 from kubelite.api.http.query import watch_options
@@ -163,11 +163,11 @@ class Dispatcher:
         caller = await self._authenticator.authenticate(
             connection.credentials(request.headers.get("Authorization", ""))
         )
-        if (wanted := impersonate.requested(request.headers.items())) is not None:
-            caller = impersonate.impersonated(self._authorizer, caller, wanted)
+        caller = impersonated(caller, request.headers, self._authorizer, target.attributes.path)
         asked = Asked(request, target, query, caller, audit_id, headers)
         if not target.is_resource:
-            return await self._page(asked)
+            allowed = self._authorizer.authorize(caller, target.attributes)
+            return await self._page(asked, allowed)
         resource = self._verbs.resources.find(
             target.attributes.group, target.attributes.version, target.attributes.resource
         )
@@ -181,14 +181,7 @@ class Dispatcher:
         # A watch or a stream is let in like any other request and gives its seat back once it has begun.
         return await self._resource(asked, resource, observed)
 
-    async def _page(self, asked: Asked) -> Reply:
-        if self._flow is None:
-            return await self._allowed_page(asked)
-        async with self._flow.seat(asked.caller, asked.attributes, asked.headers):
-            return await self._allowed_page(asked)
-
-    async def _allowed_page(self, asked: Asked) -> Reply:
-        allowed = self._authorizer.authorize(asked.caller, asked.attributes)
+    async def _page(self, asked: Asked, allowed: Allowed) -> Reply:
         page = self._pages.find(allowed.attributes.path)
         if page is None:
             raise not_found()

@@ -5,7 +5,6 @@ from typing import Any
 
 from kubelite.api.auth.caller import Allowed, Attributes
 from kubelite.api.errors import NotFound
-from kubelite.api.registry.admission import Admission
 from kubelite.api.registry.admission.request import AdmissionRequest, Verb
 from kubelite.api.registry.answers import Deleted
 from kubelite.api.registry.deletion import PENDING, check_preconditions, removal_of
@@ -13,10 +12,8 @@ from kubelite.api.registry.objects import decode, encode, name_of, put, removal,
 from kubelite.api.registry.options import DeletionOptions, ReadOptions
 from kubelite.api.registry.reading import Reader, not_found
 from kubelite.api.registry.resources import Resource
-from kubelite.api.registry.strategy import WriteContext
-from kubelite.api.registry.writing import ATTEMPTS_MAX, Draft, Target, busy, commit
-from kubelite.clock import Clock
-from kubelite.store.protocol import Delete, Entry, Put, RevisionMismatch, Store
+from kubelite.api.registry.writing import ATTEMPTS_MAX, Draft, Target, Writer, busy, commit
+from kubelite.store.protocol import Delete, Entry, Put, RevisionMismatch
 
 TOGETHER_MAX = 64  # deletions of one collection under way at a time
 
@@ -24,11 +21,11 @@ TOGETHER_MAX = 64  # deletions of one collection under way at a time
 class Deleter:
     """Deletes objects of any resource."""
 
-    def __init__(self, store: Store, *, clock: Clock, admission: Admission) -> None:
-        self._store = store
-        self._clock = clock
-        self._admission = admission
-        self._reader = Reader(store)
+    def __init__(self, writer: Writer) -> None:
+        self._store = writer.store
+        self._writer = writer
+        self._admission = writer.admission
+        self._reader = Reader(writer.store)
 
     async def delete(self, target: Target, options: DeletionOptions) -> Deleted:
         """Delete an object, or begin to; raises NotFound and Conflict."""
@@ -46,9 +43,7 @@ class Deleter:
         resource, strategy = target.canonical, target.canonical.strategy
         old = decode.decode(entry.value)
         check_preconditions(target.resource, old, options)
-        draft = Draft(
-            target, options, WriteContext(target.allowed.caller, self._clock.now(), options.dry_run)
-        )
+        draft = Draft(target, options, self._writer.context(target, dry_run=options.dry_run))
         try:
             await self._admit(draft, old, options)
             item = decode.decode(entry.value)
@@ -59,7 +54,7 @@ class Deleter:
             operation: Put | Delete
             if found.remove:
                 operation = removal(resource, item, entry.revision)
-                if (released := strategy.release(item)) is not None:
+                if (released := strategy.release(item, draft.context)) is not None:
                     draft.reservations.append(released)
             else:
                 operation = put(resource, item, entry.revision)

@@ -5,7 +5,7 @@ A strategy decides and changes dicts; it never waits and never touches the store
 """
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -13,6 +13,10 @@ from kubelite.api.auth.caller import Caller
 from kubelite.api.registry.admission.request import Reservation
 from kubelite.api.registry.options import DeletionOptions
 from kubelite.api.registry.resources import Resource
+from kubelite.randomness import Randomness
+
+if TYPE_CHECKING:
+    from kubelite.api.registry.addresses import ServiceAddresses
 
 # Kinds whose metadata.generation counts changes of what is wanted.
 COUNTED = frozenset(
@@ -113,7 +117,9 @@ class WriteContext(Struct, frozen=True):
 
     caller: Caller
     now: datetime
+    randomness: Randomness
     dry_run: bool = False
+    addresses: "ServiceAddresses | None" = None  # None: Services get none (tests of other things)
 
 
 class Strategy:
@@ -183,7 +189,7 @@ class Strategy:
         """Take what must be unique (addresses, ports) into `item`; `old` is None for a creation."""
         return None
 
-    def release(self, item: dict[str, Any]) -> Reservation | None:
+    def release(self, item: dict[str, Any], context: WriteContext) -> Reservation | None:
         """Give back, with the removal of `item`, what it had taken."""
         return None
 

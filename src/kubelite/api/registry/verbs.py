@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from kubelite.api.auth.caller import Allowed
 from kubelite.api.errors import (
@@ -14,11 +15,13 @@ from kubelite.api.errors import (
     UnsupportedMediaType,
 )
 from kubelite.api.kinds.autoscaling_v1 import Scale
+from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.machinery import causes
+from kubelite.api.machinery.apply import apply
 from kubelite.api.machinery.patch import json_patch, merge_patch
+from kubelite.api.machinery.prune import prune
 from kubelite.api.machinery.schema import Schema, compile_struct
 from kubelite.api.machinery.strategic import strategic_merge
-from kubelite.api.registry.admission import Admission
 from kubelite.api.registry.answers import Deleted, Listed, Written
 from kubelite.api.registry.deleting import Deleter
 from kubelite.api.registry.hub import Hub
@@ -26,21 +29,22 @@ from kubelite.api.registry.objects import decode, encode
 from kubelite.api.registry.options import DeletionOptions, ReadOptions, WatchOptions, WriteOptions
 from kubelite.api.registry.reading import NOT_OLDER, Reader, parse_revision
 from kubelite.api.registry.resources import Resource, ResourceTable
-from kubelite.api.registry.scale import put_scale, scale_of
 from kubelite.api.registry.selection import parse_selection
+from kubelite.api.registry.subresources.binding import BindingPost
+from kubelite.api.registry.subresources.eviction import EvictionPost
+from kubelite.api.registry.subresources.scale import put_scale, scale_of
+from kubelite.api.registry.subresources.token import Issue, TokenPost
 from kubelite.api.registry.watch import Deliver, Form, Watching
 from kubelite.api.registry.writing import (
     Target,
-    Validate,
     Writer,
     check_namespace,
     check_type,
+    findings,
+    manager,
     metadata_of,
     shape,
 )
-from kubelite.clock import Clock
-from kubelite.randomness import Randomness
-from kubelite.store.protocol import Store
 
 __all__ = ["Deleted", "Listed", "PatchType", "Post", "Reviewer", "Verbs", "Written"]
 
@@ -56,27 +60,28 @@ class Verbs:
 
     def __init__(
         self,
-        store: Store,
+        writer: Writer,
         resources: ResourceTable,
         hub: Hub,
         *,
-        clock: Clock,
-        randomness: Randomness,
-        admission: Admission,
-        validate: Validate,
         reviewers: Mapping[str, Reviewer] | None = None,
+        issue: Issue | None = None,
     ) -> None:
-        """`reviewers` are by group resource: ``tokenreviews.authentication.k8s.io``."""
-        self.store = store
+        """`reviewers` are by group resource (``tokenreviews.authentication.k8s.io``); `issue` makes tokens."""
         self.resources = resources
         self.hub = hub
+        self.writer = writer
+        self.deleter = Deleter(writer)
         self.reviewers = dict(reviewers or {})
-        self.posts: dict[tuple[str, str], Post] = {}  # by storage and subresource
-        self._reader = Reader(store)
-        self.writer = Writer(
-            store, clock=clock, randomness=randomness, admission=admission, validate=validate
-        )
-        self.deleter = Deleter(store, clock=clock, admission=admission)
+        binding = BindingPost(writer)
+        self.posts: dict[tuple[str, str], Post] = {  # by storage and subresource
+            ("pods.core", "binding"): binding.post,
+            ("bindings.core", ""): self._bind,
+            ("pods.core", "eviction"): EvictionPost(writer, self.deleter).post,
+        }
+        if issue is not None:
+            self.posts["serviceaccounts.core", "token"] = TokenPost(issue).post
+        self._reader = Reader(writer.store)
 
     def get(self, allowed: Allowed, options: ReadOptions) -> bytes:
         """Return an object's (or subresource's) JSON as stored."""
@@ -101,6 +106,19 @@ class Verbs:
         if reviewer := self.reviewers.get(target.resource.group_resource):
             return await self._review(reviewer, target, body, options)
         return await self.writer.create(target, body, options)
+
+    async def _bind(self, target: Target, body: dict[str, Any], options: WriteOptions) -> Written:
+        """Answer the old form of a binding, which names its pod only in the body."""
+        pods = self.resources.by_kind(Pod.gvk)
+        assert pods is not None
+        attributes = replace(
+            target.allowed.attributes,
+            resource=pods.plural,
+            subresource="binding",
+            name=metadata_of(body).get("name", ""),
+        )
+        target = Target(replace(target.allowed, attributes=attributes), pods, pods)
+        return await self.posts["pods.core", "binding"](target, body, options)
 
     async def _review(
         self, reviewer: Reviewer, target: Target, body: dict[str, Any], options: WriteOptions
@@ -150,10 +168,10 @@ class Verbs:
     ) -> Written:
         """Change part of an object or of a subresource; `apply` may create."""
         target = self.target(allowed, "patch")
-        if patch_type == "apply":
-            raise BadRequest("server-side apply is not served yet")
         if target.subresource == "scale":
             return await self._patch_scale(target, patch_type, patch, options)
+        if patch_type == "apply":
+            return await self._apply(target, patch, options)
         schema, view = target.resource.schema, target.resource.view
         original = encode(patch)
         warnings: list[str] = []
@@ -167,6 +185,36 @@ class Verbs:
             return item if view is None else view.write(item)
 
         written = await self.writer.update(target, revise, options)
+        return Written(written.body, written.created, (*warnings, *written.warnings))
+
+    async def _apply(self, target: Target, config: Any, options: WriteOptions) -> Written:
+        """Apply a configuration: create the object, or take the fields it names."""
+        resource, view = target.resource, target.resource.view
+        if not options.field_manager:
+            raise causes.invalid_object(
+                "PatchOptions",
+                "meta.k8s.io",
+                "",
+                [causes.required("fieldManager", "is required for apply patch")],
+            )
+        if not isinstance(config, dict):
+            raise BadRequest("error decoding YAML: the configuration must be an object")
+        check_type(resource, config)
+        warnings = findings(resource.schema, prune(resource.schema, config), options)
+        original = encode(config)
+
+        def revise(old: dict[str, Any] | None) -> dict[str, Any]:
+            live = old if view is None or old is None else view.read(old)
+            writer = manager(target, options, self.writer.context(target, dry_run=False))
+            item = apply(
+                resource.schema, live, decode.decode(original), writer, force=options.force
+            )
+            shape(resource.schema, item, options)
+            return item if view is None or old is None else view.write(item)
+
+        written = await self.writer.update(
+            target, revise, options, may_create=not target.subresource, applied=True
+        )
         return Written(written.body, written.created, (*warnings, *written.warnings))
 
     async def _patch_scale(
@@ -280,7 +328,7 @@ def apply_patch(
     patch = msgspec.json.decode(original)
     if patch_type == "json":
         return json_patch(item, patch)
-    if patch_type == "merge":
+    if patch_type in ("merge", "apply"):  # applying a scale, which has one field, merges it
         return merge_patch(item, patch)
     return strategic_merge(schema, item, patch)
 

@@ -22,10 +22,13 @@ from kubelite.api.errors import (
     ServiceUnavailable,
 )
 from kubelite.api.kinds.model import GroupVersionKind
-from kubelite.api.machinery import causes
+from kubelite.api.machinery import causes, managed_fields
+from kubelite.api.machinery.defaulting import default
+from kubelite.api.machinery.managed_fields import track
 from kubelite.api.machinery.schema import Schema
 from kubelite.api.machinery.structural import structure
 from kubelite.api.machinery.times import format_time
+from kubelite.api.registry.addresses import ServiceAddresses
 from kubelite.api.registry.admission import Admission
 from kubelite.api.registry.admission.request import AdmissionRequest, Reservation, Verb
 from kubelite.api.registry.answers import Written
@@ -121,15 +124,24 @@ class Writer:
         randomness: Randomness,
         admission: Admission,
         validate: Validate,
+        addresses: ServiceAddresses | None = None,
     ) -> None:
-        self._store = store
-        self._clock = clock
-        self._randomness = randomness
-        self._admission = admission
+        self._addresses = addresses
+        self.store = store
+        self.clock = clock
+        self.randomness = randomness
+        self.admission = admission
         self._validate = validate
 
-    async def create(self, target: Target, body: dict[str, Any], options: WriteOptions) -> Written:
-        """Create an object from `body`, which is consumed."""
+    async def create(
+        self,
+        target: Target,
+        body: dict[str, Any],
+        options: WriteOptions,
+        *,
+        applied: bool = False,
+    ) -> Written:
+        """Create an object from `body`, which is consumed; `applied` says that its managers are recorded."""
         check_type(target.resource, body)
         metadata = metadata_of(body)
         if metadata.get("resourceVersion"):
@@ -141,7 +153,7 @@ class Writer:
         for attempt in range(ATTEMPTS_MAX):
             item = body if attempt == 0 else decode.decode(original)
             try:
-                return await self._create(target, item, options, warnings)
+                return await self._create(target, item, options, warnings, applied=applied)
             except RevisionMismatch as error:
                 name = item["metadata"]["name"]
                 if error.key == target.canonical.key(target.namespace, name) and not (
@@ -156,6 +168,8 @@ class Writer:
         item: dict[str, Any],
         options: WriteOptions,
         warnings: Sequence[str],
+        *,
+        applied: bool,
     ) -> Written:
         draft = self._draft(target, options)
         draft.warnings.extend(warnings)
@@ -164,6 +178,9 @@ class Writer:
         self._stamp(item["metadata"])
         strategy = target.canonical.strategy
         strategy.prepare_create(item, draft.context)
+        structure(target.canonical.schema, item)
+        if not applied:
+            track(target.canonical.schema, None, item, manager(target, options, draft.context))
         try:
             item = await self._admit(draft, Verb.CREATE, item, None)
             return await self._commit(draft, item, None, created=True)
@@ -174,9 +191,9 @@ class Writer:
         """Give a new object what only the server gives."""
         if not metadata.get("name") and metadata.get("generateName"):
             base = metadata["generateName"][:NAME_BASE_MAX]
-            metadata["name"] = base + self._randomness.suffix()
-        metadata["uid"] = self._randomness.uid()
-        metadata["creationTimestamp"] = format_time(self._clock.now())
+            metadata["name"] = base + self.randomness.suffix()
+        metadata["uid"] = self.randomness.uid()
+        metadata["creationTimestamp"] = format_time(self.clock.now())
         for name in (
             "resourceVersion",
             "deletionTimestamp",
@@ -193,10 +210,11 @@ class Writer:
         *,
         may_create: bool = False,
         warnings: Sequence[str] = (),
+        applied: bool = False,
     ) -> Written:
         """Replace an object by what `revise` makes of the present one."""
         for _ in range(ATTEMPTS_MAX):
-            entry = self._store.get(target.key)
+            entry = self.store.get(target.key)
             if entry is None:
                 if not may_create:
                     raise not_found(target.resource, target.name)
@@ -206,9 +224,9 @@ class Writer:
                 metadata_of(body).pop("resourceVersion", None)
                 metadata_of(body).setdefault("name", target.name)
                 check_name(target, body["metadata"])
-                return await self.create(target, body, options)
+                return await self.create(target, body, options, applied=applied)
             try:
-                return await self._update(target, entry, revise, options, warnings)
+                return await self._update(target, entry, revise, options, warnings, applied=applied)
             except RevisionMismatch:
                 continue
         raise busy(target)
@@ -220,6 +238,8 @@ class Writer:
         revise: Revise,
         options: WriteOptions,
         warnings: Sequence[str],
+        *,
+        applied: bool,
     ) -> Written:
         draft = self._draft(target, options)
         draft.warnings.extend(warnings)
@@ -232,6 +252,9 @@ class Writer:
         carry_over(metadata, old["metadata"])
         strategy = target.canonical.strategy
         strategy.prepare_update(item, old, target.subresource, draft.context)
+        structure(target.canonical.schema, item)
+        if not applied:
+            track(target.canonical.schema, old, item, manager(target, options, draft.context))
         try:
             item = await self._admit(draft, Verb.UPDATE, item, old)
             return await self._commit(draft, item, (old, entry), created=False)
@@ -256,8 +279,13 @@ class Writer:
             raise precondition_failed(target.resource, target.name, uid, old.get("uid", ""))
 
     def _draft(self, target: Target, options: WriteOptions) -> Draft:
-        context = WriteContext(target.allowed.caller, self._clock.now(), options.dry_run)
-        return Draft(target, options, context)
+        return Draft(target, options, self.context(target, dry_run=options.dry_run))
+
+    def context(self, target: Target, *, dry_run: bool) -> WriteContext:
+        """Return what strategies may know about a request."""
+        return WriteContext(
+            target.allowed.caller, self.clock.now(), self.randomness, dry_run, self._addresses
+        )
 
     async def _admit(
         self, draft: Draft, operation: Verb, item: dict[str, Any], old: dict[str, Any] | None
@@ -276,9 +304,10 @@ class Writer:
             dry_run=draft.options.dry_run,
         )
         draft.reservations = request.reservations
-        await self._admission.mutate(request)
+        await self.admission.mutate(request)
         item = request.object or item
         structure(resource.schema, item)
+        default(resource.kind, item)
         strategy.finish(item, old, draft.context)
         reservation = strategy.reserve(item, old, draft.context)
         if reservation is not None:
@@ -288,7 +317,7 @@ class Writer:
             kind = resource.kind
             name = item["metadata"].get("name", "")
             raise causes.invalid_object(kind.kind, kind.group, name, found)
-        await self._admission.validate(request)
+        await self.admission.validate(request)
         draft.warnings.extend(request.warnings)
         return item
 
@@ -311,7 +340,7 @@ class Writer:
         operation: Put | Delete
         if before is not None and ends(strategy, item):
             operation = removal(resource, item, before[1].revision)
-            released = strategy.release(item)
+            released = strategy.release(item, draft.context)
             if released is not None:
                 draft.reservations.append(released)
         else:
@@ -326,7 +355,7 @@ class Writer:
         if draft.options.dry_run:
             shown = value if not version else with_revision(resource, value, int(version))
             return self._written(draft, shown, created=created)
-        revision = await commit(self._store, (*self._beside(draft), operation))
+        revision = await commit(self.store, (*self._beside(draft), operation))
         draft.settle(committed=True)
         return self._written(draft, with_revision(resource, value, revision), created=created)
 
@@ -341,19 +370,29 @@ class Writer:
 
 
 def shape(schema: Schema, body: dict[str, Any], options: WriteOptions) -> tuple[str, ...]:
-    """Shape a body by its schema and return warnings; raises BadRequest for what is strictly wrong."""
+    """Shape a body by its schema, fill in its defaults, and return warnings.
+
+    Raises BadRequest for values of a wrong type, and, where validation is strict, for unknown or duplicate fields.
+    """
     unknown = structure(schema, body)
+    if schema.gvk is not None:
+        default(schema.gvk, body)
+    return findings(schema, unknown, options)
+
+
+def findings(schema: Schema, unknown: Sequence[str], options: WriteOptions) -> tuple[str, ...]:
+    """Return unknown and duplicate fields as warnings; raises BadRequest where validation is strict."""
     if not (unknown or options.duplicate_fields) or options.field_validation == "Ignore":
         return ()
-    findings = [f'duplicate field "{path}"' for path in options.duplicate_fields]
-    findings += [f'unknown field "{path}"' for path in unknown]
+    found = [f'duplicate field "{path}"' for path in options.duplicate_fields]
+    found += [f'unknown field "{path}"' for path in unknown]
     if options.field_validation == STRICT:
         kind = schema.gvk or GroupVersionKind("", "v1", schema.name)
         raise BadRequest(
             f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
-            f"strict decoding error: {', '.join(findings)}"
+            f"strict decoding error: {', '.join(found)}"
         )
-    return tuple(findings)
+    return tuple(found)
 
 
 async def commit(store: Store, operations: Sequence[Operation]) -> int:
@@ -362,6 +401,21 @@ async def commit(store: Store, operations: Sequence[Operation]) -> int:
         return await store.commit(*operations)
     except StoreUnavailable as error:
         raise ServiceUnavailable(f"the store cannot write: {error}") from error
+
+
+def manager(target: Target, options: WriteOptions, context: WriteContext) -> managed_fields.Writer:
+    """Return who is recorded as the owner of what a request changes."""
+    return managed_fields.Writer(
+        options.field_manager or "unknown",
+        target.resource.api_version,
+        format_time(context.now),
+        target.subresource,
+        managed_fields.RESET_STATUS
+        if target.subresource
+        else managed_fields.RESET_MAIN
+        if target.canonical.has_status
+        else managed_fields.RESET_NOTHING,
+    )
 
 
 def carry_over(metadata: dict[str, Any], old: dict[str, Any]) -> None:

@@ -1,0 +1,229 @@
+"""The addresses and node ports of Services: which are taken, and which to give next.
+
+The store holds the truth (the Services themselves, and an IPAddress per address, which the commit of a Service
+writes beside it). What is taken is remembered here, from a scan at the start, so that giving one is a look-up; a
+number is taken in the call that gives it and given back if the write does not happen, so that two writes under way
+never get the same.
+"""
+
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv4Network, ip_address
+from typing import Any
+
+from kubelite.api.registry.builtin import NETWORKING
+from kubelite.api.registry.objects import decode, put
+from kubelite.randomness import Randomness
+from kubelite.store.protocol import Delete, Operation, Store
+
+IP_ADDRESSES = next(row for row in NETWORKING if row.plural == "ipaddresses")
+SERVICES = "/services.core/"
+
+
+class Unavailable(Exception):
+    """A number cannot be given; the text says why, as Kubernetes words it."""
+
+
+class Numbers:
+    """A range of whole numbers of which each is given once.
+
+    The lower part is for those who ask for one number: others get it only when the upper part is full.
+    """
+
+    def __init__(self, first: int, count: int, reserved: int, randomness: Randomness) -> None:
+        self.first = first
+        self.count = count
+        self._reserved = reserved if reserved < count else 0
+        self._randomness = randomness
+        self._taken: set[int] = set()
+
+    def __contains__(self, number: int) -> bool:
+        return self.first <= number < self.first + self.count
+
+    @property
+    def taken(self) -> int:
+        """How many are given."""
+        return len(self._taken)
+
+    def take(self, number: int) -> bool:
+        """Take a number of the range; False: somebody has it."""
+        if number in self._taken:
+            return False
+        self._taken.add(number)
+        return True
+
+    def take_any(self) -> int | None:
+        """Take a free number; None: there is none."""
+        for low, high in ((self._reserved, self.count), (0, self._reserved)):
+            span = high - low
+            if not span:
+                continue
+            start = int(self._randomness.uniform(0, span))
+            for step in range(span):
+                number = self.first + low + (start + step) % span
+                if self.take(number):
+                    return number
+        return None
+
+    def give_back(self, number: int) -> None:
+        """Let somebody else have a number."""
+        self._taken.discard(number)
+
+
+class ServiceAddresses:
+    """What Services take out of the cluster's ranges."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        cidr: str,
+        node_ports: tuple[int, int],
+        randomness: Randomness,
+    ) -> None:
+        """`node_ports` are the first and the last one."""
+        self._network = IPv4Network(cidr)
+        size = self._network.num_addresses
+        assert size >= 8, f"a service range of {size} addresses is too small"
+        # Network and broadcast addresses are never given.
+        self._addresses = Numbers(
+            int(self._network.network_address) + 1,
+            size - 2,
+            min(max(16, size // 16), 256),
+            randomness,
+        )
+        first, last = node_ports
+        count = last - first + 1
+        self._ports = Numbers(first, count, min(max(16, count // 32), 128), randomness)
+        self._range = f"{first}-{last}"
+        self._store = store
+        self._scan(store)
+
+    @property
+    def first_address(self) -> str:
+        """The address of the API's own Service."""
+        return str(IPv4Address(self._addresses.first))
+
+    @property
+    def cidr(self) -> str:
+        """The range of the addresses."""
+        return str(self._network)
+
+    def take_address(self, wanted: str = "") -> str:
+        """Take an address, just `wanted` if given; raises Unavailable."""
+        if not wanted:
+            number = self._addresses.take_any()
+            if number is None:
+                raise Unavailable(f"range is full: {self.cidr}")
+            return str(IPv4Address(number))
+        number = _number(wanted)
+        if number is None or number not in self._addresses:
+            raise Unavailable(
+                f"the provided IP ({wanted}) is not in the valid range. "
+                f"The range of valid IPs is {self.cidr}"
+            )
+        if not self._addresses.take(number):
+            raise Unavailable("provided IP is already allocated")
+        return wanted
+
+    def give_back_address(self, address: str) -> None:
+        """Let somebody else have an address."""
+        if (number := _number(address)) is not None:
+            self._addresses.give_back(number)
+
+    def take_port(self, wanted: int = 0) -> int:
+        """Take a node port, just `wanted` if given; raises Unavailable."""
+        if not wanted:
+            number = self._ports.take_any()
+            if number is None:
+                raise Unavailable(f"range is full: {self._range}")
+            return number
+        if wanted not in self._ports:
+            raise Unavailable(
+                "provided port is not in the valid range. "
+                f"The range of valid ports is {self._range}"
+            )
+        if not self._ports.take(wanted):
+            raise Unavailable("provided port is already allocated")
+        return wanted
+
+    def give_back_port(self, port: int) -> None:
+        """Let somebody else have a node port."""
+        self._ports.give_back(port)
+
+    def record(
+        self,
+        taken: Iterable[str],
+        given_back: Iterable[str],
+        service: dict[str, Any],
+        now: str,
+        uid: str,
+    ) -> list[Operation]:
+        """Return what writes and removes the IPAddress objects beside a Service."""
+        operations: list[Operation] = [
+            put(IP_ADDRESSES, ip_address_object(address, service, now, uid), 0) for address in taken
+        ]
+        for address in given_back:
+            entry = self._store.get(IP_ADDRESSES.key("", address))
+            if entry is not None:
+                operations.append(Delete(entry.key, entry.revision))
+        return operations
+
+    def _scan(self, store: Store) -> None:
+        for entry in store.list(SERVICES).entries:
+            spec = decode.decode(entry.value).get("spec") or {}
+            for address in addresses_of(spec):
+                if (number := _number(address)) is not None and number in self._addresses:
+                    self._addresses.take(number)
+            for port in ports_of(spec):
+                if port in self._ports:
+                    self._ports.take(port)
+
+
+def ip_address_object(address: str, service: dict[str, Any], now: str, uid: str) -> dict[str, Any]:
+    """Return the object that says which Service has an address."""
+    metadata = service["metadata"]
+    return {
+        "metadata": {
+            "name": address,
+            "uid": uid,
+            "creationTimestamp": now,
+            "labels": {
+                "ipaddress.kubernetes.io/ip-family": "IPv4",
+                "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io",
+            },
+        },
+        "spec": {
+            "parentRef": {
+                "resource": "services",
+                "namespace": metadata["namespace"],
+                "name": metadata["name"],
+            }
+        },
+    }
+
+
+def _number(address: str) -> int | None:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return None
+    return int(parsed) if isinstance(parsed, IPv4Address) else None
+
+
+def addresses_of(spec: dict[str, object]) -> tuple[str, ...]:
+    """Return the cluster addresses a Service has."""
+    found = spec.get("clusterIPs")
+    if not isinstance(found, list) or spec.get("type") == "ExternalName":
+        return ()
+    return tuple(address for address in found if address and address != "None")
+
+
+def ports_of(spec: dict[str, object]) -> frozenset[int]:
+    """Return the node ports a Service has."""
+    ports = spec.get("ports")
+    listed: Iterable[dict[str, int]] = ports if isinstance(ports, list) else ()
+    found = {port.get("nodePort", 0) for port in listed}
+    health = spec.get("healthCheckNodePort")
+    if isinstance(health, int):
+        found.add(health)
+    return frozenset(found - {0})

@@ -1,0 +1,158 @@
+# ruff: noqa: ARG002 - not every hook needs all it is given
+"""Pods: phase and quality of service at the start, graceful deletion, and what each subresource may change."""
+
+from typing import Any
+
+from kubelite.api.machinery.quantity import ZERO, Quantity, parse_quantity
+from kubelite.api.machinery.times import format_time
+from kubelite.api.registry.options import DeletionOptions
+from kubelite.api.registry.strategy import Strategy, WriteContext, keep
+
+BEST_EFFORT, BURSTABLE, GUARANTEED = "BestEffort", "Burstable", "Guaranteed"
+_COMPUTE = ("cpu", "memory")
+FINISHED = ("Succeeded", "Failed")
+
+JSON = dict[str, Any]
+
+
+class PodStrategy(Strategy):
+    """How pods are written."""
+
+    def prepare_create(self, item: JSON, context: WriteContext) -> None:
+        """Begin as Pending; scheduling gates show at once."""
+        item["metadata"]["generation"] = 1
+        spec = item.setdefault("spec", {})
+        item["status"] = {"phase": "Pending", "qosClass": quality_of_service(spec)}
+        if spec.get("schedulingGates"):
+            item["status"]["conditions"] = [_gated(context)]
+
+    def finish(self, item: JSON, old: JSON | None, context: WriteContext) -> None:
+        """Compute the class anew: admission may have set resources."""
+        if old is None:
+            item["status"]["qosClass"] = quality_of_service(item["spec"])
+
+    def prepare_part(self, item: JSON, old: JSON, subresource: str, context: WriteContext) -> None:
+        """Limit a subresource to its part of the pod."""
+        if subresource == "status":
+            _keep_all_but_status(item, old)
+        elif subresource == "ephemeralcontainers":
+            keep(item, old, "status")
+            item["spec"] = _with(old["spec"], item.get("spec") or {}, ("ephemeralContainers",))
+            keep_metadata(item, old)
+        elif subresource == "resize":
+            keep(item, old, "status")
+            item["spec"] = resized(old["spec"], item.get("spec") or {})
+            keep_metadata(item, old)
+        else:
+            assert subresource == "binding", f"pods/{subresource} changes no pod"
+
+    def grace(self, item: JSON, options: DeletionOptions) -> int | None:
+        """Wait for the kubelet where there is one that runs the pod."""
+        seconds = options.grace_seconds
+        if seconds is None:
+            seconds = item["spec"].get("terminationGracePeriodSeconds") or 0
+        if not item["spec"].get("nodeName"):
+            return 0
+        if item.get("status", {}).get("phase") in FINISHED:
+            return 0
+        return 1 if seconds < 0 else int(seconds)
+
+
+def quality_of_service(spec: JSON) -> str:
+    """Return the class of a pod, from the cpu and memory its containers ask for.
+
+    Source: "Pod Quality of Service Classes"; resources of the pod as a whole go before those of containers.
+    """
+    requests: dict[str, Quantity] = {}
+    limits: dict[str, Quantity] = {}
+    if whole := spec.get("resources"):
+        holders = [whole]
+    else:
+        holders = [
+            container.get("resources") or {}
+            for part in ("containers", "initContainers")
+            for container in spec.get(part) or ()
+        ]
+    guaranteed = True
+    for resources in holders:
+        _add(requests, resources.get("requests") or {})
+        limited = _add(limits, resources.get("limits") or {})
+        if limited != set(_COMPUTE) and not (whole and not limited):
+            guaranteed = False
+    if not requests and not limits:
+        return BEST_EFFORT
+    if guaranteed and requests == limits:
+        return GUARANTEED
+    return BURSTABLE
+
+
+def _add(total: dict[str, Quantity], amounts: JSON) -> set[str]:
+    """Add positive amounts of cpu and memory, and return which there were."""
+    found = set()
+    for name in _COMPUTE:
+        amount = parse_quantity(amounts[name]) if name in amounts else ZERO
+        if amount.amount > 0:
+            total[name] = Quantity(total.get(name, ZERO).amount + amount.amount)
+            found.add(name)
+    return found
+
+
+def _gated(context: WriteContext) -> JSON:
+    return {
+        "type": "PodScheduled",
+        "status": "False",
+        "lastTransitionTime": format_time(context.now),
+        "reason": "SchedulingGated",
+        "message": "Scheduling is blocked due to non-empty scheduling gates",
+    }
+
+
+def _keep_all_but_status(item: JSON, old: JSON) -> None:
+    """Let a status write change nothing wanted, nor owners, nor the class, nor forget generations seen."""
+    keep(item, old, "spec")
+    keep(item["metadata"], old["metadata"], "ownerReferences")
+    status, before = item.setdefault("status", {}), old.get("status") or {}
+    if not status.get("qosClass"):
+        keep(status, before, "qosClass")
+    if not status.get("observedGeneration"):
+        keep(status, before, "observedGeneration")
+    seen = {
+        condition.get("type"): condition.get("observedGeneration")
+        for condition in before.get("conditions") or ()
+    }
+    for condition in status.get("conditions") or ():
+        if not condition.get("observedGeneration") and seen.get(condition.get("type")):
+            condition["observedGeneration"] = seen[condition["type"]]
+
+
+def keep_metadata(item: JSON, old: JSON) -> None:
+    """Keep all metadata but who manages what, and the version the write is based on."""
+    metadata = {**old["metadata"]}
+    for name in ("resourceVersion", "managedFields"):
+        keep(metadata, item["metadata"], name)
+    item["metadata"] = metadata
+
+
+def _with(spec: JSON, wanted: JSON, names: tuple[str, ...]) -> JSON:
+    changed = dict(spec)
+    for name in names:
+        keep(changed, wanted, name)
+    return changed
+
+
+def resized(spec: JSON, wanted: JSON) -> JSON:
+    """Return `spec` with the resources that `wanted` gives.
+
+    Containers that were added, removed, renamed or reordered are left for validation to refuse.
+    """
+    changed = _with(spec, wanted, ("resources",))
+    for part in ("containers", "initContainers"):
+        before, after = spec.get(part) or [], wanted.get(part) or []
+        if [one.get("name") for one in before] != [one.get("name") for one in after]:
+            return wanted
+        if after:
+            changed[part] = [
+                _with(one, other, ("resources", "resizePolicy"))
+                for one, other in zip(before, after, strict=True)
+            ]
+    return changed

@@ -1,0 +1,280 @@
+"""Services: addresses and node ports, and the fields that have an old and a new name.
+
+kubelite serves one family, IPv4: a Service asks for SingleStack and gets one address, or none if it is headless.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from kubelite.api.machinery import causes
+from kubelite.api.machinery.times import format_time
+from kubelite.api.registry.addresses import (
+    ServiceAddresses,
+    Unavailable,
+    addresses_of,
+    ports_of,
+)
+from kubelite.api.registry.admission.request import Reservation
+from kubelite.api.registry.strategy import Strategy, WriteContext
+from kubelite.store.protocol import Operation
+
+HEADLESS = "None"
+EXTERNAL_NAME, NODE_PORT, LOAD_BALANCER = "ExternalName", "NodePort", "LoadBalancer"
+_BY_ADDRESS = ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy")
+
+JSON = dict[str, Any]
+
+
+class ServiceStrategy(Strategy):
+    """How Services are written."""
+
+    def prepare_create(self, item: JSON, context: WriteContext) -> None:
+        """Bring the two names of the address into step."""
+        super().prepare_create(item, context)
+        item["status"] = {"loadBalancer": {}}
+        _pair_addresses(item.setdefault("spec", {}), {})
+
+    def prepare_update(
+        self, item: JSON, old: JSON, subresource: str, context: WriteContext
+    ) -> None:
+        """Drop what the new type has no use for, and keep what was given and is still needed."""
+        super().prepare_update(item, old, subresource, context)
+        if subresource:
+            return
+        spec, before = item.setdefault("spec", {}), old.get("spec") or {}
+        _pair_addresses(spec, before)
+        _drop_unneeded(spec, before)
+        _keep_given(spec, before)
+        if spec.get("type") != LOAD_BALANCER:
+            item["status"] = {"loadBalancer": {}}
+
+    def reserve(self, item: JSON, old: JSON | None, context: WriteContext) -> Reservation | None:
+        """Take addresses and ports that are missing or new."""
+        if context.addresses is None:
+            return None
+        before = (old or {}).get("spec") or {}
+        if old is not None and item["spec"] == before:
+            return None
+        return _take(item, before, context.addresses, context)
+
+    def release(self, item: JSON, context: WriteContext) -> Reservation | None:
+        """Give everything back."""
+        if context.addresses is None:
+            return None
+        held = Held(context.addresses, item, context)
+        held.leave(addresses_of(item["spec"]), ports_of(item["spec"]))
+        return held
+
+
+class Held:
+    """What one write of a Service takes and gives back."""
+
+    def __init__(self, addresses: ServiceAddresses, service: JSON, context: WriteContext) -> None:
+        self._addresses = addresses
+        self._service = service
+        self._context = context
+        self._taken_addresses: list[str] = []
+        self._taken_ports: list[int] = []
+        self._left_addresses: Sequence[str] = ()
+        self._left_ports: Sequence[int] = ()
+
+    def take_address(self, wanted: str = "") -> str:
+        """Take an address; raises Unavailable."""
+        address = self._addresses.take_address(wanted)
+        self._taken_addresses.append(address)
+        return address
+
+    def take_port(self, wanted: int = 0) -> int:
+        """Take a node port; raises Unavailable."""
+        port = self._addresses.take_port(wanted)
+        self._taken_ports.append(port)
+        return port
+
+    def leave(self, addresses: Sequence[str], ports: frozenset[int]) -> None:
+        """Give back once the write happened."""
+        self._left_addresses, self._left_ports = addresses, sorted(ports)
+
+    def operations(self) -> Sequence[Operation]:
+        """Write and remove the IPAddress objects."""
+        now, uid = format_time(self._context.now), self._context.randomness.uid()
+        return self._addresses.record(
+            self._taken_addresses, self._left_addresses, self._service, now, uid
+        )
+
+    def settled(self, *, committed: bool) -> None:
+        """Give back what the write left, or, if it failed, what it took."""
+        addresses = self._left_addresses if committed else self._taken_addresses
+        for address in addresses:
+            self._addresses.give_back_address(address)
+        for port in self._left_ports if committed else self._taken_ports:
+            self._addresses.give_back_port(port)
+
+
+def _take(
+    item: JSON, before: JSON, addresses: ServiceAddresses, context: WriteContext
+) -> Reservation:
+    held = Held(addresses, item, context)
+    spec = item["spec"]
+    had_addresses, had_ports = addresses_of(before), ports_of(before)
+    try:
+        _take_address(item, had_addresses, held)
+        _take_ports(item, had_ports, held)
+    except BaseException:
+        held.settled(committed=False)
+        raise
+    has_addresses, has_ports = addresses_of(spec), ports_of(spec)
+    held.leave(
+        [address for address in had_addresses if address not in has_addresses],
+        had_ports - has_ports,
+    )
+    return held
+
+
+def _take_address(item: JSON, had: Sequence[str], held: Held) -> None:
+    spec = item["spec"]
+    if spec.get("type") == EXTERNAL_NAME:
+        return
+    spec.setdefault("ipFamilies", ["IPv4"])
+    spec.setdefault("ipFamilyPolicy", "SingleStack")
+    wanted = spec.get("clusterIP", "")
+    if wanted == HEADLESS or wanted in had:
+        return
+    try:
+        spec["clusterIP"] = held.take_address(wanted)
+    except Unavailable as error:
+        text = (
+            f"failed to allocate IP {wanted}: {error}"
+            if wanted
+            else f"failed to allocate IP: {error}"
+        )
+        given = spec.get("clusterIPs") or ([wanted] if wanted else None)
+        raise _invalid(item, "spec.clusterIPs", given, text) from error
+    spec["clusterIPs"] = [spec["clusterIP"]]
+
+
+def _take_ports(item: JSON, had: frozenset[int], held: Held) -> None:
+    spec = item["spec"]
+    own = set(had)  # of the Service: two protocols of one port may share a number
+    if needs_node_port(spec):
+        by_port: dict[int, int] = {}
+        wanting = spec.get("ports") or []
+        # Those who ask for a number come first, so that nobody else is given it meanwhile.
+        for index, port in sorted(enumerate(wanting), key=lambda each: not each[1].get("nodePort")):
+            wanted = port.get("nodePort") or 0
+            if not wanted and port["port"] in by_port and _shares(port, wanting):
+                port["nodePort"] = by_port[port["port"]]
+                continue
+            if wanted not in own or not wanted:
+                path = f"spec.ports[{index}].nodePort"
+                port["nodePort"] = _port(item, path, wanted, held)
+                own.add(port["nodePort"])
+            by_port.setdefault(port["port"], port["nodePort"])
+    if needs_health_port(spec):
+        wanted = spec.get("healthCheckNodePort") or 0
+        if not wanted or wanted not in had:
+            spec["healthCheckNodePort"] = _port(item, "spec.healthCheckNodePort", wanted, held)
+
+
+def _shares(port: JSON, ports: Sequence[JSON]) -> bool:
+    """Tell whether a port differs from those of the same number by its protocol."""
+    same = [one for one in ports if one["port"] == port["port"]]
+    return len({one.get("protocol", "TCP") for one in same}) == len(same)
+
+
+def _port(item: JSON, path: str, wanted: int, held: Held) -> int:
+    try:
+        return held.take_port(wanted)
+    except Unavailable as error:
+        text = str(error) if wanted else f"failed to allocate a nodePort: {error}"
+        raise _invalid(item, path, wanted, text) from error
+
+
+def _invalid(item: JSON, path: str, value: Any, text: str) -> Exception:
+    cause = causes.invalid(path, value, text)
+    return causes.invalid_object("Service", "", item["metadata"].get("name", ""), [cause])
+
+
+def needs_address(spec: JSON) -> bool:
+    """Tell whether a Service of this type has a cluster address, be it None."""
+    return bool(spec.get("type", "ClusterIP") != EXTERNAL_NAME)
+
+
+def needs_node_port(spec: JSON) -> bool:
+    """Tell whether the ports of a Service are open on the nodes."""
+    if spec.get("type") == NODE_PORT:
+        return True
+    return (
+        spec.get("type") == LOAD_BALANCER and spec.get("allocateLoadBalancerNodePorts") is not False
+    )
+
+
+def needs_health_port(spec: JSON) -> bool:
+    """Tell whether load balancers ask the nodes of a Service for its health."""
+    return spec.get("type") == LOAD_BALANCER and spec.get("externalTrafficPolicy") == "Local"
+
+
+def _pair_addresses(spec: JSON, before: JSON) -> None:
+    """Bring `clusterIP`, which old clients write, and `clusterIPs` into step."""
+    one, many = spec.get("clusterIP", ""), spec.get("clusterIPs")
+    if not before:
+        if one and not many:
+            spec["clusterIPs"] = [one]
+        return
+    if one != before.get("clusterIP", "") and many == before.get("clusterIPs"):
+        # Only the old name was written.
+        if one:
+            spec["clusterIPs"] = [one, *(many or ())[1:]]
+        else:
+            spec.pop("clusterIPs", None)
+
+
+def _drop_unneeded(spec: JSON, before: JSON) -> None:
+    """Drop what the new type does not use, unless somebody changed it (which is for validation to refuse)."""
+    if needs_address(before) and not needs_address(spec):
+        _drop_unchanged(spec, before, _BY_ADDRESS)
+    ports, old_ports = spec.get("ports") or [], before.get("ports") or []
+    if needs_node_port(before) and not needs_node_port(spec):
+        kept = [port.get("nodePort", 0) for port in ports]
+        if sorted(kept) == sorted(port.get("nodePort", 0) for port in old_ports) or (
+            set(kept) <= ports_of(before) | {0}
+        ):
+            for port in ports:
+                port.pop("nodePort", None)
+    if needs_health_port(before) and not needs_health_port(spec):
+        _drop_unchanged(spec, before, ("healthCheckNodePort",))
+    if before.get("type") == LOAD_BALANCER and spec.get("type") != LOAD_BALANCER:
+        _drop_unchanged(spec, before, ("allocateLoadBalancerNodePorts", "loadBalancerClass"))
+    outside = (NODE_PORT, LOAD_BALANCER)
+    was_outside = before.get("type") in outside or bool(before.get("externalIPs"))
+    if was_outside and spec.get("type") not in outside and not spec.get("externalIPs"):
+        _drop_unchanged(spec, before, ("externalTrafficPolicy",))
+
+
+def _drop_unchanged(spec: JSON, before: JSON, names: Sequence[str]) -> None:
+    for name in names:
+        if spec.get(name) == before.get(name):
+            spec.pop(name, None)
+
+
+def _keep_given(spec: JSON, before: JSON) -> None:
+    """Keep what the server gave where the client left it out."""
+    if needs_address(before) and needs_address(spec):
+        for name in _BY_ADDRESS:
+            if not spec.get(name) and before.get(name):
+                spec[name] = before[name]
+    if needs_node_port(before) and needs_node_port(spec):
+        given = {
+            (port.get("protocol", "TCP"), port.get("port")): port.get("nodePort")
+            for port in before.get("ports") or ()
+        }
+        wanted = {port.get("nodePort") for port in spec.get("ports") or ()}
+        for port in spec.get("ports") or ():
+            number = given.get((port.get("protocol", "TCP"), port.get("port")))
+            if not port.get("nodePort") and number and number not in wanted:
+                port["nodePort"] = number
+    if (
+        needs_health_port(before)
+        and needs_health_port(spec)
+        and not spec.get("healthCheckNodePort")
+    ):
+        spec["healthCheckNodePort"] = before.get("healthCheckNodePort", 0)

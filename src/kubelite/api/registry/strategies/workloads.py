@@ -1,0 +1,64 @@
+"""Workloads: what deletion leaves behind, and what the server adds to their templates."""
+
+from typing import Any
+
+from kubelite.api.registry.strategy import Strategy, WriteContext
+
+TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
+_JOB_NAME = ("job-name", "batch.kubernetes.io/job-name")
+_CONTROLLER_UID = ("controller-uid", "batch.kubernetes.io/controller-uid")
+
+JSON = dict[str, Any]
+
+
+class DeploymentStrategy(Strategy):
+    """How Deployments are written."""
+
+    status_keeps_labels = True
+
+
+class ReplicationControllerStrategy(Strategy):
+    """How ReplicationControllers are written: for old clients' sake their pods stay when they go."""
+
+    default_orphan = True
+
+
+class JobStrategy(Strategy):
+    """How Jobs are written: each selects just its own pods unless it is told otherwise."""
+
+    default_orphan = True
+
+    def prepare_create(self, item: JSON, context: WriteContext) -> None:
+        """Make the selector, and the labels that meet it."""
+        super().prepare_create(item, context)
+        spec = item.setdefault("spec", {})
+        if spec.get("manualSelector"):
+            return
+        metadata = item["metadata"]
+        template = spec.setdefault("template", {}).setdefault("metadata", {})
+        labels = template.setdefault("labels", {})
+        for name in _JOB_NAME:
+            labels.setdefault(name, metadata.get("name", ""))
+        for name in _CONTROLLER_UID:
+            labels.setdefault(name, metadata["uid"])
+        selector = spec.setdefault("selector", {}).setdefault("matchLabels", {})
+        selector.setdefault(_CONTROLLER_UID[1], metadata["uid"])
+
+
+class DaemonSetStrategy(Strategy):
+    """How DaemonSets are written: an annotation still counts changes of the template."""
+
+    def prepare_create(self, item: JSON, context: WriteContext) -> None:
+        """Begin to count."""
+        super().prepare_create(item, context)
+        item["metadata"].setdefault("annotations", {})[TEMPLATE_GENERATION] = "1"
+
+    def count(self, item: JSON, old: JSON) -> None:
+        """Count changes of the template beside those of the whole."""
+        super().count(item, old)
+        before = old["metadata"].get("annotations", {}).get(TEMPLATE_GENERATION)
+        if before is None:
+            return
+        changed = item["spec"].get("template") != old["spec"].get("template")
+        number = str(int(before) + 1) if changed and before.isdigit() else before
+        item["metadata"].setdefault("annotations", {})[TEMPLATE_GENERATION] = number

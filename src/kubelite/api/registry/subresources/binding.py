@@ -1,0 +1,102 @@
+"""pods/binding: gives a pod to a node. Written by schedulers."""
+
+from typing import Any
+
+from kubelite.api.errors import BadRequest, Conflict
+from kubelite.api.kinds.core.pods import Binding
+from kubelite.api.machinery import causes
+from kubelite.api.machinery.schema import compile_struct
+from kubelite.api.machinery.times import format_time
+from kubelite.api.registry.answers import Written
+from kubelite.api.registry.objects import encode
+from kubelite.api.registry.options import WriteOptions
+from kubelite.api.registry.writing import Target, Writer, metadata_of, shape
+
+JSON = dict[str, Any]
+
+
+class BindingPost:
+    """Answers bindings."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    async def post(self, target: Target, body: JSON, options: WriteOptions) -> Written:
+        """Bind the pod of the path; raises NotFound, Invalid, and Conflict for one that is bound already."""
+        warnings = shape(compile_struct(Binding), body, options)
+        metadata = metadata_of(body)
+        if metadata.get("name", target.name) != target.name:
+            raise BadRequest("name in URL does not match name in Binding object")
+        node = _node(body, target.name)
+
+        def revise(pod: JSON | None) -> JSON:
+            assert pod is not None
+            return bound(pod, node, metadata, format_time(self._writer.clock.now()))
+
+        written = await self._writer.update(target, revise, options, warnings=warnings)
+        success = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Success",
+            "code": 201,
+        }
+        return Written(encode(success), created=True, warnings=written.warnings)
+
+
+def _node(body: JSON, name: str) -> str:
+    """Return the node a binding names; raises Invalid."""
+    target = body.get("target") or {}
+    found = []
+    if target.get("kind") not in (None, "", "Node", "Minion"):
+        supported = ("Node", "Minion", "<empty>")
+        found.append(causes.unsupported("target.kind", target["kind"], supported))
+    if not target.get("name"):
+        found.append(causes.required("target.name"))
+    if found:
+        raise causes.invalid_object("Binding", "", name, found)
+    node: str = target["name"]
+    return node
+
+
+def bound(pod: JSON, node: str, binding: JSON, now: str) -> JSON:
+    """Return a pod, which is changed, bound to a node; raises Conflict."""
+    metadata, spec = pod["metadata"], pod["spec"]
+    name, text = metadata["name"], ""
+    if metadata.get("deletionTimestamp"):
+        text = f"pod {name} is being deleted, cannot be assigned to a host"
+    elif spec.get("nodeName"):
+        text = f'pod {name} is already assigned to node "{spec["nodeName"]}"'
+    elif spec.get("schedulingGates"):
+        text = f"pod {name} has non-empty .spec.schedulingGates"
+    elif binding.get("uid") and binding["uid"] != metadata["uid"]:
+        text = (
+            f"Precondition failed: UID in precondition: {binding['uid']}, "
+            f"UID in object meta: {metadata['uid']}"
+        )
+    if text:
+        raise Conflict(
+            f'Operation cannot be fulfilled on pods/binding "{name}": {text}',
+            kind="pods/binding",
+            name=name,
+        )
+    spec["nodeName"] = node
+    for field in ("annotations", "labels"):
+        if binding.get(field):
+            metadata[field] = {**metadata.get(field, {}), **binding[field]}
+    status = pod.setdefault("status", {})
+    status.pop("nominatedNodeName", None)
+    set_condition(status, {"type": "PodScheduled", "status": "True"}, now)
+    return pod
+
+
+def set_condition(status: JSON, condition: JSON, now: str) -> None:
+    """Add a condition, or replace the one of its type; the time tells when its status last changed."""
+    conditions = status.setdefault("conditions", [])
+    for index, present in enumerate(conditions):
+        if present.get("type") == condition["type"]:
+            same = present.get("status") == condition["status"]
+            since = present.get("lastTransitionTime", now) if same else now
+            conditions[index] = {**condition, "lastTransitionTime": since}
+            return
+    conditions.append({**condition, "lastTransitionTime": now})

@@ -1,0 +1,272 @@
+"""pods/eviction: deletes a pod if its disruption budget allows."""
+
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from kubelite.api.auth.caller import Allowed
+from kubelite.api.errors import (
+    BadRequest,
+    Cause,
+    Conflict,
+    Forbidden,
+    InternalError,
+    TooManyRequests,
+)
+from kubelite.api.kinds.policy import Eviction
+from kubelite.api.machinery.schema import compile_struct
+from kubelite.api.machinery.selectors import label_selector
+from kubelite.api.machinery.times import format_time
+from kubelite.api.registry.answers import Written
+from kubelite.api.registry.builtin import POLICY
+from kubelite.api.registry.deleting import Deleter
+from kubelite.api.registry.objects import decode, encode
+from kubelite.api.registry.options import DeletionOptions, WriteOptions
+from kubelite.api.registry.reading import not_found
+from kubelite.api.registry.subresources.binding import set_condition
+from kubelite.api.registry.writing import ATTEMPTS_MAX, Target, Writer, busy, metadata_of, shape
+
+BUDGETS = POLICY[0]
+DISRUPTED_PODS_MAX = 2000
+WAIT_SECONDS = 10
+REFUSED = "Cannot evict pod as it would violate the pod's disruption budget."
+
+JSON = dict[str, Any]
+
+
+class Verdict(Struct, frozen=True):
+    """What a budget says about evicting a pod."""
+
+    spend: bool  # a disruption of the budget is used up
+    guarded: bool = False  # only as long as the pod is in the state that was judged
+
+
+class EvictionPost:
+    """Answers evictions."""
+
+    def __init__(self, writer: Writer, deleter: Deleter) -> None:
+        self._writer = writer
+        self._deleter = deleter
+
+    async def post(self, target: Target, body: JSON, options: WriteOptions) -> Written:
+        """Evict the pod of the path; raises NotFound, Conflict, and TooManyRequests where a budget forbids."""
+        shape(compile_struct(Eviction), body, options)
+        if metadata_of(body).get("name", target.name) != target.name:
+            raise BadRequest("name in URL does not match name in Eviction object")
+        deletion = deletion_options(body.get("deleteOptions") or {}, dry_run=options.dry_run)
+        for _ in range(ATTEMPTS_MAX):
+            entry = self._writer.store.get(target.key)
+            if entry is None:
+                raise not_found(target.resource, target.name)
+            pod = decode.decode(entry.value)
+            try:
+                return await self._evict(target, pod, deletion)
+            except Conflict:
+                # Something came between the judgement and the deletion: judge again.
+                if deletion.resource_version or deletion.uid not in ("", pod["metadata"]["uid"]):
+                    raise
+        raise busy(target)
+
+    async def _evict(self, target: Target, pod: JSON, deletion: DeletionOptions) -> Written:
+        if not is_exempt(pod):
+            budget = self._budget(target.namespace, pod)
+            verdict = Verdict(spend=False) if budget is None else judge(budget, pod)
+            if budget is not None and verdict.spend and not deletion.dry_run:
+                await self._spend(target, budget, target.name)
+            if verdict.guarded and not deletion.resource_version:
+                deletion = replace(deletion, resource_version=pod["metadata"]["resourceVersion"])
+        deletion = await self._announce(target, pod, deletion)
+        await self._deleter.delete(self._main(target), deletion)
+        success = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Success",
+            "code": 201,
+        }
+        return Written(encode(success), created=True)
+
+    async def _announce(
+        self, target: Target, pod: JSON, deletion: DeletionOptions
+    ) -> DeletionOptions:
+        """Show in the pod that it is disrupted, where somebody will still see it."""
+        if deletion.dry_run or not pod["spec"].get("nodeName"):
+            return deletion
+        now = format_time(self._writer.clock.now())
+        condition = {
+            "type": "DisruptionTarget",
+            "status": "True",
+            "reason": "EvictionByEvictionAPI",
+            "message": "Eviction API: evicting",
+        }
+
+        def revise(present: JSON | None) -> JSON:
+            assert present is not None
+            if deletion.resource_version:
+                present["metadata"]["resourceVersion"] = deletion.resource_version
+            set_condition(present.setdefault("status", {}), condition, now)
+            return present
+
+        status = Target(self._as(target, "update", "status"), target.resource, target.canonical)
+        written = await self._writer.update(status, revise, WriteOptions(field_manager="eviction"))
+        if not deletion.resource_version:
+            return deletion
+        version = decode.decode(written.body)["metadata"]["resourceVersion"]
+        return replace(deletion, resource_version=version)
+
+    def _main(self, target: Target) -> Target:
+        return Target(self._as(target, "delete", ""), target.resource, target.canonical)
+
+    def _as(self, target: Target, verb: str, subresource: str) -> Allowed:
+        """Turn the right to evict into the right to what evicting consists of."""
+        asked = target.allowed.attributes
+        return replace(
+            target.allowed, attributes=replace(asked, verb=verb, subresource=subresource)
+        )
+
+    def _budget(self, namespace: str, pod: JSON) -> JSON | None:
+        """Return the one budget of a pod; raises InternalError if there are several."""
+        labels = pod["metadata"].get("labels")
+        found = []
+        for entry in self._writer.store.list(BUDGETS.scope(namespace)).entries:
+            budget = decode.decode(entry.value)
+            if label_selector(budget.get("spec", {}).get("selector")).matches(labels):
+                found.append(budget)
+        if len(found) > 1:
+            raise InternalError(
+                "This pod has more than one PodDisruptionBudget, which the eviction subresource "
+                "does not support."
+            )
+        return found[0] if found else None
+
+    async def _spend(self, target: Target, budget: JSON, pod: str) -> None:
+        """Take one disruption from a budget; raises Conflict if it changed since it was read."""
+        attributes = replace(
+            target.allowed.attributes,
+            verb="update",
+            group=BUDGETS.group,
+            version=BUDGETS.version,
+            resource=BUDGETS.plural,
+            subresource="status",
+            name=budget["metadata"]["name"],
+        )
+        now = format_time(self._writer.clock.now())
+
+        def revise(_present: JSON | None) -> JSON:
+            return spent(budget, pod, now)
+
+        await self._writer.update(
+            Target(replace(target.allowed, attributes=attributes), BUDGETS, BUDGETS),
+            revise,
+            WriteOptions(field_manager="eviction"),
+        )
+
+
+def deletion_options(body: JSON, *, dry_run: bool) -> DeletionOptions:
+    """Read the DeleteOptions of an eviction."""
+    preconditions = body.get("preconditions") or {}
+    return DeletionOptions(
+        grace_seconds=body.get("gracePeriodSeconds"),
+        propagation=body.get("propagationPolicy") or "",
+        uid=preconditions.get("uid") or "",
+        resource_version=preconditions.get("resourceVersion") or "",
+        dry_run=dry_run or bool(body.get("dryRun")),
+    )
+
+
+def is_exempt(pod: JSON) -> bool:
+    """Tell whether a pod's end disrupts nothing, so that no budget is asked."""
+    phase = pod.get("status", {}).get("phase")
+    return phase in ("Succeeded", "Failed", "Pending") or bool(
+        pod["metadata"].get("deletionTimestamp")
+    )
+
+
+def is_ready(pod: JSON) -> bool:
+    """Tell whether a pod counts as healthy."""
+    return any(
+        condition.get("type") == "Ready" and condition.get("status") == "True"
+        for condition in pod.get("status", {}).get("conditions") or ()
+    )
+
+
+def judge(budget: JSON, pod: JSON) -> Verdict:
+    """Decide whether a budget lets a pod go; raises TooManyRequests and Forbidden."""
+    status = budget.get("status") or {}
+    healthy, desired = status.get("currentHealthy", 0), status.get("desiredHealthy", 0)
+    if not is_ready(pod):
+        policy = budget.get("spec", {}).get("unhealthyPodEvictionPolicy")
+        if policy == "AlwaysAllow" or (healthy >= desired and desired > 0):
+            return Verdict(spend=False, guarded=True)
+    name = budget["metadata"]["name"]
+    if status.get("observedGeneration", 0) < budget["metadata"].get("generation", 0):
+        text = f"The disruption budget {name} is still being processed by the server."
+        raise _refused(text, WAIT_SECONDS)
+    allowed = status.get("disruptionsAllowed", 0)
+    if allowed < 0 or len(status.get("disruptedPods") or ()) > DISRUPTED_PODS_MAX:
+        reason = (
+            "pdb disruptions allowed is negative"
+            if allowed < 0
+            else "DisruptedPods map too big - too many evictions not confirmed by PDB controller"
+        )
+        raise Forbidden(
+            f'poddisruptionbudget.policy "{name}" is forbidden: {reason}',
+            group="policy",
+            kind="poddisruptionbudget",
+            name=name,
+        )
+    if allowed == 0:
+        raise _refused(_why_not(budget, name, healthy, desired), 0)
+    return Verdict(spend=True)
+
+
+def _why_not(budget: JSON, name: str, healthy: int, desired: int) -> str:
+    conditions = budget.get("status", {}).get("conditions") or ()
+    condition: JSON = next(
+        (one for one in conditions if one.get("type") == "DisruptionAllowed"), {}
+    )
+    message = condition.get("message") if condition.get("status") == "False" else ""
+    if message and condition.get("reason") == "SyncFailed":
+        return (
+            f"The disruption budget {name} does not allow evicting pods currently because it "
+            f"failed sync: {message}"
+        )
+    if healthy <= desired:
+        return (
+            f"The disruption budget {name} needs {desired} healthy pods and has {healthy} currently"
+        )
+    if message:
+        reason = condition.get("reason", "")
+        return (
+            f"The disruption budget {name} does not allow evicting pods currently ({reason}): "
+            f"{message}"
+        )
+    return f"The disruption budget {name} does not allow evicting pods currently"
+
+
+def _refused(text: str, wait_seconds: int) -> TooManyRequests:
+    return TooManyRequests(
+        REFUSED,
+        causes=[Cause("", "DisruptionBudget", text)],
+        retry_after_seconds=wait_seconds,
+    )
+
+
+def spent(budget: JSON, pod: str, now: str) -> JSON:
+    """Return a budget with one disruption less, and the pod noted as on its way out."""
+    status = {**budget["status"]}
+    status["disruptionsAllowed"] -= 1
+    status["disruptedPods"] = {**(status.get("disruptedPods") or {}), pod: now}
+    changed = {**budget, "status": status, "metadata": {**budget["metadata"]}}
+    if status["disruptionsAllowed"] == 0:
+        status["conditions"] = [dict(one) for one in status.get("conditions") or ()]
+        condition = {
+            "type": "DisruptionAllowed",
+            "status": "False",
+            "reason": "InsufficientPods",
+            "message": "",
+            "observedGeneration": status.get("observedGeneration", 0),
+        }
+        set_condition(status, condition, now)
+    return changed
