@@ -253,7 +253,7 @@ class PodActions:
         spec = container_spec(pod, action, image, environment, mounts, limits)
         container_id = await self._runtime.create(spec)
         about = reference_to(pod, container)
-        self._events.event(about, NORMAL, "Created", f"Container created: {container.name}"[:1024])
+        self._events.event(about, NORMAL, "Created", "Container created")
         return container_id
 
     async def _started(
@@ -269,7 +269,7 @@ class PodActions:
             raise
         memory.take(record)
         about = reference_to(pod, container)
-        self._events.event(about, NORMAL, "Started", f"Container started: {container.name}")
+        self._events.event(about, NORMAL, "Started", "Container started")
         if handler is not None:
             work = self._post_start(memory, pod, container, record, handler)
             self._tasks.start(work, name=f"postStart {container.name}")

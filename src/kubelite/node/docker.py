@@ -1,0 +1,475 @@
+"""Runs containers on a Docker engine through its API.
+
+Only containers with this node's label are ever listed, stopped or removed. Nothing is kept here but the connection:
+after a restart of this process or of the engine everything is read again from the containers' labels.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import msgspec
+
+from kubelite.node import docker_wire as wire
+from kubelite.node import pause_image
+from kubelite.node.capabilities import bounding_set, full_privileges
+from kubelite.node.cgroups import read_usage, remove_parents
+from kubelite.node.docker_logs import read_log
+from kubelite.node.runtime import (
+    ContainerNotFound,
+    ContainerRecord,
+    ContainerSpec,
+    Credentials,
+    EngineUnavailable,
+    Image,
+    ImagePullFailed,
+    InvalidImageName,
+    Limits,
+    LogEntry,
+    LogQuery,
+    RegistryUnavailable,
+    Resynced,
+    RuntimeEvent,
+    RuntimeFailure,
+    SandboxSpec,
+    Session,
+    StartRefused,
+    StreamName,
+    Usage,
+    Version,
+)
+
+if TYPE_CHECKING:
+    import aiohttp
+    from aiodocker.execs import Exec
+    from aiodocker.stream import Stream
+
+    from kubelite.clock import Clock
+
+log = logging.getLogger(__name__)
+
+CONNECTION_ERROR = 900  # aiodocker's number for "cannot connect"
+NOT_FOUND, NOT_MODIFIED, CONFLICT = 404, 304, 409
+CALL_SECONDS = 120.0
+EVENT_LINE_LIMIT_BYTES = 1 << 20
+EXIT_CODE_TRIES = 40
+EXIT_CODE_PAUSE_SECONDS = 0.025
+INTERESTING: Final = ("start", "die", "oom", "destroy")
+
+
+class DockerRuntime:
+    """A Docker engine behind a UNIX socket; `close` it at the end."""
+
+    def __init__(self, socket: Path, node_name: str, architecture: str, clock: "Clock") -> None:
+        import aiohttp
+        from aiodocker import Docker
+
+        # The engine's calls that wait (events, logs, exec) each hold a connection: no limit on their number.
+        self._connector = aiohttp.UnixConnector(str(socket), limit=0)
+        timeout = aiohttp.ClientTimeout(total=CALL_SECONDS)
+        self._docker: Docker = Docker(
+            url="unix://localhost", connector=self._connector, timeout=timeout
+        )
+        self._node = node_name
+        self._architecture = architecture
+        self._clock = clock
+        bounding = bounding_set()
+        self._may_protect = "CAP_SYS_RESOURCE" in bounding
+        self._privileges = full_privileges(bounding)
+        self._uses_systemd: bool | None = None
+        self._started: set[str] = set()  # containers whose start event tells nothing new
+
+    async def close(self) -> None:
+        """Let go of the engine's connection; containers go on."""
+        await self._docker.close()
+        await self._connector.close()
+
+    # Asking
+
+    @asynccontextmanager
+    async def _query(
+        self, path: str, method: str = "GET", **options: Any
+    ) -> "AsyncIterator[aiohttp.ClientResponse]":
+        """Send a request; errors become those of `kubelite.node.runtime`."""
+        import aiohttp
+        from aiodocker import DockerError
+
+        try:
+            async with self._docker._query(path, method, **options) as response:  # noqa: SLF001 - the library's way to calls it lacks
+                yield response
+        except DockerError as error:
+            raise _translated(error.status, error.message) from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise EngineUnavailable(f"cannot talk to the Docker engine: {error}") from error
+
+    async def _json(self, path: str, method: str = "GET", **options: Any) -> Any:
+        if "data" in options:
+            options["data"] = msgspec.json.encode(options["data"])
+        async with self._query(path, method, **options) as response:
+            body = await response.read()
+        return msgspec.json.decode(body) if body else None
+
+    async def version(self) -> Version:
+        """Return which engine answers."""
+        info = await self._json("info")
+        return Version(
+            "docker",
+            info["ServerVersion"],
+            info["OperatingSystem"],
+            int(info.get("CgroupVersion") or 1),
+        )
+
+    # Images
+
+    async def images(self) -> list[Image]:
+        """Return the images on the node."""
+        return [wire.image_of(found) for found in await self._json("images/json")]
+
+    async def image(self, reference: str) -> Image | None:
+        """Return an image that is on the node by name, digest or id."""
+        try:
+            return wire.image_of(await self._json(f"images/{wire.with_tag(reference)}/json"))
+        except ContainerNotFound:
+            return None
+        except RuntimeFailure as error:
+            if "invalid reference format" in str(error):
+                raise _invalid_name(reference) from error
+            raise
+
+    async def pull(self, reference: str, credentials: Credentials | None) -> Image:
+        """Fetch an image; raises ImagePullFailed, RegistryUnavailable or InvalidImageName."""
+        from aiodocker.utils import compose_auth_header
+
+        headers: dict[str, str] = {}
+        if credentials is not None:
+            login: dict[str, Any] = {
+                "username": credentials.username,
+                "password": credentials.password,
+                "serveraddress": credentials.server,
+            }
+            if credentials.identity_token:
+                login = {"identitytoken": credentials.identity_token}
+            headers["X-Registry-Auth"] = compose_auth_header(login, credentials.server)
+        options = {"params": {"fromImage": wire.with_tag(reference)}, "headers": headers}
+        try:
+            async with self._query("images/create", "POST", timeout=None, **options) as response:
+                async for line in _lines(response):
+                    if "error" in (progress := msgspec.json.decode(line)):
+                        raise _pull_failure(reference, progress["error"])
+        except (EngineUnavailable, ImagePullFailed):
+            raise
+        except RuntimeFailure as error:
+            raise _pull_failure(reference, str(error)) from error
+        image = await self.image(reference)
+        if image is None:
+            raise ImagePullFailed(f"image {reference} is not there after it was pulled")
+        return image
+
+    async def load(self, archive: bytes) -> None:
+        """Bring in an image from a `docker save` archive."""
+        headers = {"Content-Type": "application/x-tar"}
+        async with self._query("images/load", "POST", data=archive, headers=headers) as response:
+            async for line in _lines(response):
+                if "error" in (progress := msgspec.json.decode(line)):
+                    raise RuntimeFailure(f"cannot load image: {progress['error']}")
+
+    async def remove_image(self, image_id: str) -> None:
+        """Delete an unused image."""
+        with suppress(ContainerNotFound):
+            await self._json(f"images/{image_id}", "DELETE")
+
+    # Containers
+
+    async def create_sandbox(self, spec: SandboxSpec) -> str:
+        """Create a sandbox that is not started yet; return its id."""
+        spec = msgspec.structs.replace(spec, cgroup_parent=await self._parent(spec.cgroup_parent))
+        body = wire.sandbox_body(spec, self._node, pause_image.NAME, may_protect=self._may_protect)
+        try:
+            return await self._create(wire.container_name(spec), body)
+        except ContainerNotFound:
+            await self.load(pause_image.pause_archive(self._architecture))
+            return await self._create(wire.container_name(spec), body)
+
+    async def create(self, spec: ContainerSpec) -> str:
+        """Create a container that is not started yet; return its id."""
+        if spec.privileged and not self._may_protect:
+            log.warning(
+                "full privileges are reduced to what the host allows",
+                extra={"pod": f"{spec.namespace}/{spec.pod_name}", "container": spec.name},
+            )
+        spec = msgspec.structs.replace(spec, cgroup_parent=await self._parent(spec.cgroup_parent))
+        body = wire.container_body(
+            spec, self._node, may_protect=self._may_protect, privileges=self._privileges
+        )
+        return await self._create(wire.container_name(spec), body)
+
+    async def _create(self, name: str, body: dict[str, Any]) -> str:
+        answer = await self._json("containers/create", "POST", params={"name": name}, data=body)
+        return cast("str", answer["Id"])
+
+    async def _parent(self, path: str) -> str:
+        """Spell a control group as the engine's driver wants it."""
+        if self._uses_systemd is None:
+            info = await self._json("info")
+            self._uses_systemd = info.get("CgroupDriver") == "systemd"
+        if not self._uses_systemd:
+            return path
+        parts = [part.replace("-", "_") for part in path.strip("/").split("/")]
+        return "-".join(parts) + ".slice"
+
+    async def start(self, container_id: str) -> ContainerRecord:
+        """Start a sandbox or container; raises StartRefused."""
+        self._started.add(container_id)
+        try:
+            await self._json(f"containers/{container_id}/start", "POST")
+        except (ContainerNotFound, EngineUnavailable):
+            raise
+        except RuntimeFailure as error:
+            raise StartRefused(str(error)) from error
+        record = await self.inspect(container_id)
+        if record is None:
+            raise ContainerNotFound(f"No such container: {container_id}")
+        return record
+
+    async def signal(self, container_id: str, signal: str) -> None:
+        """Send a signal to the main process, the container's own stop signal when empty."""
+        try:
+            if not signal:
+                found = await self._json(f"containers/{container_id}/json")
+                signal = found["Config"].get("StopSignal") or "SIGTERM"
+            await self._json(f"containers/{container_id}/kill", "POST", params={"signal": signal})
+        except ContainerNotFound:
+            return
+        except RuntimeFailure as error:
+            if "is not running" not in str(error):
+                raise
+
+    async def remove(self, container_id: str) -> None:
+        """Remove a container, killing it if need be; does nothing when it is gone."""
+        record = await self.inspect(container_id)
+        if record is None:
+            return
+        with suppress(ContainerNotFound):
+            path = f"containers/{container_id}"
+            await self._json(path, "DELETE", params={"force": "true", "v": "true"})
+        if record.is_sandbox:
+            await asyncio.to_thread(remove_parents, record.pod_uid)
+
+    async def update(self, container_id: str, limits: Limits) -> None:
+        """Change a running container's resources in place."""
+        await self._json(f"containers/{container_id}/update", "POST", data=wire.limits_body(limits))
+
+    async def records(self) -> list[ContainerRecord]:
+        """Return all containers and sandboxes that this node made."""
+        params = {"all": "true", "filters": _filters({"label": [self._label]})}
+        listed = await self._json("containers/json", params=params)
+        found = [await self.inspect(container["Id"]) for container in listed]
+        return [record for record in found if record is not None]
+
+    @property
+    def _label(self) -> str:
+        return f"{wire.NODE_LABEL}={self._node}"
+
+    async def inspect(self, container_id: str) -> ContainerRecord | None:
+        """Return one container, or None when it is gone or not ours."""
+        try:
+            found = await self._json(f"containers/{container_id}/json")
+        except ContainerNotFound:
+            return None
+        record = wire.record_of(found)
+        if record is None or record.labels[wire.NODE_LABEL] != self._node:
+            return None
+        return record
+
+    async def events(self) -> AsyncIterator[RuntimeEvent | Resynced]:
+        """Yield `Resynced` first and then every change; raises EngineUnavailable when the engine goes."""
+        filters = {"type": ["container"], "label": [self._label], "event": list(INTERESTING)}
+        params = {"filters": _filters(filters)}
+        async with self._query("events", params=params, timeout=None) as response:
+            # What happens from here on comes as an event, what happened before is in the list.
+            yield Resynced(tuple(await self.records()))
+            async for line in _lines(response):
+                event = msgspec.json.decode(line)
+                container_id = event["Actor"]["ID"]
+                if event["Action"] == "destroy":
+                    self._started.discard(container_id)
+                    yield RuntimeEvent(container_id, None)
+                elif event["Action"] != "start" or container_id not in self._started:
+                    yield RuntimeEvent(container_id, await self.inspect(container_id))
+        raise EngineUnavailable("the Docker engine closed its event stream")
+
+    # Streams
+
+    async def exec(
+        self, container_id: str, command: Sequence[str], *, tty: bool, stdin: bool
+    ) -> Session:
+        """Start a process inside a running container."""
+        from aiodocker.execs import Exec
+
+        body = {
+            "AttachStdin": stdin,
+            "AttachStdout": True,
+            "AttachStderr": True,
+            "Tty": tty,
+            "Cmd": list(command),
+        }
+        answer = await self._json(f"containers/{container_id}/exec", "POST", data=body)
+        execution = Exec(self._docker, answer["Id"], tty=tty)
+        stream = await self._opened(execution.start(timeout=None, detach=False))
+        return DockerSession(self, stream, execution)
+
+    async def attach(self, container_id: str, *, tty: bool, stdin: bool) -> Session:
+        """Join the streams of a container's main process."""
+        del tty  # the engine knows it
+        container = self._docker.containers.container(container_id)
+        stream = container.attach(stdout=True, stderr=True, stdin=stdin)
+        return DockerSession(self, await self._opened(stream), None, container_id)
+
+    async def _opened(self, stream: "Stream") -> "Stream":
+        import aiohttp
+        from aiodocker import DockerError
+
+        try:
+            return await stream.__aenter__()
+        except DockerError as error:
+            raise _translated(error.status, error.message) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise EngineUnavailable(f"cannot talk to the Docker engine: {error}") from error
+
+    async def execution_code(self, execution: "Exec") -> int:
+        """Return the exit code of an exec whose streams have ended."""
+        # The streams may end a moment before the engine has noted the code, and no event can be waited for
+        # that has not possibly passed already.
+        for _ in range(EXIT_CODE_TRIES):
+            found = await self._json(f"exec/{execution.id}/json")
+            if found["ExitCode"] is not None and not found["Running"]:
+                return cast("int", found["ExitCode"])
+            await asyncio.sleep(EXIT_CODE_PAUSE_SECONDS)
+        raise RuntimeFailure("the exec's exit code did not become known")
+
+    async def resize(self, path: str, width: int, height: int) -> None:
+        """Change the size of a terminal; one that has ended is ignored."""
+        with suppress(RuntimeFailure):
+            await self._json(f"{path}/resize", "POST", params={"w": width, "h": height})
+
+    async def logs(self, container_id: str, query: LogQuery) -> AsyncIterator[LogEntry]:
+        """Yield a container's output in order; ends when it does, or at once unless following."""
+        found = await self._json(f"containers/{container_id}/json")
+        params: dict[str, Any] = {
+            "stdout": "true",
+            "stderr": "true",
+            "timestamps": "true",
+            "follow": "true" if query.follow else "false",
+            "tail": "all" if query.tail_lines is None else str(query.tail_lines),
+        }
+        if query.since is not None:
+            params["since"] = f"{query.since.timestamp():.9f}"
+        path = f"containers/{container_id}/logs"
+        async with self._query(path, params=params, timeout=None) as response:
+            pieces = response.content.iter_any()
+            async for entry in read_log(pieces, tty=bool(found["Config"]["Tty"])):
+                yield entry
+
+    async def usage(self, record: ContainerRecord) -> Usage | None:
+        """Return what a running container uses, or None when that cannot be told."""
+        if not record.pid:
+            return None
+        return await asyncio.to_thread(read_usage, record.pid, self._clock.now())
+
+
+class DockerSession:
+    """The streams of one exec or attach."""
+
+    def __init__(
+        self,
+        runtime: DockerRuntime,
+        stream: "Stream",
+        execution: "Exec | None",
+        container_id: str = "",
+    ) -> None:
+        self._runtime = runtime
+        self._stream = stream
+        self._execution = execution
+        self._container_id = container_id
+
+    async def read(self) -> tuple[StreamName, bytes] | None:
+        """Return the next output, or None at the end; with a terminal all is stdout."""
+        message = await self._stream.read_out()
+        if message is None:
+            return None
+        return ("stderr" if message.stream == 2 else "stdout"), message.data
+
+    async def write(self, data: bytes) -> None:
+        """Send input; waits while the process does not read."""
+        with suppress(ConnectionError, RuntimeError):
+            await self._stream.write_in(data)
+
+    async def close_stdin(self) -> None:
+        """Tell the process that no more input comes."""
+        response = self._stream._resp  # noqa: SLF001 - the library cannot close one direction
+        if response is not None and response.connection is not None:
+            transport = response.connection.transport
+            if transport is not None and transport.can_write_eof():
+                transport.write_eof()
+
+    async def resize(self, width: int, height: int) -> None:
+        """Change the terminal's size, in characters."""
+        path = f"containers/{self._container_id}"
+        if self._execution is not None:
+            path = f"exec/{self._execution.id}"
+        await self._runtime.resize(path, width, height)
+
+    async def exit_code(self) -> int:
+        """Return the exit code once `read` has returned None; 0 for an attach."""
+        return await self._runtime.execution_code(self._execution) if self._execution else 0
+
+    async def close(self) -> None:
+        """Let go of the streams; the process goes on."""
+        with suppress(AssertionError):  # the library asserts a connection that may be gone already
+            await self._stream.close()
+
+
+async def _lines(response: "aiohttp.ClientResponse") -> AsyncIterator[bytes]:
+    """Split a stream of JSON lines; aiohttp's own reader refuses long ones."""
+    rest = b""
+    async for piece in response.content.iter_any():
+        rest += piece
+        if len(rest) > EVENT_LINE_LIMIT_BYTES:
+            raise RuntimeFailure("the engine sent too long a line")
+        *lines, rest = rest.split(b"\n")
+        for line in lines:
+            if line.strip():
+                yield line
+    if rest.strip():
+        yield rest
+
+
+def _filters(filters: dict[str, list[str]]) -> str:
+    return msgspec.json.encode(filters).decode()
+
+
+def _translated(status: int, message: str) -> Exception:
+    if status == CONNECTION_ERROR:
+        return EngineUnavailable(message)
+    if status == NOT_FOUND:
+        return ContainerNotFound(message)
+    return RuntimeFailure(message)
+
+
+def _invalid_name(reference: str) -> InvalidImageName:
+    return InvalidImageName(
+        f'Failed to apply default image tag "{reference}": couldn\'t parse image name '
+        f'"{reference}": invalid reference format'
+    )
+
+
+def _pull_failure(reference: str, message: str) -> ImagePullFailed:
+    if "invalid reference format" in message:
+        return _invalid_name(reference)
+    unreachable = ("connection refused", "no such host", "i/o timeout", "network is unreachable")
+    if any(sign in message for sign in unreachable):
+        return RegistryUnavailable(message)
+    return ImagePullFailed(message)

@@ -1,0 +1,227 @@
+"""Translates between the node's words and the Docker API's JSON; pure."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from kubelite.api.machinery.times import parse_time
+from kubelite.node.runtime import (
+    SANDBOX,
+    ContainerRecord,
+    ContainerSpec,
+    Image,
+    Limits,
+    Phase,
+    SandboxSpec,
+)
+
+NODE_LABEL = "io.kubelite.node"
+TYPE_LABEL = "io.kubelite.type"
+ATTEMPT_LABEL = "io.kubelite.attempt"
+IMAGE_LABEL = "io.kubelite.image"
+SANDBOX_OOM_SCORE = -998
+SHM_BYTES = 64 * 1024 * 1024
+LOG_CONFIG = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "5"}}
+_ZERO_DATE = "0001-01-01"
+
+JSON = dict[str, Any]
+
+
+def container_name(spec: SandboxSpec | ContainerSpec) -> str:
+    """Name a container as upstream's Docker integration did, so that people recognise it."""
+    name = SANDBOX if isinstance(spec, SandboxSpec) else spec.name
+    return f"k8s_{name}_{spec.pod_name}_{spec.namespace}_{spec.pod_uid}_{spec.attempt}"
+
+
+def _labels(spec: SandboxSpec | ContainerSpec, node: str) -> dict[str, str]:
+    return {
+        **spec.labels,
+        NODE_LABEL: node,
+        TYPE_LABEL: "sandbox" if isinstance(spec, SandboxSpec) else "container",
+        ATTEMPT_LABEL: str(spec.attempt),
+    }
+
+
+def sandbox_body(spec: SandboxSpec, node: str, image: str, *, may_protect: bool) -> JSON:
+    """Return the body that creates a sandbox.
+
+    Args:
+        spec: The sandbox.
+        node: Whose it is.
+        image: The pause image.
+        may_protect: Whether the host allows negative out-of-memory scores.
+    """
+    host: JSON = {
+        "NetworkMode": "host" if spec.host_network else "none",
+        "IpcMode": "host" if spec.host_ipc else "shareable",
+        "PidMode": "host" if spec.host_pid else "",
+        "UTSMode": "host" if spec.host_network else "",
+        "ShmSize": SHM_BYTES,
+        "CpuShares": 2,
+        "OomScoreAdj": SANDBOX_OOM_SCORE if may_protect else 0,
+        "ReadonlyRootfs": True,
+        "Sysctls": dict(spec.sysctls),
+        "LogConfig": {"Type": "none"},
+        "RestartPolicy": {"Name": "no"},
+        "CgroupParent": spec.cgroup_parent,
+        "SecurityOpt": ["no-new-privileges"],
+    }
+    return {
+        "Image": image,
+        "Hostname": "" if spec.host_network else spec.hostname,
+        "Labels": _labels(spec, node),
+        "HostConfig": host,
+    }
+
+
+def container_body(spec: ContainerSpec, node: str, *, may_protect: bool, privileges: JSON) -> JSON:
+    """Return the body that creates a container.
+
+    Args:
+        spec: The container.
+        node: Whose it is.
+        may_protect: Whether the host allows negative out-of-memory scores.
+        privileges: What stands for full privileges on this host.
+    """
+    shared = f"container:{spec.sandbox_id}"
+    host: JSON = {
+        "NetworkMode": "host" if spec.host_network else shared,
+        "IpcMode": "host" if spec.host_ipc else shared,
+        "PidMode": _pid_mode(spec),
+        "UTSMode": "host" if spec.host_network else "",
+        "Mounts": [
+            {
+                "Type": "bind",
+                "Source": mount.source,
+                "Target": mount.target,
+                "ReadOnly": mount.read_only,
+                "BindOptions": {"Propagation": mount.propagation or "rprivate"},
+            }
+            for mount in spec.mounts
+        ],
+        "GroupAdd": [str(group) for group in spec.groups],
+        "ReadonlyRootfs": spec.read_only_root,
+        "CapAdd": list(spec.capabilities_add),
+        "CapDrop": list(spec.capabilities_drop),
+        "SecurityOpt": _security_options(spec),
+        "LogConfig": LOG_CONFIG,
+        "RestartPolicy": {"Name": "no"},
+        "CgroupParent": spec.cgroup_parent,
+        "OomScoreAdj": spec.limits.oom_score_adj
+        if may_protect
+        else max(spec.limits.oom_score_adj, 0),
+        **limits_body(spec.limits),
+    }
+    if spec.proc_unmasked:
+        host |= {"MaskedPaths": [], "ReadonlyPaths": []}
+    if spec.privileged:
+        host |= privileges
+    body: JSON = {
+        "Image": spec.image,
+        "Env": [f"{name}={value}" for name, value in spec.environment],
+        "WorkingDir": spec.working_dir,
+        "User": spec.user,
+        "Tty": spec.tty,
+        "OpenStdin": spec.stdin,
+        "StdinOnce": spec.stdin_once,
+        "StopSignal": spec.stop_signal,
+        "Healthcheck": {"Test": ["NONE"]},
+        "Labels": {**_labels(spec, node), IMAGE_LABEL: spec.image_name},
+        "HostConfig": host,
+    }
+    if spec.command:
+        body["Entrypoint"] = list(spec.command)
+    if spec.args:
+        body["Cmd"] = list(spec.args)
+    return body
+
+
+def _pid_mode(spec: ContainerSpec) -> str:
+    if spec.host_pid:
+        return "host"
+    return f"container:{spec.shared_pid_with}" if spec.shared_pid_with else ""
+
+
+def _security_options(spec: ContainerSpec) -> list[str]:
+    options = []
+    if spec.seccomp:
+        options.append(f"seccomp={spec.seccomp}")
+    if spec.apparmor:
+        options.append(f"apparmor={spec.apparmor}")
+    if spec.no_new_privileges:
+        options.append("no-new-privileges")
+    return options
+
+
+def limits_body(limits: Limits) -> JSON:
+    """Return the part of a body that limits resources."""
+    body: JSON = {"CpuShares": limits.cpu_shares}
+    if limits.cpu_quota_us:
+        body |= {"CpuQuota": limits.cpu_quota_us, "CpuPeriod": limits.cpu_period_us}
+    if limits.memory_bytes:
+        body |= {"Memory": limits.memory_bytes, "MemorySwap": limits.memory_bytes}
+    if limits.pids:
+        body["PidsLimit"] = limits.pids
+    return body
+
+
+def record_of(found: Mapping[str, Any]) -> ContainerRecord | None:
+    """Read what `inspect` says of a container; None if kubelite did not make it."""
+    labels = found["Config"].get("Labels") or {}
+    if NODE_LABEL not in labels:
+        return None
+    state = found["State"]
+    phase = _phase(state)
+    return ContainerRecord(
+        id=found["Id"],
+        pod_uid=labels.get("io.kubernetes.pod.uid", ""),
+        pod_name=labels.get("io.kubernetes.pod.name", ""),
+        namespace=labels.get("io.kubernetes.pod.namespace", ""),
+        name=labels.get("io.kubernetes.container.name", ""),
+        attempt=int(labels.get(ATTEMPT_LABEL, "0")),
+        phase=phase,
+        created_at=parse_time(found["Created"]),
+        started_at=_date(state["StartedAt"]),
+        finished_at=_date(state["FinishedAt"])
+        or (parse_time(found["Created"]) if phase == "exited" else None),
+        exit_code=state["ExitCode"],
+        oom_killed=state["OOMKilled"],
+        error=state["Error"],
+        image=labels.get(IMAGE_LABEL, ""),
+        image_id=found["Image"],
+        pid=state["Pid"],
+        labels=labels,
+    )
+
+
+def _phase(state: Mapping[str, Any]) -> Phase:
+    if state["Running"]:
+        return "running"
+    if state["Status"] == "created" and not state["Error"]:
+        return "created"
+    return "exited"  # also one that the engine could not start
+
+
+def _date(text: str) -> datetime | None:
+    return None if text.startswith(_ZERO_DATE) else parse_time(text)
+
+
+def image_of(found: Mapping[str, Any]) -> Image:
+    """Read an image from what `inspect` or the list says of it."""
+    config = found.get("Config") or {}
+    digests = tuple(found.get("RepoDigests") or ())
+    tags = tuple(tag for tag in found.get("RepoTags") or () if tag != "<none>:<none>")
+    return Image(
+        id=found["Id"],
+        names=(*digests, *tags),
+        digest=digests[0] if digests else "",
+        size_bytes=found.get("Size", 0),
+        user=config.get("User", ""),
+        volumes=tuple(config.get("Volumes") or ()),
+    )
+
+
+def with_tag(reference: str) -> str:
+    """Add the tag ``latest`` to a reference without tag and digest; else the engine would pull all tags."""
+    last = reference.rpartition("/")[2]
+    return reference if ":" in last or "@" in reference else f"{reference}:latest"

@@ -1,0 +1,132 @@
+"""Finds a Docker engine, or starts one of kubelite's own where there is none but the program is installed.
+
+An engine that was started here is left running when kubelite ends, so that pods go on, and found again by its socket.
+All it writes lies in two folders of kubelite's; it makes neither a bridge nor firewall rules.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+log = logging.getLogger(__name__)
+
+SYSTEM_SOCKET = Path("/var/run/docker.sock")
+ANSWER_SECONDS = 2.0
+RESTART_FIRST_SECONDS = 1.0
+RESTART_MAX_SECONDS = 60.0
+ANSWER_LIMIT_BYTES = 4096
+
+
+class EngineFolders(Struct, frozen=True):
+    """Where an engine of our own keeps its things."""
+
+    data: Path  # images and containers; lasts
+    run: Path  # sockets and process ids; empty after a boot
+
+    @property
+    def socket(self) -> Path:
+        """Where it answers."""
+        return self.run / "docker.sock"
+
+
+async def answers(socket: Path) -> bool:
+    """Tell whether an engine answers on a socket."""
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            reader, writer = await asyncio.open_unix_connection(str(socket))
+            try:
+                writer.write(b"GET /_ping HTTP/1.0\r\nHost: localhost\r\n\r\n")
+                return b" 200 " in await reader.readline()
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return False
+
+
+async def find_socket(given: Path | None, folders: EngineFolders) -> Path:
+    """Return the socket to use: the one that was given, our own engine's if it runs or must, else the system's."""
+    if given is not None:
+        return given
+    if await answers(folders.socket):
+        return folders.socket
+    if await answers(SYSTEM_SOCKET) or shutil.which("dockerd") is None:
+        return SYSTEM_SOCKET
+    return folders.socket
+
+
+def command_line(folders: EngineFolders) -> list[str]:
+    """Return how our own engine is started; containers outlive it."""
+    return [
+        "dockerd",
+        f"--data-root={folders.data}",
+        f"--exec-root={folders.run / 'exec'}",
+        f"--pidfile={folders.run / 'docker.pid'}",
+        f"--host=unix://{folders.socket}",
+        "--bridge=none",
+        "--iptables=false",
+        "--ip-forward=false",
+        "--live-restore",
+    ]
+
+
+class OwnEngine:
+    """Keeps an engine of our own running while kubelite does."""
+
+    def __init__(self, folders: EngineFolders, arguments: Sequence[str] = ()) -> None:
+        self._folders = folders
+        self._arguments = [*command_line(folders), *arguments]
+
+    async def run(self) -> None:
+        """Start the engine if it does not answer, and again whenever it ends; until cancelled."""
+        delay_seconds = RESTART_FIRST_SECONDS
+        loop = asyncio.get_running_loop()
+        while True:
+            started = loop.time()
+            if await answers(self._folders.socket):
+                await self._until_gone()
+            else:
+                await self._start_and_wait()
+            if loop.time() - started > RESTART_MAX_SECONDS:
+                delay_seconds = RESTART_FIRST_SECONDS
+            log.warning("the container engine has ended, starting it again")
+            await asyncio.sleep(delay_seconds)
+            delay_seconds = min(delay_seconds * 2, RESTART_MAX_SECONDS)
+
+    async def _start_and_wait(self) -> None:
+        self._folders.run.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folders.data.mkdir(mode=0o710, parents=True, exist_ok=True)
+        with (self._folders.run / "docker.log").open("ab") as output:
+            # A session of its own: neither a signal to kubelite's group nor its end reaches the engine.
+            process = await asyncio.create_subprocess_exec(
+                *self._arguments,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        log.info("container engine started", extra={"pid": process.pid})
+        code = await process.wait()
+        log.warning("container engine ended", extra={"exit_code": code})
+
+    async def _until_gone(self) -> None:
+        """Wait for the end of an engine that an earlier run of kubelite started."""
+        pid_file = self._folders.run / "docker.pid"
+        try:
+            descriptor = os.pidfd_open(int(pid_file.read_text()))
+        except (OSError, ValueError):
+            return
+        ended = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(descriptor, ended.set)
+        try:
+            await ended.wait()
+        finally:
+            loop.remove_reader(descriptor)
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
