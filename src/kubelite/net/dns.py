@@ -1,0 +1,152 @@
+"""The cluster's DNS server on one node, by UDP and TCP."""
+
+import asyncio
+import errno
+import logging
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from kubelite.api.client.protocol import Client
+from kubelite.net.dns_wire import Query
+from kubelite.net.records import ZoneSettings
+from kubelite.net.resolver import Resolver
+from kubelite.net.upstream import Upstream
+from kubelite.net.zone import MirroredZone
+from kubelite.tasks import TaskSet
+
+log = logging.getLogger(__name__)
+
+UNDER_WAY_MAX = (
+    1000  # questions by UDP that wait for a resolver outside; more are dropped, and asked again
+)
+CONNECTIONS_MAX = 200
+CONNECTION_IDLE_SECONDS = 10.0
+ANSWER_SECONDS = 10.0
+
+
+class CannotListen(Exception):
+    """An address to answer on is taken, missing or forbidden."""
+
+
+class DNSServer:
+    """Answers at `addresses`, (address, port) each; the mirrors' names and, through `upstream`, all others."""
+
+    def __init__(
+        self,
+        client: Client,
+        upstream: Upstream,
+        settings: ZoneSettings,
+        addresses: Sequence[tuple[str, int]],
+    ) -> None:
+        self._zone = MirroredZone(client)
+        self._resolver = Resolver(self._zone, settings, upstream)
+        self._addresses = tuple(addresses)
+        self._transports: list[asyncio.DatagramTransport] = []
+        self._servers: list[asyncio.Server] = []
+        self._tasks = TaskSet()
+        self._connections = 0
+        self._unsubscribe: list[Callable[[], None]] = []
+
+    async def start(self) -> None:
+        """Listen; names of the cluster are answered once `run` has seen them all. Raises CannotListen."""
+        loop = asyncio.get_running_loop()
+        for address, port in self._addresses:
+            try:
+                transport, _ = await loop.create_datagram_endpoint(
+                    lambda: Datagrams(self._resolver, self._tasks), local_addr=(address, port)
+                )
+                self._transports.append(transport)
+                bound = transport.get_extra_info("sockname")
+                self._servers.append(
+                    await asyncio.start_server(self._converse, address, bound[1], backlog=128)
+                )
+            except OSError as error:
+                await self.stop()
+                reason = errno.errorcode.get(error.errno or 0, "")
+                raise CannotListen(
+                    f"cannot answer DNS on {address}:{port}: {error.strerror or error} {reason}"
+                ) from error
+
+    @property
+    def bound(self) -> list[tuple[str, int]]:
+        """The addresses that are listened on."""
+        return [transport.get_extra_info("sockname") for transport in self._transports]
+
+    async def run(self) -> None:
+        """Follow the cluster until cancelled."""
+        await self._zone.synced()
+        self._unsubscribe = self._zone.subscribe(self._resolver.forget)
+        self._resolver.is_ready = True
+        self._resolver.forget()
+        await asyncio.get_running_loop().create_future()
+
+    async def stop(self) -> None:
+        """Answer no more."""
+        for unsubscribe in self._unsubscribe:
+            unsubscribe()
+        self._unsubscribe = []
+        for transport in self._transports:
+            transport.close()
+        for server in self._servers:
+            server.close()
+        await self._tasks.stop()
+        self._transports, self._servers = [], []
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer the questions of one connection, one after the other."""
+        if self._connections >= CONNECTIONS_MAX:
+            writer.close()
+            return
+        self._connections += 1
+        try:
+            while True:
+                async with asyncio.timeout(CONNECTION_IDLE_SECONDS):
+                    size = int.from_bytes(await reader.readexactly(2), "big")
+                    data = await reader.readexactly(size)
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    response = await self._resolver.answer_by_tcp(data)
+                if response is None:
+                    return
+                writer.write(len(response).to_bytes(2, "big") + response)
+                async with asyncio.timeout(CONNECTION_IDLE_SECONDS):
+                    await writer.drain()
+        except (EOFError, TimeoutError, OSError):
+            return
+        finally:
+            self._connections -= 1
+            writer.close()
+
+
+class Datagrams(asyncio.DatagramProtocol):
+    """One UDP socket."""
+
+    def __init__(self, resolver: Resolver, tasks: TaskSet) -> None:
+        self._resolver = resolver
+        self._tasks = tasks
+        self._under_way = 0
+        self._transport: asyncio.DatagramTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # not all loops' transports inherit from the class they act as
+        self._transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
+        found = self._resolver.answer_at_once(data)
+        if isinstance(found, bytes):
+            self._send(found, address)
+        elif found is not None and self._under_way < UNDER_WAY_MAX:
+            self._under_way += 1
+            self._tasks.start(self._answer_later(data, found, address), name="dns question")
+
+    def error_received(self, error: Exception) -> None:
+        log.debug("cannot send a DNS answer", extra={"reason": str(error)})
+
+    async def _answer_later(self, data: bytes, query: Query, address: tuple[str, int]) -> None:
+        try:
+            self._send(await self._resolver.answer_later(data, query), address)
+        finally:
+            self._under_way -= 1
+
+    def _send(self, data: bytes, address: tuple[str, int]) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.sendto(data, address)

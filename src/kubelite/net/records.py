@@ -1,0 +1,290 @@
+"""Decides what the cluster's DNS answers. Pure; after the Kubernetes DNS specification 1.1.0."""
+
+import socket
+import struct
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Address, IPv4Network
+from typing import Protocol
+
+from msgspec import Struct
+
+from kubelite.api.kinds.core.services import Service
+from kubelite.api.kinds.discovery import Endpoint, EndpointPort, EndpointSlice
+from kubelite.net.dns_wire import (
+    ANY,
+    CNAME,
+    NAME_ERROR,
+    NO_ERROR,
+    PTR,
+    SOA,
+    SRV,
+    TXT,
+    A,
+    Name,
+    Record,
+    encode_name,
+    parse_name,
+)
+
+TTL_SECONDS = 5
+SPECIFICATION_VERSION = b"1.1.0"
+WEIGHTS = struct.Struct("!HHH")  # priority, weight, port
+SRV_PRIORITY, SRV_WEIGHT_TOTAL = 0, 100
+
+
+class Zone(Protocol):
+    """What the cluster holds that names lead to."""
+
+    def has_namespace(self, name: str) -> bool:
+        """Tell whether a namespace is there."""
+        ...
+
+    def service(self, namespace: str, name: str) -> Service | None:
+        """Return a service."""
+        ...
+
+    def slices(self, namespace: str, name: str) -> Sequence[EndpointSlice]:
+        """Return the slices of a service."""
+        ...
+
+    def services_at(self, address: str) -> Sequence[Service]:
+        """Return the services that have a cluster address."""
+        ...
+
+    def slices_at(self, address: str) -> Sequence[EndpointSlice]:
+        """Return the slices with an endpoint of an address."""
+        ...
+
+
+class ZoneSettings(Struct, frozen=True):
+    """The names and addresses the cluster answers for."""
+
+    domain: Name = (b"cluster", b"local")
+    networks: tuple[IPv4Network, ...] = (IPv4Network("10.42.0.0/16"), IPv4Network("10.43.0.0/16"))
+
+
+class Answer(Struct, frozen=True):
+    """What to say; `chase` is a name outside, whose own records belong after these."""
+
+    code: int = NO_ERROR
+    records: tuple[Record, ...] = ()
+    additionals: tuple[Record, ...] = ()
+    chase: Name = ()
+
+
+class Host(Struct, frozen=True, order=True):
+    """An endpoint's name below its service, and its address."""
+
+    name: bytes
+    address: str
+    port: int = 0
+
+
+NOTHING_HERE = Answer()  # the name is there, but has no such record
+NO_SUCH_NAME = Answer(NAME_ERROR)
+
+
+def answer(name: Name, kind: int, zone: Zone, settings: ZoneSettings) -> Answer | None:
+    """Return the cluster's answer; None when the name is not the cluster's to answer for."""
+    if name[-2:] == (b"in-addr", b"arpa"):
+        return _answer_address(name, kind, zone, settings)
+    depth = len(settings.domain)
+    if name[-depth:] != settings.domain:
+        return None
+    try:
+        labels = [label.decode("ascii") for label in name[:-depth]]
+    except UnicodeDecodeError:
+        return NO_SUCH_NAME
+    return _answer_below(name, labels, kind, zone, settings)
+
+
+def _answer_below(
+    name: Name, labels: list[str], kind: int, zone: Zone, settings: ZoneSettings
+) -> Answer:
+    match labels:
+        case [] | ["svc"] | ["pod"]:
+            if kind == SOA and not labels:
+                return Answer(records=(start_of_authority(settings),))
+            return NOTHING_HERE
+        case ["dns-version"]:
+            text = bytes((len(SPECIFICATION_VERSION),)) + SPECIFICATION_VERSION
+            return _of_kind(kind, Record(name, TXT, text, TTL_SECONDS))
+        case [namespace, "svc" | "pod"]:
+            return NOTHING_HERE if zone.has_namespace(namespace) else NO_SUCH_NAME
+        case [dashed, namespace, "pod"]:
+            return _answer_pod(name, dashed, namespace, kind, zone)
+        case [*below, service_name, namespace, "svc"] if len(below) <= 2:
+            service = zone.service(namespace, service_name)
+            if service is None:
+                return NO_SUCH_NAME
+            return _answer_service(name, below, service, kind, zone)
+    return NO_SUCH_NAME
+
+
+def start_of_authority(settings: ZoneSettings) -> Record:
+    """Return the record that goes with every "no", and says for how long it may be kept."""
+    data = encode_name((b"ns", b"dns", *settings.domain))
+    data += encode_name((b"hostmaster", *settings.domain))
+    data += struct.pack("!IIIII", 1, 7200, 1800, 86400, TTL_SECONDS)
+    return Record(settings.domain, SOA, data, TTL_SECONDS)
+
+
+def _answer_pod(name: Name, dashed: str, namespace: str, kind: int, zone: Zone) -> Answer:
+    parts = dashed.split("-")
+    is_address = len(parts) == 4 and all(
+        part.isdecimal() and len(part) <= 3 and int(part) < 256 for part in parts
+    )
+    if not is_address or not zone.has_namespace(namespace):
+        return NO_SUCH_NAME
+    return _of_kind(kind, _address_record(name, ".".join(str(int(part)) for part in parts)))
+
+
+def _answer_service(
+    name: Name, below: list[str], service: Service, kind: int, zone: Zone
+) -> Answer:
+    spec = service.spec
+    if spec.type == "ExternalName":
+        if below:
+            return NO_SUCH_NAME
+        target = parse_name(spec.externalName)
+        alias = Record(name, CNAME, encode_name(target), TTL_SECONDS)
+        return Answer(records=(alias,), chase=() if kind == CNAME else target)
+    if below and not (len(below) == 2 and below[0].startswith("_")):
+        return _answer_host(name, below, service, kind, zone)
+    if spec.clusterIP == "None":
+        return _answer_headless(name, below, service, kind, zone)
+    if not spec.clusterIP or ":" in spec.clusterIP:
+        return NOTHING_HERE
+    if not below and kind in (A, ANY):
+        return Answer(records=(_address_record(name, spec.clusterIP),))
+    ports = [port for port in spec.ports if not below or _is_port(below, port.name, port.protocol)]
+    if not ports:
+        return NO_SUCH_NAME if below else NOTHING_HERE
+    if kind not in (SRV, ANY):
+        return NOTHING_HERE
+    target = name[len(below) :]
+    return Answer(
+        records=tuple(
+            _service_record(name, port.port, target, SRV_WEIGHT_TOTAL // len(ports))
+            for port in ports
+        ),
+        additionals=(_address_record(target, spec.clusterIP),),
+    )
+
+
+def _answer_host(name: Name, below: list[str], service: Service, kind: int, zone: Zone) -> Answer:
+    """Answer for an endpoint by its host name, or by its address with dashes."""
+    if len(below) != 1:
+        return NO_SUCH_NAME
+    label = below[0].encode()
+    addresses = {host.address for host in _hosts(_slices(service, zone), []) if host.name == label}
+    if not addresses:
+        return NO_SUCH_NAME
+    return _of_kind(kind, *(_address_record(name, address) for address in sorted(addresses)))
+
+
+def _answer_headless(
+    name: Name, below: list[str], service: Service, kind: int, zone: Zone
+) -> Answer:
+    hosts = sorted(set(_hosts(_slices(service, zone), below)))
+    if not hosts:
+        return NO_SUCH_NAME
+    if kind in (A, ANY) and not below:
+        addresses = dict.fromkeys(host.address for host in hosts)
+        return Answer(records=tuple(_address_record(name, address) for address in addresses))
+    if kind not in (SRV, ANY):
+        return NOTHING_HERE
+    parent = name[len(below) :]
+    weight = max(1, SRV_WEIGHT_TOTAL // len(hosts))
+    found = [host for host in hosts if host.port]
+    return Answer(
+        records=tuple(
+            _service_record(name, host.port, (host.name, *parent), weight) for host in found
+        ),
+        additionals=tuple(
+            dict.fromkeys(_address_record((host.name, *parent), host.address) for host in found)
+        ),
+    )
+
+
+def _slices(service: Service, zone: Zone) -> Sequence[EndpointSlice]:
+    return zone.slices(service.metadata.namespace, service.metadata.name)
+
+
+def _hosts(slices: Iterable[EndpointSlice], below: list[str]) -> Iterable[Host]:
+    """Return the ready endpoints, once for each port that `below` (_port, _protocol), if any, asks for."""
+    for entry in slices:
+        if entry.addressType != "IPv4":
+            continue
+        ports: list[EndpointPort | None] = [
+            port
+            for port in entry.ports
+            if not below or _is_port(below, port.name or "", port.protocol or "")
+        ]
+        if not entry.ports and not below:
+            ports = [None]
+        for endpoint in entry.endpoints:
+            if endpoint.conditions.ready is not False and endpoint.addresses:
+                for port in ports:
+                    number = (port.port or 0) if port else 0
+                    yield Host(_host_name(endpoint), endpoint.addresses[0], number)
+
+
+def _host_name(endpoint: Endpoint) -> bytes:
+    return (endpoint.hostname or endpoint.addresses[0].replace(".", "-")).lower().encode()
+
+
+def _is_port(below: list[str], name: str, protocol: str) -> bool:
+    return below == [f"_{name}".lower(), f"_{(protocol or 'TCP').lower()}"]
+
+
+def _answer_address(name: Name, kind: int, zone: Zone, settings: ZoneSettings) -> Answer | None:
+    address = _reversed_address(name)
+    if address is None or not any(address in network for network in settings.networks):
+        return None
+    targets: list[Name] = [
+        (service.metadata.name.encode(), service.metadata.namespace.encode())
+        for service in zone.services_at(str(address))
+    ]
+    if not targets:
+        targets = list(_headless_names(str(address), zone))
+    if not targets:
+        return NO_SUCH_NAME
+    full = [(*target, b"svc", *settings.domain) for target in targets]
+    return _of_kind(kind, *(Record(name, PTR, encode_name(target), TTL_SECONDS) for target in full))
+
+
+def _headless_names(address: str, zone: Zone) -> Iterable[Name]:
+    for entry in zone.slices_at(address):
+        namespace = entry.metadata.namespace
+        service = zone.service(
+            namespace, entry.metadata.labels.get("kubernetes.io/service-name", "")
+        )
+        if service is None or service.spec.clusterIP != "None":
+            continue
+        for endpoint in entry.endpoints:
+            if address in endpoint.addresses:
+                yield _host_name(endpoint), service.metadata.name.encode(), namespace.encode()
+
+
+def _reversed_address(name: Name) -> IPv4Address | None:
+    parts = name[:-2]
+    if len(parts) != 4:
+        return None
+    try:
+        return IPv4Address(b".".join(reversed(parts)).decode("ascii"))
+    except ValueError:
+        return None
+
+
+def _of_kind(kind: int, *records: Record) -> Answer:
+    return Answer(records=tuple(record for record in records if kind in (record.kind, ANY)))
+
+
+def _address_record(name: Name, address: str) -> Record:
+    return Record(name, A, socket.inet_aton(address), TTL_SECONDS)
+
+
+def _service_record(name: Name, port: int, target: Name, weight: int) -> Record:
+    data = WEIGHTS.pack(SRV_PRIORITY, weight, port) + encode_name(target)
+    return Record(name, SRV, data, TTL_SECONDS)

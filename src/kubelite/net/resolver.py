@@ -1,0 +1,168 @@
+"""Answers one DNS question: from the cluster's records, or from the host's resolvers."""
+
+import struct
+
+from kubelite.net.dns_wire import (
+    BAD_VERSION,
+    FORMAT_ERROR,
+    HEADER,
+    INTERNET,
+    MESSAGE_LIMIT_BYTES,
+    NOT_IMPLEMENTED,
+    RECURSION_DESIRED,
+    REFUSED,
+    SERVER_FAILURE,
+    TYPE_CLASS,
+    Malformed,
+    Name,
+    Query,
+    Record,
+    build_error,
+    build_response,
+    encode_name,
+    parse_query,
+    parse_response,
+)
+from kubelite.net.records import Answer, Zone, ZoneSettings, answer, start_of_authority
+from kubelite.net.upstream import NoUpstream, Upstream
+
+ALIAS_CHAIN_MAX = 8
+KEPT_MAX = 4096
+
+
+class Resolver:
+    """Turns questions into answers.
+
+    Answers of the cluster that are the same each time are kept as bytes, under all of the question but its id, until
+    `forget` is called: it must be, after each change of the zone.
+    """
+
+    def __init__(self, zone: Zone, settings: ZoneSettings, upstream: Upstream) -> None:
+        self._zone = zone
+        self._settings = settings
+        self._upstream = upstream
+        self._kept: dict[bytes, bytes] = {}
+        self._turn = 0
+        self.is_ready = False  # the zone is complete; before, "no such name" would be a lie
+
+    def forget(self) -> None:
+        """Drop kept answers."""
+        self._kept.clear()
+
+    def answer_at_once(self, data: bytes) -> bytes | Query | None:
+        """Return the answer to a UDP question; the question itself if that needs `answer_later`; None for no answer."""
+        kept = self._kept.get(data[2:])
+        if kept is not None:
+            return data[:2] + kept
+        query = self._read(data)
+        if not isinstance(query, Query):
+            return query
+        found = self._find(query)
+        if found is None:
+            cached = self._upstream.cached(query)
+            return query if cached is None else _fit(query, cached)
+        if found.chase:
+            return query
+        response = self._respond(query, found, query.udp_limit_bytes)
+        if self.is_ready and len(found.records) <= 1 and len(self._kept) < KEPT_MAX:
+            self._kept[data[2:]] = response[2:]
+        return response
+
+    async def answer_later(self, data: bytes, query: Query) -> bytes:
+        """Return the answer to a UDP question of which `answer_at_once` returned the query."""
+        found = self._find(query)
+        if found is not None:
+            return self._respond(query, await self._chase(query, found), query.udp_limit_bytes)
+        return _fit(query, await self._forward(data, query, by_tcp=False))
+
+    async def answer_by_tcp(self, data: bytes) -> bytes | None:
+        """Return the answer to a question that came by TCP; None for no answer."""
+        query = self._read(data)
+        if not isinstance(query, Query):
+            return query
+        found = self._find(query)
+        if found is not None:
+            return self._respond(query, await self._chase(query, found), MESSAGE_LIMIT_BYTES)
+        return await self._forward(data, query, by_tcp=True)
+
+    def _read(self, data: bytes) -> Query | bytes | None:
+        """Return the question, or what to say to one that cannot be answered."""
+        try:
+            query = parse_query(data)
+        except Malformed:
+            return build_error(data, FORMAT_ERROR)
+        code = 0
+        if query.opcode:
+            code = NOT_IMPLEMENTED
+        elif query.edns_version:
+            code = BAD_VERSION
+        elif query.class_ != INTERNET:
+            code = REFUSED
+        if code:
+            return build_response(query, code, limit_bytes=query.udp_limit_bytes)
+        return query
+
+    def _find(self, query: Query) -> Answer | None:
+        found = answer(query.name, query.kind, self._zone, self._settings)
+        if found is not None and not self.is_ready:
+            return Answer(SERVER_FAILURE)
+        return found
+
+    def _respond(self, query: Query, found: Answer, limit_bytes: int) -> bytes:
+        records = found.records
+        if len(records) > 1 and records[0].kind == records[-1].kind:
+            # in turns, so that clients which take the first spread over all
+            self._turn = (self._turn + 1) % 65536
+            cut = self._turn % len(records)
+            records = records[cut:] + records[:cut]
+        denies = not records and found.code != SERVER_FAILURE
+        return build_response(
+            query,
+            found.code,
+            records,
+            (start_of_authority(self._settings),) if denies else (),
+            found.additionals,
+            limit_bytes=limit_bytes,
+            is_authoritative=True,
+        )
+
+    async def _forward(self, data: bytes, query: Query, *, by_tcp: bool) -> bytes:
+        try:
+            return await self._upstream.ask(data, query, by_tcp=by_tcp)
+        except NoUpstream:
+            return build_response(query, SERVER_FAILURE, limit_bytes=query.udp_limit_bytes)
+
+    async def _chase(self, query: Query, found: Answer) -> Answer:
+        """Follow an ExternalName to its end, so that simple clients need not ask again."""
+        records = found.records
+        for _ in range(ALIAS_CHAIN_MAX):
+            if not found.chase:
+                return Answer(found.code, records, found.additionals)
+            target = found.chase
+            inside = answer(target, query.kind, self._zone, self._settings)
+            if inside is None:
+                outside = await self._ask_outside(target, query.kind)
+                return Answer(SERVER_FAILURE) if outside is None else Answer(0, records + outside)
+            found = inside
+            records += inside.records
+        return Answer(SERVER_FAILURE)
+
+    async def _ask_outside(self, name: Name, kind: int) -> tuple[Record, ...] | None:
+        """Return the records of a name outside, None when nobody could be asked."""
+        section = encode_name(name) + TYPE_CLASS.pack(kind, INTERNET)
+        query = Query(0, RECURSION_DESIRED, name, kind, section)
+        data = HEADER.pack(0, RECURSION_DESIRED, 1, 0, 0, 0) + section
+        try:
+            response = parse_response(await self._upstream.ask(data, query))
+            if response.is_truncated:
+                response = parse_response(await self._upstream.ask(data, query, by_tcp=True))
+        except (NoUpstream, Malformed, struct.error):
+            return None
+        return response.answers
+
+
+def _fit(query: Query, data: bytes) -> bytes:
+    """Return somebody else's answer, or one that says it is too long for UDP."""
+    if len(data) <= query.udp_limit_bytes:
+        return data
+    return build_response(query, limit_bytes=0)

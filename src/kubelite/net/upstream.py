@@ -1,0 +1,244 @@
+"""Asks the host's own resolvers for names outside the cluster, and keeps what they said for a while.
+
+A question that is already under way is not asked twice. Each attempt has a socket, and so a port, of its own, which
+together with a random id makes forged answers hard to land.
+"""
+
+import asyncio
+import ipaddress
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import cast
+
+from msgspec import Struct
+
+from kubelite.net.dns_wire import (
+    CHECKING_DISABLED,
+    RECURSION_DESIRED,
+    Malformed,
+    Name,
+    Query,
+    Response,
+    age,
+    parse_response,
+)
+from kubelite.randomness import Randomness
+
+log = logging.getLogger(__name__)
+
+RESOLV_CONF = Path("/etc/resolv.conf")
+PORT = 53
+ATTEMPT_SECONDS = 2.0
+ROUNDS = 2
+CACHE_ENTRIES = 10_000
+CACHE_SECONDS_MAX = 30
+IN_FLIGHT_MAX = 500
+SERVERS_MAX = 3  # as the C library's resolver
+RECHECK_SECONDS = 5.0  # between looks at resolv.conf, taken only when something is asked
+
+Server = tuple[str, int]
+CacheKey = tuple[Name, int, int, bool, bool]
+
+
+class NoUpstream(Exception):
+    """No resolver answered, or none is known, or too much is under way."""
+
+
+class Kept(Struct, frozen=True):
+    """An answer and when it was given, in the loop's time."""
+
+    data: bytes
+    response: Response
+    given: float
+
+
+def parse_resolv_conf(text: str, own_addresses: Sequence[str]) -> tuple[Server, ...]:
+    """Return the resolvers a resolv.conf names, without the cluster's own: that would be a loop."""
+    found: list[Server] = []
+    for line in text.splitlines():
+        match line.split():
+            case ["nameserver", address, *_] if address not in own_addresses:
+                try:
+                    ipaddress.ip_address(address.partition("%")[0])
+                except ValueError:
+                    continue
+                found.append((address, PORT))
+    return tuple(dict.fromkeys(found))[:SERVERS_MAX]
+
+
+class HostServers:
+    """The resolvers the host uses, read again when the file has changed."""
+
+    def __init__(self, *, own_addresses: Sequence[str] = (), path: Path = RESOLV_CONF) -> None:
+        self._own_addresses = tuple(own_addresses)
+        self._path = path
+        self._servers: tuple[Server, ...] = ()
+        self._checked = -RECHECK_SECONDS
+        self._stamp: tuple[int, int] | None = None
+
+    def __call__(self) -> tuple[Server, ...]:
+        """Return the resolvers in the order to ask them."""
+        now = asyncio.get_running_loop().time()
+        if now - self._checked >= RECHECK_SECONDS:
+            self._checked = now
+            self._refresh()
+        return self._servers
+
+    def _refresh(self) -> None:
+        try:
+            status = self._path.stat()
+            stamp = (status.st_mtime_ns, status.st_ino)
+            if stamp != self._stamp:
+                text = self._path.read_text(errors="replace")
+                self._servers = parse_resolv_conf(text, self._own_addresses)
+                self._stamp = stamp
+        except OSError as error:
+            log.warning("cannot read the host's resolvers", extra={"reason": str(error)})
+            self._servers = ()
+
+
+class Upstream:
+    """Forwards questions as they are, apart from their id."""
+
+    def __init__(self, servers: Callable[[], Sequence[Server]], randomness: Randomness) -> None:
+        self._servers = servers
+        self._randomness = randomness
+        self._cache: OrderedDict[CacheKey, Kept] = OrderedDict()
+        self._in_flight: dict[tuple[CacheKey, bool], asyncio.Future[bytes]] = {}
+        self._preferred: Server | None = None
+
+    def cached(self, query: Query) -> bytes | None:
+        """Return the answer that is still good, under the question's id."""
+        key = _cache_key(query)
+        kept = self._cache.get(key)
+        if kept is None:
+            return None
+        passed = asyncio.get_running_loop().time() - kept.given
+        if passed >= min(kept.response.ttl, CACHE_SECONDS_MAX):
+            del self._cache[key]
+            return None
+        return _under(query, age(kept.data, kept.response.ttl_offsets, int(passed)))
+
+    async def ask(self, data: bytes, query: Query, *, by_tcp: bool = False) -> bytes:
+        """Return the answer to the question in `data`; raises NoUpstream. By UDP it may be a truncated one."""
+        if (cached := self.cached(query)) is not None:
+            return cached
+        key = (_cache_key(query), by_tcp)
+        pending = self._in_flight.get(key)
+        if pending is None:
+            if len(self._in_flight) >= IN_FLIGHT_MAX:
+                raise NoUpstream("too many questions are under way")
+            pending = asyncio.get_running_loop().create_future()
+            pending.add_done_callback(_consume)
+            self._in_flight[key] = pending
+            try:
+                pending.set_result(await self._ask_servers(data, query, by_tcp))
+            except NoUpstream as failure:
+                pending.set_exception(failure)
+            finally:
+                del self._in_flight[key]
+                if not pending.done():
+                    pending.set_exception(NoUpstream("given up"))
+        return _under(query, await asyncio.shield(pending))
+
+    async def _ask_servers(self, data: bytes, query: Query, by_tcp: bool) -> bytes:
+        servers = list(self._servers())
+        if self._preferred in servers:
+            servers.remove(self._preferred)
+            servers.insert(0, self._preferred)
+        for server in servers * ROUNDS:
+            message_id = self._randomness.token_bytes(2)
+            try:
+                async with asyncio.timeout(ATTEMPT_SECONDS):
+                    ask = _ask_by_tcp if by_tcp else _ask_by_udp
+                    answered, response = await ask(server, message_id + data[2:], query)
+            except (OSError, TimeoutError, Malformed, EOFError):
+                continue
+            self._preferred = server
+            self._keep(query, answered, response)
+            return answered
+        raise NoUpstream("no resolver answers" if servers else "the host has no resolver")
+
+    def _keep(self, query: Query, data: bytes, response: Response) -> None:
+        if response.ttl:
+            key = _cache_key(query)
+            self._cache[key] = Kept(data, response, asyncio.get_running_loop().time())
+            self._cache.move_to_end(key)
+            if len(self._cache) > CACHE_ENTRIES:
+                self._cache.popitem(last=False)
+
+
+class _Attempt(asyncio.DatagramProtocol):
+    """One question by UDP; answers to anything else are ignored."""
+
+    def __init__(self, data: bytes, query: Query) -> None:
+        self._data = data
+        self._query = query
+        self.answered: asyncio.Future[tuple[bytes, Response]] = (
+            asyncio.get_running_loop().create_future()
+        )
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # not all loops' transports inherit from the class they act as
+        cast(asyncio.DatagramTransport, transport).sendto(self._data)
+
+    def datagram_received(self, data: bytes, _address: object) -> None:
+        try:
+            response = _read(data, self._data, self._query)
+        except Malformed:
+            return
+        if not self.answered.done():
+            self.answered.set_result((data, response))
+
+    def error_received(self, error: Exception) -> None:
+        if not self.answered.done():
+            self.answered.set_exception(error)
+
+
+async def _ask_by_udp(server: Server, data: bytes, query: Query) -> tuple[bytes, Response]:
+    loop = asyncio.get_running_loop()
+    transport, attempt = await loop.create_datagram_endpoint(
+        lambda: _Attempt(data, query), remote_addr=server
+    )
+    try:
+        return await attempt.answered
+    finally:
+        attempt.answered.cancel()
+        transport.close()
+
+
+async def _ask_by_tcp(server: Server, data: bytes, query: Query) -> tuple[bytes, Response]:
+    reader, writer = await asyncio.open_connection(*server)
+    try:
+        writer.write(len(data).to_bytes(2, "big") + data)
+        size = int.from_bytes(await reader.readexactly(2), "big")
+        answered = await reader.readexactly(size)
+        return answered, _read(answered, data, query)
+    finally:
+        writer.close()
+
+
+def _read(answered: bytes, asked: bytes, query: Query) -> Response:
+    """Return the answer if it is one to what was asked; raises Malformed."""
+    response = parse_response(answered)
+    if answered[:2] != asked[:2] or response.question != (query.name, query.kind):
+        raise Malformed("an answer to something else")
+    return response
+
+
+def _cache_key(query: Query) -> CacheKey:
+    flags = query.flags & (RECURSION_DESIRED | CHECKING_DISABLED)
+    return query.name, query.kind, flags, query.has_edns, query.wants_dnssec
+
+
+def _under(query: Query, data: bytes) -> bytes:
+    """Return an answer with the id and the very question (letter case is kept) of `query`."""
+    head = query.message_id.to_bytes(2, "big") + data[2:12] + query.section
+    return head + data[len(head) :]
+
+
+def _consume(pending: asyncio.Future[bytes]) -> None:
+    if not pending.cancelled():
+        pending.exception()

@@ -1,0 +1,69 @@
+"""What the DNS server knows of the cluster, live."""
+
+from collections.abc import Callable, Sequence
+
+from kubelite.api.client.protocol import Client
+from kubelite.api.kinds.core.namespaces import Namespace
+from kubelite.api.kinds.core.services import Service
+from kubelite.api.kinds.discovery import EndpointSlice
+
+SERVICE_NAME_LABEL = "kubernetes.io/service-name"
+BY_SERVICE, BY_ADDRESS, BY_CLUSTER_ADDRESS = "service", "address", "cluster-address"
+
+
+class MirroredZone:
+    """The zone as the API's mirrors show it; complete once `synced` has returned."""
+
+    def __init__(self, client: Client) -> None:
+        self._namespaces = client.mirror(Namespace)
+        self._services = client.mirror(Service)
+        self._slices = client.mirror(EndpointSlice)
+        self._services.add_index(BY_CLUSTER_ADDRESS, lambda service: service.spec.clusterIPs)
+        self._slices.add_index(BY_SERVICE, _service_of)
+        self._slices.add_index(BY_ADDRESS, _addresses_of)
+
+    async def synced(self) -> None:
+        """Wait until all there is has been seen."""
+        for mirror in (self._namespaces, self._services, self._slices):
+            await mirror.synced()
+
+    def subscribe(self, changed: Callable[[], None]) -> list[Callable[[], None]]:
+        """Call `changed` after each change that may alter an answer; return the calls that end it."""
+
+        def on_change(_before: object, _after: object) -> None:
+            changed()
+
+        return [
+            self._namespaces.subscribe(on_change),
+            self._services.subscribe(on_change),
+            self._slices.subscribe(on_change),
+        ]
+
+    def has_namespace(self, name: str) -> bool:
+        """Tell whether a namespace is there."""
+        return self._namespaces.get(name) is not None
+
+    def service(self, namespace: str, name: str) -> Service | None:
+        """Return a service."""
+        return self._services.get(name, namespace)
+
+    def slices(self, namespace: str, name: str) -> Sequence[EndpointSlice]:
+        """Return the slices of a service."""
+        return self._slices.indexed(BY_SERVICE, f"{namespace}/{name}")
+
+    def services_at(self, address: str) -> Sequence[Service]:
+        """Return the services that have a cluster address."""
+        return self._services.indexed(BY_CLUSTER_ADDRESS, address)
+
+    def slices_at(self, address: str) -> Sequence[EndpointSlice]:
+        """Return the slices with an endpoint of an address."""
+        return self._slices.indexed(BY_ADDRESS, address)
+
+
+def _service_of(entry: EndpointSlice) -> list[str]:
+    name = entry.metadata.labels.get(SERVICE_NAME_LABEL, "")
+    return [f"{entry.metadata.namespace}/{name}"] if name else []
+
+
+def _addresses_of(entry: EndpointSlice) -> list[str]:
+    return [address for endpoint in entry.endpoints for address in endpoint.addresses]

@@ -1,0 +1,82 @@
+"""The server on this machine's loopback."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from fakes.mirrored import MirroringClient
+from fakes.network_objects import service
+
+from kubelite.net.dns import CannotListen, DNSServer
+from kubelite.net.dns_wire import NAME_ERROR, SERVER_FAILURE, parse_response
+from kubelite.net.records import ZoneSettings
+from kubelite.net.upstream import Upstream
+from kubelite.randomness import SeededRandomness
+from unit.net.questions import question, told
+
+WEB = "web.default.svc.cluster.local"
+
+
+@asynccontextmanager
+async def serving(client: MirroringClient) -> AsyncIterator[tuple[str, int]]:
+    upstream = Upstream(lambda: (), SeededRandomness(1))
+    server = DNSServer(client.as_client(), upstream, ZoneSettings(), [("127.0.0.1", 0)])
+    await server.start()
+    running = asyncio.create_task(server.run())
+    await asyncio.sleep(0)
+    try:
+        yield server.bound[0]
+    finally:
+        running.cancel()
+        await server.stop()
+
+
+class Asker(asyncio.DatagramProtocol):
+    def __init__(self) -> None:
+        self.heard: asyncio.Queue[bytes] = asyncio.Queue()
+
+    def datagram_received(self, data: bytes, _address: object) -> None:
+        self.heard.put_nowait(data)
+
+
+async def test_udp_follows_the_mirrors() -> None:
+    client = MirroringClient()
+    loop = asyncio.get_running_loop()
+    async with serving(client) as address:
+        transport, asker = await loop.create_datagram_endpoint(Asker, remote_addr=address)
+
+        async def ask(name: str) -> bytes:
+            transport.sendto(question(name))
+            return await asyncio.wait_for(asker.heard.get(), 2)
+
+        assert parse_response(await ask(WEB)).code == NAME_ERROR
+        client.put(service())
+        response = parse_response(await ask(WEB))
+        assert [told(record) for record in response.answers] == [f"{WEB} A 10.43.0.5"]
+        assert parse_response(await ask("example.org")).code == SERVER_FAILURE
+        transport.close()
+
+
+async def test_tcp_answers_several_questions_on_one_connection() -> None:
+    client = MirroringClient()
+    client.put(service())
+    async with serving(client) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        for number in range(3):
+            data = question(WEB, message_id=number)
+            writer.write(len(data).to_bytes(2, "big") + data)
+            size = int.from_bytes(await reader.readexactly(2), "big")
+            assert (await reader.readexactly(size))[:2] == number.to_bytes(2, "big")
+        writer.write(b"\0\2ab")
+        assert await reader.read() == b""
+        writer.close()
+
+
+async def test_a_taken_address_is_named() -> None:
+    client = MirroringClient()
+    async with serving(client) as address:
+        upstream = Upstream(lambda: (), SeededRandomness(1))
+        second = DNSServer(client.as_client(), upstream, ZoneSettings(), [address])
+        with pytest.raises(CannotListen, match=rf"cannot answer DNS on 127.0.0.1:{address[1]}"):
+            await second.start()

@@ -1,0 +1,136 @@
+"""DNS on the wire."""
+
+import pytest
+
+from kubelite.net.dns_wire import (
+    BAD_VERSION,
+    CNAME,
+    FORMAT_ERROR,
+    HEADER,
+    NAME_ERROR,
+    SOA,
+    A,
+    Malformed,
+    Record,
+    age,
+    build_error,
+    build_response,
+    encode_name,
+    parse_name,
+    parse_query,
+    parse_response,
+    read_name,
+)
+from unit.net.questions import question
+
+WEB = parse_name("web.default.svc.cluster.local")
+
+
+def test_a_question_is_read_in_lower_case_and_echoed_as_asked() -> None:
+    query = parse_query(question("Web.Default.svc.cluster.local", keep_case=True))
+    assert query.name == WEB
+    assert query.kind == A
+    assert b"Web" in build_response(query, limit_bytes=512)
+    assert not query.has_edns
+
+
+@pytest.mark.parametrize(("said", "taken"), [(0, 512), (100, 512), (1000, 1000), (4096, 1232)])
+def test_udp_sizes(said: int, taken: int) -> None:
+    assert parse_query(question("a", edns_bytes=said)).udp_limit_bytes == taken
+
+
+def record(number: int = 1) -> Record:
+    return Record(WEB, A, bytes((10, 42, 0, number)), 5)
+
+
+def test_a_response_reads_back() -> None:
+    query = parse_query(question("web.default.svc.cluster.local", edns_bytes=1232))
+    other = Record(parse_name("other.local"), A, b"\1\2\3\4", 9)
+    data = build_response(query, 0, [record(1), record(2)], [], [other], limit_bytes=512)
+    response = parse_response(data)
+    assert response.answers == (record(1), record(2))
+    assert response.question == (WEB, A)
+    assert response.ttl == 5
+    assert len(response.ttl_offsets) == 3
+    assert data.count(b"cluster") == 1  # names are not repeated
+
+
+def test_too_long_answers_lose_additionals_first_and_then_all() -> None:
+    query = parse_query(question("web.default.svc.cluster.local"))
+    many = [record(number) for number in range(200)]
+    some = build_response(query, 0, many[:20], [], many, limit_bytes=512)
+    assert HEADER.unpack_from(some)[3:] == (20, 0, 0)
+    none = parse_response(build_response(query, 0, many, limit_bytes=512))
+    assert none.is_truncated
+    assert not none.answers
+    assert none.ttl == 0
+
+
+def test_extended_codes_stand_in_the_options() -> None:
+    query = parse_query(question("a", edns_bytes=512))
+    data = build_response(query, BAD_VERSION, limit_bytes=512)
+    assert data[3] & 0xF == 0
+    assert data[-6] == 1
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\0" * 11,
+        question("a")[:-1],
+        HEADER.pack(1, 0x8000, 1, 0, 0, 0) + b"\0\0\1\0\1",
+        HEADER.pack(1, 0, 2, 0, 0, 0) + b"\0\0\1\0\1",
+        HEADER.pack(1, 0, 1, 0, 0, 0) + b"\xc0\x0c\0\1\0\1",
+        HEADER.pack(1, 0, 1, 0, 0, 0) + b"\xc0",
+        HEADER.pack(1, 0, 1, 0, 0, 0) + b"\x40a\0\0\1\0\1",
+        HEADER.pack(1, 0, 1, 0, 0, 0) + b"\x3f" + b"a" * 10,
+        HEADER.pack(1, 0, 1, 0, 0, 0) + (b"\x3f" + b"a" * 63) * 4 + b"\0\0\1\0\1",
+        HEADER.pack(1, 0, 1, 0, 0, 1) + b"\0\0\1\0\1" + b"\0\0\x29",
+    ],
+)
+def test_malformed_questions(data: bytes) -> None:
+    with pytest.raises(Malformed):
+        parse_query(data)
+
+
+def test_pointers_lead_only_backwards() -> None:
+    data = b"\1a\0\1b\xc0\0\1c\xc0\3"
+    assert read_name(data, 7) == ((b"c", b"b", b"a"), 11)
+    with pytest.raises(Malformed, match="forward"):
+        read_name(b"\1a\xc0\0", 0)
+    with pytest.raises(Malformed, match="forward"):
+        read_name(b"\xc0\2\xc0\0", 2)
+
+
+def test_errors_for_what_cannot_be_read() -> None:
+    error = build_error(question("a")[:14], FORMAT_ERROR)
+    assert error is not None
+    assert HEADER.unpack(error) == (7, 0x8181, 0, 0, 0, 0)
+    assert build_error(b"abc", FORMAT_ERROR) is None
+    assert build_error(b"\0\0\x80" + bytes(9), FORMAT_ERROR) is None  # no answers to answers
+
+
+def test_compressed_names_in_answers_are_written_out() -> None:
+    query = question("a.example", CNAME)
+    data = bytearray(query)
+    data[2:4], data[6:8] = b"\x81\x80", b"\0\1"
+    data += b"\xc0\x0c\0\5\0\1\0\0\0\x3c\0\4\1b\xc0\x0e"
+    (found,) = parse_response(bytes(data)).answers
+    assert found == Record(parse_name("a.example"), CNAME, encode_name(parse_name("b.example")), 60)
+
+
+def test_a_no_is_kept_as_long_as_its_authority_says() -> None:
+    query = parse_query(question("missing.example"))
+    soa = Record(parse_name("example"), SOA, b"\0\0" + bytes(16) + b"\0\0\0\x0a", 300)
+    response = parse_response(build_response(query, NAME_ERROR, (), [soa], limit_bytes=512))
+    assert (response.code, response.ttl) == (NAME_ERROR, 10)
+    assert parse_response(build_response(query, 2, (), [soa], limit_bytes=512)).ttl == 0
+
+
+def test_kept_answers_age() -> None:
+    query = parse_query(question("web.default.svc.cluster.local"))
+    data = build_response(query, 0, [record()], limit_bytes=512)
+    offsets = parse_response(data).ttl_offsets
+    assert parse_response(age(data, offsets, 2)).answers[0].ttl == 3
+    assert parse_response(age(data, offsets, 9)).answers[0].ttl == 0

@@ -1,0 +1,166 @@
+"""Asking resolvers outside, on the loopback of this machine."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from kubelite.net import upstream as module
+from kubelite.net.dns_wire import A, Query, Record, build_response, parse_query, parse_response
+from kubelite.net.upstream import HostServers, NoUpstream, Server, Upstream, parse_resolv_conf
+from kubelite.randomness import SeededRandomness
+from unit.net.questions import question
+
+Reply = Callable[[bytes, Query], list[bytes]]
+
+
+class Peer(asyncio.DatagramProtocol):
+    """A resolver that says what the test wants."""
+
+    def __init__(self, reply: Reply) -> None:
+        self._reply = reply
+        self.asked: list[bytes] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
+        self.asked.append(data)
+        for reply in self._reply(data, parse_query(data)):
+            self.transport.sendto(reply, address)
+
+
+async def peer(reply: Reply) -> tuple[Peer, Server]:
+    loop = asyncio.get_running_loop()
+    transport, protocol = await loop.create_datagram_endpoint(
+        lambda: Peer(reply), local_addr=("127.0.0.1", 0)
+    )
+    return protocol, transport.get_extra_info("sockname")
+
+
+def good(_: bytes, query: Query, ttl: int = 60) -> list[bytes]:
+    return [build_response(query, 0, [Record(query.name, A, b"\1\2\3\4", ttl)], limit_bytes=512)]
+
+
+def asking(*servers: Server) -> Upstream:
+    return Upstream(lambda: servers, SeededRandomness(1))
+
+
+def ask(upstream: Upstream, name: str, message_id: int = 7) -> asyncio.Task[bytes]:
+    data = question(name, message_id=message_id, keep_case=True)
+    return asyncio.create_task(upstream.ask(data, parse_query(data)))
+
+
+async def test_an_answer_comes_under_the_id_and_name_of_the_asker_and_is_kept() -> None:
+    resolver, server = await peer(good)
+    upstream = asking(server)
+    first = await ask(upstream, "example.org")
+    assert parse_response(first).answers[0].data == b"\1\2\3\4"
+    again = await ask(upstream, "EXAMPLE.org", message_id=9)
+    assert again[:2] == b"\0\x09"
+    assert b"EXAMPLE" in again
+    assert len(resolver.asked) == 1
+    assert resolver.asked[0][:2] != b"\0\7"  # the id on the way out is not the asker's
+    resolver.transport.close()
+
+
+async def test_the_same_question_is_under_way_once() -> None:
+    resolver, server = await peer(good)
+    upstream = asking(server)
+    tasks = [ask(upstream, "example.org", number) for number in range(5)]
+    answers = await asyncio.gather(*tasks)
+    assert [answer[1] for answer in answers] == [0, 1, 2, 3, 4]
+    assert len(resolver.asked) == 1
+    resolver.transport.close()
+
+
+async def test_forged_answers_are_ignored() -> None:
+    def forged(data: bytes, query: Query) -> list[bytes]:
+        wrong_id = build_response(parse_query(b"\0\0" + data[2:]), limit_bytes=512)
+        wrong_name = build_response(
+            parse_query(data[:2] + question("evil.org")[2:]), limit_bytes=512
+        )
+        return [b"x", wrong_id, wrong_name, *good(data, query)]
+
+    resolver, server = await peer(forged)
+    assert parse_response(await ask(asking(server), "example.org")).answers
+    resolver.transport.close()
+
+
+async def test_a_silent_resolver_is_passed_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ATTEMPT_SECONDS", 0.01)
+    silent, silent_server = await peer(lambda _data, _query: [])
+    resolver, server = await peer(good)
+    upstream = asking(silent_server, server)
+    assert parse_response(await ask(upstream, "example.org")).answers
+    assert parse_response(await ask(upstream, "example.net")).answers
+    assert len(silent.asked) == 1  # the one that answered is asked first from then on
+    resolver.transport.close()
+    silent.transport.close()
+
+
+async def test_when_nobody_answers_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ATTEMPT_SECONDS", 0.01)
+    silent, server = await peer(lambda _data, _query: [])
+    with pytest.raises(NoUpstream, match="no resolver answers"):
+        await ask(asking(server), "example.org")
+    assert len(silent.asked) == 2
+    with pytest.raises(NoUpstream, match="the host has no resolver"):
+        await ask(asking(), "example.org")
+    silent.transport.close()
+
+
+async def test_what_may_not_be_kept_is_asked_again() -> None:
+    resolver, server = await peer(lambda data, query: good(data, query, ttl=0))
+    upstream = asking(server)
+    for _ in range(2):
+        await ask(upstream, "example.org")
+    assert len(resolver.asked) == 2
+    resolver.transport.close()
+
+
+async def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CACHE_ENTRIES", 2)
+    resolver, server = await peer(good)
+    upstream = asking(server)
+    for name in ("a.org", "b.org", "c.org"):
+        await ask(upstream, name)
+    kept = [upstream.cached(parse_query(question(name))) for name in ("a.org", "b.org", "c.org")]
+    assert [entry is not None for entry in kept] == [False, True, True]
+    resolver.transport.close()
+
+
+async def test_by_tcp() -> None:
+    async def reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        data = await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
+        (answer,) = good(data, parse_query(data))
+        writer.write(len(answer).to_bytes(2, "big") + answer)
+        writer.close()
+
+    server = await asyncio.start_server(reply, "127.0.0.1", 0)
+    data = question("example.org")
+    upstream = asking(server.sockets[0].getsockname())
+    assert parse_response(await upstream.ask(data, parse_query(data), by_tcp=True)).answers
+    server.close()
+
+
+def test_resolv_conf() -> None:
+    text = "# x\nnameserver 10.43.0.10\nnameserver 192.0.2.1\nsearch a b\nnameserver fd00::1%eth0\nnameserver x\n"
+    assert parse_resolv_conf(text, ["10.43.0.10"]) == (("192.0.2.1", 53), ("fd00::1%eth0", 53))
+    assert len(parse_resolv_conf("".join(f"nameserver 192.0.2.{n}\n" for n in range(9)), [])) == 3
+
+
+async def test_host_servers_follow_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RECHECK_SECONDS", 0.0)
+    path = tmp_path / "resolv.conf"
+    servers = HostServers(path=path)
+    assert servers() == ()
+    path.write_text("nameserver 192.0.2.1\n")
+    assert servers() == (("192.0.2.1", 53),)
+    path.with_suffix(".new").write_text("nameserver 192.0.2.22\n")
+    path.with_suffix(".new").rename(path)
+    assert servers() == (("192.0.2.22", 53),)
