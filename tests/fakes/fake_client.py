@@ -176,8 +176,11 @@ class FakeClient:
             raise Conflict(f"{name}: uid differs")
         self.writes.append(("delete", kind.gvk.kind, name))
         fields = to_wire(item)
+        held = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}.get(propagation)
+        if held:
+            fields["metadata"].setdefault("finalizers", []).append(held)
         graceful = kind.gvk.kind == "Pod" and item.spec.nodeName and grace_seconds != 0
-        if item.metadata.finalizers or graceful:
+        if fields["metadata"].get("finalizers") or graceful:
             fields["metadata"].setdefault("deletionTimestamp", timestamp(self.clock.now()))
             self._store(kind, fields)
         else:

@@ -6,7 +6,7 @@ from typing import Any
 from fakes.fake_client import FakeClient
 from kubelite.api.client.protocol import Client
 from kubelite.control.options import Options
-from kubelite.control.runtime import ControllerFactory, Runtime
+from kubelite.control.runtime import Entry, Runtime
 from kubelite.randomness import SeededRandomness
 
 
@@ -16,7 +16,7 @@ class Harness:
     def __init__(self, *controllers: Any, options: Options | None = None) -> None:
         self.client = FakeClient()
         self.clock = self.client.clock
-        named: list[tuple[str, ControllerFactory]] = [(one.name, one) for one in controllers]
+        named = [Entry(one.name, one.name, one) for one in controllers]
         api: Client = self.client
         self.runtime = Runtime(
             named,

@@ -3,15 +3,20 @@
 from kubelite.control.deployment import DeploymentController
 from kubelite.control.endpoints import EndpointsController
 from kubelite.control.endpointslice import EndpointSliceController
+from kubelite.control.garbage import GarbageCollector
 from kubelite.control.namespace import NamespaceController
+from kubelite.control.node_ipam import NodeIPAMController
+from kubelite.control.node_lifecycle import NodeLifecycleController
+from kubelite.control.pod_gc import PodGCController
 from kubelite.control.replicaset import ReplicaSetController, ReplicationControllerController
 from kubelite.control.root_ca import RootCAPublisher
-from kubelite.control.runtime import ControllerFactory
+from kubelite.control.runtime import Entry
 from kubelite.control.serviceaccount import ServiceAccountController
+from kubelite.control.taint_eviction import TaintEvictionController
 
-# All that run, in the order in which they start. Each name is that of the service account it acts as.
-CONTROLLERS: tuple[tuple[str, ControllerFactory], ...] = tuple(
-    (controller.name, controller)
+# All that run, in the order in which they start.
+CONTROLLERS: tuple[Entry, ...] = tuple(
+    Entry(controller.name, getattr(controller, "identity", controller.name), controller)
     for controller in (
         NamespaceController,
         ServiceAccountController,
@@ -21,5 +26,10 @@ CONTROLLERS: tuple[tuple[str, ControllerFactory], ...] = tuple(
         ReplicationControllerController,
         EndpointsController,
         EndpointSliceController,
+        NodeIPAMController,
+        NodeLifecycleController,
+        TaintEvictionController,
+        PodGCController,
+        GarbageCollector,
     )
 )

@@ -109,8 +109,7 @@ class Context:
 class Controller(Protocol):
     """Brings one aspect of the cluster to what is wanted, a key at a time."""
 
-    name: str  # of its identity, log lines and metrics: ``replicaset-controller``
-    workers: int
+    workers: int  # how many keys are worked on at once
 
     def watches(self) -> Sequence[Watch[Any]]:
         """Return what concerns the controller."""
@@ -124,18 +123,23 @@ class Controller(Protocol):
         ...
 
 
-ControllerFactory = Callable[[Context], Controller]
+class Entry(NamedTuple):
+    """A line of the list of controllers."""
+
+    name: str  # in log lines, metrics and events
+    identity: str  # the service account it acts as
+    make: Callable[[Context], Controller]
 
 
 class Runtime:
     """Owns the controllers' queues, workers and recorders.
 
-    `client_for(name)` returns the client of a controller's own identity; all read the mirrors of `mirrors`.
+    `client_for(identity)` returns the client of a controller's service account; all read the mirrors of `mirrors`.
     """
 
     def __init__(
         self,
-        controllers: Sequence[tuple[str, ControllerFactory]],
+        controllers: Sequence[Entry],
         *,
         client_for: Callable[[str], Client],
         mirrors: Client,
@@ -143,7 +147,7 @@ class Runtime:
         randomness: Randomness,
         options: Options,
     ) -> None:
-        self._factories = controllers
+        self._entries = controllers
         self._client_for = client_for
         self._mirrors = mirrors
         self._clock = clock
@@ -159,8 +163,8 @@ class Runtime:
 
     async def start(self) -> None:
         """Build and connect all controllers, wait for their mirrors, start their workers."""
-        for name, factory in self._factories:
-            client = self._client_for(name)
+        for name, identity, make in self._entries:
+            client = self._client_for(identity)
             queue: WorkQueue[Key] = WorkQueue()
             context = Context(
                 client=client,
@@ -171,7 +175,7 @@ class Runtime:
                 queue=queue,
                 options=self._options,
             )
-            running = _Running(name, factory(context), context)
+            running = _Running(name, make(context), context)
             running.connect()
             self._running.append(running)
         for running in self._running:

@@ -1,0 +1,180 @@
+"""Notices nodes that no longer report, and taints nodes by what they report.
+
+A node reports by renewing its lease or changing its status. Nothing is done while reports come; each one only moves a
+deadline, kept in the loop's time so that jumps of the clock make no node disappear.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from msgspec import to_builtins
+from msgspec.structs import replace
+
+from kubelite.api.client.events import NORMAL
+from kubelite.api.errors import NotFound
+from kubelite.api.kinds.coordination import Lease
+from kubelite.api.kinds.core.nodes import Node, NodeCondition
+from kubelite.api.kinds.core.pods import Pod
+from kubelite.clock import timestamp
+from kubelite.control.node_taints import is_ready, node_condition, wanted_taints
+from kubelite.control.pods import condition, is_terminal
+from kubelite.control.runtime import Context, Key, Watch
+
+LEASES = "kube-node-lease"
+REPORTED = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
+NODE_INDEX = "node name"
+
+
+def node_of_pod(pod: Pod) -> tuple[str, ...]:
+    """Index pods by their node."""
+    return (pod.spec.nodeName,) if pod.spec.nodeName else ()
+
+
+def unknown_conditions(node: Node, now: datetime) -> list[NodeCondition]:
+    """Return the conditions of a node that no longer reports."""
+    date = timestamp(now)
+    changed = list(node.status.conditions)
+    for condition_type in REPORTED:
+        current = node_condition(node, condition_type)
+        if current is None:
+            changed.append(
+                NodeCondition(
+                    type=condition_type,
+                    status="Unknown",
+                    reason="NodeStatusNeverUpdated",
+                    message="Kubelet never posted node status.",
+                    lastHeartbeatTime=node.metadata.creationTimestamp,
+                    lastTransitionTime=date,
+                )
+            )
+        elif current.status != "Unknown":
+            changed[changed.index(current)] = replace(
+                current,
+                status="Unknown",
+                reason="NodeStatusUnknown",
+                message="Kubelet stopped posting node status.",
+                lastTransitionTime=date,
+            )
+    return changed
+
+
+class NodeLifecycleController:
+    """Reconciles nodes."""
+
+    name = "node-controller"
+    workers = 4
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._client = context.client
+        self._nodes = context.mirror(Node)
+        self._pods = context.mirror(Pod)
+        self._pods.add_index(NODE_INDEX, node_of_pod)
+        self._reported: dict[str, float] = {}  # loop time of each node's last report
+
+    def watches(self) -> Sequence[Watch[Any]]:
+        """Watch nodes and their leases; when one node comes or goes, all are looked at."""
+        return (
+            Watch(Node, self._keys_of_node, where=self._node_changed),
+            Watch(Lease, _node_of_lease, where=self._renewed),
+        )
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Mark a silent node, and keep its taints and pods' readiness right."""
+        node = self._nodes.get(key.name)
+        if node is None:
+            self._reported.pop(key.name, None)
+            return None
+        grace = self._context.options.node_grace_seconds
+        now_seconds = asyncio.get_running_loop().time()
+        silent_seconds = now_seconds - self._reported.setdefault(key.name, now_seconds)
+        if silent_seconds >= grace:
+            node = await self._mark_unknown(node)
+        if not is_ready(node):
+            await self._mark_pods(node)
+        now = self._context.clock.now()
+        evicting = any(map(is_ready, self._nodes.list()))
+        taints = wanted_taints(node, evicting=evicting, now=now)
+        if taints != node.spec.taints:
+            await self._client.patch(
+                Node,
+                key.name,
+                {
+                    "metadata": {"resourceVersion": node.metadata.resourceVersion},
+                    "spec": {"taints": to_builtins(taints)},
+                },
+            )
+        return grace - silent_seconds if silent_seconds < grace else None
+
+    async def _mark_unknown(self, node: Node) -> Node:
+        conditions = unknown_conditions(node, self._context.clock.now())
+        if conditions == node.status.conditions:
+            return node
+        status = replace(node.status, conditions=conditions)
+        self._context.events.event(
+            node,
+            NORMAL,
+            "NodeNotReady",
+            f"Node {node.metadata.name} status is now: NodeNotReady",
+        )
+        return await self._client.update(replace(node, status=status), "status")
+
+    async def _mark_pods(self, node: Node) -> None:
+        """Take the pods of a node that is not ready out of their services."""
+        date = timestamp(self._context.clock.now())
+        for pod in self._pods.indexed(NODE_INDEX, node.metadata.name):
+            found = condition(pod, "Ready")
+            if found is None or found.status != "True" or is_terminal(pod):
+                continue
+            patch = {"type": "Ready", "status": "False", "lastTransitionTime": date}
+            try:
+                await self._client.patch(
+                    Pod,
+                    pod.metadata.name,
+                    {"metadata": {"uid": pod.metadata.uid}, "status": {"conditions": [patch]}},
+                    pod.metadata.namespace,
+                    patch_type="strategic",
+                    subresource="status",
+                )
+            except NotFound:
+                continue
+
+    def _node_changed(self, before: Node | None, after: Node | None) -> bool:
+        """Take a status the node wrote as a report; our own change to Unknown is none."""
+        if after is not None and (before is None or _reports(before, after)):
+            self._reported[after.metadata.name] = asyncio.get_running_loop().time()
+        return (
+            before is None
+            or after is None
+            or is_ready(before) != is_ready(after)
+            or before.spec != after.spec
+            or _statuses(before) != _statuses(after)
+        )
+
+    def _keys_of_node(self, node: Node) -> Iterable[Key]:
+        return (Key("", one.metadata.name) for one in (node, *self._nodes.list()))
+
+    def _renewed(self, _before: Lease | None, after: Lease | None) -> bool:
+        if after is None or after.metadata.namespace != LEASES:
+            return False
+        name = after.metadata.name
+        self._reported[name] = asyncio.get_running_loop().time()
+        node = self._nodes.get(name)
+        ready = node_condition(node, "Ready") if node is not None else None
+        # A renewal matters only after silence; the deadline that is set finds out the rest.
+        return ready is not None and ready.status == "Unknown"
+
+
+def _reports(before: Node, after: Node) -> bool:
+    beats = [one.lastHeartbeatTime for one in before.status.conditions]
+    return beats != [one.lastHeartbeatTime for one in after.status.conditions]
+
+
+def _statuses(node: Node) -> list[tuple[str, str]]:
+    return [(one.type, one.status) for one in node.status.conditions]
+
+
+def _node_of_lease(lease: Lease) -> tuple[Key, ...]:
+    return (Key("", lease.metadata.name),)

@@ -1,0 +1,84 @@
+"""Which taints a node should carry for what it reports, and when they make a pod leave."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from kubelite.api.kinds.core.nodes import Node, NodeCondition
+from kubelite.api.kinds.core.scheduling import Taint, Toleration
+from kubelite.clock import date_of, timestamp
+from kubelite.control.scheduler.filters import tolerates
+
+NOT_READY = "node.kubernetes.io/not-ready"
+UNREACHABLE = "node.kubernetes.io/unreachable"
+UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
+OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
+PRESSURES = {
+    "MemoryPressure": "node.kubernetes.io/memory-pressure",
+    "DiskPressure": "node.kubernetes.io/disk-pressure",
+    "PIDPressure": "node.kubernetes.io/pid-pressure",
+    "NetworkUnavailable": "node.kubernetes.io/network-unavailable",
+}
+OURS = frozenset({NOT_READY, UNREACHABLE, UNSCHEDULABLE, *PRESSURES.values()})
+
+
+def node_condition(node: Node, condition_type: str) -> NodeCondition | None:
+    """Return a node's condition."""
+    return next((one for one in node.status.conditions if one.type == condition_type), None)
+
+
+def is_ready(node: Node) -> bool:
+    """Tell whether the node's Ready condition is true."""
+    found = node_condition(node, "Ready")
+    return found is not None and found.status == "True"
+
+
+def wanted_taints(node: Node, *, evicting: bool, now: datetime) -> list[Taint]:
+    """Return the taints a node should have: foreign ones as they are, ours by its conditions.
+
+    `evicting` is false while no node at all is ready: then the fault is likely ours, and no pod should leave.
+    """
+    wanted: set[tuple[str, str]] = set()
+    ready = node_condition(node, "Ready")
+    if ready is None or ready.status != "True":
+        key = UNREACHABLE if ready is not None and ready.status == "Unknown" else NOT_READY
+        wanted.add((key, "NoSchedule"))
+        if evicting:
+            wanted.add((key, "NoExecute"))
+    for condition_type, key in PRESSURES.items():
+        found = node_condition(node, condition_type)
+        if found is not None and found.status == "True":
+            wanted.add((key, "NoSchedule"))
+    if node.spec.unschedulable:
+        wanted.add((UNSCHEDULABLE, "NoSchedule"))
+    kept = [
+        taint
+        for taint in node.spec.taints
+        if taint.key not in OURS or (taint.key, taint.effect) in wanted
+    ]
+    present = {(taint.key, taint.effect) for taint in kept}
+    date = timestamp(now)
+    return kept + [
+        Taint(key=key, effect=effect, timeAdded=date) for key, effect in sorted(wanted - present)
+    ]
+
+
+def leave_at(
+    taints: Iterable[Taint], tolerations: Sequence[Toleration], now: datetime
+) -> datetime | None:
+    """Return when a pod must leave a node because of its NoExecute taints; None if it may stay."""
+    deadline: datetime | None = None
+    for taint in taints:
+        if taint.effect != "NoExecute":
+            continue
+        matching = [
+            one for one in tolerations if tolerates(one, (taint.key, taint.value, taint.effect))
+        ]
+        if not matching:
+            return now
+        limited = [one.tolerationSeconds for one in matching if one.tolerationSeconds is not None]
+        if not limited:
+            continue
+        since = date_of(taint.timeAdded) if taint.timeAdded else now
+        until = since + timedelta(seconds=max(0, min(limited)))
+        deadline = until if deadline is None else min(deadline, until)
+    return deadline

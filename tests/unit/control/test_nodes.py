@@ -1,0 +1,186 @@
+import asyncio
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
+
+import pytest
+from fakes.harness import Harness
+from simulation.simulated_loop import simulated
+
+from kubelite.api.kinds.coordination import Lease
+from kubelite.api.kinds.core.nodes import Node, NodeCondition, NodeSpec, NodeStatus
+from kubelite.api.kinds.core.pods import Pod, PodCondition, PodSpec, PodStatus
+from kubelite.api.kinds.core.scheduling import Taint, Toleration
+from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.clock import timestamp
+from kubelite.control.node_ipam import CIDRNotAvailable, NodeIPAMController, free_part
+from kubelite.control.node_lifecycle import NodeLifecycleController
+from kubelite.control.node_taints import leave_at, node_condition, wanted_taints
+from kubelite.control.options import Options
+from kubelite.control.pod_gc import PodGCController
+from kubelite.control.taint_eviction import TaintEvictionController
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def node(name: str = "n", ready: str = "True", **spec: object) -> Node:
+    return Node(
+        metadata=ObjectMeta(name=name),
+        spec=NodeSpec(**spec),  # type: ignore[arg-type]
+        status=NodeStatus(
+            conditions=[
+                NodeCondition(type="Ready", status=ready, lastHeartbeatTime=timestamp(NOW)),
+                NodeCondition(type="MemoryPressure", status="False"),
+            ]
+        ),
+    )
+
+
+def keys(one: Node, *, evicting: bool = True) -> set[tuple[str, str]]:
+    return {(taint.key, taint.effect) for taint in wanted_taints(one, evicting=evicting, now=NOW)}
+
+
+def test_taints_follow_conditions() -> None:
+    assert keys(node()) == set()
+    unreachable = "node.kubernetes.io/unreachable"
+    assert keys(node(ready="Unknown")) == {(unreachable, "NoSchedule"), (unreachable, "NoExecute")}
+    assert keys(node(ready="Unknown"), evicting=False) == {(unreachable, "NoSchedule")}
+    assert ("node.kubernetes.io/not-ready", "NoExecute") in keys(node(ready="False"))
+    foreign = Taint(key="mine", effect="NoSchedule")
+    old = Taint(key=unreachable, effect="NoExecute", timeAdded="2025-01-01T00:00:00Z")
+    assert keys(node(taints=[foreign, old])) == {("mine", "NoSchedule")}
+    kept = wanted_taints(node(ready="Unknown", taints=[old]), evicting=True, now=NOW)
+    assert kept[0] == old
+    assert keys(node(unschedulable=True)) == {("node.kubernetes.io/unschedulable", "NoSchedule")}
+
+
+@pytest.mark.parametrize(
+    ("tolerations", "seconds"),
+    [
+        ([], 0),
+        ([Toleration(operator="Exists")], None),
+        ([Toleration(key="t", operator="Exists", effect="NoExecute", tolerationSeconds=300)], 290),
+        ([Toleration(key="t", operator="Exists", tolerationSeconds=-1)], -10),
+        ([Toleration(key="other", operator="Exists")], 0),
+    ],
+)
+def test_when_a_pod_must_leave(tolerations: list[Toleration], seconds: int | None) -> None:
+    taint = Taint(key="t", effect="NoExecute", timeAdded=timestamp(NOW - timedelta(seconds=10)))
+    soft = Taint(key="s", effect="NoSchedule")
+    expected = None if seconds is None else NOW + timedelta(seconds=seconds)
+    assert leave_at([taint, soft], tolerations, NOW) == expected
+
+
+def test_address_parts_do_not_overlap() -> None:
+    whole = ip_network("10.42.0.0/22")
+    first = free_part(whole, 24, [])
+    assert str(first) == "10.42.0.0/24"
+    assert (
+        str(free_part(whole, 24, ["10.42.0.0/24", "10.42.1.128/25", "fd00::/64"])) == "10.42.2.0/24"
+    )
+    with pytest.raises(CIDRNotAvailable):
+        free_part(whole, 24, ["10.42.0.0/22"])
+
+
+async def test_nodes_get_addresses_until_there_are_none() -> None:
+    options = Options(cluster_cidrs=(ip_network("10.42.0.0/23"),))
+    async with Harness(NodeIPAMController, options=options) as harness:
+        for name in ("a", "b", "c"):
+            await harness.client.create(node(name))
+        await harness.settle()
+        parts = sorted(one.spec.podCIDR for one in harness.client.all(Node))
+        assert parts == ["", "10.42.0.0/24", "10.42.1.0/24"]
+        taken = next(one for one in harness.client.all(Node) if one.spec.podCIDR)
+        await harness.client.delete(Node, taken.metadata.name)
+        await harness.settle()
+        assert all(one.spec.podCIDR for one in harness.client.all(Node))
+
+
+async def settle_for(harness: Harness, seconds: float) -> None:
+    """Let virtual time pass, and the clock with it."""
+    for _ in range(int(seconds)):
+        harness.clock.advance(1)
+        await asyncio.sleep(1)
+
+
+@simulated
+async def test_a_silent_node_becomes_unknown_and_loses_its_pods_in_time() -> None:
+    async with Harness(NodeLifecycleController, TaintEvictionController) as harness:
+        client = harness.client
+        lease = {
+            name: await client.create(
+                Lease(metadata=ObjectMeta(name=name, namespace="kube-node-lease"))
+            )
+            for name in ("alive", "silent")
+        }
+        await client.create(node("alive"))
+        await client.create(node("silent"))
+        tolerations = [
+            Toleration(
+                key="node.kubernetes.io/unreachable",
+                operator="Exists",
+                effect="NoExecute",
+                tolerationSeconds=300,
+            )
+        ]
+        await client.create(
+            Pod(
+                metadata=ObjectMeta(name="p", namespace="default"),
+                spec=PodSpec(nodeName="silent", tolerations=tolerations),
+                status=PodStatus(
+                    phase="Running", conditions=[PodCondition(type="Ready", status="True")]
+                ),
+            )
+        )
+        assert lease
+        for beat in range(6):
+            await client.patch(
+                Lease,
+                "alive",
+                {"spec": {"renewTime": f"2026-01-01T00:00:{beat:02}.0Z"}},
+                "kube-node-lease",
+            )
+            await settle_for(harness, 10)
+        silent, alive = await client.get(Node, "silent"), await client.get(Node, "alive")
+        ready = node_condition(silent, "Ready")
+        assert ready is not None
+        assert (ready.status, ready.reason) == ("Unknown", "NodeStatusUnknown")
+        assert {taint.effect for taint in silent.spec.taints} == {"NoSchedule", "NoExecute"}
+        assert alive.spec.taints == []
+        (pod,) = client.all(Pod)
+        assert pod.status.conditions[0].status == "False"
+        for beat in range(28):
+            await client.patch(
+                Lease,
+                "alive",
+                {"spec": {"renewTime": f"2026-01-01T01:00:{beat:02}.0Z"}},
+                "kube-node-lease",
+            )
+            await settle_for(harness, 10)
+        assert client.all(Pod)[0].metadata.deletionTimestamp is None
+        await settle_for(harness, 30)
+        assert client.all(Pod)[0].metadata.deletionTimestamp is not None
+
+
+@simulated
+async def test_pods_of_a_vanished_node_fail_and_go() -> None:
+    async with Harness(PodGCController, options=Options(terminated_pods_limit=1)) as harness:
+        client = harness.client
+        await client.create(node("n"))
+        for name in ("a", "b"):
+            await client.create(
+                Pod(metadata=ObjectMeta(name=name, namespace="default"), spec=PodSpec(nodeName="n"))
+            )
+        await client.delete(Node, "n")
+        await settle_for(harness, 30)
+        assert len(client.all(Pod)) == 2
+        await settle_for(harness, 15)
+        assert client.all(Pod) == []
+        for name in ("c", "d", "e"):
+            await client.create(
+                Pod(
+                    metadata=ObjectMeta(name=name, namespace="default"),
+                    status=PodStatus(phase="Failed"),
+                )
+            )
+        await settle_for(harness, 2)
+        assert len(client.all(Pod)) == 1
