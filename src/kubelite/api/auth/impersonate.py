@@ -5,12 +5,12 @@ from urllib.parse import unquote
 
 from msgspec import Struct, field
 
-from kubelite.api.auth.authorize import UnionAuthorizer, forbidden
 from kubelite.api.auth.caller import (
     ANONYMOUS,
     AUTHENTICATED,
     UNAUTHENTICATED,
     Attributes,
+    Authorizer,
     Caller,
 )
 from kubelite.api.auth.tokens import USER_PREFIX
@@ -61,12 +61,10 @@ def requested(headers: Iterable[tuple[str, str]]) -> Impersonation | None:
     return wanted
 
 
-def impersonated(authorizer: UnionAuthorizer, caller: Caller, wanted: Impersonation) -> Caller:
+def impersonated(authorizer: Authorizer, caller: Caller, wanted: Impersonation) -> Caller:
     """Return the identity to act as; raises Forbidden for the first part the caller may not take."""
     for attributes in needed(wanted):
-        decision = authorizer.decide(caller, attributes)
-        if not decision.allowed:
-            raise forbidden(caller, attributes, decision.reason)
+        authorizer.authorize(caller, attributes)
     return caller_as(wanted)
 
 

@@ -15,6 +15,7 @@ from kubelite.api.registry.verbs import PatchType
 
 BODY_BYTES_MAX = 3 * 1024 * 1024
 INLINE_JSON_BYTES_MAX = 512 * 1024  # about 5 ms of the loop
+INLINE_PROTOBUF_BYTES_MAX = 64 * 1024
 INLINE_YAML_BYTES_MAX = 16 * 1024
 PATCH_TYPES: dict[str, PatchType] = {
     "application/json-patch+json": "json",
@@ -65,8 +66,8 @@ async def decode(data: bytes, content_type: str, expected: GroupVersionKind) -> 
     check_media_type(content_type)
     kind = media_type(content_type)
     if kind == PROTOBUF:
-        raise unsupported((JSON, YAML))
-    if kind == YAML:
+        reading = await _protobuf(data)
+    elif kind == YAML:
         reading = await _yaml(data, expected.kind)
     else:
         reading = await _json(data, expected.kind)
@@ -109,6 +110,15 @@ async def _yaml(data: bytes, kind: str) -> Reading:
     if len(data) <= INLINE_YAML_BYTES_MAX:
         return read_yaml(data, kind=kind, find_duplicates=True)
     return await _in_thread(partial(read_yaml, data, kind=kind, find_duplicates=True))
+
+
+async def _protobuf(data: bytes) -> Reading:
+    # Imported where it is needed: the tables of field numbers are built by the first client that sends it.
+    from kubelite.api.machinery.protobuf import read_protobuf
+
+    if len(data) <= INLINE_PROTOBUF_BYTES_MAX:
+        return Reading(read_protobuf(data))
+    return Reading(await asyncio.get_running_loop().run_in_executor(None, read_protobuf, data))
 
 
 async def _in_thread(read: Callable[[], Reading]) -> Reading:

@@ -9,12 +9,12 @@ from typing import Protocol
 from aiohttp import web
 from msgspec import Struct
 
+from kubelite.api.auth import impersonate
 from kubelite.api.auth.caller import Allowed, Attributes, Authenticator, Authorizer, Caller
 from kubelite.api.errors import APIError, InternalError, Timeout
 from kubelite.api.http import metrics
 from kubelite.api.http.connection import Connection
-from kubelite.api.http.forms import watch_form
-from kubelite.api.http.impersonation import impersonated
+from kubelite.api.http.forms import Forms
 from kubelite.api.http.negotiation import Media, error_media, media_of
 from kubelite.api.http.objects import Call, Objects, check_served, not_found
 from kubelite.api.http.query import watch_options
@@ -105,7 +105,8 @@ class Dispatcher:
     def __init__(self, parts: Parts) -> None:
         self.watches = Watches(parts.verbs, parts.randomness)
         self._verbs = parts.verbs
-        self._objects = Objects(parts.verbs)
+        self._forms = Forms(parts.clock)
+        self._objects = Objects(parts.verbs, self._forms)
         self._authenticator = parts.authenticator
         self._authorizer = parts.authorizer
         self._randomness = parts.randomness
@@ -163,11 +164,11 @@ class Dispatcher:
         caller = await self._authenticator.authenticate(
             connection.credentials(request.headers.get("Authorization", ""))
         )
-        caller = impersonated(caller, request.headers, self._authorizer, target.attributes.path)
+        if (wanted := impersonate.requested(request.headers.items())) is not None:
+            caller = impersonate.impersonated(self._authorizer, caller, wanted)
         asked = Asked(request, target, query, caller, audit_id, headers)
         if not target.is_resource:
-            allowed = self._authorizer.authorize(caller, target.attributes)
-            return await self._page(asked, allowed)
+            return await self._page(asked)
         resource = self._verbs.resources.find(
             target.attributes.group, target.attributes.version, target.attributes.resource
         )
@@ -181,7 +182,14 @@ class Dispatcher:
         # A watch or a stream is let in like any other request and gives its seat back once it has begun.
         return await self._resource(asked, resource, observed)
 
-    async def _page(self, asked: Asked, allowed: Allowed) -> Reply:
+    async def _page(self, asked: Asked) -> Reply:
+        if self._flow is None:
+            return await self._allowed_page(asked)
+        async with self._flow.seat(asked.caller, asked.attributes, asked.headers):
+            return await self._allowed_page(asked)
+
+    async def _allowed_page(self, asked: Asked) -> Reply:
+        allowed = self._authorizer.authorize(asked.caller, asked.attributes)
         page = self._pages.find(allowed.attributes.path)
         if page is None:
             raise not_found()
@@ -226,7 +234,7 @@ class Dispatcher:
         check_served(resource, attributes.subresource, attributes.verb)
         call = Call(asked.request, resource, allowed, asked.query, _media(asked))
         if attributes.verb in ("get", "list"):
-            return self._objects.read(call)
+            return await self._objects.read(call)
         try:
             async with asyncio.timeout(_timeout_seconds(asked.query)):
                 return await self._objects.write(call)
@@ -243,7 +251,7 @@ class Dispatcher:
         options = watch_options(
             asked.query, name=asked.attributes.name if asked.target.legacy_watch else ""
         )
-        form = watch_form(media)
+        form = self._forms.watch(resource, media, asked.query)
         headers = [("Content-Type", "application/json"), *asked.headers]
         return await self.watches.serve(asked.request, allowed, options, form, headers)
 

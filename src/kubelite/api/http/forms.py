@@ -1,13 +1,25 @@
-"""Other forms of the same objects: bare metadata."""
+"""Other forms of the same objects: tables and bare metadata."""
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 
-from kubelite.api.errors import NotAcceptable
+from kubelite.api.errors import BadRequest, NotAcceptable
 from kubelite.api.http.negotiation import META_GROUP, Media
-from kubelite.api.http.respond import list_body
+from kubelite.api.http.query import text
+from kubelite.api.http.request import Query
+from kubelite.api.http.respond import list_body, list_metadata
+from kubelite.api.machinery.columns import Layout, layout_of
+from kubelite.api.machinery.table import INCLUDE_OBJECT, IncludeObject, object_table, table
+from kubelite.api.registry.answers import Listed
 from kubelite.api.registry.resources import Resource
-from kubelite.api.registry.verbs import Listed
 from kubelite.api.registry.watch import PLAIN, Form
+from kubelite.clock import Clock
+
+INLINE_ROWS_MAX = 200  # about 8 ms of the loop
+METADATA_LIST = "PartialObjectMetadataList"
 
 
 class Head(msgspec.Struct):
@@ -38,37 +50,101 @@ class MetadataForm:
         return b'{"type":"%s","object":%s}\n' % (event_type.encode(), self.single(value))
 
 
+class TableForm:
+    """An object as a table of one row."""
+
+    def __init__(self, layout: Layout, name: str, include: IncludeObject, clock: Clock) -> None:
+        self.name = f"table {name} {include}"
+        self._layout = layout
+        self._include = include
+        self._clock = clock
+
+    def event(self, event_type: str, value: bytes) -> bytes:
+        """Return one line of a watch; a bookmark has no row."""
+        now = self._clock.now()
+        if event_type == "BOOKMARK":
+            metadata = msgspec.json.decode(_head_decoder.decode(value).metadata)
+            shown = table(self._layout, [], now, self._include, metadata)
+        else:
+            shown = object_table(self._layout, value, now, self._include)
+        return b'{"type":"%s","object":%s}\n' % (event_type.encode(), shown)
+
+
 METADATA_FORMS = {version: MetadataForm(version) for version in ("v1", "v1beta1")}
 
 
-def single_form(resource: Resource, media: Media, body: bytes) -> bytes:
-    """Return one object in the form asked for; raises NotAcceptable."""
-    if media.form == "PartialObjectMetadata":
-        return METADATA_FORMS[media.form_version].single(body)
-    if media.form == "PartialObjectMetadataList":
-        raise NotAcceptable(
-            "you requested PartialObjectMetadataList, but the requested object is not a list "
-            f"({resource.kind.kind})"
+class Forms:
+    """Turns stored objects into the form a client asked for."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def single(self, resource: Resource, media: Media, query: Query, body: bytes) -> bytes:
+        """Return one object; raises BadRequest and NotAcceptable."""
+        match media.form:
+            case "Table":
+                now = self._clock.now()
+                return object_table(_layout(resource), body, now, include_object(query))
+            case "PartialObjectMetadata":
+                return METADATA_FORMS[media.form_version].single(body)
+            case "PartialObjectMetadataList":
+                raise NotAcceptable(
+                    f"you requested {METADATA_LIST}, but the requested object is not a list "
+                    f"({resource.kind.kind})"
+                )
+            case _:
+                return body
+
+    async def list(self, resource: Resource, media: Media, query: Query, listed: Listed) -> bytes:
+        """Return a list, long tables made in a thread; raises BadRequest and NotAcceptable."""
+        match media.form:
+            case "Table":
+                return await self._table(resource, listed.items, query, listed)
+            case "PartialObjectMetadataList":
+                form = METADATA_FORMS[media.form_version]
+                shown = msgspec.structs.replace(
+                    listed, items=[form.single(item) for item in listed.items]
+                )
+                return list_body(f"{META_GROUP}/{media.form_version}", METADATA_LIST, shown)
+            case "PartialObjectMetadata":
+                raise NotAcceptable(
+                    "you requested PartialObjectMetadata, but the requested object is a list "
+                    f"({resource.kind.kind}List)"
+                )
+            case _:
+                return list_body(resource.api_version, resource.kind.kind + "List", listed)
+
+    def watch(self, resource: Resource, media: Media, query: Query) -> Form:
+        """Return the form of a watch's events; raises BadRequest."""
+        if media.form == "Table":
+            kind = "/".join(resource.kind)
+            return TableForm(_layout(resource), kind, include_object(query), self._clock)
+        return METADATA_FORMS[media.form_version] if media.form else PLAIN
+
+    async def _table(
+        self, resource: Resource, items: Sequence[bytes], query: Query, listed: Listed
+    ) -> bytes:
+        make = partial(
+            table,
+            _layout(resource),
+            items,
+            self._clock.now(),
+            include_object(query),
+            list_metadata(listed),
         )
-    return body
+        if len(items) <= INLINE_ROWS_MAX:
+            return make()
+        return await asyncio.get_running_loop().run_in_executor(None, make)
 
 
-def list_form(resource: Resource, media: Media, listed: Listed) -> bytes:
-    """Return a list in the form asked for; raises NotAcceptable."""
-    if media.form == "PartialObjectMetadataList":
-        form = METADATA_FORMS[media.form_version]
-        shown = msgspec.structs.replace(listed, items=[form.single(item) for item in listed.items])
-        return list_body(f"{META_GROUP}/{media.form_version}", "PartialObjectMetadataList", shown)
-    if media.form == "PartialObjectMetadata":
-        raise NotAcceptable(
-            "you requested PartialObjectMetadata, but the requested object is a list "
-            f"({resource.kind.kind}List)"
-        )
-    return list_body(resource.api_version, resource.kind.kind + "List", listed)
+def include_object(query: Query) -> IncludeObject:
+    """Return how much of each object a table carries; raises BadRequest."""
+    value = text(query, "includeObject") or "Metadata"
+    for known in INCLUDE_OBJECT:
+        if value == known:
+            return known
+    raise BadRequest(f'unrecognized includeObject value: "{value}"')
 
 
-def watch_form(media: Media) -> Form:
-    """Return the form of a watch's events; raises NotAcceptable."""
-    if media.form in ("PartialObjectMetadata", "PartialObjectMetadataList"):
-        return METADATA_FORMS[media.form_version]
-    return PLAIN
+def _layout(resource: Resource) -> Layout:
+    return layout_of(resource.kind.group, resource.kind.kind)

@@ -121,7 +121,8 @@ def _choose(accept: str) -> Media | None:
 
 
 def _is_form(form: str, group: str, version: str) -> bool:
-    return form in FORMS and group == META_GROUP and version in ("v1", "v1beta1")
+    versions = ("v1",) if form == "Table" else ("v1", "v1beta1")
+    return form in FORMS and group == META_GROUP and version in versions
 
 
 def _encoding(media_type: str) -> Encoding | None:

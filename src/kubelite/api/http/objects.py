@@ -9,7 +9,7 @@ from msgspec import Struct
 from kubelite.api.auth.caller import Allowed
 from kubelite.api.errors import BadRequest, MethodNotAllowed, NotFound
 from kubelite.api.http import body as bodies
-from kubelite.api.http.forms import list_form, single_form
+from kubelite.api.http.forms import Forms
 from kubelite.api.http.negotiation import Media
 from kubelite.api.http.query import deletion_options, read_options, write_options
 from kubelite.api.http.request import Query
@@ -46,16 +46,13 @@ class Call(Struct, frozen=True):
             return served.kind
         return self.resource.kind
 
-    def single(self, body: bytes) -> bytes:
-        """Return one object in the form asked for."""
-        return single_form(self.resource, self.media, body)
-
 
 class Objects:
     """Serves every verb but watch."""
 
-    def __init__(self, verbs: Verbs) -> None:
+    def __init__(self, verbs: Verbs, forms: Forms) -> None:
         self._verbs = verbs
+        self._forms = forms
         self._slow: dict[str, Callable[[Call], Awaitable[Reply]]] = {
             "create": self._create,
             "update": self._update,
@@ -64,13 +61,16 @@ class Objects:
             "deletecollection": self._delete_collection,
         }
 
-    def read(self, call: Call) -> Reply:
-        """Answer a get or a list, which never wait; raises APIError."""
+    async def read(self, call: Call) -> Reply:
+        """Answer a get or a list; raises APIError."""
         options = read_options(call.query)
         if call.allowed.attributes.verb == "get":
-            return object_reply(call.single(self._verbs.get(call.allowed, options)), call.media)
+            return object_reply(
+                self._single(call, self._verbs.get(call.allowed, options)), call.media
+            )
         listed = self._verbs.list(call.allowed, options)
-        return object_reply(list_form(call.resource, call.media, listed), call.media)
+        body = await self._forms.list(call.resource, call.media, call.query, listed)
+        return object_reply(body, call.media)
 
     async def write(self, call: Call) -> Reply:
         """Answer a write; raises APIError."""
@@ -88,7 +88,7 @@ class Objects:
             duplicate_fields=decoded.duplicates,
         )
         written = await self._verbs.create(call.allowed, decoded.value, options)
-        return _written(call, written, created=True)
+        return self._written(call, written, created=True)
 
     async def _update(self, call: Call) -> Reply:
         decoded = await _decoded_body(call)
@@ -99,7 +99,7 @@ class Objects:
             duplicate_fields=decoded.duplicates,
         )
         written = await self._verbs.update(call.allowed, decoded.value, options)
-        return _written(call, written, created=written.created)
+        return self._written(call, written, created=written.created)
 
     async def _patch(self, call: Call) -> Reply:
         patch_type = _patch_type(call)
@@ -113,14 +113,14 @@ class Objects:
             is_apply=patch_type == "apply",
         )
         written = await self._verbs.patch(call.allowed, patch_type, decoded.value, options)
-        return _written(call, written, created=written.created)
+        return self._written(call, written, created=written.created)
 
     async def _delete(self, call: Call) -> Reply:
         options = deletion_options(call.query, await _delete_options(call.request))
         deleted = await self._verbs.delete(call.allowed, options)
         body = deleted.body
         if not body.startswith(STATUS_START):
-            body = call.single(body)
+            body = self._single(call, body)
         return object_reply(body, call.media, warnings=deleted.warnings)
 
     async def _delete_collection(self, call: Call) -> Reply:
@@ -128,6 +128,17 @@ class Objects:
         selection = read_options(call.query)
         body = await self._verbs.delete_collection(call.allowed, selection, options)
         return object_reply(body, call.media)
+
+    def _single(self, call: Call, body: bytes) -> bytes:
+        return self._forms.single(call.resource, call.media, call.query, body)
+
+    def _written(self, call: Call, written: Written, *, created: bool) -> Reply:
+        return object_reply(
+            self._single(call, written.body),
+            call.media,
+            status=201 if created else 200,
+            warnings=written.warnings,
+        )
 
 
 def check_served(resource: Resource, subresource: str, verb: str) -> None:
@@ -184,12 +195,3 @@ async def _delete_options(request: web.BaseRequest) -> dict[str, Any] | None:
     if kind != "DeleteOptions":
         raise BadRequest(f"expected a DeleteOptions in the body, not a {kind}")
     return value
-
-
-def _written(call: Call, written: Written, *, created: bool) -> Reply:
-    return object_reply(
-        call.single(written.body),
-        call.media,
-        status=201 if created else 200,
-        warnings=written.warnings,
-    )

@@ -9,7 +9,7 @@ import msgspec
 
 from kubelite.api.errors import APIError, Unauthorized
 from kubelite.api.http.negotiation import JSON, PLAIN_JSON, Media
-from kubelite.api.registry.verbs import Listed
+from kubelite.api.registry.answers import Listed
 
 GZIP_THRESHOLD_BYTES = 128 * 1024
 GZIP_LEVEL = 1  # upstream's choice: within 1.3x of the best size at the least CPU
@@ -60,17 +60,22 @@ def yaml_of(value: Any) -> bytes:
 
 def list_body(api_version: str, kind: str, listed: Listed) -> bytes:
     """Return the bytes of a list from the bytes of its items."""
+    head = b'{"kind":"%s","apiVersion":"%s","metadata":%s,"items":[' % (
+        kind.encode(),
+        api_version.encode(),
+        msgspec.json.encode(list_metadata(listed)),
+    )
+    return b"".join((head, b",".join(listed.items), b"]}"))
+
+
+def list_metadata(listed: Listed) -> dict[str, Any]:
+    """Return the metadata of a list."""
     metadata: dict[str, Any] = {"resourceVersion": listed.resource_version}
     if listed.continue_token:
         metadata["continue"] = listed.continue_token
     if listed.remaining:
         metadata["remainingItemCount"] = listed.remaining
-    head = b'{"kind":"%s","apiVersion":"%s","metadata":%s,"items":[' % (
-        kind.encode(),
-        api_version.encode(),
-        msgspec.json.encode(metadata),
-    )
-    return b"".join((head, b",".join(listed.items), b"]}"))
+    return metadata
 
 
 def error_reply(error: APIError, media: Media = PLAIN_JSON) -> Reply:

@@ -1,0 +1,185 @@
+"""Priority and fairness: each request is classified, and served when its level and flow have their turn."""
+
+import math
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+
+from kubelite.api.auth.caller import Attributes, Caller
+from kubelite.api.client.protocol import Client
+from kubelite.api.http import metrics
+from kubelite.api.http.fair_queues import Level, Limits, Refused
+from kubelite.api.http.flow_bootstrap import create_missing, flow_schemas, priority_levels
+from kubelite.api.http.flow_matching import distinguisher, in_order, matching
+from kubelite.api.kinds.flowcontrol import FlowSchema, PriorityLevelConfiguration
+
+SEATS = 600  # what Kubernetes allows by default: 400 reading, 200 writing
+CATCH_ALL = "catch-all"
+MANDATORY = ("exempt", CATCH_ALL)  # there whatever the objects say
+REMEMBERED_MAX = 4096
+SCHEMA_HEADER = "X-Kubernetes-PF-FlowSchema-UID"
+LEVEL_HEADER = "X-Kubernetes-PF-PriorityLevel-UID"
+
+
+class Classified:
+    """A flow schema with its level, looked up once for many requests."""
+
+    __slots__ = ("headers", "level", "level_name", "schema")
+
+    def __init__(self, schema: FlowSchema, level: Level, level_name: str, level_uid: str) -> None:
+        self.schema = schema
+        self.level = level
+        self.level_name = level_name
+        self.headers = ((SCHEMA_HEADER, schema.metadata.uid), (LEVEL_HEADER, level_uid))
+
+
+class Seat:
+    """A seat that is taken on entering and given back on leaving."""
+
+    __slots__ = ("_classified", "_flow")
+
+    def __init__(self, classified: Classified, flow: str) -> None:
+        self._classified = classified
+        self._flow = flow
+
+    async def __aenter__(self) -> None:
+        classified = self._classified
+        try:
+            await classified.level.take(self._flow)
+        except Refused as refused:
+            metrics.rejected_total.labelled(
+                classified.schema.metadata.name, classified.level_name, refused.cause
+            ).increase()
+            raise
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._classified.level.give_back()
+
+
+class FlowControl:
+    """Classifies requests and keeps the levels as the API's objects say."""
+
+    def __init__(self, seats: int = SEATS) -> None:
+        self._seats = seats
+        self._levels: dict[str, Level] = {}
+        self._uids: dict[str, str] = {}
+        self._schemas: Sequence[FlowSchema] = ()
+        self._remembered: dict[tuple[object, ...], Classified] = {}
+        self.configure(flow_schemas(), priority_levels())
+
+    def seat(self, caller: Caller, attributes: Attributes, headers: list[tuple[str, str]]) -> Seat:
+        """Return the seat of a request; adds the headers that name its flow."""
+        classified = self._classify(caller, attributes)
+        headers.extend(classified.headers)
+        schema = classified.schema
+        flow = f"{schema.metadata.name}/{distinguisher(schema, caller, attributes)}"
+        return Seat(classified, flow)
+
+    def configure(
+        self,
+        schemas: Iterable[FlowSchema],
+        configurations: Iterable[PriorityLevelConfiguration],
+    ) -> None:
+        """Take over a new set of objects; requests under way keep their seats."""
+        mandatory_levels = (one for one in priority_levels() if one.metadata.name in MANDATORY)
+        by_name = {one.metadata.name: one for one in mandatory_levels}
+        by_name |= {one.metadata.name: one for one in configurations}
+        shares = sum(_shares(one) for one in by_name.values())
+        for name, configuration in by_name.items():
+            limits = limits_of(configuration, self._seats, shares)
+            if (level := self._levels.get(name)) is None:
+                self._levels[name] = Level(limits)
+            else:
+                level.limits = limits
+            self._uids[name] = configuration.metadata.uid
+        for name in self._levels.keys() - by_name.keys():
+            del self._levels[name], self._uids[name]
+        peers = tuple(self._levels.values())
+        for level in peers:
+            level.peers = peers
+            level.reconfigure(level.limits)
+        mandatory = [one for one in flow_schemas() if one.metadata.name in MANDATORY]
+        named = {one.metadata.name: one for one in (*mandatory, *schemas)}
+        # A schema whose level does not exist is dangling: it matches nothing.
+        self._schemas = in_order(
+            one
+            for one in named.values()
+            if one.spec.priorityLevelConfiguration.name in self._levels
+        )
+        self._remembered.clear()
+
+    async def follow(self, client: Client) -> None:
+        """Create the objects that should be there from the start, then do as the objects say."""
+        await create_missing(client)
+        schemas = client.mirror(FlowSchema)
+        levels = client.mirror(PriorityLevelConfiguration)
+        await schemas.synced()
+        await levels.synced()
+
+        def changed(before: object, after: object) -> None:  # noqa: ARG001 - everything is read again
+            self.configure(schemas.list(), levels.list())
+
+        schemas.subscribe(changed)
+        levels.subscribe(changed)
+        self.configure(schemas.list(), levels.list())
+
+    def _classify(self, caller: Caller, attributes: Attributes) -> Classified:
+        key = (
+            caller.user,
+            caller.groups,
+            attributes.verb,
+            attributes.group,
+            attributes.resource,
+            attributes.subresource,
+            attributes.namespace,
+            "" if attributes.resource else attributes.path,
+        )
+        if (known := self._remembered.get(key)) is not None:
+            return known
+        schema = matching(self._schemas, caller, attributes) or self._catch_all()
+        level_name = schema.spec.priorityLevelConfiguration.name
+        classified = Classified(
+            schema, self._levels[level_name], level_name, self._uids[level_name]
+        )
+        if len(self._remembered) >= REMEMBERED_MAX:
+            self._remembered.clear()
+        self._remembered[key] = classified
+        return classified
+
+    def _catch_all(self) -> FlowSchema:
+        return next(one for one in self._schemas if one.metadata.name == CATCH_ALL)
+
+
+def limits_of(configuration: PriorityLevelConfiguration, seats: int, all_shares: int) -> Limits:
+    """Return what a level's object means for a server with so many seats."""
+    spec = configuration.spec
+    if spec.type == "Exempt" or spec.limited is None:
+        return Limits(seats=0, is_exempt=True)
+    limited = spec.limited
+    nominal = max(1, math.ceil(seats * _shares(configuration) / max(1, all_shares)))
+    lendable = round(nominal * (limited.lendablePercent or 0) / 100)
+    borrowable = None
+    if limited.borrowingLimitPercent is not None:
+        borrowable = round(nominal * limited.borrowingLimitPercent / 100)
+    queuing = limited.limitResponse.queuing
+    if limited.limitResponse.type != "Queue":
+        return Limits(seats=nominal, lendable=lendable, borrowable=borrowable)
+    return Limits(
+        seats=nominal,
+        lendable=lendable,
+        borrowable=borrowable,
+        queues=(queuing.queues if queuing else 0) or 64,
+        hand_size=(queuing.handSize if queuing else 0) or 8,
+        queue_length=(queuing.queueLengthLimit if queuing else 0) or 50,
+    )
+
+
+def _shares(configuration: PriorityLevelConfiguration) -> int:
+    limited = configuration.spec.limited
+    if limited is None:
+        return 0
+    return 30 if limited.nominalConcurrencyShares is None else limited.nominalConcurrencyShares

@@ -1,0 +1,116 @@
+"""Classifying requests, and levels that follow their objects."""
+
+from typing import Any
+
+import pytest
+from fakes.server import Server
+from msgspec.structs import replace
+
+from kubelite.api.auth.caller import Attributes, Caller
+from kubelite.api.errors import TooManyRequests
+from kubelite.api.http.flow_bootstrap import flow_schemas, priority_levels
+from kubelite.api.http.flow_control import FlowControl, limits_of
+from kubelite.api.http.flow_matching import in_order, matching
+from kubelite.api.kinds.flowcontrol import FlowSchema, PriorityLevelConfiguration
+
+AUTHENTICATED = "system:authenticated"
+
+
+def caller(user: str, *groups: str) -> Caller:
+    return Caller(user=user, groups=(*groups, AUTHENTICATED))
+
+
+def asks(verb: str = "get", resource: str = "", **more: Any) -> Attributes:
+    return Attributes(verb=verb, resource=resource, **more)
+
+
+@pytest.mark.parametrize(
+    ("who", "attributes", "schema"),
+    [
+        (caller("admin", "system:masters"), asks("list", "pods"), "exempt"),
+        (caller("x"), asks(path="/healthz"), "probes"),
+        (caller("x"), asks(path="/version"), "global-default"),
+        (
+            caller("system:kube-scheduler"),
+            asks("update", "leases", group="coordination.k8s.io", namespace="kube-system"),
+            "system-leader-election",
+        ),
+        (caller("system:kube-scheduler"), asks("list", "pods"), "kube-scheduler"),
+        (
+            caller("n", "system:nodes"),
+            asks("patch", "nodes", subresource="status"),
+            "system-node-high",
+        ),
+        (caller("n", "system:nodes"), asks("list", "pods"), "system-nodes"),
+        (
+            caller("system:serviceaccount:kube-system:dns", "system:serviceaccounts"),
+            asks("list", "pods"),
+            "kube-system-service-accounts",
+        ),
+        (
+            caller("system:serviceaccount:a:b", "system:serviceaccounts"),
+            asks("list", "pods", namespace="a"),
+            "service-accounts",
+        ),
+        (
+            Caller("system:anonymous", ("system:unauthenticated",)),
+            asks("get", "pods"),
+            "global-default",
+        ),
+    ],
+)
+def test_bootstrap_schemas(who: Caller, attributes: Attributes, schema: str) -> None:
+    found = matching(in_order(flow_schemas()), who, attributes)
+    assert found is not None
+    assert found.metadata.name == schema
+
+
+def test_seats_are_shared_out() -> None:
+    limits = {one.metadata.name: limits_of(one, 600, 245) for one in priority_levels()}
+    assert limits["exempt"].is_exempt
+    assert (limits["workload-low"].seats, limits["workload-low"].lendable) == (245, 220)
+    assert (limits["leader-election"].seats, limits["leader-election"].queues) == (25, 16)
+    assert (limits["catch-all"].seats, limits["catch-all"].queues) == (13, 0)
+
+
+async def test_one_caller_does_not_starve_another() -> None:
+    flow = FlowControl(seats=20)
+    levels = priority_levels()
+    flow.configure(flow_schemas(), levels)
+    headers: list[tuple[str, str]] = []
+    refused = 0
+    for _ in range(100):  # it matches nothing but the catch-all, which refuses
+        try:
+            await flow.seat(Caller("greedy"), asks("list", "pods"), headers).__aenter__()
+        except TooManyRequests:
+            refused += 1
+    assert 50 < refused < 100
+    async with flow.seat(caller("modest"), asks("list", "pods"), headers):
+        pass
+
+
+async def test_levels_follow_their_objects() -> None:
+    server = Server()
+    flow = FlowControl()
+    await flow.follow(server.client)
+    assert len(await server.client.list(FlowSchema)) == len(flow_schemas())
+    schema = flow_schemas()[-2]
+    mine = replace(
+        schema,
+        metadata=replace(schema.metadata, name="mine"),
+        spec=replace(schema.spec, matchingPrecedence=1000),
+    )
+    made = await server.client.create(mine)
+    headers: list[tuple[str, str]] = []
+    async with flow.seat(caller("x"), asks(path="/version"), headers):
+        pass
+    level = await server.client.get(PriorityLevelConfiguration, "global-default")
+    assert headers == [
+        ("X-Kubernetes-PF-FlowSchema-UID", made.metadata.uid),
+        ("X-Kubernetes-PF-PriorityLevel-UID", level.metadata.uid),
+    ]
+    await server.client.delete(FlowSchema, "mine")
+    headers.clear()
+    async with flow.seat(caller("x"), asks(path="/version"), headers):
+        pass
+    assert headers[0][1] != made.metadata.uid

@@ -1,0 +1,84 @@
+"""Tables and bare metadata."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from fakes.server import StandingClock
+
+from kubelite.api.errors import BadRequest, NotAcceptable
+from kubelite.api.http.forms import Forms
+from kubelite.api.http.negotiation import Media
+from kubelite.api.http.request import NO_QUERY
+from kubelite.api.registry.answers import Listed
+from kubelite.api.registry.builtin import builtin_table
+
+CONFIG_MAP = (
+    b'{"kind":"ConfigMap","apiVersion":"v1","metadata":{"resourceVersion":"7","name":"a",'
+    b'"creationTimestamp":"2026-05-01T11:00:00Z"},"data":{"k":"v"}}'
+)
+TABLE = Media(form="Table")
+METADATA = Media(form="PartialObjectMetadata", form_version="v1beta1")
+METADATA_LIST = Media(form="PartialObjectMetadataList")
+forms = Forms(StandingClock())
+found = builtin_table().find("", "v1", "configmaps")
+assert found is not None
+config_maps = found
+
+
+def read(body: bytes) -> dict[str, Any]:
+    decoded: dict[str, Any] = msgspec.json.decode(body)
+    return decoded
+
+
+def test_a_table_of_one() -> None:
+    shown = read(forms.single(config_maps, TABLE, NO_QUERY, CONFIG_MAP))
+    assert shown["kind"] == "Table"
+    assert shown["metadata"] == {"resourceVersion": "7"}
+    assert shown["rows"][0]["cells"] == ["a", 1, "60m"]
+    assert shown["rows"][0]["object"]["kind"] == "PartialObjectMetadata"
+
+
+@pytest.mark.parametrize("count", [2, 500])
+async def test_a_table_of_many(count: int) -> None:
+    listed = Listed(
+        items=[CONFIG_MAP] * count, resource_version="9", continue_token="t", remaining=1
+    )
+    query = {"includeObject": ["None"]}
+    shown = read(await forms.list(config_maps, TABLE, query, listed))
+    assert len(shown["rows"]) == count
+    assert "object" not in shown["rows"][0]
+    assert shown["metadata"] == {"resourceVersion": "9", "continue": "t", "remainingItemCount": 1}
+
+
+def test_a_watched_table() -> None:
+    form = forms.watch(config_maps, TABLE, {"includeObject": ["Object"]})
+    event = read(form.event("MODIFIED", CONFIG_MAP))
+    assert event["object"]["rows"][0]["object"]["data"] == {"k": "v"}
+    bookmark = read(form.event("BOOKMARK", b'{"metadata":{"resourceVersion":"8"}}'))
+    assert bookmark["object"]["rows"] == []
+    assert bookmark["object"]["metadata"] == {"resourceVersion": "8"}
+    assert form.name != forms.watch(config_maps, TABLE, NO_QUERY).name
+
+
+async def test_metadata() -> None:
+    shown = read(forms.single(config_maps, METADATA, NO_QUERY, CONFIG_MAP))
+    assert shown["apiVersion"] == "meta.k8s.io/v1beta1"
+    assert "data" not in shown
+    listed = Listed(items=[CONFIG_MAP], resource_version="9")
+    many = read(await forms.list(config_maps, METADATA_LIST, NO_QUERY, listed))
+    assert (many["kind"], many["items"][0]["metadata"]["name"]) == (
+        "PartialObjectMetadataList",
+        "a",
+    )
+    event = read(forms.watch(config_maps, METADATA_LIST, NO_QUERY).event("ADDED", CONFIG_MAP))
+    assert event["object"]["kind"] == "PartialObjectMetadata"
+
+
+async def test_forms_that_do_not_fit() -> None:
+    with pytest.raises(NotAcceptable, match="is not a list"):
+        forms.single(config_maps, METADATA_LIST, NO_QUERY, CONFIG_MAP)
+    with pytest.raises(NotAcceptable, match="is a list"):
+        await forms.list(config_maps, METADATA, NO_QUERY, Listed(items=[], resource_version="1"))
+    with pytest.raises(BadRequest, match="unrecognized includeObject value"):
+        forms.single(config_maps, TABLE, {"includeObject": ["All"]}, CONFIG_MAP)
