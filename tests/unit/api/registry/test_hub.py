@@ -1,0 +1,219 @@
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+from fakes.server import Server
+
+from kubelite.api.errors import APIError, Invalid
+from kubelite.api.registry import hub as hub_module
+from kubelite.api.registry.options import WatchOptions
+from kubelite.api.registry.watch import PLAIN, PlainForm, Watching
+
+
+class Watcher:
+    """Collects what a watch delivers."""
+
+    def __init__(self, server: Server, path: str, namespace: str = "default", **options: Any):
+        self.frames: list[bytes] = []
+        self.errors: list[APIError] = []
+        self.watching: Watching = server.verbs.watch(
+            server.allowed("watch", path, namespace=namespace),
+            WatchOptions(**options),
+            PLAIN,
+            self.deliver,
+            self.errors.append,
+        )
+
+    def deliver(self, frames: Sequence[bytes]) -> None:
+        self.frames.extend(frames)
+
+    def events(self) -> list[tuple[str, str]]:
+        decoded = [msgspec.json.decode(frame) for frame in self.frames]
+        return [(event["type"], event["object"]["metadata"].get("name", "")) for event in decoded]
+
+
+@pytest.fixture
+async def server() -> Server:
+    return Server()
+
+
+async def make(server: Server, name: str, **labels: str) -> str:
+    made = await server.create("v1/configmaps", {"metadata": {"name": name, "labels": labels}})
+    version: str = made["metadata"]["resourceVersion"]
+    return version
+
+
+async def test_a_watch_begins_with_what_there_is(server: Server) -> None:
+    await make(server, "a")
+    watcher = Watcher(server, "v1/configmaps")
+    await make(server, "b")
+    await server.patch("v1/configmaps", "b", {"data": {"x": "y"}})
+    await server.delete("v1/configmaps", "a")
+    assert watcher.events() == [
+        ("ADDED", "a"),
+        ("ADDED", "b"),
+        ("MODIFIED", "b"),
+        ("DELETED", "a"),
+    ]
+    gone = msgspec.json.decode(watcher.frames[-1])["object"]["metadata"]
+    assert gone["resourceVersion"] == str(server.store.revision)
+
+
+async def test_a_watch_goes_on_from_a_version(server: Server) -> None:
+    version = await make(server, "a")
+    await make(server, "b")
+    watcher = Watcher(server, "v1/configmaps", resource_version=version)
+    await make(server, "c")
+    assert watcher.events() == [("ADDED", "b"), ("ADDED", "c")]
+
+
+async def test_a_watch_from_a_forgotten_version_is_told_so() -> None:
+    server = Server(changes=10)
+    version = await make(server, "a")
+    for number in range(30):
+        await server.patch("v1/configmaps", "a", {"data": {"n": str(number)}})
+    watcher = Watcher(server, "v1/configmaps", resource_version=version)
+    assert watcher.errors[0].code == 410
+    assert watcher.errors[0].message.startswith(f"too old resource version: {version} (")
+    await make(server, "b")
+    assert watcher.frames == []
+
+
+async def test_a_watch_waits_for_a_version_to_come(server: Server) -> None:
+    await make(server, "a")
+    watcher = Watcher(server, "v1/configmaps", resource_version=str(server.store.revision + 1))
+    await make(server, "b")
+    await make(server, "c")
+    assert watcher.events() == [("ADDED", "c")]
+
+
+async def test_objects_appear_and_disappear_by_selection(server: Server) -> None:
+    watcher = Watcher(server, "v1/configmaps", label_selector="app=web")
+    await make(server, "a", app="db")
+    await make(server, "b", app="web")
+    await server.patch("v1/configmaps", "a", {"metadata": {"labels": {"app": "web"}}})
+    await server.patch("v1/configmaps", "b", {"metadata": {"labels": {"app": "db"}}})
+    await server.delete("v1/configmaps", "b")
+    await server.delete("v1/configmaps", "a")
+    assert watcher.events() == [("ADDED", "b"), ("ADDED", "a"), ("DELETED", "b"), ("DELETED", "a")]
+    left = msgspec.json.decode(watcher.frames[2])["object"]["metadata"]
+    assert left["labels"] == {"app": "web"}  # its last selected state
+    assert int(left["resourceVersion"]) > int(
+        msgspec.json.decode(watcher.frames[1])["object"]["metadata"]["resourceVersion"]
+    )
+
+
+async def test_a_pinned_field_finds_its_watches(server: Server) -> None:
+    here = Watcher(server, "v1/pods", field_selector="spec.nodeName=n1")
+    there = Watcher(server, "v1/pods", field_selector="spec.nodeName=n2")
+    nowhere = Watcher(server, "v1/pods", field_selector="spec.nodeName=")
+    spec = {"containers": [{"name": "c", "image": "i"}]}
+    await server.create("v1/pods", {"metadata": {"name": "a"}, "spec": spec})
+    await server.create("v1/pods/binding", {"target": {"name": "n1"}}, "a")
+    assert here.events() == [("ADDED", "a")]
+    assert there.events() == []
+    assert nowhere.events() == [("ADDED", "a"), ("DELETED", "a")]
+
+
+async def test_namespaces_are_kept_apart(server: Server) -> None:
+    here, everywhere = Watcher(server, "v1/configmaps"), Watcher(server, "v1/configmaps", "")
+    await server.create("v1/configmaps", {"metadata": {"name": "x", "namespace": "other"}})
+    assert here.events() == []
+    assert everywhere.events() == [("ADDED", "x")]
+
+
+async def test_the_end_of_what_there_is_can_be_marked(server: Server) -> None:
+    await make(server, "a")
+    watcher = Watcher(
+        server,
+        "v1/configmaps",
+        send_initial_events=True,
+        resource_version_match="NotOlderThan",
+        bookmarks=True,
+    )
+    assert watcher.events() == [("ADDED", "a"), ("BOOKMARK", "")]
+    mark = msgspec.json.decode(watcher.frames[-1])["object"]
+    assert mark == {
+        "kind": "ConfigMap",
+        "apiVersion": "v1",
+        "metadata": {
+            "resourceVersion": str(server.store.revision),
+            "annotations": {"k8s.io/initial-events-end": "true"},
+        },
+    }
+
+
+async def test_initial_events_can_be_left_out(server: Server) -> None:
+    await make(server, "a")
+    watcher = Watcher(
+        server,
+        "v1/configmaps",
+        send_initial_events=False,
+        resource_version_match="NotOlderThan",
+    )
+    await make(server, "b")
+    assert watcher.events() == [("ADDED", "b")]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"send_initial_events": True},
+        {"resource_version_match": "NotOlderThan"},
+        {"send_initial_events": True, "resource_version_match": "Exact"},
+    ],
+)
+async def test_options_that_contradict_each_other(server: Server, options: dict[str, Any]) -> None:
+    with pytest.raises(Invalid):
+        Watcher(server, "v1/configmaps", **options)
+
+
+async def test_bookmarks_come_by_the_clock(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "BOOKMARK_SECONDS", 0.0)
+    watcher = Watcher(server, "v1/configmaps", bookmarks=True, resource_version="1")
+    silent = Watcher(server, "v1/configmaps", resource_version="1")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert ("BOOKMARK", "") in watcher.events()
+    assert silent.frames == []
+    watcher.watching.close()
+
+
+async def test_who_has_closed_hears_nothing(server: Server) -> None:
+    watcher = Watcher(server, "v1/configmaps", bookmarks=True)
+    assert server.hub.watching == 1
+    watcher.watching.close()
+    watcher.watching.close()
+    watcher.watching.bookmark()
+    await make(server, "a")
+    assert watcher.frames == []
+    assert server.hub.watching == 0
+
+
+async def test_each_change_is_framed_once(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    framed: list[str] = []
+    plain = PlainForm.event
+
+    def counted(self: PlainForm, event_type: str, value: bytes) -> bytes:
+        framed.append(event_type)
+        return plain(self, event_type, value)
+
+    monkeypatch.setattr(PlainForm, "event", counted)
+    watchers = [Watcher(server, "v1/configmaps") for _ in range(10)]
+    watchers += [Watcher(server, "v1/configmaps", label_selector="a!=b") for _ in range(10)]
+    await make(server, "a")
+    assert framed == ["ADDED"]
+    assert len({id(watcher.frames[0]) for watcher in watchers}) == 1
+
+
+async def test_views_are_watched_in_their_own_form(server: Server) -> None:
+    watcher = Watcher(server, "events.k8s.io/v1/events", field_selector="regarding.name=p")
+    for name in ("p", "q"):
+        involved = {"kind": "Pod", "name": name, "namespace": "default"}
+        await server.create("v1/events", {"metadata": {"name": name}, "involvedObject": involved})
+    assert watcher.events() == [("ADDED", "p")]
+    shown = msgspec.json.decode(watcher.frames[0])["object"]
+    assert shown["regarding"]["name"] == "p"
+    assert shown["apiVersion"] == "events.k8s.io/v1"

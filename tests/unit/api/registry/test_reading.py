@@ -1,0 +1,162 @@
+import msgspec
+import pytest
+from fakes.server import Server
+
+from kubelite.api.errors import APIError, BadRequest, Expired, Invalid, Timeout
+from kubelite.api.registry.options import ReadOptions
+
+
+async def filled(count: int = 5, changes: int = 10_000) -> Server:
+    server = Server(changes=changes)
+    for number in range(count):
+        labels = {"even": str(number % 2 == 0).lower()}
+        await server.create("v1/configmaps", {"metadata": {"name": f"c{number}", "labels": labels}})
+    return server
+
+
+async def test_a_list_is_ordered_and_has_a_version() -> None:
+    server = await filled()
+    listed = server.list("v1/configmaps")
+    assert server.names("v1/configmaps") == ["c0", "c1", "c2", "c3", "c4"]
+    assert listed.resource_version == str(server.store.revision)
+    assert listed.continue_token == ""
+    assert listed.remaining is None
+
+
+async def test_pages_show_one_state() -> None:
+    server = await filled()
+    first = server.list("v1/configmaps", limit=2)
+    assert first.remaining == 3
+    await server.delete("v1/configmaps", "c3")
+    await server.create("v1/configmaps", {"metadata": {"name": "c22"}})
+    names = []
+    token = first.continue_token
+    while token:
+        page = server.list("v1/configmaps", limit=2, continue_token=token)
+        assert page.resource_version == first.resource_version
+        names += [msgspec.json.decode(item)["metadata"]["name"] for item in page.items]
+        token = page.continue_token
+    assert names == ["c2", "c3", "c4"]
+
+
+async def test_pages_of_a_selection_do_not_tell_what_remains() -> None:
+    server = await filled()
+    page = server.list("v1/configmaps", limit=2, label_selector="even=true")
+    assert [msgspec.json.decode(item)["metadata"]["name"] for item in page.items] == ["c0", "c2"]
+    assert page.remaining is None
+    rest = server.list(
+        "v1/configmaps",
+        limit=2,
+        label_selector="even=true",
+        continue_token=page.continue_token,
+    )
+    assert [msgspec.json.decode(item)["metadata"]["name"] for item in rest.items] == ["c4"]
+    assert rest.continue_token == ""
+
+
+async def test_a_token_that_is_too_old_comes_with_a_fresh_one() -> None:
+    server = await filled(changes=10)
+    token = server.list("v1/configmaps", limit=2).continue_token
+    for number in range(30):
+        await server.patch("v1/configmaps", "c4", {"data": {"n": str(number)}})
+    with pytest.raises(Expired) as caught:
+        server.list("v1/configmaps", limit=2, continue_token=token)
+    assert caught.value.message.startswith("The provided continue parameter is too old")
+    fresh = caught.value.status()["metadata"]["continue"]
+    names = server.names("v1/configmaps", continue_token=fresh)
+    assert names == ["c2", "c3", "c4"]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        (
+            ReadOptions(resource_version_match="Exact"),
+            Invalid,
+            "unless resourceVersion is provided",
+        ),
+        (
+            ReadOptions(resource_version="1", resource_version_match="Exactly"),
+            Invalid,
+            "Unsupported value",
+        ),
+        (
+            ReadOptions(resource_version="0", resource_version_match="Exact"),
+            Invalid,
+            'forbidden for resourceVersion "0"',
+        ),
+        (ReadOptions(resource_version="x"), Invalid, "resourceVersion"),
+        (ReadOptions(resource_version="999999"), Timeout, "Too large resource version: 999999"),
+        (ReadOptions(continue_token="!"), BadRequest, "continue key is not valid"),
+        (ReadOptions(continue_token="e30"), BadRequest, "continue key is not valid"),
+        (ReadOptions(field_selector="spec.color=red"), BadRequest, "not a known field selector"),
+        (ReadOptions(label_selector="a in"), BadRequest, "unable to parse requirement"),
+    ],
+)
+async def test_options_without_meaning_are_refused(
+    options: ReadOptions, error: type[APIError], message: str
+) -> None:
+    server = await filled(1)
+    with pytest.raises(error, match=message):
+        server.verbs.list(server.allowed("list", "v1/configmaps"), options)
+
+
+async def test_an_exact_version_shows_the_past() -> None:
+    server = await filled(2)
+    then = server.list("v1/configmaps").resource_version
+    await server.delete("v1/configmaps", "c0")
+    options = {"resource_version": then, "resource_version_match": "Exact"}
+    assert server.names("v1/configmaps", **options) == ["c0", "c1"]
+    options["resource_version_match"] = "NotOlderThan"
+    assert server.names("v1/configmaps", **options) == ["c1"]
+    assert server.names("v1/configmaps", resource_version=then) == ["c1"]
+    assert server.names("v1/configmaps", resource_version=then, limit=5) == ["c0", "c1"]
+
+
+async def test_a_version_that_is_gone_is_expired() -> None:
+    server = await filled(1, changes=10)
+    then = server.list("v1/configmaps").resource_version
+    for number in range(30):
+        await server.patch("v1/configmaps", "c0", {"data": {"n": str(number)}})
+    with pytest.raises(Expired, match="too old"):
+        server.list("v1/configmaps", resource_version=then, resource_version_match="Exact")
+
+
+@pytest.mark.parametrize(
+    ("selector", "expected"),
+    [
+        ("metadata.name=c1", ["c1"]),
+        ("metadata.name!=c1", ["c0", "c2"]),
+        ("metadata.namespace=default", ["c0", "c1", "c2"]),
+        ("metadata.namespace=other", []),
+        ("metadata.name=c1,metadata.name=c2", []),
+        ("metadata.name=none", []),
+        ("metadata.name=", []),
+    ],
+)
+async def test_names_can_be_selected(selector: str, expected: list[str]) -> None:
+    server = await filled(3)
+    assert server.names("v1/configmaps", field_selector=selector) == expected
+    assert server.names("v1/configmaps", namespace="", field_selector=selector) == expected
+
+
+async def test_events_are_selected_by_the_names_of_their_version() -> None:
+    server = Server()
+    event = {
+        "metadata": {"name": "e"},
+        "involvedObject": {"kind": "Pod", "name": "p", "namespace": "default"},
+        "reason": "Started",
+    }
+    await server.create("v1/events", event)
+    assert server.names("v1/events", field_selector="involvedObject.name=p") == ["e"]
+    path = "events.k8s.io/v1/events"
+    assert server.names(path, field_selector="regarding.name=p,reason=Started") == ["e"]
+    assert server.names(path, field_selector="regarding.name=q") == []
+
+
+async def test_get_knows_no_future() -> None:
+    server = await filled(1)
+    allowed = server.allowed("get", "v1/configmaps", "c0")
+    with pytest.raises(Timeout):
+        server.verbs.get(allowed, ReadOptions(resource_version="12345"))
+    assert server.verbs.get(allowed, ReadOptions(resource_version="0"))
