@@ -16,7 +16,7 @@ from kubelite.api.kinds.discovery import EndpointSlice
 from kubelite.api.kinds.model import Kind
 from kubelite.net.conntrack import forget_stale
 from kubelite.net.foreign_firewall import ForeignFirewall
-from kubelite.net.nftables import Nftables, RulesRefused
+from kubelite.net.nftables import Nftables, RulesRefused, RulesUnavailable
 from kubelite.net.rule_watch import UNKNOWN, RuleWatch
 from kubelite.net.ruleset import (
     TABLE,
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 ROUND_SECONDS = 0.1
 RETRY_SECONDS = 5.0
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
-SERVICE_INDEX = "service"
+SERVICE_INDEX = "net-service"
 HOST_PORTS = "*host-ports"  # a key beside those of services, which hold a slash
 
 
@@ -64,9 +64,14 @@ class ServiceProxy:
         self._check_firewall = True
 
     async def start(self) -> None:
-        """Get what running needs; raises RulesUnavailable, and PermissionError without root."""
+        """Get what running needs; raises RulesUnavailable."""
         self._nftables.open()
-        self._watch.start()
+        try:
+            self._watch.start()
+        except PermissionError as error:
+            raise RulesUnavailable(
+                "cannot set up service networking: needs root (CAP_NET_ADMIN)"
+            ) from error
 
     async def run(self) -> None:
         """Follow changes until cancelled."""

@@ -8,7 +8,7 @@ from kubelite.api.kinds.core.services import Service
 from kubelite.api.kinds.discovery import EndpointSlice
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
-BY_SERVICE, BY_ADDRESS, BY_CLUSTER_ADDRESS = "service", "address", "cluster-address"
+BY_SERVICE, BY_ADDRESS, BY_CLUSTER_ADDRESS = "net-service", "net-address", "net-cluster-address"
 
 
 class MirroredZone:

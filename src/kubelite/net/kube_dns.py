@@ -1,0 +1,40 @@
+"""The Service by which clients find the cluster's DNS server; nodes answer at its address themselves."""
+
+from kubelite.api.client.protocol import Client
+from kubelite.api.errors import AlreadyExists
+from kubelite.api.kinds.core.services import Service, ServicePort, ServiceSpec
+from kubelite.api.kinds.meta import ObjectMeta
+
+NAMESPACE, NAME = "kube-system", "kube-dns"
+
+
+def kube_dns(address: str) -> Service:
+    """Return the service as it should be."""
+    return Service(
+        metadata=ObjectMeta(
+            namespace=NAMESPACE,
+            name=NAME,
+            labels={
+                "k8s-app": "kube-dns",
+                "kubernetes.io/cluster-service": "true",
+                "kubernetes.io/name": "CoreDNS",  # what dashboards and tests look for
+            },
+        ),
+        spec=ServiceSpec(
+            clusterIP=address,
+            clusterIPs=[address],
+            type="ClusterIP",
+            ports=[
+                ServicePort(name="dns", port=53, protocol="UDP", targetPort=53),
+                ServicePort(name="dns-tcp", port=53, protocol="TCP", targetPort=53),
+            ],
+        ),
+    )
+
+
+async def ensure_kube_dns(client: Client, address: str) -> None:
+    """Create the service unless there is one; raises APIError, also while its namespace is missing."""
+    try:
+        await client.create(kube_dns(address))
+    except AlreadyExists:
+        return

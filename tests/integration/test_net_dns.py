@@ -1,0 +1,65 @@
+"""Pods resolve names at the cluster's DNS address."""
+
+import asyncio
+from contextlib import ExitStack, suppress
+
+from fakes.mirrored import MirroringClient
+from fakes.network_objects import NODE, endpoint_slice, service
+
+from integration.net_namespaces import (
+    in_new_namespace,
+    needs_root,
+    process_in_namespace,
+    shell,
+)
+from kubelite.net.dns import DNSServer
+from kubelite.net.kube_dns import kube_dns
+from kubelite.net.pod_network import PodNetwork
+from kubelite.net.records import ZoneSettings
+from kubelite.net.ruleset import ProxySettings
+from kubelite.net.service_proxy import ServiceProxy
+from kubelite.net.upstream import Upstream
+from kubelite.randomness import SystemRandomness
+
+pytestmark = needs_root
+
+
+def test_pods_and_the_node_look_names_up() -> None:
+    async def main(stack: ExitStack) -> None:
+        network = PodNetwork(local_addresses=["10.43.0.10"])
+        await network.start("10.42.0.0/24")
+        pid = stack.enter_context(process_in_namespace())
+        await network.attach("a", "default/a", pid)
+        client = MirroringClient()
+        client.put(
+            service(),
+            service("bare", "None"),
+            endpoint_slice("10.42.0.2", "10.42.0.3", service_name="bare"),
+            kube_dns("10.43.0.10"),  # without endpoints: it must not make the rules refuse
+        )
+        upstream = Upstream(lambda: (), SystemRandomness())
+        dns = DNSServer(client.as_client(), upstream, ZoneSettings(), [("10.43.0.10", 53)])
+        proxy = ServiceProxy(client.as_client(), ProxySettings(node_name=NODE))
+        await dns.start()
+        await proxy.start()
+        tasks = [asyncio.create_task(part.run()) for part in (dns, proxy)]
+        await asyncio.wait_for(proxy.applied(), 5)
+
+        async def look_up(name: str, where: str = f"nsenter -t {pid} -n") -> str:
+            return await asyncio.to_thread(
+                shell, f"{where} busybox nslookup -type=a {name} 10.43.0.10"
+            )
+
+        assert "Address: 10.43.0.5" in await look_up("web.default.svc.cluster.local")
+        assert "Address: 10.43.0.5" in await look_up("web.default.svc.cluster.local", where="")
+        assert "Address: 10.42.0.3" in await look_up("bare.default.svc.cluster.local")
+
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        await dns.stop()
+        await proxy.stop()
+        await network.stop()
+
+    in_new_namespace(main)
