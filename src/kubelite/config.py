@@ -95,6 +95,21 @@ class Config(Struct, frozen=True, kw_only=True):
         return range(int(first), int(last) + 1)
 
     @property
+    def tls_names(self) -> tuple[str, ...]:
+        """Those of `tls_san` that are names."""
+        return tuple(name for name in self.tls_san if not _is_address(name))
+
+    @property
+    def tls_addresses(self) -> tuple[str, ...]:
+        """Those of `tls_san` that are addresses."""
+        return tuple(name for name in self.tls_san if _is_address(name))
+
+    @property
+    def api_address(self) -> str:
+        """The address of the service `kubernetes`: the first of the service range."""
+        return str(ipaddress.ip_network(self.service_cidr)[1])
+
+    @property
     def dns_address(self) -> str:
         """The address cluster DNS answers on."""
         return self.cluster_dns or str(ipaddress.ip_network(self.service_cidr)[10])
@@ -206,6 +221,14 @@ def _network(field: str, value: str) -> None:
         raise _unusable(field, value, str(error)) from None
     if network.version != 4 or network.prefixlen > 24:
         raise _unusable(field, value, "must be an IPv4 range of at least 256 addresses")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _address(field: str, value: str) -> None:

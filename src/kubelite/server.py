@@ -1,6 +1,46 @@
-"""The composition root of the all-in-one process."""
+"""The composition root of the all-in-one process: everything there is, in the order in which it starts.
 
+What starts later stops earlier. Nothing is made on disk before the port and the data folder are known to be ours.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from contextlib import AsyncExitStack
+from ipaddress import ip_network
+from pathlib import Path
+
+import uvloop
+
+from kubelite import log as log_lines
+from kubelite.api.auth import pki as identities
+from kubelite.api.auth.caller import Caller
+from kubelite.api.auth.pki import Pki, serving_addresses, serving_names, wait_for_clock
+from kubelite.api.auth.secret_files import write_file
+from kubelite.api.auth.x509 import ClientCertificates
+from kubelite.api.http.app import APIServer
+from kubelite.api.http.assembly import assemble
+from kubelite.clock import SystemClock
 from kubelite.config import Config
+from kubelite.control import CONTROLLERS
+from kubelite.control.options import Options
+from kubelite.control.runtime import Runtime
+from kubelite.control.scheduler.scheduler import Scheduler
+from kubelite.control_plane import ControlPlane, ServedResources
+from kubelite.randomness import SystemRandomness
+from kubelite.store.embedded import EmbeddedStore
+from kubelite.store.lmdb_engine import StoreLocked, UnknownFormat
+from kubelite.tasks import TaskSet
+
+log = logging.getLogger(__name__)
+
+STOP_SECONDS = 5.0
+# Documentation addresses: no packet is sent, the kernel only says which of its own addresses it would use.
+ELSEWHERE = ("192.0.2.1", 9)
 
 
 class CannotStart(Exception):
@@ -8,5 +48,155 @@ class CannotStart(Exception):
 
 
 def run(config: Config) -> None:
-    """Run a server until it is told to stop; raises CannotStart."""
-    raise CannotStart(f"cannot start with {config.data_dir}: the parts are not joined yet")
+    """Run a server until SIGTERM or SIGINT; raises CannotStart."""
+    started = time.monotonic()
+    log_lines.setup(debug=config.debug)
+    uvloop.run(_serve(config, started))
+
+
+async def _serve(config: Config, started: float) -> None:
+    told_to_stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told_to_stop.set)
+    async with AsyncExitStack() as running:
+        await _start(config, running)
+        _greet(config, time.monotonic() - started)
+        await told_to_stop.wait()
+        log.info("stopping")
+        loop.call_later(STOP_SECONDS, _give_up)
+
+
+async def _start(config: Config, running: AsyncExitStack) -> None:
+    clock, randomness, tasks = SystemClock(), SystemRandomness(), TaskSet()
+    listener = _listener(config)
+    running.callback(listener.close)
+    _prepare_folder(Path(config.data_dir))
+    await wait_for_clock(clock)
+    store = await _open_store(config, clock)
+    running.push_async_callback(store.close)
+    node_ip = config.node_ip or _own_address()
+    pki = await asyncio.to_thread(
+        Pki.ensure,
+        Path(config.data_dir) / "pki",
+        clock=clock,
+        randomness=randomness,
+        names=serving_names(config.cluster_domain, config.name_of_node, config.tls_names),
+        addresses=serving_addresses(config.api_address, (node_ip,), config.tls_addresses),
+        node_name=config.name_of_node,
+    )
+    plane = ControlPlane(
+        store,
+        clock=clock,
+        randomness=randomness,
+        signing_keys=pki.signing_keys,
+        certificates=ClientCertificates(pki.trusted, clock),
+        config=config,
+    )
+    await plane.bootstrap()
+    api = APIServer(
+        assemble(
+            plane.verbs,
+            plane.authenticator,
+            plane.authorizer,
+            clock=clock,
+            randomness=randomness,
+            node_tls=pki.client_context(identities.KUBELET_CLIENT),
+            address=f"{node_ip}:{listener.getsockname()[1]}",
+        ),
+        ssl_context=pki.server_context(),
+    )
+    await api.serve(listener)
+    running.push_async_callback(api.stop, 1.0)
+    server = f"https://{_reachable(config.bind_address)}:{listener.getsockname()[1]}"
+    _write_kubeconfig(config, pki.kubeconfig(server))
+    running.push_async_callback(tasks.stop)
+    tasks.supervise(pki.keep_fresh, name="renew certificates")
+    mirrors = plane.client(Caller("system:kube-controller-manager"), "kube-controller-manager")
+    runtime = Runtime(
+        CONTROLLERS,
+        client_for=plane.controller_client,
+        mirrors=mirrors,
+        clock=clock,
+        randomness=randomness,
+        options=Options(
+            cluster_cidrs=(ip_network(config.cluster_cidr),),
+            cluster_ca=pki.ca_pem.decode(),
+            resources=ServedResources(plane.resources),
+        ),
+    )
+    await runtime.start()
+    running.push_async_callback(runtime.stop)
+    scheduling = plane.client(Caller("system:kube-scheduler"), "kube-scheduler")
+    scheduler = Scheduler(client=scheduling, mirrors=scheduling, clock=clock, randomness=randomness)
+    await scheduler.start()
+    running.push_async_callback(scheduler.stop)
+
+
+def _listener(config: Config) -> socket.socket:
+    address = (config.bind_address, config.https_listen_port)
+    family = socket.AF_INET6 if ":" in config.bind_address else socket.AF_INET
+    try:
+        return socket.create_server(address, family=family, backlog=1024)
+    except OSError as error:
+        raise CannotStart(
+            f"cannot listen on {config.bind_address}:{config.https_listen_port}: {error.strerror}"
+        ) from error
+
+
+def _prepare_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotStart(f"cannot use data folder {folder}: {error.strerror}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise CannotStart(f"cannot use data folder {folder}: it is not writable")
+
+
+async def _open_store(config: Config, clock: SystemClock) -> EmbeddedStore:
+    try:
+        return await EmbeddedStore.open(config.store_dir, clock=clock)
+    except (StoreLocked, UnknownFormat) as error:
+        raise CannotStart(str(error)) from error
+    except OSError as error:
+        raise CannotStart(f"cannot open store in {config.store_dir}: {error.strerror}") from error
+
+
+def _own_address() -> str:
+    """Return the address this host would use towards others; loopback when it has no route."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(ELSEWHERE)
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])
+
+
+def _reachable(address: str) -> str:
+    if address in ("0.0.0.0", "::"):  # noqa: S104 - compared with, not bound to
+        return "127.0.0.1"
+    return f"[{address}]" if ":" in address else address
+
+
+def _write_kubeconfig(config: Config, text: str) -> None:
+    path = Path(config.write_kubeconfig)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(path, text.encode(), mode=int(config.write_kubeconfig_mode, 8))
+    except OSError as error:
+        raise CannotStart(f"cannot write kubeconfig {path}: {error.strerror}") from error
+
+
+def _greet(config: Config, seconds: float) -> None:
+    sys.stderr.write(
+        f"kubelite is ready after {seconds:.1f} s; try\n"
+        f"    export KUBECONFIG={config.write_kubeconfig}\n"
+        "    kubectl get nodes\n"
+        "    kubectl apply -f examples/hello/\n"
+    )
+    sys.stderr.flush()
+
+
+def _give_up() -> None:
+    log.error("did not stop in time")
+    os._exit(1)

@@ -45,16 +45,20 @@ class APIServer:
 
     async def start(self, host: str, port: int) -> int:
         """Listen; return the port (`port` 0 takes a free one). Raises OSError when the address is taken."""
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        await self.serve(listener)
+        bound: int = listener.getsockname()[1]
+        return bound
+
+    async def serve(self, listener: socket.socket) -> None:
+        """Accept what comes to a listening socket."""
         self._server = ConnectionServer(
             self._dispatcher.answer, connections_max=self._connections_max
         )
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
         listener.setblocking(False)
         self._listeners.append(listener)
         self._tasks.supervise(lambda: self._accept(listener), name="accept API connections")
-        bound: int = listener.getsockname()[1]
-        return bound
 
     async def stop(self, grace_seconds: float = 2.0) -> None:
         """Accept no more, end watches as if their time was up, let the rest finish within the grace period."""

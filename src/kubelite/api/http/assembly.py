@@ -1,0 +1,53 @@
+"""Puts the parts of the API server together: what serves objects, streams, pages, and who may wait how long."""
+
+import ssl
+
+from kubelite.api.auth.authenticate import UnionAuthenticator
+from kubelite.api.auth.caller import Authorizer
+from kubelite.api.http.backends import Backends
+from kubelite.api.http.dialer import Dialer, TCPDialer
+from kubelite.api.http.discovery import Discovery
+from kubelite.api.http.dispatch import Parts
+from kubelite.api.http.flow_control import FlowControl
+from kubelite.api.http.pages import Pages
+from kubelite.api.http.pod_streams import PodLog, PodStream
+from kubelite.api.http.proxies import Proxy
+from kubelite.api.http.relay import Relay
+from kubelite.api.registry.verbs import Verbs
+from kubelite.clock import Clock
+from kubelite.randomness import Randomness
+
+
+def assemble(
+    verbs: Verbs,
+    authenticator: UnionAuthenticator,
+    authorizer: Authorizer,
+    *,
+    clock: Clock,
+    randomness: Randomness,
+    node_tls: ssl.SSLContext,
+    address: str,
+    dialer: Dialer | None = None,
+) -> Parts:
+    """Return the parts of a server that clients reach at `address` (host and port)."""
+    backends = Backends(verbs, authorizer, randomness, node_tls=node_tls)
+    relay = Relay(dialer or TCPDialer())
+    proxy = Proxy(backends, relay)
+    return Parts(
+        verbs=verbs,
+        authenticator=authenticator,
+        authorizer=authorizer,
+        clock=clock,
+        randomness=randomness,
+        pages=Pages(Discovery(verbs.resources, lambda: address), live={}, ready={}),
+        streams={
+            ("pods", "log"): PodLog(backends, relay),
+            ("pods", "exec"): PodStream(backends, relay, authorizer, "exec"),
+            ("pods", "attach"): PodStream(backends, relay, authorizer, "attach"),
+            ("pods", "portforward"): PodStream(backends, relay, authorizer, "portForward"),
+            ("pods", "proxy"): proxy,
+            ("services", "proxy"): proxy,
+            ("nodes", "proxy"): proxy,
+        },
+        flow=FlowControl(),
+    )

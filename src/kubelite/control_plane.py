@@ -1,0 +1,135 @@
+"""The API without a network: the verbs over a store, and who may use them.
+
+The server puts HTTP in front of it; simulations use it as it is. Whoever works inside the process gets a client of an
+identity of its own, which passes the same authorization and admission as any other.
+"""
+
+from collections.abc import Sequence
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from kubelite.api.auth import bootstrap_roles
+from kubelite.api.auth.authenticate import UnionAuthenticator
+from kubelite.api.auth.authorize import UnionAuthorizer
+from kubelite.api.auth.bootstrap_tokens import BootstrapTokens
+from kubelite.api.auth.caller import SYSTEM_MASTERS, Caller
+from kubelite.api.auth.nodes import NodeAuthorizer, NodeGraph
+from kubelite.api.auth.rbac import RBAC
+from kubelite.api.auth.reviews import Reviews
+from kubelite.api.auth.tokens import ServiceAccountTokens, TokenIssuer, service_account_caller
+from kubelite.api.auth.x509 import ClientCertificates
+from kubelite.api.client.local import LocalClient
+from kubelite.api.client.mirrors import Mirrors
+from kubelite.api.kinds.core.namespaces import Namespace
+from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.api.registry.admission import Admission
+from kubelite.api.registry.builtin import builtin_table
+from kubelite.api.registry.hub import Hub
+from kubelite.api.registry.resources import ResourceTable
+from kubelite.api.registry.reviewing import reviewers, token_requests
+from kubelite.api.registry.verbs import Verbs
+from kubelite.clock import Clock
+from kubelite.config import Config
+from kubelite.control.options import Resource
+from kubelite.randomness import Randomness
+from kubelite.store.protocol import Store
+from kubelite.tasks import together
+
+# Makes the objects that are there from the start; what it writes passes admission like everything else.
+BOOTSTRAP = Caller("system:apiserver", (SYSTEM_MASTERS,))
+SYSTEM_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+
+
+class ControlPlane:
+    """Verbs, mirrors and identities over one store. Create it on the loop, then await `bootstrap`."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Clock,
+        randomness: Randomness,
+        signing_keys: Sequence[ec.EllipticCurvePrivateKey],
+        certificates: ClientCertificates,
+        config: Config,
+    ) -> None:
+        self.store = store
+        self.resources = builtin_table()
+        self.hub = Hub(store)
+        self.mirrors = Mirrors(store, self.resources, self.hub)
+        issuer = f"https://kubernetes.default.svc.{config.cluster_domain}"
+        self.tokens = TokenIssuer(
+            issuer=issuer,
+            audiences=(),
+            keys=signing_keys,
+            lookup=self.mirrors,
+            clock=clock,
+            randomness=randomness,
+        )
+        self.authenticator = UnionAuthenticator(
+            certificates=certificates,
+            service_accounts=ServiceAccountTokens(
+                issuer=issuer,
+                audiences=(),
+                keys=[key.public_key() for key in signing_keys],
+                lookup=self.mirrors,
+                clock=clock,
+            ),
+            audiences=(issuer,),
+            bootstrap=BootstrapTokens(self.mirrors, clock),
+        )
+        rbac = RBAC(self.mirrors)
+        node_rules = bootstrap_roles.node_rules(bootstrap_roles.defaults())
+        nodes = NodeAuthorizer(NodeGraph(self.mirrors), node_rules)
+        self.authorizer = UnionAuthorizer(rbac, nodes)
+        reviews = Reviews(
+            authenticator=self.authenticator, authorizer=self.authorizer, rbac=rbac, clock=clock
+        )
+        self.verbs = Verbs(
+            store,
+            self.resources,
+            self.hub,
+            clock=clock,
+            randomness=randomness,
+            admission=Admission.ordered(),
+            validate=lambda *_: (),
+            reviewers=reviewers(reviews),
+        )
+        self.verbs.posts["serviceaccounts.core", "token"] = token_requests(self.tokens)
+
+    def client(self, caller: Caller, field_manager: str) -> LocalClient:
+        """Return a client that acts as `caller`."""
+        return LocalClient(
+            self.verbs, self.authorizer, caller, self.mirrors, field_manager=field_manager
+        )
+
+    def controller_client(self, name: str) -> LocalClient:
+        """Return the client of a controller: that of its service account in kube-system."""
+        return self.client(service_account_caller("kube-system", name), name)
+
+    async def bootstrap(self) -> None:
+        """Make what is there from the start and missing: namespaces, roles and bindings."""
+        client = self.client(BOOTSTRAP, "kube-apiserver")
+        await together(
+            *(
+                client.create(Namespace(metadata=ObjectMeta(name=name)))
+                for name in SYSTEM_NAMESPACES
+                if self.mirrors.get(Namespace, name) is None
+            )
+        )
+        await bootstrap_roles.reconcile_roles(client, self.mirrors)
+
+
+class ServedResources:
+    """What is served now, as controllers that work on everything see it."""
+
+    def __init__(self, table: ResourceTable) -> None:
+        self._table = table
+
+    def resources(self) -> Sequence[Resource]:
+        """Return each resource that can be listed, watched and deleted, once."""
+        return [
+            Resource(row.group, row.version, row.plural, row.kind.kind, row.namespaced)
+            for row in self._table.all()
+            if {"list", "watch", "delete"} <= set(row.verbs) and row.view is None
+        ]
