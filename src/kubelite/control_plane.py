@@ -12,7 +12,7 @@ from kubelite.api.auth import bootstrap_roles
 from kubelite.api.auth.authenticate import UnionAuthenticator
 from kubelite.api.auth.authorize import UnionAuthorizer
 from kubelite.api.auth.bootstrap_tokens import BootstrapTokens
-from kubelite.api.auth.caller import SYSTEM_MASTERS, Caller
+from kubelite.api.auth.caller import Caller
 from kubelite.api.auth.nodes import NodeAuthorizer, NodeGraph
 from kubelite.api.auth.rbac import RBAC
 from kubelite.api.auth.reviews import Reviews
@@ -20,24 +20,20 @@ from kubelite.api.auth.tokens import ServiceAccountTokens, TokenIssuer, service_
 from kubelite.api.auth.x509 import ClientCertificates
 from kubelite.api.client.local import LocalClient
 from kubelite.api.client.mirrors import Mirrors
-from kubelite.api.kinds.core.namespaces import Namespace
-from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.api.registry.addresses import ServiceAddresses
 from kubelite.api.registry.admission import Admission
+from kubelite.api.registry.bootstrap import CALLER, Bootstrap
 from kubelite.api.registry.builtin import builtin_table
 from kubelite.api.registry.hub import Hub
 from kubelite.api.registry.resources import ResourceTable
-from kubelite.api.registry.reviewing import reviewers, token_requests
+from kubelite.api.registry.reviewing import reviewers
 from kubelite.api.registry.verbs import Verbs
+from kubelite.api.registry.writing import Writer
 from kubelite.clock import Clock
 from kubelite.config import Config
 from kubelite.control.options import Resource
 from kubelite.randomness import Randomness
 from kubelite.store.protocol import Store
-from kubelite.tasks import together
-
-# Makes the objects that are there from the start; what it writes passes admission like everything else.
-BOOTSTRAP = Caller("system:apiserver", (SYSTEM_MASTERS,))
-SYSTEM_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 
 
 class ControlPlane:
@@ -85,17 +81,28 @@ class ControlPlane:
         reviews = Reviews(
             authenticator=self.authenticator, authorizer=self.authorizer, rbac=rbac, clock=clock
         )
-        self.verbs = Verbs(
+        self.addresses = ServiceAddresses(
             store,
-            self.resources,
-            self.hub,
+            cidr=config.service_cidr,
+            node_ports=(config.node_ports[0], config.node_ports[-1]),
+            randomness=randomness,
+        )
+        writer = Writer(
+            store,
             clock=clock,
             randomness=randomness,
             admission=Admission.ordered(),
             validate=lambda *_: (),
-            reviewers=reviewers(reviews),
+            addresses=self.addresses,
         )
-        self.verbs.posts["serviceaccounts.core", "token"] = token_requests(self.tokens)
+        self.verbs = Verbs(
+            writer,
+            self.resources,
+            self.hub,
+            reviewers=reviewers(reviews),
+            issue=self.tokens.request,
+        )
+        self._config = config
 
     def client(self, caller: Caller, field_manager: str) -> LocalClient:
         """Return a client that acts as `caller`."""
@@ -107,17 +114,15 @@ class ControlPlane:
         """Return the client of a controller: that of its service account in kube-system."""
         return self.client(service_account_caller("kube-system", name), name)
 
-    async def bootstrap(self) -> None:
-        """Make what is there from the start and missing: namespaces, roles and bindings."""
-        client = self.client(BOOTSTRAP, "kube-apiserver")
-        await together(
-            *(
-                client.create(Namespace(metadata=ObjectMeta(name=name)))
-                for name in SYSTEM_NAMESPACES
-                if self.mirrors.get(Namespace, name) is None
-            )
+    async def bootstrap(self, address: str, port: int) -> None:
+        """Make what is there from the start and missing; pods reach the server at `address` and `port`."""
+        await Bootstrap(self.verbs, self.authorizer).run(
+            service_cidr=self._config.service_cidr,
+            service_address=self._config.api_address,
+            endpoint=address,
+            port=port,
         )
-        await bootstrap_roles.reconcile_roles(client, self.mirrors)
+        await bootstrap_roles.reconcile_roles(self.client(CALLER, "kube-apiserver"), self.mirrors)
 
 
 class ServedResources:

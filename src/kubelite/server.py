@@ -93,7 +93,7 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
         certificates=ClientCertificates(pki.trusted, clock),
         config=config,
     )
-    await plane.bootstrap()
+    await plane.bootstrap(node_ip, listener.getsockname()[1])
     api = APIServer(
         assemble(
             plane.verbs,

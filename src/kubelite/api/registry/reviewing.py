@@ -1,4 +1,4 @@
-"""The resources that are asked and not stored: who a caller is, what they may do, and tokens for service accounts."""
+"""The resources that are asked and not stored: who a caller is, what they may do."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -7,8 +7,7 @@ import msgspec
 
 from kubelite.api.auth.caller import Allowed
 from kubelite.api.auth.reviews import Reviews
-from kubelite.api.auth.tokens import TokenIssuer
-from kubelite.api.kinds.authentication import SelfSubjectReview, TokenRequest, TokenReview
+from kubelite.api.kinds.authentication import SelfSubjectReview, TokenReview
 from kubelite.api.kinds.authorization import (
     LocalSubjectAccessReview,
     SelfSubjectAccessReview,
@@ -16,12 +15,7 @@ from kubelite.api.kinds.authorization import (
     SubjectAccessReview,
 )
 from kubelite.api.kinds.model import Kind, to_wire
-from kubelite.api.machinery.schema import compile_struct
-from kubelite.api.registry.answers import Written
-from kubelite.api.registry.objects import encode
-from kubelite.api.registry.options import WriteOptions
-from kubelite.api.registry.verbs import Post, Reviewer
-from kubelite.api.registry.writing import Target, shape
+from kubelite.api.registry.verbs import Reviewer
 
 K = TypeVar("K", bound=Kind)
 AUTHENTICATION, AUTHORIZATION = "authentication.k8s.io", "authorization.k8s.io"
@@ -57,18 +51,6 @@ def reviewers(reviews: Reviews) -> Mapping[str, Reviewer]:
         f"selfsubjectaccessreviews.{AUTHORIZATION}": self_access,
         f"selfsubjectrulesreviews.{AUTHORIZATION}": self_rules,
     }
-
-
-def token_requests(issuer: TokenIssuer) -> Post:
-    """Return what answers a POST to serviceaccounts/token."""
-    schema = compile_struct(TokenRequest)
-
-    async def request(target: Target, body: dict[str, Any], options: WriteOptions) -> Written:
-        warnings = shape(schema, body, options)
-        issued = issuer.request(target.namespace, target.name, _typed(TokenRequest, body))
-        return Written(encode(to_wire(issued)), created=True, warnings=warnings)
-
-    return request
 
 
 def _typed(kind: type[K], body: dict[str, Any]) -> K:
