@@ -384,7 +384,7 @@ def findings(schema: Schema, unknown: Sequence[str], options: WriteOptions) -> t
     """Return unknown and duplicate fields as warnings; raises BadRequest where validation is strict."""
     if not (unknown or options.duplicate_fields) or options.field_validation == "Ignore":
         return ()
-    found = [f'duplicate field "{path}"' for path in options.duplicate_fields]
+    found = list(options.duplicate_fields)
     found += [f'unknown field "{path}"' for path in unknown]
     if options.field_validation == STRICT:
         kind = schema.gvk or GroupVersionKind("", "v1", schema.name)
