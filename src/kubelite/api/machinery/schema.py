@@ -72,6 +72,9 @@ class Schema(Struct, frozen=True, kw_only=True, eq=False):
     definition: str = (
         ""  # OpenAPI definition, io.k8s.api.core.v1.PodSpec; "" where the node is inline
     )
+    description: str = (
+        ""  # of the type, for people; that of a field of a built-in kind is in `explanations`
+    )
     gvk: GroupVersionKind | None = None  # of a root
 
     @property
@@ -133,6 +136,7 @@ def compile_struct(type_: type[Model]) -> Schema:
         fields=MappingProxyType(fields),
         required=required,
         definition=definition_name(type_),
+        description=(type_.__doc__ or "").partition("\n")[0],
         gvk=type_.gvk if issubclass(type_, Kind) else None,
     )
     _OBJECTS[type_] = node

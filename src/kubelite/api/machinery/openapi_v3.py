@@ -1,0 +1,159 @@
+"""OpenAPI version 3: one document per group version, and an index of them under addresses made of their hashes.
+
+Documents are made when first asked for, in a thread, and made again only where a row of their group changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from kubelite.api.machinery.openapi import (
+    JSON,
+    PATCH_TYPES,
+    Definitions,
+    Operation,
+    Path,
+    Served,
+    answer,
+    body,
+    parameter_type,
+    paths,
+)
+
+INFO = {"title": "Kubernetes", "version": "v1.36.2"}
+_MEDIA_TYPES = ("application/json", "application/yaml")
+
+
+class OpenAPIDocument(Struct, frozen=True):
+    """A document as it is sent; `hash` names its content."""
+
+    body: bytes
+    hash: str
+
+    @property
+    def etag(self) -> str:
+        """The ETag header."""
+        return f'"{self.hash}"'
+
+
+def hashed(body: bytes) -> OpenAPIDocument:
+    """Name a document by its content."""
+    return OpenAPIDocument(body, hashlib.sha256(body).hexdigest().upper())
+
+
+class OpenAPIV3:
+    """Answers /openapi/v3 and what is below it."""
+
+    def __init__(self, served: Callable[[], Sequence[Served]]) -> None:
+        """Take what lists the resources that are served at the time."""
+        self._served = served
+        self._made: dict[str, tuple[tuple[Served, ...], OpenAPIDocument]] = {}
+        self._lock = asyncio.Lock()
+
+    async def index(self) -> OpenAPIDocument:
+        """Return the index: where each group version's document is."""
+        addresses = {}
+        for path in sorted(self._groups()):
+            document = await self.document(path)
+            if document is not None:
+                address = f"/openapi/v3/{path}?hash={document.hash}"
+                addresses[path] = {"serverRelativeURL": address}
+        return hashed(msgspec.json.encode({"paths": addresses}))
+
+    async def document(self, path: str) -> OpenAPIDocument | None:
+        """Return the document of a group version such as ``apis/apps/v1``; None where nothing is served."""
+        async with self._lock:  # one build at a time, and the same one for all who wait
+            rows = self._groups().get(path)
+            if rows is None:
+                self._made.pop(path, None)
+                return None
+            known = self._made.get(path)
+            if known is None or known[0] != rows:
+                known = rows, await asyncio.to_thread(_document, rows)
+                self._made[path] = known
+            return known[1]
+
+    def _groups(self) -> dict[str, tuple[Served, ...]]:
+        groups: dict[str, list[Served]] = {}
+        for resource in self._served():
+            groups.setdefault(resource.group_path, []).append(resource)
+        return {path: tuple(rows) for path, rows in groups.items()}
+
+
+def _document(rows: Sequence[Served]) -> OpenAPIDocument:
+    return hashed(msgspec.json.encode(group_document(rows)))
+
+
+def group_document(rows: Sequence[Served]) -> JSON:
+    """Return the document of one group version's resources."""
+    definitions = Definitions(3)
+    described = {
+        path.path: _path_item(definitions, resource, path)
+        for resource in rows
+        for path in paths(resource)
+    }
+    for resource in rows:
+        definitions.reference(resource.schema)
+    return {
+        "openapi": "3.0.0",
+        "info": INFO,
+        "paths": described,
+        "components": {"schemas": definitions.schemas},
+    }
+
+
+def _path_item(definitions: Definitions, resource: Served, path: Path) -> JSON:
+    item: JSON = {
+        operation.method: _operation(definitions, resource, operation)
+        for operation in path.operations
+    }
+    item["parameters"] = [
+        *(_parameter(name, "path") for name in path.names),
+        _parameter("pretty", "query"),
+    ]
+    return item
+
+
+def _parameter(name: str, place: str) -> JSON:
+    made: JSON = {
+        "name": name,
+        "in": place,
+        "schema": {"type": parameter_type(name), "uniqueItems": True},
+    }
+    return {**made, "required": True} if place == "path" else made
+
+
+def _operation(definitions: Definitions, resource: Served, operation: Operation) -> JSON:
+    media_types = ("text/plain",) if operation.answer == "text" else _MEDIA_TYPES
+    answered = _content(media_types, answer(definitions, resource, operation))
+    made: JSON = {
+        "description": operation.about,
+        "operationId": operation.identifier,
+        "tags": [f"{resource.group or 'core'}_{resource.version}"],
+        "parameters": [_parameter(name, "query") for name in operation.parameters],
+        "responses": {
+            code: {"description": _CODES[code], "content": answered} for code in operation.codes
+        }
+        | {"401": {"description": "Unauthorized"}},
+        "x-kubernetes-action": operation.action,
+        "x-kubernetes-group-version-kind": operation.kind._asdict(),
+    }
+    if (sent := body(definitions, operation)) is not None:
+        accepted = PATCH_TYPES if operation.body == "patch" else ("*/*",)
+        made["requestBody"] = {"content": _content(accepted, sent)}
+        if operation.body != "options":
+            made["requestBody"]["required"] = True
+    return made
+
+
+_CODES = {"200": "OK", "201": "Created", "202": "Accepted"}
+
+
+def _content(media_types: Sequence[str], schema: dict[str, Any]) -> JSON:
+    return {media_type: {"schema": schema} for media_type in media_types}

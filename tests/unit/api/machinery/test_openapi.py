@@ -1,0 +1,109 @@
+from kubelite.api.machinery.openapi import Definitions, paths
+from unit.api.machinery.openapi_rows import CATS, DEPLOYMENTS, PODS
+
+
+def test_every_path_and_method_of_a_resource() -> None:
+    found = {path.path: [one.method for one in path.operations] for path in paths(DEPLOYMENTS)}
+    root = "/apis/apps/v1"
+    collection = f"{root}/namespaces/{{namespace}}/deployments"
+    assert found == {
+        f"{root}/deployments": ["get"],
+        collection: ["get", "post", "delete"],
+        f"{collection}/{{name}}": ["get", "put", "patch", "delete"],
+        f"{collection}/{{name}}/status": ["get", "put", "patch"],
+        f"{collection}/{{name}}/scale": ["get", "put", "patch"],
+    }
+    assert [path.path for path in paths(CATS)] == [
+        "/apis/example.com/v1/cats",
+        "/apis/example.com/v1/cats/{name}",
+    ]
+
+
+def test_identifiers_are_those_of_kubernetes() -> None:
+    identifiers = {one.identifier for path in paths(DEPLOYMENTS) for one in path.operations}
+    assert {
+        "listAppsV1DeploymentForAllNamespaces",
+        "createAppsV1NamespacedDeployment",
+        "deleteAppsV1CollectionNamespacedDeployment",
+        "readAppsV1NamespacedDeployment",
+        "replaceAppsV1NamespacedDeploymentStatus",
+        "patchAppsV1NamespacedDeploymentScale",
+    } <= identifiers
+    log = list(paths(PODS))[-1].operations[0]
+    assert (log.action, log.answer, log.identifier) == (
+        "connect",
+        "text",
+        "readCoreV1NamespacedPodLog",
+    )
+
+
+def test_writing_takes_field_validation() -> None:
+    operations = [one for path in paths(PODS) for one in path.operations]
+    takes = {one.method for one in operations if "fieldValidation" in one.parameters}
+    assert takes == {"post", "put", "patch"}
+
+
+def test_definitions_carry_what_patching_and_applying_need() -> None:
+    definitions = Definitions(3)
+    assert definitions.reference(PODS.schema) == {
+        "$ref": "#/components/schemas/io.k8s.api.core.v1.Pod"
+    }
+    pod = definitions.schemas["io.k8s.api.core.v1.Pod"]
+    assert pod["x-kubernetes-group-version-kind"] == [{"group": "", "version": "v1", "kind": "Pod"}]
+    spec = definitions.schemas["io.k8s.api.core.v1.PodSpec"]
+    containers = spec["properties"]["containers"]
+    assert spec["required"] == ["containers"]
+    assert containers["items"] == {"$ref": "#/components/schemas/io.k8s.api.core.v1.Container"}
+    assert containers["x-kubernetes-patch-merge-key"] == "name"
+    assert containers["x-kubernetes-patch-strategy"] == "merge"
+    assert containers["x-kubernetes-list-type"] == "map"
+    assert containers["x-kubernetes-list-map-keys"] == ["name"]
+    assert spec["properties"]["volumes"]["x-kubernetes-patch-strategy"] == "merge,retainKeys"
+    port = definitions.schemas["io.k8s.api.core.v1.ContainerPort"]["properties"]
+    assert port["protocol"]["default"] == "TCP"
+    finalizers = definitions.schemas["io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"][
+        "properties"
+    ]
+    assert finalizers["finalizers"]["x-kubernetes-patch-strategy"] == "merge"
+    assert "x-kubernetes-patch-merge-key" not in finalizers["finalizers"]
+
+
+def test_every_reference_has_its_definition() -> None:
+    for version in (2, 3):
+        definitions = Definitions(version)
+        definitions.reference(PODS.schema)
+        definitions.list_of(PODS)
+        mentioned = {ref.rpartition("/")[2] for ref in _references(definitions.schemas)}
+        assert mentioned <= definitions.schemas.keys()
+
+
+def _references(value: object) -> list[str]:
+    if isinstance(value, dict):
+        own = [value["$ref"]] if isinstance(value.get("$ref"), str) else []
+        return own + [ref for item in value.values() for ref in _references(item)]
+    if isinstance(value, list):
+        return [ref for item in value for ref in _references(item)]
+    return []
+
+
+def test_custom_kinds_are_spelt_out() -> None:
+    definitions = Definitions(3)
+    definitions.reference(CATS.schema)
+    spec = definitions.schemas["com.example.v1.Cat"]["properties"]["spec"]
+    assert spec["required"] == ["lives"]
+    assert spec["properties"]["lives"] == {
+        "description": "How many remain.",
+        "type": "integer",
+        "format": "int32",
+        "default": 9,
+    }
+    assert spec["properties"]["mood"] == {
+        "type": "string",
+        "enum": ["good", "bad"],
+        "nullable": True,
+    }
+    assert spec["properties"]["rest"]["x-kubernetes-preserve-unknown-fields"]
+    assert definitions.list_of(CATS) == {"$ref": "#/components/schemas/com.example.v1.CatList"}
+    assert definitions.schemas["com.example.v1.CatList"]["x-kubernetes-group-version-kind"] == [
+        {"group": "example.com", "version": "v1", "kind": "CatList"}
+    ]

@@ -1,0 +1,81 @@
+from typing import Any
+
+from kubelite.api.machinery.openapi_proto import encode_document
+from kubelite.api.machinery.openapi_v2 import document
+from unit.api.machinery.openapi_rows import DEPLOYMENTS, PODS
+
+Message = dict[int, list[Any]]
+
+
+def decoded(data: bytes) -> Message:
+    """Take a message apart: field numbers and their values, in order."""
+    made: Message = {}
+    position = 0
+
+    def varint() -> int:
+        nonlocal position
+        value = shift = 0
+        while True:
+            byte = data[position]
+            position += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    while position < len(data):
+        key = varint()
+        if key & 7 == 0:
+            made.setdefault(key >> 3, []).append(varint())
+        else:
+            assert key & 7 == 2
+            length = varint()
+            made.setdefault(key >> 3, []).append(data[position : position + length])
+            position += length
+    assert position == len(data)
+    return made
+
+
+def named(values: list[bytes]) -> dict[str, Message]:
+    pairs = [decoded(value) for value in values]
+    return {pair[1][0].decode(): decoded(pair[2][0]) for pair in pairs}
+
+
+DOCUMENT = decoded(encode_document(document([PODS, DEPLOYMENTS])))
+PATHS = named(decoded(DOCUMENT[8][0])[2])
+DEFINITIONS = named(decoded(DOCUMENT[9][0])[1])
+
+
+def test_the_document_says_what_it_is() -> None:
+    assert DOCUMENT[1] == [b"2.0"]
+    assert decoded(DOCUMENT[2][0])[1] == [b"Kubernetes"]
+
+
+def test_definitions_are_named_schemas() -> None:
+    made = document([PODS, DEPLOYMENTS])["definitions"]
+    assert list(DEFINITIONS) == list(made)
+    spec = DEFINITIONS["io.k8s.api.core.v1.PodSpec"]
+    assert spec[19] == [b"containers"]
+    assert decoded(spec[22][0])[1] == [b"object"]
+    containers = named(decoded(spec[25][0])[1])["containers"]
+    items = decoded(decoded(containers[23][0])[1][0])
+    assert items[1] == [b"#/definitions/io.k8s.api.core.v1.Container"]
+    extensions = {pair[1][0]: decoded(pair[2][0])[2][0] for pair in map(decoded, containers[31])}
+    assert extensions[b"x-kubernetes-patch-merge-key"] == b'"name"\n'
+    assert extensions[b"x-kubernetes-list-map-keys"] == b'["name"]\n'
+
+
+def test_operations_have_their_parameters() -> None:
+    item = PATHS["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]
+    put = decoded(item[3][0])
+    assert put[5] == [b"replaceAppsV1NamespacedDeployment"]
+    parameters = [decoded(decoded(value)[1][0]) for value in put[8]]
+    body = decoded(parameters[0][1][0])
+    assert (body[2], body[3], body[4]) == ([b"body"], [b"body"], [1])
+    query = decoded(decoded(parameters[1][2][0])[3][0])
+    assert (query[2], query[4], query[6]) == ([b"query"], [b"dryRun"], [b"string"])
+    in_path = decoded(decoded(decoded(item[9][0])[1][0])[2][0])
+    assert decoded(in_path[4][0])[4] == [b"name"]
+    responses = named(decoded(put[9][0])[1])
+    assert set(responses) == {"200", "201", "401"}
+    assert decoded(responses["401"][1][0]) == {1: [b"Unauthorized"]}
