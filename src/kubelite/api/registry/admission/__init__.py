@@ -19,6 +19,7 @@ ORDER = (
     "DefaultStorageClass",
     "StorageObjectInUseProtection",
     "OwnerReferencesPermissionEnforcement",
+    "RoleEscalation",
     "PersistentVolumeClaimResize",
     "RuntimeClass",
     "CertificateApproval",

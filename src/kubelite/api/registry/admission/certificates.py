@@ -1,0 +1,104 @@
+"""CertificateApproval, CertificateSigning, CertificateSubjectRestriction: who may do what with signing requests."""
+
+import base64
+import binascii
+from typing import Any, ClassVar
+
+from kubelite.api.auth.authorize import UnionAuthorizer
+from kubelite.api.auth.caller import SYSTEM_MASTERS, Attributes, Caller
+from kubelite.api.auth.signing import RequestInvalid, read_request
+from kubelite.api.registry.admission.refusal import forbidden
+from kubelite.api.registry.admission.request import AdmissionRequest, Verb
+
+GROUP = "certificates.k8s.io"
+CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client"
+
+
+class CertificateApproval:
+    """Lets only those approve who may for the signer."""
+
+    name: ClassVar = "CertificateApproval"
+
+    def __init__(self, authorizer: UnionAuthorizer) -> None:
+        self._authorizer = authorizer
+
+    async def validate(self, request: AdmissionRequest) -> None:
+        """Check the right to approve; raises Forbidden."""
+        if request.old is None or not _concerns(request, "approval", Verb.UPDATE):
+            return
+        signer = _signer(request.old)
+        if not may(self._authorizer, request.caller, "approve", signer):
+            raise forbidden(
+                request, f'user not permitted to approve requests with signerName "{signer}"'
+            )
+
+
+class CertificateSigning:
+    """Lets only those sign who may for the signer."""
+
+    name: ClassVar = "CertificateSigning"
+
+    def __init__(self, authorizer: UnionAuthorizer) -> None:
+        self._authorizer = authorizer
+
+    async def validate(self, request: AdmissionRequest) -> None:
+        """Check the right to sign, when the certificate or the conditions change; raises Forbidden."""
+        if (
+            request.old is None
+            or request.object is None
+            or not _concerns(request, "status", Verb.UPDATE)
+        ):
+            return
+        before, after = (item.get("status") or {} for item in (request.old, request.object))
+        if all(before.get(field) == after.get(field) for field in ("certificate", "conditions")):
+            return
+        signer = _signer(request.old)
+        if not may(self._authorizer, request.caller, "sign", signer):
+            raise forbidden(
+                request, f'user not permitted to sign requests with signerName "{signer}"'
+            )
+
+
+class CertificateSubjectRestriction:
+    """Refuses requests for client certificates of system:masters."""
+
+    name: ClassVar = "CertificateSubjectRestriction"
+
+    async def validate(self, request: AdmissionRequest) -> None:
+        """Check a new request's subject; raises Forbidden."""
+        if request.object is None or not _concerns(request, "", Verb.CREATE):
+            return
+        if _signer(request.object) != CLIENT_SIGNER:
+            return
+        try:
+            pem = base64.b64decode((request.object.get("spec") or {}).get("request") or "")
+            groups = read_request(pem).wanted.organizations
+        except (RequestInvalid, binascii.Error) as error:
+            raise forbidden(request, f"failed to parse CSR: {error}") from error
+        if SYSTEM_MASTERS in groups:
+            raise forbidden(
+                request, f"use of {CLIENT_SIGNER} signer with system:masters group is not allowed"
+            )
+
+
+def may(authorizer: UnionAuthorizer, caller: Caller, verb: str, signer: str) -> bool:
+    """Tell whether a caller may approve or sign for a signer, or for all signers of its domain."""
+    names = (signer, f"{signer.partition('/')[0]}/*")
+    return any(
+        authorizer.decide(caller, Attributes(verb, GROUP, "*", "signers", name=name)).allowed
+        for name in names
+    )
+
+
+def _concerns(request: AdmissionRequest, subresource: str, verb: Verb) -> bool:
+    return (
+        request.resource.plural == "certificatesigningrequests"
+        and request.resource.group == GROUP
+        and request.attributes.subresource == subresource
+        and request.operation is verb
+    )
+
+
+def _signer(item: dict[str, Any]) -> str:
+    name: str = (item.get("spec") or {}).get("signerName", "")
+    return name

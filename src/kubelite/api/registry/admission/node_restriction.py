@@ -1,0 +1,338 @@
+"""NodeRestriction: a node writes its own Node, Lease and CSINode, and the status of the pods bound to it.
+
+The Node authorizer has decided by names; this plugin looks into the objects.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from kubelite.api.auth.authorize import UnionAuthorizer
+from kubelite.api.auth.caller import Attributes
+from kubelite.api.auth.lookup import Lookup
+from kubelite.api.auth.nodes import LEASE_NAMESPACE, node_name
+from kubelite.api.auth.pod_references import MIRROR
+from kubelite.api.errors import NotFound
+from kubelite.api.kinds.core.nodes import Node
+from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.registry.admission.refusal import forbidden, metadata
+from kubelite.api.registry.admission.request import AdmissionRequest, Verb
+
+RESTRICTION = "node-restriction.kubernetes.io"
+# Labels of Kubernetes' own domains that a kubelet may set on its node.
+KUBELET_LABELS = frozenset(
+    {
+        "kubernetes.io/hostname",
+        "kubernetes.io/arch",
+        "kubernetes.io/os",
+        "beta.kubernetes.io/arch",
+        "beta.kubernetes.io/os",
+        "beta.kubernetes.io/instance-type",
+        "node.kubernetes.io/instance-type",
+        "topology.kubernetes.io/zone",
+        "topology.kubernetes.io/region",
+        "failure-domain.beta.kubernetes.io/zone",
+        "failure-domain.beta.kubernetes.io/region",
+        "node.kubernetes.io/windows-build",
+    }
+)
+KUBELET_DOMAINS = ("kubelet.kubernetes.io", "node.kubernetes.io")
+WRITE_STATUS = "update pod status"
+CLAIM_STATUS = frozenset(
+    {"capacity", "conditions", "allocatedResources", "allocatedResourceStatuses"}
+)
+
+
+class NodeRestriction:
+    """Refuses what a node may not write."""
+
+    name: ClassVar = "NodeRestriction"
+
+    def __init__(self, lookup: Lookup, authorizer: UnionAuthorizer) -> None:
+        self._lookup = lookup
+        self._authorizer = authorizer
+        self._checks = {
+            ("", "pods"): self._pod,
+            ("", "nodes"): self._node,
+            ("", "persistentvolumeclaims"): self._claim,
+            ("", "serviceaccounts"): self._token,
+            ("coordination.k8s.io", "leases"): self._lease,
+            ("storage.k8s.io", "csinodes"): self._csi_node,
+            ("resource.k8s.io", "resourceslices"): self._slice,
+        }
+
+    async def mutate(self, request: AdmissionRequest) -> None:
+        """Check a node's write before other plugins change it; raises Forbidden or NotFound."""
+        node = node_name(request.caller)
+        if node is None:
+            return
+        if not node:
+            raise forbidden(request, f'could not determine node from user "{request.caller.user}"')
+        check = self._checks.get((request.resource.group, request.resource.plural))
+        if check is not None and (refusal := check(node, request)):
+            raise forbidden(request, refusal)
+
+    def _pod(self, node: str, request: AdmissionRequest) -> str:
+        subresource, operation = request.attributes.subresource, request.operation
+        if subresource == "status":
+            return self._pod_status(node, request)
+        if subresource == "eviction":
+            if self._existing_pod(request).spec.nodeName != node:
+                return f"node {node} can only evict pods with spec.nodeName set to itself"
+            return ""
+        if subresource:
+            return f"unexpected pod subresource \"{subresource}\", only 'status' and 'eviction' are allowed"
+        if operation is Verb.CREATE:
+            return self._mirror_pod(node, request.object or {})
+        if operation is Verb.DELETE:
+            if self._existing_pod(request).spec.nodeName != node:
+                return f'node "{node}" can only delete pods with spec.nodeName set to itself'
+            return ""
+        return f'unexpected operation "{operation.value}", node "{node}" can only create and delete mirror pods'
+
+    def _mirror_pod(self, node: str, pod: Mapping[str, Any]) -> str:
+        meta, pod_spec = pod.get("metadata") or {}, pod.get("spec") or {}
+        if MIRROR not in (meta.get("annotations") or {}):
+            return f'pod does not have "{MIRROR}" annotation, node "{node}" can only create mirror pods'
+        if pod_spec.get("nodeName") != node:
+            return f'node "{node}" can only create pods with spec.nodeName set to itself'
+        if refusal := self._mirror_owner(node, meta.get("ownerReferences") or []):
+            return refusal
+        if found := api_reference(pod_spec):
+            return f'node "{node}" can not create pods that reference {found}'
+        return ""
+
+    def _mirror_owner(self, node: str, owners: list[dict[str, Any]]) -> str:
+        if len(owners) > 1:
+            return f'node "{node}" can only create pods with a single owner reference set to itself'
+        owner = owners[0] if owners else {}
+        if (owner.get("apiVersion"), owner.get("kind"), owner.get("name")) != ("v1", "Node", node):
+            return f'node "{node}" can only create pods with an owner reference set to itself'
+        if not owner.get("controller"):
+            return f'node "{node}" can only create pods with a controller owner reference set to itself'
+        if owner.get("blockOwnerDeletion"):
+            return f'node "{node}" must not set blockOwnerDeletion on an owner reference'
+        found = self._lookup.get(Node, node)
+        if found is None:
+            raise NotFound(f'nodes "{node}" not found', kind="nodes", name=node)
+        if owner.get("uid") != found.metadata.uid:
+            return f"node {node} UID mismatch: expected {owner.get('uid')} got {found.metadata.uid}"
+        return ""
+
+    def _pod_status(self, node: str, request: AdmissionRequest) -> str:
+        if request.operation is not Verb.UPDATE or request.old is None or request.object is None:
+            return f'unexpected operation "{request.operation.value}"'
+        old, new = request.old, request.object
+        if (old.get("spec") or {}).get("nodeName") != node:
+            return (
+                f'node "{node}" can only {WRITE_STATUS} for pods with spec.nodeName set to itself'
+            )
+        if (metadata(old).get("labels") or {}) != (metadata(new).get("labels") or {}):
+            return f'node "{node}" cannot update labels through pod status'
+        before, after = old.get("status") or {}, new.get("status") or {}
+        if (before.get("resourceClaimStatuses") or []) != (
+            after.get("resourceClaimStatuses") or []
+        ):
+            return f'node "{node}" cannot update resource claim statues'
+        if before.get("extendedResourceClaimStatus") != after.get("extendedResourceClaimStatus"):
+            return f'node "{node}" cannot update extended resource claim status'
+        return ""
+
+    def _existing_pod(self, request: AdmissionRequest) -> Pod:
+        name, namespace = request.attributes.name, request.attributes.namespace
+        pod = self._lookup.get(Pod, name, namespace)
+        if pod is None:
+            raise NotFound(f'pods "{name}" not found', kind="pods", name=name)
+        return pod
+
+    def _node(self, node: str, request: AdmissionRequest) -> str:
+        name = request.attributes.name or metadata(request.object or {}).get("name", "")
+        if name != node:
+            return f'node "{node}" is not allowed to modify node "{name}"'
+        new, old = request.object or {}, request.old or {}
+        changed = changed_labels(new, old)
+        if request.operation is Verb.CREATE:
+            if labels := forbidden_labels(changed):
+                return (
+                    f'node "{node}" is not allowed to set the following labels: {", ".join(labels)}'
+                )
+            return ""
+        if request.operation is not Verb.UPDATE:
+            return ""
+        if ((new.get("spec") or {}).get("taints") or []) != (
+            (old.get("spec") or {}).get("taints") or []
+        ):
+            return f'node "{node}" is not allowed to modify taints'
+        if (metadata(new).get("ownerReferences") or []) != (
+            metadata(old).get("ownerReferences") or []
+        ):
+            return f'node "{node}" is not allowed to modify ownerReferences'
+        if labels := forbidden_labels(changed):
+            return f"is not allowed to modify labels: {', '.join(labels)}"
+        return ""
+
+    def _claim(self, node: str, request: AdmissionRequest) -> str:
+        if request.attributes.subresource != "status":
+            return "may only update PVC status"
+        old, new = (_without_claim_status(item or {}) for item in (request.old, request.object))
+        if old != new:
+            return f'node "{node}" is not allowed to update fields other than status.quantity and status.conditions'
+        return ""
+
+    def _token(self, node: str, request: AdmissionRequest) -> str:
+        if request.operation is not Verb.CREATE or request.attributes.subresource != "token":
+            return ""
+        wanted = (request.object or {}).get("spec") or {}
+        ref = wanted.get("boundObjectRef") or {}
+        if (ref.get("apiVersion"), ref.get("kind")) != ("v1", "Pod") or not ref.get("name"):
+            return "node requested token not bound to a pod"
+        if not ref.get("uid"):
+            return "node requested token with a pod binding without a uid"
+        name = ref["name"]
+        pod = self._lookup.get(Pod, name, request.attributes.namespace)
+        if pod is None:
+            raise NotFound(f'pods "{name}" not found', kind="pods", name=name)
+        if ref["uid"] != pod.metadata.uid:
+            return (
+                f"the UID in the bound object reference ({ref['uid']}) does not match the UID in record. The object "
+                "might have been deleted and then recreated"
+            )
+        if pod.spec.nodeName != node:
+            return "node requested token bound to a pod scheduled on a different node"
+        return self._audience(request, pod, wanted.get("audiences") or [])
+
+    def _audience(self, request: AdmissionRequest, pod: Pod, audiences: list[str]) -> str:
+        if len(audiences) > 1:
+            return "node may only request 0 or 1 audiences"
+        audience = audiences[0] if audiences else ""
+        if audience in _mounted_audiences(pod):
+            return ""
+        attributes = request.attributes
+        right = Attributes(
+            "request-serviceaccounts-token-audience",
+            "",
+            "v1",
+            audience,
+            "",
+            attributes.namespace,
+            attributes.name,
+        )
+        if audience and self._authorizer.decide(request.caller, right).allowed:
+            return ""
+        return (
+            f'audience "{audience}" not found in pod spec volume, {request.caller.user} is not authorized to request '
+            "tokens for this audience"
+        )
+
+    def _lease(self, node: str, request: AdmissionRequest) -> str:
+        if request.attributes.namespace != LEASE_NAMESPACE:
+            return f'can only access leases in the "{LEASE_NAMESPACE}" system namespace'
+        return _same_name(
+            node, request, "can only access node lease with the same name as the requesting node"
+        )
+
+    def _csi_node(self, node: str, request: AdmissionRequest) -> str:
+        return _same_name(
+            node, request, "can only access CSINode with the same name as the requesting node"
+        )
+
+    def _slice(self, node: str, request: AdmissionRequest) -> str:
+        for item in (request.object, request.old):
+            if item is not None and (item.get("spec") or {}).get("nodeName") != node:
+                return "can only create, update or delete ResourceSlice with the same NodeName as the requesting node"
+        return ""
+
+
+def changed_labels(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[str]:
+    """Return the labels that two states of an object do not share."""
+    after, before = ((item.get("metadata") or {}).get("labels") or {} for item in (new, old))
+    return sorted(key for key in {*after, *before} if after.get(key) != before.get(key))
+
+
+def forbidden_labels(labels: list[str]) -> list[str]:
+    """Return those labels that a node may not change on itself."""
+    return [label for label in labels if _is_forbidden(label)]
+
+
+def api_reference(pod: Mapping[str, Any]) -> str:
+    """Say which resource of the API a pod's spec refers to; a mirror pod may refer to none."""
+    if pod.get("serviceAccountName"):
+        return "serviceaccounts"
+    if pod.get("imagePullSecrets"):
+        return "secrets"
+    for field in ("initContainers", "containers", "ephemeralContainers"):
+        for container in pod.get(field) or []:
+            sources = container.get("envFrom") or []
+            values = [variable.get("valueFrom") or {} for variable in container.get("env") or []]
+            if any("secretRef" in one for one in sources) or any(
+                "secretKeyRef" in one for one in values
+            ):
+                return "secrets"
+            if any("configMapRef" in one for one in sources) or any(
+                "configMapKeyRef" in one for one in values
+            ):
+                return "configmaps"
+    for volume in pod.get("volumes") or []:
+        if found := _volume_reference(volume):
+            return found
+    return "resourceclaims" if pod.get("resourceClaims") else ""
+
+
+def _volume_reference(volume: Mapping[str, Any]) -> str:
+    if "secret" in volume:
+        return "secrets"
+    if "configMap" in volume:
+        return "configmaps"
+    if "persistentVolumeClaim" in volume or "ephemeral" in volume:
+        return "persistentvolumeclaims"
+    sources = (volume.get("projected") or {}).get("sources") or []
+    kinds = (
+        ("secret", "secrets"),
+        ("configMap", "configmaps"),
+        ("serviceAccountToken", "serviceaccounts"),
+    )
+    for source in sources:
+        for field, resource in kinds:
+            if field in source:
+                return resource
+    for source in volume.values():
+        if isinstance(source, dict) and any(
+            field.lower().endswith("secretref") for field in source
+        ):
+            return "secrets"
+    return ""
+
+
+def _is_forbidden(label: str) -> bool:
+    domain = label.partition("/")[0] if "/" in label else ""
+    if domain == RESTRICTION or domain.endswith(f".{RESTRICTION}"):
+        return True
+    if label in KUBELET_LABELS or any(
+        domain == own or domain.endswith(f".{own}") for own in KUBELET_DOMAINS
+    ):
+        return False
+    return any(domain == own or domain.endswith(f".{own}") for own in ("kubernetes.io", "k8s.io"))
+
+
+def _same_name(node: str, request: AdmissionRequest, refusal: str) -> str:
+    name = request.attributes.name or metadata(request.object or {}).get("name", "")
+    return "" if name == node else refusal
+
+
+def _mounted_audiences(pod: Pod) -> set[str]:
+    sources = [
+        source
+        for volume in pod.spec.volumes
+        if volume.projected
+        for source in volume.projected.sources
+    ]
+    return {source.serviceAccountToken.audience for source in sources if source.serviceAccountToken}
+
+
+def _without_claim_status(claim: Mapping[str, Any]) -> dict[str, Any]:
+    meta = {
+        k: v
+        for k, v in metadata(dict(claim)).items()
+        if k not in ("resourceVersion", "managedFields")
+    }
+    status = {k: v for k, v in (claim.get("status") or {}).items() if k not in CLAIM_STATUS}
+    return {**claim, "metadata": meta, "status": status}

@@ -1,0 +1,249 @@
+from typing import Any
+
+import pytest
+from msgspec import convert
+
+from kubelite.api.auth.authorize import UnionAuthorizer
+from kubelite.api.auth.caller import Caller
+from kubelite.api.auth.lookup import FixedLookup
+from kubelite.api.auth.rbac import RBAC
+from kubelite.api.kinds.core.nodes import Node
+from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.registry.admission.node_restriction import NodeRestriction, forbidden_labels
+
+NODE = Caller("system:node:one", ("system:nodes",))
+
+
+def stored(name: str, node: str) -> Pod:
+    meta = {"name": name, "namespace": "shop", "uid": f"uid-{name}"}
+    return convert({"metadata": meta, "spec": {"nodeName": node}}, Pod)
+
+
+LOOKUP = FixedLookup(
+    [
+        stored("mine", "one"),
+        stored("theirs", "two"),
+        convert({"metadata": {"name": "one", "uid": "n1"}}, Node),
+    ]
+)
+PLUGIN = NodeRestriction(LOOKUP, UnionAuthorizer(RBAC(LOOKUP)))
+OWNER = {"apiVersion": "v1", "kind": "Node", "name": "one", "uid": "n1", "controller": True}
+MIRROR = {
+    "metadata": {
+        "name": "m",
+        "annotations": {"kubernetes.io/config.mirror": "x"},
+        "ownerReferences": [OWNER],
+    },
+    "spec": {"nodeName": "one", "containers": []},
+}
+
+
+def changed(**changes: Any) -> dict[str, Any]:
+    meta = {**MIRROR["metadata"], **changes.pop("metadata", {})}  # type: ignore[dict-item]  # it is a dict
+    return {"metadata": meta, "spec": {**MIRROR["spec"], **changes}}  # type: ignore[dict-item]  # it is a dict
+
+
+def on_node(node: str, **meta: Any) -> dict[str, Any]:
+    return {"metadata": {"name": "p", **meta}, "spec": {"nodeName": node}}
+
+
+@pytest.mark.parametrize(
+    ("path", "item", "old", "reason"),
+    [
+        ("pods", MIRROR, None, ""),
+        ("pods", changed(metadata={"annotations": {}}), None, "can only create mirror pods"),
+        (
+            "pods",
+            changed(nodeName="two"),
+            None,
+            "can only create pods with spec.nodeName set to itself",
+        ),
+        (
+            "pods",
+            changed(metadata={"ownerReferences": []}),
+            None,
+            "with an owner reference set to itself",
+        ),
+        (
+            "pods",
+            changed(metadata={"ownerReferences": [OWNER, OWNER]}),
+            None,
+            "a single owner reference",
+        ),
+        (
+            "pods",
+            changed(metadata={"ownerReferences": [OWNER | {"uid": "x"}]}),
+            None,
+            "UID mismatch",
+        ),
+        (
+            "pods",
+            changed(metadata={"ownerReferences": [OWNER | {"controller": False}]}),
+            None,
+            "a controller owner",
+        ),
+        (
+            "pods",
+            changed(serviceAccountName="web"),
+            None,
+            "can not create pods that reference serviceaccounts",
+        ),
+        (
+            "pods",
+            changed(volumes=[{"name": "v", "secret": {}}]),
+            None,
+            "can not create pods that reference secrets",
+        ),
+        ("pods", on_node("one"), on_node("one"), "can only create and delete mirror pods"),
+        ("pods/status", on_node("one"), on_node("one"), ""),
+        ("pods/status", on_node("two"), on_node("two"), "can only update pod status for pods with"),
+        (
+            "pods/status",
+            on_node("one", labels={"a": "b"}),
+            on_node("one"),
+            "cannot update labels through pod status",
+        ),
+        ("nodes", {"metadata": {"name": "one"}}, None, ""),
+        ("nodes", {"metadata": {"name": "two"}}, None, 'is not allowed to modify node "two"'),
+        (
+            "nodes",
+            {"metadata": {"name": "one", "labels": {"node-role.kubernetes.io/x": ""}}},
+            None,
+            "not allowed to set the following labels",
+        ),
+        (
+            "nodes",
+            {"metadata": {"name": "one"}, "spec": {"taints": [{}]}},
+            {"metadata": {"name": "one"}},
+            "not allowed to modify taints",
+        ),
+        (
+            "nodes",
+            {"metadata": {"name": "one", "ownerReferences": [OWNER]}},
+            {"metadata": {"name": "one"}},
+            "not allowed to modify ownerReferences",
+        ),
+        (
+            "leases.coordination.k8s.io",
+            {"metadata": {"name": "one"}},
+            None,
+            "can only access leases in the",
+        ),
+        (
+            "csinodes.storage.k8s.io",
+            {"metadata": {"name": "two"}},
+            None,
+            "can only access CSINode with the same name",
+        ),
+        ("persistentvolumeclaims", {}, {}, "may only update PVC status"),
+        ("persistentvolumeclaims/status", {"status": {"capacity": {}}}, {"status": {}}, ""),
+        (
+            "persistentvolumeclaims/status",
+            {"status": {"phase": "x"}},
+            {"status": {}},
+            "is not allowed to update fields other",
+        ),
+        ("configmaps", {}, None, ""),
+    ],
+)
+async def test_writes_of_a_node(
+    ask: Any, path: str, item: dict[str, Any], old: dict[str, Any] | None, reason: str
+) -> None:
+    if old is not None:
+        old.setdefault("metadata", {})
+    asked = await ask(PLUGIN, path, item, old=old, caller=NODE)
+    if reason:
+        assert reason in asked.refusal
+    else:
+        assert asked.error is None
+
+
+async def test_deletions_and_evictions(ask: Any) -> None:
+    mine, theirs = ({"metadata": {"name": name}} for name in ("mine", "theirs"))
+    assert (await ask(PLUGIN, "pods", old=mine, caller=NODE)).error is None
+    assert (
+        "can only delete pods with" in (await ask(PLUGIN, "pods", old=theirs, caller=NODE)).refusal
+    )
+    assert (await ask(PLUGIN, "pods/eviction", mine, caller=NODE)).error is None
+    assert (
+        "can only evict pods with"
+        in (await ask(PLUGIN, "pods/eviction", theirs, caller=NODE)).refusal
+    )
+
+
+async def test_leases_of_its_own(ask: Any) -> None:
+    path, namespace = "leases.coordination.k8s.io", "kube-node-lease"
+    for name, refused in (("one", False), ("two", True)):
+        asked = await ask(
+            PLUGIN, path, {"metadata": {"name": name}}, namespace=namespace, caller=NODE
+        )
+        assert (asked.error is not None) is refused
+
+
+@pytest.mark.parametrize(
+    ("ref", "audiences", "reason"),
+    [
+        (
+            {"kind": "Pod", "apiVersion": "v1", "name": "mine", "uid": "uid-mine"},
+            ["vault"],
+            'audience "vault" not found in pod spec volume',
+        ),
+        (
+            {"kind": "Pod", "apiVersion": "v1", "name": "theirs", "uid": "uid-theirs"},
+            [],
+            "bound to a pod scheduled on a different node",
+        ),
+        (
+            {"kind": "Pod", "apiVersion": "v1", "name": "mine", "uid": "x"},
+            [],
+            "does not match the UID in record",
+        ),
+        ({"kind": "Pod", "apiVersion": "v1", "name": "mine"}, [], "a pod binding without a uid"),
+        (
+            {"kind": "Secret", "apiVersion": "v1", "name": "mine"},
+            [],
+            "node requested token not bound to a pod",
+        ),
+        (None, [], "node requested token not bound to a pod"),
+    ],
+)
+async def test_tokens(ask: Any, ref: Any, audiences: list[str], reason: str) -> None:
+    body = {"spec": {"boundObjectRef": ref, "audiences": audiences}}
+    assert (
+        reason
+        in (await ask(PLUGIN, "serviceaccounts/token", body, name="web", caller=NODE)).refusal
+    )
+
+
+async def test_token_that_the_pod_mounts(ask: Any) -> None:
+    source = {"serviceAccountToken": {"path": "t", "audience": "vault"}}
+    spec = {"nodeName": "one", "volumes": [{"name": "v", "projected": {"sources": [source]}}]}
+    lookup = FixedLookup(
+        [convert({"metadata": {"name": "m", "namespace": "shop", "uid": "u"}, "spec": spec}, Pod)]
+    )
+    plugin = NodeRestriction(lookup, UnionAuthorizer(RBAC(lookup)))
+    ref = {"kind": "Pod", "apiVersion": "v1", "name": "m", "uid": "u"}
+    body = {"spec": {"boundObjectRef": ref, "audiences": ["vault"]}}
+    assert (await ask(plugin, "serviceaccounts/token", body, name="web", caller=NODE)).error is None
+
+
+async def test_others_are_not_asked(ask: Any) -> None:
+    assert (await ask(PLUGIN, "pods", changed(nodeName="two"))).error is None
+
+
+def test_labels() -> None:
+    labels = [
+        "mine",
+        "example.com/x",
+        "kubernetes.io/hostname",
+        "topology.kubernetes.io/zone",
+        "node.kubernetes.io/x",
+    ]
+    assert forbidden_labels(labels) == []
+    bad = [
+        "node-restriction.kubernetes.io/x",
+        "foo.node-restriction.kubernetes.io/x",
+        "kubernetes.io/x",
+        "a.k8s.io/x",
+    ]
+    assert forbidden_labels(bad) == bad
