@@ -89,4 +89,6 @@ class TokenRequests:
         answer = self._issuer.request(
             target.namespace, target.name, msgspec.convert(body, TokenRequest)
         )
-        return Written(encode(to_wire(answer)), created=True, warnings=(*warnings, *request.warnings))
+        return Written(
+            encode(to_wire(answer)), created=True, warnings=(*warnings, *request.warnings)
+        )
