@@ -36,8 +36,9 @@ class MemoryEngine:
             self._entries[entry.key] = entry
         for row in batch.log:
             self._log[row.revision] = row
-        for revision in [number for number in self._log if number <= batch.floor]:
-            del self._log[revision]
+        # The log is in the order of revisions: what is too old stands in front.
+        while self._log and (oldest := next(iter(self._log))) <= batch.floor:
+            del self._log[oldest]
         self._revision = batch.revision
 
     def copy(self, path: Path) -> None:

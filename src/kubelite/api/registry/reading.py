@@ -3,7 +3,6 @@
 import base64
 import binascii
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -201,7 +200,7 @@ class Reader:
         entry = self._store.get(resource.key(namespace, selection.name))
         if entry is None or not selection.selects_key(*name_of(entry.key)):
             return ()
-        chosen = not selection.needs_object or selection.selects(decode.decode(entry.value))
+        chosen = not selection.needs_object or selection.selects_value(entry.value)
         return (entry,) if chosen else ()
 
     def _start(self, prefix: str, options: ReadOptions) -> tuple[str, int]:
@@ -266,9 +265,4 @@ def selects(selection: Selection, entry: Entry) -> bool:
     """Decide whether an entry is selected, decoding it only where that is needed."""
     if (selection.name or selection.namespace) and not selection.selects_key(*name_of(entry.key)):
         return False
-    return not selection.needs_object or selection.selects(decode.decode(entry.value))
-
-
-def decoded(entry: Entry) -> dict[str, Any]:
-    """Return an entry's object; a dict of the caller's own."""
-    return decode.decode(entry.value)
+    return not selection.needs_object or selection.selects_value(entry.value)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from kubelite.api.machinery.field_selectors import (
@@ -12,7 +13,23 @@ from kubelite.api.machinery.field_selectors import (
     parse_field_selector,
 )
 from kubelite.api.machinery.selectors import EVERYTHING, NOTHING, Selector, parse_selector
+from kubelite.api.registry.objects import decode
 from kubelite.api.registry.resources import Resource, View
+
+
+class LabelledMeta(Struct):
+    """The labels of an object, which are decoded in a fraction of the time of the whole."""
+
+    labels: dict[str, str] | None = None
+
+
+class Labelled(Struct):
+    """An object as far as a label selector looks at it."""
+
+    metadata: LabelledMeta
+
+
+_labelled = msgspec.json.Decoder(Labelled)
 
 
 class Pin(Struct, frozen=True):
@@ -76,6 +93,12 @@ class Selection:
         if self.fields is None:
             return True
         return self.fields.matches(item if self.view is None else self.view.read(dict(item)))
+
+    def selects_value(self, value: bytes) -> bool:
+        """Decide by the stored bytes, decoding no more of them than it takes."""
+        if self.fields is None:
+            return self.labels.matches(_labelled.decode(value).metadata.labels)
+        return self.selects(decode.decode(value))
 
 
 def _by_key(fields: FieldSelector) -> bool:

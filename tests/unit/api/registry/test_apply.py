@@ -1,0 +1,84 @@
+from typing import Any
+
+import pytest
+from fakes.server import Server
+
+from kubelite.api.errors import BadRequest, Conflict, Invalid
+
+PATH = "apps/v1/deployments"
+
+
+def config(replicas: int | None = 1, image: str = "web:1") -> dict[str, Any]:
+    spec: dict[str, Any] = {
+        "selector": {"matchLabels": {"app": "web"}},
+        "template": {
+            "metadata": {"labels": {"app": "web"}},
+            "spec": {"containers": [{"name": "web", "image": image}]},
+        },
+    }
+    if replicas is not None:
+        spec["replicas"] = replicas
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web"},
+        "spec": spec,
+    }
+
+
+@pytest.fixture
+async def server() -> Server:
+    return Server()
+
+
+async def test_applying_creates_and_owns(server: Server) -> None:
+    made = await server.patch(PATH, "web", config(), "apply", field_manager="me")
+    assert made["metadata"]["uid"]
+    [entry] = made["metadata"]["managedFields"]
+    assert (entry["manager"], entry["operation"]) == ("me", "Apply")
+    assert entry["fieldsV1"]["f:spec"]["f:replicas"] == {}
+    assert "f:strategy" not in entry["fieldsV1"]["f:spec"]  # a default is nobody's
+
+
+async def test_applying_the_same_again_writes_nothing(server: Server) -> None:
+    await server.patch(PATH, "web", config(), "apply", field_manager="me")
+    before = server.store.revision
+    server.clock.advance(60)
+    await server.patch(PATH, "web", config(), "apply", field_manager="me")
+    assert server.store.revision == before
+
+
+async def test_what_another_manager_owns_is_a_conflict(server: Server) -> None:
+    await server.patch(PATH, "web", config(), "apply", field_manager="me")
+    with pytest.raises(Conflict, match='conflict with "me"') as caught:
+        await server.patch(PATH, "web", config(3), "apply", field_manager="you")
+    assert caught.value.causes[0].reason == "FieldManagerConflict"
+    forced = await server.patch(PATH, "web", config(3), "apply", field_manager="you", force=True)
+    assert forced["spec"]["replicas"] == 3
+
+
+async def test_what_is_applied_no_longer_goes(server: Server) -> None:
+    await server.patch(PATH, "web", config(5), "apply", field_manager="me")
+    changed = await server.patch(PATH, "web", config(None), "apply", field_manager="me")
+    assert changed["spec"]["replicas"] == 1  # the default again
+
+
+async def test_updates_are_recorded_beside_applies(server: Server) -> None:
+    await server.patch(PATH, "web", config(), "apply", field_manager="me")
+    await server.patch(PATH, "web", {"spec": {"replicas": 4}}, field_manager="scaler")
+    status = {"status": {"replicas": 4}}
+    shown = await server.patch(f"{PATH}/status", "web", status, field_manager="controller")
+    entries = {entry["manager"]: entry for entry in shown["metadata"]["managedFields"]}
+    assert entries["scaler"]["fieldsV1"] == {"f:spec": {"f:replicas": {}}}
+    assert entries["controller"]["subresource"] == "status"
+    assert "f:replicas" not in entries["me"]["fieldsV1"]["f:spec"]
+
+
+async def test_apply_needs_a_manager_and_known_fields(server: Server) -> None:
+    with pytest.raises(Invalid, match="fieldManager"):
+        await server.patch(PATH, "web", config(), "apply")
+    unknown = {**config(), "spcc": {}}
+    with pytest.raises(BadRequest, match="unknown field"):
+        await server.patch(
+            PATH, "web", unknown, "apply", field_manager="me", field_validation="Strict"
+        )
