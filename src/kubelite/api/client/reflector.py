@@ -1,0 +1,143 @@
+"""Keeps a mirror equal to what a server holds: lists once, then watches, and lists again when the past is lost."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
+
+from kubelite.api.client.https import typed_error
+from kubelite.api.client.mirror import ObjectMirror, metadata_of, name_of
+from kubelite.api.errors import APIError, Expired
+from kubelite.api.kinds.meta import ListMeta, Status
+from kubelite.api.kinds.model import Kind
+from kubelite.randomness import Randomness
+
+log = logging.getLogger(__name__)
+
+K = TypeVar("K", bound=Kind)
+
+PAGE_ITEMS = 500
+WATCH_SECONDS_MIN = 300
+DELAY_SECONDS_MIN = 0.8
+DELAY_SECONDS_MAX = 30.0
+
+
+class Page(msgspec.Struct):
+    """A list, or a page of one, its items not yet decoded."""
+
+    metadata: ListMeta = ListMeta()
+    items: list[msgspec.Raw] | None = None
+
+
+class Event(msgspec.Struct):
+    """One line of a watch."""
+
+    type: str = ""
+    object: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+_page_decoder = msgspec.json.Decoder(Page)
+_event_decoder = msgspec.json.Decoder(Event)
+
+
+class Source(Protocol):
+    """Where lists and watches come from; both raise APIError."""
+
+    async def page(self, limit: int, continue_token: str) -> bytes:
+        """Return a page of the list; limit 0 asks for all."""
+        ...
+
+    def watch(self, resource_version: str, timeout_seconds: int) -> AsyncIterator[bytes]:
+        """Yield the lines of a watch, with bookmarks."""
+        ...
+
+
+async def list_all(source: Source) -> tuple[list[msgspec.Raw], str]:
+    """Return all items, consistent at one resource version, and that version.
+
+    A list that takes so long that its pages expire is asked for again in one piece.
+    """
+    items: list[msgspec.Raw] = []
+    limit, token = PAGE_ITEMS, ""
+    while True:
+        try:
+            page = _page_decoder.decode(await source.page(limit, token))
+        except Expired:
+            if not token:
+                raise
+            items, limit, token = [], 0, ""
+            continue
+        items += page.items or []
+        token = page.metadata.continue_
+        if not token:
+            return items, page.metadata.resourceVersion
+
+
+class Reflector(Generic[K]):
+    """Feeds one mirror."""
+
+    def __init__(
+        self,
+        source: Source,
+        kind: type[K],
+        mirror: ObjectMirror[K],
+        randomness: Randomness,
+    ) -> None:
+        self._source = source
+        self._decoder = msgspec.json.Decoder(kind)
+        self._kind = kind
+        self._mirror = mirror
+        self._randomness = randomness
+        self._version = ""  # what the mirror shows; empty: it has to be listed
+        self._delay_seconds = DELAY_SECONDS_MIN
+
+    async def run(self) -> None:
+        """Keep the mirror current for ever."""
+        while True:
+            try:
+                await self.step()
+            except Expired:
+                self._version = ""
+                continue
+            except APIError as error:
+                level = logging.DEBUG if error.code >= 500 else logging.WARNING
+                log.log(
+                    level,
+                    "cannot list or watch, trying again",
+                    extra={"kind": self._kind.__name__, "reason": error.message},
+                )
+                await asyncio.sleep(self.next_delay())
+
+    async def step(self) -> None:
+        """List if need be, then watch until the watch ends; raises APIError."""
+        if not self._version:
+            await self._list()
+        seconds = int(self._randomness.uniform(WATCH_SECONDS_MIN, 2 * WATCH_SECONDS_MIN))
+        async for line in self._source.watch(self._version, seconds):
+            if line:
+                self._apply(_event_decoder.decode(line))
+                self._delay_seconds = DELAY_SECONDS_MIN
+
+    def next_delay(self) -> float:
+        """Return how long to wait before the next try: doubling, with jitter, so that many do not come at once."""
+        delay = self._delay_seconds
+        self._delay_seconds = min(delay * 2, DELAY_SECONDS_MAX)
+        return delay * self._randomness.uniform(1.0, 2.0)
+
+    async def _list(self) -> None:
+        items, version = await list_all(self._source)
+        self._mirror.replace([self._decoder.decode(item) for item in items])
+        self._version = version
+
+    def _apply(self, event: Event) -> None:
+        if event.type == "ERROR":
+            status = msgspec.json.decode(event.object, type=Status)
+            raise typed_error(status, status.code)
+        item = self._decoder.decode(event.object)
+        if event.type == "DELETED":
+            self._mirror.remove(*name_of(item))
+        elif event.type != "BOOKMARK":
+            self._mirror.put(item)
+        self._version = metadata_of(item).resourceVersion
