@@ -68,6 +68,7 @@ class EmbeddedStore:
         self._history = History(self._limits)
         self._revision = engine.revision()
         self._assigned = self._revision  # the newest revision given to a write on its way
+        self._unseen: list[tuple[int, asyncio.Future[None]]] = []  # who waits for which revision
         # What each key will be once the writes on their way are durable, and the revision that makes it so.
         self._pending: dict[str, tuple[int, Entry | None]] = {}
         self._waiting: list[_Write] = []
@@ -174,7 +175,12 @@ class EmbeddedStore:
         if self._waiting_operations + len(operations) > WAITING_OPERATIONS_MAX:
             raise StoreUnavailable("cannot write: too many writes wait for the disk")
         loop = asyncio.get_running_loop()
-        records = self._plan(operations, self._now())
+        try:
+            records = self._plan(operations, self._now())
+        except RevisionMismatch as mismatch:
+            # Who is told of a newer revision must find it when reading again, so wait until it is there.
+            await self._durable(mismatch.key)
+            raise
         if not records:
             return self._revision
         write = _Write(records, loop.create_future(), records[-1].change.revision)
@@ -209,6 +215,23 @@ class EmbeddedStore:
     def _latest(self, key: str) -> Entry | None:
         pending = self._pending.get(key)
         return pending[1] if pending else self._index.get(key)
+
+    async def _durable(self, key: str) -> None:
+        """Wait until the writes of a key that are on their way now are durable, or have failed."""
+        if pending := self._pending.get(key):
+            seen: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._unseen.append((pending[0], seen))
+            await seen
+
+    def _show(self) -> None:
+        """Wake those who wait for revisions that are durable now."""
+        left = []
+        for revision, seen in self._unseen:
+            if revision > self._revision and revision <= self._assigned:
+                left.append((revision, seen))
+            elif not seen.done():
+                seen.set_result(None)
+        self._unseen = left
 
     async def _flush(self) -> None:
         loop = asyncio.get_running_loop()
@@ -266,6 +289,7 @@ class EmbeddedStore:
         for write in writes:
             if not write.done.done():
                 write.done.set_result(write.revision)
+        self._show()
         self._schedule_compaction()
 
     def _fail(self, writes: Sequence[_Write], error: Exception) -> None:
@@ -275,6 +299,7 @@ class EmbeddedStore:
         self._waiting_operations = 0
         self._pending.clear()
         self._assigned = self._revision
+        self._show()
         log.error("cannot write", extra={"reason": str(error), "writes": len(failed)})
         for write in failed:
             if not write.done.done():

@@ -171,3 +171,15 @@ async def test_a_broken_listener_harms_nobody(store: Store) -> None:
     store.subscribe("/pods/", seen.extend)
     assert await store.commit(Put("/pods/a", b"1")) == 1
     assert len(seen) == 1
+
+
+async def test_who_comes_second_is_told_when_the_first_can_be_read(store: Store) -> None:
+    await store.commit(Put("/a", b"1"))
+    first = asyncio.ensure_future(store.commit(Put("/a", b"2", expected=1)))
+    await asyncio.sleep(0)
+    with pytest.raises(RevisionMismatch):
+        await store.commit(Put("/a", b"3", expected=1))
+    entry = store.get("/a")
+    assert entry is not None
+    assert entry.value == b"2"
+    assert await first == 2
