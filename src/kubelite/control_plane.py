@@ -4,7 +4,7 @@ The server puts HTTP in front of it; simulations use it as it is. Whoever works 
 identity of its own, which passes the same authorization and admission as any other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -138,3 +138,7 @@ class ServedResources:
             for row in self._table.all()
             if {"list", "watch", "delete"} <= set(row.verbs) and row.view is None
         ]
+
+    def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` after each change of what is served; return the call that ends it."""
+        return self._table.subscribe(listener)

@@ -502,12 +502,9 @@ class DeploymentController:
         self, deployment: Deployment, status: DeploymentStatus, revision: str
     ) -> None:
         if revision and deployment.metadata.annotations.get(REVISION) != revision:
-            deployment = await self._client.patch(
-                Deployment,
-                deployment.metadata.name,
-                {"metadata": {"annotations": {REVISION: revision}}},
-                deployment.metadata.namespace,
-            )
+            annotations = {**deployment.metadata.annotations, REVISION: revision}
+            metadata = replace(deployment.metadata, annotations=annotations)
+            deployment = await self._client.update(replace(deployment, metadata=metadata))
         if status != deployment.status:
             await self._client.update(replace(deployment, status=status), "status")
 

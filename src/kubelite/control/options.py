@@ -1,6 +1,6 @@
 """What the composition root sets for the controllers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Protocol
 
@@ -42,6 +42,10 @@ class Resources(Protocol):
         """Return each resource once, at its preferred version."""
         ...
 
+    def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` after each change; return the call that ends it."""
+        ...
+
 
 class StaticResources:
     """Resources that never change."""
@@ -52,6 +56,11 @@ class StaticResources:
     def resources(self) -> Sequence[Resource]:
         """Return them."""
         return self._resources
+
+    def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Never call."""
+        del listener
+        return lambda: None
 
 
 class Options(Struct, frozen=True):

@@ -65,7 +65,15 @@ class LocalClient:
     ) -> list[K]:
         """Return the objects of a namespace, or of all."""
         options = ReadOptions(label_selector=label_selector, field_selector=field_selector)
-        listed = self._verbs.list(self._allow("list", kind, namespace), options)
+        allowed = self._allow(
+            "list",
+            kind,
+            namespace,
+            name=named(field_selector),
+            field_selector=field_selector,
+            label_selector=label_selector,
+        )
+        listed = self._verbs.list(allowed, options)
         return [_typed(kind, item) for item in listed.items]
 
     async def create(self, item: K) -> K:
@@ -143,7 +151,14 @@ class LocalClient:
     ) -> Mirror[K]:
         """Return the mirror of a kind; raises Forbidden if the caller may not list and watch it."""
         for verb in ("list", "watch"):
-            self._allow(verb, kind, namespace)
+            self._allow(
+                verb,
+                kind,
+                namespace,
+                name=named(field_selector),
+                field_selector=field_selector,
+                label_selector=label_selector,
+            )
         return self._mirrors.mirror(
             kind, namespace, label_selector=label_selector, field_selector=field_selector
         )
@@ -169,14 +184,21 @@ class LocalClient:
         namespace: str = "",
         name: str = "",
         subresource: str = "",
+        **selectors: str,
     ) -> Allowed:
         row = self._verbs.resources.by_kind(kind.gvk)
         if row is None:
             raise NotFound("the server could not find the requested resource")
-        return self._allow_row(verb, row, namespace, name, subresource)
+        return self._allow_row(verb, row, namespace, name, subresource, **selectors)
 
     def _allow_row(
-        self, verb: str, row: Resource, namespace: str = "", name: str = "", subresource: str = ""
+        self,
+        verb: str,
+        row: Resource,
+        namespace: str = "",
+        name: str = "",
+        subresource: str = "",
+        **selectors: str,
     ) -> Allowed:
         attributes = Attributes(
             verb=verb,
@@ -186,5 +208,12 @@ class LocalClient:
             subresource=subresource,
             namespace=namespace,
             name=name,
+            **selectors,
         )
         return self._authorizer.authorize(self._caller, attributes)
+
+
+def named(field_selector: str) -> str:
+    """Return the one name a field selector asks for: rights to a named object allow listing and watching just it."""
+    key, equals, name = field_selector.replace("==", "=").partition("=")
+    return name if equals and key == "metadata.name" and "," not in name else ""
