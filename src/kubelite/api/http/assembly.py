@@ -9,6 +9,7 @@ from kubelite.api.http.dialer import Dialer, TCPDialer
 from kubelite.api.http.discovery import Discovery
 from kubelite.api.http.dispatch import Parts
 from kubelite.api.http.flow_control import FlowControl
+from kubelite.api.http.openapi import OpenAPIPages
 from kubelite.api.http.pages import Pages
 from kubelite.api.http.pod_streams import PodLog, PodStream
 from kubelite.api.http.proxies import Proxy
@@ -39,7 +40,12 @@ def assemble(
         authorizer=authorizer,
         clock=clock,
         randomness=randomness,
-        pages=Pages(Discovery(verbs.resources, lambda: address), live={}, ready={}),
+        pages=Pages(
+            Discovery(verbs.resources, lambda: address),
+            live={},
+            ready={},
+            more=OpenAPIPages(verbs.resources).pages(),
+        ),
         streams={
             ("pods", "log"): PodLog(backends, relay),
             ("pods", "exec"): PodStream(backends, relay, authorizer, "exec"),

@@ -75,7 +75,7 @@ class Schema(Struct, frozen=True, kw_only=True, eq=False):
     description: str = (
         ""  # of the type, for people; that of a field of a built-in kind is in `explanations`
     )
-    gvk: GroupVersionKind | None = None  # of a root
+    gvk: GroupVersionKind | None = None  # of a type that is an object of its own
 
     @property
     def name(self) -> str:
@@ -247,7 +247,6 @@ def _compile(annotation: Any, note: Note, *, optional: bool) -> Schema:
         union=note.union,
         pointer=optional,
         always=always,
-        gvk=None,
     )
 
 

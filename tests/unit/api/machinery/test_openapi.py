@@ -68,6 +68,13 @@ def test_definitions_carry_what_patching_and_applying_need() -> None:
     assert "x-kubernetes-patch-merge-key" not in finalizers["finalizers"]
 
 
+def test_a_type_met_within_its_list_has_its_kind_too() -> None:
+    definitions = Definitions(3)
+    definitions.list_of(PODS)
+    pod = definitions.schemas["io.k8s.api.core.v1.Pod"]
+    assert pod["x-kubernetes-group-version-kind"] == [{"group": "", "version": "v1", "kind": "Pod"}]
+
+
 def test_every_reference_has_its_definition() -> None:
     for version in (2, 3):
         definitions = Definitions(version)

@@ -1,0 +1,117 @@
+"""Serves /openapi/v2 and /openapi/v3 from the resource table."""
+
+from collections.abc import Mapping
+
+from kubelite.api.http.dispatch import Asked
+from kubelite.api.http.negotiation import JSON, parse_accept
+from kubelite.api.http.objects import not_allowed, not_found
+from kubelite.api.http.pages import READING_METHODS, ServePage
+from kubelite.api.http.respond import Reply
+from kubelite.api.kinds.catalog import kinds
+from kubelite.api.machinery.openapi import Served, ServedSubresource
+from kubelite.api.machinery.openapi_v2 import PROTOBUF, OpenAPIV2
+from kubelite.api.machinery.openapi_v3 import OpenAPIDocument, OpenAPIV3
+from kubelite.api.machinery.schema import Schema, compile_struct
+from kubelite.api.registry.resources import Resource, ResourceTable, Subresource
+
+NOT_MODIFIED, MOVED = 304, 301
+# Older clients write the version after an @, and with a plus that some proxies turn into a space.
+PROTOBUF_TYPES = frozenset({PROTOBUF, PROTOBUF.replace("v2.v1.0", "v2@v1.0")})
+FOREVER = "public, immutable, max-age=31536000"
+
+
+class OpenAPIPages:
+    """Answers with documents that are made when first asked for, and again when the table changes."""
+
+    def __init__(self, resources: ResourceTable) -> None:
+        self._resources = resources
+        self._served: tuple[Served, ...] = ()
+        self._generation = -1
+        self._v2 = OpenAPIV2(self.served)
+        self._v3 = OpenAPIV3(self.served)
+
+    def pages(self) -> Mapping[str, ServePage]:
+        """Return what serves which path."""
+        return {
+            "/openapi/v2": self._whole,
+            "/openapi/v3": self._index,
+            "/openapi/v3/*": self._group,
+        }
+
+    def served(self) -> tuple[Served, ...]:
+        """Return the rows of the table as plain data."""
+        if self._generation != self._resources.generation:
+            self._generation = self._resources.generation
+            self._served = tuple(map(served, self._resources.all()))
+        return self._served
+
+    async def _whole(self, asked: Asked) -> Reply:
+        _reading(asked)
+        if _wants_protobuf(asked.request.headers.get("Accept", "")):
+            return _reply(asked, await self._v2.protobuf(), content_type=PROTOBUF)
+        return _reply(asked, await self._v2.json())
+
+    async def _index(self, asked: Asked) -> Reply:
+        _reading(asked)
+        return _reply(asked, await self._v3.index())
+
+    async def _group(self, asked: Asked) -> Reply:
+        _reading(asked)
+        path = asked.attributes.path.strip("/").removeprefix("openapi/v3/")
+        document = await self._v3.document(path)
+        if document is None:
+            raise not_found()
+        wanted = asked.query.get("hash", [""])[0]
+        if wanted and wanted != document.hash:
+            address = f"/openapi/v3/{path}?hash={document.hash}"
+            return Reply(body=b"", status=MOVED, headers={"Location": address})
+        return _reply(asked, document, cache=FOREVER if wanted else "")
+
+
+def served(resource: Resource) -> Served:
+    """Return a row of the table as OpenAPI tells of it."""
+    return Served(
+        group=resource.group,
+        version=resource.version,
+        plural=resource.plural,
+        kind=resource.kind,
+        namespaced=resource.namespaced,
+        verbs=resource.verbs,
+        schema=resource.schema,
+        subresources=tuple(_subresource(resource, each) for each in resource.subresources),
+    )
+
+
+def _subresource(resource: Resource, subresource: Subresource) -> ServedSubresource:
+    kind = subresource.kind
+    schema: Schema | None = None
+    is_object = subresource.name != "log" and not kind.kind.endswith("Options")
+    if is_object and kind == resource.kind:
+        schema = resource.schema
+    elif is_object and (type_ := kinds().get(kind)) is not None:
+        schema = compile_struct(type_)
+    return ServedSubresource(subresource.name, subresource.verbs, kind, schema)
+
+
+def _wants_protobuf(accept: str) -> bool:
+    return any(
+        media_type.replace(" ", "+") in PROTOBUF_TYPES for media_type, _ in parse_accept(accept)[:1]
+    )
+
+
+def _reply(
+    asked: Asked, document: OpenAPIDocument, *, content_type: str = JSON, cache: str = ""
+) -> Reply:
+    headers = {
+        "ETag": document.etag,
+        "Vary": "Accept",
+        "Cache-Control": cache or "no-cache, private",
+    }
+    if asked.request.headers.get("If-None-Match", "") == document.etag:
+        return Reply(body=b"", status=NOT_MODIFIED, content_type=content_type, headers=headers)
+    return Reply(body=document.body, content_type=content_type, headers=headers)
+
+
+def _reading(asked: Asked) -> None:
+    if asked.request.method not in READING_METHODS:
+        raise not_allowed()
