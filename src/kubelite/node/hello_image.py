@@ -6,9 +6,12 @@ It answers HTTP on port 8080 with the name of its pod, and has the usual small t
 import asyncio
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kubelite.node.image_archive import Entry, image_archive
-from kubelite.node.runtime import ContainerRuntime
+
+if TYPE_CHECKING:
+    from kubelite.node.runtime import ContainerRuntime
 
 NAME = "kubelite.local/hello:1"
 BUSYBOX = Path("/bin/busybox")
@@ -55,7 +58,7 @@ def hello_archive(architecture: str, busybox: Path = BUSYBOX) -> bytes:
     )
 
 
-async def provide_hello(runtime: ContainerRuntime, architecture: str) -> bool:
+async def provide_hello(runtime: "ContainerRuntime", architecture: str) -> bool:
     """Load the image unless the engine has it; return whether it was loaded. Raises BusyboxMissing."""
     if await runtime.image(NAME) is not None:
         return False

@@ -1,15 +1,17 @@
-"""Builds container images as archives that `docker load` takes; the same input gives the same bytes. Pure."""
+"""Builds container images as archives that `docker load` takes; the same input gives the same bytes. Pure.
+
+Only the standard library is used, so that examples can make images without anything installed.
+"""
 
 import hashlib
 import io
+import json
 import tarfile
 from collections.abc import Mapping, Sequence
-
-import msgspec
-from msgspec import Struct
+from typing import Any, NamedTuple
 
 
-class Entry(Struct, frozen=True):
+class Entry(NamedTuple):
     """A file, link or folder of an image."""
 
     data: bytes = b""
@@ -38,7 +40,7 @@ def image_archive(
         ports: What it listens on, such as ``8080/tcp``.
     """
     layer = _tar(entries)
-    config = msgspec.json.encode(
+    config = _json(
         {
             "architecture": architecture,
             "os": "linux",
@@ -56,11 +58,15 @@ def image_archive(
     manifest = [{"Config": config_name, "RepoTags": [name], "Layers": ["layer.tar"]}]
     return _tar(
         {
-            "manifest.json": Entry(msgspec.json.encode(manifest), 0o644),
+            "manifest.json": Entry(_json(manifest), 0o644),
             config_name: Entry(config, 0o644),
             "layer.tar": Entry(layer, 0o644),
         }
     )
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True).encode()
 
 
 def _digest(data: bytes) -> str:

@@ -1,0 +1,378 @@
+"""The node's own HTTPS API: logs, exec, attach, port-forward, statistics; the API server passes users' requests on.
+
+Every request is authorized by what the composition root injected, from the client certificate's names or the bearer
+token; nothing but /healthz is answered without.
+"""
+
+import logging
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+from aiohttp import WSMsgType, web
+from msgspec import Struct
+
+from kubelite.api.errors import APIError, BadRequest, Forbidden, NotFound, Unauthorized
+from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.kinds.model import to_wire
+from kubelite.clock import Clock
+from kubelite.metrics import REGISTRY
+from kubelite.node import port_forward, stats, streams
+from kubelite.node.kubelet import Kubelet
+from kubelite.node.logs import log_bytes, read_request, record_to_read
+from kubelite.node.pod_memory import PodMemory
+from kubelite.node.pods import find_container
+from kubelite.node.runtime import (
+    ContainerRecord,
+    ContainerRuntime,
+    EngineUnavailable,
+    RuntimeFailure,
+    Session,
+)
+from kubelite.node.spdy import SPDYConnection, SPDYViolation
+from kubelite.node.upgrade import take_over
+from kubelite.tasks import TaskSet
+
+log = logging.getLogger(__name__)
+
+TUNNEL_MESSAGE_LIMIT_BYTES = 4 << 20
+SHUTDOWN_SECONDS = 2.0
+JSON_TYPE = "application/json"
+TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class NodeRequest(Struct, frozen=True):
+    """Who asks the node for what; `user` and `groups` are those of the verified client certificate."""
+
+    user: str
+    groups: tuple[str, ...]
+    bearer_token: str
+    verb: str  # get, create
+    subresource: str  # of nodes: proxy, log, stats, metrics
+
+
+Authorize = Callable[[NodeRequest], Awaitable[None]]  # raises Unauthorized or Forbidden
+
+
+class NodeAPI:
+    """Serves one node's HTTPS API."""
+
+    def __init__(
+        self,
+        node_name: str,
+        kubelet: Kubelet,
+        runtime: ContainerRuntime,
+        clock: Clock,
+        authorize: Authorize,
+    ) -> None:
+        self._node_name = node_name
+        self._kubelet = kubelet
+        self._runtime = runtime
+        self._clock = clock
+        self._authorize = authorize
+        self._runner: web.AppRunner | None = None
+        self.port = 0
+
+    async def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
+        """Listen; with port 0 `self.port` says which was taken. Raises OSError when it is in use."""
+        application = web.Application()
+        application.add_routes(
+            [
+                web.get("/healthz", self._healthz),
+                web.get("/pods", self._pods),
+                web.get("/metrics", self._metrics),
+                web.get("/metrics/resource", self._resource_metrics),
+                web.get("/stats/summary", self._summary),
+                web.get("/containerLogs/{namespace}/{pod}/{container}", self._logs),
+                web.route("*", "/exec/{namespace}/{pod}/{container}", self._exec),
+                web.route("*", "/attach/{namespace}/{pod}/{container}", self._attach),
+                web.route("*", "/portForward/{namespace}/{pod}", self._port_forward),
+            ]
+        )
+        # A handler whose client has left is cancelled, or who follows a silent log would be served for ever.
+        self._runner = web.AppRunner(
+            application,
+            access_log=None,
+            shutdown_timeout=SHUTDOWN_SECONDS,
+            handler_cancellation=True,
+        )
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port, ssl_context=tls)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Stop listening and end what is open."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _healthz(self, request: web.Request) -> web.Response:
+        del request
+        return web.Response(text="ok")
+
+    async def _check(self, request: web.Request, subresource: str = "proxy") -> None:
+        certificate = request.get_extra_info("peercert") or {}
+        user, groups = names_in(certificate)
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        await self._authorize(
+            NodeRequest(
+                user,
+                groups,
+                token.strip() if scheme.lower() == "bearer" else "",
+                "get" if request.method in {"GET", "HEAD"} else "create",
+                subresource,
+            )
+        )
+
+    async def _guarded(
+        self,
+        request: web.Request,
+        subresource: str,
+        work: Callable[[], Awaitable[web.StreamResponse]],
+    ) -> web.StreamResponse:
+        """Authorize, do the work, and put what goes wrong into words."""
+        try:
+            await self._check(request, subresource)
+            return await work()
+        except APIError as error:
+            return web.Response(status=error.code, text=error.message)
+        except EngineUnavailable as error:
+            return web.Response(status=503, text=str(error))
+        except RuntimeFailure as error:
+            return web.Response(status=500, text=str(error))
+
+    # What is there
+
+    async def _pods(self, request: web.Request) -> web.StreamResponse:
+        async def work() -> web.Response:
+            pods = [to_wire(m.pod) for m in self._kubelet.memories.values() if m.pod and not m.gone]
+            body = {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": pods}
+            return _json(body)
+
+        return await self._guarded(request, "proxy", work)
+
+    async def _metrics(self, request: web.Request) -> web.StreamResponse:
+        async def work() -> web.Response:
+            text = REGISTRY.exposition()
+            return web.Response(body=text.encode(), headers={"Content-Type": TEXT_TYPE})
+
+        return await self._guarded(request, "metrics", work)
+
+    async def _resource_metrics(self, request: web.Request) -> web.StreamResponse:
+        async def work() -> web.Response:
+            measured = await stats.measure(self._runtime, list(self._kubelet.memories.values()))
+            text = stats.resource_metrics(await stats.node_usage(self._clock), measured)
+            return web.Response(body=text.encode(), headers={"Content-Type": TEXT_TYPE})
+
+        return await self._guarded(request, "metrics", work)
+
+    async def _summary(self, request: web.Request) -> web.StreamResponse:
+        async def work() -> web.Response:
+            measured = await stats.measure(self._runtime, list(self._kubelet.memories.values()))
+            whole = await stats.node_usage(self._clock)
+            return _json(stats.summary(self._node_name, whole, measured))
+
+        return await self._guarded(request, "stats", work)
+
+    # One pod
+
+    def _find(self, request: web.Request) -> tuple[Pod, PodMemory]:
+        namespace, name = request.match_info["namespace"], request.match_info["pod"]
+        uid = request.query.get("uid", "")
+        for memory in self._kubelet.memories.values():
+            pod = memory.pod
+            if pod is None or memory.gone or (uid and memory.uid != uid):
+                continue
+            if (pod.metadata.namespace, pod.metadata.name) == (namespace, name):
+                return pod, memory
+        raise NotFound(f"pod {name} in namespace {namespace} is not on this node")
+
+    def _running(self, request: web.Request) -> ContainerRecord:
+        pod, memory = self._find(request)
+        name = request.match_info["container"]
+        if find_container(pod, name) is None:
+            raise NotFound(f"container {name} is not valid for pod {pod.metadata.name}")
+        record = memory.observe().newest(name)
+        if record is None or not record.is_running:
+            raise BadRequest(f'container not found ("{name}")')
+        return record
+
+    async def _logs(self, request: web.Request) -> web.StreamResponse:
+        async def work() -> web.StreamResponse:
+            pod, memory = self._find(request)
+            wanted = read_request(request.query, self._clock.now())
+            container = request.match_info["container"]
+            record = record_to_read(pod, memory, container, previous=wanted.previous)
+            response = web.StreamResponse(headers={"Content-Type": "text/plain"})
+            # The head goes out at once: who follows a silent container must see that it works.
+            await response.prepare(request)
+            async for piece in log_bytes(self._runtime, record, wanted):
+                await response.write(piece)
+            await response.write_eof()
+            return response
+
+        return await self._guarded(request, "proxy", work)
+
+    async def _exec(self, request: web.Request) -> web.StreamResponse:
+        async def work() -> web.StreamResponse:
+            record = self._running(request)
+            wanted = wanted_streams(request.query)
+            command = request.query.getall("command", [])
+            if not command:
+                raise BadRequest("you must specify at least 1 command")
+
+            async def open_session() -> Session:
+                return await self._runtime.exec(
+                    record.id, command, tty=wanted.tty, stdin=wanted.stdin
+                )
+
+            return await self._converse(request, wanted, open_session)
+
+        return await self._guarded(request, "proxy", work)
+
+    async def _attach(self, request: web.Request) -> web.StreamResponse:
+        async def work() -> web.StreamResponse:
+            record = self._running(request)
+            wanted = wanted_streams(request.query)
+
+            async def open_session() -> Session:
+                return await self._runtime.attach(record.id, tty=wanted.tty, stdin=wanted.stdin)
+
+            return await self._converse(request, wanted, open_session)
+
+        return await self._guarded(request, "proxy", work)
+
+    async def _converse(
+        self,
+        request: web.Request,
+        wanted: streams.Wanted,
+        open_session: Callable[[], Awaitable[Session]],
+    ) -> web.StreamResponse:
+        if not (wanted.stdin or wanted.stdout or wanted.stderr):
+            raise BadRequest("you must specify at least 1 of stdin, stdout, stderr")
+        if is_websocket(request):
+            socket = web.WebSocketResponse(
+                protocols=streams.WEBSOCKET_PROTOCOLS, max_msg_size=streams.MESSAGE_LIMIT_BYTES
+            )
+            await socket.prepare(request)
+            await _run(open_session, streams.WebSocketChannels(socket))
+            return socket
+        offered = request.headers.getall("X-Stream-Protocol-Version", [])
+        protocol = streams.choose_protocol(offered, streams.SPDY_PROTOCOLS)
+        if protocol is None:
+            known = ", ".join(streams.SPDY_PROTOCOLS)
+            raise Forbidden(f"unable to upgrade: supported protocols are {known}")
+
+        async def serve(connection: SPDYConnection) -> None:
+            channels = await streams.open_spdy_channels(connection, wanted, protocol)
+            if channels is not None:
+                await _run(open_session, channels)
+
+        return await take_over(request, protocol, serve)
+
+    async def _port_forward(self, request: web.Request) -> web.StreamResponse:
+        async def work() -> web.StreamResponse:
+            pod, memory = self._find(request)
+            sandbox = memory.observe().newest_sandbox()
+            if sandbox is None or not sandbox.is_running:
+                raise NotFound(f"pod {pod.metadata.name} is not running")
+            ports = port_forward.PodPorts(0 if pod.spec.hostNetwork else sandbox.pid)
+            name = pod.metadata.name
+            if not is_websocket(request):
+                return await take_over(
+                    request,
+                    port_forward.SPDY_PROTOCOL,
+                    lambda connection: port_forward.forward_spdy(connection, ports, name),
+                )
+            socket = web.WebSocketResponse(
+                protocols=port_forward.WEBSOCKET_PROTOCOLS,
+                max_msg_size=TUNNEL_MESSAGE_LIMIT_BYTES,
+            )
+            await socket.prepare(request)
+            if socket.ws_protocol == port_forward.TUNNEL_PROTOCOL:
+                await _serve_tunnel(socket, ports, name)
+            else:
+                numbers = [int(port) for port in request.query.getall("port", [])]
+                await port_forward.forward_websocket(socket, ports, numbers, name)
+            return socket
+
+        return await self._guarded(request, "proxy", work)
+
+
+async def _run(open_session: Callable[[], Awaitable[Session]], channels: streams.Channels) -> None:
+    """Start the process and carry its streams; what prevents that is told on the error channel."""
+    try:
+        session = await open_session()
+    except (RuntimeFailure, EngineUnavailable) as error:
+        await channels.finish(streams.failed(f"error executing command in container: {error}"))
+        return
+    await streams.converse(session, channels)
+
+
+async def _serve_tunnel(
+    socket: web.WebSocketResponse, ports: port_forward.PodPorts, pod: str
+) -> None:
+    """Speak SPDY inside the binary messages of a WebSocket."""
+    connection = SPDYConnection(socket.send_bytes)
+
+    async def feed() -> None:
+        try:
+            while (message := await socket.receive()).type == WSMsgType.BINARY:
+                await connection.feed(message.data)
+        except SPDYViolation as error:
+            log.info("port-forward ended: %s", error, extra={"pod": pod})
+        finally:
+            connection.feed_end()
+
+    tasks = TaskSet()
+    tasks.start(feed(), name=f"port-forward tunnel {pod}")
+    try:
+        await port_forward.forward_spdy(connection, ports, pod)
+    finally:
+        await tasks.stop()
+        await socket.close()
+
+
+def is_websocket(request: web.Request) -> bool:
+    """Tell whether the client wants a WebSocket."""
+    return request.headers.get("Upgrade", "").lower() == "websocket"
+
+
+def wanted_streams(query: Mapping[str, str]) -> streams.Wanted:
+    """Read which streams are wanted, by the API's names or by those between API server and node."""
+
+    def flag(*names: str) -> bool:
+        return any(query.get(name, "").lower() in {"true", "1"} for name in names)
+
+    return streams.Wanted(
+        stdin=flag("stdin", "input"),
+        stdout=flag("stdout", "output"),
+        stderr=flag("stderr", "error"),
+        tty=flag("tty"),
+    )
+
+
+def names_in(certificate: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """Return the common name and the organizations of a verified client certificate."""
+    user = ""
+    groups = []
+    for relative_name in certificate.get("subject", ()):
+        for field, value in relative_name:
+            if field == "commonName":
+                user = value
+            elif field == "organizationName":
+                groups.append(value)
+    return user, tuple(groups)
+
+
+def _json(body: Any) -> web.Response:
+    return web.Response(body=msgspec.json.encode(body), headers={"Content-Type": JSON_TYPE})
+
+
+async def only_the_server(asked: NodeRequest) -> None:
+    """Let in the API server and administrators alone, by their certificates; raises Unauthorized, Forbidden."""
+    if not asked.user:
+        raise Unauthorized("Unauthorized")
+    if "system:masters" not in asked.groups and asked.user != "kube-apiserver-kubelet-client":
+        raise Forbidden(f"Forbidden (user={asked.user}, verb={asked.verb}, resource=nodes)")

@@ -1,0 +1,110 @@
+"""Answers the log questions of the API: which container, since when, how much."""
+
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+
+from kubelite.api.errors import BadRequest, NotFound
+from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.machinery.times import parse_time
+from kubelite.node.pod_memory import PodMemory
+from kubelite.node.pods import find_container
+from kubelite.node.runtime import ContainerRecord, ContainerRuntime, LogQuery
+from kubelite.node.status import WAITING_FOR_CREATION
+
+
+class LogRequest(Struct, frozen=True):
+    """What of a log is wanted."""
+
+    query: LogQuery
+    previous: bool = False
+    timestamps: bool = False
+    limit_bytes: int | None = None
+    stream: str = ""  # stdout, stderr; empty for both
+
+
+def read_request(parameters: Mapping[str, str], now: datetime) -> LogRequest:
+    """Read the parameters of a log request; raises BadRequest."""
+
+    def flag(name: str) -> bool:
+        return parameters.get(name, "").lower() in {"true", "1", "t"}
+
+    def number(name: str) -> int | None:
+        text = parameters.get(name)
+        if text is None or text == "":
+            return None
+        try:
+            return int(text)
+        except ValueError as error:
+            raise BadRequest(f'invalid value of {name}: "{text}"') from error
+
+    since: datetime | None = None
+    seconds = number("sinceSeconds")
+    try:
+        if seconds is not None:
+            since = now - timedelta(seconds=seconds)
+        elif parameters.get("sinceTime"):
+            since = parse_time(parameters["sinceTime"])
+    except (ValueError, OverflowError) as error:
+        raise BadRequest(str(error)) from error
+    return LogRequest(
+        LogQuery(follow=flag("follow"), tail_lines=number("tailLines"), since=since),
+        flag("previous"),
+        flag("timestamps"),
+        number("limitBytes"),
+        parameters.get("stream", "").lower().removeprefix("all"),
+    )
+
+
+def record_to_read(
+    pod: Pod, memory: PodMemory, container: str, *, previous: bool
+) -> ContainerRecord:
+    """Return the run of a container whose log is wanted.
+
+    Raises:
+        NotFound: The pod has no such container.
+        BadRequest: It has not run yet, or only once.
+    """
+    name = pod.metadata.name
+    if find_container(pod, container) is None:
+        raise NotFound(f"container {container} is not valid for pod {name}")
+    attempts = [r for r in memory.observe().attempts(container) if r.phase != "created"]
+    if previous:
+        if len(attempts) < 2:
+            raise BadRequest(
+                f'previous terminated container "{container}" in pod "{name}" not found'
+            )
+        return attempts[1]
+    if attempts:
+        return attempts[0]
+    reason = WAITING_FOR_CREATION
+    for status in (*pod.status.containerStatuses, *pod.status.initContainerStatuses):
+        if status.name == container and status.state.waiting is not None:
+            reason = status.state.waiting.reason
+    problem = "trying and failing to pull image"
+    if reason not in {"ErrImagePull", "ImagePullBackOff"}:
+        problem = reason
+    raise BadRequest(f'container "{container}" in pod "{name}" is waiting to start: {problem}')
+
+
+async def log_bytes(
+    runtime: ContainerRuntime, record: ContainerRecord, request: LogRequest
+) -> AsyncIterator[bytes]:
+    """Yield the wanted part of a log as it is shown."""
+    left = request.limit_bytes
+    is_line_start = True
+    async for entry in runtime.logs(record.id, request.query):
+        if request.stream and entry.stream != request.stream:
+            continue
+        data = entry.data
+        if request.timestamps and is_line_start:
+            data = entry.timestamp.encode() + b" " + data
+        is_line_start = data.endswith(b"\n")
+        if left is not None:
+            data = data[:left]
+            left -= len(data)
+        if data:
+            yield data
+        if left == 0:
+            return

@@ -1,0 +1,179 @@
+"""Forwards connections of a client to ports inside a pod's network namespace.
+
+A connection is made from inside the namespace to the loopback address, so that also servers that listen only there are
+reached. Over SPDY a forwarded connection is a pair of streams, data and error, with the same request id; over WebSocket
+each port has two channels.
+"""
+
+import asyncio
+import ctypes
+import logging
+import os
+import socket
+import struct
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from aiohttp import WSMsgType, web
+
+from kubelite.node.spdy import SPDYConnection, SPDYStream
+from kubelite.tasks import TaskSet
+
+log = logging.getLogger(__name__)
+
+SPDY_PROTOCOL = "portforward.k8s.io"
+TUNNEL_PROTOCOL = "SPDY/3.1+portforward.k8s.io"
+WEBSOCKET_PROTOCOLS = (TUNNEL_PROTOCOL, "v4.channel.k8s.io", "v4.base64.channel.k8s.io")
+CONNECT_SECONDS = 10.0
+PIECE_BYTES = 64 * 1024
+CONNECTIONS_LIMIT = 500
+CLONE_NEWNET = 0x40000000
+
+Connected = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class PodPorts:
+    """Connects to the ports of one pod. `pid` 0 stands for the host's own network."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+
+    async def connect(self, port: int) -> Connected:
+        """Open a connection; raises OSError."""
+        last: OSError | None = None
+        for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+            made = await self._socket(family)
+            try:
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    await asyncio.get_running_loop().sock_connect(made, (address, port))
+                    return await asyncio.open_connection(sock=made)
+            except OSError as error:
+                made.close()
+                last = last or error
+        assert last is not None
+        raise last
+
+    async def _socket(self, family: int) -> socket.socket:
+        """Make a socket that belongs to the pod's namespace; it keeps that wherever it is used."""
+        if not self._pid:
+            made = socket.socket(family, socket.SOCK_STREAM)
+            made.setblocking(False)
+            return made
+        # A thread of its own, since changing the namespace changes it for the thread; it ends right after.
+        executor = ThreadPoolExecutor(1)
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(executor, _socket_inside, self._pid, family)
+        finally:
+            executor.shutdown(wait=False)
+
+
+def _socket_inside(pid: int, family: int) -> socket.socket:
+    libc = ctypes.CDLL(None, use_errno=True)
+    descriptor = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if libc.setns(descriptor, CLONE_NEWNET) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+        made = socket.socket(family, socket.SOCK_STREAM)
+        made.setblocking(False)
+        return made
+    finally:
+        os.close(descriptor)
+
+
+async def forward_spdy(connection: SPDYConnection, ports: PodPorts, pod: str) -> None:
+    """Serve a client's pairs of streams until it is gone."""
+    waiting: dict[str, dict[str, SPDYStream]] = {}
+    tasks = TaskSet()
+    try:
+        while (stream := await connection.accept()) is not None:
+            request = stream.headers.get("requestid", stream.headers.get("port", ""))
+            pair = waiting.setdefault(request, {})
+            pair[stream.headers.get("streamtype", "")] = stream
+            if len(waiting) > CONNECTIONS_LIMIT:
+                await stream.reset()
+                waiting.pop(request)
+            elif {"data", "error"} <= pair.keys():
+                del waiting[request]
+                work = _forward_pair(connection, pair["data"], pair["error"], ports, pod)
+                tasks.start(work, name=f"port-forward {pod}")
+    finally:
+        await tasks.stop()
+
+
+async def _forward_pair(
+    connection: SPDYConnection, data: SPDYStream, error: SPDYStream, ports: PodPorts, pod: str
+) -> None:
+    port = data.headers.get("port", "")
+    try:
+        reader, writer = await ports.connect(int(port))
+    except (OSError, ValueError) as reason:
+        message = f"error forwarding port {port} to pod {pod}: {reason}"
+        await error.write(message.encode())
+    else:
+        await _splice(data, reader, writer)
+    for stream in (data, error):
+        await stream.close()
+        connection.forget(stream)
+
+
+async def _splice(
+    data: SPDYStream, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    """Carry bytes both ways until the server side ends and the client side has ended or broken."""
+
+    async def up() -> None:
+        try:
+            while piece := await data.read():
+                writer.write(piece)
+                await writer.drain()
+            if writer.can_write_eof():
+                writer.write_eof()
+        except OSError:
+            log.debug("forwarded connection broke", extra={"stream": data.number})
+
+    tasks = TaskSet()
+    tasks.start(up(), name="port-forward up")
+    try:
+        while piece := await reader.read(PIECE_BYTES):
+            await data.write(piece)
+    except OSError:
+        log.debug("forwarded connection broke", extra={"stream": data.number})
+    finally:
+        await tasks.stop()
+        writer.close()
+
+
+async def forward_websocket(
+    client: web.WebSocketResponse, ports: PodPorts, numbers: Sequence[int], pod: str
+) -> None:
+    """Serve a client that speaks channels: number 2n carries the data of the n-th port, 2n + 1 its errors."""
+    writers: dict[int, asyncio.StreamWriter] = {}
+    tasks = TaskSet()
+    try:
+        for index, number in enumerate(numbers):
+            for channel in (2 * index, 2 * index + 1):
+                await client.send_bytes(bytes([channel]) + struct.pack("<H", number))
+            try:
+                reader, writers[2 * index] = await ports.connect(number)
+            except OSError as error:
+                message = f"error forwarding port {number} to pod {pod}: {error}"
+                await client.send_bytes(bytes([2 * index + 1]) + message.encode())
+            else:
+                tasks.start(_down(client, 2 * index, reader), name=f"port-forward {pod}")
+        while (message_ := await client.receive()).type in {WSMsgType.BINARY, WSMsgType.TEXT}:
+            body = message_.data if isinstance(message_.data, bytes) else message_.data.encode()
+            writer = writers.get(body[0]) if body else None
+            if writer is not None:
+                writer.write(body[1:])
+                await writer.drain()
+    finally:
+        await tasks.stop()
+        for writer in writers.values():
+            writer.close()
+
+
+async def _down(client: web.WebSocketResponse, channel: int, reader: asyncio.StreamReader) -> None:
+    while piece := await reader.read(PIECE_BYTES):
+        await client.send_bytes(bytes([channel]) + piece)

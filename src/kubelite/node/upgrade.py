@@ -1,0 +1,108 @@
+"""Takes an HTTP/1.1 connection over from aiohttp to speak SPDY on it, which aiohttp itself does not know."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from kubelite.api.errors import BadRequest
+from kubelite.node.spdy import SPDYConnection, SPDYViolation
+from kubelite.tasks import TaskSet
+
+log = logging.getLogger(__name__)
+
+RECEIVE_LIMIT_BYTES = 4 << 20
+
+
+class _SPDYProtocol(asyncio.Protocol):
+    """Feeds a SPDY connection from a transport, with back-pressure both ways."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._arrived: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._waiting_bytes = 0
+        self._is_held = False
+
+    def data_received(self, data: bytes) -> None:
+        self._arrived.put_nowait(data)
+        self._waiting_bytes += len(data)
+        self._regulate()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        self._writable.set()
+        self._arrived.put_nowait(None)
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    async def write(self, data: bytes) -> None:
+        if self._transport.is_closing():
+            raise ConnectionError("the client is gone")
+        self._transport.write(data)
+        await self._writable.wait()
+
+    def hold(self, is_held: bool) -> None:
+        self._is_held = is_held
+        self._regulate()
+
+    def _regulate(self) -> None:
+        if self._transport.is_closing():
+            return
+        wants_pause = self._is_held or self._waiting_bytes > RECEIVE_LIMIT_BYTES
+        if wants_pause and self._transport.is_reading():
+            self._transport.pause_reading()
+        elif not wants_pause and not self._transport.is_reading():
+            self._transport.resume_reading()
+
+    async def feed(self, connection: SPDYConnection) -> None:
+        """Hand what arrives to the connection until the client is gone."""
+        try:
+            while (data := await self._arrived.get()) is not None:
+                self._waiting_bytes -= len(data)
+                await connection.feed(data)
+                self._regulate()
+        except SPDYViolation as error:
+            log.info("SPDY connection ended: %s", error)
+            self._transport.close()
+        finally:
+            connection.feed_end()
+
+
+async def take_over(
+    request: web.Request, protocol: str, serve: Callable[[SPDYConnection], Awaitable[None]]
+) -> web.StreamResponse:
+    """Switch a request's connection to SPDY, serve it to its end and close it; raises BadRequest.
+
+    Args:
+        request: The request that asks for ``Upgrade: SPDY/3.1``.
+        protocol: What is spoken inside, told to the client.
+        serve: Called with the connection.
+    """
+    if not request.headers.get("Upgrade", "").upper().startswith("SPDY/3.1"):
+        raise BadRequest("unable to upgrade: missing upgrade headers in request")
+    transport = request.transport
+    if transport is None:
+        raise BadRequest("the client is gone")
+    spoken = _SPDYProtocol(transport)
+    connection = SPDYConnection(spoken.write, spoken.hold)
+    transport.set_protocol(spoken)
+    head = f"X-Stream-Protocol-Version: {protocol}\r\n" if protocol else ""
+    head = f"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n{head}\r\n"
+    transport.write(head.encode())
+    if not transport.is_reading():
+        transport.resume_reading()
+    tasks = TaskSet()
+    tasks.start(spoken.feed(connection), name="SPDY feed")
+    try:
+        await serve(connection)
+    finally:
+        transport.close()
+        await tasks.stop()
+    # aiohttp wants a response; the transport is closed, so nobody sees it.
+    return web.Response()
