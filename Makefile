@@ -2,6 +2,7 @@
 VENV ?= .venv
 PYTHON ?= python3
 ARGS ?=
+DATA_DIR ?= /var/lib/kubelite
 BIN = $(VENV)/bin
 RUN = PYTHONPATH=src $(BIN)/
 
@@ -27,7 +28,8 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
 
 .PHONY: run
 run: $(VENV)/.run ## Install what is missing and start a one-node cluster (ARGS="--debug …")
-	@$(BIN)/kubelite server $(ARGS)
+	@$(BIN)/python examples/hello/image.py $(DATA_DIR)/agent/images/hello.tar
+	@$(BIN)/kubelite server --data-dir $(DATA_DIR) $(ARGS)
 
 .PHONY: test
 test: SYSTEM = tests

@@ -60,7 +60,13 @@ class Host:
     def run(self, *arguments: str, inside: bool = True, check: bool = True) -> str:
         """Run a command to its end and return what it printed."""
         line = self.command(*arguments) if inside else list(arguments)
-        done = subprocess.run(line, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(
+            line,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        )
         if check and done.returncode:
             raise AssertionError(f"{arguments} failed: {done.stdout}{done.stderr}")
         return done.stdout

@@ -18,12 +18,13 @@ import uvloop
 
 from kubelite import log as log_lines
 from kubelite.api.auth import pki as identities
-from kubelite.api.auth.caller import Caller
+from kubelite.api.auth.caller import AUTHENTICATED, Caller
 from kubelite.api.auth.pki import Pki, serving_addresses, serving_names, wait_for_clock
 from kubelite.api.auth.secret_files import write_file
 from kubelite.api.auth.x509 import ClientCertificates
 from kubelite.api.http.app import APIServer
 from kubelite.api.http.assembly import assemble
+from kubelite.api.registry.bootstrap import CALLER
 from kubelite.clock import SystemClock
 from kubelite.config import Config
 from kubelite.control import CONTROLLERS
@@ -31,6 +32,7 @@ from kubelite.control.options import Options
 from kubelite.control.runtime import Runtime
 from kubelite.control.scheduler.scheduler import Scheduler
 from kubelite.control_plane import ControlPlane, ServedResources
+from kubelite.net.kube_dns import ensure_kube_dns
 from kubelite.randomness import SystemRandomness
 from kubelite.store.embedded import EmbeddedStore
 from kubelite.store.lmdb_engine import StoreLocked, UnknownFormat
@@ -94,6 +96,7 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
         config=config,
     )
     await plane.bootstrap(node_ip, listener.getsockname()[1])
+    await ensure_kube_dns(plane.client(CALLER, "kube-apiserver"), config.dns_address)
     api = APIServer(
         assemble(
             plane.verbs,
@@ -131,6 +134,32 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
     scheduler = Scheduler(client=scheduling, mirrors=scheduling, clock=clock, randomness=randomness)
     await scheduler.start()
     running.push_async_callback(scheduler.stop)
+    if not config.disable_agent:
+        await _start_worker(config, running, plane, node_ip)
+
+
+async def _start_worker(
+    config: Config, running: AsyncExitStack, plane: ControlPlane, address: str
+) -> None:
+    # Half of the start-up time is in what only a node needs.
+    from kubelite.net.dns import CannotListen
+    from kubelite.net.nftables import RulesUnavailable
+    from kubelite.worker import Identities, Worker
+
+    node = Caller(f"system:node:{config.name_of_node}", ("system:nodes", AUTHENTICATED))
+    network = Caller("system:kube-proxy", (AUTHENTICATED,))
+    worker = Worker(
+        config,
+        Identities(plane.client(node, "kubelet"), plane.client(network, "kube-proxy")),
+        address=address,
+        clock=SystemClock(),
+        randomness=SystemRandomness(),
+    )
+    try:
+        await worker.start()
+    except (RulesUnavailable, CannotListen, PermissionError) as error:
+        raise CannotStart(f"cannot set up the node's network: {error}") from error
+    running.push_async_callback(worker.stop)
 
 
 def _listener(config: Config) -> socket.socket:

@@ -1,6 +1,7 @@
 """Real pods on a real engine, beside bare containers on the same one."""
 
 import json
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +25,7 @@ def measure(folder: Path) -> Iterator[Figure]:
         server = Server(host, folder)
         images = folder / "data" / "agent" / "images"
         images.mkdir(parents=True)
-        host.run("python3", str(EXAMPLE / "image.py"), str(images / "hello.tar"))
+        host.run(sys.executable, str(EXAMPLE / "image.py"), str(images / "hello.tar"))
         started = time.perf_counter()
         server.start()
         yield Figure(

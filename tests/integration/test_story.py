@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -33,7 +34,7 @@ def server() -> Iterator[Server]:
         server = Server(host, folder)
         images = folder / "data" / "agent" / "images"
         images.mkdir(parents=True)
-        host.run("python3", str(EXAMPLE / "image.py"), str(images / "hello.tar"))
+        host.run(sys.executable, str(EXAMPLE / "image.py"), str(images / "hello.tar"))
         server.start()
         try:
             yield server

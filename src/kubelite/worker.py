@@ -1,0 +1,243 @@
+"""A node: the agent that runs pods, their network, the service proxy and DNS, over one API.
+
+The same parts run in the server's process, over its verbs, and on a joining machine, over HTTPS.
+"""
+
+import asyncio
+import ipaddress
+import logging
+from pathlib import Path
+
+from msgspec import Struct
+
+from kubelite.api.client.events import EventRecorder
+from kubelite.api.client.protocol import Client
+from kubelite.api.kinds.core.nodes import Node
+from kubelite.clock import Clock
+from kubelite.config import Config
+from kubelite.net.dns import DNSServer
+from kubelite.net.pod_network import PodNetwork
+from kubelite.net.records import ZoneSettings
+from kubelite.net.ruleset import ProxySettings
+from kubelite.net.service_proxy import ServiceProxy
+from kubelite.net.upstream import HostServers, Upstream
+from kubelite.node.docker import DockerRuntime
+from kubelite.node.engine import EngineFolders, OwnEngine, find_socket
+from kubelite.node.kubelet import Kubelet
+from kubelite.node.machine import Machine, read_machine
+from kubelite.node.name_resolution import DNSSettings, read_resolv_conf
+from kubelite.node.pod_actions import Collaborators, NodeFacts
+from kubelite.node.probes import NetworkProber
+from kubelite.node.registration import (
+    EngineView,
+    NodeIdentity,
+    NodeRegistration,
+    allocatable_of,
+    node_labels,
+)
+from kubelite.node.runtime import EngineUnavailable, RuntimeFailure
+from kubelite.node.volumes.host import HostVolumes
+from kubelite.randomness import Randomness
+from kubelite.tasks import TaskSet
+
+log = logging.getLogger(__name__)
+
+RESOLV_CONF = Path("/etc/resolv.conf")
+DNS_PORT = 53
+
+
+class Identities(Struct, frozen=True):
+    """The clients a node's parts use, each with its own rights."""
+
+    node: Client  # system:node:NAME
+    network: Client  # system:kube-proxy
+
+
+class Worker:
+    """One real node. `start` returns at once; the node says in its status what is still missing."""
+
+    def __init__(
+        self,
+        config: Config,
+        identities: Identities,
+        *,
+        address: str,
+        clock: Clock,
+        randomness: Randomness,
+    ) -> None:
+        self._config = config
+        self._identities = identities
+        self._address = address
+        self._clock = clock
+        self._randomness = randomness
+        self._tasks = TaskSet()
+        self._network = PodNetwork(local_addresses=(config.dns_address,))
+
+    async def start(self) -> None:
+        """Begin; raises NetworkForbidden, RulesUnavailable and CannotListen before anything runs on the host."""
+        config = self._config
+        data = Path(config.data_dir) / "agent"
+        machine = await asyncio.to_thread(_machine, data)
+        engine = EngineFolders(data / "docker", Path("/run/kubelite") / "docker")
+        given = Path(config.docker_socket) if config.docker_socket else None
+        socket = await find_socket(given, engine)
+        if socket == engine.socket:
+            self._tasks.supervise(OwnEngine(engine).run, name="container engine")
+        runtime = DockerRuntime(socket, config.name_of_node, machine.architecture, self._clock)
+        self._runtime = runtime
+        identity = NodeIdentity(config.name_of_node, (self._address,), config.kubelet_port)
+        events = EventRecorder(
+            self._identities.node,
+            self._clock,
+            self._randomness,
+            component="kubelet",
+            host=config.name_of_node,
+        )
+        self._events = events
+        dns = read_resolv_conf(
+            await asyncio.to_thread(_read, RESOLV_CONF),
+            DNSSettings((config.dns_address,), config.cluster_domain),
+        )
+        volumes = HostVolumes(data, self._identities.node, self._clock, self._randomness, dns)
+        kubelet = Kubelet(
+            NodeFacts(
+                identity.name,
+                identity.addresses,
+                allocatable_of(machine, identity.pods_limit),
+                machine.memory_bytes,
+                node_labels(identity, machine),
+                config.cluster_domain,
+            ),
+            Collaborators(
+                self._identities.node,
+                runtime,
+                self._network,
+                volumes,
+                NetworkProber(runtime),
+                self._clock,
+                events,
+            ),
+        )
+
+        async def engine_view() -> EngineView:
+            try:
+                version, images = await runtime.version(), await runtime.images()
+            except EngineUnavailable as error:
+                return EngineView(error=str(error))
+            return EngineView(kubelet.engine_error, version, tuple(images))
+
+        registration = NodeRegistration(
+            identity, machine, self._identities.node, self._clock, engine_view
+        )
+        images = LocalImages(data / "images", runtime)
+
+        def engine_changed() -> None:
+            registration.wake()
+            if not kubelet.engine_error:
+                self._tasks.start(images.load(), name="load images")
+
+        kubelet.on_engine_change = engine_changed
+        proxy = ServiceProxy(
+            self._identities.network,
+            ProxySettings(
+                identity.name,
+                config.cluster_cidr,
+                config.service_cidr,
+                local_addresses=(config.dns_address,),
+            ),
+        )
+        await proxy.start()
+        self._proxy = proxy
+        self._tasks.supervise(registration.run, name="node registration")
+        self._tasks.supervise(proxy.run, name="service proxy")
+        self._tasks.supervise(lambda: self._run_pods(kubelet), name="kubelet")
+
+    async def _run_pods(self, kubelet: Kubelet) -> None:
+        """Wait for the node's part of the pod range, set up network and DNS, then run pods."""
+        await self._network.start(await self._pod_cidr())
+        dns = self._dns_server()
+        await dns.start()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(dns.run())
+                group.create_task(kubelet.run())
+        finally:
+            await dns.stop()
+
+    async def _pod_cidr(self) -> str:
+        """Wait until the control plane has given this node a range."""
+        name = self._config.name_of_node
+        given: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        def look(_: Node | None, node: Node | None) -> None:
+            if node is not None and node.spec.podCIDR and not given.done():
+                given.set_result(node.spec.podCIDR)
+
+        mirror = self._identities.node.mirror(Node, field_selector=f"metadata.name={name}")
+        unsubscribe = mirror.subscribe(look)
+        try:
+            return await given
+        finally:
+            unsubscribe()
+
+    def _dns_server(self) -> DNSServer:
+        config = self._config
+        networks = tuple(
+            ipaddress.IPv4Network(cidr) for cidr in (config.cluster_cidr, config.service_cidr)
+        )
+        domain = tuple(label.encode() for label in config.cluster_domain.split("."))
+        upstream = Upstream(HostServers(own_addresses=(config.dns_address,)), self._randomness)
+        return DNSServer(
+            self._identities.network,
+            upstream,
+            ZoneSettings(domain, networks),
+            [(config.dns_address, DNS_PORT)],
+        )
+
+    async def stop(self) -> None:
+        """End the node's parts; containers, links and rules stay."""
+        await self._tasks.stop()
+        await self._proxy.stop()
+        await self._network.stop()
+        await self._events.close()
+        await self._runtime.close()
+
+
+class LocalImages:
+    """Image archives in a folder, loaded once each when the engine is there."""
+
+    def __init__(self, folder: Path, runtime: DockerRuntime) -> None:
+        self._folder = folder
+        self._runtime = runtime
+        self._loaded: set[tuple[Path, float]] = set()
+
+    async def load(self) -> None:
+        """Load the archives that have not been loaded since they last changed."""
+        for path, changed in await asyncio.to_thread(_archives, self._folder):
+            if (path, changed) in self._loaded:
+                continue
+            self._loaded.add((path, changed))
+            try:
+                await self._runtime.load(await asyncio.to_thread(path.read_bytes))
+            except (OSError, RuntimeFailure, EngineUnavailable) as error:
+                log.warning("cannot load image", extra={"file": path, "reason": str(error)})
+            else:
+                log.info("image loaded", extra={"file": path.name})
+
+
+def _machine(data: Path) -> Machine:
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return read_machine(data)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def _archives(folder: Path) -> list[tuple[Path, float]]:
+    if not folder.is_dir():
+        return []
+    return [(path, path.stat().st_mtime) for path in sorted(folder.glob("*.tar"))]
