@@ -16,6 +16,7 @@ from kubelite.api.errors import Unauthorized
 from kubelite.api.http.app import APIServer
 from kubelite.api.http.discovery import Discovery
 from kubelite.api.http.dispatch import Flow, Parts, Stream
+from kubelite.api.http.openapi import OpenAPIPages
 from kubelite.api.http.pages import Pages, ServePage
 from kubelite.api.registry.verbs import Verbs
 from kubelite.clock import SystemClock
@@ -58,7 +59,7 @@ def parts_of(
             Discovery(verbs.resources, lambda: "127.0.0.1:6443"),
             live={},
             ready={},
-            more=more_pages,
+            more={**OpenAPIPages(verbs.resources).pages(), **(more_pages or {})},
         ),
         streams=streams or {},
         flow=flow,

@@ -20,6 +20,7 @@ from kubelite.api.http.objects import Call, Objects, check_served, not_found
 from kubelite.api.http.query import watch_options
 from kubelite.api.http.request import NO_QUERY, Query, Target, parse, parse_query, split_target
 from kubelite.api.http.respond import (
+    CACHE_CONTROL,
     GZIP_THRESHOLD_BYTES,
     Reply,
     accepts_gzip,
@@ -125,7 +126,6 @@ class Dispatcher:
         )
         headers = [
             ("Audit-Id", audit_id),
-            ("Cache-Control", "no-cache, private"),
             ("Date", self._dates.now(started)),
         ]
         observed = Observation()
@@ -252,13 +252,21 @@ class Dispatcher:
             asked.query, name=asked.attributes.name if asked.target.legacy_watch else ""
         )
         form = self._forms.watch(resource, media, asked.query)
-        headers = [("Content-Type", "application/json"), *asked.headers]
+        headers = [
+            ("Content-Type", "application/json"),
+            ("Cache-Control", CACHE_CONTROL),
+            *asked.headers,
+        ]
         return await self.watches.serve(asked.request, allowed, options, form, headers)
 
     async def _send(
         self, request: web.BaseRequest, reply: Reply, headers: list[tuple[str, str]]
     ) -> Sent:
-        headers = [("Content-Type", reply.content_type), *headers]
+        headers = [
+            ("Content-Type", reply.content_type),
+            ("Cache-Control", reply.cache_control),
+            *headers,
+        ]
         for warning in reply.warnings:
             headers.append(("Warning", warning_header(warning)))
         if reply.headers:

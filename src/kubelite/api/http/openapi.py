@@ -6,7 +6,7 @@ from kubelite.api.http.dispatch import Asked
 from kubelite.api.http.negotiation import JSON, parse_accept
 from kubelite.api.http.objects import not_allowed, not_found
 from kubelite.api.http.pages import READING_METHODS, ServePage
-from kubelite.api.http.respond import Reply
+from kubelite.api.http.respond import CACHE_CONTROL, Reply
 from kubelite.api.kinds.catalog import kinds
 from kubelite.api.machinery.openapi import Served, ServedSubresource
 from kubelite.api.machinery.openapi_v2 import PROTOBUF, OpenAPIV2
@@ -65,7 +65,7 @@ class OpenAPIPages:
         if wanted and wanted != document.hash:
             address = f"/openapi/v3/{path}?hash={document.hash}"
             return Reply(body=b"", status=MOVED, headers={"Location": address})
-        return _reply(asked, document, cache=FOREVER if wanted else "")
+        return _reply(asked, document, cache=FOREVER if wanted else CACHE_CONTROL)
 
 
 def served(resource: Resource) -> Served:
@@ -100,16 +100,12 @@ def _wants_protobuf(accept: str) -> bool:
 
 
 def _reply(
-    asked: Asked, document: OpenAPIDocument, *, content_type: str = JSON, cache: str = ""
+    asked: Asked, document: OpenAPIDocument, *, content_type: str = JSON, cache: str = CACHE_CONTROL
 ) -> Reply:
-    headers = {
-        "ETag": document.etag,
-        "Vary": "Accept",
-        "Cache-Control": cache or "no-cache, private",
-    }
+    headers = {"ETag": document.etag, "Vary": "Accept"}
     if asked.request.headers.get("If-None-Match", "") == document.etag:
-        return Reply(body=b"", status=NOT_MODIFIED, content_type=content_type, headers=headers)
-    return Reply(body=document.body, content_type=content_type, headers=headers)
+        return Reply(b"", NOT_MODIFIED, content_type, headers=headers, cache_control=cache)
+    return Reply(document.body, 200, content_type, headers=headers, cache_control=cache)
 
 
 def _reading(asked: Asked) -> None:

@@ -14,7 +14,7 @@ from kubelite.api.http.objects import not_allowed
 from kubelite.api.http.query import integer, text
 from kubelite.api.http.relay import Answered, Relay, close, is_upgrade
 from kubelite.api.http.request import Query, flag
-from kubelite.api.http.respond import Reply
+from kubelite.api.http.respond import CACHE_CONTROL, Reply
 from kubelite.api.http.wire import Sent
 
 ERROR_BYTES_MAX = 64 * 1024
@@ -46,7 +46,11 @@ class PodLog:
         answered = await self._relay.ask(asked.request, backend, target)
         if not 200 <= answered.head.status <= 206:
             raise await _refusal(answered, attributes.name)
-        headers = [("Content-Type", "text/plain"), *asked.headers]
+        headers = [
+            ("Content-Type", "text/plain"),
+            ("Cache-Control", CACHE_CONTROL),
+            *asked.headers,
+        ]
         return await self._relay.pass_through(asked.request, answered, headers)
 
 

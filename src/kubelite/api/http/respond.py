@@ -16,6 +16,7 @@ GZIP_LEVEL = 1  # upstream's choice: within 1.3x of the best size at the least C
 GZIP_WINDOW_BITS = 31  # gzip framing
 INLINE_GZIP_BYTES_MAX = 512 * 1024  # about 5 ms of the loop
 WARNING_LENGTH_MAX = 4096
+CACHE_CONTROL = "no-cache, private"
 
 
 class Reply(msgspec.Struct):
@@ -26,6 +27,7 @@ class Reply(msgspec.Struct):
     content_type: str = JSON
     warnings: Sequence[str] = ()
     headers: dict[str, str] | None = None
+    cache_control: str = CACHE_CONTROL
 
 
 def object_reply(
