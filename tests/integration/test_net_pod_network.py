@@ -2,16 +2,20 @@
 
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
+from fakes.network_objects import endpoint_slice, service
 
 from integration.net_namespaces import (
+    ask,
     in_new_namespace,
     needs_root,
     outside,
     process_in_namespace,
     shell,
 )
+from integration.net_node import PODS, Node, on_a_node
 from kubelite.net.pod_network import BRIDGE, PodNetwork, link_name
 
 pytestmark = needs_root
@@ -120,3 +124,20 @@ def test_without_the_capability_there_is_one_clear_error() -> None:
         assert BRIDGE not in shell("ip link")
 
     in_new_namespace(main)
+
+
+@pytest.mark.parametrize("is_filtered", [0, 1])
+def test_services_work_whether_or_not_bridged_packets_are_filtered(is_filtered: int) -> None:
+    switch = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+    if not switch.exists():
+        pytest.skip("br_netfilter is not there")
+
+    @on_a_node
+    async def check(node: Node) -> None:
+        switch.write_text(str(is_filtered))  # of this namespace only
+        await node.put(service(), endpoint_slice(*PODS))
+        answers = await ask("10.43.0.5", 80, times=30, pid=node.one)
+        assert set(answers) == {"one 10.42.0.1", "two 10.42.0.2"}
+        assert await ask(PODS[1], 8080, pid=node.one) == ["two 10.42.0.2"]
+
+    check()

@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from kubelite.net.addresses import AddressPool
 from kubelite.net.netlink import SCOPE_HOST, Link, Route, RouteSocket, open_in
@@ -28,6 +28,18 @@ DEFAULT_MTU = 1500
 IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 
 T = TypeVar("T")
+
+
+class PodListener(Protocol):
+    """Who has to know of pods before their containers start."""
+
+    async def pod_attached(self, pod_uid: str, address: str) -> None:
+        """Return when a pod with this address may run."""
+        ...
+
+    def pod_detached(self, pod_uid: str) -> None:
+        """Take note that a pod is gone."""
+        ...
 
 
 class NetworkForbidden(Exception):
@@ -56,10 +68,18 @@ class PodNetwork:
     """Gives pods their addresses; changes are made one after the other in a thread of its own.
 
     `local_addresses` are further addresses the node itself answers: the cluster's DNS server's.
-    `mtu` 0 takes the one of the link the default route uses.
+    `mtu` 0 takes the one of the link the default route uses. `listener` is the service proxy, which enforces
+    network policies from a pod's first packet on.
     """
 
-    def __init__(self, *, local_addresses: Sequence[str] = (), mtu: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        local_addresses: Sequence[str] = (),
+        mtu: int = 0,
+        listener: PodListener | None = None,
+    ) -> None:
+        self._listener = listener
         self._local_addresses = tuple(local_addresses)
         self._mtu = mtu
         self._pool: AddressPool | None = None
@@ -113,6 +133,8 @@ class PodNetwork:
             raise ProcessLookupError(
                 f"cannot connect pod {pod_key}: its sandbox has ended"
             ) from error
+        if self._listener is not None:
+            await self._listener.pod_attached(pod_uid, address)
         log.debug("pod connected", extra={"pod": pod_key, "address": address})
         return (address,)
 
@@ -120,6 +142,8 @@ class PodNetwork:
         """Disconnect a pod and give its address back."""
         await self._run(lambda: _delete_links(lambda link: link.name == link_name(pod_uid)))
         self._addresses.release(pod_uid)
+        if self._listener is not None:
+            self._listener.pod_detached(pod_uid)
 
     async def restore(self, live: Mapping[str, int]) -> None:
         """Keep the addresses of the pods of `live` (uid to sandbox pid); remove all other links that were left."""

@@ -1,6 +1,7 @@
 """The nftables table as a value: what it should hold, in full or as the difference to what it holds.
 
 The hooks, and the maps they look things up in, are fixed; services, host ports and policies fill maps and add chains.
+A set of another type must have another name.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,6 +21,8 @@ COLLECTIONS: Mapping[str, str] = {
     "host-ports": "map host-ports { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }",
     "any-host-ports": "map any-host-ports { type inet_proto . inet_service : ipv4_addr . inet_service; }",
     "hairpin": "set hairpin { type ipv4_addr . ipv4_addr; }",
+    "ingress-pods": "map ingress-pods { type ipv4_addr : verdict; }",
+    "egress-pods": "map egress-pods { type ipv4_addr : verdict; }",
 }
 
 
@@ -34,11 +37,11 @@ class ProxySettings(Struct, frozen=True):
 
 
 class Ruleset(Struct, frozen=True):
-    """Chains, elements of maps and sets, and sets of a service's clients, which the kernel fills."""
+    """Chains, sets, and the elements of these and of the fixed collections."""
 
     chains: dict[str, tuple[str, ...]] = {}
     elements: dict[tuple[str, str], str] = {}  # (collection, key) -> value; empty in a set
-    client_sets: dict[str, int] = {}  # name -> seconds an address stays
+    sets: dict[str, str] = {}  # name -> what it holds, as nft declares it
     # UDP address ("" for any of the node's) and port -> endpoints' addresses
     udp_endpoints: dict[tuple[str, int], frozenset[str]] = {}
 
@@ -48,7 +51,7 @@ def merge(parts: Iterable[Ruleset]) -> Ruleset:
     whole = Ruleset()
     for part in parts:
         whole.chains.update(part.chains)
-        whole.client_sets.update(part.client_sets)
+        whole.sets.update(part.sets)
         for element, value in part.elements.items():
             whole.elements.setdefault(element, value)
         for frontend, endpoints in part.udp_endpoints.items():
@@ -96,6 +99,19 @@ def base_chains(settings: ProxySettings) -> str:
   chain filter-output {{
     type filter hook output priority filter; policy accept;
     ip daddr {services} ct state new fib daddr type != local goto refuse
+  }}
+  chain policy-forward {{
+    type filter hook forward priority 10; policy accept;
+    ct state established,related accept
+    ip saddr . ip daddr @hairpin accept
+    ip saddr vmap @egress-pods
+    ip daddr vmap @ingress-pods
+  }}
+  chain policy-input {{
+    type filter hook input priority 10; policy accept;
+    iifname != "{bridge}" accept
+    ct state established,related accept
+    ip saddr vmap @egress-pods
   }}
   chain refuse {{
     meta l4proto tcp reject with tcp reset
@@ -169,17 +185,17 @@ def difference(before: Ruleset, after: Ruleset) -> str:
     lines += _elements("delete", before.elements, after.elements)
     lines += _elements("add", after.elements, before.elements)
     lines += [f"delete chain ip {TABLE} {name}" for name in sorted(gone)]
-    gone_sets = before.client_sets.keys() - after.client_sets.keys()
+    gone_sets = before.sets.keys() - after.sets.keys()
     lines += [f"delete set ip {TABLE} {name}" for name in sorted(gone_sets)]
     return "".join(line + "\n" for line in lines)
 
 
 def _blocks(before: Ruleset, after: Ruleset, chains: Iterable[str]) -> list[str]:
-    """Return the declarations of new client sets and of the rules of `chains`, each before its first use."""
+    """Return the declarations of new sets and of the rules of `chains`, each before its first use."""
     sets = [
-        f"  set {name} {{ type ipv4_addr; flags dynamic,timeout; timeout {seconds}s; }}"
-        for name, seconds in after.client_sets.items()
-        if name not in before.client_sets
+        f"  set {name} {{ {declaration} }}"
+        for name, declaration in after.sets.items()
+        if name not in before.sets
     ]
     chains = list(chains)
     if not sets and not chains:

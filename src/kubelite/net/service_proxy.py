@@ -1,4 +1,4 @@
-"""Keeps the node's rules as services, endpoints and pods are.
+"""Keeps the node's rules as services, endpoints, pods and network policies are.
 
 Changes mark keys; a round computes the rules of those keys anew, and applies the difference in one transaction.
 Rounds come at once after quiet and at most every 100 ms; a round that fails writes the whole table.
@@ -17,6 +17,7 @@ from kubelite.api.kinds.model import Kind
 from kubelite.net.conntrack import forget_stale
 from kubelite.net.foreign_firewall import ForeignFirewall
 from kubelite.net.nftables import Nftables, RulesRefused, RulesUnavailable
+from kubelite.net.policy_source import PolicySource
 from kubelite.net.rule_watch import UNKNOWN, RuleWatch
 from kubelite.net.ruleset import (
     TABLE,
@@ -35,11 +36,15 @@ ROUND_SECONDS = 0.1
 RETRY_SECONDS = 5.0
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 SERVICE_INDEX = "net-service"
-HOST_PORTS = "*host-ports"  # a key beside those of services, which hold a slash
+HOST_PORTS, POLICIES = (
+    "*host-ports",
+    "*policies",
+)  # keys beside those of services, which hold a slash
+ATTACH_SECONDS_MAX = 30.0
 
 
 class ServiceProxy:
-    """Rules for services and host ports on one node; `run` needs root."""
+    """Rules for services, host ports and network policies on one node."""
 
     def __init__(self, client: Client, settings: ProxySettings) -> None:
         self._settings = settings
@@ -49,6 +54,7 @@ class ServiceProxy:
         self._slices.add_index(SERVICE_INDEX, _service_of)
         self._nftables = Nftables()
         self._watch = RuleWatch(self._changed_by_others)
+        self._policies = PolicySource(client, settings, lambda: self._mark(POLICIES))
         self._firewall = ForeignFirewall(settings.bridge)
         self._parts: dict[str, Ruleset] = {}
         self._applied = Ruleset()
@@ -56,6 +62,7 @@ class ServiceProxy:
         self._applied_after = (
             -1
         )  # how many of them the last round had seen; less: the table is unknown
+        self._is_busy = False
         self._is_in_doubt = False  # messages of the kernel were lost
         self._dirty: set[str] = set()
         self._wake = asyncio.Event()
@@ -82,13 +89,20 @@ class ServiceProxy:
             self._slices.subscribe(self._slice_changed),
             self._pods.subscribe(self._pod_changed),
         ]
+        await self._policies.start()
         self._mark(HOST_PORTS)
         loop = asyncio.get_running_loop()
         while True:
             await self._wake.wait()
             self._wake.clear()
             started = loop.time()
-            succeeded = await self._round()
+            self._is_busy = True
+            try:
+                succeeded = await self._round()
+            finally:
+                self._is_busy = False
+            async with self._round_ended:
+                self._round_ended.notify_all()
             wait = ROUND_SECONDS if succeeded else RETRY_SECONDS
             await asyncio.sleep(max(0.0, started + wait - loop.time()))
 
@@ -96,6 +110,7 @@ class ServiceProxy:
         """Follow changes no more; the rules stay, and services work on."""
         for unsubscribe in self._unsubscribe:
             unsubscribe()
+        self._policies.stop()
         self._watch.stop()
         await self._nftables.close()
 
@@ -104,13 +119,24 @@ class ServiceProxy:
         async with self._round_ended:
             await self._round_ended.wait_for(self._is_settled)
 
+    async def pod_attached(self, pod_uid: str, address: str) -> None:
+        """Return once the policies for a new pod are in force: its containers may start only then."""
+        self._policies.expect(pod_uid, address)
+        if self._policies.is_in_use:
+            async with asyncio.timeout(ATTACH_SECONDS_MAX):
+                await self.applied()
+
+    def pod_detached(self, pod_uid: str) -> None:
+        """Forget a pod's address."""
+        self._policies.forget(pod_uid)
+
     async def remove_all(self) -> None:
         """Take every rule off the host; to be called instead of `run`."""
         await self._nftables.run(remove_all())
         await self._firewall.close_again()
 
     def _is_settled(self) -> bool:
-        return not self._dirty and self._applied_after == self.disturbances
+        return not self._dirty and not self._is_busy and self._applied_after == self.disturbances
 
     def _service_changed(self, before: Service | None, after: Service | None) -> None:
         if (
@@ -153,7 +179,10 @@ class ServiceProxy:
         is_known = self._applied_after == seen
         dirty, self._dirty = self._dirty, set()
         for key in sorted(dirty):
-            self._compute(key)
+            if key == POLICIES:
+                self._parts[key] = await self._policies.rules()
+            else:
+                self._compute(key)
             await asyncio.sleep(0)  # a thousand services at the start take 25 ms
         parts = [self._parts[key] for key in sorted(self._parts)]
         before = self._applied
@@ -174,8 +203,6 @@ class ServiceProxy:
         self._applied, self._applied_after = after, seen
         await self._forget_flows(before, after)
         await self._open_firewall()
-        async with self._round_ended:
-            self._round_ended.notify_all()
         return True
 
     async def _is_intact(self) -> bool:

@@ -239,7 +239,7 @@ def _balance_by_client(
     for number, backend in enumerate(backends):
         place = f"{view.identity}/{backend.address}/{backend.port}"
         chain, clients = f"endpoint/{place}", f"clients/{place}/{seconds}"
-        rules.client_sets[clients] = seconds
+        rules.sets[clients] = f"type ipv4_addr; flags dynamic,timeout; timeout {seconds}s;"
         rules.chains[chain] = (
             f"update @{clients} {{ ip saddr }}",
             f"meta l4proto {view.protocol} dnat ip to {backend.address}:{backend.port}",

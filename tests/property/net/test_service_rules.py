@@ -78,7 +78,7 @@ def test_rules_are_closed(state: Ruleset) -> None:
         for rule in rules
         for name in re.findall(r"@(\S+)", rule)
     }
-    assert sets == set(state.client_sets)
+    assert sets == set(state.sets)
     assert {collection for collection, _ in state.elements} <= COLLECTIONS.keys()
     dispatched = {key for (collection, key) in state.elements if collection == "services"}
     refused = {
@@ -96,7 +96,7 @@ def test_a_difference_leads_from_any_state_to_any_other(before: Ruleset, after: 
         table.run(command)
     assert table.chains == {name: list(rules) for name, rules in after.chains.items()}
     assert table.elements == after.elements
-    assert table.sets == set(after.client_sets)
+    assert table.sets == set(after.sets)
 
 
 def commands(text: str) -> list[str]:
@@ -122,7 +122,7 @@ class Table:
     def __init__(self, ruleset: Ruleset) -> None:
         self.chains = {name: list(rules) for name, rules in ruleset.chains.items()}
         self.elements = dict(ruleset.elements)
-        self.sets = set(ruleset.client_sets)
+        self.sets = set(ruleset.sets)
 
     def run(self, command: str) -> None:
         verb, what, name, *rest = command.split(" ", 3)

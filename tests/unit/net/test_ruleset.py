@@ -5,7 +5,7 @@ from kubelite.net.ruleset import ProxySettings, Ruleset, difference, merge, repl
 BEFORE = Ruleset(
     chains={"a": ("one",), "b": ("two",)},
     elements={("services", "k"): "goto a", ("services", "l"): "goto b", ("hairpin", "x . x"): ""},
-    client_sets={"clients/a": 10},
+    sets={"clients/a": "type ipv4_addr;"},
 )
 
 
@@ -17,13 +17,13 @@ def test_a_difference_frees_what_it_deletes_first() -> None:
     after = Ruleset(
         chains={"a": ("other",), "c": ("three",)},
         elements={("services", "k"): "goto c", ("hairpin", "x . x"): ""},
-        client_sets={"clients/c": 20},
+        sets={"clients/c": "type ipv4_addr;"},
     )
     assert difference(BEFORE, after).splitlines() == [
         "flush chain ip kubelite a",
         "flush chain ip kubelite b",
         "table ip kubelite {",
-        "  set clients/c { type ipv4_addr; flags dynamic,timeout; timeout 20s; }",
+        "  set clients/c { type ipv4_addr; }",
         "  chain c { }",
         "  chain a {",
         "    other",

@@ -144,8 +144,8 @@ def test_affinity_remembers_clients_by_endpoint() -> None:
     item = service(sessionAffinity="ClientIP", sessionAffinityConfig=config)
     found = rules(item, endpoint_slice(ONE, TWO))
     clients = f"clients/default/web/tcp/80/{ONE}/8080/60"
-    assert found.client_sets[clients] == 60
-    assert len(found.client_sets) == 2
+    assert found.sets[clients] == "type ipv4_addr; flags dynamic,timeout; timeout 60s;"
+    assert len(found.sets) == 2
     chain = f"endpoint/default/web/tcp/80/{ONE}/8080"
     assert found.chains[chain] == (f"update @{clients} {{ ip saddr }}", balanced(ONE))
     assert f"ip saddr @{clients} goto {chain}" in found.chains[CHAIN]

@@ -1,0 +1,92 @@
+"""Follows what network policies depend on: as long as there is none, nothing but the policies themselves."""
+
+import asyncio
+from collections.abc import Callable
+
+from kubelite.api.client.protocol import Client
+from kubelite.api.kinds.core.namespaces import Namespace
+from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.kinds.networking import NetworkPolicy
+from kubelite.net.policies import dns_members, members, policy_rules
+from kubelite.net.ruleset import ProxySettings, Ruleset
+
+
+class PolicySource:
+    """Calls `changed` when the rules may have to be computed anew."""
+
+    def __init__(
+        self, client: Client, settings: ProxySettings, changed: Callable[[], None]
+    ) -> None:
+        self._client = client
+        self._settings = settings
+        self._changed = changed
+        self._policies = client.mirror(NetworkPolicy)
+        self._addresses: dict[str, str] = {}  # of pods that were connected lately, by uid
+        self._unsubscribe: list[Callable[[], None]] = []
+        self._follows_pods = False
+
+    async def start(self) -> None:
+        """Begin to follow."""
+        await self._policies.synced()
+        self._unsubscribe.append(self._policies.subscribe(self._policy_changed))
+
+    def stop(self) -> None:
+        """Follow no more."""
+        for unsubscribe in self._unsubscribe:
+            unsubscribe()
+        self._unsubscribe = []
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether there is any policy."""
+        return bool(self._policies.list())
+
+    def expect(self, pod_uid: str, address: str) -> None:
+        """Note the address of a pod before its status tells it."""
+        self._addresses[pod_uid] = address
+        if self.is_in_use:
+            self._changed()
+
+    def forget(self, pod_uid: str) -> None:
+        """Drop what `expect` noted."""
+        self._addresses.pop(pod_uid, None)
+
+    async def rules(self) -> Ruleset:
+        """Return the rules as things are."""
+        policies = self._policies.list()
+        if not policies:
+            return Ruleset()
+        pods = self._client.mirror(Pod)
+        namespaces = self._client.mirror(Namespace)
+        await pods.synced()
+        await namespaces.synced()
+        if not self._follows_pods:
+            self._follows_pods = True
+            self._unsubscribe += [
+                pods.subscribe(self._pod_changed),
+                namespaces.subscribe(self._namespace_changed),
+            ]
+        found = members(pods.list(), self._settings.node_name, self._addresses)
+        found += dns_members(self._settings)
+        labels = {item.metadata.name: item.metadata.labels for item in namespaces.list()}
+        # off the loop: with many policies and pods this takes long
+        return await asyncio.to_thread(policy_rules, list(policies), found, labels)
+
+    def _policy_changed(self, before: NetworkPolicy | None, after: NetworkPolicy | None) -> None:
+        if before is None or after is None or before.spec != after.spec:
+            self._changed()
+
+    def _pod_changed(self, before: Pod | None, after: Pod | None) -> None:
+        if after is None and before is not None:
+            self.forget(before.metadata.uid)
+        if _traits(before) != _traits(after):
+            self._changed()
+
+    def _namespace_changed(self, before: Namespace | None, after: Namespace | None) -> None:
+        if before is None or after is None or before.metadata.labels != after.metadata.labels:
+            self._changed()
+
+
+def _traits(pod: Pod | None) -> object:
+    """Return what of a pod policies look at, besides what never changes."""
+    return pod and (pod.metadata.labels, pod.status.podIP, pod.status.phase, pod.spec.nodeName)

@@ -1,0 +1,78 @@
+"""A node in a network namespace, with pods, the service proxy and a machine outside."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack, asynccontextmanager, suppress
+
+from fakes.mirrored import MirroringClient
+from fakes.network_objects import NODE
+
+from integration.net_namespaces import in_new_namespace, outside, process_in_namespace, server
+from kubelite.net.pod_network import PodNetwork
+from kubelite.net.ruleset import ProxySettings
+from kubelite.net.service_proxy import ServiceProxy
+
+
+class Node:
+    """A node with two serving pods, 10.42.0.2 (one) and 10.42.0.3 (two), and a machine outside."""
+
+    def __init__(
+        self,
+        client: MirroringClient,
+        proxy: ServiceProxy,
+        network: PodNetwork,
+        one: int,
+        two: int,
+        far: int,
+    ) -> None:
+        self.network = network
+        self.client = client
+        self.proxy = proxy
+        self.one = one
+        self.two = two
+        self.far = far
+        self.running = asyncio.create_task(proxy.run())
+
+    async def put(self, *items: object) -> None:
+        self.client.put(*items)  # type: ignore[arg-type]  # each is a kind
+        async with asyncio.timeout(5):
+            await self.proxy.applied()
+
+
+@asynccontextmanager
+async def running_node(stack: ExitStack) -> AsyncIterator[Node]:
+    far = stack.enter_context(outside())
+    client = MirroringClient()
+    proxy = ServiceProxy(client.as_client(), ProxySettings(node_name=NODE))
+    network = PodNetwork(local_addresses=["10.43.0.10"], listener=proxy)
+    await network.start("10.42.0.0/24")
+    one, two = (stack.enter_context(process_in_namespace()) for _ in range(2))
+    for name, pid in (("one", one), ("two", two)):
+        await network.attach(name, f"default/{name}", pid)
+        stack.enter_context(server(name, 8080, pid))
+    await proxy.start()
+    node = Node(client, proxy, network, one, two, far)
+    try:
+        await asyncio.wait_for(proxy.applied(), 5)
+        yield node
+    finally:
+        node.running.cancel()
+        with suppress(asyncio.CancelledError):
+            await node.running
+        await proxy.stop()
+        await network.stop()
+
+
+def on_a_node(test: Callable[[Node], Awaitable[None]]) -> Callable[[], None]:
+    def run() -> None:
+        async def main(stack: ExitStack) -> None:
+            async with running_node(stack) as node:
+                await test(node)
+
+        in_new_namespace(main)
+
+    run.__name__ = test.__name__
+    return run
+
+
+PODS = ("10.42.0.2", "10.42.0.3")
