@@ -12,7 +12,15 @@ from kubelite.api.registry.objects import decode, encode, name_of, put, removal,
 from kubelite.api.registry.options import DeletionOptions, ReadOptions
 from kubelite.api.registry.reading import Reader, not_found
 from kubelite.api.registry.resources import Resource
-from kubelite.api.registry.writing import ATTEMPTS_MAX, Draft, Target, Writer, busy, commit
+from kubelite.api.registry.writing import (
+    ATTEMPTS_MAX,
+    Draft,
+    Target,
+    Writer,
+    busy,
+    commit,
+    overtaken,
+)
 from kubelite.store.protocol import Delete, Entry, Put, RevisionMismatch
 
 TOGETHER_MAX = 64  # deletions of one collection under way at a time
@@ -35,8 +43,8 @@ class Deleter:
                 raise not_found(target.resource, target.name)
             try:
                 return await self._delete(target, entry, options)
-            except RevisionMismatch:
-                continue
+            except RevisionMismatch as error:
+                await overtaken(self._store, error)
         raise busy(target)
 
     async def _delete(self, target: Target, entry: Entry, options: DeletionOptions) -> Deleted:

@@ -5,6 +5,7 @@ without a resource version is repeated on the newest state when another one came
 (quota, addresses) met another revision is repeated from admission on.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -38,9 +39,11 @@ from kubelite.api.registry.options import DeletionOptions, WriteOptions
 from kubelite.api.registry.reading import not_found
 from kubelite.api.registry.resources import Resource
 from kubelite.api.registry.strategy import WriteContext
+from kubelite.api.registry.turns import Turns
 from kubelite.clock import Clock
 from kubelite.randomness import Randomness
 from kubelite.store.protocol import (
+    Change,
     Delete,
     Entry,
     Operation,
@@ -54,6 +57,7 @@ OBJECT_BYTES_MAX = 1_572_864  # what etcd takes
 ATTEMPTS_MAX = 100  # of a write that others keep getting in the way of
 GENERATED_NAME_ATTEMPTS = 8
 NAME_BASE_MAX = 58  # 63 less the suffix of five
+SETTLING_SECONDS_MAX = 1.0  # for which a retry waits for the write that came first
 MODIFIED = (
     "the object has been modified; please apply your changes to the latest version and try again"
 )
@@ -113,6 +117,17 @@ class Draft:
             reservation.settled(committed=committed)
 
 
+class _Change(Struct, frozen=True):
+    """What an update is to do, however often it is tried."""
+
+    target: Target
+    revise: Revise
+    options: WriteOptions
+    may_create: bool
+    warnings: Sequence[str]
+    applied: bool
+
+
 class Writer:
     """Creates and changes objects of any resource."""
 
@@ -127,6 +142,7 @@ class Writer:
         addresses: ServiceAddresses | None = None,
     ) -> None:
         self._addresses = addresses
+        self._turns = Turns()
         self.store = store
         self.clock = clock
         self.randomness = randomness
@@ -160,6 +176,7 @@ class Writer:
                     generated and attempt < GENERATED_NAME_ATTEMPTS - 1
                 ):
                     raise already_exists(target.resource, name) from error
+                await overtaken(self.store, error)
         raise busy(target)
 
     async def _create(
@@ -213,38 +230,46 @@ class Writer:
         applied: bool = False,
     ) -> Written:
         """Replace an object by what `revise` makes of the present one."""
-        for _ in range(ATTEMPTS_MAX):
-            entry = self.store.get(target.key)
-            if entry is None:
-                if not may_create:
-                    raise not_found(target.resource, target.name)
-                body = revise(None)
-                if metadata_of(body).get("uid") and target.resource.type is not None:
-                    raise precondition_failed(target.resource, target.name, body["metadata"]["uid"])
-                metadata_of(body).pop("resourceVersion", None)
-                metadata_of(body).setdefault("name", target.name)
-                check_name(target, body["metadata"])
-                return await self.create(target, body, options, applied=applied)
+        change = _Change(target, revise, options, may_create, warnings, applied)
+        if target.key not in self._turns:
             try:
-                return await self._update(target, entry, revise, options, warnings, applied=applied)
-            except RevisionMismatch:
-                continue
+                return await self._attempt(change)
+            except RevisionMismatch as error:
+                await overtaken(self.store, error)
+        async with self._turns.take(target.key):
+            for _ in range(ATTEMPTS_MAX):
+                try:
+                    return await self._attempt(change)
+                except RevisionMismatch as error:
+                    await overtaken(self.store, error)
         raise busy(target)
 
-    async def _update(
-        self,
-        target: Target,
-        entry: Entry,
-        revise: Revise,
-        options: WriteOptions,
-        warnings: Sequence[str],
-        *,
-        applied: bool,
-    ) -> Written:
+    async def _attempt(self, change: _Change) -> Written:
+        """Try once; raises RevisionMismatch if something came first."""
+        target = change.target
+        entry = self.store.get(target.key)
+        if entry is not None:
+            return await self._update(change, entry)
+        if not change.may_create:
+            raise not_found(target.resource, target.name)
+        body = change.revise(None)
+        metadata = metadata_of(body)
+        if metadata.get("uid") and target.resource.type is not None:
+            raise precondition_failed(target.resource, target.name, metadata["uid"])
+        metadata.pop("resourceVersion", None)
+        check_name(target, metadata)
+        try:
+            return await self.create(target, body, change.options, applied=change.applied)
+        except AlreadyExists as error:
+            entry = self.store.get(target.key)
+            raise RevisionMismatch(target.key, entry.revision if entry else -1) from error
+
+    async def _update(self, change: _Change, entry: Entry) -> Written:
+        target, options = change.target, change.options
         draft = self._draft(target, options)
-        draft.warnings.extend(warnings)
+        draft.warnings.extend(change.warnings)
         old = decode.decode(entry.value)
-        item = revise(decode.decode(entry.value))
+        item = change.revise(decode.decode(entry.value))
         metadata = metadata_of(item)
         check_name(target, metadata)
         check_namespace(target, metadata)
@@ -253,7 +278,7 @@ class Writer:
         strategy = target.canonical.strategy
         strategy.prepare_update(item, old, target.subresource, draft.context)
         structure(target.canonical.schema, item)
-        if not applied:
+        if not change.applied:
             track(target.canonical.schema, old, item, manager(target, options, draft.context))
         try:
             item = await self._admit(draft, Verb.UPDATE, item, old)
@@ -353,7 +378,7 @@ class Writer:
                 f"the limit is {OBJECT_BYTES_MAX})"
             )
         if draft.options.dry_run:
-            shown = value if not version else with_revision(resource, value, int(version))
+            shown = encode(item) if not version else with_revision(resource, value, int(version))
             return self._written(draft, shown, created=created)
         revision = await commit(self.store, (*self._beside(draft), operation))
         draft.settle(committed=True)
@@ -401,6 +426,30 @@ async def commit(store: Store, operations: Sequence[Operation]) -> int:
         return await store.commit(*operations)
     except StoreUnavailable as error:
         raise ServiceUnavailable(f"the store cannot write: {error}") from error
+
+
+async def overtaken(store: Store, error: RevisionMismatch) -> None:
+    """Wait until the write that came first can be seen, so that trying again makes sense.
+
+    It may still be on its way to the disk: a store refuses writes that stand against it long before it shows it.
+    """
+    current = store.get(error.key)
+    if (current.revision if current is not None else 0) == error.actual:
+        return
+    seen: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def look(_changes: Sequence[Change]) -> None:
+        if not seen.done():
+            seen.set_result(None)
+
+    end = store.subscribe(error.key, look)
+    try:
+        async with asyncio.timeout(SETTLING_SECONDS_MAX):
+            await seen
+    except TimeoutError:
+        return  # that write has failed
+    finally:
+        end()
 
 
 def manager(target: Target, options: WriteOptions, context: WriteContext) -> managed_fields.Writer:

@@ -1,0 +1,243 @@
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from fakes.server import Server
+
+from kubelite.api.errors import (
+    BadRequest,
+    Cause,
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    RequestEntityTooLarge,
+)
+from kubelite.api.registry.admission.request import AdmissionRequest, Verb
+from kubelite.api.registry.builtin import RESOURCES
+from kubelite.api.registry.objects import decode, put
+from kubelite.api.registry.options import WriteOptions
+from kubelite.store.protocol import Operation
+
+PATH = "v1/configmaps"
+JSON = dict[str, Any]
+
+
+async def test_writes_of_one_object_at_once_all_happen() -> None:
+    server = Server()
+    await server.create(PATH, {"metadata": {"name": "a"}})
+    await asyncio.gather(
+        *(server.patch(PATH, "a", {"data": {f"k{number}": "v"}}) for number in range(120))
+    )
+    assert len(server.get(PATH, "a")["data"]) == 120
+
+
+async def test_a_write_that_is_overtaken_by_a_deletion_finds_nothing() -> None:
+    server = Server()
+    await server.create(PATH, {"metadata": {"name": "a"}})
+    results = await asyncio.gather(
+        server.delete(PATH, "a"),
+        server.patch(PATH, "a", {"data": {"x": "y"}}),
+        server.delete(PATH, "a"),
+        return_exceptions=True,
+    )
+    assert [type(result) for result in results] == [dict, NotFound, NotFound]
+
+
+async def test_a_conditional_write_that_is_overtaken_conflicts() -> None:
+    server = Server()
+    made = await server.create(PATH, {"metadata": {"name": "a"}})
+    results = await asyncio.gather(
+        server.update(PATH, "a", {**made, "data": {"x": "1"}}),
+        server.update(PATH, "a", {**made, "data": {"x": "2"}}),
+        return_exceptions=True,
+    )
+    assert [type(result) for result in results] == [dict, Conflict]
+
+
+async def test_applies_at_once_make_one_object() -> None:
+    server = Server()
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}
+    await asyncio.gather(
+        *(
+            server.patch(
+                PATH, "a", {**config, "data": {f"k{n}": "v"}}, "apply", field_manager=f"m{n}"
+            )
+            for n in range(5)
+        )
+    )
+    assert len(server.get(PATH, "a")["data"]) == 5
+
+
+class Counter:
+    """A plugin that lets at most `limit` ConfigMaps be made, kept in an object of its own."""
+
+    name = "ResourceQuota"
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.server: Server
+        self.settled_as: list[bool] = []
+
+    async def validate(self, request: AdmissionRequest) -> None:
+        if request.operation is not Verb.CREATE or request.resource.plural != "configmaps":
+            return
+        secrets = next(row for row in RESOURCES if row.plural == "secrets")
+        entry = self.server.store.get(secrets.key("default", "count"))
+        assert entry is not None
+        count = decode.decode(entry.value)
+        used = int(count["type"])
+        if used >= self.limit:
+            raise Forbidden("exceeded quota")
+        count["type"] = str(used + 1)
+        request.reserve(Reserved(put(secrets, count, entry.revision), self.settled_as))
+
+
+class Reserved:
+    def __init__(self, operation: Operation, settled_as: list[bool]) -> None:
+        self._operation = operation
+        self._settled_as = settled_as
+
+    def operations(self) -> Sequence[Operation]:
+        return [self._operation]
+
+    def settled(self, *, committed: bool) -> None:
+        self._settled_as.append(committed)
+
+
+async def test_reservations_hold_under_concurrent_creates() -> None:
+    plugin = Counter(7)
+    plugin.server = server = Server(plugin)
+    await server.create("v1/secrets", {"metadata": {"name": "count"}, "type": "0"})
+    results = await asyncio.gather(
+        *(server.create(PATH, {"metadata": {"name": f"c{n}"}}) for n in range(20)),
+        return_exceptions=True,
+    )
+    assert [type(result) for result in results].count(Forbidden) == 13
+    assert len(server.names(PATH)) == 7
+    assert server.get("v1/secrets", "count")["type"] == "7"
+    assert plugin.settled_as.count(True) == 7
+
+
+class Labeller:
+    """A plugin that changes objects."""
+
+    name = "PodSecurity"
+
+    async def mutate(self, request: AdmissionRequest) -> None:
+        if request.object is not None:
+            request.object["metadata"].setdefault("labels", {})["seen"] = request.operation.lower()
+        request.add_warning("looked at it")
+
+    async def validate(self, request: AdmissionRequest) -> None:
+        if request.object is not None and "forbidden" in request.object["metadata"]["name"]:
+            raise Forbidden("no")
+
+
+async def test_admission_changes_and_refuses() -> None:
+    server = Server(Labeller())
+    made = await server.create(PATH, {"metadata": {"name": "a"}})
+    assert made["metadata"]["labels"] == {"seen": "create"}
+    changed = await server.patch(PATH, "a", {"data": {"x": "y"}})
+    assert changed["metadata"]["labels"] == {"seen": "update"}
+    with pytest.raises(Forbidden):
+        await server.create(PATH, {"metadata": {"name": "forbidden"}})
+    assert server.names(PATH) == ["a"]
+
+
+async def test_every_cause_is_told() -> None:
+    def refuse(*_: Any) -> list[Cause]:
+        return [Cause("data", "FieldValueInvalid", "bad"), Cause("x", "FieldValueRequired", "no")]
+
+    server = Server(validate=refuse)
+    with pytest.raises(Invalid) as caught:
+        await server.create(PATH, {"metadata": {"name": "a"}})
+    assert caught.value.message == 'ConfigMap "a" is invalid: [data: bad, x: no]'
+    assert len(caught.value.status()["details"]["causes"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "message"),
+    [
+        ({"metadata": {"name": "b"}}, BadRequest, "does not match the name on the URL"),
+        ({"metadata": {"namespace": "x"}}, BadRequest, "does not match the namespace sent"),
+        ({"metadata": {"uid": "other"}}, Conflict, "Precondition failed: UID in precondition"),
+        ({"metadata": {"resourceVersion": "1"}}, Conflict, "the object has been modified"),
+        ({"metadata": "a"}, BadRequest, "metadata"),
+        ({"kind": "Secret"}, BadRequest, "cannot be handled as a ConfigMap"),
+    ],
+)
+async def test_updates_that_do_not_fit_are_refused(
+    body: JSON, error: type[Exception], message: str
+) -> None:
+    server = Server()
+    await server.create("v1/secrets", {"metadata": {"name": "first"}})
+    await server.create(PATH, {"metadata": {"name": "a"}})
+    with pytest.raises(error, match=message):
+        await server.update(PATH, "a", body)
+    with pytest.raises(error, match=message):
+        await server.patch(PATH, "a", body)
+
+
+async def test_what_only_the_server_gives_cannot_be_changed() -> None:
+    server = Server()
+    made = await server.create(PATH, {"metadata": {"name": "a", "finalizers": ["x/y"]}})
+    body = {
+        "metadata": {
+            "creationTimestamp": "2020-01-01T00:00:00Z",
+            "deletionTimestamp": "2020-01-01T00:00:00Z",
+            "generation": 9,
+            "selfLink": "/x",
+            "uid": made["metadata"]["uid"],
+            "finalizers": ["x/y"],
+        }
+    }
+    updated = await server.update(PATH, "a", body)
+    assert updated["metadata"] == made["metadata"]
+
+
+async def test_leases_are_made_by_updates_and_must_name_their_version() -> None:
+    server = Server()
+    path = "coordination.k8s.io/v1/leases"
+    await server.update(path, "a", {"spec": {"holderIdentity": "me"}})
+    with pytest.raises(Invalid, match="must be specified for an update"):
+        await server.update(path, "a", {"spec": {"holderIdentity": "you"}})
+    with pytest.raises(NotFound):
+        await server.update(PATH, "a", {})
+
+
+async def test_objects_can_be_too_large() -> None:
+    server = Server()
+    with pytest.raises(RequestEntityTooLarge):
+        await server.create(PATH, {"metadata": {"name": "a"}, "data": {"x": "y" * 1_600_000}})
+
+
+async def test_unknown_fields_warn_or_are_refused() -> None:
+    server = Server()
+    allowed = server.allowed("create", PATH)
+    body = {"metadata": {"name": "a"}, "dta": {}}
+    options = WriteOptions(duplicate_fields=('duplicate field "data.x"',))
+    written = await server.verbs.create(allowed, dict(body), options)
+    assert written.warnings == ('duplicate field "data.x"', 'unknown field "dta"')
+    strict = WriteOptions(field_validation="Strict")
+    with pytest.raises(BadRequest, match='strict decoding error: unknown field "dta"'):
+        await server.verbs.create(allowed, dict(body), strict)
+    silent = WriteOptions(field_validation="Ignore", dry_run=True)
+    assert (await server.verbs.create(allowed, dict(body), silent)).warnings == ()
+
+
+async def test_text_of_secrets_is_stored_encoded() -> None:
+    server = Server()
+    body = {"metadata": {"name": "a"}, "stringData": {"x": "hello"}, "data": {"y": "eQ=="}}
+    made = await server.create("v1/secrets", body)
+    assert made["data"] == {"x": "aGVsbG8=", "y": "eQ=="}
+    assert made["type"] == "Opaque"
+    assert "stringData" not in made
+
+
+async def test_a_dry_run_has_no_version() -> None:
+    server = Server()
+    shown = await server.create(PATH, {"metadata": {"name": "a"}}, dry_run=True)
+    assert "resourceVersion" not in shown["metadata"]
+    assert shown["metadata"]["uid"]
