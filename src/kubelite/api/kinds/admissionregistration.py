@@ -21,40 +21,40 @@ from kubelite.api.kinds.model import (
 
 
 class ApplyConfiguration(Model):
-    """ApplyConfiguration."""
+    """A CEL expression whose value is applied to the object, as server-side apply would."""
 
     expression: str = ""
 
 
 class AuditAnnotation(Model):
-    """AuditAnnotation."""
+    """A CEL expression whose value goes into the audit log under a key."""
 
     key: Annotated[str, REQUIRED] = ""
     valueExpression: Annotated[str, REQUIRED] = ""
 
 
 class ExpressionWarning(Model):
-    """ExpressionWarning."""
+    """What the type checker found wrong with one expression of a policy."""
 
     fieldRef: Annotated[str, REQUIRED] = ""
     warning: Annotated[str, REQUIRED] = ""
 
 
 class JSONPatch(Model):
-    """JSONPatch."""
+    """A CEL expression whose value is a list of JSON Patch operations."""
 
     expression: str = ""
 
 
 class MatchCondition(Model):
-    """MatchCondition."""
+    """A CEL expression that must hold for a request to concern the webhook or policy."""
 
     expression: Annotated[str, REQUIRED] = ""
     name: Annotated[str, REQUIRED] = ""
 
 
 class NamedRuleWithOperations(Model):
-    """NamedRuleWithOperations."""
+    """Operations and resources a policy is about, perhaps narrowed to named objects."""
 
     apiGroups: Annotated[list[str], ATOMIC] = []
     apiVersions: Annotated[list[str], ATOMIC] = []
@@ -65,7 +65,7 @@ class NamedRuleWithOperations(Model):
 
 
 class MatchResources(Model):
-    """MatchResources."""
+    """Which requests a policy is about: rules, exceptions, and selectors for namespaces and objects."""
 
     excludeResourceRules: Annotated[list[NamedRuleWithOperations], ATOMIC] = []
     matchPolicy: str | None = None
@@ -75,7 +75,7 @@ class MatchResources(Model):
 
 
 class Mutation(Model):
-    """Mutation."""
+    """One change a mutating policy makes, as an apply configuration or a JSON patch."""
 
     patchType: Annotated[str, REQUIRED] = ""
     applyConfiguration: ApplyConfiguration | None = None
@@ -83,21 +83,21 @@ class Mutation(Model):
 
 
 class ParamKind(Model):
-    """ParamKind."""
+    """The kind of the objects that parametrize a policy."""
 
     apiVersion: str = ""
     kind: str = ""
 
 
 class Variable(Model):
-    """Variable."""
+    """A named CEL expression that other expressions of the policy may use."""
 
     expression: Annotated[str, REQUIRED] = ""
     name: Annotated[str, REQUIRED] = ""
 
 
 class MutatingAdmissionPolicySpec(Model):
-    """MutatingAdmissionPolicySpec."""
+    """What is wanted of a mutating admission policy."""
 
     failurePolicy: str | None = None
     matchConditions: Annotated[list[MatchCondition], list_map("name"), merge_by("name")] = []
@@ -109,7 +109,7 @@ class MutatingAdmissionPolicySpec(Model):
 
 
 class MutatingAdmissionPolicy(Kind):
-    """MutatingAdmissionPolicy."""
+    """Changes objects on their way in by CEL expressions, without a webhook."""
 
     gvk: ClassVar = GroupVersionKind(
         "admissionregistration.k8s.io", "v1", "MutatingAdmissionPolicy"
@@ -120,7 +120,7 @@ class MutatingAdmissionPolicy(Kind):
 
 
 class ParamRef(Model):
-    """ParamRef."""
+    """Which objects parametrize a policy in a binding: one by name, or all that a selector picks."""
 
     name: str = ""
     namespace: str = ""
@@ -129,7 +129,7 @@ class ParamRef(Model):
 
 
 class MutatingAdmissionPolicyBindingSpec(Model):
-    """MutatingAdmissionPolicyBindingSpec."""
+    """What is wanted of a mutating admission policy binding."""
 
     matchResources: MatchResources | None = None
     paramRef: ParamRef | None = None
@@ -137,7 +137,7 @@ class MutatingAdmissionPolicyBindingSpec(Model):
 
 
 class MutatingAdmissionPolicyBinding(Kind):
-    """MutatingAdmissionPolicyBinding."""
+    """Puts a mutating policy into effect, for some resources and with some parameters."""
 
     gvk: ClassVar = GroupVersionKind(
         "admissionregistration.k8s.io", "v1", "MutatingAdmissionPolicyBinding"
@@ -148,7 +148,7 @@ class MutatingAdmissionPolicyBinding(Kind):
 
 
 class MutatingAdmissionPolicyBindingList(Kind):
-    """MutatingAdmissionPolicyBindingList."""
+    """A list of mutating admission policy bindings."""
 
     gvk: ClassVar = GroupVersionKind(
         "admissionregistration.k8s.io", "v1", "MutatingAdmissionPolicyBindingList"
@@ -159,7 +159,7 @@ class MutatingAdmissionPolicyBindingList(Kind):
 
 
 class MutatingAdmissionPolicyList(Kind):
-    """MutatingAdmissionPolicyList."""
+    """A list of mutating admission policies."""
 
     gvk: ClassVar = GroupVersionKind(
         "admissionregistration.k8s.io", "v1", "MutatingAdmissionPolicyList"
@@ -170,7 +170,7 @@ class MutatingAdmissionPolicyList(Kind):
 
 
 class ServiceReference(Model):
-    """ServiceReference."""
+    """The service a webhook runs behind."""
 
     name: Annotated[str, REQUIRED] = ""
     namespace: Annotated[str, REQUIRED] = ""
@@ -179,7 +179,7 @@ class ServiceReference(Model):
 
 
 class WebhookClientConfig(Model):
-    """WebhookClientConfig."""
+    """How to reach a webhook: by URL or by service, and the CA that vouches for it."""
 
     caBundle: Base64 = ""
     service: ServiceReference | None = None
@@ -187,7 +187,7 @@ class WebhookClientConfig(Model):
 
 
 class RuleWithOperations(Model):
-    """RuleWithOperations."""
+    """Operations and resources a webhook is asked about."""
 
     apiGroups: Annotated[list[str], ATOMIC] = []
     apiVersions: Annotated[list[str], ATOMIC] = []
@@ -197,7 +197,7 @@ class RuleWithOperations(Model):
 
 
 class MutatingWebhook(Model):
-    """MutatingWebhook."""
+    """A webhook that may change objects on their way in."""
 
     admissionReviewVersions: Annotated[list[str], REQUIRED, ATOMIC] = []
     clientConfig: Annotated[WebhookClientConfig, REQUIRED] = WebhookClientConfig()
@@ -214,7 +214,7 @@ class MutatingWebhook(Model):
 
 
 class MutatingWebhookConfiguration(Kind):
-    """MutatingWebhookConfiguration."""
+    """A set of webhooks that may change objects on their way in."""
 
     gvk: ClassVar = GroupVersionKind(
         "admissionregistration.k8s.io", "v1", "MutatingWebhookConfiguration"
@@ -225,7 +225,7 @@ class MutatingWebhookConfiguration(Kind):
 
 
 class MutatingWebhookConfigurationList(Kind):
-    """MutatingWebhookConfigurationList."""
+    """A list of mutating webhook configurations."""
 
     gvk: ClassVar = GroupVersionKind(
         "admissionregistration.k8s.io", "v1", "MutatingWebhookConfigurationList"
@@ -236,13 +236,13 @@ class MutatingWebhookConfigurationList(Kind):
 
 
 class TypeChecking(Model):
-    """TypeChecking."""
+    """What the type checker found in a policy's expressions."""
 
     expressionWarnings: Annotated[list[ExpressionWarning], ATOMIC] = []
 
 
 class Validation(Model):
-    """Validation."""
+    """A CEL expression that must hold, and what to say when it does not."""
 
     expression: Annotated[str, REQUIRED] = ""
     message: str = ""
@@ -251,7 +251,7 @@ class Validation(Model):
 
 
 class ValidatingAdmissionPolicySpec(Model):
-    """ValidatingAdmissionPolicySpec."""
+    """What is wanted of a validating admission policy."""
 
     auditAnnotations: Annotated[list[AuditAnnotation], ATOMIC] = []
     failurePolicy: str | None = None
@@ -263,7 +263,7 @@ class ValidatingAdmissionPolicySpec(Model):
 
 
 class ValidatingAdmissionPolicyStatus(Model):
-    """ValidatingAdmissionPolicyStatus."""
+    """What was last observed of a validating admission policy."""
 
     conditions: Annotated[list[Condition], list_map("type")] = []
     observedGeneration: Int64 = 0
@@ -271,7 +271,7 @@ class ValidatingAdmissionPolicyStatus(Model):
 
 
 class ValidatingAdmissionPolicy(Kind):
-    """ValidatingAdmissionPolicy."""
+    """Refuses objects by CEL expressions, without a webhook."""
 
     gvk: ClassVar = GroupVersionKind(
         "admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicy"
@@ -283,7 +283,7 @@ class ValidatingAdmissionPolicy(Kind):
 
 
 class ValidatingAdmissionPolicyBindingSpec(Model):
-    """ValidatingAdmissionPolicyBindingSpec."""
+    """What is wanted of a validating admission policy binding."""
 
     policyName: Annotated[str, REQUIRED] = ""
     validationActions: Annotated[list[str], REQUIRED, SET] = []
@@ -292,7 +292,7 @@ class ValidatingAdmissionPolicyBindingSpec(Model):
 
 
 class ValidatingAdmissionPolicyBinding(Kind):
-    """ValidatingAdmissionPolicyBinding."""
+    """Puts a validating policy into effect: for which resources, with which parameters and consequences."""
 
     gvk: ClassVar = GroupVersionKind(
         "admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicyBinding"
@@ -305,7 +305,7 @@ class ValidatingAdmissionPolicyBinding(Kind):
 
 
 class ValidatingAdmissionPolicyBindingList(Kind):
-    """ValidatingAdmissionPolicyBindingList."""
+    """A list of validating admission policy bindings."""
 
     gvk: ClassVar = GroupVersionKind(
         "admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicyBindingList"
@@ -316,7 +316,7 @@ class ValidatingAdmissionPolicyBindingList(Kind):
 
 
 class ValidatingAdmissionPolicyList(Kind):
-    """ValidatingAdmissionPolicyList."""
+    """A list of validating admission policies."""
 
     gvk: ClassVar = GroupVersionKind(
         "admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicyList"
@@ -327,7 +327,7 @@ class ValidatingAdmissionPolicyList(Kind):
 
 
 class ValidatingWebhook(Model):
-    """ValidatingWebhook."""
+    """A webhook that may refuse requests."""
 
     admissionReviewVersions: Annotated[list[str], REQUIRED, ATOMIC] = []
     clientConfig: Annotated[WebhookClientConfig, REQUIRED] = WebhookClientConfig()
@@ -343,7 +343,7 @@ class ValidatingWebhook(Model):
 
 
 class ValidatingWebhookConfiguration(Kind):
-    """ValidatingWebhookConfiguration."""
+    """A set of webhooks that may refuse requests."""
 
     gvk: ClassVar = GroupVersionKind(
         "admissionregistration.k8s.io", "v1", "ValidatingWebhookConfiguration"
@@ -354,7 +354,7 @@ class ValidatingWebhookConfiguration(Kind):
 
 
 class ValidatingWebhookConfigurationList(Kind):
-    """ValidatingWebhookConfigurationList."""
+    """A list of validating webhook configurations."""
 
     gvk: ClassVar = GroupVersionKind(
         "admissionregistration.k8s.io", "v1", "ValidatingWebhookConfigurationList"

@@ -25,7 +25,7 @@ from kubelite.api.kinds.model import (
 
 
 class CustomResourceColumnDefinition(Model):
-    """CustomResourceColumnDefinition."""
+    """A column that kubectl get shows for a custom resource."""
 
     jsonPath: Annotated[str, REQUIRED] = ""
     name: Annotated[str, REQUIRED] = ""
@@ -36,7 +36,7 @@ class CustomResourceColumnDefinition(Model):
 
 
 class ServiceReference(Model):
-    """ServiceReference."""
+    """The service a conversion webhook runs behind."""
 
     name: Annotated[str, REQUIRED] = ""
     namespace: Annotated[str, REQUIRED] = ""
@@ -45,7 +45,7 @@ class ServiceReference(Model):
 
 
 class WebhookClientConfig(Model):
-    """WebhookClientConfig."""
+    """How to reach a conversion webhook."""
 
     caBundle: Base64 = ""
     service: ServiceReference | None = None
@@ -53,21 +53,21 @@ class WebhookClientConfig(Model):
 
 
 class WebhookConversion(Model):
-    """WebhookConversion."""
+    """The webhook that converts objects between versions, and the review versions it speaks."""
 
     conversionReviewVersions: Annotated[list[str], REQUIRED, ATOMIC] = []
     clientConfig: WebhookClientConfig | None = None
 
 
 class CustomResourceConversion(Model):
-    """CustomResourceConversion."""
+    """How objects get from one version to another: not at all, or by a webhook."""
 
     strategy: Annotated[str, REQUIRED] = ""
     webhook: WebhookConversion | None = None
 
 
 class CustomResourceDefinitionNames(Model):
-    """CustomResourceDefinitionNames."""
+    """What the resource and its kind are called, in all places a name is needed."""
 
     kind: Annotated[str, REQUIRED] = ""
     plural: Annotated[str, REQUIRED] = ""
@@ -78,14 +78,14 @@ class CustomResourceDefinitionNames(Model):
 
 
 class ExternalDocumentation(Model):
-    """ExternalDocumentation."""
+    """Where more can be read."""
 
     description: str = ""
     url: str = ""
 
 
 class ValidationRule(Model):
-    """ValidationRule."""
+    """A CEL rule that values must satisfy, and what to say when they do not."""
 
     rule: Annotated[str, REQUIRED] = ""
     fieldPath: str = ""
@@ -96,7 +96,7 @@ class ValidationRule(Model):
 
 
 class JSONSchemaProps(Model):
-    """JSONSchemaProps."""
+    """A JSON schema, as far as custom resources may use it."""
 
     ref: str | None = field(name="$ref", default=None)
     schema: str = field(name="$schema", default="")
@@ -153,19 +153,19 @@ class JSONSchemaProps(Model):
 
 
 class CustomResourceValidation(Model):
-    """CustomResourceValidation."""
+    """The schema objects of a version must satisfy."""
 
     openAPIV3Schema: JSONSchemaProps | None = None
 
 
 class SelectableField(Model):
-    """SelectableField."""
+    """A field that field selectors may name."""
 
     jsonPath: Annotated[str, REQUIRED] = ""
 
 
 class CustomResourceSubresourceScale(Model):
-    """CustomResourceSubresourceScale."""
+    """Where scale finds its numbers and selector in an object."""
 
     specReplicasPath: Annotated[str, REQUIRED] = ""
     statusReplicasPath: Annotated[str, REQUIRED] = ""
@@ -173,18 +173,18 @@ class CustomResourceSubresourceScale(Model):
 
 
 class CustomResourceSubresourceStatus(Model):
-    """CustomResourceSubresourceStatus."""
+    """Says that status is written on its own."""
 
 
 class CustomResourceSubresources(Model):
-    """CustomResourceSubresources."""
+    """Which subresources the objects have."""
 
     status: CustomResourceSubresourceStatus | None = None
     scale: CustomResourceSubresourceScale | None = None
 
 
 class CustomResourceDefinitionVersion(Model):
-    """CustomResourceDefinitionVersion."""
+    """One version of a custom resource: its schema, columns and subresources."""
 
     name: Annotated[str, REQUIRED] = ""
     served: Annotated[bool, REQUIRED] = False
@@ -198,7 +198,7 @@ class CustomResourceDefinitionVersion(Model):
 
 
 class CustomResourceDefinitionSpec(Model):
-    """CustomResourceDefinitionSpec."""
+    """What is wanted of a custom resource definition."""
 
     group: Annotated[str, REQUIRED] = ""
     names: Annotated[CustomResourceDefinitionNames, REQUIRED] = CustomResourceDefinitionNames()
@@ -209,7 +209,7 @@ class CustomResourceDefinitionSpec(Model):
 
 
 class CustomResourceDefinitionCondition(Model):
-    """CustomResourceDefinitionCondition."""
+    """One aspect of a custom resource definition's state."""
 
     type: Annotated[str, REQUIRED] = ""
     status: Annotated[str, REQUIRED] = ""
@@ -220,7 +220,7 @@ class CustomResourceDefinitionCondition(Model):
 
 
 class CustomResourceDefinitionStatus(Model):
-    """CustomResourceDefinitionStatus."""
+    """What was last observed of a custom resource definition."""
 
     acceptedNames: CustomResourceDefinitionNames = CustomResourceDefinitionNames()
     conditions: Annotated[list[CustomResourceDefinitionCondition], list_map("type"), ALWAYS] = []
@@ -229,7 +229,7 @@ class CustomResourceDefinitionStatus(Model):
 
 
 class CustomResourceDefinition(Kind):
-    """CustomResourceDefinition."""
+    """Adds a resource of one's own to the API."""
 
     gvk: ClassVar = GroupVersionKind("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
 
@@ -239,7 +239,7 @@ class CustomResourceDefinition(Kind):
 
 
 class CustomResourceDefinitionList(Kind):
-    """CustomResourceDefinitionList."""
+    """A list of custom resource definitions."""
 
     gvk: ClassVar = GroupVersionKind("apiextensions.k8s.io", "v1", "CustomResourceDefinitionList")
 

@@ -20,7 +20,7 @@ from kubelite.api.kinds.model import (
 
 
 class ServiceReference(Model):
-    """ServiceReference."""
+    """The service an aggregated API runs behind."""
 
     name: str = ""
     namespace: str = ""
@@ -28,7 +28,7 @@ class ServiceReference(Model):
 
 
 class APIServiceSpec(Model):
-    """APIServiceSpec."""
+    """What is wanted of an API service."""
 
     groupPriorityMinimum: Annotated[Int32, REQUIRED] = 0
     versionPriority: Annotated[Int32, REQUIRED] = 0
@@ -40,7 +40,7 @@ class APIServiceSpec(Model):
 
 
 class APIServiceCondition(Model):
-    """APIServiceCondition."""
+    """One aspect of an API service's state."""
 
     type: Annotated[str, REQUIRED] = ""
     status: Annotated[str, REQUIRED] = ""
@@ -50,13 +50,13 @@ class APIServiceCondition(Model):
 
 
 class APIServiceStatus(Model):
-    """APIServiceStatus."""
+    """What was last observed of an API service."""
 
     conditions: Annotated[list[APIServiceCondition], list_map("type"), merge_by("type")] = []
 
 
 class APIService(Kind):
-    """APIService."""
+    """A group version that another server answers for, or this one."""
 
     gvk: ClassVar = GroupVersionKind("apiregistration.k8s.io", "v1", "APIService")
 
@@ -66,7 +66,7 @@ class APIService(Kind):
 
 
 class APIServiceList(Kind):
-    """APIServiceList."""
+    """A list of API services."""
 
     gvk: ClassVar = GroupVersionKind("apiregistration.k8s.io", "v1", "APIServiceList")
 

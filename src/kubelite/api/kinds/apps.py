@@ -26,7 +26,7 @@ from kubelite.api.kinds.model import (
 
 
 class ControllerRevision(Kind):
-    """ControllerRevision."""
+    """A past state of a stateful set's or daemon set's template, kept for rolling back."""
 
     gvk: ClassVar = GroupVersionKind("apps", "v1", "ControllerRevision")
 
@@ -36,7 +36,7 @@ class ControllerRevision(Kind):
 
 
 class ControllerRevisionList(Kind):
-    """ControllerRevisionList."""
+    """A list of controller revisions."""
 
     gvk: ClassVar = GroupVersionKind("apps", "v1", "ControllerRevisionList")
 
@@ -45,21 +45,21 @@ class ControllerRevisionList(Kind):
 
 
 class RollingUpdateDaemonSet(Model):
-    """RollingUpdateDaemonSet."""
+    """How many nodes may be without a pod, or with two, during an update."""
 
     maxSurge: IntOrString | None = None
     maxUnavailable: IntOrString | None = None
 
 
 class DaemonSetUpdateStrategy(Model):
-    """DaemonSetUpdateStrategy."""
+    """How pods are replaced when the template changes."""
 
     rollingUpdate: RollingUpdateDaemonSet | None = None
     type: str = ""
 
 
 class DaemonSetSpec(Model):
-    """DaemonSetSpec."""
+    """What is wanted of a daemon set."""
 
     selector: Annotated[LabelSelector | None, REQUIRED] = None
     template: Annotated[PodTemplateSpec, REQUIRED] = PodTemplateSpec()
@@ -69,7 +69,7 @@ class DaemonSetSpec(Model):
 
 
 class DaemonSetCondition(Model):
-    """DaemonSetCondition."""
+    """One aspect of a daemon set's state."""
 
     type: Annotated[str, REQUIRED] = ""
     status: Annotated[str, REQUIRED] = ""
@@ -79,7 +79,7 @@ class DaemonSetCondition(Model):
 
 
 class DaemonSetStatus(Model):
-    """DaemonSetStatus."""
+    """What was last observed of a daemon set."""
 
     currentNumberScheduled: Annotated[Int32, REQUIRED] = 0
     desiredNumberScheduled: Annotated[Int32, REQUIRED] = 0
@@ -94,7 +94,7 @@ class DaemonSetStatus(Model):
 
 
 class DaemonSet(Kind):
-    """DaemonSet."""
+    """Runs one pod on every node, or on those a selector picks."""
 
     gvk: ClassVar = GroupVersionKind("apps", "v1", "DaemonSet")
 
@@ -104,7 +104,7 @@ class DaemonSet(Kind):
 
 
 class DaemonSetList(Kind):
-    """DaemonSetList."""
+    """A list of daemon sets."""
 
     gvk: ClassVar = GroupVersionKind("apps", "v1", "DaemonSetList")
 
@@ -113,21 +113,21 @@ class DaemonSetList(Kind):
 
 
 class RollingUpdateDeployment(Model):
-    """RollingUpdateDeployment."""
+    """How many pods may be missing, or too many, during an update."""
 
     maxSurge: IntOrString | None = None
     maxUnavailable: IntOrString | None = None
 
 
 class DeploymentStrategy(Model):
-    """DeploymentStrategy."""
+    """How old pods are replaced by new ones."""
 
     rollingUpdate: RollingUpdateDeployment | None = None
     type: str = ""
 
 
 class DeploymentSpec(Model):
-    """DeploymentSpec."""
+    """What is wanted of a deployment."""
 
     selector: Annotated[LabelSelector | None, REQUIRED] = None
     template: Annotated[PodTemplateSpec, REQUIRED] = PodTemplateSpec()
@@ -140,7 +140,7 @@ class DeploymentSpec(Model):
 
 
 class DeploymentCondition(Model):
-    """DeploymentCondition."""
+    """One aspect of a deployment's state."""
 
     type: Annotated[str, REQUIRED] = ""
     status: Annotated[str, REQUIRED] = ""
@@ -151,7 +151,7 @@ class DeploymentCondition(Model):
 
 
 class DeploymentStatus(Model):
-    """DeploymentStatus."""
+    """What was last observed of a deployment."""
 
     availableReplicas: Int32 = 0
     collisionCount: Int32 | None = None
@@ -165,7 +165,7 @@ class DeploymentStatus(Model):
 
 
 class Deployment(Kind):
-    """Deployment."""
+    """Runs a number of equal pods and replaces them step by step when the template changes."""
 
     gvk: ClassVar = GroupVersionKind("apps", "v1", "Deployment")
 
@@ -175,7 +175,7 @@ class Deployment(Kind):
 
 
 class DeploymentList(Kind):
-    """DeploymentList."""
+    """A list of deployments."""
 
     gvk: ClassVar = GroupVersionKind("apps", "v1", "DeploymentList")
 
@@ -184,7 +184,7 @@ class DeploymentList(Kind):
 
 
 class ReplicaSetSpec(Model):
-    """ReplicaSetSpec."""
+    """What is wanted of a replica set."""
 
     selector: Annotated[LabelSelector | None, REQUIRED] = None
     minReadySeconds: Int32 = 0
@@ -193,7 +193,7 @@ class ReplicaSetSpec(Model):
 
 
 class ReplicaSetCondition(Model):
-    """ReplicaSetCondition."""
+    """One aspect of a replica set's state."""
 
     type: Annotated[str, REQUIRED] = ""
     status: Annotated[str, REQUIRED] = ""
@@ -203,7 +203,7 @@ class ReplicaSetCondition(Model):
 
 
 class ReplicaSetStatus(Model):
-    """ReplicaSetStatus."""
+    """What was last observed of a replica set."""
 
     replicas: Annotated[Int32, REQUIRED] = 0
     availableReplicas: Int32 = 0
@@ -215,7 +215,7 @@ class ReplicaSetStatus(Model):
 
 
 class ReplicaSet(Kind):
-    """ReplicaSet."""
+    """Keeps a number of equal pods running; usually made by a deployment."""
 
     gvk: ClassVar = GroupVersionKind("apps", "v1", "ReplicaSet")
 
@@ -225,7 +225,7 @@ class ReplicaSet(Kind):
 
 
 class ReplicaSetList(Kind):
-    """ReplicaSetList."""
+    """A list of replica sets."""
 
     gvk: ClassVar = GroupVersionKind("apps", "v1", "ReplicaSetList")
 
@@ -234,34 +234,34 @@ class ReplicaSetList(Kind):
 
 
 class RollingUpdateStatefulSetStrategy(Model):
-    """RollingUpdateStatefulSetStrategy."""
+    """How far and how fast a stateful set is updated."""
 
     maxUnavailable: IntOrString | None = None
     partition: Int32 | None = None
 
 
 class StatefulSetOrdinals(Model):
-    """StatefulSetOrdinals."""
+    """The number of the first pod."""
 
     start: Annotated[Int32, ALWAYS] = 0
 
 
 class StatefulSetPersistentVolumeClaimRetentionPolicy(Model):
-    """StatefulSetPersistentVolumeClaimRetentionPolicy."""
+    """What becomes of the claims when the set shrinks or is deleted."""
 
     whenDeleted: str = ""
     whenScaled: str = ""
 
 
 class StatefulSetUpdateStrategy(Model):
-    """StatefulSetUpdateStrategy."""
+    """How pods are replaced when the template changes."""
 
     rollingUpdate: RollingUpdateStatefulSetStrategy | None = None
     type: str = ""
 
 
 class StatefulSetSpec(Model):
-    """StatefulSetSpec."""
+    """What is wanted of a stateful set."""
 
     selector: Annotated[LabelSelector | None, REQUIRED] = None
     template: Annotated[PodTemplateSpec, REQUIRED] = PodTemplateSpec()
@@ -279,7 +279,7 @@ class StatefulSetSpec(Model):
 
 
 class StatefulSetCondition(Model):
-    """StatefulSetCondition."""
+    """One aspect of a stateful set's state."""
 
     type: Annotated[str, REQUIRED] = ""
     status: Annotated[str, REQUIRED] = ""
@@ -289,7 +289,7 @@ class StatefulSetCondition(Model):
 
 
 class StatefulSetStatus(Model):
-    """StatefulSetStatus."""
+    """What was last observed of a stateful set."""
 
     replicas: Annotated[Int32, REQUIRED] = 0
     availableReplicas: Annotated[Int32, ALWAYS] = 0
@@ -304,7 +304,7 @@ class StatefulSetStatus(Model):
 
 
 class StatefulSet(Kind):
-    """StatefulSet."""
+    """Runs numbered pods, each with a name, an address and volumes that outlive it."""
 
     gvk: ClassVar = GroupVersionKind("apps", "v1", "StatefulSet")
 
@@ -314,7 +314,7 @@ class StatefulSet(Kind):
 
 
 class StatefulSetList(Kind):
-    """StatefulSetList."""
+    """A list of stateful sets."""
 
     gvk: ClassVar = GroupVersionKind("apps", "v1", "StatefulSetList")
 

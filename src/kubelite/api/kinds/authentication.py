@@ -18,7 +18,7 @@ from kubelite.api.kinds.model import (
 
 
 class BoundObjectReference(Model):
-    """BoundObjectReference."""
+    """The object a token lives and dies with."""
 
     apiVersion: str = ""
     kind: str = ""
@@ -27,7 +27,7 @@ class BoundObjectReference(Model):
 
 
 class UserInfo(Model):
-    """UserInfo."""
+    """Who somebody is: name, uid, groups and whatever else the authenticator told."""
 
     extra: dict[str, list[str]] = {}
     groups: Annotated[list[str], ATOMIC] = []
@@ -36,13 +36,13 @@ class UserInfo(Model):
 
 
 class SelfSubjectReviewStatus(Model):
-    """SelfSubjectReviewStatus."""
+    """What was last observed of a self subject review."""
 
     userInfo: UserInfo = UserInfo()
 
 
 class SelfSubjectReview(Kind):
-    """SelfSubjectReview."""
+    """Asks the server who the caller is."""
 
     gvk: ClassVar = GroupVersionKind("authentication.k8s.io", "v1", "SelfSubjectReview")
 
@@ -51,7 +51,7 @@ class SelfSubjectReview(Kind):
 
 
 class TokenRequestSpec(Model):
-    """TokenRequestSpec."""
+    """What is wanted of a token request."""
 
     audiences: Annotated[list[str], ATOMIC, ALWAYS] = []
     boundObjectRef: BoundObjectReference | None = None
@@ -59,14 +59,14 @@ class TokenRequestSpec(Model):
 
 
 class TokenRequestStatus(Model):
-    """TokenRequestStatus."""
+    """What was last observed of a token request."""
 
     expirationTimestamp: Time = ""
     token: Annotated[str, ALWAYS] = ""
 
 
 class TokenRequest(Kind):
-    """TokenRequest."""
+    """Asks for a token of a service account."""
 
     gvk: ClassVar = GroupVersionKind("authentication.k8s.io", "v1", "TokenRequest")
 
@@ -76,14 +76,14 @@ class TokenRequest(Kind):
 
 
 class TokenReviewSpec(Model):
-    """TokenReviewSpec."""
+    """What is wanted of a token review."""
 
     token: Annotated[str, REQUIRED] = ""
     audiences: Annotated[list[str], ATOMIC] = []
 
 
 class TokenReviewStatus(Model):
-    """TokenReviewStatus."""
+    """What was last observed of a token review."""
 
     audiences: Annotated[list[str], ATOMIC] = []
     authenticated: bool = False
@@ -92,7 +92,7 @@ class TokenReviewStatus(Model):
 
 
 class TokenReview(Kind):
-    """TokenReview."""
+    """Asks whose a token is."""
 
     gvk: ClassVar = GroupVersionKind("authentication.k8s.io", "v1", "TokenReview")
 

@@ -9,28 +9,28 @@ from kubelite.api.kinds.model import ATOMIC, REQUIRED, GroupVersionKind, Kind, M
 
 
 class FieldSelectorAttributes(Model):
-    """FieldSelectorAttributes."""
+    """The field selector of the request that is asked about."""
 
     rawSelector: str = ""
     requirements: Annotated[list[FieldSelectorRequirement], ATOMIC] = []
 
 
 class LabelSelectorAttributes(Model):
-    """LabelSelectorAttributes."""
+    """The label selector of the request that is asked about."""
 
     rawSelector: str = ""
     requirements: Annotated[list[LabelSelectorRequirement], ATOMIC] = []
 
 
 class NonResourceAttributes(Model):
-    """NonResourceAttributes."""
+    """A request that is not about a resource: verb and path."""
 
     path: str = ""
     verb: str = ""
 
 
 class ResourceAttributes(Model):
-    """ResourceAttributes."""
+    """A request about a resource: verb, group, resource, namespace and name."""
 
     fieldSelector: FieldSelectorAttributes | None = None
     group: str = ""
@@ -44,7 +44,7 @@ class ResourceAttributes(Model):
 
 
 class SubjectAccessReviewSpec(Model):
-    """SubjectAccessReviewSpec."""
+    """What is wanted of a subject access review."""
 
     extra: dict[str, list[str]] = {}
     groups: Annotated[list[str], ATOMIC] = []
@@ -55,7 +55,7 @@ class SubjectAccessReviewSpec(Model):
 
 
 class SubjectAccessReviewStatus(Model):
-    """SubjectAccessReviewStatus."""
+    """What was last observed of a subject access review."""
 
     allowed: Annotated[bool, REQUIRED] = False
     denied: bool = False
@@ -64,7 +64,7 @@ class SubjectAccessReviewStatus(Model):
 
 
 class LocalSubjectAccessReview(Kind):
-    """LocalSubjectAccessReview."""
+    """Asks whether somebody may do something in one namespace."""
 
     gvk: ClassVar = GroupVersionKind("authorization.k8s.io", "v1", "LocalSubjectAccessReview")
 
@@ -74,14 +74,14 @@ class LocalSubjectAccessReview(Kind):
 
 
 class NonResourceRule(Model):
-    """NonResourceRule."""
+    """Paths on which the caller may use some verbs."""
 
     verbs: Annotated[list[str], REQUIRED, ATOMIC] = []
     nonResourceURLs: Annotated[list[str], ATOMIC] = []
 
 
 class ResourceRule(Model):
-    """ResourceRule."""
+    """Resources on which the caller may use some verbs."""
 
     verbs: Annotated[list[str], REQUIRED, ATOMIC] = []
     apiGroups: Annotated[list[str], ATOMIC] = []
@@ -90,14 +90,14 @@ class ResourceRule(Model):
 
 
 class SelfSubjectAccessReviewSpec(Model):
-    """SelfSubjectAccessReviewSpec."""
+    """What is wanted of a self subject access review."""
 
     nonResourceAttributes: NonResourceAttributes | None = None
     resourceAttributes: ResourceAttributes | None = None
 
 
 class SelfSubjectAccessReview(Kind):
-    """SelfSubjectAccessReview."""
+    """Asks whether the caller may do something."""
 
     gvk: ClassVar = GroupVersionKind("authorization.k8s.io", "v1", "SelfSubjectAccessReview")
 
@@ -107,13 +107,13 @@ class SelfSubjectAccessReview(Kind):
 
 
 class SelfSubjectRulesReviewSpec(Model):
-    """SelfSubjectRulesReviewSpec."""
+    """What is wanted of a self subject rules review."""
 
     namespace: str = ""
 
 
 class SubjectRulesReviewStatus(Model):
-    """SubjectRulesReviewStatus."""
+    """What somebody may do in a namespace, as far as it can be listed."""
 
     incomplete: Annotated[bool, REQUIRED] = False
     nonResourceRules: Annotated[list[NonResourceRule], REQUIRED, ATOMIC] = []
@@ -122,7 +122,7 @@ class SubjectRulesReviewStatus(Model):
 
 
 class SelfSubjectRulesReview(Kind):
-    """SelfSubjectRulesReview."""
+    """Asks what the caller may do in a namespace."""
 
     gvk: ClassVar = GroupVersionKind("authorization.k8s.io", "v1", "SelfSubjectRulesReview")
 
@@ -132,7 +132,7 @@ class SelfSubjectRulesReview(Kind):
 
 
 class SubjectAccessReview(Kind):
-    """SubjectAccessReview."""
+    """Asks whether somebody may do something."""
 
     gvk: ClassVar = GroupVersionKind("authorization.k8s.io", "v1", "SubjectAccessReview")
 

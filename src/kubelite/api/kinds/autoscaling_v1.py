@@ -9,7 +9,7 @@ from kubelite.api.kinds.model import REQUIRED, GroupVersionKind, Int32, Int64, K
 
 
 class CrossVersionObjectReference(Model):
-    """CrossVersionObjectReference."""
+    """An object by kind and name, whatever version it is read in."""
 
     kind: Annotated[str, REQUIRED] = ""
     name: Annotated[str, REQUIRED] = ""
@@ -17,7 +17,7 @@ class CrossVersionObjectReference(Model):
 
 
 class HorizontalPodAutoscalerSpec(Model):
-    """HorizontalPodAutoscalerSpec."""
+    """What is wanted of a horizontal pod autoscaler."""
 
     maxReplicas: Annotated[Int32, REQUIRED] = 0
     scaleTargetRef: Annotated[CrossVersionObjectReference, REQUIRED] = CrossVersionObjectReference()
@@ -26,7 +26,7 @@ class HorizontalPodAutoscalerSpec(Model):
 
 
 class HorizontalPodAutoscalerStatus(Model):
-    """HorizontalPodAutoscalerStatus."""
+    """What was last observed of a horizontal pod autoscaler."""
 
     currentReplicas: Annotated[Int32, REQUIRED] = 0
     desiredReplicas: Annotated[Int32, REQUIRED] = 0
@@ -36,7 +36,7 @@ class HorizontalPodAutoscalerStatus(Model):
 
 
 class HorizontalPodAutoscaler(Kind):
-    """HorizontalPodAutoscaler."""
+    """Changes the number of a workload's pods by what it measures on them."""
 
     gvk: ClassVar = GroupVersionKind("autoscaling", "v1", "HorizontalPodAutoscaler")
 
@@ -46,7 +46,7 @@ class HorizontalPodAutoscaler(Kind):
 
 
 class HorizontalPodAutoscalerList(Kind):
-    """HorizontalPodAutoscalerList."""
+    """A list of horizontal pod autoscalers."""
 
     gvk: ClassVar = GroupVersionKind("autoscaling", "v1", "HorizontalPodAutoscalerList")
 
@@ -55,20 +55,20 @@ class HorizontalPodAutoscalerList(Kind):
 
 
 class ScaleSpec(Model):
-    """ScaleSpec."""
+    """What is wanted of a scale."""
 
     replicas: Int32 = 0
 
 
 class ScaleStatus(Model):
-    """ScaleStatus."""
+    """What was last observed of a scale."""
 
     replicas: Annotated[Int32, REQUIRED] = 0
     selector: str = ""
 
 
 class Scale(Kind):
-    """Scale."""
+    """The number of replicas of a workload, wanted and present."""
 
     gvk: ClassVar = GroupVersionKind("autoscaling", "v1", "Scale")
 

@@ -22,7 +22,7 @@ from kubelite.api.kinds.model import (
 
 
 class MetricTarget(Model):
-    """MetricTarget."""
+    """The value a metric is steered to: a total, an average, or a share of what is requested."""
 
     type: Annotated[str, REQUIRED] = ""
     averageUtilization: Int32 | None = None
@@ -31,7 +31,7 @@ class MetricTarget(Model):
 
 
 class ContainerResourceMetricSource(Model):
-    """ContainerResourceMetricSource."""
+    """Scale on one container's use of a resource."""
 
     container: Annotated[str, REQUIRED] = ""
     name: Annotated[str, REQUIRED] = ""
@@ -39,7 +39,7 @@ class ContainerResourceMetricSource(Model):
 
 
 class MetricValueStatus(Model):
-    """MetricValueStatus."""
+    """What a metric was last measured at."""
 
     averageUtilization: Int32 | None = None
     averageValue: Quantity | None = None
@@ -47,7 +47,7 @@ class MetricValueStatus(Model):
 
 
 class ContainerResourceMetricStatus(Model):
-    """ContainerResourceMetricStatus."""
+    """What one container's use of a resource was last measured at."""
 
     container: Annotated[str, REQUIRED] = ""
     current: Annotated[MetricValueStatus, REQUIRED] = MetricValueStatus()
@@ -55,7 +55,7 @@ class ContainerResourceMetricStatus(Model):
 
 
 class CrossVersionObjectReference(Model):
-    """CrossVersionObjectReference."""
+    """An object by kind and name, whatever version it is read in."""
 
     kind: Annotated[str, REQUIRED] = ""
     name: Annotated[str, REQUIRED] = ""
@@ -63,28 +63,28 @@ class CrossVersionObjectReference(Model):
 
 
 class MetricIdentifier(Model):
-    """MetricIdentifier."""
+    """A metric by name, perhaps narrowed by labels."""
 
     name: Annotated[str, REQUIRED] = ""
     selector: LabelSelector | None = None
 
 
 class ExternalMetricSource(Model):
-    """ExternalMetricSource."""
+    """Scale on a metric from outside the cluster."""
 
     metric: Annotated[MetricIdentifier, REQUIRED] = MetricIdentifier()
     target: Annotated[MetricTarget, REQUIRED] = MetricTarget()
 
 
 class ExternalMetricStatus(Model):
-    """ExternalMetricStatus."""
+    """What a metric from outside was last measured at."""
 
     current: Annotated[MetricValueStatus, REQUIRED] = MetricValueStatus()
     metric: Annotated[MetricIdentifier, REQUIRED] = MetricIdentifier()
 
 
 class HPAScalingPolicy(Model):
-    """HPAScalingPolicy."""
+    """A limit to change: so many pods, or percent of them, in so many seconds."""
 
     periodSeconds: Annotated[Int32, REQUIRED] = 0
     type: Annotated[str, REQUIRED] = ""
@@ -92,7 +92,7 @@ class HPAScalingPolicy(Model):
 
 
 class HPAScalingRules(Model):
-    """HPAScalingRules."""
+    """How fast and how eagerly to scale in one direction."""
 
     policies: Annotated[list[HPAScalingPolicy], ATOMIC] = []
     selectPolicy: str | None = None
@@ -101,14 +101,14 @@ class HPAScalingRules(Model):
 
 
 class HorizontalPodAutoscalerBehavior(Model):
-    """HorizontalPodAutoscalerBehavior."""
+    """How to scale up and how to scale down."""
 
     scaleDown: HPAScalingRules | None = None
     scaleUp: HPAScalingRules | None = None
 
 
 class ObjectMetricSource(Model):
-    """ObjectMetricSource."""
+    """Scale on a metric that describes another object."""
 
     describedObject: Annotated[CrossVersionObjectReference, REQUIRED] = (
         CrossVersionObjectReference()
@@ -118,21 +118,21 @@ class ObjectMetricSource(Model):
 
 
 class PodsMetricSource(Model):
-    """PodsMetricSource."""
+    """Scale on the average of a metric over the pods."""
 
     metric: Annotated[MetricIdentifier, REQUIRED] = MetricIdentifier()
     target: Annotated[MetricTarget, REQUIRED] = MetricTarget()
 
 
 class ResourceMetricSource(Model):
-    """ResourceMetricSource."""
+    """Scale on the pods' use of a resource that they request."""
 
     name: Annotated[str, REQUIRED] = ""
     target: Annotated[MetricTarget, REQUIRED] = MetricTarget()
 
 
 class MetricSpec(Model):
-    """MetricSpec."""
+    """One metric to scale on; the largest answer of all wins."""
 
     type: Annotated[str, REQUIRED] = ""
     containerResource: ContainerResourceMetricSource | None = None
@@ -143,7 +143,7 @@ class MetricSpec(Model):
 
 
 class HorizontalPodAutoscalerSpec(Model):
-    """HorizontalPodAutoscalerSpec."""
+    """What is wanted of a horizontal pod autoscaler."""
 
     maxReplicas: Annotated[Int32, REQUIRED] = 0
     scaleTargetRef: Annotated[CrossVersionObjectReference, REQUIRED] = CrossVersionObjectReference()
@@ -153,7 +153,7 @@ class HorizontalPodAutoscalerSpec(Model):
 
 
 class HorizontalPodAutoscalerCondition(Model):
-    """HorizontalPodAutoscalerCondition."""
+    """One aspect of a horizontal pod autoscaler's state."""
 
     type: Annotated[str, REQUIRED] = ""
     status: Annotated[str, REQUIRED] = ""
@@ -163,7 +163,7 @@ class HorizontalPodAutoscalerCondition(Model):
 
 
 class ObjectMetricStatus(Model):
-    """ObjectMetricStatus."""
+    """What another object's metric was last measured at."""
 
     current: Annotated[MetricValueStatus, REQUIRED] = MetricValueStatus()
     describedObject: Annotated[CrossVersionObjectReference, REQUIRED] = (
@@ -173,21 +173,21 @@ class ObjectMetricStatus(Model):
 
 
 class PodsMetricStatus(Model):
-    """PodsMetricStatus."""
+    """What a metric was last measured at, averaged over the pods."""
 
     current: Annotated[MetricValueStatus, REQUIRED] = MetricValueStatus()
     metric: Annotated[MetricIdentifier, REQUIRED] = MetricIdentifier()
 
 
 class ResourceMetricStatus(Model):
-    """ResourceMetricStatus."""
+    """What the pods' use of a resource was last measured at."""
 
     current: Annotated[MetricValueStatus, REQUIRED] = MetricValueStatus()
     name: Annotated[str, REQUIRED] = ""
 
 
 class MetricStatus(Model):
-    """MetricStatus."""
+    """What one of the metrics was last measured at."""
 
     type: Annotated[str, REQUIRED] = ""
     containerResource: ContainerResourceMetricStatus | None = None
@@ -198,7 +198,7 @@ class MetricStatus(Model):
 
 
 class HorizontalPodAutoscalerStatus(Model):
-    """HorizontalPodAutoscalerStatus."""
+    """What was last observed of a horizontal pod autoscaler."""
 
     desiredReplicas: Annotated[Int32, REQUIRED] = 0
     conditions: Annotated[
@@ -211,7 +211,7 @@ class HorizontalPodAutoscalerStatus(Model):
 
 
 class HorizontalPodAutoscaler(Kind):
-    """HorizontalPodAutoscaler."""
+    """Changes the number of a workload's pods by what it measures on them."""
 
     gvk: ClassVar = GroupVersionKind("autoscaling", "v2", "HorizontalPodAutoscaler")
 
@@ -221,7 +221,7 @@ class HorizontalPodAutoscaler(Kind):
 
 
 class HorizontalPodAutoscalerList(Kind):
-    """HorizontalPodAutoscalerList."""
+    """A list of horizontal pod autoscalers."""
 
     gvk: ClassVar = GroupVersionKind("autoscaling", "v2", "HorizontalPodAutoscalerList")
 

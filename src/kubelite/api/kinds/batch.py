@@ -23,7 +23,7 @@ from kubelite.api.kinds.model import (
 
 
 class PodFailurePolicyOnExitCodesRequirement(Model):
-    """PodFailurePolicyOnExitCodesRequirement."""
+    """Matches a failed pod by the exit codes of its containers."""
 
     operator: Annotated[str, REQUIRED] = ""
     values: Annotated[list[Int32], REQUIRED, SET] = []
@@ -31,14 +31,14 @@ class PodFailurePolicyOnExitCodesRequirement(Model):
 
 
 class PodFailurePolicyOnPodConditionsPattern(Model):
-    """PodFailurePolicyOnPodConditionsPattern."""
+    """Matches a failed pod by a condition it has."""
 
     type: Annotated[str, REQUIRED] = ""
     status: Annotated[str, ALWAYS] = ""
 
 
 class PodFailurePolicyRule(Model):
-    """PodFailurePolicyRule."""
+    """What to do about a failed pod that matches."""
 
     action: Annotated[str, REQUIRED] = ""
     onExitCodes: PodFailurePolicyOnExitCodesRequirement | None = None
@@ -46,26 +46,26 @@ class PodFailurePolicyRule(Model):
 
 
 class PodFailurePolicy(Model):
-    """PodFailurePolicy."""
+    """Rules about failed pods, of which the first that matches counts."""
 
     rules: Annotated[list[PodFailurePolicyRule], REQUIRED, ATOMIC] = []
 
 
 class SuccessPolicyRule(Model):
-    """SuccessPolicyRule."""
+    """Which indexes, or how many, must succeed."""
 
     succeededCount: Int32 | None = None
     succeededIndexes: str | None = None
 
 
 class SuccessPolicy(Model):
-    """SuccessPolicy."""
+    """When a job has succeeded although not all of its pods have."""
 
     rules: Annotated[list[SuccessPolicyRule], REQUIRED, ATOMIC] = []
 
 
 class JobSpec(Model):
-    """JobSpec."""
+    """What is wanted of a job."""
 
     template: Annotated[PodTemplateSpec, REQUIRED] = PodTemplateSpec()
     activeDeadlineSeconds: Int64 | None = None
@@ -86,14 +86,14 @@ class JobSpec(Model):
 
 
 class JobTemplateSpec(Model):
-    """JobTemplateSpec."""
+    """The job a cron job makes."""
 
     metadata: ObjectMeta = ObjectMeta()
     spec: JobSpec = JobSpec()
 
 
 class CronJobSpec(Model):
-    """CronJobSpec."""
+    """What is wanted of a cron job."""
 
     jobTemplate: Annotated[JobTemplateSpec, REQUIRED] = JobTemplateSpec()
     schedule: Annotated[str, REQUIRED] = ""
@@ -106,7 +106,7 @@ class CronJobSpec(Model):
 
 
 class CronJobStatus(Model):
-    """CronJobStatus."""
+    """What was last observed of a cron job."""
 
     active: Annotated[list[ObjectReference], ATOMIC] = []
     lastScheduleTime: Time | None = None
@@ -114,7 +114,7 @@ class CronJobStatus(Model):
 
 
 class CronJob(Kind):
-    """CronJob."""
+    """Makes a job on a schedule."""
 
     gvk: ClassVar = GroupVersionKind("batch", "v1", "CronJob")
 
@@ -124,7 +124,7 @@ class CronJob(Kind):
 
 
 class CronJobList(Kind):
-    """CronJobList."""
+    """A list of cron jobs."""
 
     gvk: ClassVar = GroupVersionKind("batch", "v1", "CronJobList")
 
@@ -133,7 +133,7 @@ class CronJobList(Kind):
 
 
 class JobCondition(Model):
-    """JobCondition."""
+    """One aspect of a job's state."""
 
     type: Annotated[str, REQUIRED] = ""
     status: Annotated[str, REQUIRED] = ""
@@ -144,14 +144,14 @@ class JobCondition(Model):
 
 
 class UncountedTerminatedPods(Model):
-    """UncountedTerminatedPods."""
+    """Pods that ended and are not in the counters yet."""
 
     failed: Annotated[list[str], SET] = []
     succeeded: Annotated[list[str], SET] = []
 
 
 class JobStatus(Model):
-    """JobStatus."""
+    """What was last observed of a job."""
 
     active: Int32 = 0
     completedIndexes: str = ""
@@ -167,7 +167,7 @@ class JobStatus(Model):
 
 
 class Job(Kind):
-    """Job."""
+    """Runs pods until enough of them have succeeded."""
 
     gvk: ClassVar = GroupVersionKind("batch", "v1", "Job")
 
@@ -177,7 +177,7 @@ class Job(Kind):
 
 
 class JobList(Kind):
-    """JobList."""
+    """A list of jobs."""
 
     gvk: ClassVar = GroupVersionKind("batch", "v1", "JobList")
 

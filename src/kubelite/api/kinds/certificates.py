@@ -19,7 +19,7 @@ from kubelite.api.kinds.model import (
 
 
 class CertificateSigningRequestSpec(Model):
-    """CertificateSigningRequestSpec."""
+    """What is wanted of a certificate signing request."""
 
     request: Annotated[Base64, REQUIRED] = ""
     signerName: Annotated[str, REQUIRED] = ""
@@ -32,7 +32,7 @@ class CertificateSigningRequestSpec(Model):
 
 
 class CertificateSigningRequestCondition(Model):
-    """CertificateSigningRequestCondition."""
+    """One aspect of a certificate signing request's state."""
 
     type: Annotated[str, REQUIRED] = ""
     status: Annotated[str, REQUIRED] = ""
@@ -43,14 +43,14 @@ class CertificateSigningRequestCondition(Model):
 
 
 class CertificateSigningRequestStatus(Model):
-    """CertificateSigningRequestStatus."""
+    """What was last observed of a certificate signing request."""
 
     certificate: Base64 = ""
     conditions: Annotated[list[CertificateSigningRequestCondition], list_map("type")] = []
 
 
 class CertificateSigningRequest(Kind):
-    """CertificateSigningRequest."""
+    """Asks a signer for a certificate."""
 
     gvk: ClassVar = GroupVersionKind("certificates.k8s.io", "v1", "CertificateSigningRequest")
 
@@ -60,7 +60,7 @@ class CertificateSigningRequest(Kind):
 
 
 class CertificateSigningRequestList(Kind):
-    """CertificateSigningRequestList."""
+    """A list of certificate signing requests."""
 
     gvk: ClassVar = GroupVersionKind("certificates.k8s.io", "v1", "CertificateSigningRequestList")
 

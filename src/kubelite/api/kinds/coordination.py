@@ -9,7 +9,7 @@ from kubelite.api.kinds.model import REQUIRED, GroupVersionKind, Int32, Kind, Mi
 
 
 class LeaseSpec(Model):
-    """LeaseSpec."""
+    """What is wanted of a lease."""
 
     acquireTime: MicroTime | None = None
     holderIdentity: str | None = None
@@ -21,7 +21,7 @@ class LeaseSpec(Model):
 
 
 class Lease(Kind):
-    """Lease."""
+    """Says who holds something, and how long without being heard of."""
 
     gvk: ClassVar = GroupVersionKind("coordination.k8s.io", "v1", "Lease")
 
@@ -30,7 +30,7 @@ class Lease(Kind):
 
 
 class LeaseList(Kind):
-    """LeaseList."""
+    """A list of leases."""
 
     gvk: ClassVar = GroupVersionKind("coordination.k8s.io", "v1", "LeaseList")
 

@@ -19,7 +19,7 @@ from kubelite.api.kinds.model import (
 
 
 class EndpointConditions(Model):
-    """EndpointConditions."""
+    """Whether an endpoint takes connections, and whether it is on its way out."""
 
     ready: bool | None = None
     serving: bool | None = None
@@ -27,26 +27,26 @@ class EndpointConditions(Model):
 
 
 class ForNode(Model):
-    """ForNode."""
+    """A node that should use an endpoint."""
 
     name: Annotated[str, REQUIRED] = ""
 
 
 class ForZone(Model):
-    """ForZone."""
+    """A zone that should use an endpoint."""
 
     name: Annotated[str, REQUIRED] = ""
 
 
 class EndpointHints(Model):
-    """EndpointHints."""
+    """Who should use an endpoint to keep traffic near."""
 
     forNodes: Annotated[list[ForNode], ATOMIC] = []
     forZones: Annotated[list[ForZone], ATOMIC] = []
 
 
 class Endpoint(Model):
-    """Endpoint."""
+    """One backend of a service: its addresses, state and place."""
 
     addresses: Annotated[list[str], REQUIRED, SET] = []
     conditions: EndpointConditions = EndpointConditions()
@@ -59,7 +59,7 @@ class Endpoint(Model):
 
 
 class EndpointPort(Model):
-    """EndpointPort."""
+    """A port all endpoints of a slice listen on."""
 
     appProtocol: str | None = None
     name: str | None = None
@@ -68,7 +68,7 @@ class EndpointPort(Model):
 
 
 class EndpointSlice(Kind):
-    """EndpointSlice."""
+    """Some of the backends of a service."""
 
     gvk: ClassVar = GroupVersionKind("discovery.k8s.io", "v1", "EndpointSlice")
 
@@ -79,7 +79,7 @@ class EndpointSlice(Kind):
 
 
 class EndpointSliceList(Kind):
-    """EndpointSliceList."""
+    """A list of endpoint slices."""
 
     gvk: ClassVar = GroupVersionKind("discovery.k8s.io", "v1", "EndpointSliceList")
 

@@ -11,14 +11,14 @@ from kubelite.api.kinds.model import REQUIRED, GroupVersionKind, Int32, Kind, Mi
 
 
 class EventSeries(Model):
-    """EventSeries."""
+    """How often an event came again, and when last."""
 
     count: Annotated[Int32, REQUIRED] = 0
     lastObservedTime: Annotated[MicroTime, REQUIRED] = ""
 
 
 class Event(Kind):
-    """Event."""
+    """Something that happened to an object, told to people for an hour."""
 
     gvk: ClassVar = GroupVersionKind("events.k8s.io", "v1", "Event")
 
@@ -40,7 +40,7 @@ class Event(Kind):
 
 
 class EventList(Kind):
-    """EventList."""
+    """A list of events."""
 
     gvk: ClassVar = GroupVersionKind("events.k8s.io", "v1", "EventList")
 

@@ -21,33 +21,33 @@ from kubelite.api.kinds.model import (
 
 
 class ExemptPriorityLevelConfiguration(Model):
-    """ExemptPriorityLevelConfiguration."""
+    """Settings of a level whose requests never wait."""
 
     lendablePercent: Int32 | None = None
     nominalConcurrencyShares: Int32 | None = None
 
 
 class FlowDistinguisherMethod(Model):
-    """FlowDistinguisherMethod."""
+    """What tells one flow from another: the user or the namespace."""
 
     type: Annotated[str, REQUIRED] = ""
 
 
 class PriorityLevelConfigurationReference(Model):
-    """PriorityLevelConfigurationReference."""
+    """A priority level by name."""
 
     name: Annotated[str, REQUIRED] = ""
 
 
 class NonResourcePolicyRule(Model):
-    """NonResourcePolicyRule."""
+    """Matches requests that are not about resources."""
 
     nonResourceURLs: Annotated[list[str], REQUIRED, SET] = []
     verbs: Annotated[list[str], REQUIRED, SET] = []
 
 
 class ResourcePolicyRule(Model):
-    """ResourcePolicyRule."""
+    """Matches requests about resources."""
 
     apiGroups: Annotated[list[str], REQUIRED, SET] = []
     resources: Annotated[list[str], REQUIRED, SET] = []
@@ -57,26 +57,26 @@ class ResourcePolicyRule(Model):
 
 
 class GroupSubject(Model):
-    """GroupSubject."""
+    """Everyone in a group."""
 
     name: Annotated[str, REQUIRED] = ""
 
 
 class ServiceAccountSubject(Model):
-    """ServiceAccountSubject."""
+    """A service account, or all of a namespace."""
 
     name: Annotated[str, REQUIRED] = ""
     namespace: Annotated[str, REQUIRED] = ""
 
 
 class UserSubject(Model):
-    """UserSubject."""
+    """A user by name, or everyone."""
 
     name: Annotated[str, REQUIRED] = ""
 
 
 class Subject(Model):
-    """Subject."""
+    """A user, a group or a service account."""
 
     kind: Annotated[str, REQUIRED] = ""
     group: GroupSubject | None = None
@@ -85,7 +85,7 @@ class Subject(Model):
 
 
 class PolicyRulesWithSubjects(Model):
-    """PolicyRulesWithSubjects."""
+    """Matches requests by who sends them and what they are about."""
 
     subjects: Annotated[list[Subject], REQUIRED, ATOMIC] = []
     nonResourceRules: Annotated[list[NonResourcePolicyRule], ATOMIC] = []
@@ -93,7 +93,7 @@ class PolicyRulesWithSubjects(Model):
 
 
 class FlowSchemaSpec(Model):
-    """FlowSchemaSpec."""
+    """What is wanted of a flow schema."""
 
     priorityLevelConfiguration: Annotated[PriorityLevelConfigurationReference, REQUIRED] = (
         PriorityLevelConfigurationReference()
@@ -104,7 +104,7 @@ class FlowSchemaSpec(Model):
 
 
 class FlowSchemaCondition(Model):
-    """FlowSchemaCondition."""
+    """One aspect of a flow schema's state."""
 
     status: str = ""
     lastTransitionTime: Time = ""
@@ -114,13 +114,13 @@ class FlowSchemaCondition(Model):
 
 
 class FlowSchemaStatus(Model):
-    """FlowSchemaStatus."""
+    """What was last observed of a flow schema."""
 
     conditions: Annotated[list[FlowSchemaCondition], list_map("type"), merge_by("type")] = []
 
 
 class FlowSchema(Kind):
-    """FlowSchema."""
+    """Says which requests belong to which priority level."""
 
     gvk: ClassVar = GroupVersionKind("flowcontrol.apiserver.k8s.io", "v1", "FlowSchema")
 
@@ -130,7 +130,7 @@ class FlowSchema(Kind):
 
 
 class FlowSchemaList(Kind):
-    """FlowSchemaList."""
+    """A list of flow schemas."""
 
     gvk: ClassVar = GroupVersionKind("flowcontrol.apiserver.k8s.io", "v1", "FlowSchemaList")
 
@@ -139,7 +139,7 @@ class FlowSchemaList(Kind):
 
 
 class QueuingConfiguration(Model):
-    """QueuingConfiguration."""
+    """How requests of a level queue while it is full."""
 
     handSize: Annotated[Int32, ALWAYS] = 0
     queueLengthLimit: Annotated[Int32, ALWAYS] = 0
@@ -147,14 +147,14 @@ class QueuingConfiguration(Model):
 
 
 class LimitResponse(Model):
-    """LimitResponse."""
+    """What becomes of requests while a level is full: they queue or are refused."""
 
     type: Annotated[str, REQUIRED] = ""
     queuing: QueuingConfiguration | None = None
 
 
 class LimitedPriorityLevelConfiguration(Model):
-    """LimitedPriorityLevelConfiguration."""
+    """How many requests of a level run at once, and what it lends and borrows."""
 
     borrowingLimitPercent: Int32 | None = None
     lendablePercent: Int32 | None = None
@@ -163,7 +163,7 @@ class LimitedPriorityLevelConfiguration(Model):
 
 
 class PriorityLevelConfigurationSpec(Model):
-    """PriorityLevelConfigurationSpec."""
+    """What is wanted of a priority level configuration."""
 
     type: Annotated[str, REQUIRED] = ""
     exempt: ExemptPriorityLevelConfiguration | None = None
@@ -171,7 +171,7 @@ class PriorityLevelConfigurationSpec(Model):
 
 
 class PriorityLevelConfigurationCondition(Model):
-    """PriorityLevelConfigurationCondition."""
+    """One aspect of a priority level configuration's state."""
 
     status: str = ""
     lastTransitionTime: Time = ""
@@ -181,7 +181,7 @@ class PriorityLevelConfigurationCondition(Model):
 
 
 class PriorityLevelConfigurationStatus(Model):
-    """PriorityLevelConfigurationStatus."""
+    """What was last observed of a priority level configuration."""
 
     conditions: Annotated[
         list[PriorityLevelConfigurationCondition], list_map("type"), merge_by("type")
@@ -189,7 +189,7 @@ class PriorityLevelConfigurationStatus(Model):
 
 
 class PriorityLevelConfiguration(Kind):
-    """PriorityLevelConfiguration."""
+    """A class of requests with a share of the server of its own."""
 
     gvk: ClassVar = GroupVersionKind(
         "flowcontrol.apiserver.k8s.io", "v1", "PriorityLevelConfiguration"
@@ -201,7 +201,7 @@ class PriorityLevelConfiguration(Kind):
 
 
 class PriorityLevelConfigurationList(Kind):
-    """PriorityLevelConfigurationList."""
+    """A list of priority level configurations."""
 
     gvk: ClassVar = GroupVersionKind(
         "flowcontrol.apiserver.k8s.io", "v1", "PriorityLevelConfigurationList"

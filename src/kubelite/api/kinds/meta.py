@@ -23,21 +23,21 @@ from kubelite.api.kinds.model import GroupVersionKind as Name
 
 
 class GroupVersionForDiscovery(Model):
-    """GroupVersionForDiscovery."""
+    """A version of a group."""
 
     groupVersion: Annotated[str, REQUIRED] = ""
     version: Annotated[str, REQUIRED] = ""
 
 
 class ServerAddressByClientCIDR(Model):
-    """ServerAddressByClientCIDR."""
+    """The address at which clients of a network reach the server."""
 
     clientCIDR: Annotated[str, REQUIRED] = ""
     serverAddress: Annotated[str, REQUIRED] = ""
 
 
 class APIGroup(Kind):
-    """APIGroup."""
+    """A group and its versions, the preferred one apart."""
 
     gvk: ClassVar = Name("", "v1", "APIGroup")
 
@@ -48,7 +48,7 @@ class APIGroup(Kind):
 
 
 class APIGroupList(Kind):
-    """APIGroupList."""
+    """A list of API groups."""
 
     gvk: ClassVar = Name("", "v1", "APIGroupList")
 
@@ -56,7 +56,7 @@ class APIGroupList(Kind):
 
 
 class APIResource(Model):
-    """APIResource."""
+    """A resource and what may be done with it."""
 
     kind: Annotated[str, REQUIRED] = ""
     name: Annotated[str, REQUIRED] = ""
@@ -71,7 +71,7 @@ class APIResource(Model):
 
 
 class APIResourceList(Kind):
-    """APIResourceList."""
+    """A list of API resources."""
 
     gvk: ClassVar = Name("", "v1", "APIResourceList")
 
@@ -80,7 +80,7 @@ class APIResourceList(Kind):
 
 
 class APIVersions(Kind):
-    """APIVersions."""
+    """The versions of the core group."""
 
     gvk: ClassVar = Name("", "v1", "APIVersions")
 
@@ -89,7 +89,7 @@ class APIVersions(Kind):
 
 
 class Condition(Model):
-    """Condition."""
+    """One aspect of an object's state."""
 
     lastTransitionTime: Annotated[Time, REQUIRED] = ""
     message: Annotated[str, REQUIRED] = ""
@@ -100,14 +100,14 @@ class Condition(Model):
 
 
 class Preconditions(Model):
-    """Preconditions."""
+    """What must be so for the request to be carried out."""
 
     resourceVersion: str | None = None
     uid: str | None = None
 
 
 class DeleteOptions(Kind):
-    """DeleteOptions."""
+    """How to delete: how long to wait, and what becomes of dependents."""
 
     gvk: ClassVar = Name("", "v1", "DeleteOptions")
 
@@ -193,7 +193,7 @@ class GroupVersionResource(Model):
 
 
 class FieldSelectorRequirement(Model):
-    """FieldSelectorRequirement."""
+    """What a field must be like."""
 
     key: Annotated[str, REQUIRED] = ""
     operator: Annotated[str, REQUIRED] = ""
@@ -201,14 +201,14 @@ class FieldSelectorRequirement(Model):
 
 
 class GroupResource(Model):
-    """GroupResource."""
+    """A resource by group and name."""
 
     group: Annotated[str, REQUIRED] = ""
     resource: Annotated[str, REQUIRED] = ""
 
 
 class LabelSelectorRequirement(Model):
-    """LabelSelectorRequirement."""
+    """What a label must be like."""
 
     key: Annotated[str, REQUIRED] = ""
     operator: Annotated[str, REQUIRED] = ""
@@ -216,20 +216,20 @@ class LabelSelectorRequirement(Model):
 
 
 class LabelSelector(Model):
-    """LabelSelector."""
+    """Picks objects by their labels; an empty one picks all."""
 
     matchExpressions: Annotated[list[LabelSelectorRequirement], ATOMIC] = []
     matchLabels: dict[str, str] = {}
 
 
 class ShardInfo(Model):
-    """ShardInfo."""
+    """Which part of a collection a list holds."""
 
     selector: Annotated[str, REQUIRED] = ""
 
 
 class ListMeta(Model):
-    """ListMeta."""
+    """The metadata of a list: revision, and how to go on."""
 
     continue_: str = field(name="continue", default="")
     remainingItemCount: Int64 | None = None
@@ -239,7 +239,7 @@ class ListMeta(Model):
 
 
 class ManagedFieldsEntry(Model):
-    """ManagedFieldsEntry."""
+    """The fields one manager owns, in one version."""
 
     apiVersion: str = ""
     fieldsType: str = ""
@@ -251,7 +251,7 @@ class ManagedFieldsEntry(Model):
 
 
 class OwnerReference(Model):
-    """OwnerReference."""
+    """An object this one depends on and goes with."""
 
     apiVersion: Annotated[str, REQUIRED] = ""
     kind: Annotated[str, REQUIRED] = ""
@@ -262,7 +262,7 @@ class OwnerReference(Model):
 
 
 class ObjectMeta(Model):
-    """ObjectMeta."""
+    """The metadata that every object carries."""
 
     annotations: dict[str, str] = {}
     creationTimestamp: Time = ""
@@ -282,7 +282,7 @@ class ObjectMeta(Model):
 
 
 class StatusCause(Model):
-    """StatusCause."""
+    """One of the reasons for a refusal."""
 
     field: str = ""
     message: str = ""
@@ -290,7 +290,7 @@ class StatusCause(Model):
 
 
 class StatusDetails(Model):
-    """StatusDetails."""
+    """More about a refusal: which object, and why."""
 
     causes: Annotated[list[StatusCause], ATOMIC] = []
     group: str = ""
@@ -301,7 +301,7 @@ class StatusDetails(Model):
 
 
 class Status(Kind):
-    """Status."""
+    """The outcome of a request that answers with no object."""
 
     gvk: ClassVar = Name("", "v1", "Status")
 
@@ -314,7 +314,7 @@ class Status(Kind):
 
 
 class WatchEvent(Model):
-    """WatchEvent."""
+    """A change seen by a watch, and the object after it."""
 
     object: Annotated[RawExtension | None, REQUIRED] = None
     type: Annotated[str, REQUIRED] = ""

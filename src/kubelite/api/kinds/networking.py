@@ -22,28 +22,28 @@ from kubelite.api.kinds.model import (
 
 
 class ServiceBackendPort(Model):
-    """ServiceBackendPort."""
+    """A port of a service, by number or name."""
 
     name: str = ""
     number: Int32 = 0
 
 
 class IngressServiceBackend(Model):
-    """IngressServiceBackend."""
+    """A service and its port."""
 
     name: Annotated[str, REQUIRED] = ""
     port: ServiceBackendPort = ServiceBackendPort()
 
 
 class IngressBackend(Model):
-    """IngressBackend."""
+    """Where requests go: a service, or another object."""
 
     resource: TypedLocalObjectReference | None = None
     service: IngressServiceBackend | None = None
 
 
 class HTTPIngressPath(Model):
-    """HTTPIngressPath."""
+    """A path and where its requests go."""
 
     backend: Annotated[IngressBackend, REQUIRED] = IngressBackend()
     pathType: Annotated[str | None, REQUIRED] = None
@@ -51,13 +51,13 @@ class HTTPIngressPath(Model):
 
 
 class HTTPIngressRuleValue(Model):
-    """HTTPIngressRuleValue."""
+    """The paths of a host."""
 
     paths: Annotated[list[HTTPIngressPath], REQUIRED, ATOMIC] = []
 
 
 class ParentReference(Model):
-    """ParentReference."""
+    """The object an address belongs to."""
 
     name: Annotated[str, REQUIRED] = ""
     resource: Annotated[str, REQUIRED] = ""
@@ -66,13 +66,13 @@ class ParentReference(Model):
 
 
 class IPAddressSpec(Model):
-    """IPAddressSpec."""
+    """What is wanted of a IP address."""
 
     parentRef: Annotated[ParentReference | None, REQUIRED] = None
 
 
 class IPAddress(Kind):
-    """IPAddress."""
+    """An address given to an object, so that none is given twice."""
 
     gvk: ClassVar = GroupVersionKind("networking.k8s.io", "v1", "IPAddress")
 
@@ -81,7 +81,7 @@ class IPAddress(Kind):
 
 
 class IPAddressList(Kind):
-    """IPAddressList."""
+    """A list of IP addresses."""
 
     gvk: ClassVar = GroupVersionKind("networking.k8s.io", "v1", "IPAddressList")
 
@@ -90,28 +90,28 @@ class IPAddressList(Kind):
 
 
 class IPBlock(Model):
-    """IPBlock."""
+    """A range of addresses, perhaps without parts of it."""
 
     cidr: Annotated[str, REQUIRED] = ""
     except_: Annotated[list[str], ATOMIC] = field(name="except", default_factory=list)
 
 
 class IngressRule(Model):
-    """IngressRule."""
+    """A host and where its requests go."""
 
     host: str = ""
     http: HTTPIngressRuleValue | None = None
 
 
 class IngressTLS(Model):
-    """IngressTLS."""
+    """Hosts served over TLS, and the secret with their certificate."""
 
     hosts: Annotated[list[str], ATOMIC] = []
     secretName: str = ""
 
 
 class IngressSpec(Model):
-    """IngressSpec."""
+    """What is wanted of an ingress."""
 
     defaultBackend: IngressBackend | None = None
     ingressClassName: str | None = None
@@ -120,7 +120,7 @@ class IngressSpec(Model):
 
 
 class IngressPortStatus(Model):
-    """IngressPortStatus."""
+    """Whether a load balancer serves a port, and if not, why."""
 
     port: Annotated[Int32, REQUIRED] = 0
     protocol: Annotated[str, REQUIRED] = ""
@@ -128,7 +128,7 @@ class IngressPortStatus(Model):
 
 
 class IngressLoadBalancerIngress(Model):
-    """IngressLoadBalancerIngress."""
+    """An address at which an ingress can be reached."""
 
     hostname: str = ""
     ip: str = ""
@@ -136,19 +136,19 @@ class IngressLoadBalancerIngress(Model):
 
 
 class IngressLoadBalancerStatus(Model):
-    """IngressLoadBalancerStatus."""
+    """Where an ingress can be reached."""
 
     ingress: Annotated[list[IngressLoadBalancerIngress], ATOMIC] = []
 
 
 class IngressStatus(Model):
-    """IngressStatus."""
+    """What was last observed of an ingress."""
 
     loadBalancer: IngressLoadBalancerStatus = IngressLoadBalancerStatus()
 
 
 class Ingress(Kind):
-    """Ingress."""
+    """Sends HTTP requests from outside to services, by host and path."""
 
     gvk: ClassVar = GroupVersionKind("networking.k8s.io", "v1", "Ingress")
 
@@ -158,7 +158,7 @@ class Ingress(Kind):
 
 
 class IngressClassParametersReference(Model):
-    """IngressClassParametersReference."""
+    """An object with settings of an ingress class."""
 
     kind: Annotated[str, REQUIRED] = ""
     name: Annotated[str, REQUIRED] = ""
@@ -168,14 +168,14 @@ class IngressClassParametersReference(Model):
 
 
 class IngressClassSpec(Model):
-    """IngressClassSpec."""
+    """What is wanted of an ingress class."""
 
     controller: str = ""
     parameters: IngressClassParametersReference | None = None
 
 
 class IngressClass(Kind):
-    """IngressClass."""
+    """A sort of ingress, and the controller that implements it."""
 
     gvk: ClassVar = GroupVersionKind("networking.k8s.io", "v1", "IngressClass")
 
@@ -184,7 +184,7 @@ class IngressClass(Kind):
 
 
 class IngressClassList(Kind):
-    """IngressClassList."""
+    """A list of ingress classes."""
 
     gvk: ClassVar = GroupVersionKind("networking.k8s.io", "v1", "IngressClassList")
 
@@ -193,7 +193,7 @@ class IngressClassList(Kind):
 
 
 class IngressList(Kind):
-    """IngressList."""
+    """A list of ingresses."""
 
     gvk: ClassVar = GroupVersionKind("networking.k8s.io", "v1", "IngressList")
 
@@ -202,7 +202,7 @@ class IngressList(Kind):
 
 
 class NetworkPolicyPort(Model):
-    """NetworkPolicyPort."""
+    """A port, or a range, that a rule is about."""
 
     endPort: Int32 | None = None
     port: IntOrString | None = None
@@ -210,7 +210,7 @@ class NetworkPolicyPort(Model):
 
 
 class NetworkPolicyPeer(Model):
-    """NetworkPolicyPeer."""
+    """Pods, namespaces or addresses that a rule is about."""
 
     ipBlock: IPBlock | None = None
     namespaceSelector: LabelSelector | None = None
@@ -218,21 +218,21 @@ class NetworkPolicyPeer(Model):
 
 
 class NetworkPolicyEgressRule(Model):
-    """NetworkPolicyEgressRule."""
+    """Connections that selected pods may make."""
 
     ports: Annotated[list[NetworkPolicyPort], ATOMIC] = []
     to: Annotated[list[NetworkPolicyPeer], ATOMIC] = []
 
 
 class NetworkPolicyIngressRule(Model):
-    """NetworkPolicyIngressRule."""
+    """Connections that selected pods may receive."""
 
     from_: Annotated[list[NetworkPolicyPeer], ATOMIC] = field(name="from", default_factory=list)
     ports: Annotated[list[NetworkPolicyPort], ATOMIC] = []
 
 
 class NetworkPolicySpec(Model):
-    """NetworkPolicySpec."""
+    """What is wanted of a network policy."""
 
     egress: Annotated[list[NetworkPolicyEgressRule], ATOMIC] = []
     ingress: Annotated[list[NetworkPolicyIngressRule], ATOMIC] = []
@@ -241,7 +241,7 @@ class NetworkPolicySpec(Model):
 
 
 class NetworkPolicy(Kind):
-    """NetworkPolicy."""
+    """Which connections pods may make and receive."""
 
     gvk: ClassVar = GroupVersionKind("networking.k8s.io", "v1", "NetworkPolicy")
 
@@ -250,7 +250,7 @@ class NetworkPolicy(Kind):
 
 
 class NetworkPolicyList(Kind):
-    """NetworkPolicyList."""
+    """A list of network policies."""
 
     gvk: ClassVar = GroupVersionKind("networking.k8s.io", "v1", "NetworkPolicyList")
 
@@ -259,19 +259,19 @@ class NetworkPolicyList(Kind):
 
 
 class ServiceCIDRSpec(Model):
-    """ServiceCIDRSpec."""
+    """What is wanted of a service CIDR."""
 
     cidrs: Annotated[list[str], ATOMIC] = []
 
 
 class ServiceCIDRStatus(Model):
-    """ServiceCIDRStatus."""
+    """What was last observed of a service CIDR."""
 
     conditions: Annotated[list[Condition], list_map("type"), merge_by("type")] = []
 
 
 class ServiceCIDR(Kind):
-    """ServiceCIDR."""
+    """A range from which services get their addresses."""
 
     gvk: ClassVar = GroupVersionKind("networking.k8s.io", "v1", "ServiceCIDR")
 
@@ -281,7 +281,7 @@ class ServiceCIDR(Kind):
 
 
 class ServiceCIDRList(Kind):
-    """ServiceCIDRList."""
+    """A list of service CIDRs."""
 
     gvk: ClassVar = GroupVersionKind("networking.k8s.io", "v1", "ServiceCIDRList")
 

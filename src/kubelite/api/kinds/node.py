@@ -18,20 +18,20 @@ from kubelite.api.kinds.model import (
 
 
 class Overhead(Model):
-    """Overhead."""
+    """What a pod costs beyond its containers."""
 
     podFixed: dict[str, Quantity] = {}
 
 
 class Scheduling(Model):
-    """Scheduling."""
+    """Nodes that can run a runtime class."""
 
     nodeSelector: Annotated[dict[str, str], ATOMIC_MAP] = {}
     tolerations: Annotated[list[Toleration], ATOMIC] = []
 
 
 class RuntimeClass(Kind):
-    """RuntimeClass."""
+    """A way to run containers, chosen per pod."""
 
     gvk: ClassVar = GroupVersionKind("node.k8s.io", "v1", "RuntimeClass")
 
@@ -42,7 +42,7 @@ class RuntimeClass(Kind):
 
 
 class RuntimeClassList(Kind):
-    """RuntimeClassList."""
+    """A list of runtime classes."""
 
     gvk: ClassVar = GroupVersionKind("node.k8s.io", "v1", "RuntimeClassList")
 

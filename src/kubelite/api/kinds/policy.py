@@ -21,7 +21,7 @@ from kubelite.api.kinds.model import (
 
 
 class Eviction(Kind):
-    """Eviction."""
+    """Asks a pod to go, as far as disruption budgets allow."""
 
     gvk: ClassVar = GroupVersionKind("policy", "v1", "Eviction")
 
@@ -30,7 +30,7 @@ class Eviction(Kind):
 
 
 class PodDisruptionBudgetSpec(Model):
-    """PodDisruptionBudgetSpec."""
+    """What is wanted of a pod disruption budget."""
 
     maxUnavailable: IntOrString | None = None
     minAvailable: IntOrString | None = None
@@ -39,7 +39,7 @@ class PodDisruptionBudgetSpec(Model):
 
 
 class PodDisruptionBudgetStatus(Model):
-    """PodDisruptionBudgetStatus."""
+    """What was last observed of a pod disruption budget."""
 
     conditions: Annotated[list[Condition], list_map("type"), merge_by("type")] = []
     currentHealthy: Annotated[Int32, ALWAYS] = 0
@@ -51,7 +51,7 @@ class PodDisruptionBudgetStatus(Model):
 
 
 class PodDisruptionBudget(Kind):
-    """PodDisruptionBudget."""
+    """How many of some pods may be away at once on purpose."""
 
     gvk: ClassVar = GroupVersionKind("policy", "v1", "PodDisruptionBudget")
 
@@ -61,7 +61,7 @@ class PodDisruptionBudget(Kind):
 
 
 class PodDisruptionBudgetList(Kind):
-    """PodDisruptionBudgetList."""
+    """A list of pod disruption budgets."""
 
     gvk: ClassVar = GroupVersionKind("policy", "v1", "PodDisruptionBudgetList")
 

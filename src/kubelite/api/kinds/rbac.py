@@ -9,13 +9,13 @@ from kubelite.api.kinds.model import ALWAYS, ATOMIC, REQUIRED, GroupVersionKind,
 
 
 class AggregationRule(Model):
-    """AggregationRule."""
+    """Which cluster roles are added up into this one."""
 
     clusterRoleSelectors: Annotated[list[LabelSelector], ATOMIC] = []
 
 
 class PolicyRule(Model):
-    """PolicyRule."""
+    """Verbs that are allowed on some resources or paths."""
 
     verbs: Annotated[list[str], REQUIRED, ATOMIC] = []
     apiGroups: Annotated[list[str], ATOMIC] = []
@@ -25,7 +25,7 @@ class PolicyRule(Model):
 
 
 class ClusterRole(Kind):
-    """ClusterRole."""
+    """Permissions, for the cluster or for use in any namespace."""
 
     gvk: ClassVar = GroupVersionKind("rbac.authorization.k8s.io", "v1", "ClusterRole")
 
@@ -35,7 +35,7 @@ class ClusterRole(Kind):
 
 
 class RoleRef(Model):
-    """RoleRef."""
+    """The role a binding grants."""
 
     kind: Annotated[str, REQUIRED] = ""
     name: Annotated[str, REQUIRED] = ""
@@ -43,7 +43,7 @@ class RoleRef(Model):
 
 
 class Subject(Model):
-    """Subject."""
+    """Who is granted a role: a user, a group or a service account."""
 
     kind: Annotated[str, REQUIRED] = ""
     name: Annotated[str, REQUIRED] = ""
@@ -52,7 +52,7 @@ class Subject(Model):
 
 
 class ClusterRoleBinding(Kind):
-    """ClusterRoleBinding."""
+    """Grants a cluster role everywhere."""
 
     gvk: ClassVar = GroupVersionKind("rbac.authorization.k8s.io", "v1", "ClusterRoleBinding")
 
@@ -62,7 +62,7 @@ class ClusterRoleBinding(Kind):
 
 
 class ClusterRoleBindingList(Kind):
-    """ClusterRoleBindingList."""
+    """A list of cluster role bindings."""
 
     gvk: ClassVar = GroupVersionKind("rbac.authorization.k8s.io", "v1", "ClusterRoleBindingList")
 
@@ -71,7 +71,7 @@ class ClusterRoleBindingList(Kind):
 
 
 class ClusterRoleList(Kind):
-    """ClusterRoleList."""
+    """A list of cluster roles."""
 
     gvk: ClassVar = GroupVersionKind("rbac.authorization.k8s.io", "v1", "ClusterRoleList")
 
@@ -80,7 +80,7 @@ class ClusterRoleList(Kind):
 
 
 class Role(Kind):
-    """Role."""
+    """Permissions within a namespace."""
 
     gvk: ClassVar = GroupVersionKind("rbac.authorization.k8s.io", "v1", "Role")
 
@@ -89,7 +89,7 @@ class Role(Kind):
 
 
 class RoleBinding(Kind):
-    """RoleBinding."""
+    """Grants a role within a namespace."""
 
     gvk: ClassVar = GroupVersionKind("rbac.authorization.k8s.io", "v1", "RoleBinding")
 
@@ -99,7 +99,7 @@ class RoleBinding(Kind):
 
 
 class RoleBindingList(Kind):
-    """RoleBindingList."""
+    """A list of role bindings."""
 
     gvk: ClassVar = GroupVersionKind("rbac.authorization.k8s.io", "v1", "RoleBindingList")
 
@@ -108,7 +108,7 @@ class RoleBindingList(Kind):
 
 
 class RoleList(Kind):
-    """RoleList."""
+    """A list of roles."""
 
     gvk: ClassVar = GroupVersionKind("rbac.authorization.k8s.io", "v1", "RoleList")
 

@@ -24,7 +24,7 @@ from kubelite.api.kinds.model import (
 
 
 class NetworkDeviceData(Model):
-    """NetworkDeviceData."""
+    """What is known of a network device: interface, hardware and addresses."""
 
     hardwareAddress: str = ""
     interfaceName: str = ""
@@ -32,7 +32,7 @@ class NetworkDeviceData(Model):
 
 
 class AllocatedDeviceStatus(Model):
-    """AllocatedDeviceStatus."""
+    """What the driver says about a device that was given out."""
 
     device: Annotated[str, REQUIRED] = ""
     driver: Annotated[str, REQUIRED] = ""
@@ -44,14 +44,14 @@ class AllocatedDeviceStatus(Model):
 
 
 class OpaqueDeviceConfiguration(Model):
-    """OpaqueDeviceConfiguration."""
+    """Settings that only the driver understands."""
 
     driver: Annotated[str, REQUIRED] = ""
     parameters: Annotated[RawExtension | None, REQUIRED] = None
 
 
 class DeviceAllocationConfiguration(Model):
-    """DeviceAllocationConfiguration."""
+    """Settings for devices that were given out, and where they come from."""
 
     source: Annotated[str, REQUIRED] = ""
     opaque: OpaqueDeviceConfiguration | None = None
@@ -59,7 +59,7 @@ class DeviceAllocationConfiguration(Model):
 
 
 class DeviceToleration(Model):
-    """DeviceToleration."""
+    """Lets a device be given out in spite of a taint."""
 
     effect: str = ""
     key: str = ""
@@ -69,7 +69,7 @@ class DeviceToleration(Model):
 
 
 class DeviceRequestAllocationResult(Model):
-    """DeviceRequestAllocationResult."""
+    """The device given out for a request."""
 
     device: Annotated[str, REQUIRED] = ""
     driver: Annotated[str, REQUIRED] = ""
@@ -84,14 +84,14 @@ class DeviceRequestAllocationResult(Model):
 
 
 class DeviceAllocationResult(Model):
-    """DeviceAllocationResult."""
+    """The devices given out for a claim, and their settings."""
 
     config: Annotated[list[DeviceAllocationConfiguration], ATOMIC] = []
     results: Annotated[list[DeviceRequestAllocationResult], ATOMIC] = []
 
 
 class AllocationResult(Model):
-    """AllocationResult."""
+    """What was given out for a claim, and where it can be used."""
 
     allocationTimestamp: Time | None = None
     devices: DeviceAllocationResult = DeviceAllocationResult()
@@ -99,13 +99,13 @@ class AllocationResult(Model):
 
 
 class CELDeviceSelector(Model):
-    """CELDeviceSelector."""
+    """A CEL expression that picks devices."""
 
     expression: Annotated[str, REQUIRED] = ""
 
 
 class CapacityRequestPolicyRange(Model):
-    """CapacityRequestPolicyRange."""
+    """Amounts of a capacity that may be requested, as a range with a step."""
 
     min: Annotated[Quantity | None, REQUIRED] = None
     max: Quantity | None = None
@@ -113,7 +113,7 @@ class CapacityRequestPolicyRange(Model):
 
 
 class CapacityRequestPolicy(Model):
-    """CapacityRequestPolicy."""
+    """Which amounts of a capacity may be requested, and which one is meant when none is."""
 
     default: Quantity | None = None
     validRange: CapacityRequestPolicyRange | None = None
@@ -121,19 +121,19 @@ class CapacityRequestPolicy(Model):
 
 
 class CapacityRequirements(Model):
-    """CapacityRequirements."""
+    """How much of a device's capacities is asked for."""
 
     requests: dict[str, Quantity] = {}
 
 
 class Counter(Model):
-    """Counter."""
+    """An amount that devices share."""
 
     value: Annotated[Quantity, REQUIRED] = ""
 
 
 class CounterSet(Model):
-    """CounterSet."""
+    """Amounts that devices share, under a name."""
 
     counters: Annotated[dict[str, Counter], REQUIRED] = {}
     name: Annotated[str, REQUIRED] = ""
@@ -143,7 +143,7 @@ Boolean = bool  # `DeviceAttribute` has a field of that name
 
 
 class DeviceAttribute(Model):
-    """DeviceAttribute."""
+    """A property of a device: a number, a text, a truth value or a version."""
 
     bool: Boolean | None = None
     bools: Annotated[list[Boolean], ATOMIC] = []
@@ -156,28 +156,28 @@ class DeviceAttribute(Model):
 
 
 class DeviceCapacity(Model):
-    """DeviceCapacity."""
+    """An amount of something that a device has."""
 
     value: Annotated[Quantity, REQUIRED] = ""
     requestPolicy: CapacityRequestPolicy | None = None
 
 
 class DeviceCounterConsumption(Model):
-    """DeviceCounterConsumption."""
+    """What a device takes from a shared set of counters."""
 
     counterSet: Annotated[str, REQUIRED] = ""
     counters: Annotated[dict[str, Counter], REQUIRED] = {}
 
 
 class NodeAllocatableResourceMapping(Model):
-    """NodeAllocatableResourceMapping."""
+    """How a device's capacity counts against a resource of the node."""
 
     allocationMultiplier: Quantity | None = None
     capacityKey: str | None = None
 
 
 class DeviceTaint(Model):
-    """DeviceTaint."""
+    """Keeps a device from being given out, or takes it back, unless tolerated."""
 
     effect: Annotated[str, REQUIRED] = ""
     key: Annotated[str, REQUIRED] = ""
@@ -186,7 +186,7 @@ class DeviceTaint(Model):
 
 
 class Device(Model):
-    """Device."""
+    """A device that a driver offers."""
 
     name: Annotated[str, REQUIRED] = ""
     allNodes: bool | None = None
@@ -204,14 +204,14 @@ class Device(Model):
 
 
 class DeviceClaimConfiguration(Model):
-    """DeviceClaimConfiguration."""
+    """Settings for the devices of a claim."""
 
     opaque: OpaqueDeviceConfiguration | None = None
     requests: Annotated[list[str], ATOMIC] = []
 
 
 class DeviceConstraint(Model):
-    """DeviceConstraint."""
+    """What several devices of a claim must have in common or apart."""
 
     distinctAttribute: str | None = None
     matchAttribute: str | None = None
@@ -219,13 +219,13 @@ class DeviceConstraint(Model):
 
 
 class DeviceSelector(Model):
-    """DeviceSelector."""
+    """What a device must be like."""
 
     cel: CELDeviceSelector | None = None
 
 
 class ExactDeviceRequest(Model):
-    """ExactDeviceRequest."""
+    """A request for devices of one sort."""
 
     deviceClassName: Annotated[str, REQUIRED] = ""
     adminAccess: bool | None = None
@@ -237,7 +237,7 @@ class ExactDeviceRequest(Model):
 
 
 class DeviceSubRequest(Model):
-    """DeviceSubRequest."""
+    """One of the alternatives of a request."""
 
     deviceClassName: Annotated[str, REQUIRED] = ""
     name: Annotated[str, REQUIRED] = ""
@@ -249,7 +249,7 @@ class DeviceSubRequest(Model):
 
 
 class DeviceRequest(Model):
-    """DeviceRequest."""
+    """A request for devices: one sort, or the first sort that can be had."""
 
     name: Annotated[str, REQUIRED] = ""
     exactly: ExactDeviceRequest | None = None
@@ -257,7 +257,7 @@ class DeviceRequest(Model):
 
 
 class DeviceClaim(Model):
-    """DeviceClaim."""
+    """The requests, constraints and settings of a claim."""
 
     config: Annotated[list[DeviceClaimConfiguration], ATOMIC] = []
     constraints: Annotated[list[DeviceConstraint], ATOMIC] = []
@@ -265,13 +265,13 @@ class DeviceClaim(Model):
 
 
 class DeviceClassConfiguration(Model):
-    """DeviceClassConfiguration."""
+    """Settings that come with a class of devices."""
 
     opaque: OpaqueDeviceConfiguration | None = None
 
 
 class DeviceClassSpec(Model):
-    """DeviceClassSpec."""
+    """What is wanted of a device class."""
 
     config: Annotated[list[DeviceClassConfiguration], ATOMIC] = []
     extendedResourceName: str | None = None
@@ -279,7 +279,7 @@ class DeviceClassSpec(Model):
 
 
 class DeviceClass(Kind):
-    """DeviceClass."""
+    """A sort of devices that claims can ask for."""
 
     gvk: ClassVar = GroupVersionKind("resource.k8s.io", "v1", "DeviceClass")
 
@@ -288,7 +288,7 @@ class DeviceClass(Kind):
 
 
 class DeviceClassList(Kind):
-    """DeviceClassList."""
+    """A list of device classes."""
 
     gvk: ClassVar = GroupVersionKind("resource.k8s.io", "v1", "DeviceClassList")
 
@@ -297,13 +297,13 @@ class DeviceClassList(Kind):
 
 
 class ResourceClaimSpec(Model):
-    """ResourceClaimSpec."""
+    """What is wanted of a resource claim."""
 
     devices: DeviceClaim = DeviceClaim()
 
 
 class ResourceClaimConsumerReference(Model):
-    """ResourceClaimConsumerReference."""
+    """Who uses a claim."""
 
     name: Annotated[str, REQUIRED] = ""
     resource: Annotated[str, REQUIRED] = ""
@@ -312,7 +312,7 @@ class ResourceClaimConsumerReference(Model):
 
 
 class ResourceClaimStatus(Model):
-    """ResourceClaimStatus."""
+    """What was last observed of a resource claim."""
 
     allocation: AllocationResult | None = None
     devices: Annotated[
@@ -324,7 +324,7 @@ class ResourceClaimStatus(Model):
 
 
 class ResourceClaim(Kind):
-    """ResourceClaim."""
+    """A user's wish for devices, and what was given out for it."""
 
     gvk: ClassVar = GroupVersionKind("resource.k8s.io", "v1", "ResourceClaim")
 
@@ -334,7 +334,7 @@ class ResourceClaim(Kind):
 
 
 class ResourceClaimList(Kind):
-    """ResourceClaimList."""
+    """A list of resource claims."""
 
     gvk: ClassVar = GroupVersionKind("resource.k8s.io", "v1", "ResourceClaimList")
 
@@ -343,14 +343,14 @@ class ResourceClaimList(Kind):
 
 
 class ResourceClaimTemplateSpec(Model):
-    """ResourceClaimTemplateSpec."""
+    """What is wanted of a resource claim template."""
 
     metadata: ObjectMeta = ObjectMeta()
     spec: Annotated[ResourceClaimSpec, REQUIRED] = ResourceClaimSpec()
 
 
 class ResourceClaimTemplate(Kind):
-    """ResourceClaimTemplate."""
+    """The claim that is made for each pod that asks for one."""
 
     gvk: ClassVar = GroupVersionKind("resource.k8s.io", "v1", "ResourceClaimTemplate")
 
@@ -359,7 +359,7 @@ class ResourceClaimTemplate(Kind):
 
 
 class ResourceClaimTemplateList(Kind):
-    """ResourceClaimTemplateList."""
+    """A list of resource claim templates."""
 
     gvk: ClassVar = GroupVersionKind("resource.k8s.io", "v1", "ResourceClaimTemplateList")
 
@@ -368,7 +368,7 @@ class ResourceClaimTemplateList(Kind):
 
 
 class ResourcePool(Model):
-    """ResourcePool."""
+    """The pool the devices of a slice belong to."""
 
     generation: Annotated[Int64, REQUIRED] = 0
     name: Annotated[str, REQUIRED] = ""
@@ -376,7 +376,7 @@ class ResourcePool(Model):
 
 
 class ResourceSliceSpec(Model):
-    """ResourceSliceSpec."""
+    """What is wanted of a resource slice."""
 
     driver: Annotated[str, REQUIRED] = ""
     pool: Annotated[ResourcePool, REQUIRED] = ResourcePool()
@@ -389,7 +389,7 @@ class ResourceSliceSpec(Model):
 
 
 class ResourceSlice(Kind):
-    """ResourceSlice."""
+    """Devices that a driver offers, on one node or several."""
 
     gvk: ClassVar = GroupVersionKind("resource.k8s.io", "v1", "ResourceSlice")
 
@@ -398,7 +398,7 @@ class ResourceSlice(Kind):
 
 
 class ResourceSliceList(Kind):
-    """ResourceSliceList."""
+    """A list of resource slices."""
 
     gvk: ClassVar = GroupVersionKind("resource.k8s.io", "v1", "ResourceSliceList")
 

@@ -9,7 +9,7 @@ from kubelite.api.kinds.model import ALWAYS, REQUIRED, GroupVersionKind, Int32, 
 
 
 class PriorityClass(Kind):
-    """PriorityClass."""
+    """A name for a pod priority."""
 
     gvk: ClassVar = GroupVersionKind("scheduling.k8s.io", "v1", "PriorityClass")
 
@@ -21,7 +21,7 @@ class PriorityClass(Kind):
 
 
 class PriorityClassList(Kind):
-    """PriorityClassList."""
+    """A list of priority classes."""
 
     gvk: ClassVar = GroupVersionKind("scheduling.k8s.io", "v1", "PriorityClassList")
 

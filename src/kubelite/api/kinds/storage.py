@@ -25,14 +25,14 @@ from kubelite.api.kinds.model import (
 
 
 class TokenRequest(Model):
-    """TokenRequest."""
+    """A service account token that a CSI driver wants with each mount."""
 
     audience: Annotated[str, REQUIRED] = ""
     expirationSeconds: Int64 | None = None
 
 
 class CSIDriverSpec(Model):
-    """CSIDriverSpec."""
+    """What is wanted of a CSI driver."""
 
     attachRequired: bool | None = None
     fsGroupPolicy: str | None = None
@@ -48,7 +48,7 @@ class CSIDriverSpec(Model):
 
 
 class CSIDriver(Kind):
-    """CSIDriver."""
+    """What a CSI driver can do and needs."""
 
     gvk: ClassVar = GroupVersionKind("storage.k8s.io", "v1", "CSIDriver")
 
@@ -57,7 +57,7 @@ class CSIDriver(Kind):
 
 
 class CSIDriverList(Kind):
-    """CSIDriverList."""
+    """A list of CSI drivers."""
 
     gvk: ClassVar = GroupVersionKind("storage.k8s.io", "v1", "CSIDriverList")
 
@@ -66,13 +66,13 @@ class CSIDriverList(Kind):
 
 
 class VolumeNodeResources(Model):
-    """VolumeNodeResources."""
+    """How many volumes of a driver a node can take."""
 
     count: Int32 | None = None
 
 
 class CSINodeDriver(Model):
-    """CSINodeDriver."""
+    """A CSI driver as one node knows it."""
 
     name: Annotated[str, REQUIRED] = ""
     nodeID: Annotated[str, REQUIRED] = ""
@@ -81,13 +81,13 @@ class CSINodeDriver(Model):
 
 
 class CSINodeSpec(Model):
-    """CSINodeSpec."""
+    """What is wanted of a CSI node."""
 
     drivers: Annotated[list[CSINodeDriver], REQUIRED, list_map("name"), merge_by("name")] = []
 
 
 class CSINode(Kind):
-    """CSINode."""
+    """The CSI drivers of a node."""
 
     gvk: ClassVar = GroupVersionKind("storage.k8s.io", "v1", "CSINode")
 
@@ -96,7 +96,7 @@ class CSINode(Kind):
 
 
 class CSINodeList(Kind):
-    """CSINodeList."""
+    """A list of CSI nodes."""
 
     gvk: ClassVar = GroupVersionKind("storage.k8s.io", "v1", "CSINodeList")
 
@@ -105,7 +105,7 @@ class CSINodeList(Kind):
 
 
 class CSIStorageCapacity(Kind):
-    """CSIStorageCapacity."""
+    """How much storage of a class is left in some part of the cluster."""
 
     gvk: ClassVar = GroupVersionKind("storage.k8s.io", "v1", "CSIStorageCapacity")
 
@@ -117,7 +117,7 @@ class CSIStorageCapacity(Kind):
 
 
 class CSIStorageCapacityList(Kind):
-    """CSIStorageCapacityList."""
+    """A list of CSI storage capacities."""
 
     gvk: ClassVar = GroupVersionKind("storage.k8s.io", "v1", "CSIStorageCapacityList")
 
@@ -126,7 +126,7 @@ class CSIStorageCapacityList(Kind):
 
 
 class StorageClass(Kind):
-    """StorageClass."""
+    """A sort of storage, and who makes volumes of it."""
 
     gvk: ClassVar = GroupVersionKind("storage.k8s.io", "v1", "StorageClass")
 
@@ -141,7 +141,7 @@ class StorageClass(Kind):
 
 
 class StorageClassList(Kind):
-    """StorageClassList."""
+    """A list of storage classes."""
 
     gvk: ClassVar = GroupVersionKind("storage.k8s.io", "v1", "StorageClassList")
 
@@ -150,14 +150,14 @@ class StorageClassList(Kind):
 
 
 class VolumeAttachmentSource(Model):
-    """VolumeAttachmentSource."""
+    """The volume to attach."""
 
     inlineVolumeSpec: PersistentVolumeSpec | None = None
     persistentVolumeName: str | None = None
 
 
 class VolumeAttachmentSpec(Model):
-    """VolumeAttachmentSpec."""
+    """What is wanted of a volume attachment."""
 
     attacher: Annotated[str, REQUIRED] = ""
     nodeName: Annotated[str, REQUIRED] = ""
@@ -165,7 +165,7 @@ class VolumeAttachmentSpec(Model):
 
 
 class VolumeError(Model):
-    """VolumeError."""
+    """What went wrong with a volume, and when."""
 
     errorCode: Int32 | None = None
     message: str = ""
@@ -173,7 +173,7 @@ class VolumeError(Model):
 
 
 class VolumeAttachmentStatus(Model):
-    """VolumeAttachmentStatus."""
+    """What was last observed of a volume attachment."""
 
     attached: Annotated[bool, REQUIRED] = False
     attachError: VolumeError | None = None
@@ -182,7 +182,7 @@ class VolumeAttachmentStatus(Model):
 
 
 class VolumeAttachment(Kind):
-    """VolumeAttachment."""
+    """Asks to attach a volume to a node."""
 
     gvk: ClassVar = GroupVersionKind("storage.k8s.io", "v1", "VolumeAttachment")
 
@@ -192,7 +192,7 @@ class VolumeAttachment(Kind):
 
 
 class VolumeAttachmentList(Kind):
-    """VolumeAttachmentList."""
+    """A list of volume attachments."""
 
     gvk: ClassVar = GroupVersionKind("storage.k8s.io", "v1", "VolumeAttachmentList")
 
@@ -201,7 +201,7 @@ class VolumeAttachmentList(Kind):
 
 
 class VolumeAttributesClass(Kind):
-    """VolumeAttributesClass."""
+    """A set of attributes that a volume can be given, even later."""
 
     gvk: ClassVar = GroupVersionKind("storage.k8s.io", "v1", "VolumeAttributesClass")
 
@@ -211,7 +211,7 @@ class VolumeAttributesClass(Kind):
 
 
 class VolumeAttributesClassList(Kind):
-    """VolumeAttributesClassList."""
+    """A list of volume attributes classes."""
 
     gvk: ClassVar = GroupVersionKind("storage.k8s.io", "v1", "VolumeAttributesClassList")
 

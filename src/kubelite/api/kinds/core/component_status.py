@@ -9,7 +9,7 @@ from kubelite.api.kinds.model import REQUIRED, GroupVersionKind, Kind, Model, li
 
 
 class ComponentCondition(Model):
-    """ComponentCondition."""
+    """Whether a component is healthy, and what it said."""
 
     type: Annotated[str, REQUIRED] = ""
     status: Annotated[str, REQUIRED] = ""
@@ -18,7 +18,7 @@ class ComponentCondition(Model):
 
 
 class ComponentStatus(Kind):
-    """ComponentStatus."""
+    """The health of a component of the control plane; an old kind."""
 
     gvk: ClassVar = GroupVersionKind("", "v1", "ComponentStatus")
 
@@ -27,7 +27,7 @@ class ComponentStatus(Kind):
 
 
 class ComponentStatusList(Kind):
-    """ComponentStatusList."""
+    """A list of component statuses."""
 
     gvk: ClassVar = GroupVersionKind("", "v1", "ComponentStatusList")
 

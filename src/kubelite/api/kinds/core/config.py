@@ -9,7 +9,7 @@ from kubelite.api.kinds.model import REQUIRED, Base64, GroupVersionKind, Kind
 
 
 class ConfigMap(Kind):
-    """ConfigMap."""
+    """Settings for pods, as texts and bytes under keys."""
 
     gvk: ClassVar = GroupVersionKind("", "v1", "ConfigMap")
 
@@ -20,7 +20,7 @@ class ConfigMap(Kind):
 
 
 class ConfigMapList(Kind):
-    """ConfigMapList."""
+    """A list of config maps."""
 
     gvk: ClassVar = GroupVersionKind("", "v1", "ConfigMapList")
 
@@ -29,7 +29,7 @@ class ConfigMapList(Kind):
 
 
 class Secret(Kind):
-    """Secret."""
+    """Confidential bytes under keys, for pods and for pulling images."""
 
     gvk: ClassVar = GroupVersionKind("", "v1", "Secret")
 
@@ -41,7 +41,7 @@ class Secret(Kind):
 
 
 class SecretList(Kind):
-    """SecretList."""
+    """A list of secrets."""
 
     gvk: ClassVar = GroupVersionKind("", "v1", "SecretList")
 

@@ -19,13 +19,13 @@ from kubelite.api.kinds.model import (
 
 
 class ContainerStateRunning(Model):
-    """ContainerStateRunning."""
+    """The container runs, since when."""
 
     startedAt: Time = ""
 
 
 class ContainerStateTerminated(Model):
-    """ContainerStateTerminated."""
+    """The container has ended: when, how and why."""
 
     exitCode: Annotated[Int32, REQUIRED] = 0
     containerID: str = ""
@@ -37,14 +37,14 @@ class ContainerStateTerminated(Model):
 
 
 class ContainerStateWaiting(Model):
-    """ContainerStateWaiting."""
+    """The container does not run yet, and why."""
 
     message: str = ""
     reason: str = ""
 
 
 class ContainerState(Model):
-    """ContainerState."""
+    """What a container is doing: waiting, running or terminated."""
 
     running: ContainerStateRunning | None = None
     terminated: ContainerStateTerminated | None = None
@@ -52,7 +52,7 @@ class ContainerState(Model):
 
 
 class ResourceHealth(Model):
-    """ResourceHealth."""
+    """Whether a device given to a container is well."""
 
     resourceID: Annotated[str, REQUIRED] = ""
     health: str = ""
@@ -60,14 +60,14 @@ class ResourceHealth(Model):
 
 
 class ResourceStatus(Model):
-    """ResourceStatus."""
+    """How the devices behind one resource of a container are."""
 
     name: Annotated[str, REQUIRED] = ""
     resources: Annotated[list[ResourceHealth], list_map("resourceID")] = []
 
 
 class LinuxContainerUser(Model):
-    """LinuxContainerUser."""
+    """The user and groups the first process of a container started with."""
 
     gid: Annotated[Int64, REQUIRED] = 0
     uid: Annotated[Int64, REQUIRED] = 0
@@ -75,25 +75,25 @@ class LinuxContainerUser(Model):
 
 
 class ContainerUser(Model):
-    """ContainerUser."""
+    """Whom the first process of a container runs as."""
 
     linux: LinuxContainerUser | None = None
 
 
 class ImageVolumeStatus(Model):
-    """ImageVolumeStatus."""
+    """Which image a volume was made from."""
 
     imageRef: Annotated[str, REQUIRED] = ""
 
 
 class VolumeStatus(Model):
-    """VolumeStatus."""
+    """What is known of a mounted volume beyond its mount."""
 
     image: ImageVolumeStatus | None = None
 
 
 class VolumeMountStatus(Model):
-    """VolumeMountStatus."""
+    """How a volume is mounted in a container."""
 
     mountPath: Annotated[str, REQUIRED] = ""
     name: Annotated[str, REQUIRED] = ""
@@ -103,7 +103,7 @@ class VolumeMountStatus(Model):
 
 
 class ContainerStatus(Model):
-    """ContainerStatus."""
+    """What a container of a pod is doing, and what it did before."""
 
     image: Annotated[str, REQUIRED] = ""
     imageID: Annotated[str, REQUIRED] = ""

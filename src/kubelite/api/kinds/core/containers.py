@@ -27,28 +27,28 @@ from kubelite.api.kinds.model import (
 
 
 class AppArmorProfile(Model):
-    """AppArmorProfile."""
+    """The AppArmor profile to confine a container by."""
 
     type: Annotated[str, REQUIRED] = ""
     localhostProfile: str | None = None
 
 
 class Capabilities(Model):
-    """Capabilities."""
+    """Linux capabilities to add to or drop from the engine's default."""
 
     add: Annotated[list[str], ATOMIC] = []
     drop: Annotated[list[str], ATOMIC] = []
 
 
 class ConfigMapEnvSource(Model):
-    """ConfigMapEnvSource."""
+    """All keys of a config map, as environment variables."""
 
     name: str = ""
     optional: bool | None = None
 
 
 class EnvVarSource(Model):
-    """EnvVarSource."""
+    """Where the value of an environment variable comes from."""
 
     configMapKeyRef: ConfigMapKeySelector | None = None
     fieldRef: ObjectFieldSelector | None = None
@@ -58,7 +58,7 @@ class EnvVarSource(Model):
 
 
 class EnvVar(Model):
-    """EnvVar."""
+    """An environment variable of a container."""
 
     name: Annotated[str, REQUIRED] = ""
     value: str = ""
@@ -66,14 +66,14 @@ class EnvVar(Model):
 
 
 class SecretEnvSource(Model):
-    """SecretEnvSource."""
+    """All keys of a secret, as environment variables."""
 
     name: str = ""
     optional: bool | None = None
 
 
 class EnvFromSource(Model):
-    """EnvFromSource."""
+    """A config map or secret whose keys all become environment variables."""
 
     configMapRef: ConfigMapEnvSource | None = None
     prefix: str = ""
@@ -81,20 +81,20 @@ class EnvFromSource(Model):
 
 
 class ExecAction(Model):
-    """ExecAction."""
+    """A command to run in the container."""
 
     command: Annotated[list[str], ATOMIC] = []
 
 
 class HTTPHeader(Model):
-    """HTTPHeader."""
+    """A header to send with a request."""
 
     name: Annotated[str, REQUIRED] = ""
     value: Annotated[str, REQUIRED] = ""
 
 
 class HTTPGetAction(Model):
-    """HTTPGetAction."""
+    """A GET request to send to the container."""
 
     port: Annotated[IntOrString, REQUIRED] = 0
     host: str = ""
@@ -104,20 +104,20 @@ class HTTPGetAction(Model):
 
 
 class SleepAction(Model):
-    """SleepAction."""
+    """Do nothing for a while."""
 
     seconds: Annotated[Int64, REQUIRED] = 0
 
 
 class TCPSocketAction(Model):
-    """TCPSocketAction."""
+    """A port to open a connection to."""
 
     port: Annotated[IntOrString, REQUIRED] = 0
     host: str = ""
 
 
 class LifecycleHandler(Model):
-    """LifecycleHandler."""
+    """What to do at a point of a container's life."""
 
     exec: ExecAction | None = None
     httpGet: HTTPGetAction | None = None
@@ -126,7 +126,7 @@ class LifecycleHandler(Model):
 
 
 class Lifecycle(Model):
-    """Lifecycle."""
+    """What to do just after a container's start and before its end."""
 
     postStart: LifecycleHandler | None = None
     preStop: LifecycleHandler | None = None
@@ -134,14 +134,14 @@ class Lifecycle(Model):
 
 
 class GRPCAction(Model):
-    """GRPCAction."""
+    """A call of the gRPC health service."""
 
     port: Annotated[Int32, REQUIRED] = 0
     service: Annotated[str | None, default("")] = None
 
 
 class Probe(Model):
-    """Probe."""
+    """A repeated check of a container, and when it counts as passed or failed."""
 
     exec: ExecAction | None = None
     failureThreshold: Int32 = 0
@@ -156,7 +156,7 @@ class Probe(Model):
 
 
 class ContainerPort(Model):
-    """ContainerPort."""
+    """A port the container listens on."""
 
     containerPort: Annotated[Int32, REQUIRED] = 0
     hostIP: str = ""
@@ -166,21 +166,21 @@ class ContainerPort(Model):
 
 
 class ContainerResizePolicy(Model):
-    """ContainerResizePolicy."""
+    """Whether a change of a resource restarts the container."""
 
     resourceName: Annotated[str, REQUIRED] = ""
     restartPolicy: Annotated[str, REQUIRED] = ""
 
 
 class ResourceClaim(Model):
-    """ResourceClaim."""
+    """A claim of the pod that a container uses."""
 
     name: Annotated[str, REQUIRED] = ""
     request: str = ""
 
 
 class ResourceRequirements(Model):
-    """ResourceRequirements."""
+    """What a container asks for and what it may use at most."""
 
     claims: Annotated[list[ResourceClaim], list_map("name")] = []
     limits: dict[str, Quantity] = {}
@@ -188,21 +188,21 @@ class ResourceRequirements(Model):
 
 
 class ContainerRestartRuleOnExitCodes(Model):
-    """ContainerRestartRuleOnExitCodes."""
+    """Exit codes a restart rule is about."""
 
     operator: Annotated[str, REQUIRED] = ""
     values: Annotated[list[Int32], SET] = []
 
 
 class ContainerRestartRule(Model):
-    """ContainerRestartRule."""
+    """What to do when a container ends with certain exit codes."""
 
     action: Annotated[str, REQUIRED] = ""
     exitCodes: ContainerRestartRuleOnExitCodes | None = None
 
 
 class SELinuxOptions(Model):
-    """SELinuxOptions."""
+    """The SELinux label of a container or of the pod's volumes."""
 
     level: str = ""
     role: str = ""
@@ -211,14 +211,14 @@ class SELinuxOptions(Model):
 
 
 class SeccompProfile(Model):
-    """SeccompProfile."""
+    """The system calls a container may make."""
 
     type: Annotated[str, REQUIRED] = ""
     localhostProfile: str | None = None
 
 
 class WindowsSecurityContextOptions(Model):
-    """WindowsSecurityContextOptions."""
+    """Security settings that only Windows has."""
 
     gmsaCredentialSpec: str | None = None
     gmsaCredentialSpecName: str | None = None
@@ -227,7 +227,7 @@ class WindowsSecurityContextOptions(Model):
 
 
 class SecurityContext(Model):
-    """SecurityContext."""
+    """Users, privileges and confinement of a container."""
 
     allowPrivilegeEscalation: bool | None = None
     appArmorProfile: AppArmorProfile | None = None
@@ -244,14 +244,14 @@ class SecurityContext(Model):
 
 
 class VolumeDevice(Model):
-    """VolumeDevice."""
+    """A raw block device in a container."""
 
     devicePath: Annotated[str, REQUIRED] = ""
     name: Annotated[str, REQUIRED] = ""
 
 
 class VolumeMount(Model):
-    """VolumeMount."""
+    """A volume at a path of a container."""
 
     mountPath: Annotated[str, REQUIRED] = ""
     name: Annotated[str, REQUIRED] = ""
@@ -263,7 +263,7 @@ class VolumeMount(Model):
 
 
 class Container(Model):
-    """Container."""
+    """A container of a pod: image, command, environment, ports, volumes and checks."""
 
     name: Annotated[str, REQUIRED] = ""
     args: Annotated[list[str], ATOMIC] = []
@@ -297,7 +297,7 @@ class Container(Model):
 
 
 class EphemeralContainer(Model):
-    """EphemeralContainer."""
+    """A container added to a running pod to look into it; it is never restarted."""
 
     name: Annotated[str, REQUIRED] = ""
     args: Annotated[list[str], ATOMIC] = []

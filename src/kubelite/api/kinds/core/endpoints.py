@@ -10,7 +10,7 @@ from kubelite.api.kinds.model import ATOMIC, REQUIRED, GroupVersionKind, Int32, 
 
 
 class EndpointAddress(Model):
-    """EndpointAddress."""
+    """An address behind a service, and the pod it belongs to."""
 
     ip: Annotated[str, REQUIRED] = ""
     hostname: str = ""
@@ -19,7 +19,7 @@ class EndpointAddress(Model):
 
 
 class EndpointPort(Model):
-    """EndpointPort."""
+    """A port behind a service."""
 
     port: Annotated[Int32, REQUIRED] = 0
     appProtocol: str | None = None
@@ -28,7 +28,7 @@ class EndpointPort(Model):
 
 
 class EndpointSubset(Model):
-    """EndpointSubset."""
+    """Addresses that share the same ports."""
 
     addresses: Annotated[list[EndpointAddress], ATOMIC] = []
     notReadyAddresses: Annotated[list[EndpointAddress], ATOMIC] = []
@@ -36,7 +36,7 @@ class EndpointSubset(Model):
 
 
 class Endpoints(Kind):
-    """Endpoints."""
+    """The addresses behind a service; endpoint slices are the newer form."""
 
     gvk: ClassVar = GroupVersionKind("", "v1", "Endpoints")
 
@@ -45,7 +45,7 @@ class Endpoints(Kind):
 
 
 class EndpointsList(Kind):
-    """EndpointsList."""
+    """A list of endpoints."""
 
     gvk: ClassVar = GroupVersionKind("", "v1", "EndpointsList")
 

@@ -19,21 +19,21 @@ from kubelite.api.kinds.model import (
 
 
 class EventSeries(Model):
-    """EventSeries."""
+    """How often an event came again, and when last."""
 
     count: Int32 = 0
     lastObservedTime: MicroTime = ""
 
 
 class EventSource(Model):
-    """EventSource."""
+    """Which component reported an event, and on which node."""
 
     component: str = ""
     host: str = ""
 
 
 class Event(Kind):
-    """Event."""
+    """Something that happened to an object, told to people for an hour."""
 
     gvk: ClassVar = GroupVersionKind("", "v1", "Event")
 
@@ -55,7 +55,7 @@ class Event(Kind):
 
 
 class EventList(Kind):
-    """EventList."""
+    """A list of events."""
 
     gvk: ClassVar = GroupVersionKind("", "v1", "EventList")
 

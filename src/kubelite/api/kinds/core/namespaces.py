@@ -18,13 +18,13 @@ from kubelite.api.kinds.model import (
 
 
 class NamespaceSpec(Model):
-    """NamespaceSpec."""
+    """What is wanted of a namespace."""
 
     finalizers: Annotated[list[str], ATOMIC] = []
 
 
 class NamespaceCondition(Model):
-    """NamespaceCondition."""
+    """One aspect of a namespace's state."""
 
     type: Annotated[str, REQUIRED] = ""
     status: Annotated[str, REQUIRED] = ""
@@ -34,14 +34,14 @@ class NamespaceCondition(Model):
 
 
 class NamespaceStatus(Model):
-    """NamespaceStatus."""
+    """What was last observed of a namespace."""
 
     conditions: Annotated[list[NamespaceCondition], list_map("type"), merge_by("type")] = []
     phase: str = ""
 
 
 class Namespace(Kind):
-    """Namespace."""
+    """A part of the cluster in which names are unique."""
 
     gvk: ClassVar = GroupVersionKind("", "v1", "Namespace")
 
@@ -51,7 +51,7 @@ class Namespace(Kind):
 
 
 class NamespaceList(Kind):
-    """NamespaceList."""
+    """A list of namespaces."""
 
     gvk: ClassVar = GroupVersionKind("", "v1", "NamespaceList")
 

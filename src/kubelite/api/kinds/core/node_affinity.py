@@ -8,7 +8,7 @@ from kubelite.api.kinds.model import ATOMIC, REQUIRED, Int32, Model
 
 
 class NodeSelectorRequirement(Model):
-    """NodeSelectorRequirement."""
+    """What a label or field of a node must be like."""
 
     key: Annotated[str, REQUIRED] = ""
     operator: Annotated[str, REQUIRED] = ""
@@ -16,27 +16,27 @@ class NodeSelectorRequirement(Model):
 
 
 class NodeSelectorTerm(Model):
-    """NodeSelectorTerm."""
+    """Requirements of which a node must meet all."""
 
     matchExpressions: Annotated[list[NodeSelectorRequirement], ATOMIC] = []
     matchFields: Annotated[list[NodeSelectorRequirement], ATOMIC] = []
 
 
 class PreferredSchedulingTerm(Model):
-    """PreferredSchedulingTerm."""
+    """Nodes that are preferred, and by how much."""
 
     preference: Annotated[NodeSelectorTerm, REQUIRED] = NodeSelectorTerm()
     weight: Annotated[Int32, REQUIRED] = 0
 
 
 class NodeSelector(Model):
-    """NodeSelector."""
+    """Terms of which a node must meet one."""
 
     nodeSelectorTerms: Annotated[list[NodeSelectorTerm], REQUIRED, ATOMIC] = []
 
 
 class NodeAffinity(Model):
-    """NodeAffinity."""
+    """Nodes a pod must or should run on."""
 
     preferredDuringSchedulingIgnoredDuringExecution: Annotated[
         list[PreferredSchedulingTerm], ATOMIC
@@ -45,19 +45,19 @@ class NodeAffinity(Model):
 
 
 class TopologySelectorLabelRequirement(Model):
-    """TopologySelectorLabelRequirement."""
+    """Values a topology label may have."""
 
     key: Annotated[str, REQUIRED] = ""
     values: Annotated[list[str], REQUIRED, ATOMIC] = []
 
 
 class TopologySelectorTerm(Model):
-    """TopologySelectorTerm."""
+    """Requirements on topology labels, all of which must be met."""
 
     matchLabelExpressions: Annotated[list[TopologySelectorLabelRequirement], ATOMIC] = []
 
 
 class VolumeNodeAffinity(Model):
-    """VolumeNodeAffinity."""
+    """Nodes from which a volume can be reached."""
 
     required: NodeSelector | None = None

@@ -24,14 +24,14 @@ from kubelite.api.kinds.model import (
 
 
 class AttachedVolume(Model):
-    """AttachedVolume."""
+    """A volume attached to a node."""
 
     devicePath: Annotated[str, REQUIRED] = ""
     name: Annotated[str, REQUIRED] = ""
 
 
 class ConfigMapNodeConfigSource(Model):
-    """ConfigMapNodeConfigSource."""
+    """A config map that configures a node's agent; no longer used."""
 
     kubeletConfigKey: Annotated[str, REQUIRED] = ""
     name: Annotated[str, REQUIRED] = ""
@@ -41,26 +41,26 @@ class ConfigMapNodeConfigSource(Model):
 
 
 class ContainerImage(Model):
-    """ContainerImage."""
+    """An image a node has."""
 
     names: Annotated[list[str], ATOMIC, ALWAYS] = []
     sizeBytes: Int64 = 0
 
 
 class DaemonEndpoint(Model):
-    """DaemonEndpoint."""
+    """The port a daemon of a node listens on."""
 
     Port: Annotated[Int32, REQUIRED] = 0
 
 
 class NodeConfigSource(Model):
-    """NodeConfigSource."""
+    """Where a node's agent got its configuration; no longer used."""
 
     configMap: ConfigMapNodeConfigSource | None = None
 
 
 class NodeSpec(Model):
-    """NodeSpec."""
+    """What is wanted of a node."""
 
     configSource: NodeConfigSource | None = None
     externalID: str = ""
@@ -72,14 +72,14 @@ class NodeSpec(Model):
 
 
 class NodeAddress(Model):
-    """NodeAddress."""
+    """An address of a node, and what kind it is of."""
 
     address: Annotated[str, REQUIRED] = ""
     type: Annotated[str, REQUIRED] = ""
 
 
 class NodeCondition(Model):
-    """NodeCondition."""
+    """One aspect of a node's state."""
 
     type: Annotated[str, REQUIRED] = ""
     status: Annotated[str, REQUIRED] = ""
@@ -90,7 +90,7 @@ class NodeCondition(Model):
 
 
 class NodeConfigStatus(Model):
-    """NodeConfigStatus."""
+    """Which configuration a node's agent runs with; no longer used."""
 
     active: NodeConfigSource | None = None
     assigned: NodeConfigSource | None = None
@@ -99,25 +99,25 @@ class NodeConfigStatus(Model):
 
 
 class NodeDaemonEndpoints(Model):
-    """NodeDaemonEndpoints."""
+    """Where the daemons of a node listen."""
 
     kubeletEndpoint: DaemonEndpoint = DaemonEndpoint()
 
 
 class NodeFeatures(Model):
-    """NodeFeatures."""
+    """What a node's container engine can do."""
 
     supplementalGroupsPolicy: bool | None = None
 
 
 class NodeSwapStatus(Model):
-    """NodeSwapStatus."""
+    """How much swap a node has."""
 
     capacity: Int64 | None = None
 
 
 class NodeSystemInfo(Model):
-    """NodeSystemInfo."""
+    """What a node is made of: machine, system, kernel, engine and agent."""
 
     architecture: Annotated[str, REQUIRED] = ""
     bootID: Annotated[str, REQUIRED] = ""
@@ -133,21 +133,21 @@ class NodeSystemInfo(Model):
 
 
 class NodeRuntimeHandlerFeatures(Model):
-    """NodeRuntimeHandlerFeatures."""
+    """What one runtime handler of a node can do."""
 
     recursiveReadOnlyMounts: bool | None = None
     userNamespaces: bool | None = None
 
 
 class NodeRuntimeHandler(Model):
-    """NodeRuntimeHandler."""
+    """A way a node can run containers."""
 
     features: NodeRuntimeHandlerFeatures | None = None
     name: Annotated[str, ALWAYS] = ""
 
 
 class NodeStatus(Model):
-    """NodeStatus."""
+    """What was last observed of a node."""
 
     addresses: Annotated[list[NodeAddress], list_map("type"), merge_by("type")] = []
     allocatable: dict[str, Quantity] = {}
@@ -166,7 +166,7 @@ class NodeStatus(Model):
 
 
 class Node(Kind):
-    """Node."""
+    """A machine that runs pods."""
 
     gvk: ClassVar = GroupVersionKind("", "v1", "Node")
 
@@ -176,7 +176,7 @@ class Node(Kind):
 
 
 class NodeList(Kind):
-    """NodeList."""
+    """A list of nodes."""
 
     gvk: ClassVar = GroupVersionKind("", "v1", "NodeList")
 

@@ -38,7 +38,7 @@ from kubelite.api.kinds.model import (
 
 
 class AzureFilePersistentVolumeSource(Model):
-    """AzureFilePersistentVolumeSource."""
+    """A share of Azure Files."""
 
     secretName: Annotated[str, REQUIRED] = ""
     shareName: Annotated[str, REQUIRED] = ""
@@ -47,7 +47,7 @@ class AzureFilePersistentVolumeSource(Model):
 
 
 class CSIPersistentVolumeSource(Model):
-    """CSIPersistentVolumeSource."""
+    """A volume of a CSI driver."""
 
     driver: Annotated[str, REQUIRED] = ""
     volumeHandle: Annotated[str, REQUIRED] = ""
@@ -62,7 +62,7 @@ class CSIPersistentVolumeSource(Model):
 
 
 class CephFSPersistentVolumeSource(Model):
-    """CephFSPersistentVolumeSource."""
+    """A path of a CephFS file system."""
 
     monitors: Annotated[list[str], REQUIRED, ATOMIC] = []
     path: str = ""
@@ -73,7 +73,7 @@ class CephFSPersistentVolumeSource(Model):
 
 
 class CinderPersistentVolumeSource(Model):
-    """CinderPersistentVolumeSource."""
+    """A volume of OpenStack Cinder."""
 
     volumeID: Annotated[str, REQUIRED] = ""
     fsType: str = ""
@@ -82,7 +82,7 @@ class CinderPersistentVolumeSource(Model):
 
 
 class FlexPersistentVolumeSource(Model):
-    """FlexPersistentVolumeSource."""
+    """A volume of a FlexVolume driver."""
 
     driver: Annotated[str, REQUIRED] = ""
     fsType: str = ""
@@ -92,7 +92,7 @@ class FlexPersistentVolumeSource(Model):
 
 
 class GlusterfsPersistentVolumeSource(Model):
-    """GlusterfsPersistentVolumeSource."""
+    """A volume of GlusterFS."""
 
     endpoints: Annotated[str, REQUIRED] = ""
     path: Annotated[str, REQUIRED] = ""
@@ -101,7 +101,7 @@ class GlusterfsPersistentVolumeSource(Model):
 
 
 class ISCSIPersistentVolumeSource(Model):
-    """ISCSIPersistentVolumeSource."""
+    """A disk reached over iSCSI."""
 
     iqn: Annotated[str, REQUIRED] = ""
     lun: Annotated[Int32, REQUIRED] = 0
@@ -117,14 +117,14 @@ class ISCSIPersistentVolumeSource(Model):
 
 
 class ModifyVolumeStatus(Model):
-    """ModifyVolumeStatus."""
+    """How far a change of a claim's volume attributes has come."""
 
     status: Annotated[str, REQUIRED] = ""
     targetVolumeAttributesClassName: str = ""
 
 
 class RBDPersistentVolumeSource(Model):
-    """RBDPersistentVolumeSource."""
+    """An image of a Ceph block device."""
 
     image: Annotated[str, REQUIRED] = ""
     monitors: Annotated[list[str], REQUIRED, ATOMIC] = []
@@ -137,7 +137,7 @@ class RBDPersistentVolumeSource(Model):
 
 
 class ScaleIOPersistentVolumeSource(Model):
-    """ScaleIOPersistentVolumeSource."""
+    """A volume of ScaleIO."""
 
     gateway: Annotated[str, REQUIRED] = ""
     secretRef: Annotated[SecretReference | None, REQUIRED] = None
@@ -152,7 +152,7 @@ class ScaleIOPersistentVolumeSource(Model):
 
 
 class StorageOSPersistentVolumeSource(Model):
-    """StorageOSPersistentVolumeSource."""
+    """A volume of StorageOS."""
 
     fsType: str = ""
     readOnly: bool = False
@@ -162,7 +162,7 @@ class StorageOSPersistentVolumeSource(Model):
 
 
 class PersistentVolumeSpec(Model):
-    """PersistentVolumeSpec."""
+    """What is wanted of a persistent volume."""
 
     accessModes: Annotated[list[str], ATOMIC] = []
     awsElasticBlockStore: AWSElasticBlockStoreVolumeSource | None = None
@@ -198,7 +198,7 @@ class PersistentVolumeSpec(Model):
 
 
 class PersistentVolumeStatus(Model):
-    """PersistentVolumeStatus."""
+    """What was last observed of a persistent volume."""
 
     lastPhaseTransitionTime: Time | None = None
     message: str = ""
@@ -207,7 +207,7 @@ class PersistentVolumeStatus(Model):
 
 
 class PersistentVolume(Kind):
-    """PersistentVolume."""
+    """A piece of storage that exists apart from any pod."""
 
     gvk: ClassVar = GroupVersionKind("", "v1", "PersistentVolume")
 
@@ -217,7 +217,7 @@ class PersistentVolume(Kind):
 
 
 class PersistentVolumeClaimCondition(Model):
-    """PersistentVolumeClaimCondition."""
+    """One aspect of a persistent volume claim's state."""
 
     type: Annotated[str, REQUIRED] = ""
     status: Annotated[str, REQUIRED] = ""
@@ -228,7 +228,7 @@ class PersistentVolumeClaimCondition(Model):
 
 
 class PersistentVolumeClaimStatus(Model):
-    """PersistentVolumeClaimStatus."""
+    """What was last observed of a persistent volume claim."""
 
     accessModes: Annotated[list[str], ATOMIC] = []
     allocatedResourceStatuses: dict[str, str] = {}
@@ -243,7 +243,7 @@ class PersistentVolumeClaimStatus(Model):
 
 
 class PersistentVolumeClaim(Kind):
-    """PersistentVolumeClaim."""
+    """A user's wish for storage, met by a persistent volume."""
 
     gvk: ClassVar = GroupVersionKind("", "v1", "PersistentVolumeClaim")
 
@@ -253,7 +253,7 @@ class PersistentVolumeClaim(Kind):
 
 
 class PersistentVolumeClaimList(Kind):
-    """PersistentVolumeClaimList."""
+    """A list of persistent volume claims."""
 
     gvk: ClassVar = GroupVersionKind("", "v1", "PersistentVolumeClaimList")
 
@@ -262,7 +262,7 @@ class PersistentVolumeClaimList(Kind):
 
 
 class PersistentVolumeList(Kind):
-    """PersistentVolumeList."""
+    """A list of persistent volumes."""
 
     gvk: ClassVar = GroupVersionKind("", "v1", "PersistentVolumeList")
 

@@ -36,7 +36,7 @@ from kubelite.api.kinds.model import (
 
 
 class Binding(Kind):
-    """Binding."""
+    """Puts a pod on a node; sent by schedulers."""
 
     gvk: ClassVar = GroupVersionKind("", "v1", "Binding")
 
@@ -45,7 +45,7 @@ class Binding(Kind):
 
 
 class ContainerExtendedResourceRequest(Model):
-    """ContainerExtendedResourceRequest."""
+    """Which request of a claim serves an extended resource of a container."""
 
     containerName: Annotated[str, REQUIRED] = ""
     requestName: Annotated[str, REQUIRED] = ""
@@ -53,20 +53,20 @@ class ContainerExtendedResourceRequest(Model):
 
 
 class HostAlias(Model):
-    """HostAlias."""
+    """A line of a pod's /etc/hosts."""
 
     ip: Annotated[str, REQUIRED] = ""
     hostnames: Annotated[list[str], ATOMIC] = []
 
 
 class HostIP(Model):
-    """HostIP."""
+    """An address of the node a pod runs on."""
 
     ip: Annotated[str, REQUIRED] = ""
 
 
 class NodeAllocatableResourceClaimStatus(Model):
-    """NodeAllocatableResourceClaimStatus."""
+    """Resources of a node that claims of a pod account for."""
 
     resourceClaimName: Annotated[str, REQUIRED] = ""
     resources: Annotated[dict[str, Quantity], REQUIRED] = {}
@@ -74,14 +74,14 @@ class NodeAllocatableResourceClaimStatus(Model):
 
 
 class PodDNSConfigOption(Model):
-    """PodDNSConfigOption."""
+    """An option of a pod's resolver."""
 
     name: str = ""
     value: str | None = None
 
 
 class PodDNSConfig(Model):
-    """PodDNSConfig."""
+    """Settings of a pod's resolver on top of its DNS policy."""
 
     nameservers: Annotated[list[str], ATOMIC] = []
     options: Annotated[list[PodDNSConfigOption], ATOMIC] = []
@@ -89,19 +89,19 @@ class PodDNSConfig(Model):
 
 
 class PodOS(Model):
-    """PodOS."""
+    """The operating system a pod is for."""
 
     name: Annotated[str, REQUIRED] = ""
 
 
 class PodReadinessGate(Model):
-    """PodReadinessGate."""
+    """A condition that must hold for a pod to be ready."""
 
     conditionType: Annotated[str, REQUIRED] = ""
 
 
 class PodResourceClaim(Model):
-    """PodResourceClaim."""
+    """A claim for devices that a pod's containers may use."""
 
     name: Annotated[str, REQUIRED] = ""
     resourceClaimName: str | None = None
@@ -109,26 +109,26 @@ class PodResourceClaim(Model):
 
 
 class PodSchedulingGate(Model):
-    """PodSchedulingGate."""
+    """A reason not to schedule a pod yet."""
 
     name: Annotated[str, REQUIRED] = ""
 
 
 class PodSchedulingGroup(Model):
-    """PodSchedulingGroup."""
+    """The group of pods a pod is scheduled with."""
 
     podGroupName: str | None = None
 
 
 class Sysctl(Model):
-    """Sysctl."""
+    """A kernel parameter and its value."""
 
     name: Annotated[str, REQUIRED] = ""
     value: Annotated[str, REQUIRED] = ""
 
 
 class PodSecurityContext(Model):
-    """PodSecurityContext."""
+    """Users, privileges and confinement of all containers of a pod, and the owner of its volumes."""
 
     appArmorProfile: AppArmorProfile | None = None
     fsGroup: Int64 | None = None
@@ -146,7 +146,7 @@ class PodSecurityContext(Model):
 
 
 class PodSpec(Model):
-    """PodSpec."""
+    """What is wanted of a pod."""
 
     containers: Annotated[list[Container], REQUIRED, list_map("name"), merge_by("name")] = []
     activeDeadlineSeconds: Int64 | None = None
@@ -201,7 +201,7 @@ class PodSpec(Model):
 
 
 class PodCondition(Model):
-    """PodCondition."""
+    """One aspect of a pod's state."""
 
     type: Annotated[str, REQUIRED] = ""
     status: Annotated[str, REQUIRED] = ""
@@ -213,27 +213,27 @@ class PodCondition(Model):
 
 
 class PodExtendedResourceClaimStatus(Model):
-    """PodExtendedResourceClaimStatus."""
+    """The claim made for a pod's extended resources."""
 
     requestMappings: Annotated[list[ContainerExtendedResourceRequest], REQUIRED, ATOMIC] = []
     resourceClaimName: Annotated[str, REQUIRED] = ""
 
 
 class PodIP(Model):
-    """PodIP."""
+    """An address of a pod."""
 
     ip: Annotated[str, REQUIRED] = ""
 
 
 class PodResourceClaimStatus(Model):
-    """PodResourceClaimStatus."""
+    """Which claim was made for an entry of a pod."""
 
     name: Annotated[str, REQUIRED] = ""
     resourceClaimName: str | None = None
 
 
 class PodStatus(Model):
-    """PodStatus."""
+    """What was last observed of a pod."""
 
     allocatedResources: dict[str, Quantity] = {}
     conditions: Annotated[list[PodCondition], list_map("type"), merge_by("type")] = []
@@ -263,7 +263,7 @@ class PodStatus(Model):
 
 
 class Pod(Kind):
-    """Pod."""
+    """Containers that run together on one node, with one address and shared volumes."""
 
     gvk: ClassVar = GroupVersionKind("", "v1", "Pod")
 
@@ -273,7 +273,7 @@ class Pod(Kind):
 
 
 class PodList(Kind):
-    """PodList."""
+    """A list of pods."""
 
     gvk: ClassVar = GroupVersionKind("", "v1", "PodList")
 
@@ -282,14 +282,14 @@ class PodList(Kind):
 
 
 class PodTemplateSpec(Model):
-    """PodTemplateSpec."""
+    """The pods a workload makes."""
 
     metadata: ObjectMeta = ObjectMeta()
     spec: PodSpec = PodSpec()
 
 
 class PodTemplate(Kind):
-    """PodTemplate."""
+    """A template of pods as an object of its own."""
 
     gvk: ClassVar = GroupVersionKind("", "v1", "PodTemplate")
 
@@ -298,7 +298,7 @@ class PodTemplate(Kind):
 
 
 class PodTemplateList(Kind):
-    """PodTemplateList."""
+    """A list of pod templates."""
 
     gvk: ClassVar = GroupVersionKind("", "v1", "PodTemplateList")
 

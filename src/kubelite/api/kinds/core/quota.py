@@ -9,7 +9,7 @@ from kubelite.api.kinds.model import ATOMIC, REQUIRED, GroupVersionKind, Kind, M
 
 
 class LimitRangeItem(Model):
-    """LimitRangeItem."""
+    """Bounds and defaults for containers, pods or claims."""
 
     type: Annotated[str, REQUIRED] = ""
     default: dict[str, Quantity] = {}
@@ -20,13 +20,13 @@ class LimitRangeItem(Model):
 
 
 class LimitRangeSpec(Model):
-    """LimitRangeSpec."""
+    """What is wanted of a limit range."""
 
     limits: Annotated[list[LimitRangeItem], REQUIRED, ATOMIC] = []
 
 
 class LimitRange(Kind):
-    """LimitRange."""
+    """Bounds and defaults of resources for what is made in a namespace."""
 
     gvk: ClassVar = GroupVersionKind("", "v1", "LimitRange")
 
@@ -35,7 +35,7 @@ class LimitRange(Kind):
 
 
 class LimitRangeList(Kind):
-    """LimitRangeList."""
+    """A list of limit ranges."""
 
     gvk: ClassVar = GroupVersionKind("", "v1", "LimitRangeList")
 
@@ -44,7 +44,7 @@ class LimitRangeList(Kind):
 
 
 class ScopedResourceSelectorRequirement(Model):
-    """ScopedResourceSelectorRequirement."""
+    """What a scope's value must be like."""
 
     operator: Annotated[str, REQUIRED] = ""
     scopeName: Annotated[str, REQUIRED] = ""
@@ -52,13 +52,13 @@ class ScopedResourceSelectorRequirement(Model):
 
 
 class ScopeSelector(Model):
-    """ScopeSelector."""
+    """Which objects a quota counts, by scope."""
 
     matchExpressions: Annotated[list[ScopedResourceSelectorRequirement], ATOMIC] = []
 
 
 class ResourceQuotaSpec(Model):
-    """ResourceQuotaSpec."""
+    """What is wanted of a resource quota."""
 
     hard: dict[str, Quantity] = {}
     scopeSelector: ScopeSelector | None = None
@@ -66,14 +66,14 @@ class ResourceQuotaSpec(Model):
 
 
 class ResourceQuotaStatus(Model):
-    """ResourceQuotaStatus."""
+    """What was last observed of a resource quota."""
 
     hard: dict[str, Quantity] = {}
     used: dict[str, Quantity] = {}
 
 
 class ResourceQuota(Kind):
-    """ResourceQuota."""
+    """How much a namespace may use in all."""
 
     gvk: ClassVar = GroupVersionKind("", "v1", "ResourceQuota")
 
@@ -83,7 +83,7 @@ class ResourceQuota(Kind):
 
 
 class ResourceQuotaList(Kind):
-    """ResourceQuotaList."""
+    """A list of resource quotas."""
 
     gvk: ClassVar = GroupVersionKind("", "v1", "ResourceQuotaList")
 

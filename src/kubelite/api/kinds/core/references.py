@@ -8,7 +8,7 @@ from kubelite.api.kinds.model import REQUIRED, Int32, Model, Quantity, default
 
 
 class ConfigMapKeySelector(Model):
-    """ConfigMapKeySelector."""
+    """A key of a config map."""
 
     key: Annotated[str, REQUIRED] = ""
     name: str = ""
@@ -16,7 +16,7 @@ class ConfigMapKeySelector(Model):
 
 
 class FileKeySelector(Model):
-    """FileKeySelector."""
+    """A key of an environment file on a volume."""
 
     key: Annotated[str, REQUIRED] = ""
     path: Annotated[str, REQUIRED] = ""
@@ -25,7 +25,7 @@ class FileKeySelector(Model):
 
 
 class KeyToPath(Model):
-    """KeyToPath."""
+    """The file a key becomes."""
 
     key: Annotated[str, REQUIRED] = ""
     path: Annotated[str, REQUIRED] = ""
@@ -33,20 +33,20 @@ class KeyToPath(Model):
 
 
 class LocalObjectReference(Model):
-    """LocalObjectReference."""
+    """An object of the same namespace, by name."""
 
     name: str = ""
 
 
 class ObjectFieldSelector(Model):
-    """ObjectFieldSelector."""
+    """A field of the pod."""
 
     fieldPath: Annotated[str, REQUIRED] = ""
     apiVersion: str = ""
 
 
 class ObjectReference(Model):
-    """ObjectReference."""
+    """Any object, or a part of it."""
 
     apiVersion: str = ""
     fieldPath: str = ""
@@ -58,7 +58,7 @@ class ObjectReference(Model):
 
 
 class ResourceFieldSelector(Model):
-    """ResourceFieldSelector."""
+    """A container's request or limit."""
 
     resource: Annotated[str, REQUIRED] = ""
     containerName: str = ""
@@ -66,7 +66,7 @@ class ResourceFieldSelector(Model):
 
 
 class SecretKeySelector(Model):
-    """SecretKeySelector."""
+    """A key of a secret."""
 
     key: Annotated[str, REQUIRED] = ""
     name: str = ""
@@ -74,14 +74,14 @@ class SecretKeySelector(Model):
 
 
 class SecretReference(Model):
-    """SecretReference."""
+    """A secret by name and namespace."""
 
     name: str = ""
     namespace: str = ""
 
 
 class TypedLocalObjectReference(Model):
-    """TypedLocalObjectReference."""
+    """An object of the same namespace, by kind and name."""
 
     kind: Annotated[str, REQUIRED] = ""
     name: Annotated[str, REQUIRED] = ""
@@ -89,7 +89,7 @@ class TypedLocalObjectReference(Model):
 
 
 class TypedObjectReference(Model):
-    """TypedObjectReference."""
+    """An object by kind, name and perhaps namespace."""
 
     kind: Annotated[str, REQUIRED] = ""
     name: Annotated[str, REQUIRED] = ""

@@ -22,7 +22,7 @@ from kubelite.api.kinds.model import (
 
 
 class ReplicationControllerSpec(Model):
-    """ReplicationControllerSpec."""
+    """What is wanted of a replication controller."""
 
     minReadySeconds: Int32 = 0
     replicas: Annotated[Int32 | None, default(1)] = None
@@ -31,7 +31,7 @@ class ReplicationControllerSpec(Model):
 
 
 class ReplicationControllerCondition(Model):
-    """ReplicationControllerCondition."""
+    """One aspect of a replication controller's state."""
 
     type: Annotated[str, REQUIRED] = ""
     status: Annotated[str, REQUIRED] = ""
@@ -41,7 +41,7 @@ class ReplicationControllerCondition(Model):
 
 
 class ReplicationControllerStatus(Model):
-    """ReplicationControllerStatus."""
+    """What was last observed of a replication controller."""
 
     replicas: Annotated[Int32, REQUIRED] = 0
     availableReplicas: Int32 = 0
@@ -54,7 +54,7 @@ class ReplicationControllerStatus(Model):
 
 
 class ReplicationController(Kind):
-    """ReplicationController."""
+    """Keeps a number of equal pods running; deployments do it better."""
 
     gvk: ClassVar = GroupVersionKind("", "v1", "ReplicationController")
 
@@ -64,7 +64,7 @@ class ReplicationController(Kind):
 
 
 class ReplicationControllerList(Kind):
-    """ReplicationControllerList."""
+    """A list of replication controllers."""
 
     gvk: ClassVar = GroupVersionKind("", "v1", "ReplicationControllerList")
 

@@ -10,7 +10,7 @@ from kubelite.api.kinds.model import ATOMIC, REQUIRED, Int32, Int64, Model, Time
 
 
 class PodAffinityTerm(Model):
-    """PodAffinityTerm."""
+    """Pods to be near to or far from, and what near means."""
 
     topologyKey: Annotated[str, REQUIRED] = ""
     labelSelector: LabelSelector | None = None
@@ -21,14 +21,14 @@ class PodAffinityTerm(Model):
 
 
 class WeightedPodAffinityTerm(Model):
-    """WeightedPodAffinityTerm."""
+    """A term that is only preferred, and by how much."""
 
     podAffinityTerm: Annotated[PodAffinityTerm, REQUIRED] = PodAffinityTerm()
     weight: Annotated[Int32, REQUIRED] = 0
 
 
 class PodAffinity(Model):
-    """PodAffinity."""
+    """Pods to be near to."""
 
     preferredDuringSchedulingIgnoredDuringExecution: Annotated[
         list[WeightedPodAffinityTerm], ATOMIC
@@ -37,7 +37,7 @@ class PodAffinity(Model):
 
 
 class PodAntiAffinity(Model):
-    """PodAntiAffinity."""
+    """Pods to be far from."""
 
     preferredDuringSchedulingIgnoredDuringExecution: Annotated[
         list[WeightedPodAffinityTerm], ATOMIC
@@ -46,7 +46,7 @@ class PodAntiAffinity(Model):
 
 
 class Affinity(Model):
-    """Affinity."""
+    """Nodes and pods to be near to or far from."""
 
     nodeAffinity: NodeAffinity | None = None
     podAffinity: PodAffinity | None = None
@@ -54,7 +54,7 @@ class Affinity(Model):
 
 
 class Taint(Model):
-    """Taint."""
+    """Keeps pods away from a node unless they tolerate it."""
 
     effect: Annotated[str, REQUIRED] = ""
     key: Annotated[str, REQUIRED] = ""
@@ -63,7 +63,7 @@ class Taint(Model):
 
 
 class Toleration(Model):
-    """Toleration."""
+    """Lets a pod onto, or stay on, a node in spite of a taint."""
 
     effect: str = ""
     key: str = ""
@@ -73,7 +73,7 @@ class Toleration(Model):
 
 
 class TopologySpreadConstraint(Model):
-    """TopologySpreadConstraint."""
+    """How evenly pods are to be spread over zones, nodes or other domains."""
 
     maxSkew: Annotated[Int32, REQUIRED] = 0
     topologyKey: Annotated[str, REQUIRED] = ""

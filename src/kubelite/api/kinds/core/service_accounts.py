@@ -10,7 +10,7 @@ from kubelite.api.kinds.model import ATOMIC, REQUIRED, GroupVersionKind, Kind, l
 
 
 class ServiceAccount(Kind):
-    """ServiceAccount."""
+    """An identity for what runs in pods."""
 
     gvk: ClassVar = GroupVersionKind("", "v1", "ServiceAccount")
 
@@ -21,7 +21,7 @@ class ServiceAccount(Kind):
 
 
 class ServiceAccountList(Kind):
-    """ServiceAccountList."""
+    """A list of service accounts."""
 
     gvk: ClassVar = GroupVersionKind("", "v1", "ServiceAccountList")
 

@@ -21,13 +21,13 @@ from kubelite.api.kinds.model import (
 
 
 class ClientIPConfig(Model):
-    """ClientIPConfig."""
+    """How long a client keeps its backend."""
 
     timeoutSeconds: Int32 | None = None
 
 
 class PortStatus(Model):
-    """PortStatus."""
+    """Whether a load balancer serves a port, and if not, why."""
 
     port: Annotated[Int32, REQUIRED] = 0
     protocol: Annotated[str, REQUIRED] = ""
@@ -35,7 +35,7 @@ class PortStatus(Model):
 
 
 class LoadBalancerIngress(Model):
-    """LoadBalancerIngress."""
+    """An address at which a load balancer can be reached."""
 
     hostname: str = ""
     ip: str = ""
@@ -44,13 +44,13 @@ class LoadBalancerIngress(Model):
 
 
 class LoadBalancerStatus(Model):
-    """LoadBalancerStatus."""
+    """Where a load balancer can be reached."""
 
     ingress: Annotated[list[LoadBalancerIngress], ATOMIC] = []
 
 
 class ServicePort(Model):
-    """ServicePort."""
+    """A port of a service, and the port behind it."""
 
     port: Annotated[Int32, REQUIRED] = 0
     appProtocol: str | None = None
@@ -61,13 +61,13 @@ class ServicePort(Model):
 
 
 class SessionAffinityConfig(Model):
-    """SessionAffinityConfig."""
+    """Settings of session affinity."""
 
     clientIP: ClientIPConfig | None = None
 
 
 class ServiceSpec(Model):
-    """ServiceSpec."""
+    """What is wanted of a service."""
 
     allocateLoadBalancerNodePorts: bool | None = None
     clusterIP: str = ""
@@ -92,14 +92,14 @@ class ServiceSpec(Model):
 
 
 class ServiceStatus(Model):
-    """ServiceStatus."""
+    """What was last observed of a service."""
 
     conditions: Annotated[list[Condition], list_map("type"), merge_by("type")] = []
     loadBalancer: LoadBalancerStatus = LoadBalancerStatus()
 
 
 class Service(Kind):
-    """Service."""
+    """One address and name for a changing set of pods."""
 
     gvk: ClassVar = GroupVersionKind("", "v1", "Service")
 
@@ -109,7 +109,7 @@ class Service(Kind):
 
 
 class ServiceList(Kind):
-    """ServiceList."""
+    """A list of services."""
 
     gvk: ClassVar = GroupVersionKind("", "v1", "ServiceList")
 

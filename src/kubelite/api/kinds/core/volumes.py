@@ -26,7 +26,7 @@ from kubelite.api.kinds.model import (
 
 
 class AWSElasticBlockStoreVolumeSource(Model):
-    """AWSElasticBlockStoreVolumeSource."""
+    """A disk of AWS Elastic Block Store."""
 
     volumeID: Annotated[str, REQUIRED] = ""
     fsType: str = ""
@@ -35,7 +35,7 @@ class AWSElasticBlockStoreVolumeSource(Model):
 
 
 class AzureDiskVolumeSource(Model):
-    """AzureDiskVolumeSource."""
+    """A disk of Azure."""
 
     diskName: Annotated[str, REQUIRED] = ""
     diskURI: Annotated[str, REQUIRED] = ""
@@ -46,7 +46,7 @@ class AzureDiskVolumeSource(Model):
 
 
 class AzureFileVolumeSource(Model):
-    """AzureFileVolumeSource."""
+    """A share of Azure Files."""
 
     secretName: Annotated[str, REQUIRED] = ""
     shareName: Annotated[str, REQUIRED] = ""
@@ -54,7 +54,7 @@ class AzureFileVolumeSource(Model):
 
 
 class CSIVolumeSource(Model):
-    """CSIVolumeSource."""
+    """A volume a CSI driver makes for the pod alone."""
 
     driver: Annotated[str, REQUIRED] = ""
     fsType: str | None = None
@@ -64,7 +64,7 @@ class CSIVolumeSource(Model):
 
 
 class CephFSVolumeSource(Model):
-    """CephFSVolumeSource."""
+    """A path of a CephFS file system."""
 
     monitors: Annotated[list[str], REQUIRED, ATOMIC] = []
     path: str = ""
@@ -75,7 +75,7 @@ class CephFSVolumeSource(Model):
 
 
 class CinderVolumeSource(Model):
-    """CinderVolumeSource."""
+    """A volume of OpenStack Cinder."""
 
     volumeID: Annotated[str, REQUIRED] = ""
     fsType: str = ""
@@ -84,7 +84,7 @@ class CinderVolumeSource(Model):
 
 
 class ClusterTrustBundleProjection(Model):
-    """ClusterTrustBundleProjection."""
+    """Trust anchors, as a file."""
 
     path: Annotated[str, REQUIRED] = ""
     labelSelector: LabelSelector | None = None
@@ -94,7 +94,7 @@ class ClusterTrustBundleProjection(Model):
 
 
 class ConfigMapProjection(Model):
-    """ConfigMapProjection."""
+    """Keys of a config map, as files."""
 
     items: Annotated[list[KeyToPath], ATOMIC] = []
     name: str = ""
@@ -102,7 +102,7 @@ class ConfigMapProjection(Model):
 
 
 class ConfigMapVolumeSource(Model):
-    """ConfigMapVolumeSource."""
+    """The keys of a config map as files, kept up to date."""
 
     defaultMode: Int32 | None = None
     items: Annotated[list[KeyToPath], ATOMIC] = []
@@ -111,7 +111,7 @@ class ConfigMapVolumeSource(Model):
 
 
 class DownwardAPIVolumeFile(Model):
-    """DownwardAPIVolumeFile."""
+    """A file with a field of the pod or a resource of a container."""
 
     path: Annotated[str, REQUIRED] = ""
     fieldRef: ObjectFieldSelector | None = None
@@ -120,34 +120,34 @@ class DownwardAPIVolumeFile(Model):
 
 
 class DownwardAPIProjection(Model):
-    """DownwardAPIProjection."""
+    """Facts about the pod, as files."""
 
     items: Annotated[list[DownwardAPIVolumeFile], ATOMIC] = []
 
 
 class DownwardAPIVolumeSource(Model):
-    """DownwardAPIVolumeSource."""
+    """Facts about the pod as files, kept up to date."""
 
     defaultMode: Int32 | None = None
     items: Annotated[list[DownwardAPIVolumeFile], ATOMIC] = []
 
 
 class EmptyDirVolumeSource(Model):
-    """EmptyDirVolumeSource."""
+    """A folder that begins empty and goes with the pod."""
 
     medium: str = ""
     sizeLimit: Quantity | None = None
 
 
 class VolumeResourceRequirements(Model):
-    """VolumeResourceRequirements."""
+    """How much storage is asked for, and how much at most."""
 
     limits: dict[str, Quantity] = {}
     requests: dict[str, Quantity] = {}
 
 
 class PersistentVolumeClaimSpec(Model):
-    """PersistentVolumeClaimSpec."""
+    """What is wanted of a persistent volume claim."""
 
     accessModes: Annotated[list[str], ATOMIC] = []
     dataSource: TypedLocalObjectReference | None = None
@@ -161,20 +161,20 @@ class PersistentVolumeClaimSpec(Model):
 
 
 class PersistentVolumeClaimTemplate(Model):
-    """PersistentVolumeClaimTemplate."""
+    """The claim that is made for a pod."""
 
     metadata: ObjectMeta = ObjectMeta()
     spec: Annotated[PersistentVolumeClaimSpec, REQUIRED] = PersistentVolumeClaimSpec()
 
 
 class EphemeralVolumeSource(Model):
-    """EphemeralVolumeSource."""
+    """A volume claimed for the pod alone, which goes with it."""
 
     volumeClaimTemplate: PersistentVolumeClaimTemplate | None = None
 
 
 class FCVolumeSource(Model):
-    """FCVolumeSource."""
+    """A disk reached over Fibre Channel."""
 
     fsType: str = ""
     lun: Int32 | None = None
@@ -184,7 +184,7 @@ class FCVolumeSource(Model):
 
 
 class FlexVolumeSource(Model):
-    """FlexVolumeSource."""
+    """A volume of a FlexVolume driver."""
 
     driver: Annotated[str, REQUIRED] = ""
     fsType: str = ""
@@ -194,14 +194,14 @@ class FlexVolumeSource(Model):
 
 
 class FlockerVolumeSource(Model):
-    """FlockerVolumeSource."""
+    """A volume of Flocker."""
 
     datasetName: str = ""
     datasetUUID: str = ""
 
 
 class GCEPersistentDiskVolumeSource(Model):
-    """GCEPersistentDiskVolumeSource."""
+    """A disk of Google Compute Engine."""
 
     pdName: Annotated[str, REQUIRED] = ""
     fsType: str = ""
@@ -210,7 +210,7 @@ class GCEPersistentDiskVolumeSource(Model):
 
 
 class GitRepoVolumeSource(Model):
-    """GitRepoVolumeSource."""
+    """A folder filled from a git repository; no longer supported."""
 
     repository: Annotated[str, REQUIRED] = ""
     directory: str = ""
@@ -218,7 +218,7 @@ class GitRepoVolumeSource(Model):
 
 
 class GlusterfsVolumeSource(Model):
-    """GlusterfsVolumeSource."""
+    """A volume of GlusterFS."""
 
     endpoints: Annotated[str, REQUIRED] = ""
     path: Annotated[str, REQUIRED] = ""
@@ -226,14 +226,14 @@ class GlusterfsVolumeSource(Model):
 
 
 class HostPathVolumeSource(Model):
-    """HostPathVolumeSource."""
+    """A file or folder of the node itself."""
 
     path: Annotated[str, REQUIRED] = ""
     type: str | None = None
 
 
 class ISCSIVolumeSource(Model):
-    """ISCSIVolumeSource."""
+    """A disk reached over iSCSI."""
 
     iqn: Annotated[str, REQUIRED] = ""
     lun: Annotated[Int32, REQUIRED] = 0
@@ -249,21 +249,21 @@ class ISCSIVolumeSource(Model):
 
 
 class ImageVolumeSource(Model):
-    """ImageVolumeSource."""
+    """The files of an image, read-only."""
 
     pullPolicy: str = ""
     reference: str = ""
 
 
 class LocalVolumeSource(Model):
-    """LocalVolumeSource."""
+    """A disk or folder of one node, as a persistent volume."""
 
     path: Annotated[str, REQUIRED] = ""
     fsType: str | None = None
 
 
 class NFSVolumeSource(Model):
-    """NFSVolumeSource."""
+    """A folder of an NFS server."""
 
     path: Annotated[str, REQUIRED] = ""
     server: Annotated[str, REQUIRED] = ""
@@ -271,21 +271,21 @@ class NFSVolumeSource(Model):
 
 
 class PersistentVolumeClaimVolumeSource(Model):
-    """PersistentVolumeClaimVolumeSource."""
+    """The storage behind a claim."""
 
     claimName: Annotated[str, REQUIRED] = ""
     readOnly: bool = False
 
 
 class PhotonPersistentDiskVolumeSource(Model):
-    """PhotonPersistentDiskVolumeSource."""
+    """A disk of Photon Controller."""
 
     pdID: Annotated[str, REQUIRED] = ""
     fsType: str = ""
 
 
 class PodCertificateProjection(Model):
-    """PodCertificateProjection."""
+    """A key and a certificate made for the pod, as files."""
 
     keyType: Annotated[str, REQUIRED] = ""
     signerName: Annotated[str, REQUIRED] = ""
@@ -297,7 +297,7 @@ class PodCertificateProjection(Model):
 
 
 class PortworxVolumeSource(Model):
-    """PortworxVolumeSource."""
+    """A volume of Portworx."""
 
     volumeID: Annotated[str, REQUIRED] = ""
     fsType: str = ""
@@ -305,7 +305,7 @@ class PortworxVolumeSource(Model):
 
 
 class SecretProjection(Model):
-    """SecretProjection."""
+    """Keys of a secret, as files."""
 
     items: Annotated[list[KeyToPath], ATOMIC] = []
     name: str = ""
@@ -313,7 +313,7 @@ class SecretProjection(Model):
 
 
 class ServiceAccountTokenProjection(Model):
-    """ServiceAccountTokenProjection."""
+    """A token of the pod's service account as a file, renewed in time."""
 
     path: Annotated[str, REQUIRED] = ""
     audience: str = ""
@@ -321,7 +321,7 @@ class ServiceAccountTokenProjection(Model):
 
 
 class VolumeProjection(Model):
-    """VolumeProjection."""
+    """One of the sources that share a volume."""
 
     clusterTrustBundle: ClusterTrustBundleProjection | None = None
     configMap: ConfigMapProjection | None = None
@@ -332,14 +332,14 @@ class VolumeProjection(Model):
 
 
 class ProjectedVolumeSource(Model):
-    """ProjectedVolumeSource."""
+    """Several sources in one volume."""
 
     defaultMode: Int32 | None = None
     sources: Annotated[list[VolumeProjection], ATOMIC, ALWAYS] = []
 
 
 class QuobyteVolumeSource(Model):
-    """QuobyteVolumeSource."""
+    """A volume of Quobyte."""
 
     registry: Annotated[str, REQUIRED] = ""
     volume: Annotated[str, REQUIRED] = ""
@@ -350,7 +350,7 @@ class QuobyteVolumeSource(Model):
 
 
 class RBDVolumeSource(Model):
-    """RBDVolumeSource."""
+    """An image of a Ceph block device."""
 
     image: Annotated[str, REQUIRED] = ""
     monitors: Annotated[list[str], REQUIRED, ATOMIC] = []
@@ -363,7 +363,7 @@ class RBDVolumeSource(Model):
 
 
 class ScaleIOVolumeSource(Model):
-    """ScaleIOVolumeSource."""
+    """A volume of ScaleIO."""
 
     gateway: Annotated[str, REQUIRED] = ""
     secretRef: Annotated[LocalObjectReference | None, REQUIRED] = None
@@ -378,7 +378,7 @@ class ScaleIOVolumeSource(Model):
 
 
 class SecretVolumeSource(Model):
-    """SecretVolumeSource."""
+    """The keys of a secret as files, kept in memory and up to date."""
 
     defaultMode: Int32 | None = None
     items: Annotated[list[KeyToPath], ATOMIC] = []
@@ -387,7 +387,7 @@ class SecretVolumeSource(Model):
 
 
 class StorageOSVolumeSource(Model):
-    """StorageOSVolumeSource."""
+    """A volume of StorageOS."""
 
     fsType: str = ""
     readOnly: bool = False
@@ -397,7 +397,7 @@ class StorageOSVolumeSource(Model):
 
 
 class VsphereVirtualDiskVolumeSource(Model):
-    """VsphereVirtualDiskVolumeSource."""
+    """A disk of vSphere."""
 
     volumePath: Annotated[str, REQUIRED] = ""
     fsType: str = ""
@@ -406,7 +406,7 @@ class VsphereVirtualDiskVolumeSource(Model):
 
 
 class Volume(Model):
-    """Volume."""
+    """Storage that containers of a pod can mount."""
 
     name: Annotated[str, REQUIRED] = ""
     awsElasticBlockStore: AWSElasticBlockStoreVolumeSource | None = None
