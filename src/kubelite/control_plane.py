@@ -13,6 +13,7 @@ from kubelite.api.auth.authenticate import UnionAuthenticator
 from kubelite.api.auth.authorize import UnionAuthorizer
 from kubelite.api.auth.bootstrap_tokens import BootstrapTokens
 from kubelite.api.auth.caller import Caller
+from kubelite.api.auth.escalation import Escalation
 from kubelite.api.auth.nodes import NodeAuthorizer, NodeGraph
 from kubelite.api.auth.rbac import RBAC
 from kubelite.api.auth.reviews import Reviews
@@ -21,7 +22,7 @@ from kubelite.api.auth.x509 import ClientCertificates
 from kubelite.api.client.local import LocalClient
 from kubelite.api.client.mirrors import Mirrors
 from kubelite.api.registry.addresses import ServiceAddresses
-from kubelite.api.registry.admission import Admission
+from kubelite.api.registry.admission.builtin import builtin_admission
 from kubelite.api.registry.bootstrap import CALLER, Bootstrap
 from kubelite.api.registry.builtin import builtin_table
 from kubelite.api.registry.hub import Hub
@@ -91,7 +92,9 @@ class ControlPlane:
             store,
             clock=clock,
             randomness=randomness,
-            admission=Admission.ordered(),
+            admission=builtin_admission(
+                self.mirrors, self.authorizer, Escalation(self.authorizer, rbac), randomness
+            ),
             validate=lambda *_: (),
             addresses=self.addresses,
         )

@@ -135,11 +135,11 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
     await scheduler.start()
     running.push_async_callback(scheduler.stop)
     if not config.disable_agent:
-        await _start_worker(config, running, plane, node_ip)
+        await _start_worker(config, running, plane, pki, node_ip)
 
 
 async def _start_worker(
-    config: Config, running: AsyncExitStack, plane: ControlPlane, address: str
+    config: Config, running: AsyncExitStack, plane: ControlPlane, pki: Pki, address: str
 ) -> None:
     # Half of the start-up time is in what only a node needs.
     from kubelite.net.dns import CannotListen
@@ -152,6 +152,7 @@ async def _start_worker(
         config,
         Identities(plane.client(node, "kubelet"), plane.client(network, "kube-proxy")),
         address=address,
+        tls=pki.server_context(identities.KUBELET_SERVING),
         clock=SystemClock(),
         randomness=SystemRandomness(),
     )
@@ -159,6 +160,10 @@ async def _start_worker(
         await worker.start()
     except (RulesUnavailable, CannotListen, PermissionError) as error:
         raise CannotStart(f"cannot set up the node's network: {error}") from error
+    except OSError as error:
+        raise CannotStart(
+            f"cannot listen on {config.bind_address}:{config.kubelet_port}: {error.strerror}"
+        ) from error
     running.push_async_callback(worker.stop)
 
 

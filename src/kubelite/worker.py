@@ -6,12 +6,21 @@ The same parts run in the server's process, over its verbs, and on a joining mac
 import asyncio
 import ipaddress
 import logging
+import ssl
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kubelite.api.client.events import EventRecorder
 from kubelite.api.client.protocol import Client
+from kubelite.api.errors import Forbidden, Unauthorized
+from kubelite.api.kinds.authentication import TokenReview, TokenReviewSpec
+from kubelite.api.kinds.authorization import (
+    ResourceAttributes,
+    SubjectAccessReview,
+    SubjectAccessReviewSpec,
+)
 from kubelite.api.kinds.core.nodes import Node
 from kubelite.clock import Clock
 from kubelite.config import Config
@@ -23,6 +32,7 @@ from kubelite.net.service_proxy import ServiceProxy
 from kubelite.net.upstream import HostServers, Upstream
 from kubelite.node.docker import DockerRuntime
 from kubelite.node.engine import EngineFolders, OwnEngine, find_socket
+from kubelite.node.http import NodeAPI, NodeRequest
 from kubelite.node.kubelet import Kubelet
 from kubelite.node.machine import Machine, read_machine
 from kubelite.node.name_resolution import DNSSettings, read_resolv_conf
@@ -62,12 +72,15 @@ class Worker:
         identities: Identities,
         *,
         address: str,
+        tls: ssl.SSLContext,
         clock: Clock,
         randomness: Randomness,
     ) -> None:
+        """`tls` is that of the node's own HTTPS endpoint; it asks for client certificates."""
         self._config = config
         self._identities = identities
         self._address = address
+        self._tls = tls
         self._clock = clock
         self._randomness = randomness
         self._tasks = TaskSet()
@@ -85,7 +98,6 @@ class Worker:
             self._tasks.supervise(OwnEngine(engine).run, name="container engine")
         runtime = DockerRuntime(socket, config.name_of_node, machine.architecture, self._clock)
         self._runtime = runtime
-        identity = NodeIdentity(config.name_of_node, (self._address,), config.kubelet_port)
         events = EventRecorder(
             self._identities.node,
             self._clock,
@@ -94,6 +106,7 @@ class Worker:
             host=config.name_of_node,
         )
         self._events = events
+        identity = NodeIdentity(config.name_of_node, (self._address,), config.kubelet_port)
         dns = read_resolv_conf(
             await asyncio.to_thread(_read, RESOLV_CONF),
             DNSSettings((config.dns_address,), config.cluster_domain),
@@ -119,6 +132,15 @@ class Worker:
             ),
         )
 
+        self._api = NodeAPI(
+            identity.name,
+            kubelet,
+            runtime,
+            self._clock,
+            NodeDoor(self._identities.node, identity.name),
+        )
+        await self._api.start(config.bind_address, config.kubelet_port, self._tls)
+
         async def engine_view() -> EngineView:
             try:
                 version, images = await runtime.version(), await runtime.images()
@@ -127,7 +149,11 @@ class Worker:
             return EngineView(kubelet.engine_error, version, tuple(images))
 
         registration = NodeRegistration(
-            identity, machine, self._identities.node, self._clock, engine_view
+            replace(identity, kubelet_port=self._api.port),
+            machine,
+            self._identities.node,
+            self._clock,
+            engine_view,
         )
         images = LocalImages(data / "images", runtime)
 
@@ -196,11 +222,52 @@ class Worker:
 
     async def stop(self) -> None:
         """End the node's parts; containers, links and rules stay."""
+        await self._api.stop()
         await self._tasks.stop()
         await self._proxy.stop()
         await self._network.stop()
         await self._events.close()
         await self._runtime.close()
+
+
+class NodeDoor:
+    """Lets in who the API server lets in, as a kubelet with webhook authentication and authorization does."""
+
+    def __init__(self, client: Client, node_name: str) -> None:
+        self._client = client
+        self._node_name = node_name
+
+    async def __call__(self, asked: NodeRequest) -> None:
+        """Return if the request is allowed; raises Unauthorized or Forbidden."""
+        user, groups = asked.user, asked.groups
+        if asked.bearer_token:
+            user, groups = await self._who(asked.bearer_token)
+        if not user:
+            raise Unauthorized("Unauthorized")
+        review = SubjectAccessReview(
+            spec=SubjectAccessReviewSpec(
+                user=user,
+                groups=[*groups, "system:authenticated"],
+                resourceAttributes=ResourceAttributes(
+                    verb=asked.verb,
+                    version="v1",
+                    resource="nodes",
+                    subresource=asked.subresource,
+                    name=self._node_name,
+                ),
+            )
+        )
+        answer = await self._client.create(review)
+        if not answer.status.allowed:
+            what = f"verb={asked.verb}, resource=nodes, subresource={asked.subresource}"
+            raise Forbidden(f"Forbidden (user={user}, {what})")
+
+    async def _who(self, token: str) -> tuple[str, tuple[str, ...]]:
+        review = await self._client.create(TokenReview(spec=TokenReviewSpec(token=token)))
+        user = review.status.user
+        if not review.status.authenticated or user is None:
+            raise Unauthorized("Unauthorized")
+        return user.username, tuple(user.groups)
 
 
 class LocalImages:
