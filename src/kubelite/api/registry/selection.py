@@ -12,8 +12,15 @@ from kubelite.api.machinery.field_selectors import (
     Reader,
     parse_field_selector,
 )
-from kubelite.api.machinery.selectors import EVERYTHING, NOTHING, Selector, parse_selector
-from kubelite.api.registry.objects import decode
+from kubelite.api.machinery.selectors import (
+    DOUBLE_EQUALS,
+    EQUALS,
+    EVERYTHING,
+    NOTHING,
+    Selector,
+    parse_selector,
+)
+from kubelite.api.registry.objects import decode, encode
 from kubelite.api.registry.resources import Resource, View
 
 
@@ -43,7 +50,7 @@ class Pin(Struct, frozen=True):
 class Selection:
     """A compiled label and field selector."""
 
-    __slots__ = ("fields", "identity", "labels", "name", "namespace", "pin", "view")
+    __slots__ = ("_needles", "fields", "identity", "labels", "name", "namespace", "pin", "view")
 
     def __init__(
         self,
@@ -59,6 +66,7 @@ class Selection:
         self.view = view  # fields are those of the served form
         # The first exact field, under which watches are found without asking each.
         self.pin = _pin(fields) if view is None else None
+        self._needles = (*_needles_of_labels(labels), *_needles_of_fields(fields))
         # Equal selections have equal identities, so that watches can share work.
         self.identity: tuple[object, ...] = (str(labels), labels.nothing, str(fields))
 
@@ -66,7 +74,7 @@ class Selection:
         """Return the part of the selection that has `name`; for watches of one object."""
         if self.name not in ("", name):
             return Selection(NOTHING)
-        narrowed = Selection(self.labels, None, self.view)
+        narrowed = Selection(self.labels, self.fields, self.view)
         narrowed.fields, narrowed.namespace, narrowed.pin = self.fields, self.namespace, self.pin
         narrowed.name = name
         narrowed.identity = (*self.identity, name)
@@ -96,9 +104,34 @@ class Selection:
 
     def selects_value(self, value: bytes) -> bool:
         """Decide by the stored bytes, decoding no more of them than it takes."""
+        for needle in self._needles:
+            if needle not in value:
+                return False
         if self.fields is None:
             return self.labels.matches(_labelled.decode(value).metadata.labels)
         return self.selects(decode.decode(value))
+
+
+def _needles_of_labels(labels: Selector) -> list[bytes]:
+    """Return what the bytes of every object with the wanted labels contain."""
+    exact = (EQUALS, DOUBLE_EQUALS)
+    return [
+        encode({each.key: each.values[0]})[1:-1]
+        for each in labels.requirements
+        if each.operator in exact
+    ]
+
+
+def _needles_of_fields(fields: FieldSelector) -> list[bytes]:
+    """Return what the bytes of every object with the wanted fields contain.
+
+    A number or a flag may be the text of a value that is no string, or is not written at all.
+    """
+    return [
+        encode(term.value)
+        for term in fields.terms
+        if term.equal and term.value not in ("", "true", "false") and not term.value.isdigit()
+    ]
 
 
 def _by_key(fields: FieldSelector) -> bool:

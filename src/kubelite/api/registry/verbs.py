@@ -1,6 +1,6 @@
 """The verbs of the API over the store; everything is driven by the attributes that were authorized."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -27,7 +27,7 @@ from kubelite.api.registry.deleting import Deleter
 from kubelite.api.registry.hub import Hub
 from kubelite.api.registry.objects import decode, encode
 from kubelite.api.registry.options import DeletionOptions, ReadOptions, WatchOptions, WriteOptions
-from kubelite.api.registry.reading import NOT_OLDER, Reader, parse_revision
+from kubelite.api.registry.reading import NOT_OLDER, Reader, not_found, parse_revision
 from kubelite.api.registry.resources import Resource, ResourceTable
 from kubelite.api.registry.selection import parse_selection
 from kubelite.api.registry.subresources.binding import BindingPost
@@ -46,11 +46,13 @@ from kubelite.api.registry.writing import (
     shape,
 )
 
-__all__ = ["Deleted", "Listed", "PatchType", "Post", "Reviewer", "Verbs", "Written"]
+__all__ = ["Deleted", "Listed", "PatchType", "Post", "Reviewer", "Verbs", "Virtual", "Written"]
 
 PatchType = Literal["json", "merge", "strategic", "apply"]
 # Answers a resource that is asked and not stored (token and access reviews); gets the body in the shape of its kind.
 Reviewer = Callable[[Allowed, dict[str, Any]], Awaitable[dict[str, Any]]]
+# Lists a resource that is worked out and not stored.
+Virtual = Callable[[], Sequence[dict[str, Any]]]
 # Answers what is posted to a subresource: (target, body, options).
 Post = Callable[[Target, dict[str, Any], WriteOptions], Awaitable[Written]]
 
@@ -66,8 +68,12 @@ class Verbs:
         *,
         reviewers: Mapping[str, Reviewer] | None = None,
         issue: Issue | None = None,
+        virtual: Mapping[str, Virtual] | None = None,
     ) -> None:
-        """`reviewers` are by group resource (``tokenreviews.authentication.k8s.io``); `issue` makes tokens."""
+        """`reviewers` are by group resource (``tokenreviews.authentication.k8s.io``); `issue` makes tokens.
+
+        `virtual` answers the lists of what is not stored, by group resource (``componentstatuses``).
+        """
         self.resources = resources
         self.hub = hub
         self.writer = writer
@@ -82,10 +88,13 @@ class Verbs:
         if issue is not None:
             self.posts["serviceaccounts.core", "token"] = TokenPost(issue).post
         self._reader = Reader(writer.store)
+        self._virtual = dict(virtual or {})
 
     def get(self, allowed: Allowed, options: ReadOptions) -> bytes:
         """Return an object's (or subresource's) JSON as stored."""
         target = self.target(allowed, "get")
+        if virtual := self._virtual.get(target.resource.group_resource):
+            return find_virtual(target, virtual())
         value = self._reader.get(target.resource, target.namespace, target.name, options)
         if target.subresource == "scale":
             return encode(scale_of(decode.decode(value)))
@@ -94,6 +103,8 @@ class Verbs:
     def list(self, allowed: Allowed, options: ReadOptions) -> Listed:
         """Return the objects of a namespace, or of all; raises Expired, BadRequest, Invalid and Timeout."""
         target = self.target(allowed, "list")
+        if virtual := self._virtual.get(target.resource.group_resource):
+            return Listed([encode(item) for item in virtual()], "")
         return self._reader.list(target.resource, target.namespace, options)
 
     async def create(
@@ -304,6 +315,14 @@ class Verbs:
                 kind=resource.plural,
             )
         return Target(allowed, resource, self.resources.canonical(resource))
+
+
+def find_virtual(target: Target, items: Sequence[dict[str, Any]]) -> bytes:
+    """Return the object of the path; raises NotFound."""
+    for item in items:
+        if item["metadata"]["name"] == target.name:
+            return encode(item)
+    raise not_found(target.resource, target.name)
 
 
 def as_scale(written: Written) -> Written:

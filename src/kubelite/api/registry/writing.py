@@ -23,7 +23,7 @@ from kubelite.api.errors import (
     ServiceUnavailable,
 )
 from kubelite.api.kinds.model import GroupVersionKind
-from kubelite.api.machinery import causes, managed_fields
+from kubelite.api.machinery import causes, managed_fields, names
 from kubelite.api.machinery.defaulting import default
 from kubelite.api.machinery.managed_fields import track
 from kubelite.api.machinery.schema import Schema
@@ -193,6 +193,7 @@ class Writer:
         if target.resource.view is not None:
             item = target.resource.view.write(item)
         self._stamp(item["metadata"])
+        check_key(target.resource, item["metadata"])
         strategy = target.canonical.strategy
         strategy.prepare_create(item, draft.context)
         structure(target.canonical.schema, item)
@@ -520,12 +521,26 @@ def check_namespace(target: Target, metadata: dict[str, Any]) -> None:
             )
         metadata.pop("namespace", None)
         return
+    if not target.namespace:
+        raise BadRequest("an empty namespace may not be set during creation")
     namespace = metadata.get("namespace") or target.namespace
     if namespace != target.namespace:
         raise BadRequest(
             "the namespace of the provided object does not match the namespace sent on the request"
         )
     metadata["namespace"] = namespace
+
+
+def check_key(resource: Resource, metadata: dict[str, Any]) -> None:
+    """Refuse a name that cannot stand in a path, whatever else the rules of the kind say; raises Invalid."""
+    name, found = metadata.get("name", ""), []
+    if not name:
+        found.append(causes.required("metadata.name", "name or generateName is required"))
+    found += causes.findings("metadata.name", name, names.path_segment(name))
+    namespace = metadata.get("namespace", "")
+    found += causes.findings("metadata.namespace", namespace, names.path_segment(namespace))
+    if found:
+        raise causes.invalid_object(resource.kind.kind, resource.group, name, found)
 
 
 def check_name(target: Target, metadata: dict[str, Any]) -> None:

@@ -241,3 +241,18 @@ async def test_a_dry_run_has_no_version() -> None:
     shown = await server.create(PATH, {"metadata": {"name": "a"}}, dry_run=True)
     assert "resourceVersion" not in shown["metadata"]
     assert shown["metadata"]["uid"]
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", "a%2fb"])
+async def test_a_name_that_cannot_stand_in_a_path_is_refused(name: str) -> None:
+    server = Server()
+    with pytest.raises(Invalid, match=r"metadata\.name"):
+        await server.create(PATH, {"metadata": {"name": name}})
+    assert server.names(PATH) == []
+
+
+async def test_a_namespaced_object_needs_a_namespace() -> None:
+    server = Server()
+    allowed = server.allowed("create", PATH, namespace="")
+    with pytest.raises(BadRequest, match="an empty namespace"):
+        await server.verbs.create(allowed, {"metadata": {"name": "a"}}, WriteOptions())
