@@ -5,6 +5,7 @@ after a restart of this process or of the engine everything is read again from t
 """
 
 import asyncio
+import io
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -114,13 +115,8 @@ class DockerRuntime:
 
     async def version(self) -> Version:
         """Return which engine answers."""
-        info = await self._json("info")
-        return Version(
-            "docker",
-            info["ServerVersion"],
-            info["OperatingSystem"],
-            int(info.get("CgroupVersion") or 1),
-        )
+        found = await self._json("version")
+        return Version("docker", found["Version"])
 
     # Images
 
@@ -171,7 +167,9 @@ class DockerRuntime:
     async def load(self, archive: bytes) -> None:
         """Bring in an image from a `docker save` archive."""
         headers = {"Content-Type": "application/x-tar"}
-        async with self._query("images/load", "POST", data=archive, headers=headers) as response:
+        async with self._query(
+            "images/load", "POST", data=io.BytesIO(archive), headers=headers
+        ) as response:
             async for line in _lines(response):
                 if "error" in (progress := msgspec.json.decode(line)):
                     raise RuntimeFailure(f"cannot load image: {progress['error']}")

@@ -99,34 +99,49 @@ class OwnEngine:
             delay_seconds = min(delay_seconds * 2, RESTART_MAX_SECONDS)
 
     async def _start_and_wait(self) -> None:
+        pid = await asyncio.to_thread(self._spawn)
+        log.info("container engine started", extra={"pid": pid})
+        await _ended(pid)
+        with contextlib.suppress(ChildProcessError):
+            _, status = await asyncio.to_thread(os.waitpid, pid, 0)
+            code = os.waitstatus_to_exitcode(status)
+            log.warning("container engine ended", extra={"exit_code": code})
+
+    def _spawn(self) -> int:
+        """Start the engine in a session of its own: neither a signal to kubelite's group nor its end reaches it.
+
+        Not by asyncio's subprocess, which kills what still runs when its object goes.
+        """
         self._folders.run.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folders.data.mkdir(mode=0o710, parents=True, exist_ok=True)
-        with (self._folders.run / "docker.log").open("ab") as output:
-            # A session of its own: neither a signal to kubelite's group nor its end reaches the engine.
-            process = await asyncio.create_subprocess_exec(
-                *self._arguments,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        log.info("container engine started", extra={"pid": process.pid})
-        code = await process.wait()
-        log.warning("container engine ended", extra={"exit_code": code})
+        output = str(self._folders.run / "docker.log")
+        append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        return os.posix_spawnp(
+            self._arguments[0],
+            self._arguments,
+            os.environ,
+            setsid=True,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, output, append, 0o600),
+                (os.POSIX_SPAWN_DUP2, 1, 2),
+            ],
+        )
 
     async def _until_gone(self) -> None:
         """Wait for the end of an engine that an earlier run of kubelite started."""
-        pid_file = self._folders.run / "docker.pid"
-        try:
-            descriptor = os.pidfd_open(int(pid_file.read_text()))
-        except (OSError, ValueError):
-            return
-        ended = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        loop.add_reader(descriptor, ended.set)
-        try:
-            await ended.wait()
-        finally:
-            loop.remove_reader(descriptor)
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
+        with contextlib.suppress(OSError, ValueError):
+            await _ended(int((self._folders.run / "docker.pid").read_text()))
+
+
+async def _ended(pid: int) -> None:
+    """Wait until a process, which need not be a child, has ended."""
+    descriptor = os.pidfd_open(pid)
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(descriptor, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)

@@ -45,12 +45,10 @@ class StartRefused(RuntimeFailure):
 
 
 class Version(Struct, frozen=True):
-    """Which engine answers, and what it allows."""
+    """Which engine answers."""
 
     name: str  # docker
     version: str
-    operating_system: str = ""
-    cgroup_version: int = 1
 
 
 class Image(Struct, frozen=True):

@@ -5,6 +5,7 @@ import itertools
 
 import pytest
 
+from kubelite.api.errors import NotFound
 from kubelite.api.kinds.coordination import Lease
 from kubelite.api.kinds.core.events import Event
 from kubelite.api.kinds.core.nodes import Node
@@ -36,6 +37,31 @@ def test_a_pod_becomes_ready_with_an_address_and_events() -> None:
             await asyncio.sleep(1)
             reasons = [event.reason for event in await cluster.client.list(Event, "default")]
             assert sorted(reasons) == ["Created", "Pulled", "Pulling", "Started"]
+
+    run_virtually(main())
+
+
+async def _gone(cluster: Cluster, name: str = "pod") -> None:
+    while True:
+        try:
+            await cluster.client.get(Pod, name, "default")
+        except NotFound:
+            return
+        await asyncio.sleep(0.1)
+
+
+def test_deletion_waits_for_the_grace_period_of_a_deaf_container() -> None:
+    async def main() -> None:
+        async with Cluster(Behaviour(ignores_termination=1.0)) as cluster:
+            await cluster.create({"containers": [container()]})
+            await cluster.until(is_ready)
+            loop = asyncio.get_running_loop()
+            started = loop.time()
+            await cluster.client.delete(Pod, "pod", "default", grace_seconds=7)
+            await _gone(cluster)
+            assert 7 <= loop.time() - started < 9
+            assert await cluster.node.runtime.records() == []
+            assert cluster.node.network.addresses == {}
 
     run_virtually(main())
 

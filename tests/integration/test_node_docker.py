@@ -1,0 +1,243 @@
+"""Pods on a real Docker engine: start, stop, restart, probes, volumes, recovery."""
+
+import asyncio
+import base64
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from integration.node_host import Engine, RealNode, container, engine_folder, is_ready
+from kubelite.api.kinds.core.config import ConfigMap, Secret
+from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.node.runtime import LogQuery
+
+MISSING = shutil.which("dockerd") is None or not Path("/bin/busybox").exists() or os.geteuid() != 0
+
+pytestmark = [
+    pytest.mark.docker,
+    pytest.mark.timeout(180),
+    pytest.mark.skipif(
+        MISSING and not os.environ.get("CI"), reason="needs root, dockerd and busybox"
+    ),
+]
+TERM = "trap 'exit 0' TERM; while true; do sleep 1 & wait $!; done"
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    yield from engine_folder()
+
+
+@pytest.fixture
+async def node(folder: Path) -> AsyncIterator[RealNode]:
+    engine = Engine(folder)
+    await engine.start()
+    made = RealNode(engine, Path(tempfile.mkdtemp(dir=folder)))
+    try:
+        await made.set_up()
+        yield made
+        await made.tear_down()
+    finally:
+        await made.stop()
+        await engine.stop()
+
+
+async def test_a_pod_runs_is_looked_into_and_goes_without_a_trace(node: RealNode) -> None:
+    await node.create({"containers": [container(script=f"echo out; echo err >&2; {TERM}")]})
+    pod = await node.until(is_ready)
+    assert pod.status.phase == "Running"
+    code, output = await node.exec(pod, "sh", "-c", "hostname; cat /etc/resolv.conf; exit 7")
+    assert code == 7
+    assert output.splitlines()[0] == "pod"
+    assert "nameserver 10.43.0.10" in output
+    assert "ndots:5" in output
+    container_id = pod.status.containerStatuses[0].containerID.partition("//")[2]
+    entries = [entry async for entry in node.runtime.logs(container_id, LogQuery())]
+    assert {(entry.stream, entry.data) for entry in entries} == {
+        ("stdout", b"out\n"),
+        ("stderr", b"err\n"),
+    }
+    started = asyncio.get_running_loop().time()
+    await node.client.delete(Pod, "pod", "default")
+    await node.until_gone()
+    assert asyncio.get_running_loop().time() - started < 4, "SIGTERM was not obeyed"
+    assert await node.runtime.records() == []
+    assert list((node.folder / "pods").iterdir()) == []
+    assert list(Path("/sys/fs/cgroup").glob(f"**/pod{pod.metadata.uid}")) == []
+
+
+async def test_a_restarted_agent_finds_its_pods_and_removes_what_nobody_wants(
+    node: RealNode,
+) -> None:
+    await node.create({"containers": [container(script=TERM)]}, "stays")
+    await node.create({"containers": [container(script=TERM)]}, "goes")
+    before = await node.until(is_ready, "stays")
+    await node.until(is_ready, "goes")
+    foreign = node.engine.docker("run", "-d", "--network=none", "kubelite.local/hello:1")
+    await node.stop()
+    await node.client.delete(Pod, "goes", "default", grace_seconds=0)
+    await node.restart()
+    assert node.kubelet is not None
+    async with asyncio.timeout(30):
+        while len(await node.runtime.records()) != 2:
+            await asyncio.sleep(0.05)
+    after = await node.client.get(Pod, "stays", "default")
+    assert after.status.containerStatuses == before.status.containerStatuses
+    assert after.status.podIP == before.status.podIP
+    assert node.engine.docker("inspect", "-f", "{{.State.Running}}", foreign) == "true"
+
+
+async def test_a_killed_engine_comes_back_and_containers_live_on(node: RealNode) -> None:
+    await node.create({"containers": [container(script=TERM)]})
+    before = await node.until(is_ready)
+    pid = (await node.runtime.records())[0].pid
+    engine = node.engine.pid()
+    os.kill(engine, 9)
+    async with asyncio.timeout(30):
+        while not node.kubelet or not node.kubelet.engine_error:
+            await asyncio.sleep(0.02)
+        while node.kubelet.engine_error:
+            await asyncio.sleep(0.05)
+    assert node.engine.pid() != engine
+    assert pid in {record.pid for record in await node.runtime.records()}
+    after = await node.client.get(Pod, "pod", "default")
+    assert after.status.containerStatuses == before.status.containerStatuses
+    await node.client.delete(Pod, "pod", "default")
+    await node.until_gone()
+
+
+async def test_a_crashing_container_backs_off_and_says_what_it_left(node: RealNode) -> None:
+    script = "echo broken > /dev/termination-log; exit 3"
+    await node.create({"containers": [container(script=script)]})
+
+    def is_backing_off(pod: Pod) -> bool:
+        statuses = pod.status.containerStatuses
+        waiting = statuses[0].state.waiting if statuses else None
+        return waiting is not None and waiting.reason == "CrashLoopBackOff"
+
+    pod = await node.until(is_backing_off)
+    status = pod.status.containerStatuses[0]
+    assert status.restartCount == 1
+    last = status.lastState.terminated
+    assert last is not None
+    assert (last.exitCode, last.reason, last.message) == (3, "Error", "broken\n")
+    await asyncio.sleep(0.2)
+    assert any("Back-off restarting failed container app" in text for text in await node.events())
+
+
+async def test_a_command_that_does_not_exist_is_reported(node: RealNode) -> None:
+    await node.create({"containers": [container(command=["/no/such/command"])]})
+    pod = await node.until(
+        lambda pod: any(s.lastState.terminated for s in pod.status.containerStatuses)
+    )
+    last = pod.status.containerStatuses[0].lastState.terminated
+    assert last is not None
+    assert last.reason == "ContainerCannotRun"
+    assert "no such file or directory" in last.message
+
+
+async def test_probes_gate_readiness_and_restart(node: RealNode) -> None:
+    exec_probe = {"exec": {"command": ["test", "-e", "/tmp/ok"]}, "periodSeconds": 1}
+    liveness = {
+        "exec": {"command": ["test", "!", "-e", "/tmp/sick"]},
+        "periodSeconds": 1,
+        "failureThreshold": 1,
+    }
+    app = container(script=TERM, readinessProbe=exec_probe, livenessProbe=liveness)
+    await node.create({"containers": [app]})
+    pod = await node.until(lambda pod: pod.status.phase == "Running")
+    assert not is_ready(pod)
+    await node.exec(pod, "touch", "/tmp/ok")
+    pod = await node.until(is_ready)
+    await node.exec(pod, "touch", "/tmp/sick")
+    pod = await node.until(lambda pod: pod.status.containerStatuses[0].restartCount == 1)
+    assert any("failed liveness probe, will be restarted" in text for text in await node.events())
+
+
+async def test_volumes_and_environment_show_what_they_refer_to(node: RealNode) -> None:
+    meta = ObjectMeta(name="settings", namespace="default")
+    await node.client.create(ConfigMap(metadata=meta, data={"colour": "blue", "size": "7"}))
+    secret = base64.b64encode(b"hidden").decode()
+    await node.client.create(Secret(metadata=meta, data={"word": secret}))
+    volumes = [
+        {"name": "config", "configMap": {"name": "settings"}},
+        {"name": "secret", "secret": {"secretName": "settings", "defaultMode": 0o400}},
+        {"name": "labels", "downwardAPI": {"items": [
+            {"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}},
+        {"name": "scratch", "emptyDir": {}},
+        {"name": "memory", "emptyDir": {"medium": "Memory"}},
+    ]  # fmt: skip
+    mounts = [
+        {"name": "config", "mountPath": "/config"},
+        {"name": "config", "mountPath": "/one", "subPath": "colour"},
+        {"name": "secret", "mountPath": "/secret", "readOnly": True},
+        {"name": "labels", "mountPath": "/labels"},
+        {"name": "scratch", "mountPath": "/scratch"},
+        {"name": "memory", "mountPath": "/memory"},
+    ]
+    env = [
+        {"name": "SIZE", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "size"}}},
+        {"name": "NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        {"name": "BOTH", "value": "$(NAME)-$(SIZE)-$$(SIZE)"},
+    ]
+    init = container("init", "echo from-init > /scratch/file", volumeMounts=mounts)
+    app = container(script=TERM, volumeMounts=mounts, env=env)
+    spec = {"volumes": volumes, "initContainers": [init], "containers": [app]}
+    await node.create(spec, labels={"tier": "front"})
+    pod = await node.until(is_ready)
+    script = (
+        "cat /config/colour; echo; cat /one; echo; cat /secret/word; echo; cat /labels/labels; echo;"
+        "cat /scratch/file; echo $BOTH; grep -c ' /memory tmpfs' /proc/mounts; stat -Lc %a /secret/word"
+    )
+    code, output = await node.exec(pod, "sh", "-c", script)
+    assert code == 0
+    assert output.splitlines() == [
+        "blue", "blue", "hidden", 'tier="front"', "from-init", "pod-7-$(SIZE)", "1", "400",
+    ]  # fmt: skip
+
+
+async def test_a_missing_config_map_holds_a_pod_until_it_is_there(node: RealNode) -> None:
+    env = [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "late", "key": "a"}}}]
+    await node.create({"containers": [container(script=TERM, env=env)]})
+
+    def reason(pod: Pod) -> str:
+        statuses = pod.status.containerStatuses
+        waiting = statuses[0].state.waiting if statuses else None
+        return waiting.reason if waiting is not None else ""
+
+    pod = await node.until(lambda pod: reason(pod) == "CreateContainerConfigError")
+    waiting = pod.status.containerStatuses[0].state.waiting
+    assert waiting is not None
+    assert waiting.message == 'configmap "late" not found'
+    meta = ObjectMeta(name="late", namespace="default")
+    await node.client.create(ConfigMap(metadata=meta, data={"a": "1"}))
+    await node.until(is_ready)
+
+
+async def test_hooks_run_and_process_namespaces_can_be_shared(node: RealNode) -> None:
+    lifecycle = {
+        "postStart": {"exec": {"command": ["sh", "-c", "echo started > /shared/start"]}},
+        "preStop": {"exec": {"command": ["sh", "-c", "echo stopped > /shared/stop"]}},
+    }
+    shared = Path(tempfile.mkdtemp(dir=node.folder))
+    volume = {"name": "shared", "hostPath": {"path": str(shared), "type": "Directory"}}
+    mount = {"name": "shared", "mountPath": "/shared"}
+    app = container(script=TERM, lifecycle=lifecycle, volumeMounts=[mount])
+    other = container("other", script=TERM)
+    spec = {"shareProcessNamespace": True, "volumes": [volume], "containers": [app, other]}
+    await node.create(spec)
+    pod = await node.until(is_ready)
+    assert (shared / "start").read_text() == "started\n"
+    # An orphan goes to process 1, the pause program, which must not leave it a zombie.
+    script = "(sleep 0.1 &) ; sleep 0.5; cat /proc/1/cmdline; grep -l 'State:.Z' /proc/*/status"
+    _, output = await node.exec(pod, "sh", "-c", script)
+    assert output.startswith("/pause")
+    assert "status" not in output
+    await node.client.delete(Pod, "pod", "default")
+    await node.until_gone()
+    assert (shared / "stop").read_text() == "stopped\n"
