@@ -174,6 +174,7 @@ class Worker:
         )
         await proxy.start()
         self._proxy = proxy
+        self._network.listener = proxy  # a pod's policies are in force before its containers start
         self._tasks.supervise(registration.run, name="node registration")
         self._tasks.supervise(proxy.run, name="service proxy")
         self._tasks.supervise(lambda: self._run_pods(kubelet), name="kubelet")

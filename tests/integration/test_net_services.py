@@ -16,7 +16,12 @@ from integration.net_namespaces import (
 from integration.net_node import PODS, Node, on_a_node
 from kubelite.api.kinds.core.containers import Container, ContainerPort
 from kubelite.api.kinds.core.pods import Pod, PodSpec, PodStatus
-from kubelite.api.kinds.core.services import LoadBalancerIngress, LoadBalancerStatus, ServiceStatus
+from kubelite.api.kinds.core.services import (
+    LoadBalancerIngress,
+    LoadBalancerStatus,
+    Service,
+    ServiceStatus,
+)
 from kubelite.api.kinds.meta import ObjectMeta
 
 pytestmark = needs_root
@@ -231,3 +236,42 @@ async def test_pods_do_not_reach_what_listens_on_the_nodes_loopback(node: Node) 
     with server("node", 7000, "self"):
         assert await ask("10.42.0.1", 7000, pid=node.one) == ["node 10.42.0.2"]
         assert await ask("127.0.0.1", 7000, pid=node.one) == ["TimeoutError"]
+
+
+@on_a_node
+async def test_after_a_refusal_the_whole_table_is_written(node: Node) -> None:
+    await node.put(service(), endpoint_slice(*PODS))
+    shell("nft add chain ip kubelite service/default/other/tcp/80")  # in the way of a rule to come
+    shell("nft 'add element ip kubelite services { 10.43.0.6 . tcp . 80 : drop }'")
+    await node.put(service("other", "10.43.0.6"), endpoint_slice(PODS[0], service_name="other"))
+    assert await ask("10.43.0.6", 80) == ["one 10.42.0.1"]
+    assert (await ask("10.43.0.5", 80))[0].split()[0] in ("one", "two")
+
+
+@on_a_node
+async def test_the_nft_program_does_as_well(node: Node) -> None:
+    node.proxy._nftables._program = "/usr/sbin/nft"
+    await node.put(service(), endpoint_slice(*PODS))
+    assert {line.split()[0] for line in await ask("10.43.0.5", 80, times=20)} == {"one", "two"}
+    shell("nft flush ruleset")
+    while node.proxy.disturbances == 0:
+        await asyncio.sleep(0.01)
+    await asyncio.wait_for(node.proxy.applied(), 3)
+    assert {line.split()[0] for line in await ask("10.43.0.5", 80, times=20)} == {"one", "two"}
+    before = node.proxy.disturbances
+    await node.put(service("other", "10.43.0.6"))
+    assert node.proxy.disturbances == before  # our own changes are not taken for others'
+
+
+@on_a_node
+async def test_a_restart_takes_over_what_is_there(node: Node) -> None:
+    await node.put(service(), service("gone", "10.43.0.7"), endpoint_slice(*PODS))
+    node.running.cancel()
+    await asyncio.wait([node.running])
+    node.client.mirror(Service).remove("default", "gone")
+    node.running = asyncio.create_task(node.proxy.run())
+    await asyncio.wait_for(node.proxy.applied(), 5)
+    node.client.put(service("new", "10.43.0.8"), endpoint_slice(PODS[0], service_name="new"))
+    await asyncio.wait_for(node.proxy.applied(), 5)
+    assert await ask("10.43.0.8", 80) == ["one 10.42.0.1"]
+    assert "10.43.0.7" not in shell("nft list table ip kubelite")

@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 from kubelite.api.client.protocol import Client
@@ -45,7 +45,6 @@ class DNSServer:
         self._servers: list[asyncio.Server] = []
         self._tasks = TaskSet()
         self._connections = 0
-        self._unsubscribe: list[Callable[[], None]] = []
 
     async def start(self) -> None:
         """Listen; names of the cluster are answered once `run` has seen them all. Raises CannotListen."""
@@ -75,16 +74,18 @@ class DNSServer:
     async def run(self) -> None:
         """Follow the cluster until cancelled."""
         await self._zone.synced()
-        self._unsubscribe = self._zone.subscribe(self._resolver.forget)
-        self._resolver.is_ready = True
-        self._resolver.forget()
-        await asyncio.get_running_loop().create_future()
+        unsubscribe = self._zone.subscribe(self._resolver.forget)
+        try:
+            self._resolver.is_ready = True
+            self._resolver.forget()
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self._resolver.is_ready = False
+            for end in unsubscribe:
+                end()
 
     async def stop(self) -> None:
         """Answer no more."""
-        for unsubscribe in self._unsubscribe:
-            unsubscribe()
-        self._unsubscribe = []
         for transport in self._transports:
             transport.close()
         for server in self._servers:

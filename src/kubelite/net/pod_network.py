@@ -79,7 +79,7 @@ class PodNetwork:
         mtu: int = 0,
         listener: PodListener | None = None,
     ) -> None:
-        self._listener = listener
+        self.listener = listener
         self._local_addresses = tuple(local_addresses)
         self._mtu = mtu
         self._pool: AddressPool | None = None
@@ -133,8 +133,8 @@ class PodNetwork:
             raise ProcessLookupError(
                 f"cannot connect pod {pod_key}: its sandbox has ended"
             ) from error
-        if self._listener is not None:
-            await self._listener.pod_attached(pod_uid, address)
+        if self.listener is not None:
+            await self.listener.pod_attached(pod_uid, address)
         log.debug("pod connected", extra={"pod": pod_key, "address": address})
         return (address,)
 
@@ -142,8 +142,8 @@ class PodNetwork:
         """Disconnect a pod and give its address back."""
         await self._run(lambda: _delete_links(lambda link: link.name == link_name(pod_uid)))
         self._addresses.release(pod_uid)
-        if self._listener is not None:
-            self._listener.pod_detached(pod_uid)
+        if self.listener is not None:
+            self.listener.pod_detached(pod_uid)
 
     async def restore(self, live: Mapping[str, int]) -> None:
         """Keep the addresses of the pods of `live` (uid to sandbox pid); remove all other links that were left."""

@@ -35,6 +35,7 @@ class PolicySource:
         for unsubscribe in self._unsubscribe:
             unsubscribe()
         self._unsubscribe = []
+        self._follows_pods = False
 
     @property
     def is_in_use(self) -> bool:

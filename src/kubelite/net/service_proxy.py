@@ -84,13 +84,22 @@ class ServiceProxy:
         """Follow changes until cancelled."""
         for mirror in (self._services, self._slices, self._pods):
             await mirror.synced()
-        self._unsubscribe = [
-            self._services.subscribe(self._service_changed),
-            self._slices.subscribe(self._slice_changed),
-            self._pods.subscribe(self._pod_changed),
-        ]
-        await self._policies.start()
-        self._mark(HOST_PORTS)
+        try:
+            self._unsubscribe = [
+                self._services.subscribe(self._service_changed),
+                self._slices.subscribe(self._slice_changed),
+                self._pods.subscribe(self._pod_changed),
+            ]
+            await self._policies.start()
+            self._dirty |= self._parts.keys()  # from an earlier run, since which some may have gone
+            self._mark(HOST_PORTS)
+            await self._follow()
+        finally:
+            self._policies.stop()
+            while self._unsubscribe:
+                self._unsubscribe.pop()()
+
+    async def _follow(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             await self._wake.wait()
@@ -107,10 +116,7 @@ class ServiceProxy:
             await asyncio.sleep(max(0.0, started + wait - loop.time()))
 
     async def stop(self) -> None:
-        """Follow changes no more; the rules stay, and services work on."""
-        for unsubscribe in self._unsubscribe:
-            unsubscribe()
-        self._policies.stop()
+        """Let go of the kernel, after `run` has ended; the rules stay, and services work on."""
         self._watch.stop()
         await self._nftables.close()
 
