@@ -1,6 +1,7 @@
 """Carries out deletions: one object, or a selection of them."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 from kubelite.api.auth.caller import Allowed, Attributes
@@ -19,7 +20,6 @@ from kubelite.api.registry.writing import (
     Writer,
     busy,
     commit,
-    overtaken,
 )
 from kubelite.store.protocol import Delete, Entry, Put, RevisionMismatch
 
@@ -41,10 +41,8 @@ class Deleter:
             entry = self._store.get(target.key)
             if entry is None:
                 raise not_found(target.resource, target.name)
-            try:
+            with suppress(RevisionMismatch):
                 return await self._delete(target, entry, options)
-            except RevisionMismatch as error:
-                await overtaken(self._store, error)
         raise busy(target)
 
     async def _delete(self, target: Target, entry: Entry, options: DeletionOptions) -> Deleted:

@@ -5,8 +5,8 @@ without a resource version is repeated on the newest state when another one came
 (quota, addresses) met another revision is repeated from admission on.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from msgspec import Struct
@@ -43,7 +43,6 @@ from kubelite.api.registry.turns import Turns
 from kubelite.clock import Clock
 from kubelite.randomness import Randomness
 from kubelite.store.protocol import (
-    Change,
     Delete,
     Entry,
     Operation,
@@ -57,7 +56,6 @@ OBJECT_BYTES_MAX = 1_572_864  # what etcd takes
 ATTEMPTS_MAX = 100  # of a write that others keep getting in the way of
 GENERATED_NAME_ATTEMPTS = 8
 NAME_BASE_MAX = 58  # 63 less the suffix of five
-SETTLING_SECONDS_MAX = 1.0  # for which a retry waits for the write that came first
 MODIFIED = (
     "the object has been modified; please apply your changes to the latest version and try again"
 )
@@ -176,7 +174,6 @@ class Writer:
                     generated and attempt < GENERATED_NAME_ATTEMPTS - 1
                 ):
                     raise already_exists(target.resource, name) from error
-                await overtaken(self.store, error)
         raise busy(target)
 
     async def _create(
@@ -233,16 +230,12 @@ class Writer:
         """Replace an object by what `revise` makes of the present one."""
         change = _Change(target, revise, options, may_create, warnings, applied)
         if target.key not in self._turns:
-            try:
+            with suppress(RevisionMismatch):
                 return await self._attempt(change)
-            except RevisionMismatch as error:
-                await overtaken(self.store, error)
         async with self._turns.take(target.key):
             for _ in range(ATTEMPTS_MAX):
-                try:
+                with suppress(RevisionMismatch):
                     return await self._attempt(change)
-                except RevisionMismatch as error:
-                    await overtaken(self.store, error)
         raise busy(target)
 
     async def _attempt(self, change: _Change) -> Written:
@@ -262,8 +255,7 @@ class Writer:
         try:
             return await self.create(target, body, change.options, applied=change.applied)
         except AlreadyExists as error:
-            entry = self.store.get(target.key)
-            raise RevisionMismatch(target.key, entry.revision if entry else -1) from error
+            raise RevisionMismatch(target.key, 0) from error  # somebody else made it meanwhile
 
     async def _update(self, change: _Change, entry: Entry) -> Written:
         target, options = change.target, change.options
@@ -427,30 +419,6 @@ async def commit(store: Store, operations: Sequence[Operation]) -> int:
         return await store.commit(*operations)
     except StoreUnavailable as error:
         raise ServiceUnavailable(f"the store cannot write: {error}") from error
-
-
-async def overtaken(store: Store, error: RevisionMismatch) -> None:
-    """Wait until the write that came first can be seen, so that trying again makes sense.
-
-    It may still be on its way to the disk: a store refuses writes that stand against it long before it shows it.
-    """
-    current = store.get(error.key)
-    if (current.revision if current is not None else 0) == error.actual:
-        return
-    seen: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def look(_changes: Sequence[Change]) -> None:
-        if not seen.done():
-            seen.set_result(None)
-
-    end = store.subscribe(error.key, look)
-    try:
-        async with asyncio.timeout(SETTLING_SECONDS_MAX):
-            await seen
-    except TimeoutError:
-        return  # that write has failed
-    finally:
-        end()
 
 
 def manager(target: Target, options: WriteOptions, context: WriteContext) -> managed_fields.Writer:
