@@ -13,7 +13,6 @@ from kubelite.api.auth.authenticate import UnionAuthenticator
 from kubelite.api.auth.authorize import UnionAuthorizer
 from kubelite.api.auth.bootstrap_tokens import BootstrapTokens
 from kubelite.api.auth.caller import Caller
-from kubelite.api.auth.escalation import Escalation
 from kubelite.api.auth.nodes import NodeAuthorizer, NodeGraph
 from kubelite.api.auth.rbac import RBAC
 from kubelite.api.auth.reviews import Reviews
@@ -93,7 +92,13 @@ class ControlPlane:
             clock=clock,
             randomness=randomness,
             admission=builtin_admission(
-                self.mirrors, self.authorizer, Escalation(self.authorizer, rbac), randomness
+                lookup=self.mirrors,
+                store=store,
+                resources=self.resources,
+                authorizer=self.authorizer,
+                rbac=rbac,
+                clock=clock,
+                randomness=randomness,
             ),
             validate=lambda *_: (),
             addresses=self.addresses,

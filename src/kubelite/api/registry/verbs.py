@@ -86,7 +86,7 @@ class Verbs:
             ("pods.core", "eviction"): EvictionPost(writer, self.deleter).post,
         }
         if issue is not None:
-            self.posts["serviceaccounts.core", "token"] = TokenPost(issue).post
+            self.posts["serviceaccounts.core", "token"] = TokenPost(issue, writer.admission).post
         self._reader = Reader(writer.store)
         self._virtual = dict(virtual or {})
 

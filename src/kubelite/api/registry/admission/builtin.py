@@ -1,9 +1,12 @@
-"""The plugins every server runs; their order is kept in `ORDER`."""
+"""The plugins a server runs, as Kubernetes does by default."""
+
+from collections.abc import Collection
 
 from kubelite.api.auth.authorize import UnionAuthorizer
 from kubelite.api.auth.escalation import Escalation
 from kubelite.api.auth.lookup import Lookup
-from kubelite.api.registry.admission import Admission
+from kubelite.api.auth.rbac import RBAC
+from kubelite.api.registry.admission import Admission, Mutating, Validating
 from kubelite.api.registry.admission.certificates import (
     CertificateApproval,
     CertificateSigning,
@@ -13,8 +16,10 @@ from kubelite.api.registry.admission.default_classes import DefaultIngressClass,
 from kubelite.api.registry.admission.limit_ranger import LimitRanger
 from kubelite.api.registry.admission.namespace_lifecycle import NamespaceLifecycle
 from kubelite.api.registry.admission.node_restriction import NodeRestriction
+from kubelite.api.registry.admission.owner_references import OwnerReferencesPermissionEnforcement
 from kubelite.api.registry.admission.pod_security import PodSecurity
 from kubelite.api.registry.admission.priority import Priority
+from kubelite.api.registry.admission.resource_quota import ResourceQuota
 from kubelite.api.registry.admission.role_escalation import RoleEscalation
 from kubelite.api.registry.admission.runtime_class import RuntimeClass
 from kubelite.api.registry.admission.service_account import ServiceAccountAdmission
@@ -26,14 +31,28 @@ from kubelite.api.registry.admission.volume_claims import (
     PersistentVolumeClaimResize,
     StorageObjectInUseProtection,
 )
+from kubelite.api.registry.resources import ResourceTable
+from kubelite.clock import Clock
 from kubelite.randomness import Randomness
+from kubelite.store.protocol import Store
+
+OFF_BY_DEFAULT = frozenset({OwnerReferencesPermissionEnforcement.name})
 
 
-def builtin_admission(
-    lookup: Lookup, authorizer: UnionAuthorizer, escalation: Escalation, randomness: Randomness
+def builtin_admission(  # noqa: PLR0913 - all that any plugin needs
+    *,
+    lookup: Lookup,
+    store: Store,
+    resources: ResourceTable,
+    authorizer: UnionAuthorizer,
+    rbac: RBAC,
+    clock: Clock,
+    randomness: Randomness,
+    enable: Collection[str] = (),
+    disable: Collection[str] = (),
 ) -> Admission:
-    """Return what every write passes."""
-    return Admission.ordered(
+    """Return the default plugins, more or less what `enable` and `disable` name."""
+    plugins: list[Mutating | Validating] = [
         NamespaceLifecycle(lookup),
         LimitRanger(lookup),
         ServiceAccountAdmission(lookup, randomness),
@@ -43,12 +62,16 @@ def builtin_admission(
         Priority(lookup),
         DefaultTolerationSeconds(),
         DefaultStorageClass(lookup),
-        DefaultIngressClass(lookup),
         StorageObjectInUseProtection(),
+        OwnerReferencesPermissionEnforcement(authorizer, resources),
+        RoleEscalation(Escalation(authorizer, rbac)),
         PersistentVolumeClaimResize(lookup),
         RuntimeClass(lookup),
         CertificateApproval(authorizer),
         CertificateSigning(authorizer),
         CertificateSubjectRestriction(),
-        RoleEscalation(escalation),
-    )
+        DefaultIngressClass(lookup),
+        ResourceQuota(lookup, store, resources, clock),
+    ]
+    off = (OFF_BY_DEFAULT - set(enable)) | set(disable)
+    return Admission.ordered(*(plugin for plugin in plugins if plugin.name not in off))

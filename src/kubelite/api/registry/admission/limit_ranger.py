@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 
 from kubelite.api.auth.lookup import Lookup
 from kubelite.api.kinds.core.quota import LimitRange, LimitRangeItem
+from kubelite.api.machinery.pod_amounts import Amounts, amounts, pod_amounts
 from kubelite.api.machinery.quantity import Quantity, parse_quantity
-from kubelite.api.registry.admission.pod_resources import Amounts, amounts, pod_amounts
 from kubelite.api.registry.admission.refusal import forbidden, metadata, spec
 from kubelite.api.registry.admission.request import AdmissionRequest, Verb
 

@@ -8,6 +8,7 @@ import msgspec
 from kubelite.api.kinds.authentication import TokenRequest
 from kubelite.api.kinds.model import to_wire
 from kubelite.api.machinery.schema import compile_struct
+from kubelite.api.registry.admission import Admission, AdmissionRequest, Verb
 from kubelite.api.registry.answers import Written
 from kubelite.api.registry.objects import encode
 from kubelite.api.registry.options import WriteOptions
@@ -19,13 +20,28 @@ Issue = Callable[[str, str, TokenRequest], TokenRequest]  # namespace, name, req
 class TokenPost:
     """Answers token requests with what `issue` makes."""
 
-    def __init__(self, issue: Issue) -> None:
+    def __init__(self, issue: Issue, admission: Admission) -> None:
         self._issue = issue
+        self._admission = admission
 
     async def post(self, target: Target, body: dict[str, Any], options: WriteOptions) -> Written:
-        """Make a token; raises NotFound, Conflict, Invalid and BadRequest."""
+        """Make a token; raises NotFound, Conflict, Invalid, BadRequest, and Forbidden by admission."""
         warnings = shape(compile_struct(TokenRequest), body, options)
         metadata_of(body)
+        admitted = AdmissionRequest(
+            caller=target.allowed.caller,
+            attributes=target.allowed.attributes,
+            operation=Verb.CREATE,
+            resource=target.canonical,
+            item=body,
+            old=None,
+            options=options,
+            dry_run=options.dry_run,
+        )
+        await self._admission.mutate(admitted)
+        await self._admission.validate(admitted)
         request = msgspec.convert(body, TokenRequest)
         answer = self._issue(target.namespace, target.name, request)
-        return Written(encode(to_wire(answer)), created=True, warnings=warnings)
+        return Written(
+            encode(to_wire(answer)), created=True, warnings=(*warnings, *admitted.warnings)
+        )

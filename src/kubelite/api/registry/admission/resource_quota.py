@@ -1,0 +1,183 @@
+"""ResourceQuota: a namespace never uses more than its quotas allow, however many writes come at once.
+
+Writes that use a quota take turns in their namespace: each counts itself into the quota's status, which is committed
+together with the object. So the count is exact after any crash, and a write that fails has counted nothing. What is
+freed is counted back by the quota controller.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+from weakref import WeakValueDictionary
+
+from kubelite.api.auth.lookup import Lookup
+from kubelite.api.kinds.core.quota import ResourceQuota as ResourceQuotaKind
+from kubelite.api.kinds.model import to_wire
+from kubelite.api.machinery.quota import (
+    Amounts,
+    added,
+    in_scope,
+    increase,
+    matching,
+    over,
+    read,
+    total,
+    unspecified,
+    usage,
+    written,
+)
+from kubelite.api.registry.admission.refusal import forbidden
+from kubelite.api.registry.admission.request import AdmissionRequest, Verb
+from kubelite.api.registry.objects import decode, put
+from kubelite.api.registry.resources import Resource, ResourceTable
+from kubelite.clock import Clock
+from kubelite.store.protocol import Operation, Store
+
+POD_SUBRESOURCES = ("", "resize")
+
+
+class Counted:
+    """A write that has counted itself into quotas; holds its turn until it is settled."""
+
+    def __init__(self, turn: asyncio.Lock, operations: Sequence[Operation]) -> None:
+        self._turn = turn
+        self._operations = operations
+
+    def operations(self) -> Sequence[Operation]:
+        """Return the new states of the quotas."""
+        return self._operations
+
+    def settled(self, *, committed: bool) -> None:  # noqa: ARG002 - the store has kept it, or nothing happened
+        """Let the next write have its turn."""
+        self._turn.release()
+
+
+class ResourceQuota:
+    """Counts writes and refuses those that go over."""
+
+    name: ClassVar = "ResourceQuota"
+
+    def __init__(
+        self, lookup: Lookup, store: Store, resources: ResourceTable, clock: Clock
+    ) -> None:
+        self._lookup = lookup
+        self._store = store
+        self._resources = resources
+        self._clock = clock
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def validate(self, request: AdmissionRequest) -> None:
+        """Count a write in; raises Forbidden."""
+        namespace = request.attributes.namespace
+        if request.object is None or not namespace or not self._counts(request):
+            return
+        if not self._lookup.list(ResourceQuotaKind, namespace):
+            return
+        turn = self._turns.get(namespace)
+        if turn is None:
+            turn = self._turns[namespace] = asyncio.Lock()
+        await turn.acquire()
+        try:
+            operations = self._planned(request, self._lookup.list(ResourceQuotaKind, namespace))
+        except BaseException:
+            turn.release()
+            raise
+        if not operations:
+            turn.release()
+            return
+        request.reserve(Counted(turn, operations))
+
+    def _counts(self, request: AdmissionRequest) -> bool:
+        resource, subresource = request.resource, request.attributes.subresource
+        if request.operation is Verb.CREATE:
+            return not subresource
+        if request.operation is not Verb.UPDATE or request.old is None or resource.group:
+            return False
+        if resource.plural == "pods":
+            return subresource in POD_SUBRESOURCES
+        if resource.plural == "persistentvolumeclaims":
+            return subresource in ("", "status")
+        return resource.plural == "services" and not subresource
+
+    def _planned(
+        self, request: AdmissionRequest, quotas: Iterable[ResourceQuotaKind]
+    ) -> list[Operation]:
+        operations: list[Operation] = []
+        kind = self._resources.by_kind(ResourceQuotaKind.gvk)
+        assert kind is not None
+        for quota in quotas:
+            wire = to_wire(quota)
+            used = self._after(request, wire)
+            if used is None:
+                continue
+            wire["status"] = {"hard": dict(quota.spec.hard), "used": written(used)}
+            operations.append(put(kind, wire, int(quota.metadata.resourceVersion)))
+        return operations
+
+    def _after(self, request: AdmissionRequest, quota: dict[str, Any]) -> Amounts | None:
+        """Return what is used of a quota after the write; None when it uses nothing of it."""
+        item = request.object
+        assert item is not None
+        plural, group = request.resource.plural, request.resource.group
+        hard = read((quota.get("spec") or {}).get("hard"))
+        names = matching(plural, group, hard)
+        if not names or not in_scope(quota, plural, group, item):
+            return None
+        title = quota["metadata"]["name"]
+        if plural == "pods" and (problem := unspecified(item, names)):
+            raise forbidden(request, f"failed quota: {title}: {problem}")
+        now = self._clock.now()
+        before: Amounts = {}
+        if request.old is not None and in_scope(quota, plural, group, request.old):
+            before = usage(plural, group, request.old, now)
+        after = usage(plural, group, item, now)
+        more = {name: q for name, q in increase(after, before).items() if name in names}
+        if not more:
+            return None
+        used = self._used(request.attributes.namespace, quota, hard)
+        wanted = added(used, more)
+        exceeded = over(wanted, hard, list(more))
+        if exceeded and request.attributes.subresource != "status":
+            raise forbidden(
+                request,
+                f"exceeded quota: {title}, requested: {_listed(more, exceeded)}, used: {_listed(used, exceeded)}, "
+                f"limited: {_listed(hard, exceeded)}",
+            )
+        return wanted
+
+    def _used(self, namespace: str, quota: dict[str, Any], hard: Amounts) -> Amounts:
+        """Return what is used now: as the status says, or counted where it does not say yet."""
+        used = read((quota.get("status") or {}).get("used"))
+        used = {name: amount for name, amount in used.items() if name in hard}
+        for name in hard:
+            if name not in used:
+                used[name] = self._count(namespace, quota, name)
+        return used
+
+    def _count(self, namespace: str, quota: dict[str, Any], name: str) -> Any:
+        now = self._clock.now()
+        amounts = total(
+            usage(resource.plural, resource.group, item, now)
+            for resource in self._using(name)
+            for item in self._objects(resource, namespace)
+            if in_scope(quota, resource.plural, resource.group, item)
+        )
+        return amounts.get(name, read({name: "0"})[name])
+
+    def _using(self, name: str) -> list[Resource]:
+        """Return the resources whose objects can use what `name` names, each stored kind once."""
+        return [
+            resource
+            for resource in self._resources.all()
+            if resource.namespaced
+            and self._resources.canonical(resource) is resource
+            and matching(resource.plural, resource.group, [name])
+        ]
+
+    def _objects(self, resource: Resource, namespace: str) -> Iterable[dict[str, Any]]:
+        page = self._store.list(f"{resource.prefix}{namespace}/")
+        return (decode.decode(entry.value) for entry in page.entries)
+
+
+def _listed(amounts: Amounts, names: Sequence[str]) -> str:
+    return ",".join(f"{name}={amounts[name]}" for name in names)

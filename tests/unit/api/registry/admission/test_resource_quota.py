@@ -1,0 +1,115 @@
+import asyncio
+from typing import Any
+
+import pytest
+from fakes.server import Server
+
+from kubelite.api.errors import Forbidden
+from kubelite.api.registry.admission import Admission
+from kubelite.api.registry.admission.resource_quota import ResourceQuota
+
+
+@pytest.fixture
+async def server() -> Server:
+    server = Server()
+    plugin = ResourceQuota(server.mirrors, server.store, server.resources, server.clock)
+    server.writer.admission = Admission.ordered(plugin)
+    return server
+
+
+def quota(hard: dict[str, str], name: str = "quota", **spec: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name}, "spec": {"hard": hard, **spec}}
+
+
+def pod(name: str, cpu: str = "") -> dict[str, Any]:
+    resources = {"requests": {"cpu": cpu}} if cpu else {}
+    containers = [{"name": "c", "image": "i", "resources": resources}]
+    return {"metadata": {"name": name}, "spec": {"containers": containers}}
+
+
+def used(server: Server, name: str = "quota") -> dict[str, str]:
+    found: dict[str, str] = server.get("v1/resourcequotas", name)["status"].get("used", {})
+    return found
+
+
+async def test_counts_with_the_object(server: Server) -> None:
+    await server.create("v1/resourcequotas", quota({"pods": "2", "requests.cpu": "1"}))
+    await server.create("v1/pods", pod("a", "600m"))
+    assert used(server) == {"pods": "1", "requests.cpu": "600m"}
+    with pytest.raises(Forbidden) as refused:
+        await server.create("v1/pods", pod("b", "500m"))
+    assert refused.value.message == (
+        'pods "b" is forbidden: exceeded quota: quota, requested: requests.cpu=500m, used: requests.cpu=600m, '
+        "limited: requests.cpu=1"
+    )
+    await server.create("v1/pods", pod("b", "400m"))
+    assert used(server) == {"pods": "2", "requests.cpu": "1"}
+
+
+async def test_never_over_when_many_come_at_once(server: Server) -> None:
+    await server.create("v1/resourcequotas", quota({"pods": "10"}))
+    tries = (server.create("v1/pods", pod(f"p{index}")) for index in range(150))
+    results = await asyncio.gather(*tries, return_exceptions=True)
+    made = [result for result in results if isinstance(result, dict)]
+    assert len(made) == 10
+    assert all(isinstance(result, dict | Forbidden) for result in results)
+    assert used(server) == {"pods": "10"}
+
+
+async def test_failed_writes_count_nothing(server: Server) -> None:
+    await server.create("v1/resourcequotas", quota({"pods": "2"}))
+    await server.create("v1/pods", pod("a"))
+    with pytest.raises(Exception, match="already exists"):
+        await server.create("v1/pods", pod("a"))
+    await server.create("v1/pods", pod("b"), dry_run=True)
+    assert used(server) == {"pods": "1"}
+
+
+async def test_counts_objects_that_were_there_before(server: Server) -> None:
+    await server.create("v1/configmaps", {"metadata": {"name": "a"}})
+    await server.create("v1/resourcequotas", quota({"count/configmaps": "2"}))
+    await server.create("v1/configmaps", {"metadata": {"name": "b"}})
+    assert used(server) == {"count/configmaps": "2"}
+    with pytest.raises(
+        Forbidden,
+        match="exceeded quota: quota, requested: count/configmaps=1, used: count/configmaps=2",
+    ):
+        await server.create("v1/configmaps", {"metadata": {"name": "c"}})
+
+
+async def test_any_kind_can_be_counted(server: Server) -> None:
+    await server.create("v1/resourcequotas", quota({"count/leases.coordination.k8s.io": "1"}))
+    await server.create("coordination.k8s.io/v1/leases", {"metadata": {"name": "a"}})
+    with pytest.raises(Forbidden):
+        await server.create("coordination.k8s.io/v1/leases", {"metadata": {"name": "b"}})
+
+
+async def test_a_quota_counts_itself(server: Server) -> None:
+    await server.create("v1/resourcequotas", quota({"resourcequotas": "1"}))
+    with pytest.raises(Forbidden):
+        await server.create("v1/resourcequotas", quota({}, "second"))
+
+
+async def test_growing_services(server: Server) -> None:
+    await server.create("v1/resourcequotas", quota({"services.nodeports": "1"}))
+    service = {"metadata": {"name": "web"}, "spec": {"ports": [{"port": 80}]}}
+    await server.create("v1/services", service)
+    await server.patch("v1/services", "web", {"spec": {"type": "NodePort"}})
+    assert used(server) == {"services.nodeports": "1"}
+    two = {"spec": {"ports": [{"name": "a", "port": 80}, {"name": "b", "port": 81}]}}
+    with pytest.raises(Forbidden, match=r"services\.nodeports=1"):
+        await server.patch("v1/services", "web", two)
+
+
+async def test_requests_must_be_specified(server: Server) -> None:
+    await server.create("v1/resourcequotas", quota({"requests.cpu": "1"}))
+    with pytest.raises(Forbidden, match=r"failed quota: quota: must specify requests\.cpu for: c"):
+        await server.create("v1/pods", pod("a"))
+
+
+async def test_other_scopes_and_namespaces_are_left_alone(server: Server) -> None:
+    await server.create("v1/resourcequotas", quota({"pods": "0"}, scopes=["Terminating"]))
+    await server.create("v1/pods", pod("a"))
+    item = pod("b")
+    item["metadata"]["namespace"] = "other"
+    await server.create("v1/pods", item)
