@@ -20,6 +20,7 @@ from kubelite.tasks import together
 
 FINALIZER = "kubernetes"
 PODS = ("", "pods")
+AGAIN_SECONDS = 15.0
 BATCH = 100  # deletions under way at once
 WELL = {
     "NamespaceDeletionDiscoveryFailure": (
@@ -145,8 +146,11 @@ class NamespaceController:
         if FINALIZER not in namespace.spec.finalizers:
             await self._let_go(namespace)
             return None
-        decided = plan(await self._content(key.name))
-        failures = await self._delete(key.name, decided)
+        failures: list[str] = []
+        # Pods that go at once let the rest go in the same look.
+        for _ in range(2):
+            decided = plan(await self._content(key.name))
+            failures += await self._delete(key.name, decided)
         content = await self._content(key.name)
         left = plan(content)
         status = status_of(namespace.status, content, failures, self._context.clock.now())
@@ -157,8 +161,8 @@ class NamespaceController:
             spec = replace(namespace.spec, finalizers=rest)
             await self._client.update(replace(namespace, spec=spec), "finalize")
             return None
-        # What was deleted wakes us when it has gone; new content may have slipped in meanwhile.
-        return 0.0 if left.delete and not failures else 15.0
+        # What was deleted wakes us when it has gone; this is for what could not be deleted.
+        return AGAIN_SECONDS
 
     async def _let_go(self, namespace: Namespace) -> None:
         if namespace.spec.finalizers or namespace.metadata.finalizers:
