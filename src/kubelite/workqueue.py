@@ -56,6 +56,7 @@ class WorkQueue(Generic[K]):
         ] = []  # delayed keys; entries that disagree with `_due` are stale
         self._sequence = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._rings_at = 0.0  # when the timer rings; uvloop's handles do not tell
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._failures: dict[K, int] = {}
         self._closed = False
@@ -171,12 +172,13 @@ class WorkQueue(Generic[K]):
         while self._heap and self._due.get(self._heap[0][2]) != self._heap[0][0]:
             heapq.heappop(self._heap)
         if self._timer is not None:
-            if self._heap and self._timer.when() == self._heap[0][0]:
+            if self._heap and self._rings_at == self._heap[0][0]:
                 return
             self._timer.cancel()
             self._timer = None
         if self._heap:
-            self._timer = asyncio.get_running_loop().call_at(self._heap[0][0], self._ring)
+            self._rings_at = self._heap[0][0]
+            self._timer = asyncio.get_running_loop().call_at(self._rings_at, self._ring)
 
     def _ring(self) -> None:
         self._timer = None

@@ -1,6 +1,7 @@
 import asyncio
 
 import pytest
+import uvloop
 from simulation.simulated_loop import simulated
 
 from kubelite.workqueue import QueueClosed, QueueFull, WorkQueue
@@ -95,3 +96,14 @@ async def test_too_many_keys_are_refused() -> None:
     with pytest.raises(QueueFull):
         queue.add_after(3, 1)
     queue.close()
+
+
+def test_it_runs_on_uvloop() -> None:
+    async def main() -> list[str]:
+        queue: WorkQueue[str] = WorkQueue()
+        queue.retry("a")
+        queue.add_after("b", 0.0001)
+        queue.add_after("b", 0.00005)
+        return [await queue.get(), await queue.get()]
+
+    assert sorted(uvloop.run(main())) == ["a", "b"]

@@ -53,6 +53,7 @@ class SchedulingQueue:
         self._backoff: list[tuple[float, int, str]] = []
         self._sequence = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._rings_at = 0.0  # when the timer rings; uvloop's handles do not tell
         self._waiter: asyncio.Future[None] | None = None
 
     def __len__(self) -> int:
@@ -153,11 +154,12 @@ class SchedulingQueue:
             self._waiter.set_result(None)
 
     def _set_timer(self) -> None:
-        if self._timer is not None and self._timer.when() <= self._backoff[0][0]:
+        if self._timer is not None and self._rings_at <= self._backoff[0][0]:
             return
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(self._backoff[0][0], self._ring)
+        self._rings_at = self._backoff[0][0]
+        self._timer = asyncio.get_running_loop().call_at(self._rings_at, self._ring)
 
     def _ring(self) -> None:
         self._timer = None
