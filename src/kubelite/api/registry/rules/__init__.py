@@ -1,0 +1,43 @@
+"""What objects of each kind must be like: the table of rules, and the one function that applies it."""
+
+from kubelite.api.errors import Invalid
+from kubelite.api.machinery import causes
+from kubelite.api.registry.resources import Resource
+from kubelite.api.registry.rules.metadata import metadata, metadata_update
+from kubelite.api.registry.rules.table import RULES, Rules
+from kubelite.api.registry.rules.values import JSON, Out
+
+_NO_RULES = Rules()
+_OWN = frozenset(("", "finalize"))  # subresources whose writes touch an object's own fields
+
+
+def validate(resource: Resource, thing: JSON, old: JSON | None, subresource: str = "") -> Out:
+    """Return all that is wrong with an object that is to be stored; `old` is what it replaces."""
+    kind = resource.kind
+    rules = RULES.get((kind.group, kind.kind), _NO_RULES)
+    out: Out = []
+    metadata(out, thing, rules.name, namespaced=resource.namespaced)
+    if old is None:
+        if rules.validate is not None:
+            out.extend(rules.validate(thing))
+        return out
+    metadata_update(out, thing, old)
+    if subresource in rules.subresources:
+        out.extend(rules.subresources[subresource](thing, old))
+    elif subresource == "status":
+        if rules.validate_status_update is not None:
+            out.extend(rules.validate_status_update(thing, old))
+    elif subresource in _OWN:
+        if rules.validate_update is not None:
+            out.extend(rules.validate_update(thing, old))
+        elif rules.validate is not None:
+            out.extend(rules.validate(thing))
+    return out
+
+
+def invalid(kind: str, group: str, name: str, found: Out) -> Invalid:
+    """Build the 422 answer that tells all causes at once."""
+    return causes.invalid_object(kind, group, name, found)
+
+
+__all__ = ["RULES", "Rules", "invalid", "validate"]

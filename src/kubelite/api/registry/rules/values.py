@@ -1,0 +1,153 @@
+"""Checks of single values that rules of many kinds share; each adds what it finds to a list of causes."""
+
+import ipaddress
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from kubelite.api.errors import Cause
+from kubelite.api.machinery import causes, names
+
+JSON = Mapping[str, Any]
+Out = list[Cause]
+NameCheck = Callable[[str], tuple[str, ...]]
+
+EMPTY: JSON = {}
+NONNEGATIVE = "must be greater than or equal to 0"
+POSITIVE = "must be greater than zero"
+INT32_MAX = 2147483647
+
+
+def part(thing: JSON, *path: str) -> JSON:
+    """Return the dict at a path, an empty one where something is absent."""
+    for key in path:
+        thing = thing.get(key) or EMPTY
+    return thing
+
+
+def items(thing: JSON, name: str) -> list[Any]:
+    """Return the list under a name, an empty one where it is absent."""
+    return thing.get(name) or []
+
+
+def format_check(out: Out, path: str, value: str, check: NameCheck) -> None:
+    """Add what a format check finds."""
+    for finding in check(value):
+        out.append(causes.invalid(path, value, finding))
+
+
+def required_format(out: Out, path: str, value: str | None, check: NameCheck) -> None:
+    """Ask for a value, and for its format."""
+    if not value:
+        out.append(causes.required(path))
+    else:
+        format_check(out, path, value, check)
+
+
+def required(out: Out, thing: JSON, path: str, *fields: str) -> None:
+    """Ask for non-empty fields."""
+    for field in fields:
+        if not thing.get(field):
+            out.append(causes.required(f"{path}.{field}"))
+
+
+def one_of(
+    out: Out, path: str, value: str | None, supported: Iterable[str], *, must: bool = True
+) -> None:
+    """Ask for one of the supported values; an absent one is wrong if it `must` be there."""
+    if not value:
+        if must:
+            out.append(causes.required(path))
+    elif value not in supported:
+        out.append(causes.unsupported(path, value, supported))
+
+
+def nonnegative(out: Out, thing: JSON, path: str, *fields: str) -> None:
+    """Refuse negative numbers."""
+    for field in fields:
+        value = thing.get(field)
+        if value is not None and value < 0:
+            out.append(causes.invalid(f"{path}.{field}", value, NONNEGATIVE))
+
+
+def positive(out: Out, path: str, value: int | None) -> None:
+    """Ask for a number above zero."""
+    if value is not None and value <= 0:
+        out.append(causes.invalid(path, value, POSITIVE))
+
+
+def in_range(out: Out, path: str, value: int | None, low: int, high: int) -> None:
+    """Ask for a number within bounds."""
+    if value is not None and not low <= value <= high:
+        out.append(causes.invalid(path, value, names.out_of_range(low, high)))
+
+
+def port_or_name(out: Out, path: str, port: int | str | None) -> None:
+    """Check a port given by number or by name."""
+    if isinstance(port, str):
+        format_check(out, path, port, names.port_name)
+    else:
+        for finding in names.port_number(port or 0):
+            out.append(causes.invalid(path, port or 0, finding))
+
+
+def is_address(text: str) -> bool:
+    """Tell whether a text is an IP address."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return "%" not in text
+
+
+def address(out: Out, path: str, text: str) -> None:
+    """Check an IP address."""
+    if not is_address(text):
+        detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+        out.append(causes.invalid(path, text, detail))
+
+
+def address_range(out: Out, path: str, text: str) -> None:
+    """Check a CIDR."""
+    try:
+        if "/" in text:
+            ipaddress.ip_network(text, strict=False)
+            return
+    except ValueError:
+        pass
+    detail = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
+    out.append(causes.invalid(path, text, detail))
+
+
+def immutable(out: Out, path: str, new: Any, old: Any) -> None:
+    """Refuse a change; absent, null and empty are the same."""
+    if new != old and (new or old):
+        out.append(causes.invalid(path, new, causes.IMMUTABLE))
+
+
+def no_backsteps(out: Out, path: str, value: str) -> None:
+    """Refuse a file path with ``..`` in it."""
+    if ".." in value and ".." in value.split("/"):
+        out.append(causes.invalid(path, value, "must not contain '..'"))
+
+
+def descending_path(out: Out, path: str, value: str) -> None:
+    """Ask for a relative file path that stays below its root."""
+    if value.startswith("/"):
+        out.append(causes.invalid(path, value, "must be a relative path"))
+    no_backsteps(out, path, value)
+
+
+def unreserved_path(out: Out, path: str, value: str) -> None:
+    """Ask for a descending path whose first name does not begin with two dots."""
+    descending_path(out, path, value)
+    if value.startswith("..") and not value.startswith("../"):
+        out.append(causes.invalid(path, value, "must not start with '..'"))
+
+
+def duplicates(out: Out, path: str, values: Iterable[Any]) -> None:
+    """Refuse a value that was there before."""
+    seen = set()
+    for index, value in enumerate(values):
+        if value in seen:
+            out.append(causes.duplicate(f"{path}[{index}]", value))
+        seen.add(value)
