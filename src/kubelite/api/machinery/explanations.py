@@ -1,6 +1,7 @@
 """What a type and its fields are for, in words for people: served by OpenAPI and shown by `kubectl explain`.
 
-One TOML file per group, a table per definition; a key is a field. They are read when first asked for.
+One TOML file per group beside `api.kinds`, a table per type: a key is a field, ``*`` names a type with the same fields.
+`everywhere.toml` has what means the same in every type, and in every condition. They are read when first asked for.
 """
 
 from __future__ import annotations
@@ -10,28 +11,29 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 
-# Of a field that means the same in every kind, where its own table says nothing.
-EVERYWHERE: Mapping[str, str] = {
-    "apiVersion": "Group and version of the API this object is written in, such as apps/v1.",
-    "kind": "What sort of object this is, in CamelCase, such as Deployment.",
-    "metadata": "Name, namespace, labels and the other facts that every object carries.",
-    "spec": "What is wanted.",
-    "status": "What was last observed. Written by controllers, not by users.",
-    "items": "The objects of the list.",
-}
+Words = Mapping[str, Mapping[str, str]]
 
 
 def explanation(definition: str, field: str) -> str:
     """Return the sentence about a field of a type; empty where nothing is written about it."""
-    own = _table(definition.rpartition(".")[0]).get(definition.rpartition(".")[2], {})
-    return own.get(field) or EVERYWHERE.get(field, "")
+    group, _, name = definition.rpartition(".")
+    words = _words_of_group(group)
+    own = words.get(name, {})
+    if found := own.get(field) or words.get(own.get("*", ""), {}).get(field):
+        return found
+    everywhere = _words("everywhere")
+    if name.endswith("Condition") and (found := everywhere["condition"].get(field)):
+        return found
+    return everywhere["field"].get(field, "")
+
+
+def _words_of_group(group: str) -> Words:
+    """Return the file of a group: that of ``io.k8s.api.apps.v1`` is apps_v1."""
+    name, _, version = group.rpartition(".")
+    return _words(f"{name.rpartition('.')[2]}_{version}")
 
 
 @cache
-def _table(group: str) -> Mapping[str, Mapping[str, str]]:
-    """Read the file of a group: ``io.k8s.api.apps.v1`` is apps_v1.toml."""
-    *_, name, version = group.rpartition("apis.")[2].split(".") if group else ("", "")
-    found = files("kubelite.api.kinds").joinpath("explanations", f"{name}_{version}.toml")
-    if not found.is_file():
-        return {}
-    return tomllib.loads(found.read_text("utf-8"))
+def _words(name: str) -> Words:
+    found = files("kubelite.api.kinds").joinpath("explanations", f"{name}.toml")
+    return tomllib.loads(found.read_text("utf-8")) if found.is_file() else {}

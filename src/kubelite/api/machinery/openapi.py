@@ -144,8 +144,7 @@ class Definitions:
 
     def _property(self, owner: Schema, name: str, schema: Schema) -> JSON:
         about = explanation(owner.definition, name) if owner.definition else ""
-        if not about and not schema.definition:
-            about = schema.description
+        about = about or schema.description or (schema.items.description if schema.items else "")
         return self._described(self.value(schema), about) | _extensions(schema)
 
     def _described(self, value: JSON, about: str) -> JSON:
