@@ -83,6 +83,10 @@ class Server:
         self.verbs = Verbs(self.writer, self.resources, self.hub, **parts)
         self.client = LocalClient(self.verbs, AllowAll(), ADMIN, self.mirrors)
 
+    def fail(self, error: Exception) -> None:
+        """Fail a test whose watch was told an error."""
+        raise error
+
     def allowed(self, verb: str, path: str, name: str = "", namespace: str = "default") -> Allowed:
         """Make the evidence for a path such as ``apps/v1/deployments/scale`` or ``v1/pods``."""
         parts = path.split("/")

@@ -1,6 +1,7 @@
 """A typed copy of some objects in memory: the part of a mirror that does not care where changes come from."""
 
 import asyncio
+import logging
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, TypeVar
@@ -8,6 +9,8 @@ from typing import Generic, TypeVar
 from kubelite.api.client.protocol import Index, MirrorListener
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.kinds.model import Kind
+
+log = logging.getLogger(__name__)
 
 K = TypeVar("K", bound=Kind)
 Name = tuple[str, str]  # namespace (empty where there is none) and name
@@ -121,7 +124,10 @@ class ObjectMirror(Generic[K]):
 
     def _tell(self, before: K | None, after: K | None) -> None:
         for listener in tuple(self._listeners):
-            listener(before, after)
+            try:
+                listener(before, after)
+            except Exception:  # one component's fault must not leave the others behind
+                log.exception("a mirror's listener failed")
 
     def _enter(self, index_name: str, name: Name, item: K) -> None:
         index, values = self._indexes[index_name]

@@ -7,6 +7,7 @@ an index, so that a change does not ask every kubelet's watch.
 """
 
 import asyncio
+import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from kubelite.api.registry.resources import Resource
 from kubelite.api.registry.selection import Selection
 from kubelite.api.registry.watch import Deliver, Form
 from kubelite.store.protocol import Change, Compacted, Entry, FutureRevision, Store
+
+log = logging.getLogger(__name__)
 
 BOOKMARK_SECONDS = 60.0
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
@@ -134,7 +137,17 @@ class Watch:
     def bookmark(self) -> None:
         """Deliver a bookmark now, if the watch wants them."""
         if self.group is not None and self.bookmarks:
-            self.deliver((self.group.bookmark(self._hub.revision),))
+            self.tell((self.group.bookmark(self._hub.revision),))
+
+    def tell(self, frames: Sequence[bytes]) -> None:
+        """Deliver frames; a deliverer that fails must not keep others from hearing, so its watch ends."""
+        if self.group is None:
+            return
+        try:
+            self.deliver(frames)
+        except Exception:
+            log.exception("watch ended: its deliverer failed")
+            self.close()
 
     def close(self) -> None:
         """Deliver nothing more."""
@@ -212,11 +225,11 @@ def _deliver(group: Group, found: list[tuple[int, bytes]]) -> None:
     first = found[0][0]
     for watch in tuple(group.members):
         if watch.minimum < first:
-            watch.deliver(frames)
+            watch.tell(frames)
         else:
             wanted = tuple(frame for revision, frame in found if revision > watch.minimum)
             if wanted:
-                watch.deliver(wanted)
+                watch.tell(wanted)
 
 
 class Hub:
@@ -333,5 +346,5 @@ class Hub:
         if members:
             frames = (group.bookmark(self.revision),)
             for watch in members:
-                watch.deliver(frames)
+                watch.tell(frames)
         return bool(members)

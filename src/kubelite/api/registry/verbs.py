@@ -27,7 +27,7 @@ from kubelite.api.registry.deleting import Deleter
 from kubelite.api.registry.hub import Hub
 from kubelite.api.registry.objects import decode, encode
 from kubelite.api.registry.options import DeletionOptions, ReadOptions, WatchOptions, WriteOptions
-from kubelite.api.registry.reading import NOT_OLDER, Reader, not_found, parse_revision
+from kubelite.api.registry.reading import NOT_OLDER, Reader, not_found, parse_revision, too_large
 from kubelite.api.registry.resources import Resource, ResourceTable
 from kubelite.api.registry.selection import parse_selection
 from kubelite.api.registry.subresources.binding import BindingPost
@@ -277,6 +277,8 @@ class Verbs:
         begin_with_all = options.send_initial_events or (
             options.send_initial_events is None and not after
         )
+        if begin_with_all and after > self.hub.revision:
+            raise too_large(after, self.hub.revision)
         watch = self.hub.open(
             resource,
             target.canonical,
@@ -285,7 +287,7 @@ class Verbs:
             form,
             deliver,
             bookmarks=options.bookmarks,
-            minimum=after,
+            minimum=0 if begin_with_all else after,
         )
         if begin_with_all:
             entries = self._reader.chosen(resource, target.namespace, selection)

@@ -1,3 +1,5 @@
+import pytest
+
 from kubelite.api.client.mirror import ObjectMirror
 from kubelite.api.kinds.core.config import ConfigMap
 from kubelite.api.kinds.meta import ObjectMeta
@@ -61,3 +63,19 @@ async def test_a_new_list_tells_only_differences() -> None:
     mirror.replace([config("a"), config("b", version="2"), config("d")])
     assert heard == ["c", "b", "d"]
     assert len(mirror) == 3
+
+
+async def test_a_listener_that_fails_leaves_the_others_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    mirror = ObjectMirror[ConfigMap]()
+    heard: list[str] = []
+
+    def fail(before: ConfigMap | None, after: ConfigMap | None) -> None:
+        raise RuntimeError
+
+    mirror.subscribe(fail)
+    mirror.subscribe(lambda _before, after: heard.append(after.metadata.name if after else ""))
+    mirror.put(config("a"))
+    assert heard == ["a"]
+    assert caplog.messages == ["a mirror's listener failed"]

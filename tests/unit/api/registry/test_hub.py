@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from fakes.server import Server
 
-from kubelite.api.errors import APIError, Invalid
+from kubelite.api.errors import APIError, Invalid, Timeout
 from kubelite.api.registry import hub as hub_module
 from kubelite.api.registry.options import WatchOptions
 from kubelite.api.registry.watch import PLAIN, PlainForm, Watching
@@ -217,3 +217,32 @@ async def test_views_are_watched_in_their_own_form(server: Server) -> None:
     shown = msgspec.json.decode(watcher.frames[0])["object"]
     assert shown["regarding"]["name"] == "p"
     assert shown["apiVersion"] == "events.k8s.io/v1"
+
+
+async def test_a_deliverer_that_fails_ends_only_its_own_watch(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_frames: Sequence[bytes]) -> None:
+        raise RuntimeError("broken pipe")
+
+    options = WatchOptions(resource_version="1")
+    await make(server, "first")
+    broken = server.verbs.watch(
+        server.allowed("watch", "v1/configmaps"), options, PLAIN, fail, server.fail
+    )
+    watcher = Watcher(server, "v1/configmaps", resource_version="1")
+    await make(server, "a")
+    await make(server, "b")
+    assert watcher.events() == [("ADDED", "a"), ("ADDED", "b")]
+    assert server.hub.watching == 1
+    assert caplog.messages == ["watch ended: its deliverer failed"]
+    broken.close()
+
+
+async def test_initial_events_of_the_future_are_refused(server: Server) -> None:
+    options: dict[str, Any] = {
+        "send_initial_events": True,
+        "resource_version_match": "NotOlderThan",
+    }
+    with pytest.raises(Timeout, match="Too large resource version"):
+        Watcher(server, "v1/configmaps", resource_version="99", **options)
