@@ -1,0 +1,124 @@
+"""Writes lines to a file that is kept within bounds, in a thread of its own behind a bounded queue."""
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from msgspec import Struct
+
+from kubelite.api.auth.secret_files import SECRET_MODE
+from kubelite.clock import Clock
+
+log = logging.getLogger(__name__)
+
+QUEUE_LINES_MAX = 10_000
+BATCH_LINES_MAX = 400
+DATE = "%Y-%m-%dT%H-%M-%S.%f"
+
+
+class Bounds(Struct, frozen=True, kw_only=True):
+    """How long and how much is kept; 0 means without end."""
+
+    size_bytes: int = 100 * 1024 * 1024  # of the current file, before it is put aside
+    age_days: int = 30  # of files put aside
+    backups: int = 10
+
+
+class LineLog:
+    """Appends lines made on the loop; what comes faster than the disk takes it is dropped, counted and said."""
+
+    def __init__(self, path: Path, bounds: Bounds, clock: Clock) -> None:
+        self._path = path
+        self._bounds = bounds
+        self._clock = clock
+        self._queue: queue.Queue[Callable[[], bytes] | None] = queue.Queue(QUEUE_LINES_MAX)
+        self._thread = threading.Thread(target=self._run, name="audit log", daemon=True)
+        self.dropped = 0  # lines, since the start
+
+    def start(self) -> None:
+        """Open the file; raises OSError. Blocks."""
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._path.touch(mode=SECRET_MODE)
+        self._thread.start()
+
+    def put(self, line: Callable[[], bytes]) -> None:
+        """Write what `line` returns; it is called in the thread. Never blocks."""
+        try:
+            self._queue.put_nowait(line)
+        except queue.Full:
+            if self.dropped == 0:
+                log.warning(
+                    "audit events dropped: the disk is too slow", extra={"path": str(self._path)}
+                )
+            self.dropped += 1
+
+    def stop(self) -> None:
+        """Write what waits and end. Blocks."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            lines, ended = self._batch()
+            if lines:
+                try:
+                    self._append(lines)
+                except OSError as error:
+                    self.dropped += len(lines)
+                    log.error("audit log unwritable", extra={"error": str(error)})  # noqa: TRY400 - no trace wanted
+            if ended:
+                return
+
+    def _batch(self) -> tuple[list[bytes], bool]:
+        """Wait for a line, then take what else is there."""
+        lines: list[bytes] = []
+        make = self._queue.get()
+        while make is not None:
+            lines.append(make())
+            if len(lines) >= BATCH_LINES_MAX:
+                return lines, False
+            try:
+                make = self._queue.get_nowait()
+            except queue.Empty:
+                return lines, False
+        return lines, True
+
+    def _append(self, lines: list[bytes]) -> None:
+        content = b"".join(line + b"\n" for line in lines)
+        size = self._path.stat().st_size if self._path.exists() else 0
+        if size and self._bounds.size_bytes and size + len(content) > self._bounds.size_bytes:
+            rotate(self._path, self._bounds, self._clock.now())
+        with self._path.open("ab") as file:
+            file.write(content)
+
+
+def rotate(path: Path, bounds: Bounds, now: datetime) -> None:
+    """Put the current file aside under its date, and remove what is too much or too old."""
+    path.rename(path.with_name(f"{path.stem}-{now.strftime(DATE)}{path.suffix}"))
+    path.touch(mode=SECRET_MODE)
+    for old in too_many(backups_of(path), bounds, now):
+        old.unlink(missing_ok=True)
+
+
+def backups_of(path: Path) -> dict[Path, datetime]:
+    """Return the files put aside with their dates."""
+    found = {}
+    for file in path.parent.glob(f"{path.stem}-*{path.suffix}"):
+        text = file.name.removeprefix(f"{path.stem}-").removesuffix(path.suffix)
+        try:
+            found[file] = datetime.strptime(text, DATE).replace(tzinfo=UTC)
+        except ValueError:
+            continue
+    return found
+
+
+def too_many(backups: dict[Path, datetime], bounds: Bounds, now: datetime) -> list[Path]:
+    """Decide which files go."""
+    newest_first = sorted(backups, key=lambda file: backups[file], reverse=True)
+    surplus = newest_first[bounds.backups :] if bounds.backups else []
+    limit = now - timedelta(days=bounds.age_days)
+    aged = [file for file in newest_first if bounds.age_days and backups[file] < limit]
+    return sorted({*surplus, *aged})

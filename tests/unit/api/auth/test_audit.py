@@ -1,0 +1,138 @@
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from kubelite.api.auth.audit import BODY_BYTES_MAX, Auditor, Record
+from kubelite.api.auth.audit_log import Bounds, LineLog
+from kubelite.api.auth.audit_policy import AuditPolicy
+from kubelite.api.auth.caller import Attributes, Caller
+from kubelite.clock import SetClock
+from kubelite.randomness import SeededRandomness
+
+CLOCK = SetClock(datetime(2026, 9, 1, tzinfo=UTC))
+ANNA = Caller("anna", ("team",), "7", {"scope": ("a",)})
+SECRET = Attributes("create", "", "v1", "secrets", "", "shop", "password")
+
+
+class Lines(LineLog):
+    def __init__(self) -> None:
+        super().__init__(Path("unused"), Bounds(), CLOCK)
+        self.events: list[dict[str, Any]] = []
+
+    def put(self, line: Callable[[], bytes]) -> None:
+        self.events.append(msgspec.json.decode(line()))
+
+
+def begun(
+    level: str, attributes: Attributes = SECRET, more: str = "", **who: Any
+) -> tuple[Lines, Record]:
+    lines = Lines()
+    policy = AuditPolicy.read(f"rules: [{{level: {level}}}]\n{more}")
+    record = Auditor(policy, lines, CLOCK, SeededRandomness(1)).begin(
+        ANNA, attributes, uri="/x?y=z", **who
+    )
+    assert record is not None
+    return lines, record
+
+
+def test_who_what_and_when() -> None:
+    lines, record = begun("Metadata", source="192.0.2.1", user_agent="kubectl")
+    record.decided('RBAC: allowed by ClusterRoleBinding "b"', allowed=True)
+    record.complete(201, b"{}")
+    first, last = lines.events
+    assert first["stage"] == "RequestReceived"
+    assert "annotations" not in first
+    assert last == {
+        "kind": "Event",
+        "apiVersion": "audit.k8s.io/v1",
+        "level": "Metadata",
+        "auditID": first["auditID"],
+        "stage": "ResponseComplete",
+        "requestURI": "/x?y=z",
+        "verb": "create",
+        "user": {"username": "anna", "uid": "7", "groups": ["team"], "extra": {"scope": ["a"]}},
+        "sourceIPs": ["192.0.2.1"],
+        "userAgent": "kubectl",
+        "objectRef": {
+            "resource": "secrets",
+            "namespace": "shop",
+            "name": "password",
+            "apiVersion": "v1",
+        },
+        "responseStatus": {"metadata": {}, "code": 201},
+        "requestReceivedTimestamp": "2026-09-01T00:00:00.000000Z",
+        "stageTimestamp": "2026-09-01T00:00:00.000000Z",
+        "annotations": {
+            "authorization.k8s.io/decision": "allow",
+            "authorization.k8s.io/reason": 'RBAC: allowed by ClusterRoleBinding "b"',
+        },
+    }
+
+
+def test_nothing_is_written_at_none() -> None:
+    lines = Lines()
+    policy = AuditPolicy.read("rules: []")
+    assert Auditor(policy, lines, CLOCK, SeededRandomness(1)).begin(ANNA, SECRET, uri="/") is None
+    assert lines.events == []
+
+
+def test_no_value_of_a_secret_at_metadata() -> None:
+    lines, record = begun("Metadata")
+    record.request({"data": {"password": "s3cret"}})
+    status = {
+        "kind": "Status",
+        "status": "Failure",
+        "reason": "Invalid",
+        "message": 'Invalid value: "s3cret"',
+    }
+    record.complete(422, msgspec.json.encode(status))
+    assert "s3cret" not in str(lines.events)
+    assert lines.events[-1]["responseStatus"] == {
+        "metadata": {},
+        "code": 422,
+        "status": "Failure",
+        "reason": "Invalid",
+    }
+
+
+@pytest.mark.parametrize(
+    ("level", "request_", "response"), [("Request", True, False), ("RequestResponse", True, True)]
+)
+def test_bodies(level: str, request_: bool, response: bool) -> None:
+    lines, record = begun(level, Attributes("create", resource="pods"))
+    body = {"metadata": {"name": "a"}}
+    record.request(body)
+    body["metadata"]["name"] = "changed later"
+    record.complete(201, b'{"metadata":{"uid":"u"}}')
+    last = lines.events[-1]
+    assert last.get("requestObject") == ({"metadata": {"name": "a"}} if request_ else None)
+    assert last.get("responseObject") == ({"metadata": {"uid": "u"}} if response else None)
+
+
+def test_large_bodies_are_left_out() -> None:
+    lines, record = begun("Request", Attributes("create", resource="pods"))
+    record.request({"x": "y" * BODY_BYTES_MAX})
+    record.complete(413)
+    assert lines.events[-1]["requestObject"] is None
+    assert "kubelite.io/body-omitted" in lines.events[-1]["annotations"]
+
+
+def test_managed_fields_can_be_omitted() -> None:
+    lines, record = begun(
+        "RequestResponse", Attributes("list", resource="pods"), more="omitManagedFields: true"
+    )
+    record.complete(200, b'{"items":[{"metadata":{"name":"a","managedFields":[{}]}}]}')
+    assert lines.events[-1]["responseObject"] == {"items": [{"metadata": {"name": "a"}}]}
+
+
+def test_watches_and_failures() -> None:
+    lines, record = begun("Metadata", more="omitStages: [RequestReceived]", acting_as=Caller("ben"))
+    record.started(200)
+    record.panic()
+    assert [event["stage"] for event in lines.events] == ["ResponseStarted", "Panic"]
+    assert lines.events[0]["impersonatedUser"] == {"username": "ben"}
+    assert lines.events[1]["responseStatus"]["code"] == 500
