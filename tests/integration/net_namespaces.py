@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,11 +24,23 @@ needs_root = [
 
 def in_new_namespace(main: Callable[[ExitStack], Coroutine[Any, Any, None]]) -> None:
     """Run `main` on uvloop in a thread that is alone in a new network namespace; what it starts is there too."""
+    _in_namespace(lambda libc: libc.unshare(CLONE_NEWNET), main)
+
+
+def in_namespace_of(pid: int, main: Callable[[ExitStack], Coroutine[Any, Any, None]]) -> None:
+    """Run `main` on uvloop in a thread in the network namespace of a process."""
+    with Path(f"/proc/{pid}/ns/net").open("rb") as namespace:
+        _in_namespace(lambda libc: libc.setns(namespace.fileno(), CLONE_NEWNET), main)
+
+
+def _in_namespace(
+    enter: Callable[[ctypes.CDLL], int], main: Callable[[ExitStack], Coroutine[Any, Any, None]]
+) -> None:
     failures: list[BaseException] = []
 
     def run() -> None:
         libc = ctypes.CDLL(None, use_errno=True)
-        assert libc.unshare(CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
+        assert enter(libc) == 0, os.strerror(ctypes.get_errno())
         try:
             shell("ip link set lo up")
             with ExitStack() as stack:

@@ -23,6 +23,7 @@ from kubelite.api.kinds.core.services import (
     ServiceStatus,
 )
 from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.net.reset import remove_network
 
 pytestmark = needs_root
 
@@ -222,8 +223,9 @@ async def test_a_host_that_forwards_nothing_lets_pods_through(node: Node) -> Non
     assert (await ask("10.43.0.5", 80, pid=node.one))[0].split()[0] in ("one", "two")
     assert await ask("10.42.0.3", 8080, pid=node.one) == ["two 10.42.0.2"]
     node.running.cancel()
-    await node.proxy.remove_all()
-    assert "kubelite" not in shell("iptables -S FORWARD; nft list ruleset")
+    await remove_network()
+    assert "kubelite" not in shell("iptables -S FORWARD; nft list ruleset; ip -d link; ip route")
+    await remove_network()  # of nothing
 
 
 @on_a_node

@@ -22,6 +22,7 @@ ADDRESS: Final = struct.Struct("=BBBBI")  # family, prefix length, flags, scope,
 ROUTE: Final = struct.Struct(
     "=BBBBBBBBI"
 )  # family, dst length, src length, tos, table, protocol, scope, type, flags
+NEIGHBOUR: Final = struct.Struct("=BxxxiHBB")  # family, link index, state, flags, type
 ATTRIBUTE: Final = struct.Struct("=HH")  # length, type
 
 REQUEST, ACK, DUMP, CREATE, EXCLUSIVE, REPLACE = 0x1, 0x4, 0x300, 0x400, 0x200, 0x100
@@ -29,12 +30,17 @@ MESSAGE_ERROR, MESSAGE_DONE = 2, 3
 NEWLINK, DELLINK, GETLINK, SETLINK = 16, 17, 18, 19
 NEWADDR, DELADDR, GETADDR = 20, 21, 22
 NEWROUTE, DELROUTE, GETROUTE = 24, 25, 26
+NEWNEIGH, DELNEIGH = 28, 29
 
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_PROTINFO = 1, 3, 4, 10, 12
 IFLA_LINKINFO, IFLA_IFALIAS, IFLA_NET_NS_FD = 18, 20, 28
 INFO_KIND, INFO_DATA, VETH_INFO_PEER, BRPORT_MODE = 1, 2, 1, 4
 IFA_ADDRESS, IFA_LOCAL = 1, 2
 RTA_DST, RTA_OIF, RTA_GATEWAY = 1, 4, 5
+RTNH_ONLINK = 4
+VXLAN_ID, VXLAN_LOCAL, VXLAN_LEARNING, VXLAN_PORT = 1, 4, 7, 15
+NDA_DST, NDA_LLADDR = 1, 2
+NEIGHBOUR_PERMANENT, NEIGHBOUR_SELF = 0x80, 0x02
 NESTED = 0x8000
 IFF_UP = 0x1
 AF_BRIDGE = 7
@@ -65,6 +71,8 @@ class Route(Struct, frozen=True):
     prefix_length: int
     link_index: int
     gateway: str = ""
+    protocol: int = PROTOCOL_KUBELITE  # who made it
+    is_onlink: bool = False  # the gateway is behind the link although no address there says so
 
 
 def encode_attributes(attributes: Attributes) -> bytes:
@@ -265,7 +273,7 @@ class RouteSocket(NetlinkSocket):
         request = ROUTE.pack(socket.AF_INET, 0, 0, 0, TABLE_MAIN, 0, 0, 0, 0)
         found = []
         for data in self.request(GETROUTE, request, flags=DUMP):
-            _, length, _, _, table, _, _, _, _ = ROUTE.unpack_from(data)
+            _, length, _, _, table, protocol, _, _, flags = ROUTE.unpack_from(data)
             attributes = decode_attributes(data[ROUTE.size :])
             if table == TABLE_MAIN and RTA_OIF in attributes:
                 found.append(
@@ -276,34 +284,64 @@ class RouteSocket(NetlinkSocket):
                         socket.inet_ntoa(attributes[RTA_GATEWAY])
                         if RTA_GATEWAY in attributes
                         else "",
+                        protocol,
+                        bool(flags & RTNH_ONLINK),
                     )
                 )
         return found
 
     def replace_route(self, route: Route) -> None:
         """Add a route, or change the one to the same destination."""
+        self._change_route(NEWROUTE, route, ACK | CREATE | REPLACE)
+
+    def delete_route(self, route: Route) -> None:
+        """Remove a route; one that is already gone is no error."""
+        try:
+            self._change_route(DELROUTE, route, ACK)
+        except OSError as error:
+            if error.errno != errno.ESRCH:
+                raise
+
+    def _change_route(self, kind: int, route: Route, flags: int) -> None:
         scope = SCOPE_UNIVERSE if route.gateway else SCOPE_LINK
         attributes = {RTA_OIF: _u32(route.link_index)}
         if route.prefix_length:
             attributes[RTA_DST] = socket.inet_aton(route.destination)
         if route.gateway:
             attributes[RTA_GATEWAY] = socket.inet_aton(route.gateway)
-        self.request(
-            NEWROUTE,
-            ROUTE.pack(
-                socket.AF_INET,
-                route.prefix_length,
-                0,
-                0,
-                TABLE_MAIN,
-                PROTOCOL_KUBELITE,
-                scope,
-                TYPE_UNICAST,
-                0,
-            ),
-            attributes,
-            flags=ACK | CREATE | REPLACE,
+        onlink = RTNH_ONLINK if route.is_onlink else 0
+        head = (socket.AF_INET, route.prefix_length, 0, 0, TABLE_MAIN, route.protocol)
+        self.request(kind, ROUTE.pack(*head, scope, TYPE_UNICAST, onlink), attributes, flags=flags)
+
+    def add_vxlan(self, name: str, *, network_id: int, local: str, port: int, mac: bytes) -> None:
+        """Make a tunnel link with fixed partners: it neither learns nor floods."""
+        data = {
+            VXLAN_ID: _u32(network_id),
+            VXLAN_LOCAL: socket.inet_aton(local),
+            VXLAN_LEARNING: b"\0",
+            VXLAN_PORT: port.to_bytes(2, "big"),
+        }
+        info = {INFO_KIND: _text("vxlan"), INFO_DATA | NESTED: encode_attributes(data)}
+        self._add_link(
+            {
+                IFLA_IFNAME: _text(name),
+                IFLA_ADDRESS: mac,
+                IFLA_LINKINFO | NESTED: encode_attributes(info),
+            }
         )
+
+    def set_tunnel_end(self, index: int, *, address: str, mac: bytes, machine: str) -> None:
+        """Tell a tunnel link that `address` has `mac`, and that `mac` is behind `machine`."""
+        for family, flags, destination in (
+            (socket.AF_INET, 0, address),
+            (AF_BRIDGE, NEIGHBOUR_SELF, machine),
+        ):
+            self.request(
+                NEWNEIGH,
+                NEIGHBOUR.pack(family, index, NEIGHBOUR_PERMANENT, flags, 0),
+                {NDA_DST: socket.inet_aton(destination), NDA_LLADDR: mac},
+                flags=ACK | CREATE | REPLACE,
+            )
 
 
 def open_in(namespace: int) -> RouteSocket:

@@ -25,7 +25,6 @@ from kubelite.net.ruleset import (
     Ruleset,
     difference,
     merge,
-    remove_all,
     replace_all,
 )
 from kubelite.net.services import host_port_rules, service_rules
@@ -135,11 +134,6 @@ class ServiceProxy:
     def pod_detached(self, pod_uid: str) -> None:
         """Forget a pod's address."""
         self._policies.forget(pod_uid)
-
-    async def remove_all(self) -> None:
-        """Take every rule off the host; to be called instead of `run`."""
-        await self._nftables.run(remove_all())
-        await self._firewall.close_again()
 
     def _is_settled(self) -> bool:
         return not self._dirty and not self._is_busy and self._applied_after == self.disturbances
