@@ -5,6 +5,7 @@ import logging
 import socket
 import ssl
 
+from kubelite.api.http.client_certificates import accept_any_client_certificate
 from kubelite.api.http.connection import ConnectionServer
 from kubelite.api.http.dispatch import Dispatcher, Parts
 from kubelite.tasks import TaskSet
@@ -28,15 +29,22 @@ class APIServer:
         ssl_context: ssl.SSLContext | None,
         connections_max: int = CONNECTIONS_MAX,
     ) -> None:
-        self.ssl_context = (
-            ssl_context  # replaced at run time: connections made from then on use the new one
-        )
+        self._ssl_context = _asking(ssl_context)
         self._dispatcher = Dispatcher(parts)
         self._connections_max = connections_max
         self._server: ConnectionServer | None = None
         self._listeners: list[socket.socket] = []
         self._tasks = TaskSet()
-        self._handshakes = 0
+        self._handshakes: dict[socket.socket, asyncio.Task[None]] = {}  # oldest first
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """What new connections use; it may be replaced at run time."""
+        return self._ssl_context
+
+    @ssl_context.setter
+    def ssl_context(self, context: ssl.SSLContext | None) -> None:
+        self._ssl_context = _asking(context)
 
     @property
     def watch_count(self) -> int:
@@ -83,16 +91,17 @@ class APIServer:
                 log.warning("cannot accept a connection", extra={"error": str(error)})
                 await asyncio.sleep(ACCEPT_PAUSE_SECONDS)
                 continue
-            if self._handshakes >= HANDSHAKES_MAX:
-                accepted.close()
-                continue
-            self._handshakes += 1
-            self._tasks.start(self._connect(accepted), name="TLS handshake")
+            if len(self._handshakes) >= HANDSHAKES_MAX:
+                # The one that takes longest goes, so that idle connections keep nobody else out.
+                next(iter(self._handshakes.values())).cancel()
+            self._handshakes[accepted] = self._tasks.start(
+                self._connect(accepted), name="TLS handshake"
+            )
 
     async def _connect(self, accepted: socket.socket) -> None:
         assert self._server is not None
         loop = asyncio.get_running_loop()
-        tls = self.ssl_context
+        tls = self._ssl_context
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             await loop.connect_accepted_socket(
@@ -104,5 +113,14 @@ class APIServer:
         except (OSError, ssl.SSLError, asyncio.IncompleteReadError) as error:
             accepted.close()
             log.debug("TLS handshake failed", extra={"error": str(error)})
+        except asyncio.CancelledError:
+            accepted.close()
+            raise
         finally:
-            self._handshakes -= 1
+            self._handshakes.pop(accepted, None)
+
+
+def _asking(context: ssl.SSLContext | None) -> ssl.SSLContext | None:
+    if context is not None and not accept_any_client_certificate(context):
+        log.debug("client certificates of foreign authorities will break the handshake")
+    return context
