@@ -20,6 +20,7 @@ BUSYBOX = Path("/bin/busybox")
 SCRIPT = b"""#!/bin/sh
 mkdir -p /www
 hostname > /www/index.html
+echo "$(hostname) answers on port 8080"
 httpd -f -p 8080 -h /www &
 trap 'kill $!; exit 0' TERM INT
 wait

@@ -3,7 +3,7 @@
 from typing import cast
 
 from kubelite.api.client.protocol import Client
-from kubelite.api.errors import AlreadyExists
+from kubelite.api.errors import NotFound
 from kubelite.api.kinds.core.services import Service
 from kubelite.net.kube_dns import ensure_kube_dns, kube_dns
 
@@ -12,9 +12,13 @@ class CreatingClient:
     def __init__(self) -> None:
         self.created: list[Service] = []
 
+    async def get(self, kind: type[Service], name: str, namespace: str) -> Service:
+        for item in self.created:
+            if (item.metadata.namespace, item.metadata.name) == (namespace, name):
+                return item
+        raise NotFound(f'services "{name}" not found')
+
     async def create(self, item: Service) -> Service:
-        if self.created:
-            raise AlreadyExists(f"services {item.metadata.name!r} already exists")
         self.created.append(item)
         return item
 
