@@ -162,7 +162,7 @@ async def _start_worker(
         raise CannotStart(f"cannot set up the node's network: {error}") from error
     except OSError as error:
         raise CannotStart(
-            f"cannot listen on {config.bind_address}:{config.kubelet_port}: {error.strerror}"
+            f"cannot listen on {config.bind_address}:{config.kubelet_port}: {os.strerror(error.errno or 0)}"
         ) from error
     running.push_async_callback(worker.stop)
 
@@ -174,7 +174,7 @@ def _listener(config: Config) -> socket.socket:
         return socket.create_server(address, family=family, backlog=1024)
     except OSError as error:
         raise CannotStart(
-            f"cannot listen on {config.bind_address}:{config.https_listen_port}: {error.strerror}"
+            f"cannot listen on {config.bind_address}:{config.https_listen_port}: {os.strerror(error.errno or 0)}"
         ) from error
 
 
