@@ -129,6 +129,11 @@ class Kubelet:
         """Take up after a restart what runs, and find what pods that are gone have left; then begin to work."""
         live = {r.pod_uid: r.pid for r in records if r.is_sandbox and r.is_running and r.pid}
         await self._parts.network.restore(live)
+        # Before anything is decided or probed each living pod has its addresses again.
+        for record in records:
+            memory = self._worker.memory(record.pod_uid)
+            if record.pod_uid in live and record.is_sandbox and memory.pod is not None:
+                await self._worker.actions.attach(memory, memory.pod, record)
         for uid in await self._parts.volumes.leftovers():
             self._worker.memory(uid)
         self._restored = True

@@ -227,11 +227,11 @@ def _run(draft: _Draft) -> None:
         _run_without_sandbox(draft, sandbox)
         return
     if not _is_prepared(draft):
-        _ensure_images(draft, _first_containers(draft.pod))
+        _ensure_images(draft, _first_containers(draft))
         return
     if not observed.addresses:
         draft.add(AttachNetwork(sandbox))
-        _ensure_images(draft, _first_containers(draft.pod))
+        _ensure_images(draft, _first_containers(draft))
         return
     _start_ephemeral(draft, sandbox)
     if _initialize(draft, sandbox):
@@ -239,8 +239,11 @@ def _run(draft: _Draft) -> None:
     _prune(draft)
 
 
-def _first_containers(pod: Pod) -> list[AnyContainer]:
-    return list(pod.spec.initContainers[:1] or pod.spec.containers)
+def _first_containers(draft: _Draft) -> list[AnyContainer]:
+    """Return what is started first, but for what the engine already holds, as after a restart."""
+    spec = draft.pod.spec
+    held = {record.name for record in draft.observed.records}
+    return [one for one in spec.initContainers[:1] or spec.containers if one.name not in held]
 
 
 def _is_prepared(draft: _Draft) -> bool:
@@ -264,7 +267,7 @@ def _run_without_sandbox(draft: _Draft, old: ContainerRecord | None) -> None:
     if old is not None and _is_finished(draft):
         return
     _is_prepared(draft)
-    _ensure_images(draft, _first_containers(pod))
+    _ensure_images(draft, _first_containers(draft))
     trouble = observed.sandbox_trouble
     if trouble is None or draft.is_due(trouble.retry_at):
         draft.add(CreateSandbox(0 if old is None else old.attempt + 1))

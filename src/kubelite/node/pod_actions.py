@@ -121,7 +121,7 @@ class PodActions:
             case CreateSandbox():
                 await self._create_sandbox(memory, pod, action)
             case AttachNetwork():
-                await self._attach(memory, pod, action.sandbox)
+                await self.attach(memory, pod, action.sandbox)
             case EnsureImage():
                 await self._ensure_image(memory, pod, action.container)
             case StartContainer():
@@ -188,7 +188,8 @@ class PodActions:
         message = f"Failed to create pod sandbox: {why}"
         self._events.event(reference_to(pod), WARNING, "FailedCreatePodSandBox", message)
 
-    async def _attach(self, memory: PodMemory, pod: Pod, sandbox: ContainerRecord) -> None:
+    async def attach(self, memory: PodMemory, pod: Pod, sandbox: ContainerRecord) -> None:
+        """Connect a running sandbox, or learn the addresses of one that is connected."""
         if pod.spec.hostNetwork:
             memory.addresses = self._facts.addresses
             return

@@ -454,10 +454,12 @@ class SimulatedProber:
 
     def __init__(self) -> None:
         self.unhealthy: set[str] = set()  # container ids
+        self.asked: dict[str, str] = {}  # container id -> the address it was last asked at
 
     async def probe(self, target: Target, probe: Probe) -> Outcome:
         """Return what was told."""
         del probe
+        self.asked[target.container_id] = target.address
         if target.container_id in self.unhealthy:
             return Outcome(healthy=False, message="simulated failure")
         return Outcome(healthy=True)

@@ -158,6 +158,27 @@ def test_a_restart_of_the_node_agent_leaves_containers_alone() -> None:
     run_virtually(main())
 
 
+def test_a_restart_of_the_node_agent_keeps_pods_ready_and_probed_at_their_address() -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            probe = {"httpGet": {"port": 80}, "periodSeconds": 1}
+            await cluster.create({"containers": [container(readinessProbe=probe)]})
+            before = await cluster.until(is_ready)
+            seen: list[bool] = []
+            mirror = cluster.client.mirror(Pod)
+            mirror.subscribe(lambda _, pod: seen.append(pod is not None and is_ready(pod)))
+            await cluster.node.stop()
+            cluster.node.prober.asked.clear()
+            await cluster.node.start()
+            await asyncio.sleep(30)
+            assert all(seen)
+            assert set(cluster.node.prober.asked.values()) == {before.status.podIP}
+            events = await cluster.client.list(Event)
+            assert [e.count for e in events if e.reason == "Pulled"] in ([0], [1])
+
+    run_virtually(main())
+
+
 def test_pods_deleted_while_the_agent_was_away_are_cleaned_up() -> None:
     async def main() -> None:
         async with Cluster() as cluster:
