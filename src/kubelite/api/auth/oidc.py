@@ -1,0 +1,204 @@
+"""Tokens of an OpenID Connect issuer outside the cluster, checked with the keys it publishes.
+
+Keys are fetched when a token names one that is not known, at most once in a while, so that nonsense cannot make the
+server call out for each. How to fetch is injected.
+"""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import jwt
+import msgspec
+from msgspec import Struct
+
+from kubelite.api.auth.caller import SYSTEM_MASTERS, Caller
+from kubelite.api.auth.recent import Recent
+from kubelite.api.auth.tokens import TOKEN_BYTES_LIMIT, TokenInvalid
+from kubelite.clock import Clock
+
+log = logging.getLogger(__name__)
+
+# Returns the body of an HTTPS answer with status 200; raises OSError. Who fetches bounds time and size.
+Fetch = Callable[[str], Awaitable[bytes]]
+
+ASYMMETRIC = frozenset(
+    {"RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "EdDSA"}
+)
+REFETCH_SECONDS = 10.0
+REMEMBERED = 4096
+LEEWAY = timedelta(seconds=10)
+NO_PREFIX = "-"
+
+
+class OIDCInvalid(Exception):
+    """The settings cannot be used."""
+
+
+class OIDCSettings(Struct, frozen=True, kw_only=True):
+    """As the flags of kube-apiserver."""
+
+    issuer_url: str
+    client_id: str
+    username_claim: str = "sub"
+    username_prefix: str = ""  # by default the issuer, but for e-mail addresses; "-" for none
+    groups_claim: str = ""
+    groups_prefix: str = ""
+    required_claims: Mapping[str, str] = {}
+    signing_algorithms: tuple[str, ...] = ("RS256",)
+
+
+class OIDCTokens:
+    """Proves tokens of one issuer."""
+
+    def __init__(
+        self, settings: OIDCSettings, fetch: Fetch, clock: Clock, time: Callable[[], float]
+    ) -> None:
+        """`time` is monotonic, in seconds; raises OIDCInvalid."""
+        if not settings.issuer_url.startswith("https://"):
+            raise OIDCInvalid(
+                f'cannot use the OIDC issuer "{settings.issuer_url}": it must be an https URL'
+            )
+        if unknown := set(settings.signing_algorithms) - ASYMMETRIC:
+            raise OIDCInvalid(f"cannot use the signing algorithms {', '.join(sorted(unknown))}")
+        self._settings = settings
+        self._fetch = fetch
+        self._clock = clock
+        self._time = time
+        self._keys: dict[str, jwt.PyJWK] = {}
+        self._fetched_at: float | None = None
+        self._fetching = asyncio.Lock()
+        self._claims: Recent[bytes, dict[str, Any]] = Recent(REMEMBERED)
+
+    async def prove(self, token: str) -> Caller | None:
+        """Return the caller; None for another issuer's token; raises TokenInvalid."""
+        digest = hashlib.sha256(token.encode()).digest()
+        claims = self._claims.get(digest)
+        if claims is None:
+            claims = await self._verified(token)
+            if claims is None:
+                return None
+            self._claims.put(digest, claims)
+        self._check_dates(claims)
+        return caller_of(claims, self._settings)
+
+    async def _verified(self, token: str) -> dict[str, Any] | None:
+        if len(token) > TOKEN_BYTES_LIMIT:
+            return None
+        try:
+            unproved = jwt.decode(token, options={"verify_signature": False})
+            header = jwt.get_unverified_header(token)
+        except (jwt.PyJWTError, RecursionError):
+            return None
+        if unproved.get("iss") != self._settings.issuer_url:
+            return None
+        if header.get("alg") not in self._settings.signing_algorithms:
+            raise TokenInvalid(f'oidc: token is signed with "{header.get("alg")}"')
+        key = await self._key(str(header.get("kid", "")))
+        try:
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                key,
+                algorithms=[key.algorithm_name],
+                audience=self._settings.client_id,
+                options={"verify_exp": False, "verify_nbf": False, "verify_iat": False},
+            )
+        except jwt.PyJWTError as error:
+            raise TokenInvalid(f"oidc: verify token: {error}") from error
+        return claims
+
+    async def _key(self, identifier: str) -> jwt.PyJWK:
+        key = self._known(identifier)
+        if key is None:
+            async with self._fetching:
+                key = self._known(identifier)
+                if key is None and self._may_fetch():
+                    await self._refresh()
+                    key = self._known(identifier)
+        if key is None:
+            raise TokenInvalid("oidc: verify token: failed to verify signature: no matching key")
+        return key
+
+    def _known(self, identifier: str) -> jwt.PyJWK | None:
+        key = self._keys.get(identifier)
+        if key is None and not identifier and len(self._keys) == 1:
+            return next(iter(self._keys.values()))
+        return key
+
+    def _may_fetch(self) -> bool:
+        return self._fetched_at is None or self._time() - self._fetched_at >= REFETCH_SECONDS
+
+    async def _refresh(self) -> None:
+        self._fetched_at = self._time()
+        issuer = self._settings.issuer_url
+        try:
+            found = msgspec.json.decode(
+                await self._fetch(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
+            )
+            if found["issuer"] != issuer:
+                raise TokenInvalid(f"oidc: the issuer calls itself {found['issuer']}")
+            keys = msgspec.json.decode(await self._fetch(found["jwks_uri"]))["keys"]
+        except (OSError, msgspec.DecodeError, KeyError, TypeError) as error:
+            log.warning("cannot fetch keys", extra={"issuer": issuer, "error": str(error)})
+            raise TokenInvalid("oidc: the issuer's keys cannot be fetched") from error
+        self._keys = _read_keys(keys, self._settings.signing_algorithms)
+
+    def _check_dates(self, claims: Mapping[str, Any]) -> None:
+        now = self._clock.now()
+        expiry, start = (_date(claims.get(name)) for name in ("exp", "nbf"))
+        if expiry is None or now - LEEWAY > expiry:
+            raise TokenInvalid("oidc: verify token: token is expired")
+        if start is not None and now + LEEWAY < start:
+            raise TokenInvalid("oidc: verify token: token is not valid yet")
+
+
+def caller_of(claims: Mapping[str, Any], settings: OIDCSettings) -> Caller:
+    """Map claims to an identity; raises TokenInvalid."""
+    name = claims.get(settings.username_claim)
+    if not isinstance(name, str) or not name:
+        raise TokenInvalid(
+            f'oidc: parse username claims "{settings.username_claim}": claim not present'
+        )
+    if settings.username_claim == "email" and claims.get("email_verified", True) is not True:
+        raise TokenInvalid("oidc: email not verified")
+    for claim, value in settings.required_claims.items():
+        if claims.get(claim) != value:
+            raise TokenInvalid(f"oidc: required claim {claim} value does not match")
+    groups = claims.get(settings.groups_claim, []) if settings.groups_claim else []
+    groups = [groups] if isinstance(groups, str) else groups
+    if not isinstance(groups, list) or not all(isinstance(group, str) for group in groups):
+        raise TokenInvalid(
+            f'oidc: parse groups claim "{settings.groups_claim}": it must be a list of strings'
+        )
+    named = [settings.groups_prefix + group for group in groups]
+    # An issuer outside has no say over the cluster's own identities.
+    kept = tuple(group for group in named if group != SYSTEM_MASTERS)
+    return Caller(_prefix(settings) + name, kept)
+
+
+def _prefix(settings: OIDCSettings) -> str:
+    if settings.username_prefix:
+        return "" if settings.username_prefix == NO_PREFIX else settings.username_prefix
+    return "" if settings.username_claim == "email" else f"{settings.issuer_url}#"
+
+
+def _read_keys(keys: list[dict[str, Any]], algorithms: tuple[str, ...]) -> dict[str, jwt.PyJWK]:
+    """Read a key set; keys that cannot be used are left out."""
+    found = {}
+    for fields in keys:
+        if fields.get("use", "sig") != "sig" or fields.get("kty") == "oct":
+            continue
+        try:
+            key = jwt.PyJWK(fields)
+        except (jwt.PyJWTError, ValueError):
+            continue
+        if key.algorithm_name in algorithms:
+            found[str(fields.get("kid", ""))] = key
+    return found
+
+
+def _date(value: Any) -> datetime | None:
+    return datetime.fromtimestamp(value, UTC) if isinstance(value, int | float) else None
