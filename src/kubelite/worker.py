@@ -25,6 +25,7 @@ from kubelite.api.kinds.core.nodes import Node
 from kubelite.clock import Clock
 from kubelite.config import Config
 from kubelite.net.dns import DNSServer
+from kubelite.net.overlay import Overlay
 from kubelite.net.pod_network import PodNetwork
 from kubelite.net.records import ZoneSettings
 from kubelite.net.ruleset import ProxySettings
@@ -181,12 +182,16 @@ class Worker:
 
     async def _run_pods(self, kubelet: Kubelet) -> None:
         """Wait for the node's part of the pod range, set up network and DNS, then run pods."""
-        await self._network.start(await self._pod_cidr())
+        pod_cidr = await self._pod_cidr()
+        await self._network.start(pod_cidr)
+        name = self._config.name_of_node
+        overlay = Overlay(self._identities.network, name, self._address, pod_cidr)
         dns = self._dns_server()
         await dns.start()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(dns.run())
+                group.create_task(overlay.run())
                 group.create_task(kubelet.run())
         finally:
             await dns.stop()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -277,3 +278,13 @@ async def test_a_restart_takes_over_what_is_there(node: Node) -> None:
     await asyncio.wait_for(node.proxy.applied(), 5)
     assert await ask("10.43.0.8", 80) == ["one 10.42.0.1"]
     assert "10.43.0.7" not in shell("nft list table ip kubelite")
+
+
+@on_a_node
+async def test_a_bridge_that_comes_after_the_rules(node: Node) -> None:
+    await node.put(service(type="NodePort", ports=[port(node_port=30080)]), endpoint_slice(PODS[0]))
+    switch = Path("/proc/sys/net/ipv4/conf/kubelite0/route_localnet")
+    switch.write_text("0")
+    await node.network.start("10.42.0.0/24")
+    assert switch.read_text() == "1\n"
+    assert await ask("127.0.0.1", 30080) == ["one 10.42.0.1"]

@@ -33,6 +33,10 @@ T = TypeVar("T")
 class PodListener(Protocol):
     """Who has to know of pods before their containers start."""
 
+    async def bridge_ready(self) -> None:
+        """Take note that the bridge is there."""
+        ...
+
     async def pod_attached(self, pod_uid: str, address: str) -> None:
         """Return when a pod with this address may run."""
         ...
@@ -107,6 +111,8 @@ class PodNetwork:
             raise NetworkForbidden(
                 "cannot set up pod networking: needs root (CAP_NET_ADMIN)"
             ) from error
+        if self.listener is not None:
+            await self.listener.bridge_ready()
 
     async def stop(self) -> None:
         """End the thread; links stay, and pods keep talking."""

@@ -124,6 +124,11 @@ class ServiceProxy:
         async with self._round_ended:
             await self._round_ended.wait_for(self._is_settled)
 
+    async def bridge_ready(self) -> None:
+        """Take note that the bridge is there, which may be before or after the first round."""
+        if self._applied_after >= 0:
+            await asyncio.to_thread(_route_loopback, self._settings.bridge)
+
     async def pod_attached(self, pod_uid: str, address: str) -> None:
         """Return once the policies for a new pod are in force: its containers may start only then."""
         self._policies.expect(pod_uid, address)
@@ -254,6 +259,8 @@ def _route_loopback(bridge: str) -> None:
     try:
         if switch.read_text().strip() != "1":
             switch.write_text("1")
+    except FileNotFoundError:
+        return  # no bridge yet: `bridge_ready` will tell
     except OSError as error:
         log.warning("node ports will not answer on 127.0.0.1", extra={"reason": str(error)})
 
