@@ -3,6 +3,7 @@
 import base64
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import ROUND_CEILING
 
 from msgspec import Struct
 
@@ -140,7 +141,7 @@ def resource_value(
     if not divisor:
         divisor = Quantity(1)
     amount = parse_quantity(written)
-    whole = -(-amount.amount // divisor.amount)
+    whole = (amount.amount / divisor.amount).to_integral_value(ROUND_CEILING)
     return str(int(whole))
 
 

@@ -1,0 +1,131 @@
+"""Bodies for and records from the Docker API."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from kubelite.node.docker_wire import container_body, image_of, record_of, sandbox_body, with_tag
+from kubelite.node.runtime import ContainerSpec, Limits, Mount, SandboxSpec
+
+POD: dict[str, Any] = {"pod_uid": "u", "pod_name": "p", "namespace": "ns"}
+
+
+def _sandbox(**fields: Any) -> dict[str, Any]:
+    spec = SandboxSpec(**POD, attempt=0, hostname="p", **fields)
+    return sandbox_body(spec, "node", "pause", may_protect=False)
+
+
+def _container(**fields: Any) -> dict[str, Any]:
+    spec = ContainerSpec(**POD, name="app", attempt=2, sandbox_id="s", image="i", **fields)
+    return container_body(spec, "node", may_protect=False, privileges={"Privileged": True})
+
+
+def test_a_sandbox_has_no_network_of_the_engine() -> None:
+    body = _sandbox()
+    assert body["HostConfig"]["NetworkMode"] == "none"
+    assert body["HostConfig"]["IpcMode"] == "shareable"
+    assert body["Hostname"] == "p"
+    assert _sandbox(host_network=True)["HostConfig"]["NetworkMode"] == "host"
+
+
+def test_a_container_joins_its_sandbox() -> None:
+    host = _container()["HostConfig"]
+    assert (host["NetworkMode"], host["IpcMode"], host["PidMode"]) == (
+        "container:s",
+        "container:s",
+        "",
+    )
+    assert _container(shared_pid_with="s")["HostConfig"]["PidMode"] == "container:s"
+
+
+def test_command_and_arguments_replace_those_of_the_image_only_when_given() -> None:
+    assert "Entrypoint" not in _container()
+    assert "Cmd" not in _container()
+    body = _container(command=("a",), args=("b", "c"))
+    assert (body["Entrypoint"], body["Cmd"]) == (["a"], ["b", "c"])
+
+
+def test_limits_mounts_and_scores() -> None:
+    limits = Limits(cpu_shares=512, cpu_quota_us=5000, memory_bytes=1024, oom_score_adj=-997)
+    host = _container(limits=limits, mounts=(Mount("/a", "/b", True),))["HostConfig"]
+    assert (host["CpuShares"], host["CpuQuota"], host["Memory"], host["MemorySwap"]) == (
+        512,
+        5000,
+        1024,
+        1024,
+    )
+    assert host["OomScoreAdj"] == 0, "this host refuses negative scores"
+    assert host["Mounts"][0]["ReadOnly"] is True
+
+
+def test_privileges_are_those_the_host_allows() -> None:
+    assert _container(privileged=True)["HostConfig"]["Privileged"] is True
+
+
+INSPECTED = {
+    "Id": "c", "Created": "2026-05-01T12:00:00.123456789Z", "Image": "sha256:1",
+    "State": {
+        "Running": False, "Status": "exited", "ExitCode": 3, "OOMKilled": True, "Error": "", "Pid": 0,
+        "StartedAt": "2026-05-01T12:00:01Z", "FinishedAt": "2026-05-01T12:00:02Z",
+    },
+    "Config": {"Labels": {
+        "io.kubelite.node": "node", "io.kubelite.attempt": "2", "io.kubernetes.pod.uid": "u",
+        "io.kubernetes.container.name": "app",
+    }},
+}  # fmt: skip
+
+
+def _changed(**state: Any) -> dict[str, Any]:
+    copied: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(INSPECTED))
+    copied["State"].update(state)
+    return copied
+
+
+def test_a_record_is_read_from_labels_and_state() -> None:
+    record = record_of(INSPECTED)
+    assert record is not None
+    assert (record.phase, record.exit_code, record.oom_killed) == ("exited", 3, True)
+    assert (record.name, record.attempt, record.pod_uid) == ("app", 2, "u")
+
+
+def test_one_that_never_started_has_ended_only_if_it_failed() -> None:
+    never = {
+        "Status": "created",
+        "StartedAt": "0001-01-01T00:00:00Z",
+        "FinishedAt": "0001-01-01T00:00:00Z",
+    }
+    record = record_of(_changed(**never))
+    assert record is not None
+    assert record.phase == "created"
+    record = record_of(_changed(**never, Error="no such file"))
+    assert record is not None
+    assert (record.phase, record.started_at) == ("exited", None)
+    assert record.finished_at is not None
+
+
+def test_a_container_of_somebody_else_is_none() -> None:
+    foreign = {**INSPECTED, "Config": {"Labels": None}}
+    assert record_of(foreign) is None
+
+
+@pytest.mark.parametrize(
+    ("reference", "expected"),
+    [
+        ("busybox", "busybox:latest"),
+        ("busybox:1", "busybox:1"),
+        ("host:5000/a", "host:5000/a:latest"),
+        ("a@sha256:1", "a@sha256:1"),
+    ],
+)
+def test_with_tag(reference: str, expected: str) -> None:
+    assert with_tag(reference) == expected
+
+
+def test_an_image_names_its_digests_and_tags() -> None:
+    image = image_of({"Id": "i", "RepoTags": ["<none>:<none>"], "RepoDigests": None, "Size": 5})
+    assert image.names == ()
+    image = image_of(
+        {"Id": "i", "RepoTags": ["a:1"], "RepoDigests": ["a@sha256:1"], "Config": {"User": "7"}}
+    )
+    assert (image.names, image.digest, image.user) == (("a@sha256:1", "a:1"), "a@sha256:1", "7")

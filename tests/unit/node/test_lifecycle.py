@@ -1,0 +1,221 @@
+"""What a pod needs next, as a table."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from kubelite.api.kinds.core.pods import Pod
+from kubelite.node.lifecycle import (
+    AttachNetwork,
+    CreateSandbox,
+    EnsureImage,
+    FinishDeletion,
+    SetUpVolumes,
+    StartContainer,
+    StopContainer,
+    StopSandbox,
+    TearDown,
+    backoff_of,
+    next_backoff,
+    plan,
+    plan_orphan,
+)
+from kubelite.node.observed import (
+    BACKOFF_LABEL,
+    SANDBOX_LABEL,
+    Ending,
+    Health,
+    ImageState,
+    Observed,
+    Trouble,
+)
+from kubelite.node.runtime import SANDBOX, ContainerRecord
+
+NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
+IMAGES = {name: ImageState(image_id="sha256:1") for name in ("app", "side", "init")}
+
+
+def pod_of(spec: dict[str, Any] | None = None, **meta: Any) -> Pod:
+    body = {"containers": [{"name": "app", "image": "a:1"}], "terminationGracePeriodSeconds": 30}
+    metadata = {"name": "p", "namespace": "default", "uid": "u", **meta}
+    return msgspec.convert({"metadata": metadata, "spec": {**body, **(spec or {})}}, Pod)
+
+
+def record(name: str = "app", phase: Any = "running", **fields: Any) -> ContainerRecord:
+    labels = fields.pop("labels", {})
+    known = {
+        "id": f"{name}-id", "pod_uid": "u", "pod_name": "p", "namespace": "default", "name": name,
+        "attempt": 0, "phase": phase, "created_at": NOW, "started_at": NOW,
+        "finished_at": NOW if phase == "exited" else None,
+        "labels": {SANDBOX_LABEL: f"{SANDBOX}-id", **labels}, **fields,
+    }  # fmt: skip
+    return ContainerRecord(**known)
+
+
+SANDBOX_UP = record(SANDBOX)
+
+
+def up(*records: ContainerRecord, **fields: Any) -> Observed:
+    known = {"volumes_ready": True, "addresses": ("10.42.0.2",), "images": IMAGES, **fields}
+    return Observed(records=(SANDBOX_UP, *records), **known)
+
+
+def kinds(pod: Pod, observed: Observed) -> list[type]:
+    return [type(action) for action in plan(pod, observed, NOW).actions]
+
+
+def test_a_new_pod_gets_volumes_image_and_sandbox_at_once() -> None:
+    assert kinds(pod_of(), Observed()) == [SetUpVolumes, EnsureImage, CreateSandbox]
+
+
+def test_a_sandbox_without_address_is_attached_before_anything_starts() -> None:
+    assert kinds(pod_of(), up(addresses=())) == [AttachNetwork]
+
+
+def test_a_container_starts_once_its_image_is_there() -> None:
+    assert kinds(pod_of(), up(images={})) == [EnsureImage]
+    assert kinds(pod_of(), up(images={"app": ImageState(pulling=True)})) == []
+    assert kinds(pod_of(), up()) == [StartContainer]
+
+
+def test_a_running_pod_is_left_alone() -> None:
+    assert plan(pod_of(), up(record()), NOW).actions == ()
+
+
+@pytest.mark.parametrize(
+    ("policy", "code", "starts"),
+    [
+        ("Always", 0, True),
+        ("Always", 1, True),
+        ("OnFailure", 0, False),
+        ("OnFailure", 1, True),
+        ("Never", 0, False),
+        ("Never", 1, False),
+    ],
+)
+def test_restart_policy(policy: str, code: int, starts: bool) -> None:
+    ended = record(phase="exited", exit_code=code)
+    found = kinds(pod_of({"restartPolicy": policy}), up(ended))
+    assert found == ([StartContainer] if starts else [StopSandbox])
+
+
+def test_a_restart_waits_for_its_back_off() -> None:
+    ended = record(phase="exited", exit_code=1, labels={BACKOFF_LABEL: "20"})
+    decision = plan(pod_of(), up(ended), NOW + timedelta(seconds=5))
+    assert decision.actions == ()
+    assert decision.wait_seconds == 15
+    (action,) = plan(pod_of(), up(ended), NOW + timedelta(seconds=20)).actions
+    assert isinstance(action, StartContainer)
+    assert (action.attempt, action.backoff_seconds) == (1, 40)
+
+
+def test_back_off_grows_to_five_minutes_and_starts_afresh_after_a_long_run() -> None:
+    pauses, last = [], None
+    for attempt in range(8):
+        pause = next_backoff(last)
+        pauses.append(pause)
+        last = record(phase="exited", attempt=attempt, labels={BACKOFF_LABEL: str(pause)})
+    assert pauses == [0, 10, 20, 40, 80, 160, 300, 300]
+    started = NOW - timedelta(minutes=11)
+    long_run = record(phase="exited", started_at=started, labels={BACKOFF_LABEL: "300"})
+    assert backoff_of(long_run) == 0
+    assert next_backoff(long_run) == 10
+
+
+def test_init_containers_come_one_by_one_and_sidecars_stay() -> None:
+    inits = [
+        {"name": "side", "image": "s:1", "restartPolicy": "Always"},
+        {"name": "init", "image": "i:1"},
+    ]
+    pod = pod_of({"initContainers": inits})
+
+    def starts(observed: Observed) -> list[str]:
+        return [
+            a.container.name
+            for a in plan(pod, observed, NOW).actions
+            if isinstance(a, StartContainer)
+        ]
+
+    assert starts(up()) == ["side"]
+    side = record("side")
+    assert starts(up(side, health={"side-id": Health(started=False)})) == []
+    assert starts(up(side)) == ["init"]
+    assert starts(up(side, record("init"))) == []
+    assert starts(up(side, record("init", "exited"))) == ["app"]
+    assert starts(up(record("side", "exited"), record("init", "exited"), record())) == ["side"]
+
+
+def test_a_failed_init_container_of_a_pod_that_never_restarts_ends_it() -> None:
+    pod = pod_of({"initContainers": [{"name": "init", "image": "i:1"}], "restartPolicy": "Never"})
+    assert kinds(pod, up(record("init", "exited", exit_code=1))) == [StopSandbox]
+
+
+def test_a_lost_sandbox_takes_its_containers_along_and_is_made_anew() -> None:
+    lost = record(SANDBOX, "exited")
+    seen = Observed(records=(lost, record()), volumes_ready=True, images=IMAGES)
+    assert kinds(pod_of(), seen) == [StopContainer]
+    seen = Observed(records=(lost, record(phase="exited")), volumes_ready=True, images=IMAGES)
+    (action,) = plan(pod_of(), seen, NOW).actions
+    assert action == CreateSandbox(1)
+
+
+def test_a_failed_probe_and_a_changed_image_replace_the_container() -> None:
+    unhealthy = up(record(), health={"app-id": Health(failure="failed liveness")})
+    (action,) = plan(pod_of(), unhealthy, NOW).actions
+    assert action == StopContainer(record(), 30, "failed liveness")
+    changed = record(labels={"io.kubernetes.container.hash": "another"})
+    (action,) = plan(pod_of(), up(changed), NOW).actions
+    assert isinstance(action, StopContainer)
+    assert action.message == "Container app definition changed, will be restarted"
+
+
+def test_deletion_stops_containers_then_sidecars_then_the_sandbox_then_the_pod() -> None:
+    pod = pod_of(
+        {"initContainers": [{"name": "side", "image": "s:1", "restartPolicy": "Always"}]},
+        deletionTimestamp="2026-05-01T12:00:00Z",
+        deletionGracePeriodSeconds=7,
+    )
+
+    def stopped(observed: Observed) -> list[tuple[str, int]]:
+        return [
+            (a.record.name, a.grace_seconds)
+            for a in plan(pod, observed, NOW).actions
+            if isinstance(a, StopContainer)
+        ]
+
+    assert stopped(up(record("side"), record())) == [("app", 7)]
+    assert stopped(up(record("side"), record(phase="exited"))) == [("side", 7)]
+    assert kinds(pod, up(record("side", "exited"), record(phase="exited"))) == [StopSandbox]
+    assert kinds(pod, Observed(records=(record(SANDBOX, "exited"),))) == [FinishDeletion]
+    assert kinds(pod, Observed()) == [FinishDeletion]
+
+
+def test_a_pod_that_must_end_is_stopped_but_not_forgotten() -> None:
+    ending = Ending("DeadlineExceeded", "too long")
+    assert kinds(pod_of(), up(record(), ending=ending)) == [StopContainer]
+    assert kinds(pod_of(), Observed(ending=ending)) == []
+
+
+def test_trouble_is_tried_again_when_it_is_due() -> None:
+    trouble = Trouble("CreateContainerConfigError", "no", NOW + timedelta(seconds=4))
+    decision = plan(pod_of(), up(troubles={"app": trouble}), NOW)
+    assert (decision.actions, decision.wait_seconds) == ((), 4)
+    assert kinds(pod_of(), up(troubles={"app": Trouble("X", "no", NOW)})) == [StartContainer]
+
+
+def test_an_orphan_is_stopped_and_then_removed() -> None:
+    (action,) = plan_orphan(up(record()), 9, NOW).actions
+    assert action == StopContainer(record(), 9, "Stopping container app")
+    assert plan_orphan(up(record(phase="exited")), 9, NOW).actions == (TearDown(),)
+
+
+def test_a_container_removed_behind_the_nodes_back_keeps_its_count() -> None:
+    status = {"containerStatuses": [
+        {"name": "app", "image": "a", "imageID": "i", "ready": True, "restartCount": 4, "containerID": "docker://x"}
+    ]}  # fmt: skip
+    pod = msgspec.convert({**msgspec.to_builtins(pod_of()), "status": status}, Pod)
+    (action,) = plan(pod, up(), NOW).actions
+    assert isinstance(action, StartContainer)
+    assert action.attempt == 5

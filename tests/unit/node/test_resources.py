@@ -1,0 +1,77 @@
+"""Requests and limits in the kernel's units."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from kubelite.api.kinds.core.pods import Pod
+from kubelite.node.admission import rejection
+from kubelite.node.pods import qos_class
+from kubelite.node.resources import cgroup_parent, limits_of, pod_requests
+
+
+def pod_of(*resources: dict[str, Any], **spec: Any) -> Pod:
+    containers = [
+        {"name": f"c{i}", "image": "a:1", "resources": given} for i, given in enumerate(resources)
+    ]
+    return msgspec.convert(
+        {"metadata": {"name": "p", "uid": "u"}, "spec": {"containers": containers, **spec}}, Pod
+    )
+
+
+GUARANTEED = {"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1", "memory": "1Gi"}}
+BURSTABLE = {"requests": {"cpu": "250m", "memory": "256Mi"}, "limits": {"memory": "512Mi"}}
+
+
+@pytest.mark.parametrize(
+    ("resources", "quality", "parent"),
+    [
+        ((GUARANTEED,), "Guaranteed", "/kubelite/podu"),
+        ((GUARANTEED, BURSTABLE), "Burstable", "/kubelite/burstable/podu"),
+        (({},), "BestEffort", "/kubelite/besteffort/podu"),
+    ],
+)
+def test_quality_of_service(resources: Any, quality: str, parent: str) -> None:
+    assert qos_class(pod_of(*resources)) == quality
+    assert cgroup_parent(pod_of(*resources)) == parent
+
+
+def test_limits() -> None:
+    pod = pod_of(BURSTABLE)
+    limits = limits_of(pod, pod.spec.containers[0], 1 << 30)
+    assert (limits.cpu_shares, limits.cpu_quota_us, limits.memory_bytes) == (256, 0, 512 << 20)
+    assert limits.oom_score_adj == 750
+    pod = pod_of(GUARANTEED)
+    limits = limits_of(pod, pod.spec.containers[0], 1 << 30)
+    assert (limits.cpu_shares, limits.cpu_quota_us, limits.oom_score_adj) == (1024, 100_000, -997)
+    pod = pod_of({})
+    limits = limits_of(pod, pod.spec.containers[0], 1 << 30)
+    assert (limits.cpu_shares, limits.oom_score_adj) == (2, 1000)
+
+
+def test_requests_of_a_pod_are_those_of_its_peak() -> None:
+    inits = [
+        {"name": "big", "image": "a", "resources": {"requests": {"cpu": "900m"}}},
+        {"name": "side", "image": "a", "restartPolicy": "Always", "resources": {"requests": {"cpu": "100m"}}},
+    ]  # fmt: skip
+    pod = pod_of(BURSTABLE, BURSTABLE, initContainers=inits, overhead={"cpu": "10m"})
+    assert pod_requests(pod) == {"cpu": 910, "memory": 512 << 20}
+
+
+def test_a_full_node_and_taken_ports_refuse() -> None:
+    pod = pod_of(BURSTABLE)
+    assert rejection(pod, [], {"cpu": "1", "memory": "1Gi", "pods": "2"}, {}) is None
+    refused = rejection(pod, [pod, pod], {"cpu": "1", "memory": "1Gi", "pods": "2"}, {})
+    assert refused is not None
+    assert refused.reason == "OutOfpods"
+    refused = rejection(pod, [pod], {"cpu": "400m", "memory": "1Gi", "pods": "9"}, {})
+    assert refused is not None
+    assert refused.message == (
+        "Pod was rejected: Node didn't have enough resource: cpu, requested: 250, used: 250, capacity: 400"
+    )
+    port = [{"name": "c", "image": "a", "ports": [{"containerPort": 80, "hostPort": 80}]}]
+    with_port = msgspec.convert({"spec": {"containers": port}}, Pod)
+    refused = rejection(with_port, [with_port], {"pods": "9"}, {})
+    assert refused is not None
+    assert refused.reason == "NodePorts"
