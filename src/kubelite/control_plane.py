@@ -20,6 +20,7 @@ from kubelite.api.auth.tokens import ServiceAccountTokens, TokenIssuer, service_
 from kubelite.api.auth.x509 import ClientCertificates
 from kubelite.api.client.local import LocalClient
 from kubelite.api.client.mirrors import Mirrors
+from kubelite.api.registry import rules
 from kubelite.api.registry.addresses import ServiceAddresses
 from kubelite.api.registry.admission.builtin import builtin_admission
 from kubelite.api.registry.bootstrap import CALLER, Bootstrap
@@ -100,7 +101,7 @@ class ControlPlane:
                 clock=clock,
                 randomness=randomness,
             ),
-            validate=lambda *_: (),
+            validate=rules.validate,
             addresses=self.addresses,
         )
         self.verbs = Verbs(

@@ -9,14 +9,13 @@ import msgspec
 from kubelite.api.auth.caller import Allowed, Attributes, Caller
 from kubelite.api.client.local import LocalClient
 from kubelite.api.client.mirrors import Mirrors
-from kubelite.api.errors import Cause
+from kubelite.api.registry import rules
 from kubelite.api.registry.addresses import ServiceAddresses
 from kubelite.api.registry.admission import Admission, Mutating, Validating
 from kubelite.api.registry.answers import Listed, Written
 from kubelite.api.registry.builtin import builtin_table
 from kubelite.api.registry.hub import Hub
 from kubelite.api.registry.options import DeletionOptions, ReadOptions, WriteOptions
-from kubelite.api.registry.resources import Resource
 from kubelite.api.registry.verbs import PatchType, Verbs
 from kubelite.api.registry.writing import Writer
 from kubelite.randomness import SeededRandomness
@@ -48,11 +47,6 @@ class AllowAll:
         return Allowed(caller, attributes, "test")
 
 
-def no_rules(resource: Resource, item: JSON, old: JSON | None, subresource: str) -> list[Cause]:
-    """Find nothing wrong."""
-    return []
-
-
 class Server:
     """The API, with short calls for tests."""
 
@@ -60,7 +54,7 @@ class Server:
         self,
         *plugins: Mutating | Validating,
         changes: int = 10_000,
-        validate: Any = no_rules,
+        validate: Any = rules.validate,
         **parts: Any,
     ) -> None:
         self.clock = StandingClock()

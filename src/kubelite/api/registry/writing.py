@@ -327,14 +327,15 @@ class Writer:
         structure(resource.schema, item)
         default(resource.kind, item)
         strategy.finish(item, old, draft.context)
+        # Before the check: a Service without its addresses is not a valid one.
+        reservation = strategy.reserve(item, old, draft.context)
+        if reservation is not None:
+            request.reserve(reservation)
         found = self._validate(resource, item, old, target.subresource)
         if found:
             kind = resource.kind
             name = item["metadata"].get("name", "")
             raise causes.invalid_object(kind.kind, kind.group, name, found)
-        reservation = strategy.reserve(item, old, draft.context)
-        if reservation is not None:
-            request.reserve(reservation)
         await self.admission.validate(request)
         draft.warnings.extend(request.warnings)
         return item

@@ -1,13 +1,13 @@
 """What objects of each kind must be like: the table of rules, and the one function that applies it."""
 
 from kubelite.api.errors import Invalid
-from kubelite.api.machinery import causes
+from kubelite.api.machinery import causes, names
 from kubelite.api.registry.resources import Resource
 from kubelite.api.registry.rules.metadata import metadata, metadata_update
 from kubelite.api.registry.rules.table import RULES, Rules
 from kubelite.api.registry.rules.values import JSON, Out
 
-_NO_RULES = Rules()
+_NO_RULES = Rules(name=names.path_segment)  # roles and others have names such as system:node
 _OWN = frozenset(("", "finalize"))  # subresources whose writes touch an object's own fields
 
 
