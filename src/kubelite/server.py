@@ -24,6 +24,7 @@ from kubelite.api.auth.secret_files import write_file
 from kubelite.api.auth.x509 import ClientCertificates
 from kubelite.api.http.app import APIServer
 from kubelite.api.http.assembly import assemble
+from kubelite.api.http.flow_control import FlowControl
 from kubelite.api.registry.bootstrap import CALLER
 from kubelite.clock import SystemClock
 from kubelite.config import Config
@@ -97,6 +98,8 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
     )
     await plane.bootstrap(node_ip, listener.getsockname()[1])
     await ensure_kube_dns(plane.client(CALLER, "kube-apiserver"), config.dns_address)
+    flow = FlowControl()
+    await flow.follow(plane.client(CALLER, "kube-apiserver"))
     api = APIServer(
         assemble(
             plane.verbs,
@@ -106,6 +109,7 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
             randomness=randomness,
             node_tls=pki.client_context(identities.KUBELET_CLIENT),
             address=f"{node_ip}:{listener.getsockname()[1]}",
+            flow=flow,
         ),
         ssl_context=pki.server_context(),
     )

@@ -7,7 +7,7 @@ from kubelite.api.auth.caller import Authorizer
 from kubelite.api.http.backends import Backends
 from kubelite.api.http.dialer import Dialer, TCPDialer
 from kubelite.api.http.discovery import Discovery
-from kubelite.api.http.dispatch import Parts
+from kubelite.api.http.dispatch import Flow, Parts
 from kubelite.api.http.flow_control import FlowControl
 from kubelite.api.http.openapi import OpenAPIPages
 from kubelite.api.http.pages import Pages
@@ -19,7 +19,7 @@ from kubelite.clock import Clock
 from kubelite.randomness import Randomness
 
 
-def assemble(
+def assemble(  # noqa: PLR0913 - it joins what a server is made of
     verbs: Verbs,
     authenticator: UnionAuthenticator,
     authorizer: Authorizer,
@@ -28,6 +28,7 @@ def assemble(
     randomness: Randomness,
     node_tls: ssl.SSLContext,
     address: str,
+    flow: Flow | None = None,
     dialer: Dialer | None = None,
 ) -> Parts:
     """Return the parts of a server that clients reach at `address` (host and port)."""
@@ -55,5 +56,5 @@ def assemble(
             ("services", "proxy"): proxy,
             ("nodes", "proxy"): proxy,
         },
-        flow=FlowControl(),
+        flow=flow or FlowControl(),
     )
