@@ -56,6 +56,8 @@ class MatchCondition(Model):
 class NamedRuleWithOperations(Model):
     """Operations and resources a policy is about, perhaps narrowed to named objects."""
 
+    map_type: ClassVar = "atomic"
+
     apiGroups: Annotated[list[str], ATOMIC] = []
     apiVersions: Annotated[list[str], ATOMIC] = []
     operations: Annotated[list[str], ATOMIC] = []
@@ -66,6 +68,8 @@ class NamedRuleWithOperations(Model):
 
 class MatchResources(Model):
     """Which requests a policy is about: rules, exceptions, and selectors for namespaces and objects."""
+
+    map_type: ClassVar = "atomic"
 
     excludeResourceRules: Annotated[list[NamedRuleWithOperations], ATOMIC] = []
     matchPolicy: str | None = None
@@ -85,12 +89,16 @@ class Mutation(Model):
 class ParamKind(Model):
     """The kind of the objects that parametrize a policy."""
 
+    map_type: ClassVar = "atomic"
+
     apiVersion: str = ""
     kind: str = ""
 
 
 class Variable(Model):
     """A named CEL expression that other expressions of the policy may use."""
+
+    map_type: ClassVar = "atomic"
 
     expression: Annotated[str, REQUIRED] = ""
     name: Annotated[str, REQUIRED] = ""
@@ -121,6 +129,8 @@ class MutatingAdmissionPolicy(Kind):
 
 class ParamRef(Model):
     """Which objects parametrize a policy in a binding: one by name, or all that a selector picks."""
+
+    map_type: ClassVar = "atomic"
 
     name: str = ""
     namespace: str = ""

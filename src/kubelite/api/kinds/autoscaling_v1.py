@@ -11,6 +11,8 @@ from kubelite.api.kinds.model import REQUIRED, GroupVersionKind, Int32, Int64, K
 class CrossVersionObjectReference(Model):
     """An object by kind and name, whatever version it is read in."""
 
+    map_type: ClassVar = "atomic"
+
     kind: Annotated[str, REQUIRED] = ""
     name: Annotated[str, REQUIRED] = ""
     apiVersion: str = ""

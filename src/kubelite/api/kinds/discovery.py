@@ -61,6 +61,8 @@ class Endpoint(Model):
 class EndpointPort(Model):
     """A port all endpoints of a slice listen on."""
 
+    map_type: ClassVar = "atomic"
+
     appProtocol: str | None = None
     name: str | None = None
     port: Int32 | None = None

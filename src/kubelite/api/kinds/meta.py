@@ -218,6 +218,8 @@ class LabelSelectorRequirement(Model):
 class LabelSelector(Model):
     """Picks objects by their labels; an empty one picks all."""
 
+    map_type: ClassVar = "atomic"
+
     matchExpressions: Annotated[list[LabelSelectorRequirement], ATOMIC] = []
     matchLabels: dict[str, str] = {}
 
@@ -252,6 +254,8 @@ class ManagedFieldsEntry(Model):
 
 class OwnerReference(Model):
     """An object this one depends on and goes with."""
+
+    map_type: ClassVar = "atomic"
 
     apiVersion: Annotated[str, REQUIRED] = ""
     kind: Annotated[str, REQUIRED] = ""

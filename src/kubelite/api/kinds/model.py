@@ -34,6 +34,7 @@ class Note(Struct, frozen=True, kw_only=True, omit_defaults=True):
     default: Any = msgspec.UNSET  # filled in when absent; a callable makes a fresh value each time
     merge_key: str = ""  # strategic merge patch: elements with an equal key are merged
     retain_keys: bool = False  # strategic merge patch: keys not named by the patch are dropped
+    patch_replaces: bool = False  # strategic merge patch: the object is taken as a whole
     list_type: str = ""  # atomic, set or map
     list_keys: tuple[str, ...] = ()  # what identifies an element of a list of type map
     map_type: str = ""  # atomic or granular
@@ -48,6 +49,7 @@ class Note(Struct, frozen=True, kw_only=True, omit_defaults=True):
 REQUIRED = Note(required=True)
 ATOMIC = Note(list_type="atomic")
 ATOMIC_MAP = Note(map_type="atomic")
+GRANULAR = Note(map_type="granular")
 SET = Note(list_type="set")
 ALWAYS = Note(always=True)
 
@@ -85,6 +87,8 @@ class ModelMeta(StructMeta):
 
 class Model(Struct, metaclass=ModelMeta):
     """Base of every API type; compared by value, never changed in place."""
+
+    map_type: ClassVar[str] = ""  # atomic: server-side apply takes the object as a whole
 
 
 class Kind(Model):

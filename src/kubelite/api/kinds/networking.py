@@ -24,6 +24,8 @@ from kubelite.api.kinds.model import (
 class ServiceBackendPort(Model):
     """A port of a service, by number or name."""
 
+    map_type: ClassVar = "atomic"
+
     name: str = ""
     number: Int32 = 0
 

@@ -14,6 +14,7 @@ from kubelite.api.kinds.model import (
     IntOrString,
     Kind,
     Model,
+    Note,
     Time,
     list_map,
     merge_by,
@@ -34,7 +35,7 @@ class PodDisruptionBudgetSpec(Model):
 
     maxUnavailable: IntOrString | None = None
     minAvailable: IntOrString | None = None
-    selector: LabelSelector | None = None
+    selector: Annotated[LabelSelector | None, Note(patch_replaces=True)] = None
     unhealthyPodEvictionPolicy: str | None = None
 
 

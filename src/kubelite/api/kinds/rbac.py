@@ -37,6 +37,8 @@ class ClusterRole(Kind):
 class RoleRef(Model):
     """The role a binding grants."""
 
+    map_type: ClassVar = "atomic"
+
     kind: Annotated[str, REQUIRED] = ""
     name: Annotated[str, REQUIRED] = ""
     apiGroup: Annotated[str, ALWAYS] = ""
@@ -44,6 +46,8 @@ class RoleRef(Model):
 
 class Subject(Model):
     """Who is granted a role: a user, a group or a service account."""
+
+    map_type: ClassVar = "atomic"
 
     kind: Annotated[str, REQUIRED] = ""
     name: Annotated[str, REQUIRED] = ""

@@ -19,43 +19,6 @@ MEMBER = "."
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _decode = msgspec.json.decode
 
-_CORE = "io.k8s.api.core.v1."
-_META = "io.k8s.apimachinery.pkg.apis.meta.v1."
-_ADMISSION = "io.k8s.api.admissionregistration.v1."
-# Types whose values are owned as one, wherever they stand (x-kubernetes-map-type on the definition).
-ATOMIC_DEFINITIONS = frozenset(
-    [
-        *(_ADMISSION + name for name in ("MatchResources", "NamedRuleWithOperations", "ParamKind")),
-        *(_ADMISSION + name for name in ("ParamRef", "Variable")),
-        *(
-            _CORE + name
-            for name in (
-                "ConfigMapKeySelector",
-                "EndpointAddress",
-                "EndpointPort",
-                "FileKeySelector",
-                "LocalObjectReference",
-                "NodeSelector",
-                "NodeSelectorTerm",
-                "ObjectFieldSelector",
-                "ObjectReference",
-                "ResourceFieldSelector",
-                "ScopeSelector",
-                "SecretKeySelector",
-                "SecretReference",
-                "TopologySelectorTerm",
-                "TypedLocalObjectReference",
-            )
-        ),
-        *(_META + name for name in ("LabelSelector", "OwnerReference")),
-        "io.k8s.api.autoscaling.v1.CrossVersionObjectReference",
-        "io.k8s.api.discovery.v1.EndpointPort",
-        "io.k8s.api.networking.v1.ServiceBackendPort",
-        "io.k8s.api.rbac.v1.RoleRef",
-        "io.k8s.api.rbac.v1.Subject",
-    ]
-)
-
 _ANY = Schema(type="any", preserve=True)
 
 
@@ -69,7 +32,7 @@ def is_granular(schema: Schema, value: Any) -> bool:
     if schema.map_type:
         return schema.map_type == "granular"
     if schema.type in ("object", "map"):
-        return schema.definition not in ATOMIC_DEFINITIONS
+        return True
     return schema.type == "any" and schema.preserve and isinstance(value, dict)
 
 

@@ -125,6 +125,8 @@ class Definitions:
     def _definition(self, schema: Schema) -> JSON:
         made: JSON = {"description": schema.description} if schema.description else {}
         made |= self._object(schema)
+        if schema.map_type:
+            made["x-kubernetes-map-type"] = schema.map_type
         if schema.gvk is not None:
             made["x-kubernetes-group-version-kind"] = [schema.gvk._asdict()]
         return made
@@ -196,6 +198,7 @@ def _extensions(schema: Schema) -> JSON:
     if schema.merge_key not in {"", "-"}:
         made["x-kubernetes-patch-merge-key"] = schema.merge_key
     strategy = ["merge"] * bool(schema.merge_key) + ["retainKeys"] * schema.retain_keys
+    strategy += ["replace"] * schema.patch_replaces
     if strategy:
         made["x-kubernetes-patch-strategy"] = ",".join(strategy)
     if schema.preserve and schema.type != "any":

@@ -58,6 +58,7 @@ class Schema(Struct, frozen=True, kw_only=True, eq=False):
     retain_keys: bool = (
         False  # strategic merge: keys not named by the patch's $retainKeys are dropped
     )
+    patch_replaces: bool = False  # strategic merge: the patch's object replaces the one there is
     preserve: bool = False  # unknown fields are kept
     embedded: bool = False  # a complete API object, apiVersion, kind and metadata included
     nullable: bool = False  # null is a value of its own and is kept (custom resources only)
@@ -136,6 +137,7 @@ def compile_struct(type_: type[Model]) -> Schema:
         fields=MappingProxyType(fields),
         required=required,
         definition=definition_name(type_),
+        map_type=type_.map_type,
         description=(type_.__doc__ or "").partition("\n")[0],
         gvk=type_.gvk if issubclass(type_, Kind) else None,
     )
@@ -239,9 +241,10 @@ def _compile(annotation: Any, note: Note, *, optional: bool) -> Schema:
         enum=note.enum,
         list_type=note.list_type,
         list_keys=note.list_keys,
-        map_type=note.map_type,
+        map_type=note.map_type or node.map_type,
         merge_key=note.merge_key,
         retain_keys=note.retain_keys,
+        patch_replaces=note.patch_replaces,
         preserve=note.preserve,
         embedded=note.embedded,
         union=note.union,

@@ -59,7 +59,8 @@ def _merge_map(original: JSON, patch: JSON, schema: Schema | None) -> JSON:
 
 
 def _merged(present: Any, value: Any, schema: Schema | None) -> Any:
-    if isinstance(value, dict) and isinstance(present, dict):
+    is_replaced = schema is not None and schema.patch_replaces
+    if isinstance(value, dict) and isinstance(present, dict) and not is_replaced:
         return _merge_map(present, value, schema)
     if isinstance(value, list) and isinstance(present, list):
         return _merge_list(present, value, schema)

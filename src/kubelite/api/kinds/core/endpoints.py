@@ -12,6 +12,8 @@ from kubelite.api.kinds.model import ATOMIC, REQUIRED, GroupVersionKind, Int32, 
 class EndpointAddress(Model):
     """An address behind a service, and the pod it belongs to."""
 
+    map_type: ClassVar = "atomic"
+
     ip: Annotated[str, REQUIRED] = ""
     hostname: str = ""
     nodeName: str | None = None
@@ -20,6 +22,8 @@ class EndpointAddress(Model):
 
 class EndpointPort(Model):
     """A port behind a service."""
+
+    map_type: ClassVar = "atomic"
 
     port: Annotated[Int32, REQUIRED] = 0
     appProtocol: str | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from kubelite.api.kinds.model import ATOMIC, REQUIRED, Int32, Model
 
@@ -18,6 +18,8 @@ class NodeSelectorRequirement(Model):
 class NodeSelectorTerm(Model):
     """Requirements of which a node must meet all."""
 
+    map_type: ClassVar = "atomic"
+
     matchExpressions: Annotated[list[NodeSelectorRequirement], ATOMIC] = []
     matchFields: Annotated[list[NodeSelectorRequirement], ATOMIC] = []
 
@@ -31,6 +33,8 @@ class PreferredSchedulingTerm(Model):
 
 class NodeSelector(Model):
     """Terms of which a node must meet one."""
+
+    map_type: ClassVar = "atomic"
 
     nodeSelectorTerms: Annotated[list[NodeSelectorTerm], REQUIRED, ATOMIC] = []
 
@@ -53,6 +57,8 @@ class TopologySelectorLabelRequirement(Model):
 
 class TopologySelectorTerm(Model):
     """Requirements on topology labels, all of which must be met."""
+
+    map_type: ClassVar = "atomic"
 
     matchLabelExpressions: Annotated[list[TopologySelectorLabelRequirement], ATOMIC] = []
 

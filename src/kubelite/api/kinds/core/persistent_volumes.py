@@ -24,6 +24,7 @@ from kubelite.api.kinds.core.volumes import (
 from kubelite.api.kinds.meta import ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
     ATOMIC,
+    GRANULAR,
     REQUIRED,
     GroupVersionKind,
     Int32,
@@ -171,7 +172,7 @@ class PersistentVolumeSpec(Model):
     capacity: dict[str, Quantity] = {}
     cephfs: CephFSPersistentVolumeSource | None = None
     cinder: CinderPersistentVolumeSource | None = None
-    claimRef: ObjectReference | None = None
+    claimRef: Annotated[ObjectReference | None, GRANULAR] = None
     csi: CSIPersistentVolumeSource | None = None
     fc: FCVolumeSource | None = None
     flexVolume: FlexPersistentVolumeSource | None = None
@@ -231,7 +232,7 @@ class PersistentVolumeClaimStatus(Model):
     """What was last observed of a persistent volume claim."""
 
     accessModes: Annotated[list[str], ATOMIC] = []
-    allocatedResourceStatuses: dict[str, str] = {}
+    allocatedResourceStatuses: Annotated[dict[str, str], GRANULAR] = {}
     allocatedResources: dict[str, Quantity] = {}
     capacity: dict[str, Quantity] = {}
     conditions: Annotated[

@@ -54,6 +54,8 @@ class ScopedResourceSelectorRequirement(Model):
 class ScopeSelector(Model):
     """Which objects a quota counts, by scope."""
 
+    map_type: ClassVar = "atomic"
+
     matchExpressions: Annotated[list[ScopedResourceSelectorRequirement], ATOMIC] = []
 
 

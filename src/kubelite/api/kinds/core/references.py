@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from kubelite.api.kinds.model import REQUIRED, Int32, Model, Quantity, default
 
 
 class ConfigMapKeySelector(Model):
     """A key of a config map."""
+
+    map_type: ClassVar = "atomic"
 
     key: Annotated[str, REQUIRED] = ""
     name: str = ""
@@ -17,6 +19,8 @@ class ConfigMapKeySelector(Model):
 
 class FileKeySelector(Model):
     """A key of an environment file on a volume."""
+
+    map_type: ClassVar = "atomic"
 
     key: Annotated[str, REQUIRED] = ""
     path: Annotated[str, REQUIRED] = ""
@@ -35,11 +39,15 @@ class KeyToPath(Model):
 class LocalObjectReference(Model):
     """An object of the same namespace, by name."""
 
+    map_type: ClassVar = "atomic"
+
     name: str = ""
 
 
 class ObjectFieldSelector(Model):
     """A field of the pod."""
+
+    map_type: ClassVar = "atomic"
 
     fieldPath: Annotated[str, REQUIRED] = ""
     apiVersion: str = ""
@@ -47,6 +55,8 @@ class ObjectFieldSelector(Model):
 
 class ObjectReference(Model):
     """Any object, or a part of it."""
+
+    map_type: ClassVar = "atomic"
 
     apiVersion: str = ""
     fieldPath: str = ""
@@ -60,6 +70,8 @@ class ObjectReference(Model):
 class ResourceFieldSelector(Model):
     """A container's request or limit."""
 
+    map_type: ClassVar = "atomic"
+
     resource: Annotated[str, REQUIRED] = ""
     containerName: str = ""
     divisor: Quantity = ""
@@ -67,6 +79,8 @@ class ResourceFieldSelector(Model):
 
 class SecretKeySelector(Model):
     """A key of a secret."""
+
+    map_type: ClassVar = "atomic"
 
     key: Annotated[str, REQUIRED] = ""
     name: str = ""
@@ -76,12 +90,16 @@ class SecretKeySelector(Model):
 class SecretReference(Model):
     """A secret by name and namespace."""
 
+    map_type: ClassVar = "atomic"
+
     name: str = ""
     namespace: str = ""
 
 
 class TypedLocalObjectReference(Model):
     """An object of the same namespace, by kind and name."""
+
+    map_type: ClassVar = "atomic"
 
     kind: Annotated[str, REQUIRED] = ""
     name: Annotated[str, REQUIRED] = ""
