@@ -1,6 +1,13 @@
 """Controllers and the scheduler: they bring what is to what is wanted, through the API only."""
 
+from kubelite.control.certificates import (
+    CertificateApprover,
+    CertificateCleaner,
+    CertificateSigningController,
+)
+from kubelite.control.cluster_role_aggregation import ClusterRoleAggregationController
 from kubelite.control.deployment import DeploymentController
+from kubelite.control.disruption import DisruptionController
 from kubelite.control.endpoints import EndpointsController
 from kubelite.control.endpointslice import EndpointSliceController
 from kubelite.control.garbage import GarbageCollector
@@ -9,10 +16,14 @@ from kubelite.control.node_ipam import NodeIPAMController
 from kubelite.control.node_lifecycle import NodeLifecycleController
 from kubelite.control.pod_gc import PodGCController
 from kubelite.control.replicaset import ReplicaSetController, ReplicationControllerController
+from kubelite.control.resource_quota import ResourceQuotaController
 from kubelite.control.root_ca import RootCAPublisher
 from kubelite.control.runtime import Entry
 from kubelite.control.serviceaccount import ServiceAccountController
 from kubelite.control.taint_eviction import TaintEvictionController
+from kubelite.control.token_cleaner import TokenCleaner
+from kubelite.control.token_secrets import TokenSecretsController
+from kubelite.control.ttl_after_finished import TTLAfterFinishedController
 
 # All that run, in the order in which they start.
 CONTROLLERS: tuple[Entry, ...] = tuple(
@@ -31,5 +42,14 @@ CONTROLLERS: tuple[Entry, ...] = tuple(
         TaintEvictionController,
         PodGCController,
         GarbageCollector,
+        DisruptionController,
+        ResourceQuotaController,
+        ClusterRoleAggregationController,
+        CertificateApprover,
+        CertificateSigningController,
+        CertificateCleaner,
+        TokenCleaner,
+        TokenSecretsController,
+        TTLAfterFinishedController,
     )
 )

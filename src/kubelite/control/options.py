@@ -2,18 +2,44 @@
 
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec import Struct
 
 Network = IPv4Network | IPv6Network
 
 
+class RequestedNames(Protocol):
+    """The subject and alternative names that a signing request asks for."""
+
+    @property
+    def common_name(self) -> str: ...
+    @property
+    def organizations(self) -> Sequence[str]: ...
+    @property
+    def dns_names(self) -> Sequence[str]: ...
+    @property
+    def addresses(self) -> Sequence[Any]: ...
+
+
+class SigningRequest(Protocol):
+    """A certificate signing request that has been read."""
+
+    @property
+    def wanted(self) -> RequestedNames: ...
+    @property
+    def emails(self) -> Sequence[str]: ...
+    @property
+    def uris(self) -> Sequence[str]: ...
+
+
 class CertificateSigner(Protocol):
     """Makes client and serving certificates of the cluster's authority."""
 
-    async def sign(self, request: bytes, usages: Sequence[str], seconds: int) -> bytes:
-        """Return the PEM chain for a PEM certificate request; raises ValueError when it cannot be signed."""
+    def sign(
+        self, pem: bytes, *, usages: tuple[str, ...], expiration_seconds: int | None = None
+    ) -> bytes:
+        """Return the PEM chain for a PEM request."""
         ...
 
 
@@ -21,7 +47,7 @@ class TokenIssuer(Protocol):
     """Makes the long-lived tokens of service account secrets."""
 
     def issue_legacy(self, namespace: str, name: str, uid: str, secret: str) -> str:
-        """Return a token bound to a secret."""
+        """Return a token of a service account that lasts as long as its secret."""
         ...
 
 
@@ -71,7 +97,8 @@ class Options(Struct, frozen=True):
     node_prefix_v6: int = 64
     cluster_ca: str = ""  # PEM, published in every namespace
     resources: Resources = StaticResources(())
-    signer: CertificateSigner | None = None
+    signer: CertificateSigner | None = None  # None: nothing is signed
+    read_request: Callable[[bytes], SigningRequest] | None = None
     token_issuer: TokenIssuer | None = None
     node_grace_seconds: float = 50.0  # without a lease renewal a node becomes Unknown
     terminated_pods_limit: int = 12_500

@@ -127,7 +127,7 @@ class Entry(NamedTuple):
     """A line of the list of controllers."""
 
     name: str  # in log lines, metrics and events
-    identity: str  # the service account it acts as
+    identity: str  # the service account it acts as; empty: that of the mirrors
     make: Callable[[Context], Controller]
 
 
@@ -164,7 +164,7 @@ class Runtime:
     async def start(self) -> None:
         """Build and connect all controllers, wait for their mirrors, start their workers."""
         for name, identity, make in self._entries:
-            client = self._client_for(identity)
+            client = self._client_for(identity) if identity else self._mirrors
             queue: WorkQueue[Key] = WorkQueue()
             context = Context(
                 client=client,

@@ -1,0 +1,192 @@
+"""Counts how many pods of a disruption budget may leave; evictions ask the numbers it writes."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from kubelite.api.client.events import NORMAL, WARNING
+from kubelite.api.client.protocol import Mirror
+from kubelite.api.kinds.apps import Deployment, ReplicaSet, StatefulSet
+from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.kinds.core.replication_controllers import ReplicationController
+from kubelite.api.kinds.meta import Condition
+from kubelite.api.kinds.policy import PodDisruptionBudget, PodDisruptionBudgetStatus
+from kubelite.clock import date_of, timestamp
+from kubelite.control.ownership import controller_of, group_of
+from kubelite.control.pods import is_ready, is_terminal
+from kubelite.control.rollout import scaled
+from kubelite.control.runtime import Context, Key, Watch
+from kubelite.control.selection import matcher
+
+EVICTION_TIMEOUT = timedelta(minutes=2)  # an evicted pod that is still there then was not deleted
+
+
+class Expected(Struct, frozen=True):
+    """How many pods the budget's owners want, and which have no owner that says."""
+
+    count: int
+    unmanaged: tuple[str, ...] = ()
+
+
+def wanted_healthy(budget: PodDisruptionBudget, expected: int) -> int:
+    """Return how many pods must stay."""
+    spec = budget.spec
+    if spec.maxUnavailable is not None:
+        return max(0, expected - scaled(spec.maxUnavailable, expected, round_up=True))
+    if spec.minAvailable is not None:
+        return scaled(spec.minAvailable, expected, round_up=True)
+    return 0
+
+
+def status_of(
+    budget: PodDisruptionBudget, pods: Sequence[Pod], expected: int, now: datetime
+) -> PodDisruptionBudgetStatus:
+    """Return the numbers. Pods whose eviction was granted lately count as gone already."""
+    present = {pod.metadata.name: pod for pod in pods}
+    disrupted = {
+        name: date
+        for name, date in budget.status.disruptedPods.items()
+        if name in present
+        and present[name].metadata.deletionTimestamp is None
+        and date is not None
+        and date_of(date) + EVICTION_TIMEOUT > now
+    }
+    healthy = sum(
+        pod.metadata.deletionTimestamp is None
+        and pod.metadata.name not in disrupted
+        and is_ready(pod)
+        for pod in pods
+    )
+    wanted = wanted_healthy(budget, expected)
+    allowed = max(0, healthy - wanted) if expected > 0 else 0
+    return replace(
+        budget.status,
+        currentHealthy=healthy,
+        desiredHealthy=wanted,
+        expectedPods=expected,
+        disruptionsAllowed=allowed,
+        disruptedPods=disrupted,
+        observedGeneration=budget.metadata.generation,
+        conditions=_conditions(budget, allowed, now),
+    )
+
+
+def _conditions(budget: PodDisruptionBudget, allowed: int, now: datetime) -> list[Condition]:
+    status, reason = ("True", "SufficientPods") if allowed else ("False", "InsufficientPods")
+    current = next(
+        (one for one in budget.status.conditions if one.type == "DisruptionAllowed"), None
+    )
+    since = timestamp(now)
+    if current is not None and current.status == status:
+        since = current.lastTransitionTime
+    fresh = Condition(
+        type="DisruptionAllowed",
+        status=status,
+        reason=reason,
+        lastTransitionTime=since,
+        observedGeneration=budget.metadata.generation,
+    )
+    return [*(one for one in budget.status.conditions if one.type != fresh.type), fresh]
+
+
+class DisruptionController:
+    """Reconciles disruption budgets."""
+
+    name = "disruption-controller"
+    workers = 2
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._budgets = context.mirror(PodDisruptionBudget)
+        self._pods = context.mirror(Pod)
+        self._owners: dict[tuple[str, str], Mirror[Any]] = {
+            (kind.gvk.group, kind.gvk.kind): context.mirror(kind)
+            for kind in (Deployment, ReplicaSet, StatefulSet, ReplicationController)
+        }
+
+    def watches(self) -> Sequence[Watch[Any]]:
+        """Watch budgets, their pods, and the numbers that owners want."""
+        return (
+            Watch(PodDisruptionBudget),
+            Watch(Pod, self._budgets_of),
+            *(
+                Watch(kind, self._budgets_near, where=_scaled)
+                for kind in (Deployment, ReplicaSet, StatefulSet, ReplicationController)
+            ),
+        )
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Write the numbers where they differ."""
+        budget = self._budgets.get(key.name, key.namespace)
+        if budget is None:
+            return None
+        matches = matcher(budget.spec.selector)
+        pods = [pod for pod in self._pods.list(key.namespace) if matches(pod.metadata.labels)]
+        if not pods:
+            self._context.events.event(budget, NORMAL, "NoPods", "No matching pods found")
+        expected = self._expected(budget, pods)
+        if expected.unmanaged:
+            names = ", ".join(expected.unmanaged)
+            text = f"Pods without a controller that can be scaled do not count: {names}"
+            self._context.events.event(budget, WARNING, "UnmanagedPods", text)
+        now = self._context.clock.now()
+        status = status_of(budget, pods, expected.count, now)
+        if status != budget.status:
+            await self._context.client.update(replace(budget, status=status), "status")
+        dates = [date_of(date) for date in status.disruptedPods.values() if date]
+        if not dates:
+            return None
+        return max(1.0, (min(dates) + EVICTION_TIMEOUT - now).total_seconds())
+
+    def _expected(self, budget: PodDisruptionBudget, pods: Sequence[Pod]) -> Expected:
+        """Count as upstream does: an absolute minimum asks nobody, everything else asks the owners."""
+        if budget.spec.maxUnavailable is None and isinstance(budget.spec.minAvailable, int):
+            return Expected(len(pods))
+        sizes: dict[str, int] = {}
+        unmanaged: list[str] = []
+        for pod in pods:
+            owner = self._scale_of(pod)
+            if owner is None:
+                unmanaged.append(pod.metadata.name)
+            else:
+                sizes[owner.metadata.uid] = (
+                    1 if owner.spec.replicas is None else owner.spec.replicas
+                )
+        return Expected(sum(sizes.values()), tuple(unmanaged))
+
+    def _scale_of(self, pod: Pod) -> Any:
+        """Return the object whose scale says how many pods like this one are wanted."""
+        owner = self._controller(pod)
+        if isinstance(owner, ReplicaSet):
+            return self._controller(owner) or owner
+        return owner
+
+    def _controller(self, item: Any) -> Any:
+        reference = controller_of(item.metadata)
+        if reference is None:
+            return None
+        mirror = self._owners.get((group_of(reference.apiVersion), reference.kind))
+        found = mirror.get(reference.name, item.metadata.namespace) if mirror else None
+        return found if found is not None and found.metadata.uid == reference.uid else None
+
+    def _budgets_of(self, pod: Pod) -> Iterable[Key]:
+        if is_terminal(pod) and not pod.metadata.labels:
+            return ()
+        return tuple(
+            Key(one.metadata.namespace, one.metadata.name)
+            for one in self._budgets.list(pod.metadata.namespace)
+            if matcher(one.spec.selector)(pod.metadata.labels)
+        )
+
+    def _budgets_near(self, owner: Any) -> Iterable[Key]:
+        return tuple(
+            Key(one.metadata.namespace, one.metadata.name)
+            for one in self._budgets.list(owner.metadata.namespace)
+        )
+
+
+def _scaled(before: Any, after: Any) -> bool:
+    return before is None or after is None or before.spec.replicas != after.spec.replicas

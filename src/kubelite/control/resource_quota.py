@@ -1,0 +1,127 @@
+"""Counts what quotas limit. Admission only ever adds to a quota's use; what is freed is found here."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from msgspec.structs import replace
+
+from kubelite.api.kinds.core.persistent_volumes import PersistentVolumeClaim
+from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.kinds.core.quota import ResourceQuota
+from kubelite.api.kinds.core.services import Service
+from kubelite.api.kinds.model import Kind, to_wire
+from kubelite.api.machinery.quantity import ZERO
+from kubelite.api.machinery.quota import in_scope, matching, read, scopes, total, usage, written
+from kubelite.control.options import Resource
+from kubelite.control.pods import is_terminal
+from kubelite.control.runtime import Context, Key, Watch
+
+FULL: Mapping[str, type[Kind]] = {
+    "pods": Pod,
+    "services": Service,
+    "persistentvolumeclaims": PersistentVolumeClaim,
+}
+RECHECK_SECONDS = 300.0  # for objects of kinds that are not watched
+YIELD_EVERY = 200  # objects counted before others get the loop
+
+
+def used(
+    quota: ResourceQuota, objects: Mapping[tuple[str, str], Iterable[dict[str, Any]]], now: datetime
+) -> dict[str, str]:
+    """Return what objects, by plural and group, use of the resources that a quota limits."""
+    fields = to_wire(quota)
+    hard = read(quota.spec.hard)
+    sums = total(
+        usage(plural, group, item, now)
+        for (plural, group), items in objects.items()
+        for item in items
+        if not scopes(fields) or in_scope(fields, plural, group, item)
+    )
+    return written({name: sums.get(name, ZERO) for name in hard})
+
+
+class ResourceQuotaController:
+    """Reconciles quotas."""
+
+    name = "resourcequota-controller"
+    workers = 2
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._quotas = context.mirror(ResourceQuota)
+        self._full: dict[str, Any] = {plural: context.mirror(kind) for plural, kind in FULL.items()}
+
+    def watches(self) -> Sequence[Watch[Any]]:
+        """Watch quotas, and what stops using them."""
+        return (
+            Watch(ResourceQuota, where=_spec_changed),
+            Watch(Pod, self._quotas_of, where=_stops_using),
+            Watch(Service, self._quotas_of, where=_gone_or_changed),
+            Watch(PersistentVolumeClaim, self._quotas_of, where=_gone_or_changed),
+        )
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Count anew and write where it differs."""
+        quota = self._quotas.get(key.name, key.namespace)
+        if quota is None:
+            return None
+        objects = {}
+        unwatched = False
+        for resource in self._context.options.resources.resources():
+            if resource.namespaced and matching(resource.resource, resource.group, quota.spec.hard):
+                objects[resource.resource, resource.group] = await self._objects(
+                    resource, key.namespace
+                )
+                unwatched = unwatched or not self._is_full(resource)
+        amounts = used(quota, objects, self._context.clock.now())
+        status = replace(quota.status, hard=written(read(quota.spec.hard)), used=amounts)
+        if status != quota.status:
+            await self._context.client.update(replace(quota, status=status), "status")
+        return RECHECK_SECONDS if unwatched else None
+
+    async def _objects(self, resource: Resource, namespace: str) -> list[dict[str, Any]]:
+        if self._is_full(resource):
+            mirror = self._full[resource.resource]
+        else:
+            mirror = self._context.dynamic_mirror(
+                resource.group, resource.version, resource.resource
+            )
+            await mirror.synced()
+        found = []
+        for number, item in enumerate(mirror.list(namespace), 1):
+            found.append(to_wire(item))
+            if number % YIELD_EVERY == 0:
+                await asyncio.sleep(0)
+        return found
+
+    def _is_full(self, resource: Resource) -> bool:
+        return resource.group == "" and resource.resource in FULL
+
+    def _quotas_of(self, item: Any) -> Iterable[Key]:
+        return (
+            Key(one.metadata.namespace, one.metadata.name)
+            for one in self._quotas.list(item.metadata.namespace)
+        )
+
+
+def _spec_changed(before: ResourceQuota | None, after: ResourceQuota | None) -> bool:
+    if after is None:
+        return False
+    return before is None or before.spec != after.spec or after.status.hard != after.spec.hard
+
+
+def _stops_using(before: Pod | None, after: Pod | None) -> bool:
+    if before is None:
+        return False
+    if after is None:
+        return True
+    return is_terminal(before) != is_terminal(after) or (
+        before.spec.containers != after.spec.containers
+        or (before.metadata.deletionTimestamp is None) != (after.metadata.deletionTimestamp is None)
+    )
+
+
+def _gone_or_changed(before: Any, after: Any) -> bool:
+    return before is not None and (after is None or before.spec != after.spec)

@@ -1,0 +1,64 @@
+"""Deletes bootstrap tokens when they expire."""
+
+from base64 import b64decode
+from binascii import Error
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from kubelite.api.errors import NotFound
+from kubelite.api.kinds.core.config import Secret
+from kubelite.clock import date_of
+from kubelite.control.runtime import Context, Key, Watch
+
+TYPE = "bootstrap.kubernetes.io/token"
+NAMESPACE = "kube-system"
+
+
+def expires_at(secret: Secret) -> datetime | None:
+    """Return when a token expires; None for one that does not, or whose date cannot be read."""
+    text = secret.data.get("expiration", "")
+    if not text:
+        return None
+    try:
+        return date_of(b64decode(text, validate=True).decode())
+    except (Error, ValueError):
+        return None
+
+
+class TokenCleaner:
+    """Reconciles bootstrap token secrets."""
+
+    name = "token-cleaner"
+    workers = 1
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._secrets = context.mirror(Secret)
+
+    def watches(self) -> Sequence[Watch[Any]]:
+        """Watch bootstrap tokens."""
+        return (Watch(Secret, where=lambda _, after: after is not None and _is_token(after)),)
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Delete the token when its time has come."""
+        secret = self._secrets.get(key.name, key.namespace)
+        if secret is None or not _is_token(secret):
+            return None
+        deadline = expires_at(secret)
+        if deadline is None:
+            return None
+        left_seconds = (deadline - self._context.clock.now()).total_seconds()
+        if left_seconds > 0:
+            return left_seconds
+        try:
+            await self._context.client.delete(
+                Secret, key.name, key.namespace, uid=secret.metadata.uid
+            )
+        except NotFound:
+            return None
+        return None
+
+
+def _is_token(secret: Secret) -> bool:
+    return secret.type == TYPE and secret.metadata.namespace == NAMESPACE

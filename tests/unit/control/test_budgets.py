@@ -1,0 +1,152 @@
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+from fakes.harness import Harness
+from simulation.simulated_loop import simulated
+
+from kubelite.api.kinds.apps import ReplicaSet, ReplicaSetSpec
+from kubelite.api.kinds.batch import Job, JobCondition, JobSpec, JobStatus
+from kubelite.api.kinds.core.containers import Container, ResourceRequirements
+from kubelite.api.kinds.core.pods import Pod, PodCondition, PodSpec, PodStatus
+from kubelite.api.kinds.core.quota import ResourceQuota, ResourceQuotaSpec
+from kubelite.api.kinds.meta import LabelSelector, ObjectMeta
+from kubelite.api.kinds.policy import (
+    PodDisruptionBudget,
+    PodDisruptionBudgetSpec,
+    PodDisruptionBudgetStatus,
+)
+from kubelite.control.disruption import DisruptionController, status_of, wanted_healthy
+from kubelite.control.options import Options, Resource, StaticResources
+from kubelite.control.ownership import controller_reference
+from kubelite.control.resource_quota import ResourceQuotaController
+from kubelite.control.ttl_after_finished import TTLAfterFinishedController
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+LABELS = {"app": "web"}
+
+
+def budget(**spec: int | str) -> PodDisruptionBudget:
+    return PodDisruptionBudget(
+        metadata=ObjectMeta(name="b", namespace="default", generation=1),
+        spec=PodDisruptionBudgetSpec(
+            selector=LabelSelector(matchLabels=LABELS),
+            **spec,  # type: ignore[arg-type]
+        ),
+    )
+
+
+def pod(name: str, *, ready: bool = True) -> Pod:
+    return Pod(
+        metadata=ObjectMeta(name=name, namespace="default", labels=LABELS),
+        spec=PodSpec(
+            containers=[
+                Container(name="c", resources=ResourceRequirements(requests={"cpu": "250m"}))
+            ]
+        ),
+        status=PodStatus(
+            conditions=[PodCondition(type="Ready", status="True" if ready else "False")]
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected", "healthy"),
+    [
+        ({"minAvailable": 2}, 5, 2),
+        ({"minAvailable": "50%"}, 5, 3),
+        ({"maxUnavailable": 1}, 5, 4),
+        ({"maxUnavailable": "30%"}, 5, 3),
+        ({"maxUnavailable": 9}, 5, 0),
+    ],
+)
+def test_how_many_must_stay(spec: dict[str, int | str], expected: int, healthy: int) -> None:
+    assert wanted_healthy(budget(**spec), expected) == healthy
+
+
+def test_granted_evictions_count_as_gone_for_two_minutes() -> None:
+    fresh = PodDisruptionBudgetStatus(
+        disruptedPods={
+            "a": "2025-12-31T23:59:00Z",
+            "b": "2025-12-31T23:50:00Z",
+            "x": "2026-01-01T00:00:00Z",
+        }
+    )
+    made = budget(minAvailable=1)
+    one = PodDisruptionBudget(metadata=made.metadata, spec=made.spec, status=fresh)
+    status = status_of(one, [pod("a"), pod("b"), pod("c", ready=False)], 3, NOW)
+    assert list(status.disruptedPods) == ["a"]
+    assert (status.currentHealthy, status.disruptionsAllowed) == (1, 0)
+
+
+async def test_a_budget_asks_the_owner_how_many_are_wanted() -> None:
+    async with Harness(DisruptionController) as harness:
+        client = harness.client
+        owner = await client.create(
+            ReplicaSet(
+                metadata=ObjectMeta(name="rs", namespace="default"), spec=ReplicaSetSpec(replicas=4)
+            )
+        )
+        for name in ("a", "b", "c"):
+            made = pod(name)
+            metadata = ObjectMeta(
+                name=name,
+                namespace="default",
+                labels=LABELS,
+                ownerReferences=[controller_reference(owner)],
+            )
+            await client.create(Pod(metadata=metadata, spec=made.spec, status=made.status))
+        await client.create(budget(maxUnavailable=2))
+        await harness.settle()
+        (current,) = client.all(PodDisruptionBudget)
+        status = current.status
+        assert (status.expectedPods, status.desiredHealthy, status.disruptionsAllowed) == (4, 2, 1)
+        await client.patch(ReplicaSet, "rs", {"spec": {"replicas": 3}}, "default")
+        await harness.settle()
+        assert client.all(PodDisruptionBudget)[0].status.disruptionsAllowed == 2
+
+
+async def test_a_quota_counts_again_when_pods_go() -> None:
+    pods = Resource("", "v1", "pods", "Pod", True)
+    options = Options(resources=StaticResources((pods,)))
+    async with Harness(ResourceQuotaController, options=options) as harness:
+        client = harness.client
+        for name in ("a", "b"):
+            await client.create(pod(name))
+        await client.create(
+            ResourceQuota(
+                metadata=ObjectMeta(name="q", namespace="default"),
+                spec=ResourceQuotaSpec(hard={"pods": "5", "requests.cpu": "2", "count/pods": "9"}),
+            )
+        )
+        await harness.settle()
+        (quota,) = client.all(ResourceQuota)
+        assert quota.status.used == {"count/pods": "2", "pods": "2", "requests.cpu": "500m"}
+        await client.delete(Pod, "a", "default")
+        await harness.settle()
+        (quota,) = client.all(ResourceQuota)
+        assert quota.status.used == {"count/pods": "1", "pods": "1", "requests.cpu": "250m"}
+
+
+@simulated
+async def test_ended_jobs_go_after_their_time() -> None:
+    async with Harness(TTLAfterFinishedController) as harness:
+        ended = JobCondition(
+            type="Complete", status="True", lastTransitionTime="2026-01-01T00:00:00Z"
+        )
+        for name, ttl in (("quick", 60), ("kept", None)):
+            await harness.client.create(
+                Job(
+                    metadata=ObjectMeta(name=name, namespace="default"),
+                    spec=JobSpec(ttlSecondsAfterFinished=ttl),
+                    status=JobStatus(conditions=[ended]),
+                )
+            )
+        await asyncio.sleep(59)
+        harness.clock.advance(61)
+        await asyncio.sleep(2)
+        quick, kept = sorted(
+            harness.client.all(Job), key=lambda job: job.metadata.name, reverse=True
+        )
+        assert quick.metadata.deletionTimestamp is not None
+        assert kept.metadata.deletionTimestamp is None
