@@ -6,10 +6,14 @@ from msgspec import Struct
 
 from kubelite.api.machinery import names
 from kubelite.api.registry.rules import (
+    access,
     batch,
     cluster,
     config,
+    extensions,
+    networking,
     pods,
+    scaling,
     services,
     storage,
     workloads,
@@ -30,6 +34,10 @@ class Rules(Struct, frozen=True):
     name: NameRule = names.dns_subdomain
     subresources: Mapping[str, UpdateCheck] = {}
 
+
+_NETWORKING, _RBAC = "networking.k8s.io", "rbac.authorization.k8s.io"
+_ADMISSION, _FLOW = "admissionregistration.k8s.io", "flowcontrol.apiserver.k8s.io"
+_DEVICES = "resource.k8s.io"
 
 RULES: dict[tuple[str, str], Rules] = {
     ("", "Pod"): Rules(
@@ -103,4 +111,59 @@ RULES: dict[tuple[str, str], Rules] = {
     ("storage.k8s.io", "VolumeAttributesClass"): Rules(
         storage.attributes_class, storage.attributes_class_update
     ),
+    ("policy", "PodDisruptionBudget"): Rules(
+        scaling.budget, validate_status_update=scaling.budget_status
+    ),
+    ("autoscaling", "HorizontalPodAutoscaler"): Rules(
+        scaling.autoscaler, validate_status_update=scaling.autoscaler_status
+    ),
+    (_NETWORKING, "Ingress"): Rules(
+        networking.ingress, networking.ingress_update, networking.ingress_status
+    ),
+    (_NETWORKING, "IngressClass"): Rules(networking.ingress_class, networking.ingress_class_update),
+    (_NETWORKING, "NetworkPolicy"): Rules(networking.policy),
+    (_NETWORKING, "ServiceCIDR"): Rules(networking.service_range, networking.service_range_update),
+    (_NETWORKING, "IPAddress"): Rules(
+        networking.address_object,
+        networking.address_object_update,
+        name=names.path_segment,  # IPv6 addresses are no subdomains
+    ),
+    (_RBAC, "Role"): Rules(access.role, name=names.path_segment),
+    (_RBAC, "ClusterRole"): Rules(access.cluster_role, name=names.path_segment),
+    (_RBAC, "RoleBinding"): Rules(
+        access.role_binding, access.role_binding_update, name=names.path_segment
+    ),
+    (_RBAC, "ClusterRoleBinding"): Rules(
+        access.cluster_role_binding,
+        access.cluster_role_binding_update,
+        name=names.path_segment,
+    ),
+    ("certificates.k8s.io", "CertificateSigningRequest"): Rules(
+        access.signing_request,
+        access.signing_request_update,
+        access.signing_request_status,
+        name=names.path_segment,
+        subresources={"approval": access.signing_request_approval},
+    ),
+    (_ADMISSION, "ValidatingWebhookConfiguration"): Rules(extensions.webhooks),
+    (_ADMISSION, "MutatingWebhookConfiguration"): Rules(extensions.webhooks),
+    (_ADMISSION, "ValidatingAdmissionPolicy"): Rules(extensions.admission_policy),
+    (_ADMISSION, "MutatingAdmissionPolicy"): Rules(extensions.admission_policy),
+    (_ADMISSION, "ValidatingAdmissionPolicyBinding"): Rules(extensions.policy_binding),
+    (_ADMISSION, "MutatingAdmissionPolicyBinding"): Rules(extensions.policy_binding),
+    ("apiextensions.k8s.io", "CustomResourceDefinition"): Rules(
+        extensions.custom_resource, extensions.custom_resource_update
+    ),
+    ("apiregistration.k8s.io", "APIService"): Rules(
+        extensions.api_service,
+        name=names.path_segment,  # the core group's is called "v1."
+    ),
+    (_FLOW, "FlowSchema"): Rules(extensions.flow_schema),
+    (_FLOW, "PriorityLevelConfiguration"): Rules(extensions.priority_level),
+    (_DEVICES, "DeviceClass"): Rules(extensions.device_class),
+    (_DEVICES, "ResourceClaim"): Rules(extensions.resource_claim, extensions.fixed_spec),
+    (_DEVICES, "ResourceClaimTemplate"): Rules(
+        extensions.resource_claim_template, extensions.fixed_spec
+    ),
+    (_DEVICES, "ResourceSlice"): Rules(extensions.resource_slice, extensions.resource_slice_update),
 }

@@ -1,0 +1,724 @@
+"""Rules of what extends or steers the API: webhooks, policies, custom kinds, API services, flow control, devices."""
+
+from urllib.parse import urlsplit
+
+from kubelite.api.machinery import causes, names
+from kubelite.api.machinery.jsonpath import compile_path
+from kubelite.api.registry.rules import labels
+from kubelite.api.registry.rules.values import (
+    JSON,
+    Out,
+    format_check,
+    immutable,
+    items,
+    one_of,
+    part,
+    required,
+    required_format,
+)
+
+_VERSIONS = ("v1", "v1beta1")
+_OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
+_VERBS = (
+    "create",
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "proxy",
+    "update",
+    "watch",
+)
+_POLICIES = ("Fail", "Ignore")
+_COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
+_STAR = "if '*' is present, must not specify other "
+
+
+def webhooks(thing: JSON) -> Out:
+    """Check a Validating- or MutatingWebhookConfiguration."""
+    out: Out = []
+    seen: set[str] = set()
+    mutating = thing.get("kind") == "MutatingWebhookConfiguration"
+    for index, hook in enumerate(items(thing, "webhooks")):
+        at, name = f"webhooks[{index}]", hook.get("name", "")
+        _qualified(out, f"{at}.name", name)
+        _webhook(out, at, hook)
+        if mutating and (policy := hook.get("reinvocationPolicy")) is not None:
+            one_of(out, f"{at}.reinvocationPolicy", policy, ("IfNeeded", "Never"))
+        if name and name in seen:
+            out.append(causes.duplicate(f"{at}.name", name))
+        seen.add(name)
+    return out
+
+
+def _qualified(out: Out, path: str, name: str) -> None:
+    required_format(out, path, name, names.dns_subdomain)
+    if name and not names.dns_subdomain(name) and name.count(".") < 2:
+        detail = "should be a domain with at least three segments separated by dots"
+        out.append(causes.invalid(path, name, detail))
+
+
+def _webhook(out: Out, path: str, hook: JSON) -> None:
+    for index, rule in enumerate(items(hook, "rules")):
+        _rule(out, f"{path}.rules[{index}]", rule)
+    for field, supported in (
+        ("failurePolicy", _POLICIES),
+        ("matchPolicy", ("Equivalent", "Exact")),
+    ):
+        if (value := hook.get(field)) is not None:
+            one_of(out, f"{path}.{field}", value, supported)
+    effects, allowed = hook.get("sideEffects"), ("None", "NoneOnDryRun")
+    if effects is None:
+        detail = f"must specify one of {', '.join(allowed)}"
+        out.append(causes.required(f"{path}.sideEffects", detail))
+    elif effects not in allowed:
+        out.append(causes.unsupported(f"{path}.sideEffects", effects, allowed))
+    seconds = hook.get("timeoutSeconds")
+    if seconds is not None and not 1 <= seconds <= 30:
+        detail = "the timeout value must be between 1 and 30 seconds"
+        out.append(causes.invalid(f"{path}.timeoutSeconds", seconds, detail))
+    for field in ("namespaceSelector", "objectSelector"):
+        labels.selector(out, f"{path}.{field}", hook.get(field))
+    client_config(out, f"{path}.clientConfig", part(hook, "clientConfig"))
+    match_conditions(out, f"{path}.matchConditions", items(hook, "matchConditions"))
+    versions = items(hook, "admissionReviewVersions")
+    at = f"{path}.admissionReviewVersions"
+    if not versions:
+        out.append(causes.required(at, f"must specify one of {', '.join(_VERSIONS)}"))
+        return
+    for index, version in enumerate(versions):
+        if version in versions[:index]:
+            out.append(causes.invalid(f"{at}[{index}]", version, "duplicate version"))
+        else:
+            format_check(out, f"{at}[{index}]", version, names.dns_1035_label)
+    if not any(version in _VERSIONS for version in versions):
+        detail = f"must include at least one of {', '.join(_VERSIONS)}"
+        out.append(causes.invalid(at, versions, detail))
+
+
+def client_config(out: Out, path: str, config: JSON) -> None:
+    """Check where a webhook is called."""
+    url, service = config.get("url"), config.get("service")
+    if (url is None) == (service is None):
+        out.append(causes.required(path, "exactly one of url or service is required"))
+    elif url is not None:
+        _url(out, f"{path}.url", url)
+    elif service is not None:
+        at = f"{path}.service"
+        required(out, service, at, "name", "namespace")
+        port = service.get("port", 443)
+        for finding in names.port_number(port):
+            out.append(causes.invalid(f"{at}.port", port, f"port is not valid: {finding}"))
+        file = service.get("path")
+        if file and not file.startswith("/"):
+            out.append(causes.invalid(f"{at}.path", file, "must start with a '/'"))
+
+
+def _url(out: Out, path: str, url: str) -> None:
+    form = "desired format: https://host[/path]"
+    try:
+        found = urlsplit(url)
+    except ValueError as error:
+        out.append(causes.invalid(path, url, f"url must be a valid URL: {error}; {form}"))
+        return
+    if found.scheme != "https":
+        detail = f"'https' is the only allowed URL scheme; {form}"
+        out.append(causes.invalid(path, url, detail))
+    if not found.netloc:
+        out.append(causes.invalid(path, url, f"host must be specified; {form}"))
+    if found.username or found.query or found.fragment:
+        detail = "user information, query parameters and fragments are not permitted in the URL"
+        out.append(causes.invalid(path, url, detail))
+
+
+def match_conditions(out: Out, path: str, found: list[JSON]) -> None:
+    """Check the names of match conditions, and that each tells an expression."""
+    if len(found) > 64:
+        out.append(causes.too_many(path, len(found), 64))
+    seen: set[str] = set()
+    for index, condition in enumerate(found):
+        at, name = f"{path}[{index}]", condition.get("name", "")
+        if not condition.get("expression", "").strip():
+            out.append(causes.required(f"{at}.expression"))
+        required_format(out, f"{at}.name", name, names.qualified_name)
+        if name and name in seen:
+            out.append(causes.duplicate(f"{at}.name", name))
+        seen.add(name)
+
+
+def _rule(out: Out, path: str, rule: JSON) -> None:
+    operations = items(rule, "operations")
+    if not operations:
+        out.append(causes.required(f"{path}.operations"))
+    elif len(operations) > 1 and "*" in operations:
+        detail = f"{_STAR}operations"
+        out.append(causes.invalid(f"{path}.operations", operations, detail))
+    for index, operation in enumerate(operations):
+        one_of(out, f"{path}.operations[{index}]", operation, _OPERATIONS)
+    for field, words in (("apiGroups", "API groups"), ("apiVersions", "API versions")):
+        found = items(rule, field)
+        if not found:
+            out.append(causes.required(f"{path}.{field}"))
+        elif len(found) > 1 and "*" in found:
+            out.append(causes.invalid(f"{path}.{field}", found, _STAR + words))
+    found = items(rule, "resources")
+    if not found:
+        out.append(causes.required(f"{path}.resources"))
+    if len(found) > 1 and "*/*" in found:
+        detail = "if '*/*' is present, must not specify other resources"
+        out.append(causes.invalid(f"{path}.resources", found, detail))
+    if "*" in found and any("/" not in each and each != "*" for each in found):
+        detail = f"{_STAR}resources without subresources"
+        out.append(causes.invalid(f"{path}.resources", found, detail))
+    if (scope := rule.get("scope")) is not None:
+        one_of(out, f"{path}.scope", scope, ("*", "Cluster", "Namespaced"))
+
+
+def admission_policy(thing: JSON) -> Out:
+    """Check a Validating- or MutatingAdmissionPolicy, apart from its expressions."""
+    out: Out = []
+    spec = part(thing, "spec")
+    if policy := spec.get("failurePolicy"):
+        one_of(out, "spec.failurePolicy", policy, _POLICIES)
+    if (kind := spec.get("paramKind")) is not None:
+        required(out, kind, "spec.paramKind", "apiVersion", "kind")
+    constraints = spec.get("matchConstraints")
+    if constraints is None:
+        out.append(causes.required("spec.matchConstraints"))
+    else:
+        _match_resources(out, "spec.matchConstraints", constraints, must=True)
+    match_conditions(out, "spec.matchConditions", items(spec, "matchConditions"))
+    seen: set[str] = set()
+    for index, variable in enumerate(items(spec, "variables")):
+        at, name = f"spec.variables[{index}]", variable.get("name", "")
+        if not name:
+            out.append(causes.required(f"{at}.name", "name is not specified"))
+        elif names.c_identifier(name):
+            detail = "name is not a valid CEL identifier"
+            out.append(causes.invalid(f"{at}.name", name, detail))
+        if name in seen:
+            out.append(causes.duplicate(f"{at}.name", name))
+        seen.add(name)
+        if not variable.get("expression", "").strip():
+            out.append(causes.required(f"{at}.expression", "expression is not specified"))
+    if thing.get("kind") == "ValidatingAdmissionPolicy":
+        _validations(out, spec)
+    elif not spec.get("mutations"):
+        out.append(causes.required("spec.mutations", "mutations must contain at least one item"))
+    return out
+
+
+def _validations(out: Out, spec: JSON) -> None:
+    found = items(spec, "validations")
+    if not found and not spec.get("auditAnnotations"):
+        detail = "validations or auditAnnotations must contain at least one item"
+        out.append(causes.required("spec.validations", detail))
+    for index, validation in enumerate(found):
+        at, message = f"spec.validations[{index}]", validation.get("message", "")
+        expression = validation.get("expression", "").strip()
+        if not expression:
+            out.append(causes.required(f"{at}.expression", "expression is not specified"))
+        if message and not message.strip():
+            detail = "message must be non-empty if specified"
+            out.append(causes.invalid(f"{at}.message", message, detail))
+        elif "\n" in message:
+            out.append(
+                causes.invalid(f"{at}.message", message, "message must not contain line breaks")
+            )
+        elif "\n" in expression and not message:
+            detail = "message must be specified if expression contains line breaks"
+            out.append(causes.required(f"{at}.message", detail))
+
+
+def _match_resources(out: Out, path: str, match: JSON, *, must: bool) -> None:
+    rules = items(match, "resourceRules")
+    if must and not rules:
+        out.append(causes.required(f"{path}.resourceRules"))
+    for field in ("namespaceSelector", "objectSelector"):
+        labels.selector(out, f"{path}.{field}", match.get(field))
+    for field in ("resourceRules", "excludeResourceRules"):
+        for index, rule in enumerate(items(match, field)):
+            _rule(out, f"{path}.{field}[{index}]", rule)
+
+
+def policy_binding(thing: JSON) -> Out:
+    """Check a Validating- or MutatingAdmissionPolicyBinding."""
+    out: Out = []
+    spec = part(thing, "spec")
+    required_format(out, "spec.policyName", spec.get("policyName"), names.dns_subdomain)
+    reference = spec.get("paramRef")
+    if reference is not None:
+        named, selected = reference.get("name"), reference.get("selector")
+        if not named and selected is None:
+            out.append(
+                causes.required("spec.paramRef", "one of name or selector must be specified")
+            )
+        if named and selected is not None:
+            detail = "name and selector are mutually exclusive"
+            out.append(causes.forbidden("spec.paramRef.name", detail))
+        if not reference.get("parameterNotFoundAction"):
+            out.append(causes.required("spec.paramRef.parameterNotFoundAction"))
+        else:
+            at = "spec.paramRef.parameterNotFoundAction"
+            one_of(out, at, reference["parameterNotFoundAction"], ("Deny", "Allow"))
+    _match_resources(out, "spec.matchResources", part(spec, "matchResources"), must=False)
+    if thing.get("kind") != "ValidatingAdmissionPolicyBinding":
+        return out
+    actions = items(spec, "validationActions")
+    if not actions:
+        out.append(
+            causes.required("spec.validationActions", "at least one validation action is required")
+        )
+    for index, action in enumerate(actions):
+        at = f"spec.validationActions[{index}]"
+        one_of(out, at, action, ("Audit", "Deny", "Warn"))
+        if action in actions[:index]:
+            out.append(causes.duplicate(at, action))
+    if "Deny" in actions and "Warn" in actions:
+        detail = (
+            "must not contain both Deny and Warn (repeating the same validation failure information "
+            "in the API response and headers serves no purpose)"
+        )
+        out.append(causes.invalid("spec.validationActions", actions, detail))
+    return out
+
+
+def api_service(thing: JSON) -> Out:
+    """Check an APIService."""
+    out: Out = []
+    spec, name = part(thing, "spec"), part(thing, "metadata").get("name", "")
+    group, version = spec.get("group", ""), spec.get("version", "")
+    if name != f"{version}.{group}":
+        wanted = causes.quoted(f"{version}.{group}")
+        detail = f'must be `spec.version+"."+spec.group`: {wanted}'
+        out.append(causes.invalid("metadata.name", name, detail))
+    if not group and version != "v1":
+        detail = "only v1 may have an empty group and it better be legacy kube"
+        out.append(causes.required("spec.group", detail))
+    if group:
+        format_check(out, "spec.group", group, names.dns_subdomain)
+    format_check(out, "spec.version", version, names.dns_1035_label)
+    for field, limit in (("groupPriorityMinimum", 20000), ("versionPriority", 1000)):
+        if not 0 < (value := spec.get(field, 0)) <= limit:
+            detail = f"must be positive and less than {limit}"
+            out.append(causes.invalid(f"spec.{field}", value, detail))
+    service, insecure = spec.get("service"), spec.get("insecureSkipTLSVerify")
+    if service is None:
+        if spec.get("caBundle"):
+            shown = f"{len(spec['caBundle'])} bytes"
+            detail = "local APIServices may not have a caBundle"
+            out.append(causes.invalid("spec.caBundle", shown, detail))
+        if insecure:
+            detail = "local APIServices may not have insecureSkipTLSVerify"
+            out.append(causes.invalid("spec.insecureSkipTLSVerify", insecure, detail))
+        return out
+    required(out, service, "spec.service", "namespace", "name")
+    if insecure and spec.get("caBundle"):
+        detail = "may not be true if caBundle is present"
+        out.append(causes.invalid("spec.insecureSkipTLSVerify", insecure, detail))
+    return out
+
+
+def custom_resource(thing: JSON) -> Out:
+    """Check a CustomResourceDefinition, apart from the schemas of its versions."""
+    out: Out = []
+    spec, name = part(thing, "spec"), part(thing, "metadata").get("name", "")
+    group, kinds = spec.get("group", ""), part(spec, "names")
+    wanted = f"{kinds.get('plural', '')}.{group}"
+    if name != wanted:
+        detail = 'must be spec.names.plural+"."+spec.group'
+        out.append(causes.invalid("metadata.name", name, detail))
+    if not group:
+        out.append(causes.required("spec.group"))
+    elif wrong := names.dns_subdomain(group):
+        out.append(causes.invalid("spec.group", group, ",".join(wrong)))
+    elif "." not in group:
+        detail = "should be a domain with at least one dot"
+        out.append(causes.invalid("spec.group", group, detail))
+    one_of(out, "spec.scope", spec.get("scope"), ("Cluster", "Namespaced"))
+    _kind_names(out, kinds)
+    _kind_versions(out, spec)
+    if (conversion := spec.get("conversion")) is not None:
+        _conversion(out, "spec.conversion", conversion)
+    return out
+
+
+def _kind_names(out: Out, kinds: JSON) -> None:
+    for field in ("plural", "singular", "kind", "listKind"):
+        value = kinds.get(field, "")
+        if not value:
+            out.append(causes.required(f"spec.names.{field}"))
+        elif wrong := names.dns_1035_label(value.lower() if "ind" in field else value):
+            out.append(causes.invalid(f"spec.names.{field}", value, ",".join(wrong)))
+    for field in ("shortNames", "categories"):
+        for index, value in enumerate(items(kinds, field)):
+            if wrong := names.dns_1035_label(value):
+                at = f"spec.names.{field}[{index}]"
+                out.append(causes.invalid(at, value, ",".join(wrong)))
+    if kinds.get("kind") and kinds.get("kind") == kinds.get("listKind"):
+        detail = "kind and listKind may not be the same"
+        out.append(causes.invalid("spec.names.listKind", kinds["listKind"], detail))
+
+
+def _kind_versions(out: Out, spec: JSON) -> None:
+    versions = items(spec, "versions")
+    seen = [version.get("name", "") for version in versions]
+    if len(set(seen)) < len(seen):
+        detail = "must contain unique version names"
+        out.append(causes.invalid("spec.versions", versions, detail))
+    if sum(bool(version.get("storage")) for version in versions) != 1:
+        detail = "must have exactly one version marked as storage version"
+        out.append(causes.invalid("spec.versions", versions, detail))
+    for index, version in enumerate(versions):
+        at, name = f"spec.versions[{index}]", version.get("name", "")
+        if wrong := names.dns_1035_label(name):
+            out.append(causes.invalid(f"{at}.name", name, ",".join(wrong)))
+        if part(version, "schema").get("openAPIV3Schema") is None:
+            out.append(causes.required(f"{at}.schema.openAPIV3Schema", "schemas are required"))
+        if version.get("deprecationWarning") and not version.get("deprecated"):
+            detail = "can only be set for deprecated versions"
+            out.append(
+                causes.invalid(f"{at}.deprecationWarning", version["deprecationWarning"], detail)
+            )
+        _columns(out, f"{at}.additionalPrinterColumns", items(version, "additionalPrinterColumns"))
+        scale = part(version, "subresources").get("scale")
+        if scale is not None:
+            _scale(out, f"{at}.subresources.scale", scale)
+        for position, field in enumerate(items(version, "selectableFields")):
+            _path(out, f"{at}.selectableFields[{position}].jsonPath", field.get("jsonPath", ""))
+
+
+def _columns(out: Out, path: str, columns: list[JSON]) -> None:
+    for index, column in enumerate(columns):
+        at = f"{path}[{index}]"
+        if not column.get("name"):
+            out.append(causes.required(f"{at}.name"))
+        kind = column.get("type", "")
+        if not kind:
+            detail = f"must be one of {','.join(_COLUMN_TYPES)}"
+            out.append(causes.required(f"{at}.type", detail))
+        elif kind not in _COLUMN_TYPES:
+            detail = f"must be one of {','.join(_COLUMN_TYPES)}"
+            out.append(causes.invalid(f"{at}.type", kind, detail))
+        _path(out, f"{at}.jsonPath", column.get("jsonPath", ""))
+
+
+def _path(out: Out, path: str, text: str) -> None:
+    if not text:
+        out.append(causes.required(path))
+        return
+    if not text.startswith("."):
+        out.append(causes.invalid(path, text, "must be a simple json path starting with ."))
+        return
+    try:
+        compile_path(text)
+    except ValueError as error:
+        out.append(causes.invalid(path, text, f"invalid path: {error}"))
+
+
+def _scale(out: Out, path: str, scale: JSON) -> None:
+    for field, root in (("specReplicasPath", ".spec."), ("statusReplicasPath", ".status.")):
+        text = scale.get(field, "")
+        if not text:
+            out.append(causes.required(f"{path}.{field}"))
+        elif not text.startswith(root):
+            detail = f"should be a json path under {root.rstrip('.')}"
+            out.append(causes.invalid(f"{path}.{field}", text, detail))
+    text = scale.get("labelSelectorPath")
+    if text and not text.startswith((".spec.", ".status.")):
+        detail = "should be a json path under either .spec or .status"
+        out.append(causes.invalid(f"{path}.labelSelectorPath", text, detail))
+
+
+def _conversion(out: Out, path: str, conversion: JSON) -> None:
+    strategy, hook = conversion.get("strategy", ""), conversion.get("webhook")
+    one_of(out, f"{path}.strategy", strategy, ("None", "Webhook"))
+    if strategy == "Webhook":
+        config = part(hook or {}, "clientConfig")
+        if not config:
+            detail = "required when strategy is set to Webhook"
+            out.append(causes.required(f"{path}.webhookClientConfig", detail))
+        else:
+            client_config(out, f"{path}.webhookClientConfig", config)
+        if not items(hook or {}, "conversionReviewVersions"):
+            detail = "must specify one of v1, v1beta1"
+            out.append(causes.required(f"{path}.conversionReviewVersions", detail))
+    elif hook is not None:
+        detail = "should not be set when strategy is not set to Webhook"
+        out.append(causes.forbidden(f"{path}.webhookClientConfig", detail))
+
+
+def custom_resource_update(new: JSON, old: JSON) -> Out:
+    """Check a change of a CustomResourceDefinition: what it names stays once it is established."""
+    out = custom_resource(new)
+    after, before = part(new, "spec"), part(old, "spec")
+    conditions = items(part(old, "status"), "conditions")
+    immutable(out, "spec.group", after.get("group"), before.get("group"))
+    plural = part(after, "names").get("plural")
+    immutable(out, "spec.names.plural", plural, part(before, "names").get("plural"))
+    if any(
+        each.get("type") == "Established" and each.get("status") == "True" for each in conditions
+    ):
+        immutable(out, "spec.scope", after.get("scope"), before.get("scope"))
+        kind = part(after, "names").get("kind")
+        immutable(out, "spec.names.kind", kind, part(before, "names").get("kind"))
+    stored = items(part(new, "status"), "storedVersions")
+    served = {version.get("name") for version in items(after, "versions")}
+    for index, version in enumerate(stored):
+        if version not in served:
+            at = f"status.storedVersions[{index}]"
+            detail = "must appear in spec.versions"
+            out.append(causes.invalid(at, version, detail))
+    return out
+
+
+def flow_schema(thing: JSON) -> Out:
+    """Check a FlowSchema."""
+    out: Out = []
+    spec, name = part(thing, "spec"), part(thing, "metadata").get("name", "")
+    precedence, path = spec.get("matchingPrecedence", 0), "spec.matchingPrecedence"
+    if precedence <= 0:
+        out.append(causes.invalid(path, precedence, "must be a positive value"))
+    elif precedence > 10000:
+        out.append(causes.invalid(path, precedence, "must not be greater than 10000"))
+    elif precedence == 1 and name != "exempt":
+        detail = "only the schema named 'exempt' may have matchingPrecedence 1"
+        out.append(causes.invalid(path, precedence, detail))
+    method = spec.get("distinguisherMethod")
+    if method is not None and method.get("type") not in ("ByNamespace", "ByUser"):
+        at = "spec.distinguisherMethod.type"
+        out.append(causes.unsupported(at, method, ("ByNamespace", "ByUser")))
+    level = part(spec, "priorityLevelConfiguration").get("name")
+    if not level:
+        detail = "must reference a priority level"
+        out.append(causes.required("spec.priorityLevelConfiguration.name", detail))
+    else:
+        format_check(out, "spec.priorityLevelConfiguration.name", level, names.dns_subdomain)
+    for index, rule in enumerate(items(spec, "rules")):
+        _flow_rule(out, f"spec.rules[{index}]", rule)
+    return out
+
+
+_SUBJECTS = {"Group": "group", "ServiceAccount": "serviceAccount", "User": "user"}
+
+
+def _flow_rule(out: Out, path: str, rule: JSON) -> None:
+    if not rule.get("subjects"):
+        detail = "subjects must contain at least one value"
+        out.append(causes.required(f"{path}.subjects", detail))
+    for index, subject in enumerate(items(rule, "subjects")):
+        _flow_subject(out, f"{path}.subjects[{index}]", subject)
+    if not rule.get("resourceRules") and not rule.get("nonResourceRules"):
+        detail = "at least one of resourceRules and nonResourceRules has to be non-empty"
+        out.append(causes.required(path, detail))
+    for field in ("resourceRules", "nonResourceRules"):
+        for index, each in enumerate(items(rule, field)):
+            _flow_target(out, f"{path}.{field}[{index}]", each, in_urls=field == "nonResourceRules")
+
+
+def _flow_subject(out: Out, path: str, subject: JSON) -> None:
+    kind = subject.get("kind", "")
+    field = _SUBJECTS.get(kind)
+    if field is None:
+        out.append(causes.unsupported(f"{path}.kind", kind, tuple(_SUBJECTS)))
+        return
+    for other_kind, other in _SUBJECTS.items():
+        if other != field and subject.get(other) is not None:
+            detail = f"{other} is forbidden when subject kind is not '{other_kind}'"
+            out.append(causes.forbidden(f"{path}.{other}", detail))
+    named = subject.get(field)
+    if named is None:
+        detail = f"{field} is required when subject kind is '{kind}'"
+        out.append(causes.required(f"{path}.{field}", detail))
+        return
+    required(out, named, f"{path}.{field}", "name")
+    if kind == "ServiceAccount" and not named.get("namespace"):
+        detail = "must specify namespace for service account"
+        out.append(causes.required(f"{path}.{field}.namespace", detail))
+
+
+def _flow_target(out: Out, path: str, rule: JSON, *, in_urls: bool) -> None:
+    verbs = items(rule, "verbs")
+    if not verbs:
+        out.append(causes.required(f"{path}.verbs", "verbs must contain at least one value"))
+    elif "*" in verbs:
+        if len(verbs) > 1:
+            out.append(causes.invalid(f"{path}.verbs", verbs, f"{_STAR}verbs"))
+    elif not set(verbs) <= set(_VERBS):
+        out.append(causes.unsupported(f"{path}.verbs", verbs, _VERBS))
+    if in_urls:
+        if not rule.get("nonResourceURLs"):
+            detail = "nonResourceURLs must contain at least one value"
+            out.append(causes.required(f"{path}.nonResourceURLs", detail))
+        return
+    for field, words in (("apiGroups", "api group"), ("resources", "resource")):
+        found = items(rule, field)
+        if not found:
+            detail = f"resource rules must supply at least one {words}"
+            out.append(causes.required(f"{path}.{field}", detail))
+        elif len(found) > 1 and "*" in found:
+            out.append(causes.invalid(f"{path}.{field}", found, f"{_STAR}{words}s"))
+    namespaces = items(rule, "namespaces")
+    if not namespaces and not rule.get("clusterScope"):
+        detail = "resource rules that are not cluster scoped must supply at least one namespace"
+        out.append(causes.required(f"{path}.namespaces", detail))
+    elif "*" in namespaces and len(namespaces) > 1:
+        detail = f"{_STAR}namespaces"
+        out.append(causes.invalid(f"{path}.namespaces", namespaces, detail))
+
+
+def priority_level(thing: JSON) -> Out:
+    """Check a PriorityLevelConfiguration."""
+    out: Out = []
+    spec, name = part(thing, "spec"), part(thing, "metadata").get("name", "")
+    kind, limited, exempt = spec.get("type", ""), spec.get("limited"), spec.get("exempt")
+    if (name == "exempt") != (kind == "Exempt"):
+        detail = "must be 'Exempt' if and only if `name` is 'exempt'"
+        out.append(causes.invalid("spec.type", kind, detail))
+    if kind == "Exempt" and limited is not None:
+        out.append(causes.forbidden("spec.limited", "must be nil if the type is not Limited"))
+    elif kind == "Limited":
+        if exempt is not None:
+            out.append(causes.forbidden("spec.exempt", "must be nil if the type is Limited"))
+        if limited is None:
+            out.append(causes.required("spec.limited", "must not be empty when type is Limited"))
+        else:
+            _limited(out, "spec.limited", limited)
+    elif kind not in ("Exempt", "Limited"):
+        out.append(causes.unsupported("spec.type", kind, ("Exempt", "Limited")))
+    return out
+
+
+def _limited(out: Out, path: str, limited: JSON) -> None:
+    if (shares := limited.get("nominalConcurrencyShares") or 0) < 0:
+        detail = "must be a non-negative integer"
+        out.append(causes.invalid(f"{path}.nominalConcurrencyShares", shares, detail))
+    lent = limited.get("lendablePercent")
+    if lent is not None and not 0 <= lent <= 100:
+        detail = "must be between 0 and 100, inclusive"
+        out.append(causes.invalid(f"{path}.lendablePercent", lent, detail))
+    response, at = part(limited, "limitResponse"), f"{path}.limitResponse"
+    kind, queuing = response.get("type", ""), response.get("queuing")
+    if kind == "Reject":
+        if queuing is not None:
+            detail = "must be nil if limited.limitResponse.type is not Limited"
+            out.append(causes.forbidden(f"{at}.queuing", detail))
+    elif kind == "Queue":
+        if queuing is None:
+            detail = "must not be empty if limited.limitResponse.type is Limited"
+            out.append(causes.required(f"{at}.queuing", detail))
+        else:
+            _queues(out, f"{at}.queuing", queuing)
+    else:
+        out.append(causes.unsupported(f"{at}.type", kind, ("Queue", "Reject")))
+
+
+def _queues(out: Out, path: str, queuing: JSON) -> None:
+    length, queues = queuing.get("queueLengthLimit", 0), queuing.get("queues", 0)
+    hand = queuing.get("handSize", 0)
+    for field, value in (("queueLengthLimit", length), ("queues", queues), ("handSize", hand)):
+        if value <= 0:
+            out.append(causes.invalid(f"{path}.{field}", value, "must be positive"))
+    if queues > 10_000_000:
+        detail = "must not be greater than 10000000"
+        out.append(causes.invalid(f"{path}.queues", queues, detail))
+    if hand > queues:
+        detail = f"should not be greater than queues ({queues})"
+        out.append(causes.invalid(f"{path}.handSize", hand, detail))
+
+
+def device_class(thing: JSON) -> Out:
+    """Check a DeviceClass."""
+    out: Out = []
+    spec = part(thing, "spec")
+    selectors = items(spec, "selectors")
+    if len(selectors) > 32:
+        out.append(causes.too_many("spec.selectors", len(selectors), 32))
+    for index, selector in enumerate(selectors):
+        if not part(selector, "cel").get("expression"):
+            out.append(causes.required(f"spec.selectors[{index}].cel.expression"))
+    return out
+
+
+def resource_claim(thing: JSON) -> Out:
+    """Check a ResourceClaim."""
+    out: Out = []
+    _devices(out, "spec.devices", part(thing, "spec", "devices"))
+    return out
+
+
+def resource_claim_template(thing: JSON) -> Out:
+    """Check a ResourceClaimTemplate."""
+    out: Out = []
+    _devices(out, "spec.spec.devices", part(thing, "spec", "spec", "devices"))
+    return out
+
+
+def _devices(out: Out, path: str, devices: JSON) -> None:
+    seen: set[str] = set()
+    found = items(devices, "requests")
+    if len(found) > 32:
+        out.append(causes.too_many(f"{path}.requests", len(found), 32))
+    for index, request in enumerate(found):
+        at, name = f"{path}.requests[{index}]", request.get("name", "")
+        required_format(out, f"{at}.name", name, names.dns_label)
+        if name in seen:
+            out.append(causes.duplicate(f"{at}.name", name))
+        seen.add(name)
+        exactly, first = request.get("exactly"), request.get("firstAvailable")
+        if not exactly and not first:
+            detail = "exactly one of `exactly` or `firstAvailable` is required"
+            out.append(causes.required(at, detail))
+        elif exactly and first:
+            detail = "exactly one of `exactly` or `firstAvailable` is required, but multiple fields are set"
+            out.append(causes.invalid(at, None, detail))
+        elif exactly:
+            at = f"{at}.exactly.deviceClassName"
+            required_format(out, at, exactly.get("deviceClassName"), names.dns_subdomain)
+
+
+def fixed_spec(new: JSON, old: JSON) -> Out:
+    """Check a change of a kind whose spec is fixed."""
+    out: Out = []
+    immutable(out, "spec", part(new, "spec"), part(old, "spec"))
+    return out
+
+
+def resource_slice(thing: JSON) -> Out:
+    """Check a ResourceSlice."""
+    out: Out = []
+    spec = part(thing, "spec")
+    required_format(out, "spec.driver", spec.get("driver"), names.dns_subdomain)
+    if not part(spec, "pool").get("name"):
+        out.append(causes.required("spec.pool.name"))
+    places = ("nodeName", "nodeSelector", "allNodes", "perDeviceNodeSelection")
+    told = [place for place in places if spec.get(place)]
+    listed = ", ".join(f"`{place}`" for place in places)
+    if not told:
+        out.append(causes.required("spec", f"exactly one of {listed} is required"))
+    elif len(told) > 1:
+        detail = f"exactly one of {listed} is required, but multiple fields are set"
+        out.append(causes.invalid("spec", {place: spec[place] for place in told}, detail))
+    found = items(spec, "devices")
+    if len(found) > 128:
+        out.append(causes.too_many("spec.devices", len(found), 128))
+    seen: set[str] = set()
+    for index, device in enumerate(found):
+        at, name = f"spec.devices[{index}]", device.get("name", "")
+        required_format(out, f"{at}.name", name, names.dns_label)
+        if name in seen:
+            out.append(causes.duplicate(f"{at}.name", name))
+        seen.add(name)
+    return out
+
+
+def resource_slice_update(new: JSON, old: JSON) -> Out:
+    """Check a change of a ResourceSlice: its place stays."""
+    out = resource_slice(new)
+    after, before = part(new, "spec"), part(old, "spec")
+    for field in ("driver", "nodeName"):
+        immutable(out, f"spec.{field}", after.get(field), before.get(field))
+    pool = part(after, "pool").get("name")
+    immutable(out, "spec.pool.name", pool, part(before, "pool").get("name"))
+    return out

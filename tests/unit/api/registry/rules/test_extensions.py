@@ -1,0 +1,225 @@
+"""Rules of webhooks, policies, custom kinds, API services, flow control and devices."""
+
+from typing import Any
+
+import pytest
+from fakes.rule_samples import changed, lines
+
+from kubelite.api.registry.rules import extensions
+
+RULE = {
+    "operations": ["CREATE"],
+    "apiGroups": [""],
+    "apiVersions": ["v1"],
+    "resources": ["pods"],
+    "scope": "*",
+}
+HOOKS = {
+    "kind": "ValidatingWebhookConfiguration",
+    "webhooks": [
+        {
+            "name": "a.b.io",
+            "rules": [RULE],
+            "clientConfig": {"url": "https://hook.example/x"},
+            "sideEffects": "None",
+            "admissionReviewVersions": ["v1"],
+            "timeoutSeconds": 10,
+        }
+    ],
+}
+CUSTOM = {
+    "metadata": {"name": "things.x.io"},
+    "spec": {
+        "group": "x.io",
+        "scope": "Namespaced",
+        "names": {
+            "plural": "things",
+            "singular": "thing",
+            "kind": "Thing",
+            "listKind": "ThingList",
+        },
+        "versions": [
+            {
+                "name": "v1",
+                "served": True,
+                "storage": True,
+                "schema": {"openAPIV3Schema": {"type": "object"}},
+            }
+        ],
+    },
+}
+FLOW = {
+    "metadata": {"name": "f"},
+    "spec": {
+        "matchingPrecedence": 500,
+        "priorityLevelConfiguration": {"name": "low"},
+        "rules": [
+            {
+                "subjects": [{"kind": "Group", "group": {"name": "*"}}],
+                "resourceRules": [
+                    {
+                        "verbs": ["get"],
+                        "apiGroups": ["*"],
+                        "resources": ["*"],
+                        "clusterScope": True,
+                    }
+                ],
+            }
+        ],
+    },
+}
+LEVEL = {
+    "metadata": {"name": "low"},
+    "spec": {
+        "type": "Limited",
+        "limited": {
+            "nominalConcurrencyShares": 30,
+            "limitResponse": {
+                "type": "Queue",
+                "queuing": {"queues": 64, "handSize": 6, "queueLengthLimit": 50},
+            },
+        },
+    },
+}
+SERVICE = {
+    "metadata": {"name": "v1.x.io"},
+    "spec": {"group": "x.io", "version": "v1", "groupPriorityMinimum": 100, "versionPriority": 15},
+}
+
+
+def test_good_ones_pass() -> None:
+    assert lines(extensions.webhooks(HOOKS)) == []
+    assert lines(extensions.custom_resource(CUSTOM)) == []
+    assert lines(extensions.flow_schema(FLOW)) == []
+    assert lines(extensions.priority_level(LEVEL)) == []
+    assert lines(extensions.api_service(SERVICE)) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "line"),
+    [
+        (
+            "webhooks.0.name",
+            "short",
+            (
+                'webhooks[0].name: Invalid value: "short": '
+                "should be a domain with at least three segments separated by dots"
+            ),
+        ),
+        (
+            "webhooks.0.sideEffects",
+            None,
+            "webhooks[0].sideEffects: Required value: must specify one of None, NoneOnDryRun",
+        ),
+        (
+            "webhooks.0.clientConfig",
+            {},
+            "webhooks[0].clientConfig: Required value: exactly one of url or service is required",
+        ),
+        (
+            "webhooks.0.clientConfig.url",
+            "http://x",
+            (
+                'webhooks[0].clientConfig.url: Invalid value: "http://x": '
+                "'https' is the only allowed URL scheme; desired format: https://host[/path]"
+            ),
+        ),
+        (
+            "webhooks.0.timeoutSeconds",
+            31,
+            (
+                "webhooks[0].timeoutSeconds: Invalid value: 31: "
+                "the timeout value must be between 1 and 30 seconds"
+            ),
+        ),
+    ],
+)
+def test_wrong_webhooks_are_named(path: str, value: Any, line: str) -> None:
+    assert line in lines(extensions.webhooks(changed(HOOKS, path, value)))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "line"),
+    [
+        (
+            "metadata.name",
+            "x",
+            'metadata.name: Invalid value: "x": must be spec.names.plural+"."+spec.group',
+        ),
+        (
+            "spec.versions.0.schema",
+            None,
+            "spec.versions[0].schema.openAPIV3Schema: Required value: schemas are required",
+        ),
+        (
+            "spec.versions.0.subresources",
+            {"scale": {"specReplicasPath": ".status.x", "statusReplicasPath": ".status.y"}},
+            (
+                "spec.versions[0].subresources.scale.specReplicasPath: "
+                'Invalid value: ".status.x": should be a json path under .spec'
+            ),
+        ),
+    ],
+)
+def test_wrong_custom_kinds_are_named(path: str, value: Any, line: str) -> None:
+    assert line in lines(extensions.custom_resource(changed(CUSTOM, path, value)))
+
+
+def test_one_version_is_stored() -> None:
+    (line,) = lines(extensions.custom_resource(changed(CUSTOM, "spec.versions.0.storage", False)))
+    assert line.endswith("must have exactly one version marked as storage version")
+
+
+def test_policies() -> None:
+    good = {
+        "kind": "ValidatingAdmissionPolicy",
+        "spec": {
+            "matchConstraints": {"resourceRules": [RULE]},
+            "validations": [{"expression": "true"}],
+        },
+    }
+    assert extensions.admission_policy(good) == []
+    assert lines(extensions.admission_policy({**good, "spec": {}})) == [
+        "spec.matchConstraints: Required value",
+        (
+            "spec.validations: Required value: "
+            "validations or auditAnnotations must contain at least one item"
+        ),
+    ]
+    binding = {
+        "kind": "ValidatingAdmissionPolicyBinding",
+        "spec": {"policyName": "p", "validationActions": ["Deny"]},
+    }
+    assert extensions.policy_binding(binding) == []
+    both = changed(binding, "spec.validationActions", ["Deny", "Warn"])
+    assert len(extensions.policy_binding(both)) == 1
+
+
+def test_flow_control() -> None:
+    assert lines(extensions.flow_schema(changed(FLOW, "spec.matchingPrecedence", 1))) == [
+        (
+            "spec.matchingPrecedence: Invalid value: 1: "
+            "only the schema named 'exempt' may have matchingPrecedence 1"
+        )
+    ]
+    queuing = "spec.limited.limitResponse.queuing.handSize"
+    assert lines(extensions.priority_level(changed(LEVEL, queuing, 100))) == [
+        f"{queuing}: Invalid value: 100: should not be greater than queues (64)"
+    ]
+
+
+def test_api_services() -> None:
+    assert lines(extensions.api_service(changed(SERVICE, "spec.versionPriority", 0))) == [
+        "spec.versionPriority: Invalid value: 0: must be positive and less than 1000"
+    ]
+
+
+def test_devices() -> None:
+    request = {"name": "gpu", "exactly": {"deviceClassName": "gpu.x.io"}}
+    claim = {"spec": {"devices": {"requests": [request]}}}
+    assert extensions.resource_claim(claim) == []
+    assert len(extensions.resource_claim({"spec": {"devices": {"requests": [{"name": "g"}]}}})) == 1
+    assert len(extensions.fixed_spec({"spec": {"a": 1}}, {"spec": {"a": 2}})) == 1
+    slice_ = {"spec": {"driver": "x.io", "pool": {"name": "p"}, "nodeName": "n"}}
+    assert extensions.resource_slice(slice_) == []
+    assert len(extensions.resource_slice(changed(slice_, "spec.nodeName", None))) == 1
