@@ -142,6 +142,20 @@ def test_addresses_are_told_twice() -> None:
     ]
 
 
+def test_where_old_and_new_fields_differ_the_old_one_wins() -> None:
+    body = given()
+    body["status"] = {"podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.2"}, {"ip": "fd::2"}]}
+    assert filled("", "Pod", body)["status"]["podIPs"] == [{"ip": "10.0.0.1"}]
+    node = {"spec": {"podCIDR": "10.0.0.0/24", "podCIDRs": ["10.0.1.0/24"]}}
+    assert filled("", "Node", node)["spec"]["podCIDRs"] == ["10.0.0.0/24"]
+
+
+def test_a_negative_grace_period_becomes_the_shortest() -> None:
+    body = given()
+    body["spec"]["terminationGracePeriodSeconds"] = -5
+    assert filled("", "Pod", body)["spec"]["terminationGracePeriodSeconds"] == 1
+
+
 @pytest.mark.parametrize(
     ("group", "kind", "body", "expected"),
     [

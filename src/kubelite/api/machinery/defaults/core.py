@@ -91,10 +91,11 @@ def default_node(node: Fields) -> None:
         round_up_to_milli(status.get(name, {}))
     if "capacity" in status and "allocatable" not in status:
         status["allocatable"] = dict(status["capacity"])
-    if ranges := spec.get("podCIDRs"):
-        spec["podCIDR"] = ranges[0]
-    elif range_ := spec.get("podCIDR"):
+    range_, ranges = spec.get("podCIDR"), spec.get("podCIDRs")
+    if range_ and (not ranges or ranges[0] != range_):
         spec["podCIDRs"] = [range_]
+    elif ranges:
+        spec["podCIDR"] = ranges[0]
 
 
 def default_limit_range(limits: Fields) -> None:

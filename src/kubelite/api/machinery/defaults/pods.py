@@ -26,15 +26,18 @@ def default_pod(pod: Fields) -> None:
     if spec.get("hostNetwork"):
         for container in (*spec.get("initContainers", ()), *spec["containers"]):
             _open_host_ports(container)
-    mirror_addresses(pod["status"], "podIP", "podIPs")
+    if spec["terminationGracePeriodSeconds"] < 0:
+        spec["terminationGracePeriodSeconds"] = 1
+    _mirror_addresses(pod["status"])
 
 
-def mirror_addresses(status: Fields, single: str, plural: str) -> None:
-    """Keep the old field of one address and the list of addresses telling the same."""
-    if addresses := status.get(plural):
-        status[single] = addresses[0].get("ip", "")
-    elif address := status.get(single):
-        status[plural] = [{"ip": address}]
+def _mirror_addresses(status: Fields) -> None:
+    """Let the old field of one address and the list of all tell the same; where they differ the old one wins."""
+    address, addresses = status.get("podIP"), status.get("podIPs")
+    if address and (not addresses or addresses[0].get("ip") != address):
+        status["podIPs"] = [{"ip": address}]
+    elif addresses:
+        status["podIP"] = addresses[0].get("ip", "")
 
 
 def _request_what_is_limited(resources: Fields) -> None:
