@@ -1,10 +1,13 @@
 """Watches over HTTP: chunked lines, written straight to the connection.
 
-The chunk around a line is part of the form, so that a line is framed once and the same bytes go to every watcher. A
-watcher that does not read is dropped when its connection has buffered too much: it lists again, nobody waits for it.
+The chunk around a line is part of the form, so that a line is framed once and the same bytes go to every watcher. Lines
+are written a slice of watchers at a time, so that an event for thousands does not hold the loop, and whatever comes
+meanwhile goes out with the next write. A watcher that does not read is dropped when its connection has buffered too
+much: it lists again, nobody waits for it.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -20,6 +23,7 @@ from kubelite.api.registry.watch import Form
 from kubelite.randomness import Randomness
 
 BUFFERED_BYTES_MAX = 8 * 1024 * 1024
+WRITES_A_TURN = 100  # about 2 ms of the loop, in TLS
 TIMEOUT_SECONDS_MIN = 1800.0  # a watch without a timeout ends at random between this and its double
 ERROR_LINE = b'{"type":"ERROR","object":%b}\n'
 
@@ -36,6 +40,64 @@ class Chunked:
         return chunk(self._form.event(event_type, value))
 
 
+class Outlet:
+    """The connection of one watcher, and the lines that wait to be written to it."""
+
+    __slots__ = ("_pending", "dropped", "transport")
+
+    def __init__(self, transport: asyncio.Transport, dropped: Callable[[], None]) -> None:
+        self.transport = transport
+        self.dropped = dropped
+        self._pending: list[bytes] = []
+
+    def add(self, frames: Sequence[bytes]) -> bool:
+        """Keep lines until `flush`; say whether they are the first."""
+        is_first = not self._pending
+        self._pending.extend(frames)
+        return is_first
+
+    def take(self) -> bytes:
+        """Return what waits."""
+        pending, self._pending = self._pending, []
+        return pending[0] if len(pending) == 1 else b"".join(pending)
+
+    def flush(self) -> None:
+        """Write what waits; drop a watcher that does not read."""
+        data = self.take()
+        if not data or self.transport.is_closing():
+            return
+        self.transport.write(data)
+        if self.transport.get_write_buffer_size() > BUFFERED_BYTES_MAX:
+            self.transport.abort()
+            self.dropped()
+
+
+class Outlets:
+    """Writes to many watchers, a slice in each turn of the loop."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Outlet] = deque()
+        self._is_scheduled = False
+
+    def send(self, outlet: Outlet, frames: Sequence[bytes]) -> None:
+        """Write lines soon."""
+        if outlet.add(frames):
+            self._waiting.append(outlet)
+            self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._is_scheduled = False
+        for _ in range(min(WRITES_A_TURN, len(self._waiting))):
+            self._waiting.popleft().flush()
+        if self._waiting:
+            self._schedule()
+
+
 class Watches:
     """All watches under way, so that they can end cleanly when the server stops."""
 
@@ -44,6 +106,7 @@ class Watches:
         self._randomness = randomness
         self._chunked: dict[str, Chunked] = {}
         self._endings: set[Callable[[], None]] = set()
+        self._outlets = Outlets()
 
     @property
     def count(self) -> int:
@@ -69,20 +132,19 @@ class Watches:
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[None] = loop.create_future()
         chunks = request.version >= (1, 1)
-        started: list[bytes] | None = []
+        has_begun = False
 
         def end() -> None:
             if not ended.done():
                 ended.set_result(None)
 
+        outlet = Outlet(transport, end)
+
         def deliver(frames: Sequence[bytes]) -> None:
-            if started is not None:
-                started.extend(frames)
+            if not has_begun:  # goes out with the head
+                outlet.add(frames)
             elif not ended.done():
-                transport.write(frames[0] if len(frames) == 1 else b"".join(frames))
-                if transport.get_write_buffer_size() > BUFFERED_BYTES_MAX:
-                    transport.abort()
-                    end()
+                self._outlets.send(outlet, frames)
 
         def expired(error: APIError) -> None:
             line = ERROR_LINE % msgspec.json.encode(error.status())
@@ -101,9 +163,8 @@ class Watches:
         try:
             if chunks:
                 headers.append(("Transfer-Encoding", "chunked"))
-            first = b"".join(started or ())
-            started = None
-            transport.write(head(request, 200, headers) + first)
+            transport.write(head(request, 200, headers) + outlet.take())
+            has_begun = True
             timeout = options.timeout_seconds or self._randomness.uniform(
                 TIMEOUT_SECONDS_MIN, 2 * TIMEOUT_SECONDS_MIN
             )
@@ -116,6 +177,7 @@ class Watches:
             self._endings.discard(finish)
             forget()
             watching.close()
+        outlet.flush()
         if chunks and not transport.is_closing():
             transport.write(LAST_CHUNK)
         return Sent(200, keep_alive=chunks and bool(request.keep_alive))
