@@ -288,3 +288,12 @@ async def test_a_bridge_that_comes_after_the_rules(node: Node) -> None:
     await node.network.start("10.42.0.0/24")
     assert switch.read_text() == "1\n"
     assert await ask("127.0.0.1", 30080) == ["one 10.42.0.1"]
+
+
+@on_a_node
+async def test_the_program_reads_whatever_else_is_in_an_object(node: Node) -> None:
+    named = port(80, name="http; flush ruleset")
+    evil = endpoint_slice("127.0.0.1", PODS[0], port_name="http; flush ruleset")
+    await node.put(service(ports=[named]), evil)
+    with server("node", 8080, "self"):
+        assert set(await ask("10.43.0.5", 80, times=10, pid=node.two)) == {"one 10.42.0.3"}

@@ -79,6 +79,12 @@ def encode_name(name: Name) -> bytes:
     return b"".join(bytes((len(label),)) + label for label in name) + b"\0"
 
 
+def is_encodable(name: Name) -> bool:
+    """Tell whether a name fits into a message."""
+    length = sum(len(label) + 1 for label in name)
+    return length < NAME_LIMIT_BYTES and all(0 < len(label) < 64 for label in name)
+
+
 def read_name(data: bytes, offset: int) -> tuple[Name, int]:
     """Return the name at `offset` in lower case and the offset after it; raises Malformed."""
     labels: list[bytes] = []

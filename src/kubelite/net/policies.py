@@ -6,7 +6,6 @@ pass that of its sender and that of its receiver. What the node itself sends is 
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from ipaddress import IPv4Network
 from itertools import product
 from typing import Literal
 
@@ -23,6 +22,7 @@ from kubelite.api.kinds.networking import (
 )
 from kubelite.api.machinery.selectors import label_selector
 from kubelite.net.ruleset import ProxySettings, Ruleset
+from kubelite.net.trusted_text import ipv4_range, is_endpoint
 
 Direction = Literal["ingress", "egress"]
 PROTOCOLS = {"": "tcp", "TCP": "tcp", "UDP": "udp", "SCTP": "sctp"}
@@ -44,7 +44,7 @@ def members(pods: Iterable[Pod], node_name: str, addresses: Mapping[str, str]) -
     found = []
     for pod in pods:
         address = pod.status.podIP or addresses.get(pod.metadata.uid, "")
-        if pod.spec.hostNetwork or not address or pod.status.phase in ENDED:
+        if pod.spec.hostNetwork or not is_endpoint(address) or pod.status.phase in ENDED:
             continue
         ports = tuple(
             (port.name, PROTOCOLS.get(port.protocol, ""), port.containerPort)
@@ -119,7 +119,7 @@ class _Builder:
         """Return the chain for pods which exactly `policies` select."""
         namespace = policies[0].metadata.namespace
         names = sorted(policy.metadata.name for policy in policies)
-        name = f"{direction}/{namespace}/{_digest([namespace, *names])}"
+        name = f"{direction}/{_digest([namespace, *names])}"
         if name not in self._rules.chains:
             lines: dict[str, None] = {}
             for policy in policies:
@@ -223,15 +223,13 @@ class _Builder:
 
 
 def _block(side: str, block: IPBlock) -> list[str] | None:
-    if ":" in block.cidr:
+    network = ipv4_range(block.cidr)
+    if network is None:
         return None
-    words = [f"ip {side} {IPv4Network(block.cidr, strict=False)}"]
+    words = [f"ip {side} {network}"]
     # one by one, since nft refuses a set of ranges that overlap
-    words += [
-        f"ip {side} != {IPv4Network(text, strict=False)}"
-        for text in block.except_
-        if ":" not in text
-    ]
+    holes = [ipv4_range(text) for text in block.except_]
+    words += [f"ip {side} != {hole}" for hole in holes if hole is not None]
     return words
 
 

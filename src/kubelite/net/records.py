@@ -23,8 +23,10 @@ from kubelite.net.dns_wire import (
     Name,
     Record,
     encode_name,
+    is_encodable,
     parse_name,
 )
+from kubelite.net.trusted_text import is_ipv4
 
 TTL_SECONDS = 5
 SPECIFICATION_VERSION = b"1.1.0"
@@ -147,13 +149,15 @@ def _answer_service(
         if below:
             return NO_SUCH_NAME
         target = parse_name(spec.externalName)
+        if not is_encodable(target):
+            return NOTHING_HERE
         alias = Record(name, CNAME, encode_name(target), TTL_SECONDS)
         return Answer(records=(alias,), chase=() if kind == CNAME else target)
     if below and not (len(below) == 2 and below[0].startswith("_")):
         return _answer_host(name, below, service, kind, zone)
     if spec.clusterIP == "None":
         return _answer_headless(name, below, service, kind, zone)
-    if not spec.clusterIP or ":" in spec.clusterIP:
+    if not is_ipv4(spec.clusterIP):
         return NOTHING_HERE
     if not below and kind in (A, ANY):
         return Answer(records=(_address_record(name, spec.clusterIP),))
@@ -224,10 +228,19 @@ def _hosts(slices: Iterable[EndpointSlice], below: list[str]) -> Iterable[Host]:
         if not entry.ports and not below:
             ports = [None]
         for endpoint in entry.endpoints:
-            if endpoint.conditions.ready is not False and endpoint.addresses:
+            if endpoint.conditions.ready is not False and _is_told(endpoint):
                 for port in ports:
                     number = (port.port or 0) if port else 0
                     yield Host(_host_name(endpoint), endpoint.addresses[0], number)
+
+
+def _is_told(endpoint: Endpoint) -> bool:
+    """Tell whether an endpoint can stand in a record; the API should let no other pass."""
+    return (
+        bool(endpoint.addresses)
+        and is_ipv4(endpoint.addresses[0])
+        and is_encodable((_host_name(endpoint),))
+    )
 
 
 def _host_name(endpoint: Endpoint) -> bytes:
@@ -263,7 +276,7 @@ def _headless_names(address: str, zone: Zone) -> Iterable[Name]:
         if service is None or service.spec.clusterIP != "None":
             continue
         for endpoint in entry.endpoints:
-            if address in endpoint.addresses:
+            if address in endpoint.addresses and _is_told(endpoint):
                 yield _host_name(endpoint), service.metadata.name.encode(), namespace.encode()
 
 

@@ -110,6 +110,7 @@ def base_chains(settings: ProxySettings) -> str:
   chain policy-input {{
     type filter hook input priority 10; policy accept;
     iifname != "{bridge}" accept
+    ip daddr 127.0.0.0/8 ct state new drop
     ct state established,related accept
     ip saddr vmap @egress-pods
   }}

@@ -1,6 +1,5 @@
 """Decides how packets to a service, or to a pod's host port, are sent to endpoints. Pure."""
 
-import ipaddress
 from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
@@ -9,6 +8,7 @@ from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.services import Service, ServicePort
 from kubelite.api.kinds.discovery import EndpointSlice
 from kubelite.net.ruleset import REFUSE, ProxySettings, Ruleset
+from kubelite.net.trusted_text import ipv4_range, is_endpoint, is_ipv4, is_name
 
 DEFAULT_AFFINITY_SECONDS = 10800
 PROTOCOLS = {"": "tcp", "TCP": "tcp", "UDP": "udp", "SCTP": "sctp"}
@@ -39,9 +39,11 @@ def service_rules(
     """Return the rules of one service; empty for one without an address of its own."""
     spec = service.spec
     rules = Ruleset()
-    if spec.type == "ExternalName" or not _is_ipv4(spec.clusterIP):
+    if spec.type == "ExternalName" or not is_ipv4(spec.clusterIP):
         return rules
     if spec.clusterIP in settings.local_addresses:
+        return rules
+    if not (is_name(service.metadata.namespace) and is_name(service.metadata.name)):
         return rules
     for port in spec.ports:
         protocol = PROTOCOLS.get(port.protocol)
@@ -69,7 +71,7 @@ def host_port_rules(pods: Iterable[Pod]) -> Ruleset:
                 place = f"{protocol} . {port.hostPort}"
                 if port.hostIP in ("", "0.0.0.0"):  # noqa: S104 - any address of the node
                     element = ("any-host-ports", place)
-                elif _is_ipv4(port.hostIP):
+                elif is_ipv4(port.hostIP):
                     element = ("host-ports", f"{port.hostIP} . {place}")
                 else:
                     continue
@@ -112,6 +114,8 @@ def _backends(
             is_ready = conditions.ready is not False
             serves_ending = conditions.serving is True and conditions.terminating is True
             if not endpoint.addresses or not (is_ready or serves_ending):
+                continue
+            if not is_endpoint(endpoint.addresses[0]):
                 continue
             for number in numbers:
                 if number:
@@ -253,9 +257,9 @@ def _balance_by_client(
 def _source_ranges(rules: Ruleset, service: Service, view: PortView) -> str:
     """Add the chain that drops what loadBalancerSourceRanges do not allow; return its name, empty for none."""
     ranges = [
-        str(ipaddress.IPv4Network(text.strip(), strict=False))
+        str(network)
         for text in service.spec.loadBalancerSourceRanges
-        if ":" not in text
+        if (network := ipv4_range(text)) is not None
     ]
     if service.spec.type != "LoadBalancer" or not ranges or "0.0.0.0/0" in ranges:
         return ""
@@ -265,12 +269,12 @@ def _source_ranges(rules: Ruleset, service: Service, view: PortView) -> str:
 
 
 def _external_addresses(service: Service) -> list[str]:
-    found = [address for address in service.spec.externalIPs if _is_ipv4(address)]
+    found = [address for address in service.spec.externalIPs if is_ipv4(address)]
     if service.spec.type == "LoadBalancer":
         found += [
             entry.ip
             for entry in service.status.loadBalancer.ingress
-            if _is_ipv4(entry.ip) and entry.ipMode in (None, "VIP")
+            if is_ipv4(entry.ip) and entry.ipMode in (None, "VIP")
         ]
     return found
 
@@ -280,7 +284,3 @@ def _note_udp(
 ) -> None:
     if view.protocol == "udp":
         rules.udp_endpoints[address, port] = frozenset(backend.address for backend in backends)
-
-
-def _is_ipv4(address: str) -> bool:
-    return bool(address) and address != "None" and ":" not in address

@@ -181,3 +181,22 @@ def test_names_that_are_no_text_are_not_there() -> None:
     found = answer((b"\xff", b"svc", b"cluster", b"local"), A, WrittenZone(), ZoneSettings())
     assert found is not None
     assert found.code == NAME_ERROR
+
+
+def test_what_does_not_fit_into_a_message_is_not_told() -> None:
+    class LongZone(WrittenZone):
+        services = [
+            service("away", "", type="ExternalName", externalName=f"{'a' * 64}.org"),
+            service("bare", "None", ports=HTTP),
+        ]
+        all_slices = [
+            endpoint_slice(
+                endpoint("10.42.0.2", hostname="a" * 64), endpoint("x"), service_name="bare"
+            )
+        ]
+
+    for name, expected in (("away", NOTHING_HERE), ("bare", NO_SUCH_NAME)):
+        found = answer(
+            parse_name(f"{name}.default.svc.cluster.local"), A, LongZone(), ZoneSettings()
+        )
+        assert found == expected

@@ -1,0 +1,55 @@
+"""What may stand in a rule, and what must not."""
+
+import pytest
+from fakes.network_objects import NODE, endpoint_slice, port, service
+
+from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.net.ruleset import ProxySettings, Ruleset, difference
+from kubelite.net.services import service_rules
+from kubelite.net.trusted_text import ipv4_range, is_endpoint, is_ipv4, is_name
+
+EVIL = "10.42.0.2 }; flush ruleset; #"
+
+
+@pytest.mark.parametrize(
+    "text", ["", EVIL, "None", "10.42.0", "10.42.0.256", "fd00::1", "10.42.0.2 ", "\u0661.2.3.4"]
+)
+def test_no_addresses(text: str) -> None:
+    assert not is_ipv4(text)
+    assert not is_endpoint(text)
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1", "169.254.169.254", "224.0.0.1", "0.0.0.0"])
+def test_addresses_that_no_service_may_lead_to(text: str) -> None:
+    assert is_ipv4(text)
+    assert not is_endpoint(text)
+
+
+def test_names() -> None:
+    assert is_name("web-1.a")
+    for text in ("", "a b", "A", "-a", "a-", "a\n", "a/b", "a;", "a" * 254):
+        assert not is_name(text)
+
+
+def test_ranges() -> None:
+    assert str(ipv4_range(" 10.1.2.3/8")) == "10.0.0.0/8"
+    for text in ("", "fd00::/8", "10.0.0.0/33", f"10.0.0.0/8; {EVIL}"):
+        assert ipv4_range(text) is None
+
+
+def test_nothing_of_it_gets_into_a_rule() -> None:
+    settings = ProxySettings(node_name=NODE)
+    evil = service(
+        externalIPs=[EVIL],
+        loadBalancerSourceRanges=[EVIL],
+        type="LoadBalancer",
+        ports=[port(name=EVIL)],
+    )
+    rules = service_rules(evil, [endpoint_slice(EVIL, "127.0.0.1", port_name=EVIL)], settings)
+    assert "flush ruleset" not in difference(Ruleset(), rules)
+    assert not rules.chains
+    named = service("a; flush ruleset")
+    assert service_rules(named, [], settings) == Ruleset()
+    placed = type(evil)(metadata=ObjectMeta(name="a", namespace=EVIL), spec=service().spec)
+    assert service_rules(placed, [], settings) == Ruleset()
+    assert service_rules(service(ip=EVIL), [], settings) == Ruleset()
