@@ -76,12 +76,33 @@ class Config(Struct, frozen=True, kw_only=True):
         "/var/run/docker.sock"
     )
     disable_agent: Annotated[bool, Setting("Run the control plane only")] = False
+    secrets_encryption: Annotated[bool, Setting("Encrypt Secrets on disk")] = False
+    token_auth_file: Annotated[str, Setting("File of static tokens", "FILE")] = ""
+    audit_policy_file: Annotated[str, Setting("Policy that says what is audited", "FILE")] = ""
+    audit_log_path: Annotated[
+        str, Setting("Audit log (default: audit.log in the data folder)", "FILE")
+    ] = ""
+    audit_log_maxsize: Annotated[int, Setting("Size of the audit log at rotation", "MB")] = 100
+    audit_log_maxage: Annotated[int, Setting("Days that rotated audit logs are kept", "DAYS")] = 30
+    audit_log_maxbackup: Annotated[int, Setting("Number of rotated audit logs", "COUNT")] = 10
     debug: Annotated[bool, Setting("Log more")] = False
 
     @property
     def store_dir(self) -> Path:
         """Where the store is."""
         return Path(self.data_dir) / "db"
+
+    @property
+    def secrets_key_file(self) -> Path:
+        """Where the keys are that Secrets are encrypted with."""
+        return Path(self.data_dir) / "secrets.key"
+
+    @property
+    def audit_log_file(self) -> Path:
+        """Where the audit log is."""
+        return (
+            Path(self.audit_log_path) if self.audit_log_path else Path(self.data_dir) / "audit.log"
+        )
 
     @property
     def snapshots_dir(self) -> Path:

@@ -16,6 +16,7 @@ from kubelite.api.auth.caller import Caller
 from kubelite.api.auth.nodes import NodeAuthorizer, NodeGraph
 from kubelite.api.auth.rbac import RBAC
 from kubelite.api.auth.reviews import Reviews
+from kubelite.api.auth.static_tokens import StaticTokens
 from kubelite.api.auth.tokens import ServiceAccountTokens, TokenIssuer, service_account_caller
 from kubelite.api.auth.x509 import ClientCertificates
 from kubelite.api.client.local import LocalClient
@@ -49,6 +50,7 @@ class ControlPlane:
         signing_keys: Sequence[ec.EllipticCurvePrivateKey],
         certificates: ClientCertificates,
         config: Config,
+        static_tokens: StaticTokens | None = None,
     ) -> None:
         self.store = store
         self.resources = builtin_table()
@@ -74,6 +76,7 @@ class ControlPlane:
             ),
             audiences=(issuer,),
             bootstrap=BootstrapTokens(self.mirrors, clock),
+            static=static_tokens,
         )
         rbac = RBAC(self.mirrors)
         node_rules = bootstrap_roles.node_rules(bootstrap_roles.defaults())

@@ -18,9 +18,19 @@ import uvloop
 
 from kubelite import log as log_lines
 from kubelite.api.auth import pki as identities
+from kubelite.api.auth.audit import Auditor
+from kubelite.api.auth.audit_log import Bounds, LineLog
+from kubelite.api.auth.audit_policy import AuditPolicy, PolicyInvalid
 from kubelite.api.auth.caller import AUTHENTICATED, Caller
+from kubelite.api.auth.encryption import (
+    EncryptedEngine,
+    EncryptionFailed,
+    Transformer,
+    ensure_keys,
+)
 from kubelite.api.auth.pki import Pki, serving_addresses, serving_names, wait_for_clock
 from kubelite.api.auth.secret_files import write_file
+from kubelite.api.auth.static_tokens import StaticTokens, TokenFileInvalid
 from kubelite.api.auth.x509 import ClientCertificates
 from kubelite.api.http.app import APIServer
 from kubelite.api.http.assembly import assemble
@@ -36,6 +46,7 @@ from kubelite.control_plane import ControlPlane, ServedResources
 from kubelite.net.kube_dns import ensure_kube_dns
 from kubelite.randomness import SystemRandomness
 from kubelite.store.embedded import EmbeddedStore
+from kubelite.store.engine import Engine
 from kubelite.store.lmdb_engine import StoreLocked, UnknownFormat
 from kubelite.tasks import TaskSet
 
@@ -76,7 +87,7 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
     running.callback(listener.close)
     _prepare_folder(Path(config.data_dir))
     await wait_for_clock(clock)
-    store = await _open_store(config, clock)
+    store = await _open_store(config, clock, randomness)
     running.push_async_callback(store.close)
     node_ip = config.node_ip or _own_address()
     pki = await asyncio.to_thread(
@@ -95,7 +106,9 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
         signing_keys=pki.signing_keys,
         certificates=ClientCertificates(pki.trusted, clock),
         config=config,
+        static_tokens=await asyncio.to_thread(_static_tokens, config),
     )
+    auditor = await _auditor(config, running, clock, randomness)
     await plane.bootstrap(node_ip, listener.getsockname()[1])
     await ensure_kube_dns(plane.client(CALLER, "kube-apiserver"), config.dns_address)
     flow = FlowControl()
@@ -110,6 +123,8 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
             node_tls=pki.client_context(identities.KUBELET_CLIENT),
             address=f"{node_ip}:{listener.getsockname()[1]}",
             flow=flow,
+            issuer=plane.tokens,
+            auditor=auditor,
         ),
         ssl_context=pki.server_context(),
     )
@@ -191,13 +206,53 @@ def _prepare_folder(folder: Path) -> None:
         raise CannotStart(f"cannot use data folder {folder}: it is not writable")
 
 
-async def _open_store(config: Config, clock: SystemClock) -> EmbeddedStore:
+async def _open_store(
+    config: Config, clock: SystemClock, randomness: SystemRandomness
+) -> EmbeddedStore:
+    def over(engine: Engine) -> Engine:
+        # Once made, the keys stay in use: what they sealed must be readable, whatever the flag says now.
+        if not (config.secrets_encryption or config.secrets_key_file.exists()):
+            return engine
+        return EncryptedEngine(
+            engine, Transformer(ensure_keys(config.secrets_key_file, randomness))
+        )
+
     try:
-        return await EmbeddedStore.open(config.store_dir, clock=clock)
-    except (StoreLocked, UnknownFormat) as error:
+        return await EmbeddedStore.open(config.store_dir, clock=clock, over=over)
+    except (StoreLocked, UnknownFormat, EncryptionFailed) as error:
         raise CannotStart(str(error)) from error
     except OSError as error:
         raise CannotStart(f"cannot open store in {config.store_dir}: {error.strerror}") from error
+
+
+def _static_tokens(config: Config) -> StaticTokens | None:
+    if not config.token_auth_file:
+        return None
+    try:
+        return StaticTokens(Path(config.token_auth_file).read_text())
+    except (OSError, UnicodeDecodeError, TokenFileInvalid) as error:
+        raise CannotStart(f"cannot use {config.token_auth_file}: {error}") from error
+
+
+async def _auditor(
+    config: Config, running: AsyncExitStack, clock: SystemClock, randomness: SystemRandomness
+) -> Auditor | None:
+    if not config.audit_policy_file:
+        return None
+    bounds = Bounds(
+        size_bytes=config.audit_log_maxsize * 1024 * 1024,
+        age_days=config.audit_log_maxage,
+        backups=config.audit_log_maxbackup,
+    )
+    lines = LineLog(config.audit_log_file, bounds, clock)
+    try:
+        text = await asyncio.to_thread(Path(config.audit_policy_file).read_text)
+        policy = AuditPolicy.read(text)
+        await asyncio.to_thread(lines.start)
+    except (OSError, UnicodeDecodeError, PolicyInvalid) as error:
+        raise CannotStart(f"cannot audit by {config.audit_policy_file}: {error}") from error
+    running.push_async_callback(asyncio.to_thread, lines.stop)
+    return Auditor(policy, lines, clock, randomness)
 
 
 def _own_address() -> str:

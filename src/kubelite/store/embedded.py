@@ -81,14 +81,22 @@ class EmbeddedStore:
 
     @classmethod
     async def open(
-        cls, path: Path, *, clock: Clock, limits: Limits | None = None
+        cls,
+        path: Path,
+        *,
+        clock: Clock,
+        limits: Limits | None = None,
+        over: Callable[[Engine], Engine] = lambda engine: engine,
     ) -> "EmbeddedStore":
-        """Open or create the data folder `path` on LMDB; raises StoreLocked, UnknownFormat or OSError."""
+        """Open or create the data folder `path` on LMDB; raises StoreLocked, UnknownFormat or OSError.
+
+        `over` may put another engine over LMDB, such as one that encrypts.
+        """
         executor = ThreadPoolExecutor(1, thread_name_prefix="store")
         loop = asyncio.get_running_loop()
 
         def load() -> EmbeddedStore:
-            return cls(LMDBEngine(path), clock=clock, limits=limits, executor=executor)
+            return cls(over(LMDBEngine(path)), clock=clock, limits=limits, executor=executor)
 
         try:
             return await loop.run_in_executor(executor, load)

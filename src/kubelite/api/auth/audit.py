@@ -4,7 +4,6 @@ The HTTP layer begins a record for each request once the caller is known, and te
 level Metadata never holds a body, nor the message of a refused Secret.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -47,6 +46,7 @@ class Auditor:
         source: str = "",
         user_agent: str = "",
         acting_as: Caller | None = None,
+        identifier: str = "",
     ) -> "Record | None":
         """Begin the record of a request by `caller`, perhaps `acting_as` somebody else; None: it is not written."""
         extent = self._policy.extent(acting_as or caller, attributes)
@@ -56,7 +56,7 @@ class Auditor:
             "kind": "Event",
             "apiVersion": API_VERSION,
             "level": LEVEL_NAMES[extent.level],
-            "auditID": self._randomness.uid(),
+            "auditID": identifier or self._randomness.uid(),
             "stage": "",
             "requestURI": uri,
             "verb": attributes.verb,
@@ -111,7 +111,7 @@ class Record:
         self.annotate("authorization.k8s.io/decision", "allow" if allowed else "forbid")
         self.annotate("authorization.k8s.io/reason", reason)
 
-    def request(self, body: Mapping[str, Any]) -> None:
+    def request(self, body: Any) -> None:
         """Note the body that was sent, as it is now."""
         if self.wants_request:
             self._event["requestObject"] = self._body(encode(body))

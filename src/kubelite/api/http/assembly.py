@@ -2,13 +2,16 @@
 
 import ssl
 
+from kubelite.api.auth.audit import Auditor
 from kubelite.api.auth.authenticate import UnionAuthenticator
 from kubelite.api.auth.caller import Authorizer
+from kubelite.api.auth.tokens import TokenIssuer
 from kubelite.api.http.backends import Backends
 from kubelite.api.http.dialer import Dialer, TCPDialer
 from kubelite.api.http.discovery import Discovery
 from kubelite.api.http.dispatch import Flow, Parts
 from kubelite.api.http.flow_control import FlowControl
+from kubelite.api.http.identity_pages import identity_pages
 from kubelite.api.http.openapi import OpenAPIPages
 from kubelite.api.http.pages import Pages
 from kubelite.api.http.pod_streams import PodLog, PodStream
@@ -30,6 +33,8 @@ def assemble(  # noqa: PLR0913 - it joins what a server is made of
     address: str,
     flow: Flow | None = None,
     dialer: Dialer | None = None,
+    issuer: TokenIssuer | None = None,
+    auditor: Auditor | None = None,
 ) -> Parts:
     """Return the parts of a server that clients reach at `address` (host and port)."""
     backends = Backends(verbs, authorizer, randomness, node_tls=node_tls)
@@ -45,7 +50,10 @@ def assemble(  # noqa: PLR0913 - it joins what a server is made of
             Discovery(verbs.resources, lambda: address),
             live={},
             ready={},
-            more=OpenAPIPages(verbs.resources).pages(),
+            more={
+                **OpenAPIPages(verbs.resources).pages(),
+                **(identity_pages(issuer, address) if issuer else {}),
+            },
         ),
         streams={
             ("pods", "log"): PodLog(backends, relay),
@@ -57,4 +65,5 @@ def assemble(  # noqa: PLR0913 - it joins what a server is made of
             ("nodes", "proxy"): proxy,
         },
         flow=flow or FlowControl(),
+        auditor=auditor,
     )

@@ -10,8 +10,9 @@ from aiohttp import web
 from msgspec import Struct
 
 from kubelite.api.auth import impersonate
+from kubelite.api.auth.audit import Auditor, Record
 from kubelite.api.auth.caller import Allowed, Attributes, Authenticator, Authorizer, Caller
-from kubelite.api.errors import APIError, InternalError, Timeout
+from kubelite.api.errors import APIError, Forbidden, InternalError, Timeout
 from kubelite.api.http import metrics
 from kubelite.api.http.connection import Connection
 from kubelite.api.http.forms import Forms
@@ -98,6 +99,7 @@ class Parts(Struct, frozen=True, kw_only=True):
         tuple[str, str], Stream
     ] = {}  # by resource and subresource, all of the core group
     flow: Flow | None = None
+    auditor: Auditor | None = None
 
 
 class Dispatcher:
@@ -115,6 +117,7 @@ class Dispatcher:
         self._pages = parts.pages
         self._streams = parts.streams
         self._flow = parts.flow
+        self._auditor = parts.auditor
 
     async def answer(self, request: web.BaseRequest) -> Sent:
         """Answer one request; never raises but for a connection that is gone."""
@@ -139,6 +142,8 @@ class Dispatcher:
             log.exception("request failed", extra={"path": request.raw_path, "audit_id": audit_id})
             result = error_reply(InternalError("Internal error occurred: see the server's log"))
         status = result.status
+        if observed.record is not None:
+            _conclude(observed.record, result)
         try:
             sent = (
                 result if isinstance(result, Sent) else await self._send(request, result, headers)
@@ -164,11 +169,22 @@ class Dispatcher:
         caller = await self._authenticator.authenticate(
             connection.credentials(request.headers.get("Authorization", ""))
         )
+        proved = caller
         if (wanted := impersonate.requested(request.headers.items())) is not None:
             caller = impersonate.impersonated(self._authorizer, caller, wanted)
+        if self._auditor is not None:
+            observed.record = self._auditor.begin(
+                proved,
+                target.attributes,
+                uri=request.raw_path,
+                source=request.remote or "",
+                user_agent=request.headers.get("User-Agent", ""),
+                acting_as=None if caller is proved else caller,
+                identifier=audit_id,
+            )
         asked = Asked(request, target, query, caller, audit_id, headers)
         if not target.is_resource:
-            return await self._page(asked)
+            return await self._page(asked, observed)
         resource = self._verbs.resources.find(
             target.attributes.group, target.attributes.version, target.attributes.resource
         )
@@ -182,14 +198,14 @@ class Dispatcher:
         # A watch or a stream is let in like any other request and gives its seat back once it has begun.
         return await self._resource(asked, resource, observed)
 
-    async def _page(self, asked: Asked) -> Reply:
+    async def _page(self, asked: Asked, observed: "Observation") -> Reply:
         if self._flow is None:
-            return await self._allowed_page(asked)
+            return await self._allowed_page(asked, observed)
         async with self._flow.seat(asked.caller, asked.attributes, asked.headers):
-            return await self._allowed_page(asked)
+            return await self._allowed_page(asked, observed)
 
-    async def _allowed_page(self, asked: Asked) -> Reply:
-        allowed = self._authorizer.authorize(asked.caller, asked.attributes)
+    async def _allowed_page(self, asked: Asked, observed: "Observation") -> Reply:
+        allowed = self._allowed(asked, observed)
         page = self._pages.find(allowed.attributes.path)
         if page is None:
             raise not_found()
@@ -198,7 +214,7 @@ class Dispatcher:
     async def _resource(
         self, asked: Asked, resource: Resource | None, observed: "Observation"
     ) -> Reply | Sent:
-        allowed = self._authorizer.authorize(asked.caller, asked.attributes)
+        allowed = self._allowed(asked, observed)
         if resource is None:
             raise not_found()
         attributes = asked.attributes
@@ -206,7 +222,7 @@ class Dispatcher:
             gauge = metrics.INFLIGHT[attributes.verb in READING]
             gauge.value += 1
             try:
-                return await self._object(asked, resource, allowed)
+                return await self._object(asked, resource, allowed, observed.record)
             finally:
                 gauge.value -= 1
         running = metrics.long_running.labelled(
@@ -221,6 +237,20 @@ class Dispatcher:
         finally:
             running.value -= 1
 
+    def _allowed(self, asked: Asked, observed: "Observation") -> Allowed:
+        record = observed.record
+        try:
+            allowed = self._authorizer.authorize(asked.caller, asked.attributes)
+        except Forbidden:
+            if record is not None:
+                record.decided("", allowed=False)
+            raise
+        if record is not None:
+            record.decided(allowed.reason, allowed=True)
+            if observed.is_long_running:
+                record.started(200)
+        return allowed
+
     def _is_stream(self, target: Target) -> bool:
         attributes = target.attributes
         return (
@@ -229,10 +259,12 @@ class Dispatcher:
             and (attributes.resource, attributes.subresource) in self._streams
         )
 
-    async def _object(self, asked: Asked, resource: Resource, allowed: Allowed) -> Reply:
+    async def _object(
+        self, asked: Asked, resource: Resource, allowed: Allowed, record: Record | None
+    ) -> Reply:
         attributes = asked.attributes
         check_served(resource, attributes.subresource, attributes.verb)
-        call = Call(asked.request, resource, allowed, asked.query, _media(asked))
+        call = Call(asked.request, resource, allowed, asked.query, _media(asked), record)
         if attributes.verb in ("get", "list"):
             return await self._objects.read(call)
         try:
@@ -284,12 +316,19 @@ class Dispatcher:
 class Observation:
     """What the metrics say about a request, as far as it has been found out."""
 
-    __slots__ = ("attributes", "is_long_running", "is_served")
+    __slots__ = ("attributes", "is_long_running", "is_served", "record")
 
     def __init__(self) -> None:
         self.attributes = Attributes(verb="", path="")
         self.is_long_running = False
         self.is_served = False
+        self.record: Record | None = None
+
+
+def _conclude(record: Record, result: Reply | Sent) -> None:
+    """Close an audit record with the answer."""
+    is_json = isinstance(result, Reply) and result.content_type.startswith("application/json")
+    record.complete(result.status, result.body if is_json and isinstance(result, Reply) else None)
 
 
 def _media(asked: Asked) -> Media:

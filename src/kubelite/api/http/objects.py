@@ -6,6 +6,7 @@ from typing import Any
 from aiohttp import web
 from msgspec import Struct
 
+from kubelite.api.auth.audit import Record
 from kubelite.api.auth.caller import Allowed
 from kubelite.api.errors import BadRequest, MethodNotAllowed, NotFound
 from kubelite.api.http import body as bodies
@@ -32,6 +33,7 @@ class Call(Struct, frozen=True):
     allowed: Allowed
     query: Query
     media: Media
+    record: Record | None = None
 
     @property
     def user_agent(self) -> str:
@@ -105,6 +107,8 @@ class Objects:
         patch_type = _patch_type(call)
         data = await bodies.read_body(call.request)
         decoded = await bodies.decode_patch(data, patch_type, call.kind.kind)
+        if call.record is not None:
+            call.record.request(decoded.value)
         options = write_options(
             call.query,
             "PatchOptions",
@@ -181,7 +185,10 @@ async def _decoded_body(call: Call) -> Reading:
     content_type = call.request.headers.get("Content-Type", "")
     bodies.check_media_type(content_type)
     data = await bodies.read_body(call.request)
-    return await bodies.decode(data, content_type, call.kind)
+    decoded = await bodies.decode(data, content_type, call.kind)
+    if call.record is not None:
+        call.record.request(decoded.value)
+    return decoded
 
 
 async def _delete_options(request: web.BaseRequest) -> dict[str, Any] | None:

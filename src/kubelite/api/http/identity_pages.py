@@ -1,0 +1,28 @@
+"""What others need to check the cluster's own tokens: the issuer's discovery document and its keys."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from kubelite.api.auth.tokens import TokenIssuer
+from kubelite.api.http.dispatch import Asked
+from kubelite.api.http.pages import ServePage
+from kubelite.api.http.respond import Reply
+
+DISCOVERY, KEYS = "/.well-known/openid-configuration", "/openid/v1/jwks"
+KEYS_TYPE = "application/jwk-set+json"
+CACHE_CONTROL = "public, max-age=3600"
+
+
+def identity_pages(issuer: TokenIssuer, address: str) -> Mapping[str, ServePage]:
+    """Return the pages of an issuer whose server is reached at `address` (host and port)."""
+
+    async def discovery(_: Asked) -> Reply:
+        document = issuer.discovery(f"https://{address}{KEYS}")
+        return Reply(msgspec.json.encode(document), cache_control=CACHE_CONTROL)
+
+    async def keys(_: Asked) -> Reply:
+        body = msgspec.json.encode(issuer.key_set())
+        return Reply(body, content_type=KEYS_TYPE, cache_control=CACHE_CONTROL)
+
+    return {DISCOVERY: discovery, KEYS: keys}
