@@ -193,6 +193,19 @@ async def test_long_answers_are_compressed_when_asked(verbs: FixedVerbs) -> None
     assert len(packed.body) < len(plain.body) // 10
 
 
+async def test_very_long_answers_go_out_in_slices(verbs: FixedVerbs) -> None:
+    verbs.items = [STORED] * 50_000
+    async with serving(parts_of(verbs)) as (_, port), opened(port) as raw, opened(port) as other:
+        raw.send("GET", PATH)
+        await raw.head()
+        assert (await other.ask("GET", "/version")).status == 200  # though the first is not read
+        size = 0
+        while size < 50_000 * (len(STORED) + 1):
+            part = await raw.reader.read(1 << 20)
+            assert part
+            size += len(part)
+
+
 async def test_metadata_yaml_and_pretty(verbs: FixedVerbs) -> None:
     async with connected(verbs) as raw:
         metadata = await raw.ask(
