@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
+from kubelite.net.health_ports import LocalEndpoints
+
 TABLE = "kubelite"
 REFUSE = "goto refuse"
 MASQUERADE_MARK = "0x00004000"  # the bit kube-proxy uses; nobody else claims it
@@ -44,6 +46,7 @@ class Ruleset(Struct, frozen=True):
     sets: dict[str, str] = {}  # name -> what it holds, as nft declares it
     # UDP address ("" for any of the node's) and port -> endpoints' addresses
     udp_endpoints: dict[tuple[str, int], frozenset[str]] = {}
+    health_ports: dict[int, LocalEndpoints] = {}  # answered by the process itself
 
 
 def merge(parts: Iterable[Ruleset]) -> Ruleset:
@@ -52,6 +55,7 @@ def merge(parts: Iterable[Ruleset]) -> Ruleset:
     for part in parts:
         whole.chains.update(part.chains)
         whole.sets.update(part.sets)
+        whole.health_ports.update(part.health_ports)
         for element, value in part.elements.items():
             whole.elements.setdefault(element, value)
         for frontend, endpoints in part.udp_endpoints.items():

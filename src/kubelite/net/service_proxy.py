@@ -16,6 +16,7 @@ from kubelite.api.kinds.discovery import EndpointSlice
 from kubelite.api.kinds.model import Kind
 from kubelite.net.conntrack import forget_stale
 from kubelite.net.foreign_firewall import ForeignFirewall
+from kubelite.net.health_ports import HealthPorts
 from kubelite.net.nftables import Nftables, RulesRefused, RulesUnavailable
 from kubelite.net.policy_source import PolicySource
 from kubelite.net.rule_watch import UNKNOWN, RuleWatch
@@ -54,6 +55,7 @@ class ServiceProxy:
         self._nftables = Nftables()
         self._watch = RuleWatch(self._changed_by_others)
         self._policies = PolicySource(client, settings, lambda: self._mark(POLICIES))
+        self._health = HealthPorts()
         self._firewall = ForeignFirewall(settings.bridge)
         self._parts: dict[str, Ruleset] = {}
         self._applied = Ruleset()
@@ -117,6 +119,7 @@ class ServiceProxy:
     async def stop(self) -> None:
         """Let go of the kernel, after `run` has ended; the rules stay, and services work on."""
         self._watch.stop()
+        await self._health.stop()
         await self._nftables.close()
 
     async def applied(self) -> None:
@@ -207,6 +210,7 @@ class ServiceProxy:
             await asyncio.to_thread(_route_loopback, self._settings.bridge)
         self._applied, self._applied_after = after, seen
         await self._forget_flows(before, after)
+        await self._health.follow(after.health_ports)
         await self._open_firewall()
         return True
 

@@ -7,6 +7,7 @@ from msgspec import Struct
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.services import Service, ServicePort
 from kubelite.api.kinds.discovery import EndpointSlice
+from kubelite.net.health_ports import LocalEndpoints
 from kubelite.net.ruleset import REFUSE, ProxySettings, Ruleset
 from kubelite.net.trusted_text import ipv4_range, is_endpoint, is_ipv4, is_name
 
@@ -45,11 +46,17 @@ def service_rules(
         return rules
     if not (is_name(service.metadata.namespace) and is_name(service.metadata.name)):
         return rules
+    local: set[str] = set()
     for port in spec.ports:
         protocol = PROTOCOLS.get(port.protocol)
         if protocol is not None:
             view = _view(service, port, protocol, slices, settings.node_name)
             _add_port(rules, service, view, settings)
+            local |= {backend.address for backend in view.local if backend.is_ready}
+    if spec.externalTrafficPolicy == "Local" and spec.healthCheckNodePort:
+        metadata = service.metadata
+        found = LocalEndpoints(metadata.namespace, metadata.name, len(local))
+        rules.health_ports[spec.healthCheckNodePort] = found
     return rules
 
 
