@@ -61,6 +61,7 @@ class Mirrors:
         self._hub = hub
         self._reader = Reader(store)
         self._decoders: dict[type[Kind], Decoder] = {}
+        self._whole: dict[type[Kind], ObjectMirror[Any]] = {}  # those of all objects, found at once
         self._mirrors: dict[tuple[object, ...], ObjectMirror[Any]] = {}
 
     def mirror(
@@ -72,10 +73,16 @@ class Mirrors:
         field_selector: str = "",
     ) -> ObjectMirror[K]:
         """Return the mirror of a kind's objects, complete at once; raises BadRequest for a bad selector."""
+        whole = not (namespace or label_selector or field_selector)
+        if whole and (known := self._whole.get(kind)) is not None:
+            return known
         resource = self._resources.by_kind(kind.gvk)
         assert resource is not None, f"{kind.__name__} is not served"
         selection = parse_selection(resource, label_selector, field_selector)
-        return self._open(resource, kind, namespace, selection)
+        mirror = self._open(resource, kind, namespace, selection)
+        if whole:
+            self._whole[kind] = mirror
+        return mirror
 
     def metadata(self, resource: Resource) -> ObjectMirror[PartialObjectMetadata]:
         """Return the mirror of the metadata of a resource's objects."""

@@ -81,7 +81,7 @@ class ModelMeta(StructMeta):
     def __new__(mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> ModelMeta:
         """Create the type; msgspec inherits none of these options by itself."""
         return super().__new__(
-            mcls, name, bases, namespace, kw_only=True, frozen=True, omit_defaults=True
+            mcls, name, bases, namespace, kw_only=True, frozen=True, omit_defaults=True, gc=False
         )
 
 

@@ -151,8 +151,13 @@ def _pin(fields: FieldSelector) -> Pin | None:
     return None
 
 
+EVERY_OBJECT = Selection()
+
+
 def parse_selection(resource: Resource, label_selector: str, field_selector: str) -> Selection:
     """Compile both selectors; raises BadRequest."""
+    if not (label_selector or field_selector):
+        return EVERY_OBJECT
     fields = parse_field_selector(
         field_selector,
         resource.group,

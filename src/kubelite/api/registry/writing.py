@@ -193,7 +193,7 @@ class Writer:
         check_key(target.resource, item["metadata"])
         strategy = target.canonical.strategy
         strategy.prepare_create(item, draft.context)
-        structure(target.canonical.schema, item)
+        shape_status(target.canonical.schema, item)
         if not applied:
             track(target.canonical.schema, None, item, manager(target, options, draft.context))
         try:
@@ -270,7 +270,6 @@ class Writer:
         carry_over(metadata, old["metadata"])
         strategy = target.canonical.strategy
         strategy.prepare_update(item, old, target.subresource, draft.context)
-        structure(target.canonical.schema, item)
         if not change.applied:
             track(target.canonical.schema, old, item, manager(target, options, draft.context))
         try:
@@ -397,6 +396,13 @@ def shape(schema: Schema, body: dict[str, Any], options: WriteOptions) -> tuple[
     if schema.gvk is not None:
         default(schema.gvk, body)
     return findings(schema, unknown, options)
+
+
+def shape_status(schema: Schema, item: dict[str, Any]) -> None:
+    """Give the status, which a strategy has just set, the fields that are always written."""
+    node = schema.fields.get("status")
+    if node is not None and node.type == "object" and (node.always or "status" in item):
+        structure(node, item.setdefault("status", {}))
 
 
 def findings(schema: Schema, unknown: Sequence[str], options: WriteOptions) -> tuple[str, ...]:
