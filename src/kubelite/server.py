@@ -30,6 +30,7 @@ from kubelite.api.auth.encryption import (
 )
 from kubelite.api.auth.pki import Pki, serving_addresses, serving_names, wait_for_clock
 from kubelite.api.auth.secret_files import write_file
+from kubelite.api.auth.signing import CertificateSigner, read_request
 from kubelite.api.auth.static_tokens import StaticTokens, TokenFileInvalid
 from kubelite.api.auth.x509 import ClientCertificates
 from kubelite.api.http.app import APIServer
@@ -145,6 +146,9 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
             cluster_cidrs=(ip_network(config.cluster_cidr),),
             cluster_ca=pki.ca_pem.decode(),
             resources=ServedResources(plane.resources),
+            signer=CertificateSigner(pki, clock, randomness),
+            read_request=read_request,
+            token_issuer=plane.tokens,
         ),
     )
     await runtime.start()

@@ -120,16 +120,16 @@ class TokenIssuer:
             ),
         )
 
-    def permanent(self, account: ServiceAccount, secret: Secret) -> str:
+    def issue_legacy(self, namespace: str, name: str, uid: str, secret: str) -> str:
         """Make the token of a Secret of type kubernetes.io/service-account-token; it ends with the Secret."""
-        prefix, meta = "kubernetes.io/serviceaccount", account.metadata
+        prefix = "kubernetes.io/serviceaccount"
         claims = {
             "iss": LEGACY_ISSUER,
-            "sub": f"{USER_PREFIX}{meta.namespace}:{meta.name}",
-            f"{prefix}/namespace": meta.namespace,
-            f"{prefix}/service-account.name": meta.name,
-            f"{prefix}/service-account.uid": meta.uid,
-            f"{prefix}/secret.name": secret.metadata.name,
+            "sub": f"{USER_PREFIX}{namespace}:{name}",
+            f"{prefix}/namespace": namespace,
+            f"{prefix}/service-account.name": name,
+            f"{prefix}/service-account.uid": uid,
+            f"{prefix}/secret.name": secret,
         }
         return self._sign(claims)
 

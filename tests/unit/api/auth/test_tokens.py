@@ -215,7 +215,7 @@ def test_token_of_an_older_key_is_good(cluster: Cluster) -> None:
 
 
 def test_permanent_token_ends_with_its_secret(cluster: Cluster) -> None:
-    token = cluster.issuer.permanent(ACCOUNT, SECRET)
+    token = cluster.issuer.issue_legacy("shop", "web", "sa-1", "web-token")
     proved = cluster.tokens.prove(token)
     assert proved is not None
     assert proved.caller.user == "system:serviceaccount:shop:web"

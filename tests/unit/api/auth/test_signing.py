@@ -1,0 +1,88 @@
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from kubelite.api.auth.certificates import (
+    CLIENT_AUTH,
+    SERVER_AUTH,
+    Wanted,
+    described,
+    is_issued_by,
+    new_key,
+    signing_request,
+)
+from kubelite.api.auth.pki import Pki
+from kubelite.api.auth.signing import CertificateSigner, RequestInvalid, read_request
+from kubelite.clock import SetClock
+from kubelite.randomness import SeededRandomness
+
+NOW = datetime(2026, 9, 1, tzinfo=UTC)
+WANTED = Wanted("system:node:one", ("system:nodes",), ("one",), ("192.0.2.1",))
+
+
+@pytest.fixture
+def pki(tmp_path: Path) -> Pki:
+    return Pki.ensure(
+        tmp_path,
+        clock=SetClock(NOW),
+        randomness=SeededRandomness(1),
+        names=["localhost"],
+        addresses=["127.0.0.1"],
+        node_name="one",
+    )
+
+
+def signed(pki: Pki, *usages: str, seconds: int | None = None) -> list[x509.Certificate]:
+    signer = CertificateSigner(pki, SetClock(NOW), SeededRandomness(2))
+    pem = signing_request(new_key(), WANTED)
+    return x509.load_pem_x509_certificates(
+        signer.sign(pem, usages=usages, expiration_seconds=seconds)
+    )
+
+
+def test_reads_what_is_asked_for() -> None:
+    wanted = read_request(signing_request(new_key(), WANTED)).wanted
+    assert (wanted.common_name, wanted.organizations) == ("system:node:one", ("system:nodes",))
+    assert (wanted.dns_names, wanted.addresses) == (("one",), ("192.0.2.1",))
+
+
+def test_signs_what_is_asked_for(pki: Pki) -> None:
+    (certificate,) = signed(pki, "digital signature", "client auth", "server auth")
+    says = described(certificate)
+    assert says.common_name == "system:node:one"
+    assert says.organizations == ("system:nodes",)
+    assert says.addresses == ("192.0.2.1",)
+    assert set(says.usages) == {CLIENT_AUTH, SERVER_AUTH}
+    assert is_issued_by(certificate, pki.authority.certificate)
+    usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    assert usage.digital_signature
+    assert not usage.key_cert_sign
+
+
+@pytest.mark.parametrize(
+    ("asked", "given"), [(None, 365 * 86400), (3600, 3600), (1, 600), (10**9, 365 * 86400)]
+)
+def test_lifetimes_have_bounds(pki: Pki, asked: int | None, given: int) -> None:
+    (certificate,) = signed(pki, "client auth", seconds=asked)
+    assert certificate.not_valid_after_utc - NOW == timedelta(seconds=given)
+
+
+def test_a_rotated_authority_sends_its_cross_certificate(pki: Pki) -> None:
+    pki.rotate_authority()
+    leaf, bridge = signed(pki, "client auth")
+    assert is_issued_by(leaf, bridge)
+    assert is_issued_by(bridge, pki.trusted[1])
+
+
+def test_requests_that_prove_nothing() -> None:
+    with pytest.raises(RequestInvalid):
+        read_request(b"noise")
+    pem = signing_request(new_key(), WANTED)
+    body = bytearray(x509.load_pem_x509_csr(pem).public_bytes(Encoding.DER))
+    body[-1] ^= 1
+    forged = x509.load_der_x509_csr(bytes(body)).public_bytes(Encoding.PEM)
+    with pytest.raises(RequestInvalid):
+        read_request(forged)
