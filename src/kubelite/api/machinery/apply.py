@@ -63,7 +63,8 @@ def apply(
     base = _copy(live) if live is not None else {}
     entries = _entries_before(schema, base, writer)
     try:
-        fields = owned_by_config(applied(config, schema), writer)
+        named = applied(config, schema)
+        fields = owned_by_config(named, writer)
         merged: JSON = _merged(base, config, schema)
     except KeyMissing as error:
         _refuse(config, error)
@@ -71,7 +72,7 @@ def apply(
     last = next((entry for entry in entries if entry.identity == own.identity), None)
     others = [entry for entry in entries if entry is not last]
     if last is not None and last.fields:
-        kept = fields
+        kept = named  # the name and the like belong to nobody, but they are not to go
         for entry in others:
             kept = union(kept, entry.fields)
         _prune(merged, last.fields, kept or {}, schema)

@@ -149,3 +149,9 @@ def test_refusals() -> None:
         BadRequest, match="failed to create typed patch object \\(shop/web; apps/v1"
     ):
         apply(SCHEMA, None, nameless, writer("one"))
+
+
+def test_the_name_stays_when_its_last_neighbour_goes() -> None:
+    made = apply(SCHEMA, None, config({"a": "b"}), writer("one"))
+    result = apply(SCHEMA, made, config(), writer("one", 1))
+    assert result["metadata"] == {"name": "web", "namespace": "shop"}
