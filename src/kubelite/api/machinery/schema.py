@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from functools import cache
+from threading import RLock
 from types import MappingProxyType, NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -125,30 +125,43 @@ def steps(path: str) -> Iterator[tuple[str, bool]]:
         yield (match[1] if bracketed else match[2]), bracketed
 
 
-@cache
 def compile_struct(type_: type[Model]) -> Schema:
-    """Compile an API type to its tree, once per type."""
+    """Compile an API type to its tree, once per type; from any thread."""
+    return _COMPILED.get(type_) or _compile_whole(type_)
+
+
+_COMPILED: dict[type[Model], Schema] = {}  # whole trees
+_OBJECTS: dict[
+    type[Model], Schema
+] = {}  # those under construction too, so that a type may contain itself
+_LOCK = RLock()  # nobody else may see a tree that is under construction
+
+
+def _compile_whole(type_: type[Model]) -> Schema:
+    with _LOCK:
+        node = _object(type_)
+        _COMPILED.update(_OBJECTS)
+        return node
+
+
+def _object(type_: type[Model]) -> Schema:
+    if (known := _OBJECTS.get(type_)) is not None:
+        return known
     fields: dict[str, Schema] = {}
-    infos = msgspec.structs.fields(type_)
-    notes = {info.encode_name: _unwrap(info.type) for info in infos}
-    required = tuple(name for name, (_, note, _) in notes.items() if note.required)
-    node = Schema(
+    notes = {info.encode_name: _unwrap(info.type) for info in msgspec.structs.fields(type_)}
+    node = _OBJECTS[type_] = Schema(
         type="object",
         fields=MappingProxyType(fields),
-        required=required,
+        required=tuple(name for name, (_, note, _) in notes.items() if note.required),
         definition=definition_name(type_),
         map_type=type_.map_type,
         description=(type_.__doc__ or "").partition("\n")[0],
         gvk=type_.gvk if issubclass(type_, Kind) else None,
     )
-    _OBJECTS[type_] = node
     for name, (inner, note, optional) in notes.items():
         fields[name] = _compile(inner, note, optional=optional)
     return node
 
-
-# Objects under construction too, so that a type may contain itself.
-_OBJECTS: dict[type[Model], Schema] = {}
 
 _DEFINITION_PREFIXES = {
     "meta": "io.k8s.apimachinery.pkg.apis.meta.v1",
@@ -214,9 +227,7 @@ _BY_FORMAT: dict[str, NodeType] = {
 def _compile(annotation: Any, note: Note, *, optional: bool) -> Schema:
     origin = get_origin(annotation) or annotation
     if isinstance(origin, type) and issubclass(origin, Model):
-        if origin not in _OBJECTS:
-            compile_struct(origin)
-        node = _OBJECTS[origin]
+        node = _object(origin)
     elif origin is list:
         node = Schema(type="array", items=_nested(annotation, 0))
     elif origin is dict and note.preserve:

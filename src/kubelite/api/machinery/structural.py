@@ -11,6 +11,7 @@ from __future__ import annotations
 import binascii
 from collections.abc import Callable
 from functools import lru_cache
+from threading import RLock
 from typing import Any, Final
 
 from msgspec import UNSET
@@ -50,7 +51,7 @@ def structure(schema: Schema, body: Any) -> tuple[str, ...]:
     Raises:
         BadRequest: A value has the wrong type; worded as Kubernetes words it. `body` is then half shaped.
     """
-    read = _object_reader(schema)
+    read = _READY.get(id(schema.fields)) or _compile_whole(schema)
     try:
         try:
             shaped = read(body)
@@ -243,6 +244,17 @@ def _loose_reader(schema: Schema) -> Reader:
 
 # By the identity of the field table, which all uses of one type share; the value keeps it alive.
 _OBJECT_READERS: dict[int, tuple[Schema, Reader]] = {}
+
+
+_READY: dict[int, Reader] = {}  # those that are whole, with all they call
+_LOCK = RLock()  # nobody else may see a closure that is under construction
+
+
+def _compile_whole(schema: Schema) -> Reader:
+    with _LOCK:
+        read = _object_reader(schema)
+        _READY[id(schema.fields)] = read
+        return read
 
 
 def _object_reader(schema: Schema) -> Reader:

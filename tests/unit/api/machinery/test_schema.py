@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated
 
 import pytest
@@ -9,6 +10,7 @@ from kubelite.api.kinds.autoscaling_v1 import Scale
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.events_v1 import Event
 from kubelite.api.kinds.model import ALWAYS, Int32, Kind, Model, default
+from kubelite.api.machinery import schema as schema_module
 from kubelite.api.machinery.schema import (
     Schema,
     compile_struct,
@@ -21,6 +23,19 @@ from kubelite.api.machinery.schema import (
 
 def test_a_type_is_compiled_once() -> None:
     assert compile_struct(Pod) is compile_struct(Pod)
+
+
+class Fresh(Model):
+    name: str = ""
+
+
+def test_no_thread_sees_a_tree_under_construction() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with schema_module._LOCK:  # as the thread that compiles has it
+            waiting = pool.submit(compile_struct, Fresh)
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=0.01)
+        assert waiting.result() is compile_struct(Fresh)
 
 
 def test_a_type_may_contain_itself() -> None:
