@@ -193,16 +193,17 @@ class DockerRuntime:
 
     async def create(self, spec: ContainerSpec) -> str:
         """Create a container that is not started yet; return its id."""
-        if spec.privileged and not self._may_protect:
-            log.warning(
-                "full privileges are reduced to what the host allows",
-                extra={"pod": f"{spec.namespace}/{spec.pod_name}", "container": spec.name},
-            )
         spec = msgspec.structs.replace(spec, cgroup_parent=await self._parent(spec.cgroup_parent))
         body = wire.container_body(
             spec, self._node, may_protect=self._may_protect, privileges=self._privileges
         )
         return await self._create(wire.container_name(spec), body)
+
+    def reductions(self, spec: ContainerSpec) -> tuple[str, ...]:
+        """Say what of a container's wishes this host does not allow, so that it gets less."""
+        if spec.privileged and "Privileged" not in self._privileges:
+            return ("this host withholds capabilities from privileged containers",)
+        return ()
 
     async def _create(self, name: str, body: dict[str, Any]) -> str:
         answer = await self._json("containers/create", "POST", params={"name": name}, data=body)

@@ -23,7 +23,6 @@ from kubelite.node.runtime import (
     Image,
     ImagePullFailed,
     InvalidImageName,
-    RegistryUnavailable,
 )
 from kubelite.tasks import TaskSet
 
@@ -154,8 +153,6 @@ class ImageSource:
 def _reason(error: Exception) -> str:
     if isinstance(error, InvalidImageName):
         return "InvalidImageName"
-    if isinstance(error, RegistryUnavailable):
-        return "RegistryUnavailable"
     return "ErrImagePull"
 
 

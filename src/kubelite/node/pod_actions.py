@@ -254,6 +254,10 @@ class PodActions:
         spec = container_spec(pod, action, image, environment, mounts, limits)
         container_id = await self._runtime.create(spec)
         about = reference_to(pod, container)
+        for reduction in self._runtime.reductions(spec):
+            message = f"Container {container.name} gets less than it asks for: {reduction}"
+            self._events.event(about, WARNING, "ReducedPrivileges", message)
+            log.warning("%s", message, extra={"pod": pod_key(pod)})
         self._events.event(about, NORMAL, "Created", "Container created")
         return container_id
 

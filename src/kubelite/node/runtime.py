@@ -288,6 +288,10 @@ class ContainerRuntime(Protocol):
         """Create a container that is not started yet; return its id. Its sandbox may still be starting."""
         ...
 
+    def reductions(self, spec: ContainerSpec) -> tuple[str, ...]:
+        """Say what of a container's wishes this host does not allow, so that it gets less."""
+        ...
+
     async def start(self, container_id: str) -> ContainerRecord:
         """Start a sandbox or container; raises StartRefused."""
         ...
