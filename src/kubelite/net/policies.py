@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from kubelite.api.errors import BadRequest
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.meta import LabelSelector
 from kubelite.api.kinds.networking import (
@@ -20,7 +21,7 @@ from kubelite.api.kinds.networking import (
     NetworkPolicyPeer,
     NetworkPolicyPort,
 )
-from kubelite.api.machinery.selectors import label_selector
+from kubelite.api.machinery.selectors import Selector, label_selector
 from kubelite.net.ruleset import ProxySettings, Ruleset
 from kubelite.net.trusted_text import ipv4_range, is_endpoint
 
@@ -75,7 +76,7 @@ def policy_rules(
     """Return the rules of all policies for the local ones of `pods`; `namespaces` are labels by name."""
     rules = Ruleset()
     builder = _Builder(rules, pods, namespaces)
-    selectors = [(policy, label_selector(policy.spec.podSelector)) for policy in policies]
+    selectors = [(policy, _selector(policy.spec.podSelector)) for policy in policies]
     directions: tuple[Direction, ...] = ("ingress", "egress")
     for pod in pods:
         if not pod.is_local:
@@ -207,8 +208,8 @@ class _Builder:
         key = _peer_digest(namespace, peer)
         found = self._peers.get(key)
         if found is None:
-            of_pods = label_selector(peer.podSelector or LabelSelector())
-            of_namespaces = label_selector(peer.namespaceSelector)
+            of_pods = _selector(peer.podSelector or LabelSelector())
+            of_namespaces = _selector(peer.namespaceSelector)
             found = self._peers[key] = [
                 pod
                 for pod in self._pods
@@ -220,6 +221,14 @@ class _Builder:
                 and of_pods.matches(pod.labels)
             ]
         return found
+
+
+def _selector(selector: LabelSelector | None) -> Selector:
+    """Return a selector; a wrong one, which the API should let nobody write, matches nothing."""
+    try:
+        return label_selector(selector)
+    except BadRequest:
+        return label_selector(None)
 
 
 def _block(side: str, block: IPBlock) -> list[str] | None:

@@ -216,7 +216,10 @@ class ServiceProxy:
 
     async def _is_intact(self) -> bool:
         """Tell whether the table still has every chain it should have."""
-        listed = await self._nftables.run("list chains ip\n")
+        try:
+            listed = await self._nftables.run("list chains ip\n")
+        except RulesRefused:
+            return False
         table = listed.partition(f"table ip {TABLE} {{")[2].partition("\n}")[0]
         names = {line.split()[1] for line in table.splitlines() if line.startswith("\tchain ")}
         return "dispatch" in names and names.issuperset(self._applied.chains)

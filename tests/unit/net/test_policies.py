@@ -215,3 +215,12 @@ def test_members() -> None:
         Member("default", {"app": "told"}, "10.42.0.2", True, ports),
         Member("default", {"app": "expected"}, "10.42.0.3", True, ports),
     ]
+
+
+def test_a_wrong_selector_matches_nothing_and_harms_no_other_policy() -> None:
+    wrong = LabelSelector(matchExpressions=[LabelSelectorRequirement(key="a", operator="Near")])
+    assert rules(policy("wrong", wrong, ingress=[])) == Ruleset()
+    found = rules(policy("wrong", wrong, ingress=[]), policy("right", ingress=[]))
+    assert chain_of(found, WEB) == ("drop",)
+    found = rules(policy(ingress=[ingress(NetworkPolicyPeer(podSelector=wrong))]))
+    assert chain_of(found, WEB) == ("ip saddr {} return", "drop")
