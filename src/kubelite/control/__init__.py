@@ -6,6 +6,7 @@ from kubelite.control.certificates import (
     CertificateSigningController,
 )
 from kubelite.control.cluster_role_aggregation import ClusterRoleAggregationController
+from kubelite.control.daemonset import DaemonSetController
 from kubelite.control.deployment import DeploymentController
 from kubelite.control.disruption import DisruptionController
 from kubelite.control.endpoints import EndpointsController
@@ -20,6 +21,7 @@ from kubelite.control.resource_quota import ResourceQuotaController
 from kubelite.control.root_ca import RootCAPublisher
 from kubelite.control.runtime import Entry
 from kubelite.control.serviceaccount import ServiceAccountController
+from kubelite.control.statefulset import StatefulSetController
 from kubelite.control.taint_eviction import TaintEvictionController
 from kubelite.control.token_cleaner import TokenCleaner
 from kubelite.control.token_secrets import TokenSecretsController
@@ -35,6 +37,8 @@ CONTROLLERS: tuple[Entry, ...] = tuple(
         DeploymentController,
         ReplicaSetController,
         ReplicationControllerController,
+        StatefulSetController,
+        DaemonSetController,
         EndpointsController,
         EndpointSliceController,
         NodeIPAMController,

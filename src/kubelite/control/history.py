@@ -1,0 +1,104 @@
+"""The revisions of a DaemonSet's or StatefulSet's template, kept so that kubectl can show them and go back."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from kubelite.api.client.protocol import Client
+from kubelite.api.errors import AlreadyExists, NotFound
+from kubelite.api.kinds.apps import ControllerRevision
+from kubelite.api.kinds.core.pods import PodTemplateSpec
+from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.control.deployment import template_hash
+from kubelite.control.ownership import controller_reference
+
+HASH = "controller-revision-hash"  # of pods, and of a DaemonSet's revisions
+REVISION_HASH = "controller.kubernetes.io/hash"
+NAME_LIMIT = 223
+
+
+def data_of(template: PodTemplateSpec) -> dict[str, Any]:
+    """Return the patch that sets a template, in the form in which kubectl reads it."""
+    return {"spec": {"template": {**msgspec.to_builtins(template), "$patch": "replace"}}}
+
+
+def template_of(revision: ControllerRevision) -> PodTemplateSpec:
+    """Return the template of a revision."""
+    fields = dict((revision.data or {}).get("spec", {}).get("template", {}))
+    fields.pop("$patch", None)
+    return msgspec.convert(fields, PodTemplateSpec)
+
+
+class History(Struct, frozen=True):
+    """The revisions as they should be."""
+
+    newest: ControllerRevision  # that of the template as it is now
+    create: bool = False  # it does not exist yet
+    renumber: bool = False  # it is an old one that is current again
+
+
+def plan(owner: Any, revisions: Sequence[ControllerRevision], collisions: int | None) -> History:
+    """Decide which revision is that of the owner's template."""
+    template: PodTemplateSpec = owner.spec.template
+    data = data_of(template)
+    last = max((one.revision for one in revisions), default=0)
+    same = [one for one in revisions if one.data == data]
+    if same:
+        found = max(same, key=lambda one: one.revision)
+        if found.revision == last:
+            return History(newest=found)
+        return History(newest=replace(found, revision=last + 1), renumber=True)
+    digest = template_hash(template, collisions)
+    return History(
+        newest=ControllerRevision(
+            metadata=ObjectMeta(
+                name=f"{owner.metadata.name[:NAME_LIMIT]}-{digest}",
+                namespace=owner.metadata.namespace,
+                labels={**template.metadata.labels, REVISION_HASH: digest, HASH: digest},
+                annotations=owner.metadata.annotations,
+                ownerReferences=[controller_reference(owner)],
+            ),
+            data=data,
+            revision=last + 1,
+        ),
+        create=True,
+    )
+
+
+def surplus(
+    revisions: Sequence[ControllerRevision], live: set[str], limit: int
+) -> list[ControllerRevision]:
+    """Return the oldest revisions beyond the limit that no pod has; `live` are names and hashes in use."""
+    idle = [
+        one
+        for one in revisions
+        if one.metadata.name not in live and one.metadata.labels.get(REVISION_HASH) not in live
+    ]
+    idle.sort(key=lambda one: one.revision)
+    return idle[: max(0, len(idle) - limit)]
+
+
+async def write(client: Client, decided: History) -> ControllerRevision | None:
+    """Make the newest revision; return None if its name is another template's: a collision of hashes."""
+    if decided.renumber:
+        return await client.update(decided.newest)
+    if not decided.create:
+        return decided.newest
+    try:
+        return await client.create(decided.newest)
+    except AlreadyExists:
+        meta = decided.newest.metadata
+        taken = await client.get(ControllerRevision, meta.name, meta.namespace)
+        return taken if taken.data == decided.newest.data else None
+
+
+async def drop(client: Client, revisions: Sequence[ControllerRevision]) -> None:
+    """Delete revisions."""
+    for one in revisions:
+        try:
+            await client.delete(ControllerRevision, one.metadata.name, one.metadata.namespace)
+        except NotFound:
+            continue

@@ -1,0 +1,378 @@
+"""Keeps the numbered pods of a StatefulSet, each with a name and claims of its own, in their order."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from kubelite.api.client.events import NORMAL, WARNING
+from kubelite.api.errors import AlreadyExists, APIError, NotFound
+from kubelite.api.kinds.apps import ControllerRevision, StatefulSet, StatefulSetStatus
+from kubelite.api.kinds.core.persistent_volumes import PersistentVolumeClaim
+from kubelite.api.kinds.core.pods import Pod, PodTemplateSpec
+from kubelite.api.kinds.core.volumes import PersistentVolumeClaimVolumeSource, Volume
+from kubelite.api.kinds.meta import LabelSelector, OwnerReference
+from kubelite.control import history
+from kubelite.control.ownership import (
+    CONTROLLER_INDEX,
+    claim,
+    claims,
+    controlled_by,
+    controller_of,
+    controller_uid,
+)
+from kubelite.control.pods import (
+    is_available,
+    is_ready,
+    is_terminal,
+    pod_from_template,
+    seconds_until_available,
+)
+from kubelite.control.replicaset import orphan_in
+from kubelite.control.rollout import scaled
+from kubelite.control.runtime import Context, Key, Watch
+from kubelite.control.selection import matcher
+
+POD_NAME = "statefulset.kubernetes.io/pod-name"
+POD_INDEX = "apps.kubernetes.io/pod-index"
+
+
+class Plan(Struct, frozen=True):
+    """The writes of one step."""
+
+    status: StatefulSetStatus
+    create: tuple[int, ...] = ()  # ordinals
+    delete: tuple[str, ...] = ()  # pods
+
+
+def ordinal_of(owner: StatefulSet, pod: Pod) -> int:
+    """Return a pod's number; -1 for a name that has none."""
+    base, dash, number = pod.metadata.name.rpartition("-")
+    is_ours = dash and base == owner.metadata.name and number.isdecimal()
+    return int(number) if is_ours else -1
+
+
+def first_ordinal(owner: StatefulSet) -> int:
+    """Return the number of the first pod."""
+    return owner.spec.ordinals.start if owner.spec.ordinals else 0
+
+
+def wanted_ordinals(owner: StatefulSet) -> range:
+    """Return the numbers there should be."""
+    start = first_ordinal(owner)
+    return range(start, start + (1 if owner.spec.replicas is None else owner.spec.replicas))
+
+
+def partition(owner: StatefulSet) -> int:
+    """Return the number below which pods keep the current revision."""
+    rolling = owner.spec.updateStrategy.rollingUpdate
+    if rolling is None or rolling.partition is None:
+        return first_ordinal(owner)
+    return first_ordinal(owner) + rolling.partition
+
+
+def revision_for(owner: StatefulSet, ordinal: int, current: str, newest: str) -> str:
+    """Return the revision a new pod gets."""
+    if owner.spec.updateStrategy.type == "OnDelete":
+        return newest
+    return current if ordinal < partition(owner) else newest
+
+
+def plan(owner: StatefulSet, pods: Sequence[Pod], current: str, newest: str, now: datetime) -> Plan:
+    """Decide one step; `current` and `newest` are the names of revisions.
+
+    In the ordered policy each pod waits for those before it, and goes before those before it.
+    """
+    status = status_of(owner, pods, current, newest, now)
+    if owner.metadata.deletionTimestamp is not None:
+        return Plan(status=status)
+    ordered = owner.spec.podManagementPolicy != "Parallel"
+    by_ordinal = {ordinal_of(owner, pod): pod for pod in pods}
+    by_ordinal.pop(-1, None)
+    wanted = wanted_ordinals(owner)
+    create: list[int] = []
+    delete: list[str] = []
+    for ordinal in wanted:
+        pod = by_ordinal.get(ordinal)
+        if pod is None:
+            create.append(ordinal)
+        elif is_terminal(pod) and not _is_leaving(pod):
+            delete.append(pod.metadata.name)
+        elif not ordered or _is_settled(owner, pod, now):
+            continue
+        if ordered:
+            return Plan(status=status, create=tuple(create), delete=tuple(delete))
+    condemned = sorted((one for one in by_ordinal if one not in wanted), reverse=True)
+    delete += _condemned(owner, [by_ordinal[one] for one in condemned], ordered, now)
+    if create or delete or (ordered and condemned):
+        return Plan(status=status, create=tuple(create), delete=tuple(delete))
+    if owner.spec.updateStrategy.type == "OnDelete":
+        return Plan(status=status)
+    return Plan(status=status, delete=tuple(_outdated(owner, by_ordinal, newest, now)))
+
+
+def _condemned(owner: StatefulSet, pods: Sequence[Pod], ordered: bool, now: datetime) -> list[str]:
+    """Return which pods beyond the wanted number go now; the highest numbers go first."""
+    if not ordered:
+        return [pod.metadata.name for pod in pods if not _is_leaving(pod)]
+    if not pods or _is_leaving(pods[0]):
+        return []
+    # One that is not ready goes only if none before it is worse off.
+    unhealthy = [pod for pod in pods if not _is_settled(owner, pod, now)]
+    if unhealthy and pods[0] in unhealthy and pods[0] is not unhealthy[-1]:
+        return []
+    return [pods[0].metadata.name]
+
+
+def _outdated(
+    owner: StatefulSet, by_ordinal: Mapping[int, Pod], newest: str, now: datetime
+) -> list[str]:
+    """Return old pods to replace: from the highest number down, as many as may be missing."""
+    wanted = wanted_ordinals(owner)
+    rolling = owner.spec.updateStrategy.rollingUpdate
+    limit = 1
+    if rolling is not None and rolling.maxUnavailable is not None:
+        limit = max(1, scaled(rolling.maxUnavailable, len(wanted), round_up=True))
+    missing = sum(not _is_settled(owner, by_ordinal[one], now) for one in wanted)
+    delete: list[str] = []
+    for ordinal in reversed(wanted):
+        if ordinal < partition(owner):
+            break
+        pod = by_ordinal[ordinal]
+        is_old = pod.metadata.labels.get(history.HASH) != newest
+        settled = _is_settled(owner, pod, now)
+        if is_old and not _is_leaving(pod) and (not settled or missing < limit):
+            # A broken old pod is replaced whatever the limit: waiting for it would be for ever.
+            delete.append(pod.metadata.name)
+            missing += settled
+        elif not settled and limit == 1:
+            break
+        if len(delete) >= limit:
+            break
+    return delete
+
+
+def _is_leaving(pod: Pod) -> bool:
+    return pod.metadata.deletionTimestamp is not None
+
+
+def _is_settled(owner: StatefulSet, pod: Pod, now: datetime) -> bool:
+    return (
+        pod.status.phase == "Running"
+        and not _is_leaving(pod)
+        and is_available(pod, owner.spec.minReadySeconds, now)
+    )
+
+
+def status_of(
+    owner: StatefulSet, pods: Sequence[Pod], current: str, newest: str, now: datetime
+) -> StatefulSetStatus:
+    """Return the numbers; when all pods have the newest revision it becomes the current one."""
+    created = [pod for pod in pods if pod.status.phase or not _is_leaving(pod)]
+    staying = [pod for pod in created if not _is_leaving(pod)]
+    running = [pod for pod in created if pod.status.phase == "Running" and is_ready(pod)]
+    updated = sum(pod.metadata.labels.get(history.HASH) == newest for pod in staying)
+    replicas = len(created)
+    ready = len(running)
+    if owner.spec.updateStrategy.type != "OnDelete" and updated == replicas == ready == len(
+        wanted_ordinals(owner)
+    ):
+        current = newest
+    return replace(
+        owner.status,
+        replicas=replicas,
+        readyReplicas=ready,
+        availableReplicas=sum(
+            is_available(pod, owner.spec.minReadySeconds, now) for pod in running
+        ),
+        currentReplicas=sum(pod.metadata.labels.get(history.HASH) == current for pod in staying),
+        updatedReplicas=updated,
+        currentRevision=current,
+        updateRevision=newest,
+        observedGeneration=owner.metadata.generation,
+        collisionCount=owner.status.collisionCount or 0,
+    )
+
+
+def claim_name(template: PersistentVolumeClaim, owner: StatefulSet, ordinal: int) -> str:
+    """Return the name of the claim that a pod has of a template."""
+    return f"{template.metadata.name}-{owner.metadata.name}-{ordinal}"
+
+
+def claims_of(owner: StatefulSet, ordinal: int) -> list[PersistentVolumeClaim]:
+    """Return the claims of one pod."""
+    labels = owner.spec.selector.matchLabels if owner.spec.selector else {}
+    policy = owner.spec.persistentVolumeClaimRetentionPolicy
+    references: list[OwnerReference] = []
+    if policy is not None and policy.whenDeleted == "Delete":
+        references = [
+            OwnerReference(
+                apiVersion=owner.gvk.api_version,
+                kind=owner.gvk.kind,
+                name=owner.metadata.name,
+                uid=owner.metadata.uid,
+            )
+        ]
+    return [
+        replace(
+            template,
+            metadata=replace(
+                template.metadata,
+                name=claim_name(template, owner, ordinal),
+                namespace=owner.metadata.namespace,
+                labels={**template.metadata.labels, **labels},
+                ownerReferences=references,
+            ),
+        )
+        for template in owner.spec.volumeClaimTemplates
+    ]
+
+
+def pod_of(owner: StatefulSet, template: PodTemplateSpec, ordinal: int, revision: str) -> Pod:
+    """Return the pod of a number."""
+    name = f"{owner.metadata.name}-{ordinal}"
+    pod = pod_from_template(template, owner, name=name)
+    ours = {one.metadata.name for one in owner.spec.volumeClaimTemplates}
+    volumes = [
+        Volume(
+            name=one.metadata.name,
+            persistentVolumeClaim=PersistentVolumeClaimVolumeSource(
+                claimName=claim_name(one, owner, ordinal)
+            ),
+        )
+        for one in owner.spec.volumeClaimTemplates
+    ]
+    volumes += (volume for volume in pod.spec.volumes if volume.name not in ours)
+    labels = {
+        **pod.metadata.labels,
+        POD_NAME: name,
+        POD_INDEX: str(ordinal),
+        history.HASH: revision,
+    }
+    return replace(
+        pod,
+        metadata=replace(pod.metadata, labels=labels),
+        spec=replace(pod.spec, hostname=name, subdomain=owner.spec.serviceName, volumes=volumes),
+    )
+
+
+class StatefulSetController:
+    """Reconciles StatefulSets."""
+
+    name = "statefulset-controller"
+    workers = 5
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._client = context.client
+        self._sets = context.mirror(StatefulSet)
+        self._pods = context.mirror(Pod)
+        self._pods.add_index(CONTROLLER_INDEX, controller_uid)
+        self._pods.add_index("orphan", orphan_in)
+        self._claims = context.mirror(PersistentVolumeClaim)
+        self._revisions = context.mirror(ControllerRevision)
+        self._revisions.add_index(CONTROLLER_INDEX, controller_uid)
+
+    def watches(self) -> Sequence[Watch[Any]]:
+        """Watch stateful sets, their pods and their revisions."""
+        return (
+            Watch(StatefulSet),
+            Watch(Pod, self._keys_of_pod),
+            Watch(ControllerRevision, controlled_by(StatefulSet)),
+        )
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Take one step and report the status."""
+        owner = self._sets.get(key.name, key.namespace)
+        if owner is None or owner.spec.selector in (None, LabelSelector()):
+            return None
+        revisions = self._revisions.indexed(CONTROLLER_INDEX, owner.metadata.uid)
+        decided = history.plan(owner, revisions, owner.status.collisionCount)
+        newest = await history.write(self._client, decided)
+        if newest is None:
+            status = replace(owner.status, collisionCount=(owner.status.collisionCount or 0) + 1)
+            await self._client.update(replace(owner, status=status), "status")
+            return None
+        by_name = {one.metadata.name: one for one in revisions}
+        current = by_name.get(owner.status.currentRevision, newest)
+        pods = await self._claimed(owner)
+        now = self._context.clock.now()
+        step = plan(owner, pods, current.metadata.name, newest.metadata.name, now)
+        for ordinal in step.create:
+            await self._create(owner, ordinal, current, newest)
+        for name in step.delete:
+            await self._delete(owner, name)
+        if step.status != owner.status:
+            await self._client.update(replace(owner, status=step.status), "status")
+        live = {step.status.currentRevision, step.status.updateRevision}
+        live |= {pod.metadata.labels.get(history.HASH, "") for pod in pods}
+        limit = owner.spec.revisionHistoryLimit
+        await history.drop(
+            self._client, history.surplus(revisions, live, 10 if limit is None else limit)
+        )
+        waits = (seconds_until_available(pod, owner.spec.minReadySeconds, now) for pod in pods)
+        return min((wait + 1 for wait in waits if wait), default=None)
+
+    async def _claimed(self, owner: StatefulSet) -> Sequence[Pod]:
+        matches = matcher(owner.spec.selector)
+        orphans = [
+            pod
+            for pod in self._pods.indexed("orphan", owner.metadata.namespace)
+            if ordinal_of(owner, pod) >= 0
+        ]
+        own = self._pods.indexed(CONTROLLER_INDEX, owner.metadata.uid)
+        return await claim(self._client, owner, claims(owner, matches, [*own, *orphans]))
+
+    async def _create(
+        self,
+        owner: StatefulSet,
+        ordinal: int,
+        current: ControllerRevision,
+        newest: ControllerRevision,
+    ) -> None:
+        name = revision_for(owner, ordinal, current.metadata.name, newest.metadata.name)
+        revision = current if name == current.metadata.name else newest
+        pod = pod_of(owner, history.template_of(revision), ordinal, name)
+        try:
+            for one in claims_of(owner, ordinal):
+                await self._ensure_claim(one)
+            await self._client.create(pod)
+        except AlreadyExists:
+            return
+        except APIError as error:
+            self._say(owner, WARNING, "FailedCreate", "create", pod.metadata.name, error.message)
+            raise
+        self._say(owner, NORMAL, "SuccessfulCreate", "create", pod.metadata.name)
+
+    async def _ensure_claim(self, wanted: PersistentVolumeClaim) -> None:
+        if self._claims.get(wanted.metadata.name, wanted.metadata.namespace) is not None:
+            return
+        try:
+            await self._client.create(wanted)
+        except AlreadyExists:
+            return
+
+    async def _delete(self, owner: StatefulSet, name: str) -> None:
+        try:
+            await self._client.delete(Pod, name, owner.metadata.namespace)
+        except NotFound:
+            return
+        self._say(owner, NORMAL, "SuccessfulDelete", "delete", name)
+
+    def _say(
+        self, owner: StatefulSet, event_type: str, reason: str, verb: str, pod: str, error: str = ""
+    ) -> None:
+        outcome = f"failed error: {error}" if error else "successful"
+        message = f"{verb} Pod {pod} in StatefulSet {owner.metadata.name} {outcome}"
+        self._context.events.event(owner, event_type, reason, message)
+
+    def _keys_of_pod(self, pod: Pod) -> Iterable[Key]:
+        if controller_of(pod.metadata) is not None:
+            return controlled_by(StatefulSet)(pod)
+        return tuple(
+            Key(one.metadata.namespace, one.metadata.name)
+            for one in self._sets.list(pod.metadata.namespace)
+            if matcher(one.spec.selector)(pod.metadata.labels)
+        )
