@@ -37,6 +37,7 @@ from kubelite.api.http.app import APIServer
 from kubelite.api.http.assembly import assemble
 from kubelite.api.http.flow_control import FlowControl
 from kubelite.api.registry.bootstrap import CALLER
+from kubelite.api.registry.expiry import EventExpiry
 from kubelite.clock import SystemClock
 from kubelite.config import Config
 from kubelite.control import CONTROLLERS
@@ -135,6 +136,9 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
     _write_kubeconfig(config, pki.kubeconfig(server))
     running.push_async_callback(tasks.stop)
     tasks.supervise(pki.keep_fresh, name="renew certificates")
+    expiry = EventExpiry(store, clock=clock, tasks=tasks)
+    expiry.start()
+    running.callback(expiry.stop)
     mirrors = plane.client(Caller("system:kube-controller-manager"), "kube-controller-manager")
     runtime = Runtime(
         CONTROLLERS,

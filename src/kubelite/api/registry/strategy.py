@@ -112,6 +112,10 @@ ANSWERED_WHOLE = frozenset(
 )
 
 
+# Paths whose writes change what is wanted; the empty one is the object's own. Binding a pod is no such change.
+COUNTED_PARTS = frozenset({"", "scale", "resize", "ephemeralcontainers"})
+
+
 class WriteContext(Struct, frozen=True):
     """Who writes, and when."""
 
@@ -157,7 +161,8 @@ class Strategy:
             self.prepare_part(item, old, subresource, context)
         elif self.resource.has_status:
             keep(item, old, "status")
-        self.count(item, old)
+        if subresource in COUNTED_PARTS:
+            self.count(item, old)
 
     def prepare_part(
         self,

@@ -46,7 +46,7 @@ class ServiceStrategy(Strategy):
         _drop_unneeded(spec, before)
         _keep_given(spec, before)
         if spec.get("type") != LOAD_BALANCER:
-            item["status"] = {"loadBalancer": {}}
+            item["status"] = {**(item.get("status") or {}), "loadBalancer": {}}
 
     def reserve(self, item: JSON, old: JSON | None, context: WriteContext) -> Reservation | None:
         """Take addresses and ports that are missing or new."""

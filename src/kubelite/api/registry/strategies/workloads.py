@@ -16,6 +16,13 @@ class DeploymentStrategy(Strategy):
 
     status_keeps_labels = True
 
+    def count(self, item: JSON, old: JSON) -> None:
+        """Count changes of annotations too, since the controller copies them to ReplicaSets."""
+        super().count(item, old)
+        before, after = old["metadata"], item["metadata"]
+        if after.get("annotations") != before.get("annotations"):
+            after["generation"] = before.get("generation", 0) + 1
+
 
 class ReplicationControllerStrategy(Strategy):
     """How ReplicationControllers are written: for old clients' sake their pods stay when they go."""

@@ -134,6 +134,7 @@ async def test_a_binding_gives_a_pod_its_node_once(server: Server) -> None:
     bound = server.get("v1/pods", "a")
     assert bound["spec"]["nodeName"] == "n1"
     assert bound["metadata"]["annotations"] == {"by": "me"}
+    assert bound["metadata"]["generation"] == 1
     assert bound["status"]["conditions"] == [
         {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-05-01T12:00:00Z"}
     ]
