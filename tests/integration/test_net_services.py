@@ -297,3 +297,17 @@ async def test_the_program_reads_whatever_else_is_in_an_object(node: Node) -> No
     await node.put(service(ports=[named]), evil)
     with server("node", 8080, "self"):
         assert set(await ask("10.43.0.5", 80, times=10, pid=node.two)) == {"one 10.42.0.3"}
+
+
+@on_a_node
+async def test_clients_stay_with_their_endpoint_over_a_restart(node: Node) -> None:
+    await node.put(service(sessionAffinity="ClientIP"), endpoint_slice(*PODS))
+    first = await ask("10.43.0.5", 80, pid=node.two)
+    for _ in range(4):
+        node.running.cancel()
+        await asyncio.wait([node.running])
+        node.proxy._applied_after = -1  # as a new process begins
+        node.running = asyncio.create_task(node.proxy.run())
+        await asyncio.sleep(0)
+        await asyncio.wait_for(node.proxy.applied(), 5)
+        assert await ask("10.43.0.5", 80, times=5, pid=node.two) == first * 5

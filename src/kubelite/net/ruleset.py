@@ -4,6 +4,7 @@ The hooks, and the maps they look things up in, are fixed; services, host ports 
 A set of another type must have another name.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
@@ -12,6 +13,8 @@ from kubelite.net.health_ports import LocalEndpoints
 
 TABLE = "kubelite"
 REFUSE = "goto refuse"
+CLIENT_SET = re.compile(r"\tset (clients/\S+) \{\n(.*?)\n\t\}", re.DOTALL)
+CLIENT = re.compile(r"([0-9.]+)(?: timeout \w+)? expires (\w+)")
 MASQUERADE_MARK = "0x00004000"  # the bit kube-proxy uses; nobody else claims it
 
 # Maps and sets by name: type, and whether it is a map.
@@ -167,6 +170,20 @@ def replace_all(ruleset: Ruleset, settings: ProxySettings) -> str:
         + "}\n"
         + difference(Ruleset(), ruleset)
     )
+
+
+def keep_clients(listing: str, ruleset: Ruleset) -> str:
+    """Return the commands that put clients back into sets of `ruleset`, from what `nft list sets ip` printed before."""
+    lines = []
+    table = listing.partition(f"table ip {TABLE} {{")[2].partition("\n}")[0]
+    for name, body in CLIENT_SET.findall(table):
+        if name in ruleset.sets:
+            clients = ", ".join(
+                f"{address} expires {left}" for address, left in CLIENT.findall(body)
+            )
+            if clients:
+                lines.append(f"add element ip {TABLE} {name} {{ {clients} }}\n")
+    return "".join(lines)
 
 
 def remove_all() -> str:

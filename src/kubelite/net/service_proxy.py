@@ -25,6 +25,7 @@ from kubelite.net.ruleset import (
     ProxySettings,
     Ruleset,
     difference,
+    keep_clients,
     merge,
     replace_all,
 )
@@ -198,7 +199,9 @@ class ServiceProxy:
             _transaction, before if is_known else None, parts, self._settings
         )
         try:
-            if commands:
+            if not is_known and after.sets:
+                await self._replace_keeping_clients(commands, after)
+            elif commands:
                 await self._nftables.run(commands)
         except RulesRefused as refusal:
             level = logging.WARNING if is_known else logging.ERROR
@@ -213,6 +216,16 @@ class ServiceProxy:
         await self._health.follow(after.health_ports)
         await self._open_firewall()
         return True
+
+    async def _replace_keeping_clients(self, commands: str, after: Ruleset) -> None:
+        """Write the whole table so that clients stay with their endpoints, also over a restart; if that can be."""
+        kept = keep_clients(await self._nftables.run("list sets ip\n"), after)
+        try:
+            await self._nftables.run(commands + kept)
+        except RulesRefused:
+            if not kept:
+                raise
+            await self._nftables.run(commands)
 
     async def _is_intact(self) -> bool:
         """Tell whether the table still has every chain it should have."""

@@ -1,6 +1,13 @@
 """The table in full and as a difference."""
 
-from kubelite.net.ruleset import ProxySettings, Ruleset, difference, merge, replace_all
+from kubelite.net.ruleset import (
+    ProxySettings,
+    Ruleset,
+    difference,
+    keep_clients,
+    merge,
+    replace_all,
+)
 
 BEFORE = Ruleset(
     chains={"a": ("one",), "b": ("two",)},
@@ -50,3 +57,21 @@ def test_the_whole_table_replaces_whatever_there_is() -> None:
     assert text.startswith("add table ip kubelite\ndelete table ip kubelite\ntable ip kubelite {\n")
     assert 'iifname "bridge7" ip daddr 127.0.0.0/8 drop' in text
     assert text.endswith("add element ip kubelite hairpin { x . x }\n")
+
+
+def test_clients_are_kept_for_sets_that_stay() -> None:
+    listing = (
+        "table ip other {\n\tset clients/a {\n\t\telements = { 1.1.1.1 expires 1h }\n\t}\n}\n"
+        "table ip kubelite {\n"
+        "\tset clients/a {\n\t\ttype ipv4_addr\n\t\ttimeout 3h\n"
+        "\t\telements = { 10.42.0.2 expires 2h59m59s996ms, 10.42.0.3 timeout 1h expires 5s,\n"
+        "\t\t\t     10.42.0.4 expires 1s }\n\t}\n"
+        "\tset clients/gone {\n\t\telements = { 10.42.0.9 expires 1h }\n\t}\n"
+        "\tset clients/empty {\n\t\ttype ipv4_addr\n\t}\n}\n"
+    )
+    ruleset = Ruleset(sets={"clients/a": "", "clients/empty": ""})
+    assert keep_clients(listing, ruleset) == (
+        "add element ip kubelite clients/a { 10.42.0.2 expires 2h59m59s996ms, "
+        "10.42.0.3 expires 5s, 10.42.0.4 expires 1s }\n"
+    )
+    assert keep_clients("", ruleset) == ""
