@@ -58,7 +58,9 @@ def fault(asked: SigningRequest, request: CertificateSigningRequest) -> str:
     names = asked.wanted
     match request.spec.signerName:
         case "kubernetes.io/kube-apiserver-client":
-            return "" if _has_usages(usages, "client auth") else "usages did not match"
+            # Unlike a node, anybody else need not ask for the digital signature.
+            is_right = {"client auth"} <= set(usages) <= {"client auth", *BASIC}
+            return "" if is_right else "usages did not match"
         case "kubernetes.io/kube-apiserver-client-kubelet":
             return "" if is_node_client(asked, usages) else "is not a node's client request"
         case "kubernetes.io/kubelet-serving":

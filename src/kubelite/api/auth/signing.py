@@ -26,6 +26,16 @@ from kubelite.randomness import Randomness
 SHORTEST_SECONDS = 600
 PURPOSES = {"client auth": CLIENT_AUTH, "server auth": SERVER_AUTH}
 
+KEY_USAGES = frozenset(
+    {
+        "digital signature",
+        "content commitment",
+        "key encipherment",
+        "data encipherment",
+        "key agreement",
+    }
+)
+
 
 class RequestInvalid(Exception):
     """The bytes are no certificate signing request, or its signature is wrong."""
@@ -95,12 +105,13 @@ class CertificateSigner:
             .not_valid_before(now - BACKDATED)
             .not_valid_after(min(now + lifetime, authority.certificate.not_valid_after_utc))
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_key_usage(usages), critical=True)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()),
                 critical=False,
             )
         )
+        if key_usage := _key_usage(usages):
+            builder = builder.add_extension(key_usage, critical=True)
         if purposes:
             builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
         for extension in request.csr.extensions:
@@ -109,9 +120,11 @@ class CertificateSigner:
         return certificate_pem(builder.sign(authority.key, hashes.SHA256()), *authority.chain)
 
 
-def _key_usage(usages: tuple[str, ...]) -> x509.KeyUsage:
+def _key_usage(usages: tuple[str, ...]) -> x509.KeyUsage | None:
+    if not KEY_USAGES.intersection(usages):
+        return None  # no extension: any use
     return x509.KeyUsage(
-        digital_signature="digital signature" in usages or not usages,
+        digital_signature="digital signature" in usages,
         content_commitment="content commitment" in usages,
         key_encipherment="key encipherment" in usages,
         data_encipherment="data encipherment" in usages,

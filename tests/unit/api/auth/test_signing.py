@@ -62,6 +62,12 @@ def test_signs_what_is_asked_for(pki: Pki) -> None:
     assert not usage.key_cert_sign
 
 
+def test_no_key_usage_means_any(pki: Pki) -> None:
+    (certificate,) = signed(pki, "client auth")
+    with pytest.raises(x509.ExtensionNotFound):
+        certificate.extensions.get_extension_for_class(x509.KeyUsage)
+
+
 @pytest.mark.parametrize(
     ("asked", "given"), [(None, 365 * 86400), (3600, 3600), (1, 600), (10**9, 365 * 86400)]
 )
