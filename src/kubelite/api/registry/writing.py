@@ -192,10 +192,10 @@ class Writer:
         self._stamp(item["metadata"])
         check_key(target.resource, item["metadata"])
         strategy = target.canonical.strategy
+        if not applied:  # before the strategy: what it adds, such as a job's selector, is nobody's
+            track(target.canonical.schema, None, item, manager(target, options, draft.context))
         strategy.prepare_create(item, draft.context)
         shape_status(target.canonical.schema, item)
-        if not applied:
-            track(target.canonical.schema, None, item, manager(target, options, draft.context))
         try:
             item = await self._admit(draft, Verb.CREATE, item, None)
             return await self._commit(draft, item, None, created=True)

@@ -82,3 +82,14 @@ async def test_apply_needs_a_manager_and_known_fields(server: Server) -> None:
         await server.patch(
             PATH, "web", unknown, "apply", field_manager="me", field_validation="Strict"
         )
+
+
+async def test_what_the_strategy_adds_to_a_new_object_is_nobodys(server: Server) -> None:
+    container = {"name": "a", "image": "a:1"}
+    template = {"spec": {"restartPolicy": "Never", "containers": [container]}}
+    job = {"metadata": {"name": "once"}, "spec": {"template": template}}
+    made = await server.create("batch/v1/jobs", job)
+    assert made["spec"]["selector"]["matchLabels"]
+    [entry] = made["metadata"]["managedFields"]
+    assert "f:selector" not in entry["fieldsV1"]["f:spec"]
+    assert "f:metadata" not in entry["fieldsV1"]["f:spec"]["f:template"]
