@@ -48,7 +48,7 @@ class Config(Struct, frozen=True, kw_only=True):
         default_factory=_default_data_dir
     )
     https_listen_port: Annotated[int, Setting("Port of the API server", "PORT")] = 6443
-    bind_address: Annotated[str, Setting("Address the API server listens on", "IP")] = "0.0.0.0"  # noqa: S104
+    bind_address: Annotated[str, Setting("Address the API server listens on", "IP")] = "0.0.0.0"  # noqa: S104 - clients of other machines are to reach it
     write_kubeconfig: Annotated[
         str, Setting("File to write the administrator's kubeconfig to", "FILE")
     ] = msgspec.field(default_factory=_default_kubeconfig)

@@ -26,6 +26,7 @@ from kubelite.api.registry.addresses import ServiceAddresses
 from kubelite.api.registry.admission.builtin import builtin_admission
 from kubelite.api.registry.bootstrap import CALLER, Bootstrap
 from kubelite.api.registry.builtin import builtin_table
+from kubelite.api.registry.component_status import component_statuses
 from kubelite.api.registry.hub import Hub
 from kubelite.api.registry.resources import ResourceTable
 from kubelite.api.registry.reviewing import reviewers
@@ -53,6 +54,8 @@ class ControlPlane:
         static_tokens: StaticTokens | None = None,
     ) -> None:
         self.store = store
+        # How the parts of the control plane are: what is wrong, or nothing. Whoever starts a part says so here.
+        self.probes: dict[str, Callable[[], str]] = {"etcd-0": lambda: store.problem}
         self.resources = builtin_table()
         self.hub = Hub(store)
         self.mirrors = Mirrors(store, self.resources, self.hub)
@@ -113,6 +116,7 @@ class ControlPlane:
             self.hub,
             reviewers=reviewers(reviews),
             issue=self.tokens.request,
+            virtual={"componentstatuses": component_statuses(self.probes)},
         )
         self._config = config
 

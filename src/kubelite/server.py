@@ -156,10 +156,12 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
         ),
     )
     await runtime.start()
+    plane.probes["controller-manager"] = lambda: ""
     running.push_async_callback(runtime.stop)
     scheduling = plane.client(Caller("system:kube-scheduler"), "kube-scheduler")
     scheduler = Scheduler(client=scheduling, mirrors=scheduling, clock=clock, randomness=randomness)
     await scheduler.start()
+    plane.probes["scheduler"] = lambda: ""
     running.push_async_callback(scheduler.stop)
     if not config.disable_agent:
         await _start_worker(config, running, plane, pki, node_ip)

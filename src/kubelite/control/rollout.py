@@ -3,19 +3,15 @@
 from collections.abc import Sequence
 
 from kubelite.api.kinds.apps import Deployment, ReplicaSet
+from kubelite.api.machinery.intstr import scaled_value
 
 DESIRED = "deployment.kubernetes.io/desired-replicas"
 MAXIMUM = "deployment.kubernetes.io/max-replicas"
 
 
 def scaled(value: int | str | None, total: int, *, round_up: bool) -> int:
-    """Return a number as it is and a percentage as its share of `total`; 0 for None or what is neither."""
-    if isinstance(value, str):
-        if not value.endswith("%") or not value[:-1].isdecimal():
-            return 0
-        share = int(value[:-1]) * total
-        return -(-share // 100) if round_up else share // 100
-    return value or 0
+    """Return a number as it is and a percentage as its share of `total`; 0 for None."""
+    return 0 if value is None else scaled_value(value, total, round_up=round_up)
 
 
 def fenceposts(

@@ -77,6 +77,7 @@ class EmbeddedStore:
         self._listeners: dict[str, list[tuple[str, Listener]]] = {}
         self._compaction: asyncio.TimerHandle | None = None
         self._closed = False
+        self.problem = ""  # why the newest write failed; empty once one succeeds
         self._load()
 
     @classmethod
@@ -292,6 +293,7 @@ class EmbeddedStore:
             if self._pending[change.key][0] == change.revision:
                 del self._pending[change.key]
         self._revision = batch.revision
+        self.problem = ""
         self._waiting_operations -= len(records)
         self._publish([record.change for record in records])
         for write in writes:
@@ -308,6 +310,7 @@ class EmbeddedStore:
         self._pending.clear()
         self._assigned = self._revision
         self._show()
+        self.problem = f"cannot write: {error}"
         log.error("cannot write", extra={"reason": str(error), "writes": len(failed)})
         for write in failed:
             if not write.done.done():

@@ -126,6 +126,11 @@ class Store(Protocol):
         """The oldest revision that `list` and `history` still know."""
         ...
 
+    @property
+    def problem(self) -> str:
+        """Why the newest write failed; empty once one succeeds."""
+        ...
+
     def get(self, key: str) -> Entry | None:
         """Return a key's current value."""
         ...

@@ -49,7 +49,7 @@ def assemble(  # noqa: PLR0913 - it joins what a server is made of
         pages=Pages(
             Discovery(verbs.resources, lambda: address),
             live={},
-            ready={},
+            ready={"etcd": lambda: verbs.writer.store.problem},
             more={
                 **OpenAPIPages(verbs.resources).pages(),
                 **(identity_pages(issuer, address) if issuer else {}),
