@@ -6,9 +6,6 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from kubelite.api.kinds.core.config import Secret
-from kubelite.api.kinds.core.service_accounts import ServiceAccount
-
 Network = IPv4Network | IPv6Network
 
 
@@ -49,7 +46,7 @@ class CertificateSigner(Protocol):
 class TokenIssuer(Protocol):
     """Makes the long-lived tokens of service account secrets."""
 
-    def permanent(self, account: ServiceAccount, secret: Secret) -> str:
+    def issue_legacy(self, namespace: str, name: str, uid: str, secret: str) -> str:
         """Return a token of a service account that lasts as long as its secret."""
         ...
 

@@ -72,7 +72,7 @@ class TokenSecretsController:
             return None
         token = ""
         if not secret.data.get("token"):
-            token = issuer.permanent(account, secret)
+            token = issuer.issue_legacy(key.namespace, name, account.metadata.uid, key.name)
         wanted = filled(secret, account, token, self._context.options.cluster_ca)
         if wanted != secret:
             await self._context.client.update(wanted)

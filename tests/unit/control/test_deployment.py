@@ -111,7 +111,6 @@ def test_a_template_equals_itself_with_the_hash_label() -> None:
         ("25%", 10, False, 2),
         (4, 10, True, 4),
         (None, 5, True, 0),
-        ("x", 5, True, 0),
     ],
 )
 def test_scaled(value: int | str | None, total: int, up: bool, result: int) -> None:

@@ -86,8 +86,8 @@ async def test_bootstrap_tokens_go_when_they_expire() -> None:
 
 
 class Issuer:
-    def permanent(self, account: ServiceAccount, secret: Secret) -> str:
-        return f"token of {account.metadata.namespace}/{account.metadata.name}"
+    def issue_legacy(self, namespace: str, name: str, uid: str, secret: str) -> str:
+        return f"token of {namespace}/{name}"
 
 
 async def test_token_secrets_are_filled_and_go_with_their_account() -> None:
