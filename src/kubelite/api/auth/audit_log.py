@@ -15,7 +15,8 @@ from kubelite.clock import Clock
 log = logging.getLogger(__name__)
 
 QUEUE_LINES_MAX = 10_000
-BATCH_LINES_MAX = 400
+# How long the thread lets lines gather before it writes them: waking for each would cost every request a switch.
+GATHER_SECONDS = 0.1
 DATE = "%Y-%m-%dT%H-%M-%S.%f"
 
 
@@ -36,6 +37,7 @@ class LineLog:
         self._clock = clock
         self._queue: queue.Queue[Callable[[], bytes] | None] = queue.Queue(QUEUE_LINES_MAX)
         self._thread = threading.Thread(target=self._run, name="audit log", daemon=True)
+        self._ending = threading.Event()
         self.dropped = 0  # lines, since the start
 
     def start(self) -> None:
@@ -57,6 +59,7 @@ class LineLog:
 
     def stop(self) -> None:
         """Write what waits and end. Blocks."""
+        self._ending.set()
         self._queue.put(None)
         self._thread.join()
 
@@ -73,13 +76,12 @@ class LineLog:
                 return
 
     def _batch(self) -> tuple[list[bytes], bool]:
-        """Wait for a line, then take what else is there."""
+        """Wait for a line, let more gather, then take all that are there."""
         lines: list[bytes] = []
         make = self._queue.get()
+        self._ending.wait(GATHER_SECONDS)
         while make is not None:
             lines.append(make())
-            if len(lines) >= BATCH_LINES_MAX:
-                return lines, False
             try:
                 make = self._queue.get_nowait()
             except queue.Empty:

@@ -64,8 +64,8 @@ def test_who_what_and_when() -> None:
             "apiVersion": "v1",
         },
         "responseStatus": {"metadata": {}, "code": 201},
-        "requestReceivedTimestamp": "2026-09-01T00:00:00.000000Z",
-        "stageTimestamp": "2026-09-01T00:00:00.000000Z",
+        "requestReceivedTimestamp": "2026-09-01T00:00:00Z",
+        "stageTimestamp": "2026-09-01T00:00:00Z",
         "annotations": {
             "authorization.k8s.io/decision": "allow",
             "authorization.k8s.io/reason": 'RBAC: allowed by ClusterRoleBinding "b"',
