@@ -234,7 +234,7 @@ class Reader:
     ) -> tuple[Sequence[Entry], tuple[str, str, int | None]]:
         page = self._store.list(prefix, after=after, revision=revision)
         chosen: list[Entry] = []
-        for entry in page.entries:
+        for entry in selection.candidates(page.entries):
             if not selects(selection, entry):
                 continue
             if limit and len(chosen) == limit:

@@ -1,5 +1,6 @@
 """What a list or watch selects: labels and fields together."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -22,6 +23,7 @@ from kubelite.api.machinery.selectors import (
 )
 from kubelite.api.registry.objects import decode, encode
 from kubelite.api.registry.resources import Resource, View
+from kubelite.store.protocol import Entry
 
 
 class LabelledMeta(Struct):
@@ -102,11 +104,14 @@ class Selection:
             return True
         return self.fields.matches(item if self.view is None else self.view.read(dict(item)))
 
+    def candidates(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """Leave out what cannot be selected, in one quick look at the bytes of all."""
+        for needle in self._needles:
+            entries = [entry for entry in entries if needle in entry.value]
+        return entries
+
     def selects_value(self, value: bytes) -> bool:
         """Decide by the stored bytes, decoding no more of them than it takes."""
-        for needle in self._needles:
-            if needle not in value:
-                return False
         if self.fields is None:
             return self.labels.matches(_labelled.decode(value).metadata.labels)
         return self.selects(decode.decode(value))

@@ -5,6 +5,7 @@ import pytest
 
 from kubelite.api.registry.builtin import RESOURCES
 from kubelite.api.registry.selection import parse_selection
+from kubelite.store.protocol import Entry
 
 PODS = next(row for row in RESOURCES if row.plural == "pods")
 POD: dict[str, Any] = {
@@ -35,7 +36,10 @@ POD: dict[str, Any] = {
 def test_bytes_and_objects_are_selected_alike(labels: str, fields: str, expected: bool) -> None:
     selection = parse_selection(PODS, labels, fields)
     assert selection.selects(POD) is expected
-    assert selection.selects_value(msgspec.json.encode(POD)) is expected
+    value = msgspec.json.encode(POD)
+    assert selection.selects_value(value) is expected
+    if expected:
+        assert selection.candidates([Entry("/pods.core/n/a", value, 1, 1)])
 
 
 def test_equal_selections_share_an_identity() -> None:
