@@ -7,13 +7,11 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from kubelite.api.machinery.openapi import (
-    JSON,
+from kubelite.api.machinery.openapi import JSON, Definitions, Served
+from kubelite.api.machinery.openapi_operations import (
     PATCH_TYPES,
-    Definitions,
     Operation,
     Path,
-    Served,
     answer,
     body,
     parameter_type,

@@ -13,13 +13,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from kubelite.api.machinery.openapi import (
-    JSON,
+from kubelite.api.machinery.openapi import JSON, Definitions, Served
+from kubelite.api.machinery.openapi_operations import (
     PATCH_TYPES,
-    Definitions,
     Operation,
     Path,
-    Served,
     answer,
     body,
     parameter_type,

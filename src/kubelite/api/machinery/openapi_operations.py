@@ -1,0 +1,212 @@
+"""The operations of both versions of OpenAPI: the paths of a resource, what is done there, sent and answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal, NamedTuple
+
+from msgspec import Struct
+
+from kubelite.api.kinds.meta import DeleteOptions, Status
+from kubelite.api.kinds.model import GroupVersionKind
+from kubelite.api.machinery.openapi import JSON, PATCH, Definitions, Served, ServedSubresource
+from kubelite.api.machinery.schema import Schema, compile_struct
+
+Body = Literal["", "object", "patch", "options"]
+Answer = Literal["object", "list", "status", "text"]
+
+
+class Operation(Struct, frozen=True, kw_only=True):
+    """One method of one path."""
+
+    method: str
+    action: str  # x-kubernetes-action
+    identifier: str
+    about: str
+    kind: GroupVersionKind
+    parameters: tuple[str, ...] = ()
+    body: Body = ""
+    answer: Answer = "object"
+    codes: tuple[str, ...] = ("200",)
+    schema: Schema | None = None
+
+
+class Path(Struct, frozen=True):
+    """A path with its operations; `names` are the parameters within it."""
+
+    path: str
+    names: tuple[str, ...]
+    operations: tuple[Operation, ...]
+
+
+_WRITE = ("dryRun", "fieldManager", "fieldValidation")
+_LIST = (
+    "allowWatchBookmarks",
+    "continue",
+    "fieldSelector",
+    "labelSelector",
+    "limit",
+    "resourceVersion",
+    "resourceVersionMatch",
+    "sendInitialEvents",
+    "timeoutSeconds",
+    "watch",
+)
+_DELETE = ("dryRun", "gracePeriodSeconds", "orphanDependents", "propagationPolicy")
+PARAMETER_TYPES = {
+    "allowWatchBookmarks": "boolean",
+    "force": "boolean",
+    "gracePeriodSeconds": "integer",
+    "limit": "integer",
+    "orphanDependents": "boolean",
+    "sendInitialEvents": "boolean",
+    "timeoutSeconds": "integer",
+    "watch": "boolean",
+}
+PATCH_TYPES = (
+    "application/apply-patch+yaml",
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+)
+
+
+def paths(resource: Served) -> Iterator[Path]:
+    """Yield the paths of a resource, its subresources included."""
+    root = f"/{resource.group_path}"
+    scope, names = ("/namespaces/{namespace}", ("namespace",)) if resource.namespaced else ("", ())
+    everywhere = f"{root}/{resource.plural}"
+    collection, item = (
+        f"{root}{scope}/{resource.plural}",
+        f"{root}{scope}/{resource.plural}/{{name}}",
+    )
+    if resource.namespaced and "list" in resource.verbs:
+        yield Path(everywhere, (), (_operation(resource, "list", "ForAllNamespaces"),))
+    of_collection = tuple(_operations(resource, ("list", "create", "deletecollection")))
+    if of_collection:
+        yield Path(collection, names, of_collection)
+    of_item = tuple(_operations(resource, ("get", "update", "patch", "delete")))
+    if of_item:
+        yield Path(item, ("name", *names), of_item)
+    for subresource in resource.subresources:
+        operations = tuple(
+            _sub_operation(resource, subresource, verb)
+            for verb in ("get", "create", "update", "patch")
+            if verb in subresource.verbs
+        )
+        if operations:
+            yield Path(f"{item}/{subresource.name}", ("name", *names), operations)
+
+
+def _operations(resource: Served, verbs: Iterable[str]) -> Iterator[Operation]:
+    for verb in verbs:
+        if verb in resource.verbs:
+            yield _operation(resource, verb)
+
+
+class _Verb(NamedTuple):
+    """How a verb is done over HTTP."""
+
+    method: str
+    action: str
+    words: str
+    parameters: tuple[str, ...]
+    body: Body
+    answer: Answer
+    codes: tuple[str, ...]
+
+
+_LIST_TO_DELETE = tuple(name for name in _LIST if name not in {"watch", "allowWatchBookmarks"})
+_VERBS: Mapping[str, _Verb] = {
+    "list": _Verb("get", "list", "list or watch objects of kind", _LIST, "", "list", ("200",)),
+    "create": _Verb("post", "post", "create a", _WRITE, "object", "object", ("200", "201", "202")),
+    "deletecollection": _Verb(
+        "delete", "deletecollection", "delete all selected objects of kind",
+        (*_DELETE, *_LIST_TO_DELETE), "options", "status", ("200",),
+    ),
+    "get": _Verb("get", "get", "read a", (), "", "object", ("200",)),
+    "update": _Verb("put", "put", "replace a", _WRITE, "object", "object", ("200", "201")),
+    "patch": _Verb(
+        "patch", "patch", "change parts of a", (*_WRITE, "force"), "patch", "object", ("200", "201")
+    ),
+    "delete": _Verb("delete", "delete", "delete a", _DELETE, "options", "status", ("200", "202")),
+}  # fmt: skip
+_IDENTIFIERS = {"get": "read", "update": "replace", "deletecollection": "delete"}
+
+
+def _operation(resource: Served, verb: str, suffix: str = "") -> Operation:
+    how = _VERBS[verb]
+    scope = "Collection" if verb == "deletecollection" else ""
+    scope += "Namespaced" if resource.namespaced and not suffix else ""
+    return Operation(
+        method=how.method,
+        action=how.action,
+        identifier=_identifier(resource, verb, scope, suffix),
+        about=f"{how.words} {resource.kind.kind}",
+        kind=resource.kind,
+        parameters=how.parameters,
+        body=how.body,
+        answer=how.answer,
+        codes=how.codes,
+        schema=resource.schema,
+    )
+
+
+def _sub_operation(resource: Served, subresource: ServedSubresource, verb: str) -> Operation:
+    how = _VERBS[verb]
+    scope = "Namespaced" if resource.namespaced else ""
+    part = "".join(word.title() for word in subresource.name.split("-"))
+    has_object = subresource.schema is not None
+    return Operation(
+        method=how.method,
+        action=how.action if has_object else "connect",
+        identifier=_identifier(resource, verb, scope, part),
+        about=f"{how.words} {subresource.name} of a {resource.kind.kind}",
+        kind=subresource.kind,
+        parameters=how.parameters if has_object else (),
+        body=how.body if has_object else "",
+        answer="object" if has_object else "text",
+        codes=how.codes,
+        schema=subresource.schema,
+    )
+
+
+def _identifier(resource: Served, verb: str, scope: str, suffix: str) -> str:
+    name = _IDENTIFIERS.get(verb, verb)
+    return f"{name}{_group_name(resource)}{scope}{resource.kind.kind}{suffix}"
+
+
+def _group_name(resource: Served) -> str:
+    group = resource.group.removesuffix(".k8s.io").split(".")[0] or "core"
+    return f"{group.title()}{resource.version.title()}"
+
+
+def parameter_type(name: str) -> str:
+    """Return the JSON type of a query parameter."""
+    return PARAMETER_TYPES.get(name, "string")
+
+
+def answer(definitions: Definitions, resource: Served, operation: Operation) -> JSON:
+    """Return the schema of what an operation answers with."""
+    match operation.answer:
+        case "list":
+            return definitions.list_of(resource)
+        case "status":
+            return definitions.reference(compile_struct(Status))
+        case "object" if operation.schema is not None:
+            return definitions.reference(operation.schema)
+        case _:
+            return {"type": "string"}
+
+
+def body(definitions: Definitions, operation: Operation) -> JSON | None:
+    """Return the schema of what an operation is sent."""
+    match operation.body:
+        case "patch":
+            return definitions.named(PATCH)
+        case "options":
+            return definitions.reference(compile_struct(DeleteOptions))
+        case "object" if operation.schema is not None:
+            return definitions.reference(operation.schema)
+        case _:
+            return None
