@@ -207,6 +207,9 @@ def _prune(value: JSON, last: FieldSet, owned: FieldSet, schema: Schema) -> None
 
 def _pruned(value: Any, last: FieldSet, owned: FieldSet, schema: Schema) -> Any:
     if isinstance(value, dict):
+        # A record made when the value's parts were owned one by one says nothing about one owned as a whole.
+        if not is_granular(schema, value):
+            return value
         value = dict(value)
         _prune(value, last, owned, schema)
         return value

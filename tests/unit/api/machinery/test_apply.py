@@ -155,3 +155,12 @@ def test_the_name_stays_when_its_last_neighbour_goes() -> None:
     made = apply(SCHEMA, None, config({"a": "b"}), writer("one"))
     result = apply(SCHEMA, made, config(), writer("one", 1))
     assert result["metadata"] == {"name": "web", "namespace": "shop"}
+
+
+def test_parts_of_what_is_owned_as_a_whole_stay() -> None:
+    wanted = config(selector={"matchLabels": {"app": "web"}})
+    made = apply(SCHEMA, None, wanted, writer("one"))
+    (entry,) = made["metadata"]["managedFields"]
+    entry["fieldsV1"] = {"f:spec": {"f:selector": {".": {}, "f:matchLabels": {"f:app": {}}}}}
+    result = apply(SCHEMA, made, wanted, writer("one", 1))
+    assert result["spec"] == wanted["spec"]
