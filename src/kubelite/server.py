@@ -55,6 +55,7 @@ from kubelite.tasks import TaskSet
 log = logging.getLogger(__name__)
 
 STOP_SECONDS = 5.0
+CAP_NET_ADMIN = 12  # its bit, see capability.h
 # Documentation addresses: no packet is sent, the kernel only says which of its own addresses it would use.
 ELSEWHERE = ("192.0.2.1", 9)
 
@@ -85,6 +86,8 @@ async def _serve(config: Config, started: float) -> None:
 
 async def _start(config: Config, running: AsyncExitStack) -> None:
     clock, randomness, tasks = SystemClock(), SystemRandomness(), TaskSet()
+    if not config.disable_agent:
+        _require_network_rights()
     listener = _listener(config)
     running.callback(listener.close)
     _prepare_folder(Path(config.data_dir))
@@ -205,6 +208,16 @@ def _listener(config: Config) -> socket.socket:
         raise CannotStart(
             f"cannot listen on {config.bind_address}:{config.https_listen_port}: {os.strerror(error.errno or 0)}"
         ) from error
+
+
+def _require_network_rights() -> None:
+    status = Path("/proc/self/status").read_text()
+    effective = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff"))
+    if not int(effective, 16) >> CAP_NET_ADMIN & 1:
+        raise CannotStart(
+            "cannot set up pod networking: needs root (CAP_NET_ADMIN); "
+            "--disable-agent runs the control plane only"
+        )
 
 
 def _prepare_folder(folder: Path) -> None:

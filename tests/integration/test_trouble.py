@@ -1,0 +1,135 @@
+"""What a new user meets when something is in the way: one clear line, or a server that waits and recovers."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hosts import SOURCE, Host, Server, missing_tools, wait_for
+
+MISSING = missing_tools("root", "dockerd", "kubectl", "nft", "ip")
+needs_a_host = pytest.mark.skipif(
+    bool(MISSING) and not os.environ.get("CI"), reason=f"needs {', '.join(MISSING)}"
+)
+
+
+def _fails(folder: Path, *flags: str, prefix: tuple[str, ...] = ()) -> str:
+    """Run a server that cannot start; return what it printed."""
+    done = subprocess.run(
+        [
+            *prefix,
+            sys.executable,
+            "-m",
+            "kubelite",
+            "server",
+            f"--write-kubeconfig={folder}/kubeconfig",
+            *flags,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    [line] = done.stderr.splitlines()
+    return line
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port: int = taken.getsockname()[1]
+        return port
+
+
+def test_a_taken_port(tmp_path: Path) -> None:
+    with socket.create_server(("0.0.0.0", 0)) as taken:
+        port = taken.getsockname()[1]
+        data = tmp_path / "data"
+        line = _fails(
+            tmp_path, "--disable-agent", f"--data-dir={data}", f"--https-listen-port={port}"
+        )
+    assert line == f"kubelite: cannot listen on 0.0.0.0:{port}: Address already in use"
+    assert not data.exists()
+
+
+def test_a_data_folder_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    port = f"--https-listen-port={_free_port()}"
+    line = _fails(tmp_path, "--disable-agent", f"--data-dir={tmp_path}/file/data", port)
+    assert line == f"kubelite: cannot use data folder {tmp_path}/file/data: Not a directory"
+    assert not (tmp_path / "kubeconfig").exists()
+
+
+def test_a_second_server_on_the_same_folder(tmp_path: Path) -> None:
+    server = Server(None, tmp_path, "--disable-agent", port=_free_port())
+    server.start()
+    try:
+        line = _fails(
+            tmp_path,
+            "--disable-agent",
+            f"--data-dir={tmp_path}/data",
+            f"--https-listen-port={_free_port()}",
+        )
+        assert line == (
+            f"kubelite: cannot open store in {tmp_path}/data/db: process {server.pid} uses it"
+        )
+        assert "kube-system" in server.kubectl("get", "namespaces")
+    finally:
+        server.stop()
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="drops a right that only root has")
+def test_no_right_to_change_the_network(tmp_path: Path) -> None:
+    line = _fails(
+        tmp_path,
+        f"--data-dir={tmp_path}/data",
+        f"--https-listen-port={_free_port()}",
+        prefix=("setpriv", "--bounding-set=-net_admin"),
+    )
+    assert line == (
+        "kubelite: cannot set up pod networking: needs root (CAP_NET_ADMIN); "
+        "--disable-agent runs the control plane only"
+    )
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    host = Host("kubelite-engine", Path(tempfile.mkdtemp(prefix="kubelite-trouble-")))
+    try:
+        yield host
+    finally:
+        host.close()
+
+
+@pytest.mark.docker
+@needs_a_host
+def test_without_an_engine_the_node_says_so_and_recovers_by_itself(host: Host) -> None:
+    server = Server(host, host.folder)
+    server.start()
+    try:
+
+        def ready() -> dict[str, str]:
+            nodes = json.loads(server.kubectl("get", "nodes", "-o", "json"))["items"]
+            conditions = [one for node in nodes for one in node["status"].get("conditions", [])]
+            return next((one for one in conditions if one["type"] == "Ready"), {})
+
+        condition = wait_for(ready, "condition")
+        assert condition["status"] == "False"
+        assert condition["reason"] == "KubeletNotReady"
+        assert "container runtime is down" in condition["message"]
+        host.start_engine()
+        wait_for(lambda: ready()["status"] == "True", "ready node", 30)
+        host.stop_engine()
+        wait_for(lambda: ready()["status"] == "False", "node that misses its engine", 30)
+        host.start_engine()
+        wait_for(lambda: ready()["status"] == "True", "ready node", 30)
+    finally:
+        server.stop()
