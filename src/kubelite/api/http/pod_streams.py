@@ -1,5 +1,6 @@
 """Logs, exec, attach and port-forward of pods: passed on to the pod's node, as Kubernetes passes them to a kubelet."""
 
+import base64
 from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
@@ -7,15 +8,34 @@ from urllib.parse import quote, urlencode
 from msgspec.structs import replace
 
 from kubelite.api.auth.caller import Allowed, Authorizer
-from kubelite.api.errors import APIError, BadRequest, Cause, InternalError, Invalid, NotFound
+from kubelite.api.errors import (
+    APIError,
+    BadRequest,
+    Cause,
+    InternalError,
+    Invalid,
+    NotFound,
+    ServiceUnavailable,
+)
 from kubelite.api.http.backends import Backends, not_scheduled
+from kubelite.api.http.connection import Connection
 from kubelite.api.http.dispatch import Asked
 from kubelite.api.http.objects import not_allowed
 from kubelite.api.http.query import integer, text
-from kubelite.api.http.relay import Answered, Relay, close, is_upgrade
+from kubelite.api.http.relay import Answered, Relay, body_parts, close, is_upgrade, take_over
 from kubelite.api.http.request import Query, flag
 from kubelite.api.http.respond import CACHE_CONTROL, Reply
-from kubelite.api.http.wire import Sent
+from kubelite.api.http.websocket import (
+    BASE64_PROTOCOL,
+    BINARY,
+    NORMAL_CLOSE,
+    TEXT,
+    chosen_protocol,
+    frame,
+    handshake,
+    is_websocket,
+)
+from kubelite.api.http.wire import Disconnected, Sent, transport_of
 
 ERROR_BYTES_MAX = 64 * 1024
 LOG_STREAMS = ("All", "Stdout", "Stderr")
@@ -46,6 +66,8 @@ class PodLog:
         answered = await self._relay.ask(asked.request, backend, target)
         if not 200 <= answered.head.status <= 206:
             raise await _refusal(answered, attributes.name)
+        if is_websocket(asked.request):
+            return await _log_over_websocket(asked, answered)
         headers = [
             ("Content-Type", "text/plain"),
             ("Cache-Control", CACHE_CONTROL),
@@ -175,6 +197,33 @@ def chosen_container(pod: dict[str, Any], wanted: str) -> str:
     raise BadRequest(
         f"a container name must be specified for pod {name}, choose one of: [{' '.join(every)}]"
     )
+
+
+async def _log_over_websocket(asked: Asked, answered: Answered) -> Sent:
+    """Send a log as messages, each what the node wrote at once."""
+    request = asked.request
+    connection: Connection = request.protocol  # type: ignore[assignment]  # made by ConnectionServer
+    forget = connection.on_lost(answered.writer.transport.abort)
+    try:
+        protocol = chosen_protocol(request)
+        transport = transport_of(request)
+        transport.write(handshake(request, asked.headers, protocol))
+        _, writer = take_over(request, transport)
+        try:
+            async for part in body_parts(answered):
+                is_text = protocol == BASE64_PROTOCOL
+                message = frame(base64.b64encode(part), TEXT) if is_text else frame(part, BINARY)
+                writer.write(message)
+                await writer.drain()
+            writer.write(NORMAL_CLOSE)
+        finally:
+            writer.close()
+    except (ConnectionError, ServiceUnavailable) as error:
+        raise Disconnected from error
+    finally:
+        forget()
+        close(answered)
+    return Sent(101, keep_alive=False)
 
 
 async def _refusal(answered: Answered, name: str) -> APIError:

@@ -11,7 +11,7 @@ from kubelite.api.http.dialer import Backend
 from kubelite.api.http.dispatch import Asked
 from kubelite.api.http.html_links import rewrite_links
 from kubelite.api.http.objects import not_allowed
-from kubelite.api.http.relay import Answered, Relay, close, is_upgrade
+from kubelite.api.http.relay import Answered, Relay, body_parts, close, is_upgrade
 from kubelite.api.http.request import split_target
 from kubelite.api.http.respond import Reply
 from kubelite.api.http.wire import Sent, send
@@ -111,24 +111,12 @@ class Links:
 
 
 async def _body(answered: Answered) -> bytes:
-    """Read a whole page, chunked or not; raises ServiceUnavailable for one too long or cut off."""
-    reader = answered.reader
+    """Read a whole page; raises ServiceUnavailable for one too long or cut off."""
     parts: list[bytes] = []
     size = 0
-    try:
-        if answered.head.get("transfer-encoding").lower() == "chunked":
-            while length := int((await reader.readline()).partition(b";")[0], 16):
-                size += length
-                if size > HTML_BYTES_MAX:
-                    raise ServiceUnavailable("the proxied page is too large to be rewritten")
-                parts.append(await reader.readexactly(length))
-                await reader.readline()
-        else:
-            while part := await reader.read(HTML_BYTES_MAX + 1 - size):
-                size += len(part)
-                if size > HTML_BYTES_MAX:
-                    raise ServiceUnavailable("the proxied page is too large to be rewritten")
-                parts.append(part)
-    except (ValueError, EOFError, ConnectionError) as error:
-        raise ServiceUnavailable("error trying to reach service: the answer broke off") from error
+    async for part in body_parts(answered):
+        size += len(part)
+        if size > HTML_BYTES_MAX:
+            raise ServiceUnavailable("the proxied page is too large to be rewritten")
+        parts.append(part)
     return b"".join(parts)

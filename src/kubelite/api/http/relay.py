@@ -6,7 +6,7 @@ are written as they come, nothing is held back, and whoever reads slowly slows t
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 from aiohttp import web
 from msgspec import Struct
@@ -84,6 +84,8 @@ class Relay:
         backend: Backend,
         target: str,
         more_headers: Iterable[tuple[str, str]] = (),
+        *,
+        upgrade: bool = False,
     ) -> Answered:
         """Send a request on and return the answer's head; raises ServiceUnavailable, Disconnected.
 
@@ -92,8 +94,8 @@ class Relay:
         reader, writer = await self._dialer.dial(backend)
         sending: asyncio.Task[None] | None = None
         try:
-            writer.write(request_head(request, backend, target, more_headers))
-            if request.can_read_body and not is_upgrade(request):
+            writer.write(request_head(request, backend, target, more_headers, upgrade=upgrade))
+            if request.can_read_body and not upgrade:
                 await continue_if_expected(request)
                 sending = self._tasks.start(_send_body(request, writer), name="proxied body")
             async with asyncio.timeout(HEAD_TIMEOUT_SECONDS):
@@ -146,7 +148,7 @@ class Relay:
         """
         if not is_upgrade(request):
             raise BadRequest("Upgrade request required")
-        answered = await self.ask(request, backend, target, more_headers)
+        answered = await self.ask(request, backend, target, more_headers, upgrade=True)
         if answered.head.status >= 400:
             return await self.pass_through(request, answered)
         if answered.head.status != 101:
@@ -168,14 +170,35 @@ def close(answered: Answered) -> None:
     answered.writer.close()
 
 
+async def body_parts(answered: Answered) -> AsyncIterator[bytes]:
+    """Yield an answer's body as it comes, freed of chunks; raises ServiceUnavailable when it breaks off."""
+    reader = answered.reader
+    try:
+        if answered.head.get("transfer-encoding").lower() == "chunked":
+            while length := int((await reader.readline()).partition(b";")[0], 16):
+                while length:
+                    part = await reader.read(min(length, BUFFER_BYTES))
+                    if not part:
+                        raise EOFError
+                    length -= len(part)
+                    yield part
+                await reader.readline()
+        else:
+            while part := await reader.read(BUFFER_BYTES):
+                yield part
+    except (ValueError, EOFError, ConnectionError) as error:
+        raise ServiceUnavailable("error trying to reach service: the answer broke off") from error
+
+
 def request_head(
     request: web.BaseRequest,
     backend: Backend,
     target: str,
     more_headers: Iterable[tuple[str, str]],
+    *,
+    upgrade: bool,
 ) -> bytes:
     """Return the head of the request to a backend: the client's without what concerns the client's connection."""
-    upgrade = is_upgrade(request)
     lines = [f"{request.method} {target} HTTP/1.1", f"Host: {backend.authority}"]
     forwarded = []
     named = {
@@ -190,6 +213,7 @@ def request_head(
             or lowered in SECRET
             or lowered in named
             or lowered.startswith(IMPERSONATION)
+            or (not upgrade and lowered.startswith("sec-websocket-"))
         ):
             lines.append(f"{name}: {value}")
     peer = request.transport.get_extra_info("peername") if request.transport else None

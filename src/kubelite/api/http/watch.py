@@ -12,15 +12,20 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 from aiohttp import web
+from msgspec import Struct
 
 from kubelite.api.auth.caller import Allowed
 from kubelite.api.errors import APIError
+from kubelite.api.http import websocket
 from kubelite.api.http.connection import Connection
+from kubelite.api.http.dialer import Connected
+from kubelite.api.http.relay import take_over
 from kubelite.api.http.wire import LAST_CHUNK, Sent, chunk, head, transport_of
 from kubelite.api.registry.options import WatchOptions
 from kubelite.api.registry.verbs import Verbs
 from kubelite.api.registry.watch import Form
 from kubelite.randomness import Randomness
+from kubelite.tasks import TaskSet
 
 BUFFERED_BYTES_MAX = 8 * 1024 * 1024
 WRITES_A_TURN = 100  # about 2 ms of the loop, in TLS
@@ -28,16 +33,34 @@ TIMEOUT_SECONDS_MIN = 1800.0  # a watch without a timeout ends at random between
 ERROR_LINE = b'{"type":"ERROR","object":%b}\n'
 
 
-class Chunked:
-    """Another form inside HTTP chunks."""
+class Framed:
+    """Another form inside the frames of a transfer."""
 
-    def __init__(self, form: Form) -> None:
+    def __init__(self, form: Form, framing: "Framing") -> None:
         self._form = form
-        self.name = "chunked " + form.name
+        self._frame = framing.frame
+        self.name = f"{framing.name} {form.name}"
 
     def event(self, event_type: str, value: bytes) -> bytes:
-        """Return one framed line as a chunk."""
-        return chunk(self._form.event(event_type, value))
+        """Return one line in its frame."""
+        return self._frame(self._form.event(event_type, value))
+
+
+class Framing(Struct, frozen=True):
+    """How lines travel, and what says that there are no more."""
+
+    name: str
+    frame: Callable[[bytes], bytes]
+    end: bytes
+
+
+CHUNKS = Framing("chunked", chunk, LAST_CHUNK)
+UNFRAMED = Framing(
+    "unframed", lambda line: line, b""
+)  # HTTP/1.0: the end of the connection is the end
+MESSAGES = Framing(
+    "websocket", lambda line: websocket.frame(line, websocket.TEXT), websocket.NORMAL_CLOSE
+)
 
 
 class Outlet:
@@ -104,9 +127,10 @@ class Watches:
     def __init__(self, verbs: Verbs, randomness: Randomness) -> None:
         self._verbs = verbs
         self._randomness = randomness
-        self._chunked: dict[str, Chunked] = {}
+        self._framed: dict[tuple[str, str], Framed] = {}
         self._endings: set[Callable[[], None]] = set()
         self._outlets = Outlets()
+        self._tasks = TaskSet()
 
     @property
     def count(self) -> int:
@@ -131,7 +155,7 @@ class Watches:
         connection: Connection = request.protocol  # type: ignore[assignment]  # made by ConnectionServer
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[None] = loop.create_future()
-        chunks = request.version >= (1, 1)
+        framing = _framing_of(request)
         has_begun = False
 
         def end() -> None:
@@ -148,10 +172,10 @@ class Watches:
 
         def expired(error: APIError) -> None:
             line = ERROR_LINE % msgspec.json.encode(error.status())
-            deliver((chunk(line) if chunks else line,))
+            deliver((framing.frame(line),))
             end()
 
-        wire_form = self._chunks_of(form) if chunks else form
+        wire_form = self._form_in(framing, form)
         watching = self._verbs.watch(allowed, options, wire_form, deliver, expired)
 
         def finish() -> None:
@@ -161,9 +185,8 @@ class Watches:
         forget = connection.on_lost(end)
         self._endings.add(finish)
         try:
-            if chunks:
-                headers.append(("Transfer-Encoding", "chunked"))
-            transport.write(head(request, 200, headers) + outlet.take())
+            status = self._begin(request, transport, framing, headers, end)
+            transport.write(outlet.take())
             has_begun = True
             timeout = options.timeout_seconds or self._randomness.uniform(
                 TIMEOUT_SECONDS_MIN, 2 * TIMEOUT_SECONDS_MIN
@@ -178,11 +201,44 @@ class Watches:
             forget()
             watching.close()
         outlet.flush()
-        if chunks and not transport.is_closing():
-            transport.write(LAST_CHUNK)
-        return Sent(200, keep_alive=chunks and bool(request.keep_alive))
+        if not transport.is_closing():
+            transport.write(framing.end)
+        return Sent(status, keep_alive=framing is CHUNKS and bool(request.keep_alive))
 
-    def _chunks_of(self, form: Form) -> Chunked:
-        if (chunked := self._chunked.get(form.name)) is None:
-            chunked = self._chunked[form.name] = Chunked(form)
-        return chunked
+    def _begin(
+        self,
+        request: web.BaseRequest,
+        transport: asyncio.Transport,
+        framing: Framing,
+        headers: list[tuple[str, str]],
+        end: Callable[[], None],
+    ) -> int:
+        """Write the head; return the status."""
+        if framing is not MESSAGES:
+            if framing is CHUNKS:
+                headers.append(("Transfer-Encoding", "chunked"))
+            transport.write(head(request, 200, headers))
+            return 200
+        transport.write(websocket.handshake(request, headers))
+        client = take_over(request, transport)
+        closing = self._tasks.start(_until_closed(client), name="watch over WebSocket")
+        closing.add_done_callback(lambda _: end())
+        return 101
+
+    def _form_in(self, framing: Framing, form: Form) -> Framed:
+        key = framing.name, form.name
+        if (framed := self._framed.get(key)) is None:
+            framed = self._framed[key] = Framed(form, framing)
+        return framed
+
+
+async def _until_closed(client: Connected) -> None:
+    reader, writer = client
+    await websocket.closed(reader)
+    writer.close()  # a writer that is forgotten closes by itself, so it is kept until here
+
+
+def _framing_of(request: web.BaseRequest) -> Framing:
+    if websocket.is_websocket(request):
+        return MESSAGES
+    return CHUNKS if request.version >= (1, 1) else UNFRAMED

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import aiohttp
 import msgspec
 import pytest
 from fakes.serving import AllowEverything, parts_of, serving
@@ -194,6 +195,38 @@ async def test_logs_flow_as_they_are_written() -> None:
         assert await reader.readuntil(b"one\n\r\n") == b"4\r\none\n\r\n"
         more.set()
         assert await reader.read() == b"4\r\ntwo\n\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("protocols", "kind", "expected"),
+    [
+        (("binary.k8s.io",), aiohttp.WSMsgType.BINARY, b"one\n"),
+        ((), aiohttp.WSMsgType.BINARY, b"one\n"),
+        (("base64.binary.k8s.io",), aiohttp.WSMsgType.TEXT, "b25lCg=="),
+    ],
+)
+async def test_logs_over_websocket(
+    protocols: tuple[str, ...], kind: aiohttp.WSMsgType, expected: bytes | str
+) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"pgrade" not in head
+        assert b"WebSocket" not in head
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\none\n\r\n0\r\n\r\n"
+        )
+
+    async with (
+        proxied(serve) as (_, writer, _),
+        aiohttp.ClientSession() as session,
+    ):
+        host, port = writer.get_extra_info("peername")
+        url = f"http://{host}:{port}{PODS}/web/log?follow=true"
+        async with session.ws_connect(url, protocols=protocols) as log:
+            assert log.protocol == (protocols[0] if protocols else None)
+            message = await log.receive()
+            assert (message.type, message.data) == (kind, expected)
+            assert (await log.receive()).type == aiohttp.WSMsgType.CLOSE
 
 
 async def test_a_client_that_leaves_ends_the_log_at_the_node() -> None:
