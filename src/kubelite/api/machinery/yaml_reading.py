@@ -33,6 +33,7 @@ _INTEGER = re.compile(
     r"([-+]?)(?:(0x[0-9a-fA-F_]+)|(0b[01_]+)|0o?([0-7_]+)|([0-9][0-9_]*))"
 ).fullmatch
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?").fullmatch
+_WHOLE_LIMIT = 1e21  # from here on Go's JSON writes an exponent
 _TEXT = "tag:yaml.org,2002:str"
 
 
@@ -187,9 +188,16 @@ def plain(text: str) -> Any:
     if matched := _INTEGER(text):
         return _integer(text, matched)
     if _FLOAT(text):
-        number = float(text)
-        return text if math.isinf(number) else number
+        return _float(text)
     return text
+
+
+def _float(text: str) -> float | str:
+    """Return a number as Go writes it to JSON: whole ones lose their point, so that 1e3 is an integer."""
+    number = float(text)
+    if math.isinf(number):
+        return text
+    return int(number) if number.is_integer() and abs(number) < _WHOLE_LIMIT else number
 
 
 def _integer(text: str, matched: re.Match[str]) -> int | float | str:
