@@ -13,14 +13,8 @@ from kubelite.api.registry.objects import decode, encode, name_of, put, removal,
 from kubelite.api.registry.options import DeletionOptions, ReadOptions
 from kubelite.api.registry.reading import Reader, not_found
 from kubelite.api.registry.resources import Resource
-from kubelite.api.registry.writing import (
-    ATTEMPTS_MAX,
-    Draft,
-    Target,
-    Writer,
-    busy,
-    commit,
-)
+from kubelite.api.registry.target import ATTEMPTS_MAX, Target, busy
+from kubelite.api.registry.writing import Draft, Writer, commit
 from kubelite.store.protocol import Delete, Entry, Put, RevisionMismatch
 
 TOGETHER_MAX = 64  # deletions of one collection under way at a time

@@ -23,6 +23,13 @@ from kubelite.api.machinery.prune import prune
 from kubelite.api.machinery.schema import Schema, compile_struct
 from kubelite.api.machinery.strategic import strategic_merge
 from kubelite.api.registry.answers import Deleted, Listed, Written
+from kubelite.api.registry.bodies import (
+    check_namespace,
+    check_type,
+    findings,
+    metadata_of,
+    shape,
+)
 from kubelite.api.registry.deleting import Deleter
 from kubelite.api.registry.hub import Hub
 from kubelite.api.registry.objects import decode, encode
@@ -34,17 +41,9 @@ from kubelite.api.registry.subresources.binding import BindingPost
 from kubelite.api.registry.subresources.eviction import EvictionPost
 from kubelite.api.registry.subresources.scale import put_scale, scale_of
 from kubelite.api.registry.subresources.token import Issue, TokenPost
+from kubelite.api.registry.target import Target
 from kubelite.api.registry.watch import Deliver, Form, Watching
-from kubelite.api.registry.writing import (
-    Target,
-    Writer,
-    check_namespace,
-    check_type,
-    findings,
-    manager,
-    metadata_of,
-    shape,
-)
+from kubelite.api.registry.writing import Writer, manager
 
 __all__ = ["Deleted", "Listed", "PatchType", "Post", "Reviewer", "Verbs", "Virtual", "Written"]
 

@@ -11,34 +11,45 @@ from typing import Any
 
 from msgspec import Struct
 
-from kubelite.api.auth.caller import Allowed
 from kubelite.api.errors import (
     AlreadyExists,
-    APIError,
     BadRequest,
     Cause,
-    Conflict,
-    InternalError,
     RequestEntityTooLarge,
     ServiceUnavailable,
 )
-from kubelite.api.kinds.model import GroupVersionKind
-from kubelite.api.machinery import causes, managed_fields, names
+from kubelite.api.machinery import causes, managed_fields
 from kubelite.api.machinery.defaulting import default
 from kubelite.api.machinery.managed_fields import track
-from kubelite.api.machinery.schema import Schema
 from kubelite.api.machinery.structural import structure
 from kubelite.api.machinery.times import format_time
 from kubelite.api.registry.addresses import ServiceAddresses
 from kubelite.api.registry.admission import Admission
 from kubelite.api.registry.admission.request import AdmissionRequest, Reservation, Verb
 from kubelite.api.registry.answers import Written
+from kubelite.api.registry.bodies import (
+    carry_over,
+    check_key,
+    check_name,
+    check_namespace,
+    check_type,
+    metadata_of,
+    shape,
+    shape_status,
+)
 from kubelite.api.registry.deletion import conflict, ends
 from kubelite.api.registry.objects import decode, encode, put, removal, with_revision
 from kubelite.api.registry.options import DeletionOptions, WriteOptions
 from kubelite.api.registry.reading import not_found
 from kubelite.api.registry.resources import Resource
 from kubelite.api.registry.strategy import WriteContext
+from kubelite.api.registry.target import (
+    ATTEMPTS_MAX,
+    Target,
+    already_exists,
+    busy,
+    precondition_failed,
+)
 from kubelite.api.registry.turns import Turns
 from kubelite.clock import Clock
 from kubelite.randomness import Randomness
@@ -53,41 +64,11 @@ from kubelite.store.protocol import (
 )
 
 OBJECT_BYTES_MAX = 1_572_864  # what etcd takes
-ATTEMPTS_MAX = 100  # of a write that others keep getting in the way of
 GENERATED_NAME_ATTEMPTS = 8
 NAME_BASE_MAX = 58  # 63 less the suffix of five
 MODIFIED = (
     "the object has been modified; please apply your changes to the latest version and try again"
 )
-STRICT = "Strict"
-
-
-class Target(Struct, frozen=True):
-    """What a request is about: the row that was asked for, and the one its objects are stored as."""
-
-    allowed: Allowed
-    resource: Resource
-    canonical: Resource
-
-    @property
-    def namespace(self) -> str:
-        """The namespace of the path."""
-        return self.allowed.attributes.namespace
-
-    @property
-    def name(self) -> str:
-        """The name of the path; empty for a collection."""
-        return self.allowed.attributes.name
-
-    @property
-    def subresource(self) -> str:
-        """The subresource of the path."""
-        return self.allowed.attributes.subresource
-
-    @property
-    def key(self) -> str:
-        """Where the object is stored."""
-        return self.canonical.key(self.namespace, self.name)
 
 
 # Makes the wanted object out of the present one, which it may change and keep; None: there is none.
@@ -387,39 +368,6 @@ class Writer:
         return Written(value, created, tuple(draft.warnings))
 
 
-def shape(schema: Schema, body: dict[str, Any], options: WriteOptions) -> tuple[str, ...]:
-    """Shape a body by its schema, fill in its defaults, and return warnings.
-
-    Raises BadRequest for values of a wrong type, and, where validation is strict, for unknown or duplicate fields.
-    """
-    unknown = structure(schema, body)
-    if schema.gvk is not None:
-        default(schema.gvk, body)
-    return findings(schema, unknown, options)
-
-
-def shape_status(schema: Schema, item: dict[str, Any]) -> None:
-    """Give the status, which a strategy has just set, the fields that are always written."""
-    node = schema.fields.get("status")
-    if node is not None and node.type == "object" and (node.always or "status" in item):
-        structure(node, item.setdefault("status", {}))
-
-
-def findings(schema: Schema, unknown: Sequence[str], options: WriteOptions) -> tuple[str, ...]:
-    """Return unknown and duplicate fields as warnings; raises BadRequest where validation is strict."""
-    if not (unknown or options.duplicate_fields) or options.field_validation == "Ignore":
-        return ()
-    found = list(options.duplicate_fields)
-    found += [f'unknown field "{path}"' for path in unknown]
-    if options.field_validation == STRICT:
-        kind = schema.gvk or GroupVersionKind("", "v1", schema.name)
-        raise BadRequest(
-            f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
-            f"strict decoding error: {', '.join(found)}"
-        )
-    return tuple(found)
-
-
 async def commit(store: Store, operations: Sequence[Operation]) -> int:
     """Commit and return the revision of the last operation; raises RevisionMismatch and ServiceUnavailable."""
     try:
@@ -440,116 +388,4 @@ def manager(target: Target, options: WriteOptions, context: WriteContext) -> man
         else managed_fields.RESET_MAIN
         if target.canonical.has_status
         else managed_fields.RESET_NOTHING,
-    )
-
-
-def carry_over(metadata: dict[str, Any], old: dict[str, Any]) -> None:
-    """Keep what no update changes."""
-    for name in (
-        "uid",
-        "creationTimestamp",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-        "generation",
-    ):
-        if name in old:
-            metadata[name] = old[name]
-        else:
-            metadata.pop(name, None)
-    metadata.pop("selfLink", None)
-    metadata.setdefault("name", old["name"])
-
-
-def metadata_of(body: dict[str, Any]) -> dict[str, Any]:
-    """Return the metadata of a body, made if absent; raises BadRequest."""
-    metadata = body.get("metadata")
-    if metadata is None:
-        metadata = body["metadata"] = {}
-    if not isinstance(metadata, dict):
-        raise BadRequest("metadata must be an object")
-    return metadata
-
-
-def check_type(resource: Resource, body: dict[str, Any]) -> None:
-    """Refuse a body of another kind; one that does not say is taken for what the path says."""
-    version, kind = body.get("apiVersion"), body.get("kind")
-    if kind and kind != resource.kind.kind:
-        raise BadRequest(
-            f'{kind} in version "{(version or "").rpartition("/")[2]}" cannot be handled as a '
-            f"{resource.kind.kind}: converting ({version}, Kind={kind}) to "
-            f"({resource.api_version}, Kind={resource.kind.kind}): unknown conversion"
-        )
-    if version and version != resource.api_version:
-        raise BadRequest(
-            f"the API version in the data ({version}) does not match the expected API version "
-            f"({resource.api_version})"
-        )
-    body["kind"], body["apiVersion"] = resource.kind.kind, resource.api_version
-
-
-def check_namespace(target: Target, metadata: dict[str, Any]) -> None:
-    """Make the namespaces of path and body agree; raises BadRequest."""
-    if not target.resource.namespaced:
-        if metadata.get("namespace"):
-            raise BadRequest(
-                "the namespace of the provided object does not match the namespace sent on the request"
-            )
-        metadata.pop("namespace", None)
-        return
-    if not target.namespace:
-        raise BadRequest("an empty namespace may not be set during creation")
-    namespace = metadata.get("namespace") or target.namespace
-    if namespace != target.namespace:
-        raise BadRequest(
-            "the namespace of the provided object does not match the namespace sent on the request"
-        )
-    metadata["namespace"] = namespace
-
-
-def check_key(resource: Resource, metadata: dict[str, Any]) -> None:
-    """Refuse a name that cannot stand in a path, whatever else the rules of the kind say; raises Invalid."""
-    name, found = metadata.get("name", ""), []
-    if not name:
-        found.append(causes.required("metadata.name", "name or generateName is required"))
-    found += causes.findings("metadata.name", name, names.path_segment(name))
-    namespace = metadata.get("namespace", "")
-    found += causes.findings("metadata.namespace", namespace, names.path_segment(namespace))
-    if found:
-        raise causes.invalid_object(resource.kind.kind, resource.group, name, found)
-
-
-def check_name(target: Target, metadata: dict[str, Any]) -> None:
-    """Make the names of path and body agree; raises BadRequest."""
-    name = metadata.get("name") or target.name
-    if name != target.name:
-        raise BadRequest(
-            f"the name of the object ({name}) does not match the name on the URL ({target.name})"
-        )
-    metadata["name"] = name
-
-
-def already_exists(resource: Resource, name: str) -> AlreadyExists:
-    """Return the error for a name that is taken."""
-    return AlreadyExists(
-        f"{resource.group_resource} {causes.quoted(name)} already exists",
-        group=resource.group,
-        kind=resource.plural,
-        name=name,
-    )
-
-
-def precondition_failed(resource: Resource, name: str, wanted: str, actual: str = "") -> Conflict:
-    """Return the error for an object that is not the one that was meant."""
-    return conflict(
-        resource,
-        name,
-        f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {actual}",
-    )
-
-
-def busy(target: Target) -> APIError:
-    """Return the error for a write that others got in the way of too often."""
-    return InternalError(
-        f"cannot write {target.resource.group_resource} {causes.quoted(target.name)}: "
-        f"other writes came first {ATTEMPTS_MAX} times"
     )

@@ -8,9 +8,11 @@ from kubelite.api.machinery import causes
 from kubelite.api.machinery.schema import compile_struct
 from kubelite.api.machinery.times import format_time
 from kubelite.api.registry.answers import Written
+from kubelite.api.registry.bodies import metadata_of, shape
 from kubelite.api.registry.objects import encode
 from kubelite.api.registry.options import WriteOptions
-from kubelite.api.registry.writing import Target, Writer, metadata_of, shape
+from kubelite.api.registry.target import Target
+from kubelite.api.registry.writing import Writer
 
 JSON = dict[str, Any]
 

@@ -19,13 +19,15 @@ from kubelite.api.machinery.schema import compile_struct
 from kubelite.api.machinery.selectors import label_selector
 from kubelite.api.machinery.times import format_time
 from kubelite.api.registry.answers import Written
+from kubelite.api.registry.bodies import metadata_of, shape
 from kubelite.api.registry.builtin import POLICY
 from kubelite.api.registry.deleting import Deleter
 from kubelite.api.registry.objects import decode, encode
 from kubelite.api.registry.options import DeletionOptions, WriteOptions
 from kubelite.api.registry.reading import not_found
 from kubelite.api.registry.subresources.binding import set_condition
-from kubelite.api.registry.writing import ATTEMPTS_MAX, Target, Writer, busy, metadata_of, shape
+from kubelite.api.registry.target import ATTEMPTS_MAX, Target, busy
+from kubelite.api.registry.writing import Writer
 
 BUDGETS = POLICY[0]
 DISRUPTED_PODS_MAX = 2000

@@ -10,9 +10,10 @@ from kubelite.api.kinds.model import to_wire
 from kubelite.api.machinery.schema import compile_struct
 from kubelite.api.registry.admission import Admission, AdmissionRequest, Verb
 from kubelite.api.registry.answers import Written
+from kubelite.api.registry.bodies import metadata_of, shape
 from kubelite.api.registry.objects import encode
 from kubelite.api.registry.options import WriteOptions
-from kubelite.api.registry.writing import Target, metadata_of, shape
+from kubelite.api.registry.target import Target
 
 Issue = Callable[[str, str, TokenRequest], TokenRequest]  # namespace, name, request
 

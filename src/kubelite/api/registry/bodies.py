@@ -1,0 +1,134 @@
+"""Turns the body of a request into an object of its kind that fits the path it was sent to."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from kubelite.api.errors import BadRequest
+from kubelite.api.kinds.model import GroupVersionKind
+from kubelite.api.machinery import causes, names
+from kubelite.api.machinery.defaulting import default
+from kubelite.api.machinery.schema import Schema
+from kubelite.api.machinery.structural import structure
+from kubelite.api.registry.options import WriteOptions
+from kubelite.api.registry.resources import Resource
+from kubelite.api.registry.target import Target
+
+STRICT = "Strict"
+
+
+def metadata_of(body: dict[str, Any]) -> dict[str, Any]:
+    """Return the metadata of a body, made if absent; raises BadRequest."""
+    metadata = body.get("metadata")
+    if metadata is None:
+        metadata = body["metadata"] = {}
+    if not isinstance(metadata, dict):
+        raise BadRequest("metadata must be an object")
+    return metadata
+
+
+def shape(schema: Schema, body: dict[str, Any], options: WriteOptions) -> tuple[str, ...]:
+    """Shape a body by its schema, fill in its defaults, and return warnings.
+
+    Raises BadRequest for values of a wrong type, and, where validation is strict, for unknown or duplicate fields.
+    """
+    unknown = structure(schema, body)
+    if schema.gvk is not None:
+        default(schema.gvk, body)
+    return findings(schema, unknown, options)
+
+
+def shape_status(schema: Schema, item: dict[str, Any]) -> None:
+    """Give the status, which a strategy has just set, the fields that are always written."""
+    node = schema.fields.get("status")
+    if node is not None and node.type == "object" and (node.always or "status" in item):
+        structure(node, item.setdefault("status", {}))
+
+
+def findings(schema: Schema, unknown: Sequence[str], options: WriteOptions) -> tuple[str, ...]:
+    """Return unknown and duplicate fields as warnings; raises BadRequest where validation is strict."""
+    if not (unknown or options.duplicate_fields) or options.field_validation == "Ignore":
+        return ()
+    found = list(options.duplicate_fields)
+    found += [f'unknown field "{path}"' for path in unknown]
+    if options.field_validation == STRICT:
+        kind = schema.gvk or GroupVersionKind("", "v1", schema.name)
+        raise BadRequest(
+            f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
+            f"strict decoding error: {', '.join(found)}"
+        )
+    return tuple(found)
+
+
+def check_type(resource: Resource, body: dict[str, Any]) -> None:
+    """Refuse a body of another kind; one that does not say is taken for what the path says."""
+    version, kind = body.get("apiVersion"), body.get("kind")
+    if kind and kind != resource.kind.kind:
+        raise BadRequest(
+            f'{kind} in version "{(version or "").rpartition("/")[2]}" cannot be handled as a '
+            f"{resource.kind.kind}: converting ({version}, Kind={kind}) to "
+            f"({resource.api_version}, Kind={resource.kind.kind}): unknown conversion"
+        )
+    if version and version != resource.api_version:
+        raise BadRequest(
+            f"the API version in the data ({version}) does not match the expected API version "
+            f"({resource.api_version})"
+        )
+    body["kind"], body["apiVersion"] = resource.kind.kind, resource.api_version
+
+
+def check_namespace(target: Target, metadata: dict[str, Any]) -> None:
+    """Make the namespaces of path and body agree; raises BadRequest."""
+    if not target.resource.namespaced:
+        if metadata.get("namespace"):
+            raise BadRequest(
+                "the namespace of the provided object does not match the namespace sent on the request"
+            )
+        metadata.pop("namespace", None)
+        return
+    if not target.namespace:
+        raise BadRequest("an empty namespace may not be set during creation")
+    namespace = metadata.get("namespace") or target.namespace
+    if namespace != target.namespace:
+        raise BadRequest(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
+    metadata["namespace"] = namespace
+
+
+def check_key(resource: Resource, metadata: dict[str, Any]) -> None:
+    """Refuse a name that cannot stand in a path, whatever else the rules of the kind say; raises Invalid."""
+    name, found = metadata.get("name", ""), []
+    if not name:
+        found.append(causes.required("metadata.name", "name or generateName is required"))
+    found += causes.findings("metadata.name", name, names.path_segment(name))
+    namespace = metadata.get("namespace", "")
+    found += causes.findings("metadata.namespace", namespace, names.path_segment(namespace))
+    if found:
+        raise causes.invalid_object(resource.kind.kind, resource.group, name, found)
+
+
+def check_name(target: Target, metadata: dict[str, Any]) -> None:
+    """Make the names of path and body agree; raises BadRequest."""
+    name = metadata.get("name") or target.name
+    if name != target.name:
+        raise BadRequest(
+            f"the name of the object ({name}) does not match the name on the URL ({target.name})"
+        )
+    metadata["name"] = name
+
+
+def carry_over(metadata: dict[str, Any], old: dict[str, Any]) -> None:
+    """Keep what no update changes."""
+    for name in (
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generation",
+    ):
+        if name in old:
+            metadata[name] = old[name]
+        else:
+            metadata.pop(name, None)
+    metadata.pop("selfLink", None)
+    metadata.setdefault("name", old["name"])
