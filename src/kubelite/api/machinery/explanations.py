@@ -6,10 +6,13 @@ One TOML file per group beside `api.kinds`, a table per type: a key is a field, 
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
+
+import kubelite.api.kinds
+
+FOLDER = Path(kubelite.api.kinds.__file__).parent / "explanations"
 
 Words = Mapping[str, Mapping[str, str]]
 
@@ -35,5 +38,7 @@ def _words_of_group(group: str) -> Words:
 
 @cache
 def _words(name: str) -> Words:
-    found = files("kubelite.api.kinds").joinpath("explanations", f"{name}.toml")
-    return tomllib.loads(found.read_text("utf-8")) if found.is_file() else {}
+    import tomllib  # not before somebody asks: start-up time counts
+
+    file = FOLDER / f"{name}.toml"
+    return tomllib.loads(file.read_text("utf-8")) if file.is_file() else {}

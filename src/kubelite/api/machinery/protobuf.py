@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -149,7 +149,7 @@ class _Field(msgspec.Struct, frozen=True):
 @cache
 def _numbers() -> Mapping[str, Mapping[str, int]]:
     """Return the field numbers by definition and field."""
-    data = files("kubelite.api.machinery").joinpath("protobuf_fields.json").read_bytes()
+    data = Path(__file__).with_name("protobuf_fields.json").read_bytes()
     return msgspec.json.decode(data, type=dict[str, dict[str, int]])
 
 

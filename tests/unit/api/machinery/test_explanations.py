@@ -1,16 +1,14 @@
 import tomllib
-from importlib.resources import files
 
 import pytest
 
 from kubelite.api.kinds.catalog import kinds
 from kubelite.api.kinds.model import GroupVersionKind, Model
-from kubelite.api.machinery.explanations import explanation
+from kubelite.api.machinery.explanations import FOLDER, explanation
 from kubelite.api.machinery.openapi import Definitions
 from kubelite.api.machinery.schema import compile_struct
 
 CORE, META = "io.k8s.api.core.v1", "io.k8s.apimachinery.pkg.apis.meta.v1"
-FOLDER = files("kubelite.api.kinds").joinpath("explanations")
 WRITTEN_MOST = [
     ("", "v1", "Pod"),
     ("", "v1", "Service"),
