@@ -1,5 +1,8 @@
 """Rules of roles, their bindings, and certificate requests."""
 
+import base64
+import binascii
+
 from kubelite.api.machinery import causes, names
 from kubelite.api.registry.rules import labels
 from kubelite.api.registry.rules.values import (
@@ -149,12 +152,12 @@ def _same_role(new: JSON, old: JSON) -> Out:
 
 
 def signing_request(thing: JSON) -> Out:
-    """Check a CertificateSigningRequest; whether the request itself can be read is for the signer's side."""
+    """Check a CertificateSigningRequest, the signature of the request itself included."""
     out: Out = []
     spec = part(thing, "spec")
-    if not spec.get("request"):
-        detail = "PEM block type must be CERTIFICATE REQUEST"
-        out.append(causes.invalid("spec.request", "", detail))
+    text = spec.get("request") or ""
+    if wrong := request_error(text):
+        out.append(causes.invalid("spec.request", text, wrong))
     usages = items(spec, "usages")
     if not usages:
         out.append(causes.required("spec.usages"))
@@ -170,6 +173,21 @@ def signing_request(thing: JSON) -> Out:
         out.append(causes.invalid("spec.expirationSeconds", seconds, detail))
     _conditions(out, items(part(thing, "status"), "conditions"))
     return out
+
+
+def request_error(text: str) -> str:
+    """Tell what is wrong with a base64 PEM request; an empty text means nothing."""
+    # Only clusters that issue certificates need the parser.
+    from kubelite.api.auth.signing import RequestInvalid, read_request
+
+    try:
+        pem = base64.b64decode(text, validate=True)
+        if b"-----BEGIN CERTIFICATE REQUEST-----" not in pem:
+            return "PEM block type must be CERTIFICATE REQUEST"
+        read_request(pem)
+    except (binascii.Error, RequestInvalid) as error:
+        return str(error)
+    return ""
 
 
 def _signer(out: Out, path: str, name: str) -> None:

@@ -1,5 +1,11 @@
 """Rules of roles, bindings and certificate requests."""
 
+import base64
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from fakes.rule_samples import changed, lines
 
 from kubelite.api.registry.rules import access
@@ -9,9 +15,19 @@ BINDING = {
     "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
     "subjects": [{"kind": "ServiceAccount", "name": "a", "namespace": "b"}],
 }
+
+
+def made_request() -> str:
+    """Make a signing request."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "jane")])
+    csr = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
+    return base64.b64encode(csr.public_bytes(serialization.Encoding.PEM)).decode()
+
+
 REQUEST = {
     "spec": {
-        "request": "AA==",
+        "request": made_request(),
         "usages": ["client auth"],
         "signerName": "kubernetes.io/kube-apiserver-client",
     }
@@ -72,3 +88,6 @@ def test_wrong_requests_are_named() -> None:
     ]
     assert len(access.signing_request(changed(REQUEST, "spec.signerName", "mine"))) == 1
     assert len(access.signing_request(changed(REQUEST, "spec.expirationSeconds", 60))) == 1
+    assert lines(access.signing_request(changed(REQUEST, "spec.request", "AA=="))) == [
+        'spec.request: Invalid value: "AA==": PEM block type must be CERTIFICATE REQUEST'
+    ]
