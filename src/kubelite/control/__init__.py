@@ -6,12 +6,14 @@ from kubelite.control.certificates import (
     CertificateSigningController,
 )
 from kubelite.control.cluster_role_aggregation import ClusterRoleAggregationController
+from kubelite.control.cronjob import CronJobController
 from kubelite.control.daemonset import DaemonSetController
 from kubelite.control.deployment import DeploymentController
 from kubelite.control.disruption import DisruptionController
 from kubelite.control.endpoints import EndpointsController
 from kubelite.control.endpointslice import EndpointSliceController
 from kubelite.control.garbage import GarbageCollector
+from kubelite.control.job import JobController
 from kubelite.control.namespace import NamespaceController
 from kubelite.control.node_ipam import NodeIPAMController
 from kubelite.control.node_lifecycle import NodeLifecycleController
@@ -39,6 +41,8 @@ CONTROLLERS: tuple[Entry, ...] = tuple(
         ReplicationControllerController,
         StatefulSetController,
         DaemonSetController,
+        JobController,
+        CronJobController,
         EndpointsController,
         EndpointSliceController,
         NodeIPAMController,

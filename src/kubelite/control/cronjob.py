@@ -1,0 +1,221 @@
+"""Starts jobs at the times a CronJob says."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from kubelite.api.client.events import NORMAL, WARNING, reference_to
+from kubelite.api.errors import AlreadyExists, NotFound
+from kubelite.api.kinds.batch import CronJob, CronJobStatus, Job
+from kubelite.api.kinds.core.references import ObjectReference
+from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.clock import date_of, timestamp
+from kubelite.control.job_plan import find, is_finished
+from kubelite.control.ownership import (
+    CONTROLLER_INDEX,
+    controlled_by,
+    controller_of,
+    controller_reference,
+    controller_uid,
+)
+from kubelite.control.runtime import Context, Key, Watch
+
+SCHEDULED_AT = "batch.kubernetes.io/cronjob-scheduled-timestamp"
+ALIASES = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+
+
+class Times(Struct, frozen=True):
+    """When a job was due last and when it is due next."""
+
+    last: datetime | None  # None: not yet due
+    next: datetime
+
+
+class InvalidSchedule(Exception):
+    """The schedule or time zone cannot be read."""
+
+
+def times(schedule: str, zone: str | None, since: datetime, now: datetime) -> Times:
+    """Return the last time in (since, now] at which the schedule was due, and the next; raises InvalidSchedule."""
+    from cronsim import CronSim, CronSimError
+
+    try:
+        place = ZoneInfo(zone) if zone else UTC
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise InvalidSchedule(f'invalid timeZone: "{zone}"') from error
+    if schedule.startswith("@every "):
+        return _every(schedule.removeprefix("@every "), since, now)
+    expression = ALIASES.get(schedule, schedule)
+    try:
+        upcoming = next(CronSim(expression, now.astimezone(place))).astimezone(UTC)
+        earlier = CronSim(expression, now.astimezone(place) + timedelta(seconds=1), reverse=True)
+        last = next(earlier).astimezone(UTC)
+    except (CronSimError, StopIteration) as error:
+        raise InvalidSchedule(f'unparseable schedule: "{schedule}" : {error}') from error
+    return Times(last if since < last <= now else None, upcoming)
+
+
+def _every(text: str, since: datetime, now: datetime) -> Times:
+    units = {"h": 3600, "m": 60, "s": 1}
+    seconds, number = 0, ""
+    for letter in text:
+        if letter.isdecimal():
+            number += letter
+        elif letter in units and number:
+            seconds += int(number) * units[letter]
+            number = ""
+        else:
+            raise InvalidSchedule(f'unparseable schedule: "@every {text}"')
+    if number or seconds < 1:
+        raise InvalidSchedule(f'unparseable schedule: "@every {text}"')
+    passed = int((now - since).total_seconds() // seconds)
+    last = since + timedelta(seconds=passed * seconds)
+    return Times(last if passed else None, last + timedelta(seconds=seconds))
+
+
+def job_for(cron: CronJob, due: datetime) -> Job:
+    """Return the job of a time; its name tells the minute, so that no time is served twice."""
+    template = cron.spec.jobTemplate
+    return Job(
+        metadata=ObjectMeta(
+            name=f"{cron.metadata.name}-{int(due.timestamp()) // 60}",
+            namespace=cron.metadata.namespace,
+            labels=template.metadata.labels,
+            annotations={**template.metadata.annotations, SCHEDULED_AT: timestamp(due)},
+            ownerReferences=[controller_reference(cron)],
+        ),
+        spec=template.spec,
+    )
+
+
+def surplus_jobs(cron: CronJob, jobs: Sequence[Job]) -> list[Job]:
+    """Return the oldest ended jobs beyond the limits."""
+    won = [job for job in jobs if find(job, "Complete") is not None]
+    lost = [job for job in jobs if find(job, "Failed") is not None]
+    surplus: list[Job] = []
+    for group, limit in (
+        (won, cron.spec.successfulJobsHistoryLimit),
+        (lost, cron.spec.failedJobsHistoryLimit),
+    ):
+        if limit is not None:
+            group.sort(key=lambda job: (job.status.startTime or "", job.metadata.name))
+            surplus += group[: max(0, len(group) - limit)]
+    return surplus
+
+
+class CronJobController:
+    """Reconciles CronJobs."""
+
+    name = "cronjob-controller"
+    workers = 2
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._client = context.client
+        self._crons = context.mirror(CronJob)
+        self._jobs = context.mirror(Job)
+        self._jobs.add_index(CONTROLLER_INDEX, controller_uid)
+
+    def watches(self) -> Sequence[Watch[Any]]:
+        """Watch cron jobs and their jobs."""
+        return (Watch(CronJob), Watch(Job, controlled_by(CronJob)))
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Note which jobs run, start the one that is due, drop old ones."""
+        cron = self._crons.get(key.name, key.namespace)
+        if cron is None:
+            return None
+        jobs = self._jobs.indexed(CONTROLLER_INDEX, cron.metadata.uid)
+        for job in surplus_jobs(cron, jobs):
+            await self._delete(cron, job)
+        status = self._noted(cron, jobs)
+        again: float | None = None
+        if cron.metadata.deletionTimestamp is None and not cron.spec.suspend:
+            status, again = await self._start_due(cron, status)
+        if status != cron.status:
+            await self._client.update(replace(cron, status=status), "status")
+        return again
+
+    def _noted(self, cron: CronJob, jobs: Sequence[Job]) -> CronJobStatus:
+        """Return the status with the jobs that run, and the last success."""
+        running = {job.metadata.uid for job in jobs if not is_finished(job)}
+        for job in jobs:
+            if is_finished(job) and any(one.uid == job.metadata.uid for one in cron.status.active):
+                outcome = "Complete" if find(job, "Complete") is not None else "Failed"
+                text = f"Saw completed job: {job.metadata.name}, condition: {outcome}"
+                self._context.events.event(cron, NORMAL, "SawCompletedJob", text)
+        done = [job.status.completionTime for job in jobs if job.status.completionTime]
+        last = max([*done, cron.status.lastSuccessfulTime or ""], default="")
+        return replace(
+            cron.status,
+            active=[one for one in cron.status.active if one.uid in running],
+            lastSuccessfulTime=last or None,
+        )
+
+    async def _start_due(
+        self, cron: CronJob, status: CronJobStatus
+    ) -> tuple[CronJobStatus, float | None]:
+        now = self._context.clock.now()
+        since = date_of(status.lastScheduleTime or cron.metadata.creationTimestamp)
+        limit = cron.spec.startingDeadlineSeconds
+        if limit is not None:
+            since = max(since, now - timedelta(seconds=limit))
+        try:
+            due = times(cron.spec.schedule, cron.spec.timeZone, since, now)
+        except InvalidSchedule as reason:
+            self._context.events.event(cron, WARNING, "UnparseableSchedule", str(reason))
+            return status, None
+        again = (due.next - now).total_seconds() + 0.1
+        if due.last is None:
+            return status, again
+        if cron.spec.concurrencyPolicy == "Forbid" and status.active:
+            text = (
+                "Not starting job because prior execution is running and "
+                "concurrency policy is Forbid"
+            )
+            self._context.events.event(cron, NORMAL, "JobAlreadyActive", text)
+            return status, again
+        if cron.spec.concurrencyPolicy == "Replace":
+            for one in status.active:
+                job = self._jobs.get(one.name, one.namespace)
+                if job is not None:
+                    await self._delete(cron, job)
+            status = replace(status, active=[])
+        started = await self._create(cron, job_for(cron, due.last))
+        active = [*status.active, started] if started is not None else status.active
+        return replace(status, active=active, lastScheduleTime=timestamp(due.last)), again
+
+    async def _create(self, cron: CronJob, job: Job) -> ObjectReference | None:
+        try:
+            created = await self._client.create(job)
+        except AlreadyExists:
+            taken = await self._client.get(Job, job.metadata.name, job.metadata.namespace)
+            owner = controller_of(taken.metadata)
+            is_ours = owner is not None and owner.uid == cron.metadata.uid
+            known = any(one.uid == taken.metadata.uid for one in cron.status.active)
+            return reference_to(taken) if is_ours and not known and not is_finished(taken) else None
+        text = f"Created job {created.metadata.name}"
+        self._context.events.event(cron, NORMAL, "SuccessfulCreate", text)
+        return reference_to(created)
+
+    async def _delete(self, cron: CronJob, job: Job) -> None:
+        meta = job.metadata
+        try:
+            await self._client.delete(
+                Job, meta.name, meta.namespace, uid=meta.uid, propagation="Background"
+            )
+        except NotFound:
+            return
+        self._context.events.event(cron, NORMAL, "SuccessfulDelete", f"Deleted job {meta.name}")

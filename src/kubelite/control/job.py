@@ -1,0 +1,169 @@
+"""Runs the pods of Jobs until enough have succeeded or too many have failed."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from kubelite.api.client.events import NORMAL, WARNING
+from kubelite.api.errors import APIError, Forbidden, NotFound
+from kubelite.api.kinds.batch import Job
+from kubelite.api.kinds.core.containers import Container, EnvVar, EnvVarSource
+from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.kinds.core.references import ObjectFieldSelector
+from kubelite.control.batches import NAMESPACE_TERMINATING, slow_start
+from kubelite.control.job_plan import INDEX, TRACKING, Plan, find, is_finished, plan
+from kubelite.control.ownership import claim, claims, controlled_by, controller_of
+from kubelite.control.pods import pod_from_template
+from kubelite.control.replicaset import orphan_in
+from kubelite.control.runtime import Context, Key, Watch
+from kubelite.control.selection import matcher
+from kubelite.tasks import together
+
+JOB_INDEX = "job name"
+ENVIRONMENT = "JOB_COMPLETION_INDEX"
+
+
+def pod_for(job: Job, index: int | None) -> Pod:
+    """Return a pod of a job, with its number if it has one."""
+    pod = pod_from_template(job.spec.template, job)
+    metadata = replace(pod.metadata, finalizers=[*pod.metadata.finalizers, TRACKING])
+    if index is None:
+        return replace(pod, metadata=metadata)
+    metadata = replace(
+        metadata,
+        generateName=f"{job.metadata.name}-{index}-",
+        annotations={**metadata.annotations, INDEX: str(index)},
+        labels={**metadata.labels, INDEX: str(index)},
+    )
+    spec = replace(
+        pod.spec,
+        hostname=f"{job.metadata.name}-{index}",
+        containers=[_with_index(one) for one in pod.spec.containers],
+        initContainers=[_with_index(one) for one in pod.spec.initContainers],
+    )
+    return replace(pod, metadata=metadata, spec=spec)
+
+
+def _with_index(container: Container) -> Container:
+    if any(one.name == ENVIRONMENT for one in container.env):
+        return container
+    field = ObjectFieldSelector(apiVersion="v1", fieldPath=f"metadata.labels['{INDEX}']")
+    number = EnvVar(name=ENVIRONMENT, valueFrom=EnvVarSource(fieldRef=field))
+    return replace(container, env=[*container.env, number])
+
+
+def job_of(pod: Pod) -> tuple[str, ...]:
+    """Index pods by the job that owns them."""
+    reference = controller_of(pod.metadata)
+    if reference is None or reference.kind != "Job":
+        return ()
+    return (f"{pod.metadata.namespace}/{reference.name}",)
+
+
+class JobController:
+    """Reconciles jobs."""
+
+    name = "job-controller"
+    workers = 5
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._client = context.client
+        self._jobs = context.mirror(Job)
+        self._pods = context.mirror(Pod)
+        self._pods.add_index(JOB_INDEX, job_of)
+        self._pods.add_index("orphan", orphan_in)
+
+    def watches(self) -> Sequence[Watch[Any]]:
+        """Watch jobs and their pods."""
+        return (Watch(Job), Watch(Pod, self._keys_of_pod))
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Take one step, report the status, and let go of what was noted there."""
+        job = self._jobs.get(key.name, key.namespace)
+        own = self._pods.indexed(JOB_INDEX, f"{key.namespace}/{key.name}")
+        if job is None or is_finished(job):
+            await self._release(pod for pod in own if _is_held(job, pod))
+            return None
+        if job.spec.managedBy not in (None, "kubernetes.io/job-controller"):
+            return None
+        orphans = self._pods.indexed("orphan", key.namespace)
+        decided = claims(job, matcher(job.spec.selector), [*own, *orphans])
+        pods = await claim(self._client, job, decided)
+        step = plan(job, pods, self._context.clock.now())
+        failure = await self._apply(job, step)
+        if step.status != job.status:
+            job = await self._client.update(replace(job, status=step.status), "status")
+            self._say(job)
+        await self._release(step.release)
+        if failure is not None:
+            raise failure
+        return step.again_seconds
+
+    async def _apply(self, job: Job, step: Plan) -> APIError | None:
+        failures = await together(*(self._delete(job, name) for name in step.delete))
+        failure = await slow_start(
+            len(step.create), lambda number: self._create(job, pod_for(job, step.create[number]))
+        )
+        return failure or next((one for one in failures if one is not None), None)
+
+    async def _create(self, job: Job, pod: Pod) -> APIError | None:
+        try:
+            created = await self._client.create(pod)
+        except APIError as error:
+            if isinstance(error, Forbidden) and NAMESPACE_TERMINATING in error.message:
+                return None
+            message = f"Error creating: {error.message}"
+            self._context.events.event(job, WARNING, "FailedCreate", message)
+            return error
+        message = f"Created pod: {created.metadata.name}"
+        self._context.events.event(job, NORMAL, "SuccessfulCreate", message)
+        return None
+
+    async def _delete(self, job: Job, name: str) -> APIError | None:
+        try:
+            await self._client.delete(Pod, name, job.metadata.namespace)
+        except NotFound:
+            return None
+        except APIError as error:
+            return error
+        self._context.events.event(job, NORMAL, "SuccessfulDelete", f"Deleted pod: {name}")
+        return None
+
+    async def _release(self, pods: Iterable[Pod]) -> None:
+        await together(*(self._release_one(pod) for pod in list(pods)))
+
+    async def _release_one(self, pod: Pod) -> None:
+        meta = pod.metadata
+        rest = [name for name in meta.finalizers if name != TRACKING]
+        guard = {"uid": meta.uid, "resourceVersion": meta.resourceVersion}
+        try:
+            await self._client.patch(
+                Pod, meta.name, {"metadata": {**guard, "finalizers": rest}}, meta.namespace
+            )
+        except NotFound:
+            return
+
+    def _say(self, job: Job) -> None:
+        if find(job, "Complete") is not None:
+            self._context.events.event(job, NORMAL, "Completed", "Job completed")
+        elif (failed := find(job, "Failed")) is not None:
+            self._context.events.event(job, WARNING, failed.reason, failed.message)
+
+    def _keys_of_pod(self, pod: Pod) -> Iterable[Key]:
+        if controller_of(pod.metadata) is not None:
+            return controlled_by(Job)(pod)
+        return tuple(
+            Key(job.metadata.namespace, job.metadata.name)
+            for job in self._jobs.list(pod.metadata.namespace)
+            if not is_finished(job) and matcher(job.spec.selector)(pod.metadata.labels)
+        )
+
+
+def _is_held(job: Job | None, pod: Pod) -> bool:
+    """Tell whether a pod is kept for a job that no longer counts it."""
+    if TRACKING not in pod.metadata.finalizers:
+        return False
+    reference = controller_of(pod.metadata)
+    return job is None or (reference is not None and reference.uid == job.metadata.uid)

@@ -1,0 +1,390 @@
+"""What a job should do next: which pods to start and stop, what to count, and whether it has ended.
+
+A pod that has ended is first noted in the status, then let go of (its finalizer removed), and counted once that is
+done, so that none is lost or counted twice whatever is interrupted.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from kubelite.api.kinds.batch import (
+    Job,
+    JobCondition,
+    JobStatus,
+    PodFailurePolicyRule,
+    UncountedTerminatedPods,
+)
+from kubelite.api.kinds.core.pods import Pod
+from kubelite.clock import date_of, timestamp
+from kubelite.control import indexes
+from kubelite.control.pods import is_active, is_ready, is_terminating, least_missed_first
+
+TRACKING = "batch.kubernetes.io/job-tracking"
+INDEX = "batch.kubernetes.io/job-completion-index"
+BACKOFF_FIRST_SECONDS = 10.0
+BACKOFF_MAX_SECONDS = 600.0
+UNCOUNTED_LIMIT = 500
+CREATE_LIMIT = 500
+
+
+class Plan(Struct, frozen=True):
+    """The writes of one step."""
+
+    status: JobStatus
+    create: tuple[int | None, ...] = ()  # for each pod its index, or None
+    delete: tuple[str, ...] = ()
+    release: tuple[Pod, ...] = ()  # pods whose finalizer is removed once the status is written
+    again_seconds: float | None = None
+
+
+def is_indexed(job: Job) -> bool:
+    """Tell whether each pod has a number of its own."""
+    return job.spec.completionMode == "Indexed"
+
+
+def index_of(pod: Pod) -> int:
+    """Return a pod's completion index; -1 for none."""
+    text = pod.metadata.annotations.get(INDEX, "")
+    return int(text) if text.isdecimal() else -1
+
+
+def find(job: Job, condition_type: str) -> JobCondition | None:
+    """Return a condition that is true."""
+    return next(
+        (
+            one
+            for one in job.status.conditions
+            if one.type == condition_type and one.status == "True"
+        ),
+        None,
+    )
+
+
+def is_finished(job: Job) -> bool:
+    """Tell whether the job is complete or has failed."""
+    return find(job, "Complete") is not None or find(job, "Failed") is not None
+
+
+def only_replaces_failed(job: Job) -> bool:
+    """Tell whether a pod that is being deleted counts as running until it has ended."""
+    return job.spec.podReplacementPolicy == "Failed" or job.spec.podFailurePolicy is not None
+
+
+def has_failed(job: Job, pod: Pod) -> bool:
+    """Tell whether a pod counts as failed."""
+    if pod.status.phase == "Failed":
+        return True
+    if only_replaces_failed(job):
+        return False
+    return pod.metadata.deletionTimestamp is not None and pod.status.phase != "Succeeded"
+
+
+def matching_rule(job: Job, pod: Pod) -> PodFailurePolicyRule | None:
+    """Return the rule of the pod failure policy that speaks of a failed pod."""
+    policy = job.spec.podFailurePolicy
+    for rule in policy.rules if policy is not None else ():
+        if rule.onExitCodes is not None and _exit_code_matches(rule, pod):
+            return rule
+        for pattern in rule.onPodConditions:
+            wanted = (pattern.type, pattern.status or "True")
+            if any((one.type, one.status) == wanted for one in pod.status.conditions):
+                return rule
+    return None
+
+
+def _exit_code_matches(rule: PodFailurePolicyRule, pod: Pod) -> bool:
+    asked = rule.onExitCodes
+    assert asked is not None
+    for status in (*pod.status.initContainerStatuses, *pod.status.containerStatuses):
+        ended = status.state.terminated
+        if ended is None or ended.exitCode == 0:
+            continue
+        if asked.containerName is not None and asked.containerName != status.name:
+            continue
+        if (ended.exitCode in asked.values) == (asked.operator == "In"):
+            return True
+    return False
+
+
+def plan(job: Job, pods: Sequence[Pod], now: datetime) -> Plan:
+    """Decide one step; `pods` are all the job owns."""
+    status = _counted(job, pods)
+    status, release = _noted(job, status, pods)
+    active = [pod for pod in pods if is_active(pod)]
+    suspended = bool(job.spec.suspend)
+    if status.startTime is None and not suspended:
+        status = replace(status, startTime=timestamp(now))
+    verdict = _verdict(job, status, pods, now)
+    create: list[int | None] = []
+    delete: list[str] = []
+    again: float | None = None
+    if verdict is not None:
+        delete = [pod.metadata.name for pod in active]
+    elif job.metadata.deletionTimestamp is None:
+        create, delete, again = _managed(job, status, pods, active, now)
+        status = _with_suspension(job, status, now)
+        again = _sooner(again, _deadline_seconds(job, status, now))
+    left = [pod for pod in active if pod.metadata.name not in delete]
+    terminating = sum(map(is_terminating, pods)) + len(active) - len(left)
+    status = replace(
+        status, active=len(left), ready=sum(map(is_ready, left)), terminating=terminating
+    )
+    if verdict is not None:
+        status = _ended(status, verdict, now)
+    return Plan(
+        status=status,
+        create=tuple(create),
+        delete=tuple(delete),
+        release=tuple(release),
+        again_seconds=again,
+    )
+
+
+def _counted(job: Job, pods: Sequence[Pod]) -> JobStatus:
+    """Count the noted pods that have been let go of."""
+    status = job.status
+    noted = status.uncountedTerminatedPods or UncountedTerminatedPods()
+    held = {pod.metadata.uid for pod in pods if TRACKING in pod.metadata.finalizers}
+    succeeded = [uid for uid in noted.succeeded if uid not in held]
+    failed = [uid for uid in noted.failed if uid not in held]
+    return replace(
+        status,
+        succeeded=status.succeeded + (0 if is_indexed(job) else len(succeeded)),
+        failed=status.failed + len(failed),
+        uncountedTerminatedPods=UncountedTerminatedPods(
+            succeeded=[uid for uid in noted.succeeded if uid in held],
+            failed=[uid for uid in noted.failed if uid in held],
+        ),
+    )
+
+
+def _noted(job: Job, status: JobStatus, pods: Sequence[Pod]) -> tuple[JobStatus, list[Pod]]:
+    """Note pods that have ended; return also those to let go of."""
+    noted = status.uncountedTerminatedPods or UncountedTerminatedPods()
+    succeeded, failed = list(noted.succeeded), list(noted.failed)
+    done = indexes.parse(status.completedIndexes)
+    release: list[Pod] = []
+    for pod in pods:
+        uid = pod.metadata.uid
+        if TRACKING not in pod.metadata.finalizers:
+            continue
+        if uid in succeeded or uid in failed:
+            release.append(pod)
+        elif len(succeeded) + len(failed) >= UNCOUNTED_LIMIT:
+            break
+        elif pod.status.phase == "Succeeded":
+            release.append(pod)
+            if is_indexed(job) and index_of(pod) in range(job.spec.completions or 0):
+                done.add(index_of(pod))
+            elif not is_indexed(job):
+                succeeded.append(uid)
+        elif has_failed(job, pod):
+            release.append(pod)
+            rule = matching_rule(job, pod)
+            if rule is None or rule.action != "Ignore":
+                failed.append(uid)
+    status = replace(
+        status,
+        uncountedTerminatedPods=UncountedTerminatedPods(succeeded=succeeded, failed=failed),
+    )
+    if is_indexed(job):
+        status = replace(status, completedIndexes=indexes.written(done), succeeded=len(done))
+    return status, release
+
+
+def _totals(status: JobStatus) -> tuple[int, int]:
+    """Return how many have succeeded and failed, those that are only noted included."""
+    noted = status.uncountedTerminatedPods or UncountedTerminatedPods()
+    return status.succeeded + len(noted.succeeded), status.failed + len(noted.failed)
+
+
+def _verdict(
+    job: Job, status: JobStatus, pods: Sequence[Pod], now: datetime
+) -> JobCondition | None:
+    """Return the condition that announces the end, or None while the job goes on."""
+    for announced in ("SuccessCriteriaMet", "FailureTarget"):
+        if (found := find(job, announced)) is not None:
+            return found
+    succeeded, failed = _totals(status)
+    date = timestamp(now)
+
+    def announce(condition_type: str, reason: str, message: str) -> JobCondition:
+        return JobCondition(
+            type=condition_type,
+            status="True",
+            reason=reason,
+            message=message,
+            lastProbeTime=date,
+            lastTransitionTime=date,
+        )
+
+    for pod in pods:
+        rule = matching_rule(job, pod) if pod.status.phase == "Failed" else None
+        if rule is not None and rule.action == "FailJob":
+            text = f"Pod {pod.metadata.namespace}/{pod.metadata.name} matches a FailJob rule"
+            return announce("FailureTarget", "PodFailurePolicy", text)
+    limit = 6 if job.spec.backoffLimit is None else job.spec.backoffLimit
+    if failed > limit or _restarts_exceed(job, pods, limit):
+        text = "Job has reached the specified backoff limit"
+        return announce("FailureTarget", "BackoffLimitExceeded", text)
+    left = _deadline_seconds(job, status, now)
+    if left is not None and left <= 0:
+        text = "Job was active longer than specified deadline"
+        return announce("FailureTarget", "DeadlineExceeded", text)
+    if (text := _success_policy(job, status)) != "":
+        return announce("SuccessCriteriaMet", "SuccessPolicy", text)
+    active = any(is_active(pod) for pod in pods)
+    if job.spec.completions is None:
+        done = succeeded > 0 and not active
+    else:
+        done = succeeded >= job.spec.completions and not active
+    if done:
+        text = "Reached expected number of succeeded pods"
+        return announce("SuccessCriteriaMet", "CompletionsReached", text)
+    return None
+
+
+def _restarts_exceed(job: Job, pods: Iterable[Pod], limit: int) -> bool:
+    if job.spec.template.spec.restartPolicy != "OnFailure":
+        return False
+    restarts = sum(
+        one.restartCount
+        for pod in pods
+        if pod.status.phase in ("Running", "Pending")
+        for one in (*pod.status.initContainerStatuses, *pod.status.containerStatuses)
+    )
+    return restarts > 0 if limit == 0 else restarts >= limit
+
+
+def _deadline_seconds(job: Job, status: JobStatus, now: datetime) -> float | None:
+    if job.spec.activeDeadlineSeconds is None or not status.startTime or job.spec.suspend:
+        return None
+    deadline = date_of(status.startTime) + timedelta(seconds=job.spec.activeDeadlineSeconds)
+    return (deadline - now).total_seconds()
+
+
+def _success_policy(job: Job, status: JobStatus) -> str:
+    policy = job.spec.successPolicy
+    if policy is None or not is_indexed(job):
+        return ""
+    done = indexes.parse(status.completedIndexes)
+    for number, rule in enumerate(policy.rules):
+        wanted = done
+        if rule.succeededIndexes is not None:
+            asked = indexes.parse(rule.succeededIndexes)
+            wanted = done & asked
+            if rule.succeededCount is None and wanted != asked:
+                continue
+        if rule.succeededCount is not None and len(wanted) < rule.succeededCount:
+            continue
+        return f"Matched rules at index {number}"
+    return ""
+
+
+def _managed(
+    job: Job, status: JobStatus, pods: Sequence[Pod], active: Sequence[Pod], now: datetime
+) -> tuple[list[int | None], list[str], float | None]:
+    """Return the pods to start, those to stop, and when to look again."""
+    if job.spec.suspend:
+        return [], [pod.metadata.name for pod in active], None
+    succeeded, _ = _totals(status)
+    parallelism = 1 if job.spec.parallelism is None else job.spec.parallelism
+    if job.spec.completions is None:
+        wanted = len(active) if succeeded else parallelism
+    else:
+        wanted = max(0, min(parallelism, job.spec.completions - succeeded))
+    surplus = len(active) - wanted
+    if surplus > 0:
+        order = least_missed_first(active, (), now)
+        return [], [pod.metadata.name for pod in order[:surplus]], None
+    occupied = sum(map(is_terminating, pods)) if only_replaces_failed(job) else 0
+    missing = min(wanted - len(active) - occupied, CREATE_LIMIT)
+    if missing <= 0:
+        return [], [], None
+    wait = _backoff_seconds(job, pods, now)
+    if wait > 0:
+        return [], [], wait
+    if not is_indexed(job):
+        return [None] * missing, [], None
+    taken = {index_of(pod) for pod in active} | indexes.parse(status.completedIndexes)
+    if only_replaces_failed(job):
+        taken |= {index_of(pod) for pod in pods if is_terminating(pod)}
+    free = [index for index in range(job.spec.completions or 0) if index not in taken]
+    return list(free[:missing]), [], None
+
+
+def _backoff_seconds(job: Job, pods: Iterable[Pod], now: datetime) -> float:
+    """Return how long to wait after failures since the last success: 10 s doubling to 10 min."""
+    ends: list[tuple[datetime, bool]] = sorted(
+        (_ended_at(pod, now), has_failed(job, pod))
+        for pod in pods
+        if pod.status.phase == "Succeeded" or has_failed(job, pod)
+    )
+    failures = 0
+    for _, failed in reversed(ends):
+        if not failed:
+            break
+        failures += 1
+    if not failures:
+        return 0.0
+    delay = min(BACKOFF_FIRST_SECONDS * 2.0 ** min(failures - 1, 20), BACKOFF_MAX_SECONDS)
+    return delay - (now - ends[-1][0]).total_seconds()
+
+
+def _ended_at(pod: Pod, now: datetime) -> datetime:
+    dates = [
+        status.state.terminated.finishedAt
+        for status in pod.status.containerStatuses
+        if status.state.terminated is not None and status.state.terminated.finishedAt
+    ]
+    text = max(dates, default="") or pod.metadata.deletionTimestamp
+    return min(date_of(text), now) if text else date_of(pod.metadata.creationTimestamp)
+
+
+def _with_suspension(job: Job, status: JobStatus, now: datetime) -> JobStatus:
+    """Note when the job was suspended and resumed."""
+    current = next((one for one in status.conditions if one.type == "Suspended"), None)
+    was = current is not None and current.status == "True"
+    if was == bool(job.spec.suspend):
+        return status
+    date = timestamp(now)
+    fresh = JobCondition(
+        type="Suspended",
+        status="False" if was else "True",
+        reason="JobResumed" if was else "JobSuspended",
+        message="Job resumed" if was else "Job suspended",
+        lastProbeTime=date,
+        lastTransitionTime=date,
+    )
+    others = [one for one in status.conditions if one.type != "Suspended"]
+    return replace(status, conditions=[*others, fresh], startTime=date if was else None)
+
+
+def _ended(status: JobStatus, verdict: JobCondition, now: datetime) -> JobStatus:
+    """Announce the end, and declare it once nothing runs and everything is counted."""
+    conditions = list(status.conditions)
+    if verdict not in conditions:
+        conditions.append(verdict)
+    noted = status.uncountedTerminatedPods or UncountedTerminatedPods()
+    settled = not (status.active or status.terminating or noted.succeeded or noted.failed)
+    if settled:
+        date = timestamp(now)
+        won = verdict.type == "SuccessCriteriaMet"
+        conditions.append(
+            replace(
+                verdict,
+                type="Complete" if won else "Failed",
+                lastProbeTime=date,
+                lastTransitionTime=date,
+            )
+        )
+        if won:
+            status = replace(status, completionTime=date)
+    return replace(status, conditions=conditions)
+
+
+def _sooner(one: float | None, other: float | None) -> float | None:
+    return min((value for value in (one, other) if value is not None), default=None)
