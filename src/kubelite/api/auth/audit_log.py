@@ -1,8 +1,8 @@
 """Writes lines to a file that is kept within bounds, in a thread of its own behind a bounded queue."""
 
 import logging
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,9 +35,11 @@ class LineLog:
         self._path = path
         self._bounds = bounds
         self._clock = clock
-        self._queue: queue.Queue[Callable[[], bytes] | None] = queue.Queue(QUEUE_LINES_MAX)
-        self._thread = threading.Thread(target=self._run, name="audit log", daemon=True)
+        # A deque, since a queue's locks would cost each request as much as the rest of its record.
+        self._waiting: deque[Callable[[], bytes]] = deque()
+        self._some = threading.Event()
         self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="audit log", daemon=True)
         self.dropped = 0  # lines, since the start
 
     def start(self) -> None:
@@ -48,45 +50,36 @@ class LineLog:
 
     def put(self, line: Callable[[], bytes]) -> None:
         """Write what `line` returns; it is called in the thread. Never blocks."""
-        try:
-            self._queue.put_nowait(line)
-        except queue.Full:
+        if len(self._waiting) >= QUEUE_LINES_MAX:
             if self.dropped == 0:
                 log.warning(
                     "audit events dropped: the disk is too slow", extra={"path": str(self._path)}
                 )
             self.dropped += 1
+            return
+        self._waiting.append(line)
+        if not self._some.is_set():
+            self._some.set()
 
     def stop(self) -> None:
         """Write what waits and end. Blocks."""
         self._ending.set()
-        self._queue.put(None)
+        self._some.set()
         self._thread.join()
 
     def _run(self) -> None:
-        while True:
-            lines, ended = self._batch()
-            if lines:
-                try:
-                    self._append(lines)
-                except OSError as error:
-                    self.dropped += len(lines)
-                    log.error("audit log unwritable", extra={"error": str(error)})  # noqa: TRY400 - no trace wanted
-            if ended:
-                return
-
-    def _batch(self) -> tuple[list[bytes], bool]:
-        """Wait for a line, let more gather, then take all that are there."""
-        lines: list[bytes] = []
-        make = self._queue.get()
-        self._ending.wait(GATHER_SECONDS)
-        while make is not None:
-            lines.append(make())
+        ended = False
+        while not ended:
+            self._some.wait()
+            ended = self._ending.wait(GATHER_SECONDS)
+            self._some.clear()  # before looking: what comes later sets it again
+            lines = [self._waiting.popleft()() for _ in range(len(self._waiting))]
             try:
-                make = self._queue.get_nowait()
-            except queue.Empty:
-                return lines, False
-        return lines, True
+                if lines:
+                    self._append(lines)
+            except OSError as error:
+                self.dropped += len(lines)
+                log.error("audit log unwritable", extra={"error": str(error)})  # noqa: TRY400 - no trace wanted
 
     def _append(self, lines: list[bytes]) -> None:
         content = b"".join(line + b"\n" for line in lines)
