@@ -7,6 +7,7 @@ engine holds. When the engine goes away pods wait; when it is back all container
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Protocol
 
 from kubelite.api.client.protocol import Client, Mirror
 from kubelite.api.kinds.core.pods import Pod
@@ -29,6 +30,14 @@ RECONNECT_MAX_SECONDS = 5.0
 PodListener = Callable[[Pod | None, Pod | None], None]
 
 
+class PodSource(Protocol):
+    """Tells which pods a node has."""
+
+    async def follow(self, listener: PodListener) -> Callable[[], None]:
+        """Tell `listener` of all pods and then of every change; return the call that ends it."""
+        ...
+
+
 class NodePods:
     """The pods of one node, from a mirror of just those."""
 
@@ -46,11 +55,11 @@ class Kubelet:
     """Runs the pods of one node. Create it on the loop; `run` works until cancelled."""
 
     def __init__(
-        self, facts: NodeFacts, parts: Collaborators, pods: NodePods | None = None
+        self, facts: NodeFacts, parts: Collaborators, pods: PodSource | None = None
     ) -> None:
         self._facts = facts
         self._parts = parts
-        self._pods = pods or NodePods(parts.client, facts.name)
+        self._pods: PodSource = pods or NodePods(parts.client, facts.name)
         self._worker = PodWorker(facts, parts)
         self._tasks = TaskSet()
         self._restored = False

@@ -8,7 +8,7 @@ Containers start after a delay and run until they are told to end; those whose c
 import asyncio
 import ipaddress
 import zlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -19,7 +19,7 @@ from kubelite.api.kinds.core.containers import LifecycleHandler, Probe
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.clock import Clock
 from kubelite.node.environment import Surroundings
-from kubelite.node.kubelet import Kubelet, NodePods
+from kubelite.node.kubelet import Kubelet, PodListener, PodSource
 from kubelite.node.machine import Machine
 from kubelite.node.network import HostPort
 from kubelite.node.pod_actions import Collaborators, NodeFacts
@@ -477,6 +477,61 @@ class SimulatedProber:
         return Outcome(healthy=True)
 
 
+class SharedPods:
+    """The pods of many nodes from one mirror, so that an event is looked at once and not by every node."""
+
+    def __init__(self, client: Client) -> None:
+        self._mirror = client.mirror(Pod)
+        self._listeners: dict[str, PodListener] = {}
+        self._unsubscribe: Callable[[], None] | None = None
+
+    def node(self, name: str) -> "PodSource":
+        """Return the pods of one node."""
+        return _SharePods(self, name)
+
+    async def follow(self, name: str, listener: PodListener) -> Callable[[], None]:
+        """Tell one node's listener of its pods."""
+        await self._mirror.synced()
+        if self._unsubscribe is None:
+            self._unsubscribe = self._mirror.subscribe(self._changed)
+        for pod in self._mirror.list():
+            if pod.spec.nodeName == name:
+                listener(None, pod)
+        self._listeners[name] = listener
+        return lambda: self._unfollow(name)
+
+    def _unfollow(self, name: str) -> None:
+        self._listeners.pop(name, None)
+        if not self._listeners and self._unsubscribe is not None:
+            self._unsubscribe()
+            self._unsubscribe = None
+
+    def _changed(self, before: Pod | None, after: Pod | None) -> None:
+        old = before.spec.nodeName if before is not None else ""
+        new = after.spec.nodeName if after is not None else ""
+        if old == new:
+            if (listener := self._listeners.get(new)) is not None:
+                listener(before, after)
+            return
+        # Bound just now, or another pod of that name came on another node.
+        if (listener := self._listeners.get(old)) is not None:
+            listener(before, None)
+        if (listener := self._listeners.get(new)) is not None:
+            listener(None, after)
+
+
+class _SharePods:
+    """One node's view of `SharedPods`."""
+
+    def __init__(self, shared: SharedPods, name: str) -> None:
+        self._shared = shared
+        self._name = name
+
+    async def follow(self, listener: PodListener) -> Callable[[], None]:
+        """Tell `listener` of the node's pods."""
+        return await self._shared.follow(self._name, listener)
+
+
 class SimulatedNode:
     """A node of a simulated cluster: the real kubelet and registration over a simulated engine.
 
@@ -496,7 +551,7 @@ class SimulatedNode:
         address: str = "",
         labels: Mapping[str, str] | None = None,
         renew_seconds: float = 10.0,
-        pods: NodePods | None = None,
+        pods: PodSource | None = None,
     ) -> None:
         number = zlib.crc32(name.encode())
         self.name = name

@@ -10,7 +10,8 @@ from kubelite.api.kinds.coordination import Lease
 from kubelite.api.kinds.core.events import Event
 from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.pods import Pod
-from kubelite.node.simulated import Behaviour
+from kubelite.node.simulated import Behaviour, SharedPods, SimulatedNode
+from kubelite.randomness import SeededRandomness
 from unit.node.cluster import Cluster, container, is_ready, run_virtually
 
 
@@ -285,5 +286,33 @@ def test_probes_decide_readiness_and_restarts() -> None:
                 event.message == "Container app failed liveness probe, will be restarted"
                 for event in events
             )
+
+    run_virtually(main())
+
+
+def test_many_nodes_share_one_mirror() -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            shared = SharedPods(cluster.client)
+            nodes = [
+                SimulatedNode(
+                    f"many-{number}",
+                    cluster.client,
+                    cluster.clock,
+                    SeededRandomness(number),
+                    pods=shared.node(f"many-{number}"),
+                )
+                for number in range(20)
+            ]
+            for node in nodes:
+                await node.start()
+            for number in range(20):
+                spec = {"nodeName": f"many-{number}", "containers": [container()]}
+                await cluster.create(spec, f"pod-{number}")
+            for number in range(20):
+                await cluster.until(is_ready, f"pod-{number}")
+            for node in nodes:
+                assert len(await node.runtime.records()) == 2
+                await node.stop()
 
     run_virtually(main())
