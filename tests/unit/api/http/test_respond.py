@@ -1,0 +1,54 @@
+"""Answers and their headers."""
+
+import gzip
+
+import pytest
+
+from kubelite.api.errors import NotFound, TooManyRequests, Unauthorized
+from kubelite.api.http.negotiation import Media
+from kubelite.api.http.respond import (
+    INLINE_GZIP_BYTES_MAX,
+    accepts_gzip,
+    compressed,
+    error_reply,
+    list_body,
+    object_reply,
+    warning_header,
+)
+from kubelite.api.registry.answers import Listed
+
+
+def test_errors_carry_their_headers() -> None:
+    assert error_reply(TooManyRequests("x", retry_after_seconds=2)).headers == {"Retry-After": "2"}
+    assert "WWW-Authenticate" in (error_reply(Unauthorized("x")).headers or {})
+    assert error_reply(NotFound("x"), Media(encoding="yaml")).body.startswith(b"apiVersion: v1\n")
+
+
+def test_warnings_cannot_end_the_header() -> None:
+    assert warning_header('a "b"\r\nSet-Cookie: c\\') == '299 - "a \\"b\\"  Set-Cookie: c\\\\"'
+    assert len(warning_header("x" * 10_000)) < 5_000
+
+
+def test_lists() -> None:
+    body = list_body("v1", "PodList", Listed(items=[b"{}", b"{}"], resource_version="5"))
+    assert (
+        body
+        == b'{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"5"},"items":[{},{}]}'
+    )
+
+
+def test_pretty_and_yaml() -> None:
+    assert object_reply(b'{"a":[1]}', Media(pretty=True)).body == b'{\n  "a": [\n    1\n  ]\n}\n'
+    assert object_reply(b'{"a":[1]}', Media(encoding="yaml")).body == b"a:\n- 1\n"
+
+
+@pytest.mark.parametrize("size", [1000, INLINE_GZIP_BYTES_MAX + 1])
+async def test_compression(size: int) -> None:
+    assert gzip.decompress(await compressed(b"x" * size)) == b"x" * size
+
+
+@pytest.mark.parametrize(
+    ("header", "accepted"), [("", False), ("gzip", True), ("br, gzip", True), ("xgzip", False)]
+)
+def test_who_takes_gzip(header: str, accepted: bool) -> None:
+    assert accepts_gzip(header) is accepted
