@@ -33,8 +33,6 @@ from kubelite.api.registry.resources import Resource, ResourceTable
 from kubelite.clock import Clock
 from kubelite.store.protocol import Operation, Store
 
-POD_SUBRESOURCES = ("", "resize")
-
 
 class Counted:
     """A write that has counted itself into quotas; holds its turn until it is settled."""
@@ -94,7 +92,7 @@ class ResourceQuota:
         if request.operation is not Verb.UPDATE or request.old is None or resource.group:
             return False
         if resource.plural == "pods":
-            return subresource in POD_SUBRESOURCES
+            return subresource == "resize" or (not subresource and _changes_scope(request))
         if resource.plural == "persistentvolumeclaims":
             return subresource in ("", "status")
         return resource.plural == "services" and not subresource
@@ -181,3 +179,12 @@ class ResourceQuota:
 
 def _listed(amounts: Amounts, names: Sequence[str]) -> str:
     return ",".join(f"{name}={amounts[name]}" for name in names)
+
+
+def _changes_scope(request: AdmissionRequest) -> bool:
+    """Tell whether an update makes a pod terminating or takes that back; no other update of a pod is counted."""
+    deadlines = [
+        ((item or {}).get("spec") or {}).get("activeDeadlineSeconds") is not None
+        for item in (request.old, request.object)
+    ]
+    return deadlines[0] is not deadlines[1]

@@ -113,3 +113,11 @@ async def test_other_scopes_and_namespaces_are_left_alone(server: Server) -> Non
     item = pod("b")
     item["metadata"]["namespace"] = "other"
     await server.create("v1/pods", item)
+
+
+async def test_pods_from_before_a_quota_can_still_change(server: Server) -> None:
+    made = await server.create("v1/pods", pod("a"))
+    await server.create("v1/resourcequotas", quota({"requests.cpu": "1"}))
+    made["metadata"]["labels"] = {"x": "y"}
+    changed = await server.update("v1/pods", "a", made)
+    assert changed["metadata"]["labels"] == {"x": "y"}
