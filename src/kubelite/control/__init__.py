@@ -12,6 +12,7 @@ from kubelite.control.deployment import DeploymentController
 from kubelite.control.disruption import DisruptionController
 from kubelite.control.endpoints import EndpointsController
 from kubelite.control.endpointslice import EndpointSliceController
+from kubelite.control.ephemeral_volumes import EphemeralVolumeController
 from kubelite.control.garbage import GarbageCollector
 from kubelite.control.job import JobController
 from kubelite.control.namespace import NamespaceController
@@ -28,6 +29,11 @@ from kubelite.control.taint_eviction import TaintEvictionController
 from kubelite.control.token_cleaner import TokenCleaner
 from kubelite.control.token_secrets import TokenSecretsController
 from kubelite.control.ttl_after_finished import TTLAfterFinishedController
+from kubelite.control.volume_binder import VolumeClaimBinder, VolumePhaseController
+from kubelite.control.volume_protection import (
+    ClaimProtectionController,
+    VolumeProtectionController,
+)
 
 # All that run, in the order in which they start.
 CONTROLLERS: tuple[Entry, ...] = tuple(
@@ -59,5 +65,10 @@ CONTROLLERS: tuple[Entry, ...] = tuple(
         TokenCleaner,
         TokenSecretsController,
         TTLAfterFinishedController,
+        VolumeClaimBinder,
+        VolumePhaseController,
+        ClaimProtectionController,
+        VolumeProtectionController,
+        EphemeralVolumeController,
     )
 )

@@ -1,0 +1,83 @@
+"""Makes the claims of pods that bring the template of a claim with them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from kubelite.api.client.events import WARNING
+from kubelite.api.errors import APIError
+from kubelite.api.kinds.core.persistent_volumes import PersistentVolumeClaim
+from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.kinds.core.volumes import Volume
+from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.control.ownership import controller_of, controller_reference
+from kubelite.control.pods import is_terminal
+from kubelite.control.runtime import Context, Key, Watch
+
+
+class NotOurs(Exception):
+    """A claim of the name exists and belongs to somebody else."""
+
+
+def claim_for(pod: Pod, volume: Volume) -> PersistentVolumeClaim:
+    """Return the claim of one volume, owned by the pod."""
+    assert volume.ephemeral is not None
+    template = volume.ephemeral.volumeClaimTemplate
+    assert template is not None
+    return PersistentVolumeClaim(
+        metadata=ObjectMeta(
+            name=f"{pod.metadata.name}-{volume.name}",
+            namespace=pod.metadata.namespace,
+            labels=template.metadata.labels,
+            annotations=template.metadata.annotations,
+            ownerReferences=[controller_reference(pod)],
+        ),
+        spec=template.spec,
+    )
+
+
+class EphemeralVolumeController:
+    """Reconciles pods that have such volumes."""
+
+    name = "ephemeral-volume-controller"
+    workers = 2
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._pods = context.mirror(Pod)
+        self._claims = context.mirror(PersistentVolumeClaim)
+
+    def watches(self) -> Sequence[Watch[Any]]:
+        """Watch pods with such volumes."""
+        return (Watch(Pod, where=_has_ephemeral),)
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Create the claims that are missing."""
+        pod = self._pods.get(key.name, key.namespace)
+        if pod is None or pod.metadata.deletionTimestamp is not None or is_terminal(pod):
+            return None
+        for volume in pod.spec.volumes:
+            if volume.ephemeral is not None and volume.ephemeral.volumeClaimTemplate is not None:
+                await self._ensure(pod, claim_for(pod, volume))
+        return None
+
+    async def _ensure(self, pod: Pod, wanted: PersistentVolumeClaim) -> None:
+        meta = wanted.metadata
+        current = self._claims.get(meta.name, meta.namespace)
+        if current is not None:
+            owner = controller_of(current.metadata)
+            if owner is None or owner.uid != pod.metadata.uid:
+                raise NotOurs(
+                    f"PVC {meta.namespace}/{meta.name} was not created for pod "
+                    f"{pod.metadata.namespace}/{pod.metadata.name} (pod is not owner)"
+                )
+            return
+        try:
+            await self._context.client.create(wanted)
+        except APIError as error:
+            text = f"ephemeral volume {meta.name}: {error.message}"
+            self._context.events.event(pod, WARNING, "EphemeralVolume", text)
+            raise
+
+
+def _has_ephemeral(_before: Pod | None, after: Pod | None) -> bool:
+    return after is not None and any(volume.ephemeral is not None for volume in after.spec.volumes)

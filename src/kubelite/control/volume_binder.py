@@ -1,0 +1,216 @@
+"""Binds claims to persistent volumes, and follows volumes whose claims are gone.
+
+Volumes of a class with a provisioner are made, and deleted, by that provisioner: the claim is only told who it is. Here
+volumes that exist are matched; a claim whose class waits for its first consumer is left to the scheduler, which sets a
+volume aside.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from kubelite.api.client.events import NORMAL, WARNING
+from kubelite.api.kinds.core.persistent_volumes import (
+    PersistentVolume,
+    PersistentVolumeClaim,
+    PersistentVolumeClaimStatus,
+)
+from kubelite.api.kinds.storage import StorageClass
+from kubelite.clock import timestamp
+from kubelite.control.runtime import Context, Key, Watch
+from kubelite.control.volume_matching import (
+    BOUND_BY_CONTROLLER,
+    NO_PROVISIONER,
+    SELECTED_NODE,
+    best,
+    class_of,
+    is_for,
+    reference_to_claim,
+)
+
+BIND_COMPLETED = "pv.kubernetes.io/bind-completed"
+PROVISIONER = "volume.kubernetes.io/storage-provisioner"
+BETA_PROVISIONER = "volume.beta.kubernetes.io/storage-provisioner"
+
+
+class VolumeClaimBinder:
+    """Reconciles claims."""
+
+    name = "persistent-volume-claim-binder"
+    identity = "persistent-volume-binder"
+    workers = 1  # one at a time, so that no two claims get one volume
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._client = context.client
+        self._claims = context.mirror(PersistentVolumeClaim)
+        self._volumes = context.mirror(PersistentVolume)
+        self._classes = context.mirror(StorageClass)
+
+    def watches(self) -> Sequence[Watch[Any]]:
+        """Watch claims, and volumes and classes that may help those that wait."""
+        return (
+            Watch(PersistentVolumeClaim),
+            Watch(PersistentVolume, self._concerned),
+            Watch(StorageClass, lambda _: self._waiting()),
+        )
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Bind the claim, or say what it waits for."""
+        claim = self._claims.get(key.name, key.namespace)
+        if claim is None or claim.metadata.deletionTimestamp is not None:
+            return None
+        if claim.spec.volumeName:
+            await self._follow(claim)
+        else:
+            await self._find(claim)
+        return None
+
+    async def _follow(self, claim: PersistentVolumeClaim) -> None:
+        """Complete the binding to the volume that the claim names."""
+        volume = self._volumes.get(claim.spec.volumeName)
+        if volume is None:
+            if BIND_COMPLETED in claim.metadata.annotations and claim.status.phase != "Lost":
+                text = "Bound claim has lost its PersistentVolume. Data on the volume is lost!"
+                self._context.events.event(claim, WARNING, "ClaimLost", text)
+                await self._report(claim, replace(claim.status, phase="Lost"))
+            elif not claim.status.phase:
+                await self._report(claim, replace(claim.status, phase="Pending"))
+            return
+        if volume.spec.claimRef is None or is_for(volume, claim):
+            await self._bind(claim, volume)
+        elif claim.status.phase not in ("Pending", "Lost"):
+            await self._report(claim, replace(claim.status, phase="Pending"))
+
+    async def _find(self, claim: PersistentVolumeClaim) -> None:
+        found = self._classes.get(class_of(claim))
+        waits = found is not None and found.volumeBindingMode == "WaitForFirstConsumer"
+        volumes = self._volumes.list()
+        if waits:
+            # The scheduler sets volumes aside for a pod's node; any other could be out of its reach.
+            volumes = [volume for volume in volumes if is_for(volume, claim)]
+        volume = best(claim, volumes)
+        if volume is not None:
+            await self._bind(claim, volume)
+            return
+        if not claim.status.phase:
+            claim = await self._report(claim, replace(claim.status, phase="Pending"))
+        if waits and SELECTED_NODE not in claim.metadata.annotations:
+            text = "waiting for first consumer to be created before binding"
+            self._context.events.event(claim, NORMAL, "WaitForFirstConsumer", text)
+        elif found is not None and found.provisioner != NO_PROVISIONER:
+            await self._ask(claim, found.provisioner)
+        else:
+            text = "no persistent volumes available for this claim and no storage class is set"
+            self._context.events.event(claim, NORMAL, "FailedBinding", text)
+
+    async def _ask(self, claim: PersistentVolumeClaim, provisioner: str) -> None:
+        """Name the provisioner, which then makes the volume."""
+        annotations = claim.metadata.annotations
+        if annotations.get(PROVISIONER) != provisioner:
+            more = {PROVISIONER: provisioner, BETA_PROVISIONER: provisioner}
+            metadata = replace(claim.metadata, annotations={**annotations, **more})
+            claim = await self._client.update(replace(claim, metadata=metadata))
+        text = (
+            "Waiting for a volume to be created either by the external provisioner "
+            f"'{provisioner}' or manually by the system administrator."
+        )
+        self._context.events.event(claim, NORMAL, "ExternalProvisioning", text)
+
+    async def _bind(self, claim: PersistentVolumeClaim, volume: PersistentVolume) -> None:
+        """Write both sides, the volume's first: it decides who has it."""
+        reference = volume.spec.claimRef
+        if reference is None or reference.uid != claim.metadata.uid:
+            annotations = dict(volume.metadata.annotations)
+            if reference is None:
+                annotations[BOUND_BY_CONTROLLER] = "yes"
+            volume = await self._client.update(
+                replace(
+                    volume,
+                    metadata=replace(volume.metadata, annotations=annotations),
+                    spec=replace(volume.spec, claimRef=reference_to_claim(claim)),
+                )
+            )
+        name = volume.metadata.name
+        if claim.spec.volumeName != name or BIND_COMPLETED not in claim.metadata.annotations:
+            annotations = {**claim.metadata.annotations, BIND_COMPLETED: "yes"}
+            if not claim.spec.volumeName:
+                annotations[BOUND_BY_CONTROLLER] = "yes"
+            claim = await self._client.update(
+                replace(
+                    claim,
+                    metadata=replace(claim.metadata, annotations=annotations),
+                    spec=replace(claim.spec, volumeName=name),
+                )
+            )
+        status = replace(
+            claim.status,
+            phase="Bound",
+            accessModes=volume.spec.accessModes,
+            capacity=claim.status.capacity or volume.spec.capacity,
+        )
+        if status != claim.status:
+            await self._report(claim, status)
+
+    async def _report(
+        self, claim: PersistentVolumeClaim, status: PersistentVolumeClaimStatus
+    ) -> PersistentVolumeClaim:
+        return await self._client.update(replace(claim, status=status), "status")
+
+    def _waiting(self) -> Iterable[Key]:
+        return (
+            Key(claim.metadata.namespace, claim.metadata.name)
+            for claim in self._claims.list()
+            if claim.status.phase != "Bound"
+        )
+
+    def _concerned(self, volume: PersistentVolume) -> Iterable[Key]:
+        reference = volume.spec.claimRef
+        if reference is not None:
+            return (Key(reference.namespace, reference.name),)
+        return self._waiting()
+
+
+class VolumePhaseController:
+    """Reconciles the phase of persistent volumes."""
+
+    name = "persistent-volume-binder"
+    workers = 1
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._client = context.client
+        self._claims = context.mirror(PersistentVolumeClaim)
+        self._volumes = context.mirror(PersistentVolume)
+
+    def watches(self) -> Sequence[Watch[Any]]:
+        """Watch volumes, and the claims that have them."""
+        return (Watch(PersistentVolume), Watch(PersistentVolumeClaim, _volume_of))
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Write the phase where it differs."""
+        volume = self._volumes.get(key.name)
+        if volume is None or volume.metadata.deletionTimestamp is not None:
+            return None
+        phase = self._phase(volume)
+        if phase != volume.status.phase:
+            since = timestamp(self._context.clock.now())
+            status = replace(volume.status, phase=phase, lastPhaseTransitionTime=since)
+            volume = await self._client.update(replace(volume, status=status), "status")
+        return None
+
+    def _phase(self, volume: PersistentVolume) -> str:
+        reference = volume.spec.claimRef
+        if reference is None:
+            return "Available"
+        if not reference.uid:
+            return "Available"  # set aside for a claim that may not exist yet
+        claim = self._claims.get(reference.name, reference.namespace)
+        if claim is None or claim.metadata.uid != reference.uid:
+            return "Failed" if volume.status.phase == "Failed" else "Released"
+        return "Bound"
+
+
+def _volume_of(claim: PersistentVolumeClaim) -> tuple[Key, ...]:
+    return (Key("", claim.spec.volumeName),) if claim.spec.volumeName else ()

@@ -1,0 +1,108 @@
+"""Keeps claims that pods use, and volumes that claims have, from being deleted under them."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, PersistentVolumeClaim
+from kubelite.api.kinds.core.pods import Pod
+from kubelite.control.pods import is_terminal
+from kubelite.control.runtime import Context, Key, Watch
+
+CLAIM_FINALIZER = "kubernetes.io/pvc-protection"
+VOLUME_FINALIZER = "kubernetes.io/pv-protection"
+CLAIM_INDEX = "claim"
+
+
+def claims_of_pod(pod: Pod) -> tuple[str, ...]:
+    """Index pods by the claims they use."""
+    namespace = pod.metadata.namespace
+    names = []
+    for volume in pod.spec.volumes:
+        if volume.persistentVolumeClaim is not None:
+            names.append(f"{namespace}/{volume.persistentVolumeClaim.claimName}")
+        elif volume.ephemeral is not None:
+            names.append(f"{namespace}/{pod.metadata.name}-{volume.name}")
+    return tuple(names)
+
+
+class ClaimProtectionController:
+    """Reconciles claims."""
+
+    name = "pvc-protection-controller"
+    workers = 2
+
+    def __init__(self, context: Context) -> None:
+        self._client = context.client
+        self._claims = context.mirror(PersistentVolumeClaim)
+        self._pods = context.mirror(Pod)
+        self._pods.add_index(CLAIM_INDEX, claims_of_pod)
+
+    def watches(self) -> Sequence[Watch[Any]]:
+        """Watch claims, and pods that stop using them."""
+        return (Watch(PersistentVolumeClaim), Watch(Pod, _claims_of, where=_ends))
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Guard a claim, and stop guarding one that is being deleted and unused."""
+        claim = self._claims.get(key.name, key.namespace)
+        if claim is None:
+            return None
+        guarded = CLAIM_FINALIZER in claim.metadata.finalizers
+        if claim.metadata.deletionTimestamp is None:
+            if not guarded:
+                await self._write(claim, [*claim.metadata.finalizers, CLAIM_FINALIZER])
+        elif guarded and not self._is_used(key):
+            rest = [name for name in claim.metadata.finalizers if name != CLAIM_FINALIZER]
+            await self._write(claim, rest)
+        return None
+
+    def _is_used(self, key: Key) -> bool:
+        """A pod that has ended uses nothing; one without a node might still get one."""
+        pods = self._pods.indexed(CLAIM_INDEX, f"{key.namespace}/{key.name}")
+        return any(pod.spec.nodeName and not is_terminal(pod) for pod in pods)
+
+    async def _write(self, claim: PersistentVolumeClaim, finalizers: list[str]) -> None:
+        metadata = replace(claim.metadata, finalizers=finalizers)
+        await self._client.update(replace(claim, metadata=metadata))
+
+
+class VolumeProtectionController:
+    """Reconciles persistent volumes."""
+
+    name = "pv-protection-controller"
+    workers = 1
+
+    def __init__(self, context: Context) -> None:
+        self._client = context.client
+        self._volumes = context.mirror(PersistentVolume)
+
+    def watches(self) -> Sequence[Watch[Any]]:
+        """Watch volumes."""
+        return (Watch(PersistentVolume),)
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Guard a volume, and stop guarding one that is being deleted and not bound."""
+        volume = self._volumes.get(key.name)
+        if volume is None:
+            return None
+        finalizers = volume.metadata.finalizers
+        guarded = VOLUME_FINALIZER in finalizers
+        if volume.metadata.deletionTimestamp is None:
+            wanted = finalizers if guarded else [*finalizers, VOLUME_FINALIZER]
+        elif volume.status.phase == "Bound":
+            wanted = finalizers
+        else:
+            wanted = [name for name in finalizers if name != VOLUME_FINALIZER]
+        if wanted != finalizers:
+            metadata = replace(volume.metadata, finalizers=wanted)
+            await self._client.update(replace(volume, metadata=metadata))
+        return None
+
+
+def _claims_of(pod: Pod) -> Iterable[Key]:
+    return (Key(*text.split("/", 1)) for text in claims_of_pod(pod))
+
+
+def _ends(before: Pod | None, after: Pod | None) -> bool:
+    return after is None or (is_terminal(after) and (before is None or not is_terminal(before)))
