@@ -25,11 +25,10 @@ def test_a_type_is_compiled_once() -> None:
     assert compile_struct(Pod) is compile_struct(Pod)
 
 
-class Fresh(Model):
-    name: str = ""
-
-
 def test_no_thread_sees_a_tree_under_construction() -> None:
+    class Fresh(Model):  # here, so that no other test has compiled it
+        name: str = ""
+
     with ThreadPoolExecutor(1) as pool:
         with schema_module._LOCK:  # as the thread that compiles has it
             waiting = pool.submit(compile_struct, Fresh)
