@@ -117,7 +117,8 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
     await plane.bootstrap(node_ip, listener.getsockname()[1])
     await ensure_kube_dns(plane.client(CALLER, "kube-apiserver"), config.dns_address)
     flow = FlowControl()
-    await flow.follow(plane.client(CALLER, "kube-apiserver"))
+    await flow.follow(plane.client(CALLER, "kube-apiserver"), clock)
+    running.push_async_callback(flow.stop)
     api = APIServer(
         assemble(
             plane.verbs,

@@ -1,16 +1,31 @@
 """Priority and fairness: each request is classified, and served when its level and flow have their turn."""
 
+import asyncio
+import logging
 import math
 from collections.abc import Iterable, Sequence
 from types import TracebackType
 
+from msgspec.structs import replace
+
 from kubelite.api.auth.caller import Attributes, Caller
 from kubelite.api.client.protocol import Client
+from kubelite.api.errors import APIError
 from kubelite.api.http import metrics
 from kubelite.api.http.fair_queues import Level, Limits, Refused
 from kubelite.api.http.flow_bootstrap import create_missing, flow_schemas, priority_levels
 from kubelite.api.http.flow_matching import distinguisher, in_order, matching
-from kubelite.api.kinds.flowcontrol import FlowSchema, PriorityLevelConfiguration
+from kubelite.api.kinds.flowcontrol import (
+    FlowSchema,
+    FlowSchemaCondition,
+    PriorityLevelConfiguration,
+)
+from kubelite.api.kinds.model import to_wire
+from kubelite.api.machinery.times import format_time
+from kubelite.clock import Clock
+from kubelite.tasks import TaskSet
+
+log = logging.getLogger(__name__)
 
 SEATS = 600  # what Kubernetes allows by default: 400 reading, 200 writing
 CATCH_ALL = "catch-all"
@@ -69,6 +84,8 @@ class FlowControl:
         self._uids: dict[str, str] = {}
         self._schemas: Sequence[FlowSchema] = ()
         self._remembered: dict[tuple[object, ...], Classified] = {}
+        self._tasks = TaskSet()
+        self._is_telling = False
         self.configure(flow_schemas(), priority_levels())
 
     def seat(self, caller: Caller, attributes: Attributes, headers: list[tuple[str, str]]) -> Seat:
@@ -112,8 +129,11 @@ class FlowControl:
         )
         self._remembered.clear()
 
-    async def follow(self, client: Client) -> None:
-        """Create the objects that should be there from the start, then do as the objects say."""
+    async def follow(self, client: Client, clock: Clock) -> None:
+        """Create the objects that should be there from the start, then do as the objects say.
+
+        Each schema's status tells whether its priority level exists.
+        """
         await create_missing(client)
         schemas = client.mirror(FlowSchema)
         levels = client.mirror(PriorityLevelConfiguration)
@@ -122,10 +142,40 @@ class FlowControl:
 
         def changed(before: object, after: object) -> None:  # noqa: ARG001 - everything is read again
             self.configure(schemas.list(), levels.list())
+            if not self._is_telling:
+                self._is_telling = True
+                self._tasks.start(tell(), name="flow schema status")
+
+        async def tell() -> None:
+            await asyncio.sleep(0)  # changes that come together are told together
+            self._is_telling = False
+            for schema in schemas.list():
+                await self._tell(client, schema, clock)
 
         schemas.subscribe(changed)
         levels.subscribe(changed)
-        self.configure(schemas.list(), levels.list())
+
+    async def stop(self) -> None:
+        """Follow the objects no longer."""
+        await self._tasks.stop()
+
+    async def _tell(self, client: Client, schema: FlowSchema, clock: Clock) -> None:
+        wanted = dangling(schema, schema.spec.priorityLevelConfiguration.name in self._levels)
+        known = next((one for one in schema.status.conditions if one.type == "Dangling"), None)
+        if known is not None and known.status == wanted.status:
+            return
+        changed = replace(wanted, lastTransitionTime=format_time(clock.now()))
+        patch = {"status": {"conditions": [to_wire(changed)]}}
+        try:
+            await client.patch(
+                FlowSchema,
+                schema.metadata.name,
+                patch,
+                patch_type="strategic",
+                subresource="status",
+            )
+        except APIError as error:
+            log.info("cannot tell a flow schema's status", extra={"reason": error.message})
 
     def _classify(self, caller: Caller, attributes: Attributes) -> Classified:
         key = (
@@ -152,6 +202,22 @@ class FlowControl:
 
     def _catch_all(self) -> FlowSchema:
         return next(one for one in self._schemas if one.metadata.name == CATCH_ALL)
+
+
+def dangling(schema: FlowSchema, has_level: bool) -> FlowSchemaCondition:
+    """Return the condition that says whether a schema's priority level is missing."""
+    level = schema.spec.priorityLevelConfiguration.name
+    start = f'This FlowSchema references the PriorityLevelConfiguration object named "{level}"'
+    if has_level:
+        return FlowSchemaCondition(
+            type="Dangling", status="False", reason="Found", message=f"{start} and it exists"
+        )
+    return FlowSchemaCondition(
+        type="Dangling",
+        status="True",
+        reason="NotFound",
+        message=f"{start} but there is no such object",
+    )
 
 
 def limits_of(configuration: PriorityLevelConfiguration, seats: int, all_shares: int) -> Limits:

@@ -1,5 +1,6 @@
 """Classifying requests, and levels that follow their objects."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -11,7 +12,11 @@ from kubelite.api.errors import TooManyRequests
 from kubelite.api.http.flow_bootstrap import flow_schemas, priority_levels
 from kubelite.api.http.flow_control import FlowControl, limits_of
 from kubelite.api.http.flow_matching import in_order, matching
-from kubelite.api.kinds.flowcontrol import FlowSchema, PriorityLevelConfiguration
+from kubelite.api.kinds.flowcontrol import (
+    FlowSchema,
+    PriorityLevelConfiguration,
+    PriorityLevelConfigurationReference,
+)
 
 AUTHENTICATED = "system:authenticated"
 
@@ -92,7 +97,7 @@ async def test_one_caller_does_not_starve_another() -> None:
 async def test_levels_follow_their_objects() -> None:
     server = Server()
     flow = FlowControl()
-    await flow.follow(server.client)
+    await flow.follow(server.client, server.clock)
     assert len(await server.client.list(FlowSchema)) == len(flow_schemas())
     schema = flow_schemas()[-2]
     mine = replace(
@@ -109,8 +114,30 @@ async def test_levels_follow_their_objects() -> None:
         ("X-Kubernetes-PF-FlowSchema-UID", made.metadata.uid),
         ("X-Kubernetes-PF-PriorityLevel-UID", level.metadata.uid),
     ]
+    lost = replace(
+        mine,
+        metadata=replace(mine.metadata, name="lost"),
+        spec=replace(
+            mine.spec, priorityLevelConfiguration=PriorityLevelConfigurationReference(name="none")
+        ),
+    )
+    await server.client.create(lost)
+    conditions: dict[str, str] = {}
+    async with asyncio.timeout(5):
+        while len(conditions) < 3:
+            await asyncio.sleep(0)
+            found = [
+                await server.client.get(FlowSchema, name) for name in ("mine", "lost", "probes")
+            ]
+            conditions = {
+                one.metadata.name: one.status.conditions[0].status
+                for one in found
+                if one.status.conditions
+            }
+    assert conditions == {"mine": "False", "lost": "True", "probes": "False"}
     await server.client.delete(FlowSchema, "mine")
     headers.clear()
     async with flow.seat(caller("x"), asks(path="/version"), headers):
         pass
     assert headers[0][1] != made.metadata.uid
+    await flow.stop()
