@@ -90,6 +90,7 @@ CONDITIONAL = frozenset(
 # Kinds whose immediate deletion answers the object instead of a Status.
 ANSWERED_WHOLE = frozenset(
     {
+        "namespaces.core",
         "pods.core",
         "services.core",
         "serviceaccounts.core",
@@ -97,12 +98,10 @@ ANSWERED_WHOLE = frozenset(
         "persistentvolumes.core",
         "persistentvolumeclaims.core",
         "resourcequotas.core",
-        "podsecuritypolicies.policy",
         "storageclasses.storage.k8s.io",
         "volumeattachments.storage.k8s.io",
         "csinodes.storage.k8s.io",
         "csidrivers.storage.k8s.io",
-        "csistoragecapacities.storage.k8s.io",
         "volumeattributesclasses.storage.k8s.io",
         "resourceclaims.resource.k8s.io",
         "resourceclaimtemplates.resource.k8s.io",

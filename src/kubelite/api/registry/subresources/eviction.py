@@ -1,6 +1,6 @@
 """pods/eviction: deletes a pod if its disruption budget allows."""
 
-from typing import Any
+from typing import Any, get_args
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -15,6 +15,7 @@ from kubelite.api.errors import (
     TooManyRequests,
 )
 from kubelite.api.kinds.policy import Eviction
+from kubelite.api.machinery import causes
 from kubelite.api.machinery.schema import compile_struct
 from kubelite.api.machinery.selectors import label_selector
 from kubelite.api.machinery.times import format_time
@@ -23,7 +24,7 @@ from kubelite.api.registry.bodies import metadata_of, shape
 from kubelite.api.registry.builtin import POLICY
 from kubelite.api.registry.deleting import Deleter
 from kubelite.api.registry.objects import decode, encode
-from kubelite.api.registry.options import DeletionOptions, WriteOptions
+from kubelite.api.registry.options import DeletionOptions, Propagation, WriteOptions
 from kubelite.api.registry.reading import not_found
 from kubelite.api.registry.subresources.binding import set_condition
 from kubelite.api.registry.target import ATTEMPTS_MAX, Target, busy
@@ -166,11 +167,16 @@ class EvictionPost:
 
 
 def deletion_options(body: JSON, *, dry_run: bool) -> DeletionOptions:
-    """Read the DeleteOptions of an eviction."""
+    """Read the DeleteOptions of an eviction; raises Invalid for a propagation there is not."""
+    propagation: Any = body.get("propagationPolicy") or ""
+    if propagation and propagation not in get_args(Propagation):
+        supported = ("Foreground", "Background", "Orphan", "nil")
+        cause = causes.unsupported("propagationPolicy", propagation, supported)
+        raise causes.invalid_object("DeleteOptions", "meta.k8s.io", "", [cause])
     preconditions = body.get("preconditions") or {}
     return DeletionOptions(
         grace_seconds=body.get("gracePeriodSeconds"),
-        propagation=body.get("propagationPolicy") or "",
+        propagation=propagation,
         uid=preconditions.get("uid") or "",
         resource_version=preconditions.get("resourceVersion") or "",
         dry_run=dry_run or bool(body.get("dryRun")),
