@@ -140,12 +140,10 @@ class Record:
         event = self._event | {"stage": name, "stageTimestamp": self._clock.now()}
         if self._annotations:
             event["annotations"] = dict(self._annotations)
-        omits_managed_fields = self._extent.omits_managed_fields
-
-        def line() -> bytes:
-            return encode(_without_managed_fields(event) if omits_managed_fields else event)
-
-        self._lines.put(line)
+        if self._extent.omits_managed_fields:
+            event = _without_managed_fields(event)
+        # Bytes at once: what waits for the thread as objects would be looked through by each garbage collection.
+        self._lines.put(encode(event))
 
     def _status(self, code: int, body: bytes | None) -> dict[str, Any]:
         status: dict[str, Any] = {"metadata": {}, "code": code}

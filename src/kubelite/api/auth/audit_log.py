@@ -3,7 +3,6 @@
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -36,7 +35,7 @@ class LineLog:
         self._bounds = bounds
         self._clock = clock
         # A deque, since a queue's locks would cost each request as much as the rest of its record.
-        self._waiting: deque[Callable[[], bytes]] = deque()
+        self._waiting: deque[bytes] = deque()
         self._some = threading.Event()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="audit log", daemon=True)
@@ -48,8 +47,8 @@ class LineLog:
         self._path.touch(mode=SECRET_MODE)
         self._thread.start()
 
-    def put(self, line: Callable[[], bytes]) -> None:
-        """Write what `line` returns; it is called in the thread. Never blocks."""
+    def put(self, line: bytes) -> None:
+        """Write a line. Never blocks."""
         if len(self._waiting) >= QUEUE_LINES_MAX:
             if self.dropped == 0:
                 log.warning(
@@ -73,7 +72,7 @@ class LineLog:
             self._some.wait()
             ended = self._ending.wait(GATHER_SECONDS)
             self._some.clear()  # before looking: what comes later sets it again
-            lines = [self._waiting.popleft()() for _ in range(len(self._waiting))]
+            lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
             try:
                 if lines:
                     self._append(lines)

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,8 @@ class Lines(LineLog):
         super().__init__(Path("unused"), Bounds(), CLOCK)
         self.events: list[dict[str, Any]] = []
 
-    def put(self, line: Callable[[], bytes]) -> None:
-        self.events.append(msgspec.json.decode(line()))
+    def put(self, line: bytes) -> None:
+        self.events.append(msgspec.json.decode(line))
 
 
 def begun(

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,8 @@ class Lines(LineLog):
         super().__init__(Path("unused"), Bounds(), SystemClock())
         self.events: list[dict[str, Any]] = []
 
-    def put(self, line: Callable[[], bytes]) -> None:
-        self.events.append(msgspec.json.decode(line()))
+    def put(self, line: bytes) -> None:
+        self.events.append(msgspec.json.decode(line))
 
 
 POLICY = """
