@@ -1,0 +1,132 @@
+"""Logs, exec, attach, cp and port-forward by a stock kubectl, over WebSocket and over SPDY."""
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hosts import Host, Server, missing_tools, wait_for
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "hello"
+MISSING = missing_tools("root", "dockerd", "kubectl", "nft", "ip")
+POD = """
+apiVersion: v1
+kind: Pod
+metadata: {name: talker}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: app
+    image: kubelite.local/hello:1
+    imagePullPolicy: IfNotPresent
+    stdin: true
+    command:
+    - sh
+    - -c
+    - |
+      hostname > /index.html
+      httpd -p 127.0.0.1:8080 -h /
+      echo ready
+      while read line; do echo got $line; done
+"""
+SPDY = {"KUBECTL_REMOTE_COMMAND_WEBSOCKETS": "false", "KUBECTL_PORT_FORWARD_WEBSOCKETS": "false"}
+WEBSOCKET: dict[str, str] = {}
+
+pytestmark = [
+    pytest.mark.docker,
+    pytest.mark.kubectl,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(
+        bool(MISSING) and not os.environ.get("CI"), reason=f"needs {', '.join(MISSING)}"
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    folder = Path(tempfile.mkdtemp(prefix="kubelite-streams-"))
+    host = Host("kubelite-streams", folder)
+    try:
+        host.start_engine()
+        server = Server(host, folder)
+        images = folder / "data" / "agent" / "images"
+        images.mkdir(parents=True)
+        host.run("python3", str(EXAMPLE / "image.py"), str(images / "hello.tar"))
+        server.start()
+        try:
+            # The first token of a namespace's account may come a moment after the server is ready.
+            wait_for(
+                lambda: "created" in server.kubectl("create", "-f", "-", stdin=POD, check=False),
+                "pod",
+            )
+            server.kubectl("wait", "--for=condition=Ready", "pod/talker", "--timeout=60s")
+            yield server
+        finally:
+            server.stop()
+    finally:
+        host.close()
+
+
+def run(
+    server: Server, *arguments: str, stdin: bytes = b"", variables: dict[str, str]
+) -> subprocess.CompletedProcess[bytes]:
+    assert server.host is not None
+    line = server.host.command("kubectl", f"--kubeconfig={server.kubeconfig}", *arguments)
+    return subprocess.run(
+        line, input=stdin, capture_output=True, timeout=60, env={**os.environ, **variables}
+    )
+
+
+@pytest.mark.parametrize("variables", [WEBSOCKET, SPDY], ids=["websocket", "spdy"])
+def test_exec_carries_streams_and_the_exit_code(server: Server, variables: dict[str, str]) -> None:
+    done = run(
+        server, "exec", "-i", "talker", "--", "sh", "-c", "cat; echo oops >&2; exit 3",
+        stdin=b"given", variables=variables,
+    )  # fmt: skip
+    assert done.returncode == 3
+    assert done.stdout == b"given"
+    assert done.stderr.startswith(b"oops\n")
+
+
+@pytest.mark.parametrize("variables", [WEBSOCKET, SPDY], ids=["websocket", "spdy"])
+def test_megabytes_arrive_unchanged_both_ways(server: Server, variables: dict[str, str]) -> None:
+    data = os.urandom(8 << 20)
+    done = run(server, "exec", "-i", "talker", "--", "cat", stdin=data, variables=variables)
+    assert done.returncode == 0
+    assert done.stdout == data
+
+
+def _log_with(server: Server, word: str) -> str:
+    text = server.kubectl("logs", "talker")
+    return text if word in text else ""
+
+
+def test_logs_show_what_was_attached(server: Server) -> None:
+    run(server, "attach", "-i", "talker", stdin=b"hello\n", variables=WEBSOCKET)
+    log = wait_for(lambda: _log_with(server, "got"), "attached line in the log")
+    assert log.splitlines()[:2] == ["ready", "got hello"]
+    tail = server.kubectl("logs", "talker", "--tail=1", "--timestamps")
+    assert tail.split()[1:] == ["got", "hello"]
+
+
+@pytest.mark.parametrize("variables", [WEBSOCKET, SPDY], ids=["websocket", "spdy"])
+def test_a_forwarded_port_reaches_a_server_on_loopback(
+    server: Server, variables: dict[str, str]
+) -> None:
+    assert server.host is not None
+    line = server.host.command(
+        "kubectl", f"--kubeconfig={server.kubeconfig}", "port-forward", "pod/talker", "18080:8080"
+    )
+    with subprocess.Popen(
+        line, stdout=subprocess.PIPE, env={**os.environ, **variables}
+    ) as forwarding:
+        try:
+            assert forwarding.stdout is not None
+            assert b"18080 -> 8080" in forwarding.stdout.readline()
+            for _ in range(3):
+                found = server.host.run("curl", "-s", "http://127.0.0.1:18080/index.html")
+                assert found == "talker\n"
+        finally:
+            forwarding.terminate()
