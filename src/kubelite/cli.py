@@ -43,7 +43,8 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
 def server(**flags: Any) -> None:
     """Run the server: API, store, scheduler, controllers, node, network."""
     config = _load(flags)
-    from kubelite.server import CannotStart, run
+    from kubelite.preparation import CannotStart
+    from kubelite.server import run
 
     try:
         run(config)
@@ -124,6 +125,88 @@ def check(data_dir: str | None) -> None:
         f"{len(report.problems)} problems"
     )
     sys.exit(1 if report.problems else 0)
+
+
+@main.group()
+def certificate() -> None:
+    """Show and renew the server's certificates."""
+
+
+@certificate.command("list")
+@_data_dir
+def certificate_list(data_dir: str | None) -> None:
+    """List authorities and certificates with their dates."""
+    from kubelite import maintenance
+
+    try:
+        found = maintenance.certificates(_load({"data_dir": data_dir}))
+    except maintenance.Refused as error:
+        _fail(error)
+    for leaf in found:
+        dates = f"{leaf.not_before:%Y-%m-%d} to {leaf.not_after:%Y-%m-%d}"
+        click.echo(f"{leaf.name:<28} {dates}  {leaf.subject} {','.join(leaf.groups)}".rstrip())
+
+
+@certificate.command("rotate")
+@_data_dir
+def certificate_rotate(data_dir: str | None) -> None:
+    """Make all certificates anew; the server must be stopped."""
+    from kubelite import maintenance
+
+    try:
+        names = maintenance.rotate_certificates(_load({"data_dir": data_dir}))
+    except maintenance.Refused as error:
+        _fail(error)
+    click.echo(f"made anew: {', '.join(names)}")
+
+
+@certificate.command("rotate-ca")
+@_data_dir
+def certificate_rotate_ca(data_dir: str | None) -> None:
+    """Replace the cluster CA; the server must be stopped. The old CA stays trusted."""
+    from kubelite import maintenance
+
+    try:
+        maintenance.rotate_authority(_load({"data_dir": data_dir}))
+    except maintenance.Refused as error:
+        _fail(error)
+    click.echo("the cluster CA and all certificates are new")
+
+
+@main.group("secrets-encrypt")
+def secrets_encrypt() -> None:
+    """Manage the encryption of Secrets on disk."""
+
+
+@secrets_encrypt.command("rotate-keys")
+@_data_dir
+def secrets_rotate(data_dir: str | None) -> None:
+    """Make a new key and seal every Secret with it; the server must be stopped."""
+    from kubelite import maintenance
+
+    try:
+        number = maintenance.rotate_secrets_key(_load({"data_dir": data_dir}))
+    except maintenance.Refused as error:
+        _fail(error)
+    click.echo(f"{number} Secrets sealed with the new key")
+
+
+@main.command()
+@_data_dir
+@click.option("--yes", is_flag=True, help="Do not ask")
+def reset(data_dir: str | None, yes: bool) -> None:
+    """Remove all that kubelite made on this host: containers, network, files. All state is lost."""
+    from kubelite import maintenance
+
+    config = _load({"data_dir": data_dir})
+    if not yes:
+        click.confirm(
+            f"Remove the cluster in {config.data_dir} and all its containers?", abort=True
+        )
+    try:
+        maintenance.reset(config, click.echo)
+    except maintenance.Refused as error:
+        _fail(error)
 
 
 def _load(flags: dict[str, Any]) -> Config:

@@ -7,7 +7,6 @@ import asyncio
 import logging
 import os
 import signal
-import socket
 import sys
 import time
 from contextlib import AsyncExitStack
@@ -18,20 +17,9 @@ import uvloop
 
 from kubelite import log as log_lines
 from kubelite.api.auth import pki as identities
-from kubelite.api.auth.audit import Auditor
-from kubelite.api.auth.audit_log import Bounds, LineLog
-from kubelite.api.auth.audit_policy import AuditPolicy, PolicyInvalid
 from kubelite.api.auth.caller import AUTHENTICATED, Caller
-from kubelite.api.auth.encryption import (
-    EncryptedEngine,
-    EncryptionFailed,
-    Transformer,
-    ensure_keys,
-)
-from kubelite.api.auth.pki import Pki, serving_addresses, serving_names, wait_for_clock
-from kubelite.api.auth.secret_files import write_file
+from kubelite.api.auth.pki import Pki, wait_for_clock
 from kubelite.api.auth.signing import CertificateSigner, read_request
-from kubelite.api.auth.static_tokens import StaticTokens, TokenFileInvalid
 from kubelite.api.auth.x509 import ClientCertificates
 from kubelite.api.http.app import APIServer
 from kubelite.api.http.assembly import assemble
@@ -46,22 +34,25 @@ from kubelite.control.runtime import Runtime
 from kubelite.control.scheduler.scheduler import Scheduler
 from kubelite.control_plane import ControlPlane, ServedResources
 from kubelite.net.kube_dns import ensure_kube_dns
+from kubelite.preparation import (
+    CannotStart,
+    listen,
+    open_audit_log,
+    open_store,
+    own_address,
+    pki_arguments,
+    prepare_folder,
+    reachable,
+    read_static_tokens,
+    require_network_rights,
+    write_kubeconfig,
+)
 from kubelite.randomness import SystemRandomness
-from kubelite.store.embedded import EmbeddedStore
-from kubelite.store.engine import Engine
-from kubelite.store.lmdb_engine import StoreLocked, UnknownFormat
 from kubelite.tasks import TaskSet
 
 log = logging.getLogger(__name__)
 
 STOP_SECONDS = 5.0
-CAP_NET_ADMIN = 12  # its bit, see capability.h
-# Documentation addresses: no packet is sent, the kernel only says which of its own addresses it would use.
-ELSEWHERE = ("192.0.2.1", 9)
-
-
-class CannotStart(Exception):
-    """The server cannot start; the message is one line for the user."""
 
 
 def run(config: Config) -> None:
@@ -87,22 +78,20 @@ async def _serve(config: Config, started: float) -> None:
 async def _start(config: Config, running: AsyncExitStack) -> None:
     clock, randomness, tasks = SystemClock(), SystemRandomness(), TaskSet()
     if not config.disable_agent:
-        _require_network_rights()
-    listener = _listener(config)
+        require_network_rights()
+    listener = listen(config)
     running.callback(listener.close)
-    _prepare_folder(Path(config.data_dir))
+    prepare_folder(Path(config.data_dir))
     await wait_for_clock(clock)
-    store = await _open_store(config, clock, randomness)
+    store = await open_store(config, clock, randomness)
     running.push_async_callback(store.close)
-    node_ip = config.node_ip or _own_address()
+    node_ip = config.node_ip or own_address()
     pki = await asyncio.to_thread(
         Pki.ensure,
         Path(config.data_dir) / "pki",
         clock=clock,
         randomness=randomness,
-        names=serving_names(config.cluster_domain, config.name_of_node, config.tls_names),
-        addresses=serving_addresses(config.api_address, (node_ip,), config.tls_addresses),
-        node_name=config.name_of_node,
+        **pki_arguments(config, node_ip),
     )
     plane = ControlPlane(
         store,
@@ -111,9 +100,9 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
         signing_keys=pki.signing_keys,
         certificates=ClientCertificates(pki.trusted, clock),
         config=config,
-        static_tokens=await asyncio.to_thread(_static_tokens, config),
+        static_tokens=await asyncio.to_thread(read_static_tokens, config),
     )
-    auditor = await _auditor(config, running, clock, randomness)
+    auditor = await open_audit_log(config, running, clock, randomness)
     await plane.bootstrap(node_ip, listener.getsockname()[1])
     await ensure_kube_dns(plane.client(CALLER, "kube-apiserver"), config.dns_address)
     flow = FlowControl()
@@ -136,8 +125,8 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
     )
     await api.serve(listener)
     running.push_async_callback(api.stop, 1.0)
-    server = f"https://{_reachable(config.bind_address)}:{listener.getsockname()[1]}"
-    _write_kubeconfig(config, pki.kubeconfig(server))
+    server = f"https://{reachable(config.bind_address)}:{listener.getsockname()[1]}"
+    write_kubeconfig(config, pki.kubeconfig(server))
     running.push_async_callback(tasks.stop)
     tasks.supervise(pki.keep_fresh, name="renew certificates")
     expiry = EventExpiry(store, clock=clock, tasks=tasks)
@@ -198,110 +187,6 @@ async def _start_worker(
             f"cannot listen on {config.bind_address}:{config.kubelet_port}: {os.strerror(error.errno or 0)}"
         ) from error
     running.push_async_callback(worker.stop)
-
-
-def _listener(config: Config) -> socket.socket:
-    address = (config.bind_address, config.https_listen_port)
-    family = socket.AF_INET6 if ":" in config.bind_address else socket.AF_INET
-    try:
-        return socket.create_server(address, family=family, backlog=1024)
-    except OSError as error:
-        raise CannotStart(
-            f"cannot listen on {config.bind_address}:{config.https_listen_port}: {os.strerror(error.errno or 0)}"
-        ) from error
-
-
-def _require_network_rights() -> None:
-    status = Path("/proc/self/status").read_text()
-    effective = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff"))
-    if not int(effective, 16) >> CAP_NET_ADMIN & 1:
-        raise CannotStart(
-            "cannot set up pod networking: needs root (CAP_NET_ADMIN); "
-            "--disable-agent runs the control plane only"
-        )
-
-
-def _prepare_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise CannotStart(f"cannot use data folder {folder}: {error.strerror}") from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise CannotStart(f"cannot use data folder {folder}: it is not writable")
-
-
-async def _open_store(
-    config: Config, clock: SystemClock, randomness: SystemRandomness
-) -> EmbeddedStore:
-    def over(engine: Engine) -> Engine:
-        # Once made, the keys stay in use: what they sealed must be readable, whatever the flag says now.
-        if not (config.secrets_encryption or config.secrets_key_file.exists()):
-            return engine
-        return EncryptedEngine(
-            engine, Transformer(ensure_keys(config.secrets_key_file, randomness))
-        )
-
-    try:
-        return await EmbeddedStore.open(config.store_dir, clock=clock, over=over)
-    except (StoreLocked, UnknownFormat, EncryptionFailed) as error:
-        raise CannotStart(str(error)) from error
-    except OSError as error:
-        raise CannotStart(f"cannot open store in {config.store_dir}: {error.strerror}") from error
-
-
-def _static_tokens(config: Config) -> StaticTokens | None:
-    if not config.token_auth_file:
-        return None
-    try:
-        return StaticTokens(Path(config.token_auth_file).read_text())
-    except (OSError, UnicodeDecodeError, TokenFileInvalid) as error:
-        raise CannotStart(f"cannot use {config.token_auth_file}: {error}") from error
-
-
-async def _auditor(
-    config: Config, running: AsyncExitStack, clock: SystemClock, randomness: SystemRandomness
-) -> Auditor | None:
-    if not config.audit_policy_file:
-        return None
-    bounds = Bounds(
-        size_bytes=config.audit_log_maxsize * 1024 * 1024,
-        age_days=config.audit_log_maxage,
-        backups=config.audit_log_maxbackup,
-    )
-    lines = LineLog(config.audit_log_file, bounds, clock)
-    try:
-        text = await asyncio.to_thread(Path(config.audit_policy_file).read_text)
-        policy = AuditPolicy.read(text)
-        await asyncio.to_thread(lines.start)
-    except (OSError, UnicodeDecodeError, PolicyInvalid) as error:
-        raise CannotStart(f"cannot audit by {config.audit_policy_file}: {error}") from error
-    running.push_async_callback(asyncio.to_thread, lines.stop)
-    return Auditor(policy, lines, clock, randomness)
-
-
-def _own_address() -> str:
-    """Return the address this host would use towards others; loopback when it has no route."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(ELSEWHERE)
-        except OSError:
-            return "127.0.0.1"
-        return str(probe.getsockname()[0])
-
-
-def _reachable(address: str) -> str:
-    if address in ("0.0.0.0", "::"):  # noqa: S104 - compared with, not bound to
-        return "127.0.0.1"
-    return f"[{address}]" if ":" in address else address
-
-
-def _write_kubeconfig(config: Config, text: str) -> None:
-    path = Path(config.write_kubeconfig)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, text.encode(), mode=int(config.write_kubeconfig_mode, 8))
-    except OSError as error:
-        raise CannotStart(f"cannot write kubeconfig {path}: {error.strerror}") from error
 
 
 def _greet(config: Config, seconds: float) -> None:

@@ -14,7 +14,6 @@ AHEAD = {
     "kubelite.agent",
     "kubelite.api.auth.oidc",
     "kubelite.api.client.remote",
-    "kubelite.net.reset",
     "kubelite.node.hello_image",
     "kubelite.node.simulated",
     "kubelite.store.memory_engine",

@@ -133,3 +133,36 @@ def test_without_an_engine_the_node_says_so_and_recovers_by_itself(host: Host) -
         wait_for(lambda: ready()["status"] == "True", "ready node", 30)
     finally:
         server.stop()
+
+
+def test_certificates_and_keys_are_renewed_while_the_server_is_stopped(tmp_path: Path) -> None:
+    def kubelite(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "kubelite", *arguments, f"--data-dir={tmp_path}/data"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        )
+
+    server = Server(None, tmp_path, "--disable-agent", "--secrets-encryption", port=_free_port())
+    server.start()
+    try:
+        server.kubectl("create", "secret", "generic", "one", "--from-literal=password=opensesame")
+        assert "apiserver" in kubelite("certificate", "list").stdout
+        refused = kubelite("certificate", "rotate")
+        assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+        assert "stop the server first" in refused.stderr
+    finally:
+        server.stop()
+    assert b"opensesame" not in (tmp_path / "data" / "db" / "data.mdb").read_bytes()
+    assert "1 Secrets sealed" in kubelite("secrets-encrypt", "rotate-keys").stdout
+    assert "made anew: apiserver" in kubelite("certificate", "rotate").stdout
+    assert kubelite("certificate", "rotate-ca").returncode == 0
+    assert "0 problems" in kubelite("check").stdout
+    server.start()
+    try:
+        found = server.kubectl("get", "secret", "one", "-o", "jsonpath={.data.password}")
+        assert found == "b3BlbnNlc2FtZQ=="
+    finally:
+        server.stop()

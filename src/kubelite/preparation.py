@@ -1,0 +1,165 @@
+"""What a server needs before its parts are joined: port, folder, store, files. A refusal is one line for the user."""
+
+import asyncio
+import os
+import socket
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TypedDict
+
+from kubelite.api.auth.audit import Auditor
+from kubelite.api.auth.audit_log import Bounds, LineLog
+from kubelite.api.auth.audit_policy import AuditPolicy, PolicyInvalid
+from kubelite.api.auth.encryption import (
+    EncryptedEngine,
+    EncryptionFailed,
+    Transformer,
+    ensure_keys,
+)
+from kubelite.api.auth.pki import serving_addresses, serving_names
+from kubelite.api.auth.secret_files import write_file
+from kubelite.api.auth.static_tokens import StaticTokens, TokenFileInvalid
+from kubelite.clock import SystemClock
+from kubelite.config import Config
+from kubelite.randomness import SystemRandomness
+from kubelite.store.embedded import EmbeddedStore
+from kubelite.store.engine import Engine
+from kubelite.store.lmdb_engine import StoreLocked, UnknownFormat
+
+CAP_NET_ADMIN = 12  # its bit, see capability.h
+# Documentation addresses: no packet is sent, the kernel only says which of its own addresses it would use.
+ELSEWHERE = ("192.0.2.1", 9)
+
+
+class CannotStart(Exception):
+    """The server cannot start; the message is one line for the user."""
+
+
+class PkiArguments(TypedDict):
+    """Whom the certificates are for."""
+
+    names: tuple[str, ...]
+    addresses: tuple[str, ...]
+    node_name: str
+
+
+def pki_arguments(config: Config, address: str) -> PkiArguments:
+    """Return the names and addresses under which the server with this configuration is reached."""
+    return PkiArguments(
+        names=serving_names(config.cluster_domain, config.name_of_node, config.tls_names),
+        addresses=serving_addresses(config.api_address, (address,), config.tls_addresses),
+        node_name=config.name_of_node,
+    )
+
+
+def listen(config: Config) -> socket.socket:
+    """Take the API server's port; raises CannotStart."""
+    address = (config.bind_address, config.https_listen_port)
+    family = socket.AF_INET6 if ":" in config.bind_address else socket.AF_INET
+    try:
+        return socket.create_server(address, family=family, backlog=1024)
+    except OSError as error:
+        raise CannotStart(
+            f"cannot listen on {config.bind_address}:{config.https_listen_port}: {os.strerror(error.errno or 0)}"
+        ) from error
+
+
+def require_network_rights() -> None:
+    """Raise CannotStart unless this process may change the host's network."""
+    status = Path("/proc/self/status").read_text()
+    effective = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff"))
+    if not int(effective, 16) >> CAP_NET_ADMIN & 1:
+        raise CannotStart(
+            "cannot set up pod networking: needs root (CAP_NET_ADMIN); "
+            "--disable-agent runs the control plane only"
+        )
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make the data folder; raises CannotStart."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotStart(f"cannot use data folder {folder}: {error.strerror}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise CannotStart(f"cannot use data folder {folder}: it is not writable")
+
+
+async def open_store(
+    config: Config, clock: SystemClock, randomness: SystemRandomness
+) -> EmbeddedStore:
+    """Open the store, encrypted if that was asked for; raises CannotStart."""
+
+    def over(engine: Engine) -> Engine:
+        # Once made, the keys stay in use: what they sealed must be readable, whatever the flag says now.
+        if not (config.secrets_encryption or config.secrets_key_file.exists()):
+            return engine
+        return EncryptedEngine(
+            engine, Transformer(ensure_keys(config.secrets_key_file, randomness))
+        )
+
+    try:
+        return await EmbeddedStore.open(config.store_dir, clock=clock, over=over)
+    except (StoreLocked, UnknownFormat, EncryptionFailed) as error:
+        raise CannotStart(str(error)) from error
+    except OSError as error:
+        raise CannotStart(f"cannot open store in {config.store_dir}: {error.strerror}") from error
+
+
+def read_static_tokens(config: Config) -> StaticTokens | None:
+    """Read the file of static tokens, if there is one; raises CannotStart."""
+    if not config.token_auth_file:
+        return None
+    try:
+        return StaticTokens(Path(config.token_auth_file).read_text())
+    except (OSError, UnicodeDecodeError, TokenFileInvalid) as error:
+        raise CannotStart(f"cannot use {config.token_auth_file}: {error}") from error
+
+
+async def open_audit_log(
+    config: Config, running: AsyncExitStack, clock: SystemClock, randomness: SystemRandomness
+) -> Auditor | None:
+    """Begin the audit log if there is a policy; raises CannotStart."""
+    if not config.audit_policy_file:
+        return None
+    bounds = Bounds(
+        size_bytes=config.audit_log_maxsize * 1024 * 1024,
+        age_days=config.audit_log_maxage,
+        backups=config.audit_log_maxbackup,
+    )
+    lines = LineLog(config.audit_log_file, bounds, clock)
+    try:
+        text = await asyncio.to_thread(Path(config.audit_policy_file).read_text)
+        policy = AuditPolicy.read(text)
+        await asyncio.to_thread(lines.start)
+    except (OSError, UnicodeDecodeError, PolicyInvalid) as error:
+        raise CannotStart(f"cannot audit by {config.audit_policy_file}: {error}") from error
+    running.push_async_callback(asyncio.to_thread, lines.stop)
+    return Auditor(policy, lines, clock, randomness)
+
+
+def own_address() -> str:
+    """Return the address this host would use towards others; loopback when it has no route."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(ELSEWHERE)
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])
+
+
+def reachable(address: str) -> str:
+    """Return how clients on this machine reach a server that listens on `address`."""
+    if address in ("0.0.0.0", "::"):  # noqa: S104 - compared with, not bound to
+        return "127.0.0.1"
+    return f"[{address}]" if ":" in address else address
+
+
+def write_kubeconfig(config: Config, text: str) -> None:
+    """Write the administrator's kubeconfig; raises CannotStart."""
+    path = Path(config.write_kubeconfig)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(path, text.encode(), mode=int(config.write_kubeconfig_mode, 8))
+    except OSError as error:
+        raise CannotStart(f"cannot write kubeconfig {path}: {error.strerror}") from error
