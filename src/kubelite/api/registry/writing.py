@@ -334,6 +334,7 @@ class Writer:
         if before is not None:
             old, entry = before
             version = item["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
+            managed_fields.keep_times(old, item)  # having applied the same again is no change
             if item == old:
                 return self._written(draft, entry.value, created=False)
         operation: Put | Delete

@@ -48,6 +48,17 @@ async def test_applying_the_same_again_writes_nothing(server: Server) -> None:
     assert server.store.revision == before
 
 
+async def test_the_same_amount_in_other_words_writes_nothing(server: Server) -> None:
+    wanted = config()
+    resources = {"requests": {"cpu": "0.1"}}
+    wanted["spec"]["template"]["spec"]["containers"][0]["resources"] = resources
+    await server.patch(PATH, "web", wanted, "apply", field_manager="me")
+    before = server.store.revision
+    server.clock.advance(60)
+    await server.patch(PATH, "web", wanted, "apply", field_manager="me")
+    assert server.store.revision == before
+
+
 async def test_what_another_manager_owns_is_a_conflict(server: Server) -> None:
     await server.patch(PATH, "web", config(), "apply", field_manager="me")
     with pytest.raises(Conflict, match='conflict with "me"') as caught:
