@@ -16,6 +16,7 @@ from integration.net_namespaces import (
     shell,
 )
 from integration.net_node import PODS, Node, on_a_node
+from kubelite.net.netlink import RouteSocket
 from kubelite.net.pod_network import BRIDGE, PodNetwork, link_name
 
 pytestmark = needs_root
@@ -141,3 +142,35 @@ def test_services_work_whether_or_not_bridged_packets_are_filtered(is_filtered: 
         assert await ask(PODS[1], 8080, pid=node.one) == ["two 10.42.0.2"]
 
     check()
+
+
+def test_a_pod_is_reachable_from_the_moment_it_is_attached() -> None:
+    """The first pod of a fresh bridge was not in 6 of 100 cases, which cost a second of ARP."""
+
+    async def main(stack: ExitStack) -> None:
+        network = PodNetwork()
+        await network.start("10.42.0.0/24")
+        await network.attach("a", "default/a", stack.enter_context(process_in_namespace()))
+        with RouteSocket() as route:
+            for name in (BRIDGE, link_name("a")):
+                link = route.find_link(name)
+                assert link is not None
+                assert link.is_running
+        await network.stop()
+
+    for _ in range(15):
+        in_new_namespace(main)
+
+
+def test_waiting_for_a_link_that_never_runs_ends() -> None:
+    async def main(_: ExitStack) -> None:
+        shell(
+            "ip link add a0 type veth peer name b0 && ip link set a0 up"
+        )  # the other end stays down
+        with RouteSocket() as route:
+            assert not route.wait_until_running("a0", 0.05)
+            assert not route.wait_until_running("missing0", 0.05)
+            shell("ip link set b0 up")
+            assert route.wait_until_running("a0", 2)
+
+    in_new_namespace(main)

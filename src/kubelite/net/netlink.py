@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 import struct
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -42,7 +43,8 @@ VXLAN_ID, VXLAN_LOCAL, VXLAN_LEARNING, VXLAN_PORT = 1, 4, 7, 15
 NDA_DST, NDA_LLADDR = 1, 2
 NEIGHBOUR_PERMANENT, NEIGHBOUR_SELF = 0x80, 0x02
 NESTED = 0x8000
-IFF_UP = 0x1
+IFF_UP, IFF_RUNNING = 0x1, 0x40
+SOL_NETLINK, ADD_MEMBERSHIP, GROUP_LINK = 270, 1, 1
 AF_BRIDGE = 7
 TABLE_MAIN, PROTOCOL_KUBELITE, TYPE_UNICAST = 254, 142, 1
 SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_HOST = 0, 253, 254
@@ -62,6 +64,7 @@ class Link(Struct, frozen=True):
     mtu: int = 0
     master: int = 0
     is_up: bool = False
+    is_running: bool = False  # it carries packets: being up is only the wish
 
 
 class Route(Struct, frozen=True):
@@ -224,6 +227,35 @@ class RouteSocket(NetlinkSocket):
         flag = IFF_UP if up else 0
         self.request(SETLINK, LINK.pack(0, 0, index, flag, flag), attributes)
 
+    def wait_until_running(self, name: str, timeout_seconds: float) -> bool:
+        """Wait until a link carries packets; False when it does not in time.
+
+        The kernel starts a link after the request that sets it up has returned. What is sent in between is lost, and a
+        lost ARP question is asked again only after a second.
+        """
+        self.socket.setsockopt(SOL_NETLINK, ADD_MEMBERSHIP, GROUP_LINK)
+        deadline = time.monotonic() + timeout_seconds
+        try:
+            while (link := self.find_link(name)) is None or not link.is_running:
+                # messages passed over by a request are older than its answer, so none that matters is missed
+                self.socket.settimeout(max(0.001, deadline - time.monotonic()))
+                self._next_message()
+                self.socket.settimeout(None)
+        except TimeoutError:
+            return False
+        finally:
+            self.socket.settimeout(None)
+        return True
+
+    def _next_message(self) -> None:
+        try:
+            self.socket.recv(RECEIVE_BYTES)
+        except OSError as error:
+            if (
+                error.errno != errno.ENOBUFS
+            ):  # so many that some were lost: the state is looked at anyway
+                raise
+
     def set_hairpin(self, index: int) -> None:
         """Let a bridge port send back what came in by it: a pod that reaches itself through its service."""
         port = encode_attributes({BRPORT_MODE: b"\1"})
@@ -374,6 +406,7 @@ def _link(data: bytes) -> Link:
         int.from_bytes(attributes.get(IFLA_MTU, b""), "little"),
         int.from_bytes(attributes.get(IFLA_MASTER, b""), "little"),
         bool(flags & IFF_UP),
+        bool(flags & IFF_RUNNING),
     )
 
 

@@ -25,6 +25,7 @@ LINK_PREFIX = "kl"  # link names have room for 15 characters
 ALIAS_PREFIX = "kubelite"
 POD_INTERFACE = "eth0"
 DEFAULT_MTU = 1500
+CARRIER_SECONDS_MAX = 2.0
 IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 
 T = TypeVar("T")
@@ -210,6 +211,13 @@ class PodNetwork:
             )
             self._set_up_host_end(host, name, link_alias(pod_uid, address))
             self._set_up_pod_end(pod, address)
+            carrying = (
+                host.wait_until_running(name, CARRIER_SECONDS_MAX)
+                and host.wait_until_running(BRIDGE, CARRIER_SECONDS_MAX)
+                and pod.wait_until_running(POD_INTERFACE, CARRIER_SECONDS_MAX)
+            )
+        if not carrying:
+            log.warning("a pod's link does not carry packets yet", extra={"link": name})
 
     def _set_up_host_end(self, host: RouteSocket, name: str, alias: str) -> None:
         link = host.find_link(name)
