@@ -133,4 +133,13 @@ class Mirrors:
         entries = self._reader.chosen(resource, namespace, selection)
         mirror.replace(decode(self._reader.served(resource, entry.value)) for entry in entries)
         canonical = self._resources.canonical(resource)
-        self._hub.open(resource, canonical, namespace, selection, EVENT_FORM, deliver)
+        # A change that is in the list may still be on its way to listeners: it is not told again.
+        self._hub.open(
+            resource,
+            canonical,
+            namespace,
+            selection,
+            EVENT_FORM,
+            deliver,
+            minimum=self._hub.revision,
+        )

@@ -301,6 +301,7 @@ class Hub:
             return Expired(f"too old resource version: {after} ({self._store.oldest})")
         except FutureRevision:
             return None  # the watch waits for it: see `minimum`
+        watch.minimum = max(after, self.revision)  # part of it may still be on its way to listeners
         frames = []
         for change in changes:
             seen = Seen(change)
@@ -315,6 +316,7 @@ class Hub:
         """Deliver what there is as ADDED, and say where that ends if `mark_end`."""
         group = watch.group
         assert group is not None
+        watch.minimum = self.revision
         frames = [
             group.form.event("ADDED", group.served(None, entry.value, "now")) for entry in entries
         ]

@@ -286,7 +286,7 @@ class Verbs:
             form,
             deliver,
             bookmarks=options.bookmarks,
-            minimum=0 if begin_with_all else after,
+            minimum=after,
         )
         if begin_with_all:
             entries = self._reader.chosen(resource, target.namespace, selection)

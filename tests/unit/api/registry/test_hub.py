@@ -246,3 +246,30 @@ async def test_initial_events_of_the_future_are_refused(server: Server) -> None:
     }
     with pytest.raises(Timeout, match="Too large resource version"):
         Watcher(server, "v1/configmaps", resource_version="99", **options)
+
+
+async def test_a_watch_begun_while_changes_are_told_hears_each_once(server: Server) -> None:
+    """One commit touches two kinds; while the first is told, somebody begins to watch the second."""
+    late: list[Watcher] = []
+
+    def begin(_frames: Sequence[bytes]) -> None:
+        if not late:
+            path = "networking.k8s.io/v1/ipaddresses"
+            late.append(Watcher(server, path, ""))
+            late.append(Watcher(server, path, "", resource_version="1"))
+            late.append(Watcher(server, "v1/services"))
+            late.append(Watcher(server, "v1/services", resource_version="1"))
+
+    await make(server, "first")
+    for path in ("v1/services", "networking.k8s.io/v1/ipaddresses"):
+        server.verbs.watch(
+            server.allowed("watch", path, namespace=""),
+            WatchOptions(resource_version="1"),
+            PLAIN,
+            begin,
+            server.fail,
+        )
+    await server.create(
+        "v1/services", {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 1}]}}
+    )
+    assert [len(watcher.frames) for watcher in late] == [1, 1, 1, 1]
