@@ -241,3 +241,29 @@ async def test_hooks_run_and_process_namespaces_can_be_shared(node: RealNode) ->
     await node.client.delete(Pod, "pod", "default")
     await node.until_gone()
     assert (shared / "stop").read_text() == "stopped\n"
+
+
+async def test_a_container_is_resized_in_place(node: RealNode) -> None:
+    small = {"limits": {"cpu": "100m", "memory": "32Mi"}}
+    await node.create({"containers": [container(script=TERM, resources=small)]})
+    before = await node.until(is_ready)
+    change = {"spec": {"containers": [{"name": "app", "resources": {
+        "limits": {"cpu": "200m", "memory": "48Mi"}, "requests": {"cpu": "200m", "memory": "48Mi"}}}]}}  # fmt: skip
+    await node.client.patch(
+        Pod, "pod", change, "default", patch_type="strategic", subresource="resize"
+    )
+
+    def limits(pod: Pod) -> dict[str, str]:
+        resources = pod.status.containerStatuses[0].resources
+        return resources.limits if resources is not None else {}
+
+    after = await node.until(lambda pod: limits(pod) == {"cpu": "200m", "memory": "48Mi"})
+    assert (
+        after.status.containerStatuses[0].containerID
+        == before.status.containerStatuses[0].containerID
+    )
+    container_id = after.status.containerStatuses[0].containerID.partition("//")[2]
+    shown = node.engine.docker(
+        "inspect", "-f", "{{.HostConfig.CpuQuota}} {{.HostConfig.Memory}}", container_id
+    )
+    assert shown == f"20000 {48 << 20}"

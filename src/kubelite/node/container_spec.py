@@ -6,8 +6,8 @@ from kubelite.api.kinds.core.pods import Pod
 from kubelite.node.environment import expand
 from kubelite.node.lifecycle import StartContainer
 from kubelite.node.name_resolution import host_name
-from kubelite.node.observed import BACKOFF_LABEL, HASH_LABEL, SANDBOX_LABEL
-from kubelite.node.pods import grace_seconds, spec_hash
+from kubelite.node.observed import BACKOFF_LABEL, HASH_LABEL, RESOURCES_LABEL, SANDBOX_LABEL
+from kubelite.node.pods import grace_seconds, resources_text, spec_hash
 from kubelite.node.resources import cgroup_parent
 from kubelite.node.runtime import SANDBOX, ContainerSpec, Image, Limits, Mount, SandboxSpec
 from kubelite.node.security import privileges_of
@@ -62,6 +62,7 @@ def container_spec(
     labels = _labels(pod, container.name)
     labels[SANDBOX_LABEL] = start.sandbox.id
     labels[HASH_LABEL] = spec_hash(container)
+    labels[RESOURCES_LABEL] = resources_text(container)
     labels[BACKOFF_LABEL] = str(start.backoff_seconds)
     spec = ContainerSpec(
         pod_uid=pod.metadata.uid,

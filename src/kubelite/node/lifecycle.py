@@ -12,13 +12,20 @@ from msgspec import Struct
 
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.machinery.times import parse_time
-from kubelite.node.observed import BACKOFF_LABEL, HASH_LABEL, SANDBOX_LABEL, Observed
+from kubelite.node.observed import (
+    BACKOFF_LABEL,
+    HASH_LABEL,
+    RESOURCES_LABEL,
+    SANDBOX_LABEL,
+    Observed,
+)
 from kubelite.node.pods import (
     AnyContainer,
     all_containers,
     grace_seconds,
     is_sidecar,
     is_terminal,
+    resources_text,
     should_restart,
     spec_hash,
 )
@@ -69,6 +76,13 @@ class StopContainer(Struct, frozen=True):
     message: str
 
 
+class ResizeContainer(Struct, frozen=True):
+    """Give a running container other resources."""
+
+    container: AnyContainer
+    record: ContainerRecord
+
+
 class StopSandbox(Struct, frozen=True):
     """Take the sandbox down and give its address back."""
 
@@ -96,6 +110,7 @@ Action = (
     | EnsureImage
     | StartContainer
     | StopContainer
+    | ResizeContainer
     | StopSandbox
     | RemoveContainer
     | TearDown
@@ -379,6 +394,20 @@ def _replace_if_needed(draft: _Draft, container: AnyContainer, record: Container
     elif record.labels.get(HASH_LABEL, spec_hash(container)) != spec_hash(container):
         message = f"Container {container.name} definition changed, will be restarted"
         draft.add(StopContainer(record, grace, message))
+    else:
+        _resize_if_needed(draft, container, record)
+
+
+def _resize_if_needed(draft: _Draft, container: AnyContainer, record: ContainerRecord) -> None:
+    wanted = resources_text(container)
+    created_with = record.labels.get(RESOURCES_LABEL, wanted)
+    if draft.observed.resources.get(record.id, created_with) == wanted:
+        return
+    if any(policy.restartPolicy == "RestartContainer" for policy in container.resizePolicy):
+        message = f"Container {container.name} resize requires restart"
+        draft.add(StopContainer(record, grace_seconds(draft.pod), message))
+    else:
+        draft.add(ResizeContainer(container, record))
 
 
 def _start(

@@ -9,6 +9,7 @@ from kubelite.node.runtime import ContainerRecord
 
 SANDBOX_LABEL = "io.kubernetes.sandbox.id"
 HASH_LABEL = "io.kubernetes.container.hash"
+RESOURCES_LABEL = "io.kubelite.resources"  # those it was created with, as JSON
 BACKOFF_LABEL = "io.kubelite.backoff-seconds"  # how long to wait before the next start
 
 
@@ -57,6 +58,10 @@ class Observed(Struct, frozen=True):
     hooks_running: frozenset[str] = frozenset()  # container ids whose postStart is not done
     stopping: frozenset[str] = frozenset()  # container ids told to end
     messages: Mapping[str, str] = {}  # container id: what it left as termination message
+    resources: Mapping[
+        str, str
+    ] = {}  # container id: what it was resized to, or could not be, as JSON
+    resized: Mapping[str, str] = {}  # container id: what it has since its last resize, as JSON
     ending: Ending | None = None
 
     def newest_sandbox(self) -> ContainerRecord | None:

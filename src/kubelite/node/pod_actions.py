@@ -30,6 +30,7 @@ from kubelite.node.lifecycle import (
     EnsureImage,
     FinishDeletion,
     RemoveContainer,
+    ResizeContainer,
     SetUpVolumes,
     StartContainer,
     StopContainer,
@@ -39,7 +40,13 @@ from kubelite.node.lifecycle import (
 from kubelite.node.network import PodNetwork
 from kubelite.node.observed import Health, ImageState, Trouble
 from kubelite.node.pod_memory import PodMemory, Stop
-from kubelite.node.pods import AnyContainer, find_container, pod_key, reference_to
+from kubelite.node.pods import (
+    AnyContainer,
+    find_container,
+    pod_key,
+    reference_to,
+    resources_text,
+)
 from kubelite.node.probes import ContainerProbes, Prober, Target, first_health, has_probes
 from kubelite.node.resources import limits_of
 from kubelite.node.runtime import (
@@ -128,6 +135,8 @@ class PodActions:
                 await self._start(memory, pod, action)
             case StopContainer():
                 self._stop(memory, action)
+            case ResizeContainer():
+                await self._resize(memory, pod, action)
             case StopSandbox():
                 await self._stop_sandbox(memory, action.record)
             case RemoveContainer():
@@ -427,6 +436,22 @@ class PodActions:
         text = await self._volumes.termination_message(memory.uid, record.name, record.attempt)
         memory.messages[record.id] = text
 
+    async def _resize(self, memory: PodMemory, pod: Pod, action: ResizeContainer) -> None:
+        container, record = action.container, action.record
+        about, wanted = reference_to(pod, container), resources_text(container)
+        # Also when it fails: only another wish is worth another try.
+        memory.resources[record.id] = wanted
+        try:
+            limits = limits_of(pod, container, self._facts.memory_bytes)
+            await self._runtime.update(record.id, limits)
+        except RuntimeFailure as error:
+            message = f"Container {container.name} cannot be resized: {error}"
+            self._events.event(about, WARNING, "ResizeError", message)
+        else:
+            memory.resized[record.id] = wanted
+            message = f"Container {container.name} resized"
+            self._events.event(about, NORMAL, "ResizeCompleted", message)
+
     async def _stop_sandbox(self, memory: PodMemory, record: ContainerRecord) -> None:
         # The pause process has nothing to finish: it is killed, and its address given back once nothing can use it.
         await self._runtime.signal(record.id, "SIGKILL")
@@ -441,6 +466,8 @@ class PodActions:
         await self._runtime.remove(record.id)
         memory.records.pop(record.id, None)
         memory.messages.pop(record.id, None)
+        memory.resources.pop(record.id, None)
+        memory.resized.pop(record.id, None)
 
     async def tear_down(self, memory: PodMemory) -> None:
         """Remove all that was made for a pod."""

@@ -45,6 +45,8 @@ class PodMemory:
         self.hooks_failed: dict[str, str] = {}
         self.stops: dict[str, Stop] = {}
         self.messages: dict[str, str] = {}
+        self.resources: dict[str, str] = {}  # container id: what it was resized to, or could not be
+        self.resized: dict[str, str] = {}  # container id: what it has since its last resize
         self.ending: Ending | None = None
         self.told_backoff: set[str] = set()  # container ids whose back-off was made an event
 
@@ -85,6 +87,8 @@ class PodMemory:
             hooks_running=frozenset(self.hooks_running),
             stopping=frozenset(self.stops),
             messages=dict(self.messages),
+            resources=dict(self.resources),
+            resized=dict(self.resized),
             ending=self.ending,
         )
 

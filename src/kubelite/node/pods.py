@@ -72,6 +72,11 @@ def should_restart(pod: Pod, container: AnyContainer, exit_code: int, *, is_init
     return True
 
 
+def resources_text(container: AnyContainer) -> str:
+    """Return a container's resources as canonical JSON, to compare and to keep in a label."""
+    return msgspec.json.encode(container.resources, order="deterministic").decode()
+
+
 def reference_to(pod: Pod, container: AnyContainer | None = None) -> ObjectReference:
     """Refer to a pod, or to one of its containers, in an event."""
     path = ""

@@ -13,10 +13,11 @@ from kubelite.api.kinds.core.container_status import (
     ContainerStatus,
     VolumeMountStatus,
 )
+from kubelite.api.kinds.core.containers import ResourceRequirements
 from kubelite.api.kinds.core.pods import HostIP, Pod, PodCondition, PodIP, PodStatus
 from kubelite.api.machinery.times import format_time
 from kubelite.node.lifecycle import backoff_of, backoff_remaining
-from kubelite.node.observed import Observed
+from kubelite.node.observed import RESOURCES_LABEL, Observed
 from kubelite.node.pods import AnyContainer, is_sidecar, is_terminal, qos_class, should_restart
 from kubelite.node.runtime import ContainerRecord
 
@@ -136,9 +137,19 @@ def _container_status(
         ready=ready,
         started=started,
         allocatedResources=dict(container.resources.requests),
-        resources=container.resources,
+        resources=_resources(container, newest, observed),
         volumeMounts=_mounts(container),
     )
+
+
+def _resources(
+    container: AnyContainer, record: ContainerRecord, observed: Observed
+) -> ResourceRequirements:
+    """Return the resources a container really has, which a resize may not have changed yet."""
+    text = observed.resized.get(record.id) or record.labels.get(RESOURCES_LABEL, "")
+    if not text:
+        return container.resources
+    return msgspec.json.decode(text, type=ResourceRequirements)
 
 
 def _mounts(container: AnyContainer) -> list[VolumeMountStatus]:

@@ -12,6 +12,7 @@ from kubelite.node.lifecycle import (
     CreateSandbox,
     EnsureImage,
     FinishDeletion,
+    ResizeContainer,
     SetUpVolumes,
     StartContainer,
     StopContainer,
@@ -219,3 +220,15 @@ def test_a_container_removed_behind_the_nodes_back_keeps_its_count() -> None:
     (action,) = plan(pod, up(), NOW).actions
     assert isinstance(action, StartContainer)
     assert action.attempt == 5
+
+
+def test_other_resources_are_given_in_place_or_by_a_restart() -> None:
+    created = record(labels={"io.kubelite.resources": '{"limits":{"cpu":"1"}}'})
+    wanted = {"name": "app", "image": "a:1", "resources": {"limits": {"cpu": "2"}}}
+    pod = pod_of({"containers": [wanted]})
+    assert kinds(pod, up(created)) == [ResizeContainer]
+    done = up(created, resources={"app-id": '{"limits":{"cpu":"2"}}'})
+    assert kinds(pod, done) == []
+    policy = [{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]
+    strict = pod_of({"containers": [{**wanted, "resizePolicy": policy}]})
+    assert kinds(strict, up(created)) == [StopContainer]
