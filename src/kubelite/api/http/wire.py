@@ -17,7 +17,6 @@ from kubelite.clock import Clock
 LAST_CHUNK = b"0\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 SLICE_BYTES = 1024 * 1024  # about 2 ms of the loop, in TLS
-JOINED_BYTES_MAX = 64 * 1024  # below that head and body share one write
 
 REASON_PHRASES = {status.value: status.phrase for status in HTTPStatus} | {
     422: "Unprocessable Entity"
@@ -92,8 +91,9 @@ async def send(
     start = head(request, status, headers)
     if request.method == "HEAD" or not body:
         transport.write(start)
-    elif len(body) <= JOINED_BYTES_MAX:
-        transport.write(start + body)
+    elif len(body) <= SLICE_BYTES:
+        transport.write(start + body)  # copying is cheaper than another write
+        await drain(request)
     else:
         transport.write(start)
         await _write_slices(request, body)
