@@ -55,8 +55,8 @@ class GarbageCollector:
         self._graph = Graph()
         self._by_kind: dict[tuple[str, str], Resource] = {}
         self._ends: dict[Resource, Callable[[], None]] = {}
-        for resource in context.options.resources.resources():
-            self._follow(resource)
+        self._follow_all()
+        context.options.resources.subscribe(self._follow_all)
 
     def watches(self) -> Sequence[Watch[Any]]:
         """Watch nothing by type: all resources are followed by their metadata."""
@@ -74,6 +74,15 @@ class GarbageCollector:
         elif not member.is_leaving and member.meta.ownerReferences:
             await self._judge(member)
         return None
+
+    def _follow_all(self) -> None:
+        """Follow what is served now, and no longer what is not."""
+        served = set(self._context.options.resources.resources())
+        for resource in [one for one in self._ends if one not in served]:
+            self._ends.pop(resource)()
+            self._by_kind.pop((resource.group, resource.kind), None)
+        for resource in self._context.options.resources.resources():
+            self._follow(resource)
 
     def _follow(self, resource: Resource) -> None:
         if resource.resource in NOT_COLLECTED or resource in self._ends:
