@@ -10,7 +10,9 @@ from kubelite.api.registry.rules import (
     batch,
     cluster,
     config,
+    devices,
     extensions,
+    flow_control,
     networking,
     pods,
     scaling,
@@ -158,12 +160,10 @@ RULES: dict[tuple[str, str], Rules] = {
         extensions.api_service,
         name=names.path_segment,  # the core group's is called "v1."
     ),
-    (_FLOW, "FlowSchema"): Rules(extensions.flow_schema),
-    (_FLOW, "PriorityLevelConfiguration"): Rules(extensions.priority_level),
-    (_DEVICES, "DeviceClass"): Rules(extensions.device_class),
-    (_DEVICES, "ResourceClaim"): Rules(extensions.resource_claim, extensions.fixed_spec),
-    (_DEVICES, "ResourceClaimTemplate"): Rules(
-        extensions.resource_claim_template, extensions.fixed_spec
-    ),
-    (_DEVICES, "ResourceSlice"): Rules(extensions.resource_slice, extensions.resource_slice_update),
+    (_FLOW, "FlowSchema"): Rules(flow_control.flow_schema),
+    (_FLOW, "PriorityLevelConfiguration"): Rules(flow_control.priority_level),
+    (_DEVICES, "DeviceClass"): Rules(devices.device_class),
+    (_DEVICES, "ResourceClaim"): Rules(devices.resource_claim, devices.fixed_spec),
+    (_DEVICES, "ResourceClaimTemplate"): Rules(devices.resource_claim_template, devices.fixed_spec),
+    (_DEVICES, "ResourceSlice"): Rules(devices.resource_slice, devices.resource_slice_update),
 }

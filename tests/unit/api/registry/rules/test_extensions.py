@@ -1,4 +1,4 @@
-"""Rules of webhooks, policies, custom kinds, API services, flow control and devices."""
+"""Rules of webhooks, policies, custom kinds and API services."""
 
 from typing import Any
 
@@ -48,39 +48,6 @@ CUSTOM = {
         ],
     },
 }
-FLOW = {
-    "metadata": {"name": "f"},
-    "spec": {
-        "matchingPrecedence": 500,
-        "priorityLevelConfiguration": {"name": "low"},
-        "rules": [
-            {
-                "subjects": [{"kind": "Group", "group": {"name": "*"}}],
-                "resourceRules": [
-                    {
-                        "verbs": ["get"],
-                        "apiGroups": ["*"],
-                        "resources": ["*"],
-                        "clusterScope": True,
-                    }
-                ],
-            }
-        ],
-    },
-}
-LEVEL = {
-    "metadata": {"name": "low"},
-    "spec": {
-        "type": "Limited",
-        "limited": {
-            "nominalConcurrencyShares": 30,
-            "limitResponse": {
-                "type": "Queue",
-                "queuing": {"queues": 64, "handSize": 6, "queueLengthLimit": 50},
-            },
-        },
-    },
-}
 SERVICE = {
     "metadata": {"name": "v1.x.io"},
     "spec": {"group": "x.io", "version": "v1", "groupPriorityMinimum": 100, "versionPriority": 15},
@@ -90,8 +57,6 @@ SERVICE = {
 def test_good_ones_pass() -> None:
     assert lines(extensions.webhooks(HOOKS)) == []
     assert lines(extensions.custom_resource(CUSTOM)) == []
-    assert lines(extensions.flow_schema(FLOW)) == []
-    assert lines(extensions.priority_level(LEVEL)) == []
     assert lines(extensions.api_service(SERVICE)) == []
 
 
@@ -195,31 +160,7 @@ def test_policies() -> None:
     assert len(extensions.policy_binding(both)) == 1
 
 
-def test_flow_control() -> None:
-    assert lines(extensions.flow_schema(changed(FLOW, "spec.matchingPrecedence", 1))) == [
-        (
-            "spec.matchingPrecedence: Invalid value: 1: "
-            "only the schema named 'exempt' may have matchingPrecedence 1"
-        )
-    ]
-    queuing = "spec.limited.limitResponse.queuing.handSize"
-    assert lines(extensions.priority_level(changed(LEVEL, queuing, 100))) == [
-        f"{queuing}: Invalid value: 100: should not be greater than queues (64)"
-    ]
-
-
 def test_api_services() -> None:
     assert lines(extensions.api_service(changed(SERVICE, "spec.versionPriority", 0))) == [
         "spec.versionPriority: Invalid value: 0: must be positive and less than 1000"
     ]
-
-
-def test_devices() -> None:
-    request = {"name": "gpu", "exactly": {"deviceClassName": "gpu.x.io"}}
-    claim = {"spec": {"devices": {"requests": [request]}}}
-    assert extensions.resource_claim(claim) == []
-    assert len(extensions.resource_claim({"spec": {"devices": {"requests": [{"name": "g"}]}}})) == 1
-    assert len(extensions.fixed_spec({"spec": {"a": 1}}, {"spec": {"a": 2}})) == 1
-    slice_ = {"spec": {"driver": "x.io", "pool": {"name": "p"}, "nodeName": "n"}}
-    assert extensions.resource_slice(slice_) == []
-    assert len(extensions.resource_slice(changed(slice_, "spec.nodeName", None))) == 1
