@@ -101,7 +101,8 @@ def _delete_scalars(original: JSON, name: str, values: Any) -> None:
         raise BadRequest(_BAD_LIST)
     present = original.get(name)
     if isinstance(present, list):
-        original[name] = [item for item in present if item not in values]
+        gone = {_hashable(value) for value in values}
+        original[name] = [item for item in present if _hashable(item) not in gone]
 
 
 def _merge_in_order(original: JSON, patch: JSON, directive: str, schema: Schema | None) -> None:
@@ -164,22 +165,12 @@ def _merge_list(original: Items, patch: Items, schema: Schema | None) -> Items:
     if not any(isinstance(item, dict) for item in (*original, *patch)):
         if any(isinstance(item, list) for item in (*original, *patch)):
             raise BadRequest("lists of lists are not supported")
-        merged = list(original)
-        merged.extend(item for item in patch if item not in merged)
-        return _ordered(_distinct(merged), patch, original, _itself)
+        return _ordered(list(dict.fromkeys((*original, *patch))), patch, original, _itself)
     if key == "-" or not all(isinstance(item, dict) for item in (*original, *patch)):
         raise BadRequest("list element types are not identical")
     original, patch = _apply_element_directives(original, patch, key)
     merged = _merge_elements(original, patch, key, schema)
     return _ordered(merged, patch, original, lambda item: item.get(key))
-
-
-def _distinct(items: Items) -> Items:
-    found: Items = []
-    for item in items:
-        if item not in found:
-            found.append(item)
-    return found
 
 
 def _key_of(element: JSON, key: str) -> Any:
@@ -190,20 +181,23 @@ def _key_of(element: JSON, key: str) -> Any:
 
 def _apply_element_directives(original: Items, patch: Items, key: str) -> tuple[Items, Items]:
     """Take elements with a $patch of their own out of the patch; replace empties the original."""
-    plain, replaces = [], False
+    plain: Items = []
+    gone: set[Any] = set()
+    replaces = False
     for element in patch:
         directive = element.get(DIRECTIVE)
         if directive is None:
             plain.append(element)
         elif directive == "delete":
-            value = _key_of(element, key)
-            original = [each for each in original if each.get(key) != value]
+            gone.add(_hashable(_key_of(element, key)))
         elif directive == "replace":
             replaces = True
         elif directive == "merge":
             raise BadRequest("merging lists cannot yet be specified in the patch")
         else:
             raise BadRequest(f"unknown patch type: {directive} in map: {_go_map(element)}")
+    if gone:
+        original = [each for each in original if _hashable(each.get(key)) not in gone]
     return (plain, []) if replaces else (original, plain)
 
 

@@ -161,11 +161,13 @@ def signing_request(thing: JSON) -> Out:
     usages = items(spec, "usages")
     if not usages:
         out.append(causes.required("spec.usages"))
+    known: set[str] = set()
     for index, usage in enumerate(usages):
         if usage not in USAGES:
             out.append(causes.unsupported(f"spec.usages[{index}]", usage, USAGES))
-        if usage in usages[:index]:
+        if usage in known:
             out.append(causes.duplicate(f"spec.usages[{index}]", usage))
+        known.add(usage)
     _signer(out, "spec.signerName", spec.get("signerName", ""))
     seconds = spec.get("expirationSeconds")
     if seconds is not None and seconds < 600:

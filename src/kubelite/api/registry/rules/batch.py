@@ -190,12 +190,14 @@ def _exit_codes(out: Out, path: str, codes: JSON, known: set[str | None]) -> Non
         out.append(causes.invalid(at, values, "at least one value is required"))
     elif len(values) > _EXIT_CODES_MAX:
         out.append(causes.too_many(at, len(values), _EXIT_CODES_MAX))
+    seen: set[int] = set()
     for index, value in enumerate(values):
         if operator == "In" and value == 0:
             detail = "must not be 0 for the In operator"
             out.append(causes.invalid(f"{at}[{index}]", value, detail))
-        if value in values[:index]:
+        if value in seen:
             out.append(causes.duplicate(f"{at}[{index}]", value))
+        seen.add(value)
     if values != sorted(values):
         out.append(causes.invalid(at, values, "must be ordered"))
 

@@ -117,11 +117,12 @@ def node_update(new: JSON, old: JSON) -> Out:
     out: Out = []
     after, before = part(new, "spec"), part(old, "spec")
     _node_resources(out, new)
-    seen: list[JSON] = []
+    seen: set[tuple[str, str]] = set()
     for index, address in enumerate(items(part(new, "status"), "addresses")):
-        if address in seen:
+        pair = (address.get("type", ""), address.get("address", ""))
+        if pair in seen:
             out.append(causes.duplicate(f"status.addresses[{index}]", address))
-        seen.append(address)
+        seen.add(pair)
     if before.get("podCIDRs") and before["podCIDRs"] != after.get("podCIDRs"):
         out.append(causes.forbidden("spec.podCIDRs", _ONCE_CIDR))
     if before.get("providerID") and before["providerID"] != after.get("providerID"):

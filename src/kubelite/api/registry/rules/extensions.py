@@ -76,11 +76,13 @@ def _webhook(out: Out, path: str, hook: JSON) -> None:
     if not versions:
         out.append(causes.required(at, f"must specify one of {', '.join(_VERSIONS)}"))
         return
+    seen: set[str] = set()
     for index, version in enumerate(versions):
-        if version in versions[:index]:
+        if version in seen:
             out.append(causes.invalid(f"{at}[{index}]", version, "duplicate version"))
         else:
             format_check(out, f"{at}[{index}]", version, names.dns_1035_label)
+        seen.add(version)
     if not any(version in _VERSIONS for version in versions):
         detail = f"must include at least one of {', '.join(_VERSIONS)}"
         out.append(causes.invalid(at, versions, detail))
@@ -259,11 +261,13 @@ def policy_binding(thing: JSON) -> Out:
         out.append(
             causes.required("spec.validationActions", "at least one validation action is required")
         )
+    seen: set[str] = set()
     for index, action in enumerate(actions):
         at = f"spec.validationActions[{index}]"
         one_of(out, at, action, ("Audit", "Deny", "Warn"))
-        if action in actions[:index]:
+        if action in seen:
             out.append(causes.duplicate(at, action))
+        seen.add(action)
     if "Deny" in actions and "Warn" in actions:
         detail = (
             "must not contain both Deny and Warn (repeating the same validation failure information "

@@ -116,7 +116,7 @@ def _pod_term(out: Out, path: str, term: JSON) -> None:
 
 def _match_keys(out: Out, path: str, term: JSON) -> None:
     selector = term.get("labelSelector")
-    mismatched = items(term, "mismatchLabelKeys")
+    mismatched = set(items(term, "mismatchLabelKeys"))
     for field in ("matchLabelKeys", "mismatchLabelKeys"):
         keys = items(term, field)
         if keys and selector is None:
@@ -166,6 +166,8 @@ def _toleration_value(out: Out, path: str, operator: str, value: str) -> None:
 
 def spread(out: Out, path: str, found: list[JSON]) -> None:
     """Check topology spread constraints."""
+    pairs = [(each.get("topologyKey", ""), each.get("whenUnsatisfiable", "")) for each in found]
+    last = {pair: index for index, pair in enumerate(pairs)}
     for index, constraint in enumerate(found):
         at, action = f"{path}[{index}]", constraint.get("whenUnsatisfiable", "")
         key, skew = constraint.get("topologyKey", ""), constraint.get("maxSkew", 0)
@@ -175,10 +177,7 @@ def spread(out: Out, path: str, found: list[JSON]) -> None:
             out.append(causes.required(f"{at}.topologyKey", "can not be empty"))
         if action not in _ACTIONS:
             out.append(causes.unsupported(f"{at}.whenUnsatisfiable", action, _ACTIONS))
-        if any(
-            (other.get("topologyKey"), other.get("whenUnsatisfiable")) == (key, action)
-            for other in found[index + 1 :]
-        ):
+        if last[key, action] > index:
             field = f"{at}.{{topologyKey, whenUnsatisfiable}}"
             out.append(causes.duplicate(field, f"{{{key}, {action}}}"))
         _domains(out, at, constraint.get("minDomains"), action)

@@ -319,10 +319,10 @@ def _deadline(out: Out, new: int | None, old: int | None) -> None:
 
 
 def _only_added(out: Out, new: list[JSON], old: list[JSON]) -> None:
-    def fixed(toleration: JSON) -> JSON:
-        return {key: value for key, value in toleration.items() if key != "tolerationSeconds"}
+    def fixed(toleration: JSON) -> tuple[Any, ...]:
+        return tuple(sorted(each for each in toleration.items() if each[0] != "tolerationSeconds"))
 
-    kept = [fixed(toleration) for toleration in new]
+    kept = {fixed(toleration) for toleration in new}
     for toleration in old:
         if fixed(toleration) not in kept:
             detail = "existing toleration can not be modified except its tolerationSeconds"

@@ -134,10 +134,12 @@ def _addresses(out: Out, spec: JSON) -> None:
     elif not one and found:
         detail = "must be empty when `clusterIP` is not specified"
         out.append(causes.invalid(path, found, detail))
+    seen: set[str] = set()
     for index, family in enumerate(families):
         one_of(out, f"spec.ipFamilies[{index}]", family, ("IPv4", "IPv6"))
-        if family in families[:index]:
+        if family in seen:
             out.append(causes.duplicate(f"spec.ipFamilies[{index}]", family))
+        seen.add(family)
     if policy := spec.get("ipFamilyPolicy"):
         supported = ("PreferDualStack", "RequireDualStack", "SingleStack")
         one_of(out, "spec.ipFamilyPolicy", policy, supported)
