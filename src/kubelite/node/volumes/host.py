@@ -290,7 +290,8 @@ def _make_empty_dir(
 def _check_host_path(source: HostPathVolumeSource) -> None:
     path = Path(source.path)
     kind = source.type or ""
-    if kind == "DirectoryOrCreate":
+    if kind == "DirectoryOrCreate" or (not kind and not path.exists()):
+        # Without a type nothing is checked, and what is missing becomes a folder, as container engines do it.
         path.mkdir(mode=0o755, parents=True, exist_ok=True)
     elif kind == "FileOrCreate" and not path.exists():
         path.touch(mode=0o644)
