@@ -78,6 +78,21 @@ class Config(Struct, frozen=True, kw_only=True):
     disable_agent: Annotated[bool, Setting("Run the control plane only")] = False
     secrets_encryption: Annotated[bool, Setting("Encrypt Secrets on disk")] = False
     token_auth_file: Annotated[str, Setting("File of static tokens", "FILE")] = ""
+    oidc_issuer_url: Annotated[str, Setting("OpenID Connect issuer whose tokens count", "URL")] = ""
+    oidc_client_id: Annotated[str, Setting("Audience those tokens must name", "ID")] = ""
+    oidc_username_claim: Annotated[str, Setting("Claim with the user's name", "CLAIM")] = "sub"
+    oidc_username_prefix: Annotated[
+        str, Setting("Put before that name (default: the issuer; - for nothing)", "PREFIX")
+    ] = ""
+    oidc_groups_claim: Annotated[str, Setting("Claim with the user's groups", "CLAIM")] = ""
+    oidc_groups_prefix: Annotated[str, Setting("Put before each group", "PREFIX")] = ""
+    oidc_required_claim: Annotated[
+        tuple[str, ...], Setting("Claim that must have a value", "CLAIM=VALUE")
+    ] = ()
+    oidc_signing_algs: Annotated[str, Setting("Accepted algorithms, with commas", "NAMES")] = (
+        "RS256"
+    )
+    oidc_ca_file: Annotated[str, Setting("Authorities of the issuer's server", "FILE")] = ""
     audit_policy_file: Annotated[str, Setting("Policy that says what is audited", "FILE")] = ""
     audit_log_path: Annotated[
         str, Setting("Audit log (default: audit.log in the data folder)", "FILE")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from kubelite.api.auth import bootstrap_roles
-from kubelite.api.auth.authenticate import UnionAuthenticator
+from kubelite.api.auth.authenticate import RemoteTokens, UnionAuthenticator
 from kubelite.api.auth.authorize import UnionAuthorizer
 from kubelite.api.auth.bootstrap_tokens import BootstrapTokens
 from kubelite.api.auth.caller import Caller
@@ -52,6 +52,7 @@ class ControlPlane:
         certificates: ClientCertificates,
         config: Config,
         static_tokens: StaticTokens | None = None,
+        remote_tokens: Sequence[RemoteTokens] = (),
     ) -> None:
         self.store = store
         # How the parts of the control plane are: what is wrong, or nothing. Whoever starts a part says so here.
@@ -80,6 +81,7 @@ class ControlPlane:
             audiences=(issuer,),
             bootstrap=BootstrapTokens(self.mirrors, clock),
             static=static_tokens,
+            remote=remote_tokens,
         )
         rbac = RBAC(self.mirrors)
         node_rules = bootstrap_roles.node_rules(bootstrap_roles.defaults())

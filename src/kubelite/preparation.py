@@ -16,9 +16,11 @@ from kubelite.api.auth.encryption import (
     Transformer,
     ensure_keys,
 )
+from kubelite.api.auth.oidc import OIDCInvalid, OIDCSettings, OIDCTokens
 from kubelite.api.auth.pki import serving_addresses, serving_names
 from kubelite.api.auth.secret_files import write_file
 from kubelite.api.auth.static_tokens import StaticTokens, TokenFileInvalid
+from kubelite.api.http.fetch import HTTPSFetch
 from kubelite.clock import SystemClock
 from kubelite.config import Config
 from kubelite.randomness import SystemRandomness
@@ -114,6 +116,30 @@ def read_static_tokens(config: Config) -> StaticTokens | None:
         return StaticTokens(Path(config.token_auth_file).read_text())
     except (OSError, UnicodeDecodeError, TokenFileInvalid) as error:
         raise CannotStart(f"cannot use {config.token_auth_file}: {error}") from error
+
+
+def oidc_tokens(config: Config, clock: SystemClock) -> tuple[OIDCTokens, ...]:
+    """Return what proves tokens of the OpenID Connect issuer, if there is one; raises CannotStart."""
+    if not config.oidc_issuer_url:
+        return ()
+    required = (claim.partition("=") for claim in config.oidc_required_claim)
+    settings = OIDCSettings(
+        issuer_url=config.oidc_issuer_url,
+        client_id=config.oidc_client_id,
+        username_claim=config.oidc_username_claim,
+        username_prefix=config.oidc_username_prefix,
+        groups_claim=config.oidc_groups_claim,
+        groups_prefix=config.oidc_groups_prefix,
+        required_claims={name: value for name, _, value in required},
+        signing_algorithms=tuple(config.oidc_signing_algs.split(",")),
+    )
+    if not settings.client_id:
+        raise CannotStart("cannot use --oidc-issuer-url: --oidc-client-id must be given too")
+    try:
+        fetch = HTTPSFetch(config.oidc_ca_file)
+        return (OIDCTokens(settings, fetch, clock, asyncio.get_running_loop().time),)
+    except (OSError, OIDCInvalid) as error:
+        raise CannotStart(f"cannot use --oidc-issuer-url: {error}") from error
 
 
 async def open_audit_log(

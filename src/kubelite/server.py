@@ -37,6 +37,7 @@ from kubelite.net.kube_dns import ensure_kube_dns
 from kubelite.preparation import (
     CannotStart,
     listen,
+    oidc_tokens,
     open_audit_log,
     open_store,
     own_address,
@@ -101,6 +102,7 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
         certificates=ClientCertificates(pki.trusted, clock),
         config=config,
         static_tokens=await asyncio.to_thread(read_static_tokens, config),
+        remote_tokens=oidc_tokens(config, clock),
     )
     auditor = await open_audit_log(config, running, clock, randomness)
     await plane.bootstrap(node_ip, listener.getsockname()[1])
