@@ -12,6 +12,7 @@ from kubelite.control.deployment import DeploymentController
 from kubelite.control.disruption import DisruptionController
 from kubelite.control.endpoints import EndpointsController
 from kubelite.control.endpointslice import EndpointSliceController
+from kubelite.control.endpointslice_mirroring import EndpointSliceMirroringController
 from kubelite.control.ephemeral_volumes import EphemeralVolumeController
 from kubelite.control.garbage import GarbageCollector
 from kubelite.control.job import JobController
@@ -51,6 +52,7 @@ CONTROLLERS: tuple[Entry, ...] = tuple(
         CronJobController,
         EndpointsController,
         EndpointSliceController,
+        EndpointSliceMirroringController,
         NodeIPAMController,
         NodeLifecycleController,
         TaintEvictionController,

@@ -3,13 +3,19 @@ from collections.abc import Sequence
 from fakes.harness import Harness
 
 from kubelite.api.kinds.core.containers import Container, ContainerPort
-from kubelite.api.kinds.core.endpoints import Endpoints
+from kubelite.api.kinds.core.endpoints import (
+    EndpointAddress,
+    EndpointPort,
+    Endpoints,
+    EndpointSubset,
+)
 from kubelite.api.kinds.core.pods import Pod, PodCondition, PodIP, PodSpec, PodStatus
 from kubelite.api.kinds.core.services import Service, ServicePort, ServiceSpec
 from kubelite.api.kinds.discovery import EndpointSlice
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.control.endpoints import EndpointsController, subsets_of, truncated
 from kubelite.control.endpointslice import EndpointSliceController, plan
+from kubelite.control.endpointslice_mirroring import EndpointSliceMirroringController
 
 
 def service(**spec: object) -> Service:
@@ -143,3 +149,38 @@ async def test_controllers_follow_pods() -> None:
         await client.delete(Service, "web", "default")
         await harness.settle()
         assert client.all(Endpoints) == []
+
+
+async def test_endpoints_that_people_write_are_mirrored() -> None:
+    async with Harness(EndpointSliceMirroringController) as harness:
+        client = harness.client
+        await client.create(service(selector={}))
+        subset = EndpointSubset(
+            addresses=[EndpointAddress(ip="192.0.2.1"), EndpointAddress(ip="2001:db8::1")],
+            notReadyAddresses=[EndpointAddress(ip="192.0.2.2")],
+            ports=[EndpointPort(name="http", port=80, protocol="TCP")],
+        )
+        await client.create(
+            Endpoints(metadata=ObjectMeta(name="web", namespace="default"), subsets=[subset])
+        )
+        await harness.settle()
+        four, six = sorted(client.all(EndpointSlice), key=lambda one: one.addressType)
+        assert [(one.addresses, one.conditions.ready) for one in four.endpoints] == [
+            (["192.0.2.1"], True),
+            (["192.0.2.2"], False),
+        ]
+        assert six.endpoints[0].addresses == ["2001:db8::1"]
+        only_four = [
+            {
+                "addresses": [{"ip": "192.0.2.9"}],
+                "ports": [{"name": "http", "port": 80, "protocol": "TCP"}],
+            }
+        ]
+        await client.patch(Endpoints, "web", {"subsets": only_four}, "default")
+        await harness.settle()
+        (left,) = client.all(EndpointSlice)
+        assert left.metadata.name == four.metadata.name
+        assert left.endpoints[0].addresses == ["192.0.2.9"]
+        await client.patch(Service, "web", {"spec": {"selector": {"app": "web"}}}, "default")
+        await harness.settle()
+        assert client.all(EndpointSlice) == []

@@ -1,0 +1,91 @@
+import asyncio
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from fakes.harness import Harness
+from simulation.simulated_loop import simulated
+
+from kubelite.api.errors import Conflict
+from kubelite.api.kinds.core.config import ConfigMap
+from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.control.runtime import Context, Key, Unretryable, Watch
+
+
+class Probe:
+    """Notes what it is asked, and fails as its object says."""
+
+    name = "probe"
+    workers = 2
+    seen: list[tuple[float, str]]
+    at_once = 0
+    most = 0
+
+    def __init__(self, context: Context) -> None:
+        self.maps = context.mirror(ConfigMap)
+        Probe.seen = []
+        Probe.at_once = Probe.most = 0
+
+    def watches(self) -> Sequence[Watch[Any]]:
+        return (Watch(ConfigMap, where=lambda _, after: after is not None),)
+
+    async def reconcile(self, key: Key) -> float | None:
+        Probe.seen.append((asyncio.get_running_loop().time(), key.name))
+        Probe.at_once += 1
+        Probe.most = max(Probe.most, Probe.at_once)
+        await asyncio.sleep(0.001)
+        Probe.at_once -= 1
+        match key.name:
+            case "again" if len(Probe.seen) < 3:
+                return 60.0
+            case "conflict" if len(Probe.seen) < 4:
+                raise Conflict("changed")
+            case "broken" if len(Probe.seen) < 3:
+                raise ValueError("bug")
+            case "hopeless":
+                raise Unretryable("never")
+            case _:
+                return None
+
+
+async def times_of(name: str) -> list[float]:
+    async with Harness(Probe) as harness:
+        await harness.client.create(ConfigMap(metadata=ObjectMeta(name=name, namespace="d")))
+        await asyncio.sleep(1000)
+        return [round(time, 4) for time, _ in Probe.seen]
+
+
+@simulated
+async def test_a_returned_delay_brings_the_key_back() -> None:
+    first, second, third = await times_of("again")
+    assert 60 < second - first < 60.01
+    assert 60 < third - second < 60.01
+
+
+@simulated
+async def test_failures_come_back_after_growing_delays() -> None:
+    times = await times_of("conflict")
+    gaps = [round(after - before, 3) for before, after in pairwise(times)]
+    assert gaps == [0.006, 0.011, 0.021]
+
+
+@simulated
+async def test_a_bug_in_a_reconcile_ends_no_worker() -> None:
+    assert len(await times_of("broken")) == 3
+
+
+@simulated
+async def test_what_is_hopeless_is_not_tried_again() -> None:
+    assert len(await times_of("hopeless")) == 1
+
+
+@simulated
+async def test_workers_share_the_keys() -> None:
+    async with Harness(Probe) as harness:
+        for number in range(10):
+            await harness.client.create(
+                ConfigMap(metadata=ObjectMeta(name=f"m{number}", namespace="d"))
+            )
+        await asyncio.sleep(1)
+        assert len(Probe.seen) == 10
+        assert Probe.most == 2
