@@ -69,8 +69,10 @@ class ResourceQuota:
         namespace = request.attributes.namespace
         if request.object is None or not namespace or not self._counts(request):
             return
-        if not self._lookup.list(ResourceQuotaKind, namespace):
-            return
+        plural, group = request.resource.plural, request.resource.group
+        quotas = self._lookup.list(ResourceQuotaKind, namespace)
+        if not any(matching(plural, group, quota.spec.hard) for quota in quotas):
+            return  # others need not wait for those who take turns
         turn = self._turns.get(namespace)
         if turn is None:
             turn = self._turns[namespace] = asyncio.Lock()

@@ -121,3 +121,18 @@ async def test_pods_from_before_a_quota_can_still_change(server: Server) -> None
     made["metadata"]["labels"] = {"x": "y"}
     changed = await server.update("v1/pods", "a", made)
     assert changed["metadata"]["labels"] == {"x": "y"}
+
+
+async def test_who_uses_no_quota_does_not_wait(server: Server) -> None:
+    await server.create("v1/resourcequotas", quota({"pods": "1"}))
+    plugin = server.writer.admission.validating[0]
+    assert isinstance(plugin, ResourceQuota)
+    turn = plugin._turns["default"] = asyncio.Lock()
+    await turn.acquire()
+    assert await server.create("v1/configmaps", {"metadata": {"name": "a"}})
+    waiting = asyncio.create_task(server.create("v1/pods", pod("a")))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    turn.release()
+    assert await waiting
