@@ -29,14 +29,17 @@ def test_the_program_ends_well_on_a_signal(tmp_path: Path, number: int) -> None:
     path = tmp_path / "pause"
     path.write_bytes(pause_program(ARCHITECTURE))
     path.chmod(0o755)
-    process = subprocess.Popen([path])
-    # The signals are blocked by its first system call; before that they would kill it. It waits in rt_sigtimedwait.
-    call = Path(f"/proc/{process.pid}/syscall")
-    while not call.read_text().startswith(("128 ", "137 ")):
-        os.sched_yield()
-    process.send_signal(signal.SIGCHLD)
-    process.send_signal(number)
-    assert process.wait(5) == 0
+    with subprocess.Popen([path]) as process:
+        try:
+            # Its first system call blocks the signals; before that they would kill it. It waits in the second.
+            call = Path(f"/proc/{process.pid}/syscall")
+            while not call.read_text().startswith(("128 ", "137 ")):
+                os.sched_yield()
+            process.send_signal(signal.SIGCHLD)
+            process.send_signal(number)
+            assert process.wait(5) == 0
+        finally:
+            process.kill()
 
 
 def test_the_archive_names_the_image() -> None:
