@@ -50,7 +50,7 @@ class Allowed(Struct, frozen=True):
 class Credentials(Struct, frozen=True):
     """What a request brings to prove who calls."""
 
-    certificate: bytes | None = None  # the client certificate (DER) the TLS layer has verified
+    certificate: bytes | None = None  # DER; TLS proved its key only, not who signed it
     bearer_token: str = ""
     remote_address: str = ""
 
