@@ -6,6 +6,7 @@ from kubelite.api.auth.audit import Auditor
 from kubelite.api.auth.authenticate import UnionAuthenticator
 from kubelite.api.auth.caller import Authorizer
 from kubelite.api.auth.tokens import TokenIssuer
+from kubelite.api.http import metrics
 from kubelite.api.http.backends import Backends
 from kubelite.api.http.dialer import Dialer, TCPDialer
 from kubelite.api.http.discovery import Discovery
@@ -40,6 +41,7 @@ def assemble(  # noqa: PLR0913 - it joins what a server is made of
     backends = Backends(verbs, authorizer, randomness, node_tls=node_tls)
     relay = Relay(dialer or TCPDialer())
     proxy = Proxy(backends, relay)
+    metrics.watch_store(verbs.writer.store)
     return Parts(
         verbs=verbs,
         authenticator=authenticator,

@@ -4,6 +4,7 @@ from functools import lru_cache
 
 from kubelite.api.auth.caller import Attributes
 from kubelite.metrics import REGISTRY, Distribution, Value
+from kubelite.store.protocol import Store
 
 LABELS = ("verb", "group", "version", "resource", "subresource", "scope", "component")
 DURATION_BUCKETS_SECONDS = (
@@ -51,6 +52,10 @@ rejected_total = REGISTRY.counter(
     "apiserver_flowcontrol_rejected_requests_total",
     "Requests refused by fair queueing.",
     ("flow_schema", "priority_level", "reason"),
+)
+store_revision = REGISTRY.gauge("kubelite_store_revision", "The revision of the newest change.")
+store_oldest = REGISTRY.gauge(
+    "kubelite_store_oldest_revision", "The oldest revision from which a watch can start."
 )
 INFLIGHT = {
     True: current_inflight.labelled("readOnly"),
@@ -107,3 +112,9 @@ def observe(attributes: Attributes, code: int, seconds: float | None, *, served:
     request_count(verb, group, version, resource, subresource, scope, code).value += 1
     if seconds is not None:
         request_seconds(verb, group, version, resource, subresource, scope).observe(seconds)
+
+
+def watch_store(store: Store) -> None:
+    """Show how far a store has come."""
+    store_revision.computed(lambda: store.revision)
+    store_oldest.computed(lambda: store.oldest)
