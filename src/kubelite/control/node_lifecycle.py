@@ -7,6 +7,7 @@ deadline, kept in the loop's time so that jumps of the clock make no node disapp
 import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from msgspec import to_builtins
@@ -75,7 +76,7 @@ class NodeLifecycleController:
         self._reported: dict[str, float] = {}  # loop time of each node's last report
 
     def watches(self) -> Sequence[Watch[Any]]:
-        """Watch nodes and their leases; when one node comes or goes, all are looked at."""
+        """Watch nodes and their leases."""
         return (
             Watch(Node, self._keys_of_node, where=self._node_changed),
             Watch(Lease, _node_of_lease, where=self._renewed),
@@ -154,7 +155,10 @@ class NodeLifecycleController:
         )
 
     def _keys_of_node(self, node: Node) -> Iterable[Key]:
-        return (Key("", one.metadata.name) for one in (node, *self._nodes.list()))
+        """Return the node; all nodes when the first became ready or the last did not stay so."""
+        nodes = self._nodes.list()
+        few = sum(1 for _ in islice(filter(is_ready, nodes), 2)) < 2
+        return (Key("", one.metadata.name) for one in ((node, *nodes) if few else (node,)))
 
     def _renewed(self, _before: Lease | None, after: Lease | None) -> bool:
         if after is None or after.metadata.namespace != LEASES:
