@@ -37,7 +37,7 @@ KEY_USAGES = frozenset(
 )
 
 
-class RequestInvalid(Exception):
+class RequestInvalid(ValueError):
     """The bytes are no certificate signing request, or its signature is wrong."""
 
 
