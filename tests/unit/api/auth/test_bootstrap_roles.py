@@ -1,9 +1,9 @@
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from msgspec.structs import replace
+from reference import REFERENCE
 
 from kubelite.api.auth.bootstrap_roles import (
     AUTOUPDATE,
@@ -17,7 +17,7 @@ from kubelite.api.auth.lookup import FixedLookup
 from kubelite.api.kinds.model import to_wire
 from kubelite.api.kinds.rbac import ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject
 
-REFERENCE = Path("/work/shared/reference/rbac")
+RBAC_REFERENCE = REFERENCE / "rbac"
 DEFAULTS = defaults()
 
 
@@ -29,7 +29,7 @@ def reference(*names: str) -> list[dict[str, Any]]:
     return [
         item
         for name in names
-        for item in yaml.safe_load((REFERENCE / f"{name}.yaml").read_text())["items"]
+        for item in yaml.safe_load((RBAC_REFERENCE / f"{name}.yaml").read_text())["items"]
     ]
 
 
@@ -41,7 +41,7 @@ def comparable(item: dict[str, Any]) -> dict[str, Any]:
     return item
 
 
-@pytest.mark.skipif(not REFERENCE.exists(), reason="the reference data is not here")
+@pytest.mark.skipif(not RBAC_REFERENCE.exists(), reason="the reference data is not here")
 @pytest.mark.parametrize(
     ("kind", "names"),
     [

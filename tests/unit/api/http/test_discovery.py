@@ -1,11 +1,10 @@
 """Discovery, compared with what Kubernetes 1.36 serves where that is at hand."""
 
-import os
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from reference import REFERENCE
 
 from kubelite.api.http.discovery import (
     Discovery,
@@ -17,9 +16,6 @@ from kubelite.api.http.respond import Reply
 from kubelite.api.registry.builtin import builtin_table
 from kubelite.api.registry.resources import ResourceTable
 
-REFERENCE = Path(
-    os.environ.get("KUBELITE_REFERENCE", Path(__file__).parents[5] / "shared/reference")
-)
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 

@@ -1,17 +1,17 @@
 """The types against the published schemas: every type, every field, and what is noted about it."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
+from reference import REFERENCE
 
 from kubelite.api.kinds.catalog import kinds
 from kubelite.api.kinds.model import Model
 from kubelite.api.machinery.schema import Schema, compile_struct
 
-REFERENCE = Path("/work/shared/reference/schemas-1.36.json")
-pytestmark = pytest.mark.skipif(not REFERENCE.exists(), reason="no reference data here")
+SCHEMAS = REFERENCE / "schemas-1.36.json"
+pytestmark = pytest.mark.skipif(not SCHEMAS.exists(), reason="no reference data here")
 
 # Their JSON is no object, or they stand for more than one.
 NO_OBJECTS = {
@@ -41,7 +41,7 @@ def _types(type_: type[Model] = Model) -> dict[str, Schema]:
     return found
 
 
-PUBLISHED: dict[str, Any] = json.loads(REFERENCE.read_text()) if REFERENCE.exists() else {}
+PUBLISHED: dict[str, Any] = json.loads(SCHEMAS.read_text()) if SCHEMAS.exists() else {}
 OURS = _types()
 BOTH = sorted(PUBLISHED.keys() & OURS.keys())
 

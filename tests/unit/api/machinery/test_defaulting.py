@@ -1,9 +1,9 @@
 import json
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 import pytest
+from reference import REFERENCE
 
 from kubelite.api.kinds.catalog import kinds
 from kubelite.api.kinds.model import GroupVersionKind
@@ -11,7 +11,7 @@ from kubelite.api.machinery.defaulting import DEFAULTERS, default
 from kubelite.api.machinery.schema import compile_struct
 from kubelite.api.machinery.structural import structure
 
-ROUNDTRIP = Path("/work/shared/reference/roundtrip")
+ROUNDTRIP = REFERENCE / "roundtrip"
 
 
 def filled(group: str, kind: str, body: dict[str, Any], version: str = "v1") -> dict[str, Any]:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from reference import REFERENCE
 
 from kubelite.api.errors import BadRequest
 from kubelite.api.kinds.catalog import kinds
@@ -12,7 +13,7 @@ from kubelite.api.machinery.protobuf import MAGIC, read_protobuf
 from kubelite.api.machinery.schema import compile_struct
 from kubelite.api.machinery.structural import structure
 
-ROUNDTRIP = Path("/work/shared/reference/roundtrip")
+ROUNDTRIP = REFERENCE / "roundtrip"
 
 
 def varint(value: int) -> bytes:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from reference import REFERENCE
 
 from kubelite.api.errors import BadRequest
 from kubelite.api.kinds.apiextensions import CustomResourceDefinition
@@ -17,7 +18,7 @@ from kubelite.api.kinds.rbac import Role
 from kubelite.api.machinery.schema import compile_struct
 from kubelite.api.machinery.structural import structure
 
-ROUNDTRIP = Path("/work/shared/reference/roundtrip")
+ROUNDTRIP = REFERENCE / "roundtrip"
 
 
 def shaped(type_: type[Kind], body: dict[str, Any]) -> dict[str, Any]:

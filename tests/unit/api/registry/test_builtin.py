@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from reference import REFERENCE
 
 from kubelite.api.registry.builtin import RESOURCES, builtin_table
 from kubelite.api.registry.resources import Resource
@@ -23,12 +24,10 @@ def test_the_head_of_a_row_ends_where_the_version_begins() -> None:
 
 
 def find_reference() -> Path:
-    for parent in Path(__file__).parents:
-        for folder in (parent, parent.parent):
-            path = folder / "shared/reference/discovery-1.36.json"
-            if path.exists():
-                return path
-    pytest.skip("reference data is not at hand")
+    path = REFERENCE / "discovery-1.36.json"
+    if not path.exists():
+        pytest.skip("reference data is not at hand")
+    return path
 
 
 def expected_core(path: Path) -> dict[tuple[str, str, str], dict[str, Any]]:

@@ -2,16 +2,16 @@
 
 import json
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
+from reference import REFERENCE
 
 from kubelite.api.machinery.columns import LAYOUTS, custom_layout, layout_of
 
 NOW = datetime(2026, 1, 1, 0, 5, tzinfo=UTC)
 BORN = {"name": "x", "creationTimestamp": "2026-01-01T00:00:00Z"}
-SAMPLES = Path("/work/shared/reference/roundtrip")
+SAMPLES = REFERENCE / "roundtrip"
 
 
 def cells(group: str, kind: str, **fields: Any) -> list[Any]:
