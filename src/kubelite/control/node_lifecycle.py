@@ -25,6 +25,7 @@ from kubelite.control.runtime import Context, Key, Watch
 
 LEASES = "kube-node-lease"
 REPORTED = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
+MARGIN_SECONDS = 0.01
 NODE_INDEX = "node name"
 
 
@@ -107,7 +108,8 @@ class NodeLifecycleController:
                     "spec": {"taints": to_builtins(taints)},
                 },
             )
-        return grace - silent_seconds if silent_seconds < grace else None
+        # A little later than the deadline: rounding must not bring the look a moment too early, again and again.
+        return grace - silent_seconds + MARGIN_SECONDS if silent_seconds < grace else None
 
     async def _mark_unknown(self, node: Node) -> Node:
         conditions = unknown_conditions(node, self._context.clock.now())
