@@ -22,12 +22,13 @@ from kubelite.api.auth.pod_references import (
     volume_secrets,
 )
 from kubelite.api.auth.rbac import Decision
-from kubelite.api.auth.rules import allows, asked, compiled, required_fields
+from kubelite.api.auth.rules import allows, asked, compiled
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolume
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.rbac import PolicyRule
 from kubelite.api.kinds.resource import ResourceSlice
 from kubelite.api.kinds.storage import VolumeAttachment
+from kubelite.api.machinery.field_selectors import required_values
 
 NODES_GROUP = "system:nodes"
 NODE_USER = "system:node:"
@@ -218,7 +219,7 @@ class NodeAuthorizer:
             return ""
         if attributes.verb in ("get", "update", "patch", "delete"):
             return self._needed(node, attributes)
-        if required_fields(attributes.field_selector).get("spec.nodeName") == node:
+        if required_values(attributes.field_selector).get("spec.nodeName") == node:
             return ""
         return "can only list/watch/deletecollection resourceslices with nodeName field selector"
 
@@ -252,7 +253,7 @@ class NodeAuthorizer:
             return ""
         if verb not in ("list", "watch"):
             return " "
-        if required_fields(attributes.field_selector).get("spec.nodeName") == node:
+        if required_values(attributes.field_selector).get("spec.nodeName") == node:
             return ""
         if asked(attributes).name:
             return self._needed(node, attributes)

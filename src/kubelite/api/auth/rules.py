@@ -10,10 +10,11 @@ from msgspec import Struct
 
 from kubelite.api.auth.caller import Attributes
 from kubelite.api.kinds.rbac import PolicyRule
+from kubelite.api.machinery.field_selectors import NAME, required_values
 
 ANY = "*"
 Key = tuple[str, str, str]
-NAMED_LISTS = ("list", "watch", "deletecollection")
+NAMED_LISTS = ("list", "watch")
 
 
 class CompiledRules(Struct, frozen=True):
@@ -74,14 +75,7 @@ def object_name(attributes: Attributes) -> str:
     """Return the one object a request is about; a list or watch may name it by its field selector."""
     if attributes.name or attributes.verb not in NAMED_LISTS:
         return attributes.name
-    return required_fields(attributes.field_selector).get("metadata.name", "")
-
-
-def required_fields(selector: str) -> dict[str, str]:
-    """Return the fields that a field selector demands to be equal to a value."""
-    terms = (term for term in selector.split(",") if "!=" not in term)
-    pairs = (term.partition("==" if "==" in term else "=") for term in terms)
-    return {field.strip(): value.strip() for field, sign, value in pairs if sign}
+    return required_values(attributes.field_selector).get(NAME, "")
 
 
 def allows(role: CompiledRules, request: Asked) -> bool:

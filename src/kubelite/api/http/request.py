@@ -13,9 +13,11 @@ from functools import lru_cache
 from urllib.parse import parse_qsl, unquote
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kubelite.api.auth.caller import Attributes
 from kubelite.api.errors import BadRequest
+from kubelite.api.machinery.field_selectors import NAME, required_values
 
 VERBS = {
     "GET": "get",
@@ -25,6 +27,9 @@ VERBS = {
     "PATCH": "patch",
     "DELETE": "delete",
 }
+SELECTING = frozenset(
+    {"list", "deletecollection"}
+)  # a watch by its path has no selectors to authorize
 NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
 CACHED_PATH_LENGTH_MAX = 256
 PROXIED = frozenset({"nodes", "pods", "services"})
@@ -82,39 +87,30 @@ def parse(method: str, raw_path: str, query: Query = NO_QUERY) -> Target:
     target = _cached(method, raw_path) if short else _parse(method, raw_path)
     if target.path_error:
         raise BadRequest(target.path_error)
-    attributes = target.attributes
-    if attributes.verb == "list" and target.is_resource and query:
-        verb = "watch" if flag(query, "watch") else "list"
-        name = _selected_name(query)
-        if name or verb != "list":
-            target = Target(attributes=_replace(attributes, verb=verb, name=name), is_resource=True)
+    if query and target.is_resource and target.attributes.verb in SELECTING:
+        return Target(attributes=_selecting(target.attributes, query), is_resource=True)
     return target
 
 
-def _replace(attributes: Attributes, *, verb: str, name: str) -> Attributes:
-    return Attributes(
-        verb=verb,
-        group=attributes.group,
-        version=attributes.version,
-        resource=attributes.resource,
-        subresource=attributes.subresource,
-        namespace=attributes.namespace,
-        name=name,
-        path=attributes.path,
+def _selecting(attributes: Attributes, query: Query) -> Attributes:
+    """Return what is asked when the query is looked at too: a watch, one name, some objects."""
+    field_selector, label_selector = (
+        query.get(option, ("",))[0] for option in ("fieldSelector", "labelSelector")
+    )
+    if attributes.verb != "list":
+        return replace(attributes, field_selector=field_selector, label_selector=label_selector)
+    return replace(
+        attributes,
+        verb="watch" if flag(query, "watch") else "list",
+        # A list or watch of one name is authorized for that name, as resourceNames rules expect.
+        name=_path_segment(required_values(field_selector).get(NAME, "")),
+        field_selector=field_selector,
+        label_selector=label_selector,
     )
 
 
-def _selected_name(query: Query) -> str:
-    # A list or watch of one name is authorized for that name, as resourceNames rules expect.
-    selectors = query.get("fieldSelector")
-    if not selectors:
-        return ""
-    for term in selectors[0].split(","):
-        key, separator, value = term.partition("=")
-        if separator and key == "metadata.name":
-            name = value.removeprefix("=")
-            return "" if "/" in name or name in (".", "..") or "%" in name else name
-    return ""
+def _path_segment(name: str) -> str:
+    return "" if name in (".", "..") or "/" in name or "%" in name else name
 
 
 @lru_cache(maxsize=4096)
@@ -123,7 +119,7 @@ def _cached(method: str, raw_path: str) -> Target:
 
 
 def _parse(method: str, raw_path: str) -> Target:
-    raw_parts = raw_path.strip("/").split("/") if raw_path.strip("/") else []
+    raw_parts = raw_path.removeprefix("/").rstrip("/").split("/")
     rest = None
     if (at := _proxy_at(raw_parts)) is not None:
         rest = _behind(raw_path, at)

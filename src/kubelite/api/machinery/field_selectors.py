@@ -179,6 +179,22 @@ def parse_field_selector(
     return FieldSelector(tuple(terms), tuple(readers))
 
 
+def required_values(text: str) -> dict[str, str]:
+    """Return the values that a selector of any kind demands of fields; of one that cannot be read, none.
+
+    Authorization asks this: it must see what the selection will do, escapes included.
+    """
+    try:
+        terms = [_term(part, text) for part in sorted(_split(text)) if part]
+    except BadRequest:
+        return {}
+    values: dict[str, str] = {}
+    for term in terms:
+        if term.equal:
+            values.setdefault(term.field, term.value)
+    return values
+
+
 def _refusal(
     field: str,
     group: str,

@@ -10,7 +10,6 @@ from kubelite.api.auth.rules import (
     compiled,
     covers,
     object_name,
-    required_fields,
 )
 from kubelite.api.kinds.rbac import PolicyRule
 
@@ -117,8 +116,9 @@ def test_covers(held: PolicyRule, given: PolicyRule, expected: bool) -> None:
     assert all(covers(compiled([held]), part) for part in broken_down(given)) is expected
 
 
-def test_required_fields() -> None:
-    selector = "spec.nodeName=one,status.phase!=Failed, metadata.name==web"
-    assert required_fields(selector) == {"spec.nodeName": "one", "metadata.name": "web"}
+def test_a_list_may_name_its_one_object() -> None:
+    selector = "spec.nodeName=one,status.phase!=Failed,metadata.name==web"
     assert object_name(Attributes("watch", field_selector=selector)) == "web"
     assert object_name(Attributes("get", field_selector=selector)) == ""
+    assert object_name(Attributes("deletecollection", field_selector=selector)) == ""
+    assert object_name(Attributes("list", field_selector=r"type!=a\,metadata.name=web")) == ""

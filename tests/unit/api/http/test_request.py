@@ -57,6 +57,11 @@ def asks(method: str, target: str) -> Attributes:
             "/api/v1/secrets?fieldSelector=metadata.name%3Dx,type%3Dy",
             ("list", "", "v1", "secrets", "", "", "x"),
         ),
+        (
+            "GET",
+            r"/api/v1/secrets?fieldSelector=type!=a\,metadata.name=x",
+            ("list", "", "v1", "secrets", "", "", ""),
+        ),
         ("TRACE", "/api/v1/pods", ("", "", "v1", "pods", "", "", "")),
     ],
 )
@@ -71,6 +76,20 @@ def test_resource_paths(method: str, target: str, expected: tuple[str, ...]) -> 
         found.namespace,
         found.name,
     ) == expected
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "fields", "labels"),
+    [
+        ("GET", "/api/v1/pods", "spec.nodeName=n", "a=b"),
+        ("DELETE", "/api/v1/namespaces/a/pods", "spec.nodeName=n", "a=b"),
+        ("GET", "/api/v1/watch/pods", "", ""),
+        ("GET", "/api/v1/namespaces/a/pods/x", "", ""),
+    ],
+)
+def test_selectors_are_authorized(method: str, path: str, fields: str, labels: str) -> None:
+    found = asks(method, f"{path}?fieldSelector=spec.nodeName%3Dn&labelSelector=a%3Db")
+    assert (found.field_selector, found.label_selector) == (fields, labels)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +116,8 @@ def test_other_paths_are_no_resources(path: str) -> None:
         "/healthz/%2e%2e/metrics",
         "/api/v1/pods/%ff",
         "/api/v1/nodes/a%2fb/proxy/x",
+        "//api/v1/nodes/a/proxy/x",
+        "//evil/api/v1/nodes/a/proxy",
         "/api/v1/nodes/../proxy/x",
         "/api/v1/nodes/" + "x" * 300 + "/../y",
     ],

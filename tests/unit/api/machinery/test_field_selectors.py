@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from kubelite.api.errors import BadRequest
-from kubelite.api.machinery.field_selectors import parse_field_selector
+from kubelite.api.machinery.field_selectors import parse_field_selector, required_values
 
 POD = {
     "metadata": {"name": "web", "namespace": "shop"},
@@ -68,3 +68,17 @@ def test_refusals(text: str, group: str, kind: str, message: str) -> None:
     with pytest.raises(BadRequest) as refused:
         parse_field_selector(text, group, kind)
     assert refused.value.message == message
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("", {}),
+        ("metadata.name=a,type!=b,spec.nodeName==n", {"metadata.name": "a", "spec.nodeName": "n"}),
+        (r"type!=a\,metadata.name=b", {}),
+        (r"metadata.name=a\,b", {"metadata.name": "a,b"}),
+        ("metadata.name=a,nonsense", {}),
+    ],
+)
+def test_what_a_selector_demands_is_what_it_selects(text: str, values: dict[str, str]) -> None:
+    assert required_values(text) == values
