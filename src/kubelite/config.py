@@ -7,6 +7,7 @@ Names are spelt as k3s spells them where it has them.
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import os
 import socket
@@ -17,6 +18,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 import msgspec
 from msgspec import Struct
 
+DATA_DIR = "/var/lib/kubelite"
 CONFIG_FILE = Path("/etc/kubelite/config.yaml")
 
 
@@ -32,7 +34,7 @@ class InvalidConfig(Exception):
 
 
 def _default_data_dir() -> str:
-    return "/var/lib/kubelite" if os.geteuid() == 0 else str(Path.home() / ".kubelite")
+    return DATA_DIR if os.geteuid() == 0 else str(Path.home() / ".kubelite")
 
 
 def _default_kubeconfig() -> str:
@@ -72,9 +74,10 @@ class Config(Struct, frozen=True, kw_only=True):
     kubelet_port: Annotated[
         int, Setting("Port of the node's own HTTPS endpoint; 0 picks a free one", "PORT")
     ] = 10250
-    docker_socket: Annotated[str, Setting("Socket of the container engine", "FILE")] = (
-        "/var/run/docker.sock"
-    )
+    docker_socket: Annotated[
+        str,
+        Setting("Socket of the container engine (default: one that answers, or start one)", "FILE"),
+    ] = ""
     disable_agent: Annotated[bool, Setting("Run the control plane only")] = False
     secrets_encryption: Annotated[bool, Setting("Encrypt Secrets on disk")] = False
     token_auth_file: Annotated[str, Setting("File of static tokens", "FILE")] = ""
@@ -101,6 +104,14 @@ class Config(Struct, frozen=True, kw_only=True):
     audit_log_maxage: Annotated[int, Setting("Days that rotated audit logs are kept", "DAYS")] = 30
     audit_log_maxbackup: Annotated[int, Setting("Number of rotated audit logs", "COUNT")] = 10
     debug: Annotated[bool, Setting("Log more")] = False
+
+    @property
+    def run_dir(self) -> Path:
+        """Where sockets and process ids go: empty after a boot, and one for each data folder."""
+        run = Path("/run/kubelite")
+        if self.data_dir == DATA_DIR:
+            return run
+        return run / hashlib.sha256(self.data_dir.encode()).hexdigest()[:12]
 
     @property
     def store_dir(self) -> Path:

@@ -6,7 +6,9 @@ All of it blocks and runs in a process of its own. What changes files that a ser
 import asyncio
 import contextlib
 import os
+import select
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -24,6 +26,8 @@ from kubelite.config import Config
 from kubelite.preparation import own_address, pki_arguments
 from kubelite.randomness import SystemRandomness
 from kubelite.store.lmdb_engine import LMDBEngine, StoreLocked, UnknownFormat, lock_folder
+
+ENGINE_STOP_SECONDS = 30.0
 
 
 class Refused(Exception):
@@ -97,7 +101,7 @@ async def _remove_containers(config: Config) -> int:
     from kubelite.node.runtime import EngineUnavailable
 
     data = Path(config.data_dir) / "agent"
-    folders = EngineFolders(data / "docker", Path("/run/kubelite") / "docker")
+    folders = EngineFolders(data / "docker", config.run_dir / "docker")
     given = Path(config.docker_socket) if config.docker_socket else None
     socket = await find_socket(given, folders)
     if not await answers(socket):
@@ -113,10 +117,23 @@ async def _remove_containers(config: Config) -> int:
     finally:
         await runtime.close()
     if socket == folders.socket:
-        pid_file = folders.run / "docker.pid"
-        with contextlib.suppress(OSError, ValueError):
-            os.kill(int(pid_file.read_text()), 15)
+        await asyncio.to_thread(_stop_engine, folders.run / "docker.pid")
     return len(records)
+
+
+def _stop_engine(pid_file: Path) -> None:
+    """End the engine that kubelite has started, and wait for it."""
+    try:
+        process = int(pid_file.read_text())
+        descriptor = os.pidfd_open(process)
+    except (OSError, ValueError):
+        return
+    try:
+        os.kill(process, signal.SIGTERM)
+        if not select.select([descriptor], [], [], ENGINE_STOP_SECONDS)[0]:
+            raise Refused(f"cannot stop the container engine: process {process} does not end")
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager

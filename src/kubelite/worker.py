@@ -92,7 +92,7 @@ class Worker:
         config = self._config
         data = Path(config.data_dir) / "agent"
         machine = await asyncio.to_thread(_machine, data)
-        engine = EngineFolders(data / "docker", Path("/run/kubelite") / "docker")
+        engine = EngineFolders(data / "docker", config.run_dir / "docker")
         given = Path(config.docker_socket) if config.docker_socket else None
         socket = await find_socket(given, engine)
         if socket == engine.socket:

@@ -166,3 +166,21 @@ def test_certificates_and_keys_are_renewed_while_the_server_is_stopped(tmp_path:
         assert found == "b3BlbnNlc2FtZQ=="
     finally:
         server.stop()
+
+
+@pytest.mark.docker
+@needs_a_host
+def test_an_engine_of_its_own_is_started_and_taken_off_again(host: Host) -> None:
+    server = Server(host, host.folder)
+    server.flags = [flag for flag in server.flags if not flag.startswith("--docker-socket")]
+    server.start()
+    try:
+        wait_for(lambda: " Ready" in server.kubectl("get", "nodes"), "ready node", 60)
+        assert "docker://" in server.kubectl("get", "nodes", "-o", "wide")
+    finally:
+        server.stop()
+        data = f"--data-dir={host.folder}/data"
+        host.run(sys.executable, "-m", "kubelite", "reset", "--yes", data)
+    assert not (host.folder / "data").exists()
+    running = subprocess.run(["pgrep", "-f", f"data-root={host.folder}/data"], capture_output=True)
+    assert not running.stdout
