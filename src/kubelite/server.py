@@ -15,6 +15,7 @@ from pathlib import Path
 
 import uvloop
 
+from kubelite import collector
 from kubelite import log as log_lines
 from kubelite.api.auth import pki as identities
 from kubelite.api.auth.caller import AUTHENTICATED, Caller
@@ -60,6 +61,7 @@ def run(config: Config) -> None:
     """Run a server until SIGTERM or SIGINT; raises CannotStart."""
     started = time.monotonic()
     log_lines.setup(debug=config.debug)
+    collector.pause()
     uvloop.run(_serve(config, started))
 
 
@@ -70,6 +72,7 @@ async def _serve(config: Config, started: float) -> None:
         loop.add_signal_handler(number, told_to_stop.set)
     async with AsyncExitStack() as running:
         await _start(config, running)
+        collector.resume()
         _greet(config, time.monotonic() - started)
         await told_to_stop.wait()
         log.info("stopping")

@@ -5,12 +5,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench import api, pods, store
+from bench import api, pods, rights, scheduling, store
 from bench.report import Figure, commit, table, write
 
 PARTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "store": store.measure,
+    "scheduling": scheduling.measure,
     "api": api.measure,
+    "rights": rights.measure,
     "pods": pods.measure,
 }
 

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +12,9 @@ from hosts import Server
 from bench.clients import Connection, administrator
 from bench.processes import cpu_share, resident_megabytes
 from bench.report import Figure
+from bench.wrk import free_port, wrk
 
-PORT = 16443
 READERS = 32
-SECONDS = 8
 REST_SECONDS = 60
 WATCHERS = 1000
 EVENTS = 500
@@ -38,9 +36,10 @@ end
 
 def measure(folder: Path) -> Iterator[Figure]:
     """Start a control plane and load it from other processes."""
-    starts = [_start_seconds(folder / f"start-{number}") for number in range(3)]
+    port = free_port()
+    starts = [_start_seconds(folder / f"start-{number}", port) for number in range(3)]
     yield Figure("api: process start to ready, control plane, empty", sorted(starts)[1], "s", "< 1")
-    server = Server(None, folder, "--disable-agent", port=PORT)
+    server = Server(None, folder, "--disable-agent", port=port)
     server.start()
     try:
         pid = server.pid
@@ -67,9 +66,9 @@ def measure(folder: Path) -> Iterator[Figure]:
         server.stop()
 
 
-def _start_seconds(folder: Path) -> float:
+def _start_seconds(folder: Path, port: int) -> float:
     folder.mkdir()
-    server = Server(None, folder, "--disable-agent", port=PORT)
+    server = Server(None, folder, "--disable-agent", port=port)
     started = time.perf_counter()
     server.start()
     seconds = time.perf_counter() - started
@@ -92,38 +91,21 @@ def _requests(server: Server, folder: Path) -> Iterator[Figure]:
     listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
     server.kubectl("create", "-f", "-", stdin=listed, timeout_seconds=300)
     token, path = _token(server), CONFIG_MAPS.format("bench")
-    rate, p99 = _wrk(token, f"{path}/bench-7", READERS, "99%")
+    load = wrk(server, token, f"{path}/bench-7", READERS)
+    rate, p99 = load.rate, load.p99_ms
     yield Figure(f"api: GET, {READERS} clients", rate, "/s", ">= 6000")
     yield Figure(f"api: GET, {READERS} clients, p99", p99, "ms")
-    yield Figure("api: LIST of 500, 4 clients", _wrk(token, path, 4, "99%")[0], "/s", ">= 900")
+    yield Figure("api: LIST of 500, 4 clients", wrk(server, token, path, 4).rate, "/s", ">= 900")
     script = folder / "create.lua"
     for clients in (1, 64):
         script.write_text(CREATE.replace("PREFIX", f"of-{clients}"))
-        rate, p50 = _wrk(token, CONFIG_MAPS.format("writes"), clients, "50%", script)
+        load = wrk(server, token, CONFIG_MAPS.format("writes"), clients, script=script)
+        rate, p50 = load.rate, load.p50_ms
         yield Figure(
             f"api: CREATE, {clients} clients", rate, "/s", ">= 2000" if clients > 1 else ""
         )
         if clients == 1:
             yield Figure("api: CREATE, 1 client, p50", p50, "ms", "<= 1.5")
-
-
-def _wrk(
-    token: str, path: str, clients: int, percentile: str, script: Path | None = None
-) -> tuple[float, float]:
-    """Return requests per second and a latency percentile in ms; every answer must be a success."""
-    line = ["wrk", f"-t{min(2, clients)}", f"-c{clients}", f"-d{SECONDS}s", "--latency"]
-    line += ["-H", f"Authorization: Bearer {token}", "-H", "Content-Type: application/json"]
-    line += ["-s", str(script)] if script else []
-    printed = subprocess.run(
-        [*line, f"https://127.0.0.1:{PORT}{path}"], capture_output=True, text=True, check=True
-    ).stdout
-    if "Non-2xx" in printed or "Socket errors" in printed:
-        raise RuntimeError(f"requests failed:\n{printed}")
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", printed)
-    latency = re.search(rf"{percentile}\s+([\d.]+)(us|ms|s)", printed)
-    assert rate is not None
-    assert latency is not None
-    return float(rate[1]), float(latency[1]) * {"us": 1e-3, "ms": 1.0, "s": 1e3}[latency[2]]
 
 
 async def _watches(server: Server) -> list[Figure]:
@@ -135,7 +117,7 @@ async def _watches(server: Server) -> list[Figure]:
     async def watch() -> None:
         nonlocal heard
         async with opening:
-            connection = await Connection.open(PORT, context)
+            connection = await Connection.open(server.port, context)
             await connection.watch(
                 f"{path}?watch=true&resourceVersion=0&labelSelector=bench%3Devents"
             )
@@ -152,7 +134,7 @@ async def _watches(server: Server) -> list[Figure]:
     watchers = [asyncio.create_task(watch()) for _ in range(WATCHERS)]
     await ready.wait()
     started = time.perf_counter()
-    writer = await Connection.open(PORT, context)
+    writer = await Connection.open(server.port, context)
     for number in range(EVENTS):
         metadata = {"name": f"event-{number}", "labels": {"bench": "events"}}
         await writer.post(
@@ -172,7 +154,7 @@ async def _fill(server: Server) -> None:
     numbers = iter(range(MANY))
 
     async def write() -> None:
-        connection = await Connection.open(PORT, context)
+        connection = await Connection.open(server.port, context)
         for number in numbers:
             body = {"metadata": {"name": f"many-{number}"}, "data": {"a": "x" * 300}}
             await connection.post(path, json.dumps(body).encode())
