@@ -20,6 +20,7 @@ from kubelite.api.registry.verbs import PatchType, Verbs
 from kubelite.api.registry.writing import Writer
 from kubelite.randomness import SeededRandomness
 from kubelite.store.embedded import EmbeddedStore
+from kubelite.store.engine import Engine
 from kubelite.store.history import Limits
 from kubelite.store.memory_engine import MemoryEngine
 
@@ -54,11 +55,14 @@ class Server:
         self,
         *plugins: Mutating | Validating,
         changes: int = 10_000,
+        engine: Engine | None = None,
         validate: Any = rules.validate,
         **parts: Any,
     ) -> None:
         self.clock = StandingClock()
-        self.store = EmbeddedStore(MemoryEngine(), clock=self.clock, limits=Limits(changes=changes))
+        self.store = EmbeddedStore(
+            engine or MemoryEngine(), clock=self.clock, limits=Limits(changes=changes)
+        )
         self.randomness = SeededRandomness(7)
         self.resources = builtin_table()
         self.hub = Hub(self.store)

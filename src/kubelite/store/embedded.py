@@ -19,6 +19,7 @@ from kubelite.store.engine import Batch, Engine, EngineFailed, Logged
 from kubelite.store.history import History, Limits, Record, entries_at
 from kubelite.store.index import Index, segment_of
 from kubelite.store.lmdb_engine import LMDBEngine
+from kubelite.store.pending import Pending
 from kubelite.store.protocol import (
     Change,
     Check,
@@ -69,8 +70,7 @@ class EmbeddedStore:
         self._revision = engine.revision()
         self._assigned = self._revision  # the newest revision given to a write on its way
         self._unseen: list[tuple[int, asyncio.Future[None]]] = []  # who waits for which revision
-        # What each key will be once the writes on their way are durable, and the revision that makes it so.
-        self._pending: dict[str, tuple[int, Entry | None]] = {}
+        self._pending = Pending()
         self._waiting: list[_Write] = []
         self._waiting_operations = 0
         self._flushing: asyncio.Task[None] | None = None
@@ -151,6 +151,10 @@ class EmbeddedStore:
         shown = then[:limit] if limit else then
         return Page(shown, revision, len(then) - len(shown))
 
+    def planned(self, prefix: str) -> Sequence[Entry]:
+        """Return the entries under `prefix` as they will be once all writes on their way are durable."""
+        return self._pending.over(self._index.range(prefix), prefix)
+
     def history(self, prefix: str, after: int) -> Sequence[Change]:
         """Return the changes under `prefix` newer than `after`, oldest first."""
         self._require_known(after)
@@ -217,7 +221,7 @@ class EmbeddedStore:
             record = _record(operation, self._assigned, current, now)
             change = record.change
             after = None if change.deleted else _entry_after(change)
-            self._pending[change.key] = (self._assigned, after)
+            self._pending.put(change.key, self._assigned, after)
             records.append(record)
         return records
 
@@ -290,8 +294,7 @@ class EmbeddedStore:
             else:
                 self._index.put(_entry_after(change))
             self._history.append(record)
-            if self._pending[change.key][0] == change.revision:
-                del self._pending[change.key]
+            self._pending.settle(change.key, change.revision)
         self._revision = batch.revision
         self.problem = ""
         self._waiting_operations -= len(records)

@@ -146,6 +146,14 @@ class Store(Protocol):
         """Return how many keys there are under `prefix` now."""
         ...
 
+    def planned(self, prefix: str) -> Sequence[Entry]:
+        """Return the entries under `prefix`, one resource or part of it, in key order, writes on their way included.
+
+        This is what the preconditions of a `commit` called without an await in between are checked against. It may
+        never come to be: show it to nobody, and let what is decided by it hold or fall with a commit.
+        """
+        ...
+
     async def commit(self, *operations: Operation) -> int:
         """Apply all operations or none; return the revision of the last one once all are durable.
 

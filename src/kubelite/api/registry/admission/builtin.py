@@ -71,7 +71,7 @@ def builtin_admission(  # noqa: PLR0913 - all that any plugin needs
         CertificateSigning(authorizer),
         CertificateSubjectRestriction(),
         DefaultIngressClass(lookup),
-        ResourceQuota(lookup, store, resources, clock),
+        ResourceQuota(store, resources, clock),
     ]
     off = (OFF_BY_DEFAULT - set(enable)) | set(disable)
     return Admission.ordered(*(plugin for plugin in plugins if plugin.name not in off))

@@ -1,18 +1,15 @@
 """ResourceQuota: a namespace never uses more than its quotas allow, however many writes come at once.
 
-Writes that use a quota take turns in their namespace: each counts itself into the quota's status, which is committed
-together with the object. So the count is exact after any crash, and a write that fails has counted nothing. What is
-freed is counted back by the quota controller.
+Each write counts itself into the status of the quotas it uses, which is committed together with the object: both are
+applied or neither. It counts on top of the writes that are on their way, so that many writes of a namespace share one
+commit of the disk; that commit holds or fails as a whole, hence the count is exact after any crash, and a write that
+fails has counted nothing. What is freed is counted back by the quota controller.
 """
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
-from weakref import WeakValueDictionary
 
-from kubelite.api.auth.lookup import Lookup
 from kubelite.api.kinds.core.quota import ResourceQuota as ResourceQuotaKind
-from kubelite.api.kinds.model import to_wire
 from kubelite.api.machinery.quota import (
     Amounts,
     added,
@@ -35,19 +32,17 @@ from kubelite.store.protocol import Operation, Store
 
 
 class Counted:
-    """A write that has counted itself into quotas; holds its turn until it is settled."""
+    """A write that has counted itself into quotas."""
 
-    def __init__(self, turn: asyncio.Lock, operations: Sequence[Operation]) -> None:
-        self._turn = turn
+    def __init__(self, operations: Sequence[Operation]) -> None:
         self._operations = operations
 
     def operations(self) -> Sequence[Operation]:
         """Return the new states of the quotas."""
         return self._operations
 
-    def settled(self, *, committed: bool) -> None:  # noqa: ARG002 - the store has kept it, or nothing happened
-        """Let the next write have its turn."""
-        self._turn.release()
+    def settled(self, *, committed: bool) -> None:
+        """Do nothing: the store has kept it, or nothing happened."""
 
 
 class ResourceQuota:
@@ -55,37 +50,21 @@ class ResourceQuota:
 
     name: ClassVar = "ResourceQuota"
 
-    def __init__(
-        self, lookup: Lookup, store: Store, resources: ResourceTable, clock: Clock
-    ) -> None:
-        self._lookup = lookup
+    def __init__(self, store: Store, resources: ResourceTable, clock: Clock) -> None:
         self._store = store
         self._resources = resources
         self._clock = clock
-        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def validate(self, request: AdmissionRequest) -> None:
         """Count a write in; raises Forbidden."""
         namespace = request.attributes.namespace
         if request.object is None or not namespace or not self._counts(request):
             return
-        plural, group = request.resource.plural, request.resource.group
-        quotas = self._lookup.list(ResourceQuotaKind, namespace)
-        if not any(matching(plural, group, quota.spec.hard) for quota in quotas):
-            return  # others need not wait for those who take turns
-        turn = self._turns.get(namespace)
-        if turn is None:
-            turn = self._turns[namespace] = asyncio.Lock()
-        await turn.acquire()
-        try:
-            operations = self._planned(request, self._lookup.list(ResourceQuotaKind, namespace))
-        except BaseException:
-            turn.release()
-            raise
-        if not operations:
-            turn.release()
-            return
-        request.reserve(Counted(turn, operations))
+        # Nothing is awaited from here until the store has planned the commit: this plugin is the last one. Were it
+        # otherwise, the revisions that the operations expect would have the write tried anew.
+        operations = self._planned(request)
+        if operations:
+            request.reserve(Counted(operations))
 
     def _counts(self, request: AdmissionRequest) -> bool:
         resource, subresource = request.resource, request.attributes.subresource
@@ -99,19 +78,18 @@ class ResourceQuota:
             return subresource in ("", "status")
         return resource.plural == "services" and not subresource
 
-    def _planned(
-        self, request: AdmissionRequest, quotas: Iterable[ResourceQuotaKind]
-    ) -> list[Operation]:
+    def _planned(self, request: AdmissionRequest) -> list[Operation]:
         operations: list[Operation] = []
         kind = self._resources.by_kind(ResourceQuotaKind.gvk)
         assert kind is not None
-        for quota in quotas:
-            wire = to_wire(quota)
-            used = self._after(request, wire)
+        for entry in self._store.planned(f"{kind.prefix}{request.attributes.namespace}/"):
+            quota = decode.decode(entry.value)
+            used = self._after(request, quota)
             if used is None:
                 continue
-            wire["status"] = {"hard": dict(quota.spec.hard), "used": written(used)}
-            operations.append(put(kind, wire, int(quota.metadata.resourceVersion)))
+            hard = (quota.get("spec") or {}).get("hard") or {}
+            quota["status"] = {"hard": hard, "used": written(used)}
+            operations.append(put(kind, quota, entry.revision))
         return operations
 
     def _after(self, request: AdmissionRequest, quota: dict[str, Any]) -> Amounts | None:
@@ -175,8 +153,8 @@ class ResourceQuota:
         ]
 
     def _objects(self, resource: Resource, namespace: str) -> Iterable[dict[str, Any]]:
-        page = self._store.list(f"{resource.prefix}{namespace}/")
-        return (decode.decode(entry.value) for entry in page.entries)
+        entries = self._store.planned(f"{resource.prefix}{namespace}/")
+        return (decode.decode(entry.value) for entry in entries)
 
 
 def _listed(amounts: Amounts, names: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from kubelite.api.registry.admission.resource_quota import ResourceQuota
 @pytest.fixture
 async def server() -> Server:
     server = Server()
-    plugin = ResourceQuota(server.mirrors, server.store, server.resources, server.clock)
+    plugin = ResourceQuota(server.store, server.resources, server.clock)
     server.writer.admission = Admission.ordered(plugin)
     return server
 
@@ -123,16 +123,22 @@ async def test_pods_from_before_a_quota_can_still_change(server: Server) -> None
     assert changed["metadata"]["labels"] == {"x": "y"}
 
 
-async def test_who_uses_no_quota_does_not_wait(server: Server) -> None:
-    await server.create("v1/resourcequotas", quota({"pods": "1"}))
-    plugin = server.writer.admission.validating[0]
-    assert isinstance(plugin, ResourceQuota)
-    turn = plugin._turns["default"] = asyncio.Lock()
-    await turn.acquire()
-    assert await server.create("v1/configmaps", {"metadata": {"name": "a"}})
-    waiting = asyncio.create_task(server.create("v1/pods", pod("a")))
-    for _ in range(5):
-        await asyncio.sleep(0)
-    assert not waiting.done()
-    turn.release()
-    assert await waiting
+async def test_writes_at_once_share_commits(server: Server) -> None:
+    await server.create("v1/resourcequotas", quota({"pods": "100"}))
+    batches: list[int] = []
+    server.store.subscribe("/pods.core/", lambda changes: batches.append(len(changes)))
+    await asyncio.gather(*(server.create("v1/pods", pod(f"p{index}")) for index in range(60)))
+    assert used(server) == {"pods": "60"}
+    assert len(batches) < 10
+
+
+async def test_a_quota_on_its_way_counts(server: Server) -> None:
+    results = await asyncio.gather(
+        server.create("v1/pods", pod("before")),
+        server.create("v1/resourcequotas", quota({"pods": "2"})),
+        server.create("v1/pods", pod("after")),
+        server.create("v1/pods", pod("late")),
+        return_exceptions=True,
+    )
+    assert [isinstance(one, Forbidden) for one in results] == [False, False, False, True]
+    assert used(server) == {"pods": "2"}
