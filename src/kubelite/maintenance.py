@@ -25,7 +25,8 @@ from kubelite.clock import SystemClock
 from kubelite.config import Config
 from kubelite.preparation import own_address, pki_arguments
 from kubelite.randomness import SystemRandomness
-from kubelite.store.lmdb_engine import LMDBEngine, StoreLocked, UnknownFormat, lock_folder
+from kubelite.store.engine import StoreUnreadable
+from kubelite.store.lmdb_engine import LMDBEngine, StoreLocked, lock_folder
 
 ENGINE_STOP_SECONDS = 30.0
 
@@ -60,7 +61,7 @@ def rotate_secrets_key(config: Config) -> int:
         raise Refused("cannot rotate: Secrets are not encrypted (see --secrets-encryption)")
     try:
         engine = LMDBEngine(config.store_dir)
-    except (StoreLocked, UnknownFormat, OSError) as error:
+    except (StoreLocked, StoreUnreadable, OSError) as error:
         raise Refused(f"cannot rotate: {error}") from error
     try:
         keys = rotate_keys(config.secrets_key_file, SystemRandomness())

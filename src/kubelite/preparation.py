@@ -25,8 +25,8 @@ from kubelite.clock import SystemClock
 from kubelite.config import Config
 from kubelite.randomness import SystemRandomness
 from kubelite.store.embedded import EmbeddedStore
-from kubelite.store.engine import Engine
-from kubelite.store.lmdb_engine import StoreLocked, UnknownFormat
+from kubelite.store.engine import Engine, StoreUnreadable
+from kubelite.store.lmdb_engine import StoreLocked
 
 CAP_NET_ADMIN = 12  # its bit, see capability.h
 # Documentation addresses: no packet is sent, the kernel only says which of its own addresses it would use.
@@ -102,7 +102,7 @@ async def open_store(
 
     try:
         return await EmbeddedStore.open(config.store_dir, clock=clock, over=over)
-    except (StoreLocked, UnknownFormat, EncryptionFailed) as error:
+    except (StoreLocked, StoreUnreadable, EncryptionFailed) as error:
         raise CannotStart(str(error)) from error
     except OSError as error:
         raise CannotStart(f"cannot open store in {config.store_dir}: {error.strerror}") from error

@@ -5,7 +5,6 @@ An engine is called from one thread at a time and may block. It keeps three thin
 """
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Protocol
 
 from msgspec import Struct
@@ -39,6 +38,10 @@ class EngineFailed(Exception):
     """The disk refused; the batch is not applied."""
 
 
+class StoreUnreadable(Exception):
+    """The data cannot be read: damaged, or not a store."""
+
+
 class Engine(Protocol):
     """Durable entries, undo log and revision."""
 
@@ -56,10 +59,6 @@ class Engine(Protocol):
 
     def write(self, batch: Batch) -> None:
         """Make a batch durable; raises EngineFailed. Afterwards `revision` tells whether it is applied."""
-        ...
-
-    def copy(self, path: Path) -> None:
-        """Write a consistent copy of everything to a new folder, while writes go on."""
         ...
 
     def size_bytes(self) -> int:

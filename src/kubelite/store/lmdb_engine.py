@@ -8,13 +8,14 @@ import fcntl
 import os
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import lmdb
 import msgspec
 
-from kubelite.store.engine import Batch, EngineFailed, Logged
+from kubelite.store.engine import Batch, EngineFailed, Logged, StoreUnreadable
 from kubelite.store.index import segment_of
 from kubelite.store.protocol import Entry
 
@@ -23,6 +24,8 @@ MAP_SIZE_BYTES = 64 * 1024**3
 FORMAT = b"1"
 # Old log rows removed per commit beyond the rows it adds: compaction keeps pace and never blocks for long.
 COMPACT_ROWS = 256
+# More than LMDB's table of readers needs.
+LOCK_TABLE_BYTES = 16 * 1024
 
 HEADER = struct.Struct(">QQ")
 REVISION = struct.Struct(">Q")
@@ -33,7 +36,7 @@ class StoreLocked(Exception):
     """Another process has the data folder open."""
 
 
-class UnknownFormat(Exception):
+class UnknownFormat(StoreUnreadable):
     """The data was written by a version this one does not know."""
 
 
@@ -41,14 +44,17 @@ class LMDBEngine:
     """Entries, undo log and revision in one LMDB file."""
 
     def __init__(self, path: Path, *, map_size_bytes: int = MAP_SIZE_BYTES) -> None:
-        """Open or create the folder `path`; raises StoreLocked, UnknownFormat or OSError."""
+        """Open or create the folder `path`; raises StoreLocked, StoreUnreadable or OSError."""
         self._path = path
         self._map_size_bytes = map_size_bytes
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = lock_folder(path)
         self._segments: dict[str, bytes] = {}
+        self._is_open = False
         try:
-            self._open()
+            _reserve(path / "lock.mdb")
+            with _named(path):
+                self._open()
         except BaseException:
             os.close(self._lock)
             raise
@@ -80,20 +86,22 @@ class LMDBEngine:
                 name.decode(): identifier
                 for name, identifier in transaction.cursor(db=self._segment_ids)
             }
+        self._is_open = True
 
     def revision(self) -> int:
         """Return the revision of the newest durable batch, 0 for an empty store; raises EngineFailed."""
         try:
+            self._require_open()
             with self._env.begin() as transaction:
                 value = transaction.get(b"revision", db=self._meta)
-        except lmdb.Error as error:
+        except (lmdb.Error, OSError) as error:
             raise EngineFailed(str(error)) from error
         return REVISION.unpack(value)[0] if value else 0
 
     def entries(self) -> Iterator[Entry]:
         """Yield all current entries in key order within a segment."""
         names = {identifier: name for name, identifier in self._segments.items()}
-        with self._env.begin() as transaction:
+        with _named(self._path), self._env.begin() as transaction:
             for raw, value in transaction.cursor(db=self._objects):
                 created, revision = HEADER.unpack_from(value)
                 key = names[raw[:4]] + raw[4:].decode()
@@ -102,18 +110,24 @@ class LMDBEngine:
     def log(self) -> Iterator[Logged]:
         """Yield the undo log, oldest first."""
         decoder = msgspec.msgpack.Decoder(Logged)
-        with self._env.begin() as transaction:
+        with _named(self._path), self._env.begin() as transaction:
             for _, value in transaction.cursor(db=self._log):
                 yield decoder.decode(value)
 
     def write(self, batch: Batch) -> None:
         """Make a batch durable; raises EngineFailed."""
         try:
+            self._require_open()
+            # A reader that was killed, such as a snapshot, would keep every page it saw from being used again.
+            self._env.reader_check()
             with self._env.begin(write=True) as transaction:
                 self._fill(transaction, batch)
         except (lmdb.Error, OSError) as error:
             self._recover()
-            raise EngineFailed(str(error)) from error
+            raise EngineFailed(_reason(error)) from error
+        except BaseException:
+            self._recover()
+            raise
 
     def _fill(self, transaction: Any, batch: Batch) -> None:
         for key in batch.deletes:
@@ -147,16 +161,14 @@ class LMDBEngine:
     def _recover(self) -> None:
         # A failed commit may leave LMDB in a state where every later one fails; opening it anew reads the last good
         # root. The segment table is read again because ids given in the failed batch are not on disk.
+        self._is_open = False
         self._env.close()
-        try:
+        with suppress(lmdb.Error, OSError, UnknownFormat):  # the next call tries again
             self._open()
-        except (lmdb.Error, OSError) as error:
-            raise EngineFailed(f"cannot open store again: {error}") from error
 
-    def copy(self, path: Path) -> None:
-        """Write a consistent, compacted copy to the new folder `path`, while writes go on."""
-        path.mkdir(mode=0o700, parents=True)
-        self._env.copy(str(path), compact=True)
+    def _require_open(self) -> None:
+        if not self._is_open:
+            self._open()
 
     def size_bytes(self) -> int:
         """Return how much disk the data takes."""
@@ -180,3 +192,28 @@ def lock_folder(path: Path) -> int:
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, str(os.getpid()).encode(), 0)
     return descriptor
+
+
+def _reserve(path: Path) -> None:
+    """Give LMDB's table of readers its blocks: it is written through a mapping, where a full disk is fatal."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.posix_fallocate(descriptor, 0, LOCK_TABLE_BYTES)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Name what is wrong with a store that cannot be read: StoreUnreadable, or OSError when it is the disk."""
+    try:
+        yield
+    except lmdb.Error as error:
+        raise StoreUnreadable(f"cannot open store in {path}: {_reason(error)}") from error
+    except (struct.error, KeyError, UnicodeDecodeError, msgspec.MsgspecError) as error:
+        raise StoreUnreadable(f"cannot open store in {path}: damaged ({error!r})") from error
+
+
+def _reason(error: Exception) -> str:
+    """Return what LMDB says without the place in its code: ``mdb_txn_commit: No space left on device``."""
+    return str(error).rpartition(": ")[2] or str(error)

@@ -1,9 +1,8 @@
 """An engine that forgets everything at exit: for simulations, tests and throw-away clusters."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
-from kubelite.store.engine import Batch, EngineFailed, Logged
+from kubelite.store.engine import Batch, Logged
 from kubelite.store.protocol import Entry
 
 
@@ -40,10 +39,6 @@ class MemoryEngine:
         while self._log and (oldest := next(iter(self._log))) <= batch.floor:
             del self._log[oldest]
         self._revision = batch.revision
-
-    def copy(self, path: Path) -> None:
-        """Refuse: there is nothing on disk to copy."""
-        raise EngineFailed(f"cannot copy store to {path}: it is kept in memory only")
 
     def size_bytes(self) -> int:
         """Return 0: no disk is used."""

@@ -1,13 +1,101 @@
 """What only the disk can show."""
 
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import lmdb
 import pytest
 
 from kubelite.clock import SystemClock
 from kubelite.store.embedded import EmbeddedStore
-from kubelite.store.lmdb_engine import LMDBEngine, StoreLocked
-from kubelite.store.protocol import Delete, Put
+from kubelite.store.engine import Batch, Logged, StoreUnreadable
+from kubelite.store.lmdb_engine import LMDBEngine, StoreLocked, UnknownFormat
+from kubelite.store.protocol import Delete, Entry, Put, StoreUnavailable
+
+OBJECTS = 1000
+VALUE = b"x" * 1200
+WINDOW = 2000
+# The bound of docs/architecture.md: objects, twice the window, one batch; a third for half-filled pages.
+FILE_BYTES_MAX = (OBJECTS + 2 * WINDOW * 2 + 500) * 2048 * 4 // 3
+
+
+def _rewrite(engine: LMDBEngine, rounds: int) -> None:
+    """Write all objects anew again and again, 500 a batch."""
+    revision = engine.revision()
+    for _ in range(rounds):
+        for start in range(0, OBJECTS, 500):
+            log, puts = [], []
+            for number in range(start, start + 500):
+                revision += 1
+                key = f"/pods/default/{number}"
+                puts.append(Entry(key, VALUE, 1, revision))
+                log.append(Logged(revision, key, (VALUE, 1, 1), None, 0.0))
+            engine.write(Batch(puts, [], log, revision, revision - WINDOW))
+
+
+def test_rewriting_the_same_objects_does_not_grow_the_file(tmp_path: Path) -> None:
+    engine = LMDBEngine(tmp_path)
+    _rewrite(engine, 6)
+    settled = engine.size_bytes()
+    assert settled < FILE_BYTES_MAX
+    _rewrite(engine, 20)
+    assert engine.size_bytes() <= settled * 1.1
+    engine.close()
+
+
+def test_a_reader_that_was_killed_does_not_keep_old_pages(tmp_path: Path) -> None:
+    engine = LMDBEngine(tmp_path)
+    _rewrite(engine, 6)
+    settled = engine.size_bytes()
+    code = (
+        "import lmdb, os, sys; env = lmdb.open(sys.argv[1], lib_version=0, readonly=True, max_dbs=4); "
+        "reading = env.begin(); reading.stat(); os.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], timeout=30)
+    assert done.returncode == -9
+    _rewrite(engine, 20)
+    assert engine.size_bytes() <= settled * 1.1
+    engine.close()
+
+
+def test_what_is_no_store_is_named(tmp_path: Path) -> None:
+    (tmp_path / "data.mdb").write_bytes(b"no store" * 1000)
+    with pytest.raises(
+        StoreUnreadable, match=f"cannot open store in {tmp_path}: File is not an LMDB file"
+    ):
+        LMDBEngine(tmp_path)
+    (tmp_path / "data.mdb").unlink()
+    LMDBEngine(tmp_path).close()  # the lock was let go
+
+
+@pytest.mark.parametrize("table", [b"objects", b"log"])
+def test_damaged_rows_are_named(tmp_path: Path, table: bytes) -> None:
+    engine = LMDBEngine(tmp_path)
+    _rewrite(engine, 1)
+    engine.close()
+    _overwrite_first(tmp_path, table)
+    engine = LMDBEngine(tmp_path)
+    with pytest.raises(StoreUnreadable, match="damaged"):
+        list(engine.entries() if table == b"objects" else engine.log())
+    engine.close()
+
+
+def test_a_later_format_is_refused(tmp_path: Path) -> None:
+    LMDBEngine(tmp_path).close()
+    _overwrite_first(tmp_path, b"meta")
+    with pytest.raises(UnknownFormat, match="it has format !, this version knows 1"):
+        LMDBEngine(tmp_path)
+
+
+def _overwrite_first(folder: Path, table: bytes) -> None:
+    env = lmdb.open(str(folder), lib_version=0, max_dbs=4, map_size=1 << 30)
+    with env.begin(write=True) as transaction:
+        cursor = transaction.cursor(db=env.open_db(table, transaction))
+        cursor.first()
+        cursor.put(cursor.key(), b"!")
+    env.close()
 
 
 async def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
@@ -45,10 +133,6 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
 
 
 async def test_a_full_disk_fails_the_write_and_recovers(tmp_path: Path) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
-    from kubelite.store.protocol import StoreUnavailable
-
     engine = LMDBEngine(tmp_path, map_size_bytes=256 * 1024)
     store = EmbeddedStore(engine, clock=SystemClock(), executor=ThreadPoolExecutor(1))
     await store.commit(Put("/pods/small", b"1"))

@@ -127,10 +127,6 @@ class EncryptedEngine:
         log = [self._logged(row, seal) for row in batch.log]
         self._engine.write(replace(batch, puts=puts, log=log))
 
-    def copy(self, path: Path) -> None:
-        """Write a consistent copy; it stays sealed."""
-        self._engine.copy(path)
-
     def size_bytes(self) -> int:
         """Return how much disk the data takes."""
         return self._engine.size_bytes()
