@@ -52,7 +52,14 @@ class StoreMachine(RuleBasedStateMachine):
         revision = self._commit(Put(key, value))
         self.states.append({**self.states[-1], key: (value, revision)})
 
-    @rule(pairs=st.lists(st.tuples(keys, st.binary(max_size=9)), min_size=2, max_size=4))
+    @rule(
+        pairs=st.lists(
+            st.tuples(keys, st.binary(max_size=9)),
+            min_size=2,
+            max_size=4,
+            unique_by=lambda pair: pair[0],
+        )
+    )
     def put_several(self, pairs: list[tuple[str, bytes]]) -> None:
         self._commit(*(Put(key, value) for key, value in pairs))
         for key, value in pairs:

@@ -10,17 +10,21 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from msgspec import Struct
 
 from kubelite.clock import Clock
-from kubelite.store.engine import Batch, Engine, EngineFailed, Logged
-from kubelite.store.history import History, Limits, Record, entries_at
+from kubelite.store.engine import Batch, Engine, EngineFailed
+from kubelite.store.history import History, Limits, Record, page_at
 from kubelite.store.index import Index, segment_of
 from kubelite.store.lmdb_engine import LMDBEngine
 from kubelite.store.pending import Pending
 from kubelite.store.protocol import (
+    KEY_PART_BYTES_MAX,
     Change,
     Check,
     Compacted,
@@ -30,23 +34,29 @@ from kubelite.store.protocol import (
     Listener,
     Operation,
     Page,
-    Put,
     RevisionMismatch,
     StoreUnavailable,
 )
+from kubelite.store.records import entry_after, logged_of, record_loaded, record_of
+from kubelite.store.waiting import WaitingWrites, Write, records_of
 
 log = logging.getLogger(__name__)
 
-# Writes that may wait for the disk; beyond it callers are told at once.
-WAITING_OPERATIONS_MAX = 20_000
 # Age-based compaction looks again no sooner than this.
 COMPACTION_INTERVAL_SECONDS = 60.0
+# After a failed write the disk is tried this much later, so that a store nobody writes to recovers as well.
+TRIAL_SECONDS = 5.0
+# A commit that takes longer than this counts as a problem while it lasts.
+COMMIT_SECONDS_MAX = 5.0
+
+T = TypeVar("T")
 
 
-class _Write(Struct):
-    records: Sequence[Record]
-    done: asyncio.Future[int]
-    revision: int
+class _Doubt(Struct, frozen=True):
+    """A batch whose commit failed on a disk that then did not tell whether it was applied."""
+
+    writes: Sequence[Write]
+    batch: Batch
 
 
 class EmbeddedStore:
@@ -71,13 +81,16 @@ class EmbeddedStore:
         self._assigned = self._revision  # the newest revision given to a write on its way
         self._unseen: list[tuple[int, asyncio.Future[None]]] = []  # who waits for which revision
         self._pending = Pending()
-        self._waiting: list[_Write] = []
-        self._waiting_operations = 0
+        self._waiting = WaitingWrites()
         self._flushing: asyncio.Task[None] | None = None
+        self._doubt: _Doubt | None = None
+        self._trial: asyncio.TimerHandle | None = None
+        self._trying: asyncio.Task[None] | None = None
         self._listeners: dict[str, list[tuple[str, Listener]]] = {}
-        self._compaction: asyncio.TimerHandle | None = None
+        self._compaction: asyncio.Handle | None = None
         self._closed = False
-        self.problem = ""  # why the newest write failed; empty once one succeeds
+        self._failure = ""  # why the newest write failed; empty once one succeeds
+        self._committing_since: float | None = None  # loop time
         self._load()
 
     @classmethod
@@ -89,7 +102,7 @@ class EmbeddedStore:
         limits: Limits | None = None,
         over: Callable[[Engine], Engine] = lambda engine: engine,
     ) -> "EmbeddedStore":
-        """Open or create the data folder `path` on LMDB; raises StoreLocked, UnknownFormat or OSError.
+        """Open or create the data folder `path` on LMDB; raises StoreLocked, StoreUnreadable or OSError.
 
         `over` may put another engine over LMDB, such as one that encrypts.
         """
@@ -100,10 +113,12 @@ class EmbeddedStore:
             return cls(over(LMDBEngine(path)), clock=clock, limits=limits, executor=executor)
 
         try:
-            return await loop.run_in_executor(executor, load)
+            store = await loop.run_in_executor(executor, load)
         except BaseException:
             executor.shutdown(wait=False)
             raise
+        store._schedule_compaction()  # noqa: SLF001 - the class's own
+        return store
 
     def _load(self) -> None:
         for entry in self._engine.entries():
@@ -114,7 +129,7 @@ class EmbeddedStore:
         for row in reversed(rows):
             after = states[row.key] if row.key in states else self._index.get(row.key)
             replaced = Entry(row.key, *row.replaced) if row.replaced else None
-            records.append(_loaded(row, replaced, after))
+            records.append(record_loaded(row, replaced, after))
             states[row.key] = replaced
         for record in reversed(records):
             self._history.append(record)
@@ -130,6 +145,16 @@ class EmbeddedStore:
         """The oldest revision that `list` and `history` still know."""
         return self._history.floor
 
+    @property
+    def problem(self) -> str:
+        """Why writes fail or hang; empty when they do not."""
+        if self._failure or self._committing_since is None:
+            return self._failure
+        seconds = asyncio.get_running_loop().time() - self._committing_since
+        if seconds <= COMMIT_SECONDS_MAX:
+            return ""
+        return f"cannot write: the disk has not answered for {seconds:.0f} s"
+
     def get(self, key: str) -> Entry | None:
         """Return a key's current value."""
         return self._index.get(key)
@@ -144,12 +169,9 @@ class EmbeddedStore:
             entries, remaining = self._index.slice(prefix, after, limit)
             return Page(entries, self._revision, remaining)
         self._require_known(revision)
-        newer = [
-            record for record in self._history.after(prefix, revision) if record.change.key > after
-        ]
-        then = entries_at(self._index.range(prefix, after), newer)
-        shown = then[:limit] if limit else then
-        return Page(shown, revision, len(then) - len(shown))
+        newer = self._history.after(prefix, revision)
+        entries, remaining = page_at(self._index, prefix, after, limit, newer)
+        return Page(entries, revision, remaining)
 
     def planned(self, prefix: str) -> Sequence[Entry]:
         """Return the entries under `prefix` as they will be once all writes on their way are durable."""
@@ -178,16 +200,20 @@ class EmbeddedStore:
             subscriptions = self._listeners.get(segment, [])
             if subscription in subscriptions:
                 subscriptions.remove(subscription)
+            if not subscriptions:
+                self._listeners.pop(segment, None)
 
         return end
 
     async def commit(self, *operations: Operation) -> int:
         """Apply all operations or none; return the last one's revision once they are durable."""
+        _require_sound(operations)
+        if self._doubt is not None:
+            await self._settle()
         if self._closed:
             raise StoreUnavailable("cannot write: the store is closed")
-        if self._waiting_operations + len(operations) > WAITING_OPERATIONS_MAX:
+        if not self._waiting.has_room(len(operations)):
             raise StoreUnavailable("cannot write: too many writes wait for the disk")
-        loop = asyncio.get_running_loop()
         try:
             records = self._plan(operations, self._now())
         except RevisionMismatch as mismatch:
@@ -196,12 +222,16 @@ class EmbeddedStore:
             raise
         if not records:
             return self._revision
-        write = _Write(records, loop.create_future(), records[-1].change.revision)
+        return await self._enqueue(records)
+
+    def _enqueue(self, records: Sequence[Record]) -> asyncio.Future[int]:
+        """Put a write in line for the disk; without records it only shows that the disk takes writes."""
+        loop = asyncio.get_running_loop()
+        write = Write(records, loop.create_future(), self._assigned)
         self._waiting.append(write)
-        self._waiting_operations += len(records)
         if self._flushing is None or self._flushing.done():
             self._flushing = loop.create_task(self._flush(), name="store writer")
-        return await write.done
+        return write.done
 
     def _plan(self, operations: Sequence[Operation], now: float) -> Sequence[Record]:
         """Check every precondition, then assign revisions; nothing is kept when one does not hold."""
@@ -218,9 +248,9 @@ class EmbeddedStore:
                 continue
             self._assigned += 1
             current = self._latest(operation.key)
-            record = _record(operation, self._assigned, current, now)
+            record = record_of(operation, self._assigned, current, now)
             change = record.change
-            after = None if change.deleted else _entry_after(change)
+            after = None if change.deleted else entry_after(change)
             self._pending.put(change.key, self._assigned, after)
             records.append(record)
         return records
@@ -246,58 +276,79 @@ class EmbeddedStore:
                 seen.set_result(None)
         self._unseen = left
 
+    async def _on_disk(self, call: Callable[[], T]) -> T:
+        """Make a call that may block."""
+        if self._executor is None:
+            return call()
+        return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+
     async def _flush(self) -> None:
-        loop = asyncio.get_running_loop()
         while self._waiting:
-            writes, self._waiting = self._waiting, []
+            writes = self._waiting.take()
             batch = self._batch(writes)
+            self._committing_since = asyncio.get_running_loop().time()
             try:
-                if self._executor is None:
-                    self._engine.write(batch)
-                else:
-                    await loop.run_in_executor(self._executor, self._engine.write, batch)
-            except EngineFailed as error:
-                if not await self._is_durable(batch):
-                    self._fail(writes, error)
-                    continue
-            self._apply(writes, batch)
+                await self._on_disk(partial(self._engine.write, batch))
+            except Exception as error:  # noqa: BLE001 - whatever it is, who waits must be told
+                await self._look_after(writes, batch, error)
+            else:
+                self._apply(writes, batch)
+            self._committing_since = None
 
-    async def _is_durable(self, batch: Batch) -> bool:
-        """Tell whether a batch whose commit failed reached the disk all the same."""
-        try:
-            if self._executor is None:
-                return self._engine.revision() == batch.revision
-            loop = asyncio.get_running_loop()
-            revision = await loop.run_in_executor(self._executor, self._engine.revision)
-        except EngineFailed:
-            return False
-        return revision == batch.revision
-
-    def _batch(self, writes: Sequence[_Write]) -> Batch:
-        records = [record for write in writes for record in write.records]
+    def _batch(self, writes: Sequence[Write]) -> Batch:
+        records = records_of(writes)
         changes = {record.change.key: record.change for record in records}
-        self._history.compact(self._now())
+        self._history.compact(self._now(), adding=len(records))
         return Batch(
-            puts=[_entry_after(change) for change in changes.values() if not change.deleted],
+            puts=[entry_after(change) for change in changes.values() if not change.deleted],
             deletes=[key for key, change in changes.items() if change.deleted],
-            log=[_logged(record) for record in records],
-            revision=records[-1].change.revision,
+            log=[logged_of(record) for record in records],
+            revision=writes[-1].revision,
             floor=self._history.floor,
         )
 
-    def _apply(self, writes: Sequence[_Write], batch: Batch) -> None:
-        records = [record for write in writes for record in write.records]
+    async def _look_after(self, writes: Sequence[Write], batch: Batch, error: Exception) -> None:
+        """Find out whether a batch whose commit failed reached the disk all the same, and tell who waits."""
+        if not isinstance(error, EngineFailed):
+            log.error("writing failed unexpectedly", exc_info=error)
+        try:
+            revision = await self._on_disk(self._engine.revision)
+        except EngineFailed:
+            self._doubt = _Doubt(writes, batch)
+        else:
+            if batch.log and revision == batch.revision:
+                self._apply(writes, batch)
+                return
+        self._fail(writes, error)
+
+    async def _settle(self) -> None:
+        """Find out what became of a batch that could neither be confirmed nor ruled out; raises StoreUnavailable."""
+        doubt = self._doubt
+        try:
+            revision = await self._on_disk(self._engine.revision)
+        except EngineFailed as error:
+            self._failure = f"cannot write: {error}"
+            raise StoreUnavailable(self._failure) from error
+        if doubt is None or self._doubt is not doubt:
+            return  # another caller was faster
+        self._doubt = None
+        if doubt.batch.log and revision == doubt.batch.revision:
+            log.warning("a write that had failed is on disk", extra={"revision": revision})
+            self._assigned = revision
+            self._apply(doubt.writes, doubt.batch)
+
+    def _apply(self, writes: Sequence[Write], batch: Batch) -> None:
+        records = records_of(writes)
         for record in records:
             change = record.change
             if change.deleted:
                 self._index.remove(change.key)
             else:
-                self._index.put(_entry_after(change))
+                self._index.put(entry_after(change))
             self._history.append(record)
             self._pending.settle(change.key, change.revision)
         self._revision = batch.revision
-        self.problem = ""
-        self._waiting_operations -= len(records)
+        self._failure = ""
         self._publish([record.change for record in records])
         for write in writes:
             if not write.done.done():
@@ -305,19 +356,41 @@ class EmbeddedStore:
         self._show()
         self._schedule_compaction()
 
-    def _fail(self, writes: Sequence[_Write], error: Exception) -> None:
+    def _fail(self, writes: Sequence[Write], error: Exception) -> None:
         # What waits behind the failed batch was checked against it, so it cannot stand either.
-        failed = [*writes, *self._waiting]
-        self._waiting = []
-        self._waiting_operations = 0
+        failed = [*writes, *self._waiting.clear()]
         self._pending.clear()
         self._assigned = self._revision
         self._show()
-        self.problem = f"cannot write: {error}"
+        self._failure = f"cannot write: {error}"
         log.error("cannot write", extra={"reason": str(error), "writes": len(failed)})
         for write in failed:
             if not write.done.done():
-                write.done.set_exception(StoreUnavailable(f"cannot write: {error}"))
+                write.done.set_exception(StoreUnavailable(self._failure))
+        self._try_later()
+
+    def _try_later(self) -> None:
+        if self._trial is None and not self._closed:
+            loop = asyncio.get_running_loop()
+            self._trial = loop.call_later(TRIAL_SECONDS, self._start_trial)
+
+    def _start_trial(self) -> None:
+        self._trial = None
+        if self._failure:
+            loop = asyncio.get_running_loop()
+            self._trying = loop.create_task(self._try(), name="store trial")
+
+    async def _try(self) -> None:
+        """See whether the disk takes writes again."""
+        with suppress(StoreUnavailable):
+            if self._doubt is not None:
+                await self._settle()
+            if not self._closed:
+                await self._enqueue(())
+        if self._failure:
+            self._try_later()
+        else:
+            log.info("the disk takes writes again")
 
     def _publish(self, changes: Sequence[Change]) -> None:
         by_segment: dict[str, list[Change]] = {}
@@ -340,15 +413,14 @@ class EmbeddedStore:
 
     def _compact(self) -> None:
         self._compaction = None
-        self._history.compact(self._now())
-        self._schedule_compaction()
+        if self._history.compact(self._now()):
+            # More is left: the loop does what else is ready before the next step.
+            self._compaction = asyncio.get_running_loop().call_soon(self._compact)
+        else:
+            self._schedule_compaction()
 
     def _now(self) -> float:
         return self._clock.now().timestamp()
-
-    async def snapshot(self, path: Path) -> None:
-        """Write a consistent copy to the new folder `path` while reads and writes go on."""
-        await asyncio.get_running_loop().run_in_executor(None, self._engine.copy, path)
 
     def size_bytes(self) -> int:
         """Return how much disk the data takes."""
@@ -356,54 +428,33 @@ class EmbeddedStore:
 
     async def close(self) -> None:
         """Finish the writes under way and release the files."""
+        if self._closed:
+            return
         self._closed = True
-        if self._compaction is not None:
-            self._compaction.cancel()
-        if self._flushing is not None:
-            await asyncio.gather(self._flushing, return_exceptions=True)
+        for handle in (self._compaction, self._trial):
+            if handle is not None:
+                handle.cancel()
+        for task in (self._trying, self._flushing):
+            if task is not None:
+                await asyncio.gather(task, return_exceptions=True)
+        await self._on_disk(self._engine.close)
         if isinstance(self._executor, ThreadPoolExecutor):
             self._executor.shutdown(wait=True)
-        self._engine.close()
 
 
-def _splice(value: bytes, at: int | None, revision: int) -> bytes:
-    return value if at is None else b"%b%d%b" % (value[:at], revision, value[at:])
-
-
-def _record(operation: Put | Delete, revision: int, current: Entry | None, now: float) -> Record:
-    previous = current.value if current else None
-    created = current.created_revision if current else revision
-    final = operation.value if operation.value is not None else previous
-    assert final is not None, "a removal replaces something"
-    value = _splice(final, operation.revision_at, revision)
-    deleted = isinstance(operation, Delete)
-    return Record(Change(revision, operation.key, value, previous, deleted, created), current, now)
-
-
-def _loaded(row: Logged, replaced: Entry | None, after: Entry | None) -> Record:
-    previous = replaced.value if replaced else None
-    if row.final is not None:
-        value, created = row.final
-    else:
-        assert after is not None, "a change that removed nothing left something"
-        value, created = after.value, after.created_revision
-    change = Change(row.revision, row.key, value, previous, row.final is not None, created)
-    return Record(change, replaced, row.at)
-
-
-def _logged(record: Record) -> Logged:
-    change, replaced = record.change, record.replaced
-    return Logged(
-        change.revision,
-        change.key,
-        (replaced.value, replaced.created_revision, replaced.revision) if replaced else None,
-        (change.value, change.created_revision) if change.deleted else None,
-        record.at,
-    )
-
-
-def _entry_after(change: Change) -> Entry:
-    return Entry(change.key, change.value, change.created_revision, change.revision)
+def _require_sound(operations: Sequence[Operation]) -> None:
+    """Refuse what would spoil the batch of others; raises ValueError."""
+    written: set[str] = set()
+    for operation in operations:
+        key = operation.key
+        segment = segment_of(key)
+        parts = (segment, key[len(segment) :])
+        if any(len(part.encode()) > KEY_PART_BYTES_MAX for part in parts):
+            raise ValueError(f"cannot use key {key!r}: a part is over {KEY_PART_BYTES_MAX} bytes")
+        if not isinstance(operation, Check):
+            if key in written:
+                raise ValueError(f"cannot write {key} twice in one commit")
+            written.add(key)
 
 
 def _under(prefix: str, changes: Sequence[Change]) -> list[Change]:

@@ -1,16 +1,23 @@
 """The window of recent changes: what watches resume from, and lists at an earlier revision.
 
-The window is bounded by number, age and bytes. What leaves it is gone: asking for it raises Compacted.
+The window is bounded by number, age and bytes. What leaves it is gone: asking for it raises Compacted. A clock that
+is set back stops it from shrinking by age, never by number and bytes.
 """
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from heapq import merge
+from itertools import islice
+from operator import attrgetter
 
 from msgspec import Struct
 
-from kubelite.store.index import segment_of
+from kubelite.store.index import Index, segment_of
 from kubelite.store.protocol import Change, Entry
+
+# Changes forgotten in one step, about a millisecond's work: many may come of age together.
+STEP_CHANGES = 1000
 
 
 class Record(Struct, frozen=True):
@@ -53,16 +60,13 @@ class History:
         self._segments.setdefault(segment_of(record.change.key), []).append(record)
         self._bytes += record.size_bytes
 
-    def compact(self, now: float) -> None:
-        """Forget what is past a limit."""
-        limits, records = self._limits, self._records
+    def compact(self, now: float, *, adding: int = 0) -> bool:
+        """Make one step at forgetting what is past a limit once `adding` changes have come; True when more is left."""
         dropped: dict[str, int] = {}
-        while records and (
-            len(records) > limits.changes
-            or self._bytes > limits.bytes
-            or records[0].at + limits.seconds <= now
-        ):
-            oldest = records.popleft()
+        for _ in range(STEP_CHANGES + adding):
+            if not self._is_past_limit(now, adding):
+                break
+            oldest = self._records.popleft()
             self._bytes -= oldest.size_bytes
             self.floor = oldest.change.revision
             segment = segment_of(oldest.change.key)
@@ -71,6 +75,15 @@ class History:
             del self._segments[segment][:number]
             if not self._segments[segment]:
                 del self._segments[segment]
+        return self._is_past_limit(now, adding)
+
+    def _is_past_limit(self, now: float, adding: int) -> bool:
+        limits, records = self._limits, self._records
+        return bool(records) and (
+            len(records) + adding > limits.changes
+            or self._bytes > limits.bytes
+            or records[0].at + limits.seconds <= now
+        )
 
     def expires_in(self, now: float) -> float | None:
         """Return the seconds until the oldest change is past its age, None when there is none."""
@@ -83,7 +96,7 @@ class History:
         records = self._segments.get(segment, []) if one_segment else list(self._records)
         start = bisect_right(records, revision, key=_revision_of)
         if prefix == segment:
-            return list(records[start:])
+            return records[start:]
         return [record for record in records[start:] if record.change.key.startswith(prefix)]
 
 
@@ -91,11 +104,22 @@ def _revision_of(record: Record) -> int:
     return record.change.revision
 
 
-def entries_at(current: Iterator[Entry], newer: Sequence[Record]) -> list[Entry]:
-    """Return the entries as they were before the changes `newer`, in key order; both of one prefix."""
+def page_at(
+    index: Index, prefix: str, after: str, limit: int, newer: Sequence[Record]
+) -> tuple[list[Entry], int]:
+    """Return what `Index.slice` would have before the changes `newer`, all under `prefix`, oldest first.
+
+    Costs what the page and the changes cost, not what the prefix holds.
+    """
     then: dict[str, Entry | None] = {}
     for record in newer:
-        then.setdefault(record.change.key, record.replaced)
-    found = {entry.key: entry for entry in current if entry.key not in then}
-    found.update({key: entry for key, entry in then.items() if entry is not None})
-    return [found[key] for key in sorted(found)]
+        if record.change.key > after:
+            then.setdefault(record.change.key, record.replaced)
+    former = sorted((entry for entry in then.values() if entry is not None), key=_key_of)
+    unchanged = (entry for entry in index.range(prefix, after) if entry.key not in then)
+    total = index.count(prefix, after) + len(former) - sum(map(index.__contains__, then))
+    entries = list(islice(merge(unchanged, former, key=_key_of), limit or None))
+    return entries, total - len(entries)
+
+
+_key_of = attrgetter("key")

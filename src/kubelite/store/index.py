@@ -29,6 +29,9 @@ class Index:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._entries
+
     def get(self, key: str) -> Entry | None:
         """Return a key's entry."""
         return self._entries.get(key)
@@ -73,11 +76,11 @@ class Index:
             remaining += end - take
         return found, remaining
 
-    def count(self, prefix: str) -> int:
-        """Return how many keys are under `prefix`."""
+    def count(self, prefix: str, after: str = "") -> int:
+        """Return how many keys are under `prefix` behind key `after`."""
         total = 0
         for keys in self._keys_under(prefix):
-            start, end = _bounds(keys, prefix, "")
+            start, end = _bounds(keys, prefix, after)
             total += end - start
         return total
 

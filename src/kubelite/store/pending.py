@@ -25,10 +25,10 @@ class Pending:
         self._segments.setdefault(segment_of(key), {})[key] = (revision, entry)
 
     def settle(self, key: str, revision: int) -> None:
-        """Forget a key whose newest write is durable."""
+        """Forget a key if its newest write is the one that is durable now."""
         segment = segment_of(key)
-        states = self._segments[segment]
-        if states[key][0] == revision:
+        states = self._segments.get(segment, {})
+        if key in states and states[key][0] == revision:
             del states[key]
             if not states:
                 del self._segments[segment]

@@ -5,13 +5,17 @@ next revision. A change is visible to `get`, `list`, `history` and subscribers o
 `commit` returns,
 all of them have it. Reads are plain calls on the loop and never touch the disk; only `commit` waits.
 
-Keys are slash-separated (``/pods/default/web-0``) and ordered by their UTF-8 bytes.
+Keys are slash-separated (``/pods/default/web-0``) and ordered by their UTF-8 bytes. Neither the first segment nor what
+follows it is longer than KEY_PART_BYTES_MAX, and one commit writes a key at most once (etcd demands it too).
 """
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from msgspec import Struct
+
+# What LMDB takes as a key, less the number that stands for the first segment.
+KEY_PART_BYTES_MAX = 500
 
 
 class Entry(Struct, frozen=True):
@@ -107,7 +111,10 @@ class FutureRevision(Exception):
 
 
 class StoreUnavailable(Exception):
-    """The write failed for a reason outside the store (disk full, I/O error); it was not applied."""
+    """The write failed for a reason outside the store (disk full, I/O error); it was not applied.
+
+    Only when the disk falls silent amid the commit, it may turn out as applied once the disk answers again.
+    """
 
 
 Listener = Callable[[Sequence[Change]], None]
@@ -128,7 +135,7 @@ class Store(Protocol):
 
     @property
     def problem(self) -> str:
-        """Why the newest write failed; empty once one succeeds."""
+        """Why writes fail or hang; empty when they do not."""
         ...
 
     def get(self, key: str) -> Entry | None:
@@ -157,7 +164,7 @@ class Store(Protocol):
     async def commit(self, *operations: Operation) -> int:
         """Apply all operations or none; return the revision of the last one once all are durable.
 
-        Raises RevisionMismatch or StoreUnavailable.
+        Raises RevisionMismatch or StoreUnavailable, ValueError for keys that are too long or written twice.
         """
         ...
 

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 import pytest
 
 from kubelite.store.protocol import (
+    KEY_PART_BYTES_MAX,
     Change,
     Check,
     Compacted,
     Delete,
     FutureRevision,
+    Operation,
     Put,
     RevisionMismatch,
     Store,
@@ -118,6 +120,42 @@ async def test_list_at_an_earlier_revision(store: Store) -> None:
         ("/pods/b", b"2", 2),
     ]
     assert page.revision == 2
+
+
+async def test_pages_at_an_earlier_revision_go_on_where_the_last_ended(store: Store) -> None:
+    for name in "acegi":
+        await store.commit(Put(f"/pods/{name}", name.encode()))
+    revision = store.revision
+    await store.commit(Delete("/pods/c"), Put("/pods/g", b"changed"), Put("/pods/b", b"new"))
+    seen: list[tuple[str, bytes, int]] = []
+    page = store.list("/pods/", limit=2, revision=revision)
+    while True:
+        seen += [(entry.key, entry.value, page.remaining) for entry in page.entries]
+        if not page.remaining:
+            break
+        page = store.list("/pods/", after=page.entries[-1].key, limit=2, revision=revision)
+    left = (3, 3, 1, 1, 0)
+    assert seen == [(f"/pods/{n}", n.encode(), m) for n, m in zip("acegi", left, strict=True)]
+
+
+@pytest.mark.parametrize(
+    "operations",
+    [
+        (Put("/pods/a", b"1"), Put("/pods/a", b"2")),
+        (Delete("/pods/there"), Delete("/pods/there")),
+        (Put("/" + "s" * KEY_PART_BYTES_MAX, b""),),
+        (Put("/pods/" + "n" * (KEY_PART_BYTES_MAX + 1), b""),),
+        (Put("/pods/\ud800", b""),),
+    ],
+)
+async def test_what_would_spoil_the_commit_of_others_is_refused(
+    store: Store, operations: Sequence[Operation]
+) -> None:
+    await store.commit(Put("/pods/there", b"1"))
+    with pytest.raises(ValueError, match=r"cannot|can't"):
+        await store.commit(Put("/pods/good", b"1"), *operations)
+    assert (store.revision, store.get("/pods/good")) == (1, None)
+    assert await store.commit(Put("/pods/" + "n" * KEY_PART_BYTES_MAX, b"")) == 2
 
 
 async def test_history_tells_every_change(store: Store) -> None:

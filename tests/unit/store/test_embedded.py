@@ -4,13 +4,15 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from kubelite.clock import SystemClock
-from kubelite.store import embedded
+from kubelite.clock import SetClock, SystemClock
+from kubelite.store import embedded, history, waiting
 from kubelite.store.embedded import EmbeddedStore
 from kubelite.store.engine import Batch, EngineFailed
+from kubelite.store.history import Limits
 from kubelite.store.memory_engine import MemoryEngine
 from kubelite.store.protocol import Change, Delete, Put, StoreUnavailable
 
@@ -21,12 +23,23 @@ class FaultyEngine(MemoryEngine):
     def __init__(self) -> None:
         super().__init__()
         self.error: str = ""
+        self.is_silent = False
+        self.unexpected: Exception | None = None
+        self.batches: list[Batch] = []
         self.applies_all_the_same = False
         self.may_write = threading.Event()
         self.may_write.set()
 
+    def revision(self) -> int:
+        if self.is_silent:
+            raise EngineFailed("Input/output error")
+        return super().revision()
+
     def write(self, batch: Batch) -> None:
         self.may_write.wait(10)
+        self.batches.append(batch)
+        if self.unexpected:
+            raise self.unexpected
         if not self.error or self.applies_all_the_same:
             super().write(batch)
         if self.error:
@@ -88,6 +101,87 @@ async def test_an_error_after_the_batch_reached_the_disk_is_no_failure(
     assert store.get("/pods/a") is not None
 
 
+async def test_an_unexpected_failure_reaches_who_waits(
+    engine: FaultyEngine, store: EmbeddedStore
+) -> None:
+    engine.unexpected = MemoryError("no memory")
+    with pytest.raises(StoreUnavailable, match="cannot write: no memory"):
+        await store.commit(Put("/pods/a", b"1"))
+    engine.unexpected = None
+    assert await store.commit(Put("/pods/a", b"1", expected=0)) == 1
+
+
+@pytest.mark.parametrize("is_applied", [True, False])
+async def test_a_disk_that_falls_silent_amid_a_commit_is_asked_again(
+    engine: FaultyEngine, store: EmbeddedStore, is_applied: bool
+) -> None:
+    seen: list[Change] = []
+    store.subscribe("/pods/", seen.extend)
+    engine.error, engine.applies_all_the_same, engine.is_silent = "EIO", is_applied, True
+    with pytest.raises(StoreUnavailable):
+        await store.commit(Put("/pods/a", b"1"))
+    with pytest.raises(StoreUnavailable, match="Input/output error"):
+        await store.commit(Put("/pods/b", b"1"))  # what it builds on is not known
+    assert len(engine.batches) == 1
+    engine.error, engine.is_silent = "", False
+    revision = await store.commit(Put("/pods/b", b"1"))
+    assert revision == (2 if is_applied else 1)
+    assert (store.get("/pods/a") is not None) is is_applied
+    assert [change.revision for change in seen] == list(range(1, revision + 1))
+
+
+async def test_a_store_nobody_writes_to_recovers(
+    engine: FaultyEngine, store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "TRIAL_SECONDS", 0.0)
+    engine.error = "No space left on device"
+    with pytest.raises(StoreUnavailable):
+        await store.commit(Put("/pods/a", b"1"))
+    while len(engine.batches) < 3:
+        await asyncio.sleep(0)
+    assert store.problem == "cannot write: No space left on device"
+    engine.error = ""
+    while store.problem:
+        await asyncio.sleep(0)
+    assert (store.revision, engine.revision()) == (0, 0)
+    assert await store.commit(Put("/pods/a", b"1")) == 1
+
+
+async def test_many_writes_that_waited_enter_the_index_bit_by_bit(
+    engine: FaultyEngine, store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "BATCH_OPERATIONS_MAX", 4)
+    engine.may_write.clear()
+    writes = [asyncio.ensure_future(store.commit(Put(f"/p/{n}", b"1"))) for n in range(10)]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    engine.may_write.set()
+    assert await asyncio.gather(*writes) == list(range(1, 11))
+    assert max(len(batch.log) for batch in engine.batches) == 4
+
+
+async def test_changes_that_expire_together_are_forgotten_step_by_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(embedded, "COMPACTION_INTERVAL_SECONDS", 0.0)
+    monkeypatch.setattr(history, "STEP_CHANGES", 10)
+    clock = SetClock(datetime(2026, 1, 1, tzinfo=UTC))
+    store = EmbeddedStore(MemoryEngine(), clock=clock, limits=Limits(seconds=0.001))
+    await store.commit(*(Put(f"/pods/{n}", b"") for n in range(55)))
+    clock.date += timedelta(seconds=1)
+    floors = {store.oldest}
+    while store.oldest < 55:
+        await asyncio.sleep(0)
+        floors.add(store.oldest)
+    assert floors >= {0, 10, 20, 30, 40, 50, 55}
+    await store.close()
+
+
+async def test_closing_twice_is_closing_once(store: EmbeddedStore) -> None:
+    await store.close()
+    await store.close()
+
+
 async def test_a_slow_disk_holds_writes_only(engine: FaultyEngine, store: EmbeddedStore) -> None:
     await store.commit(Put("/pods/a", b"1"))
     engine.may_write.clear()
@@ -100,6 +194,21 @@ async def test_a_slow_disk_holds_writes_only(engine: FaultyEngine, store: Embedd
     assert not any(write.done() for write in writes)
     engine.may_write.set()
     assert await asyncio.gather(*writes) == [2, 3, 4, 5, 6]
+
+
+async def test_a_disk_that_does_not_answer_is_a_problem(
+    engine: FaultyEngine, store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.may_write.clear()
+    write = asyncio.ensure_future(store.commit(Put("/pods/a", b"1")))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert store.problem == ""
+    monkeypatch.setattr(embedded, "COMMIT_SECONDS_MAX", 0.0)
+    assert store.problem == "cannot write: the disk has not answered for 0 s"
+    engine.may_write.set()
+    await write
+    assert store.problem == ""
 
 
 async def test_a_caller_that_gives_up_does_not_stop_its_write(
@@ -117,7 +226,7 @@ async def test_a_caller_that_gives_up_does_not_stop_its_write(
 async def test_waiting_writes_are_bounded(
     engine: FaultyEngine, store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded, "WAITING_OPERATIONS_MAX", 3)
+    monkeypatch.setattr(waiting, "WAITING_OPERATIONS_MAX", 3)
     engine.may_write.clear()
     writes = [asyncio.ensure_future(store.commit(Put("/pods/a", b"1"))) for _ in range(3)]
     await asyncio.sleep(0)

@@ -374,7 +374,7 @@ async def commit(store: Store, operations: Sequence[Operation]) -> int:
     try:
         return await store.commit(*operations)
     except StoreUnavailable as error:
-        raise ServiceUnavailable(f"the store cannot write: {error}") from error
+        raise ServiceUnavailable(f"the store {error}") from error
 
 
 def manager(target: Target, options: WriteOptions, context: WriteContext) -> managed_fields.Writer:

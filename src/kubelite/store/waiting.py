@@ -1,0 +1,81 @@
+"""Writes in line for the disk, bounded by number and bytes, and how many of them go into one commit."""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
+
+from kubelite.store.history import Record
+
+# Beyond this callers are told at once that the disk does not keep up.
+WAITING_OPERATIONS_MAX = 20_000
+WAITING_BYTES_MAX = 256 * 1024 * 1024
+# One commit takes no more than this, unless one write is larger: its records enter the index in one go, on the loop.
+BATCH_OPERATIONS_MAX = 500
+BATCH_BYTES_MAX = 16 * 1024 * 1024
+
+
+class Write(Struct):
+    """Changes that are made together, and who waits for them."""
+
+    records: Sequence[Record]
+    done: asyncio.Future[int]
+    revision: int
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory that the write needs until it is on disk."""
+        return sum(len(record.change.value) for record in self.records)
+
+
+class WaitingWrites:
+    """The line, first come first served."""
+
+    def __init__(self) -> None:
+        self._writes: deque[Write] = deque()
+        self._operations = 0
+        self._bytes = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._writes)
+
+    def has_room(self, operations: int) -> bool:
+        """Tell whether that many operations may join."""
+        return (
+            self._operations + operations <= WAITING_OPERATIONS_MAX
+            and self._bytes <= WAITING_BYTES_MAX
+        )
+
+    def append(self, write: Write) -> None:
+        """Put a write at the end."""
+        self._writes.append(write)
+        self._operations += len(write.records)
+        self._bytes += write.size_bytes
+
+    def take(self) -> list[Write]:
+        """Take what goes into one commit off the line."""
+        taken: list[Write] = []
+        operations = size_bytes = 0
+        while self._writes:
+            head = self._writes[0]
+            operations += len(head.records)
+            size_bytes += head.size_bytes
+            if taken and (operations > BATCH_OPERATIONS_MAX or size_bytes > BATCH_BYTES_MAX):
+                break
+            taken.append(self._writes.popleft())
+            self._operations -= len(head.records)
+            self._bytes -= head.size_bytes
+        return taken
+
+    def clear(self) -> list[Write]:
+        """Take all off the line."""
+        taken = list(self._writes)
+        self._writes.clear()
+        self._operations = self._bytes = 0
+        return taken
+
+
+def records_of(writes: Iterable[Write]) -> list[Record]:
+    """Return the changes of all writes in order."""
+    return [record for write in writes for record in write.records]
