@@ -6,6 +6,7 @@ checked once a token and remembered; whether its objects live is looked up for e
 
 import base64
 import hashlib
+import hmac
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from kubelite.api.auth.bootstrap_tokens import decoded
 from kubelite.api.auth.caller import Caller
 from kubelite.api.auth.lookup import Lookup
 from kubelite.api.auth.recent import Recent
@@ -259,7 +261,7 @@ class ServiceAccountTokens:
             self._claims.put(digest, claims)
         matching = self._matching(claims, audiences)
         if claims["iss"] == LEGACY_ISSUER:
-            return Proved(self._permanent(claims), matching)
+            return Proved(self._permanent(claims, token), matching)
         self._check_dates(claims)
         return Proved(self._alive(claims), matching)
 
@@ -356,7 +358,7 @@ class ServiceAccountTokens:
         if _is_gone(found, self._clock.now()):
             raise TokenInvalid("service account token has been invalidated")
 
-    def _permanent(self, claims: dict[str, Any]) -> Caller:
+    def _permanent(self, claims: dict[str, Any], token: str) -> Caller:
         prefix = "kubernetes.io/serviceaccount"
         namespace, name, uid, secret_name = (
             str(claims.get(f"{prefix}/{part}", ""))
@@ -364,8 +366,12 @@ class ServiceAccountTokens:
         )
         self._same(ServiceAccount, {"name": name, "uid": uid}, namespace, "service account")
         secret = self._lookup.get(Secret, secret_name, namespace)
-        if secret is None or secret.metadata.deletionTimestamp or "token" not in secret.data:
+        if secret is None or secret.metadata.deletionTimestamp:
             raise TokenInvalid("service account token has been invalidated")
+        kept = decoded(secret.data).get("token", b"")
+        # Whoever replaces what the Secret holds takes back what it held.
+        if not hmac.compare_digest(kept, token.encode()):
+            raise TokenInvalid("Token does not match server's copy")
         return service_account_caller(namespace, name, uid)
 
 

@@ -64,6 +64,12 @@ class Cluster:
         body = TokenRequest(spec=TokenRequestSpec(boundObjectRef=ref, **spec))
         return self.issuer.request("shop", "web", body).status.token
 
+    def keep_legacy(self) -> str:
+        token = self.issuer.issue_legacy("shop", "web", "sa-1", "web-token")
+        data = {"token": base64.b64encode(token.encode()).decode()}
+        self.lookup.put(replace(SECRET, data=data))
+        return token
+
     def reason(self, token: str) -> str:
         with pytest.raises(TokenInvalid) as refused:
             self.tokens.prove(token)
@@ -215,12 +221,23 @@ def test_token_of_an_older_key_is_good(cluster: Cluster) -> None:
 
 
 def test_permanent_token_ends_with_its_secret(cluster: Cluster) -> None:
-    token = cluster.issuer.issue_legacy("shop", "web", "sa-1", "web-token")
+    token = cluster.keep_legacy()
     proved = cluster.tokens.prove(token)
     assert proved is not None
     assert proved.caller.user == "system:serviceaccount:shop:web"
     cluster.lookup.remove(Secret, "web-token", "shop")
     assert cluster.reason(token) == "service account token has been invalidated"
+
+
+def test_permanent_token_is_the_one_its_secret_holds_now(cluster: Cluster) -> None:
+    former = cluster.keep_legacy()
+    assert cluster.tokens.prove(former)
+    current = cluster.keep_legacy()
+    assert current != former
+    assert cluster.tokens.prove(current)
+    assert cluster.reason(former) == "Token does not match server's copy"
+    cluster.lookup.put(replace(SECRET, data={}))
+    assert cluster.reason(current) == "Token does not match server's copy"
 
 
 def bound_to(api_version: str, kind: str, name: str, uid: str = "") -> TokenRequest:
