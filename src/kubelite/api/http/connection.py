@@ -48,6 +48,7 @@ class Connection(RequestHandler):
             self.certificate = tls.getpeercert(True)
         peer = transport.get_extra_info("peername")
         self.remote_address = str(peer[0]) if peer else ""
+        self._start_head_timer()  # a client that never says anything must not stay either
         self._server.opened(self)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -61,11 +62,12 @@ class Connection(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Parse; start the clock of a head that is not complete, so that trickled heads hold no connection."""
+        heads = self._request_count
         super().data_received(data)
-        if self._waiter is None or self._waiter.done() or self._messages:
+        if self._request_count != heads:
             self._stop_head_timer()
-        elif self._head_timer is None:
-            self._head_timer = self._loop.call_later(HEAD_TIMEOUT_SECONDS, self.force_close)
+        elif self._waiter is not None and not self._waiter.done() and self._head_timer is None:
+            self._start_head_timer()
 
     def on_lost(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call `listener` when the connection is lost; return the call that ends that."""
@@ -96,6 +98,9 @@ class Connection(RequestHandler):
                 ),
             )
         return self._bearer[1]
+
+    def _start_head_timer(self) -> None:
+        self._head_timer = self._loop.call_later(HEAD_TIMEOUT_SECONDS, self.force_close)
 
     def _stop_head_timer(self) -> None:
         if self._head_timer is not None:
