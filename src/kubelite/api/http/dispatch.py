@@ -190,7 +190,7 @@ class Dispatcher:
         resource = self._verbs.resources.find(
             target.attributes.group, target.attributes.version, target.attributes.resource
         )
-        observed.is_served = resource is not None
+        observed.is_served = resource is not None and _is_known(resource, target)
         observed.is_long_running = target.attributes.verb == "watch" or self._is_stream(target)
         if self._flow is None:
             return await self._resource(asked, resource, observed)
@@ -335,6 +335,11 @@ class Observation:
         self.is_long_running = False
         self.is_served = False
         self.record: Record | None = None
+
+
+def _is_known(resource: Resource, target: Target) -> bool:
+    subresource = target.attributes.subresource
+    return not subresource or resource.subresource(subresource) is not None
 
 
 def _conclude(record: Record, result: Reply | Sent) -> None:
