@@ -40,6 +40,8 @@ HOP_BY_HOP = frozenset(
 # What proves who calls stays here: a backend must not be able to use it.
 SECRET = frozenset({"authorization", "expect", "host"})
 IMPERSONATION = "impersonate-"
+# A body whose length a client could hide would be read as another request.
+FRAMING = frozenset({"content-length"})
 HEAD_TIMEOUT_SECONDS = 60.0
 BODILESS = frozenset({204, 304})
 
@@ -204,6 +206,7 @@ def request_head(
     named = {
         token.strip().lower() for token in request.headers.get("Connection", "").split(",") if token
     }
+    named -= FRAMING
     for name, value in request.headers.items():
         lowered = name.lower()
         if lowered == "x-forwarded-for":
