@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from kubelite.api.auth.caller import Attributes, Authorizer, Caller
-from kubelite.api.errors import BadRequest, InternalError, ServiceUnavailable
+from kubelite.api.errors import BadRequest, InternalError, NotFound, ServiceUnavailable
 from kubelite.api.http.dialer import Backend
 from kubelite.api.registry.options import ReadOptions
 from kubelite.api.registry.verbs import Verbs
@@ -70,6 +70,7 @@ class Backends:
         kubelet = self.node(name)
         if backend.port == kubelet.port:
             return kubelet
+        check_address(backend.host)
         tls = self._pod_tls if scheme == "https" else None
         return msgspec.structs.replace(backend, tls=tls)
 
@@ -102,17 +103,30 @@ class Backends:
             if (endpoint.get("conditions") or {}).get("ready") is not False
             and endpoint.get("addresses")
         ]
-        if not candidates:
-            raise ServiceUnavailable(f'no endpoints available for service "{identifier}"')
-        index = min(int(self._randomness.uniform(0, len(candidates))), len(candidates) - 1)
-        endpoint, number = candidates[index]
-        address = endpoint["addresses"][0]
-        check_address(address)
-        return Backend(
-            host=address,
-            port=number,
-            tls=self._pod_tls if scheme == "https" else None,
-            node=endpoint.get("nodeName", ""),
+        first = int(self._randomness.uniform(0, len(candidates)))
+        for endpoint, number in (*candidates[first:], *candidates[:first]):
+            address = endpoint["addresses"][0]
+            if not self._is_of_pod(namespace, endpoint.get("targetRef") or {}, address):
+                continue
+            check_address(address)
+            return Backend(
+                host=address,
+                port=number,
+                tls=self._pod_tls if scheme == "https" else None,
+                node=endpoint.get("nodeName", ""),
+            )
+        raise ServiceUnavailable(f'no endpoints available for service "{identifier}"')
+
+    def _is_of_pod(self, namespace: str, ref: dict[str, Any], address: str) -> bool:
+        """Say whether a pod of the namespace has the address: endpoints that people write must not lead elsewhere."""
+        if ref.get("namespace") != namespace:
+            return False
+        try:
+            pod = self.pod(namespace, ref.get("name", ""))
+        except NotFound:
+            return False
+        return any(
+            one.get("ip") == address for one in (pod.get("status") or {}).get("podIPs") or []
         )
 
     def _slices(self, namespace: str, service: str) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from kubelite.api.registry.options import ReadOptions, WatchOptions, WriteOption
 from kubelite.api.registry.resources import Resource, ResourceTable
 from kubelite.api.registry.verbs import Listed, Verbs, Written
 from kubelite.api.registry.watch import Deliver, Form, Watching
+from kubelite.metrics import REGISTRY
 
 CONFIG_MAPS = Resource(
     group="",
@@ -385,11 +386,28 @@ async def test_watches_end_cleanly_when_the_server_stops(verbs: FixedVerbs) -> N
         assert await raw.chunk() == b""
 
 
-async def test_trickled_heads_are_cut_off(
-    verbs: FixedVerbs, monkeypatch: pytest.MonkeyPatch
+async def test_a_made_up_subresource_is_not_counted_by_its_name(verbs: FixedVerbs) -> None:
+    async with connected(verbs) as raw:
+        assert (await raw.ask("GET", f"{PATH}/a/wishes")).status == 404
+    assert "wishes" not in REGISTRY.exposition()
+
+
+@pytest.mark.parametrize("said", [b"", b"GET / HT"])
+async def test_heads_that_do_not_come_are_not_waited_for(
+    verbs: FixedVerbs, monkeypatch: pytest.MonkeyPatch, said: bytes
 ) -> None:
     monkeypatch.setattr(connections, "HEAD_TIMEOUT_SECONDS", 0.01)
-    async with connected(verbs) as raw:
+    async with connected(verbs) as raw, asyncio.timeout(5):
+        raw.writer.write(said)
+        assert await raw.reader.read() == b""
+
+
+async def test_the_next_head_has_its_own_deadline(
+    verbs: FixedVerbs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with connected(verbs) as raw, asyncio.timeout(5):
+        assert (await raw.ask("GET", "/version")).status == 200
+        monkeypatch.setattr(connections, "HEAD_TIMEOUT_SECONDS", 0.01)
         raw.writer.write(b"GET / HT")
         assert await raw.reader.read() == b""
 

@@ -94,7 +94,13 @@ class Cluster(Verbs):
         self.slices: list[dict[str, Any]] = [
             {
                 "ports": [{"name": "http", "port": port}],
-                "endpoints": [{"addresses": ["127.0.0.1"], "conditions": {"ready": True}}],
+                "endpoints": [
+                    {
+                        "addresses": ["127.0.0.1"],
+                        "conditions": {"ready": True},
+                        "targetRef": {"kind": "Pod", "namespace": "default", "name": "web"},
+                    }
+                ],
             }
         ]
 
@@ -455,6 +461,41 @@ def test_an_unknown_service_port() -> None:
     found = Backends(cluster, AllowEverything(), SeededRandomness(1), node_tls=None)
     with pytest.raises(ServiceUnavailable, match='no service port 81 found for service "web"'):
         found.proxied_service("default", "web:81")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"targetRef": None},
+        {"targetRef": {"kind": "Pod", "namespace": "other", "name": "web"}},
+        {"targetRef": {"kind": "Pod", "namespace": "default", "name": "gone"}},
+        {"addresses": ["192.0.2.7"]},
+    ],
+)
+def test_endpoints_that_are_no_pods_of_the_namespace(changed: dict[str, Any]) -> None:
+    cluster = Cluster(1)
+    found = Backends(cluster, AllowEverything(), SeededRandomness(1), node_tls=None)
+    assert found.proxied_service("default", "web:80").host == "127.0.0.1"
+    cluster.slices[0]["endpoints"][0] |= changed
+    with pytest.raises(ServiceUnavailable, match='no endpoints available for service "web:80"'):
+        found.proxied_service("default", "web:80")
+
+
+def test_a_nodes_other_ports_are_not_the_servers_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(addresses, "check_address", check_address)
+    found = Backends(Cluster(10250), AllowEverything(), SeededRandomness(1), node_tls=None)
+    assert found.proxied_node("n1").port == 10250
+    with pytest.raises(BadRequest, match="address not allowed"):
+        found.proxied_node("n1:2379")
+
+
+async def test_a_client_cannot_hide_how_long_its_body_is() -> None:
+    serve, seen = echo("HTTP/1.1 200 OK", "Content-Length: 0")
+    async with proxied(serve) as (reader, writer, _):
+        hidden = ("Connection: close, Content-Length", "Content-Length: 4")
+        writer.write(asking(f"{PODS}/web/proxy/x", *hidden, method="POST") + b"body")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+    assert b"\r\nContent-Length: 4\r\n" in seen[0]
 
 
 def test_html_is_otherwise_untouched() -> None:
