@@ -7,7 +7,7 @@ from functools import partial
 import msgspec
 
 from kubelite.api.errors import BadRequest, NotAcceptable
-from kubelite.api.http.negotiation import META_GROUP, Media
+from kubelite.api.http.negotiation import META_GROUP, REFUSED, Media
 from kubelite.api.http.query import text
 from kubelite.api.http.request import Query
 from kubelite.api.http.respond import list_body, list_metadata
@@ -83,6 +83,10 @@ class Forms:
         """Return one object; raises BadRequest and NotAcceptable."""
         match media.form:
             case "Table":
+                if (
+                    "list" not in resource.verbs
+                ):  # what is only asked, such as a review, has no columns
+                    raise NotAcceptable(REFUSED)
                 now = self._clock.now()
                 return object_table(_layout(resource), body, now, include_object(query))
             case "PartialObjectMetadata":

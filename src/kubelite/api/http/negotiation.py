@@ -16,6 +16,7 @@ JSON = "application/json"
 YAML = "application/yaml"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 ACCEPTED = (JSON, YAML, PROTOBUF)
+REFUSED = "only the following media types are accepted: " + ", ".join(ACCEPTED)
 CACHED_HEADER_LENGTH_MAX = 512
 CLAUSES_MAX = 64
 META_GROUP = "meta.k8s.io"
@@ -49,7 +50,7 @@ def media_of(accept: str, user_agent: str = "", query: Query = NO_QUERY) -> Medi
     short = len(accept) <= CACHED_HEADER_LENGTH_MAX
     media = _cached(accept) if short else _choose(accept)
     if media is None:
-        raise NotAcceptable("only the following media types are accepted: " + ", ".join(ACCEPTED))
+        raise NotAcceptable(REFUSED)
     if media.encoding == "json" and _pretty(user_agent, query):
         return Media(form=media.form, form_version=media.form_version, pretty=True)
     return media

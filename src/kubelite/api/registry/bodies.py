@@ -26,15 +26,17 @@ def metadata_of(body: dict[str, Any]) -> dict[str, Any]:
     return metadata
 
 
-def shape(schema: Schema, body: dict[str, Any], options: WriteOptions) -> tuple[str, ...]:
-    """Shape a body by its schema, fill in its defaults, and return warnings.
+def shape(
+    schema: Schema, body: dict[str, Any], options: WriteOptions, *, patched: bool = False
+) -> tuple[str, ...]:
+    """Shape a body by its schema, fill in its defaults, and return warnings; `patched` as in `findings`.
 
     Raises BadRequest for values of a wrong type, and, where validation is strict, for unknown or duplicate fields.
     """
     unknown = structure(schema, body)
     if schema.gvk is not None:
         default(schema.gvk, body)
-    return findings(schema, unknown, options)
+    return findings(schema, unknown, options, patched=patched)
 
 
 def shape_status(schema: Schema, item: dict[str, Any]) -> None:
@@ -44,19 +46,39 @@ def shape_status(schema: Schema, item: dict[str, Any]) -> None:
         structure(node, item.setdefault("status", {}))
 
 
-def findings(schema: Schema, unknown: Sequence[str], options: WriteOptions) -> tuple[str, ...]:
-    """Return unknown and duplicate fields as warnings; raises BadRequest where validation is strict."""
-    if not (unknown or options.duplicate_fields) or options.field_validation == "Ignore":
+def findings(
+    schema: Schema, unknown: Sequence[str], options: WriteOptions, *, patched: bool = False
+) -> tuple[str, ...]:
+    """Return unknown and duplicate fields as warnings; raises BadRequest where validation is strict.
+
+    Clients compare the words in their order: a patch, like YAML, is searched for duplicates before anything is known
+    of its kind; of a whole object in JSON only known fields count as duplicates, and they come last.
+    """
+    duplicates = list(options.duplicate_fields)
+    if not (unknown or duplicates) or options.field_validation == "Ignore":
         return ()
-    found = list(options.duplicate_fields)
-    found += [f'unknown field "{path}"' for path in unknown]
+    strange = [f'unknown field "{path}"' for path in unknown]
+    is_yaml = bool(duplicates) and duplicates[0].startswith("line ")
+    if patched or is_yaml:
+        found = duplicates + strange
+    else:
+        found = strange + [one for one in duplicates if not _is_within(one, unknown)]
     if options.field_validation == STRICT:
+        if is_yaml:
+            lines = "".join(f"\n  {one}" for one in duplicates)
+            found = [f"yaml: unmarshal errors:{lines}", *strange]
         kind = schema.gvk or GroupVersionKind("", "v1", schema.name)
         raise BadRequest(
             f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
             f"strict decoding error: {', '.join(found)}"
         )
     return tuple(found)
+
+
+def _is_within(duplicate: str, unknown: Sequence[str]) -> bool:
+    """Tell whether a field that stands twice is unknown, or in one that is."""
+    address = duplicate.removeprefix('duplicate field "').removesuffix('"')
+    return any(address == path or address.startswith((f"{path}.", f"{path}[")) for path in unknown)
 
 
 def check_type(resource: Resource, body: dict[str, Any]) -> None:

@@ -22,6 +22,7 @@ from kubelite.api.machinery.patch import json_patch, merge_patch
 from kubelite.api.machinery.prune import prune
 from kubelite.api.machinery.schema import Schema, compile_struct
 from kubelite.api.machinery.strategic import strategic_merge
+from kubelite.api.machinery.structural import structure
 from kubelite.api.registry.answers import Deleted, Listed, Written
 from kubelite.api.registry.bodies import (
     check_namespace,
@@ -137,6 +138,7 @@ class Verbs:
         check_namespace(target, metadata_of(body))
         warnings = shape(target.resource.schema, body, options)
         answer = await reviewer(target.allowed, body)
+        structure(target.resource.schema, answer)  # "allowed": false is written, too
         return Written(encode(answer), created=True, warnings=warnings)
 
     async def update(
@@ -191,7 +193,7 @@ class Verbs:
             served = old if view is None else view.read(old)
             item = patched(target.resource, served, patch_type, original)
             check_type(target.resource, item)
-            warnings[:] = shape(schema, item, options)
+            warnings[:] = shape(schema, item, options, patched=True)
             return item if view is None else view.write(item)
 
         written = await self.writer.update(target, revise, options)
@@ -210,7 +212,8 @@ class Verbs:
         if not isinstance(config, dict):
             raise BadRequest("error decoding YAML: the configuration must be an object")
         check_type(resource, config)
-        warnings = findings(resource.schema, prune(resource.schema, config), options)
+        unknown = prune(resource.schema, config)
+        warnings = findings(resource.schema, unknown, options, patched=True)
         original = encode(config)
 
         def revise(old: dict[str, Any] | None) -> dict[str, Any]:

@@ -82,3 +82,10 @@ async def test_forms_that_do_not_fit() -> None:
         await forms.list(config_maps, METADATA, NO_QUERY, Listed(items=[], resource_version="1"))
     with pytest.raises(BadRequest, match="unrecognized includeObject value"):
         forms.single(config_maps, TABLE, {"includeObject": ["All"]}, CONFIG_MAP)
+
+
+def test_what_is_only_asked_has_no_table() -> None:
+    review = builtin_table().find("authorization.k8s.io", "v1", "selfsubjectaccessreviews")
+    assert review is not None
+    with pytest.raises(NotAcceptable, match="only the following media types are accepted"):
+        forms.single(review, TABLE, NO_QUERY, b"{}")

@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 from fakes.server import Server
 
+from kubelite.api.auth.caller import Allowed
 from kubelite.api.errors import AlreadyExists, BadRequest, Conflict, MethodNotAllowed, NotFound
 from kubelite.api.registry.options import DeletionOptions, ReadOptions, WriteOptions
 
@@ -193,3 +194,14 @@ async def test_views_share_one_stored_object(server: Server) -> None:
     shown = server.get("autoscaling/v1/horizontalpodautoscalers", "hpa")
     assert shown["spec"]["targetCPUUtilizationPercentage"] == 50
     assert shown["metadata"]["uid"] == stored["metadata"]["uid"]
+
+
+async def test_a_refusal_of_an_access_review_is_written_out() -> None:
+    async def refuse(_: Allowed, body: dict[str, Any]) -> dict[str, Any]:
+        return {**body, "status": {}}
+
+    server = Server(reviewers={"selfsubjectaccessreviews.authorization.k8s.io": refuse})
+    body = {"spec": {"nonResourceAttributes": {"path": "/", "verb": "get"}}}
+    path = "authorization.k8s.io/v1/selfsubjectaccessreviews"
+    answer = await server.create(path, body)
+    assert answer["status"] == {"allowed": False}

@@ -1,0 +1,51 @@
+import pytest
+
+from kubelite.api.errors import BadRequest
+from kubelite.api.kinds.apps import Deployment
+from kubelite.api.machinery.schema import compile_struct
+from kubelite.api.registry.bodies import findings
+from kubelite.api.registry.options import WriteOptions
+
+SCHEMA = compile_struct(Deployment)
+TWICE = (
+    'duplicate field "spec.odd"',
+    'duplicate field "spec.odd.a"',
+    'duplicate field "spec.replicas"',
+)
+LINES = ('line 3: key "a" already set in map', 'line 5: key "b" already set in map')
+
+
+def options(*duplicates: str, validation: str = "") -> WriteOptions:
+    return WriteOptions(duplicate_fields=duplicates, field_validation=validation)
+
+
+def test_unknown_fields_come_first_and_are_no_duplicates_besides() -> None:
+    assert findings(SCHEMA, ["spec.odd"], options(*TWICE)) == (
+        'unknown field "spec.odd"',
+        'duplicate field "spec.replicas"',
+    )
+
+
+def test_a_patch_tells_all_its_duplicates_first() -> None:
+    found = findings(SCHEMA, ["spec.odd"], options(*TWICE), patched=True)
+    assert found == (*TWICE, 'unknown field "spec.odd"')
+
+
+def test_duplicates_in_yaml_are_warnings_by_line() -> None:
+    found = findings(SCHEMA, ["spec.odd"], options(*LINES))
+    assert found == (*LINES, 'unknown field "spec.odd"')
+
+
+def test_strict_validation_of_yaml_words_the_error_as_the_decoder_does() -> None:
+    with pytest.raises(BadRequest) as caught:
+        findings(SCHEMA, ["spec.odd"], options(*LINES, validation="Strict"))
+    assert str(caught.value) == (
+        'Deployment in version "v1" cannot be handled as a Deployment: strict decoding error: '
+        'yaml: unmarshal errors:\n  line 3: key "a" already set in map\n'
+        '  line 5: key "b" already set in map, unknown field "spec.odd"'
+    )
+
+
+def test_nothing_is_said_where_nobody_asks() -> None:
+    assert findings(SCHEMA, ["spec.odd"], options(*TWICE, validation="Ignore")) == ()
+    assert findings(SCHEMA, [], options(validation="Strict")) == ()
