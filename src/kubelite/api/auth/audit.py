@@ -45,11 +45,13 @@ class Auditor:
         uri: str,
         source: str = "",
         user_agent: str = "",
-        acting_as: Caller | None = None,
         identifier: str = "",
     ) -> "Record | None":
-        """Begin the record of a request by `caller`, perhaps `acting_as` somebody else; None: it is not written."""
-        extent = self._policy.extent(acting_as or caller, attributes)
+        """Begin the record of a request by `caller`; None: it is not written.
+
+        The policy is asked about who proved to call, whoever is then acted as, so that nobody slips out of the log.
+        """
+        extent = self._policy.extent(caller, attributes)
         if extent.level is Level.NONE:
             return None
         event: dict[str, Any] = {
@@ -65,8 +67,6 @@ class Auditor:
             "userAgent": user_agent,
             "requestReceivedTimestamp": self._clock.now(),
         }
-        if acting_as is not None:
-            event["impersonatedUser"] = _user(acting_as)
         if attributes.resource:
             event["objectRef"] = _reference(attributes)
         record = Record(event, extent, attributes, self._lines, self._clock)
@@ -105,6 +105,10 @@ class Record:
     def annotate(self, name: str, value: str) -> None:
         """Add a fact, such as why the request was allowed."""
         self._annotations[name] = value
+
+    def acts_as(self, caller: Caller) -> None:
+        """Note as whom the caller acts."""
+        self._event["impersonatedUser"] = _user(caller)
 
     def decided(self, reason: str, *, allowed: bool) -> None:
         """Note what authorization said."""

@@ -13,7 +13,14 @@ from msgspec import Struct
 from kubelite.api.auth import impersonate
 from kubelite.api.auth.audit import Auditor, Record
 from kubelite.api.auth.caller import Allowed, Attributes, Authenticator, Authorizer, Caller
-from kubelite.api.errors import APIError, BadRequest, Forbidden, InternalError, Timeout
+from kubelite.api.errors import (
+    APIError,
+    BadRequest,
+    Forbidden,
+    InternalError,
+    Timeout,
+    Unauthorized,
+)
 from kubelite.api.http import metrics
 from kubelite.api.http.connection import Connection
 from kubelite.api.http.forms import Forms
@@ -43,6 +50,8 @@ log = logging.getLogger(__name__)
 REQUEST_TIMEOUT_SECONDS = 60.0
 AUDIT_ID_LENGTH_MAX = 64
 IDENTIFIERS_AT_ONCE = 256
+NOBODY = Caller("")  # who proved nothing, in the audit log
+GONE = 499  # the client went away before it had the answer
 READING = frozenset({"get", "list", "watch"})
 
 
@@ -139,9 +148,10 @@ class Dispatcher:
         except APIError as error:
             result = error_reply(error, error_media(request.headers.get("Accept", "")))
         except (Disconnected, ConnectionError):
-            return Sent(499, keep_alive=False)
+            result = Sent(GONE, keep_alive=False)
         except Exception:
             log.exception("request failed", extra={"path": request.raw_path, "audit_id": audit_id})
+            observed.panic()
             result = error_reply(InternalError("Internal error occurred: see the server's log"))
         status = result.status
         if observed.record is not None:
@@ -151,7 +161,7 @@ class Dispatcher:
                 result if isinstance(result, Sent) else await self._send(request, result, headers)
             )
         except (Disconnected, ConnectionError):
-            return Sent(499, keep_alive=False)
+            sent = Sent(GONE, keep_alive=False)
         seconds = None if observed.is_long_running else loop.time() - started
         metrics.observe(observed.attributes, status, seconds, served=observed.is_served)
         return sent
@@ -168,22 +178,18 @@ class Dispatcher:
         target = parse(request.method, raw_path, query)
         observed.attributes = target.attributes
         connection: Connection = request.protocol  # type: ignore[assignment]  # made by ConnectionServer
-        caller = await self._authenticator.authenticate(
-            connection.credentials(request.headers.get("Authorization", ""))
-        )
-        proved = caller
+        try:
+            caller = await self._authenticator.authenticate(
+                connection.credentials(request.headers.get("Authorization", ""))
+            )
+        except Unauthorized:
+            observed.record = self._begin(request, NOBODY, target.attributes, audit_id)
+            raise
+        observed.record = self._begin(request, caller, target.attributes, audit_id)
         if (wanted := impersonate.requested(request.headers.items())) is not None:
             caller = impersonate.impersonated(self._authorizer, caller, wanted)
-        if self._auditor is not None:
-            observed.record = self._auditor.begin(
-                proved,
-                target.attributes,
-                uri=request.raw_path,
-                source=request.remote or "",
-                user_agent=request.headers.get("User-Agent", ""),
-                acting_as=None if caller is proved else caller,
-                identifier=audit_id,
-            )
+            if observed.record is not None:
+                observed.record.acts_as(caller)
         asked = Asked(request, target, query, caller, audit_id, headers)
         if not target.is_resource:
             return await self._page(asked, observed)
@@ -199,6 +205,20 @@ class Dispatcher:
                 return await self._resource(asked, resource, observed)
         # A watch or a stream is let in like any other request and gives its seat back once it has begun.
         return await self._resource(asked, resource, observed)
+
+    def _begin(
+        self, request: web.BaseRequest, caller: Caller, attributes: Attributes, audit_id: str
+    ) -> Record | None:
+        if self._auditor is None:
+            return None
+        return self._auditor.begin(
+            caller,
+            attributes,
+            uri=request.raw_path,
+            source=request.remote or "",
+            user_agent=request.headers.get("User-Agent", ""),
+            identifier=audit_id,
+        )
 
     async def _page(self, asked: Asked, observed: "Observation") -> Reply:
         if self._flow is None:
@@ -335,6 +355,12 @@ class Observation:
         self.is_long_running = False
         self.is_served = False
         self.record: Record | None = None
+
+    def panic(self) -> None:
+        """Note in the audit log, and nowhere else, that the server failed."""
+        if self.record is not None:
+            self.record.panic()
+            self.record = None
 
 
 def _is_known(resource: Resource, target: Target) -> bool:

@@ -27,7 +27,7 @@ class Lines(LineLog):
 
 
 def begun(
-    level: str, attributes: Attributes = SECRET, more: str = "", **who: Any
+    level: str, attributes: Attributes = SECRET, more: str = "", **who: str
 ) -> tuple[Lines, Record]:
     lines = Lines()
     policy = AuditPolicy.read(f"rules: [{{level: {level}}}]\n{more}")
@@ -129,7 +129,8 @@ def test_managed_fields_can_be_omitted() -> None:
 
 
 def test_watches_and_failures() -> None:
-    lines, record = begun("Metadata", more="omitStages: [RequestReceived]", acting_as=Caller("ben"))
+    lines, record = begun("Metadata", more="omitStages: [RequestReceived]")
+    record.acts_as(Caller("ben"))
     record.started(200)
     record.panic()
     assert [event["stage"] for event in lines.events] == ["ResponseStarted", "Panic"]

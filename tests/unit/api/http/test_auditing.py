@@ -4,12 +4,15 @@ from typing import Any
 import msgspec
 from aiohttp import ClientSession
 from fakes.server import Server
-from fakes.serving import parts_of, serving
+from fakes.serving import AllowEverything, parts_of, serving
 from msgspec.structs import replace
 
 from kubelite.api.auth.audit import Auditor
 from kubelite.api.auth.audit_log import Bounds, LineLog
 from kubelite.api.auth.audit_policy import AuditPolicy
+from kubelite.api.auth.caller import Allowed, Attributes, Caller
+from kubelite.api.errors import Forbidden
+from kubelite.api.http.pages import Pages, ServePage
 from kubelite.clock import SystemClock
 from kubelite.randomness import SeededRandomness
 
@@ -30,6 +33,47 @@ rules:
 - {level: RequestResponse, resources: [{group: "", resources: [configmaps]}]}
 - {level: Metadata, verbs: [watch]}
 """
+
+
+EVERYTHING = """
+omitStages: [RequestReceived]
+rules:
+- {level: None, users: [ignored]}
+- {level: Metadata}
+"""
+
+
+class ImpersonatesTheIgnoredOnly(AllowEverything):
+    def authorize(self, caller: Caller, attributes: Attributes) -> Allowed:
+        if attributes.verb == "impersonate" and attributes.name != "ignored":
+            raise Forbidden("not that one")
+        return super().authorize(caller, attributes)
+
+
+class Broken(Pages):
+    def __init__(self) -> None:
+        """Have no pages."""
+
+    def find(self, path: str) -> ServePage | None:
+        raise RuntimeError("broken")
+
+
+async def test_nobody_slips_out_of_the_log() -> None:
+    lines = Lines()
+    auditor = Auditor(AuditPolicy.read(EVERYTHING), lines, SystemClock(), SeededRandomness(1))
+    parts = parts_of(Server().verbs, authorizer=ImpersonatesTheIgnoredOnly())
+    parts = replace(parts, auditor=auditor, pages=Broken())
+    async with serving(parts) as (_, port), ClientSession(f"http://127.0.0.1:{port}") as session:
+        path = "/api/v1/namespaces/default/pods"
+        await session.get(path, headers={"Authorization": "Bearer bad"})
+        await session.get(path, headers={"Impersonate-User": "ignored"})
+        await session.get(path, headers={"Impersonate-User": "root"})
+        await session.get("/version")
+    unproved, impersonating, refused, failed = lines.events
+    assert (unproved["user"], unproved["responseStatus"]["code"]) == ({"username": ""}, 401)
+    assert impersonating["impersonatedUser"]["username"] == "ignored"
+    assert (refused["user"]["username"], refused["responseStatus"]["code"]) == ("admin", 403)
+    assert (failed["stage"], failed["responseStatus"]["code"]) == ("Panic", 500)
 
 
 async def test_requests_are_written_as_the_policy_says() -> None:
