@@ -67,12 +67,12 @@ class Objects:
         """Answer a get or a list; raises APIError."""
         options = read_options(call.query)
         if call.allowed.attributes.verb == "get":
-            return object_reply(
+            return await object_reply(
                 self._single(call, self._verbs.get(call.allowed, options)), call.media
             )
         listed = self._verbs.list(call.allowed, options)
         body = await self._forms.list(call.resource, call.media, call.query, listed)
-        return object_reply(body, call.media)
+        return await object_reply(body, call.media)
 
     async def write(self, call: Call) -> Reply:
         """Answer a write; raises APIError."""
@@ -90,7 +90,7 @@ class Objects:
             duplicate_fields=decoded.duplicates,
         )
         written = await self._verbs.create(call.allowed, decoded.value, options)
-        return self._written(call, written, created=True)
+        return await self._written(call, written, created=True)
 
     async def _update(self, call: Call) -> Reply:
         decoded = await _decoded_body(call)
@@ -101,7 +101,7 @@ class Objects:
             duplicate_fields=decoded.duplicates,
         )
         written = await self._verbs.update(call.allowed, decoded.value, options)
-        return self._written(call, written, created=written.created)
+        return await self._written(call, written, created=written.created)
 
     async def _patch(self, call: Call) -> Reply:
         patch_type = _patch_type(call)
@@ -117,7 +117,7 @@ class Objects:
             is_apply=patch_type == "apply",
         )
         written = await self._verbs.patch(call.allowed, patch_type, decoded.value, options)
-        return self._written(call, written, created=written.created)
+        return await self._written(call, written, created=written.created)
 
     async def _delete(self, call: Call) -> Reply:
         options = deletion_options(call.query, await _delete_options(call.request))
@@ -125,19 +125,19 @@ class Objects:
         body = deleted.body
         if not body.startswith(STATUS_START):
             body = self._single(call, body)
-        return object_reply(body, call.media, warnings=deleted.warnings)
+        return await object_reply(body, call.media, warnings=deleted.warnings)
 
     async def _delete_collection(self, call: Call) -> Reply:
         options = deletion_options(call.query, await _delete_options(call.request))
         selection = read_options(call.query)
         body = await self._verbs.delete_collection(call.allowed, selection, options)
-        return object_reply(body, call.media)
+        return await object_reply(body, call.media)
 
     def _single(self, call: Call, body: bytes) -> bytes:
         return self._forms.single(call.resource, call.media, call.query, body)
 
-    def _written(self, call: Call, written: Written, *, created: bool) -> Reply:
-        return object_reply(
+    async def _written(self, call: Call, written: Written, *, created: bool) -> Reply:
+        return await object_reply(
             self._single(call, written.body),
             call.media,
             status=201 if created else 200,

@@ -1,6 +1,9 @@
 """Answers and their headers."""
 
+import asyncio
 import gzip
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -8,6 +11,7 @@ from kubelite.api.errors import NotFound, TooManyRequests, Unauthorized
 from kubelite.api.http.negotiation import Media
 from kubelite.api.http.respond import (
     INLINE_GZIP_BYTES_MAX,
+    INLINE_YAML_BYTES_MAX,
     accepts_gzip,
     compressed,
     error_reply,
@@ -37,9 +41,27 @@ def test_lists() -> None:
     )
 
 
-def test_pretty_and_yaml() -> None:
-    assert object_reply(b'{"a":[1]}', Media(pretty=True)).body == b'{\n  "a": [\n    1\n  ]\n}\n'
-    assert object_reply(b'{"a":[1]}', Media(encoding="yaml")).body == b"a:\n- 1\n"
+async def test_pretty_and_yaml() -> None:
+    pretty = await object_reply(b'{"a":[1]}', Media(pretty=True))
+    assert pretty.body == b'{\n  "a": [\n    1\n  ]\n}\n'
+    assert (await object_reply(b'{"a":[1]}', Media(encoding="yaml"))).body == b"a:\n- 1\n"
+
+
+async def test_a_long_yaml_does_not_hold_the_loop() -> None:
+    threads = []
+
+    class Threads(ThreadPoolExecutor):
+        def submit(self, *arguments: Any, **named: Any) -> Future[Any]:
+            threads.append(arguments[0])
+            return super().submit(*arguments, **named)
+
+    asyncio.get_running_loop().set_default_executor(Threads(1))
+    body = b"[" + b",".join([b'"long"'] * INLINE_YAML_BYTES_MAX) + b"]"
+    reply = await object_reply(body, Media(encoding="yaml"))
+    assert reply.body == b"- long\n" * INLINE_YAML_BYTES_MAX
+    assert len(threads) == 1
+    assert (await object_reply(body)).body is body
+    assert len(threads) == 1
 
 
 @pytest.mark.parametrize("size", [1000, INLINE_GZIP_BYTES_MAX + 1])
