@@ -9,12 +9,14 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from kubelite.api.auth.caller import Allowed, Attributes, Authorizer, Caller
+from kubelite.api.client.decoding import typed
 from kubelite.api.client.mirror import metadata_of
 from kubelite.api.client.mirrors import Mirrors
 from kubelite.api.client.protocol import Mirror, PatchType
 from kubelite.api.errors import NotFound
 from kubelite.api.kinds.meta import PartialObjectMetadata
 from kubelite.api.kinds.model import Kind, to_wire
+from kubelite.api.machinery.field_selectors import NAME, required_values
 from kubelite.api.registry.options import DeletionOptions, ReadOptions, WriteOptions
 from kubelite.api.registry.resources import Resource
 from kubelite.api.registry.verbs import Verbs
@@ -22,15 +24,6 @@ from kubelite.api.registry.verbs import Verbs
 K = TypeVar("K", bound=Kind)
 
 _READ = ReadOptions()
-_decoders: dict[type[Kind], "msgspec.json.Decoder[Any]"] = {}
-
-
-def _typed(kind: type[K], body: bytes) -> K:
-    decoder = _decoders.get(kind)
-    if decoder is None:
-        decoder = _decoders[kind] = msgspec.json.Decoder(kind)
-    item: K = decoder.decode(body)
-    return item
 
 
 class LocalClient:
@@ -53,7 +46,7 @@ class LocalClient:
 
     async def get(self, kind: type[K], name: str, namespace: str = "") -> K:
         """Return one object; raises NotFound."""
-        return _typed(kind, self._verbs.get(self._allow("get", kind, namespace, name), _READ))
+        return typed(kind, self._verbs.get(self._allow("get", kind, namespace, name), _READ))
 
     async def list(
         self,
@@ -74,21 +67,21 @@ class LocalClient:
             label_selector=label_selector,
         )
         listed = self._verbs.list(allowed, options)
-        return [_typed(kind, item) for item in listed.items]
+        return [typed(kind, item) for item in listed.items]
 
     async def create(self, item: K) -> K:
         """Create; `metadata.namespace` and `name` or `generateName` come from the object."""
         kind = type(item)
         allowed = self._allow("create", kind, metadata_of(item).namespace)
         written = await self._verbs.create(allowed, to_wire(item), self._options())
-        return _typed(kind, written.body)
+        return typed(kind, written.body)
 
     async def update(self, item: K, subresource: str = "") -> K:
         """Replace; `metadata.resourceVersion`, if set, must be current, else Conflict."""
         kind, metadata = type(item), metadata_of(item)
         allowed = self._allow("update", kind, metadata.namespace, metadata.name, subresource)
         written = await self._verbs.update(allowed, to_wire(item), self._options())
-        return _typed(kind, written.body)
+        return typed(kind, written.body)
 
     async def patch(
         self,
@@ -105,7 +98,7 @@ class LocalClient:
         allowed = self._allow("patch", kind, namespace, name, subresource)
         options = self._options(force=force)
         written = await self._verbs.patch(allowed, patch_type, patch, options)
-        return _typed(kind, written.body)
+        return typed(kind, written.body)
 
     async def delete(
         self,
@@ -215,5 +208,4 @@ class LocalClient:
 
 def named(field_selector: str) -> str:
     """Return the one name a field selector asks for: rights to a named object allow listing and watching just it."""
-    key, equals, name = field_selector.replace("==", "=").partition("=")
-    return name if equals and key == "metadata.name" and "," not in name else ""
+    return required_values(field_selector).get(NAME, "")

@@ -21,6 +21,7 @@ from kubelite.store.protocol import Store
 
 K = TypeVar("K", bound=Kind)
 DECODED_MAX = 1024  # objects that were decoded lately
+DECODED_BYTES_MAX = 16 * 1024  # of one of them: what is remembered is kept beside what is there
 
 
 class EventForm:
@@ -47,6 +48,8 @@ class Decoder:
         """Return the typed object."""
         found = self._known.get(value)
         if found is None:
+            if len(value) > DECODED_BYTES_MAX:
+                return self._decode(value)
             if len(self._known) >= DECODED_MAX:
                 self._known.clear()
             found = self._known[value] = self._decode(value)

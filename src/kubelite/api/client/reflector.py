@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
@@ -49,7 +50,7 @@ class Source(Protocol):
         """Return a page of the list; limit 0 asks for all."""
         ...
 
-    def watch(self, resource_version: str, timeout_seconds: int) -> AsyncIterator[bytes]:
+    def watch(self, resource_version: str, timeout_seconds: int) -> AsyncGenerator[bytes, None]:
         """Yield the lines of a watch, with bookmarks."""
         ...
 
@@ -97,10 +98,10 @@ class Reflector(Generic[K]):
         """Keep the mirror current for ever."""
         while True:
             try:
-                await self.step()
+                if await self.step():
+                    continue
             except Expired:
                 self._version = ""
-                continue
             except APIError as error:
                 level = logging.DEBUG if error.code >= 500 else logging.WARNING
                 log.log(
@@ -108,17 +109,22 @@ class Reflector(Generic[K]):
                     "cannot list or watch, trying again",
                     extra={"kind": self._kind.__name__, "reason": error.message},
                 )
-                await asyncio.sleep(self.next_delay())
+            # Also when a server ends each watch at once, or forgets at once what it has listed.
+            await asyncio.sleep(self.next_delay())
 
-    async def step(self) -> None:
-        """List if need be, then watch until the watch ends; raises APIError."""
+    async def step(self) -> bool:
+        """List if need be, then watch until the watch ends; say whether anything was heard. Raises APIError."""
+        heard = False
         if not self._version:
             await self._list()
         seconds = int(self._randomness.uniform(WATCH_SECONDS_MIN, 2 * WATCH_SECONDS_MIN))
-        async for line in self._source.watch(self._version, seconds):
-            if line:
-                self._apply(_event_decoder.decode(line))
-                self._delay_seconds = DELAY_SECONDS_MIN
+        async with aclosing(self._source.watch(self._version, seconds)) as lines:
+            async for line in lines:
+                if line:
+                    self._apply(_event_decoder.decode(line))
+                    self._delay_seconds = DELAY_SECONDS_MIN
+                    heard = True
+        return heard
 
     def next_delay(self) -> float:
         """Return how long to wait before the next try: doubling, with jitter, so that many do not come at once."""

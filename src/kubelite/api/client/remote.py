@@ -1,12 +1,13 @@
 """The client over HTTPS, for agents and for whoever is outside the server process."""
 
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
 import msgspec
 
+from kubelite.api.client.decoding import typed
 from kubelite.api.client.https import JSON, Parameters, Request, Transport
 from kubelite.api.client.mirror import ObjectMirror, metadata_of
 from kubelite.api.client.protocol import Mirror, PatchType
@@ -27,8 +28,6 @@ PATCH_CONTENT: Mapping[PatchType, str] = {
     "json": "application/json-patch+json",
     "apply": "application/apply-patch+yaml",
 }
-
-_decoders: dict[type[Kind], "msgspec.json.Decoder[Any]"] = {}
 
 
 class HTTPSource:
@@ -51,7 +50,7 @@ class HTTPSource:
             parameters["continue"] = continue_token
         return await self._transport.send(self._request(parameters))
 
-    def watch(self, resource_version: str, timeout_seconds: int) -> AsyncIterator[bytes]:
+    def watch(self, resource_version: str, timeout_seconds: int) -> AsyncGenerator[bytes, None]:
         """Yield the lines of a watch, with bookmarks."""
         parameters = {
             **self._selectors,
@@ -100,7 +99,7 @@ class RemoteClient:
 
     async def get(self, kind: type[K], name: str, namespace: str = "") -> K:
         """Return one object; raises NotFound."""
-        return _typed(kind, await self._send(Request("GET", self._path(kind, namespace, name))))
+        return typed(kind, await self._send(Request("GET", self._path(kind, namespace, name))))
 
     async def list(
         self,
@@ -113,12 +112,12 @@ class RemoteClient:
         """Return the objects of a namespace, or of all."""
         source = self._source(self._path(kind, namespace), label_selector, field_selector)
         items, _ = await list_all(source)
-        return [_typed(kind, item) for item in items]
+        return [typed(kind, item) for item in items]
 
     async def create(self, item: K) -> K:
         """Create; `metadata.namespace` and `name` or `generateName` come from the object."""
         path = self._path(type(item), metadata_of(item).namespace)
-        return _typed(
+        return typed(
             type(item), await self._send(Request("POST", path, self._writing(), to_wire(item)))
         )
 
@@ -126,7 +125,7 @@ class RemoteClient:
         """Replace; `metadata.resourceVersion`, if set, must be current, else Conflict."""
         metadata = metadata_of(item)
         path = self._path(type(item), metadata.namespace, metadata.name, subresource)
-        return _typed(
+        return typed(
             type(item), await self._send(Request("PUT", path, self._writing(), to_wire(item)))
         )
 
@@ -147,7 +146,7 @@ class RemoteClient:
         body = await self._send(
             Request("PATCH", path, parameters, patch, PATCH_CONTENT[patch_type])
         )
-        return _typed(kind, body)
+        return typed(kind, body)
 
     async def delete(
         self,
@@ -245,11 +244,3 @@ class RemoteClient:
 
     async def _send(self, request: Request) -> bytes:
         return await self.transport.send(request)
-
-
-def _typed(kind: type[K], body: bytes | msgspec.Raw) -> K:
-    decoder = _decoders.get(kind)
-    if decoder is None:
-        decoder = _decoders[kind] = msgspec.json.Decoder(kind)
-    item: K = decoder.decode(body)
-    return item

@@ -1,6 +1,7 @@
 """Lists, watches and what happens when they fail."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncGenerator
 
 import msgspec
 import pytest
@@ -28,6 +29,7 @@ class Script:
         self.watches: list[list[bytes] | APIError] = []
         self.asked: list[tuple[int, str]] = []
         self.watched: list[str] = []
+        self.closed = 0
 
     def lists(self, version: int, *names: str, token: str = "") -> None:
         metadata = {"resourceVersion": str(version), "continue": token}
@@ -41,13 +43,18 @@ class Script:
             raise answer
         return answer
 
-    async def watch(self, resource_version: str, timeout_seconds: int) -> AsyncIterator[bytes]:
+    async def watch(
+        self, resource_version: str, timeout_seconds: int
+    ) -> AsyncGenerator[bytes, None]:
         self.watched.append(resource_version)
         answer = self.watches.pop(0)
         if isinstance(answer, APIError):
             raise answer
-        for line in answer:
-            yield line
+        try:
+            for line in answer:
+                yield line
+        finally:
+            self.closed += 1
 
 
 @pytest.fixture
@@ -108,10 +115,37 @@ async def test_a_lost_past_is_told_as_expired(
     script.watches.append([msgspec.json.encode({"type": "ERROR", "object": error})])
     with pytest.raises(Expired):
         await reflector.step()
+    assert script.closed == 1  # the connection does not wait for the garbage collector
+
+
+@pytest.fixture
+def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    waited: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    return waited
+
+
+async def test_a_server_that_ends_each_watch_at_once_is_not_hammered(
+    script: Script, reflector: Reflector[ConfigMap], delays: list[float]
+) -> None:
+    script.lists(5)
+    script.watches += [[], [], [event("BOOKMARK", "", 6)], []]
+    with pytest.raises(IndexError):
+        await reflector.run()
+    assert len(delays) == 3
+    assert 0.8 <= delays[0] < delays[1]
+    assert delays[2] < 1.6  # something was heard: it begins anew
 
 
 async def test_run_lists_again_when_the_past_is_lost(
-    script: Script, mirror: ObjectMirror[ConfigMap], reflector: Reflector[ConfigMap]
+    script: Script,
+    mirror: ObjectMirror[ConfigMap],
+    reflector: Reflector[ConfigMap],
+    delays: list[float],
 ) -> None:
     script.lists(5, "a")
     script.watches.append(Expired("too old"))
@@ -119,6 +153,7 @@ async def test_run_lists_again_when_the_past_is_lost(
     with pytest.raises(IndexError):  # the script is at its end
         await reflector.run()
     assert names(mirror) == ["b"]
+    assert len(delays) == 1
 
 
 async def test_failures_wait_longer_each_time(

@@ -159,7 +159,7 @@ async def test_raw_lines(client: RemoteClient) -> None:
     lines = client.transport.lines(request)
     first = await anext(lines)
     assert first.startswith(b'{"type":"ADDED"')
-    await lines.aclose()  # type: ignore[attr-defined]  # it is an async generator
+    await lines.aclose()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,20 @@
+"""Bytes of the wire as typed objects, by decoders that are made once a kind."""
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from kubelite.api.kinds.model import Kind
+
+K = TypeVar("K", bound=Kind)
+
+_decoders: dict[type[Kind], "msgspec.json.Decoder[Any]"] = {}
+
+
+def typed(kind: type[K], body: bytes | msgspec.Raw) -> K:
+    """Return an object from its JSON; raises msgspec.ValidationError."""
+    decoder = _decoders.get(kind)
+    if decoder is None:
+        decoder = _decoders[kind] = msgspec.json.Decoder(kind)
+    item: K = decoder.decode(body)
+    return item
