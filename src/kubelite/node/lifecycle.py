@@ -133,10 +133,14 @@ class _Draft:
         self.observed = observed
         self.now = now
         self.actions: list[Action] = []
+        self.starts = 0
         self.wait_seconds: float | None = None
 
     def add(self, action: Action) -> None:
+        if action in self.actions:
+            return
         self.actions.append(action)
+        self.starts += isinstance(action, StartContainer)
 
     def wait_until(self, date: datetime) -> None:
         seconds = max((date - self.now).total_seconds(), 0.0)
@@ -347,10 +351,32 @@ def _has_started(draft: _Draft, record: ContainerRecord | None) -> bool:
 
 
 def _run_containers(draft: _Draft, sandbox: ContainerRecord) -> None:
+    """Keep the app containers running; as upstream does, one is started only when those before it are done."""
+    _ensure_images(draft, _wanted(draft, sandbox))
+    may_start = True
     for container in draft.pod.spec.containers:
-        _keep_running(draft, container, _current(draft, container.name, sandbox), sandbox)
+        record = _current(draft, container.name, sandbox)
+        if may_start or (record is not None and record.is_running):
+            starts_before = draft.starts
+            _keep_running(draft, container, record, sandbox)
+            may_start = may_start and draft.starts == starts_before
+        may_start = may_start and not _is_under_way(draft, container, record)
     if _is_finished(draft):
         _end(draft, grace_seconds(draft.pod))
+
+
+def _wanted(draft: _Draft, sandbox: ContainerRecord) -> list[AnyContainer]:
+    """Return the app containers that have not been made yet, so that their images are fetched side by side."""
+    containers = draft.pod.spec.containers
+    return [one for one in containers if _current(draft, one.name, sandbox) is None]
+
+
+def _is_under_way(draft: _Draft, container: AnyContainer, record: ContainerRecord | None) -> bool:
+    """Whether a container is about to start: its image is being pulled, or its postStart hook runs."""
+    if record is not None:
+        return record.id in draft.observed.hooks_running
+    state = draft.observed.images.get(container.name)
+    return state is None or state.pulling
 
 
 def _start_ephemeral(draft: _Draft, sandbox: ContainerRecord) -> None:
@@ -453,6 +479,6 @@ def _prune(draft: _Draft) -> None:
         for record in draft.observed.attempts(container.name)[1 + DEAD_KEPT :]:
             if not record.is_running:
                 draft.add(RemoveContainer(record))
-    sandboxes = [r for r in draft.observed.records if r.is_sandbox and r.phase == "exited"]
-    for record in sandboxes:
-        draft.add(RemoveContainer(record))
+    for record in draft.observed.records:
+        if record.is_sandbox and not record.is_running:
+            draft.add(RemoveContainer(record))

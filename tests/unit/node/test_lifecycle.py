@@ -12,6 +12,7 @@ from kubelite.node.lifecycle import (
     CreateSandbox,
     EnsureImage,
     FinishDeletion,
+    RemoveContainer,
     ResizeContainer,
     SetUpVolumes,
     StartContainer,
@@ -35,6 +36,7 @@ from kubelite.node.observed import (
 from kubelite.node.runtime import SANDBOX, ContainerRecord
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
 IMAGES = {name: ImageState(image_id="sha256:1") for name in ("app", "side", "init")}
 
 
@@ -232,3 +234,34 @@ def test_other_resources_are_given_in_place_or_by_a_restart() -> None:
     policy = [{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]
     strict = pod_of({"containers": [{**wanted, "resizePolicy": policy}]})
     assert kinds(strict, up(created)) == [StopContainer]
+
+
+def test_app_containers_start_one_after_the_other_and_a_hook_holds_the_next_back() -> None:
+    two = pod_of(
+        {"containers": [{"name": "app", "image": "a:1"}, {"name": "side", "image": "s:1"}]}
+    )
+
+    def started(observed: Observed) -> list[str]:
+        actions = plan(two, observed, NOW).actions
+        return [a.container.name for a in actions if isinstance(a, StartContainer)]
+
+    assert started(up()) == ["app"]
+    assert started(up(record())) == ["side"]
+    assert started(up(record(), hooks_running=frozenset({"app-id"}))) == []
+    pulling = {**IMAGES, "app": ImageState(pulling=True)}
+    assert started(up(images=pulling)) == []
+    # What cannot start now holds nobody back.
+    failed = {**IMAGES, "app": ImageState(trouble=Trouble("ErrImagePull", "", NOW + HOUR))}
+    assert started(up(images=failed)) == ["side"]
+    assert started(up(record(phase="exited", exit_code=1, labels={BACKOFF_LABEL: "20"}))) == [
+        "side"
+    ]
+    assert kinds(two, up(images={})) == [EnsureImage, EnsureImage]
+
+
+def test_a_sandbox_that_was_never_started_is_not_left_over() -> None:
+    old = record(SANDBOX, phase="created", id="old")
+    newest = record(SANDBOX, attempt=1)
+    running = record(labels={SANDBOX_LABEL: newest.id})
+    seen = Observed((old, newest, running), ("10.42.0.2",), volumes_ready=True, images=IMAGES)
+    assert plan(pod_of(), seen, NOW).actions == (RemoveContainer(old),)
