@@ -32,6 +32,13 @@ async def http_get(
 ) -> Answer:
     """Fetch a page; raises HTTPFailed. A redirect to another host is not followed but returned."""
     url = f"{scheme}://{_bracketed(host)}:{port}{path if path.startswith('/') else '/' + path}"
+    try:
+        return await _follow(url, headers)
+    except ValueError as error:  # what the server redirects to, or the pod asks for, is no URL
+        raise HTTPFailed(f"cannot parse URL: {error}") from error
+
+
+async def _follow(url: str, headers: Sequence[tuple[str, str]]) -> Answer:
     for _ in range(REDIRECTS_LIMIT):
         answer, location = await _fetch(url, headers)
         if not location or answer.status not in {301, 302, 303, 307, 308}:

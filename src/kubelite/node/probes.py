@@ -18,7 +18,7 @@ from kubelite.node.grpc_health import GRPCFailed, grpc_health
 from kubelite.node.http_get import HTTPFailed, http_get
 from kubelite.node.observed import Health
 from kubelite.node.pods import AnyContainer, reference_to
-from kubelite.node.runtime import ContainerRuntime, RuntimeFailure
+from kubelite.node.runtime import ContainerRuntime, EngineUnavailable, RuntimeFailure
 from kubelite.tasks import TaskSet
 
 OUTPUT_LIMIT_BYTES = 10 * 1024
@@ -48,7 +48,7 @@ class Prober(Protocol):
     """Carries out probes and lifecycle hooks."""
 
     async def probe(self, target: Target, probe: Probe) -> Outcome:
-        """Ask once; never raises, takes as long as the probe allows at most."""
+        """Ask once, for as long as the probe allows at most; raises EngineUnavailable when nobody can tell."""
         ...
 
     async def hook(self, target: Target, handler: LifecycleHandler) -> Outcome:
@@ -63,7 +63,7 @@ class NetworkProber:
         self._runtime = runtime
 
     async def probe(self, target: Target, probe: Probe) -> Outcome:
-        """Ask once; never raises, takes as long as the probe allows at most."""
+        """Ask once, for as long as the probe allows at most; raises EngineUnavailable when nobody can tell."""
         seconds = probe.timeoutSeconds or 1
         try:
             async with asyncio.timeout(seconds):
@@ -215,7 +215,8 @@ class ContainerProbes:
         await asyncio.sleep(max(probe.initialDelaySeconds - age_seconds, 0))
         failures = 0
         while failures < (probe.failureThreshold or DEFAULT_FAILURES):
-            failures = 0 if await self._ask(probe, "Liveness") else failures + 1
+            if (healthy := await self._ask(probe, "Liveness")) is not None:
+                failures = 0 if healthy else failures + 1
             if failures < (probe.failureThreshold or DEFAULT_FAILURES):
                 await asyncio.sleep(probe.periodSeconds or DEFAULT_PERIOD_SECONDS)
         self._fail("liveness")
@@ -225,9 +226,10 @@ class ContainerProbes:
         await asyncio.sleep(max(probe.initialDelaySeconds - age_seconds, 0))
         successes = failures = 0
         while True:
-            if await self._ask(probe, "Readiness"):
+            healthy = await self._ask(probe, "Readiness")
+            if healthy:
                 successes, failures = successes + 1, 0
-            else:
+            elif healthy is not None:
                 successes, failures = 0, failures + 1
             if successes >= (probe.successThreshold or 1):
                 self._change(msgspec.structs.replace(self.health, ready=True))
@@ -237,15 +239,21 @@ class ContainerProbes:
 
     async def _until_decided(self, probe: Probe, kind: ProbeType) -> bool:
         """Ask until one success, or as many failures in a row as the threshold."""
-        for attempt in range(probe.failureThreshold or DEFAULT_FAILURES):
-            if attempt:
-                await asyncio.sleep(probe.periodSeconds or DEFAULT_PERIOD_SECONDS)
-            if await self._ask(probe, kind):
+        failures = 0
+        while True:
+            if healthy := await self._ask(probe, kind):
                 return True
-        return False
+            failures += healthy is not None
+            if failures >= (probe.failureThreshold or DEFAULT_FAILURES):
+                return False
+            await asyncio.sleep(probe.periodSeconds or DEFAULT_PERIOD_SECONDS)
 
-    async def _ask(self, probe: Probe, kind: ProbeType) -> bool:
-        outcome = await self._prober.probe(self._target, probe)
+    async def _ask(self, probe: Probe, kind: ProbeType) -> bool | None:
+        """Ask once; None when the engine could not carry the probe out, which says nothing of the container."""
+        try:
+            outcome = await self._prober.probe(self._target, probe)
+        except EngineUnavailable:
+            return None
         if not outcome.healthy:
             about = reference_to(self._target.pod, self._target.container)
             self._events.event(

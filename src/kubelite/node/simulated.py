@@ -460,10 +460,13 @@ class SimulatedProber:
     def __init__(self) -> None:
         self.unhealthy: set[str] = set()  # container ids
         self.asked: dict[str, str] = {}  # container id -> the address it was last asked at
+        self.engine_error = ""  # why no probe can be carried out
 
     async def probe(self, target: Target, probe: Probe) -> Outcome:
         """Return what was told."""
         del probe
+        if self.engine_error:
+            raise EngineUnavailable(self.engine_error)
         self.asked[target.container_id] = target.address
         if target.container_id in self.unhealthy:
             return Outcome(healthy=False, message="simulated failure")

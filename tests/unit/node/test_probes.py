@@ -103,6 +103,10 @@ async def test_redirects_stay_on_the_host() -> None:
         redirect = f"HTTP/1.1 302 Found\r\nLocation: {place}\r\n\r\n".encode()
         async with serving(answering(redirect)) as first:
             assert (await http_get("http", "127.0.0.1", first, "/")).body == b"hi"
+    nowhere = b"HTTP/1.1 302 Found\r\nLocation: http://[x/\r\n\r\n"
+    async with serving(answering(nowhere)) as first:
+        with pytest.raises(HTTPFailed):
+            await http_get("http", "127.0.0.1", first, "/")
     away = b"HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/\r\n\r\n"
     async with serving(answering(away)) as first:
         assert (await http_get("http", "127.0.0.1", first, "/")).status == 302
