@@ -58,6 +58,13 @@ async def _supervised(run: Callable[[], Coroutine[Any, Any, Any]], name: str) ->
         delay_seconds = min(delay_seconds * 2, RESTART_DELAY_MAX_SECONDS)
 
 
+async def all_to_their_end(*works: Awaitable[Any]) -> None:
+    """Await all, none cut off by the failure of another; then raise the first failure there was."""
+    for outcome in await asyncio.gather(*works, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
+
+
 async def together(*writes: Awaitable[Any]) -> list[Any]:
     """Await all; when one fails the others are cancelled and its own error is raised."""
     tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(write) for write in writes]

@@ -56,6 +56,7 @@ CONNECTION_ERROR = 900  # aiodocker's number for "cannot connect"
 NOT_FOUND, NOT_MODIFIED, CONFLICT = 404, 304, 409
 CALL_SECONDS = 120.0
 EVENT_LINE_LIMIT_BYTES = 1 << 20
+NAME_TAKEN = "is already in use by container"
 EXIT_CODE_TRIES = 40
 EXIT_CODE_PAUSE_SECONDS = 0.025
 INTERESTING: Final = ("start", "die", "oom", "destroy")
@@ -206,6 +207,19 @@ class DockerRuntime:
         return ()
 
     async def _create(self, name: str, body: dict[str, Any]) -> str:
+        try:
+            return await self._create_once(name, body)
+        except RuntimeFailure as error:
+            if NAME_TAKEN not in str(error):
+                raise
+            # An earlier creation of it whose answer got lost, or whose start failed: nobody knows that one.
+            found = await self.inspect(name)
+            if found is None or found.is_running:
+                raise
+            await self.remove(found.id)
+        return await self._create_once(name, body)
+
+    async def _create_once(self, name: str, body: dict[str, Any]) -> str:
         answer = await self._json("containers/create", "POST", params={"name": name}, data=body)
         return cast("str", answer["Id"])
 
@@ -224,11 +238,13 @@ class DockerRuntime:
         self._started.add(container_id)
         try:
             await self._json(f"containers/{container_id}/start", "POST")
-        except (ContainerNotFound, EngineUnavailable):
+            record = await self.inspect(container_id)
+        except BaseException as error:
+            # Whether it runs nevertheless only its event can tell.
+            self._started.discard(container_id)
+            if isinstance(error, RuntimeFailure) and not isinstance(error, ContainerNotFound):
+                raise StartRefused(str(error)) from error
             raise
-        except RuntimeFailure as error:
-            raise StartRefused(str(error)) from error
-        record = await self.inspect(container_id)
         if record is None:
             raise ContainerNotFound(f"No such container: {container_id}")
         return record
@@ -396,7 +412,12 @@ class DockerSession:
 
     async def read(self) -> tuple[StreamName, bytes] | None:
         """Return the next output, or None at the end; with a terminal all is stdout."""
-        message = await self._stream.read_out()
+        import aiohttp
+
+        try:
+            message = await self._stream.read_out()
+        except (aiohttp.ClientError, OSError) as error:
+            raise EngineUnavailable(f"cannot talk to the Docker engine: {error}") from error
         if message is None:
             return None
         return ("stderr" if message.stream == 2 else "stdout"), message.data

@@ -19,6 +19,7 @@ from kubelite.node.runtime import (
     EngineUnavailable,
     Resynced,
     RuntimeEvent,
+    RuntimeFailure,
 )
 from kubelite.tasks import TaskSet
 
@@ -73,6 +74,7 @@ class Kubelet:
 
     async def run(self) -> None:
         """Work until cancelled; containers go on when this ends."""
+        self._restored = False  # this may be another run, after a failure
         unfollow = await self._pods.follow(self._pod_changed)
         try:
             await self._follow_engine()
@@ -99,8 +101,8 @@ class Kubelet:
                     delay_seconds = RECONNECT_FIRST_SECONDS
                     await self._happened(event)
                 error = "the engine's event stream ended"
-            except EngineUnavailable as unavailable:
-                error = str(unavailable)
+            except (EngineUnavailable, RuntimeFailure) as failure:
+                error = str(failure)
             if not self.engine_error:
                 log.warning("container engine does not answer: %s", error)
             self.engine_error = error
@@ -154,8 +156,7 @@ class Kubelet:
         memory.take(record)
         ended = record.phase == "exited" and (before is None or before.phase != "exited")
         if ended or (record.phase == "exited" and record.id not in memory.messages):
-            if record.is_sandbox:
-                memory.addresses = ()
+            self._forget_addresses(memory, record)
             work = self._ended(memory, record)
             self._tasks.start(work, name=f"end of {record.name}")
         else:
@@ -174,7 +175,14 @@ class Kubelet:
                 return
 
     def _forget(self, memory: PodMemory, container_id: str) -> None:
-        record = memory.records.pop(container_id)
-        if record.is_sandbox and record.is_running:
-            memory.addresses = ()
+        record = memory.records[container_id]
+        if record.is_running:
+            self._forget_addresses(memory, record)
+        del memory.records[container_id]
         self._tasks.start(self._ended(memory, record), name=f"end of {record.name}")
+
+    def _forget_addresses(self, memory: PodMemory, ended: ContainerRecord) -> None:
+        """The address goes with the sandbox that has it; the end of an older one may be told late."""
+        newest = memory.observe().newest_sandbox()
+        if ended.is_sandbox and newest is not None and newest.id == ended.id:
+            memory.addresses = ()

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from kubelite.api.client.events import NORMAL, WARNING, EventRecorder
 from kubelite.api.client.protocol import Client
-from kubelite.api.errors import Conflict, NotFound
+from kubelite.api.errors import APIError, Conflict, NotFound
 from kubelite.api.kinds.core.containers import LifecycleHandler
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.services import Service
@@ -47,7 +47,14 @@ from kubelite.node.pods import (
     reference_to,
     resources_text,
 )
-from kubelite.node.probes import ContainerProbes, Prober, Target, first_health, has_probes
+from kubelite.node.probes import (
+    ContainerProbes,
+    Outcome,
+    Prober,
+    Target,
+    first_health,
+    has_probes,
+)
 from kubelite.node.resources import limits_of
 from kubelite.node.runtime import (
     ContainerRecord,
@@ -57,14 +64,17 @@ from kubelite.node.runtime import (
     StartRefused,
 )
 from kubelite.node.volumes.host import PodVolumes
-from kubelite.tasks import TaskSet, together
+from kubelite.tasks import TaskSet, all_to_their_end
 
 log = logging.getLogger(__name__)
 
 RETRY_FIRST_SECONDS = 1.0
 RETRY_MAX_SECONDS = 60.0
 REFRESH_SECONDS = 60.0  # how often volumes that show API objects are looked at again
-GRACE_MIN_SECONDS = 2.0  # what remains for a container whose preStop hook took all the time
+STOP_RETRY_MAX_SECONDS = 8.0
+GRACE_MIN_SECONDS = (
+    2.0  # what each container gets at least, also one whose preStop hook took all the time
+)
 STARTS_AT_ONCE = 8  # engines get slower, not faster, beyond a few
 
 
@@ -117,8 +127,11 @@ class PodActions:
         self._starting = asyncio.Semaphore(STARTS_AT_ONCE)
 
     async def carry_out(self, memory: PodMemory, actions: tuple[Action, ...]) -> None:
-        """Do all actions at once; raises EngineUnavailable."""
-        await together(*(self._do(memory, action) for action in actions))
+        """Do all actions at once; raises EngineUnavailable.
+
+        None is cut off because another failed: the engine may have made a container of whose id nobody then knows.
+        """
+        await all_to_their_end(*(self._do(memory, action) for action in actions))
 
     async def _do(self, memory: PodMemory, action: Action) -> None:
         pod = memory.pod or Pod()
@@ -159,7 +172,7 @@ class PodActions:
         now = self._clock.now()
         try:
             await self._volumes.set_up(pod, self.around(memory))
-        except ConfigUnavailable as error:
+        except (ConfigUnavailable, APIError) as error:
             retry_at = now + self._retry_date(memory.volume_failures)
             memory.volume_failures += 1
             memory.volumes_trouble = Trouble("FailedMount", str(error), retry_at)
@@ -178,6 +191,7 @@ class PodActions:
             await self._set_up_volumes(memory, pod)
 
     async def _create_sandbox(self, memory: PodMemory, pod: Pod, action: CreateSandbox) -> None:
+        sandbox_id = ""
         try:
             async with self._starting:
                 spec = sandbox_spec(pod, action.attempt, self._facts.cluster_domain)
@@ -185,6 +199,8 @@ class PodActions:
                 memory.take(await self._runtime.start(sandbox_id))
         except RuntimeFailure as error:
             self._sandbox_failed(memory, pod, str(error))
+            if sandbox_id:
+                await self._runtime.remove(sandbox_id)
         else:
             memory.sandbox_trouble = None
             memory.sandbox_failures = 0
@@ -230,7 +246,7 @@ class PodActions:
             async with self._starting:
                 container_id = await self._create(memory, pod, action)
                 record = await self._started(memory, pod, container, container_id)
-        except ConfigUnavailable as error:
+        except (ConfigUnavailable, APIError) as error:
             self._start_failed(memory, pod, container, "CreateContainerConfigError", str(error))
         except StartRefused as error:
             about = reference_to(pod, container)
@@ -299,6 +315,8 @@ class PodActions:
     ) -> None:
         try:
             outcome = await self._prober.hook(self._target(memory, pod, container, record), handler)
+        except EngineUnavailable as error:
+            outcome = Outcome(healthy=False, message=str(error))
         finally:
             memory.hooks_running.discard(record.id)
             self._wake(memory.uid)
@@ -366,18 +384,32 @@ class PodActions:
             about = reference_to(pod, container)
             self._events.event(about, NORMAL, "Killing", action.message)
             await self._pre_stop(memory, pod, container, record, stop)
-        try:
-            signal = ""
-            if container is not None and container.lifecycle is not None:
-                signal = container.lifecycle.stopSignal or ""
-            await self._runtime.signal(record.id, signal)
-            while await self._still_runs(memory, record, stop):
-                await self._runtime.signal(record.id, "SIGKILL")
-                stop.deadline = asyncio.get_running_loop().time() + GRACE_MIN_SECONDS
-        except (EngineUnavailable, RuntimeFailure) as error:
-            log.warning("cannot stop container: %s", error, extra={"container": record.name})
-            memory.stops.pop(record.id, None)
-            self._wake(memory.uid)
+        signal = ""
+        if container is not None and container.lifecycle is not None:
+            signal = container.lifecycle.stopSignal or ""
+        loop = asyncio.get_running_loop()
+        stop.deadline = max(stop.deadline, loop.time() + GRACE_MIN_SECONDS)
+        await self._signal(memory, record, signal)
+        while await self._still_runs(memory, record, stop):
+            await self._signal(memory, record, "SIGKILL")
+            stop.deadline = loop.time() + GRACE_MIN_SECONDS
+        memory.stops.pop(record.id, None)
+
+    async def _signal(self, memory: PodMemory, record: ContainerRecord, signal: str) -> None:
+        """Send a signal, again and again while the engine fails to and the container still runs."""
+        failures = 0
+        while True:
+            try:
+                await self._runtime.signal(record.id, signal)
+            except (EngineUnavailable, RuntimeFailure) as error:
+                log.warning("cannot stop container: %s", error, extra={"container": record.name})
+            else:
+                return
+            await asyncio.sleep(min(RETRY_FIRST_SECONDS * 2.0**failures, STOP_RETRY_MAX_SECONDS))
+            failures += 1
+            known = memory.records.get(record.id)
+            if known is None or not known.is_running:
+                return
 
     async def _pre_stop(
         self,
@@ -401,7 +433,8 @@ class PodActions:
                     self._events.event(about, WARNING, "FailedPreStopHook", message)
             except TimeoutError:
                 log.info("preStop hook took all the grace period", extra={"pod": pod_key(pod)})
-            stop.deadline = max(stop.deadline, loop.time() + GRACE_MIN_SECONDS)
+            except EngineUnavailable as error:
+                log.warning("preStop hook not run: %s", error, extra={"pod": pod_key(pod)})
 
     async def _still_runs(self, memory: PodMemory, record: ContainerRecord, stop: Stop) -> bool:
         """Wait until the container has ended (False) or its deadline is over (True)."""

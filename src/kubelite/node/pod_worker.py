@@ -34,7 +34,7 @@ from kubelite.node.pods import (
 )
 from kubelite.node.runtime import EngineUnavailable
 from kubelite.node.status import KUBELET_CONDITIONS, Host, rejected_status, status_of
-from kubelite.tasks import TaskSet, together
+from kubelite.tasks import TaskSet, all_to_their_end
 from kubelite.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
@@ -134,7 +134,7 @@ class PodWorker:
             await self._write_status(memory, pod, observed, now)
             await self.actions.carry_out(memory, decision.actions)
             return False
-        await together(
+        await all_to_their_end(
             self._write_status(memory, pod, observed, now),
             self.actions.carry_out(memory, decision.actions),
         )

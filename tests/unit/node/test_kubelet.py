@@ -2,14 +2,17 @@
 
 import asyncio
 import itertools
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
-from kubelite.api.errors import NotFound
+from kubelite.api.errors import NotFound, ServiceUnavailable
 from kubelite.api.kinds.coordination import Lease
 from kubelite.api.kinds.core.events import Event
 from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.pods import Pod
+from kubelite.node.runtime import Resynced, RuntimeEvent
 from kubelite.node.simulated import Behaviour, SharedPods, SimulatedNode
 from kubelite.randomness import SeededRandomness
 from unit.node.cluster import Cluster, container, is_ready, run_virtually
@@ -314,5 +317,96 @@ def test_many_nodes_share_one_mirror() -> None:
             for node in nodes:
                 assert len(await node.runtime.records()) == 2
                 await node.stop()
+
+    run_virtually(main())
+
+
+def test_a_pod_deleted_while_the_engine_is_away_goes_once_it_is_back() -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            await cluster.create({"containers": [container()]})
+            await cluster.until(is_ready)
+            cluster.node.runtime.go_away()
+            await cluster.client.delete(Pod, "pod", "default")
+            await asyncio.sleep(60)
+            cluster.node.runtime.come_back()
+            for _ in range(600):
+                if not await cluster.client.list(Pod, "default"):
+                    break
+                await asyncio.sleep(0.1)
+            assert not await cluster.client.list(Pod, "default")
+            assert not await cluster.node.runtime.records()
+            events = await cluster.client.list(Event, "default")
+            assert [event.count for event in events if event.reason == "Killing"] == [1]
+
+    run_virtually(main())
+
+
+def test_probes_go_on_after_an_engine_that_could_not_carry_them_out() -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            probe = {"exec": {"command": ["true"]}, "periodSeconds": 2, "failureThreshold": 2}
+            await cluster.create(
+                {"containers": [container(readinessProbe=probe, livenessProbe=probe)]}
+            )
+            pod = await cluster.until(is_ready)
+            asked = cluster.node.prober.asked
+            cluster.node.prober.engine_error = "away"
+            await asyncio.sleep(20)
+            before = pod.status.containerStatuses[0]
+            assert (await cluster.pod()).status.containerStatuses[0] == before
+            cluster.node.prober.engine_error = ""
+            asked.clear()
+            await asyncio.sleep(5)
+            assert list(asked) == [before.containerID.partition("//")[2]]
+
+    run_virtually(main())
+
+
+def test_a_status_that_cannot_be_written_cuts_off_no_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> None:
+        async with Cluster(Behaviour(start_seconds=(1.0, 1.0))) as cluster:
+            patch = cluster.client.patch
+            refused: list[type] = []
+
+            async def refuse(kind: type[Any], *rest: Any, **options: Any) -> Any:
+                if kind is Pod and len(refused) < 3:
+                    refused.append(kind)
+                    raise ServiceUnavailable("not now")
+                return await patch(kind, *rest, **options)
+
+            monkeypatch.setattr(cluster.client, "patch", refuse)
+            await cluster.create({"containers": [container()]})
+            await cluster.until(is_ready)
+            assert len(refused) == 3
+            assert len(await cluster.node.runtime.records()) == 2
+
+    run_virtually(main())
+
+
+def test_a_failure_that_nobody_expected_leaves_a_node_that_works(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            failures = iter([ValueError("the engine says something strange")])
+            inspect = cluster.node.runtime.events
+
+            async def events() -> AsyncIterator[RuntimeEvent | Resynced]:
+                for error in failures:
+                    raise error
+                async for event in inspect():
+                    yield event
+
+            await cluster.create({"containers": [container()]}, name="first")
+            await cluster.until(is_ready, "first")
+            monkeypatch.setattr(cluster.node.runtime, "events", events)
+            cluster.node.runtime.go_away()
+            cluster.node.runtime.come_back()
+            await asyncio.sleep(10)
+            await cluster.create({"containers": [container()]}, name="second")
+            await cluster.until(is_ready, "second")
 
     run_virtually(main())
