@@ -32,6 +32,7 @@ from kubelite.control.token_secrets import TokenSecretsController
 from kubelite.control.ttl_after_finished import TTLAfterFinishedController
 from kubelite.control.volume_binder import VolumeClaimBinder, VolumePhaseController
 from kubelite.control.volume_protection import (
+    AttributesProtectionController,
     ClaimProtectionController,
     VolumeProtectionController,
 )
@@ -71,6 +72,7 @@ CONTROLLERS: tuple[Entry, ...] = tuple(
         VolumePhaseController,
         ClaimProtectionController,
         VolumeProtectionController,
+        AttributesProtectionController,
         EphemeralVolumeController,
     )
 )

@@ -1,7 +1,7 @@
 """Counts what quotas limit. Admission only ever adds to a quota's use; what is freed is found here."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -23,7 +23,6 @@ FULL: Mapping[str, type[Kind]] = {
     "services": Service,
     "persistentvolumeclaims": PersistentVolumeClaim,
 }
-RECHECK_SECONDS = 300.0  # for objects of kinds that are not watched
 YIELD_EVERY = 200  # objects counted before others get the loop
 
 
@@ -52,6 +51,7 @@ class ResourceQuotaController:
         self._context = context
         self._quotas = context.mirror(ResourceQuota)
         self._full: dict[str, Any] = {plural: context.mirror(kind) for plural, kind in FULL.items()}
+        self._ends: dict[Resource, Callable[[], None]] = {}  # of following what is only counted
 
     def watches(self) -> Sequence[Watch[Any]]:
         """Watch quotas, and what stops using them."""
@@ -68,18 +68,19 @@ class ResourceQuotaController:
         if quota is None:
             return None
         objects = {}
-        unwatched = False
-        for resource in self._context.options.resources.resources():
+        served = self._context.options.resources.resources()
+        for resource in self._ends.keys() - set(served):
+            self._ends.pop(resource)()
+        for resource in served:
             if resource.namespaced and matching(resource.resource, resource.group, quota.spec.hard):
                 objects[resource.resource, resource.group] = await self._objects(
                     resource, key.namespace
                 )
-                unwatched = unwatched or not self._is_full(resource)
         amounts = used(quota, objects, self._context.clock.now())
         status = replace(quota.status, hard=written(read(quota.spec.hard)), used=amounts)
         if status != quota.status:
             await self._context.client.update(replace(quota, status=status), "status")
-        return RECHECK_SECONDS if unwatched else None
+        return None
 
     async def _objects(self, resource: Resource, namespace: str) -> list[dict[str, Any]]:
         if self._is_full(resource):
@@ -88,6 +89,8 @@ class ResourceQuotaController:
             mirror = self._context.dynamic_mirror(
                 resource.group, resource.version, resource.resource
             )
+            if resource not in self._ends:
+                self._ends[resource] = mirror.subscribe(self._gone)
             await mirror.synced()
         found = []
         for number, item in enumerate(mirror.list(namespace), 1):
@@ -95,6 +98,12 @@ class ResourceQuotaController:
             if number % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
         return found
+
+    def _gone(self, before: Any, after: Any) -> None:
+        """Look again at the quotas of a namespace where something is used no more."""
+        if before is not None and after is None:
+            for key in self._quotas_of(before):
+                self._context.queue.add(key)
 
     def _is_full(self, resource: Resource) -> bool:
         return resource.group == "" and resource.resource in FULL

@@ -1,18 +1,23 @@
-"""Keeps claims that pods use, and volumes that claims have, from being deleted under them."""
+"""Keeps claims that pods use, volumes that claims have, and what either names, from being deleted under them."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, PersistentVolumeClaim
 from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.kinds.storage import VolumeAttributesClass
 from kubelite.control.pods import is_terminal
 from kubelite.control.runtime import Context, Key, Watch
 
 CLAIM_FINALIZER = "kubernetes.io/pvc-protection"
 VOLUME_FINALIZER = "kubernetes.io/pv-protection"
+ATTRIBUTES_FINALIZER = "kubernetes.io/vac-protection"
 CLAIM_INDEX = "claim"
+ATTRIBUTES_INDEX = "attributes class"
+
+K = TypeVar("K")
 
 
 def claims_of_pod(pod: Pod) -> tuple[str, ...]:
@@ -98,6 +103,75 @@ class VolumeProtectionController:
             metadata = replace(volume.metadata, finalizers=wanted)
             await self._client.update(replace(volume, metadata=metadata))
         return None
+
+
+def attributes_of_claim(claim: PersistentVolumeClaim) -> tuple[str, ...]:
+    """Index claims by the attributes classes they want, have, or are being given."""
+    status = claim.status
+    target = (
+        status.modifyVolumeStatus.targetVolumeAttributesClassName
+        if status.modifyVolumeStatus
+        else ""
+    )
+    named = (claim.spec.volumeAttributesClassName, status.currentVolumeAttributesClassName, target)
+    return tuple(dict.fromkeys(name for name in named if name))
+
+
+def attributes_of_volume(volume: PersistentVolume) -> tuple[str, ...]:
+    """Index volumes by the attributes class they have."""
+    name = volume.spec.volumeAttributesClassName
+    return (name,) if name else ()
+
+
+class AttributesProtectionController:
+    """Reconciles volume attributes classes."""
+
+    name = "volumeattributesclass-protection-controller"
+    workers = 1
+
+    def __init__(self, context: Context) -> None:
+        self._client = context.client
+        self._classes = context.mirror(VolumeAttributesClass)
+        self._claims = context.mirror(PersistentVolumeClaim)
+        self._claims.add_index(ATTRIBUTES_INDEX, attributes_of_claim)
+        self._volumes = context.mirror(PersistentVolume)
+        self._volumes.add_index(ATTRIBUTES_INDEX, attributes_of_volume)
+
+    def watches(self) -> Sequence[Watch[Any]]:
+        """Watch classes, and claims and volumes that stop naming them."""
+        return (
+            Watch(VolumeAttributesClass),
+            Watch(PersistentVolumeClaim, _keys(attributes_of_claim)),
+            Watch(PersistentVolume, _keys(attributes_of_volume)),
+        )
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Guard a class, and stop guarding one that is being deleted and unused."""
+        found = self._classes.get(key.name)
+        if found is None:
+            return None
+        finalizers = found.metadata.finalizers
+        guarded = ATTRIBUTES_FINALIZER in finalizers
+        if found.metadata.deletionTimestamp is None:
+            wanted = finalizers if guarded else [*finalizers, ATTRIBUTES_FINALIZER]
+        elif self._is_used(key.name):
+            wanted = finalizers
+        else:
+            wanted = [name for name in finalizers if name != ATTRIBUTES_FINALIZER]
+        if wanted != finalizers:
+            metadata = replace(found.metadata, finalizers=wanted)
+            await self._client.update(replace(found, metadata=metadata))
+        return None
+
+    def _is_used(self, name: str) -> bool:
+        return bool(
+            self._claims.indexed(ATTRIBUTES_INDEX, name)
+            or self._volumes.indexed(ATTRIBUTES_INDEX, name)
+        )
+
+
+def _keys(named: Callable[[K], Iterable[str]]) -> Callable[[K], Iterable[Key]]:
+    return lambda item: (Key("", name) for name in named(item))
 
 
 def _claims_of(pod: Pod) -> Iterable[Key]:

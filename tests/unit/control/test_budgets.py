@@ -7,6 +7,7 @@ from simulation.simulated_loop import simulated
 
 from kubelite.api.kinds.apps import ReplicaSet, ReplicaSetSpec
 from kubelite.api.kinds.batch import Job, JobCondition, JobSpec, JobStatus
+from kubelite.api.kinds.core.config import Secret
 from kubelite.api.kinds.core.containers import Container, ResourceRequirements
 from kubelite.api.kinds.core.pods import Pod, PodCondition, PodSpec, PodStatus
 from kubelite.api.kinds.core.quota import ResourceQuota, ResourceQuotaSpec
@@ -126,6 +127,26 @@ async def test_a_quota_counts_again_when_pods_go() -> None:
         await harness.settle()
         (quota,) = client.all(ResourceQuota)
         assert quota.status.used == {"count/pods": "1", "pods": "1", "requests.cpu": "250m"}
+
+
+async def test_a_quota_counts_again_when_what_it_only_counts_goes() -> None:
+    secrets = Resource("", "v1", "secrets", "Secret", True)
+    options = Options(resources=StaticResources((secrets,)))
+    async with Harness(ResourceQuotaController, options=options) as harness:
+        client = harness.client
+        client.dynamic["", "v1", "secrets"] = Secret
+        await client.create(
+            ResourceQuota(
+                metadata=ObjectMeta(name="q", namespace="default"),
+                spec=ResourceQuotaSpec(hard={"secrets": "5"}),
+            )
+        )
+        await client.create(Secret(metadata=ObjectMeta(name="s", namespace="default")))
+        await harness.settle()
+        assert client.all(ResourceQuota)[0].status.used == {"secrets": "1"}
+        await client.delete(Secret, "s", "default")
+        await harness.settle()
+        assert client.all(ResourceQuota)[0].status.used == {"secrets": "0"}
 
 
 @simulated
