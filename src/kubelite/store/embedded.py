@@ -35,6 +35,7 @@ from kubelite.store.protocol import (
     Operation,
     Page,
     RevisionMismatch,
+    Settled,
     StoreUnavailable,
 )
 from kubelite.store.records import entry_after, logged_of, record_loaded, record_of
@@ -205,8 +206,23 @@ class EmbeddedStore:
 
         return end
 
-    async def commit(self, *operations: Operation) -> int:
+    async def commit(self, *operations: Operation, settled: Settled | None = None) -> int:
         """Apply all operations or none; return the last one's revision once they are durable."""
+        if settled is None:
+            return await (await self._begin(operations))
+        try:
+            done = await self._begin(operations)
+        except BaseException:
+            settled(False)
+            raise
+        if done.done():  # there was nothing to write
+            settled(True)
+        else:
+            done.add_done_callback(lambda ended: settled(ended.exception() is None))
+        return await asyncio.shield(done)
+
+    async def _begin(self, operations: Sequence[Operation]) -> asyncio.Future[int]:
+        """Plan a write and put it in line; return what tells its revision."""
         _require_sound(operations)
         if self._doubt is not None:
             await self._settle()
@@ -220,9 +236,11 @@ class EmbeddedStore:
             # Who is told of a newer revision must find it when reading again, so wait until it is there.
             await self._durable(mismatch.key)
             raise
-        if not records:
-            return self._revision
-        return await self._enqueue(records)
+        if records:
+            return self._enqueue(records)
+        nothing: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        nothing.set_result(self._revision)
+        return nothing
 
     def _enqueue(self, records: Sequence[Record]) -> asyncio.Future[int]:
         """Put a write in line for the disk; without records it only shows that the disk takes writes."""

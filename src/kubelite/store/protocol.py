@@ -118,6 +118,7 @@ class StoreUnavailable(Exception):
 
 
 Listener = Callable[[Sequence[Change]], None]
+Settled = Callable[[bool], None]  # whether the operations of a commit were applied
 
 
 class Store(Protocol):
@@ -161,8 +162,11 @@ class Store(Protocol):
         """
         ...
 
-    async def commit(self, *operations: Operation) -> int:
+    async def commit(self, *operations: Operation, settled: Settled | None = None) -> int:
         """Apply all operations or none; return the revision of the last one once all are durable.
+
+        A caller that is cancelled stops waiting, not the write. `settled` hears the outcome in any case, exactly once,
+        before the caller goes on.
 
         Raises RevisionMismatch or StoreUnavailable, ValueError for keys that are too long or written twice.
         """

@@ -221,3 +221,25 @@ async def test_who_comes_second_is_told_when_the_first_can_be_read(store: Store)
     assert entry is not None
     assert entry.value == b"2"
     assert await first == 2
+
+
+async def test_the_outcome_is_told_before_the_caller_goes_on(store: Store) -> None:
+    outcomes: list[bool] = []
+    await store.commit(Put("/pods/a", b"1"), settled=outcomes.append)
+    assert outcomes == [True]
+    await store.commit(Check("/pods/a", 1), settled=outcomes.append)
+    assert outcomes == [True, True]
+    with pytest.raises(RevisionMismatch):
+        await store.commit(Put("/pods/a", b"2", expected=0), settled=outcomes.append)
+    assert outcomes == [True, True, False]
+
+
+async def test_the_outcome_is_told_though_nobody_waits(store: Store) -> None:
+    outcome: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    write = asyncio.create_task(store.commit(Put("/pods/a", b"1"), settled=outcome.set_result))
+    await asyncio.sleep(0)
+    write.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await write
+    assert await outcome
+    assert store.get("/pods/a") is not None

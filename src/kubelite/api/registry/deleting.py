@@ -14,7 +14,7 @@ from kubelite.api.registry.options import DeletionOptions, ReadOptions
 from kubelite.api.registry.reading import Reader, not_found
 from kubelite.api.registry.resources import Resource
 from kubelite.api.registry.target import ATTEMPTS_MAX, Target, busy
-from kubelite.api.registry.writing import Draft, Writer, commit
+from kubelite.api.registry.writing import Draft, Writer
 from kubelite.store.protocol import Delete, Entry, Put, RevisionMismatch
 
 TOGETHER_MAX = 64  # deletions of one collection under way at a time
@@ -62,14 +62,12 @@ class Deleter:
             assert value is not None
             revision = entry.revision
             if not options.dry_run:
-                beside = [one for each in draft.reservations for one in each.operations()]
-                revision = await commit(self._store, (*beside, operation))
-                draft.settle(committed=True)
+                revision = await draft.commit(self._store, operation)
             return self._answer(
                 draft, with_revision(resource, value, revision), finished=found.remove
             )
         finally:
-            draft.settle(committed=False)
+            draft.give_up()
 
     async def _admit(self, draft: Draft, old: dict[str, Any], options: DeletionOptions) -> None:
         target = draft.target

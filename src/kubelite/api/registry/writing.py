@@ -59,6 +59,7 @@ from kubelite.store.protocol import (
     Operation,
     Put,
     RevisionMismatch,
+    Settled,
     Store,
     StoreUnavailable,
 )
@@ -89,11 +90,25 @@ class Draft:
         self.reservations: list[Reservation] = []
         self.warnings: list[str] = []
 
-    def settle(self, *, committed: bool) -> None:
-        """Tell all reservations, once."""
+    async def commit(self, store: Store, operation: Operation) -> int:
+        """Commit `operation` and what was reserved for it; return its revision.
+
+        From here on the store tells what is reserved how it went: a caller who stops waiting does not stop the write.
+        """
+        beside = [one for each in self.reservations for one in each.operations()]
+        reservations, self.reservations = self.reservations, []
+
+        def settled(committed: bool) -> None:
+            for reservation in reservations:
+                reservation.settled(committed=committed)
+
+        return await commit(store, (*beside, operation), settled if reservations else None)
+
+    def give_up(self) -> None:
+        """Tell the reservations that did not get as far as the store that they are not needed."""
         reservations, self.reservations = self.reservations, []
         for reservation in reservations:
-            reservation.settled(committed=committed)
+            reservation.settled(committed=False)
 
 
 class _Change(Struct, frozen=True):
@@ -181,7 +196,7 @@ class Writer:
             item = await self._admit(draft, Verb.CREATE, item, None)
             return await self._commit(draft, item, None, created=True)
         finally:
-            draft.settle(committed=False)
+            draft.give_up()
 
     def _stamp(self, metadata: dict[str, Any]) -> None:
         """Give a new object what only the server gives."""
@@ -257,7 +272,7 @@ class Writer:
             item = await self._admit(draft, Verb.UPDATE, item, old)
             return await self._commit(draft, item, (old, entry), created=False)
         finally:
-            draft.settle(committed=False)
+            draft.give_up()
 
     def _check_based_on(
         self, target: Target, metadata: dict[str, Any], old: dict[str, Any]
@@ -355,12 +370,8 @@ class Writer:
         if draft.options.dry_run:
             shown = encode(item) if not version else with_revision(resource, value, int(version))
             return self._written(draft, shown, created=created)
-        revision = await commit(self.store, (*self._beside(draft), operation))
-        draft.settle(committed=True)
+        revision = await draft.commit(self.store, operation)
         return self._written(draft, with_revision(resource, value, revision), created=created)
-
-    def _beside(self, draft: Draft) -> list[Operation]:
-        return [one for each in draft.reservations for one in each.operations()]
 
     def _written(self, draft: Draft, value: bytes, *, created: bool) -> Written:
         view = draft.target.resource.view
@@ -369,10 +380,12 @@ class Writer:
         return Written(value, created, tuple(draft.warnings))
 
 
-async def commit(store: Store, operations: Sequence[Operation]) -> int:
+async def commit(
+    store: Store, operations: Sequence[Operation], settled: Settled | None = None
+) -> int:
     """Commit and return the revision of the last operation; raises RevisionMismatch and ServiceUnavailable."""
     try:
-        return await store.commit(*operations)
+        return await store.commit(*operations, settled=settled)
     except StoreUnavailable as error:
         raise ServiceUnavailable(f"the store {error}") from error
 

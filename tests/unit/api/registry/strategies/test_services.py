@@ -53,6 +53,19 @@ async def test_an_address_is_given_once(server: Server) -> None:
     await server.create("v1/services", service("b", clusterIP="10.43.0.10"))
 
 
+async def test_who_stops_waiting_for_a_write_gives_nothing_back(server: Server) -> None:
+    body = service("a", type="NodePort", clusterIP="10.43.0.10")
+    write = asyncio.create_task(server.create("v1/services", body))
+    await asyncio.sleep(0)  # now it waits for the store
+    write.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await write
+    assert server.get("v1/services", "a")["spec"]["clusterIP"] == "10.43.0.10"
+    with pytest.raises(Invalid, match="provided IP is already allocated"):
+        await server.create("v1/services", service("b", clusterIP="10.43.0.10"))
+    assert server.addresses._ports.taken == 1
+
+
 async def test_services_made_at_once_get_different_numbers(server: Server) -> None:
     made = await asyncio.gather(
         *(server.create("v1/services", service(f"s{n}", type="NodePort")) for n in range(50))
