@@ -2,6 +2,8 @@
 VENV ?= .venv
 PYTHON ?= python3
 ARGS ?=
+SEEDS ?= 200
+FIRST ?= 1000
 DATA_DIR ?= /var/lib/kubelite
 BIN = $(VENV)/bin
 RUN = PYTHONPATH=src $(BIN)/
@@ -36,6 +38,10 @@ test: SYSTEM = tests
 test: system $(VENV)/.dev check ## Install what is missing and run every test
 	@$(RUN)pytest -q tests/unit tests/property tests/simulation
 	@$(RUN)pytest -q tests/integration tests/clients
+
+.PHONY: simulate
+simulate: $(VENV)/.dev ## Tell many stories with faults; prints the seeds that fail (SEEDS=200 FIRST=1000)
+	@PYTHONPATH=src:tests $(BIN)/python -m simulation.many $(FIRST) $(SEEDS)
 
 .PHONY: check
 check: $(VENV)/.dev ## Format, lint, types, import contracts, structure (fast)

@@ -1,7 +1,6 @@
 """A whole cluster in virtual time: the real control plane and real kubelets, over simulated engines."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -11,20 +10,19 @@ from kubelite.api.auth.caller import AUTHENTICATED, Caller
 from kubelite.api.auth.certificates import new_key
 from kubelite.api.auth.x509 import ClientCertificates
 from kubelite.api.client.local import LocalClient
-from kubelite.api.kinds.apps import Deployment, ReplicaSet
-from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.client.mirrors import Mirrors
+from kubelite.api.errors import ServiceUnavailable
 from kubelite.api.kinds.model import Kind
 from kubelite.config import Config
 from kubelite.control import CONTROLLERS
 from kubelite.control.options import Options
-from kubelite.control.pods import is_active, is_terminal
 from kubelite.control.runtime import Runtime
 from kubelite.control.scheduler.scheduler import Scheduler
 from kubelite.control_plane import ControlPlane, ServedResources
 from kubelite.node.simulated import AddressPool, Behaviour, SimulatedNode
 from kubelite.randomness import SeededRandomness
 from kubelite.store.embedded import EmbeddedStore
-from kubelite.store.memory_engine import MemoryEngine
+from simulation.faulty_engine import Disk, DiskExecutor, FaultyEngine
 from simulation.simulated_loop import SimulatedClock, SimulatedLoop
 
 K = TypeVar("K", bound=Kind)
@@ -49,51 +47,46 @@ class SimulatedCluster:
         self.random = loop.random
         self.clock = SimulatedClock(loop)
         self.randomness = SeededRandomness(seed)
-        self.store = EmbeddedStore(MemoryEngine(), clock=self.clock)
-        self.plane = ControlPlane(
-            self.store,
-            clock=self.clock,
-            randomness=self.randomness,
-            signing_keys=[SIGNING_KEY],
-            certificates=ClientCertificates((), self.clock),
-            config=Config(),
-        )
-        self.mirrors = self.plane.mirrors
-        self.client = self.plane.client(Caller("admin", ("system:masters",)), "test")
+        self.disk = Disk(seed)
         self.behaviour = behaviour or Behaviour()
         self.nodes: dict[str, SimulatedNode] = {}
-        self._joined = 0
+        self.joined = 0
         self._first_nodes = nodes
         self._with_controllers = controllers
-        manager = self.client_of("system:kube-controller-manager")
-        self.runtime = Runtime(
-            CONTROLLERS,
-            client_for=self.plane.controller_client,
-            mirrors=manager,
-            clock=self.clock,
-            randomness=self.randomness,
-            options=Options(cluster_ca="PEM", resources=ServedResources(self.plane.resources)),
-        )
-        self._scheduler: Scheduler | None = None
+        self._process: Process | None = None
+
+    @property
+    def process(self) -> "Process":
+        """The server's process that runs now."""
+        assert self._process is not None
+        return self._process
+
+    @property
+    def plane(self) -> ControlPlane:
+        return self.process.plane
+
+    @property
+    def mirrors(self) -> Mirrors:
+        return self.process.plane.mirrors
+
+    @property
+    def store(self) -> EmbeddedStore:
+        return self.process.store
+
+    @property
+    def client(self) -> LocalClient:
+        return self.plane.client(Caller("admin", ("system:masters",)), "test")
 
     @property
     def scheduler(self) -> Scheduler:
-        assert self._scheduler is not None
-        return self._scheduler
+        return self.process.scheduler
 
     def client_of(self, user: str, *groups: str) -> LocalClient:
         """Return a client of some identity."""
-        return self.plane.client(Caller(user, (*groups, AUTHENTICATED)), user)
+        return self.process.client_of(user, *groups)
 
     async def __aenter__(self) -> "SimulatedCluster":
-        await self.plane.bootstrap("10.0.0.1", 6443)
-        scheduler = self.client_of("system:kube-scheduler")
-        self._scheduler = Scheduler(
-            client=scheduler, mirrors=scheduler, clock=self.clock, randomness=self.randomness
-        )
-        if self._with_controllers:
-            await self.runtime.start()
-        await self.scheduler.start()
+        await self._boot()
         for number in range(self._first_nodes):
             await self.add_node(f"node-{number}")
         return self
@@ -101,20 +94,56 @@ class SimulatedCluster:
     async def __aexit__(self, *_: object) -> None:
         for node in self.nodes.values():
             await node.stop()
-        await self.scheduler.stop()
-        await self.runtime.stop()
+        await self.process.stop()
+
+    async def _boot(self) -> None:
+        self._process = Process(
+            self.disk, self.clock, self.randomness, with_controllers=self._with_controllers
+        )
+        await self.process.start()
+
+    async def restart(self, away_seconds: float = 0.0) -> None:
+        """Kill the server and all node agents in the middle of their work, and start them again; containers go on.
+
+        Asserts that nothing is lost of what had been shown.
+        """
+        shown = self.store.list("")
+        self.process.engine.cut_power()
+        agents = [node for node in self.nodes.values() if node.is_running]
+        for node in agents:
+            await node.stop()
+        await self.process.stop()
+        await asyncio.sleep(away_seconds)
+        await self._boot()
+        kept = self.store.list("", revision=shown.revision)
+        assert kept.entries == shown.entries, "what was shown is lost"
+        for node in agents:
+            await self.reconnect(node)
+
+    def stop_crashes(self) -> None:
+        """Let containers start and run without failing from now on."""
+        calm = msgspec.structs.replace(self.behaviour, start_failures=0.0, crashes=0.0)
+        self.behaviour = calm
+        for node in self.nodes.values():
+            node.runtime.behave(calm)
+
+    async def reconnect(self, node: SimulatedNode) -> None:
+        """Start a node's agent that was stopped."""
+        await node.start(self._client_of_node(node.name))
+
+    def _client_of_node(self, name: str) -> LocalClient:
+        return self.client_of(f"system:node:{name}", "system:nodes")
 
     async def add_node(self, name: str) -> SimulatedNode:
         """Let a node join."""
-        client = self.client_of(f"system:node:{name}", "system:nodes")
-        self._joined += 1
+        self.joined += 1
         node = SimulatedNode(
             name,
-            client,
+            self._client_of_node(name),
             self.clock,
             self.randomness,
             behaviour=self.behaviour,
-            pool=AddressPool(skip=self._joined * 256),
+            pool=AddressPool(skip=self.joined * 256),
         )
         self.nodes[name] = node
         await node.start()
@@ -143,40 +172,67 @@ class SimulatedCluster:
             await asyncio.sleep(step)
         return self.loop.time() - started
 
-    def faults(self) -> list[str]:
-        """Return which invariants do not hold."""
-        return [*self._owner_faults(), *self._address_faults(), *self._count_faults()]
 
-    def _owner_faults(self) -> list[str]:
-        owned: list[ReplicaSet | Pod] = [*self.all(ReplicaSet), *self.all(Pod)]
-        uids = {item.metadata.uid for item in (*self.all(Deployment), *owned)}
-        return [
-            f"{item.gvk.kind} {item.metadata.name} has an owner that does not exist"
-            for item in owned
-            for reference in item.metadata.ownerReferences
-            if reference.uid not in uids
-        ]
+class Process:
+    """A server's process: what is lost when it is killed."""
 
-    def _address_faults(self) -> list[str]:
-        addresses = Counter(
-            pod.status.podIP
-            for pod in self.all(Pod)
-            if pod.status.podIP and not is_terminal(pod) and pod.spec.nodeName in self.nodes
+    def __init__(
+        self,
+        disk: Disk,
+        clock: SimulatedClock,
+        randomness: SeededRandomness,
+        *,
+        with_controllers: bool,
+    ) -> None:
+        self.engine = FaultyEngine(disk)
+        self.store = EmbeddedStore(self.engine, clock=clock, executor=DiskExecutor(disk))
+        self.plane = ControlPlane(
+            self.store,
+            clock=clock,
+            randomness=randomness,
+            signing_keys=[SIGNING_KEY],
+            certificates=ClientCertificates((), clock),
+            config=Config(),
         )
-        return [f"{address} is used {n} times" for address, n in addresses.items() if n > 1]
+        self._with_controllers = with_controllers
+        self.runtime = Runtime(
+            CONTROLLERS,
+            client_for=self.plane.controller_client,
+            mirrors=self.client_of("system:kube-controller-manager"),
+            clock=clock,
+            randomness=randomness,
+            options=Options(cluster_ca="PEM", resources=ServedResources(self.plane.resources)),
+        )
+        self._clock, self._randomness = clock, randomness
+        self._scheduler: Scheduler | None = None
 
-    def _count_faults(self) -> list[str]:
-        faults = []
-        for one in self.all(ReplicaSet):
-            pods = [
-                pod
-                for pod in self.all(Pod, one.metadata.namespace)
-                if is_active(pod)
-                and any(ref.uid == one.metadata.uid for ref in pod.metadata.ownerReferences)
-            ]
-            wanted = 1 if one.spec.replicas is None else one.spec.replicas
-            if len(pods) != wanted or one.status.replicas != wanted:
-                faults.append(
-                    f"{one.metadata.name} wants {wanted}, has {len(pods)}, says {one.status.replicas}"
-                )
-        return faults
+    @property
+    def scheduler(self) -> Scheduler:
+        assert self._scheduler is not None
+        return self._scheduler
+
+    def client_of(self, user: str, *groups: str) -> LocalClient:
+        """Return a client of some identity."""
+        return self.plane.client(Caller(user, (*groups, AUTHENTICATED)), user)
+
+    async def start(self) -> None:
+        """Do as `server.py` does; a disk that refuses is tried again, as a supervisor does."""
+        while True:
+            try:
+                await self.plane.bootstrap("10.0.0.1", 6443)
+                break
+            except ServiceUnavailable:
+                await asyncio.sleep(1)
+        if self._with_controllers:
+            await self.runtime.start()
+        client = self.client_of("system:kube-scheduler")
+        self._scheduler = Scheduler(
+            client=client, mirrors=client, clock=self._clock, randomness=self._randomness
+        )
+        await self._scheduler.start()
+
+    async def stop(self) -> None:
+        """End all work; whether the end is orderly depends on the engine still having power."""
+        await self.scheduler.stop()
+        await self.runtime.stop()
+        await self.store.close()

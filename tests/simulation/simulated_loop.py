@@ -67,6 +67,10 @@ class SimulatedClock:
     def now(self) -> datetime:
         return self._start + timedelta(seconds=self._loop.time())
 
+    def jump(self, seconds: float) -> None:
+        """Set the wall clock forward, as time synchronization does; timers do not notice."""
+        self._start += timedelta(seconds=seconds)
+
 
 def run_simulated(seed: int, main: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run a coroutine to its end on a loop of its own; raises Deadlock when it never ends."""

@@ -14,6 +14,7 @@ from kubelite.api.kinds.core.services import Service
 from kubelite.api.kinds.discovery import EndpointSlice
 from kubelite.api.kinds.meta import ObjectMeta
 from simulation.cluster import SimulatedCluster
+from simulation.invariants import faults
 from simulation.simulated_loop import run_simulated
 
 LABELS = {"app": "web"}
@@ -61,13 +62,13 @@ async def story(seed: int) -> list[tuple[str, str, str]]:
             {"metadata": {"name": "web"}, "spec": {"selector": LABELS, "ports": [{"port": 80}]}},
         )
         await cluster.until(lambda: is_rolled_out(cluster, 12))
-        assert cluster.faults() == []
+        assert faults(cluster) == []
         replicas = 12
         for number in range(6):
             replicas = await disturb(cluster, number, replicas)
             await asyncio.sleep(cluster.random.uniform(0, 60))
         await cluster.until(lambda: is_rolled_out(cluster, replicas), seconds=3000)
-        await cluster.until(lambda: cluster.faults() == [])
+        await cluster.until(lambda: faults(cluster) == [])
         ready = {
             pod.status.podIP for pod in cluster.all(Pod) if pod.metadata.deletionTimestamp is None
         }

@@ -27,6 +27,7 @@ from kubelite.api.kinds.core.nodes import (
     NodeSystemInfo,
 )
 from kubelite.api.kinds.meta import ObjectMeta, OwnerReference
+from kubelite.api.machinery.quantity import canonical_quantity
 from kubelite.api.machinery.times import format_micro_time, format_time
 from kubelite.clock import Clock
 from kubelite.node.machine import Machine
@@ -75,11 +76,11 @@ def node_labels(identity: NodeIdentity, machine: Machine) -> dict[str, str]:
 
 
 def capacity_of(machine: Machine, pods_limit: int) -> dict[str, str]:
-    """Return what the machine has."""
+    """Return what the machine has, written as the API stores it: else each look would find a difference."""
     return {
         "cpu": str(machine.cpus),
-        "memory": f"{machine.memory_bytes // 1024}Ki",
-        "ephemeral-storage": f"{machine.disk_bytes // 1024}Ki",
+        "memory": canonical_quantity(f"{machine.memory_bytes // 1024}Ki"),
+        "ephemeral-storage": canonical_quantity(f"{machine.disk_bytes // 1024}Ki"),
         "pods": str(pods_limit),
         "hugepages-1Gi": "0",
         "hugepages-2Mi": "0",
@@ -92,8 +93,8 @@ def allocatable_of(machine: Machine, pods_limit: int) -> dict[str, str]:
     disk = machine.disk_bytes * (100 - RESERVED_DISK_PERCENT) // 100
     return {
         **capacity_of(machine, pods_limit),
-        "memory": f"{memory}Ki",
-        "ephemeral-storage": str(disk),
+        "memory": canonical_quantity(f"{memory}Ki"),
+        "ephemeral-storage": canonical_quantity(str(disk)),
     }
 
 

@@ -125,6 +125,14 @@ class SimulatedRuntime:
         """Let every pull of an image fail."""
         self._missing.add(reference)
 
+    def behave(self, behaviour: Behaviour) -> None:
+        """Behave otherwise from now on; what was planned for containers that run stays."""
+        self._behaviour = behaviour
+
+    def all_records(self) -> list[ContainerRecord]:
+        """Return all containers, also while the engine does not answer."""
+        return list(self._records.values())
+
     def go_away(self) -> None:
         """Stop answering; containers go on."""
         self._available.clear()
@@ -573,9 +581,15 @@ class SimulatedNode:
         self._events: EventRecorder | None = None
         self.kubelet: Kubelet | None = None
 
-    async def start(self) -> None:
-        """Start the node agent."""
+    @property
+    def is_running(self) -> bool:
+        """Whether the node agent runs."""
+        return self._tasks is not None
+
+    async def start(self, client: Client | None = None) -> None:
+        """Start the node agent, through another client than before if one is given."""
         assert self._tasks is None, "a node runs once"
+        self._client = client or self._client
         self._tasks = TaskSet()
         events = EventRecorder(
             self._client, self._clock, self._randomness, component="kubelet", host=self.name

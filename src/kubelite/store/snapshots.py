@@ -7,7 +7,7 @@ compacted LMDB file; its name carries the date and the revision.
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -145,19 +145,30 @@ def _check(env: Any, transaction: Any) -> Report:
 
 
 def _check_log(
-    transaction: Any, table: Any, newest: int, revisions: dict[str, int], problems: list[str]
+    transaction: Any, table: Any, newest: int, revisions: Mapping[str, int], problems: list[str]
 ) -> int:
-    """Check that the log is without gaps up to the newest revision and ends in the objects there are."""
-    expected: int | None = None
-    last: dict[str, Logged] = {}
-    rows = 0
+    """Check that each row is the log's at its place, and that the log fits the objects; return how many rows."""
+    rows: list[Logged] = []
     for raw, value in transaction.cursor(db=table):
         row = msgspec.msgpack.decode(value, type=Logged)
-        rows += 1
-        if REVISION.unpack(raw)[0] != row.revision or expected not in (None, row.revision):
-            problems.append(
-                f"log row {REVISION.unpack(raw)[0]}: expected {expected}, has {row.revision}"
-            )
+        rows.append(row)
+        if (place := REVISION.unpack(raw)[0]) != row.revision:
+            problems.append(f"log row {place}: has {row.revision}")
+    problems += log_problems(rows, newest, revisions)
+    return len(rows)
+
+
+def log_problems(rows: Iterable[Logged], newest: int, revisions: Mapping[str, int]) -> list[str]:
+    """Return what is wrong with an undo log: it has no gap up to the newest revision and ends in what there is.
+
+    `revisions` are those of all objects by key. Empty when the log is whole.
+    """
+    problems: list[str] = []
+    expected: int | None = None
+    last: dict[str, Logged] = {}
+    for row in rows:
+        if expected not in (None, row.revision):
+            problems.append(f"log row {row.revision}: expected {expected}")
         former = last.get(row.key)
         replaced = row.replaced[2] if row.replaced else 0
         if former is not None and replaced != (0 if former.final else former.revision):
@@ -172,7 +183,7 @@ def _check_log(
         now = revisions.get(key, 0)
         if now != (0 if row.final else row.revision):
             problems.append(f"{key}: is at {now}, the log says {row.revision}")
-    return rows
+    return problems
 
 
 def _table(env: Any, name: bytes, transaction: Any) -> Any:
