@@ -21,11 +21,13 @@ from kubelite.api.auth.pki import serving_addresses, serving_names
 from kubelite.api.auth.secret_files import write_file
 from kubelite.api.auth.static_tokens import StaticTokens, TokenFileInvalid
 from kubelite.api.http.fetch import HTTPSFetch
+from kubelite.api.registry.builtin import HEARTBEATS
 from kubelite.clock import SystemClock
 from kubelite.config import Config
 from kubelite.randomness import SystemRandomness
 from kubelite.store.embedded import EmbeddedStore
 from kubelite.store.engine import Engine, StoreUnreadable
+from kubelite.store.history import Limits
 from kubelite.store.lmdb_engine import StoreLocked
 
 CAP_NET_ADMIN = 12  # its bit, see capability.h
@@ -101,7 +103,8 @@ async def open_store(
         )
 
     try:
-        return await EmbeddedStore.open(config.store_dir, clock=clock, over=over)
+        limits = Limits(apart=HEARTBEATS)
+        return await EmbeddedStore.open(config.store_dir, clock=clock, limits=limits, over=over)
     except (StoreLocked, StoreUnreadable, EncryptionFailed) as error:
         raise CannotStart(str(error)) from error
     except OSError as error:

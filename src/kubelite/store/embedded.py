@@ -134,7 +134,7 @@ class EmbeddedStore:
             states[row.key] = replaced
         for record in reversed(records):
             self._history.append(record)
-        self._history.floor = rows[0].revision - 1 if rows else self._revision
+        self._history.begin(rows[0].revision - 1 if rows else self._revision)
 
     @property
     def revision(self) -> int:
@@ -169,7 +169,7 @@ class EmbeddedStore:
         if revision in (0, self._revision):
             entries, remaining = self._index.slice(prefix, after, limit)
             return Page(entries, self._revision, remaining)
-        self._require_known(revision)
+        self._require_known(prefix, revision)
         newer = self._history.after(prefix, revision)
         entries, remaining = page_at(self._index, prefix, after, limit, newer)
         return Page(entries, revision, remaining)
@@ -180,14 +180,14 @@ class EmbeddedStore:
 
     def history(self, prefix: str, after: int) -> Sequence[Change]:
         """Return the changes under `prefix` newer than `after`, oldest first."""
-        self._require_known(after)
+        self._require_known(prefix, after)
         return [record.change for record in self._history.after(prefix, after)]
 
-    def _require_known(self, revision: int) -> None:
+    def _require_known(self, prefix: str, revision: int) -> None:
         if revision > self._revision:
             raise FutureRevision(revision, self._revision)
-        if revision < self._history.floor:
-            raise Compacted(revision, self._history.floor)
+        if revision < (floor := self._history.floor_of(prefix)):
+            raise Compacted(revision, floor)
 
     def subscribe(self, prefix: str, listener: Listener) -> Callable[[], None]:
         """Call `listener` with each batch of changes under `prefix` from now on."""
@@ -322,7 +322,7 @@ class EmbeddedStore:
             deletes=[key for key, change in changes.items() if change.deleted],
             log=[logged_of(record) for record in records],
             revision=writes[-1].revision,
-            floor=self._history.floor,
+            floor=self._history.kept_after,
         )
 
     async def _look_after(self, writes: Sequence[Write], batch: Batch, error: Exception) -> None:

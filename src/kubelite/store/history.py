@@ -39,65 +39,127 @@ class Limits(Struct, frozen=True):
     changes: int = 20_000
     seconds: float = 300.0
     bytes: int = 64 * 1024 * 1024
+    # Segments (``/leases/``) whose many changes must not push those of others out: each has a window of its own.
+    apart: frozenset[str] = frozenset()
+    changes_apart: int = 2000
 
 
-class History:
-    """The changes after revision `floor`, oldest first."""
+class Window:
+    """Changes that are forgotten in their order."""
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._records: deque[Record] = deque()
-        self._segments: dict[str, list[Record]] = {}
-        self._bytes = 0
+    def __init__(self, changes_max: int, limits: Limits) -> None:
+        self.records: deque[Record] = deque()
         self.floor = 0  # changes up to and including this revision are forgotten
-
-    def __len__(self) -> int:
-        return len(self._records)
+        self._bytes = 0
+        self._changes_max = changes_max
+        self._limits = limits
 
     def append(self, record: Record) -> None:
         """Add the newest change."""
-        self._records.append(record)
-        self._segments.setdefault(segment_of(record.change.key), []).append(record)
+        self.records.append(record)
         self._bytes += record.size_bytes
+
+    def forget(self) -> Record:
+        """Drop the oldest change."""
+        oldest = self.records.popleft()
+        self._bytes -= oldest.size_bytes
+        self.floor = oldest.change.revision
+        return oldest
+
+    def is_past_limit(self, now: float, adding: int) -> bool:
+        """Tell whether the oldest change has to go."""
+        records = self.records
+        return bool(records) and (
+            len(records) + adding > self._changes_max
+            or self._bytes > self._limits.bytes
+            or records[0].at + self._limits.seconds <= now
+        )
+
+
+class History:
+    """The recent changes, oldest first."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._shared = Window(limits.changes, limits)
+        self._apart = {name: Window(limits.changes_apart, limits) for name in sorted(limits.apart)}
+        self._windows = (self._shared, *self._apart.values())
+        self._segments: dict[str, list[Record]] = {}
+
+    def __len__(self) -> int:
+        return sum(len(window.records) for window in self._windows)
+
+    def begin(self, revision: int) -> None:
+        """Know nothing of what happened up to a revision."""
+        for window in self._windows:
+            window.floor = revision
+
+    @property
+    def floor(self) -> int:
+        """The revision up to which changes are forgotten, but for segments with a window of their own."""
+        return self._shared.floor
+
+    def floor_of(self, prefix: str) -> int:
+        """Return the revision up to which changes under `prefix` are forgotten."""
+        segment = segment_of(prefix)
+        if _is_one_segment(segment):
+            return self._window_of(segment).floor
+        return max(window.floor for window in self._windows)
+
+    @property
+    def kept_after(self) -> int:
+        """The revision up to which nothing is remembered any more, wherever it happened."""
+        oldest = [window.records[0].change.revision for window in self._windows if window.records]
+        return min(oldest) - 1 if oldest else max(window.floor for window in self._windows)
+
+    def append(self, record: Record) -> None:
+        """Add the newest change."""
+        segment = segment_of(record.change.key)
+        self._window_of(segment).append(record)
+        self._segments.setdefault(segment, []).append(record)
+
+    def _window_of(self, segment: str) -> Window:
+        return self._apart.get(segment, self._shared)
 
     def compact(self, now: float, *, adding: int = 0) -> bool:
         """Make one step at forgetting what is past a limit once `adding` changes have come; True when more is left."""
+        unfinished = [self._compact(window, now, adding) for window in self._windows]
+        return any(unfinished)
+
+    def _compact(self, window: Window, now: float, adding: int) -> bool:
         dropped: dict[str, int] = {}
         for _ in range(STEP_CHANGES + adding):
-            if not self._is_past_limit(now, adding):
+            if not window.is_past_limit(now, adding):
                 break
-            oldest = self._records.popleft()
-            self._bytes -= oldest.size_bytes
-            self.floor = oldest.change.revision
-            segment = segment_of(oldest.change.key)
+            segment = segment_of(window.forget().change.key)
             dropped[segment] = dropped.get(segment, 0) + 1
         for segment, number in dropped.items():
             del self._segments[segment][:number]
             if not self._segments[segment]:
                 del self._segments[segment]
-        return self._is_past_limit(now, adding)
-
-    def _is_past_limit(self, now: float, adding: int) -> bool:
-        limits, records = self._limits, self._records
-        return bool(records) and (
-            len(records) + adding > limits.changes
-            or self._bytes > limits.bytes
-            or records[0].at + limits.seconds <= now
-        )
+        return window.is_past_limit(now, adding)
 
     def expires_in(self, now: float) -> float | None:
         """Return the seconds until the oldest change is past its age, None when there is none."""
-        return max(0.0, self._records[0].at + self._limits.seconds - now) if self._records else None
+        oldest = [window.records[0].at for window in self._windows if window.records]
+        return max(0.0, min(oldest) + self._limits.seconds - now) if oldest else None
 
     def after(self, prefix: str, revision: int) -> list[Record]:
         """Return the changes under `prefix` newer than `revision`, oldest first."""
         segment = segment_of(prefix)
-        one_segment = segment.endswith("/") and len(segment) > 1
-        records = self._segments.get(segment, []) if one_segment else list(self._records)
+        is_one = _is_one_segment(segment)
+        records = self._segments.get(segment, []) if is_one else self._all()
         start = bisect_right(records, revision, key=_revision_of)
         if prefix == segment:
             return records[start:]
         return [record for record in records[start:] if record.change.key.startswith(prefix)]
+
+    def _all(self) -> list[Record]:
+        return list(merge(*(window.records for window in self._windows), key=_revision_of))
+
+
+def _is_one_segment(segment: str) -> bool:
+    return segment.endswith("/") and len(segment) > 1
 
 
 def _revision_of(record: Record) -> int:

@@ -364,6 +364,13 @@ RESOURCES = (
 )
 
 
+# What is written all the time, by heart or by habit: its changes must not push those of others out of the past that
+# the store remembers.
+HEARTBEATS = frozenset(
+    row.prefix for row in RESOURCES if row.storage in ("leases.coordination.k8s.io", "events.core")
+)
+
+
 def builtin_table() -> ResourceTable:
     """Return a new table of all built-in resources."""
     return ResourceTable(RESOURCES)
