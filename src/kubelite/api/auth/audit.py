@@ -2,11 +2,15 @@
 
 The HTTP layer begins a record for each request once the caller is known, and tells it how the request goes. A record of
 level Metadata never holds a body, nor the message of a refused Secret.
+
+What all lines of a request have in common is encoded once; a line is that and the little that is its own.
 """
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from kubelite.api.auth.audit_log import LineLog
 from kubelite.api.auth.audit_policy import API_VERSION, LEVEL_NAMES, AuditPolicy, Extent, Level
@@ -20,10 +24,58 @@ RECEIVED, STARTED, COMPLETE, PANIC = (
     "ResponseComplete",
     "Panic",
 )
+# Looking up members of an enumeration would cost as much as encoding a line.
+NAMES = tuple(LEVEL_NAMES[level] for level in Level)
+REQUEST, REQUEST_RESPONSE = int(Level.REQUEST), int(Level.REQUEST_RESPONSE)
 BODY_BYTES_MAX = 1024 * 1024  # larger bodies are left out, and that is said
 ERROR_CODE = 400
+DECISION, REASON = "authorization.k8s.io/decision", "authorization.k8s.io/reason"
 
 encode = msgspec.json.Encoder().encode  # writes dates itself, in RFC 3339
+
+
+class _Person(Struct, frozen=True, omit_defaults=True, gc=False):
+    username: str
+    uid: str = ""
+    groups: tuple[str, ...] = ()
+    extra: dict[str, tuple[str, ...]] = {}
+
+
+class _Reference(Struct, frozen=True, omit_defaults=True, gc=False, rename="camel"):
+    resource: str
+    namespace: str = ""
+    name: str = ""
+    api_group: str = ""
+    api_version: str = ""
+    subresource: str = ""
+
+
+class _Common(Struct, frozen=True, gc=False):
+    """What every line of a request says, named as on the wire."""
+
+    kind: str
+    apiVersion: str  # noqa: N815 - as on the wire
+    level: str
+    auditID: str  # noqa: N815 - as on the wire
+    requestURI: str  # noqa: N815 - as on the wire
+    verb: str
+    user: _Person
+    sourceIPs: tuple[str, ...]  # noqa: N815 - as on the wire
+    userAgent: str  # noqa: N815 - as on the wire
+    objectRef: _Reference | UnsetType  # noqa: N815 - as on the wire
+    requestReceivedTimestamp: datetime  # noqa: N815 - as on the wire
+
+
+class _Own(Struct, frozen=True, gc=False):
+    """What one line says."""
+
+    stage: str
+    stageTimestamp: datetime  # noqa: N815 - as on the wire
+    impersonatedUser: _Person | UnsetType = UNSET  # noqa: N815 - as on the wire
+    responseStatus: Any = UNSET  # noqa: N815 - as on the wire
+    requestObject: Any = UNSET  # noqa: N815 - as on the wire
+    responseObject: Any = UNSET  # noqa: N815 - as on the wire
+    annotations: dict[str, str] | UnsetType = UNSET
 
 
 class Auditor:
@@ -47,161 +99,173 @@ class Auditor:
         user_agent: str = "",
         identifier: str = "",
     ) -> "Record | None":
-        """Begin the record of a request by `caller`; None: it is not written.
+        """Begin the record of a request; None: the policy does not want it.
 
-        The policy is asked about who proved to call, whoever is then acted as, so that nobody slips out of the log.
+        `caller` is who proved to be there, whomever they act as later.
         """
         extent = self._policy.extent(caller, attributes)
-        if extent.level is Level.NONE:
+        if not extent.level:
             return None
-        event: dict[str, Any] = {
-            "kind": "Event",
-            "apiVersion": API_VERSION,
-            "level": LEVEL_NAMES[extent.level],
-            "auditID": identifier or self._randomness.uid(),
-            "stage": "",
-            "requestURI": uri,
-            "verb": attributes.verb,
-            "user": _user(caller),
-            "sourceIPs": [source] if source else [],
-            "userAgent": user_agent,
-            "requestReceivedTimestamp": self._clock.now(),
-        }
-        if attributes.resource:
-            event["objectRef"] = _reference(attributes)
-        record = Record(event, extent, attributes, self._lines, self._clock)
-        record.stage(RECEIVED)
+        now = self._clock.now()
+        common = _Common(
+            "Event",
+            API_VERSION,
+            NAMES[extent.level],
+            identifier or self._randomness.uid(),
+            uri,
+            attributes.verb,
+            _person(caller),
+            (source,) if source else (),
+            user_agent,
+            _reference(attributes) if attributes.resource else UNSET,
+            now,
+        )
+        record = Record(encode(common)[:-1], extent, attributes, self._lines, self._clock)
+        if RECEIVED not in extent.omitted_stages:
+            record.write(_Own(RECEIVED, now))
         return record
 
 
 class Record:
     """The record of one request; each stage that is not omitted becomes a line."""
 
+    __slots__ = (
+        "_acting_as",
+        "_attributes",
+        "_clock",
+        "_common",
+        "_extent",
+        "_lines",
+        "_request",
+        "annotations",
+    )
+
     def __init__(
         self,
-        event: dict[str, Any],
+        common: bytes,
         extent: Extent,
         attributes: Attributes,
         lines: LineLog,
         clock: Clock,
     ) -> None:
-        self._event = event
+        """`common` is the JSON object of what all lines say, without its closing brace."""
+        self._common = common
         self._extent = extent
         self._attributes = attributes
         self._lines = lines
         self._clock = clock
-        self._annotations: dict[str, str] = {}
+        self._acting_as: Caller | None = None
+        self._request: Any = UNSET
+        self.annotations: dict[str, str] = {}  # facts, such as why the request was allowed
 
     @property
     def wants_request(self) -> bool:
         """Whether `request` would be written; spares encoding it."""
-        return self._extent.level >= Level.REQUEST
+        return self._extent.level >= REQUEST
 
     @property
     def wants_response(self) -> bool:
         """Whether the response's body would be written."""
-        return self._extent.level >= Level.REQUEST_RESPONSE
-
-    def annotate(self, name: str, value: str) -> None:
-        """Add a fact, such as why the request was allowed."""
-        self._annotations[name] = value
+        return self._extent.level >= REQUEST_RESPONSE
 
     def acts_as(self, caller: Caller) -> None:
-        """Note as whom the caller acts."""
-        self._event["impersonatedUser"] = _user(caller)
+        """Note that the request is impersonated."""
+        self._acting_as = caller
 
     def decided(self, reason: str, *, allowed: bool) -> None:
         """Note what authorization said."""
-        self.annotate("authorization.k8s.io/decision", "allow" if allowed else "forbid")
-        self.annotate("authorization.k8s.io/reason", reason)
+        self.annotations[DECISION] = "allow" if allowed else "forbid"
+        self.annotations[REASON] = reason
 
     def request(self, body: Any) -> None:
         """Note the body that was sent, as it is now."""
         if self.wants_request:
-            self._event["requestObject"] = self._body(encode(body))
+            self._request = self._body(encode(body))
 
     def started(self, code: int) -> None:
         """Note that a long answer, such as a watch, has begun."""
-        self._event["responseStatus"] = {"metadata": {}, "code": code}
-        self.stage(STARTED)
+        self._stage(STARTED, _status_of(code))
 
     def complete(self, code: int, body: bytes | None = None) -> None:
         """Note that the request is over; `body` is the JSON that was answered."""
-        self._event["responseStatus"] = self._status(code, body)
-        if body is not None and self.wants_response:
-            self._event["responseObject"] = self._body(body)
-        self.stage(COMPLETE)
+        response = UNSET if body is None or not self.wants_response else self._body(body)
+        self._stage(COMPLETE, self._status(code, body), response)
 
     def panic(self) -> None:
         """Note that the server failed."""
-        self._event["responseStatus"] = {"metadata": {}, "status": "Failure", "code": 500}
-        self.stage(PANIC)
+        self._stage(PANIC, {"metadata": {}, "status": "Failure", "code": 500})
 
-    def stage(self, name: str) -> None:
+    def _stage(self, name: str, status: Any, response: Any = UNSET) -> None:
         """Write a line, unless the policy omits the stage."""
         if name in self._extent.omitted_stages:
             return
-        event = self._event | {"stage": name, "stageTimestamp": self._clock.now()}
-        if self._annotations:
-            event["annotations"] = dict(self._annotations)
+        request = self._request
         if self._extent.omits_managed_fields:
-            event = _without_managed_fields(event)
-        # Bytes at once: what waits for the thread as objects would be looked through by each garbage collection.
-        self._lines.put(encode(event))
+            request, response = _without_managed_fields(request), _without_managed_fields(response)
+        self.write(
+            _Own(
+                name,
+                self._clock.now(),
+                UNSET if self._acting_as is None else _person(self._acting_as),
+                status,
+                request,
+                response,
+                self.annotations or UNSET,
+            )
+        )
 
-    def _status(self, code: int, body: bytes | None) -> dict[str, Any]:
-        status: dict[str, Any] = {"metadata": {}, "code": code}
+    def write(self, own: _Own) -> None:
+        """Write a line."""
+        # Bytes at once: what waits for the thread as objects would be looked through by each garbage collection.
+        self._lines.put(b"%b,%b" % (self._common, encode(own)[1:]))
+
+    def _status(self, code: int, body: bytes | None) -> Any:
         if body is None or code < ERROR_CODE or len(body) > BODY_BYTES_MAX:
-            return status
+            return _status_of(code)
         try:
             told = msgspec.json.decode(body)
         except msgspec.DecodeError:
-            return status
+            return _status_of(code)
         if not isinstance(told, dict) or told.get("kind") != "Status":
-            return status
+            return _status_of(code)
         fields = ["status", "reason"]
         if self._attributes.resource != "secrets":  # a message may repeat a value that was sent
             fields.append("message")
+        status: dict[str, Any] = {"metadata": {}, "code": code}
         return status | {field: told[field] for field in fields if field in told}
 
     def _body(self, body: bytes) -> Any:
         if len(body) > BODY_BYTES_MAX:
-            self.annotate("kubelite.io/body-omitted", f"{len(body)} bytes")
+            self.annotations["kubelite.io/body-omitted"] = f"{len(body)} bytes"
             return None
-        return msgspec.Raw(body)
+        return Raw(body)
 
 
-def _user(caller: Caller) -> dict[str, Any]:
-    user: dict[str, Any] = {"username": caller.user}
-    if caller.uid:
-        user["uid"] = caller.uid
-    if caller.groups:
-        user["groups"] = list(caller.groups)
-    if caller.extra:
-        user["extra"] = {key: list(values) for key, values in caller.extra.items()}
-    return user
+def _person(caller: Caller) -> _Person:
+    return _Person(caller.user, caller.uid, caller.groups, caller.extra)  # type: ignore[arg-type]  # a mapping will do
 
 
-def _reference(attributes: Attributes) -> dict[str, str]:
-    fields = {
-        "resource": attributes.resource,
-        "namespace": attributes.namespace,
-        "name": attributes.name,
-        "apiGroup": attributes.group,
-        "apiVersion": attributes.version,
-        "subresource": attributes.subresource,
-    }
-    return {field: value for field, value in fields.items() if value}
+def _status_of(code: int) -> Raw:
+    return Raw(b'{"metadata":{},"code":%d}' % code)
 
 
-def _without_managed_fields(event: dict[str, Any]) -> dict[str, Any]:
-    """Drop what only repeats who wrote which field."""
-    event = dict(event)
-    for field in ("requestObject", "responseObject"):
-        if isinstance(event.get(field), msgspec.Raw):
-            body = msgspec.json.decode(event[field])
-            for item in [body, *(body.get("items") or [])] if isinstance(body, dict) else []:
-                if isinstance(item, dict) and isinstance(item.get("metadata"), dict):
-                    item["metadata"].pop("managedFields", None)
-            event[field] = body
-    return event
+def _reference(attributes: Attributes) -> _Reference:
+    return _Reference(
+        attributes.resource,
+        attributes.namespace,
+        attributes.name,
+        attributes.group,
+        attributes.version,
+        attributes.subresource,
+    )
+
+
+def _without_managed_fields(body: Any) -> Any:
+    """Drop from a body what only repeats who wrote which field."""
+    if not isinstance(body, Raw):
+        return body
+    found = msgspec.json.decode(body)
+    for item in [found, *(found.get("items") or [])] if isinstance(found, dict) else []:
+        if isinstance(item, dict) and isinstance(item.get("metadata"), dict):
+            item["metadata"].pop("managedFields", None)
+    return found

@@ -81,7 +81,7 @@ class LineLog:
                 log.error("audit log unwritable", extra={"error": str(error)})  # noqa: TRY400 - no trace wanted
 
     def _append(self, lines: list[bytes]) -> None:
-        content = b"".join(line + b"\n" for line in lines)
+        content = b"\n".join(lines) + b"\n"
         size = self._path.stat().st_size if self._path.exists() else 0
         if size and self._bounds.size_bytes and size + len(content) > self._bounds.size_bytes:
             rotate(self._path, self._bounds, self._clock.now())

@@ -211,11 +211,12 @@ class Dispatcher:
     ) -> Record | None:
         if self._auditor is None:
             return None
+        connection: Connection = request.protocol  # type: ignore[assignment]  # made by ConnectionServer
         return self._auditor.begin(
             caller,
             attributes,
             uri=request.raw_path,
-            source=request.remote or "",
+            source=connection.remote_address,
             user_agent=request.headers.get("User-Agent", ""),
             identifier=audit_id,
         )

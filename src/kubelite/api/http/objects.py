@@ -5,6 +5,7 @@ from typing import Any
 
 from aiohttp import web
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kubelite.api.auth.audit import Record
 from kubelite.api.auth.caller import Allowed
@@ -18,6 +19,7 @@ from kubelite.api.http.respond import Reply, object_reply
 from kubelite.api.kinds.meta import DeleteOptions
 from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery.json_reading import Reading
+from kubelite.api.registry.options import WriteOptions
 from kubelite.api.registry.resources import Resource
 from kubelite.api.registry.verbs import PatchType, Verbs, Written
 
@@ -89,7 +91,7 @@ class Objects:
             user_agent=call.user_agent,
             duplicate_fields=decoded.duplicates,
         )
-        written = await self._verbs.create(call.allowed, decoded.value, options)
+        written = await self._verbs.create(call.allowed, decoded.value, _noted(call, options))
         return await self._written(call, written, created=True)
 
     async def _update(self, call: Call) -> Reply:
@@ -100,7 +102,7 @@ class Objects:
             user_agent=call.user_agent,
             duplicate_fields=decoded.duplicates,
         )
-        written = await self._verbs.update(call.allowed, decoded.value, options)
+        written = await self._verbs.update(call.allowed, decoded.value, _noted(call, options))
         return await self._written(call, written, created=written.created)
 
     async def _patch(self, call: Call) -> Reply:
@@ -116,7 +118,9 @@ class Objects:
             duplicate_fields=decoded.duplicates,
             is_apply=patch_type == "apply",
         )
-        written = await self._verbs.patch(call.allowed, patch_type, decoded.value, options)
+        written = await self._verbs.patch(
+            call.allowed, patch_type, decoded.value, _noted(call, options)
+        )
         return await self._written(call, written, created=written.created)
 
     async def _delete(self, call: Call) -> Reply:
@@ -189,6 +193,13 @@ async def _decoded_body(call: Call) -> Reading:
     if call.record is not None:
         call.record.request(decoded.value)
     return decoded
+
+
+def _noted(call: Call, options: WriteOptions) -> WriteOptions:
+    """Let admission add to the audit event, if there is one."""
+    if call.record is None:
+        return options
+    return replace(options, annotations=call.record.annotations)
 
 
 async def _delete_options(request: web.BaseRequest) -> dict[str, Any] | None:

@@ -34,6 +34,9 @@ class WriteOptions(Struct, frozen=True, kw_only=True):
     field_validation: str = ""  # Strict, Warn or Ignore; "" is Warn
     force: bool = False  # server-side apply: take fields from other managers
     duplicate_fields: tuple[str, ...] = ()  # paths that stood twice in the body
+    annotations: dict[str, str] | None = (
+        None  # of the audit event: admission adds to them; None: nobody listens
+    )
 
 
 class DeletionOptions(Struct, frozen=True, kw_only=True):

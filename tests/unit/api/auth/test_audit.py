@@ -136,3 +136,20 @@ def test_watches_and_failures() -> None:
     assert [event["stage"] for event in lines.events] == ["ResponseStarted", "Panic"]
     assert lines.events[0]["impersonatedUser"] == {"username": "ben"}
     assert lines.events[1]["responseStatus"]["code"] == 500
+
+
+def test_lines_hold_no_line_breaks() -> None:
+    lines = Lines()
+    written: list[bytes] = []
+    lines.put = written.append  # type: ignore[assignment,method-assign]  # the bytes themselves
+    policy = AuditPolicy.read("rules: [{level: Metadata}]")
+    record = Auditor(policy, lines, CLOCK, SeededRandomness(1)).begin(
+        Caller('a"\n,}'), SECRET, uri='/x?y="\n{', user_agent='"},\n'
+    )
+    assert record is not None
+    record.complete(200)
+    for line in written:
+        assert b"\n" not in line
+        event = msgspec.json.decode(line)
+        assert event["user"] == {"username": 'a"\n,}'}
+        assert event["userAgent"] == '"},\n'

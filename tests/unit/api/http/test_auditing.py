@@ -13,6 +13,8 @@ from kubelite.api.auth.audit_policy import AuditPolicy
 from kubelite.api.auth.caller import Allowed, Attributes, Caller
 from kubelite.api.errors import Forbidden
 from kubelite.api.http.pages import Pages, ServePage
+from kubelite.api.registry.admission import Admission
+from kubelite.api.registry.admission.pod_security import PodSecurity
 from kubelite.clock import SystemClock
 from kubelite.randomness import SeededRandomness
 
@@ -100,3 +102,35 @@ async def test_requests_are_written_as_the_policy_says() -> None:
     assert missing["auditID"] == "mine"
     assert missing["responseStatus"]["code"] == 404
     assert watched[0]["stage"] == "ResponseStarted"
+
+
+async def test_what_pod_security_found_is_in_the_event() -> None:
+    lines = Lines()
+    policy = "omitStages: [RequestReceived]\nrules: [{level: Metadata}]"
+    auditor = Auditor(AuditPolicy.read(policy), lines, SystemClock(), SeededRandomness(1))
+    server = Server()
+    server.writer.admission = Admission.ordered(PodSecurity(server.mirrors))
+    labels = {
+        "pod-security.kubernetes.io/enforce": "baseline",
+        "pod-security.kubernetes.io/audit": "restricted",
+    }
+    await server.create("v1/namespaces", {"metadata": {"name": "shop", "labels": labels}})
+    parts = replace(parts_of(server.verbs), auditor=auditor)
+    async with serving(parts) as (_, port), ClientSession(f"http://127.0.0.1:{port}") as session:
+        for number, privileged in enumerate((False, True)):
+            container = {
+                "name": "c",
+                "image": "i",
+                "securityContext": {"privileged": privileged},
+            }
+            pod = {"metadata": {"name": f"p{number}"}, "spec": {"containers": [container]}}
+            await session.post("/api/v1/namespaces/shop/pods", json=pod)
+    for event, code in zip(lines.events, (201, 403), strict=True):
+        assert event["responseStatus"]["code"] == code
+        annotations = event["annotations"]
+        assert annotations["pod-security.kubernetes.io/enforce-policy"] == "baseline:latest"
+        assert annotations["pod-security.kubernetes.io/audit-violations"].startswith(
+            'would violate PodSecurity "restricted:latest": allowPrivilegeEscalation != false'
+            if code == 201
+            else 'would violate PodSecurity "restricted:latest": privileged'
+        )

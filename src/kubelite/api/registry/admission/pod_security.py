@@ -100,6 +100,8 @@ class PodSecurity:
             return
         policy = self._policy(request)
         meta, spec = metadata(item), item.get("spec") or {}
+        request.annotate(f"{LABEL}enforce-policy", str(policy.enforce))
+        self._note(request, policy, meta, spec)
         if found := policy.enforce.failures(meta, spec):
             raise forbidden(request, f'violates PodSecurity "{policy.enforce}": {_details(found)}')
         self._warn(request, policy, meta, spec)
@@ -111,9 +113,18 @@ class PodSecurity:
         for field in TEMPLATES[request.resource.group, request.resource.plural]:
             template = (template or {}).get(field)
         if template:
-            self._warn(
-                request, self._policy(request), metadata(template), template.get("spec") or {}
+            policy, meta, spec = (
+                self._policy(request),
+                metadata(template),
+                template.get("spec") or {},
             )
+            self._note(request, policy, meta, spec)
+            self._warn(request, policy, meta, spec)
+
+    def _note(self, request: AdmissionRequest, policy: Policy, meta: Json, spec: Json) -> None:
+        if found := policy.audit.failures(meta, spec):
+            text = f'would violate PodSecurity "{policy.audit}": {_details(found)}'
+            request.annotate(f"{LABEL}audit-violations", text)
 
     def _warn(self, request: AdmissionRequest, policy: Policy, meta: Json, spec: Json) -> None:
         if found := policy.warn.failures(meta, spec):

@@ -87,6 +87,11 @@ class AdmissionRequest:
         if text not in self.warnings:
             self.warnings.append(text)
 
+    def annotate(self, name: str, value: str) -> None:
+        """Add a fact to the audit event of the request, if it has one."""
+        if isinstance(self.options, WriteOptions) and self.options.annotations is not None:
+            self.options.annotations[name] = value
+
     def reserve(self, reservation: Reservation) -> None:
         """Let `reservation` take part in the commit."""
         self.reservations.append(reservation)
