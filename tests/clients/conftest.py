@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from copy import copy
 from pathlib import Path
 
 import pytest
@@ -78,17 +79,24 @@ class Kubectl:
     """Runs kubectl in a namespace of its own."""
 
     def __init__(self, server: ServerProcess, namespace: str, folder: Path) -> None:
-        self._namespace = namespace
+        self.namespace = namespace
+        self._proof: tuple[str, ...] = ()
         self._environment = {
             **os.environ,
             "KUBECONFIG": str(server.kubeconfig),
             "HOME": str(folder),
         }
 
+    def showing(self, *flags: str) -> "Kubectl":
+        """Return a kubectl of somebody else, by the flags that say who it is."""
+        other = copy(self)
+        other._proof = flags
+        return other
+
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """Start kubectl and leave it running."""
         return subprocess.Popen(
-            ["kubectl", "-n", self._namespace, *arguments],
+            ["kubectl", "-n", self.namespace, *self._proof, *arguments],
             env={**self._environment, **environment},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -32,8 +32,19 @@ def test_apply_diff_replace(kubectl: Kubectl) -> None:
     assert colour(kubectl) == "green"
     assert "replaced" in kubectl.run("replace", "-f", "-", text=RED)
     assert colour(kubectl) == "red"
+    before = kubectl.run("get", "cm", "app", "-o", "jsonpath={.metadata.uid}")
+    kubectl.run("replace", "--force", "-f", "-", text=GREEN)
+    assert kubectl.run("get", "cm", "app", "-o", "jsonpath={.metadata.uid}") != before
     kubectl.run("delete", "-f", "-", text=RED)
     assert "NotFound" in kubectl.refused("get", "cm", "app")
+
+
+def test_replace_of_what_has_changed_meanwhile(kubectl: Kubectl) -> None:
+    kubectl.run("create", "cm", "app")
+    old = kubectl.run("get", "cm", "app", "-o", "json")
+    kubectl.run("label", "cm", "app", "a=b")
+    refused = kubectl.refused("replace", "-f", "-", text=old)
+    assert "the object has been modified" in refused
 
 
 def test_server_side_apply_and_its_conflicts(kubectl: Kubectl) -> None:
@@ -45,6 +56,11 @@ def test_server_side_apply_and_its_conflicts(kubectl: Kubectl) -> None:
     kubectl.run(*apply, "--field-manager=two", "--force-conflicts", text=GREEN)
     assert colour(kubectl) == "green"
     shown = json.loads(kubectl.run("get", "cm", "app", "-o", "json", "--show-managed-fields"))
+    assert "+  colour: red" in kubectl.run(
+        "diff", "--server-side", "--force-conflicts", "-f", "-", text=RED, codes=(1,)
+    )
+    kubectl.run(*apply, "--force-conflicts", "--dry-run=server", text=RED)
+    assert colour(kubectl) == "green"
     owners = {
         entry["manager"]: entry["fieldsV1"].get("f:data", {})
         for entry in shown["metadata"]["managedFields"]
@@ -126,6 +142,42 @@ def test_get_watches(kubectl: Kubectl) -> None:
         watch.communicate()
 
 
+def test_a_watched_table_has_one_heading(kubectl: Kubectl) -> None:
+    watch = kubectl.start("get", "deploy", "--watch", "-o", "wide")
+    assert watch.stdout is not None
+    try:
+        kubectl.run("create", "deployment", "web", "--image=nginx", "--replicas=0")
+        heading = watch.stdout.readline().split()
+        assert heading[:2] + heading[-3:] == ["NAME", "READY", "CONTAINERS", "IMAGES", "SELECTOR"]
+        row = watch.stdout.readline().split()
+        assert row[:2] + row[-3:] == ["web", "0/0", "nginx", "nginx", "app=web"]
+        kubectl.run("delete", "deploy", "web")
+        assert watch.stdout.readline().split()[0] == "web"
+    finally:
+        watch.kill()
+        watch.communicate()
+
+
+def test_pods_by_their_fields(kubectl: Kubectl) -> None:
+    kubectl.run("run", "waiting", "--image=x")
+    pending = kubectl.run("get", "pods", "--field-selector=status.phase=Pending", "-o", "name")
+    assert pending == "pod/waiting\n"
+    others = "--field-selector=status.phase!=Pending,spec.restartPolicy=Always"
+    assert kubectl.run("get", "pods", others, "-o", "name") == ""
+    refused = kubectl.refused("get", "pods", "--field-selector=spec.image=x")
+    assert "field label not supported: spec.image" in refused
+
+
+def test_patch_of_a_status(kubectl: Kubectl) -> None:
+    kubectl.run("run", "ready", "--image=x")
+    condition = {"status": {"conditions": [{"type": "Odd", "status": "True"}]}}
+    patch = ("--subresource=status", "--type=merge", "-p", json.dumps(condition))
+    waiting = kubectl.start("wait", "--for=condition=Odd", "pod/ready", "--timeout=20s")
+    kubectl.run("patch", "pod", "ready", *patch)
+    output, errors = waiting.communicate(timeout=25)
+    assert "condition met" in output, errors
+
+
 def test_wait(kubectl: Kubectl) -> None:
     kubectl.run("apply", "-f", "-", text=BLUE)
     waiting = kubectl.start(
@@ -182,6 +234,10 @@ def test_events(kubectl: Kubectl) -> None:
     listed = kubectl.run("events", "--for=replicaset/" + names(kubectl, "rs")[0].split("/")[1])
     assert "SuccessfulCreate" in listed
     assert "SuccessfulCreate" in kubectl.run("get", "events", "--sort-by=.lastTimestamp")
+    scaled = "--field-selector=involvedObject.kind=Deployment,reason=ScalingReplicaSet"
+    shown = kubectl.run("get", "events", scaled, "-o", "jsonpath={.items[*].involvedObject.name}")
+    assert shown == "web"
+    assert "ScalingReplicaSet" in kubectl.run("describe", "deploy", "web")
 
 
 def test_unknown_and_wrong_fields(kubectl: Kubectl) -> None:
@@ -217,13 +273,6 @@ def test_who_may_do_what(kubectl: Kubectl) -> None:
     kubectl.run("create", "role", "reader", "--verb=list", "--resource=pods")
     kubectl.run("create", "rolebinding", "eve", "--role=reader", "--user=eve")
     assert kubectl.run("auth", "can-i", "list", "pods", "--as=eve") == "yes\n"
-    kubectl.run("create", "serviceaccount", "robot")
-    token = kubectl.run("create", "token", "robot").strip()
-    shown = kubectl.run(
-        "auth", "whoami", f"--token={token}", "-o", "jsonpath={.status.userInfo.username}"
-    )
-    # kubectl prefers the kubeconfig's client certificate over a token; both are proofs of somebody.
-    assert shown
 
 
 def test_scale_and_rollout(kubectl: Kubectl) -> None:

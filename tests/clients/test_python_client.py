@@ -139,6 +139,44 @@ def test_the_dynamic_client(api: Any) -> None:
     deployments.delete(namespace=NAMESPACE, name="web")
 
 
+def test_a_dynamic_watch_resumes_where_it_ended(api: Any) -> None:
+    maps = dynamic.DynamicClient(api).resources.get(api_version="v1", kind="ConfigMap")
+    version = maps.get(namespace=NAMESPACE).metadata.resourceVersion
+    maps.create(namespace=NAMESPACE, body=config_map("dynamic", k="1"))
+
+    def next_event(version: str) -> tuple[str, str, str]:
+        watcher = watch.Watch()
+        events = maps.watch(
+            namespace=NAMESPACE,
+            field_selector="metadata.name=dynamic",
+            resource_version=version,
+            timeout=10,
+            watcher=watcher,
+        )
+        for event in events:
+            watcher.stop()
+            found = event["object"]
+            return event["type"], found.data.k, found.metadata.resourceVersion
+        raise AssertionError("the watch ended before an event came")
+
+    kind, value, version = next_event(version)
+    assert (kind, value) == ("ADDED", "1")
+    merge = "application/merge-patch+json"
+    patched = {"metadata": {"name": "dynamic"}, "data": {"k": "2"}}
+    maps.patch(namespace=NAMESPACE, body=patched, content_type=merge)
+    maps.delete(namespace=NAMESPACE, name="dynamic")
+    kind, value, version = next_event(version)
+    assert (kind, value) == ("MODIFIED", "2")
+    assert next_event(version)[0] == "DELETED"
+
+
+def test_a_version_that_is_yet_to_come(core: Any) -> None:
+    with pytest.raises(client.ApiException) as refused:
+        core.list_namespaced_config_map(NAMESPACE, resource_version="999999999")
+    assert refused.value.status == 504
+    assert "Too large resource version" in refused.value.body
+
+
 def test_versions(api: Any) -> None:
     assert client.VersionApi(api).get_code().git_version.startswith("v1.36")
     groups = client.ApisApi(api).get_api_versions().groups

@@ -1,82 +1,23 @@
 """Bad input and hostile clients, against a real server process whose memory stays bounded."""
 
-import base64
 import socket
 import ssl
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from clients.conftest import ServerProcess
+from clients.door import Door, status
 
 MEMORY_GROWTH_MAX_MB = 150
 PATH = "/api/v1/namespaces/default/configmaps"
 
 
-class Door:
-    """Where the server is and how the administrator gets in."""
-
-    def __init__(self, server: ServerProcess, folder: Path) -> None:
-        config: dict[str, Any] = yaml.safe_load(server.kubeconfig.read_text())
-        host, _, port = config["clusters"][0]["cluster"]["server"].rpartition("/")[2].partition(":")
-        self.address = (host, int(port))
-        self.pid = server.process.pid
-        user = config["users"][0]["user"]
-        pair = folder / "admin.pem"
-        pair.write_bytes(
-            base64.b64decode(user["client-key-data"])
-            + base64.b64decode(user["client-certificate-data"])
-        )
-        self.context = ssl.create_default_context(
-            cadata=base64.b64decode(
-                config["clusters"][0]["cluster"]["certificate-authority-data"]
-            ).decode()
-        )
-        self.context.load_cert_chain(pair)
-
-    def open(self) -> ssl.SSLSocket:
-        """Connect as the administrator."""
-        plain = socket.create_connection(self.address, timeout=20)
-        return self.context.wrap_socket(plain, server_hostname=self.address[0])
-
-    def ask(
-        self, method: str, path: str, body: bytes = b"", content_type: str = "application/json"
-    ) -> int:
-        """Return the status of the answer to one request."""
-        with self.open() as connection:
-            head = (
-                f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
-                f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
-            )
-            with suppress(OSError):  # it may answer and close before it has read all
-                connection.sendall(head.encode() + body)
-            return status(connection)
-
-    def memory_mb(self) -> float:
-        """Return the resident memory of the server."""
-        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
-        return pages * 4096 / 1e6
-
-
-def status(connection: socket.socket) -> int:
-    """Return the status of the next answer."""
-    received = b""
-    while b"\r\n" not in received:
-        part = connection.recv(4096)
-        if not part:
-            return 0
-        received += part
-    return int(received.split()[1])
-
-
 @pytest.fixture(scope="module")
-def door(server: ServerProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
-    made = Door(server, tmp_path_factory.mktemp("admin"))
+def door(server: ServerProcess) -> Iterator[Door]:
+    made = Door(server.kubeconfig, server.process.pid)
     before = made.memory_mb()
     yield made
     assert made.memory_mb() - before < MEMORY_GROWTH_MAX_MB
