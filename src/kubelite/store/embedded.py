@@ -2,8 +2,8 @@
 
 Commits are grouped: while one batch is being written in the writer thread, all further writes gather in the next. A
 write's preconditions are checked against what is durable plus what is on its way, so a batch never fails for a reason
-of the caller's. Only when a batch is durable does it enter the index and the history, reach the subscribers, and
-resolve its callers, in this order.
+of the caller's. Only when a batch is durable do its writes, some at a time and in order, enter the index and the
+history, reach the subscribers, and resolve their callers, in this order.
 """
 
 import asyncio
@@ -43,6 +43,8 @@ from kubelite.store.waiting import WaitingWrites, Write, records_of
 
 log = logging.getLogger(__name__)
 
+# Writes that become visible in one go: each is seen by many listeners, and its caller goes on at once.
+APPLIED_AT_ONCE = 16
 # Age-based compaction looks again no sooner than this.
 COMPACTION_INTERVAL_SECONDS = 60.0
 # After a failed write the disk is tried this much later, so that a store nobody writes to recovers as well.
@@ -310,7 +312,8 @@ class EmbeddedStore:
             except Exception as error:  # noqa: BLE001 - whatever it is, who waits must be told
                 await self._look_after(writes, batch, error)
             else:
-                self._apply(writes, batch)
+                self._committing_since = None
+                await self._apply_in_slices(writes)
             self._committing_since = None
 
     def _batch(self, writes: Sequence[Write]) -> Batch:
@@ -335,7 +338,7 @@ class EmbeddedStore:
             self._doubt = _Doubt(writes, batch)
         else:
             if batch.log and revision == batch.revision:
-                self._apply(writes, batch)
+                self._apply(writes)
                 return
         self._fail(writes, error)
 
@@ -353,9 +356,16 @@ class EmbeddedStore:
         if doubt.batch.log and revision == doubt.batch.revision:
             log.warning("a write that had failed is on disk", extra={"revision": revision})
             self._assigned = revision
-            self._apply(doubt.writes, doubt.batch)
+            self._apply(doubt.writes)
 
-    def _apply(self, writes: Sequence[Write], batch: Batch) -> None:
+    async def _apply_in_slices(self, writes: Sequence[Write]) -> None:
+        """Make a durable batch visible, and let others have the loop in between."""
+        for start in range(0, len(writes), APPLIED_AT_ONCE):
+            if start:
+                await asyncio.sleep(0)
+            self._apply(writes[start : start + APPLIED_AT_ONCE])
+
+    def _apply(self, writes: Sequence[Write]) -> None:
         records = records_of(writes)
         for record in records:
             change = record.change
@@ -365,7 +375,7 @@ class EmbeddedStore:
                 self._index.put(entry_after(change))
             self._history.append(record)
             self._pending.settle(change.key, change.revision)
-        self._revision = batch.revision
+        self._revision = writes[-1].revision
         self._failure = ""
         self._publish([record.change for record in records])
         for write in writes:
