@@ -311,10 +311,10 @@ class EmbeddedStore:
                 await self._on_disk(partial(self._engine.write, batch))
             except Exception as error:  # noqa: BLE001 - whatever it is, who waits must be told
                 await self._look_after(writes, batch, error)
+                self._committing_since = None
             else:
                 self._committing_since = None
                 await self._apply_in_slices(writes)
-            self._committing_since = None
 
     def _batch(self, writes: Sequence[Write]) -> Batch:
         records = records_of(writes)

@@ -1,7 +1,7 @@
 """The mirrors of the server process, fed by the watch hub in the very call that makes a change visible.
 
 Whoever asks for the same (kind, namespace, selection) gets the same mirror, whatever their identity: who may see it is
-checked where it is handed out. Each object is decoded once for all mirrors that hold it.
+checked where it is handed out. Each object is decoded once for all mirrors that hold it, without its managed fields.
 """
 
 from collections.abc import Callable, Sequence
@@ -46,13 +46,17 @@ class Decoder:
 
     def __call__(self, value: bytes) -> Any:
         """Return the typed object."""
-        found = self._known.get(value)
+        found: Any = self._known.get(value)
         if found is None:
             if len(value) > DECODED_BYTES_MAX:
                 return self._decode(value)
             if len(self._known) >= DECODED_MAX:
                 self._known.clear()
-            found = self._known[value] = self._decode(value)
+            found = self._decode(value)
+            # Nobody in the process asks who wrote which field; it is half of what an object takes. A write that
+            # comes without it leaves it as it is.
+            found.metadata.managedFields.clear()
+            self._known[value] = found
         return found
 
 
