@@ -55,6 +55,7 @@ log = logging.getLogger(__name__)
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 DNS_PORT = 53
+ENGINE_VIEW_SECONDS = 5.0
 
 
 class Identities(Struct, frozen=True):
@@ -92,71 +93,23 @@ class Worker:
         config = self._config
         data = Path(config.data_dir) / "agent"
         machine = await asyncio.to_thread(_machine, data)
-        engine = EngineFolders(data / "docker", config.run_dir / "docker")
-        given = Path(config.docker_socket) if config.docker_socket else None
-        socket = await find_socket(given, engine)
-        if socket == engine.socket:
-            self._tasks.supervise(OwnEngine(engine).run, name="container engine")
-        runtime = DockerRuntime(socket, config.name_of_node, machine.architecture, self._clock)
-        self._runtime = runtime
-        events = EventRecorder(
-            self._identities.node,
-            self._clock,
-            self._randomness,
-            component="kubelet",
-            host=config.name_of_node,
-        )
-        self._events = events
         identity = NodeIdentity(config.name_of_node, (self._address,), config.kubelet_port)
-        dns = read_resolv_conf(
-            await asyncio.to_thread(_read, RESOLV_CONF),
-            DNSSettings((config.dns_address,), config.cluster_domain),
-        )
-        volumes = HostVolumes(data, self._identities.node, self._clock, self._randomness, dns)
+        self._runtime = await self._engine(data, machine)
+        self._events = self._recorder()
         kubelet = Kubelet(
-            NodeFacts(
-                identity.name,
-                identity.addresses,
-                allocatable_of(machine, identity.pods_limit),
-                machine.memory_bytes,
-                node_labels(identity, machine),
-                config.cluster_domain,
-            ),
-            Collaborators(
-                self._identities.node,
-                runtime,
-                self._network,
-                volumes,
-                NetworkProber(runtime),
-                self._clock,
-                events,
-            ),
+            facts_of(identity, machine, config.cluster_domain), await self._collaborators(data)
         )
-
-        self._api = NodeAPI(
-            identity.name,
-            kubelet,
-            runtime,
-            self._clock,
-            NodeDoor(self._identities.node, identity.name),
-        )
+        door = NodeDoor(self._identities.node, identity.name)
+        self._api = NodeAPI(identity.name, kubelet, self._runtime, self._clock, door)
         await self._api.start(config.bind_address, config.kubelet_port, self._tls)
-
-        async def engine_view() -> EngineView:
-            try:
-                version, images = await runtime.version(), await runtime.images()
-            except EngineUnavailable as error:
-                return EngineView(error=str(error))
-            return EngineView(kubelet.engine_error, version, tuple(images))
-
         registration = NodeRegistration(
             replace(identity, kubelet_port=self._api.port),
             machine,
             self._identities.node,
             self._clock,
-            engine_view,
+            lambda: view_engine(self._runtime, kubelet),
         )
-        images = LocalImages(data / "images", runtime)
+        images = LocalImages(data / "images", self._runtime)
 
         def engine_changed() -> None:
             registration.wake()
@@ -164,21 +117,57 @@ class Worker:
                 self._tasks.start(images.load(), name="load images")
 
         kubelet.on_engine_change = engine_changed
-        proxy = ServiceProxy(
-            self._identities.network,
-            ProxySettings(
-                identity.name,
-                config.cluster_cidr,
-                config.service_cidr,
-                local_addresses=(config.dns_address,),
-            ),
-        )
+        proxy = self._proxy = self._service_proxy()
         await proxy.start()
-        self._proxy = proxy
         self._network.listener = proxy  # a pod's policies are in force before its containers start
         self._tasks.supervise(registration.run, name="node registration")
         self._tasks.supervise(proxy.run, name="service proxy")
         self._tasks.supervise(lambda: self._run_pods(kubelet), name="kubelet")
+
+    async def _engine(self, data: Path, machine: Machine) -> DockerRuntime:
+        """Find the container engine; one of our own is started in the background."""
+        config = self._config
+        folders = EngineFolders(data / "docker", config.run_dir / "docker")
+        given = Path(config.docker_socket) if config.docker_socket else None
+        socket = await find_socket(given, folders)
+        if socket == folders.socket:
+            self._tasks.supervise(OwnEngine(folders).run, name="container engine")
+        return DockerRuntime(socket, config.name_of_node, machine.architecture, self._clock)
+
+    def _recorder(self) -> EventRecorder:
+        return EventRecorder(
+            self._identities.node,
+            self._clock,
+            self._randomness,
+            component="kubelet",
+            host=self._config.name_of_node,
+        )
+
+    async def _collaborators(self, data: Path) -> Collaborators:
+        client, config = self._identities.node, self._config
+        host_resolver = await asyncio.to_thread(_read, RESOLV_CONF)
+        dns = read_resolv_conf(
+            host_resolver, DNSSettings((config.dns_address,), config.cluster_domain)
+        )
+        return Collaborators(
+            client,
+            self._runtime,
+            self._network,
+            HostVolumes(data, client, self._clock, self._randomness, dns),
+            NetworkProber(self._runtime),
+            self._clock,
+            self._events,
+        )
+
+    def _service_proxy(self) -> ServiceProxy:
+        config = self._config
+        settings = ProxySettings(
+            config.name_of_node,
+            config.cluster_cidr,
+            config.service_cidr,
+            local_addresses=(config.dns_address,),
+        )
+        return ServiceProxy(self._identities.network, settings)
 
     async def _run_pods(self, kubelet: Kubelet) -> None:
         """Wait for the node's part of the pod range, set up network and DNS, then run pods."""
@@ -234,6 +223,30 @@ class Worker:
         await self._network.stop()
         await self._events.close()
         await self._runtime.close()
+
+
+def facts_of(identity: NodeIdentity, machine: Machine, cluster_domain: str) -> NodeFacts:
+    """Return what pods are told about the node."""
+    return NodeFacts(
+        identity.name,
+        identity.addresses,
+        allocatable_of(machine, identity.pods_limit),
+        machine.memory_bytes,
+        node_labels(identity, machine),
+        cluster_domain,
+    )
+
+
+async def view_engine(runtime: DockerRuntime, kubelet: Kubelet) -> EngineView:
+    """Return what the node's status says of the engine; one that hangs must not hold the node's lease back."""
+    try:
+        async with asyncio.timeout(ENGINE_VIEW_SECONDS):
+            version, images = await runtime.version(), await runtime.images()
+    except TimeoutError:
+        return EngineView(error=f"no answer within {ENGINE_VIEW_SECONDS:.0f} s")
+    except (EngineUnavailable, RuntimeFailure) as error:
+        return EngineView(error=str(error))
+    return EngineView(kubelet.engine_error, version, tuple(images))
 
 
 class NodeDoor:
