@@ -193,12 +193,15 @@ def secrets_rotate(data_dir: str | None) -> None:
 
 @main.command()
 @_data_dir
+@click.option("--docker-socket", metavar="FILE", help="Socket of the engine, if the server had one")
+@click.option("--node-name", metavar="NAME", help="Name of this node, if the server had one")
+@click.option("--write-kubeconfig", metavar="FILE", help="The kubeconfig that the server wrote")
 @click.option("--yes", is_flag=True, help="Do not ask")
-def reset(data_dir: str | None, yes: bool) -> None:
+def reset(yes: bool, **flags: str | None) -> None:
     """Remove all that kubelite made on this host: containers, network, files. All state is lost."""
     from kubelite import maintenance
 
-    config = _load({"data_dir": data_dir})
+    config = _load(flags)
     if not yes:
         click.confirm(
             f"Remove the cluster in {config.data_dir} and all its containers?", abort=True

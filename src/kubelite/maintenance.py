@@ -6,12 +6,10 @@ All of it blocks and runs in a process of its own. What changes files that a ser
 import asyncio
 import contextlib
 import os
-import select
 import shutil
-import signal
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kubelite.api.auth.encryption import (
     EncryptedEngine,
@@ -27,8 +25,12 @@ from kubelite.preparation import own_address, pki_arguments
 from kubelite.randomness import SystemRandomness
 from kubelite.store.engine import StoreUnreadable
 from kubelite.store.lmdb_engine import LMDBEngine, StoreLocked, lock_folder
+from kubelite.tasks import TaskSet
 
-ENGINE_STOP_SECONDS = 30.0
+if TYPE_CHECKING:
+    from kubelite.node.engine import EngineFolders
+
+ENGINE_START_SECONDS = 30.0
 
 
 class Refused(Exception):
@@ -80,61 +82,89 @@ def reset(config: Config, say: Callable[[str], None]) -> None:
     """Remove all that kubelite made on this host: containers, network, mounts, files. Raises Refused."""
     from kubelite.net.nftables import RulesRefused, RulesUnavailable
     from kubelite.net.reset import remove_network
+    from kubelite.node.cgroups import remove_all as remove_groups
 
+    data = Path(config.data_dir)
     with _stopped(config):
-        removed = asyncio.run(_remove_containers(config))
-        say(f"removed {removed} containers")
         try:
+            say(f"removed {asyncio.run(_remove_containers(config))} containers")
             asyncio.run(remove_network())
+        except TimeoutError as error:
+            raise Refused("cannot stop the container engine: it does not end") from error
         except (RulesUnavailable, RulesRefused, OSError) as error:
             raise Refused(f"cannot remove the network: {error}") from error
         say("removed the network")
-        _unmount_below(Path(config.data_dir))
-    for path in (Path(config.data_dir), Path(config.write_kubeconfig)):
+        _unmount_below(data)
+        remove_groups()
+    for path in (data, Path(config.write_kubeconfig)):
         _remove(path)
         say(f"removed {path}")
 
 
 async def _remove_containers(config: Config) -> int:
-    from kubelite.node.docker import DockerRuntime
-    from kubelite.node.engine import EngineFolders, answers, find_socket
-    from kubelite.node.machine import read_machine
-    from kubelite.node.runtime import EngineUnavailable
+    """Remove this node's containers, and the engine if it is one of our own; return how many there were."""
+    from kubelite.node.engine import EngineFolders, answers, find_socket, stop_engine
+    from kubelite.node.runtime import EngineUnavailable, RuntimeFailure
 
     data = Path(config.data_dir) / "agent"
     folders = EngineFolders(data / "docker", config.run_dir / "docker")
     given = Path(config.docker_socket) if config.docker_socket else None
     socket = await find_socket(given, folders)
-    if not await answers(socket):
-        return 0
+    is_own = socket == folders.socket and folders.data.is_dir()
+    try:
+        if await answers(socket):
+            return await _empty_engine(config, socket)
+        if is_own:
+            return await _empty_own_engine(config, folders)
+        if _has_entries(data / "pods"):
+            what = (
+                f"the container engine does not answer on {socket}, and pods of this node are on it"
+            )
+            raise Refused(f"cannot remove containers: {what}; start it first")
+    except (EngineUnavailable, RuntimeFailure, TimeoutError) as error:
+        raise Refused(f"cannot remove containers: {error}") from error
+    finally:
+        if is_own:
+            await stop_engine(folders)
+            await asyncio.to_thread(_remove_run, folders.run)
+    return 0
+
+
+async def _empty_own_engine(config: Config, folders: "EngineFolders") -> int:
+    """Start our own engine once more: its containers outlive it, and only it can end them."""
+    from kubelite.node.engine import OwnEngine, until_answers
+
+    tasks = TaskSet()
+    tasks.start(OwnEngine(folders).run(), name="container engine")
+    try:
+        async with asyncio.timeout(ENGINE_START_SECONDS):
+            await until_answers(folders.socket)
+        return await _empty_engine(config, folders.socket)
+    finally:
+        await tasks.stop()
+
+
+async def _empty_engine(config: Config, socket: Path) -> int:
+    from kubelite.node import pause_image
+    from kubelite.node.docker import DockerRuntime
+    from kubelite.node.machine import read_machine
+    from kubelite.node.runtime import RuntimeFailure
+
     machine = await asyncio.to_thread(read_machine, Path("/"))
     runtime = DockerRuntime(socket, config.name_of_node, machine.architecture, SystemClock())
     try:
         records = await runtime.records()
         for record in sorted(records, key=lambda one: one.is_sandbox):
             await runtime.remove(record.id)
-    except EngineUnavailable as error:
-        raise Refused(f"cannot remove containers: {error}") from error
+        with contextlib.suppress(RuntimeFailure):  # in use by another node on this engine
+            await runtime.remove_image(pause_image.NAME)
     finally:
         await runtime.close()
-    if socket == folders.socket:
-        await asyncio.to_thread(_stop_engine, folders.run / "docker.pid")
     return len(records)
 
 
-def _stop_engine(pid_file: Path) -> None:
-    """End the engine that kubelite has started, and wait for it."""
-    try:
-        process = int(pid_file.read_text())
-        descriptor = os.pidfd_open(process)
-    except (OSError, ValueError):
-        return
-    try:
-        os.kill(process, signal.SIGTERM)
-        if not select.select([descriptor], [], [], ENGINE_STOP_SECONDS)[0]:
-            raise Refused(f"cannot stop the container engine: process {process} does not end")
-    finally:
-        os.close(descriptor)
+def _has_entries(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
 
 
 @contextlib.contextmanager
@@ -167,10 +197,22 @@ def _pki(config: Config) -> Pki:
         raise Refused(str(error)) from error
 
 
+def _remove_run(folder: Path) -> None:
+    """Remove an engine's run-time folder, and the folder around it if nobody else has something there."""
+    _unmount_below(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        folder.parent.rmdir()
+
+
 def _unmount_below(folder: Path) -> None:
-    mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
-    for point in sorted((one for one in mounts if one.startswith(f"{folder}/")), reverse=True):
-        subprocess.run(["umount", "--lazy", point], check=False)  # noqa: S603, S607 - fixed words and a mount of ours
+    from kubelite.node.volumes.tmpfs import mounts_below, unmount
+
+    for point in mounts_below(folder):
+        try:
+            unmount(point)
+        except OSError as error:
+            raise Refused(f"cannot unmount {point}: {error.strerror}") from error
 
 
 def _remove(path: Path) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -22,7 +23,6 @@ from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.clock import SystemClock
 from kubelite.node.docker import DockerRuntime
 from kubelite.node.engine import EngineFolders, OwnEngine, answers
-from kubelite.node.hello_image import NAME, provide_hello
 from kubelite.node.kubelet import Kubelet
 from kubelite.node.name_resolution import DNSSettings
 from kubelite.node.pod_actions import Collaborators, NodeFacts
@@ -35,6 +35,8 @@ from kubelite.tasks import TaskSet
 
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, "amd64")
 TIMEOUT_SECONDS = 60.0
+NAME = "kubelite.local/hello:1"
+HELLO = Path(__file__).parents[2] / "examples" / "hello" / "image.py"
 EVERYTHING = {"cpu": "64", "memory": "64Gi", "ephemeral-storage": "64Gi", "pods": "110"}
 
 
@@ -77,6 +79,14 @@ class Engine:
         return done.stdout.strip()
 
 
+async def provide_hello(runtime: DockerRuntime, folder: Path) -> None:
+    """Load the image of examples/hello unless the engine has it."""
+    if await runtime.image(NAME) is None:
+        archive = folder / "hello.tar"
+        subprocess.run([sys.executable, str(HELLO), str(archive)], check=True)
+        await runtime.load(archive.read_bytes())
+
+
 def engine_folder() -> Iterator[Path]:
     """Give a folder for an engine and remove it, with what is mounted in it, at the end."""
     folder = Path(tempfile.mkdtemp(prefix="kubelite-node-"))
@@ -108,7 +118,7 @@ class RealNode:
 
     async def set_up(self) -> None:
         await self.client.create(Namespace(metadata=ObjectMeta(name="default")))
-        await provide_hello(self.runtime, ARCHITECTURE)
+        await provide_hello(self.runtime, self.folder)
         await self.start()
 
     async def start(self) -> None:

@@ -90,3 +90,13 @@ def remove_parents(pod_uid: str, root: Path = ROOT) -> None:
         for folder in root.glob(pattern):
             with suppress(OSError):
                 folder.rmdir()
+
+
+def remove_all(root: Path = ROOT) -> None:
+    """Remove every group of kubelite's that is empty; one that another kubelite on this host uses stays."""
+    for top in (*root.glob(f"*/{POD_FOLDER}"), root / POD_FOLDER):
+        for folder in sorted((p for p in top.rglob("*") if p.is_dir()), reverse=True):
+            with suppress(OSError):
+                folder.rmdir()
+        with suppress(OSError):
+            top.rmdir()

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import shutil
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +21,8 @@ SYSTEM_SOCKET = Path("/var/run/docker.sock")
 ANSWER_SECONDS = 2.0
 RESTART_FIRST_SECONDS = 1.0
 RESTART_MAX_SECONDS = 60.0
-ANSWER_LIMIT_BYTES = 4096
+LOOK_SECONDS = 0.1
+STOP_SECONDS = 30.0
 
 
 class EngineFolders(Struct, frozen=True):
@@ -47,6 +49,12 @@ async def answers(socket: Path) -> bool:
                 writer.close()
     except (OSError, TimeoutError):
         return False
+
+
+async def until_answers(socket: Path) -> None:
+    """Wait until an engine answers."""
+    while not await answers(socket):  # noqa: ASYNC110 - nothing tells when another process listens
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 async def find_socket(given: Path | None, folders: EngineFolders) -> Path:
@@ -132,6 +140,15 @@ class OwnEngine:
         """Wait for the end of an engine that an earlier run of kubelite started."""
         with contextlib.suppress(OSError, ValueError):
             await _ended(int((self._folders.run / "docker.pid").read_text()))
+
+
+async def stop_engine(folders: EngineFolders) -> None:
+    """End an engine of our own, whoever started it, and wait until it has ended; raises TimeoutError."""
+    with contextlib.suppress(OSError, ValueError):
+        pid = int((folders.run / "docker.pid").read_text())
+        os.kill(pid, signal.SIGTERM)
+        async with asyncio.timeout(STOP_SECONDS):
+            await _ended(pid)
 
 
 async def _ended(pid: int) -> None:

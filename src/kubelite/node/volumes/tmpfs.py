@@ -2,9 +2,11 @@
 
 import ctypes
 import os
+import re
 from pathlib import Path
 
 _UNMOUNT_DETACH = 2
+_ESCAPED = re.compile(r"\\([0-7]{3})")  # how the kernel writes a space, tab, newline or backslash
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -28,5 +30,9 @@ def mounts_below(folder: Path) -> list[Path]:
     """Return the mount points in a folder, the deepest first."""
     prefix = f"{folder}/"
     with Path("/proc/self/mounts").open(encoding="utf-8", errors="surrogateescape") as lines:
-        places = [line.split(" ")[1].encode().decode("unicode_escape") for line in lines]
+        places = [_ESCAPED.sub(_unescaped, line.split(" ")[1]) for line in lines]
     return [Path(p) for p in sorted((p for p in places if p.startswith(prefix)), reverse=True)]
+
+
+def _unescaped(matched: re.Match[str]) -> str:
+    return chr(int(matched.group(1), 8))
