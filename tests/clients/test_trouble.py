@@ -1,5 +1,6 @@
 """Bad input and hostile clients, against a real server process whose memory stays bounded."""
 
+import resource
 import socket
 import ssl
 import time
@@ -115,9 +116,17 @@ def test_smuggled_and_oversized_heads(door: Door, head: str) -> None:
         assert status(connection) == 400
 
 
-def test_thousands_of_half_open_connections(door: Door) -> None:
+@pytest.fixture
+def many_files() -> Iterator[int]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield min(10_000, hard - 500)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_thousands_of_half_open_connections(door: Door, many_files: int) -> None:
     with ExitStack() as open_ones:
-        for _ in range(3000):
+        for _ in range(many_files):
             open_ones.enter_context(socket.create_connection(door.address, timeout=20))
         started = time.monotonic()
         assert door.ask("GET", "/readyz") == 200
