@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import socket
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -77,6 +78,12 @@ def require_network_rights() -> None:
             "cannot set up pod networking: needs root (CAP_NET_ADMIN); "
             "--disable-agent runs the control plane only"
         )
+
+
+def allow_many_files() -> None:
+    """Open as many files as the host lets this process: a thousand watches pass the usual first limit of 1024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def prepare_folder(folder: Path) -> None:

@@ -37,6 +37,7 @@ from kubelite.control_plane import ControlPlane, ServedResources
 from kubelite.net.kube_dns import ensure_kube_dns
 from kubelite.preparation import (
     CannotStart,
+    allow_many_files,
     listen,
     oidc_tokens,
     open_audit_log,
@@ -64,6 +65,7 @@ def run(config: Config) -> None:
     started = time.monotonic()
     log_lines.setup(debug=config.debug)
     collector.pause()
+    allow_many_files()
     sys.setswitchinterval(SWITCH_SECONDS)
     uvloop.run(_serve(config, started))
 
