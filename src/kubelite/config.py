@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import os
+import re
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,10 @@ import msgspec
 from msgspec import Struct
 
 DATA_DIR = "/var/lib/kubelite"
+# A certificate's common name has at most 64 characters, and a node's is system:node: and its name.
+NODE_NAME_LENGTH_MAX = 52
+DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+
 CONFIG_FILE = Path("/etc/kubelite/config.yaml")
 
 
@@ -243,6 +248,8 @@ def _validate(config: Config) -> None:
         _network(field, getattr(config, field))
     for field in ("bind_address", "node_ip", "cluster_dns"):
         _address(field, getattr(config, field))
+    if config.node_name and (problem := node_name_problem(config.node_name)):
+        raise _unusable("node_name", config.node_name, problem)
     first, dash, last = config.service_node_port_range.partition("-")
     if not (dash and first.isdigit() and last.isdigit() and 0 < int(first) <= int(last) <= 65535):
         raise _unusable(
@@ -259,6 +266,18 @@ def _validate(config: Config) -> None:
         raise _unusable(
             "write_kubeconfig_mode", config.write_kubeconfig_mode, "must be octal"
         ) from None
+
+
+def node_name_problem(name: str) -> str:
+    """Say why a node cannot have this name; empty when it can."""
+    if len(name) > NODE_NAME_LENGTH_MAX:
+        return f"must be no more than {NODE_NAME_LENGTH_MAX} characters"
+    if DNS_SUBDOMAIN.fullmatch(name) is None:
+        return (
+            "must consist of lower case alphanumeric characters, '-' or '.', "
+            "and must start and end with an alphanumeric character"
+        )
+    return ""
 
 
 def _network(field: str, value: str) -> None:

@@ -24,7 +24,7 @@ from kubelite.api.auth.static_tokens import StaticTokens, TokenFileInvalid
 from kubelite.api.http.fetch import HTTPSFetch
 from kubelite.api.registry.builtin import HEARTBEATS
 from kubelite.clock import SystemClock
-from kubelite.config import Config
+from kubelite.config import Config, node_name_problem
 from kubelite.randomness import SystemRandomness
 from kubelite.store.embedded import EmbeddedStore
 from kubelite.store.engine import Engine, StoreUnreadable
@@ -67,6 +67,15 @@ def listen(config: Config) -> socket.socket:
         raise CannotStart(
             f"cannot listen on {config.bind_address}:{config.https_listen_port}: {os.strerror(error.errno or 0)}"
         ) from error
+
+
+def require_node_name(config: Config) -> None:
+    """Raise CannotStart if the node would be called by the host's name and that will not do."""
+    if problem := node_name_problem(config.name_of_node):
+        raise CannotStart(
+            f"cannot call the node {config.name_of_node}, as the host is called: "
+            f"a node's name {problem}; give another with --node-name"
+        )
 
 
 def require_network_rights() -> None:

@@ -48,6 +48,7 @@ from kubelite.preparation import (
     reachable,
     read_static_tokens,
     require_network_rights,
+    require_node_name,
     write_kubeconfig,
 )
 from kubelite.randomness import SystemRandomness
@@ -86,6 +87,7 @@ async def _serve(config: Config, started: float) -> None:
 
 async def _start(config: Config, running: AsyncExitStack) -> None:
     clock, randomness, tasks = SystemClock(), SystemRandomness(), TaskSet()
+    require_node_name(config)
     if not config.disable_agent:
         require_network_rights()
     listener = listen(config)

@@ -20,7 +20,7 @@ ANSWER_SECONDS = 30
 class ServerProcess:
     """`kubelite server --disable-agent` on a free port."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *flags: str) -> None:
         self.kubeconfig = folder / "kubeconfig.yaml"
         self.folder = folder
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
@@ -29,6 +29,7 @@ class ServerProcess:
             *("--data-dir", str(folder / "data")),
             *("--bind-address", "127.0.0.1", "--https-listen-port", "0"),
             *("--write-kubeconfig", str(self.kubeconfig)),
+            *flags,
         ]
         self.process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
         self.output: list[str] = []

@@ -1,0 +1,27 @@
+from pathlib import Path
+
+import pytest
+
+from kubelite.config import InvalidConfig, load, node_name_problem
+
+NOWHERE = Path("/nowhere/config.yaml")
+
+
+@pytest.mark.parametrize("name", ["a", "node-1", "node.example.org", "n" * 52])
+def test_names_a_node_can_have(name: str) -> None:
+    assert node_name_problem(name) == ""
+    assert load({"node_name": name}, {}, NOWHERE).name_of_node == name
+
+
+@pytest.mark.parametrize("name", ["n" * 53, "Node", "-a", "a-", "a..b", "a_b", "a b", "a\n", "ä"])
+def test_names_a_node_cannot_have(name: str) -> None:
+    with pytest.raises(InvalidConfig, match=f"^cannot use --node-name {name}: must "):
+        load({"node_name": name}, {}, NOWHERE)
+
+
+def test_what_wins() -> None:
+    environment = {"KUBELITE_HTTPS_LISTEN_PORT": "7000", "KUBELITE_DEBUG": "true"}
+    config = load({"https_listen_port": 7001, "node_name": None}, environment, NOWHERE)
+    assert (config.https_listen_port, config.debug) == (7001, True)
+    with pytest.raises(InvalidConfig, match="unknown variable KUBELITE_NONSENSE"):
+        load({}, {"KUBELITE_NONSENSE": "1"}, NOWHERE)
