@@ -145,6 +145,7 @@ class OIDCTokens:
             log.warning("cannot fetch keys", extra={"issuer": issuer, "error": str(error)})
             raise TokenInvalid("oidc: the issuer's keys cannot be fetched") from error
         self._keys = _read_keys(keys, self._settings.signing_algorithms)
+        self._claims = Recent(REMEMBERED)  # a key may be gone that proved some of them
 
     def _check_dates(self, claims: Mapping[str, Any]) -> None:
         now = self._clock.now()
