@@ -111,19 +111,33 @@ class ServiceAddresses:
     def take_address(self, wanted: str = "") -> str:
         """Take an address, just `wanted` if given; raises Unavailable."""
         if not wanted:
-            number = self._addresses.take_any()
-            if number is None:
-                raise Unavailable(f"range is full: {self.cidr}")
-            return str(IPv4Address(number))
+            return self._take_any_address()
         number = _number(wanted)
         if number is None or number not in self._addresses:
             raise Unavailable(
                 f"the provided IP ({wanted}) is not in the valid range. "
                 f"The range of valid IPs is {self.cidr}"
             )
-        if not self._addresses.take(number):
+        if self._is_recorded(wanted) or not self._addresses.take(number):
             raise Unavailable("provided IP is already allocated")
         return wanted
+
+    def _take_any_address(self) -> str:
+        """Take a free address, and leave out those that somebody recorded by hand."""
+        recorded = []
+        try:
+            while (number := self._addresses.take_any()) is not None:
+                address = str(IPv4Address(number))
+                if not self._is_recorded(address):
+                    return address
+                recorded.append(number)
+        finally:
+            for number in recorded:
+                self._addresses.give_back(number)
+        raise Unavailable(f"range is full: {self.cidr}")
+
+    def _is_recorded(self, address: str) -> bool:
+        return self._store.get(IP_ADDRESSES.key("", address)) is not None
 
     def give_back_address(self, address: str) -> None:
         """Let somebody else have an address."""

@@ -1,10 +1,16 @@
 import pytest
 
-from kubelite.api.registry.addresses import Numbers, ServiceAddresses, Unavailable
+from kubelite.api.registry.addresses import (
+    IP_ADDRESSES,
+    Numbers,
+    ServiceAddresses,
+    Unavailable,
+)
 from kubelite.clock import SystemClock
 from kubelite.randomness import SeededRandomness
 from kubelite.store.embedded import EmbeddedStore
 from kubelite.store.memory_engine import MemoryEngine
+from kubelite.store.protocol import Delete, Put
 
 
 def test_the_upper_part_is_given_first() -> None:
@@ -58,3 +64,17 @@ async def test_ports_are_refused_in_words() -> None:
         found.take_port()
     with pytest.raises(Unavailable, match="range is full"):
         found.take_port()
+
+
+async def test_recorded_addresses_are_left_out_until_their_records_go() -> None:
+    store = EmbeddedStore(MemoryEngine(), clock=SystemClock())
+    small = ServiceAddresses(
+        store, cidr="10.0.0.0/29", node_ports=(30000, 30003), randomness=SeededRandomness(1)
+    )
+    record = IP_ADDRESSES.key("", "10.0.0.3")
+    await store.commit(Put(record, b"{}"))
+    assert "10.0.0.3" not in {small.take_address() for _ in range(5)}
+    with pytest.raises(Unavailable, match="range is full"):
+        small.take_address()
+    await store.commit(Delete(record))
+    assert small.take_address() == "10.0.0.3"

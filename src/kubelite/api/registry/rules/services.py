@@ -47,7 +47,7 @@ def service(thing: JSON) -> Out:
     if kind == "ExternalName":
         _external_name(out, spec)
     else:
-        _addresses(out, spec)
+        cluster_addresses(out, spec)
     _ports(out, ports, kind)
     if selector := spec.get("selector"):
         labels.labels(out, "spec.selector", selector)
@@ -124,7 +124,8 @@ def _affinity(out: Out, spec: JSON) -> None:
             out.append(causes.invalid(f"{path}.clientIP.timeoutSeconds", seconds, detail))
 
 
-def _addresses(out: Out, spec: JSON) -> None:
+def cluster_addresses(out: Out, spec: JSON) -> None:
+    """Check that addresses, families and policy of a Service fit together."""
     one, found, path = spec.get("clusterIP", ""), items(spec, "clusterIPs"), "spec.clusterIPs"
     families = items(spec, "ipFamilies")
     if one and not found:

@@ -15,10 +15,11 @@ from kubelite.api.registry.addresses import (
     ports_of,
 )
 from kubelite.api.registry.admission.request import Reservation
+from kubelite.api.registry.rules.values import Out
+from kubelite.api.registry.strategies.service_families import HEADLESS, settle_families
 from kubelite.api.registry.strategy import Strategy, WriteContext
 from kubelite.store.protocol import Operation
 
-HEADLESS = "None"
 EXTERNAL_NAME, NODE_PORT, LOAD_BALANCER = "ExternalName", "NodePort", "LoadBalancer"
 _BY_ADDRESS = ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy")
 
@@ -117,6 +118,8 @@ def _take(
     spec = item["spec"]
     had_addresses, had_ports = addresses_of(before), ports_of(before)
     try:
+        if found := _families(spec, before):
+            raise causes.invalid_object("Service", "", item["metadata"].get("name", ""), found)
         _take_address(item, had_addresses, held)
         _take_ports(item, had_ports, held)
     except BaseException:
@@ -130,12 +133,14 @@ def _take(
     return held
 
 
+def _families(spec: JSON, before: JSON) -> Out:
+    return [] if spec.get("type") == EXTERNAL_NAME else settle_families(spec, before)
+
+
 def _take_address(item: JSON, had: Sequence[str], held: Held) -> None:
     spec = item["spec"]
     if spec.get("type") == EXTERNAL_NAME:
         return
-    spec.setdefault("ipFamilies", ["IPv4"])
-    spec.setdefault("ipFamilyPolicy", "SingleStack")
     wanted = spec.get("clusterIP", "")
     if wanted == HEADLESS or wanted in had:
         return

@@ -53,6 +53,16 @@ async def test_an_address_is_given_once(server: Server) -> None:
     await server.create("v1/services", service("b", clusterIP="10.43.0.10"))
 
 
+async def test_an_address_that_somebody_recorded_is_taken(server: Server) -> None:
+    record = {
+        "metadata": {"name": "10.43.0.99"},
+        "spec": {"parentRef": {"resource": "x", "name": "y"}},
+    }
+    await server.create("networking.k8s.io/v1/ipaddresses", record)
+    with pytest.raises(Invalid, match="provided IP is already allocated"):
+        await server.create("v1/services", service("a", clusterIP="10.43.0.99"))
+
+
 async def test_who_stops_waiting_for_a_write_gives_nothing_back(server: Server) -> None:
     body = service("a", type="NodePort", clusterIP="10.43.0.10")
     write = asyncio.create_task(server.create("v1/services", body))
