@@ -20,7 +20,7 @@ from kubelite.api.http import websocket
 from kubelite.api.http.connection import Connection
 from kubelite.api.http.dialer import Connected
 from kubelite.api.http.relay import take_over
-from kubelite.api.http.wire import LAST_CHUNK, Sent, chunk, head, transport_of
+from kubelite.api.http.wire import LAST_CHUNK, SLICE_BYTES, Sent, chunk, head, transport_of
 from kubelite.api.registry.options import WatchOptions
 from kubelite.api.registry.verbs import Verbs
 from kubelite.api.registry.watch import Form
@@ -66,12 +66,13 @@ MESSAGES = Framing(
 class Outlet:
     """The connection of one watcher, and the lines that wait to be written to it."""
 
-    __slots__ = ("_pending", "dropped", "transport")
+    __slots__ = ("_limit_bytes", "_pending", "dropped", "transport")
 
     def __init__(self, transport: asyncio.Transport, dropped: Callable[[], None]) -> None:
         self.transport = transport
         self.dropped = dropped
         self._pending: list[bytes] = []
+        self._limit_bytes = BUFFERED_BYTES_MAX
 
     def add(self, frames: Sequence[bytes]) -> bool:
         """Keep lines until `flush`; say whether they are the first."""
@@ -79,18 +80,29 @@ class Outlet:
         self._pending.extend(frames)
         return is_first
 
-    def take(self) -> bytes:
-        """Return what waits."""
+    async def begin(self) -> None:
+        """Write what waits, and what is added meanwhile, so that its encryption does not hold the loop."""
+        while data := self._take():
+            view = memoryview(data)
+            for offset in range(0, len(view), SLICE_BYTES):
+                if self.transport.is_closing():
+                    return
+                self.transport.write(view[offset : offset + SLICE_BYTES])
+                await asyncio.sleep(0)
+        # A long beginning is no sign of a watcher that does not read.
+        self._limit_bytes += self.transport.get_write_buffer_size()
+
+    def _take(self) -> bytes:
         pending, self._pending = self._pending, []
         return pending[0] if len(pending) == 1 else b"".join(pending)
 
     def flush(self) -> None:
         """Write what waits; drop a watcher that does not read."""
-        data = self.take()
+        data = self._take()
         if not data or self.transport.is_closing():
             return
         self.transport.write(data)
-        if self.transport.get_write_buffer_size() > BUFFERED_BYTES_MAX:
+        if self.transport.get_write_buffer_size() > self._limit_bytes:
             self.transport.abort()
             self.dropped()
 
@@ -165,7 +177,7 @@ class Watches:
         outlet = Outlet(transport, end)
 
         def deliver(frames: Sequence[bytes]) -> None:
-            if not has_begun:  # goes out with the head
+            if not has_begun:  # goes out with the beginning
                 outlet.add(frames)
             elif not ended.done():
                 self._outlets.send(outlet, frames)
@@ -186,7 +198,7 @@ class Watches:
         self._endings.add(finish)
         try:
             status = self._begin(request, transport, framing, headers, end)
-            transport.write(outlet.take())
+            await outlet.begin()
             has_begun = True
             timeout = options.timeout_seconds or self._randomness.uniform(
                 TIMEOUT_SECONDS_MIN, 2 * TIMEOUT_SECONDS_MIN

@@ -61,6 +61,7 @@ class FixedVerbs(Verbs):
         self.items: Sequence[bytes] = (STORED, STORED)
         self.watching: asyncio.Queue[OneWatch] = asyncio.Queue()
         self.watch_error: APIError | None = None
+        self.present: Sequence[bytes] = (STORED,)  # what a watch begins with
 
     def get(self, allowed: Allowed, options: ReadOptions) -> bytes:
         if allowed.attributes.name != "a":
@@ -90,7 +91,8 @@ class FixedVerbs(Verbs):
         if self.watch_error is not None:
             expired(self.watch_error)
         else:
-            watch.send("ADDED", STORED)
+            for value in self.present:
+                watch.send("ADDED", value)
         self.watching.put_nowait(watch)
         return watch
 
@@ -372,6 +374,22 @@ async def test_a_watcher_that_does_not_read_is_dropped(verbs: FixedVerbs) -> Non
         watch = await verbs.watching.get()
         line = b'"' + b"x" * 1_000_000 + b'"'
         for _ in range(40):
+            watch.send("MODIFIED", line)
+        await watch.closed.wait()
+
+
+async def test_what_a_watch_begins_with_may_be_read_slowly(verbs: FixedVerbs) -> None:
+    line = b'"' + b"x" * 1_000_000 + b'"'
+    verbs.present = [line] * 20
+    async with connected(verbs) as raw:
+        raw.send("GET", f"{PATH}?watch=true")
+        watch = await verbs.watching.get()
+        await raw.head()
+        watch.send("MODIFIED", b"{}")
+        for _ in verbs.present:
+            assert len(await raw.chunk()) > len(line)
+        assert await raw.chunk() == b'{"type":"MODIFIED","object":{}}\n'
+        for _ in range(40):  # but what comes later is bounded as ever
             watch.send("MODIFIED", line)
         await watch.closed.wait()
 
