@@ -1,7 +1,7 @@
 """Other forms of the same objects: tables and bare metadata."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import msgspec
@@ -19,6 +19,7 @@ from kubelite.api.registry.watch import PLAIN, Form
 from kubelite.clock import Clock
 
 INLINE_ROWS_MAX = 200  # about 8 ms of the loop
+INLINE_HEADS_MAX = 2000  # about 7 ms of the loop
 METADATA_LIST = "PartialObjectMetadataList"
 
 
@@ -100,16 +101,13 @@ class Forms:
                 return body
 
     async def list(self, resource: Resource, media: Media, query: Query, listed: Listed) -> bytes:
-        """Return a list, long tables made in a thread; raises BadRequest and NotAcceptable."""
+        """Return a list, long ones of another form made in a thread; raises BadRequest and NotAcceptable."""
         match media.form:
             case "Table":
                 return await self._table(resource, listed.items, query, listed)
             case "PartialObjectMetadataList":
-                form = METADATA_FORMS[media.form_version]
-                shown = msgspec.structs.replace(
-                    listed, items=[form.single(item) for item in listed.items]
-                )
-                return list_body(f"{META_GROUP}/{media.form_version}", METADATA_LIST, shown)
+                make = partial(_metadata_list, media.form_version, listed)
+                return await _made(make, len(listed.items) <= INLINE_HEADS_MAX)
             case "PartialObjectMetadata":
                 raise NotAcceptable(
                     "you requested PartialObjectMetadata, but the requested object is a list "
@@ -136,9 +134,17 @@ class Forms:
             include_object(query),
             list_metadata(listed),
         )
-        if len(items) <= INLINE_ROWS_MAX:
-            return make()
-        return await asyncio.get_running_loop().run_in_executor(None, make)
+        return await _made(make, len(items) <= INLINE_ROWS_MAX)
+
+
+async def _made(make: Callable[[], bytes], inline: bool) -> bytes:
+    return make() if inline else await asyncio.get_running_loop().run_in_executor(None, make)
+
+
+def _metadata_list(version: str, listed: Listed) -> bytes:
+    form = METADATA_FORMS[version]
+    shown = msgspec.structs.replace(listed, items=[form.single(item) for item in listed.items])
+    return list_body(f"{META_GROUP}/{version}", METADATA_LIST, shown)
 
 
 def include_object(query: Query) -> IncludeObject:

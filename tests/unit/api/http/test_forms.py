@@ -7,7 +7,7 @@ import pytest
 from fakes.server import StandingClock
 
 from kubelite.api.errors import BadRequest, NotAcceptable
-from kubelite.api.http.forms import Forms
+from kubelite.api.http.forms import INLINE_HEADS_MAX, Forms
 from kubelite.api.http.negotiation import Media
 from kubelite.api.http.request import NO_QUERY
 from kubelite.api.registry.answers import Listed
@@ -71,6 +71,9 @@ async def test_metadata() -> None:
         "PartialObjectMetadataList",
         "a",
     )
+    listed = Listed(items=[CONFIG_MAP] * (INLINE_HEADS_MAX + 1), resource_version="9")
+    many = read(await forms.list(config_maps, METADATA_LIST, NO_QUERY, listed))
+    assert len(many["items"]) == INLINE_HEADS_MAX + 1
     event = read(forms.watch(config_maps, METADATA_LIST, NO_QUERY).event("ADDED", CONFIG_MAP))
     assert event["object"]["kind"] == "PartialObjectMetadata"
 
