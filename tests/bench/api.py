@@ -3,20 +3,24 @@
 import asyncio
 import json
 import re
+import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import uvloop
 from hosts import Server
 
-from bench.clients import Connection, administrator
-from bench.processes import cpu_share, resident_megabytes
+from bench.clients import Connection, Watcher, administrator
+from bench.processes import cpu_seconds, cpu_share, resident_megabytes
 from bench.report import Figure
 from bench.wrk import free_port, wrk
 
 READERS = 32
 REST_SECONDS = 60
 WATCHERS = 1000
+WRITERS = 4
 EVENTS = 500
 MANY = 100_000
 CONFIG_MAPS = "/api/v1/namespaces/{}/configmaps"
@@ -52,8 +56,8 @@ def measure(folder: Path) -> Iterator[Figure]:
         )
         yield Figure("api: resident memory at rest", resident_megabytes(pid), "MB", "< 130")
         yield from _requests(server, folder)
-        yield from asyncio.run(_watches(server))
-        asyncio.run(_fill(server))
+        yield from uvloop.run(_watches(server))
+        uvloop.run(_fill(server))
         yield Figure(
             f"api: resident memory, {MANY} objects", resident_megabytes(pid), "MB", "< 1000"
         )
@@ -109,58 +113,58 @@ def _requests(server: Server, folder: Path) -> Iterator[Figure]:
 
 
 async def _watches(server: Server) -> list[Figure]:
-    """Open watches, create objects one after the other, and wait until every watcher heard of all."""
+    """Open watches, create objects, and wait until every watcher heard of all."""
     context, path = administrator(server.kubeconfig), CONFIG_MAPS.format("watched")
-    opening, ready = asyncio.Semaphore(50), asyncio.Barrier(WATCHERS + 1)
-    heard = 0
-
-    async def watch() -> None:
-        nonlocal heard
-        async with opening:
-            connection = await Connection.open(server.port, context)
-            await connection.watch(
-                f"{path}?watch=true&resourceVersion=0&labelSelector=bench%3Devents"
-            )
-        await ready.wait()
-        mine = 0
-        while mine < EVENTS:
-            data = await connection.reader.read(1 << 16)
-            if not data:
-                raise RuntimeError("a watcher was dropped")
-            mine += data.count(b'{"type":"ADDED"')
-        heard += mine
-        connection.close()
-
-    watchers = [asyncio.create_task(watch()) for _ in range(WATCHERS)]
-    await ready.wait()
+    query = "watch=true&resourceVersion=0&labelSelector=bench%3Devents"
+    watchers: list[Watcher] = []
+    for _ in range(0, WATCHERS, 50):
+        opening = (Watcher.open(server.port, context, f"{path}?{query}", EVENTS) for _ in range(50))
+        watchers += await asyncio.gather(*opening)
+    used = cpu_seconds(server.pid)
     started = time.perf_counter()
-    writer = await Connection.open(server.port, context)
-    for number in range(EVENTS):
-        metadata = {"name": f"event-{number}", "labels": {"bench": "events"}}
-        await writer.post(
-            path, json.dumps({"metadata": metadata, "data": {"a": "x" * 300}}).encode()
-        )
-    await asyncio.gather(*watchers)
+    bodies = (
+        {
+            "metadata": {"name": f"event-{number}", "labels": {"bench": "events"}},
+            "data": {"a": "x" * 300},
+        }
+        for number in range(EVENTS)
+    )
+    await _post_all(server, context, path, bodies, WRITERS)
+    await asyncio.gather(*(watcher.complete for watcher in watchers))
     seconds = time.perf_counter() - started
-    writer.close()
+    used = cpu_seconds(server.pid) - used
+    for watcher in watchers:
+        watcher.close()
     return [
         Figure(f"api: events to {WATCHERS} watchers", EVENTS / seconds, "events/s", ">= 50"),
-        Figure("api: deliveries to watchers", heard / seconds, "/s"),
+        Figure("api: CPU of the server per delivery", used / EVENTS / WATCHERS * 1e6, "us"),
     ]
 
 
 async def _fill(server: Server) -> None:
     context, path = administrator(server.kubeconfig), CONFIG_MAPS.format("default")
-    numbers = iter(range(MANY))
+    bodies = (
+        {"metadata": {"name": f"many-{number}"}, "data": {"a": "x" * 300}} for number in range(MANY)
+    )
+    await _post_all(server, context, path, bodies, 64)
+
+
+async def _post_all(
+    server: Server,
+    context: ssl.SSLContext,
+    path: str,
+    bodies: Iterator[dict[str, Any]],
+    clients: int,
+) -> None:
+    """Create objects from some connections at once."""
 
     async def write() -> None:
         connection = await Connection.open(server.port, context)
-        for number in numbers:
-            body = {"metadata": {"name": f"many-{number}"}, "data": {"a": "x" * 300}}
+        for body in bodies:
             await connection.post(path, json.dumps(body).encode())
         connection.close()
 
-    await asyncio.gather(*(write() for _ in range(64)))
+    await asyncio.gather(*(write() for _ in range(clients)))
 
 
 def _lag(server: Server) -> Figure:
