@@ -4,7 +4,9 @@ import asyncio
 import os
 import resource
 import socket
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TypedDict
 
@@ -25,6 +27,7 @@ from kubelite.api.http.fetch import HTTPSFetch
 from kubelite.api.registry.builtin import HEARTBEATS
 from kubelite.clock import SystemClock
 from kubelite.config import Config, node_name_problem
+from kubelite.net.host_addresses import HostAddresses
 from kubelite.randomness import SystemRandomness
 from kubelite.store.embedded import EmbeddedStore
 from kubelite.store.engine import Engine, StoreUnreadable
@@ -48,11 +51,11 @@ class PkiArguments(TypedDict):
     node_name: str
 
 
-def pki_arguments(config: Config, address: str) -> PkiArguments:
-    """Return the names and addresses under which the server with this configuration is reached."""
+def pki_arguments(config: Config, address: str, more: Sequence[str] = ()) -> PkiArguments:
+    """Return the names and addresses, `more` among them, under which a server with this configuration is reached."""
     return PkiArguments(
         names=serving_names(config.cluster_domain, config.name_of_node, config.tls_names),
-        addresses=serving_addresses(config.api_address, (address,), config.tls_addresses),
+        addresses=serving_addresses(config.api_address, (address, *more), config.tls_addresses),
         node_name=config.name_of_node,
     )
 
@@ -159,6 +162,15 @@ def oidc_tokens(config: Config, clock: SystemClock) -> tuple[OIDCTokens, ...]:
         return (OIDCTokens(settings, fetch, clock, asyncio.get_running_loop().time),)
     except (OSError, OIDCInvalid) as error:
         raise CannotStart(f"cannot use --oidc-issuer-url: {error}") from error
+
+
+def host_addresses(config: Config) -> HostAddresses:
+    """Begin to follow the host's addresses, those of the cluster left out; raises CannotStart."""
+    ranges = [ip_network(config.cluster_cidr), ip_network(config.service_cidr)]
+    try:
+        return HostAddresses(besides=ranges)
+    except OSError as error:
+        raise CannotStart(f"cannot follow the host's addresses: {error.strerror}") from error
 
 
 async def open_audit_log(

@@ -34,10 +34,12 @@ from kubelite.control.options import Options
 from kubelite.control.runtime import Runtime
 from kubelite.control.scheduler.scheduler import Scheduler
 from kubelite.control_plane import ControlPlane, ServedResources
+from kubelite.net.host_addresses import HostAddresses
 from kubelite.net.kube_dns import ensure_kube_dns
 from kubelite.preparation import (
     CannotStart,
     allow_many_files,
+    host_addresses,
     listen,
     oidc_tokens,
     open_audit_log,
@@ -97,12 +99,15 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
     store = await open_store(config, clock, randomness)
     running.push_async_callback(store.close)
     node_ip = config.node_ip or own_address()
+    host = host_addresses(config)
+    running.callback(host.close)
+    known = await asyncio.to_thread(host.read)
     pki = await asyncio.to_thread(
         Pki.ensure,
         Path(config.data_dir) / "pki",
         clock=clock,
         randomness=randomness,
-        **pki_arguments(config, node_ip),
+        **pki_arguments(config, node_ip, known),
     )
     plane = ControlPlane(
         store,
@@ -141,6 +146,9 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
     write_kubeconfig(config, pki.kubeconfig(server))
     running.push_async_callback(tasks.stop)
     tasks.supervise(pki.keep_fresh, name="renew certificates")
+    tasks.supervise(
+        lambda: _follow_addresses(config, pki, host, node_ip, known), name="follow host addresses"
+    )
     expiry = EventExpiry(store, clock=clock, tasks=tasks)
     expiry.start()
     running.callback(expiry.stop)
@@ -170,6 +178,14 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
     running.push_async_callback(scheduler.stop)
     if not config.disable_agent:
         await _start_worker(config, running, plane, pki, node_ip)
+
+
+async def _follow_addresses(
+    config: Config, pki: Pki, host: HostAddresses, node_ip: str, known: tuple[str, ...]
+) -> None:
+    """Put new addresses of the host into the serving certificates, for ever."""
+    async for addresses in host.changes(known):
+        await asyncio.to_thread(pki.update, **pki_arguments(config, node_ip, addresses))
 
 
 async def _start_worker(

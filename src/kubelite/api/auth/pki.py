@@ -8,6 +8,7 @@ trusted. Everything here blocks on the disk: call it in a thread.
 import asyncio
 import logging
 import ssl
+import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -150,6 +151,9 @@ class Pki:
         self._bundles: dict[str, list[x509.Certificate]] = {}
         self._wanted: dict[str, tuple[str, Wanted]] = {}
         self._leaves: dict[str, x509.Certificate] = {}
+        self._renewing = (
+            threading.Lock()
+        )  # what is due and what is new are made in threads of their own
         self._server_contexts: dict[str, ssl.SSLContext] = {}
         self._client_contexts: dict[str, ssl.SSLContext] = {}
         self.signing_keys: list[
@@ -196,9 +200,10 @@ class Pki:
         now = self._clock.now()
         if not is_sane(now):
             raise ClockNotSet(now)
-        made = [name for name in self._wanted if self._ensure_leaf(name, now, force=force)]
-        for name in made:
-            self._reload(name)
+        with self._renewing:
+            made = [name for name in self._wanted if self._ensure_leaf(name, now, force=force)]
+            for name in made:
+                self._reload(name)
         return made
 
     def next_renewal(self) -> datetime:
