@@ -13,6 +13,7 @@ BACKOFF_FIRST_SECONDS = 1.0
 BACKOFF_MAX_SECONDS = 10.0
 
 NODE, POD_REMOVED, POD_PLACED, VOLUME = "node", "pod removed", "pod placed", "volume"
+ITSELF = "itself"  # the pod changed: whatever refused it may not any more
 HELPS: dict[str, frozenset[str]] = {
     "NodeUnschedulable": frozenset({NODE}),
     "NodeName": frozenset({NODE}),
@@ -31,7 +32,7 @@ NOTHING_BUT_TIME: frozenset[str] = frozenset()
 class Waiting:
     """A pod in the queue."""
 
-    __slots__ = ("attempts", "causes", "info", "ready_at", "since", "state")
+    __slots__ = ("attempts", "causes", "info", "missed", "ready_at", "since", "state")
 
     def __init__(self, info: PodInfo, since: float) -> None:
         self.info = info
@@ -40,6 +41,7 @@ class Waiting:
         self.causes: frozenset[str] = frozenset()  # the filters that refused it
         self.ready_at = 0.0  # when its back-off ends
         self.state = "active"  # active, backoff, unschedulable, or trying
+        self.missed: set[str] = set()  # what happened while it was being tried
 
 
 class SchedulingQueue:
@@ -81,6 +83,7 @@ class SchedulingQueue:
             waiting = self._pods[info.uid] = Waiting(info, asyncio.get_running_loop().time())
         elif waiting.state == "trying":
             waiting.info = info
+            waiting.missed.add(ITSELF)
             return
         waiting.info = info
         self._activate(waiting)
@@ -103,6 +106,7 @@ class SchedulingQueue:
                 waiting = self._pods.get(uid)
                 if waiting is not None and waiting.state == "active":
                     waiting.state = "trying"
+                    waiting.missed.clear()
                     waiting.attempts += 1
                     return waiting
             self._waiter = loop.create_future()
@@ -118,15 +122,15 @@ class SchedulingQueue:
             BACKOFF_FIRST_SECONDS * 2.0 ** min(waiting.attempts - 1, 10), BACKOFF_MAX_SECONDS
         )
         waiting.state = "unschedulable"
-        if not causes:
+        if not causes or any(_helps(event, causes) for event in waiting.missed):
             self._wait_or_activate(waiting)
 
     def wake(self, event: str) -> None:
         """Have all pods tried again for which what happened may help."""
         for waiting in list(self._pods.values()):
-            if waiting.state == "unschedulable" and any(
-                event in HELPS.get(cause, ()) for cause in waiting.causes
-            ):
+            if waiting.state == "trying":
+                waiting.missed.add(event)  # what refuses it is not known yet
+            elif waiting.state == "unschedulable" and _helps(event, waiting.causes):
                 self._wait_or_activate(waiting)
 
     def close(self) -> None:
@@ -171,3 +175,7 @@ class SchedulingQueue:
                 self._activate(waiting)
         if self._backoff:
             self._set_timer()
+
+
+def _helps(event: str, causes: frozenset[str]) -> bool:
+    return event == ITSELF or any(event in HELPS.get(cause, ()) for cause in causes)
