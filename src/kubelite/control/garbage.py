@@ -138,6 +138,8 @@ class GarbageCollector:
             self._look_at(dependent.meta.uid)
 
     async def _judge(self, member: Member) -> None:
+        if any(self._is_out_of_reach(one, member) for one in member.meta.ownerReferences):
+            return
         owners = await self._owners(member)
         decided = plan(member, owners, self._graph.dependents(member.meta.uid))
         if decided.drop:
@@ -160,14 +162,17 @@ class GarbageCollector:
                 solid.append(reference)
         return Owners(solid=solid, dangling=dangling, waiting=waiting)
 
+    def _is_out_of_reach(self, reference: OwnerReference, member: Member) -> bool:
+        """Tell whether an object outside of namespaces names an owner in one: a mistake that deletes nothing."""
+        resource = self._by_kind.get((group_of(reference.apiVersion), reference.kind))
+        return resource is not None and resource.namespaced and not member.meta.namespace
+
     async def _exists(self, reference: OwnerReference, member: Member) -> bool:
         """Ask for an owner by name; a kind that is not served (any more) may come back, so it counts as existing."""
         resource = self._by_kind.get((group_of(reference.apiVersion), reference.kind))
         if resource is None:
             return True
         namespace = member.meta.namespace if resource.namespaced else ""
-        if resource.namespaced and not namespace:
-            return False
         try:
             found = await self._client.get(metadata_kind(resource), reference.name, namespace)
         except NotFound:

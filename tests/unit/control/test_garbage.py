@@ -2,6 +2,7 @@ from fakes.harness import Harness
 
 from kubelite.api.kinds.apps import Deployment, ReplicaSet
 from kubelite.api.kinds.core.config import ConfigMap
+from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.meta import ObjectMeta, OwnerReference
 from kubelite.control.garbage import GarbageCollector, plan
@@ -13,6 +14,7 @@ RESOURCES = (
     Resource("apps", "v1", "replicasets", "ReplicaSet", True),
     Resource("", "v1", "pods", "Pod", True),
     Resource("", "v1", "configmaps", "ConfigMap", True),
+    Resource("", "v1", "nodes", "Node", False),
 )
 
 
@@ -23,6 +25,7 @@ def cluster() -> Harness:
         ("apps", "v1", "replicasets"): ReplicaSet,
         ("", "v1", "pods"): Pod,
         ("", "v1", "configmaps"): ConfigMap,
+        ("", "v1", "nodes"): Node,
     }
     return harness
 
@@ -98,6 +101,14 @@ async def test_an_owner_that_never_was_and_one_of_another_uid_are_absent() -> No
         left = {one.metadata.name: one for one in client.all(ConfigMap)}
         assert set(left) == {"owner", "c", "d"}
         assert [ref.name for ref in left["d"].metadata.ownerReferences] == ["owner"]
+
+
+async def test_an_object_outside_of_namespaces_with_an_owner_in_one_is_left_alone() -> None:
+    async with cluster() as harness:
+        ghost = OwnerReference(apiVersion="v1", kind="ConfigMap", name="ghost", uid="x")
+        await harness.client.create(Node(metadata=ObjectMeta(name="n", ownerReferences=[ghost])))
+        await harness.settle()
+        assert [one.metadata.name for one in harness.client.all(Node)] == ["n"]
 
 
 def test_an_object_with_a_living_owner_only_drops_the_others() -> None:
