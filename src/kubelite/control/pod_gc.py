@@ -1,5 +1,6 @@
 """Removes pods that nobody else will: those of nodes that are gone, and the oldest of too many that have ended."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -29,12 +30,12 @@ class PodGCController:
         self._pods = context.mirror(Pod)
         self._pods.add_index(NODE_INDEX, node_of_pod)
         self._pods.add_index("terminated", lambda pod: ("yes",) if is_terminal(pod) else ())
-        self._waited: set[str] = set()
+        self._due: dict[str, float] = {}  # loop time at which each missing node's wait ends
 
     def watches(self) -> Sequence[Watch[Any]]:
-        """Watch nodes that go, and pods that end or name a node that does not exist."""
+        """Watch nodes that come and go, and pods that end or name a node that does not exist."""
         return (
-            Watch(Node, where=_gone_or_out_of_service),
+            Watch(Node, where=_came_went_or_out_of_service),
             Watch(Pod, self._keys_of_pod),
         )
 
@@ -45,19 +46,19 @@ class PodGCController:
             return None
         node = self._nodes.get(key.name)
         pods = self._pods.indexed(NODE_INDEX, key.name)
+        if not pods or node is not None:
+            self._due.pop(key.name, None)
         if not pods:
-            self._waited.discard(key.name)
             return None
         if node is not None:
-            self._waited.discard(key.name)
             if _is_out_of_service(node):
                 dying = (pod for pod in pods if pod.metadata.deletionTimestamp is not None)
                 await self._remove(dying, "PodGC: node is out of service")
             return None
-        if key.name not in self._waited:
-            self._waited.add(key.name)
-            return QUARANTINE_SECONDS
-        self._waited.discard(key.name)
+        now = asyncio.get_running_loop().time()
+        left_seconds = self._due.setdefault(key.name, now + QUARANTINE_SECONDS) - now
+        if left_seconds > 0:
+            return left_seconds
         try:
             await self._client.get(Node, key.name)
         except NotFound:
@@ -130,5 +131,5 @@ def _is_out_of_service(node: Node) -> bool:
     return not is_ready(node) and any(taint.key == OUT_OF_SERVICE for taint in node.spec.taints)
 
 
-def _gone_or_out_of_service(_before: Node | None, after: Node | None) -> bool:
-    return after is None or _is_out_of_service(after)
+def _came_went_or_out_of_service(before: Node | None, after: Node | None) -> bool:
+    return before is None or after is None or _is_out_of_service(after)

@@ -172,8 +172,11 @@ async def test_pods_of_a_vanished_node_fail_and_go() -> None:
             )
         await client.delete(Node, "n")
         await settle_for(harness, 30)
+        # A change of a pod does not shorten the wait for the node.
+        await client.patch(Pod, "a", {"metadata": {"labels": {"new": "label"}}}, "default")
+        await settle_for(harness, 5)
         assert len(client.all(Pod)) == 2
-        await settle_for(harness, 15)
+        await settle_for(harness, 10)
         assert client.all(Pod) == []
         for name in ("c", "d", "e"):
             await client.create(
