@@ -27,6 +27,8 @@ class Unschedulable(Exception):
         self.total = total
         self.rejections = rejections
         self.causes = frozenset([cause] if general else (one.filter for one in rejections.values()))
+        if not total and not general:
+            self.causes = frozenset({"NodeName"})  # there is no node at all: only a new one helps
 
 
 def message_of(total: int, rejections: Mapping[str, Rejection], general: str = "") -> str:

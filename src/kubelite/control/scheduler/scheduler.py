@@ -130,6 +130,9 @@ class Scheduler:
         elif before is None or _node_facts(before) != _node_facts(after):
             self.snapshot.set_node(after)
             self.queue.wake(NODE)
+        elif before.status.images != after.status.images:
+            # Images make a node better, never possible.
+            self.snapshot.set_node(after)
 
     def _pod_changed(self, before: Pod | None, after: Pod | None) -> None:
         pod = after or before
@@ -199,12 +202,14 @@ class Scheduler:
         while True:
             waiting = await self.queue.get_next()
             await self._bindings.acquire()
+            bound = None
             try:
                 bound = self._place(waiting)
-            except BaseException:
-                self._bindings.release()
+            except Exception:
+                # One pod that cannot be judged must not keep the others from being placed.
+                self._failed.increase()
+                log.exception("pod not judged", extra={"pod": "/".join(waiting.info.key)})
                 self.queue.give_back(waiting, NOTHING_BUT_TIME)
-                raise
             if bound is None:
                 self._bindings.release()
             # Others must get the loop between two decisions.
@@ -243,6 +248,10 @@ class Scheduler:
             await self._client.post(Pod, name, "binding", body, namespace)
         except (APIError, TimeoutError) as error:
             self._not_bound(waiting, error)
+        except Exception as error:
+            # The pod must not stay counted on a node that it never gets.
+            self._not_bound(waiting, error)
+            raise
         else:
             self._scheduled.increase()
             self.queue.discard(info.uid)
@@ -264,6 +273,7 @@ class Scheduler:
         if current.spec.nodeName:
             return  # the mirror has told us where
         self.snapshot.remove(info.uid)
+        waiting.info = PodInfo(current)  # changes that came meanwhile were not looked at
         self.queue.give_back(waiting, NOTHING_BUT_TIME)
 
     # --- when there is no node
@@ -361,7 +371,6 @@ def _node_facts(node: Node) -> tuple[object, ...]:
         node.spec.taints,
         node.spec.unschedulable,
         node.status.allocatable,
-        node.status.images,
     )
 
 

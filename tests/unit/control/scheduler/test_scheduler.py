@@ -12,6 +12,7 @@ from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolumeClaim
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.control.scheduler.pod_info import PodInfo
 from kubelite.control.scheduler.scheduler import Scheduler
 from kubelite.randomness import SeededRandomness
 from unit.control.scheduler.pods import make_node, make_pod
@@ -230,3 +231,47 @@ async def test_missing_claims_keep_a_pod_waiting(cluster: Cluster) -> None:
     await asyncio.sleep(1.05)
     await cluster.settle()
     assert "pod has unbound immediate PersistentVolumeClaims" in cluster.message_of("p")
+
+
+@on_cluster
+async def test_without_any_node_a_pod_waits_for_one_and_is_not_tried_in_vain(
+    cluster: Cluster,
+) -> None:
+    await cluster.add(make_pod("p"))
+    await asyncio.sleep(3600)
+    assert cluster.scheduler.queue.count("unschedulable") == 1
+    (event,) = cluster.client.all(Event)
+    assert event.count == 1
+    await cluster.add(make_node("n"))
+    await asyncio.sleep(1)
+    assert cluster.node_of("p") == "n"
+
+
+@on_cluster
+async def test_a_pod_that_cannot_be_judged_keeps_no_other_waiting(cluster: Cluster) -> None:
+    choose = cluster.scheduler._decider.choose
+
+    def broken(info: PodInfo) -> Any:
+        if info.key[1] == "bad":
+            raise RuntimeError("a bug")
+        return choose(info)
+
+    cluster.scheduler._decider.choose = broken  # type: ignore[method-assign]  # the bug
+    await cluster.add(make_node("n"), make_pod("bad"), make_pod("good"))
+    assert cluster.node_of("good") == "n"
+    assert cluster.node_of("bad") == ""
+
+
+@on_cluster
+async def test_a_bug_while_binding_gives_the_room_back(cluster: Cluster) -> None:
+    post = cluster.client.post
+
+    async def broken(*_: Any) -> Any:
+        raise RuntimeError("a bug")
+
+    cluster.client.post = broken  # type: ignore[assignment,method-assign]  # the bug
+    await cluster.add(make_node("n"), make_pod("p"))
+    assert cluster.scheduler.snapshot.nodes["n"].pods == {}
+    cluster.client.post = post  # type: ignore[method-assign]  # the bug is mended
+    await asyncio.sleep(5)
+    assert cluster.node_of("p") == "n"
