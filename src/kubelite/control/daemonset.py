@@ -9,8 +9,8 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kubelite.api.client.events import NORMAL, WARNING
-from kubelite.api.errors import APIError, NotFound
+from kubelite.api.client.events import WARNING
+from kubelite.api.errors import APIError
 from kubelite.api.kinds.apps import ControllerRevision, DaemonSet, DaemonSetStatus
 from kubelite.api.kinds.core.node_affinity import (
     NodeAffinity,
@@ -33,6 +33,7 @@ from kubelite.control.ownership import (
     controller_of,
     controller_uid,
 )
+from kubelite.control.pod_control import create_pod, delete_pod
 from kubelite.control.pods import (
     is_available,
     is_ready,
@@ -328,7 +329,7 @@ class DaemonSetController:
         now = self._context.clock.now()
         step = plan(daemons, self._nodes.list(), pods, digest, now)
         again_seconds, ended = self._due(daemons, step, pods)
-        failure = await self._apply(daemons, digest, step, ended)
+        failure = await self._apply(daemons, digest, step, pods, ended)
         if step.status != daemons.status:
             await self._client.update(replace(daemons, status=step.status), "status")
         if failure is not None:
@@ -354,6 +355,12 @@ class DaemonSetController:
     ) -> tuple[float | None, list[str]]:
         """Return the ended pods to delete now, and when to look again for those in back-off."""
         now = asyncio.get_running_loop().time()
+        # What has not failed for long starts anew, and is not remembered.
+        self._failures = {
+            key: (count, again)
+            for key, (count, again) in self._failures.items()
+            if now < again + 2 * RETRY_MAX_SECONDS
+        }
         wait: float | None = None
         ended: list[str] = []
         for node in step.failed:
@@ -373,7 +380,12 @@ class DaemonSetController:
         return wait, ended
 
     async def _apply(
-        self, daemons: DaemonSet, digest: str, step: Plan, ended: Sequence[str]
+        self,
+        daemons: DaemonSet,
+        digest: str,
+        step: Plan,
+        pods: Sequence[Pod],
+        ended: Sequence[str],
     ) -> APIError | None:
         template = daemons.spec.template
         labels = {**template.metadata.labels, history.HASH: digest}
@@ -382,33 +394,13 @@ class DaemonSetController:
         async def create(number: int) -> APIError | None:
             pod = pod_from_template(template, daemons)
             pod = replace(pod, spec=daemon_spec(pod.spec, step.create[number]))
-            return await self._create(daemons, pod)
+            return await create_pod(self._context, daemons, pod)
 
         failure = await slow_start(len(step.create), create)
-        names = (*step.delete, *ended)
-        failures = await together(*(self._delete(daemons, name) for name in names))
+        names = {*step.delete, *ended}
+        leaving = (pod for pod in pods if pod.metadata.name in names)
+        failures = await together(*(delete_pod(self._context, daemons, pod) for pod in leaving))
         return failure or next((one for one in failures if one is not None), None)
-
-    async def _create(self, daemons: DaemonSet, pod: Pod) -> APIError | None:
-        try:
-            created = await self._client.create(pod)
-        except APIError as error:
-            message = f"Error creating: {error.message}"
-            self._context.events.event(daemons, WARNING, "FailedCreate", message)
-            return error
-        message = f"Created pod: {created.metadata.name}"
-        self._context.events.event(daemons, NORMAL, "SuccessfulCreate", message)
-        return None
-
-    async def _delete(self, daemons: DaemonSet, name: str) -> APIError | None:
-        try:
-            await self._client.delete(Pod, name, daemons.metadata.namespace)
-        except NotFound:
-            return None
-        except APIError as error:
-            return error
-        self._context.events.event(daemons, NORMAL, "SuccessfulDelete", f"Deleted pod: {name}")
-        return None
 
     def _keys_of_pod(self, pod: Pod) -> Iterable[Key]:
         if controller_of(pod.metadata) is not None:

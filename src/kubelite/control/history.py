@@ -99,6 +99,8 @@ async def drop(client: Client, revisions: Sequence[ControllerRevision]) -> None:
     """Delete revisions."""
     for one in revisions:
         try:
-            await client.delete(ControllerRevision, one.metadata.name, one.metadata.namespace)
+            await client.delete(
+                ControllerRevision, one.metadata.name, one.metadata.namespace, uid=one.metadata.uid
+            )
         except NotFound:
             continue

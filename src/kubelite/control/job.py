@@ -6,14 +6,16 @@ from typing import Any
 from msgspec.structs import replace
 
 from kubelite.api.client.events import NORMAL, WARNING
-from kubelite.api.errors import APIError, Forbidden, NotFound
+from kubelite.api.errors import APIError, NotFound
 from kubelite.api.kinds.batch import Job
 from kubelite.api.kinds.core.containers import Container, EnvVar, EnvVarSource
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.references import ObjectFieldSelector
-from kubelite.control.batches import NAMESPACE_TERMINATING, slow_start
-from kubelite.control.job_plan import INDEX, TRACKING, Plan, find, is_finished, plan
+from kubelite.control.batches import slow_start
+from kubelite.control.job_indexes import INDEX, annotations_of, counts_each_index
+from kubelite.control.job_plan import TRACKING, Plan, find, is_finished, matching_rule, plan
 from kubelite.control.ownership import claim, claims, controlled_by, controller_of
+from kubelite.control.pod_control import create_pod, delete_pod
 from kubelite.control.pods import pod_from_template
 from kubelite.control.replicaset import orphan_in
 from kubelite.control.runtime import Context, Key, Watch
@@ -24,16 +26,21 @@ JOB_INDEX = "job name"
 ENVIRONMENT = "JOB_COMPLETION_INDEX"
 
 
-def pod_for(job: Job, index: int | None) -> Pod:
-    """Return a pod of a job, with its number if it has one."""
+def pod_for(job: Job, index: int | None, replaced: Pod | None = None) -> Pod:
+    """Return a pod of a job, with its number if it has one; it takes over from the failed pod `replaced`."""
     pod = pod_from_template(job.spec.template, job)
     metadata = replace(pod.metadata, finalizers=[*pod.metadata.finalizers, TRACKING])
     if index is None:
         return replace(pod, metadata=metadata)
+    counted = (
+        annotations_of(replaced, lambda pod: matching_rule(job, pod))
+        if counts_each_index(job)
+        else {}
+    )
     metadata = replace(
         metadata,
         generateName=f"{job.metadata.name}-{index}-",
-        annotations={**metadata.annotations, INDEX: str(index)},
+        annotations={**metadata.annotations, INDEX: str(index), **counted},
         labels={**metadata.labels, INDEX: str(index)},
     )
     spec = replace(
@@ -81,10 +88,13 @@ class JobController:
 
     async def reconcile(self, key: Key) -> float | None:
         """Take one step, report the status, and let go of what was noted there."""
+        if not key.name:
+            await self._release_orphans(key.namespace)
+            return None
         job = self._jobs.get(key.name, key.namespace)
         own = self._pods.indexed(JOB_INDEX, f"{key.namespace}/{key.name}")
+        await self._release(pod for pod in own if _is_held(job, pod))
         if job is None or is_finished(job):
-            await self._release(pod for pod in own if _is_held(job, pod))
             return None
         if job.spec.managedBy not in (None, "kubernetes.io/job-controller"):
             return None
@@ -92,7 +102,7 @@ class JobController:
         decided = claims(job, matcher(job.spec.selector), [*own, *orphans])
         pods = await claim(self._client, job, decided)
         step = plan(job, pods, self._context.clock.now())
-        failure = await self._apply(job, step)
+        failure = await self._apply(job, step, pods)
         if step.status != job.status:
             job = await self._client.update(replace(job, status=step.status), "status")
             self._say(job)
@@ -101,35 +111,23 @@ class JobController:
             raise failure
         return step.again_seconds
 
-    async def _apply(self, job: Job, step: Plan) -> APIError | None:
-        failures = await together(*(self._delete(job, name) for name in step.delete))
+    async def _apply(self, job: Job, step: Plan, pods: Sequence[Pod]) -> APIError | None:
+        leaving = (pod for pod in pods if pod.metadata.name in step.delete)
+        failures = await together(*(delete_pod(self._context, job, pod) for pod in leaving))
+        new = [pod_for(job, index, step.replaced.get(_number(index))) for index in step.create]
         failure = await slow_start(
-            len(step.create), lambda number: self._create(job, pod_for(job, step.create[number]))
+            len(new), lambda number: create_pod(self._context, job, new[number])
         )
         return failure or next((one for one in failures if one is not None), None)
 
-    async def _create(self, job: Job, pod: Pod) -> APIError | None:
-        try:
-            created = await self._client.create(pod)
-        except APIError as error:
-            if isinstance(error, Forbidden) and NAMESPACE_TERMINATING in error.message:
-                return None
-            message = f"Error creating: {error.message}"
-            self._context.events.event(job, WARNING, "FailedCreate", message)
-            return error
-        message = f"Created pod: {created.metadata.name}"
-        self._context.events.event(job, NORMAL, "SuccessfulCreate", message)
-        return None
-
-    async def _delete(self, job: Job, name: str) -> APIError | None:
-        try:
-            await self._client.delete(Pod, name, job.metadata.namespace)
-        except NotFound:
-            return None
-        except APIError as error:
-            return error
-        self._context.events.event(job, NORMAL, "SuccessfulDelete", f"Deleted pod: {name}")
-        return None
+    async def _release_orphans(self, namespace: str) -> None:
+        """Let go of pods that lost their job, unless another job is about to adopt them."""
+        orphans = self._pods.indexed("orphan", namespace)
+        await self._release(
+            pod
+            for pod in orphans
+            if TRACKING in pod.metadata.finalizers and not any(self._adopters(pod))
+        )
 
     async def _release(self, pods: Iterable[Pod]) -> None:
         await together(*(self._release_one(pod) for pod in list(pods)))
@@ -154,16 +152,26 @@ class JobController:
     def _keys_of_pod(self, pod: Pod) -> Iterable[Key]:
         if controller_of(pod.metadata) is not None:
             return controlled_by(Job)(pod)
-        return tuple(
-            Key(job.metadata.namespace, job.metadata.name)
-            for job in self._jobs.list(pod.metadata.namespace)
-            if not is_finished(job) and matcher(job.spec.selector)(pod.metadata.labels)
-        )
+        orphans = (Key(pod.metadata.namespace, ""),) if TRACKING in pod.metadata.finalizers else ()
+        return (*self._adopters(pod), *orphans)
+
+    def _adopters(self, pod: Pod) -> Iterable[Key]:
+        """Yield the jobs that select a pod without a controller."""
+        for job in self._jobs.list(pod.metadata.namespace):
+            leaving = job.metadata.deletionTimestamp is not None or is_finished(job)
+            if not leaving and matcher(job.spec.selector)(pod.metadata.labels):
+                yield Key(job.metadata.namespace, job.metadata.name)
+
+
+def _number(index: int | None) -> int:
+    return -1 if index is None else index
 
 
 def _is_held(job: Job | None, pod: Pod) -> bool:
-    """Tell whether a pod is kept for a job that no longer counts it."""
+    """Tell whether a pod is kept for a job that no longer counts it, or is gone though another has its name."""
     if TRACKING not in pod.metadata.finalizers:
         return False
+    if job is None or is_finished(job):
+        return True
     reference = controller_of(pod.metadata)
-    return job is None or (reference is not None and reference.uid == job.metadata.uid)
+    return reference is None or reference.uid != job.metadata.uid

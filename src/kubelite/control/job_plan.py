@@ -4,7 +4,7 @@ A pod that has ended is first noted in the status, then let go of (its finalizer
 done, so that none is lost or counted twice whatever is interrupted.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import datetime, timedelta
 
 from msgspec import Struct
@@ -19,11 +19,11 @@ from kubelite.api.kinds.batch import (
 )
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.clock import date_of, timestamp
-from kubelite.control import indexes
+from kubelite.control import indexes, job_indexes
+from kubelite.control.job_indexes import counts_each_index, index_of
 from kubelite.control.pods import is_active, is_ready, is_terminating, least_missed_first
 
 TRACKING = "batch.kubernetes.io/job-tracking"
-INDEX = "batch.kubernetes.io/job-completion-index"
 BACKOFF_FIRST_SECONDS = 10.0
 BACKOFF_MAX_SECONDS = 600.0
 UNCOUNTED_LIMIT = 500
@@ -38,17 +38,12 @@ class Plan(Struct, frozen=True):
     delete: tuple[str, ...] = ()
     release: tuple[Pod, ...] = ()  # pods whose finalizer is removed once the status is written
     again_seconds: float | None = None
+    replaced: Mapping[int, Pod] = {}  # by index: the failed pods that new ones take over from
 
 
 def is_indexed(job: Job) -> bool:
     """Tell whether each pod has a number of its own."""
     return job.spec.completionMode == "Indexed"
-
-
-def index_of(pod: Pod) -> int:
-    """Return a pod's completion index; -1 for none."""
-    text = pod.metadata.annotations.get(INDEX, "")
-    return int(text) if text.isdecimal() else -1
 
 
 def find(job: Job, condition_type: str) -> JobCondition | None:
@@ -112,19 +107,23 @@ def _exit_code_matches(rule: PodFailurePolicyRule, pod: Pod) -> bool:
 def plan(job: Job, pods: Sequence[Pod], now: datetime) -> Plan:
     """Decide one step; `pods` are all the job owns."""
     status = _counted(job, pods)
-    status, release = _noted(job, status, pods)
     active = [pod for pod in pods if is_active(pod)]
+    status, replaced = _by_index(job, status, pods, active, now)
+    status, release = _noted(job, status, pods, {pod.metadata.uid for pod in replaced.values()})
     suspended = bool(job.spec.suspend)
     if status.startTime is None and not suspended:
         status = replace(status, startTime=timestamp(now))
-    verdict = _verdict(job, status, pods, now)
+    verdict = _verdict(job, status, pods, len(replaced), now)
+    if verdict is not None:
+        # No more successors come: what was kept for them is counted too.
+        status, release = _noted(job, status, pods, frozenset())
     create: list[int | None] = []
     delete: list[str] = []
     again: float | None = None
     if verdict is not None:
         delete = [pod.metadata.name for pod in active]
     elif job.metadata.deletionTimestamp is None:
-        create, delete, again = _managed(job, status, pods, active, now)
+        create, delete, again = _managed(job, status, pods, active, replaced, now)
         status = _with_suspension(job, status, now)
         again = _sooner(again, _deadline_seconds(job, status, now))
     left = [pod for pod in active if pod.metadata.name not in delete]
@@ -140,7 +139,27 @@ def plan(job: Job, pods: Sequence[Pod], now: datetime) -> Plan:
         delete=tuple(delete),
         release=tuple(release),
         again_seconds=again,
+        replaced=replaced,
     )
+
+
+def _by_index(
+    job: Job, status: JobStatus, pods: Sequence[Pod], active: Sequence[Pod], now: datetime
+) -> tuple[JobStatus, Mapping[int, Pod]]:
+    """Note which indexes are given up; return also the failed pods whose successors are still to come."""
+    if not counts_each_index(job) or job.metadata.deletionTimestamp is not None:
+        return status, {}
+    failed_pods = [
+        pod for pod in pods if TRACKING in pod.metadata.finalizers and has_failed(job, pod)
+    ]
+    failed = job_indexes.failed_indexes(job, failed_pods, lambda pod: matching_rule(job, pod))
+    status = replace(status, failedIndexes=indexes.written(failed))
+    settled = failed | {index_of(pod) for pod in active} | indexes.parse(status.completedIndexes)
+    settled |= {index_of(pod) for pod in pods if pod.status.phase == "Succeeded"}
+    replaced = job_indexes.awaiting_successors(
+        job, failed_pods, settled, lambda pod: _ended_at(pod, now)
+    )
+    return status, replaced
 
 
 def _counted(job: Job, pods: Sequence[Pod]) -> JobStatus:
@@ -161,15 +180,17 @@ def _counted(job: Job, pods: Sequence[Pod]) -> JobStatus:
     )
 
 
-def _noted(job: Job, status: JobStatus, pods: Sequence[Pod]) -> tuple[JobStatus, list[Pod]]:
-    """Note pods that have ended; return also those to let go of."""
+def _noted(
+    job: Job, status: JobStatus, pods: Sequence[Pod], kept: Set[str]
+) -> tuple[JobStatus, list[Pod]]:
+    """Note pods that have ended; return also those to let go of. `kept` are not noted yet."""
     noted = status.uncountedTerminatedPods or UncountedTerminatedPods()
     succeeded, failed = list(noted.succeeded), list(noted.failed)
     done = indexes.parse(status.completedIndexes)
     release: list[Pod] = []
     for pod in pods:
         uid = pod.metadata.uid
-        if TRACKING not in pod.metadata.finalizers:
+        if TRACKING not in pod.metadata.finalizers or uid in kept:
             continue
         if uid in succeeded or uid in failed:
             release.append(pod)
@@ -202,9 +223,12 @@ def _totals(status: JobStatus) -> tuple[int, int]:
 
 
 def _verdict(
-    job: Job, status: JobStatus, pods: Sequence[Pod], now: datetime
+    job: Job, status: JobStatus, pods: Sequence[Pod], kept: int, now: datetime
 ) -> JobCondition | None:
-    """Return the condition that announces the end, or None while the job goes on."""
+    """Return the condition that announces the end, or None while the job goes on.
+
+    `kept` failed pods wait for their successors and are not noted in the status yet.
+    """
     for announced in ("SuccessCriteriaMet", "FailureTarget"):
         if (found := find(job, announced)) is not None:
             return found
@@ -227,13 +251,15 @@ def _verdict(
             text = f"Pod {pod.metadata.namespace}/{pod.metadata.name} matches a FailJob rule"
             return announce("FailureTarget", "PodFailurePolicy", text)
     limit = 6 if job.spec.backoffLimit is None else job.spec.backoffLimit
-    if failed > limit or _restarts_exceed(job, pods, limit):
+    if failed + kept > limit or _restarts_exceed(job, pods, limit):
         text = "Job has reached the specified backoff limit"
         return announce("FailureTarget", "BackoffLimitExceeded", text)
     left = _deadline_seconds(job, status, now)
     if left is not None and left <= 0:
         text = "Job was active longer than specified deadline"
         return announce("FailureTarget", "DeadlineExceeded", text)
+    if (reason := _too_many_indexes(job, status)) is not None:
+        return announce("FailureTarget", *reason)
     if (text := _success_policy(job, status)) != "":
         return announce("SuccessCriteriaMet", "SuccessPolicy", text)
     active = any(is_active(pod) for pod in pods)
@@ -244,6 +270,18 @@ def _verdict(
     if done:
         text = "Reached expected number of succeeded pods"
         return announce("SuccessCriteriaMet", "CompletionsReached", text)
+    return None
+
+
+def _too_many_indexes(job: Job, status: JobStatus) -> tuple[str, str] | None:
+    """Return reason and message when indexes that are given up fail the job."""
+    failed = len(indexes.parse(status.failedIndexes or ""))
+    most = job.spec.maxFailedIndexes
+    if most is not None and failed > most:
+        text = "Job has exceeded the specified maximal number of failed indexes"
+        return "MaxFailedIndexesExceeded", text
+    if failed and failed + status.succeeded >= (job.spec.completions or 0):
+        return "FailedIndexes", "Job has failed indexes"
     return None
 
 
@@ -285,7 +323,12 @@ def _success_policy(job: Job, status: JobStatus) -> str:
 
 
 def _managed(
-    job: Job, status: JobStatus, pods: Sequence[Pod], active: Sequence[Pod], now: datetime
+    job: Job,
+    status: JobStatus,
+    pods: Sequence[Pod],
+    active: Sequence[Pod],
+    replaced: Mapping[int, Pod],
+    now: datetime,
 ) -> tuple[list[int | None], list[str], float | None]:
     """Return the pods to start, those to stop, and when to look again."""
     if job.spec.suspend:
@@ -304,16 +347,31 @@ def _managed(
     missing = min(wanted - len(active) - occupied, CREATE_LIMIT)
     if missing <= 0:
         return [], [], None
-    wait = _backoff_seconds(job, pods, now)
+    wait = 0.0 if counts_each_index(job) else _backoff_seconds(job, pods, now)
     if wait > 0:
         return [], [], wait
     if not is_indexed(job):
         return [None] * missing, [], None
     taken = {index_of(pod) for pod in active} | indexes.parse(status.completedIndexes)
+    taken |= indexes.parse(status.failedIndexes or "")
     if only_replaces_failed(job):
         taken |= {index_of(pod) for pod in pods if is_terminating(pod)}
     free = [index for index in range(job.spec.completions or 0) if index not in taken]
-    return list(free[:missing]), [], None
+    waits = {index: _index_backoff_seconds(replaced.get(index), now) for index in free[:missing]}
+    ready: list[int | None] = [index for index, wait in waits.items() if wait <= 0]
+    return ready, [], min((wait for wait in waits.values() if wait > 0), default=None)
+
+
+def _index_backoff_seconds(replaced: Pod | None, now: datetime) -> float:
+    """Return how long an index waits for its next pod."""
+    if replaced is None:
+        return 0.0
+    return _delay_seconds(job_indexes.failures(replaced) + 1, _ended_at(replaced, now), now)
+
+
+def _delay_seconds(failures: int, last: datetime, now: datetime) -> float:
+    delay = min(BACKOFF_FIRST_SECONDS * 2.0 ** min(failures - 1, 20), BACKOFF_MAX_SECONDS)
+    return delay - (now - last).total_seconds()
 
 
 def _backoff_seconds(job: Job, pods: Iterable[Pod], now: datetime) -> float:
@@ -330,8 +388,7 @@ def _backoff_seconds(job: Job, pods: Iterable[Pod], now: datetime) -> float:
         failures += 1
     if not failures:
         return 0.0
-    delay = min(BACKOFF_FIRST_SECONDS * 2.0 ** min(failures - 1, 20), BACKOFF_MAX_SECONDS)
-    return delay - (now - ends[-1][0]).total_seconds()
+    return _delay_seconds(failures, ends[-1][0], now)
 
 
 def _ended_at(pod: Pod, now: datetime) -> datetime:

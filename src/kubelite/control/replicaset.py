@@ -7,8 +7,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kubelite.api.client.events import NORMAL, WARNING
-from kubelite.api.errors import APIError, Forbidden, NotFound
+from kubelite.api.errors import APIError
 from kubelite.api.kinds.apps import ReplicaSet, ReplicaSetCondition
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.replication_controllers import (
@@ -18,7 +17,7 @@ from kubelite.api.kinds.core.replication_controllers import (
 from kubelite.api.kinds.model import Kind
 from kubelite.clock import timestamp
 from kubelite.control import conditions
-from kubelite.control.batches import NAMESPACE_TERMINATING, slow_start
+from kubelite.control.batches import slow_start
 from kubelite.control.ownership import (
     CONTROLLER_INDEX,
     claim,
@@ -27,6 +26,7 @@ from kubelite.control.ownership import (
     controller_of,
     controller_uid,
 )
+from kubelite.control.pod_control import create_pod, delete_pod
 from kubelite.control.pods import (
     is_active,
     is_ready,
@@ -132,7 +132,7 @@ class ReplicaSetController:
         failure = None
         if owner.metadata.deletionTimestamp is None:
             decision = plan(_wanted(owner), active, self._related(owner), now)
-            failure = await self._apply(owner, decision)
+            failure = await self._apply(owner, decision, active)
             if decision.create or decision.delete:
                 # Own writes are in the mirror already; count what is there now.
                 pods = self._pods.indexed(CONTROLLER_INDEX, owner.metadata.uid)
@@ -145,40 +145,15 @@ class ReplicaSetController:
             raise failure
         return _next_availability(active, owner.spec.minReadySeconds, now)
 
-    async def _apply(self, owner: Any, decision: Plan) -> APIError | None:
+    async def _apply(self, owner: Any, decision: Plan, active: Sequence[Pod]) -> APIError | None:
         if decision.create:
             template = pod_from_template(owner.spec.template, owner)
-            return await slow_start(decision.create, lambda _: self._create(owner, template))
-        failures = await together(*(self._delete(owner, name) for name in decision.delete))
+            return await slow_start(
+                decision.create, lambda _: create_pod(self._context, owner, template)
+            )
+        surplus = (pod for pod in active if pod.metadata.name in decision.delete)
+        failures = await together(*(delete_pod(self._context, owner, pod) for pod in surplus))
         return next((failure for failure in failures if failure is not None), None)
-
-    async def _create(self, owner: Any, pod: Pod) -> APIError | None:
-        try:
-            created = await self._client.create(pod)
-        except APIError as error:
-            if isinstance(error, Forbidden) and NAMESPACE_TERMINATING in error.message:
-                return None
-            self._context.events.event(
-                owner, WARNING, "FailedCreate", f"Error creating: {error.message}"
-            )
-            return error
-        self._context.events.event(
-            owner, NORMAL, "SuccessfulCreate", f"Created pod: {created.metadata.name}"
-        )
-        return None
-
-    async def _delete(self, owner: Any, name: str) -> APIError | None:
-        try:
-            await self._client.delete(Pod, name, owner.metadata.namespace)
-        except NotFound:
-            return None
-        except APIError as error:
-            self._context.events.event(
-                owner, WARNING, "FailedDelete", f"Error deleting: {error.message}"
-            )
-            return error
-        self._context.events.event(owner, NORMAL, "SuccessfulDelete", f"Deleted pod: {name}")
-        return None
 
     def _matcher(self, owner: Any) -> Matcher:
         return matcher(owner.spec.selector)

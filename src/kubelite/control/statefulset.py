@@ -302,8 +302,9 @@ class StatefulSetController:
         step = plan(owner, pods, current.metadata.name, newest.metadata.name, now)
         for ordinal in step.create:
             await self._create(owner, ordinal, current, newest)
-        for name in step.delete:
-            await self._delete(owner, name)
+        for pod in pods:
+            if pod.metadata.name in step.delete:
+                await self._delete(owner, pod)
         if step.status != owner.status:
             await self._client.update(replace(owner, status=step.status), "status")
         live = {step.status.currentRevision, step.status.updateRevision}
@@ -354,12 +355,14 @@ class StatefulSetController:
         except AlreadyExists:
             return
 
-    async def _delete(self, owner: StatefulSet, name: str) -> None:
+    async def _delete(self, owner: StatefulSet, pod: Pod) -> None:
+        meta = pod.metadata
         try:
-            await self._client.delete(Pod, name, owner.metadata.namespace)
+            # The names come again: a successor of that name is not meant.
+            await self._client.delete(Pod, meta.name, meta.namespace, uid=meta.uid)
         except NotFound:
             return
-        self._say(owner, NORMAL, "SuccessfulDelete", "delete", name)
+        self._say(owner, NORMAL, "SuccessfulDelete", "delete", meta.name)
 
     def _say(
         self, owner: StatefulSet, event_type: str, reason: str, verb: str, pod: str, error: str = ""

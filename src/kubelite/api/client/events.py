@@ -32,7 +32,8 @@ V = TypeVar("V")
 NORMAL = "Normal"
 WARNING = "Warning"
 
-QUEUE_LIMIT = 1000
+# A burst of some thousand pods, with a few events each, is written in full; each waiting event takes about 2 KB.
+QUEUE_LIMIT = 10_000
 MEMORY_LIMIT = 4096  # events, groups and sources that are remembered
 SIMILAR_LIMIT = 10
 SIMILAR_WINDOW = timedelta(minutes=10)
