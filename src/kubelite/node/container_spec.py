@@ -73,6 +73,7 @@ def container_spec(
         sandbox_id=start.sandbox.id,
         image=image.id,
         image_name=container.image,
+        image_digest=digest_for(image, container.image),
         command=tuple(expand(part, environment) for part in container.command),
         args=tuple(expand(part, environment) for part in container.args),
         environment=tuple(environment.items()),
@@ -91,3 +92,12 @@ def container_spec(
         cgroup_parent=cgroup_parent(pod),
     )
     return msgspec.structs.replace(spec, **privileges._asdict())
+
+
+def digest_for(image: Image, reference: str) -> str:
+    """Return the digest under which the repository of a reference has an image, or any; empty if none has."""
+    name = reference.partition("@")[0]
+    repository = name if ":" not in name.rpartition("/")[2] else name.rpartition(":")[0]
+    digests = [name for name in image.names if "@" in name]
+    own = [name for name in digests if name.partition("@")[0] == repository]
+    return (own or digests or [""])[0]

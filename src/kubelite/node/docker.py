@@ -126,20 +126,20 @@ class DockerRuntime:
         return [wire.image_of(found) for found in await self._json("images/json")]
 
     async def image(self, reference: str) -> Image | None:
-        """Return an image that is on the node by name, digest or id."""
+        """Return an image that is on the node by name, digest or id; raises InvalidImageName."""
+        if not wire.is_reference(reference):
+            raise _invalid_name(reference)
         try:
             return wire.image_of(await self._json(f"images/{wire.with_tag(reference)}/json"))
         except ContainerNotFound:
             return None
-        except RuntimeFailure as error:
-            if "invalid reference format" in str(error):
-                raise _invalid_name(reference) from error
-            raise
 
     async def pull(self, reference: str, credentials: Credentials | None) -> Image:
         """Fetch an image; raises ImagePullFailed, RegistryUnavailable or InvalidImageName."""
         from aiodocker.utils import compose_auth_header
 
+        if not wire.is_reference(reference):
+            raise _invalid_name(reference)
         headers: dict[str, str] = {}
         if credentials is not None:
             login: dict[str, Any] = {

@@ -1,5 +1,6 @@
 """Translates between the node's words and the Docker API's JSON; pure."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -19,10 +20,19 @@ NODE_LABEL = "io.kubelite.node"
 TYPE_LABEL = "io.kubelite.type"
 ATTEMPT_LABEL = "io.kubelite.attempt"
 IMAGE_LABEL = "io.kubelite.image"
+DIGEST_LABEL = "io.kubelite.image-digest"
 SANDBOX_OOM_SCORE = -998
 SHM_BYTES = 64 * 1024 * 1024
 LOG_CONFIG = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "5"}}
 _ZERO_DATE = "0001-01-01"
+_IMAGE_ID = re.compile(r"sha256:[0-9a-f]{64}")
+_REFERENCE = re.compile(
+    r"(?:(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*"
+    r"|\[[0-9a-fA-F:]+\])(?::[0-9]+)?/)?"  # the registry
+    r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"
+    r"(?::\w[\w.-]{0,127})?(?:@[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,})?",
+    re.ASCII,
+)
 
 JSON = dict[str, Any]
 
@@ -126,7 +136,11 @@ def container_body(spec: ContainerSpec, node: str, *, may_protect: bool, privile
         "StdinOnce": spec.stdin_once,
         "StopSignal": spec.stop_signal,
         "Healthcheck": {"Test": ["NONE"]},
-        "Labels": {**_labels(spec, node), IMAGE_LABEL: spec.image_name},
+        "Labels": {
+            **_labels(spec, node),
+            IMAGE_LABEL: spec.image_name,
+            DIGEST_LABEL: spec.image_digest,
+        },
         "HostConfig": host,
     }
     if spec.command:
@@ -188,7 +202,7 @@ def record_of(found: Mapping[str, Any]) -> ContainerRecord | None:
         oom_killed=state["OOMKilled"],
         error=state["Error"],
         image=labels.get(IMAGE_LABEL, ""),
-        image_id=found["Image"],
+        image_id=labels.get(DIGEST_LABEL) or found["Image"],
         pid=state["Pid"],
         labels=labels,
     )
@@ -219,6 +233,11 @@ def image_of(found: Mapping[str, Any]) -> Image:
         user=config.get("User", ""),
         volumes=tuple(config.get("Volumes") or ()),
     )
+
+
+def is_reference(text: str) -> bool:
+    """Whether a text names an image, by the grammar of distribution/reference, or is an image's id."""
+    return bool(_REFERENCE.fullmatch(text) or _IMAGE_ID.fullmatch(text))
 
 
 def with_tag(reference: str) -> str:

@@ -4,7 +4,8 @@ import asyncio
 import base64
 import binascii
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 
 import msgspec
@@ -68,7 +69,11 @@ class ImageSource:
         """
         policy = container.imagePullPolicy or "IfNotPresent"
         about = reference_to(pod, container)
-        present = None if policy == "Always" else await self._runtime.image(container.image)
+        try:
+            present = None if policy == "Always" else await self._runtime.image(container.image)
+        except InvalidImageName as error:
+            self._report_invalid(pod, container, failures, error, report)
+            return
         if present is not None:
             message = f'Container image "{container.image}" already present on machine'
             self._events.event(about, NORMAL, "Pulled", f"{message} and can be accessed by the pod")
@@ -93,9 +98,10 @@ class ImageSource:
         try:
             async with self._pulling:
                 started = loop.time()
-                image = await self._runtime.pull(
-                    container.image, await self._credentials(pod, container.image)
-                )
+                image = await self._fetch(container.image, await self._credentials(pod, container))
+        except InvalidImageName as error:
+            self._report_invalid(pod, container, failures, error, report)
+            return
         except Exception as error:  # noqa: BLE001 - whatever went wrong is the state of the image, shown and tried again
             await self._report_failure(pod, container, failures, error, report)
             return
@@ -107,6 +113,20 @@ class ImageSource:
         self._events.event(about, NORMAL, "Pulled", message)
         report(ImageState(image_id=image.id))
 
+    def _report_invalid(
+        self,
+        pod: Pod,
+        container: AnyContainer,
+        failures: int,
+        error: InvalidImageName,
+        report: Report,
+    ) -> None:
+        about = reference_to(pod, container)
+        self._events.event(about, WARNING, "InspectFailed", str(error))
+        self._events.event(about, WARNING, "Failed", "Error: InvalidImageName")
+        retry_at = self._clock.now() + timedelta(seconds=_backoff_seconds(failures))
+        report(ImageState(trouble=Trouble("InvalidImageName", str(error), retry_at)))
+
     async def _report_failure(
         self,
         pod: Pod,
@@ -116,7 +136,7 @@ class ImageSource:
         report: Report,
     ) -> None:
         about = reference_to(pod, container)
-        reason = _reason(error)
+        reason = "ErrImagePull"
         if not isinstance(error, ImagePullFailed):
             log.warning("cannot pull image", extra={"image": container.image}, exc_info=error)
         self._events.event(
@@ -132,8 +152,18 @@ class ImageSource:
         trouble = Trouble("ImagePullBackOff", f"{message}: {reason}: {error}", retry_at)
         report(ImageState(trouble=trouble))
 
-    async def _credentials(self, pod: Pod, image: str) -> Credentials | None:
-        server = registry_of(image)
+    async def _fetch(self, image: str, logins: Sequence[Credentials | None]) -> Image:
+        """Try one login after the other, as upstream does; raises the last failure."""
+        *others, last = logins
+        for login in others:
+            with suppress(ImagePullFailed):
+                return await self._runtime.pull(image, login)
+        return await self._runtime.pull(image, last)
+
+    async def _credentials(self, pod: Pod, container: AnyContainer) -> Sequence[Credentials | None]:
+        """Return the logins that a pod's secrets have for an image's registry; [None] when there are none."""
+        server = registry_of(container.image)
+        logins: list[Credentials | None] = []
         for reference in pod.spec.imagePullSecrets:
             try:
                 secret = await self._client.get(Secret, reference.name, pod.metadata.namespace)
@@ -141,19 +171,13 @@ class ImageSource:
                 continue
             found = credentials_in(secret, server)
             if found is not None:
-                return found
-        return None
+                logins.append(found)
+        return logins or [None]
 
     async def images(self) -> list[Image]:
         """Return the images on the node, the largest first, as the node's status lists them."""
         images = await self._runtime.images()
         return sorted(images, key=lambda image: image.size_bytes, reverse=True)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, InvalidImageName):
-        return "InvalidImageName"
-    return "ErrImagePull"
 
 
 def _backoff_seconds(failures: int) -> float:

@@ -118,6 +118,7 @@ class ContainerSpec(Struct, frozen=True):
     sandbox_id: str
     image: str
     image_name: str = ""  # as written in the pod
+    image_digest: str = ""  # repository@sha256:..., when it came from a registry
     command: tuple[str, ...] = ()  # empty: the image's entry point
     args: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
@@ -163,7 +164,7 @@ class ContainerRecord(Struct, frozen=True):
     oom_killed: bool = False
     error: str = ""  # the engine's reason why it did not start
     image: str = ""  # as written in the pod
-    image_id: str = ""
+    image_id: str = ""  # its digest when it came from a registry
     pid: int = 0  # 0 unless running
     labels: Mapping[str, str] = {}
 

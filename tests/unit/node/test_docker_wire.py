@@ -5,7 +5,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from kubelite.node.docker_wire import container_body, image_of, record_of, sandbox_body, with_tag
+from kubelite.node.docker_wire import (
+    container_body,
+    image_of,
+    is_reference,
+    record_of,
+    sandbox_body,
+    with_tag,
+)
 from kubelite.node.runtime import ContainerSpec, Limits, Mount, SandboxSpec
 
 POD: dict[str, Any] = {"pod_uid": "u", "pod_name": "p", "namespace": "ns"}
@@ -129,3 +136,26 @@ def test_an_image_names_its_digests_and_tags() -> None:
         {"Id": "i", "RepoTags": ["a:1"], "RepoDigests": ["a@sha256:1"], "Config": {"User": "7"}}
     )
     assert (image.names, image.digest, image.user) == (("a@sha256:1", "a:1"), "a@sha256:1", "7")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("busybox", True),
+        ("docker.io/library/busybox:1.36", True),
+        ("localhost:5000/a/b_c/d--e:V1.2-x", True),
+        (f"quay.io/x/y:1@sha256:{'a' * 64}", True),
+        (f"sha256:{'a' * 64}", True),
+        ("[::1]:5000/a", True),
+        ("", False),
+        ("x/Upper", False),
+        ("a//b:1", False),
+        ("../../containers/json", False),
+        ("a b", False),
+        ("a:1?x=y", False),
+        ("a\n", False),
+        (f"a@sha256:{'a' * 31}", False),
+    ],
+)
+def test_what_names_an_image(text: str, expected: bool) -> None:
+    assert is_reference(text) is expected

@@ -1,0 +1,190 @@
+"""Images from a real registry: pull, digest, login, pull policies, and what the status says when it fails."""
+
+import base64
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hosts import Host, Server, missing_tools, wait_for
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "hello"
+MISSING = missing_tools("root", "dockerd", "kubectl", "nft", "ip", "docker-registry")
+LOCAL = "kubelite.local/hello:1"
+OPEN, CLOSED = "127.0.0.1:5000", "127.0.0.1:5001"  # engines speak plain HTTP to loopback addresses
+USER, PASSWORD = "user", "secret"
+# Of that password: the registry takes nothing but bcrypt, which the standard library does not make.
+LOGINS = f"{USER}:$2b$04$Q3RGvz8Q2zbDmvZ9RwJehu3Xi2guaSu7sanw9fq0BJCK2LPtanl6C\n"
+CONFIG = """version: 0.1
+storage: {{filesystem: {{rootdirectory: {folder}/registry}}}}
+http: {{addr: "{address}"}}
+log: {{level: error}}
+{auth}
+"""
+
+pytestmark = [
+    pytest.mark.docker,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(
+        bool(MISSING) and not os.environ.get("CI"), reason=f"needs {', '.join(MISSING)}"
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    folder = Path(tempfile.mkdtemp(prefix="kubelite-images-"))
+    host = Host("kubelite-images", folder)
+    registries = []
+    try:
+        host.start_engine()
+        registries = [_registry(host, OPEN, ""), _registry(host, CLOSED, _auth(folder))]
+        host.run(sys.executable, str(EXAMPLE / "image.py"), str(folder / "hello.tar"))
+        host.docker("load", "-i", str(folder / "hello.tar"))
+        host.docker("tag", LOCAL, f"{OPEN}/hello:1")
+        wait_for(lambda: "Pushed" in host.docker("push", f"{OPEN}/hello:1", check=False), "push")
+        host.docker("rmi", LOCAL, f"{OPEN}/hello:1")
+        server = Server(host, folder)
+        server.start()
+        try:
+            wait_for(lambda: " Ready" in server.kubectl("get", "nodes"), "ready node")
+            yield server
+        finally:
+            server.stop()
+    finally:
+        for registry in registries:
+            registry.kill()
+            registry.wait()
+        host.close()
+
+
+def _auth(folder: Path) -> str:
+    (folder / "logins").write_text(LOGINS)
+    return f"auth: {{htpasswd: {{realm: test, path: {folder}/logins}}}}"
+
+
+def _registry(host: Host, address: str, auth: str) -> Any:
+    config = host.folder / f"registry-{address.rpartition(':')[2]}.yml"
+    config.write_text(CONFIG.format(folder=host.folder, address=address, auth=auth))
+    return host.start(config.stem, "docker-registry", "serve", str(config))
+
+
+def _run(server: Server, name: str, image: str, **spec: Any) -> None:
+    policy = spec.pop("policy", "IfNotPresent")
+    container = {"name": "app", "image": image, "imagePullPolicy": policy}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {"terminationGracePeriodSeconds": 1, "containers": [container], **spec},
+    }
+    server.kubectl("create", "-f", "-", stdin=json.dumps(pod))
+
+
+def _status(server: Server, name: str) -> dict[str, Any]:
+    pod = json.loads(server.kubectl("get", "pod", name, "-o", "json"))
+    found: list[dict[str, Any]] = pod["status"].get("containerStatuses", [{}])
+    return found[0]
+
+
+def _ready(server: Server, name: str) -> dict[str, Any]:
+    server.kubectl("wait", f"pod/{name}", "--for=condition=Ready", "--timeout=60s")
+    return _status(server, name)
+
+
+def _waits(server: Server, name: str, reason: str) -> str:
+    def message() -> str:
+        waiting = _status(server, name).get("state", {}).get("waiting", {})
+        return str(waiting["message"]) if waiting.get("reason") == reason else ""
+
+    return wait_for(message, reason)
+
+
+def _events(server: Server, name: str) -> list[str]:
+    listed = json.loads(
+        server.kubectl("get", "events", f"--field-selector=involvedObject.name={name}", "-o=json")
+    )
+    return [f"{item['type']} {item['reason']} {item['message']}" for item in listed["items"]]
+
+
+def test_an_image_is_pulled_once_by_tag_and_again_by_policy(server: Server) -> None:
+    assert server.host is not None
+    image = f"{OPEN}/hello:1"
+    _run(server, "absent", image, policy="Never")
+    expected = f'Container image "{image}" is not present with pull policy of Never'
+    assert _waits(server, "absent", "ErrImageNeverPull") == expected
+
+    _run(server, "first", image)
+    status = _ready(server, "first")
+    assert status["image"] == image
+    assert status["imageID"].startswith(f"{OPEN}/hello@sha256:")
+    told = "\n".join(_events(server, "first"))
+    assert f'Normal Pulling Pulling image "{image}"' in told
+    assert f'Normal Pulled Successfully pulled image "{image}" in ' in told
+
+    _run(server, "present", image)
+    _ready(server, "present")
+    told = "\n".join(_events(server, "present"))
+    assert f'Container image "{image}" already present on machine' in told
+    assert "Pulling" not in told
+
+    _run(server, "always", image, policy="Always")
+    _ready(server, "always")
+    assert f'Normal Pulling Pulling image "{image}"' in "\n".join(_events(server, "always"))
+
+    _run(server, "never", image, policy="Never")
+    _ready(server, "never")
+
+
+def test_an_image_is_pulled_by_digest(server: Server) -> None:
+    assert server.host is not None
+    _run(server, "tagged", f"{OPEN}/hello:1")
+    digest = _ready(server, "tagged")["imageID"].rpartition("@")[2]
+    image = f"{OPEN}/hello@{digest}"
+    _run(server, "digest", image, policy="Always")
+    assert _ready(server, "digest")["imageID"].endswith(image)
+
+
+def test_a_registry_that_wants_a_login_gets_that_of_the_pull_secrets(server: Server) -> None:
+    assert server.host is not None
+    image = f"{CLOSED}/hello:1"
+    _run(server, "stranger", image)
+    assert "no basic auth credentials" in _waits(server, "stranger", "ErrImagePull")
+    for name, password in (("wrong", "guess"), ("right", PASSWORD)):
+        login = base64.b64encode(f"{USER}:{password}".encode()).decode()
+        config = json.dumps({"auths": {CLOSED: {"auth": login}}})
+        secret = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "type": "kubernetes.io/dockerconfigjson",
+            "metadata": {"name": name},
+            "stringData": {".dockerconfigjson": config},
+        }
+        server.kubectl("create", "-f", "-", stdin=json.dumps(secret))
+    _run(server, "refused", image, imagePullSecrets=[{"name": "wrong"}])
+    assert "unauthorized" in _waits(server, "refused", "ErrImagePull")
+    # As upstream, every login for the registry is tried in turn.
+    both = [{"name": "wrong"}, {"name": "right"}, {"name": "missing"}]
+    _run(server, "known", image, imagePullSecrets=both)
+    _ready(server, "known")
+
+
+def test_what_cannot_be_pulled_backs_off_in_upstreams_words(server: Server) -> None:
+    image = f"{OPEN}/nothing:1"
+    _run(server, "nothing", image)
+    error = _waits(server, "nothing", "ErrImagePull")
+    assert "manifest unknown" in error
+    message = _waits(server, "nothing", "ImagePullBackOff")
+    assert message == f'Back-off pulling image "{image}": ErrImagePull: {error}'
+    told = _events(server, "nothing")
+    assert f'Warning Failed Failed to pull image "{image}": {error}' in told
+    assert "Warning Failed Error: ErrImagePull" in told
+    assert f'Normal BackOff Back-off pulling image "{image}"' in told
+    assert "Warning Failed Error: ImagePullBackOff" in told
+    assert "ImagePullBackOff" in server.kubectl("get", "pod", "nothing")
+    _run(server, "invalid", "not//an:image")
+    assert "couldn't parse image name" in _waits(server, "invalid", "InvalidImageName")
