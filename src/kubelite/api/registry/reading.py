@@ -17,6 +17,8 @@ from kubelite.api.registry.selection import Selection, parse_selection
 from kubelite.store.protocol import Compacted, Entry, FutureRevision, Store
 
 EXACT, NOT_OLDER = "Exact", "NotOlderThan"
+REVISION_MAX = 2**64 - 1
+REVISION_DIGITS_MAX = 20
 
 
 class Continuation(Struct, frozen=True):
@@ -76,10 +78,14 @@ def parse_revision(text: str) -> int:
     """Read a resourceVersion parameter; empty is 0."""
     if not text:
         return 0
+    wrong = "invalid syntax"
     if text.isascii() and text.isdigit():
-        return int(text)
+        digits = text.lstrip("0") or "0"
+        if len(digits) <= REVISION_DIGITS_MAX and int(digits) <= REVISION_MAX:
+            return int(digits)
+        wrong = "value out of range"
     cause = causes.invalid(
-        "resourceVersion", text, f"strconv.ParseUint: parsing {causes.quoted(text)}: invalid syntax"
+        "resourceVersion", text, f"strconv.ParseUint: parsing {causes.quoted(text)}: {wrong}"
     )
     raise causes.invalid_object("ListOptions", "", "", [cause]) from None
 

@@ -49,6 +49,18 @@ def already_exists(resource: Resource, name: str) -> AlreadyExists:
     )
 
 
+def no_name_left(resource: Resource, name: str) -> AlreadyExists:
+    """Return the error for names that were made up and all were taken."""
+    return AlreadyExists(
+        f"{resource.group_resource} {causes.quoted(name)} already exists, the server was not able to "
+        "generate a unique name for the object",
+        group=resource.group,
+        kind=resource.plural,
+        name=name,
+        retry_after_seconds=1,
+    )
+
+
 def precondition_failed(resource: Resource, name: str, wanted: str, actual: str = "") -> Conflict:
     """Return the error for an object that is not the one that was meant."""
     return conflict(

@@ -48,6 +48,7 @@ from kubelite.api.registry.target import (
     Target,
     already_exists,
     busy,
+    no_name_left,
     precondition_failed,
 )
 from kubelite.api.registry.turns import Turns
@@ -166,10 +167,12 @@ class Writer:
                 return await self._create(target, item, options, warnings, applied=applied)
             except RevisionMismatch as error:
                 name = item["metadata"]["name"]
-                if error.key == target.canonical.key(target.namespace, name) and not (
-                    generated and attempt < GENERATED_NAME_ATTEMPTS - 1
-                ):
+                if error.key != target.canonical.key(target.namespace, name):
+                    continue  # something that was reserved: once more from admission on
+                if not generated:
                     raise already_exists(target.resource, name) from error
+                if attempt >= GENERATED_NAME_ATTEMPTS - 1:
+                    raise no_name_left(target.resource, name) from error
         raise busy(target)
 
     async def _create(
@@ -359,15 +362,12 @@ class Writer:
             if released is not None:
                 draft.reservations.append(released)
         else:
-            operation = put(resource, item, 0 if before is None else before[1].revision)
+            operation = put_within_limit(resource, item, before[1].revision if before else 0)
         value = operation.value
         assert value is not None
-        if len(value) > OBJECT_BYTES_MAX:
-            raise RequestEntityTooLarge(
-                f"etcdserver: request is too large ({len(value)} bytes, "
-                f"the limit is {OBJECT_BYTES_MAX})"
-            )
         if draft.options.dry_run:
+            if before is None and (taken := self.store.get(operation.key)) is not None:
+                raise RevisionMismatch(taken.key, taken.revision)
             shown = encode(item) if not version else with_revision(resource, value, int(version))
             return self._written(draft, shown, created=created)
         revision = await draft.commit(self.store, operation)
@@ -390,6 +390,25 @@ async def commit(
         raise ServiceUnavailable(f"the store {error}") from error
 
 
+def put_within_limit(resource: Resource, item: dict[str, Any], expected: int) -> Put:
+    """Return the operation that writes an object; raises RequestEntityTooLarge.
+
+    One that is too large goes without its managers, which is what Kubernetes gives up first.
+    """
+    operation = put(resource, item, expected)
+    if len(operation.value) > OBJECT_BYTES_MAX and item["metadata"].pop("managedFields", None):
+        operation = put(resource, item, expected)
+    size = len(operation.value)
+    if size > OBJECT_BYTES_MAX:
+        raise RequestEntityTooLarge(
+            f"etcdserver: request is too large ({size} bytes, the limit is {OBJECT_BYTES_MAX})"
+        )
+    return operation
+
+
+_STATUS_PARTS = ("status", "approval")
+
+
 def manager(target: Target, options: WriteOptions, context: WriteContext) -> managed_fields.Writer:
     """Return who is recorded as the owner of what a request changes."""
     return managed_fields.Writer(
@@ -398,7 +417,7 @@ def manager(target: Target, options: WriteOptions, context: WriteContext) -> man
         format_time(context.now),
         target.subresource,
         managed_fields.RESET_STATUS
-        if target.subresource
+        if target.subresource in _STATUS_PARTS
         else managed_fields.RESET_MAIN
         if target.canonical.has_status
         else managed_fields.RESET_NOTHING,

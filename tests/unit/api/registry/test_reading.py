@@ -4,6 +4,7 @@ from fakes.server import Server
 
 from kubelite.api.errors import APIError, BadRequest, Expired, Invalid, Timeout
 from kubelite.api.registry.options import ReadOptions
+from kubelite.api.registry.reading import parse_revision
 
 
 async def filled(count: int = 5, changes: int = 10_000) -> Server:
@@ -160,3 +161,22 @@ async def test_get_knows_no_future() -> None:
     with pytest.raises(Timeout):
         server.verbs.get(allowed, ReadOptions(resource_version="12345"))
     assert server.verbs.get(allowed, ReadOptions(resource_version="0"))
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("x", "invalid syntax"),
+        ("-1", "invalid syntax"),
+        ("9" * 20, "value out of range"),
+        ("9" * 5000, "value out of range"),
+    ],
+)
+def test_a_revision_is_a_number_of_64_bits(text: str, wrong: str) -> None:
+    with pytest.raises(Invalid, match=wrong):
+        parse_revision(text)
+
+
+def test_zeros_before_a_revision_mean_nothing() -> None:
+    assert parse_revision("0" * 5000 + "7") == 7
+    assert parse_revision(str(2**64 - 1)) == 2**64 - 1

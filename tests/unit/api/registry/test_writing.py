@@ -6,6 +6,7 @@ import pytest
 from fakes.server import Server
 
 from kubelite.api.errors import (
+    AlreadyExists,
     BadRequest,
     Cause,
     Conflict,
@@ -14,6 +15,7 @@ from kubelite.api.errors import (
     NotFound,
     RequestEntityTooLarge,
 )
+from kubelite.api.registry import writing
 from kubelite.api.registry.admission.request import AdmissionRequest, Verb
 from kubelite.api.registry.builtin import RESOURCES
 from kubelite.api.registry.objects import decode, put
@@ -22,6 +24,17 @@ from kubelite.store.protocol import Operation
 
 PATH = "v1/configmaps"
 JSON = dict[str, Any]
+DEPLOYMENT: JSON = {
+    "metadata": {"name": "web"},
+    "spec": {
+        "replicas": 2,
+        "selector": {"matchLabels": {"app": "web"}},
+        "template": {
+            "metadata": {"labels": {"app": "web"}},
+            "spec": {"containers": [{"name": "web", "image": "web:1"}]},
+        },
+    },
+}
 
 
 async def test_writes_of_one_object_at_once_all_happen() -> None:
@@ -224,7 +237,8 @@ async def test_unknown_fields_warn_or_are_refused() -> None:
     with pytest.raises(BadRequest, match='strict decoding error: unknown field "dta"'):
         await server.verbs.create(allowed, dict(body), strict)
     silent = WriteOptions(field_validation="Ignore", dry_run=True)
-    assert (await server.verbs.create(allowed, dict(body), silent)).warnings == ()
+    another = {**body, "metadata": {"name": "b"}}
+    assert (await server.verbs.create(allowed, another, silent)).warnings == ()
 
 
 async def test_text_of_secrets_is_stored_encoded() -> None:
@@ -256,3 +270,41 @@ async def test_a_namespaced_object_needs_a_namespace() -> None:
     allowed = server.allowed("create", PATH, namespace="")
     with pytest.raises(BadRequest, match="an empty namespace"):
         await server.verbs.create(allowed, {"metadata": {"name": "a"}}, WriteOptions())
+
+
+async def test_a_dry_run_meets_a_name_that_is_taken() -> None:
+    server = Server()
+    await server.create(PATH, {"metadata": {"name": "a"}})
+    with pytest.raises(AlreadyExists):
+        await server.create(PATH, {"metadata": {"name": "a"}}, dry_run=True)
+
+
+async def test_names_that_are_made_up_run_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server()
+    monkeypatch.setattr(server.randomness, "suffix", lambda: "same")
+    await server.create(PATH, {"metadata": {"generateName": "a-"}})
+    with pytest.raises(AlreadyExists, match="not able to generate a unique name") as caught:
+        await server.create(PATH, {"metadata": {"generateName": "a-"}})
+    assert caught.value.retry_after_seconds == 1
+
+
+async def test_who_scales_owns_the_replicas() -> None:
+    server = Server()
+    await server.create("apps/v1/deployments", DEPLOYMENT, field_manager="author")
+    await server.patch(
+        "apps/v1/deployments/scale", "web", {"spec": {"replicas": 5}}, field_manager="scaler"
+    )
+    entries = server.get("apps/v1/deployments", "web")["metadata"]["managedFields"]
+    author, scaler = sorted(entries, key=lambda entry: entry["manager"])
+    assert (scaler["manager"], scaler["subresource"]) == ("scaler", "scale")
+    assert scaler["fieldsV1"] == {"f:spec": {"f:replicas": {}}}
+    assert "f:replicas" not in author["fieldsV1"]["f:spec"]
+
+
+async def test_managers_go_before_an_object_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "OBJECT_BYTES_MAX", 400)
+    server = Server()
+    made = await server.create(PATH, {"metadata": {"name": "a"}, "data": {"x": "y" * 150}})
+    assert "managedFields" not in made["metadata"]
+    with pytest.raises(RequestEntityTooLarge, match="etcdserver: request is too large"):
+        await server.create(PATH, {"metadata": {"name": "b"}, "data": {"x": "y" * 400}})

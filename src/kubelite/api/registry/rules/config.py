@@ -40,7 +40,7 @@ def config_map(thing: JSON) -> Out:
         format_check(out, f"binaryData[{key}]", key, names.config_key)
         size += _decoded_size(value)
     if size > SIZE_LIMIT_BYTES:
-        out.append(causes.too_long("", SIZE_LIMIT_BYTES))
+        out.append(causes.too_long("[]", SIZE_LIMIT_BYTES))
     return out
 
 

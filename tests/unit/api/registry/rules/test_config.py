@@ -13,7 +13,7 @@ def test_keys_and_sizes() -> None:
     )
     assert found[1] == 'data[d]: Invalid value: "d": duplicate of key present in binaryData'
     big = {"data": {"a": "x" * (config.SIZE_LIMIT_BYTES + 1)}}
-    assert lines(config.config_map(big)) == [": Too long: may not be more than 1048576 bytes"]
+    assert lines(config.config_map(big)) == ["[]: Too long: may not be more than 1048576 bytes"]
 
 
 def test_immutable_ones_stay() -> None:
