@@ -39,7 +39,13 @@ class Refused(Exception):
 
 def certificates(config: Config) -> Sequence[Leaf]:
     """Return the authorities and certificates of a server; raises Refused."""
-    return _pki(config).list_certificates()
+    folder = _pki_folder(config)
+    try:
+        # Nothing is made: a server may run, with other names in its certificates than those given here.
+        pki = Pki.read(folder, clock=SystemClock(), randomness=SystemRandomness())
+    except (KeysDamaged, OSError) as error:
+        raise Refused(str(error)) from error
+    return pki.list_certificates()
 
 
 def rotate_certificates(config: Config) -> Sequence[str]:
@@ -182,10 +188,15 @@ def _stopped(config: Config) -> Iterator[None]:
         os.close(lock)
 
 
-def _pki(config: Config) -> Pki:
+def _pki_folder(config: Config) -> Path:
     folder = Path(config.data_dir) / "pki"
     if not folder.is_dir():
         raise Refused(f"cannot use {folder}: there are no certificates in it")
+    return folder
+
+
+def _pki(config: Config) -> Pki:
+    folder = _pki_folder(config)
     try:
         return Pki.ensure(
             folder,

@@ -185,6 +185,18 @@ class Pki:
         pki.update(names=names, addresses=addresses, node_name=node_name)
         return pki
 
+    @classmethod
+    def read(cls, directory: Path, *, clock: Clock, randomness: Randomness) -> "Pki":
+        """Read what is there and make nothing, beside a server that runs; raises KeysDamaged, OSError."""
+        pki = cls(directory, clock, randomness)
+        for authority in (CA, FRONT_PROXY_CA):
+            if (directory / f"{authority}.crt").exists():
+                pki._ensure_authority(authority)
+        for path in sorted(directory.glob("*.pem")):
+            if (leaf := pki._read_leaf(path.stem)) is not None:
+                pki._leaves[path.stem] = leaf
+        return pki
+
     def update(
         self, *, names: Sequence[str], addresses: Sequence[str], node_name: str
     ) -> list[str]:

@@ -246,3 +246,15 @@ def shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> bytes:
     certificate = caller.getpeercert(binary_form=True)
     assert certificate is not None
     return certificate
+
+
+def test_reading_makes_nothing(tmp_path: Path, clock: SetClock) -> None:
+    made = ensure(tmp_path, clock)
+    (made.path(ADMIN)).unlink()
+    before = contents(tmp_path)
+    read = Pki.read(tmp_path / "pki", clock=clock, randomness=SeededRandomness(2))
+    names = [leaf.name for leaf in read.list_certificates()]
+    assert names[:2] == ["ca", "front-proxy-ca"]
+    assert SERVING in names
+    assert ADMIN not in names
+    assert contents(tmp_path) == before
