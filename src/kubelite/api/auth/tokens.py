@@ -228,6 +228,19 @@ class Proved(Struct, frozen=True):
     audiences: tuple[str, ...]
 
 
+class _Known:
+    """A token whose signature was checked, with what does not change from one request to the next."""
+
+    __slots__ = ("caller", "claims", "expires", "issued", "starts")
+
+    def __init__(self, claims: dict[str, Any]) -> None:
+        self.claims = claims
+        self.expires = _date(claims, "exp")
+        self.starts = _date(claims, "nbf")
+        self.issued = _date(claims, "iat")
+        self.caller: Caller | None = None  # made once all it names was found
+
+
 class ServiceAccountTokens:
     """Checks tokens that a `TokenIssuer` of this cluster has made."""
 
@@ -245,7 +258,7 @@ class ServiceAccountTokens:
         self._keys = {key_identifier(key): key for key in keys}
         self._lookup = lookup
         self._clock = clock
-        self._claims: Recent[bytes, dict[str, Any]] = Recent(REMEMBERED)
+        self._known: Recent[bytes, _Known] = Recent(REMEMBERED)
 
     def prove(self, token: str, audiences: Sequence[str] = ()) -> Proved | None:
         """Return what a token proves; None for one of another issuer.
@@ -253,17 +266,23 @@ class ServiceAccountTokens:
         `audiences` are those the reader accepts, by default the API server's. Raises TokenInvalid.
         """
         digest = hashlib.sha256(token.encode()).digest()
-        claims = self._claims.get(digest)
-        if claims is None:
-            claims = self._verified(token)
-            if claims is None:
+        known = self._known.get(digest)
+        if known is None:
+            verified = self._verified(token)
+            if verified is None:
                 return None
-            self._claims.put(digest, claims)
+            known = _Known(verified)
+            self._known.put(digest, known)
+        claims = known.claims
         matching = self._matching(claims, audiences)
         if claims["iss"] == LEGACY_ISSUER:
             return Proved(self._permanent(claims, token), matching)
-        self._check_dates(claims)
-        return Proved(self._alive(claims), matching)
+        now = self._clock.now()
+        _check_dates(known, now)
+        self._check_alive(claims, now)
+        if known.caller is None:
+            known.caller = _caller_of(claims)
+        return Proved(known.caller, matching)
 
     def _verified(self, token: str) -> dict[str, Any] | None:
         if len(token) > TOKEN_BYTES_LIMIT or token.count(".") != 2:
@@ -309,41 +328,21 @@ class ServiceAccountTokens:
             )
         return matching
 
-    def _check_dates(self, claims: dict[str, Any]) -> None:
-        now = self._clock.now()
-        dates = {
-            name: datetime.fromtimestamp(claims[name], UTC)
-            for name in ("exp", "nbf", "iat")
-            if isinstance(claims.get(name), int | float)
-        }
-        if "exp" not in dates or now - LEEWAY > dates["exp"]:
-            raise TokenInvalid("service account token has expired")
-        if "nbf" in dates and now + LEEWAY < dates["nbf"]:
-            raise TokenInvalid("service account token is not valid yet")
-        if "iat" in dates and now + LEEWAY < dates["iat"]:
-            raise TokenInvalid("service account token is issued in the future")
-
-    def _alive(self, claims: dict[str, Any]) -> Caller:
+    def _check_alive(self, claims: dict[str, Any], now: datetime) -> None:
+        """Refuse a token when something that it names is gone."""
         private = claims.get("kubernetes.io") or {}
         namespace, account = private.get("namespace", ""), private.get("serviceaccount") or {}
-        self._same(ServiceAccount, account, namespace, "service account")
-        extra: dict[str, tuple[str, ...]] = {}
-        if jti := claims.get("jti"):
-            extra[CREDENTIAL_ID] = (f"JTI={jti}",)
+        self._same(ServiceAccount, account, namespace, "service account", now)
         if secret := private.get("secret"):
-            self._same(Secret, secret, namespace, "secret")
+            self._same(Secret, secret, namespace, "secret", now)
         if pod := private.get("pod"):
-            self._same(Pod, pod, namespace, "pod")
-            extra |= {POD_NAME: (pod["name"],), POD_UID: (pod["uid"],)}
-        if node := private.get("node"):
-            if not pod:
-                self._same(Node, node, "", "node")
-            extra[NODE_NAME] = (node["name"],)
-            if node.get("uid"):
-                extra[NODE_UID] = (node["uid"],)
-        return service_account_caller(namespace, account["name"], account["uid"], extra)
+            self._same(Pod, pod, namespace, "pod", now)
+        elif node := private.get("node"):
+            self._same(Node, node, "", "node", now)
 
-    def _same(self, kind: type[Kind], ref: dict[str, str], namespace: str, noun: str) -> None:
+    def _same(
+        self, kind: type[Kind], ref: dict[str, str], namespace: str, noun: str, now: datetime
+    ) -> None:
         found: Any = self._lookup.get(kind, ref.get("name", ""), namespace)
         if found is None:
             raise TokenInvalid(
@@ -355,7 +354,7 @@ class ServiceAccountTokens:
             raise TokenInvalid(
                 f"{noun} UID ({found.metadata.uid}) does not match claim ({ref.get('uid')})"
             )
-        if _is_gone(found, self._clock.now()):
+        if _is_gone(found, now):
             raise TokenInvalid("service account token has been invalidated")
 
     def _permanent(self, claims: dict[str, Any], token: str) -> Caller:
@@ -364,7 +363,8 @@ class ServiceAccountTokens:
             str(claims.get(f"{prefix}/{part}", ""))
             for part in ("namespace", "service-account.name", "service-account.uid", "secret.name")
         )
-        self._same(ServiceAccount, {"name": name, "uid": uid}, namespace, "service account")
+        reference = {"name": name, "uid": uid}
+        self._same(ServiceAccount, reference, namespace, "service account", self._clock.now())
         secret = self._lookup.get(Secret, secret_name, namespace)
         if secret is None or secret.metadata.deletionTimestamp:
             raise TokenInvalid("service account token has been invalidated")
@@ -373,6 +373,36 @@ class ServiceAccountTokens:
         if not hmac.compare_digest(kept, token.encode()):
             raise TokenInvalid("Token does not match server's copy")
         return service_account_caller(namespace, name, uid)
+
+
+def _date(claims: dict[str, Any], name: str) -> datetime | None:
+    seconds = claims.get(name)
+    return datetime.fromtimestamp(seconds, UTC) if isinstance(seconds, int | float) else None
+
+
+def _check_dates(known: _Known, now: datetime) -> None:
+    if known.expires is None or now - LEEWAY > known.expires:
+        raise TokenInvalid("service account token has expired")
+    if known.starts is not None and now + LEEWAY < known.starts:
+        raise TokenInvalid("service account token is not valid yet")
+    if known.issued is not None and now + LEEWAY < known.issued:
+        raise TokenInvalid("service account token is issued in the future")
+
+
+def _caller_of(claims: dict[str, Any]) -> Caller:
+    """Return who a token speaks for, once all it names has been found."""
+    private = claims["kubernetes.io"]
+    account = private["serviceaccount"]
+    extra: dict[str, tuple[str, ...]] = {}
+    if jti := claims.get("jti"):
+        extra[CREDENTIAL_ID] = (f"JTI={jti}",)
+    if pod := private.get("pod"):
+        extra |= {POD_NAME: (pod["name"],), POD_UID: (pod["uid"],)}
+    if node := private.get("node"):
+        extra[NODE_NAME] = (node["name"],)
+        if node.get("uid"):
+            extra[NODE_UID] = (node["uid"],)
+    return service_account_caller(private["namespace"], account["name"], account["uid"], extra)
 
 
 def service_account_caller(
