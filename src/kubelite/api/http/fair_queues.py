@@ -132,7 +132,8 @@ class Level:
             return True
         borrowed = self.in_use - self.limits.seats
         if borrowed < 0:
-            return self._lent_back() or self.in_use < self.limits.seats - self.limits.lendable
+            # What is never lent is asked first: it needs no look at the other levels.
+            return self.in_use < self.limits.seats - self.limits.lendable or self._lent_back()
         if self.limits.borrowable is not None and borrowed >= self.limits.borrowable:
             return False
         return _lendable(self.peers, but=self) > _borrowed(self.peers)
