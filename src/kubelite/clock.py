@@ -24,22 +24,6 @@ class SystemClock:
         return datetime.now(UTC)
 
 
-def timestamp(date: datetime) -> str:
-    """Return a date as objects carry it (`Time`): RFC 3339 in UTC, whole seconds."""
-    return date.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def micro_timestamp(date: datetime) -> str:
-    """Return a date as leases and events carry it (`MicroTime`): RFC 3339 in UTC, six decimals."""
-    return date.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def date_of(text: str) -> datetime:
-    """Return the date that a `Time` or `MicroTime` says; raises ValueError."""
-    date = datetime.fromisoformat(text)
-    return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
-
-
 class SetClock:
     """Stands where it was set; for tests and simulations only."""
 

@@ -10,7 +10,7 @@ import msgspec
 from kubelite.api.client.protocol import PatchType
 from kubelite.api.errors import AlreadyExists, APIError, Conflict, NotFound
 from kubelite.api.kinds.model import GroupVersionKind, Kind, to_wire
-from kubelite.clock import timestamp
+from kubelite.api.machinery.times import format_time
 from kubelite.randomness import SeededRandomness
 
 K = TypeVar("K", bound=Kind)
@@ -116,7 +116,7 @@ class FakeClient:
         if self.mirror(type(item)).get(meta["name"], meta.get("namespace", "")) is not None:
             raise AlreadyExists(f'{item.gvk.kind} "{meta["name"]}" already exists')
         meta.update(
-            uid=self.randomness.uid(), generation=1, creationTimestamp=timestamp(self.clock.now())
+            uid=self.randomness.uid(), generation=1, creationTimestamp=format_time(self.clock.now())
         )
         self.writes.append(("create", item.gvk.kind, meta["name"]))
         return self._store(type(item), fields)
@@ -181,7 +181,7 @@ class FakeClient:
             fields["metadata"].setdefault("finalizers", []).append(held)
         graceful = kind.gvk.kind == "Pod" and item.spec.nodeName and grace_seconds != 0
         if fields["metadata"].get("finalizers") or graceful:
-            fields["metadata"].setdefault("deletionTimestamp", timestamp(self.clock.now()))
+            fields["metadata"].setdefault("deletionTimestamp", format_time(self.clock.now()))
             self._store(kind, fields)
         else:
             self.mirror(kind).drop(item)

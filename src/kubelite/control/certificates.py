@@ -18,7 +18,7 @@ from kubelite.api.kinds.certificates import (
     CertificateSigningRequest,
     CertificateSigningRequestCondition,
 )
-from kubelite.clock import date_of, timestamp
+from kubelite.api.machinery.times import format_time, parse_time
 from kubelite.control.options import SigningRequest
 from kubelite.control.runtime import Context, Key, Watch
 
@@ -136,7 +136,7 @@ class CertificateApprover:
             text = "Auto approving kubelet client certificate after SubjectAccessReview."
         else:
             return None
-        date = timestamp(self._context.clock.now())
+        date = format_time(self._context.clock.now())
         approved = CertificateSigningRequestCondition(
             type="Approved",
             status="True",
@@ -219,7 +219,7 @@ class CertificateSigningController:
         # The signer for requests of unknown purpose never says that it will not sign.
         if request.spec.signerName == LEGACY:
             return
-        date = timestamp(self._context.clock.now())
+        date = format_time(self._context.clock.now())
         failed = CertificateSigningRequestCondition(
             type="Failed",
             status="True",
@@ -268,7 +268,7 @@ class CertificateCleaner:
 
 def _since(request: CertificateSigningRequest) -> datetime:
     dates = [one.lastUpdateTime for one in request.status.conditions if one.lastUpdateTime]
-    return date_of(max(dates, default=request.metadata.creationTimestamp))
+    return parse_time(max(dates, default=request.metadata.creationTimestamp))
 
 
 def _is_of_node(

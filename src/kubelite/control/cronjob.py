@@ -13,7 +13,7 @@ from kubelite.api.errors import AlreadyExists, NotFound
 from kubelite.api.kinds.batch import CronJob, CronJobStatus, Job
 from kubelite.api.kinds.core.references import ObjectReference
 from kubelite.api.kinds.meta import ObjectMeta
-from kubelite.clock import date_of, timestamp
+from kubelite.api.machinery.times import format_time, parse_time
 from kubelite.control.job_plan import find, is_finished
 from kubelite.control.ownership import (
     CONTROLLER_INDEX,
@@ -93,7 +93,7 @@ def job_for(cron: CronJob, due: datetime) -> Job:
             name=f"{cron.metadata.name}-{int(due.timestamp()) // 60}",
             namespace=cron.metadata.namespace,
             labels=template.metadata.labels,
-            annotations={**template.metadata.annotations, SCHEDULED_AT: timestamp(due)},
+            annotations={**template.metadata.annotations, SCHEDULED_AT: format_time(due)},
             ownerReferences=[controller_reference(cron)],
         ),
         spec=template.spec,
@@ -168,7 +168,7 @@ class CronJobController:
         self, cron: CronJob, status: CronJobStatus
     ) -> tuple[CronJobStatus, float | None]:
         now = self._context.clock.now()
-        since = date_of(status.lastScheduleTime or cron.metadata.creationTimestamp)
+        since = parse_time(status.lastScheduleTime or cron.metadata.creationTimestamp)
         limit = cron.spec.startingDeadlineSeconds
         if limit is not None:
             since = max(since, now - timedelta(seconds=limit))
@@ -195,7 +195,7 @@ class CronJobController:
             status = replace(status, active=[])
         started = await self._create(cron, job_for(cron, due.last))
         active = [*status.active, started] if started is not None else status.active
-        return replace(status, active=active, lastScheduleTime=timestamp(due.last)), again
+        return replace(status, active=active, lastScheduleTime=format_time(due.last)), again
 
     async def _create(self, cron: CronJob, job: Job) -> ObjectReference | None:
         try:

@@ -11,7 +11,7 @@ from kubelite.api.kinds.apps import (
     DeploymentStatus,
     ReplicaSet,
 )
-from kubelite.clock import date_of, timestamp
+from kubelite.api.machinery.times import format_time, parse_time
 from kubelite.control import conditions
 from kubelite.control.rollout import max_unavailable, wanted_replicas
 
@@ -33,7 +33,7 @@ def condition(
     condition_type: str, status: str, reason: str, message: str, now: datetime
 ) -> DeploymentCondition:
     """Make a condition that changed now."""
-    date = timestamp(now)
+    date = format_time(now)
     return DeploymentCondition(
         type=condition_type,
         status=status,
@@ -151,7 +151,7 @@ def _timed_out(deployment: Deployment, current: DeploymentCondition | None, now:
         return False
     if current.reason == TIMED_OUT:
         return True
-    return date_of(current.lastUpdateTime) + timedelta(seconds=seconds) < now
+    return parse_time(current.lastUpdateTime) + timedelta(seconds=seconds) < now
 
 
 def seconds_to_deadline(
@@ -164,7 +164,7 @@ def seconds_to_deadline(
         return None
     if is_complete(deployment, status) or not current.lastUpdateTime:
         return None
-    deadline = date_of(current.lastUpdateTime) + timedelta(seconds=seconds + 1)
+    deadline = parse_time(current.lastUpdateTime) + timedelta(seconds=seconds + 1)
     return max(1.0, (deadline - now).total_seconds())
 
 

@@ -14,7 +14,7 @@ from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.replication_controllers import ReplicationController
 from kubelite.api.kinds.meta import Condition
 from kubelite.api.kinds.policy import PodDisruptionBudget, PodDisruptionBudgetStatus
-from kubelite.clock import date_of, timestamp
+from kubelite.api.machinery.times import format_time, parse_time
 from kubelite.control.ownership import controller_of, group_of
 from kubelite.control.pods import is_ready, is_terminal
 from kubelite.control.rollout import scaled
@@ -52,7 +52,7 @@ def status_of(
         if name in present
         and present[name].metadata.deletionTimestamp is None
         and date is not None
-        and date_of(date) + EVICTION_TIMEOUT > now
+        and parse_time(date) + EVICTION_TIMEOUT > now
     }
     healthy = sum(
         pod.metadata.deletionTimestamp is None
@@ -79,7 +79,7 @@ def _conditions(budget: PodDisruptionBudget, allowed: int, now: datetime) -> lis
     current = next(
         (one for one in budget.status.conditions if one.type == "DisruptionAllowed"), None
     )
-    since = timestamp(now)
+    since = format_time(now)
     if current is not None and current.status == status:
         since = current.lastTransitionTime
     fresh = Condition(
@@ -136,7 +136,7 @@ class DisruptionController:
         status = status_of(budget, pods, expected.count, now)
         if status != budget.status:
             await self._context.client.update(replace(budget, status=status), "status")
-        dates = [date_of(date) for date in status.disruptedPods.values() if date]
+        dates = [parse_time(date) for date in status.disruptedPods.values() if date]
         if not dates:
             return None
         return max(1.0, (min(dates) + EVICTION_TIMEOUT - now).total_seconds())

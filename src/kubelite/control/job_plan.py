@@ -18,7 +18,7 @@ from kubelite.api.kinds.batch import (
     UncountedTerminatedPods,
 )
 from kubelite.api.kinds.core.pods import Pod
-from kubelite.clock import date_of, timestamp
+from kubelite.api.machinery.times import format_time, parse_time
 from kubelite.control import indexes, job_indexes
 from kubelite.control.job_indexes import counts_each_index, index_of
 from kubelite.control.pods import is_active, is_ready, is_terminating, least_missed_first
@@ -112,7 +112,7 @@ def plan(job: Job, pods: Sequence[Pod], now: datetime) -> Plan:
     status, release = _noted(job, status, pods, {pod.metadata.uid for pod in replaced.values()})
     suspended = bool(job.spec.suspend)
     if status.startTime is None and not suspended:
-        status = replace(status, startTime=timestamp(now))
+        status = replace(status, startTime=format_time(now))
     verdict = _verdict(job, status, pods, len(replaced), now)
     if verdict is not None:
         # No more successors come: what was kept for them is counted too.
@@ -233,7 +233,7 @@ def _verdict(
         if (found := find(job, announced)) is not None:
             return found
     succeeded, failed = _totals(status)
-    date = timestamp(now)
+    date = format_time(now)
 
     def announce(condition_type: str, reason: str, message: str) -> JobCondition:
         return JobCondition(
@@ -300,7 +300,7 @@ def _restarts_exceed(job: Job, pods: Iterable[Pod], limit: int) -> bool:
 def _deadline_seconds(job: Job, status: JobStatus, now: datetime) -> float | None:
     if job.spec.activeDeadlineSeconds is None or not status.startTime or job.spec.suspend:
         return None
-    deadline = date_of(status.startTime) + timedelta(seconds=job.spec.activeDeadlineSeconds)
+    deadline = parse_time(status.startTime) + timedelta(seconds=job.spec.activeDeadlineSeconds)
     return (deadline - now).total_seconds()
 
 
@@ -398,7 +398,7 @@ def _ended_at(pod: Pod, now: datetime) -> datetime:
         if status.state.terminated is not None and status.state.terminated.finishedAt
     ]
     text = max(dates, default="") or pod.metadata.deletionTimestamp
-    return min(date_of(text), now) if text else date_of(pod.metadata.creationTimestamp)
+    return min(parse_time(text), now) if text else parse_time(pod.metadata.creationTimestamp)
 
 
 def _with_suspension(job: Job, status: JobStatus, now: datetime) -> JobStatus:
@@ -407,7 +407,7 @@ def _with_suspension(job: Job, status: JobStatus, now: datetime) -> JobStatus:
     was = current is not None and current.status == "True"
     if was == bool(job.spec.suspend):
         return status
-    date = timestamp(now)
+    date = format_time(now)
     fresh = JobCondition(
         type="Suspended",
         status="False" if was else "True",
@@ -428,7 +428,7 @@ def _ended(status: JobStatus, verdict: JobCondition, now: datetime) -> JobStatus
     noted = status.uncountedTerminatedPods or UncountedTerminatedPods()
     settled = not (status.active or status.terminating or noted.succeeded or noted.failed)
     if settled:
-        date = timestamp(now)
+        date = format_time(now)
         won = verdict.type == "SuccessCriteriaMet"
         conditions.append(
             replace(

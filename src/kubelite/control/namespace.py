@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from kubelite.api.errors import APIError, Conflict, MethodNotAllowed, NotFound
 from kubelite.api.kinds.core.namespaces import Namespace, NamespaceCondition, NamespaceStatus
 from kubelite.api.kinds.meta import PartialObjectMetadata
-from kubelite.clock import timestamp
+from kubelite.api.machinery.times import format_time
 from kubelite.control import conditions
 from kubelite.control.dynamic import metadata_kind
 from kubelite.control.options import Resource
@@ -111,7 +111,7 @@ def status_of(
             status="True" if name in bad else "False",
             reason=reason,
             message=message,
-            lastTransitionTime=timestamp(now),
+            lastTransitionTime=format_time(now),
         )
         current = conditions.find(found, name)
         if current is not None and current.status == fresh.status:

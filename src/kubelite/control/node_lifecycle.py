@@ -18,7 +18,7 @@ from kubelite.api.errors import NotFound
 from kubelite.api.kinds.coordination import Lease
 from kubelite.api.kinds.core.nodes import Node, NodeCondition
 from kubelite.api.kinds.core.pods import Pod
-from kubelite.clock import timestamp
+from kubelite.api.machinery.times import format_time
 from kubelite.control.node_taints import is_ready, node_condition, wanted_taints
 from kubelite.control.pods import condition, is_terminal
 from kubelite.control.runtime import Context, Key, Watch
@@ -36,7 +36,7 @@ def node_of_pod(pod: Pod) -> tuple[str, ...]:
 
 def unknown_conditions(node: Node, now: datetime) -> list[NodeCondition]:
     """Return the conditions of a node that no longer reports."""
-    date = timestamp(now)
+    date = format_time(now)
     changed = list(node.status.conditions)
     for condition_type in REPORTED:
         current = node_condition(node, condition_type)
@@ -126,7 +126,7 @@ class NodeLifecycleController:
 
     async def _mark_pods(self, node: Node) -> None:
         """Take the pods of a node that is not ready out of their services."""
-        date = timestamp(self._context.clock.now())
+        date = format_time(self._context.clock.now())
         for pod in self._pods.indexed(NODE_INDEX, node.metadata.name):
             found = condition(pod, "Ready")
             if found is None or found.status != "True" or is_terminal(pod):

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from kubelite.api.kinds.core.nodes import Node, NodeCondition
 from kubelite.api.kinds.core.scheduling import Taint, Toleration
-from kubelite.clock import date_of, timestamp
+from kubelite.api.machinery.times import format_time, parse_time
 from kubelite.control.scheduler.filters import tolerates
 
 NOT_READY = "node.kubernetes.io/not-ready"
@@ -56,7 +56,7 @@ def wanted_taints(node: Node, *, evicting: bool, now: datetime) -> list[Taint]:
         if taint.key not in OURS or (taint.key, taint.effect) in wanted
     ]
     present = {(taint.key, taint.effect) for taint in kept}
-    date = timestamp(now)
+    date = format_time(now)
     return kept + [
         Taint(key=key, effect=effect, timeAdded=date) for key, effect in sorted(wanted - present)
     ]
@@ -78,7 +78,7 @@ def leave_at(
         limited = [one.tolerationSeconds for one in matching if one.tolerationSeconds is not None]
         if not limited:
             continue
-        since = date_of(taint.timeAdded) if taint.timeAdded else now
+        since = parse_time(taint.timeAdded) if taint.timeAdded else now
         until = since + timedelta(seconds=max(0, min(limited)))
         deadline = until if deadline is None else min(deadline, until)
     return deadline

@@ -7,7 +7,7 @@ from typing import Any
 from kubelite.api.errors import Conflict, NotFound
 from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.pods import Pod
-from kubelite.clock import timestamp
+from kubelite.api.machinery.times import format_time
 from kubelite.control.node_lifecycle import NODE_INDEX, node_of_pod
 from kubelite.control.node_taints import OUT_OF_SERVICE, is_ready
 from kubelite.control.pods import is_terminal
@@ -87,7 +87,7 @@ class PodGCController:
             "status": "True",
             "reason": "DeletionByPodGC",
             "message": message,
-            "lastTransitionTime": timestamp(self._context.clock.now()),
+            "lastTransitionTime": format_time(self._context.clock.now()),
         }
         await self._client.patch(
             Pod,

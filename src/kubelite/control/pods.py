@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from kubelite.api.kinds.core.pods import Pod, PodCondition, PodTemplateSpec
 from kubelite.api.kinds.meta import ObjectMeta
-from kubelite.clock import date_of
+from kubelite.api.machinery.times import parse_time
 from kubelite.control.ownership import controller_reference
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
@@ -55,7 +55,7 @@ def seconds_until_available(pod: Pod, min_ready_seconds: int, now: datetime) -> 
         return 0.0
     if not found.lastTransitionTime:
         return float(min_ready_seconds)
-    ready_seconds = (now - date_of(found.lastTransitionTime)).total_seconds()
+    ready_seconds = (now - parse_time(found.lastTransitionTime)).total_seconds()
     return max(0.0, min_ready_seconds - ready_seconds)
 
 
@@ -103,7 +103,7 @@ def _magnitude(since: str, now: datetime) -> int:
     """Return the binary logarithm of an age; 0 for none."""
     if not since:
         return 0
-    return int(max(0.0, (now - date_of(since)).total_seconds())).bit_length()
+    return int(max(0.0, (now - parse_time(since)).total_seconds())).bit_length()
 
 
 def pod_from_template(template: PodTemplateSpec, owner: Any, *, name: str = "") -> Pod:

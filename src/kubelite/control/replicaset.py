@@ -15,7 +15,7 @@ from kubelite.api.kinds.core.replication_controllers import (
     ReplicationControllerCondition,
 )
 from kubelite.api.kinds.model import Kind
-from kubelite.clock import timestamp
+from kubelite.api.machinery.times import format_time
 from kubelite.control import conditions
 from kubelite.control.batches import slow_start
 from kubelite.control.ownership import (
@@ -82,7 +82,7 @@ def status_of(
                 status="True",
                 reason="FailedCreate" if few else "FailedDelete",
                 message=failure.message,
-                lastTransitionTime=timestamp(now),
+                lastTransitionTime=format_time(now),
             ),
         ]
     changed = replace(

@@ -7,7 +7,7 @@ from kubelite.api.client.events import NORMAL
 from kubelite.api.errors import NotFound
 from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.pods import Pod
-from kubelite.clock import timestamp
+from kubelite.api.machinery.times import format_time
 from kubelite.control.node_lifecycle import NODE_INDEX, node_of_pod
 from kubelite.control.node_taints import leave_at
 from kubelite.control.pods import is_terminal
@@ -56,7 +56,7 @@ class TaintEvictionController:
             "status": "True",
             "reason": "DeletionByTaintManager",
             "message": "Taint manager: deleting due to NoExecute taint",
-            "lastTransitionTime": timestamp(now),
+            "lastTransitionTime": format_time(now),
         }
         try:
             await self._client.patch(

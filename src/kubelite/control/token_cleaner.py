@@ -8,7 +8,7 @@ from typing import Any
 
 from kubelite.api.errors import NotFound
 from kubelite.api.kinds.core.config import Secret
-from kubelite.clock import date_of
+from kubelite.api.machinery.times import parse_time
 from kubelite.control.runtime import Context, Key, Watch
 
 TYPE = "bootstrap.kubernetes.io/token"
@@ -21,7 +21,7 @@ def expires_at(secret: Secret) -> datetime | None:
     if not text:
         return None
     try:
-        return date_of(b64decode(text, validate=True).decode())
+        return parse_time(b64decode(text, validate=True).decode())
     except (Error, ValueError):
         return None
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from kubelite.api.errors import NotFound
 from kubelite.api.kinds.batch import Job
-from kubelite.clock import date_of
+from kubelite.api.machinery.times import parse_time
 from kubelite.control.runtime import Context, Key, Watch
 
 
@@ -16,7 +16,7 @@ def expires_at(job: Job) -> datetime | None:
         return None
     for one in job.status.conditions:
         if one.type in {"Complete", "Failed"} and one.status == "True" and one.lastTransitionTime:
-            return date_of(one.lastTransitionTime) + timedelta(
+            return parse_time(one.lastTransitionTime) + timedelta(
                 seconds=job.spec.ttlSecondsAfterFinished
             )
     return None

@@ -17,7 +17,7 @@ from kubelite.api.kinds.core.persistent_volumes import (
     PersistentVolumeClaimStatus,
 )
 from kubelite.api.kinds.storage import StorageClass
-from kubelite.clock import timestamp
+from kubelite.api.machinery.times import format_time
 from kubelite.control.runtime import Context, Key, Watch
 from kubelite.control.volume_matching import (
     BOUND_BY_CONTROLLER,
@@ -195,7 +195,7 @@ class VolumePhaseController:
             return None
         phase = self._phase(volume)
         if phase != volume.status.phase:
-            since = timestamp(self._context.clock.now())
+            since = format_time(self._context.clock.now())
             status = replace(volume.status, phase=phase, lastPhaseTransitionTime=since)
             volume = await self._client.update(replace(volume, status=status), "status")
         return None

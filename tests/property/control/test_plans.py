@@ -25,7 +25,7 @@ from kubelite.api.kinds.core.pods import (
 from kubelite.api.kinds.core.services import Service, ServicePort, ServiceSpec
 from kubelite.api.kinds.discovery import EndpointSlice
 from kubelite.api.kinds.meta import LabelSelector, ObjectMeta
-from kubelite.clock import timestamp
+from kubelite.api.machinery.times import format_time
 from kubelite.control import deployment as rollouts
 from kubelite.control import endpointslice, indexes, replicaset
 from kubelite.control.rollout import fenceposts, proportional_sizes
@@ -100,7 +100,7 @@ def make(replicas: int, surge: int | str, missing: int | str, image: str) -> Dep
 def ready(one: ReplicaSet, uid: str, age: int) -> ReplicaSet:
     """Return the set as it is once all its pods are available."""
     size = one.spec.replicas or 0
-    created = one.metadata.creationTimestamp or timestamp(NOW - timedelta(hours=age))
+    created = one.metadata.creationTimestamp or format_time(NOW - timedelta(hours=age))
     return replace(
         one,
         metadata=replace(one.metadata, uid=uid, creationTimestamp=created),

@@ -16,7 +16,7 @@ from kubelite.api.kinds.core.containers import Container
 from kubelite.api.kinds.core.events import Event
 from kubelite.api.kinds.core.pods import Pod, PodSpec, PodTemplateSpec
 from kubelite.api.kinds.meta import LabelSelector, ObjectMeta
-from kubelite.clock import timestamp
+from kubelite.api.machinery.times import format_time
 from kubelite.control import conditions
 from kubelite.control.deployment import (
     HISTORY,
@@ -82,7 +82,7 @@ def replica_set(
         metadata=replace(
             made.metadata,
             uid=image,
-            creationTimestamp=timestamp(NOW - timedelta(seconds=age)),
+            creationTimestamp=format_time(NOW - timedelta(seconds=age)),
             annotations={**made.metadata.annotations, REVISION: str(revision)},
         ),
         spec=replace(made.spec, replicas=size),

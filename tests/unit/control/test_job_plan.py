@@ -18,7 +18,7 @@ from kubelite.api.kinds.core.container_status import (
 )
 from kubelite.api.kinds.core.pods import Pod, PodStatus
 from kubelite.api.kinds.meta import ObjectMeta
-from kubelite.clock import timestamp
+from kubelite.api.machinery.times import format_time
 from kubelite.control.job import pod_for
 from kubelite.control.job_indexes import FAILURES, IGNORED_FAILURES, INDEX
 from kubelite.control.job_plan import TRACKING, find, plan
@@ -32,12 +32,12 @@ def job(status: JobStatus | None = None, **spec: Any) -> Job:
     return Job(
         metadata=ObjectMeta(name="j", namespace="default", uid="j"),
         spec=JobSpec(completionMode="Indexed", **given),
-        status=status or JobStatus(startTime=timestamp(NOW)),
+        status=status or JobStatus(startTime=format_time(NOW)),
     )
 
 
 def pod(index: int, phase: str, failures: int = 0, code: int = 1) -> Pod:
-    ended = ContainerStateTerminated(exitCode=code, finishedAt=timestamp(NOW))
+    ended = ContainerStateTerminated(exitCode=code, finishedAt=format_time(NOW))
     statuses = [ContainerStatus(name="c", state=ContainerState(terminated=ended))]
     return Pod(
         metadata=ObjectMeta(
@@ -45,7 +45,7 @@ def pod(index: int, phase: str, failures: int = 0, code: int = 1) -> Pod:
             uid=f"{index}-{failures}",
             annotations={INDEX: str(index), FAILURES: str(failures)},
             finalizers=[TRACKING],
-            creationTimestamp=timestamp(NOW),
+            creationTimestamp=format_time(NOW),
         ),
         status=PodStatus(phase=phase, containerStatuses=statuses if phase == "Failed" else []),
     )

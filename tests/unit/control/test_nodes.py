@@ -11,7 +11,7 @@ from kubelite.api.kinds.core.nodes import Node, NodeCondition, NodeSpec, NodeSta
 from kubelite.api.kinds.core.pods import Pod, PodCondition, PodSpec, PodStatus
 from kubelite.api.kinds.core.scheduling import Taint, Toleration
 from kubelite.api.kinds.meta import ObjectMeta
-from kubelite.clock import timestamp
+from kubelite.api.machinery.times import format_time
 from kubelite.control.node_ipam import CIDRNotAvailable, NodeIPAMController, free_part
 from kubelite.control.node_lifecycle import NodeLifecycleController
 from kubelite.control.node_taints import leave_at, node_condition, wanted_taints
@@ -28,7 +28,7 @@ def node(name: str = "n", ready: str = "True", **spec: object) -> Node:
         spec=NodeSpec(**spec),  # type: ignore[arg-type]
         status=NodeStatus(
             conditions=[
-                NodeCondition(type="Ready", status=ready, lastHeartbeatTime=timestamp(NOW)),
+                NodeCondition(type="Ready", status=ready, lastHeartbeatTime=format_time(NOW)),
                 NodeCondition(type="MemoryPressure", status="False"),
             ]
         ),
@@ -64,7 +64,7 @@ def test_taints_follow_conditions() -> None:
     ],
 )
 def test_when_a_pod_must_leave(tolerations: list[Toleration], seconds: int | None) -> None:
-    taint = Taint(key="t", effect="NoExecute", timeAdded=timestamp(NOW - timedelta(seconds=10)))
+    taint = Taint(key="t", effect="NoExecute", timeAdded=format_time(NOW - timedelta(seconds=10)))
     soft = Taint(key="s", effect="NoSchedule")
     expected = None if seconds is None else NOW + timedelta(seconds=seconds)
     assert leave_at([taint, soft], tolerations, NOW) == expected

@@ -12,7 +12,7 @@ from kubelite.api.kinds.core.replication_controllers import (
     ReplicationControllerSpec,
 )
 from kubelite.api.kinds.meta import LabelSelector, ObjectMeta
-from kubelite.clock import timestamp
+from kubelite.api.machinery.times import format_time
 from kubelite.control.replicaset import (
     ReplicaSetController,
     ReplicationControllerController,
@@ -35,13 +35,13 @@ def pod(
 ) -> Pod:
     conditions = []
     if ready_seconds is not None:
-        since = timestamp(NOW - timedelta(seconds=ready_seconds))
+        since = format_time(NOW - timedelta(seconds=ready_seconds))
         conditions = [PodCondition(type="Ready", status="True", lastTransitionTime=since)]
     return Pod(
         metadata=ObjectMeta(
             name=name,
             uid=name,
-            creationTimestamp=timestamp(NOW - timedelta(hours=1)),
+            creationTimestamp=format_time(NOW - timedelta(hours=1)),
             annotations={"controller.kubernetes.io/pod-deletion-cost": cost} if cost else {},
         ),
         spec=PodSpec(nodeName=node),
@@ -141,7 +141,7 @@ async def test_pods_count_as_available_after_their_time() -> None:
                 {
                     "type": "Ready",
                     "status": "True",
-                    "lastTransitionTime": timestamp(harness.clock.now()),
+                    "lastTransitionTime": format_time(harness.clock.now()),
                 }
             ],
         }

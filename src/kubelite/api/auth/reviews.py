@@ -36,7 +36,8 @@ from kubelite.api.kinds.authorization import (
     SubjectAccessReviewStatus,
     SubjectRulesReviewStatus,
 )
-from kubelite.clock import Clock, timestamp
+from kubelite.api.machinery.times import format_time
+from kubelite.clock import Clock
 
 AUTHORIZATION = "authorization.k8s.io"
 EXACTLY_ONE = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
@@ -77,7 +78,7 @@ class Reviews:
 
     def who_am_i(self, caller: Caller, review: SelfSubjectReview) -> SelfSubjectReview:
         """Say who calls."""
-        metadata = replace(review.metadata, creationTimestamp=timestamp(self._clock.now()))
+        metadata = replace(review.metadata, creationTimestamp=format_time(self._clock.now()))
         status = SelfSubjectReviewStatus(userInfo=user_info(caller))
         return replace(review, metadata=metadata, status=status)
 

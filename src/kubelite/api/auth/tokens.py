@@ -32,7 +32,8 @@ from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.service_accounts import ServiceAccount
 from kubelite.api.kinds.model import Kind
-from kubelite.clock import Clock, timestamp
+from kubelite.api.machinery.times import format_time
+from kubelite.clock import Clock
 from kubelite.randomness import Randomness
 
 ALGORITHM = "ES256"
@@ -118,7 +119,7 @@ class TokenIssuer:
             metadata=_replace_meta(body, account, now),
             spec=_spec(body, list(audiences), seconds),
             status=TokenRequestStatus(
-                token=token, expirationTimestamp=timestamp(now + timedelta(seconds=seconds))
+                token=token, expirationTimestamp=format_time(now + timedelta(seconds=seconds))
             ),
         )
 
@@ -497,7 +498,7 @@ def _replace_meta(body: TokenRequest, account: ServiceAccount, now: datetime) ->
         name=meta.name,
         namespace=meta.namespace,
         uid=meta.uid,
-        creationTimestamp=timestamp(now),
+        creationTimestamp=format_time(now),
     )
 
 

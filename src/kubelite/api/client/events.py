@@ -20,7 +20,8 @@ from kubelite.api.kinds.core.events import Event, EventSource
 from kubelite.api.kinds.core.references import ObjectReference
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.kinds.model import Kind
-from kubelite.clock import Clock, timestamp
+from kubelite.api.machinery.times import format_time
+from kubelite.clock import Clock
 from kubelite.randomness import Randomness
 from kubelite.tasks import TaskSet
 
@@ -112,7 +113,7 @@ class EventRecorder:
         if len(self._queue) >= QUEUE_LIMIT:
             log.warning("event dropped", extra={"reason": reason, "about": reference.name})
             return
-        date = timestamp(now)
+        date = format_time(now)
         suffix = self._randomness.token_bytes(8).hex()
         self._queue.append(
             Event(

@@ -21,7 +21,8 @@ from kubelite.api.kinds.core.references import ObjectReference
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.kinds.policy import PodDisruptionBudget
 from kubelite.api.kinds.storage import StorageClass
-from kubelite.clock import Clock, timestamp
+from kubelite.api.machinery.times import format_time
+from kubelite.clock import Clock
 from kubelite.control.pods import condition, is_terminal
 from kubelite.control.scheduler.decision import Decider, Unschedulable
 from kubelite.control.scheduler.node_info import Snapshot
@@ -315,7 +316,7 @@ class Scheduler:
         status: dict[str, Any] = {}
         if current is None or (current.status, current.message) != ("False", message):
             changed = current is None or current.status != "False"
-            date = timestamp(self._clock.now()) if changed else current.lastTransitionTime  # type: ignore[union-attr]  # changed is true if it is None
+            date = format_time(self._clock.now()) if changed else current.lastTransitionTime  # type: ignore[union-attr]  # changed is true if it is None
             status["conditions"] = [
                 {
                     "type": "PodScheduled",
@@ -346,7 +347,7 @@ class Scheduler:
                 "status": "True",
                 "reason": "PreemptionByScheduler",
                 "message": f"{self._name}: preempting to accommodate a higher priority pod",
-                "lastTransitionTime": timestamp(self._clock.now()),
+                "lastTransitionTime": format_time(self._clock.now()),
             }
             try:
                 await self._client.patch(

@@ -22,7 +22,8 @@ from kubelite.api.kinds.core.pods import Pod, PodSpec
 from kubelite.api.kinds.core.service_accounts import ServiceAccount
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.kinds.model import Kind
-from kubelite.clock import SetClock, timestamp
+from kubelite.api.machinery.times import format_time
+from kubelite.clock import SetClock
 from kubelite.randomness import SeededRandomness
 
 ISSUER = "https://kubernetes.default.svc.cluster.local"
@@ -124,7 +125,7 @@ def test_ends_with_what_it_is_bound_to(
 def test_ends_a_minute_after_deletion_began(cluster: Cluster) -> None:
     token = cluster.token("Pod", "web-0")
     cluster.lookup.put(
-        replace(POD, metadata=replace(POD.metadata, deletionTimestamp=timestamp(NOW)))
+        replace(POD, metadata=replace(POD.metadata, deletionTimestamp=format_time(NOW)))
     )
     assert cluster.tokens.prove(token)
     cluster.clock.date += timedelta(seconds=61)
