@@ -1,6 +1,7 @@
 """The flow schemas and priority levels that are there from the start, as Kubernetes suggests them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from msgspec import Struct
 
@@ -28,6 +29,9 @@ from kubelite.api.kinds.flowcontrol import (
 )
 from kubelite.api.kinds.meta import ObjectMeta
 
+Item = TypeVar("Item", FlowSchema, PriorityLevelConfiguration)
+
+EXEMPT, CATCH_ALL = "exempt", "catch-all"
 ANNOTATIONS = {"apf.kubernetes.io/autoupdate-spec": "true"}
 ALL = ["*"]
 LEASES = "coordination.k8s.io"
@@ -143,9 +147,16 @@ def flow_schemas() -> Sequence[FlowSchema]:
     return tuple(_flow(row) for row in FLOWS)
 
 
-async def create_missing(client: Client) -> None:
+def mandatory(items: Iterable[Item]) -> list[Item]:
+    """Return those that are there whatever somebody does to the objects."""
+    return [item for item in items if item.metadata.name in (EXEMPT, CATCH_ALL)]
+
+
+async def create_missing(
+    client: Client, items: Iterable[FlowSchema | PriorityLevelConfiguration]
+) -> None:
     """Create those that are not there; what somebody changed stays as it is."""
-    for item in (*priority_levels(), *flow_schemas()):
+    for item in items:
         try:
             await client.create(item)
         except AlreadyExists:

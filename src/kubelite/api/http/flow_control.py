@@ -13,7 +13,14 @@ from kubelite.api.client.protocol import Client
 from kubelite.api.errors import APIError
 from kubelite.api.http import metrics
 from kubelite.api.http.fair_queues import Level, Limits, Refused
-from kubelite.api.http.flow_bootstrap import create_missing, flow_schemas, priority_levels
+from kubelite.api.http.flow_bootstrap import (
+    CATCH_ALL,
+    Item,
+    create_missing,
+    flow_schemas,
+    mandatory,
+    priority_levels,
+)
 from kubelite.api.http.flow_matching import distinguisher, in_order, matching
 from kubelite.api.kinds.flowcontrol import (
     FlowSchema,
@@ -28,8 +35,6 @@ from kubelite.tasks import TaskSet
 log = logging.getLogger(__name__)
 
 SEATS = 600  # what Kubernetes allows by default: 400 reading, 200 writing
-CATCH_ALL = "catch-all"
-MANDATORY = ("exempt", CATCH_ALL)  # there whatever the objects say
 REMEMBERED_MAX = 4096
 SCHEMA_HEADER = "X-Kubernetes-PF-FlowSchema-UID"
 LEVEL_HEADER = "X-Kubernetes-PF-PriorityLevel-UID"
@@ -85,7 +90,7 @@ class FlowControl:
         self._schemas: Sequence[FlowSchema] = ()
         self._remembered: dict[tuple[object, ...], Classified] = {}
         self._tasks = TaskSet()
-        self._is_telling = False
+        self._is_settling = False
         self.configure(flow_schemas(), priority_levels())
 
     def seat(self, caller: Caller, attributes: Attributes, headers: list[tuple[str, str]]) -> Seat:
@@ -102,25 +107,26 @@ class FlowControl:
         configurations: Iterable[PriorityLevelConfiguration],
     ) -> None:
         """Take over a new set of objects; requests under way keep their seats."""
-        mandatory_levels = (one for one in priority_levels() if one.metadata.name in MANDATORY)
-        by_name = {one.metadata.name: one for one in mandatory_levels}
-        by_name |= {one.metadata.name: one for one in configurations}
+        by_name = {one.metadata.name: one for one in configurations}
+        for level in mandatory(priority_levels()):
+            by_name[level.metadata.name] = _restored(level, by_name.get(level.metadata.name))
         shares = sum(_shares(one) for one in by_name.values())
         for name, configuration in by_name.items():
             limits = limits_of(configuration, self._seats, shares)
-            if (level := self._levels.get(name)) is None:
+            if (known := self._levels.get(name)) is None:
                 self._levels[name] = Level(limits)
             else:
-                level.limits = limits
+                known.limits = limits
             self._uids[name] = configuration.metadata.uid
         for name in self._levels.keys() - by_name.keys():
             del self._levels[name], self._uids[name]
         peers = tuple(self._levels.values())
-        for level in peers:
-            level.peers = peers
-            level.reconfigure(level.limits)
-        mandatory = [one for one in flow_schemas() if one.metadata.name in MANDATORY]
-        named = {one.metadata.name: one for one in (*mandatory, *schemas)}
+        for peer in peers:
+            peer.peers = peers
+            peer.reconfigure(peer.limits)
+        named = {one.metadata.name: one for one in schemas}
+        for schema in mandatory(flow_schemas()):
+            named[schema.metadata.name] = _restored(schema, named.get(schema.metadata.name))
         # A schema whose level does not exist is dangling: it matches nothing.
         self._schemas = in_order(
             one
@@ -132,9 +138,9 @@ class FlowControl:
     async def follow(self, client: Client, clock: Clock) -> None:
         """Create the objects that should be there from the start, then do as the objects say.
 
-        Each schema's status tells whether its priority level exists.
+        The mandatory ones are put back. Each schema's status tells whether its priority level exists.
         """
-        await create_missing(client)
+        await create_missing(client, (*priority_levels(), *flow_schemas()))
         schemas = client.mirror(FlowSchema)
         levels = client.mirror(PriorityLevelConfiguration)
         await schemas.synced()
@@ -142,13 +148,19 @@ class FlowControl:
 
         def changed(before: object, after: object) -> None:  # noqa: ARG001 - everything is read again
             self.configure(schemas.list(), levels.list())
-            if not self._is_telling:
-                self._is_telling = True
-                self._tasks.start(tell(), name="flow schema status")
+            if not self._is_settling:
+                self._is_settling = True
+                self._tasks.start(settle(), name="flow schemas")
 
-        async def tell() -> None:
-            await asyncio.sleep(0)  # changes that come together are told together
-            self._is_telling = False
+        async def settle() -> None:
+            await asyncio.sleep(0)  # changes that come together are settled together
+            self._is_settling = False
+            gone = [
+                one for one in mandatory(priority_levels()) if not levels.get(one.metadata.name)
+            ]
+            await create_missing(client, gone)
+            lost = [one for one in mandatory(flow_schemas()) if not schemas.get(one.metadata.name)]
+            await create_missing(client, lost)
             for schema in schemas.list():
                 await self._tell(client, schema, clock)
 
@@ -202,6 +214,11 @@ class FlowControl:
 
     def _catch_all(self) -> FlowSchema:
         return next(one for one in self._schemas if one.metadata.name == CATCH_ALL)
+
+
+def _restored(standard: Item, found: Item | None) -> Item:
+    """Return a mandatory object as it must be: of what somebody made of it, only the metadata count."""
+    return standard if found is None else replace(standard, metadata=found.metadata)
 
 
 def dangling(schema: FlowSchema, has_level: bool) -> FlowSchemaCondition:

@@ -94,6 +94,30 @@ async def test_one_caller_does_not_starve_another() -> None:
         pass
 
 
+async def test_the_mandatory_objects_are_what_they_are() -> None:
+    server = Server()
+    flow = FlowControl()
+    await flow.follow(server.client, server.clock)
+    bent = await server.client.get(FlowSchema, "catch-all")
+    nowhere = PriorityLevelConfigurationReference(name="none")
+    # As if it had been stored before it was refused.
+    bent = replace(bent, spec=replace(bent.spec, priorityLevelConfiguration=nowhere))
+    level = next(one for one in priority_levels() if one.metadata.name == "global-default")
+    flow.configure([bent], [replace(level, metadata=replace(level.metadata, name="catch-all"))])
+    headers: list[tuple[str, str]] = []
+    async with flow.seat(Caller("nobody"), asks("list", "pods"), headers):
+        pass
+    assert headers[0][1] == bent.metadata.uid
+    await server.client.delete(FlowSchema, "catch-all")
+    await server.client.delete(PriorityLevelConfiguration, "catch-all")
+    async with asyncio.timeout(5):
+        while len(await server.client.list(FlowSchema)) < len(flow_schemas()):
+            await asyncio.sleep(0)
+        while len(await server.client.list(PriorityLevelConfiguration)) < len(priority_levels()):
+            await asyncio.sleep(0)
+    await flow.stop()
+
+
 async def test_levels_follow_their_objects() -> None:
     server = Server()
     flow = FlowControl()
