@@ -55,6 +55,7 @@ from kubelite.api.registry.turns import Turns
 from kubelite.clock import Clock
 from kubelite.randomness import Randomness
 from kubelite.store.protocol import (
+    Check,
     Delete,
     Entry,
     Operation,
@@ -89,6 +90,7 @@ class Draft:
         self.options = options
         self.context = context
         self.reservations: list[Reservation] = []
+        self.checks: list[Check] = []
         self.warnings: list[str] = []
 
     async def commit(self, store: Store, operation: Operation) -> int:
@@ -103,7 +105,8 @@ class Draft:
             for reservation in reservations:
                 reservation.settled(committed=committed)
 
-        return await commit(store, (*beside, operation), settled if reservations else None)
+        operations = (*self.checks, *beside, operation)
+        return await commit(store, operations, settled if reservations else None)
 
     def give_up(self) -> None:
         """Tell the reservations that did not get as far as the store that they are not needed."""
@@ -319,7 +322,7 @@ class Writer:
             options=draft.options,
             dry_run=draft.options.dry_run,
         )
-        draft.reservations = request.reservations
+        draft.reservations, draft.checks = request.reservations, request.checks
         await self.admission.mutate(request)
         item = request.object or item
         structure(resource.schema, item)

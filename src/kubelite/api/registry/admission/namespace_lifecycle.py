@@ -7,7 +7,10 @@ from kubelite.api.errors import Cause, NotFound
 from kubelite.api.kinds.core.namespaces import Namespace
 from kubelite.api.registry.admission.refusal import forbidden, is_main
 from kubelite.api.registry.admission.request import AdmissionRequest, Verb
+from kubelite.api.registry.builtin import CORE
+from kubelite.store.protocol import Check
 
+NAMESPACES = next(row for row in CORE if row.plural == "namespaces")
 IMMORTAL = frozenset({"default", "kube-system", "kube-public"})
 REVIEWS = frozenset({"localsubjectaccessreviews"})  # saying more would tell that a namespace exists
 
@@ -44,3 +47,7 @@ class NamespaceLifecycle:
                     )
                 ],
             )
+        if request.operation is Verb.CREATE:
+            # Others may wait before this write is committed, and the namespace be emptied and gone by then.
+            key = NAMESPACES.key("", name)
+            request.checks.append(Check(key, int(namespace.metadata.resourceVersion)))

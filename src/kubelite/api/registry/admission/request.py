@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 from kubelite.api.auth.caller import Attributes, Caller
 from kubelite.api.registry.options import DeletionOptions, WriteOptions
 from kubelite.api.registry.resources import Resource
-from kubelite.store.protocol import Operation
+from kubelite.store.protocol import Check, Operation
 
 
 class Verb(StrEnum):
@@ -47,6 +47,7 @@ class AdmissionRequest:
     __slots__ = (
         "attributes",
         "caller",
+        "checks",
         "dry_run",
         "object",
         "old",
@@ -81,6 +82,9 @@ class AdmissionRequest:
         self.dry_run = dry_run
         self.warnings: list[str] = []
         self.reservations: list[Reservation] = []
+        self.checks: list[
+            Check
+        ] = []  # what was looked at and must still be so when the write is committed
 
     def add_warning(self, text: str) -> None:
         """Tell the client something without refusing."""

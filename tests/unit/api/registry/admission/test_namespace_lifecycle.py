@@ -1,16 +1,22 @@
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from msgspec import convert
+from fakes.server import Server
+from msgspec import convert, json
 
 from kubelite.api.auth.lookup import FixedLookup
+from kubelite.api.errors import Forbidden
 from kubelite.api.kinds.core.namespaces import Namespace
 from kubelite.api.registry.admission.namespace_lifecycle import NamespaceLifecycle
-from kubelite.api.registry.admission.request import Verb
+from kubelite.api.registry.admission.request import AdmissionRequest, Verb
+from kubelite.api.registry.options import DeletionOptions
+from kubelite.store.protocol import Change, Check
 
 
 def namespace(name: str, phase: str = "Active") -> Namespace:
-    return convert({"metadata": {"name": name}, "status": {"phase": phase}}, Namespace)
+    metadata = {"name": name, "resourceVersion": "7"}
+    return convert({"metadata": metadata, "status": {"phase": phase}}, Namespace)
 
 
 PLUGIN = NamespaceLifecycle(FixedLookup([namespace("shop"), namespace("going", "Terminating")]))
@@ -18,7 +24,9 @@ POD = {"metadata": {"name": "p"}}
 
 
 async def test_creation(ask: Any) -> None:
-    assert (await ask(PLUGIN, "pods", POD)).item
+    made = await ask(PLUGIN, "pods", POD)
+    assert made.item
+    assert made.request.checks == [Check("/namespaces.core/shop", 7)]
     assert (await ask(PLUGIN, "nodes", POD)).item
     gone = await ask(PLUGIN, "pods", POD, namespace="gone")
     assert gone.refusal == 'namespaces "gone" not found'
@@ -28,6 +36,37 @@ async def test_creation(ask: Any) -> None:
         'pods "p" is forbidden: unable to create new content in namespace going because it is being terminated'
     )
     assert going.error.causes[0].reason == "NamespaceTerminating"
+
+
+class Slow:
+    """Lets a namespace go while a write waits."""
+
+    name = "Priority"  # in whose place it stands
+
+    def __init__(self) -> None:
+        self.server: Server | None = None
+
+    async def mutate(self, request: AdmissionRequest) -> None:
+        if self.server is not None and request.attributes.resource == "configmaps":
+            server, self.server = self.server, None
+            allowed = server.allowed("delete", "v1/namespaces", "shop")
+            await server.verbs.delete(allowed, DeletionOptions())
+
+
+async def test_a_namespace_that_goes_while_a_write_waits() -> None:
+    lookup, slow = FixedLookup(), Slow()
+    server = Server(NamespaceLifecycle(lookup), slow)
+
+    def seen(changes: Sequence[Change]) -> None:
+        for change in changes:
+            lookup.put(json.decode(change.value, type=Namespace))
+
+    server.store.subscribe("/namespaces.core/", seen)
+    await server.create("v1/namespaces", {"metadata": {"name": "shop"}})
+    slow.server = server
+    with pytest.raises(Forbidden, match="because it is being terminated"):
+        await server.create("v1/configmaps", {"metadata": {"name": "a", "namespace": "shop"}})
+    assert server.names("v1/configmaps", "shop") == []
 
 
 async def test_other_writes_in_a_namespace_that_goes_away(ask: Any) -> None:
