@@ -6,6 +6,7 @@ compacted LMDB file; its name carries the date and the revision.
 
 import os
 import shutil
+import struct
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from kubelite.store.lmdb_engine import FORMAT, HEADER, REVISION, lock_folder
 
 DATA_FILE = "data.mdb"
 SUFFIX = ".mdb"
+STAGING = "restoring"
 
 
 class SnapshotFailed(Exception):
@@ -49,8 +51,8 @@ def save(data: Path, folder: Path, now: datetime) -> Snapshot:
     """Copy the data folder `data`, in use or not, to a new file in `folder`; raises SnapshotFailed."""
     if not (data / DATA_FILE).is_file():
         raise SnapshotFailed(f"cannot save a snapshot: no store in {data}")
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as work:
             with _reading(data) as env:
                 env.copy(work, compact=True)
@@ -76,32 +78,57 @@ def restore(snapshot: Path, data: Path) -> Path | None:
     """Put a snapshot in place of the data folder; return where the former data went.
 
     Refused while a server uses the folder, and when the snapshot is not whole; raises SnapshotFailed, StoreLocked.
+    A crash at any instant leaves the former data in place, or the snapshot.
     """
     if not snapshot.is_file():
         raise SnapshotFailed(f"cannot restore {snapshot}: there is no such snapshot")
-    data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = lock_folder(data)
+    staged = data / STAGING  # inside, for the folder may be a file system of its own
     try:
-        with tempfile.TemporaryDirectory(dir=data.parent) as work:
-            staged = Path(work) / "staged"
-            staged.mkdir(mode=0o700)
-            shutil.copyfile(snapshot, staged / DATA_FILE)
-            report = check(staged)
-            if report.problems:
-                raise SnapshotFailed(f"cannot restore {snapshot}: {report.problems[0]}")
-            (staged / DATA_FILE).chmod(0o600)
-            _sync(staged / DATA_FILE)
-            former = None
-            if (data / DATA_FILE).exists():
-                former = data / f"{DATA_FILE}.before-restore"
-                (data / DATA_FILE).rename(former)
-            (staged / DATA_FILE).rename(data / DATA_FILE)
-        # LMDB's reader table belongs to the former file.
-        (data / "lock.mdb").unlink(missing_ok=True)
-        _sync(data)
-        return former
-    finally:
-        os.close(lock)
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = lock_folder(data)
+        try:
+            _stage(snapshot, staged)
+            return _put_in_place(staged, data)
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
+            os.close(lock)
+    except OSError as error:
+        raise SnapshotFailed(f"cannot restore {snapshot}: {error.strerror}") from error
+
+
+def _stage(snapshot: Path, staged: Path) -> None:
+    """Copy a snapshot to a folder and make sure that it is whole."""
+    shutil.rmtree(staged, ignore_errors=True)
+    staged.mkdir(mode=0o700)
+    copied = staged / DATA_FILE
+    shutil.copyfile(snapshot, copied)
+    copied.chmod(0o600)
+    try:
+        # A page past the end of the file would end the process, not the call.
+        with _reading(copied, subdir=False) as env:
+            size_bytes = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
+        if copied.stat().st_size < size_bytes:
+            raise SnapshotFailed(f"cannot restore {snapshot}: it is cut off")
+        report = check(staged)
+    except lmdb.Error as error:
+        raise SnapshotFailed(f"cannot restore {snapshot}: {error}") from error
+    if report.problems:
+        raise SnapshotFailed(f"cannot restore {snapshot}: {report.problems[0]}")
+    _sync(copied)
+
+
+def _put_in_place(staged: Path, data: Path) -> Path | None:
+    """Replace the data by what is staged; return where the former data is."""
+    current, former = data / DATA_FILE, None
+    if current.exists():
+        former = data / f"{DATA_FILE}.before-restore"
+        former.unlink(missing_ok=True)
+        former.hardlink_to(current)  # so that there is a store under its name at every instant
+    (staged / DATA_FILE).replace(current)
+    # LMDB's reader table belongs to the former file.
+    (data / "lock.mdb").unlink(missing_ok=True)
+    _sync(data)
+    return former
 
 
 def check(data: Path) -> Report:
@@ -113,6 +140,8 @@ def check(data: Path) -> Report:
             return _check(env, transaction)
     except lmdb.Error as error:
         raise SnapshotFailed(f"cannot check {data}: {error}") from error
+    except (struct.error, IndexError, UnicodeDecodeError, msgspec.MsgspecError) as error:
+        raise SnapshotFailed(f"cannot check {data}: damaged ({error!r})") from error
 
 
 def _check(env: Any, transaction: Any) -> Report:

@@ -1,4 +1,5 @@
 import asyncio
+import os
 import stat
 import sys
 from datetime import UTC, datetime
@@ -25,18 +26,19 @@ async def _filled(path: Path) -> EmbeddedStore:
     return store
 
 
-async def _elsewhere(call: str) -> str:
-    """Make a call in another process: LMDB opens a folder once per process."""
+async def _elsewhere(call: str, *, fails: bool = False) -> str:
+    """Make a call in another process, for LMDB opens a folder once per process; return what it printed."""
     code = "from datetime import datetime; from pathlib import Path; from kubelite.store import snapshots; "
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
         f"{code}print({call})",
         stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
         env={"PYTHONPATH": SOURCE},
     )
     printed, _ = await process.communicate()
-    assert process.returncode == 0
+    assert process.returncode == int(fails)
     return printed.decode()
 
 
@@ -97,4 +99,58 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
             call()
     (tmp_path / "data.mdb").write_bytes(b"no store" * 1000)
     with pytest.raises(snapshots.SnapshotFailed, match="cannot check"):
+        snapshots.check(tmp_path)
+
+
+async def test_a_crash_while_restoring_leaves_a_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "db"
+    store = await _filled(data)
+    await store.close()
+    saved = snapshots.save(data, tmp_path / "snapshots", NOW)
+    for call in ("unlink", "hardlink_to", "replace", "chmod"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, call, _crash)
+            with pytest.raises(KeyboardInterrupt):
+                snapshots.restore(saved.path, data)
+        assert snapshots.check(data).revision == 21
+    assert snapshots.restore(saved.path, data) == data / "data.mdb.before-restore"
+    assert sorted(path.name for path in data.iterdir()) == [
+        "data.mdb",
+        "data.mdb.before-restore",
+        "lock",
+    ]
+
+
+def _crash(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+async def test_a_snapshot_that_is_cut_off_is_refused(tmp_path: Path) -> None:
+    store = await _filled(tmp_path / "db")
+    await store.close()
+    saved = snapshots.save(tmp_path / "db", tmp_path / "snapshots", NOW)
+    for size in (saved.size_bytes - 1, 3 * 4096, 100, 0):
+        os.truncate(saved.path, size)
+        # in another process: what goes wrong here ends it
+        message = await _elsewhere(
+            f"snapshots.restore(Path({str(saved.path)!r}), Path({str(tmp_path / 'db')!r}))",
+            fails=True,
+        )
+        assert f"SnapshotFailed: cannot restore {saved.path}: " in message
+    assert snapshots.check(tmp_path / "db").problems == []
+
+
+@pytest.mark.parametrize("table", [b"objects", b"log"])
+async def test_rows_that_cannot_be_read_are_named(tmp_path: Path, table: bytes) -> None:
+    store = await _filled(tmp_path)
+    await store.close()
+    env = lmdb.open(str(tmp_path), lib_version=0, max_dbs=4, map_size=1 << 30)
+    with env.begin(write=True) as transaction:
+        cursor = transaction.cursor(db=env.open_db(table, transaction))
+        cursor.first()
+        cursor.put(cursor.key(), b"!")
+    env.close()
+    with pytest.raises(snapshots.SnapshotFailed, match=f"cannot check {tmp_path}: damaged"):
         snapshots.check(tmp_path)
