@@ -186,11 +186,13 @@ def lock_folder(path: Path) -> int:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        holder = os.pread(descriptor, 32, 0).decode() or "unknown"
+        holder = os.pread(descriptor, 32, 0).decode().strip() or "unknown"
         os.close(descriptor)
         raise StoreLocked(f"cannot open store in {path}: process {holder} uses it") from error
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+    with suppress(
+        OSError
+    ):  # it is only for the message above; a full disk must not keep the store shut
+        os.pwrite(descriptor, f"{os.getpid():<10}".encode(), 0)
     return descriptor
 
 
