@@ -101,7 +101,7 @@ def test_pods_of_two_nodes(prefix: int, is_tunnelled: bool) -> None:
             await asyncio.wait_for(side.overlay.applied(0), 5)
             assert "10.42.1.0" not in shell("ip route")
             await side.stop()
-            remove_routes()
+            await asyncio.to_thread(remove_routes)
             assert TUNNEL not in shell("ip link")
         finally:
             may_end.set()

@@ -1,5 +1,6 @@
 """Pods get addresses, in real namespaces."""
 
+import asyncio
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -151,11 +152,7 @@ def test_a_pod_is_reachable_from_the_moment_it_is_attached() -> None:
         network = PodNetwork()
         await network.start("10.42.0.0/24")
         await network.attach("a", "default/a", stack.enter_context(process_in_namespace()))
-        with RouteSocket() as route:
-            for name in (BRIDGE, link_name("a")):
-                link = route.find_link(name)
-                assert link is not None
-                assert link.is_running
+        assert await asyncio.to_thread(_running) >= {BRIDGE, link_name("a")}
         await network.stop()
 
     for _ in range(15):
@@ -167,6 +164,9 @@ def test_waiting_for_a_link_that_never_runs_ends() -> None:
         shell(
             "ip link add a0 type veth peer name b0 && ip link set a0 up"
         )  # the other end stays down
+        await asyncio.to_thread(wait)
+
+    def wait() -> None:
         with RouteSocket() as route:
             assert not route.wait_until_running("a0", 0.05)
             assert not route.wait_until_running("missing0", 0.05)
@@ -174,3 +174,8 @@ def test_waiting_for_a_link_that_never_runs_ends() -> None:
             assert route.wait_until_running("a0", 2)
 
     in_new_namespace(main)
+
+
+def _running() -> set[str]:
+    with RouteSocket() as route:
+        return {link.name for link in route.links() if link.is_running}

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
-from kubelite.net.netlink import (
+from kubelite.net.netlink_messages import (
     ACK,
     DUMP,
     NESTED,

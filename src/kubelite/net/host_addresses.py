@@ -6,23 +6,23 @@ Needs no rights: everybody may ask for addresses and hear of them.
 import asyncio
 import errno
 import socket
+import struct
 from collections.abc import AsyncIterator, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from msgspec import Struct
 
-from kubelite.net.netlink import (
-    ADDRESS,
+from kubelite.net.netlink_messages import (
     DUMP,
-    GETADDR,
-    IFA_ADDRESS,
-    IFA_LOCAL,
     RECEIVE_BYTES,
-    SCOPE_UNIVERSE,
     NetlinkSocket,
     decode_attributes,
 )
 
+ADDRESS = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, index
+GETADDR = 22
+IFA_ADDRESS, IFA_LOCAL = 1, 2
+SCOPE_UNIVERSE = 0
 GROUPS = 0x10 | 0x100  # RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR
 TEMPORARY, DUPLICATE, TENTATIVE = 0x01, 0x08, 0x40  # IFA_F_…, of IPv6 addresses
 

@@ -1,58 +1,34 @@
-"""Speaks netlink with the kernel: links, addresses, routes, of this network namespace or a process's.
+"""Links, addresses and routes of a network namespace, through pyroute2.
 
-Calls block, mostly for well below a millisecond, but wait whenever the kernel's one lock for links is held:
-make them in a thread. Failures are `OSError` with the kernel's errno. Numbers are those of linux/rtnetlink.h,
-if_link.h and if_addr.h.
+Calls block, mostly for a few milliseconds, but wait whenever the kernel's one lock for links is held: make them in a
+thread, and each `RouteSocket` in one thread only. pyroute2 runs them on a loop of that thread's own, for its
+asynchronous sockets do not work on uvloop. It is loaded by `load`, or by the first socket: that takes longer than
+anything else at the start of a node. Failures are `OSError` with the kernel's errno.
 """
 
 import ctypes
 import errno
 import os
 import socket
-import struct
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
-HEADER: Final = struct.Struct("=IHHII")  # length, type, flags, sequence, port
-LINK: Final = struct.Struct("=BxHiII")  # family, type, index, flags, change
-ADDRESS: Final = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, index
-ROUTE: Final = struct.Struct(
-    "=BBBBBBBBI"
-)  # family, dst length, src length, tos, table, protocol, scope, type, flags
-NEIGHBOUR: Final = struct.Struct("=BxxxiHBB")  # family, link index, state, flags, type
-ATTRIBUTE: Final = struct.Struct("=HH")  # length, type
-
-REQUEST, ACK, DUMP, CREATE, EXCLUSIVE, REPLACE = 0x1, 0x4, 0x300, 0x400, 0x200, 0x100
-MESSAGE_ERROR, MESSAGE_DONE = 2, 3
-NEWLINK, DELLINK, GETLINK, SETLINK = 16, 17, 18, 19
-NEWADDR, DELADDR, GETADDR = 20, 21, 22
-NEWROUTE, DELROUTE, GETROUTE = 24, 25, 26
-NEWNEIGH, DELNEIGH = 28, 29
-
-IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_PROTINFO = 1, 3, 4, 10, 12
-IFLA_LINKINFO, IFLA_IFALIAS, IFLA_NET_NS_FD = 18, 20, 28
-INFO_KIND, INFO_DATA, VETH_INFO_PEER, BRPORT_MODE = 1, 2, 1, 4
-IFA_ADDRESS, IFA_LOCAL = 1, 2
-RTA_DST, RTA_OIF, RTA_GATEWAY = 1, 4, 5
+PROTOCOL_KUBELITE: Final = 142  # who made a route; see /etc/iproute2/rt_protos
+TABLE_MAIN = 254
+SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_HOST = 0, 253, 254
 RTNH_ONLINK = 4
-VXLAN_ID, VXLAN_LOCAL, VXLAN_LEARNING, VXLAN_PORT = 1, 4, 7, 15
-NDA_DST, NDA_LLADDR = 1, 2
 NEIGHBOUR_PERMANENT, NEIGHBOUR_SELF = 0x80, 0x02
-NESTED = 0x8000
 IFF_UP, IFF_RUNNING = 0x1, 0x40
 SOL_NETLINK, ADD_MEMBERSHIP, GROUP_LINK = 270, 1, 1
-AF_BRIDGE = 7
-TABLE_MAIN, PROTOCOL_KUBELITE, TYPE_UNICAST = 254, 142, 1
-SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_HOST = 0, 253, 254
 CLONE_NEWNET = 0x40000000
-RECEIVE_BYTES = 1 << 18
-NETLINK_NETFILTER = 12  # the protocol of nftables and conntrack
-
-Attributes = Mapping[int, bytes]
+RECEIVE_BYTES = 1 << 16
 
 
 class Link(Struct, frozen=True):
@@ -78,154 +54,73 @@ class Route(Struct, frozen=True):
     is_onlink: bool = False  # the gateway is behind the link although no address there says so
 
 
-def encode_attributes(attributes: Attributes) -> bytes:
-    """Return attributes as type-length-value, each padded to four bytes."""
-    parts = []
-    for kind, value in attributes.items():
-        parts.append(ATTRIBUTE.pack(len(value) + ATTRIBUTE.size, kind) + value)
-        parts.append(b"\0" * (-len(value) % 4))
-    return b"".join(parts)
+@cache
+def load() -> Any:
+    """Load pyroute2: some 200 ms and 10 MB. Blocks."""
+    import pyroute2
+
+    return pyroute2
 
 
-def decode_attributes(data: bytes) -> dict[int, bytes]:
-    """Return the attributes in `data`, flags of the type taken off; ends at the first malformed one."""
-    attributes = {}
-    offset = 0
-    while offset + ATTRIBUTE.size <= len(data):
-        length, kind = ATTRIBUTE.unpack_from(data, offset)
-        if length < ATTRIBUTE.size:
-            break
-        attributes[kind & 0x3FFF] = data[offset + ATTRIBUTE.size : offset + length]
-        offset += length + -length % 4
-    return attributes
+class RouteSocket:
+    """Links, addresses and routes of the namespace the socket was opened in."""
 
-
-def messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
-    """Yield (type, flags, sequence, payload) of each message in a datagram."""
-    offset = 0
-    while offset + HEADER.size <= len(data):
-        length, kind, flags, sequence, _ = HEADER.unpack_from(data, offset)
-        if length < HEADER.size:
-            return
-        yield kind, flags, sequence, data[offset + HEADER.size : offset + length]
-        offset += length + -length % 4
-
-
-class NetlinkSocket:
-    """One conversation with the kernel; each request is answered before the next."""
-
-    def __init__(self, protocol: int = 0, *, sock: socket.socket | None = None) -> None:
-        self.socket = sock or socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
-        self._sequence = 0
+    def __init__(self) -> None:
+        library = load()
+        self._failure = library.NetlinkError
+        self._route = library.IPRoute()
+        self._events = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)
 
     def close(self) -> None:
-        """Close the socket."""
-        self.socket.close()
+        """Close the sockets."""
+        self._route.close()
+        self._events.close()
 
-    def __enter__(self) -> "NetlinkSocket":
+    def __enter__(self) -> "RouteSocket":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def request(
-        self, kind: int, payload: bytes, attributes: Attributes | None = None, flags: int = ACK
-    ) -> list[bytes]:
-        """Send one message; return the payloads of the answer, which is empty for a plain acknowledgement."""
-        body = payload + encode_attributes(attributes or {})
-        self._sequence += 1
-        header = HEADER.pack(HEADER.size + len(body), kind, flags | REQUEST, self._sequence, 0)
-        self.socket.send(header + body)
-        found: list[bytes] = []
-        while not self._is_complete(found):
-            pass
-        return found
-
-    def _is_complete(self, found: list[bytes]) -> bool:
-        """Read one datagram into `found`; True when it ended the answer."""
-        for kind, _, sequence, payload in messages(self.socket.recv(RECEIVE_BYTES)):
-            if sequence != self._sequence:
-                continue  # the rest of an answer that was given up
-            if kind == MESSAGE_DONE:
-                return True
-            if kind == MESSAGE_ERROR:
-                code = -struct.unpack_from("=i", payload)[0]
-                if code:
-                    raise OSError(code, os.strerror(code))
-                return True
-            found.append(payload)
-        return False
-
-
-class RouteSocket(NetlinkSocket):
-    """Links, addresses and routes of the namespace the socket was opened in."""
-
-    def __enter__(self) -> "RouteSocket":
-        return self
+    @contextmanager
+    def _errors_named(self, *, tolerated: int = 0) -> Iterator[None]:
+        try:
+            yield
+        except self._failure as error:
+            if error.code != tolerated:
+                raise OSError(error.code, os.strerror(error.code)) from error
 
     def links(self) -> list[Link]:
         """Return all links."""
-        return [_link(data) for data in self.request(GETLINK, LINK.pack(0, 0, 0, 0, 0), flags=DUMP)]
+        with self._errors_named():
+            return [_link(message) for message in self._route.get_links()]
 
     def find_link(self, name: str) -> Link | None:
         """Return the link called `name`."""
-        request = LINK.pack(0, 0, 0, 0, 0)
-        try:
-            found = self.request(GETLINK, request, {IFLA_IFNAME: _text(name)})
-        except OSError as error:
-            if error.errno == errno.ENODEV:
-                return None
-            raise
-        return _link(found[0])
+        with self._errors_named(tolerated=errno.ENODEV):
+            for message in self._route.link("get", ifname=name):
+                return _link(message)
+        return None
 
     def add_bridge(self, name: str, *, mac: bytes, mtu: int) -> None:
         """Make a bridge; a fixed `mac` keeps it from changing as ports come and go."""
-        self._add_link(
-            {
-                IFLA_IFNAME: _text(name),
-                IFLA_ADDRESS: mac,
-                IFLA_MTU: _u32(mtu),
-                IFLA_LINKINFO: encode_attributes({INFO_KIND: _text("bridge")}),
-            }
-        )
+        with self._errors_named():
+            self._route.link("add", ifname=name, kind="bridge", address=mac.hex(":"), mtu=mtu)
 
     def add_veth(self, name: str, *, peer: str, peer_namespace: int, mtu: int) -> None:
         """Make a pair of links, the other end called `peer` in the namespace of the open file `peer_namespace`."""
-        other = LINK.pack(0, 0, 0, 0, 0) + encode_attributes(
-            {
-                IFLA_IFNAME: _text(peer),
-                IFLA_MTU: _u32(mtu),
-                IFLA_NET_NS_FD: _u32(peer_namespace),
-            }
-        )
-        info = {
-            INFO_KIND: _text("veth"),
-            INFO_DATA | NESTED: encode_attributes({VETH_INFO_PEER | NESTED: other}),
-        }
-        self._add_link(
-            {
-                IFLA_IFNAME: _text(name),
-                IFLA_MTU: _u32(mtu),
-                IFLA_LINKINFO | NESTED: encode_attributes(info),
-            }
-        )
-
-    def _add_link(self, attributes: Attributes) -> None:
-        self.request(NEWLINK, LINK.pack(0, 0, 0, 0, 0), attributes, flags=ACK | CREATE | EXCLUSIVE)
+        other = {"ifname": peer, "net_ns_fd": peer_namespace, "mtu": mtu}
+        with self._errors_named():
+            self._route.link("add", ifname=name, kind="veth", mtu=mtu, peer=other)
 
     def set_link(
         self, index: int, *, up: bool = False, master: int = 0, alias: str = "", mtu: int = 0
     ) -> None:
         """Change what is given of a link."""
-        attributes = {}
-        if master:
-            attributes[IFLA_MASTER] = _u32(master)
-        if alias:
-            attributes[IFLA_IFALIAS] = alias.encode()
-        if mtu:
-            attributes[IFLA_MTU] = _u32(mtu)
-        flag = IFF_UP if up else 0
-        self.request(SETLINK, LINK.pack(0, 0, index, flag, flag), attributes)
+        wanted = {"state": up and "up", "master": master, "ifalias": alias, "mtu": mtu}
+        given = {name: value for name, value in wanted.items() if value}
+        with self._errors_named():
+            self._route.link("set", index=index, **given)
 
     def wait_until_running(self, name: str, timeout_seconds: float) -> bool:
         """Wait until a link carries packets; False when it does not in time.
@@ -233,147 +128,89 @@ class RouteSocket(NetlinkSocket):
         The kernel starts a link after the request that sets it up has returned. What is sent in between is lost, and a
         lost ARP question is asked again only after a second.
         """
-        self.socket.setsockopt(SOL_NETLINK, ADD_MEMBERSHIP, GROUP_LINK)
+        self._events.setsockopt(SOL_NETLINK, ADD_MEMBERSHIP, GROUP_LINK)
         deadline = time.monotonic() + timeout_seconds
-        try:
-            while (link := self.find_link(name)) is None or not link.is_running:
-                # messages passed over by a request are older than its answer, so none that matters is missed
-                self.socket.settimeout(max(0.001, deadline - time.monotonic()))
-                self._next_message()
-                self.socket.settimeout(None)
-        except TimeoutError:
-            return False
-        finally:
-            self.socket.settimeout(None)
+        while (link := self.find_link(name)) is None or not link.is_running:
+            self._events.settimeout(max(0.001, deadline - time.monotonic()))
+            try:
+                self._events.recv(RECEIVE_BYTES)
+            except TimeoutError:
+                return False
+            except OSError as error:
+                # so many messages that some were lost: the state is looked at anyway
+                if error.errno != errno.ENOBUFS:
+                    raise
         return True
-
-    def _next_message(self) -> None:
-        try:
-            self.socket.recv(RECEIVE_BYTES)
-        except OSError as error:
-            if (
-                error.errno != errno.ENOBUFS
-            ):  # so many that some were lost: the state is looked at anyway
-                raise
 
     def set_hairpin(self, index: int) -> None:
         """Let a bridge port send back what came in by it: a pod that reaches itself through its service."""
-        port = encode_attributes({BRPORT_MODE: b"\1"})
-        self.request(SETLINK, LINK.pack(AF_BRIDGE, 0, index, 0, 0), {IFLA_PROTINFO | NESTED: port})
+        with self._errors_named():
+            self._route.brport("set", index=index, mode=1)
 
     def delete_link(self, index: int) -> None:
         """Remove a link; one that is already gone is no error."""
-        try:
-            self.request(DELLINK, LINK.pack(0, 0, index, 0, 0))
-        except OSError as error:
-            if error.errno != errno.ENODEV:
-                raise
+        with self._errors_named(tolerated=errno.ENODEV):
+            self._route.link("del", index=index)
 
     def addresses(self, index: int) -> list[tuple[str, int]]:
         """Return the IPv4 addresses of a link with their prefix lengths."""
-        found = []
-        for data in self.request(GETADDR, ADDRESS.pack(socket.AF_INET, 0, 0, 0, 0), flags=DUMP):
-            _, prefix_length, _, _, link = ADDRESS.unpack_from(data)
-            value = decode_attributes(data[ADDRESS.size :]).get(IFA_LOCAL)
-            if link == index and value:
-                found.append((socket.inet_ntoa(value), prefix_length))
-        return found
+        with self._errors_named():
+            return [
+                (message.get("local"), message["prefixlen"])
+                for message in self._route.get_addr(family=socket.AF_INET)
+                if message["index"] == index and message.get("local")
+            ]
 
     def add_address(
         self, index: int, address: str, prefix_length: int, *, scope: int = SCOPE_UNIVERSE
     ) -> None:
         """Give a link an IPv4 address, or leave it when it is there."""
-        self._change_address(NEWADDR, index, address, prefix_length, scope)
+        with self._errors_named():
+            self._route.addr(
+                "replace", index=index, address=address, prefixlen=prefix_length, scope=scope
+            )
 
     def delete_address(self, index: int, address: str, prefix_length: int) -> None:
         """Take an IPv4 address from a link."""
-        self._change_address(DELADDR, index, address, prefix_length, SCOPE_UNIVERSE)
-
-    def _change_address(
-        self, kind: int, index: int, address: str, prefix_length: int, scope: int
-    ) -> None:
-        value = socket.inet_aton(address)
-        self.request(
-            kind,
-            ADDRESS.pack(socket.AF_INET, prefix_length, 0, scope, index),
-            {IFA_LOCAL: value, IFA_ADDRESS: value},
-            flags=ACK | (CREATE | REPLACE if kind == NEWADDR else 0),
-        )
+        with self._errors_named():
+            self._route.addr("del", index=index, address=address, prefixlen=prefix_length)
 
     def routes(self) -> list[Route]:
         """Return the IPv4 routes of the main table."""
-        request = ROUTE.pack(socket.AF_INET, 0, 0, 0, TABLE_MAIN, 0, 0, 0, 0)
-        found = []
-        for data in self.request(GETROUTE, request, flags=DUMP):
-            _, length, _, _, table, protocol, _, _, flags = ROUTE.unpack_from(data)
-            attributes = decode_attributes(data[ROUTE.size :])
-            if table == TABLE_MAIN and RTA_OIF in attributes:
-                found.append(
-                    Route(
-                        socket.inet_ntoa(attributes.get(RTA_DST, bytes(4))),
-                        length,
-                        int.from_bytes(attributes[RTA_OIF], "little"),
-                        socket.inet_ntoa(attributes[RTA_GATEWAY])
-                        if RTA_GATEWAY in attributes
-                        else "",
-                        protocol,
-                        bool(flags & RTNH_ONLINK),
-                    )
-                )
-        return found
+        with self._errors_named():
+            messages = self._route.get_routes(family=socket.AF_INET, table=TABLE_MAIN)
+            return [_route(message) for message in messages if message.get("oif")]
 
     def replace_route(self, route: Route) -> None:
         """Add a route, or change the one to the same destination."""
-        self._change_route(NEWROUTE, route, ACK | CREATE | REPLACE)
+        with self._errors_named():
+            self._route.route("replace", **_wanted(route))
 
     def delete_route(self, route: Route) -> None:
         """Remove a route; one that is already gone is no error."""
-        try:
-            self._change_route(DELROUTE, route, ACK)
-        except OSError as error:
-            if error.errno != errno.ESRCH:
-                raise
-
-    def _change_route(self, kind: int, route: Route, flags: int) -> None:
-        scope = SCOPE_UNIVERSE if route.gateway else SCOPE_LINK
-        attributes = {RTA_OIF: _u32(route.link_index)}
-        if route.prefix_length:
-            attributes[RTA_DST] = socket.inet_aton(route.destination)
-        if route.gateway:
-            attributes[RTA_GATEWAY] = socket.inet_aton(route.gateway)
-        onlink = RTNH_ONLINK if route.is_onlink else 0
-        head = (socket.AF_INET, route.prefix_length, 0, 0, TABLE_MAIN, route.protocol)
-        self.request(kind, ROUTE.pack(*head, scope, TYPE_UNICAST, onlink), attributes, flags=flags)
+        with self._errors_named(tolerated=errno.ESRCH):
+            self._route.route("del", **_wanted(route))
 
     def add_vxlan(self, name: str, *, network_id: int, local: str, port: int, mac: bytes) -> None:
         """Make a tunnel link with fixed partners: it neither learns nor floods."""
-        data = {
-            VXLAN_ID: _u32(network_id),
-            VXLAN_LOCAL: socket.inet_aton(local),
-            VXLAN_LEARNING: b"\0",
-            VXLAN_PORT: port.to_bytes(2, "big"),
-        }
-        info = {INFO_KIND: _text("vxlan"), INFO_DATA | NESTED: encode_attributes(data)}
-        self._add_link(
-            {
-                IFLA_IFNAME: _text(name),
-                IFLA_ADDRESS: mac,
-                IFLA_LINKINFO | NESTED: encode_attributes(info),
-            }
-        )
+        with self._errors_named():
+            self._route.link(
+                "add",
+                ifname=name,
+                kind="vxlan",
+                address=mac.hex(":"),
+                vxlan_id=network_id,
+                vxlan_local=local,
+                vxlan_port=port,
+                vxlan_learning=0,
+            )
 
     def set_tunnel_end(self, index: int, *, address: str, mac: bytes, machine: str) -> None:
         """Tell a tunnel link that `address` has `mac`, and that `mac` is behind `machine`."""
-        for family, flags, destination in (
-            (socket.AF_INET, 0, address),
-            (AF_BRIDGE, NEIGHBOUR_SELF, machine),
-        ):
-            self.request(
-                NEWNEIGH,
-                NEIGHBOUR.pack(family, index, NEIGHBOUR_PERMANENT, flags, 0),
-                {NDA_DST: socket.inet_aton(destination), NDA_LLADDR: mac},
-                flags=ACK | CREATE | REPLACE,
-            )
+        given = {"ifindex": index, "lladdr": mac.hex(":"), "state": NEIGHBOUR_PERMANENT}
+        with self._errors_named():
+            self._route.neigh("replace", dst=address, family=socket.AF_INET, **given)
+            self._route.fdb("replace", dst=machine, flags=NEIGHBOUR_SELF, **given)
 
 
 def open_in(namespace: int) -> RouteSocket:
@@ -396,23 +233,40 @@ def _setns(namespace: int) -> None:
         raise OSError(code, os.strerror(code))
 
 
-def _link(data: bytes) -> Link:
-    _, _, index, flags, _ = LINK.unpack_from(data)
-    attributes = decode_attributes(data[LINK.size :])
+def _link(message: Any) -> Link:
+    flags = message["flags"]
     return Link(
-        index,
-        attributes.get(IFLA_IFNAME, b"").rstrip(b"\0").decode(),
-        attributes.get(IFLA_IFALIAS, b"").rstrip(b"\0").decode(errors="replace"),
-        int.from_bytes(attributes.get(IFLA_MTU, b""), "little"),
-        int.from_bytes(attributes.get(IFLA_MASTER, b""), "little"),
+        message["index"],
+        message.get("ifname") or "",
+        message.get("ifalias") or "",
+        message.get("mtu") or 0,
+        message.get("master") or 0,
         bool(flags & IFF_UP),
         bool(flags & IFF_RUNNING),
     )
 
 
-def _text(value: str) -> bytes:
-    return value.encode() + b"\0"
+def _route(message: Any) -> Route:
+    return Route(
+        message.get("dst") or str(IPv4Address(0)),
+        message["dst_len"],
+        message.get("oif"),
+        message.get("gateway") or "",
+        message["proto"],
+        bool(message["flags"] & RTNH_ONLINK),
+    )
 
 
-def _u32(value: int) -> bytes:
-    return struct.pack("=I", value)
+def _wanted(route: Route) -> dict[str, Any]:
+    """Return a route as pyroute2 takes it."""
+    wanted: dict[str, Any] = {
+        "dst": f"{route.destination or IPv4Address(0)}/{route.prefix_length}",
+        "oif": route.link_index,
+        "table": TABLE_MAIN,
+        "proto": route.protocol,
+        "scope": SCOPE_UNIVERSE if route.gateway else SCOPE_LINK,
+        "flags": RTNH_ONLINK if route.is_onlink else 0,
+    }
+    if route.gateway:
+        wanted["gateway"] = route.gateway
+    return wanted

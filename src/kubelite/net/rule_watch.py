@@ -7,7 +7,7 @@ import socket
 import struct
 from collections.abc import Callable
 
-from kubelite.net.netlink import NETLINK_NETFILTER, decode_attributes, messages
+from kubelite.net.netlink_messages import NETLINK_NETFILTER, decode_attributes, messages
 from kubelite.net.nftables import OWN_NAME
 
 log = logging.getLogger(__name__)

@@ -3,7 +3,7 @@
 import pytest
 
 from kubelite.net.conntrack import FAMILY_HEADER, Flow, is_stale, parse_flow
-from kubelite.net.netlink import NESTED, encode_attributes
+from kubelite.net.netlink_messages import NESTED, encode_attributes
 
 FRONTENDS = {("10.43.0.5", 53): frozenset({"10.42.0.2"}), ("", 30053): frozenset({"10.42.0.2"})}
 

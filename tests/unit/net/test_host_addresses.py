@@ -3,8 +3,15 @@ from ipaddress import ip_network
 
 import pytest
 
-from kubelite.net.host_addresses import HostAddress, HostAddresses, decoded
-from kubelite.net.netlink import ADDRESS, IFA_ADDRESS, IFA_LOCAL, encode_attributes
+from kubelite.net.host_addresses import (
+    ADDRESS,
+    IFA_ADDRESS,
+    IFA_LOCAL,
+    HostAddress,
+    HostAddresses,
+    decoded,
+)
+from kubelite.net.netlink_messages import encode_attributes
 
 PODS = [ip_network("10.42.0.0/16")]
 

@@ -1,6 +1,6 @@
 """Telling others' changes from our own."""
 
-from kubelite.net.netlink import HEADER, encode_attributes
+from kubelite.net.netlink_messages import HEADER, encode_attributes
 from kubelite.net.rule_watch import ChangeReader
 
 

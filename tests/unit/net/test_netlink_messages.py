@@ -2,7 +2,7 @@
 
 import pytest
 
-from kubelite.net.netlink import HEADER, decode_attributes, encode_attributes, messages
+from kubelite.net.netlink_messages import HEADER, decode_attributes, encode_attributes, messages
 
 
 def test_attributes_are_padded_and_come_back() -> None:
