@@ -33,6 +33,10 @@ def write_atomically(
         version: A name, unique in the folder, for this version of it.
         group: The group that owns the files, if not the process's own.
     """
+    if (
+        group is not None
+    ):  # whose members can read all files, as upstream has it for read-only volumes
+        files = {name: File(file.data, file.mode | 0o440) for name, file in files.items()}
     if _current(folder) == files:
         return False
     home = folder / f"..{version}"
@@ -56,10 +60,13 @@ def _write(home: Path, relative: str, file: File, group: int | None) -> None:
     if home not in path.resolve().parents:
         raise ValueError(f"path {relative!r} leaves the volume")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(file.data)
-    if group is not None:
-        os.chown(path, -1, group)
-    path.chmod(file.mode)
+    # A Secret must not be readable by others even for the moment before it has its mode.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "wb") as opened:
+        opened.write(file.data)
+        if group is not None:
+            os.fchown(descriptor, -1, group)
+        os.fchmod(descriptor, file.mode)
 
 
 def _target(folder: Path) -> Path | None:

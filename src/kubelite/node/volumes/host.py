@@ -5,6 +5,7 @@ that folder and the mounts in it, and nothing else.
 """
 
 import asyncio
+import errno
 import os
 import shutil
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ from kubelite.node.pods import AnyContainer
 from kubelite.node.runtime import Mount
 from kubelite.node.volumes.atomic_writer import File, write_atomically
 from kubelite.node.volumes.sources import VolumeContent
+from kubelite.node.volumes.sub_path import open_inside, pin
 from kubelite.node.volumes.tmpfs import mount_tmpfs, mounts_below, unmount
 from kubelite.randomness import Randomness
 
@@ -174,11 +176,13 @@ class HostVolumes:
         """Return what a container sees of the host; raises ConfigUnavailable."""
         found: list[Mount] = []
         volumes = {volume.name: volume for volume in pod.spec.volumes}
-        for mount in container.volumeMounts:
+        for position, mount in enumerate(container.volumeMounts):
             source = await self._source(pod, volumes[mount.name])
             inner = expand(mount.subPathExpr, environment) if mount.subPathExpr else mount.subPath
             if inner:
-                source = await asyncio.to_thread(_sub_path, source, inner)
+                home = self._pods / pod.metadata.uid / "volume-subpaths"
+                target = home / mount.name / container.name / str(position)
+                source = await asyncio.to_thread(self._sub_path, source, inner, target)
             propagation = {"HostToContainer": "rslave", "Bidirectional": "rshared"}
             found.append(
                 Mount(
@@ -191,6 +195,21 @@ class HostVolumes:
         taken = {mount.target.rstrip("/") for mount in found}
         own = await asyncio.to_thread(self._own_files, pod, container, attempt, around)
         return (*found, *(mount for mount in own if mount.target not in taken))
+
+    def _sub_path(self, source: Path, inner: str, target: Path) -> Path:
+        """Return where the engine finds a place inside a volume; raises ConfigUnavailable."""
+        place = open_inside(source, inner)
+        try:
+            if not self._may_mount:
+                return Path(f"/proc/self/fd/{place}").readlink()
+            pin(place, target)
+        except OSError as error:
+            raise ConfigUnavailable(
+                f'failed to prepare subPath for volumeMount: "{inner}": {error.strerror}'
+            ) from error
+        finally:
+            os.close(place)
+        return target
 
     def _own_files(
         self, pod: Pod, container: AnyContainer, attempt: int, around: Surroundings
@@ -310,22 +329,6 @@ def _check_host_path(source: HostPathVolumeSource) -> None:
             raise ConfigUnavailable(f"hostPath type check failed: {source.path} is not a {name}")
 
 
-def _sub_path(source: Path, inner: str) -> Path:
-    """Return a path inside a volume, made when missing; links must not lead out of the volume."""
-    if inner.startswith("/") or ".." in Path(inner).parts:
-        raise ConfigUnavailable(f'subPath "{inner}" must be a relative path inside the volume')
-    root = source.resolve()
-    target = (source / inner).resolve()
-    if target != root and root not in target.parents:
-        raise ConfigUnavailable(
-            f'failed to prepare subPath for volumeMount: "{inner}" leaves the volume'
-        )
-    if not target.exists():
-        target.mkdir(mode=0o750, parents=True, exist_ok=True)
-        target.chmod(root.stat().st_mode & 0o7777)
-    return target
-
-
 def _write_if_changed(path: Path, text: str) -> None:
     """Write in place, since containers have the file itself mounted."""
     if not path.exists() or path.read_text() != text:
@@ -338,4 +341,7 @@ def _remove_home(home: Path) -> None:
         return
     for mount in mounts_below(home):
         unmount(mount)
+    if left := mounts_below(home):
+        # Whatever is mounted there, its content is not the pod's to delete.
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(left[0]))
     shutil.rmtree(home)

@@ -1,5 +1,6 @@
 """Volumes change all at once."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,12 @@ def test_files_come_change_and_go(tmp_path: Path) -> None:
     assert write_atomically(tmp_path, {"a": File(b"3")}, "three")
     assert _seen(tmp_path) == {"a": b"3"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["..data", "..three", "a"]
+
+
+def test_a_group_that_owns_files_can_read_them(tmp_path: Path) -> None:
+    assert write_atomically(tmp_path, {"a": File(b"1", 0o400)}, "one", group=os.getgid())
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o440
+    assert not write_atomically(tmp_path, {"a": File(b"1", 0o400)}, "two", group=os.getgid())
 
 
 def test_a_path_that_leaves_the_volume_is_refused(tmp_path: Path) -> None:

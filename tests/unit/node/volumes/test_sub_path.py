@@ -1,0 +1,49 @@
+"""Places inside volumes, and links that lead out of them."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from kubelite.node.environment import ConfigUnavailable
+from kubelite.node.volumes.sub_path import open_inside
+
+
+def opened(volume: Path, inner: str) -> Path:
+    place = open_inside(volume, inner)
+    try:
+        return Path(f"/proc/self/fd/{place}").readlink()
+    finally:
+        os.close(place)
+
+
+def test_missing_folders_are_made_with_the_volumes_mode(tmp_path: Path) -> None:
+    tmp_path.chmod(0o2775)
+    assert opened(tmp_path, "a/b") == tmp_path / "a/b"
+    assert stat.S_IMODE((tmp_path / "a/b").stat().st_mode) == 0o2775
+
+
+def test_links_inside_the_volume_are_followed_and_others_refused(tmp_path: Path) -> None:
+    volume = tmp_path / "volume"
+    (volume / "real").mkdir(parents=True)
+    (volume / "file").write_text("x")
+    (volume / "inside").symlink_to("real")
+    (volume / "outside").symlink_to(tmp_path)
+    assert opened(volume, "inside/new") == volume / "real/new"
+    assert opened(volume, "file") == volume / "file"
+    for path in ("outside", "outside/x", "../x", "/etc", "file/x"):
+        with pytest.raises(ConfigUnavailable):
+            open_inside(volume, path)
+
+
+@pytest.mark.parametrize("path", ["swapped", "swapped/etc"])
+def test_a_link_put_there_after_the_check_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    (tmp_path / "swapped").symlink_to("/")
+    monkeypatch.setattr(Path, "resolve", lambda self: self)  # as if it had been a folder then
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(ConfigUnavailable):
+        open_inside(tmp_path, path)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
