@@ -4,9 +4,11 @@ Every request is authorized by what the composition root injected, from the clie
 token; nothing but /healthz is answered without.
 """
 
+import asyncio
 import logging
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -38,6 +40,7 @@ log = logging.getLogger(__name__)
 
 TUNNEL_MESSAGE_LIMIT_BYTES = 4 << 20
 SHUTDOWN_SECONDS = 2.0
+VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 JSON_TYPE = "application/json"
 TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -49,7 +52,7 @@ class NodeRequest(Struct, frozen=True):
     groups: tuple[str, ...]
     bearer_token: str
     verb: str  # get, create
-    subresource: str  # of nodes: proxy, log, stats, metrics
+    subresource: str  # of nodes: proxy, pods, stats, metrics
 
 
 Authorize = Callable[[NodeRequest], Awaitable[None]]  # raises Unauthorized or Forbidden
@@ -111,29 +114,29 @@ class NodeAPI:
         del request
         return web.Response(text="ok")
 
-    async def _check(self, request: web.Request, subresource: str = "proxy") -> None:
+    async def _check(self, request: web.Request, subresources: Sequence[str]) -> None:
+        """Return if the right to one of the subresources is there; raises Unauthorized or Forbidden."""
         certificate = request.get_extra_info("peercert") or {}
         user, groups = names_in(certificate)
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        await self._authorize(
-            NodeRequest(
-                user,
-                groups,
-                token.strip() if scheme.lower() == "bearer" else "",
-                "get" if request.method in {"GET", "HEAD"} else "create",
-                subresource,
-            )
-        )
+        bearer = token.strip() if scheme.lower() == "bearer" else ""
+        verb = VERBS.get(request.method, "create")
+        *finer, last = (NodeRequest(user, groups, bearer, verb, one) for one in subresources)
+        for asked in finer:
+            with suppress(Forbidden):
+                return await self._authorize(asked)
+        return await self._authorize(last)
 
     async def _guarded(
         self,
         request: web.Request,
-        subresource: str,
+        subresource: str | Sequence[str],
         work: Callable[[], Awaitable[web.StreamResponse]],
     ) -> web.StreamResponse:
         """Authorize, do the work, and put what goes wrong into words."""
         try:
-            await self._check(request, subresource)
+            wanted = [subresource] if isinstance(subresource, str) else subresource
+            await self._check(request, wanted)
             return await work()
         except APIError as error:
             return web.Response(status=error.code, text=error.message)
@@ -150,7 +153,7 @@ class NodeAPI:
             body = {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": pods}
             return _json(body)
 
-        return await self._guarded(request, "proxy", work)
+        return await self._guarded(request, ("pods", "proxy"), work)
 
     async def _metrics(self, request: web.Request) -> web.StreamResponse:
         async def work() -> web.Response:
@@ -207,8 +210,15 @@ class NodeAPI:
             response = web.StreamResponse(headers={"Content-Type": "text/plain"})
             # The head goes out at once: who follows a silent container must see that it works.
             await response.prepare(request)
-            async for piece in log_bytes(self._runtime, record, wanted):
-                await response.write(piece)
+            try:
+                async for piece in log_bytes(self._runtime, record, wanted):
+                    await response.write(piece)
+            except (EngineUnavailable, RuntimeFailure, ValueError) as error:
+                # The answer has begun: that it ends without its end is all that can still be told.
+                log.info("log broke off: %s", error, extra={"container": record.name})
+                if request.transport is not None:
+                    request.transport.abort()
+                return response
             await response.write_eof()
             return response
 
@@ -279,6 +289,12 @@ class NodeAPI:
                 raise NotFound(f"pod {pod.metadata.name} is not running")
             ports = port_forward.PodPorts(0 if pod.spec.hostNetwork else sandbox.pid)
             name = pod.metadata.name
+            try:
+                numbers = [int(port) for port in request.query.getall("port", [])]
+            except ValueError as error:
+                raise BadRequest(f"invalid port: {error}") from error
+            if len(numbers) > port_forward.PORTS_LIMIT:
+                raise BadRequest(f"more than {port_forward.PORTS_LIMIT} ports")
             if not is_websocket(request):
                 return await take_over(
                     request,
@@ -293,7 +309,6 @@ class NodeAPI:
             if socket.ws_protocol == port_forward.TUNNEL_PROTOCOL:
                 await _serve_tunnel(socket, ports, name)
             else:
-                numbers = [int(port) for port in request.query.getall("port", [])]
                 await port_forward.forward_websocket(socket, ports, numbers, name)
             return socket
 
@@ -314,12 +329,24 @@ async def _serve_tunnel(
     socket: web.WebSocketResponse, ports: port_forward.PodPorts, pod: str
 ) -> None:
     """Speak SPDY inside the binary messages of a WebSocket."""
-    connection = SPDYConnection(socket.send_bytes)
+    may_read = (
+        asyncio.Event()
+    )  # cleared while the pod takes nothing, so that its client has to wait
+    may_read.set()
+
+    def hold(is_held: bool) -> None:
+        if is_held:
+            may_read.clear()
+        else:
+            may_read.set()
+
+    connection = SPDYConnection(socket.send_bytes, hold)
 
     async def feed() -> None:
         try:
             while (message := await socket.receive()).type == WSMsgType.BINARY:
                 await connection.feed(message.data)
+                await may_read.wait()
         except SPDYViolation as error:
             log.info("port-forward ended: %s", error, extra={"pod": pod})
         finally:

@@ -13,6 +13,7 @@ import socket
 import struct
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from aiohttp import WSMsgType, web
 
@@ -27,6 +28,7 @@ WEBSOCKET_PROTOCOLS = (TUNNEL_PROTOCOL, "v4.channel.k8s.io", "v4.base64.channel.
 CONNECT_SECONDS = 10.0
 PIECE_BYTES = 64 * 1024
 CONNECTIONS_LIMIT = 500
+PORTS_LIMIT = 100  # of one WebSocket: a channel number is a byte
 CLONE_NEWNET = 0x40000000
 
 Connected = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -50,6 +52,9 @@ class PodPorts:
             except OSError as error:
                 made.close()
                 last = last or error
+            except asyncio.CancelledError:
+                made.close()
+                raise
         assert last is not None
         raise last
 
@@ -166,8 +171,9 @@ async def forward_websocket(
             body = message_.data if isinstance(message_.data, bytes) else message_.data.encode()
             writer = writers.get(body[0]) if body else None
             if writer is not None:
-                writer.write(body[1:])
-                await writer.drain()
+                with suppress(ConnectionError):  # this port's server has gone; the others go on
+                    writer.write(body[1:])
+                    await writer.drain()
     finally:
         await tasks.stop()
         for writer in writers.values():
@@ -175,5 +181,6 @@ async def forward_websocket(
 
 
 async def _down(client: web.WebSocketResponse, channel: int, reader: asyncio.StreamReader) -> None:
-    while piece := await reader.read(PIECE_BYTES):
-        await client.send_bytes(bytes([channel]) + piece)
+    with suppress(ConnectionError):
+        while piece := await reader.read(PIECE_BYTES):
+            await client.send_bytes(bytes([channel]) + piece)
