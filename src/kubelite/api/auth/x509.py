@@ -1,7 +1,7 @@
 """Reads the caller out of a client certificate: CN is the user, each O a group.
 
-The TLS layer has checked the chain when the connection began; the dates are checked again for each request, since a
-connection may outlive its certificate.
+TLS has proved only that the client holds the certificate's key: any certificate finishes the handshake, so that it can
+be answered 401. Who signed it is checked here, once; the dates for each request, since a connection may outlive them.
 """
 
 import hashlib
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from msgspec import Struct
 
 from kubelite.api.auth.caller import Caller
@@ -24,6 +25,14 @@ from kubelite.api.auth.tokens import CREDENTIAL_ID
 from kubelite.clock import Clock
 
 REMEMBERED = 1024
+# What cryptography raises for certificates that cannot be read: they have no common ancestor but Exception.
+UNREADABLE = (
+    ValueError,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+    UnsupportedAlgorithm,
+)
 ANY_USAGE = "2.5.29.37.0"
 
 
@@ -66,12 +75,11 @@ class ClientCertificates:
     def _parse(self, der: bytes) -> Read:
         try:
             certificate = x509.load_der_x509_certificate(der)
+            authority = self._signer(certificate)
             allowed = {usage.dotted_string for usage in usages(certificate)}
             name, groups = common_name(certificate.subject), organizations(certificate.subject)
-        except ValueError as error:
+        except UNREADABLE as error:
             raise CertificateInvalid(f"x509: malformed certificate: {error}") from error
-        if not any(is_issued_by(certificate, authority) for authority in self._authorities):
-            raise CertificateInvalid("x509: certificate signed by unknown authority")
         if allowed and not allowed & {CLIENT_AUTH.dotted_string, ANY_USAGE}:
             raise CertificateInvalid("x509: certificate specifies an incompatible key usage")
         if not name:
@@ -79,6 +87,12 @@ class ClientCertificates:
         credential = f"X509SHA256={hashlib.sha256(der).hexdigest()}"
         return Read(
             caller=Caller(name, groups, extra={CREDENTIAL_ID: (credential,)}),
-            not_before=certificate.not_valid_before_utc,
-            not_after=certificate.not_valid_after_utc,
+            not_before=max(certificate.not_valid_before_utc, authority.not_valid_before_utc),
+            not_after=min(certificate.not_valid_after_utc, authority.not_valid_after_utc),
         )
+
+    def _signer(self, certificate: x509.Certificate) -> x509.Certificate:
+        for authority in self._authorities:
+            if is_issued_by(certificate, authority):
+                return authority
+        raise CertificateInvalid("x509: certificate signed by unknown authority")
