@@ -1,6 +1,7 @@
 """Writes lines to a file that is kept within bounds, in a thread of its own behind a bounded queue."""
 
 import logging
+import os
 import threading
 from collections import deque
 from datetime import UTC, datetime, timedelta
@@ -85,8 +86,12 @@ class LineLog:
         size = self._path.stat().st_size if self._path.exists() else 0
         if size and self._bounds.size_bytes and size + len(content) > self._bounds.size_bytes:
             rotate(self._path, self._bounds, self._clock.now())
-        with self._path.open("ab") as file:
+        with open(self._path, "ab", opener=_owners_only) as file:
             file.write(content)
+
+
+def _owners_only(path: str, flags: int) -> int:
+    return os.open(path, flags, SECRET_MODE)
 
 
 def rotate(path: Path, bounds: Bounds, now: datetime) -> None:

@@ -146,7 +146,8 @@ class Dispatcher:
         try:
             result = await self._served(request, audit_id, headers, observed)
         except APIError as error:
-            result = error_reply(error, error_media(request.headers.get("Accept", "")))
+            accept, agent = (request.headers.get(one, "") for one in ("Accept", "User-Agent"))
+            result = error_reply(error, error_media(accept, agent))
         except (Disconnected, ConnectionError):
             result = Sent(GONE, keep_alive=False)
         except Exception:

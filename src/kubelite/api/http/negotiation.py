@@ -56,10 +56,12 @@ def media_of(accept: str, user_agent: str = "", query: Query = NO_QUERY) -> Medi
     return media
 
 
-def error_media(accept: str) -> Media:
+def error_media(accept: str, user_agent: str = "") -> Media:
     """Choose the form of an error, which is never refused and never a table."""
     media = _cached(accept) if len(accept) <= CACHED_HEADER_LENGTH_MAX else None
-    return PLAIN_JSON if media is None else Media(encoding=media.encoding)
+    if media is not None and media.encoding != "json":
+        return Media(encoding=media.encoding)
+    return Media(pretty=True) if _pretty(user_agent, NO_QUERY) else PLAIN_JSON
 
 
 def parse_accept(header: str) -> list[tuple[str, dict[str, str]]]:

@@ -32,6 +32,16 @@ def test_a_new_file_is_for_the_owner_only(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_file_that_somebody_took_away_comes_back_for_the_owner_only(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    log = LineLog(path, Bounds(), SetClock(NOW))
+    log.start()
+    path.unlink()
+    log.put(b"line")
+    log.stop()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
 def test_a_full_file_is_put_aside(tmp_path: Path) -> None:
     path = tmp_path / "audit.log"
     path.write_bytes(b"x" * 90 + b"\n")

@@ -45,5 +45,7 @@ def test_refusal(accept: str) -> None:
 
 def test_people_get_pretty_answers() -> None:
     assert media_of("*/*", "curl/8.0").pretty
+    assert error_media("*/*", "curl/8.0").pretty
+    assert not error_media("*/*", "kubectl/1.36").pretty
     assert not media_of("*/*", "curl/8.0", parse_query("pretty=false")).pretty
     assert media_of("", "", parse_query("pretty=true")).pretty
