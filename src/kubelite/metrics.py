@@ -1,13 +1,13 @@
 """Metrics of the whole process, in Prometheus' text form.
 
 A metric is made once, at import, in the `REGISTRY`; its labelled children are bound once by who uses them, so that
-counting costs one addition. It is a small module of its own because the usual client costs 86 ms at start and a lock
-for each count, and everything here happens on one loop.
+counting costs one addition. Why it is a module of its own is told in docs/decisions/0024-metrics-of-our-own.md.
 """
 
 import asyncio
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+from math import isfinite, isnan
 
 LATENCY_BUCKETS_SECONDS = (
     0.001,
@@ -273,6 +273,8 @@ def _escape_value(text: str) -> str:
 
 
 def _number(value: float) -> str:
+    if not isfinite(value):
+        return "NaN" if isnan(value) else ("+Inf" if value > 0 else "-Inf")
     return str(int(value)) if value == int(value) else repr(value)
 
 

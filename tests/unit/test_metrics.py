@@ -44,3 +44,12 @@ async def test_loop_lag_is_measured_only_when_asked() -> None:
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert histogram.labelled().count == 1
+
+
+def test_numbers_that_are_none_are_written_as_the_text_form_demands() -> None:
+    registry = Registry()
+    gauge = registry.gauge("odd", "odd numbers", ("of",))
+    for value in ("inf", "-inf", "nan"):
+        gauge.labelled(value).set(float(value))
+    lines = registry.exposition().splitlines()[2:]
+    assert lines == ['odd{of="-inf"} -Inf', 'odd{of="inf"} +Inf', 'odd{of="nan"} NaN']
