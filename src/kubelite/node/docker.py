@@ -7,7 +7,7 @@ after a restart of this process or of the engine everything is read again from t
 import asyncio
 import io
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -299,7 +299,7 @@ class DockerRuntime:
             return None
         return record
 
-    async def events(self) -> AsyncIterator[RuntimeEvent | Resynced]:
+    async def events(self) -> AsyncGenerator[RuntimeEvent | Resynced, None]:
         """Yield `Resynced` first and then every change; raises EngineUnavailable when the engine goes."""
         filters = {"type": ["container"], "label": [self._label], "event": list(INTERESTING)}
         params = {"filters": _filters(filters)}
@@ -349,10 +349,13 @@ class DockerRuntime:
 
         try:
             return await stream.__aenter__()
-        except DockerError as error:
-            raise _translated(error.status, error.message) from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise EngineUnavailable(f"cannot talk to the Docker engine: {error}") from error
+        except BaseException as error:  # also a probe that has no time left
+            _let_go(stream)
+            if isinstance(error, DockerError):
+                raise _translated(error.status, error.message) from error
+            if isinstance(error, (aiohttp.ClientError, OSError)):
+                raise EngineUnavailable(f"cannot talk to the Docker engine: {error}") from error
+            raise
 
     async def execution_code(self, execution: "Exec") -> int:
         """Return the exit code of an exec whose streams have ended."""
@@ -370,7 +373,7 @@ class DockerRuntime:
         with suppress(RuntimeFailure):
             await self._json(f"{path}/resize", "POST", params={"w": width, "h": height})
 
-    async def logs(self, container_id: str, query: LogQuery) -> AsyncIterator[LogEntry]:
+    async def logs(self, container_id: str, query: LogQuery) -> AsyncGenerator[LogEntry, None]:
         """Yield a container's output in order; ends when it does, or at once unless following."""
         found = await self._json(f"containers/{container_id}/json")
         params: dict[str, Any] = {
@@ -448,8 +451,19 @@ class DockerSession:
 
     async def close(self) -> None:
         """Let go of the streams; the process goes on."""
-        with suppress(AssertionError):  # the library asserts a connection that may be gone already
-            await self._stream.close()
+        try:
+            # The library asserts a connection that may be gone already, and writes to it before it closes it.
+            with suppress(AssertionError, OSError, RuntimeError):
+                await self._stream.close()
+        finally:
+            _let_go(self._stream)
+
+
+def _let_go(stream: "Stream") -> None:
+    """Close a stream's connection, however far it has come."""
+    response = stream._resp  # noqa: SLF001 - the library forgets it when opening is cancelled or closing fails
+    if response is not None:
+        response.close()
 
 
 async def _lines(response: "aiohttp.ClientResponse") -> AsyncIterator[bytes]:

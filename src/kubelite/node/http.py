@@ -8,7 +8,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Any
 
 import msgspec
@@ -211,8 +211,9 @@ class NodeAPI:
             # The head goes out at once: who follows a silent container must see that it works.
             await response.prepare(request)
             try:
-                async for piece in log_bytes(self._runtime, record, wanted):
-                    await response.write(piece)
+                async with aclosing(log_bytes(self._runtime, record, wanted)) as pieces:
+                    async for piece in pieces:
+                        await response.write(piece)
             except (EngineUnavailable, RuntimeFailure, ValueError) as error:
                 # The answer has begun: that it ends without its end is all that can still be told.
                 log.info("log broke off: %s", error, extra={"container": record.name})

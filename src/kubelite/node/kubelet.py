@@ -7,6 +7,7 @@ engine holds. When the engine goes away pods wait; when it is back all container
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import aclosing
 from typing import Protocol
 
 from kubelite.api.client.protocol import Client, Mirror
@@ -97,9 +98,10 @@ class Kubelet:
         delay_seconds = RECONNECT_FIRST_SECONDS
         while True:
             try:
-                async for event in self._parts.runtime.events():
-                    delay_seconds = RECONNECT_FIRST_SECONDS
-                    await self._happened(event)
+                async with aclosing(self._parts.runtime.events()) as events:
+                    async for event in events:
+                        delay_seconds = RECONNECT_FIRST_SECONDS
+                        await self._happened(event)
                 error = "the engine's event stream ended"
             except (EngineUnavailable, RuntimeFailure) as failure:
                 error = str(failure)

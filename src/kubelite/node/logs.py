@@ -1,6 +1,7 @@
 """Answers the log questions of the API: which container, since when, how much."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from datetime import datetime, timedelta
 
 from msgspec import Struct
@@ -90,21 +91,22 @@ def record_to_read(
 
 async def log_bytes(
     runtime: ContainerRuntime, record: ContainerRecord, request: LogRequest
-) -> AsyncIterator[bytes]:
-    """Yield the wanted part of a log as it is shown."""
+) -> AsyncGenerator[bytes, None]:
+    """Yield the wanted part of a log as it is shown; close it, or the engine's connection stays."""
     left = request.limit_bytes
     is_line_start = True
-    async for entry in runtime.logs(record.id, request.query):
-        if request.stream and entry.stream != request.stream:
-            continue
-        data = entry.data
-        if request.timestamps and is_line_start:
-            data = entry.timestamp.encode() + b" " + data
-        is_line_start = data.endswith(b"\n")
-        if left is not None:
-            data = data[:left]
-            left -= len(data)
-        if data:
-            yield data
-        if left == 0:
-            return
+    async with aclosing(runtime.logs(record.id, request.query)) as entries:
+        async for entry in entries:
+            if request.stream and entry.stream != request.stream:
+                continue
+            data = entry.data
+            if request.timestamps and is_line_start:
+                data = entry.timestamp.encode() + b" " + data
+            is_line_start = data.endswith(b"\n")
+            if left is not None:
+                data = data[:left]
+                left -= len(data)
+            if data:
+                yield data
+            if left == 0:
+                return

@@ -4,7 +4,7 @@ A pod is a sandbox container that holds the namespaces, and app containers that 
 the labels of the containers, so a `ContainerRecord` says all the node needs to know about one after a restart.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import datetime
 from typing import Literal, Protocol
 
@@ -317,7 +317,7 @@ class ContainerRuntime(Protocol):
         """Return one container, or None when it is gone or not ours."""
         ...
 
-    def events(self) -> AsyncIterator[RuntimeEvent | Resynced]:
+    def events(self) -> AsyncGenerator[RuntimeEvent | Resynced, None]:
         """Yield `Resynced` first and then every change; ends or raises EngineUnavailable when the engine goes."""
         ...
 
@@ -331,7 +331,7 @@ class ContainerRuntime(Protocol):
         """Join the streams of a container's main process."""
         ...
 
-    def logs(self, container_id: str, query: LogQuery) -> AsyncIterator[LogEntry]:
+    def logs(self, container_id: str, query: LogQuery) -> AsyncGenerator[LogEntry, None]:
         """Yield a container's output in order; ends when it does, or at once unless following."""
         ...
 

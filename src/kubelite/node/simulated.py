@@ -8,7 +8,7 @@ Containers start after a delay and run until they are told to end; those whose c
 import asyncio
 import ipaddress
 import zlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -290,7 +290,7 @@ class SimulatedRuntime:
         self._check()
         return self._records.get(container_id)
 
-    async def events(self) -> AsyncIterator[RuntimeEvent | Resynced]:
+    async def events(self) -> AsyncGenerator[RuntimeEvent | Resynced, None]:
         """Yield all containers and then every change; ends when the engine goes away."""
         await self._available.wait()
         self._queue = asyncio.Queue(EVENTS_LIMIT)
@@ -310,7 +310,7 @@ class SimulatedRuntime:
         del container_id, tty, stdin
         raise RuntimeFailure("simulated containers have no streams")
 
-    async def logs(self, container_id: str, query: LogQuery) -> AsyncIterator[LogEntry]:
+    async def logs(self, container_id: str, query: LogQuery) -> AsyncGenerator[LogEntry, None]:
         """Yield nothing: nothing was written."""
         self._check()
         del query

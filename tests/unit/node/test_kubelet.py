@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -394,7 +394,7 @@ def test_a_failure_that_nobody_expected_leaves_a_node_that_works(
             failures = iter([ValueError("the engine says something strange")])
             inspect = cluster.node.runtime.events
 
-            async def events() -> AsyncIterator[RuntimeEvent | Resynced]:
+            async def events() -> AsyncGenerator[RuntimeEvent | Resynced, None]:
                 for error in failures:
                     raise error
                 async for event in inspect():
