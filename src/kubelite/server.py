@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -79,10 +79,16 @@ async def _serve(config: Config, started: float) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told_to_stop.set)
     async with AsyncExitStack() as running:
-        await _start(config, running)
-        collector.resume()
-        _greet(config, time.monotonic() - started)
-        await told_to_stop.wait()
+        starting = loop.create_task(_start(config, running), name="start")
+        stopping = loop.create_task(told_to_stop.wait(), name="wait for the signal to stop")
+        stopping.add_done_callback(lambda _: starting.cancel())
+        with suppress(
+            asyncio.CancelledError
+        ):  # told to stop amid the start, which may wait for the clock
+            await starting
+            collector.resume()
+            _greet(config, time.monotonic() - started)
+        await stopping
         log.info("stopping")
         loop.call_later(STOP_SECONDS, _give_up)
 
