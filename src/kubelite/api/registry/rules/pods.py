@@ -13,6 +13,7 @@ from kubelite.api.registry.rules.containers import (
     main_containers,
     trimmed_image,
 )
+from kubelite.api.registry.rules.difference import difference
 from kubelite.api.registry.rules.environment import file_volumes
 from kubelite.api.registry.rules.metadata import annotations
 from kubelite.api.registry.rules.values import (
@@ -299,10 +300,10 @@ def validate_update(new: JSON, old: JSON) -> Out:
     _deadline(out, after.get("activeDeadlineSeconds"), before.get("activeDeadlineSeconds"))
     _only_added(out, items(after, "tolerations"), items(before, "tolerations"))
     _only_deleted(out, items(after, "schedulingGates"), items(before, "schedulingGates"))
-    if _munged(after, before) != _emptied(before):
-        out.append(
-            causes.forbidden("spec", f"pod updates may not change fields other than {_UPDATABLE}\n")
-        )
+    was, wanted = _emptied(before), _munged(after, before)
+    if wanted != was:
+        detail = f"pod updates may not change fields other than {_UPDATABLE}\n"
+        out.append(causes.forbidden("spec", detail + difference(was, wanted)))
     return out
 
 
@@ -432,7 +433,7 @@ def validate_ephemeral_update(new: JSON, old: JSON) -> Out:
             out.append(causes.forbidden(path, detail))
         elif after[name] != before:
             detail = f"existing ephemeral containers {causes.quoted(name)} may not be changed\n"
-            out.append(causes.forbidden(path, detail))
+            out.append(causes.forbidden(path, detail + difference(before, after[name])))
     return out
 
 

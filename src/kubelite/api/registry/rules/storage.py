@@ -5,6 +5,7 @@ from typing import Any
 from kubelite.api.machinery import causes, names
 from kubelite.api.machinery.quantity import ZERO, Quantity, parse_quantity
 from kubelite.api.registry.rules import labels
+from kubelite.api.registry.rules.difference import difference
 from kubelite.api.registry.rules.placement import node_selector
 from kubelite.api.registry.rules.resources import amount
 from kubelite.api.registry.rules.values import (
@@ -146,7 +147,7 @@ def claim_update(new: JSON, old: JSON) -> Out:
         for field in after.keys() | before.keys()
     )
     if changed:
-        out.append(causes.forbidden("spec", _CLAIM_FIXED))
+        out.append(causes.forbidden("spec", _CLAIM_FIXED + difference(before, after)))
     capacity = part(old, "status", "capacity").get("storage")
     if _quantity(size) < _quantity(was) and _quantity(size) <= _quantity(capacity):
         detail = "field can not be less than status.capacity"
@@ -222,9 +223,10 @@ def volume_update(new: JSON, old: JSON) -> Out:
     """Check a change of a PersistentVolume: its source stays."""
     out = volume(new)
     after, before = part(new, "spec"), part(old, "spec")
-    for field in after.keys() | before.keys():
+    for field in sorted(after.keys() | before.keys()):
         if field not in _NOT_SOURCES and after.get(field) != before.get(field):
             detail = "spec.persistentvolumesource is immutable after creation\n"
+            detail += difference({field: before.get(field)}, {field: after.get(field)})
             out.append(causes.forbidden("spec.persistentvolumesource", detail))
             break
     immutable(out, "spec.volumeMode", after.get("volumeMode"), before.get("volumeMode"))

@@ -35,7 +35,10 @@ class BindingPost:
             assert pod is not None
             return bound(pod, node, metadata, format_time(self._writer.clock.now()))
 
-        written = await self._writer.update(target, revise, options, warnings=warnings)
+        # As in Kubernetes, a scheduler owns no field of the pods it binds: no manager is recorded.
+        written = await self._writer.update(
+            target, revise, options, warnings=warnings, applied=True
+        )
         success = {
             "kind": "Status",
             "apiVersion": "v1",

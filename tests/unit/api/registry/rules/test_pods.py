@@ -255,7 +255,7 @@ def test_images_may_change() -> None:
                 "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,"
                 "`spec.tolerations` (only additions to existing tolerations),"
                 "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously "
-                "negative)\n"
+                'negative)\n+ nodeName: "n"'
             ),
         ),
         (

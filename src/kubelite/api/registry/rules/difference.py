@@ -1,0 +1,37 @@
+"""Shows what a refused change would have changed."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from msgspec import json
+
+LINES_MAX = 40
+
+
+def difference(before: Any, after: Any) -> str:
+    """Return a line per value that goes (``-``) or comes (``+``), by its path, for the end of a message."""
+    lines = []
+    for path, was, now in _differing("", before, after):
+        lines += [f"- {path}: {_shown(was)}"] if was is not None else []
+        lines += [f"+ {path}: {_shown(now)}"] if now is not None else []
+    if len(lines) > LINES_MAX:
+        lines[LINES_MAX:] = ["..."]
+    return "\n".join(lines)
+
+
+def _differing(path: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:
+    if before == after:
+        return
+    if isinstance(before, dict) and isinstance(after, dict):
+        for name in sorted({*before, *after}):
+            yield from _differing(f"{path}.{name}", before.get(name), after.get(name))
+    elif isinstance(before, list) and isinstance(after, list):
+        for index in range(max(len(before), len(after))):
+            was, now = (each[index] if index < len(each) else None for each in (before, after))
+            yield from _differing(f"{path}[{index}]", was, now)
+    else:
+        yield path.removeprefix("."), before, after
+
+
+def _shown(value: Any) -> str:
+    return json.encode(value).decode()
