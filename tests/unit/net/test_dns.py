@@ -1,6 +1,7 @@
 """The server on this machine's loopback."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -18,10 +19,24 @@ from unit.net.questions import question, told
 WEB = "web.default.svc.cluster.local"
 
 
+def free_port() -> int:
+    """Return a port that is free for TCP and UDP; the kernel gives out one that is free for either."""
+    for _ in range(100):
+        with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
+            stream.bind(("127.0.0.1", 0))
+            port: int = stream.getsockname()[1]
+            try:
+                datagrams.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no port is free for both")
+
+
 @asynccontextmanager
 async def serving(client: MirroringClient) -> AsyncIterator[tuple[str, int]]:
     upstream = Upstream(lambda: (), SeededRandomness(1))
-    server = DNSServer(client.as_client(), upstream, ZoneSettings(), [("127.0.0.1", 0)])
+    server = DNSServer(client.as_client(), upstream, ZoneSettings(), [("127.0.0.1", free_port())])
     await server.start()
     running = asyncio.create_task(server.run())
     await asyncio.sleep(0)
