@@ -7,6 +7,7 @@ What all lines of a request have in common is encoded once; a line is that and t
 """
 
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -120,57 +121,43 @@ class Auditor:
             _reference(attributes) if attributes.resource else UNSET,
             now,
         )
-        record = Record(encode(common)[:-1], extent, attributes, self._lines, self._clock)
+        record = Record(
+            common=encode(common)[:-1],
+            extent=extent,
+            attributes=attributes,
+            lines=self._lines,
+            clock=self._clock,
+        )
         if RECEIVED not in extent.omitted_stages:
             record.write(_Own(RECEIVED, now))
         return record
 
 
-class Record:
+class Record(Struct, kw_only=True):
     """The record of one request; each stage that is not omitted becomes a line."""
 
-    __slots__ = (
-        "_acting_as",
-        "_attributes",
-        "_clock",
-        "_common",
-        "_extent",
-        "_lines",
-        "_request",
-        "annotations",
-    )
-
-    def __init__(
-        self,
-        common: bytes,
-        extent: Extent,
-        attributes: Attributes,
-        lines: LineLog,
-        clock: Clock,
-    ) -> None:
-        """`common` is the JSON object of what all lines say, without its closing brace."""
-        self._common = common
-        self._extent = extent
-        self._attributes = attributes
-        self._lines = lines
-        self._clock = clock
-        self._acting_as: Caller | None = None
-        self._request: Any = UNSET
-        self.annotations: dict[str, str] = {}  # facts, such as why the request was allowed
+    common: bytes  # the JSON object of what all lines say, without its closing brace
+    extent: Extent
+    attributes: Attributes
+    lines: LineLog
+    clock: Clock
+    acting_as: Caller | None = None
+    sent: Any = UNSET  # the body of the request
+    annotations: dict[str, str] = {}  # facts, such as why the request was allowed
 
     @property
     def wants_request(self) -> bool:
         """Whether `request` would be written; spares encoding it."""
-        return self._extent.level >= REQUEST
+        return self.extent.level >= REQUEST
 
     @property
     def wants_response(self) -> bool:
         """Whether the response's body would be written."""
-        return self._extent.level >= REQUEST_RESPONSE
+        return self.extent.level >= REQUEST_RESPONSE
 
     def acts_as(self, caller: Caller) -> None:
         """Note that the request is impersonated."""
-        self._acting_as = caller
+        self.acting_as = caller
 
     def decided(self, reason: str, *, allowed: bool) -> None:
         """Note what authorization said."""
@@ -180,7 +167,7 @@ class Record:
     def request(self, body: Any) -> None:
         """Note the body that was sent, as it is now."""
         if self.wants_request:
-            self._request = self._body(encode(body))
+            self.sent = self._body(encode(body))
 
     def started(self, code: int) -> None:
         """Note that a long answer, such as a watch, has begun."""
@@ -189,7 +176,8 @@ class Record:
     def complete(self, code: int, body: bytes | None = None) -> None:
         """Note that the request is over; `body` is the JSON that was answered."""
         response = UNSET if body is None or not self.wants_response else self._body(body)
-        self._stage(COMPLETE, self._status(code, body), response)
+        status = _status_of(code) if code < ERROR_CODE else self._status(code, body)
+        self._stage(COMPLETE, status, response)
 
     def panic(self) -> None:
         """Note that the server failed."""
@@ -197,16 +185,16 @@ class Record:
 
     def _stage(self, name: str, status: Any, response: Any = UNSET) -> None:
         """Write a line, unless the policy omits the stage."""
-        if name in self._extent.omitted_stages:
+        if name in self.extent.omitted_stages:
             return
-        request = self._request
-        if self._extent.omits_managed_fields:
+        request = self.sent
+        if self.extent.omits_managed_fields:
             request, response = _without_managed_fields(request), _without_managed_fields(response)
         self.write(
             _Own(
                 name,
-                self._clock.now(),
-                UNSET if self._acting_as is None else _person(self._acting_as),
+                self.clock.now(),
+                UNSET if self.acting_as is None else _person(self.acting_as),
                 status,
                 request,
                 response,
@@ -217,10 +205,10 @@ class Record:
     def write(self, own: _Own) -> None:
         """Write a line."""
         # Bytes at once: what waits for the thread as objects would be looked through by each garbage collection.
-        self._lines.put(b"%b,%b" % (self._common, encode(own)[1:]))
+        self.lines.put(b"%b,%b" % (self.common, encode(own)[1:]))
 
     def _status(self, code: int, body: bytes | None) -> Any:
-        if body is None or code < ERROR_CODE or len(body) > BODY_BYTES_MAX:
+        if body is None or len(body) > BODY_BYTES_MAX:
             return _status_of(code)
         try:
             told = msgspec.json.decode(body)
@@ -229,7 +217,7 @@ class Record:
         if not isinstance(told, dict) or told.get("kind") != "Status":
             return _status_of(code)
         fields = ["status", "reason"]
-        if self._attributes.resource != "secrets":  # a message may repeat a value that was sent
+        if self.attributes.resource != "secrets":  # a message may repeat a value that was sent
             fields.append("message")
         status: dict[str, Any] = {"metadata": {}, "code": code}
         return status | {field: told[field] for field in fields if field in told}
@@ -245,6 +233,7 @@ def _person(caller: Caller) -> _Person:
     return _Person(caller.user, caller.uid, caller.groups, caller.extra)  # type: ignore[arg-type]  # a mapping will do
 
 
+@cache
 def _status_of(code: int) -> Raw:
     return Raw(b'{"metadata":{},"code":%d}' % code)
 
