@@ -29,11 +29,15 @@ class TaskSet:
         self.start(_supervised(run, name), name=name)
 
     async def stop(self) -> None:
-        """Cancel every task and wait until all have ended."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Cancel every task, also those started by others as they end, and wait until all have ended.
+
+        A task of the set may call it and goes on.
+        """
+        own = asyncio.current_task()
+        while tasks := [task for task in self._tasks if task is not own]:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
@@ -48,6 +52,12 @@ async def _supervised(run: Callable[[], Coroutine[Any, Any, Any]], name: str) ->
         started = loop.time()
         try:
             await run()
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Nobody meant this task: something it waited for was cancelled.
+            log.warning("task was cut off, starting it again", extra={"task": name})
         except Exception:
             log.exception("task failed, starting it again", extra={"task": name})
         else:
