@@ -22,6 +22,7 @@ K = TypeVar("K", bound=Hashable)
 RETRY_FIRST_SECONDS = 0.005
 RETRY_MAX_SECONDS = 1000.0
 KEYS_LIMIT = 1_000_000
+STALE_MAX = 64  # times that no longer count are kept up to this many, besides one a delayed key
 
 
 class QueueFull(Exception):
@@ -81,6 +82,11 @@ class WorkQueue(Generic[K]):
             return
         if len(self._dirty) >= self._limit:
             raise QueueFull(f"cannot add {key!r}: {self._limit} keys wait")
+        self._mark(key)
+
+    def _mark(self, key: K) -> None:
+        if key in self._dirty:
+            return
         self._dirty.add(key)
         if key not in self._processing:
             self._ready.append(key)
@@ -101,6 +107,9 @@ class WorkQueue(Generic[K]):
         self._due[key] = due
         self._sequence += 1
         heapq.heappush(self._heap, (due, self._sequence, key))
+        if len(self._heap) > 2 * len(self._due) + STALE_MAX:
+            self._heap = [entry for entry in self._heap if self._due.get(entry[2]) == entry[0]]
+            heapq.heapify(self._heap)
         self._set_timer()
 
     def retry(self, key: K) -> float:
@@ -187,5 +196,5 @@ class WorkQueue(Generic[K]):
             due, _, key = heapq.heappop(self._heap)
             if self._due.get(key) == due:
                 del self._due[key]
-                self.add(key)
+                self._mark(key)  # whatever the limit: it was counted when it was put off
         self._set_timer()

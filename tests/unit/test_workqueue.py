@@ -107,3 +107,23 @@ def test_it_runs_on_uvloop() -> None:
         return [await queue.get(), await queue.get()]
 
     assert sorted(uvloop.run(main())) == ["a", "b"]
+
+
+async def test_times_that_no_longer_count_are_not_kept() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    for second in range(1000):
+        queue.add_after("a", 3600 - second)
+    assert queue.delayed == 1
+    assert len(queue._heap) < 200
+    queue.close()
+
+
+async def test_keys_that_come_due_in_a_full_queue_are_not_lost() -> None:
+    queue: WorkQueue[str] = WorkQueue(limit=2)
+    queue.add_after("c", 0.0001)
+    queue.add_after("d", 0.0001)
+    queue.add("a")
+    queue.add("b")
+    while queue.delayed:
+        await asyncio.sleep(0)
+    assert [await queue.get() for _ in range(4)] == ["a", "b", "c", "d"]
