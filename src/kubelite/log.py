@@ -32,7 +32,7 @@ class Formatter(logging.Formatter):
 
 def _quoted(value: object) -> str:
     text = str(value)
-    return repr(text) if " " in text or "\n" in text or not text else text
+    return text if text and " " not in text and text.isprintable() else repr(text)
 
 
 def setup(*, debug: bool) -> None:

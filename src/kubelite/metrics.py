@@ -5,6 +5,7 @@ counting costs one addition. Why it is a module of its own is told in docs/decis
 """
 
 import asyncio
+import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from math import isfinite, isnan
@@ -123,21 +124,23 @@ class Gauge(Counter):
 
     def __init__(self, name: str, help_text: str, labels: tuple[str, ...] = ()) -> None:
         super().__init__(name, help_text, labels)
-        self._read: dict[tuple[str, ...], Callable[[], float]] = {}
+        self._read: dict[tuple[str, ...], tuple[Value, Callable[[], float]]] = {}
 
     def set(self, value: float) -> None:
         """Replace the number of a metric without labels."""
         self._children[()].value = value
 
     def computed(self, read: Callable[[], float], *values: str) -> None:
-        """Have the number for these label values computed by `read` at exposition."""
-        self._read[values] = read
-        self.labelled(*values)
+        """Have the number for these label values computed by `read` at exposition; an OSError makes it NaN."""
+        self._read[values] = (self.labelled(*values), read)
 
     def lines(self) -> Iterator[str]:
         """Yield one line a child."""
-        for values, read in self._read.items():
-            self._children[values].value = read()
+        for child, read in self._read.values():
+            try:
+                child.value = read()
+            except OSError:
+                child.value = math.nan
         yield from super().lines()
 
 

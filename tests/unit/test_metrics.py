@@ -1,7 +1,9 @@
 import asyncio
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from kubelite import metrics
 from kubelite.metrics import Histogram, LoopLag, Registry
 
 
@@ -53,3 +55,23 @@ def test_numbers_that_are_none_are_written_as_the_text_form_demands() -> None:
         gauge.labelled(value).set(float(value))
     lines = registry.exposition().splitlines()[2:]
     assert lines == ['odd{of="-inf"} -Inf', 'odd{of="inf"} +Inf', 'odd{of="nan"} NaN']
+
+
+def test_a_number_that_cannot_be_computed_does_not_break_the_rest() -> None:
+    def broken() -> float:
+        raise OSError("no such file")
+
+    registry = Registry()
+    registry.gauge("broken", "Cannot be read.").computed(broken)
+    registry.counter("fine_total", "Fine.").increase()
+    assert "broken NaN\n" in registry.exposition()
+    assert "fine_total 1\n" in registry.exposition()
+
+
+def test_computed_children_past_the_limit_share_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "CHILDREN_LIMIT", 1)
+    registry = Registry()
+    gauge = registry.gauge("many", "Many.", ("name",))
+    for name in "abc":
+        gauge.computed(lambda: 2.0, name)
+    assert 'many{name="other"} 2\n' in registry.exposition()

@@ -1,6 +1,8 @@
 import logging
 import sys
 
+import pytest
+
 from kubelite.log import Formatter
 
 
@@ -30,3 +32,18 @@ def test_a_traceback_follows() -> None:
     except ValueError:
         line = Formatter().format(_record(exc_info=sys.exc_info()))
     assert line.splitlines()[-1] == "ValueError: broken"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("", "''"),
+        ("one\rtwo", r"'one\rtwo'"),
+        ("\x1b[31mred", r"'\x1b[31mred'"),
+        ("a=b", "a=b"),
+        ("\u2028", r"'\u2028'"),
+        ("l\u00e4nger", "l\u00e4nger"),
+    ],
+)
+def test_what_somebody_else_says_stays_in_its_field(value: str, shown: str) -> None:
+    assert Formatter().format(_record(name_of=value)).endswith(f"pod started name_of={shown}")
