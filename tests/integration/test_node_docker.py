@@ -12,8 +12,10 @@ import pytest
 
 from integration.node_host import Engine, RealNode, container, engine_folder, is_ready
 from kubelite.api.kinds.core.config import ConfigMap, Secret
+from kubelite.api.kinds.core.events import Event
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.node.capabilities import NAMES, bounding_set
 from kubelite.node.runtime import LogQuery
 
 MISSING = shutil.which("dockerd") is None or not Path("/bin/busybox").exists() or os.geteuid() != 0
@@ -267,3 +269,39 @@ async def test_a_container_is_resized_in_place(node: RealNode) -> None:
         "inspect", "-f", "{{.HostConfig.CpuQuota}} {{.HostConfig.Memory}}", container_id
     )
     assert shown == f"20000 {48 << 20}"
+
+
+async def test_a_host_that_withholds_something_says_so_once(node: RealNode) -> None:
+    limits = {"cpu": "100m", "memory": "32Mi"}
+    app = container(
+        script=f"trap 'exit 1' USR1; {TERM}",
+        securityContext={"privileged": True},
+        resources={"limits": limits, "requests": limits},
+    )
+    await node.create({"containers": [app]})
+    pod = await node.until(is_ready)
+    script = "mount -t tmpfs none /tmp && grep ' /tmp ' /proc/mounts; grep CapEff /proc/1/status"
+    code, output = await node.exec(pod, "sh", "-c", script)
+    assert code == 0, output
+    assert "none /tmp tmpfs" in output
+    effective = int(output.split()[-1], 16)
+    bounding = bounding_set()
+    granted = {f"CAP_{name}" for i, name in enumerate(NAMES) if effective >> i & 1}
+    assert {"CAP_SYS_ADMIN", "CAP_NET_ADMIN", "CAP_SYS_PTRACE"} & bounding <= granted <= bounding
+    _, score = await node.exec(pod, "cat", "/proc/1/oom_score_adj")
+    may_protect = "CAP_SYS_RESOURCE" in bounding
+    assert int(score) == (-997 if may_protect else 0)
+    await node.exec(pod, "kill", "-USR1", "1")
+    await node.until(lambda pod: pod.status.containerStatuses[0].restartCount == 1)
+    await node.until(is_ready)
+    await asyncio.sleep(0.5)
+    events = [
+        e for e in await node.client.list(Event, "default") if e.reason == "ReducedPrivileges"
+    ]
+    told = {event.message.partition(": ")[2]: event.count for event in events}
+    expected = {}
+    if not may_protect:
+        expected["this host does not let it be spared when memory runs out"] = 1
+    if len(bounding) < len(NAMES):
+        expected["this host withholds capabilities from privileged containers"] = 1
+    assert told == expected

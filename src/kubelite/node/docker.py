@@ -202,9 +202,12 @@ class DockerRuntime:
 
     def reductions(self, spec: ContainerSpec) -> tuple[str, ...]:
         """Say what of a container's wishes this host does not allow, so that it gets less."""
+        found = []
         if spec.privileged and "Privileged" not in self._privileges:
-            return ("this host withholds capabilities from privileged containers",)
-        return ()
+            found.append("this host withholds capabilities from privileged containers")
+        if spec.limits.oom_score_adj < 0 and not self._may_protect:
+            found.append("this host does not let it be spared when memory runs out")
+        return tuple(found)
 
     async def _create(self, name: str, body: dict[str, Any]) -> str:
         try:

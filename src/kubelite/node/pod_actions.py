@@ -17,6 +17,7 @@ from kubelite.api.client.protocol import Client
 from kubelite.api.errors import APIError, Conflict, NotFound
 from kubelite.api.kinds.core.containers import LifecycleHandler
 from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.kinds.core.references import ObjectReference
 from kubelite.api.kinds.core.services import Service
 from kubelite.clock import Clock
 from kubelite.node.admission import host_ports
@@ -125,6 +126,7 @@ class PodActions:
         self._images = ImageSource(runtime, client, clock, events, tasks)
         self._services = client.mirror(Service)
         self._starting = asyncio.Semaphore(STARTS_AT_ONCE)
+        self._warned: set[str] = set()  # what the log already says that this host withholds
 
     async def carry_out(self, memory: PodMemory, actions: tuple[Action, ...]) -> None:
         """Do all actions at once; raises EngineUnavailable.
@@ -279,12 +281,26 @@ class PodActions:
         spec = container_spec(pod, action, image, environment, mounts, limits)
         container_id = await self._runtime.create(spec)
         about = reference_to(pod, container)
-        for reduction in self._runtime.reductions(spec):
-            message = f"Container {container.name} gets less than it asks for: {reduction}"
-            self._events.event(about, WARNING, "ReducedPrivileges", message)
-            log.warning("%s", message, extra={"pod": pod_key(pod)})
+        self._tell_reductions(memory, container, about, self._runtime.reductions(spec))
         self._events.event(about, NORMAL, "Created", "Container created")
         return container_id
+
+    def _tell_reductions(
+        self,
+        memory: PodMemory,
+        container: AnyContainer,
+        about: ObjectReference,
+        reductions: tuple[str, ...],
+    ) -> None:
+        """Make an event of what a container does not get, once, and warn once of what the host withholds."""
+        for reduction in reductions:
+            if (container.name, reduction) not in memory.told_reductions:
+                memory.told_reductions.add((container.name, reduction))
+                message = f"Container {container.name} gets less than it asks for: {reduction}"
+                self._events.event(about, WARNING, "ReducedPrivileges", message)
+            if reduction not in self._warned:
+                self._warned.add(reduction)
+                log.warning("containers get less than they ask for: %s", reduction)
 
     async def _started(
         self, memory: PodMemory, pod: Pod, container: AnyContainer, container_id: str

@@ -48,6 +48,7 @@ class PodMemory:
         self.resources: dict[str, str] = {}  # container id: what it was resized to, or could not be
         self.resized: dict[str, str] = {}  # container id: what it has since its last resize
         self.ending: Ending | None = None
+        self.told_reductions: set[tuple[str, str]] = set()  # container name, what it does not get
         self.told_backoff: set[str] = set()  # container ids whose back-off was made an event
 
     def see(self, pod: Pod) -> None:
