@@ -5,6 +5,7 @@ import ipaddress
 from kubelite.api.machinery import causes, names
 from kubelite.api.machinery.quantity import Quantity
 from kubelite.api.registry.rules import labels
+from kubelite.api.registry.rules.ip_formats import address_range
 from kubelite.api.registry.rules.placement import TAINT_EFFECTS, tolerations
 from kubelite.api.registry.rules.resources import (
     amount,
@@ -15,7 +16,6 @@ from kubelite.api.registry.rules.resources import (
 from kubelite.api.registry.rules.values import (
     JSON,
     Out,
-    address_range,
     format_check,
     immutable,
     items,

@@ -4,14 +4,12 @@ import ipaddress
 
 from kubelite.api.machinery import causes, names
 from kubelite.api.registry.rules import labels
+from kubelite.api.registry.rules.ip_formats import address, address_range, is_address
 from kubelite.api.registry.rules.values import (
     JSON,
     Out,
-    address,
-    address_range,
     format_check,
     immutable,
-    is_address,
     items,
     one_of,
     part,
@@ -275,7 +273,7 @@ def service_range(thing: JSON) -> Out:
         detail = "may only hold up to 2 values"
         out.append(causes.invalid("spec.cidrs", found, detail))
     for index, text in enumerate(found):
-        address_range(out, f"spec.cidrs[{index}]", text)
+        address_range(out, f"spec.cidrs[{index}]", text, canonical=True)
     return out
 
 
@@ -291,7 +289,7 @@ def address_object(thing: JSON) -> Out:
     out: Out = []
     reference = part(thing, "spec").get("parentRef")
     name = part(thing, "metadata").get("name", "")
-    address(out, "metadata.name", name)
+    address(out, "metadata.name", name, canonical=True)
     if reference is None:
         out.append(causes.required("spec.parentRef"))
         return out

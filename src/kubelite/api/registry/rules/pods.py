@@ -15,12 +15,12 @@ from kubelite.api.registry.rules.containers import (
 )
 from kubelite.api.registry.rules.difference import difference
 from kubelite.api.registry.rules.environment import file_volumes
+from kubelite.api.registry.rules.ip_formats import address
 from kubelite.api.registry.rules.metadata import annotations
 from kubelite.api.registry.rules.values import (
     INT32_MAX,
     JSON,
     Out,
-    address,
     format_check,
     in_range,
     items,

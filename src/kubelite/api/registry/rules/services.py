@@ -4,15 +4,13 @@ import ipaddress
 
 from kubelite.api.machinery import causes, names
 from kubelite.api.registry.rules import labels
+from kubelite.api.registry.rules.ip_formats import address, address_range, is_address
 from kubelite.api.registry.rules.values import (
     EMPTY,
     JSON,
     Out,
-    address,
-    address_range,
     format_check,
     immutable,
-    is_address,
     items,
     one_of,
     part,

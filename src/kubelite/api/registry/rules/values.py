@@ -1,6 +1,5 @@
 """Checks of single values that rules of many kinds share; each adds what it finds to a list of causes."""
 
-import ipaddress
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -88,34 +87,6 @@ def port_or_name(out: Out, path: str, port: int | str | None) -> None:
     else:
         for finding in names.port_number(port or 0):
             out.append(causes.invalid(path, port or 0, finding))
-
-
-def is_address(text: str) -> bool:
-    """Tell whether a text is an IP address."""
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return "%" not in text
-
-
-def address(out: Out, path: str, text: str) -> None:
-    """Check an IP address."""
-    if not is_address(text):
-        detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
-        out.append(causes.invalid(path, text, detail))
-
-
-def address_range(out: Out, path: str, text: str) -> None:
-    """Check a CIDR."""
-    try:
-        if "/" in text:
-            ipaddress.ip_network(text, strict=False)
-            return
-    except ValueError:
-        pass
-    detail = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
-    out.append(causes.invalid(path, text, detail))
 
 
 def immutable(out: Out, path: str, new: Any, old: Any) -> None:
