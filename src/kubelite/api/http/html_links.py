@@ -31,7 +31,8 @@ LINKING = {
     "source": ("src",),
     "video": ("poster", "src"),
 }
-_TAG = re.compile(rb"<([A-Za-z]+)(\s(?:[^>\"']|\"[^\"]*\"|'[^']*')*)>")
+# An unquoted "<" ends the attempt: where tags are opened and never closed, each attempt would read to the end.
+_TAG = re.compile(rb"<([A-Za-z]+)(\s(?:[^<>\"']|\"[^\"]*\"|'[^']*')*)>")
 _ATTRIBUTE = re.compile(rb"(\s)([A-Za-z-]+)(\s*=\s*)(\"[^\"]*\"|'[^']*'|[^\s\"'>]+)")
 
 

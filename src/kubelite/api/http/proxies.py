@@ -1,5 +1,6 @@
 """Proxying of nodes, pods and services, with answers made to fit the path they are seen under."""
 
+import asyncio
 from urllib.parse import urlsplit, urlunsplit
 
 from aiohttp import web
@@ -17,6 +18,7 @@ from kubelite.api.http.respond import Reply
 from kubelite.api.http.wire import Sent, send
 
 HTML_BYTES_MAX = 10 * 1024 * 1024
+INLINE_BYTES_MAX = 64 * 1024  # about 5 ms of the loop
 VERBS = frozenset({"get", "create", "update", "patch", "delete"})
 
 
@@ -69,7 +71,10 @@ class Proxy:
             page = await _body(answered)
         finally:
             close(answered)
-        page = rewrite_links(page, links.rewrite)
+        if len(page) > INLINE_BYTES_MAX:
+            page = await asyncio.to_thread(rewrite_links, page, links.rewrite)
+        else:
+            page = rewrite_links(page, links.rewrite)
         dropped = ("content-length", "transfer-encoding", "connection", "keep-alive")
         headers = [
             (name, links.rewrite(value) if name.lower() == "location" else value)

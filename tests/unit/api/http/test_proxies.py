@@ -1,6 +1,7 @@
 """Proxying: logs, upgrades and pages, against a backend on a loopback port."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -496,6 +497,14 @@ async def test_a_client_cannot_hide_how_long_its_body_is() -> None:
         writer.write(asking(f"{PODS}/web/proxy/x", *hidden, method="POST") + b"body")
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
     assert b"\r\nContent-Length: 4\r\n" in seen[0]
+
+
+@pytest.mark.parametrize("part", [b"<a ", b"<a \"<a '", b"<a '\"", b'<a x="" '])
+def test_a_page_of_open_tags_takes_no_longer_than_another(part: bytes) -> None:
+    page = part * 3000
+    started = time.process_time()
+    assert rewrite_links(page, lambda link: "/p" + link) == page
+    assert time.process_time() - started < 0.1
 
 
 def test_html_is_otherwise_untouched() -> None:
