@@ -36,6 +36,7 @@ from kubelite.api.kinds.authorization import (
     SubjectAccessReviewStatus,
     SubjectRulesReviewStatus,
 )
+from kubelite.api.machinery.field_selectors import Term
 from kubelite.api.machinery.times import format_time
 from kubelite.clock import Clock
 
@@ -197,7 +198,11 @@ def _selector(selector: FieldSelectorAttributes | LabelSelectorAttributes | None
     if selector.rawSelector:
         return selector.rawSelector
     terms = [(term.key, term.values) for term in selector.requirements if term.operator == "In"]
-    return ",".join(f"{key}={values[0]}" for key, values in terms if len(values) == 1)
+    return ",".join(
+        str(Term(field=key, equal=True, value=values[0]))  # escaped: a value must not become a term
+        for key, values in terms
+        if len(values) == 1
+    )
 
 
 def _lists(extra: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:

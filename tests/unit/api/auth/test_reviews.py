@@ -26,7 +26,7 @@ from kubelite.api.kinds.authorization import (
     SubjectAccessReview,
     SubjectAccessReviewSpec,
 )
-from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.api.kinds.meta import FieldSelectorRequirement, ObjectMeta
 from kubelite.api.kinds.rbac import ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject
 from kubelite.clock import SetClock
 
@@ -140,6 +140,10 @@ def test_local_access_stays_in_its_namespace() -> None:
         REVIEWS.local_access("other", review)
 
 
+def demands(field: str, value: str) -> FieldSelectorRequirement:
+    return FieldSelectorRequirement(key=field, operator="In", values=[value])
+
+
 def test_self_access() -> None:
     review = SelfSubjectAccessReview(spec=SelfSubjectAccessReviewSpec(resourceAttributes=PODS))
     assert REVIEWS.self_access(Caller("anna"), review).status.allowed
@@ -149,12 +153,19 @@ def test_self_access() -> None:
         REVIEWS.self_access(Caller("anna"), SelfSubjectAccessReview())
 
 
-def test_selectors_count() -> None:
+@pytest.mark.parametrize(
+    ("selector", "allowed"),
+    [
+        (FieldSelectorAttributes(rawSelector="spec.nodeName=one"), True),
+        (FieldSelectorAttributes(requirements=[demands("spec.nodeName", "one")]), True),
+        (FieldSelectorAttributes(requirements=[demands("a", "b,spec.nodeName=one")]), False),
+    ],
+)
+def test_selectors_count(selector: FieldSelectorAttributes, allowed: bool) -> None:
     node = Caller("system:node:one", ("system:nodes",))
-    selector = FieldSelectorAttributes(rawSelector="spec.nodeName=one")
     listed = ResourceAttributes(verb="list", resource="pods", fieldSelector=selector)
     review = SelfSubjectAccessReview(spec=SelfSubjectAccessReviewSpec(resourceAttributes=listed))
-    assert REVIEWS.self_access(node, review).status.allowed
+    assert REVIEWS.self_access(node, review).status.allowed is allowed
 
 
 def test_self_rules() -> None:
