@@ -28,6 +28,7 @@ from simulation.simulated_loop import SimulatedClock, SimulatedLoop
 K = TypeVar("K", bound=Kind)
 
 SIGNING_KEY = new_key()
+BOOT_SECONDS = 300
 
 
 class SimulatedCluster:
@@ -217,7 +218,7 @@ class Process:
 
     async def start(self) -> None:
         """Do as `server.py` does; a disk that refuses is tried again, as a supervisor does."""
-        while True:
+        for _ in range(BOOT_SECONDS):
             try:
                 await self.plane.bootstrap("10.0.0.1", 6443)
                 break

@@ -79,9 +79,8 @@ class FaultyEngine:
         before = disk.durable.revision()
         expected = [before + number + 1 for number in range(len(batch.log))]
         # A batch without changes only asks whether the disk works again.
-        if [row.revision for row in batch.log] != expected or batch.revision != before + len(
-            expected
-        ):
+        newest = before + len(batch.log)
+        if [row.revision for row in batch.log] != expected or batch.revision != newest:
             disk.order_faults.append(f"a batch up to {batch.revision} follows {before}")
         disk.durable.write(batch)
         if disk.random.random() < disk.unsure:
@@ -117,7 +116,7 @@ class DiskExecutor(Executor):
         def run() -> None:
             try:
                 future.set_result(call(*args, **kwargs))
-            except EngineFailed as error:
+            except Exception as error:  # noqa: BLE001 - as an executor does
                 future.set_exception(error)
 
         loop.call_at(self._free_at, run)

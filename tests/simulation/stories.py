@@ -18,6 +18,7 @@ from simulation.invariants import faults
 
 LEASES = "/leases.coordination.k8s.io/"
 DEEDS_MAX = 8
+PATIENCE_SECONDS = 300
 # Nodes are given up after 40 s, their pods after 300 s more; failed starts back off up to 300 s.
 QUIET_SECONDS = 5000.0
 FAULTY = Behaviour(
@@ -56,7 +57,7 @@ class Story:
 
     async def insist(self, write: Callable[[], Awaitable[object]]) -> None:
         """Do a write as a patient user does: again until it is done or has turned out to be."""
-        while True:
+        for _ in range(PATIENCE_SECONDS):
             try:
                 await write()
             except (AlreadyExists, NotFound):
@@ -65,6 +66,7 @@ class Story:
                 await asyncio.sleep(1)
             else:
                 return
+        raise AssertionError(f"nothing can be written for {PATIENCE_SECONDS} s")
 
     async def begin(self) -> None:
         """Create workloads of all sorts."""
