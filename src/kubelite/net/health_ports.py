@@ -14,6 +14,7 @@ log = logging.getLogger(__name__)
 
 REQUEST_LIMIT_BYTES = 8192
 REQUEST_SECONDS = 5.0
+CONNECTIONS_MAX = 200  # at once on all ports; they are open to everybody
 
 
 class LocalEndpoints(Struct, frozen=True):
@@ -47,6 +48,7 @@ class HealthPorts:
     def __init__(self) -> None:
         self._endpoints: dict[int, LocalEndpoints] = {}
         self._servers: dict[int, asyncio.Server] = {}
+        self._connections = 0
 
     async def follow(self, wanted: Mapping[int, LocalEndpoints]) -> None:
         """Listen on just the ports of `wanted`; one that is taken is tried again at the next call."""
@@ -85,6 +87,10 @@ class HealthPorts:
     async def _answer(
         self, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
+        if self._connections >= CONNECTIONS_MAX:
+            writer.close()
+            return
+        self._connections += 1
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 await reader.readuntil(b"\r\n\r\n")
@@ -95,4 +101,5 @@ class HealthPorts:
         except (EOFError, OSError, TimeoutError, asyncio.LimitOverrunError):
             return
         finally:
+            self._connections -= 1
             writer.close()

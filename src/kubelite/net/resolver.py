@@ -28,6 +28,7 @@ from kubelite.net.upstream import NoUpstream, Upstream
 
 ALIAS_CHAIN_MAX = 8
 KEPT_MAX = 4096
+KEPT_QUESTION_BYTES_MAX = 512  # a question can be padded at will
 
 
 class Resolver:
@@ -64,7 +65,9 @@ class Resolver:
         if found.chase:
             return query
         response = self._respond(query, found, query.udp_limit_bytes)
-        if self.is_ready and len(found.records) <= 1 and len(self._kept) < KEPT_MAX:
+        if self.is_ready and len(found.records) <= 1 and len(data) <= KEPT_QUESTION_BYTES_MAX:
+            if len(self._kept) >= KEPT_MAX:
+                self._kept.clear()  # else the names of one noisy pod would keep out all others
             self._kept[data[2:]] = response[2:]
         return response
 

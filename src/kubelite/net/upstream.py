@@ -33,6 +33,9 @@ PORT = 53
 ATTEMPT_SECONDS = 2.0
 ROUNDS = 2
 CACHE_ENTRIES = 10_000
+CACHED_BYTES_MAX = (
+    4096  # longer answers are asked for again: whoever asks chooses who answers, and how much
+)
 CACHE_SECONDS_MAX = 30
 IN_FLIGHT_MAX = 500
 SERVERS_MAX = 3  # as the C library's resolver
@@ -162,7 +165,7 @@ class Upstream:
         raise NoUpstream("no resolver answers" if servers else "the host has no resolver")
 
     def _keep(self, query: Query, data: bytes, response: Response) -> None:
-        if response.ttl:
+        if response.ttl and len(data) <= CACHED_BYTES_MAX:
             key = _cache_key(query)
             self._cache[key] = Kept(data, response, asyncio.get_running_loop().time())
             self._cache.move_to_end(key)

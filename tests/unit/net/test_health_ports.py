@@ -4,8 +4,10 @@ import asyncio
 import json
 import socket
 
+import pytest
 from fakes.network_objects import NODE, endpoint, endpoint_slice, port, service
 
+from kubelite.net import health_ports
 from kubelite.net.health_ports import HealthPorts, LocalEndpoints, response
 from kubelite.net.ruleset import ProxySettings
 from kubelite.net.services import service_rules
@@ -49,6 +51,21 @@ async def test_ports_come_and_go_with_services() -> None:
     await ports.stop()
     with socket.socket() as sock:
         assert sock.connect_ex(("127.0.0.1", number)) != 0
+
+
+async def test_connections_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health_ports, "CONNECTIONS_MAX", 1)
+    ports, number = HealthPorts(), free_port()
+    await ports.follow({number: LocalEndpoints("default", "web", 1)})
+    silent, writer = await asyncio.open_connection("127.0.0.1", number)
+    refused, refused_writer = await asyncio.open_connection("127.0.0.1", number)
+    assert await refused.read() == b""
+    refused_writer.close()
+    writer.write(b"GET / HTTP/1.1\r\n\r\n")
+    assert (await silent.read()).startswith(b"HTTP/1.1 200")
+    writer.close()
+    assert (await ask(number)).startswith(b"HTTP/1.1 200")
+    await ports.stop()
 
 
 async def test_a_taken_port_is_tried_again() -> None:

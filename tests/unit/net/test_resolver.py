@@ -2,6 +2,7 @@
 
 import pytest
 
+from kubelite.net import resolver as module
 from kubelite.net.dns_wire import (
     AAAA,
     FORMAT_ERROR,
@@ -67,6 +68,18 @@ def test_a_kept_answer_comes_under_each_askers_id_until_forgotten() -> None:
     assert parse_response(at_once(made, question(WEB))).answers
     made.forget()
     assert parse_response(at_once(made, question(WEB))).code == NAME_ERROR
+
+
+def test_kept_answers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "KEPT_MAX", 3)
+    asked = resolver()
+    for number in range(8):
+        asked.answer_at_once(question(f"none-{number}.default.svc.cluster.local"))
+        assert 1 <= len(asked._kept) <= 3
+    monkeypatch.setattr(module, "KEPT_QUESTION_BYTES_MAX", 20)
+    asked.forget()
+    asked.answer_at_once(question("none.default.svc.cluster.local"))
+    assert not asked._kept
 
 
 def test_several_addresses_are_told_in_turns() -> None:

@@ -121,6 +121,19 @@ async def test_what_may_not_be_kept_is_asked_again() -> None:
     resolver.transport.close()
 
 
+async def test_long_answers_are_not_kept() -> None:
+    def long(_: bytes, query: Query) -> list[bytes]:
+        records = [Record(query.name, A, b"\1\2\3\4", 60)] * 500
+        return [build_response(query, 0, records, limit_bytes=65_000)]
+
+    resolver, server = await peer(long)
+    upstream = asking(server)
+    for _ in range(2):
+        assert len(await ask(upstream, "example.org")) > module.CACHED_BYTES_MAX
+    assert len(resolver.asked) == 2
+    resolver.transport.close()
+
+
 async def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CACHE_ENTRIES", 2)
     resolver, server = await peer(good)
