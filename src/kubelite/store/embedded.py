@@ -113,7 +113,12 @@ class EmbeddedStore:
         loop = asyncio.get_running_loop()
 
         def load() -> EmbeddedStore:
-            return cls(over(LMDBEngine(path)), clock=clock, limits=limits, executor=executor)
+            engine = LMDBEngine(path)
+            try:
+                return cls(over(engine), clock=clock, limits=limits, executor=executor)
+            except BaseException:
+                engine.close()
+                raise
 
         try:
             store = await loop.run_in_executor(executor, load)

@@ -114,6 +114,16 @@ async def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
     await store.close()
 
 
+async def test_a_store_that_cannot_be_loaded_lets_go_of_its_folder(tmp_path: Path) -> None:
+    engine = LMDBEngine(tmp_path)
+    _rewrite(engine, 1)
+    engine.close()
+    _overwrite_first(tmp_path, b"log")
+    for _ in range(2):
+        with pytest.raises(StoreUnreadable, match="damaged"):
+            await EmbeddedStore.open(tmp_path, clock=SystemClock())
+
+
 async def test_long_keys_fit(tmp_path: Path) -> None:
     store = await EmbeddedStore.open(tmp_path, clock=SystemClock())
     key = f"/{'r' * 63}.{'g' * 253}/{'n' * 63}/{'o' * 253}"
