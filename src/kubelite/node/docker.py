@@ -81,6 +81,7 @@ class DockerRuntime:
         bounding = bounding_set()
         self._may_protect = "CAP_SYS_RESOURCE" in bounding
         self._privileges = full_privileges(bounding)
+        self._has_ipv6 = Path("/proc/sys/net/ipv6").exists()
         self._uses_systemd: bool | None = None
         self._started: set[str] = set()  # containers whose start event tells nothing new
 
@@ -185,7 +186,13 @@ class DockerRuntime:
     async def create_sandbox(self, spec: SandboxSpec) -> str:
         """Create a sandbox that is not started yet; return its id."""
         spec = msgspec.structs.replace(spec, cgroup_parent=await self._parent(spec.cgroup_parent))
-        body = wire.sandbox_body(spec, self._node, pause_image.NAME, may_protect=self._may_protect)
+        body = wire.sandbox_body(
+            spec,
+            self._node,
+            pause_image.NAME,
+            may_protect=self._may_protect,
+            has_ipv6=self._has_ipv6,
+        )
         try:
             return await self._create(wire.container_name(spec), body)
         except ContainerNotFound:

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from kubelite.node.docker_wire import (
+    NO_IPV6,
     container_body,
     image_of,
     is_reference,
@@ -20,7 +21,7 @@ POD: dict[str, Any] = {"pod_uid": "u", "pod_name": "p", "namespace": "ns"}
 
 def _sandbox(**fields: Any) -> dict[str, Any]:
     spec = SandboxSpec(**POD, attempt=0, hostname="p", **fields)
-    return sandbox_body(spec, "node", "pause", may_protect=False)
+    return sandbox_body(spec, "node", "pause", may_protect=False, has_ipv6=True)
 
 
 def _container(**fields: Any) -> dict[str, Any]:
@@ -159,3 +160,11 @@ def test_an_image_names_its_digests_and_tags() -> None:
 )
 def test_what_names_an_image(text: str, expected: bool) -> None:
     assert is_reference(text) is expected
+
+
+def test_a_sandbox_makes_its_own_network_namespace_without_ipv6_on_its_links() -> None:
+    own, given = _sandbox(), _sandbox(host_network=True)
+    assert (own["NetworkDisabled"], given["NetworkDisabled"]) == (True, False)
+    assert own["HostConfig"]["Sysctls"] == {NO_IPV6: "1"}
+    assert given["HostConfig"]["Sysctls"] == {}
+    assert _sandbox(sysctls={NO_IPV6: "0"})["HostConfig"]["Sysctls"] == {NO_IPV6: "0"}
