@@ -470,6 +470,13 @@ class PodActions:
             except TimeoutError:
                 continue
 
+    async def note_ended(self, memory: PodMemory) -> None:
+        """Learn what ended containers left, so that no status says without it that they ended."""
+        for record in list(memory.records.values()):
+            is_over = record.phase == "exited" and not record.is_sandbox
+            if is_over and record.id not in memory.messages:
+                await self.ended(memory, record)
+
     async def ended(self, memory: PodMemory, record: ContainerRecord) -> None:
         """Tidy up after a container that has ended: its probes, its stop, its termination message."""
         stop = memory.stops.pop(record.id, None)

@@ -118,6 +118,7 @@ class PodWorker:
             self._note_ending(memory, pod, now)
             await self.actions.refresh_volumes(memory, pod)
             self.actions.watch_over_running(memory, pod)
+            await self.actions.note_ended(memory)
             observed = memory.observe()
             decision = plan(pod, observed, now)
             self._note_backoff(memory, pod, observed, now)

@@ -13,7 +13,7 @@ from kubelite.api.kinds.core.events import Event
 from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.node.runtime import Resynced, RuntimeEvent
-from kubelite.node.simulated import Behaviour, SharedPods, SimulatedNode
+from kubelite.node.simulated import Behaviour, SharedPods, SimulatedNode, SimulatedVolumes
 from kubelite.randomness import SeededRandomness
 from unit.node.cluster import Cluster, container, is_ready, run_virtually
 
@@ -408,5 +408,32 @@ def test_a_failure_that_nobody_expected_leaves_a_node_that_works(
             await asyncio.sleep(10)
             await cluster.create({"containers": [container()]}, name="second")
             await cluster.until(is_ready, "second")
+
+    run_virtually(main())
+
+
+def test_no_status_says_that_a_container_ended_without_what_it_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> None:
+        async with Cluster(Behaviour(crashes=1.0, crash_seconds=(1.0, 1.0))) as cluster:
+            seen: list[str] = []
+
+            async def message(self: SimulatedVolumes, *_: object) -> str:
+                await asyncio.sleep(0.5)
+                return "broken"
+
+            def look(_: Pod | None, pod: Pod | None) -> None:
+                statuses = pod.status.containerStatuses if pod is not None else []
+                states = [state for s in statuses for state in (s.state, s.lastState)]
+                seen.extend(state.terminated.message for state in states if state.terminated)
+
+            monkeypatch.setattr(SimulatedVolumes, "termination_message", message)
+            mirror = cluster.client.mirror(Pod)
+            await mirror.synced()
+            mirror.subscribe(look)
+            await cluster.create({"containers": [container(), container("other")]})
+            await asyncio.sleep(60)
+            assert set(seen) == {"broken"}
 
     run_virtually(main())
