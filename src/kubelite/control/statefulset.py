@@ -13,14 +13,16 @@ from kubelite.api.kinds.apps import ControllerRevision, StatefulSet, StatefulSet
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolumeClaim
 from kubelite.api.kinds.core.pods import Pod, PodTemplateSpec
 from kubelite.api.kinds.core.volumes import PersistentVolumeClaimVolumeSource, Volume
-from kubelite.api.kinds.meta import LabelSelector, OwnerReference
+from kubelite.api.kinds.meta import LabelSelector
 from kubelite.control import history
+from kubelite.control.claim_retention import deletes, owners_of_claim
 from kubelite.control.ownership import (
     CONTROLLER_INDEX,
     claim,
     claims,
     controlled_by,
     controller_of,
+    controller_reference,
     controller_uid,
 )
 from kubelite.control.pods import (
@@ -204,17 +206,7 @@ def claim_name(template: PersistentVolumeClaim, owner: StatefulSet, ordinal: int
 def claims_of(owner: StatefulSet, ordinal: int) -> list[PersistentVolumeClaim]:
     """Return the claims of one pod."""
     labels = owner.spec.selector.matchLabels if owner.spec.selector else {}
-    policy = owner.spec.persistentVolumeClaimRetentionPolicy
-    references: list[OwnerReference] = []
-    if policy is not None and policy.whenDeleted == "Delete":
-        references = [
-            OwnerReference(
-                apiVersion=owner.gvk.api_version,
-                kind=owner.gvk.kind,
-                name=owner.metadata.name,
-                uid=owner.metadata.uid,
-            )
-        ]
+    references = [controller_reference(owner)] if deletes(owner)[0] else []
     return [
         replace(
             template,
@@ -300,6 +292,10 @@ class StatefulSetController:
         pods = await self._claimed(owner)
         now = self._context.clock.now()
         step = plan(owner, pods, current.metadata.name, newest.metadata.name, now)
+        if owner.metadata.deletionTimestamp is None:
+            # Before pods go: their claims may go with them.
+            for pod in pods:
+                await self._set_claim_owners(owner, pod)
         for ordinal in step.create:
             await self._create(owner, ordinal, current, newest)
         for pod in pods:
@@ -354,6 +350,19 @@ class StatefulSetController:
             await self._client.create(wanted)
         except AlreadyExists:
             return
+
+    async def _set_claim_owners(self, owner: StatefulSet, pod: Pod) -> None:
+        ordinal = ordinal_of(owner, pod)
+        for template in owner.spec.volumeClaimTemplates:
+            found = self._claims.get(claim_name(template, owner, ordinal), owner.metadata.namespace)
+            if found is None:
+                continue
+            references = owners_of_claim(
+                found, owner, pod, is_wanted=ordinal in wanted_ordinals(owner)
+            )
+            if references != found.metadata.ownerReferences:
+                metadata = replace(found.metadata, ownerReferences=references)
+                await self._client.update(replace(found, metadata=metadata))
 
     async def _delete(self, owner: StatefulSet, pod: Pod) -> None:
         meta = pod.metadata
