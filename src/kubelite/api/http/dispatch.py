@@ -389,6 +389,7 @@ def _timeout_seconds(query: Query) -> float:
     return min(seconds, REQUEST_TIMEOUT_SECONDS) if seconds else REQUEST_TIMEOUT_SECONDS
 
 
+DURATION_LENGTH_MAX = 64
 UNITS_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -396,6 +397,8 @@ def duration_seconds(value: str) -> float:
     """Return a Go duration such as ``1m30s`` in seconds; raises BadRequest."""
     if value == "0":
         return 0.0
+    if len(value) > DURATION_LENGTH_MAX:  # what is read by trying at each digit must be short
+        raise BadRequest(f'time: invalid duration "{value[:DURATION_LENGTH_MAX]}…"')
     matches = re.findall(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)", value)
     if not matches or "".join(map("".join, matches)) != value.removeprefix("+"):
         raise BadRequest(f'time: invalid duration "{value}"')
