@@ -21,6 +21,7 @@ from kubelite.api.auth.tokens import ServiceAccountTokens, TokenIssuer, service_
 from kubelite.api.auth.x509 import ClientCertificates
 from kubelite.api.client.local import LocalClient
 from kubelite.api.client.mirrors import Mirrors
+from kubelite.api.client.pace import Pace
 from kubelite.api.registry import rules
 from kubelite.api.registry.addresses import ServiceAddresses
 from kubelite.api.registry.admission.builtin import builtin_admission
@@ -121,11 +122,17 @@ class ControlPlane:
             virtual={"componentstatuses": component_statuses(self.probes)},
         )
         self._config = config
+        self._pace = Pace()
 
     def client(self, caller: Caller, field_manager: str) -> LocalClient:
         """Return a client that acts as `caller`."""
         return LocalClient(
-            self.verbs, self.authorizer, caller, self.mirrors, field_manager=field_manager
+            self.verbs,
+            self.authorizer,
+            caller,
+            self.mirrors,
+            field_manager=field_manager,
+            pace=self._pace,
         )
 
     def controller_client(self, name: str) -> LocalClient:

@@ -12,6 +12,7 @@ from kubelite.api.auth.caller import Allowed, Attributes, Authorizer, Caller
 from kubelite.api.client.decoding import typed
 from kubelite.api.client.mirror import metadata_of
 from kubelite.api.client.mirrors import Mirrors
+from kubelite.api.client.pace import Pace
 from kubelite.api.client.protocol import Mirror, PatchType
 from kubelite.api.errors import NotFound
 from kubelite.api.kinds.meta import PartialObjectMetadata
@@ -37,12 +38,15 @@ class LocalClient:
         mirrors: Mirrors,
         *,
         field_manager: str = "kubelite",
+        pace: Pace | None = None,
     ) -> None:
+        """All clients of a process should share one `pace`."""
         self._verbs = verbs
         self._authorizer = authorizer
         self._caller = caller
         self._mirrors = mirrors
         self._manager = field_manager
+        self._pace = pace or Pace()
 
     async def get(self, kind: type[K], name: str, namespace: str = "") -> K:
         """Return one object; raises NotFound."""
@@ -71,6 +75,7 @@ class LocalClient:
 
     async def create(self, item: K) -> K:
         """Create; `metadata.namespace` and `name` or `generateName` come from the object."""
+        await self._pace.turn()
         kind = type(item)
         allowed = self._allow("create", kind, metadata_of(item).namespace)
         written = await self._verbs.create(allowed, to_wire(item), self._options())
@@ -78,6 +83,7 @@ class LocalClient:
 
     async def update(self, item: K, subresource: str = "") -> K:
         """Replace; `metadata.resourceVersion`, if set, must be current, else Conflict."""
+        await self._pace.turn()
         kind, metadata = type(item), metadata_of(item)
         allowed = self._allow("update", kind, metadata.namespace, metadata.name, subresource)
         written = await self._verbs.update(allowed, to_wire(item), self._options())
@@ -95,6 +101,7 @@ class LocalClient:
         force: bool = False,
     ) -> K:
         """Change part of an object or of its subresource (``status``)."""
+        await self._pace.turn()
         allowed = self._allow("patch", kind, namespace, name, subresource)
         options = self._options(force=force)
         written = await self._verbs.patch(allowed, patch_type, patch, options)
@@ -118,6 +125,7 @@ class LocalClient:
             uid=uid,
             resource_version=resource_version,
         )
+        await self._pace.turn()
         await self._verbs.delete(self._allow("delete", kind, namespace, name), options)
 
     async def post(
@@ -129,6 +137,7 @@ class LocalClient:
         namespace: str = "",
     ) -> dict[str, Any]:
         """Send `body` to a subresource (pods/binding, pods/eviction, serviceaccounts/token); return the answer."""
+        await self._pace.turn()
         allowed = self._allow("create", kind, namespace, name, subresource)
         written = await self._verbs.create(allowed, to_wire(body), self._options())
         answer: dict[str, Any] = msgspec.json.decode(written.body)
