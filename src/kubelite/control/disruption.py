@@ -29,6 +29,7 @@ class Expected(Struct, frozen=True):
 
     count: int
     unmanaged: tuple[str, ...] = ()
+    failure: str = ""  # why it cannot be known
 
 
 def wanted_healthy(budget: PodDisruptionBudget, expected: int) -> int:
@@ -74,8 +75,23 @@ def status_of(
     )
 
 
-def _conditions(budget: PodDisruptionBudget, allowed: int, now: datetime) -> list[Condition]:
+def safe_status(
+    budget: PodDisruptionBudget, failure: str, now: datetime
+) -> PodDisruptionBudgetStatus:
+    """Return the status when the numbers cannot be known: nobody may leave."""
+    return replace(
+        budget.status,
+        disruptionsAllowed=0,
+        observedGeneration=budget.metadata.generation,
+        conditions=_conditions(budget, 0, now, failure),
+    )
+
+
+def _conditions(
+    budget: PodDisruptionBudget, allowed: int, now: datetime, failure: str = ""
+) -> list[Condition]:
     status, reason = ("True", "SufficientPods") if allowed else ("False", "InsufficientPods")
+    reason = "SyncFailed" if failure else reason
     current = next(
         (one for one in budget.status.conditions if one.type == "DisruptionAllowed"), None
     )
@@ -86,6 +102,7 @@ def _conditions(budget: PodDisruptionBudget, allowed: int, now: datetime) -> lis
         type="DisruptionAllowed",
         status=status,
         reason=reason,
+        message=failure,
         lastTransitionTime=since,
         observedGeneration=budget.metadata.generation,
     )
@@ -133,7 +150,12 @@ class DisruptionController:
             text = f"Pods without a controller that can be scaled do not count: {names}"
             self._context.events.event(budget, WARNING, "UnmanagedPods", text)
         now = self._context.clock.now()
-        status = status_of(budget, pods, expected.count, now)
+        if expected.failure:
+            text = f"Failed to calculate the number of expected pods: {expected.failure}"
+            self._context.events.event(budget, WARNING, "CalculateExpectedPodCountFailed", text)
+            status = safe_status(budget, expected.failure, now)
+        else:
+            status = status_of(budget, pods, expected.count, now)
         if status != budget.status:
             await self._context.client.update(replace(budget, status=status), "status")
         dates = [parse_time(date) for date in status.disruptedPods.values() if date]
@@ -149,6 +171,9 @@ class DisruptionController:
         unmanaged: list[str] = []
         for pod in pods:
             owner = self._scale_of(pod)
+            if owner is None and controller_of(pod.metadata) is not None:
+                # Its owner has a number in mind that nobody here knows: no pod may leave on a guess.
+                return Expected(0, failure=f'found no controllers for pod "{pod.metadata.name}"')
             if owner is None:
                 unmanaged.append(pod.metadata.name)
             else:

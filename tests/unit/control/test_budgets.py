@@ -107,6 +107,23 @@ async def test_a_budget_asks_the_owner_how_many_are_wanted() -> None:
         assert client.all(PodDisruptionBudget)[0].status.disruptionsAllowed == 2
 
 
+async def test_nobody_may_leave_while_an_owner_of_unknown_size_has_pods() -> None:
+    async with Harness(DisruptionController) as harness:
+        client = harness.client
+        job = await client.create(Job(metadata=ObjectMeta(name="j", namespace="default")))
+        for name in ("a", "b"):
+            one = pod(name)
+            one.metadata.ownerReferences.append(controller_reference(job))
+            await client.create(one)
+        await client.create(budget(maxUnavailable=1))
+        await harness.settle()
+        (found,) = client.all(PodDisruptionBudget)
+        assert found.status.disruptionsAllowed == 0
+        (condition,) = found.status.conditions
+        assert (condition.status, condition.reason) == ("False", "SyncFailed")
+        assert condition.message == 'found no controllers for pod "a"'
+
+
 async def test_a_quota_counts_again_when_pods_go() -> None:
     pods = Resource("", "v1", "pods", "Pod", True)
     options = Options(resources=StaticResources((pods,)))
