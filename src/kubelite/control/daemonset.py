@@ -36,6 +36,7 @@ from kubelite.control.ownership import (
 from kubelite.control.pod_control import create_pod, delete_pod
 from kubelite.control.pods import (
     is_available,
+    is_leaving,
     is_ready,
     is_terminal,
     pod_from_template,
@@ -144,7 +145,7 @@ def plan(
         if not may_stay:
             delete += _living(here)
             continue
-        ended = [one for one in here if is_terminal(one) and not _is_leaving(one)]
+        ended = [one for one in here if is_terminal(one) and not is_leaving(one)]
         live = [one for one in here if not is_terminal(one)]
         if ended:
             failed.append(name)
@@ -167,11 +168,7 @@ def plan(
 
 
 def _living(pods: Iterable[Pod]) -> list[str]:
-    return [pod.metadata.name for pod in pods if not _is_leaving(pod)]
-
-
-def _is_leaving(pod: Pod) -> bool:
-    return pod.metadata.deletionTimestamp is not None
+    return [pod.metadata.name for pod in pods if not is_leaving(pod)]
 
 
 def _is_new(pod: Pod, digest: str) -> bool:
@@ -184,7 +181,7 @@ def _by_age(pods: Iterable[Pod]) -> list[Pod]:
 
 def _excess(live: Sequence[Pod], daemons: DaemonSet, digest: str) -> list[str]:
     """Return the pods of a node beyond one; with a surge, beyond one old and one new."""
-    staying = [pod for pod in live if not _is_leaving(pod)]
+    staying = [pod for pod in live if not is_leaving(pod)]
     if _surge(daemons, 1) == 0:
         return [pod.metadata.name for pod in _by_age(staying)[1:]]
     old = [pod for pod in staying if not _is_new(pod, digest)]
@@ -222,7 +219,7 @@ def _update(
     extra = 0
     for name in sorted(wanted):
         here = [pod for pod in by_node.get(name, ()) if not is_terminal(pod)]
-        staying = [pod for pod in here if not _is_leaving(pod)]
+        staying = [pod for pod in here if not is_leaving(pod)]
         old = [pod for pod in staying if not _is_new(pod, digest)]
         new = [pod for pod in staying if _is_new(pod, digest)]
         if surge:
@@ -257,7 +254,7 @@ def status_of(
     """Count nodes by what they have and should have."""
     desired = current = misscheduled = ready = available = updated = 0
     for name, (should_run, _) in places.items():
-        here = _by_age(pod for pod in by_node.get(name, ()) if not _is_leaving(pod))
+        here = _by_age(pod for pod in by_node.get(name, ()) if not is_leaving(pod))
         if not should_run:
             misscheduled += bool(here)
             continue
@@ -372,7 +369,7 @@ class DaemonSetController:
             delay = min(RETRY_FIRST_SECONDS * 2.0 ** min(count, 20), RETRY_MAX_SECONDS)
             self._failures[key] = (count + 1, now + delay)
             for pod in pods:
-                if node_of(pod) == node and is_terminal(pod) and not _is_leaving(pod):
+                if node_of(pod) == node and is_terminal(pod) and not is_leaving(pod):
                     ended.append(pod.metadata.name)
                     who = f"{pod.metadata.namespace}/{pod.metadata.name}"
                     message = f"Found failed daemon pod {who} on node {node}, will try to kill it"

@@ -41,6 +41,11 @@ def is_active(pod: Pod) -> bool:
     return pod.metadata.deletionTimestamp is None and not is_terminal(pod)
 
 
+def is_leaving(pod: Pod) -> bool:
+    """Tell whether the pod is being deleted."""
+    return pod.metadata.deletionTimestamp is not None
+
+
 def is_terminating(pod: Pod) -> bool:
     """Tell whether the pod is being deleted and still has something running."""
     return pod.metadata.deletionTimestamp is not None and not is_terminal(pod)
