@@ -117,6 +117,9 @@ class Worker:
                 self._tasks.start(images.load(), name="load images")
 
         kubelet.on_engine_change = engine_changed
+        kubelet.before_pods = (
+            images.load
+        )  # or the first pods would ask a registry for what is about to be there
         proxy = self._proxy = self._service_proxy()
         await proxy.start()
         self._network.listener = proxy  # a pod's policies are in force before its containers start

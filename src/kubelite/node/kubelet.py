@@ -6,7 +6,7 @@ engine holds. When the engine goes away pods wait; when it is back all container
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import Protocol
 
@@ -53,6 +53,10 @@ class NodePods:
         return self._mirror.subscribe(listener)
 
 
+async def _nothing() -> None:
+    pass
+
+
 class Kubelet:
     """Runs the pods of one node. Create it on the loop; `run` works until cancelled."""
 
@@ -67,6 +71,9 @@ class Kubelet:
         self._restored = False
         self.engine_error = "container engine has not answered yet"  # empty while it answers
         self.on_engine_change: Callable[[], None] = lambda: None
+        self.before_pods: Callable[[], Awaitable[None]] = (
+            _nothing  # awaited once the engine answers
+        )
 
     @property
     def memories(self) -> dict[str, PodMemory]:
@@ -149,6 +156,7 @@ class Kubelet:
                 await self._worker.actions.attach(memory, memory.pod, record)
         for uid in await self._parts.volumes.leftovers():
             self._worker.memory(uid)
+        await self.before_pods()
         self._restored = True
         self._tasks.supervise(self._worker.run, name=f"pods of {self._facts.name}")
 
