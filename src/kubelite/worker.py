@@ -244,6 +244,8 @@ async def view_engine(runtime: DockerRuntime, kubelet: Kubelet) -> EngineView:
     """Return what the node's status says of the engine; one that hangs must not hold the node's lease back."""
     try:
         async with asyncio.timeout(ENGINE_VIEW_SECONDS):
+            # A node that says at each start that it is not ready takes its pods out of their services.
+            await kubelet.engine_known.wait()
             version, images = await runtime.version(), await runtime.images()
     except TimeoutError:
         return EngineView(error=f"no answer within {ENGINE_VIEW_SECONDS:.0f} s")

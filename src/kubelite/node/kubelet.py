@@ -70,6 +70,7 @@ class Kubelet:
         self._tasks = TaskSet()
         self._restored = False
         self.engine_error = "container engine has not answered yet"  # empty while it answers
+        self.engine_known = asyncio.Event()  # set once it has answered, or failed to
         self.on_engine_change: Callable[[], None] = lambda: None
         self.before_pods: Callable[[], Awaitable[None]] = (
             _nothing  # awaited once the engine answers
@@ -115,6 +116,7 @@ class Kubelet:
             if not self.engine_error:
                 log.warning("container engine does not answer: %s", error)
             self.engine_error = error
+            self.engine_known.set()
             self.on_engine_change()
             await asyncio.sleep(delay_seconds)
             delay_seconds = min(delay_seconds * 2, RECONNECT_MAX_SECONDS)
@@ -141,6 +143,7 @@ class Kubelet:
             if record.phase == "exited":
                 self._changed(record)
         self.engine_error = ""
+        self.engine_known.set()
         self.on_engine_change()
         for uid in list(self._worker.memories):
             self._worker.wake(uid)
