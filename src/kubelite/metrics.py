@@ -1,7 +1,7 @@
 """Metrics of the whole process, in Prometheus' text form.
 
 A metric is made once, at import, in the `REGISTRY`; its labelled children are bound once by who uses them, so that
-counting costs one addition. Why it is a module of its own is told in docs/decisions/0024-metrics-of-our-own.md.
+counting costs one addition. Why it is a module of its own is told in docs/decisions/0013-metrics-of-our-own.md.
 """
 
 import asyncio
