@@ -44,7 +44,7 @@ from kubelite.store.waiting import WaitingWrites, Write, records_of
 log = logging.getLogger(__name__)
 
 # Writes that become visible in one go: each is seen by many listeners, and its caller goes on at once.
-APPLIED_AT_ONCE = 16
+APPLIED_AT_ONCE = 64
 # Age-based compaction looks again no sooner than this.
 COMPACTION_INTERVAL_SECONDS = 60.0
 # After a failed write the disk is tried this much later, so that a store nobody writes to recovers as well.

@@ -7,7 +7,7 @@ write takes a fraction of a millisecond to prepare, and clients from outside wou
 import asyncio
 from collections import deque
 
-WRITES_A_TURN = 12  # about 5 ms
+WRITES_A_TURN = 48
 
 
 class Pace:
