@@ -57,6 +57,10 @@ format: $(VENV)/.dev ## Format, and mend what the linter can mend
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
+.PHONY: golden
+golden: $(VENV)/.dev ## Rewrite the generated parts of documents and golden files
+	@$(RUN)python tests/architecture/test_limits_table.py
+
 .PHONY: bench
 bench: SYSTEM = tests
 bench: system $(VENV)/.dev ## Measure; prints a table and writes bench-COMMIT.json

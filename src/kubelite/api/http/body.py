@@ -12,8 +12,8 @@ from kubelite.api.http.wire import Disconnected, continue_if_expected
 from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery.json_reading import Reading, read_json, unrecognized
 from kubelite.api.registry.verbs import PatchType
+from kubelite.limits import REQUEST_BODY, Limit
 
-BODY_BYTES_MAX = 3 * 1024 * 1024
 INLINE_JSON_BYTES_MAX = 512 * 1024  # about 5 ms of the loop
 INLINE_PROTOBUF_BYTES_MAX = 64 * 1024
 INLINE_YAML_BYTES_MAX = 16 * 1024
@@ -25,11 +25,11 @@ PATCH_TYPES: dict[str, PatchType] = {
 }
 
 
-async def read_body(request: web.BaseRequest, limit_bytes: int = BODY_BYTES_MAX) -> bytes:
+async def read_body(request: web.BaseRequest, limit: Limit = REQUEST_BODY) -> bytes:
     """Return the body; raises RequestEntityTooLarge as soon as the limit is passed, and Disconnected."""
     length = request.content_length
-    if length is not None and length > limit_bytes:
-        raise _too_large(limit_bytes)
+    if length is not None and length > limit.value:
+        raise _too_large(limit)
     if not request.can_read_body:
         return b""
     await continue_if_expected(request)
@@ -38,16 +38,17 @@ async def read_body(request: web.BaseRequest, limit_bytes: int = BODY_BYTES_MAX)
     try:
         while part := await request.content.readany():
             size += len(part)
-            if size > limit_bytes:
-                raise _too_large(limit_bytes)
+            if size > limit.value:
+                raise _too_large(limit)
             parts.append(part)
     except (ConnectionError, web.RequestPayloadError) as error:
         raise Disconnected from error
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _too_large(limit_bytes: int) -> RequestEntityTooLarge:
-    return RequestEntityTooLarge(f"Request entity too large: limit is {limit_bytes}")
+def _too_large(limit: Limit) -> RequestEntityTooLarge:
+    limit.reached()
+    return RequestEntityTooLarge(f"Request entity too large: limit is {limit.value}")
 
 
 def media_type(content_type: str) -> str:

@@ -53,6 +53,7 @@ from kubelite.api.registry.target import (
 )
 from kubelite.api.registry.turns import Turns
 from kubelite.clock import Clock
+from kubelite.limits import OBJECT
 from kubelite.randomness import Randomness
 from kubelite.store.protocol import (
     Check,
@@ -66,7 +67,6 @@ from kubelite.store.protocol import (
     StoreUnavailable,
 )
 
-OBJECT_BYTES_MAX = 1_572_864  # what etcd takes
 GENERATED_NAME_ATTEMPTS = 8
 NAME_BASE_MAX = 58  # 63 less the suffix of five
 MODIFIED = (
@@ -399,12 +399,13 @@ def put_within_limit(resource: Resource, item: dict[str, Any], expected: int) ->
     One that is too large goes without its managers, which is what Kubernetes gives up first.
     """
     operation = put(resource, item, expected)
-    if len(operation.value) > OBJECT_BYTES_MAX and item["metadata"].pop("managedFields", None):
+    if len(operation.value) > OBJECT.value and item["metadata"].pop("managedFields", None):
         operation = put(resource, item, expected)
     size = len(operation.value)
-    if size > OBJECT_BYTES_MAX:
+    if size > OBJECT.value:
+        OBJECT.reached()
         raise RequestEntityTooLarge(
-            f"etcdserver: request is too large ({size} bytes, the limit is {OBJECT_BYTES_MAX})"
+            f"etcdserver: request is too large ({size} bytes, the limit is {OBJECT.value})"
         )
     return operation
 

@@ -15,11 +15,11 @@ from kubelite.api.errors import (
     NotFound,
     RequestEntityTooLarge,
 )
-from kubelite.api.registry import writing
 from kubelite.api.registry.admission.request import AdmissionRequest, Verb
 from kubelite.api.registry.builtin import RESOURCES
 from kubelite.api.registry.objects import decode, put
 from kubelite.api.registry.options import WriteOptions
+from kubelite.limits import OBJECT
 from kubelite.store.protocol import Operation
 
 PATH = "v1/configmaps"
@@ -302,7 +302,7 @@ async def test_who_scales_owns_the_replicas() -> None:
 
 
 async def test_managers_go_before_an_object_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writing, "OBJECT_BYTES_MAX", 400)
+    monkeypatch.setattr(OBJECT, "value", 400)
     server = Server()
     made = await server.create(PATH, {"metadata": {"name": "a"}, "data": {"x": "y" * 150}})
     assert "managedFields" not in made["metadata"]
