@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from kubelite.api.auth.audit import Record
 from kubelite.api.auth.caller import Allowed
-from kubelite.api.errors import BadRequest, MethodNotAllowed, NotFound
+from kubelite.api.errors import BadRequest
 from kubelite.api.http import body as bodies
 from kubelite.api.http.forms import Forms
 from kubelite.api.http.negotiation import Media
@@ -57,7 +57,7 @@ class Objects:
     def __init__(self, verbs: Verbs, forms: Forms) -> None:
         self._verbs = verbs
         self._forms = forms
-        self._slow: dict[str, Callable[[Call], Awaitable[Reply]]] = {
+        self._write_handlers: dict[str, Callable[[Call], Awaitable[Reply]]] = {
             "create": self._create,
             "update": self._update,
             "patch": self._patch,
@@ -78,10 +78,7 @@ class Objects:
 
     async def write(self, call: Call) -> Reply:
         """Answer a write; raises APIError."""
-        serve = self._slow.get(call.allowed.attributes.verb)
-        if serve is None:
-            raise not_allowed()
-        return await serve(call)
+        return await self._write_handlers[call.allowed.attributes.verb](call)
 
     async def _create(self, call: Call) -> Reply:
         decoded = await _decoded_body(call)
@@ -147,29 +144,6 @@ class Objects:
             status=201 if created else 200,
             warnings=written.warnings,
         )
-
-
-def check_served(resource: Resource, subresource: str, verb: str) -> None:
-    """Raise NotFound for a subresource that is not there, MethodNotAllowed for a verb it does not know."""
-    if subresource:
-        served = resource.subresource(subresource)
-        if served is None:
-            raise not_found()
-        verbs = served.verbs
-    else:
-        verbs = resource.verbs
-    if verb not in verbs:
-        raise not_allowed()
-
-
-def not_found() -> NotFound:
-    """Return the error for a path that leads nowhere."""
-    return NotFound("the server could not find the requested resource")
-
-
-def not_allowed() -> MethodNotAllowed:
-    """Return the error for a verb that the resource does not know."""
-    return MethodNotAllowed("the server does not allow this method on the requested resource")
 
 
 def _patch_type(call: Call) -> PatchType:

@@ -10,8 +10,6 @@ from kubelite.api.auth.caller import Allowed
 from kubelite.api.errors import (
     APIError,
     BadRequest,
-    MethodNotAllowed,
-    NotFound,
     UnsupportedMediaType,
 )
 from kubelite.api.kinds.autoscaling_v1 import Scale
@@ -23,6 +21,7 @@ from kubelite.api.machinery.prune import prune
 from kubelite.api.machinery.schema import Schema, compile_struct
 from kubelite.api.machinery.strategic import strategic_merge
 from kubelite.api.machinery.structural import structure
+from kubelite.api.registry import reading
 from kubelite.api.registry.answers import Deleted, Listed, Written
 from kubelite.api.registry.bodies import (
     check_namespace,
@@ -35,8 +34,9 @@ from kubelite.api.registry.deleting import Deleter
 from kubelite.api.registry.hub import Hub
 from kubelite.api.registry.objects import decode, encode
 from kubelite.api.registry.options import DeletionOptions, ReadOptions, WatchOptions, WriteOptions
-from kubelite.api.registry.reading import NOT_OLDER, Reader, not_found, parse_revision, too_large
+from kubelite.api.registry.reading import NOT_OLDER, Reader, parse_revision, too_large
 from kubelite.api.registry.resources import Resource, ResourceTable
+from kubelite.api.registry.routes import check_scope, check_verb, not_found
 from kubelite.api.registry.selection import parse_selection
 from kubelite.api.registry.subresources.binding import BindingPost
 from kubelite.api.registry.subresources.eviction import EvictionPost
@@ -301,23 +301,17 @@ class Verbs:
         return watch
 
     def target(self, allowed: Allowed, verb: str) -> Target:
-        """Find the row that a request is about; raises NotFound and MethodNotAllowed."""
-        asked = allowed.attributes
-        resource = self.resources.find(asked.group, asked.version, asked.resource)
+        """Return the row that a request is about; raises NotFound and MethodNotAllowed.
+
+        `verb` is what is about to be done: evidence for another verb is a bug.
+        """
+        attributes = allowed.attributes
+        assert attributes.verb == verb, f"allowed to {attributes.verb}, not to {verb}"
+        resource = self.resources.find(attributes.group, attributes.version, attributes.resource)
         if resource is None:
-            raise NotFound("the server could not find the requested resource")
-        verbs = resource.verbs
-        if asked.subresource:
-            subresource = resource.subresource(asked.subresource)
-            if subresource is None:
-                raise NotFound("the server could not find the requested resource")
-            verbs = subresource.verbs
-        if verb not in verbs:
-            raise MethodNotAllowed(
-                f"{verb} is not supported on resources of kind {causes.quoted(resource.group_resource)}",
-                group=resource.group,
-                kind=resource.plural,
-            )
+            raise not_found()
+        check_scope(resource, attributes)
+        check_verb(resource, attributes)
         return Target(allowed, resource, self.resources.canonical(resource))
 
 
@@ -326,7 +320,7 @@ def find_virtual(target: Target, items: Sequence[dict[str, Any]]) -> bytes:
     for item in items:
         if item["metadata"]["name"] == target.name:
             return encode(item)
-    raise not_found(target.resource, target.name)
+    raise reading.not_found(target.resource, target.name)
 
 
 def as_scale(written: Written) -> Written:
