@@ -117,6 +117,7 @@ class ControlPlane:
             writer,
             self.resources,
             self.hub,
+            authorizer=self.authorizer,
             reviewers=reviewers(reviews),
             issue=self.tokens.request,
             virtual={"componentstatuses": component_statuses(self.probes)},

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec.structs import replace
 
-from kubelite.api.auth.caller import Allowed
+from kubelite.api.auth.caller import Allowed, Authorizer, MayCreate
 from kubelite.api.errors import (
     APIError,
     BadRequest,
@@ -66,11 +66,14 @@ class Verbs:
         resources: ResourceTable,
         hub: Hub,
         *,
+        authorizer: Authorizer,
         reviewers: Mapping[str, Reviewer] | None = None,
         issue: Issue | None = None,
         virtual: Mapping[str, Virtual] | None = None,
     ) -> None:
-        """`reviewers` are by group resource (``tokenreviews.authentication.k8s.io``); `issue` makes tokens.
+        """`authorizer` decides whether an update or apply that finds nothing may create.
+
+        `reviewers` are by group resource (``tokenreviews.authentication.k8s.io``); `issue` makes tokens.
 
         `virtual` answers the lists of what is not stored, by group resource (``componentstatuses``).
         """
@@ -78,6 +81,7 @@ class Verbs:
         self.hub = hub
         self.writer = writer
         self.deleter = Deleter(writer)
+        self._authorizer = authorizer
         self.reviewers = dict(reviewers or {})
         binding = BindingPost(writer)
         self.posts: dict[tuple[str, str], Post] = {  # by storage and subresource
@@ -116,7 +120,7 @@ class Verbs:
             return await post(target, body, options)
         if reviewer := self.reviewers.get(target.resource.group_resource):
             return await self._review(reviewer, target, body, options)
-        return await self.writer.create(target, body, options)
+        return await self.writer.create(target, MayCreate(allowed), body, options)
 
     async def _bind(self, target: Target, body: dict[str, Any], options: WriteOptions) -> Written:
         """Answer the old form of a binding, which names its pod only in the body."""
@@ -158,10 +162,17 @@ class Verbs:
             item = decode.decode(original)
             return item if view is None or old is None else view.write(item)
 
-        may_create = target.canonical.strategy.created_by_update and not target.subresource
+        creates = target.canonical.strategy.created_by_update and not target.subresource
+        may_create = self._creation_right(target) if creates else None
         return await self.writer.update(
             target, revise, options, may_create=may_create, warnings=warnings
         )
+
+    def _creation_right(self, target: Target) -> Callable[[], MayCreate]:
+        """Return the call that authorizes the creation of the object that `target` names; it raises Forbidden."""
+        allowed = target.allowed
+        attributes = replace(allowed.attributes, verb="create")
+        return lambda: MayCreate(self._authorizer.authorize(allowed.caller, attributes))
 
     async def _update_scale(
         self, target: Target, body: dict[str, Any], options: WriteOptions
@@ -225,8 +236,9 @@ class Verbs:
             shape(resource.schema, item, options)
             return item if view is None or old is None else view.write(item)
 
+        may_create = None if target.subresource else self._creation_right(target)
         written = await self.writer.update(
-            target, revise, options, may_create=not target.subresource, applied=True
+            target, revise, options, may_create=may_create, applied=True
         )
         return Written(written.body, written.created, (*warnings, *written.warnings))
 

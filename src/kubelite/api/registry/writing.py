@@ -11,6 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from kubelite.api.auth.caller import MayCreate
 from kubelite.api.errors import (
     AlreadyExists,
     BadRequest,
@@ -121,7 +122,7 @@ class _Change(Struct, frozen=True):
     target: Target
     revise: Revise
     options: WriteOptions
-    may_create: bool
+    may_create: Callable[[], MayCreate] | None
     warnings: Sequence[str]
     applied: bool
 
@@ -150,12 +151,14 @@ class Writer:
     async def create(
         self,
         target: Target,
+        evidence: MayCreate,
         body: dict[str, Any],
         options: WriteOptions,
         *,
         applied: bool = False,
     ) -> Written:
         """Create an object from `body`, which is consumed; `applied` says that its managers are recorded."""
+        target = Target(evidence.allowed, target.resource, target.canonical)
         check_type(target.resource, body)
         metadata = metadata_of(body)
         if metadata.get("resourceVersion"):
@@ -225,11 +228,14 @@ class Writer:
         revise: Revise,
         options: WriteOptions,
         *,
-        may_create: bool = False,
+        may_create: Callable[[], MayCreate] | None = None,
         warnings: Sequence[str] = (),
         applied: bool = False,
     ) -> Written:
-        """Replace an object by what `revise` makes of the present one."""
+        """Replace an object by what `revise` makes of the present one.
+
+        `may_create` authorizes the creation of one that does not exist; None: that is NotFound.
+        """
         change = _Change(target, revise, options, may_create, warnings, applied)
         if target.key not in self._turns:
             with suppress(RevisionMismatch):
@@ -246,8 +252,9 @@ class Writer:
         entry = self.store.get(target.key)
         if entry is not None:
             return await self._update(change, entry)
-        if not change.may_create:
+        if change.may_create is None:
             raise not_found(target.resource, target.name)
+        evidence = change.may_create()
         body = change.revise(None)
         metadata = metadata_of(body)
         if metadata.get("uid") and target.resource.type is not None:
@@ -255,7 +262,7 @@ class Writer:
         metadata.pop("resourceVersion", None)
         check_name(target, metadata)
         try:
-            return await self.create(target, body, change.options, applied=change.applied)
+            return await self.create(target, evidence, body, change.options, applied=change.applied)
         except AlreadyExists as error:
             raise RevisionMismatch(target.key, 0) from error  # somebody else made it meanwhile
 
