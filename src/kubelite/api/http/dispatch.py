@@ -292,7 +292,15 @@ class Dispatcher:
         self, asked: Asked, resource: Resource, allowed: Allowed, record: Record | None
     ) -> Reply:
         attributes = asked.attributes
-        call = Call(asked.request, resource, allowed, asked.query, _media(asked), record)
+        call = Call(
+            asked.request,
+            resource,
+            allowed,
+            asked.query,
+            _media(asked),
+            self._verbs.offload,
+            record,
+        )
         if attributes.verb in ("get", "list"):
             return await self._objects.read(call)
         try:

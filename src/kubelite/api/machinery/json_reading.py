@@ -16,10 +16,17 @@ _SUMMARY_BYTES = 30
 
 
 class Reading(NamedTuple):
-    """What a body holds, and one sentence for each key it holds twice (the last value counts)."""
+    """What a body holds, and one sentence for each key it holds twice (the last value counts).
+
+    `cost_bytes` is what a pass over the value costs, in bytes of JSON.
+    """
 
     value: Any
     duplicates: tuple[str, ...] = ()
+    cost_bytes: int = 0
+
+
+EMPTY = Reading(None)
 
 
 def read_json(body: bytes, *, kind: str = "", find_duplicates: bool = False) -> Reading:

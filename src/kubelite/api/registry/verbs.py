@@ -44,7 +44,7 @@ from kubelite.api.registry.subresources.scale import put_scale, scale_of
 from kubelite.api.registry.subresources.token import Issue, TokenPost
 from kubelite.api.registry.target import Target
 from kubelite.api.registry.watch import Deliver, Form, Watching
-from kubelite.api.registry.writing import Writer, manager
+from kubelite.api.registry.writing import JSON, Decode, Writer, manager
 
 __all__ = ["Deleted", "Listed", "PatchType", "Post", "Reviewer", "Verbs", "Virtual", "Written"]
 
@@ -80,6 +80,7 @@ class Verbs:
         self.resources = resources
         self.hub = hub
         self.writer = writer
+        self.offload = writer.offload
         self.deleter = Deleter(writer)
         self._authorizer = authorizer
         self.reviewers = dict(reviewers or {})
@@ -140,10 +141,16 @@ class Verbs:
     ) -> Written:
         check_type(target.resource, body)
         check_namespace(target, metadata_of(body))
-        warnings = shape(target.resource.schema, body, options)
+        schema, run = target.resource.schema, self.offload.run
+        warnings = await run(options.body_bytes, lambda: shape(schema, body, options))
         answer = await reviewer(target.allowed, body)
-        structure(target.resource.schema, answer)  # "allowed": false is written, too
-        return Written(encode(answer), created=True, warnings=warnings)
+
+        def answered() -> bytes:
+            structure(schema, answer)  # "allowed": false is written, too
+            return encode(answer)
+
+        written = await run(options.body_bytes, answered)
+        return Written(written, created=True, warnings=warnings)
 
     async def update(
         self, allowed: Allowed, body: dict[str, Any], options: WriteOptions
@@ -154,13 +161,14 @@ class Verbs:
             return await self._update_scale(target, body, options)
         check_type(target.resource, body)
         metadata_of(body)
-        warnings = shape(target.resource.schema, body, options)
-        original = encode(body)
-        view = target.resource.view
+        schema, view = target.resource.schema, target.resource.view
+        warnings, original = await self.offload.run(
+            options.body_bytes, lambda: (shape(schema, body, options), encode(body))
+        )
 
-        def revise(old: dict[str, Any] | None) -> dict[str, Any]:
-            item = decode.decode(original)
-            return item if view is None or old is None else view.write(item)
+        def revise(read: Decode | None) -> JSON:
+            item: JSON = decode.decode(original)
+            return item if view is None or read is None else view.write(item)
 
         creates = target.canonical.strategy.created_by_update and not target.subresource
         may_create = self._creation_right(target) if creates else None
@@ -180,9 +188,9 @@ class Verbs:
         schema = compile_struct(Scale)
         warnings = shape(schema, body, options)
 
-        def revise(old: dict[str, Any] | None) -> dict[str, Any]:
-            assert old is not None
-            return put_scale(old, body)
+        def revise(read: Decode | None) -> JSON:
+            assert read is not None
+            return put_scale(read(), body)
 
         return as_scale(await self.writer.update(target, revise, options, warnings=warnings))
 
@@ -199,9 +207,9 @@ class Verbs:
         original = encode(patch)
         warnings: list[str] = []
 
-        def revise(old: dict[str, Any] | None) -> dict[str, Any]:
-            assert old is not None
-            served = old if view is None else view.read(old)
+        def revise(read: Decode | None) -> JSON:
+            assert read is not None
+            served = read() if view is None else view.read(read())
             item = patched(target.resource, served, patch_type, original)
             check_type(target.resource, item)
             warnings[:] = shape(schema, item, options, patched=True)
@@ -223,11 +231,15 @@ class Verbs:
         if not isinstance(config, dict):
             raise BadRequest("error decoding YAML: the configuration must be an object")
         check_type(resource, config)
-        unknown = prune(resource.schema, config)
-        warnings = findings(resource.schema, unknown, options, patched=True)
-        original = encode(config)
 
-        def revise(old: dict[str, Any] | None) -> dict[str, Any]:
+        def pruned() -> tuple[tuple[str, ...], bytes]:
+            unknown = prune(resource.schema, config)
+            return findings(resource.schema, unknown, options, patched=True), encode(config)
+
+        warnings, original = await self.offload.run(options.body_bytes, pruned)
+
+        def revise(read: Decode | None) -> JSON:
+            old = None if read is None else read()
             live = old if view is None or old is None else view.read(old)
             writer = manager(target, options, self.writer.context(target, dry_run=False))
             item = apply(
@@ -248,8 +260,9 @@ class Verbs:
         schema = compile_struct(Scale)
         original = encode(patch)
 
-        def revise(old: dict[str, Any] | None) -> dict[str, Any]:
-            assert old is not None
+        def revise(read: Decode | None) -> JSON:
+            assert read is not None
+            old = read()
             scale = apply_patch(schema, scale_of(old), patch_type, original)
             shape(schema, scale, options)
             return put_scale(old, scale)

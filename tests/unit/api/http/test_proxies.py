@@ -31,6 +31,7 @@ from kubelite.api.http.request import parse_query
 from kubelite.api.registry.builtin import builtin_table
 from kubelite.api.registry.options import ReadOptions
 from kubelite.api.registry.verbs import Listed, Verbs
+from kubelite.offload import AtOnce
 from kubelite.randomness import SeededRandomness
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -42,6 +43,7 @@ class Cluster(Verbs):
 
     def __init__(self, port: int) -> None:
         self.resources = builtin_table()
+        self.offload = AtOnce()
         self.objects: dict[tuple[str, str], dict[str, Any]] = {
             ("nodes", "n1"): {
                 "metadata": {"name": "n1"},
