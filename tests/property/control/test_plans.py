@@ -1,7 +1,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -149,8 +149,7 @@ def test_a_rollout_ends_and_stays_between_its_fenceposts(
         assert len(set(revisions)) == len(revisions)
 
 
-@given(st.integers(0, 40), st.lists(st.integers(1, 20), min_size=2, max_size=4))
-def test_proportional_sizes_share_all_there_is(wanted: int, sizes: list[int]) -> None:
+def share(wanted: int, sizes: Sequence[int]) -> list[int]:
     owner = make(wanted, "25%", "25%", "x")
     owner = replace(owner, status=replace(owner.status, replicas=sum(sizes)))
     sets = [
@@ -160,10 +159,20 @@ def test_proportional_sizes_share_all_there_is(wanted: int, sizes: list[int]) ->
         )
         for number, size in enumerate(sizes)
     ]
-    above = fenceposts("25%", "25%", wanted)[0]
-    shared = proportional_sizes(owner, sets)
-    assert all(size >= 0 for size in shared.values())
-    assert sum(shared.values()) == (wanted + above if wanted else 0)
+    return list(proportional_sizes(owner, sets).values())
+
+
+@example(1, [1, 1, 1, 1])  # the largest gives up what rounding leaves, but has only one to give
+@given(st.integers(0, 40), st.lists(st.integers(1, 20), min_size=2, max_size=4))
+def test_proportional_sizes_come_to_share_all_there_is(wanted: int, sizes: list[int]) -> None:
+    """One step may fall short by what the largest set cannot give up, as upstream; the next ones make up for it."""
+    allowed = wanted + fenceposts("25%", "25%", wanted)[0] if wanted else 0
+    missing = abs(sum(sizes) - allowed)
+    while missing:
+        sizes = [size for size in share(wanted, sizes) if size]
+        assert abs(sum(sizes) - allowed) < missing, "each step comes nearer"
+        missing = abs(sum(sizes) - allowed)
+    assert all(size > 0 for size in sizes)
 
 
 @given(st.sets(st.integers(0, 200)))
