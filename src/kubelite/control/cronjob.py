@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -13,7 +12,7 @@ from kubelite.api.errors import AlreadyExists, NotFound
 from kubelite.api.kinds.batch import CronJob, CronJobStatus, Job
 from kubelite.api.kinds.core.references import ObjectReference
 from kubelite.api.kinds.meta import ObjectMeta
-from kubelite.api.machinery.times import format_time, parse_time
+from kubelite.api.machinery.times import format_time, parse_time, time_zone
 from kubelite.control.job_plan import find, is_finished
 from kubelite.control.ownership import (
     CONTROLLER_INDEX,
@@ -52,8 +51,8 @@ def times(schedule: str, zone: str | None, since: datetime, now: datetime) -> Ti
     from cronsim import CronSim, CronSimError
 
     try:
-        place = ZoneInfo(zone) if zone else UTC
-    except (ZoneInfoNotFoundError, ValueError) as error:
+        place = time_zone(zone) if zone else UTC
+    except ValueError as error:
         raise InvalidSchedule(f'invalid timeZone: "{zone}"') from error
     if schedule.startswith("@every "):
         return _every(schedule.removeprefix("@every "), since, now)

@@ -5,11 +5,15 @@
 
 import re
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 _RFC3339 = re.compile(
     r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:[.,](\d+))?(Z|[+-]\d\d:\d\d)", re.ASCII
 ).fullmatch
 _LAYOUT = "2006-01-02T15:04:05Z07:00"
+# The names of the time zone database have at most three parts. Python looks a name up as a path and as a package, part by
+# part, so that a name of a thousand parts ends in a RecursionError.
+_ZONE = re.compile(r"[A-Za-z0-9_+-]{1,32}(?:/[A-Za-z0-9_+-]{1,32}){0,2}", re.ASCII).fullmatch
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 YEAR = 365 * DAY
@@ -32,6 +36,20 @@ def parse_time(text: str) -> datetime:
         return date.astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise ValueError(f'parsing time "{text}": day out of range') from error
+
+
+def time_zone(name: str) -> ZoneInfo:
+    """Return a zone of the time zone database, such as ``Europe/Berlin``.
+
+    Raises:
+        ValueError: There is none of that name.
+    """
+    if _ZONE(name) is None:
+        raise ValueError(f"unknown time zone {name}")
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, OSError) as error:  # OSError: it is a folder of the database
+        raise ValueError(f"unknown time zone {name}") from error
 
 
 def format_time(date: datetime) -> str:

@@ -2,11 +2,11 @@
 
 from datetime import UTC, datetime
 from functools import lru_cache
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from kubelite.api.errors import BadRequest
 from kubelite.api.machinery import causes, names
 from kubelite.api.machinery.selectors import label_selector
+from kubelite.api.machinery.times import time_zone
 from kubelite.api.registry.rules import labels
 from kubelite.api.registry.rules.metadata import annotations
 from kubelite.api.registry.rules.pods import pod_template
@@ -354,8 +354,8 @@ def _zone(out: Out, zone: str) -> None:
         out.append(causes.invalid(path, zone, detail))
         return
     try:
-        ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
+        time_zone(zone)
+    except ValueError:
         out.append(causes.invalid(path, zone, f"unknown time zone {zone}"))
 
 
