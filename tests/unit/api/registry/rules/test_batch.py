@@ -84,6 +84,9 @@ def test_counters_do_not_shrink() -> None:
         ("* * * * * *", False),
         ("61 * * * *", False),
         ("@never", False),
+        ("@every 1x", False),
+        ("@every " + "9" * 5000 + "h", False),
+        ("9" * 5000 + " * * * *", False),
         ("0 0 L * *", False),
     ],
 )
