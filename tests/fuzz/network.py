@@ -30,8 +30,9 @@ NAMESPACES = {"default": {"team": "a"}}
 _NAME = r"[a-z0-9][a-z0-9./-]*"
 _ADDRESS = r"\d{1,3}(?:\.\d{1,3}){3}(?:/\d{1,2})?"
 _WORD = re.compile(
-    rf"(?:{_NAME}|@{_NAME}|{_ADDRESS}(?::\d{{1,5}})?|\d+s?|0x[0-9a-f]+|!=|[.{{}}:,;]|flags|dynamic,timeout;|ipv4_addr;)[,;]?"
-)  # fmt: skip
+    rf"(?:{_NAME}|@{_NAME}|{_ADDRESS}(?::\d{{1,5}})?|\d+s?|0x[0-9a-f]+|!=|[.{{}}:,]),?"
+)
+_VALUE = re.compile(rf"|drop|(?:goto|jump) {_NAME}|{_ADDRESS} \. \d{{1,5}}")
 _KEY = re.compile(
     rf"(?:{_ADDRESS}|tcp|udp|sctp|\d{{1,5}})(?: \. (?:{_ADDRESS}|tcp|udp|sctp|\d{{1,5}}))*"
 )
@@ -78,7 +79,7 @@ def check_rules(data: bytes) -> None:
             assert _WORD.fullmatch(word), rule
     for (_, key), value in rules.elements.items():
         assert _KEY.fullmatch(key), key
-        assert not value or all(_WORD.fullmatch(word) for word in value.split(" ")), value
+        assert _VALUE.fullmatch(value), value
     for declaration in rules.sets.values():
         assert re.fullmatch(r"[a-z0-9_.,; /{}-]+", declaration), declaration
 
