@@ -1,12 +1,12 @@
 """Label selectors, compiled once and kept."""
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 
 import msgspec
 
 from kubelite.api.kinds.meta import LabelSelector
 from kubelite.api.machinery.selectors import NOTHING, label_selector
+from kubelite.remembered import remembered
 
 Labels = Mapping[str, str]
 Matcher = Callable[[Labels], bool]
@@ -25,6 +25,6 @@ def equality_matcher(wanted: Labels) -> Matcher:
     return lambda labels: all(labels.get(key) == value for key, value in items)
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096, length_max=2048)
 def _compiled(encoded: bytes) -> Matcher:
     return label_selector(msgspec.json.decode(encoded, type=LabelSelector)).matches

@@ -34,7 +34,19 @@ def test_last_and_next(schedule: str, zone: str | None, last: str | None, follow
 
 @pytest.mark.parametrize(
     ("schedule", "zone"),
-    [("x", None), ("61 * * * *", None), ("* * * * *", "Nowhere/X"), ("@every 5x", None)],
+    [
+        ("x", None),
+        ("61 * * * *", None),
+        ("* * * * *", "Nowhere/X"),
+        ("* * * * *", "Europe"),
+        ("* * * * *", "a/" * 2000 + "b"),
+        ("* * * * *", "UTC" * 3000),
+        ("* * * * *", "../../etc/localtime"),
+        ("@every 5x", None),
+        ("@every " + "9" * 5000 + "h", None),
+        ("@every " + "9" * 60 + "h", None),
+        ("9" * 5000 + " * * * *", None),
+    ],
 )
 def test_what_cannot_be_read(schedule: str, zone: str | None) -> None:
     with pytest.raises(InvalidSchedule):

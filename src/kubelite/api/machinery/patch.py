@@ -66,7 +66,7 @@ def _rejected(reason: str) -> Invalid:
 
 def _check_form(operation: JSON) -> None:
     name = operation.get("op")
-    if name not in _OPERATIONS:
+    if not isinstance(name, str) or name not in _OPERATIONS:
         raise _rejected(f"Unexpected kind: {name}")
     for member in ("path", "from") if name in ("move", "copy") else ("path",):
         if not isinstance(operation.get(member), str):

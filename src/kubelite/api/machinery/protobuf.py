@@ -68,7 +68,7 @@ def _envelope(body: memoryview, depth: int) -> dict[str, Any]:
     found = {number: value for number, _, value in _fields(body[4:])}
     named = {number: _text(value) for number, _, value in _fields(found.get(1, b""))}
     api_version, kind = named.get(1, ""), named.get(2, "")
-    raw = found.get(2, b"")
+    raw = _bytes_of(found.get(2, b""))
     if _text(found.get(4, b"")) == "application/json":
         decoded = msgspec.json.decode(raw)
         if not isinstance(decoded, dict):
@@ -105,9 +105,9 @@ def _varint(data: memoryview, position: int) -> tuple[int, int]:
         shift += 7
 
 
-def _fields(data: memoryview | bytes) -> Iterator[Wire]:
+def _fields(data: memoryview | bytes | int) -> Iterator[Wire]:
     """Yield the fields of a message in the order written."""
-    data = memoryview(data)
+    data = memoryview(_bytes_of(data))
     position, end = 0, len(data)
     while position < end:
         key, position = _varint(data, position)
@@ -128,12 +128,22 @@ def _fields(data: memoryview | bytes) -> Iterator[Wire]:
         yield number, wire_type, value
 
 
-def _signed(value: int) -> int:
+def _bytes_of(value: memoryview | bytes | int) -> memoryview | bytes:
+    """Return a value that is to be a message or a text; raises Malformed for one written as a number."""
+    if isinstance(value, int):
+        raise Malformed(f"wrong wireType = {_VARINT}")
+    return value
+
+
+def _signed(value: Any) -> int:
+    """Return a number of 64 bits; raises Malformed for bytes."""
+    if not isinstance(value, int):
+        raise Malformed(f"wrong wireType = {_BYTES}")
     return value - (1 << 64) if value >= 1 << 63 else value
 
 
 def _text(value: Any) -> str:
-    return str(value, "utf-8")
+    return str(_bytes_of(value), "utf-8")
 
 
 # ---- messages
@@ -281,7 +291,7 @@ def _int_or_string(_: Schema, data: memoryview, __: int) -> int | str:
 
 def _raw(_: Schema, data: memoryview, depth: int) -> Any:
     """Decode raw JSON, or an object in the protobuf form within another."""
-    raw: Any = next((value for number, _, value in _fields(data) if number == 1), b"")
+    raw: Any = _bytes_of(next((value for number, _, value in _fields(data) if number == 1), b""))
     if not raw:
         return None
     if bytes(raw[:4]) == MAGIC:

@@ -32,6 +32,8 @@ def test_json_patch() -> None:
         ({"op": "add"}, BadRequest),
         ([1], BadRequest),
         ([{"op": "jump", "path": "/a"}], Invalid),
+        ([{"op": ["add"], "path": "/a"}], Invalid),
+        ([{"op": None, "path": "/a"}], Invalid),
         ([{"op": "add", "value": 1}], Invalid),
         ([{"op": "remove", "path": "/absent"}], Invalid),
         ([{"op": "add", "path": "/absent/child", "value": 1}], Invalid),

@@ -115,6 +115,13 @@ def test_json_in_the_envelope() -> None:
         (body("v1", "ConfigMap", field(1, field(1, b"\xff"))), "invalid start byte"),
         (body("apps/v1", "ControllerRevision", field(2, field(1, b"{"))), "truncated"),
         (MAGIC + field(2, b"[]") + field(4, "application/json"), "is no object"),
+        (MAGIC + field(1, 5), "wrong wireType = 0"),
+        (MAGIC + field(1, field(1, 5)), "wrong wireType = 0"),
+        (MAGIC + field(2, 5) + field(4, "application/json"), "wrong wireType = 0"),
+        (MAGIC + field(4, 5), "wrong wireType = 0"),
+        (body("v1", "Pod", field(1, field(8, field(1, b"x")))), "wrong wireType = 2"),
+        (body("v1", "ConfigMap", field(2, field(1, 5))), "wrong wireType = 0"),
+        (body("apps/v1", "ControllerRevision", field(2, field(1, 5))), "wrong wireType = 0"),
     ],
 )
 def test_malformed_bodies_are_refused(data: bytes, message: str) -> None:

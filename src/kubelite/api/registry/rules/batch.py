@@ -1,12 +1,11 @@
 """Rules of Jobs and CronJobs."""
 
 from datetime import UTC, datetime
-from functools import lru_cache
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from kubelite.api.errors import BadRequest
 from kubelite.api.machinery import causes, names
 from kubelite.api.machinery.selectors import label_selector
+from kubelite.api.machinery.times import parse_duration, time_zone
 from kubelite.api.registry.rules import labels
 from kubelite.api.registry.rules.metadata import annotations
 from kubelite.api.registry.rules.pods import pod_template
@@ -21,7 +20,10 @@ from kubelite.api.registry.rules.values import (
     part,
 )
 from kubelite.api.registry.rules.workloads import NO_MATCH
+from kubelite.remembered import remembered
 
+EVERY = "@every "
+SHOWN_MAX = 200  # characters of a schedule that an error repeats
 _NAME_MAX = 52  # a Job's name gets a dash and ten digits more, and then has to be a label
 _RULES_MAX, _PATTERNS_MAX, _EXIT_CODES_MAX = 20, 20, 255
 _SUCCESS_RULES_MAX = 20
@@ -354,19 +356,25 @@ def _zone(out: Out, zone: str) -> None:
         out.append(causes.invalid(path, zone, detail))
         return
     try:
-        ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
+        time_zone(zone)
+    except ValueError:
         out.append(causes.invalid(path, zone, f"unknown time zone {zone}"))
 
 
-@lru_cache(maxsize=512)
+@remembered(512)
 def schedule_error(schedule: str) -> str:
     """Tell what is wrong with a cron expression; an empty text means nothing."""
     from cronsim import CronSim, CronSimError
 
     text = schedule.strip()
     if text.startswith("@"):
-        if text in _MACROS or text.startswith("@every "):
+        if text.startswith(EVERY):
+            try:
+                parse_duration(text.removeprefix(EVERY))
+            except ValueError as error:
+                return f"failed to parse duration {text}: {error}"
+            return ""
+        if text in _MACROS:
             return ""
         return f"unrecognized descriptor: {text}"
     fields = text.split()
@@ -379,4 +387,6 @@ def schedule_error(schedule: str) -> str:
         CronSim(text.replace("?", "*"), datetime(2000, 1, 1, tzinfo=UTC))
     except CronSimError as error:
         return str(error)
+    except ValueError:  # a number of more digits than Python reads
+        return f"failed to parse schedule: {text[:SHOWN_MAX]}"
     return ""
