@@ -165,7 +165,7 @@ class Runtime:
         """Build and connect all controllers, wait for their mirrors, start their workers."""
         for name, identity, make in self._entries:
             client = self._client_for(identity) if identity else self._mirrors
-            queue: WorkQueue[Key] = WorkQueue()
+            queue: WorkQueue[Key] = WorkQueue(name=name)
             context = Context(
                 client=client,
                 mirrors=self._mirrors,
