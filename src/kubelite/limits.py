@@ -114,3 +114,14 @@ EVENTS_KNOWN = Limit(
     beyond="the one used longest ago is forgotten, its next event is a new object",
     reason="as client-go's correlator",
 )
+
+# DNS
+
+DNS_STEPS = Limit(
+    "dns-steps",
+    4000,
+    "endpoints and ports",
+    bounds="what is looked through for one answer about a service",
+    beyond="left out of the answer",
+    reason="about 10 ms of the loop; a message of 64 KiB holds no more addresses",
+)
