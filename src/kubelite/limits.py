@@ -114,6 +114,22 @@ EVENTS_KNOWN = Limit(
     beyond="the one used longest ago is forgotten, its next event is a new object",
     reason="as client-go's correlator",
 )
+FAN_OUT = Limit(
+    "fan-out",
+    256,
+    "steps",
+    bounds="keys that one change of an object puts into a work queue at once, objects looked at for them included",
+    beyond="enqueued in slices of as many, with a turn of the loop between them",
+    reason="below a millisecond of the loop; most changes touch one key or a few",
+)
+COMPILED_SELECTORS = Limit(
+    "compiled-selectors",
+    200_000,
+    "requirements and values",
+    bounds="large label selectors that are kept ready to match",
+    beyond="the one used longest ago is made anew when it is needed",
+    reason="about 40 MiB; a selector of an object of 1.5 MiB has 50,000",
+)
 
 # DNS
 
