@@ -18,7 +18,7 @@ from kubelite.api.kinds.meta import LabelSelector
 from kubelite.api.kinds.model import Kind
 from kubelite.api.machinery.times import format_time
 from kubelite.control import conditions
-from kubelite.control.batches import slow_start
+from kubelite.control.batches import for_each, slow_start
 from kubelite.control.ownership import (
     CONTROLLER_INDEX,
     controlled_by,
@@ -39,7 +39,6 @@ from kubelite.control.pods import (
 from kubelite.control.runtime import Context, Key, Watch
 from kubelite.control.selection import Labels, Matcher, equality_matcher, matcher
 from kubelite.control.selector_index import SelectorIndex
-from kubelite.tasks import together
 
 BURST = 500  # pods created or deleted in one reconcile
 FAILURE = "ReplicaFailure"
@@ -175,7 +174,7 @@ class ReplicaSetController:
             )
         names = frozenset(decision.delete)
         surplus = [pod for pod in active if pod.metadata.name in names] if names else ()
-        failures = await together(*(delete_pod(self._context, owner, pod) for pod in surplus))
+        failures = await for_each(surplus, lambda pod: delete_pod(self._context, owner, pod))
         return next((failure for failure in failures if failure is not None), None)
 
     def _selector(self, owner: Any) -> LabelSelector | Labels | None:
