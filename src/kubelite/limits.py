@@ -79,3 +79,65 @@ INLINE_WORK = Limit(
     beyond="done in a worker thread",
     reason="about 10 ms of the loop for the slowest input",
 )
+
+# Queues
+
+QUEUE_KEYS = Limit(
+    "queue-keys",
+    1_000_000,
+    "keys",
+    bounds="keys of one work queue, and as many delayed ones",
+    beyond="not enqueued; the next change of the object enqueues it",
+    reason="more than a cluster can have objects",
+)
+IDLE_TURNS = Limit(
+    "idle-turns",
+    16,
+    "turns",
+    bounds="turns of one key of a work queue in quick succession though nothing changed",
+    beyond="a pause of 0.1 s before the next, doubling to 60 s, and a line in the log",
+    reason="a reconcile may need a few steps; one that needs more goes in circles",
+)
+EVENTS_WAITING = Limit(
+    "events-waiting",
+    10_000,
+    "events",
+    bounds="events of one component that wait to be written",
+    beyond="dropped, with a line in the log",
+    reason="a burst of some thousand pods is written in full; one takes about 2 KB",
+)
+EVENTS_KNOWN = Limit(
+    "events-known",
+    4096,
+    "entries",
+    bounds="events, groups of events and sources that one component remembers, each",
+    beyond="the one used longest ago is forgotten, its next event is a new object",
+    reason="as client-go's correlator",
+)
+FAN_OUT = Limit(
+    "fan-out",
+    256,
+    "steps",
+    bounds="keys that one change of an object puts into a work queue at once, objects looked at for them included",
+    beyond="enqueued in slices of as many, with a turn of the loop between them",
+    reason="below a millisecond of the loop; most changes touch one key or a few",
+)
+COMPILED_SELECTORS = Limit(
+    "compiled-selectors",
+    200_000,
+    "requirements and values",
+    bounds="large label selectors that are kept ready to match",
+    beyond="the one used longest ago is made anew when it is needed",
+    reason="about 40 MiB; a selector of an object of 1.5 MiB has 50,000",
+)
+
+# DNS
+
+DNS_STEPS = Limit(
+    "dns-steps",
+    4000,
+    "endpoints and ports",
+    bounds="what is looked through for one answer about a service",
+    beyond="left out of the answer",
+    reason="about 10 ms of the loop; a message of 64 KiB holds no more addresses",
+)

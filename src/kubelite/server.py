@@ -96,6 +96,8 @@ async def _serve(config: Config, started: float) -> None:
 
 async def _start(config: Config, running: AsyncExitStack) -> None:
     clock, randomness, tasks = SystemClock(), SystemRandomness(), TaskSet()
+    offload = WorkerThread()
+    running.callback(offload.close)
     require_node_name(config)
     if not config.disable_agent:
         require_network_rights()
@@ -169,6 +171,7 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
         mirrors=mirrors,
         clock=clock,
         randomness=randomness,
+        offload=offload,
         options=Options(
             cluster_cidrs=(ip_network(config.cluster_cidr),),
             cluster_ca=pki.ca_pem.decode(),

@@ -28,6 +28,7 @@ from kubelite.api.kinds.meta import LabelSelector, ObjectMeta
 from kubelite.api.machinery.times import format_time
 from kubelite.control import deployment as rollouts
 from kubelite.control import endpointslice, indexes, replicaset
+from kubelite.control.indexes import IndexSet
 from kubelite.control.rollout import fenceposts, proportional_sizes
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -177,7 +178,17 @@ def test_proportional_sizes_come_to_share_all_there_is(wanted: int, sizes: list[
 
 @given(st.sets(st.integers(0, 200)))
 def test_index_sets_come_back(found: set[int]) -> None:
-    assert indexes.parse(indexes.written(found)) == found
+    assert indexes.parse(str(IndexSet.of(found))) == IndexSet.of(found)
+
+
+@given(st.sets(st.integers(0, 30)), st.sets(st.integers(0, 30)), st.integers(0, 35))
+def test_index_sets_are_sets(one: set[int], other: set[int], end: int) -> None:
+    mine, theirs = IndexSet.of(one), IndexSet.of(other)
+    assert mine | theirs == IndexSet.of(one | other)
+    assert mine & theirs == IndexSet.of(one & other)
+    assert [index for index in range(32) if index in mine] == sorted(one)
+    assert len(mine) == len(one)
+    assert list(mine.missing(end)) == [index for index in range(end) if index not in one]
 
 
 @given(st.lists(st.sets(st.integers(0, 400), max_size=250), min_size=1, max_size=4))
