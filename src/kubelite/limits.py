@@ -69,6 +69,41 @@ OBJECT = Limit(
     reason="what etcd takes in a request by default",
 )
 
+# Errors
+
+CAUSES = Limit(
+    "causes",
+    500,
+    "causes",
+    bounds="what one answer says is wrong with an object",
+    beyond="not looked for, the answer says so",
+    reason="nobody reads more; Kubernetes has no bound and answers 2.7 MB of mistakes with 97 MB",
+)
+CAUSES_TEXT = Limit(
+    "causes-text",
+    256 * KIB,
+    "bytes",
+    bounds="texts of all causes of one answer",
+    beyond="not looked for, the answer says so",
+    reason="500 causes of 500 bytes; a message repeats them once",
+)
+SHOWN_VALUE = Limit(
+    "shown-value",
+    8 * KIB,
+    "characters",
+    bounds="a wrong value that a cause quotes",
+    beyond="cut, with an ellipsis",
+    reason="a cause about a list could quote megabytes, once for each of its items",
+)
+ERROR_MESSAGE = Limit(
+    "error-message",
+    512 * KIB,
+    "characters",
+    bounds="message of an error",
+    beyond="cut, with an ellipsis",
+    reason="twice what all causes may take",
+)
+
 # Work
 
 INLINE_WORK = Limit(

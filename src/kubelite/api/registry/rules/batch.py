@@ -42,7 +42,7 @@ _SCHEDULING = ("nodeSelector", "tolerations", "affinity", "schedulingGates")
 
 def job(thing: JSON) -> Out:
     """Check a Job, whose selector the server has made."""
-    out: Out = []
+    out = Out()
     spec = part(thing, "spec")
     job_spec(out, "spec", spec)
     _selector(out, spec)
@@ -241,7 +241,7 @@ def _success_policy(out: Out, path: str, policy: JSON, spec: JSON) -> None:
 
 def job_update(new: JSON, old: JSON) -> Out:
     """Check a change of a Job, most of which is fixed once it runs."""
-    out: Out = []
+    out = Out()
     after, before = part(new, "spec"), part(old, "spec")
     job_spec(out, "spec", after)
     _selector(out, after)
@@ -276,7 +276,7 @@ def _template_update(out: Out, new: JSON, old: JSON) -> None:
 
 def job_status(new: JSON, old: JSON) -> Out:
     """Check that a Job's counters and end only grow."""
-    out: Out = []
+    out = Out()
     status, before = part(new, "status"), part(old, "status")
     nonnegative(out, status, "status", "active", "succeeded", "failed", "ready", "terminating")
     for field in ("failed", "succeeded"):
@@ -292,7 +292,7 @@ def job_status(new: JSON, old: JSON) -> Out:
 
 def cron_job(thing: JSON) -> Out:
     """Check a CronJob that is to be created."""
-    out: Out = []
+    out = Out()
     _cron_spec(out, part(thing, "spec"))
     name = part(thing, "metadata").get("name", "")
     if len(name) > _NAME_MAX:
@@ -303,7 +303,7 @@ def cron_job(thing: JSON) -> Out:
 
 def cron_job_update(new: JSON, _old: JSON) -> Out:
     """Check a change of a CronJob."""
-    out: Out = []
+    out = Out()
     _cron_spec(out, part(new, "spec"))
     return out
 

@@ -99,7 +99,7 @@ def not_above_all(out: Out, path: str, value: Any) -> None:
 
 def deployment(thing: JSON) -> Out:
     """Check a Deployment."""
-    out: Out = []
+    out = Out()
     spec = part(thing, "spec")
     nonnegative(
         out,
@@ -146,7 +146,7 @@ def _deployment_strategy(out: Out, strategy: JSON) -> None:
 
 def immutable_selector(new: JSON, old: JSON) -> Out:
     """Refuse another selector."""
-    out: Out = []
+    out = Out()
     immutable(
         out, "spec.selector", part(new, "spec").get("selector"), part(old, "spec").get("selector")
     )
@@ -160,7 +160,7 @@ def deployment_update(new: JSON, old: JSON) -> Out:
 
 def deployment_status(new: JSON, _old: JSON) -> Out:
     """Check the counts of a Deployment's status."""
-    out: Out = []
+    out = Out()
     counts = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
     more = ("unavailableReplicas", "observedGeneration", "collisionCount")
     status = part(new, "status")
@@ -180,7 +180,7 @@ def _within(out: Out, status: JSON, whole: str, *parts: str) -> None:
 
 def replica_set(thing: JSON) -> Out:
     """Check a ReplicaSet."""
-    out: Out = []
+    out = Out()
     spec = part(thing, "spec")
     nonnegative(out, spec, "spec", "replicas", "minReadySeconds")
     selector_and_template(out, spec, "replicaset")
@@ -195,7 +195,7 @@ def replica_set_update(new: JSON, old: JSON) -> Out:
 
 def replica_set_status(new: JSON, _old: JSON) -> Out:
     """Check the counts of a ReplicaSet's or ReplicationController's status."""
-    out: Out = []
+    out = Out()
     counts = ("replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas")
     status = part(new, "status")
     nonnegative(out, status, "status", *counts, "observedGeneration")
@@ -206,7 +206,7 @@ def replica_set_status(new: JSON, _old: JSON) -> Out:
 
 def replication_controller(thing: JSON) -> Out:
     """Check a ReplicationController."""
-    out: Out = []
+    out = Out()
     spec = part(thing, "spec")
     nonnegative(out, spec, "spec", "replicas", "minReadySeconds")
     selector, template = spec.get("selector"), spec.get("template")
@@ -225,7 +225,7 @@ def replication_controller(thing: JSON) -> Out:
 
 def stateful_set(thing: JSON) -> Out:
     """Check a StatefulSet."""
-    out: Out = []
+    out = Out()
     spec = part(thing, "spec")
     for index, claim in enumerate(items(spec, "volumeClaimTemplates")):
         claim_spec(out, f"spec.volumeClaimTemplates[{index}].spec", part(claim, "spec"))
@@ -295,7 +295,7 @@ def _stateful_strategy(out: Out, strategy: JSON) -> None:
 
 def stateful_set_update(new: JSON, old: JSON) -> Out:
     """Check a change of a StatefulSet, most of which is fixed."""
-    out: Out = []
+    out = Out()
     after, before = part(new, "spec"), part(old, "spec")
     _stateful_spec(out, after)
     for field in after.keys() | before.keys():
@@ -308,7 +308,7 @@ def stateful_set_update(new: JSON, old: JSON) -> Out:
 
 def stateful_set_status(new: JSON, old: JSON) -> Out:
     """Check the counts of a StatefulSet's status."""
-    out: Out = []
+    out = Out()
     counts = ("readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas")
     status, before = part(new, "status"), part(old, "status")
     nonnegative(out, status, "status", "replicas", *counts, "observedGeneration", "collisionCount")
@@ -322,7 +322,7 @@ def stateful_set_status(new: JSON, old: JSON) -> Out:
 
 def daemon_set(thing: JSON) -> Out:
     """Check a DaemonSet."""
-    out: Out = []
+    out = Out()
     spec = part(thing, "spec")
     nonnegative(out, spec, "spec", "minReadySeconds", "revisionHistoryLimit")
     selector_and_template(out, spec, "daemonset")
@@ -359,7 +359,7 @@ def daemon_set_update(new: JSON, old: JSON) -> Out:
 
 def daemon_set_status(new: JSON, _old: JSON) -> Out:
     """Check the counts of a DaemonSet's status."""
-    out: Out = []
+    out = Out()
     nonnegative(
         out,
         part(new, "status"),
@@ -379,7 +379,7 @@ def daemon_set_status(new: JSON, _old: JSON) -> Out:
 
 def controller_revision(thing: JSON) -> Out:
     """Check a ControllerRevision."""
-    out: Out = []
+    out = Out()
     if (thing.get("revision") or 0) < 0:
         detail = "must be greater than or equal to 0"
         out.append(causes.invalid("revision", thing["revision"], detail))
@@ -399,13 +399,13 @@ def controller_revision_update(new: JSON, old: JSON) -> Out:
 
 def stored_template(thing: JSON) -> Out:
     """Check a PodTemplate."""
-    out: Out = []
+    out = Out()
     pod_template(out, "template", part(thing, "template"))
     return out
 
 
 def scale(thing: JSON) -> Out:
     """Check a Scale."""
-    out: Out = []
+    out = Out()
     nonnegative(out, part(thing, "spec"), "spec", "replicas")
     return out
