@@ -69,6 +69,16 @@ OBJECT = Limit(
     reason="what etcd takes in a request by default",
 )
 
+# Documents
+
+DOCUMENT = Limit(
+    "document",
+    32 * MIB,
+    "bytes",
+    bounds="memory that the values of one body take once they are read, and the defaults filled into them",
+    beyond="413",
+    reason="21 times the largest object; 60,000 keys of a ConfigMap take 14 MiB, a definition of 1 MiB takes 5",
+)
 # Errors
 
 CAUSES = Limit(
