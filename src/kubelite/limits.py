@@ -79,6 +79,31 @@ DOCUMENT = Limit(
     beyond="413",
     reason="21 times the largest object; 60,000 keys of a ConfigMap take 14 MiB, a definition of 1 MiB takes 5",
 )
+PATCH_OPERATIONS = Limit(
+    "patch-operations",
+    10_000,
+    "operations",
+    bounds="one JSON patch",
+    beyond="413",
+    reason="as the API server of Kubernetes",
+)
+PATCH_COPIES = Limit(
+    "patch-copies",
+    3 * MIB,
+    "bytes",
+    bounds="what all copy operations of one JSON patch add",
+    beyond="413",
+    reason="as the API server of Kubernetes: its limit of a body",
+)
+PATCH_WORK = Limit(
+    "patch-work",
+    1 << 28,
+    "steps",
+    bounds="list elements that one JSON patch moves, values that it copies or compares",
+    beyond="413",
+    reason="about 0.1 s of a worker thread for moves; 500 operations at the head of a list of 500,000",
+)
+
 # Errors
 
 CAUSES = Limit(
