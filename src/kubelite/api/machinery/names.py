@@ -4,8 +4,8 @@ An empty answer means the value is fine. Known-good values are remembered, since
 """
 
 import re
-from collections.abc import Callable
-from functools import lru_cache, wraps
+
+from kubelite.api.machinery.remembering import remembered
 
 ALPHANUMERIC = "[a-z0-9]"
 LABEL_FORMAT = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
@@ -41,15 +41,7 @@ _KEY_TEXT = (
 )
 
 
-def _remembered(check: Callable[[str], Findings]) -> Callable[[str], Findings]:
-    """Remember answers for values of plausible length; long ones would make the memory grow."""
-    known = lru_cache(maxsize=8192)(check)
-
-    @wraps(check)
-    def answer(value: str) -> Findings:
-        return known(value) if len(value) <= 320 else check(value)
-
-    return answer
+_remembered = remembered(8192)
 
 
 def too_long(limit: int) -> str:

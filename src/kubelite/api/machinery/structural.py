@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Callable
-from functools import lru_cache
 from threading import RLock, local
 from typing import Any, Final
 
@@ -23,6 +22,7 @@ from kubelite.api.machinery.document_size import json_cost, too_large
 from kubelite.api.machinery.mismatch import find_mismatch
 from kubelite.api.machinery.prune import prune
 from kubelite.api.machinery.quantity import parse_quantity
+from kubelite.api.machinery.remembering import remembered
 from kubelite.api.machinery.schema import Schema
 from kubelite.api.machinery.times import format_micro_time, format_time, parse_time
 from kubelite.limits import DOCUMENT
@@ -132,14 +132,14 @@ def _read_int_or_string(value: Any) -> Any:
     return _absent(value)
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def _canonical_time(text: str) -> str:
     return format_time(parse_time(text))
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def _canonical(text: str) -> str:
-    return str(parse_quantity(text.strip()))
+    return str(parse_quantity(text))
 
 
 def _read_quantity(value: Any) -> Any:
@@ -148,7 +148,7 @@ def _read_quantity(value: Any) -> Any:
     try:
         if value.__class__ is not str:
             return str(parse_quantity(value))
-        written = _canonical(value)
+        written = _canonical(value.strip())
     except ValueError as error:
         raise Mismatch from error
     return value if written == value else written

@@ -1,11 +1,11 @@
 """Rules of Jobs and CronJobs."""
 
 from datetime import UTC, datetime
-from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from kubelite.api.errors import BadRequest
 from kubelite.api.machinery import causes, names
+from kubelite.api.machinery.remembering import remembered
 from kubelite.api.machinery.selectors import label_selector
 from kubelite.api.registry.rules import labels
 from kubelite.api.registry.rules.metadata import annotations
@@ -359,7 +359,7 @@ def _zone(out: Out, zone: str) -> None:
         out.append(causes.invalid(path, zone, f"unknown time zone {zone}"))
 
 
-@lru_cache(maxsize=512)
+@remembered(512)
 def schedule_error(schedule: str) -> str:
     """Tell what is wrong with a cron expression; an empty text means nothing."""
     from cronsim import CronSim, CronSimError
@@ -368,15 +368,17 @@ def schedule_error(schedule: str) -> str:
     if text.startswith("@"):
         if text in _MACROS or text.startswith("@every "):
             return ""
-        return f"unrecognized descriptor: {text}"
+        return f"unrecognized descriptor: {causes.cut(text)}"
     fields = text.split()
     if len(fields) != 5:
-        shown = " ".join(fields)
+        shown = causes.cut(" ".join(fields))
         return f"expected exactly 5 fields, found {len(fields)}: [{shown}]"
     if any(sign in text for sign in "LW#H"):
-        return f"failed to parse schedule: {text}"
+        return f"failed to parse schedule: {causes.cut(text)}"
     try:
         CronSim(text.replace("?", "*"), datetime(2000, 1, 1, tzinfo=UTC))
     except CronSimError as error:
         return str(error)
+    except ValueError:  # a number of thousands of digits
+        return f"failed to parse schedule: {causes.cut(text)}"
     return ""

@@ -88,7 +88,7 @@ def secret(thing: JSON) -> Out:
 def _json_error(text: str) -> str:
     try:
         value = msgspec.json.decode(base64.b64decode(text))
-    except (binascii.Error, msgspec.DecodeError):
+    except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return "invalid character in JSON"
     if not isinstance(value, dict):
         return "json: cannot unmarshal into Go value of type map[string]interface {}"

@@ -74,7 +74,9 @@ def _whole(out: Out, pod: JSON, spec: JSON) -> None:
 
 def _is_int32(text: str) -> bool:
     bare = text.removeprefix("-")
-    return bare.isdigit() and bare.isascii() and -INT32_MAX - 1 <= int(text) <= INT32_MAX
+    if not (bare.isdigit() and bare.isascii()) or len(bare.lstrip("0")) > 10:
+        return False
+    return -INT32_MAX - 1 <= int(text[-12:]) <= INT32_MAX
 
 
 def pod_template(out: Out, path: str, template: JSON) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 from kubelite.api.errors import BadRequest
 from kubelite.api.machinery import causes, names
+from kubelite.api.machinery.intstr import percent_of
 from kubelite.api.machinery.selectors import label_selector, labels_selector
 from kubelite.api.registry.rules import labels
 from kubelite.api.registry.rules.pods import pod_template
@@ -83,7 +84,7 @@ def share(out: Out, path: str, value: Any) -> int:
         if wrong := names.percent(value):
             out.extend(causes.invalid(path, value, each) for each in wrong)
             return 0
-        return int(value[:-1])
+        return percent_of(value)
     number: int = value or 0
     if number < 0:
         detail = "must be greater than or equal to 0"
@@ -93,7 +94,7 @@ def share(out: Out, path: str, value: Any) -> int:
 
 def not_above_all(out: Out, path: str, value: Any) -> None:
     """Refuse more than 100 %."""
-    if isinstance(value, str) and not names.percent(value) and int(value[:-1]) > 100:
+    if isinstance(value, str) and not names.percent(value) and percent_of(value) > 100:
         out.append(causes.invalid(path, value, _ABOVE_ALL))
 
 
