@@ -104,6 +104,25 @@ PATCH_WORK = Limit(
     reason="about 0.1 s of a worker thread for moves; 500 operations at the head of a list of 500,000",
 )
 
+# Selectors
+
+SELECTOR_REQUIREMENTS = Limit(
+    "selector-requirements",
+    1_000,
+    "requirements",
+    bounds="a selector in a parameter or in an access review",
+    beyond="400, in a review 422",
+    reason="real selectors have some tens; Kubernetes has no bound, and anybody may ask 3 MiB of them",
+)
+RAW_SELECTOR = Limit(
+    "raw-selector",
+    64 * KIB,
+    "characters",
+    bounds="selector written as text in an access review",
+    beyond="422",
+    reason="no request carries a longer one in its address",
+)
+
 # Errors
 
 CAUSES = Limit(

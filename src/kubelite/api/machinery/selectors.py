@@ -9,6 +9,7 @@ from msgspec import Struct
 from kubelite.api.errors import BadRequest, Cause
 from kubelite.api.kinds.meta import LabelSelector
 from kubelite.api.machinery import causes, names
+from kubelite.limits import SELECTOR_REQUIREMENTS
 
 EQUALS, DOUBLE_EQUALS, NOT_EQUALS = "=", "==", "!="
 IN, NOT_IN, EXISTS, DOES_NOT_EXIST = "in", "notin", "exists", "!"
@@ -242,10 +243,13 @@ class _Parser:
         self._position = 0
 
     def selector(self) -> Selector:
-        requirements = []
+        requirements: list[Requirement] = []
         while (word := self._peek()) != "":
             if not _is_identifier(word) and word != "!":
                 self._fail(f"found '{word}', expected: !, identifier, or 'end of string'")
+            if len(requirements) >= SELECTOR_REQUIREMENTS.value:
+                SELECTOR_REQUIREMENTS.reached()
+                self._fail(f"more than {SELECTOR_REQUIREMENTS.value} requirements")
             try:
                 requirements.append(self._requirement())
             except BadRequest as error:
