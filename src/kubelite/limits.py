@@ -69,6 +69,95 @@ OBJECT = Limit(
     reason="what etcd takes in a request by default",
 )
 
+# Documents
+
+DOCUMENT = Limit(
+    "document",
+    32 * MIB,
+    "bytes",
+    bounds="memory that the values of one body take once they are read, and the defaults filled into them",
+    beyond="413",
+    reason="21 times the largest object; 60,000 keys of a ConfigMap take 14 MiB, a definition of 1 MiB takes 5",
+)
+PATCH_OPERATIONS = Limit(
+    "patch-operations",
+    10_000,
+    "operations",
+    bounds="one JSON patch",
+    beyond="413",
+    reason="as the API server of Kubernetes",
+)
+PATCH_COPIES = Limit(
+    "patch-copies",
+    3 * MIB,
+    "bytes",
+    bounds="what all copy operations of one JSON patch add",
+    beyond="413",
+    reason="as the API server of Kubernetes: its limit of a body",
+)
+PATCH_WORK = Limit(
+    "patch-work",
+    1 << 28,
+    "steps",
+    bounds="list elements that one JSON patch moves, values that it copies or compares",
+    beyond="413",
+    reason="about 0.1 s of a worker thread for moves; 500 operations at the head of a list of 500,000",
+)
+
+# Selectors
+
+SELECTOR_REQUIREMENTS = Limit(
+    "selector-requirements",
+    1_000,
+    "requirements",
+    bounds="a selector in a parameter or in an access review",
+    beyond="400, in a review 422",
+    reason="real selectors have some tens; Kubernetes has no bound, and anybody may ask 3 MiB of them",
+)
+RAW_SELECTOR = Limit(
+    "raw-selector",
+    64 * KIB,
+    "characters",
+    bounds="selector written as text in an access review",
+    beyond="422",
+    reason="no request carries a longer one in its address",
+)
+
+# Errors
+
+CAUSES = Limit(
+    "causes",
+    500,
+    "causes",
+    bounds="what one answer says is wrong with an object",
+    beyond="not looked for, the answer says so",
+    reason="nobody reads more; Kubernetes has no bound and answers 2.7 MB of mistakes with 97 MB",
+)
+CAUSES_TEXT = Limit(
+    "causes-text",
+    256 * KIB,
+    "bytes",
+    bounds="texts of all causes of one answer",
+    beyond="not looked for, the answer says so",
+    reason="500 causes of 500 bytes; a message repeats them once",
+)
+SHOWN_VALUE = Limit(
+    "shown-value",
+    8 * KIB,
+    "characters",
+    bounds="a wrong value that a cause quotes",
+    beyond="cut, with an ellipsis",
+    reason="a cause about a list could quote megabytes, once for each of its items",
+)
+ERROR_MESSAGE = Limit(
+    "error-message",
+    512 * KIB,
+    "characters",
+    bounds="message of an error",
+    beyond="cut, with an ellipsis",
+    reason="twice what all causes may take",
+)
+
 # Work
 
 INLINE_WORK = Limit(

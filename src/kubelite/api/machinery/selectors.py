@@ -10,6 +10,7 @@ from kubelite.api.errors import BadRequest, Cause
 from kubelite.api.kinds.meta import LabelSelector
 from kubelite.api.machinery import causes, names
 from kubelite.api.machinery.label_matching import matcher_of
+from kubelite.limits import SELECTOR_REQUIREMENTS
 
 EQUALS, DOUBLE_EQUALS, NOT_EQUALS = "=", "==", "!="
 IN, NOT_IN, EXISTS, DOES_NOT_EXIST = "in", "notin", "exists", "!"
@@ -241,10 +242,13 @@ class _Parser:
         self._position = 0
 
     def selector(self) -> Selector:
-        requirements = []
+        requirements: list[Requirement] = []
         while (word := self._peek()) != "":
             if not _is_identifier(word) and word != "!":
                 self._fail(f"found '{word}', expected: !, identifier, or 'end of string'")
+            if len(requirements) >= SELECTOR_REQUIREMENTS.value:
+                SELECTOR_REQUIREMENTS.reached()
+                self._fail(f"more than {SELECTOR_REQUIREMENTS.value} requirements")
             try:
                 requirements.append(self._requirement())
             except BadRequest as error:

@@ -6,7 +6,7 @@ from kubelite.api.machinery import causes, names
 from kubelite.api.registry.rules.values import JSON, Out, descending_path, items, one_of
 
 _SYSCTL_FORMAT = r"^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$"
-_SYSCTL = re.compile(_SYSCTL_FORMAT).match
+_SYSCTL = re.compile(_SYSCTL_FORMAT[1:-1]).fullmatch
 _SYSCTL_LIMIT = 253
 _PROFILES = ("Localhost", "RuntimeDefault", "Unconfined")
 
