@@ -79,3 +79,14 @@ INLINE_WORK = Limit(
     beyond="done in a worker thread",
     reason="about 10 ms of the loop for the slowest input",
 )
+
+# Nodes
+
+SECCOMP_PROFILE = Limit(
+    "seccomp-profile",
+    256 * KIB,
+    "bytes",
+    bounds="file of a seccomp profile that a container names",
+    beyond="the container is not made; its status says why",
+    reason="profiles that list every system call have some 20 KiB",
+)
