@@ -253,11 +253,12 @@ async def view_engine(runtime: DockerRuntime, kubelet: Kubelet) -> EngineView:
             # A node that says at each start that it is not ready takes its pods out of their services.
             await kubelet.engine_known.wait()
             version, images = await runtime.version(), await runtime.images()
+            handlers = await runtime.handlers()
     except TimeoutError:
         return EngineView(error=f"no answer within {ENGINE_VIEW_SECONDS:.0f} s")
     except (EngineUnavailable, RuntimeFailure) as error:
         return EngineView(error=str(error))
-    return EngineView(kubelet.engine_error, version, tuple(images))
+    return EngineView(kubelet.engine_error, version, tuple(images), handlers)
 
 
 class NodeDoor:

@@ -660,6 +660,7 @@ class SimulatedNode:
         try:
             version = await self.runtime.version()
             images = tuple(await self.runtime.images())
+            handlers = await self.runtime.handlers()
         except EngineUnavailable as error:
             return EngineView(error=str(error))
-        return EngineView(self.kubelet.engine_error, version, images)
+        return EngineView(self.kubelet.engine_error, version, images, handlers)

@@ -8,6 +8,7 @@ import pytest
 
 from kubelite.api.kinds.core.containers import EphemeralContainer
 from kubelite.api.kinds.core.events import Event
+from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.kinds.node import RuntimeClass
@@ -193,6 +194,22 @@ def test_a_known_handler_runs_the_sandbox_and_all_containers() -> None:
     run_virtually(main())
 
 
+def test_a_node_says_what_its_engine_cannot_do() -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            await asyncio.sleep(1)
+            status = (await cluster.client.get(Node, "node-1")).status
+            assert {handler.name for handler in status.runtimeHandlers} == {"", "runc"}
+            for handler in status.runtimeHandlers:
+                assert handler.features is not None
+                assert handler.features.userNamespaces is False
+                assert handler.features.recursiveReadOnlyMounts is False
+            assert status.features is not None
+            assert status.features.supplementalGroupsPolicy is False
+
+    run_virtually(main())
+
+
 def test_a_pod_gets_users_of_its_own_where_the_engine_has_them() -> None:
     async def main() -> None:
         async with Cluster() as cluster:
@@ -203,6 +220,10 @@ def test_a_pod_gets_users_of_its_own_where_the_engine_has_them() -> None:
             await cluster.node.start()
             await cluster.create({"containers": [container()], "hostUsers": False})
             await cluster.until(is_ready)
+            node = await cluster.client.get(Node, "node-1")
+            (handler,) = node.status.runtimeHandlers
+            assert handler.features is not None
+            assert (handler.name, handler.features.userNamespaces) == ("", True)
 
     run_virtually(main())
 
