@@ -7,7 +7,7 @@ from msgspec import Struct
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.machinery.quantity import parse_quantity
 from kubelite.node.network import HostPort
-from kubelite.node.pods import all_containers
+from kubelite.node.pods import all_containers, is_sidecar
 from kubelite.node.resources import pod_requests, used_by
 from kubelite.node.security import app_armor_of
 from kubelite.node.sysctls import SysctlAllowList, forbidden_sysctl
@@ -52,7 +52,17 @@ def unsupported(pod: Pod, sysctls: SysctlAllowList, *, enforces_apparmor: bool) 
     if not enforces_apparmor and _wants_apparmor(pod):
         message = "Cannot enforce AppArmor: AppArmor is not enabled on the host"
         return Rejection("AppArmor", REJECTED + message)
+    if _shares_a_limit(pod):
+        message = "pod-level resources are not supported on the node"
+        return Rejection("PodLevelResourcesNotSupported", REJECTED + message)
     return None
+
+
+def _shares_a_limit(pod: Pod) -> bool:
+    """Return whether several containers that run at once have to share a limit, which is enforced by container."""
+    resources = pod.spec.resources
+    running = [*pod.spec.containers, *filter(is_sidecar, pod.spec.initContainers)]
+    return resources is not None and bool(resources.limits) and len(running) > 1
 
 
 def _wants_apparmor(pod: Pod) -> bool:

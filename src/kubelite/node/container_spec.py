@@ -71,6 +71,7 @@ def container_spec(
     """
     container = start.container
     _check_node_can(container)
+    mounts = _as_claimed(pod, container, mounts)
     privileges = privileges_of(pod, container, image)
     labels = _labels(pod, container.name)
     labels[SANDBOX_LABEL] = start.sandbox.id
@@ -109,6 +110,11 @@ def container_spec(
 
 
 def _check_node_can(container: AnyContainer) -> None:
+    for variable in container.env:
+        if variable.valueFrom is not None and variable.valueFrom.fileKeyRef is not None:
+            raise ConfigUnavailable(
+                f'environment variable "{variable.name}": fileKeyRef is not supported by this node'
+            )
     for device in container.volumeDevices:
         raise ConfigUnavailable(
             f'cannot find volume "{device.name}" to pass into container "{container.name}"'
@@ -119,6 +125,20 @@ def _check_node_can(container: AnyContainer) -> None:
                 f'failed to resolve recursive read-only mode: volume "{mount.name}" requested '
                 "recursive read-only mode, but it is not supported by the runtime"
             )
+
+
+def _as_claimed(pod: Pod, container: AnyContainer, mounts: tuple[Mount, ...]) -> tuple[Mount, ...]:
+    """Return the mounts with those of a claim that the pod has for reading made read-only."""
+    claims = {
+        volume.name
+        for volume in pod.spec.volumes
+        if volume.persistentVolumeClaim is not None and volume.persistentVolumeClaim.readOnly
+    }
+    paths = {mount.mountPath for mount in container.volumeMounts if mount.name in claims}
+    return tuple(
+        msgspec.structs.replace(mount, read_only=True) if mount.target in paths else mount
+        for mount in mounts
+    )
 
 
 def digest_for(image: Image, reference: str) -> str:

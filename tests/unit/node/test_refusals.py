@@ -72,6 +72,24 @@ async def has_event(cluster: Cluster, reason: str, message: str) -> None:
             "SupplementalGroupsPolicyNotSupported",
             "SupplementalGroupsPolicy=Strict is not supported in this node",
         ),
+        (
+            {
+                "resources": {"limits": {"memory": "64Mi"}},
+                "containers": [container(), container("other")],
+            },
+            {},
+            "PodLevelResourcesNotSupported",
+            "pod-level resources are not supported on the node",
+        ),
+        (
+            {
+                "resources": {"limits": {"memory": "64Mi"}},
+                "initContainers": [container("side", restartPolicy="Always")],
+            },
+            {},
+            "PodLevelResourcesNotSupported",
+            "pod-level resources are not supported on the node",
+        ),
     ],
 )
 def test_a_pod_that_can_never_run_here_fails(
@@ -231,6 +249,18 @@ def test_a_pod_gets_users_of_its_own_where_the_engine_has_them() -> None:
 @pytest.mark.parametrize(
     ("fields", "volumes", "message"),
     [
+        (
+            {
+                "env": [
+                    {
+                        "name": "A",
+                        "valueFrom": {"fileKeyRef": {"volumeName": "v", "path": "env", "key": "A"}},
+                    }
+                ]
+            },
+            [{"name": "v", "emptyDir": {}}],
+            'environment variable "A": fileKeyRef is not supported by this node',
+        ),
         (
             {"volumeDevices": [{"name": "disk", "devicePath": "/dev/xvda"}]},
             [{"name": "disk", "persistentVolumeClaim": {"claimName": "c"}}],
