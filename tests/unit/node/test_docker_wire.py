@@ -255,3 +255,46 @@ def test_no_handler_of_docker_gives_a_pod_users_of_its_own() -> None:
     assert handlers_of(info) == (Handler(), Handler("runc"), Handler("runsc"))
     assert not any(handler.user_namespaces for handler in handlers_of(info))
     assert handlers_of({}) == (Handler(),)
+
+
+def test_namespaces_of_the_host_are_joined_only_when_asked() -> None:
+    for made in (_sandbox, _container):
+        own = made()["HostConfig"]
+        given = made(host_network=True, host_pid=True, host_ipc=True)["HostConfig"]
+        for field in ("NetworkMode", "PidMode", "IpcMode", "UTSMode"):
+            assert own[field] != "host"
+            assert given[field] == "host"
+
+
+def test_what_a_container_may_do_reaches_the_engine() -> None:
+    plain = _container()["HostConfig"]
+    assert (plain["CapAdd"], plain["CapDrop"], plain["GroupAdd"]) == ([], [], [])
+    assert not plain["ReadonlyRootfs"]
+    assert not {"Privileged", "MaskedPaths", "ReadonlyPaths"} & plain.keys()
+    body = _container(
+        capabilities_add=("NET_ADMIN",),
+        capabilities_drop=("ALL",),
+        read_only_root=True,
+        groups=(7, 0),
+        user="5:6",
+        stop_signal="SIGUSR1",
+        proc_unmasked=True,
+    )
+    host = body["HostConfig"]
+    assert (host["CapAdd"], host["CapDrop"], host["GroupAdd"]) == (
+        ["NET_ADMIN"],
+        ["ALL"],
+        ["7", "0"],
+    )
+    assert host["ReadonlyRootfs"] is True
+    assert (host["MaskedPaths"], host["ReadonlyPaths"]) == ([], [])
+    assert (body["User"], body["StopSignal"]) == ("5:6", "SIGUSR1")
+
+
+def test_mounts_reach_the_engine_as_they_are_asked_for() -> None:
+    mounts = (Mount("/a", "/a"), Mount("/b", "/b", read_only=True, propagation="rshared"))
+    found = _container(mounts=mounts)["HostConfig"]["Mounts"]
+    assert [(mount["ReadOnly"], mount["BindOptions"]["Propagation"]) for mount in found] == [
+        (False, "rprivate"),
+        (True, "rshared"),
+    ]

@@ -346,3 +346,15 @@ def test_a_debugger_sees_the_processes_of_its_target(target: str, found: bool) -
             assert target_id(memory, pod.spec.containers[0]) == ""
 
     run_virtually(main())
+
+
+def test_a_pod_is_held_to_the_labels_of_its_node() -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            spec = {"containers": [container()], "nodeSelector": {"disk": "ssd"}}
+            await cluster.create(spec)
+            pod = await cluster.until(lambda pod: pod.status.phase == "Failed")
+            assert pod.status.reason == "NodeAffinity"
+            assert cluster.node.runtime.all_records() == []
+
+    run_virtually(main())

@@ -133,3 +133,15 @@ def test_raw_devices_are_not_for_user_namespaces() -> None:
     assert findings(containers=[device], volumes=volumes, hostUsers=False) == [
         "spec.containers[0].volumeDevices: Forbidden: when `hostUsers` is false"
     ]
+
+
+def test_proc_is_unmasked_only_beside_a_user_namespace() -> None:
+    unmasked = [container(securityContext={"procMount": "Unmasked"})]
+    assert findings(containers=unmasked, hostUsers=False) == []
+    for host_users in (None, True):
+        assert findings(containers=unmasked, hostUsers=host_users) == [
+            (
+                'spec.containers[0].securityContext.procMount: Invalid value: "Unmasked": '
+                "`hostUsers` must be false to use `Unmasked`"
+            )
+        ]
