@@ -230,3 +230,14 @@ DNS_STEPS = Limit(
     beyond="left out of the answer",
     reason="about 10 ms of the loop; a message of 64 KiB holds no more addresses",
 )
+
+# Nodes
+
+SECCOMP_PROFILE = Limit(
+    "seccomp-profile",
+    256 * KIB,
+    "bytes",
+    bounds="file of a seccomp profile that a container names",
+    beyond="the container is not made; its status says why",
+    reason="profiles that list every system call have some 20 KiB",
+)

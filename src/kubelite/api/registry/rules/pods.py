@@ -199,6 +199,7 @@ def _optional(out: Out, path: str, spec: JSON) -> None:
             out.append(causes.forbidden(f"{path}.resources.claims", detail))
     if (system := spec.get("os")) is not None:
         one_of(out, f"{path}.os.name", system.get("name"), ("linux", "windows"))
+        security.operating_system(out, path, spec)
     _host(out, path, spec)
 
 
@@ -211,6 +212,11 @@ def _host(out: Out, path: str, spec: JSON) -> None:
         ):
             if spec.get(field):
                 out.append(causes.forbidden(f"{path}.{shown}", "when `hostUsers` is false"))
+        for field in ("initContainers", "containers", "ephemeralContainers"):
+            for index, container in enumerate(items(spec, field)):
+                if container.get("volumeDevices"):
+                    at = f"{path}.{field}[{index}].volumeDevices"
+                    out.append(causes.forbidden(at, "when `hostUsers` is false"))
 
 
 def _dns(out: Out, path: str, spec: JSON) -> None:
