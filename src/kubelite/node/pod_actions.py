@@ -199,7 +199,7 @@ class PodActions:
                 spec = sandbox_spec(pod, action.attempt, self._facts.cluster_domain)
                 sandbox_id = await self._runtime.create_sandbox(spec)
                 memory.take(await self._runtime.start(sandbox_id))
-        except RuntimeFailure as error:
+        except (ConfigUnavailable, RuntimeFailure) as error:
             self._sandbox_failed(memory, pod, str(error))
             if sandbox_id:
                 await self._runtime.remove(sandbox_id)
