@@ -79,3 +79,134 @@ INLINE_WORK = Limit(
     beyond="done in a worker thread",
     reason="about 10 ms of the loop for the slowest input",
 )
+
+# Connections
+
+API_CONNECTIONS = Limit(
+    "api-connections",
+    20_000,
+    "connections",
+    bounds="connections to the API, fewer where the process may open few files: half of those that are not kept",
+    beyond="takes the place of an idle one, else closed at once",
+    reason="a watch is a connection: 1,000 nodes with 20 each",
+)
+NODE_CONNECTIONS = Limit(
+    "node-connections",
+    2_000,
+    "connections",
+    bounds="connections to the node's own port; an eighth of the files that are not kept, if that is less",
+    beyond="takes the place of an idle one, else closed at once",
+    reason="logs, exec and port-forward into 110 pods",
+)
+CONNECTIONS_PER_ADDRESS = Limit(
+    "connections-per-address",
+    2_000,
+    "connections",
+    bounds="connections to the API from one IPv4 address or IPv6 /64 network, at most a quarter of all; loopback: half",
+    beyond="takes the place of an idle one of the same address, else closed at once",
+    reason="one host must not use up the places of all others",
+)
+CONNECTIONS_FOR_LOOPBACK = Limit(
+    "connections-for-loopback",
+    64,
+    "connections",
+    bounds="places beyond all others that only connections from the host itself get",
+    beyond="closed at once",
+    reason="an administrator on the host must get in when all places are taken",
+)
+DESCRIPTORS_KEPT = Limit(
+    "descriptors-kept",
+    2_048,
+    "descriptors",
+    bounds="open files kept for store, engine, volumes, DNS and probes; at most a quarter of what the host allows",
+    beyond="connections are refused first",
+    reason="110 pods with 10 probes and streams each",
+)
+HANDSHAKES = Limit(
+    "handshakes",
+    512,
+    "connections",
+    bounds="TLS handshakes under way on one port",
+    beyond="the oldest of the address with the most is closed",
+    reason="a handshake needs a few turns of the loop and ends within seconds",
+)
+HANDSHAKES_PER_ADDRESS = Limit(
+    "handshakes-per-address",
+    128,
+    "connections",
+    bounds="TLS handshakes under way from one remote address; loopback may have all",
+    beyond="the oldest is closed",
+    reason="half-open connections of one host must keep no other out",
+)
+HANDSHAKE_SECONDS = Limit(
+    "handshake-seconds",
+    10,
+    "seconds",
+    bounds="time of a TLS handshake",
+    beyond="closed",
+    reason="ten times what a slow link needs",
+)
+HEAD_SECONDS = Limit(
+    "head-seconds",
+    32,
+    "seconds",
+    bounds="time until a head is complete, from its first byte or from the connection's begin",
+    beyond="closed",
+    reason="as the API server of Kubernetes",
+)
+IDLE_SECONDS = Limit(
+    "idle-seconds",
+    120,
+    "seconds",
+    bounds="time between two requests of a connection",
+    beyond="closed",
+    reason="longer than the 90 s for which Go's clients keep a connection",
+)
+REQUEST_HEAD = Limit(
+    "request-head",
+    128 * KIB,
+    "bytes",
+    bounds="request line and headers together, and trailers",
+    beyond="431, closed",
+    reason="long selectors, continue tokens and bearer tokens fit many times; Kubernetes takes 1 MiB",
+)
+REQUEST_FIELDS = Limit(
+    "request-fields",
+    128,
+    "fields",
+    bounds="headers of a request",
+    beyond="431, closed",
+    reason="kubectl sends 8, proxies add a dozen",
+)
+PIPELINED = Limit(
+    "pipelined-requests",
+    3,
+    "requests",
+    bounds="requests of one connection that were read and wait for the one before",
+    beyond="not read from the connection",
+    reason="no client of Kubernetes sends a request before the last was answered",
+)
+HELD_ALWAYS = Limit(
+    "held-always",
+    16 * KIB,
+    "bytes",
+    bounds="heads and unread bodies (as held in memory) that any connection may hold",
+    beyond="counts for the address and for all",
+    reason="an ordinary request holds 4 KiB, and must get through whatever others do",
+)
+HELD_PER_ADDRESS = Limit(
+    "held-per-address",
+    32 * MIB,
+    "bytes",
+    bounds="what connections from one address hold beyond that; loopback: half of what all may",
+    beyond="the connection that brings more is closed",
+    reason="a hundred large requests at once",
+)
+HELD_TOTAL = Limit(
+    "held-total",
+    256 * MIB,
+    "bytes",
+    bounds="what all connections to one port hold beyond that",
+    beyond="the connection that brings more is closed",
+    reason="a fraction of the memory of the smallest machine",
+)
