@@ -226,7 +226,8 @@ class Record(Struct, kw_only=True):
         if len(body) > BODY_BYTES_MAX:
             self.annotations["kubelite.io/body-omitted"] = f"{len(body)} bytes"
             return None
-        return Raw(body)
+        # An answer that was asked for in a pretty form has lines; an event is one line.
+        return Raw(msgspec.json.format(body, indent=-1) if b"\n" in body else body)
 
 
 def _person(caller: Caller) -> _Person:

@@ -55,7 +55,8 @@ class TCPDialer:
             raise ServiceUnavailable(
                 f"error trying to reach service: dial tcp {backend.authority}: i/o timeout"
             ) from error
-        except (OSError, ssl.SSLError) as error:
+        except (OSError, ssl.SSLError, ValueError, OverflowError) as error:
+            # Names that idna refuses, a NUL in a name and ports beyond 65535 are no OSErrors.
             reason = getattr(error, "strerror", "") or str(error)
             raise ServiceUnavailable(
                 f"error trying to reach service: dial tcp {backend.authority}: {reason}"

@@ -211,4 +211,6 @@ def _integer(text: str, matched: re.Match[str]) -> int | float | str:
         number = int(digits.replace("_", ""), base)
     except ValueError:
         return text
+    if base != 10 and number.bit_length() > 64:
+        return text  # as Go; and Python cannot write a number of very many digits
     return -number if sign == "-" else number

@@ -32,6 +32,7 @@ RESTART_POLICIES = ("Always", "OnFailure", "Never")
 _DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
 _PREEMPTION = ("PreemptLowerPriority", "Never")
 _NAMESERVERS_MAX, _SEARCHES_MAX, _SEARCH_CHARACTERS_MAX = 3, 32, 2048
+INT32_DIGITS = 10
 _GATED_NODE = "cannot be set until all schedulingGates have been cleared"
 _NO_TOKEN = "must not be specified when serviceAccountName is not set"  # noqa: S105 -- a sentence, no secret
 _UPDATABLE = (
@@ -74,6 +75,8 @@ def _whole(out: Out, pod: JSON, spec: JSON) -> None:
 
 def _is_int32(text: str) -> bool:
     bare = text.removeprefix("-")
+    if len(bare) > INT32_DIGITS:
+        return False  # Python refuses to read very many digits
     return bare.isdigit() and bare.isascii() and -INT32_MAX - 1 <= int(text) <= INT32_MAX
 
 

@@ -20,6 +20,7 @@ from kubelite.api.registry.rules.values import (
 
 NO_MATCH = "`selector` does not match template `labels`"
 _ABOVE_ALL = "must not be greater than 100%"
+PERCENT_DIGITS = 18
 _STATEFUL_UPDATABLE = frozenset(
     (
         "replicas",
@@ -83,7 +84,7 @@ def share(out: Out, path: str, value: Any) -> int:
         if wrong := names.percent(value):
             out.extend(causes.invalid(path, value, each) for each in wrong)
             return 0
-        return int(value[:-1])
+        return _percentage(value)
     number: int = value or 0
     if number < 0:
         detail = "must be greater than or equal to 0"
@@ -91,9 +92,14 @@ def share(out: Out, path: str, value: Any) -> int:
     return number
 
 
+def _percentage(value: str) -> int:
+    # Python refuses to read very many digits; where the number is compared, more than these are as good as any.
+    return int(value[:-1].lstrip("0")[:PERCENT_DIGITS] or "0")
+
+
 def not_above_all(out: Out, path: str, value: Any) -> None:
     """Refuse more than 100 %."""
-    if isinstance(value, str) and not names.percent(value) and int(value[:-1]) > 100:
+    if isinstance(value, str) and not names.percent(value) and _percentage(value) > 100:
         out.append(causes.invalid(path, value, _ABOVE_ALL))
 
 
