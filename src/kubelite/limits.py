@@ -69,6 +69,23 @@ OBJECT = Limit(
     reason="what etcd takes in a request by default",
 )
 
+WARNINGS = Limit(
+    "warnings",
+    4096,
+    "characters",
+    bounds="all Warning headers of an answer",
+    beyond="each is cut to the next bound and the last are left out",
+    reason="as the API server of Kubernetes",
+)
+WARNING = Limit(
+    "warning",
+    256,
+    "characters",
+    bounds="a Warning header, once all are too long",
+    beyond="cut",
+    reason="as the API server of Kubernetes",
+)
+
 # Work
 
 INLINE_WORK = Limit(
