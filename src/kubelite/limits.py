@@ -86,6 +86,65 @@ WARNING = Limit(
     reason="as the API server of Kubernetes",
 )
 
+# Streams and proxies
+
+RELAYED_STREAMS = Limit(
+    "relayed-streams",
+    2_000,
+    "streams",
+    bounds="logs, exec, attach, port-forward and proxied requests the API passes on at once",
+    beyond="429",
+    reason="each holds two connections with 64 KiB of buffers either way",
+)
+STREAM_BUFFER = Limit(
+    "stream-buffer",
+    64 * KIB,
+    "bytes",
+    bounds="what waits in each direction of a relayed stream, and the head of a backend's answer",
+    beyond="the sender is not read; a longer head is answered with 503",
+    reason="fills a fast link; one read of a socket comes on top",
+)
+DIAL_SECONDS = Limit(
+    "dial-seconds",
+    10,
+    "seconds",
+    bounds="time to connect to a node, pod or service, TLS included",
+    beyond="503",
+    reason="longer than a lost packet takes to be sent again twice",
+)
+BACKEND_HEAD_SECONDS = Limit(
+    "backend-head-seconds",
+    60,
+    "seconds",
+    bounds="time until a node, pod or service begins to answer",
+    beyond="503",
+    reason="as any other request",
+)
+BACKEND_PAGE_SECONDS = Limit(
+    "backend-page-seconds",
+    60,
+    "seconds",
+    bounds="time for a page whose links are rewritten, or for the text of a node's refusal",
+    beyond="503, or the refusal without its text",
+    reason="as any other request",
+)
+PROXIED_PAGE = Limit(
+    "proxied-page",
+    4 * MIB,
+    "bytes",
+    bounds="HTML page of a proxied server, whose links are rewritten",
+    beyond="503",
+    reason="pages of dashboards are below 1 MiB; rewriting takes 0.2 s a MiB in a thread",
+)
+PROXIED_PAGES = Limit(
+    "proxied-pages",
+    64 * MIB,
+    "bytes",
+    bounds="all HTML pages that are rewritten at once",
+    beyond="503",
+    reason="sixteen of the longest",
+)
+
 # Work
 
 INLINE_WORK = Limit(
