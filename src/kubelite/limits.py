@@ -145,6 +145,57 @@ PROXIED_PAGES = Limit(
     reason="sixteen of the longest",
 )
 
+# Other listeners
+
+DNS_CONNECTIONS = Limit(
+    "dns-connections",
+    200,
+    "connections",
+    bounds="DNS connections by TCP on a node; one address may have a tenth",
+    beyond="takes the place of one that waits for a question, else closed at once",
+    reason="TCP is for answers too long for UDP",
+)
+DNS_IDLE_SECONDS = Limit(
+    "dns-idle-seconds",
+    10,
+    "seconds",
+    bounds="time until a question by TCP is complete, an answer is found, and it is taken",
+    beyond="closed",
+    reason="as RFC 7766 asks: seconds",
+)
+DNS_UNDER_WAY = Limit(
+    "dns-under-way",
+    1_000,
+    "questions",
+    bounds="questions by UDP that wait for a resolver outside",
+    beyond="dropped; clients ask again",
+    reason="each costs a socket for up to some seconds",
+)
+HEALTH_CONNECTIONS = Limit(
+    "health-connections",
+    200,
+    "connections",
+    bounds="connections to all health check node ports; one address may have a quarter",
+    beyond="closed at once",
+    reason="a load balancer asks once in some seconds",
+)
+HEALTH_SECONDS = Limit(
+    "health-seconds",
+    5,
+    "seconds",
+    bounds="time for a question to a health check node port, and for its answer",
+    beyond="closed",
+    reason="load balancers wait no longer",
+)
+FORWARDED_CONNECTIONS = Limit(
+    "forwarded-connections",
+    1_000,
+    "connections",
+    bounds="connections into pods that port-forward holds on a node",
+    beyond="refused, said on the error stream",
+    reason="each is an open file",
+)
+
 # Work
 
 INLINE_WORK = Limit(

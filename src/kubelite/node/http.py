@@ -6,6 +6,7 @@ token; nothing but /healthz is answered without.
 
 import asyncio
 import logging
+import re
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
@@ -47,6 +48,7 @@ log = logging.getLogger(__name__)
 TUNNEL_MESSAGE_LIMIT_BYTES = 4 << 20
 SHUTDOWN_SECONDS = 2.0
 VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+PORT = re.compile(r"[0-9]{1,5}")
 READING = ("GET", "HEAD")
 LOGS = "containerLogs"
 JSON_TYPE = "application/json"
@@ -115,6 +117,7 @@ class NodeAPI:
             ("attach", 3): self._attach,
             ("portForward", 2): self._port_forward,
         }
+        self._forwarded = port_forward.forwarded_places()
         self._listener: Listener | None = None
         self.port = 0
 
@@ -321,12 +324,11 @@ class NodeAPI:
             sandbox = memory.observe().newest_sandbox()
             if sandbox is None or not sandbox.is_running:
                 raise NotFound(f"pod {pod.metadata.name} is not running")
-            ports = port_forward.PodPorts(0 if pod.spec.hostNetwork else sandbox.pid)
             name = pod.metadata.name
-            try:
-                numbers = [int(port) for port in request.query.getall("port", [])]
-            except ValueError as error:
-                raise BadRequest(f"invalid port: {error}") from error
+            ports = port_forward.PodPorts(
+                0 if pod.spec.hostNetwork else sandbox.pid, memory.uid, self._forwarded
+            )
+            numbers = port_numbers(request.query.getall("port", []))
             if len(numbers) > port_forward.PORTS_LIMIT:
                 raise BadRequest(f"more than {port_forward.PORTS_LIMIT} ports")
             if not is_websocket(request):
@@ -412,6 +414,14 @@ def wanted_streams(query: Mapping[str, str]) -> streams.Wanted:
         stderr=flag("stderr", "error"),
         tty=flag("tty"),
     )
+
+
+def port_numbers(values: Sequence[str]) -> list[int]:
+    """Read port numbers; raises BadRequest."""
+    for value in values:
+        if not PORT.fullmatch(value) or not 0 < int(value) < 65536:
+            raise BadRequest(f'invalid port "{value}"')
+    return [int(value) for value in values]
 
 
 def names_in(certificate: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
