@@ -145,6 +145,23 @@ PROXIED_PAGES = Limit(
     reason="sixteen of the longest",
 )
 
+SPDY_STREAM_BUFFER = Limit(
+    "spdy-stream-buffer",
+    256 * KIB,
+    "bytes",
+    bounds="what a node holds of one SPDY stream for a process or port that does not take it",
+    beyond="the connection is not read",
+    reason="a few reads of a socket",
+)
+SPDY_BUFFER = Limit(
+    "spdy-buffer",
+    1 * MIB,
+    "bytes",
+    bounds="what a node holds of all streams of an SPDY connection, and again of bytes not yet parsed",
+    beyond="the connection is not read",
+    reason="four streams that are full; a thousand may be open",
+)
+
 # Other listeners
 
 DNS_CONNECTIONS = Limit(

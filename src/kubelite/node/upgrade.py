@@ -7,13 +7,12 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from kubelite.api.errors import BadRequest
+from kubelite.limits import SPDY_BUFFER
 from kubelite.node.spdy import SPDYConnection, SPDYViolation
 from kubelite.serving.connection import Sent
 from kubelite.tasks import TaskSet
 
 log = logging.getLogger(__name__)
-
-RECEIVE_LIMIT_BYTES = 4 << 20
 
 
 class _SPDYProtocol(asyncio.Protocol):
@@ -67,7 +66,7 @@ class _SPDYProtocol(asyncio.Protocol):
     def _regulate(self) -> None:
         if self._transport.is_closing():
             return
-        wants_pause = self._is_held or self._waiting_bytes > RECEIVE_LIMIT_BYTES
+        wants_pause = self._is_held or self._waiting_bytes > SPDY_BUFFER.value
         if wants_pause and self._transport.is_reading():
             self._transport.pause_reading()
         elif not wants_pause and not self._transport.is_reading():
