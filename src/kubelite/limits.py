@@ -158,6 +158,150 @@ ERROR_MESSAGE = Limit(
     reason="twice what all causes may take",
 )
 
+WARNINGS = Limit(
+    "warnings",
+    4096,
+    "characters",
+    bounds="all Warning headers of an answer",
+    beyond="each is cut to the next bound and the last are left out",
+    reason="as the API server of Kubernetes",
+)
+WARNING = Limit(
+    "warning",
+    256,
+    "characters",
+    bounds="a Warning header, once all are too long",
+    beyond="cut",
+    reason="as the API server of Kubernetes",
+)
+
+# Streams and proxies
+
+RELAYED_STREAMS = Limit(
+    "relayed-streams",
+    2_000,
+    "streams",
+    bounds="logs, exec, attach, port-forward and proxied requests the API passes on at once",
+    beyond="429",
+    reason="each holds two connections with 64 KiB of buffers either way",
+)
+STREAM_BUFFER = Limit(
+    "stream-buffer",
+    64 * KIB,
+    "bytes",
+    bounds="what waits in each direction of a relayed stream, and the head of a backend's answer",
+    beyond="the sender is not read; a longer head is answered with 503",
+    reason="fills a fast link; one read of a socket comes on top",
+)
+DIAL_SECONDS = Limit(
+    "dial-seconds",
+    10,
+    "seconds",
+    bounds="time to connect to a node, pod or service, TLS included",
+    beyond="503",
+    reason="longer than a lost packet takes to be sent again twice",
+)
+BACKEND_HEAD_SECONDS = Limit(
+    "backend-head-seconds",
+    60,
+    "seconds",
+    bounds="time until a node, pod or service begins to answer",
+    beyond="503",
+    reason="as any other request",
+)
+BACKEND_PAGE_SECONDS = Limit(
+    "backend-page-seconds",
+    60,
+    "seconds",
+    bounds="time for a page whose links are rewritten, or for the text of a node's refusal",
+    beyond="503, or the refusal without its text",
+    reason="as any other request",
+)
+PROXIED_PAGE = Limit(
+    "proxied-page",
+    4 * MIB,
+    "bytes",
+    bounds="HTML page of a proxied server, whose links are rewritten",
+    beyond="503",
+    reason="pages of dashboards are below 1 MiB; rewriting takes 0.2 s a MiB in a thread",
+)
+PROXIED_PAGES = Limit(
+    "proxied-pages",
+    64 * MIB,
+    "bytes",
+    bounds="all HTML pages that are rewritten at once",
+    beyond="503",
+    reason="sixteen of the longest",
+)
+
+SPDY_STREAM_BUFFER = Limit(
+    "spdy-stream-buffer",
+    256 * KIB,
+    "bytes",
+    bounds="what a node holds of one SPDY stream for a process or port that does not take it",
+    beyond="the connection is not read",
+    reason="a few reads of a socket",
+)
+SPDY_BUFFER = Limit(
+    "spdy-buffer",
+    1 * MIB,
+    "bytes",
+    bounds="what a node holds of all streams of an SPDY connection, and again of bytes not yet parsed",
+    beyond="the connection is not read",
+    reason="four streams that are full; a thousand may be open",
+)
+
+# Other listeners
+
+DNS_CONNECTIONS = Limit(
+    "dns-connections",
+    200,
+    "connections",
+    bounds="DNS connections by TCP on a node; one address may have a tenth",
+    beyond="takes the place of one that waits for a question, else closed at once",
+    reason="TCP is for answers too long for UDP",
+)
+DNS_IDLE_SECONDS = Limit(
+    "dns-idle-seconds",
+    10,
+    "seconds",
+    bounds="time until a question by TCP is complete, an answer is found, and it is taken",
+    beyond="closed",
+    reason="as RFC 7766 asks: seconds",
+)
+DNS_UNDER_WAY = Limit(
+    "dns-under-way",
+    1_000,
+    "questions",
+    bounds="questions by UDP that wait for a resolver outside",
+    beyond="dropped; clients ask again",
+    reason="each costs a socket for up to some seconds",
+)
+HEALTH_CONNECTIONS = Limit(
+    "health-connections",
+    200,
+    "connections",
+    bounds="connections to all health check node ports; one address may have a quarter",
+    beyond="closed at once",
+    reason="a load balancer asks once in some seconds",
+)
+HEALTH_SECONDS = Limit(
+    "health-seconds",
+    5,
+    "seconds",
+    bounds="time for a question to a health check node port, and for its answer",
+    beyond="closed",
+    reason="load balancers wait no longer",
+)
+FORWARDED_CONNECTIONS = Limit(
+    "forwarded-connections",
+    1_000,
+    "connections",
+    bounds="connections into pods that port-forward holds on a node",
+    beyond="refused, said on the error stream",
+    reason="each is an open file",
+)
+
 # Work
 
 INLINE_WORK = Limit(
@@ -302,4 +446,135 @@ EXEC_TEXT = Limit(
     bounds="all arguments and environment variables of a container, references expanded",
     beyond="CreateContainerConfigError",
     reason="what Linux takes at most; $(A)$(A) in B, $(B)$(B) in C and so on doubles each time",
+)
+
+# Connections
+
+API_CONNECTIONS = Limit(
+    "api-connections",
+    20_000,
+    "connections",
+    bounds="connections to the API, fewer where the process may open few files: half of those that are not kept",
+    beyond="takes the place of an idle one, else closed at once",
+    reason="a watch is a connection: 1,000 nodes with 20 each",
+)
+NODE_CONNECTIONS = Limit(
+    "node-connections",
+    2_000,
+    "connections",
+    bounds="connections to the node's own port; an eighth of the files that are not kept, if that is less",
+    beyond="takes the place of an idle one, else closed at once",
+    reason="logs, exec and port-forward into 110 pods",
+)
+CONNECTIONS_PER_ADDRESS = Limit(
+    "connections-per-address",
+    2_000,
+    "connections",
+    bounds="connections to the API from one IPv4 address or IPv6 /64 network, at most a quarter of all; loopback: half",
+    beyond="takes the place of an idle one of the same address, else closed at once",
+    reason="one host must not use up the places of all others",
+)
+CONNECTIONS_FOR_LOOPBACK = Limit(
+    "connections-for-loopback",
+    64,
+    "connections",
+    bounds="places beyond all others that only connections from the host itself get",
+    beyond="closed at once",
+    reason="an administrator on the host must get in when all places are taken",
+)
+DESCRIPTORS_KEPT = Limit(
+    "descriptors-kept",
+    2_048,
+    "descriptors",
+    bounds="open files kept for store, engine, volumes, DNS and probes; at most a quarter of what the host allows",
+    beyond="connections are refused first",
+    reason="110 pods with 10 probes and streams each",
+)
+HANDSHAKES = Limit(
+    "handshakes",
+    512,
+    "connections",
+    bounds="TLS handshakes under way on one port",
+    beyond="the oldest of the address with the most is closed",
+    reason="a handshake needs a few turns of the loop and ends within seconds",
+)
+HANDSHAKES_PER_ADDRESS = Limit(
+    "handshakes-per-address",
+    128,
+    "connections",
+    bounds="TLS handshakes under way from one remote address; loopback may have all",
+    beyond="the oldest is closed",
+    reason="half-open connections of one host must keep no other out",
+)
+HANDSHAKE_SECONDS = Limit(
+    "handshake-seconds",
+    10,
+    "seconds",
+    bounds="time of a TLS handshake",
+    beyond="closed",
+    reason="ten times what a slow link needs",
+)
+HEAD_SECONDS = Limit(
+    "head-seconds",
+    32,
+    "seconds",
+    bounds="time until a head is complete, from its first byte or from the connection's begin",
+    beyond="closed",
+    reason="as the API server of Kubernetes",
+)
+IDLE_SECONDS = Limit(
+    "idle-seconds",
+    120,
+    "seconds",
+    bounds="time between two requests of a connection",
+    beyond="closed",
+    reason="longer than the 90 s for which Go's clients keep a connection",
+)
+REQUEST_HEAD = Limit(
+    "request-head",
+    128 * KIB,
+    "bytes",
+    bounds="request line and headers together, and trailers",
+    beyond="431, closed",
+    reason="long selectors, continue tokens and bearer tokens fit many times; Kubernetes takes 1 MiB",
+)
+REQUEST_FIELDS = Limit(
+    "request-fields",
+    128,
+    "fields",
+    bounds="headers of a request",
+    beyond="431, closed",
+    reason="kubectl sends 8, proxies add a dozen",
+)
+PIPELINED = Limit(
+    "pipelined-requests",
+    3,
+    "requests",
+    bounds="requests of one connection that were read and wait for the one before",
+    beyond="not read from the connection",
+    reason="no client of Kubernetes sends a request before the last was answered",
+)
+HELD_ALWAYS = Limit(
+    "held-always",
+    16 * KIB,
+    "bytes",
+    bounds="heads and unread bodies (as held in memory) that any connection may hold",
+    beyond="counts for the address and for all",
+    reason="an ordinary request holds 4 KiB, and must get through whatever others do",
+)
+HELD_PER_ADDRESS = Limit(
+    "held-per-address",
+    32 * MIB,
+    "bytes",
+    bounds="what connections from one address hold beyond that; loopback: half of what all may",
+    beyond="the connection that brings more is closed",
+    reason="a hundred large requests at once",
+)
+HELD_TOTAL = Limit(
+    "held-total",
+    256 * MIB,
+    "bytes",
+    bounds="what all connections to one port hold beyond that",
+    beyond="the connection that brings more is closed",
+    reason="a fraction of the memory of the smallest machine",
 )

@@ -9,6 +9,7 @@ import msgspec
 from kubelite.api.auth.caller import Attributes, Authorizer, Caller
 from kubelite.api.errors import BadRequest, InternalError, NotFound, ServiceUnavailable
 from kubelite.api.http.dialer import Backend
+from kubelite.api.http.query import int64
 from kubelite.api.registry.options import ReadOptions
 from kubelite.api.registry.verbs import Verbs
 from kubelite.randomness import Randomness
@@ -197,18 +198,20 @@ def _first_port(pod: dict[str, Any]) -> int:
 
 
 def _number(port: str, identifier: str, what: str) -> int:
-    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+    number = int64(port)
+    if number is None or not 0 < number < 65536:
         raise BadRequest(f'invalid {what} request "{identifier}"')
-    return int(port)
+    return number
 
 
 def _service_port_name(service: dict[str, Any], name: str, port: str) -> str:
-    if not (port.isascii() and port.isdigit()):
+    number = int64(port)
+    if number is None:
         return port
     for declared in (service.get("spec") or {}).get("ports") or []:
-        if declared.get("port") == int(port):
+        if declared.get("port") == number:
             return str(declared.get("name", ""))
-    raise ServiceUnavailable(f'no service port {int(port)} found for service "{name}"')
+    raise ServiceUnavailable(f'no service port {number} found for service "{name}"')
 
 
 def _slice_ports(slice_: dict[str, Any], name: str) -> list[int]:

@@ -7,9 +7,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from kubelite.api.errors import ServiceUnavailable
-
-DIAL_TIMEOUT_SECONDS = 10.0
-BUFFER_BYTES = 64 * 1024  # also the longest response head
+from kubelite.limits import DIAL_SECONDS, STREAM_BUFFER
 
 Connected = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -43,19 +41,20 @@ class TCPDialer:
     async def dial(self, backend: Backend) -> Connected:
         """Return a connection; raises ServiceUnavailable."""
         try:
-            async with asyncio.timeout(DIAL_TIMEOUT_SECONDS):
+            async with asyncio.timeout(DIAL_SECONDS.value):
                 return await asyncio.open_connection(
                     backend.host,
                     backend.port,
                     ssl=backend.tls,
                     server_hostname=backend.host if backend.tls else None,
-                    limit=BUFFER_BYTES,
+                    limit=STREAM_BUFFER.value,
                 )
         except TimeoutError as error:
             raise ServiceUnavailable(
                 f"error trying to reach service: dial tcp {backend.authority}: i/o timeout"
             ) from error
-        except (OSError, ssl.SSLError) as error:
+        except (OSError, ssl.SSLError, ValueError, OverflowError) as error:
+            # Names that idna refuses, a NUL in a name and ports beyond 65535 are no OSErrors.
             reason = getattr(error, "strerror", "") or str(error)
             raise ServiceUnavailable(
                 f"error trying to reach service: dial tcp {backend.authority}: {reason}"

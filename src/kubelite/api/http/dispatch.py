@@ -35,7 +35,7 @@ from kubelite.api.http.respond import (
     accepts_gzip,
     compressed,
     error_reply,
-    warning_header,
+    warning_headers,
 )
 from kubelite.api.http.watch import Watches
 from kubelite.api.http.wire import Dates, Disconnected, Sent, send
@@ -334,8 +334,8 @@ class Dispatcher:
             ("Cache-Control", reply.cache_control),
             *headers,
         ]
-        for warning in reply.warnings:
-            headers.append(("Warning", warning_header(warning)))
+        if reply.warnings:
+            headers += [("Warning", value) for value in warning_headers(reply.warnings)]
         if reply.headers:
             headers.extend(reply.headers.items())
         body = reply.body

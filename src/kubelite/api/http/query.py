@@ -20,6 +20,7 @@ FIELD_MANAGER_LENGTH_MAX = 128
 FIELD_VALIDATIONS = ("", "Ignore", "Strict", "Warn")
 PROPAGATIONS: tuple[Propagation, ...] = ("Foreground", "Background", "Orphan")
 INT64_MAX = 2**63 - 1
+INT64_DIGITS = 19
 
 
 def text(query: Query, name: str) -> str:
@@ -33,13 +34,21 @@ def integer(query: Query, name: str) -> int | None:
     value = text(query, name)
     if not value:
         return None
-    digits = value.removeprefix("-").removeprefix("+") if value[:2] not in ("--", "+-") else ""
-    if not digits.isascii() or not digits.isdigit():
+    number = int64(value)
+    if number is None:
         raise BadRequest(f'strconv.ParseInt: parsing "{value}": invalid syntax')
-    number = int(value)
     if abs(number) > INT64_MAX:
         raise BadRequest(f'strconv.ParseInt: parsing "{value}": value out of range')
     return number
+
+
+def int64(value: str) -> int | None:
+    """Return a decimal number; None for what is none. One of very many digits is returned as beyond 64 bits."""
+    digits = value[1:] if value[:1] in ("-", "+") else value
+    if not digits.isascii() or not digits.isdigit():
+        return None
+    digits = digits.lstrip("0")[: INT64_DIGITS + 1] or "0"  # Python refuses to read 4300 digits
+    return -int(digits) if value.startswith("-") else int(digits)
 
 
 def read_options(query: Query) -> ReadOptions:
