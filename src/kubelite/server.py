@@ -24,6 +24,7 @@ from kubelite.api.auth.signing import CertificateSigner, read_request
 from kubelite.api.auth.x509 import ClientCertificates
 from kubelite.api.http.app import APIServer
 from kubelite.api.http.assembly import assemble
+from kubelite.api.http.destinations import Destinations
 from kubelite.api.http.flow_control import FlowControl
 from kubelite.api.registry.bootstrap import CALLER
 from kubelite.api.registry.expiry import EventExpiry
@@ -140,6 +141,12 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
             randomness=randomness,
             node_tls=pki.client_context(identities.KUBELET_CLIENT),
             address=f"{node_ip}:{listener.getsockname()[1]}",
+            destinations=Destinations(
+                own=lambda: pki.serving_addresses,
+                port=listener.getsockname()[1],
+                service=config.api_address,
+                node=(config.name_of_node, node_ip),
+            ),
             flow=flow,
             issuer=plane.tokens,
             auditor=auditor,
