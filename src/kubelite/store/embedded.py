@@ -301,6 +301,10 @@ class EmbeddedStore:
                 seen.set_result(None)
         self._unseen = left
 
+    async def between_commits(self, call: Callable[[], T]) -> T:
+        """Make a call of the engine's that no commit may meet; may block, writes wait as long."""
+        return await self._on_disk(call)
+
     async def _on_disk(self, call: Callable[[], T]) -> T:
         """Make a call that may block."""
         if self._executor is None:
