@@ -8,17 +8,13 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from ipaddress import ip_network
 from pathlib import Path
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
+from kubelite.api.auth import encryption
 from kubelite.api.auth.audit import Auditor
 from kubelite.api.auth.audit_log import Bounds, LineLog
 from kubelite.api.auth.audit_policy import AuditPolicy, PolicyInvalid
-from kubelite.api.auth.encryption import (
-    EncryptedEngine,
-    EncryptionFailed,
-    Transformer,
-    ensure_keys,
-)
+from kubelite.api.auth.encryption import EncryptedEngine, EncryptionFailed
 from kubelite.api.auth.oidc import OIDCInvalid, OIDCSettings, OIDCTokens
 from kubelite.api.auth.pki import serving_addresses, serving_names
 from kubelite.api.auth.secret_files import write_file
@@ -30,7 +26,7 @@ from kubelite.config import Config, node_name_problem
 from kubelite.net.host_addresses import HostAddresses
 from kubelite.randomness import SystemRandomness
 from kubelite.store.embedded import EmbeddedStore
-from kubelite.store.engine import Engine, StoreUnreadable
+from kubelite.store.engine import Engine, EngineFailed, Rewritable, StoreUnreadable
 from kubelite.store.history import Limits
 from kubelite.store.lmdb_engine import StoreLocked
 
@@ -108,26 +104,32 @@ def prepare_folder(folder: Path) -> None:
         raise CannotStart(f"cannot use data folder {folder}: it is not writable")
 
 
+class OpenedStore(NamedTuple):
+    """The store, and the engine that seals Secrets below it, if one does."""
+
+    store: EmbeddedStore
+    sealing: EncryptedEngine | None
+
+
 async def open_store(
     config: Config, clock: SystemClock, randomness: SystemRandomness
-) -> EmbeddedStore:
+) -> OpenedStore:
     """Open the store, encrypted if that was asked for; raises CannotStart."""
+    engines: list[Engine] = []
 
-    def over(engine: Engine) -> Engine:
-        # Once made, the keys stay in use: what they sealed must be readable, whatever the flag says now.
-        if not (config.secrets_encryption or config.secrets_key_file.exists()):
-            return engine
-        return EncryptedEngine(
-            engine, Transformer(ensure_keys(config.secrets_key_file, randomness))
-        )
+    def over(engine: Rewritable) -> Engine:
+        wanted = config.secrets_encryption
+        engines.append(encryption.over(engine, config.secrets_key_file, randomness, wanted=wanted))
+        return engines[-1]
 
     try:
         limits = Limits(apart=HEARTBEATS)
-        return await EmbeddedStore.open(config.store_dir, clock=clock, limits=limits, over=over)
-    except (StoreLocked, StoreUnreadable, EncryptionFailed) as error:
+        store = await EmbeddedStore.open(config.store_dir, clock=clock, limits=limits, over=over)
+    except (StoreLocked, StoreUnreadable, EngineFailed, EncryptionFailed) as error:
         raise CannotStart(str(error)) from error
     except OSError as error:
         raise CannotStart(f"cannot open store in {config.store_dir}: {error.strerror}") from error
+    return OpenedStore(store, engines[0] if isinstance(engines[0], EncryptedEngine) else None)
 
 
 def read_static_tokens(config: Config) -> StaticTokens | None:

@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from kubelite import log as log_lines
 from kubelite.api.auth import pki as identities
 from kubelite.api.auth.caller import AUTHENTICATED, Caller
 from kubelite.api.auth.pki import Pki, wait_for_clock
+from kubelite.api.auth.sealing import seal_all
 from kubelite.api.auth.signing import CertificateSigner, read_request
 from kubelite.api.auth.x509 import ClientCertificates
 from kubelite.api.http.app import APIServer
@@ -103,7 +105,7 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
     running.callback(listener.close)
     prepare_folder(Path(config.data_dir))
     await wait_for_clock(clock)
-    store = await open_store(config, clock, randomness)
+    store, sealing = await open_store(config, clock, randomness)
     running.push_async_callback(store.close)
     node_ip = config.node_ip or own_address()
     host = host_addresses(config)
@@ -162,6 +164,9 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
     tasks.supervise(
         lambda: _follow_addresses(config, pki, host, node_ip, known), name="follow host addresses"
     )
+    if sealing is not None:
+        work = partial(seal_all, sealing, config.secrets_key_file, store.between_commits)
+        tasks.supervise(work, name="seal Secrets")
     expiry = EventExpiry(store, clock=clock, tasks=tasks)
     expiry.start()
     running.callback(expiry.stop)
