@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kubelite.api.auth.secret_files import write_file
+from kubelite.api.auth.secret_files import read_with_exposure, write_file
 from kubelite.randomness import Randomness
 from kubelite.store.engine import Batch, Engine, Logged, Rewritable, changed
 from kubelite.store.protocol import Entry
@@ -289,9 +289,12 @@ def _form(key: Key) -> str:
 def read_keys(path: Path) -> Keys:
     """Read a key file, which only its owner may read; raises EncryptionFailed. Blocks."""
     try:
-        if path.stat().st_mode & 0o077:
-            raise EncryptionFailed(f"cannot use {path}: others may read it (its mode must be 0600)")
-        return msgspec.json.decode(path.read_bytes(), type=Keys)
+        content, exposure = read_with_exposure(path)
+        if others := exposure.readers():
+            raise EncryptionFailed(
+                f"cannot use {path}: others may read it, {others} (its mode must be 0600)"
+            )
+        return msgspec.json.decode(content, type=Keys)
     except FileNotFoundError as error:
         raise EncryptionFailed(f"cannot use {path}: it does not exist") from error
     except (OSError, msgspec.DecodeError) as error:
