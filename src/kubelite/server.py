@@ -118,6 +118,7 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
         randomness=randomness,
         **pki_arguments(config, node_ip, known),
     )
+    auditor = await open_audit_log(config, running, clock, randomness)
     plane = ControlPlane(
         store,
         clock=clock,
@@ -127,8 +128,8 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
         config=config,
         static_tokens=await asyncio.to_thread(read_static_tokens, config),
         remote_tokens=oidc_tokens(config, clock),
+        auditor=auditor,
     )
-    auditor = await open_audit_log(config, running, clock, randomness)
     await plane.bootstrap(node_ip, listener.getsockname()[1])
     await ensure_kube_dns(plane.client(CALLER, "kube-apiserver"), config.dns_address)
     flow = FlowControl()
