@@ -14,6 +14,7 @@ from kubelite.api.auth.encryption import (
     EncryptedEngine,
     EncryptionFailed,
     Transformer,
+    read_keys,
     retire_keys,
     rotate_keys,
 )
@@ -22,7 +23,7 @@ from kubelite.clock import SystemClock
 from kubelite.config import Config
 from kubelite.preparation import own_address, pki_arguments
 from kubelite.randomness import SystemRandomness
-from kubelite.store.engine import StoreUnreadable
+from kubelite.store.engine import EngineFailed, StoreUnreadable
 from kubelite.store.lmdb_engine import LMDBEngine, StoreLocked, lock_folder
 from kubelite.tasks import TaskSet
 
@@ -62,25 +63,52 @@ def rotate_authority(config: Config) -> None:
 def rotate_secrets_key(config: Config) -> int:
     """Make a new key for Secrets, seal all of them with it, forget the older keys; return how many were sealed anew.
 
-    Raises Refused.
+    Nothing on disk is sealed with the older keys afterwards, not even in free pages. Raises Refused.
     """
-    if not config.secrets_key_file.exists():
+    path = config.secrets_key_file
+    if not path.exists():
         raise Refused("cannot rotate: Secrets are not encrypted (see --secrets-encryption)")
+    with _engine(config, "rotate") as engine:
+        sealed = _rewritten(engine, Transformer(rotate_keys(path, SystemRandomness())))
+        retire_keys(path)
+    return sealed
+
+
+def disable_secrets_encryption(config: Config) -> int:
+    """Write all Secrets in the clear and remove the keys; return how many there were. Raises Refused."""
+    path = config.secrets_key_file
+    if not path.exists():
+        raise Refused("cannot disable: Secrets are not encrypted")
+    with _engine(config, "disable") as engine:
+        opened = _rewritten(engine, Transformer(read_keys(path), seals=False))
+        path.unlink()
+    return opened
+
+
+@contextlib.contextmanager
+def _engine(config: Config, what: str) -> Iterator[LMDBEngine]:
+    """Hold the store of a server that is stopped."""
     try:
         engine = LMDBEngine(config.store_dir)
     except (StoreLocked, StoreUnreadable, OSError) as error:
-        raise Refused(f"cannot rotate: {error}") from error
+        raise Refused(f"cannot {what}: {error}") from error
     try:
-        keys = rotate_keys(config.secrets_key_file, SystemRandomness())
-        sealed = EncryptedEngine(engine, Transformer(keys)).rewrite()
-        # What the window of changes still holds is sealed with older keys, so they stay until it has moved on.
-        if not any(row.key.startswith("/secrets.core/") for row in engine.log()):
-            retire_keys(config.secrets_key_file)
-    except EncryptionFailed as error:
-        raise Refused(str(error)) from error
+        yield engine
+    except (EncryptionFailed, StoreUnreadable, EngineFailed, OSError) as error:
+        raise Refused(f"cannot {what}: {error}") from error
     finally:
         engine.close()
-    return sealed
+
+
+def _rewritten(engine: LMDBEngine, transformer: Transformer) -> int:
+    """Give all Secrets on disk another form; return how many there were. Keys are forgotten only after it."""
+    sealed = EncryptedEngine(engine, transformer)
+    count = sealed.rewrite()
+    if not sealed.finish():
+        raise Refused(
+            "cannot finish: another process reads the data file (a snapshot?); run it again"
+        )
+    return count
 
 
 def reset(config: Config, say: Callable[[str], None]) -> None:

@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -20,10 +21,12 @@ from kubelite import log as log_lines
 from kubelite.api.auth import pki as identities
 from kubelite.api.auth.caller import AUTHENTICATED, Caller
 from kubelite.api.auth.pki import Pki, wait_for_clock
+from kubelite.api.auth.sealing import seal_all
 from kubelite.api.auth.signing import CertificateSigner, read_request
 from kubelite.api.auth.x509 import ClientCertificates
 from kubelite.api.http.app import APIServer
 from kubelite.api.http.assembly import assemble
+from kubelite.api.http.destinations import Destinations
 from kubelite.api.http.flow_control import FlowControl
 from kubelite.api.registry.bootstrap import CALLER
 from kubelite.api.registry.expiry import EventExpiry
@@ -105,7 +108,7 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
     running.callback(listener.close)
     prepare_folder(Path(config.data_dir))
     await wait_for_clock(clock)
-    store = await open_store(config, clock, randomness)
+    store, sealing = await open_store(config, clock, randomness)
     running.push_async_callback(store.close)
     node_ip = config.node_ip or own_address()
     host = host_addresses(config)
@@ -120,6 +123,7 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
     )
     offload = WorkerThread()
     running.callback(offload.close)
+    auditor = await open_audit_log(config, running, clock, randomness)
     plane = ControlPlane(
         store,
         clock=clock,
@@ -130,8 +134,8 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
         static_tokens=await asyncio.to_thread(read_static_tokens, config),
         remote_tokens=oidc_tokens(config, clock),
         offload=offload,
+        auditor=auditor,
     )
-    auditor = await open_audit_log(config, running, clock, randomness)
     await plane.bootstrap(node_ip, listener.getsockname()[1])
     await ensure_kube_dns(plane.client(CALLER, "kube-apiserver"), config.dns_address)
     flow = FlowControl()
@@ -146,6 +150,12 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
             randomness=randomness,
             node_tls=pki.client_context(identities.KUBELET_CLIENT),
             address=f"{node_ip}:{listener.getsockname()[1]}",
+            destinations=Destinations(
+                own=lambda: pki.serving_addresses,
+                port=listener.getsockname()[1],
+                service=config.api_address,
+                node=(config.name_of_node, node_ip),
+            ),
             flow=flow,
             issuer=plane.tokens,
             auditor=auditor,
@@ -161,6 +171,9 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
     tasks.supervise(
         lambda: _follow_addresses(config, pki, host, node_ip, known), name="follow host addresses"
     )
+    if sealing is not None:
+        work = partial(seal_all, sealing, config.secrets_key_file, store.between_commits)
+        tasks.supervise(work, name="seal Secrets")
     expiry = EventExpiry(store, clock=clock, tasks=tasks)
     expiry.start()
     running.callback(expiry.stop)

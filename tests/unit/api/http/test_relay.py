@@ -14,10 +14,8 @@ from kubelite.limits import (
     RELAYED_STREAMS,
     STREAM_BUFFER,
 )
-from unit.api.http import test_proxies
 from unit.api.http.test_proxies import PODS, asking, echo, proxied
 
-loopback_is_a_pod = test_proxies.loopback_is_a_pod  # pods of these tests live on loopback, too
 HTML = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n"
 CHUNKED = HTML + b"Transfer-Encoding: chunked\r\n\r\n"
 
