@@ -174,7 +174,7 @@ async def class_of(cluster: Cluster, name: str, handler: str) -> None:
         (
             {"resourceClaims": [{"name": "gpu", "resourceClaimName": "gpu"}]},
             "FailedPrepareDynamicResources",
-            'Failed to prepare dynamic resources: resource claims "gpu": no DRA driver is registered',
+            'Failed to prepare dynamic resources: resource claim "gpu": no DRA driver is registered',
         ),
     ],
 )
