@@ -7,12 +7,13 @@ from msgspec import Struct
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.machinery.quantity import parse_quantity
 from kubelite.node.network import HostPort
-from kubelite.node.pods import all_containers, is_sidecar
+from kubelite.node.pods import AnyContainer, all_containers, is_sidecar
 from kubelite.node.resources import pod_requests, used_by
 from kubelite.node.security import app_armor_of
 from kubelite.node.sysctls import SysctlAllowList, forbidden_sysctl
 
 OS, OS_LABEL = "linux", "kubernetes.io/os"
+NO_APPARMOR = "Cannot enforce AppArmor: AppArmor is not enabled on the host"
 REJECTED = "Pod was rejected: "  # begins the message of a status, not that of the event
 
 
@@ -49,9 +50,8 @@ def unsupported(pod: Pod, sysctls: SysctlAllowList, *, enforces_apparmor: bool) 
     if context is not None and context.supplementalGroupsPolicy == "Strict":
         message = "SupplementalGroupsPolicy=Strict is not supported in this node"
         return Rejection("SupplementalGroupsPolicyNotSupported", REJECTED + message)
-    if not enforces_apparmor and _wants_apparmor(pod):
-        message = "Cannot enforce AppArmor: AppArmor is not enabled on the host"
-        return Rejection("AppArmor", REJECTED + message)
+    if not enforces_apparmor and any(wants_apparmor(pod, one) for one in all_containers(pod)):
+        return Rejection("AppArmor", REJECTED + NO_APPARMOR)
     if _shares_a_limit(pod):
         message = "pod-level resources are not supported on the node"
         return Rejection("PodLevelResourcesNotSupported", REJECTED + message)
@@ -65,9 +65,10 @@ def _shares_a_limit(pod: Pod) -> bool:
     return resources is not None and bool(resources.limits) and len(running) > 1
 
 
-def _wants_apparmor(pod: Pod) -> bool:
-    profiles = (app_armor_of(pod, container) for container in all_containers(pod))
-    return any(profile is not None and profile.type != "Unconfined" for profile in profiles)
+def wants_apparmor(pod: Pod, container: AnyContainer) -> bool:
+    """Return whether a container asks to be confined by AppArmor."""
+    profile = app_armor_of(pod, container)
+    return profile is not None and profile.type != "Unconfined"
 
 
 def rejection(

@@ -21,6 +21,7 @@ from kubelite.node.security import privileges_of
 from kubelite.node.trusted_text import executable_texts, one_line, path_name, variable_name
 
 GRACE_LABEL = "io.kubernetes.pod.terminationGracePeriod"
+SHOWN_CHARACTERS = 256  # of a name that a pod gives, in a message that its status will hold
 UNPRIVILEGED_PORTS = "net.ipv4.ip_unprivileged_port_start"
 
 
@@ -123,7 +124,8 @@ def _check_node_can(container: AnyContainer) -> None:
     for variable in container.env:
         if variable.valueFrom is not None and variable.valueFrom.fileKeyRef is not None:
             raise ConfigUnavailable(
-                f'environment variable "{variable.name}": fileKeyRef is not supported by this node'
+                f'environment variable "{variable.name[:SHOWN_CHARACTERS]}": fileKeyRef is not '
+                "supported by this node"
             )
     for device in container.volumeDevices:
         raise ConfigUnavailable(

@@ -20,7 +20,7 @@ from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.references import ObjectReference
 from kubelite.api.kinds.core.services import Service
 from kubelite.clock import Clock
-from kubelite.node.admission import host_ports
+from kubelite.node.admission import NO_APPARMOR, host_ports, wants_apparmor
 from kubelite.node.container_spec import container_spec, sandbox_spec
 from kubelite.node.environment import ConfigUnavailable, Environment, Surroundings
 from kubelite.node.images import ImageSource
@@ -281,6 +281,9 @@ class PodActions:
 
     async def _create(self, memory: PodMemory, pod: Pod, action: StartContainer) -> str:
         container, around = action.container, self.around(memory)
+        # Of one that was added to a running pod; the others were checked when the pod was let in.
+        if not self._facts.enforces_apparmor and wants_apparmor(pod, container):
+            raise ConfigUnavailable(NO_APPARMOR)
         state = memory.images[container.name]
         image = await self._runtime.image(state.image_id)
         if image is None:

@@ -161,13 +161,13 @@ class PodWorker:
             and other.pod is not None
             and not is_terminal(other.pod)
         ]
-        is_new = not memory.records and not is_terminal(pod) and not pod.status.startTime
-        refusal = None
-        if is_new and pod.metadata.deletionTimestamp is None:
-            facts = self._facts
-            refusal = unsupported(
-                pod, facts.sysctls, enforces_apparmor=facts.enforces_apparmor
-            ) or rejection(pod, others, facts.allocatable, facts.labels)
+        facts, refusal = self._facts, None
+        is_over = is_terminal(pod) or pod.metadata.deletionTimestamp is not None
+        if not memory.records and not is_over:
+            refusal = unsupported(pod, facts.sysctls, enforces_apparmor=facts.enforces_apparmor)
+            # One that was let in keeps its place. A status is no proof of more: others may write it too.
+            if refusal is None and not pod.status.startTime:
+                refusal = rejection(pod, others, facts.allocatable, facts.labels)
         if refusal is None:
             memory.admitted = True
             return True

@@ -16,6 +16,7 @@ from kubelite.node.runtime import ContainerSpec, RuntimeFailure
 
 LOADED_PROFILES = Path("/sys/kernel/security/apparmor/profiles")
 APPARMOR_SWITCH = Path("/sys/module/apparmor/parameters/enabled")
+SHOWN_CHARACTERS = 256  # of a name that a pod gives, in a message that its status will hold
 
 
 class ProfileUnavailable(RuntimeFailure):
@@ -79,7 +80,7 @@ class Profiles:
             modes = {}
         # A profile in the mode unconfined confines nothing, whatever its name.
         if name == "unconfined" or modes.get(name, "unconfined") == "unconfined":
-            raise ProfileUnavailable(f'apparmor profile not found: "{name}"')
+            raise ProfileUnavailable(f'apparmor profile not found: "{name[:SHOWN_CHARACTERS]}"')
         return name
 
 
@@ -109,7 +110,7 @@ def _read(path: Path) -> bytes:
 
 
 def _no_seccomp(name: str, why: str) -> ProfileUnavailable:
-    return ProfileUnavailable(f'cannot load seccomp profile "{name}": {why}')
+    return ProfileUnavailable(f'cannot load seccomp profile "{name[:SHOWN_CHARACTERS]}": {why}')
 
 
 def _profile_and_mode(line: str) -> tuple[str, str]:

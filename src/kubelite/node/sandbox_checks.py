@@ -34,8 +34,8 @@ class SandboxChecks:
     async def handler(self, pod: Pod) -> str:
         """Return the handler to make the pod's sandbox with, empty for the default; raises SandboxRefused."""
         if pod.spec.resourceClaims:
-            names = ", ".join(f'"{claim.name}"' for claim in pod.spec.resourceClaims)
-            raise DevicesUnavailable(f"resource claims {names}: no DRA driver is registered")
+            name = pod.spec.resourceClaims[0].name
+            raise DevicesUnavailable(f'resource claim "{name}": no DRA driver is registered')
         if too_long := long_name(pod, self._cluster_domain):
             raise SandboxRefused(too_long)
         if not pod.spec.runtimeClassName and pod.spec.hostUsers is not False:

@@ -590,6 +590,7 @@ class SimulatedNode:
         self._randomness = randomness
         self._machine = machine
         self._renew_seconds = renew_seconds
+        self.enforces_apparmor = True  # read at the start of the agent
         self._pods = pods
         address = address or str(ipaddress.IPv4Address((10 << 24) + 1 + number % 0xFFFFFE))
         self._identity = NodeIdentity(name, (address,), 10250, labels or {})
@@ -627,7 +628,7 @@ class SimulatedNode:
             self._machine.memory_bytes,
             node_labels(self._identity, self._machine),
             sysctls=allow_list(self._machine.kernel),
-            enforces_apparmor=True,
+            enforces_apparmor=self.enforces_apparmor,
         )
         kubelet = self.kubelet = Kubelet(facts, parts, self._pods)
         registration = NodeRegistration(

@@ -84,6 +84,13 @@ def test_what_would_confine_nothing_by_mistake_is_refused(
     assert "defaultAction" not in str(refused.value), "a file's content is not shown"
 
 
+def test_a_long_name_is_cut_in_the_message(profiles: Profiles) -> None:
+    for load in (profiles.seccomp, profiles.apparmor):
+        with pytest.raises(ProfileUnavailable) as refused:
+            load("x" * 1_000_000)
+        assert len(str(refused.value)) < 400
+
+
 def test_a_pipe_does_not_hold_the_reader(profiles: Profiles, folder: Path) -> None:
     os.mkfifo(folder / "agent" / "seccomp" / "pipe")
     with pytest.raises(ProfileUnavailable, match="is not a regular file"):

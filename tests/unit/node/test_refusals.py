@@ -174,7 +174,7 @@ async def class_of(cluster: Cluster, name: str, handler: str) -> None:
         (
             {"resourceClaims": [{"name": "gpu", "resourceClaimName": "gpu"}]},
             "FailedPrepareDynamicResources",
-            'Failed to prepare dynamic resources: resource claims "gpu": no DRA driver is registered',
+            'Failed to prepare dynamic resources: resource claim "gpu": no DRA driver is registered',
         ),
     ],
 )
@@ -356,5 +356,68 @@ def test_a_pod_is_held_to_the_labels_of_its_node() -> None:
             pod = await cluster.until(lambda pod: pod.status.phase == "Failed")
             assert pod.status.reason == "NodeAffinity"
             assert cluster.node.runtime.all_records() == []
+
+    run_virtually(main())
+
+
+def test_a_status_that_somebody_wrote_lets_nothing_in() -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            await cluster.node.stop()
+            await cluster.create({"containers": [container()], **sysctl("kernel.msgmax")})
+            status = {"status": {"startTime": "2026-05-01T12:00:00Z"}}
+            await cluster.client.patch(Pod, "pod", status, "default", subresource="status")
+            await cluster.node.start()
+            pod = await cluster.until(lambda pod: pod.status.phase == "Failed")
+            assert pod.status.reason == "SysctlForbidden"
+            assert cluster.node.runtime.all_records() == []
+
+    run_virtually(main())
+
+
+def test_a_pod_that_was_let_in_keeps_its_place_over_a_restart() -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            await cluster.create({"containers": [container()], **sysctl("net.ipv4.tcp_syncookies")})
+            before = await cluster.until(is_ready)
+            await cluster.node.stop()
+            await cluster.node.start()
+            await asyncio.sleep(30)
+            assert (await cluster.pod()).status.containerStatuses == before.status.containerStatuses
+
+    run_virtually(main())
+
+
+def test_a_container_added_later_is_not_made_without_its_app_armor_profile() -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            await cluster.node.stop()
+            cluster.node.enforces_apparmor = False
+            await cluster.node.start()
+            await cluster.create({"containers": [container()]})
+            await cluster.until(is_ready)
+            confined = {"appArmorProfile": {"type": "RuntimeDefault"}}
+            change = {"spec": {"ephemeralContainers": [container("e", securityContext=confined)]}}
+            await cluster.client.patch(
+                Pod,
+                "pod",
+                change,
+                "default",
+                patch_type="strategic",
+                subresource="ephemeralcontainers",
+            )
+
+            def is_refused(pod: Pod) -> bool:
+                waiting = [status.state.waiting for status in pod.status.ephemeralContainerStatuses]
+                return any(
+                    one is not None
+                    and one.message
+                    == "Cannot enforce AppArmor: AppArmor is not enabled on the host"
+                    for one in waiting
+                )
+
+            await cluster.until(is_refused)
+            names = {record.name for record in cluster.node.runtime.all_records()}
+            assert names == {SANDBOX, "app"}
 
     run_virtually(main())
