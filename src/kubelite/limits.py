@@ -213,6 +213,95 @@ FORWARDED_CONNECTIONS = Limit(
     reason="each is an open file",
 )
 
+# Documents
+
+DOCUMENT = Limit(
+    "document",
+    32 * MIB,
+    "bytes",
+    bounds="memory that the values of one body take once they are read, and the defaults filled into them",
+    beyond="413",
+    reason="21 times the largest object; 60,000 keys of a ConfigMap take 14 MiB, a definition of 1 MiB takes 5",
+)
+PATCH_OPERATIONS = Limit(
+    "patch-operations",
+    10_000,
+    "operations",
+    bounds="one JSON patch",
+    beyond="413",
+    reason="as the API server of Kubernetes",
+)
+PATCH_COPIES = Limit(
+    "patch-copies",
+    3 * MIB,
+    "bytes",
+    bounds="what all copy operations of one JSON patch add",
+    beyond="413",
+    reason="as the API server of Kubernetes: its limit of a body",
+)
+PATCH_WORK = Limit(
+    "patch-work",
+    1 << 28,
+    "steps",
+    bounds="list elements that one JSON patch moves, values that it copies or compares",
+    beyond="413",
+    reason="about 0.1 s of a worker thread for moves; 500 operations at the head of a list of 500,000",
+)
+
+# Selectors
+
+SELECTOR_REQUIREMENTS = Limit(
+    "selector-requirements",
+    1_000,
+    "requirements",
+    bounds="a selector in a parameter or in an access review",
+    beyond="400, in a review 422",
+    reason="real selectors have some tens; Kubernetes has no bound, and anybody may ask 3 MiB of them",
+)
+RAW_SELECTOR = Limit(
+    "raw-selector",
+    64 * KIB,
+    "characters",
+    bounds="selector written as text in an access review",
+    beyond="422",
+    reason="no request carries a longer one in its address",
+)
+
+# Errors
+
+CAUSES = Limit(
+    "causes",
+    500,
+    "causes",
+    bounds="what one answer says is wrong with an object",
+    beyond="not looked for, the answer says so",
+    reason="nobody reads more; Kubernetes has no bound and answers 2.7 MB of mistakes with 97 MB",
+)
+CAUSES_TEXT = Limit(
+    "causes-text",
+    256 * KIB,
+    "bytes",
+    bounds="texts of all causes of one answer",
+    beyond="not looked for, the answer says so",
+    reason="500 causes of 500 bytes; a message repeats them once",
+)
+SHOWN_VALUE = Limit(
+    "shown-value",
+    8 * KIB,
+    "characters",
+    bounds="a wrong value that a cause quotes",
+    beyond="cut, with an ellipsis",
+    reason="a cause about a list could quote megabytes, once for each of its items",
+)
+ERROR_MESSAGE = Limit(
+    "error-message",
+    512 * KIB,
+    "characters",
+    bounds="message of an error",
+    beyond="cut, with an ellipsis",
+    reason="twice what all causes may take",
+)
+
 # Work
 
 INLINE_WORK = Limit(
@@ -353,4 +442,77 @@ HELD_TOTAL = Limit(
     bounds="what all connections to one port hold beyond that",
     beyond="the connection that brings more is closed",
     reason="a fraction of the memory of the smallest machine",
+)
+
+# Queues
+
+QUEUE_KEYS = Limit(
+    "queue-keys",
+    1_000_000,
+    "keys",
+    bounds="keys of one work queue, and as many delayed ones",
+    beyond="not enqueued; the next change of the object enqueues it",
+    reason="more than a cluster can have objects",
+)
+IDLE_TURNS = Limit(
+    "idle-turns",
+    16,
+    "turns",
+    bounds="turns of one key of a work queue in quick succession though nothing changed",
+    beyond="a pause of 0.1 s before the next, doubling to 60 s, and a line in the log",
+    reason="a reconcile may need a few steps; one that needs more goes in circles",
+)
+EVENTS_WAITING = Limit(
+    "events-waiting",
+    10_000,
+    "events",
+    bounds="events of one component that wait to be written",
+    beyond="dropped, with a line in the log",
+    reason="a burst of some thousand pods is written in full; one takes about 2 KB",
+)
+EVENTS_KNOWN = Limit(
+    "events-known",
+    4096,
+    "entries",
+    bounds="events, groups of events and sources that one component remembers, each",
+    beyond="the one used longest ago is forgotten, its next event is a new object",
+    reason="as client-go's correlator",
+)
+FAN_OUT = Limit(
+    "fan-out",
+    256,
+    "steps",
+    bounds="keys that one change of an object puts into a work queue at once, objects looked at for them included",
+    beyond="enqueued in slices of as many, with a turn of the loop between them",
+    reason="below a millisecond of the loop; most changes touch one key or a few",
+)
+COMPILED_SELECTORS = Limit(
+    "compiled-selectors",
+    200_000,
+    "requirements and values",
+    bounds="large label selectors that are kept ready to match",
+    beyond="the one used longest ago is made anew when it is needed",
+    reason="about 40 MiB; a selector of an object of 1.5 MiB has 50,000",
+)
+
+# DNS
+
+DNS_STEPS = Limit(
+    "dns-steps",
+    4000,
+    "endpoints and ports",
+    bounds="what is looked through for one answer about a service",
+    beyond="left out of the answer",
+    reason="about 10 ms of the loop; a message of 64 KiB holds no more addresses",
+)
+
+# Nodes
+
+SECCOMP_PROFILE = Limit(
+    "seccomp-profile",
+    256 * KIB,
+    "bytes",
+    bounds="file of a seccomp profile that a container names",
+    beyond="the container is not made; its status says why",
+    reason="profiles that list every system call have some 20 KiB",
 )

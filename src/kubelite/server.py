@@ -36,6 +36,7 @@ from kubelite.control.scheduler.scheduler import Scheduler
 from kubelite.control_plane import ControlPlane, ServedResources
 from kubelite.net.host_addresses import HostAddresses
 from kubelite.net.kube_dns import ensure_kube_dns
+from kubelite.offload import WorkerThread
 from kubelite.preparation import (
     CannotStart,
     allow_many_files,
@@ -95,6 +96,8 @@ async def _serve(config: Config, started: float) -> None:
 
 async def _start(config: Config, running: AsyncExitStack) -> None:
     clock, randomness, tasks = SystemClock(), SystemRandomness(), TaskSet()
+    offload = WorkerThread()
+    running.callback(offload.close)
     require_node_name(config)
     if not config.disable_agent:
         require_network_rights()
@@ -115,6 +118,8 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
         randomness=randomness,
         **pki_arguments(config, node_ip, known),
     )
+    offload = WorkerThread()
+    running.callback(offload.close)
     plane = ControlPlane(
         store,
         clock=clock,
@@ -124,6 +129,7 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
         config=config,
         static_tokens=await asyncio.to_thread(read_static_tokens, config),
         remote_tokens=oidc_tokens(config, clock),
+        offload=offload,
     )
     auditor = await open_audit_log(config, running, clock, randomness)
     await plane.bootstrap(node_ip, listener.getsockname()[1])
@@ -165,6 +171,7 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
         mirrors=mirrors,
         clock=clock,
         randomness=randomness,
+        offload=offload,
         options=Options(
             cluster_cidrs=(ip_network(config.cluster_cidr),),
             cluster_ca=pki.ca_pem.decode(),

@@ -1,6 +1,7 @@
 """Decides how packets to a service, or to a pod's host port, are sent to endpoints. Pure."""
 
 from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Address, IPv4Network
 
 from msgspec import Struct
 
@@ -66,7 +67,7 @@ def host_port_rules(pods: Iterable[Pod]) -> Ruleset:
     for pod in pods:
         if (
             pod.spec.hostNetwork
-            or not pod.status.podIP
+            or not is_endpoint(pod.status.podIP)
             or pod.status.phase in ("Succeeded", "Failed")
         ):
             continue
@@ -142,7 +143,7 @@ def _add_port(rules: Ruleset, service: Service, view: PortView, settings: ProxyS
             rules.elements["hairpin", f"{backend.address} . {backend.address}"] = ""
     internal = view.local if spec.internalTrafficPolicy == "Local" else view.anywhere
     _add_internal(rules, service, view, internal, settings)
-    addresses = _external_addresses(service)
+    addresses = _external_addresses(service, settings)
     if addresses or view.port.nodePort:
         _add_external(rules, service, view, addresses, internal, settings)
 
@@ -275,7 +276,8 @@ def _source_ranges(rules: Ruleset, service: Service, view: PortView) -> str:
     return chain
 
 
-def _external_addresses(service: Service) -> list[str]:
+def _external_addresses(service: Service, settings: ProxySettings) -> list[str]:
+    """Return the addresses of the outside; one of a pod or of another service is left to that."""
     found = [address for address in service.spec.externalIPs if is_ipv4(address)]
     if service.spec.type == "LoadBalancer":
         found += [
@@ -283,7 +285,10 @@ def _external_addresses(service: Service) -> list[str]:
             for entry in service.status.loadBalancer.ingress
             if is_ipv4(entry.ip) and entry.ipMode in (None, "VIP")
         ]
-    return found
+    own = [
+        IPv4Network(text, strict=False) for text in (settings.cluster_cidr, settings.service_cidr)
+    ]
+    return [text for text in found if not any(IPv4Address(text) in network for network in own)]
 
 
 def _note_udp(

@@ -6,10 +6,12 @@ from datetime import datetime
 from typing import Any
 
 from kubelite.api.machinery.times import parse_time
+from kubelite.node.profiles import LoadedProfiles
 from kubelite.node.runtime import (
     SANDBOX,
     ContainerRecord,
     ContainerSpec,
+    Handler,
     Image,
     Limits,
     Phase,
@@ -69,7 +71,7 @@ def sandbox_body(
     """
     sysctls = dict(spec.sysctls)
     if has_ipv6 and not spec.host_network:
-        sysctls = {NO_IPV6: "1", **sysctls}
+        sysctls[NO_IPV6] = "1"  # whatever the pod says
     host: JSON = {
         "NetworkMode": "host" if spec.host_network else "none",
         "IpcMode": "host" if spec.host_ipc else "shareable",
@@ -84,6 +86,7 @@ def sandbox_body(
         "RestartPolicy": {"Name": "no"},
         "CgroupParent": spec.cgroup_parent,
         "SecurityOpt": ["no-new-privileges"],
+        **_handler(spec),
     }
     return {
         "Image": image,
@@ -96,12 +99,20 @@ def sandbox_body(
     }
 
 
-def container_body(spec: ContainerSpec, node: str, *, may_protect: bool, privileges: JSON) -> JSON:
+def container_body(
+    spec: ContainerSpec,
+    node: str,
+    profiles: LoadedProfiles,
+    *,
+    may_protect: bool,
+    privileges: JSON,
+) -> JSON:
     """Return the body that creates a container.
 
     Args:
         spec: The container.
         node: Whose it is.
+        profiles: What its profiles of type Localhost stand for.
         may_protect: Whether the host allows negative out-of-memory scores.
         privileges: What stands for full privileges on this host.
     """
@@ -125,7 +136,7 @@ def container_body(spec: ContainerSpec, node: str, *, may_protect: bool, privile
         "ReadonlyRootfs": spec.read_only_root,
         "CapAdd": list(spec.capabilities_add),
         "CapDrop": list(spec.capabilities_drop),
-        "SecurityOpt": _security_options(spec),
+        "SecurityOpt": _security_options(spec, profiles),
         "LogConfig": LOG_CONFIG,
         "RestartPolicy": {"Name": "no"},
         "CgroupParent": spec.cgroup_parent,
@@ -133,11 +144,17 @@ def container_body(spec: ContainerSpec, node: str, *, may_protect: bool, privile
         if may_protect
         else max(spec.limits.oom_score_adj, 0),
         **limits_body(spec.limits),
+        **_handler(spec),
     }
     if spec.proc_unmasked:
         host |= {"MaskedPaths": [], "ReadonlyPaths": []}
     if spec.privileged:
         host |= privileges
+        # A profile that is named holds for a privileged container too; seccomp never does.
+        named = _profile_option("apparmor", spec.apparmor.type, profiles.apparmor)
+        if named and "SecurityOpt" in privileges:
+            others = (one for one in privileges["SecurityOpt"] if not one.startswith("apparmor="))
+            host["SecurityOpt"] = [*others, *named]
     body: JSON = {
         "Image": spec.image,
         "Env": [f"{name}={value}" for name, value in spec.environment],
@@ -168,15 +185,38 @@ def _pid_mode(spec: ContainerSpec) -> str:
     return f"container:{spec.shared_pid_with}" if spec.shared_pid_with else ""
 
 
-def _security_options(spec: ContainerSpec) -> list[str]:
-    options = []
-    if spec.seccomp:
-        options.append(f"seccomp={spec.seccomp}")
-    if spec.apparmor:
-        options.append(f"apparmor={spec.apparmor}")
+def _handler(spec: SandboxSpec | ContainerSpec) -> JSON:
+    return {"Runtime": spec.handler} if spec.handler else {}
+
+
+def _security_options(spec: ContainerSpec, profiles: LoadedProfiles) -> list[str]:
+    """Return the options in the engine's spelling; no text that a pod gives stands for a whole profile."""
+    options = [
+        *_profile_option("seccomp", spec.seccomp.type, profiles.seccomp),
+        *_profile_option("apparmor", spec.apparmor.type, profiles.apparmor),
+        *(f"label={part}" for part in spec.selinux),
+    ]
     if spec.no_new_privileges:
         options.append("no-new-privileges")
     return options
+
+
+def _profile_option(name: str, kind: str, loaded: str) -> list[str]:
+    if kind == "RuntimeDefault":
+        return []
+    if kind == "Unconfined":
+        return [f"{name}=unconfined"]
+    # The engine takes its own words for a profile as well, and an empty one means its default.
+    assert loaded not in ("", "unconfined", "builtin"), f"the {name} profile was not loaded"
+    return [f"{name}={loaded}"]
+
+
+def handlers_of(info: Mapping[str, Any]) -> tuple[Handler, ...]:
+    """Read the handlers from what the engine says of itself.
+
+    It can put all containers into one user namespace but not each pod into one of its own, so none offers that.
+    """
+    return (Handler(), *(Handler(name) for name in sorted(info.get("Runtimes") or {})))
 
 
 def limits_body(limits: Limits) -> JSON:

@@ -20,7 +20,6 @@ from kubelite.api.errors import (
 )
 from kubelite.api.http.backends import Backends, not_scheduled
 from kubelite.api.http.dispatch import Asked
-from kubelite.api.http.objects import not_allowed
 from kubelite.api.http.query import integer, text
 from kubelite.api.http.relay import Answered, Relay, body_parts, close, is_upgrade, take_over
 from kubelite.api.http.request import Query, flag
@@ -36,6 +35,7 @@ from kubelite.api.http.websocket import (
     is_websocket,
 )
 from kubelite.api.http.wire import Disconnected, Sent, transport_of
+from kubelite.api.registry.routes import not_allowed
 from kubelite.limits import BACKEND_PAGE_SECONDS
 
 ERROR_BYTES_MAX = 64 * 1024

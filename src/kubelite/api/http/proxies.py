@@ -11,11 +11,11 @@ from kubelite.api.http.backends import Backends
 from kubelite.api.http.dialer import Backend
 from kubelite.api.http.dispatch import Asked
 from kubelite.api.http.html_links import rewrite_links
-from kubelite.api.http.objects import not_allowed
 from kubelite.api.http.relay import Answered, Relay, body_parts, close, is_upgrade
 from kubelite.api.http.request import split_target
 from kubelite.api.http.respond import Reply
 from kubelite.api.http.wire import Sent, send
+from kubelite.api.registry.routes import not_allowed
 from kubelite.limits import BACKEND_PAGE_SECONDS, PROXIED_PAGE, PROXIED_PAGES
 
 INLINE_BYTES_MAX = 64 * 1024  # about 5 ms of the loop

@@ -7,6 +7,7 @@ import msgspec
 
 from kubelite.api.errors import BadRequest, Cause, Invalid
 from kubelite.api.http.request import NO_QUERY, Query, flag
+from kubelite.api.machinery.json_reading import EMPTY, Reading
 from kubelite.api.registry.options import (
     DeletionOptions,
     Propagation,
@@ -87,16 +88,18 @@ def write_options(
     kind: Literal["CreateOptions", "UpdateOptions", "PatchOptions"],
     *,
     user_agent: str = "",
-    duplicate_fields: Sequence[str] = (),
+    body: Reading = EMPTY,
     is_apply: bool = False,
 ) -> WriteOptions:
-    """Return the options of a create, update or patch.
+    """Return the options of a create, update or patch, whose body was `body`.
 
     The field manager of a write that names none is the first part of the user agent. Raises Invalid with all causes.
     """
     if not query and not is_apply:
         return WriteOptions(
-            field_manager=manager_of(user_agent), duplicate_fields=tuple(duplicate_fields)
+            field_manager=manager_of(user_agent),
+            duplicate_fields=body.duplicates,
+            body_bytes=body.cost_bytes,
         )
     manager = text(query, "fieldManager")
     dry_run = query.get("dryRun", ())
@@ -124,7 +127,8 @@ def write_options(
         field_manager=manager or manager_of(user_agent),
         field_validation=validation,
         force=bool(force),
-        duplicate_fields=tuple(duplicate_fields),
+        duplicate_fields=body.duplicates,
+        body_bytes=body.cost_bytes,
     )
 
 

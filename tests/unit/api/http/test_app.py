@@ -18,6 +18,7 @@ from kubelite.api.registry.verbs import Listed, Verbs, Written
 from kubelite.api.registry.watch import Deliver, Form, Watching
 from kubelite.limits import HEAD_SECONDS
 from kubelite.metrics import REGISTRY
+from kubelite.offload import AtOnce
 
 CONFIG_MAPS = Resource(
     group="",
@@ -57,6 +58,7 @@ class FixedVerbs(Verbs):
 
     def __init__(self) -> None:
         self.resources = ResourceTable([CONFIG_MAPS])
+        self.offload = AtOnce()
         self.created: list[tuple[dict[str, Any], WriteOptions]] = []
         self.items: Sequence[bytes] = (STORED, STORED)
         self.watching: asyncio.Queue[OneWatch] = asyncio.Queue()

@@ -28,42 +28,22 @@ from kubelite.api.http.pod_streams import (
 from kubelite.api.http.proxies import Proxy
 from kubelite.api.http.relay import Relay
 from kubelite.api.http.request import parse_query
-from kubelite.api.kinds.core.nodes import Node
-from kubelite.api.kinds.core.pods import Pod
-from kubelite.api.kinds.core.services import Service
+from kubelite.api.registry.builtin import builtin_table
 from kubelite.api.registry.options import ReadOptions
-from kubelite.api.registry.resources import Resource, ResourceTable
 from kubelite.api.registry.verbs import Listed, Verbs
+from kubelite.offload import AtOnce
 from kubelite.randomness import SeededRandomness
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 PODS = "/api/v1/namespaces/default/pods"
 
 
-def row(kind: Any, plural: str, *, namespaced: bool) -> Resource:
-    return Resource(
-        group="",
-        version="v1",
-        plural=plural,
-        singular=plural[:-1],
-        kind=kind.gvk,
-        type=kind,
-        namespaced=namespaced,
-        storage=f"{plural}.core",
-    )
-
-
 class Cluster(Verbs):
     """A node, a pod and a service, whose addresses are a backend of the test."""
 
     def __init__(self, port: int) -> None:
-        self.resources = ResourceTable(
-            [
-                row(Node, "nodes", namespaced=False),
-                row(Pod, "pods", namespaced=True),
-                row(Service, "services", namespaced=True),
-            ]
-        )
+        self.resources = builtin_table()
+        self.offload = AtOnce()
         self.objects: dict[tuple[str, str], dict[str, Any]] = {
             ("nodes", "n1"): {
                 "metadata": {"name": "n1"},
