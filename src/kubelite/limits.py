@@ -516,3 +516,65 @@ SECCOMP_PROFILE = Limit(
     beyond="the container is not made; its status says why",
     reason="profiles that list every system call have some 20 KiB",
 )
+
+# Files on a node
+
+PATH_STEPS = Limit(
+    "path-steps",
+    64,
+    "steps",
+    bounds="folders in folders of a path inside a volume: items of configMaps and the like, and subPath",
+    beyond="the pod waits with FailedMount or CreateContainerConfigError",
+    reason="the node opens each step, and no layout of files nests so deep",
+)
+LINKS_FOLLOWED = Limit(
+    "links-followed",
+    40,
+    "links",
+    bounds="symbolic links on the way to a subPath",
+    beyond="CreateContainerConfigError",
+    reason="as Linux",
+)
+POD_FILES = Limit(
+    "pod-files",
+    64 * MIB,
+    "bytes",
+    bounds="content of a pod's configMap, secret, downwardAPI and projected volumes together",
+    beyond="the pod waits with FailedMount",
+    reason="a pod of 1 MB can name the same ConfigMap 20,000 times; this is forty of the largest",
+)
+TERMINATION_MESSAGE = Limit(
+    "termination-message",
+    4096,
+    "bytes",
+    bounds="what is read of a container's termination message",
+    beyond="cut",
+    reason="as Kubernetes",
+)
+HOST_HOSTS_FILE = Limit(
+    "host-hosts-file",
+    1 * MIB,
+    "bytes",
+    bounds="the host's /etc/hosts as pods on the host's network get it",
+    beyond="cut",
+    reason="large block lists have some hundred KiB",
+)
+
+# Containers on a node
+
+EXEC_STRING = Limit(
+    "exec-string",
+    128 * KIB,
+    "bytes",
+    bounds="one argument or environment variable of a container, references expanded",
+    beyond="CreateContainerConfigError",
+    reason="what Linux takes (MAX_ARG_STRLEN)",
+)
+EXEC_TEXT = Limit(
+    "exec-text",
+    6 * MIB,
+    "bytes",
+    bounds="all arguments and environment variables of a container, references expanded",
+    beyond="CreateContainerConfigError",
+    reason="what Linux takes at most; $(A)$(A) in B, $(B)$(B) in C and so on doubles each time",
+)

@@ -6,7 +6,6 @@ All of it blocks and runs in a process of its own. What changes files that a ser
 import asyncio
 import contextlib
 import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -210,27 +209,34 @@ def _pki(config: Config) -> Pki:
 
 def _remove_run(folder: Path) -> None:
     """Remove an engine's run-time folder, and the folder around it if nobody else has something there."""
+    from kubelite.node.untrusted_files import remove_path
+
     _unmount_below(folder)
-    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        remove_path(folder)
     with contextlib.suppress(OSError):
         folder.parent.rmdir()
 
 
 def _unmount_below(folder: Path) -> None:
-    from kubelite.node.volumes.tmpfs import mounts_below, unmount
+    from kubelite.node.volumes.tmpfs import unmount_below
 
-    for point in mounts_below(folder):
-        try:
-            unmount(point)
-        except OSError as error:
-            raise Refused(f"cannot unmount {point}: {error.strerror}") from error
+    try:
+        unmount_below(folder)
+    except OSError as error:
+        raise Refused(f"cannot unmount {error.filename}: {error.strerror}") from error
 
 
 def _remove(path: Path) -> None:
+    from kubelite.node.untrusted_files import empty, opened_folder, remove_path
+
+    if path.is_symlink():
+        raise Refused(f"cannot remove {path}: it is a link; name the folder itself")
     try:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        if path.is_mount():  # an administrator's disk: what kubelite made is what is on it
+            with opened_folder(path) as folder:
+                empty(folder)
+        elif path.parent.is_dir():
+            remove_path(path)
     except OSError as error:
         raise Refused(f"cannot remove {path}: {error.strerror}") from error

@@ -18,24 +18,28 @@ from kubelite.node.pods import AnyContainer, grace_seconds, resources_text, spec
 from kubelite.node.resources import cgroup_parent
 from kubelite.node.runtime import SANDBOX, ContainerSpec, Image, Limits, Mount, SandboxSpec
 from kubelite.node.security import privileges_of
+from kubelite.node.trusted_text import executable_texts, one_line, path_name, variable_name
 
 GRACE_LABEL = "io.kubernetes.pod.terminationGracePeriod"
 UNPRIVILEGED_PORTS = "net.ipv4.ip_unprivileged_port_start"
 
 
 def _labels(pod: Pod, name: str) -> dict[str, str]:
-    """Label a container as upstream does, so that tools that read these labels work."""
+    """Label a container as upstream does, so that tools that read these labels work; raises ConfigUnavailable."""
     return {
-        "io.kubernetes.pod.name": pod.metadata.name,
-        "io.kubernetes.pod.namespace": pod.metadata.namespace,
-        "io.kubernetes.pod.uid": pod.metadata.uid,
-        "io.kubernetes.container.name": name,
+        "io.kubernetes.pod.name": path_name(pod.metadata.name, "name of the pod"),
+        "io.kubernetes.pod.namespace": path_name(pod.metadata.namespace, "namespace of the pod"),
+        "io.kubernetes.pod.uid": path_name(pod.metadata.uid, "uid of the pod"),
+        "io.kubernetes.container.name": path_name(name, "name of the container"),
         GRACE_LABEL: str(grace_seconds(pod)),
     }
 
 
 def sandbox_spec(pod: Pod, attempt: int, cluster_domain: str, handler: str) -> SandboxSpec:
-    """Describe a pod's sandbox; `handler` is one of the engine's, empty for its default."""
+    """Describe a pod's sandbox; `handler` is one of the engine's, empty for its default.
+
+    Raises ConfigUnavailable when something in it is no text for a setting.
+    """
     context = pod.spec.securityContext
     sysctls = {} if pod.spec.hostNetwork else {UNPRIVILEGED_PORTS: "0"}
     if context is not None:
@@ -65,13 +69,19 @@ def container_spec(
     limits: Limits,
     target: str = "",
 ) -> ContainerSpec:
-    """Describe a container; raises ConfigUnavailable when its security settings forbid it, or the node lacks them.
+    """Describe a container; raises ConfigUnavailable when its settings are forbidden, lacking, or no text for one.
 
     `target` is the id of the container whose processes it is to see.
     """
     container = start.container
     _check_node_can(container)
     mounts = _as_claimed(pod, container, mounts)
+    command = tuple(expand(part, environment) for part in container.command)
+    args = tuple(expand(part, environment) for part in container.args)
+    for name in environment:
+        variable_name(name, "name of an environment variable")
+    variables = (f"{name}={value}" for name, value in environment.items())
+    executable_texts((*command, *args, *variables), f"container {container.name}")
     privileges = privileges_of(pod, container, image)
     labels = _labels(pod, container.name)
     labels[SANDBOX_LABEL] = start.sandbox.id
@@ -86,12 +96,12 @@ def container_spec(
         attempt=start.attempt,
         sandbox_id=start.sandbox.id,
         image=image.id,
-        image_name=container.image,
+        image_name=one_line(container.image, "image"),
         image_digest=digest_for(image, container.image),
-        command=tuple(expand(part, environment) for part in container.command),
-        args=tuple(expand(part, environment) for part in container.args),
+        command=command,
+        args=args,
         environment=tuple(environment.items()),
-        working_dir=container.workingDir,
+        working_dir=one_line(container.workingDir, "workingDir"),
         mounts=mounts,
         limits=limits,
         tty=container.tty,

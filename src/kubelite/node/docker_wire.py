@@ -30,6 +30,8 @@ NO_IPV6 = "net.ipv6.conf.default.disable_ipv6"
 SHM_BYTES = 64 * 1024 * 1024
 LOG_CONFIG = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "5"}}
 _ZERO_DATE = "0001-01-01"
+_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?", re.ASCII)
+_ATTEMPT = re.compile(r"[0-9]{1,9}", re.ASCII)
 _IMAGE_ID = re.compile(r"sha256:[0-9a-f]{64}")
 _REFERENCE = re.compile(
     r"(?:(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*"
@@ -232,19 +234,23 @@ def limits_body(limits: Limits) -> JSON:
 
 
 def record_of(found: Mapping[str, Any]) -> ContainerRecord | None:
-    """Read what `inspect` says of a container; None if kubelite did not make it."""
+    """Read what `inspect` says of a container; None if kubelite did not make it.
+
+    The engine gives a container the labels of its image too, so an image that somebody else runs on this engine can
+    claim anything: what is not as this node writes it is not this node's.
+    """
     labels = found["Config"].get("Labels") or {}
-    if NODE_LABEL not in labels:
+    if NODE_LABEL not in labels or not _are_own(labels):
         return None
     state = found["State"]
     phase = _phase(state)
     return ContainerRecord(
         id=found["Id"],
-        pod_uid=labels.get("io.kubernetes.pod.uid", ""),
+        pod_uid=labels["io.kubernetes.pod.uid"],
         pod_name=labels.get("io.kubernetes.pod.name", ""),
         namespace=labels.get("io.kubernetes.pod.namespace", ""),
-        name=labels.get("io.kubernetes.container.name", ""),
-        attempt=int(labels.get(ATTEMPT_LABEL, "0")),
+        name=labels["io.kubernetes.container.name"],
+        attempt=int(labels[ATTEMPT_LABEL]),
         phase=phase,
         created_at=parse_time(found["Created"]),
         started_at=_date(state["StartedAt"]),
@@ -257,6 +263,14 @@ def record_of(found: Mapping[str, Any]) -> ContainerRecord | None:
         image_id=labels.get(DIGEST_LABEL) or found["Image"],
         pid=state["Pid"],
         labels=labels,
+    )
+
+
+def _are_own(labels: Mapping[str, str]) -> bool:
+    own = [labels.get(f"io.kubernetes.{part}", "") for part in ("pod.uid", "container.name")]
+    other = [labels.get(f"io.kubernetes.pod.{part}", "") for part in ("name", "namespace")]
+    return _ATTEMPT.fullmatch(labels.get(ATTEMPT_LABEL, "")) is not None and all(
+        _NAME.fullmatch(name) for name in (*own, *(name for name in other if name))
     )
 
 

@@ -208,7 +208,7 @@ class PodActions:
         except DevicesUnavailable as error:
             message = f"Failed to prepare dynamic resources: {error}"
             self._sandbox_failed(memory, pod, message, "FailedPrepareDynamicResources")
-        except (RuntimeFailure, APIError) as error:
+        except (ConfigUnavailable, RuntimeFailure, APIError) as error:
             self._sandbox_failed(memory, pod, f"Failed to create pod sandbox: {error}")
             if sandbox_id:
                 await self._runtime.remove(sandbox_id)

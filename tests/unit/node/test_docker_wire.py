@@ -135,6 +135,28 @@ def test_a_container_of_somebody_else_is_none() -> None:
 
 
 @pytest.mark.parametrize(
+    ("label", "value"),
+    [
+        ("io.kubelite.attempt", "x"),
+        ("io.kubelite.attempt", "-1"),
+        ("io.kubelite.attempt", "1" * 5000),
+        ("io.kubernetes.pod.uid", ""),
+        ("io.kubernetes.pod.uid", "../../../etc"),
+        ("io.kubernetes.pod.uid", "*"),
+        ("io.kubernetes.container.name", ".."),
+        ("io.kubernetes.container.name", 'a"} 1\n'),
+        ("io.kubernetes.pod.name", "a/b"),
+        ("io.kubernetes.pod.namespace", "a\n"),
+    ],
+)
+def test_labels_that_an_image_brought_along_make_no_record(label: str, value: str) -> None:
+    """Whoever runs an image on this engine gives its container the image's labels."""
+    foreign = _changed()
+    foreign["Config"]["Labels"][label] = value
+    assert record_of(foreign) is None
+
+
+@pytest.mark.parametrize(
     ("reference", "expected"),
     [
         ("busybox", "busybox:latest"),
