@@ -419,6 +419,14 @@ PIPELINED = Limit(
     beyond="not read from the connection",
     reason="no client of Kubernetes sends a request before the last was answered",
 )
+UNREAD_SECONDS = Limit(
+    "unread-seconds",
+    60,
+    "seconds",
+    bounds="time until a client has taken an answer, before its next request is served",
+    beyond="closed",
+    reason="as the API server of Kubernetes, which gives a request that long",
+)
 HELD_ALWAYS = Limit(
     "held-always",
     16 * KIB,
