@@ -269,6 +269,14 @@ DNS_IDLE_SECONDS = Limit(
     beyond="closed",
     reason="as RFC 7766 asks: seconds",
 )
+UNREAD_SECONDS = Limit(
+    "unread-seconds",
+    60,
+    "seconds",
+    bounds="time until a client has taken an answer, before its next request is served",
+    beyond="closed",
+    reason="as the API server of Kubernetes, which gives a request that long",
+)
 DNS_UNDER_WAY = Limit(
     "dns-under-way",
     1_000,

@@ -26,6 +26,7 @@ from kubelite.limits import (
     PIPELINED,
     REQUEST_FIELDS,
     REQUEST_HEAD,
+    UNREAD_SECONDS,
 )
 from kubelite.serving.table import ConnectionTable, Slot
 
@@ -241,7 +242,26 @@ class HTTPConnection(RequestHandler):
             size = sum(len(name) + len(value) for name, value in fields) + len(request.raw_path)
             self._heads_cost = 2 * (size + self._head_bytes) + FIELD_COST_BYTES * len(fields)
             self._charge()
-        return super().finish_response(request, resp, start_time)
+        finishing = super().finish_response(request, resp, start_time)
+        return self._taken(finishing) if self._paused else finishing
+
+    async def _taken(
+        self, finishing: Coroutine[Any, Any, tuple[web.StreamResponse, bool]]
+    ) -> tuple[web.StreamResponse, bool]:
+        """Wait until the client has taken its answer: requests that are served unread would pile up answers."""
+        response, is_lost = await finishing
+        deadline = self._loop.call_later(UNREAD_SECONDS.value, self._answer_is_late)
+        try:
+            await self._drain_helper()
+        except ConnectionError:
+            is_lost = True
+        finally:
+            deadline.cancel()
+        return response, is_lost
+
+    def _answer_is_late(self) -> None:
+        UNREAD_SECONDS.reached()
+        self.abort()
 
     def _drop_unread(self, request: web.BaseRequest) -> None:
         content = request.content

@@ -14,6 +14,7 @@ from kubelite.limits import (
     PIPELINED,
     REQUEST_FIELDS,
     REQUEST_HEAD,
+    UNREAD_SECONDS,
 )
 from kubelite.serving.connection import ConnectionServer, Sent
 from kubelite.serving.listener import Listener
@@ -35,6 +36,8 @@ class Served:
         self.table = ConnectionTable(API_CONNECTIONS, 4000)
         self.server = ConnectionServer(self.answer, self.table)
 
+    said = OK
+
     async def answer(self, request: web.BaseRequest) -> Sent:
         self.requests.append(request)
         await self.may_answer.wait()
@@ -44,7 +47,7 @@ class Served:
             except web.RequestPayloadError as error:
                 self.errors.append(error)
         if request.transport is not None:
-            request.transport.write(OK)
+            request.transport.write(self.said)
         return Sent(200, keep_alive=bool(request.keep_alive))
 
 
@@ -250,3 +253,35 @@ async def test_a_body_in_one_piece_with_its_head_does_not_count_as_head() -> Non
             )
             assert await reader.readexactly(len(OK)) == OK
         assert len(it.requests) == 5
+
+
+async def test_no_further_request_is_served_before_its_answers_are_read() -> None:
+    async with served() as (it, opened):
+        it.said = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"a" * 100_000
+        reader, writer = await opened()
+        reader._limit = 0  # type: ignore[attr-defined]  # a client that stops reading at once
+        writer.write(head_of(200) * 2000)
+        before = -1
+        while before != len(it.requests):
+            before = len(it.requests)
+            await asyncio.sleep(0.1)
+        assert before < 500  # what the kernel's buffers take, and a little
+        (connection,) = it.server.connections
+        assert connection.transport is not None
+        assert connection.transport.get_write_buffer_size() < 300_000
+        reader._limit = 1 << 20  # type: ignore[attr-defined]  # it goes on
+        for _ in range(2000):
+            assert len(await reader.readexactly(len(it.said))) == len(it.said)
+
+
+async def test_a_client_that_never_reads_its_answer_does_not_stay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(UNREAD_SECONDS, "value", 0.05)
+    async with served() as (it, opened):
+        it.said = b"HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n" + b"a" * 50_000_000
+        reader, writer = await opened()
+        reader._limit = 0  # type: ignore[attr-defined]  # a client that stops reading at once
+        writer.write(head_of(200))
+        await until(lambda: len(it.requests) == 1)
+        await until(lambda: it.table.count == 0)
