@@ -14,6 +14,7 @@ AHEAD = {
     "kubelite.agent",
     "kubelite.api.client.remote",
     "kubelite.node.simulated",
+    "kubelite.api.machinery.work_cost",
     "kubelite.offload",
     "kubelite.store.memory_engine",
 }
