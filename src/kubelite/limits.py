@@ -77,7 +77,39 @@ DOCUMENT = Limit(
     "bytes",
     bounds="memory that the values of one body take once they are read, and the defaults filled into them",
     beyond="413",
-    reason="21 times the largest object; 60,000 keys of a ConfigMap take 14 MiB, a definition of 1 MiB takes 5",
+    reason="21 times the largest object; 60,000 keys of a ConfigMap take 8 MiB, a definition of 1.5 MiB takes 6",
+)
+DOCUMENT_DEPTH = Limit(
+    "document-depth",
+    256,
+    "levels",
+    bounds="objects and lists within each other in a body, and in what a patch makes",
+    beyond="400, of a patch 422",
+    reason="what is done with an object takes two frames a level, of a thousand; schemas have some 20",
+)
+UNKNOWN_FIELDS = Limit(
+    "unknown-fields",
+    1_000,
+    "fields",
+    bounds="fields that an object's kind does not know and that are named",
+    beyond="dropped without being named",
+    reason="nobody reads more; a thousand paths are some 50 KB",
+)
+DUPLICATE_FIELDS = Limit(
+    "duplicate-fields",
+    100,
+    "fields",
+    bounds="fields written twice that are named",
+    beyond="not named",
+    reason="as the decoder of Kubernetes",
+)
+PATH_VALUES = Limit(
+    "path-values",
+    100_000,
+    "values",
+    bounds="values of one object that a printer column's path looks at",
+    beyond="not looked at",
+    reason="an object of 1.5 MiB has fewer in its lists; descents below each other multiply",
 )
 PATCH_OPERATIONS = Limit(
     "patch-operations",
@@ -131,7 +163,7 @@ CAUSES = Limit(
     "causes",
     bounds="what one answer says is wrong with an object",
     beyond="not looked for, the answer says so",
-    reason="nobody reads more; Kubernetes has no bound and answers 2.7 MB of mistakes with 97 MB",
+    reason="nobody reads more; without a bound 2.7 MB of mistakes are answered with 97 MB",
 )
 CAUSES_TEXT = Limit(
     "causes-text",

@@ -21,6 +21,7 @@ from kubelite.api.machinery.prune import prune
 from kubelite.api.machinery.schema import Schema, compile_struct
 from kubelite.api.machinery.strategic import strategic_merge
 from kubelite.api.machinery.structural import structure
+from kubelite.api.machinery.work_cost import patch_cost, shape_cost
 from kubelite.api.registry import reading
 from kubelite.api.registry.answers import Deleted, Listed, Written
 from kubelite.api.registry.bodies import (
@@ -142,14 +143,15 @@ class Verbs:
         check_type(target.resource, body)
         check_namespace(target, metadata_of(body))
         schema, run = target.resource.schema, self.offload.run
-        warnings = await run(options.body_bytes, lambda: shape(schema, body, options))
+        cost = shape_cost(options.body_bytes)
+        warnings = await run(cost, lambda: shape(schema, body, options))
         answer = await reviewer(target.allowed, body)
 
         def answered() -> bytes:
             structure(schema, answer)  # "allowed": false is written, too
             return encode(answer)
 
-        written = await run(options.body_bytes, answered)
+        written = await run(cost, answered)
         return Written(written, created=True, warnings=warnings)
 
     async def update(
@@ -163,7 +165,7 @@ class Verbs:
         metadata_of(body)
         schema, view = target.resource.schema, target.resource.view
         warnings, original = await self.offload.run(
-            options.body_bytes, lambda: (shape(schema, body, options), encode(body))
+            shape_cost(options.body_bytes), lambda: (shape(schema, body, options), encode(body))
         )
 
         def revise(read: Decode | None) -> JSON:
@@ -215,7 +217,9 @@ class Verbs:
             warnings[:] = shape(schema, item, options, patched=True)
             return item if view is None else view.write(item)
 
-        written = await self.writer.update(target, revise, options)
+        written = await self.writer.update(
+            target, revise, options, cost=_revision_cost(patch_type, patch, options)
+        )
         return Written(written.body, written.created, (*warnings, *written.warnings))
 
     async def _apply(self, target: Target, config: Any, options: WriteOptions) -> Written:
@@ -236,7 +240,7 @@ class Verbs:
             unknown = prune(resource.schema, config)
             return findings(resource.schema, unknown, options, patched=True), encode(config)
 
-        warnings, original = await self.offload.run(options.body_bytes, pruned)
+        warnings, original = await self.offload.run(shape_cost(options.body_bytes), pruned)
 
         def revise(read: Decode | None) -> JSON:
             old = None if read is None else read()
@@ -250,7 +254,12 @@ class Verbs:
 
         may_create = None if target.subresource else self._creation_right(target)
         written = await self.writer.update(
-            target, revise, options, may_create=may_create, applied=True
+            target,
+            revise,
+            options,
+            cost=_revision_cost("apply", config, options),
+            may_create=may_create,
+            applied=True,
         )
         return Written(written.body, written.created, (*warnings, *written.warnings))
 
@@ -373,6 +382,14 @@ def apply_patch(
     if patch_type in ("merge", "apply"):  # applying a scale, which has one field, merges it
         return merge_patch(item, patch)
     return strategic_merge(schema, item, patch)
+
+
+def _revision_cost(
+    patch_type: PatchType, patch: Any, options: WriteOptions
+) -> Callable[[int], int]:
+    """Return what patching a stored object of so many bytes, and shaping the result, costs."""
+    size = options.body_bytes
+    return lambda stored: patch_cost(patch_type, stored, size, patch) + shape_cost(stored + size)
 
 
 def unsupported_patch() -> APIError:

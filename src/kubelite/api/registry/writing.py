@@ -29,6 +29,7 @@ from kubelite.api.machinery.defaulting import default
 from kubelite.api.machinery.managed_fields import track
 from kubelite.api.machinery.structural import structure
 from kubelite.api.machinery.times import format_time
+from kubelite.api.machinery.work_cost import ownership_cost, rules_cost, shape_cost
 from kubelite.api.registry.addresses import ServiceAddresses
 from kubelite.api.registry.admission import Admission
 from kubelite.api.registry.admission.request import AdmissionRequest, Reservation, Verb
@@ -100,7 +101,7 @@ class Draft:
         cost_bytes: int = 0,
     ) -> None:
         self.target = target
-        self.cost_bytes = cost_bytes  # of one pass over the object
+        self.cost_bytes = cost_bytes  # of one pass over the objects, the one before included
         self.options = options
         self.context = context
         self.reservations: list[Reservation] = []
@@ -135,6 +136,7 @@ class _Change(Struct, frozen=True):
     target: Target
     revise: Revise
     options: WriteOptions
+    cost: Callable[[int], int]
     may_create: Callable[[], MayCreate] | None
     warnings: Sequence[str]
     applied: bool
@@ -182,7 +184,7 @@ class Writer:
         check_namespace(target, metadata)
         generated = not metadata.get("name") and bool(metadata.get("generateName"))
         warnings, original = await self.offload.run(
-            options.body_bytes,
+            shape_cost(options.body_bytes),
             lambda: (shape(target.resource.schema, body, options), encode(body)),
         )
         for attempt in range(ATTEMPTS_MAX):
@@ -231,7 +233,8 @@ class Writer:
         assert isinstance(options, WriteOptions)
         who = manager(target, options, draft.context)
         schema = target.canonical.schema
-        await self.offload.run(draft.cost_bytes, lambda: track(schema, old, item, who))
+        cost = ownership_cost(draft.cost_bytes)
+        await self.offload.run(cost, lambda: track(schema, old, item, who))
 
     def _stamp(self, metadata: dict[str, Any]) -> None:
         """Give a new object what only the server gives."""
@@ -254,15 +257,17 @@ class Writer:
         revise: Revise,
         options: WriteOptions,
         *,
+        cost: Callable[[int], int] = shape_cost,
         may_create: Callable[[], MayCreate] | None = None,
         warnings: Sequence[str] = (),
         applied: bool = False,
     ) -> Written:
         """Replace an object by what `revise` makes of the present one.
 
-        `may_create` authorizes the creation of one that does not exist; None: that is NotFound.
+        `cost` is that of `revise`, given the bytes of the stored object; `may_create` authorizes the creation of one
+        that does not exist; None: that is NotFound.
         """
-        change = _Change(target, revise, options, may_create, warnings, applied)
+        change = _Change(target, revise, options, cost, may_create, warnings, applied)
         if target.key not in self._turns:
             with suppress(RevisionMismatch):
                 return await self._attempt(change)
@@ -281,7 +286,7 @@ class Writer:
         if change.may_create is None:
             raise not_found(target.resource, target.name)
         evidence = change.may_create()
-        body = await self.offload.run(change.options.body_bytes, lambda: change.revise(None))
+        body = await self.offload.run(change.cost(0), lambda: change.revise(None))
         metadata = metadata_of(body)
         if metadata.get("uid") and target.resource.type is not None:
             raise precondition_failed(target.resource, target.name, metadata["uid"])
@@ -301,7 +306,8 @@ class Writer:
             stored: JSON = decode.decode(entry.value)
             return stored
 
-        old, item = await self.offload.run(draft.cost_bytes, lambda: (read(), change.revise(read)))
+        cost = change.cost(len(entry.value))
+        old, item = await self.offload.run(cost, lambda: (read(), change.revise(read)))
         metadata = metadata_of(item)
         check_name(target, metadata)
         check_namespace(target, metadata)
@@ -361,14 +367,15 @@ class Writer:
         draft.reservations, draft.checks = request.reservations, request.checks
         await self.admission.mutate(request)
         item = request.object or item
-        await self.offload.run(draft.cost_bytes, partial(_complete, resource, item))
+        await self.offload.run(shape_cost(draft.cost_bytes), partial(_complete, resource, item))
         strategy.finish(item, old, draft.context)
         # Before the check: a Service without its addresses is not a valid one.
         reservation = strategy.reserve(item, old, draft.context)
         if reservation is not None:
             request.reserve(reservation)
         found = await self.offload.run(
-            draft.cost_bytes, lambda: self._validate(resource, item, old, target.subresource)
+            rules_cost(draft.cost_bytes),
+            lambda: self._validate(resource, item, old, target.subresource),
         )
         if found:
             kind = resource.kind
