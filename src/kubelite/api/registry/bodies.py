@@ -11,6 +11,7 @@ from kubelite.api.machinery.mismatch import value_name
 from kubelite.api.machinery.schema import Schema
 from kubelite.api.machinery.structural import structure
 from kubelite.api.registry.options import WriteOptions
+from kubelite.api.registry.reading import REVISION_DIGITS_MAX, REVISION_MAX
 from kubelite.api.registry.resources import Resource
 from kubelite.api.registry.target import Target
 
@@ -125,6 +126,23 @@ def check_namespace(target: Target, metadata: dict[str, Any]) -> None:
             "the namespace of the provided object does not match the namespace sent on the request"
         )
     metadata["namespace"] = namespace
+
+
+def object_revision(metadata: dict[str, Any]) -> int:
+    """Return the revision that a write is based on; 0, like none, stands for whatever is there.
+
+    Raises BadRequest for a text that is no unsigned number of 64 bits, worded as Go words it.
+    """
+    text = metadata.get("resourceVersion") or ""
+    if not text:
+        return 0
+    wrong = "invalid syntax"
+    if text.isascii() and text.isdigit():
+        digits = text.lstrip("0") or "0"
+        if len(digits) <= REVISION_DIGITS_MAX and int(digits) <= REVISION_MAX:
+            return int(digits)
+        wrong = "value out of range"
+    raise BadRequest(f"strconv.ParseUint: parsing {causes.shown(text)}: {wrong}")
 
 
 def check_key(resource: Resource, metadata: dict[str, Any]) -> None:

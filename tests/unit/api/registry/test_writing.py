@@ -181,6 +181,10 @@ async def test_every_cause_is_told() -> None:
         ({"metadata": {"namespace": "x"}}, BadRequest, "does not match the namespace sent"),
         ({"metadata": {"uid": "other"}}, Conflict, "Precondition failed: UID in precondition"),
         ({"metadata": {"resourceVersion": "1"}}, Conflict, "the object has been modified"),
+        ({"metadata": {"resourceVersion": "abc"}}, BadRequest, 'parsing "abc": invalid syntax'),
+        ({"metadata": {"resourceVersion": "-1"}}, BadRequest, 'parsing "-1": invalid syntax'),
+        ({"metadata": {"resourceVersion": "1_0"}}, BadRequest, 'parsing "1_0": invalid syntax'),
+        ({"metadata": {"resourceVersion": "9" * 6000}}, BadRequest, "value out of range"),
         ({"metadata": "a"}, BadRequest, "metadata"),
         ({"kind": "Secret"}, BadRequest, "cannot be handled as a ConfigMap"),
     ],
@@ -195,6 +199,26 @@ async def test_updates_that_do_not_fit_are_refused(
         await server.update(PATH, "a", body)
     with pytest.raises(error, match=message):
         await server.patch(PATH, "a", body)
+
+
+async def test_the_version_0_stands_for_whatever_is_there() -> None:
+    server = Server()
+    body = {"metadata": {"name": "a", "resourceVersion": "0"}}
+    made = await server.create(PATH, body)
+    await server.update(PATH, "a", {**body, "data": {"x": "y"}})
+    patched = await server.patch(PATH, "a", {**body, "data": {"z": "1"}})
+    assert patched["data"] == {"x": "y", "z": "1"}
+    assert int(patched["metadata"]["resourceVersion"]) > int(made["metadata"]["resourceVersion"])
+    path = "coordination.k8s.io/v1/leases"
+    await server.update(path, "a", {"metadata": {"resourceVersion": "0"}})
+    with pytest.raises(Invalid) as caught:
+        await server.update(path, "a", {"metadata": {"resourceVersion": "0"}})
+    assert caught.value.message == (
+        'leases.coordination.k8s.io "a" is invalid: metadata.resourceVersion: Invalid value: 0: '
+        "must be specified for an update"
+    )
+    with pytest.raises(BadRequest, match="invalid syntax"):
+        await server.update(path, "new", {"metadata": {"resourceVersion": "abc"}})
 
 
 async def test_what_only_the_server_gives_cannot_be_changed() -> None:
