@@ -87,6 +87,11 @@ def _outside(duplicates: Sequence[str], unknown: Sequence[str]) -> list[str]:
 
 
 def check_type(resource: Resource, body: dict[str, Any]) -> None:
+    """Refuse a body of another kind than the resource's."""
+    check_kind(resource.kind, body)
+
+
+def check_kind(expected: GroupVersionKind, body: dict[str, Any]) -> None:
     """Refuse a body of another kind; one that does not say is taken for what the path says."""
     version, kind = body.get("apiVersion"), body.get("kind")
     for name, value in (("apiVersion", version), ("kind", kind)):
@@ -95,28 +100,24 @@ def check_type(resource: Resource, body: dict[str, Any]) -> None:
                 "couldn't get version/kind; json parse error: json: cannot unmarshal "
                 f"{value_name(value)} into Go struct field .{name} of type string"
             )
-    if kind and kind != resource.kind.kind:
+    if kind and kind != expected.kind:
         raise BadRequest(
             f'{kind} in version "{(version or "").rpartition("/")[2]}" cannot be handled as a '
-            f"{resource.kind.kind}: converting ({version}, Kind={kind}) to "
-            f"({resource.api_version}, Kind={resource.kind.kind}): unknown conversion"
+            f"{expected.kind}: converting ({version}, Kind={kind}) to "
+            f"({expected.api_version}, Kind={expected.kind}): unknown conversion"
         )
-    if version and version != resource.api_version:
+    if version and version != expected.api_version:
         raise BadRequest(
             f"the API version in the data ({version}) does not match the expected API version "
-            f"({resource.api_version})"
+            f"({expected.api_version})"
         )
-    body["kind"], body["apiVersion"] = resource.kind.kind, resource.api_version
+    body["kind"], body["apiVersion"] = expected.kind, expected.api_version
 
 
 def check_namespace(target: Target, metadata: dict[str, Any]) -> None:
     """Make the namespaces of path and body agree; raises BadRequest."""
     if not target.resource.namespaced:
-        if metadata.get("namespace"):
-            raise BadRequest(
-                "the namespace of the provided object does not match the namespace sent on the request"
-            )
-        metadata.pop("namespace", None)
+        metadata.pop("namespace", None)  # as Kubernetes does; templates of charts often carry one
         return
     if not target.namespace:
         raise BadRequest("an empty namespace may not be set during creation")

@@ -119,6 +119,7 @@ class Verbs:
         """Create an object, or post to a subresource (binding, eviction, token). Changes `body`."""
         target = self.target(allowed, "create")
         if post := self.posts.get((target.resource.storage, target.subresource)):
+            check_namespace(target, metadata_of(body))
             return await post(target, body, options)
         if reviewer := self.reviewers.get(target.resource.group_resource):
             return await self._review(reviewer, target, body, options)

@@ -221,6 +221,14 @@ async def test_the_version_0_stands_for_whatever_is_there() -> None:
         await server.update(path, "new", {"metadata": {"resourceVersion": "abc"}})
 
 
+async def test_what_belongs_to_no_namespace_loses_the_one_it_names() -> None:
+    server = Server()
+    body = {"metadata": {"name": "a", "namespace": "somewhere"}}
+    made = await server.create("v1/namespaces", body)
+    updated = await server.update("v1/namespaces", "a", body)
+    assert "namespace" not in made["metadata"] | updated["metadata"]
+
+
 async def test_what_only_the_server_gives_cannot_be_changed() -> None:
     server = Server()
     made = await server.create(PATH, {"metadata": {"name": "a", "finalizers": ["x/y"]}})
