@@ -221,6 +221,16 @@ async def test_the_version_0_stands_for_whatever_is_there() -> None:
         await server.update(path, "new", {"metadata": {"resourceVersion": "abc"}})
 
 
+async def test_finalizers_of_built_in_kinds_are_qualified() -> None:
+    server = Server()
+    body = {"metadata": {"name": "a", "finalizers": ["mine"]}}
+    with pytest.raises(Invalid, match="nor is it fully qualified"):
+        await server.create(PATH, body)
+    await server.create(PATH, {"metadata": {"name": "a"}})
+    with pytest.raises(Invalid, match="nor is it fully qualified"):
+        await server.patch(PATH, "a", body)
+
+
 async def test_what_belongs_to_no_namespace_loses_the_one_it_names() -> None:
     server = Server()
     body = {"metadata": {"name": "a", "namespace": "somewhere"}}
