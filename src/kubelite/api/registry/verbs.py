@@ -14,10 +14,10 @@ from kubelite.api.errors import (
 )
 from kubelite.api.kinds.autoscaling_v1 import Scale
 from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery import causes
-from kubelite.api.machinery.apply import apply
+from kubelite.api.machinery.apply import apply, check_config, type_named
 from kubelite.api.machinery.patch import json_patch, merge_patch
-from kubelite.api.machinery.prune import prune
 from kubelite.api.machinery.schema import Schema, compile_struct
 from kubelite.api.machinery.strategic import strategic_merge
 from kubelite.api.machinery.structural import structure
@@ -235,13 +235,12 @@ class Verbs:
             )
         if not isinstance(config, dict):
             raise BadRequest("error decoding YAML: the configuration must be an object")
-        check_type(resource, config)
+        check_applied_type(resource.kind, config)
 
-        def pruned() -> tuple[tuple[str, ...], bytes]:
-            unknown = prune(resource.schema, config)
-            return findings(resource.schema, unknown, options, patched=True), encode(config)
+        def written_down() -> tuple[tuple[str, ...], bytes]:
+            return findings(resource.schema, (), options, patched=True), encode(config)
 
-        warnings, original = await self.offload.run(shape_cost(options.body_bytes), pruned)
+        warnings, original = await self.offload.run(shape_cost(options.body_bytes), written_down)
 
         def revise(read: Decode | None) -> JSON:
             old = None if read is None else read()
@@ -268,6 +267,9 @@ class Verbs:
         self, target: Target, patch_type: PatchType, patch: Any, options: WriteOptions
     ) -> Written:
         schema = compile_struct(Scale)
+        if patch_type == "apply":
+            check_applied_type(Scale.gvk, patch)
+            check_config(schema, patch)
         original = encode(patch)
 
         def revise(read: Decode | None) -> JSON:
@@ -348,6 +350,12 @@ class Verbs:
         check_scope(resource, attributes)
         check_verb(resource, attributes)
         return Target(allowed, resource, self.resources.canonical(resource))
+
+
+def check_applied_type(expected: GroupVersionKind, config: dict[str, Any]) -> None:
+    """Refuse a configuration that does not say of which type it is, or is of another; raises BadRequest."""
+    if (config.get("apiVersion"), config.get("kind")) != (expected.api_version, expected.kind):
+        raise BadRequest(f"invalid object type: {type_named(config)}")
 
 
 def find_virtual(target: Target, items: Sequence[dict[str, Any]]) -> bytes:
