@@ -374,6 +374,49 @@ def count(fields: FieldSet) -> int:
     return members
 
 
+def in_order(fields: FieldSet) -> FieldSet:
+    """Return the set with its elements in the order in which Go writes them: clients compare the bytes.
+
+    Fields come before elements by key, those before elements of sets, each by their values: port 80 before 443.
+    """
+    if len(fields) < 2:
+        return {key: in_order(node) for key, node in fields.items()} if fields else fields
+    typed = sum(key[0] in _TYPED for key in fields) > 1
+    ordered = sorted(fields, key=_rank) if typed else sorted(fields)
+    return {key: in_order(node) if (node := fields[key]) else node for key in ordered}
+
+
+_TYPED = frozenset("kvi")  # path elements that are compared by the values they hold
+_KINDS = {".": 0, "f": 1, "k": 2, "v": 3, "i": 4}
+
+
+def _rank(key: str) -> tuple[Any, ...]:
+    kind = key[0]
+    if kind not in _TYPED:
+        return (_KINDS[kind], key)
+    try:
+        value = _decode(key[2:])
+    except msgspec.DecodeError:
+        return (_KINDS[kind], (_LAST,), key)
+    if kind == "k" and isinstance(value, dict):
+        return (2, *((name, _value_rank(value[name])) for name in sorted(value)))
+    return (_KINDS[kind], _value_rank(value))
+
+
+_LAST = 9
+
+
+def _value_rank(value: Any) -> tuple[Any, ...]:
+    """Rank values as structured merge does: numbers, texts, booleans, the rest by their JSON."""
+    if isinstance(value, bool):
+        return (2, value)
+    if isinstance(value, int | float):
+        return (0, value)
+    if isinstance(value, str):
+        return (1, value)
+    return (3, _encode(value))
+
+
 def find_error(fields: Any, depth: int = 0) -> str:
     """Tell what is wrong with a FieldsV1 that a client sent; an empty text means nothing."""
     if not isinstance(fields, dict) or depth > 100:

@@ -5,14 +5,10 @@ from typing import Any
 import msgspec
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
-# Stands in JSON in strings only, so that it may be replaced without parsing.
-_ESCAPES = (
-    (b"&", b"\\u0026"),
-    (b"<", b"\\u003c"),
-    (b">", b"\\u003e"),
-    ("\u2028".encode(), b"\\u2028"),
-    ("\u2029".encode(), b"\\u2029"),
-)
+# Stand in JSON in strings only, so that they may be replaced without parsing.
+_ESCAPES = ((b"&", b"\\u0026"), (b"<", b"\\u003c"), (b">", b"\\u003e"))
+_SEPARATORS = (("\u2028".encode(), b"\\u2028"), ("\u2029".encode(), b"\\u2029"))
+_FIRST = b"\xe2"  # of the bytes of a separator: one byte is found far faster than three
 
 
 def canonical_json(value: Any) -> bytes:
@@ -24,5 +20,8 @@ def escaped_for_html(text: bytes) -> bytes:
     """Escape, in JSON, the letters that Go escapes for the sake of HTML."""
     for plain, escaped in _ESCAPES:
         if plain in text:
+            text = text.replace(plain, escaped)
+    if _FIRST in text:
+        for plain, escaped in _SEPARATORS:
             text = text.replace(plain, escaped)
     return text

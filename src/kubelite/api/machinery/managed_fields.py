@@ -16,6 +16,7 @@ from kubelite.api.machinery.field_sets import (
     cut,
     difference,
     find_error,
+    in_order,
     intersection,
     union,
     union_of,
@@ -82,7 +83,7 @@ class Entry(Struct, frozen=True):
             "apiVersion": self.api_version,
             "time": self.time,
             "fieldsType": "FieldsV1",
-            "fieldsV1": self.fields or {},
+            "fieldsV1": in_order(self.fields or {}),
             "subresource": self.subresource,
         }
         for name in ("manager", "time", "subresource"):

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from kubelite.api.machinery.go_json import escaped_for_html
 from kubelite.api.registry.resources import Resource
 from kubelite.store.protocol import Delete, Put
 
@@ -26,7 +27,8 @@ def encode_object(resource: Resource, item: dict[str, Any], revision: str = "") 
     }
     ordered["kind"], ordered["apiVersion"] = resource.kind.kind, resource.api_version
     ordered["metadata"] = metadata
-    return encode(ordered)
+    # Go clients keep some parts (fieldsV1, the data of a revision) as the bytes they were, and compare them.
+    return escaped_for_html(encode(ordered))
 
 
 def put(resource: Resource, item: dict[str, Any], expected: int | None = None) -> Put:

@@ -44,3 +44,9 @@ def test_a_removal_shows_the_last_state() -> None:
 def test_a_key_tells_namespace_and_name() -> None:
     assert name_of("/pods.core/shop/web-0") == ("shop", "web-0")
     assert name_of("/nodes.core/n1") == ("", "n1")
+
+
+def test_what_is_stored_is_escaped_as_go_escapes_it() -> None:
+    value = put(NODES, {"metadata": {"name": "a", "labels": {"x": "<a>&"}}}).value
+    assert b'"\\u003ca\\u003e\\u0026"' in value
+    assert msgspec.json.decode(value)["metadata"]["labels"] == {"x": "<a>&"}
