@@ -66,10 +66,12 @@ def findings(
         if is_yaml:
             lines = "".join(f"\n  {one}" for one in duplicates)
             found = [f"yaml: unmarshal errors:{lines}", *strange]
+        strict = f"strict decoding error: {', '.join(found)}"
+        if patched:
+            raise BadRequest(strict)
         kind = schema.gvk or GroupVersionKind("", "v1", schema.name)
         raise BadRequest(
-            f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
-            f"strict decoding error: {', '.join(found)}"
+            f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: {strict}'
         )
     return tuple(found)
 

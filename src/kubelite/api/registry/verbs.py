@@ -1,6 +1,7 @@
 """The verbs of the API over the store; everything is driven by the attributes that were authorized."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import msgspec
@@ -17,7 +18,7 @@ from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery import causes
 from kubelite.api.machinery.apply import apply, check_config, type_named
-from kubelite.api.machinery.patch import json_patch, merge_patch
+from kubelite.api.machinery.patch import json_patch, merge_patch, not_decodable
 from kubelite.api.machinery.schema import Schema, compile_struct
 from kubelite.api.machinery.strategic import strategic_merge
 from kubelite.api.machinery.structural import structure
@@ -214,8 +215,9 @@ class Verbs:
             assert read is not None
             served = read() if view is None else view.read(read())
             item = patched(target.resource, served, patch_type, original)
-            check_type(target.resource, item)
-            warnings[:] = shape(schema, item, options, patched=True)
+            with decoding(patch, patch_type):
+                check_type(target.resource, item)
+                warnings[:] = shape(schema, item, options, patched=True)
             return item if view is None else view.write(item)
 
         written = await self.writer.update(
@@ -276,7 +278,8 @@ class Verbs:
             assert read is not None
             old = read()
             scale = apply_patch(schema, scale_of(old), patch_type, original)
-            shape(schema, scale, options)
+            with decoding(patch, patch_type):
+                shape(schema, scale, options, patched=True)
             return put_scale(old, scale)
 
         return as_scale(await self.writer.update(target, revise, options))
@@ -356,6 +359,16 @@ def check_applied_type(expected: GroupVersionKind, config: dict[str, Any]) -> No
     """Refuse a configuration that does not say of which type it is, or is of another; raises BadRequest."""
     if (config.get("apiVersion"), config.get("kind")) != (expected.api_version, expected.kind):
         raise BadRequest(f"invalid object type: {type_named(config)}")
+
+
+@contextmanager
+def decoding(patch: Any, patch_type: PatchType) -> Iterator[None]:
+    """Turn what is wrong with a patched object into what is wrong with its patch; raises Invalid."""
+    try:
+        yield
+    except BadRequest as error:
+        is_strategic = patch_type == "strategic"
+        raise not_decodable(patch, error.message, is_strategic=is_strategic) from error
 
 
 def find_virtual(target: Target, items: Sequence[dict[str, Any]]) -> bytes:
