@@ -13,7 +13,7 @@ from kubelite.api.errors import BadRequest
 from kubelite.api.http import body as bodies
 from kubelite.api.http.forms import Forms
 from kubelite.api.http.negotiation import Media
-from kubelite.api.http.query import deletion_options, read_options, write_options
+from kubelite.api.http.query import deletion_options, list_options, read_options, write_options
 from kubelite.api.http.request import Query
 from kubelite.api.http.respond import Reply, object_reply
 from kubelite.api.kinds.meta import DeleteOptions
@@ -69,12 +69,10 @@ class Objects:
 
     async def read(self, call: Call) -> Reply:
         """Answer a get or a list; raises APIError."""
-        options = read_options(call.query)
         if call.allowed.attributes.verb == "get":
-            return await object_reply(
-                self._single(call, self._verbs.get(call.allowed, options)), call.media
-            )
-        listed = self._verbs.list(call.allowed, options)
+            body = self._verbs.get(call.allowed, read_options(call.query))
+            return await object_reply(self._single(call, body), call.media)
+        listed = self._verbs.list(call.allowed, list_options(call.query))
         body = await self._forms.list(call.resource, call.media, call.query, listed)
         return await object_reply(body, call.media)
 
@@ -132,7 +130,7 @@ class Objects:
 
     async def _delete_collection(self, call: Call) -> Reply:
         options = deletion_options(call.query, await _delete_options(call))
-        selection = read_options(call.query)
+        selection = list_options(call.query)
         body = await self._verbs.delete_collection(call.allowed, selection, options)
         return await object_reply(body, call.media)
 
