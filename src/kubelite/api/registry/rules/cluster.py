@@ -21,7 +21,6 @@ from kubelite.api.registry.rules.values import (
     items,
     one_of,
     part,
-    positive,
     required_format,
 )
 
@@ -329,16 +328,23 @@ def lease(thing: JSON) -> Out:
     """Check a Lease."""
     out = Out()
     spec = part(thing, "spec")
-    positive(out, "spec.leaseDurationSeconds", spec.get("leaseDurationSeconds"))
+    duration = spec.get("leaseDurationSeconds")
+    if duration is not None and duration <= 0:
+        out.append(causes.invalid("spec.leaseDurationSeconds", duration, "must be greater than 0"))
     transitions = spec.get("leaseTransitions")
     if transitions is not None and transitions < 0:
         detail = "must be greater than or equal to 0"
         out.append(causes.invalid("spec.leaseTransitions", transitions, detail))
-    holder = spec.get("holderIdentity")
-    if holder is not None and not holder:
-        out.append(causes.invalid("spec.holderIdentity", holder, "must not be empty"))
-    if strategy := spec.get("strategy"):
-        format_check(out, "spec.strategy", strategy, names.qualified_name)
+    strategy = spec.get("strategy")
+    if strategy is not None:
+        if "/" in strategy:
+            format_check(out, "spec.strategy.strategy", strategy, names.qualified_name)
+        elif strategy != "OldestEmulationVersion":
+            supported = ("OldestEmulationVersion",)
+            out.append(causes.unsupported("spec.strategy.strategy", strategy, supported))
+    if spec.get("preferredHolder") and not strategy:
+        detail = "may only be specified if `strategy` is defined"
+        out.append(causes.forbidden("spec.preferredHolder", detail))
     return out
 
 

@@ -1,5 +1,8 @@
 """Rules of cluster-wide and small kinds."""
 
+from typing import Any
+
+import pytest
 from fakes.rule_samples import lines
 
 from kubelite.api.registry.rules import cluster
@@ -62,10 +65,33 @@ def test_priorities() -> None:
 def test_leases_and_runtime_classes() -> None:
     assert cluster.lease({"spec": {"leaseDurationSeconds": 40}}) == []
     assert lines(cluster.lease({"spec": {"leaseDurationSeconds": 0}})) == [
-        "spec.leaseDurationSeconds: Invalid value: 0: must be greater than zero"
+        "spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0"
     ]
     assert cluster.runtime_class({"handler": "runc"}) == []
     assert len(cluster.runtime_class_update({"handler": "b"}, {"handler": "a"})) == 1
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        # What Go's leader election writes when a leader lets go.
+        ({"holderIdentity": "", "leaseDurationSeconds": 1, "leaseTransitions": 3}, []),
+        ({"strategy": "OldestEmulationVersion", "preferredHolder": "a"}, []),
+        ({"strategy": "example.com/mine"}, []),
+        (
+            {"strategy": "mine"},
+            [
+                'spec.strategy.strategy: Unsupported value: "mine": supported values: "OldestEmulationVersion"'
+            ],
+        ),
+        (
+            {"preferredHolder": "a"},
+            ["spec.preferredHolder: Forbidden: may only be specified if `strategy` is defined"],
+        ),
+    ],
+)
+def test_leases(spec: dict[str, Any], expected: list[str]) -> None:
+    assert lines(cluster.lease({"spec": spec})) == expected
 
 
 def test_events() -> None:
