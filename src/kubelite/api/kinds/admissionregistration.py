@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 from kubelite.api.kinds.meta import Condition, LabelSelector, ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
     ATOMIC,
+    OMIT_EMPTY,
     REQUIRED,
     SET,
     Base64,
@@ -295,8 +296,8 @@ class ValidatingAdmissionPolicy(Kind):
 class ValidatingAdmissionPolicyBindingSpec(Model):
     """What is wanted of a validating admission policy binding."""
 
-    policyName: Annotated[str, REQUIRED] = ""
-    validationActions: Annotated[list[str], REQUIRED, SET] = []
+    policyName: Annotated[str, REQUIRED, OMIT_EMPTY] = ""
+    validationActions: Annotated[list[str], REQUIRED, OMIT_EMPTY, SET] = []
     matchResources: MatchResources | None = None
     paramRef: ParamRef | None = None
 
