@@ -14,6 +14,7 @@ from kubelite.api.errors import AlreadyExists, APIError, NotFound
 from kubelite.api.kinds.apps import Deployment, DeploymentStatus, ReplicaSet, ReplicaSetSpec
 from kubelite.api.kinds.core.pods import Pod, PodTemplateSpec
 from kubelite.api.kinds.meta import LabelSelector, ObjectMeta
+from kubelite.api.machinery.numbers import integer
 from kubelite.control import conditions
 from kubelite.control.deployment_status import (
     PROGRESSING,
@@ -303,9 +304,10 @@ def new_annotations(deployment: Deployment, one: ReplicaSet, revision: int) -> d
     given = deployment.metadata.annotations
     annotations |= {key: value for key, value in given.items() if key not in NOT_COPIED}
     before = annotations.get(REVISION, "")
-    if before and not before.isdecimal():
+    number = integer(before or "0")
+    if number is None:
         return annotations
-    if int(before or 0) < revision:
+    if number < revision:
         annotations[REVISION] = str(revision)
         if before:
             history = [*filter(None, annotations.get(HISTORY, "").split(",")), before]

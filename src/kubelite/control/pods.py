@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from kubelite.api.kinds.core.pods import Pod, PodCondition, PodTemplateSpec
 from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.api.machinery.numbers import integer
 from kubelite.api.machinery.times import parse_time
 from kubelite.control.ownership import controller_reference
 
@@ -110,10 +111,7 @@ def least_missed_first(pods: Sequence[Pod], related: Iterable[Pod], now: datetim
 
 
 def _deletion_cost(pod: Pod) -> int:
-    try:
-        return int(pod.metadata.annotations.get(DELETION_COST, "0"))
-    except ValueError:
-        return 0
+    return integer(pod.metadata.annotations.get(DELETION_COST, "0"), bits=32) or 0
 
 
 def _magnitude(since: str, now: datetime) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from kubelite.api.kinds.apps import Deployment, ReplicaSet
 from kubelite.api.machinery.intstr import scaled_value
+from kubelite.api.machinery.numbers import integer
 
 DESIRED = "deployment.kubernetes.io/desired-replicas"
 MAXIMUM = "deployment.kubernetes.io/max-replicas"
@@ -55,8 +56,7 @@ def _fenceposts(deployment: Deployment) -> tuple[int, int]:
 
 def annotated_number(item: ReplicaSet, annotation: str) -> int | None:
     """Return a number that an annotation of a set says, or None."""
-    text = item.metadata.annotations.get(annotation, "")
-    return int(text) if text.isdecimal() else None
+    return integer(item.metadata.annotations.get(annotation, ""))
 
 
 def proportional_sizes(deployment: Deployment, active: Sequence[ReplicaSet]) -> dict[str, int]:

@@ -7,6 +7,8 @@ costs no more to ask than the labels that it is asked about.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
+from kubelite.api.machinery.numbers import integer
+
 Labels = Mapping[str, str]
 EQUALITIES = frozenset({"=", "==", "in"})
 INEQUALITIES = frozenset({"!=", "notin"})
@@ -108,18 +110,11 @@ class _Rules:
         above, below = self._above.get(key), self._below.get(key)
         if above is None and below is None:
             return True
-        number = _number(value)
+        number = integer(value)
         if number is None:
             return False
         return (above is None or number > above) and (below is None or number < below)
 
 
 def _bound(values: Sequence[str]) -> int | None:
-    return _number(values[0]) if values else None
-
-
-def _number(text: str) -> int | None:
-    try:
-        return int(text)
-    except ValueError:
-        return None
+    return integer(values[0]) if values else None

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from kubelite.api.kinds.core.node_affinity import NodeSelector, NodeSelectorTerm
 from kubelite.api.kinds.core.scheduling import Toleration
+from kubelite.api.machinery.numbers import integer
 from kubelite.api.machinery.selectors import Requirement
 from kubelite.control.scheduler.node_info import NodeInfo
 from kubelite.control.scheduler.pod_info import PodInfo
@@ -71,10 +72,10 @@ def tolerates(toleration: Toleration, taint: Taint) -> bool:
 
 
 def _compares(operator: str, bound: str, value: str) -> bool:
-    try:
-        return int(value) < int(bound) if operator == "Lt" else int(value) > int(bound)
-    except ValueError:
+    number, limit = integer(value), integer(bound)
+    if number is None or limit is None:
         return False
+    return number < limit if operator == "Lt" else number > limit
 
 
 def is_tolerated(tolerations: Sequence[Toleration], taint: Taint) -> bool:
