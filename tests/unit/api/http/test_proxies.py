@@ -274,6 +274,20 @@ async def test_an_upgrade_becomes_a_pipe() -> None:
         assert len(await reader.read(-1)) == 999_999
 
 
+async def test_a_token_among_the_protocols_stays_with_the_server() -> None:
+    serve, seen = echo("HTTP/1.1 101 Switching Protocols", "Upgrade: websocket")
+    protocols = (
+        "Sec-WebSocket-Protocol: v5.channel.k8s.io, base64url.bearer.authorization.k8s.io.c2VjcmV0",
+        "Sec-WebSocket-Protocol: v4.channel.k8s.io",
+    )
+    path = f"{PODS}/web/exec?command=a"
+    async with proxied(serve) as (reader, writer, _):
+        writer.write(asking(path, "Connection: Upgrade", "Upgrade: websocket", *protocols))
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+    assert b"c2VjcmV0" not in seen[0]
+    assert b"\r\nSec-WebSocket-Protocol: v5.channel.k8s.io, v4.channel.k8s.io\r\n" in seen[0]
+
+
 async def test_exec_by_get_needs_the_right_to_create() -> None:
     serve, seen = echo("HTTP/1.1 101 Switching Protocols")
     async with proxied(serve, NoCreate()) as (reader, writer, _):
