@@ -5,8 +5,6 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from msgspec.structs import replace
-
 from kubelite.api.kinds.core.pods import Pod, PodCondition, PodTemplateSpec
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.machinery.numbers import integer
@@ -136,8 +134,3 @@ def pod_from_template(template: PodTemplateSpec, owner: Any, *, name: str = "") 
         ),
         spec=template.spec,
     )
-
-
-def with_labels(pod: Pod, **labels: str) -> Pod:
-    """Return the pod with more labels; keys are given with ``**``."""
-    return replace(pod, metadata=replace(pod.metadata, labels={**pod.metadata.labels, **labels}))

@@ -13,11 +13,6 @@ def percent_of(value: str) -> int:
     return min(int(digits[:_LENGTH_MAX] or 0), 2**63 - 1)
 
 
-def is_percent(value: int | str) -> bool:
-    """Tell whether the value is a percentage such as ``25%``."""
-    return isinstance(value, str) and not percent(value)
-
-
 def scaled_value(value: int | str, total: int, *, round_up: bool) -> int:
     """Return the number itself, or the percentage of `total` rounded as asked, at most the largest count there is.
 

@@ -106,15 +106,6 @@ class Writer(Struct, frozen=True):
         return Entry(self.manager, operation, self.api_version, fields, self.time, self.subresource)
 
 
-def manager_name(field_manager: str, user_agent: str) -> str:
-    """Name the writer: what the client says, else the user agent up to its first slash."""
-    if field_manager:
-        return field_manager
-    name = user_agent.partition("/")[0]
-    printable = "".join(letter for letter in name if letter.isprintable())
-    return printable[:NAME_LIMIT] or "unknown"
-
-
 def read_entries(raw: Any) -> list[Entry] | None:
     """Read managedFields; None when they are absent or cannot be understood."""
     if not isinstance(raw, list) or not raw:

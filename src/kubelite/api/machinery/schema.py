@@ -103,11 +103,6 @@ def field_path(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-def element_path(path: str, index: int) -> str:
-    """Address an element of the array at `path`: ``spec.containers[0]``."""
-    return f"{path}[{index}]"
-
-
 def key_path(path: str, key: str) -> str:
     """Address a value of the map at `path`: ``metadata.labels[app]``."""
     return f"{path}[{key}]"

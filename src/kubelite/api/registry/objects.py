@@ -60,12 +60,6 @@ def with_revision(resource: Resource, value: bytes, revision: int) -> bytes:
     return b"%b%d%b" % (value[:start], revision, value[end:])
 
 
-def revision_of(resource: Resource, value: bytes) -> int:
-    """Return the resource version that stored bytes carry."""
-    start = resource.revision_at
-    return int(value[start : value.index(b'"', start)] or b"0")
-
-
 def name_of(key: str) -> tuple[str, str]:
     """Return namespace and name of a key; the namespace is empty where there is none."""
     parts = key.split("/")

@@ -88,11 +88,6 @@ class SchedulingQueue:
         waiting.info = info
         self._activate(waiting)
 
-    def refresh(self, info: PodInfo) -> None:
-        """Take note of a change that cannot matter."""
-        if info.uid in self._pods:
-            self._pods[info.uid].info = info
-
     def discard(self, uid: str) -> None:
         """Forget a pod that is gone or has its node."""
         self._pods.pop(uid, None)

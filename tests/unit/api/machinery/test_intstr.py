@@ -5,15 +5,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from kubelite.api.machinery import names
-from kubelite.api.machinery.intstr import is_percent, percent_of, scaled_value
+from kubelite.api.machinery.intstr import percent_of, scaled_value
 
 
 def test_scaled_values() -> None:
     assert scaled_value(3, 10, round_up=True) == 3
     assert scaled_value("25%", 10, round_up=True) == 3
     assert scaled_value("25%", 10, round_up=False) == 2
-    assert is_percent("10%")
-    assert not is_percent(10)
 
 
 @given(st.from_regex(r"[0-9]+%", fullmatch=True), st.integers(0, 2**31 - 1), st.booleans())

@@ -6,7 +6,6 @@ from kubelite.api.registry.objects import (
     name_of,
     put,
     removal,
-    revision_of,
     with_revision,
 )
 
@@ -30,7 +29,6 @@ def test_the_version_stands_where_the_store_writes_it() -> None:
     assert decoded["metadata"]["resourceVersion"] == "42"
     assert list(decoded) == ["kind", "apiVersion", "metadata", "spec"]
     assert decoded["kind"] == "Deployment"
-    assert revision_of(DEPLOYMENTS, spliced) == 42
     assert with_revision(DEPLOYMENTS, operation.value, 42) == spliced
     assert with_revision(DEPLOYMENTS, spliced, 7) == encode_object(DEPLOYMENTS, ITEM, "7")
 
