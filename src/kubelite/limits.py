@@ -141,3 +141,110 @@ EXEC_TEXT = Limit(
     beyond="CreateContainerConfigError",
     reason="what Linux takes at most; $(A)$(A) in B, $(B)$(B) in C and so on doubles each time",
 )
+EXEC_PROBE_OUTPUT = Limit(
+    "exec-probe-output",
+    10 * KIB,
+    "bytes",
+    bounds="what is kept of the output of a command that probes or is a hook",
+    beyond="dropped",
+    reason="as Kubernetes",
+)
+HTTP_PROBE_HEAD = Limit(
+    "http-probe-head",
+    64 * KIB,
+    "bytes",
+    bounds="status line and header fields that a probed server sends",
+    beyond="the probe fails",
+    reason="no real server comes near, and what is probed may never end its head",
+)
+HTTP_PROBE_BODY = Limit(
+    "http-probe-body",
+    10 * KIB,
+    "bytes",
+    bounds="what is read of the body that a probed server sends",
+    beyond="not read",
+    reason="as Kubernetes",
+)
+GRPC_PROBE_ANSWER = Limit(
+    "grpc-probe-answer",
+    64 * KIB,
+    "bytes",
+    bounds="all frames that a server probed by gRPC sends",
+    beyond="the probe fails",
+    reason="an answer has some hundred bytes",
+)
+
+# Streams of a node
+
+LOG_FRAME = Limit(
+    "log-frame",
+    1 * MIB,
+    "bytes",
+    bounds="one entry of a log as the engine sends it",
+    beyond="the log breaks off",
+    reason="the engine's entries have 16 KiB",
+)
+UPGRADE_RECEIVED = Limit(
+    "upgrade-received",
+    1 * MIB,
+    "bytes",
+    bounds="what has arrived on an upgraded connection and was not taken yet",
+    beyond="the client has to wait",
+    reason="a frame of SPDY at most",
+)
+SPDY_FRAME = Limit(
+    "spdy-frame",
+    1 * MIB,
+    "bytes",
+    bounds="frame of SPDY",
+    beyond="the connection is closed",
+    reason="clients send 32 KiB at once",
+)
+SPDY_HEADERS = Limit(
+    "spdy-headers",
+    16 * KIB,
+    "bytes",
+    bounds="headers of a stream of SPDY, decompressed",
+    beyond="the connection is closed",
+    reason="clients send some hundred bytes; compressed, a thousand times as much fits into a frame",
+)
+SPDY_STREAMS = Limit(
+    "spdy-streams",
+    1000,
+    "streams",
+    bounds="open streams of a connection",
+    beyond="the connection is closed",
+    reason="two for each forwarded connection",
+)
+SPDY_BACKLOG = Limit(
+    "spdy-backlog",
+    256,
+    "streams",
+    bounds="streams of a connection that were opened and not taken up yet",
+    beyond="the connection is closed",
+    reason="an exec takes up five and no more, and streams that were reset stay in the backlog",
+)
+SPDY_STREAM_UNREAD = Limit(
+    "spdy-stream-unread",
+    256 * KIB,
+    "bytes",
+    bounds="what has arrived on a stream and was not read yet",
+    beyond="the client has to wait",
+    reason="some pieces of what clients send at once",
+)
+SPDY_UNREAD = Limit(
+    "spdy-unread",
+    4 * MIB,
+    "bytes",
+    bounds="what has arrived on all streams of a connection and was not read yet",
+    beyond="the client has to wait",
+    reason="a thousand streams with a little each are much",
+)
+FORWARDED_CONNECTIONS = Limit(
+    "forwarded-connections",
+    500,
+    "connections",
+    bounds="connections into a pod that one client of port-forward has open or begun",
+    beyond="the stream is reset",
+    reason="each takes a file descriptor of the node",
+)
