@@ -114,6 +114,14 @@ TERMINATION_MESSAGE = Limit(
     beyond="cut",
     reason="as Kubernetes",
 )
+POD_TERMINATION_MESSAGES = Limit(
+    "pod-termination-messages",
+    12 * KIB,
+    "bytes",
+    bounds="termination messages in a pod's status together, and each message of a container that waits",
+    beyond="cut, all containers alike",
+    reason="as Kubernetes; a status that is too large for the store would never be written",
+)
 HOST_HOSTS_FILE = Limit(
     "host-hosts-file",
     1 * MIB,
@@ -176,6 +184,14 @@ GRPC_PROBE_ANSWER = Limit(
 
 # Streams of a node
 
+ENGINE_LINE = Limit(
+    "engine-line",
+    1 * MIB,
+    "bytes",
+    bounds="one line of the engine's events, or of its report on a pull or load",
+    beyond="the call fails and is made anew",
+    reason="a line has some hundred bytes; an error of a registry may be long",
+)
 LOG_FRAME = Limit(
     "log-frame",
     1 * MIB,
