@@ -266,22 +266,6 @@ PROXIED_PAGES = Limit(
     reason="sixteen of the longest",
 )
 
-SPDY_STREAM_BUFFER = Limit(
-    "spdy-stream-buffer",
-    256 * KIB,
-    "bytes",
-    bounds="what a node holds of one SPDY stream for a process or port that does not take it",
-    beyond="the connection is not read",
-    reason="a few reads of a socket",
-)
-SPDY_BUFFER = Limit(
-    "spdy-buffer",
-    1 * MIB,
-    "bytes",
-    bounds="what a node holds of all streams of an SPDY connection, and again of bytes not yet parsed",
-    beyond="the connection is not read",
-    reason="four streams that are full; a thousand may be open",
-)
 
 # Other listeners
 
@@ -468,6 +452,14 @@ HOST_HOSTS_FILE = Limit(
     beyond="cut",
     reason="large block lists have some hundred KiB",
 )
+POD_TERMINATION_MESSAGES = Limit(
+    "pod-termination-messages",
+    12 * KIB,
+    "bytes",
+    bounds="termination messages in a pod's status together, and each message of a container that waits",
+    beyond="cut, all containers alike",
+    reason="as Kubernetes; a status that is too large for the store would never be written",
+)
 
 # Containers on a node
 
@@ -486,6 +478,38 @@ EXEC_TEXT = Limit(
     bounds="all arguments and environment variables of a container, references expanded",
     beyond="CreateContainerConfigError",
     reason="what Linux takes at most; $(A)$(A) in B, $(B)$(B) in C and so on doubles each time",
+)
+EXEC_PROBE_OUTPUT = Limit(
+    "exec-probe-output",
+    10 * KIB,
+    "bytes",
+    bounds="what is kept of the output of a command that probes or is a hook",
+    beyond="dropped",
+    reason="as Kubernetes",
+)
+HTTP_PROBE_HEAD = Limit(
+    "http-probe-head",
+    64 * KIB,
+    "bytes",
+    bounds="status line and header fields that a probed server sends",
+    beyond="the probe fails",
+    reason="no real server comes near, and what is probed may never end its head",
+)
+HTTP_PROBE_BODY = Limit(
+    "http-probe-body",
+    10 * KIB,
+    "bytes",
+    bounds="what is read of the body that a probed server sends",
+    beyond="not read",
+    reason="as Kubernetes",
+)
+GRPC_PROBE_ANSWER = Limit(
+    "grpc-probe-answer",
+    64 * KIB,
+    "bytes",
+    bounds="all frames that a server probed by gRPC sends",
+    beyond="the probe fails",
+    reason="an answer has some hundred bytes",
 )
 
 # Connections
@@ -617,4 +641,87 @@ HELD_TOTAL = Limit(
     bounds="what all connections to one port hold beyond that",
     beyond="the connection that brings more is closed",
     reason="a fraction of the memory of the smallest machine",
+)
+
+# Streams of a node
+
+ENGINE_LINE = Limit(
+    "engine-line",
+    1 * MIB,
+    "bytes",
+    bounds="one line of the engine's events, or of its report on a pull or load",
+    beyond="the call fails and is made anew",
+    reason="a line has some hundred bytes; an error of a registry may be long",
+)
+LOG_FRAME = Limit(
+    "log-frame",
+    1 * MIB,
+    "bytes",
+    bounds="one entry of a log as the engine sends it",
+    beyond="the log breaks off",
+    reason="the engine's entries have 16 KiB",
+)
+UPGRADE_RECEIVED = Limit(
+    "upgrade-received",
+    1 * MIB,
+    "bytes",
+    bounds="what has arrived on an upgraded connection and was not taken yet",
+    beyond="the client has to wait",
+    reason="a frame of SPDY at most",
+)
+SPDY_FRAME = Limit(
+    "spdy-frame",
+    1 * MIB,
+    "bytes",
+    bounds="frame of SPDY",
+    beyond="the connection is closed",
+    reason="clients send 32 KiB at once",
+)
+SPDY_HEADERS = Limit(
+    "spdy-headers",
+    16 * KIB,
+    "bytes",
+    bounds="headers of a stream of SPDY, decompressed",
+    beyond="the connection is closed",
+    reason="clients send some hundred bytes; compressed, a thousand times as much fits into a frame",
+)
+SPDY_STREAMS = Limit(
+    "spdy-streams",
+    1000,
+    "streams",
+    bounds="open streams of a connection",
+    beyond="the connection is closed",
+    reason="two for each forwarded connection",
+)
+SPDY_BACKLOG = Limit(
+    "spdy-backlog",
+    256,
+    "streams",
+    bounds="streams of a connection that were opened and not taken up yet",
+    beyond="the connection is closed",
+    reason="an exec takes up five and no more, and streams that were reset stay in the backlog",
+)
+SPDY_STREAM_UNREAD = Limit(
+    "spdy-stream-unread",
+    256 * KIB,
+    "bytes",
+    bounds="what has arrived on a stream and was not read yet",
+    beyond="the client has to wait",
+    reason="some pieces of what clients send at once",
+)
+SPDY_UNREAD = Limit(
+    "spdy-unread",
+    4 * MIB,
+    "bytes",
+    bounds="what has arrived on all streams of a connection and was not read yet",
+    beyond="the client has to wait",
+    reason="a thousand streams with a little each are much",
+)
+FORWARDED_PAIRS = Limit(
+    "forwarded-pairs",
+    500,
+    "connections",
+    bounds="connections into a pod that one client of port-forward has open or begun",
+    beyond="the stream is reset",
+    reason="half of what a node forwards in all",
 )

@@ -24,8 +24,9 @@ from kubelite.api.auth.audit_log import Bounds, LineLog
 from kubelite.api.auth.audit_policy import AuditPolicy
 from kubelite.api.http.websocket import closed
 from kubelite.clock import SystemClock
+from kubelite.limits import SPDY_STREAMS
 from kubelite.node.docker_logs import read_log
-from kubelite.node.spdy import DICTIONARY, STREAMS_LIMIT, SPDYConnection, SPDYViolation
+from kubelite.node.spdy import DICTIONARY, SPDYConnection, SPDYViolation
 from kubelite.node.streams import MESSAGE_LIMIT_BYTES, WEBSOCKET_PROTOCOLS, WebSocketChannels
 from kubelite.randomness import SeededRandomness
 
@@ -228,7 +229,7 @@ async def spdy(_: Complaints) -> AsyncIterator[AsyncCheck]:
                 continue
             finally:
                 connection.feed_end()
-                assert len(connection._streams) <= STREAMS_LIMIT
+                assert len(connection._streams) <= SPDY_STREAMS.value
             assert sent <= 16 * len(wire) + 64
 
     yield check
