@@ -78,7 +78,9 @@ class Server:
             validate=validate,
             addresses=self.addresses,
         )
-        self.verbs = Verbs(self.writer, self.resources, self.hub, **parts)
+        self.verbs = Verbs(
+            self.writer, self.resources, self.hub, **{"authorizer": AllowAll(), **parts}
+        )
         self.client = LocalClient(self.verbs, AllowAll(), ADMIN, self.mirrors)
 
     def fail(self, error: Exception) -> None:

@@ -19,12 +19,14 @@ from kubelite.node import pause_image
 from kubelite.node.capabilities import bounding_set, full_privileges
 from kubelite.node.cgroups import read_usage, remove_parents
 from kubelite.node.docker_logs import read_log
+from kubelite.node.profiles import LoadedProfiles, Profiles, ProfileUnavailable
 from kubelite.node.runtime import (
     ContainerNotFound,
     ContainerRecord,
     ContainerSpec,
     Credentials,
     EngineUnavailable,
+    Handler,
     Image,
     ImagePullFailed,
     InvalidImageName,
@@ -65,7 +67,15 @@ INTERESTING: Final = ("start", "die", "oom", "destroy")
 class DockerRuntime:
     """A Docker engine behind a UNIX socket; `close` it at the end."""
 
-    def __init__(self, socket: Path, node_name: str, architecture: str, clock: "Clock") -> None:
+    def __init__(
+        self,
+        socket: Path,
+        node_name: str,
+        architecture: str,
+        clock: "Clock",
+        profiles: Profiles | None = None,
+    ) -> None:
+        """Containers can name the profiles of `profiles`, none without it."""
         import aiohttp
         from aiodocker import Docker
 
@@ -78,6 +88,7 @@ class DockerRuntime:
         self._node = node_name
         self._architecture = architecture
         self._clock = clock
+        self._profiles = profiles
         bounding = bounding_set()
         self._may_protect = "CAP_SYS_RESOURCE" in bounding
         self._privileges = full_privileges(bounding)
@@ -119,6 +130,10 @@ class DockerRuntime:
         """Return which engine answers."""
         found = await self._json("version")
         return Version("docker", found["Version"])
+
+    async def handlers(self) -> tuple[Handler, ...]:
+        """Return the handlers that the engine is configured with, the default one first."""
+        return wire.handlers_of(await self._json("info"))
 
     # Images
 
@@ -203,9 +218,20 @@ class DockerRuntime:
         """Create a container that is not started yet; return its id."""
         spec = msgspec.structs.replace(spec, cgroup_parent=await self._parent(spec.cgroup_parent))
         body = wire.container_body(
-            spec, self._node, may_protect=self._may_protect, privileges=self._privileges
+            spec,
+            self._node,
+            await self._load_profiles(spec),
+            may_protect=self._may_protect,
+            privileges=self._privileges,
         )
         return await self._create(wire.container_name(spec), body)
+
+    async def _load_profiles(self, spec: ContainerSpec) -> LoadedProfiles:
+        if "Localhost" not in (spec.seccomp.type, spec.apparmor.type):
+            return LoadedProfiles()
+        if self._profiles is None:
+            raise ProfileUnavailable("this node has no profiles of its own")
+        return await asyncio.to_thread(self._profiles.load, spec)
 
     def reductions(self, spec: ContainerSpec) -> tuple[str, ...]:
         """Say what of a container's wishes this host does not allow, so that it gets less."""

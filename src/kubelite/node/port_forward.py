@@ -7,6 +7,7 @@ each port has two channels.
 
 import asyncio
 import ctypes
+import errno
 import logging
 import os
 import socket
@@ -16,8 +17,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from aiohttp import WSMsgType, web
+from msgspec import Struct
 
+from kubelite.limits import FORWARDED_CONNECTIONS
 from kubelite.node.spdy import SPDYConnection, SPDYStream
+from kubelite.serving.table import ConnectionTable, Slot
 from kubelite.tasks import TaskSet
 
 log = logging.getLogger(__name__)
@@ -34,14 +38,48 @@ CLONE_NEWNET = 0x40000000
 Connected = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
+class Forwarded(Struct):
+    """A connection into a pod."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    slot: Slot
+
+    def close(self) -> None:
+        """End it and give its place back."""
+        self.slot.release()
+        self.writer.close()
+
+
+def forwarded_places() -> ConnectionTable:
+    """Return the places of the connections that port-forward makes on a node."""
+    return ConnectionTable(FORWARDED_CONNECTIONS, FORWARDED_CONNECTIONS.value, kept=0)
+
+
 class PodPorts:
-    """Connects to the ports of one pod. `pid` 0 stands for the host's own network."""
+    """Connects to the ports of one pod."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, pod: str, places: ConnectionTable) -> None:
+        """`pid` 0 stands for the host's own network; `places` are those of all pods, of which `pod` gets a share."""
         self._pid = pid
+        self._pod = pod
+        self._places = places
 
-    async def connect(self, port: int) -> Connected:
-        """Open a connection; raises OSError."""
+    async def connect(self, port: int) -> "Forwarded":
+        """Open a connection; raises OSError, also when there are too many."""
+        if not 0 < port < 65536:
+            raise OSError(errno.EINVAL, "no such port")
+        slot = self._places.admit(self._pod)
+        if slot is None:
+            raise OSError(errno.EMFILE, "too many connections are forwarded")
+        try:
+            reader, writer = await self._connect(port)
+        except BaseException:
+            slot.release()
+            raise
+        return Forwarded(reader, writer, slot)
+
+    async def _connect(self, port: int) -> Connected:
         last: OSError | None = None
         for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
             made = await self._socket(family)
@@ -112,21 +150,20 @@ async def _forward_pair(
 ) -> None:
     port = data.headers.get("port", "")
     try:
-        reader, writer = await ports.connect(int(port))
+        made = await ports.connect(int(port))
     except (OSError, ValueError) as reason:
         message = f"error forwarding port {port} to pod {pod}: {reason}"
         await error.write(message.encode())
     else:
-        await _splice(data, reader, writer)
+        await _splice(data, made)
     for stream in (data, error):
         await stream.close()
         connection.forget(stream)
 
 
-async def _splice(
-    data: SPDYStream, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-) -> None:
+async def _splice(data: SPDYStream, made: Forwarded) -> None:
     """Carry bytes both ways until the server side ends and the client side has ended or broken."""
+    reader, writer = made.reader, made.writer
 
     async def up() -> None:
         try:
@@ -147,37 +184,37 @@ async def _splice(
         log.debug("forwarded connection broke", extra={"stream": data.number})
     finally:
         await tasks.stop()
-        writer.close()
+        made.close()
 
 
 async def forward_websocket(
     client: web.WebSocketResponse, ports: PodPorts, numbers: Sequence[int], pod: str
 ) -> None:
     """Serve a client that speaks channels: number 2n carries the data of the n-th port, 2n + 1 its errors."""
-    writers: dict[int, asyncio.StreamWriter] = {}
+    opened: dict[int, Forwarded] = {}
     tasks = TaskSet()
     try:
         for index, number in enumerate(numbers):
             for channel in (2 * index, 2 * index + 1):
                 await client.send_bytes(bytes([channel]) + struct.pack("<H", number))
             try:
-                reader, writers[2 * index] = await ports.connect(number)
+                made = opened[2 * index] = await ports.connect(number)
             except OSError as error:
                 message = f"error forwarding port {number} to pod {pod}: {error}"
                 await client.send_bytes(bytes([2 * index + 1]) + message.encode())
             else:
-                tasks.start(_down(client, 2 * index, reader), name=f"port-forward {pod}")
+                tasks.start(_down(client, 2 * index, made.reader), name=f"port-forward {pod}")
         while (message_ := await client.receive()).type in {WSMsgType.BINARY, WSMsgType.TEXT}:
             body = message_.data if isinstance(message_.data, bytes) else message_.data.encode()
-            writer = writers.get(body[0]) if body else None
-            if writer is not None:
+            target = opened.get(body[0]) if body else None
+            if target is not None:
                 with suppress(ConnectionError):  # this port's server has gone; the others go on
-                    writer.write(body[1:])
-                    await writer.drain()
+                    target.writer.write(body[1:])
+                    await target.writer.drain()
     finally:
         await tasks.stop()
-        for writer in writers.values():
-            writer.close()
+        for made in opened.values():
+            made.close()
 
 
 async def _down(client: web.WebSocketResponse, channel: int, reader: asyncio.StreamReader) -> None:

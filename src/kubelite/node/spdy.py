@@ -11,6 +11,8 @@ import zlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 
+from kubelite.limits import SPDY_BUFFER, SPDY_STREAM_BUFFER
+
 SYN_STREAM, SYN_REPLY, RST_STREAM, SETTINGS, PING, GOAWAY, HEADERS, WINDOW_UPDATE = (
     1,
     2,
@@ -26,7 +28,6 @@ VERSION = 3
 FRAME_LIMIT_BYTES = 1 << 20
 HEADERS_LIMIT_BYTES = 64 * 1024
 STREAMS_LIMIT = 1000
-BUFFER_LIMIT_BYTES = 256 * 1024  # of one stream; beyond it the transport stops reading
 
 _WORDS = (
     "options head post put delete trace accept accept-charset accept-encoding accept-language accept-ranges age allow "
@@ -107,9 +108,9 @@ class SPDYStream:
         await self._connection.send(_control(RST_STREAM, 0, struct.pack(">II", self.number, 5)))
 
     @property
-    def is_full(self) -> bool:
-        """Whether more is buffered than should be."""
-        return self._buffered > BUFFER_LIMIT_BYTES
+    def buffered_bytes(self) -> int:
+        """How much has arrived and was not read."""
+        return self._buffered
 
     def feed(self, data: bytes) -> None:
         """Take what arrived."""
@@ -150,7 +151,8 @@ class SPDYConnection:
 
     def check_pressure(self) -> None:
         """Let the transport read on once nothing is buffered in excess."""
-        is_full = any(stream.is_full for stream in self._streams.values())
+        held = [stream.buffered_bytes for stream in self._streams.values()]
+        is_full = sum(held) > SPDY_BUFFER.value or max(held, default=0) > SPDY_STREAM_BUFFER.value
         if is_full != self._is_paused:
             self._is_paused = is_full
             self._pause(is_full)

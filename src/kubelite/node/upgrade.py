@@ -7,19 +7,22 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from kubelite.api.errors import BadRequest
+from kubelite.limits import SPDY_BUFFER
 from kubelite.node.spdy import SPDYConnection, SPDYViolation
+from kubelite.serving.connection import Sent
 from kubelite.tasks import TaskSet
 
 log = logging.getLogger(__name__)
-
-RECEIVE_LIMIT_BYTES = 4 << 20
 
 
 class _SPDYProtocol(asyncio.Protocol):
     """Feeds a SPDY connection from a transport, with back-pressure both ways."""
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: asyncio.Transport, http: asyncio.Protocol) -> None:
         self._transport = transport
+        self._http = http  # keeps the books of all connections
+        self._is_served = False
+        self._is_lost = False
         self._writable = asyncio.Event()
         self._writable.set()
         self._arrived: asyncio.Queue[bytes | None] = asyncio.Queue()
@@ -31,9 +34,18 @@ class _SPDYProtocol(asyncio.Protocol):
         self._waiting_bytes += len(data)
         self._regulate()
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+    def connection_lost(self, exc: Exception | None) -> None:
         self._writable.set()
         self._arrived.put_nowait(None)
+        self._is_lost = True
+        if self._is_served:
+            self._http.connection_lost(exc)
+
+    def served(self) -> None:
+        """Tell the HTTP protocol of the connection's end, when it comes: it would cancel what serves until then."""
+        self._is_served = True
+        if self._is_lost:
+            self._http.connection_lost(None)
 
     def pause_writing(self) -> None:
         self._writable.clear()
@@ -54,7 +66,7 @@ class _SPDYProtocol(asyncio.Protocol):
     def _regulate(self) -> None:
         if self._transport.is_closing():
             return
-        wants_pause = self._is_held or self._waiting_bytes > RECEIVE_LIMIT_BYTES
+        wants_pause = self._is_held or self._waiting_bytes > SPDY_BUFFER.value
         if wants_pause and self._transport.is_reading():
             self._transport.pause_reading()
         elif not wants_pause and not self._transport.is_reading():
@@ -75,7 +87,7 @@ class _SPDYProtocol(asyncio.Protocol):
 
 
 async def take_over(
-    request: web.Request, protocol: str, serve: Callable[[SPDYConnection], Awaitable[None]]
+    request: web.BaseRequest, protocol: str, serve: Callable[[SPDYConnection], Awaitable[None]]
 ) -> web.StreamResponse:
     """Switch a request's connection to SPDY, serve it to its end and close it; raises BadRequest.
 
@@ -89,7 +101,7 @@ async def take_over(
     transport = request.transport
     if transport is None:
         raise BadRequest("the client is gone")
-    spoken = _SPDYProtocol(transport)
+    spoken = _SPDYProtocol(transport, request.protocol)
     connection = SPDYConnection(spoken.write, spoken.hold)
     transport.set_protocol(spoken)
     head = f"X-Stream-Protocol-Version: {protocol}\r\n" if protocol else ""
@@ -104,5 +116,5 @@ async def take_over(
     finally:
         transport.close()
         await tasks.stop()
-    # aiohttp wants a response; the transport is closed, so nobody sees it.
-    return web.Response()
+        spoken.served()
+    return Sent(101, keep_alive=False)

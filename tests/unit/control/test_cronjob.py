@@ -4,6 +4,7 @@ import pytest
 
 from kubelite.control import indexes
 from kubelite.control.cronjob import InvalidSchedule, times
+from kubelite.control.indexes import IndexSet
 
 NOW = datetime(2026, 3, 1, 12, 30, 30, tzinfo=UTC)
 
@@ -54,7 +55,7 @@ def test_what_cannot_be_read(schedule: str, zone: str | None) -> None:
 
 
 def test_index_sets_are_written_and_read() -> None:
-    assert indexes.written({0, 1, 2, 5, 7, 8}) == "0-2,5,7,8"
-    assert indexes.parse("0-2,5,7,8") == {0, 1, 2, 5, 7, 8}
-    assert indexes.parse("") == set()
-    assert indexes.written([]) == ""
+    assert str(IndexSet.of({0, 1, 2, 5, 7, 8})) == "0-2,5,7,8"
+    assert indexes.parse("0-2,5,7,8") == IndexSet.of({0, 1, 2, 5, 7, 8})
+    assert indexes.parse("") == IndexSet()
+    assert str(IndexSet()) == ""

@@ -11,6 +11,7 @@ from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.node import container_spec, docker, docker_wire, observed
 from kubelite.node.docker_wire import container_body, record_of
 from kubelite.node.lifecycle import StartContainer
+from kubelite.node.profiles import LoadedProfiles
 from kubelite.node.runtime import ContainerRecord, Image, Limits
 
 SANDBOX = ContainerRecord(
@@ -45,7 +46,9 @@ def labels_given() -> dict[str, str]:
     )
     start = StartContainer(container=container, attempt=0, sandbox=SANDBOX, backoff_seconds=0)
     spec = container_spec.container_spec(pod, start, Image("sha256:0"), {}, (), Limits())
-    body: dict[str, Any] = container_body(spec, "node", may_protect=False, privileges={})
+    body: dict[str, Any] = container_body(
+        spec, "node", LoadedProfiles(), may_protect=False, privileges={}
+    )
     labels: dict[str, str] = body["Labels"]
     return labels
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kubelite.limits import SPDY_BUFFER, SPDY_STREAM_BUFFER
 from kubelite.node.spdy import DICTIONARY, SPDYConnection, SPDYStream, SPDYViolation
 
 
@@ -139,3 +140,24 @@ async def test_a_stream_nobody_reads_stops_the_transport() -> None:
     for _ in range(5):
         await stream.read()
     assert held == [True, False]
+
+
+async def test_many_streams_hold_no_more_than_their_connection_may() -> None:
+    paused: list[bool] = []
+
+    async def write(data: bytes) -> None:
+        return
+
+    connection = SPDYConnection(write, paused.append)
+    client = Client()
+    streams = []
+    for number in range(1, 21, 2):
+        await connection.feed(client.open(number, {"streamtype": "data"}))
+        streams.append(await accepted(connection))
+        if not paused:
+            await connection.feed(client.data(number, b"a" * (SPDY_STREAM_BUFFER.value - 1)))
+    assert paused == [True]
+    held = sum(stream.buffered_bytes for stream in streams)
+    assert held <= SPDY_BUFFER.value + SPDY_STREAM_BUFFER.value
+    await streams[0].read()
+    assert paused == [True, False]

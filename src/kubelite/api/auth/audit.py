@@ -129,21 +129,23 @@ class Auditor:
         if not extent.level:
             return None
         now = self._clock.now()
-        common = _Common(
-            "Event",
-            API_VERSION,
-            NAMES[extent.level],
-            identifier or self._randomness.uid(),
-            uri,
-            attributes.verb,
-            _person(caller),
-            (source,) if source else (),
-            user_agent,
-            _reference(attributes) if attributes.resource else UNSET,
-            now,
+        common = _encoded(
+            _Common(
+                "Event",
+                API_VERSION,
+                NAMES[extent.level],
+                identifier or self._randomness.uid(),
+                uri,
+                attributes.verb,
+                _person(caller),
+                (source,) if source else (),
+                user_agent,
+                _reference(attributes) if attributes.resource else UNSET,
+                now,
+            )
         )
         record = Record(
-            common=encode(common)[:-1],
+            common=common[:-1],
             extent=extent,
             attributes=attributes,
             lines=self._lines,
@@ -249,6 +251,24 @@ class Record(Struct, kw_only=True):
             return None
         # A body that was asked for with `pretty` has lines of its own, which readers of the log would take for events.
         return Raw(msgspec.json.format(body, indent=-1) if b"\n" in body else body)
+
+
+def _encoded(common: _Common) -> bytes:
+    """Encode what all lines say; bytes of a request that are no text become the replacement character."""
+    try:
+        return encode(common)
+    except UnicodeEncodeError:
+        return encode(_readable(msgspec.to_builtins(common)))
+
+
+def _readable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode(errors="surrogateescape").decode(errors="replace")
+    if isinstance(value, dict):
+        return {_readable(key): _readable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_readable(item) for item in value]
+    return value
 
 
 def _person(caller: Caller) -> _Person:

@@ -58,7 +58,8 @@ ADMIN, KUBELET_CLIENT, FRONT_PROXY_CLIENT = (
     "apiserver-kubelet-client",
     "front-proxy-client",
 )
-SCHEDULER, CONTROLLER_MANAGER, NODE_CLIENT = "scheduler", "controller-manager", "node-client"
+# Made by earlier versions for parts that run in this process and need none: a key nobody uses can only be stolen.
+NEEDLESS = ("scheduler", "controller-manager", "node-client")
 
 
 class ClockNotSet(Exception):
@@ -123,19 +124,21 @@ def wanted_leaves(
     node_name: str, names: Sequence[str], addresses: Sequence[str]
 ) -> dict[str, tuple[str, Wanted]]:
     """Return every leaf with the CA that signs it."""
-    masters, node = (SYSTEM_MASTERS,), f"system:node:{node_name}"
+    masters = (SYSTEM_MASTERS,)
     serving = Wanted("kube-apiserver", (), tuple(names), tuple(addresses), (SERVER_AUTH,))
     kubelet = Wanted(
-        node, ("system:nodes",), (node_name, "localhost"), tuple(addresses), (SERVER_AUTH,)
+        f"system:node:{node_name}",
+        ("system:nodes",),
+        (node_name, "localhost"),
+        tuple(addresses),
+        (SERVER_AUTH,),
     )
     return {
         SERVING: (CA, serving),
         KUBELET_SERVING: (CA, kubelet),
         ADMIN: (CA, Wanted("kubernetes-admin", masters)),
-        KUBELET_CLIENT: (CA, Wanted("kube-apiserver-kubelet-client", masters)),
-        SCHEDULER: (CA, Wanted("system:kube-scheduler")),
-        CONTROLLER_MANAGER: (CA, Wanted("system:kube-controller-manager")),
-        NODE_CLIENT: (CA, Wanted(node, ("system:nodes",))),
+        # No group: its only right is to the nodes' own endpoints, by a binding to system:kubelet-api-admin.
+        KUBELET_CLIENT: (CA, Wanted("kube-apiserver-kubelet-client")),
         FRONT_PROXY_CLIENT: (FRONT_PROXY_CA, Wanted("front-proxy-client")),
     }
 
@@ -182,6 +185,8 @@ class Pki:
         for authority in (CA, FRONT_PROXY_CA):
             pki._ensure_authority(authority)
         pki._ensure_signing_key()
+        for name in NEEDLESS:
+            pki.path(name).unlink(missing_ok=True)
         pki.update(names=names, addresses=addresses, node_name=node_name)
         return pki
 
@@ -289,6 +294,11 @@ class Pki:
     def ca_hash(self) -> str:
         """The pin of the current CA in join tokens."""
         return public_key_hash(self.authority.certificate)
+
+    @property
+    def serving_addresses(self) -> Sequence[str]:
+        """The addresses under which clients reach the API server now."""
+        return self._wanted[SERVING][1].addresses
 
     def path(self, name: str) -> Path:
         """Return the file with key and certificate of a leaf."""

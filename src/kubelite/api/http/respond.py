@@ -2,7 +2,7 @@
 
 import asyncio
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -10,6 +10,7 @@ import msgspec
 from kubelite.api.errors import APIError, Unauthorized
 from kubelite.api.http.negotiation import JSON, PLAIN_JSON, Media
 from kubelite.api.registry.answers import Listed
+from kubelite.limits import WARNING, WARNINGS
 
 GZIP_THRESHOLD_BYTES = 128 * 1024
 GZIP_LEVEL = 1  # upstream's choice: within 1.3x of the best size at the least CPU
@@ -17,7 +18,6 @@ GZIP_WINDOW_BITS = 31  # gzip framing
 INLINE_GZIP_BYTES_MAX = 512 * 1024  # about 5 ms of the loop
 INLINE_YAML_BYTES_MAX = 16 * 1024  # about 8 ms of the loop
 INLINE_PRETTY_BYTES_MAX = 4 * 1024 * 1024  # about 7 ms of the loop
-WARNING_LENGTH_MAX = 4096
 CACHE_CONTROL = "no-cache, private"
 
 
@@ -118,9 +118,29 @@ def text_reply(
     )
 
 
-def warning_header(text: str) -> str:
-    """Return a Warning header's value (RFC 7234, code 299), without what could end the header."""
-    clean = "".join(letter if letter.isprintable() else " " for letter in text)[:WARNING_LENGTH_MAX]
+def warning_headers(texts: Iterable[str]) -> list[str]:
+    """Return the values of the Warning headers (RFC 7234, code 299), each text once.
+
+    When the texts are too long in all, each is cut and the last ones are left out, as upstream.
+    """
+    whole = [text for text in dict.fromkeys(texts) if text]
+    if sum(map(len, whole)) <= WARNINGS.value:
+        return [_warning_header(text) for text in whole]
+    WARNINGS.reached()
+    headers = []
+    written = 0
+    for text in whole:
+        if written >= WARNINGS.value:
+            break
+        cut = text[: WARNING.value]
+        written += len(cut)
+        headers.append(_warning_header(cut))
+    return headers
+
+
+def _warning_header(text: str) -> str:
+    """Return a header's value, without what could end the header."""
+    clean = "".join(letter if letter.isprintable() else " " for letter in text)
     escaped = clean.replace("\\", "\\\\").replace('"', '\\"')
     return f'299 - "{escaped}"'
 

@@ -9,6 +9,8 @@ from msgspec import Struct
 from kubelite.api.errors import BadRequest, Cause
 from kubelite.api.kinds.meta import LabelSelector
 from kubelite.api.machinery import causes, names
+from kubelite.api.machinery.label_matching import matcher_of
+from kubelite.limits import SELECTOR_REQUIREMENTS
 
 EQUALS, DOUBLE_EQUALS, NOT_EQUALS = "=", "==", "!="
 IN, NOT_IN, EXISTS, DOES_NOT_EXIST = "in", "notin", "exists", "!"
@@ -105,16 +107,12 @@ class Requirement(Struct, frozen=True):
 class Selector:
     """A conjunction of requirements; without any it matches everything."""
 
-    __slots__ = ("_equal", "_others", "nothing", "requirements")
+    __slots__ = ("_meets", "nothing", "requirements")
 
     def __init__(self, requirements: Sequence[Requirement] = (), *, nothing: bool = False) -> None:
         self.requirements = tuple(sorted(requirements, key=lambda each: each.key))
         self.nothing = nothing
-        exact = (EQUALS, DOUBLE_EQUALS)
-        self._equal = tuple(
-            (each.key, each.values[0]) for each in self.requirements if each.operator in exact
-        )
-        self._others = tuple(each for each in self.requirements if each.operator not in exact)
+        self._meets = matcher_of(self.requirements)
 
     @property
     def is_everything(self) -> bool:
@@ -123,13 +121,7 @@ class Selector:
 
     def matches(self, labels: Labels | None) -> bool:
         """Tell whether the labels meet every requirement."""
-        if self.nothing:
-            return False
-        labels = labels or {}
-        for key, value in self._equal:
-            if labels.get(key) != value:
-                return False
-        return all(each.matches(labels) for each in self._others)
+        return not self.nothing and self._meets(labels or {})
 
     def __str__(self) -> str:
         return ",".join(map(str, self.requirements))
@@ -173,8 +165,13 @@ def labels_selector(labels: Labels | None) -> Selector:
     return Selector([Requirement(key, EQUALS, (value,)) for key, value in (labels or {}).items()])
 
 
-def label_selector(selector: LabelSelector | Mapping[str, Any] | None) -> Selector:
+def label_selector(
+    selector: LabelSelector | Mapping[str, Any] | None, *, is_stored: bool = False
+) -> Selector:
     """Turn a LabelSelector, typed or as JSON, into a Selector: None matches nothing, an empty one everything.
+
+    `is_stored`: keys and values were checked when the object was written, and are not checked again, which takes ten
+    times as long as all else.
 
     Raises:
         BadRequest: An operator, key or value is wrong.
@@ -192,11 +189,14 @@ def label_selector(selector: LabelSelector | Mapping[str, Any] | None) -> Select
             (each.get("key", ""), each.get("operator", ""), each.get("values") or ())
             for each in selector.get("matchExpressions") or ()
         ]
-    requirements = [_checked(Requirement(key, EQUALS, (labels[key],))) for key in labels]
+    requirements = [Requirement(key, EQUALS, (labels[key],)) for key in labels]
     for key, operator, values in expressions:
         if operator not in _OF_STRUCT:
             raise BadRequest(f"{causes.quoted(operator)} is not a valid label selector operator")
-        requirements.append(_checked(Requirement(key, _OF_STRUCT[operator], tuple(sorted(values)))))
+        requirements.append(Requirement(key, _OF_STRUCT[operator], tuple(sorted(values))))
+    if not is_stored:
+        for requirement in requirements:
+            _checked(requirement)
     return Selector(requirements)
 
 
@@ -242,10 +242,13 @@ class _Parser:
         self._position = 0
 
     def selector(self) -> Selector:
-        requirements = []
+        requirements: list[Requirement] = []
         while (word := self._peek()) != "":
             if not _is_identifier(word) and word != "!":
                 self._fail(f"found '{word}', expected: !, identifier, or 'end of string'")
+            if len(requirements) >= SELECTOR_REQUIREMENTS.value:
+                SELECTOR_REQUIREMENTS.reached()
+                self._fail(f"more than {SELECTOR_REQUIREMENTS.value} requirements")
             try:
                 requirements.append(self._requirement())
             except BadRequest as error:

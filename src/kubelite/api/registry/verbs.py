@@ -6,12 +6,10 @@ from typing import Any, Literal
 import msgspec
 from msgspec.structs import replace
 
-from kubelite.api.auth.caller import Allowed
+from kubelite.api.auth.caller import Allowed, Authorizer, MayCreate
 from kubelite.api.errors import (
     APIError,
     BadRequest,
-    MethodNotAllowed,
-    NotFound,
     UnsupportedMediaType,
 )
 from kubelite.api.kinds.autoscaling_v1 import Scale
@@ -23,6 +21,7 @@ from kubelite.api.machinery.prune import prune
 from kubelite.api.machinery.schema import Schema, compile_struct
 from kubelite.api.machinery.strategic import strategic_merge
 from kubelite.api.machinery.structural import structure
+from kubelite.api.registry import reading
 from kubelite.api.registry.answers import Deleted, Listed, Written
 from kubelite.api.registry.bodies import (
     check_namespace,
@@ -35,8 +34,9 @@ from kubelite.api.registry.deleting import Deleter
 from kubelite.api.registry.hub import Hub
 from kubelite.api.registry.objects import decode, encode
 from kubelite.api.registry.options import DeletionOptions, ReadOptions, WatchOptions, WriteOptions
-from kubelite.api.registry.reading import NOT_OLDER, Reader, not_found, parse_revision, too_large
+from kubelite.api.registry.reading import NOT_OLDER, Reader, parse_revision, too_large
 from kubelite.api.registry.resources import Resource, ResourceTable
+from kubelite.api.registry.routes import check_scope, check_verb, not_found
 from kubelite.api.registry.selection import parse_selection
 from kubelite.api.registry.subresources.binding import BindingPost
 from kubelite.api.registry.subresources.eviction import EvictionPost
@@ -44,7 +44,7 @@ from kubelite.api.registry.subresources.scale import put_scale, scale_of
 from kubelite.api.registry.subresources.token import Issue, TokenPost
 from kubelite.api.registry.target import Target
 from kubelite.api.registry.watch import Deliver, Form, Watching
-from kubelite.api.registry.writing import Writer, manager
+from kubelite.api.registry.writing import JSON, Decode, Writer, manager
 
 __all__ = ["Deleted", "Listed", "PatchType", "Post", "Reviewer", "Verbs", "Virtual", "Written"]
 
@@ -66,18 +66,23 @@ class Verbs:
         resources: ResourceTable,
         hub: Hub,
         *,
+        authorizer: Authorizer,
         reviewers: Mapping[str, Reviewer] | None = None,
         issue: Issue | None = None,
         virtual: Mapping[str, Virtual] | None = None,
     ) -> None:
-        """`reviewers` are by group resource (``tokenreviews.authentication.k8s.io``); `issue` makes tokens.
+        """`authorizer` decides whether an update or apply that finds nothing may create.
+
+        `reviewers` are by group resource (``tokenreviews.authentication.k8s.io``); `issue` makes tokens.
 
         `virtual` answers the lists of what is not stored, by group resource (``componentstatuses``).
         """
         self.resources = resources
         self.hub = hub
         self.writer = writer
+        self.offload = writer.offload
         self.deleter = Deleter(writer)
+        self._authorizer = authorizer
         self.reviewers = dict(reviewers or {})
         binding = BindingPost(writer)
         self.posts: dict[tuple[str, str], Post] = {  # by storage and subresource
@@ -116,7 +121,7 @@ class Verbs:
             return await post(target, body, options)
         if reviewer := self.reviewers.get(target.resource.group_resource):
             return await self._review(reviewer, target, body, options)
-        return await self.writer.create(target, body, options)
+        return await self.writer.create(target, MayCreate(allowed), body, options)
 
     async def _bind(self, target: Target, body: dict[str, Any], options: WriteOptions) -> Written:
         """Answer the old form of a binding, which names its pod only in the body."""
@@ -136,10 +141,16 @@ class Verbs:
     ) -> Written:
         check_type(target.resource, body)
         check_namespace(target, metadata_of(body))
-        warnings = shape(target.resource.schema, body, options)
+        schema, run = target.resource.schema, self.offload.run
+        warnings = await run(options.body_bytes, lambda: shape(schema, body, options))
         answer = await reviewer(target.allowed, body)
-        structure(target.resource.schema, answer)  # "allowed": false is written, too
-        return Written(encode(answer), created=True, warnings=warnings)
+
+        def answered() -> bytes:
+            structure(schema, answer)  # "allowed": false is written, too
+            return encode(answer)
+
+        written = await run(options.body_bytes, answered)
+        return Written(written, created=True, warnings=warnings)
 
     async def update(
         self, allowed: Allowed, body: dict[str, Any], options: WriteOptions
@@ -150,18 +161,26 @@ class Verbs:
             return await self._update_scale(target, body, options)
         check_type(target.resource, body)
         metadata_of(body)
-        warnings = shape(target.resource.schema, body, options)
-        original = encode(body)
-        view = target.resource.view
+        schema, view = target.resource.schema, target.resource.view
+        warnings, original = await self.offload.run(
+            options.body_bytes, lambda: (shape(schema, body, options), encode(body))
+        )
 
-        def revise(old: dict[str, Any] | None) -> dict[str, Any]:
-            item = decode.decode(original)
-            return item if view is None or old is None else view.write(item)
+        def revise(read: Decode | None) -> JSON:
+            item: JSON = decode.decode(original)
+            return item if view is None or read is None else view.write(item)
 
-        may_create = target.canonical.strategy.created_by_update and not target.subresource
+        creates = target.canonical.strategy.created_by_update and not target.subresource
+        may_create = self._creation_right(target) if creates else None
         return await self.writer.update(
             target, revise, options, may_create=may_create, warnings=warnings
         )
+
+    def _creation_right(self, target: Target) -> Callable[[], MayCreate]:
+        """Return the call that authorizes the creation of the object that `target` names; it raises Forbidden."""
+        allowed = target.allowed
+        attributes = replace(allowed.attributes, verb="create")
+        return lambda: MayCreate(self._authorizer.authorize(allowed.caller, attributes))
 
     async def _update_scale(
         self, target: Target, body: dict[str, Any], options: WriteOptions
@@ -169,9 +188,9 @@ class Verbs:
         schema = compile_struct(Scale)
         warnings = shape(schema, body, options)
 
-        def revise(old: dict[str, Any] | None) -> dict[str, Any]:
-            assert old is not None
-            return put_scale(old, body)
+        def revise(read: Decode | None) -> JSON:
+            assert read is not None
+            return put_scale(read(), body)
 
         return as_scale(await self.writer.update(target, revise, options, warnings=warnings))
 
@@ -188,9 +207,9 @@ class Verbs:
         original = encode(patch)
         warnings: list[str] = []
 
-        def revise(old: dict[str, Any] | None) -> dict[str, Any]:
-            assert old is not None
-            served = old if view is None else view.read(old)
+        def revise(read: Decode | None) -> JSON:
+            assert read is not None
+            served = read() if view is None else view.read(read())
             item = patched(target.resource, served, patch_type, original)
             check_type(target.resource, item)
             warnings[:] = shape(schema, item, options, patched=True)
@@ -212,11 +231,15 @@ class Verbs:
         if not isinstance(config, dict):
             raise BadRequest("error decoding YAML: the configuration must be an object")
         check_type(resource, config)
-        unknown = prune(resource.schema, config)
-        warnings = findings(resource.schema, unknown, options, patched=True)
-        original = encode(config)
 
-        def revise(old: dict[str, Any] | None) -> dict[str, Any]:
+        def pruned() -> tuple[tuple[str, ...], bytes]:
+            unknown = prune(resource.schema, config)
+            return findings(resource.schema, unknown, options, patched=True), encode(config)
+
+        warnings, original = await self.offload.run(options.body_bytes, pruned)
+
+        def revise(read: Decode | None) -> JSON:
+            old = None if read is None else read()
             live = old if view is None or old is None else view.read(old)
             writer = manager(target, options, self.writer.context(target, dry_run=False))
             item = apply(
@@ -225,8 +248,9 @@ class Verbs:
             shape(resource.schema, item, options)
             return item if view is None or old is None else view.write(item)
 
+        may_create = None if target.subresource else self._creation_right(target)
         written = await self.writer.update(
-            target, revise, options, may_create=not target.subresource, applied=True
+            target, revise, options, may_create=may_create, applied=True
         )
         return Written(written.body, written.created, (*warnings, *written.warnings))
 
@@ -236,8 +260,9 @@ class Verbs:
         schema = compile_struct(Scale)
         original = encode(patch)
 
-        def revise(old: dict[str, Any] | None) -> dict[str, Any]:
-            assert old is not None
+        def revise(read: Decode | None) -> JSON:
+            assert read is not None
+            old = read()
             scale = apply_patch(schema, scale_of(old), patch_type, original)
             shape(schema, scale, options)
             return put_scale(old, scale)
@@ -301,23 +326,17 @@ class Verbs:
         return watch
 
     def target(self, allowed: Allowed, verb: str) -> Target:
-        """Find the row that a request is about; raises NotFound and MethodNotAllowed."""
-        asked = allowed.attributes
-        resource = self.resources.find(asked.group, asked.version, asked.resource)
+        """Return the row that a request is about; raises NotFound and MethodNotAllowed.
+
+        `verb` is what is about to be done: evidence for another verb is a bug.
+        """
+        attributes = allowed.attributes
+        assert attributes.verb == verb, f"allowed to {attributes.verb}, not to {verb}"
+        resource = self.resources.find(attributes.group, attributes.version, attributes.resource)
         if resource is None:
-            raise NotFound("the server could not find the requested resource")
-        verbs = resource.verbs
-        if asked.subresource:
-            subresource = resource.subresource(asked.subresource)
-            if subresource is None:
-                raise NotFound("the server could not find the requested resource")
-            verbs = subresource.verbs
-        if verb not in verbs:
-            raise MethodNotAllowed(
-                f"{verb} is not supported on resources of kind {causes.quoted(resource.group_resource)}",
-                group=resource.group,
-                kind=resource.plural,
-            )
+            raise not_found()
+        check_scope(resource, attributes)
+        check_verb(resource, attributes)
         return Target(allowed, resource, self.resources.canonical(resource))
 
 
@@ -326,7 +345,7 @@ def find_virtual(target: Target, items: Sequence[dict[str, Any]]) -> bytes:
     for item in items:
         if item["metadata"]["name"] == target.name:
             return encode(item)
-    raise not_found(target.resource, target.name)
+    raise reading.not_found(target.resource, target.name)
 
 
 def as_scale(written: Written) -> Written:

@@ -6,6 +6,7 @@ import pytest
 
 from kubelite.api.errors import BadRequest
 from kubelite.api.machinery.field_selectors import parse_field_selector, required_values
+from kubelite.limits import SELECTOR_REQUIREMENTS
 
 POD = {
     "metadata": {"name": "web", "namespace": "shop"},
@@ -82,3 +83,9 @@ def test_refusals(text: str, group: str, kind: str, message: str) -> None:
 )
 def test_what_a_selector_demands_is_what_it_selects(text: str, values: dict[str, str]) -> None:
     assert required_values(text) == values
+
+
+def test_selectors_of_many_requirements_are_refused() -> None:
+    text = ",".join(["metadata.name=b"] * (SELECTOR_REQUIREMENTS.value + 1))
+    with pytest.raises(BadRequest, match="more than 1000"):
+        parse_field_selector(text, "", "Pod")

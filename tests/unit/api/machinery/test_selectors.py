@@ -11,6 +11,7 @@ from kubelite.api.machinery.selectors import (
     labels_selector,
     parse_selector,
 )
+from kubelite.limits import SELECTOR_REQUIREMENTS
 
 
 @pytest.mark.parametrize(
@@ -100,3 +101,9 @@ def test_unknown_operator_is_refused() -> None:
     expression = {"key": "a", "operator": "Like"}
     with pytest.raises(BadRequest, match='"Like" is not a valid label selector operator'):
         label_selector({"matchExpressions": [expression]})
+
+
+def test_selectors_of_many_requirements_are_refused() -> None:
+    text = ",".join(["metadata.name=b"] * (SELECTOR_REQUIREMENTS.value + 1))
+    with pytest.raises(BadRequest, match="more than 1000"):
+        parse_selector(text)

@@ -42,6 +42,61 @@ CLAIM_STATUS = frozenset(
 )
 
 
+# What a mirror pod may have: what its node fills without reading anything from the API.
+LOCAL_VOLUMES = frozenset(
+    {
+        "awsElasticBlockStore",
+        "azureDisk",
+        "cephfs",
+        "cinder",
+        "downwardAPI",
+        "emptyDir",
+        "fc",
+        "flexVolume",
+        "flocker",
+        "gcePersistentDisk",
+        "gitRepo",
+        "hostPath",
+        "image",
+        "iscsi",
+        "nfs",
+        "photonPersistentDisk",
+        "portworxVolume",
+        "quobyte",
+        "rbd",
+        "scaleIO",
+        "storageos",
+        "vsphereVolume",
+    }
+)
+LOCAL_PROJECTIONS = frozenset({"downwardAPI"})
+VARIABLE_SOURCES = frozenset({"fieldRef", "fileKeyRef", "resourceFieldRef"})
+ENVIRONMENT_SETTINGS = frozenset({"prefix"})
+# How a refusal names what else there is.
+VOLUME_REFERENCES = {
+    "azureFile": "secrets (via azureFile volumes)",
+    "configMap": "configmaps (via configmap volumes)",
+    "csi": "csidrivers (via CSI volumes)",
+    "ephemeral": "persistentvolumeclaims (via ephemeral volumes)",
+    "glusterfs": "endpoints (via glusterFS volumes)",
+    "persistentVolumeClaim": "persistentvolumeclaims",
+    "secret": "secrets (via secret volumes)",
+}
+PROJECTION_REFERENCES = {
+    "clusterTrustBundle": "clustertrustbundles",
+    "configMap": "configmaps (via projected volumes)",
+    "podCertificate": "podcertificates",
+    "secret": "secrets (via projected volumes)",
+    "serviceAccountToken": "serviceaccounts (via projected volumes)",
+}
+ENVIRONMENT_REFERENCES = {
+    "configMapKeyRef": "configmaps",
+    "configMapRef": "configmaps",
+    "secretKeyRef": "secrets",
+    "secretRef": "secrets",
+}
+
+
 class NodeRestriction:
     """Refuses what a node may not write."""
 
@@ -254,51 +309,50 @@ def forbidden_labels(labels: list[str]) -> list[str]:
 
 
 def api_reference(pod: Mapping[str, Any]) -> str:
-    """Say which resource of the API a pod's spec refers to; a mirror pod may refer to none."""
-    if pod.get("serviceAccountName"):
+    """Return which resource of the API a pod's spec may refer to; a mirror pod must refer to none.
+
+    What is not known to be harmless counts: a volume, projection or source of a variable is refused by its field's
+    name unless it is listed as one that the node fills without the API.
+    """
+    if pod.get("serviceAccountName") or pod.get("serviceAccount"):
         return "serviceaccounts"
     if pod.get("imagePullSecrets"):
         return "secrets"
     for field in ("initContainers", "containers", "ephemeralContainers"):
         for container in pod.get(field) or []:
-            sources = container.get("envFrom") or []
-            values = [variable.get("valueFrom") or {} for variable in container.get("env") or []]
-            if any("secretRef" in one for one in sources) or any(
-                "secretKeyRef" in one for one in values
-            ):
-                return "secrets"
-            if any("configMapRef" in one for one in sources) or any(
-                "configMapKeyRef" in one for one in values
-            ):
-                return "configmaps"
-    for volume in pod.get("volumes") or []:
-        if found := _volume_reference(volume):
-            return found
-    return "resourceclaims" if pod.get("resourceClaims") else ""
+            for source in container.get("envFrom") or []:
+                if found := _unlisted(source, ENVIRONMENT_SETTINGS, ENVIRONMENT_REFERENCES):
+                    return found
+            for variable in container.get("env") or []:
+                source = variable.get("valueFrom") or {}
+                if found := _unlisted(source, VARIABLE_SOURCES, ENVIRONMENT_REFERENCES):
+                    return found
+    if pod.get("resourceClaims"):
+        return "resourceclaims"
+    return next(filter(None, map(_volume_reference, pod.get("volumes") or [])), "")
 
 
 def _volume_reference(volume: Mapping[str, Any]) -> str:
-    if "secret" in volume:
-        return "secrets"
-    if "configMap" in volume:
-        return "configmaps"
-    if "persistentVolumeClaim" in volume or "ephemeral" in volume:
-        return "persistentvolumeclaims"
-    sources = (volume.get("projected") or {}).get("sources") or []
-    kinds = (
-        ("secret", "secrets"),
-        ("configMap", "configmaps"),
-        ("serviceAccountToken", "serviceaccounts"),
-    )
-    for source in sources:
-        for field, resource in kinds:
-            if field in source:
-                return resource
+    if found := _unlisted(volume, LOCAL_VOLUMES | {"name", "projected"}, VOLUME_REFERENCES):
+        return found
+    for projection in (volume.get("projected") or {}).get("sources") or []:
+        if found := _unlisted(projection, LOCAL_PROJECTIONS, PROJECTION_REFERENCES):
+            return found
     for source in volume.values():
-        if isinstance(source, dict) and any(
+        if isinstance(source, Mapping) and any(
             field.lower().endswith("secretref") for field in source
         ):
             return "secrets"
+    return ""
+
+
+def _unlisted(
+    source: Mapping[str, Any], harmless: frozenset[str], references: Mapping[str, str]
+) -> str:
+    """Return what the first field refers to that is set and not known to be harmless."""
+    for field, value in source.items():
+        if value is not None and field not in harmless:
+            return references.get(field, f"objects of an unknown type (via {field})")
     return ""
 
 

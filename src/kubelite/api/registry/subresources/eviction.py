@@ -28,7 +28,7 @@ from kubelite.api.registry.options import DeletionOptions, Propagation, WriteOpt
 from kubelite.api.registry.reading import not_found
 from kubelite.api.registry.subresources.binding import set_condition
 from kubelite.api.registry.target import ATTEMPTS_MAX, Target, busy
-from kubelite.api.registry.writing import Writer
+from kubelite.api.registry.writing import Decode, Writer
 from kubelite.limits import DISRUPTED_PODS
 
 BUDGETS = POLICY[0]
@@ -104,8 +104,9 @@ class EvictionPost:
             "message": "Eviction API: evicting",
         }
 
-        def revise(present: JSON | None) -> JSON:
-            assert present is not None
+        def revise(read: Decode | None) -> JSON:
+            assert read is not None
+            present = read()
             if deletion.resource_version:
                 present["metadata"]["resourceVersion"] = deletion.resource_version
             set_condition(present.setdefault("status", {}), condition, now)
@@ -156,7 +157,7 @@ class EvictionPost:
         )
         now = format_time(self._writer.clock.now())
 
-        def revise(_present: JSON | None) -> JSON:
+        def revise(_: Decode | None) -> JSON:
             return spent(budget, pod, now)
 
         await self._writer.update(

@@ -7,9 +7,15 @@ from kubelite.api.auth.authorize import UnionAuthorizer
 from kubelite.api.auth.caller import Caller
 from kubelite.api.auth.lookup import FixedLookup
 from kubelite.api.auth.rbac import RBAC
+from kubelite.api.kinds.core.containers import EnvFromSource, EnvVarSource
 from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.pods import Pod
-from kubelite.api.registry.admission.node_restriction import NodeRestriction, forbidden_labels
+from kubelite.api.kinds.core.volumes import Volume, VolumeProjection
+from kubelite.api.registry.admission.node_restriction import (
+    NodeRestriction,
+    api_reference,
+    forbidden_labels,
+)
 
 NODE = Caller("system:node:one", ("system:nodes",))
 
@@ -247,3 +253,63 @@ def test_labels() -> None:
         "a.k8s.io/x",
     ]
     assert forbidden_labels(bad) == bad
+
+
+LOCAL = {
+    "awsElasticBlockStore", "azureDisk", "cephfs", "cinder", "downwardAPI", "emptyDir", "fc", "flexVolume", "flocker",
+    "gcePersistentDisk", "gitRepo", "hostPath", "image", "iscsi", "nfs", "photonPersistentDisk", "portworxVolume",
+    "quobyte", "rbd", "scaleIO", "storageos", "vsphereVolume",
+}  # fmt: skip
+
+
+def references_of_mirror_pods() -> list[tuple[str, dict[str, Any], bool]]:
+    """Return a spec for each volume, projection and source of variables there is, and whether it is harmless."""
+    found: list[tuple[str, dict[str, Any], bool]] = [
+        (field, {"volumes": [{"name": "v", field: {}}]}, field in LOCAL)
+        for field in set(Volume.__struct_fields__) - {"name", "projected"}
+    ]
+    for field in VolumeProjection.__struct_fields__:
+        volume = {"name": "v", "projected": {"sources": [{"downwardAPI": {}}, {field: {}}]}}
+        found.append((f"projected.{field}", {"volumes": [volume]}, field == "downwardAPI"))
+    for place in ("containers", "initContainers", "ephemeralContainers"):
+        for field in EnvVarSource.__struct_fields__:
+            harmless = field in ("fieldRef", "fileKeyRef", "resourceFieldRef")
+            container = {
+                "env": [{"name": "A", "value": "b"}, {"name": "X", "valueFrom": {field: {}}}]
+            }
+            found.append((f"{place}.env.{field}", {place: [container]}, harmless))
+        for field in set(EnvFromSource.__struct_fields__) - {"prefix"}:
+            source = {"prefix": "A", field: {}}
+            found.append((f"{place}.envFrom.{field}", {place: [{"envFrom": [source]}]}, False))
+    return sorted(found, key=lambda entry: entry[0])
+
+
+@pytest.mark.parametrize(("name", "spec", "harmless"), references_of_mirror_pods())
+async def test_a_mirror_pod_has_only_what_its_node_fills_alone(
+    ask: Any, name: str, spec: dict[str, Any], harmless: bool
+) -> None:
+    asked = await ask(PLUGIN, "pods", changed(**spec), caller=NODE)
+    if harmless:
+        assert asked.error is None, name
+    else:
+        assert 'node "one" can not create pods that reference ' in asked.refusal, name
+
+
+@pytest.mark.parametrize(
+    ("volume", "resource"),
+    [
+        ({"csi": {"driver": "d"}}, "csidrivers (via CSI volumes)"),
+        ({"azureFile": {"secretName": "s"}}, "secrets (via azureFile volumes)"),
+        ({"projected": {"sources": [{"clusterTrustBundle": {}}]}}, "clustertrustbundles"),
+        ({"projected": {"sources": [{"podCertificate": {}}]}}, "podcertificates"),
+        ({"iscsi": {"secretRef": {"name": "s"}}}, "secrets"),
+        ({"ofTomorrow": {}}, "objects of an unknown type (via ofTomorrow)"),
+    ],
+)
+def test_a_refused_reference_is_named(volume: dict[str, Any], resource: str) -> None:
+    assert api_reference({"volumes": [{"name": "v", **volume}]}) == resource
+
+
+def test_a_mirror_pod_names_no_account_by_the_old_field_either() -> None:
+    assert api_reference({"serviceAccount": "web"}) == "serviceaccounts"
+    assert api_reference({"resourceClaims": [{"name": "c"}]}) == "resourceclaims"

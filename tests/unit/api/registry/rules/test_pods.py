@@ -319,3 +319,22 @@ def test_bindings() -> None:
         'target.kind: Unsupported value: "Pod": supported values: "Node", "<empty>"',
         "target.name: Required value",
     ]
+
+
+def test_a_deletion_cost_of_thousands_of_digits_is_refused() -> None:
+    path = "controller.kubernetes.io/pod-deletion-cost"
+    for text, is_fine in (
+        ("9" * 5000, False),
+        ("0" * 5000 + "7", True),
+        ("-2147483648", True),
+        ("-2147483649", False),
+    ):
+        thing = pod()
+        thing["metadata"]["annotations"] = {path: text}
+        assert (pods.validate(thing) == []) is is_fine
+
+
+def test_the_name_of_a_sysctl_ends_where_it_ends() -> None:
+    context = {"sysctls": [{"name": "kernel.shm\n", "value": "1"}]}
+    (line,) = lines(pods.validate(pod(securityContext=context)))
+    assert "must have at most 253 characters and match regex ^" in line
