@@ -337,6 +337,89 @@ INLINE_WORK = Limit(
     reason="about 10 ms of the loop for the slowest input",
 )
 
+# Disk and history
+
+WAITING_WRITES = Limit(
+    "waiting-writes",
+    20_000,
+    "changes",
+    bounds="changes that wait for the disk",
+    beyond="503",
+    reason="seconds of a slow disk; later callers would give up first",
+)
+WAITING_BYTES = Limit(
+    "waiting-bytes",
+    256 * MIB,
+    "bytes",
+    bounds="bytes of changes that wait for the disk",
+    beyond="503",
+    reason="a few hundred of the largest objects",
+)
+HISTORY_CHANGES = Limit(
+    "history-changes",
+    20_000,
+    "changes",
+    bounds="changes that a watch can resume from",
+    beyond="410, the client lists anew",
+    reason="minutes of a busy cluster",
+)
+HISTORY_CHANGES_APART = Limit(
+    "history-changes-apart",
+    2000,
+    "changes",
+    bounds="changes that a watch of Leases can resume from",
+    beyond="410, the client lists anew",
+    reason="heartbeats must not push other changes out",
+)
+HISTORY_SECONDS = Limit(
+    "history-seconds",
+    300,
+    "seconds",
+    bounds="age of changes that a watch can resume from",
+    beyond="410, the client lists anew",
+    reason="as long as etcd keeps them for Kubernetes",
+)
+HISTORY_BYTES = Limit(
+    "history-bytes",
+    64 * MIB,
+    "bytes",
+    bounds="bytes of changes that a watch can resume from",
+    beyond="410, the client lists anew",
+    reason="what a small machine can spare for the past",
+)
+EVENT_SECONDS = Limit(
+    "event-seconds",
+    3600,
+    "seconds",
+    bounds="life of an Event after its last write",
+    beyond="removed",
+    reason="as the API server of Kubernetes",
+)
+DISRUPTED_PODS = Limit(
+    "disrupted-pods",
+    2000,
+    "pods",
+    bounds="evictions of one budget that its controller has not confirmed yet",
+    beyond="403",
+    reason="as the API server of Kubernetes",
+)
+AUDIT_LINES = Limit(
+    "audit-lines",
+    10_000,
+    "lines",
+    bounds="audit lines in memory",
+    beyond="dropped, counted, said in the log",
+    reason="seconds of a busy server; requests must not wait for the log",
+)
+WATCH_LINE = Limit(
+    "watch-line",
+    16 * MIB,
+    "bytes",
+    bounds="one line of a watch, as the agent of a node reads it",
+    beyond="the watch begins anew",
+    reason="ten of the largest objects",
+)
+
 # Queues
 
 QUEUE_KEYS = Limit(

@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 from fakes.server import Server
 from fakes.serving import parts_of, serving
 from msgspec.structs import replace
@@ -51,9 +50,6 @@ class Complaints(logging.Handler):
         self.heard: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        refusal = record.exc_info[1] if record.exc_info else None
-        if record.name == "aiohttp.server" and isinstance(refusal, HttpProcessingError):
-            return  # the library's way to say that it answered 400 to what is no HTTP
         self.heard.append(self.format(record))
 
     def unhandled(self, _: asyncio.AbstractEventLoop, told: dict[str, Any]) -> None:

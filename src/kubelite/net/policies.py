@@ -23,7 +23,7 @@ from kubelite.api.kinds.networking import (
 )
 from kubelite.api.machinery.selectors import Selector, label_selector
 from kubelite.net.ruleset import ProxySettings, Ruleset
-from kubelite.net.trusted_text import ipv4_range, is_endpoint
+from kubelite.net.trusted_text import ipv4_range, is_endpoint, is_port
 
 Direction = Literal["ingress", "egress"]
 PROTOCOLS = {"": "tcp", "TCP": "tcp", "UDP": "udp", "SCTP": "sctp"}
@@ -51,7 +51,7 @@ def members(pods: Iterable[Pod], node_name: str, addresses: Mapping[str, str]) -
             (port.name, PROTOCOLS.get(port.protocol, ""), port.containerPort)
             for container in (*pod.spec.initContainers, *pod.spec.containers)
             for port in container.ports
-            if port.name
+            if port.name and is_port(port.containerPort)
         )
         is_local = pod.spec.nodeName == node_name
         metadata = pod.metadata
@@ -168,8 +168,10 @@ class _Builder:
             return [*words, f"ip daddr . {protocol} dport @{named}"]
         if port.port is None:
             return [*words, f"meta l4proto {protocol}"]
-        last = f"-{port.endPort}" if port.endPort else ""
-        return [*words, f"{protocol} dport {port.port}{last}"]
+        end = port.endPort or port.port
+        if not (is_port(port.port) and is_port(end) and port.port <= end):
+            return None
+        return [*words, f"{protocol} dport {port.port}" + (f"-{end}" if port.endPort else "")]
 
     def _targets(
         self, policy: NetworkPolicy, direction: Direction, peer: NetworkPolicyPeer | None

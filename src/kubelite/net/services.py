@@ -10,9 +10,10 @@ from kubelite.api.kinds.core.services import Service, ServicePort
 from kubelite.api.kinds.discovery import EndpointSlice
 from kubelite.net.health_ports import LocalEndpoints
 from kubelite.net.ruleset import REFUSE, ProxySettings, Ruleset
-from kubelite.net.trusted_text import ipv4_range, is_endpoint, is_ipv4, is_name
+from kubelite.net.trusted_text import ipv4_range, is_endpoint, is_ipv4, is_name, is_port
 
 DEFAULT_AFFINITY_SECONDS = 10800
+AFFINITY_SECONDS_MAX = 86400
 PROTOCOLS = {"": "tcp", "TCP": "tcp", "UDP": "udp", "SCTP": "sctp"}
 
 
@@ -50,11 +51,11 @@ def service_rules(
     local: set[str] = set()
     for port in spec.ports:
         protocol = PROTOCOLS.get(port.protocol)
-        if protocol is not None:
+        if protocol is not None and is_port(port.port):
             view = _view(service, port, protocol, slices, settings.node_name)
             _add_port(rules, service, view, settings)
             local |= {backend.address for backend in view.local if backend.is_ready}
-    if spec.externalTrafficPolicy == "Local" and spec.healthCheckNodePort:
+    if spec.externalTrafficPolicy == "Local" and is_port(spec.healthCheckNodePort):
         metadata = service.metadata
         found = LocalEndpoints(metadata.namespace, metadata.name, len(local))
         rules.health_ports[spec.healthCheckNodePort] = found
@@ -74,7 +75,7 @@ def host_port_rules(pods: Iterable[Pod]) -> Ruleset:
         for container in (*pod.spec.initContainers, *pod.spec.containers):
             for port in container.ports:
                 protocol = PROTOCOLS.get(port.protocol)
-                if not port.hostPort or protocol is None:
+                if protocol is None or not (is_port(port.hostPort) and is_port(port.containerPort)):
                     continue
                 place = f"{protocol} . {port.hostPort}"
                 if port.hostIP in ("", "0.0.0.0"):  # noqa: S104 - any address of the node
@@ -126,7 +127,7 @@ def _backends(
             if not is_endpoint(endpoint.addresses[0]):
                 continue
             for number in numbers:
-                if number:
+                if number is not None and is_port(number):
                     is_local = endpoint.nodeName == node_name
                     yield Backend(endpoint.addresses[0], number, is_local, is_ready)
 
@@ -144,7 +145,7 @@ def _add_port(rules: Ruleset, service: Service, view: PortView, settings: ProxyS
     internal = view.local if spec.internalTrafficPolicy == "Local" else view.anywhere
     _add_internal(rules, service, view, internal, settings)
     addresses = _external_addresses(service, settings)
-    if addresses or view.port.nodePort:
+    if addresses or is_port(view.port.nodePort):
         _add_external(rules, service, view, addresses, internal, settings)
 
 
@@ -186,7 +187,7 @@ def _add_external(
         ("service-filter", "services", address, f"{address} . {view.protocol} . {view.port.port}")
         for address in addresses
     ]
-    if view.port.nodePort:
+    if is_port(view.port.nodePort):
         key = f"{view.protocol} . {view.port.nodePort}"
         elements.append(("node-port-filter", "node-ports", "", key))
     fence = _source_ranges(rules, service, view)
@@ -246,7 +247,8 @@ def _balance_by_client(
 ) -> tuple[str, ...]:
     config = service.spec.sessionAffinityConfig
     seconds = config.clientIP.timeoutSeconds if config and config.clientIP else None
-    seconds = seconds or DEFAULT_AFFINITY_SECONDS
+    if not seconds or not 0 < seconds <= AFFINITY_SECONDS_MAX:
+        seconds = DEFAULT_AFFINITY_SECONDS
     returning, choices = [], []
     for number, backend in enumerate(backends):
         place = f"{view.identity}/{backend.address}/{backend.port}"

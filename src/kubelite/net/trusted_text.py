@@ -17,6 +17,11 @@ def is_name(text: str) -> bool:
     return NAME.fullmatch(text) is not None
 
 
+def is_port(number: int) -> bool:
+    """Tell whether `number` is that of a port."""
+    return 0 < number < 65536
+
+
 @remembered(20_000, length_max=ADDRESS_LENGTH_MAX)
 def is_ipv4(text: str) -> bool:
     """Tell whether `text` is an IPv4 address."""
