@@ -131,6 +131,17 @@ COMPILED_SELECTORS = Limit(
     reason="about 40 MiB; a selector of an object of 1.5 MiB has 50,000",
 )
 
+# Scheduling
+
+DECISION_STEPS = Limit(
+    "decision-steps",
+    2_000_000,
+    "steps",
+    bounds="what is looked at to find a node for one pod, or pods that should leave one (terms times pods times nodes)",
+    beyond="the pod stays unschedulable, its event says why; of preemption the best found so far",
+    reason="a few seconds, with turns of the loop between, in which no other pod is placed",
+)
+
 # DNS
 
 DNS_STEPS = Limit(
