@@ -18,13 +18,18 @@ from kubelite.api.kinds.apps import (
     StatefulSetSpec,
 )
 from kubelite.api.kinds.batch import Job, JobSpec, JobStatus
+from kubelite.api.kinds.core.config import ConfigMap
 from kubelite.api.kinds.core.containers import Container, ContainerPort
 from kubelite.api.kinds.core.endpoints import EndpointAddress, Endpoints, EndpointSubset
+from kubelite.api.kinds.core.namespaces import Namespace, NamespaceSpec
 from kubelite.api.kinds.core.pods import Pod, PodIP, PodSpec, PodStatus, PodTemplateSpec
+from kubelite.api.kinds.core.quota import ResourceQuota, ResourceQuotaSpec
 from kubelite.api.kinds.core.services import Service, ServicePort, ServiceSpec
 from kubelite.api.kinds.meta import LabelSelector, LabelSelectorRequirement, ObjectMeta
 from kubelite.api.kinds.model import Kind
 from kubelite.api.kinds.policy import PodDisruptionBudget, PodDisruptionBudgetSpec
+from kubelite.api.kinds.rbac import AggregationRule, ClusterRole, PolicyRule
+from kubelite.control.cluster_role_aggregation import ClusterRoleAggregationController
 from kubelite.control.daemonset import DaemonSetController
 from kubelite.control.deployment import DeploymentController, new_annotations
 from kubelite.control.disruption import DisruptionController
@@ -32,8 +37,11 @@ from kubelite.control.endpoints import EndpointsController
 from kubelite.control.endpointslice import EndpointSliceController
 from kubelite.control.endpointslice_mirroring import EndpointSliceMirroringController
 from kubelite.control.job import JobController
+from kubelite.control.namespace import NamespaceController
+from kubelite.control.options import Options, Resource, StaticResources
 from kubelite.control.ownership import controller_reference
 from kubelite.control.replicaset import ReplicaSetController
+from kubelite.control.resource_quota import ResourceQuotaController
 from kubelite.control.service_pods import TargetPorts
 from kubelite.control.statefulset import StatefulSetController
 
@@ -146,9 +154,33 @@ def endpoints(count: int) -> list[Kind]:
     ]
 
 
+def quota(count: int) -> list[Kind]:
+    limits = ResourceQuotaSpec(hard={"pods": "10", "requests.cpu": "1"})
+    return [ResourceQuota(metadata=META, spec=limits), *pods(None, count)]
+
+
+def roles(count: int) -> list[Kind]:
+    rule = AggregationRule(clusterRoleSelectors=[SELECTOR])
+    rules = [PolicyRule(verbs=["get"], resources=[f"r{number}"]) for number in range(50)]
+    return [
+        ClusterRole(metadata=ObjectMeta(name="all", uid="all"), aggregationRule=rule),
+        *(
+            ClusterRole(metadata=ObjectMeta(name=f"r{n}", uid=f"r{n}", labels=LABELS), rules=rules)
+            for n in range(count)
+        ),
+    ]
+
+
+RESOURCES = (
+    Resource("", "v1", "pods", "Pod", True),
+    Resource("", "v1", "configmaps", "ConfigMap", True),
+)
+
+
 async def costs_of(controller: Any, objects: list[Kind]) -> tuple[int, bool]:
     """Return the cost of the most expensive piece of work, and whether it leaves the loop."""
-    harness = Harness(controller)
+    harness = Harness(controller, options=Options(resources=StaticResources(RESOURCES)))
+    harness.client.dynamic = {("", "v1", "pods"): Pod, ("", "v1", "configmaps"): ConfigMap}
     for one in objects:
         harness.client.mirror(type(one)).put(one)
     async with harness:
@@ -168,6 +200,8 @@ async def costs_of(controller: Any, objects: list[Kind]) -> tuple[int, bool]:
         (EndpointSliceController, service, 900),
         (EndpointSliceMirroringController, endpoints, 2100),
         (DeploymentController, deployment, 600),
+        (ResourceQuotaController, quota, 900),
+        (ClusterRoleAggregationController, roles, 300),
     ],
 )
 async def test_a_plan_over_many_objects_leaves_the_loop(
@@ -178,6 +212,29 @@ async def test_a_plan_over_many_objects_leaves_the_loop(
     assert stays is False
     assert leaves is True
     assert 8 * few <= one <= 13 * few
+
+
+def dying_namespace(count: int) -> list[Kind]:
+    meta = ObjectMeta(name="default", uid="ns", deletionTimestamp="2026-01-01T00:00:00Z")
+    held = [
+        ConfigMap(
+            metadata=ObjectMeta(
+                name=f"c{number}",
+                namespace="default",
+                uid=f"c{number}",
+                deletionTimestamp="2026-01-01T00:00:00Z",
+                finalizers=["example.com/hold"],
+            )
+        )
+        for number in range(count)
+    ]
+    return [Namespace(metadata=meta, spec=NamespaceSpec(finalizers=["kubernetes"])), *held]
+
+
+async def test_what_a_dying_namespace_costs_follows_what_is_left_in_it() -> None:
+    few, _ = await costs_of(NamespaceController, dying_namespace(100))
+    many, _ = await costs_of(NamespaceController, dying_namespace(200))
+    assert many == 2 * few
 
 
 class CountedPorts(list[ContainerPort]):
