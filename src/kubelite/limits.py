@@ -142,6 +142,25 @@ DECISION_STEPS = Limit(
     reason="a few seconds, with turns of the loop between, in which no other pod is placed",
 )
 
+# Service rules
+
+SERVICE_RULES = Limit(
+    "service-rules",
+    50_000,
+    "pairs",
+    bounds="ports times endpoints, and ports times external addresses, of one service in a node's rules",
+    beyond="each port has the first endpoints and addresses only, with an event on the service",
+    reason="about 2 MiB of rules; the kernel takes a second for them",
+)
+POLICY_RULES = Limit(
+    "policy-rules",
+    500_000,
+    "lines and elements",
+    bounds="rules, and addresses in their sets, of all network policies on a node",
+    beyond="not allowed, with an event on the policy",
+    reason="about 20 MiB of rules; a thousand policies of a few hundred peers each",
+)
+
 # DNS
 
 DNS_STEPS = Limit(
