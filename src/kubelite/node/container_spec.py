@@ -11,7 +11,7 @@ from kubelite.node.pods import grace_seconds, resources_text, spec_hash
 from kubelite.node.resources import cgroup_parent
 from kubelite.node.runtime import SANDBOX, ContainerSpec, Image, Limits, Mount, SandboxSpec
 from kubelite.node.security import privileges_of
-from kubelite.node.trusted_text import executable_texts, one_line, path_name, variable_name
+from kubelite.node.trusted_text import ProcessTexts, one_line, path_name, variable_name
 
 GRACE_LABEL = "io.kubernetes.pod.terminationGracePeriod"
 UNPRIVILEGED_PORTS = "net.ipv4.ip_unprivileged_port_start"
@@ -59,12 +59,11 @@ def container_spec(
 ) -> ContainerSpec:
     """Describe a container; raises ConfigUnavailable when its settings forbid it, or are no text for a setting."""
     container = start.container
-    command = tuple(expand(part, environment) for part in container.command)
-    args = tuple(expand(part, environment) for part in container.args)
-    for name in environment:
-        variable_name(name, "name of an environment variable")
-    variables = (f"{name}={value}" for name, value in environment.items())
-    executable_texts((*command, *args, *variables), f"container {container.name}")
+    texts = ProcessTexts(f"container {container.name}")
+    for name, value in environment.items():
+        texts.take(f"{variable_name(name, 'name of an environment variable')}={value}")
+    command = tuple(texts.take(expand(part, environment)) for part in container.command)
+    args = tuple(texts.take(expand(part, environment)) for part in container.args)
     privileges = privileges_of(pod, container, image)
     labels = _labels(pod, container.name)
     labels[SANDBOX_LABEL] = start.sandbox.id
