@@ -505,11 +505,11 @@ POLICY_RULES = Limit(
 
 DNS_STEPS = Limit(
     "dns-steps",
-    4000,
+    2000,
     "endpoints and ports",
     bounds="what is looked through for one answer about a service",
     beyond="left out of the answer",
-    reason="about 10 ms of the loop; a message of 64 KiB holds no more addresses",
+    reason="about 10 ms of the loop; Endpoints hold 1,000 addresses",
 )
 
 # Nodes

@@ -198,7 +198,13 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
     plane.probes["controller-manager"] = lambda: ""
     running.push_async_callback(runtime.stop)
     scheduling = plane.client(Caller("system:kube-scheduler"), "kube-scheduler")
-    scheduler = Scheduler(client=scheduling, mirrors=scheduling, clock=clock, randomness=randomness)
+    scheduler = Scheduler(
+        client=scheduling,
+        mirrors=scheduling,
+        clock=clock,
+        randomness=randomness,
+        offload=offload,
+    )
     await scheduler.start()
     plane.probes["scheduler"] = lambda: ""
     running.push_async_callback(scheduler.stop)
