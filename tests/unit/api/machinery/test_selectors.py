@@ -1,5 +1,7 @@
 """Label selectors."""
 
+from typing import Any
+
 import pytest
 
 from kubelite.api.errors import BadRequest
@@ -36,6 +38,18 @@ from kubelite.api.machinery.selectors import (
         ("in=notin", {"in": "notin"}, True),
         ("a=", {"a": ""}, True),
         (" a = b , c ", {"a": "b", "c": "d"}, True),
+        ("a=b,a=c", {"a": "b"}, False),
+        ("a in (b,c),a in (c,d)", {"a": "c"}, True),
+        ("a in (b,c),a!=c", {"a": "c", "b": ""}, False),
+        ("a,!a", {"a": "b"}, False),
+        ("a,!a", {}, False),
+        ("n>3,n<6,n>4", {"n": "5"}, True),
+        ("n>3,n<6,n>4", {"n": "4"}, False),
+        ("n>0", {"n": "1_0"}, False),  # what only Python reads as a number
+        ("n>0", {"n": "9223372036854775808"}, False),
+        ("x!=1,y!=1,a=b", {"a": "b"}, True),
+        ("x!=1,y!=1,a=b", {"a": "c"}, False),
+        ("!x,!y,!a", {"a": "b"}, False),
     ],
 )
 def test_matches(text: str, labels: dict[str, str], matches: bool) -> None:
@@ -100,3 +114,33 @@ def test_unknown_operator_is_refused() -> None:
     expression = {"key": "a", "operator": "Like"}
     with pytest.raises(BadRequest, match='"Like" is not a valid label selector operator'):
         label_selector({"matchExpressions": [expression]})
+
+
+class Counted(dict[str, str]):
+    """Labels that count how often they are looked at."""
+
+    looks = 0
+
+    def get(self, key: str, default: object = None) -> Any:
+        self.looks += 1
+        return super().get(key, default)
+
+    def items(self) -> Any:
+        for item in super().items():
+            self.looks += 1
+            yield item
+
+
+@pytest.mark.parametrize("one", ["k{}", "!k{}", "k{}=v", "k{}!=v", "k{} in (a,b)", "k{}>3"])
+def test_thousands_of_requirements_cost_no_more_than_the_labels_there_are(one: str) -> None:
+    selector = parse_selector(",".join(one.format(number) for number in range(5000)))
+    labels = Counted({"a": "b", "k7": "v"})
+    selector.matches(labels)
+    assert labels.looks <= 2
+
+
+def test_a_bound_of_many_repetitions_is_one_condition() -> None:
+    selector = parse_selector(",".join(f"a!=v{number}" for number in range(5000)))
+    assert len(selector.conditions) == 1
+    assert not selector.matches({"a": "v4999"})
+    assert selector.matches({"a": "v5000"})
