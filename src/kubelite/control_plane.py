@@ -36,6 +36,7 @@ from kubelite.api.registry.writing import Writer
 from kubelite.clock import Clock
 from kubelite.config import Config
 from kubelite.control.options import Resource
+from kubelite.offload import Offload
 from kubelite.randomness import Randomness
 from kubelite.store.protocol import Store
 
@@ -43,7 +44,7 @@ from kubelite.store.protocol import Store
 class ControlPlane:
     """Verbs, mirrors and identities over one store. Create it on the loop, then await `bootstrap`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - it joins what a control plane is made of
         self,
         store: Store,
         *,
@@ -54,7 +55,9 @@ class ControlPlane:
         config: Config,
         static_tokens: StaticTokens | None = None,
         remote_tokens: Sequence[RemoteTokens] = (),
+        offload: Offload | None = None,
     ) -> None:
+        """Long pure work goes to `offload`; without one it is done at once (simulations)."""
         self.store = store
         # How the parts of the control plane are: what is wrong, or nothing. Whoever starts a part says so here.
         self.probes: dict[str, Callable[[], str]] = {"etcd-0": lambda: store.problem}
@@ -120,6 +123,7 @@ class ControlPlane:
             reviewers=reviewers(reviews),
             issue=self.tokens.request,
             virtual={"componentstatuses": component_statuses(self.probes)},
+            offload=offload,
         )
         self._config = config
         self._pace = Pace()

@@ -36,6 +36,7 @@ from kubelite.control.scheduler.scheduler import Scheduler
 from kubelite.control_plane import ControlPlane, ServedResources
 from kubelite.net.host_addresses import HostAddresses
 from kubelite.net.kube_dns import ensure_kube_dns
+from kubelite.offload import WorkerThread
 from kubelite.preparation import (
     CannotStart,
     allow_many_files,
@@ -115,6 +116,8 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
         randomness=randomness,
         **pki_arguments(config, node_ip, known),
     )
+    offload = WorkerThread()
+    running.callback(offload.close)
     plane = ControlPlane(
         store,
         clock=clock,
@@ -124,6 +127,7 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
         config=config,
         static_tokens=await asyncio.to_thread(read_static_tokens, config),
         remote_tokens=oidc_tokens(config, clock),
+        offload=offload,
     )
     auditor = await open_audit_log(config, running, clock, randomness)
     await plane.bootstrap(node_ip, listener.getsockname()[1])

@@ -14,7 +14,6 @@ AHEAD = {
     "kubelite.agent",
     "kubelite.api.client.remote",
     "kubelite.node.simulated",
-    "kubelite.offload",
     "kubelite.store.memory_engine",
 }
 FILE_LINES_MAX = 800

@@ -1,6 +1,5 @@
 """Answers: bytes, objects and errors with the headers Kubernetes gives them."""
 
-import asyncio
 import zlib
 from collections.abc import Sequence
 from typing import Any
@@ -9,14 +8,18 @@ import msgspec
 
 from kubelite.api.errors import APIError, Unauthorized
 from kubelite.api.http.negotiation import JSON, PLAIN_JSON, Media
+from kubelite.api.http.unsent import Charge
+from kubelite.api.http.wire import Body, Pieces, slices, whole
 from kubelite.api.registry.answers import Listed
+from kubelite.offload import Offload
 
 GZIP_THRESHOLD_BYTES = 128 * 1024
 GZIP_LEVEL = 1  # upstream's choice: within 1.3x of the best size at the least CPU
 GZIP_WINDOW_BITS = 31  # gzip framing
-INLINE_GZIP_BYTES_MAX = 512 * 1024  # about 5 ms of the loop
-INLINE_YAML_BYTES_MAX = 16 * 1024  # about 8 ms of the loop
-INLINE_PRETTY_BYTES_MAX = 4 * 1024 * 1024  # about 7 ms of the loop
+# What work costs, in the unit of `limits.INLINE_WORK`.
+YAML_COST = 2  # a byte
+GZIP_BYTES = 16  # for one
+PRETTY_BYTES = 128  # for one
 WARNING_LENGTH_MAX = 4096
 CACHE_CONTROL = "no-cache, private"
 
@@ -30,25 +33,41 @@ class Reply(msgspec.Struct):
     warnings: Sequence[str] = ()
     headers: dict[str, str] | None = None
     cache_control: str = CACHE_CONTROL
+    pieces: Pieces | None = None  # the body, where it is put together as it is written
+    charge: Charge | None = None  # what is held for it, given back once it is written
+
+    @property
+    def content(self) -> Body:
+        """The body, in whatever form."""
+        return self.body if self.pieces is None else self.pieces
 
 
 async def object_reply(
-    body: bytes, media: Media = PLAIN_JSON, *, status: int = 200, warnings: Sequence[str] = ()
+    body: Body,
+    media: Media,
+    offload: Offload,
+    *,
+    status: int = 200,
+    warnings: Sequence[str] = (),
 ) -> Reply:
     """Answer with an encoded object, in the encoding the client chose."""
+    if media != PLAIN_JSON:
+        plain, cost = body, rendering_cost(len(body), media)
+        body = await offload.run(cost, lambda: rendered(whole(plain), media))
     return Reply(
-        body=await _rendered_in_time(body, media),
+        body=b"" if isinstance(body, Pieces) else body,
+        pieces=body if isinstance(body, Pieces) else None,
         status=status,
         content_type=media.content_type,
         warnings=warnings,
     )
 
 
-async def _rendered_in_time(body: bytes, media: Media) -> bytes:
-    limit_bytes = INLINE_YAML_BYTES_MAX if media.encoding == "yaml" else INLINE_PRETTY_BYTES_MAX
-    if media == PLAIN_JSON or len(body) <= limit_bytes:
-        return rendered(body, media)
-    return await asyncio.get_running_loop().run_in_executor(None, rendered, body, media)
+def rendering_cost(size: int, media: Media) -> int:
+    """Return what an encoding of so many bytes costs, as `Offload.run` counts."""
+    if media.encoding == "yaml":
+        return size * YAML_COST
+    return size // PRETTY_BYTES if media.pretty else 0
 
 
 def rendered(body: bytes, media: Media) -> bytes:
@@ -69,14 +88,14 @@ def yaml_of(value: Any) -> bytes:
     return text.encode()
 
 
-def list_body(api_version: str, kind: str, listed: Listed) -> bytes:
-    """Return the bytes of a list from the bytes of its items."""
+def list_body(api_version: str, kind: str, listed: Listed) -> Pieces:
+    """Return a list from the bytes of its items."""
     head = b'{"kind":"%s","apiVersion":"%s","metadata":%s,"items":[' % (
         kind.encode(),
         api_version.encode(),
         msgspec.json.encode(list_metadata(listed)),
     )
-    return b"".join((head, b",".join(listed.items), b"]}"))
+    return Pieces(head, listed.items, b"]}")
 
 
 def list_metadata(listed: Listed) -> dict[str, Any]:
@@ -125,15 +144,15 @@ def warning_header(text: str) -> str:
     return f'299 - "{escaped}"'
 
 
-async def compressed(body: bytes) -> bytes:
+async def compressed(body: Body, offload: Offload) -> bytes:
     """Return a gzip of `body`."""
-    if len(body) <= INLINE_GZIP_BYTES_MAX:
-        return _gzip(body)
-    return await asyncio.get_running_loop().run_in_executor(None, _gzip, body)
+    return await offload.run(len(body) // GZIP_BYTES, lambda: _gzip(body))
 
 
-def _gzip(body: bytes) -> bytes:
-    return zlib.compress(body, GZIP_LEVEL, GZIP_WINDOW_BITS)
+def _gzip(body: Body) -> bytes:
+    packer = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, GZIP_WINDOW_BITS)
+    parts = [packer.compress(part) for part in slices(body)]
+    return b"".join((*parts, packer.flush()))
 
 
 def accepts_gzip(header: str) -> bool:

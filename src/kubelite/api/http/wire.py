@@ -5,8 +5,9 @@ response objects cost, and because a watch shares one framed chunk between all i
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from http import HTTPStatus
+from typing import Any
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -16,7 +17,10 @@ from kubelite.clock import Clock
 
 LAST_CHUNK = b"0\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-SLICE_BYTES = 1024 * 1024  # about 2 ms of the loop, in TLS
+# About 0.5 ms of the loop, in TLS; under TLS a connection may hold one more of them than it says.
+SLICE_BYTES = 256 * 1024
+BUFFERED_BYTES_MAX = 64 * 1024  # of a long answer, in a connection, when the next slice is written
+SENDING_SECONDS = 60.0  # as the API server of Kubernetes, which cuts what takes longer
 
 REASON_PHRASES = {status.value: status.phrase for status in HTTPStatus} | {
     422: "Unprocessable Entity"
@@ -25,6 +29,62 @@ WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
 Headers = Iterable[tuple[str, str]]
+
+
+class Pieces:
+    """A body that is put together as it is written: a list of what is stored, which is not copied before.
+
+    `head`, the items with commas between them, `tail`.
+    """
+
+    __slots__ = ("_size", "head", "items", "tail")
+
+    def __init__(
+        self, head: bytes, items: Sequence[bytes], tail: bytes, items_bytes: int | None = None
+    ) -> None:
+        """`items_bytes` is the size of all items, if it is known."""
+        if items_bytes is None:
+            items_bytes = sum(map(len, items))
+        self.head = head
+        self.items = items
+        self.tail = tail
+        self._size = len(head) + items_bytes + max(0, len(items) - 1) + len(tail)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def whole(self) -> bytes:
+        """Return all of it."""
+        return b"".join((self.head, b",".join(self.items), self.tail))
+
+    def slices(self) -> Iterator[bytes]:
+        """Yield all of it in parts of at least SLICE_BYTES, but for the last and for those that long items end."""
+        items, lead = self.items, self.head
+        start, size = 0, 0
+        for end, item in enumerate(items, 1):
+            size += len(item) + 1
+            if size >= SLICE_BYTES and end < len(items):
+                yield lead + b",".join(items[start:end])
+                lead, start, size = b",", end, 0
+        yield b"".join((lead, b",".join(items[start:]), self.tail))
+
+
+Body = bytes | Pieces
+
+
+def whole(body: Body) -> bytes:
+    """Return a body in one piece."""
+    return body if isinstance(body, bytes) else body.whole()
+
+
+def slices(body: Body) -> Iterator[bytes | memoryview]:
+    """Yield a body in parts of about SLICE_BYTES."""
+    if isinstance(body, Pieces):
+        yield from body.slices()
+        return
+    view = memoryview(body)
+    for offset in range(0, len(body), SLICE_BYTES):
+        yield view[offset : offset + SLICE_BYTES]
 
 
 class Disconnected(Exception):
@@ -82,9 +142,9 @@ def head(request: web.BaseRequest, status: int, headers: Headers) -> bytes:
 
 
 async def send(
-    request: web.BaseRequest, status: int, headers: list[tuple[str, str]], body: bytes
+    request: web.BaseRequest, status: int, headers: list[tuple[str, str]], body: Body
 ) -> Sent:
-    """Write a whole answer; raises Disconnected."""
+    """Write a whole answer, no faster than it is read; raises Disconnected, also when that takes too long."""
     transport = transport_of(request)
     if status != HTTPStatus.NOT_MODIFIED and status != HTTPStatus.NO_CONTENT:
         headers.append(("Content-Length", str(len(body))))
@@ -92,22 +152,41 @@ async def send(
     if request.method == "HEAD" or not body:
         transport.write(start)
     elif len(body) <= SLICE_BYTES:
-        transport.write(start + body)  # copying is cheaper than another write
-        await drain(request)
+        transport.write(start + whole(body))  # copying is cheaper than another write
+        await _taken(transport, len(body))
     else:
         transport.write(start)
-        await _write_slices(request, body)
+        await _write_slices(request, transport, body)
     return Sent(status, keep_alive=bool(request.keep_alive))
 
 
-async def _write_slices(request: web.BaseRequest, body: bytes) -> None:
-    """Write a long body so that its encryption does not hold the loop, and no faster than it is read."""
-    view = memoryview(body)
-    for offset in range(0, len(body), SLICE_BYTES):
-        if offset:
-            await asyncio.sleep(0)
-        transport_of(request).write(view[offset : offset + SLICE_BYTES])
-        await drain(request)
+async def _write_slices(request: web.BaseRequest, transport: asyncio.Transport, body: Body) -> None:
+    """Write a long body so that its encryption does not hold the loop."""
+    deadline = asyncio.get_running_loop().call_later(SENDING_SECONDS, transport.abort)
+    transport.set_write_buffer_limits(BUFFERED_BYTES_MAX)
+    is_first = True
+    try:
+        for part in slices(body):
+            if not is_first:
+                await asyncio.sleep(0)
+            is_first = False
+            transport_of(request).write(part)
+            await drained(transport)
+    finally:
+        deadline.cancel()
+
+
+async def _taken(transport: asyncio.Transport, size: int) -> None:
+    """Wait until the connection takes more; cut one that does not for too long."""
+    if size > BUFFERED_BYTES_MAX:
+        transport.set_write_buffer_limits(BUFFERED_BYTES_MAX)
+    if not is_paused(transport):
+        return
+    deadline = asyncio.get_running_loop().call_later(SENDING_SECONDS, transport.abort)
+    try:
+        await drained(transport)
+    finally:
+        deadline.cancel()
 
 
 def transport_of(request: web.BaseRequest) -> asyncio.Transport:
@@ -119,11 +198,24 @@ def transport_of(request: web.BaseRequest) -> asyncio.Transport:
 
 
 async def drain(request: web.BaseRequest) -> None:
-    """Wait until the connection takes more; raises Disconnected."""
+    """Wait until the connection of a request takes more; raises Disconnected."""
+    await drained(transport_of(request))
+
+
+async def drained(transport: asyncio.Transport) -> None:
+    """Wait until a connection takes more; raises Disconnected."""
+    protocol: Any = transport.get_protocol()
     try:
-        await request.protocol._drain_helper()  # noqa: SLF001 - aiohttp offers back-pressure only here
+        await protocol._drain_helper()  # noqa: SLF001 - there is no other way to wait, nor in asyncio's streams
     except ConnectionError as error:
         raise Disconnected from error
+
+
+def is_paused(transport: asyncio.Transport) -> bool:
+    """Tell whether a connection takes no more for now."""
+    protocol: Any = transport.get_protocol()
+    paused: bool = protocol._paused  # noqa: SLF001 - as above
+    return paused
 
 
 def chunk(data: bytes) -> bytes:

@@ -21,6 +21,11 @@ class Listed(Struct, frozen=True):
     continue_token: str = ""
     remaining: int | None = None
 
+    @property
+    def size_bytes(self) -> int:
+        """How long all items are together."""
+        return sum(map(len, self.items))
+
 
 class Deleted(Struct, frozen=True):
     """What a delete answers: the object while it goes, or a Status (or the object) once it is gone."""
