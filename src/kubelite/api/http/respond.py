@@ -95,7 +95,7 @@ def list_body(api_version: str, kind: str, listed: Listed) -> Pieces:
         api_version.encode(),
         msgspec.json.encode(list_metadata(listed)),
     )
-    return Pieces(head, listed.items, b"]}")
+    return Pieces(head, listed.items, b"]}", listed.size_bytes)
 
 
 def list_metadata(listed: Listed) -> dict[str, Any]:

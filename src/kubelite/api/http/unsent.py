@@ -127,7 +127,9 @@ class Charge:
         self.moved_at = asyncio.get_running_loop().time()
 
     def release(self) -> None:
-        """Hold nothing more."""
+        """Hold nothing from now on."""
+        self.is_ended = True
+        self._cut = _nothing  # it leads to the connection and back here
         if self.held:
             self._unsent.memory.freed(self.held)
             self._unsent.changed(self, 0)
@@ -135,9 +137,13 @@ class Charge:
     def end(self) -> None:
         """Cut what is charged, and hold nothing more."""
         if not self.is_ended:
-            self.is_ended = True
-            self._cut()
+            cut = self._cut
             self.release()
+            cut()
+
+
+def _nothing() -> None:
+    return
 
 
 def is_too_far_behind(waiting_bytes: int) -> bool:

@@ -17,8 +17,8 @@ from kubelite.clock import Clock
 
 LAST_CHUNK = b"0\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-# About 0.5 ms of the loop, in TLS; under TLS a connection may hold one more of them than it says.
-SLICE_BYTES = 256 * 1024
+# About 1 ms of the loop, in TLS. Under TLS a connection may hold one more of them than it says.
+SLICE_BYTES = 512 * 1024
 BUFFERED_BYTES_MAX = 64 * 1024  # of a long answer, in a connection, when the next slice is written
 SENDING_SECONDS = 60.0  # as the API server of Kubernetes, which cuts what takes longer
 
@@ -53,9 +53,9 @@ class Pieces:
     def __len__(self) -> int:
         return self._size
 
-    def whole(self) -> bytes:
-        """Return all of it."""
-        return b"".join((self.head, b",".join(self.items), self.tail))
+    def whole(self, start: bytes = b"") -> bytes:
+        """Return all of it, behind `start`."""
+        return b"".join((start, self.head, b",".join(self.items), self.tail))
 
     def slices(self) -> Iterator[bytes]:
         """Yield all of it in parts of at least SLICE_BYTES, but for the last and for those that long items end."""
@@ -72,9 +72,9 @@ class Pieces:
 Body = bytes | Pieces
 
 
-def whole(body: Body) -> bytes:
-    """Return a body in one piece."""
-    return body if isinstance(body, bytes) else body.whole()
+def whole(body: Body, start: bytes = b"") -> bytes:
+    """Return a body in one piece, behind `start`."""
+    return start + body if isinstance(body, bytes) else body.whole(start)
 
 
 def slices(body: Body) -> Iterator[bytes | memoryview]:
@@ -152,7 +152,7 @@ async def send(
     if request.method == "HEAD" or not body:
         transport.write(start)
     elif len(body) <= SLICE_BYTES:
-        transport.write(start + whole(body))  # copying is cheaper than another write
+        transport.write(whole(body, start))  # copying is cheaper than another write
         await _taken(transport, len(body))
     else:
         transport.write(start)
@@ -205,17 +205,21 @@ async def drain(request: web.BaseRequest) -> None:
 async def drained(transport: asyncio.Transport) -> None:
     """Wait until a connection takes more; raises Disconnected."""
     protocol: Any = transport.get_protocol()
+    if protocol is None:  # a lost connection has none on uvloop
+        raise Disconnected
     try:
         await protocol._drain_helper()  # noqa: SLF001 - there is no other way to wait, nor in asyncio's streams
     except ConnectionError as error:
-        raise Disconnected from error
+        # It belongs to the future that was awaited, which the frames of its traceback hold in turn: buffers of the
+        # connection would stay until a full collection.
+        error.__traceback__ = None
+        raise Disconnected from None
 
 
 def is_paused(transport: asyncio.Transport) -> bool:
     """Tell whether a connection takes no more for now."""
     protocol: Any = transport.get_protocol()
-    paused: bool = protocol._paused  # noqa: SLF001 - as above
-    return paused
+    return protocol is not None and bool(protocol._paused)  # noqa: SLF001 - as above
 
 
 def chunk(data: bytes) -> bytes:
