@@ -12,7 +12,14 @@ from kubelite.api.http.request import Query
 from kubelite.api.http.respond import list_body, list_metadata
 from kubelite.api.http.wire import Body, Pieces
 from kubelite.api.machinery.columns import Layout, layout_of
-from kubelite.api.machinery.table import INCLUDE_OBJECT, IncludeObject, object_table, table
+from kubelite.api.machinery.table import (
+    INCLUDE_OBJECT,
+    IncludeObject,
+    object_table,
+    rows,
+    table,
+    table_frame,
+)
 from kubelite.api.registry.answers import Listed
 from kubelite.api.registry.resources import Resource
 from kubelite.api.registry.watch import PLAIN, Form
@@ -138,17 +145,12 @@ class Forms:
 
     async def _table(
         self, resource: Resource, items: Sequence[bytes], query: Query, listed: Listed
-    ) -> bytes:
-        make = partial(
-            table,
-            _layout(resource),
-            items,
-            self._clock.now(),
-            include_object(query),
-            list_metadata(listed),
-        )
+    ) -> Pieces:
+        layout, now, include = _layout(resource), self._clock.now(), include_object(query)
+        head, tail = table_frame(layout, list_metadata(listed))
         cost = len(items) * ROW_COST + sum(map(len, items)) // TABLED_BYTES
-        return await self._offload.run(cost, make)
+        made = await self._offload.run(cost, lambda: rows(layout, items, now, include))
+        return Pieces(head, made, tail)
 
 
 def _metadata_list(version: str, listed: Listed) -> Pieces:

@@ -9,7 +9,7 @@ import msgspec
 from kubelite.api.errors import APIError, Unauthorized
 from kubelite.api.http.negotiation import JSON, PLAIN_JSON, Media
 from kubelite.api.http.unsent import Charge
-from kubelite.api.http.wire import Body, Pieces, slices, whole
+from kubelite.api.http.wire import Body, Pieces, slices
 from kubelite.api.registry.answers import Listed
 from kubelite.offload import Offload
 
@@ -53,7 +53,7 @@ async def object_reply(
     """Answer with an encoded object, in the encoding the client chose."""
     if media != PLAIN_JSON:
         plain, cost = body, rendering_cost(len(body), media)
-        body = await offload.run(cost, lambda: rendered(whole(plain), media))
+        body = await offload.run(cost, lambda: _rendered(plain, media))
     return Reply(
         body=b"" if isinstance(body, Pieces) else body,
         pieces=body if isinstance(body, Pieces) else None,
@@ -68,6 +68,40 @@ def rendering_cost(size: int, media: Media) -> int:
     if media.encoding == "yaml":
         return size * YAML_COST
     return size // PRETTY_BYTES if media.pretty else 0
+
+
+def _rendered(body: Body, media: Media) -> Body:
+    """Return a body in the chosen encoding, a list item by item: no step of it is long, also for other threads."""
+    if isinstance(body, bytes):
+        return rendered(body, media)
+    if media.encoding == "yaml":
+        return _yaml_list(body)
+    return _pretty_list(body) if media.pretty else body
+
+
+def _yaml_list(body: Pieces) -> Pieces:
+    value = msgspec.json.decode(body.head + body.tail)
+    (name,) = (name for name, field in value.items() if field == [])
+    if not body.items:
+        return Pieces(yaml_of(value), (), b"")
+    before = {one: value[one] for one in value if one < name}
+    after = {one: value[one] for one in value if one > name}
+    items = [yaml_of([msgspec.json.decode(item)]) for item in body.items]
+    head = (yaml_of(before) if before else b"") + b"%b:\n" % name.encode()
+    return Pieces(head, items, yaml_of(after) if after else b"", separator=b"")
+
+
+def _pretty_list(body: Pieces) -> Pieces:
+    formatted = msgspec.json.format(body.head + body.tail, indent=2) + b"\n"
+    if not body.items:
+        return Pieces(formatted, (), b"")
+    end = b"]\n}\n"
+    assert formatted.endswith(end), "the items come last"
+    items = [
+        b"\n    " + msgspec.json.format(item, indent=2).replace(b"\n", b"\n    ")
+        for item in body.items
+    ]
+    return Pieces(formatted.removesuffix(end), items, b"\n  " + end)
 
 
 def rendered(body: bytes, media: Media) -> bytes:

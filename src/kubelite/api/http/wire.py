@@ -34,13 +34,18 @@ Headers = Iterable[tuple[str, str]]
 class Pieces:
     """A body that is put together as it is written: a list of what is stored, which is not copied before.
 
-    `head`, the items with commas between them, `tail`.
+    `head`, the items with `separator` between them, `tail`.
     """
 
-    __slots__ = ("_size", "head", "items", "tail")
+    __slots__ = ("_size", "head", "items", "separator", "tail")
 
     def __init__(
-        self, head: bytes, items: Sequence[bytes], tail: bytes, items_bytes: int | None = None
+        self,
+        head: bytes,
+        items: Sequence[bytes],
+        tail: bytes,
+        items_bytes: int | None = None,
+        separator: bytes = b",",
     ) -> None:
         """`items_bytes` is the size of all items, if it is known."""
         if items_bytes is None:
@@ -48,25 +53,27 @@ class Pieces:
         self.head = head
         self.items = items
         self.tail = tail
-        self._size = len(head) + items_bytes + max(0, len(items) - 1) + len(tail)
+        self.separator = separator
+        between = max(0, len(items) - 1) * len(separator)
+        self._size = len(head) + items_bytes + between + len(tail)
 
     def __len__(self) -> int:
         return self._size
 
     def whole(self, start: bytes = b"") -> bytes:
         """Return all of it, behind `start`."""
-        return b"".join((start, self.head, b",".join(self.items), self.tail))
+        return b"".join((start, self.head, self.separator.join(self.items), self.tail))
 
     def slices(self) -> Iterator[bytes]:
         """Yield all of it in parts of at least SLICE_BYTES, but for the last and for those that long items end."""
-        items, lead = self.items, self.head
+        items, lead, separator = self.items, self.head, self.separator
         start, size = 0, 0
         for end, item in enumerate(items, 1):
             size += len(item) + 1
             if size >= SLICE_BYTES and end < len(items):
-                yield lead + b",".join(items[start:end])
-                lead, start, size = b",", end, 0
-        yield b"".join((lead, b",".join(items[start:]), self.tail))
+                yield lead + separator.join(items[start:end])
+                lead, start, size = separator, end, 0
+        yield b"".join((lead, separator.join(items[start:]), self.tail))
 
 
 Body = bytes | Pieces

@@ -13,6 +13,7 @@ from kubelite.api.http.respond import (
     error_reply,
     list_body,
     object_reply,
+    rendered,
     warning_header,
 )
 from kubelite.api.http.wire import Pieces, whole
@@ -73,8 +74,17 @@ async def test_a_list_is_put_together_when_it_is_written() -> None:
     reply = await object_reply(pieces, PLAIN_JSON, RecordingOffload())
     assert reply.content is pieces
     assert whole(pieces).endswith(b'"items":[1,2]}')
-    yaml = await object_reply(pieces, Media(encoding="yaml"), RecordingOffload())
-    assert b"items:\n- 1\n- 2\n" in yaml.body
+
+
+@pytest.mark.parametrize("items", [[], [b"{}"], [b'{"b":[1,{"c":"x\\ny"}],"a":{}}', b'{"a":"b"}']])
+@pytest.mark.parametrize("media", [Media(encoding="yaml"), Media(pretty=True)])
+async def test_a_list_is_encoded_item_by_item_as_it_would_be_in_one_piece(
+    media: Media, items: list[bytes]
+) -> None:
+    pieces = list_body("v1", "ConfigMapList", Listed(items, "9"))
+    reply = await object_reply(pieces, media, RecordingOffload())
+    assert whole(reply.content) == rendered(whole(pieces), media)
+    assert len(reply.content) == len(whole(reply.content))
 
 
 @pytest.mark.parametrize(("size", "leaves"), [(1000, False), (1_000_000, True)])
