@@ -4,6 +4,7 @@ PYTHON ?= python3
 ARGS ?=
 SEEDS ?= 200
 FIRST ?= 1000
+SECONDS ?= 300
 DATA_DIR ?= /var/lib/kubelite
 BIN = $(VENV)/bin
 RUN = PYTHONPATH=src $(BIN)/
@@ -37,12 +38,16 @@ run: $(VENV)/.run ## Install what is missing and start a one-node cluster (ARGS=
 .PHONY: test
 test: SYSTEM = tests
 test: system $(VENV)/.dev check ## Install what is missing and run every test
-	@$(RUN)pytest -q tests/unit tests/property tests/simulation
+	@$(RUN)pytest -q tests/unit tests/property tests/simulation tests/fuzz
 	@$(RUN)pytest -q tests/integration tests/clients
 
 .PHONY: simulate
 simulate: $(VENV)/.dev ## Tell many stories with faults; prints the seeds that fail (SEEDS=200 FIRST=1000)
 	@PYTHONPATH=src:tests $(BIN)/python -m simulation.many $(FIRST) $(SEEDS)
+
+.PHONY: fuzz
+fuzz: $(VENV)/.dev ## Feed the readers of foreign bytes mutated input (SECONDS=300 FIRST=1000 ARGS="http yaml")
+	@FIRST=$(FIRST) PYTHONPATH=src:tests $(BIN)/python -W error -m fuzz $(SECONDS) $(ARGS)
 
 .PHONY: check
 check: $(VENV)/.dev ## Format, lint, types, import contracts, structure (fast)

@@ -191,6 +191,21 @@ def secrets_rotate(data_dir: str | None) -> None:
     click.echo(f"{number} Secrets sealed with the new key")
 
 
+@secrets_encrypt.command("disable")
+@_data_dir
+def secrets_disable(data_dir: str | None) -> None:
+    """Write every Secret in the clear and remove the keys; the server must be stopped."""
+    from kubelite import maintenance
+
+    try:
+        number = maintenance.disable_secrets_encryption(_load({"data_dir": data_dir}))
+    except maintenance.Refused as error:
+        _fail(error)
+    click.echo(
+        f"{number} Secrets are in the clear now; start the server without --secrets-encryption"
+    )
+
+
 @main.command()
 @_data_dir
 @click.option("--docker-socket", metavar="FILE", help="Socket of the engine, if the server had one")

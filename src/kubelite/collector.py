@@ -12,7 +12,6 @@ import asyncio
 import ctypes
 import gc
 from collections.abc import Callable
-from functools import cache
 
 YOUNG = 1_000  # objects made before the youngest are looked at: about 0.3 ms
 YOUNG_PASSES = 5  # ... before those that survived are: about 3 ms
@@ -69,11 +68,6 @@ class FreedMemory:
 
 def trim() -> None:
     """Give free memory of the C library back to the system, where the library can (glibc)."""
-    if (call := _malloc_trim()) is not None:
-        call(0)
-
-
-@cache
-def _malloc_trim() -> Callable[[int], int] | None:
-    found: Callable[[int], int] | None = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    return found
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if malloc_trim is not None:
+        malloc_trim(0)

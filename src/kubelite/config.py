@@ -83,6 +83,12 @@ class Config(Struct, frozen=True, kw_only=True):
         str,
         Setting("Socket of the container engine (default: one that answers, or start one)", "FILE"),
     ] = ""
+    allowed_unsafe_sysctls: Annotated[
+        tuple[str, ...],
+        Setting(
+            "Sysctl, or prefix and *, that pods of this node may set beyond the safe ones", "NAME"
+        ),
+    ] = ()
     disable_agent: Annotated[bool, Setting("Run the control plane only")] = False
     secrets_encryption: Annotated[bool, Setting("Encrypt Secrets on disk")] = False
     token_auth_file: Annotated[str, Setting("File of static tokens", "FILE")] = ""
@@ -223,7 +229,7 @@ def _from_file(path: Path) -> dict[str, Any]:
         field = str(key).replace("-", "_")
         if field not in known:
             raise InvalidConfig(f'cannot use {path}: unknown key "{key}"')
-        values[field] = [value] if field == "tls_san" and isinstance(value, str) else value
+        values[field] = [value] if _is_list(field) and isinstance(value, str) else value
     return values
 
 
@@ -235,8 +241,13 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         field = name.removeprefix("KUBELITE_").lower()
         if field not in Config.__struct_fields__:
             raise InvalidConfig(f"cannot use environment: unknown variable {name}")
-        values[field] = value.split(",") if field == "tls_san" else value
+        values[field] = value.split(",") if _is_list(field) else value
     return values
+
+
+def _is_list(field: str) -> bool:
+    plain, _ = settings()[field]
+    return plain not in (str, int, bool)
 
 
 def _validate(config: Config) -> None:
@@ -260,6 +271,7 @@ def _validate(config: Config) -> None:
     pods, services = (ipaddress.ip_network(c) for c in (config.cluster_cidr, config.service_cidr))
     if pods.overlaps(services):
         raise _unusable("service_cidr", config.service_cidr, "must not overlap --cluster-cidr")
+    _sysctls(config.allowed_unsafe_sysctls)
     try:
         int(config.write_kubeconfig_mode, 8)
     except ValueError:
@@ -278,6 +290,18 @@ def node_name_problem(name: str) -> str:
             "and must start and end with an alphanumeric character"
         )
     return ""
+
+
+def _sysctls(patterns: Sequence[str]) -> None:
+    if not patterns:
+        return
+    from kubelite.node.sysctls import InvalidSysctlPattern, allow_list
+
+    for pattern in patterns:
+        try:
+            allow_list("", (pattern,))
+        except InvalidSysctlPattern as error:
+            raise _unusable("allowed_unsafe_sysctls", pattern, str(error)) from None
 
 
 def _network(field: str, value: str) -> None:

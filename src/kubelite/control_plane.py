@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from kubelite.api.auth import bootstrap_roles
+from kubelite.api.auth.audit import Auditor
 from kubelite.api.auth.authenticate import RemoteTokens, UnionAuthenticator
 from kubelite.api.auth.authorize import UnionAuthorizer
 from kubelite.api.auth.bootstrap_tokens import BootstrapTokens
@@ -19,6 +20,7 @@ from kubelite.api.auth.reviews import Reviews
 from kubelite.api.auth.static_tokens import StaticTokens
 from kubelite.api.auth.tokens import ServiceAccountTokens, TokenIssuer, service_account_caller
 from kubelite.api.auth.x509 import ClientCertificates
+from kubelite.api.client.audited import AuditedClient
 from kubelite.api.client.local import LocalClient
 from kubelite.api.client.mirrors import Mirrors
 from kubelite.api.client.pace import Pace
@@ -44,7 +46,7 @@ from kubelite.store.protocol import Store
 class ControlPlane:
     """Verbs, mirrors and identities over one store. Create it on the loop, then await `bootstrap`."""
 
-    def __init__(  # noqa: PLR0913 - it joins what a control plane is made of
+    def __init__(  # noqa: PLR0913 - it joins what an API is made of
         self,
         store: Store,
         *,
@@ -56,8 +58,9 @@ class ControlPlane:
         static_tokens: StaticTokens | None = None,
         remote_tokens: Sequence[RemoteTokens] = (),
         offload: Offload | None = None,
+        auditor: Auditor | None = None,
     ) -> None:
-        """Long pure work goes to `offload`; without one it is done at once (simulations)."""
+        """Without `offload` all work is done on the loop, as simulations need it."""
         self.store = store
         # How the parts of the control plane are: what is wrong, or nothing. Whoever starts a part says so here.
         self.probes: dict[str, Callable[[], str]] = {"etcd-0": lambda: store.problem}
@@ -115,21 +118,33 @@ class ControlPlane:
             ),
             validate=rules.validate,
             addresses=self.addresses,
+            offload=offload,
         )
         self.verbs = Verbs(
             writer,
             self.resources,
             self.hub,
+            authorizer=self.authorizer,
             reviewers=reviewers(reviews),
             issue=self.tokens.request,
             virtual={"componentstatuses": component_statuses(self.probes)},
-            offload=offload,
         )
+        self._auditor = auditor
         self._config = config
         self._pace = Pace()
 
     def client(self, caller: Caller, field_manager: str) -> LocalClient:
-        """Return a client that acts as `caller`."""
+        """Return a client that acts as `caller`; what it asks for is audited if anything is."""
+        if self._auditor is not None:
+            return AuditedClient(
+                self.verbs,
+                self.authorizer,
+                caller,
+                self.mirrors,
+                auditor=self._auditor,
+                field_manager=field_manager,
+                pace=self._pace,
+            )
         return LocalClient(
             self.verbs,
             self.authorizer,

@@ -69,6 +69,263 @@ OBJECT = Limit(
     reason="what etcd takes in a request by default",
 )
 
+# Documents
+
+DOCUMENT = Limit(
+    "document",
+    32 * MIB,
+    "bytes",
+    bounds="memory that the values of one body take once they are read, and the defaults filled into them",
+    beyond="413",
+    reason="21 times the largest object; 60,000 keys of a ConfigMap take 8 MiB, a definition of 1.5 MiB takes 6",
+)
+DOCUMENT_DEPTH = Limit(
+    "document-depth",
+    256,
+    "levels",
+    bounds="objects and lists within each other in a body, and in what a patch makes",
+    beyond="400, of a patch 422",
+    reason="what is done with an object takes two frames a level, of a thousand; schemas have some 20",
+)
+UNKNOWN_FIELDS = Limit(
+    "unknown-fields",
+    1_000,
+    "fields",
+    bounds="fields that an object's kind does not know and that are named",
+    beyond="dropped without being named",
+    reason="nobody reads more; a thousand paths are some 50 KB",
+)
+DUPLICATE_FIELDS = Limit(
+    "duplicate-fields",
+    100,
+    "fields",
+    bounds="fields written twice that are named",
+    beyond="not named",
+    reason="as the decoder of Kubernetes",
+)
+PATH_VALUES = Limit(
+    "path-values",
+    100_000,
+    "values",
+    bounds="values of one object that a printer column's path looks at",
+    beyond="not looked at",
+    reason="an object of 1.5 MiB has fewer in its lists; descents below each other multiply",
+)
+PATCH_OPERATIONS = Limit(
+    "patch-operations",
+    10_000,
+    "operations",
+    bounds="one JSON patch",
+    beyond="413",
+    reason="as the API server of Kubernetes",
+)
+PATCH_COPIES = Limit(
+    "patch-copies",
+    3 * MIB,
+    "bytes",
+    bounds="what all copy operations of one JSON patch add",
+    beyond="413",
+    reason="as the API server of Kubernetes: its limit of a body",
+)
+PATCH_WORK = Limit(
+    "patch-work",
+    1 << 28,
+    "steps",
+    bounds="list elements that one JSON patch moves, values that it copies or compares",
+    beyond="413",
+    reason="about 0.1 s of a worker thread for moves; 500 operations at the head of a list of 500,000",
+)
+
+# Selectors
+
+SELECTOR_REQUIREMENTS = Limit(
+    "selector-requirements",
+    1_000,
+    "requirements",
+    bounds="a selector in a parameter or in an access review",
+    beyond="400, in a review 422",
+    reason="real selectors have some tens; Kubernetes has no bound, and anybody may ask 3 MiB of them",
+)
+RAW_SELECTOR = Limit(
+    "raw-selector",
+    64 * KIB,
+    "characters",
+    bounds="selector written as text in an access review",
+    beyond="422",
+    reason="no request carries a longer one in its address",
+)
+
+# Errors
+
+CAUSES = Limit(
+    "causes",
+    500,
+    "causes",
+    bounds="what one answer says is wrong with an object",
+    beyond="not looked for, the answer says so",
+    reason="nobody reads more; without a bound 2.7 MB of mistakes are answered with 97 MB",
+)
+CAUSES_TEXT = Limit(
+    "causes-text",
+    256 * KIB,
+    "bytes",
+    bounds="texts of all causes of one answer",
+    beyond="not looked for, the answer says so",
+    reason="500 causes of 500 bytes; a message repeats them once",
+)
+SHOWN_VALUE = Limit(
+    "shown-value",
+    8 * KIB,
+    "characters",
+    bounds="a wrong value that a cause quotes",
+    beyond="cut, with an ellipsis",
+    reason="a cause about a list could quote megabytes, once for each of its items",
+)
+ERROR_MESSAGE = Limit(
+    "error-message",
+    512 * KIB,
+    "characters",
+    bounds="message of an error",
+    beyond="cut, with an ellipsis",
+    reason="twice what all causes may take",
+)
+
+WARNINGS = Limit(
+    "warnings",
+    4096,
+    "characters",
+    bounds="all Warning headers of an answer",
+    beyond="each is cut to the next bound and the last are left out",
+    reason="as the API server of Kubernetes",
+)
+WARNING = Limit(
+    "warning",
+    256,
+    "characters",
+    bounds="a Warning header, once all are too long",
+    beyond="cut",
+    reason="as the API server of Kubernetes",
+)
+
+# Streams and proxies
+
+RELAYED_STREAMS = Limit(
+    "relayed-streams",
+    2_000,
+    "streams",
+    bounds="logs, exec, attach, port-forward and proxied requests the API passes on at once",
+    beyond="429",
+    reason="each holds two connections with 64 KiB of buffers either way",
+)
+STREAM_BUFFER = Limit(
+    "stream-buffer",
+    64 * KIB,
+    "bytes",
+    bounds="what waits in each direction of a relayed stream, and the head of a backend's answer",
+    beyond="the sender is not read; a longer head is answered with 503",
+    reason="fills a fast link; one read of a socket comes on top",
+)
+DIAL_SECONDS = Limit(
+    "dial-seconds",
+    10,
+    "seconds",
+    bounds="time to connect to a node, pod or service, TLS included",
+    beyond="503",
+    reason="longer than a lost packet takes to be sent again twice",
+)
+BACKEND_HEAD_SECONDS = Limit(
+    "backend-head-seconds",
+    60,
+    "seconds",
+    bounds="time until a node, pod or service begins to answer",
+    beyond="503",
+    reason="as any other request",
+)
+BACKEND_PAGE_SECONDS = Limit(
+    "backend-page-seconds",
+    60,
+    "seconds",
+    bounds="time for a page whose links are rewritten, or for the text of a node's refusal",
+    beyond="503, or the refusal without its text",
+    reason="as any other request",
+)
+PROXIED_PAGE = Limit(
+    "proxied-page",
+    4 * MIB,
+    "bytes",
+    bounds="HTML page of a proxied server, whose links are rewritten",
+    beyond="503",
+    reason="pages of dashboards are below 1 MiB; rewriting takes 0.2 s a MiB in a thread",
+)
+PROXIED_PAGES = Limit(
+    "proxied-pages",
+    64 * MIB,
+    "bytes",
+    bounds="all HTML pages that are rewritten at once",
+    beyond="503",
+    reason="sixteen of the longest",
+)
+
+
+# Other listeners
+
+DNS_CONNECTIONS = Limit(
+    "dns-connections",
+    200,
+    "connections",
+    bounds="DNS connections by TCP on a node; one address may have a tenth",
+    beyond="takes the place of one that waits for a question, else closed at once",
+    reason="TCP is for answers too long for UDP",
+)
+DNS_IDLE_SECONDS = Limit(
+    "dns-idle-seconds",
+    10,
+    "seconds",
+    bounds="time until a question by TCP is complete, an answer is found, and it is taken",
+    beyond="closed",
+    reason="as RFC 7766 asks: seconds",
+)
+UNREAD_SECONDS = Limit(
+    "unread-seconds",
+    60,
+    "seconds",
+    bounds="time until a client has taken an answer, before its next request is served",
+    beyond="closed",
+    reason="as the API server of Kubernetes, which gives a request that long",
+)
+DNS_UNDER_WAY = Limit(
+    "dns-under-way",
+    1_000,
+    "questions",
+    bounds="questions by UDP that wait for a resolver outside",
+    beyond="dropped; clients ask again",
+    reason="each costs a socket for up to some seconds",
+)
+HEALTH_CONNECTIONS = Limit(
+    "health-connections",
+    200,
+    "connections",
+    bounds="connections to all health check node ports; one address may have a quarter",
+    beyond="closed at once",
+    reason="a load balancer asks once in some seconds",
+)
+HEALTH_SECONDS = Limit(
+    "health-seconds",
+    5,
+    "seconds",
+    bounds="time for a question to a health check node port, and for its answer",
+    beyond="closed",
+    reason="load balancers wait no longer",
+)
+FORWARDED_CONNECTIONS = Limit(
+    "forwarded-connections",
+    1_000,
+    "connections",
+    bounds="connections into pods that port-forward holds on a node",
+    beyond="refused, said on the error stream",
+    reason="each is an open file",
+)
+
 # Work
 
 INLINE_WORK = Limit(
@@ -130,4 +387,506 @@ WATCH_BACKLOG = Limit(
     bounds="changes of one resource that have not been told to its watches yet",
     beyond="the watches of the resource end, their clients begin anew",
     reason="as much as the past a watch can resume from",
+)
+
+# Disk and history
+
+WAITING_WRITES = Limit(
+    "waiting-writes",
+    20_000,
+    "changes",
+    bounds="changes that wait for the disk",
+    beyond="503",
+    reason="seconds of a slow disk; later callers would give up first",
+)
+WAITING_BYTES = Limit(
+    "waiting-bytes",
+    256 * MIB,
+    "bytes",
+    bounds="bytes of changes that wait for the disk",
+    beyond="503",
+    reason="a few hundred of the largest objects",
+)
+HISTORY_CHANGES = Limit(
+    "history-changes",
+    20_000,
+    "changes",
+    bounds="changes that a watch can resume from",
+    beyond="410, the client lists anew",
+    reason="minutes of a busy cluster",
+)
+HISTORY_CHANGES_APART = Limit(
+    "history-changes-apart",
+    2000,
+    "changes",
+    bounds="changes that a watch of Leases can resume from",
+    beyond="410, the client lists anew",
+    reason="heartbeats must not push other changes out",
+)
+HISTORY_SECONDS = Limit(
+    "history-seconds",
+    300,
+    "seconds",
+    bounds="age of changes that a watch can resume from",
+    beyond="410, the client lists anew",
+    reason="as long as etcd keeps them for Kubernetes",
+)
+HISTORY_BYTES = Limit(
+    "history-bytes",
+    64 * MIB,
+    "bytes",
+    bounds="bytes of changes that a watch can resume from",
+    beyond="410, the client lists anew",
+    reason="what a small machine can spare for the past",
+)
+EVENT_SECONDS = Limit(
+    "event-seconds",
+    3600,
+    "seconds",
+    bounds="life of an Event after its last write",
+    beyond="removed",
+    reason="as the API server of Kubernetes",
+)
+DISRUPTED_PODS = Limit(
+    "disrupted-pods",
+    2000,
+    "pods",
+    bounds="evictions of one budget that its controller has not confirmed yet",
+    beyond="403",
+    reason="as the API server of Kubernetes",
+)
+AUDIT_LINES = Limit(
+    "audit-lines",
+    10_000,
+    "lines",
+    bounds="audit lines in memory",
+    beyond="dropped, counted, said in the log",
+    reason="seconds of a busy server; requests must not wait for the log",
+)
+WATCH_LINE = Limit(
+    "watch-line",
+    16 * MIB,
+    "bytes",
+    bounds="one line of a watch, as the agent of a node reads it",
+    beyond="the watch begins anew",
+    reason="ten of the largest objects",
+)
+
+# Queues
+
+QUEUE_KEYS = Limit(
+    "queue-keys",
+    1_000_000,
+    "keys",
+    bounds="keys of one work queue, and as many delayed ones",
+    beyond="not enqueued; the next change of the object enqueues it",
+    reason="more than a cluster can have objects",
+)
+IDLE_TURNS = Limit(
+    "idle-turns",
+    16,
+    "turns",
+    bounds="turns of one key of a work queue in quick succession though nothing changed",
+    beyond="a pause of 0.1 s before the next, doubling to 60 s, and a line in the log",
+    reason="a reconcile may need a few steps; one that needs more goes in circles",
+)
+EVENTS_WAITING = Limit(
+    "events-waiting",
+    10_000,
+    "events",
+    bounds="events of one component that wait to be written",
+    beyond="dropped, with a line in the log",
+    reason="a burst of some thousand pods is written in full; one takes about 2 KB",
+)
+EVENTS_KNOWN = Limit(
+    "events-known",
+    4096,
+    "entries",
+    bounds="events, groups of events and sources that one component remembers, each",
+    beyond="the one used longest ago is forgotten, its next event is a new object",
+    reason="as client-go's correlator",
+)
+FAN_OUT = Limit(
+    "fan-out",
+    256,
+    "steps",
+    bounds="keys that one change of an object puts into a work queue at once, objects looked at for them included",
+    beyond="enqueued in slices of as many, with a turn of the loop between them",
+    reason="below a millisecond of the loop; most changes touch one key or a few",
+)
+COMPILED_SELECTORS = Limit(
+    "compiled-selectors",
+    200_000,
+    "requirements and values",
+    bounds="large label selectors that are kept ready to match",
+    beyond="the one used longest ago is made anew when it is needed",
+    reason="about 40 MiB; a selector of an object of 1.5 MiB has 50,000",
+)
+
+# Scheduling
+
+DECISION_STEPS = Limit(
+    "decision-steps",
+    2_000_000,
+    "steps",
+    bounds="what is looked at to find a node for one pod, or pods that should leave one (terms times pods times nodes)",
+    beyond="the pod stays unschedulable, its event says why; of preemption the best found so far",
+    reason="a few seconds, with turns of the loop between, in which no other pod is placed",
+)
+
+# Service rules
+
+SERVICE_RULES = Limit(
+    "service-rules",
+    50_000,
+    "pairs",
+    bounds="ports times endpoints, and ports times external addresses, of one service in a node's rules",
+    beyond="each port has the first endpoints and addresses only, with an event on the service",
+    reason="about 2 MiB of rules; the kernel takes a second for them",
+)
+POLICY_RULES = Limit(
+    "policy-rules",
+    500_000,
+    "lines and elements",
+    bounds="rules, and addresses in their sets, of all network policies on a node",
+    beyond="not allowed, with an event on the policy",
+    reason="about 20 MiB of rules; a thousand policies of a few hundred peers each",
+)
+
+# DNS
+
+DNS_STEPS = Limit(
+    "dns-steps",
+    4000,
+    "endpoints and ports",
+    bounds="what is looked through for one answer about a service",
+    beyond="left out of the answer",
+    reason="about 10 ms of the loop; a message of 64 KiB holds no more addresses",
+)
+
+# Nodes
+
+SECCOMP_PROFILE = Limit(
+    "seccomp-profile",
+    256 * KIB,
+    "bytes",
+    bounds="file of a seccomp profile that a container names",
+    beyond="the container is not made; its status says why",
+    reason="profiles that list every system call have some 20 KiB",
+)
+
+# Files on a node
+
+PATH_STEPS = Limit(
+    "path-steps",
+    64,
+    "steps",
+    bounds="folders in folders of a path inside a volume: items of configMaps and the like, and subPath",
+    beyond="the pod waits with FailedMount or CreateContainerConfigError",
+    reason="the node opens each step, and no layout of files nests so deep",
+)
+LINKS_FOLLOWED = Limit(
+    "links-followed",
+    40,
+    "links",
+    bounds="symbolic links on the way to a subPath",
+    beyond="CreateContainerConfigError",
+    reason="as Linux",
+)
+POD_FILES = Limit(
+    "pod-files",
+    64 * MIB,
+    "bytes",
+    bounds="content of a pod's configMap, secret, downwardAPI and projected volumes together",
+    beyond="the pod waits with FailedMount",
+    reason="a pod of 1 MB can name the same ConfigMap 20,000 times; this is forty of the largest",
+)
+TERMINATION_MESSAGE = Limit(
+    "termination-message",
+    4096,
+    "bytes",
+    bounds="what is read of a container's termination message",
+    beyond="cut",
+    reason="as Kubernetes",
+)
+HOST_HOSTS_FILE = Limit(
+    "host-hosts-file",
+    1 * MIB,
+    "bytes",
+    bounds="the host's /etc/hosts as pods on the host's network get it",
+    beyond="cut",
+    reason="large block lists have some hundred KiB",
+)
+POD_TERMINATION_MESSAGES = Limit(
+    "pod-termination-messages",
+    12 * KIB,
+    "bytes",
+    bounds="termination messages in a pod's status together, and each message of a container that waits",
+    beyond="cut, all containers alike",
+    reason="as Kubernetes; a status that is too large for the store would never be written",
+)
+
+# Containers on a node
+
+EXEC_STRING = Limit(
+    "exec-string",
+    128 * KIB,
+    "bytes",
+    bounds="one argument or environment variable of a container, references expanded",
+    beyond="CreateContainerConfigError",
+    reason="what Linux takes (MAX_ARG_STRLEN)",
+)
+EXEC_TEXT = Limit(
+    "exec-text",
+    6 * MIB,
+    "bytes",
+    bounds="all arguments and environment variables of a container, references expanded",
+    beyond="CreateContainerConfigError",
+    reason="what Linux takes at most; $(A)$(A) in B, $(B)$(B) in C and so on doubles each time",
+)
+EXEC_PROBE_OUTPUT = Limit(
+    "exec-probe-output",
+    10 * KIB,
+    "bytes",
+    bounds="what is kept of the output of a command that probes or is a hook",
+    beyond="dropped",
+    reason="as Kubernetes",
+)
+HTTP_PROBE_HEAD = Limit(
+    "http-probe-head",
+    64 * KIB,
+    "bytes",
+    bounds="status line and header fields that a probed server sends",
+    beyond="the probe fails",
+    reason="no real server comes near, and what is probed may never end its head",
+)
+HTTP_PROBE_BODY = Limit(
+    "http-probe-body",
+    10 * KIB,
+    "bytes",
+    bounds="what is read of the body that a probed server sends",
+    beyond="not read",
+    reason="as Kubernetes",
+)
+GRPC_PROBE_ANSWER = Limit(
+    "grpc-probe-answer",
+    64 * KIB,
+    "bytes",
+    bounds="all frames that a server probed by gRPC sends",
+    beyond="the probe fails",
+    reason="an answer has some hundred bytes",
+)
+
+# Connections
+
+API_CONNECTIONS = Limit(
+    "api-connections",
+    20_000,
+    "connections",
+    bounds="connections to the API, fewer where the process may open few files: half of those that are not kept",
+    beyond="takes the place of an idle one, else closed at once",
+    reason="a watch is a connection: 1,000 nodes with 20 each",
+)
+NODE_CONNECTIONS = Limit(
+    "node-connections",
+    2_000,
+    "connections",
+    bounds="connections to the node's own port; an eighth of the files that are not kept, if that is less",
+    beyond="takes the place of an idle one, else closed at once",
+    reason="logs, exec and port-forward into 110 pods",
+)
+CONNECTIONS_PER_ADDRESS = Limit(
+    "connections-per-address",
+    2_000,
+    "connections",
+    bounds="connections to the API from one IPv4 address or IPv6 /64 network, at most a quarter of all; loopback: half",
+    beyond="takes the place of an idle one of the same address, else closed at once",
+    reason="one host must not use up the places of all others",
+)
+CONNECTIONS_FOR_LOOPBACK = Limit(
+    "connections-for-loopback",
+    64,
+    "connections",
+    bounds="places beyond all others that only connections from the host itself get",
+    beyond="closed at once",
+    reason="an administrator on the host must get in when all places are taken",
+)
+DESCRIPTORS_KEPT = Limit(
+    "descriptors-kept",
+    2_048,
+    "descriptors",
+    bounds="open files kept for store, engine, volumes, DNS and probes; at most a quarter of what the host allows",
+    beyond="connections are refused first",
+    reason="110 pods with 10 probes and streams each",
+)
+HANDSHAKES = Limit(
+    "handshakes",
+    512,
+    "connections",
+    bounds="TLS handshakes under way on one port",
+    beyond="the oldest of the address with the most is closed",
+    reason="a handshake needs a few turns of the loop and ends within seconds",
+)
+HANDSHAKES_PER_ADDRESS = Limit(
+    "handshakes-per-address",
+    128,
+    "connections",
+    bounds="TLS handshakes under way from one remote address; loopback may have all",
+    beyond="the oldest is closed",
+    reason="half-open connections of one host must keep no other out",
+)
+HANDSHAKE_SECONDS = Limit(
+    "handshake-seconds",
+    10,
+    "seconds",
+    bounds="time of a TLS handshake",
+    beyond="closed",
+    reason="ten times what a slow link needs",
+)
+HEAD_SECONDS = Limit(
+    "head-seconds",
+    32,
+    "seconds",
+    bounds="time until a head is complete, from its first byte or from the connection's begin",
+    beyond="closed",
+    reason="as the API server of Kubernetes",
+)
+IDLE_SECONDS = Limit(
+    "idle-seconds",
+    120,
+    "seconds",
+    bounds="time between two requests of a connection",
+    beyond="closed",
+    reason="longer than the 90 s for which Go's clients keep a connection",
+)
+REQUEST_HEAD = Limit(
+    "request-head",
+    128 * KIB,
+    "bytes",
+    bounds="request line and headers together, and trailers",
+    beyond="431, closed",
+    reason="long selectors, continue tokens and bearer tokens fit many times; Kubernetes takes 1 MiB",
+)
+REQUEST_FIELDS = Limit(
+    "request-fields",
+    128,
+    "fields",
+    bounds="headers of a request",
+    beyond="431, closed",
+    reason="kubectl sends 8, proxies add a dozen",
+)
+PIPELINED = Limit(
+    "pipelined-requests",
+    3,
+    "requests",
+    bounds="requests of one connection that were read and wait for the one before",
+    beyond="not read from the connection",
+    reason="no client of Kubernetes sends a request before the last was answered",
+)
+HELD_ALWAYS = Limit(
+    "held-always",
+    16 * KIB,
+    "bytes",
+    bounds="heads and unread bodies (as held in memory) that any connection may hold",
+    beyond="counts for the address and for all",
+    reason="an ordinary request holds 4 KiB, and must get through whatever others do",
+)
+HELD_PER_ADDRESS = Limit(
+    "held-per-address",
+    32 * MIB,
+    "bytes",
+    bounds="what connections from one address hold beyond that; loopback: half of what all may",
+    beyond="the connection that brings more is closed",
+    reason="a hundred large requests at once",
+)
+HELD_TOTAL = Limit(
+    "held-total",
+    256 * MIB,
+    "bytes",
+    bounds="what all connections to one port hold beyond that",
+    beyond="the connection that brings more is closed",
+    reason="a fraction of the memory of the smallest machine",
+)
+
+# Streams of a node
+
+ENGINE_LINE = Limit(
+    "engine-line",
+    1 * MIB,
+    "bytes",
+    bounds="one line of the engine's events, or of its report on a pull or load",
+    beyond="the call fails and is made anew",
+    reason="a line has some hundred bytes; an error of a registry may be long",
+)
+LOG_FRAME = Limit(
+    "log-frame",
+    1 * MIB,
+    "bytes",
+    bounds="one entry of a log as the engine sends it",
+    beyond="the log breaks off",
+    reason="the engine's entries have 16 KiB",
+)
+UPGRADE_RECEIVED = Limit(
+    "upgrade-received",
+    1 * MIB,
+    "bytes",
+    bounds="what has arrived on an upgraded connection and was not taken yet",
+    beyond="the client has to wait",
+    reason="a frame of SPDY at most",
+)
+SPDY_FRAME = Limit(
+    "spdy-frame",
+    1 * MIB,
+    "bytes",
+    bounds="frame of SPDY",
+    beyond="the connection is closed",
+    reason="clients send 32 KiB at once",
+)
+SPDY_HEADERS = Limit(
+    "spdy-headers",
+    16 * KIB,
+    "bytes",
+    bounds="headers of a stream of SPDY, decompressed",
+    beyond="the connection is closed",
+    reason="clients send some hundred bytes; compressed, a thousand times as much fits into a frame",
+)
+SPDY_STREAMS = Limit(
+    "spdy-streams",
+    1000,
+    "streams",
+    bounds="open streams of a connection",
+    beyond="the connection is closed",
+    reason="two for each forwarded connection",
+)
+SPDY_BACKLOG = Limit(
+    "spdy-backlog",
+    256,
+    "streams",
+    bounds="streams of a connection that were opened and not taken up yet",
+    beyond="the connection is closed",
+    reason="an exec takes up five and no more, and streams that were reset stay in the backlog",
+)
+SPDY_STREAM_UNREAD = Limit(
+    "spdy-stream-unread",
+    256 * KIB,
+    "bytes",
+    bounds="what has arrived on a stream and was not read yet",
+    beyond="the client has to wait",
+    reason="some pieces of what clients send at once",
+)
+SPDY_UNREAD = Limit(
+    "spdy-unread",
+    4 * MIB,
+    "bytes",
+    bounds="what has arrived on all streams of a connection and was not read yet",
+    beyond="the client has to wait",
+    reason="a thousand streams with a little each are much",
+)
+FORWARDED_PAIRS = Limit(
+    "forwarded-pairs",
+    500,
+    "connections",
+    bounds="connections into a pod that one client of port-forward has open or begun",
+    beyond="the stream is reset",
+    reason="half of what a node forwards in all",
 )

@@ -1,6 +1,7 @@
 """Log lines: a constant short phrase and fields, `log.info("pod started", extra={"pod": key})`.
 
-A line reads ``2026-01-02T03:04:05.678Z INFO node.kubelet pod started pod=default/web-0``.
+A line reads ``2026-01-02T03:04:05.678Z INFO node.kubelet pod started pod=default/web-0``. Whatever a text holds, a
+line of the log stays one line; those of a traceback below it are indented.
 """
 
 import logging
@@ -26,8 +27,20 @@ class Formatter(logging.Formatter):
         place = record.name.removeprefix("kubelite.")
         level = _LEVELS.get(record.levelname, record.levelname)
         stamp = f"{date:%Y-%m-%dT%H:%M:%S}.{date.microsecond // 1000:03d}Z"
-        line = f"{stamp} {level} {place} {record.getMessage()}{fields}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        line = f"{stamp} {level} {place} {_in_line(record.getMessage())}{fields}"
+        if not record.exc_info:
+            return line
+        # An exception may repeat what a client sent, lines included: none of them may look like one of the log's own.
+        return "\n    ".join(
+            [line, *map(_in_line, self.formatException(record.exc_info).splitlines())]
+        )
+
+
+def _in_line(text: str) -> str:
+    """Return a text with escapes in the place of what is not printable."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
 
 
 def _quoted(value: object) -> str:

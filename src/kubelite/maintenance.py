@@ -6,7 +6,6 @@ All of it blocks and runs in a process of its own. What changes files that a ser
 import asyncio
 import contextlib
 import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from kubelite.api.auth.encryption import (
     EncryptedEngine,
     EncryptionFailed,
     Transformer,
+    read_keys,
     retire_keys,
     rotate_keys,
 )
@@ -23,7 +23,7 @@ from kubelite.clock import SystemClock
 from kubelite.config import Config
 from kubelite.preparation import own_address, pki_arguments
 from kubelite.randomness import SystemRandomness
-from kubelite.store.engine import StoreUnreadable
+from kubelite.store.engine import EngineFailed, StoreUnreadable
 from kubelite.store.lmdb_engine import LMDBEngine, StoreLocked, lock_folder
 from kubelite.tasks import TaskSet
 
@@ -63,25 +63,52 @@ def rotate_authority(config: Config) -> None:
 def rotate_secrets_key(config: Config) -> int:
     """Make a new key for Secrets, seal all of them with it, forget the older keys; return how many were sealed anew.
 
-    Raises Refused.
+    Nothing on disk is sealed with the older keys afterwards, not even in free pages. Raises Refused.
     """
-    if not config.secrets_key_file.exists():
+    path = config.secrets_key_file
+    if not path.exists():
         raise Refused("cannot rotate: Secrets are not encrypted (see --secrets-encryption)")
+    with _engine(config, "rotate") as engine:
+        sealed = _rewritten(engine, Transformer(rotate_keys(path, SystemRandomness())))
+        retire_keys(path)
+    return sealed
+
+
+def disable_secrets_encryption(config: Config) -> int:
+    """Write all Secrets in the clear and remove the keys; return how many there were. Raises Refused."""
+    path = config.secrets_key_file
+    if not path.exists():
+        raise Refused("cannot disable: Secrets are not encrypted")
+    with _engine(config, "disable") as engine:
+        opened = _rewritten(engine, Transformer(read_keys(path), seals=False))
+        path.unlink()
+    return opened
+
+
+@contextlib.contextmanager
+def _engine(config: Config, what: str) -> Iterator[LMDBEngine]:
+    """Hold the store of a server that is stopped."""
     try:
         engine = LMDBEngine(config.store_dir)
     except (StoreLocked, StoreUnreadable, OSError) as error:
-        raise Refused(f"cannot rotate: {error}") from error
+        raise Refused(f"cannot {what}: {error}") from error
     try:
-        keys = rotate_keys(config.secrets_key_file, SystemRandomness())
-        sealed = EncryptedEngine(engine, Transformer(keys)).rewrite()
-        # What the window of changes still holds is sealed with older keys, so they stay until it has moved on.
-        if not any(row.key.startswith("/secrets.core/") for row in engine.log()):
-            retire_keys(config.secrets_key_file)
-    except EncryptionFailed as error:
-        raise Refused(str(error)) from error
+        yield engine
+    except (EncryptionFailed, StoreUnreadable, EngineFailed, OSError) as error:
+        raise Refused(f"cannot {what}: {error}") from error
     finally:
         engine.close()
-    return sealed
+
+
+def _rewritten(engine: LMDBEngine, transformer: Transformer) -> int:
+    """Give all Secrets on disk another form; return how many there were. Keys are forgotten only after it."""
+    sealed = EncryptedEngine(engine, transformer)
+    count = sealed.rewrite()
+    if not sealed.finish():
+        raise Refused(
+            "cannot finish: another process reads the data file (a snapshot?); run it again"
+        )
+    return count
 
 
 def reset(config: Config, say: Callable[[str], None]) -> None:
@@ -210,27 +237,34 @@ def _pki(config: Config) -> Pki:
 
 def _remove_run(folder: Path) -> None:
     """Remove an engine's run-time folder, and the folder around it if nobody else has something there."""
+    from kubelite.node.untrusted_files import remove_path
+
     _unmount_below(folder)
-    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        remove_path(folder)
     with contextlib.suppress(OSError):
         folder.parent.rmdir()
 
 
 def _unmount_below(folder: Path) -> None:
-    from kubelite.node.volumes.tmpfs import mounts_below, unmount
+    from kubelite.node.volumes.tmpfs import unmount_below
 
-    for point in mounts_below(folder):
-        try:
-            unmount(point)
-        except OSError as error:
-            raise Refused(f"cannot unmount {point}: {error.strerror}") from error
+    try:
+        unmount_below(folder)
+    except OSError as error:
+        raise Refused(f"cannot unmount {error.filename}: {error.strerror}") from error
 
 
 def _remove(path: Path) -> None:
+    from kubelite.node.untrusted_files import empty, opened_folder, remove_path
+
+    if path.is_symlink():
+        raise Refused(f"cannot remove {path}: it is a link; name the folder itself")
     try:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        if path.is_mount():  # an administrator's disk: what kubelite made is what is on it
+            with opened_folder(path) as folder:
+                empty(folder)
+        elif path.parent.is_dir():
+            remove_path(path)
     except OSError as error:
         raise Refused(f"cannot remove {path}: {error.strerror}") from error

@@ -1,6 +1,7 @@
 """What a server needs before its parts are joined: port, folder, store, files. A refusal is one line for the user."""
 
 import asyncio
+import logging
 import os
 import resource
 import socket
@@ -8,20 +9,16 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from ipaddress import ip_network
 from pathlib import Path
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
+from kubelite.api.auth import encryption
 from kubelite.api.auth.audit import Auditor
 from kubelite.api.auth.audit_log import Bounds, LineLog
 from kubelite.api.auth.audit_policy import AuditPolicy, PolicyInvalid
-from kubelite.api.auth.encryption import (
-    EncryptedEngine,
-    EncryptionFailed,
-    Transformer,
-    ensure_keys,
-)
+from kubelite.api.auth.encryption import EncryptedEngine, EncryptionFailed
 from kubelite.api.auth.oidc import OIDCInvalid, OIDCSettings, OIDCTokens
 from kubelite.api.auth.pki import serving_addresses, serving_names
-from kubelite.api.auth.secret_files import write_file
+from kubelite.api.auth.secret_files import Exposure, read_with_exposure, write_file
 from kubelite.api.auth.static_tokens import StaticTokens, TokenFileInvalid
 from kubelite.api.http.fetch import HTTPSFetch
 from kubelite.api.registry.builtin import HEARTBEATS
@@ -30,9 +27,11 @@ from kubelite.config import Config, node_name_problem
 from kubelite.net.host_addresses import HostAddresses
 from kubelite.randomness import SystemRandomness
 from kubelite.store.embedded import EmbeddedStore
-from kubelite.store.engine import Engine, StoreUnreadable
+from kubelite.store.engine import Engine, EngineFailed, Rewritable, StoreUnreadable
 from kubelite.store.history import Limits
 from kubelite.store.lmdb_engine import StoreLocked
+
+log = logging.getLogger(__name__)
 
 CAP_NET_ADMIN = 12  # its bit, see capability.h
 # Documentation addresses: no packet is sent, the kernel only says which of its own addresses it would use.
@@ -49,6 +48,7 @@ class PkiArguments(TypedDict):
     names: tuple[str, ...]
     addresses: tuple[str, ...]
     node_name: str
+    service_address: str
 
 
 def pki_arguments(config: Config, address: str, more: Sequence[str] = ()) -> PkiArguments:
@@ -57,6 +57,7 @@ def pki_arguments(config: Config, address: str, more: Sequence[str] = ()) -> Pki
         names=serving_names(config.cluster_domain, config.name_of_node, config.tls_names),
         addresses=serving_addresses(config.api_address, (address, *more), config.tls_addresses),
         node_name=config.name_of_node,
+        service_address=config.api_address,
     )
 
 
@@ -108,26 +109,32 @@ def prepare_folder(folder: Path) -> None:
         raise CannotStart(f"cannot use data folder {folder}: it is not writable")
 
 
+class OpenedStore(NamedTuple):
+    """The store, and the engine that seals Secrets below it, if one does."""
+
+    store: EmbeddedStore
+    sealing: EncryptedEngine | None
+
+
 async def open_store(
     config: Config, clock: SystemClock, randomness: SystemRandomness
-) -> EmbeddedStore:
+) -> OpenedStore:
     """Open the store, encrypted if that was asked for; raises CannotStart."""
+    engines: list[Engine] = []
 
-    def over(engine: Engine) -> Engine:
-        # Once made, the keys stay in use: what they sealed must be readable, whatever the flag says now.
-        if not (config.secrets_encryption or config.secrets_key_file.exists()):
-            return engine
-        return EncryptedEngine(
-            engine, Transformer(ensure_keys(config.secrets_key_file, randomness))
-        )
+    def over(engine: Rewritable) -> Engine:
+        wanted = config.secrets_encryption
+        engines.append(encryption.over(engine, config.secrets_key_file, randomness, wanted=wanted))
+        return engines[-1]
 
     try:
         limits = Limits(apart=HEARTBEATS)
-        return await EmbeddedStore.open(config.store_dir, clock=clock, limits=limits, over=over)
-    except (StoreLocked, StoreUnreadable, EncryptionFailed) as error:
+        store = await EmbeddedStore.open(config.store_dir, clock=clock, limits=limits, over=over)
+    except (StoreLocked, StoreUnreadable, EngineFailed, EncryptionFailed) as error:
         raise CannotStart(str(error)) from error
     except OSError as error:
         raise CannotStart(f"cannot open store in {config.store_dir}: {error.strerror}") from error
+    return OpenedStore(store, engines[0] if isinstance(engines[0], EncryptedEngine) else None)
 
 
 def read_static_tokens(config: Config) -> StaticTokens | None:
@@ -135,9 +142,35 @@ def read_static_tokens(config: Config) -> StaticTokens | None:
     if not config.token_auth_file:
         return None
     try:
-        return StaticTokens(Path(config.token_auth_file).read_text())
+        return StaticTokens(_secret_text(Path(config.token_auth_file)))
     except (OSError, UnicodeDecodeError, TokenFileInvalid) as error:
         raise CannotStart(f"cannot use {config.token_auth_file}: {error}") from error
+
+
+def _secret_text(path: Path) -> str:
+    """Read a file of secrets that people wrote; raises OSError, UnicodeDecodeError, and CannotStart when it is open.
+
+    Its group may be meant to read it, and is warned of; anybody on the host never is.
+    """
+    content, exposure = read_with_exposure(path)
+    who = exposure.readers()
+    if who == "its group":
+        log.warning("the group of a file of secrets may read it", extra={"path": str(path)})
+    elif who:
+        raise CannotStart(
+            f"cannot use {path}: {who} may read or change it (its mode is {exposure.mode:04o}, 0600 will do)"
+        )
+    return content.decode()
+
+
+def _trusted_text(path: Path) -> str:
+    """Read a file that is no secret but decides what is safe; warns when others may change it."""
+    content, exposure = read_with_exposure(path)
+    if who := exposure.writers():
+        log.warning(
+            "others may change a file that is relied on", extra={"path": str(path), "who": who}
+        )
+    return content.decode()
 
 
 def oidc_tokens(config: Config, clock: SystemClock) -> tuple[OIDCTokens, ...]:
@@ -158,6 +191,8 @@ def oidc_tokens(config: Config, clock: SystemClock) -> tuple[OIDCTokens, ...]:
     if not settings.client_id:
         raise CannotStart("cannot use --oidc-issuer-url: --oidc-client-id must be given too")
     try:
+        if config.oidc_ca_file:
+            _trusted_text(Path(config.oidc_ca_file))
         fetch = HTTPSFetch(config.oidc_ca_file)
         return (OIDCTokens(settings, fetch, clock, asyncio.get_running_loop().time),)
     except (OSError, OIDCInvalid) as error:
@@ -186,7 +221,7 @@ async def open_audit_log(
     )
     lines = LineLog(config.audit_log_file, bounds, clock)
     try:
-        text = await asyncio.to_thread(Path(config.audit_policy_file).read_text)
+        text = await asyncio.to_thread(_trusted_text, Path(config.audit_policy_file))
         policy = AuditPolicy.read(text)
         await asyncio.to_thread(lines.start)
     except (OSError, UnicodeDecodeError, PolicyInvalid) as error:
@@ -214,9 +249,14 @@ def reachable(address: str) -> str:
 
 def write_kubeconfig(config: Config, text: str) -> None:
     """Write the administrator's kubeconfig; raises CannotStart."""
-    path = Path(config.write_kubeconfig)
+    path, mode = Path(config.write_kubeconfig), int(config.write_kubeconfig_mode, 8)
+    if who := Exposure(mode).readers():
+        # Asked for with --write-kubeconfig-mode, so it is done.
+        log.warning(
+            "others may use the administrator's kubeconfig", extra={"path": str(path), "who": who}
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, text.encode(), mode=int(config.write_kubeconfig_mode, 8))
+        write_file(path, text.encode(), mode=mode)
     except OSError as error:
         raise CannotStart(f"cannot write kubeconfig {path}: {error.strerror}") from error

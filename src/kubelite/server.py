@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -20,10 +21,12 @@ from kubelite import log as log_lines
 from kubelite.api.auth import pki as identities
 from kubelite.api.auth.caller import AUTHENTICATED, Caller
 from kubelite.api.auth.pki import Pki, wait_for_clock
+from kubelite.api.auth.sealing import seal_all
 from kubelite.api.auth.signing import CertificateSigner, read_request
 from kubelite.api.auth.x509 import ClientCertificates
 from kubelite.api.http.app import APIServer
 from kubelite.api.http.assembly import assemble
+from kubelite.api.http.destinations import Destinations
 from kubelite.api.http.flow_control import FlowControl
 from kubelite.api.registry.bootstrap import CALLER
 from kubelite.api.registry.expiry import EventExpiry
@@ -36,7 +39,7 @@ from kubelite.control.scheduler.scheduler import Scheduler
 from kubelite.control_plane import ControlPlane, ServedResources
 from kubelite.net.host_addresses import HostAddresses
 from kubelite.net.kube_dns import ensure_kube_dns
-from kubelite.offload import WorkerThread
+from kubelite.offload import Offload, WorkerThread
 from kubelite.preparation import (
     CannotStart,
     allow_many_files,
@@ -96,6 +99,8 @@ async def _serve(config: Config, started: float) -> None:
 
 async def _start(config: Config, running: AsyncExitStack) -> None:
     clock, randomness, tasks = SystemClock(), SystemRandomness(), TaskSet()
+    offload = WorkerThread()
+    running.callback(offload.close)
     require_node_name(config)
     if not config.disable_agent:
         require_network_rights()
@@ -103,7 +108,7 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
     running.callback(listener.close)
     prepare_folder(Path(config.data_dir))
     await wait_for_clock(clock)
-    store = await open_store(config, clock, randomness)
+    store, sealing = await open_store(config, clock, randomness)
     running.push_async_callback(store.close)
     node_ip = config.node_ip or own_address()
     host = host_addresses(config)
@@ -118,6 +123,7 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
     )
     offload = WorkerThread()
     running.callback(offload.close)
+    auditor = await open_audit_log(config, running, clock, randomness)
     plane = ControlPlane(
         store,
         clock=clock,
@@ -128,8 +134,8 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
         static_tokens=await asyncio.to_thread(read_static_tokens, config),
         remote_tokens=oidc_tokens(config, clock),
         offload=offload,
+        auditor=auditor,
     )
-    auditor = await open_audit_log(config, running, clock, randomness)
     await plane.bootstrap(node_ip, listener.getsockname()[1])
     await ensure_kube_dns(plane.client(CALLER, "kube-apiserver"), config.dns_address)
     flow = FlowControl()
@@ -144,6 +150,12 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
             randomness=randomness,
             node_tls=pki.client_context(identities.KUBELET_CLIENT),
             address=f"{node_ip}:{listener.getsockname()[1]}",
+            destinations=Destinations(
+                own=lambda: pki.serving_addresses,
+                port=listener.getsockname()[1],
+                service=config.api_address,
+                node=(config.name_of_node, node_ip),
+            ),
             flow=flow,
             issuer=plane.tokens,
             auditor=auditor,
@@ -159,6 +171,9 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
     tasks.supervise(
         lambda: _follow_addresses(config, pki, host, node_ip, known), name="follow host addresses"
     )
+    if sealing is not None:
+        work = partial(seal_all, sealing, config.secrets_key_file, store.between_commits)
+        tasks.supervise(work, name="seal Secrets")
     expiry = EventExpiry(store, clock=clock, tasks=tasks)
     expiry.start()
     running.callback(expiry.stop)
@@ -169,6 +184,7 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
         mirrors=mirrors,
         clock=clock,
         randomness=randomness,
+        offload=offload,
         options=Options(
             cluster_cidrs=(ip_network(config.cluster_cidr),),
             cluster_ca=pki.ca_pem.decode(),
@@ -187,7 +203,7 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
     plane.probes["scheduler"] = lambda: ""
     running.push_async_callback(scheduler.stop)
     if not config.disable_agent:
-        await _start_worker(config, running, plane, pki, node_ip)
+        await _start_worker(config, running, plane, pki, node_ip, offload)
 
 
 async def _follow_addresses(
@@ -199,7 +215,12 @@ async def _follow_addresses(
 
 
 async def _start_worker(
-    config: Config, running: AsyncExitStack, plane: ControlPlane, pki: Pki, address: str
+    config: Config,
+    running: AsyncExitStack,
+    plane: ControlPlane,
+    pki: Pki,
+    address: str,
+    offload: Offload,
 ) -> None:
     # Half of the start-up time is in what only a node needs.
     from kubelite.net.dns import CannotListen
@@ -215,6 +236,7 @@ async def _start_worker(
         tls=pki.server_context(identities.KUBELET_SERVING),
         clock=SystemClock(),
         randomness=SystemRandomness(),
+        offload=offload,
     )
     try:
         await worker.start()

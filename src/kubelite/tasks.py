@@ -2,13 +2,17 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from itertools import islice
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
 RESTART_DELAY_SECONDS = 1.0
 RESTART_DELAY_MAX_SECONDS = 60.0
+SLICE = 500  # items between two turns of the loop: a few milliseconds of simple steps
 
 
 class TaskSet:
@@ -66,6 +70,19 @@ async def _supervised(run: Callable[[], Coroutine[Any, Any, Any]], name: str) ->
             delay_seconds = RESTART_DELAY_SECONDS
         await asyncio.sleep(delay_seconds)
         delay_seconds = min(delay_seconds * 2, RESTART_DELAY_MAX_SECONDS)
+
+
+async def in_slices(items: Iterable[T], size: int = SLICE) -> AsyncIterator[list[T]]:
+    """Yield the items in lists of at most `size`, with a turn of the loop between two lists.
+
+    `items` may change meanwhile: it is read into memory first.
+    """
+    left = iter(tuple(items))
+    some = list(islice(left, size))
+    while some:
+        yield some
+        if some := list(islice(left, size)):
+            await asyncio.sleep(0)
 
 
 async def all_to_their_end(*works: Awaitable[Any]) -> None:

@@ -39,6 +39,7 @@ from kubelite.node.machine import Machine, read_machine
 from kubelite.node.name_resolution import DNSSettings, read_resolv_conf
 from kubelite.node.pod_actions import Collaborators, NodeFacts
 from kubelite.node.probes import NetworkProber
+from kubelite.node.profiles import Profiles, apparmor_enabled
 from kubelite.node.registration import (
     EngineView,
     NodeIdentity,
@@ -47,7 +48,9 @@ from kubelite.node.registration import (
     node_labels,
 )
 from kubelite.node.runtime import EngineUnavailable, RuntimeFailure
+from kubelite.node.sysctls import allow_list
 from kubelite.node.volumes.host import HostVolumes
+from kubelite.offload import Offload
 from kubelite.randomness import Randomness
 from kubelite.tasks import TaskSet
 
@@ -77,6 +80,7 @@ class Worker:
         tls: ssl.SSLContext,
         clock: Clock,
         randomness: Randomness,
+        offload: Offload,
     ) -> None:
         """`tls` is that of the node's own HTTPS endpoint; it asks for client certificates."""
         self._config = config
@@ -85,6 +89,7 @@ class Worker:
         self._tls = tls
         self._clock = clock
         self._randomness = randomness
+        self._offload = offload
         self._tasks = TaskSet()
         self._network = PodNetwork(local_addresses=(config.dns_address,))
 
@@ -96,9 +101,8 @@ class Worker:
         identity = NodeIdentity(config.name_of_node, (self._address,), config.kubelet_port)
         self._runtime = await self._engine(data, machine)
         self._events = self._recorder()
-        kubelet = Kubelet(
-            facts_of(identity, machine, config.cluster_domain), await self._collaborators(data)
-        )
+        facts = facts_of(identity, machine, config)
+        kubelet = Kubelet(facts, await self._collaborators(data))
         door = NodeDoor(self._identities.node, identity.name)
         self._api = NodeAPI(identity.name, kubelet, self._runtime, self._clock, door)
         await self._api.start(config.bind_address, config.kubelet_port, self._tls)
@@ -135,7 +139,10 @@ class Worker:
         socket = await find_socket(given, folders)
         if socket == folders.socket:
             self._tasks.supervise(OwnEngine(folders).run, name="container engine")
-        return DockerRuntime(socket, config.name_of_node, machine.architecture, self._clock)
+        profiles = Profiles(data / "seccomp")
+        return DockerRuntime(
+            socket, config.name_of_node, machine.architecture, self._clock, profiles
+        )
 
     def _recorder(self) -> EventRecorder:
         return EventRecorder(
@@ -170,7 +177,10 @@ class Worker:
             config.service_cidr,
             local_addresses=(config.dns_address,),
         )
-        return ServiceProxy(self._identities.network, settings)
+        events = EventRecorder(
+            self._identities.network, self._clock, self._randomness, component="kube-proxy"
+        )
+        return ServiceProxy(self._identities.network, settings, self._offload, events)
 
     async def _run_pods(self, kubelet: Kubelet) -> None:
         """Wait for the node's part of the pod range, set up network and DNS, then run pods."""
@@ -228,15 +238,17 @@ class Worker:
         await self._runtime.close()
 
 
-def facts_of(identity: NodeIdentity, machine: Machine, cluster_domain: str) -> NodeFacts:
-    """Return what pods are told about the node."""
+def facts_of(identity: NodeIdentity, machine: Machine, config: Config) -> NodeFacts:
+    """Return what pods are told about the node, and what it allows them."""
     return NodeFacts(
         identity.name,
         identity.addresses,
         allocatable_of(machine, identity.pods_limit),
         machine.memory_bytes,
         node_labels(identity, machine),
-        cluster_domain,
+        config.cluster_domain,
+        allow_list(machine.kernel, config.allowed_unsafe_sysctls),
+        apparmor_enabled(),
     )
 
 
@@ -247,11 +259,12 @@ async def view_engine(runtime: DockerRuntime, kubelet: Kubelet) -> EngineView:
             # A node that says at each start that it is not ready takes its pods out of their services.
             await kubelet.engine_known.wait()
             version, images = await runtime.version(), await runtime.images()
+            handlers = await runtime.handlers()
     except TimeoutError:
         return EngineView(error=f"no answer within {ENGINE_VIEW_SECONDS:.0f} s")
     except (EngineUnavailable, RuntimeFailure) as error:
         return EngineView(error=str(error))
-    return EngineView(kubelet.engine_error, version, tuple(images))
+    return EngineView(kubelet.engine_error, version, tuple(images), handlers)
 
 
 class NodeDoor:

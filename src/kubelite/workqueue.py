@@ -5,7 +5,8 @@ It holds keys, not events, and is
 - fair: keys are worked on in the order they came,
 - stingy: a key that is added many times before it is worked on is worked on once,
 - serial per key: a key never has two workers; if it is added meanwhile it comes again afterwards,
-- patient: a key can be added for later, and one that failed comes back after a growing delay.
+- patient: a key can be added for later, and one that failed comes back after a growing delay,
+- calm: a key that comes again and again though nothing changed waits longer and longer between two turns.
 
 Time is the running loop's `time()`, so virtual time works; nothing is polled.
 The semantics are those of client-go's `util/workqueue`.
@@ -13,15 +14,25 @@ The semantics are those of client-go's `util/workqueue`.
 
 import asyncio
 import heapq
+import logging
 from collections import deque
 from collections.abc import Hashable
 from typing import Generic, TypeVar
+
+from kubelite.limits import IDLE_TURNS, QUEUE_KEYS
+
+log = logging.getLogger(__name__)
 
 K = TypeVar("K", bound=Hashable)
 
 RETRY_FIRST_SECONDS = 0.005
 RETRY_MAX_SECONDS = 1000.0
-KEYS_LIMIT = 1_000_000
+IDLE_FIRST_SECONDS = 0.1  # between two idle turns past the limit, doubling to the maximum
+IDLE_MAX_SECONDS = 60.0
+IDLE_GAP_SECONDS = (
+    1.0  # turns further apart than this are no run, unless the queue itself spaced them
+)
+IDLE_LOG_SECONDS = 60.0
 STALE_MAX = 64  # times that no longer count are kept up to this many, besides one a delayed key
 
 
@@ -33,16 +44,37 @@ class QueueClosed(Exception):
     """Nothing more comes out of the queue."""
 
 
+class _IdleRun:
+    """Turns of one key in quick succession before which nothing had changed."""
+
+    __slots__ = ("last", "turns")
+
+    def __init__(self, last: float) -> None:
+        self.turns = 1
+        self.last = last  # loop time of the last of them
+
+    @property
+    def pause_seconds(self) -> float:
+        """How long the next idle turn waits after the last."""
+        excess = self.turns - IDLE_TURNS.value
+        if excess < 0:
+            return 0.0
+        return min(IDLE_FIRST_SECONDS * 2.0 ** min(excess, 60), IDLE_MAX_SECONDS)
+
+
 class WorkQueue(Generic[K]):
-    """Keys that need a look."""
+    """A deduplicating FIFO of keys with delays; a key has at most one worker at a time."""
 
     def __init__(
         self,
         *,
+        name: str = "",
         retry_first_seconds: float = RETRY_FIRST_SECONDS,
         retry_max_seconds: float = RETRY_MAX_SECONDS,
-        limit: int = KEYS_LIMIT,
+        limit: int = QUEUE_KEYS.value,
     ) -> None:
+        """`name` stands in log lines."""
+        self._name = name
         self._retry_first_seconds = retry_first_seconds
         self._retry_max_seconds = retry_max_seconds
         self._limit = limit
@@ -60,6 +92,10 @@ class WorkQueue(Generic[K]):
         self._rings_at = 0.0  # when the timer rings; uvloop's handles do not tell
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._failures: dict[K, int] = {}
+        self._changed: set[K] = set()  # queued or processed keys for which something changed
+        self._idle: dict[K, _IdleRun] = {}
+        self._idle_swept = 0.0
+        self._idle_logged = -IDLE_LOG_SECONDS
         self._closed = False
 
     def __len__(self) -> int:
@@ -77,12 +113,32 @@ class WorkQueue(Generic[K]):
         return len(self._due)
 
     def add(self, key: K) -> None:
-        """Have `key` looked at; raises QueueFull."""
+        """Enqueue `key` since something about it changed, unless it is queued already. Raises QueueFull.
+
+        A reconcile that enqueues keys without having changed anything calls `again`.
+        """
+        if self._closed:
+            return
+        if key not in self._dirty:
+            self._make_room(key)
+            self._mark(key)
+        self._changed.add(key)
+
+    def again(self, key: K) -> None:
+        """Enqueue `key` though nothing about it changed: a run of such turns is slowed down. Raises QueueFull."""
         if self._closed or key in self._dirty:
             return
-        if len(self._dirty) >= self._limit:
-            raise QueueFull(f"cannot add {key!r}: {self._limit} keys wait")
+        run = self._idle.get(key)
+        if run is not None and run.pause_seconds:
+            self.add_after(key, IDLE_FIRST_SECONDS)  # or when the pause since its last turn ends
+            return
+        self._make_room(key)
         self._mark(key)
+
+    def _make_room(self, key: K) -> None:
+        if len(self._dirty) >= self._limit:
+            QUEUE_KEYS.reached()
+            raise QueueFull(f"cannot add {key!r}: {self._limit} keys wait")
 
     def _mark(self, key: K) -> None:
         if key in self._dirty:
@@ -93,16 +149,20 @@ class WorkQueue(Generic[K]):
             self._wake_one()
 
     def add_after(self, key: K, delay_seconds: float) -> None:
-        """Have `key` looked at in a while; of several times the earliest counts."""
+        """Enqueue `key` after a delay; of several times the earliest counts. Raises QueueFull."""
         if self._closed:
             return
         if delay_seconds <= 0:
-            self.add(key)
+            self.again(key)
             return
         due = asyncio.get_running_loop().time() + delay_seconds
+        run = self._idle.get(key)
+        if run is not None:
+            due = max(due, run.last + run.pause_seconds)
         if self._due.get(key, due + 1) <= due:
             return
         if len(self._due) >= self._limit:
+            QUEUE_KEYS.reached()
             raise QueueFull(f"cannot delay {key!r}: {self._limit} keys wait")
         self._due[key] = due
         self._sequence += 1
@@ -113,7 +173,7 @@ class WorkQueue(Generic[K]):
         self._set_timer()
 
     def retry(self, key: K) -> float:
-        """Have a key that failed looked at again; return the delay in seconds, which doubles each time."""
+        """Enqueue a key that failed after a back-off; return the delay in seconds, which doubles each time."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         delay_seconds = min(
@@ -147,7 +207,33 @@ class WorkQueue(Generic[K]):
         key = self._ready.popleft()
         self._dirty.discard(key)
         self._processing.add(key)
+        if key in self._changed:
+            self._changed.discard(key)
+            self._idle.pop(key, None)
+        else:
+            self._count_idle(key)
         return key
+
+    def _count_idle(self, key: K) -> None:
+        """Count a turn before which nothing had changed."""
+        now = asyncio.get_running_loop().time()
+        if now - self._idle_swept > 2 * IDLE_MAX_SECONDS:
+            self._idle_swept = now
+            self._idle = {one: run for one, run in self._idle.items() if _lasts(run, now)}
+        run = self._idle.get(key)
+        if run is None or not _lasts(run, now):
+            self._idle[key] = _IdleRun(now)
+            return
+        run.turns += 1
+        run.last = now
+        if run.turns > IDLE_TURNS.value:
+            IDLE_TURNS.reached()
+            if now - self._idle_logged >= IDLE_LOG_SECONDS:
+                self._idle_logged = now
+                log.warning(
+                    "a key is reconciled again and again though nothing changes; slowing it down",
+                    extra={"queue": self._name, "key": key, "pause_seconds": run.pause_seconds},
+                )
 
     def done(self, key: K) -> None:
         """Give a key back; if it was added meanwhile it is ready again."""
@@ -161,6 +247,7 @@ class WorkQueue(Generic[K]):
         self._closed = True
         self._ready.clear()
         self._dirty.clear()
+        self._changed.clear()
         self._due.clear()
         self._heap.clear()
         if self._timer is not None:
@@ -198,3 +285,8 @@ class WorkQueue(Generic[K]):
                 del self._due[key]
                 self._mark(key)  # whatever the limit: it was counted when it was put off
         self._set_timer()
+
+
+def _lasts(run: _IdleRun, now: float) -> bool:
+    """Return whether a turn now belongs to the run: it comes soon, or as soon as the queue let it come."""
+    return now - run.last <= max(IDLE_GAP_SECONDS, 1.5 * run.pause_seconds)

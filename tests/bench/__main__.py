@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench import api, pods, rights, scheduling, store
+from bench import api, expensive, pods, rights, scheduling, store
 from bench.report import Figure, commit, table, write
 
 PARTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
@@ -13,6 +13,7 @@ PARTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "scheduling": scheduling.measure,
     "api": api.measure,
     "rights": rights.measure,
+    "expensive": expensive.measure,
     "pods": pods.measure,
 }
 

@@ -23,6 +23,7 @@ rules: [{level: Metadata}]
 def measure(folder: Path) -> Iterator[Figure]:
     """Start two servers: one with audit, asked by a narrow service account, one asked by an administrator."""
     (folder / "policy.yaml").write_text(POLICY)
+    (folder / "tokens.csv").touch(mode=0o600)
     (folder / "tokens.csv").write_text("masters-token,master,1,system:masters\n")
     flags = {
         "on": f"--audit-policy-file={folder / 'policy.yaml'}",

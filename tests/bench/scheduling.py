@@ -28,6 +28,7 @@ from kubelite.control.runtime import Runtime
 from kubelite.control.scheduler.scheduler import Scheduler
 from kubelite.control_plane import ControlPlane, ServedResources
 from kubelite.node.simulated import AddressPool, Behaviour, SharedPods, SimulatedNode
+from kubelite.offload import AtOnce
 from kubelite.randomness import SystemRandomness
 from kubelite.store.embedded import EmbeddedStore
 
@@ -139,6 +140,7 @@ async def _cluster(path: Path) -> AsyncIterator[ControlPlane]:
             client_for=plane.controller_client,
             mirrors=plane.client(_component("system:kube-controller-manager"), "bench"),
             clock=clock,
+            offload=AtOnce(),
             randomness=randomness,
             options=Options(cluster_ca="PEM", resources=ServedResources(plane.resources)),
         )

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from fakes.fake_client import FakeClient
+from fakes.recorded_offload import RecordedOffload
 from kubelite.api.client.protocol import Client
 from kubelite.control.options import Options
 from kubelite.control.runtime import Entry, Runtime
@@ -16,6 +17,7 @@ class Harness:
     def __init__(self, *controllers: Any, options: Options | None = None) -> None:
         self.client = FakeClient()
         self.clock = self.client.clock
+        self.offload = RecordedOffload()
         named = [Entry(one.name, one.name, one) for one in controllers]
         api: Client = self.client
         self.runtime = Runtime(
@@ -23,6 +25,7 @@ class Harness:
             client_for=lambda _: api,
             mirrors=api,
             clock=self.clock,
+            offload=self.offload,
             randomness=SeededRandomness(2),
             options=options or Options(),
         )

@@ -18,6 +18,7 @@ from kubelite.api.registry.hub import Hub
 from kubelite.api.registry.options import DeletionOptions, ReadOptions, WriteOptions
 from kubelite.api.registry.verbs import PatchType, Verbs
 from kubelite.api.registry.writing import Writer
+from kubelite.offload import Offload
 from kubelite.randomness import SeededRandomness
 from kubelite.store.embedded import EmbeddedStore
 from kubelite.store.engine import Engine
@@ -58,6 +59,7 @@ class Server:
         changes: int = 10_000,
         engine: Engine | None = None,
         validate: Any = rules.validate,
+        offload: Offload | None = None,
         **parts: Any,
     ) -> None:
         self.clock = StandingClock()
@@ -78,8 +80,11 @@ class Server:
             admission=Admission.ordered(*plugins),
             validate=validate,
             addresses=self.addresses,
+            offload=offload,
         )
-        self.verbs = Verbs(self.writer, self.resources, self.hub, **parts)
+        self.verbs = Verbs(
+            self.writer, self.resources, self.hub, **{"authorizer": AllowAll(), **parts}
+        )
         self.client = LocalClient(self.verbs, AllowAll(), ADMIN, self.mirrors)
 
     def fail(self, error: Exception) -> None:

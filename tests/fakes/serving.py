@@ -20,7 +20,9 @@ from kubelite.api.http.openapi import OpenAPIPages
 from kubelite.api.http.pages import Pages, ServePage
 from kubelite.api.registry.verbs import Verbs
 from kubelite.clock import SystemClock
+from kubelite.limits import API_CONNECTIONS
 from kubelite.randomness import SeededRandomness
+from kubelite.serving.table import ConnectionTable
 
 
 class EverybodyIsAdmin:
@@ -71,7 +73,10 @@ async def serving(
     parts: Parts, *, ssl_context: SSLContext | None = None, connections_max: int = 100
 ) -> AsyncIterator[tuple[APIServer, int]]:
     """Run a server; yields it and its port."""
-    server = APIServer(parts, ssl_context=ssl_context, connections_max=connections_max)
+    table = ConnectionTable(
+        API_CONNECTIONS, connections_max * 2, kept=0
+    )  # half of them for loopback
+    server = APIServer(parts, ssl_context=ssl_context, connections=table)
     port = await server.start("127.0.0.1", 0)
     try:
         yield server, port

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,9 @@ from kubelite.node.kubelet import Kubelet
 from kubelite.node.name_resolution import DNSSettings
 from kubelite.node.pod_actions import Collaborators, NodeFacts
 from kubelite.node.probes import NetworkProber
+from kubelite.node.profiles import Profiles, apparmor_enabled
 from kubelite.node.simulated import AddressPool, SimulatedNetwork
+from kubelite.node.sysctls import allow_list
 from kubelite.node.volumes.host import HostVolumes
 from kubelite.node.volumes.tmpfs import mounts_below, unmount
 from kubelite.randomness import SystemRandomness
@@ -102,9 +104,11 @@ def engine_folder() -> Iterator[Path]:
 class RealNode:
     """One node; `start` and `stop` are those of the node agent."""
 
-    def __init__(self, engine: Engine, folder: Path) -> None:
+    def __init__(self, engine: Engine, folder: Path, *, unsafe_sysctls: Sequence[str] = ()) -> None:
         self.engine = engine
         self.folder = folder
+        self.sysctls = allow_list(os.uname().release, unsafe_sysctls)
+        self.enforces_apparmor = apparmor_enabled()
         self.server = Server()
         self.client = self.server.client
         self.network = SimulatedNetwork(AddressPool())
@@ -114,7 +118,8 @@ class RealNode:
         self.kubelet: Kubelet | None = None
 
     def _runtime(self) -> DockerRuntime:
-        return DockerRuntime(self.engine.socket, "node-1", ARCHITECTURE, SystemClock())
+        profiles = Profiles(self.folder / "seccomp")
+        return DockerRuntime(self.engine.socket, "node-1", ARCHITECTURE, SystemClock(), profiles)
 
     async def set_up(self) -> None:
         await self.client.create(Namespace(metadata=ObjectMeta(name="default")))
@@ -133,7 +138,14 @@ class RealNode:
         parts = Collaborators(
             self.client, self.runtime, self.network, volumes, prober, clock, events
         )
-        facts = NodeFacts("node-1", ("127.0.0.1",), EVERYTHING, 64 << 30)
+        facts = NodeFacts(
+            "node-1",
+            ("127.0.0.1",),
+            EVERYTHING,
+            64 << 30,
+            sysctls=self.sysctls,
+            enforces_apparmor=self.enforces_apparmor,
+        )
         self.kubelet = Kubelet(facts, parts)
         self._tasks.supervise(self.kubelet.run, name="kubelet")
 

@@ -20,6 +20,7 @@ from kubelite.control.runtime import Runtime
 from kubelite.control.scheduler.scheduler import Scheduler
 from kubelite.control_plane import ControlPlane, ServedResources
 from kubelite.node.simulated import AddressPool, Behaviour, SimulatedNode
+from kubelite.offload import AtOnce
 from kubelite.randomness import SeededRandomness
 from kubelite.store.embedded import EmbeddedStore
 from simulation.faulty_engine import Disk, DiskExecutor, FaultyEngine
@@ -201,6 +202,7 @@ class Process:
             client_for=self.plane.controller_client,
             mirrors=self.client_of("system:kube-controller-manager"),
             clock=clock,
+            offload=AtOnce(),
             randomness=randomness,
             options=Options(cluster_ca="PEM", resources=ServedResources(self.plane.resources)),
         )

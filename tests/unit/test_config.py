@@ -25,3 +25,21 @@ def test_what_wins() -> None:
     assert (config.https_listen_port, config.debug) == (7001, True)
     with pytest.raises(InvalidConfig, match="unknown variable KUBELITE_NONSENSE"):
         load({}, {"KUBELITE_NONSENSE": "1"}, NOWHERE)
+
+
+@pytest.mark.parametrize("field", ["tls_san", "oidc_required_claim", "allowed_unsafe_sysctls"])
+def test_every_list_is_split_in_the_environment_and_may_be_one_text_in_a_file(
+    field: str, tmp_path: Path
+) -> None:
+    variable = f"KUBELITE_{field.upper()}"
+    config = load({}, {variable: "net.a,net.b"}, NOWHERE)
+    assert getattr(config, field) == ("net.a", "net.b")
+    file = tmp_path / "config.yaml"
+    file.write_text(f"{field.replace('_', '-')}: net.a\n")
+    assert getattr(load({}, {}, file), field) == ("net.a",)
+
+
+@pytest.mark.parametrize("pattern", ["vm.*", "kernel.core_pattern", "*", "net.*.x"])
+def test_a_sysctl_of_the_whole_host_cannot_be_allowed(pattern: str) -> None:
+    with pytest.raises(InvalidConfig, match=r"^cannot use --allowed-unsafe-sysctls .*sysctl"):
+        load({"allowed_unsafe_sysctls": ("net.core.somaxconn", pattern)}, {}, NOWHERE)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from kubelite.api.auth.bootstrap_tokens import new_token
-from kubelite.api.auth.caller import Caller, Credentials
+from kubelite.api.auth.caller import Attributes, Caller, Credentials
 from kubelite.api.auth.certificates import new_key
 from kubelite.api.auth.x509 import ClientCertificates
 from kubelite.api.errors import Forbidden, Unauthorized
@@ -85,6 +85,31 @@ async def test_the_scheduler_may_not_delete_nodes(plane: ControlPlane) -> None:
     client = plane.client(Caller("system:kube-scheduler", ("system:authenticated",)), "scheduler")
     assert await client.list(Node)
     await refused(client.delete(Node, "one"))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "allowed"),
+    [
+        *(
+            (Attributes(verb, "", "v1", "nodes", part, "", "one"), True)
+            for verb in ("get", "create")
+            for part in ("proxy", "log", "metrics", "stats", "pods", "configz", "healthz")
+        ),
+        (Attributes("get", "", "v1", "nodes", "", "", "one"), True),
+        (Attributes("update", "", "v1", "nodes", "", "", "one"), False),
+        (Attributes("list", "", "v1", "secrets"), False),
+        (Attributes("get", "", "v1", "secrets", "", "default", "of-one"), False),
+        (Attributes("create", "", "v1", "pods", "exec", "default", "on-one"), False),
+        (Attributes("get", "", "v1", "pods", "log", "default", "on-one"), False),
+        (Attributes("impersonate", "", "", "groups", name="system:masters"), False),
+        (Attributes("get", path="/metrics"), False),
+    ],
+)
+async def test_what_the_api_server_shows_nodes_opens_nodes_alone(
+    plane: ControlPlane, wanted: Attributes, allowed: bool
+) -> None:
+    caller = Caller("kube-apiserver-kubelet-client", ("system:authenticated",))
+    assert plane.authorizer.decide(caller, wanted).allowed is allowed
 
 
 async def test_a_node_reads_what_its_pods_need(plane: ControlPlane) -> None:

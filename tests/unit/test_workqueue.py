@@ -1,9 +1,11 @@
 import asyncio
+from itertools import pairwise
 
 import pytest
 import uvloop
 from simulation.simulated_loop import simulated
 
+from kubelite.limits import IDLE_TURNS
 from kubelite.workqueue import QueueClosed, QueueFull, WorkQueue
 
 
@@ -127,3 +129,78 @@ async def test_keys_that_come_due_in_a_full_queue_are_not_lost() -> None:
     while queue.delayed:
         await asyncio.sleep(0)
     assert [await queue.get() for _ in range(4)] == ["a", "b", "c", "d"]
+
+
+async def turn(queue: WorkQueue[str]) -> float:
+    """Take a key, enqueue it again as a reconcile that goes in circles does; return the loop time of the turn."""
+    key = await queue.get()
+    queue.again(key)
+    queue.done(key)
+    return asyncio.get_running_loop().time()
+
+
+@simulated
+async def test_a_key_that_comes_again_and_again_though_nothing_changed_is_slowed_down() -> None:
+    queue: WorkQueue[str] = WorkQueue(name="circles")
+    queue.add("a")
+    before = IDLE_TURNS.times_reached
+    times = [await turn(queue) for _ in range(IDLE_TURNS.value + 12)]
+    gaps = [round(after - before, 1) for before, after in pairwise(times)]
+    assert gaps[: IDLE_TURNS.value] == [0] * IDLE_TURNS.value
+    assert gaps[IDLE_TURNS.value :] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 51.2, 60]
+    assert IDLE_TURNS.times_reached > before
+
+
+@simulated
+async def test_a_change_brings_a_slowed_key_at_once_and_ends_its_run() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add("a")
+    last = [await turn(queue) for _ in range(IDLE_TURNS.value + 8)][-1]
+    queue.add("a")
+    assert [await turn(queue) for _ in range(IDLE_TURNS.value)] == [last] * IDLE_TURNS.value
+
+
+@simulated
+async def test_a_key_whose_object_changes_each_time_is_never_slowed_down() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    started = asyncio.get_running_loop().time()
+    for _ in range(1000):
+        queue.add("a")
+        queue.done(await queue.get())
+    assert asyncio.get_running_loop().time() == started
+
+
+@simulated
+async def test_a_tiny_delay_asked_for_again_and_again_is_slowed_down_too() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add("a")
+    started = asyncio.get_running_loop().time()
+    for _ in range(IDLE_TURNS.value + 8):
+        key = await queue.get()
+        queue.add_after(key, 0.0001)
+        queue.done(key)
+    assert asyncio.get_running_loop().time() - started > 6
+
+
+@simulated
+async def test_regular_looks_keep_their_interval_however_many_there_are() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add("a")
+    started = asyncio.get_running_loop().time()
+    for _ in range(50):
+        key = await queue.get()
+        queue.add_after(key, 2.0)
+        queue.done(key)
+    assert asyncio.get_running_loop().time() - started == 49 * 2.0
+
+
+@simulated
+async def test_one_line_tells_of_many_keys_in_circles(caplog: pytest.LogCaptureFixture) -> None:
+    queue: WorkQueue[str] = WorkQueue(name="circles")
+    for number in range(50):
+        queue.add(f"k{number}")
+    for _ in range(50 * (IDLE_TURNS.value + 4)):
+        await turn(queue)
+    assert [one.message for one in caplog.records if "again and again" in one.message] == [
+        "a key is reconciled again and again though nothing changes; slowing it down"
+    ]

@@ -5,6 +5,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from kubelite.limits import CAUSES, ERROR_MESSAGE
+
 
 class Cause(Struct, frozen=True):
     """One thing wrong with an object. `reason` is a field value reason such as FieldValueInvalid."""
@@ -32,13 +34,16 @@ class APIError(Exception):
         retry_after_seconds: int = 0,
         continue_token: str = "",
     ) -> None:
+        if len(message) > ERROR_MESSAGE.value:
+            ERROR_MESSAGE.reached()
+            message = message[: ERROR_MESSAGE.value] + "..."
         super().__init__(message)
         self.message = message
         self.group = group
         self.kind = kind
         self.name = name
         self.uid = uid
-        self.causes = tuple(causes)
+        self.causes = tuple(causes[: CAUSES.value + 1])  # the last may say that there are more
         self.retry_after_seconds = retry_after_seconds
         self.continue_token = continue_token  # to go on with an inconsistent list
 

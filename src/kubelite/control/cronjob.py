@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -13,7 +12,7 @@ from kubelite.api.errors import AlreadyExists, NotFound
 from kubelite.api.kinds.batch import CronJob, CronJobStatus, Job
 from kubelite.api.kinds.core.references import ObjectReference
 from kubelite.api.kinds.meta import ObjectMeta
-from kubelite.api.machinery.times import format_time, parse_time
+from kubelite.api.machinery.times import format_time, parse_duration, parse_time, time_zone
 from kubelite.control.job_plan import find, is_finished
 from kubelite.control.ownership import (
     CONTROLLER_INDEX,
@@ -52,8 +51,8 @@ def times(schedule: str, zone: str | None, since: datetime, now: datetime) -> Ti
     from cronsim import CronSim, CronSimError
 
     try:
-        place = ZoneInfo(zone) if zone else UTC
-    except (ZoneInfoNotFoundError, ValueError) as error:
+        place = time_zone(zone) if zone else UTC
+    except ValueError as error:
         raise InvalidSchedule(f'invalid timeZone: "{zone}"') from error
     if schedule.startswith("@every "):
         return _every(schedule.removeprefix("@every "), since, now)
@@ -62,27 +61,29 @@ def times(schedule: str, zone: str | None, since: datetime, now: datetime) -> Ti
         upcoming = next(CronSim(expression, now.astimezone(place))).astimezone(UTC)
         earlier = CronSim(expression, now.astimezone(place) + timedelta(seconds=1), reverse=True)
         last = next(earlier).astimezone(UTC)
-    except (CronSimError, StopIteration) as error:
+    except (CronSimError, StopIteration, ValueError) as error:
         raise InvalidSchedule(f'unparseable schedule: "{schedule}" : {error}') from error
     return Times(last if since < last <= now else None, upcoming)
 
 
 def _every(text: str, since: datetime, now: datetime) -> Times:
-    units = {"h": 3600, "m": 60, "s": 1}
-    seconds, number = 0, ""
-    for letter in text:
-        if letter.isdecimal():
-            number += letter
-        elif letter in units and number:
-            seconds += int(number) * units[letter]
-            number = ""
-        else:
-            raise InvalidSchedule(f'unparseable schedule: "@every {text}"')
-    if number or seconds < 1:
-        raise InvalidSchedule(f'unparseable schedule: "@every {text}"')
-    passed = int((now - since).total_seconds() // seconds)
+    try:
+        delay = parse_duration(text)
+    except ValueError as error:
+        raise InvalidSchedule(f'unparseable schedule: "@every {text}" : {error}') from error
+    # Like robfig/cron: whole seconds, and at least one.
+    seconds = max(delay // timedelta(seconds=1), 1)
+    passed = (now - since) // timedelta(seconds=seconds)
     last = since + timedelta(seconds=passed * seconds)
-    return Times(last if passed else None, last + timedelta(seconds=seconds))
+    return Times(last if passed > 0 else None, _later(last, seconds))
+
+
+def _later(date: datetime, seconds: int) -> datetime:
+    """Return a date, or the last there is where the sum lies behind it."""
+    try:
+        return date + timedelta(seconds=seconds)
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)
 
 
 def job_for(cron: CronJob, due: datetime) -> Job:

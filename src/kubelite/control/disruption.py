@@ -16,11 +16,14 @@ from kubelite.api.kinds.meta import Condition
 from kubelite.api.kinds.policy import PodDisruptionBudget, PodDisruptionBudgetStatus
 from kubelite.api.machinery.times import format_time, parse_time
 from kubelite.control.ownership import controller_of, group_of
-from kubelite.control.pods import is_ready, is_terminal
+from kubelite.control.pods import POD_COST_BYTES, is_ready, is_terminal
 from kubelite.control.rollout import scaled
 from kubelite.control.runtime import Context, Key, Watch
-from kubelite.control.selection import matcher
+from kubelite.control.selection import matcher, selected
+from kubelite.control.selector_index import SelectorIndex
+from kubelite.tasks import in_slices
 
+NAMES_SHOWN = 20  # an event's message is cut to 1024 characters
 EVICTION_TIMEOUT = timedelta(minutes=2)  # an evicted pod that is still there then was not deleted
 
 
@@ -119,6 +122,10 @@ class DisruptionController:
         self._context = context
         self._budgets = context.mirror(PodDisruptionBudget)
         self._pods = context.mirror(Pod)
+        self._selecting: SelectorIndex[PodDisruptionBudget] = SelectorIndex(
+            lambda one: one.spec.selector
+        )
+        context.follow(PodDisruptionBudget, self._selecting.changed)
         self._owners: dict[tuple[str, str], Mirror[Any]] = {
             (kind.gvk.group, kind.gvk.kind): context.mirror(kind)
             for kind in (Deployment, ReplicaSet, StatefulSet, ReplicationController)
@@ -140,13 +147,15 @@ class DisruptionController:
         budget = self._budgets.get(key.name, key.namespace)
         if budget is None:
             return None
-        matches = matcher(budget.spec.selector)
-        pods = [pod for pod in self._pods.list(key.namespace) if matches(pod.metadata.labels)]
+        offload = self._context.offload
+        pods = await selected(
+            offload, self._pods.list(key.namespace), matcher(budget.spec.selector)
+        )
         if not pods:
             self._context.events.event(budget, NORMAL, "NoPods", "No matching pods found")
-        expected = self._expected(budget, pods)
+        expected = await self._expected(budget, pods)
         if expected.unmanaged:
-            names = ", ".join(expected.unmanaged)
+            names = ", ".join(expected.unmanaged[:NAMES_SHOWN])
             text = f"Pods without a controller that can be scaled do not count: {names}"
             self._context.events.event(budget, WARNING, "UnmanagedPods", text)
         now = self._context.clock.now()
@@ -155,7 +164,10 @@ class DisruptionController:
             self._context.events.event(budget, WARNING, "CalculateExpectedPodCountFailed", text)
             status = safe_status(budget, expected.failure, now)
         else:
-            status = status_of(budget, pods, expected.count, now)
+            status = await offload.run(
+                POD_COST_BYTES * (len(pods) + len(budget.status.disruptedPods)),
+                lambda: status_of(budget, pods, expected.count, now),
+            )
         if status != budget.status:
             await self._context.client.update(replace(budget, status=status), "status")
         dates = [parse_time(date) for date in status.disruptedPods.values() if date]
@@ -163,23 +175,24 @@ class DisruptionController:
             return None
         return max(1.0, (min(dates) + EVICTION_TIMEOUT - now).total_seconds())
 
-    def _expected(self, budget: PodDisruptionBudget, pods: Sequence[Pod]) -> Expected:
+    async def _expected(self, budget: PodDisruptionBudget, pods: Sequence[Pod]) -> Expected:
         """Count as upstream does: an absolute minimum asks nobody, everything else asks the owners."""
         if budget.spec.maxUnavailable is None and isinstance(budget.spec.minAvailable, int):
             return Expected(len(pods))
         sizes: dict[str, int] = {}
         unmanaged: list[str] = []
-        for pod in pods:
-            owner = self._scale_of(pod)
-            if owner is None and controller_of(pod.metadata) is not None:
-                # Its owner has a number in mind that nobody here knows: no pod may leave on a guess.
-                return Expected(0, failure=f'found no controllers for pod "{pod.metadata.name}"')
-            if owner is None:
-                unmanaged.append(pod.metadata.name)
-            else:
-                sizes[owner.metadata.uid] = (
-                    1 if owner.spec.replicas is None else owner.spec.replicas
-                )
+        async for some in in_slices(pods):
+            for pod in some:
+                owner = self._scale_of(pod)
+                if owner is None and controller_of(pod.metadata) is not None:
+                    # Its owner has a number in mind that nobody here knows: no pod may leave on a guess.
+                    message = f'found no controllers for pod "{pod.metadata.name}"'
+                    return Expected(0, failure=message)
+                if owner is None:
+                    unmanaged.append(pod.metadata.name)
+                else:
+                    replicas = owner.spec.replicas
+                    sizes[owner.metadata.uid] = 1 if replicas is None else replicas
         return Expected(sum(sizes.values()), tuple(unmanaged))
 
     def _scale_of(self, pod: Pod) -> Any:
@@ -197,17 +210,13 @@ class DisruptionController:
         found = mirror.get(reference.name, item.metadata.namespace) if mirror else None
         return found if found is not None and found.metadata.uid == reference.uid else None
 
-    def _budgets_of(self, pod: Pod) -> Iterable[Key]:
+    def _budgets_of(self, pod: Pod) -> Iterable[Key | None]:
         if is_terminal(pod) and not pod.metadata.labels:
             return ()
-        return tuple(
-            Key(one.metadata.namespace, one.metadata.name)
-            for one in self._budgets.list(pod.metadata.namespace)
-            if matcher(one.spec.selector)(pod.metadata.labels)
-        )
+        return self._selecting.keys(pod.metadata.namespace, pod.metadata.labels)
 
     def _budgets_near(self, owner: Any) -> Iterable[Key]:
-        return tuple(
+        return (
             Key(one.metadata.namespace, one.metadata.name)
             for one in self._budgets.list(owner.metadata.namespace)
         )

@@ -1,7 +1,7 @@
 """Keeps Endpoints, the older form of endpoint slices, for services with a selector."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -21,14 +21,15 @@ from kubelite.control.batches import NAMESPACE_TERMINATING
 from kubelite.control.pods import is_ready
 from kubelite.control.runtime import Context, Key, Watch
 from kubelite.control.service_pods import (
+    TargetPorts,
     addresses_of,
+    endpoints_cost_bytes,
     families,
     hostname_of,
     is_selecting,
     matters,
     selected_pods,
-    selecting_services,
-    target_port,
+    service_selectors,
 )
 
 HEADLESS = "service.kubernetes.io/headless"
@@ -45,12 +46,13 @@ def subsets_of(service: Service, pods: Sequence[Pod]) -> list[EndpointSubset]:
     unready: dict[Ports, list[EndpointAddress]] = defaultdict(list)
     publish = service.spec.publishNotReadyAddresses
     family = families(service)[0]
+    targets = TargetPorts(service)
     for pod in pods:
         if pod.metadata.deletionTimestamp is not None and not publish:
             continue
         for address in addresses_of(pod, family)[:1]:
             group = ready if publish or is_ready(pod) else unready
-            group[_ports(service, pod)].append(_address(service, pod, address))
+            group[_ports(targets, pod)].append(_address(service, pod, address))
     return [
         EndpointSubset(
             addresses=sorted(ready.get(ports, []), key=lambda one: one.ip),
@@ -66,13 +68,12 @@ def subsets_of(service: Service, pods: Sequence[Pod]) -> list[EndpointSubset]:
     ]
 
 
-def _ports(service: Service, pod: Pod) -> Ports:
-    found = (
-        (port.name, target_port(pod, port), port.protocol or "TCP", port.appProtocol or "")
-        for port in service.spec.ports
-    )
+def _ports(targets: TargetPorts, pod: Pod) -> Ports:
     return tuple(
-        sorted((name, n, protocol, app) for name, n, protocol, app in found if n is not None)
+        sorted(
+            (port.name, number, port.protocol or "TCP", port.appProtocol or "")
+            for port, number in targets.of(pod)
+        )
     )
 
 
@@ -134,6 +135,8 @@ class EndpointsController:
 
     def __init__(self, context: Context) -> None:
         self._client = context.client
+        self._offload = context.offload
+        self._selecting = service_selectors(context)
         self._services = context.mirror(Service)
         self._pods = context.mirror(Pod)
         self._endpoints = context.mirror(Endpoints)
@@ -142,7 +145,7 @@ class EndpointsController:
         """Watch services, the pods they select, and endpoints that somebody deletes."""
         return (
             Watch(Service),
-            Watch(Pod, lambda pod: selecting_services(pod, self._services), where=matters),
+            Watch(Pod, self._services_of, where=matters),
             Watch(Endpoints, where=lambda before, after: before is not None and after is None),
         )
 
@@ -156,7 +159,10 @@ class EndpointsController:
             return None
         if not is_selecting(service) or service.metadata.deletionTimestamp is not None:
             return None
-        wanted = endpoints_of(service, selected_pods(service, self._pods), current)
+        pods = await selected_pods(self._offload, service, self._pods)
+        wanted = await self._offload.run(
+            endpoints_cost_bytes(service, pods), lambda: endpoints_of(service, pods, current)
+        )
         if current is None:
             await self._create(wanted)
         elif (
@@ -166,6 +172,9 @@ class EndpointsController:
         ):
             await self._client.update(wanted)
         return None
+
+    def _services_of(self, pod: Pod) -> Iterable[Key | None]:
+        return self._selecting.keys(pod.metadata.namespace, pod.metadata.labels)
 
     async def _create(self, wanted: Endpoints) -> None:
         try:

@@ -28,14 +28,15 @@ from kubelite.control.ownership import controller_reference
 from kubelite.control.pods import is_ready
 from kubelite.control.runtime import Context, Key, Watch
 from kubelite.control.service_pods import (
+    TargetPorts,
     addresses_of,
+    endpoints_cost_bytes,
     families,
     hostname_of,
     is_selecting,
     matters,
     selected_pods,
-    selecting_services,
-    target_port,
+    service_selectors,
 )
 
 SERVICE = "kubernetes.io/service-name"
@@ -142,20 +143,22 @@ def _wanted(
     service: Service, pods: Sequence[Pod], zones: Mapping[str, str]
 ) -> dict[Group, dict[str, Endpoint]]:
     wanted: dict[Group, dict[str, Endpoint]] = defaultdict(dict)
+    targets = TargetPorts(service)
     for family in families(service):
         for pod in pods:
             if addresses := addresses_of(pod, family):
                 endpoint = _endpoint(service, pod, addresses, zones.get(pod.spec.nodeName, ""))
-                wanted[family, _ports(service, pod)][_identity(endpoint)] = endpoint
+                wanted[family, _ports(targets, pod)][_identity(endpoint)] = endpoint
     return wanted
 
 
-def _ports(service: Service, pod: Pod) -> Ports:
-    found = (
-        (port.name, port.protocol or "TCP", target_port(pod, port), port.appProtocol or "")
-        for port in service.spec.ports
+def _ports(targets: TargetPorts, pod: Pod) -> Ports:
+    return tuple(
+        sorted(
+            (port.name, port.protocol or "TCP", number, port.appProtocol or "")
+            for port, number in targets.of(pod)
+        )
     )
-    return tuple(sorted(one for one in found if one[2] is not None))
 
 
 def _ports_of(one: EndpointSlice) -> Ports:
@@ -238,6 +241,8 @@ class EndpointSliceController:
 
     def __init__(self, context: Context) -> None:
         self._client = context.client
+        self._offload = context.offload
+        self._selecting = service_selectors(context)
         self._services = context.mirror(Service)
         self._pods = context.mirror(Pod)
         self._nodes = context.mirror(Node)
@@ -248,7 +253,7 @@ class EndpointSliceController:
         """Watch services, the pods they select, our slices, and nodes that change zone."""
         return (
             Watch(Service),
-            Watch(Pod, lambda pod: selecting_services(pod, self._services), where=matters),
+            Watch(Pod, self._services_of, where=matters),
             Watch(EndpointSlice, _key_of_slice),
             Watch(Node, self._all_services, where=_zone_changed),
         )
@@ -264,7 +269,11 @@ class EndpointSliceController:
         zones = {
             node.metadata.name: node.metadata.labels.get(ZONE, "") for node in self._nodes.list()
         }
-        decided = plan(service, selected_pods(service, self._pods), zones, slices)
+        pods = await selected_pods(self._offload, service, self._pods)
+        decided = await self._offload.run(
+            2 * endpoints_cost_bytes(service, pods) + sum(len(one.endpoints) for one in slices),
+            lambda: plan(service, pods, zones, slices),
+        )
         for one in decided.create:
             await self._create(one)
         for one in decided.update:
@@ -275,6 +284,9 @@ class EndpointSliceController:
             except NotFound:
                 continue
         return None
+
+    def _services_of(self, pod: Pod) -> Iterable[Key | None]:
+        return self._selecting.keys(pod.metadata.namespace, pod.metadata.labels)
 
     async def _create(self, one: EndpointSlice) -> None:
         try:

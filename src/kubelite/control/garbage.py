@@ -2,29 +2,37 @@
 
 An object goes when none of its owners exists. An owner deleted in the foreground goes after its dependents, one that
 orphans them after they no longer name it. An owner that is not in the graph is asked for by name before it counts as
-absent, and counts as absent too if another object of another uid has taken its name.
+absent. It counts as absent too if its name now has another uid, or if the object of that uid has another kind, name or
+namespace than the reference says. Owners that wait for each other in a circle no longer block each other, and go.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from msgspec import Struct, to_builtins
+from msgspec.structs import replace
 
+from kubelite.api.client.events import WARNING
 from kubelite.api.errors import Conflict, MethodNotAllowed, NotFound
+from kubelite.api.kinds.core.references import ObjectReference
 from kubelite.api.kinds.meta import OwnerReference, PartialObjectMetadata
 from kubelite.control.dynamic import metadata_kind
 from kubelite.control.options import Resource
 from kubelite.control.ownership import group_of
 from kubelite.control.ownership_graph import FOREGROUND, ORPHAN, Graph, Member, Owners
 from kubelite.control.runtime import Context, Key, Watch
+from kubelite.tasks import in_slices
 
 NOT_COLLECTED = frozenset({"events"})
+DEPENDENTS = "dependents of"  # namespace of the keys that stand for all dependents of an owner
+CIRCLE_LIMIT = 10_000  # objects of a circle of owners that is found
 
 
 class Plan(Struct, frozen=True):
     """What to do with an object: nothing, drop references to owners, or delete it."""
 
     drop: tuple[str, ...] = ()  # uids of owners
+    unblock: bool = False  # first its references must no longer block their owners
     delete: str = ""  # the propagation policy
 
 
@@ -35,7 +43,8 @@ def plan(member: Member, owners: Owners, dependents: Sequence[Member]) -> Plan:
     if not owners.dangling and not owners.waiting:
         return Plan()
     if owners.waiting and dependents:
-        return Plan(delete="Foreground")
+        # A dependent that waits may be what an owner waits for: a circle, in which none may block.
+        return Plan(unblock=any(one.awaits_dependents for one in dependents), delete="Foreground")
     if ORPHAN in member.meta.finalizers:
         return Plan(delete="Orphan")
     if FOREGROUND in member.meta.finalizers:
@@ -44,7 +53,7 @@ def plan(member: Member, owners: Owners, dependents: Sequence[Member]) -> Plan:
 
 
 class GarbageCollector:
-    """Reconciles objects by uid; the key's name is the uid."""
+    """Reconciles objects by uid, which is the key's name."""
 
     name = "generic-garbage-collector"
     workers = 20
@@ -64,6 +73,9 @@ class GarbageCollector:
 
     async def reconcile(self, key: Key) -> float | None:
         """Let the object go, its dependents first if it says so, or see whether it should go."""
+        if key.namespace == DEPENDENTS:
+            await self._enqueue_dependents(key.name)
+            return None
         member = self._graph.get(key.name)
         if member is None:
             return None
@@ -106,44 +118,65 @@ class GarbageCollector:
     def _put(self, member: Member) -> None:
         before = self._graph.put(member)
         uid = member.meta.uid
-        kept = {reference.uid for reference in member.meta.ownerReferences}
-        for reference in before.meta.ownerReferences if before else ():
-            owner = self._graph.get(reference.uid)
-            if reference.uid not in kept and owner is not None and owner.awaits_dependents:
-                self._look_at(reference.uid)
+        references = member.meta.ownerReferences
+        if before is None and self._graph.has_dependents(uid):
+            self._changed(uid, DEPENDENTS)  # some may name it wrongly
+        if before is not None and before.meta.ownerReferences != references:
+            self._owners_changed(before.meta.ownerReferences, references)
         if member.is_leaving:
             if member.awaits_dependents or member.orphans_dependents:
-                self._look_at(uid)
-                self._look_at_dependents(uid)
-            return
-        for reference in member.meta.ownerReferences:
+                self._changed(uid)
+                self._changed(uid, DEPENDENTS)
+        elif self._needs_judgement(member):
+            self._changed(uid)
+
+    def _owners_changed(
+        self, before: Iterable[OwnerReference], after: Iterable[OwnerReference]
+    ) -> None:
+        """Enqueue the owners that wait and that the object no longer names, or no longer blocks."""
+        blocked = {reference.uid for reference in after if reference.blockOwnerDeletion}
+        for reference in before:
             owner = self._graph.get(reference.uid)
-            if owner is None or owner.awaits_dependents:
-                self._look_at(uid)
-                return
+            if reference.uid not in blocked and owner is not None and owner.awaits_dependents:
+                self._changed(reference.uid)
 
     def _removed(self, uid: str) -> None:
         member = self._graph.remove(uid)
-        self._look_at_dependents(uid)
+        if self._graph.has_dependents(uid):
+            self._changed(uid, DEPENDENTS)
         for reference in member.meta.ownerReferences if member else ():
             owner = self._graph.get(reference.uid)
             if owner is not None and owner.awaits_dependents:
-                self._look_at(reference.uid)
+                self._changed(reference.uid)
 
-    def _look_at(self, uid: str) -> None:
-        self._context.queue.add(Key("", uid))
+    def _changed(self, uid: str, namespace: str = "") -> None:
+        self._context.queue.add(Key(namespace, uid))
 
-    def _look_at_dependents(self, uid: str) -> None:
-        for dependent in self._graph.dependents(uid):
-            self._look_at(dependent.meta.uid)
+    def _needs_judgement(self, member: Member) -> bool:
+        """Return whether an owner of the object is not there, waits for it, or is named wrongly."""
+        for reference in member.meta.ownerReferences:
+            owner = self._graph.get(reference.uid)
+            if owner is None or owner.awaits_dependents or not _is_meant(reference, owner, member):
+                return True
+        return False
+
+    async def _enqueue_dependents(self, uid: str) -> None:
+        """Enqueue the dependents of an owner that came, goes or is gone: there may be a hundred thousand."""
+        async for some in in_slices(self._graph.dependents(uid)):
+            for dependent in some:
+                if not dependent.is_leaving and self._needs_judgement(dependent):
+                    self._changed(dependent.meta.uid)
 
     async def _judge(self, member: Member) -> None:
         if any(self._is_out_of_reach(one, member) for one in member.meta.ownerReferences):
             return
         owners = await self._owners(member)
-        decided = plan(member, owners, self._graph.dependents(member.meta.uid))
+        dependents = self._graph.dependents(member.meta.uid) if owners.waiting else []
+        decided = plan(member, owners, dependents)
         if decided.drop:
             await self._drop_references(member, decided.drop)
+        elif decided.unblock and _blocks_any(member):
+            await self._unblock(member)  # the change brings it back, and then it is deleted
         elif decided.delete:
             await self._delete(member, decided.delete)
 
@@ -151,21 +184,44 @@ class GarbageCollector:
         solid: list[OwnerReference] = []
         dangling: list[OwnerReference] = []
         waiting: list[OwnerReference] = []
-        for reference in member.meta.ownerReferences:
-            owner = self._graph.get(reference.uid)
-            if owner is None or not _is_meant(reference, owner, member):
-                exists = await self._exists(reference, member)
-                (solid if exists else dangling).append(reference)
-            elif owner.awaits_dependents:
-                waiting.append(reference)
-            else:
-                solid.append(reference)
+        async for some in in_slices(member.meta.ownerReferences, 50):
+            for reference in some:
+                owner = self._graph.get(reference.uid)
+                if owner is None or not _is_meant(reference, owner, member):
+                    self._tell_of_other_namespace(reference, owner, member)
+                    exists = await self._exists(reference, member)
+                    (solid if exists else dangling).append(reference)
+                elif owner.awaits_dependents:
+                    waiting.append(reference)
+                else:
+                    solid.append(reference)
         return Owners(solid=solid, dangling=dangling, waiting=waiting)
 
+    def _tell_of_other_namespace(
+        self, reference: OwnerReference, owner: Member | None, member: Member
+    ) -> None:
+        """Record the event for an owner whose uid is that of an object in another namespace."""
+        namespace = member.meta.namespace
+        if owner is None or not owner.resource.namespaced or owner.meta.namespace == namespace:
+            return
+        owner_text = (
+            f"[{reference.apiVersion}/{reference.kind}, namespace: {namespace}, "
+            f"name: {reference.name}, uid: {reference.uid}]"
+        )
+        self._context.events.event(
+            _reference_to(member),
+            WARNING,
+            "OwnerRefInvalidNamespace",
+            f'ownerRef {owner_text} does not exist in namespace "{namespace}"',
+        )
+
     def _is_out_of_reach(self, reference: OwnerReference, member: Member) -> bool:
-        """Tell whether an object outside of namespaces names an owner in one: a mistake that deletes nothing."""
+        """Return whether an object outside of namespaces names an owner in one: a mistake that deletes nothing."""
         resource = self._by_kind.get((group_of(reference.apiVersion), reference.kind))
-        return resource is not None and resource.namespaced and not member.meta.namespace
+        if resource is None or not resource.namespaced or member.meta.namespace:
+            return False
+        self._tell_of_other_namespace(reference, self._graph.get(reference.uid), member)
+        return True
 
     async def _exists(self, reference: OwnerReference, member: Member) -> bool:
         """Ask for an owner by name; a kind that is not served (any more) may come back, so it counts as existing."""
@@ -185,13 +241,37 @@ class GarbageCollector:
         await self._drop_finalizer(member, ORPHAN)
 
     async def _await_dependents(self, member: Member) -> None:
-        if self._graph.blockers(member.meta.uid):
-            self._look_at_dependents(member.meta.uid)
-            return
-        await self._drop_finalizer(member, FOREGROUND)
+        """Let an owner go once no dependent blocks it; each that goes brings it back."""
+        if not self._graph.is_blocked(member.meta.uid):
+            await self._drop_finalizer(member, FOREGROUND)
+        elif await self._waits_for_itself(member):
+            await self._unblock(member)
 
-    async def _drop_references(self, member: Member, uids: Sequence[str]) -> None:
-        rest = [ref for ref in member.meta.ownerReferences if ref.uid not in uids]
+    async def _waits_for_itself(self, member: Member) -> bool:
+        """Return whether those that wait for this object to go are waited for by it: a circle of owners."""
+        seen: set[str] = set()
+        ahead = [member]
+        while ahead and len(seen) <= CIRCLE_LIMIT:
+            async for some in in_slices(ahead.pop().meta.ownerReferences):
+                for reference in some:
+                    owner = self._graph.get(reference.uid)
+                    if not reference.blockOwnerDeletion or owner is None or reference.uid in seen:
+                        continue
+                    if reference.uid == member.meta.uid:
+                        return True
+                    if owner.awaits_dependents:
+                        seen.add(reference.uid)
+                        ahead.append(owner)
+        return False
+
+    async def _unblock(self, member: Member) -> None:
+        """Let the owners of an object go before it."""
+        references = [replace(ref, blockOwnerDeletion=False) for ref in member.meta.ownerReferences]
+        await self._patch(member, {"ownerReferences": to_builtins(references)})
+
+    async def _drop_references(self, member: Member, uids: Iterable[str]) -> None:
+        dropped = frozenset(uids)
+        rest = [ref for ref in member.meta.ownerReferences if ref.uid not in dropped]
         await self._patch(member, {"ownerReferences": to_builtins(rest)})
 
     async def _drop_finalizer(self, member: Member, finalizer: str) -> None:
@@ -230,8 +310,24 @@ class GarbageCollector:
                 raise
 
 
+def _blocks_any(member: Member) -> bool:
+    return any(reference.blockOwnerDeletion for reference in member.meta.ownerReferences)
+
+
+def _reference_to(member: Member) -> ObjectReference:
+    resource, meta = member.resource, member.meta
+    return ObjectReference(
+        apiVersion=f"{resource.group}/{resource.version}" if resource.group else resource.version,
+        kind=resource.kind,
+        namespace=meta.namespace,
+        name=meta.name,
+        uid=meta.uid,
+        resourceVersion=meta.resourceVersion,
+    )
+
+
 def _is_meant(reference: OwnerReference, owner: Member, member: Member) -> bool:
-    """Tell whether an object of the owner's uid is the one that is named, in a place where it may own."""
+    """Return whether an object of the owner's uid is the one that is named, in a place where it may own."""
     resource = owner.resource
     return (
         reference.name == owner.meta.name

@@ -1,6 +1,7 @@
 """Runs the pods of Jobs until enough have succeeded or too many have failed."""
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 from msgspec.structs import replace
@@ -11,18 +12,27 @@ from kubelite.api.kinds.batch import Job
 from kubelite.api.kinds.core.containers import Container, EnvVar, EnvVarSource
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.references import ObjectFieldSelector
-from kubelite.control.batches import slow_start
+from kubelite.control.batches import for_each, slow_start
 from kubelite.control.job_indexes import INDEX, annotations_of, counts_each_index
-from kubelite.control.job_plan import TRACKING, Plan, find, is_finished, matching_rule, plan
-from kubelite.control.ownership import claim, claims, controlled_by, controller_of
+from kubelite.control.job_plan import (
+    TRACKING,
+    Plan,
+    cost_bytes,
+    find,
+    is_finished,
+    matching_rule,
+    plan,
+)
+from kubelite.control.ownership import controlled_by, controller_of, orphan_in, owned_by
 from kubelite.control.pod_control import create_pod, delete_pod
-from kubelite.control.pods import pod_from_template
-from kubelite.control.replicaset import orphan_in
+from kubelite.control.pods import POD_COST_BYTES, pod_from_template
 from kubelite.control.runtime import Context, Key, Watch
 from kubelite.control.selection import matcher
-from kubelite.tasks import together
+from kubelite.control.selector_index import SelectorIndex
+from kubelite.tasks import in_slices
 
 JOB_INDEX = "job name"
+ORPHANS_AT_ONCE = 50
 ENVIRONMENT = "JOB_COMPLETION_INDEX"
 
 
@@ -81,6 +91,8 @@ class JobController:
         self._pods = context.mirror(Pod)
         self._pods.add_index(JOB_INDEX, job_of)
         self._pods.add_index("orphan", orphan_in)
+        self._selecting: SelectorIndex[Job] = SelectorIndex(lambda job: job.spec.selector)
+        context.follow(Job, self._selecting.changed)
 
     def watches(self) -> Sequence[Watch[Any]]:
         """Watch jobs and their pods."""
@@ -93,15 +105,21 @@ class JobController:
             return None
         job = self._jobs.get(key.name, key.namespace)
         own = self._pods.indexed(JOB_INDEX, f"{key.namespace}/{key.name}")
-        await self._release(pod for pod in own if _is_held(job, pod))
+        offload = self._context.offload
+        await self._release(
+            await offload.run(
+                POD_COST_BYTES * len(own) // 8, lambda: [pod for pod in own if _is_held(job, pod)]
+            )
+        )
         if job is None or is_finished(job):
             return None
         if job.spec.managedBy not in (None, "kubernetes.io/job-controller"):
             return None
         orphans = self._pods.indexed("orphan", key.namespace)
-        decided = claims(job, matcher(job.spec.selector), [*own, *orphans])
-        pods = await claim(self._client, job, decided)
-        step = plan(job, pods, self._context.clock.now())
+        matches = matcher(job.spec.selector)
+        pods = await owned_by(self._client, offload, job, matches, [*own, *orphans])
+        planned, now = job, self._context.clock.now()
+        step = await offload.run(cost_bytes(job, pods), lambda: plan(planned, pods, now))
         failure = await self._apply(job, step, pods)
         if step.status != job.status:
             job = await self._client.update(replace(job, status=step.status), "status")
@@ -112,25 +130,30 @@ class JobController:
         return step.again_seconds
 
     async def _apply(self, job: Job, step: Plan, pods: Sequence[Pod]) -> APIError | None:
-        leaving = (pod for pod in pods if pod.metadata.name in step.delete)
-        failures = await together(*(delete_pod(self._context, job, pod) for pod in leaving))
-        new = [pod_for(job, index, step.replaced.get(_number(index))) for index in step.create]
-        failure = await slow_start(
-            len(new), lambda number: create_pod(self._context, job, new[number])
-        )
+        names = frozenset(step.delete)
+        leaving = [pod for pod in pods if pod.metadata.name in names] if names else ()
+        failures = await for_each(leaving, lambda pod: delete_pod(self._context, job, pod))
+
+        async def create(number: int) -> APIError | None:
+            index = step.create[number]
+            pod = pod_for(job, index, step.replaced.get(_number(index)))
+            return await create_pod(self._context, job, pod)
+
+        failure = await slow_start(len(step.create), create)
         return failure or next((one for one in failures if one is not None), None)
 
     async def _release_orphans(self, namespace: str) -> None:
         """Let go of pods that lost their job, unless another job is about to adopt them."""
         orphans = self._pods.indexed("orphan", namespace)
-        await self._release(
-            pod
-            for pod in orphans
-            if TRACKING in pod.metadata.finalizers and not any(self._adopters(pod))
-        )
+        async for some in in_slices(orphans, ORPHANS_AT_ONCE):
+            await self._release(
+                pod
+                for pod in some
+                if TRACKING in pod.metadata.finalizers and not any(self._adopters(pod))
+            )
 
     async def _release(self, pods: Iterable[Pod]) -> None:
-        await together(*(self._release_one(pod) for pod in list(pods)))
+        await for_each(list(pods), self._release_one)
 
     async def _release_one(self, pod: Pod) -> None:
         meta = pod.metadata
@@ -149,18 +172,18 @@ class JobController:
         elif (failed := find(job, "Failed")) is not None:
             self._context.events.event(job, WARNING, failed.reason, failed.message)
 
-    def _keys_of_pod(self, pod: Pod) -> Iterable[Key]:
+    def _keys_of_pod(self, pod: Pod) -> Iterable[Key | None]:
         if controller_of(pod.metadata) is not None:
             return controlled_by(Job)(pod)
         orphans = (Key(pod.metadata.namespace, ""),) if TRACKING in pod.metadata.finalizers else ()
-        return (*self._adopters(pod), *orphans)
+        return chain(orphans, self._adopters(pod))
 
-    def _adopters(self, pod: Pod) -> Iterable[Key]:
-        """Yield the jobs that select a pod without a controller."""
-        for job in self._jobs.list(pod.metadata.namespace):
-            leaving = job.metadata.deletionTimestamp is not None or is_finished(job)
-            if not leaving and matcher(job.spec.selector)(pod.metadata.labels):
-                yield Key(job.metadata.namespace, job.metadata.name)
+    def _adopters(self, pod: Pod) -> Iterable[Key | None]:
+        """Yield the jobs that select a pod without a controller, and None for each that does not."""
+        for key in self._selecting.keys(pod.metadata.namespace, pod.metadata.labels):
+            job = self._jobs.get(key.name, key.namespace) if key is not None else None
+            leaving = job is None or job.metadata.deletionTimestamp is not None or is_finished(job)
+            yield None if leaving else key
 
 
 def _number(index: int | None) -> int:

@@ -10,6 +10,7 @@ from datetime import datetime
 from kubelite.api.kinds.batch import Job, PodFailurePolicyRule
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.control import indexes
+from kubelite.control.indexes import IndexSet
 
 INDEX = "batch.kubernetes.io/job-completion-index"
 FAILURES = "batch.kubernetes.io/job-index-failure-count"
@@ -21,7 +22,7 @@ RuleOf = Callable[[Pod], PodFailurePolicyRule | None]
 def index_of(pod: Pod) -> int:
     """Return a pod's completion index; -1 for none."""
     text = pod.metadata.annotations.get(INDEX, "")
-    return int(text) if text.isdecimal() else -1
+    return int(text) if indexes.is_index(text) else -1
 
 
 def counts_each_index(job: Job) -> bool:
@@ -29,9 +30,9 @@ def counts_each_index(job: Job) -> bool:
     return job.spec.completionMode == "Indexed" and job.spec.backoffLimitPerIndex is not None
 
 
-def failed_indexes(job: Job, failed_pods: Iterable[Pod], rule_of: RuleOf) -> set[int]:
+def failed_indexes(job: Job, failed_pods: Iterable[Pod], rule_of: RuleOf) -> IndexSet:
     """Return the indexes that are given up; `failed_pods` are those that are not yet counted."""
-    failed = indexes.parse(job.status.failedIndexes or "")
+    failed: set[int] = set()
     limit = job.spec.backoffLimitPerIndex or 0
     for pod in failed_pods:
         if index_of(pod) not in range(job.spec.completions or 0):
@@ -41,11 +42,11 @@ def failed_indexes(job: Job, failed_pods: Iterable[Pod], rule_of: RuleOf) -> set
         given_up = rule is not None and rule.action == "FailIndex"
         if given_up or (not ignored and _number(pod, FAILURES) >= limit):
             failed.add(index_of(pod))
-    return failed
+    return indexes.parse(job.status.failedIndexes) | IndexSet.of(failed)
 
 
 def awaiting_successors(
-    job: Job, failed_pods: Iterable[Pod], settled: set[int], ended_at: Callable[[Pod], datetime]
+    job: Job, failed_pods: Iterable[Pod], settled: IndexSet, ended_at: Callable[[Pod], datetime]
 ) -> dict[int, Pod]:
     """Return the newest failed pod of each index that gets another; `settled` indexes have one, or need none."""
     last: dict[int, Pod] = {}
@@ -78,4 +79,4 @@ def annotations_of(replaced: Pod | None, rule_of: RuleOf) -> Mapping[str, str]:
 
 def _number(pod: Pod, annotation: str) -> int:
     text = pod.metadata.annotations.get(annotation, "")
-    return int(text) if text.isdecimal() else 0
+    return int(text) if indexes.is_index(text) else 0

@@ -6,6 +6,7 @@ done, so that none is lost or counted twice whatever is interrupted.
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import datetime, timedelta
+from itertools import islice
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -20,14 +21,22 @@ from kubelite.api.kinds.batch import (
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.machinery.times import format_time, parse_time
 from kubelite.control import indexes, job_indexes
+from kubelite.control.indexes import IndexSet
 from kubelite.control.job_indexes import counts_each_index, index_of
-from kubelite.control.pods import is_active, is_ready, is_terminating, least_missed_first
+from kubelite.control.pods import (
+    POD_COST_BYTES,
+    is_active,
+    is_ready,
+    is_terminating,
+    least_missed_first,
+)
 
 TRACKING = "batch.kubernetes.io/job-tracking"
 BACKOFF_FIRST_SECONDS = 10.0
 BACKOFF_MAX_SECONDS = 600.0
 UNCOUNTED_LIMIT = 500
 CREATE_LIMIT = 500
+INDEX_PASSES = 8  # over each set of indexes in one plan
 
 
 class Plan(Struct, frozen=True):
@@ -104,6 +113,14 @@ def _exit_code_matches(rule: PodFailurePolicyRule, pod: Pod) -> bool:
     return False
 
 
+def cost_bytes(job: Job, pods: Sequence[Pod]) -> int:
+    """Return what planning a step costs, for the offload."""
+    policy = job.spec.successPolicy
+    texts = [job.status.completedIndexes, job.status.failedIndexes or ""]
+    texts += (rule.succeededIndexes or "" for rule in (policy.rules if policy else ()))
+    return 2 * POD_COST_BYTES * len(pods) + INDEX_PASSES * sum(map(len, texts))
+
+
 def plan(job: Job, pods: Sequence[Pod], now: datetime) -> Plan:
     """Decide one step; `pods` are all the job owns."""
     status = _counted(job, pods)
@@ -126,7 +143,8 @@ def plan(job: Job, pods: Sequence[Pod], now: datetime) -> Plan:
         create, delete, again = _managed(job, status, pods, active, replaced, now)
         status = _with_suspension(job, status, now)
         again = _sooner(again, _deadline_seconds(job, status, now))
-    left = [pod for pod in active if pod.metadata.name not in delete]
+    going = frozenset(delete)
+    left = [pod for pod in active if pod.metadata.name not in going]
     terminating = sum(map(is_terminating, pods)) + len(active) - len(left)
     status = replace(
         status, active=len(left), ready=sum(map(is_ready, left)), terminating=terminating
@@ -153,9 +171,10 @@ def _by_index(
         pod for pod in pods if TRACKING in pod.metadata.finalizers and has_failed(job, pod)
     ]
     failed = job_indexes.failed_indexes(job, failed_pods, lambda pod: matching_rule(job, pod))
-    status = replace(status, failedIndexes=indexes.written(failed))
-    settled = failed | {index_of(pod) for pod in active} | indexes.parse(status.completedIndexes)
-    settled |= {index_of(pod) for pod in pods if pod.status.phase == "Succeeded"}
+    status = replace(status, failedIndexes=str(failed))
+    served = {index_of(pod) for pod in active}
+    served |= {index_of(pod) for pod in pods if pod.status.phase == "Succeeded"}
+    settled = failed | IndexSet.of(served) | indexes.parse(status.completedIndexes)
     replaced = job_indexes.awaiting_successors(
         job, failed_pods, settled, lambda pod: _ended_at(pod, now)
     )
@@ -186,13 +205,14 @@ def _noted(
     """Note pods that have ended; return also those to let go of. `kept` are not noted yet."""
     noted = status.uncountedTerminatedPods or UncountedTerminatedPods()
     succeeded, failed = list(noted.succeeded), list(noted.failed)
-    done = indexes.parse(status.completedIndexes)
+    known = {*succeeded, *failed}
+    done: set[int] = set()
     release: list[Pod] = []
     for pod in pods:
         uid = pod.metadata.uid
         if TRACKING not in pod.metadata.finalizers or uid in kept:
             continue
-        if uid in succeeded or uid in failed:
+        if uid in known:
             release.append(pod)
         elif len(succeeded) + len(failed) >= UNCOUNTED_LIMIT:
             break
@@ -212,7 +232,8 @@ def _noted(
         uncountedTerminatedPods=UncountedTerminatedPods(succeeded=succeeded, failed=failed),
     )
     if is_indexed(job):
-        status = replace(status, completedIndexes=indexes.written(done), succeeded=len(done))
+        completed = indexes.parse(status.completedIndexes) | IndexSet.of(done)
+        status = replace(status, completedIndexes=str(completed), succeeded=len(completed))
     return status, release
 
 
@@ -275,7 +296,7 @@ def _verdict(
 
 def _too_many_indexes(job: Job, status: JobStatus) -> tuple[str, str] | None:
     """Return reason and message when indexes that are given up fail the job."""
-    failed = len(indexes.parse(status.failedIndexes or ""))
+    failed = len(indexes.parse(status.failedIndexes))
     most = job.spec.maxFailedIndexes
     if most is not None and failed > most:
         text = "Job has exceeded the specified maximal number of failed indexes"
@@ -352,12 +373,12 @@ def _managed(
         return [], [], wait
     if not is_indexed(job):
         return [None] * missing, [], None
-    taken = {index_of(pod) for pod in active} | indexes.parse(status.completedIndexes)
-    taken |= indexes.parse(status.failedIndexes or "")
+    served = {index_of(pod) for pod in active}
     if only_replaces_failed(job):
-        taken |= {index_of(pod) for pod in pods if is_terminating(pod)}
-    free = [index for index in range(job.spec.completions or 0) if index not in taken]
-    waits = {index: _index_backoff_seconds(replaced.get(index), now) for index in free[:missing]}
+        served |= {index_of(pod) for pod in pods if is_terminating(pod)}
+    taken = indexes.parse(status.completedIndexes) | indexes.parse(status.failedIndexes)
+    free = islice((taken | IndexSet.of(served)).missing(job.spec.completions or 0), missing)
+    waits = {index: _index_backoff_seconds(replaced.get(index), now) for index in free}
     ready: list[int | None] = [index for index, wait in waits.items() if wait <= 0]
     return ready, [], min((wait for wait in waits.values() if wait > 0), default=None)
 

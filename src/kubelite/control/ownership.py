@@ -14,7 +14,8 @@ from kubelite.api.errors import NotFound
 from kubelite.api.kinds.meta import ObjectMeta, OwnerReference
 from kubelite.api.kinds.model import Kind
 from kubelite.control.runtime import Key
-from kubelite.control.selection import Matcher
+from kubelite.control.selection import MATCH_COST_BYTES, Matcher
+from kubelite.offload import Offload
 
 K = TypeVar("K", bound=Kind)
 
@@ -33,6 +34,11 @@ def controller_uid(item: Any) -> tuple[str, ...]:
     """Index objects by their controller's uid."""
     reference = controller_of(item.metadata)
     return (reference.uid,) if reference else ()
+
+
+def orphan_in(item: Any) -> tuple[str, ...]:
+    """Index objects without a controller by namespace."""
+    return () if controller_of(item.metadata) else (item.metadata.namespace,)
 
 
 def controller_reference(owner: Any) -> OwnerReference:
@@ -94,6 +100,15 @@ def claims(owner: Any, matches: Matcher, items: Iterable[K]) -> Claims[K]:
         elif not leaving and meta.deletionTimestamp is None and matches(meta.labels):
             adopt.append(item)
     return Claims(owned=owned, adopt=adopt, release=release)
+
+
+async def owned_by(
+    client: Client, offload: Offload, owner: Any, matches: Matcher, items: Sequence[K]
+) -> Sequence[K]:
+    """Adopt and release what the selector says; return all that is owned now. Raises Conflict."""
+    cost_bytes = len(items) * MATCH_COST_BYTES
+    decided = await offload.run(cost_bytes, lambda: claims(owner, matches, items))
+    return await claim(client, owner, decided)
 
 
 async def claim(client: Client, owner: Any, decided: Claims[K]) -> Sequence[K]:

@@ -1,5 +1,9 @@
-"""Who owns whom, over all objects that are served."""
+"""Who owns whom, over all objects that are served.
 
+Each question costs what its answer holds, not what the objects name: an object may name thousands of owners.
+"""
+
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
@@ -38,7 +42,9 @@ class Graph:
 
     def __init__(self) -> None:
         self._members: dict[str, Member] = {}
-        self._dependents: dict[str, dict[str, None]] = {}  # a dict keeps order, so that runs repeat
+        # By owner; a dict keeps order, so that runs repeat. True: the dependent must go before the owner.
+        self._dependents: dict[str, dict[str, bool]] = {}
+        self._blocking: Counter[str] = Counter()  # by owner: how many of them must
 
     def __len__(self) -> int:
         """Return how many objects are known."""
@@ -52,25 +58,28 @@ class Graph:
         """Return the objects that name an owner of this uid."""
         return [self._members[one] for one in self._dependents.get(uid, ())]
 
-    def blockers(self, uid: str) -> list[Member]:
-        """Return the dependents that must go before their owner."""
-        return [
-            member
-            for member in self.dependents(uid)
-            if any(ref.uid == uid and ref.blockOwnerDeletion for ref in member.meta.ownerReferences)
-        ]
+    def has_dependents(self, uid: str) -> bool:
+        """Return whether any object names an owner of this uid."""
+        return uid in self._dependents
+
+    def is_blocked(self, uid: str) -> bool:
+        """Return whether any dependent must go before this owner."""
+        return self._blocking[uid] > 0
 
     def put(self, member: Member) -> Member | None:
         """Add or replace an object; return what it was before."""
         uid = member.meta.uid
         before = self._members.get(uid)
         self._members[uid] = member
-        old = _owners(before.meta.ownerReferences) if before is not None else set()
+        old = _owners(before.meta.ownerReferences) if before is not None else {}
         new = _owners(member.meta.ownerReferences)
-        for owner in sorted(old - new):
+        for owner in old.keys() - new.keys():
             self._unlink(owner, uid)
-        for owner in sorted(new - old):
-            self._dependents.setdefault(owner, {})[uid] = None
+        for owner, blocks in new.items():
+            if old.get(owner) != blocks:
+                self._unlink(owner, uid)
+                self._dependents.setdefault(owner, {})[uid] = blocks
+                self._blocking[owner] += blocks
         return before
 
     def remove(self, uid: str) -> Member | None:
@@ -83,14 +92,22 @@ class Graph:
 
     def _unlink(self, owner: str, uid: str) -> None:
         dependents = self._dependents.get(owner)
-        if dependents is not None:
-            dependents.pop(uid, None)
-            if not dependents:
-                del self._dependents[owner]
+        if dependents is None or uid not in dependents:
+            return
+        self._blocking[owner] -= dependents.pop(uid)
+        if not dependents:
+            del self._dependents[owner]
+            del self._blocking[owner]
 
 
-def _owners(references: Iterable[OwnerReference]) -> set[str]:
-    return {reference.uid for reference in references}
+def _owners(references: Iterable[OwnerReference]) -> dict[str, bool]:
+    """Return the uids of the owners, and whether the object blocks each."""
+    owners: dict[str, bool] = {}
+    for reference in references:
+        owners[reference.uid] = owners.get(reference.uid, False) or bool(
+            reference.blockOwnerDeletion
+        )
+    return owners
 
 
 class Owners(Struct, frozen=True):

@@ -14,20 +14,22 @@ from kubelite.api.kinds.core.replication_controllers import (
     ReplicationController,
     ReplicationControllerCondition,
 )
+from kubelite.api.kinds.meta import LabelSelector
 from kubelite.api.kinds.model import Kind
 from kubelite.api.machinery.times import format_time
 from kubelite.control import conditions
-from kubelite.control.batches import slow_start
+from kubelite.control.batches import for_each, slow_start
 from kubelite.control.ownership import (
     CONTROLLER_INDEX,
-    claim,
-    claims,
     controlled_by,
     controller_of,
     controller_uid,
+    orphan_in,
+    owned_by,
 )
 from kubelite.control.pod_control import create_pod, delete_pod
 from kubelite.control.pods import (
+    POD_COST_BYTES,
     is_active,
     is_ready,
     is_terminating,
@@ -36,8 +38,8 @@ from kubelite.control.pods import (
     seconds_until_available,
 )
 from kubelite.control.runtime import Context, Key, Watch
-from kubelite.control.selection import Matcher, equality_matcher, matcher
-from kubelite.tasks import together
+from kubelite.control.selection import Labels, Matcher, equality_matcher, matcher
+from kubelite.control.selector_index import SelectorIndex
 
 BURST = 500  # pods created or deleted in one reconcile
 FAILURE = "ReplicaFailure"
@@ -47,7 +49,7 @@ class Plan(Struct, frozen=True):
     """The writes that bring the pods to the wanted number."""
 
     create: int = 0
-    delete: tuple[str, ...] = ()
+    delete: tuple[str, ...] = ()  # names
 
 
 def plan(wanted: int, pods: Sequence[Pod], related: Iterable[Pod], now: datetime) -> Plan:
@@ -114,6 +116,8 @@ class ReplicaSetController:
         self._pods = context.mirror(Pod)
         self._pods.add_index(CONTROLLER_INDEX, controller_uid)
         self._pods.add_index("orphan", orphan_in)
+        self._selecting: SelectorIndex[Any] = SelectorIndex(self._selector)
+        context.follow(self.kind, self._selecting.changed)
 
     def watches(self) -> Sequence[Watch[Any]]:
         """Watch the sets, their pods, and orphans a set may adopt."""
@@ -127,23 +131,41 @@ class ReplicaSetController:
         now = self._context.clock.now()
         own = self._pods.indexed(CONTROLLER_INDEX, owner.metadata.uid)
         candidates = [*own, *self._pods.indexed("orphan", key.namespace)]
-        decided = claims(owner, self._matcher(owner), (pod for pod in candidates if is_active(pod)))
-        active = await claim(self._client, owner, decided)
+        offload = self._context.offload
+        cost_bytes = POD_COST_BYTES * len(candidates)
+        candidates = await offload.run(
+            cost_bytes // 8, lambda: [pod for pod in candidates if is_active(pod)]
+        )
+        active = await owned_by(self._client, offload, owner, self._matcher(owner), candidates)
         failure = None
         if owner.metadata.deletionTimestamp is None:
-            decision = plan(_wanted(owner), active, self._related(owner), now)
+            surplus = len(active) > _wanted(owner)
+            related = list(self._related(owner)) if surplus else []
+            counted = active
+            decision = await offload.run(
+                cost_bytes + POD_COST_BYTES * len(related),
+                lambda: plan(_wanted(owner), counted, related, now),
+            )
             failure = await self._apply(owner, decision, active)
             if decision.create or decision.delete:
                 # Own writes are in the mirror already; count what is there now.
                 pods = self._pods.indexed(CONTROLLER_INDEX, owner.metadata.uid)
                 active = [pod for pod in pods if is_active(pod)]
-        own = self._pods.indexed(CONTROLLER_INDEX, owner.metadata.uid)
-        status = status_of(owner, active, sum(map(is_terminating, own)), failure, now)
+        left, own = active, self._pods.indexed(CONTROLLER_INDEX, owner.metadata.uid)
+        status = await offload.run(
+            POD_COST_BYTES * len(own),
+            lambda: status_of(owner, left, sum(map(is_terminating, own)), failure, now),
+        )
         if status != owner.status:
             await self._client.update(replace(owner, status=status), "status")
         if failure is not None:
             raise failure
-        return _next_availability(active, owner.spec.minReadySeconds, now)
+        if not owner.spec.minReadySeconds:
+            return None
+        return await offload.run(
+            POD_COST_BYTES * len(left),
+            lambda: _next_availability(left, owner.spec.minReadySeconds, now),
+        )
 
     async def _apply(self, owner: Any, decision: Plan, active: Sequence[Pod]) -> APIError | None:
         if decision.create:
@@ -151,12 +173,20 @@ class ReplicaSetController:
             return await slow_start(
                 decision.create, lambda _: create_pod(self._context, owner, template)
             )
-        surplus = (pod for pod in active if pod.metadata.name in decision.delete)
-        failures = await together(*(delete_pod(self._context, owner, pod) for pod in surplus))
+        names = frozenset(decision.delete)
+        surplus = [pod for pod in active if pod.metadata.name in names] if names else ()
+        failures = await for_each(surplus, lambda pod: delete_pod(self._context, owner, pod))
         return next((failure for failure in failures if failure is not None), None)
 
+    def _selector(self, owner: Any) -> LabelSelector | Labels | None:
+        selector: LabelSelector | Labels | None = owner.spec.selector
+        return selector
+
     def _matcher(self, owner: Any) -> Matcher:
-        return matcher(owner.spec.selector)
+        selector = self._selector(owner)
+        if selector is None or isinstance(selector, LabelSelector):
+            return matcher(selector)
+        return equality_matcher(selector)
 
     def _related(self, owner: Any) -> Iterable[Pod]:
         """Yield the pods of all sets that share this set's controller."""
@@ -167,14 +197,10 @@ class ReplicaSetController:
         for sibling in siblings:
             yield from self._pods.indexed(CONTROLLER_INDEX, sibling.metadata.uid)
 
-    def _keys_of_pod(self, pod: Pod) -> Iterable[Key]:
+    def _keys_of_pod(self, pod: Pod) -> Iterable[Key | None]:
         if controller_of(pod.metadata) is not None:
             return controlled_by(self.kind)(pod)
-        return tuple(
-            Key(owner.metadata.namespace, owner.metadata.name)
-            for owner in self._sets.list(pod.metadata.namespace)
-            if self._matcher(owner)(pod.metadata.labels)
-        )
+        return self._selecting.keys(pod.metadata.namespace, pod.metadata.labels)
 
 
 class ReplicationControllerController(ReplicaSetController):
@@ -182,14 +208,6 @@ class ReplicationControllerController(ReplicaSetController):
 
     kind = ReplicationController
     name = "replication-controller"
-
-    def _matcher(self, owner: Any) -> Matcher:
-        return equality_matcher(owner.spec.selector)
-
-
-def orphan_in(pod: Pod) -> tuple[str, ...]:
-    """Index pods without a controller by namespace."""
-    return () if controller_of(pod.metadata) else (pod.metadata.namespace,)
 
 
 def _wanted(owner: Any) -> int:

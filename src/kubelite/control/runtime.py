@@ -4,21 +4,27 @@ A mirror's change is turned into keys by the controller's watches and put on its
 keys and call `reconcile`. Workers start when every mirror the controllers asked for has its first complete list.
 Retries, their delays, log fields and metrics live here, so that a controller is a decision and a few writes.
 
+A change that touches many keys is spread: the first steps are taken where the change is told, the rest in slices with a
+turn of the loop between them.
+
 All controllers read from the mirrors of one identity, so that each object is held once; each writes under its own.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from kubelite.api.client.events import EventRecorder
-from kubelite.api.client.protocol import Client, Mirror
+from kubelite.api.client.mirror import name_of
+from kubelite.api.client.protocol import Client, Mirror, MirrorListener
 from kubelite.api.errors import APIError, Conflict
 from kubelite.api.kinds.model import Kind
 from kubelite.clock import Clock
 from kubelite.control.options import Options
+from kubelite.limits import FAN_OUT
 from kubelite.metrics import LOOP_LAG, REGISTRY
+from kubelite.offload import Offload
 from kubelite.randomness import Randomness
 from kubelite.tasks import TaskSet
 from kubelite.workqueue import QueueClosed, WorkQueue
@@ -38,7 +44,7 @@ QUEUE_DEPTH = REGISTRY.gauge("workqueue_depth", "Keys that wait to be worked on.
 
 
 class Key(NamedTuple):
-    """Which object to look at; it never says what happened."""
+    """Namespace and name of an object to reconcile; carries no event."""
 
     namespace: str
     name: str
@@ -56,14 +62,15 @@ def own_key(item: Any) -> tuple[Key, ...]:
 class Watch(Generic[K]):
     """Which objects concern a controller, and which keys a change of one touches.
 
-    `keys` is asked for the object before and after a change, and all of them are looked at. `where(before, after)`, if
-    given, leaves out changes that mean nothing.
+    `keys` maps the old and the new object to the keys to enqueue. It is asked as often as its result is read, and the
+    items it yields are counted as its steps: one that looks through many objects yields None for each of no interest.
+    `where(before, after)`, if given, leaves out changes that mean nothing.
     """
 
     def __init__(
         self,
         kind: type[K],
-        keys: Callable[[K], Iterable[Key]] = own_key,
+        keys: Callable[[K], Iterable[Key | None]] = own_key,
         where: Callable[[K | None, K | None], bool] | None = None,
     ) -> None:
         self.kind = kind
@@ -84,14 +91,17 @@ class Context:
         events: EventRecorder,
         queue: WorkQueue[Key],
         options: Options,
+        offload: Offload,
     ) -> None:
         self.client = client  # writes, under the controller's own identity
+        self.offload = offload  # takes plans over many objects off the loop
         self.clock = clock
         self.randomness = randomness
         self.events = events
         self.queue = queue
         self.options = options
         self.wanted: list[Mirror[Any]] = []
+        self.ends: list[Callable[[], None]] = []  # of following mirrors
         self._mirrors = mirrors
 
     def mirror(self, kind: type[K]) -> Mirror[K]:
@@ -100,6 +110,10 @@ class Context:
         if mirror not in self.wanted:
             self.wanted.append(mirror)
         return mirror
+
+    def follow(self, kind: type[K], listener: MirrorListener[K]) -> None:
+        """Call `listener` for each change of a kind, before the keys of the change are enqueued."""
+        self.ends.append(self.mirror(kind).subscribe(listener))
 
     def dynamic_mirror(self, group: str, version: str, resource: str) -> Mirror[Any]:
         """Return a mirror of any resource's metadata; who asks waits for `synced`."""
@@ -146,8 +160,10 @@ class Runtime:
         clock: Clock,
         randomness: Randomness,
         options: Options,
+        offload: Offload,
     ) -> None:
         self._entries = controllers
+        self._offload = offload
         self._client_for = client_for
         self._mirrors = mirrors
         self._clock = clock
@@ -159,13 +175,13 @@ class Runtime:
     @property
     def idle(self) -> bool:
         """No controller has a key to work on now."""
-        return all(running.context.queue.idle for running in self._running)
+        return all(running.is_idle for running in self._running)
 
     async def start(self) -> None:
         """Build and connect all controllers, wait for their mirrors, start their workers."""
         for name, identity, make in self._entries:
             client = self._client_for(identity) if identity else self._mirrors
-            queue: WorkQueue[Key] = WorkQueue()
+            queue: WorkQueue[Key] = WorkQueue(name=name)
             context = Context(
                 client=client,
                 mirrors=self._mirrors,
@@ -174,6 +190,7 @@ class Runtime:
                 events=EventRecorder(client, self._clock, self._randomness, component=name),
                 queue=queue,
                 options=self._options,
+                offload=self._offload,
             )
             running = _Running(name, make(context), context)
             running.connect()
@@ -182,6 +199,7 @@ class Runtime:
             for mirror in running.context.wanted:
                 await mirror.synced()
         for running in self._running:
+            self._tasks.supervise(running.spread, name=f"{running.name}-spread")
             for number in range(running.controller.workers):
                 self._tasks.supervise(running.work, name=f"{running.name}-{number}")
 
@@ -201,22 +219,73 @@ class _Running:
         self.name = name
         self.controller = controller
         self.context = context
-        self._ends: list[Callable[[], None]] = []
+        # Changes to be spread: by watch and object, the watch, the oldest state and the newest.
+        self._wide: dict[tuple[int, str, str], tuple[Watch[Any], Any, Any]] = {}
+        self._is_wide = asyncio.Event()
         self._reconciles = 0
         self._succeeded = RECONCILES.labelled(name, "success")
         self._failed = RECONCILES.labelled(name, "error")
         self._seconds = RECONCILE_SECONDS.labelled(name)
         QUEUE_DEPTH.computed(lambda: len(context.queue), name)
 
+    @property
+    def is_idle(self) -> bool:
+        """No key waits or is worked on, and no change is being spread."""
+        return self.context.queue.idle and not self._wide
+
     def connect(self) -> None:
-        for watch in self.controller.watches():
-            listener = _listener(self.context.queue, watch)
-            self._ends.append(self.context.mirror(watch.kind).subscribe(listener))
+        for number, watch in enumerate(self.controller.watches()):
+            listener = self._listener(number, watch)
+            self.context.ends.append(self.context.mirror(watch.kind).subscribe(listener))
 
     def disconnect(self) -> None:
-        for end in self._ends:
+        for end in self.context.ends:
             end()
         self.context.queue.close()
+
+    def _listener(self, number: int, watch: Watch[K]) -> Callable[[K | None, K | None], None]:
+        where, add, limit = watch.where, self.context.queue.add, FAN_OUT.value
+
+        def listen(before: K | None, after: K | None) -> None:
+            if where is not None and not where(before, after):
+                return
+            for step, key in enumerate(_keys(watch, before, after)):
+                if step >= limit:
+                    self._spread_later(number, watch, before, after)
+                    return
+                if key is not None:
+                    add(key)
+
+        return listen
+
+    def _spread_later(
+        self, number: int, watch: Watch[K], before: K | None, after: K | None
+    ) -> None:
+        """Note a change that touches too many keys for one step; several of an object become one."""
+        FAN_OUT.reached()
+        item = after if after is not None else before
+        assert item is not None
+        name = (number, *name_of(item))
+        earlier = self._wide.pop(name, None)
+        self._wide[name] = (watch, before if earlier is None else earlier[1], after)
+        self._is_wide.set()
+
+    async def spread(self) -> None:
+        """Enqueue the keys of changes that touch many, in slices."""
+        while True:
+            await self._is_wide.wait()
+            while self._wide:
+                name = next(iter(self._wide))
+                for step, key in enumerate(_keys(*self._wide[name]), 1):
+                    if key is not None:
+                        self.context.queue.add(key)
+                    if step % FAN_OUT.value == 0:
+                        await asyncio.sleep(0)
+                        if name not in self._wide:
+                            break
+                else:
+                    del self._wide[name]
+            self._is_wide.clear()
 
     async def work(self) -> None:
         """Reconcile keys until the queue closes."""
@@ -272,17 +341,9 @@ class _Running:
             self._seconds.observe(loop.time() - started)
 
 
-def _listener(queue: WorkQueue[Key], watch: Watch[K]) -> Callable[[K | None, K | None], None]:
-    keys_of, where = watch.keys, watch.where
-
-    def listen(before: K | None, after: K | None) -> None:
-        if where is not None and not where(before, after):
-            return
-        if after is not None:
-            for key in keys_of(after):
-                queue.add(key)
-        if before is not None:
-            for key in keys_of(before):
-                queue.add(key)
-
-    return listen
+def _keys(watch: Watch[K], before: K | None, after: K | None) -> Iterator[Key | None]:
+    """Yield the keys a change touches, and None for a step without one."""
+    if after is not None:
+        yield from watch.keys(after)
+    if before is not None:
+        yield from watch.keys(before)

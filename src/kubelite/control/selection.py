@@ -1,30 +1,88 @@
-"""Label selectors, compiled once and kept."""
+"""Label selectors of stored objects, compiled once and kept."""
 
-from collections.abc import Callable, Mapping
-from functools import lru_cache
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import msgspec
 
+from kubelite.api.client.mirror import metadata_of
 from kubelite.api.kinds.meta import LabelSelector
+from kubelite.api.kinds.model import Kind
 from kubelite.api.machinery.selectors import NOTHING, label_selector
+from kubelite.limits import COMPILED_SELECTORS
+from kubelite.offload import Offload
+from kubelite.remembered import remembered
 
+K = TypeVar("K", bound=Kind)
 Labels = Mapping[str, str]
 Matcher = Callable[[Labels], bool]
+
+SMALL = (
+    16  # requirements, and values of each, up to which a selector is told from others by its text
+)
+MATCH_COST_BYTES = 6  # what the offload counts for one object asked: about two microseconds
 
 
 def matcher(selector: LabelSelector | None) -> Matcher:
     """Return the test of labels; None matches nothing, an empty one everything. Raises BadRequest if it is wrong."""
     if selector is None:
         return NOTHING.matches
-    return _compiled(msgspec.json.encode(selector, order="deterministic"))
+    if is_small(selector):
+        return _compiled(msgspec.json.encode(selector, order="deterministic"))
+    return _large(selector)
 
 
 def equality_matcher(wanted: Labels) -> Matcher:
     """Compile the older form of selectors: all these labels."""
-    items = tuple(wanted.items())
-    return lambda labels: all(labels.get(key) == value for key, value in items)
+    pairs = wanted.items()
+    return lambda labels: pairs <= labels.items()
 
 
-@lru_cache(maxsize=4096)
+async def selected(offload: Offload, items: Sequence[K], matches: Matcher) -> list[K]:
+    """Return the items whose labels match, off the loop if there are many."""
+    return await offload.run(
+        len(items) * MATCH_COST_BYTES,
+        lambda: [item for item in items if matches(metadata_of(item).labels)],
+    )
+
+
+def is_small(selector: LabelSelector) -> bool:
+    """Return whether a selector is compiled as soon as it is looked up."""
+    expressions = selector.matchExpressions
+    return len(selector.matchLabels) + len(expressions) <= SMALL and all(
+        len(one.values) <= SMALL for one in expressions
+    )
+
+
+@remembered(4096, length_max=2048)
 def _compiled(encoded: bytes) -> Matcher:
     return label_selector(msgspec.json.decode(encoded, type=LabelSelector)).matches
+
+
+class _LargeSelectors:
+    """Matchers of large selectors, each known by the very object it was made of."""
+
+    def __init__(self) -> None:
+        # By identity; the selector is held so that no other object can take its identity.
+        self._known: OrderedDict[int, tuple[LabelSelector, Matcher, int]] = OrderedDict()
+        self._weight = 0
+
+    def __call__(self, selector: LabelSelector) -> Matcher:
+        known = self._known.get(id(selector))
+        if known is not None:
+            self._known.move_to_end(id(selector))
+            return known[1]
+        made = label_selector(selector, is_stored=True).matches
+        weight = len(selector.matchLabels) + sum(
+            1 + len(one.values) for one in selector.matchExpressions
+        )
+        self._known[id(selector)] = selector, made, weight
+        self._weight += weight
+        while self._weight > COMPILED_SELECTORS.value and len(self._known) > 1:
+            COMPILED_SELECTORS.reached()
+            self._weight -= self._known.popitem(last=False)[1][2]
+        return made
+
+
+_large = _LargeSelectors()

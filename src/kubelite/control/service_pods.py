@@ -1,13 +1,20 @@
 """Which pods stand behind a service, and at which ports: shared by endpoints and endpoint slices."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
 from kubelite.api.client.protocol import Mirror
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.services import Service, ServicePort
-from kubelite.control.pods import is_ready, is_terminal
-from kubelite.control.runtime import Key
-from kubelite.control.selection import equality_matcher
+from kubelite.control.pods import containers_and_ports, is_ready, is_terminal
+from kubelite.control.runtime import Context
+from kubelite.control.selection import MATCH_COST_BYTES, equality_matcher
+from kubelite.control.selector_index import SelectorIndex
+from kubelite.limits import INLINE_WORK
+from kubelite.offload import Offload
+
+ENDPOINT_COST_BYTES = (
+    40  # what the offload counts for an endpoint without ports: about ten microseconds
+)
 
 
 def is_selecting(service: Service) -> bool:
@@ -15,24 +22,25 @@ def is_selecting(service: Service) -> bool:
     return bool(service.spec.selector) and service.spec.type != "ExternalName"
 
 
-def selected_pods(service: Service, pods: Mirror[Pod]) -> list[Pod]:
+async def selected_pods(offload: Offload, service: Service, pods: Mirror[Pod]) -> list[Pod]:
     """Return the pods with an address that the service selects."""
     matches = equality_matcher(service.spec.selector)
-    return [
-        pod
-        for pod in pods.list(service.metadata.namespace)
-        if pod.status.podIPs and not is_terminal(pod) and matches(pod.metadata.labels)
-    ]
-
-
-def selecting_services(pod: Pod, services: Mirror[Service]) -> Iterable[Key]:
-    """Return the keys of the services that select a pod."""
-    labels = pod.metadata.labels
-    return tuple(
-        Key(service.metadata.namespace, service.metadata.name)
-        for service in services.list(pod.metadata.namespace)
-        if service.spec.selector and service.spec.selector.items() <= labels.items()
+    candidates = pods.list(service.metadata.namespace)
+    return await offload.run(
+        len(candidates) * MATCH_COST_BYTES,
+        lambda: [
+            pod
+            for pod in candidates
+            if pod.status.podIPs and matches(pod.metadata.labels) and not is_terminal(pod)
+        ],
     )
+
+
+def service_selectors(context: Context) -> SelectorIndex[Service]:
+    """Return the index of the services that select pods."""
+    index: SelectorIndex[Service] = SelectorIndex(lambda one: one.spec.selector or None)
+    context.follow(Service, index.changed)
+    return index
 
 
 def matters(before: Pod | None, after: Pod | None) -> bool:
@@ -54,21 +62,63 @@ def _facts(pod: Pod) -> tuple[object, ...]:
     )
 
 
-def target_port(pod: Pod, port: ServicePort) -> int | None:
-    """Return the number of the pod's port that a service port leads to; None if the pod names no such port."""
-    target = port.targetPort
-    if isinstance(target, int):
-        return target or port.port
-    if not target:
-        return port.port
-    if target.isdecimal():
-        return int(target)
+class TargetPorts:
+    """The ports of a service's pods that its ports lead to, worked out once for all pods that name theirs alike."""
+
+    def __init__(self, service: Service) -> None:
+        self._ports = service.spec.ports
+        targets = ((port.targetPort, port.protocol) for port in self._ports)
+        # The names that pods must resolve, each once.
+        self._names = tuple(
+            dict.fromkeys((name, protocol) for name, protocol in targets if _is_name(name))
+        )
+        self._known: dict[tuple[int | None, ...], tuple[tuple[ServicePort, int], ...]] = {}
+
+    def of(self, pod: Pod) -> tuple[tuple[ServicePort, int], ...]:
+        """Return the service ports that lead somewhere in the pod, each with the number of the pod's port."""
+        numbers: tuple[int | None, ...] = ()
+        if self._names:
+            declared = _declared(pod)
+            numbers = tuple(declared.get(name) for name in self._names)
+        found = self._known.get(numbers)
+        if found is None:
+            by_name = dict(zip(self._names, numbers, strict=True))
+            pairs = ((port, _number(port, by_name)) for port in self._ports)
+            found = self._known[numbers] = tuple(
+                (port, number) for port, number in pairs if number is not None
+            )
+        return found
+
+
+def _is_name(target: int | str | None) -> bool:
+    return isinstance(target, str) and bool(target) and not target.isdecimal()
+
+
+def _declared(pod: Pod) -> dict[tuple[int | str | None, str], int]:
+    """Return the numbers of the ports that a pod names, the first of a name and protocol before later ones."""
     sidecars = [one for one in pod.spec.initContainers if one.restartPolicy == "Always"]
+    declared: dict[tuple[int | str | None, str], int] = {}
     for container in (*pod.spec.containers, *sidecars):
-        for declared in container.ports:
-            if declared.name == target and declared.protocol == port.protocol:
-                return declared.containerPort
-    return None
+        for port in container.ports:
+            declared.setdefault((port.name, port.protocol), port.containerPort)
+    return declared
+
+
+def _number(
+    port: ServicePort, by_name: Mapping[tuple[int | str | None, str], int | None]
+) -> int | None:
+    target = port.targetPort
+    if _is_name(target):
+        return by_name[target, port.protocol]
+    return int(target or 0) or port.port
+
+
+def endpoints_cost_bytes(service: Service, pods: Sequence[Pod]) -> int:
+    """Return what finding the endpoints of a service costs, for the offload."""
+    ports = len(service.spec.ports)
+    return len(pods) * (ENDPOINT_COST_BYTES + ports) + 2 * containers_and_ports(
+        pods, INLINE_WORK.value
+    )
 
 
 def hostname_of(pod: Pod, service: Service) -> str:

@@ -7,21 +7,16 @@ from collections.abc import Sequence
 from typing import cast
 
 from kubelite.api.client.protocol import Client
+from kubelite.limits import DNS_CONNECTIONS, DNS_IDLE_SECONDS, DNS_UNDER_WAY
 from kubelite.net.dns_wire import Query
 from kubelite.net.records import ZoneSettings
 from kubelite.net.resolver import Resolver
 from kubelite.net.upstream import Upstream
 from kubelite.net.zone import MirroredZone
+from kubelite.serving.table import ConnectionTable
 from kubelite.tasks import TaskSet
 
 log = logging.getLogger(__name__)
-
-UNDER_WAY_MAX = (
-    1000  # questions by UDP that wait for a resolver outside; more are dropped, and asked again
-)
-CONNECTIONS_MAX = 200
-CONNECTION_IDLE_SECONDS = 10.0
-ANSWER_SECONDS = 10.0
 
 
 class CannotListen(Exception):
@@ -44,7 +39,9 @@ class DNSServer:
         self._transports: list[asyncio.DatagramTransport] = []
         self._servers: list[asyncio.Server] = []
         self._tasks = TaskSet()
-        self._connections = 0
+        self._connections = ConnectionTable(
+            DNS_CONNECTIONS, DNS_CONNECTIONS.value, per_address=DNS_CONNECTIONS.value // 10, kept=0
+        )
 
     async def start(self) -> None:
         """Listen; names of the cluster are answered once `run` has seen them all. Raises CannotListen."""
@@ -95,26 +92,32 @@ class DNSServer:
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the questions of one connection, one after the other."""
-        if self._connections >= CONNECTIONS_MAX:
+        peer = writer.get_extra_info("peername")
+        slot = self._connections.admit(str(peer[0]) if peer else "")
+        if slot is None:
             writer.close()
             return
-        self._connections += 1
+        is_idle = True
+        slot.is_idle = lambda: is_idle
+        slot.close = writer.transport.abort
         try:
             while True:
-                async with asyncio.timeout(CONNECTION_IDLE_SECONDS):
+                async with asyncio.timeout(DNS_IDLE_SECONDS.value):
                     size = int.from_bytes(await reader.readexactly(2), "big")
                     data = await reader.readexactly(size)
-                async with asyncio.timeout(ANSWER_SECONDS):
+                is_idle = False
+                async with asyncio.timeout(DNS_IDLE_SECONDS.value):
                     response = await self._resolver.answer_by_tcp(data)
                 if response is None:
                     return
                 writer.write(len(response).to_bytes(2, "big") + response)
-                async with asyncio.timeout(CONNECTION_IDLE_SECONDS):
+                async with asyncio.timeout(DNS_IDLE_SECONDS.value):
                     await writer.drain()
+                is_idle = True
         except (EOFError, TimeoutError, OSError):
             return
         finally:
-            self._connections -= 1
+            slot.release()
             writer.close()
 
 
@@ -135,7 +138,10 @@ class Datagrams(asyncio.DatagramProtocol):
         found = self._resolver.answer_at_once(data)
         if isinstance(found, bytes):
             self._send(found, address)
-        elif found is not None and self._under_way < UNDER_WAY_MAX:
+        elif found is not None:
+            if self._under_way >= DNS_UNDER_WAY.value:
+                DNS_UNDER_WAY.reached()
+                return
             self._under_way += 1
             self._tasks.start(self._answer_later(data, found, address), name="dns question")
 

@@ -1,6 +1,7 @@
 """DNS messages: questions read, answers written, as RFC 1035, 2782 and 6891 lay them out.
 
-What comes from outside is bounded: a compression pointer must point backwards, a name has 255 bytes, a question is one.
+What comes from outside is bounded: a compression pointer must point backwards, a name has 255 bytes, a question is one,
+and reading a message costs no more than its length: what pointers lead to is read once, however many they are.
 """
 
 import struct
@@ -32,6 +33,8 @@ UDP_LIMIT_BYTES = 512
 OWN_UDP_LIMIT_BYTES = 1232  # the size that fits unfragmented (DNS flag day 2020)
 MESSAGE_LIMIT_BYTES = 65535
 NAME_LIMIT_BYTES = 255
+POINTERS_LIMIT = 126  # in a row: more than the labels of a name can need
+STEPS_LIMIT = 20_000  # labels and pointers of a message's names: as many as 64 KiB of records hold
 
 Name = tuple[bytes, ...]  # labels in lower case, the root left out
 
@@ -85,35 +88,95 @@ def is_encodable(name: Name) -> bool:
     return length < NAME_LIMIT_BYTES and all(0 < len(label) < 64 for label in name)
 
 
+class NameReader:
+    """Reads the names of one message; each label and each pointer is looked at once."""
+
+    def __init__(self, data: bytes) -> None:
+        self.steps = 0  # labels and pointers looked at
+        self._data = data
+        # By offset: the name in lower case, the same as it is written without compression, the offset after it.
+        self._known: dict[int, tuple[Name, bytes, int]] = {}
+
+    def read(self, offset: int) -> tuple[Name, bytes, int]:
+        """Return the name at `offset` in lower case, also as bytes without compression, and the offset after it.
+
+        Raises Malformed.
+        """
+        runs: list[
+            tuple[int, Name, bytes, int]
+        ] = []  # offset, labels, their bytes, and the offset after them
+        name: Name = ()
+        written = b"\0"
+        at = offset
+        while True:
+            known = self._known.get(at)
+            if known is not None:
+                name, written, _ = known
+                break
+            labels, target, end = self._run(at)
+            runs.append(
+                (at, labels, self._data[at : end - (1 if target is None else 2)].lower(), end)
+            )
+            if target is None:
+                break
+            if target >= at:
+                raise Malformed("a name points forward")
+            if len(runs) > POINTERS_LIMIT:
+                raise Malformed("a name has too many pointers")
+            at = target
+        for at, labels, run, end in reversed(runs):
+            name, written = labels + name, run + written
+            if len(written) > NAME_LIMIT_BYTES:
+                raise Malformed("a name is too long")
+            self._known[at] = name, written, end
+        return self._known[offset]
+
+    def _run(self, offset: int) -> tuple[Name, int | None, int]:
+        """Return the labels up to the root or a pointer, where that leads to (None: the root), the offset after it."""
+        data, start = self._data, offset
+        labels: list[bytes] = []
+        while True:
+            self.steps += 1
+            if self.steps > STEPS_LIMIT:
+                raise Malformed("a message has too many names")
+            if offset >= len(data):
+                raise Malformed("a name ends early")
+            size = data[offset]
+            if not size:
+                return tuple(labels), None, offset + 1
+            if size >= 0xC0:
+                if offset + 2 > len(data):
+                    raise Malformed("a name ends early")
+                return tuple(labels), (size & 0x3F) << 8 | data[offset + 1], offset + 2
+            if size > 63:
+                raise Malformed("a label of an unknown kind")
+            label = data[offset + 1 : offset + 1 + size]
+            offset += size + 1
+            if len(label) < size or offset - start >= NAME_LIMIT_BYTES:
+                raise Malformed("a name is too long")
+            labels.append(label.lower())
+
+
 def read_name(data: bytes, offset: int) -> tuple[Name, int]:
     """Return the name at `offset` in lower case and the offset after it; raises Malformed."""
-    labels: list[bytes] = []
-    end = 0
-    length = 0
-    floor = offset  # pointers must lead to before all that was read, so none can be met twice
-    while True:
-        if offset >= len(data):
-            raise Malformed("a name ends early")
+    name, _, end = NameReader(data).read(offset)
+    return name, end
+
+
+def skip_name(data: bytes, offset: int) -> int:
+    """Return the offset after the name at `offset`, without following its pointer; raises Malformed."""
+    length = len(data)
+    while offset < length:
         size = data[offset]
         if size >= 0xC0:
-            if offset + 2 > len(data):
-                raise Malformed("a name ends early")
-            target = (size & 0x3F) << 8 | data[offset + 1]
-            if target >= floor:
-                raise Malformed("a name points forward")
-            end = end or offset + 2
-            offset = floor = target
-            continue
-        if size > 63:
-            raise Malformed("a label of an unknown kind")
-        if not size:
-            return tuple(labels), end or offset + 1
-        label = data[offset + 1 : offset + 1 + size]
-        length += size + 1
-        if len(label) < size or length >= NAME_LIMIT_BYTES:
-            raise Malformed("a name is too long")
-        labels.append(label.lower())
+            offset += 2
+            break
         offset += size + 1
+        if not size:
+            break
+    else:
+        raise Malformed("a name ends early")
+    return offset
 
 
 def parse_query(data: bytes) -> Query:
@@ -211,13 +274,26 @@ class Response(Struct, frozen=True):
     code: int
     is_truncated: bool
     question: tuple[Name, int]
-    answers: tuple[Record, ...]
     ttl_offsets: tuple[int, ...]  # where the times to live stand, so that a kept answer can age
     ttl: int  # seconds for which the answer may be kept; 0: not at all
+    data: bytes
+    answers_at: int  # the offset of the first record
+    answers_count: int
+
+    @property
+    def answers(self) -> tuple[Record, ...]:
+        """The records of the answer, with the names in SRV, CNAME, NS and PTR data written out; raises Malformed."""
+        names, offset = NameReader(self.data), self.answers_at
+        records = []
+        for _ in range(self.answers_count):
+            record, offset = _read_record(names, self.data, offset)
+            if record.kind != OPT:
+                records.append(record)
+        return tuple(records)
 
 
 def parse_response(data: bytes) -> Response:
-    """Read an answer; raises Malformed. Names inside SRV, CNAME and PTR data are written out in full."""
+    """Read what an answer says of itself, and where its records are; raises Malformed."""
     if len(data) < HEADER.size:
         raise Malformed("no header")
     message_id, flags, questions, answers, authorities, additionals = HEADER.unpack_from(data)
@@ -228,20 +304,18 @@ def parse_response(data: bytes) -> Response:
         raise Malformed("a question ends early")
     kind, _ = TYPE_CLASS.unpack_from(data, offset)
     offset += TYPE_CLASS.size
-    records: list[Record] = []
+    first = offset
     ttls: list[int] = []
     offsets: list[int] = []
     for number in range(answers + authorities + additionals):
-        record, at, offset = _read_record(data, offset)
-        if record.kind == OPT:
+        record_kind, ttl, at, offset = _skip_record(data, offset)
+        if record_kind == OPT:
             continue
         offsets.append(at)
-        if number < answers:
-            records.append(record)
         if number < answers + authorities:
-            ttls.append(record.ttl)
-            if record.kind == SOA and not answers:  # RFC 2308: how long a "no" may be kept
-                ttls.append(int.from_bytes(record.data[-4:], "big"))
+            ttls.append(ttl)
+            if record_kind == SOA and not answers:  # RFC 2308: how long a "no" may be kept
+                ttls.append(int.from_bytes(data[max(at + 6, offset - 4) : offset], "big"))
     code = flags & 0xF
     keeps = code in (NO_ERROR, NAME_ERROR) and not flags & TRUNCATED
     return Response(
@@ -249,28 +323,37 @@ def parse_response(data: bytes) -> Response:
         code,
         bool(flags & TRUNCATED),
         (name, kind),
-        tuple(records),
         tuple(offsets),
         min(ttls, default=0) if keeps else 0,
+        data,
+        first,
+        answers,
     )
 
 
-def _read_record(data: bytes, offset: int) -> tuple[Record, int, int]:
-    """Return a record, where its time to live stands, and the offset after it."""
-    name, offset = read_name(data, offset)
+def _skip_record(data: bytes, offset: int) -> tuple[int, int, int, int]:
+    """Return a record's type and time to live, where that stands, and the offset after the record."""
+    offset = skip_name(data, offset)
     if offset + RECORD.size > len(data):
         raise Malformed("a record ends early")
     kind, _, ttl, length = RECORD.unpack_from(data, offset)
-    start = offset + RECORD.size
-    end = start + length
+    end = offset + RECORD.size + length
     if end > len(data):
         raise Malformed("a record ends early")
+    return kind, ttl & 0x7FFFFFFF, offset + 4, end
+
+
+def _read_record(names: NameReader, data: bytes, offset: int) -> tuple[Record, int]:
+    """Return a record and the offset after it."""
+    name, _, _ = names.read(offset)
+    kind, ttl, at, end = _skip_record(data, offset)
+    start = at + RECORD.size - 4
     value = data[start:end]
     if kind in (CNAME, PTR, NS):
-        value = encode_name(read_name(data, start)[0])
-    elif kind == SRV and length > 6:
-        value = data[start : start + 6] + encode_name(read_name(data, start + 6)[0])
-    return Record(name, kind, value, ttl & 0x7FFFFFFF), offset + 4, end
+        value = names.read(start)[1]
+    elif kind == SRV and end - start > 6:
+        value = data[start : start + 6] + names.read(start + 6)[1]
+    return Record(name, kind, value, ttl), end
 
 
 def age(data: bytes, ttl_offsets: Sequence[int], seconds: int) -> bytes:

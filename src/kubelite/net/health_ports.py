@@ -10,11 +10,12 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Struct
 
+from kubelite.limits import HEALTH_CONNECTIONS, HEALTH_SECONDS
+from kubelite.serving.table import ConnectionTable
+
 log = logging.getLogger(__name__)
 
 REQUEST_LIMIT_BYTES = 8192
-REQUEST_SECONDS = 5.0
-CONNECTIONS_MAX = 200  # at once on all ports; they are open to everybody
 
 
 class LocalEndpoints(Struct, frozen=True):
@@ -48,7 +49,7 @@ class HealthPorts:
     def __init__(self) -> None:
         self._endpoints: dict[int, LocalEndpoints] = {}
         self._servers: dict[int, asyncio.Server] = {}
-        self._connections = 0
+        self._connections = ConnectionTable(HEALTH_CONNECTIONS, HEALTH_CONNECTIONS.value, kept=0)
 
     async def follow(self, wanted: Mapping[int, LocalEndpoints]) -> None:
         """Listen on just the ports of `wanted`; one that is taken is tried again at the next call."""
@@ -87,12 +88,13 @@ class HealthPorts:
     async def _answer(
         self, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        if self._connections >= CONNECTIONS_MAX:
+        peer = writer.get_extra_info("peername")
+        slot = self._connections.admit(str(peer[0]) if peer else "")
+        if slot is None:
             writer.close()
             return
-        self._connections += 1
         try:
-            async with asyncio.timeout(REQUEST_SECONDS):
+            async with asyncio.timeout(HEALTH_SECONDS.value):
                 await reader.readuntil(b"\r\n\r\n")
                 endpoints = self._endpoints.get(port)
                 if endpoints is not None:
@@ -101,5 +103,5 @@ class HealthPorts:
         except (EOFError, OSError, TimeoutError, asyncio.LimitOverrunError):
             return
         finally:
-            self._connections -= 1
+            slot.release()
             writer.close()

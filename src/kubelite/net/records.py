@@ -2,14 +2,15 @@
 
 import socket
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Network
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from msgspec import Struct
 
 from kubelite.api.kinds.core.services import Service
 from kubelite.api.kinds.discovery import Endpoint, EndpointPort, EndpointSlice
+from kubelite.limits import DNS_STEPS
 from kubelite.net.dns_wire import (
     ANY,
     CNAME,
@@ -33,6 +34,8 @@ SPECIFICATION_VERSION = b"1.1.0"
 WEIGHTS = struct.Struct("!HHH")  # priority, weight, port
 SRV_PRIORITY, SRV_WEIGHT_TOTAL = 0, 100
 
+T = TypeVar("T")
+
 
 class Zone(Protocol):
     """What the cluster holds that names lead to."""
@@ -53,8 +56,12 @@ class Zone(Protocol):
         """Return the services that have a cluster address."""
         ...
 
+    def slices_of_host(self, namespace: str, name: str, host: str) -> Sequence[EndpointSlice]:
+        """Return the slices of a service that have an endpoint of a host name, as `host_name` says it."""
+        ...
+
     def slices_at(self, address: str) -> Sequence[EndpointSlice]:
-        """Return the slices with an endpoint of an address."""
+        """Return the slices with an endpoint whose first address this is."""
         ...
 
 
@@ -161,7 +168,11 @@ def _answer_service(
         return NOTHING_HERE
     if not below and kind in (A, ANY):
         return Answer(records=(_address_record(name, spec.clusterIP),))
-    ports = [port for port in spec.ports if not below or _is_port(below, port.name, port.protocol)]
+    ports = [
+        port
+        for port in _bounded(spec.ports)
+        if port is not None and (not below or _is_port(below, port.name, port.protocol))
+    ]
     if not ports:
         return NO_SUCH_NAME if below else NOTHING_HERE
     if kind not in (SRV, ANY):
@@ -181,7 +192,9 @@ def _answer_host(name: Name, below: list[str], service: Service, kind: int, zone
     if len(below) != 1:
         return NO_SUCH_NAME
     label = below[0].encode()
-    addresses = {host.address for host in _hosts(_slices(service, zone), []) if host.name == label}
+    metadata = service.metadata
+    slices = zone.slices_of_host(metadata.namespace, metadata.name, below[0])
+    addresses = {host.address for host in _hosts(slices, []) if host.name == label}
     if not addresses:
         return NO_SUCH_NAME
     return _of_kind(kind, *(_address_record(name, address) for address in sorted(addresses)))
@@ -215,23 +228,40 @@ def _slices(service: Service, zone: Zone) -> Sequence[EndpointSlice]:
     return zone.slices(service.metadata.namespace, service.metadata.name)
 
 
-def _hosts(slices: Iterable[EndpointSlice], below: list[str]) -> Iterable[Host]:
+def _hosts(slices: Iterable[EndpointSlice], below: list[str]) -> Iterator[Host]:
     """Return the ready endpoints, once for each port that `below` (_port, _protocol), if any, asks for."""
+    return (host for host in _bounded(_host_steps(slices, below)) if host is not None)
+
+
+def _bounded(steps: Iterable[T | None]) -> Iterator[T | None]:
+    """Yield the first steps of a look through ports and endpoints; what lies beyond the limit is left out."""
+    for number, step in enumerate(steps):
+        if number >= DNS_STEPS.value:
+            DNS_STEPS.reached()
+            return
+        yield step
+
+
+def _host_steps(slices: Iterable[EndpointSlice], below: list[str]) -> Iterator[Host | None]:
+    """Yield a host, or None for an endpoint or a port that is of no use."""
     for entry in slices:
         if entry.addressType != "IPv4":
+            yield None
             continue
-        ports: list[EndpointPort | None] = [
-            port
-            for port in entry.ports
-            if not below or _is_port(below, port.name or "", port.protocol or "")
-        ]
+        ports: list[EndpointPort | None] = []
+        for port in entry.ports:
+            if not below or _is_port(below, port.name or "", port.protocol or ""):
+                ports.append(port)
+            yield None
         if not entry.ports and not below:
             ports = [None]
         for endpoint in entry.endpoints:
-            if endpoint.conditions.ready is not False and _is_told(endpoint):
-                for port in ports:
-                    number = (port.port or 0) if port else 0
-                    yield Host(_host_name(endpoint), endpoint.addresses[0], number)
+            if endpoint.conditions.ready is False or not _is_told(endpoint):
+                yield None
+                continue
+            for wanted in ports:
+                number = (wanted.port or 0) if wanted else 0
+                yield Host(_host_name(endpoint), endpoint.addresses[0], number)
 
 
 def _is_told(endpoint: Endpoint) -> bool:
@@ -243,8 +273,13 @@ def _is_told(endpoint: Endpoint) -> bool:
     )
 
 
+def host_name(endpoint: Endpoint) -> str:
+    """Return an endpoint's name below its service: its host name, or its address with dashes."""
+    return (endpoint.hostname or endpoint.addresses[0].replace(".", "-")).lower()
+
+
 def _host_name(endpoint: Endpoint) -> bytes:
-    return (endpoint.hostname or endpoint.addresses[0].replace(".", "-")).lower().encode()
+    return host_name(endpoint).encode()
 
 
 def _is_port(below: list[str], name: str, protocol: str) -> bool:
@@ -267,17 +302,24 @@ def _answer_address(name: Name, kind: int, zone: Zone, settings: ZoneSettings) -
     return _of_kind(kind, *(Record(name, PTR, encode_name(target), TTL_SECONDS) for target in full))
 
 
-def _headless_names(address: str, zone: Zone) -> Iterable[Name]:
+def _headless_names(address: str, zone: Zone) -> Iterator[Name]:
+    return (name for name in _bounded(_name_steps(address, zone)) if name is not None)
+
+
+def _name_steps(address: str, zone: Zone) -> Iterator[Name | None]:
     for entry in zone.slices_at(address):
         namespace = entry.metadata.namespace
         service = zone.service(
             namespace, entry.metadata.labels.get("kubernetes.io/service-name", "")
         )
         if service is None or service.spec.clusterIP != "None":
+            yield None
             continue
         for endpoint in entry.endpoints:
-            if address in endpoint.addresses and _is_told(endpoint):
+            if _is_told(endpoint) and endpoint.addresses[0] == address:
                 yield _host_name(endpoint), service.metadata.name.encode(), namespace.encode()
+            else:
+                yield None
 
 
 def _reversed_address(name: Name) -> IPv4Address | None:

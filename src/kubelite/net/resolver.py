@@ -1,7 +1,5 @@
 """Answers one DNS question: from the cluster's records, or from the host's resolvers."""
 
-import struct
-
 from kubelite.net.dns_wire import (
     BAD_VERSION,
     FORMAT_ERROR,
@@ -159,9 +157,9 @@ class Resolver:
             response = parse_response(await self._upstream.ask(data, query))
             if response.is_truncated:
                 response = parse_response(await self._upstream.ask(data, query, by_tcp=True))
-        except (NoUpstream, Malformed, struct.error):
+            return response.answers
+        except (NoUpstream, Malformed):
             return None
-        return response.answers
 
 
 def _fit(query: Query, data: bytes) -> bytes:

@@ -4,9 +4,11 @@ The API validates objects, but rules are commands that run as root: nothing goes
 """
 
 import re
-from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
 
+from kubelite.remembered import remembered
+
+ADDRESS_LENGTH_MAX = 15  # 255.255.255.255
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
 
 
@@ -15,7 +17,12 @@ def is_name(text: str) -> bool:
     return NAME.fullmatch(text) is not None
 
 
-@lru_cache(maxsize=20_000)
+def is_port(number: int) -> bool:
+    """Tell whether `number` is that of a port."""
+    return 0 < number < 65536
+
+
+@remembered(20_000, length_max=ADDRESS_LENGTH_MAX)
 def is_ipv4(text: str) -> bool:
     """Tell whether `text` is an IPv4 address."""
     try:
@@ -25,7 +32,7 @@ def is_ipv4(text: str) -> bool:
     return True
 
 
-@lru_cache(maxsize=20_000)
+@remembered(20_000, length_max=ADDRESS_LENGTH_MAX)
 def is_endpoint(text: str) -> bool:
     """Tell whether `text` is an IPv4 address that a service may lead to: no node's own loopback, no link's own."""
     if not is_ipv4(text):

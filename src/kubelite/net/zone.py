@@ -6,9 +6,11 @@ from kubelite.api.client.protocol import Client
 from kubelite.api.kinds.core.namespaces import Namespace
 from kubelite.api.kinds.core.services import Service
 from kubelite.api.kinds.discovery import EndpointSlice
+from kubelite.net.records import host_name
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 BY_SERVICE, BY_ADDRESS, BY_CLUSTER_ADDRESS = "net-service", "net-address", "net-cluster-address"
+BY_HOST = "net-host"
 
 
 class MirroredZone:
@@ -21,6 +23,7 @@ class MirroredZone:
         self._services.add_index(BY_CLUSTER_ADDRESS, lambda service: service.spec.clusterIPs)
         self._slices.add_index(BY_SERVICE, _service_of)
         self._slices.add_index(BY_ADDRESS, _addresses_of)
+        self._slices.add_index(BY_HOST, _hosts_of)
 
     async def synced(self) -> None:
         """Wait until all there is has been seen."""
@@ -51,12 +54,16 @@ class MirroredZone:
         """Return the slices of a service."""
         return self._slices.indexed(BY_SERVICE, f"{namespace}/{name}")
 
+    def slices_of_host(self, namespace: str, name: str, host: str) -> Sequence[EndpointSlice]:
+        """Return the slices of a service that have an endpoint of a host name, as `host_name` says it."""
+        return self._slices.indexed(BY_HOST, f"{namespace}/{name}/{host}")
+
     def services_at(self, address: str) -> Sequence[Service]:
         """Return the services that have a cluster address."""
         return self._services.indexed(BY_CLUSTER_ADDRESS, address)
 
     def slices_at(self, address: str) -> Sequence[EndpointSlice]:
-        """Return the slices with an endpoint of an address."""
+        """Return the slices with an endpoint whose first address this is."""
         return self._slices.indexed(BY_ADDRESS, address)
 
 
@@ -65,5 +72,10 @@ def _service_of(entry: EndpointSlice) -> list[str]:
     return [f"{entry.metadata.namespace}/{name}"] if name else []
 
 
+def _hosts_of(entry: EndpointSlice) -> list[str]:
+    hosts = {host_name(endpoint) for endpoint in entry.endpoints if endpoint.addresses}
+    return [f"{service}/{host}" for service in _service_of(entry) for host in hosts]
+
+
 def _addresses_of(entry: EndpointSlice) -> list[str]:
-    return [address for endpoint in entry.endpoints for address in endpoint.addresses]
+    return list({endpoint.addresses[0] for endpoint in entry.endpoints if endpoint.addresses})

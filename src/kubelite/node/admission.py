@@ -7,7 +7,14 @@ from msgspec import Struct
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.machinery.quantity import parse_quantity
 from kubelite.node.network import HostPort
+from kubelite.node.pods import AnyContainer, all_containers, is_sidecar
 from kubelite.node.resources import pod_requests, used_by
+from kubelite.node.security import app_armor_of
+from kubelite.node.sysctls import SysctlAllowList, forbidden_sysctl
+
+OS, OS_LABEL = "linux", "kubernetes.io/os"
+NO_APPARMOR = "Cannot enforce AppArmor: AppArmor is not enabled on the host"
+REJECTED = "Pod was rejected: "  # begins the message of a status, not that of the event
 
 
 class Rejection(Struct, frozen=True):
@@ -26,6 +33,42 @@ def host_ports(pod: Pod) -> list[HostPort]:
         for port in container.ports
         if port.hostPort
     ]
+
+
+def unsupported(pod: Pod, sysctls: SysctlAllowList, *, enforces_apparmor: bool) -> Rejection | None:
+    """Return why the node will never run `pod` as it asks to be isolated, or None."""
+    if forbidden := forbidden_sysctl(pod, sysctls):
+        return Rejection("SysctlForbidden", REJECTED + forbidden)
+    if pod.metadata.labels.get(OS_LABEL, OS) != OS:
+        message = "Failed to admit pod as the `kubernetes.io/os` label doesn't match node label"
+        return Rejection("PodOSSelectorNodeLabelDoesNotMatch", REJECTED + message)
+    if pod.spec.os is not None and pod.spec.os.name != OS:
+        message = "Failed to admit pod as the OS field doesn't match node OS"
+        return Rejection("PodOSNotSupported", REJECTED + message)
+    context = pod.spec.securityContext
+    # Engines merge in the groups that the image's /etc/group gives its user.
+    if context is not None and context.supplementalGroupsPolicy == "Strict":
+        message = "SupplementalGroupsPolicy=Strict is not supported in this node"
+        return Rejection("SupplementalGroupsPolicyNotSupported", REJECTED + message)
+    if not enforces_apparmor and any(wants_apparmor(pod, one) for one in all_containers(pod)):
+        return Rejection("AppArmor", REJECTED + NO_APPARMOR)
+    if _shares_a_limit(pod):
+        message = "pod-level resources are not supported on the node"
+        return Rejection("PodLevelResourcesNotSupported", REJECTED + message)
+    return None
+
+
+def _shares_a_limit(pod: Pod) -> bool:
+    """Return whether several containers that run at once have to share a limit, which is enforced by container."""
+    resources = pod.spec.resources
+    running = [*pod.spec.containers, *filter(is_sidecar, pod.spec.initContainers)]
+    return resources is not None and bool(resources.limits) and len(running) > 1
+
+
+def wants_apparmor(pod: Pod, container: AnyContainer) -> bool:
+    """Return whether a container asks to be confined by AppArmor."""
+    profile = app_armor_of(pod, container)
+    return profile is not None and profile.type != "Unconfined"
 
 
 def rejection(

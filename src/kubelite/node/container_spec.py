@@ -3,36 +3,48 @@
 import msgspec
 
 from kubelite.api.kinds.core.pods import Pod
-from kubelite.node.environment import expand
+from kubelite.api.machinery.sysctls import normalized
+from kubelite.node.environment import ConfigUnavailable, expand
 from kubelite.node.lifecycle import StartContainer
 from kubelite.node.name_resolution import host_name
-from kubelite.node.observed import BACKOFF_LABEL, HASH_LABEL, RESOURCES_LABEL, SANDBOX_LABEL
-from kubelite.node.pods import grace_seconds, resources_text, spec_hash
+from kubelite.node.observed import (
+    BACKOFF_LABEL,
+    HANDLER_LABEL,
+    HASH_LABEL,
+    RESOURCES_LABEL,
+    SANDBOX_LABEL,
+)
+from kubelite.node.pods import AnyContainer, grace_seconds, resources_text, spec_hash
 from kubelite.node.resources import cgroup_parent
 from kubelite.node.runtime import SANDBOX, ContainerSpec, Image, Limits, Mount, SandboxSpec
 from kubelite.node.security import privileges_of
+from kubelite.node.trusted_text import ProcessTexts, one_line, path_name, variable_name
 
 GRACE_LABEL = "io.kubernetes.pod.terminationGracePeriod"
+SHOWN_CHARACTERS = 256  # of a name that a pod gives, in a message that its status will hold
 UNPRIVILEGED_PORTS = "net.ipv4.ip_unprivileged_port_start"
 
 
 def _labels(pod: Pod, name: str) -> dict[str, str]:
-    """Label a container as upstream does, so that tools that read these labels work."""
+    """Label a container as upstream does, so that tools that read these labels work; raises ConfigUnavailable."""
     return {
-        "io.kubernetes.pod.name": pod.metadata.name,
-        "io.kubernetes.pod.namespace": pod.metadata.namespace,
-        "io.kubernetes.pod.uid": pod.metadata.uid,
-        "io.kubernetes.container.name": name,
+        "io.kubernetes.pod.name": path_name(pod.metadata.name, "name of the pod"),
+        "io.kubernetes.pod.namespace": path_name(pod.metadata.namespace, "namespace of the pod"),
+        "io.kubernetes.pod.uid": path_name(pod.metadata.uid, "uid of the pod"),
+        "io.kubernetes.container.name": path_name(name, "name of the container"),
         GRACE_LABEL: str(grace_seconds(pod)),
     }
 
 
-def sandbox_spec(pod: Pod, attempt: int, cluster_domain: str) -> SandboxSpec:
-    """Describe a pod's sandbox."""
+def sandbox_spec(pod: Pod, attempt: int, cluster_domain: str, handler: str) -> SandboxSpec:
+    """Describe a pod's sandbox; `handler` is one of the engine's, empty for its default.
+
+    Raises ConfigUnavailable when something in it is no text for a setting.
+    """
     context = pod.spec.securityContext
     sysctls = {} if pod.spec.hostNetwork else {UNPRIVILEGED_PORTS: "0"}
     if context is not None:
-        sysctls.update({sysctl.name: sysctl.value for sysctl in context.sysctls})
+        sysctls.update({normalized(sysctl.name): sysctl.value for sysctl in context.sysctls})
     return SandboxSpec(
         pod_uid=pod.metadata.uid,
         pod_name=pod.metadata.name,
@@ -43,8 +55,9 @@ def sandbox_spec(pod: Pod, attempt: int, cluster_domain: str) -> SandboxSpec:
         host_pid=pod.spec.hostPID,
         host_ipc=pod.spec.hostIPC,
         sysctls=sysctls,
-        labels=_labels(pod, SANDBOX),
+        labels={**_labels(pod, SANDBOX), HANDLER_LABEL: handler},
         cgroup_parent=cgroup_parent(pod),
+        handler=handler,
     )
 
 
@@ -55,9 +68,20 @@ def container_spec(
     environment: dict[str, str],
     mounts: tuple[Mount, ...],
     limits: Limits,
+    target: str = "",
 ) -> ContainerSpec:
-    """Describe a container; raises ConfigUnavailable when its security settings forbid it."""
+    """Describe a container; raises ConfigUnavailable when its settings are forbidden, lacking, or no text for one.
+
+    `target` is the id of the container whose processes it is to see.
+    """
     container = start.container
+    _check_node_can(container)
+    mounts = _as_claimed(pod, container, mounts)
+    texts = ProcessTexts(f"container {container.name}")
+    for name, value in environment.items():
+        texts.take(f"{variable_name(name, 'name of an environment variable')}={value}")
+    command = tuple(texts.take(expand(part, environment)) for part in container.command)
+    args = tuple(texts.take(expand(part, environment)) for part in container.args)
     privileges = privileges_of(pod, container, image)
     labels = _labels(pod, container.name)
     labels[SANDBOX_LABEL] = start.sandbox.id
@@ -72,26 +96,60 @@ def container_spec(
         attempt=start.attempt,
         sandbox_id=start.sandbox.id,
         image=image.id,
-        image_name=container.image,
+        image_name=one_line(container.image, "image"),
         image_digest=digest_for(image, container.image),
-        command=tuple(expand(part, environment) for part in container.command),
-        args=tuple(expand(part, environment) for part in container.args),
+        command=command,
+        args=args,
         environment=tuple(environment.items()),
-        working_dir=container.workingDir,
+        working_dir=one_line(container.workingDir, "workingDir"),
         mounts=mounts,
         limits=limits,
         tty=container.tty,
         stdin=container.stdin,
         stdin_once=container.stdinOnce,
         stop_signal=(container.lifecycle.stopSignal or "") if container.lifecycle else "",
-        shared_pid_with=start.sandbox.id if pod.spec.shareProcessNamespace else "",
+        shared_pid_with=start.sandbox.id if pod.spec.shareProcessNamespace else target,
         host_network=pod.spec.hostNetwork,
         host_pid=pod.spec.hostPID,
         host_ipc=pod.spec.hostIPC,
         labels=labels,
         cgroup_parent=cgroup_parent(pod),
+        handler=start.sandbox.labels.get(HANDLER_LABEL, ""),
     )
     return msgspec.structs.replace(spec, **privileges._asdict())
+
+
+def _check_node_can(container: AnyContainer) -> None:
+    for variable in container.env:
+        if variable.valueFrom is not None and variable.valueFrom.fileKeyRef is not None:
+            raise ConfigUnavailable(
+                f'environment variable "{variable.name[:SHOWN_CHARACTERS]}": fileKeyRef is not '
+                "supported by this node"
+            )
+    for device in container.volumeDevices:
+        raise ConfigUnavailable(
+            f'cannot find volume "{device.name}" to pass into container "{container.name}"'
+        )
+    for mount in container.volumeMounts:
+        if mount.recursiveReadOnly == "Enabled":
+            raise ConfigUnavailable(
+                f'failed to resolve recursive read-only mode: volume "{mount.name}" requested '
+                "recursive read-only mode, but it is not supported by the runtime"
+            )
+
+
+def _as_claimed(pod: Pod, container: AnyContainer, mounts: tuple[Mount, ...]) -> tuple[Mount, ...]:
+    """Return the mounts with those of a claim that the pod has for reading made read-only."""
+    claims = {
+        volume.name
+        for volume in pod.spec.volumes
+        if volume.persistentVolumeClaim is not None and volume.persistentVolumeClaim.readOnly
+    }
+    paths = {mount.mountPath for mount in container.volumeMounts if mount.name in claims}
+    return tuple(
+        msgspec.structs.replace(mount, read_only=True) if mount.target in paths else mount
+        for mount in mounts
+    )
 
 
 def digest_for(image: Image, reference: str) -> str:

@@ -14,17 +14,20 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
+from kubelite.limits import ENGINE_LINE
 from kubelite.node import docker_wire as wire
 from kubelite.node import pause_image
 from kubelite.node.capabilities import bounding_set, full_privileges
 from kubelite.node.cgroups import read_usage, remove_parents
 from kubelite.node.docker_logs import read_log
+from kubelite.node.profiles import LoadedProfiles, Profiles, ProfileUnavailable
 from kubelite.node.runtime import (
     ContainerNotFound,
     ContainerRecord,
     ContainerSpec,
     Credentials,
     EngineUnavailable,
+    Handler,
     Image,
     ImagePullFailed,
     InvalidImageName,
@@ -55,7 +58,6 @@ log = logging.getLogger(__name__)
 CONNECTION_ERROR = 900  # aiodocker's number for "cannot connect"
 NOT_FOUND, NOT_MODIFIED, CONFLICT = 404, 304, 409
 CALL_SECONDS = 120.0
-EVENT_LINE_LIMIT_BYTES = 1 << 20
 NAME_TAKEN = "is already in use by container"
 EXIT_CODE_TRIES = 40
 EXIT_CODE_PAUSE_SECONDS = 0.025
@@ -65,7 +67,15 @@ INTERESTING: Final = ("start", "die", "oom", "destroy")
 class DockerRuntime:
     """A Docker engine behind a UNIX socket; `close` it at the end."""
 
-    def __init__(self, socket: Path, node_name: str, architecture: str, clock: "Clock") -> None:
+    def __init__(
+        self,
+        socket: Path,
+        node_name: str,
+        architecture: str,
+        clock: "Clock",
+        profiles: Profiles | None = None,
+    ) -> None:
+        """Containers can name the profiles of `profiles`, none without it."""
         import aiohttp
         from aiodocker import Docker
 
@@ -78,6 +88,7 @@ class DockerRuntime:
         self._node = node_name
         self._architecture = architecture
         self._clock = clock
+        self._profiles = profiles
         bounding = bounding_set()
         self._may_protect = "CAP_SYS_RESOURCE" in bounding
         self._privileges = full_privileges(bounding)
@@ -119,6 +130,10 @@ class DockerRuntime:
         """Return which engine answers."""
         found = await self._json("version")
         return Version("docker", found["Version"])
+
+    async def handlers(self) -> tuple[Handler, ...]:
+        """Return the handlers that the engine is configured with, the default one first."""
+        return wire.handlers_of(await self._json("info"))
 
     # Images
 
@@ -203,9 +218,20 @@ class DockerRuntime:
         """Create a container that is not started yet; return its id."""
         spec = msgspec.structs.replace(spec, cgroup_parent=await self._parent(spec.cgroup_parent))
         body = wire.container_body(
-            spec, self._node, may_protect=self._may_protect, privileges=self._privileges
+            spec,
+            self._node,
+            await self._load_profiles(spec),
+            may_protect=self._may_protect,
+            privileges=self._privileges,
         )
         return await self._create(wire.container_name(spec), body)
+
+    async def _load_profiles(self, spec: ContainerSpec) -> LoadedProfiles:
+        if "Localhost" not in (spec.seccomp.type, spec.apparmor.type):
+            return LoadedProfiles()
+        if self._profiles is None:
+            raise ProfileUnavailable("this node has no profiles of its own")
+        return await asyncio.to_thread(self._profiles.load, spec)
 
     def reductions(self, spec: ContainerSpec) -> tuple[str, ...]:
         """Say what of a container's wishes this host does not allow, so that it gets less."""
@@ -478,17 +504,26 @@ def _let_go(stream: "Stream") -> None:
 
 async def _lines(response: "aiohttp.ClientResponse") -> AsyncIterator[bytes]:
     """Split a stream of JSON lines; aiohttp's own reader refuses long ones."""
-    rest = b""
-    async for piece in response.content.iter_any():
-        rest += piece
-        if len(rest) > EVENT_LINE_LIMIT_BYTES:
-            raise RuntimeFailure("the engine sent too long a line")
-        *lines, rest = rest.split(b"\n")
+    async for line in lines_of(response.content.iter_any()):
+        yield line
+
+
+async def lines_of(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield the lines that are not blank; each byte is searched once. Raises RuntimeFailure on too long a line."""
+    rest = bytearray()
+    async for piece in pieces:
+        *lines, last = piece.split(b"\n")
         for line in lines:
-            if line.strip():
-                yield line
-    if rest.strip():
-        yield rest
+            rest += line
+            if whole := bytes(rest).strip():
+                yield whole
+            rest.clear()
+        rest += last
+        if len(rest) > ENGINE_LINE.value:
+            ENGINE_LINE.reached()
+            raise RuntimeFailure("the engine sent too long a line")
+    if whole := bytes(rest).strip():
+        yield whole
 
 
 def _filters(filters: dict[str, list[str]]) -> str:

@@ -6,10 +6,12 @@ from datetime import datetime
 from typing import Any
 
 from kubelite.api.machinery.times import parse_time
+from kubelite.node.profiles import LoadedProfiles
 from kubelite.node.runtime import (
     SANDBOX,
     ContainerRecord,
     ContainerSpec,
+    Handler,
     Image,
     Limits,
     Phase,
@@ -28,6 +30,8 @@ NO_IPV6 = "net.ipv6.conf.default.disable_ipv6"
 SHM_BYTES = 64 * 1024 * 1024
 LOG_CONFIG = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "5"}}
 _ZERO_DATE = "0001-01-01"
+_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?", re.ASCII)
+_ATTEMPT = re.compile(r"[0-9]{1,9}", re.ASCII)
 _IMAGE_ID = re.compile(r"sha256:[0-9a-f]{64}")
 _REFERENCE = re.compile(
     r"(?:(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*"
@@ -69,7 +73,7 @@ def sandbox_body(
     """
     sysctls = dict(spec.sysctls)
     if has_ipv6 and not spec.host_network:
-        sysctls = {NO_IPV6: "1", **sysctls}
+        sysctls[NO_IPV6] = "1"  # whatever the pod says
     host: JSON = {
         "NetworkMode": "host" if spec.host_network else "none",
         "IpcMode": "host" if spec.host_ipc else "shareable",
@@ -84,6 +88,7 @@ def sandbox_body(
         "RestartPolicy": {"Name": "no"},
         "CgroupParent": spec.cgroup_parent,
         "SecurityOpt": ["no-new-privileges"],
+        **_handler(spec),
     }
     return {
         "Image": image,
@@ -96,12 +101,20 @@ def sandbox_body(
     }
 
 
-def container_body(spec: ContainerSpec, node: str, *, may_protect: bool, privileges: JSON) -> JSON:
+def container_body(
+    spec: ContainerSpec,
+    node: str,
+    profiles: LoadedProfiles,
+    *,
+    may_protect: bool,
+    privileges: JSON,
+) -> JSON:
     """Return the body that creates a container.
 
     Args:
         spec: The container.
         node: Whose it is.
+        profiles: What its profiles of type Localhost stand for.
         may_protect: Whether the host allows negative out-of-memory scores.
         privileges: What stands for full privileges on this host.
     """
@@ -125,7 +138,7 @@ def container_body(spec: ContainerSpec, node: str, *, may_protect: bool, privile
         "ReadonlyRootfs": spec.read_only_root,
         "CapAdd": list(spec.capabilities_add),
         "CapDrop": list(spec.capabilities_drop),
-        "SecurityOpt": _security_options(spec),
+        "SecurityOpt": _security_options(spec, profiles),
         "LogConfig": LOG_CONFIG,
         "RestartPolicy": {"Name": "no"},
         "CgroupParent": spec.cgroup_parent,
@@ -133,11 +146,17 @@ def container_body(spec: ContainerSpec, node: str, *, may_protect: bool, privile
         if may_protect
         else max(spec.limits.oom_score_adj, 0),
         **limits_body(spec.limits),
+        **_handler(spec),
     }
     if spec.proc_unmasked:
         host |= {"MaskedPaths": [], "ReadonlyPaths": []}
     if spec.privileged:
         host |= privileges
+        # A profile that is named holds for a privileged container too; seccomp never does.
+        named = _profile_option("apparmor", spec.apparmor.type, profiles.apparmor)
+        if named and "SecurityOpt" in privileges:
+            others = (one for one in privileges["SecurityOpt"] if not one.startswith("apparmor="))
+            host["SecurityOpt"] = [*others, *named]
     body: JSON = {
         "Image": spec.image,
         "Env": [f"{name}={value}" for name, value in spec.environment],
@@ -168,15 +187,38 @@ def _pid_mode(spec: ContainerSpec) -> str:
     return f"container:{spec.shared_pid_with}" if spec.shared_pid_with else ""
 
 
-def _security_options(spec: ContainerSpec) -> list[str]:
-    options = []
-    if spec.seccomp:
-        options.append(f"seccomp={spec.seccomp}")
-    if spec.apparmor:
-        options.append(f"apparmor={spec.apparmor}")
+def _handler(spec: SandboxSpec | ContainerSpec) -> JSON:
+    return {"Runtime": spec.handler} if spec.handler else {}
+
+
+def _security_options(spec: ContainerSpec, profiles: LoadedProfiles) -> list[str]:
+    """Return the options in the engine's spelling; no text that a pod gives stands for a whole profile."""
+    options = [
+        *_profile_option("seccomp", spec.seccomp.type, profiles.seccomp),
+        *_profile_option("apparmor", spec.apparmor.type, profiles.apparmor),
+        *(f"label={part}" for part in spec.selinux),
+    ]
     if spec.no_new_privileges:
         options.append("no-new-privileges")
     return options
+
+
+def _profile_option(name: str, kind: str, loaded: str) -> list[str]:
+    if kind == "RuntimeDefault":
+        return []
+    if kind == "Unconfined":
+        return [f"{name}=unconfined"]
+    # The engine takes its own words for a profile as well, and an empty one means its default.
+    assert loaded not in ("", "unconfined", "builtin"), f"the {name} profile was not loaded"
+    return [f"{name}={loaded}"]
+
+
+def handlers_of(info: Mapping[str, Any]) -> tuple[Handler, ...]:
+    """Read the handlers from what the engine says of itself.
+
+    It can put all containers into one user namespace but not each pod into one of its own, so none offers that.
+    """
+    return (Handler(), *(Handler(name) for name in sorted(info.get("Runtimes") or {})))
 
 
 def limits_body(limits: Limits) -> JSON:
@@ -192,19 +234,23 @@ def limits_body(limits: Limits) -> JSON:
 
 
 def record_of(found: Mapping[str, Any]) -> ContainerRecord | None:
-    """Read what `inspect` says of a container; None if kubelite did not make it."""
+    """Read what `inspect` says of a container; None if kubelite did not make it.
+
+    The engine gives a container the labels of its image too, so an image that somebody else runs on this engine can
+    claim anything: what is not as this node writes it is not this node's.
+    """
     labels = found["Config"].get("Labels") or {}
-    if NODE_LABEL not in labels:
+    if NODE_LABEL not in labels or not _are_own(labels):
         return None
     state = found["State"]
     phase = _phase(state)
     return ContainerRecord(
         id=found["Id"],
-        pod_uid=labels.get("io.kubernetes.pod.uid", ""),
+        pod_uid=labels["io.kubernetes.pod.uid"],
         pod_name=labels.get("io.kubernetes.pod.name", ""),
         namespace=labels.get("io.kubernetes.pod.namespace", ""),
-        name=labels.get("io.kubernetes.container.name", ""),
-        attempt=int(labels.get(ATTEMPT_LABEL, "0")),
+        name=labels["io.kubernetes.container.name"],
+        attempt=int(labels[ATTEMPT_LABEL]),
         phase=phase,
         created_at=parse_time(found["Created"]),
         started_at=_date(state["StartedAt"]),
@@ -217,6 +263,14 @@ def record_of(found: Mapping[str, Any]) -> ContainerRecord | None:
         image_id=labels.get(DIGEST_LABEL) or found["Image"],
         pid=state["Pid"],
         labels=labels,
+    )
+
+
+def _are_own(labels: Mapping[str, str]) -> bool:
+    own = [labels.get(f"io.kubernetes.{part}", "") for part in ("pod.uid", "container.name")]
+    other = [labels.get(f"io.kubernetes.pod.{part}", "") for part in ("name", "namespace")]
+    return _ATTEMPT.fullmatch(labels.get(ATTEMPT_LABEL, "")) is not None and all(
+        _NAME.fullmatch(name) for name in (*own, *(name for name in other if name))
     )
 
 

@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from decimal import ROUND_CEILING
 
 from msgspec import Struct
@@ -15,9 +15,21 @@ from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.references import ResourceFieldSelector
 from kubelite.api.kinds.core.services import Service
 from kubelite.api.machinery.quantity import Quantity, parse_quantity
+from kubelite.limits import EXEC_STRING, EXEC_TEXT
 from kubelite.node.pods import AnyContainer, find_container
 
-_REFERENCE = re.compile(r"\$(\$|\(([^)]*)\))")
+_UNPRINTED = re.compile(r"[^ !#-\[\]-~]")
+_ESCAPES = {
+    "\a": "\\a",
+    "\b": "\\b",
+    "\f": "\\f",
+    "\n": "\\n",
+    "\r": "\\r",
+    "\t": "\\t",
+    "\v": "\\v",
+    "\\": "\\\\",
+    '"': '\\"',
+}
 _SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['(.*)'\]")
 MASTER_SERVICE = ("default", "kubernetes")
 
@@ -35,14 +47,37 @@ class Surroundings(Struct, frozen=True):
 
 
 def expand(text: str, known: Mapping[str, str]) -> str:
-    """Replace ``$(NAME)`` by the value of a known name; ``$$`` is a literal dollar."""
+    """Replace ``$(NAME)`` by the value of a known name; ``$$`` is a literal dollar.
 
-    def replacement(matched: re.Match[str]) -> str:
-        if matched.group(1) == "$":
-            return "$"
-        return known.get(matched.group(2), matched.group(0))
+    Linear in what it reads and writes. Raises ConfigUnavailable when the result is more than a process can be given.
+    """
+    parts: list[str] = []
+    size = 0
+    start = 0
+    closing = text.find(")")
+    while (dollar := text.find("$", start)) >= 0:
+        # Looked for once and not from each dollar: a megabyte of "$(" has no closing one.
+        if 0 <= closing < dollar:
+            closing = text.find(")", dollar)
+        end, value = _reference(text, dollar, closing, known)
+        size += dollar - start + len(value)
+        if size > EXEC_STRING.value:
+            EXEC_STRING.reached()
+            raise ConfigUnavailable("cannot expand references: argument list too long")
+        parts += (text[start:dollar], value)
+        start = end
+    return "".join([*parts, text[start:]])
 
-    return _REFERENCE.sub(replacement, text)
+
+def _reference(text: str, dollar: int, closing: int, known: Mapping[str, str]) -> tuple[int, str]:
+    """Return where the reference that begins at a dollar ends, and what stands for it."""
+    following = text[dollar + 1 : dollar + 2]
+    if following == "$":
+        return dollar + 2, "$"
+    if following == "(" and closing > dollar:
+        whole = text[dollar : closing + 1]
+        return closing + 1, known.get(whole[2:-1], whole)
+    return dollar + 1, "$"
 
 
 def service_environment(
@@ -91,12 +126,12 @@ def field_value(pod: Pod, path: str, around: Surroundings) -> str:
     meta = pod.metadata
     if matched := _SUBSCRIPT.fullmatch(path):
         return getattr(meta, matched.group(1)).get(matched.group(2), "")  # type: ignore[no-any-return]  # a dict[str, str] by the pattern
+    if path in {"metadata.labels", "metadata.annotations"}:
+        return _as_lines(getattr(meta, path.partition(".")[2]))
     values = {
         "metadata.name": meta.name,
         "metadata.namespace": meta.namespace,
         "metadata.uid": meta.uid,
-        "metadata.labels": _as_lines(meta.labels),
-        "metadata.annotations": _as_lines(meta.annotations),
         "spec.nodeName": pod.spec.nodeName,
         "spec.serviceAccountName": pod.spec.serviceAccountName,
         "status.hostIP": ",".join(around.host_ips[:1]),
@@ -110,13 +145,24 @@ def field_value(pod: Pod, path: str, around: Surroundings) -> str:
 
 
 def _as_lines(values: Mapping[str, str]) -> str:
-    return "\n".join(f"{key}={_quoted(values[key])}" for key in sorted(values))
+    return "\n".join(f"{key}={quoted(values[key])}" for key in sorted(values))
 
 
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    escaped = escaped.replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
-    return f'"{escaped}"'
+def quoted(text: str) -> str:
+    """Quote a text as Go does (strconv.Quote), so that it stays on one line whatever it holds."""
+    return f'"{_UNPRINTED.sub(_escaped, text)}"'
+
+
+def _escaped(matched: re.Match[str]) -> str:
+    character = matched.group()
+    code = ord(character)
+    if character in _ESCAPES:
+        return _ESCAPES[character]
+    if character.isprintable():
+        return character
+    if code < 0x80:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def resource_value(
@@ -160,71 +206,99 @@ class Environment:
     ) -> dict[str, str]:
         """Return a container's variables in order; raises ConfigUnavailable."""
         links = pod.spec.enableServiceLinks is not False
+        config = _Config(self._client, pod.metadata.namespace)
         known = service_environment(services, pod.metadata.namespace, links=links)
         for source in container.envFrom:
-            known.update(await self._from_source(pod.metadata.namespace, source))
-        explicit: dict[str, str] = {}
+            known.update(await config.of_source(source))
+        size = sum(len(value) for value in known.values())
         for variable in container.env:
-            value = await self._value(pod, container, variable, {**known, **explicit}, around)
+            value = await _value(pod, container, variable, known, around, config)
             if value is not None:
-                explicit[variable.name] = value
-        known.update(explicit)
+                size += len(value) - len(known.get(variable.name, ""))
+                known[variable.name] = value
+            if size > EXEC_TEXT.value:
+                EXEC_TEXT.reached()
+                raise ConfigUnavailable("cannot expand references: argument list too long")
         return known
 
-    async def _value(
-        self,
-        pod: Pod,
-        container: AnyContainer,
-        variable: EnvVar,
-        known: Mapping[str, str],
-        around: Surroundings,
-    ) -> str | None:
-        if variable.valueFrom is None:
-            return expand(variable.value, known)
-        return await self._referred(pod, container, variable.valueFrom, around)
 
-    async def _referred(
-        self, pod: Pod, container: AnyContainer, source: EnvVarSource, around: Surroundings
-    ) -> str | None:
-        namespace = pod.metadata.namespace
-        if source.fieldRef is not None:
-            return field_value(pod, source.fieldRef.fieldPath, around)
-        if source.resourceFieldRef is not None:
-            return resource_value(pod, container, source.resourceFieldRef, around)
+async def _value(
+    pod: Pod,
+    container: AnyContainer,
+    variable: EnvVar,
+    known: Mapping[str, str],
+    around: Surroundings,
+    config: "_Config",
+) -> str | None:
+    source = variable.valueFrom
+    if source is None:
+        return expand(variable.value, known)
+    if source.fieldRef is not None:
+        return field_value(pod, source.fieldRef.fieldPath, around)
+    if source.resourceFieldRef is not None:
+        return resource_value(pod, container, source.resourceFieldRef, around)
+    return await config.of_key(source)
+
+
+class _Config:
+    """The ConfigMaps and Secrets a container refers to, each read once however many variables name it."""
+
+    def __init__(self, client: Client, namespace: str) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._read: dict[tuple[str, str], dict[str, str] | None] = {}
+
+    async def of_source(self, source: EnvFromSource) -> dict[str, str]:
+        """Return the variables of a whole ConfigMap or Secret; raises ConfigUnavailable."""
+        data: dict[str, str] = {}
+        if (config := source.configMapRef) is not None:
+            data = await self._config_map(config.name, optional=bool(config.optional))
+        elif (secret := source.secretRef) is not None:
+            data = await self._secret(secret.name, optional=bool(secret.optional))
+        return {source.prefix + key: data[key] for key in sorted(data) if "=" not in key}
+
+    async def of_key(self, source: EnvVarSource) -> str | None:
+        """Return one key of a ConfigMap or Secret, None if it may be missing; raises ConfigUnavailable."""
         if (ref := source.configMapKeyRef) is not None:
-            data = await self._config_map(namespace, ref.name, optional=bool(ref.optional))
-            return _key(
-                data, ref.key, f"ConfigMap {namespace}/{ref.name}", optional=bool(ref.optional)
-            )
+            data = await self._config_map(ref.name, optional=bool(ref.optional))
+            where = f"ConfigMap {self._namespace}/{ref.name}"
+            return _key(data, ref.key, where, optional=bool(ref.optional))
         if (secret := source.secretKeyRef) is not None:
-            data = await self._secret(namespace, secret.name, optional=bool(secret.optional))
-            where = f"Secret {namespace}/{secret.name}"
+            data = await self._secret(secret.name, optional=bool(secret.optional))
+            where = f"Secret {self._namespace}/{secret.name}"
             return _key(data, secret.key, where, optional=bool(secret.optional))
         return None
 
-    async def _from_source(self, namespace: str, source: EnvFromSource) -> dict[str, str]:
-        data: dict[str, str] = {}
-        if (config := source.configMapRef) is not None:
-            data = await self._config_map(namespace, config.name, optional=bool(config.optional))
-        elif (secret := source.secretRef) is not None:
-            data = await self._secret(namespace, secret.name, optional=bool(secret.optional))
-        return {source.prefix + key: data[key] for key in sorted(data) if "=" not in key}
+    async def _config_map(self, name: str, *, optional: bool) -> dict[str, str]:
+        return await self._once("configmap", name, self._read_config_map, optional=optional)
 
-    async def _config_map(self, namespace: str, name: str, *, optional: bool) -> dict[str, str]:
-        try:
-            return (await self._client.get(ConfigMap, name, namespace)).data
-        except NotFound as error:
-            if optional:
-                return {}
-            raise ConfigUnavailable(f'configmap "{name}" not found') from error
+    async def _secret(self, name: str, *, optional: bool) -> dict[str, str]:
+        return await self._once("secret", name, self._read_secret, optional=optional)
 
-    async def _secret(self, namespace: str, name: str, *, optional: bool) -> dict[str, str]:
-        try:
-            secret = await self._client.get(Secret, name, namespace)
-        except NotFound as error:
-            if optional:
-                return {}
-            raise ConfigUnavailable(f'secret "{name}" not found') from error
+    async def _once(
+        self,
+        kind: str,
+        name: str,
+        read: Callable[[str], Awaitable[dict[str, str]]],
+        *,
+        optional: bool,
+    ) -> dict[str, str]:
+        key = (kind, name)
+        if key not in self._read:
+            try:
+                self._read[key] = await read(name)
+            except NotFound:
+                self._read[key] = None
+        data = self._read[key]
+        if data is None and not optional:
+            raise ConfigUnavailable(f'{kind} "{name}" not found')
+        return data or {}
+
+    async def _read_config_map(self, name: str) -> dict[str, str]:
+        return (await self._client.get(ConfigMap, name, self._namespace)).data
+
+    async def _read_secret(self, name: str) -> dict[str, str]:
+        secret = await self._client.get(Secret, name, self._namespace)
         return {
             key: base64.b64decode(value).decode("utf-8", "replace")
             for key, value in secret.data.items()

@@ -6,10 +6,12 @@ token; nothing but /healthz is answered without.
 
 import asyncio
 import logging
+import re
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 from aiohttp import WSMsgType, web
@@ -19,6 +21,7 @@ from kubelite.api.errors import APIError, BadRequest, Forbidden, NotFound, Unaut
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.model import to_wire
 from kubelite.clock import Clock
+from kubelite.limits import NODE_CONNECTIONS
 from kubelite.metrics import REGISTRY
 from kubelite.node import port_forward, stats, streams
 from kubelite.node.kubelet import Kubelet
@@ -34,6 +37,10 @@ from kubelite.node.runtime import (
 )
 from kubelite.node.spdy import SPDYConnection, SPDYViolation
 from kubelite.node.upgrade import take_over
+from kubelite.serving.connection import ConnectionServer
+from kubelite.serving.descriptors import own_shares
+from kubelite.serving.listener import Listener, without_renegotiation
+from kubelite.serving.table import ConnectionTable
 from kubelite.tasks import TaskSet
 
 log = logging.getLogger(__name__)
@@ -41,6 +48,9 @@ log = logging.getLogger(__name__)
 TUNNEL_MESSAGE_LIMIT_BYTES = 4 << 20
 SHUTDOWN_SECONDS = 2.0
 VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+PORT = re.compile(r"[0-9]{1,5}")
+READING = ("GET", "HEAD")
+LOGS = "containerLogs"
 JSON_TYPE = "application/json"
 TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -58,6 +68,18 @@ class NodeRequest(Struct, frozen=True):
 Authorize = Callable[[NodeRequest], Awaitable[None]]  # raises Unauthorized or Forbidden
 
 
+class Place(Struct, frozen=True):
+    """The pod, and the container if there is one, that a path names."""
+
+    namespace: str
+    pod: str
+    container: str = ""
+
+
+ServePage = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+ServePlace = Callable[[web.BaseRequest, Place], Awaitable[web.StreamResponse]]
+
+
 class NodeAPI:
     """Serves one node's HTTPS API."""
 
@@ -68,53 +90,69 @@ class NodeAPI:
         runtime: ContainerRuntime,
         clock: Clock,
         authorize: Authorize,
+        connections: ConnectionTable | None = None,
     ) -> None:
+        """Without `connections` there may be as many as the files the process may open allow."""
+        if connections is None:
+            total = own_shares().node
+            # All that users ask for comes from the API server's one address.
+            connections = ConnectionTable(NODE_CONNECTIONS, total, per_address=total // 2)
+        self.connections = connections
         self._node_name = node_name
         self._kubelet = kubelet
         self._runtime = runtime
         self._clock = clock
         self._authorize = authorize
-        self._runner: web.AppRunner | None = None
+        self._pages: Mapping[str, ServePage] = {
+            "/healthz": self._healthz,
+            "/pods": self._pods,
+            "/metrics": self._metrics,
+            "/metrics/resource": self._resource_metrics,
+            "/stats/summary": self._summary,
+        }
+        # By the path's first part and the number of those behind it.
+        self._streams: Mapping[tuple[str, int], ServePlace] = {
+            (LOGS, 3): self._logs,
+            ("exec", 3): self._exec,
+            ("attach", 3): self._attach,
+            ("portForward", 2): self._port_forward,
+        }
+        self._forwarded = port_forward.forwarded_places()
+        self._listener: Listener | None = None
         self.port = 0
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
         """Listen; with port 0 `self.port` says which was taken. Raises OSError when it is in use."""
-        application = web.Application()
-        application.add_routes(
-            [
-                web.get("/healthz", self._healthz),
-                web.get("/pods", self._pods),
-                web.get("/metrics", self._metrics),
-                web.get("/metrics/resource", self._resource_metrics),
-                web.get("/stats/summary", self._summary),
-                web.get("/containerLogs/{namespace}/{pod}/{container}", self._logs),
-                web.route("*", "/exec/{namespace}/{pod}/{container}", self._exec),
-                web.route("*", "/attach/{namespace}/{pod}/{container}", self._attach),
-                web.route("*", "/portForward/{namespace}/{pod}", self._port_forward),
-            ]
-        )
         # A handler whose client has left is cancelled, or who follows a silent log would be served for ever.
-        self._runner = web.AppRunner(
-            application,
-            access_log=None,
-            shutdown_timeout=SHUTDOWN_SECONDS,
-            handler_cancellation=True,
-        )
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, ssl_context=tls)
-        await site.start()
-        self.port = self._runner.addresses[0][1]
+        server = ConnectionServer(self._answer, self.connections, handler_cancellation=True)
+        self._listener = Listener(server, lambda: without_renegotiation(tls))
+        self.port = self._listener.open(host, port, "node API")
 
     async def stop(self) -> None:
         """Stop listening and end what is open."""
-        if self._runner is not None:
-            await self._runner.cleanup()
+        if self._listener is not None:
+            await self._listener.stop(SHUTDOWN_SECONDS)
 
-    async def _healthz(self, request: web.Request) -> web.Response:
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Serve a request by its path."""
+        path = request.rel_url.raw_path
+        if (page := self._pages.get(path)) is not None:
+            if request.method not in READING:
+                return web.Response(status=405, headers={"Allow": "GET,HEAD"})
+            return await page(request)
+        name, *parts = (unquote(part) for part in path.removeprefix("/").split("/"))
+        stream = self._streams.get((name, len(parts)))
+        if stream is None:
+            return web.Response(status=404, text="404 page not found\n")
+        if name == LOGS and request.method not in READING:
+            return web.Response(status=405, headers={"Allow": "GET,HEAD"})
+        return await stream(request, Place(*parts))
+
+    async def _healthz(self, request: web.BaseRequest) -> web.Response:
         del request
         return web.Response(text="ok")
 
-    async def _check(self, request: web.Request, subresources: Sequence[str]) -> None:
+    async def _check(self, request: web.BaseRequest, subresources: Sequence[str]) -> None:
         """Return if the right to one of the subresources is there; raises Unauthorized or Forbidden."""
         certificate = request.get_extra_info("peercert") or {}
         user, groups = names_in(certificate)
@@ -129,7 +167,7 @@ class NodeAPI:
 
     async def _guarded(
         self,
-        request: web.Request,
+        request: web.BaseRequest,
         subresource: str | Sequence[str],
         work: Callable[[], Awaitable[web.StreamResponse]],
     ) -> web.StreamResponse:
@@ -147,7 +185,7 @@ class NodeAPI:
 
     # What is there
 
-    async def _pods(self, request: web.Request) -> web.StreamResponse:
+    async def _pods(self, request: web.BaseRequest) -> web.StreamResponse:
         async def work() -> web.Response:
             pods = [to_wire(m.pod) for m in self._kubelet.memories.values() if m.pod and not m.gone]
             body = {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": pods}
@@ -155,14 +193,14 @@ class NodeAPI:
 
         return await self._guarded(request, ("pods", "proxy"), work)
 
-    async def _metrics(self, request: web.Request) -> web.StreamResponse:
+    async def _metrics(self, request: web.BaseRequest) -> web.StreamResponse:
         async def work() -> web.Response:
             text = REGISTRY.exposition()
             return web.Response(body=text.encode(), headers={"Content-Type": TEXT_TYPE})
 
         return await self._guarded(request, "metrics", work)
 
-    async def _resource_metrics(self, request: web.Request) -> web.StreamResponse:
+    async def _resource_metrics(self, request: web.BaseRequest) -> web.StreamResponse:
         async def work() -> web.Response:
             measured = await stats.measure(self._runtime, list(self._kubelet.memories.values()))
             text = stats.resource_metrics(await stats.node_usage(self._clock), measured)
@@ -170,7 +208,7 @@ class NodeAPI:
 
         return await self._guarded(request, "metrics", work)
 
-    async def _summary(self, request: web.Request) -> web.StreamResponse:
+    async def _summary(self, request: web.BaseRequest) -> web.StreamResponse:
         async def work() -> web.Response:
             measured = await stats.measure(self._runtime, list(self._kubelet.memories.values()))
             whole = await stats.node_usage(self._clock)
@@ -180,20 +218,19 @@ class NodeAPI:
 
     # One pod
 
-    def _find(self, request: web.Request) -> tuple[Pod, PodMemory]:
-        namespace, name = request.match_info["namespace"], request.match_info["pod"]
+    def _find(self, request: web.BaseRequest, place: Place) -> tuple[Pod, PodMemory]:
         uid = request.query.get("uid", "")
         for memory in self._kubelet.memories.values():
             pod = memory.pod
             if pod is None or memory.gone or (uid and memory.uid != uid):
                 continue
-            if (pod.metadata.namespace, pod.metadata.name) == (namespace, name):
+            if (pod.metadata.namespace, pod.metadata.name) == (place.namespace, place.pod):
                 return pod, memory
-        raise NotFound(f"pod {name} in namespace {namespace} is not on this node")
+        raise NotFound(f"pod {place.pod} in namespace {place.namespace} is not on this node")
 
-    def _running(self, request: web.Request) -> ContainerRecord:
-        pod, memory = self._find(request)
-        name = request.match_info["container"]
+    def _running(self, request: web.BaseRequest, place: Place) -> ContainerRecord:
+        pod, memory = self._find(request, place)
+        name = place.container
         if find_container(pod, name) is None:
             raise NotFound(f"container {name} is not valid for pod {pod.metadata.name}")
         record = memory.observe().newest(name)
@@ -201,12 +238,11 @@ class NodeAPI:
             raise BadRequest(f'container not found ("{name}")')
         return record
 
-    async def _logs(self, request: web.Request) -> web.StreamResponse:
+    async def _logs(self, request: web.BaseRequest, place: Place) -> web.StreamResponse:
         async def work() -> web.StreamResponse:
-            pod, memory = self._find(request)
+            pod, memory = self._find(request, place)
             wanted = read_request(request.query, self._clock.now())
-            container = request.match_info["container"]
-            record = record_to_read(pod, memory, container, previous=wanted.previous)
+            record = record_to_read(pod, memory, place.container, previous=wanted.previous)
             response = web.StreamResponse(headers={"Content-Type": "text/plain"})
             # The head goes out at once: who follows a silent container must see that it works.
             await response.prepare(request)
@@ -225,9 +261,9 @@ class NodeAPI:
 
         return await self._guarded(request, "proxy", work)
 
-    async def _exec(self, request: web.Request) -> web.StreamResponse:
+    async def _exec(self, request: web.BaseRequest, place: Place) -> web.StreamResponse:
         async def work() -> web.StreamResponse:
-            record = self._running(request)
+            record = self._running(request, place)
             wanted = wanted_streams(request.query)
             command = request.query.getall("command", [])
             if not command:
@@ -242,9 +278,9 @@ class NodeAPI:
 
         return await self._guarded(request, "proxy", work)
 
-    async def _attach(self, request: web.Request) -> web.StreamResponse:
+    async def _attach(self, request: web.BaseRequest, place: Place) -> web.StreamResponse:
         async def work() -> web.StreamResponse:
-            record = self._running(request)
+            record = self._running(request, place)
             wanted = wanted_streams(request.query)
 
             async def open_session() -> Session:
@@ -256,7 +292,7 @@ class NodeAPI:
 
     async def _converse(
         self,
-        request: web.Request,
+        request: web.BaseRequest,
         wanted: streams.Wanted,
         open_session: Callable[[], Awaitable[Session]],
     ) -> web.StreamResponse:
@@ -282,18 +318,17 @@ class NodeAPI:
 
         return await take_over(request, protocol, serve)
 
-    async def _port_forward(self, request: web.Request) -> web.StreamResponse:
+    async def _port_forward(self, request: web.BaseRequest, place: Place) -> web.StreamResponse:
         async def work() -> web.StreamResponse:
-            pod, memory = self._find(request)
+            pod, memory = self._find(request, place)
             sandbox = memory.observe().newest_sandbox()
             if sandbox is None or not sandbox.is_running:
                 raise NotFound(f"pod {pod.metadata.name} is not running")
-            ports = port_forward.PodPorts(0 if pod.spec.hostNetwork else sandbox.pid)
             name = pod.metadata.name
-            try:
-                numbers = [int(port) for port in request.query.getall("port", [])]
-            except ValueError as error:
-                raise BadRequest(f"invalid port: {error}") from error
+            ports = port_forward.PodPorts(
+                0 if pod.spec.hostNetwork else sandbox.pid, memory.uid, self._forwarded
+            )
+            numbers = port_numbers(request.query.getall("port", []))
             if len(numbers) > port_forward.PORTS_LIMIT:
                 raise BadRequest(f"more than {port_forward.PORTS_LIMIT} ports")
             if not is_websocket(request):
@@ -362,7 +397,7 @@ async def _serve_tunnel(
         await socket.close()
 
 
-def is_websocket(request: web.Request) -> bool:
+def is_websocket(request: web.BaseRequest) -> bool:
     """Tell whether the client wants a WebSocket."""
     return request.headers.get("Upgrade", "").lower() == "websocket"
 
@@ -379,6 +414,14 @@ def wanted_streams(query: Mapping[str, str]) -> streams.Wanted:
         stderr=flag("stderr", "error"),
         tty=flag("tty"),
     )
+
+
+def port_numbers(values: Sequence[str]) -> list[int]:
+    """Read port numbers; raises BadRequest."""
+    for value in values:
+        if not PORT.fullmatch(value) or not 0 < int(value) < 65536:
+            raise BadRequest(f'invalid port "{value}"')
+    return [int(value) for value in values]
 
 
 def names_in(certificate: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:

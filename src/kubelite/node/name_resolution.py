@@ -1,10 +1,14 @@
-"""Writes a pod's /etc/hosts, /etc/resolv.conf and host name. All pure."""
+"""Writes a pod's /etc/hosts, /etc/resolv.conf and host name. All pure.
+
+Each function raises ConfigUnavailable when the pod has text that would break the line it belongs to.
+"""
 
 from collections.abc import Sequence
 
 from msgspec import Struct
 
 from kubelite.api.kinds.core.pods import Pod
+from kubelite.node.trusted_text import address, host_name_text, word
 
 HOST_NAME_LIMIT = 63
 NAMESERVERS_LIMIT = 3
@@ -47,18 +51,28 @@ def read_resolv_conf(text: str, settings: DNSSettings) -> DNSSettings:
 def host_name(pod: Pod, domain: str) -> str:
     """Return the pod's own host name, with the domain when it asks for that."""
     if pod.spec.hostnameOverride:
-        return pod.spec.hostnameOverride
-    name = (pod.spec.hostname or pod.metadata.name)[:HOST_NAME_LIMIT].rstrip("-.")
+        return host_name_text(pod.spec.hostnameOverride, "hostnameOverride")
+    name = _short_name(pod)
     if pod.spec.setHostnameAsFQDN and (suffix := host_domain(pod, domain)):
         return f"{name}.{suffix}"
     return name
+
+
+def _short_name(pod: Pod) -> str:
+    name = (pod.spec.hostname or pod.metadata.name)[:HOST_NAME_LIMIT].rstrip("-.")
+    return host_name_text(name, "hostname")
 
 
 def host_domain(pod: Pod, domain: str) -> str:
     """Return the domain a pod's subdomain puts it in, or an empty string."""
     if not pod.spec.subdomain:
         return ""
-    return f"{pod.spec.subdomain}.{pod.metadata.namespace}.svc.{domain}"
+    subdomain = host_name_text(pod.spec.subdomain, "subdomain")
+    return f"{subdomain}.{_namespace(pod)}.svc.{domain}"
+
+
+def _namespace(pod: Pod) -> str:
+    return host_name_text(pod.metadata.namespace, "namespace")
 
 
 def hosts_file(pod: Pod, addresses: Sequence[str], domain: str) -> str:
@@ -72,10 +86,10 @@ def hosts_file(pod: Pod, addresses: Sequence[str], domain: str) -> str:
         "fe00::1\tip6-allnodes",
         "fe00::2\tip6-allrouters",
     ]
-    name = (pod.spec.hostname or pod.metadata.name)[:HOST_NAME_LIMIT].rstrip("-.")
+    name = _short_name(pod)
     suffix = host_domain(pod, domain)
     names = f"{name}.{suffix}\t{name}" if suffix else name
-    lines += [f"{address}\t{names}" for address in addresses]
+    lines += [f"{address(own, 'address of the pod')}\t{names}" for own in addresses]
     return "\n".join([*lines, *_alias_lines(pod)]) + "\n"
 
 
@@ -90,7 +104,9 @@ def _alias_lines(pod: Pod) -> list[str]:
     if not pod.spec.hostAliases:
         return []
     lines = ["", "# Entries added by HostAliases."]
-    lines += [f"{alias.ip}\t{chr(9).join(alias.hostnames)}" for alias in pod.spec.hostAliases]
+    for alias in pod.spec.hostAliases:
+        names = [host_name_text(name, "hostname in hostAliases") for name in alias.hostnames]
+        lines.append("\t".join([address(alias.ip, "ip in hostAliases"), *names]))
     return lines
 
 
@@ -99,11 +115,12 @@ def resolv_conf(pod: Pod, settings: DNSSettings) -> str:
     servers, searches, options = _by_policy(pod, settings)
     config = pod.spec.dnsConfig
     if config is not None:
-        servers += config.nameservers
-        searches += config.searches
+        servers += [address(server, "nameserver in dnsConfig") for server in config.nameservers]
+        searches += [word(search, "search path in dnsConfig") for search in config.searches]
         by_name = {option.partition(":")[0]: option for option in options}
         for extra in config.options:
-            by_name[extra.name] = f"{extra.name}:{extra.value}" if extra.value else extra.name
+            option = f"{extra.name}:{extra.value}" if extra.value else extra.name
+            by_name[extra.name] = word(option, "option in dnsConfig")
         options = list(by_name.values())
     servers = list(dict.fromkeys(servers))[:NAMESERVERS_LIMIT]
     searches = list(dict.fromkeys(searches))[:SEARCHES_LIMIT]
@@ -129,7 +146,7 @@ def _by_policy(pod: Pod, settings: DNSSettings) -> tuple[list[str], list[str], l
             list(settings.host_options),
         )
     domain = settings.cluster_domain
-    searches = [f"{pod.metadata.namespace}.svc.{domain}", f"svc.{domain}", domain]
+    searches = [f"{_namespace(pod)}.svc.{domain}", f"svc.{domain}", domain]
     return (
         list(settings.cluster_servers),
         [*searches, *settings.host_searches],

@@ -10,6 +10,7 @@ from kubelite.node.runtime import ContainerRecord
 SANDBOX_LABEL = "io.kubernetes.sandbox.id"
 HASH_LABEL = "io.kubernetes.container.hash"
 RESOURCES_LABEL = "io.kubelite.resources"  # those it was created with, as JSON
+HANDLER_LABEL = "io.kubelite.handler"  # of a sandbox: the engine's handler it was made with
 BACKOFF_LABEL = "io.kubelite.backoff-seconds"  # how long to wait before the next start
 
 

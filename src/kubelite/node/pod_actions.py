@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -15,12 +16,12 @@ from msgspec import Struct
 from kubelite.api.client.events import NORMAL, WARNING, EventRecorder
 from kubelite.api.client.protocol import Client
 from kubelite.api.errors import APIError, Conflict, NotFound
-from kubelite.api.kinds.core.containers import LifecycleHandler
+from kubelite.api.kinds.core.containers import EphemeralContainer, LifecycleHandler
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.references import ObjectReference
 from kubelite.api.kinds.core.services import Service
 from kubelite.clock import Clock
-from kubelite.node.admission import host_ports
+from kubelite.node.admission import NO_APPARMOR, host_ports, wants_apparmor
 from kubelite.node.container_spec import container_spec, sandbox_spec
 from kubelite.node.environment import ConfigUnavailable, Environment, Surroundings
 from kubelite.node.images import ImageSource
@@ -64,6 +65,8 @@ from kubelite.node.runtime import (
     RuntimeFailure,
     StartRefused,
 )
+from kubelite.node.sandbox_checks import DevicesUnavailable, SandboxChecks
+from kubelite.node.sysctls import SysctlAllowList
 from kubelite.node.volumes.host import PodVolumes
 from kubelite.tasks import TaskSet, all_to_their_end
 
@@ -88,6 +91,8 @@ class NodeFacts(Struct, frozen=True):
     memory_bytes: int = 0
     labels: Mapping[str, str] = {}
     cluster_domain: str = "cluster.local"
+    sysctls: SysctlAllowList = SysctlAllowList()
+    enforces_apparmor: bool = False
 
 
 class Collaborators(Struct, frozen=True):
@@ -125,7 +130,9 @@ class PodActions:
         self._environment = Environment(client)
         self._images = ImageSource(runtime, client, clock, events, tasks)
         self._services = client.mirror(Service)
+        self._checks = SandboxChecks(client, runtime, facts.cluster_domain)
         self._starting = asyncio.Semaphore(STARTS_AT_ONCE)
+        self._hooks: dict[str, asyncio.Task[Any]] = {}  # postStart hooks that run, by container id
         self._warned: set[str] = set()  # what the log already says that this host withholds
 
     async def carry_out(self, memory: PodMemory, actions: tuple[Action, ...]) -> None:
@@ -195,12 +202,16 @@ class PodActions:
     async def _create_sandbox(self, memory: PodMemory, pod: Pod, action: CreateSandbox) -> None:
         sandbox_id = ""
         try:
+            handler = await self._checks.handler(pod)
             async with self._starting:
-                spec = sandbox_spec(pod, action.attempt, self._facts.cluster_domain)
+                spec = sandbox_spec(pod, action.attempt, self._facts.cluster_domain, handler)
                 sandbox_id = await self._runtime.create_sandbox(spec)
                 memory.take(await self._runtime.start(sandbox_id))
-        except RuntimeFailure as error:
-            self._sandbox_failed(memory, pod, str(error))
+        except DevicesUnavailable as error:
+            message = f"Failed to prepare dynamic resources: {error}"
+            self._sandbox_failed(memory, pod, message, "FailedPrepareDynamicResources")
+        except (ConfigUnavailable, RuntimeFailure, APIError) as error:
+            self._sandbox_failed(memory, pod, f"Failed to create pod sandbox: {error}")
             if sandbox_id:
                 await self._runtime.remove(sandbox_id)
         else:
@@ -208,12 +219,13 @@ class PodActions:
             memory.sandbox_failures = 0
             memory.addresses = ()
 
-    def _sandbox_failed(self, memory: PodMemory, pod: Pod, why: str) -> None:
+    def _sandbox_failed(
+        self, memory: PodMemory, pod: Pod, message: str, reason: str = "FailedCreatePodSandBox"
+    ) -> None:
         retry_at = self._clock.now() + self._retry_date(memory.sandbox_failures)
         memory.sandbox_failures += 1
-        memory.sandbox_trouble = Trouble("FailedCreatePodSandBox", why, retry_at)
-        message = f"Failed to create pod sandbox: {why}"
-        self._events.event(reference_to(pod), WARNING, "FailedCreatePodSandBox", message)
+        memory.sandbox_trouble = Trouble(reason, message, retry_at)
+        self._events.event(reference_to(pod), WARNING, reason, message)
 
     async def attach(self, memory: PodMemory, pod: Pod, sandbox: ContainerRecord) -> None:
         """Connect a running sandbox, or learn the addresses of one that is connected."""
@@ -229,7 +241,8 @@ class PodActions:
         except Exception as error:
             # Whatever the network reports, the pod has no address and a new sandbox is the remedy.
             log.exception("cannot attach pod", extra={"pod": pod_key(pod)})
-            self._sandbox_failed(memory, pod, f"plugin kubelite failed (add): {error}")
+            message = f"Failed to create pod sandbox: plugin kubelite failed (add): {error}"
+            self._sandbox_failed(memory, pod, message)
             await self._runtime.remove(sandbox.id)
             memory.records.pop(sandbox.id, None)
 
@@ -270,6 +283,9 @@ class PodActions:
 
     async def _create(self, memory: PodMemory, pod: Pod, action: StartContainer) -> str:
         container, around = action.container, self.around(memory)
+        # Of one that was added to a running pod; the others were checked when the pod was let in.
+        if not self._facts.enforces_apparmor and wants_apparmor(pod, container):
+            raise ConfigUnavailable(NO_APPARMOR)
         state = memory.images[container.name]
         image = await self._runtime.image(state.image_id)
         if image is None:
@@ -278,7 +294,8 @@ class PodActions:
         environment = await self._environment.of(pod, container, self._services.list(), around)
         mounts = await self._volumes.mounts(pod, container, action.attempt, around, environment)
         limits = limits_of(pod, container, self._facts.memory_bytes)
-        spec = container_spec(pod, action, image, environment, mounts, limits)
+        target = target_id(memory, container)
+        spec = container_spec(pod, action, image, environment, mounts, limits, target)
         container_id = await self._runtime.create(spec)
         about = reference_to(pod, container)
         self._tell_reductions(memory, container, about, self._runtime.reductions(spec))
@@ -318,7 +335,9 @@ class PodActions:
         self._events.event(about, NORMAL, "Started", "Container started")
         if handler is not None:
             work = self._post_start(memory, pod, container, record, handler)
-            self._tasks.start(work, name=f"postStart {container.name}")
+            hook = self._tasks.start(work, name=f"postStart {container.name}")
+            self._hooks[container_id] = hook
+            hook.add_done_callback(lambda _: self._hooks.pop(container_id, None))
         return record
 
     async def _post_start(
@@ -483,6 +502,9 @@ class PodActions:
         if stop is not None:
             stop.wake()
         memory.hooks_failed.pop(record.id, None)
+        if (hook := self._hooks.get(record.id)) is not None:
+            # Whatever it asks may never answer: each run of a container would leave a connection behind.
+            hook.cancel()
         memory.hooks_running.discard(record.id)
         probes = memory.probes.pop(record.id, None)
         if probes is not None:
@@ -546,6 +568,17 @@ class PodActions:
             )
         except (NotFound, Conflict):
             log.debug("pod is gone already", extra={"pod": pod_key(pod)})
+
+
+def target_id(memory: PodMemory, container: AnyContainer) -> str:
+    """Return the id of the container that an ephemeral one looks into, "" if none; raises ConfigUnavailable."""
+    name = container.targetContainerName if isinstance(container, EphemeralContainer) else ""
+    if not name:
+        return ""
+    target = memory.observe().newest(name)
+    if target is None or not target.is_running:
+        raise ConfigUnavailable(f"unable to find target container {name}")
+    return target.id
 
 
 def _known_health(pod: Pod, container: AnyContainer, record: ContainerRecord) -> Health:

@@ -12,7 +12,7 @@ from typing import Any
 from kubelite.api.client.events import NORMAL, WARNING
 from kubelite.api.errors import APIError, Conflict, NotFound
 from kubelite.api.kinds.core.pods import Pod, PodStatus
-from kubelite.node.admission import rejection
+from kubelite.node.admission import REJECTED, rejection, unsupported
 from kubelite.node.lifecycle import (
     FinishDeletion,
     Plan,
@@ -161,14 +161,18 @@ class PodWorker:
             and other.pod is not None
             and not is_terminal(other.pod)
         ]
-        is_new = not memory.records and not is_terminal(pod) and not pod.status.startTime
-        refusal = None
-        if is_new and pod.metadata.deletionTimestamp is None:
-            refusal = rejection(pod, others, self._facts.allocatable, self._facts.labels)
+        facts, refusal = self._facts, None
+        is_over = is_terminal(pod) or pod.metadata.deletionTimestamp is not None
+        if not memory.records and not is_over:
+            refusal = unsupported(pod, facts.sysctls, enforces_apparmor=facts.enforces_apparmor)
+            # One that was let in keeps its place. A status is no proof of more: others may write it too.
+            if refusal is None and not pod.status.startTime:
+                refusal = rejection(pod, others, facts.allocatable, facts.labels)
         if refusal is None:
             memory.admitted = True
             return True
-        self._events.event(reference_to(pod), WARNING, refusal.reason, refusal.message)
+        message = refusal.message.removeprefix(REJECTED)
+        self._events.event(reference_to(pod), WARNING, refusal.reason, message)
         status = rejected_status(pod, refusal.reason, refusal.message, now)
         await self._patch(memory, pod, _difference(pod.status, status))
         return False

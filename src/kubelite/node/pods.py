@@ -11,6 +11,7 @@ from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.references import ObjectReference
 
 DEFAULT_GRACE_SECONDS = 30
+QOS_CLASSES = frozenset({"Guaranteed", "Burstable", "BestEffort"})
 
 AnyContainer = Container | EphemeralContainer
 
@@ -100,7 +101,7 @@ def reference_to(pod: Pod, container: AnyContainer | None = None) -> ObjectRefer
 
 def qos_class(pod: Pod) -> str:
     """Return Guaranteed, Burstable or BestEffort (the Kubernetes concept "Pod Quality of Service Classes")."""
-    if pod.status.qosClass:
+    if pod.status.qosClass in QOS_CLASSES:  # it becomes part of a path
         return pod.status.qosClass
     containers = [*pod.spec.containers, *pod.spec.initContainers]
     resources = [c.resources for c in containers]

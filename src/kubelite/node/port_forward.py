@@ -7,6 +7,7 @@ each port has two channels.
 
 import asyncio
 import ctypes
+import errno
 import logging
 import os
 import socket
@@ -15,9 +16,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
+from msgspec import Struct
 
+from kubelite.limits import FORWARDED_CONNECTIONS, FORWARDED_PAIRS
 from kubelite.node.spdy import SPDYConnection, SPDYStream
+from kubelite.serving.table import ConnectionTable, Slot
 from kubelite.tasks import TaskSet
 
 log = logging.getLogger(__name__)
@@ -27,21 +31,54 @@ TUNNEL_PROTOCOL = "SPDY/3.1+portforward.k8s.io"
 WEBSOCKET_PROTOCOLS = (TUNNEL_PROTOCOL, "v4.channel.k8s.io", "v4.base64.channel.k8s.io")
 CONNECT_SECONDS = 10.0
 PIECE_BYTES = 64 * 1024
-CONNECTIONS_LIMIT = 500
 PORTS_LIMIT = 100  # of one WebSocket: a channel number is a byte
 CLONE_NEWNET = 0x40000000
 
 Connected = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
+class Forwarded(Struct):
+    """A connection into a pod."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    slot: Slot
+
+    def close(self) -> None:
+        """End it and give its place back."""
+        self.slot.release()
+        self.writer.close()
+
+
+def forwarded_places() -> ConnectionTable:
+    """Return the places of the connections that port-forward makes on a node."""
+    return ConnectionTable(FORWARDED_CONNECTIONS, FORWARDED_CONNECTIONS.value, kept=0)
+
+
 class PodPorts:
-    """Connects to the ports of one pod. `pid` 0 stands for the host's own network."""
+    """Connects to the ports of one pod."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, pod: str, places: ConnectionTable) -> None:
+        """`pid` 0 stands for the host's own network; `places` are those of all pods, of which `pod` gets a share."""
         self._pid = pid
+        self._pod = pod
+        self._places = places
 
-    async def connect(self, port: int) -> Connected:
-        """Open a connection; raises OSError."""
+    async def connect(self, port: int) -> "Forwarded":
+        """Open a connection; raises OSError, also when there are too many."""
+        if not is_port(port):
+            raise OSError(errno.EINVAL, "not a port", str(port))
+        slot = self._places.admit(self._pod)
+        if slot is None:
+            raise OSError(errno.EMFILE, "too many connections are forwarded")
+        try:
+            reader, writer = await self._connect(port)
+        except BaseException:
+            slot.release()
+            raise
+        return Forwarded(reader, writer, slot)
+
+    async def _connect(self, port: int) -> Connected:
         last: OSError | None = None
         for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
             made = await self._socket(family)
@@ -73,6 +110,11 @@ class PodPorts:
             executor.shutdown(wait=False)
 
 
+def is_port(number: int) -> bool:
+    """Return whether a number is one of a port."""
+    return 0 < number < 1 << 16
+
+
 def _socket_inside(pid: int, family: int) -> socket.socket:
     libc = ctypes.CDLL(None, use_errno=True)
     descriptor = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
@@ -90,21 +132,39 @@ def _socket_inside(pid: int, family: int) -> socket.socket:
 async def forward_spdy(connection: SPDYConnection, ports: PodPorts, pod: str) -> None:
     """Serve a client's pairs of streams until it is gone."""
     waiting: dict[str, dict[str, SPDYStream]] = {}
+    running: set[asyncio.Task[None]] = set()
     tasks = TaskSet()
     try:
         while (stream := await connection.accept()) is not None:
             request = stream.headers.get("requestid", stream.headers.get("port", ""))
-            pair = waiting.setdefault(request, {})
-            pair[stream.headers.get("streamtype", "")] = stream
-            if len(waiting) > CONNECTIONS_LIMIT:
+            kind = stream.headers.get("streamtype", "")
+            if len(waiting) + len(running) >= FORWARDED_PAIRS.value:
+                _drop_gone(waiting)
+            pair = waiting.get(request, {})
+            is_full = len(waiting) + len(running) >= FORWARDED_PAIRS.value
+            if is_full and not pair:
+                FORWARDED_PAIRS.reached()
+            if kind not in {"data", "error"} or kind in pair or (is_full and not pair):
                 await stream.reset()
-                waiting.pop(request)
-            elif {"data", "error"} <= pair.keys():
+                connection.forget(stream)
+                continue
+            waiting[request] = pair
+            pair[kind] = stream
+            if len(pair) == 2:
                 del waiting[request]
                 work = _forward_pair(connection, pair["data"], pair["error"], ports, pod)
-                tasks.start(work, name=f"port-forward {pod}")
+                task = tasks.start(work, name=f"port-forward {pod}")
+                running.add(task)
+                task.add_done_callback(running.discard)
     finally:
         await tasks.stop()
+
+
+def _drop_gone(waiting: dict[str, dict[str, SPDYStream]]) -> None:
+    """Forget halves of pairs that the client gave up before it opened the other half."""
+    for request, pair in list(waiting.items()):
+        if any(stream.gone.is_set() for stream in pair.values()):
+            del waiting[request]
 
 
 async def _forward_pair(
@@ -112,21 +172,20 @@ async def _forward_pair(
 ) -> None:
     port = data.headers.get("port", "")
     try:
-        reader, writer = await ports.connect(int(port))
+        made = await ports.connect(int(port))
     except (OSError, ValueError) as reason:
         message = f"error forwarding port {port} to pod {pod}: {reason}"
         await error.write(message.encode())
     else:
-        await _splice(data, reader, writer)
+        await _splice(data, made)
     for stream in (data, error):
         await stream.close()
         connection.forget(stream)
 
 
-async def _splice(
-    data: SPDYStream, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-) -> None:
-    """Carry bytes both ways until the server side ends and the client side has ended or broken."""
+async def _splice(data: SPDYStream, made: Forwarded) -> None:
+    """Carry bytes both ways until the server side ends, or the client gives the stream up or breaks it."""
+    reader, writer = made.reader, made.writer
 
     async def up() -> None:
         try:
@@ -138,46 +197,58 @@ async def _splice(
         except OSError:
             log.debug("forwarded connection broke", extra={"stream": data.number})
 
+    async def down() -> None:
+        try:
+            while piece := await reader.read(PIECE_BYTES):
+                await data.write(piece)
+        except OSError:
+            log.debug("forwarded connection broke", extra={"stream": data.number})
+
     tasks = TaskSet()
     tasks.start(up(), name="port-forward up")
+    ends = {
+        tasks.start(down(), name="port-forward down"),
+        # A server that waits for its client would else keep the connection for as long as it likes.
+        tasks.start(data.gone.wait(), name="port-forward gone"),
+    }
     try:
-        while piece := await reader.read(PIECE_BYTES):
-            await data.write(piece)
-    except OSError:
-        log.debug("forwarded connection broke", extra={"stream": data.number})
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     finally:
         await tasks.stop()
-        writer.close()
+        made.close()
 
 
 async def forward_websocket(
     client: web.WebSocketResponse, ports: PodPorts, numbers: Sequence[int], pod: str
 ) -> None:
     """Serve a client that speaks channels: number 2n carries the data of the n-th port, 2n + 1 its errors."""
-    writers: dict[int, asyncio.StreamWriter] = {}
+    if not all(is_port(number) for number in numbers):
+        await client.close(code=WSCloseCode.POLICY_VIOLATION, message=b"not a port")
+        return
+    opened: dict[int, Forwarded] = {}
     tasks = TaskSet()
     try:
         for index, number in enumerate(numbers):
             for channel in (2 * index, 2 * index + 1):
                 await client.send_bytes(bytes([channel]) + struct.pack("<H", number))
             try:
-                reader, writers[2 * index] = await ports.connect(number)
+                made = opened[2 * index] = await ports.connect(number)
             except OSError as error:
                 message = f"error forwarding port {number} to pod {pod}: {error}"
                 await client.send_bytes(bytes([2 * index + 1]) + message.encode())
             else:
-                tasks.start(_down(client, 2 * index, reader), name=f"port-forward {pod}")
+                tasks.start(_down(client, 2 * index, made.reader), name=f"port-forward {pod}")
         while (message_ := await client.receive()).type in {WSMsgType.BINARY, WSMsgType.TEXT}:
             body = message_.data if isinstance(message_.data, bytes) else message_.data.encode()
-            writer = writers.get(body[0]) if body else None
-            if writer is not None:
+            target = opened.get(body[0]) if body else None
+            if target is not None:
                 with suppress(ConnectionError):  # this port's server has gone; the others go on
-                    writer.write(body[1:])
-                    await writer.drain()
+                    target.writer.write(body[1:])
+                    await target.writer.drain()
     finally:
         await tasks.stop()
-        for writer in writers.values():
-            writer.close()
+        for made in opened.values():
+            made.close()
 
 
 async def _down(client: web.WebSocketResponse, channel: int, reader: asyncio.StreamReader) -> None:

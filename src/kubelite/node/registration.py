@@ -23,6 +23,9 @@ from kubelite.api.kinds.core.nodes import (
     NodeAddress,
     NodeCondition,
     NodeDaemonEndpoints,
+    NodeFeatures,
+    NodeRuntimeHandler,
+    NodeRuntimeHandlerFeatures,
     NodeStatus,
     NodeSystemInfo,
 )
@@ -32,7 +35,7 @@ from kubelite.api.machinery.times import format_micro_time, format_time
 from kubelite.clock import Clock
 from kubelite.node.machine import Machine
 from kubelite.node.pods import as_dict
-from kubelite.node.runtime import Image, Version
+from kubelite.node.runtime import Handler, Image, Version
 
 log = logging.getLogger(__name__)
 
@@ -155,6 +158,7 @@ def status_of_node(
     version: Version | None,
     images: Sequence[Image],
     conditions: list[NodeCondition],
+    handlers: Sequence[Handler] = (),
 ) -> NodeStatus:
     """Compute the node's status."""
     runtime = f"{version.name}://{version.version}" if version is not None else "docker://unknown"
@@ -187,6 +191,16 @@ def status_of_node(
             operatingSystem="linux",
             architecture=machine.architecture,
         ),
+        runtimeHandlers=[
+            NodeRuntimeHandler(
+                name=handler.name,
+                features=NodeRuntimeHandlerFeatures(
+                    recursiveReadOnlyMounts=False, userNamespaces=handler.user_namespaces
+                ),
+            )
+            for handler in handlers
+        ],
+        features=NodeFeatures(supplementalGroupsPolicy=False),
     )
 
 
@@ -196,6 +210,7 @@ class EngineView(Struct, frozen=True):
     error: str = ""  # empty while it answers
     version: Version | None = None
     images: tuple[Image, ...] = ()
+    handlers: tuple[Handler, ...] = ()
 
 
 class NodeRegistration:
@@ -281,6 +296,7 @@ class NodeRegistration:
             view.version,
             view.images,
             conditions_of(view.error, before.conditions, now),
+            view.handlers,
         )
         is_due = self._reported is None or now - self._reported >= STATUS_REPORT
         if not is_due and _without_dates(status) == _without_dates(before):

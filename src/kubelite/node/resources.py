@@ -28,9 +28,12 @@ def memory_bytes(quantities: Mapping[str, str]) -> int:
 
 def limits_of(pod: Pod, container: AnyContainer, machine_memory_bytes: int) -> Limits:
     """Compute a container's kernel settings as the Kubernetes concept "Resource Management" has them."""
-    limits = container.resources.limits
+    whole = pod.spec.resources.limits if pod.spec.resources is not None else {}
+    limits = {**whole, **container.resources.limits}
     requests = container.resources.requests
-    asked = milli_cpu(requests) or (milli_cpu(limits) if "cpu" not in requests else 0)
+    asked = milli_cpu(requests)
+    if "cpu" not in requests:
+        asked = milli_cpu(container.resources.limits)
     quota = 0
     if allowed := milli_cpu(limits):
         quota = max(allowed * PERIOD_US // 1000, QUOTA_MIN_US)

@@ -91,6 +91,20 @@ class Limits(Struct, frozen=True):
     pids: int = 0  # 0: no limit
 
 
+class Handler(Struct, frozen=True):
+    """A way in which an engine runs pods; the one without a name is its default."""
+
+    name: str = ""
+    user_namespaces: bool = False
+
+
+class Profile(Struct, frozen=True):
+    """What confines a container: the engine's default profile, one that the node has, or nothing."""
+
+    type: Literal["RuntimeDefault", "Localhost", "Unconfined"] = "RuntimeDefault"
+    name: str = ""  # of type Localhost: seccomp: a path below the node's folder; AppArmor: the loaded profile
+
+
 class SandboxSpec(Struct, frozen=True):
     """What a pod's sandbox is made from."""
 
@@ -105,6 +119,7 @@ class SandboxSpec(Struct, frozen=True):
     sysctls: Mapping[str, str] = {}
     labels: Mapping[str, str] = {}
     cgroup_parent: str = ""
+    handler: str = ""  # one of the engine's handlers; empty: its default
 
 
 class ContainerSpec(Struct, frozen=True):
@@ -132,8 +147,9 @@ class ContainerSpec(Struct, frozen=True):
     capabilities_add: tuple[str, ...] = ()
     capabilities_drop: tuple[str, ...] = ()
     read_only_root: bool = False
-    seccomp: str = ""  # empty: the engine's default; unconfined, or a profile's path
-    apparmor: str = ""
+    seccomp: Profile = Profile()
+    apparmor: Profile = Profile()
+    selinux: tuple[str, ...] = ()  # "user:U", "role:R", "type:T", "level:L"
     proc_unmasked: bool = False
     tty: bool = False
     stdin: bool = False
@@ -145,6 +161,7 @@ class ContainerSpec(Struct, frozen=True):
     host_ipc: bool = False
     labels: Mapping[str, str] = {}
     cgroup_parent: str = ""
+    handler: str = ""  # that of its sandbox
 
 
 class ContainerRecord(Struct, frozen=True):
@@ -259,6 +276,10 @@ class ContainerRuntime(Protocol):
 
     async def version(self) -> Version:
         """Return which engine answers."""
+        ...
+
+    async def handlers(self) -> tuple[Handler, ...]:
+        """Return the handlers that the engine is configured with, the default one first."""
         ...
 
     async def images(self) -> list[Image]:

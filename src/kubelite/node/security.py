@@ -1,12 +1,21 @@
 """Computes what a container may do from its security context and its pod's; pure."""
 
+import re
 from typing import NamedTuple
 
-from kubelite.api.kinds.core.containers import SecurityContext
+from kubelite.api.kinds.core.containers import AppArmorProfile, SecurityContext
 from kubelite.api.kinds.core.pods import Pod, PodSecurityContext
 from kubelite.node.environment import ConfigUnavailable
 from kubelite.node.pods import AnyContainer
-from kubelite.node.runtime import Image
+from kubelite.node.runtime import Image, Profile
+
+UNCONFINED = Profile("Unconfined")
+APP_ARMOR = (
+    "container.apparmor.security.beta.kubernetes.io/"  # annotation, before there was a field
+)
+ID_MAX = 2**31 - 1
+_UID = re.compile(r"([+-]?)0*([0-9]{1,19})", re.ASCII)
+_SHOWN_CHARACTERS = 256  # of a name that an image gives
 
 
 class Privileges(NamedTuple):
@@ -19,8 +28,9 @@ class Privileges(NamedTuple):
     capabilities_add: tuple[str, ...]
     capabilities_drop: tuple[str, ...]
     read_only_root: bool
-    seccomp: str
-    apparmor: str
+    seccomp: Profile
+    apparmor: Profile
+    selinux: tuple[str, ...]
     proc_unmasked: bool
 
 
@@ -32,8 +42,10 @@ def privileges_of(pod: Pod, container: AnyContainer, image: Image) -> Privileges
     group = own.runAsGroup if own.runAsGroup is not None else shared.runAsGroup
     _check_non_root(pod, container, own, shared, user, image)
     spelt = "" if user is None else str(user)
+    if not spelt:
+        spelt = _of_image(image.user, keeps_group=group is None)
     if group is not None:
-        spelt = f"{spelt or image.user.partition(':')[0] or '0'}:{group}"
+        spelt = f"{spelt or '0'}:{group}"
     groups = list(shared.supplementalGroups)
     if shared.fsGroup is not None:
         groups.append(shared.fsGroup)
@@ -47,9 +59,32 @@ def privileges_of(pod: Pod, container: AnyContainer, image: Image) -> Privileges
         capabilities_drop=tuple(capabilities.drop) if capabilities is not None else (),
         read_only_root=bool(own.readOnlyRootFilesystem),
         seccomp=_seccomp(own, shared),
-        apparmor=_apparmor(own, shared),
+        apparmor=_apparmor(app_armor_of(pod, container)),
+        selinux=_selinux(own, shared),
         proc_unmasked=own.procMount == "Unmasked",
     )
+
+
+def user_of_image(text: str) -> tuple[int | None, str]:
+    """Return the user id that an image's USER gives, or else the name; neither when it gives no user.
+
+    As container engines read it: a sign and leading zeros are part of a number, other scripts' digits, spaces and
+    numbers past 64 bits are not, and make it a name.
+    """
+    user = text.partition(":")[0]
+    if found := _UID.fullmatch(user):
+        number = int(found[1] + found[2])
+        if -(2**63) <= number < 2**63:
+            return number, ""
+    return None, user
+
+
+def _of_image(text: str, *, keeps_group: bool) -> str:
+    """Return the image's user, a number in the spelling that was checked, and its group unless another is set."""
+    number, name = user_of_image(text)
+    user = name if number is None else str(number)
+    _, colon, group = text.partition(":")
+    return f"{user}:{group}" if colon and keeps_group and user else user
 
 
 def _check_non_root(
@@ -69,25 +104,63 @@ def _check_non_root(
         raise ConfigUnavailable(f"container's runAsUser breaks non-root policy {where}")
     if user is not None:
         return
-    name = image.user.partition(":")[0]
-    if name in {"", "0", "root"}:
-        raise ConfigUnavailable(f"container has runAsNonRoot and image will run as root {where}")
-    if not name.isdecimal():
+    number, name = user_of_image(image.user)
+    if name:
         raise ConfigUnavailable(
-            f"container has runAsNonRoot and image has non-numeric user ({name}), "
+            f"container has runAsNonRoot and image has non-numeric user ({name[:_SHOWN_CHARACTERS]}), "
             f"cannot verify user is non-root {where}"
+        )
+    if not number:
+        raise ConfigUnavailable(f"container has runAsNonRoot and image will run as root {where}")
+    if not 0 < number <= ID_MAX:
+        raise ConfigUnavailable(
+            f"container has runAsNonRoot and image has an invalid user id ({number}). "
+            f"(Must be 1-({ID_MAX})): must be between 0 and {ID_MAX}, inclusive {where}"
         )
 
 
-def _seccomp(own: SecurityContext, shared: PodSecurityContext) -> str:
+def _seccomp(own: SecurityContext, shared: PodSecurityContext) -> Profile:
     profile = own.seccompProfile or shared.seccompProfile
-    if profile is None or profile.type == "Unconfined":
-        return "unconfined"
-    return profile.localhostProfile or "" if profile.type == "Localhost" else ""
+    if profile is None:
+        return UNCONFINED  # as of a node that has no default
+    return _profile(profile.type, profile.localhostProfile)
 
 
-def _apparmor(own: SecurityContext, shared: PodSecurityContext) -> str:
-    profile = own.appArmorProfile or shared.appArmorProfile
-    if profile is None or profile.type == "RuntimeDefault":
-        return ""
-    return profile.localhostProfile or "" if profile.type == "Localhost" else "unconfined"
+def app_armor_of(pod: Pod, container: AnyContainer) -> AppArmorProfile | None:
+    """Return the AppArmor profile a container asks for; the annotation counts for more than the pod's field."""
+    own, shared = container.securityContext, pod.spec.securityContext
+    if own is not None and own.appArmorProfile is not None:
+        return own.appArmorProfile
+    annotated = pod.metadata.annotations.get(APP_ARMOR + container.name, "")
+    if annotated == "runtime/default":
+        return AppArmorProfile(type="RuntimeDefault")
+    if annotated == "unconfined":
+        return AppArmorProfile(type="Unconfined")
+    if annotated.startswith("localhost/"):
+        name = annotated.removeprefix("localhost/")
+        return AppArmorProfile(type="Localhost", localhostProfile=name)
+    return shared.appArmorProfile if shared is not None else None
+
+
+def _apparmor(profile: AppArmorProfile | None) -> Profile:
+    return Profile() if profile is None else _profile(profile.type, profile.localhostProfile)
+
+
+def _profile(kind: str, name: str | None) -> Profile:
+    """Return a profile; what is not known to be less is the engine's default."""
+    if kind == "Localhost":
+        return Profile("Localhost", name or "")
+    return UNCONFINED if kind == "Unconfined" else Profile()
+
+
+def _selinux(own: SecurityContext, shared: PodSecurityContext) -> tuple[str, ...]:
+    options = own.seLinuxOptions or shared.seLinuxOptions
+    if options is None:
+        return ()
+    parts = (
+        ("user", options.user),
+        ("role", options.role),
+        ("type", options.type),
+        ("level", options.level),
+    )
+    return tuple(f"{name}:{value}" for name, value in parts if value)

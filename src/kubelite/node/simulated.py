@@ -39,6 +39,7 @@ from kubelite.node.runtime import (
     ContainerSpec,
     Credentials,
     EngineUnavailable,
+    Handler,
     Image,
     ImagePullFailed,
     Limits,
@@ -54,6 +55,7 @@ from kubelite.node.runtime import (
     Usage,
     Version,
 )
+from kubelite.node.sysctls import allow_list
 from kubelite.randomness import Randomness
 from kubelite.tasks import TaskSet
 
@@ -88,8 +90,13 @@ class SimulatedRuntime:
     """A container engine in memory."""
 
     def __init__(
-        self, clock: Clock, randomness: Randomness, behaviour: Behaviour | None = None
+        self,
+        clock: Clock,
+        randomness: Randomness,
+        behaviour: Behaviour | None = None,
+        handlers: tuple[Handler, ...] = (Handler(), Handler("runc")),
     ) -> None:
+        self._handlers = handlers
         self._clock = clock
         self._randomness = randomness
         self._behaviour = behaviour or Behaviour()
@@ -133,6 +140,10 @@ class SimulatedRuntime:
         """Return all containers, also while the engine does not answer."""
         return list(self._records.values())
 
+    def spec(self, container_id: str) -> ContainerSpec:
+        """Return what a container was made from."""
+        return self._specs[container_id]
+
     def go_away(self) -> None:
         """Stop answering; containers go on."""
         self._available.clear()
@@ -153,6 +164,11 @@ class SimulatedRuntime:
         """Return which engine answers."""
         self._check()
         return Version("simulated", "1.0")
+
+    async def handlers(self) -> tuple[Handler, ...]:
+        """Return the handlers it was given."""
+        self._check()
+        return self._handlers
 
     async def images(self) -> list[Image]:
         """Return the images on the node."""
@@ -574,6 +590,7 @@ class SimulatedNode:
         self._randomness = randomness
         self._machine = machine
         self._renew_seconds = renew_seconds
+        self.enforces_apparmor = True  # read at the start of the agent
         self._pods = pods
         address = address or str(ipaddress.IPv4Address((10 << 24) + 1 + number % 0xFFFFFE))
         self._identity = NodeIdentity(name, (address,), 10250, labels or {})
@@ -610,6 +627,8 @@ class SimulatedNode:
             allocatable_of(self._machine, self._identity.pods_limit),
             self._machine.memory_bytes,
             node_labels(self._identity, self._machine),
+            sysctls=allow_list(self._machine.kernel),
+            enforces_apparmor=self.enforces_apparmor,
         )
         kubelet = self.kubelet = Kubelet(facts, parts, self._pods)
         registration = NodeRegistration(
@@ -642,6 +661,7 @@ class SimulatedNode:
         try:
             version = await self.runtime.version()
             images = tuple(await self.runtime.images())
+            handlers = await self.runtime.handlers()
         except EngineUnavailable as error:
             return EngineView(error=str(error))
-        return EngineView(self.kubelet.engine_error, version, images)
+        return EngineView(self.kubelet.engine_error, version, images, handlers)

@@ -7,33 +7,46 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from kubelite.api.errors import BadRequest
+from kubelite.limits import UPGRADE_RECEIVED
 from kubelite.node.spdy import SPDYConnection, SPDYViolation
+from kubelite.serving.connection import Sent
 from kubelite.tasks import TaskSet
 
 log = logging.getLogger(__name__)
-
-RECEIVE_LIMIT_BYTES = 4 << 20
 
 
 class _SPDYProtocol(asyncio.Protocol):
     """Feeds a SPDY connection from a transport, with back-pressure both ways."""
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: asyncio.Transport, http: asyncio.Protocol) -> None:
         self._transport = transport
+        self._http = http  # keeps the books of all connections
+        self._is_served = False
+        self._is_lost = False
         self._writable = asyncio.Event()
         self._writable.set()
-        self._arrived: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self._waiting_bytes = 0
+        # One buffer for all that arrives: a client may send it byte by byte.
+        self._arrived = bytearray()
+        self._has_news = asyncio.Event()
         self._is_held = False
 
     def data_received(self, data: bytes) -> None:
-        self._arrived.put_nowait(data)
-        self._waiting_bytes += len(data)
+        self._arrived += data
+        self._has_news.set()
         self._regulate()
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+    def connection_lost(self, exc: Exception | None) -> None:
         self._writable.set()
-        self._arrived.put_nowait(None)
+        self._is_lost = True
+        self._has_news.set()
+        if self._is_served:
+            self._http.connection_lost(exc)
+
+    def served(self) -> None:
+        """Tell the HTTP protocol of the connection's end, when it comes: it would cancel what serves until then."""
+        self._is_served = True
+        if self._is_lost:
+            self._http.connection_lost(None)
 
     def pause_writing(self) -> None:
         self._writable.clear()
@@ -54,17 +67,28 @@ class _SPDYProtocol(asyncio.Protocol):
     def _regulate(self) -> None:
         if self._transport.is_closing():
             return
-        wants_pause = self._is_held or self._waiting_bytes > RECEIVE_LIMIT_BYTES
+        is_over = len(self._arrived) > UPGRADE_RECEIVED.value
+        wants_pause = self._is_held or is_over
         if wants_pause and self._transport.is_reading():
+            if is_over:
+                UPGRADE_RECEIVED.reached()
             self._transport.pause_reading()
         elif not wants_pause and not self._transport.is_reading():
             self._transport.resume_reading()
 
+    async def _next(self) -> bytes:
+        """Return all that has arrived, nothing at the end."""
+        while not self._arrived and not self._is_lost:
+            self._has_news.clear()
+            await self._has_news.wait()
+        data = bytes(self._arrived)
+        self._arrived.clear()
+        return data
+
     async def feed(self, connection: SPDYConnection) -> None:
         """Hand what arrives to the connection until the client is gone."""
         try:
-            while (data := await self._arrived.get()) is not None:
-                self._waiting_bytes -= len(data)
+            while data := await self._next():
                 await connection.feed(data)
                 self._regulate()
         except SPDYViolation as error:
@@ -75,7 +99,7 @@ class _SPDYProtocol(asyncio.Protocol):
 
 
 async def take_over(
-    request: web.Request, protocol: str, serve: Callable[[SPDYConnection], Awaitable[None]]
+    request: web.BaseRequest, protocol: str, serve: Callable[[SPDYConnection], Awaitable[None]]
 ) -> web.StreamResponse:
     """Switch a request's connection to SPDY, serve it to its end and close it; raises BadRequest.
 
@@ -89,7 +113,7 @@ async def take_over(
     transport = request.transport
     if transport is None:
         raise BadRequest("the client is gone")
-    spoken = _SPDYProtocol(transport)
+    spoken = _SPDYProtocol(transport, request.protocol)
     connection = SPDYConnection(spoken.write, spoken.hold)
     transport.set_protocol(spoken)
     head = f"X-Stream-Protocol-Version: {protocol}\r\n" if protocol else ""
@@ -104,5 +128,5 @@ async def take_over(
     finally:
         transport.close()
         await tasks.stop()
-    # aiohttp wants a response; the transport is closed, so nobody sees it.
-    return web.Response()
+        spoken.served()
+    return Sent(101, keep_alive=False)

@@ -18,7 +18,7 @@ from typing import TypeVar
 from msgspec import Struct
 
 from kubelite.clock import Clock
-from kubelite.store.engine import Batch, Engine, EngineFailed
+from kubelite.store.engine import Batch, Engine, EngineFailed, Rewritable
 from kubelite.store.history import History, Limits, Record, page_at
 from kubelite.store.index import Index, segment_of
 from kubelite.store.lmdb_engine import LMDBEngine
@@ -103,7 +103,7 @@ class EmbeddedStore:
         *,
         clock: Clock,
         limits: Limits | None = None,
-        over: Callable[[Engine], Engine] = lambda engine: engine,
+        over: Callable[[Rewritable], Engine] = lambda engine: engine,
     ) -> "EmbeddedStore":
         """Open or create the data folder `path` on LMDB; raises StoreLocked, StoreUnreadable or OSError.
 
@@ -300,6 +300,10 @@ class EmbeddedStore:
             elif not seen.done():
                 seen.set_result(None)
         self._unseen = left
+
+    async def between_commits(self, call: Callable[[], T]) -> T:
+        """Make a call of the engine's that no commit may meet; may block, writes wait as long."""
+        return await self._on_disk(call)
 
     async def _on_disk(self, call: Callable[[], T]) -> T:
         """Make a call that may block."""

@@ -4,7 +4,7 @@ An engine is called from one thread at a time and may block. It keeps three thin
 (what each change of the window replaced), and the revision.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -68,3 +68,41 @@ class Engine(Protocol):
     def close(self) -> None:
         """Release the files."""
         ...
+
+
+class Rewritable(Engine, Protocol):
+    """An engine whose values can take another form, unseen by who reads through what gives them that form."""
+
+    def rewrite(
+        self, keys: Sequence[str], revisions: Sequence[int], change: Callable[[str, bytes], bytes]
+    ) -> int:
+        """Replace values by `change(key, value)` in one commit: of entries, and in rows of the undo log.
+
+        No revision changes; what is gone by now is left out. Return how many entries changed; raises EngineFailed.
+        """
+        ...
+
+    def form(self) -> str:
+        """Return the mark that `set_form` has left, empty if none; raises EngineFailed."""
+        ...
+
+    def set_form(self, form: str) -> None:
+        """Mark, durably, which form all values have; raises EngineFailed."""
+        ...
+
+    def compact(self) -> bool:
+        """Leave nothing on disk of what was replaced or removed; False: not now, others read the file.
+
+        Raises EngineFailed; what is in use is whole in any case.
+        """
+        ...
+
+
+def changed(row: Logged, change: Callable[[str, bytes], bytes]) -> Logged:
+    """Return a row of the undo log with its values replaced by `change(key, value)`."""
+    replaced, final = row.replaced, row.final
+    if replaced is not None:
+        replaced = (change(row.key, replaced[0]), *replaced[1:])
+    if final is not None:
+        final = (change(row.key, final[0]), final[1])
+    return Logged(row.revision, row.key, replaced, final, row.at)

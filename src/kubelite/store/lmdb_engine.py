@@ -1,21 +1,24 @@
 """The engine on LMDB: a copy-on-write B+tree, crash-safe by two alternating roots.
 
 Tables: `objects` (segment id + rest of the key -> created revision, revision, value), `log` (revision -> what the
-change replaced), `segments` (first path segment -> id, because LMDB keys end at 511 bytes), `meta` (format, revision).
+change replaced), `segments` (first path segment -> id, because LMDB keys end at 511 bytes), `meta` (format, revision,
+form). What is replaced stays in free pages until they are used again; `compact` leaves none.
 """
 
 import fcntl
 import os
+import shutil
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import lmdb
 import msgspec
 
-from kubelite.store.engine import Batch, EngineFailed, Logged, StoreUnreadable
+from kubelite.store.engine import Batch, EngineFailed, Logged, StoreUnreadable, changed
 from kubelite.store.index import segment_of
 from kubelite.store.protocol import Entry
 
@@ -26,6 +29,12 @@ FORMAT = b"1"
 COMPACT_ROWS = 256
 # More than LMDB's table of readers needs.
 LOCK_TABLE_BYTES = 16 * 1024
+
+DATA_FILE, LOCK_FILE = "data.mdb", "lock.mdb"
+TABLES = (b"objects", b"log", b"segments", b"meta")
+COMPACTING, FORMER_FILE = "compacting", "data.mdb.former"
+COPIED_ROWS = 10_000  # in one commit
+OVERWRITTEN_BYTES = 1024 * 1024  # at once
 
 HEADER = struct.Struct(">QQ")
 REVISION = struct.Struct(">Q")
@@ -52,7 +61,7 @@ class LMDBEngine:
         self._segments: dict[str, bytes] = {}
         self._is_open = False
         try:
-            _reserve(path / "lock.mdb")
+            _reserve(path / LOCK_FILE)
             with _named(path):
                 self._open()
         except BaseException:
@@ -116,12 +125,18 @@ class LMDBEngine:
 
     def write(self, batch: Batch) -> None:
         """Make a batch durable; raises EngineFailed."""
+        with self._writing() as transaction:
+            self._fill(transaction, batch)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Any]:
+        """Commit what is written to the transaction; raises EngineFailed."""
         try:
             self._require_open()
             # A reader that was killed, such as a snapshot, would keep every page it saw from being used again.
             self._env.reader_check()
             with self._env.begin(write=True) as transaction:
-                self._fill(transaction, batch)
+                yield transaction
         except (lmdb.Error, OSError) as error:
             self._recover()
             raise EngineFailed(_reason(error)) from error
@@ -158,6 +173,108 @@ class LMDBEngine:
             self._segments[segment] = identifier
         return identifier + key[len(segment) :].encode()
 
+    def rewrite(
+        self, keys: Sequence[str], revisions: Sequence[int], change: Callable[[str, bytes], bytes]
+    ) -> int:
+        """Replace values by `change(key, value)` in one commit, revisions as they are; raises EngineFailed."""
+        with self._writing() as transaction:
+            count = sum(self._rewritten(transaction, key, change) for key in keys)
+            for revision in revisions:
+                place = REVISION.pack(revision)
+                if (packed := transaction.get(place, db=self._log)) is not None:
+                    row = changed(msgspec.msgpack.decode(packed, type=Logged), change)
+                    transaction.put(place, msgspec.msgpack.encode(row), db=self._log)
+        return count
+
+    def _rewritten(self, transaction: Any, key: str, change: Callable[[str, bytes], bytes]) -> bool:
+        raw = self._raw(transaction, key)
+        if (stored := transaction.get(raw, db=self._objects)) is None:
+            return False
+        head, value = stored[: HEADER.size], stored[HEADER.size :]
+        new = change(key, value)
+        if new == value:
+            return False
+        transaction.put(raw, head + new, db=self._objects)
+        return True
+
+    def form(self) -> str:
+        """Return the mark that `set_form` has left, empty if none; raises EngineFailed."""
+        try:
+            self._require_open()
+            with self._env.begin() as transaction:
+                found = transaction.get(b"form", db=self._meta)
+        except (lmdb.Error, OSError) as error:
+            raise EngineFailed(str(error)) from error
+        return found.decode() if found else ""
+
+    def set_form(self, form: str) -> None:
+        """Mark, durably, which form all values have; raises EngineFailed."""
+        with self._writing() as transaction:
+            transaction.put(b"form", form.encode(), db=self._meta)
+
+    def compact(self) -> bool:
+        """Put a copy of what is in use in the file's place and overwrite the former; raises EngineFailed.
+
+        False, and nothing done, while another process reads the file.
+        """
+        staged = self._path / COMPACTING
+        try:
+            self._require_open()
+            readers = lock_readers(self._path, shared=False)
+            if readers is None:
+                return False
+            try:
+                _discard(self._path / FORMER_FILE)
+                shutil.rmtree(staged, ignore_errors=True)
+                staged.mkdir(mode=0o700)
+                self._copy(staged)
+                self._replace(staged / DATA_FILE)
+            finally:
+                shutil.rmtree(staged, ignore_errors=True)
+                os.close(readers)
+        except (lmdb.Error, OSError) as error:
+            if not self._is_open:
+                self._recover()
+            raise EngineFailed(_reason(error)) from error
+        return True
+
+    def _copy(self, folder: Path) -> None:
+        """Write all rows to a new store: LMDB's own copy takes over what stood in a page behind a large value."""
+        with lmdb.open(
+            str(folder),
+            lib_version=0,
+            map_size=self._map_size_bytes,
+            max_dbs=len(TABLES),
+            mode=0o600,
+            sync=False,
+            lock=False,
+        ) as copy:
+            for name in TABLES:
+                table = copy.open_db(name)
+                with self._env.begin() as reading:
+                    source = self._env.open_db(name, reading, create=False)
+                    rows = iter(reading.cursor(db=source))
+                    while True:
+                        with copy.begin(write=True, db=table) as writing:
+                            some = islice(rows, COPIED_ROWS)
+                            if not writing.cursor().putmulti(some, append=True)[0]:
+                                break
+            copy.sync(True)
+
+    def _replace(self, copy: Path) -> None:
+        current = self._path / DATA_FILE
+        # Under a name until it is overwritten, so that the next compaction does it if this one is cut short.
+        (self._path / FORMER_FILE).hardlink_to(current)
+        self._is_open = False
+        self._env.close()
+        copy.replace(current)
+        # The table of readers belongs to the former file: its transaction numbers mean nothing to this one.
+        (self._path / LOCK_FILE).unlink(missing_ok=True)
+        sync(self._path)
+        _reserve(self._path / LOCK_FILE)
+        self._open()
+        _discard(self._path / FORMER_FILE)
+
     def _recover(self) -> None:
         # A failed commit may leave LMDB in a state where every later one fails; opening it anew reads the last good
         # root. The segment table is read again because ids given in the failed batch are not on disk.
@@ -172,7 +289,7 @@ class LMDBEngine:
 
     def size_bytes(self) -> int:
         """Return how much disk the data takes."""
-        return (self._path / "data.mdb").stat().st_blocks * 512
+        return (self._path / DATA_FILE).stat().st_blocks * 512
 
     def close(self) -> None:
         """Release the files."""
@@ -194,6 +311,50 @@ def lock_folder(path: Path) -> int:
     ):  # it is only for the message above; a full disk must not keep the store shut
         os.pwrite(descriptor, f"{os.getpid():<10}".encode(), 0)
     return descriptor
+
+
+def lock_readers(path: Path, *, shared: bool) -> int | None:
+    """Keep the data file of a folder in its place (`shared`), or others from reading it; None: not now.
+
+    It is a lock on the folder, held until the returned descriptor is closed. A reader waits while the file is replaced.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def sync(path: Path) -> None:
+    """Make a file, or the names in a folder, durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _discard(path: Path) -> None:
+    """Overwrite and remove a file: its blocks go back to the file system, and to who reads the disk."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        status = os.fstat(descriptor)
+        if (
+            status.st_nlink == 1
+        ):  # else it is in use after all, or somebody has kept it under another name
+            blank = bytes(OVERWRITTEN_BYTES)
+            for at in range(0, status.st_size, OVERWRITTEN_BYTES):
+                os.pwrite(descriptor, blank[: status.st_size - at], at)
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    path.unlink()
+    sync(path.parent)
 
 
 def _reserve(path: Path) -> None:

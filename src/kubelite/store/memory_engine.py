@@ -1,8 +1,10 @@
 """An engine that forgets everything at exit: for simulations, tests and throw-away clusters."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-from kubelite.store.engine import Batch, Logged
+from msgspec.structs import replace
+
+from kubelite.store.engine import Batch, Logged, changed
 from kubelite.store.protocol import Entry
 
 
@@ -13,6 +15,7 @@ class MemoryEngine:
         self._entries: dict[str, Entry] = {}
         self._log: dict[int, Logged] = {}
         self._revision = 0
+        self._form = ""
 
     def revision(self) -> int:
         """Return the revision of the newest batch."""
@@ -39,6 +42,33 @@ class MemoryEngine:
         while self._log and (oldest := next(iter(self._log))) <= batch.floor:
             del self._log[oldest]
         self._revision = batch.revision
+
+    def rewrite(
+        self, keys: Sequence[str], revisions: Sequence[int], change: Callable[[str, bytes], bytes]
+    ) -> int:
+        """Replace values by `change(key, value)`; return how many entries changed."""
+        count = 0
+        for key in keys:
+            if (entry := self._entries.get(key)) is not None:
+                value = change(key, entry.value)
+                count += value != entry.value
+                self._entries[key] = replace(entry, value=value)
+        for revision in revisions:
+            if (row := self._log.get(revision)) is not None:
+                self._log[revision] = changed(row, change)
+        return count
+
+    def form(self) -> str:
+        """Return the mark that `set_form` has left."""
+        return self._form
+
+    def set_form(self, form: str) -> None:
+        """Mark which form all values have."""
+        self._form = form
+
+    def compact(self) -> bool:
+        """Do nothing: what was replaced is gone."""
+        return True
 
     def size_bytes(self) -> int:
         """Return 0: no disk is used."""

@@ -19,9 +19,17 @@ import msgspec
 from msgspec import Struct
 
 from kubelite.store.engine import Logged
-from kubelite.store.lmdb_engine import FORMAT, HEADER, REVISION, lock_folder
+from kubelite.store.lmdb_engine import (
+    DATA_FILE,
+    FORMAT,
+    HEADER,
+    LOCK_FILE,
+    REVISION,
+    lock_folder,
+    lock_readers,
+    sync,
+)
 
-DATA_FILE = "data.mdb"
 SUFFIX = ".mdb"
 STAGING = "restoring"
 
@@ -61,9 +69,9 @@ def save(data: Path, folder: Path, now: datetime) -> Snapshot:
                 revision = _revision(transaction, _table(env, b"meta", transaction))
             name = f"kubelite-{now:%Y%m%d-%H%M%S}-{revision}{SUFFIX}"
             copied.chmod(0o600)
-            _sync(copied)
+            sync(copied)
             copied.rename(folder / name)
-        _sync(folder)
+        sync(folder)
     except (OSError, lmdb.Error) as error:
         raise SnapshotFailed(f"cannot save a snapshot in {folder}: {error}") from error
     return _snapshot(folder / name)
@@ -87,10 +95,16 @@ def restore(snapshot: Path, data: Path) -> Path | None:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = lock_folder(data)
         try:
-            _stage(snapshot, staged)
-            return _put_in_place(staged, data)
+            readers = lock_readers(data, shared=False)
+            if readers is None:
+                raise SnapshotFailed(f"cannot restore {snapshot}: another process reads {data}")
+            try:
+                _stage(snapshot, staged)
+                return _put_in_place(staged, data)
+            finally:
+                shutil.rmtree(staged, ignore_errors=True)
+                os.close(readers)
         finally:
-            shutil.rmtree(staged, ignore_errors=True)
             os.close(lock)
     except OSError as error:
         raise SnapshotFailed(f"cannot restore {snapshot}: {error.strerror}") from error
@@ -114,7 +128,7 @@ def _stage(snapshot: Path, staged: Path) -> None:
         raise SnapshotFailed(f"cannot restore {snapshot}: {error}") from error
     if report.problems:
         raise SnapshotFailed(f"cannot restore {snapshot}: {report.problems[0]}")
-    _sync(copied)
+    sync(copied)
 
 
 def _put_in_place(staged: Path, data: Path) -> Path | None:
@@ -126,8 +140,8 @@ def _put_in_place(staged: Path, data: Path) -> Path | None:
         former.hardlink_to(current)  # so that there is a store under its name at every instant
     (staged / DATA_FILE).replace(current)
     # LMDB's reader table belongs to the former file.
-    (data / "lock.mdb").unlink(missing_ok=True)
-    _sync(data)
+    (data / LOCK_FILE).unlink(missing_ok=True)
+    sync(data)
     return former
 
 
@@ -226,22 +240,26 @@ def _revision(transaction: Any, meta: Any) -> int:
 
 @contextmanager
 def _reading(path: Path, *, subdir: bool = True) -> Iterator[Any]:
-    env = lmdb.open(
-        str(path), lib_version=0, readonly=True, max_dbs=4, subdir=subdir, lock=subdir, create=False
-    )
+    # A server may put a compacted file in place of the one that is read: not while it is read.
+    readers = lock_readers(path, shared=True) if subdir else None
     try:
-        yield env
+        env = lmdb.open(
+            str(path),
+            lib_version=0,
+            readonly=True,
+            max_dbs=4,
+            subdir=subdir,
+            lock=subdir,
+            create=False,
+        )
+        try:
+            yield env
+        finally:
+            env.close()
     finally:
-        env.close()
+        if readers is not None:
+            os.close(readers)
 
 
 def _snapshot(path: Path) -> Snapshot:
     return Snapshot(path.name, path.stat().st_size, path)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -4,6 +4,7 @@ import pytest
 
 from kubelite.control import indexes
 from kubelite.control.cronjob import InvalidSchedule, times
+from kubelite.control.indexes import IndexSet
 
 NOW = datetime(2026, 3, 1, 12, 30, 30, tzinfo=UTC)
 
@@ -34,7 +35,19 @@ def test_last_and_next(schedule: str, zone: str | None, last: str | None, follow
 
 @pytest.mark.parametrize(
     ("schedule", "zone"),
-    [("x", None), ("61 * * * *", None), ("* * * * *", "Nowhere/X"), ("@every 5x", None)],
+    [
+        ("x", None),
+        ("61 * * * *", None),
+        ("* * * * *", "Nowhere/X"),
+        ("* * * * *", "Europe"),
+        ("* * * * *", "a/" * 2000 + "b"),
+        ("* * * * *", "UTC" * 3000),
+        ("* * * * *", "../../etc/localtime"),
+        ("@every 5x", None),
+        ("@every " + "9" * 5000 + "h", None),
+        ("@every " + "9" * 60 + "h", None),
+        ("9" * 5000 + " * * * *", None),
+    ],
 )
 def test_what_cannot_be_read(schedule: str, zone: str | None) -> None:
     with pytest.raises(InvalidSchedule):
@@ -42,7 +55,7 @@ def test_what_cannot_be_read(schedule: str, zone: str | None) -> None:
 
 
 def test_index_sets_are_written_and_read() -> None:
-    assert indexes.written({0, 1, 2, 5, 7, 8}) == "0-2,5,7,8"
-    assert indexes.parse("0-2,5,7,8") == {0, 1, 2, 5, 7, 8}
-    assert indexes.parse("") == set()
-    assert indexes.written([]) == ""
+    assert str(IndexSet.of({0, 1, 2, 5, 7, 8})) == "0-2,5,7,8"
+    assert indexes.parse("0-2,5,7,8") == IndexSet.of({0, 1, 2, 5, 7, 8})
+    assert indexes.parse("") == IndexSet()
+    assert str(IndexSet()) == ""

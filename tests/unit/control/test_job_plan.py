@@ -10,6 +10,8 @@ from kubelite.api.kinds.batch import (
     PodFailurePolicy,
     PodFailurePolicyOnExitCodesRequirement,
     PodFailurePolicyRule,
+    SuccessPolicy,
+    SuccessPolicyRule,
 )
 from kubelite.api.kinds.core.container_status import (
     ContainerState,
@@ -19,8 +21,9 @@ from kubelite.api.kinds.core.container_status import (
 from kubelite.api.kinds.core.pods import Pod, PodStatus
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.machinery.times import format_time
+from kubelite.control import indexes
 from kubelite.control.job import pod_for
-from kubelite.control.job_indexes import FAILURES, IGNORED_FAILURES, INDEX
+from kubelite.control.job_indexes import FAILURES, IGNORED_FAILURES, INDEX, index_of
 from kubelite.control.job_plan import TRACKING, find, plan
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -49,6 +52,38 @@ def pod(index: int, phase: str, failures: int = 0, code: int = 1) -> Pod:
         ),
         status=PodStatus(phase=phase, containerStatuses=statuses if phase == "Failed" else []),
     )
+
+
+def test_a_set_of_two_thousand_million_indexes_is_kept_as_its_runs() -> None:
+    whole = indexes.parse("0-2147483646")
+    assert len(whole) == 2**31 - 1
+    assert len(whole.runs) == 1
+    assert 2**31 - 2 in whole
+    assert str(whole & indexes.parse("5-7,9")) == "5-7,9"
+    assert next(whole.missing(2**31)) == 2**31 - 1
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "0-" + "9" * 5000, "٣", "5-2", "-1", "1-2-3", "x"])
+def test_parts_of_a_set_that_no_index_can_be_are_left_out(text: str) -> None:
+    assert str(indexes.parse(f"7,{text}")) == "7"
+
+
+def test_a_job_of_all_indexes_there_can_be_is_planned_by_what_it_has() -> None:
+    rule = SuccessPolicyRule(succeededIndexes="0-2147483646")
+    huge = job(
+        completions=2**31 - 1,
+        successPolicy=SuccessPolicy(rules=[rule]),
+        status=JobStatus(completedIndexes="0-2147483000", startTime=format_time(NOW)),
+    )
+    assert plan(huge, [], NOW).create == (2147483001, 2147483002, 2147483003)
+    assert plan(job(completions=2**31 - 1), [], NOW).create == (0, 1, 2)
+
+
+def test_a_number_that_nobody_can_count_to_is_none() -> None:
+    odd = pod(0, "Failed")
+    odd.metadata.annotations.update({INDEX: "9" * 5000, FAILURES: "9" * 5000})
+    assert index_of(odd) == -1
+    assert plan(job(backoffLimitPerIndex=1), [odd], NOW).status.failedIndexes == ""
 
 
 def test_an_index_is_tried_again_after_a_while_and_its_failed_pod_kept_until_then() -> None:

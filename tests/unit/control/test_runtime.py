@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -10,6 +10,7 @@ from kubelite.api.errors import Conflict
 from kubelite.api.kinds.core.config import ConfigMap
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.control.runtime import Context, Key, Unretryable, Watch
+from kubelite.limits import FAN_OUT
 
 
 class Probe:
@@ -89,3 +90,50 @@ async def test_workers_share_the_keys() -> None:
         await asyncio.sleep(1)
         assert len(Probe.seen) == 10
         assert Probe.most == 2
+
+
+class Spreading:
+    """Enqueues a thousand keys for each map, some of them for nothing."""
+
+    name = "spreading"
+    workers = 1
+    steps = 0
+    most = 0
+    seen: set[str]
+
+    def __init__(self, context: Context) -> None:
+        Spreading.steps = Spreading.most = 0
+        Spreading.seen = set()
+        context.mirror(ConfigMap)
+
+    def watches(self) -> Sequence[Watch[Any]]:
+        return (Watch(ConfigMap, self._keys),)
+
+    def _keys(self, item: ConfigMap) -> Iterable[Key | None]:
+        for number in range(1000):
+            Spreading.steps += 1
+            yield Key("", f"{item.data}-{number}") if number % 2 else None
+
+    async def reconcile(self, key: Key) -> float | None:
+        Spreading.seen.add(key.name)
+        return None
+
+
+async def test_a_change_that_touches_many_keys_is_spread_over_turns_of_the_loop() -> None:
+    async with Harness(Spreading) as harness:
+        mirror = harness.client.mirror(ConfigMap)
+        met = FAN_OUT.times_reached
+        mirror.put(ConfigMap(metadata=ObjectMeta(name="m", namespace="d"), data={"v": "1"}))
+        assert Spreading.steps == FAN_OUT.value + 1
+        assert not harness.runtime.idle
+        # Two more changes of it before its turn comes are spread with it.
+        for value in ("2", "3"):
+            mirror.put(ConfigMap(metadata=ObjectMeta(name="m", namespace="d"), data={"v": value}))
+        assert FAN_OUT.times_reached == met + 3
+        before = Spreading.steps
+        while not harness.runtime.idle:
+            await asyncio.sleep(0)
+            Spreading.most = max(Spreading.most, Spreading.steps - before)
+            before = Spreading.steps
+        assert Spreading.most <= FAN_OUT.value
+        assert len([one for one in Spreading.seen if "'3'" in one]) == 500

@@ -3,12 +3,13 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from fakes.mirrored import MirroringClient
 from fakes.network_objects import service
 
+from kubelite.limits import DNS_CONNECTIONS, DNS_IDLE_SECONDS
 from kubelite.net.dns import CannotListen, DNSServer
 from kubelite.net.dns_wire import NAME_ERROR, SERVER_FAILURE, parse_response
 from kubelite.net.records import ZoneSettings
@@ -85,6 +86,27 @@ async def test_tcp_answers_several_questions_on_one_connection() -> None:
             assert (await reader.readexactly(size))[:2] == number.to_bytes(2, "big")
         writer.write(b"\0\2ab")
         assert await reader.read() == b""
+        writer.close()
+
+
+async def test_silent_tcp_clients_keep_nobody_out_and_do_not_stay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(DNS_IDLE_SECONDS, "value", 0.5)
+    client = MirroringClient()
+    client.put(service())
+    async with serving(client) as address, asyncio.timeout(20):
+        silent = [
+            await asyncio.open_connection(*address) for _ in range(DNS_CONNECTIONS.value + 50)
+        ]
+        reader, writer = await asyncio.open_connection(*address)
+        data = question(WEB)
+        writer.write(len(data).to_bytes(2, "big") + data)
+        assert len(await reader.readexactly(2)) == 2
+        for each, each_writer in silent:
+            with suppress(ConnectionResetError):
+                assert await each.read() == b""
+            each_writer.close()
         writer.close()
 
 

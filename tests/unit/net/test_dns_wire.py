@@ -8,9 +8,12 @@ from kubelite.net.dns_wire import (
     FORMAT_ERROR,
     HEADER,
     NAME_ERROR,
+    POINTERS_LIMIT,
+    RECORD,
     SOA,
     A,
     Malformed,
+    NameReader,
     Record,
     age,
     build_error,
@@ -134,3 +137,82 @@ def test_kept_answers_age() -> None:
     offsets = parse_response(data).ttl_offsets
     assert parse_response(age(data, offsets, 2)).answers[0].ttl == 3
     assert parse_response(age(data, offsets, 9)).answers[0].ttl == 0
+
+
+def answers_to(target: int, names: bytes, count: int) -> bytes:
+    """Write an answer: `names` stand in the first record's data, the owners of all others point at `target` in them."""
+    first = question("a.example")[12:]
+    head = HEADER.pack(7, 0x8180, 1, count + 1, 0, 0) + first
+    data = head + b"\xc0\x0c" + RECORD.pack(A, 1, 60, len(names)) + names
+    pointer = (0xC000 | (len(head) + 2 + RECORD.size + target)).to_bytes(2, "big")
+    return data + (pointer + RECORD.pack(A, 1, 60, 4) + b"\1\2\3\4") * count
+
+
+def pointer_chain(count: int, base: int = 0) -> bytes:
+    """Write a name, a pointer to it, a pointer to that, and so on; `base` is where it will stand."""
+    targets = [0, *range(3, 3 + 2 * (count - 1), 2)]
+    return b"\1b\0" + b"".join((0xC000 | (base + at)).to_bytes(2, "big") for at in targets)
+
+
+def steps_of(data: bytes) -> int:
+    """Return how many labels and pointers are looked at to read all owners."""
+    names, response = NameReader(data), parse_response(data)
+    for offset in response.ttl_offsets:
+        names.read(offset - 6)
+    return names.steps
+
+
+@pytest.mark.parametrize("count", [100, 1000, 4000])
+def test_a_long_name_that_many_records_point_at_is_read_once(count: int) -> None:
+    long = b"\1a" * 120 + b"\0"
+    assert steps_of(answers_to(0, long, count)) <= 130 + count
+    assert len(parse_response(answers_to(0, long, count)).answers) == count + 1
+
+
+@pytest.mark.parametrize("count", [100, 1000, 4000])
+def test_a_chain_of_pointers_is_followed_once(count: int) -> None:
+    base = len(question("a.example")) + 2 + RECORD.size
+    chain = b"\1b\0" + b"".join(
+        (0xC000 | (base + max(0, 2 * number - 2 + 3) if number else 0xC000 | base)).to_bytes(
+            2, "big"
+        )
+        for number in range(100)
+    )
+    data = answers_to(len(chain) - 2, chain, count)
+    assert steps_of(data) <= 120 + count
+
+
+def test_a_chain_of_more_pointers_than_a_name_has_labels_is_refused() -> None:
+    chain = pointer_chain(POINTERS_LIMIT + 2)
+    NameReader(chain).read(len(chain) - 8)
+    with pytest.raises(Malformed, match="too many pointers"):
+        NameReader(chain).read(len(chain) - 2)
+
+
+def test_a_message_full_of_different_names_is_refused_in_the_end() -> None:
+    names = NameReader((b"\1a" * 120 + b"\0") * 250)
+
+    def read_all() -> None:
+        for number in range(250):
+            names.read(241 * number)
+
+    with pytest.raises(Malformed, match="too many names"):
+        read_all()
+    assert names.steps < 20_100
+
+
+def test_names_that_pointers_make_too_long_are_refused() -> None:
+    data = b"\x3f" + b"a" * 63 + b"\0"
+    for at in (0, 65, 131):
+        data += b"\x3f" + b"b" * 63 + (0xC000 | at).to_bytes(2, "big")
+    NameReader(data).read(131)
+    with pytest.raises(Malformed, match="too long"):
+        NameReader(data).read(197)
+
+
+def test_what_stands_in_answers_is_read_only_when_asked_for() -> None:
+    data = answers_to(0, b"\xff\xff", 1)
+    response = parse_response(data)
+    assert len(response.ttl_offsets) == 2
+    with pytest.raises(Malformed):
+        _ = response.answers

@@ -7,7 +7,7 @@ import socket
 import pytest
 from fakes.network_objects import NODE, endpoint, endpoint_slice, port, service
 
-from kubelite.net import health_ports
+from kubelite.limits import HEALTH_CONNECTIONS, HEALTH_SECONDS
 from kubelite.net.health_ports import HealthPorts, LocalEndpoints, response
 from kubelite.net.ruleset import ProxySettings
 from kubelite.net.services import service_rules
@@ -54,7 +54,7 @@ async def test_ports_come_and_go_with_services() -> None:
 
 
 async def test_connections_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health_ports, "CONNECTIONS_MAX", 1)
+    monkeypatch.setattr(HEALTH_CONNECTIONS, "value", 2)  # of which loopback has half
     ports, number = HealthPorts(), free_port()
     await ports.follow({number: LocalEndpoints("default", "web", 1)})
     silent, writer = await asyncio.open_connection("127.0.0.1", number)
@@ -65,6 +65,17 @@ async def test_connections_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (await silent.read()).startswith(b"HTTP/1.1 200")
     writer.close()
     assert (await ask(number)).startswith(b"HTTP/1.1 200")
+    await ports.stop()
+
+
+async def test_a_silent_client_does_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HEALTH_SECONDS, "value", 0.01)
+    ports, number = HealthPorts(), free_port()
+    await ports.follow({number: LocalEndpoints("default", "web", 1)})
+    async with asyncio.timeout(5):
+        silent, writer = await asyncio.open_connection("127.0.0.1", number)
+        assert await silent.read() == b""
+    writer.close()
     await ports.stop()
 
 

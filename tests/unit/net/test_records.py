@@ -1,14 +1,18 @@
 """What the cluster answers, name by name."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
+from fakes.mirrored import MirroringClient
 from fakes.network_objects import endpoint, endpoint_slice, port, service
+from msgspec.structs import replace
 
 from kubelite.api.kinds.core.services import Service
 from kubelite.api.kinds.discovery import EndpointSlice
+from kubelite.limits import DNS_STEPS
 from kubelite.net.dns_wire import AAAA, ANY, CNAME, NAME_ERROR, PTR, SOA, SRV, TXT, A, parse_name
-from kubelite.net.records import NO_SUCH_NAME, NOTHING_HERE, ZoneSettings, answer
+from kubelite.net.records import NO_SUCH_NAME, NOTHING_HERE, ZoneSettings, answer, host_name
+from kubelite.net.zone import MirroredZone
 from unit.net.questions import told
 
 HTTP = [port(80, name="http"), port(53, "UDP", "dns")]
@@ -46,6 +50,13 @@ class WrittenZone:
     def slices(self, namespace: str, name: str) -> Sequence[EndpointSlice]:
         label = "kubernetes.io/service-name"
         return [entry for entry in self.all_slices if entry.metadata.labels[label] == name]
+
+    def slices_of_host(self, namespace: str, name: str, host: str) -> Sequence[EndpointSlice]:
+        return [
+            entry
+            for entry in self.slices(namespace, name)
+            if any(host_name(one) == host for one in entry.endpoints)
+        ]
 
     def services_at(self, address: str) -> Sequence[Service]:
         return [item for item in self.services if item.spec.clusterIP == address]
@@ -200,3 +211,59 @@ def test_what_does_not_fit_into_a_message_is_not_told() -> None:
             parse_name(f"{name}.default.svc.cluster.local"), A, LongZone(), ZoneSettings()
         )
         assert found == expected
+
+
+class Counting(list[object]):
+    """A list that counts how many of its items are read."""
+
+    read = 0
+
+    def __iter__(self) -> Iterator[object]:
+        for item in super().__iter__():
+            Counting.read += 1
+            yield item
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [(BARE, A), (BARE, SRV), (f"_http._tcp.{BARE}", SRV), (BARE, ANY)]
+)
+@pytest.mark.parametrize("slices", [20, 40])
+def test_an_answer_looks_through_a_bounded_number_of_endpoints(
+    name: str, kind: int, slices: int
+) -> None:
+    class HugeZone(WrittenZone):
+        all_slices = [
+            replace(
+                endpoint_slice(service_name="bare", port_name="http"),
+                endpoints=Counting(
+                    endpoint(f"10.42.{number}.{last}") for last in range(250) for _ in range(4)
+                ),
+            )
+            for number in range(slices)
+        ]
+
+    Counting.read = 0
+    before = DNS_STEPS.times_reached
+    found = answer(parse_name(name), kind, HugeZone(), ZoneSettings())
+    assert found is not None
+    assert found.records
+    assert Counting.read <= DNS_STEPS.value + 1
+    assert DNS_STEPS.times_reached == before + 1
+
+
+def test_a_host_is_found_among_any_number_of_others() -> None:
+    client = MirroringClient()
+    zone = MirroredZone(client.as_client())
+    client.put(service("bare", "None"))
+    for number in range(60):
+        hosts = [
+            endpoint(f"10.42.{number}.{last}", hostname=f"h-{number}-{last}") for last in range(200)
+        ]
+        client.put(endpoint_slice(*hosts, service_name="bare", name=f"bare-{number}"))
+    assert len(zone.slices("default", "bare")) == 60
+    found = answer(parse_name(f"h-59-7.{BARE}"), A, zone, ZoneSettings())
+    assert found is not None
+    assert [told(one) for one in found.records] == [f"h-59-7.{BARE} A 10.42.59.7"]
+    found = answer(parse_name("7.59.42.10.in-addr.arpa"), PTR, zone, ZoneSettings())
+    assert found is not None
+    assert [told(one) for one in found.records] == [f"7.59.42.10.in-addr.arpa PTR h-59-7.{BARE}"]

@@ -172,6 +172,30 @@ def test_load_balancer_source_ranges_fence_only_its_address() -> None:
     assert ("services", "203.0.113.9 . tcp . 80") not in found.elements
 
 
+def test_no_service_takes_over_the_addresses_of_pods_and_other_services() -> None:
+    thief = service("thief", "10.43.0.9", externalIPs=["10.43.0.1", "10.42.0.5", "203.0.113.7"])
+    taken = [LoadBalancerIngress(ip="10.43.0.2"), LoadBalancerIngress(ip="203.0.113.8")]
+    status = ServiceStatus(loadBalancer=LoadBalancerStatus(ingress=taken))
+    for kind in ("ClusterIP", "LoadBalancer"):
+        spec = msgspec.structs.replace(thief.spec, type=kind)
+        found = rules(
+            msgspec.structs.replace(thief, spec=spec, status=status),
+            endpoint_slice(ONE, service_name="thief"),
+        )
+        addresses = {
+            key.partition(" ")[0] for (where, key) in found.elements if where == "services"
+        }
+        wanted = {"10.43.0.9", "203.0.113.7"} | (
+            {"203.0.113.8"} if kind == "LoadBalancer" else set()
+        )
+        assert addresses == wanted
+
+
+@pytest.mark.parametrize("address", ["10.42.0.2 . 80 } ; flush ruleset", "127.0.0.1", "::1", ""])
+def test_no_host_ports_for_what_is_no_address_of_a_pod(address: str) -> None:
+    assert not host_port_rules([pod(address=address)]).elements
+
+
 def pod(name: str = "a", address: str = ONE, *, host_ip: str = "", on_host: bool = False) -> Pod:
     number = ContainerPort(containerPort=80, hostPort=8888, hostIP=host_ip)
     return Pod(

@@ -8,13 +8,15 @@ import pytest
 from kubelite.node.docker_wire import (
     NO_IPV6,
     container_body,
+    handlers_of,
     image_of,
     is_reference,
     record_of,
     sandbox_body,
     with_tag,
 )
-from kubelite.node.runtime import ContainerSpec, Limits, Mount, SandboxSpec
+from kubelite.node.profiles import LoadedProfiles
+from kubelite.node.runtime import ContainerSpec, Handler, Limits, Mount, Profile, SandboxSpec
 
 POD: dict[str, Any] = {"pod_uid": "u", "pod_name": "p", "namespace": "ns"}
 
@@ -26,7 +28,22 @@ def _sandbox(**fields: Any) -> dict[str, Any]:
 
 def _container(**fields: Any) -> dict[str, Any]:
     spec = ContainerSpec(**POD, name="app", attempt=2, sandbox_id="s", image="i", **fields)
-    return container_body(spec, "node", may_protect=False, privileges={"Privileged": True})
+    return _body(spec)
+
+
+def _body(
+    spec: ContainerSpec,
+    profiles: LoadedProfiles = LoadedProfiles(),  # noqa: B008 - it is frozen
+    privileges: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    return container_body(
+        spec, "node", profiles, may_protect=False, privileges=privileges or {"Privileged": True}
+    )
+
+
+def _options(**fields: Any) -> list[str]:
+    options: list[str] = _container(**fields)["HostConfig"]["SecurityOpt"]
+    return options
 
 
 def test_a_sandbox_has_no_network_of_the_engine() -> None:
@@ -118,6 +135,28 @@ def test_a_container_of_somebody_else_is_none() -> None:
 
 
 @pytest.mark.parametrize(
+    ("label", "value"),
+    [
+        ("io.kubelite.attempt", "x"),
+        ("io.kubelite.attempt", "-1"),
+        ("io.kubelite.attempt", "1" * 5000),
+        ("io.kubernetes.pod.uid", ""),
+        ("io.kubernetes.pod.uid", "../../../etc"),
+        ("io.kubernetes.pod.uid", "*"),
+        ("io.kubernetes.container.name", ".."),
+        ("io.kubernetes.container.name", 'a"} 1\n'),
+        ("io.kubernetes.pod.name", "a/b"),
+        ("io.kubernetes.pod.namespace", "a\n"),
+    ],
+)
+def test_labels_that_an_image_brought_along_make_no_record(label: str, value: str) -> None:
+    """Whoever runs an image on this engine gives its container the image's labels."""
+    foreign = _changed()
+    foreign["Config"]["Labels"][label] = value
+    assert record_of(foreign) is None
+
+
+@pytest.mark.parametrize(
     ("reference", "expected"),
     [
         ("busybox", "busybox:latest"),
@@ -167,4 +206,117 @@ def test_a_sandbox_makes_its_own_network_namespace_without_ipv6_on_its_links() -
     assert (own["NetworkDisabled"], given["NetworkDisabled"]) == (True, False)
     assert own["HostConfig"]["Sysctls"] == {NO_IPV6: "1"}
     assert given["HostConfig"]["Sysctls"] == {}
-    assert _sandbox(sysctls={NO_IPV6: "0"})["HostConfig"]["Sysctls"] == {NO_IPV6: "0"}
+    overridden = _sandbox(sysctls={NO_IPV6: "0", "net.core.somaxconn": "9"})
+    assert overridden["HostConfig"]["Sysctls"] == {NO_IPV6: "1", "net.core.somaxconn": "9"}
+
+
+def test_profiles_are_loaded_or_words_of_ours() -> None:
+    assert _options() == []
+    unconfined = Profile("Unconfined")
+    assert _options(seccomp=unconfined, apparmor=unconfined) == [
+        "seccomp=unconfined",
+        "apparmor=unconfined",
+    ]
+    local = Profile("Localhost", "unconfined")
+    spec = ContainerSpec(
+        **POD, name="app", attempt=0, sandbox_id="s", image="i", seccomp=local, apparmor=local
+    )
+    body = _body(spec, LoadedProfiles('{"defaultAction":"SCMP_ACT_ERRNO"}', "web"))
+    assert body["HostConfig"]["SecurityOpt"] == [
+        'seccomp={"defaultAction":"SCMP_ACT_ERRNO"}',
+        "apparmor=web",
+    ]
+
+
+@pytest.mark.parametrize("loaded", ["", "unconfined", "builtin"])
+def test_a_profile_that_was_not_loaded_reaches_no_engine(loaded: str) -> None:
+    for field in ("seccomp", "apparmor"):
+        spec = ContainerSpec(
+            **POD,
+            name="app",
+            attempt=0,
+            sandbox_id="s",
+            image="i",
+            **{field: Profile("Localhost", "a")},  # type: ignore[arg-type]  # one of two fields of this type
+        )
+        with pytest.raises(AssertionError):
+            _body(spec, LoadedProfiles(loaded, loaded))
+
+
+def test_a_named_app_armor_profile_holds_for_a_privileged_container() -> None:
+    reduced = {"SecurityOpt": ["seccomp=unconfined", "apparmor=unconfined", "label=disable"]}
+    spec = ContainerSpec(
+        **POD,
+        name="app",
+        attempt=0,
+        sandbox_id="s",
+        image="i",
+        privileged=True,
+        apparmor=Profile("Localhost", "web"),
+    )
+    options = _body(spec, LoadedProfiles("", "web"), reduced)["HostConfig"]["SecurityOpt"]
+    assert options == ["seccomp=unconfined", "label=disable", "apparmor=web"]
+    plain = _body(msgspec.structs.replace(spec, apparmor=Profile()), privileges=reduced)
+    assert plain["HostConfig"]["SecurityOpt"] == reduced["SecurityOpt"]
+
+
+def test_labels_for_selinux_and_handlers_reach_the_engine() -> None:
+    assert _options(selinux=("user:u", "level:s0:c1,c2"), no_new_privileges=True) == [
+        "label=user:u",
+        "label=level:s0:c1,c2",
+        "no-new-privileges",
+    ]
+    assert _container(handler="runsc")["HostConfig"]["Runtime"] == "runsc"
+    assert _sandbox(handler="runsc")["HostConfig"]["Runtime"] == "runsc"
+    assert "Runtime" not in _container()["HostConfig"]
+    assert "Runtime" not in _sandbox()["HostConfig"]
+
+
+def test_no_handler_of_docker_gives_a_pod_users_of_its_own() -> None:
+    info = {"Runtimes": {"runsc": {}, "runc": {}}, "SecurityOptions": ["name=userns"]}
+    assert handlers_of(info) == (Handler(), Handler("runc"), Handler("runsc"))
+    assert not any(handler.user_namespaces for handler in handlers_of(info))
+    assert handlers_of({}) == (Handler(),)
+
+
+def test_namespaces_of_the_host_are_joined_only_when_asked() -> None:
+    for made in (_sandbox, _container):
+        own = made()["HostConfig"]
+        given = made(host_network=True, host_pid=True, host_ipc=True)["HostConfig"]
+        for field in ("NetworkMode", "PidMode", "IpcMode", "UTSMode"):
+            assert own[field] != "host"
+            assert given[field] == "host"
+
+
+def test_what_a_container_may_do_reaches_the_engine() -> None:
+    plain = _container()["HostConfig"]
+    assert (plain["CapAdd"], plain["CapDrop"], plain["GroupAdd"]) == ([], [], [])
+    assert not plain["ReadonlyRootfs"]
+    assert not {"Privileged", "MaskedPaths", "ReadonlyPaths"} & plain.keys()
+    body = _container(
+        capabilities_add=("NET_ADMIN",),
+        capabilities_drop=("ALL",),
+        read_only_root=True,
+        groups=(7, 0),
+        user="5:6",
+        stop_signal="SIGUSR1",
+        proc_unmasked=True,
+    )
+    host = body["HostConfig"]
+    assert (host["CapAdd"], host["CapDrop"], host["GroupAdd"]) == (
+        ["NET_ADMIN"],
+        ["ALL"],
+        ["7", "0"],
+    )
+    assert host["ReadonlyRootfs"] is True
+    assert (host["MaskedPaths"], host["ReadonlyPaths"]) == ([], [])
+    assert (body["User"], body["StopSignal"]) == ("5:6", "SIGUSR1")
+
+
+def test_mounts_reach_the_engine_as_they_are_asked_for() -> None:
+    mounts = (Mount("/a", "/a"), Mount("/b", "/b", read_only=True, propagation="rshared"))
+    found = _container(mounts=mounts)["HostConfig"]["Mounts"]
+    assert [(mount["ReadOnly"], mount["BindOptions"]["Propagation"]) for mount in found] == [
+        (False, "rprivate"),
+        (True, "rshared"),
+    ]

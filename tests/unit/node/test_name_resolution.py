@@ -1,13 +1,17 @@
 """/etc/hosts, /etc/resolv.conf and host names."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
+import pytest
 
 from kubelite.api.kinds.core.pods import Pod
+from kubelite.node.environment import ConfigUnavailable
 from kubelite.node.name_resolution import (
     DNSSettings,
     host_name,
+    host_network_hosts_file,
     hosts_file,
     read_resolv_conf,
     resolv_conf,
@@ -64,3 +68,36 @@ def test_host_names_fit_and_may_be_complete() -> None:
     assert host_name(long, "cluster.local") == "a" * 62
     complete = pod_of(subdomain="s", setHostnameAsFQDN=True)
     assert host_name(complete, "cluster.local") == "p.s.ns.svc.cluster.local"
+
+
+BROKEN = ["a\n10.0.0.1 api", "a\rb", "a b", "a\tb", "a\x1bb", "a\0b", "a\u2028b"]
+
+
+@pytest.mark.parametrize("text", BROKEN)
+@pytest.mark.parametrize(
+    "spec",
+    [
+        lambda text: {"hostname": text},
+        lambda text: {"subdomain": text},
+        lambda text: {"hostnameOverride": text},
+        lambda text: {"hostAliases": [{"ip": "10.0.0.1", "hostnames": ["good", text]}]},
+        lambda text: {"hostAliases": [{"ip": text, "hostnames": ["good"]}]},
+        lambda text: {"dnsConfig": {"nameservers": [text]}},
+        lambda text: {"dnsConfig": {"searches": [text]}},
+        lambda text: {"dnsConfig": {"options": [{"name": text}]}},
+        lambda text: {"dnsConfig": {"options": [{"name": "ndots", "value": text}]}},
+    ],
+)
+def test_text_that_would_break_a_line_is_refused(
+    spec: Callable[[str], dict[str, Any]], text: str
+) -> None:
+    pod = pod_of(**spec(text))
+    with pytest.raises(ConfigUnavailable, match="invalid"):
+        "".join(
+            [
+                host_name(pod, "cluster.local"),
+                hosts_file(pod, ["10.42.0.2"], "cluster.local"),
+                host_network_hosts_file(pod, ""),
+                resolv_conf(pod, SETTINGS),
+            ]
+        )

@@ -75,3 +75,13 @@ def test_a_full_node_and_taken_ports_refuse() -> None:
     refused = rejection(with_port, [with_port], {"pods": "9"}, {})
     assert refused is not None
     assert refused.reason == "NodePorts"
+
+
+def test_a_limit_of_the_pod_is_that_of_its_one_container() -> None:
+    pod = pod_of({"limits": {"cpu": "2"}}, resources={"limits": {"cpu": "4", "memory": "64Mi"}})
+    limits = limits_of(pod, pod.spec.containers[0], 1 << 30)
+    assert (limits.cpu_shares, limits.cpu_quota_us) == (2048, 200_000)
+    assert limits.memory_bytes == 64 << 20
+    bare = pod_of({}, resources={"limits": {"cpu": "500m"}})
+    limits = limits_of(bare, bare.spec.containers[0], 1 << 30)
+    assert (limits.cpu_shares, limits.cpu_quota_us, limits.memory_bytes) == (2, 50_000, 0)

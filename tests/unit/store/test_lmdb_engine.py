@@ -1,5 +1,6 @@
 """What only the disk can show."""
 
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -10,9 +11,10 @@ import pytest
 
 from kubelite.clock import SystemClock
 from kubelite.store.embedded import EmbeddedStore
-from kubelite.store.engine import Batch, Logged, StoreUnreadable
-from kubelite.store.lmdb_engine import LMDBEngine, StoreLocked, UnknownFormat
+from kubelite.store.engine import Batch, EngineFailed, Logged, StoreUnreadable
+from kubelite.store.lmdb_engine import LMDBEngine, StoreLocked, UnknownFormat, lock_readers
 from kubelite.store.protocol import Delete, Entry, Put, StoreUnavailable
+from kubelite.store.snapshots import check
 
 OBJECTS = 1000
 VALUE = b"x" * 1200
@@ -151,3 +153,135 @@ async def test_a_full_disk_fails_the_write_and_recovers(tmp_path: Path) -> None:
     assert store.get("/pods/big") is None
     assert await store.commit(Put("/pods/small", b"2")) == 2
     await store.close()
+
+
+def _filled(folder: Path) -> LMDBEngine:
+    """Return an engine with small and large values, replaced and removed ones among them."""
+    engine, revision = LMDBEngine(folder), 0
+    for number in range(300):
+        revision += 1
+        key = f"/secrets.core/n/{number}"
+        old = b"plaintext-%d" % number * (1 + number % 3 * 300)
+        row = Logged(revision, key, None, None, 0.0)
+        engine.write(Batch([Entry(key, old, revision, revision)], [], [row], revision, 0))
+    for number in range(0, 300, 3):
+        revision += 1
+        key = f"/secrets.core/n/{number}"
+        replaced = (b"plaintext-replaced", number + 1, number + 1)
+        row = Logged(revision, key, replaced, (b"plaintext-final", number + 1), 0.0)
+        engine.write(Batch([], [key], [row], revision, 0))
+    return engine
+
+
+def _sealed(_key: str, value: bytes) -> bytes:
+    return value.replace(b"plaintext", b"sealed")
+
+
+def test_rewritten_and_compacted_nothing_of_the_old_values_is_left(tmp_path: Path) -> None:
+    engine = _filled(tmp_path)
+    before = list(engine.entries())
+    keys, revisions = [entry.key for entry in before], [row.revision for row in engine.log()]
+    assert engine.rewrite([*keys, "/secrets.core/n/gone"], [*revisions, 10**6], _sealed) == 200
+    assert engine.rewrite(keys, revisions, _sealed) == 0
+    assert b"plaintext" in (tmp_path / "data.mdb").read_bytes()
+    size = engine.size_bytes()
+    assert engine.compact()
+    assert b"plaintext" not in (tmp_path / "data.mdb").read_bytes()
+    assert engine.size_bytes() < size
+    assert not (tmp_path / "compacting").exists()
+    after = list(engine.entries())
+    assert [(one.key, one.created_revision, one.revision) for one in after] == [
+        (one.key, one.created_revision, one.revision) for one in before
+    ]
+    assert [one.value for one in after] == [_sealed("", one.value) for one in before]
+    row = Logged(401, "/pods/n/a", None, None, 0.0)
+    engine.write(Batch([Entry("/pods/n/a", b"new", 401, 401)], [], [row], 401, 0))
+    engine.close()
+    report = check(tmp_path)
+    assert (report.problems, report.revision, report.objects) == ([], 401, 201)
+
+
+def test_the_former_file_is_overwritten(tmp_path: Path) -> None:
+    engine = _filled(tmp_path)
+    with (tmp_path / "data.mdb").open("rb") as former:
+        assert engine.compact()
+        assert not former.read().strip(b"\0")
+    engine.close()
+
+
+@pytest.mark.parametrize("call", ["hardlink_to", "replace", "unlink"])
+def test_what_a_crash_left_is_overwritten_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def crash(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    engine = _filled(tmp_path)
+    before = list(engine.entries())
+    with (tmp_path / "data.mdb").open("rb") as former:
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, call, crash)
+            with pytest.raises(KeyboardInterrupt):
+                engine.compact()
+        engine.close()
+        engine = LMDBEngine(tmp_path)
+        assert list(engine.entries()) == before
+        assert engine.compact()
+        assert not former.read().strip(b"\0")
+    assert list(engine.entries()) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data.mdb", "lock", "lock.mdb"]
+    engine.close()
+    assert check(tmp_path).problems == []
+
+
+def test_a_former_file_that_somebody_kept_is_left_alone(tmp_path: Path) -> None:
+    engine = _filled(tmp_path)
+    kept = tmp_path / "kept"
+    kept.hardlink_to(tmp_path / "data.mdb")
+    before = kept.read_bytes()
+    assert engine.compact()
+    assert kept.read_bytes() == before
+    engine.close()
+
+
+def test_a_file_that_is_read_is_not_replaced(tmp_path: Path) -> None:
+    engine = _filled(tmp_path)
+    reading = lock_readers(tmp_path, shared=True)
+    assert reading is not None
+    inode = (tmp_path / "data.mdb").stat().st_ino
+    assert not engine.compact()
+    assert (tmp_path / "data.mdb").stat().st_ino == inode
+    os.close(reading)
+    assert engine.compact()
+    assert (tmp_path / "data.mdb").stat().st_ino != inode
+    engine.close()
+
+
+@pytest.mark.parametrize("call", ["mkdir", "replace", "unlink"])
+def test_a_compaction_that_fails_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    engine = _filled(tmp_path)
+    before = list(engine.entries())
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, call, fail)
+        with pytest.raises(EngineFailed, match="No space left"):
+            engine.compact()
+    assert list(engine.entries()) == before
+    row = Logged(401, "/pods/n/a", None, None, 0.0)
+    engine.write(Batch([Entry("/pods/n/a", b"new", 401, 401)], [], [row], 401, 0))
+    assert engine.revision() == 401
+    engine.close()
+    assert check(tmp_path).problems == []
+
+
+def test_the_form_is_kept(tmp_path: Path) -> None:
+    engine = LMDBEngine(tmp_path)
+    assert engine.form() == ""
+    engine.set_form("sealed by key1")
+    assert engine.compact()
+    assert engine.form() == "sealed by key1"
+    engine.close()

@@ -1,11 +1,24 @@
 """What a server does before its parts are joined."""
 
+import os
 import resource
+import stat
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 
-from kubelite.preparation import allow_many_files
+from kubelite.clock import SystemClock
+from kubelite.config import Config
+from kubelite.preparation import (
+    CannotStart,
+    allow_many_files,
+    open_audit_log,
+    read_static_tokens,
+    write_kubeconfig,
+)
+from kubelite.randomness import SystemRandomness
 
 FILES = resource.RLIMIT_NOFILE
 
@@ -21,3 +34,67 @@ def few_files() -> Iterator[int]:
 def test_the_first_limit_of_open_files_is_raised_to_the_last(few_files: int) -> None:
     allow_many_files()
     assert resource.getrlimit(FILES) == (few_files, few_files)
+
+
+@pytest.fixture
+def token_file(tmp_path: Path) -> Path:
+    path = tmp_path / "tokens.csv"
+    path.write_text("s3cret,ben,7\n")
+    path.chmod(0o600)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("mode", "refused", "warned"),
+    [
+        (0o600, False, False),
+        (0o400, False, False),
+        (0o640, False, True),
+        (0o660, False, True),
+        (0o644, True, False),
+        (0o602, True, False),
+        (0o666, True, False),
+    ],
+)
+def test_a_token_file_is_not_for_everybody(
+    token_file: Path, caplog: pytest.LogCaptureFixture, mode: int, refused: bool, warned: bool
+) -> None:
+    token_file.chmod(mode)
+    config = Config(token_auth_file=str(token_file))
+    if refused:
+        with pytest.raises(CannotStart, match=f"anybody may read or change it .*{mode:04o}"):
+            read_static_tokens(config)
+    else:
+        assert read_static_tokens(config) is not None
+    assert ("the group of a file of secrets may read it" in caplog.text) is warned
+
+
+def test_a_token_file_of_somebody_else(token_file: Path) -> None:
+    if os.geteuid():
+        pytest.skip("needs root to give a file away")
+    os.chown(token_file, 4242, -1)
+    with pytest.raises(CannotStart, match="user 4242 may read or change it"):
+        read_static_tokens(Config(token_auth_file=str(token_file)))
+
+
+@pytest.mark.parametrize(("mode", "warned"), [("0600", False), ("0640", True), ("0644", True)])
+def test_an_open_kubeconfig_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: str, warned: bool
+) -> None:
+    path = tmp_path / "kubeconfig"
+    write_kubeconfig(Config(write_kubeconfig=str(path), write_kubeconfig_mode=mode), "text")
+    assert stat.S_IMODE(path.stat().st_mode) == int(mode, 8)
+    assert ("others may use the administrator's kubeconfig" in caplog.text) is warned
+
+
+@pytest.mark.parametrize(("mode", "warned"), [(0o644, False), (0o664, True), (0o646, True)])
+async def test_an_audit_policy_that_others_may_change_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: int, warned: bool
+) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [level: Metadata]\n")
+    path.chmod(mode)
+    config = Config(data_dir=str(tmp_path), audit_policy_file=str(path))
+    async with AsyncExitStack() as running:
+        assert await open_audit_log(config, running, SystemClock(), SystemRandomness())
+    assert ("others may change a file that is relied on" in caplog.text) is warned

@@ -32,7 +32,28 @@ BODY_BYTES_MAX = 1024 * 1024  # larger bodies are left out, and that is said
 ERROR_CODE = 400
 DECISION, REASON = "authorization.k8s.io/decision", "authorization.k8s.io/reason"
 
-encode = msgspec.json.Encoder().encode  # writes dates itself, in RFC 3339
+_encode = msgspec.json.Encoder().encode  # writes dates itself, in RFC 3339
+
+
+def encode(value: Any) -> bytes:
+    """Return a value as JSON on one line, whatever bytes a client put into the texts of it.
+
+    Bytes of a header that are no UTF-8 arrive as lone surrogates, which JSON cannot say: they become U+FFFD.
+    """
+    try:
+        return _encode(value)
+    except UnicodeEncodeError:
+        return _encode(_sayable(msgspec.to_builtins(value, builtin_types=(datetime, Raw))))
+
+
+def _sayable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    if isinstance(value, dict):
+        return {_sayable(key): _sayable(child) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [_sayable(child) for child in value]
+    return value
 
 
 class _Person(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -108,21 +129,23 @@ class Auditor:
         if not extent.level:
             return None
         now = self._clock.now()
-        common = _Common(
-            "Event",
-            API_VERSION,
-            NAMES[extent.level],
-            identifier or self._randomness.uid(),
-            uri,
-            attributes.verb,
-            _person(caller),
-            (source,) if source else (),
-            user_agent,
-            _reference(attributes) if attributes.resource else UNSET,
-            now,
+        common = _encoded(
+            _Common(
+                "Event",
+                API_VERSION,
+                NAMES[extent.level],
+                identifier or self._randomness.uid(),
+                uri,
+                attributes.verb,
+                _person(caller),
+                (source,) if source else (),
+                user_agent,
+                _reference(attributes) if attributes.resource else UNSET,
+                now,
+            )
         )
         record = Record(
-            common=encode(common)[:-1],
+            common=common[:-1],
             extent=extent,
             attributes=attributes,
             lines=self._lines,
@@ -226,7 +249,26 @@ class Record(Struct, kw_only=True):
         if len(body) > BODY_BYTES_MAX:
             self.annotations["kubelite.io/body-omitted"] = f"{len(body)} bytes"
             return None
-        return Raw(body)
+        # A body that was asked for with `pretty` has lines of its own, which readers of the log would take for events.
+        return Raw(msgspec.json.format(body, indent=-1) if b"\n" in body else body)
+
+
+def _encoded(common: _Common) -> bytes:
+    """Encode what all lines say; bytes of a request that are no text become the replacement character."""
+    try:
+        return encode(common)
+    except UnicodeEncodeError:
+        return encode(_readable(msgspec.to_builtins(common)))
+
+
+def _readable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode(errors="surrogateescape").decode(errors="replace")
+    if isinstance(value, dict):
+        return {_readable(key): _readable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_readable(item) for item in value]
+    return value
 
 
 def _person(caller: Caller) -> _Person:

@@ -47,6 +47,20 @@ class Allowed(Struct, frozen=True):
     reason: str = ""
 
 
+class MayCreate(Struct, frozen=True):
+    """Evidence that a caller may create: what makes a new object demands it, whatever the verb of the request.
+
+    An update or an apply may find nothing to change and create instead; the right to update or patch is not enough
+    for that.
+    """
+
+    allowed: Allowed
+
+    def __post_init__(self) -> None:
+        verb = self.allowed.attributes.verb
+        assert verb == "create", f"the right to {verb} is not the right to create"
+
+
 class Credentials(Struct, frozen=True):
     """What a request brings to prove who calls."""
 

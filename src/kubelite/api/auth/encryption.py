@@ -1,15 +1,20 @@
 """Secrets at rest: an engine under the store that seals the values of chosen keys with AES-GCM.
 
 The store above sees plain bytes; on disk, and in snapshots, a sealed value begins with ``k8s:enc:aesgcm:v1:<key>:``, as
-Kubernetes writes it. Values that are not sealed, or sealed with an older key of the file, are readable: `rewrite` moves
-all of them to the newest key. The place of a value (its key in the store) is authenticated, so that sealed values
-cannot be swapped.
+Kubernetes writes it. Values that are not sealed, or sealed with an older key of the file, are readable; those that the
+engine came across when it was read are `stale` until `seal` has moved them to the newest key. The place of a value (its
+key in the store) is authenticated, so that sealed values cannot be swapped.
+
+A mark in the store says which form all of it has, free pages included; it is set after a compaction alone.
 """
 
 import base64
 import binascii
+import hashlib
+import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -18,16 +23,19 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kubelite.api.auth.secret_files import write_file
+from kubelite.api.auth.secret_files import read_with_exposure, write_file
 from kubelite.randomness import Randomness
-from kubelite.store.engine import Batch, Engine, Logged
+from kubelite.store.engine import Batch, Engine, Logged, Rewritable, changed
 from kubelite.store.protocol import Entry
+
+log = logging.getLogger(__name__)
 
 PREFIX = b"k8s:enc:aesgcm:v1:"
 KEY_BYTES = 32
 NONCE_BYTES = 12
 SECRETS = ("/secrets.core/",)
-REWRITE_ROWS = 256  # in one batch
+SEALED_ROWS = 64  # in one commit
+MIXED = "mixed"  # the mark of a store that may hold sealed values and others
 
 
 class EncryptionFailed(Exception):
@@ -50,16 +58,23 @@ class Keys(Struct, frozen=True):
 class Transformer:
     """Seals and opens values."""
 
-    def __init__(self, keys: Keys) -> None:
-        """Take the keys; raises EncryptionFailed when there is none or one is not 32 bytes long."""
-        if not keys.keys:
+    def __init__(self, keys: Keys, *, seals: bool = True) -> None:
+        """Take the keys; without `seals` they only open, and what is written is plain.
+
+        Raises EncryptionFailed when there is none to seal with or one is not 32 bytes long.
+        """
+        if seals and not keys.keys:
             raise EncryptionFailed("cannot encrypt secrets: the key file has no key")
         self._ciphers = {key.name.encode(): AESGCM(_secret(key)) for key in keys.keys}
-        self._newest = keys.keys[0].name.encode()
+        self._newest = keys.keys[0].name.encode() if seals else b""
         self._head = PREFIX + self._newest + b":"
+        self._seals = seals
+        self.form = _form(keys.keys[0]) if seals else ""
 
     def encrypt(self, place: str, value: bytes) -> bytes:
         """Seal a value with the newest key."""
+        if not self._seals:
+            return value
         # The operating system's randomness: a nonce that came twice would give the key away.
         nonce = os.urandom(NONCE_BYTES)
         return (
@@ -84,19 +99,26 @@ class Transformer:
             ) from error
 
     def is_current(self, value: bytes) -> bool:
-        """Tell whether a value is sealed with the newest key."""
-        return value.startswith(self._head)
+        """Tell whether a value has the form that `encrypt` gives it."""
+        return value.startswith(self._head) if self._seals else not value.startswith(PREFIX)
+
+    def renew(self, place: str, value: bytes) -> bytes:
+        """Return a value in the form that `encrypt` gives it; raises EncryptionFailed."""
+        return value if self.is_current(value) else self.encrypt(place, self.decrypt(place, value))
 
 
 class EncryptedEngine:
     """Seals what an engine keeps under some prefixes."""
 
     def __init__(
-        self, engine: Engine, transformer: Transformer, prefixes: Sequence[str] = SECRETS
+        self, engine: Rewritable, transformer: Transformer, prefixes: Sequence[str] = SECRETS
     ) -> None:
         self._engine = engine
         self._transformer = transformer
         self._prefixes = tuple(prefixes)
+        # Keys of entries and revisions of rows that were not of the newest form when they were read.
+        self._stale_entries: deque[str] = deque()
+        self._stale_rows: deque[int] = deque()
 
     def revision(self) -> int:
         """Return the revision of the newest durable batch."""
@@ -106,6 +128,8 @@ class EncryptedEngine:
         """Yield all current entries, opened; raises EncryptionFailed."""
         for entry in self._engine.entries():
             if entry.key.startswith(self._prefixes):
+                if not self._transformer.is_current(entry.value):
+                    self._stale_entries.append(entry.key)
                 yield replace(entry, value=self._transformer.decrypt(entry.key, entry.value))
             else:
                 yield entry
@@ -113,7 +137,12 @@ class EncryptedEngine:
     def log(self) -> Iterator[Logged]:
         """Yield the undo log, opened; raises EncryptionFailed."""
         for row in self._engine.log():
-            yield self._logged(row, self._transformer.decrypt)
+            if row.key.startswith(self._prefixes):
+                if any(not self._transformer.is_current(value) for value in _values(row)):
+                    self._stale_rows.append(row.revision)
+                yield changed(row, self._transformer.decrypt)
+            else:
+                yield row
 
     def write(self, batch: Batch) -> None:
         """Make a batch durable, sealed."""
@@ -124,7 +153,9 @@ class EncryptedEngine:
             else entry
             for entry in batch.puts
         ]
-        log = [self._logged(row, seal) for row in batch.log]
+        log = [
+            changed(row, seal) if row.key.startswith(self._prefixes) else row for row in batch.log
+        ]
         self._engine.write(replace(batch, puts=puts, log=log))
 
     def size_bytes(self) -> int:
@@ -135,43 +166,135 @@ class EncryptedEngine:
         """Release the files."""
         self._engine.close()
 
-    def rewrite(self) -> int:
-        """Seal everything that is plain or sealed with an older key; return how many values that were.
+    @property
+    def stale(self) -> int:
+        """How many values wait for `seal`, as far as the engine was read."""
+        return len(self._stale_entries) + len(self._stale_rows)
 
-        The undo log keeps older values for as long as its window; so keep the older keys in the file until then.
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing on disk has another form than the newest; raises EngineFailed."""
+        return not self.stale and self._engine.form() == self._transformer.form
+
+    def begin(self) -> None:
+        """Note that there may be values of several forms from now on; raises EngineFailed."""
+        if self._engine.form() not in (MIXED, self._transformer.form):
+            self._engine.set_form(MIXED)
+
+    def seal(self, limit: int = SEALED_ROWS) -> int:
+        """Give stale values the newest form, at most `limit` of them; return how many entries that were.
+
+        Nobody sees it: no revision changes. Raises EngineFailed, and then the values are still stale.
         """
-        stale = [
-            entry
-            for entry in self._engine.entries()
-            if entry.key.startswith(self._prefixes)
-            and not self._transformer.is_current(entry.value)
-        ]
-        revision = self._engine.revision()
-        for start in range(0, len(stale), REWRITE_ROWS):
-            rows = stale[start : start + REWRITE_ROWS]
-            opened = [
-                replace(row, value=self._transformer.decrypt(row.key, row.value)) for row in rows
-            ]
-            self.write(Batch(puts=opened, deletes=(), log=(), revision=revision, floor=0))
-        return len(stale)
+        keys = [self._stale_entries[at] for at in range(min(limit, len(self._stale_entries)))]
+        rows = [self._stale_rows[at] for at in range(min(limit - len(keys), len(self._stale_rows)))]
+        count = self._engine.rewrite(keys, rows, self._transformer.renew)
+        for _ in keys:
+            self._stale_entries.popleft()
+        for _ in rows:
+            self._stale_rows.popleft()
+        return count
 
-    def _logged(self, row: Logged, change: Callable[[str, bytes], bytes]) -> Logged:
-        if not row.key.startswith(self._prefixes):
-            return row
-        replaced, final = row.replaced, row.final
-        if replaced is not None:
-            replaced = (change(row.key, replaced[0]), *replaced[1:])
-        if final is not None:
-            final = (change(row.key, final[0]), final[1])
-        return replace(row, replaced=replaced, final=final)
+    def finish(self) -> bool:
+        """Leave nothing on disk of the older forms; False: not now, another process reads the file.
+
+        Raises EngineFailed.
+        """
+        assert not self.stale, "all is sealed before"
+        if not self._engine.compact():
+            return False
+        self._engine.set_form(self._transformer.form)
+        return True
+
+    def rewrite(self) -> int:
+        """Give all there is the newest form; return how many entries that were. Raises EngineFailed.
+
+        For a store that nobody uses.
+        """
+        self.begin()
+        self._stale_entries.clear()
+        self._stale_rows.clear()
+        for _ in (*self.entries(), *self.log()):
+            pass
+        count = 0
+        while self.stale:
+            count += self.seal()
+        return count
+
+
+class PlainEngine:
+    """An engine whose values are plain; refuses those that keys of another time have sealed."""
+
+    def __init__(self, engine: Rewritable, missing: Path) -> None:
+        """`missing` is where the keys would be."""
+        self._engine = engine
+        self._missing = missing
+        self.revision = engine.revision
+        self.write = engine.write
+        self.size_bytes = engine.size_bytes
+        self.close = engine.close
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield all current entries; raises EncryptionFailed."""
+        for entry in self._engine.entries():
+            if entry.value.startswith(PREFIX):
+                self._refuse(entry.key)
+            yield entry
+
+    def log(self) -> Iterator[Logged]:
+        """Yield the undo log; raises EncryptionFailed."""
+        for row in self._engine.log():
+            if any(value.startswith(PREFIX) for value in _values(row)):
+                self._refuse(row.key)
+            yield row
+        if self._engine.form():  # what is written from now on is not sealed
+            self._engine.set_form("")
+
+    def _refuse(self, key: str) -> None:
+        raise EncryptionFailed(
+            f"cannot open {key}: it is encrypted, and the key file {self._missing} does not exist"
+        )
+
+
+def over(engine: Rewritable, path: Path, randomness: Randomness, *, wanted: bool) -> Engine:
+    """Return the engine to use: sealed if there are keys or it is `wanted`. Raises EncryptionFailed. Blocks.
+
+    Once made, the keys stay in use: what they sealed must be readable, whatever is wanted now.
+    """
+    if not (wanted or path.exists()):
+        return PlainEngine(engine, path)
+    if not path.exists() and engine.form():
+        raise EncryptionFailed(
+            f"cannot open the store: Secrets in it are encrypted, and the key file {path} does not exist"
+        )
+    if not wanted:
+        log.info("Secrets stay encrypted, for the key file is there", extra={"path": str(path)})
+    sealed = EncryptedEngine(engine, Transformer(ensure_keys(path, randomness)))
+    sealed.begin()
+    return sealed
+
+
+def _values(row: Logged) -> Iterator[bytes]:
+    if row.replaced is not None:
+        yield row.replaced[0]
+    if row.final is not None:
+        yield row.final[0]
+
+
+def _form(key: Key) -> str:
+    """Name a key so that another one of the same name has another form."""
+    return f"aesgcm:{key.name}:{hashlib.sha256(_secret(key)).hexdigest()[:16]}"
 
 
 def read_keys(path: Path) -> Keys:
     """Read a key file, which only its owner may read; raises EncryptionFailed. Blocks."""
     try:
-        if path.stat().st_mode & 0o077:
-            raise EncryptionFailed(f"cannot use {path}: others may read it (its mode must be 0600)")
-        return msgspec.json.decode(path.read_bytes(), type=Keys)
+        content, exposure = read_with_exposure(path)
+        if others := exposure.readers():
+            raise EncryptionFailed(
+                f"cannot use {path}: others may read it, {others} (its mode must be 0600)"
+            )
+        return msgspec.json.decode(content, type=Keys)
     except FileNotFoundError as error:
         raise EncryptionFailed(f"cannot use {path}: it does not exist") from error
     except (OSError, msgspec.DecodeError) as error:

@@ -14,7 +14,7 @@ from kubelite.api.auth.caller import (
     Caller,
 )
 from kubelite.api.auth.tokens import USER_PREFIX
-from kubelite.api.errors import InternalError
+from kubelite.api.errors import BadRequest, InternalError
 
 PREFIX = "impersonate-"
 USER_HEADER, GROUP_HEADER, UID_HEADER = f"{PREFIX}user", f"{PREFIX}group", f"{PREFIX}uid"
@@ -32,7 +32,10 @@ class Impersonation(Struct, frozen=True):
 
 
 def requested(headers: Iterable[tuple[str, str]]) -> Impersonation | None:
-    """Read the headers; None when none asks for it. Raises InternalError, as upstream, when the user is missing."""
+    """Read the headers; None when none asks for it.
+
+    Raises InternalError, as upstream, when the user is missing, and BadRequest for what is no text.
+    """
     user, uid, groups = "", "", []
     extra: dict[str, list[str]] = {}
     asks = False
@@ -40,6 +43,7 @@ def requested(headers: Iterable[tuple[str, str]]) -> Impersonation | None:
         lower = name.lower()
         if not lower.startswith(PREFIX):
             continue
+        _require_text(name, value)
         if lower == USER_HEADER:
             user = user or value
         elif lower == UID_HEADER:
@@ -59,6 +63,15 @@ def requested(headers: Iterable[tuple[str, str]]) -> Impersonation | None:
     if not user:
         raise InternalError(f"requested {wanted} without impersonating a user")
     return wanted
+
+
+def _require_text(name: str, value: str) -> None:
+    """Refuse bytes that are not UTF-8: a name that cannot be shown, logged or compared is nobody's."""
+    try:
+        f"{name}{value}".encode()
+    except UnicodeEncodeError as error:
+        shown = name.encode("ascii", "replace").decode()
+        raise BadRequest(f"the header {shown} is not valid UTF-8") from error
 
 
 def impersonated(authorizer: Authorizer, caller: Caller, wanted: Impersonation) -> Caller:

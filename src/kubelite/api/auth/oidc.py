@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import jwt
@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from kubelite.api.auth.caller import SYSTEM_MASTERS, Caller
 from kubelite.api.auth.recent import Recent
-from kubelite.api.auth.tokens import TOKEN_BYTES_LIMIT, TokenInvalid
+from kubelite.api.auth.tokens import TokenInvalid, is_web_token, numeric_date
 from kubelite.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,8 @@ REFETCH_SECONDS = 10.0
 REMEMBERED = 4096
 LEEWAY = timedelta(seconds=10)
 NO_PREFIX = "-"
+# What reading a document of an issuer raises that is not what it should be.
+UNUSABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
 class OIDCInvalid(Exception):
@@ -75,6 +77,8 @@ class OIDCTokens:
 
     async def prove(self, token: str) -> Caller | None:
         """Return the caller; None for another issuer's token; raises TokenInvalid."""
+        if not is_web_token(token):
+            return None
         digest = hashlib.sha256(token.encode()).digest()
         claims = self._claims.get(digest)
         if claims is None:
@@ -86,12 +90,10 @@ class OIDCTokens:
         return caller_of(claims, self._settings)
 
     async def _verified(self, token: str) -> dict[str, Any] | None:
-        if len(token) > TOKEN_BYTES_LIMIT:
-            return None
         try:
             unproved = jwt.decode(token, options={"verify_signature": False})
             header = jwt.get_unverified_header(token)
-        except (jwt.PyJWTError, RecursionError):
+        except (jwt.PyJWTError, ValueError, RecursionError):
             return None
         if unproved.get("iss") != self._settings.issuer_url:
             return None
@@ -106,7 +108,7 @@ class OIDCTokens:
                 audience=self._settings.client_id,
                 options={"verify_exp": False, "verify_nbf": False, "verify_iat": False},
             )
-        except jwt.PyJWTError as error:
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
             raise TokenInvalid(f"oidc: verify token: {error}") from error
         return claims
 
@@ -141,15 +143,16 @@ class OIDCTokens:
             if found["issuer"] != issuer:
                 raise TokenInvalid(f"oidc: the issuer calls itself {found['issuer']}")
             keys = msgspec.json.decode(await self._fetch(found["jwks_uri"]))["keys"]
-        except (OSError, msgspec.DecodeError, KeyError, TypeError) as error:
+            read = _read_keys(keys, self._settings.signing_algorithms)
+        except UNUSABLE as error:
             log.warning("cannot fetch keys", extra={"issuer": issuer, "error": str(error)})
             raise TokenInvalid("oidc: the issuer's keys cannot be fetched") from error
-        self._keys = _read_keys(keys, self._settings.signing_algorithms)
+        self._keys = read
         self._claims = Recent(REMEMBERED)  # a key may be gone that proved some of them
 
     def _check_dates(self, claims: Mapping[str, Any]) -> None:
         now = self._clock.now()
-        expiry, start = (_date(claims.get(name)) for name in ("exp", "nbf"))
+        expiry, start = (numeric_date(claims.get(name)) for name in ("exp", "nbf"))
         if expiry is None or now - LEEWAY > expiry:
             raise TokenInvalid("oidc: verify token: token is expired")
         if start is not None and now + LEEWAY < start:
@@ -194,12 +197,8 @@ def _read_keys(keys: list[dict[str, Any]], algorithms: tuple[str, ...]) -> dict[
             continue
         try:
             key = jwt.PyJWK(fields)
-        except (jwt.PyJWTError, ValueError):
+        except (jwt.PyJWTError, *UNUSABLE):
             continue
         if key.algorithm_name in algorithms:
             found[str(fields.get("kid", ""))] = key
     return found
-
-
-def _date(value: Any) -> datetime | None:
-    return datetime.fromtimestamp(value, UTC) if isinstance(value, int | float) else None

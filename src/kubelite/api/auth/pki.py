@@ -58,7 +58,8 @@ ADMIN, KUBELET_CLIENT, FRONT_PROXY_CLIENT = (
     "apiserver-kubelet-client",
     "front-proxy-client",
 )
-SCHEDULER, CONTROLLER_MANAGER, NODE_CLIENT = "scheduler", "controller-manager", "node-client"
+# Made by earlier versions for parts that run in this process and need none: a key nobody uses can only be stolen.
+NEEDLESS = ("scheduler", "controller-manager", "node-client")
 
 
 class ClockNotSet(Exception):
@@ -120,22 +121,25 @@ def serving_addresses(
 
 
 def wanted_leaves(
-    node_name: str, names: Sequence[str], addresses: Sequence[str]
+    node_name: str, names: Sequence[str], addresses: Sequence[str], service_address: str = ""
 ) -> dict[str, tuple[str, Wanted]]:
-    """Return every leaf with the CA that signs it."""
-    masters, node = (SYSTEM_MASTERS,), f"system:node:{node_name}"
+    """Return every leaf with the CA that signs it; a node is not reached at `service_address`."""
+    of_node = tuple(address for address in addresses if address != service_address)
+    masters = (SYSTEM_MASTERS,)
     serving = Wanted("kube-apiserver", (), tuple(names), tuple(addresses), (SERVER_AUTH,))
     kubelet = Wanted(
-        node, ("system:nodes",), (node_name, "localhost"), tuple(addresses), (SERVER_AUTH,)
+        f"system:node:{node_name}",
+        ("system:nodes",),
+        (node_name, "localhost"),
+        of_node,
+        (SERVER_AUTH,),
     )
     return {
         SERVING: (CA, serving),
         KUBELET_SERVING: (CA, kubelet),
         ADMIN: (CA, Wanted("kubernetes-admin", masters)),
-        KUBELET_CLIENT: (CA, Wanted("kube-apiserver-kubelet-client", masters)),
-        SCHEDULER: (CA, Wanted("system:kube-scheduler")),
-        CONTROLLER_MANAGER: (CA, Wanted("system:kube-controller-manager")),
-        NODE_CLIENT: (CA, Wanted(node, ("system:nodes",))),
+        # No group: its only right is to the nodes' own endpoints, by a binding to system:kubelet-api-admin.
+        KUBELET_CLIENT: (CA, Wanted("kube-apiserver-kubelet-client")),
         FRONT_PROXY_CLIENT: (FRONT_PROXY_CA, Wanted("front-proxy-client")),
     }
 
@@ -170,6 +174,7 @@ class Pki:
         names: Sequence[str],
         addresses: Sequence[str],
         node_name: str,
+        service_address: str = "",
     ) -> "Pki":
         """Read what is there, make what is missing or due, and return all of it.
 
@@ -182,7 +187,14 @@ class Pki:
         for authority in (CA, FRONT_PROXY_CA):
             pki._ensure_authority(authority)
         pki._ensure_signing_key()
-        pki.update(names=names, addresses=addresses, node_name=node_name)
+        for name in NEEDLESS:
+            pki.path(name).unlink(missing_ok=True)
+        pki.update(
+            names=names,
+            addresses=addresses,
+            node_name=node_name,
+            service_address=service_address,
+        )
         return pki
 
     @classmethod
@@ -198,10 +210,15 @@ class Pki:
         return pki
 
     def update(
-        self, *, names: Sequence[str], addresses: Sequence[str], node_name: str
+        self,
+        *,
+        names: Sequence[str],
+        addresses: Sequence[str],
+        node_name: str,
+        service_address: str = "",
     ) -> list[str]:
         """Put names and addresses into the serving certificates at once; return what was made anew."""
-        self._wanted = wanted_leaves(node_name, names, addresses)
+        self._wanted = wanted_leaves(node_name, names, addresses, service_address)
         return self.renew()
 
     def renew(self, *, force: bool = False) -> list[str]:
@@ -289,6 +306,11 @@ class Pki:
     def ca_hash(self) -> str:
         """The pin of the current CA in join tokens."""
         return public_key_hash(self.authority.certificate)
+
+    @property
+    def serving_addresses(self) -> Sequence[str]:
+        """The addresses under which clients reach the API server now."""
+        return self._wanted[SERVING][1].addresses
 
     def path(self, name: str) -> Path:
         """Return the file with key and certificate of a leaf."""

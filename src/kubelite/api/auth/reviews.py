@@ -36,9 +36,11 @@ from kubelite.api.kinds.authorization import (
     SubjectAccessReviewStatus,
     SubjectRulesReviewStatus,
 )
+from kubelite.api.machinery import causes
 from kubelite.api.machinery.field_selectors import Term
 from kubelite.api.machinery.times import format_time
 from kubelite.clock import Clock
+from kubelite.limits import RAW_SELECTOR, SELECTOR_REQUIREMENTS
 
 AUTHORIZATION = "authorization.k8s.io"
 EXACTLY_ONE = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
@@ -115,6 +117,8 @@ class Reviews:
         spec = review.spec
         if (spec.resourceAttributes is None) == (spec.nonResourceAttributes is None):
             raise _invalid("SelfSubjectAccessReview", [_not_one(spec.resourceAttributes)])
+        if problems := _selector_problems(spec.resourceAttributes):
+            raise _invalid("SelfSubjectAccessReview", problems)
         attributes = attributes_of(spec.resourceAttributes, spec.nonResourceAttributes)
         return replace(review, status=self._decided(caller, attributes))
 
@@ -216,6 +220,24 @@ def _spec_problems(spec: SubjectAccessReviewSpec) -> list[Cause]:
     if not spec.user and not spec.groups:
         message = 'Invalid value: "": at least one of user or group must be specified'
         problems.append(Cause("spec.user", "FieldValueInvalid", message))
+    return problems + _selector_problems(spec.resourceAttributes)
+
+
+def _selector_problems(resource: ResourceAttributes | None) -> list[Cause]:
+    """Refuse selectors beyond any that a request could carry; everybody may ask, and Kubernetes has no bound."""
+    problems: list[Cause] = []
+    for name in ("fieldSelector", "labelSelector") if resource is not None else ():
+        selector = getattr(resource, name)
+        if selector is None:
+            continue
+        path, limit = f"spec.resourceAttributes.{name}", SELECTOR_REQUIREMENTS.value
+        if (count := len(selector.requirements)) > limit:
+            problems.append(causes.too_many(f"{path}.requirements", count, limit))
+        if len(selector.rawSelector) > RAW_SELECTOR.value:
+            problems.append(causes.too_long(f"{path}.rawSelector", RAW_SELECTOR.value))
+            RAW_SELECTOR.reached()
+    if problems:
+        SELECTOR_REQUIREMENTS.reached()
     return problems
 
 

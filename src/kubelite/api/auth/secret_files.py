@@ -1,7 +1,10 @@
-"""Writes files that hold secrets, whole or not at all."""
+"""Writes files that hold secrets, whole or not at all, and says of those that people wrote who else may use them."""
 
 import os
+import stat
 from pathlib import Path
+
+from msgspec import Struct
 
 FOLDER_MODE = 0o700
 SECRET_MODE = 0o600
@@ -26,6 +29,36 @@ def write_file(path: Path, content: bytes, *, mode: int = SECRET_MODE) -> None:
         os.fsync(file.fileno())
     temporary.replace(path)
     sync_folder(path.parent)
+
+
+class Exposure(Struct, frozen=True):
+    """Who else than the owner may use a file, and whether the owner is a stranger to this process."""
+
+    mode: int
+    stranger: int | None = None  # the user id of an owner who is neither this user nor root
+
+    def readers(self) -> str:
+        """Say who else may read or change it: ``anybody``, ``its group``, ``user 1000``; empty for nobody."""
+        return self._who(stat.S_IROTH | stat.S_IWOTH, stat.S_IRGRP | stat.S_IWGRP)
+
+    def writers(self) -> str:
+        """Say who else may change it."""
+        return self._who(stat.S_IWOTH, stat.S_IWGRP)
+
+    def _who(self, others: int, group: int) -> str:
+        if self.mode & others:
+            return "anybody"
+        if self.stranger is not None:
+            return f"user {self.stranger}"
+        return "its group" if self.mode & group else ""
+
+
+def read_with_exposure(path: Path) -> tuple[bytes, Exposure]:
+    """Return a file's content and who else may use that very file; raises OSError. Blocks."""
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        owner = None if status.st_uid in (0, os.geteuid()) else status.st_uid
+        return file.read(), Exposure(stat.S_IMODE(status.st_mode), owner)
 
 
 def sync_folder(folder: Path) -> None:

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from msgspec import Struct
 
@@ -20,6 +20,7 @@ from kubelite.api.auth.certificates import (
     organizations,
 )
 from kubelite.api.auth.pki import Pki
+from kubelite.api.auth.x509 import UNREADABLE
 from kubelite.clock import Clock
 from kubelite.randomness import Randomness
 
@@ -58,15 +59,15 @@ def read_request(pem: bytes) -> Request:
             raise RequestInvalid("its signature is wrong")
         names, addresses = alternative_names(csr)
         emails, uris = _other_names(csr)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm) as error:
+        wanted = Wanted(
+            common_name=common_name(csr.subject),
+            organizations=organizations(csr.subject),
+            dns_names=tuple(names),
+            addresses=tuple(addresses),
+            usages=(),
+        )
+    except (TypeError, InvalidSignature, *UNREADABLE) as error:
         raise RequestInvalid(str(error)) from error
-    wanted = Wanted(
-        common_name=common_name(csr.subject),
-        organizations=organizations(csr.subject),
-        dns_names=tuple(names),
-        addresses=tuple(addresses),
-        usages=(),
-    )
     return Request(wanted, emails, uris, csr)
 
 

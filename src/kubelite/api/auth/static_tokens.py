@@ -44,4 +44,5 @@ class StaticTokens:
 
 
 def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()
+    # A header may hold any bytes: those that are no text come as lone surrogates.
+    return hashlib.sha256(token.encode(errors="surrogatepass")).digest()

@@ -45,6 +45,9 @@ DEFAULT_SECONDS = 3600
 REREAD_SECONDS = 3607
 EXTENDED_SECONDS = 365 * 24 * 3600
 LEEWAY = timedelta(minutes=1)  # between clocks, as in go-jose
+LAST_SECOND = (
+    253_402_300_799 - 24 * 3600
+)  # a day before the year 10000, so that a leeway can be added
 TOKEN_BYTES_LIMIT = 16 * 1024
 REMEMBERED = 4096
 
@@ -266,6 +269,8 @@ class ServiceAccountTokens:
 
         `audiences` are those the reader accepts, by default the API server's. Raises TokenInvalid.
         """
+        if not is_web_token(token):
+            return None
         digest = hashlib.sha256(token.encode()).digest()
         known = self._known.get(digest)
         if known is None:
@@ -286,12 +291,10 @@ class ServiceAccountTokens:
         return Proved(known.caller, matching)
 
     def _verified(self, token: str) -> dict[str, Any] | None:
-        if len(token) > TOKEN_BYTES_LIMIT or token.count(".") != 2:
-            return None
         try:
             unproved = jwt.decode(token, options={"verify_signature": False})
             identifier = jwt.get_unverified_header(token).get("kid")
-        except (jwt.PyJWTError, RecursionError):  # deeply nested JSON ends the parser
+        except (jwt.PyJWTError, ValueError, RecursionError):  # deeply nested JSON ends the parser
             return None
         if unproved.get("iss") not in self._issuers:
             return None
@@ -311,7 +314,7 @@ class ServiceAccountTokens:
                     "verify_aud": False,
                 },
             )
-        except jwt.PyJWTError as error:
+        except (jwt.PyJWTError, ValueError, RecursionError) as error:
             raise TokenInvalid(f"invalid bearer token: {error}") from error
         return claims
 
@@ -376,9 +379,21 @@ class ServiceAccountTokens:
         return service_account_caller(namespace, name, uid)
 
 
+def is_web_token(token: str) -> bool:
+    """Tell whether a token may be a JSON Web Token: three parts in ASCII, not too long."""
+    return token.isascii() and token.count(".") == 2 and len(token) <= TOKEN_BYTES_LIMIT
+
+
+def numeric_date(value: Any) -> datetime | None:
+    """Return the date of a claim; None for what is none. What lies beyond the calendar counts as its end."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or value != value:
+        return None
+    seconds = min(max(value, 0), LAST_SECOND)
+    return datetime.fromtimestamp(seconds, UTC)
+
+
 def _date(claims: dict[str, Any], name: str) -> datetime | None:
-    seconds = claims.get(name)
-    return datetime.fromtimestamp(seconds, UTC) if isinstance(seconds, int | float) else None
+    return numeric_date(claims.get(name))
 
 
 def _check_dates(known: _Known, now: datetime) -> None:

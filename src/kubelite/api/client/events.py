@@ -22,6 +22,7 @@ from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.kinds.model import Kind
 from kubelite.api.machinery.times import format_time
 from kubelite.clock import Clock
+from kubelite.limits import EVENTS_KNOWN, EVENTS_WAITING
 from kubelite.randomness import Randomness
 from kubelite.tasks import TaskSet
 
@@ -33,9 +34,6 @@ V = TypeVar("V")
 NORMAL = "Normal"
 WARNING = "Warning"
 
-# A burst of some thousand pods, with a few events each, is written in full; each waiting event takes about 2 KB.
-QUEUE_LIMIT = 10_000
-MEMORY_LIMIT = 4096  # events, groups and sources that are remembered
 SIMILAR_LIMIT = 10
 SIMILAR_WINDOW = timedelta(minutes=10)
 BURST = 25.0
@@ -110,7 +108,8 @@ class EventRecorder:
         if not self._allowed(reference, now.timestamp()):
             return
         message = self._combined(reference, event_type, reason, message, now.timestamp())
-        if len(self._queue) >= QUEUE_LIMIT:
+        if len(self._queue) >= EVENTS_WAITING.value:
+            EVENTS_WAITING.reached()
             log.warning("event dropped", extra={"reason": reason, "about": reference.name})
             return
         date = format_time(now)
@@ -200,7 +199,8 @@ class EventRecorder:
             return
         self._written[key] = written
         self._written.move_to_end(key)
-        if len(self._written) > MEMORY_LIMIT:
+        if len(self._written) > EVENTS_KNOWN.value:
+            EVENTS_KNOWN.reached()
             self._written.popitem(last=False)
 
     async def _count_again(self, known: Event, event: Event) -> Event | None:
@@ -241,7 +241,8 @@ def _remember(memory: OrderedDict[H, V], key: H, make: Callable[[], V]) -> V:
     """Return what is known of `key`, or make it; what was used longest ago is forgotten."""
     if (value := memory.get(key)) is None:
         value = memory[key] = make()
-        if len(memory) > MEMORY_LIMIT:
+        if len(memory) > EVENTS_KNOWN.value:
+            EVENTS_KNOWN.reached()
             memory.popitem(last=False)
     memory.move_to_end(key)
     return value

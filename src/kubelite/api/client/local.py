@@ -15,12 +15,12 @@ from kubelite.api.client.mirror import metadata_of
 from kubelite.api.client.mirrors import Mirrors
 from kubelite.api.client.pace import Pace
 from kubelite.api.client.protocol import Mirror, PatchType
-from kubelite.api.errors import NotFound
 from kubelite.api.kinds.meta import PartialObjectMetadata
 from kubelite.api.kinds.model import Kind, to_wire
 from kubelite.api.machinery.field_selectors import NAME, required_values
 from kubelite.api.registry.options import DeletionOptions, ReadOptions, WriteOptions
 from kubelite.api.registry.resources import Resource
+from kubelite.api.registry.routes import not_found
 from kubelite.api.registry.verbs import Verbs
 
 K = TypeVar("K", bound=Kind)
@@ -180,7 +180,7 @@ class LocalClient:
         """Return a mirror of the metadata of any served resource, for the garbage collector and quota."""
         row = self._verbs.resources.find(group, version, resource)
         if row is None:
-            raise NotFound("the server could not find the requested resource")
+            raise not_found()
         for verb in ("list", "watch"):
             self._allow_row(verb, row)
         return self._mirrors.metadata(row)
@@ -199,7 +199,7 @@ class LocalClient:
     ) -> Allowed:
         row = self._verbs.resources.by_kind(kind.gvk)
         if row is None:
-            raise NotFound("the server could not find the requested resource")
+            raise not_found()
         return self._allow_row(verb, row, namespace, name, subresource, **selectors)
 
     def _allow_row(

@@ -37,7 +37,8 @@ class ObjectMirror(Generic[K]):
     def __init__(self) -> None:
         self._items: dict[Name, K] = {}
         self._names: list[Name] = []  # sorted
-        self._indexes: dict[str, tuple[Index[K], dict[str, dict[Name, K]]]] = {}
+        # By index: its function, and the sorted names of the objects that have each value.
+        self._indexes: dict[str, tuple[Index[K], dict[str, list[Name]]]] = {}
         self._listeners: list[MirrorListener[K]] = []
         self._synced = asyncio.Event()
 
@@ -72,14 +73,17 @@ class ObjectMirror(Generic[K]):
         """Keep an index, computed by `index` for each object; adding one of the same name again does nothing."""
         if index_name in self._indexes:
             return
-        self._indexes[index_name] = (index, {})
-        for name, item in self._items.items():
-            self._enter(index_name, name, item)
+        values: dict[str, list[Name]] = {}
+        self._indexes[index_name] = (index, values)
+        for name in self._names:
+            for value in index(self._items[name]):
+                _enter(values, value, name)
 
     def indexed(self, index_name: str, value: str) -> Sequence[K]:
         """Return the objects whose index has `value`, ordered by namespace and name."""
-        found = self._indexes[index_name][1].get(value)
-        return [found[name] for name in sorted(found)] if found else ()
+        names = self._indexes[index_name][1].get(value)
+        items = self._items
+        return [items[name] for name in names] if names else ()
 
     def subscribe(self, listener: MirrorListener[K]) -> Callable[[], None]:
         """Call `listener(None, object)` for all there is now, then for each change; return the call that ends it."""
@@ -94,11 +98,8 @@ class ObjectMirror(Generic[K]):
         before = self._items.get(name)
         if before is None:
             insort(self._names, name)
-        else:
-            self._leave(name, before)
         self._items[name] = item
-        for index_name in self._indexes:
-            self._enter(index_name, name, item)
+        self._reindex(name, before, item)
         self._tell(before, item)
 
     def remove(self, namespace: str, name: str) -> None:
@@ -108,7 +109,7 @@ class ObjectMirror(Generic[K]):
         if before is None:
             return
         del self._names[bisect_left(self._names, key)]
-        self._leave(key, before)
+        self._reindex(key, before, None)
         self._tell(before, None)
 
     def replace(self, items: Iterable[K]) -> None:
@@ -129,17 +130,32 @@ class ObjectMirror(Generic[K]):
             except Exception:  # one component's fault must not leave the others behind
                 log.exception("a mirror's listener failed")
 
-    def _enter(self, index_name: str, name: Name, item: K) -> None:
-        index, values = self._indexes[index_name]
-        for value in index(item):
-            values.setdefault(value, {})[name] = item
-
-    def _leave(self, name: Name, item: K) -> None:
+    def _reindex(self, name: Name, before: K | None, after: K | None) -> None:
         for index, values in self._indexes.values():
-            for value in index(item):
-                found = values.get(value)
-                if found is not None and found.pop(name, None) is not None and not found:
-                    del values[value]
+            old = index(before) if before is not None else ()
+            new = index(after) if after is not None else ()
+            if old == new:
+                continue
+            for value in old:
+                _leave(values, value, name)
+            for value in new:
+                _enter(values, value, name)
+
+
+def _enter(values: dict[str, list[Name]], value: str, name: Name) -> None:
+    names = values.setdefault(value, [])
+    at = bisect_left(names, name)
+    if at == len(names) or names[at] != name:  # an index may give a value twice
+        names.insert(at, name)
+
+
+def _leave(values: dict[str, list[Name]], value: str, name: Name) -> None:
+    names = values.get(value, [])
+    at = bisect_left(names, name)
+    if at < len(names) and names[at] == name:
+        del names[at]
+        if not names:
+            del values[value]
 
 
 def _version(item: Kind) -> str:

@@ -12,10 +12,10 @@ from kubelite.api.client.https import JSON, Parameters, Request, Transport
 from kubelite.api.client.mirror import ObjectMirror, metadata_of
 from kubelite.api.client.protocol import Mirror, PatchType
 from kubelite.api.client.reflector import Reflector, list_all
-from kubelite.api.errors import NotFound
 from kubelite.api.kinds.meta import DeleteOptions, PartialObjectMetadata, Preconditions
 from kubelite.api.kinds.model import Kind, to_wire
 from kubelite.api.registry.resources import ResourceTable
+from kubelite.api.registry.routes import not_found
 from kubelite.randomness import Randomness
 from kubelite.tasks import TaskSet
 
@@ -235,7 +235,7 @@ class RemoteClient:
     ) -> str:
         row = self._resources.by_kind(kind.gvk)
         if row is None:
-            raise NotFound("the server could not find the requested resource")
+            raise not_found()
         parts = ["apis", row.group, row.version] if row.group else ["api", row.version]
         if row.namespaced and namespace:
             parts += ["namespaces", namespace]

@@ -8,6 +8,7 @@ from kubelite.api.auth.caller import Authorizer
 from kubelite.api.auth.tokens import TokenIssuer
 from kubelite.api.http import metrics
 from kubelite.api.http.backends import Backends
+from kubelite.api.http.destinations import Destinations
 from kubelite.api.http.dialer import Dialer, TCPDialer
 from kubelite.api.http.discovery import Discovery
 from kubelite.api.http.dispatch import Flow, Parts
@@ -32,14 +33,18 @@ def assemble(  # noqa: PLR0913 - it joins what a server is made of
     randomness: Randomness,
     node_tls: ssl.SSLContext,
     address: str,
+    destinations: Destinations,
     flow: Flow | None = None,
     dialer: Dialer | None = None,
     issuer: TokenIssuer | None = None,
     auditor: Auditor | None = None,
 ) -> Parts:
-    """Return the parts of a server that clients reach at `address` (host and port)."""
+    """Return the parts of a server that clients reach at `address` (host and port).
+
+    `destinations` say where it may connect to; a `dialer` of its own has to ask them as well.
+    """
     backends = Backends(verbs, authorizer, randomness, node_tls=node_tls)
-    relay = Relay(dialer or TCPDialer())
+    relay = Relay(dialer or TCPDialer(destinations))
     proxy = Proxy(backends, relay)
     metrics.watch_store(verbs.writer.store)
     return Parts(

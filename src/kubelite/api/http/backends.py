@@ -1,6 +1,5 @@
 """Finds the address behind a node, a pod or a service."""
 
-import ipaddress
 import ssl
 from typing import Any
 
@@ -8,7 +7,9 @@ import msgspec
 
 from kubelite.api.auth.caller import Attributes, Authorizer, Caller
 from kubelite.api.errors import BadRequest, InternalError, NotFound, ServiceUnavailable
+from kubelite.api.http.destinations import plain
 from kubelite.api.http.dialer import Backend
+from kubelite.api.http.query import int64
 from kubelite.api.registry.options import ReadOptions
 from kubelite.api.registry.verbs import Verbs
 from kubelite.randomness import Randomness
@@ -56,6 +57,7 @@ class Backends:
                         port=port or endpoint.get("Port") or KUBELET_PORT,
                         tls=self._node_tls,
                         node=name,
+                        proves_node=True,
                     )
         raise InternalError(
             f"Internal error occurred: no preferred addresses found for node {name}; known addresses: []"
@@ -70,9 +72,8 @@ class Backends:
         kubelet = await self.node(name)
         if backend.port == kubelet.port:
             return kubelet
-        check_address(backend.host)
         tls = self._pod_tls if scheme == "https" else None
-        return msgspec.structs.replace(backend, tls=tls)
+        return msgspec.structs.replace(backend, tls=tls, proves_node=False)
 
     async def proxied_pod(self, namespace: str, identifier: str) -> Backend:
         """Return where ``pods/[scheme:]<name>[:port]/proxy`` leads; raises BadRequest, NotFound."""
@@ -108,7 +109,7 @@ class Backends:
             address = endpoint["addresses"][0]
             if not await self._is_of_pod(namespace, endpoint.get("targetRef") or {}, address):
                 continue
-            check_address(address)
+            plain(address)
             return Backend(
                 host=address,
                 port=number,
@@ -166,28 +167,12 @@ def split_identifier(identifier: str, what: str) -> tuple[str, str, str]:
 
 
 def pod_address(pod: dict[str, Any]) -> str:
-    """Return a pod's primary address; raises BadRequest for one that must not be reached."""
+    """Return a pod's primary address; raises BadRequest for what is no address, such as a name."""
     status = pod.get("status") or {}
     addresses = status.get("podIPs") or []
     address = addresses[0].get("ip", "") if addresses else status.get("podIP", "")
-    check_address(address)
+    plain(address)
     return str(address)
-
-
-def check_address(address: str) -> None:
-    """Raise BadRequest for an address behind which no pod can be: a status must not lead to the host's own doors."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError as error:
-        raise BadRequest("address not allowed") from error
-    if (
-        parsed.is_loopback
-        or parsed.is_link_local
-        or parsed.is_multicast
-        or parsed.is_unspecified
-        or address == "255.255.255.255"
-    ):
-        raise BadRequest("address not allowed")
 
 
 def _first_port(pod: dict[str, Any]) -> int:
@@ -198,18 +183,20 @@ def _first_port(pod: dict[str, Any]) -> int:
 
 
 def _number(port: str, identifier: str, what: str) -> int:
-    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+    number = int64(port)
+    if number is None or not 0 < number < 65536:
         raise BadRequest(f'invalid {what} request "{identifier}"')
-    return int(port)
+    return number
 
 
 def _service_port_name(service: dict[str, Any], name: str, port: str) -> str:
-    if not (port.isascii() and port.isdigit()):
+    number = int64(port)
+    if number is None:
         return port
     for declared in (service.get("spec") or {}).get("ports") or []:
-        if declared.get("port") == int(port):
+        if declared.get("port") == number:
             return str(declared.get("name", ""))
-    raise ServiceUnavailable(f'no service port {int(port)} found for service "{name}"')
+    raise ServiceUnavailable(f'no service port {number} found for service "{name}"')
 
 
 def _slice_ports(slice_: dict[str, Any], name: str) -> list[int]:

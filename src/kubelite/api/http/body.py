@@ -1,9 +1,5 @@
 """Bodies of requests: read within a limit, and decoded by what the Content-Type says they are."""
 
-import asyncio
-from collections.abc import Callable
-from functools import partial
-
 from aiohttp import web
 
 from kubelite.api.errors import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
@@ -11,12 +7,12 @@ from kubelite.api.http.negotiation import ACCEPTED, JSON, PROTOBUF, YAML
 from kubelite.api.http.wire import Disconnected, continue_if_expected
 from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery.json_reading import Reading, read_json, unrecognized
+from kubelite.api.machinery.work_cost import json_cost, protobuf_cost, yaml_cost
 from kubelite.api.registry.verbs import PatchType
 from kubelite.limits import REQUEST_BODY, Limit
+from kubelite.offload import Offload
 
-INLINE_JSON_BYTES_MAX = 512 * 1024  # about 5 ms of the loop
-INLINE_PROTOBUF_BYTES_MAX = 64 * 1024
-INLINE_YAML_BYTES_MAX = 16 * 1024
+PROTOBUF_AS_JSON = 4  # bytes of JSON a byte stands for: two can be an object with all its defaults
 PATCH_TYPES: dict[str, PatchType] = {
     "application/json-patch+json": "json",
     "application/merge-patch+json": "merge",
@@ -62,16 +58,18 @@ def check_media_type(content_type: str) -> None:
         raise unsupported(ACCEPTED)
 
 
-async def decode(data: bytes, content_type: str, expected: GroupVersionKind) -> Reading:
+async def decode(
+    data: bytes, content_type: str, expected: GroupVersionKind, offload: Offload
+) -> Reading:
     """Decode an object; raises BadRequest and UnsupportedMediaType."""
     check_media_type(content_type)
     kind = media_type(content_type)
     if kind == PROTOBUF:
-        reading = await _protobuf(data)
+        reading = await _protobuf(data, offload)
     elif kind == YAML:
-        reading = await _yaml(data, expected.kind)
+        reading = await _yaml(data, expected.kind, offload)
     else:
-        reading = await _json(data, expected.kind)
+        reading = await _json(data, expected.kind, offload)
     if not isinstance(reading.value, dict):
         problem = (
             "json parse error: json: cannot unmarshal into Go value of type map[string]interface {}"
@@ -80,9 +78,9 @@ async def decode(data: bytes, content_type: str, expected: GroupVersionKind) -> 
     return reading
 
 
-async def decode_patch(data: bytes, patch_type: PatchType, kind: str) -> Reading:
+async def decode_patch(data: bytes, patch_type: PatchType, kind: str, offload: Offload) -> Reading:
     """Decode a patch; raises BadRequest."""
-    reading = await (_yaml if patch_type == "apply" else _json)(data, kind)
+    reading = await (_yaml if patch_type == "apply" else _json)(data, kind, offload)
     wanted = list if patch_type == "json" else dict
     if not isinstance(reading.value, wanted):
         shape = "an array of operations" if wanted is list else "an object"
@@ -98,29 +96,26 @@ def unsupported(accepted: tuple[str, ...]) -> UnsupportedMediaType:
     )
 
 
-async def _json(data: bytes, kind: str) -> Reading:
-    if len(data) <= INLINE_JSON_BYTES_MAX:
-        return read_json(data, kind=kind, find_duplicates=True)
-    return await _in_thread(partial(read_json, data, kind=kind, find_duplicates=True))
+async def _json(data: bytes, kind: str, offload: Offload) -> Reading:
+    reading = await offload.run(
+        json_cost(len(data)), lambda: read_json(data, kind=kind, find_duplicates=True)
+    )
+    return reading._replace(cost_bytes=len(data))
 
 
-async def _yaml(data: bytes, kind: str) -> Reading:
+async def _yaml(data: bytes, kind: str, offload: Offload) -> Reading:
     # The reader is imported where it is needed: most clients send JSON.
     from kubelite.api.machinery.yaml_reading import read_yaml
 
-    if len(data) <= INLINE_YAML_BYTES_MAX:
-        return read_yaml(data, kind=kind, find_duplicates=True)
-    return await _in_thread(partial(read_yaml, data, kind=kind, find_duplicates=True))
+    reading = await offload.run(
+        yaml_cost(len(data)), lambda: read_yaml(data, kind=kind, find_duplicates=True)
+    )
+    return reading._replace(cost_bytes=len(data))
 
 
-async def _protobuf(data: bytes) -> Reading:
+async def _protobuf(data: bytes, offload: Offload) -> Reading:
     # Imported where it is needed: the tables of field numbers are built by the first client that sends it.
     from kubelite.api.machinery.protobuf import read_protobuf
 
-    if len(data) <= INLINE_PROTOBUF_BYTES_MAX:
-        return Reading(read_protobuf(data))
-    return Reading(await asyncio.get_running_loop().run_in_executor(None, read_protobuf, data))
-
-
-async def _in_thread(read: Callable[[], Reading]) -> Reading:
-    return await asyncio.get_running_loop().run_in_executor(None, read)
+    value = await offload.run(protobuf_cost(len(data)), lambda: read_protobuf(data))
+    return Reading(value, cost_bytes=len(data) * PROTOBUF_AS_JSON)

@@ -25,9 +25,9 @@ from kubelite.api.http import metrics
 from kubelite.api.http.connection import Connection
 from kubelite.api.http.forms import Forms
 from kubelite.api.http.negotiation import Media, error_media, media_of
-from kubelite.api.http.objects import Call, Objects, check_served, not_found
+from kubelite.api.http.objects import Call, Objects
 from kubelite.api.http.query import watch_options
-from kubelite.api.http.request import NO_QUERY, Query, Target, parse, parse_query, split_target
+from kubelite.api.http.request import NO_QUERY, Query, RequestPath, parse, parse_query, split_target
 from kubelite.api.http.respond import (
     CACHE_CONTROL,
     GZIP_THRESHOLD_BYTES,
@@ -35,12 +35,13 @@ from kubelite.api.http.respond import (
     accepts_gzip,
     compressed,
     error_reply,
-    warning_header,
+    warning_headers,
 )
 from kubelite.api.http.unsent import Unsent
 from kubelite.api.http.watch import Watches
 from kubelite.api.http.wire import Dates, Disconnected, Sent, send, whole
 from kubelite.api.registry.resources import Resource
+from kubelite.api.registry.routes import check_scope, check_verb, not_allowed, not_found
 from kubelite.api.registry.verbs import Verbs
 from kubelite.clock import Clock
 from kubelite.metrics import LOOP_LAG
@@ -60,7 +61,7 @@ class Asked(Struct, frozen=True):
     """A request on its way: what is asked, and by whom."""
 
     request: web.BaseRequest
-    target: Target
+    target: RequestPath
     query: Query
     caller: Caller
     audit_id: str
@@ -202,6 +203,8 @@ class Dispatcher:
         resource = self._verbs.resources.find(
             target.attributes.group, target.attributes.version, target.attributes.resource
         )
+        if resource is not None:
+            check_scope(resource, target.attributes, below_namespace=target.is_below_namespace)
         observed.is_served = resource is not None and _is_known(resource, target)
         observed.is_long_running = target.attributes.verb == "watch" or self._is_stream(target)
         if self._flow is None:
@@ -247,6 +250,8 @@ class Dispatcher:
         if resource is None:
             raise not_found()
         attributes = asked.attributes
+        if attributes.subresource != "proxy":  # whose methods belong to the server behind it
+            check_verb(resource, attributes)
         if not observed.is_long_running:
             gauge = metrics.INFLIGHT[attributes.verb in READING]
             gauge.value += 1
@@ -280,7 +285,7 @@ class Dispatcher:
                 record.started(200)
         return allowed
 
-    def _is_stream(self, target: Target) -> bool:
+    def _is_stream(self, target: RequestPath) -> bool:
         attributes = target.attributes
         return (
             bool(attributes.subresource)
@@ -292,8 +297,15 @@ class Dispatcher:
         self, asked: Asked, resource: Resource, allowed: Allowed, record: Record | None
     ) -> Reply:
         attributes = asked.attributes
-        check_served(resource, attributes.subresource, attributes.verb)
-        call = Call(asked.request, resource, allowed, asked.query, _media(asked), record)
+        call = Call(
+            asked.request,
+            resource,
+            allowed,
+            asked.query,
+            _media(asked),
+            self._verbs.offload,
+            record,
+        )
         if attributes.verb in ("get", "list"):
             return await self._objects.read(call)
         try:
@@ -305,9 +317,8 @@ class Dispatcher:
             ) from error
 
     async def _watch(self, asked: Asked, resource: Resource, allowed: Allowed) -> Sent:
-        check_served(resource, "", "watch")
-        if asked.attributes.subresource:
-            raise not_found()
+        if asked.request.method != "GET":
+            raise not_allowed(resource)
         media = _media(asked)
         options = watch_options(
             asked.query, name=asked.attributes.name if asked.target.legacy_watch else ""
@@ -328,8 +339,8 @@ class Dispatcher:
             ("Cache-Control", reply.cache_control),
             *headers,
         ]
-        for warning in reply.warnings:
-            headers.append(("Warning", warning_header(warning)))
+        if reply.warnings:
+            headers += [("Warning", value) for value in warning_headers(reply.warnings)]
         if reply.headers:
             headers.extend(reply.headers.items())
         body = reply.content
@@ -370,7 +381,7 @@ class Observation:
             self.record = None
 
 
-def _is_known(resource: Resource, target: Target) -> bool:
+def _is_known(resource: Resource, target: RequestPath) -> bool:
     subresource = target.attributes.subresource
     return not subresource or resource.subresource(subresource) is not None
 

@@ -16,7 +16,11 @@ class HTTPSFetch:
         self._context = ssl.create_default_context(cafile=ca_file or None)
 
     async def __call__(self, url: str) -> bytes:
-        """Fetch; raises OSError for anything but a small answer in time."""
+        """Fetch; raises OSError for anything but a small answer over TLS in time."""
+        if not str(url).startswith(
+            "https://"
+        ):  # what keys are fetched in the clear anybody could have made
+            raise OSError(f"cannot fetch {url}: it is no https URL")
         timeout = aiohttp.ClientTimeout(total=SECONDS)
         try:
             async with (

@@ -3,9 +3,9 @@
 import logging
 from collections.abc import Callable, Mapping
 
-from kubelite.api.http.objects import not_found
 from kubelite.api.http.request import Query
 from kubelite.api.http.respond import Reply, text_reply
+from kubelite.api.registry.routes import not_found
 
 log = logging.getLogger(__name__)
 

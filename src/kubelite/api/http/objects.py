@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from kubelite.api.auth.audit import Record
 from kubelite.api.auth.caller import Allowed
-from kubelite.api.errors import BadRequest, MethodNotAllowed, NotFound
+from kubelite.api.errors import BadRequest
 from kubelite.api.http import body as bodies
 from kubelite.api.http.forms import Forms
 from kubelite.api.http.negotiation import Media
@@ -24,6 +24,7 @@ from kubelite.api.machinery.json_reading import Reading
 from kubelite.api.registry.options import WriteOptions
 from kubelite.api.registry.resources import Resource
 from kubelite.api.registry.verbs import PatchType, Verbs, Written
+from kubelite.offload import Offload
 
 DELETE_OPTIONS_KIND = DeleteOptions.gvk
 STATUS_START = b'{"kind":"Status"'
@@ -37,6 +38,7 @@ class Call(Struct, frozen=True):
     allowed: Allowed
     query: Query
     media: Media
+    offload: Offload
     record: Record | None = None
 
     @property
@@ -66,7 +68,7 @@ class Objects:
         self._forms = forms
         self._unsent = unsent
         self._offload = verbs.offload
-        self._slow: dict[str, Callable[[Call], Awaitable[Reply]]] = {
+        self._write_handlers: dict[str, Callable[[Call], Awaitable[Reply]]] = {
             "create": self._create,
             "update": self._update,
             "patch": self._patch,
@@ -106,10 +108,7 @@ class Objects:
 
     async def write(self, call: Call) -> Reply:
         """Answer a write; raises APIError."""
-        serve = self._slow.get(call.allowed.attributes.verb)
-        if serve is None:
-            raise not_allowed()
-        return await serve(call)
+        return await self._write_handlers[call.allowed.attributes.verb](call)
 
     async def _create(self, call: Call) -> Reply:
         decoded = await _decoded_body(call)
@@ -117,7 +116,7 @@ class Objects:
             call.query,
             "CreateOptions",
             user_agent=call.user_agent,
-            duplicate_fields=decoded.duplicates,
+            body=decoded,
         )
         written = await self._verbs.create(call.allowed, decoded.value, _noted(call, options))
         return await self._written(call, written, created=True)
@@ -128,7 +127,7 @@ class Objects:
             call.query,
             "UpdateOptions",
             user_agent=call.user_agent,
-            duplicate_fields=decoded.duplicates,
+            body=decoded,
         )
         written = await self._verbs.update(call.allowed, decoded.value, _noted(call, options))
         return await self._written(call, written, created=written.created)
@@ -136,14 +135,14 @@ class Objects:
     async def _patch(self, call: Call) -> Reply:
         patch_type = _patch_type(call)
         data = await bodies.read_body(call.request)
-        decoded = await bodies.decode_patch(data, patch_type, call.kind.kind)
+        decoded = await bodies.decode_patch(data, patch_type, call.kind.kind, call.offload)
         if call.record is not None:
             call.record.request(decoded.value)
         options = write_options(
             call.query,
             "PatchOptions",
             user_agent=call.user_agent,
-            duplicate_fields=decoded.duplicates,
+            body=decoded,
             is_apply=patch_type == "apply",
         )
         written = await self._verbs.patch(
@@ -152,7 +151,7 @@ class Objects:
         return await self._written(call, written, created=written.created)
 
     async def _delete(self, call: Call) -> Reply:
-        options = deletion_options(call.query, await _delete_options(call.request))
+        options = deletion_options(call.query, await _delete_options(call))
         deleted = await self._verbs.delete(call.allowed, options)
         body = deleted.body
         if not body.startswith(STATUS_START):
@@ -160,7 +159,7 @@ class Objects:
         return await object_reply(body, call.media, self._offload, warnings=deleted.warnings)
 
     async def _delete_collection(self, call: Call) -> Reply:
-        options = deletion_options(call.query, await _delete_options(call.request))
+        options = deletion_options(call.query, await _delete_options(call))
         selection = read_options(call.query)
         body = await self._verbs.delete_collection(call.allowed, selection, options)
         return await object_reply(body, call.media, self._offload)
@@ -176,29 +175,6 @@ class Objects:
             status=201 if created else 200,
             warnings=written.warnings,
         )
-
-
-def check_served(resource: Resource, subresource: str, verb: str) -> None:
-    """Raise NotFound for a subresource that is not there, MethodNotAllowed for a verb it does not know."""
-    if subresource:
-        served = resource.subresource(subresource)
-        if served is None:
-            raise not_found()
-        verbs = served.verbs
-    else:
-        verbs = resource.verbs
-    if verb not in verbs:
-        raise not_allowed()
-
-
-def not_found() -> NotFound:
-    """Return the error for a path that leads nowhere."""
-    return NotFound("the server could not find the requested resource")
-
-
-def not_allowed() -> MethodNotAllowed:
-    """Return the error for a verb that the resource does not know."""
-    return MethodNotAllowed("the server does not allow this method on the requested resource")
 
 
 def _patch_type(call: Call) -> PatchType:
@@ -218,7 +194,7 @@ async def _decoded_body(call: Call) -> Reading:
     content_type = call.request.headers.get("Content-Type", "")
     bodies.check_media_type(content_type)
     data = await bodies.read_body(call.request)
-    decoded = await bodies.decode(data, content_type, call.kind)
+    decoded = await bodies.decode(data, content_type, call.kind, call.offload)
     if call.record is not None:
         call.record.request(decoded.value)
     return decoded
@@ -231,12 +207,12 @@ def _noted(call: Call, options: WriteOptions) -> WriteOptions:
     return replace(options, annotations=call.record.annotations)
 
 
-async def _delete_options(request: web.BaseRequest) -> dict[str, Any] | None:
-    data = await bodies.read_body(request)
+async def _delete_options(call: Call) -> dict[str, Any] | None:
+    data = await bodies.read_body(call.request)
     if not data:
         return None
-    content_type = request.headers.get("Content-Type", "")
-    reading = await bodies.decode(data, content_type, DELETE_OPTIONS_KIND)
+    content_type = call.request.headers.get("Content-Type", "")
+    reading = await bodies.decode(data, content_type, DELETE_OPTIONS_KIND, call.offload)
     value: dict[str, Any] = reading.value
     kind = value.get("kind", "DeleteOptions")
     if kind != "DeleteOptions":

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 
 from kubelite.api.http.dispatch import Asked
 from kubelite.api.http.negotiation import JSON, parse_accept
-from kubelite.api.http.objects import not_allowed, not_found
 from kubelite.api.http.pages import READING_METHODS, ServePage
 from kubelite.api.http.respond import CACHE_CONTROL, Reply
 from kubelite.api.kinds.catalog import kinds
@@ -14,6 +13,7 @@ from kubelite.api.machinery.openapi_v2 import PROTOBUF, OpenAPIV2
 from kubelite.api.machinery.openapi_v3 import OpenAPIDocument, OpenAPIV3
 from kubelite.api.machinery.schema import Schema, compile_struct
 from kubelite.api.registry.resources import Resource, ResourceTable, Subresource
+from kubelite.api.registry.routes import not_allowed, not_found
 
 NOT_MODIFIED, MOVED = 304, 301
 # Older clients write the version after an @, and with a plus that some proxies turn into a space.

@@ -8,8 +8,8 @@ import msgspec
 from kubelite.api.http.discovery import Discovery
 from kubelite.api.http.dispatch import Asked
 from kubelite.api.http.health import Check, Health
-from kubelite.api.http.objects import not_allowed, not_found
 from kubelite.api.http.respond import Reply
+from kubelite.api.registry.routes import not_allowed, not_found
 from kubelite.metrics import REGISTRY
 
 MAJOR, MINOR = "1", "36"

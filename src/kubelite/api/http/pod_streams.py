@@ -1,5 +1,6 @@
 """Logs, exec, attach and port-forward of pods: passed on to the pod's node, as Kubernetes passes them to a kubelet."""
 
+import asyncio
 import base64
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -18,9 +19,7 @@ from kubelite.api.errors import (
     ServiceUnavailable,
 )
 from kubelite.api.http.backends import Backends, not_scheduled
-from kubelite.api.http.connection import Connection
 from kubelite.api.http.dispatch import Asked
-from kubelite.api.http.objects import not_allowed
 from kubelite.api.http.query import integer, text
 from kubelite.api.http.relay import Answered, Relay, body_parts, close, is_upgrade, take_over
 from kubelite.api.http.request import Query, flag
@@ -36,6 +35,8 @@ from kubelite.api.http.websocket import (
     is_websocket,
 )
 from kubelite.api.http.wire import Disconnected, Sent, transport_of
+from kubelite.api.registry.routes import not_allowed
+from kubelite.limits import BACKEND_PAGE_SECONDS
 
 ERROR_BYTES_MAX = 64 * 1024
 LOG_STREAMS = ("All", "Stdout", "Stderr")
@@ -202,8 +203,6 @@ def chosen_container(pod: dict[str, Any], wanted: str) -> str:
 async def _log_over_websocket(asked: Asked, answered: Answered) -> Sent:
     """Send a log as messages, each what the node wrote at once."""
     request = asked.request
-    connection: Connection = request.protocol  # type: ignore[assignment]  # made by ConnectionServer
-    forget = connection.on_lost(answered.writer.transport.abort)
     try:
         protocol = chosen_protocol(request)
         transport = transport_of(request)
@@ -221,7 +220,6 @@ async def _log_over_websocket(asked: Asked, answered: Answered) -> Sent:
     except (ConnectionError, ServiceUnavailable) as error:
         raise Disconnected from error
     finally:
-        forget()
         close(answered)
     return Sent(101, keep_alive=False)
 
@@ -229,8 +227,9 @@ async def _log_over_websocket(asked: Asked, answered: Answered) -> Sent:
 async def _refusal(answered: Answered, name: str) -> APIError:
     """Return what a node's refusal means to the client."""
     try:
-        body = (await answered.reader.read(ERROR_BYTES_MAX)).decode(errors="replace").strip()
-    except ConnectionError:
+        async with asyncio.timeout(BACKEND_PAGE_SECONDS.value):
+            body = (await answered.reader.read(ERROR_BYTES_MAX)).decode(errors="replace").strip()
+    except (ConnectionError, TimeoutError):
         body = ""
     finally:
         close(answered)

@@ -11,13 +11,13 @@ from kubelite.api.http.backends import Backends
 from kubelite.api.http.dialer import Backend
 from kubelite.api.http.dispatch import Asked
 from kubelite.api.http.html_links import rewrite_links
-from kubelite.api.http.objects import not_allowed
 from kubelite.api.http.relay import Answered, Relay, body_parts, close, is_upgrade
 from kubelite.api.http.request import split_target
 from kubelite.api.http.respond import Reply
 from kubelite.api.http.wire import Sent, send
+from kubelite.api.registry.routes import not_allowed
+from kubelite.limits import BACKEND_PAGE_SECONDS, PROXIED_PAGE, PROXIED_PAGES
 
-HTML_BYTES_MAX = 10 * 1024 * 1024
 INLINE_BYTES_MAX = 64 * 1024  # about 5 ms of the loop
 VERBS = frozenset({"get", "create", "update", "patch", "delete"})
 
@@ -28,6 +28,7 @@ class Proxy:
     def __init__(self, backends: Backends, relay: Relay) -> None:
         self._backends = backends
         self._relay = relay
+        self._pages_bytes = 0
 
     async def serve(self, asked: Asked, allowed: Allowed) -> Sent | Reply:
         """Pass the request on; raises APIError."""
@@ -67,14 +68,7 @@ class Proxy:
         encoded = answered.head.get("content-encoding")
         if encoded or asked.request.method == "HEAD":
             return await self._relay.pass_through(asked.request, answered)
-        try:
-            page = await _body(answered)
-        finally:
-            close(answered)
-        if len(page) > INLINE_BYTES_MAX:
-            page = await asyncio.to_thread(rewrite_links, page, links.rewrite)
-        else:
-            page = rewrite_links(page, links.rewrite)
+        page = await self._rewritten(answered, links)
         dropped = ("content-length", "transfer-encoding", "connection", "keep-alive")
         headers = [
             (name, links.rewrite(value) if name.lower() == "location" else value)
@@ -82,6 +76,35 @@ class Proxy:
             if name.lower() not in dropped
         ]
         return await send(asked.request, answered.head.status, headers, page)
+
+    async def _rewritten(self, answered: Answered, links: "Links") -> bytes:
+        """Read a page and rewrite its links; raises ServiceUnavailable for one too long, late or cut off."""
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(BACKEND_PAGE_SECONDS.value):
+                async for part in body_parts(answered):
+                    size += len(part)
+                    self._pages_bytes += len(part)
+                    for limit, held in (
+                        (PROXIED_PAGE, size),
+                        (PROXIED_PAGES, self._pages_bytes),
+                    ):
+                        if held > limit.value:
+                            limit.reached()
+                            raise ServiceUnavailable(
+                                "the proxied page is too large to be rewritten"
+                            )
+                    parts.append(part)
+            page = b"".join(parts)
+            if size > INLINE_BYTES_MAX:
+                return await asyncio.to_thread(rewrite_links, page, links.rewrite)
+            return rewrite_links(page, links.rewrite)
+        except TimeoutError as error:
+            raise ServiceUnavailable("error trying to reach service: the page is late") from error
+        finally:
+            self._pages_bytes -= size
+            close(answered)
 
 
 class Links:
@@ -113,15 +136,3 @@ class Links:
         if not path.startswith(self._prefix + "/"):
             path = self._prefix + path
         return urlunsplit((self._scheme, self._host, path, parts.query, parts.fragment))
-
-
-async def _body(answered: Answered) -> bytes:
-    """Read a whole page; raises ServiceUnavailable for one too long or cut off."""
-    parts: list[bytes] = []
-    size = 0
-    async for part in body_parts(answered):
-        size += len(part)
-        if size > HTML_BYTES_MAX:
-            raise ServiceUnavailable("the proxied page is too large to be rewritten")
-        parts.append(part)
-    return b"".join(parts)

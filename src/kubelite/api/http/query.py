@@ -7,6 +7,7 @@ import msgspec
 
 from kubelite.api.errors import BadRequest, Cause, Invalid
 from kubelite.api.http.request import NO_QUERY, Query, flag
+from kubelite.api.machinery.json_reading import EMPTY, Reading
 from kubelite.api.registry.options import (
     DeletionOptions,
     Propagation,
@@ -19,6 +20,7 @@ FIELD_MANAGER_LENGTH_MAX = 128
 FIELD_VALIDATIONS = ("", "Ignore", "Strict", "Warn")
 PROPAGATIONS: tuple[Propagation, ...] = ("Foreground", "Background", "Orphan")
 INT64_MAX = 2**63 - 1
+INT64_DIGITS = 19
 
 
 def text(query: Query, name: str) -> str:
@@ -32,13 +34,21 @@ def integer(query: Query, name: str) -> int | None:
     value = text(query, name)
     if not value:
         return None
-    digits = value.removeprefix("-").removeprefix("+") if value[:2] not in ("--", "+-") else ""
-    if not digits.isascii() or not digits.isdigit():
+    number = int64(value)
+    if number is None:
         raise BadRequest(f'strconv.ParseInt: parsing "{value}": invalid syntax')
-    number = int(value)
     if abs(number) > INT64_MAX:
         raise BadRequest(f'strconv.ParseInt: parsing "{value}": value out of range')
     return number
+
+
+def int64(value: str) -> int | None:
+    """Return a decimal number; None for what is none. One of very many digits is returned as beyond 64 bits."""
+    digits = value[1:] if value[:1] in ("-", "+") else value
+    if not digits.isascii() or not digits.isdigit():
+        return None
+    digits = digits.lstrip("0")[: INT64_DIGITS + 1] or "0"  # Python refuses to read 4300 digits
+    return -int(digits) if value.startswith("-") else int(digits)
 
 
 def read_options(query: Query) -> ReadOptions:
@@ -78,16 +88,18 @@ def write_options(
     kind: Literal["CreateOptions", "UpdateOptions", "PatchOptions"],
     *,
     user_agent: str = "",
-    duplicate_fields: Sequence[str] = (),
+    body: Reading = EMPTY,
     is_apply: bool = False,
 ) -> WriteOptions:
-    """Return the options of a create, update or patch.
+    """Return the options of a create, update or patch, whose body was `body`.
 
     The field manager of a write that names none is the first part of the user agent. Raises Invalid with all causes.
     """
     if not query and not is_apply:
         return WriteOptions(
-            field_manager=manager_of(user_agent), duplicate_fields=tuple(duplicate_fields)
+            field_manager=manager_of(user_agent),
+            duplicate_fields=body.duplicates,
+            body_bytes=body.cost_bytes,
         )
     manager = text(query, "fieldManager")
     dry_run = query.get("dryRun", ())
@@ -115,7 +127,8 @@ def write_options(
         field_manager=manager or manager_of(user_agent),
         field_validation=validation,
         force=bool(force),
-        duplicate_fields=tuple(duplicate_fields),
+        duplicate_fields=body.duplicates,
+        body_bytes=body.cost_bytes,
     )
 
 

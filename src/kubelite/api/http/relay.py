@@ -6,14 +6,15 @@ are written as they come, nothing is held back, and whoever reads slowly slows t
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 from aiohttp import web
 from msgspec import Struct
 
-from kubelite.api.errors import BadRequest, InternalError, ServiceUnavailable
+from kubelite.api.errors import BadRequest, InternalError, ServiceUnavailable, TooManyRequests
 from kubelite.api.http.connection import Connection
-from kubelite.api.http.dialer import BUFFER_BYTES, Backend, Connected, Dialer
+from kubelite.api.http.dialer import Backend, Connected, Dialer
 from kubelite.api.http.wire import (
     Disconnected,
     Sent,
@@ -22,6 +23,7 @@ from kubelite.api.http.wire import (
     drain,
     transport_of,
 )
+from kubelite.limits import BACKEND_HEAD_SECONDS, RELAYED_STREAMS, STREAM_BUFFER
 from kubelite.tasks import TaskSet
 
 HOP_BY_HOP = frozenset(
@@ -42,7 +44,10 @@ SECRET = frozenset({"authorization", "expect", "host"})
 IMPERSONATION = "impersonate-"
 # A body whose length a client could hide would be read as another request.
 FRAMING = frozenset({"content-length"})
-HEAD_TIMEOUT_SECONDS = 60.0
+BUFFER_BYTES = STREAM_BUFFER.value
+CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
+BROKEN_LINE = re.compile(rb"\r(?!\n)|(?<!\r)\n|\0")
+STATUS = re.compile(r"[1-9][0-9]{2}")
 BODILESS = frozenset({204, 304})
 
 
@@ -65,6 +70,7 @@ class Answered(Struct):
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     sending: asyncio.Task[None] | None
+    ended: Callable[[], None]  # called once, by `close`
 
 
 def is_upgrade(request: web.BaseRequest) -> bool:
@@ -79,6 +85,7 @@ class Relay:
     def __init__(self, dialer: Dialer) -> None:
         self._dialer = dialer
         self._tasks = TaskSet()
+        self._open = 0
 
     async def ask(
         self,
@@ -89,20 +96,36 @@ class Relay:
         *,
         upgrade: bool = False,
     ) -> Answered:
-        """Send a request on and return the answer's head; raises ServiceUnavailable, Disconnected.
+        """Send a request on and return the answer's head; raises ServiceUnavailable, TooManyRequests, Disconnected.
 
-        Whoever called must `close` what is returned.
+        Whoever called must `close` what is returned. A client that leaves ends the backend's connection.
         """
-        reader, writer = await self._dialer.dial(backend)
+        if self._open >= RELAYED_STREAMS.value:
+            RELAYED_STREAMS.reached()
+            raise TooManyRequests("too many streams are relayed", retry_after_seconds=1)
+        self._open += 1
+        try:
+            reader, writer = await self._dialer.dial(backend)
+        except BaseException:
+            self._open -= 1
+            raise
+        connection: Connection = request.protocol  # type: ignore[assignment]  # made by ConnectionServer
+        forget = connection.on_lost(writer.transport.abort)
+
+        def ended() -> None:
+            forget()
+            self._open -= 1
+
         sending: asyncio.Task[None] | None = None
         try:
             writer.write(request_head(request, backend, target, more_headers, upgrade=upgrade))
             if request.can_read_body and not upgrade:
                 await continue_if_expected(request)
                 sending = self._tasks.start(_send_body(request, writer), name="proxied body")
-            async with asyncio.timeout(HEAD_TIMEOUT_SECONDS):
+            async with asyncio.timeout(BACKEND_HEAD_SECONDS.value):
                 head = await _read_head(reader)
         except BaseException as error:
+            ended()
             writer.transport.abort()
             if sending is not None:
                 sending.cancel()
@@ -111,7 +134,7 @@ class Relay:
                     f"error trying to reach service: no answer from {backend.authority}"
                 ) from error
             raise
-        return Answered(head=head, reader=reader, writer=writer, sending=sending)
+        return Answered(head, reader, writer, sending, ended)
 
     async def pass_through(
         self,
@@ -121,8 +144,6 @@ class Relay:
         rewrite: Callable[[str, str], str] | None = None,
     ) -> Sent:
         """Write a backend's answer to the client; `rewrite` may change header values by their lower-case name."""
-        connection: Connection = request.protocol  # type: ignore[assignment]  # made by ConnectionServer
-        forget = connection.on_lost(answered.writer.transport.abort)
         try:
             transport = transport_of(request)
             transport.write(_answer_head(answered.head, headers, rewrite))
@@ -133,7 +154,6 @@ class Relay:
         except ConnectionError as error:
             raise Disconnected from error
         finally:
-            forget()
             close(answered)
         return Sent(answered.head.status, keep_alive=False)
 
@@ -158,15 +178,19 @@ class Relay:
             raise InternalError(
                 f"Internal error occurred: invalid upgrade response: status code {answered.head.status}"
             )
-        transport = transport_of(request)
-        transport.write(_upgrade_head(answered.head))
-        client = take_over(request, transport)
-        await _splice(client, (answered.reader, answered.writer), self._tasks)
+        try:
+            transport = transport_of(request)
+            transport.write(_upgrade_head(answered.head))
+            client = take_over(request, transport)
+            await _splice(client, (answered.reader, answered.writer), self._tasks)
+        finally:
+            close(answered)
         return Sent(101, keep_alive=False)
 
 
 def close(answered: Answered) -> None:
-    """Drop the connection to a backend."""
+    """Drop the connection to a backend; called once."""
+    answered.ended()
     if answered.sending is not None:
         answered.sending.cancel()
     answered.writer.close()
@@ -177,7 +201,7 @@ async def body_parts(answered: Answered) -> AsyncIterator[bytes]:
     reader = answered.reader
     try:
         if answered.head.get("transfer-encoding").lower() == "chunked":
-            while length := int((await reader.readline()).partition(b";")[0], 16):
+            while length := _chunk_size(await reader.readline()):
                 while length:
                     part = await reader.read(min(length, BUFFER_BYTES))
                     if not part:
@@ -190,6 +214,13 @@ async def body_parts(answered: Answered) -> AsyncIterator[bytes]:
                 yield part
     except (ValueError, EOFError, ConnectionError) as error:
         raise ServiceUnavailable("error trying to reach service: the answer broke off") from error
+
+
+def _chunk_size(line: bytes) -> int:
+    size = line.partition(b";")[0].strip()
+    if not CHUNK_SIZE.fullmatch(size):  # `int` would take a sign, and read without end
+        raise ValueError("no chunk")
+    return int(size, 16)
 
 
 def request_head(
@@ -308,8 +339,10 @@ async def _read_head(reader: asyncio.StreamReader) -> Head:
         status_line, *lines = raw.decode("utf-8", "surrogateescape").split("\r\n")
         version, _, rest = status_line.partition(" ")
         code, _, reason = rest.partition(" ")
-        if not version.startswith("HTTP/1.") or not code.isdigit():
+        if not version.startswith("HTTP/1.") or not STATUS.fullmatch(code):
             raise ValueError("no HTTP answer")
+        if BROKEN_LINE.search(raw):
+            raise ValueError("a line that is broken would begin another at the client")
         headers = []
         for line in lines:
             name, separator, value = line.partition(":")

@@ -38,12 +38,17 @@ Query = Mapping[str, Sequence[str]]
 NO_QUERY: Query = {}
 
 
-class Target(Struct, frozen=True):
-    """Where a request goes. `rest` is the raw path behind ``…/proxy``, None without that subresource."""
+class RequestPath(Struct, frozen=True):
+    """Where a request goes.
+
+    `is_below_namespace` says that the path has the form ``/namespaces/{namespace}/{resource}``; `rest` is the raw path
+    behind ``…/proxy``, None without that subresource.
+    """
 
     attributes: Attributes
     is_resource: bool
     legacy_watch: bool = False  # /api/v1/watch/…
+    is_below_namespace: bool = False
     rest: str | None = None
     path_error: str = ""
 
@@ -81,14 +86,14 @@ def flag(query: Query, name: str) -> bool | None:
     return values[0].lower() not in ("false", "0")
 
 
-def parse(method: str, raw_path: str, query: Query = NO_QUERY) -> Target:
+def parse(method: str, raw_path: str, query: Query = NO_QUERY) -> RequestPath:
     """Return where a request goes; raises BadRequest for a path that is not in canonical form."""
     short = len(raw_path) <= CACHED_PATH_LENGTH_MAX
     target = _cached(method, raw_path) if short else _parse(method, raw_path)
     if target.path_error:
         raise BadRequest(target.path_error)
     if query and target.is_resource and target.attributes.verb in SELECTING:
-        return Target(attributes=_selecting(target.attributes, query), is_resource=True)
+        return replace(target, attributes=_selecting(target.attributes, query))
     return target
 
 
@@ -114,11 +119,11 @@ def _path_segment(name: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _cached(method: str, raw_path: str) -> Target:
+def _cached(method: str, raw_path: str) -> RequestPath:
     return _parse(method, raw_path)
 
 
-def _parse(method: str, raw_path: str) -> Target:
+def _parse(method: str, raw_path: str) -> RequestPath:
     raw_parts = raw_path.removeprefix("/").rstrip("/").split("/")
     rest = None
     if (at := _proxy_at(raw_parts)) is not None:
@@ -129,14 +134,14 @@ def _parse(method: str, raw_path: str) -> Target:
         checked = raw_path
     error, parts = _decoded(checked)
     if error:
-        return Target(
+        return RequestPath(
             attributes=Attributes(verb=method.lower(), path=raw_path),
             is_resource=False,
             path_error=error,
         )
     path = unquote(raw_path)
     if (prefix := _resource_prefix(parts)) is None:
-        return Target(attributes=Attributes(verb=method.lower(), path=path), is_resource=False)
+        return RequestPath(attributes=Attributes(verb=method.lower(), path=path), is_resource=False)
     group, version, parts = prefix
     return _resource(method, path, group, version, parts, rest)
 
@@ -151,20 +156,21 @@ def _resource_prefix(parts: list[str]) -> tuple[str, str, list[str]] | None:
 
 def _resource(
     method: str, path: str, group: str, version: str, parts: list[str], rest: str | None
-) -> Target:
+) -> RequestPath:
     verb = VERBS.get(method, "")
     legacy_watch = parts[0] == "watch" and len(parts) > 1
     if legacy_watch:
         verb, parts = "watch", parts[1:]
-    namespace = ""
+    namespace, is_below_namespace = "", False
     if parts[0] == "namespaces" and len(parts) > 1:
         namespace = parts[1]
-        if len(parts) > 2 and parts[2] not in NAMESPACE_SUBRESOURCES:
+        is_below_namespace = len(parts) > 2 and parts[2] not in NAMESPACE_SUBRESOURCES
+        if is_below_namespace:
             parts = parts[2:]
     name = parts[1] if len(parts) > 1 else ""
     if not name:
         verb = {"get": "list", "delete": "deletecollection"}.get(verb, verb)
-    return Target(
+    return RequestPath(
         attributes=Attributes(
             verb=verb,
             group=group,
@@ -177,6 +183,7 @@ def _resource(
         ),
         is_resource=True,
         legacy_watch=legacy_watch,
+        is_below_namespace=is_below_namespace,
         rest=rest,
     )
 

@@ -1,7 +1,7 @@
 """Answers: bytes, objects and errors with the headers Kubernetes gives them."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -11,6 +11,7 @@ from kubelite.api.http.negotiation import JSON, PLAIN_JSON, Media
 from kubelite.api.http.unsent import Charge
 from kubelite.api.http.wire import Body, Pieces, slices
 from kubelite.api.registry.answers import Listed
+from kubelite.limits import WARNING, WARNINGS
 from kubelite.offload import Offload
 
 GZIP_THRESHOLD_BYTES = 128 * 1024
@@ -20,7 +21,6 @@ GZIP_WINDOW_BITS = 31  # gzip framing
 YAML_COST = 2  # a byte
 GZIP_BYTES = 16  # for one
 PRETTY_BYTES = 128  # for one
-WARNING_LENGTH_MAX = 4096
 CACHE_CONTROL = "no-cache, private"
 
 
@@ -171,9 +171,29 @@ def text_reply(
     )
 
 
-def warning_header(text: str) -> str:
-    """Return a Warning header's value (RFC 7234, code 299), without what could end the header."""
-    clean = "".join(letter if letter.isprintable() else " " for letter in text)[:WARNING_LENGTH_MAX]
+def warning_headers(texts: Iterable[str]) -> list[str]:
+    """Return the values of the Warning headers (RFC 7234, code 299), each text once.
+
+    When the texts are too long in all, each is cut and the last ones are left out, as upstream.
+    """
+    whole = [text for text in dict.fromkeys(texts) if text]
+    if sum(map(len, whole)) <= WARNINGS.value:
+        return [_warning_header(text) for text in whole]
+    WARNINGS.reached()
+    headers = []
+    written = 0
+    for text in whole:
+        if written >= WARNINGS.value:
+            break
+        cut = text[: WARNING.value]
+        written += len(cut)
+        headers.append(_warning_header(cut))
+    return headers
+
+
+def _warning_header(text: str) -> str:
+    """Return a header's value, without what could end the header."""
+    clean = "".join(letter if letter.isprintable() else " " for letter in text)
     escaped = clean.replace("\\", "\\\\").replace('"', '\\"')
     return f'299 - "{escaped}"'
 

@@ -10,10 +10,12 @@ from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
-from aiohttp.abc import AbstractStreamWriter
 
 from kubelite.api.errors import APIError
 from kubelite.clock import Clock
+from kubelite.serving.connection import Sent
+
+__all__ = ["Sent"]  # the answer of every handler here, as the connection knows it
 
 LAST_CHUNK = b"0\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -96,24 +98,6 @@ def slices(body: Body) -> Iterator[bytes | memoryview]:
 
 class Disconnected(Exception):
     """The client went away before the answer was written."""
-
-
-class Sent(web.StreamResponse):
-    """Tells aiohttp that the answer has already been written, and whether the connection stays open."""
-
-    def __init__(self, status: int, *, keep_alive: bool) -> None:
-        super().__init__(status=status)
-        self._keep_alive = keep_alive
-
-    async def prepare(
-        self,
-        request: web.BaseRequest,  # noqa: ARG002 - the signature of aiohttp
-    ) -> AbstractStreamWriter | None:
-        """Write nothing."""
-        return None
-
-    async def write_eof(self, data: object = b"") -> None:
-        """Write nothing."""
 
 
 class Dates:

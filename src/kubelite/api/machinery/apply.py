@@ -4,18 +4,22 @@ Follows Kubernetes' structured merge: an applier owns exactly what its last conf
 and nobody else owns is removed; what others own and it changes is a conflict unless forced.
 """
 
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
 from typing import Any, NoReturn
 
 import msgspec
 
 from kubelite.api.errors import BadRequest, Cause, Conflict
-from kubelite.api.machinery.causes import quoted
+from kubelite.api.machinery.causes import Causes, TooManyCauses, quoted
 from kubelite.api.machinery.field_sets import (
     MEMBER,
     FieldSet,
     KeyMissing,
     applied,
     child_schema,
+    count,
     difference,
     element_key,
     indexed,
@@ -24,7 +28,7 @@ from kubelite.api.machinery.field_sets import (
     is_keyed,
     is_member,
     paths,
-    union,
+    union_of,
     without,
 )
 from kubelite.api.machinery.managed_fields import (
@@ -40,6 +44,7 @@ from kubelite.api.machinery.managed_fields import (
     write_entries,
 )
 from kubelite.api.machinery.schema import Schema
+from kubelite.limits import CAUSES, CAUSES_TEXT
 
 JSON = dict[str, Any]
 
@@ -72,9 +77,8 @@ def apply(
     last = next((entry for entry in entries if entry.identity == own.identity), None)
     others = [entry for entry in entries if entry is not last]
     if last is not None and last.fields:
-        kept = named  # the name and the like belong to nobody, but they are not to go
-        for entry in others:
-            kept = union(kept, entry.fields)
+        # The name and the like belong to nobody, but they are not to go.
+        kept = union_of((named, *(entry.fields for entry in others)))
         _prune(merged, last.fields, kept or {}, schema)
     found = difference(base, merged, schema)
     changed = owned_by_config(found.changed, writer)
@@ -250,34 +254,46 @@ def _excused(schema: Schema, base: JSON, writer: Writer) -> FieldSet | None:
 
 def _contest(others: list[Entry], changed: FieldSet | None, excused: FieldSet | None) -> None:
     """Refuse the apply where others own what it changes."""
-    conflicts: list[tuple[Entry, str]] = []
-    for entry in others:
+    total = 0
+    causes = Causes()
+    for entry in sorted(others, key=_described):
         contested = without(intersection(entry.fields, changed), excused)
-        if contested is not None:
-            conflicts.extend((entry, path) for path in paths(contested))
-    if not conflicts:
-        return
-    conflicts.sort(key=lambda conflict: (_described(conflict[0]), conflict[1]))
-    raise Conflict(
-        _message(conflicts),
-        causes=[
-            Cause(path, "FieldManagerConflict", f"conflict with {_described(entry)}")
-            for entry, path in conflicts
-        ],
-    )
+        if contested is None:
+            continue
+        total += count(contested)
+        with suppress(TooManyCauses):
+            found = [
+                Cause(path, "FieldManagerConflict", f"conflict with {_described(entry)}")
+                for path in _some(contested)
+            ]
+            causes.extend(sorted(found, key=lambda cause: cause.path))
+    if total:
+        raise Conflict(_message(causes, total), causes=causes)
 
 
-def _message(conflicts: list[tuple[Entry, str]]) -> str:
-    if len(conflicts) == 1:
-        entry, path = conflicts[0]
-        return f"Apply failed with 1 conflict: conflict with {_described(entry)}: {path}"
+def _some(contested: FieldSet) -> Iterator[str]:
+    """Yield paths, no more of them than one answer takes."""
+    left = CAUSES_TEXT.value
+    for path in islice(paths(contested), CAUSES.value):
+        yield path
+        left -= len(path)
+        if left < 0:
+            return
+
+
+def _message(causes: Sequence[Cause], total: int) -> str:
+    """Say who owns which of the contested fields, of which only some may be among the causes."""
+    if total == 1:
+        return f"Apply failed with 1 conflict: {causes[0].message}: {causes[0].path}"
     lines, current = [], ""
-    for entry, path in conflicts:
-        if (described := _described(entry)) != current:
-            lines.append(f"conflicts with {described}:")
-            current = described
-        lines.append(f"- {path}")
-    return f"Apply failed with {len(conflicts)} conflicts: " + "\n".join(lines)
+    for cause in causes:
+        if cause.message != current:
+            current = cause.message
+            lines.append(f"conflicts{current.removeprefix('conflict')}:")
+        lines.append(f"- {cause.path}")
+    if total > len(causes):
+        lines.append(f"and {total - len(causes)} more")
+    return f"Apply failed with {total} conflicts: " + "\n".join(lines)
 
 
 def _described(entry: Entry) -> str:

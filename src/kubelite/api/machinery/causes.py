@@ -1,11 +1,12 @@
 """What is wrong with a field, in Kubernetes' words: constructors of `Cause` and of the 422 that collects them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from kubelite.api.errors import Cause, Invalid
+from kubelite.limits import CAUSES, CAUSES_TEXT, SHOWN_VALUE
 
 IMMUTABLE = "field is immutable"
 
@@ -43,10 +44,63 @@ def _escaped(letter: str) -> str:
 
 
 def shown(value: Any) -> str:
-    """Print a value as error messages do: texts quoted, numbers and booleans plain, the rest as JSON."""
+    """Print a value as error messages do: texts quoted, numbers and booleans plain, the rest as JSON.
+
+    The work is bounded as the text is, by `limits.SHOWN_VALUE`: what is beyond it is not looked at.
+    """
     if isinstance(value, str):
-        return quoted(value)
-    return _encode(value).decode()
+        return quoted(cut(value))
+    if isinstance(value, dict | list):
+        return cut("".join(_pieces(value)))
+    return cut(_written(value))
+
+
+def cut(text: str) -> str:
+    """Return the beginning of a text of unbounded length, with an ellipsis where it was longer."""
+    if len(text) <= SHOWN_VALUE.value:
+        return text
+    SHOWN_VALUE.reached()
+    return text[: SHOWN_VALUE.value] + "..."
+
+
+def _pieces(value: Any) -> Iterator[str]:
+    """Yield the JSON of a value piece by piece, until it is longer than anybody is shown."""
+    written = 0
+    pending: list[Any] = [iter((("", value),))]  # of containers begun: what they hold still
+    closing = [""]
+    while pending and written <= SHOWN_VALUE.value:
+        prefix, item = next(pending[-1], (None, None))
+        if prefix is None:
+            pending.pop()
+            piece = closing.pop()
+        elif isinstance(item, dict):
+            piece = prefix + "{"
+            pending.append(_members(item))
+            closing.append("}")
+        elif isinstance(item, list):
+            piece = prefix + "["
+            pending.append(("," if index else "", each) for index, each in enumerate(item))
+            closing.append("]")
+        else:
+            piece = prefix + _written(item)
+        written += len(piece)
+        yield piece
+
+
+def _members(value: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    separator = ""
+    for name, item in value.items():
+        yield f"{separator}{_written(name)}:", item
+        separator = ","
+
+
+def _written(scalar: Any) -> str:
+    if isinstance(scalar, str) and len(scalar) > SHOWN_VALUE.value:
+        scalar = scalar[: SHOWN_VALUE.value + 1]
+    try:
+        return _encode(scalar).decode()
+    except ValueError:  # an integer of thousands of digits
+        return "..."
 
 
 def _detailed(text: str, detail: str) -> str:
@@ -118,9 +172,74 @@ def findings(path: str, value: Any, found: Iterable[str]) -> list[Cause]:
     return [invalid(path, value, finding) for finding in found]
 
 
+def unchecked() -> Cause:
+    """Close a list of causes that is not complete; Kubernetes says so of custom resources."""
+    return Cause(
+        "<nil>",
+        "FieldValueInvalid",
+        "Invalid value: null: some validation rules were not checked because the object was invalid; "
+        "correct the existing errors to complete validation",
+    )
+
+
+class Causes(list[Cause]):
+    """Causes as they are found, as many as one answer takes.
+
+    Raises:
+        TooManyCauses: By whatever would add more. It ends the search, so that an object of 100,000 mistakes
+            costs no more than one of `limits.CAUSES`.
+    """
+
+    def __init__(self, causes: Iterable[Cause] = ()) -> None:
+        super().__init__()
+        self._characters = 0
+        self.extend(causes)
+
+    def append(self, cause: Cause) -> None:
+        """Add a cause."""
+        self._characters += len(cause.path) + len(cause.message)
+        if self._characters > CAUSES_TEXT.value and self:
+            CAUSES_TEXT.reached()
+            raise TooManyCauses(self)
+        if len(self) >= CAUSES.value:
+            CAUSES.reached()
+            raise TooManyCauses(self)
+        super().append(cause)
+
+    def extend(self, causes: Iterable[Cause]) -> None:
+        """Add causes."""
+        for cause in causes:
+            self.append(cause)
+
+    def __iadd__(self, causes: Iterable[Cause]) -> "Causes":  # type: ignore[override] # takes what extend takes
+        self.extend(causes)
+        return self
+
+    def __add__(self, causes: Iterable[Cause]) -> "Causes":  # type: ignore[override] # takes what extend takes
+        return Causes((*self, *causes))
+
+
+class TooManyCauses(Exception):
+    """One answer takes no more; `found` are those before."""
+
+    def __init__(self, found: Sequence[Cause]) -> None:
+        super().__init__("some validation rules were not checked")
+        self.found = found
+
+
+def bounded(causes: Iterable[Cause]) -> list[Cause]:
+    """Return as many causes as one answer takes; one more says so where there are others."""
+    try:
+        return list(Causes(causes))
+    except TooManyCauses as error:
+        return [*error.found, unchecked()]
+
+
 def invalid_object(kind: str, group: str, name: str, causes: Sequence[Cause]) -> Invalid:
-    """Build the 422 answer that tells all causes at once."""
+    """Build the 422 answer that tells all causes at once, within the bounds of an answer."""
+    causes = bounded(causes)
     named = f"{kind}.{group}" if group else kind
+    name = cut(name)
     message = f"{named} {quoted(name)} is invalid"
     lines = list(dict.fromkeys(f"{cause.path}: {cause.message}" for cause in causes))
     if len(lines) == 1:

@@ -6,7 +6,8 @@ from typing import Any
 from msgspec import Struct
 
 from kubelite.api.errors import BadRequest
-from kubelite.api.machinery.causes import quoted
+from kubelite.api.machinery.causes import cut, quoted
+from kubelite.limits import SELECTOR_REQUIREMENTS
 
 Fields = Mapping[str, Any]
 Reader = Callable[[Fields], str]
@@ -179,7 +180,7 @@ def parse_field_selector(
     """
     if not text:
         return FieldSelector()
-    terms = [_term(part, text) for part in sorted(_split(text)) if part]
+    terms = _terms(text)
     extra = {name: _path(name) for name in selectable}
     supported = SUPPORTED.get((group, kind))
     readers: dict[str, Reader] = {}
@@ -211,7 +212,7 @@ def required_values(text: str) -> dict[str, str]:
     Authorization asks this: it must see what the selection will do, escapes included.
     """
     try:
-        terms = [_term(part, text) for part in sorted(_split(text)) if part]
+        terms = _terms(text)
     except BadRequest:
         return {}
     values: dict[str, str] = {}
@@ -241,6 +242,14 @@ def _refusal(
     return f"field label not supported: {field}"
 
 
+def _terms(text: str) -> list[Term]:
+    parts = [part for part in sorted(_split(text)) if part]
+    if len(parts) > SELECTOR_REQUIREMENTS.value:
+        SELECTOR_REQUIREMENTS.reached()
+        raise BadRequest(f"invalid selector: more than {SELECTOR_REQUIREMENTS.value} terms")
+    return [_term(part, text) for part in parts]
+
+
 def _split(text: str) -> list[str]:
     """Cut at commas that no backslash protects."""
     parts, start, escaped = [], 0, False
@@ -259,7 +268,7 @@ def _split(text: str) -> list[str]:
 def _term(part: str, whole: str) -> Term:
     found = part.find("=")
     if found < 0:
-        raise BadRequest(f"invalid selector: '{whole}'; can't understand '{part}'")
+        raise BadRequest(f"invalid selector: '{cut(whole)}'; can't understand '{cut(part)}'")
     equal = not (found and part[found - 1] == "!")
     field = part[: found if equal else found - 1]
     value = part[found + 1 :]

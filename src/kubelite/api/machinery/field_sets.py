@@ -5,11 +5,12 @@ A set is a tree of dicts keyed by path elements: ``f:name`` a field or map key, 
 Trees are shared, never changed in place.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
+from kubelite.api.machinery.causes import cut as cut_text
 from kubelite.api.machinery.schema import Schema
 
 FieldSet = dict[str, Any]
@@ -216,6 +217,15 @@ def union(left: FieldSet | None, right: FieldSet | None) -> FieldSet | None:
     return merged
 
 
+def union_of(sets: Iterable[FieldSet | None]) -> FieldSet | None:
+    """Return what is in any of the sets; one by one, each union would copy all before."""
+    level = list(sets)
+    while len(level) > 1:
+        pairs = [union(*level[at : at + 2]) for at in range(0, len(level) - 1, 2)]
+        level = pairs + level[len(level) - len(level) % 2 :]
+    return level[0] if level else None
+
+
 def _node(member: bool, children: FieldSet) -> FieldSet | None:
     if not children:
         return {} if member else None
@@ -293,13 +303,24 @@ def _bracketed(key: str) -> str:
     return f"[{','.join(f'{name}={_encode(keys[name]).decode()}' for name in sorted(keys))}]"
 
 
+def count(fields: FieldSet) -> int:
+    """Return how many members a set has."""
+    members, pending = 0, [fields]
+    while pending:
+        for key, node in pending.pop().items():
+            if key != MEMBER:
+                members += is_member(node)
+                pending.append(node)
+    return members
+
+
 def find_error(fields: Any, depth: int = 0) -> str:
     """Tell what is wrong with a FieldsV1 that a client sent; an empty text means nothing."""
     if not isinstance(fields, dict) or depth > 100:
         return "not a valid FieldsV1"
     for key, node in fields.items():
         if key != MEMBER and key[:2] not in ("f:", "k:", "v:", "i:"):
-            return f"unknown path element {key}"
+            return f"unknown path element {cut_text(key)}"
         if wrong := find_error(node, depth + 1):
             return wrong
     return ""

@@ -8,18 +8,27 @@ from typing import Any, NamedTuple
 import msgspec
 
 from kubelite.api.errors import BadRequest
-from kubelite.api.machinery.schema import element_path, field_path
+from kubelite.api.machinery.document_size import check_json
+from kubelite.api.machinery.paths import FieldPath, Notes
+from kubelite.limits import DOCUMENT_DEPTH, DUPLICATE_FIELDS
 
-DEPTH_LIMIT = 256  # objects and arrays inside each other
-DUPLICATES_LIMIT = 100  # reported
+DEPTH_LIMIT = DOCUMENT_DEPTH.value
+DUPLICATES_LIMIT = DUPLICATE_FIELDS.value
 _SUMMARY_BYTES = 30
 
 
 class Reading(NamedTuple):
-    """What a body holds, and one sentence for each key it holds twice (the last value counts)."""
+    """What a body holds, and one sentence for each key it holds twice (the last value counts).
+
+    `cost_bytes` is what a pass over the value costs, in bytes of JSON.
+    """
 
     value: Any
     duplicates: tuple[str, ...] = ()
+    cost_bytes: int = 0
+
+
+EMPTY = Reading(None)
 
 
 def read_json(body: bytes, *, kind: str = "", find_duplicates: bool = False) -> Reading:
@@ -27,7 +36,9 @@ def read_json(body: bytes, *, kind: str = "", find_duplicates: bool = False) -> 
 
     Raises:
         BadRequest: It is no JSON, or nested too deep.
+        RequestEntityTooLarge: Its values would take too much memory.
     """
+    check_json(body)
     try:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -60,6 +71,7 @@ def is_too_deep(value: Any) -> bool:
         if not inner:
             return False
         level = inner
+    DOCUMENT_DEPTH.reached()
     return True
 
 
@@ -73,9 +85,9 @@ def duplicate_fields(body: bytes, value: Any) -> tuple[str, ...]:
     is_sure = not any(spelling in body for spelling in _MISCOUNTED)
     if is_sure and keys_written == msgspec.json.encode(value).count(b'":'):
         return ()
-    found: list[str] = []
-    _find_duplicates(json.loads(body, object_pairs_hook=_Pairs), "", found)
-    return tuple(found)
+    found = Notes(DUPLICATE_FIELDS)
+    _find_duplicates(json.loads(body, object_pairs_hook=_Pairs, parse_int=str), None, found)
+    return tuple(found.texts)
 
 
 # Space before the colon, and a quote in a text that encodes differently than it was written.
@@ -86,18 +98,20 @@ class _Pairs(list[tuple[str, Any]]):
     """An object with its keys as written."""
 
 
-def _find_duplicates(value: Any, path: str, found: list[str]) -> None:
+def _find_duplicates(value: Any, path: FieldPath | None, found: Notes) -> None:
     if isinstance(value, _Pairs):
         seen: set[str] = set()
         for name, item in value:
-            address = field_path(path, name)
-            if name in seen and len(found) < DUPLICATES_LIMIT:
-                found.append(f'duplicate field "{address}"')
+            address = FieldPath(path, name)
+            if name in seen:
+                found.add('duplicate field "{}"', address)
             seen.add(name)
-            _find_duplicates(item, address, found)
+            if item.__class__ is not str:
+                _find_duplicates(item, address, found)
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            _find_duplicates(item, element_path(path, index), found)
+            if item.__class__ is not str:
+                _find_duplicates(item, FieldPath(path, index), found)
 
 
 def _reason(error: Exception) -> str:

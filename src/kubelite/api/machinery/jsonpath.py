@@ -5,41 +5,52 @@ Fields (``.a.b``, ``['a']``, ``.a\.b``), indexes and slices, wildcards, recursiv
 """
 
 import re
+from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 import msgspec
+
+from kubelite.limits import PATH_VALUES
 
 JSONPath = Callable[[Any], list[Any]]
 _Step = Callable[[Any], Iterator[Any]]
 
 _LENGTH_LIMIT = 4096
-_DESCENT_LIMIT = 100_000
+_DESCENTS_LIMIT = 3  # of one path: below each other they multiply
+_NESTING_LIMIT = 8  # of filters within filters
 _NAME = re.compile(r"(?:\\.|[^.\[\]\\\s])+")
 _INDEX = re.compile(r"-?\d+", re.ASCII).fullmatch
 _SLICE = re.compile(r"(-?\d*):(-?\d*)(?::(-?\d*))?", re.ASCII).fullmatch
-_FILTER = re.compile(
-    r"\?\(\s*@(?P<left>[^=!<>]*?)\s*(?:(?P<sign>==|!=|<=|>=|<|>)\s*(?P<right>.+?))?\s*\)"
-)
+_SIGN = re.compile("==|!=|<=|>=|<|>|[=!]")
 
 
-def compile_path(text: str) -> JSONPath:
-    """Compile a path, with or without its braces.
+def compile_path(text: str, depth: int = 0) -> JSONPath:
+    """Compile a path, with or without its braces; `depth` counts the filters it stands in.
 
     Raises:
-        ValueError: It has no meaning in this dialect.
+        ValueError: It has no meaning in this dialect, or too much.
     """
     if len(text) > _LENGTH_LIMIT:
         raise ValueError("jsonpath is too long")
+    if depth > _NESTING_LIMIT:
+        raise ValueError("filters are nested too deep")
     bare = text.strip()
     if bare.startswith("{") and bare.endswith("}"):
         bare = bare[1:-1].strip()
-    steps = tuple(_steps(bare.removeprefix("$").removeprefix("@")))
+    steps = tuple(_steps(bare.removeprefix("$").removeprefix("@"), depth))
+    if steps.count(_descendants) > _DESCENTS_LIMIT:
+        raise ValueError(f"at most {_DESCENTS_LIMIT} recursive descents are allowed")
 
     def find(value: Any) -> list[Any]:
-        found = [value]
+        found, left = [value], PATH_VALUES.value
         for step in steps:
-            found = [child for parent in found for child in step(parent)]
+            children = (child for parent in found for child in step(parent))
+            found = list(islice(children, left))
+            left -= len(found)
+            if left <= 0:
+                PATH_VALUES.reached()
             if not found:
                 break
         return found
@@ -58,7 +69,7 @@ def _printed(value: Any) -> str:
     return "<nil>" if value is None else msgspec.json.encode(value).decode()
 
 
-def _steps(text: str) -> Iterator[_Step]:
+def _steps(text: str, depth: int) -> Iterator[_Step]:
     position = 0
     while position < len(text):
         if text.startswith("..", position):
@@ -66,7 +77,7 @@ def _steps(text: str) -> Iterator[_Step]:
             position += 1
         if text[position] == "[":
             end = _closing(text, position)
-            yield _bracket(text[position + 1 : end].strip())
+            yield _bracket(text[position + 1 : end].strip(), depth)
             position = end + 1
             continue
         if text[position] == ".":
@@ -99,7 +110,7 @@ def _closing(text: str, start: int) -> int:
     raise ValueError("unterminated array")
 
 
-def _bracket(inner: str) -> _Step:
+def _bracket(inner: str, depth: int) -> _Step:
     if inner == "*":
         return _wildcard
     if len(inner) > 1 and inner[0] in "'\"" and inner[-1] == inner[0]:
@@ -108,9 +119,23 @@ def _bracket(inner: str) -> _Step:
         return _index(int(inner))
     if cut := _SLICE(inner):
         return _slice(*(int(bound) if bound else None for bound in cut.groups()))
-    if condition := _FILTER.fullmatch(inner):
-        return _filter(condition["left"], condition["sign"] or "", condition["right"] or "")
+    if condition := _condition(inner):
+        return _filter(*condition, depth + 1)
     raise ValueError(f"invalid array index {inner}")
+
+
+def _condition(inner: str) -> tuple[str, str, str] | None:
+    """Take ``?(@.a == 1)`` apart into path, sign and value; the last two are empty where presence is asked."""
+    body = inner[2:-1].strip()
+    if not (inner.startswith("?(") and inner.endswith(")") and body.startswith("@")):
+        return None
+    sign = _SIGN.search(body)
+    if sign is None:
+        return body[1:].strip(), "", ""
+    right = body[sign.end() :].strip()
+    if sign[0] in ("=", "!") or not right:
+        return None
+    return body[1 : sign.start()].strip(), sign[0], right
 
 
 def _field(name: str) -> _Step:
@@ -148,10 +173,9 @@ def _wildcard(value: Any) -> Iterator[Any]:
 
 
 def _descendants(value: Any) -> Iterator[Any]:
-    pending, seen = [value], 0
-    while pending and seen < _DESCENT_LIMIT:
-        current = pending.pop(0)
-        seen += 1
+    pending = deque([value])
+    while pending:
+        current = pending.popleft()
         yield current
         pending.extend(_wildcard(current))
 
@@ -171,13 +195,13 @@ def _literal(text: str) -> Any:
         return text[1:-1]
     try:
         return msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(f"unrecognized value in filter: {text}") from error
 
 
-def _filter(left: str, sign: str, right: str) -> _Step:
-    find = compile_path(left)
-    wanted = compile_path(right[1:]) if right.startswith("@") else None
+def _filter(left: str, sign: str, right: str, depth: int) -> _Step:
+    find = compile_path(left, depth)
+    wanted = compile_path(right[1:], depth) if right.startswith("@") else None
     literal = _literal(right) if right and wanted is None else None
 
     def holds(item: Any) -> bool:

@@ -18,6 +18,7 @@ from kubelite.api.machinery.field_sets import (
     find_error,
     intersection,
     union,
+    union_of,
     without,
 )
 from kubelite.api.machinery.schema import Schema
@@ -246,15 +247,19 @@ def _take(entries: list[Entry], fields: FieldSet, writer: Writer) -> list[Entry]
 
 def _capped(entries: list[Entry]) -> list[Entry]:
     """Fold the oldest updaters into one entry per version once there are too many."""
+    surplus = sum(each.operation == UPDATE for each in entries) - UPDATE_MANAGERS_LIMIT
+    if surplus <= 0:
+        return entries
     updaters = sorted(
         (each for each in entries if each.operation == UPDATE and not each.subresource),
         key=lambda each: each.time,
     )
-    surplus = sum(each.operation == UPDATE for each in entries) - UPDATE_MANAGERS_LIMIT
     first: dict[str, Entry] = {}
     buckets: dict[str, Entry] = {
         each.api_version: each for each in updaters if each.manager == ANCIENT
     }
+    folded: dict[str, list[FieldSet | None]] = {}
+    gone: set[tuple[str, ...]] = set()
     for entry in updaters:
         if surplus <= 0:
             break
@@ -262,16 +267,21 @@ def _capped(entries: list[Entry]) -> list[Entry]:
             continue
         version = entry.api_version
         bucket = buckets.get(version)
-        if bucket is None and version not in first:
-            first[version] = entry
-            continue
-        merged = bucket or replace(first[version], manager=ANCIENT)
-        gone = {entry.identity, merged.identity, first.get(version, entry).identity}
-        merged = replace(merged, fields=union(merged.fields, entry.fields), time=entry.time)
-        entries = [each for each in entries if each.identity not in gone] + [merged]
-        buckets[version] = merged
+        if bucket is None:
+            if version not in first:
+                first[version] = entry
+                continue
+            bucket = replace(first[version], manager=ANCIENT)
+            gone.add(first[version].identity)
+        gone |= {entry.identity, bucket.identity}
+        folded.setdefault(version, []).append(entry.fields)
+        buckets[version] = replace(bucket, time=entry.time)
         surplus -= 1
-    return entries
+    kept = [each for each in entries if each.identity not in gone]
+    return kept + [
+        replace(buckets[version], fields=union_of((buckets[version].fields, *sets)))
+        for version, sets in folded.items()
+    ]
 
 
 def write_entries(metadata: JSON, entries: list[Entry]) -> None:

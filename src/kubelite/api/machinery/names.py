@@ -4,8 +4,8 @@ An empty answer means the value is fine. Known-good values are remembered, since
 """
 
 import re
-from collections.abc import Callable
-from functools import lru_cache, wraps
+
+from kubelite.remembered import remembered
 
 ALPHANUMERIC = "[a-z0-9]"
 LABEL_FORMAT = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
@@ -27,6 +27,7 @@ _VALUE = re.compile(VALUE_FORMAT).fullmatch
 _IDENTIFIER = re.compile(IDENTIFIER_FORMAT).fullmatch
 _CONFIG_KEY = re.compile(CONFIG_KEY_FORMAT).fullmatch
 _HEADER = re.compile(HEADER_FORMAT).fullmatch
+_HEADER_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
 _PERCENT = re.compile(PERCENT_FORMAT).fullmatch
 _PATH = re.compile(PATH_FORMAT).fullmatch
 _PORT = re.compile("[-a-z0-9]+").fullmatch
@@ -39,17 +40,6 @@ _KEY_TEXT = (
     "must consist of alphanumeric characters, '-', '_' or '.', "
     "and must start and end with an alphanumeric character"
 )
-
-
-def _remembered(check: Callable[[str], Findings]) -> Callable[[str], Findings]:
-    """Remember answers for values of plausible length; long ones would make the memory grow."""
-    known = lru_cache(maxsize=8192)(check)
-
-    @wraps(check)
-    def answer(value: str) -> Findings:
-        return known(value) if len(value) <= 320 else check(value)
-
-    return answer
 
 
 def too_long(limit: int) -> str:
@@ -70,7 +60,7 @@ def mismatch(text: str, pattern: str, *examples: str) -> str:
     return f"{text} (e.g. {shown}regex used for validation is '{pattern}')"
 
 
-@_remembered
+@remembered(8192)
 def dns_label(value: str) -> Findings:
     """Check a lowercase RFC 1123 label."""
     found = [too_long(63)] if len(value) > 63 else []
@@ -90,7 +80,7 @@ def dns_label(value: str) -> Findings:
     return tuple(found)
 
 
-@_remembered
+@remembered(8192)
 def dns_subdomain(value: str) -> Findings:
     """Check a lowercase RFC 1123 subdomain."""
     found = [too_long(253)] if len(value) > 253 else []
@@ -138,7 +128,7 @@ def dns_1035_label(value: str) -> Findings:
     return tuple(found)
 
 
-@_remembered
+@remembered(8192)
 def qualified_name(value: str) -> Findings:
     """Check a label or annotation key: a name with an optional DNS prefix and a slash."""
     prefix, slash, name = value.rpartition("/")
@@ -160,7 +150,7 @@ def qualified_name(value: str) -> Findings:
     return tuple(found)
 
 
-@_remembered
+@remembered(8192)
 def label_value(value: str) -> Findings:
     """Check a label's value; it may be empty."""
     found = [too_long(63)] if len(value) > 63 else []
@@ -204,7 +194,7 @@ def identity_number(value: int) -> Findings:
     return FINE if 0 <= value <= 2147483647 else (out_of_range(0, 2147483647),)
 
 
-@_remembered
+@remembered(8192)
 def port_name(value: str) -> Findings:
     """Check an IANA service name."""
     found = [too_long(15)] if len(value) > 15 else []
@@ -246,6 +236,13 @@ def http_header_name(value: str) -> Findings:
     )
 
 
+def http_header_value(value: str) -> Findings:
+    """Check the value of an HTTP header: no control character but the tab, so that it stays on its line."""
+    if _HEADER_CONTROL(value) is None:
+        return FINE
+    return ("a valid HTTP header value must not contain control characters",)
+
+
 def domain_prefixed_path(value: str) -> Findings:
     """Check a name such as ``acme.io/foo/bar``; the caller has refused the empty one."""
     host, _, path = value.partition("/")
@@ -257,7 +254,7 @@ def domain_prefixed_path(value: str) -> Findings:
     return tuple(found)
 
 
-@_remembered
+@remembered(8192)
 def environment_name(value: str) -> Findings:
     """Check the name of an environment variable: printable ASCII without an equals sign."""
     found: list[str] = []
@@ -271,7 +268,7 @@ def environment_name(value: str) -> Findings:
     return tuple(found)
 
 
-@_remembered
+@remembered(8192)
 def config_key(value: str) -> Findings:
     """Check a key of a ConfigMap or Secret, which becomes a file name."""
     found = [too_long(253)] if len(value) > 253 else []

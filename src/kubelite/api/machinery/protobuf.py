@@ -21,6 +21,9 @@ import msgspec
 from kubelite.api.errors import BadRequest
 from kubelite.api.kinds.catalog import kinds
 from kubelite.api.kinds.model import GroupVersionKind
+from kubelite.api.machinery.causes import cut
+from kubelite.api.machinery.document_size import Meter, json_cost
+from kubelite.api.machinery.json_reading import is_too_deep
 from kubelite.api.machinery.schema import Schema, compile_struct
 from kubelite.api.machinery.times import format_micro_time, format_time
 
@@ -40,14 +43,40 @@ class Malformed(Exception):
     """The bytes are no message of the wanted type."""
 
 
+class Reading(Meter):
+    """What one body has cost so far, and how many messages are open; whoever raises ends the reading."""
+
+    __slots__ = ("depth", "has_json")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.depth = 0
+        self.has_json = False
+
+    def enter(self) -> None:
+        """Begin a message within another."""
+        self.depth += 1
+        if self.depth > DEPTH_LIMIT:
+            raise Malformed("exceeded max depth")
+
+    def leave(self) -> None:
+        """End a message."""
+        self.depth -= 1
+
+
 def read_protobuf(body: bytes) -> dict[str, Any]:
     """Decode a body that begins with `MAGIC`; `apiVersion` and `kind` stand first in the result.
 
     Raises:
-        BadRequest: It is malformed, or of a kind that is not built in.
+        BadRequest: It is malformed, nested too deep, or of a kind that is not built in.
+        RequestEntityTooLarge: Its values would take too much memory.
     """
     try:
-        return _envelope(memoryview(body), 0)
+        reading = Reading()
+        decoded = _envelope(memoryview(body), reading)
+        if reading.has_json and is_too_deep(decoded):
+            raise Malformed("exceeded max depth")
+        return decoded
     except (
         Malformed,
         RecursionError,
@@ -61,16 +90,18 @@ def read_protobuf(body: bytes) -> dict[str, Any]:
         ) from error
 
 
-def _envelope(body: memoryview, depth: int) -> dict[str, Any]:
+def _envelope(body: memoryview, reading: Reading) -> dict[str, Any]:
     """Decode a `runtime.Unknown`: type, raw message, content encoding and type."""
     if bytes(body[:4]) != MAGIC:
         raise Malformed("provided data does not appear to be a protobuf message")
-    found = {number: value for number, _, value in _fields(body[4:])}
-    named = {number: _text(value) for number, _, value in _fields(found.get(1, b""))}
+    found = {number: _nested(wire, value) for number, wire, value in _fields(body[4:])}
+    named = {
+        number: _text(_nested(wire, value)) for number, wire, value in _fields(found.get(1, b""))
+    }
     api_version, kind = named.get(1, ""), named.get(2, "")
-    raw = found.get(2, b"")
+    raw = found.get(2, memoryview(b""))
     if _text(found.get(4, b"")) == "application/json":
-        decoded = msgspec.json.decode(raw)
+        decoded = _json(raw, reading)
         if not isinstance(decoded, dict):
             raise Malformed("the raw value is no object")
         return decoded
@@ -82,11 +113,19 @@ def _envelope(body: memoryview, depth: int) -> dict[str, Any]:
     )
     type_ = kinds().get(gvk)
     if type_ is None:
-        raise Malformed(f'no kind "{kind}" is registered for version "{api_version}"')
-    fields = _message(compile_struct(type_), raw, depth + 1)
+        raise Malformed(f'no kind "{cut(kind)}" is registered for version "{cut(api_version)}"')
+    fields = _message(compile_struct(type_), raw, reading)
     fields.pop("apiVersion", None)
     fields.pop("kind", None)
     return {"apiVersion": api_version, "kind": kind, **fields}
+
+
+def _json(raw: memoryview, reading: Reading) -> Any:
+    """Decode JSON within; it is charged before it is made."""
+    body = bytes(raw)
+    reading.has_json = True
+    reading.charge(json_cost(body), nodes=0)
+    return msgspec.json.decode(body)
 
 
 # ---- the wire
@@ -105,8 +144,10 @@ def _varint(data: memoryview, position: int) -> tuple[int, int]:
         shift += 7
 
 
-def _fields(data: memoryview | bytes) -> Iterator[Wire]:
+def _fields(data: Any) -> Iterator[Wire]:
     """Yield the fields of a message in the order written."""
+    if isinstance(data, int):
+        raise Malformed(f"wrong wireType = {_VARINT}")
     data = memoryview(data)
     position, end = 0, len(data)
     while position < end:
@@ -128,11 +169,15 @@ def _fields(data: memoryview | bytes) -> Iterator[Wire]:
         yield number, wire_type, value
 
 
-def _signed(value: int) -> int:
+def _signed(value: Any) -> int:
+    if not isinstance(value, int):
+        raise Malformed(f"wrong wireType = {_BYTES}")
     return value - (1 << 64) if value >= 1 << 63 else value
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, int):
+        raise Malformed(f"wrong wireType = {_VARINT}")
     return str(value, "utf-8")
 
 
@@ -168,62 +213,70 @@ def _table(definition: str, schema: Schema) -> Mapping[int, _Field | str]:
     return _TABLES[key]
 
 
-def _message(schema: Schema, data: memoryview | bytes, depth: int) -> dict[str, Any]:
+def _message(schema: Schema, data: memoryview | bytes, reading: Reading) -> dict[str, Any]:
     made: dict[str, Any] = {}
-    _fill(made, schema.definition, schema, data, depth)
+    reading.charge(0)
+    _fill(made, schema.definition, schema, data, reading)
     return made
 
 
 def _fill(
-    made: dict[str, Any], definition: str, schema: Schema, data: memoryview | bytes, depth: int
+    made: dict[str, Any],
+    definition: str,
+    schema: Schema,
+    data: memoryview | bytes,
+    reading: Reading,
 ) -> None:
-    if depth > DEPTH_LIMIT:
-        raise Malformed("exceeded max depth")
+    reading.enter()
     table = _table(definition, schema)
     for number, wire_type, value in _fields(data):
         field = table.get(number)
         if isinstance(field, str):
-            _fill(made, field, schema, _nested(wire_type, value), depth + 1)
+            _fill(made, field, schema, _nested(wire_type, value), reading)
         elif field is not None:
-            _put(made, field, wire_type, value, depth)
+            _put(made, field, wire_type, value, reading)
+    reading.leave()
 
 
-def _put(made: dict[str, Any], field: _Field, wire_type: int, value: Any, depth: int) -> None:
+def _put(made: dict[str, Any], field: _Field, wire_type: int, value: Any, reading: Reading) -> None:
     name, schema = field.name, field.schema
+    if name not in made:
+        reading.charge(0)
     if schema.loose:
-        made[name] = _loose(name, schema, value, depth)
+        made[name] = _loose(name, schema, value, reading)
         return
     items = schema.items
     if schema.type == "array" and items is not None:
-        made.setdefault(name, []).extend(_elements(items, wire_type, value, depth))
+        made.setdefault(name, []).extend(_elements(items, wire_type, value, reading))
     elif schema.type == "map" and items is not None:
-        key, item = _entry(items, value, depth)
+        key, item = _entry(items, _nested(wire_type, value), reading)
+        reading.charge(len(key))
         made.setdefault(name, {})[key] = item
     else:
-        made[name] = _value(schema, wire_type, value, depth)
+        made[name] = _value(schema, wire_type, value, reading)
 
 
-def _elements(items: Schema, wire_type: int, value: Any, depth: int) -> Iterator[Any]:
+def _elements(items: Schema, wire_type: int, value: Any, reading: Reading) -> Iterator[Any]:
     """Yield one element, or all of a packed list of numbers."""
     if wire_type == _BYTES and items.type in {"integer", "boolean"}:
         position = 0
         while position < len(value):
             number, position = _varint(value, position)
-            yield _value(items, _VARINT, number, depth)
+            yield _value(items, _VARINT, number, reading)
     else:
-        yield _value(items, wire_type, value, depth)
+        yield _value(items, wire_type, value, reading)
 
 
-def _entry(items: Schema, data: Any, depth: int) -> tuple[str, Any]:
+def _entry(items: Schema, data: Any, reading: Reading) -> tuple[str, Any]:
     key, item = "", None
     for number, wire_type, value in _fields(data):
         if number == 1:
             key = _text(value)
         elif number == 2 and items.type == "array" and items.items is not None:
             # A list as a map's value is a message of its own.
-            item = [_value(items.items, wire, text, depth) for _, wire, text in _fields(value)]
+            item = [_value(items.items, wire, text, reading) for _, wire, text in _fields(value)]
         elif number == 2:
-            item = _value(items, wire_type, value, depth)
+            item = _value(items, wire_type, value, reading)
     return key, item
 
 
@@ -234,10 +287,11 @@ def _nested(wire_type: int, value: Any) -> memoryview:
     return value
 
 
-def _value(schema: Schema, wire_type: int, value: Any, depth: int) -> Any:
+def _value(schema: Schema, wire_type: int, value: Any, reading: Reading) -> Any:
     if schema.type in {"integer", "boolean"}:
         if wire_type != _VARINT:
             raise Malformed(f"wrong wireType = {wire_type}")
+        reading.charge(0)
         return bool(value) if schema.type == "boolean" else _integer(schema, value)
     if schema.type == "number":
         if wire_type != _FIXED64:
@@ -245,8 +299,9 @@ def _value(schema: Schema, wire_type: int, value: Any, depth: int) -> Any:
         return struct.unpack("<d", value)[0]
     data = _nested(wire_type, value)
     if schema.type == "object":
-        return _message(schema, data, depth + 1)
-    return _READERS[schema.type](schema, data, depth)
+        return _message(schema, data, reading)
+    reading.charge(2 * len(data))
+    return _READERS[schema.type](schema, data, reading)
 
 
 def _integer(schema: Schema, value: int) -> int:
@@ -256,15 +311,15 @@ def _integer(schema: Schema, value: int) -> int:
     return number
 
 
-def _string(schema: Schema, data: memoryview, _: int) -> str:
+def _string(schema: Schema, data: memoryview, _: Reading) -> str:
     return base64.b64encode(data).decode() if schema.format == "byte" else _text(data)
 
 
-def _quantity(_: Schema, data: memoryview, __: int) -> str:
+def _quantity(_: Schema, data: memoryview, __: Reading) -> str:
     return next((_text(value) for number, _, value in _fields(data) if number == 1), "0") or "0"
 
 
-def _time(schema: Schema, data: memoryview, _: int) -> str | None:
+def _time(schema: Schema, data: memoryview, _: Reading) -> str | None:
     if not data:
         return None  # Go's zero time
     parts = {number: _signed(value) for number, _, value in _fields(data)}
@@ -272,38 +327,37 @@ def _time(schema: Schema, data: memoryview, _: int) -> str | None:
     return format_micro_time(moment) if schema.format == "date-time-micro" else format_time(moment)
 
 
-def _int_or_string(_: Schema, data: memoryview, __: int) -> int | str:
+def _int_or_string(_: Schema, data: memoryview, __: Reading) -> int | str:
     parts = {number: value for number, _, value in _fields(data)}
     if parts.get(1, 0):
         return _text(parts.get(3, b""))
     return _signed(parts.get(2, 0))
 
 
-def _raw(_: Schema, data: memoryview, depth: int) -> Any:
+def _raw(_: Schema, data: memoryview, reading: Reading) -> Any:
     """Decode raw JSON, or an object in the protobuf form within another."""
     raw: Any = next((value for number, _, value in _fields(data) if number == 1), b"")
     if not raw:
         return None
-    if bytes(raw[:4]) == MAGIC:
-        if depth > DEPTH_LIMIT:
-            raise Malformed("exceeded max depth")
-        return _envelope(raw, depth + 1)
-    return msgspec.json.decode(raw)
+    raw = _nested(_VARINT if isinstance(raw, int) else _BYTES, raw)
+    return _envelope(raw, reading) if bytes(raw[:4]) == MAGIC else _json(raw, reading)
 
 
-_READERS: Mapping[str, Callable[[Schema, memoryview, int], Any]] = {
+_READERS: Mapping[str, Callable[[Schema, memoryview, Reading], Any]] = {
     "string": _string,
     "quantity": _quantity,
     "time": _time,
     "int-or-string": _int_or_string,
     "any": _raw,
-    "array": lambda schema, data, depth: [
-        _value(schema.items, wire, value, depth) for _, wire, value in _fields(data) if schema.items
+    "array": lambda schema, data, reading: [
+        _value(schema.items, wire, value, reading)
+        for _, wire, value in _fields(data)
+        if schema.items
     ],
 }
 
 
-def _loose(name: str, schema: Schema, data: memoryview, depth: int) -> Any:
+def _loose(name: str, schema: Schema, data: memoryview, reading: Reading) -> Any:
     """Decode the schema-or-something messages of JSON schemas."""
     parts = list(_fields(data))
     if name.startswith("additional"):
@@ -312,8 +366,8 @@ def _loose(name: str, schema: Schema, data: memoryview, depth: int) -> Any:
         nested, others = 1, 2
     for number, wire_type, value in parts:
         if number == nested:
-            return _message(schema, _nested(wire_type, value), depth + 1)
+            return _message(schema, _nested(wire_type, value), reading)
     if name.startswith("additional"):
         return any(bool(value) for number, _, value in parts if number == others)
-    read = _text if name == "dependencies" else lambda value: _message(schema, value, depth + 1)
+    read = _text if name == "dependencies" else lambda value: _message(schema, value, reading)
     return [read(value) for number, _, value in parts if number == others]

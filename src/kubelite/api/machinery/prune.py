@@ -4,41 +4,45 @@ from __future__ import annotations
 
 from typing import Any
 
-from kubelite.api.machinery.schema import Schema, element_path, field_path, key_path
-
-PATHS_LIMIT = 1000  # reported; the rest is dropped in silence
+from kubelite.api.machinery.paths import FieldPath, Notes
+from kubelite.api.machinery.schema import Schema
+from kubelite.limits import UNKNOWN_FIELDS
 
 
 def prune(schema: Schema, value: Any) -> tuple[str, ...]:
     """Drop unknown fields from `value`, in place, and return their paths in document order."""
-    unknown: list[str] = []
-    _prune(schema, value, "", unknown)
-    return tuple(unknown)
+    unknown = Notes(UNKNOWN_FIELDS)
+    _prune(schema, value, None, unknown)
+    return tuple(unknown.texts)
 
 
-def _prune(schema: Schema, value: Any, path: str, unknown: list[str]) -> None:
+def _prune(schema: Schema, value: Any, path: FieldPath | None, unknown: Notes) -> None:
     if isinstance(value, dict):
         _prune_object(schema, value, path, unknown)
     elif isinstance(value, list):
         items = schema if schema.loose else schema.items
         if items is not None:
             for index, item in enumerate(value):
-                _prune(items, item, element_path(path, index), unknown)
+                if item.__class__ in _CONTAINERS:
+                    _prune(items, item, FieldPath(path, index), unknown)
 
 
-def _prune_object(schema: Schema, value: dict[str, Any], path: str, unknown: list[str]) -> None:
+def _prune_object(
+    schema: Schema, value: dict[str, Any], path: FieldPath | None, unknown: Notes
+) -> None:
     fields, rest = schema.fields, schema.items
     strict = schema.type == "object" and not schema.preserve and rest is None
     for name in list(value):
-        if (node := fields.get(name)) is not None:
-            _prune(node, value[name], field_path(path, name), unknown)
-        elif rest is not None:
-            address = key_path if schema.type == "map" else field_path
-            _prune(rest, value[name], address(path, name), unknown)
+        node = fields.get(name)
+        if node is not None or rest is not None:
+            if value[name].__class__ in _CONTAINERS:
+                is_key = node is None and schema.type == "map"
+                address = FieldPath(path, name, bracketed=is_key)
+                _prune(node or rest or schema, value[name], address, unknown)
         elif strict and not (schema.embedded and name in _OF_EVERY_OBJECT):
             del value[name]
-            if len(unknown) < PATHS_LIMIT:
-                unknown.append(field_path(path, name))
+            unknown.add("{}", FieldPath(path, name))
 
 
+_CONTAINERS = frozenset((dict, list))
 _OF_EVERY_OBJECT = frozenset({"apiVersion", "kind", "metadata"})

@@ -1,8 +1,7 @@
 """Label selectors: read from a query string or a LabelSelector, and matched against labels."""
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from itertools import groupby
 from typing import Any, NoReturn
 
 from msgspec import Struct
@@ -10,6 +9,8 @@ from msgspec import Struct
 from kubelite.api.errors import BadRequest, Cause
 from kubelite.api.kinds.meta import LabelSelector
 from kubelite.api.machinery import causes, names
+from kubelite.api.machinery.label_matching import integer, matcher_of
+from kubelite.limits import SELECTOR_REQUIREMENTS
 
 EQUALS, DOUBLE_EQUALS, NOT_EQUALS = "=", "==", "!="
 EXACT = (EQUALS, DOUBLE_EQUALS)
@@ -21,8 +22,6 @@ _SYMBOLS = "=!(),><"
 _BLANKS = " \t\r\n"
 _BINARY = "=, !=, ==, in, notin, >, <"
 _OF_STRUCT = {"In": IN, "NotIn": NOT_IN, "Exists": EXISTS, "DoesNotExist": DOES_NOT_EXIST}
-
-NO_VALUES: frozenset[str] = frozenset()
 
 Labels = Mapping[str, str]
 
@@ -105,98 +104,15 @@ class Requirement(Struct, frozen=True):
         return [causes.invalid("values[0]", value, wrong)]
 
 
-class Condition:
-    """What all requirements on one key come to."""
-
-    __slots__ = ("_above", "_among", "_below", "_none_of", "is_absence", "is_presence")
-
-    def __init__(self, requirements: Iterable[Requirement]) -> None:
-        self.is_presence = False  # the label has to be there
-        self.is_absence = False  # the label must not be there
-        self._among: frozenset[str] | None = None
-        self._none_of: Set[str] = NO_VALUES
-        self._above: int | None = None
-        self._below: int | None = None
-        for each in requirements:
-            self._add(each)
-
-    def _add(self, requirement: Requirement) -> None:
-        operator, values = requirement.operator, requirement.values
-        if operator in (NOT_IN, NOT_EQUALS):
-            if not isinstance(self._none_of, set):
-                self._none_of = set()
-            self._none_of.update(values)
-            return
-        if operator == DOES_NOT_EXIST:
-            self.is_absence = True
-            return
-        self.is_presence = True
-        if operator in (IN, *EXACT):
-            among = frozenset(values)
-            self._among = among if self._among is None else self._among & among
-        elif operator in (GREATER, LESS):
-            self._bound(operator, integer(values[0]))
-
-    def _bound(self, operator: str, bound: int | None) -> None:
-        if bound is None:
-            self._among = frozenset()
-        elif operator == GREATER:
-            self._above = bound if self._above is None else max(bound, self._above)
-        else:
-            self._below = bound if self._below is None else min(bound, self._below)
-
-    @property
-    def only_value(self) -> str | None:
-        """The one value the label must have, if there is one."""
-        if self._among is None or len(self._among) != 1:
-            return None
-        return next(iter(self._among))
-
-    def allows(self, value: str | None) -> bool:
-        """Tell whether the value, or None for an absent label, meets the requirements."""
-        if value is None:
-            return not self.is_presence
-        if self.is_absence or value in self._none_of:
-            return False
-        if self._among is not None and value not in self._among:
-            return False
-        return (self._above is None and self._below is None) or self._is_between(value)
-
-    def _is_between(self, value: str) -> bool:
-        number = integer(value)
-        if number is None or (self._above is not None and number <= self._above):
-            return False
-        return self._below is None or number < self._below
-
-
-def integer(text: str) -> int | None:
-    """Read a signed integer of 64 bits as Go's ParseInt does; None for what is none."""
-    digits = text[1:] if text[:1] in ("+", "-") else text
-    if not (digits.isascii() and digits.isdigit()):
-        return None
-    number = int(text)
-    return number if -(2**63) <= number < 2**63 else None
-
-
 class Selector:
-    """A conjunction of requirements; without any it matches everything.
+    """A conjunction of requirements; without any it matches everything."""
 
-    Matching costs what the shorter of selector and labels has, whatever the other has: a client may ask for thousands
-    of labels, and objects have a few.
-    """
-
-    __slots__ = ("_present", "conditions", "nothing", "requirements")
+    __slots__ = ("_meets", "nothing", "requirements")
 
     def __init__(self, requirements: Sequence[Requirement] = (), *, nothing: bool = False) -> None:
         self.requirements = tuple(sorted(requirements, key=lambda each: each.key))
         self.nothing = nothing
-        self.conditions = {
-            key: Condition(found)
-            for key, found in groupby(self.requirements, key=lambda each: each.key)
-        }
-        self._present = frozenset(
-            key for key, condition in self.conditions.items() if condition.is_presence
-        )
+        self._meets = matcher_of(self.requirements)
 
     @property
     def is_everything(self) -> bool:
@@ -205,21 +121,7 @@ class Selector:
 
     def matches(self, labels: Labels | None) -> bool:
         """Tell whether the labels meet every requirement."""
-        if self.nothing:
-            return False
-        labels, conditions = labels or {}, self.conditions
-        if len(conditions) <= len(labels):
-            for key, condition in conditions.items():  # noqa: SIM110 - all() takes twice as long
-                if not condition.allows(labels.get(key)):
-                    return False
-            return True
-        if len(self._present) > len(labels) or not self._present <= labels.keys():
-            return False
-        for key, value in labels.items():
-            known = conditions.get(key)
-            if known is not None and not known.allows(value):
-                return False
-        return True
+        return not self.nothing and self._meets(labels or {})
 
     def __str__(self) -> str:
         return ",".join(map(str, self.requirements))
@@ -263,8 +165,13 @@ def labels_selector(labels: Labels | None) -> Selector:
     return Selector([Requirement(key, EQUALS, (value,)) for key, value in (labels or {}).items()])
 
 
-def label_selector(selector: LabelSelector | Mapping[str, Any] | None) -> Selector:
+def label_selector(
+    selector: LabelSelector | Mapping[str, Any] | None, *, is_stored: bool = False
+) -> Selector:
     """Turn a LabelSelector, typed or as JSON, into a Selector: None matches nothing, an empty one everything.
+
+    `is_stored`: keys and values were checked when the object was written, and are not checked again, which takes ten
+    times as long as all else.
 
     Raises:
         BadRequest: An operator, key or value is wrong.
@@ -282,11 +189,14 @@ def label_selector(selector: LabelSelector | Mapping[str, Any] | None) -> Select
             (each.get("key", ""), each.get("operator", ""), each.get("values") or ())
             for each in selector.get("matchExpressions") or ()
         ]
-    requirements = [_checked(Requirement(key, EQUALS, (labels[key],))) for key in labels]
+    requirements = [Requirement(key, EQUALS, (labels[key],)) for key in labels]
     for key, operator, values in expressions:
         if operator not in _OF_STRUCT:
             raise BadRequest(f"{causes.quoted(operator)} is not a valid label selector operator")
-        requirements.append(_checked(Requirement(key, _OF_STRUCT[operator], tuple(sorted(values)))))
+        requirements.append(Requirement(key, _OF_STRUCT[operator], tuple(sorted(values))))
+    if not is_stored:
+        for requirement in requirements:
+            _checked(requirement)
     return Selector(requirements)
 
 
@@ -332,10 +242,13 @@ class _Parser:
         self._position = 0
 
     def selector(self) -> Selector:
-        requirements = []
+        requirements: list[Requirement] = []
         while (word := self._peek()) != "":
             if not _is_identifier(word) and word != "!":
                 self._fail(f"found '{word}', expected: !, identifier, or 'end of string'")
+            if len(requirements) >= SELECTOR_REQUIREMENTS.value:
+                SELECTOR_REQUIREMENTS.reached()
+                self._fail(f"more than {SELECTOR_REQUIREMENTS.value} requirements")
             try:
                 requirements.append(self._requirement())
             except BadRequest as error:

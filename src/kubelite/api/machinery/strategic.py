@@ -5,9 +5,11 @@ Directives follow Kubernetes: ``$patch`` (replace, delete), ``$retainKeys``, ``$
 """
 
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any
 
 from kubelite.api.errors import BadRequest, Cause, Invalid
+from kubelite.api.machinery.causes import cut
 from kubelite.api.machinery.schema import Schema
 
 DIRECTIVE = "$patch"
@@ -20,6 +22,7 @@ Items = list[Any]
 
 _BAD_LIST = "invalid patch format of primitive list"
 _BAD_KEYS = "invalid patch format of retainKeys"
+NAMES_SHOWN = 20  # fields of an object that an error names
 _BAD_ORDER = "invalid patch format of setElementOrder list"
 
 
@@ -73,26 +76,36 @@ def _directed(patch: JSON) -> JSON:
         return patch
     if directive == "delete":
         return {}
-    raise BadRequest(f"unknown patch type: {directive} in map: {_go_map(patch)}")
+    raise BadRequest(_unknown(directive, patch))
+
+
+def _unknown(directive: Any, value: JSON) -> str:
+    named = cut(directive) if isinstance(directive, str) else "..."
+    return f"unknown patch type: {named} in map: {_go_map(value)}"
 
 
 def _go_map(value: JSON) -> str:
-    return f"map[{' '.join(f'{key}:{value[key]}' for key in sorted(value))}]"
+    """Name the fields of an object; Kubernetes prints their values too, and with them what is secret."""
+    names = " ".join(f"{cut(key)}:..." for key in sorted(value)[:NAMES_SHOWN])
+    return f"map[{names}{' ...' if len(value) > NAMES_SHOWN else ''}]"
 
 
 def _retain_keys(original: JSON, patch: JSON) -> None:
     keys = patch.pop(RETAIN_KEYS)
     if not isinstance(keys, list):
         raise BadRequest(_BAD_KEYS)
+    kept = {key for key in keys if isinstance(key, str)}
     for key, value in patch.items():
-        if value is not None and not key.startswith("$") and key not in keys:
+        if value is not None and not key.startswith("$") and key not in kept:
             raise Invalid(
                 "the server rejected our request due to an error in our request",
                 causes=[
-                    Cause(key, "FieldValueInvalid", "patch content doesn't match retainKeys list")
+                    Cause(
+                        cut(key), "FieldValueInvalid", "patch content doesn't match retainKeys list"
+                    )
                 ],
             )
-    for key in [key for key in original if key not in keys]:
+    for key in original.keys() - kept:
         del original[key]
 
 
@@ -151,9 +164,7 @@ def _check_order(patch: Items, order: Items, identity: Identity) -> None:
     given = iter([identity(item) for item in order])
     # Each wanted element must come up in the given order after the one before it.
     if not all(any(each == item for each in given) for item in wanted):
-        raise BadRequest(
-            f"The order in patch list:\n{patch}\n doesn't match $setElementOrder list:\n{order}\n"
-        )
+        raise BadRequest("The order in patch list doesn't match $setElementOrder list")
 
 
 def _merge_list(original: Items, patch: Items, schema: Schema | None) -> Items:
@@ -195,7 +206,7 @@ def _apply_element_directives(original: Items, patch: Items, key: str) -> tuple[
         elif directive == "merge":
             raise BadRequest("merging lists cannot yet be specified in the patch")
         else:
-            raise BadRequest(f"unknown patch type: {directive} in map: {_go_map(element)}")
+            raise BadRequest(_unknown(directive, element))
     if gone:
         original = [each for each in original if _hashable(each.get(key)) not in gone]
     return (plain, []) if replaces else (original, plain)
@@ -222,35 +233,41 @@ def _hashable(value: Any) -> Any:
 
 def _ordered(merged: Items, order: Items, present: Items, identity: Identity) -> Items:
     """Put elements that the order names in that order, and weave the others in where they stood."""
-    wanted = {_hashable(identity(item)): index for index, item in reversed([*enumerate(order)])}
-    stood = {_hashable(identity(item)): index for index, item in reversed([*enumerate(present)])}
-
-    def name(item: Any) -> Any:
-        return _hashable(identity(item))
-
-    named = sorted((item for item in merged if name(item) in wanted), key=lambda i: wanted[name(i)])
+    wanted = _positions(order, identity)
+    stood = _positions(present, identity)
     last = len(stood)
-    others = sorted(
-        (item for item in merged if name(item) not in wanted),
-        key=lambda item: stood.get(name(item), last),
-    )
-    return _woven(others, named, lambda item: stood.get(name(item), -1))
+    named: list[tuple[int, int, Any]] = []  # place in the order, where it stood, the element
+    others: list[tuple[int, int, Any]] = []
+    for item in merged:
+        name = _hashable(identity(item))
+        before = stood.get(name, -1)
+        if (place := wanted.get(name)) is not None:
+            named.append((place, before, item))
+        else:
+            others.append((before if before >= 0 else last, before, item))
+    named.sort(key=itemgetter(0))
+    others.sort(key=itemgetter(0))
+    return _woven(others, named)
 
 
-def _woven(left: Sequence[Any], right: Sequence[Any], position: Callable[[Any], int]) -> Items:
+def _positions(items: Items, identity: Identity) -> dict[Any, int]:
+    """Return where each element stands first."""
+    return {_hashable(identity(item)): index for index, item in reversed([*enumerate(items)])}
+
+
+def _woven(left: Sequence[tuple[int, int, Any]], right: Sequence[tuple[int, int, Any]]) -> Items:
     """Merge two ordered lists; the left goes first only where it is known to have stood first."""
     woven: Items = []
     at_left = at_right = 0
     while at_left < len(left) and at_right < len(right):
-        before, after = position(left[at_left]), position(right[at_right])
-        if 0 <= before < after:
-            woven.append(left[at_left])
+        if 0 <= left[at_left][1] < right[at_right][1]:
+            woven.append(left[at_left][2])
             at_left += 1
         else:
-            woven.append(right[at_right])
+            woven.append(right[at_right][2])
             at_right += 1
-    woven.extend(left[at_left:])
-    woven.extend(right[at_right:])
+    woven.extend(item for _, _, item in left[at_left:])
+    woven.extend(item for _, _, item in right[at_right:])
     return woven
 
 

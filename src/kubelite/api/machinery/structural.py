@@ -10,19 +10,22 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Callable
-from functools import lru_cache
-from threading import RLock
+from threading import RLock, local
 from typing import Any, Final
 
+import msgspec
 from msgspec import UNSET
 
 from kubelite.api.errors import BadRequest
 from kubelite.api.kinds.model import GroupVersionKind
+from kubelite.api.machinery.document_size import json_cost, too_large
 from kubelite.api.machinery.mismatch import find_mismatch
 from kubelite.api.machinery.prune import prune
 from kubelite.api.machinery.quantity import parse_quantity
 from kubelite.api.machinery.schema import Schema
 from kubelite.api.machinery.times import format_micro_time, format_time, parse_time
+from kubelite.limits import DOCUMENT
+from kubelite.remembered import remembered
 
 
 class Mismatch(Exception):
@@ -41,6 +44,8 @@ _DROPPED: Final = _Dropped()
 _INT32 = range(-(2**31), 2**31)
 _INT64 = range(-(2**63), 2**63)
 
+_filling = local()  # `left`: bytes that this thread may still fill into the value at hand
+
 Reader = Callable[[Any], Any]  # returns the value to write, the same object where nothing changes
 Maker = Callable[[], Any]
 
@@ -50,7 +55,9 @@ def structure(schema: Schema, body: Any) -> tuple[str, ...]:
 
     Raises:
         BadRequest: A value has the wrong type; worded as Kubernetes words it. `body` is then half shaped.
+        RequestEntityTooLarge: What would be filled into the elements of lists takes too much memory.
     """
+    _filling.left = DOCUMENT.value
     read = _READY.get(id(schema.fields)) or _compile_whole(schema)
     try:
         try:
@@ -125,14 +132,14 @@ def _read_int_or_string(value: Any) -> Any:
     return _absent(value)
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def _canonical_time(text: str) -> str:
     return format_time(parse_time(text))
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def _canonical(text: str) -> str:
-    return str(parse_quantity(text.strip()))
+    return str(parse_quantity(text))
 
 
 def _read_quantity(value: Any) -> Any:
@@ -141,7 +148,7 @@ def _read_quantity(value: Any) -> Any:
     try:
         if value.__class__ is not str:
             return str(parse_quantity(value))
-        written = _canonical(value)
+        written = _canonical(value.strip())
     except ValueError as error:
         raise Mismatch from error
     return value if written == value else written
@@ -192,12 +199,15 @@ def _array_reader(schema: Schema) -> Reader:
     read_item = _reader(schema.items, nested=True)
     zero = _zero_maker(schema.items)
     always = schema.always
+    charge = _fill_charger(schema.items)
 
     def read(value: Any) -> Any:
         if value.__class__ is not list:
             return _absent(value)
         if not value:
             return value if always else _DROPPED
+        if charge is not None:
+            charge(len(value))
         for index, item in enumerate(value):
             shaped = read_item(item)
             if shaped is not item:
@@ -207,17 +217,40 @@ def _array_reader(schema: Schema) -> Reader:
     return read
 
 
+def _fill_charger(items: Schema) -> Callable[[int], None] | None:
+    """Return what charges the fields that are filled into so many elements, each of which may be as little as {}."""
+    if items.type != "object" or items.loose:
+        return None
+    make = _zero_maker(items)
+    cost = 0
+
+    def charge(count: int) -> None:
+        nonlocal cost
+        if (
+            not cost
+        ):  # at the first use: the types of the fields may still be under construction before
+            cost = json_cost(msgspec.json.encode(make()))
+        _filling.left -= count * cost
+        if _filling.left < 0:
+            raise too_large()
+
+    return charge
+
+
 def _map_reader(schema: Schema) -> Reader:
     assert schema.items is not None
     read_item = _reader(schema.items, nested=True)
     zero = _zero_maker(schema.items)
     always = schema.always
+    charge = _fill_charger(schema.items)
 
     def read(value: Any) -> Any:
         if value.__class__ is not dict:
             return _absent(value)
         if not value:
             return value if always else _DROPPED
+        if charge is not None:
+            charge(len(value))
         for name, item in value.items():
             shaped = read_item(item)
             if shaped is not item:

@@ -4,12 +4,36 @@
 """
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 _RFC3339 = re.compile(
     r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:[.,](\d+))?(Z|[+-]\d\d:\d\d)", re.ASCII
 ).fullmatch
 _LAYOUT = "2006-01-02T15:04:05Z07:00"
+_DURATION_LENGTH_MAX = 64
+_DURATION_MAX_SECONDS = 2**63 // 10**9  # what Go's nanoseconds hold
+_NUMBER = r"(?:\d+\.?\d*|\.\d+)"
+_UNIT = "(?:ns|us|µs|μs|ms|s|m|h)"
+_DURATION = re.compile(rf"([+-]?)(0|(?:{_NUMBER}{_UNIT})+)", re.ASCII).fullmatch
+_DURATION_PART = re.compile(rf"({_NUMBER})({_UNIT})", re.ASCII).findall
+_UNITS = {
+    unit: Decimal(seconds)
+    for unit, seconds in {
+        "ns": "1e-9",
+        "us": "1e-6",
+        "µs": "1e-6",
+        "μs": "1e-6",
+        "ms": "1e-3",
+        "s": "1",
+        "m": "60",
+        "h": "3600",
+    }.items()
+}
+# The names of the time zone database have at most three parts. Python looks a name up as a path and as a package,
+# part by part, so that a name of a thousand parts ends in a RecursionError.
+_ZONE = re.compile(r"[A-Za-z0-9_+-]{1,32}(?:/[A-Za-z0-9_+-]{1,32}){0,2}", re.ASCII).fullmatch
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 YEAR = 365 * DAY
@@ -32,6 +56,36 @@ def parse_time(text: str) -> datetime:
         return date.astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise ValueError(f'parsing time "{text}": day out of range') from error
+
+
+def time_zone(name: str) -> ZoneInfo:
+    """Return a zone of the time zone database, such as ``Europe/Berlin``.
+
+    Raises:
+        ValueError: There is none of that name.
+    """
+    if _ZONE(name) is None:
+        raise ValueError(f"unknown time zone {name}")
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, OSError) as error:  # OSError: it is a folder of the database
+        raise ValueError(f"unknown time zone {name}") from error
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read a duration as Go writes it, such as ``1h30m`` or ``-1.5s``; parts below a microsecond are dropped.
+
+    Raises:
+        ValueError: It is none, or longer than 290 years.
+    """
+    matched = _DURATION(text) if len(text) <= _DURATION_LENGTH_MAX else None
+    if matched is None:
+        raise ValueError(f'time: invalid duration "{text[:_DURATION_LENGTH_MAX]}"')
+    parts = _DURATION_PART(matched[2])
+    seconds = sum((Decimal(number) * _UNITS[unit] for number, unit in parts), Decimal(0))
+    if seconds > _DURATION_MAX_SECONDS:
+        raise ValueError(f'time: invalid duration "{text}"')
+    return timedelta(microseconds=int(seconds * 1_000_000)) * (-1 if matched[1] == "-" else 1)
 
 
 def format_time(date: datetime) -> str:

@@ -12,9 +12,11 @@ from typing import Any
 
 import yaml
 
+from kubelite.api.errors import RequestEntityTooLarge
+from kubelite.api.machinery.causes import cut
+from kubelite.api.machinery.document_size import Meter, text_size, too_large
 from kubelite.api.machinery.json_reading import DEPTH_LIMIT, DUPLICATES_LIMIT, Reading, unrecognized
-
-ALIASED_NODES_LIMIT = 50_000  # made by following aliases
+from kubelite.limits import REQUEST_BODY
 
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLEANS = {
@@ -33,6 +35,10 @@ _INTEGER = re.compile(
     r"([-+]?)(?:(0x[0-9a-fA-F_]+)|(0b[01_]+)|0o?([0-7_]+)|([0-9][0-9_]*))"
 ).fullmatch
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?").fullmatch
+_INTEGERS = range(
+    -(2**63), 2**64
+)  # those of Go; beyond them a decimal one is a float, any other a text
+DIGITS_MAX = 400  # looked at: Python refuses to read thousands, and no integer of Go has so many
 _WHOLE_LIMIT = 1e21  # from here on Go's JSON writes an exponent
 _TEXT = "tag:yaml.org,2002:str"
 
@@ -47,7 +53,9 @@ def read_yaml(body: bytes, *, kind: str = "", find_duplicates: bool = False) -> 
     Takes 0.25 ms per KB: call it in a thread for large bodies.
 
     Raises:
-        BadRequest: It is no YAML, nested too deep, or its aliases multiply too much.
+        BadRequest: It is no YAML, nested too deep, or its aliases multiply too much: as JSON it would be no
+            request that is taken, or take too much memory.
+        RequestEntityTooLarge: Its values would take too much memory, without any alias.
     """
     try:
         reader = _Reader(body)
@@ -68,9 +76,11 @@ class _Reader:
 
     def __init__(self, body: bytes) -> None:
         self.duplicates: list[str] = []
+        self._aliases = 0
         self._events = yaml.CSafeLoader(body)
         self._anchors: dict[str, Any] = {}
-        self._aliased = 0
+        self._meter = Meter()
+        self._left = REQUEST_BODY.value  # of JSON that the document may become
 
     def document(self) -> Any:
         """Return the value of the first document; None where there is none."""
@@ -88,10 +98,12 @@ class _Reader:
         if depth > DEPTH_LIMIT:
             raise Unreadable("exceeded max depth")
         if isinstance(event, yaml.AliasEvent):
-            return self._alias(event)
+            return self._alias(event, depth)
         if isinstance(event, yaml.ScalarEvent):
             made: Any = scalar(event)
+            self._charge(made)
         else:
+            self._charge(None)
             if event.anchor:
                 self._anchors[event.anchor] = _OPEN
             made = (
@@ -103,21 +115,41 @@ class _Reader:
             self._anchors[event.anchor] = made
         return made
 
-    def _alias(self, event: Any) -> Any:
+    def _alias(self, event: Any, depth: int) -> Any:
         name = event.anchor
         if name not in self._anchors:
-            raise Unreadable(f"unknown anchor '{name}' referenced")
+            raise Unreadable(f"unknown anchor '{cut(name)}' referenced")
         if self._anchors[name] is _OPEN:
-            raise Unreadable(f"anchor '{name}' value contains itself")
-        return self._copy(self._anchors[name])
+            raise Unreadable(f"anchor '{cut(name)}' value contains itself")
+        self._aliases += 1
+        return self._copy(self._anchors[name], depth)
 
-    def _copy(self, value: Any) -> Any:
-        self._aliased += 1
-        if self._aliased > ALIASED_NODES_LIMIT:
-            raise Unreadable("document contains excessive aliasing")
+    def _copy(self, value: Any, depth: int) -> Any:
+        if depth > DEPTH_LIMIT:
+            raise Unreadable("exceeded max depth")
+        self._charge(value)
         if isinstance(value, dict):
-            return {name: self._copy(item) for name, item in value.items()}
-        return [self._copy(item) for item in value] if isinstance(value, list) else value
+            made = {}
+            for name, item in value.items():
+                self._charge(name)
+                made[name] = self._copy(item, depth + 1)
+            return made
+        if isinstance(value, list):
+            return [self._copy(item, depth + 1) for item in value]
+        return value
+
+    def _charge(self, value: Any) -> None:
+        """Charge a value, without what it holds: memory, and the bytes it takes in JSON with a comma or colon."""
+        size = text_size(value) if value.__class__ is str else 0
+        self._left -= size + 3
+        try:
+            self._meter.charge(size)
+            if self._left < 0:
+                raise too_large()
+        except RequestEntityTooLarge as error:
+            if not self._aliases:
+                raise
+            raise Unreadable("document contains excessive aliasing") from error
 
     def _sequence(self, depth: int) -> list[Any]:
         made = []
@@ -140,7 +172,7 @@ class _Reader:
                 continue
             if name in made and len(self.duplicates) < DUPLICATES_LIMIT:
                 line = key.start_mark.line + 1
-                self.duplicates.append(f'line {line}: key "{name}" already set in map')
+                self.duplicates.append(f'line {line}: key "{cut(name)}" already set in map')
             made[name] = value
         return {**merged, **made} if merged else made
 
@@ -208,7 +240,10 @@ def _integer(text: str, matched: re.Match[str]) -> int | float | str:
         if digits is not None
     )
     try:
-        number = int(digits.replace("_", ""), base)
-    except ValueError:
+        number = int(digits.replace("_", "")[:DIGITS_MAX], base)
+    except ValueError:  # underscores alone
         return text
-    return -number if sign == "-" else number
+    number = -number if sign == "-" else number
+    if len(digits) <= DIGITS_MAX and number in _INTEGERS:
+        return number
+    return _float(text) if base == 10 and _FLOAT(text) else text

@@ -16,7 +16,6 @@ from kubelite.api.registry.reading import Reader, not_found
 from kubelite.api.registry.resources import Resource
 from kubelite.api.registry.target import ATTEMPTS_MAX, Target, busy
 from kubelite.api.registry.writing import Draft, Writer
-from kubelite.offload import AtOnce, Offload
 from kubelite.store.protocol import Delete, Entry, Put, RevisionMismatch
 
 TOGETHER_MAX = 64  # deletions of one collection under way at a time
@@ -26,11 +25,11 @@ COPIED_BYTES = 512  # cost as much as one byte that is worked on
 class Deleter:
     """Deletes objects of any resource."""
 
-    def __init__(self, writer: Writer, offload: Offload | None = None) -> None:
+    def __init__(self, writer: Writer) -> None:
         self._store = writer.store
         self._writer = writer
         self._admission = writer.admission
-        self._offload = offload or AtOnce()
+        self._offload = writer.offload
         self._reader = Reader(writer.store, self._offload)
 
     async def delete(self, target: Target, options: DeletionOptions) -> Deleted:

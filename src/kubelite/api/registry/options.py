@@ -33,6 +33,7 @@ class WriteOptions(Struct, frozen=True, kw_only=True):
     field_manager: str = ""
     field_validation: str = ""  # Strict, Warn or Ignore; "" is Warn
     force: bool = False  # server-side apply: take fields from other managers
+    body_bytes: int = 0  # what work on the body costs; 0: a small one, of the process's own parts
     duplicate_fields: tuple[str, ...] = ()  # paths that stood twice in the body
     annotations: dict[str, str] | None = (
         None  # of the audit event: admission adds to them; None: nobody listens

@@ -15,8 +15,12 @@ from kubelite.api.machinery.field_selectors import (
     parse_field_selector,
 )
 from kubelite.api.machinery.selectors import (
+    DOES_NOT_EXIST,
     EVERYTHING,
     EXACT,
+    IN,
+    NOT_EQUALS,
+    NOT_IN,
     NOTHING,
     Selector,
     parse_selector,
@@ -26,6 +30,7 @@ from kubelite.api.registry.resources import Resource, View
 from kubelite.store.protocol import Entry
 
 NEEDLES_MAX = 4
+NEGATIONS = (NOT_IN, NOT_EQUALS, DOES_NOT_EXIST)  # met by a label that is not there
 
 
 class LabelledMeta(Struct):
@@ -183,11 +188,11 @@ def _pin(fields: FieldSelector) -> Pin | None:
 
 def _label_pin(labels: Selector) -> LabelPin | None:
     found: LabelPin | None = None
-    for key, condition in labels.conditions.items():
-        if (value := condition.only_value) is not None:
-            return LabelPin(key, value)
-        if condition.is_presence and found is None:
-            found = LabelPin(key, None)
+    for each in labels.requirements:
+        if each.operator in (*EXACT, IN) and len(each.values) == 1:
+            return LabelPin(each.key, each.values[0])
+        if found is None and each.operator not in NEGATIONS:
+            found = LabelPin(each.key, None)
     return found
 
 

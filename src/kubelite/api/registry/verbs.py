@@ -6,12 +6,10 @@ from typing import Any, Literal
 import msgspec
 from msgspec.structs import replace
 
-from kubelite.api.auth.caller import Allowed
+from kubelite.api.auth.caller import Allowed, Authorizer, MayCreate
 from kubelite.api.errors import (
     APIError,
     BadRequest,
-    MethodNotAllowed,
-    NotFound,
     UnsupportedMediaType,
 )
 from kubelite.api.kinds.autoscaling_v1 import Scale
@@ -23,6 +21,8 @@ from kubelite.api.machinery.prune import prune
 from kubelite.api.machinery.schema import Schema, compile_struct
 from kubelite.api.machinery.strategic import strategic_merge
 from kubelite.api.machinery.structural import structure
+from kubelite.api.machinery.work_cost import patch_cost, shape_cost
+from kubelite.api.registry import reading
 from kubelite.api.registry.answers import Deleted, Listed, Written
 from kubelite.api.registry.beginning import Beginning
 from kubelite.api.registry.bodies import (
@@ -36,16 +36,16 @@ from kubelite.api.registry.deleting import Deleter
 from kubelite.api.registry.hub import Hub
 from kubelite.api.registry.objects import decode, encode
 from kubelite.api.registry.options import DeletionOptions, ReadOptions, WatchOptions, WriteOptions
-from kubelite.api.registry.reading import NOT_OLDER, Reader, not_found, parse_revision, too_large
+from kubelite.api.registry.reading import NOT_OLDER, Reader, parse_revision, too_large
 from kubelite.api.registry.resources import Resource, ResourceTable
+from kubelite.api.registry.routes import check_scope, check_verb, not_found
 from kubelite.api.registry.subresources.binding import BindingPost
 from kubelite.api.registry.subresources.eviction import EvictionPost
 from kubelite.api.registry.subresources.scale import put_scale, scale_of
 from kubelite.api.registry.subresources.token import Issue, TokenPost
 from kubelite.api.registry.target import Target
 from kubelite.api.registry.watch import Deliver, Form, Watching
-from kubelite.api.registry.writing import Writer, manager
-from kubelite.offload import AtOnce, Offload
+from kubelite.api.registry.writing import JSON, Decode, Writer, manager
 
 __all__ = ["Deleted", "Listed", "PatchType", "Post", "Reviewer", "Verbs", "Virtual", "Written"]
 
@@ -62,27 +62,29 @@ Post = Callable[[Target, dict[str, Any], WriteOptions], Awaitable[Written]]
 class Verbs:
     """All verbs of all resources; each call raises `kubelite.api.errors.APIError`."""
 
-    offload: Offload = AtOnce()  # where long pure work is done
-
     def __init__(
         self,
         writer: Writer,
         resources: ResourceTable,
         hub: Hub,
         *,
+        authorizer: Authorizer,
         reviewers: Mapping[str, Reviewer] | None = None,
         issue: Issue | None = None,
         virtual: Mapping[str, Virtual] | None = None,
-        offload: Offload | None = None,
     ) -> None:
-        """`reviewers` are by group resource (``tokenreviews.authentication.k8s.io``); `issue` makes tokens.
+        """`authorizer` decides whether an update or apply that finds nothing may create.
+
+        `reviewers` are by group resource (``tokenreviews.authentication.k8s.io``); `issue` makes tokens.
 
         `virtual` answers the lists of what is not stored, by group resource (``componentstatuses``).
         """
         self.resources = resources
         self.hub = hub
         self.writer = writer
-        self.deleter = Deleter(writer, offload)
+        self.offload = writer.offload
+        self.deleter = Deleter(writer)
+        self._authorizer = authorizer
         self.reviewers = dict(reviewers or {})
         binding = BindingPost(writer)
         self.posts: dict[tuple[str, str], Post] = {  # by storage and subresource
@@ -92,8 +94,6 @@ class Verbs:
         }
         if issue is not None:
             self.posts["serviceaccounts.core", "token"] = TokenPost(issue, writer.admission).post
-        if offload is not None:
-            self.offload = offload
         self._reader = Reader(writer.store, self.offload)
         self._virtual = dict(virtual or {})
 
@@ -123,7 +123,7 @@ class Verbs:
             return await post(target, body, options)
         if reviewer := self.reviewers.get(target.resource.group_resource):
             return await self._review(reviewer, target, body, options)
-        return await self.writer.create(target, body, options)
+        return await self.writer.create(target, MayCreate(allowed), body, options)
 
     async def _bind(self, target: Target, body: dict[str, Any], options: WriteOptions) -> Written:
         """Answer the old form of a binding, which names its pod only in the body."""
@@ -143,10 +143,17 @@ class Verbs:
     ) -> Written:
         check_type(target.resource, body)
         check_namespace(target, metadata_of(body))
-        warnings = shape(target.resource.schema, body, options)
+        schema, run = target.resource.schema, self.offload.run
+        cost = shape_cost(options.body_bytes)
+        warnings = await run(cost, lambda: shape(schema, body, options))
         answer = await reviewer(target.allowed, body)
-        structure(target.resource.schema, answer)  # "allowed": false is written, too
-        return Written(encode(answer), created=True, warnings=warnings)
+
+        def answered() -> bytes:
+            structure(schema, answer)  # "allowed": false is written, too
+            return encode(answer)
+
+        written = await run(cost, answered)
+        return Written(written, created=True, warnings=warnings)
 
     async def update(
         self, allowed: Allowed, body: dict[str, Any], options: WriteOptions
@@ -157,18 +164,26 @@ class Verbs:
             return await self._update_scale(target, body, options)
         check_type(target.resource, body)
         metadata_of(body)
-        warnings = shape(target.resource.schema, body, options)
-        original = encode(body)
-        view = target.resource.view
+        schema, view = target.resource.schema, target.resource.view
+        warnings, original = await self.offload.run(
+            shape_cost(options.body_bytes), lambda: (shape(schema, body, options), encode(body))
+        )
 
-        def revise(old: dict[str, Any] | None) -> dict[str, Any]:
-            item = decode.decode(original)
-            return item if view is None or old is None else view.write(item)
+        def revise(read: Decode | None) -> JSON:
+            item: JSON = decode.decode(original)
+            return item if view is None or read is None else view.write(item)
 
-        may_create = target.canonical.strategy.created_by_update and not target.subresource
+        creates = target.canonical.strategy.created_by_update and not target.subresource
+        may_create = self._creation_right(target) if creates else None
         return await self.writer.update(
             target, revise, options, may_create=may_create, warnings=warnings
         )
+
+    def _creation_right(self, target: Target) -> Callable[[], MayCreate]:
+        """Return the call that authorizes the creation of the object that `target` names; it raises Forbidden."""
+        allowed = target.allowed
+        attributes = replace(allowed.attributes, verb="create")
+        return lambda: MayCreate(self._authorizer.authorize(allowed.caller, attributes))
 
     async def _update_scale(
         self, target: Target, body: dict[str, Any], options: WriteOptions
@@ -176,9 +191,9 @@ class Verbs:
         schema = compile_struct(Scale)
         warnings = shape(schema, body, options)
 
-        def revise(old: dict[str, Any] | None) -> dict[str, Any]:
-            assert old is not None
-            return put_scale(old, body)
+        def revise(read: Decode | None) -> JSON:
+            assert read is not None
+            return put_scale(read(), body)
 
         return as_scale(await self.writer.update(target, revise, options, warnings=warnings))
 
@@ -195,15 +210,17 @@ class Verbs:
         original = encode(patch)
         warnings: list[str] = []
 
-        def revise(old: dict[str, Any] | None) -> dict[str, Any]:
-            assert old is not None
-            served = old if view is None else view.read(old)
+        def revise(read: Decode | None) -> JSON:
+            assert read is not None
+            served = read() if view is None else view.read(read())
             item = patched(target.resource, served, patch_type, original)
             check_type(target.resource, item)
             warnings[:] = shape(schema, item, options, patched=True)
             return item if view is None else view.write(item)
 
-        written = await self.writer.update(target, revise, options)
+        written = await self.writer.update(
+            target, revise, options, cost=_revision_cost(patch_type, patch, options)
+        )
         return Written(written.body, written.created, (*warnings, *written.warnings))
 
     async def _apply(self, target: Target, config: Any, options: WriteOptions) -> Written:
@@ -219,11 +236,15 @@ class Verbs:
         if not isinstance(config, dict):
             raise BadRequest("error decoding YAML: the configuration must be an object")
         check_type(resource, config)
-        unknown = prune(resource.schema, config)
-        warnings = findings(resource.schema, unknown, options, patched=True)
-        original = encode(config)
 
-        def revise(old: dict[str, Any] | None) -> dict[str, Any]:
+        def pruned() -> tuple[tuple[str, ...], bytes]:
+            unknown = prune(resource.schema, config)
+            return findings(resource.schema, unknown, options, patched=True), encode(config)
+
+        warnings, original = await self.offload.run(shape_cost(options.body_bytes), pruned)
+
+        def revise(read: Decode | None) -> JSON:
+            old = None if read is None else read()
             live = old if view is None or old is None else view.read(old)
             writer = manager(target, options, self.writer.context(target, dry_run=False))
             item = apply(
@@ -232,8 +253,14 @@ class Verbs:
             shape(resource.schema, item, options)
             return item if view is None or old is None else view.write(item)
 
+        may_create = None if target.subresource else self._creation_right(target)
         written = await self.writer.update(
-            target, revise, options, may_create=not target.subresource, applied=True
+            target,
+            revise,
+            options,
+            cost=_revision_cost("apply", config, options),
+            may_create=may_create,
+            applied=True,
         )
         return Written(written.body, written.created, (*warnings, *written.warnings))
 
@@ -243,8 +270,9 @@ class Verbs:
         schema = compile_struct(Scale)
         original = encode(patch)
 
-        def revise(old: dict[str, Any] | None) -> dict[str, Any]:
-            assert old is not None
+        def revise(read: Decode | None) -> JSON:
+            assert read is not None
+            old = read()
             scale = apply_patch(schema, scale_of(old), patch_type, original)
             shape(schema, scale, options)
             return put_scale(old, scale)
@@ -309,23 +337,17 @@ class Verbs:
         )
 
     def target(self, allowed: Allowed, verb: str) -> Target:
-        """Find the row that a request is about; raises NotFound and MethodNotAllowed."""
-        asked = allowed.attributes
-        resource = self.resources.find(asked.group, asked.version, asked.resource)
+        """Return the row that a request is about; raises NotFound and MethodNotAllowed.
+
+        `verb` is what is about to be done: evidence for another verb is a bug.
+        """
+        attributes = allowed.attributes
+        assert attributes.verb == verb, f"allowed to {attributes.verb}, not to {verb}"
+        resource = self.resources.find(attributes.group, attributes.version, attributes.resource)
         if resource is None:
-            raise NotFound("the server could not find the requested resource")
-        verbs = resource.verbs
-        if asked.subresource:
-            subresource = resource.subresource(asked.subresource)
-            if subresource is None:
-                raise NotFound("the server could not find the requested resource")
-            verbs = subresource.verbs
-        if verb not in verbs:
-            raise MethodNotAllowed(
-                f"{verb} is not supported on resources of kind {causes.quoted(resource.group_resource)}",
-                group=resource.group,
-                kind=resource.plural,
-            )
+            raise not_found()
+        check_scope(resource, attributes)
+        check_verb(resource, attributes)
         return Target(allowed, resource, self.resources.canonical(resource))
 
 
@@ -334,7 +356,7 @@ def find_virtual(target: Target, items: Sequence[dict[str, Any]]) -> bytes:
     for item in items:
         if item["metadata"]["name"] == target.name:
             return encode(item)
-    raise not_found(target.resource, target.name)
+    raise reading.not_found(target.resource, target.name)
 
 
 def as_scale(written: Written) -> Written:
@@ -362,6 +384,14 @@ def apply_patch(
     if patch_type in ("merge", "apply"):  # applying a scale, which has one field, merges it
         return merge_patch(item, patch)
     return strategic_merge(schema, item, patch)
+
+
+def _revision_cost(
+    patch_type: PatchType, patch: Any, options: WriteOptions
+) -> Callable[[int], int]:
+    """Return what patching a stored object of so many bytes, and shaping the result, costs."""
+    size = options.body_bytes
+    return lambda stored: patch_cost(patch_type, stored, size, patch) + shape_cost(stored + size)
 
 
 def unsupported_patch() -> APIError:

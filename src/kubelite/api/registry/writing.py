@@ -1,16 +1,22 @@
-"""The one way into the store: shape, prepare, admit, check, own, commit.
+"""The one way into the store: shape, own, prepare, admit, check, commit.
 
-Every create, update and patch goes through the same steps; what differs is where the new object comes from. A write
-without a resource version is repeated on the newest state when another one came first; a write whose reservations
+Every create, update and patch goes through the same steps; what differs is where the new object comes from. Managed
+fields are recorded before the strategy prepares a new object, after it has prepared an update, and before admission. A
+write without a resource version is repeated on the newest state when another one came first; a write whose reservations
 (quota, addresses) met another revision is repeated from admission on.
+
+What is pure (patching, shaping, managed fields, validation) goes through `Offload` with the bytes it works on, so that
+a large object does not hold the loop. A write that came meanwhile is met when this one commits.
 """
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
 
+from kubelite.api.auth.caller import MayCreate
 from kubelite.api.errors import (
     AlreadyExists,
     BadRequest,
@@ -23,6 +29,7 @@ from kubelite.api.machinery.defaulting import default
 from kubelite.api.machinery.managed_fields import track
 from kubelite.api.machinery.structural import structure
 from kubelite.api.machinery.times import format_time
+from kubelite.api.machinery.work_cost import ownership_cost, rules_cost, shape_cost
 from kubelite.api.registry.addresses import ServiceAddresses
 from kubelite.api.registry.admission import Admission
 from kubelite.api.registry.admission.request import AdmissionRequest, Reservation, Verb
@@ -54,6 +61,7 @@ from kubelite.api.registry.target import (
 from kubelite.api.registry.turns import Turns
 from kubelite.clock import Clock
 from kubelite.limits import OBJECT
+from kubelite.offload import AtOnce, Offload
 from kubelite.randomness import Randomness
 from kubelite.store.protocol import (
     Check,
@@ -74,8 +82,10 @@ MODIFIED = (
 )
 
 
-# Makes the wanted object out of the present one, which it may change and keep; None: there is none.
-Revise = Callable[[dict[str, Any] | None], dict[str, Any]]
+JSON = dict[str, Any]
+Decode = Callable[[], JSON]  # a new copy of a stored object, which may be changed and kept
+# Makes the wanted object out of the present one; None: there is none.
+Revise = Callable[[Decode | None], JSON]
 # Checks an object against the rules of its kind; the second is the object before, if there was one.
 Validate = Callable[[Resource, dict[str, Any], dict[str, Any] | None, str], Sequence[Cause]]
 
@@ -84,9 +94,14 @@ class Draft:
     """One attempt at a write."""
 
     def __init__(
-        self, target: Target, options: WriteOptions | DeletionOptions, context: WriteContext
+        self,
+        target: Target,
+        options: WriteOptions | DeletionOptions,
+        context: WriteContext,
+        cost_bytes: int = 0,
     ) -> None:
         self.target = target
+        self.cost_bytes = cost_bytes  # of one pass over the objects, the one before included
         self.options = options
         self.context = context
         self.reservations: list[Reservation] = []
@@ -121,7 +136,8 @@ class _Change(Struct, frozen=True):
     target: Target
     revise: Revise
     options: WriteOptions
-    may_create: bool
+    cost: Callable[[int], int]
+    may_create: Callable[[], MayCreate] | None
     warnings: Sequence[str]
     applied: bool
 
@@ -138,7 +154,10 @@ class Writer:
         admission: Admission,
         validate: Validate,
         addresses: ServiceAddresses | None = None,
+        offload: Offload | None = None,
     ) -> None:
+        """Without `offload` all work is done on the loop, as simulations need it."""
+        self.offload = offload or AtOnce()
         self._addresses = addresses
         self._turns = Turns()
         self.store = store
@@ -150,20 +169,24 @@ class Writer:
     async def create(
         self,
         target: Target,
-        body: dict[str, Any],
+        evidence: MayCreate,
+        body: JSON,
         options: WriteOptions,
         *,
         applied: bool = False,
     ) -> Written:
         """Create an object from `body`, which is consumed; `applied` says that its managers are recorded."""
+        target = Target(evidence.allowed, target.resource, target.canonical)
         check_type(target.resource, body)
         metadata = metadata_of(body)
         if metadata.get("resourceVersion"):
             raise BadRequest("resourceVersion should not be set on objects to be created")
         check_namespace(target, metadata)
-        warnings = shape(target.resource.schema, body, options)
         generated = not metadata.get("name") and bool(metadata.get("generateName"))
-        original = encode(body)
+        warnings, original = await self.offload.run(
+            shape_cost(options.body_bytes),
+            lambda: (shape(target.resource.schema, body, options), encode(body)),
+        )
         for attempt in range(ATTEMPTS_MAX):
             item = body if attempt == 0 else decode.decode(original)
             try:
@@ -181,13 +204,13 @@ class Writer:
     async def _create(
         self,
         target: Target,
-        item: dict[str, Any],
+        item: JSON,
         options: WriteOptions,
         warnings: Sequence[str],
         *,
         applied: bool,
     ) -> Written:
-        draft = self._draft(target, options)
+        draft = self._draft(target, options, options.body_bytes)
         draft.warnings.extend(warnings)
         if target.resource.view is not None:
             item = target.resource.view.write(item)
@@ -195,7 +218,7 @@ class Writer:
         check_key(target.resource, item["metadata"])
         strategy = target.canonical.strategy
         if not applied:  # before the strategy: what it adds, such as a job's selector, is nobody's
-            track(target.canonical.schema, None, item, manager(target, options, draft.context))
+            await self._track(draft, None, item)
         strategy.prepare_create(item, draft.context)
         shape_status(target.canonical.schema, item)
         try:
@@ -203,6 +226,15 @@ class Writer:
             return await self._commit(draft, item, None, created=True)
         finally:
             draft.give_up()
+
+    async def _track(self, draft: Draft, old: JSON | None, item: JSON) -> None:
+        """Record who owns what `item` changes."""
+        target, options = draft.target, draft.options
+        assert isinstance(options, WriteOptions)
+        who = manager(target, options, draft.context)
+        schema = target.canonical.schema
+        cost = ownership_cost(draft.cost_bytes)
+        await self.offload.run(cost, lambda: track(schema, old, item, who))
 
     def _stamp(self, metadata: dict[str, Any]) -> None:
         """Give a new object what only the server gives."""
@@ -225,12 +257,17 @@ class Writer:
         revise: Revise,
         options: WriteOptions,
         *,
-        may_create: bool = False,
+        cost: Callable[[int], int] = shape_cost,
+        may_create: Callable[[], MayCreate] | None = None,
         warnings: Sequence[str] = (),
         applied: bool = False,
     ) -> Written:
-        """Replace an object by what `revise` makes of the present one."""
-        change = _Change(target, revise, options, may_create, warnings, applied)
+        """Replace an object by what `revise` makes of the present one.
+
+        `cost` is that of `revise`, given the bytes of the stored object; `may_create` authorizes the creation of one
+        that does not exist; None: that is NotFound.
+        """
+        change = _Change(target, revise, options, cost, may_create, warnings, applied)
         if target.key not in self._turns:
             with suppress(RevisionMismatch):
                 return await self._attempt(change)
@@ -246,25 +283,31 @@ class Writer:
         entry = self.store.get(target.key)
         if entry is not None:
             return await self._update(change, entry)
-        if not change.may_create:
+        if change.may_create is None:
             raise not_found(target.resource, target.name)
-        body = change.revise(None)
+        evidence = change.may_create()
+        body = await self.offload.run(change.cost(0), lambda: change.revise(None))
         metadata = metadata_of(body)
         if metadata.get("uid") and target.resource.type is not None:
             raise precondition_failed(target.resource, target.name, metadata["uid"])
         metadata.pop("resourceVersion", None)
         check_name(target, metadata)
         try:
-            return await self.create(target, body, change.options, applied=change.applied)
+            return await self.create(target, evidence, body, change.options, applied=change.applied)
         except AlreadyExists as error:
             raise RevisionMismatch(target.key, 0) from error  # somebody else made it meanwhile
 
     async def _update(self, change: _Change, entry: Entry) -> Written:
         target, options = change.target, change.options
-        draft = self._draft(target, options)
+        draft = self._draft(target, options, options.body_bytes + len(entry.value))
         draft.warnings.extend(change.warnings)
-        old = decode.decode(entry.value)
-        item = change.revise(decode.decode(entry.value))
+
+        def read() -> JSON:
+            stored: JSON = decode.decode(entry.value)
+            return stored
+
+        cost = change.cost(len(entry.value))
+        old, item = await self.offload.run(cost, lambda: (read(), change.revise(read)))
         metadata = metadata_of(item)
         check_name(target, metadata)
         check_namespace(target, metadata)
@@ -273,7 +316,7 @@ class Writer:
         strategy = target.canonical.strategy
         strategy.prepare_update(item, old, target.subresource, draft.context)
         if not change.applied:
-            track(target.canonical.schema, old, item, manager(target, options, draft.context))
+            await self._track(draft, old, item)
         try:
             item = await self._admit(draft, Verb.UPDATE, item, old)
             return await self._commit(draft, item, (old, entry), created=False)
@@ -297,8 +340,9 @@ class Writer:
         if uid and uid != old.get("uid"):
             raise precondition_failed(target.resource, target.name, uid, old.get("uid", ""))
 
-    def _draft(self, target: Target, options: WriteOptions) -> Draft:
-        return Draft(target, options, self.context(target, dry_run=options.dry_run))
+    def _draft(self, target: Target, options: WriteOptions, cost_bytes: int) -> Draft:
+        context = self.context(target, dry_run=options.dry_run)
+        return Draft(target, options, context, cost_bytes)
 
     def context(self, target: Target, *, dry_run: bool) -> WriteContext:
         """Return what strategies may know about a request."""
@@ -306,9 +350,7 @@ class Writer:
             target.allowed.caller, self.clock.now(), self.randomness, dry_run, self._addresses
         )
 
-    async def _admit(
-        self, draft: Draft, operation: Verb, item: dict[str, Any], old: dict[str, Any] | None
-    ) -> dict[str, Any]:
+    async def _admit(self, draft: Draft, operation: Verb, item: JSON, old: JSON | None) -> JSON:
         """Let admission change the object, fill it up, check it, and let admission refuse it."""
         target = draft.target
         resource, strategy = target.canonical, target.canonical.strategy
@@ -325,14 +367,16 @@ class Writer:
         draft.reservations, draft.checks = request.reservations, request.checks
         await self.admission.mutate(request)
         item = request.object or item
-        structure(resource.schema, item)
-        default(resource.kind, item)
+        await self.offload.run(shape_cost(draft.cost_bytes), partial(_complete, resource, item))
         strategy.finish(item, old, draft.context)
         # Before the check: a Service without its addresses is not a valid one.
         reservation = strategy.reserve(item, old, draft.context)
         if reservation is not None:
             request.reserve(reservation)
-        found = self._validate(resource, item, old, target.subresource)
+        found = await self.offload.run(
+            rules_cost(draft.cost_bytes),
+            lambda: self._validate(resource, item, old, target.subresource),
+        )
         if found:
             kind = resource.kind
             name = item["metadata"].get("name", "")
@@ -344,7 +388,7 @@ class Writer:
     async def _commit(
         self,
         draft: Draft,
-        item: dict[str, Any],
+        item: JSON,
         before: tuple[dict[str, Any], Entry] | None,
         *,
         created: bool,
@@ -383,6 +427,12 @@ class Writer:
         return Written(value, created, tuple(draft.warnings))
 
 
+def _complete(resource: Resource, item: JSON) -> None:
+    """Shape what admission left, and fill in its defaults."""
+    structure(resource.schema, item)
+    default(resource.kind, item)
+
+
 async def commit(
     store: Store, operations: Sequence[Operation], settled: Settled | None = None
 ) -> int:
@@ -393,7 +443,7 @@ async def commit(
         raise ServiceUnavailable(f"the store {error}") from error
 
 
-def put_within_limit(resource: Resource, item: dict[str, Any], expected: int) -> Put:
+def put_within_limit(resource: Resource, item: JSON, expected: int) -> Put:
     """Return the operation that writes an object; raises RequestEntityTooLarge.
 
     One that is too large goes without its managers, which is what Kubernetes gives up first.

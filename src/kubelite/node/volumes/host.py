@@ -5,9 +5,8 @@ that folder and the mounts in it, and nothing else.
 """
 
 import asyncio
-import errno
+import logging
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +18,7 @@ from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.volumes import EmptyDirVolumeSource, HostPathVolumeSource, Volume
 from kubelite.api.machinery.quantity import parse_quantity
 from kubelite.clock import Clock
+from kubelite.limits import HOST_HOSTS_FILE, TERMINATION_MESSAGE
 from kubelite.node.environment import ConfigUnavailable, Surroundings, expand
 from kubelite.node.name_resolution import (
     DNSSettings,
@@ -28,14 +28,28 @@ from kubelite.node.name_resolution import (
 )
 from kubelite.node.pods import AnyContainer
 from kubelite.node.runtime import Mount
+from kubelite.node.trusted_text import one_line, path_name
+from kubelite.node.untrusted_files import (
+    UnsafePath,
+    create_file,
+    opened_folder,
+    overwrite_file,
+    read_file,
+    remove,
+    remove_path,
+)
 from kubelite.node.volumes.atomic_writer import File, write_atomically
-from kubelite.node.volumes.sources import VolumeContent
+from kubelite.node.volumes.sources import FileBudget, VolumeContent
 from kubelite.node.volumes.sub_path import open_inside, pin
-from kubelite.node.volumes.tmpfs import mount_tmpfs, mounts_below, unmount
+from kubelite.node.volumes.tmpfs import mount_tmpfs, unmount_below
 from kubelite.randomness import Randomness
 
+log = logging.getLogger(__name__)
+
 TERMINATION_PATH = "/dev/termination-log"
-TERMINATION_LIMIT_BYTES = 4096
+HOSTS, RESOLVER = "etc-hosts", "resolv.conf"
+# What shows objects of the API, and is written by the node alone (CVE-2017-1002102).
+READ_ONLY = frozenset({"configmap", "secret", "downward-api", "projected"})
 SERVICE_ACCOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
@@ -92,20 +106,22 @@ class HostVolumes:
 
     async def set_up(self, pod: Pod, around: Surroundings) -> None:
         """Make or refresh a pod's folders and volumes; raises ConfigUnavailable."""
-        home = self._pods / pod.metadata.uid
-        await asyncio.to_thread(_make_home, home)
+        await asyncio.to_thread(_make_home, self._home(pod.metadata.uid))
+        budget = FileBudget()
         for volume in pod.spec.volumes:
             try:
-                await self._set_up_one(pod, volume, around)
-            except ConfigUnavailable as error:
+                await self._set_up_one(pod, volume, around, budget)
+            except (ConfigUnavailable, UnsafePath) as error:
                 message = f'MountVolume.SetUp failed for volume "{volume.name}" : {error}'
                 raise ConfigUnavailable(message) from error
             except OSError as error:
                 message = f'MountVolume.SetUp failed for volume "{volume.name}" : {error.strerror}'
                 raise ConfigUnavailable(message) from error
 
-    async def _set_up_one(self, pod: Pod, volume: Volume, around: Surroundings) -> None:
-        files = await self._content.files(pod, volume, around)
+    async def _set_up_one(
+        self, pod: Pod, volume: Volume, around: Surroundings, budget: FileBudget
+    ) -> None:
+        files = await self._content.files(pod, volume, around, budget)
         folder = self._folder(pod, volume)
         context = pod.spec.securityContext
         group = context.fsGroup if context is not None else None
@@ -124,14 +140,14 @@ class HostVolumes:
         elif volume.persistentVolumeClaim is None and volume.ephemeral is None:
             raise ConfigUnavailable("no volume plugin matched")
 
+    def _home(self, pod_uid: str) -> Path:
+        """Return a pod's folder; containers can write to no folder on the way there or to the folder itself."""
+        return self._pods / path_name(pod_uid, "uid of the pod")
+
     def _folder(self, pod: Pod, volume: Volume) -> Path:
-        return (
-            self._pods
-            / pod.metadata.uid
-            / "volumes"
-            / f"kubernetes.io~{_plugin(volume)}"
-            / volume.name
-        )
+        name = path_name(volume.name, "name of the volume")
+        home = self._home(pod.metadata.uid)
+        return home / "volumes" / f"kubernetes.io~{_plugin(volume)}" / name
 
     async def _source(self, pod: Pod, volume: Volume) -> Path:
         """Return where a volume lies on the host."""
@@ -177,23 +193,30 @@ class HostVolumes:
         found: list[Mount] = []
         volumes = {volume.name: volume for volume in pod.spec.volumes}
         for position, mount in enumerate(container.volumeMounts):
-            source = await self._source(pod, volumes[mount.name])
+            if (volume := volumes.get(mount.name)) is None:
+                raise ConfigUnavailable(f'volume "{mount.name}" not found')
+            source = await self._source(pod, volume)
             inner = expand(mount.subPathExpr, environment) if mount.subPathExpr else mount.subPath
             if inner:
-                home = self._pods / pod.metadata.uid / "volume-subpaths"
-                target = home / mount.name / container.name / str(position)
+                home = self._home(pod.metadata.uid) / "volume-subpaths" / mount.name
+                target = home / _name(container) / str(position)
                 source = await asyncio.to_thread(self._sub_path, source, inner, target)
             propagation = {"HostToContainer": "rslave", "Bidirectional": "rshared"}
             found.append(
                 Mount(
                     str(source),
-                    mount.mountPath,
-                    mount.readOnly,
+                    one_line(mount.mountPath, "mountPath"),
+                    mount.readOnly or _plugin(volume) in READ_ONLY,
                     propagation.get(mount.mountPropagation or "", ""),
                 )
             )
         taken = {mount.target.rstrip("/") for mount in found}
-        own = await asyncio.to_thread(self._own_files, pod, container, attempt, around)
+        try:
+            own = await asyncio.to_thread(self._own_files, pod, container, attempt, around)
+        except OSError as error:
+            raise ConfigUnavailable(
+                f"cannot write the files of container {container.name}: {error}"
+            ) from error
         return (*found, *(mount for mount in own if mount.target not in taken))
 
     def _sub_path(self, source: Path, inner: str, target: Path) -> Path:
@@ -214,38 +237,46 @@ class HostVolumes:
     def _own_files(
         self, pod: Pod, container: AnyContainer, attempt: int, around: Surroundings
     ) -> list[Mount]:
-        home = self._pods / pod.metadata.uid
-        hosts = home / "etc-hosts"
+        home = self._home(pod.metadata.uid)
         if pod.spec.hostNetwork:
-            text = host_network_hosts_file(pod, Path("/etc/hosts").read_text())
+            hosts = host_network_hosts_file(pod, _host_hosts_file())
         else:
-            text = hosts_file(pod, around.pod_ips, self._dns.cluster_domain)
-        _write_if_changed(hosts, text)
-        resolver = home / "resolv.conf"
-        _write_if_changed(resolver, resolv_conf(pod, self._dns))
-        message = self._message_path(pod.metadata.uid, container.name, attempt)
-        message.parent.mkdir(parents=True, exist_ok=True)
-        message.touch()
-        message.chmod(0o666)
+            hosts = hosts_file(pod, around.pod_ips, self._dns.cluster_domain)
+        folder, message = self._message_place(pod.metadata.uid, container, attempt)
+        folder.mkdir(parents=True, exist_ok=True)
+        with opened_folder(home) as opened, opened_folder(folder) as messages:
+            overwrite_file(HOSTS, opened, hosts.encode("utf-8", "surrogateescape"), 0o644)
+            overwrite_file(RESOLVER, opened, resolv_conf(pod, self._dns).encode(), 0o644)
+            remove(message, messages)
+            create_file(message, messages, b"", 0o666)
+        path = container.terminationMessagePath or TERMINATION_PATH
         return [
-            Mount(str(hosts), "/etc/hosts"),
-            Mount(str(resolver), "/etc/resolv.conf"),
-            Mount(str(message), container.terminationMessagePath or TERMINATION_PATH),
+            Mount(str(home / HOSTS), "/etc/hosts"),
+            Mount(str(home / RESOLVER), "/etc/resolv.conf"),
+            Mount(str(folder / message), one_line(path, "terminationMessagePath")),
         ]
 
-    def _message_path(self, pod_uid: str, name: str, attempt: int) -> Path:
-        return self._pods / pod_uid / "containers" / name / str(attempt)
+    def _message_place(
+        self, pod_uid: str, container: AnyContainer, attempt: int
+    ) -> tuple[Path, str]:
+        return self._home(pod_uid) / "containers" / _name(container), str(attempt)
 
     async def termination_message(self, pod_uid: str, name: str, attempt: int) -> str:
         """Return what a container left in its termination log."""
-        path = self._message_path(pod_uid, name, attempt)
 
         def read() -> str:
             try:
-                with path.open("rb") as file:
-                    return file.read(TERMINATION_LIMIT_BYTES).decode("utf-8", "replace")
+                folder = self._home(pod_uid) / "containers" / path_name(name, "container")
+                with opened_folder(folder) as opened:
+                    data = read_file(str(attempt), opened, TERMINATION_MESSAGE.value + 1)
             except FileNotFoundError:
                 return ""
+            except (ConfigUnavailable, OSError) as error:
+                log.warning("cannot read a termination message: %s", error)
+                return ""
+            if len(data) > TERMINATION_MESSAGE.value:
+                TERMINATION_MESSAGE.reached()
+            return data[: TERMINATION_MESSAGE.value].decode("utf-8", "replace")
 
         return await asyncio.to_thread(read)
 
@@ -253,7 +284,7 @@ class HostVolumes:
         """Remove all that was made for a pod."""
         assert pod_uid, "an empty uid would name the folder of all pods"
         self._content.forget(pod_uid)
-        await asyncio.to_thread(_remove_home, self._pods / pod_uid)
+        await asyncio.to_thread(_remove_home, self._home(pod_uid))
 
     async def leftovers(self) -> list[str]:
         """Return the pods that something was made for."""
@@ -288,7 +319,8 @@ def _write_files(
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     if in_memory and not folder.is_mount():
         mount_tmpfs(folder, mode=0o755)
-    folder.chmod(0o755)
+    with opened_folder(folder) as opened:
+        os.fchmod(opened, 0o755)
     write_atomically(folder, files, version, group)
 
 
@@ -301,9 +333,10 @@ def _make_empty_dir(
     if source.medium == "Memory" and may_mount:
         size = parse_quantity(source.sizeLimit).value() if source.sizeLimit else 0
         mount_tmpfs(folder, size)
-    if group is not None:
-        os.chown(folder, -1, group)
-    folder.chmod(0o2777 if group is not None else 0o777)
+    with opened_folder(folder) as opened:
+        if group is not None:
+            os.fchown(opened, -1, group)
+        os.fchmod(opened, 0o2777 if group is not None else 0o777)
 
 
 def _check_host_path(source: HostPathVolumeSource) -> None:
@@ -329,19 +362,24 @@ def _check_host_path(source: HostPathVolumeSource) -> None:
             raise ConfigUnavailable(f"hostPath type check failed: {source.path} is not a {name}")
 
 
-def _write_if_changed(path: Path, text: str) -> None:
-    """Write in place, since containers have the file itself mounted."""
-    if not path.exists() or path.read_text() != text:
-        path.write_text(text)
-        path.chmod(0o644)
+def _host_hosts_file() -> str:
+    with opened_folder("/etc") as folder:
+        try:
+            data = read_file("hosts", folder, HOST_HOSTS_FILE.value + 1)
+        except OSError:
+            data = b""
+    if len(data) > HOST_HOSTS_FILE.value:
+        HOST_HOSTS_FILE.reached()
+        data = data[: HOST_HOSTS_FILE.value].rpartition(b"\n")[0] + b"\n"
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _name(container: AnyContainer) -> str:
+    return path_name(container.name, "name of the container")
 
 
 def _remove_home(home: Path) -> None:
-    if not home.is_dir():
-        return
-    for mount in mounts_below(home):
-        unmount(mount)
-    if left := mounts_below(home):
-        # Whatever is mounted there, its content is not the pod's to delete.
-        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(left[0]))
-    shutil.rmtree(home)
+    # Whatever is mounted there, its content is not the pod's to delete: what cannot be unmounted is an error.
+    unmount_below(home)
+    if home.is_dir():
+        remove_path(home)

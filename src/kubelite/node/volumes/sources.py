@@ -1,7 +1,7 @@
 """Collects the files of configMap, secret, downwardAPI and projected volumes."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from msgspec import Struct
@@ -26,6 +26,7 @@ from kubelite.api.kinds.core.volumes import (
 )
 from kubelite.api.machinery.times import parse_time
 from kubelite.clock import Clock
+from kubelite.limits import POD_FILES
 from kubelite.node.environment import (
     ConfigUnavailable,
     Surroundings,
@@ -46,6 +47,23 @@ class _Token(Struct, frozen=True):
     renew_at: datetime
 
 
+class FileBudget:
+    """How much more the files of one pod may hold together."""
+
+    def __init__(self) -> None:
+        self._left_bytes = POD_FILES.value
+
+    def charge(self, files: Iterable[File]) -> None:
+        """Count files; raises ConfigUnavailable when they are too much."""
+        for file in files:
+            self._left_bytes -= len(file.data)
+            if self._left_bytes < 0:
+                POD_FILES.reached()
+                raise ConfigUnavailable(
+                    f"the files of the pod's volumes are more than {POD_FILES.value} bytes"
+                )
+
+
 class VolumeContent:
     """Reads what volumes show from the API; tokens are asked for anew when 80 % of their life is over."""
 
@@ -54,8 +72,19 @@ class VolumeContent:
         self._clock = clock
         self._tokens: dict[tuple[str, str, str, int], _Token] = {}
 
-    async def files(self, pod: Pod, volume: Volume, around: Surroundings) -> dict[str, File] | None:
+    async def files(
+        self, pod: Pod, volume: Volume, around: Surroundings, budget: FileBudget
+    ) -> dict[str, File] | None:
         """Return a volume's files by relative path, None if it is of another type; raises ConfigUnavailable."""
+        if volume.projected is not None:
+            return await self._projected(pod, volume.projected, around, budget)
+        files = await self._of_one_source(pod, volume, around)
+        budget.charge((files or {}).values())
+        return files
+
+    async def _of_one_source(
+        self, pod: Pod, volume: Volume, around: Surroundings
+    ) -> dict[str, File] | None:
         namespace = pod.metadata.namespace
         if (config := volume.configMap) is not None:
             mode = _mode(config.defaultMode)
@@ -69,8 +98,6 @@ class VolumeContent:
             )
         if (downward := volume.downwardAPI) is not None:
             return _downward(pod, downward.items, _mode(downward.defaultMode), around)
-        if (projected := volume.projected) is not None:
-            return await self._projected(pod, projected, around)
         return None
 
     def forget(self, pod_uid: str) -> None:
@@ -104,12 +131,18 @@ class VolumeContent:
         return _chosen(data, items, mode, "secret", optional=optional)
 
     async def _projected(
-        self, pod: Pod, projected: ProjectedVolumeSource, around: Surroundings
+        self,
+        pod: Pod,
+        projected: ProjectedVolumeSource,
+        around: Surroundings,
+        budget: FileBudget,
     ) -> dict[str, File]:
         mode = _mode(projected.defaultMode)
         files: dict[str, File] = {}
         for source in projected.sources:
-            files.update(await self._projection(pod, source, mode, around))
+            found = await self._projection(pod, source, mode, around)
+            budget.charge(found.values())
+            files.update(found)
         return files
 
     async def _projection(
@@ -197,13 +230,19 @@ def _downward(
     pod: Pod, items: Sequence[DownwardAPIVolumeFile], mode: int, around: Surroundings
 ) -> dict[str, File]:
     files: dict[str, File] = {}
+    shown: dict[
+        str, bytes
+    ] = {}  # all annotations are written out once, however many items show them
     for item in items:
         if item.fieldRef is not None:
-            text = field_value(pod, item.fieldRef.fieldPath, around)
+            path = item.fieldRef.fieldPath
+            if path not in shown:
+                shown[path] = field_value(pod, path, around).encode()
+            data = shown[path]
         elif item.resourceFieldRef is not None:
             container = pod.spec.containers[0]
-            text = resource_value(pod, container, item.resourceFieldRef, around)
+            data = resource_value(pod, container, item.resourceFieldRef, around).encode()
         else:
             continue
-        files[item.path] = File(text.encode(), mode if item.mode is None else item.mode)
+        files[item.path] = File(data, mode if item.mode is None else item.mode)
     return files

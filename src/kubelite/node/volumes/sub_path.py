@@ -1,71 +1,159 @@
 """Opens a place inside a volume that containers may be changing meanwhile. Blocking: call it in a thread.
 
 A path that was checked may lead elsewhere by the time the engine mounts it: a container that shares the volume can put
-a link to the host's root in its place (CVE-2017-1002101). So each step is opened without following links, and what was
-opened is pinned by a mount before the engine hears of it.
+a link to the host's root in its place (CVE-2017-1002101). So each step is opened without following links, a link is
+read and its target walked the same way from the volume's root, and what was opened is pinned by a mount before the
+engine hears of it.
 """
 
+import errno
 import os
 import stat
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from kubelite.limits import LINKS_FOLLOWED, PATH_STEPS
 from kubelite.node.environment import ConfigUnavailable
-from kubelite.node.volumes.tmpfs import bind_mount
+from kubelite.node.untrusted_files import UnsafePath, names_of, open_place
+from kubelite.node.volumes.tmpfs import bind_mount, unmount
 
 FOLDER_MODE = 0o750
+
+
+class _Leaves(Exception):
+    """A step leads out of the volume."""
 
 
 def open_inside(volume: Path, inner: str) -> int:
     """Return a descriptor (O_PATH) of a place in a volume, made as folders when missing; raises ConfigUnavailable.
 
-    Links that stay inside the volume are followed once, at the start.
+    Links are followed as long as they stay inside the volume.
     """
-    if inner.startswith("/") or ".." in Path(inner).parts:
-        raise ConfigUnavailable(f'subPath "{inner}" must be a relative path inside the volume')
-    root = volume.resolve()
-    target = (root / inner).resolve()
-    if target != root and root not in target.parents:
-        raise _leaves(inner)
-    place = os.open(root, os.O_PATH | os.O_CLOEXEC)
-    mode = stat.S_IMODE(os.fstat(place).st_mode)
-    for name in target.relative_to(root).parts:
-        try:
-            following = _step(place, name, mode)
-        except OSError as error:
-            raise ConfigUnavailable(
-                f'failed to prepare subPath for volumeMount: "{inner}": {error.strerror}'
-            ) from error
-        finally:
-            os.close(place)
-        place = following
-        if stat.S_ISLNK(os.fstat(place).st_mode):
-            os.close(place)
-            raise _leaves(inner)
-    return place
-
-
-def _step(place: int, name: str, mode: int) -> int:
-    flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        return os.open(name, flags, dir_fd=place)
-    except FileNotFoundError:
-        os.mkdir(name, FOLDER_MODE, dir_fd=place)
-        made = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=place)
+        names = names_of(inner)
+    except UnsafePath as error:
+        raise ConfigUnavailable(
+            f'subPath "{inner}" must be a relative path inside the volume'
+        ) from error
+    try:
+        # The volume itself is named by the node or by an administrator, so its own path may have links.
+        walk = _Walk(volume.resolve())
         try:
-            os.fchmod(made, mode)
+            return walk.along(names)
         finally:
-            os.close(made)
-        return os.open(name, flags, dir_fd=place)
+            walk.close()
+    except _Leaves as error:
+        raise ConfigUnavailable(
+            f'failed to prepare subPath for volumeMount: "{inner}" leaves the volume'
+        ) from error
+    except OSError as error:
+        raise ConfigUnavailable(
+            f'failed to prepare subPath for volumeMount: "{inner}": {error.strerror}'
+        ) from error
 
 
-def _leaves(inner: str) -> ConfigUnavailable:
-    return ConfigUnavailable(
-        f'failed to prepare subPath for volumeMount: "{inner}" leaves the volume'
-    )
+class _Walk:
+    """A way from a volume's root, in folders that are no links; `done` names those it has taken."""
+
+    def __init__(self, root: Path) -> None:
+        self._root_parts = root.parts
+        self._root = os.open(root, os.O_PATH | os.O_CLOEXEC)
+        self._place = os.dup(self._root)
+        self._done: list[str] = []
+        self._links = 0
+        self._steps = 0
+        # What is missing is made with the volume's own permissions.
+        self._mode = stat.S_IMODE(os.fstat(self._root).st_mode)
+
+    def close(self) -> None:
+        """Close what was opened on the way."""
+        os.close(self._place)
+        os.close(self._root)
+
+    def along(self, names: Sequence[str]) -> int:
+        """Return a descriptor of where the names lead; raises OSError and _Leaves."""
+        left = [*reversed(names)]
+        while left:
+            self._steps += 1
+            if self._steps > PATH_STEPS.value * LINKS_FOLLOWED.value:
+                raise _too_many_links()
+            name = left.pop()
+            if name == "..":
+                self._back()
+                continue
+            following = self._open(name)
+            if stat.S_ISLNK(os.fstat(following).st_mode):
+                target = os.readlink("", dir_fd=following)
+                os.close(following)
+                left += self._steps_of(target)[::-1]
+                continue
+            self._enter(following, name)
+        return os.dup(self._place)
+
+    def _enter(self, following: int, name: str) -> None:
+        os.close(self._place)
+        self._place = following
+        self._done.append(name)
+        if len(self._done) > PATH_STEPS.value:
+            PATH_STEPS.reached()
+            raise _Leaves
+
+    def _open(self, name: str) -> int:
+        try:
+            return open_place(name, self._place)
+        except FileNotFoundError:
+            os.mkdir(name, FOLDER_MODE, dir_fd=self._place)
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            made = os.open(name, flags, dir_fd=self._place)
+            try:
+                os.fchmod(made, self._mode)
+            finally:
+                os.close(made)
+            return open_place(name, self._place)
+
+    def _steps_of(self, target: str) -> list[str]:
+        """Return the steps of a link's target from where the link is, or from the root if it is absolute."""
+        self._links += 1
+        if self._links > LINKS_FOLLOWED.value:
+            LINKS_FOLLOWED.reached()
+            raise _too_many_links()
+        parts = Path(target).parts
+        if target.startswith("/"):
+            own = len(self._root_parts)
+            if parts[:own] != self._root_parts:
+                raise _Leaves
+            parts = parts[own:]
+            self._return()
+        return list(parts)
+
+    def _return(self) -> None:
+        os.close(self._place)
+        self._place = os.dup(self._root)
+        self._done = []
+
+    def _back(self) -> None:
+        """Take the way anew up to the folder above: `..` itself would lead to wherever this one was moved."""
+        if not self._done:
+            raise _Leaves
+        names = self._done[:-1]
+        self._return()
+        for name in names:
+            following = open_place(name, self._place)
+            if not stat.S_ISDIR(os.fstat(following).st_mode):
+                os.close(following)
+                raise _Leaves
+            self._enter(following, name)
+
+
+def _too_many_links() -> OSError:
+    return OSError(errno.ELOOP, os.strerror(errno.ELOOP))
 
 
 def pin(place: int, target: Path) -> None:
     """Mount what a descriptor refers to at `target`, in place of what may be mounted there; raises OSError."""
+    with suppress(OSError):  # usually nothing is
+        unmount(target)
     if stat.S_ISDIR(os.fstat(place).st_mode):
         target.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     else:

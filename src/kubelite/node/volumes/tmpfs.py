@@ -6,7 +6,9 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-_UNMOUNT_DETACH = 2
+from kubelite.node.untrusted_files import opened_folder, opened_place
+
+_UNMOUNT_DETACH, _UNMOUNT_NOFOLLOW = 2, 8
 _BIND, _SLAVE = 0x1000, 0x80000
 _ESCAPED = re.compile(r"\\([0-7]{3})")  # how the kernel writes a space, tab, newline or backslash
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -38,10 +40,39 @@ def _mount(
 
 
 def unmount(folder: Path) -> None:
-    """Take a mount away even while it is used; raises OSError."""
-    if _libc.umount2(os.fsencode(folder), _UNMOUNT_DETACH) != 0:
+    """Take a mount away even while it is used; the folder's path must be one no container can turn. Raises OSError."""
+    _unmount(folder, _UNMOUNT_DETACH | _UNMOUNT_NOFOLLOW)
+
+
+def _unmount(folder: Path, flags: int) -> None:
+    if _libc.umount2(os.fsencode(folder), flags) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), str(folder))
+
+
+def unmount_below(folder: Path) -> None:
+    """Take all mounts in a folder away; raises OSError when one stays.
+
+    A mount may lie in a volume whose folders a container can turn into links, and then its path would name another
+    mount of the host: so each is reached by descriptor from `folder`.
+    """
+    if not folder.is_dir():
+        return
+    with opened_folder(folder.resolve()) as top:
+        while points := mounts_below(folder):
+            failures = [f for point in points if (f := _unmount_at(top, folder, point))]
+            if len(failures) == len(points):
+                raise failures[0]
+
+
+def _unmount_at(top: int, folder: Path, point: Path) -> OSError | None:
+    """Take one mount away; return why that failed, as when it went with the one it is in."""
+    try:
+        with opened_place(point.relative_to(folder.resolve()).parts, top) as place:
+            _unmount(Path(f"/proc/self/fd/{place}"), _UNMOUNT_DETACH)
+    except OSError as error:
+        return error
+    return None
 
 
 def mounts_below(folder: Path) -> list[Path]:

@@ -153,3 +153,33 @@ def test_lines_hold_no_line_breaks() -> None:
         event = msgspec.json.decode(line)
         assert event["user"] == {"username": 'a"\n,}'}
         assert event["userAgent"] == '"},\n'
+
+
+def test_pretty_bodies_take_one_line() -> None:
+    lines = Lines()
+    written: list[bytes] = []
+    lines.put = written.append  # type: ignore[assignment,method-assign]  # the bytes themselves
+    policy = AuditPolicy.read("rules: [{level: RequestResponse}]")
+    record = Auditor(policy, lines, CLOCK, SeededRandomness(1)).begin(Caller("a"), SECRET, uri="/")
+    assert record is not None
+    record.complete(200, b'{\n  "a": [\n    {}\n  ],\n  "b": "\\n x"\n}\n')
+    assert all(b"\n" not in line for line in written)
+    assert msgspec.json.decode(written[-1])["responseObject"] == {"a": [{}], "b": "\n x"}
+
+
+def test_bytes_that_are_no_text_are_replaced() -> None:
+    lines = Lines()
+    odd = b"x\xff\xe2\x82".decode("utf-8", "surrogateescape")
+    policy = AuditPolicy.read("rules: [{level: RequestResponse}]")
+    record = Auditor(policy, lines, CLOCK, SeededRandomness(1)).begin(
+        Caller(odd, (odd,)), SECRET, uri=odd, user_agent=odd, identifier=odd
+    )
+    assert record is not None
+    record.acts_as(Caller(odd, extra={odd: (odd,)}))
+    record.decided(odd, allowed=True)
+    record.complete(200, b'{"a": 1}')
+    event = lines.events[-1]
+    said = "x\ufffd\ufffd"
+    assert (event["user"]["username"], event["userAgent"], event["auditID"]) == (said, said, said)
+    assert event["impersonatedUser"]["extra"] == {said: [said]}
+    assert event["responseObject"] == {"a": 1}

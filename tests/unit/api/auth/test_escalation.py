@@ -58,11 +58,14 @@ class Writes:
         rbac = RBAC(self.lookup)
         self.escalation = Escalation(UnionAuthorizer(rbac), rbac)
 
-    def check(self, caller: Caller, after: Any, before: Any = None) -> None:
+    def check(
+        self, caller: Caller, after: Any, before: Any = None, *, namespace: str | None = None
+    ) -> None:
         resource = f"{type(after).__name__.lower()}s"
         meta = after.metadata
+        place = meta.namespace if namespace is None else namespace
         attributes = Attributes(
-            "update" if before else "create", GROUP, "v1", resource, "", meta.namespace, meta.name
+            "update" if before else "create", GROUP, "v1", resource, "", place, meta.name
         )
         self.escalation.check(caller, attributes, after, before)
 
@@ -92,6 +95,20 @@ def test_binds_no_stronger_role_in_a_namespace() -> None:
     binding = RoleBinding(metadata=ObjectMeta(name="b", namespace="shop"), roleRef=ref)
     with pytest.raises(Forbidden):
         Writes().check(ANNA, binding)
+
+
+def test_cluster_kinds_are_judged_at_the_cluster_scope_whatever_the_path() -> None:
+    ref = RoleRef(apiGroup=GROUP, kind="ClusterRole", name="admin")
+    owner = RoleBinding(
+        metadata=ObjectMeta(name="b", namespace="shop"),
+        roleRef=ref,
+        subjects=[Subject(apiGroup=GROUP, kind="User", name="anna")],
+    )
+    writes = Writes(owner)
+    writes.check(ANNA, Role(metadata=ObjectMeta(name="r", namespace="shop"), rules=[SECRETS]))
+    for grant in (role("new", SECRETS), bound("admin", "anna")):
+        with pytest.raises(Forbidden):
+            writes.check(ANNA, grant, namespace="shop")
 
 
 def test_unknown_role_cannot_be_bound_without_the_verb() -> None:

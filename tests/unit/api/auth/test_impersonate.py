@@ -5,7 +5,7 @@ from kubelite.api.auth.caller import Caller
 from kubelite.api.auth.impersonate import Impersonation, caller_as, impersonated, requested
 from kubelite.api.auth.lookup import FixedLookup
 from kubelite.api.auth.rbac import RBAC
-from kubelite.api.errors import Forbidden, InternalError
+from kubelite.api.errors import BadRequest, Forbidden, InternalError
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.kinds.rbac import ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject
 
@@ -92,3 +92,19 @@ def test_service_accounts_are_a_right_of_their_own() -> None:
     assert caller.user == wanted.user
     with pytest.raises(Forbidden, match="cannot impersonate resource"):
         impersonated(authorizer(impersonate("", "users")), Caller("me"), wanted)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Impersonate-User", "anna\udcff"),
+        ("Impersonate-Group", "\udc80"),
+        ("Impersonate-Uid", "\udcfe7"),
+        ("Impersonate-Extra-scopes", "\udcff"),
+        ("Impersonate-Extra-\udcff", "x"),
+    ],
+)
+def test_names_that_are_no_text_are_nobodys(name: str, value: str) -> None:
+    with pytest.raises(BadRequest, match="not valid UTF-8") as refused:
+        requested([("Impersonate-User", "anna"), (name, value)])
+    assert refused.value.message.isascii()

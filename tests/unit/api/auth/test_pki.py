@@ -20,7 +20,8 @@ from kubelite.api.auth.certificates import (
 from kubelite.api.auth.pki import (
     ADMIN,
     CA,
-    NODE_CLIENT,
+    KUBELET_CLIENT,
+    KUBELET_SERVING,
     SERVING,
     ClockNotSet,
     KeysDamaged,
@@ -31,6 +32,8 @@ from kubelite.api.auth.pki import (
 )
 from kubelite.api.auth.tls import client_context
 from kubelite.clock import SetClock
+from kubelite.config import Config
+from kubelite.preparation import pki_arguments
 from kubelite.randomness import SeededRandomness
 
 NAMES = serving_names("cluster.local", "one", ["api.example"])
@@ -61,7 +64,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_identities(tmp_path: Path, clock: SetClock) -> None:
     pki = ensure(tmp_path, clock)
-    admin, node = described(pki.leaf(ADMIN)), described(pki.leaf(NODE_CLIENT))
+    admin, node = described(pki.leaf(ADMIN)), described(pki.leaf(KUBELET_SERVING))
     assert (admin.common_name, admin.organizations) == ("kubernetes-admin", ("system:masters",))
     assert (node.common_name, node.organizations) == ("system:node:one", ("system:nodes",))
     serving = described(pki.leaf(SERVING))
@@ -72,6 +75,54 @@ def test_identities(tmp_path: Path, clock: SetClock) -> None:
         "api.example",
     } <= set(serving.dns_names)
     assert serving.addresses == ("10.43.0.1", "127.0.0.1", "192.0.2.7", "::1")
+
+
+def test_what_the_api_server_shows_nodes_is_no_administrators(
+    tmp_path: Path, clock: SetClock
+) -> None:
+    shown = described(ensure(tmp_path, clock).leaf(KUBELET_CLIENT))
+    assert (shown.common_name, shown.organizations) == ("kube-apiserver-kubelet-client", ())
+
+
+def test_only_the_administrators_certificate_is_in_masters(tmp_path: Path, clock: SetClock) -> None:
+    leaves = [leaf for leaf in ensure(tmp_path, clock).list_certificates() if not leaf.is_authority]
+    assert {leaf.name: leaf.groups for leaf in leaves if leaf.groups} == {
+        ADMIN: ("system:masters",),
+        KUBELET_SERVING: ("system:nodes",),
+    }
+
+
+def test_a_certificate_with_more_rights_than_now_is_made_anew(
+    tmp_path: Path, clock: SetClock
+) -> None:
+    pki = ensure(tmp_path, clock)
+    key = new_key()
+    wanted = Wanted("kube-apiserver-kubelet-client", ("system:masters",))
+    old = issue(pki.authority, key.public_key(), wanted, clock.now(), SeededRandomness(2))
+    pki.path(KUBELET_CLIENT).write_bytes(key_pem(key) + certificate_pem(old))
+    again = ensure(tmp_path, clock)
+    assert described(again.leaf(KUBELET_CLIENT)).organizations == ()
+    assert key_pem(key) not in pki.path(KUBELET_CLIENT).read_bytes()
+
+
+def test_a_nodes_certificate_is_not_good_for_the_api(tmp_path: Path, clock: SetClock) -> None:
+    arguments = pki_arguments(Config(node_name="one", tls_san=("api.example",)), "192.0.2.7")
+    pki = Pki.ensure(tmp_path, clock=clock, randomness=SeededRandomness(1), **arguments)
+    node = described(pki.leaf(KUBELET_SERVING))
+    assert node.dns_names == ("localhost", "one")
+    assert node.addresses == ("127.0.0.1", "192.0.2.7", "::1")
+    assert "10.43.0.1" in described(pki.leaf(SERVING)).addresses
+
+
+def test_keys_that_nobody_uses_are_removed(tmp_path: Path, clock: SetClock) -> None:
+    pki = ensure(tmp_path, clock)
+    for name in ("scheduler", "controller-manager", "node-client"):
+        pki.path(name).write_bytes(b"of an earlier version")
+    before = {path.stem for path in pki.directory.glob("*.pem")}
+    used = {SERVING, KUBELET_SERVING, ADMIN, KUBELET_CLIENT, "front-proxy-client"}
+    assert before - used == {"scheduler", "controller-manager", "node-client"}
+    ensure(tmp_path, clock)
+    assert {path.stem for path in pki.directory.glob("*.pem")} == used
 
 
 def test_secrets_are_for_the_owner_only(tmp_path: Path, clock: SetClock) -> None:
@@ -106,7 +157,7 @@ def test_leaves_renew_when_a_third_is_left(tmp_path: Path, clock: SetClock) -> N
     pki = ensure(tmp_path, clock)
     assert pki.renew() == []
     clock.date = pki.next_renewal()
-    assert len(pki.renew()) == 8
+    assert len(pki.renew()) == 5
     assert pki.next_renewal() > clock.date
 
 
@@ -135,7 +186,7 @@ async def test_keep_fresh_renews_when_due(
     clock.date = pki.next_renewal()
     heard: asyncio.Queue[object] = asyncio.Queue()
     keeper = asyncio.create_task(pki.keep_fresh(heard.put_nowait))
-    assert len(await asyncio.wait_for(heard.get(), 10)) == 8  # type: ignore[arg-type]  # it is a list of names
+    assert len(await asyncio.wait_for(heard.get(), 10)) == 5  # type: ignore[arg-type]  # it is a list of names
     keeper.cancel()
 
 

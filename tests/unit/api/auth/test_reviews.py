@@ -181,3 +181,20 @@ def test_self_rules() -> None:
     assert masters.resourceRules[0].verbs == ["*"]
     with pytest.raises(BadRequest):
         REVIEWS.self_rules(Caller("anna"), SelfSubjectRulesReview())
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [
+        FieldSelectorAttributes(requirements=[demands("a", "b")] * 1001),
+        FieldSelectorAttributes(rawSelector="a=b," * 20_000),
+    ],
+)
+def test_selectors_in_reviews_are_bounded(selector: FieldSelectorAttributes) -> None:
+    wanted = ResourceAttributes(verb="get", resource="pods", fieldSelector=selector)
+    asked = SelfSubjectAccessReviewSpec(resourceAttributes=wanted)
+    with pytest.raises(Invalid, match=r"spec\.resourceAttributes\.fieldSelector\..*: Too "):
+        REVIEWS.self_access(Caller("anna"), SelfSubjectAccessReview(spec=asked))
+    spec = SubjectAccessReviewSpec(user="anna", resourceAttributes=wanted)
+    with pytest.raises(Invalid, match="Too "):
+        REVIEWS.access(SubjectAccessReview(spec=spec))

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from kubelite.api.auth.certificates import (
@@ -92,3 +93,15 @@ def test_requests_that_prove_nothing() -> None:
     forged = x509.load_der_x509_csr(bytes(body)).public_bytes(Encoding.PEM)
     with pytest.raises(RequestInvalid):
         read_request(forged)
+
+
+def test_a_request_with_a_name_of_an_unknown_kind_is_refused() -> None:
+    x400 = bytes.fromhex("3004a3020500")  # a subject alternative name that is an X.400 address
+    extension = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.17"), x400)
+    key = new_key()
+    builder = x509.CertificateSigningRequestBuilder().subject_name(
+        x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "anna")])
+    )
+    csr = builder.add_extension(extension, critical=False).sign(key, hashes.SHA256())
+    with pytest.raises(RequestInvalid):
+        read_request(csr.public_bytes(Encoding.PEM))

@@ -1,4 +1,7 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from kubelite.api.client.mirror import ObjectMirror
 from kubelite.api.kinds.core.config import ConfigMap
@@ -79,3 +82,26 @@ async def test_a_listener_that_fails_leaves_the_others_alone(
     mirror.put(config("a"))
     assert heard == ["a"]
     assert caplog.messages == ["a mirror's listener failed"]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("abcdef"),
+            st.one_of(st.none(), st.lists(st.sampled_from("xyz"), max_size=3)),
+        )
+    )
+)
+def test_an_index_has_what_a_look_at_all_finds_in_order(
+    changes: list[tuple[str, list[str] | None]],
+) -> None:
+    mirror = ObjectMirror[ConfigMap]()
+    mirror.add_index("data", lambda item: item.data["values"].split(","))
+    for name, values in changes:
+        if values is None:
+            mirror.remove("default", name)
+        else:
+            mirror.put(replace(config(name), data={"values": ",".join(values)}))
+    for value in "xyz":
+        expected = [one for one in mirror.list() if value in one.data["values"].split(",")]
+        assert list(mirror.indexed("data", value)) == expected

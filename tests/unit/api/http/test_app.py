@@ -11,13 +11,14 @@ from fakes.serving import parts_of, serving
 
 from kubelite.api.auth.caller import Allowed
 from kubelite.api.errors import APIError, BadRequest, Expired, NotFound
-from kubelite.api.http import connection as connections
 from kubelite.api.kinds.core.config import ConfigMap
 from kubelite.api.registry.options import ReadOptions, WatchOptions, WriteOptions
 from kubelite.api.registry.resources import Resource, ResourceTable
 from kubelite.api.registry.verbs import Listed, Verbs, Written
 from kubelite.api.registry.watch import Deliver, Drain, Form, Watching
+from kubelite.limits import HEAD_SECONDS
 from kubelite.metrics import REGISTRY
+from kubelite.offload import AtOnce
 
 CONFIG_MAPS = Resource(
     group="",
@@ -63,6 +64,7 @@ class FixedVerbs(Verbs):
 
     def __init__(self) -> None:
         self.resources = ResourceTable([CONFIG_MAPS])
+        self.offload = AtOnce()
         self.created: list[tuple[dict[str, Any], WriteOptions]] = []
         self.items: Sequence[bytes] = (STORED, STORED)
         self.watching: asyncio.Queue[OneWatch] = asyncio.Queue()
@@ -416,7 +418,7 @@ async def test_a_made_up_subresource_is_not_counted_by_its_name(verbs: FixedVerb
 async def test_heads_that_do_not_come_are_not_waited_for(
     verbs: FixedVerbs, monkeypatch: pytest.MonkeyPatch, said: bytes
 ) -> None:
-    monkeypatch.setattr(connections, "HEAD_TIMEOUT_SECONDS", 0.01)
+    monkeypatch.setattr(HEAD_SECONDS, "value", 0.01)
     async with connected(verbs) as raw, asyncio.timeout(5):
         raw.writer.write(said)
         assert await raw.reader.read() == b""
@@ -427,20 +429,31 @@ async def test_the_next_head_has_its_own_deadline(
 ) -> None:
     async with connected(verbs) as raw, asyncio.timeout(5):
         assert (await raw.ask("GET", "/version")).status == 200
-        monkeypatch.setattr(connections, "HEAD_TIMEOUT_SECONDS", 0.01)
+        monkeypatch.setattr(HEAD_SECONDS, "value", 0.01)
         raw.writer.write(b"GET / HT")
         assert await raw.reader.read() == b""
 
 
 async def test_connections_are_bounded(verbs: FixedVerbs) -> None:
     async with serving(parts_of(verbs), connections_max=1) as (_, port), opened(port) as first:
-        assert (await first.ask("GET", "/version")).status == 200
+        first.send("GET", f"{PATH}?watch=true")
+        await first.head()
         async with opened(port) as second:
             assert await second.reader.read() == b""
+        (await verbs.watching.get()).send("MODIFIED", b"{}")
+        await first.chunk()
+        assert await first.chunk() == b'{"type":"MODIFIED","object":{}}\n'
+
+
+async def test_an_idle_connection_gives_its_place_to_a_new_one(verbs: FixedVerbs) -> None:
+    async with serving(parts_of(verbs), connections_max=1) as (_, port), opened(port) as first:
         assert (await first.ask("GET", "/version")).status == 200
+        async with opened(port) as second:
+            assert (await second.ask("GET", "/version")).status == 200
+            assert await first.reader.read() == b""
 
 
 async def test_headers_are_bounded(verbs: FixedVerbs) -> None:
     async with connected(verbs) as raw:
         raw.writer.write(b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 1000 + b"\r\n")
-        assert (await raw.head())[0] == 400
+        assert (await raw.head())[0] == 431

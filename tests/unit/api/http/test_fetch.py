@@ -47,3 +47,8 @@ async def test_fetching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(OSError, match="cannot fetch"):
         await HTTPSFetch()(f"{base}/keys")
     await runner.cleanup()
+
+
+async def test_nothing_is_fetched_in_the_clear() -> None:
+    with pytest.raises(OSError, match="no https URL"):
+        await HTTPSFetch()("http://127.0.0.1:1/keys")

@@ -1,8 +1,9 @@
 """Proxying: logs, upgrades and pages, against a backend on a loopback port."""
 
 import asyncio
+import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -13,9 +14,9 @@ from fakes.serving import AllowEverything, parts_of, serving
 
 from kubelite.api.auth.caller import Allowed, Attributes, Caller
 from kubelite.api.errors import BadRequest, Forbidden, Invalid, NotFound, ServiceUnavailable
-from kubelite.api.http import backends as addresses
-from kubelite.api.http.backends import Backends, check_address, split_identifier
-from kubelite.api.http.dialer import TCPDialer
+from kubelite.api.http.backends import Backends, split_identifier
+from kubelite.api.http.destinations import Destinations
+from kubelite.api.http.dialer import Backend, TCPDialer
 from kubelite.api.http.dispatch import Stream
 from kubelite.api.http.html_links import rewrite_links
 from kubelite.api.http.pod_streams import (
@@ -28,42 +29,22 @@ from kubelite.api.http.pod_streams import (
 from kubelite.api.http.proxies import Proxy
 from kubelite.api.http.relay import Relay
 from kubelite.api.http.request import parse_query
-from kubelite.api.kinds.core.nodes import Node
-from kubelite.api.kinds.core.pods import Pod
-from kubelite.api.kinds.core.services import Service
+from kubelite.api.registry.builtin import builtin_table
 from kubelite.api.registry.options import ReadOptions
-from kubelite.api.registry.resources import Resource, ResourceTable
 from kubelite.api.registry.verbs import Listed, Verbs
+from kubelite.offload import AtOnce
 from kubelite.randomness import SeededRandomness
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 PODS = "/api/v1/namespaces/default/pods"
 
 
-def row(kind: Any, plural: str, *, namespaced: bool) -> Resource:
-    return Resource(
-        group="",
-        version="v1",
-        plural=plural,
-        singular=plural[:-1],
-        kind=kind.gvk,
-        type=kind,
-        namespaced=namespaced,
-        storage=f"{plural}.core",
-    )
-
-
 class Cluster(Verbs):
     """A node, a pod and a service, whose addresses are a backend of the test."""
 
     def __init__(self, port: int) -> None:
-        self.resources = ResourceTable(
-            [
-                row(Node, "nodes", namespaced=False),
-                row(Pod, "pods", namespaced=True),
-                row(Service, "services", namespaced=True),
-            ]
-        )
+        self.resources = builtin_table()
+        self.offload = AtOnce()
         self.objects: dict[tuple[str, str], dict[str, Any]] = {
             ("nodes", "n1"): {
                 "metadata": {"name": "n1"},
@@ -128,18 +109,18 @@ class NoCreate(AllowEverything):
         return super().authorize(caller, attributes)
 
 
-@pytest.fixture(autouse=True)
-def loopback_is_a_pod(monkeypatch: pytest.MonkeyPatch) -> None:
-    def check(address: str) -> None:
-        if address != "127.0.0.1":
-            check_address(address)
+class LoopbackToo(Destinations):
+    """Lets the backends of these tests in, which are on this host."""
 
-    monkeypatch.setattr(addresses, "check_address", check)
+    def check(self, addresses: Sequence[str], port: int, node: str = "") -> None:
+        super().check([one for one in addresses if one != "127.0.0.1"] or ["192.0.2.1"], port, node)
 
 
 @asynccontextmanager
 async def proxied(
-    serve: Serve, authorizer: AllowEverything | None = None
+    serve: Serve,
+    authorizer: AllowEverything | None = None,
+    destinations: Destinations | None = None,
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter, Cluster]]:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await serve(reader, writer)
@@ -149,7 +130,7 @@ async def proxied(
     cluster = Cluster(backend.sockets[0].getsockname()[1])
     doors = authorizer or AllowEverything()
     found = Backends(cluster, doors, SeededRandomness(1), node_tls=None)
-    relay = Relay(TCPDialer())
+    relay = Relay(TCPDialer(destinations or LoopbackToo()))
     proxy = Proxy(found, relay)
     streams: dict[tuple[str, str], Stream] = {
         ("pods", "log"): PodLog(found, relay),
@@ -451,12 +432,6 @@ def test_wrong_identifiers(identifier: str) -> None:
         split_identifier(identifier, "service")
 
 
-@pytest.mark.parametrize("address", ["", "127.0.0.2", "169.254.169.254", "::1", "0.0.0.0", "x"])
-def test_addresses_that_are_no_pods(address: str) -> None:
-    with pytest.raises(BadRequest, match="address not allowed"):
-        check_address(address)
-
-
 async def test_an_unknown_service_port() -> None:
     cluster = Cluster(1)
     found = Backends(cluster, AllowEverything(), SeededRandomness(1), node_tls=None)
@@ -482,12 +457,35 @@ async def test_endpoints_that_are_no_pods_of_the_namespace(changed: dict[str, An
         await found.proxied_service("default", "web:80")
 
 
-async def test_a_nodes_other_ports_are_not_the_servers_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(addresses, "check_address", check_address)
-    found = Backends(Cluster(10250), AllowEverything(), SeededRandomness(1), node_tls=None)
-    assert (await found.proxied_node("n1")).port == 10250
-    with pytest.raises(BadRequest, match="address not allowed"):
-        await found.proxied_node("n1:2379")
+async def test_a_nodes_other_ports_are_not_shown_the_servers_certificate() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    found = Backends(Cluster(10250), AllowEverything(), SeededRandomness(1), node_tls=context)
+    own = Backend("127.0.0.1", 10250, context, "n1", proves_node=True)
+    assert await found.node("n1") == own
+    assert await found.proxied_node("n1") == await found.proxied_node("n1:10250") == own
+    other = Backend("127.0.0.1", 2379, None, "n1", proves_node=False)
+    assert await found.proxied_node("n1:2379") == other
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"{PODS}/web/log",
+        f"{PODS}/web/proxy/x",
+        "/api/v1/nodes/n1/proxy/pods",
+        "/api/v1/nodes/n1:2379/proxy/x",
+        "/api/v1/namespaces/default/services/web:http/proxy/x",
+    ],
+)
+async def test_nothing_on_the_servers_own_host_is_reached(path: str) -> None:
+    serve, seen = echo("HTTP/1.1 200 OK")
+    async with proxied(serve, destinations=Destinations()) as (reader, writer, _):
+        writer.write(asking(path))
+        head = await reader.readuntil(b"\r\n\r\n")
+        body = await reader.readuntil(b'"code":400')
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"address not allowed" in body
+    assert not seen
 
 
 async def test_a_client_cannot_hide_how_long_its_body_is() -> None:

@@ -14,7 +14,7 @@ from kubelite.api.http.respond import (
     list_body,
     object_reply,
     rendered,
-    warning_header,
+    warning_headers,
 )
 from kubelite.api.http.wire import Pieces, whole
 from kubelite.api.registry.answers import Listed
@@ -27,8 +27,19 @@ def test_errors_carry_their_headers() -> None:
 
 
 def test_warnings_cannot_end_the_header() -> None:
-    assert warning_header('a "b"\r\nSet-Cookie: c\\') == '299 - "a \\"b\\"  Set-Cookie: c\\\\"'
-    assert len(warning_header("x" * 10_000)) < 5_000
+    assert warning_headers(['a "b"\r\nSet-Cookie: c\\']) == ['299 - "a \\"b\\"  Set-Cookie: c\\\\"']
+
+
+def test_a_warning_is_given_once_and_whole_while_all_fit() -> None:
+    assert warning_headers(["a", "", "b", "a"]) == ['299 - "a"', '299 - "b"']
+    assert warning_headers(["x" * 4096]) == [f'299 - "{"x" * 4096}"']
+
+
+def test_too_many_warnings_are_cut_and_the_last_left_out() -> None:
+    assert warning_headers(["x" * 10_000]) == [f'299 - "{"x" * 256}"']
+    many = warning_headers(f"{n:04}" + "x" * 1000 for n in range(1000))
+    assert [value[7:11] for value in many] == [f"{n:04}" for n in range(16)]
+    assert {len(value) for value in many} == {256 + len('299 - ""')}
 
 
 def test_lists() -> None:

@@ -13,9 +13,9 @@ from fakes.serving import parts_of, serving
 
 from kubelite.api.auth.caller import Caller, Credentials
 from kubelite.api.errors import Unauthorized
-from kubelite.api.http import app
 from kubelite.api.http.client_certificates import accept_any_client_certificate
 from kubelite.api.http.watch import Outlet
+from kubelite.limits import HANDSHAKES
 
 
 def certificate(folder: Path, name: str) -> Path:
@@ -112,7 +112,7 @@ def test_a_context_that_asks_for_nothing_stays_so() -> None:
 async def test_half_open_connections_keep_nobody_out(
     folder: Path, context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app, "HANDSHAKES_MAX", 5)
+    monkeypatch.setattr(HANDSHAKES, "value", 5)
     parts = parts_of(Server().verbs)
     async with serving(parts, ssl_context=context) as (_, port):
         idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(20)]

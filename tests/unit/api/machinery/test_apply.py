@@ -1,14 +1,17 @@
 """Server-side apply."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from fakes.steps import RATIO_MAX, growth
 
 from kubelite.api.errors import BadRequest, Conflict
 from kubelite.api.kinds.apps import Deployment
 from kubelite.api.machinery.apply import LAST_APPLIED, apply
 from kubelite.api.machinery.managed_fields import Writer, track
 from kubelite.api.machinery.schema import compile_struct
+from kubelite.limits import CAUSES, CAUSES_TEXT
 
 SCHEMA = compile_struct(Deployment)
 
@@ -164,3 +167,48 @@ def test_parts_of_what_is_owned_as_a_whole_stay() -> None:
     entry["fieldsV1"] = {"f:spec": {"f:selector": {".": {}, "f:matchLabels": {"f:app": {}}}}}
     result = apply(SCHEMA, made, wanted, writer("one", 1))
     assert result["spec"] == wanted["spec"]
+
+
+def conflicting(count: int, prefix: str = "l") -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return an object, and a configuration that contests so many of its labels."""
+    labels = {f"{prefix}{index}": "a" for index in range(count)}
+    live = config(labels, replicas=1)
+    track(SCHEMA, None, live, writer("other"))
+    return live, config(dict.fromkeys(labels, "b"), replicas=1)
+
+
+def test_an_answer_of_many_conflicts_is_bounded_and_counts_them_all() -> None:
+    live, wanted = conflicting(10 * CAUSES.value)
+    with pytest.raises(Conflict) as refused:
+        apply(SCHEMA, live, wanted, writer("me"))
+    assert len(refused.value.causes) == CAUSES.value
+    assert refused.value.message.startswith(f"Apply failed with {10 * CAUSES.value} conflicts: ")
+    assert refused.value.message.endswith(f"\nand {9 * CAUSES.value} more")
+    live, wanted = conflicting(1000, "x" * 10_000)
+    with pytest.raises(Conflict) as refused:
+        apply(SCHEMA, live, wanted, writer("me"))
+    assert len(refused.value.message) < 1.1 * CAUSES_TEXT.value
+
+
+def test_the_work_grows_no_faster_than_the_conflicts() -> None:
+    def contesting(size: int) -> Callable[[], Any]:
+        live, wanted = conflicting(size)
+
+        def work() -> None:
+            with pytest.raises(Conflict):
+                apply(SCHEMA, live, wanted, writer("me"))
+
+        return work
+
+    def forcing(size: int) -> Callable[[], Any]:
+        live, wanted = conflicting(size)
+        return lambda: apply(SCHEMA, live, wanted, writer("me"), force=True)
+
+    def after_many(size: int) -> Callable[[], Any]:
+        live = None
+        for index in range(size // 10):
+            live = apply(SCHEMA, live, config({f"l{index}": "a"}), writer(f"m{index}"))
+        return lambda: apply(SCHEMA, live, config({"l0": "a"}), writer("m0"))
+
+    for work in (contesting, forcing, after_many):
+        assert growth(work) < RATIO_MAX

@@ -6,6 +6,7 @@ import pytest
 
 from kubelite.api.errors import BadRequest
 from kubelite.api.machinery.field_selectors import parse_field_selector, required_values
+from kubelite.limits import SELECTOR_REQUIREMENTS
 
 POD = {
     "metadata": {"name": "web", "namespace": "shop"},
@@ -95,6 +96,12 @@ def test_thousands_of_terms_read_each_field_once() -> None:
             reads += 1
             return super().get(key, default)
 
-    text = ",".join(f"status.phase!=v{number},spec.nodeName!=v{number}" for number in range(1000))
+    text = ",".join(f"status.phase!=v{number},spec.nodeName!=v{number}" for number in range(400))
     assert parse_field_selector(text, "", "Pod").matches(Counted(POD))
     assert reads == 2
+
+
+def test_selectors_of_many_requirements_are_refused() -> None:
+    text = ",".join(["metadata.name=b"] * (SELECTOR_REQUIREMENTS.value + 1))
+    with pytest.raises(BadRequest, match="more than 1000"):
+        parse_field_selector(text, "", "Pod")

@@ -1,7 +1,8 @@
 import pytest
 
-from kubelite.api.errors import BadRequest
+from kubelite.api.errors import BadRequest, RequestEntityTooLarge
 from kubelite.api.machinery.json_reading import DEPTH_LIMIT, read_json
+from kubelite.limits import CAUSES_TEXT
 
 
 def test_a_body_is_decoded() -> None:
@@ -72,3 +73,20 @@ def test_deep_nesting_is_refused(depth: int) -> None:
 
 def test_wide_bodies_are_not_deep() -> None:
     assert len(read_json(b"[" + b"[],[],{}," * 1000 + b"1]").value) == 3001
+
+
+def test_a_body_of_many_values_is_refused() -> None:
+    with pytest.raises(RequestEntityTooLarge):
+        read_json(b"[" + b"{}," * 700_000 + b"{}]")
+
+
+def test_sentences_about_keys_below_a_long_one_stay_short_together() -> None:
+    inner = ",".join(f'"a{index}":1,"a{index}":1' for index in range(100))
+    body = f'{{"{"x" * 1_000_000}":{{{inner}}}}}'.encode()
+    duplicates = read_json(body, find_duplicates=True).duplicates
+    assert 0 < sum(map(len, duplicates)) <= CAUSES_TEXT.value
+
+
+def test_integers_of_thousands_of_digits_are_refused() -> None:
+    with pytest.raises(BadRequest, match="out of range"):
+        read_json(b'{"a":' + b"1" * 5000 + b',"a":1}', find_duplicates=True)

@@ -1,6 +1,10 @@
 """Tracking of managers."""
 
+from collections.abc import Callable
 from typing import Any
+
+import pytest
+from fakes.steps import RATIO_MAX, growth
 
 from kubelite.api.kinds.apps import Deployment
 from kubelite.api.machinery.managed_fields import (
@@ -137,3 +141,48 @@ def test_managers_are_named() -> None:
     assert manager_name("mine", "kubectl/v1") == "mine"
     assert manager_name("", "kubectl/v1.32 (linux)") == "kubectl"
     assert manager_name("", "") == "unknown"
+
+
+def sent(count: int, operation: str) -> dict[str, Any]:
+    """Return an object with so many managers, as a client may send it."""
+    entries = [
+        {
+            "manager": f"m{index}",
+            "operation": operation,
+            "apiVersion": "apps/v1",
+            "time": f"2026-01-01T00:00:{index % 60:02}Z",
+            "fieldsV1": {"f:metadata": {"f:labels": {f"f:l{index}": {}}}},
+        }
+        for index in range(count)
+    ]
+    return {**made(), "metadata": {"name": "web", "managedFields": entries}}
+
+
+@pytest.mark.parametrize("operation", ["Update", "Apply"])
+def test_the_work_grows_no_faster_than_the_number_of_managers(operation: str) -> None:
+    def creating(size: int) -> Callable[[], Any]:
+        new = sent(size, operation)
+        return lambda: track(SCHEMA, None, new, CREATOR)
+
+    def updating(size: int) -> Callable[[], Any]:
+        old, new = sent(size, operation), sent(size, operation)
+        new["spec"] = {"replicas": 7}
+        return lambda: track(SCHEMA, old, new, CREATOR)
+
+    assert growth(creating) < RATIO_MAX
+    assert growth(updating) < RATIO_MAX
+
+
+def test_all_that_a_client_sends_is_folded_at_once() -> None:
+    new = sent(500, "Update")
+    track(SCHEMA, None, new, CREATOR)
+    entries = new["metadata"]["managedFields"]
+    assert len(entries) == UPDATE_MANAGERS_LIMIT
+    owned = [
+        entry["fieldsV1"]["f:metadata"]["f:labels"]
+        for entry in entries
+        if entry["manager"] != "kubectl-create"
+    ]
+    assert sorted(label for labels in owned for label in labels if label != ".") == sorted(
+        f"f:l{index}" for index in range(500)
+    )

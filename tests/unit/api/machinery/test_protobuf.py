@@ -1,12 +1,15 @@
 import json
 import struct
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from reference import REFERENCE
 
-from kubelite.api.errors import BadRequest
+from kubelite.api.errors import BadRequest, RequestEntityTooLarge
 from kubelite.api.kinds.catalog import kinds
 from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery.protobuf import MAGIC, read_protobuf
@@ -115,6 +118,13 @@ def test_json_in_the_envelope() -> None:
         (body("v1", "ConfigMap", field(1, field(1, b"\xff"))), "invalid start byte"),
         (body("apps/v1", "ControllerRevision", field(2, field(1, b"{"))), "truncated"),
         (MAGIC + field(2, b"[]") + field(4, "application/json"), "is no object"),
+        (MAGIC + field(1, 5), "wrong wireType = 0"),
+        (MAGIC + field(1, field(1, 5)), "wrong wireType = 0"),
+        (MAGIC + field(2, 5) + field(4, "application/json"), "wrong wireType = 0"),
+        (MAGIC + field(4, 5), "wrong wireType = 0"),
+        (body("v1", "Pod", field(1, field(8, field(1, b"x")))), "wrong wireType = 2"),
+        (body("v1", "ConfigMap", field(2, field(1, 5))), "wrong wireType = 0"),
+        (body("apps/v1", "ControllerRevision", field(2, field(1, 5))), "wrong wireType = 0"),
     ],
 )
 def test_malformed_bodies_are_refused(data: bytes, message: str) -> None:
@@ -140,3 +150,64 @@ def test_complete_objects_decode_to_their_json(path: Path) -> None:
     group, _, version = decoded["apiVersion"].rpartition("/")
     structure(compile_struct(kinds()[GroupVersionKind(group, version, decoded["kind"])]), decoded)
     assert decoded == json.loads(path.with_suffix(".json").read_text())
+
+
+EMPTY_CONTAINER, EMPTY_LABEL, EMPTY_FINALIZER = field(2, b""), field(7, b""), field(14, b"")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        body("v1", "Pod", field(2, EMPTY_CONTAINER * 600_000)),
+        body("v1", "Pod", field(2, EMPTY_LABEL * 600_000)),
+        body("v1", "Pod", field(1, EMPTY_FINALIZER * 600_000)),
+        body("v1", "PodPortForwardOptions", field(1, b"\0" * 600_000)),
+        body("apps/v1", "ControllerRevision", field(2, field(1, b"[" + b"{}," * 600_000 + b"1]"))),
+        MAGIC + field(2, b'{"a":[' + b"{}," * 600_000 + b"1]}") + field(4, "application/json"),
+    ],
+)
+def test_bodies_of_many_values_are_refused(data: bytes) -> None:
+    with pytest.raises(RequestEntityTooLarge):
+        read_protobuf(data)
+
+
+def test_a_secret_of_a_megabyte_is_read() -> None:
+    entry = field(1, "k") + field(2, b"\xff" * 1_048_576)
+    assert len(read_protobuf(body("v1", "Secret", field(2, entry)))["data"]["k"]) > 1_048_576
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        MAGIC + field(1, 5),
+        MAGIC + field(2, 5) + field(1, field(1, "v1") + field(2, "Pod")),
+        MAGIC + field(4, 5),
+        MAGIC + field(1, field(1, 5)),
+        body("apps/v1", "ControllerRevision", field(2, field(1, 5))),
+        body("apps/v1", "ControllerRevision", field(2, 5)),
+        body("v1", "ConfigMap", field(2, 5)),
+        body("v1", "ConfigMap", field(2, field(1, 5))),
+        body("v1", "Pod", field(1, field(8, field(1, "x")))),
+        body("v1", "Service", field(2, field(1, field(4, field(1, 1) + field(3, 5))))),
+        body("v1", "Service", field(2, field(1, field(4, field(2, "x"))))),
+    ],
+)
+def test_wrong_wire_types_are_refused_wherever_they_stand(data: bytes) -> None:
+    with pytest.raises(BadRequest, match="wrong wireType"):
+        read_protobuf(data)
+
+
+@given(st.binary(max_size=60), st.sampled_from(sorted(kinds(), key=str)))
+def test_bytes_of_any_kind_are_decoded_or_refused(data: bytes, gvk: GroupVersionKind) -> None:
+    with suppress(BadRequest):
+        read_protobuf(body(f"{gvk.group}/{gvk.version}".lstrip("/"), gvk.kind, data))
+    with suppress(BadRequest):
+        read_protobuf(MAGIC + data)
+
+
+def test_json_within_obeys_the_limit_of_depth() -> None:
+    deep = b"[" * 300 + b"]" * 300
+    with pytest.raises(BadRequest, match="exceeded max depth"):
+        read_protobuf(body("apps/v1", "ControllerRevision", field(2, field(1, deep))))
+    with pytest.raises(BadRequest, match="exceeded max depth"):
+        read_protobuf(MAGIC + field(2, b'{"a":' + deep + b"}") + field(4, "application/json"))

@@ -1,7 +1,10 @@
+import tracemalloc
 from typing import Any
 
+from kubelite.api.kinds.apiextensions import CustomResourceDefinition
 from kubelite.api.machinery.prune import prune
-from kubelite.api.machinery.schema import Schema
+from kubelite.api.machinery.schema import Schema, compile_struct
+from kubelite.limits import CAUSES_TEXT
 
 STRING = Schema(type="string")
 TREE = Schema(
@@ -43,3 +46,15 @@ def test_pruning_twice_changes_nothing_more() -> None:
     value: dict[str, Any] = {"nom": 1, "parts": [{"a": 1}]}
     assert prune(TREE, value)
     assert prune(TREE, value) == ()
+
+
+def test_a_long_key_is_not_repeated_for_each_field_below_it() -> None:
+    properties = {f"a{index}": {"unknown": 1} for index in range(900)}
+    schema = {"properties": {"x" * 1_000_000: {"properties": properties}}}
+    version = {"schema": {"openAPIV3Schema": schema}}
+    tracemalloc.start()
+    unknown = prune(compile_struct(CustomResourceDefinition), {"spec": {"versions": [version]}})
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 * CAUSES_TEXT.value
+    assert 0 < sum(map(len, unknown)) <= CAUSES_TEXT.value

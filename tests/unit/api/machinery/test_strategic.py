@@ -1,8 +1,10 @@
 """Strategic merge patch."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from fakes.steps import RATIO_MAX, Word, growth
 
 from kubelite.api.errors import APIError
 from kubelite.api.kinds.apps import Deployment
@@ -96,11 +98,11 @@ def test_retained_keys() -> None:
     [
         (
             {"containers": [{"image": "x"}]},
-            "map: map[image:x] does not contain declared merge key: name",
+            "map: map[image:...] does not contain declared merge key: name",
         ),
         (
             {"containers": [{"name": "a", "$patch": "jump"}]},
-            "unknown patch type: jump in map: map[$patch:jump name:a]",
+            "unknown patch type: jump in map: map[$patch:... name:...]",
         ),
         (
             {"containers": [{"name": "a", "$patch": "merge"}]},
@@ -119,3 +121,51 @@ def test_refusals(patch: dict[str, Any], message: str) -> None:
     with pytest.raises(APIError) as refused:
         merged({"containers": [{"name": "a"}]}, patch)
     assert refused.value.message == message
+
+
+def test_errors_name_fields_and_never_say_what_they_hold() -> None:
+    for patch in (
+        {"containers": [{"image": "hidden", "env": ["hidden"]}]},
+        {"containers": [{"name": "hidden", "$patch": "jump"}]},
+        {"$setElementOrder/containers": [{"name": "a"}], "containers": [{"name": "hidden"}]},
+        {"containers": [{f"field{index}": "hidden" for index in range(1000)}]},
+    ):
+        with pytest.raises(APIError) as refused:
+            merged({"containers": [{"name": "a"}]}, patch)
+        assert "hidden" not in str(refused.value.status())
+        assert len(refused.value.message) < 1000
+
+
+def ordering(size: int) -> Callable[[], Any]:
+    """Bring so many containers into another order."""
+    original = [{"name": Word(f"c{index}"), "image": "i"} for index in range(size)]
+    names = [{"name": Word(f"c{index}")} for index in reversed(range(size))]
+    patch = [{"name": Word(f"c{index}"), "image": "j"} for index in reversed(range(size))]
+    return lambda: merged(
+        {"containers": original}, {"$setElementOrder/containers": names, "containers": patch}
+    )
+
+
+def finalizers(size: int) -> Callable[[], Any]:
+    """Merge so many scalars, delete as many, and order them."""
+    present = [Word(f"f{index}") for index in range(size)]
+    added = [Word(f"g{index}") for index in range(size)]
+    patch = {
+        "finalizers": added,
+        "$setElementOrder/finalizers": [*added, *present],
+        "$deleteFromPrimitiveList/finalizers": [Word(f"f{index}") for index in range(size)],
+    }
+    return lambda: strategic_merge(POD, {"metadata": {"finalizers": present}}, {"metadata": patch})
+
+
+def retaining(size: int) -> Callable[[], Any]:
+    """Retain so many keys of as many."""
+    keys = [Word(f"k{index}") for index in range(size)]
+    patch: dict[str, Any] = {Word(f"k{index}"): 1 for index in range(size)}
+    patch["$retainKeys"] = keys
+    return lambda: merged({Word(f"o{index}"): 1 for index in range(size)}, patch)
+
+
+@pytest.mark.parametrize("work", [ordering, finalizers, retaining])
+def test_the_work_grows_no_faster_than_the_patch(work: Callable[[int], Callable[[], Any]]) -> None:
+    assert growth(work) < RATIO_MAX

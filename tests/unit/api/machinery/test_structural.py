@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from reference import REFERENCE
 
-from kubelite.api.errors import BadRequest
+from kubelite.api.errors import BadRequest, RequestEntityTooLarge
 from kubelite.api.kinds.apiextensions import CustomResourceDefinition
 from kubelite.api.kinds.apps import Deployment, ReplicaSet
 from kubelite.api.kinds.catalog import kinds
@@ -196,3 +196,13 @@ def test_complete_objects_pass_unchanged(path: Path) -> None:
     before = deepcopy(body)
     assert structure(compile_struct(type_), body) == ()
     assert body == before
+
+
+def test_what_is_filled_into_many_elements_is_charged() -> None:
+    schema = compile_struct(Pod)
+    with pytest.raises(RequestEntityTooLarge):
+        structure(schema, {"spec": {"containers": [{} for _ in range(100_000)]}})
+    parts = [{"name": "a", "volumeDevices": [{} for _ in range(100)]} for _ in range(2000)]
+    with pytest.raises(RequestEntityTooLarge):
+        structure(schema, {"spec": {"containers": parts}})
+    structure(schema, {"spec": {"containers": [{} for _ in range(10_000)]}})

@@ -1,6 +1,6 @@
 """Dates and durations."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -9,7 +9,9 @@ from kubelite.api.machinery.times import (
     format_micro_time,
     format_time,
     human_duration,
+    parse_duration,
     parse_time,
+    time_zone,
 )
 
 
@@ -53,3 +55,26 @@ def test_age() -> None:
     now = datetime(2026, 1, 1, 0, 1, tzinfo=UTC)
     assert age("2026-01-01T00:00:00Z", now) == "60s"
     assert age(None, now) == age("nonsense", now) == "<unknown>"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("1h30m", 5400), ("1.5s", 1.5), ("-2m", -120), ("0", 0), (".5h", 1800), ("100us", 0.0001)],
+)
+def test_durations_are_read_as_go_reads_them(text: str, seconds: float) -> None:
+    assert parse_duration(text) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "5", "5x", "s", "1h ", "\u0665s", "9" * 60 + "h", "1s" * 100, "--1s"]
+)
+def test_durations_that_are_none(text: str) -> None:
+    with pytest.raises(ValueError, match="invalid duration"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    "name", ["Europe/Berlin", "UTC", "Etc/GMT+10", "America/Argentina/Ushuaia"]
+)
+def test_time_zones(name: str) -> None:
+    assert time_zone(name).key == name

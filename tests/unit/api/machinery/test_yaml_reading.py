@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from kubelite.api.errors import BadRequest
+from kubelite.api.errors import BadRequest, RequestEntityTooLarge
 from kubelite.api.machinery.yaml_reading import read_yaml
 
 
@@ -97,3 +97,64 @@ def test_bad_documents_are_refused(body: bytes, message: str) -> None:
         read_yaml(body, kind="Pod")
     assert message in refused.value.message
     assert "(must be of type Pod)" in refused.value.message
+
+
+def test_aliases_are_charged_by_what_they_stand_for() -> None:
+    text = b"a: &a " + b"x" * 900_000 + b"\n"
+    with pytest.raises(BadRequest, match="document contains excessive aliasing"):
+        read_yaml(text + b"b: [*a, *a, *a]\n")
+    assert len(read_yaml(text + b"b: [*a]\n").value["b"][0]) == 900_000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"a: &a {? " + b"k" * 500_000 + b"\n  : 1}\nb: [" + b"*a, " * 9 + b"1]\n",
+        b"a: &a [" + b"{}, " * 1000 + b"1]\nb: [" + b"*a, " * 1000 + b"1]\n",
+        b"a: &a " + "ä".encode() * 500_000 + b"\nb: [" + b"*a, " * 3 + b"1]\n",
+        b"a: &a {k: " + b"x" * 900_000 + b"}\nb: [" + b"{<<: *a}, " * 4 + b"1]\n",
+    ],
+)
+def test_names_and_small_values_are_charged_too(body: bytes) -> None:
+    with pytest.raises(BadRequest, match="document contains excessive aliasing"):
+        read_yaml(body)
+
+
+def test_a_document_of_many_small_values_is_refused() -> None:
+    with pytest.raises(RequestEntityTooLarge):
+        read_yaml(b"a: [" + b"{}," * 600_000 + b"1]")
+
+
+def test_large_documents_without_aliases_are_read() -> None:
+    text = "".join(f"  key-{index}: some value\n" for index in range(20_000))
+    assert len(read_yaml(f"data:\n{text}".encode()).value["data"]) == 20_000
+    block = "".join("    a line, and: another\n" for _ in range(60_000))
+    assert len(read_yaml(f"data:\n  a: |\n{block}".encode()).value["data"]["a"]) > 1_000_000
+
+
+def test_aliases_do_not_nest_deeper_than_anything_else() -> None:
+    lines = [b"a0: &a0 " + b"[" * 200 + b"]" * 200]
+    for index in range(1, 30):
+        deep = b"[" * 200 + b"*a%d" % (index - 1) + b"]" * 200
+        lines.append(b"a%d: &a%d " % (index, index) + deep)
+    with pytest.raises(BadRequest, match="exceeded max depth"):
+        read_yaml(b"\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("18446744073709551615", 2**64 - 1),
+        ("-9223372036854775808", -(2**63)),
+        ("18446744073709551616", 18446744073709551616),
+        ("1" + "0" * 30, 1e30),
+        ("9" * 5000, "9" * 5000),
+        ("0x" + "f" * 16, 2**64 - 1),
+        ("0x" + "f" * 5000, "0x" + "f" * 5000),
+        ("0b" + "1" * 65, "0b" + "1" * 65),
+        ("0x_", "0x_"),
+        ("9" * 5000 + ".5", "9" * 5000 + ".5"),
+    ],
+)
+def test_integers_beyond_gos_are_numbers_or_texts(text: str, value: Any) -> None:
+    assert read_yaml(f"a: {text}\n? {text}\n: b".encode()).value["a"] == value

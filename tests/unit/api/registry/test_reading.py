@@ -232,9 +232,9 @@ async def test_a_list_whose_state_is_forgotten_while_it_is_read(
     ("selectors", "leaves"),
     [
         ({"label_selector": "even=true"}, False),
-        ({"label_selector": ",".join(f"!k{number}" for number in range(500))}, False),
-        ({"label_selector": ",".join(f"!k{number}" for number in range(3000))}, True),
-        ({"field_selector": ",".join(f"metadata.name!={number}" for number in range(1000))}, True),
+        ({"label_selector": ",".join(f"!k{number}" for number in range(900))}, False),
+        ({"label_selector": ",".join(f"!long-key-{number}" for number in range(900))}, True),
+        ({"field_selector": ",".join(f"metadata.name!={number}" for number in range(900))}, True),
     ],
 )
 async def test_long_selectors_are_read_off_the_loop(
@@ -266,6 +266,7 @@ async def test_a_view_of_a_huge_object_is_made_off_the_loop() -> None:
         "message": "x",
     }
     await server.create("v1/events", event)
+    offload.costs.clear()
     allowed = server.allowed("get", "events.k8s.io/v1/events", "e")
     assert b'"note"' in await server.verbs.get(allowed, ReadOptions())
     assert (len(offload.costs), offload.hops) == (1, 0)
@@ -278,9 +279,10 @@ async def test_a_view_of_a_huge_object_is_made_off_the_loop() -> None:
 
 
 async def test_a_deleted_collection_is_selected_and_put_together_off_the_loop() -> None:
-    offload = RecordingOffload()
     server = await filled(5)
-    deleter = Deleter(server.writer, offload)
+    offload = RecordingOffload()
+    server.writer.offload = offload
+    deleter = Deleter(server.writer)
     allowed = server.allowed("deletecollection", "v1/configmaps")
     target = server.verbs.target(allowed, "deletecollection")
     body = await deleter.delete_collection(
@@ -288,4 +290,5 @@ async def test_a_deleted_collection_is_selected_and_put_together_off_the_loop() 
     )
     assert len(msgspec.json.decode(body)["items"]) == 3
     assert server.names("v1/configmaps") == ["c1", "c3"]
-    assert len(offload.costs) == 3  # parsing, selecting, joining
+    assert offload.hops == 0  # few are done at once
+    assert len(offload.costs) >= 3  # parsing, selecting, joining

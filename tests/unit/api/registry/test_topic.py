@@ -109,7 +109,7 @@ async def test_watches_that_cannot_be_told_in_time_end(monkeypatch: pytest.Monke
 
 async def test_the_selectors_of_one_identity_are_bounded() -> None:
     server = Server()
-    text = ",".join(f"!k{number}" for number in range(8000))
+    text = ",".join(f"!a-key-that-is-as-long-as-a-key-may-be-{number}" for number in range(900))
     watchers = [
         Watcher(server, label_selector=text)
         for _ in range(WATCH_SELECTORS_OF_CALLER.value // len(text))

@@ -1,5 +1,6 @@
 """Volumes in folders of this machine, without mounts."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,11 @@ import msgspec
 import pytest
 from fakes.server import Server
 
-from kubelite.api.kinds.core.config import ConfigMap
+from kubelite.api.kinds.core.config import ConfigMap, Secret
 from kubelite.api.kinds.core.namespaces import Namespace
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.limits import POD_FILES, TERMINATION_MESSAGE
 from kubelite.node.environment import ConfigUnavailable, Surroundings
 from kubelite.node.name_resolution import DNSSettings
 from kubelite.node.volumes.host import HostVolumes
@@ -40,6 +42,11 @@ class Place:
             DNSSettings(("10.43.0.10",)),
             may_mount=False,
         )
+
+    async def read_only(self, pod: Pod) -> dict[str, bool]:
+        container = pod.spec.containers[0]
+        found = await self.volumes.mounts(pod, container, 0, AROUND, {})
+        return {mount.target: mount.read_only for mount in found}
 
     async def mounts(self, pod: Pod, **environment: str) -> dict[str, Path]:
         container = pod.spec.containers[0]
@@ -141,3 +148,137 @@ async def test_groups_own_what_they_share(place: Place) -> None:
     await place.volumes.set_up(pod, AROUND)
     source = (await place.mounts(pod))["/v"]
     assert source.stat().st_mode & 0o7777 == 0o777
+
+
+async def test_what_shows_the_api_is_mounted_read_only_whatever_the_pod_asks(place: Place) -> None:
+    """A container that can write there can turn the links that the node's next update goes by (CVE-2017-1002102)."""
+    client = place.server.client
+    await client.create(ConfigMap(metadata=ObjectMeta(name="c", namespace="default")))
+    await client.create(Secret(metadata=ObjectMeta(name="s", namespace="default")))
+    kinds: dict[str, dict[str, Any]] = {
+        "configMap": {"name": "c"},
+        "secret": {"secretName": "s"},
+        "downwardAPI": {"items": []},
+        "projected": {"sources": [{"configMap": {"name": "c"}}]},
+        "emptyDir": {},
+        "hostPath": {"path": str(place.folder)},
+    }
+    volumes = [{"name": kind.lower(), kind: source} for kind, source in kinds.items()]
+    mounts = [{"name": kind.lower(), "mountPath": f"/{kind}", "readOnly": False} for kind in kinds]
+    mounts.append({"name": "configmap", "mountPath": "/sub", "subPath": "x"})
+    pod = pod_of(volumes, mounts)
+    await place.volumes.set_up(pod, AROUND)
+    found = await place.read_only(pod)
+    assert {target for target, is_read_only in found.items() if is_read_only} == {
+        "/configMap",
+        "/secret",
+        "/downwardAPI",
+        "/projected",
+        "/sub",
+    }
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"x" * 5000, b""])
+async def test_what_a_container_wrote_into_its_own_files_is_overwritten(
+    place: Place, content: bytes
+) -> None:
+    pod = pod_of([], [])
+    await place.volumes.set_up(pod, AROUND)
+    mounts = await place.mounts(pod)
+    before = {target: path.read_bytes() for target, path in mounts.items()}
+    for path in mounts.values():
+        path.write_bytes(content)
+    assert {t: path.read_bytes() for t, path in (await place.mounts(pod)).items()} == before
+
+
+async def test_own_files_are_not_read_whole(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    pod = pod_of([], [], hostNetwork=True)
+    await place.volumes.set_up(pod, AROUND)
+    for path in (await place.mounts(pod)).values():
+        with path.open("r+b") as file:
+            file.truncate(3 << 30)
+    sizes: list[int] = []
+    real = os.read
+
+    def counted(descriptor: int, size: int) -> bytes:
+        data = real(descriptor, size)
+        sizes.append(len(data))
+        return data
+
+    monkeypatch.setattr(os, "read", counted)
+    mounts = await place.mounts(pod)
+    assert sum(sizes) < 2 << 20
+    assert mounts["/etc/hosts"].stat().st_size < 2 << 20
+
+
+async def test_a_termination_message_is_cut(place: Place) -> None:
+    pod = pod_of([], [])
+    await place.volumes.set_up(pod, AROUND)
+    path = (await place.mounts(pod))["/dev/termination-log"]
+    with path.open("wb") as file:
+        file.write(b"a" * 5000)
+        file.truncate(3 << 30)
+    reached = TERMINATION_MESSAGE.times_reached
+    assert await place.volumes.termination_message("u", "app", 0) == "a" * 4096
+    assert TERMINATION_MESSAGE.times_reached == reached + 1
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo"])
+async def test_a_termination_message_that_is_no_file_is_not_read(place: Place, kind: str) -> None:
+    pod = pod_of([], [])
+    await place.volumes.set_up(pod, AROUND)
+    path = (await place.mounts(pod))["/dev/termination-log"]
+    path.unlink()
+    if kind == "link":
+        path.symlink_to("/etc/hostname")
+    else:
+        os.mkfifo(path)
+    assert await place.volumes.termination_message("u", "app", 0) == ""
+
+
+async def test_a_pod_whose_volumes_hold_too_much_waits(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(POD_FILES, "value", 10_000)
+    client = place.server.client
+    meta = ObjectMeta(name="c", namespace="default")
+    await client.create(ConfigMap(metadata=meta, data={"key": "x" * 1000}))
+    sources = [
+        {"configMap": {"name": "c", "items": [{"key": "key", "path": f"p{number}"}]}}
+        for number in range(11)
+    ]
+    items = [{"key": "key", "path": f"p{number}"} for number in range(11)]
+    for volume in (
+        {"name": "v", "projected": {"sources": sources}},
+        {"name": "v", "configMap": {"name": "c", "items": items}},
+    ):
+        with pytest.raises(ConfigUnavailable, match="more than 10000 bytes"):
+            await place.volumes.set_up(pod_of([volume], []), AROUND)
+    half = {"name": "v", "projected": {"sources": sources[:6]}}
+    await place.volumes.set_up(pod_of([half], []), AROUND)
+    with pytest.raises(ConfigUnavailable, match="more than 10000 bytes"):
+        await place.volumes.set_up(pod_of([half, {**half, "name": "w"}], []), AROUND)
+
+
+async def test_a_tree_of_any_depth_goes_with_its_pod(place: Place) -> None:
+    pod = pod_of([{"name": "v", "emptyDir": {}}], [{"name": "v", "mountPath": "/v"}])
+    await place.volumes.set_up(pod, AROUND)
+    folder = os.open((await place.mounts(pod))["/v"], os.O_RDONLY)
+    for _ in range(1200):
+        os.mkdir("d", dir_fd=folder)
+        following = os.open("d", os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = following
+    os.close(folder)
+    await place.volumes.tear_down("u")
+    assert await place.volumes.leftovers() == []
+
+
+@pytest.mark.parametrize("name", ["..", "../x", "a/b", "", "a\nb"])
+async def test_names_that_are_no_step_of_a_path_are_refused(place: Place, name: str) -> None:
+    pod = pod_of([{"name": name, "emptyDir": {}}], [])
+    with pytest.raises(ConfigUnavailable):
+        await place.volumes.set_up(pod, AROUND)
+    if name:
+        with pytest.raises(ConfigUnavailable):
+            await place.volumes.tear_down(name)

@@ -3,6 +3,7 @@
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,3 +48,58 @@ def test_a_link_put_there_after_the_check_is_not_followed(
     with pytest.raises(ConfigUnavailable):
         open_inside(tmp_path, path)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_links_are_followed_from_the_volume_however_they_are_written(tmp_path: Path) -> None:
+    volume = tmp_path / "volume"
+    (volume / "a/b").mkdir(parents=True)
+    (volume / "a/up").symlink_to("../c/./d")
+    (volume / "whole").symlink_to(volume / "a")
+    (volume / "chain").symlink_to("whole/b")
+    assert opened(volume, "a/up") == volume / "c/d"
+    assert opened(volume, "chain") == volume / "a/b"
+    assert opened(volume, "./a//b/") == volume / "a/b"
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "..",
+        "a/../..",
+        "../volume",
+        "/",
+        "//etc",
+        "/proc/self/root/etc",
+        "self",
+        "a/" * 100,
+        "/../../../etc",
+    ],
+)
+def test_links_that_lead_out_or_nowhere_are_refused(tmp_path: Path, target: str) -> None:
+    volume = tmp_path / "volume"
+    (volume / "a").mkdir(parents=True)
+    (volume / "self").symlink_to(target)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(ConfigUnavailable):
+        open_inside(volume, "self/etc")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_links_that_multiply_take_bounded_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each link goes through the one before twice: 2 to the power of 30 steps if nobody counts."""
+    (tmp_path / "l0").mkdir()
+    for number in range(1, 31):
+        (tmp_path / f"l{number}").symlink_to(f"l{number - 1}/../l{number - 1}")
+    steps: list[object] = []
+    real = os.open
+
+    def counted(*arguments: Any, **named: Any) -> int:
+        steps.append(arguments)
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(os, "open", counted)
+    with pytest.raises(ConfigUnavailable, match="Too many levels"):
+        open_inside(tmp_path, "l30")
+    assert len(steps) < 1000

@@ -1,5 +1,6 @@
 """Columns that a custom resource's version asks for (additionalPrinterColumns)."""
 
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -60,7 +61,7 @@ def _cell(values: list[Any], kind: str, now: datetime) -> Any:
     if kind == "string":
         return print_values(values)
     if kind == "integer" and isinstance(value, int | float) and not isinstance(value, bool):
-        return int(value)
+        return int(value) if math.isfinite(value) else None
     if kind == "number" and isinstance(value, int | float) and not isinstance(value, bool):
         return value
     if kind == "boolean" and isinstance(value, bool):

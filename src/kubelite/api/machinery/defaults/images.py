@@ -1,7 +1,8 @@
 """Image references, as far as defaults look into them."""
 
 import re
-from functools import lru_cache
+
+from kubelite.remembered import remembered
 
 _SEGMENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _HOST = (
@@ -14,7 +15,7 @@ _REFERENCE = re.compile(
 ).fullmatch
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def pull_policy(image: str) -> str:
     """Return when to pull an image unless told otherwise: a moving tag always, everything else once."""
     matched = _REFERENCE(image)

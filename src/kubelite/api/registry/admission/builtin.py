@@ -13,6 +13,7 @@ from kubelite.api.registry.admission.certificates import (
     CertificateSubjectRestriction,
 )
 from kubelite.api.registry.admission.default_classes import DefaultIngressClass, DefaultStorageClass
+from kubelite.api.registry.admission.external_ips import DenyServiceExternalIPs
 from kubelite.api.registry.admission.limit_ranger import LimitRanger
 from kubelite.api.registry.admission.namespace_lifecycle import NamespaceLifecycle
 from kubelite.api.registry.admission.node_restriction import NodeRestriction
@@ -36,7 +37,7 @@ from kubelite.clock import Clock
 from kubelite.randomness import Randomness
 from kubelite.store.protocol import Store
 
-OFF_BY_DEFAULT = frozenset({OwnerReferencesPermissionEnforcement.name})
+OFF_BY_DEFAULT = frozenset({OwnerReferencesPermissionEnforcement.name, DenyServiceExternalIPs.name})
 
 
 def builtin_admission(  # noqa: PLR0913 - all that any plugin needs
@@ -71,6 +72,7 @@ def builtin_admission(  # noqa: PLR0913 - all that any plugin needs
         CertificateSigning(authorizer),
         CertificateSubjectRestriction(),
         DefaultIngressClass(lookup),
+        DenyServiceExternalIPs(),
         ResourceQuota(store, resources, clock),
     ]
     off = (OFF_BY_DEFAULT - set(enable)) | set(disable)

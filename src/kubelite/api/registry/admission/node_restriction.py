@@ -9,11 +9,13 @@ from typing import Any, ClassVar
 from kubelite.api.auth.authorize import UnionAuthorizer
 from kubelite.api.auth.caller import Attributes
 from kubelite.api.auth.lookup import Lookup
-from kubelite.api.auth.nodes import LEASE_NAMESPACE, node_name
+from kubelite.api.auth.nodes import LEASE_NAMESPACE, NODE_USER, node_name
 from kubelite.api.auth.pod_references import MIRROR
+from kubelite.api.auth.signing import RequestInvalid
 from kubelite.api.errors import NotFound
 from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.registry.admission import certificates
 from kubelite.api.registry.admission.refusal import forbidden, metadata
 from kubelite.api.registry.admission.request import AdmissionRequest, Verb
 
@@ -36,10 +38,66 @@ KUBELET_LABELS = frozenset(
     }
 )
 KUBELET_DOMAINS = ("kubelet.kubernetes.io", "node.kubernetes.io")
+NODE_SIGNERS = ("kubernetes.io/kubelet-serving", "kubernetes.io/kube-apiserver-client-kubelet")
 WRITE_STATUS = "update pod status"
 CLAIM_STATUS = frozenset(
     {"capacity", "conditions", "allocatedResources", "allocatedResourceStatuses"}
 )
+
+
+# What a mirror pod may have: what its node fills without reading anything from the API.
+LOCAL_VOLUMES = frozenset(
+    {
+        "awsElasticBlockStore",
+        "azureDisk",
+        "cephfs",
+        "cinder",
+        "downwardAPI",
+        "emptyDir",
+        "fc",
+        "flexVolume",
+        "flocker",
+        "gcePersistentDisk",
+        "gitRepo",
+        "hostPath",
+        "image",
+        "iscsi",
+        "nfs",
+        "photonPersistentDisk",
+        "portworxVolume",
+        "quobyte",
+        "rbd",
+        "scaleIO",
+        "storageos",
+        "vsphereVolume",
+    }
+)
+LOCAL_PROJECTIONS = frozenset({"downwardAPI"})
+VARIABLE_SOURCES = frozenset({"fieldRef", "fileKeyRef", "resourceFieldRef"})
+ENVIRONMENT_SETTINGS = frozenset({"prefix"})
+# How a refusal names what else there is.
+VOLUME_REFERENCES = {
+    "azureFile": "secrets (via azureFile volumes)",
+    "configMap": "configmaps (via configmap volumes)",
+    "csi": "csidrivers (via CSI volumes)",
+    "ephemeral": "persistentvolumeclaims (via ephemeral volumes)",
+    "glusterfs": "endpoints (via glusterFS volumes)",
+    "persistentVolumeClaim": "persistentvolumeclaims",
+    "secret": "secrets (via secret volumes)",
+}
+PROJECTION_REFERENCES = {
+    "clusterTrustBundle": "clustertrustbundles",
+    "configMap": "configmaps (via projected volumes)",
+    "podCertificate": "podcertificates",
+    "secret": "secrets (via projected volumes)",
+    "serviceAccountToken": "serviceaccounts (via projected volumes)",
+}
+ENVIRONMENT_REFERENCES = {
+    "configMapKeyRef": "configmaps",
+    "configMapRef": "configmaps",
+    "secretKeyRef": "secrets",
+    "secretRef": "secrets",
+}
 
 
 class NodeRestriction:
@@ -58,6 +116,7 @@ class NodeRestriction:
             ("coordination.k8s.io", "leases"): self._lease,
             ("storage.k8s.io", "csinodes"): self._csi_node,
             ("resource.k8s.io", "resourceslices"): self._slice,
+            (certificates.GROUP, "certificatesigningrequests"): self._signing_request,
         }
 
     async def mutate(self, request: AdmissionRequest) -> None:
@@ -235,6 +294,18 @@ class NodeRestriction:
             node, request, "can only access CSINode with the same name as the requesting node"
         )
 
+    def _signing_request(self, node: str, request: AdmissionRequest) -> str:
+        """Refuse requests for the certificates of other nodes, whoever would approve them."""
+        spec = (request.object or {}).get("spec") or {}
+        if request.operation is not Verb.CREATE or spec.get("signerName") not in NODE_SIGNERS:
+            return ""
+        try:
+            name = certificates.read_spec(spec).wanted.common_name
+        except RequestInvalid as error:
+            return f"unable to parse csr: {error}"
+        user = f"{NODE_USER}{node}"
+        return "" if name == user else f"can only create a node CSR with CN={user}"
+
     def _slice(self, node: str, request: AdmissionRequest) -> str:
         for item in (request.object, request.old):
             if item is not None and (item.get("spec") or {}).get("nodeName") != node:
@@ -254,51 +325,50 @@ def forbidden_labels(labels: list[str]) -> list[str]:
 
 
 def api_reference(pod: Mapping[str, Any]) -> str:
-    """Say which resource of the API a pod's spec refers to; a mirror pod may refer to none."""
-    if pod.get("serviceAccountName"):
+    """Return which resource of the API a pod's spec may refer to; a mirror pod must refer to none.
+
+    What is not known to be harmless counts: a volume, projection or source of a variable is refused by its field's
+    name unless it is listed as one that the node fills without the API.
+    """
+    if pod.get("serviceAccountName") or pod.get("serviceAccount"):
         return "serviceaccounts"
     if pod.get("imagePullSecrets"):
         return "secrets"
     for field in ("initContainers", "containers", "ephemeralContainers"):
         for container in pod.get(field) or []:
-            sources = container.get("envFrom") or []
-            values = [variable.get("valueFrom") or {} for variable in container.get("env") or []]
-            if any("secretRef" in one for one in sources) or any(
-                "secretKeyRef" in one for one in values
-            ):
-                return "secrets"
-            if any("configMapRef" in one for one in sources) or any(
-                "configMapKeyRef" in one for one in values
-            ):
-                return "configmaps"
-    for volume in pod.get("volumes") or []:
-        if found := _volume_reference(volume):
-            return found
-    return "resourceclaims" if pod.get("resourceClaims") else ""
+            for source in container.get("envFrom") or []:
+                if found := _unlisted(source, ENVIRONMENT_SETTINGS, ENVIRONMENT_REFERENCES):
+                    return found
+            for variable in container.get("env") or []:
+                source = variable.get("valueFrom") or {}
+                if found := _unlisted(source, VARIABLE_SOURCES, ENVIRONMENT_REFERENCES):
+                    return found
+    if pod.get("resourceClaims"):
+        return "resourceclaims"
+    return next(filter(None, map(_volume_reference, pod.get("volumes") or [])), "")
 
 
 def _volume_reference(volume: Mapping[str, Any]) -> str:
-    if "secret" in volume:
-        return "secrets"
-    if "configMap" in volume:
-        return "configmaps"
-    if "persistentVolumeClaim" in volume or "ephemeral" in volume:
-        return "persistentvolumeclaims"
-    sources = (volume.get("projected") or {}).get("sources") or []
-    kinds = (
-        ("secret", "secrets"),
-        ("configMap", "configmaps"),
-        ("serviceAccountToken", "serviceaccounts"),
-    )
-    for source in sources:
-        for field, resource in kinds:
-            if field in source:
-                return resource
+    if found := _unlisted(volume, LOCAL_VOLUMES | {"name", "projected"}, VOLUME_REFERENCES):
+        return found
+    for projection in (volume.get("projected") or {}).get("sources") or []:
+        if found := _unlisted(projection, LOCAL_PROJECTIONS, PROJECTION_REFERENCES):
+            return found
     for source in volume.values():
-        if isinstance(source, dict) and any(
+        if isinstance(source, Mapping) and any(
             field.lower().endswith("secretref") for field in source
         ):
             return "secrets"
+    return ""
+
+
+def _unlisted(
+    source: Mapping[str, Any], harmless: frozenset[str], references: Mapping[str, str]
+) -> str:
+    """Return what the first field refers to that is set and not known to be harmless."""
+    for field, value in source.items():
+        if value is not None and field not in harmless:
+            return references.get(field, f"objects of an unknown type (via {field})")
     return ""
 
 

@@ -9,6 +9,7 @@ from msgspec import Struct
 from kubelite.api.auth.lookup import Lookup
 from kubelite.api.errors import Cause, Invalid
 from kubelite.api.kinds.core.namespaces import Namespace
+from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.pods import Pod as PodKind
 from kubelite.api.kinds.model import to_wire
 from kubelite.api.registry.admission.pod_security_checks import (
@@ -53,11 +54,12 @@ class Standard(Struct, frozen=True):
     def __str__(self) -> str:
         return f"{self.level}:{self.version}"
 
-    def failures(self, meta: Json, spec: Json) -> list[Failure]:
+    def failures(self, meta: Json, spec: Json, *, nodes_isolate_users: bool) -> list[Failure]:
         """Return what a pod fails."""
         if self.level == PRIVILEGED:
             return []
-        pod = Pod(spec, meta.get("annotations") or {}, _numbers(self.version))
+        annotations = meta.get("annotations") or {}
+        pod = Pod(spec, annotations, _numbers(self.version), nodes_isolate_users)
         return failures(pod, restricted=self.level == RESTRICTED)
 
 
@@ -102,7 +104,7 @@ class PodSecurity:
         meta, spec = metadata(item), item.get("spec") or {}
         request.annotate(f"{LABEL}enforce-policy", str(policy.enforce))
         self._note(request, policy, meta, spec)
-        if found := policy.enforce.failures(meta, spec):
+        if found := self._failures(policy.enforce, meta, spec):
             raise forbidden(request, f'violates PodSecurity "{policy.enforce}": {_details(found)}')
         self._warn(request, policy, meta, spec)
 
@@ -122,13 +124,22 @@ class PodSecurity:
             self._warn(request, policy, meta, spec)
 
     def _note(self, request: AdmissionRequest, policy: Policy, meta: Json, spec: Json) -> None:
-        if found := policy.audit.failures(meta, spec):
+        if found := self._failures(policy.audit, meta, spec):
             text = f'would violate PodSecurity "{policy.audit}": {_details(found)}'
             request.annotate(f"{LABEL}audit-violations", text)
 
     def _warn(self, request: AdmissionRequest, policy: Policy, meta: Json, spec: Json) -> None:
-        if found := policy.warn.failures(meta, spec):
+        if found := self._failures(policy.warn, meta, spec):
             request.add_warning(f'would violate PodSecurity "{policy.warn}": {_details(found)}')
+
+    def _failures(self, standard: Standard, meta: Json, spec: Json) -> list[Failure]:
+        isolates = spec.get("hostUsers") is False and self._nodes_isolate_users()
+        return standard.failures(meta, spec, nodes_isolate_users=isolates)
+
+    def _nodes_isolate_users(self) -> bool:
+        """Return whether each node reports user namespaces; one that does not may run the pod as the host's root."""
+        nodes = self._lookup.list(Node)
+        return bool(nodes) and all(map(isolates_users, nodes))
 
     def _policy(self, request: AdmissionRequest) -> Policy:
         namespace = self._lookup.get(Namespace, request.attributes.namespace)
@@ -160,12 +171,14 @@ class PodSecurity:
     async def _hit(self, namespace: str, standard: Standard) -> list[str]:
         """Say which pods of a namespace fail a standard."""
         pods = list(self._lookup.list(PodKind, namespace))
+        isolates = self._nodes_isolate_users()  # once: there may be many nodes as well
         by_reason: dict[str, list[str]] = {}
         for index, pod in enumerate(pods[:PODS_CHECKED_MAX]):
             if index % PODS_AT_ONCE == PODS_AT_ONCE - 1:
                 await asyncio.sleep(0)  # let others work
             wire = to_wire(pod)
-            if found := standard.failures(metadata(wire), wire.get("spec") or {}):
+            meta, spec = metadata(wire), wire.get("spec") or {}
+            if found := standard.failures(meta, spec, nodes_isolate_users=isolates):
                 reasons = ", ".join(dict.fromkeys(failure.reason for failure in found))
                 by_reason.setdefault(reasons, []).append(pod.metadata.name)
         warnings = []
@@ -179,6 +192,12 @@ class PodSecurity:
                 f'existing pods in namespace "{namespace}" violate the new PodSecurity enforce level "{standard}"'
             )
         return warnings + sorted(_counted(names, reasons) for reasons, names in by_reason.items())
+
+
+def isolates_users(node: Node) -> bool:
+    """Return whether a node reports that its default handler can give each pod a user namespace of its own."""
+    default = (handler for handler in node.status.runtimeHandlers if not handler.name)
+    return any(one.features is not None and one.features.userNamespaces for one in default)
 
 
 def policy_of(labels: Mapping[str, str], defaults: Policy | None = None) -> Policy:

@@ -86,6 +86,9 @@ class Pod(Struct, frozen=True):
     spec: Json
     annotations: Mapping[str, str]
     version: Version
+    nodes_isolate_users: bool = (
+        False  # whether every node gives a pod a user namespace that asks for one
+    )
 
     @property
     def containers(self) -> Iterator[Json]:
@@ -105,8 +108,9 @@ class Pod(Struct, frozen=True):
 
     @property
     def has_own_users(self) -> bool:
-        """Whether it runs in a user namespace; from 1.35 that relaxes some checks."""
-        return self.version >= (1, 35) and self.spec.get("hostUsers") is False
+        """Whether it runs in a user namespace; from 1.35 that relaxes some checks. To ask for one is not enough."""
+        asks = self.version >= (1, 35) and self.spec.get("hostUsers") is False
+        return asks and self.nodes_isolate_users
 
 
 class Check(Struct, frozen=True):

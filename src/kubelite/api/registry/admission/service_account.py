@@ -158,6 +158,10 @@ def _all_secrets(pod: dict[str, Any]) -> Iterator[tuple[str, str]]:
         if volume.get("secret"):
             name = volume["secret"].get("secretName", "")
             yield f'volume with secret.secretName="{name}"', name
+        for source in (volume.get("projected") or {}).get("sources") or []:
+            if ref := source.get("secret"):
+                name = ref.get("name", "")
+                yield f'volume with projected secret.name="{name}"', name
     yield from _container_secrets(pod, "initContainers", "init container")
     yield from _container_secrets(pod, "containers", "container")
 

@@ -1,6 +1,8 @@
 """What objects of each kind must be like: the table of rules, and the one function that applies it."""
 
-from kubelite.api.errors import Invalid
+from collections.abc import Sequence
+
+from kubelite.api.errors import Cause, Invalid
 from kubelite.api.machinery import causes, names
 from kubelite.api.registry.resources import Resource
 from kubelite.api.registry.rules.metadata import metadata, metadata_update
@@ -11,16 +13,31 @@ _NO_RULES = Rules(name=names.path_segment)  # roles and others have names such a
 _OWN = frozenset(("", "finalize"))  # subresources whose writes touch an object's own fields
 
 
-def validate(resource: Resource, thing: JSON, old: JSON | None, subresource: str = "") -> Out:
-    """Return all that is wrong with an object that is to be stored; `old` is what it replaces."""
+def validate(
+    resource: Resource, thing: JSON, old: JSON | None, subresource: str = ""
+) -> Sequence[Cause]:
+    """Return all that is wrong with an object that is to be stored; `old` is what it replaces.
+
+    The search ends where one answer takes no more causes; the last one says so then.
+    """
+    out = Out()
+    try:
+        _validate(out, resource, thing, old, subresource)
+    except causes.TooManyCauses as error:
+        return causes.bounded((*out, *error.found, causes.unchecked()))
+    return out
+
+
+def _validate(
+    out: Out, resource: Resource, thing: JSON, old: JSON | None, subresource: str
+) -> None:
     kind = resource.kind
     rules = RULES.get((kind.group, kind.kind), _NO_RULES)
-    out: Out = []
     metadata(out, thing, rules.name, namespaced=resource.namespaced)
     if old is None:
         if rules.validate is not None:
             out.extend(rules.validate(thing))
-        return out
+        return
     metadata_update(out, thing, old)
     if subresource in rules.subresources:
         out.extend(rules.subresources[subresource](thing, old))
@@ -32,10 +49,9 @@ def validate(resource: Resource, thing: JSON, old: JSON | None, subresource: str
             out.extend(rules.validate_update(thing, old))
         elif rules.validate is not None:
             out.extend(rules.validate(thing))
-    return out
 
 
-def invalid(kind: str, group: str, name: str, found: Out) -> Invalid:
+def invalid(kind: str, group: str, name: str, found: Sequence[Cause]) -> Invalid:
     """Build the 422 answer that tells all causes at once."""
     return causes.invalid_object(kind, group, name, found)
 

@@ -47,7 +47,7 @@ _EXCLUSIVE = "Approved and Denied conditions are mutually exclusive"
 
 def role(thing: JSON) -> Out:
     """Check a Role."""
-    out: Out = []
+    out = Out()
     for index, rule in enumerate(items(thing, "rules")):
         _rule(out, f"rules[{index}]", rule, namespaced=True)
     return out
@@ -55,7 +55,7 @@ def role(thing: JSON) -> Out:
 
 def cluster_role(thing: JSON) -> Out:
     """Check a ClusterRole."""
-    out: Out = []
+    out = Out()
     for index, rule in enumerate(items(thing, "rules")):
         _rule(out, f"rules[{index}]", rule, namespaced=False)
     aggregation = thing.get("aggregationRule")
@@ -104,7 +104,7 @@ def cluster_role_binding(thing: JSON) -> Out:
 
 
 def _binding(thing: JSON, kinds: tuple[str, ...], *, namespaced: bool) -> Out:
-    out: Out = []
+    out = Out()
     reference = part(thing, "roleRef")
     if reference.get("apiGroup") != _GROUP:
         out.append(causes.unsupported("roleRef.apiGroup", reference.get("apiGroup", ""), (_GROUP,)))
@@ -147,13 +147,13 @@ def cluster_role_binding_update(new: JSON, old: JSON) -> Out:
 
 def _same_role(new: JSON, old: JSON) -> Out:
     if part(new, "roleRef") == part(old, "roleRef"):
-        return []
-    return [causes.invalid("roleRef", part(new, "roleRef"), "cannot change roleRef")]
+        return Out()
+    return Out([causes.invalid("roleRef", part(new, "roleRef"), "cannot change roleRef")])
 
 
 def signing_request(thing: JSON) -> Out:
     """Check a CertificateSigningRequest, the signature of the request itself included."""
-    out: Out = []
+    out = Out()
     spec = part(thing, "spec")
     text = spec.get("request") or ""
     if wrong := request_error(text):

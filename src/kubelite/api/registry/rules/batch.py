@@ -1,12 +1,11 @@
 """Rules of Jobs and CronJobs."""
 
 from datetime import UTC, datetime
-from functools import lru_cache
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from kubelite.api.errors import BadRequest
 from kubelite.api.machinery import causes, names
 from kubelite.api.machinery.selectors import label_selector
+from kubelite.api.machinery.times import parse_duration, time_zone
 from kubelite.api.registry.rules import labels
 from kubelite.api.registry.rules.metadata import annotations
 from kubelite.api.registry.rules.pods import pod_template
@@ -21,7 +20,9 @@ from kubelite.api.registry.rules.values import (
     part,
 )
 from kubelite.api.registry.rules.workloads import NO_MATCH
+from kubelite.remembered import remembered
 
+EVERY = "@every "
 _NAME_MAX = 52  # a Job's name gets a dash and ten digits more, and then has to be a label
 _RULES_MAX, _PATTERNS_MAX, _EXIT_CODES_MAX = 20, 20, 255
 _SUCCESS_RULES_MAX = 20
@@ -42,7 +43,7 @@ _SCHEDULING = ("nodeSelector", "tolerations", "affinity", "schedulingGates")
 
 def job(thing: JSON) -> Out:
     """Check a Job, whose selector the server has made."""
-    out: Out = []
+    out = Out()
     spec = part(thing, "spec")
     job_spec(out, "spec", spec)
     _selector(out, spec)
@@ -241,7 +242,7 @@ def _success_policy(out: Out, path: str, policy: JSON, spec: JSON) -> None:
 
 def job_update(new: JSON, old: JSON) -> Out:
     """Check a change of a Job, most of which is fixed once it runs."""
-    out: Out = []
+    out = Out()
     after, before = part(new, "spec"), part(old, "spec")
     job_spec(out, "spec", after)
     _selector(out, after)
@@ -276,7 +277,7 @@ def _template_update(out: Out, new: JSON, old: JSON) -> None:
 
 def job_status(new: JSON, old: JSON) -> Out:
     """Check that a Job's counters and end only grow."""
-    out: Out = []
+    out = Out()
     status, before = part(new, "status"), part(old, "status")
     nonnegative(out, status, "status", "active", "succeeded", "failed", "ready", "terminating")
     for field in ("failed", "succeeded"):
@@ -292,7 +293,7 @@ def job_status(new: JSON, old: JSON) -> Out:
 
 def cron_job(thing: JSON) -> Out:
     """Check a CronJob that is to be created."""
-    out: Out = []
+    out = Out()
     _cron_spec(out, part(thing, "spec"))
     name = part(thing, "metadata").get("name", "")
     if len(name) > _NAME_MAX:
@@ -303,7 +304,7 @@ def cron_job(thing: JSON) -> Out:
 
 def cron_job_update(new: JSON, _old: JSON) -> Out:
     """Check a change of a CronJob."""
-    out: Out = []
+    out = Out()
     _cron_spec(out, part(new, "spec"))
     return out
 
@@ -354,29 +355,37 @@ def _zone(out: Out, zone: str) -> None:
         out.append(causes.invalid(path, zone, detail))
         return
     try:
-        ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
+        time_zone(zone)
+    except ValueError:
         out.append(causes.invalid(path, zone, f"unknown time zone {zone}"))
 
 
-@lru_cache(maxsize=512)
+@remembered(512)
 def schedule_error(schedule: str) -> str:
     """Tell what is wrong with a cron expression; an empty text means nothing."""
     from cronsim import CronSim, CronSimError
 
     text = schedule.strip()
     if text.startswith("@"):
-        if text in _MACROS or text.startswith("@every "):
+        if text.startswith(EVERY):
+            try:
+                parse_duration(text.removeprefix(EVERY))
+            except ValueError as error:
+                return f"failed to parse duration {text}: {error}"
             return ""
-        return f"unrecognized descriptor: {text}"
+        if text in _MACROS:
+            return ""
+        return f"unrecognized descriptor: {causes.cut(text)}"
     fields = text.split()
     if len(fields) != 5:
-        shown = " ".join(fields)
+        shown = causes.cut(" ".join(fields))
         return f"expected exactly 5 fields, found {len(fields)}: [{shown}]"
     if any(sign in text for sign in "LW#H"):
-        return f"failed to parse schedule: {text}"
+        return f"failed to parse schedule: {causes.cut(text)}"
     try:
         CronSim(text.replace("?", "*"), datetime(2000, 1, 1, tzinfo=UTC))
     except CronSimError as error:
         return str(error)
+    except ValueError:  # a number of thousands of digits
+        return f"failed to parse schedule: {causes.cut(text)}"
     return ""

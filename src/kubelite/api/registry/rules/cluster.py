@@ -44,7 +44,7 @@ _HIGHEST_PRIORITY = 1_000_000_000
 
 def namespace(thing: JSON) -> Out:
     """Check a Namespace."""
-    out: Out = []
+    out = Out()
     for finalizer in items(part(thing, "spec"), "finalizers"):
         format_check(out, "spec.finalizers", finalizer, names.qualified_name)
         if "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
@@ -55,12 +55,12 @@ def namespace(thing: JSON) -> Out:
 
 def namespace_update(_new: JSON, _old: JSON) -> Out:
     """A change of a Namespace has no rules beyond its metadata."""
-    return []
+    return Out()
 
 
 def namespace_status(new: JSON, _old: JSON) -> Out:
     """Check that the phase agrees with the deletion date."""
-    out: Out = []
+    out = Out()
     phase, going = (
         part(new, "status").get("phase", ""),
         part(new, "metadata").get("deletionTimestamp"),
@@ -76,7 +76,7 @@ def namespace_status(new: JSON, _old: JSON) -> Out:
 
 def node(thing: JSON) -> Out:
     """Check a Node."""
-    out: Out = []
+    out = Out()
     spec = part(thing, "spec")
     _taints(out, items(spec, "taints"))
     _node_resources(out, thing)
@@ -114,7 +114,7 @@ def _node_resources(out: Out, thing: JSON) -> None:
 
 def node_update(new: JSON, old: JSON) -> Out:
     """Check a change of a Node: its address range and provider stay."""
-    out: Out = []
+    out = Out()
     after, before = part(new, "spec"), part(old, "spec")
     _node_resources(out, new)
     seen: set[tuple[str, str]] = set()
@@ -134,7 +134,7 @@ def node_update(new: JSON, old: JSON) -> Out:
 
 def limit_range(thing: JSON) -> Out:
     """Check a LimitRange."""
-    out: Out = []
+    out = Out()
     seen: set[str] = set()
     for index, limit in enumerate(items(part(thing, "spec"), "limits")):
         at, kind = f"spec.limits[{index}]", limit.get("type", "")
@@ -213,7 +213,7 @@ def _ratios(out: Out, path: str, found: dict[str, dict[str, Quantity]]) -> None:
 
 def quota(thing: JSON) -> Out:
     """Check a ResourceQuota."""
-    out: Out = []
+    out = Out()
     spec = part(thing, "spec")
     _amounts(out, "spec.hard", part(spec, "hard"))
     scopes = items(spec, "scopes")
@@ -262,7 +262,7 @@ def quota_update(new: JSON, old: JSON) -> Out:
 
 def quota_status(new: JSON, _old: JSON) -> Out:
     """Check the amounts in a ResourceQuota's status."""
-    out: Out = []
+    out = Out()
     for field in ("hard", "used"):
         _amounts(out, f"status.{field}", part(new, "status", field))
     return out
@@ -270,7 +270,7 @@ def quota_status(new: JSON, _old: JSON) -> Out:
 
 def priority_class(thing: JSON) -> Out:
     """Check a PriorityClass."""
-    out: Out = []
+    out = Out()
     name, value = part(thing, "metadata").get("name", ""), thing.get("value", 0)
     if name.startswith("system-"):
         if (name, value) not in (
@@ -297,7 +297,7 @@ def priority_class(thing: JSON) -> Out:
 
 def priority_class_update(new: JSON, old: JSON) -> Out:
     """Check a change of a PriorityClass: its value stays."""
-    out: Out = []
+    out = Out()
     if new.get("value") != old.get("value"):
         out.append(causes.forbidden("value", "may not be changed in an update."))
     policy, was = new.get("preemptionPolicy"), old.get("preemptionPolicy")
@@ -307,7 +307,7 @@ def priority_class_update(new: JSON, old: JSON) -> Out:
 
 def runtime_class(thing: JSON) -> Out:
     """Check a RuntimeClass."""
-    out: Out = []
+    out = Out()
     format_check(out, "handler", thing.get("handler", ""), names.dns_label)
     for name, text in part(thing, "overhead", "podFixed").items():
         container_resource(out, f"overhead.podFixed[{name}]", name)
@@ -327,7 +327,7 @@ def runtime_class_update(new: JSON, old: JSON) -> Out:
 
 def lease(thing: JSON) -> Out:
     """Check a Lease."""
-    out: Out = []
+    out = Out()
     spec = part(thing, "spec")
     positive(out, "spec.leaseDurationSeconds", spec.get("leaseDurationSeconds"))
     transitions = spec.get("leaseTransitions")
@@ -344,7 +344,7 @@ def lease(thing: JSON) -> Out:
 
 def event(thing: JSON) -> Out:
     """Check an Event of the old or of the new form."""
-    out: Out = []
+    out = Out()
     involved = thing.get("involvedObject") or thing.get("regarding") or {}
     field = "involvedObject" if "involvedObject" in thing else "regarding"
     home, about = part(thing, "metadata").get("namespace", ""), involved.get("namespace", "")

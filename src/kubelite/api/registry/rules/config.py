@@ -27,7 +27,7 @@ def _decoded_size(text: str) -> int:
 
 def config_map(thing: JSON) -> Out:
     """Check a ConfigMap."""
-    out: Out = []
+    out = Out()
     data, binary = part(thing, "data"), part(thing, "binaryData")
     size = 0
     for key, value in data.items():
@@ -56,14 +56,14 @@ def _frozen(out: Out, new: JSON, old: JSON, *fields: str) -> None:
 
 def config_map_update(new: JSON, old: JSON) -> Out:
     """Check a change of a ConfigMap."""
-    out: Out = []
+    out = Out()
     _frozen(out, new, old, "data", "binaryData")
     return out + config_map(new)
 
 
 def secret(thing: JSON) -> Out:
     """Check a Secret."""
-    out: Out = []
+    out = Out()
     data, kind = part(thing, "data"), thing.get("type", "")
     size = 0
     for key, value in data.items():
@@ -88,7 +88,7 @@ def secret(thing: JSON) -> Out:
 def _json_error(text: str) -> str:
     try:
         value = msgspec.json.decode(base64.b64decode(text))
-    except (binascii.Error, msgspec.DecodeError):
+    except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return "invalid character in JSON"
     if not isinstance(value, dict):
         return "json: cannot unmarshal into Go value of type map[string]interface {}"
@@ -97,7 +97,7 @@ def _json_error(text: str) -> str:
 
 def secret_update(new: JSON, old: JSON) -> Out:
     """Check a change of a Secret."""
-    out: Out = []
+    out = Out()
     immutable(out, "type", new.get("type"), old.get("type"))
     _frozen(out, new, old, "data")
     return out + secret(new)
@@ -105,4 +105,4 @@ def secret_update(new: JSON, old: JSON) -> Out:
 
 def service_account(_thing: JSON) -> Out:
     """A ServiceAccount has no rules beyond its metadata."""
-    return []
+    return Out()

@@ -13,7 +13,7 @@ from kubelite.api.registry.rules.values import (
 
 def device_class(thing: JSON) -> Out:
     """Check a DeviceClass."""
-    out: Out = []
+    out = Out()
     spec = part(thing, "spec")
     selectors = items(spec, "selectors")
     if len(selectors) > 32:
@@ -26,14 +26,14 @@ def device_class(thing: JSON) -> Out:
 
 def resource_claim(thing: JSON) -> Out:
     """Check a ResourceClaim."""
-    out: Out = []
+    out = Out()
     _devices(out, "spec.devices", part(thing, "spec", "devices"))
     return out
 
 
 def resource_claim_template(thing: JSON) -> Out:
     """Check a ResourceClaimTemplate."""
-    out: Out = []
+    out = Out()
     _devices(out, "spec.spec.devices", part(thing, "spec", "spec", "devices"))
     return out
 
@@ -63,14 +63,14 @@ def _devices(out: Out, path: str, devices: JSON) -> None:
 
 def fixed_spec(new: JSON, old: JSON) -> Out:
     """Check a change of a kind whose spec is fixed."""
-    out: Out = []
+    out = Out()
     immutable(out, "spec", part(new, "spec"), part(old, "spec"))
     return out
 
 
 def resource_slice(thing: JSON) -> Out:
     """Check a ResourceSlice."""
-    out: Out = []
+    out = Out()
     spec = part(thing, "spec")
     required_format(out, "spec.driver", spec.get("driver"), names.dns_subdomain)
     if not part(spec, "pool").get("name"):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from msgspec import json
+from kubelite.api.machinery.causes import shown
 
 LINES_MAX = 40
 
@@ -12,10 +12,11 @@ def difference(before: Any, after: Any) -> str:
     """Return a line per value that goes (``-``) or comes (``+``), by its path, for the end of a message."""
     lines = []
     for path, was, now in _differing("", before, after):
-        lines += [f"- {path}: {_shown(was)}"] if was is not None else []
-        lines += [f"+ {path}: {_shown(now)}"] if now is not None else []
-    if len(lines) > LINES_MAX:
-        lines[LINES_MAX:] = ["..."]
+        lines += [f"- {path}: {shown(was)}"] if was is not None else []
+        lines += [f"+ {path}: {shown(now)}"] if now is not None else []
+        if len(lines) > LINES_MAX:
+            lines[LINES_MAX:] = ["..."]
+            break
     return "\n".join(lines)
 
 
@@ -31,7 +32,3 @@ def _differing(path: str, before: Any, after: Any) -> Iterator[tuple[str, Any, A
             yield from _differing(f"{path}[{index}]", was, now)
     else:
         yield path.removeprefix("."), before, after
-
-
-def _shown(value: Any) -> str:
-    return json.encode(value).decode()

@@ -26,7 +26,7 @@ _STAR = "if '*' is present, must not specify other "
 
 def webhooks(thing: JSON) -> Out:
     """Check a Validating- or MutatingWebhookConfiguration."""
-    out: Out = []
+    out = Out()
     seen: set[str] = set()
     mutating = thing.get("kind") == "MutatingWebhookConfiguration"
     for index, hook in enumerate(items(thing, "webhooks")):
@@ -168,7 +168,7 @@ def _rule(out: Out, path: str, rule: JSON) -> None:
 
 def admission_policy(thing: JSON) -> Out:
     """Check a Validating- or MutatingAdmissionPolicy, apart from its expressions."""
-    out: Out = []
+    out = Out()
     spec = part(thing, "spec")
     if policy := spec.get("failurePolicy"):
         one_of(out, "spec.failurePolicy", policy, _POLICIES)
@@ -235,7 +235,7 @@ def _match_resources(out: Out, path: str, match: JSON, *, must: bool) -> None:
 
 def policy_binding(thing: JSON) -> Out:
     """Check a Validating- or MutatingAdmissionPolicyBinding."""
-    out: Out = []
+    out = Out()
     spec = part(thing, "spec")
     required_format(out, "spec.policyName", spec.get("policyName"), names.dns_subdomain)
     reference = spec.get("paramRef")
@@ -279,7 +279,7 @@ def policy_binding(thing: JSON) -> Out:
 
 def api_service(thing: JSON) -> Out:
     """Check an APIService."""
-    out: Out = []
+    out = Out()
     spec, name = part(thing, "spec"), part(thing, "metadata").get("name", "")
     group, version = spec.get("group", ""), spec.get("version", "")
     if name != f"{version}.{group}":
@@ -315,7 +315,7 @@ def api_service(thing: JSON) -> Out:
 
 def custom_resource(thing: JSON) -> Out:
     """Check a CustomResourceDefinition, apart from the schemas of its versions."""
-    out: Out = []
+    out = Out()
     spec, name = part(thing, "spec"), part(thing, "metadata").get("name", "")
     group, kinds = spec.get("group", ""), part(spec, "names")
     wanted = f"{kinds.get('plural', '')}.{group}"

@@ -26,7 +26,7 @@ _STAR = "if '*' is present, must not specify other "
 
 def flow_schema(thing: JSON) -> Out:
     """Check a FlowSchema."""
-    out: Out = []
+    out = Out()
     spec, name = part(thing, "spec"), part(thing, "metadata").get("name", "")
     precedence, path = spec.get("matchingPrecedence", 0), "spec.matchingPrecedence"
     if precedence <= 0:
@@ -121,7 +121,7 @@ def _flow_target(out: Out, path: str, rule: JSON, *, in_urls: bool) -> None:
 
 def priority_level(thing: JSON) -> Out:
     """Check a PriorityLevelConfiguration."""
-    out: Out = []
+    out = Out()
     spec, name = part(thing, "spec"), part(thing, "metadata").get("name", "")
     kind, limited, exempt = spec.get("type", ""), spec.get("limited"), spec.get("exempt")
     if (name == "exempt") != (kind == "Exempt"):

@@ -8,7 +8,9 @@ from kubelite.api.registry.rules.values import Out
 
 _BAD_ADDRESS = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
 _BAD_RANGE = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
+_ADDRESS_MAX = 64  # characters; the longest address has 45
 _ZEROS = re.compile(r"(^|\.)0+(?=[0-9])")  # before the number of an IPv4 address
+_LENGTH = re.compile(r"[0-9]{1,3}", re.ASCII).fullmatch
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -20,11 +22,10 @@ def is_address(text: str) -> bool:
 
 def address(out: Out, path: str, text: str, *, canonical: bool = False) -> None:
     """Check an IP address; a `canonical` one is spelt in the shortest way."""
-    found, wrong = _parsed(_ZEROS.sub(r"\1", text)), ""
+    found, wrong = _parsed(text), ""
     if found is None:
-        wrong = _BAD_ADDRESS
-    elif _parsed(text) is None:
-        wrong = "must not have leading 0s"
+        padded = _parsed(_ZEROS.sub(r"\1", text)) is not None
+        wrong = "must not have leading 0s" if padded else _BAD_ADDRESS
     elif _is_mapped(found):
         wrong = "must not be an IPv4-mapped IPv6 address"
     elif canonical and str(found) != text:
@@ -41,26 +42,26 @@ def address_range(out: Out, path: str, text: str, *, canonical: bool = False) ->
 
 def _range_error(text: str, *, canonical: bool) -> str:
     head, _, length = text.partition("/")
-    found = _parsed(_ZEROS.sub(r"\1", head))
-    if found is None or not re.fullmatch(r"[0-9]{1,3}", length, re.ASCII):
+    exact = _parsed(head)
+    found = exact or _parsed(_ZEROS.sub(r"\1", head))
+    if found is None or not _LENGTH(length) or int(length) > found.max_prefixlen:
         return _BAD_RANGE
-    if int(length) > found.max_prefixlen:
-        return _BAD_RANGE
-    if _parsed(head) is None or str(int(length)) != length:
+    if exact is None or str(int(length)) != length:
         return "must not have leading 0s in IP or prefix length"
     if _is_mapped(found):
         return "must not have an IPv4-mapped IPv6 address"
-    network = ipaddress.ip_network(text, strict=False)
-    if network.network_address != found:
+    if int(found) & ((1 << found.max_prefixlen - int(length)) - 1):
         return "must not have bits set beyond the prefix length"
-    if canonical and str(network) != text:
-        return f"must be in canonical form ({causes.quoted(str(network))})"
+    if canonical and (shown := f"{found}/{length}") != text:
+        return f"must be in canonical form ({causes.quoted(shown)})"
     return ""
 
 
 def _parsed(text: str) -> Address | None:
+    if "%" in text or len(text) > _ADDRESS_MAX:
+        return None
     try:
-        return None if "%" in text else ipaddress.ip_address(text)
+        return ipaddress.ip_address(text)
     except ValueError:
         return None
 

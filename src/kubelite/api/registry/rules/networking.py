@@ -42,7 +42,7 @@ def ingress_update(new: JSON, _old: JSON) -> Out:
 
 def ingress_spec(thing: JSON) -> Out:
     """Check the spec of an Ingress."""
-    out: Out = []
+    out = Out()
     spec = part(thing, "spec")
     rules, default = items(spec, "rules"), spec.get("defaultBackend")
     if not rules and default is None:
@@ -133,7 +133,7 @@ def _reference(out: Out, path: str, reference: JSON) -> None:
 
 def ingress_status(new: JSON, _old: JSON) -> Out:
     """Check where an Ingress is reached."""
-    out: Out = []
+    out = Out()
     for index, point in enumerate(items(part(new, "status", "loadBalancer"), "ingress")):
         at = f"status.loadBalancer.ingress[{index}]"
         if text := point.get("ip"):
@@ -147,7 +147,7 @@ def ingress_status(new: JSON, _old: JSON) -> Out:
 
 def ingress_class(thing: JSON) -> Out:
     """Check an IngressClass."""
-    out: Out = []
+    out = Out()
     spec = part(thing, "spec")
     controller = spec.get("controller", "")
     if len(controller) > _CONTROLLER_MAX:
@@ -182,7 +182,7 @@ def ingress_class_update(new: JSON, old: JSON) -> Out:
 
 def policy(thing: JSON) -> Out:
     """Check a NetworkPolicy."""
-    out: Out = []
+    out = Out()
     spec = part(thing, "spec")
     labels.selector(out, "spec.podSelector", spec.get("podSelector"))
     for direction, side in (("ingress", "from"), ("egress", "to")):
@@ -265,7 +265,7 @@ def _block(out: Out, path: str, block: JSON) -> None:
 
 def service_range(thing: JSON) -> Out:
     """Check a ServiceCIDR."""
-    out: Out = []
+    out = Out()
     found = items(part(thing, "spec"), "cidrs")
     if not found:
         out.append(causes.required("spec.cidrs", "at least one CIDR required"))
@@ -279,14 +279,14 @@ def service_range(thing: JSON) -> Out:
 
 def service_range_update(new: JSON, old: JSON) -> Out:
     """Check a change of a ServiceCIDR, which is fixed."""
-    out: Out = []
+    out = Out()
     immutable(out, "spec.cidrs", part(new, "spec").get("cidrs"), part(old, "spec").get("cidrs"))
     return out
 
 
 def address_object(thing: JSON) -> Out:
     """Check an IPAddress."""
-    out: Out = []
+    out = Out()
     reference = part(thing, "spec").get("parentRef")
     name = part(thing, "metadata").get("name", "")
     address(out, "metadata.name", name, canonical=True)
@@ -300,7 +300,7 @@ def address_object(thing: JSON) -> Out:
 
 def address_object_update(new: JSON, old: JSON) -> Out:
     """Check a change of an IPAddress, whose owner is fixed."""
-    out: Out = []
+    out = Out()
     reference = part(new, "spec").get("parentRef")
     immutable(out, "spec.parentRef", reference, part(old, "spec").get("parentRef"))
     return out

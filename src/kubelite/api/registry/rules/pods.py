@@ -44,7 +44,7 @@ _DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 
 def validate(pod: JSON) -> Out:
     """Check a pod that is to be created."""
-    out: Out = []
+    out = Out()
     spec = part(pod, "spec")
     _whole(out, pod, spec)
     if spec.get("ephemeralContainers"):
@@ -74,7 +74,9 @@ def _whole(out: Out, pod: JSON, spec: JSON) -> None:
 
 def _is_int32(text: str) -> bool:
     bare = text.removeprefix("-")
-    return bare.isdigit() and bare.isascii() and -INT32_MAX - 1 <= int(text) <= INT32_MAX
+    if not (bare.isdigit() and bare.isascii()) or len(bare.lstrip("0")) > 10:
+        return False
+    return -INT32_MAX - 1 <= int(text[-12:]) <= INT32_MAX
 
 
 def pod_template(out: Out, path: str, template: JSON) -> None:
@@ -197,6 +199,7 @@ def _optional(out: Out, path: str, spec: JSON) -> None:
             out.append(causes.forbidden(f"{path}.resources.claims", detail))
     if (system := spec.get("os")) is not None:
         one_of(out, f"{path}.os.name", system.get("name"), ("linux", "windows"))
+        security.operating_system(out, path, spec)
     _host(out, path, spec)
 
 
@@ -209,6 +212,11 @@ def _host(out: Out, path: str, spec: JSON) -> None:
         ):
             if spec.get(field):
                 out.append(causes.forbidden(f"{path}.{shown}", "when `hostUsers` is false"))
+        for field in ("initContainers", "containers", "ephemeralContainers"):
+            for index, container in enumerate(items(spec, field)):
+                if container.get("volumeDevices"):
+                    at = f"{path}.{field}[{index}].volumeDevices"
+                    out.append(causes.forbidden(at, "when `hostUsers` is false"))
 
 
 def _dns(out: Out, path: str, spec: JSON) -> None:
@@ -283,7 +291,7 @@ def _claims(out: Out, path: str, found: list[JSON]) -> None:
 
 def validate_update(new: JSON, old: JSON) -> Out:
     """Check a change of a pod's own fields."""
-    out: Out = []
+    out = Out()
     after, before = part(new, "spec"), part(old, "spec")
     if after == before and part(new, "metadata").get("annotations") == part(old, "metadata").get(
         "annotations"
@@ -383,7 +391,7 @@ def _gated(new: JSON, old: JSON) -> list[str]:
 
 def validate_status_update(new: JSON, old: JSON) -> Out:
     """Check a change of a pod's status."""
-    out: Out = []
+    out = Out()
     status = part(new, "status")
     if nominated := status.get("nominatedNodeName"):
         format_check(out, "status.nominatedNodeName", nominated, names.dns_subdomain)
@@ -422,7 +430,7 @@ def _no_revival(out: Out, path: str, new: JSON, old: JSON, field: str, spec: JSO
 
 def validate_ephemeral_update(new: JSON, old: JSON) -> Out:
     """Check that ephemeral containers are only added."""
-    out: Out = []
+    out = Out()
     _whole(out, new, part(new, "spec"))
     after = {each.get("name"): each for each in items(part(new, "spec"), "ephemeralContainers")}
     path = "spec.ephemeralContainers"
@@ -439,7 +447,7 @@ def validate_ephemeral_update(new: JSON, old: JSON) -> Out:
 
 def validate_binding(binding: JSON) -> Out:
     """Check a Binding of a pod to a node."""
-    out: Out = []
+    out = Out()
     target = part(binding, "target")
     kind = target.get("kind", "")
     if kind and kind != "Node":

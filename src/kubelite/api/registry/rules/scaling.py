@@ -27,7 +27,7 @@ _WINDOW_MAX, _PERIOD_MAX = 3600, 1800
 
 def budget(thing: JSON) -> Out:
     """Check a PodDisruptionBudget."""
-    out: Out = []
+    out = Out()
     spec = part(thing, "spec")
     told = [each for each in ("minAvailable", "maxUnavailable") if spec.get(each) is not None]
     if len(told) > 1:
@@ -46,7 +46,7 @@ def budget(thing: JSON) -> Out:
 
 def budget_status(new: JSON, _old: JSON) -> Out:
     """Check the counts of a PodDisruptionBudget's status."""
-    out: Out = []
+    out = Out()
     counts = ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods")
     nonnegative(out, part(new, "status"), "status", *counts)
     return out
@@ -54,7 +54,7 @@ def budget_status(new: JSON, _old: JSON) -> Out:
 
 def autoscaler(thing: JSON) -> Out:
     """Check a HorizontalPodAutoscaler."""
-    out: Out = []
+    out = Out()
     spec = part(thing, "spec")
     least, most = spec.get("minReplicas"), spec.get("maxReplicas", 0)
     if least is not None and least < 1:
@@ -79,7 +79,7 @@ def autoscaler(thing: JSON) -> Out:
 
 def autoscaler_status(new: JSON, _old: JSON) -> Out:
     """Check the counts of a HorizontalPodAutoscaler's status."""
-    out: Out = []
+    out = Out()
     nonnegative(out, part(new, "status"), "status", "currentReplicas", "desiredReplicas")
     return out
 

@@ -1,13 +1,8 @@
 """Rules of security contexts."""
 
-import re
+from kubelite.api.machinery import causes, names, sysctls
+from kubelite.api.registry.rules.values import JSON, Out, descending_path, items, one_of, part
 
-from kubelite.api.machinery import causes, names
-from kubelite.api.registry.rules.values import JSON, Out, descending_path, items, one_of
-
-_SYSCTL_FORMAT = r"^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$"
-_SYSCTL = re.compile(_SYSCTL_FORMAT).match
-_SYSCTL_LIMIT = 253
 _PROFILES = ("Localhost", "RuntimeDefault", "Unconfined")
 
 
@@ -70,20 +65,17 @@ def _sysctls(out: Out, path: str, found: list[JSON], spec: JSON) -> None:
         name, at = sysctl.get("name", ""), f"{path}[{index}].name"
         if not name:
             out.append(causes.required(at))
-        elif len(name) > _SYSCTL_LIMIT or not _SYSCTL(name):
-            detail = (
-                f"must have at most {_SYSCTL_LIMIT} characters and match regex {_SYSCTL_FORMAT}"
-            )
+        elif not sysctls.is_name(name):
+            limit, pattern = sysctls.NAME_LENGTH_MAX, sysctls.NAME_FORMAT
+            detail = f"must have at most {limit} characters and match regex {pattern}"
             out.append(causes.invalid(at, name, detail))
         elif name in seen:
             out.append(causes.duplicate(at, name))
-        dotted = name.replace("/", ".")
-        if spec.get("hostNetwork") and dotted.startswith("net."):
+        namespace = sysctls.namespace_of(sysctls.normalized(name))
+        if spec.get("hostNetwork") and namespace == "Net":
             detail = "may not be specified when 'hostNetwork' is true"
             out.append(causes.invalid(at, name, detail))
-        if spec.get("hostIPC") and dotted.startswith(
-            ("kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue.")
-        ):
+        if spec.get("hostIPC") and namespace == "IPC":
             out.append(causes.invalid(at, name, "may not be specified when 'hostIPC' is true"))
         seen.add(name)
 
@@ -123,3 +115,63 @@ def app_armor(out: Out, path: str, value: JSON | None) -> None:
     elif local is not None:
         out.append(causes.invalid(at, local, "can only be set when AppArmor type is Localhost"))
     one_of(out, f"{path}.type", kind, _PROFILES)
+
+
+_CONTAINERS = ("initContainers", "containers", "ephemeralContainers")
+# What Linux alone has. A pod that says it is for Windows is held to less by PodSecurity, so it may not have any of it.
+_POD_FIELDS_OF_LINUX = ("hostUsers", "hostPID", "hostIPC", "shareProcessNamespace")
+_POD_CONTEXT_OF_LINUX = (
+    "appArmorProfile",
+    "seLinuxOptions",
+    "seccompProfile",
+    "fsGroup",
+    "fsGroupChangePolicy",
+    "sysctls",
+    "runAsUser",
+    "runAsGroup",
+    "supplementalGroups",
+    "supplementalGroupsPolicy",
+    "seLinuxChangePolicy",
+)
+_CONTEXT_OF_LINUX = (
+    "appArmorProfile",
+    "seLinuxOptions",
+    "seccompProfile",
+    "capabilities",
+    "readOnlyRootFilesystem",
+    "privileged",
+    "allowPrivilegeEscalation",
+    "procMount",
+    "runAsUser",
+    "runAsGroup",
+)
+
+
+def operating_system(out: Out, path: str, spec: JSON) -> None:
+    """Check that a pod has only settings of the operating system it is for."""
+    system = part(spec, "os").get("name")
+    contexts = [(f"{path}.securityContext", part(spec, "securityContext"))]
+    for field in _CONTAINERS:
+        contexts += [
+            (f"{path}.{field}[{index}].securityContext", part(container, "securityContext"))
+            for index, container in enumerate(items(spec, field))
+        ]
+    if system == "linux":
+        detail = "windows options cannot be set for a linux pod"
+        for at, context in contexts:
+            if context.get("windowsOptions") is not None:
+                out.append(causes.forbidden(f"{at}.windowsOptions", detail))
+    elif system == "windows":
+        _only_windows(out, path, spec, _POD_FIELDS_OF_LINUX)
+        _only_windows(out, *contexts[0], _POD_CONTEXT_OF_LINUX)
+        for at, context in contexts[1:]:
+            _only_windows(out, at, context, _CONTEXT_OF_LINUX)
+
+
+def _only_windows(out: Out, path: str, thing: JSON, fields: tuple[str, ...]) -> None:
+    for field in fields:
+        value = thing.get(field)
+        # Of hosts' namespaces and lists an absent one reads as false or empty.
+        is_set = bool(value) if field in ("hostPID", "hostIPC", "sysctls") else value is not None
+        if is_set:
+            out.append(causes.forbidden(f"{path}.{field}", "cannot be set for a windows pod"))

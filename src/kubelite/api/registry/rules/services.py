@@ -34,7 +34,7 @@ def _is_headless(spec: JSON) -> bool:
 
 def service(thing: JSON) -> Out:
     """Check a Service."""
-    out: Out = []
+    out = Out()
     spec = part(thing, "spec")
     kind, ports = spec.get("type", ""), items(spec, "ports")
     if not ports and not _is_headless(spec) and kind != "ExternalName":
@@ -211,7 +211,7 @@ def _traffic(out: Out, spec: JSON, kind: str) -> None:
 
 def service_update(new: JSON, old: JSON) -> Out:
     """Check a change of a Service: its addresses stay."""
-    out: Out = []
+    out = Out()
     after, before = part(new, "spec"), part(old, "spec")
     if "ExternalName" not in (after.get("type"), before.get("type")):
         _kept_addresses(out, after, before)
@@ -244,7 +244,7 @@ def _kept_addresses(out: Out, after: JSON, before: JSON) -> None:
 
 def service_status(new: JSON, _old: JSON) -> Out:
     """Check where a load balancer is reached."""
-    out: Out = []
+    out = Out()
     found = items(part(new, "status", "loadBalancer"), "ingress")
     path = "status.loadBalancer.ingress"
     if found and part(new, "spec").get("type") != "LoadBalancer":
@@ -283,7 +283,7 @@ def endpoint_address(out: Out, path: str, text: str) -> None:
 
 def endpoints(thing: JSON) -> Out:
     """Check Endpoints."""
-    out: Out = []
+    out = Out()
     for index, subset in enumerate(items(thing, "subsets")):
         at, ports = f"subsets[{index}]", items(subset, "ports")
         if not subset.get("addresses") and not subset.get("notReadyAddresses"):
@@ -315,12 +315,12 @@ def _endpoint_port(out: Out, path: str, port: JSON, *, named: bool) -> None:
 
 def endpoints_update(new: JSON, old: JSON) -> Out:
     """Check a change of Endpoints; what was stored before may stay."""
-    return [] if new.get("subsets") == old.get("subsets") else endpoints(new)
+    return Out() if new.get("subsets") == old.get("subsets") else endpoints(new)
 
 
 def endpoint_slice(thing: JSON) -> Out:
     """Check an EndpointSlice."""
-    out: Out = []
+    out = Out()
     kind, found = thing.get("addressType", ""), items(thing, "endpoints")
     one_of(out, "addressType", kind, ("FQDN", "IPv4", "IPv6"))
     if len(found) > 1000:

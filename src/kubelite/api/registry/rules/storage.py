@@ -120,7 +120,7 @@ def _data_source(out: Out, path: str, source: JSON) -> None:
 
 def claim(thing: JSON) -> Out:
     """Check a PersistentVolumeClaim."""
-    out: Out = []
+    out = Out()
     claim_spec(out, "spec", part(thing, "spec"))
     return out
 
@@ -158,7 +158,7 @@ def claim_update(new: JSON, old: JSON) -> Out:
 
 def claim_status(new: JSON, _old: JSON) -> Out:
     """Check the amounts in a claim's status."""
-    out: Out = []
+    out = Out()
     for field in ("capacity", "allocatedResources"):
         for name, text in part(new, "status", field).items():
             amount(out, f"status.{field}[{name}]", name, text)
@@ -167,7 +167,7 @@ def claim_status(new: JSON, _old: JSON) -> Out:
 
 def volume(thing: JSON) -> Out:
     """Check a PersistentVolume."""
-    out: Out = []
+    out = Out()
     spec = part(thing, "spec")
     _access_modes(out, "spec.accessModes", spec)
     capacity = part(spec, "capacity")
@@ -238,7 +238,7 @@ def volume_update(new: JSON, old: JSON) -> Out:
 
 def storage_class(thing: JSON) -> Out:
     """Check a StorageClass."""
-    out: Out = []
+    out = Out()
     required_format(
         out,
         "provisioner",
@@ -292,7 +292,7 @@ def storage_class_update(new: JSON, old: JSON) -> Out:
 
 def attachment(thing: JSON) -> Out:
     """Check a VolumeAttachment."""
-    out: Out = []
+    out = Out()
     spec = part(thing, "spec")
     required_format(out, "spec.attacher", spec.get("attacher"), names.dns_subdomain)
     source = part(spec, "source")
@@ -323,7 +323,7 @@ def attachment_update(new: JSON, old: JSON) -> Out:
 
 def csi_driver(thing: JSON) -> Out:
     """Check a CSIDriver."""
-    out: Out = []
+    out = Out()
     name, spec = part(thing, "metadata").get("name", ""), part(thing, "spec")
     if len(name) > 63:
         out.append(causes.too_long("metadata.name", 63))
@@ -360,7 +360,7 @@ def csi_driver_update(new: JSON, old: JSON) -> Out:
 
 def csi_node(thing: JSON) -> Out:
     """Check a CSINode."""
-    out: Out = []
+    out = Out()
     seen: set[str] = set()
     for index, driver in enumerate(items(part(thing, "spec"), "drivers")):
         at, name = f"spec.drivers[{index}]", driver.get("name", "")
@@ -386,7 +386,7 @@ def csi_node(thing: JSON) -> Out:
 
 def capacity(thing: JSON) -> Out:
     """Check a CSIStorageCapacity."""
-    out: Out = []
+    out = Out()
     required_format(out, "storageClassName", thing.get("storageClassName"), names.dns_subdomain)
     labels.selector(out, "nodeTopology", thing.get("nodeTopology"))
     for field in ("capacity", "maximumVolumeSize"):
@@ -405,7 +405,7 @@ def capacity_update(new: JSON, old: JSON) -> Out:
 
 def attributes_class(thing: JSON) -> Out:
     """Check a VolumeAttributesClass."""
-    out: Out = []
+    out = Out()
     if not thing.get("driverName"):
         out.append(causes.required("driverName"))
     if not thing.get("parameters"):

@@ -3,11 +3,10 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from kubelite.api.errors import Cause
 from kubelite.api.machinery import causes, names
 
 JSON = Mapping[str, Any]
-Out = list[Cause]
+Out = causes.Causes
 NameCheck = Callable[[str], tuple[str, ...]]
 
 EMPTY: JSON = {}

@@ -4,6 +4,7 @@ from typing import Any
 
 from kubelite.api.errors import BadRequest
 from kubelite.api.machinery import causes, names
+from kubelite.api.machinery.intstr import percent_of
 from kubelite.api.machinery.selectors import label_selector, labels_selector
 from kubelite.api.registry.rules import labels
 from kubelite.api.registry.rules.pods import pod_template
@@ -83,7 +84,7 @@ def share(out: Out, path: str, value: Any) -> int:
         if wrong := names.percent(value):
             out.extend(causes.invalid(path, value, each) for each in wrong)
             return 0
-        return int(value[:-1])
+        return percent_of(value)
     number: int = value or 0
     if number < 0:
         detail = "must be greater than or equal to 0"
@@ -93,13 +94,13 @@ def share(out: Out, path: str, value: Any) -> int:
 
 def not_above_all(out: Out, path: str, value: Any) -> None:
     """Refuse more than 100 %."""
-    if isinstance(value, str) and not names.percent(value) and int(value[:-1]) > 100:
+    if isinstance(value, str) and not names.percent(value) and percent_of(value) > 100:
         out.append(causes.invalid(path, value, _ABOVE_ALL))
 
 
 def deployment(thing: JSON) -> Out:
     """Check a Deployment."""
-    out: Out = []
+    out = Out()
     spec = part(thing, "spec")
     nonnegative(
         out,
@@ -146,7 +147,7 @@ def _deployment_strategy(out: Out, strategy: JSON) -> None:
 
 def immutable_selector(new: JSON, old: JSON) -> Out:
     """Refuse another selector."""
-    out: Out = []
+    out = Out()
     immutable(
         out, "spec.selector", part(new, "spec").get("selector"), part(old, "spec").get("selector")
     )
@@ -160,7 +161,7 @@ def deployment_update(new: JSON, old: JSON) -> Out:
 
 def deployment_status(new: JSON, _old: JSON) -> Out:
     """Check the counts of a Deployment's status."""
-    out: Out = []
+    out = Out()
     counts = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
     more = ("unavailableReplicas", "observedGeneration", "collisionCount")
     status = part(new, "status")
@@ -180,7 +181,7 @@ def _within(out: Out, status: JSON, whole: str, *parts: str) -> None:
 
 def replica_set(thing: JSON) -> Out:
     """Check a ReplicaSet."""
-    out: Out = []
+    out = Out()
     spec = part(thing, "spec")
     nonnegative(out, spec, "spec", "replicas", "minReadySeconds")
     selector_and_template(out, spec, "replicaset")
@@ -195,7 +196,7 @@ def replica_set_update(new: JSON, old: JSON) -> Out:
 
 def replica_set_status(new: JSON, _old: JSON) -> Out:
     """Check the counts of a ReplicaSet's or ReplicationController's status."""
-    out: Out = []
+    out = Out()
     counts = ("replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas")
     status = part(new, "status")
     nonnegative(out, status, "status", *counts, "observedGeneration")
@@ -206,7 +207,7 @@ def replica_set_status(new: JSON, _old: JSON) -> Out:
 
 def replication_controller(thing: JSON) -> Out:
     """Check a ReplicationController."""
-    out: Out = []
+    out = Out()
     spec = part(thing, "spec")
     nonnegative(out, spec, "spec", "replicas", "minReadySeconds")
     selector, template = spec.get("selector"), spec.get("template")
@@ -225,7 +226,7 @@ def replication_controller(thing: JSON) -> Out:
 
 def stateful_set(thing: JSON) -> Out:
     """Check a StatefulSet."""
-    out: Out = []
+    out = Out()
     spec = part(thing, "spec")
     for index, claim in enumerate(items(spec, "volumeClaimTemplates")):
         claim_spec(out, f"spec.volumeClaimTemplates[{index}].spec", part(claim, "spec"))
@@ -295,7 +296,7 @@ def _stateful_strategy(out: Out, strategy: JSON) -> None:
 
 def stateful_set_update(new: JSON, old: JSON) -> Out:
     """Check a change of a StatefulSet, most of which is fixed."""
-    out: Out = []
+    out = Out()
     after, before = part(new, "spec"), part(old, "spec")
     _stateful_spec(out, after)
     for field in after.keys() | before.keys():
@@ -308,7 +309,7 @@ def stateful_set_update(new: JSON, old: JSON) -> Out:
 
 def stateful_set_status(new: JSON, old: JSON) -> Out:
     """Check the counts of a StatefulSet's status."""
-    out: Out = []
+    out = Out()
     counts = ("readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas")
     status, before = part(new, "status"), part(old, "status")
     nonnegative(out, status, "status", "replicas", *counts, "observedGeneration", "collisionCount")
@@ -322,7 +323,7 @@ def stateful_set_status(new: JSON, old: JSON) -> Out:
 
 def daemon_set(thing: JSON) -> Out:
     """Check a DaemonSet."""
-    out: Out = []
+    out = Out()
     spec = part(thing, "spec")
     nonnegative(out, spec, "spec", "minReadySeconds", "revisionHistoryLimit")
     selector_and_template(out, spec, "daemonset")
@@ -359,7 +360,7 @@ def daemon_set_update(new: JSON, old: JSON) -> Out:
 
 def daemon_set_status(new: JSON, _old: JSON) -> Out:
     """Check the counts of a DaemonSet's status."""
-    out: Out = []
+    out = Out()
     nonnegative(
         out,
         part(new, "status"),
@@ -379,7 +380,7 @@ def daemon_set_status(new: JSON, _old: JSON) -> Out:
 
 def controller_revision(thing: JSON) -> Out:
     """Check a ControllerRevision."""
-    out: Out = []
+    out = Out()
     if (thing.get("revision") or 0) < 0:
         detail = "must be greater than or equal to 0"
         out.append(causes.invalid("revision", thing["revision"], detail))
@@ -399,13 +400,13 @@ def controller_revision_update(new: JSON, old: JSON) -> Out:
 
 def stored_template(thing: JSON) -> Out:
     """Check a PodTemplate."""
-    out: Out = []
+    out = Out()
     pod_template(out, "template", part(thing, "template"))
     return out
 
 
 def scale(thing: JSON) -> Out:
     """Check a Scale."""
-    out: Out = []
+    out = Out()
     nonnegative(out, part(thing, "spec"), "spec", "replicas")
     return out

@@ -22,7 +22,7 @@ def settle_families(spec: JSON, before: JSON) -> Out:
     is_free = spec.get("clusterIP") == HEADLESS and not spec.get("selector")
     default = DUAL if is_free else SINGLE
     spec["ipFamilyPolicy"] = spec.get("ipFamilyPolicy") or before.get("ipFamilyPolicy") or default
-    out: Out = []
+    out = Out()
     cluster_addresses(out, spec)
     if not out:
         _fit_policy(out, spec, before)

@@ -134,7 +134,7 @@ def _take(
 
 
 def _families(spec: JSON, before: JSON) -> Out:
-    return [] if spec.get("type") == EXTERNAL_NAME else settle_families(spec, before)
+    return Out() if spec.get("type") == EXTERNAL_NAME else settle_families(spec, before)
 
 
 def _take_address(item: JSON, had: Sequence[str], held: Held) -> None:

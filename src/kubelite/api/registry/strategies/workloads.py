@@ -5,6 +5,7 @@ from typing import Any
 from kubelite.api.registry.strategy import Strategy, WriteContext
 
 TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
+GENERATION_DIGITS = 18
 _JOB_NAME = ("job-name", "batch.kubernetes.io/job-name")
 _CONTROLLER_UID = ("controller-uid", "batch.kubernetes.io/controller-uid")
 
@@ -67,5 +68,6 @@ class DaemonSetStrategy(Strategy):
         if before is None:
             return
         changed = item["spec"].get("template") != old["spec"].get("template")
-        number = str(int(before) + 1) if changed and before.isdigit() else before
+        is_number = before.isascii() and before.isdigit() and len(before) <= GENERATION_DIGITS
+        number = str(int(before) + 1) if changed and is_number else before
         item["metadata"].setdefault("annotations", {})[TEMPLATE_GENERATION] = number

@@ -12,7 +12,7 @@ from kubelite.api.registry.bodies import metadata_of, shape
 from kubelite.api.registry.objects import encode
 from kubelite.api.registry.options import WriteOptions
 from kubelite.api.registry.target import Target
-from kubelite.api.registry.writing import Writer
+from kubelite.api.registry.writing import Decode, Writer
 
 JSON = dict[str, Any]
 
@@ -31,9 +31,9 @@ class BindingPost:
             raise BadRequest("name in URL does not match name in Binding object")
         node = _node(body, target.name)
 
-        def revise(pod: JSON | None) -> JSON:
-            assert pod is not None
-            return bound(pod, node, metadata, format_time(self._writer.clock.now()))
+        def revise(read: Decode | None) -> JSON:
+            assert read is not None
+            return bound(read(), node, metadata, format_time(self._writer.clock.now()))
 
         # As in Kubernetes, a scheduler owns no field of the pods it binds: no manager is recorded.
         written = await self._writer.update(

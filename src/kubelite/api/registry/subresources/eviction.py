@@ -28,10 +28,10 @@ from kubelite.api.registry.options import DeletionOptions, Propagation, WriteOpt
 from kubelite.api.registry.reading import not_found
 from kubelite.api.registry.subresources.binding import set_condition
 from kubelite.api.registry.target import ATTEMPTS_MAX, Target, busy
-from kubelite.api.registry.writing import Writer
+from kubelite.api.registry.writing import Decode, Writer
+from kubelite.limits import DISRUPTED_PODS
 
 BUDGETS = POLICY[0]
-DISRUPTED_PODS_MAX = 2000
 WAIT_SECONDS = 10
 REFUSED = "Cannot evict pod as it would violate the pod's disruption budget."
 
@@ -104,8 +104,9 @@ class EvictionPost:
             "message": "Eviction API: evicting",
         }
 
-        def revise(present: JSON | None) -> JSON:
-            assert present is not None
+        def revise(read: Decode | None) -> JSON:
+            assert read is not None
+            present = read()
             if deletion.resource_version:
                 present["metadata"]["resourceVersion"] = deletion.resource_version
             set_condition(present.setdefault("status", {}), condition, now)
@@ -156,7 +157,7 @@ class EvictionPost:
         )
         now = format_time(self._writer.clock.now())
 
-        def revise(_present: JSON | None) -> JSON:
+        def revise(_: Decode | None) -> JSON:
             return spent(budget, pod, now)
 
         await self._writer.update(
@@ -212,7 +213,10 @@ def judge(budget: JSON, pod: JSON) -> Verdict:
         text = f"The disruption budget {name} is still being processed by the server."
         raise _refused(text, WAIT_SECONDS)
     allowed = status.get("disruptionsAllowed", 0)
-    if allowed < 0 or len(status.get("disruptedPods") or ()) > DISRUPTED_PODS_MAX:
+    has_too_many = len(status.get("disruptedPods") or ()) > DISRUPTED_PODS.value
+    if has_too_many:
+        DISRUPTED_PODS.reached()
+    if allowed < 0 or has_too_many:
         reason = (
             "pdb disruptions allowed is negative"
             if allowed < 0

@@ -1,3 +1,4 @@
+import base64
 from typing import Any
 
 import pytest
@@ -5,11 +6,18 @@ from msgspec import convert
 
 from kubelite.api.auth.authorize import UnionAuthorizer
 from kubelite.api.auth.caller import Caller
+from kubelite.api.auth.certificates import Wanted, new_key, signing_request
 from kubelite.api.auth.lookup import FixedLookup
 from kubelite.api.auth.rbac import RBAC
+from kubelite.api.kinds.core.containers import EnvFromSource, EnvVarSource
 from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.pods import Pod
-from kubelite.api.registry.admission.node_restriction import NodeRestriction, forbidden_labels
+from kubelite.api.kinds.core.volumes import Volume, VolumeProjection
+from kubelite.api.registry.admission.node_restriction import (
+    NodeRestriction,
+    api_reference,
+    forbidden_labels,
+)
 
 NODE = Caller("system:node:one", ("system:nodes",))
 
@@ -171,13 +179,67 @@ async def test_deletions_and_evictions(ask: Any) -> None:
     )
 
 
-async def test_leases_of_its_own(ask: Any) -> None:
-    path, namespace = "leases.coordination.k8s.io", "kube-node-lease"
-    for name, refused in (("one", False), ("two", True)):
-        asked = await ask(
-            PLUGIN, path, {"metadata": {"name": name}}, namespace=namespace, caller=NODE
-        )
-        assert (asked.error is not None) is refused
+@pytest.mark.parametrize("path", ["leases.coordination.k8s.io", "csinodes.storage.k8s.io"])
+@pytest.mark.parametrize("operation", ["create", "update", "delete"])
+@pytest.mark.parametrize(
+    ("meta", "name", "refused"),
+    [
+        ({"name": "one"}, "one", False),
+        ({"name": "one"}, "", False),
+        ({"name": "two"}, "two", True),
+        ({"name": "two"}, "", True),
+        ({"name": "one"}, "two", True),  # the path decides
+        ({"generateName": "one"}, "", True),
+    ],
+)
+async def test_leases_of_its_own(
+    ask: Any, path: str, operation: str, meta: dict[str, str], name: str, refused: bool
+) -> None:
+    item = {"metadata": meta}
+    new, old = (None if operation == one else item for one in ("delete", "create"))
+    asked = await ask(
+        PLUGIN, path, new, old=old, name=name, namespace="kube-node-lease", caller=NODE
+    )
+    assert (asked.error is not None) is refused
+    if asked.error is not None:
+        assert "with the same name as the requesting node" in asked.refusal
+
+
+async def test_leases_elsewhere(ask: Any) -> None:
+    item = {"metadata": {"name": "one"}}
+    asked = await ask(PLUGIN, "leases.coordination.k8s.io", item, namespace="shop", caller=NODE)
+    assert 'can only access leases in the "kube-node-lease" system namespace' in asked.refusal
+
+
+@pytest.mark.parametrize("signer", ["kubelet-serving", "kube-apiserver-client-kubelet"])
+@pytest.mark.parametrize(
+    ("common_name", "reason"),
+    [
+        ("system:node:one", ""),
+        ("system:node:two", "can only create a node CSR with CN=system:node:one"),
+        ("kube-apiserver-kubelet-client", "can only create a node CSR with CN=system:node:one"),
+        ("", "unable to parse csr"),
+    ],
+)
+async def test_signing_requests_for_itself_alone(
+    ask: Any, signer: str, common_name: str, reason: str
+) -> None:
+    wanted = Wanted(common_name, ("system:nodes",), ("one",), ("192.0.2.1",))
+    pem = signing_request(new_key(), wanted) if common_name else b"noise"
+    body = {
+        "metadata": {"name": "a"},
+        "spec": {
+            "signerName": f"kubernetes.io/{signer}",
+            "request": base64.b64encode(pem).decode(),
+        },
+    }
+    path = "certificatesigningrequests.certificates.k8s.io"
+    asked = await ask(PLUGIN, path, body, namespace="", caller=NODE)
+    assert (asked.error is not None) is bool(reason)
+    if reason:
+        assert reason in asked.refusal
+    body["spec"] = {"signerName": "example.com/any", "request": "!"}
+    assert (await ask(PLUGIN, path, body, namespace="", caller=NODE)).error is None
 
 
 @pytest.mark.parametrize(
@@ -247,3 +309,63 @@ def test_labels() -> None:
         "a.k8s.io/x",
     ]
     assert forbidden_labels(bad) == bad
+
+
+LOCAL = {
+    "awsElasticBlockStore", "azureDisk", "cephfs", "cinder", "downwardAPI", "emptyDir", "fc", "flexVolume", "flocker",
+    "gcePersistentDisk", "gitRepo", "hostPath", "image", "iscsi", "nfs", "photonPersistentDisk", "portworxVolume",
+    "quobyte", "rbd", "scaleIO", "storageos", "vsphereVolume",
+}  # fmt: skip
+
+
+def references_of_mirror_pods() -> list[tuple[str, dict[str, Any], bool]]:
+    """Return a spec for each volume, projection and source of variables there is, and whether it is harmless."""
+    found: list[tuple[str, dict[str, Any], bool]] = [
+        (field, {"volumes": [{"name": "v", field: {}}]}, field in LOCAL)
+        for field in set(Volume.__struct_fields__) - {"name", "projected"}
+    ]
+    for field in VolumeProjection.__struct_fields__:
+        volume = {"name": "v", "projected": {"sources": [{"downwardAPI": {}}, {field: {}}]}}
+        found.append((f"projected.{field}", {"volumes": [volume]}, field == "downwardAPI"))
+    for place in ("containers", "initContainers", "ephemeralContainers"):
+        for field in EnvVarSource.__struct_fields__:
+            harmless = field in ("fieldRef", "fileKeyRef", "resourceFieldRef")
+            container = {
+                "env": [{"name": "A", "value": "b"}, {"name": "X", "valueFrom": {field: {}}}]
+            }
+            found.append((f"{place}.env.{field}", {place: [container]}, harmless))
+        for field in set(EnvFromSource.__struct_fields__) - {"prefix"}:
+            source = {"prefix": "A", field: {}}
+            found.append((f"{place}.envFrom.{field}", {place: [{"envFrom": [source]}]}, False))
+    return sorted(found, key=lambda entry: entry[0])
+
+
+@pytest.mark.parametrize(("name", "spec", "harmless"), references_of_mirror_pods())
+async def test_a_mirror_pod_has_only_what_its_node_fills_alone(
+    ask: Any, name: str, spec: dict[str, Any], harmless: bool
+) -> None:
+    asked = await ask(PLUGIN, "pods", changed(**spec), caller=NODE)
+    if harmless:
+        assert asked.error is None, name
+    else:
+        assert 'node "one" can not create pods that reference ' in asked.refusal, name
+
+
+@pytest.mark.parametrize(
+    ("volume", "resource"),
+    [
+        ({"csi": {"driver": "d"}}, "csidrivers (via CSI volumes)"),
+        ({"azureFile": {"secretName": "s"}}, "secrets (via azureFile volumes)"),
+        ({"projected": {"sources": [{"clusterTrustBundle": {}}]}}, "clustertrustbundles"),
+        ({"projected": {"sources": [{"podCertificate": {}}]}}, "podcertificates"),
+        ({"iscsi": {"secretRef": {"name": "s"}}}, "secrets"),
+        ({"ofTomorrow": {}}, "objects of an unknown type (via ofTomorrow)"),
+    ],
+)
+def test_a_refused_reference_is_named(volume: dict[str, Any], resource: str) -> None:
+    assert api_reference({"volumes": [{"name": "v", **volume}]}) == resource
+
+
+def test_a_mirror_pod_names_no_account_by_the_old_field_either() -> None:
+    assert api_reference({"serviceAccount": "web"}) == "serviceaccounts"
+    assert api_reference({"resourceClaims": [{"name": "c"}]}) == "resourceclaims"

@@ -5,6 +5,7 @@ from msgspec import convert
 
 from kubelite.api.auth.lookup import FixedLookup
 from kubelite.api.kinds.core.namespaces import Namespace
+from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.registry.admission.pod_security import PodSecurity, Standard, policy_of
 
@@ -39,6 +40,53 @@ async def test_enforcement(ask: Any) -> None:
         plugin(enforce="baseline", enforce_version="v1.20"), "pods", pod(hostPID=True)
     )
     assert 'violates PodSecurity "baseline:v1.20"' in version.refusal
+
+
+def node(*handlers: tuple[str, bool | None]) -> Node:
+    found = [
+        {"name": name, "features": {} if users is None else {"userNamespaces": users}}
+        for name, users in handlers
+    ]
+    return convert(
+        {"metadata": {"name": f"n{handlers}"}, "status": {"runtimeHandlers": found}}, Node
+    )
+
+
+ABLE, UNABLE = node(("runc", False), ("", True)), node(("", False), ("kata", True))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "relaxed"),
+    [
+        ([], False),
+        ([UNABLE], False),
+        ([ABLE], True),
+        ([ABLE, UNABLE], False),
+        ([ABLE, node()], False),
+        ([ABLE, node(("", None))], False),
+    ],
+)
+async def test_user_namespaces_count_when_every_node_has_them(
+    ask: Any, nodes: list[Node], relaxed: bool
+) -> None:
+    modes = labels(enforce="restricted", warn="restricted", audit="restricted")
+    namespace = convert({"metadata": {"name": "shop", "labels": modes}}, Namespace)
+    judge = PodSecurity(FixedLookup([namespace, *nodes]))
+    context = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "runAsUser": 0}
+    shared = {"seccompProfile": {"type": "RuntimeDefault"}}
+    containers = [{"name": "c", "securityContext": context}]
+    spec: dict[str, Any] = {"hostUsers": False, "containers": containers, "securityContext": shared}
+    asked = await ask(judge, "pods", pod(**spec))
+    if relaxed:
+        assert asked.error is None
+        assert asked.request.warnings == []
+    else:
+        assert "runAsUser=0" in asked.refusal
+    own = await ask(judge, "pods", pod(**spec | {"hostUsers": True}))
+    assert "runAsUser=0" in own.refusal
+    template = {"spec": {"template": pod(**spec)}}
+    warned = await ask(judge, "deployments.apps", template)
+    assert (warned.request.warnings == []) is relaxed
 
 
 async def test_warnings(ask: Any) -> None:

@@ -18,8 +18,10 @@ def details(
     *,
     restricted: bool = False,
     annotations: dict[str, str] | None = None,
+    nodes_isolate_users: bool = False,
 ) -> list[str]:
-    found = failures(Pod(spec, annotations or {}, version), restricted=restricted)
+    pod = Pod(spec, annotations or {}, version, nodes_isolate_users)
+    found = failures(pod, restricted=restricted)
     return [f"{failure.reason} ({failure.detail})" for failure in found]
 
 
@@ -176,8 +178,16 @@ def test_windows_and_user_namespaces() -> None:
     windows = details(of(os={"name": "windows"}), restricted=True)
     assert [one.partition(" (")[0] for one in windows] == ["runAsNonRoot != true"]
     apart = of(container(**SAFE | {"runAsNonRoot": None}, runAsUser=0), hostUsers=False)
-    assert details(apart, restricted=True) == []
-    assert len(details(apart, (1, 34), restricted=True)) == 2
+    assert details(apart, restricted=True, nodes_isolate_users=True) == []
+    assert len(details(apart, (1, 34), restricted=True, nodes_isolate_users=True)) == 2
+
+
+@pytest.mark.parametrize("restricted", [True, False])
+def test_to_ask_for_a_user_namespace_relaxes_nothing(restricted: bool) -> None:
+    asking = of(container(runAsUser=0, procMount="Unmasked"), hostUsers=False)
+    plain = of(container(runAsUser=0, procMount="Unmasked"))
+    assert details(asking, restricted=restricted) == details(plain, restricted=restricted)
+    assert len(details(asking, nodes_isolate_users=True)) < len(details(asking))
 
 
 def test_every_kind_of_container_counts() -> None:

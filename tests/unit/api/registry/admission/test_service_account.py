@@ -135,3 +135,24 @@ async def test_listed_secrets(ask: Any) -> None:
     refused = await ask(plugin(strict), "pods", pod(**other))
     assert 'volume with secret.secretName="other" is not allowed because' in refused.refusal
     assert (await ask(plugin(), "pods", pod(**other))).item
+
+
+async def test_unlisted_secrets_are_found_wherever_a_pod_names_them(ask: Any) -> None:
+    strict = account(metadata={"annotations": {"kubernetes.io/enforce-mountable-secrets": "true"}})
+    from_all = {"envFrom": [{"secretRef": {"name": "other"}}]}
+    one = {"env": [{"name": "K", "valueFrom": {"secretKeyRef": {"name": "other", "key": "k"}}}]}
+    projected = {"sources": [{"secret": {"name": "other"}}]}
+    for used in (
+        {"containers": [{"name": "c", **from_all}]},
+        {"initContainers": [{"name": "c", **from_all}]},
+        {"initContainers": [{"name": "c", **one}]},
+        {"volumes": [{"name": "v", "projected": projected}]},
+    ):
+        assert (
+            "does not reference that secret"
+            in (await ask(plugin(strict), "pods", pod(**used))).refusal
+        )
+    for source in (from_all, one):
+        new = pod(ephemeralContainers=[{"name": "c", **source}])
+        refused = await ask(plugin(strict), "pods/ephemeralcontainers", new, old=pod())
+        assert "does not reference that secret" in refused.refusal

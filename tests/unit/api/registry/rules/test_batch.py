@@ -84,6 +84,9 @@ def test_counters_do_not_shrink() -> None:
         ("* * * * * *", False),
         ("61 * * * *", False),
         ("@never", False),
+        ("@every 1x", False),
+        ("@every " + "9" * 5000 + "h", False),
+        ("9" * 5000 + " * * * *", False),
         ("0 0 L * *", False),
     ],
 )
@@ -91,9 +94,13 @@ def test_schedules(schedule: str, good: bool) -> None:
     assert (batch.cron_job(changed(CRON, "spec.schedule", schedule)) == []) is good
 
 
-def test_zones_and_names() -> None:
-    assert lines(batch.cron_job(changed(CRON, "spec.timeZone", "Mars/Base"))) == [
-        'spec.timeZone: Invalid value: "Mars/Base": unknown time zone Mars/Base'
+@pytest.mark.parametrize("zone", ["Mars/Base", "Europe", "../UTC", "a/" * 2000 + "b"])
+def test_unknown_zones_are_named(zone: str) -> None:
+    assert lines(batch.cron_job(changed(CRON, "spec.timeZone", zone))) == [
+        f'spec.timeZone: Invalid value: "{zone}": unknown time zone {zone}'
     ]
+
+
+def test_names_leave_room_for_a_date() -> None:
     (line,) = lines(batch.cron_job(changed(CRON, "metadata.name", "x" * 53)))
     assert line.endswith("must be no more than 52 characters")

@@ -1,5 +1,7 @@
 """Rules of ConfigMaps and Secrets."""
 
+import base64
+
 from fakes.rule_samples import lines
 
 from kubelite.api.registry.rules import config
@@ -38,3 +40,29 @@ def test_secret_types() -> None:
     assert lines(config.secret_update({"type": "other"}, old)) == [
         'type: Invalid value: "other": field is immutable'
     ]
+
+
+def test_a_deep_docker_configuration_is_no_json() -> None:
+    for text in (b"[" * 100_000, b"[" * 100_000 + b"]" * 100_000, b"1" * 5000, b"\xff"):
+        data = {".dockerconfigjson": base64.b64encode(text).decode()}
+        found = config.secret({"type": "kubernetes.io/dockerconfigjson", "data": data})
+        (line,) = lines(found)
+        assert line.startswith(
+            'data[.dockerconfigjson]: Invalid value: "<secret contents redacted>": '
+        )
+
+
+def test_what_a_secret_holds_is_never_said() -> None:
+    hidden = base64.b64encode(b"hidden").decode()
+    for kind in (
+        "Opaque",
+        "kubernetes.io/dockercfg",
+        "kubernetes.io/tls",
+        "kubernetes.io/basic-auth",
+    ):
+        data = {"a/b": hidden, ".dockercfg": hidden, "tls.crt": hidden, "ssh-privatekey": hidden}
+        new = {"type": kind, "data": data, "stringData": {"x/y": "hidden"}}
+        old = {"type": "other", "immutable": True, "data": {"a": hidden}}
+        said = str(lines([*config.secret(new), *config.secret_update(new, old)]))
+        assert hidden not in said
+        assert "hidden" not in said

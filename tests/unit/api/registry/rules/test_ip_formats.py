@@ -21,7 +21,7 @@ def said(out: Out) -> str:
     ],
 )
 def test_addresses(text: str, wrong: str) -> None:
-    out: Out = []
+    out = Out()
     address(out, "ip", text)
     assert (wrong in said(out)) if wrong else not out
 
@@ -43,13 +43,13 @@ def test_addresses(text: str, wrong: str) -> None:
     ],
 )
 def test_ranges(text: str, wrong: str) -> None:
-    out: Out = []
+    out = Out()
     address_range(out, "cidr", text)
     assert (wrong in said(out)) if wrong else not out
 
 
 def test_canonical_forms() -> None:
-    out: Out = []
+    out = Out()
     address(out, "ip", "2001:db8::1", canonical=True)
     address_range(out, "cidr", "2001:db8::/64", canonical=True)
     assert not out

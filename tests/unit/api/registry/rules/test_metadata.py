@@ -11,13 +11,14 @@ from kubelite.api.registry.rules.metadata import (
     metadata,
     metadata_update,
 )
+from kubelite.api.registry.rules.values import Out
 
 OWNER = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "r", "uid": "u", "controller": True}
 
 
 def found(namespaced: bool = True, **fields: Any) -> list[str]:
     """Check metadata of these fields."""
-    out: list[Any] = []
+    out = Out()
     meta = {"name": "web", "namespace": "shop", **fields}
     metadata(out, {"metadata": meta}, names.dns_subdomain, namespaced=namespaced)
     return lines(out)
@@ -70,7 +71,7 @@ def test_cluster_scoped_objects_have_no_namespace() -> None:
 def test_what_cannot_change() -> None:
     old = {"metadata": {"name": "a", "uid": "1", "generation": 2, "deletionTimestamp": "now"}}
     new = {"metadata": {**old["metadata"], "uid": "2", "generation": 1, "finalizers": ["x/y"]}}
-    out: list[Any] = []
+    out = Out()
     metadata_update(out, new, old)
     assert lines(out) == [
         (

@@ -128,6 +128,38 @@ def test_good_pods_pass() -> None:
             "spec.containers[0].livenessProbe.successThreshold: Invalid value: 2: must be 1",
         ),
         (
+            "spec.containers.0.livenessProbe.httpGet.httpHeaders",
+            [{"name": "X-A: b", "value": "c"}],
+            (
+                'spec.containers[0].livenessProbe.httpGet.httpHeaders: Invalid value: "X-A: b": '
+                "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. "
+                "'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')"
+            ),
+        ),
+        (
+            "spec.containers.0.livenessProbe.httpGet.httpHeaders",
+            [{"name": "X-A", "value": "tab\tis\u00fc fine"}, {"name": "X-B", "value": "a\x1bb"}],
+            (
+                'spec.containers[0].livenessProbe.httpGet.httpHeaders: Invalid value: "a\\x1bb": '
+                "a valid HTTP header value must not contain control characters"
+            ),
+        ),
+        (
+            "spec.containers.0.lifecycle.preStop",
+            {
+                "httpGet": {
+                    "path": "/",
+                    "port": 80,
+                    "scheme": "HTTP",
+                    "httpHeaders": [{"name": "X-A", "value": "a\r\nX-B: c"}],
+                }
+            },
+            (
+                "spec.containers[0].lifecycle.preStop.httpGet.httpHeaders: Invalid value: "
+                '"a\\r\\nX-B: c": a valid HTTP header value must not contain control characters'
+            ),
+        ),
+        (
             "spec.containers.0.livenessProbe.httpGet",
             None,
             "spec.containers[0].livenessProbe: Required value: must specify a handler type",
@@ -319,3 +351,22 @@ def test_bindings() -> None:
         'target.kind: Unsupported value: "Pod": supported values: "Node", "<empty>"',
         "target.name: Required value",
     ]
+
+
+def test_a_deletion_cost_of_thousands_of_digits_is_refused() -> None:
+    path = "controller.kubernetes.io/pod-deletion-cost"
+    for text, is_fine in (
+        ("9" * 5000, False),
+        ("0" * 5000 + "7", True),
+        ("-2147483648", True),
+        ("-2147483649", False),
+    ):
+        thing = pod()
+        thing["metadata"]["annotations"] = {path: text}
+        assert (pods.validate(thing) == []) is is_fine
+
+
+def test_the_name_of_a_sysctl_ends_where_it_ends() -> None:
+    context = {"sysctls": [{"name": "kernel.shm\n", "value": "1"}]}
+    (line,) = lines(pods.validate(pod(securityContext=context)))
+    assert "must have at most 253 characters and match regex ^" in line

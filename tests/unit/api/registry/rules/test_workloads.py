@@ -148,3 +148,10 @@ def test_revisions_keep_their_data() -> None:
     assert lines(workloads.controller_revision_update({**old, "data": {"a": 2}}, old)) == [
         'data: Invalid value: {"a":2}: field is immutable'
     ]
+
+
+def test_percentages_of_thousands_of_digits_are_above_all() -> None:
+    found = workloads.deployment(
+        changed(DEPLOYMENT, "spec.strategy.rollingUpdate.maxUnavailable", "9" * 5000 + "%")
+    )
+    assert [line.rpartition(": ")[2] for line in lines(found)] == ["must not be greater than 100%"]

@@ -1,0 +1,294 @@
+"""JSON patch (RFC 6902) as Kubernetes applies it, in place.
+
+Kubernetes' library (evanphx/json-patch, version 4) differs from the RFC: negative indexes count from the end, a replace
+adds a missing field, a missing field equals null in a test, an absent value is null, and only a replace reaches the
+root. What is said of an operation names its path, never a value: a Secret's content would stand in logs.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from kubelite.api.errors import BadRequest, Cause, Invalid, RequestEntityTooLarge
+from kubelite.api.machinery.causes import cut
+from kubelite.api.machinery.document_size import Meter, json_cost
+from kubelite.api.machinery.json_reading import is_too_deep
+from kubelite.limits import PATCH_COPIES, PATCH_OPERATIONS, PATCH_WORK
+
+JSON = dict[str, Any]
+
+_REJECTED = "the server rejected our request due to an error in our request"
+_MISSING = "missing value"
+_INDEX_DIGITS_MAX = 18
+_MOVED_AT_ONCE = 256  # moving an element is that much cheaper than walking over it
+_encode = msgspec.json.encode
+_decode = msgspec.json.decode
+
+
+class _Fails(Exception):
+    """An operation does not apply."""
+
+
+def json_patch(document: JSON, operations: Any) -> JSON:
+    """Apply a JSON patch to `document`, which is changed and may become part of the result, as the operations may.
+
+    Raises:
+        BadRequest: It is no list of operations.
+        RequestEntityTooLarge: It has too many operations, moves too much, or its copies grow too large.
+        Invalid: An operation does not apply, or a test failed.
+    """
+    if not isinstance(operations, list) or not all(isinstance(each, dict) for each in operations):
+        raise BadRequest(
+            "error decoding patch: json: cannot unmarshal into Go value of type []handlers.jsonPatchOp"
+        )
+    if len(operations) > PATCH_OPERATIONS.value:
+        PATCH_OPERATIONS.reached()
+        raise RequestEntityTooLarge(
+            "Request entity is too large: The allowed maximum operations in a JSON patch is "
+            f"{PATCH_OPERATIONS.value}, got {len(operations)}"
+        )
+    patcher = _Patcher(document)
+    try:
+        for operation in operations:
+            patcher.apply(operation)
+        if is_too_deep(patcher.document):
+            raise _Fails("exceeded max depth")
+    except _Fails as error:
+        raise _rejected(str(error)) from error
+    except RecursionError as error:
+        raise _rejected("exceeded max depth") from error
+    if not isinstance(patcher.document, dict):
+        raise _rejected("the patch leaves no object")
+    return patcher.document
+
+
+def json_patch_cost(document_bytes: int, operations: Any) -> int:
+    """Return the cost of applying a patch to a document, in bytes touched, as `kubelite.offload` counts them.
+
+    That is each byte twice, and a part of the document for each operation that may move the elements of a list.
+    """
+    if not isinstance(operations, list):
+        return 0
+    moving = sum(_may_move(each) for each in operations)
+    return 2 * document_bytes + moving * (document_bytes // _MOVED_AT_ONCE) + 64 * len(operations)
+
+
+def _may_move(operation: Any) -> bool:
+    paths = (
+        (operation.get(member) for member in ("path", "from"))
+        if operation.__class__ is dict
+        else ()
+    )
+    return any(path.__class__ is str and path[-1:].isdigit() for path in paths)
+
+
+def _rejected(reason: str) -> Invalid:
+    return Invalid(_REJECTED, causes=[Cause("patch", "FieldValueInvalid", cut(reason))])
+
+
+class _Patcher:
+    """A document, and what its patch has cost so far."""
+
+    def __init__(self, document: Any) -> None:
+        self.document = document
+        self.steps = 0
+        self._copied = 0
+        self._meter = Meter()
+
+    def apply(self, operation: JSON) -> None:
+        """Apply one operation; raises _Fails."""
+        name = operation.get("op")
+        handler = _HANDLERS.get(name) if isinstance(name, str) else None
+        if handler is None:
+            shown = cut(name) if isinstance(name, str) else "unknown"
+            raise _Fails(f"Unexpected kind: {shown}")
+        handler(self, operation)
+
+    def add(self, operation: JSON) -> None:
+        """Add a field, or insert an element."""
+        path = _pointer("add", operation, "path")
+        container, key = self._find(path, "add operation does not apply: doc is missing path")
+        self._add(container, key, operation.get("value"), f"error in add for path: '{path}'")
+
+    def remove(self, operation: JSON) -> None:
+        """Remove a field or an element."""
+        path = _pointer("remove", operation, "path")
+        container, key = self._find(path, "remove operation does not apply: doc is missing path")
+        self._remove(container, key, f"error in remove for path: '{path}'")
+
+    def replace(self, operation: JSON) -> None:
+        """Set a field or an element, or the whole document."""
+        path = _pointer("replace", operation, "path")
+        value = operation.get("value")
+        if path == "":
+            if not isinstance(value, dict | list):
+                raise _Fails("replace operation value must be object or array")
+            self.document = value
+            return
+        container, key = self._find(path, "replace operation does not apply: doc is missing path")
+        if isinstance(container, dict):
+            container[key] = value
+        else:
+            wrong = f"replace operation does not apply: doc is missing key: {path}"
+            container[_position(container, key, wrong)] = value
+
+    def move(self, operation: JSON) -> None:
+        """Take a value from one place to another."""
+        source = _pointer("move", operation, "from")
+        container, key = self._find(
+            source, "move operation does not apply: doc is missing from path"
+        )
+        wrong = f"error in move for path: '{key}'"
+        value = _get(container, key, wrong)
+        self._remove(container, key, wrong)
+        path = _pointer("move", operation, "path")
+        text = "move operation does not apply: doc is missing destination path"
+        container, key = self._find(path, text)
+        self._add(container, key, value, f"error in move for path: '{path}'")
+
+    def copy(self, operation: JSON) -> None:
+        """Put a copy of a value elsewhere."""
+        source = _pointer("copy", operation, "from")
+        container, key = self._find(
+            source, "copy operation does not apply: doc is missing from path"
+        )
+        value = _get(container, key, f"error in copy for from: '{source}'")
+        path = _pointer("copy", operation, "path")
+        text = "copy operation does not apply: doc is missing destination path"
+        container, key = self._find(path, text)
+        self._add(container, key, self._copy(value), "error while adding value during copy")
+
+    def test(self, operation: JSON) -> None:
+        """Compare a value; where there is none it is null."""
+        path = _pointer("test", operation, "path")
+        value = operation.get("value")
+        if path == "":
+            present = self.document
+        else:
+            container, key = self._find(path, "test operation does not apply: is missing path")
+            present = _get(container, key, f"error in test for path: '{path}'")
+        if not _are_equal(present, value):
+            raise _Fails(f"testing value {path} failed: test failed")
+
+    def _find(self, path: str, wrong: str) -> tuple[Any, str]:
+        """Return the container that a path ends in, and the last step."""
+        steps = path.split("/")[1:]  # what stands before the first slash is not looked at
+        self._charge(len(steps))
+        container = self.document
+        for index, step in enumerate(steps):
+            if not isinstance(container, dict | list):
+                break
+            key = step.replace("~1", "/").replace("~0", "~")
+            if index == len(steps) - 1:
+                return container, key
+            try:
+                container = _get(container, key, "")
+            except _Fails:
+                break
+        raise _Fails(f'{wrong}: "{path}": {_MISSING}')
+
+    def _add(self, container: Any, key: str, value: Any, wrong: str) -> None:
+        if isinstance(container, dict):
+            container[key] = value
+        elif key == "-":
+            container.append(value)
+        else:
+            position = _index(key, wrong)
+            size = len(container) + 1
+            if not -size <= position < size:
+                raise _out_of_bounds(position, wrong)
+            position %= size
+            self._charge(size - position)
+            container.insert(position, value)
+
+    def _remove(self, container: Any, key: str, wrong: str) -> None:
+        if isinstance(container, list):
+            position = _position(container, key, wrong)
+            self._charge(len(container) - position)
+            del container[position]
+        elif key in container:
+            del container[key]
+        else:
+            raise _Fails(f"{wrong}: Unable to remove nonexistent key: {key}: {_MISSING}")
+
+    def _copy(self, value: Any) -> Any:
+        if value is None:
+            return None
+        text = _encode(value)
+        self._charge(len(text))
+        self._copied += len(text)
+        if self._copied > PATCH_COPIES.value:
+            PATCH_COPIES.reached()
+            raise RequestEntityTooLarge(
+                "Request entity is too large: Unable to complete the copy, the accumulated size "
+                f"increase of copy is {self._copied}, exceeding the limit {PATCH_COPIES.value}"
+            )
+        self._meter.charge(json_cost(text), nodes=0)
+        return _decode(text)
+
+    def _charge(self, steps: int) -> None:
+        self.steps += steps
+        if self.steps > PATCH_WORK.value:
+            PATCH_WORK.reached()
+            raise RequestEntityTooLarge(
+                "Request entity is too large: the JSON patch moves too many elements of lists"
+            )
+
+
+_HANDLERS: dict[str, Callable[[_Patcher, JSON], None]] = {
+    "add": _Patcher.add,
+    "remove": _Patcher.remove,
+    "replace": _Patcher.replace,
+    "move": _Patcher.move,
+    "copy": _Patcher.copy,
+    "test": _Patcher.test,
+}
+
+
+def _pointer(name: str, operation: JSON, member: str) -> str:
+    path = operation.get(member)
+    if not isinstance(path, str):
+        raise _Fails(f"{name} operation failed to decode {member}: {_MISSING}")
+    return path
+
+
+def _index(key: str, wrong: str) -> int:
+    digits = key[1:] if key[:1] in ("+", "-") else key
+    if not (digits.isascii() and digits.isdigit()):
+        raise _Fails(f'{wrong}: strconv.Atoi: parsing "{key}": invalid syntax')
+    if len(digits.lstrip("0")) > _INDEX_DIGITS_MAX:
+        raise _Fails(f'{wrong}: strconv.Atoi: parsing "{key}": value out of range')
+    number = int(digits[-_INDEX_DIGITS_MAX:])
+    return -number if key[0] == "-" else number
+
+
+def _position(items: list[Any], key: str, wrong: str) -> int:
+    position = _index(key, wrong)
+    if not -len(items) <= position < len(items):
+        raise _out_of_bounds(position, wrong)
+    return position % len(items)
+
+
+def _out_of_bounds(position: int, wrong: str) -> _Fails:
+    return _Fails(f"{wrong}: Unable to access invalid index: {position}: invalid index referenced")
+
+
+def _get(container: Any, key: str, wrong: str) -> Any:
+    """Return a value; of an object that has no such field, None."""
+    if isinstance(container, dict):
+        return container.get(key)
+    return container[_position(container, key, wrong)]
+
+
+def _are_equal(one: Any, other: Any) -> bool:
+    """Compare as JSON: true is not 1, and 1 is not 1.0. Takes no longer than a walk through the smaller."""
+    if one.__class__ is not other.__class__:
+        return False
+    if isinstance(one, dict):
+        return len(one) == len(other) and all(
+            name in other and _are_equal(value, other[name]) for name, value in one.items()
+        )
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(_are_equal, one, other))
+    return bool(one == other)

@@ -1,0 +1,74 @@
+"""Which objects select given labels, found without asking each."""
+
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+from kubelite.api.client.mirror import metadata_of, name_of
+from kubelite.api.errors import BadRequest
+from kubelite.api.kinds.meta import LabelSelector
+from kubelite.api.kinds.model import Kind
+from kubelite.api.machinery.selectors import NOTHING, label_selector
+from kubelite.control.runtime import Key
+from kubelite.control.selection import Labels, Matcher, equality_matcher, is_small, matcher
+
+K = TypeVar("K", bound=Kind)
+
+
+class SelectorIndex(Generic[K]):
+    """Which objects of a kind select given labels, without asking each object.
+
+    `selector_of` returns an object's selector; labels alone mean that all of them are asked for, None selects nothing.
+    `changed` must follow the mirror of the kind.
+    A selector is kept under one pair of label and value that it asks for, or with those that ask for no pair.
+    """
+
+    def __init__(self, selector_of: Callable[[K], LabelSelector | Labels | None]) -> None:
+        self._selector_of = selector_of
+        self._matchers: dict[tuple[str, str, str], dict[Key, Callable[[], Matcher]]] = {}
+
+    def changed(self, before: K | None, after: K | None) -> None:
+        """Follow a mirror of the kind."""
+        if before is not None:
+            term = self._term(before)
+            known = self._matchers.get(term)
+            if known is not None:
+                known.pop(Key(*name_of(before)), None)
+                if not known:
+                    del self._matchers[term]
+        selector = self._selector_of(after) if after is not None else None
+        if after is not None and selector is not None:
+            self._matchers.setdefault(self._term(after), {})[Key(*name_of(after))] = _kept(selector)
+
+    def keys(self, namespace: str, labels: Labels) -> Iterator[Key | None]:
+        """Yield the key of each object that selects the labels, and None for each step without one."""
+        for pair in (("", ""), *labels.items()):
+            candidates = self._matchers.get((namespace, *pair))
+            for key, kept in tuple(candidates.items()) if candidates else ():
+                yield key if kept()(labels) else None
+            yield None
+
+    def _term(self, item: K) -> tuple[str, str, str]:
+        selector = self._selector_of(item)
+        namespace = metadata_of(item).namespace
+        pairs = selector.matchLabels if isinstance(selector, LabelSelector) else selector
+        if pairs:
+            return (namespace, *next(iter(pairs.items())))
+        if isinstance(selector, LabelSelector):
+            for one in selector.matchExpressions:
+                if one.operator == "In" and len(one.values) == 1:
+                    return (namespace, one.key, one.values[0])
+        return (namespace, "", "")
+
+
+def _kept(selector: LabelSelector | Labels) -> Callable[[], Matcher]:
+    """Return what gives the matcher; that of a large selector is made at once and kept while the object is there."""
+    if not isinstance(selector, LabelSelector):
+        made = equality_matcher(selector)
+        return lambda: made
+    if is_small(selector):
+        return lambda: matcher(selector)
+    try:
+        large = label_selector(selector, is_stored=True).matches
+    except BadRequest:
+        large = NOTHING.matches
+    return lambda: large

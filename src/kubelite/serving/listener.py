@@ -1,0 +1,130 @@
+"""Accepts connections on a socket and leads them through TLS, within the bounds of a table.
+
+A place is taken when a connection is accepted, so handshakes count too. What bounds a flood of them: the places and the
+handshakes under way of each address, and the deadline. Renegotiation is off, so a connection has one handshake.
+"""
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+
+from kubelite.limits import HANDSHAKE_SECONDS, HANDSHAKES, HANDSHAKES_PER_ADDRESS
+from kubelite.serving.connection import ConnectionServer
+from kubelite.serving.table import LOOPBACK, Slot
+from kubelite.tasks import TaskSet
+
+log = logging.getLogger(__name__)
+
+BACKLOG = 1024
+ACCEPT_PAUSE_SECONDS = 0.1
+
+Handshakes = dict[str, dict[Slot, "asyncio.Task[bool]"]]  # by source, oldest first
+
+
+class Listener:
+    """Serves what comes to listening sockets."""
+
+    def __init__(self, server: ConnectionServer, tls: Callable[[], ssl.SSLContext | None]) -> None:
+        """`tls` is asked at each connection, so that a context can be replaced; None serves in the clear."""
+        self._server = server
+        self._tls = tls
+        self._listeners: list[socket.socket] = []
+        self._tasks = TaskSet()
+        self._handshakes: Handshakes = {}
+
+    def open(self, host: str, port: int, name: str) -> int:
+        """Listen; return the port (`port` 0 takes a free one). Raises OSError when the address is taken."""
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        self.serve(listener, name)
+        bound: int = listener.getsockname()[1]
+        return bound
+
+    def serve(self, listener: socket.socket, name: str) -> None:
+        """Accept what comes to a listening socket."""
+        listener.setblocking(False)
+        self._listeners.append(listener)
+        self._tasks.supervise(lambda: self._accept(listener), name=f"accept {name} connections")
+
+    def close(self) -> None:
+        """Accept no more."""
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Accept no more and let requests finish within the grace period."""
+        self.close()
+        self._server.pre_shutdown()
+        await self._server.shutdown(grace_seconds)
+        await self._tasks.stop()
+
+    async def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while listener.fileno() >= 0:
+            try:
+                accepted, address = await loop.sock_accept(listener)
+            except OSError as error:
+                if listener.fileno() < 0:
+                    return
+                # Out of file descriptors or memory: give those that finish the time to free some.
+                log.warning("cannot accept a connection", extra={"error": str(error)})
+                await asyncio.sleep(ACCEPT_PAUSE_SECONDS)
+                continue
+            slot = self._server.table.admit(str(address[0]) if address else "")
+            if slot is None:
+                accepted.close()
+                continue
+            self._make_room(slot.source)
+            task = self._tasks.start(self._connect(accepted, slot), name="TLS handshake")
+            self._handshakes.setdefault(slot.source, {})[slot] = task
+            task.add_done_callback(lambda task, a=accepted, s=slot: self._connected(task, a, s))  # type: ignore[misc]  # mypy cannot infer a lambda with defaults
+
+    def _make_room(self, source: str) -> None:
+        """End the oldest handshake of a source, or of the source with the most, when there are too many."""
+        own = self._handshakes.get(source, {})
+        if len(own) >= HANDSHAKES_PER_ADDRESS.value and source != LOOPBACK:
+            HANDSHAKES_PER_ADDRESS.reached()
+            self._end(own)
+        elif sum(map(len, self._handshakes.values())) >= HANDSHAKES.value:
+            HANDSHAKES.reached()
+            self._end(max(self._handshakes.values(), key=len))
+
+    def _end(self, handshakes: dict[Slot, "asyncio.Task[bool]"]) -> None:
+        slot = next(iter(handshakes))
+        handshakes.pop(slot).cancel()
+
+    async def _connect(self, accepted: socket.socket, slot: Slot) -> bool:
+        """Shake hands; return whether the connection was made."""
+        tls = self._tls()
+        try:
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: self._server.connect(slot),
+                accepted,
+                ssl=tls,
+                ssl_handshake_timeout=float(HANDSHAKE_SECONDS.value) if tls else None,
+            )
+        except (OSError, ssl.SSLError, asyncio.IncompleteReadError) as error:
+            log.debug("TLS handshake failed", extra={"error": str(error)})
+            return False
+        return True
+
+    def _connected(self, task: "asyncio.Task[bool]", accepted: socket.socket, slot: Slot) -> None:
+        # Called also for a task that was cancelled before its first step.
+        if task.cancelled() or task.exception() is not None or not task.result():
+            accepted.close()
+            slot.release()
+        own = self._handshakes.get(slot.source, {})
+        own.pop(slot, None)
+        if not own:
+            self._handshakes.pop(slot.source, None)
+
+
+def without_renegotiation(context: ssl.SSLContext | None) -> ssl.SSLContext | None:
+    """Turn renegotiation off: a client could ask for handshake after handshake on one connection."""
+    if context is not None:
+        context.options |= ssl.OP_NO_RENEGOTIATION
+    return context
