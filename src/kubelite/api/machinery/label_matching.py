@@ -113,18 +113,20 @@ class _Rules:
         above, below = self._above.get(key), self._below.get(key)
         if above is None and below is None:
             return True
-        number = _number(value)
+        number = integer(value)
         if number is None:
             return False
         return (above is None or number > above) and (below is None or number < below)
 
 
 def _bound(values: Sequence[str]) -> int | None:
-    return _number(values[0]) if values else None
+    return integer(values[0]) if values else None
 
 
-def _number(text: str) -> int | None:
-    try:
-        return int(text)
-    except ValueError:
+def integer(text: str) -> int | None:
+    """Read a signed integer of 64 bits as Go's ParseInt does; None for what is none."""
+    digits = text[1:] if text[:1] in ("+", "-") else text
+    if not (digits.isascii() and digits.isdigit()):
         return None
+    number = int(text)
+    return number if -(2**63) <= number < 2**63 else None
