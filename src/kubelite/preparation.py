@@ -42,6 +42,10 @@ class CannotStart(Exception):
     """The server cannot start; the message is one line for the user."""
 
 
+class ServerFailed(Exception):
+    """A server that ran cannot go on; the message is one line for the user, and a new start may help."""
+
+
 class PkiArguments(TypedDict):
     """Whom the certificates are for."""
 

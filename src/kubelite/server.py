@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from ipaddress import ip_network
@@ -42,6 +43,7 @@ from kubelite.net.kube_dns import ensure_kube_dns
 from kubelite.offload import Offload, WorkerThread
 from kubelite.preparation import (
     CannotStart,
+    ServerFailed,
     allow_many_files,
     host_addresses,
     listen,
@@ -68,7 +70,7 @@ SWITCH_SECONDS = 0.0005
 
 
 def run(config: Config) -> None:
-    """Run a server until SIGTERM or SIGINT; raises CannotStart."""
+    """Run a server until SIGTERM or SIGINT; raises CannotStart or ServerFailed."""
     started = time.monotonic()
     log_lines.setup(debug=config.debug)
     collector.pause()
@@ -79,11 +81,17 @@ def run(config: Config) -> None:
 
 async def _serve(config: Config, started: float) -> None:
     told_to_stop = asyncio.Event()
+    failures: list[str] = []
     loop = asyncio.get_running_loop()
+
+    def fail(reason: str) -> None:
+        failures.append(reason)
+        told_to_stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told_to_stop.set)
     async with AsyncExitStack() as running:
-        starting = loop.create_task(_start(config, running), name="start")
+        starting = loop.create_task(_start(config, running, fail), name="start")
         stopping = loop.create_task(told_to_stop.wait(), name="wait for the signal to stop")
         stopping.add_done_callback(lambda _: starting.cancel())
         with suppress(
@@ -95,9 +103,11 @@ async def _serve(config: Config, started: float) -> None:
         await stopping
         log.info("stopping")
         loop.call_later(STOP_SECONDS, _give_up)
+    if failures:
+        raise ServerFailed(failures[0])
 
 
-async def _start(config: Config, running: AsyncExitStack) -> None:
+async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], None]) -> None:
     clock, randomness, tasks = SystemClock(), SystemRandomness(), TaskSet()
     offload = WorkerThread()
     running.callback(offload.close)
@@ -109,6 +119,7 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
     prepare_folder(Path(config.data_dir))
     await wait_for_clock(clock)
     store, sealing = await open_store(config, clock, randomness)
+    store.on_broken(fail)
     running.push_async_callback(store.close)
     node_ip = config.node_ip or own_address()
     host = host_addresses(config)

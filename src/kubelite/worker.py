@@ -31,6 +31,7 @@ from kubelite.net.records import ZoneSettings
 from kubelite.net.ruleset import ProxySettings
 from kubelite.net.service_proxy import ServiceProxy
 from kubelite.net.upstream import HostServers, Upstream
+from kubelite.node.container_owner import ensure_owner
 from kubelite.node.docker import DockerRuntime
 from kubelite.node.engine import EngineFolders, OwnEngine, find_socket
 from kubelite.node.http import NodeAPI, NodeRequest
@@ -140,9 +141,8 @@ class Worker:
         if socket == folders.socket:
             self._tasks.supervise(OwnEngine(folders).run, name="container engine")
         profiles = Profiles(data / "seccomp")
-        return DockerRuntime(
-            socket, config.name_of_node, machine.architecture, self._clock, profiles
-        )
+        owner = await asyncio.to_thread(ensure_owner, data, config.name_of_node, self._randomness)
+        return DockerRuntime(socket, owner, machine.architecture, self._clock, profiles)
 
     def _recorder(self) -> EventRecorder:
         return EventRecorder(
