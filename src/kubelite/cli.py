@@ -43,12 +43,12 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
 def server(**flags: Any) -> None:
     """Run the server: API, store, scheduler, controllers, node, network."""
     config = _load(flags)
-    from kubelite.preparation import CannotStart
+    from kubelite.preparation import CannotStart, ServerFailed
     from kubelite.server import run
 
     try:
         run(config)
-    except CannotStart as error:
+    except (CannotStart, ServerFailed) as error:
         _fail(error)
 
 

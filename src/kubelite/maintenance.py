@@ -135,7 +135,7 @@ def reset(config: Config, say: Callable[[str], None]) -> None:
 
 
 async def _remove_containers(config: Config) -> int:
-    """Remove this node's containers, and the engine if it is one of our own; return how many there were."""
+    """Remove this data folder's containers, and the engine if it is one of our own; return how many there were."""
     from kubelite.node.engine import EngineFolders, answers, find_socket, stop_engine
     from kubelite.node.runtime import EngineUnavailable, RuntimeFailure
 
@@ -179,12 +179,16 @@ async def _empty_own_engine(config: Config, folders: "EngineFolders") -> int:
 
 async def _empty_engine(config: Config, socket: Path) -> int:
     from kubelite.node import pause_image
+    from kubelite.node.container_owner import read_owner
     from kubelite.node.docker import DockerRuntime
     from kubelite.node.machine import read_machine
     from kubelite.node.runtime import RuntimeFailure
 
     machine = await asyncio.to_thread(read_machine, Path("/"))
-    runtime = DockerRuntime(socket, config.name_of_node, machine.architecture, SystemClock())
+    owner = await asyncio.to_thread(
+        read_owner, Path(config.data_dir) / "agent", config.name_of_node
+    )
+    runtime = DockerRuntime(socket, owner, machine.architecture, SystemClock())
     try:
         records = await runtime.records()
         for record in sorted(records, key=lambda one: one.is_sandbox):

@@ -42,12 +42,17 @@ class CannotStart(Exception):
     """The server cannot start; the message is one line for the user."""
 
 
+class ServerFailed(Exception):
+    """A server that ran cannot go on; the message is one line for the user, and a new start may help."""
+
+
 class PkiArguments(TypedDict):
     """Whom the certificates are for."""
 
     names: tuple[str, ...]
     addresses: tuple[str, ...]
     node_name: str
+    service_address: str
 
 
 def pki_arguments(config: Config, address: str, more: Sequence[str] = ()) -> PkiArguments:
@@ -56,6 +61,7 @@ def pki_arguments(config: Config, address: str, more: Sequence[str] = ()) -> Pki
         names=serving_names(config.cluster_domain, config.name_of_node, config.tls_names),
         addresses=serving_addresses(config.api_address, (address, *more), config.tls_addresses),
         node_name=config.name_of_node,
+        service_address=config.api_address,
     )
 
 

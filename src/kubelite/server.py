@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from ipaddress import ip_network
@@ -39,9 +40,10 @@ from kubelite.control.scheduler.scheduler import Scheduler
 from kubelite.control_plane import ControlPlane, ServedResources
 from kubelite.net.host_addresses import HostAddresses
 from kubelite.net.kube_dns import ensure_kube_dns
-from kubelite.offload import WorkerThread
+from kubelite.offload import Offload, WorkerThread
 from kubelite.preparation import (
     CannotStart,
+    ServerFailed,
     allow_many_files,
     host_addresses,
     listen,
@@ -68,7 +70,7 @@ SWITCH_SECONDS = 0.0005
 
 
 def run(config: Config) -> None:
-    """Run a server until SIGTERM or SIGINT; raises CannotStart."""
+    """Run a server until SIGTERM or SIGINT; raises CannotStart or ServerFailed."""
     started = time.monotonic()
     log_lines.setup(debug=config.debug)
     collector.pause()
@@ -79,11 +81,17 @@ def run(config: Config) -> None:
 
 async def _serve(config: Config, started: float) -> None:
     told_to_stop = asyncio.Event()
+    failures: list[str] = []
     loop = asyncio.get_running_loop()
+
+    def fail(reason: str) -> None:
+        failures.append(reason)
+        told_to_stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told_to_stop.set)
     async with AsyncExitStack() as running:
-        starting = loop.create_task(_start(config, running), name="start")
+        starting = loop.create_task(_start(config, running, fail), name="start")
         stopping = loop.create_task(told_to_stop.wait(), name="wait for the signal to stop")
         stopping.add_done_callback(lambda _: starting.cancel())
         with suppress(
@@ -95,9 +103,11 @@ async def _serve(config: Config, started: float) -> None:
         await stopping
         log.info("stopping")
         loop.call_later(STOP_SECONDS, _give_up)
+    if failures:
+        raise ServerFailed(failures[0])
 
 
-async def _start(config: Config, running: AsyncExitStack) -> None:
+async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], None]) -> None:
     clock, randomness, tasks = SystemClock(), SystemRandomness(), TaskSet()
     offload = WorkerThread()
     running.callback(offload.close)
@@ -109,6 +119,7 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
     prepare_folder(Path(config.data_dir))
     await wait_for_clock(clock)
     store, sealing = await open_store(config, clock, randomness)
+    store.on_broken(fail)
     running.push_async_callback(store.close)
     node_ip = config.node_ip or own_address()
     host = host_addresses(config)
@@ -121,8 +132,6 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
         randomness=randomness,
         **pki_arguments(config, node_ip, known),
     )
-    offload = WorkerThread()
-    running.callback(offload.close)
     auditor = await open_audit_log(config, running, clock, randomness)
     plane = ControlPlane(
         store,
@@ -177,19 +186,27 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
     expiry = EventExpiry(store, clock=clock, tasks=tasks)
     expiry.start()
     running.callback(expiry.stop)
+    await _start_control(config, running, plane, pki, offload)
+    if not config.disable_agent:
+        await _start_worker(config, running, plane, pki, node_ip, offload)
+
+
+async def _start_control(
+    config: Config, running: AsyncExitStack, plane: ControlPlane, pki: Pki, offload: Offload
+) -> None:
     mirrors = plane.client(Caller("system:kube-controller-manager"), "kube-controller-manager")
     runtime = Runtime(
         CONTROLLERS,
         client_for=plane.controller_client,
         mirrors=mirrors,
-        clock=clock,
-        randomness=randomness,
+        clock=SystemClock(),
+        randomness=SystemRandomness(),
         offload=offload,
         options=Options(
             cluster_cidrs=(ip_network(config.cluster_cidr),),
             cluster_ca=pki.ca_pem.decode(),
             resources=ServedResources(plane.resources),
-            signer=CertificateSigner(pki, clock, randomness),
+            signer=CertificateSigner(pki, SystemClock(), SystemRandomness()),
             read_request=read_request,
             token_issuer=plane.tokens,
         ),
@@ -198,12 +215,16 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
     plane.probes["controller-manager"] = lambda: ""
     running.push_async_callback(runtime.stop)
     scheduling = plane.client(Caller("system:kube-scheduler"), "kube-scheduler")
-    scheduler = Scheduler(client=scheduling, mirrors=scheduling, clock=clock, randomness=randomness)
+    scheduler = Scheduler(
+        client=scheduling,
+        mirrors=scheduling,
+        clock=SystemClock(),
+        randomness=SystemRandomness(),
+        offload=offload,
+    )
     await scheduler.start()
     plane.probes["scheduler"] = lambda: ""
     running.push_async_callback(scheduler.stop)
-    if not config.disable_agent:
-        await _start_worker(config, running, plane, pki, node_ip)
 
 
 async def _follow_addresses(
@@ -215,7 +236,12 @@ async def _follow_addresses(
 
 
 async def _start_worker(
-    config: Config, running: AsyncExitStack, plane: ControlPlane, pki: Pki, address: str
+    config: Config,
+    running: AsyncExitStack,
+    plane: ControlPlane,
+    pki: Pki,
+    address: str,
+    offload: Offload,
 ) -> None:
     # Half of the start-up time is in what only a node needs.
     from kubelite.net.dns import CannotListen
@@ -231,6 +257,7 @@ async def _start_worker(
         tls=pki.server_context(identities.KUBELET_SERVING),
         clock=SystemClock(),
         randomness=SystemRandomness(),
+        offload=offload,
     )
     try:
         await worker.start()

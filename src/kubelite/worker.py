@@ -31,6 +31,7 @@ from kubelite.net.records import ZoneSettings
 from kubelite.net.ruleset import ProxySettings
 from kubelite.net.service_proxy import ServiceProxy
 from kubelite.net.upstream import HostServers, Upstream
+from kubelite.node.container_owner import ensure_owner
 from kubelite.node.docker import DockerRuntime
 from kubelite.node.engine import EngineFolders, OwnEngine, find_socket
 from kubelite.node.http import NodeAPI, NodeRequest
@@ -50,6 +51,7 @@ from kubelite.node.registration import (
 from kubelite.node.runtime import EngineUnavailable, RuntimeFailure
 from kubelite.node.sysctls import allow_list
 from kubelite.node.volumes.host import HostVolumes
+from kubelite.offload import Offload
 from kubelite.randomness import Randomness
 from kubelite.tasks import TaskSet
 
@@ -79,6 +81,7 @@ class Worker:
         tls: ssl.SSLContext,
         clock: Clock,
         randomness: Randomness,
+        offload: Offload,
     ) -> None:
         """`tls` is that of the node's own HTTPS endpoint; it asks for client certificates."""
         self._config = config
@@ -87,6 +90,7 @@ class Worker:
         self._tls = tls
         self._clock = clock
         self._randomness = randomness
+        self._offload = offload
         self._tasks = TaskSet()
         self._network = PodNetwork(local_addresses=(config.dns_address,))
 
@@ -137,9 +141,8 @@ class Worker:
         if socket == folders.socket:
             self._tasks.supervise(OwnEngine(folders).run, name="container engine")
         profiles = Profiles(data / "seccomp")
-        return DockerRuntime(
-            socket, config.name_of_node, machine.architecture, self._clock, profiles
-        )
+        owner = await asyncio.to_thread(ensure_owner, data, config.name_of_node, self._randomness)
+        return DockerRuntime(socket, owner, machine.architecture, self._clock, profiles)
 
     def _recorder(self) -> EventRecorder:
         return EventRecorder(
@@ -174,7 +177,10 @@ class Worker:
             config.service_cidr,
             local_addresses=(config.dns_address,),
         )
-        return ServiceProxy(self._identities.network, settings)
+        events = EventRecorder(
+            self._identities.network, self._clock, self._randomness, component="kube-proxy"
+        )
+        return ServiceProxy(self._identities.network, settings, self._offload, events)
 
     async def _run_pods(self, kubelet: Kubelet) -> None:
         """Wait for the node's part of the pod range, set up network and DNS, then run pods."""

@@ -22,6 +22,7 @@ EXEMPT = {
     "SimulatedNode": "the nodes of simulations",
     "WatchEvent": "a type of the API: found among all subclasses",
     "all_records": "a control of simulated containers",
+    "at_once": "how tests run a decision of the scheduler in one go",
     "behave": "a control of simulated containers",
     "ca_hash": "what a join token pins; joining comes later",
     "come_back": "a control of simulated nodes",

@@ -84,6 +84,48 @@ def test_a_second_server_on_the_same_folder(tmp_path: Path) -> None:
         server.stop()
 
 
+# A server whose index fails once the batch with a certain key is durable.
+BREAKING = """
+import sys
+from kubelite.store.index import Index
+
+put = Index.put
+
+def fail(index, entry):
+    if "poison" in entry.key and sys.argv[1] == "server":
+        raise MemoryError("no memory")
+    put(index, entry)
+
+Index.put = fail
+from kubelite.cli import main
+main()
+"""
+
+
+def test_a_store_that_cannot_go_on_ends_the_server_and_the_next_start_recovers(
+    tmp_path: Path,
+) -> None:
+    server = Server(None, tmp_path, "--disable-agent", port=_free_port())
+    server.begin((sys.executable, "-c", BREAKING))
+    wait_for(server.is_ready, "ready server", 60)
+    server.kubectl("create", "configmap", "kept", "--from-literal=a=b")
+    with pytest.raises(AssertionError, match="the index may differ from the disk"):
+        server.kubectl("create", "configmap", "poison")
+    assert server.process is not None
+    assert server.process.wait(30) == 1
+    log = server.log.read_text()
+    assert log.splitlines()[-1] == (
+        "kubelite: cannot write: the index may differ from the disk after a MemoryError"
+    )
+    assert log.count("the store cannot go on") == 1
+    server.start()
+    try:
+        # It was durable, so it is there now.
+        assert "poison" in server.kubectl("get", "configmaps", "kept", "poison", "-o", "name")
+    finally:
+        server.stop()
+
+
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="drops a right that only root has")
 def test_no_right_to_change_the_network(tmp_path: Path) -> None:

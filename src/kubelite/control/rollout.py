@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from kubelite.api.kinds.apps import Deployment, ReplicaSet
 from kubelite.api.machinery.intstr import scaled_value
-from kubelite.api.machinery.numbers import integer
 
 DESIRED = "deployment.kubernetes.io/desired-replicas"
 MAXIMUM = "deployment.kubernetes.io/max-replicas"
+DIGITS_MAX = 18  # Python refuses to read thousands of them
 
 
 def scaled(value: int | str | None, total: int, *, round_up: bool) -> int:
@@ -56,7 +56,12 @@ def _fenceposts(deployment: Deployment) -> tuple[int, int]:
 
 def annotated_number(item: ReplicaSet, annotation: str) -> int | None:
     """Return a number that an annotation of a set says, or None."""
-    return integer(item.metadata.annotations.get(annotation, ""))
+    return whole_number(item.metadata.annotations.get(annotation, ""))
+
+
+def whole_number(text: str) -> int | None:
+    """Return the number a text says; None if it says none, or one that no controller wrote."""
+    return int(text) if text.isdecimal() and len(text) <= DIGITS_MAX else None
 
 
 def proportional_sizes(deployment: Deployment, active: Sequence[ReplicaSet]) -> dict[str, int]:

@@ -255,11 +255,12 @@ def _changed_conditions(
     old: list[Mapping[str, Any]], new: list[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """Return the kubelet's conditions that changed; a field that vanished is set to null."""
-    known = {condition["type"]: condition for condition in old}
+    # Whoever may write a pod's status may leave a type out.
+    known = {condition.get("type", ""): condition for condition in old}
     changed = []
     for condition in new:
-        before = known.get(condition["type"], {})
-        if condition["type"] in KUBELET_CONDITIONS and condition != before:
+        before = known.get(condition.get("type", ""), {})
+        if condition.get("type") in KUBELET_CONDITIONS and condition != before:
             gone = dict.fromkeys(before.keys() - condition.keys())
             changed.append({**gone, **condition})
     return changed

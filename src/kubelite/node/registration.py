@@ -361,7 +361,7 @@ def _without_dates(status: NodeStatus) -> dict[str, Any]:
     fields["conditions"] = [
         {key: text for key, text in condition.items() if not key.startswith("last")}
         for condition in fields.get("conditions", [])
-        if condition["type"] in ours
+        if condition.get("type") in ours
     ]
     return fields
 

@@ -121,16 +121,17 @@ def serving_addresses(
 
 
 def wanted_leaves(
-    node_name: str, names: Sequence[str], addresses: Sequence[str]
+    node_name: str, names: Sequence[str], addresses: Sequence[str], service_address: str = ""
 ) -> dict[str, tuple[str, Wanted]]:
-    """Return every leaf with the CA that signs it."""
+    """Return every leaf with the CA that signs it; a node is not reached at `service_address`."""
+    of_node = tuple(address for address in addresses if address != service_address)
     masters = (SYSTEM_MASTERS,)
     serving = Wanted("kube-apiserver", (), tuple(names), tuple(addresses), (SERVER_AUTH,))
     kubelet = Wanted(
         f"system:node:{node_name}",
         ("system:nodes",),
         (node_name, "localhost"),
-        tuple(addresses),
+        of_node,
         (SERVER_AUTH,),
     )
     return {
@@ -173,6 +174,7 @@ class Pki:
         names: Sequence[str],
         addresses: Sequence[str],
         node_name: str,
+        service_address: str = "",
     ) -> "Pki":
         """Read what is there, make what is missing or due, and return all of it.
 
@@ -187,7 +189,12 @@ class Pki:
         pki._ensure_signing_key()
         for name in NEEDLESS:
             pki.path(name).unlink(missing_ok=True)
-        pki.update(names=names, addresses=addresses, node_name=node_name)
+        pki.update(
+            names=names,
+            addresses=addresses,
+            node_name=node_name,
+            service_address=service_address,
+        )
         return pki
 
     @classmethod
@@ -203,10 +210,15 @@ class Pki:
         return pki
 
     def update(
-        self, *, names: Sequence[str], addresses: Sequence[str], node_name: str
+        self,
+        *,
+        names: Sequence[str],
+        addresses: Sequence[str],
+        node_name: str,
+        service_address: str = "",
     ) -> list[str]:
         """Put names and addresses into the serving certificates at once; return what was made anew."""
-        self._wanted = wanted_leaves(node_name, names, addresses)
+        self._wanted = wanted_leaves(node_name, names, addresses, service_address)
         return self.renew()
 
     def renew(self, *, force: bool = False) -> list[str]:

@@ -14,6 +14,7 @@ from kubelite.api.machinery.numbers import integer
 from kubelite.limits import SELECTOR_REQUIREMENTS
 
 EQUALS, DOUBLE_EQUALS, NOT_EQUALS = "=", "==", "!="
+EXACT = (EQUALS, DOUBLE_EQUALS)
 IN, NOT_IN, EXISTS, DOES_NOT_EXIST = "in", "notin", "exists", "!"
 GREATER, LESS = "gt", "lt"
 OPERATORS = (IN, NOT_IN, EQUALS, DOUBLE_EQUALS, NOT_EQUALS, GREATER, LESS, EXISTS, DOES_NOT_EXIST)
