@@ -100,3 +100,46 @@ def test_events() -> None:
     assert lines(cluster.event({**good, "involvedObject": {"namespace": "other"}})) == [
         'involvedObject.namespace: Invalid value: "other": does not match event.namespace'
     ]
+
+
+NOW = "2026-05-01T12:00:00.000000Z"
+NEW = {
+    "eventTime": NOW,
+    "reportingComponent": "a.b/c",
+    "reportingInstance": "i",
+    "action": "Do",
+    "reason": "Why",
+}
+
+
+@pytest.mark.parametrize(
+    ("home", "about", "more", "fits"),
+    [
+        ("shop", "shop", {}, True),
+        ("shop", "other", {}, False),
+        ("shop", "", {}, False),
+        ("default", "", {}, True),
+        ("kube-system", "", {}, False),
+        ("kube-system", "", NEW, True),
+        ("default", "", NEW, True),
+        ("shop", "", NEW, False),
+        ("shop", "other", NEW, True),  # one of the new kind may be about an object elsewhere
+    ],
+)
+def test_events_fit_what_they_are_about(
+    home: str, about: str, more: dict[str, str], fits: bool
+) -> None:
+    involved = {"namespace": about} if about else {}
+    event = {"metadata": {"namespace": home}, "involvedObject": involved, **more}
+    wrong = f'involvedObject.namespace: Invalid value: "{about}": does not match event.namespace'
+    assert lines(cluster.event(event)) == ([] if fits else [wrong])
+
+
+def test_new_events_say_who_reports_what() -> None:
+    event = {"metadata": {"namespace": "default"}, "eventTime": NOW, "reportingComponent": ""}
+    assert lines(cluster.event(event)) == [
+        "reportingComponent: Required value",
+        "reportingInstance: Required value",
+        "action: Required value",
+        "reason: Required value",
+    ]
