@@ -456,6 +456,17 @@ EXEC_TEXT = Limit(
     reason="what Linux takes at most; $(A)$(A) in B, $(B)$(B) in C and so on doubles each time",
 )
 
+# Programs
+
+PROGRAM_OUTPUT = Limit(
+    "program-output",
+    64 * MIB,
+    "bytes",
+    bounds="each output of a program that is run (nft, iptables)",
+    beyond="the program is killed and its work counts as failed",
+    reason="nft lists 10,000 services with their clients in some 20 MiB",
+)
+
 # Connections
 
 API_CONNECTIONS = Limit(
