@@ -16,6 +16,7 @@ from kubelite.api.errors import NotFound
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, PersistentVolumeClaim
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.volumes import EmptyDirVolumeSource, HostPathVolumeSource, Volume
+from kubelite.api.machinery.pod_claims import claim_name, foreign_claim
 from kubelite.api.machinery.quantity import parse_quantity
 from kubelite.clock import Clock
 from kubelite.limits import HOST_HOSTS_FILE, TERMINATION_MESSAGE
@@ -153,20 +154,17 @@ class HostVolumes:
         """Return where a volume lies on the host."""
         if volume.hostPath is not None:
             return Path(volume.hostPath.path)
-        claim = ""
-        if volume.persistentVolumeClaim is not None:
-            claim = volume.persistentVolumeClaim.claimName
-        elif volume.ephemeral is not None:
-            claim = f"{pod.metadata.name}-{volume.name}"
-        return (
-            await self._claimed(pod.metadata.namespace, claim)
-            if claim
-            else self._folder(pod, volume)
-        )
+        name = claim_name(pod, volume)
+        if not name:
+            return self._folder(pod, volume)
+        return await self._claimed(pod, name, is_ephemeral=volume.ephemeral is not None)
 
-    async def _claimed(self, namespace: str, name: str) -> Path:
+    async def _claimed(self, pod: Pod, name: str, *, is_ephemeral: bool) -> Path:
+        namespace = pod.metadata.namespace
         try:
             claim = await self._client.get(PersistentVolumeClaim, name, namespace)
+            if is_ephemeral and (refusal := foreign_claim(pod, claim)):
+                raise ConfigUnavailable(refusal)
             if claim.status.phase != "Bound":
                 raise ConfigUnavailable(f'PVC "{namespace}/{name}" is not bound')
             volume = await self._client.get(PersistentVolume, claim.spec.volumeName)

@@ -10,8 +10,18 @@ from fakes.server import Server
 
 from kubelite.api.kinds.core.config import ConfigMap, Secret
 from kubelite.api.kinds.core.namespaces import Namespace
+from kubelite.api.kinds.core.persistent_volumes import (
+    PersistentVolume,
+    PersistentVolumeClaim,
+    PersistentVolumeSpec,
+)
 from kubelite.api.kinds.core.pods import Pod
-from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.api.kinds.core.volumes import (
+    HostPathVolumeSource,
+    PersistentVolumeClaimSpec,
+    VolumeResourceRequirements,
+)
+from kubelite.api.kinds.meta import ObjectMeta, OwnerReference
 from kubelite.limits import POD_FILES, TERMINATION_MESSAGE
 from kubelite.node.environment import ConfigUnavailable, Surroundings
 from kubelite.node.name_resolution import DNSSettings
@@ -98,6 +108,54 @@ async def test_what_is_missing_is_named(place: Place) -> None:
     )
     optional = pod_of([{"name": "v", "configMap": {"name": "none", "optional": True}}], [])
     await place.volumes.set_up(optional, AROUND)
+
+
+@pytest.mark.parametrize("owner", ["", "other", "u"])
+async def test_an_ephemeral_volume_uses_only_the_claim_made_for_its_pod(
+    place: Place, tmp_path: Path, owner: str
+) -> None:
+    """Whoever may create claims could else put a volume of their own under the pod's."""
+    client = place.server.client
+    references = [OwnerReference(apiVersion="v1", kind="Pod", name="p", uid=owner, controller=True)]
+    volume = PersistentVolume(
+        metadata=ObjectMeta(name="pv"),
+        spec=PersistentVolumeSpec(
+            capacity={"storage": "1Gi"},
+            accessModes=["ReadWriteOnce"],
+            hostPath=HostPathVolumeSource(path=str(tmp_path)),
+        ),
+    )
+    claim = PersistentVolumeClaim(
+        metadata=ObjectMeta(
+            name="p-v", namespace="default", ownerReferences=references if owner else []
+        ),
+        spec=PersistentVolumeClaimSpec(
+            accessModes=["ReadWriteOnce"],
+            volumeName="pv",
+            resources=VolumeResourceRequirements(requests={"storage": "1Gi"}),
+        ),
+    )
+    await client.create(volume)
+    await client.create(claim)
+    await client.patch(
+        PersistentVolumeClaim,
+        "p-v",
+        {"status": {"phase": "Bound"}},
+        "default",
+        subresource="status",
+    )
+    template = {"spec": {"accessModes": ["ReadWriteOnce"]}}
+    pod = pod_of(
+        [{"name": "v", "ephemeral": {"volumeClaimTemplate": template}}],
+        [{"name": "v", "mountPath": "/data"}],
+    )
+    await place.volumes.set_up(pod, AROUND)
+    if owner == "u":
+        assert (await place.mounts(pod))["/data"] == tmp_path
+        return
+    wording = "PVC default/p-v was not created for pod default/p \\(pod is not owner\\)"
+    with pytest.raises(ConfigUnavailable, match=wording):
+        await place.mounts(pod)
 
 
 async def test_sub_paths_are_made_and_stay_inside(place: Place, tmp_path: Path) -> None:
