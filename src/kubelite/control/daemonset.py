@@ -22,6 +22,7 @@ from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.pods import Pod, PodSpec
 from kubelite.api.kinds.core.scheduling import Affinity, Toleration
 from kubelite.api.kinds.meta import LabelSelector
+from kubelite.api.machinery.node_matching import is_tolerated
 from kubelite.control import history
 from kubelite.control.batches import slow_start
 from kubelite.control.node_taints import NOT_READY, PRESSURES, UNREACHABLE, UNSCHEDULABLE
@@ -122,8 +123,7 @@ def placement(daemons: DaemonSet, node: Node) -> tuple[bool, bool]:
     if filters.taints(info, place) is None:
         return True, True
     stays = all(
-        taint[2] != "NoExecute" or filters.is_tolerated(tolerations, taint)
-        for taint in place.taints
+        taint[2] != "NoExecute" or is_tolerated(tolerations, taint) for taint in place.taints
     )
     return False, stays
 

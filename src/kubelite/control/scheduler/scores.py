@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from math import sqrt
 
-from kubelite.control.scheduler.filters import is_tolerated, term_matches
+from kubelite.api.machinery.node_matching import is_tolerated, term_matches
 from kubelite.control.scheduler.node_info import NodeInfo
 from kubelite.control.scheduler.pod_info import PodInfo
 
@@ -71,7 +71,7 @@ def preferred_nodes(info: PodInfo, node: NodeInfo) -> int:
     return sum(
         one.weight
         for one in affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution
-        if term_matches(one.preference, node)
+        if term_matches(one.preference, node.labels, node.name)
     )
 
 

@@ -8,8 +8,9 @@ from msgspec import Struct, to_builtins
 from kubelite.api.client.protocol import Client
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, PersistentVolumeClaim
 from kubelite.api.kinds.storage import StorageClass
+from kubelite.api.machinery.node_matching import selects
 from kubelite.api.machinery.pod_claims import foreign_claim
-from kubelite.control.scheduler.filters import Rejection, selects
+from kubelite.control.scheduler.filters import Rejection
 from kubelite.control.scheduler.node_info import NodeInfo, Snapshot
 from kubelite.control.scheduler.pod_info import PodInfo
 from kubelite.control.volume_matching import (
@@ -172,7 +173,11 @@ class Volumes:
 
 def _reachable(volume: PersistentVolume, node: NodeInfo) -> bool:
     affinity = volume.spec.nodeAffinity
-    return affinity is None or affinity.required is None or selects(affinity.required, node)
+    return (
+        affinity is None
+        or affinity.required is None
+        or selects(affinity.required, node.labels, node.name)
+    )
 
 
 def _is_used(info: PodInfo, claim: str, snapshot: Snapshot) -> bool:

@@ -3,7 +3,8 @@ from typing import Any
 import pytest
 
 from kubelite.api.kinds.core.scheduling import Toleration
-from kubelite.control.scheduler.filters import rejection, tolerates
+from kubelite.api.machinery.node_matching import tolerates
+from kubelite.control.scheduler.filters import rejection
 from kubelite.control.scheduler.node_info import NodeInfo
 from kubelite.control.scheduler.pod_info import PodInfo
 from kubelite.control.scheduler.requests import pod_requests
