@@ -15,6 +15,7 @@ from kubelite.api.kinds.core.pods import Pod
 from kubelite.node.pod_actions import Collaborators, NodeFacts
 from kubelite.node.pod_memory import PodMemory
 from kubelite.node.pod_worker import PodWorker
+from kubelite.node.pods import is_terminal
 from kubelite.node.runtime import (
     ContainerRecord,
     EngineUnavailable,
@@ -85,9 +86,11 @@ class Kubelet:
         """Work until cancelled; containers go on when this ends."""
         self._restored = False  # this may be another run, after a failure
         unfollow = await self._pods.follow(self._pod_changed)
+        unsubscribe = self._worker.node.subscribe(self._worker.room_changed)
         try:
             await self._follow_engine()
         finally:
+            unsubscribe()
             unfollow()
             await self._tasks.stop()
 
@@ -101,6 +104,8 @@ class Kubelet:
             memory = self._worker.memory(after.metadata.uid)
             memory.see(after)
             self._worker.wake(memory.uid)
+        if after is None or is_terminal(after) or (before and before.spec != after.spec):
+            self._worker.room_changed()
 
     async def _follow_engine(self) -> None:
         delay_seconds = RECONNECT_FIRST_SECONDS

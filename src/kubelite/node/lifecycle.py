@@ -15,7 +15,6 @@ from kubelite.api.machinery.times import parse_time
 from kubelite.node.observed import (
     BACKOFF_LABEL,
     HASH_LABEL,
-    RESOURCES_LABEL,
     SANDBOX_LABEL,
     Observed,
 )
@@ -29,6 +28,7 @@ from kubelite.node.pods import (
     should_restart,
     spec_hash,
 )
+from kubelite.node.resizing import current_text
 from kubelite.node.runtime import ContainerRecord
 
 BACKOFF_FIRST_SECONDS = 10
@@ -425,9 +425,11 @@ def _replace_if_needed(draft: _Draft, container: AnyContainer, record: Container
 
 
 def _resize_if_needed(draft: _Draft, container: AnyContainer, record: ContainerRecord) -> None:
-    wanted = resources_text(container)
-    created_with = record.labels.get(RESOURCES_LABEL, wanted)
-    if draft.observed.resources.get(record.id, created_with) == wanted:
+    current = current_text(record, draft.observed)
+    if not current or current == resources_text(container):
+        return
+    trouble = draft.observed.resize_troubles.get(record.id)
+    if trouble is not None and not draft.is_due(trouble.retry_at):
         return
     if any(policy.restartPolicy == "RestartContainer" for policy in container.resizePolicy):
         message = f"Container {container.name} resize requires restart"

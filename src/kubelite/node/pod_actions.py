@@ -38,6 +38,7 @@ from kubelite.node.lifecycle import (
     StopSandbox,
     TearDown,
 )
+from kubelite.node.live_node import LiveNode
 from kubelite.node.network import PodNetwork
 from kubelite.node.observed import Health, ImageState, Trouble
 from kubelite.node.pod_memory import PodMemory, Stop
@@ -115,6 +116,7 @@ class PodActions:
         parts: Collaborators,
         tasks: TaskSet,
         wake: Callable[[str], None],
+        node: LiveNode,
     ) -> None:
         self._facts = facts
         self._client = client = parts.client
@@ -126,6 +128,7 @@ class PodActions:
         self._events = events = parts.events
         self._tasks = tasks
         self._wake = wake
+        self._node = node
         self._environment = Environment(client)
         self._images = ImageSource(runtime, client, clock, events, tasks)
         self._services = client.mirror(Service)
@@ -168,7 +171,7 @@ class PodActions:
 
     def around(self, memory: PodMemory) -> Surroundings:
         """Return what the pod may learn about where it runs."""
-        return Surroundings(memory.addresses, self._facts.addresses, self._facts.allocatable)
+        return Surroundings(memory.addresses, self._facts.addresses, self._node.view.allocatable)
 
     def _retry_date(self, failures: int) -> timedelta:
         return timedelta(
@@ -509,19 +512,19 @@ class PodActions:
 
     async def _resize(self, memory: PodMemory, pod: Pod, action: ResizeContainer) -> None:
         container, record = action.container, action.record
-        about, wanted = reference_to(pod, container), resources_text(container)
-        # Also when it fails: only another wish is worth another try.
-        memory.resources[record.id] = wanted
+        wanted = resources_text(container)
         try:
             limits = limits_of(pod, container, self._facts.memory_bytes)
             await self._runtime.update(record.id, limits)
         except RuntimeFailure as error:
-            message = f"Container {container.name} cannot be resized: {error}"
-            self._events.event(about, WARNING, "ResizeError", message)
+            failures = memory.resize_failures.get(record.id, 0)
+            memory.resize_failures[record.id] = failures + 1
+            retry_at = self._clock.now() + self._retry_date(failures)
+            memory.resize_troubles[record.id] = Trouble("Error", str(error), retry_at)
         else:
             memory.resized[record.id] = wanted
-            message = f"Container {container.name} resized"
-            self._events.event(about, NORMAL, "ResizeCompleted", message)
+            memory.resize_troubles.pop(record.id, None)
+            memory.resize_failures.pop(record.id, None)
 
     async def _stop_sandbox(self, memory: PodMemory, record: ContainerRecord) -> None:
         # The pause process has nothing to finish: it is killed, and its address given back once nothing can use it.
@@ -537,7 +540,8 @@ class PodActions:
         await self._runtime.remove(record.id)
         memory.records.pop(record.id, None)
         memory.messages.pop(record.id, None)
-        memory.resources.pop(record.id, None)
+        memory.resize_troubles.pop(record.id, None)
+        memory.resize_failures.pop(record.id, None)
         memory.resized.pop(record.id, None)
 
     async def tear_down(self, memory: PodMemory) -> None:

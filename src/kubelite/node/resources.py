@@ -86,9 +86,13 @@ def pod_requests(pod: Pod) -> dict[str, int]:
 
 def _add(total: dict[str, int], quantities: Mapping[str, str]) -> None:
     for name, written in quantities.items():
-        quantity = parse_quantity(written)
-        amount = quantity.milli_value() if name == "cpu" else quantity.value()
-        total[name] = total.get(name, 0) + amount
+        total[name] = total.get(name, 0) + amount_of(name, written)
+
+
+def amount_of(name: str, written: str) -> int:
+    """Return a quantity of a resource: cpu in thousandths, everything else in whole units."""
+    quantity = parse_quantity(written)
+    return quantity.milli_value() if name == "cpu" else quantity.value()
 
 
 def used_by(pods: Iterable[Pod]) -> dict[str, int]:

@@ -229,8 +229,14 @@ def test_other_resources_are_given_in_place_or_by_a_restart() -> None:
     wanted = {"name": "app", "image": "a:1", "resources": {"limits": {"cpu": "2"}}}
     pod = pod_of({"containers": [wanted]})
     assert kinds(pod, up(created)) == [ResizeContainer]
-    done = up(created, resources={"app-id": '{"limits":{"cpu":"2"}}'})
+    done = up(created, resized={"app-id": '{"limits":{"cpu":"2"}}'})
     assert kinds(pod, done) == []
+    failed = Trouble("Error", "no", NOW + timedelta(seconds=4))
+    decided = plan(pod, up(created, resize_troubles={"app-id": failed}), NOW)
+    assert (decided.actions, decided.wait_seconds) == ((), 4.0)
+    late = NOW + timedelta(seconds=5)
+    (again,) = plan(pod, up(created, resize_troubles={"app-id": failed}), late).actions
+    assert isinstance(again, ResizeContainer)
     policy = [{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]
     strict = pod_of({"containers": [{**wanted, "resizePolicy": policy}]})
     assert kinds(strict, up(created)) == [StopContainer]
