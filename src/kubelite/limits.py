@@ -394,6 +394,23 @@ SECCOMP_PROFILE = Limit(
     reason="profiles that list every system call have some 20 KiB",
 )
 
+POD_FOLLOWED_OBJECTS = Limit(
+    "pod-followed-objects",
+    256,
+    "objects",
+    bounds="ConfigMaps and Secrets in the volumes of one pod whose changes the node hears of",
+    beyond="its volumes are read anew once a minute, as Kubernetes does it",
+    reason="a pod of 1 MB can name 20,000; each costs a watch",
+)
+FOLLOWED_OBJECTS = Limit(
+    "followed-objects",
+    4_096,
+    "objects",
+    bounds="ConfigMaps and Secrets that one node follows for the volumes of all its pods",
+    beyond="the volumes of the pods that came last are read anew once a minute",
+    reason="110 pods with 37 each; a watch is a connection where the node is not the server's own",
+)
+
 # Files on a node
 
 PATH_STEPS = Limit(

@@ -156,11 +156,12 @@ class Worker:
         dns = read_resolv_conf(
             host_resolver, DNSSettings((config.dns_address,), config.cluster_domain)
         )
+        self._volumes = HostVolumes(data, client, self._clock, self._randomness, dns)
         return Collaborators(
             client,
             self._runtime,
             self._network,
-            HostVolumes(data, client, self._clock, self._randomness, dns),
+            self._volumes,
             NetworkProber(self._runtime),
             self._clock,
             self._events,
@@ -226,6 +227,7 @@ class Worker:
         """End the node's parts; containers, links and rules stay."""
         await self._api.stop()
         await self._tasks.stop()
+        self._volumes.close()
         await self._proxy.stop()
         await self._network.stop()
         await self._events.close()

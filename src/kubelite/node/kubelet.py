@@ -23,6 +23,7 @@ from kubelite.node.runtime import (
     RuntimeEvent,
     RuntimeFailure,
 )
+from kubelite.node.volumes.followed import differs_as_shown, shows_itself
 from kubelite.tasks import TaskSet
 
 log = logging.getLogger(__name__)
@@ -86,7 +87,7 @@ class Kubelet:
         """Work until cancelled; containers go on when this ends."""
         self._restored = False  # this may be another run, after a failure
         unfollow = await self._pods.follow(self._pod_changed)
-        unsubscribe = self._worker.node.subscribe(self._worker.room_changed)
+        unsubscribe = self._worker.node.subscribe(self._worker.node_changed)
         try:
             await self._follow_engine()
         finally:
@@ -104,6 +105,8 @@ class Kubelet:
             memory = self._worker.memory(after.metadata.uid)
             memory.see(after)
             self._worker.wake(memory.uid)
+            if before is not None and differs_as_shown(before, after) and shows_itself(after):
+                self._worker.actions.volumes_changed(memory.uid)
         if after is None or is_terminal(after) or (before and before.spec != after.spec):
             self._worker.room_changed()
 

@@ -57,6 +57,7 @@ from kubelite.node.probes import (
     first_health,
     has_probes,
 )
+from kubelite.node.resizing import with_allocated
 from kubelite.node.resources import limits_of
 from kubelite.node.runtime import (
     ContainerRecord,
@@ -74,7 +75,9 @@ log = logging.getLogger(__name__)
 
 RETRY_FIRST_SECONDS = 1.0
 RETRY_MAX_SECONDS = 60.0
-REFRESH_SECONDS = 60.0  # how often volumes that show API objects are looked at again
+REFRESH_PAUSE_SECONDS = (
+    0.5  # at least between two refreshes of a pod's volumes, however often what they show changes
+)
 STOP_RETRY_MAX_SECONDS = 8.0
 GRACE_MIN_SECONDS = (
     2.0  # what each container gets at least, also one whose preStop hook took all the time
@@ -123,6 +126,8 @@ class PodActions:
         self._runtime = runtime = parts.runtime
         self._network = parts.network
         self._volumes = parts.volumes
+        self._volumes.changed = self.volumes_changed
+        self._stale: set[str] = set()  # uids of pods whose volumes show something that changed
         self._prober = parts.prober
         self._clock = clock = parts.clock
         self._events = events = parts.events
@@ -144,7 +149,7 @@ class PodActions:
         await all_to_their_end(*(self._do(memory, action) for action in actions))
 
     async def _do(self, memory: PodMemory, action: Action) -> None:
-        pod = memory.pod or Pod()
+        pod = with_allocated(memory.pod or Pod(), memory.allocated)
         match action:
             case SetUpVolumes():
                 await self._set_up_volumes(memory, pod)
@@ -179,11 +184,13 @@ class PodActions:
         )
 
     async def _set_up_volumes(self, memory: PodMemory, pod: Pod) -> None:
-        now = self._clock.now()
+        now = memory.volumes_read_at = self._clock.now()
+        self._stale.discard(memory.uid)  # what changes from here on is a reason for another round
         try:
-            await self._volumes.set_up(pod, self.around(memory))
+            due = await self._volumes.set_up(pod, self.around(memory))
         except (ConfigUnavailable, APIError) as error:
             retry_at = now + self._retry_date(memory.volume_failures)
+            memory.refresh_at = retry_at
             memory.volume_failures += 1
             memory.volumes_trouble = Trouble("FailedMount", str(error), retry_at)
             self._events.event(reference_to(pod), WARNING, "FailedMount", str(error))
@@ -191,13 +198,32 @@ class PodActions:
         memory.volumes_trouble = None
         memory.volume_failures = 0
         memory.volumes_ready = True
-        if any(v.configMap or v.secret or v.projected or v.downwardAPI for v in pod.spec.volumes):
-            memory.refresh_at = now + timedelta(seconds=REFRESH_SECONDS)
+        memory.refresh_at = due
+
+    def volumes_changed(self, uid: str) -> None:
+        """Have a pod's volumes refreshed since something that they show changed."""
+        self._stale.add(uid)
+        self._wake(uid)
+
+    def rest_volumes(self, memory: PodMemory) -> None:
+        """Refresh the volumes of a pod that has ended no more."""
+        self._volumes.rest(memory.uid)
+        self._stale.discard(memory.uid)
+        memory.refresh_at = None
 
     async def refresh_volumes(self, memory: PodMemory, pod: Pod) -> None:
-        """Look at volumes again that show objects of the API, when that is due."""
-        if memory.refresh_at is not None and memory.refresh_at <= self._clock.now():
-            memory.refresh_at = None
+        """Refresh a pod's volumes if something that they show changed, or a token of theirs gets old."""
+        now = self._clock.now()
+        if memory.uid in self._stale and memory.volumes_read_at is not None:
+            self._stale.discard(memory.uid)
+            pause = timedelta(seconds=REFRESH_PAUSE_SECONDS)
+            at = max(now, memory.volumes_read_at + pause)
+            memory.refresh_at = at if memory.refresh_at is None else min(at, memory.refresh_at)
+            if (trouble := memory.volumes_trouble) is not None:
+                # It may be just what was missing.
+                memory.volumes_trouble = msgspec.structs.replace(trouble, retry_at=at)
+        is_due = memory.refresh_at is not None and memory.refresh_at <= now
+        if memory.volumes_ready and is_due:
             await self._set_up_volumes(memory, pod)
 
     async def _create_sandbox(self, memory: PodMemory, pod: Pod, action: CreateSandbox) -> None:
@@ -551,6 +577,7 @@ class PodActions:
         await self._network.detach(memory.uid)
         memory.addresses = ()
         await self._volumes.tear_down(memory.uid)
+        self._stale.discard(memory.uid)
         memory.volumes_ready = False
 
     async def _finish(self, memory: PodMemory, pod: Pod) -> None:

@@ -41,7 +41,10 @@ class PodMemory:
         self.addresses: tuple[str, ...] = ()
         self.volumes_ready = False
         self.volumes_trouble: Trouble | None = None
-        self.refresh_at: datetime | None = None  # when volumes are looked at again
+        self.volumes_read_at: datetime | None = (
+            None  # when they were last set up, or that was tried
+        )
+        self.refresh_at: datetime | None = None  # when they have to be set up again
         self.sandbox_trouble: Trouble | None = None
         self.sandbox_failures = 0
         self.volume_failures = 0

@@ -49,6 +49,7 @@ from kubelite.node.resizing import (
 )
 from kubelite.node.runtime import EngineUnavailable
 from kubelite.node.status import KUBELET_CONDITIONS, Host, rejected_status, status_of
+from kubelite.node.volumes.followed import shows_itself
 from kubelite.tasks import TaskSet, all_to_their_end
 from kubelite.workqueue import WorkQueue
 
@@ -133,14 +134,18 @@ class PodWorker:
                 return None
             pod = self._allocate(memory, pod)
             self._note_ending(memory, pod, now)
-            await self.actions.refresh_volumes(memory, pod)
+            if is_terminal(pod):
+                self.actions.rest_volumes(memory)
+            else:
+                await self.actions.refresh_volumes(memory, pod)
             self.actions.watch_over_running(memory, pod)
             await self.actions.note_ended(memory)
             observed = memory.observe()
             decision = plan(pod, observed, now)
             self._note_backoff(memory, pod, observed, now)
             if not await self._advance(memory, pod, observed, decision, now):
-                return _sooner(decision.wait_seconds, memory.refresh_at, now)
+                refresh_at = memory.refresh_at if memory.volumes_ready else None
+                return _sooner(decision.wait_seconds, refresh_at, now)
         raise AssertionError(f"pod {memory.uid} does not come to rest")
 
     async def _advance(
@@ -218,9 +223,19 @@ class PodWorker:
             memory.pending_resize = refusal
             if refusal is None:
                 memory.allocated = asked
+                if shows_itself(pod):
+                    self.actions.volumes_changed(memory.uid)
                 message = resize_message("Pod resize started", pod)
                 self._events.event(reference_to(pod), NORMAL, "ResizeStarted", message)
         return with_allocated(pod, memory.allocated)
+
+    def node_changed(self) -> None:
+        """Wake the pods that the Node's labels, taints or resources concern."""
+        self.room_changed()
+        for memory in self.memories.values():
+            # A limit that a pod does not have is shown as what the node has.
+            if memory.pod is not None and shows_itself(memory.pod):
+                self.actions.volumes_changed(memory.uid)
 
     def room_changed(self) -> None:
         """Wake the pods whose resize waits for room on the node."""

@@ -9,6 +9,7 @@ import asyncio
 import ipaddress
 import zlib
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from datetime import datetime
 
 import msgspec
 from msgspec import Struct
@@ -450,7 +451,9 @@ class SimulatedNetwork:
 class SimulatedVolumes:
     """Volumes that hold nothing."""
 
-    async def set_up(self, pod: Pod, around: Surroundings) -> None:
+    changed: Callable[[str], None]
+
+    async def set_up(self, pod: Pod, around: Surroundings) -> datetime | None:
         """Do nothing."""
 
     async def mounts(
@@ -469,6 +472,9 @@ class SimulatedVolumes:
         """Return nothing."""
         del pod_uid, name, attempt
         return ""
+
+    def rest(self, pod_uid: str) -> None:
+        """Do nothing."""
 
     async def tear_down(self, pod_uid: str) -> None:
         """Do nothing."""

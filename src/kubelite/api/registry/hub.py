@@ -2,8 +2,8 @@
 
 Watches that ask for the same (resource, namespace, selection, form) make one group: a change is looked at, and framed,
 once per group, and the same frames go to all members. There is no task and no queue per watch; a watch that cannot keep
-up is its deliverer's affair. Groups that pin a field to one value (a kubelet's ``spec.nodeName=n1``) are found through
-an index, so that a change does not ask every kubelet's watch.
+up is its deliverer's affair. Groups that pin a field to one value (a kubelet's ``spec.nodeName=n1``) or that
+ask for one name are found through an index, so that a change does not ask every kubelet's watch.
 """
 
 import asyncio
@@ -163,13 +163,16 @@ class Topic:
         self.groups: dict[GroupKey, Group] = {}
         self._loose: dict[GroupKey, Group] = {}  # asked about every change
         self._pinned: dict[str, tuple[Reader, dict[str, dict[GroupKey, Group]]]] = {}
+        self._named: dict[tuple[str, str], dict[GroupKey, Group]] = {}  # by namespace and name
         self.unsubscribe = store.subscribe(prefix, self.publish)
 
     def add(self, group: Group) -> None:
         """Serve a group from now on."""
         self.groups[group.key] = group
         pin = group.selection.pin
-        if pin is None:
+        if name := group.selection.name:
+            self._named.setdefault((group.namespace, name), {})[group.key] = group
+        elif pin is None:
             self._loose[group.key] = group
         else:
             _, values = self._pinned.setdefault(pin.field, (pin.read, {}))
@@ -179,6 +182,12 @@ class Topic:
         """Serve a group no longer."""
         del self.groups[group.key]
         pin = group.selection.pin
+        if name := group.selection.name:
+            named = self._named[group.namespace, name]
+            del named[group.key]
+            if not named:
+                del self._named[group.namespace, name]
+            return
         if pin is None:
             del self._loose[group.key]
             return
@@ -212,6 +221,8 @@ class Topic:
 
     def _interested(self, seen: Seen) -> Iterable[Group]:
         yield from self._loose.values()
+        for namespace in {seen.namespace, ""}:
+            yield from self._named.get((namespace, seen.name), {}).values()
         for read, values in self._pinned.values():
             texts = {read(seen.after())}
             if seen.change.previous is not None:
