@@ -60,10 +60,7 @@ class HostAddresses:
 
     def read(self) -> tuple[str, ...]:
         """Return the addresses as they are now, sorted. Blocks shortly."""
-        with NetlinkSocket() as asking:
-            found = asking.request(GETADDR, ADDRESS.pack(0, 0, 0, 0, 0), flags=DUMP)
-        addresses = (address for data in found if (address := decoded(data)) is not None)
-        return tuple(sorted({one.text for one in addresses if one.serves(self._besides)}))
+        return tuple(sorted({one.text for one in _addresses() if one.serves(self._besides)}))
 
     async def changes(self, known: tuple[str, ...]) -> AsyncIterator[tuple[str, ...]]:
         """Yield the addresses each time they differ from `known` or from those yielded last, for ever."""
@@ -93,6 +90,17 @@ class HostAddresses:
             except OSError as error:
                 if error.errno != errno.ENOBUFS:  # some were lost: all addresses are read anyway
                     raise
+
+
+def local_addresses() -> frozenset[str]:
+    """Return all addresses of the host, of any scope. Blocks shortly."""
+    return frozenset(address.text for address in _addresses())
+
+
+def _addresses() -> list[HostAddress]:
+    with NetlinkSocket() as asking:
+        found = asking.request(GETADDR, ADDRESS.pack(0, 0, 0, 0, 0), flags=DUMP)
+        return [address for data in found if (address := decoded(data)) is not None]
 
 
 def decoded(data: bytes) -> HostAddress | None:

@@ -259,7 +259,7 @@ class ServiceProxy:
         changed |= {gone: frozenset() for gone in old.keys() - after.udp_endpoints.keys()}
         if changed:
             try:
-                await asyncio.to_thread(forget_stale, changed)
+                await asyncio.to_thread(forget_stale, changed, self._settings.local_addresses)
             except OSError as error:
                 log.warning("cannot clean up UDP flows", extra={"reason": str(error)})
 

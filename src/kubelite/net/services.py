@@ -77,13 +77,17 @@ def host_port_rules(pods: Iterable[Pod]) -> Ruleset:
                 if not port.hostPort or protocol is None:
                     continue
                 place = f"{protocol} . {port.hostPort}"
-                if port.hostIP in ("", "0.0.0.0"):  # noqa: S104 - any address of the node
-                    element = ("any-host-ports", place)
-                elif is_ipv4(port.hostIP):
-                    element = ("host-ports", f"{port.hostIP} . {place}")
+                address = port.hostIP
+                if address in ("", "0.0.0.0"):  # noqa: S104 - any address of the node
+                    address, element = "", ("any-host-ports", place)
+                elif is_ipv4(address):
+                    element = ("host-ports", f"{address} . {place}")
                 else:
                     continue
                 rules.elements.setdefault(element, f"{pod.status.podIP} . {port.containerPort}")
+                if protocol == "udp":
+                    endpoints = frozenset({pod.status.podIP})
+                    rules.udp_endpoints.setdefault((address, port.hostPort), endpoints)
                 rules.elements["hairpin", f"{pod.status.podIP} . {pod.status.podIP}"] = ""
     return rules
 
