@@ -21,6 +21,7 @@ from msgspec import Struct
 
 DATA_DIR = "/var/lib/kubelite"
 # A certificate's common name has at most 64 characters, and a node's is system:node: and its name.
+NODE_PREFIX_MAX = 30  # room for a gateway and a pod
 NODE_NAME_LENGTH_MAX = 52
 DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
@@ -68,6 +69,9 @@ class Config(Struct, frozen=True, kw_only=True):
         str, Setting("Address of this node (default: that of the default route)", "IP")
     ] = ""
     cluster_cidr: Annotated[str, Setting("Range of pod addresses", "CIDR")] = "10.42.0.0/16"
+    node_cidr_mask_size: Annotated[
+        int, Setting("Prefix length of each node's part of the pod addresses", "BITS")
+    ] = 24
     service_cidr: Annotated[str, Setting("Range of service addresses", "CIDR")] = "10.43.0.0/16"
     service_node_port_range: Annotated[str, Setting("Range of node ports", "FIRST-LAST")] = (
         "30000-32767"
@@ -250,6 +254,14 @@ def _is_list(field: str) -> bool:
     return plain not in (str, int, bool)
 
 
+def _mask_size(config: Config) -> None:
+    """Check how pod addresses are shared out; raises InvalidConfig."""
+    size, least = config.node_cidr_mask_size, ipaddress.ip_network(config.cluster_cidr).prefixlen
+    if not least <= size <= NODE_PREFIX_MAX:
+        reason = f"must be {least} to {NODE_PREFIX_MAX} for pod addresses of {config.cluster_cidr}"
+        raise _unusable("node_cidr_mask_size", size, reason)
+
+
 def _validate(config: Config) -> None:
     for field in ("https_listen_port", "kubelet_port"):
         value = getattr(config, field)
@@ -271,6 +283,7 @@ def _validate(config: Config) -> None:
     pods, services = (ipaddress.ip_network(c) for c in (config.cluster_cidr, config.service_cidr))
     if pods.overlaps(services):
         raise _unusable("service_cidr", config.service_cidr, "must not overlap --cluster-cidr")
+    _mask_size(config)
     _sysctls(config.allowed_unsafe_sysctls)
     try:
         int(config.write_kubeconfig_mode, 8)

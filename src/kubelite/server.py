@@ -187,6 +187,7 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
         offload=offload,
         options=Options(
             cluster_cidrs=(ip_network(config.cluster_cidr),),
+            node_prefix_v4=config.node_cidr_mask_size,
             cluster_ca=pki.ca_pem.decode(),
             resources=ServedResources(plane.resources),
             signer=CertificateSigner(pki, clock, randomness),

@@ -7,6 +7,7 @@ import asyncio
 import ipaddress
 import logging
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 from msgspec import Struct
@@ -57,6 +58,7 @@ log = logging.getLogger(__name__)
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 DNS_PORT = 53
+NO_RANGE = "Network plugin returns error: no pod CIDR is assigned to the node"
 ENGINE_VIEW_SECONDS = 5.0
 
 
@@ -88,6 +90,7 @@ class Worker:
         self._clock = clock
         self._randomness = randomness
         self._tasks = TaskSet()
+        self._network_error = NO_RANGE
         self._network = PodNetwork(local_addresses=(config.dns_address,))
 
     async def start(self) -> None:
@@ -103,12 +106,12 @@ class Worker:
         door = NodeDoor(self._identities.node, identity.name)
         self._api = NodeAPI(identity.name, kubelet, self._runtime, self._clock, door)
         await self._api.start(config.bind_address, config.kubelet_port, self._tls)
-        registration = NodeRegistration(
+        registration = self._registration = NodeRegistration(
             replace(identity, kubelet_port=self._api.port),
             machine,
             self._identities.node,
             self._clock,
-            lambda: view_engine(self._runtime, kubelet),
+            lambda: view_engine(self._runtime, kubelet, lambda: self._network_error),
         )
         images = LocalImages(data / "images", self._runtime)
 
@@ -205,7 +208,10 @@ class Worker:
         mirror = self._identities.node.mirror(Node, field_selector=f"metadata.name={name}")
         unsubscribe = mirror.subscribe(look)
         try:
-            return await given
+            cidr = await given
+            self._network_error = ""
+            self._registration.wake()
+            return cidr
         finally:
             unsubscribe()
 
@@ -248,7 +254,9 @@ def facts_of(identity: NodeIdentity, machine: Machine, config: Config) -> NodeFa
     )
 
 
-async def view_engine(runtime: DockerRuntime, kubelet: Kubelet) -> EngineView:
+async def view_engine(
+    runtime: DockerRuntime, kubelet: Kubelet, network_error: Callable[[], str]
+) -> EngineView:
     """Return what the node's status says of the engine; one that hangs must not hold the node's lease back."""
     try:
         async with asyncio.timeout(ENGINE_VIEW_SECONDS):
@@ -257,6 +265,8 @@ async def view_engine(runtime: DockerRuntime, kubelet: Kubelet) -> EngineView:
             version, images = await runtime.version(), await runtime.images()
             handlers = await runtime.handlers()
     except TimeoutError:
+        if error := network_error():  # then the agent has not asked the engine yet
+            return EngineView(network_error=error)
         return EngineView(error=f"no answer within {ENGINE_VIEW_SECONDS:.0f} s")
     except (EngineUnavailable, RuntimeFailure) as error:
         return EngineView(error=str(error))

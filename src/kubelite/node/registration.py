@@ -112,11 +112,14 @@ def extended_resources(capacity: Mapping[str, str]) -> dict[str, str]:
 
 
 def conditions_of(
-    engine_error: str, before: Sequence[NodeCondition], now: datetime
+    engine_error: str, before: Sequence[NodeCondition], now: datetime, network_error: str = ""
 ) -> list[NodeCondition]:
     """Compute the node's conditions; one that has not changed keeps its date of transition."""
-    if engine_error:
+    if engine_error or network_error:
         message = f"container runtime is down: ContainerRuntimeNotReady: {engine_error}"
+        if not engine_error:
+            message = "container runtime network not ready: NetworkReady=false "
+            message += f"reason:NetworkPluginNotReady message:{network_error}"
         ready = NodeCondition(
             type="Ready", status="False", reason="KubeletNotReady", message=message
         )
@@ -223,6 +226,7 @@ class EngineView(Struct, frozen=True):
     version: Version | None = None
     images: tuple[Image, ...] = ()
     handlers: tuple[Handler, ...] = ()
+    network_error: str = ""  # why pods cannot be given addresses; empty: they can
 
 
 class NodeRegistration:
@@ -326,7 +330,7 @@ class NodeRegistration:
             self._machine,
             view.version,
             view.images,
-            conditions_of(view.error, before.conditions, now),
+            conditions_of(view.error, before.conditions, now, view.network_error),
             view.handlers,
             before,
         )
