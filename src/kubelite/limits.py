@@ -445,6 +445,22 @@ TERMINATION_MESSAGE = Limit(
     beyond="cut",
     reason="as Kubernetes",
 )
+TERMINATION_LOG = Limit(
+    "termination-log",
+    2048,
+    "bytes",
+    bounds="output that stands for a termination message (FallbackToLogsOnError), of the last 80 lines",
+    beyond="the last bytes are kept",
+    reason="as Kubernetes",
+)
+POD_TERMINATION_MESSAGES = Limit(
+    "pod-termination-messages",
+    12 * KIB,
+    "bytes",
+    bounds="termination messages of one pod: each container has an equal share",
+    beyond="cut",
+    reason="as Kubernetes; a pod may have hundreds of containers, and its status is one object",
+)
 HOST_HOSTS_FILE = Limit(
     "host-hosts-file",
     1 * MIB,

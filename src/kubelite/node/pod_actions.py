@@ -20,6 +20,7 @@ from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.references import ObjectReference
 from kubelite.api.kinds.core.services import Service
 from kubelite.clock import Clock
+from kubelite.limits import POD_TERMINATION_MESSAGES
 from kubelite.node.admission import NO_APPARMOR, host_ports, wants_apparmor
 from kubelite.node.container_spec import container_spec, sandbox_spec
 from kubelite.node.environment import ConfigUnavailable, Environment, Surroundings
@@ -39,6 +40,7 @@ from kubelite.node.lifecycle import (
     TearDown,
 )
 from kubelite.node.live_node import LiveNode
+from kubelite.node.logs import last_output
 from kubelite.node.network import PodNetwork
 from kubelite.node.observed import Health, ImageState, Trouble
 from kubelite.node.pod_memory import PodMemory, Stop
@@ -534,7 +536,24 @@ class PodActions:
         if record.is_sandbox or record.id in memory.messages:
             return
         text = await self._volumes.termination_message(memory.uid, record.name, record.attempt)
+        if not text and _falls_back_to_logs(memory.pod, record):
+            text = await self._last_output(record)
+        share = POD_TERMINATION_MESSAGES.value // max(_container_count(memory.pod), 1)
+        if len(data := text.encode()) > share:
+            POD_TERMINATION_MESSAGES.reached()
+            text = data[:share].decode("utf-8", "ignore")
         memory.messages[record.id] = text
+
+    async def _last_output(self, record: ContainerRecord) -> str:
+        try:
+            return await last_output(self._runtime, record.id)
+        except (EngineUnavailable, RuntimeFailure, TimeoutError) as error:
+            log.warning(
+                "cannot read the last output of a container: %s",
+                error,
+                extra={"container": record.name, "pod": record.pod_key},
+            )
+            return ""
 
     async def _resize(self, memory: PodMemory, pod: Pod, action: ResizeContainer) -> None:
         container, record = action.container, action.record
@@ -603,6 +622,19 @@ def target_id(memory: PodMemory, container: AnyContainer) -> str:
     if target is None or not target.is_running:
         raise ConfigUnavailable(f"unable to find target container {name}")
     return target.id
+
+
+def _falls_back_to_logs(pod: Pod | None, record: ContainerRecord) -> bool:
+    container = find_container(pod, record.name) if pod is not None else None
+    policy = container.terminationMessagePolicy if container is not None else ""
+    return policy == "FallbackToLogsOnError" and record.exit_code != 0
+
+
+def _container_count(pod: Pod | None) -> int:
+    if pod is None:
+        return 1
+    spec = pod.spec
+    return len(spec.containers) + len(spec.initContainers) + len(spec.ephemeralContainers)
 
 
 def _known_health(pod: Pod, container: AnyContainer, record: ContainerRecord) -> Health:
