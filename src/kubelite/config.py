@@ -83,6 +83,9 @@ class Config(Struct, frozen=True, kw_only=True):
     kubelet_port: Annotated[
         int, Setting("Port of the node's own HTTPS endpoint; 0 picks a free one", "PORT")
     ] = 10250
+    container_log_dir: Annotated[
+        str, Setting("Folder in which log collectors find pods/ and containers/", "DIR")
+    ] = "/var/log"
     docker_socket: Annotated[
         str,
         Setting("Socket of the container engine (default: one that answers, or start one)", "FILE"),

@@ -36,6 +36,7 @@ from kubelite.node.docker import DockerRuntime
 from kubelite.node.engine import EngineFolders, OwnEngine, find_socket
 from kubelite.node.http import NodeAPI, NodeRequest
 from kubelite.node.kubelet import Kubelet
+from kubelite.node.log_links import LogLinks
 from kubelite.node.machine import Machine, read_machine
 from kubelite.node.name_resolution import DNSSettings, read_resolv_conf
 from kubelite.node.pod_actions import Collaborators, NodeFacts
@@ -168,6 +169,7 @@ class Worker:
             NetworkProber(self._runtime),
             self._clock,
             self._events,
+            LogLinks(Path(config.container_log_dir)),
         )
 
     def _service_proxy(self) -> ServiceProxy:

@@ -165,6 +165,7 @@ class Kubelet:
             memory = self._worker.memory(record.pod_uid)
             if record.pod_uid in live and record.is_sandbox and memory.pod is not None:
                 await self._worker.actions.attach(memory, memory.pod, record)
+        await self._parts.logs.add(records)
         for uid in await self._parts.volumes.leftovers():
             self._worker.memory(uid)
         await self.before_pods()
@@ -201,6 +202,7 @@ class Kubelet:
             self._forget_addresses(memory, record)
         del memory.records[container_id]
         self._tasks.start(self._ended(memory, record), name=f"end of {record.name}")
+        self._tasks.start(self._parts.logs.remove(record), name=f"log of {record.name}")
 
     def _forget_addresses(self, memory: PodMemory, ended: ContainerRecord) -> None:
         """The address goes with the sandbox that has it; the end of an older one may be told late."""

@@ -40,6 +40,7 @@ from kubelite.node.lifecycle import (
     TearDown,
 )
 from kubelite.node.live_node import LiveNode
+from kubelite.node.log_links import NoLogs, PodLogs
 from kubelite.node.logs import last_output
 from kubelite.node.network import PodNetwork
 from kubelite.node.observed import Health, ImageState, Trouble
@@ -110,6 +111,7 @@ class Collaborators(Struct, frozen=True):
     prober: Prober
     clock: Clock
     events: EventRecorder
+    logs: PodLogs = NoLogs()
 
 
 class PodActions:
@@ -131,6 +133,7 @@ class PodActions:
         self._volumes.changed = self.volumes_changed
         self._stale: set[str] = set()  # uids of pods whose volumes show something that changed
         self._prober = parts.prober
+        self._logs = parts.logs
         self._clock = clock = parts.clock
         self._events = events = parts.events
         self._tasks = tasks
@@ -360,6 +363,7 @@ class PodActions:
             memory.hooks_running.discard(container_id)
             raise
         memory.take(record)
+        await self._logs.add([record])
         about = reference_to(pod, container)
         self._events.event(about, NORMAL, "Started", "Container started")
         if handler is not None:
@@ -583,6 +587,7 @@ class PodActions:
 
     async def _remove(self, memory: PodMemory, record: ContainerRecord) -> None:
         await self._runtime.remove(record.id)
+        await self._logs.remove(record)
         memory.records.pop(record.id, None)
         memory.messages.pop(record.id, None)
         memory.resize_troubles.pop(record.id, None)
@@ -596,6 +601,7 @@ class PodActions:
         await self._network.detach(memory.uid)
         memory.addresses = ()
         await self._volumes.tear_down(memory.uid)
+        await self._logs.remove_pod(memory.uid)
         self._stale.discard(memory.uid)
         memory.volumes_ready = False
 

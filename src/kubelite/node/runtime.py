@@ -183,6 +183,7 @@ class ContainerRecord(Struct, frozen=True):
     image: str = ""  # as written in the pod
     image_id: str = ""  # its digest when it came from a registry
     pid: int = 0  # 0 unless running
+    log_path: str = ""  # the engine's file of its output; empty when there is none
     labels: Mapping[str, str] = {}
 
     @property
