@@ -334,6 +334,43 @@ async def test_a_container_is_resized_in_place(node: RealNode) -> None:
     assert shown == f"20000 {48 << 20}"
 
 
+async def test_containers_share_what_their_pod_may_have(node: RealNode) -> None:
+    resources = {
+        "limits": {"cpu": "500m", "memory": "64Mi"},
+        "requests": {"cpu": "250m", "memory": "64Mi"},
+    }
+    containers = [container(script=TERM), container("other", TERM)]
+    await node.create({"containers": containers, "resources": resources})
+    pod = await node.until(is_ready)
+    record = next(one for one in await node.runtime.records() if not one.is_sandbox)
+    groups = {
+        controller: group
+        for line in Path(f"/proc/{record.pid}/cgroup").read_text().splitlines()
+        for controller, group in [line.split(":", 2)[1:]]
+    }
+    root, shared = Path("/sys/fs/cgroup"), f"kubelite/burstable/pod{pod.metadata.uid}"
+
+    def read(controller: str, file: str) -> str:
+        return (root / controller / shared / file).read_text().strip()
+
+    if (root / "cgroup.controllers").exists():
+        assert groups[""].rpartition("/")[0] == f"/{shared}"
+        assert [read("", f"{name}.max") for name in ("cpu", "memory")] == [
+            "50000 100000",
+            "67108864",
+        ]
+    else:
+        assert groups["cpu"].rpartition("/")[0] == f"/{shared}"
+        assert read("cpu", "cpu.shares") == "256"
+        assert read("cpu", "cpu.cfs_quota_us") == "50000"
+        assert read("memory", "memory.limit_in_bytes") == "67108864"
+    await node.restart()  # and again, with containers in it
+    assert node.kubelet is not None
+    async with asyncio.timeout(10):
+        while not any(one.group_limits for one in node.kubelet.memories.values()):
+            await asyncio.sleep(0.02)
+
+
 async def test_a_host_that_withholds_something_says_so_once(node: RealNode) -> None:
     limits = {"cpu": "100m", "memory": "32Mi"}
     app = container(

@@ -9,7 +9,7 @@ from kubelite.api.machinery.node_matching import is_tolerated, suits_node
 from kubelite.node.live_node import NodeView
 from kubelite.node.network import HostPort
 from kubelite.node.observed import Pending
-from kubelite.node.pods import AnyContainer, all_containers, is_sidecar
+from kubelite.node.pods import AnyContainer, all_containers
 from kubelite.node.resources import amount_of, pod_requests, used_by
 from kubelite.node.security import app_armor_of
 from kubelite.node.sysctls import SysctlAllowList, forbidden_sysctl
@@ -54,17 +54,7 @@ def unsupported(pod: Pod, sysctls: SysctlAllowList, *, enforces_apparmor: bool) 
         return Rejection("SupplementalGroupsPolicyNotSupported", REJECTED + message)
     if not enforces_apparmor and any(wants_apparmor(pod, one) for one in all_containers(pod)):
         return Rejection("AppArmor", REJECTED + NO_APPARMOR)
-    if _shares_a_limit(pod):
-        message = "pod-level resources are not supported on the node"
-        return Rejection("PodLevelResourcesNotSupported", REJECTED + message)
     return None
-
-
-def _shares_a_limit(pod: Pod) -> bool:
-    """Return whether several containers that run at once have to share a limit, which is enforced by container."""
-    resources = pod.spec.resources
-    running = [*pod.spec.containers, *filter(is_sidecar, pod.spec.initContainers)]
-    return resources is not None and bool(resources.limits) and len(running) > 1
 
 
 def wants_apparmor(pod: Pod, container: AnyContainer) -> bool:

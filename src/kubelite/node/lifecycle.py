@@ -29,7 +29,8 @@ from kubelite.node.pods import (
     spec_hash,
 )
 from kubelite.node.resizing import current_text
-from kubelite.node.runtime import ContainerRecord
+from kubelite.node.resources import group_limits
+from kubelite.node.runtime import ContainerRecord, Limits
 
 BACKOFF_FIRST_SECONDS = 10
 BACKOFF_MAX_SECONDS = 300
@@ -76,6 +77,13 @@ class StopContainer(Struct, frozen=True):
     message: str
 
 
+class LimitPod(Struct, frozen=True):
+    """Give the pod's control group its settings."""
+
+    sandbox: ContainerRecord
+    limits: Limits
+
+
 class ResizeContainer(Struct, frozen=True):
     """Give a running container other resources."""
 
@@ -110,6 +118,7 @@ Action = (
     | EnsureImage
     | StartContainer
     | StopContainer
+    | LimitPod
     | ResizeContainer
     | StopSandbox
     | RemoveContainer
@@ -245,6 +254,13 @@ def _run(draft: _Draft) -> None:
     if sandbox is None or not sandbox.is_running:
         _run_without_sandbox(draft, sandbox)
         return
+    limits = group_limits(draft.pod)
+    if observed.group_limits != limits:
+        trouble = observed.sandbox_trouble
+        if trouble is None or draft.is_due(trouble.retry_at):
+            draft.add(LimitPod(sandbox, limits))
+        if draft.pod.spec.resources is not None:
+            return  # what the pod must not exceed holds before anything of it runs
     if not _is_prepared(draft):
         _ensure_images(draft, _first_containers(draft))
         return

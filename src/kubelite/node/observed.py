@@ -5,7 +5,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from kubelite.node.runtime import ContainerRecord
+from kubelite.node.runtime import ContainerRecord, Limits
 
 SANDBOX_LABEL = "io.kubernetes.sandbox.id"
 HASH_LABEL = "io.kubernetes.container.hash"
@@ -68,6 +68,7 @@ class Observed(Struct, frozen=True):
     messages: Mapping[str, str] = {}  # container id: what it left as termination message
     resized: Mapping[str, str] = {}  # container id: what it has since its last resize, as JSON
     resize_troubles: Mapping[str, Trouble] = {}  # container id: why its resize failed
+    group_limits: Limits | None = None  # what the pod's control group has; None: not known
     pending_resize: Pending | None = None  # what the pod asks for does not fit now
     ending: Ending | None = None
 

@@ -6,7 +6,7 @@ EngineUnavailable leaves, so that the pod waits for the engine as a whole.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
 import msgspec
@@ -31,6 +31,7 @@ from kubelite.node.lifecycle import (
     CreateSandbox,
     EnsureImage,
     FinishDeletion,
+    LimitPod,
     RemoveContainer,
     ResizeContainer,
     SetUpVolumes,
@@ -61,11 +62,12 @@ from kubelite.node.probes import (
     has_probes,
 )
 from kubelite.node.resizing import with_allocated
-from kubelite.node.resources import limits_of
+from kubelite.node.resources import class_shares, group_limits, limits_of
 from kubelite.node.runtime import (
     ContainerRecord,
     ContainerRuntime,
     EngineUnavailable,
+    Limits,
     RuntimeFailure,
     StartRefused,
 )
@@ -124,7 +126,9 @@ class PodActions:
         tasks: TaskSet,
         wake: Callable[[str], None],
         node: LiveNode,
+        pods: Callable[[], Sequence[Pod]],
     ) -> None:
+        """`pods` returns those that the node has let in, with what each was allocated."""
         self._facts = facts
         self._client = client = parts.client
         self._runtime = runtime = parts.runtime
@@ -139,6 +143,7 @@ class PodActions:
         self._tasks = tasks
         self._wake = wake
         self._node = node
+        self._pods = pods
         self._environment = Environment(client)
         self._images = ImageSource(runtime, client, clock, events, tasks)
         self._services = client.mirror(Service)
@@ -168,8 +173,8 @@ class PodActions:
                 await self._start(memory, pod, action)
             case StopContainer():
                 self._stop(memory, action)
-            case ResizeContainer():
-                await self._resize(memory, pod, action)
+            case LimitPod() | ResizeContainer():
+                await self._set_resources(memory, pod, action)
             case StopSandbox():
                 await self._stop_sandbox(memory, action.record)
             case RemoveContainer():
@@ -238,7 +243,10 @@ class PodActions:
             async with self._starting:
                 spec = sandbox_spec(pod, action.attempt, self._facts.cluster_domain, handler)
                 sandbox_id = await self._runtime.create_sandbox(spec)
-                memory.take(await self._runtime.start(sandbox_id))
+                sandbox = await self._runtime.start(sandbox_id)
+                memory.group_limits = None
+                memory.take(sandbox)
+                await self._limit_pod(memory, pod, sandbox, group_limits(pod))
         except DevicesUnavailable as error:
             message = f"Failed to prepare dynamic resources: {error}"
             self._sandbox_failed(memory, pod, message, "FailedPrepareDynamicResources")
@@ -247,9 +255,39 @@ class PodActions:
             if sandbox_id:
                 await self._runtime.remove(sandbox_id)
         else:
-            memory.sandbox_trouble = None
-            memory.sandbox_failures = 0
             memory.addresses = ()
+            if memory.group_limits is not None:
+                memory.sandbox_trouble = None
+                memory.sandbox_failures = 0
+
+    async def _set_resources(
+        self, memory: PodMemory, pod: Pod, action: LimitPod | ResizeContainer
+    ) -> None:
+        if isinstance(action, LimitPod):
+            await self._limit_pod(memory, pod, action.sandbox, action.limits)
+        else:
+            await self._resize(memory, pod, action)
+
+    async def _limit_pod(
+        self, memory: PodMemory, pod: Pod, sandbox: ContainerRecord, limits: Limits
+    ) -> None:
+        """Set the pod's control group; a limit that cannot be enforced keeps the pod from running."""
+        try:
+            weight = class_shares(pod, self._pods())
+            await self._runtime.limit_pod(sandbox, limits, weight)
+        except RuntimeFailure as error:
+            if pod.spec.resources is not None:
+                self._sandbox_failed(memory, pod, f"Failed to create pod sandbox: {error}")
+                return
+            self._warn_once("the CPU weight of pods cannot be set", error)
+        memory.group_limits = limits
+        if memory.sandbox_trouble is not None and pod.spec.resources is not None:
+            memory.sandbox_trouble, memory.sandbox_failures = None, 0
+
+    def _warn_once(self, text: str, error: Exception) -> None:
+        if text not in self._warned:
+            self._warned.add(text)
+            log.warning("%s: %s", text, error)
 
     def _sandbox_failed(
         self, memory: PodMemory, pod: Pod, message: str, reason: str = "FailedCreatePodSandBox"

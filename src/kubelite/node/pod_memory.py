@@ -18,7 +18,7 @@ from kubelite.node.observed import (
 )
 from kubelite.node.pods import AnyContainer
 from kubelite.node.probes import ContainerProbes
-from kubelite.node.runtime import ContainerRecord
+from kubelite.node.runtime import ContainerRecord, Limits
 
 
 class Stop:
@@ -59,6 +59,7 @@ class PodMemory:
         self.messages: dict[str, str] = {}
         self.allocated: dict[str, ResourceRequirements] = {}  # by container name, once admitted
         self.pending_resize: Pending | None = None
+        self.group_limits: Limits | None = None  # what the pod's control group was given
         self.resize_troubles: dict[str, Trouble] = {}  # container id: why its resize failed
         self.resize_failures: dict[str, int] = {}
         self.resized: dict[str, str] = {}  # container id: what it has since its last resize
@@ -106,6 +107,7 @@ class PodMemory:
             resized=dict(self.resized),
             resize_troubles=dict(self.resize_troubles),
             pending_resize=self.pending_resize,
+            group_limits=self.group_limits,
             ending=self.ending,
         )
 

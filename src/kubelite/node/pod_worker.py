@@ -72,7 +72,9 @@ class PodWorker:
         self._queue: WorkQueue[str] = WorkQueue(retry_first_seconds=0.1, retry_max_seconds=60.0)
         self.memories: dict[str, PodMemory] = {}
         self.node = LiveNode(parts.client, NodeView(facts.name, facts.allocatable, facts.labels))
-        self.actions = PodActions(facts, parts, self._tasks, self.wake, self.node)
+        self.actions = PodActions(
+            facts, parts, self._tasks, self.wake, self.node, self._admitted_pods
+        )
 
     def wake(self, uid: str) -> None:
         """Have a pod looked at."""
@@ -203,11 +205,14 @@ class PodWorker:
         return rejection(pod, self._others(memory), view)
 
     def _others(self, memory: PodMemory) -> list[Pod]:
-        """Return the other pods that the node has let in, with what each was allocated."""
+        """Return the pods besides one that the node has let in, with what each was allocated."""
+        return self._admitted_pods(memory)
+
+    def _admitted_pods(self, besides: PodMemory | None = None) -> list[Pod]:
         return [
             with_allocated(other.pod, other.allocated)
             for other in self.memories.values()
-            if other is not memory
+            if other is not besides
             and other.admitted
             and other.pod is not None
             and not is_terminal(other.pod)

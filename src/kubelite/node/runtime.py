@@ -331,6 +331,10 @@ class ContainerRuntime(Protocol):
         """Change a running container's resources in place."""
         ...
 
+    async def limit_pod(self, sandbox: ContainerRecord, limits: Limits, class_shares: int) -> None:
+        """Limit all containers of a running sandbox together, and weigh its QoS class; 0 leaves that as it is."""
+        ...
+
     async def records(self) -> list[ContainerRecord]:
         """Return all containers and sandboxes that this node made."""
         ...

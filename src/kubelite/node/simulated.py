@@ -297,6 +297,11 @@ class SimulatedRuntime:
         self._check()
         del container_id, limits
 
+    async def limit_pod(self, sandbox: ContainerRecord, limits: Limits, class_shares: int) -> None:
+        """Accept limits of a pod."""
+        self._check()
+        del sandbox, limits, class_shares
+
     async def records(self) -> list[ContainerRecord]:
         """Return all containers."""
         self._check()

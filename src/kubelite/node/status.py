@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -78,9 +79,18 @@ def status_of(pod: Pod, observed: Observed, now: datetime, host: Host) -> PodSta
         startTime=pod.status.startTime or format_time(now),
         qosClass=qos_class(pod),
         observedGeneration=pod.metadata.generation,
+        **_pod_level_resources(pod),
     )
     conditions = _conditions(pod, draft, observed, now)
     return msgspec.structs.replace(draft, conditions=conditions)
+
+
+def _pod_level_resources(pod: Pod) -> dict[str, Any]:
+    """Return the fields of a status that only a pod with resources of its own has."""
+    if pod.spec.resources is None:
+        return {}
+    resources = pod.spec.resources
+    return {"resources": resources, "allocatedResources": dict(resources.requests)}
 
 
 def _has_run(pod: Pod) -> bool:

@@ -12,6 +12,7 @@ from kubelite.node.lifecycle import (
     CreateSandbox,
     EnsureImage,
     FinishDeletion,
+    LimitPod,
     RemoveContainer,
     ResizeContainer,
     SetUpVolumes,
@@ -33,7 +34,7 @@ from kubelite.node.observed import (
     Observed,
     Trouble,
 )
-from kubelite.node.runtime import SANDBOX, ContainerRecord
+from kubelite.node.runtime import SANDBOX, ContainerRecord, Limits
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -61,7 +62,8 @@ SANDBOX_UP = record(SANDBOX)
 
 
 def up(*records: ContainerRecord, **fields: Any) -> Observed:
-    known = {"volumes_ready": True, "addresses": ("10.42.0.2",), "images": IMAGES, **fields}
+    known: dict[str, Any] = {"volumes_ready": True, "addresses": ("10.42.0.2",), "images": IMAGES}
+    known |= {"group_limits": Limits(cpu_shares=2), **fields}
     return Observed(records=(SANDBOX_UP, *records), **known)
 
 
@@ -71,6 +73,16 @@ def kinds(pod: Pod, observed: Observed) -> list[type]:
 
 def test_a_new_pod_gets_volumes_image_and_sandbox_at_once() -> None:
     assert kinds(pod_of(), Observed()) == [SetUpVolumes, EnsureImage, CreateSandbox]
+
+
+def test_the_group_of_a_pod_is_set_beside_all_else_but_before_what_it_limits() -> None:
+    unset = up(addresses=(), group_limits=None)
+    assert kinds(pod_of(), unset) == [LimitPod, AttachNetwork]
+    limited = pod_of({"resources": {"limits": {"memory": "64Mi"}}})
+    assert kinds(limited, unset) == [LimitPod]
+    failed = Trouble("FailedCreatePodSandBox", "no", NOW + timedelta(seconds=4))
+    waiting = plan(limited, up(group_limits=None, sandbox_trouble=failed), NOW)
+    assert (waiting.actions, waiting.wait_seconds) == ((), 4.0)
 
 
 def test_a_sandbox_without_address_is_attached_before_anything_starts() -> None:
@@ -269,5 +281,5 @@ def test_a_sandbox_that_was_never_started_is_not_left_over() -> None:
     old = record(SANDBOX, phase="created", id="old")
     newest = record(SANDBOX, attempt=1)
     running = record(labels={SANDBOX_LABEL: newest.id})
-    seen = Observed((old, newest, running), ("10.42.0.2",), volumes_ready=True, images=IMAGES)
+    seen = msgspec.structs.replace(up(), records=(old, newest, running))
     assert plan(pod_of(), seen, NOW).actions == (RemoveContainer(old),)
