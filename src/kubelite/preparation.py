@@ -17,14 +17,14 @@ from kubelite.api.auth.audit_log import Bounds, LineLog
 from kubelite.api.auth.audit_policy import AuditPolicy, PolicyInvalid
 from kubelite.api.auth.encryption import EncryptedEngine, EncryptionFailed
 from kubelite.api.auth.oidc import OIDCInvalid, OIDCSettings, OIDCTokens
-from kubelite.api.auth.pki import serving_addresses, serving_names
+from kubelite.api.auth.pki import ClockNotSet, KeysDamaged, Pki, serving_addresses, serving_names
 from kubelite.api.auth.secret_files import Exposure, read_with_exposure, write_file
 from kubelite.api.auth.static_tokens import StaticTokens, TokenFileInvalid
 from kubelite.api.http.fetch import HTTPSFetch
 from kubelite.api.registry.builtin import HEARTBEATS
 from kubelite.clock import SystemClock
 from kubelite.config import Config, node_name_problem
-from kubelite.net.host_addresses import HostAddresses
+from kubelite.net.host_addresses import HostAddresses, HostView
 from kubelite.randomness import SystemRandomness
 from kubelite.store.embedded import EmbeddedStore
 from kubelite.store.engine import Engine, EngineFailed, Rewritable, StoreUnreadable
@@ -34,8 +34,6 @@ from kubelite.store.lmdb_engine import StoreLocked
 log = logging.getLogger(__name__)
 
 CAP_NET_ADMIN = 12  # its bit, see capability.h
-# Documentation addresses: no packet is sent, the kernel only says which of its own addresses it would use.
-ELSEWHERE = ("192.0.2.1", 9)
 
 
 class CannotStart(Exception):
@@ -50,11 +48,16 @@ class PkiArguments(TypedDict):
     node_name: str
 
 
-def pki_arguments(config: Config, address: str, more: Sequence[str] = ()) -> PkiArguments:
-    """Return the names and addresses, `more` among them, under which a server with this configuration is reached."""
+def pki_arguments(config: Config, view: HostView, services: Sequence[str] = ()) -> PkiArguments:
+    """Return the names and addresses under which a server with this configuration is reached on a host.
+
+    `services` are further addresses of the API's Service.
+    """
+    own = tuple(dict.fromkeys(address for address in (view.primary, *view.addresses) if address))
+    more = (*own, *(address for address in services if address != config.api_address))
     return PkiArguments(
         names=serving_names(config.cluster_domain, config.name_of_node, config.tls_names),
-        addresses=serving_addresses(config.api_address, (address, *more), config.tls_addresses),
+        addresses=serving_addresses(config.api_address, more, config.tls_addresses),
         node_name=config.name_of_node,
     )
 
@@ -201,7 +204,7 @@ def host_addresses(config: Config) -> HostAddresses:
     """Begin to follow the host's addresses, those of the cluster left out; raises CannotStart."""
     ranges = [ip_network(config.cluster_cidr), ip_network(config.service_cidr)]
     try:
-        return HostAddresses(besides=ranges)
+        return HostAddresses(besides=ranges, fixed=config.node_ip)
     except OSError as error:
         raise CannotStart(f"cannot follow the host's addresses: {error.strerror}") from error
 
@@ -228,21 +231,31 @@ async def open_audit_log(
     return Auditor(policy, lines, clock, randomness)
 
 
-def own_address() -> str:
-    """Return the address this host would use towards others; loopback when it has no route."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(ELSEWHERE)
-        except OSError:
-            return "127.0.0.1"
-        return str(probe.getsockname()[0])
+def open_pki(
+    config: Config, view: HostView, clock: SystemClock, randomness: SystemRandomness
+) -> Pki:
+    """Read the keys and certificates, and make what is missing; raises CannotStart. Blocks."""
+    folder = Path(config.data_dir) / "pki"
+    try:
+        return Pki.ensure(folder, clock=clock, randomness=randomness, **pki_arguments(config, view))
+    except (ClockNotSet, KeysDamaged) as error:
+        raise CannotStart(str(error)) from error
+    except OSError as error:
+        raise CannotStart(
+            f"cannot use the keys and certificates in {folder}: {error.strerror}"
+        ) from error
+
+
+def in_url(address: str) -> str:
+    """Return an address as it stands in a URL."""
+    return f"[{address}]" if ":" in address else address
 
 
 def reachable(address: str) -> str:
     """Return how clients on this machine reach a server that listens on `address`."""
     if address in ("0.0.0.0", "::"):  # noqa: S104 - compared with, not bound to
         return "127.0.0.1"
-    return f"[{address}]" if ":" in address else address
+    return in_url(address)
 
 
 def write_kubeconfig(config: Config, text: str) -> None:

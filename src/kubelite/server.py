@@ -9,10 +9,12 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -37,18 +39,18 @@ from kubelite.control.options import Options
 from kubelite.control.runtime import Runtime
 from kubelite.control.scheduler.scheduler import Scheduler
 from kubelite.control_plane import ControlPlane, ServedResources
-from kubelite.net.host_addresses import HostAddresses
-from kubelite.net.kube_dns import ensure_kube_dns
+from kubelite.net.host_addresses import HostAddresses, HostView
 from kubelite.offload import WorkerThread
 from kubelite.preparation import (
     CannotStart,
     allow_many_files,
     host_addresses,
+    in_url,
     listen,
     oidc_tokens,
     open_audit_log,
+    open_pki,
     open_store,
-    own_address,
     pki_arguments,
     prepare_folder,
     reachable,
@@ -59,6 +61,9 @@ from kubelite.preparation import (
 )
 from kubelite.randomness import SystemRandomness
 from kubelite.tasks import TaskSet
+
+if TYPE_CHECKING:
+    from kubelite.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -99,8 +104,6 @@ async def _serve(config: Config, started: float) -> None:
 
 async def _start(config: Config, running: AsyncExitStack) -> None:
     clock, randomness, tasks = SystemClock(), SystemRandomness(), TaskSet()
-    offload = WorkerThread()
-    running.callback(offload.close)
     require_node_name(config)
     if not config.disable_agent:
         require_network_rights()
@@ -110,17 +113,10 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
     await wait_for_clock(clock)
     store, sealing = await open_store(config, clock, randomness)
     running.push_async_callback(store.close)
-    node_ip = config.node_ip or own_address()
     host = host_addresses(config)
     running.callback(host.close)
-    known = await asyncio.to_thread(host.read)
-    pki = await asyncio.to_thread(
-        Pki.ensure,
-        Path(config.data_dir) / "pki",
-        clock=clock,
-        randomness=randomness,
-        **pki_arguments(config, node_ip, known),
-    )
+    await host.start()
+    pki = await asyncio.to_thread(open_pki, config, host.view, clock, randomness)
     offload = WorkerThread()
     running.callback(offload.close)
     auditor = await open_audit_log(config, running, clock, randomness)
@@ -136,8 +132,8 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
         offload=offload,
         auditor=auditor,
     )
-    await plane.bootstrap(node_ip, listener.getsockname()[1])
-    await ensure_kube_dns(plane.client(CALLER, "kube-apiserver"), config.dns_address)
+    port = listener.getsockname()[1]
+    await plane.bootstrap(host.view.primary, port)
     flow = FlowControl()
     await flow.follow(plane.client(CALLER, "kube-apiserver"), clock)
     running.push_async_callback(flow.stop)
@@ -149,12 +145,12 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
             clock=clock,
             randomness=randomness,
             node_tls=pki.client_context(identities.KUBELET_CLIENT),
-            address=f"{node_ip}:{listener.getsockname()[1]}",
+            address=lambda: f"{in_url(host.view.node_address)}:{port}",
             destinations=Destinations(
                 own=lambda: pki.serving_addresses,
-                port=listener.getsockname()[1],
-                service=config.api_address,
-                node=(config.name_of_node, node_ip),
+                port=port,
+                service=lambda: plane.service_addresses,
+                node=lambda: (config.name_of_node, host.view.node_address),
             ),
             flow=flow,
             issuer=plane.tokens,
@@ -164,12 +160,13 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
     )
     await api.serve(listener)
     running.push_async_callback(api.stop, 1.0)
-    server = f"https://{reachable(config.bind_address)}:{listener.getsockname()[1]}"
-    write_kubeconfig(config, pki.kubeconfig(server))
+    write_kubeconfig(config, pki.kubeconfig(f"https://{reachable(config.bind_address)}:{port}"))
     running.push_async_callback(tasks.stop)
     tasks.supervise(pki.keep_fresh, name="renew certificates")
+    followers = [lambda view: plane.move(view.primary)]
+    tasks.supervise(host.run, name="watch host addresses")
     tasks.supervise(
-        lambda: _follow_addresses(config, pki, host, node_ip, known), name="follow host addresses"
+        lambda: _follow_addresses(config, pki, host, plane, followers), name="follow host addresses"
     )
     if sealing is not None:
         work = partial(seal_all, sealing, config.secrets_key_file, store.between_commits)
@@ -192,6 +189,7 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
             signer=CertificateSigner(pki, clock, randomness),
             read_request=read_request,
             token_issuer=plane.tokens,
+            system=plane.system,
         ),
     )
     await runtime.start()
@@ -203,20 +201,31 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
     plane.probes["scheduler"] = lambda: ""
     running.push_async_callback(scheduler.stop)
     if not config.disable_agent:
-        await _start_worker(config, running, plane, pki, node_ip)
+        worker = await _start_worker(config, running, plane, pki, host)
+        followers.append(lambda view: worker.move(view.node_address))
+        worker.move(host.view.node_address)  # it may have changed while the worker started
 
 
 async def _follow_addresses(
-    config: Config, pki: Pki, host: HostAddresses, node_ip: str, known: tuple[str, ...]
+    config: Config,
+    pki: Pki,
+    host: HostAddresses,
+    plane: ControlPlane,
+    followers: Sequence[Callable[[HostView], None]],
 ) -> None:
-    """Put new addresses of the host into the serving certificates, for ever."""
-    async for addresses in host.changes(known):
-        await asyncio.to_thread(pki.update, **pki_arguments(config, node_ip, addresses))
+    """Put the host's addresses into the serving certificates, then have all that announce them follow, for ever."""
+    async for view in host.changes():
+        try:
+            wanted = pki_arguments(config, view, plane.service_addresses)
+            await asyncio.to_thread(pki.update, **wanted)
+        finally:  # a disk that is full keeps nothing else from following; the supervisor tries it again
+            for follow in followers:
+                follow(view)
 
 
 async def _start_worker(
-    config: Config, running: AsyncExitStack, plane: ControlPlane, pki: Pki, address: str
-) -> None:
+    config: Config, running: AsyncExitStack, plane: ControlPlane, pki: Pki, host: HostAddresses
+) -> "Worker":
     # Half of the start-up time is in what only a node needs.
     from kubelite.net.dns import CannotListen
     from kubelite.net.nftables import RulesUnavailable
@@ -227,7 +236,7 @@ async def _start_worker(
     worker = Worker(
         config,
         Identities(plane.client(node, "kubelet"), plane.client(network, "kube-proxy")),
-        address=address,
+        address=host.view.node_address,
         tls=pki.server_context(identities.KUBELET_SERVING),
         clock=SystemClock(),
         randomness=SystemRandomness(),
@@ -241,6 +250,7 @@ async def _start_worker(
             f"cannot listen on {config.bind_address}:{config.kubelet_port}: {os.strerror(error.errno or 0)}"
         ) from error
     running.push_async_callback(worker.stop)
+    return worker
 
 
 def _greet(config: Config, seconds: float) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import ipaddress
 import logging
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 from msgspec import Struct
@@ -36,7 +37,7 @@ from kubelite.node.engine import EngineFolders, OwnEngine, find_socket
 from kubelite.node.http import NodeAPI, NodeRequest
 from kubelite.node.kubelet import Kubelet
 from kubelite.node.machine import Machine, read_machine
-from kubelite.node.name_resolution import DNSSettings, read_resolv_conf
+from kubelite.node.name_resolution import DNSSettings
 from kubelite.node.pod_actions import Collaborators, NodeFacts
 from kubelite.node.probes import NetworkProber
 from kubelite.node.profiles import Profiles, apparmor_enabled
@@ -80,7 +81,7 @@ class Worker:
         clock: Clock,
         randomness: Randomness,
     ) -> None:
-        """`tls` is that of the node's own HTTPS endpoint; it asks for client certificates."""
+        """`address` is the node's, see `move`; `tls` is that of its HTTPS endpoint and asks for client certificates."""
         self._config = config
         self._identities = identities
         self._address = address
@@ -89,6 +90,13 @@ class Worker:
         self._randomness = randomness
         self._tasks = TaskSet()
         self._network = PodNetwork(local_addresses=(config.dns_address,))
+        self._followers: list[Callable[[str], None]] = []  # of the node's address
+
+    def move(self, address: str) -> None:
+        """Follow a new address of the node: in its status, in that of its pods, and in its routes to other nodes."""
+        self._address = address
+        for follow in self._followers:
+            follow(address)
 
     async def start(self) -> None:
         """Begin; raises NetworkForbidden, RulesUnavailable and CannotListen before anything runs on the host."""
@@ -99,7 +107,7 @@ class Worker:
         self._runtime = await self._engine(data, machine)
         self._events = self._recorder()
         facts = facts_of(identity, machine, config)
-        kubelet = Kubelet(facts, await self._collaborators(data))
+        kubelet = Kubelet(facts, self._collaborators(data))
         door = NodeDoor(self._identities.node, identity.name)
         self._api = NodeAPI(identity.name, kubelet, self._runtime, self._clock, door)
         await self._api.start(config.bind_address, config.kubelet_port, self._tls)
@@ -110,6 +118,10 @@ class Worker:
             self._clock,
             lambda: view_engine(self._runtime, kubelet),
         )
+        self._followers = [
+            lambda address: registration.move((address,)),
+            lambda address: kubelet.move((address,)),
+        ]
         images = LocalImages(data / "images", self._runtime)
 
         def engine_changed() -> None:
@@ -150,17 +162,21 @@ class Worker:
             host=self._config.name_of_node,
         )
 
-    async def _collaborators(self, data: Path) -> Collaborators:
+    def _collaborators(self, data: Path) -> Collaborators:
         client, config = self._identities.node, self._config
-        host_resolver = await asyncio.to_thread(_read, RESOLV_CONF)
-        dns = read_resolv_conf(
-            host_resolver, DNSSettings((config.dns_address,), config.cluster_domain)
-        )
+        dns = DNSSettings((config.dns_address,), config.cluster_domain)
         return Collaborators(
             client,
             self._runtime,
             self._network,
-            HostVolumes(data, client, self._clock, self._randomness, dns),
+            HostVolumes(
+                data,
+                client,
+                self._clock,
+                self._randomness,
+                dns,
+                host_resolver=lambda: _read(RESOLV_CONF),
+            ),
             NetworkProber(self._runtime),
             self._clock,
             self._events,
@@ -182,6 +198,7 @@ class Worker:
         await self._network.start(pod_cidr)
         name = self._config.name_of_node
         overlay = Overlay(self._identities.network, name, self._address, pod_cidr)
+        self._followers.append(overlay.move)
         dns = self._dns_server()
         await dns.start()
         try:
@@ -190,6 +207,7 @@ class Worker:
                 group.create_task(overlay.run())
                 group.create_task(kubelet.run())
         finally:
+            self._followers.remove(overlay.move)
             await dns.stop()
 
     async def _pod_cidr(self) -> str:
@@ -330,7 +348,7 @@ def _machine(data: Path) -> Machine:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text(errors="replace")
     except OSError:
         return ""
 
