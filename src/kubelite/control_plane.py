@@ -25,6 +25,7 @@ from kubelite.api.client.local import LocalClient
 from kubelite.api.client.mirrors import Mirrors
 from kubelite.api.client.pace import Pace
 from kubelite.api.kinds.core.services import Service
+from kubelite.api.kinds.rbac import ClusterRole
 from kubelite.api.registry import rules
 from kubelite.api.registry.addresses import ServiceAddresses
 from kubelite.api.registry.admission.builtin import builtin_admission
@@ -173,7 +174,16 @@ class ControlPlane:
         """
         self._place.address, self._place.port = address, port
         self.system.changed(*self.system.needs)
+        await self.ensure_system()
+
+    async def ensure_system(self) -> None:
+        """Bring all that must be there to what it should be, at once."""
         await self.system.ensure_all(self.controller_client(CALLER.user), self.mirrors)
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether the cluster has roles, without which nobody but administrators may do anything."""
+        return bool(self.mirrors.list(ClusterRole))
 
     def move(self, address: str) -> None:
         """Follow a new address under which pods reach the server; empty: there is none."""

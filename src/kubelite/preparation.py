@@ -1,10 +1,12 @@
 """What a server needs before its parts are joined: port, folder, store, files. A refusal is one line for the user."""
 
 import asyncio
+import errno
 import logging
 import os
 import resource
 import socket
+import ssl
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from ipaddress import ip_network
@@ -34,6 +36,7 @@ from kubelite.store.lmdb_engine import StoreLocked
 log = logging.getLogger(__name__)
 
 CAP_NET_ADMIN = 12  # its bit, see capability.h
+OPEN_FILES_MIN = 64  # the store, the ports, the engine, and some requests
 
 
 class CannotStart(Exception):
@@ -69,8 +72,10 @@ def listen(config: Config) -> socket.socket:
     try:
         return socket.create_server(address, family=family, backlog=1024)
     except OSError as error:
+        flag = "--bind-address" if error.errno == errno.EADDRNOTAVAIL else "--https-listen-port"
         raise CannotStart(
-            f"cannot listen on {config.bind_address}:{config.https_listen_port}: {os.strerror(error.errno or 0)}"
+            f"cannot listen on {in_url(config.bind_address)}:{config.https_listen_port}: "
+            f"{os.strerror(error.errno or 0)}; see {flag}"
         ) from error
 
 
@@ -95,9 +100,23 @@ def require_network_rights() -> None:
 
 
 def allow_many_files() -> None:
-    """Open as many files as the host lets this process: a thousand watches pass the usual first limit of 1024."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    """Open as many files as the host lets this process: a thousand watches pass the usual first limit of 1024.
+
+    Raises CannotStart if that is too few to run at all.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError) as error:  # the kernel's own bound is lower
+        log.warning(
+            "cannot raise the limit of open files", extra={"limit": soft, "reason": str(error)}
+        )
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < OPEN_FILES_MIN:
+        raise CannotStart(
+            f"cannot run with {soft} open files: at least {OPEN_FILES_MIN} are needed; "
+            "raise the limit (ulimit -n, LimitNOFILE=)"
+        )
 
 
 def prepare_folder(folder: Path) -> None:
@@ -105,9 +124,21 @@ def prepare_folder(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise CannotStart(f"cannot use data folder {folder}: {error.strerror}") from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise CannotStart(f"cannot use data folder {folder}: it is not writable")
+        raise CannotStart(
+            f"cannot use data folder {folder}: {reason_of(error)}; see --data-dir"
+        ) from error
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        raise CannotStart(f"cannot use data folder {folder}: it is not writable; see --data-dir")
+
+
+def reason_of(error: Exception) -> str:
+    """Return in one line what an error says, without the path that the message names anyway."""
+    if isinstance(error, FileExistsError):
+        return "it is no folder"  # making a folder says so of a file
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not text in UTF-8"
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split())
 
 
 class OpenedStore(NamedTuple):
@@ -134,7 +165,7 @@ async def open_store(
     except (StoreLocked, StoreUnreadable, EngineFailed, EncryptionFailed) as error:
         raise CannotStart(str(error)) from error
     except OSError as error:
-        raise CannotStart(f"cannot open store in {config.store_dir}: {error.strerror}") from error
+        raise CannotStart(f"cannot open store in {config.store_dir}: {reason_of(error)}") from error
     return OpenedStore(store, engines[0] if isinstance(engines[0], EncryptedEngine) else None)
 
 
@@ -145,7 +176,9 @@ def read_static_tokens(config: Config) -> StaticTokens | None:
     try:
         return StaticTokens(_secret_text(Path(config.token_auth_file)))
     except (OSError, UnicodeDecodeError, TokenFileInvalid) as error:
-        raise CannotStart(f"cannot use {config.token_auth_file}: {error}") from error
+        raise CannotStart(
+            f"cannot use {config.token_auth_file}: {reason_of(error)}; see --token-auth-file"
+        ) from error
 
 
 def _secret_text(path: Path) -> str:
@@ -193,11 +226,24 @@ def oidc_tokens(config: Config, clock: SystemClock) -> tuple[OIDCTokens, ...]:
         raise CannotStart("cannot use --oidc-issuer-url: --oidc-client-id must be given too")
     try:
         if config.oidc_ca_file:
-            _trusted_text(Path(config.oidc_ca_file))
+            _check_authorities(config.oidc_ca_file)
         fetch = HTTPSFetch(config.oidc_ca_file)
         return (OIDCTokens(settings, fetch, clock, asyncio.get_running_loop().time),)
     except (OSError, OIDCInvalid) as error:
-        raise CannotStart(f"cannot use --oidc-issuer-url: {error}") from error
+        raise CannotStart(f"cannot use --oidc-issuer-url: {reason_of(error)}") from error
+
+
+def _check_authorities(path: str) -> None:
+    """Raise CannotStart unless a file has certificates of authorities."""
+    try:
+        _trusted_text(Path(path))
+        ssl.create_default_context(cafile=path)
+    except ssl.SSLError as error:
+        raise CannotStart(
+            f"cannot use {path}: it has no certificate; see --oidc-ca-file"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise CannotStart(f"cannot use {path}: {reason_of(error)}; see --oidc-ca-file") from error
 
 
 def host_addresses(config: Config) -> HostAddresses:
@@ -226,7 +272,11 @@ async def open_audit_log(
         policy = AuditPolicy.read(text)
         await asyncio.to_thread(lines.start)
     except (OSError, UnicodeDecodeError, PolicyInvalid) as error:
-        raise CannotStart(f"cannot audit by {config.audit_policy_file}: {error}") from error
+        path = getattr(error, "filename", "") or config.audit_policy_file
+        flag = (
+            "--audit-policy-file" if str(path) == config.audit_policy_file else "--audit-log-path"
+        )
+        raise CannotStart(f"cannot audit by {path}: {reason_of(error)}; see {flag}") from error
     running.push_async_callback(asyncio.to_thread, lines.stop)
     return Auditor(policy, lines, clock, randomness)
 
@@ -242,7 +292,7 @@ def open_pki(
         raise CannotStart(str(error)) from error
     except OSError as error:
         raise CannotStart(
-            f"cannot use the keys and certificates in {folder}: {error.strerror}"
+            f"cannot use the keys and certificates in {folder}: {reason_of(error)}"
         ) from error
 
 
@@ -270,4 +320,6 @@ def write_kubeconfig(config: Config, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, text.encode(), mode=mode)
     except OSError as error:
-        raise CannotStart(f"cannot write kubeconfig {path}: {error.strerror}") from error
+        raise CannotStart(
+            f"cannot write kubeconfig {path}: {reason_of(error)}; see --write-kubeconfig"
+        ) from error

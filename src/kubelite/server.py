@@ -14,7 +14,6 @@ from contextlib import AsyncExitStack, suppress
 from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -41,6 +40,7 @@ from kubelite.control.scheduler.scheduler import Scheduler
 from kubelite.control_plane import ControlPlane, ServedResources
 from kubelite.net.host_addresses import HostAddresses, HostView
 from kubelite.offload import WorkerThread
+from kubelite.parts import Parts
 from kubelite.preparation import (
     CannotStart,
     allow_many_files,
@@ -61,9 +61,6 @@ from kubelite.preparation import (
 )
 from kubelite.randomness import SystemRandomness
 from kubelite.tasks import TaskSet
-
-if TYPE_CHECKING:
-    from kubelite.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -94,12 +91,24 @@ async def _serve(config: Config, started: float) -> None:
         with suppress(
             asyncio.CancelledError
         ):  # told to stop amid the start, which may wait for the clock
-            await starting
+            await _started(starting)
             collector.resume()
             _greet(config, time.monotonic() - started)
         await stopping
         log.info("stopping")
         loop.call_later(STOP_SECONDS, _give_up)
+
+
+async def _started(starting: "asyncio.Task[None]") -> None:
+    """Wait for the start; whatever it fails of becomes one line for the user. Raises CannotStart."""
+    try:
+        await starting
+    except CannotStart:
+        raise
+    except Exception as error:
+        log.debug("start failed", exc_info=error)
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        raise CannotStart(f"cannot start: {what}; --debug shows where") from error
 
 
 async def _start(config: Config, running: AsyncExitStack) -> None:
@@ -134,6 +143,11 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
     )
     port = listener.getsockname()[1]
     await plane.bootstrap(host.view.primary, port)
+    if not plane.is_set_up:
+        raise CannotStart(
+            f"cannot set up the cluster in {config.store_dir}: {store.problem}; "
+            "make room, or see --data-dir"
+        )
     flow = FlowControl()
     await flow.follow(plane.client(CALLER, "kube-apiserver"), clock)
     running.push_async_callback(flow.stop)
@@ -175,35 +189,38 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
     expiry.start()
     running.callback(expiry.stop)
     mirrors = plane.client(Caller("system:kube-controller-manager"), "kube-controller-manager")
-    runtime = Runtime(
-        CONTROLLERS,
-        client_for=plane.controller_client,
-        mirrors=mirrors,
-        clock=clock,
-        randomness=randomness,
-        offload=offload,
-        options=Options(
-            cluster_cidrs=(ip_network(config.cluster_cidr),),
-            cluster_ca=pki.ca_pem.decode(),
-            resources=ServedResources(plane.resources),
-            signer=CertificateSigner(pki, clock, randomness),
-            read_request=read_request,
-            token_issuer=plane.tokens,
-            system=plane.system,
+    options = Options(
+        cluster_cidrs=(ip_network(config.cluster_cidr),),
+        cluster_ca=pki.ca_pem.decode(),
+        resources=ServedResources(plane.resources),
+        signer=CertificateSigner(pki, clock, randomness),
+        read_request=read_request,
+        token_issuer=plane.tokens,
+        system=plane.system,
+    )
+    parts = Parts(plane, tasks)
+    running.push_async_callback(parts.stop)
+    await parts.start(
+        "controller-manager",
+        lambda: Runtime(
+            CONTROLLERS,
+            client_for=plane.controller_client,
+            mirrors=mirrors,
+            clock=clock,
+            randomness=randomness,
+            offload=offload,
+            options=options,
         ),
     )
-    await runtime.start()
-    plane.probes["controller-manager"] = lambda: ""
-    running.push_async_callback(runtime.stop)
     scheduling = plane.client(Caller("system:kube-scheduler"), "kube-scheduler")
-    scheduler = Scheduler(client=scheduling, mirrors=scheduling, clock=clock, randomness=randomness)
-    await scheduler.start()
-    plane.probes["scheduler"] = lambda: ""
-    running.push_async_callback(scheduler.stop)
+    await parts.start(
+        "scheduler",
+        lambda: Scheduler(
+            client=scheduling, mirrors=scheduling, clock=clock, randomness=randomness
+        ),
+    )
     if not config.disable_agent:
-        worker = await _start_worker(config, running, plane, pki, host)
-        followers.append(lambda view: worker.move(view.node_address))
-        worker.move(host.view.node_address)  # it may have changed while the worker started
+        await _start_worker(config, parts, plane, pki, host, followers)
 
 
 async def _follow_addresses(
@@ -224,8 +241,13 @@ async def _follow_addresses(
 
 
 async def _start_worker(
-    config: Config, running: AsyncExitStack, plane: ControlPlane, pki: Pki, host: HostAddresses
-) -> "Worker":
+    config: Config,
+    parts: Parts,
+    plane: ControlPlane,
+    pki: Pki,
+    host: HostAddresses,
+    followers: list[Callable[[HostView], None]],
+) -> None:
     # Half of the start-up time is in what only a node needs.
     from kubelite.net.dns import CannotListen
     from kubelite.net.nftables import RulesUnavailable
@@ -233,34 +255,41 @@ async def _start_worker(
 
     node = Caller(f"system:node:{config.name_of_node}", ("system:nodes", AUTHENTICATED))
     network = Caller("system:kube-proxy", (AUTHENTICATED,))
-    worker = Worker(
-        config,
-        Identities(plane.client(node, "kubelet"), plane.client(network, "kube-proxy")),
-        address=host.view.node_address,
-        tls=pki.server_context(identities.KUBELET_SERVING),
-        clock=SystemClock(),
-        randomness=SystemRandomness(),
-    )
+
+    def make() -> Worker:
+        worker = Worker(
+            config,
+            Identities(plane.client(node, "kubelet"), plane.client(network, "kube-proxy")),
+            address=host.view.node_address,
+            tls=pki.server_context(identities.KUBELET_SERVING),
+            clock=SystemClock(),
+            randomness=SystemRandomness(),
+        )
+        followers[1:] = [lambda view: worker.move(view.node_address)]
+        return worker
+
     try:
-        await worker.start()
+        await parts.start("kubelet", make)
     except (RulesUnavailable, CannotListen, PermissionError) as error:
         raise CannotStart(f"cannot set up the node's network: {error}") from error
     except OSError as error:
         raise CannotStart(
-            f"cannot listen on {config.bind_address}:{config.kubelet_port}: {os.strerror(error.errno or 0)}"
+            f"cannot listen on {in_url(config.bind_address)}:{config.kubelet_port}: "
+            f"{os.strerror(error.errno or 0)}; see --kubelet-port"
         ) from error
-    running.push_async_callback(worker.stop)
-    return worker
 
 
 def _greet(config: Config, seconds: float) -> None:
-    sys.stderr.write(
-        f"kubelite is ready after {seconds:.1f} s; try\n"
-        f"    export KUBECONFIG={config.write_kubeconfig}\n"
-        "    kubectl get nodes\n"
-        "    kubectl apply -f examples/hello/\n"
+    what = (
+        ("get namespaces",) if config.disable_agent else ("get nodes", "apply -f examples/hello/")
     )
-    sys.stderr.flush()
+    with suppress(OSError):  # nobody reads it any more
+        sys.stderr.write(
+            f"kubelite is ready after {seconds:.1f} s; try\n"
+            f"    export KUBECONFIG={config.write_kubeconfig}\n"
+            + "".join(f"    kubectl {command}\n" for command in what)
+        )
+        sys.stderr.flush()
 
 
 def _give_up() -> None:

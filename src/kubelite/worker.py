@@ -8,6 +8,7 @@ import ipaddress
 import logging
 import ssl
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from msgspec import Struct
@@ -89,6 +90,7 @@ class Worker:
         self._clock = clock
         self._randomness = randomness
         self._tasks = TaskSet()
+        self._running = AsyncExitStack()  # what has been started, in order
         self._network = PodNetwork(local_addresses=(config.dns_address,))
         self._followers: list[Callable[[str], None]] = []  # of the node's address
 
@@ -104,12 +106,16 @@ class Worker:
         data = Path(config.data_dir) / "agent"
         machine = await asyncio.to_thread(_machine, data)
         identity = NodeIdentity(config.name_of_node, (self._address,), config.kubelet_port)
+        self._running.push_async_callback(self._network.stop)
         self._runtime = await self._engine(data, machine)
+        self._running.push_async_callback(self._runtime.close)
         self._events = self._recorder()
+        self._running.push_async_callback(self._events.close)
         facts = facts_of(identity, machine, config)
         kubelet = Kubelet(facts, self._collaborators(data))
         door = NodeDoor(self._identities.node, identity.name)
         self._api = NodeAPI(identity.name, kubelet, self._runtime, self._clock, door)
+        self._running.push_async_callback(self._api.stop)
         await self._api.start(config.bind_address, config.kubelet_port, self._tls)
         registration = NodeRegistration(
             replace(identity, kubelet_port=self._api.port),
@@ -133,9 +139,11 @@ class Worker:
         kubelet.before_pods = (
             images.load
         )  # or the first pods would ask a registry for what is about to be there
-        proxy = self._proxy = self._service_proxy()
+        proxy = self._service_proxy()
+        self._running.push_async_callback(proxy.stop)
         await proxy.start()
         self._network.listener = proxy  # a pod's policies are in force before its containers start
+        self.move(self._address)  # it may have changed while this started
         self._tasks.supervise(registration.run, name="node registration")
         self._tasks.supervise(proxy.run, name="service proxy")
         self._tasks.supervise(lambda: self._run_pods(kubelet), name="kubelet")
@@ -241,13 +249,9 @@ class Worker:
         )
 
     async def stop(self) -> None:
-        """End the node's parts; containers, links and rules stay."""
-        await self._api.stop()
+        """End the node's parts that have started; containers, links and rules stay."""
         await self._tasks.stop()
-        await self._proxy.stop()
-        await self._network.stop()
-        await self._events.close()
-        await self._runtime.close()
+        await self._running.aclose()
 
 
 def facts_of(identity: NodeIdentity, machine: Machine, config: Config) -> NodeFacts:
