@@ -49,6 +49,7 @@ class PkiArguments(TypedDict):
     names: tuple[str, ...]
     addresses: tuple[str, ...]
     node_name: str
+    services: tuple[str, ...]
 
 
 def pki_arguments(config: Config, view: HostView, services: Sequence[str] = ()) -> PkiArguments:
@@ -62,6 +63,7 @@ def pki_arguments(config: Config, view: HostView, services: Sequence[str] = ()) 
         names=serving_names(config.cluster_domain, config.name_of_node, config.tls_names),
         addresses=serving_addresses(config.api_address, more, config.tls_addresses),
         node_name=config.name_of_node,
+        services=(config.api_address, *services),
     )
 
 

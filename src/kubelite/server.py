@@ -39,7 +39,7 @@ from kubelite.control.runtime import Runtime
 from kubelite.control.scheduler.scheduler import Scheduler
 from kubelite.control_plane import ControlPlane, ServedResources
 from kubelite.net.host_addresses import HostAddresses, HostView
-from kubelite.offload import WorkerThread
+from kubelite.offload import Offload, WorkerThread
 from kubelite.parts import Parts
 from kubelite.preparation import (
     CannotStart,
@@ -188,6 +188,17 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
     expiry = EventExpiry(store, clock=clock, tasks=tasks)
     expiry.start()
     running.callback(expiry.stop)
+    parts = Parts(plane, tasks)
+    running.push_async_callback(parts.stop)
+    await _start_control(config, parts, plane, pki, offload)
+    if not config.disable_agent:
+        await _start_worker(config, parts, plane, pki, host, followers, offload)
+
+
+async def _start_control(
+    config: Config, parts: Parts, plane: ControlPlane, pki: Pki, offload: Offload
+) -> None:
+    clock, randomness = SystemClock(), SystemRandomness()
     mirrors = plane.client(Caller("system:kube-controller-manager"), "kube-controller-manager")
     options = Options(
         cluster_cidrs=(ip_network(config.cluster_cidr),),
@@ -198,8 +209,6 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
         token_issuer=plane.tokens,
         system=plane.system,
     )
-    parts = Parts(plane, tasks)
-    running.push_async_callback(parts.stop)
     await parts.start(
         "controller-manager",
         lambda: Runtime(
@@ -216,11 +225,13 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
     await parts.start(
         "scheduler",
         lambda: Scheduler(
-            client=scheduling, mirrors=scheduling, clock=clock, randomness=randomness
+            client=scheduling,
+            mirrors=scheduling,
+            clock=clock,
+            randomness=randomness,
+            offload=offload,
         ),
     )
-    if not config.disable_agent:
-        await _start_worker(config, parts, plane, pki, host, followers)
 
 
 async def _follow_addresses(
@@ -247,6 +258,7 @@ async def _start_worker(
     pki: Pki,
     host: HostAddresses,
     followers: list[Callable[[HostView], None]],
+    offload: Offload,
 ) -> None:
     # Half of the start-up time is in what only a node needs.
     from kubelite.net.dns import CannotListen
@@ -264,6 +276,7 @@ async def _start_worker(
             tls=pki.server_context(identities.KUBELET_SERVING),
             clock=SystemClock(),
             randomness=SystemRandomness(),
+            offload=offload,
         )
         followers[1:] = [lambda view: worker.move(view.node_address)]
         return worker

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
+from kubelite.limits import ENGINE_LINE
 from kubelite.node import docker_wire as wire
 from kubelite.node import pause_image
 from kubelite.node.capabilities import bounding_set, full_privileges
@@ -57,7 +58,6 @@ log = logging.getLogger(__name__)
 CONNECTION_ERROR = 900  # aiodocker's number for "cannot connect"
 NOT_FOUND, NOT_MODIFIED, CONFLICT = 404, 304, 409
 CALL_SECONDS = 120.0
-EVENT_LINE_LIMIT_BYTES = 1 << 20
 NAME_TAKEN = "is already in use by container"
 EXIT_CODE_TRIES = 40
 EXIT_CODE_PAUSE_SECONDS = 0.025
@@ -504,17 +504,26 @@ def _let_go(stream: "Stream") -> None:
 
 async def _lines(response: "aiohttp.ClientResponse") -> AsyncIterator[bytes]:
     """Split a stream of JSON lines; aiohttp's own reader refuses long ones."""
-    rest = b""
-    async for piece in response.content.iter_any():
-        rest += piece
-        if len(rest) > EVENT_LINE_LIMIT_BYTES:
-            raise RuntimeFailure("the engine sent too long a line")
-        *lines, rest = rest.split(b"\n")
+    async for line in lines_of(response.content.iter_any()):
+        yield line
+
+
+async def lines_of(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield the lines that are not blank; each byte is searched once. Raises RuntimeFailure on too long a line."""
+    rest = bytearray()
+    async for piece in pieces:
+        *lines, last = piece.split(b"\n")
         for line in lines:
-            if line.strip():
-                yield line
-    if rest.strip():
-        yield rest
+            rest += line
+            if whole := bytes(rest).strip():
+                yield whole
+            rest.clear()
+        rest += last
+        if len(rest) > ENGINE_LINE.value:
+            ENGINE_LINE.reached()
+            raise RuntimeFailure("the engine sent too long a line")
+    if whole := bytes(rest).strip():
+        yield whole
 
 
 def _filters(filters: dict[str, list[str]]) -> str:

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -131,6 +132,7 @@ class PodActions:
         self._services = client.mirror(Service)
         self._checks = SandboxChecks(client, runtime, facts.cluster_domain)
         self._starting = asyncio.Semaphore(STARTS_AT_ONCE)
+        self._hooks: dict[str, asyncio.Task[Any]] = {}  # postStart hooks that run, by container id
         self._warned: set[str] = set()  # what the log already says that this host withholds
 
     async def carry_out(self, memory: PodMemory, actions: tuple[Action, ...]) -> None:
@@ -342,7 +344,9 @@ class PodActions:
         self._events.event(about, NORMAL, "Started", "Container started")
         if handler is not None:
             work = self._post_start(memory, pod, container, record, handler)
-            self._tasks.start(work, name=f"postStart {container.name}")
+            hook = self._tasks.start(work, name=f"postStart {container.name}")
+            self._hooks[container_id] = hook
+            hook.add_done_callback(lambda _: self._hooks.pop(container_id, None))
         return record
 
     async def _post_start(
@@ -507,6 +511,9 @@ class PodActions:
         if stop is not None:
             stop.wake()
         memory.hooks_failed.pop(record.id, None)
+        if (hook := self._hooks.get(record.id)) is not None:
+            # Whatever it asks may never answer: each run of a container would leave a connection behind.
+            hook.cancel()
         memory.hooks_running.discard(record.id)
         probes = memory.probes.pop(record.id, None)
         if probes is not None:

@@ -471,4 +471,20 @@ def test_a_node_that_moves_is_followed_by_its_status_and_its_pods() -> None:
             after = await cluster.pod("own-network")
             assert after.status.podIPs == before.status.podIPs
 
+
+def test_a_hook_ends_with_its_container() -> None:
+    """What it asks need never answer, and a container may end as often as it likes."""
+
+    async def main() -> None:
+        async with Cluster(Behaviour(start_seconds=(0, 0))) as cluster:
+            lifecycle = {"postStart": {"sleep": {"seconds": 90_000}}}
+            app = container(command=["false"], lifecycle=lifecycle)
+            spec = {"containers": [app], "terminationGracePeriodSeconds": 100_000}
+            await cluster.create(spec)
+            await cluster.until(
+                lambda pod: any(s.restartCount > 2 for s in pod.status.containerStatuses)
+            )
+            hooks = [t for t in asyncio.all_tasks() if t.get_name() == "postStart app"]
+            assert len(hooks) <= 1
+
     run_virtually(main())

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from kubelite.clock import SetClock, SystemClock
+from kubelite.limits import WAITING_WRITES
 from kubelite.store import embedded, history, waiting
 from kubelite.store.embedded import EmbeddedStore
 from kubelite.store.engine import Batch, EngineFailed
@@ -226,12 +227,14 @@ async def test_a_caller_that_gives_up_does_not_stop_its_write(
 async def test_waiting_writes_are_bounded(
     engine: FaultyEngine, store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting, "WAITING_OPERATIONS_MAX", 3)
+    monkeypatch.setattr(WAITING_WRITES, "value", 3)
+    before = WAITING_WRITES.times_reached
     engine.may_write.clear()
     writes = [asyncio.ensure_future(store.commit(Put("/pods/a", b"1"))) for _ in range(3)]
     await asyncio.sleep(0)
     with pytest.raises(StoreUnavailable, match="too many writes wait"):
         await store.commit(Put("/pods/a", b"2"))
+    assert WAITING_WRITES.times_reached == before + 1
     engine.may_write.set()
     await asyncio.gather(*writes)
 

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -123,16 +123,17 @@ def serving_addresses(
 
 
 def wanted_leaves(
-    node_name: str, names: Sequence[str], addresses: Sequence[str]
+    node_name: str, names: Sequence[str], addresses: Sequence[str], services: Collection[str] = ()
 ) -> dict[str, tuple[str, Wanted]]:
-    """Return every leaf with the CA that signs it."""
+    """Return every leaf with the CA that signs it; a node is not reached at `services`, those of the API's Service."""
+    of_node = tuple(address for address in addresses if address not in services)
     masters = (SYSTEM_MASTERS,)
     serving = Wanted("kube-apiserver", (), tuple(names), tuple(addresses), (SERVER_AUTH,))
     kubelet = Wanted(
         f"system:node:{node_name}",
         ("system:nodes",),
         (node_name, "localhost"),
-        tuple(addresses),
+        of_node,
         (SERVER_AUTH,),
     )
     return {
@@ -175,6 +176,7 @@ class Pki:
         names: Sequence[str],
         addresses: Sequence[str],
         node_name: str,
+        services: Collection[str] = (),
     ) -> "Pki":
         """Read what is there, make what is missing or due, and return all of it.
 
@@ -189,7 +191,12 @@ class Pki:
         pki._ensure_signing_key()
         for name in NEEDLESS:
             pki.path(name).unlink(missing_ok=True)
-        pki.update(names=names, addresses=addresses, node_name=node_name)
+        pki.update(
+            names=names,
+            addresses=addresses,
+            node_name=node_name,
+            services=services,
+        )
         return pki
 
     @classmethod
@@ -205,10 +212,15 @@ class Pki:
         return pki
 
     def update(
-        self, *, names: Sequence[str], addresses: Sequence[str], node_name: str
+        self,
+        *,
+        names: Sequence[str],
+        addresses: Sequence[str],
+        node_name: str,
+        services: Collection[str] = (),
     ) -> list[str]:
         """Put names and addresses into the serving certificates at once; return what was made anew."""
-        self._wanted = wanted_leaves(node_name, names, addresses)
+        self._wanted = wanted_leaves(node_name, names, addresses, services)
         return self.renew()
 
     def renew(self, *, force: bool = False) -> list[str]:

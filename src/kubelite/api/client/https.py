@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from kubelite.api.errors import BY_REASON, APIError, Cause, ServiceUnavailable
 from kubelite.api.kinds.meta import Status
+from kubelite.limits import WATCH_LINE
 from kubelite.randomness import Randomness
 
 JSON = "application/json"
@@ -19,7 +20,6 @@ CONNECT_TIMEOUT_SECONDS = 10.0
 REQUEST_TIMEOUT_SECONDS = 60.0
 SILENCE_SECONDS_MAX = 150.0  # on a watch: bookmarks come every minute
 TRIES_MAX = 10  # of a request that is told to come back later
-LINE_BYTES_MAX = 16 * 1024 * 1024
 STREAM_BUFFER_BYTES = 1024 * 1024
 
 Parameters = Mapping[str, str]
@@ -97,7 +97,8 @@ class Transport:
                     yield bytes(rest[:end])
                     del rest[: end + 1]
                     end = rest.find(b"\n")
-                if len(rest) > LINE_BYTES_MAX:
+                if len(rest) > WATCH_LINE.value:
+                    WATCH_LINE.reached()
                     raise ServiceUnavailable(f"cannot read {request.path}: a line is too long")
 
     @asynccontextmanager

@@ -3,6 +3,7 @@
 Authorization and admission are the same as over HTTP. A mirror shows a write as soon as the write has returned.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Literal, TypeVar
 
@@ -24,6 +25,7 @@ from kubelite.api.registry.verbs import Verbs
 
 K = TypeVar("K", bound=Kind)
 
+DECODED_AT_ONCE = 500  # objects: about 5 ms of the loop
 _READ = ReadOptions()
 
 
@@ -50,7 +52,8 @@ class LocalClient:
 
     async def get(self, kind: type[K], name: str, namespace: str = "") -> K:
         """Return one object; raises NotFound."""
-        return typed(kind, self._verbs.get(self._allow("get", kind, namespace, name), _READ))
+        allowed = self._allow("get", kind, namespace, name)
+        return typed(kind, await self._verbs.get(allowed, _READ))
 
     async def list(
         self,
@@ -70,8 +73,14 @@ class LocalClient:
             field_selector=field_selector,
             label_selector=label_selector,
         )
-        listed = self._verbs.list(allowed, options)
-        return [typed(kind, item) for item in listed.items]
+        listed = await self._verbs.list(allowed, options)
+        items: list[K] = []
+        for start in range(0, len(listed.items), DECODED_AT_ONCE):
+            if start:
+                await asyncio.sleep(0)
+            part = listed.items[start : start + DECODED_AT_ONCE]
+            items += [typed(kind, item) for item in part]
+        return items
 
     async def create(self, item: K) -> K:
         """Create; `metadata.namespace` and `name` or `generateName` come from the object."""

@@ -236,6 +236,41 @@ def test_own_business(
     assert nodes.may(verb, resource, name, **rest) is expected
 
 
+@pytest.mark.parametrize("verb", ["get", "create", "update", "patch", "delete"])
+@pytest.mark.parametrize(
+    ("resource", "group", "namespace"),
+    [
+        ("leases", "coordination.k8s.io", "kube-node-lease"),
+        ("csinodes", "storage.k8s.io", ""),
+    ],
+)
+def test_what_is_named_like_the_node_is_its_own_alone(
+    nodes: Nodes, verb: str, resource: str, group: str, namespace: str
+) -> None:
+    where = {"group": group, "namespace": namespace}
+    assert nodes.may(verb, resource, "one", **where)
+    # A creation has no name yet: NodeRestriction looks into the object.
+    assert nodes.may(verb, resource, "two", **where) is (verb == "create")
+    assert nodes.may(verb, resource, "", **where) is (verb == "create")
+    reason = nodes.authorizer.decide(
+        NODE, Attributes(verb, group, "v1", resource, "", namespace, "two")
+    ).reason
+    assert ("with the same name as the requesting node" in reason) is (verb != "create")
+
+
+@pytest.mark.parametrize("verb", ["list", "watch", "deletecollection"])
+@pytest.mark.parametrize("selector", ["", "metadata.name=one"])
+def test_leases_are_not_listed(nodes: Nodes, verb: str, selector: str) -> None:
+    where = {"group": "coordination.k8s.io", "namespace": "kube-node-lease"}
+    assert not nodes.may(verb, "leases", field_selector=selector, **where)
+
+
+@pytest.mark.parametrize("namespace", ["", "default", "kube-system"])
+@pytest.mark.parametrize("verb", ["get", "create", "update", "patch", "delete"])
+def test_leases_elsewhere_are_not_a_nodes(nodes: Nodes, verb: str, namespace: str) -> None:
+    assert not nodes.may(verb, "leases", "one", group="coordination.k8s.io", namespace=namespace)
+
+
 @pytest.mark.parametrize(
     "caller",
     [
