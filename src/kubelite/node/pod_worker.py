@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from msgspec.structs import replace
+
 from kubelite.api.client.events import NORMAL, WARNING
 from kubelite.api.errors import APIError, Conflict, NotFound
 from kubelite.api.kinds.core.pods import Pod, PodStatus
@@ -67,6 +69,15 @@ class PodWorker:
         if uid not in self.memories:
             self.memories[uid] = PodMemory(uid)
         return self.memories[uid]
+
+    def move(self, addresses: tuple[str, ...]) -> None:
+        """Follow new addresses of the node, the primary one first."""
+        if addresses == self._facts.addresses:
+            return
+        self._facts = replace(self._facts, addresses=addresses)
+        self.actions.move(self._facts, self.memories.values())
+        for uid in self.memories:
+            self.wake(uid)
 
     async def run(self) -> None:
         """Work until cancelled."""

@@ -287,9 +287,10 @@ def test_only_nodes_are_nodes(nodes: Nodes, caller: Caller) -> None:
 
 RESOURCE, STORAGE = {"group": "resource.k8s.io"}, {"group": "storage.k8s.io"}
 UNRELATED = "no relationship found between node 'one' and this object"
-SLICES_LISTED = (
-    "can only list/watch/deletecollection resourceslices with nodeName field selector"
-)
+TOKENS_ALONE = "can only create tokens for individual service accounts"
+TOKEN_ALONE = "can only create token subresource of serviceaccount"
+SLICE_ALONE = "cannot authorize ResourceSlice subresources"
+SLICES_LISTED = "can only list/watch/deletecollection resourceslices with nodeName field selector"
 
 
 @pytest.mark.parametrize(
@@ -304,15 +305,15 @@ SLICES_LISTED = (
         ("get", "persistentvolumeclaims", "data", {"subresource": "status"}, "can only get/update/patch this type"),
         ("patch", "persistentvolumeclaims", "theirs", {"subresource": "status"}, UNRELATED),
         ("get", "serviceaccounts", "other", {}, UNRELATED),
-        ("get", "serviceaccounts", "web", {"subresource": "token"}, "can only create tokens for individual service accounts"),
-        ("list", "serviceaccounts", "", {}, "can only create tokens for individual service accounts"),
-        ("update", "serviceaccounts", "web", {}, "can only create tokens for individual service accounts"),
-        ("create", "serviceaccounts", "", {"subresource": "token"}, "can only create tokens for individual service accounts"),
-        ("create", "serviceaccounts", "web", {}, "can only create token subresource of serviceaccount"),
-        ("create", "serviceaccounts", "web", {"subresource": "x"}, "can only create token subresource of serviceaccount"),
+        ("get", "serviceaccounts", "web", {"subresource": "token"}, TOKENS_ALONE),
+        ("list", "serviceaccounts", "", {}, TOKENS_ALONE),
+        ("update", "serviceaccounts", "web", {}, TOKENS_ALONE),
+        ("create", "serviceaccounts", "", {"subresource": "token"}, TOKENS_ALONE),
+        ("create", "serviceaccounts", "web", {}, TOKEN_ALONE),
+        ("create", "serviceaccounts", "web", {"subresource": "x"}, TOKEN_ALONE),
         ("list", "csinodes", "", STORAGE, "can only get, create, update, patch, or delete a CSINode"),
         ("update", "csinodes", "one", {**STORAGE, "subresource": "x"}, "cannot authorize CSINode subresources"),
-        ("update", "resourceslices", "s", {**RESOURCE, "subresource": "x"}, "cannot authorize ResourceSlice subresources"),
+        ("update", "resourceslices", "s", {**RESOURCE, "subresource": "x"}, SLICE_ALONE),
         ("update", "resourceslices", "s", RESOURCE, UNRELATED),
         ("delete", "resourceslices", "s", RESOURCE, UNRELATED),
         ("list", "resourceslices", "", RESOURCE, SLICES_LISTED),
@@ -397,7 +398,9 @@ def test_claims_made_for_a_running_pod_are_its_nodes_too(nodes: Nodes) -> None:
         return nodes.may("get", "resourceclaims", name, **RESOURCE)
 
     made = pod()
-    template = convert({"name": "gpu", "resourceClaimTemplateName": "t"}, type(made.spec.resourceClaims[0]))
+    template = convert(
+        {"name": "gpu", "resourceClaimTemplateName": "t"}, type(made.spec.resourceClaims[0])
+    )
     made = replace(made, spec=replace(made.spec, resourceClaims=[template]))
     nodes.lookup.put(made)
     assert not may("web-0-gpu")
@@ -416,7 +419,10 @@ def test_claims_made_for_a_running_pod_are_its_nodes_too(nodes: Nodes) -> None:
 
 def test_what_is_forgotten_takes_no_room(nodes: Nodes) -> None:
     graph = NodeGraph(nodes.lookup)
-    volume = {"metadata": {"name": "pv"}, "spec": {"claimRef": {"namespace": "shop", "name": "data"}}}
+    volume = {
+        "metadata": {"name": "pv"},
+        "spec": {"claimRef": {"namespace": "shop", "name": "data"}},
+    }
     nodes.lookup.put(convert(volume, PersistentVolume))
     nodes.lookup.put(a_slice("one"))
     assert graph._nodes
