@@ -70,6 +70,11 @@ format: $(VENV)/.dev ## Format, and mend what the linter can mend
 .PHONY: golden
 golden: $(VENV)/.dev ## Rewrite the generated parts of documents and golden files
 	@$(RUN)python tests/architecture/test_limits_table.py
+	@PYTHONPATH=src:tests $(BIN)/python tests/digests.py
+
+.PHONY: facts
+facts: $(VENV)/.dev ## Make tests/facts anew from packages of PyPI (needs the network)
+	@$(BIN)/python scripts/facts.py
 
 .PHONY: bench
 bench: SYSTEM = tests

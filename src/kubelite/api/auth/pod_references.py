@@ -1,13 +1,12 @@
 """What a pod, or a persistent volume, refers to: the objects that its node has to read for it."""
 
 from collections.abc import Iterator
-from functools import cache
 from typing import Any, NamedTuple, get_args
 
 import msgspec
 
 from kubelite.api.kinds.core.containers import Container, EphemeralContainer
-from kubelite.api.kinds.core.persistent_volumes import PersistentVolume
+from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, PersistentVolumeSpec
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.volumes import Volume
 
@@ -102,12 +101,11 @@ def _volume_names(volume: Volume) -> Iterator[tuple[str, str]]:
 
 def _sources(holder: Any) -> Iterator[Any]:
     """Yield the volume sources that are set and may name Secrets."""
-    for field in _source_fields(type(holder)):
+    for field in SECRET_SOURCES[type(holder)]:
         if (value := getattr(holder, field)) is not None:
             yield value
 
 
-@cache
 def _source_fields(holder: type[Any]) -> tuple[str, ...]:
     """Return the fields whose types have a field about a Secret; most volumes have none of them."""
     return tuple(
@@ -120,3 +118,6 @@ def _may_name_secrets(kind: Any) -> bool:
     return any(
         "secret" in name.lower() for one in types for name in getattr(one, "__struct_fields__", ())
     )
+
+
+SECRET_SOURCES = {kind: _source_fields(kind) for kind in (Volume, PersistentVolumeSpec)}
