@@ -76,6 +76,7 @@ class Server:
             randomness=self.randomness,
             admission=Admission.ordered(*plugins),
             validate=validate,
+            warn=rules.warn,
             addresses=self.addresses,
         )
         self.verbs = Verbs(

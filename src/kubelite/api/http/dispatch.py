@@ -35,6 +35,7 @@ from kubelite.api.http.respond import (
     accepts_gzip,
     compressed,
     error_reply,
+    warning_header,
     warning_headers,
 )
 from kubelite.api.http.watch import Watches
@@ -245,6 +246,9 @@ class Dispatcher:
         if resource is None:
             raise not_found()
         attributes = asked.attributes
+        if resource.deprecation:
+            metrics.note_deprecated(attributes)
+            asked.headers.append(("Warning", warning_header(resource.deprecation)))
         if attributes.subresource != "proxy":  # whose methods belong to the server behind it
             check_verb(resource, attributes)
         if not observed.is_long_running:

@@ -34,6 +34,11 @@ requests_total = REGISTRY.counter(
     "Requests by verb, resource and HTTP status code.",
     (*LABELS, "code"),
 )
+requested_deprecated = REGISTRY.gauge(
+    "apiserver_requested_deprecated_apis",
+    "Deprecated APIs that were asked for, with the release that removes them if there is one.",
+    ("group", "version", "resource", "subresource", "removed_release"),
+)
 request_duration = REGISTRY.histogram(
     "apiserver_request_duration_seconds",
     "How long requests took, watches and other long-running ones left out.",
@@ -66,6 +71,13 @@ INFLIGHT = {
 KNOWN_PATHS = frozenset(
     {"api", "apis", "healthz", "livez", "readyz", "metrics", "openapi", "version", ""}
 )
+
+
+def note_deprecated(attributes: Attributes) -> None:
+    """Show that a resource that is deprecated was asked for."""
+    requested_deprecated.labelled(
+        attributes.group, attributes.version, attributes.resource, attributes.subresource, ""
+    ).value = 1
 
 
 def scope_of(attributes: Attributes) -> str:
