@@ -479,6 +479,36 @@ COMPILED_SELECTORS = Limit(
     reason="about 40 MiB; a selector of an object of 1.5 MiB has 50,000",
 )
 
+# Scheduling
+
+DECISION_STEPS = Limit(
+    "decision-steps",
+    2_000_000,
+    "steps",
+    bounds="what is looked at to find a node for one pod, or pods that should leave one (terms times pods times nodes)",
+    beyond="the pod stays unschedulable, its event says why; of preemption the best found so far",
+    reason="a few seconds, with turns of the loop between, in which no other pod is placed",
+)
+
+# Service rules
+
+SERVICE_RULES = Limit(
+    "service-rules",
+    50_000,
+    "pairs",
+    bounds="ports times endpoints, and ports times external addresses, of one service in a node's rules",
+    beyond="each port has the first endpoints and addresses only, with an event on the service",
+    reason="about 2 MiB of rules; the kernel takes a second for them",
+)
+POLICY_RULES = Limit(
+    "policy-rules",
+    500_000,
+    "lines and elements",
+    bounds="rules, and addresses in their sets, of all network policies on a node",
+    beyond="not allowed, with an event on the policy",
+    reason="about 20 MiB of rules; a thousand policies of a few hundred peers each",
+)
+
 # DNS
 
 DNS_STEPS = Limit(

@@ -39,7 +39,7 @@ from kubelite.control.scheduler.scheduler import Scheduler
 from kubelite.control_plane import ControlPlane, ServedResources
 from kubelite.net.host_addresses import HostAddresses
 from kubelite.net.kube_dns import ensure_kube_dns
-from kubelite.offload import WorkerThread
+from kubelite.offload import Offload, WorkerThread
 from kubelite.preparation import (
     CannotStart,
     allow_many_files,
@@ -203,7 +203,7 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
     plane.probes["scheduler"] = lambda: ""
     running.push_async_callback(scheduler.stop)
     if not config.disable_agent:
-        await _start_worker(config, running, plane, pki, node_ip)
+        await _start_worker(config, running, plane, pki, node_ip, offload)
 
 
 async def _follow_addresses(
@@ -215,7 +215,12 @@ async def _follow_addresses(
 
 
 async def _start_worker(
-    config: Config, running: AsyncExitStack, plane: ControlPlane, pki: Pki, address: str
+    config: Config,
+    running: AsyncExitStack,
+    plane: ControlPlane,
+    pki: Pki,
+    address: str,
+    offload: Offload,
 ) -> None:
     # Half of the start-up time is in what only a node needs.
     from kubelite.net.dns import CannotListen
@@ -231,6 +236,7 @@ async def _start_worker(
         tls=pki.server_context(identities.KUBELET_SERVING),
         clock=SystemClock(),
         randomness=SystemRandomness(),
+        offload=offload,
     )
     try:
         await worker.start()

@@ -50,6 +50,7 @@ from kubelite.node.registration import (
 from kubelite.node.runtime import EngineUnavailable, RuntimeFailure
 from kubelite.node.sysctls import allow_list
 from kubelite.node.volumes.host import HostVolumes
+from kubelite.offload import Offload
 from kubelite.randomness import Randomness
 from kubelite.tasks import TaskSet
 
@@ -79,6 +80,7 @@ class Worker:
         tls: ssl.SSLContext,
         clock: Clock,
         randomness: Randomness,
+        offload: Offload,
     ) -> None:
         """`tls` is that of the node's own HTTPS endpoint; it asks for client certificates."""
         self._config = config
@@ -87,6 +89,7 @@ class Worker:
         self._tls = tls
         self._clock = clock
         self._randomness = randomness
+        self._offload = offload
         self._tasks = TaskSet()
         self._network = PodNetwork(local_addresses=(config.dns_address,))
 
@@ -174,7 +177,10 @@ class Worker:
             config.service_cidr,
             local_addresses=(config.dns_address,),
         )
-        return ServiceProxy(self._identities.network, settings)
+        events = EventRecorder(
+            self._identities.network, self._clock, self._randomness, component="kube-proxy"
+        )
+        return ServiceProxy(self._identities.network, settings, self._offload, events)
 
     async def _run_pods(self, kubelet: Kubelet) -> None:
         """Wait for the node's part of the pod range, set up network and DNS, then run pods."""

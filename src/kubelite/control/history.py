@@ -14,6 +14,7 @@ from kubelite.api.kinds.core.pods import PodTemplateSpec
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.control.deployment import template_hash
 from kubelite.control.ownership import controller_reference
+from kubelite.control.pods import pod_weight
 
 HASH = "controller-revision-hash"  # of pods, and of a DaemonSet's revisions
 REVISION_HASH = "controller.kubernetes.io/hash"
@@ -38,6 +39,11 @@ class History(Struct, frozen=True):
     newest: ControllerRevision  # that of the template as it is now
     create: bool = False  # it does not exist yet
     renumber: bool = False  # it is an old one that is current again
+
+
+def cost_bytes(owner: Any, revisions: Sequence[ControllerRevision]) -> int:
+    """Return what planning the history costs, for the offload."""
+    return (2 + len(revisions)) * pod_weight(owner.spec.template.spec)
 
 
 def plan(owner: Any, revisions: Sequence[ControllerRevision], collisions: int | None) -> History:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from kubelite.api.kinds.core.nodes import Node, NodeCondition
 from kubelite.api.kinds.core.scheduling import Taint, Toleration
 from kubelite.api.machinery.times import format_time, parse_time
-from kubelite.control.scheduler.filters import tolerates
+from kubelite.control.scheduler.tolerations import tolerates
 
 NOT_READY = "node.kubernetes.io/not-ready"
 UNREACHABLE = "node.kubernetes.io/unreachable"

@@ -1,12 +1,12 @@
 """Counts what quotas limit. Admission only ever adds to a quota's use; what is freed is found here."""
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from msgspec.structs import replace
 
+from kubelite.api.client.protocol import Mirror
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolumeClaim
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.quota import ResourceQuota
@@ -15,15 +15,16 @@ from kubelite.api.kinds.model import Kind, to_wire
 from kubelite.api.machinery.quantity import ZERO
 from kubelite.api.machinery.quota import in_scope, matching, read, scopes, total, usage, written
 from kubelite.control.options import Resource
-from kubelite.control.pods import is_terminal
+from kubelite.control.pods import ITEM_COST_BYTES, containers_and_ports, is_terminal
 from kubelite.control.runtime import Context, Key, Watch
+from kubelite.limits import INLINE_WORK
 
 FULL: Mapping[str, type[Kind]] = {
     "pods": Pod,
     "services": Service,
     "persistentvolumeclaims": PersistentVolumeClaim,
 }
-YIELD_EVERY = 200  # objects counted before others get the loop
+OBJECT_COST_BYTES = 100  # what the offload counts for an object: about thirty microseconds
 
 
 def used(
@@ -67,7 +68,7 @@ class ResourceQuotaController:
         quota = self._quotas.get(key.name, key.namespace)
         if quota is None:
             return None
-        objects = {}
+        objects: dict[tuple[str, str], Sequence[Kind]] = {}
         served = self._context.options.resources.resources()
         for resource in self._ends.keys() - set(served):
             self._ends.pop(resource)()
@@ -76,15 +77,21 @@ class ResourceQuotaController:
                 objects[resource.resource, resource.group] = await self._objects(
                     resource, key.namespace
                 )
-        amounts = used(quota, objects, self._context.clock.now())
+        now, counted = self._context.clock.now(), quota
+        amounts = await self._context.offload.run(
+            sum(map(_cost_bytes, objects.values())),
+            lambda: used(
+                counted, {name: map(to_wire, items) for name, items in objects.items()}, now
+            ),
+        )
         status = replace(quota.status, hard=written(read(quota.spec.hard)), used=amounts)
         if status != quota.status:
             await self._context.client.update(replace(quota, status=status), "status")
         return None
 
-    async def _objects(self, resource: Resource, namespace: str) -> list[dict[str, Any]]:
+    async def _objects(self, resource: Resource, namespace: str) -> Sequence[Kind]:
         if self._is_full(resource):
-            mirror = self._full[resource.resource]
+            mirror: Mirror[Any] = self._full[resource.resource]
         else:
             mirror = self._context.dynamic_mirror(
                 resource.group, resource.version, resource.resource
@@ -92,12 +99,7 @@ class ResourceQuotaController:
             if resource not in self._ends:
                 self._ends[resource] = mirror.subscribe(self._gone)
             await mirror.synced()
-        found = []
-        for number, item in enumerate(mirror.list(namespace), 1):
-            found.append(to_wire(item))
-            if number % YIELD_EVERY == 0:
-                await asyncio.sleep(0)
-        return found
+        return mirror.list(namespace)
 
     def _gone(self, before: Any, after: Any) -> None:
         """Look again at the quotas of a namespace where something is used no more."""
@@ -113,6 +115,12 @@ class ResourceQuotaController:
             Key(one.metadata.namespace, one.metadata.name)
             for one in self._quotas.list(item.metadata.namespace)
         )
+
+
+def _cost_bytes(items: Sequence[Kind]) -> int:
+    pods = (item for item in items if isinstance(item, Pod))
+    more = ITEM_COST_BYTES * containers_and_ports(pods, INLINE_WORK.value)
+    return OBJECT_COST_BYTES * len(items) + more
 
 
 def _spec_changed(before: ResourceQuota | None, after: ResourceQuota | None) -> bool:

@@ -1,24 +1,29 @@
 """Follows what network policies depend on: as long as there is none, nothing but the policies themselves."""
 
-import asyncio
 from collections.abc import Callable
 
 from kubelite.api.client.protocol import Client
 from kubelite.api.kinds.core.namespaces import Namespace
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.networking import NetworkPolicy
-from kubelite.net.policies import dns_members, members, policy_rules
+from kubelite.net.policies import cost_bytes, dns_members, members, policy_rules
 from kubelite.net.ruleset import ProxySettings, Ruleset
+from kubelite.offload import Offload
 
 
 class PolicySource:
     """Calls `changed` when the rules may have to be computed anew."""
 
     def __init__(
-        self, client: Client, settings: ProxySettings, changed: Callable[[], None]
+        self,
+        client: Client,
+        settings: ProxySettings,
+        offload: Offload,
+        changed: Callable[[], None],
     ) -> None:
         self._client = client
         self._settings = settings
+        self._offload = offload
         self._changed = changed
         self._policies = client.mirror(NetworkPolicy)
         self._addresses: dict[str, str] = {}  # of pods that were connected lately, by uid
@@ -67,11 +72,21 @@ class PolicySource:
                 pods.subscribe(self._pod_changed),
                 namespaces.subscribe(self._namespace_changed),
             ]
-        found = members(pods.list(), self._settings.node_name, self._addresses)
-        found += dns_members(self._settings)
-        labels = {item.metadata.name: item.metadata.labels for item in namespaces.list()}
-        # off the loop: with many policies and pods this takes long
-        return await asyncio.to_thread(policy_rules, list(policies), found, labels)
+        known, spaces, addresses = pods.list(), namespaces.list(), dict(self._addresses)
+        settings = self._settings
+
+        def work() -> Ruleset:
+            found = members(known, settings.node_name, addresses)
+            found += dns_members(settings)
+            labels = {item.metadata.name: item.metadata.labels for item in spaces}
+            return policy_rules(policies, found, labels)
+
+        return await self._offload.run(cost_bytes(policies, len(known) + len(spaces)), work)
+
+    def get(self, key: str) -> NetworkPolicy | None:
+        """Return a policy by namespace/name."""
+        namespace, _, name = key.partition("/")
+        return self._policies.get(name, namespace)
 
     def _policy_changed(self, before: NetworkPolicy | None, after: NetworkPolicy | None) -> None:
         if before is None or after is None or before.spec != after.spec:

@@ -1,5 +1,6 @@
 """Answers the log questions of the API: which container, since when, how much."""
 
+import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from datetime import datetime, timedelta
@@ -13,6 +14,8 @@ from kubelite.node.pod_memory import PodMemory
 from kubelite.node.pods import find_container
 from kubelite.node.runtime import ContainerRecord, ContainerRuntime, LogQuery
 from kubelite.node.status import WAITING_FOR_CREATION
+
+NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 class LogRequest(Struct, frozen=True):
@@ -35,10 +38,9 @@ def read_request(parameters: Mapping[str, str], now: datetime) -> LogRequest:
         text = parameters.get(name)
         if text is None or text == "":
             return None
-        try:
-            return int(text)
-        except ValueError as error:
-            raise BadRequest(f'invalid value of {name}: "{text}"') from error
+        if not NUMBER.fullmatch(text):
+            raise BadRequest(f'invalid value of {name}: "{text[:30]}"')
+        return int(text)
 
     since: datetime | None = None
     seconds = number("sinceSeconds")

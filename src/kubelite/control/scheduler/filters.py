@@ -6,24 +6,11 @@ node could help, which is what preemption asks.
 
 from collections.abc import Callable, Sequence
 
-from kubelite.api.kinds.core.node_affinity import NodeSelector, NodeSelectorTerm
-from kubelite.api.kinds.core.scheduling import Toleration
-from kubelite.api.machinery.selectors import Requirement
 from kubelite.control.scheduler.node_info import NodeInfo
 from kubelite.control.scheduler.pod_info import PodInfo
 
 UNSCHEDULABLE_TAINT = ("node.kubernetes.io/unschedulable", "", "NoSchedule")
 HARD_EFFECTS = frozenset({"NoSchedule", "NoExecute"})
-OPERATORS = {
-    "In": "in",
-    "NotIn": "notin",
-    "Exists": "exists",
-    "DoesNotExist": "!",
-    "Gt": "gt",
-    "Lt": "lt",
-}
-
-Taint = tuple[str, str, str]  # key, value, effect
 
 
 class Rejection:
@@ -52,40 +39,10 @@ NODE_PORTS = Rejection(
 )
 
 
-def tolerates(toleration: Toleration, taint: Taint) -> bool:
-    """Tell whether a toleration covers a taint; an absent key or effect covers all."""
-    key, value, effect = taint
-    if toleration.effect and toleration.effect != effect:
-        return False
-    if toleration.key and toleration.key != key:
-        return False
-    match toleration.operator:
-        case "Exists":
-            return True
-        case "" | "Equal":
-            return bool(toleration.key) and toleration.value == value
-        case "Lt" | "Gt":
-            return _compares(toleration.operator, toleration.value, value)
-        case _:
-            return False
-
-
-def _compares(operator: str, bound: str, value: str) -> bool:
-    try:
-        return int(value) < int(bound) if operator == "Lt" else int(value) > int(bound)
-    except ValueError:
-        return False
-
-
-def is_tolerated(tolerations: Sequence[Toleration], taint: Taint) -> bool:
-    """Tell whether any toleration covers the taint."""
-    return any(tolerates(toleration, taint) for toleration in tolerations)
-
-
 def unschedulable(info: PodInfo, node: NodeInfo) -> Rejection | None:
     """Keep pods off cordoned nodes."""
     assert node.node is not None
-    if node.node.spec.unschedulable and not is_tolerated(info.tolerations, UNSCHEDULABLE_TAINT):
+    if node.node.spec.unschedulable and not info.tolerates(UNSCHEDULABLE_TAINT):
         return NODE_UNSCHEDULABLE
     return None
 
@@ -99,44 +56,14 @@ def node_name(info: PodInfo, node: NodeInfo) -> Rejection | None:
 def taints(info: PodInfo, node: NodeInfo) -> Rejection | None:
     """Keep pods off nodes with taints that they do not tolerate."""
     for taint in node.taints:
-        if taint[2] in HARD_EFFECTS and not is_tolerated(info.tolerations, taint):
+        if taint[2] in HARD_EFFECTS and not info.tolerates(taint):
             return TAINTED
     return None
 
 
 def node_affinity(info: PodInfo, node: NodeInfo) -> Rejection | None:
     """Take only nodes that the pod's node selector and required node affinity select."""
-    spec = info.pod.spec
-    for key, value in spec.nodeSelector.items():
-        if node.labels.get(key) != value:
-            return NODE_AFFINITY
-    if spec.affinity is not None and spec.affinity.nodeAffinity is not None:
-        required = spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution
-        if required is not None and not selects(required, node):
-            return NODE_AFFINITY
-    return None
-
-
-def selects(selector: NodeSelector, node: NodeInfo) -> bool:
-    """Tell whether any term of a node selector matches; one without conditions never does."""
-    return any(term_matches(term, node) for term in selector.nodeSelectorTerms)
-
-
-def term_matches(term: NodeSelectorTerm, node: NodeInfo) -> bool:
-    """Tell whether all conditions of a term hold."""
-    if not term.matchExpressions and not term.matchFields:
-        return False
-    return all(
-        _requirement(one.key, one.operator, tuple(one.values)).matches(node.labels)
-        for one in term.matchExpressions
-    ) and all(
-        _requirement(one.key, one.operator, tuple(one.values)).matches({"metadata.name": node.name})
-        for one in term.matchFields
-    )
-
-
-def _requirement(key: str, operator: str, values: tuple[str, ...]) -> Requirement:
-    return Requirement(key, OPERATORS.get(operator, operator), values)
+    return None if info.selects_node(node.name, node.labels) else NODE_AFFINITY
 
 
 def ports(info: PodInfo, node: NodeInfo) -> Rejection | None:

@@ -1,0 +1,46 @@
+"""Node selectors, compiled once for all nodes that are asked."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from kubelite.api.kinds.core.node_affinity import (
+    NodeSelectorRequirement,
+    NodeSelectorTerm,
+)
+from kubelite.api.machinery.label_matching import matcher_of
+from kubelite.api.machinery.selectors import Requirement
+
+OPERATORS = {
+    "In": "in",
+    "NotIn": "notin",
+    "Exists": "exists",
+    "DoesNotExist": "!",
+    "Gt": "gt",
+    "Lt": "lt",
+}
+
+Test = Callable[[Mapping[str, str]], bool]
+
+
+class TermMatcher:
+    """One term: all its conditions must hold; one without conditions matches no node."""
+
+    __slots__ = ("_fields", "_labels", "_never")
+
+    def __init__(self, term: NodeSelectorTerm) -> None:
+        self._never = not term.matchExpressions and not term.matchFields
+        self._labels = _test(term.matchExpressions)
+        self._fields = _test(term.matchFields)
+
+    def matches(self, name: str, labels: Mapping[str, str]) -> bool:
+        """Return whether a node of this name and these labels is selected."""
+        if self._never or (self._labels is not None and not self._labels(labels)):
+            return False
+        return self._fields is None or self._fields({"metadata.name": name})
+
+
+def _test(asked: Iterable[NodeSelectorRequirement]) -> Test | None:
+    requirements = [
+        Requirement(one.key, OPERATORS.get(one.operator, one.operator), tuple(one.values))
+        for one in asked
+    ]
+    return matcher_of(requirements) if requirements else None
