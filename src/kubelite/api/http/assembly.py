@@ -59,7 +59,7 @@ def assemble(  # noqa: PLR0913 - it joins what a server is made of
             live={},
             ready={"etcd": lambda: verbs.writer.store.problem},
             more={
-                **OpenAPIPages(verbs.resources).pages(),
+                **OpenAPIPages(verbs.resources, serves_identity=issuer is not None).pages(),
                 **(identity_pages(issuer, address) if issuer else {}),
             },
         ),
