@@ -345,6 +345,58 @@ INLINE_WORK = Limit(
     reason="about 10 ms of the loop for the slowest input",
 )
 
+# Watches and answers
+
+UNSENT_OF_CONNECTION = Limit(
+    "unsent-of-connection",
+    8 * MIB,
+    "bytes",
+    bounds="events that the client of a watch has not read yet",
+    beyond="its connection is cut, it begins anew",
+    reason="a burst of 2000 events of 4 KiB; a client that is further behind is better off with a list",
+)
+UNSENT_OF_CALLER = Limit(
+    "unsent-of-caller",
+    64 * MIB,
+    "bytes",
+    bounds="answers and events that the clients of one identity have not read yet",
+    beyond="answers wait 15 s, then 429; a watch is cut and begins anew",
+    reason="a list of 100,000 small objects; a larger one is served when nothing else is under way",
+)
+UNSENT = Limit(
+    "unsent",
+    256 * MIB,
+    "bytes",
+    bounds="answers and events that no client has read yet",
+    beyond="as above, once those that have not read for 5 s are cut, the largest first",
+    reason="four identities at their own limit; twice what the process takes at rest",
+)
+
+WATCH_SELECTORS_OF_CALLER = Limit(
+    "watch-selectors-of-caller",
+    256 * KIB,
+    "bytes",
+    bounds="text of the selectors of all watches of one identity",
+    beyond="429",
+    reason="a compiled selector takes up to 90 times its text in memory; a selector of a controller has 50 bytes",
+)
+WATCH_SELECTORS = Limit(
+    "watch-selectors",
+    2 * MIB,
+    "bytes",
+    bounds="text of the selectors of all watches",
+    beyond="429",
+    reason="as above, for all identities together",
+)
+WATCH_BACKLOG = Limit(
+    "watch-backlog",
+    64 * MIB,
+    "bytes",
+    bounds="changes of one resource that have not been told to its watches yet",
+    beyond="the watches of the resource end, their clients begin anew",
+    reason="as much as the past a watch can resume from",
+)
+
 # Disk and history
 
 WAITING_WRITES = Limit(
@@ -513,11 +565,11 @@ POLICY_RULES = Limit(
 
 DNS_STEPS = Limit(
     "dns-steps",
-    4000,
+    2000,
     "endpoints and ports",
     bounds="what is looked through for one answer about a service",
     beyond="left out of the answer",
-    reason="about 10 ms of the loop; a message of 64 KiB holds no more addresses",
+    reason="about 10 ms of the loop; Endpoints hold 1,000 addresses",
 )
 
 # Nodes

@@ -121,8 +121,6 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
         randomness=randomness,
         **pki_arguments(config, node_ip, known),
     )
-    offload = WorkerThread()
-    running.callback(offload.close)
     auditor = await open_audit_log(config, running, clock, randomness)
     plane = ControlPlane(
         store,
@@ -177,19 +175,27 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
     expiry = EventExpiry(store, clock=clock, tasks=tasks)
     expiry.start()
     running.callback(expiry.stop)
+    await _start_control(config, running, plane, pki, offload)
+    if not config.disable_agent:
+        await _start_worker(config, running, plane, pki, node_ip, offload)
+
+
+async def _start_control(
+    config: Config, running: AsyncExitStack, plane: ControlPlane, pki: Pki, offload: Offload
+) -> None:
     mirrors = plane.client(Caller("system:kube-controller-manager"), "kube-controller-manager")
     runtime = Runtime(
         CONTROLLERS,
         client_for=plane.controller_client,
         mirrors=mirrors,
-        clock=clock,
-        randomness=randomness,
+        clock=SystemClock(),
+        randomness=SystemRandomness(),
         offload=offload,
         options=Options(
             cluster_cidrs=(ip_network(config.cluster_cidr),),
             cluster_ca=pki.ca_pem.decode(),
             resources=ServedResources(plane.resources),
-            signer=CertificateSigner(pki, clock, randomness),
+            signer=CertificateSigner(pki, SystemClock(), SystemRandomness()),
             read_request=read_request,
             token_issuer=plane.tokens,
         ),
@@ -198,12 +204,16 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
     plane.probes["controller-manager"] = lambda: ""
     running.push_async_callback(runtime.stop)
     scheduling = plane.client(Caller("system:kube-scheduler"), "kube-scheduler")
-    scheduler = Scheduler(client=scheduling, mirrors=scheduling, clock=clock, randomness=randomness)
+    scheduler = Scheduler(
+        client=scheduling,
+        mirrors=scheduling,
+        clock=SystemClock(),
+        randomness=SystemRandomness(),
+        offload=offload,
+    )
     await scheduler.start()
     plane.probes["scheduler"] = lambda: ""
     running.push_async_callback(scheduler.stop)
-    if not config.disable_agent:
-        await _start_worker(config, running, plane, pki, node_ip, offload)
 
 
 async def _follow_addresses(

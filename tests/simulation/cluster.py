@@ -230,7 +230,11 @@ class Process:
             await self.runtime.start()
         client = self.client_of("system:kube-scheduler")
         self._scheduler = Scheduler(
-            client=client, mirrors=client, clock=self._clock, randomness=self._randomness
+            client=client,
+            mirrors=client,
+            clock=self._clock,
+            randomness=self._randomness,
+            offload=AtOnce(),
         )
         await self._scheduler.start()
 

@@ -13,6 +13,7 @@ from kubelite.api.kinds.batch import CronJob, CronJobStatus, Job
 from kubelite.api.kinds.core.references import ObjectReference
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.machinery.times import format_time, parse_duration, parse_time, time_zone
+from kubelite.control.deadlines import shifted
 from kubelite.control.job_plan import find, is_finished
 from kubelite.control.ownership import (
     CONTROLLER_INDEX,
@@ -172,7 +173,7 @@ class CronJobController:
         since = parse_time(status.lastScheduleTime or cron.metadata.creationTimestamp)
         limit = cron.spec.startingDeadlineSeconds
         if limit is not None:
-            since = max(since, now - timedelta(seconds=limit))
+            since = max(since, shifted(now, -limit))
         try:
             due = times(cron.spec.schedule, cron.spec.timeZone, since, now)
         except InvalidSchedule as reason:

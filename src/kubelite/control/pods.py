@@ -46,7 +46,9 @@ def pod_weight(spec: PodSpec) -> int:
         near = affinity.nodeAffinity
         required = near.requiredDuringSchedulingIgnoredDuringExecution
         lists.append(near.preferredDuringSchedulingIgnoredDuringExecution)
-        lists += (one.matchExpressions for one in (required.nodeSelectorTerms if required else ()))
+        terms = required.nodeSelectorTerms if required else []
+        lists.append(terms)
+        lists += (one.matchExpressions for one in terms)
     for container in (*spec.containers, *spec.initContainers):
         lists += (container.ports, container.env, container.volumeMounts)
     return ITEM_COST_BYTES * (len(lists) + sum(map(len, lists)))

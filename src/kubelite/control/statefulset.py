@@ -40,6 +40,7 @@ from kubelite.control.selection import matcher
 from kubelite.control.selector_index import SelectorIndex
 from kubelite.tasks import in_slices
 
+BURST = 500  # pods created or deleted in one reconcile: a set may ask for two thousand million
 POD_NAME = "statefulset.kubernetes.io/pod-name"
 POD_INDEX = "apps.kubernetes.io/pod-index"
 
@@ -100,6 +101,8 @@ def plan(owner: StatefulSet, pods: Sequence[Pod], current: str, newest: str, now
     create: list[int] = []
     delete: list[str] = []
     for ordinal in wanted:
+        if len(create) + len(delete) >= BURST:
+            return Plan(status=status, create=tuple(create), delete=tuple(delete))
         pod = by_ordinal.get(ordinal)
         if pod is None:
             create.append(ordinal)

@@ -15,6 +15,7 @@ from msgspec import Struct
 from kubelite.api.client.protocol import Client
 from kubelite.api.kinds.core.nodes import Node
 from kubelite.net.netlink import PROTOCOL_KUBELITE, Route, RouteSocket
+from kubelite.net.trusted_text import ipv4_range, is_endpoint
 
 log = logging.getLogger(__name__)
 
@@ -47,17 +48,19 @@ def peers(nodes: Iterable[Node], own_name: str, own: Sequence[IPv4Interface]) ->
     """Return the other nodes that have an address and a pod range; `own` are this node's addresses."""
     found = []
     for node in nodes:
-        if node.metadata.name == own_name or not node.spec.podCIDR or ":" in node.spec.podCIDR:
+        # A node writes its own address: one that is none must not cost the others their routes.
+        network = ipv4_range(node.spec.podCIDR)
+        if node.metadata.name == own_name or network is None:
             continue
         internal = [
             entry.address
             for entry in node.status.addresses
-            if entry.type == "InternalIP" and ":" not in entry.address
+            if entry.type == "InternalIP" and is_endpoint(entry.address)
         ]
         if internal:
             address = IPv4Address(internal[0])
             is_neighbour = any(address in interface.network for interface in own)
-            found.append(Peer(internal[0], node.spec.podCIDR, is_neighbour))
+            found.append(Peer(internal[0], str(network), is_neighbour))
     return sorted(found)
 
 

@@ -35,7 +35,7 @@ from kubelite.net.intervals import (
     without,
 )
 from kubelite.net.ruleset import ProxySettings, Ruleset, interval_set
-from kubelite.net.trusted_text import ipv4_range, is_endpoint, is_port
+from kubelite.net.trusted_text import IPv4Text, ipv4_range, is_endpoint, is_ipv4, is_port
 
 Direction = Literal["ingress", "egress"]
 PROTOCOLS = {"": "tcp", "TCP": "tcp", "UDP": "udp", "SCTP": "sctp"}
@@ -51,7 +51,7 @@ class Member(Struct, frozen=True):
 
     namespace: str
     labels: Mapping[str, str]
-    address: str
+    address: IPv4Text
     is_local: bool = False
     named_ports: tuple[tuple[str, str, int], ...] = ()  # name, protocol, number
 
@@ -80,6 +80,7 @@ def dns_members(settings: ProxySettings) -> list[Member]:
     return [
         Member("kube-system", {"k8s-app": "kube-dns"}, address, False, ports)
         for address in settings.local_addresses
+        if is_ipv4(address)
         for ports in ((("dns", "udp", 53), ("dns-tcp", "tcp", 53)),)
     ]
 
@@ -249,7 +250,7 @@ class _Builder:
                 names[protocol].add(port.port)
             elif port.port is None:
                 numbers[protocol].append(ALL_PORTS)
-            else:
+            elif is_port(port.port) and is_port(port.endPort or port.port):
                 numbers[protocol].append((port.port, max(port.port, port.endPort or 0)))
         for protocol, intervals in sorted(numbers.items()):
             joined = merged(intervals)

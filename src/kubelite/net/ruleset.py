@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 
 from kubelite.net.health_ports import LocalEndpoints
+from kubelite.net.trusted_text import ipv4_range, is_link
 
 TABLE = "kubelite"
 REFUSE = "goto refuse"
@@ -41,6 +42,11 @@ class ProxySettings(Struct, frozen=True):
     service_cidr: str = "10.43.0.0/16"
     local_addresses: tuple[str, ...] = ("10.43.0.10",)  # of services that the node answers itself
     bridge: str = "kubelite0"
+
+    def __post_init__(self) -> None:
+        ranges = all(ipv4_range(text) for text in (self.cluster_cidr, self.service_cidr))
+        assert ranges, f"{self.cluster_cidr} and {self.service_cidr} must be ranges of IPv4"
+        assert is_link(self.bridge), f"{self.bridge!r} cannot name a link"
 
 
 class Ruleset(Struct, frozen=True):

@@ -3,6 +3,7 @@
 Authorization and admission are the same as over HTTP. A mirror shows a write as soon as the write has returned.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Literal, TypeVar
 
@@ -25,6 +26,7 @@ from kubelite.api.registry.verbs import Verbs
 
 K = TypeVar("K", bound=Kind)
 
+DECODED_AT_ONCE = 500  # objects: about 5 ms of the loop
 _READ = ReadOptions()
 _GET, _PUT, _PATCH, _DELETE = map(Counted, ("GET", "PUT", "PATCH", "DELETE"))
 _POST = Counted("POST", 201)
@@ -54,7 +56,8 @@ class LocalClient:
     async def get(self, kind: type[K], name: str, namespace: str = "") -> K:
         """Return one object; raises NotFound."""
         with _GET:
-            found = self._verbs.get(self._allow("get", kind, namespace, name), _READ)
+            allowed = self._allow("get", kind, namespace, name)
+            found = await self._verbs.get(allowed, _READ)
         return typed(kind, found)
 
     async def list(
@@ -76,8 +79,14 @@ class LocalClient:
                 field_selector=field_selector,
                 label_selector=label_selector,
             )
-            listed = self._verbs.list(allowed, options)
-        return [typed(kind, item) for item in listed.items]
+            listed = await self._verbs.list(allowed, options)
+        items: list[K] = []
+        for start in range(0, len(listed.items), DECODED_AT_ONCE):
+            if start:
+                await asyncio.sleep(0)
+            part = listed.items[start : start + DECODED_AT_ONCE]
+            items += [typed(kind, item) for item in part]
+        return items
 
     async def create(self, item: K) -> K:
         """Create; `metadata.namespace` and `name` or `generateName` come from the object."""

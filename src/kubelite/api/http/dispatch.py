@@ -38,8 +38,9 @@ from kubelite.api.http.respond import (
     warning_header,
     warning_headers,
 )
+from kubelite.api.http.unsent import Unsent
 from kubelite.api.http.watch import Watches
-from kubelite.api.http.wire import Dates, Disconnected, Sent, send
+from kubelite.api.http.wire import Dates, Disconnected, Sent, send, whole
 from kubelite.api.registry.resources import Resource
 from kubelite.api.registry.routes import check_scope, check_verb, not_allowed, not_found
 from kubelite.api.registry.verbs import Verbs
@@ -120,10 +121,11 @@ class Dispatcher:
     """Answers requests."""
 
     def __init__(self, parts: Parts) -> None:
-        self.watches = Watches(parts.verbs, parts.randomness)
+        self._unsent = Unsent()
+        self.watches = Watches(parts.verbs, parts.randomness, self._unsent)
         self._verbs = parts.verbs
-        self._forms = Forms(parts.clock)
-        self._objects = Objects(parts.verbs, self._forms)
+        self._forms = Forms(parts.clock, parts.verbs.offload)
+        self._objects = Objects(parts.verbs, self._forms, self._unsent)
         self._authenticator = parts.authenticator
         self._authorizer = parts.authorizer
         self._audit_ids = identifiers(parts.randomness)
@@ -166,6 +168,9 @@ class Dispatcher:
             )
         except (Disconnected, ConnectionError):
             sent = Sent(GONE, keep_alive=False)
+        finally:
+            if isinstance(result, Reply) and result.charge is not None:
+                result.charge.release()
         seconds = None if observed.is_long_running else loop.time() - started
         metrics.observe(
             observed.attributes,
@@ -352,11 +357,11 @@ class Dispatcher:
             headers += [("Warning", value) for value in warning_headers(reply.warnings)]
         if reply.headers:
             headers.extend(reply.headers.items())
-        body = reply.body
+        body = reply.content
         if len(body) > GZIP_THRESHOLD_BYTES and accepts_gzip(
             request.headers.get("Accept-Encoding", "")
         ):
-            body = await compressed(body)
+            body = await compressed(body, self._verbs.offload)
             headers.append(("Content-Encoding", "gzip"))
             headers.append(("Vary", "Accept-Encoding"))
         return await send(request, reply.status, headers, body)
@@ -399,8 +404,10 @@ def _is_known(resource: Resource, target: RequestPath) -> bool:
 
 def _conclude(record: Record, result: Reply | Sent) -> None:
     """Close an audit record with the answer."""
-    is_json = isinstance(result, Reply) and result.content_type.startswith("application/json")
-    record.complete(result.status, result.body if is_json and isinstance(result, Reply) else None)
+    body = None
+    if isinstance(result, Reply) and result.content_type.startswith("application/json"):
+        body = whole(result.content) if record.wants_response else result.body
+    record.complete(result.status, body)
 
 
 def _media(asked: Asked) -> Media:

@@ -44,7 +44,7 @@ class Bootstrap:
         allowed = self._allow(
             "patch", "networking.k8s.io", "v1", "servicecidrs", "", NAME, "status"
         )
-        found = decode.decode(self._verbs.get(self._get(allowed), ReadOptions()))
+        found = decode.decode(await self._verbs.get(self._get(allowed), ReadOptions()))
         if found.get("status", {}).get("conditions"):
             return
         since = found["metadata"]["creationTimestamp"]
@@ -67,7 +67,7 @@ class Bootstrap:
         namespace = body["metadata"].get("namespace", "")
         name = body["metadata"]["name"]
         try:
-            self._verbs.get(
+            await self._verbs.get(
                 self._allow("get", group, version, resource, namespace, name), ReadOptions()
             )
         except NotFound:

@@ -7,16 +7,6 @@ from kubelite.api.kinds.core.node_affinity import (
     NodeSelectorTerm,
 )
 from kubelite.api.machinery.label_matching import matcher_of
-from kubelite.api.machinery.selectors import Requirement
-
-OPERATORS = {
-    "In": "in",
-    "NotIn": "notin",
-    "Exists": "exists",
-    "DoesNotExist": "!",
-    "Gt": "gt",
-    "Lt": "lt",
-}
 
 Test = Callable[[Mapping[str, str]], bool]
 
@@ -39,8 +29,5 @@ class TermMatcher:
 
 
 def _test(asked: Iterable[NodeSelectorRequirement]) -> Test | None:
-    requirements = [
-        Requirement(one.key, OPERATORS.get(one.operator, one.operator), tuple(one.values))
-        for one in asked
-    ]
+    requirements = tuple(asked)
     return matcher_of(requirements) if requirements else None

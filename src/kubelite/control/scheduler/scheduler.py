@@ -41,7 +41,9 @@ from kubelite.control.scheduler.queue import (
 from kubelite.control.scheduler.steps import in_turns
 from kubelite.control.scheduler.volumes import Preparation, Volumes
 from kubelite.control.selector_index import SelectorIndex
+from kubelite.limits import INLINE_WORK
 from kubelite.metrics import LOOP_LAG, REGISTRY
+from kubelite.offload import Offload
 from kubelite.randomness import Randomness
 from kubelite.tasks import TaskSet
 
@@ -68,9 +70,11 @@ class Scheduler:
         mirrors: Client,
         clock: Clock,
         randomness: Randomness,
+        offload: Offload,
         name: str = NAME,
     ) -> None:
         self._client = client
+        self._offload = offload
         self._clock = clock
         self._name = name
         self._events = EventRecorder(client, clock, randomness, component=name)
@@ -236,6 +240,9 @@ class Scheduler:
         loop = asyncio.get_running_loop()
         started = loop.time()
         LOOP_LAG.sample()
+        is_large = info.cost_bytes > INLINE_WORK.value
+        if is_large:
+            await self._offload.run(info.cost_bytes, info.prepare)
         try:
             (node, volumes), has_paused = await in_turns(self._decider.choose(info))
         except Unschedulable as refused:
@@ -244,7 +251,7 @@ class Scheduler:
             return None
         finally:
             DECISION_SECONDS.observe(loop.time() - started)
-        if has_paused and not self._is_still_right(waiting, info, node):
+        if (has_paused or is_large) and not self._is_still_right(waiting, info, node):
             return None
         preparation = volumes.preparation(node) if volumes is not None else None
         self.snapshot.forget_nominee(info.uid)
