@@ -124,6 +124,7 @@ class ControlPlane:
                 randomness=randomness,
             ),
             validate=rules.validate,
+            warn=rules.warn,
             addresses=self.addresses,
             offload=offload,
         )

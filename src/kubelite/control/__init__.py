@@ -1,5 +1,6 @@
 """Controllers and the scheduler: they bring what is to what is wanted, through the API only."""
 
+from kubelite.control.api_registration import APIRegistration
 from kubelite.control.certificates import (
     CertificateApprover,
     CertificateCleaner,
@@ -78,5 +79,6 @@ CONTROLLERS: tuple[Entry, ...] = tuple(
         VolumeProtectionController,
         AttributesProtectionController,
         EphemeralVolumeController,
+        APIRegistration,
     )
 )

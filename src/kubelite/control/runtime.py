@@ -41,7 +41,6 @@ RECONCILES = REGISTRY.counter(
 RECONCILE_SECONDS = REGISTRY.histogram(
     "controller_reconcile_time_seconds", "How long a reconcile took.", ("controller",)
 )
-QUEUE_DEPTH = REGISTRY.gauge("workqueue_depth", "Keys that wait to be worked on.", ("name",))
 
 
 class Key(NamedTuple):
@@ -227,7 +226,6 @@ class _Running:
         self._succeeded = RECONCILES.labelled(name, "success")
         self._failed = RECONCILES.labelled(name, "error")
         self._seconds = RECONCILE_SECONDS.labelled(name)
-        QUEUE_DEPTH.computed(lambda: len(context.queue), name)
 
     @property
     def is_idle(self) -> bool:

@@ -55,7 +55,9 @@ class PodWorker:
         self._clock = parts.clock
         self._events = parts.events
         self._tasks = TaskSet()
-        self._queue: WorkQueue[str] = WorkQueue(retry_first_seconds=0.1, retry_max_seconds=60.0)
+        self._queue: WorkQueue[str] = WorkQueue(
+            name="pod_workers", retry_first_seconds=0.1, retry_max_seconds=60.0
+        )
         self.memories: dict[str, PodMemory] = {}
         self.actions = PodActions(facts, parts, self._tasks, self.wake)
 

@@ -47,7 +47,7 @@ def assemble(  # noqa: PLR0913 - it joins what a server is made of
     backends = Backends(verbs, authorizer, randomness, node_tls=node_tls)
     relay = Relay(dialer or TCPDialer(destinations))
     proxy = Proxy(backends, relay)
-    metrics.watch_store(verbs.writer.store)
+    metrics.watch_store(verbs.writer.store, verbs.resources)
     return Parts(
         verbs=verbs,
         authenticator=authenticator,
@@ -56,10 +56,11 @@ def assemble(  # noqa: PLR0913 - it joins what a server is made of
         randomness=randomness,
         pages=Pages(
             Discovery(verbs.resources, address),
+            offload=verbs.offload,
             live={},
             ready={"etcd": lambda: verbs.writer.store.problem},
             more={
-                **OpenAPIPages(verbs.resources).pages(),
+                **OpenAPIPages(verbs.resources, serves_identity=issuer is not None).pages(),
                 **(identity_pages(issuer, address) if issuer else {}),
             },
         ),
