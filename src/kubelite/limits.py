@@ -77,7 +77,39 @@ DOCUMENT = Limit(
     "bytes",
     bounds="memory that the values of one body take once they are read, and the defaults filled into them",
     beyond="413",
-    reason="21 times the largest object; 60,000 keys of a ConfigMap take 14 MiB, a definition of 1 MiB takes 5",
+    reason="21 times the largest object; 60,000 keys of a ConfigMap take 8 MiB, a definition of 1.5 MiB takes 6",
+)
+DOCUMENT_DEPTH = Limit(
+    "document-depth",
+    256,
+    "levels",
+    bounds="objects and lists within each other in a body, and in what a patch makes",
+    beyond="400, of a patch 422",
+    reason="what is done with an object takes two frames a level, of a thousand; schemas have some 20",
+)
+UNKNOWN_FIELDS = Limit(
+    "unknown-fields",
+    1_000,
+    "fields",
+    bounds="fields that an object's kind does not know and that are named",
+    beyond="dropped without being named",
+    reason="nobody reads more; a thousand paths are some 50 KB",
+)
+DUPLICATE_FIELDS = Limit(
+    "duplicate-fields",
+    100,
+    "fields",
+    bounds="fields written twice that are named",
+    beyond="not named",
+    reason="as the decoder of Kubernetes",
+)
+PATH_VALUES = Limit(
+    "path-values",
+    100_000,
+    "values",
+    bounds="values of one object that a printer column's path looks at",
+    beyond="not looked at",
+    reason="an object of 1.5 MiB has fewer in its lists; descents below each other multiply",
 )
 PATCH_OPERATIONS = Limit(
     "patch-operations",
@@ -131,7 +163,7 @@ CAUSES = Limit(
     "causes",
     bounds="what one answer says is wrong with an object",
     beyond="not looked for, the answer says so",
-    reason="nobody reads more; Kubernetes has no bound and answers 2.7 MB of mistakes with 97 MB",
+    reason="nobody reads more; without a bound 2.7 MB of mistakes are answered with 97 MB",
 )
 CAUSES_TEXT = Limit(
     "causes-text",
@@ -173,6 +205,14 @@ WARNING = Limit(
     bounds="a Warning header, once all are too long",
     beyond="cut",
     reason="as the API server of Kubernetes",
+)
+OBJECT_WARNINGS = Limit(
+    "object-warnings",
+    256,
+    "warnings",
+    bounds="what the rules of a kind warn of about one object",
+    beyond="the rest is not looked for",
+    reason="more than all Warning headers of an answer hold; pairs of ports or paths can be millions",
 )
 
 # Streams and proxies
@@ -234,22 +274,6 @@ PROXIED_PAGES = Limit(
     reason="sixteen of the longest",
 )
 
-SPDY_STREAM_BUFFER = Limit(
-    "spdy-stream-buffer",
-    256 * KIB,
-    "bytes",
-    bounds="what a node holds of one SPDY stream for a process or port that does not take it",
-    beyond="the connection is not read",
-    reason="a few reads of a socket",
-)
-SPDY_BUFFER = Limit(
-    "spdy-buffer",
-    1 * MIB,
-    "bytes",
-    bounds="what a node holds of all streams of an SPDY connection, and again of bytes not yet parsed",
-    beyond="the connection is not read",
-    reason="four streams that are full; a thousand may be open",
-)
 
 # Other listeners
 
@@ -321,6 +345,141 @@ INLINE_WORK = Limit(
     reason="about 10 ms of the loop for the slowest input",
 )
 
+# Watches and answers
+
+UNSENT_OF_CONNECTION = Limit(
+    "unsent-of-connection",
+    8 * MIB,
+    "bytes",
+    bounds="events that the client of a watch has not read yet",
+    beyond="its connection is cut, it begins anew",
+    reason="a burst of 2000 events of 4 KiB; a client that is further behind is better off with a list",
+)
+UNSENT_OF_CALLER = Limit(
+    "unsent-of-caller",
+    64 * MIB,
+    "bytes",
+    bounds="answers and events that the clients of one identity have not read yet",
+    beyond="answers wait 15 s, then 429; a watch is cut and begins anew",
+    reason="a list of 100,000 small objects; a larger one is served when nothing else is under way",
+)
+UNSENT = Limit(
+    "unsent",
+    256 * MIB,
+    "bytes",
+    bounds="answers and events that no client has read yet",
+    beyond="as above, once those that have not read for 5 s are cut, the largest first",
+    reason="four identities at their own limit; twice what the process takes at rest",
+)
+
+WATCH_SELECTORS_OF_CALLER = Limit(
+    "watch-selectors-of-caller",
+    256 * KIB,
+    "bytes",
+    bounds="text of the selectors of all watches of one identity",
+    beyond="429",
+    reason="a compiled selector takes up to 90 times its text in memory; a selector of a controller has 50 bytes",
+)
+WATCH_SELECTORS = Limit(
+    "watch-selectors",
+    2 * MIB,
+    "bytes",
+    bounds="text of the selectors of all watches",
+    beyond="429",
+    reason="as above, for all identities together",
+)
+WATCH_BACKLOG = Limit(
+    "watch-backlog",
+    64 * MIB,
+    "bytes",
+    bounds="changes of one resource that have not been told to its watches yet",
+    beyond="the watches of the resource end, their clients begin anew",
+    reason="as much as the past a watch can resume from",
+)
+
+# Disk and history
+
+WAITING_WRITES = Limit(
+    "waiting-writes",
+    20_000,
+    "changes",
+    bounds="changes that wait for the disk",
+    beyond="503",
+    reason="seconds of a slow disk; later callers would give up first",
+)
+WAITING_BYTES = Limit(
+    "waiting-bytes",
+    256 * MIB,
+    "bytes",
+    bounds="bytes of changes that wait for the disk",
+    beyond="503",
+    reason="a few hundred of the largest objects",
+)
+HISTORY_CHANGES = Limit(
+    "history-changes",
+    20_000,
+    "changes",
+    bounds="changes that a watch can resume from",
+    beyond="410, the client lists anew",
+    reason="minutes of a busy cluster",
+)
+HISTORY_CHANGES_APART = Limit(
+    "history-changes-apart",
+    2000,
+    "changes",
+    bounds="changes that a watch of Leases can resume from",
+    beyond="410, the client lists anew",
+    reason="heartbeats must not push other changes out",
+)
+HISTORY_SECONDS = Limit(
+    "history-seconds",
+    300,
+    "seconds",
+    bounds="age of changes that a watch can resume from",
+    beyond="410, the client lists anew",
+    reason="as long as etcd keeps them for Kubernetes",
+)
+HISTORY_BYTES = Limit(
+    "history-bytes",
+    64 * MIB,
+    "bytes",
+    bounds="bytes of changes that a watch can resume from",
+    beyond="410, the client lists anew",
+    reason="what a small machine can spare for the past",
+)
+EVENT_SECONDS = Limit(
+    "event-seconds",
+    3600,
+    "seconds",
+    bounds="life of an Event after its last write",
+    beyond="removed",
+    reason="as the API server of Kubernetes",
+)
+DISRUPTED_PODS = Limit(
+    "disrupted-pods",
+    2000,
+    "pods",
+    bounds="evictions of one budget that its controller has not confirmed yet",
+    beyond="403",
+    reason="as the API server of Kubernetes",
+)
+AUDIT_LINES = Limit(
+    "audit-lines",
+    10_000,
+    "lines",
+    bounds="audit lines in memory",
+    beyond="dropped, counted, said in the log",
+    reason="seconds of a busy server; requests must not wait for the log",
+)
+WATCH_LINE = Limit(
+    "watch-line",
+    16 * MIB,
+    "bytes",
+    bounds="one line of a watch, as the agent of a node reads it",
+    beyond="the watch begins anew",
+    reason="ten of the largest objects",
+)
+
 # Queues
 
 QUEUE_KEYS = Limit(
@@ -372,15 +531,45 @@ COMPILED_SELECTORS = Limit(
     reason="about 40 MiB; a selector of an object of 1.5 MiB has 50,000",
 )
 
+# Scheduling
+
+DECISION_STEPS = Limit(
+    "decision-steps",
+    2_000_000,
+    "steps",
+    bounds="what is looked at to find a node for one pod, or pods that should leave one (terms times pods times nodes)",
+    beyond="the pod stays unschedulable, its event says why; of preemption the best found so far",
+    reason="a few seconds, with turns of the loop between, in which no other pod is placed",
+)
+
+# Service rules
+
+SERVICE_RULES = Limit(
+    "service-rules",
+    50_000,
+    "pairs",
+    bounds="ports times endpoints, and ports times external addresses, of one service in a node's rules",
+    beyond="each port has the first endpoints and addresses only, with an event on the service",
+    reason="about 2 MiB of rules; the kernel takes a second for them",
+)
+POLICY_RULES = Limit(
+    "policy-rules",
+    500_000,
+    "lines and elements",
+    bounds="rules, and addresses in their sets, of all network policies on a node",
+    beyond="not allowed, with an event on the policy",
+    reason="about 20 MiB of rules; a thousand policies of a few hundred peers each",
+)
+
 # DNS
 
 DNS_STEPS = Limit(
     "dns-steps",
-    4000,
+    2000,
     "endpoints and ports",
     bounds="what is looked through for one answer about a service",
     beyond="left out of the answer",
-    reason="about 10 ms of the loop; a message of 64 KiB holds no more addresses",
+    reason="about 10 ms of the loop; Endpoints hold 1,000 addresses",
 )
 
 # Nodes
@@ -453,14 +642,6 @@ TERMINATION_LOG = Limit(
     beyond="the last bytes are kept",
     reason="as Kubernetes",
 )
-POD_TERMINATION_MESSAGES = Limit(
-    "pod-termination-messages",
-    12 * KIB,
-    "bytes",
-    bounds="termination messages of one pod: each container has an equal share",
-    beyond="cut",
-    reason="as Kubernetes; a pod may have hundreds of containers, and its status is one object",
-)
 HOST_HOSTS_FILE = Limit(
     "host-hosts-file",
     1 * MIB,
@@ -468,6 +649,14 @@ HOST_HOSTS_FILE = Limit(
     bounds="the host's /etc/hosts as pods on the host's network get it",
     beyond="cut",
     reason="large block lists have some hundred KiB",
+)
+POD_TERMINATION_MESSAGES = Limit(
+    "pod-termination-messages",
+    12 * KIB,
+    "bytes",
+    bounds="termination messages in a pod's status together, and each message of a container that waits",
+    beyond="cut, all containers alike",
+    reason="as Kubernetes; a status that is too large for the store would never be written",
 )
 
 # Containers on a node
@@ -487,6 +676,38 @@ EXEC_TEXT = Limit(
     bounds="all arguments and environment variables of a container, references expanded",
     beyond="CreateContainerConfigError",
     reason="what Linux takes at most; $(A)$(A) in B, $(B)$(B) in C and so on doubles each time",
+)
+EXEC_PROBE_OUTPUT = Limit(
+    "exec-probe-output",
+    10 * KIB,
+    "bytes",
+    bounds="what is kept of the output of a command that probes or is a hook",
+    beyond="dropped",
+    reason="as Kubernetes",
+)
+HTTP_PROBE_HEAD = Limit(
+    "http-probe-head",
+    64 * KIB,
+    "bytes",
+    bounds="status line and header fields that a probed server sends",
+    beyond="the probe fails",
+    reason="no real server comes near, and what is probed may never end its head",
+)
+HTTP_PROBE_BODY = Limit(
+    "http-probe-body",
+    10 * KIB,
+    "bytes",
+    bounds="what is read of the body that a probed server sends",
+    beyond="not read",
+    reason="as Kubernetes",
+)
+GRPC_PROBE_ANSWER = Limit(
+    "grpc-probe-answer",
+    64 * KIB,
+    "bytes",
+    bounds="all frames that a server probed by gRPC sends",
+    beyond="the probe fails",
+    reason="an answer has some hundred bytes",
 )
 
 # Programs
@@ -629,4 +850,87 @@ HELD_TOTAL = Limit(
     bounds="what all connections to one port hold beyond that",
     beyond="the connection that brings more is closed",
     reason="a fraction of the memory of the smallest machine",
+)
+
+# Streams of a node
+
+ENGINE_LINE = Limit(
+    "engine-line",
+    1 * MIB,
+    "bytes",
+    bounds="one line of the engine's events, or of its report on a pull or load",
+    beyond="the call fails and is made anew",
+    reason="a line has some hundred bytes; an error of a registry may be long",
+)
+LOG_FRAME = Limit(
+    "log-frame",
+    1 * MIB,
+    "bytes",
+    bounds="one entry of a log as the engine sends it",
+    beyond="the log breaks off",
+    reason="the engine's entries have 16 KiB",
+)
+UPGRADE_RECEIVED = Limit(
+    "upgrade-received",
+    1 * MIB,
+    "bytes",
+    bounds="what has arrived on an upgraded connection and was not taken yet",
+    beyond="the client has to wait",
+    reason="a frame of SPDY at most",
+)
+SPDY_FRAME = Limit(
+    "spdy-frame",
+    1 * MIB,
+    "bytes",
+    bounds="frame of SPDY",
+    beyond="the connection is closed",
+    reason="clients send 32 KiB at once",
+)
+SPDY_HEADERS = Limit(
+    "spdy-headers",
+    16 * KIB,
+    "bytes",
+    bounds="headers of a stream of SPDY, decompressed",
+    beyond="the connection is closed",
+    reason="clients send some hundred bytes; compressed, a thousand times as much fits into a frame",
+)
+SPDY_STREAMS = Limit(
+    "spdy-streams",
+    1000,
+    "streams",
+    bounds="open streams of a connection",
+    beyond="the connection is closed",
+    reason="two for each forwarded connection",
+)
+SPDY_BACKLOG = Limit(
+    "spdy-backlog",
+    256,
+    "streams",
+    bounds="streams of a connection that were opened and not taken up yet",
+    beyond="the connection is closed",
+    reason="an exec takes up five and no more, and streams that were reset stay in the backlog",
+)
+SPDY_STREAM_UNREAD = Limit(
+    "spdy-stream-unread",
+    256 * KIB,
+    "bytes",
+    bounds="what has arrived on a stream and was not read yet",
+    beyond="the client has to wait",
+    reason="some pieces of what clients send at once",
+)
+SPDY_UNREAD = Limit(
+    "spdy-unread",
+    4 * MIB,
+    "bytes",
+    bounds="what has arrived on all streams of a connection and was not read yet",
+    beyond="the client has to wait",
+    reason="a thousand streams with a little each are much",
+)
+FORWARDED_PAIRS = Limit(
+    "forwarded-pairs",
+    500,
+    "connections",
+    bounds="connections into a pod that one client of port-forward has open or begun",
+    beyond="the stream is reset",
+    reason="half of what a node forwards in all",
 )

@@ -17,6 +17,7 @@ AHEAD = {
     "kubelite.store.memory_engine",
 }
 FILE_LINES_MAX = 800
+TABLES = {"kubelite.limits"}  # one row after the other; a reader looks one up
 FUNCTION_LINES_MAX = 110
 
 
@@ -52,7 +53,9 @@ def test_every_module_is_used() -> None:
 
 def test_the_tail_of_sizes_stays_short() -> None:
     long_files = [
-        _name(path) for path in MODULES if len(path.read_text().splitlines()) > FILE_LINES_MAX
+        _name(path)
+        for path in MODULES
+        if _name(path) not in TABLES and len(path.read_text().splitlines()) > FILE_LINES_MAX
     ]
     assert not long_files
     long_functions = [

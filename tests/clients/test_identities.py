@@ -27,6 +27,7 @@ from kubelite.api.auth.certificates import (
     read_key,
     signing_request,
 )
+from kubelite.net.host_addresses import LOOPBACK, preferred_source
 from kubelite.randomness import SeededRandomness
 
 pytestmark = pytest.mark.kubectl
@@ -278,6 +279,34 @@ def test_a_node_sees_what_its_own_pods_need(door: Door, kubectl: Kubectl) -> Non
     finally:
         kubectl.run("delete", "pod", "here", "--force", "--grace-period=0", "--ignore-not-found")
         kubectl.run("delete", "node", "one", "two")
+
+
+def test_a_node_cannot_lead_the_server_to_itself(door: Door, kubectl: Kubectl) -> None:
+    merge = {
+        "Content-Type": "application/merge-patch+json",
+        "Impersonate-User": "system:node:astray",
+        "Impersonate-Group": "system:nodes",
+    }
+    kubectl.run("apply", "-f", "-", text=NODE % "astray")
+    try:
+        for address in (
+            "127.0.0.1",
+            "::ffff:127.0.0.1",
+            "localhost",
+            preferred_source() or LOOPBACK,
+        ):
+            status = {
+                "addresses": [{"type": "InternalIP", "address": address}],
+                "daemonEndpoints": {"kubeletEndpoint": {"Port": door.address[1]}},
+            }
+            patch = json.dumps({"status": status}).encode()
+            assert door.answer("PATCH", "/api/v1/nodes/astray/status", patch, merge)[0] == 200
+            for port in ("", f":{door.address[1]}"):
+                path = f"/api/v1/nodes/astray{port}/proxy/api/v1/secrets"
+                code, body = door.answer("GET", path)
+                assert (code, body["message"]) == (400, "address not allowed"), address
+    finally:
+        kubectl.run("delete", "node", "astray")
 
 
 CSR = """

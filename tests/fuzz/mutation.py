@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 STEPS_MAX = 6
@@ -17,6 +18,7 @@ TEXTS = (
     "169.254.169.254", "010.1.1.1", "1.2.3.4/33", "system:masters", "default", "kube-system", "80/tcp", "$patch",
     "$setElementOrder/x",
 )  # fmt: skip
+SLOTS_MAX = 2000
 ODD_KEYS = (
     "",
     "$patch",
@@ -142,43 +144,45 @@ def _changed_json(data: bytes, chance: random.Random, seeds: Sequence[bytes]) ->
     except ValueError:
         return data
     for _ in range(chance.randint(1, STEPS_MAX)):
-        value = _changed(value, chance, seeds)
+        if slots := _slots(value):
+            _change(*chance.choice(slots), chance, seeds)
     return json.dumps(value, ensure_ascii=chance.random() < 0.5).encode("utf-8", "surrogatepass")
 
 
-def _changed(value: Any, chance: random.Random, seeds: Sequence[bytes]) -> Any:
-    if isinstance(value, dict) and value and chance.random() < 0.85:
-        key = chance.choice(list(value))
-        match chance.randrange(9):
-            case 0:
-                del value[key]
-            case 1:
-                value[chance.choice(ODD_KEYS)] = _leaf(chance)
-            case 2:
-                value[chance.choice(ODD_KEYS)] = value[key]
-            case _:
-                value[key] = _changed(value[key], chance, seeds)
-        return value
-    if isinstance(value, list) and value and chance.random() < 0.85:
-        at = chance.randrange(len(value))
-        match chance.randrange(6):
-            case 0:
-                del value[at]
-            case 1:
-                value.insert(at, json.loads(json.dumps(value[at])))
-            case 2:
-                value.extend(value[at : at + 1] * chance.choice((2, 10, 100)))
-            case _:
-                value[at] = _changed(value[at], chance, seeds)
-        return value
-    if chance.random() < 0.1:
-        try:
-            return json.loads(chance.choice(seeds))
-        except ValueError:
-            return _leaf(chance)
-    if isinstance(value, str) and chance.random() < 0.5:
-        return value + chance.choice(TEXTS) if chance.random() < 0.5 else chance.choice(TEXTS)
-    return _leaf(chance)
+def _slots(value: Any) -> list[tuple[Any, Any]]:
+    """Return every place in a tree as the object or array it is in, and its key there."""
+    found: list[tuple[Any, Any]] = []
+    level = [value]
+    while level and len(found) < SLOTS_MAX:
+        within = level.pop()
+        keys = range(len(within)) if isinstance(within, list) else list(within)
+        for key in keys if isinstance(within, dict | list) else ():
+            found.append((within, key))
+            if isinstance(within[key], dict | list):
+                level.append(within[key])
+    return found
+
+
+def _change(within: Any, key: Any, chance: random.Random, seeds: Sequence[bytes]) -> None:
+    value = within[key]
+    match chance.randrange(10):
+        case 0:
+            del within[key]
+        case 1 if isinstance(within, dict):
+            within[chance.choice(ODD_KEYS)] = _leaf(chance)
+        case 2 if isinstance(within, dict):
+            within[chance.choice(ODD_KEYS)] = json.loads(json.dumps(value))
+        case 1 | 2:
+            within.extend([json.loads(json.dumps(value)) for _ in range(chance.choice((1, 10)))])
+        case 3:
+            with suppress(ValueError):
+                within[key] = json.loads(chance.choice(seeds))
+        case 4 | 5 if isinstance(value, str):
+            within[key] = value + chance.choice(TEXTS)
+        case 4 | 5 if isinstance(value, int):
+            within[key] = value + chance.choice((-1, 1, 65536, -value, -2 * value))
+        case _:
+            within[key] = _leaf(chance)
 
 
 def _leaf(chance: random.Random) -> Any:

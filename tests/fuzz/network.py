@@ -29,10 +29,11 @@ NAMESPACES = {"default": {"team": "a"}}
 # What rules are made of. A name of a chain or set is of objects' names, addresses and numbers.
 _NAME = r"[a-z0-9][a-z0-9./-]*"
 _ADDRESS = r"\d{1,3}(?:\.\d{1,3}){3}(?:/\d{1,2})?"
+_PORT = r"(?:\d{1,4}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])"
 _WORD = re.compile(
-    rf"(?:{_NAME}|@{_NAME}|{_ADDRESS}(?::\d{{1,5}})?|\d+s?|0x[0-9a-f]+|!=|[.{{}}:,]),?"
+    rf"(?:{_NAME}|@{_NAME}|{_ADDRESS}(?::{_PORT})?|{_PORT}|\d+s|0x[0-9a-f]+|!=|[.{{}}:,]),?"
 )
-_VALUE = re.compile(rf"|drop|(?:goto|jump) {_NAME}|{_ADDRESS} \. \d{{1,5}}")
+_VALUE = re.compile(rf"|drop|(?:goto|jump) {_NAME}|{_ADDRESS} \. {_PORT}")
 _KEY = re.compile(
     rf"(?:{_ADDRESS}|tcp|udp|sctp|\d{{1,5}})(?: \. (?:{_ADDRESS}|tcp|udp|sctp|\d{{1,5}}))*"
 )

@@ -8,9 +8,13 @@ from fakes.mirrored import MirroringClient
 from fakes.network_objects import NODE
 
 from integration.net_namespaces import in_new_namespace, outside, process_in_namespace, server
+from kubelite.api.client.events import EventRecorder
+from kubelite.clock import SystemClock
 from kubelite.net.pod_network import PodNetwork
 from kubelite.net.ruleset import ProxySettings
 from kubelite.net.service_proxy import ServiceProxy
+from kubelite.offload import WorkerThread
+from kubelite.randomness import SystemRandomness
 
 
 class Node:
@@ -39,11 +43,17 @@ class Node:
             await self.proxy.applied()
 
 
+def proxy_of(client: MirroringClient) -> ServiceProxy:
+    api = client.as_client()
+    events = EventRecorder(api, SystemClock(), SystemRandomness(), component="kube-proxy")
+    return ServiceProxy(api, ProxySettings(node_name=NODE), WorkerThread(), events)
+
+
 @asynccontextmanager
 async def running_node(stack: ExitStack) -> AsyncIterator[Node]:
     far = stack.enter_context(outside())
     client = MirroringClient()
-    proxy = ServiceProxy(client.as_client(), ProxySettings(node_name=NODE))
+    proxy = proxy_of(client)
     network = PodNetwork(local_addresses=["10.43.0.10"], listener=proxy)
     await network.start("10.42.0.0/24")
     one, two = (stack.enter_context(process_in_namespace()) for _ in range(2))

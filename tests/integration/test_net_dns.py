@@ -4,7 +4,7 @@ import asyncio
 from contextlib import ExitStack, suppress
 
 from fakes.mirrored import MirroringClient
-from fakes.network_objects import NODE, endpoint_slice, service
+from fakes.network_objects import endpoint_slice, service
 
 from integration.net_namespaces import (
     in_new_namespace,
@@ -12,12 +12,11 @@ from integration.net_namespaces import (
     process_in_namespace,
     shell,
 )
+from integration.net_node import proxy_of
 from kubelite.net.dns import DNSServer
 from kubelite.net.kube_dns import kube_dns
 from kubelite.net.pod_network import PodNetwork
 from kubelite.net.records import ZoneSettings
-from kubelite.net.ruleset import ProxySettings
-from kubelite.net.service_proxy import ServiceProxy
 from kubelite.net.upstream import Upstream
 from kubelite.randomness import SystemRandomness
 
@@ -39,7 +38,7 @@ def test_pods_and_the_node_look_names_up() -> None:
         )
         upstream = Upstream(lambda: (), SystemRandomness())
         dns = DNSServer(client.as_client(), upstream, ZoneSettings(), [("10.43.0.10", 53)])
-        proxy = ServiceProxy(client.as_client(), ProxySettings(node_name=NODE))
+        proxy = proxy_of(client)
         await dns.start()
         await proxy.start()
         tasks = [asyncio.create_task(part.run()) for part in (dns, proxy)]

@@ -159,3 +159,31 @@ async def test_a_pod_that_is_not_known_after_a_restart_is_isolated(node: Node) -
     assert await ask(PODS[0], 8080, pid=node.two) == NOTHING
     assert await ask(PODS[0], 8080) == ["one 10.42.0.1"]
     await network.stop()
+
+
+@on_a_node
+async def test_a_rule_of_very_many_blocks_and_ports(node: Node) -> None:
+    await put_pods(node)
+    blocks = [
+        NetworkPolicyPeer(ipBlock=IPBlock(cidr=f"10.{50 + n // 250}.{n % 250}.0/24"))
+        for n in range(5000)
+    ]
+    ports = [NetworkPolicyPort(port=number) for number in range(1, 8000, 2)]
+
+    def allowing(*more: NetworkPolicyPeer, last: int = 8079) -> NetworkPolicy:
+        wide = [*ports, NetworkPolicyPort(port=8001, endPort=last)]
+        rule = NetworkPolicyIngressRule(from_=[*blocks, *more], ports=wide)
+        return policy(NetworkPolicySpec(podSelector=TWO, ingress=[rule], policyTypes=["Ingress"]))
+
+    host = NetworkPolicyPeer(ipBlock=IPBlock(cidr="10.42.0.0/24", except_=["10.42.0.64/26"]))
+    await node.put(allowing())
+    assert await ask(PODS[1], 8080, pid=node.one) == NOTHING
+    await node.put(allowing(host))
+    assert await ask(PODS[1], 8080, pid=node.one) == NOTHING
+    await node.put(allowing(host, last=8080))
+    assert await ask(PODS[1], 8080, pid=node.one) == ["two 10.42.0.2"]
+    await node.put(allowing(peer("one"), last=8080))
+    assert await ask(PODS[1], 8080, pid=node.one) == ["two 10.42.0.2"]
+    everything = NetworkPolicyPeer(ipBlock=IPBlock(cidr="0.0.0.0/0"))
+    await node.put(allowing(everything, last=65535))
+    assert await ask(PODS[1], 8080, pid=node.one) == ["two 10.42.0.2"]

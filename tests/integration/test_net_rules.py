@@ -18,6 +18,8 @@ pytestmark = needs_root
 
 SETTINGS = ProxySettings(node_name=NODE)
 EMPTY = Ruleset()
+# More than have a rule each; some overlap, some touch.
+MANY_RANGES = [f"10.{number}.0.0/{size}" for number in range(6) for size in (15, 16, 24)]
 
 states = st.lists(
     st.builds(
@@ -51,7 +53,7 @@ states = st.lists(
         st.sampled_from(["None", "ClientIP"]),
         st.sampled_from(["Cluster", "Local"]),
         st.sampled_from(["Cluster", "Local"]),
-        st.sampled_from([[], ["192.0.2.0/24", "0.0.0.0/1"]]),
+        st.sampled_from([[], ["192.0.2.0/24", "0.0.0.0/1"], MANY_RANGES, MANY_RANGES[3:]]),
         st.sampled_from(["TCP", "UDP", "SCTP"]),
         st.sets(st.integers(2, 6), max_size=3),
         st.booleans(),

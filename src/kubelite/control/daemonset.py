@@ -22,35 +22,35 @@ from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.pods import Pod, PodSpec
 from kubelite.api.kinds.core.scheduling import Affinity, Toleration
 from kubelite.api.kinds.meta import LabelSelector
-from kubelite.api.machinery.node_matching import is_tolerated
 from kubelite.control import history
-from kubelite.control.batches import slow_start
+from kubelite.control.batches import for_each, slow_start
 from kubelite.control.node_taints import NOT_READY, PRESSURES, UNREACHABLE, UNSCHEDULABLE
 from kubelite.control.ownership import (
     CONTROLLER_INDEX,
-    claim,
-    claims,
     controlled_by,
     controller_of,
     controller_uid,
+    orphan_in,
+    owned_by,
 )
 from kubelite.control.pod_control import create_pod, delete_pod
 from kubelite.control.pods import (
+    POD_COST_BYTES,
     is_available,
     is_leaving,
     is_ready,
     is_terminal,
     pod_from_template,
+    pod_weight,
     seconds_until_available,
 )
-from kubelite.control.replicaset import orphan_in
 from kubelite.control.rollout import scaled
 from kubelite.control.runtime import Context, Key, Watch
 from kubelite.control.scheduler import filters
 from kubelite.control.scheduler.node_info import NodeInfo
 from kubelite.control.scheduler.pod_info import PodInfo
 from kubelite.control.selection import matcher
-from kubelite.tasks import together
+from kubelite.control.selector_index import SelectorIndex
 
 BURST = 250
 RETRY_FIRST_SECONDS = 1.0
@@ -84,7 +84,8 @@ def daemon_spec(spec: PodSpec, node: str) -> PodSpec:
         wanted.append(
             Toleration(key=PRESSURES["NetworkUnavailable"], operator="Exists", effect="NoSchedule")
         )
-    tolerations = [*spec.tolerations, *(one for one in wanted if one not in spec.tolerations)]
+    present = spec.tolerations
+    tolerations = [*present, *(one for one in wanted if one not in present)]
     # The template's own terms choose the nodes; each pod then names just its own.
     named = NodeSelectorTerm(
         matchFields=[NodeSelectorRequirement(key=NAME_FIELD, operator="In", values=[node])]
@@ -111,20 +112,22 @@ def node_of(pod: Pod) -> str:
     return ""
 
 
-def placement(daemons: DaemonSet, node: Node) -> tuple[bool, bool]:
-    """Tell whether a node should get a pod, and whether one that is there may stay."""
+def template_info(daemons: DaemonSet) -> PodInfo:
+    """Return what filters ask of the set's pods, which is the same on every node."""
     spec = daemons.spec.template.spec
-    tolerations = daemon_spec(spec, node.metadata.name).tolerations
-    info = PodInfo(Pod(spec=replace(spec, tolerations=tolerations)))
+    tolerations = daemon_spec(spec, "").tolerations
+    return PodInfo(Pod(spec=replace(spec, tolerations=tolerations)))
+
+
+def placement(info: PodInfo, node: Node) -> tuple[bool, bool]:
+    """Return whether a node should get a pod, and whether one that is there may stay."""
     place = NodeInfo(node.metadata.name)
     place.set_node(node)
     if filters.node_name(info, place) or filters.node_affinity(info, place):
         return False, False
     if filters.taints(info, place) is None:
         return True, True
-    stays = all(
-        taint[2] != "NoExecute" or is_tolerated(tolerations, taint) for taint in place.taints
-    )
+    stays = all(taint[2] != "NoExecute" or info.tolerates(taint) for taint in place.taints)
     return False, stays
 
 
@@ -135,7 +138,8 @@ def plan(
     by_node: dict[str, list[Pod]] = defaultdict(list)
     for pod in pods:
         by_node[node_of(pod)].append(pod)
-    places = {node.metadata.name: placement(daemons, node) for node in nodes}
+    info = template_info(daemons)
+    places = {node.metadata.name: placement(info, node) for node in nodes}
     wanted = [name for name, (should_run, _) in places.items() if should_run]
     create: list[str] = []
     delete: list[str] = []
@@ -157,8 +161,8 @@ def plan(
             delete += _living(here)
     if daemons.spec.updateStrategy.type != "OnDelete":
         more_create, more_delete = _update(daemons, wanted, by_node, digest, now)
-        create += (name for name in more_create if name not in create)
-        delete += (name for name in more_delete if name not in delete)
+        create = list(dict.fromkeys([*create, *more_create]))
+        delete = list(dict.fromkeys([*delete, *more_delete]))
     return Plan(
         create=tuple(create[:BURST]),
         delete=tuple(delete[:BURST]),
@@ -288,6 +292,8 @@ class DaemonSetController:
         self._context = context
         self._client = context.client
         self._daemons = context.mirror(DaemonSet)
+        self._selecting: SelectorIndex[DaemonSet] = SelectorIndex(lambda one: one.spec.selector)
+        context.follow(DaemonSet, self._selecting.changed)
         self._nodes = context.mirror(Node)
         self._pods = context.mirror(Pod)
         self._pods.add_index(CONTROLLER_INDEX, controller_uid)
@@ -314,17 +320,24 @@ class DaemonSetController:
         pods = await self._claimed(daemons)
         if daemons.metadata.deletionTimestamp is not None:
             return None
+        offload = self._context.offload
         revisions = self._revisions.indexed(CONTROLLER_INDEX, uid)
-        decided = history.plan(daemons, revisions, daemons.status.collisionCount)
+        decided = await offload.run(
+            history.cost_bytes(daemons, revisions),
+            lambda: history.plan(daemons, revisions, daemons.status.collisionCount),
+        )
         newest = await history.write(self._client, decided)
         if newest is None:
             count = (daemons.status.collisionCount or 0) + 1
             status = replace(daemons.status, collisionCount=count)
             await self._client.update(replace(daemons, status=status), "status")
             return None
-        digest = newest.metadata.labels[history.REVISION_HASH]
+        digest = history.digest_of(newest)
         now = self._context.clock.now()
-        step = plan(daemons, self._nodes.list(), pods, digest, now)
+        nodes = self._nodes.list()
+        cost_bytes = POD_COST_BYTES * (len(nodes) + 2 * len(pods))
+        cost_bytes += pod_weight(daemons.spec.template.spec)
+        step = await offload.run(cost_bytes, lambda: plan(daemons, nodes, pods, digest, now))
         again_seconds, ended = self._due(daemons, step, pods)
         failure = await self._apply(daemons, digest, step, pods, ended)
         if step.status != daemons.status:
@@ -344,8 +357,8 @@ class DaemonSetController:
             *self._pods.indexed(CONTROLLER_INDEX, daemons.metadata.uid),
             *self._pods.indexed("orphan", daemons.metadata.namespace),
         ]
-        decided = claims(daemons, matcher(daemons.spec.selector), candidates)
-        return await claim(self._client, daemons, decided)
+        matches = matcher(daemons.spec.selector)
+        return await owned_by(self._client, self._context.offload, daemons, matches, candidates)
 
     def _due(
         self, daemons: DaemonSet, step: Plan, pods: Sequence[Pod]
@@ -360,6 +373,10 @@ class DaemonSetController:
         }
         wait: float | None = None
         ended: list[str] = []
+        here: dict[str, list[Pod]] = defaultdict(list)
+        for pod in pods if step.failed else ():
+            if is_terminal(pod) and not is_leaving(pod):
+                here[node_of(pod)].append(pod)
         for node in step.failed:
             key = (daemons.metadata.uid, node)
             count, again = self._failures.get(key, (0, 0.0))
@@ -368,12 +385,11 @@ class DaemonSetController:
                 continue
             delay = min(RETRY_FIRST_SECONDS * 2.0 ** min(count, 20), RETRY_MAX_SECONDS)
             self._failures[key] = (count + 1, now + delay)
-            for pod in pods:
-                if node_of(pod) == node and is_terminal(pod) and not is_leaving(pod):
-                    ended.append(pod.metadata.name)
-                    who = f"{pod.metadata.namespace}/{pod.metadata.name}"
-                    message = f"Found failed daemon pod {who} on node {node}, will try to kill it"
-                    self._context.events.event(daemons, WARNING, "FailedDaemonPod", message)
+            for pod in here[node]:
+                ended.append(pod.metadata.name)
+                who = f"{pod.metadata.namespace}/{pod.metadata.name}"
+                message = f"Found failed daemon pod {who} on node {node}, will try to kill it"
+                self._context.events.event(daemons, WARNING, "FailedDaemonPod", message)
         return wait, ended
 
     async def _apply(
@@ -395,18 +411,14 @@ class DaemonSetController:
 
         failure = await slow_start(len(step.create), create)
         names = {*step.delete, *ended}
-        leaving = (pod for pod in pods if pod.metadata.name in names)
-        failures = await together(*(delete_pod(self._context, daemons, pod) for pod in leaving))
+        leaving = [pod for pod in pods if pod.metadata.name in names] if names else ()
+        failures = await for_each(leaving, lambda pod: delete_pod(self._context, daemons, pod))
         return failure or next((one for one in failures if one is not None), None)
 
-    def _keys_of_pod(self, pod: Pod) -> Iterable[Key]:
+    def _keys_of_pod(self, pod: Pod) -> Iterable[Key | None]:
         if controller_of(pod.metadata) is not None:
             return controlled_by(DaemonSet)(pod)
-        return tuple(
-            Key(one.metadata.namespace, one.metadata.name)
-            for one in self._daemons.list(pod.metadata.namespace)
-            if matcher(one.spec.selector)(pod.metadata.labels)
-        )
+        return self._selecting.keys(pod.metadata.namespace, pod.metadata.labels)
 
     def _all(self, _node: Node) -> Iterable[Key]:
         return (Key(one.metadata.namespace, one.metadata.name) for one in self._daemons.list())

@@ -23,10 +23,9 @@ from kubelite.control.job_plan import (
     matching_rule,
     plan,
 )
-from kubelite.control.ownership import controlled_by, controller_of, owned_by
+from kubelite.control.ownership import controlled_by, controller_of, orphan_in, owned_by
 from kubelite.control.pod_control import create_pod, delete_pod
 from kubelite.control.pods import POD_COST_BYTES, pod_from_template
-from kubelite.control.replicaset import orphan_in
 from kubelite.control.runtime import Context, Key, Watch
 from kubelite.control.selection import matcher
 from kubelite.control.selector_index import SelectorIndex

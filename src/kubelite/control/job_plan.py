@@ -5,7 +5,7 @@ done, so that none is lost or counted twice whatever is interrupted.
 """
 
 from collections.abc import Iterable, Mapping, Sequence, Set
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import islice
 
 from msgspec import Struct
@@ -21,6 +21,7 @@ from kubelite.api.kinds.batch import (
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.machinery.times import format_time, parse_time
 from kubelite.control import indexes, job_indexes
+from kubelite.control.deadlines import shifted
 from kubelite.control.indexes import IndexSet
 from kubelite.control.job_indexes import counts_each_index, index_of
 from kubelite.control.pods import (
@@ -321,7 +322,7 @@ def _restarts_exceed(job: Job, pods: Iterable[Pod], limit: int) -> bool:
 def _deadline_seconds(job: Job, status: JobStatus, now: datetime) -> float | None:
     if job.spec.activeDeadlineSeconds is None or not status.startTime or job.spec.suspend:
         return None
-    deadline = parse_time(status.startTime) + timedelta(seconds=job.spec.activeDeadlineSeconds)
+    deadline = shifted(parse_time(status.startTime), job.spec.activeDeadlineSeconds)
     return (deadline - now).total_seconds()
 
 

@@ -1,12 +1,13 @@
 """Which taints a node should carry for what it reports, and when they make a pod leave."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from kubelite.api.kinds.core.nodes import Node, NodeCondition
 from kubelite.api.kinds.core.scheduling import Taint, Toleration
-from kubelite.api.machinery.node_matching import tolerates
 from kubelite.api.machinery.times import format_time, parse_time
+from kubelite.api.machinery.tolerations import tolerates
+from kubelite.control.deadlines import shifted
 
 NOT_READY = "node.kubernetes.io/not-ready"
 UNREACHABLE = "node.kubernetes.io/unreachable"
@@ -79,6 +80,6 @@ def leave_at(
         if not limited:
             continue
         since = parse_time(taint.timeAdded) if taint.timeAdded else now
-        until = since + timedelta(seconds=max(0, min(limited)))
+        until = shifted(since, max(0, min(limited)))
         deadline = until if deadline is None else min(deadline, until)
     return deadline

@@ -36,6 +36,11 @@ def controller_uid(item: Any) -> tuple[str, ...]:
     return (reference.uid,) if reference else ()
 
 
+def orphan_in(item: Any) -> tuple[str, ...]:
+    """Index objects without a controller by namespace."""
+    return () if controller_of(item.metadata) else (item.metadata.namespace,)
+
+
 def controller_reference(owner: Any) -> OwnerReference:
     """Return the reference that makes `owner` an object's controller."""
     kind: type[Kind] = type(owner)

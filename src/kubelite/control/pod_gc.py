@@ -106,8 +106,10 @@ class PodGCController:
         surplus = len(ended) - self._context.options.terminated_pods_limit
         if surplus <= 0:
             return
-        oldest = sorted(ended, key=lambda pod: pod.metadata.creationTimestamp)[:surplus]
-        for pod in oldest:
+        oldest = await self._context.offload.run(
+            len(ended), lambda: sorted(ended, key=lambda pod: pod.metadata.creationTimestamp)
+        )
+        for pod in oldest[:surplus]:
             meta = pod.metadata
             try:
                 await self._client.delete(

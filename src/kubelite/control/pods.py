@@ -7,13 +7,14 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from kubelite.api.kinds.core.pods import Pod, PodCondition, PodTemplateSpec
+from kubelite.api.kinds.core.pods import Pod, PodCondition, PodSpec, PodTemplateSpec
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.machinery.times import parse_time
 from kubelite.control.ownership import controller_reference
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 PHASE_WORTH = {"Pending": 0, "Unknown": 1, "Running": 2}
+ITEM_COST_BYTES = 8  # for an item of a list in a pod
 POD_COST_BYTES = 40  # what the offload counts for a pod in a plan: about ten microseconds
 TERMINAL_PHASES = frozenset({"Succeeded", "Failed"})
 
@@ -35,6 +36,22 @@ def containers_and_ports(pods: Iterable[Pod], enough: int) -> int:
         if total > enough:
             break
     return total
+
+
+def pod_weight(spec: PodSpec) -> int:
+    """Return what making or comparing a pod of this spec costs, for the offload; the items of its lists count."""
+    affinity = spec.affinity
+    lists: list[Sequence[Any]] = [spec.tolerations, spec.volumes, spec.topologySpreadConstraints]
+    if affinity is not None and affinity.nodeAffinity is not None:
+        near = affinity.nodeAffinity
+        required = near.requiredDuringSchedulingIgnoredDuringExecution
+        lists.append(near.preferredDuringSchedulingIgnoredDuringExecution)
+        terms = required.nodeSelectorTerms if required else []
+        lists.append(terms)
+        lists += (one.matchExpressions for one in terms)
+    for container in (*spec.containers, *spec.initContainers):
+        lists += (container.ports, container.env, container.volumeMounts)
+    return ITEM_COST_BYTES * (len(lists) + sum(map(len, lists)))
 
 
 def is_ready(pod: Pod) -> bool:

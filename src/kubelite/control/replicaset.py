@@ -25,6 +25,7 @@ from kubelite.control.ownership import (
     controlled_by,
     controller_of,
     controller_uid,
+    orphan_in,
     owned_by,
 )
 from kubelite.control.pod_control import create_pod, delete_pod
@@ -214,11 +215,6 @@ class ReplicationControllerController(ReplicaSetController):
 
     kind = ReplicationController
     name = "replication-controller"
-
-
-def orphan_in(pod: Pod) -> tuple[str, ...]:
-    """Index pods without a controller by namespace."""
-    return () if controller_of(pod.metadata) else (pod.metadata.namespace,)
 
 
 def _wanted(owner: Any) -> int:

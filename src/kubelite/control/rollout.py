@@ -7,6 +7,7 @@ from kubelite.api.machinery.intstr import scaled_value
 
 DESIRED = "deployment.kubernetes.io/desired-replicas"
 MAXIMUM = "deployment.kubernetes.io/max-replicas"
+DIGITS_MAX = 18  # Python refuses to read thousands of them
 
 
 def scaled(value: int | str | None, total: int, *, round_up: bool) -> int:
@@ -55,8 +56,12 @@ def _fenceposts(deployment: Deployment) -> tuple[int, int]:
 
 def annotated_number(item: ReplicaSet, annotation: str) -> int | None:
     """Return a number that an annotation of a set says, or None."""
-    text = item.metadata.annotations.get(annotation, "")
-    return int(text) if text.isdecimal() else None
+    return whole_number(item.metadata.annotations.get(annotation, ""))
+
+
+def whole_number(text: str) -> int | None:
+    """Return the number a text says; None if it says none, or one that no controller wrote."""
+    return int(text) if text.isdecimal() and len(text) <= DIGITS_MAX else None
 
 
 def proportional_sizes(deployment: Deployment, active: Sequence[ReplicaSet]) -> dict[str, int]:

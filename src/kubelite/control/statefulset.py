@@ -19,14 +19,15 @@ from kubelite.control.claim_retention import deletes, owners_of_claim
 from kubelite.control.failed_starts import FailedStarts, is_refused
 from kubelite.control.ownership import (
     CONTROLLER_INDEX,
-    claim,
-    claims,
     controlled_by,
     controller_of,
     controller_reference,
     controller_uid,
+    orphan_in,
+    owned_by,
 )
 from kubelite.control.pods import (
+    POD_COST_BYTES,
     is_available,
     is_leaving,
     is_ready,
@@ -34,11 +35,13 @@ from kubelite.control.pods import (
     pod_from_template,
     seconds_until_available,
 )
-from kubelite.control.replicaset import orphan_in
 from kubelite.control.rollout import scaled
 from kubelite.control.runtime import Context, Key, Watch
 from kubelite.control.selection import matcher
+from kubelite.control.selector_index import SelectorIndex
+from kubelite.tasks import in_slices
 
+BURST = 500  # pods created or deleted in one reconcile: a set may ask for two thousand million
 POD_NAME = "statefulset.kubernetes.io/pod-name"
 POD_INDEX = "apps.kubernetes.io/pod-index"
 
@@ -99,6 +102,8 @@ def plan(owner: StatefulSet, pods: Sequence[Pod], current: str, newest: str, now
     create: list[int] = []
     delete: list[str] = []
     for ordinal in wanted:
+        if len(create) + len(delete) >= BURST:
+            return Plan(status=status, create=tuple(create), delete=tuple(delete))
         pod = by_ordinal.get(ordinal)
         if pod is None:
             create.append(ordinal)
@@ -258,6 +263,8 @@ class StatefulSetController:
         self._context = context
         self._client = context.client
         self._sets = context.mirror(StatefulSet)
+        self._selecting: SelectorIndex[StatefulSet] = SelectorIndex(lambda one: one.spec.selector)
+        context.follow(StatefulSet, self._selecting.changed)
         self._pods = context.mirror(Pod)
         self._pods.add_index(CONTROLLER_INDEX, controller_uid)
         self._pods.add_index("orphan", orphan_in)
@@ -280,7 +287,11 @@ class StatefulSetController:
         if owner is None or owner.spec.selector in (None, LabelSelector()):
             return None
         revisions = self._revisions.indexed(CONTROLLER_INDEX, owner.metadata.uid)
-        decided = history.plan(owner, revisions, owner.status.collisionCount)
+        offload = self._context.offload
+        decided = await offload.run(
+            history.cost_bytes(owner, revisions),
+            lambda: history.plan(owner, revisions, owner.status.collisionCount),
+        )
         newest = await history.write(self._client, decided)
         if newest is None:
             status = replace(owner.status, collisionCount=(owner.status.collisionCount or 0) + 1)
@@ -290,17 +301,22 @@ class StatefulSetController:
         current = by_name.get(owner.status.currentRevision, newest)
         pods = await self._claimed(owner)
         now = self._context.clock.now()
-        step = plan(owner, pods, current.metadata.name, newest.metadata.name, now)
+        names = current.metadata.name, newest.metadata.name
+        step = await offload.run(
+            2 * POD_COST_BYTES * len(pods), lambda: plan(owner, pods, *names, now)
+        )
         if owner.metadata.deletionTimestamp is None:
             # Before pods go: their claims may go with them.
-            for pod in pods:
-                await self._set_claim_owners(owner, pod)
+            async for some in in_slices(pods):
+                for pod in some:
+                    await self._set_claim_owners(owner, pod)
         for ordinal in step.create:
             await self._create(owner, ordinal, current, newest)
         wait_seconds = self._failed_starts.wait_seconds(owner, pods)
-        for pod in pods:
+        going = frozenset(step.delete)
+        for pod in pods if going else ():
             # The name is needed for its successor, so deleting a refused pod is what brings the next one.
-            if pod.metadata.name in step.delete and not (wait_seconds and is_refused(pod)):
+            if pod.metadata.name in going and not (wait_seconds and is_refused(pod)):
                 await self._delete(owner, pod)
         if step.status != owner.status:
             await self._client.update(replace(owner, status=step.status), "status")
@@ -322,7 +338,8 @@ class StatefulSetController:
             if ordinal_of(owner, pod) >= 0
         ]
         own = self._pods.indexed(CONTROLLER_INDEX, owner.metadata.uid)
-        return await claim(self._client, owner, claims(owner, matches, [*own, *orphans]))
+        offload = self._context.offload
+        return await owned_by(self._client, offload, owner, matches, [*own, *orphans])
 
     async def _create(
         self,
@@ -382,11 +399,7 @@ class StatefulSetController:
         message = f"{verb} Pod {pod} in StatefulSet {owner.metadata.name} {outcome}"
         self._context.events.event(owner, event_type, reason, message)
 
-    def _keys_of_pod(self, pod: Pod) -> Iterable[Key]:
+    def _keys_of_pod(self, pod: Pod) -> Iterable[Key | None]:
         if controller_of(pod.metadata) is not None:
             return controlled_by(StatefulSet)(pod)
-        return tuple(
-            Key(one.metadata.namespace, one.metadata.name)
-            for one in self._sets.list(pod.metadata.namespace)
-            if matcher(one.spec.selector)(pod.metadata.labels)
-        )
+        return self._selecting.keys(pod.metadata.namespace, pod.metadata.labels)

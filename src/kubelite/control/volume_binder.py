@@ -29,6 +29,7 @@ from kubelite.control.volume_matching import (
     reference_to_claim,
 )
 
+VOLUME_COST_BYTES = 20  # what the offload counts for a volume compared with a claim
 BIND_COMPLETED = "pv.kubernetes.io/bind-completed"
 PROVISIONER = "volume.kubernetes.io/storage-provisioner"
 BETA_PROVISIONER = "volume.beta.kubernetes.io/storage-provisioner"
@@ -90,7 +91,10 @@ class VolumeClaimBinder:
         if waits:
             # The scheduler sets volumes aside for a pod's node; any other could be out of its reach.
             volumes = [volume for volume in volumes if is_for(volume, claim)]
-        volume = best(claim, volumes)
+        wanted = claim
+        volume = await self._context.offload.run(
+            VOLUME_COST_BYTES * len(volumes), lambda: best(wanted, volumes)
+        )
         if volume is not None:
             await self._bind(claim, volume)
             return
@@ -158,14 +162,15 @@ class VolumeClaimBinder:
     ) -> PersistentVolumeClaim:
         return await self._client.update(replace(claim, status=status), "status")
 
-    def _waiting(self) -> Iterable[Key]:
+    def _waiting(self) -> Iterable[Key | None]:
         return (
             Key(claim.metadata.namespace, claim.metadata.name)
-            for claim in self._claims.list()
             if claim.status.phase != "Bound"
+            else None
+            for claim in self._claims.list()
         )
 
-    def _concerned(self, volume: PersistentVolume) -> Iterable[Key]:
+    def _concerned(self, volume: PersistentVolume) -> Iterable[Key | None]:
         reference = volume.spec.claimRef
         if reference is not None:
             return (Key(reference.namespace, reference.name),)

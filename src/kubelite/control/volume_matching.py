@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, PersistentVolumeClaim
 from kubelite.api.kinds.core.references import ObjectReference
-from kubelite.api.machinery.quantity import parse_quantity
+from kubelite.api.machinery.quantity import Quantity, parse_quantity
 from kubelite.control.selection import matcher
 
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
@@ -44,23 +44,25 @@ def satisfies(volume: PersistentVolume, claim: PersistentVolumeClaim) -> bool:
     return claim.spec.selector is None or matcher(claim.spec.selector)(volume.metadata.labels)
 
 
+def is_candidate(volume: PersistentVolume, claim: PersistentVolumeClaim) -> bool:
+    """Return whether a claim may have a volume: it is set aside for the claim, or free and satisfies it."""
+    if volume.metadata.deletionTimestamp is not None:
+        return False
+    return is_for(volume, claim) or (volume.spec.claimRef is None and satisfies(volume, claim))
+
+
+def rank(volume: PersistentVolume, claim: PersistentVolumeClaim) -> tuple[bool, Quantity, str]:
+    """Order candidates: the one set aside for the claim, then the smallest."""
+    size = parse_quantity(volume.spec.capacity.get("storage", "0"))
+    return not is_for(volume, claim), size, volume.metadata.name
+
+
 def best(
     claim: PersistentVolumeClaim, volumes: Iterable[PersistentVolume]
 ) -> PersistentVolume | None:
     """Return the volume set aside for the claim, or else the smallest free one that satisfies it."""
-    fitting = []
-    for volume in volumes:
-        if volume.metadata.deletionTimestamp is not None:
-            continue
-        if is_for(volume, claim):
-            return volume
-        if volume.spec.claimRef is None and satisfies(volume, claim):
-            fitting.append(volume)
-    return min(
-        fitting,
-        key=lambda one: (parse_quantity(one.spec.capacity.get("storage", "0")), one.metadata.name),
-        default=None,
-    )
+    candidates = (volume for volume in volumes if is_candidate(volume, claim))
+    return min(candidates, key=lambda volume: rank(volume, claim), default=None)
 
 
 def reference_to_claim(claim: PersistentVolumeClaim) -> ObjectReference:

@@ -5,7 +5,9 @@ pass that of its sender and that of its receiver. What the node itself sends is 
 """
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import product
 from typing import Literal
 
@@ -22,12 +24,26 @@ from kubelite.api.kinds.networking import (
     NetworkPolicyPort,
 )
 from kubelite.api.machinery.selectors import Selector, label_selector
-from kubelite.net.ruleset import ProxySettings, Ruleset
-from kubelite.net.trusted_text import ipv4_range, is_endpoint
+from kubelite.limits import POLICY_RULES
+from kubelite.net.intervals import (
+    ALL_ADDRESSES,
+    Interval,
+    address_text,
+    merged,
+    number_text,
+    of_network,
+    without,
+)
+from kubelite.net.ruleset import ProxySettings, Ruleset, interval_set
+from kubelite.net.trusted_text import IPv4Text, ipv4_range, is_endpoint, is_ipv4, is_port
 
 Direction = Literal["ingress", "egress"]
 PROTOCOLS = {"": "tcp", "TCP": "tcp", "UDP": "udp", "SCTP": "sctp"}
 ENDED = ("Succeeded", "Failed")
+ALL_PORTS = (0, 65535)
+LINES_A_RULE = 32  # pairs of peer and port up to which each pair has a line
+STEP_COST_BYTES = 8  # what the offload counts for a pod or a policy
+ENTRY_COST_BYTES = 40  # and for a peer or port of one: its pods are found by their labels
 
 
 class Member(Struct, frozen=True):
@@ -35,7 +51,7 @@ class Member(Struct, frozen=True):
 
     namespace: str
     labels: Mapping[str, str]
-    address: str
+    address: IPv4Text
     is_local: bool = False
     named_ports: tuple[tuple[str, str, int], ...] = ()  # name, protocol, number
 
@@ -58,7 +74,7 @@ def members(pods: Iterable[Pod], node_name: str, attached: Mapping[str, str]) ->
             (port.name, PROTOCOLS.get(port.protocol, ""), port.containerPort)
             for container in (*pod.spec.initContainers, *pod.spec.containers)
             for port in container.ports
-            if port.name
+            if port.name and is_port(port.containerPort)
         )
         is_local = bool(connected) or pod.spec.nodeName == node_name
         metadata = pod.metadata
@@ -80,8 +96,20 @@ def dns_members(settings: ProxySettings) -> list[Member]:
     return [
         Member("kube-system", {"k8s-app": "kube-dns"}, address, False, ports)
         for address in settings.local_addresses
+        if is_ipv4(address)
         for ports in ((("dns", "udp", 53), ("dns-tcp", "tcp", 53)),)
     ]
+
+
+def cost_bytes(policies: Sequence[NetworkPolicy], pods: int) -> int:
+    """Return what the rules of all policies cost to work out, for the offload."""
+    entries = 0
+    for policy in policies:
+        for inward in policy.spec.ingress:
+            entries += 1 + len(inward.from_) + len(inward.ports)
+        for outward in policy.spec.egress:
+            entries += 1 + len(outward.to) + len(outward.ports)
+    return STEP_COST_BYTES * (pods + len(policies)) + ENTRY_COST_BYTES * entries
 
 
 def policy_rules(
@@ -89,21 +117,27 @@ def policy_rules(
     pods: Sequence[Member],
     namespaces: Mapping[str, Mapping[str, str]],
 ) -> Ruleset:
-    """Return the rules of all policies for the local ones of `pods`; `namespaces` are labels by name."""
+    """Return the rules of all policies for the local ones of `pods`; `namespaces` are labels by name.
+
+    What does not fit into the limit is not allowed.
+    """
     rules = Ruleset()
     builder = _Builder(rules, pods, namespaces)
-    selectors = [(policy, _selector(policy.spec.podSelector)) for policy in policies]
     directions: tuple[Direction, ...] = ("ingress", "egress")
+    by_place: dict[tuple[str, Direction], list[tuple[NetworkPolicy, Selector]]] = defaultdict(list)
+    for policy in policies:
+        selector = _selector(policy.spec.podSelector)
+        for direction in directions:
+            if _governs(policy, direction):
+                by_place[policy.metadata.namespace, direction].append((policy, selector))
     for pod in pods:
         if not pod.is_local:
             continue
         for direction in directions:
             selecting = [
                 policy
-                for policy, selector in selectors
-                if policy.metadata.namespace == pod.namespace
-                and _governs(policy, direction)
-                and selector.matches(pod.labels)
+                for policy, selector in by_place.get((pod.namespace, direction), ())
+                if selector.matches(pod.labels)
             ]
             if selecting:
                 chain = builder.chain(selecting, direction)
@@ -119,7 +153,7 @@ def _governs(policy: NetworkPolicy, direction: Direction) -> bool:
 
 
 class _Builder:
-    """Adds chains and the sets they use, each once."""
+    """Adds chains and the sets they use, each once, as far as there is room."""
 
     def __init__(
         self,
@@ -131,6 +165,14 @@ class _Builder:
         self._pods = pods
         self._namespaces = namespaces
         self._peers: dict[str, list[Member]] = {}
+        self._room = POLICY_RULES.value
+        self._selected: dict[bytes, list[str]] = {}  # namespaces by selector
+        self._by_namespace: dict[str, list[Member]] = defaultdict(list)
+        self._by_pair: dict[tuple[str, str, str], list[Member]] = defaultdict(list)
+        for pod in pods:
+            self._by_namespace[pod.namespace].append(pod)
+            for key, value in pod.labels.items():
+                self._by_pair[pod.namespace, key, value].append(pod)
 
     def chain(self, policies: Sequence[NetworkPolicy], direction: Direction) -> str:
         """Return the chain for pods which exactly `policies` select."""
@@ -140,9 +182,22 @@ class _Builder:
         if name not in self._rules.chains:
             lines: dict[str, None] = {}
             for policy in policies:
-                lines |= dict.fromkeys(self._lines(policy, direction))
+                for line in self._lines(policy, direction):
+                    if line not in lines and self._has_room(policy):
+                        lines[line] = None
             self._rules.chains[name] = (*lines, "drop")
         return name
+
+    def _has_room(self, policy: NetworkPolicy) -> bool:
+        """Take room for a line or an element; a policy that finds none is noted."""
+        if self._room > 0:
+            self._room -= 1
+            return True
+        key = f"{policy.metadata.namespace}/{policy.metadata.name}"
+        if key not in self._rules.cut_policies:
+            POLICY_RULES.reached()
+            self._rules.cut_policies.add(key)
+        return False
 
     def _lines(self, policy: NetworkPolicy, direction: Direction) -> Iterable[str]:
         if direction == "ingress":
@@ -150,11 +205,80 @@ class _Builder:
         else:
             entries = [(rule.to, rule.ports) for rule in policy.spec.egress]
         for peers, ports in entries:
+            if _is_large(peers, ports):
+                yield from self._joined_lines(policy, direction, peers, ports)
+                continue
             # an empty list means all
             for peer, port in product(peers or (None,), ports or (None,)):
                 words = self._match(policy, direction, peer, port)
                 if words is not None:
                     yield " ".join([*words, "return"])
+
+    def _joined_lines(
+        self,
+        policy: NetworkPolicy,
+        direction: Direction,
+        peers: Sequence[NetworkPolicyPeer],
+        ports: Sequence[NetworkPolicyPort],
+    ) -> Iterable[str]:
+        """Write peers and ports as sets: a line for each pair would be as many as their product."""
+        side = "saddr" if direction == "ingress" else "daddr"
+        sources: list[tuple[list[str], Sequence[Member]]] = []
+        if not peers:
+            sources.append(([], self._targets(policy, direction, None)))
+        intervals = merged(
+            interval for peer in peers if peer.ipBlock for interval in _intervals(peer.ipBlock)
+        )
+        if intervals:
+            words = []
+            if intervals != ALL_ADDRESSES:
+                name, declaration = interval_set(
+                    "blocks", "ipv4_addr", map(address_text, intervals)
+                )
+                self._rules.sets[name] = declaration
+                words = [f"ip {side} @{name}"]
+            sources.append((words, self._targets(policy, direction, None)))
+        selectors = [peer for peer in peers if peer.ipBlock is None]
+        if selectors:
+            chosen = self._union(policy, selectors)
+            name = self._address_set(policy, selectors, chosen)
+            own = chosen if direction == "egress" else self._targets(policy, direction, None)
+            sources.append(([f"ip {side} @{name}"], own))
+        for words, targets in sources:
+            for port_words in self._joined_ports(policy, targets, ports):
+                yield " ".join([*words, *port_words, "return"])
+
+    def _joined_ports(
+        self,
+        policy: NetworkPolicy,
+        targets: Sequence[Member],
+        ports: Sequence[NetworkPolicyPort],
+    ) -> Iterable[list[str]]:
+        if not ports:
+            yield []
+        numbers: dict[str, list[Interval]] = defaultdict(list)
+        names: dict[str, set[str]] = defaultdict(set)
+        for port in ports:
+            protocol = PROTOCOLS.get(port.protocol or "")
+            if protocol is None:
+                continue
+            if isinstance(port.port, str):
+                names[protocol].add(port.port)
+            elif port.port is None:
+                numbers[protocol].append(ALL_PORTS)
+            elif is_port(port.port) and is_port(port.endPort or port.port):
+                numbers[protocol].append((port.port, max(port.port, port.endPort or 0)))
+        for protocol, intervals in sorted(numbers.items()):
+            joined = merged(intervals)
+            if joined == [ALL_PORTS]:
+                yield [f"meta l4proto {protocol}"]
+                continue
+            name, declaration = interval_set("numbers", "inet_service", map(number_text, joined))
+            self._rules.sets[name] = declaration
+            yield [f"{protocol} dport @{name}"]
+        for protocol, wanted in sorted(names.items()):
+            places = _places(targets, protocol, wanted)
+            yield [f"ip daddr . {protocol} dport @{self._place_set(policy, protocol, places)}"]
 
     def _match(
         self,
@@ -172,7 +296,7 @@ class _Builder:
                 return None
             words += block
         elif peer is not None:
-            words.append(f"ip {side} @{self._peer_set(policy.metadata.namespace, peer)}")
+            words.append(f"ip {side} @{self._peer_set(policy, peer)}")
         if port is None:
             return words
         protocol = PROTOCOLS.get(port.protocol or "")
@@ -180,12 +304,14 @@ class _Builder:
             return None
         if isinstance(port.port, str):
             targets = self._targets(policy, direction, peer)
-            named = self._port_set(targets, protocol, port.port)
+            named = self._port_set(policy, targets, protocol, port.port)
             return [*words, f"ip daddr . {protocol} dport @{named}"]
         if port.port is None:
             return [*words, f"meta l4proto {protocol}"]
-        last = f"-{port.endPort}" if port.endPort else ""
-        return [*words, f"{protocol} dport {port.port}{last}"]
+        end = port.endPort or port.port
+        if not (is_port(port.port) and is_port(end) and port.port <= end):
+            return None
+        return [*words, f"{protocol} dport {port.port}" + (f"-{end}" if port.endPort else "")]
 
     def _targets(
         self, policy: NetworkPolicy, direction: Direction, peer: NetworkPolicyPeer | None
@@ -198,51 +324,108 @@ class _Builder:
         own = NetworkPolicyPeer(podSelector=policy.spec.podSelector)
         return self._chosen(policy.metadata.namespace, own)
 
-    def _peer_set(self, namespace: str, peer: NetworkPolicyPeer) -> str:
-        name = f"peers/{_peer_digest(namespace, peer)}"
+    def _peer_set(self, policy: NetworkPolicy, peer: NetworkPolicyPeer) -> str:
+        return self._address_set(policy, [peer], self._chosen(policy.metadata.namespace, peer))
+
+    def _union(self, policy: NetworkPolicy, peers: Sequence[NetworkPolicyPeer]) -> Sequence[Member]:
+        chosen = (self._chosen(policy.metadata.namespace, peer) for peer in peers)
+        return list({member.address: member for some in chosen for member in some}.values())
+
+    def _address_set(
+        self,
+        policy: NetworkPolicy,
+        peers: Sequence[NetworkPolicyPeer],
+        members: Iterable[Member],
+    ) -> str:
+        digests = sorted({_peer_digest(policy.metadata.namespace, peer) for peer in peers})
+        name = f"peers/{digests[0] if len(digests) == 1 else _digest(digests)}"
         if name not in self._rules.sets:
             self._rules.sets[name] = "type ipv4_addr;"
-            for member in self._chosen(namespace, peer):
-                self._rules.elements[name, member.address] = ""
+            for member in members:
+                if self._has_room(policy):
+                    self._rules.elements[name, member.address] = ""
         return name
 
-    def _port_set(self, targets: Sequence[Member], protocol: str, port_name: str) -> str:
-        places = sorted(
-            {
-                f"{member.address} . {number}"
-                for member in targets
-                for name, its_protocol, number in member.named_ports
-                if (name, its_protocol) == (port_name, protocol)
-            }
-        )
+    def _port_set(
+        self, policy: NetworkPolicy, targets: Sequence[Member], protocol: str, port_name: str
+    ) -> str:
+        return self._place_set(policy, protocol, _places(targets, protocol, {port_name}))
+
+    def _place_set(self, policy: NetworkPolicy, protocol: str, places: Sequence[str]) -> str:
         set_name = f"ports/{_digest([protocol, *places])}"
-        self._rules.sets[set_name] = "type ipv4_addr . inet_service;"
-        self._rules.elements.update({(set_name, place): "" for place in places})
+        if set_name not in self._rules.sets:
+            self._rules.sets[set_name] = "type ipv4_addr . inet_service;"
+            for place in places:
+                if self._has_room(policy):
+                    self._rules.elements[set_name, place] = ""
         return set_name
 
     def _chosen(self, namespace: str, peer: NetworkPolicyPeer) -> list[Member]:
         key = _peer_digest(namespace, peer)
         found = self._peers.get(key)
         if found is None:
-            of_pods = _selector(peer.podSelector or LabelSelector())
-            of_namespaces = _selector(peer.namespaceSelector)
+            asked = peer.podSelector or LabelSelector()
+            of_pods = _selector(asked)
             found = self._peers[key] = [
                 pod
-                for pod in self._pods
-                if (
-                    pod.namespace == namespace
-                    if peer.namespaceSelector is None
-                    else of_namespaces.matches(self._namespaces.get(pod.namespace, {}))
-                )
-                and of_pods.matches(pod.labels)
+                for place in self._namespaces_of(namespace, peer)
+                for pod in self._candidates(place, asked)
+                if of_pods.matches(pod.labels)
             ]
         return found
+
+    def _namespaces_of(self, namespace: str, peer: NetworkPolicyPeer) -> Sequence[str]:
+        if peer.namespaceSelector is None:
+            return (namespace,)
+        key = msgspec.json.encode(peer.namespaceSelector, order="deterministic")
+        found = self._selected.get(key)
+        if found is None:
+            selector = _selector(peer.namespaceSelector)
+            found = self._selected[key] = [
+                name
+                for name in self._by_namespace
+                if selector.matches(self._namespaces.get(name, {}))
+            ]
+        return found
+
+    def _candidates(self, namespace: str, selector: LabelSelector) -> Sequence[Member]:
+        """Return the pods of a namespace that have one of the labels a selector asks for, if it asks for any."""
+        for key, value in selector.matchLabels.items():
+            return self._by_pair.get((namespace, key, value), ())
+        return self._by_namespace.get(namespace, ())
+
+
+def _is_large(peers: Sequence[NetworkPolicyPeer], ports: Sequence[NetworkPolicyPort]) -> bool:
+    """Return whether a line for each pair of peer and port would be too many, or too long."""
+    holes = sum(len(peer.ipBlock.except_) for peer in peers if peer.ipBlock is not None)
+    return max(1, len(peers)) * max(1, len(ports)) + holes > LINES_A_RULE
+
+
+def _intervals(block: IPBlock) -> list[Interval]:
+    """Return the addresses of a block without its exceptions; none for a block of IPv6."""
+    network = ipv4_range(block.cidr)
+    if network is None:
+        return []
+    holes = (ipv4_range(text) for text in block.except_)
+    return without(of_network(network), [of_network(hole) for hole in holes if hole is not None])
+
+
+def _places(targets: Iterable[Member], protocol: str, names: AbstractSet[str]) -> list[str]:
+    """Return the addresses and numbers of the ports that have one of the names."""
+    return sorted(
+        {
+            f"{member.address} . {number}"
+            for member in targets
+            for name, its_protocol, number in member.named_ports
+            if its_protocol == protocol and name in names
+        }
+    )
 
 
 def _selector(selector: LabelSelector | None) -> Selector:
     """Return a selector; a wrong one, which the API should let nobody write, matches nothing."""
     try:
-        return label_selector(selector)
+        return label_selector(selector, is_stored=True)
     except BadRequest:
         return label_selector(None)
 

@@ -1,24 +1,29 @@
 """Follows what network policies depend on: as long as there is none, nothing but the policies themselves."""
 
-import asyncio
 from collections.abc import Callable
 
 from kubelite.api.client.protocol import Client
 from kubelite.api.kinds.core.namespaces import Namespace
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.networking import NetworkPolicy
-from kubelite.net.policies import dns_members, isolation, members, policy_rules
-from kubelite.net.ruleset import ProxySettings, Ruleset, merge
+from kubelite.net.policies import cost_bytes, dns_members, isolation, members, policy_rules
+from kubelite.net.ruleset import ProxySettings, Ruleset
+from kubelite.offload import Offload
 
 
 class PolicySource:
     """Calls `changed` when the rules may have to be computed anew."""
 
     def __init__(
-        self, client: Client, settings: ProxySettings, changed: Callable[[], None]
+        self,
+        client: Client,
+        settings: ProxySettings,
+        offload: Offload,
+        changed: Callable[[], None],
     ) -> None:
         self._client = client
         self._settings = settings
+        self._offload = offload
         self._changed = changed
         self._policies = client.mirror(NetworkPolicy)
         self._attached: dict[str, str] = {}  # addresses that are connected to this node, by pod uid
@@ -77,18 +82,29 @@ class PolicySource:
                 pods.subscribe(self._pod_changed),
                 namespaces.subscribe(self._namespace_changed),
             ]
-        known = pods.list()
-        present = {pod.metadata.uid for pod in known}
-        gone = [pod for uid, pod in self._gone.items() if uid not in present]
-        found = members([*known, *gone], self._settings.node_name, self._attached)
-        found += dns_members(self._settings)
-        present.update(self._gone)
-        # As after a restart during which the pod was deleted: nobody knows any more what it may do.
-        strangers = [address for uid, address in self._attached.items() if uid not in present]
-        labels = {item.metadata.name: item.metadata.labels for item in namespaces.list()}
-        # off the loop: with many policies and pods this takes long
-        rules = await asyncio.to_thread(policy_rules, list(policies), found, labels)
-        return merge([rules, isolation(strangers)])
+        known, spaces, attached = pods.list(), namespaces.list(), dict(self._attached)
+        gone, settings = dict(self._gone), self._settings
+
+        def work() -> Ruleset:
+            present = {pod.metadata.uid for pod in known}
+            lost = [pod for uid, pod in gone.items() if uid not in present]
+            found = members([*known, *lost], settings.node_name, attached)
+            found += dns_members(settings)
+            labels = {item.metadata.name: item.metadata.labels for item in spaces}
+            # As after a restart during which the pod was deleted: nobody knows any more what it may do.
+            strangers = [
+                address for uid, address in attached.items() if uid not in present | gone.keys()
+            ]
+            rules = policy_rules(policies, found, labels)
+            rules.elements.update(isolation(strangers).elements)
+            return rules
+
+        return await self._offload.run(cost_bytes(policies, len(known) + len(spaces)), work)
+
+    def get(self, key: str) -> NetworkPolicy | None:
+        """Return a policy by namespace/name."""
+        namespace, _, name = key.partition("/")
+        return self._policies.get(name, namespace)
 
     def _policy_changed(self, before: NetworkPolicy | None, after: NetworkPolicy | None) -> None:
         if before is None or after is None or before.spec != after.spec:

@@ -4,15 +4,18 @@ The hooks, and the maps they look things up in, are fixed; services, host ports 
 A set of another type must have another name.
 """
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
 from kubelite.net.health_ports import LocalEndpoints
+from kubelite.net.trusted_text import ipv4_range, is_link
 
 TABLE = "kubelite"
 REFUSE = "goto refuse"
+CHAIN_COST_BYTES, ELEMENT_COST_BYTES = 16, 8  # about five and two microseconds
 CLIENT_SET = re.compile(r"\tset (clients/\S+) \{\n(.*?)\n\t\}", re.DOTALL)
 CLIENT = re.compile(r"([0-9.]+)(?: timeout \w+)? expires (\w+)")
 MASQUERADE_MARK = "0x00004000"  # the bit kube-proxy uses; nobody else claims it
@@ -40,6 +43,11 @@ class ProxySettings(Struct, frozen=True):
     local_addresses: tuple[str, ...] = ("10.43.0.10",)  # of services that the node answers itself
     bridge: str = "kubelite0"
 
+    def __post_init__(self) -> None:
+        ranges = all(ipv4_range(text) for text in (self.cluster_cidr, self.service_cidr))
+        assert ranges, f"{self.cluster_cidr} and {self.service_cidr} must be ranges of IPv4"
+        assert is_link(self.bridge), f"{self.bridge!r} cannot name a link"
+
 
 class Ruleset(Struct, frozen=True):
     """Chains, sets, and the elements of these and of the fixed collections."""
@@ -50,6 +58,27 @@ class Ruleset(Struct, frozen=True):
     # UDP address ("" for any of the node's) and port -> endpoints' addresses
     udp_endpoints: dict[tuple[str, int], frozenset[str]] = {}
     health_ports: dict[int, LocalEndpoints] = {}  # answered by the process itself
+    cut_policies: set[str] = set()  # namespace/name of those that did not fit
+
+
+def interval_set(kind: str, element_type: str, intervals: Iterable[str]) -> tuple[str, str]:
+    """Return the name and declaration of a set of intervals; one of another content has another name.
+
+    Its elements never change: the kernel need not replace overlapping intervals in one transaction.
+    """
+    elements = ", ".join(intervals)
+    digest = hashlib.sha256(elements.encode()).hexdigest()[:16]
+    held = f" elements = {{ {elements} }}" if elements else ""
+    return f"{kind}/{digest}", f"type {element_type}; flags interval;{held}"
+
+
+def cost_bytes(rules: Iterable[Ruleset]) -> int:
+    """Return what merging rules and comparing them with others costs, for the offload."""
+    return sum(
+        CHAIN_COST_BYTES * (len(part.chains) + len(part.sets))
+        + ELEMENT_COST_BYTES * len(part.elements)
+        for part in rules
+    )
 
 
 def merge(parts: Iterable[Ruleset]) -> Ruleset:
@@ -59,6 +88,7 @@ def merge(parts: Iterable[Ruleset]) -> Ruleset:
         whole.chains.update(part.chains)
         whole.sets.update(part.sets)
         whole.health_ports.update(part.health_ports)
+        whole.cut_policies.update(part.cut_policies)
         for element, value in part.elements.items():
             whole.elements.setdefault(element, value)
         for frontend, endpoints in part.udp_endpoints.items():

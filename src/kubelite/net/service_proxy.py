@@ -6,9 +6,10 @@ Rounds come at once after quiet and at most every 100 ms; a round that fails wri
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from kubelite.api.client.events import WARNING, EventRecorder
 from kubelite.api.client.protocol import Client
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.services import Service
@@ -21,15 +22,19 @@ from kubelite.net.nftables import Nftables, RulesRefused, RulesUnavailable
 from kubelite.net.policy_source import PolicySource
 from kubelite.net.rule_watch import UNKNOWN, RuleWatch
 from kubelite.net.ruleset import (
+    ELEMENT_COST_BYTES,
     TABLE,
     ProxySettings,
     Ruleset,
+    cost_bytes,
     difference,
     keep_clients,
     merge,
     replace_all,
 )
-from kubelite.net.services import host_port_rules, service_rules
+from kubelite.net.services import cost_bytes as service_cost_bytes
+from kubelite.net.services import host_port_rules, is_cut, service_rules
+from kubelite.offload import Offload
 
 log = logging.getLogger(__name__)
 
@@ -42,20 +47,28 @@ HOST_PORTS, POLICIES = (
     "*policies",
 )  # keys beside those of services, which hold a slash
 ATTACH_SECONDS_MAX = 30.0
+TOO_MANY_RULES = (
+    "It asks for more rules than a node takes; some endpoints, addresses or peers are left out"
+)
 
 
 class ServiceProxy:
     """Rules for services, host ports and network policies on one node."""
 
-    def __init__(self, client: Client, settings: ProxySettings) -> None:
+    def __init__(
+        self, client: Client, settings: ProxySettings, offload: Offload, events: EventRecorder
+    ) -> None:
         self._settings = settings
+        self._offload = offload
+        self._events = events
         self._services = client.mirror(Service)
         self._slices = client.mirror(EndpointSlice)
         self._pods = client.mirror(Pod, field_selector=f"spec.nodeName={settings.node_name}")
         self._slices.add_index(SERVICE_INDEX, _service_of)
         self._nftables = Nftables()
         self._watch = RuleWatch(self._changed_by_others)
-        self._policies = PolicySource(client, settings, lambda: self._mark(POLICIES))
+        self._policies = PolicySource(client, settings, offload, lambda: self._mark(POLICIES))
+        self._cut_policies: set[str] = set()  # of which an event was recorded
         self._health = HealthPorts()
         self._firewall = ForeignFirewall(settings.bridge)
         self._parts: dict[str, Ruleset] = {}
@@ -122,6 +135,7 @@ class ServiceProxy:
         self._watch.stop()
         await self._health.stop()
         await self._nftables.close()
+        await self._events.close()
 
     async def applied(self) -> None:
         """Wait until all that was seen so far is in the kernel."""
@@ -196,13 +210,15 @@ class ServiceProxy:
         for key in sorted(dirty):
             if key == POLICIES:
                 self._parts[key] = await self._policies.rules()
+                self._tell_of_policies(self._parts[key].cut_policies)
             else:
-                self._compute(key)
+                await self._compute(key)
             await asyncio.sleep(0)  # a thousand services at the start take 25 ms
         parts = [self._parts[key] for key in sorted(self._parts)]
         before = self._applied
-        after, commands = await asyncio.to_thread(
-            _transaction, before if is_known else None, parts, self._settings
+        after, commands = await self._offload.run(
+            cost_bytes((before, *parts)),
+            lambda: _transaction(before if is_known else None, parts, self._settings),
         )
         try:
             if not is_known and after.sets:
@@ -225,7 +241,8 @@ class ServiceProxy:
 
     async def _replace_keeping_clients(self, commands: str, after: Ruleset) -> None:
         """Write the whole table so that clients stay with their endpoints, also over a restart; if that can be."""
-        kept = keep_clients(await self._nftables.run("list sets ip\n"), after)
+        listed = await self._nftables.run("list sets ip\n")
+        kept = await self._offload.run(len(listed), lambda: keep_clients(listed, after))
         try:
             await self._nftables.run(commands + kept)
         except RulesRefused:
@@ -239,13 +256,16 @@ class ServiceProxy:
             listed = await self._nftables.run("list chains ip\n")
         except RulesRefused:
             return False
-        table = listed.partition(f"table ip {TABLE} {{")[2].partition("\n}")[0]
-        names = {line.split()[1] for line in table.splitlines() if line.startswith("\tchain ")}
-        return "dispatch" in names and names.issuperset(self._applied.chains)
+        applied = self._applied.chains
+        return await self._offload.run(len(listed), lambda: _has_chains(listed, applied))
 
-    def _compute(self, key: str) -> None:
+    async def _compute(self, key: str) -> None:
         if key == HOST_PORTS:
-            self._parts[key] = host_port_rules(self._pods.list())
+            pods = self._pods.list()
+            ports = sum(map(_ports_of, pods))
+            self._parts[key] = await self._offload.run(
+                ELEMENT_COST_BYTES * ports, lambda: host_port_rules(pods)
+            )
             return
         namespace, _, name = key.partition("/")
         service = self._services.get(name, namespace)
@@ -253,7 +273,18 @@ class ServiceProxy:
             self._parts.pop(key, None)
         else:
             slices = self._slices.indexed(SERVICE_INDEX, key)
-            self._parts[key] = service_rules(service, slices, self._settings)
+            self._parts[key] = await self._offload.run(
+                service_cost_bytes(service, slices),
+                lambda: service_rules(service, slices, self._settings),
+            )
+            if is_cut(service, slices):
+                self._events.event(service, WARNING, "TooManyRules", TOO_MANY_RULES)
+
+    def _tell_of_policies(self, cut: set[str]) -> None:
+        for key in sorted(cut - self._cut_policies):
+            if (policy := self._policies.get(key)) is not None:
+                self._events.event(policy, WARNING, "TooManyRules", TOO_MANY_RULES)
+        self._cut_policies = set(cut)
 
     async def _forget_flows(self, before: Ruleset, after: Ruleset) -> None:
         old = before.udp_endpoints
@@ -273,6 +304,13 @@ class ServiceProxy:
         if self._check_firewall:
             self._check_firewall = False
             await self._firewall.open()
+
+
+def _has_chains(listed: str, chains: Iterable[str]) -> bool:
+    """Return whether a listing of our table has these chains, and the fixed one that leads to them."""
+    table = listed.partition(f"table ip {TABLE} {{")[2].partition("\n}")[0]
+    names = {line.split()[1] for line in table.splitlines() if line.startswith("\tchain ")}
+    return "dispatch" in names and names.issuperset(chains)
 
 
 def _route_loopback(bridge: str) -> None:
@@ -309,6 +347,11 @@ def _key(item: Kind | None) -> str:
 def _service_of(entry: EndpointSlice) -> list[str]:
     name = entry.metadata.labels.get(SERVICE_NAME_LABEL, "")
     return [f"{entry.metadata.namespace}/{name}"] if name else []
+
+
+def _ports_of(pod: Pod) -> int:
+    containers = (*pod.spec.initContainers, *pod.spec.containers)
+    return sum(1 + len(container.ports) for container in containers)
 
 
 def _has_host_ports(pod: Pod) -> bool:

@@ -1,25 +1,40 @@
 """Decides how packets to a service, or to a pod's host port, are sent to endpoints. Pure."""
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network
 
 from msgspec import Struct
 
+from kubelite.api.kinds.core.containers import ContainerPort
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.services import Service, ServicePort
 from kubelite.api.kinds.discovery import EndpointSlice
+from kubelite.limits import SERVICE_RULES
 from kubelite.net.health_ports import LocalEndpoints
-from kubelite.net.ruleset import REFUSE, ProxySettings, Ruleset
-from kubelite.net.trusted_text import ipv4_range, is_endpoint, is_ipv4, is_name
+from kubelite.net.intervals import ALL_ADDRESSES, address_text, merged, of_network
+from kubelite.net.ruleset import REFUSE, ProxySettings, Ruleset, interval_set
+from kubelite.net.trusted_text import (
+    IPv4Text,
+    ObjectName,
+    ipv4_range,
+    is_endpoint,
+    is_ipv4,
+    is_name,
+    is_port,
+)
 
 DEFAULT_AFFINITY_SECONDS = 10800
+AFFINITY_SECONDS_MAX = 86400
+RANGES_IN_LINE = 8  # source ranges up to which each has a rule
+STEP_COST_BYTES = 4  # what the offload counts for an endpoint of a port: about a microsecond
 PROTOCOLS = {"": "tcp", "TCP": "tcp", "UDP": "udp", "SCTP": "sctp"}
 
 
 class Backend(Struct, frozen=True, order=True):
     """Where a connection may be sent."""
 
-    address: str
+    address: IPv4Text
     port: int
     is_local: bool = False
     is_ready: bool = True  # else it is ending, but still serves
@@ -28,111 +43,165 @@ class Backend(Struct, frozen=True, order=True):
 class PortView(Struct, frozen=True):
     """One port of a service with its usable backends."""
 
-    identity: str  # namespace/name/protocol/port
+    namespace: ObjectName
+    name: ObjectName
+    cluster_address: IPv4Text
     port: ServicePort
     protocol: str
     anywhere: tuple[Backend, ...]
     local: tuple[Backend, ...]
 
+    @property
+    def identity(self) -> str:
+        """What names the chains and sets of the port: namespace/name/protocol/number."""
+        return f"{self.namespace}/{self.name}/{self.protocol}/{int(self.port.port)}"
+
+
+def cost_bytes(service: Service, slices: Sequence[EndpointSlice]) -> int:
+    """Return what the rules of a service cost to work out, for the offload."""
+    spec = service.spec
+    endpoints = sum(len(entry.endpoints) for entry in slices)
+    pairs = min(len(spec.ports) * (endpoints + len(spec.externalIPs)), SERVICE_RULES.value)
+    ports = sum(len(entry.ports) for entry in slices)
+    ranges = len(spec.loadBalancerSourceRanges)
+    return STEP_COST_BYTES * (2 * pairs + endpoints + ports + len(spec.ports) + 4 * ranges)
+
 
 def service_rules(
     service: Service, slices: Sequence[EndpointSlice], settings: ProxySettings
 ) -> Ruleset:
-    """Return the rules of one service; empty for one without an address of its own."""
+    """Return the rules of one service; empty for one without an address of its own.
+
+    Of a service with more ports times endpoints, or ports times external addresses, than the limit allows, each port
+    has only the first endpoints and addresses.
+    """
     spec = service.spec
     rules = Ruleset()
-    if spec.type == "ExternalName" or not is_ipv4(spec.clusterIP):
+    if spec.type == "ExternalName" or spec.clusterIP in settings.local_addresses:
         return rules
-    if spec.clusterIP in settings.local_addresses:
+    address, metadata = spec.clusterIP, service.metadata
+    namespace, name = metadata.namespace, metadata.name
+    if not (is_ipv4(address) and is_name(namespace) and is_name(name)):
         return rules
-    if not (is_name(service.metadata.namespace) and is_name(service.metadata.name)):
-        return rules
+    each = share_of(service)
+    places = _Places(slices, settings.node_name)
+    addresses = _external_addresses(service, settings)
+    if len(addresses) > each or places.most > each:
+        SERVICE_RULES.reached()
+    fence = _source_ranges(service)
     local: set[str] = set()
     for port in spec.ports:
         protocol = PROTOCOLS.get(port.protocol)
-        if protocol is not None:
-            view = _view(service, port, protocol, slices, settings.node_name)
-            _add_port(rules, service, view, settings)
+        if protocol is not None and is_port(port.port):
+            backends = places.of(port.name, protocol)[:each]
+            local_backends = [backend for backend in backends if backend.is_local]
+            view = PortView(
+                namespace, name, address, port, protocol, _usable(backends), _usable(local_backends)
+            )
+            _add_port(rules, service, view, settings, External(addresses[:each], fence))
             local |= {backend.address for backend in view.local if backend.is_ready}
-    if spec.externalTrafficPolicy == "Local" and spec.healthCheckNodePort:
-        metadata = service.metadata
-        found = LocalEndpoints(metadata.namespace, metadata.name, len(local))
+    if spec.externalTrafficPolicy == "Local" and is_port(spec.healthCheckNodePort):
+        found = LocalEndpoints(namespace, name, len(local))
         rules.health_ports[spec.healthCheckNodePort] = found
     return rules
+
+
+def share_of(service: Service) -> int:
+    """Return how many endpoints, and how many external addresses, each port of a service may have."""
+    each = SERVICE_RULES.value // max(1, len(service.spec.ports))
+    # With affinity each endpoint of a port takes chains and a set of its own.
+    return max(1, each // 10 if service.spec.sessionAffinity == "ClientIP" else each)
+
+
+def is_cut(service: Service, slices: Sequence[EndpointSlice]) -> bool:
+    """Return whether the rules of a service leave out some of its endpoints or external addresses."""
+    each = share_of(service)
+    return len(service.spec.externalIPs) > each or any(
+        endpoints > each for endpoints in _endpoints_by_port(slices).values()
+    )
+
+
+def _endpoints_by_port(slices: Sequence[EndpointSlice]) -> Counter[tuple[str, str]]:
+    counts: Counter[tuple[str, str]] = Counter()
+    for entry in slices:
+        for port in entry.ports:
+            counts[port.name or "", port.protocol or ""] += len(entry.endpoints)
+    return counts
 
 
 def host_port_rules(pods: Iterable[Pod]) -> Ruleset:
     """Return the rules that lead ports of the node to those of its pods; the first pod to claim one has it."""
     rules = Ruleset()
     for pod in pods:
-        if (
-            pod.spec.hostNetwork
-            or not is_endpoint(pod.status.podIP)
-            or pod.status.phase in ("Succeeded", "Failed")
-        ):
+        address = pod.status.podIP
+        ended = pod.status.phase in ("Succeeded", "Failed")
+        if pod.spec.hostNetwork or ended or not is_endpoint(address):
             continue
         for container in (*pod.spec.initContainers, *pod.spec.containers):
             for port in container.ports:
-                protocol = PROTOCOLS.get(port.protocol)
-                if not port.hostPort or protocol is None:
-                    continue
-                place = f"{protocol} . {port.hostPort}"
-                address = port.hostIP
-                if address in ("", "0.0.0.0"):  # noqa: S104 - any address of the node
-                    address, element = "", ("any-host-ports", place)
-                elif is_ipv4(address):
-                    element = ("host-ports", f"{address} . {place}")
-                else:
-                    continue
-                rules.elements.setdefault(element, f"{pod.status.podIP} . {port.containerPort}")
-                if protocol == "udp":
-                    endpoints = frozenset({pod.status.podIP})
-                    rules.udp_endpoints.setdefault((address, port.hostPort), endpoints)
-                rules.elements["hairpin", f"{pod.status.podIP} . {pod.status.podIP}"] = ""
+                if port.hostPort and (element := _host_port_element(port)) is not None:
+                    target = f"{address} . {port.containerPort}"
+                    rules.elements.setdefault(element, target)
+                    rules.elements["hairpin", f"{address} . {address}"] = ""
+                    if PROTOCOLS.get(port.protocol) == "udp":
+                        host_ip = port.hostIP if element[0] == "host-ports" else ""
+                        endpoints = frozenset({address})
+                        rules.udp_endpoints.setdefault((host_ip, port.hostPort), endpoints)
     return rules
 
 
-def _view(
-    service: Service,
-    port: ServicePort,
-    protocol: str,
-    slices: Sequence[EndpointSlice],
-    node_name: str,
-) -> PortView:
-    backends = sorted(set(_backends(port, protocol, slices, node_name)))
-    metadata = service.metadata
-    return PortView(
-        f"{metadata.namespace}/{metadata.name}/{protocol}/{port.port}",
-        port,
-        protocol,
-        _usable(backends),
-        _usable([backend for backend in backends if backend.is_local]),
-    )
+def _host_port_element(port: ContainerPort) -> tuple[str, str] | None:
+    """Return the collection and key of a host port; None for one that cannot be."""
+    protocol = PROTOCOLS.get(port.protocol)
+    if protocol is None or not (is_port(port.hostPort) and is_port(port.containerPort)):
+        return None
+    place = f"{protocol} . {port.hostPort}"
+    address = port.hostIP
+    if address in ("", "0.0.0.0"):  # noqa: S104 - any address of the node
+        return "any-host-ports", place
+    return ("host-ports", f"{address} . {place}") if is_ipv4(address) else None
 
 
-def _backends(
-    port: ServicePort, protocol: str, slices: Sequence[EndpointSlice], node_name: str
-) -> Iterable[Backend]:
-    for entry in slices:
-        if entry.addressType != "IPv4":
-            continue
-        numbers = [
-            number.port
-            for number in entry.ports
-            if (number.name or "") == port.name and PROTOCOLS.get(number.protocol or "") == protocol
-        ]
+class _Places:
+    """The backends of a service's slices by port, each slice read once."""
+
+    def __init__(self, slices: Sequence[EndpointSlice], node_name: str) -> None:
+        self._node_name = node_name
+        self._by_port: dict[tuple[str, str], set[Backend]] = defaultdict(set)
+        for entry in slices:
+            if entry.addressType == "IPv4":
+                self._read(entry)
+
+    @property
+    def most(self) -> int:
+        """How many backends the port with the most has."""
+        return max(map(len, self._by_port.values()), default=0)
+
+    def of(self, name: str, protocol: str) -> list[Backend]:
+        """Return the backends of a port, in a fixed order."""
+        return sorted(self._by_port.get((name, protocol), ()))
+
+    def _read(self, entry: EndpointSlice) -> None:
+        usable = []
         for endpoint in entry.endpoints:
             conditions = endpoint.conditions
             is_ready = conditions.ready is not False
             serves_ending = conditions.serving is True and conditions.terminating is True
             if not endpoint.addresses or not (is_ready or serves_ending):
                 continue
-            if not is_endpoint(endpoint.addresses[0]):
-                continue
-            for number in numbers:
-                if number:
-                    is_local = endpoint.nodeName == node_name
-                    yield Backend(endpoint.addresses[0], number, is_local, is_ready)
+            address = endpoint.addresses[0]
+            if is_endpoint(address):
+                is_local = endpoint.nodeName == self._node_name
+                usable.append((address, is_local, is_ready))
+        room = 2 * SERVICE_RULES.value // max(1, len(entry.ports))
+        for port in entry.ports:
+            protocol = PROTOCOLS.get(port.protocol or "")
+            if port.port and is_port(port.port) and protocol is not None:
+                there = self._by_port[port.name or "", protocol]
+                there.update(
+                    Backend(address, port.port, is_local, is_ready)
+                    for address, is_local, is_ready in usable[:room]
+                )
 
 
 def _usable(backends: Sequence[Backend]) -> tuple[Backend, ...]:
@@ -140,16 +209,36 @@ def _usable(backends: Sequence[Backend]) -> tuple[Backend, ...]:
     return tuple(backend for backend in backends if backend.is_ready) or tuple(backends)
 
 
-def _add_port(rules: Ruleset, service: Service, view: PortView, settings: ProxySettings) -> None:
+class External(Struct, frozen=True):
+    """How a service is reached from outside."""
+
+    addresses: Sequence[IPv4Text]
+    fence: "Fence"
+
+
+class Fence(Struct, frozen=True):
+    """What loadBalancerSourceRanges let through: the rules, none for everything, and the set they look in."""
+
+    rules: tuple[str, ...] = ()
+    set_name: str = ""
+    declaration: str = ""
+
+
+def _add_port(
+    rules: Ruleset,
+    service: Service,
+    view: PortView,
+    settings: ProxySettings,
+    external: External,
+) -> None:
     spec = service.spec
     for backend in view.anywhere:
         if backend.is_local:
             rules.elements["hairpin", f"{backend.address} . {backend.address}"] = ""
     internal = view.local if spec.internalTrafficPolicy == "Local" else view.anywhere
     _add_internal(rules, service, view, internal, settings)
-    addresses = _external_addresses(service, settings)
-    if addresses or view.port.nodePort:
-        _add_external(rules, service, view, addresses, internal, settings)
+    if external.addresses or is_port(view.port.nodePort):
+        _add_external(rules, service, view, external, internal, settings)
 
 
 def _add_internal(
@@ -160,8 +249,8 @@ def _add_internal(
     settings: ProxySettings,
 ) -> None:
     """Add the way from the cluster address."""
-    key = f"{service.spec.clusterIP} . {view.protocol} . {view.port.port}"
-    _note_udp(rules, view, service.spec.clusterIP, view.port.port, backends)
+    key = f"{view.cluster_address} . {view.protocol} . {view.port.port}"
+    _note_udp(rules, view, view.cluster_address, view.port.port, backends)
     if not backends:
         rules.elements["service-filter", key] = "drop" if view.anywhere else REFUSE
         return
@@ -176,7 +265,7 @@ def _add_external(
     rules: Ruleset,
     service: Service,
     view: PortView,
-    addresses: Sequence[str],
+    external: External,
     internal: tuple[Backend, ...],
     settings: ProxySettings,
 ) -> None:
@@ -186,14 +275,14 @@ def _add_external(
     chain = f"external/{view.identity}"
     if backends or (is_local and view.anywhere):
         rules.chains[chain] = _external_rules(rules, service, view, internal, settings)
-    elements = [
+    elements: list[tuple[str, str, str, str]] = [
         ("service-filter", "services", address, f"{address} . {view.protocol} . {view.port.port}")
-        for address in addresses
+        for address in external.addresses
     ]
-    if view.port.nodePort:
+    if is_port(view.port.nodePort):
         key = f"{view.protocol} . {view.port.nodePort}"
         elements.append(("node-port-filter", "node-ports", "", key))
-    fence = _source_ranges(rules, service, view)
+    fence = _add_fence(rules, view, external.fence)
     ingress = {entry.ip for entry in service.status.loadBalancer.ingress}
     for filtered, dispatched, address, key in elements:
         number = view.port.port if address else view.port.nodePort
@@ -250,7 +339,8 @@ def _balance_by_client(
 ) -> tuple[str, ...]:
     config = service.spec.sessionAffinityConfig
     seconds = config.clientIP.timeoutSeconds if config and config.clientIP else None
-    seconds = seconds or DEFAULT_AFFINITY_SECONDS
+    if not seconds or not 0 < seconds <= AFFINITY_SECONDS_MAX:
+        seconds = DEFAULT_AFFINITY_SECONDS
     returning, choices = [], []
     for number, backend in enumerate(backends):
         place = f"{view.identity}/{backend.address}/{backend.port}"
@@ -266,33 +356,46 @@ def _balance_by_client(
     return (*returning, choose)
 
 
-def _source_ranges(rules: Ruleset, service: Service, view: PortView) -> str:
-    """Add the chain that drops what loadBalancerSourceRanges do not allow; return its name, empty for none."""
-    ranges = [
-        str(network)
-        for text in service.spec.loadBalancerSourceRanges
-        if (network := ipv4_range(text)) is not None
-    ]
-    if service.spec.type != "LoadBalancer" or not ranges or "0.0.0.0/0" in ranges:
+def _source_ranges(service: Service) -> Fence:
+    spec = service.spec
+    if spec.type != "LoadBalancer":
+        return Fence()
+    texts = (ipv4_range(text) for text in spec.loadBalancerSourceRanges)
+    networks = list(dict.fromkeys(network for network in texts if network is not None))
+    ranges = merged(map(of_network, networks))
+    if not ranges or ranges == ALL_ADDRESSES:
+        return Fence()
+    if len(networks) <= RANGES_IN_LINE:
+        return Fence(tuple(f"ip saddr {network} return" for network in networks))
+    name, declaration = interval_set("sources", "ipv4_addr", map(address_text, ranges))
+    return Fence((f"ip saddr @{name} return",), name, declaration)
+
+
+def _add_fence(rules: Ruleset, view: PortView, fence: Fence) -> str:
+    """Add the chain that drops what the fence does not let through; return its name, empty for none."""
+    if not fence.rules:
         return ""
     chain = f"firewall/{view.identity}"
-    rules.chains[chain] = (*(f"ip saddr {text} return" for text in ranges), "drop")
+    if fence.set_name:
+        rules.sets[fence.set_name] = fence.declaration
+    rules.chains[chain] = (*fence.rules, "drop")
     return chain
 
 
-def _external_addresses(service: Service, settings: ProxySettings) -> list[str]:
+def _external_addresses(service: Service, settings: ProxySettings) -> list[IPv4Text]:
     """Return the addresses of the outside; one of a pod or of another service is left to that."""
-    found = [address for address in service.spec.externalIPs if is_ipv4(address)]
+    found = [*service.spec.externalIPs]
     if service.spec.type == "LoadBalancer":
-        found += [
-            entry.ip
-            for entry in service.status.loadBalancer.ingress
-            if is_ipv4(entry.ip) and entry.ipMode in (None, "VIP")
-        ]
+        ingress = service.status.loadBalancer.ingress
+        found += (entry.ip for entry in ingress if entry.ipMode in (None, "VIP"))
     own = [
         IPv4Network(text, strict=False) for text in (settings.cluster_cidr, settings.service_cidr)
     ]
-    return [text for text in found if not any(IPv4Address(text) in network for network in own)]
+    return [
+        address
+        for address in found
+        if is_ipv4(address) and not any(IPv4Address(address) in network for network in own)
+    ]
 
 
 def _note_udp(

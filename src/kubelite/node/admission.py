@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from kubelite.api.kinds.core.pods import Pod
-from kubelite.api.machinery.node_matching import is_tolerated, suits_node
+from kubelite.api.machinery.node_matching import suits_node
+from kubelite.api.machinery.tolerations import Tolerations
 from kubelite.node.live_node import NodeView
 from kubelite.node.network import HostPort
 from kubelite.node.observed import Pending
@@ -70,10 +71,11 @@ def rejection(pod: Pod, others: Sequence[Pod], node: NodeView) -> Rejection | No
     taken = [port for other in others for port in host_ports(other)]
     if any(_collides(port, other) for port in host_ports(pod) for other in taken):
         return _failed("NodePorts", "node(s) didn't have free ports for the requested pod ports")
-    if not suits_node(pod.spec, node.labels, node.name):
+    if not suits_node(pod.spec, node.name, node.labels):
         return _failed("NodeAffinity", "node(s) didn't match Pod's node affinity/selector")
+    tolerations = Tolerations(pod.spec.tolerations)
     for taint in node.taints:
-        if taint[2] == "NoExecute" and not is_tolerated(pod.spec.tolerations, taint):
+        if taint[2] == "NoExecute" and not tolerations.cover(taint):
             return _failed("TaintToleration", "node(s) had taints that the pod didn't tolerate")
     return None
 

@@ -189,8 +189,24 @@ def remove_parents(pod_uid: str, root: Path = ROOT) -> None:
 def remove_all(root: Path = ROOT) -> None:
     """Remove every group of kubelite's that is empty; one that another kubelite on this host uses stays."""
     for top in (*root.glob(f"*/{POD_FOLDER}"), root / POD_FOLDER):
-        for folder in sorted((p for p in top.rglob("*") if p.is_dir()), reverse=True):
+        for folder in reversed(_below(top)):
             with suppress(OSError):
                 folder.rmdir()
         with suppress(OSError):
             top.rmdir()
+
+
+def _below(top: Path) -> list[Path]:
+    """Return all groups below one, each after the one it is in; a container may have nested them deeply."""
+    found: list[Path] = []
+    left = [top]
+    while left:
+        with suppress(OSError):
+            inner = [Path(entry) for entry in os.scandir(left.pop()) if _is_folder(entry)]
+            found += inner
+            left += inner
+    return found
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    return entry.is_dir(follow_symlinks=False)

@@ -6,10 +6,11 @@ One request over HTTP/2 without TLS needs few frames (RFC 9113) and literal head
 import asyncio
 import struct
 
+from kubelite.limits import GRPC_PROBE_ANSWER
+
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY = 0, 1, 3, 4, 6, 7
 END_STREAM, ACK, END_HEADERS = 1, 1, 4
-FRAME_LIMIT_BYTES = 1 << 16
 SERVING = 1
 _FRAME = struct.Struct(">BHBBL")  # length in 8 + 16 bits, type, flags, stream
 
@@ -26,7 +27,7 @@ async def grpc_health(host: str, port: int, service: str) -> None:
         raise GRPCFailed(f'timeout: failed to connect service "{host}:{port}" within 1s') from error
     try:
         name = service.encode()
-        message = b"\x0a" + bytes([len(name)]) + name if name else b""
+        message = b"\x0a" + _varint(len(name)) + name if name else b""
         writer.write(PREFACE + _frame(SETTINGS, 0, 0, b""))
         writer.write(_frame(HEADERS, END_HEADERS, 1, _headers(f"{host}:{port}")))
         writer.write(_frame(DATA, END_STREAM, 1, struct.pack(">BL", 0, len(message)) + message))
@@ -41,6 +42,15 @@ async def grpc_health(host: str, port: int, service: str) -> None:
 
 
 _NAMES = {0: "UNKNOWN", 2: "NOT_SERVING", 3: "SERVICE_UNKNOWN"}
+
+
+def _varint(number: int) -> bytes:
+    """Encode a length as protobuf does: seven bits a byte, the lowest first."""
+    encoded = bytearray()
+    while number > 0x7F:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*encoded, number])
 
 
 def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
@@ -65,13 +75,16 @@ def _headers(authority: str) -> bytes:
 
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
-    """Collect the data of stream 1 up to its end."""
+    """Collect the data of stream 1 up to its end; all that comes meanwhile, answered or not, is bounded."""
     body = b""
+    left = GRPC_PROBE_ANSWER.value
     while True:
         high, low, kind, flags, stream = _FRAME.unpack(await reader.readexactly(_FRAME.size))
         length = high << 16 | low
-        if length > FRAME_LIMIT_BYTES:
-            raise GRPCFailed("error: health rpc failed: frame too large")
+        left -= _FRAME.size + length
+        if left < 0:
+            GRPC_PROBE_ANSWER.reached()
+            raise GRPCFailed("error: health rpc failed: answer too large")
         payload = await reader.readexactly(length)
         if kind == SETTINGS and not flags & ACK:
             writer.write(_frame(SETTINGS, ACK, 0, b""))

@@ -11,7 +11,7 @@ from msgspec import Struct
 from kubelite.api.client.protocol import Client
 from kubelite.api.errors import APIError
 from kubelite.api.kinds.core.nodes import Node
-from kubelite.api.machinery.node_matching import Taint
+from kubelite.api.machinery.tolerations import Taint
 
 
 class NodeView(Struct, frozen=True):

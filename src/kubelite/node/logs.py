@@ -1,6 +1,7 @@
 """Answers the log questions of the API: which container, since when, how much."""
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from datetime import datetime, timedelta
@@ -18,6 +19,7 @@ from kubelite.node.status import WAITING_FOR_CREATION
 
 LAST_OUTPUT_LINES = 80
 LAST_OUTPUT_SECONDS = 10.0
+NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 class LogRequest(Struct, frozen=True):
@@ -40,10 +42,9 @@ def read_request(parameters: Mapping[str, str], now: datetime) -> LogRequest:
         text = parameters.get(name)
         if text is None or text == "":
             return None
-        try:
-            return int(text)
-        except ValueError as error:
-            raise BadRequest(f'invalid value of {name}: "{text}"') from error
+        if not NUMBER.fullmatch(text):
+            raise BadRequest(f'invalid value of {name}: "{text[:30]}"')
+        return int(text)
 
     since: datetime | None = None
     seconds = number("sinceSeconds")

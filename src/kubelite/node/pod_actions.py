@@ -6,8 +6,9 @@ EngineUnavailable leaves, so that the pod waits for the engine as a whole.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -20,7 +21,6 @@ from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.references import ObjectReference
 from kubelite.api.kinds.core.services import Service
 from kubelite.clock import Clock
-from kubelite.limits import POD_TERMINATION_MESSAGES
 from kubelite.node.admission import NO_APPARMOR, host_ports, wants_apparmor
 from kubelite.node.container_spec import container_spec, sandbox_spec
 from kubelite.node.environment import ConfigUnavailable, Environment, Surroundings
@@ -149,6 +149,7 @@ class PodActions:
         self._services = client.mirror(Service)
         self._checks = SandboxChecks(client, runtime, facts.cluster_domain)
         self._starting = asyncio.Semaphore(STARTS_AT_ONCE)
+        self._hooks: dict[str, asyncio.Task[Any]] = {}  # postStart hooks that run, by container id
         self._warned: set[str] = set()  # what the log already says that this host withholds
 
     async def carry_out(self, memory: PodMemory, actions: tuple[Action, ...]) -> None:
@@ -187,6 +188,15 @@ class PodActions:
     def around(self, memory: PodMemory) -> Surroundings:
         """Return what the pod may learn about where it runs."""
         return Surroundings(memory.addresses, self._facts.addresses, self._node.view.allocatable)
+
+    def move(self, facts: NodeFacts, memories: Iterable[PodMemory]) -> None:
+        """Follow new addresses of the node: pods on its network have them too, and are probed there."""
+        self._facts = facts
+        for memory in memories:
+            if memory.pod is not None and memory.pod.spec.hostNetwork and memory.addresses:
+                memory.addresses = facts.addresses
+                for probes in memory.probes.values():
+                    probes.move(facts.addresses[0])
 
     def _retry_date(self, failures: int) -> timedelta:
         return timedelta(
@@ -406,7 +416,9 @@ class PodActions:
         self._events.event(about, NORMAL, "Started", "Container started")
         if handler is not None:
             work = self._post_start(memory, pod, container, record, handler)
-            self._tasks.start(work, name=f"postStart {container.name}")
+            hook = self._tasks.start(work, name=f"postStart {container.name}")
+            self._hooks[container_id] = hook
+            hook.add_done_callback(lambda _: self._hooks.pop(container_id, None))
         return record
 
     async def _post_start(
@@ -571,6 +583,9 @@ class PodActions:
         if stop is not None:
             stop.wake()
         memory.hooks_failed.pop(record.id, None)
+        if (hook := self._hooks.get(record.id)) is not None:
+            # Whatever it asks may never answer: each run of a container would leave a connection behind.
+            hook.cancel()
         memory.hooks_running.discard(record.id)
         probes = memory.probes.pop(record.id, None)
         if probes is not None:
@@ -580,10 +595,6 @@ class PodActions:
         text = await self._volumes.termination_message(memory.uid, record.name, record.attempt)
         if not text and _falls_back_to_logs(memory.pod, record):
             text = await self._last_output(record)
-        share = POD_TERMINATION_MESSAGES.value // max(_container_count(memory.pod), 1)
-        if len(data := text.encode()) > share:
-            POD_TERMINATION_MESSAGES.reached()
-            text = data[:share].decode("utf-8", "ignore")
         memory.messages[record.id] = text
 
     async def _last_output(self, record: ContainerRecord) -> str:
@@ -672,13 +683,6 @@ def _falls_back_to_logs(pod: Pod | None, record: ContainerRecord) -> bool:
     container = find_container(pod, record.name) if pod is not None else None
     policy = container.terminationMessagePolicy if container is not None else ""
     return policy == "FallbackToLogsOnError" and record.exit_code != 0
-
-
-def _container_count(pod: Pod | None) -> int:
-    if pod is None:
-        return 1
-    spec = pod.spec
-    return len(spec.containers) + len(spec.initContainers) + len(spec.ephemeralContainers)
 
 
 def _known_health(pod: Pod, container: AnyContainer, record: ContainerRecord) -> Health:

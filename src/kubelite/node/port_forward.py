@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 from msgspec import Struct
 
-from kubelite.limits import FORWARDED_CONNECTIONS
+from kubelite.limits import FORWARDED_CONNECTIONS, FORWARDED_PAIRS
 from kubelite.node.spdy import SPDYConnection, SPDYStream
 from kubelite.serving.table import ConnectionTable, Slot
 from kubelite.tasks import TaskSet
@@ -31,7 +31,6 @@ TUNNEL_PROTOCOL = "SPDY/3.1+portforward.k8s.io"
 WEBSOCKET_PROTOCOLS = (TUNNEL_PROTOCOL, "v4.channel.k8s.io", "v4.base64.channel.k8s.io")
 CONNECT_SECONDS = 10.0
 PIECE_BYTES = 64 * 1024
-CONNECTIONS_LIMIT = 500
 PORTS_LIMIT = 100  # of one WebSocket: a channel number is a byte
 CLONE_NEWNET = 0x40000000
 
@@ -67,8 +66,8 @@ class PodPorts:
 
     async def connect(self, port: int) -> "Forwarded":
         """Open a connection; raises OSError, also when there are too many."""
-        if not 0 < port < 65536:
-            raise OSError(errno.EINVAL, "no such port")
+        if not is_port(port):
+            raise OSError(errno.EINVAL, "not a port", str(port))
         slot = self._places.admit(self._pod)
         if slot is None:
             raise OSError(errno.EMFILE, "too many connections are forwarded")
@@ -111,6 +110,11 @@ class PodPorts:
             executor.shutdown(wait=False)
 
 
+def is_port(number: int) -> bool:
+    """Return whether a number is one of a port."""
+    return 0 < number < 1 << 16
+
+
 def _socket_inside(pid: int, family: int) -> socket.socket:
     libc = ctypes.CDLL(None, use_errno=True)
     descriptor = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
@@ -128,21 +132,39 @@ def _socket_inside(pid: int, family: int) -> socket.socket:
 async def forward_spdy(connection: SPDYConnection, ports: PodPorts, pod: str) -> None:
     """Serve a client's pairs of streams until it is gone."""
     waiting: dict[str, dict[str, SPDYStream]] = {}
+    running: set[asyncio.Task[None]] = set()
     tasks = TaskSet()
     try:
         while (stream := await connection.accept()) is not None:
             request = stream.headers.get("requestid", stream.headers.get("port", ""))
-            pair = waiting.setdefault(request, {})
-            pair[stream.headers.get("streamtype", "")] = stream
-            if len(waiting) > CONNECTIONS_LIMIT:
+            kind = stream.headers.get("streamtype", "")
+            if len(waiting) + len(running) >= FORWARDED_PAIRS.value:
+                _drop_gone(waiting)
+            pair = waiting.get(request, {})
+            is_full = len(waiting) + len(running) >= FORWARDED_PAIRS.value
+            if is_full and not pair:
+                FORWARDED_PAIRS.reached()
+            if kind not in {"data", "error"} or kind in pair or (is_full and not pair):
                 await stream.reset()
-                waiting.pop(request)
-            elif {"data", "error"} <= pair.keys():
+                connection.forget(stream)
+                continue
+            waiting[request] = pair
+            pair[kind] = stream
+            if len(pair) == 2:
                 del waiting[request]
                 work = _forward_pair(connection, pair["data"], pair["error"], ports, pod)
-                tasks.start(work, name=f"port-forward {pod}")
+                task = tasks.start(work, name=f"port-forward {pod}")
+                running.add(task)
+                task.add_done_callback(running.discard)
     finally:
         await tasks.stop()
+
+
+def _drop_gone(waiting: dict[str, dict[str, SPDYStream]]) -> None:
+    """Forget halves of pairs that the client gave up before it opened the other half."""
+    for request, pair in list(waiting.items()):
+        if any(stream.gone.is_set() for stream in pair.values()):
+            del waiting[request]
 
 
 async def _forward_pair(
@@ -162,7 +184,7 @@ async def _forward_pair(
 
 
 async def _splice(data: SPDYStream, made: Forwarded) -> None:
-    """Carry bytes both ways until the server side ends and the client side has ended or broken."""
+    """Carry bytes both ways until the server side ends, or the client gives the stream up or breaks it."""
     reader, writer = made.reader, made.writer
 
     async def up() -> None:
@@ -175,13 +197,22 @@ async def _splice(data: SPDYStream, made: Forwarded) -> None:
         except OSError:
             log.debug("forwarded connection broke", extra={"stream": data.number})
 
+    async def down() -> None:
+        try:
+            while piece := await reader.read(PIECE_BYTES):
+                await data.write(piece)
+        except OSError:
+            log.debug("forwarded connection broke", extra={"stream": data.number})
+
     tasks = TaskSet()
     tasks.start(up(), name="port-forward up")
+    ends = {
+        tasks.start(down(), name="port-forward down"),
+        # A server that waits for its client would else keep the connection for as long as it likes.
+        tasks.start(data.gone.wait(), name="port-forward gone"),
+    }
     try:
-        while piece := await reader.read(PIECE_BYTES):
-            await data.write(piece)
-    except OSError:
-        log.debug("forwarded connection broke", extra={"stream": data.number})
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     finally:
         await tasks.stop()
         made.close()
@@ -191,6 +222,9 @@ async def forward_websocket(
     client: web.WebSocketResponse, ports: PodPorts, numbers: Sequence[int], pod: str
 ) -> None:
     """Serve a client that speaks channels: number 2n carries the data of the n-th port, 2n + 1 its errors."""
+    if not all(is_port(number) for number in numbers):
+        await client.close(code=WSCloseCode.POLICY_VIOLATION, message=b"not a port")
+        return
     opened: dict[int, Forwarded] = {}
     tasks = TaskSet()
     try:

@@ -10,10 +10,12 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kubelite.api.client.events import WARNING, EventRecorder
 from kubelite.api.kinds.core.containers import HTTPGetAction, LifecycleHandler, Probe
 from kubelite.api.kinds.core.pods import Pod
+from kubelite.limits import EXEC_PROBE_OUTPUT
 from kubelite.node.grpc_health import GRPCFailed, grpc_health
 from kubelite.node.http_get import HTTPFailed, http_get
 from kubelite.node.observed import Health
@@ -21,7 +23,6 @@ from kubelite.node.pods import AnyContainer, reference_to
 from kubelite.node.runtime import ContainerRuntime, EngineUnavailable, RuntimeFailure
 from kubelite.tasks import TaskSet
 
-OUTPUT_LIMIT_BYTES = 10 * 1024
 DEFAULT_PERIOD_SECONDS = 10
 DEFAULT_FAILURES = 3
 
@@ -113,7 +114,10 @@ class NetworkProber:
         output = bytearray()
         try:
             while (piece := await session.read()) is not None:
-                output += piece[1][: OUTPUT_LIMIT_BYTES - len(output)]
+                left = EXEC_PROBE_OUTPUT.value - len(output)
+                if left < len(piece[1]):
+                    EXEC_PROBE_OUTPUT.reached()
+                output += piece[1][:left]
             code = await session.exit_code()
         finally:
             await session.close()
@@ -185,6 +189,10 @@ class ContainerProbes:
         if health.started:
             self._started.set()
         self._tasks = TaskSet()
+
+    def move(self, address: str) -> None:
+        """Probe at another address from the next time on."""
+        self._target = replace(self._target, address=address)
 
     def start(self, age_seconds: float) -> None:
         """Begin; `age_seconds` is how long the container has run already."""

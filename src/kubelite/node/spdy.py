@@ -2,7 +2,9 @@
 
 Sans I/O towards the socket: bytes go in by `feed` and out by the `write` that was given, so the same connection runs on
 an upgraded HTTP connection and in a WebSocket. Window updates are neither sent nor obeyed, since kubectl sends none:
-what slows a fast sender down is the transport's own back-pressure. Source: SPDY Protocol Draft 3.1 (chromium.org).
+what slows a fast sender down is the transport's own back-pressure. A client may send frames as small, as many and as
+well compressed as it likes, so all that is kept for it is counted, and the loop gets its turn between frames.
+Source: SPDY Protocol Draft 3.1 (chromium.org).
 """
 
 import asyncio
@@ -11,7 +13,14 @@ import zlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 
-from kubelite.limits import SPDY_BUFFER, SPDY_STREAM_BUFFER
+from kubelite.limits import (
+    SPDY_BACKLOG,
+    SPDY_FRAME,
+    SPDY_HEADERS,
+    SPDY_STREAM_UNREAD,
+    SPDY_STREAMS,
+    SPDY_UNREAD,
+)
 
 SYN_STREAM, SYN_REPLY, RST_STREAM, SETTINGS, PING, GOAWAY, HEADERS, WINDOW_UPDATE = (
     1,
@@ -25,9 +34,12 @@ SYN_STREAM, SYN_REPLY, RST_STREAM, SETTINGS, PING, GOAWAY, HEADERS, WINDOW_UPDAT
 )
 FIN = 1
 VERSION = 3
-FRAME_LIMIT_BYTES = 1 << 20
-HEADERS_LIMIT_BYTES = 64 * 1024
-STREAMS_LIMIT = 1000
+PIECE_BYTES = 128 * 1024  # of data in a frame that is sent
+CHUNK_BYTES = (
+    16 * 1024
+)  # what arrives in smaller frames is kept together, or each byte would cost a hundred
+REPLIES_MAX = 256  # that wait for a client that does not read
+TURN_FRAMES = 64  # after which the loop gets its turn
 
 _WORDS = (
     "options head post put delete trace accept accept-charset accept-encoding accept-language accept-ranges age allow "
@@ -69,8 +81,8 @@ class SPDYStream:
         self.number = number
         self.headers = headers
         self._connection = connection
-        self._chunks: deque[bytes] = deque()
-        self._buffered = 0
+        self._chunks: deque[bytearray] = deque()
+        self._unread_bytes = 0
         self._ended = False
         self._closed = False
         self._arrived = asyncio.Event()
@@ -84,16 +96,16 @@ class SPDYStream:
         if not self._chunks:
             return b""
         data = self._chunks.popleft()
-        self._buffered -= len(data)
+        self._count(-len(data))
         self._connection.check_pressure()
-        return data
+        return bytes(data)
 
     async def write(self, data: bytes) -> None:
         """Send data; waits while the other side does not read."""
         if self._closed:
             return
-        for start in range(0, len(data), FRAME_LIMIT_BYTES // 8):
-            piece = data[start : start + FRAME_LIMIT_BYTES // 8]
+        for start in range(0, len(data), PIECE_BYTES):
+            piece = data[start : start + PIECE_BYTES]
             await self._connection.send(struct.pack(">II", self.number, len(piece)) + piece)
 
     async def close(self) -> None:
@@ -107,16 +119,28 @@ class SPDYStream:
         self._closed = True
         await self._connection.send(_control(RST_STREAM, 0, struct.pack(">II", self.number, 5)))
 
-    @property
-    def buffered_bytes(self) -> int:
-        """How much has arrived and was not read."""
-        return self._buffered
-
     def feed(self, data: bytes) -> None:
         """Take what arrived."""
-        self._chunks.append(data)
-        self._buffered += len(data)
+        if self._chunks and len(self._chunks[-1]) + len(data) <= CHUNK_BYTES:
+            self._chunks[-1] += data
+        else:
+            self._chunks.append(bytearray(data))
+        self._count(len(data))
         self._arrived.set()
+
+    def _count(self, change_bytes: int) -> None:
+        was_full = self._unread_bytes > SPDY_STREAM_UNREAD.value
+        self._unread_bytes += change_bytes
+        is_full = self._unread_bytes > SPDY_STREAM_UNREAD.value
+        self._connection.count_unread(change_bytes, is_full - was_full)
+
+    def abort(self) -> None:
+        """Take that the client gave the stream up: what was not read yet is dropped, and nothing is sent any more."""
+        self._chunks.clear()
+        self._count(-self._unread_bytes)
+        self._closed = True
+        self.feed_end()
+        self.gone.set()
 
     def feed_end(self) -> None:
         """Take that nothing more arrives."""
@@ -140,7 +164,9 @@ class SPDYConnection:
         self._streams: dict[int, SPDYStream] = {}
         self._compress = zlib.compressobj(zdict=DICTIONARY)
         self._decompress = zlib.decompressobj(zdict=DICTIONARY)
-        self._accepted: asyncio.Queue[SPDYStream | None] = asyncio.Queue(STREAMS_LIMIT + 1)
+        self._accepted: asyncio.Queue[SPDYStream | None] = asyncio.Queue(SPDY_BACKLOG.value + 1)
+        self._unread_bytes = 0  # of all streams
+        self._full_streams = 0
         self._replies: deque[bytes] = deque()
         self._sending = asyncio.Lock()
         self._is_closed = False
@@ -149,13 +175,20 @@ class SPDYConnection:
         """Return the next stream the client opens, or None once the connection has ended."""
         return await self._accepted.get()
 
+    def count_unread(self, change_bytes: int, change_full_streams: int) -> None:
+        """Keep the sums over all streams of what arrived and was not read."""
+        self._unread_bytes += change_bytes
+        self._full_streams += change_full_streams
+
     def check_pressure(self) -> None:
-        """Let the transport read on once nothing is buffered in excess."""
-        held = [stream.buffered_bytes for stream in self._streams.values()]
-        is_full = sum(held) > SPDY_BUFFER.value or max(held, default=0) > SPDY_STREAM_BUFFER.value
-        if is_full != self._is_paused:
-            self._is_paused = is_full
-            self._pause(is_full)
+        """Stop the transport while more is unread than should be, and let it read on after that."""
+        is_over = self._unread_bytes > SPDY_UNREAD.value
+        wants_pause = is_over or self._full_streams > 0
+        if wants_pause != self._is_paused:
+            self._is_paused = wants_pause
+            if wants_pause:
+                (SPDY_UNREAD if is_over else SPDY_STREAM_UNREAD).reached()
+            self._pause(wants_pause)
 
     async def send(self, frame: bytes) -> None:
         """Send a frame; frames of different streams do not mix."""
@@ -163,30 +196,43 @@ class SPDYConnection:
             return
         async with self._sending:
             try:
-                while self._replies:
-                    await self._write(self._replies.popleft())
+                await self._send_replies()
                 if frame:
                     await self._write(frame)
+                    await self._send_replies()
             except (ConnectionError, RuntimeError):
                 self.feed_end()
+
+    async def _send_replies(self) -> None:
+        while self._replies:
+            await self._write(self._replies.popleft())
+
+    async def _flush(self) -> None:
+        """Send replies, but behind what the client does not read only when they are many: its input goes on."""
+        if self._replies and (not self._sending.locked() or len(self._replies) > REPLIES_MAX):
+            await self.send(b"")
 
     async def feed(self, data: bytes) -> None:
         """Take bytes from the client; raises SPDYViolation."""
         self._buffer += data
-        start = 0
-        while len(self._buffer) - start >= 8:
+        start = count = 0
+        while not self._is_closed and len(self._buffer) - start >= 8:
             first, second = struct.unpack_from(">II", self._buffer, start)
             length = second & 0xFFFFFF
-            if length > FRAME_LIMIT_BYTES:
+            if length > SPDY_FRAME.value:
+                SPDY_FRAME.reached()
                 raise SPDYViolation("frame too large")
             if len(self._buffer) - start < 8 + length:
                 break
             payload = bytes(self._buffer[start + 8 : start + 8 + length])
             start += 8 + length
             self._frame(first, second >> 24, payload)
+            count += 1
+            if count % TURN_FRAMES == 0:
+                await self._flush()
+                await asyncio.sleep(0)
         del self._buffer[:start]
-        if self._replies:
-            await self.send(b"")
+        await self._flush()
         self.check_pressure()
 
     def feed_end(self) -> None:
@@ -197,6 +243,7 @@ class SPDYConnection:
         for stream in self._streams.values():
             stream.feed_end()
             stream.gone.set()
+        # The backlog has one place more than streams may take.
         self._accepted.put_nowait(None)
 
     def _frame(self, first: int, flags: int, payload: bytes) -> None:
@@ -216,7 +263,7 @@ class SPDYConnection:
                 self.feed_end()
             case kind if kind == HEADERS:
                 # Further headers carry nothing that is used, but they are part of the compressed sequence.
-                self._headers(payload[4:])
+                self._plain_headers(payload[4:])
             case _:
                 pass  # SETTINGS, WINDOW_UPDATE and what may be added: nothing to do
 
@@ -234,8 +281,15 @@ class SPDYConnection:
             raise SPDYViolation("SYN_STREAM too short")
         number = struct.unpack_from(">I", payload)[0] & 0x7FFFFFFF
         headers = self._headers(payload[10:])
-        if number in self._streams or len(self._streams) >= STREAMS_LIMIT:
-            raise SPDYViolation("stream in use, or too many streams")
+        if number in self._streams:
+            raise SPDYViolation("stream in use")
+        for limit, has in (
+            (SPDY_STREAMS, len(self._streams)),
+            (SPDY_BACKLOG, self._accepted.qsize()),
+        ):
+            if has >= limit.value:
+                limit.reached()
+                raise SPDYViolation("too many streams")
         stream = self._streams[number] = SPDYStream(self, number, headers)
         if flags & FIN:
             stream.feed_end()
@@ -250,22 +304,29 @@ class SPDYConnection:
             raise SPDYViolation("RST_STREAM too short")
         stream = self._streams.pop(struct.unpack_from(">I", payload)[0] & 0x7FFFFFFF, None)
         if stream is not None:
-            stream.feed_end()
-            stream.gone.set()
+            stream.abort()
 
     def forget(self, stream: SPDYStream) -> None:
-        """Drop a stream that has ended in both directions."""
+        """Drop a stream that has ended in both directions, with what nobody read of it."""
         self._streams.pop(stream.number, None)
+        stream.abort()
         self.check_pressure()
 
     def _headers(self, block: bytes) -> dict[str, str]:
         try:
-            plain = self._decompress.decompress(block, HEADERS_LIMIT_BYTES)
-            if self._decompress.unconsumed_tail:
-                raise SPDYViolation("headers too large")
-            return _read_headers(plain)
-        except (zlib.error, struct.error, IndexError) as error:
+            return _read_headers(self._plain_headers(block))
+        except (struct.error, IndexError) as error:
             raise SPDYViolation("headers do not parse") from error
+
+    def _plain_headers(self, block: bytes) -> bytes:
+        try:
+            plain = self._decompress.decompress(block, SPDY_HEADERS.value)
+        except zlib.error as error:
+            raise SPDYViolation("headers do not parse") from error
+        if self._decompress.unconsumed_tail or len(plain) >= SPDY_HEADERS.value:
+            SPDY_HEADERS.reached()
+            raise SPDYViolation("headers too large")
+        return plain
 
 
 def _read_headers(plain: bytes) -> dict[str, str]:

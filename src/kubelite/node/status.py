@@ -18,6 +18,7 @@ from kubelite.api.kinds.core.container_status import (
 from kubelite.api.kinds.core.containers import ResourceRequirements
 from kubelite.api.kinds.core.pods import HostIP, Pod, PodCondition, PodIP, PodStatus
 from kubelite.api.machinery.times import format_time
+from kubelite.limits import POD_TERMINATION_MESSAGES
 from kubelite.node.lifecycle import backoff_of, backoff_remaining
 from kubelite.node.observed import Observed
 from kubelite.node.pods import AnyContainer, is_sidecar, is_terminal, qos_class, should_restart
@@ -198,11 +199,11 @@ def _states(
     newest = attempts[0]
     last = known.lastState if known is not None else ContainerState()
     if len(attempts) > 1:
-        last = ContainerState(terminated=_terminated(attempts[1], observed))
+        last = ContainerState(terminated=_terminated(pod, attempts[1], observed))
     if newest.is_running:
         started = format_time(newest.started_at or newest.created_at)
         return ContainerState(running=ContainerStateRunning(startedAt=started)), last
-    ended = ContainerState(terminated=_terminated(newest, observed))
+    ended = ContainerState(terminated=_terminated(pod, newest, observed))
     is_ending = (
         pod.metadata.deletionTimestamp is not None
         or observed.ending is not None
@@ -236,7 +237,9 @@ def _trouble(container: AnyContainer, observed: Observed) -> ContainerStateWaiti
         trouble = image.trouble
     if trouble is None:
         return None
-    return ContainerStateWaiting(reason=trouble.reason, message=trouble.message)
+    return ContainerStateWaiting(
+        reason=trouble.reason, message=cut(trouble.message, POD_TERMINATION_MESSAGES.value)
+    )
 
 
 def _duration(seconds: int) -> str:
@@ -280,7 +283,7 @@ def _unstarted(
     )
 
 
-def _terminated(record: ContainerRecord, observed: Observed) -> ContainerStateTerminated:
+def _terminated(pod: Pod, record: ContainerRecord, observed: Observed) -> ContainerStateTerminated:
     reason = "Completed" if record.exit_code == 0 else "Error"
     if record.oom_killed:
         reason = "OOMKilled"
@@ -289,11 +292,29 @@ def _terminated(record: ContainerRecord, observed: Observed) -> ContainerStateTe
     return ContainerStateTerminated(
         exitCode=record.exit_code,
         reason=reason,
-        message=observed.messages.get(record.id, "") or record.error,
+        message=cut(observed.messages.get(record.id, "") or record.error, _share(pod)),
         startedAt=format_time(record.started_at or record.created_at),
         finishedAt=format_time(record.finished_at or record.created_at),
         containerID=f"docker://{record.id}",
     )
+
+
+def _share(pod: Pod) -> int:
+    """Return how many bytes the message of each container may have, so that a status fits however many there are."""
+    spec = pod.spec
+    count = len(spec.containers) + len(spec.initContainers) + len(spec.ephemeralContainers)
+    return POD_TERMINATION_MESSAGES.value // max(count, 1)
+
+
+def cut(text: str, limit_bytes: int) -> str:
+    """Return the beginning of a text that has at most so many bytes."""
+    if (
+        len(text) * 4 <= limit_bytes
+        or len(encoded := text.encode("utf-8", "replace")) <= limit_bytes
+    ):
+        return text
+    POD_TERMINATION_MESSAGES.reached()
+    return encoded[:limit_bytes].decode("utf-8", "ignore")
 
 
 def _phase(

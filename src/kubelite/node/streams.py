@@ -8,11 +8,11 @@ import asyncio
 import base64
 import binascii
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import msgspec
 from aiohttp import WSMsgType, web
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from kubelite.node.runtime import RuntimeFailure, Session, StreamName
 from kubelite.node.spdy import SPDYConnection, SPDYStream
@@ -28,6 +28,7 @@ WEBSOCKET_PROTOCOLS = (
 SPDY_PROTOCOLS = ("v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io")
 STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
 MESSAGE_LIMIT_BYTES = 1 << 20
+SIZE_LIMIT_BYTES = 256  # of the JSON of a terminal's size
 STREAMS_SECONDS = 30.0  # within which the client has to open all its streams
 
 
@@ -127,13 +128,20 @@ async def _carry_input(session: Session, channels: Channels) -> None:
             await session.close_stdin()
 
 
+class _Size(Struct):
+    """A terminal's size as Kubernetes has it: two numbers of 16 bits."""
+
+    Width: Annotated[int, Meta(ge=0, le=0xFFFF)]
+    Height: Annotated[int, Meta(ge=0, le=0xFFFF)]
+
+
 def read_size(data: bytes) -> tuple[int, int] | None:
     """Read a terminal's size from its JSON; None if it does not parse."""
     try:
-        size = msgspec.json.decode(data)
-        return int(size["Width"]), int(size["Height"])
-    except (msgspec.DecodeError, KeyError, TypeError, ValueError):
+        size = msgspec.json.decode(data[:SIZE_LIMIT_BYTES], type=_Size)
+    except (msgspec.DecodeError, RecursionError):
         return None
+    return size.Width, size.Height
 
 
 class WebSocketChannels:
@@ -204,10 +212,14 @@ class SPDYChannels:
         self._tasks.start(self._until_gone(streams["error"]), name="SPDY error")
 
     async def _pump(self, name: str, stream: SPDYStream) -> None:
+        rest = b""  # of a size whose end has not arrived yet
         while data := await stream.read():
             if name == "stdin":
                 await self._inputs.put(Input(data))
-            elif (size := read_size(data)) is not None:
+                continue
+            *sizes, rest = (rest + data).split(b"}")
+            rest = rest[-SIZE_LIMIT_BYTES:]
+            if sizes and (size := read_size(sizes[-1] + b"}")) is not None:
                 await self._inputs.put(Input(size=size))
         if name == "stdin":
             await self._inputs.put(Input(is_end=True))
@@ -255,7 +267,12 @@ async def open_spdy_channels(
                 stream = await connection.accept()
                 if stream is None:
                     return None
-                streams[stream.headers.get("streamtype", "")] = stream
+                name = stream.headers.get("streamtype", "")
+                if name in streams or name not in names:
+                    await stream.reset()
+                    connection.forget(stream)
+                else:
+                    streams[name] = stream
     except TimeoutError:
         return None
     return SPDYChannels(streams, protocol)

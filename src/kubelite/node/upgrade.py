@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from kubelite.api.errors import BadRequest
-from kubelite.limits import SPDY_BUFFER
+from kubelite.limits import UPGRADE_RECEIVED
 from kubelite.node.spdy import SPDYConnection, SPDYViolation
 from kubelite.serving.connection import Sent
 from kubelite.tasks import TaskSet
@@ -25,19 +25,20 @@ class _SPDYProtocol(asyncio.Protocol):
         self._is_lost = False
         self._writable = asyncio.Event()
         self._writable.set()
-        self._arrived: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self._waiting_bytes = 0
+        # One buffer for all that arrives: a client may send it byte by byte.
+        self._arrived = bytearray()
+        self._has_news = asyncio.Event()
         self._is_held = False
 
     def data_received(self, data: bytes) -> None:
-        self._arrived.put_nowait(data)
-        self._waiting_bytes += len(data)
+        self._arrived += data
+        self._has_news.set()
         self._regulate()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._writable.set()
-        self._arrived.put_nowait(None)
         self._is_lost = True
+        self._has_news.set()
         if self._is_served:
             self._http.connection_lost(exc)
 
@@ -66,17 +67,28 @@ class _SPDYProtocol(asyncio.Protocol):
     def _regulate(self) -> None:
         if self._transport.is_closing():
             return
-        wants_pause = self._is_held or self._waiting_bytes > SPDY_BUFFER.value
+        is_over = len(self._arrived) > UPGRADE_RECEIVED.value
+        wants_pause = self._is_held or is_over
         if wants_pause and self._transport.is_reading():
+            if is_over:
+                UPGRADE_RECEIVED.reached()
             self._transport.pause_reading()
         elif not wants_pause and not self._transport.is_reading():
             self._transport.resume_reading()
 
+    async def _next(self) -> bytes:
+        """Return all that has arrived, nothing at the end."""
+        while not self._arrived and not self._is_lost:
+            self._has_news.clear()
+            await self._has_news.wait()
+        data = bytes(self._arrived)
+        self._arrived.clear()
+        return data
+
     async def feed(self, connection: SPDYConnection) -> None:
         """Hand what arrives to the connection until the client is gone."""
         try:
-            while (data := await self._arrived.get()) is not None:
-                self._waiting_bytes -= len(data)
+            while data := await self._next():
                 await connection.feed(data)
                 self._regulate()
         except SPDYViolation as error:

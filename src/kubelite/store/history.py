@@ -13,6 +13,13 @@ from operator import attrgetter
 
 from msgspec import Struct
 
+from kubelite.limits import (
+    HISTORY_BYTES,
+    HISTORY_CHANGES,
+    HISTORY_CHANGES_APART,
+    HISTORY_SECONDS,
+    Limit,
+)
 from kubelite.store.index import Index, segment_of
 from kubelite.store.protocol import Change, Entry
 
@@ -36,12 +43,12 @@ class Record(Struct, frozen=True):
 class Limits(Struct, frozen=True):
     """How much of the past is kept."""
 
-    changes: int = 20_000
-    seconds: float = 300.0
-    bytes: int = 64 * 1024 * 1024
+    changes: int = HISTORY_CHANGES.value
+    seconds: float = HISTORY_SECONDS.value
+    bytes: int = HISTORY_BYTES.value
     # Segments (``/leases/``) whose many changes must not push those of others out: each has a window of its own.
     apart: frozenset[str] = frozenset()
-    changes_apart: int = 2000
+    changes_apart: int = HISTORY_CHANGES_APART.value
 
 
 class Window:
@@ -66,14 +73,16 @@ class Window:
         self.floor = oldest.change.revision
         return oldest
 
-    def is_past_limit(self, now: float, adding: int) -> bool:
-        """Tell whether the oldest change has to go."""
+    def limit_passed(self, now: float, adding: int) -> Limit | None:
+        """Return the limit for which the oldest change has to go, None when it may stay."""
         records = self.records
-        return bool(records) and (
-            len(records) + adding > self._changes_max
-            or self._bytes > self._limits.bytes
-            or records[0].at + self._limits.seconds <= now
-        )
+        if not records:
+            return None
+        if len(records) + adding > self._changes_max:
+            return HISTORY_CHANGES
+        if self._bytes > self._limits.bytes:
+            return HISTORY_BYTES
+        return HISTORY_SECONDS if records[0].at + self._limits.seconds <= now else None
 
 
 class History:
@@ -129,15 +138,16 @@ class History:
     def _compact(self, window: Window, now: float, adding: int) -> bool:
         dropped: dict[str, int] = {}
         for _ in range(STEP_CHANGES + adding):
-            if not window.is_past_limit(now, adding):
+            if (limit := window.limit_passed(now, adding)) is None:
                 break
+            limit.reached()
             segment = segment_of(window.forget().change.key)
             dropped[segment] = dropped.get(segment, 0) + 1
         for segment, number in dropped.items():
             del self._segments[segment][:number]
             if not self._segments[segment]:
                 del self._segments[segment]
-        return window.is_past_limit(now, adding)
+        return window.limit_passed(now, adding) is not None
 
     def expires_in(self, now: float) -> float | None:
         """Return the seconds until the oldest change is past its age, None when there is none."""

@@ -32,7 +32,7 @@ LOCK_TABLE_BYTES = 16 * 1024
 
 DATA_FILE, LOCK_FILE = "data.mdb", "lock.mdb"
 TABLES = (b"objects", b"log", b"segments", b"meta")
-COMPACTING = "compacting"
+COMPACTING, FORMER_FILE = "compacting", "data.mdb.former"
 COPIED_ROWS = 10_000  # in one commit
 OVERWRITTEN_BYTES = 1024 * 1024  # at once
 
@@ -78,6 +78,7 @@ class LMDBEngine:
             mode=0o600,
             readahead=True,
         )
+        complete(self._path / DATA_FILE, self._env)
         with self._env.begin(write=True) as transaction:
             self._objects = self._env.open_db(b"objects", transaction)
             self._log = self._env.open_db(b"log", transaction)
@@ -224,6 +225,7 @@ class LMDBEngine:
             if readers is None:
                 return False
             try:
+                _discard(self._path / FORMER_FILE)
                 shutil.rmtree(staged, ignore_errors=True)
                 staged.mkdir(mode=0o700)
                 self._copy(staged)
@@ -262,19 +264,17 @@ class LMDBEngine:
 
     def _replace(self, copy: Path) -> None:
         current = self._path / DATA_FILE
-        former = os.open(current, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            self._is_open = False
-            self._env.close()
-            copy.replace(current)
-            # The table of readers belongs to the former file: its transaction numbers mean nothing to this one.
-            (self._path / LOCK_FILE).unlink(missing_ok=True)
-            sync(self._path)
-            _reserve(self._path / LOCK_FILE)
-            self._open()
-            _overwrite(former)
-        finally:
-            os.close(former)
+        # Under a name until it is overwritten, so that the next compaction does it if this one is cut short.
+        (self._path / FORMER_FILE).hardlink_to(current)
+        self._is_open = False
+        self._env.close()
+        copy.replace(current)
+        # The table of readers belongs to the former file: its transaction numbers mean nothing to this one.
+        (self._path / LOCK_FILE).unlink(missing_ok=True)
+        sync(self._path)
+        _reserve(self._path / LOCK_FILE)
+        self._open()
+        _discard(self._path / FORMER_FILE)
 
     def _recover(self) -> None:
         # A failed commit may leave LMDB in a state where every later one fails; opening it anew reads the last good
@@ -337,15 +337,36 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _overwrite(descriptor: int) -> None:
-    """Overwrite a file that has no name any more: its blocks go back to the file system, and to who reads the disk."""
-    status = os.fstat(descriptor)
-    if status.st_nlink:
-        return  # somebody has kept it under another name
-    blank = bytes(OVERWRITTEN_BYTES)
-    for at in range(0, status.st_size, OVERWRITTEN_BYTES):
-        os.pwrite(descriptor, blank[: status.st_size - at], at)
-    os.fsync(descriptor)
+def _discard(path: Path) -> None:
+    """Overwrite and remove a file: its blocks go back to the file system, and to who reads the disk."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        status = os.fstat(descriptor)
+        if (
+            status.st_nlink == 1
+        ):  # else it is in use after all, or somebody has kept it under another name
+            blank = bytes(OVERWRITTEN_BYTES)
+            for at in range(0, status.st_size, OVERWRITTEN_BYTES):
+                os.pwrite(descriptor, blank[: status.st_size - at], at)
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    path.unlink()
+    sync(path.parent)
+
+
+def complete(path: Path, env: lmdb.Environment) -> None:
+    """Give a data file that was cut off its length again, blank: reading a mapping past its end is fatal (SIGBUS).
+
+    Blank pages are told as damage if anything leads to them; the last ones may be free, and the store whole. Raises
+    OSError. Blocks.
+    """
+    needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
+    if path.stat().st_size < needed:
+        os.truncate(path, needed)
 
 
 def _reserve(path: Path) -> None:

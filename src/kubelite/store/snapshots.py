@@ -95,10 +95,16 @@ def restore(snapshot: Path, data: Path) -> Path | None:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = lock_folder(data)
         try:
-            _stage(snapshot, staged)
-            return _put_in_place(staged, data)
+            readers = lock_readers(data, shared=False)
+            if readers is None:
+                raise SnapshotFailed(f"cannot restore {snapshot}: another process reads {data}")
+            try:
+                _stage(snapshot, staged)
+                return _put_in_place(staged, data)
+            finally:
+                shutil.rmtree(staged, ignore_errors=True)
+                os.close(readers)
         finally:
-            shutil.rmtree(staged, ignore_errors=True)
             os.close(lock)
     except OSError as error:
         raise SnapshotFailed(f"cannot restore {snapshot}: {error.strerror}") from error

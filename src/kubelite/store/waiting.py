@@ -6,11 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
+from kubelite.limits import WAITING_BYTES, WAITING_WRITES
 from kubelite.store.history import Record
 
-# Beyond this callers are told at once that the disk does not keep up.
-WAITING_OPERATIONS_MAX = 20_000
-WAITING_BYTES_MAX = 256 * 1024 * 1024
 # One commit takes no more than this, unless one write is larger: its records enter the index in one go, on the loop.
 BATCH_OPERATIONS_MAX = 500
 BATCH_BYTES_MAX = 16 * 1024 * 1024
@@ -42,10 +40,13 @@ class WaitingWrites:
 
     def has_room(self, operations: int) -> bool:
         """Tell whether that many operations may join."""
-        return (
-            self._operations + operations <= WAITING_OPERATIONS_MAX
-            and self._bytes <= WAITING_BYTES_MAX
-        )
+        if self._operations + operations > WAITING_WRITES.value:
+            WAITING_WRITES.reached()
+            return False
+        if self._bytes > WAITING_BYTES.value:
+            WAITING_BYTES.reached()
+            return False
+        return True
 
     def append(self, write: Write) -> None:
         """Put a write at the end."""

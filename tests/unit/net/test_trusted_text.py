@@ -4,9 +4,9 @@ import pytest
 from fakes.network_objects import NODE, endpoint_slice, port, service
 
 from kubelite.api.kinds.meta import ObjectMeta
-from kubelite.net.ruleset import ProxySettings, Ruleset, difference
+from kubelite.net.ruleset import ProxySettings, Ruleset, difference, merge
 from kubelite.net.services import service_rules
-from kubelite.net.trusted_text import ipv4_range, is_endpoint, is_ipv4, is_name
+from kubelite.net.trusted_text import ipv4_range, is_endpoint, is_ipv4, is_name, is_port
 
 EVIL = "10.42.0.2 }; flush ruleset; #"
 
@@ -29,6 +29,26 @@ def test_names() -> None:
     assert is_name("web-1.a")
     for text in ("", "a b", "A", "-a", "a-", "a\n", "a/b", "a;", "a" * 254):
         assert not is_name(text)
+
+
+def test_ports() -> None:
+    assert is_port(1)
+    assert is_port(65535)
+    for number in (0, -1, 65536, 2**31):
+        assert not is_port(number)
+
+
+@pytest.mark.parametrize("number", [-1, 65536, 2**31])
+def test_a_number_that_is_no_port_gets_into_no_rule(number: int) -> None:
+    """One object with such a number would have the whole transaction refused, and with it those of all others."""
+    settings = ProxySettings(node_name=NODE)
+    bad = service(type="NodePort", ports=[port(80, node_port=number), port(number, name="b")])
+    rules = service_rules(bad, [endpoint_slice("10.42.0.2")], settings)
+    rules = merge(
+        [rules, service_rules(service(), [endpoint_slice("10.42.0.2", port=number)], settings)]
+    )
+    assert str(number) not in difference(Ruleset(), rules)
+    assert ("services", "10.43.0.5 . tcp . 80") in rules.elements
 
 
 def test_ranges() -> None:

@@ -8,7 +8,8 @@ import msgspec
 
 from kubelite.api.kinds.core.containers import Container, Probe
 from kubelite.api.kinds.core.pods import Pod
-from kubelite.node.probes import OUTPUT_LIMIT_BYTES, NetworkProber, Outcome, Target
+from kubelite.limits import EXEC_PROBE_OUTPUT
+from kubelite.node.probes import NetworkProber, Outcome, Target
 from kubelite.node.runtime import ContainerRuntime
 
 PIECE = b"x" * 4096
@@ -53,7 +54,7 @@ async def test_the_output_of_a_command_is_cut() -> None:
     talker = Talker(1000)
     outcome = await probed(talker)
     assert outcome.healthy
-    assert len(outcome.message) == OUTPUT_LIMIT_BYTES
+    assert len(outcome.message) == EXEC_PROBE_OUTPUT.value
     assert talker.closed
 
 

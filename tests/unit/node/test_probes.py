@@ -1,6 +1,7 @@
 """Probes and hooks against servers on loopback."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 from kubelite.api.kinds.core.containers import Container, LifecycleHandler, Probe
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.clock import SystemClock
+from kubelite.limits import HTTP_PROBE_BODY, HTTP_PROBE_HEAD
+from kubelite.node import http_get as client
 from kubelite.node.grpc_health import GRPCFailed, grpc_health
 from kubelite.node.http_get import HTTPFailed, http_get
 from kubelite.node.probes import NetworkProber, Target, first_health, port_number
@@ -121,6 +124,127 @@ async def test_what_is_no_http_fails(answer: bytes) -> None:
             await http_get("http", "127.0.0.1", port, "/")
 
 
+BROKEN = ["a\r\nX-Evil: 1", "a\nX-Evil: 1", "a\r\n\r\nGET /evil HTTP/1.1\r\nHost: x", "a\0", "\x1b"]
+
+
+@pytest.mark.parametrize("text", BROKEN)
+async def test_no_header_of_a_pod_ends_its_line(text: str) -> None:
+    seen: list[bytes] = []
+    async with serving(answering(b"HTTP/1.1 200 OK\r\n\r\n", seen)) as port:
+        for headers in ([("X-A", text)], [(text, "1")], [("Host", text)], [("user-agent", text)]):
+            with pytest.raises(HTTPFailed, match="net/http: invalid header field"):
+                await http_get("http", "127.0.0.1", port, "/", headers)
+        probe = {"httpGet": {"port": port, "httpHeaders": [{"name": "X-A", "value": text}]}}
+        healthy, message = await ask(probe)
+    assert not healthy
+    assert message.endswith('net/http: invalid header field value for "X-A"')
+    assert seen == []
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a:", "ü", "a\t"])
+async def test_a_header_name_is_a_token(name: str) -> None:
+    with pytest.raises(HTTPFailed, match="invalid header field name"):
+        await http_get("http", "127.0.0.1", 1, "/", [(name, "1")])
+
+
+@pytest.mark.parametrize("text", ["a\r\nX-Evil: 1", "a/../b@c", "a b", "a?", "a#", ""])
+async def test_a_host_is_a_host(text: str) -> None:
+    with pytest.raises(HTTPFailed, match="cannot parse URL"):
+        await http_get("http", text, 1, "/")
+
+
+@pytest.mark.parametrize(
+    ("path", "sent"),
+    [
+        ("/a b", b"/a%20b"),
+        ("/x HTTP/1.1\r\nX-Evil: 1\r\n\r\n", b"/x%20HTTP/1.1%0D%0AX-Evil:%201%0D%0A%0D%0A"),
+        ("/\u00fc?q=\u4e16#part", b"/%C3%BC?q=%E4%B8%96"),
+        ("/a%20b?c=%0d", b"/a%20b?c=%0d"),
+        ("x", b"/x"),
+    ],
+)
+async def test_a_path_stays_on_the_request_line(path: str, sent: bytes) -> None:
+    seen: list[bytes] = []
+    async with serving(answering(b"HTTP/1.1 200 OK\r\n\r\n", seen)) as port:
+        await http_get(
+            "http", "127.0.0.1", port, path, [("X-\u00fc".replace("\u00fc", "a"), "\u00fc")]
+        )
+    assert seen[0].split(b"\r\n")[0] == b"GET " + sent + b" HTTP/1.1"
+    assert "X-a: \u00fc\r\n".encode() in seen[0]
+
+
+async def test_a_redirect_cannot_end_a_line_either() -> None:
+    seen: list[bytes] = []
+    async with serving(answering(b"HTTP/1.1 200 OK\r\n\r\n", seen)) as last:
+        place = b"http://a b@127.0.0.1:%d/x HTTP/1.1\rX-Evil: 1" % last
+        redirect = b"HTTP/1.1 302 Found\r\nLocation: " + place + b"\r\n\r\n"
+        async with serving(answering(redirect)) as first:
+            await http_get("http", "127.0.0.1", first, "/")
+    lines = seen[0].split(b"\r\n")
+    assert lines[0] == b"GET /x%20HTTP/1.1X-Evil:%201 HTTP/1.1"
+    assert lines[1] == b"Host: 127.0.0.1:%d" % last
+    assert b"\r" not in b"".join(lines)
+
+
+@pytest.mark.parametrize("piece", [b"X-A: b\r\n", b"a:\n", b"x", b"\r", b" x\r\n"])
+async def test_a_head_without_end_is_given_up(piece: bytes) -> None:
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n")
+        while not writer.is_closing():
+            writer.write(piece * 100)
+            await writer.drain()
+
+    reached = HTTP_PROBE_HEAD.times_reached
+    async with serving(endless) as port:
+        with pytest.raises(HTTPFailed, match="server response headers exceeded 65536 bytes"):
+            await http_get("http", "127.0.0.1", port, "/")
+    assert HTTP_PROBE_HEAD.times_reached == reached + 1
+
+
+async def test_a_head_is_searched_once_however_it_comes() -> None:
+    reader = asyncio.StreamReader()
+    searched = 0
+
+    class Counted:
+        def search(self, data: bytearray, start: int) -> re.Match[bytes] | None:
+            nonlocal searched
+            searched += len(data) - start
+            return re.compile(rb"\r?\n\r?\n").search(data, start)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client, "_BLANK_LINE", Counted())
+        reading = asyncio.ensure_future(client._head(reader))
+        for _ in range(3000):
+            reader.feed_data(b"abcdefgh\r\n")
+            await asyncio.sleep(0)
+        reader.feed_data(b"\r\nbody")
+        head, body = await reading
+    assert (len(head), bytes(body)) == (30_000 - 2, b"body")
+    assert searched <= 30_000 + 3002 * (client.PIECE_BYTES + 10)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 +20\r\n\r\n",
+        b"HTTP/1.1 2000 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: y\r\n",
+    ],
+)
+async def test_numbers_of_an_answer_are_numbers(answer: bytes) -> None:
+    async with serving(answering(answer)) as port:
+        with pytest.raises(HTTPFailed, match="malformed HTTP response"):
+            await http_get("http", "127.0.0.1", port, "/")
+
+
+async def test_a_body_is_cut() -> None:
+    async with serving(answering(b"HTTP/1.1 200 OK\n\n" + b"x" * 100_000)) as port:
+        assert len((await http_get("http", "127.0.0.1", port, "/")).body) == HTTP_PROBE_BODY.value
+
+
 async def test_tcp_connects() -> None:
     async with serving(answering(b"")) as port:
         assert (await ask({"tcpSocket": {"port": port}}))[0]
@@ -161,6 +285,51 @@ async def test_grpc_health() -> None:
         async with serving(_grpc(body)) as port:
             with pytest.raises(GRPCFailed, match=message):
                 await grpc_health("127.0.0.1", port, "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "stream"),
+    [(0, 1), (0, 3), (4, 0), (6, 0), (99, 1)],
+    ids=["data", "other", "settings", "ping", "x"],
+)
+async def test_frames_without_end_are_given_up(kind: int, stream: int) -> None:
+    size = 8 if kind == 6 else 600
+    frame = size.to_bytes(3, "big") + bytes([kind, 0]) + stream.to_bytes(4, "big") + bytes(size)
+
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(24)
+        while not writer.is_closing():
+            writer.write(frame * 10)
+            await writer.drain()
+
+    async with serving(endless) as port:
+        with pytest.raises(GRPCFailed, match="answer too large"):
+            await grpc_health("127.0.0.1", port, "")
+
+
+@pytest.mark.parametrize("length", [1, 127, 128, 300, 20_000])
+async def test_a_service_may_have_a_long_name(length: int) -> None:
+    asked = bytearray()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(24)
+        while True:
+            head = await reader.readexactly(9)
+            payload = await reader.readexactly(int.from_bytes(head[:3], "big"))
+            if head[3] == 0:
+                asked.extend(payload[5:])
+                writer.write(b"\0\0\x07\0\x01\0\0\0\x01\0\0\0\0\x02\x08\x01")
+                await writer.drain()
+                return
+
+    async with serving(talk) as port:
+        await grpc_health("127.0.0.1", port, "s" * length)
+    assert asked.endswith(b"s" * length)
+    size, shift = 0, 0
+    for byte in asked[1 : len(asked) - length]:
+        size |= (byte & 0x7F) << shift
+        shift += 7
+    assert size == length
 
 
 async def test_a_sleep_hook_and_a_failing_exec() -> None:

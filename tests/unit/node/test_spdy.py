@@ -3,12 +3,19 @@
 import asyncio
 import struct
 import zlib
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubelite.limits import SPDY_BUFFER, SPDY_STREAM_BUFFER
+from kubelite.limits import (
+    SPDY_BACKLOG,
+    SPDY_HEADERS,
+    SPDY_STREAM_UNREAD,
+    SPDY_STREAMS,
+    SPDY_UNREAD,
+)
 from kubelite.node.spdy import DICTIONARY, SPDYConnection, SPDYStream, SPDYViolation
 
 
@@ -26,6 +33,15 @@ class Client:
         block = self._compress.compress(plain) + self._compress.flush(zlib.Z_SYNC_FLUSH)
         payload = struct.pack(">IIH", number, 0, 0) + block
         return struct.pack(">HHI", 0x8003, 1, flags << 24 | len(payload)) + payload
+
+    @staticmethod
+    def reset(number: int) -> bytes:
+        return struct.pack(">HHIII", 0x8003, 3, 8, number, 5)
+
+    def headers(self, size: int) -> bytes:
+        plain = struct.pack(">II", 1, size) + bytes(size)
+        block = self._compress.compress(plain) + self._compress.flush(zlib.Z_SYNC_FLUSH)
+        return struct.pack(">HHII", 0x8003, 8, 4 + len(block), 1) + block
 
     @staticmethod
     def data(number: int, data: bytes, flags: int = 0) -> bytes:
@@ -142,22 +158,163 @@ async def test_a_stream_nobody_reads_stops_the_transport() -> None:
     assert held == [True, False]
 
 
-async def test_many_streams_hold_no_more_than_their_connection_may() -> None:
-    paused: list[bool] = []
+PING = struct.pack(">HHII", 0x8003, 6, 4, 77)
+
+
+async def test_small_frames_are_kept_together() -> None:
+    """Or each byte would cost an object, and the bound on bytes none on memory."""
+    connection, _ = connect()
+    client = Client()
+    await connection.feed(client.open(1, {"streamtype": "data"}))
+    stream = await accepted(connection)
+    await connection.feed(client.data(1, b"x") * 40_000)
+    pieces = [len(await stream.read()) for _ in range(3)]
+    assert pieces == [16384, 16384, 40_000 - 2 * 16384]
+
+
+async def test_what_all_streams_hold_unread_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SPDY_UNREAD, "value", 100_000)
+    held: list[bool] = []
 
     async def write(data: bytes) -> None:
-        return
+        del data
 
-    connection = SPDYConnection(write, paused.append)
+    connection = SPDYConnection(write, held.append)
     client = Client()
     streams = []
-    for number in range(1, 21, 2):
-        await connection.feed(client.open(number, {"streamtype": "data"}))
+    for number in range(1, 13, 2):
+        await connection.feed(client.open(number, {}) + client.data(number, bytes(20_000)))
         streams.append(await accepted(connection))
-        if not paused:
-            await connection.feed(client.data(number, b"a" * (SPDY_STREAM_BUFFER.value - 1)))
-    assert paused == [True]
-    held = sum(stream.buffered_bytes for stream in streams)
-    assert held <= SPDY_BUFFER.value + SPDY_STREAM_BUFFER.value
+    assert held == [True]
     await streams[0].read()
-    assert paused == [True, False]
+    assert held == [True, False]
+    await connection.feed(client.data(1, bytes(20_000)))
+    await connection.feed(client.reset(3))  # what nobody will read any more does not count
+    assert held == [True, False, True, False]
+    assert await streams[1].read() == b""
+    for stream in streams:
+        connection.forget(stream)
+    assert (connection._unread_bytes, connection._full_streams) == (0, 0)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4)), max_size=60))
+def test_the_sums_are_those_of_the_streams(steps: list[tuple[int, int]]) -> None:
+    async def run() -> None:
+        connection, _ = connect()
+        client = Client()
+        streams: dict[int, SPDYStream] = {}
+        for place, act in steps:
+            number = 2 * place + 1
+            stream = streams.get(number)
+            if stream is None:
+                await connection.feed(client.open(number, {}))
+                streams[number] = await accepted(connection)
+            elif act == 0:
+                await connection.feed(client.reset(number))
+                del streams[number]
+            elif act == 1:
+                connection.forget(stream)
+                del streams[number]
+            elif act == 2 and stream._chunks:
+                await stream.read()
+            else:
+                await connection.feed(client.data(number, bytes(SPDY_STREAM_UNREAD.value // 2)))
+            unread = [s._unread_bytes for s in streams.values()]
+            assert connection._unread_bytes == sum(unread)
+            full = [size for size in unread if size > SPDY_STREAM_UNREAD.value]
+            assert connection._full_streams == len(full)
+
+    asyncio.run(run())
+
+
+async def test_streams_that_nobody_takes_up_end_the_connection() -> None:
+    """Those that were reset stay in the backlog, so a client could open them for ever."""
+    connection, _ = connect()
+    client = Client()
+    for number in range(SPDY_BACKLOG.value):
+        await connection.feed(client.open(2 * number + 1, {}) + client.reset(2 * number + 1))
+    with pytest.raises(SPDYViolation, match="too many streams"):
+        await connection.feed(client.open(9001, {}))
+    connection.feed_end()
+    for _ in range(SPDY_BACKLOG.value):
+        await accepted(connection)
+    assert await connection.accept() is None
+
+
+async def test_open_streams_are_bounded() -> None:
+    connection, _ = connect()
+    client = Client()
+    for number in range(SPDY_STREAMS.value):
+        await connection.feed(client.open(2 * number + 1, {}))
+        await accepted(connection)
+    with pytest.raises(SPDYViolation, match="too many streams"):
+        await connection.feed(client.open(9001, {}))
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda client: client.open(1, {"x": "y" * SPDY_HEADERS.value}),
+        lambda client: client.headers(SPDY_HEADERS.value),
+    ],
+    ids=["SYN_STREAM", "HEADERS"],
+)
+async def test_headers_are_bounded_as_they_are_decompressed(
+    write: Callable[[Client], bytes],
+) -> None:
+    connection, _ = connect()
+    frame = write(Client())
+    assert len(frame) < 1000
+    with pytest.raises(SPDYViolation, match="too large"):
+        await connection.feed(frame)
+
+
+@pytest.mark.parametrize("frame", [PING, Client.data(9, b""), struct.pack(">HHI", 0x8003, 4, 0)])
+async def test_the_loop_gets_its_turn_between_frames(frame: bytes) -> None:
+    connection, _ = connect()
+    turns = 0
+    is_over = False
+
+    async def others() -> None:
+        nonlocal turns
+        while not is_over:
+            turns += 1
+            await asyncio.sleep(0)
+
+    waiting = asyncio.ensure_future(others())
+    await connection.feed(frame * 10_000)
+    is_over = True
+    await waiting
+    assert turns >= 10_000 // 64
+
+
+async def test_input_goes_on_while_output_is_not_read_and_replies_are_bounded() -> None:
+    may_write = asyncio.Event()
+    sent: list[bytes] = []
+
+    async def write(data: bytes) -> None:
+        await may_write.wait()
+        sent.append(data)
+
+    connection = SPDYConnection(write)
+    client = Client()
+    feeding = asyncio.ensure_future(connection.feed(client.open(1, {"streamtype": "stdin"})))
+    stream = await accepted(connection)
+    await connection.feed(PING + client.data(1, b"typed"))
+    assert await stream.read() == b"typed"
+    flood = asyncio.ensure_future(connection.feed(PING * 100_000))
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert not flood.done()
+    assert len(connection._replies) < 1000
+    may_write.set()
+    await asyncio.gather(feeding, flood)
+    assert sent.count(PING) == 100_001
+
+
+async def test_nothing_is_taken_after_the_end() -> None:
+    connection, _ = connect()
+    goaway = struct.pack(">HHI", 0x8003, 7, 0)
+    await connection.feed(goaway + Client().open(1, {}))
+    await connection.feed(Client().open(3, {}))
+    assert await connection.accept() is None

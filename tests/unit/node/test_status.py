@@ -137,3 +137,21 @@ def test_a_deadline_fails_a_pod_once_nothing_runs() -> None:
     assert status(pod_of(), up(record(), ending=ending)).phase == "Pending"
     found = status(pod_of(), up(record(phase="exited"), ending=ending))
     assert (found.phase, found.reason) == ("Failed", "DeadlineExceeded")
+
+
+@pytest.mark.parametrize(("count", "size"), [(1, 12288), (3, 4096), (100, 122)])
+def test_messages_of_all_containers_fit_a_status(count: int, size: int) -> None:
+    containers = [{"name": f"c{n}", "image": "a:1"} for n in range(count)]
+    records = [
+        record(f"c{n}", "exited", exit_code=1, error="\u00e9" * 20_000) for n in range(count)
+    ]
+    found = status(pod_of({"containers": containers}), up(*records))
+    messages = [s.lastState.terminated or s.state.terminated for s in found.containerStatuses]
+    assert {len(ended.message.encode()) for ended in messages} == {size - size % 2}
+
+
+def test_the_message_of_a_container_that_waits_is_cut() -> None:
+    trouble = Trouble("CreateContainerError", "x" * 200_000)
+    observed = msgspec.structs.replace(up(), troubles={"app": trouble})
+    waiting = status(pod_of(), observed).containerStatuses[0].state.waiting
+    assert (waiting.reason, len(waiting.message)) == ("CreateContainerError", 12288)

@@ -6,14 +6,19 @@ from typing import Any
 import pytest
 
 from kubelite.node.runtime import StreamName
+from kubelite.node.spdy import SPDYConnection
 from kubelite.node.streams import (
     SPDY_PROTOCOLS,
     Input,
+    SPDYChannels,
+    Wanted,
     choose_protocol,
     converse,
     exited,
+    open_spdy_channels,
     read_size,
 )
+from unit.node.test_spdy import Client, connect
 
 
 class FakeSession:
@@ -105,7 +110,56 @@ def test_choose_protocol(offered: list[str], chosen: str | None) -> None:
         (b"{}", None),
         (b"x", None),
         (b'{"Width":"a","Height":1}', None),
+        (b'{"Width":-1,"Height":1}', None),
+        (b'{"Width":65536,"Height":1}', None),
+        (b'{"Width":1e999,"Height":1}', None),
+        (b'{"Width":' + b"9" * 5000 + b',"Height":1}', None),
+        (b'{"Width":' + b"[" * 100_000, None),
     ],
 )
 def test_read_size(data: bytes, size: tuple[int, int] | None) -> None:
     assert read_size(data) == size
+
+
+async def _channels(client: Client, *names: str) -> tuple[SPDYConnection, SPDYChannels]:
+    connection, _ = connect()
+    for number, name in enumerate(names):
+        await connection.feed(client.open(2 * number + 1, {"streamtype": name}))
+    wanted = Wanted(stdin=True, tty=True)
+    channels = await open_spdy_channels(connection, wanted, "v4.channel.k8s.io")
+    assert channels is not None
+    return connection, channels
+
+
+async def test_sizes_may_arrive_in_any_pieces() -> None:
+    client = Client()
+    connection, channels = await _channels(client, "error", "stdin", "resize")
+    for piece in (b'{"Width":1,"Hei', b'ght":2}\n{"Width":3,"Height":4}\n', b"x" * 9000, b"}"):
+        await connection.feed(client.data(5, piece))
+        await asyncio.sleep(0)
+    await connection.feed(client.data(5, b'\n{"Width":5,"Height":6}'))
+    assert await channels.receive() == Input(size=(3, 4))
+    assert await channels.receive() == Input(size=(5, 6))
+    await channels.finish(exited(0))
+
+
+async def test_streams_nobody_wants_are_reset_and_forgotten() -> None:
+    """A client may name as many kinds of streams as it likes while it is waited for."""
+    client = Client()
+    connection, sent = connect()
+    opening = asyncio.ensure_future(
+        open_spdy_channels(connection, Wanted(stdin=True), "v4.channel.k8s.io")
+    )
+    number = 1
+    for name in ("error", "error", *(f"kind{n}" for n in range(3000))):
+        await connection.feed(client.open(number, {"streamtype": name}))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        number += 2
+    await connection.feed(client.open(number, {"streamtype": "stdin"}))
+    channels = await opening
+    assert channels is not None
+    assert len(connection._streams) == 2
+    resets = [frame for frame in sent if frame[:4] == b"\x80\x03\x00\x03"]
+    assert len(resets) == 3001
+    await channels.finish(exited(0))

@@ -1,3 +1,4 @@
+from kubelite.limits import HISTORY_BYTES, HISTORY_SECONDS
 from kubelite.store.history import History, Limits, Record
 from kubelite.store.protocol import Change, Entry
 
@@ -66,3 +67,15 @@ def test_bytes_are_counted_by_window() -> None:
     kept.append(record("/pods/a", 3, replaced=b"x" * 8))
     kept.compact(0.0)
     assert (kept.floor_of("/pods/"), kept.floor_of("/leases/")) == (1, 0)
+
+
+def test_what_made_changes_go_is_counted() -> None:
+    before = [limit.times_reached for limit in (HISTORY_BYTES, HISTORY_SECONDS)]
+    few = History(Limits(bytes=1))
+    few.append(record("/pods/a", 1, replaced=b"xx"))
+    few.compact(0.0)
+    old = History(Limits(seconds=1.0))
+    old.append(record("/pods/a", 1))
+    old.compact(5.0)
+    after = [limit.times_reached for limit in (HISTORY_BYTES, HISTORY_SECONDS)]
+    assert [now - was for now, was in zip(after, before, strict=True)] == [1, 1]

@@ -209,6 +209,31 @@ def test_the_former_file_is_overwritten(tmp_path: Path) -> None:
     engine.close()
 
 
+@pytest.mark.parametrize("call", ["hardlink_to", "replace", "unlink"])
+def test_what_a_crash_left_is_overwritten_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def crash(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    engine = _filled(tmp_path)
+    before = list(engine.entries())
+    with (tmp_path / "data.mdb").open("rb") as former:
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, call, crash)
+            with pytest.raises(KeyboardInterrupt):
+                engine.compact()
+        engine.close()
+        engine = LMDBEngine(tmp_path)
+        assert list(engine.entries()) == before
+        assert engine.compact()
+        assert not former.read().strip(b"\0")
+    assert list(engine.entries()) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data.mdb", "lock", "lock.mdb"]
+    engine.close()
+    assert check(tmp_path).problems == []
+
+
 def test_a_former_file_that_somebody_kept_is_left_alone(tmp_path: Path) -> None:
     engine = _filled(tmp_path)
     kept = tmp_path / "kept"

@@ -11,7 +11,7 @@ import pytest
 from kubelite.clock import SystemClock
 from kubelite.store import snapshots
 from kubelite.store.embedded import EmbeddedStore
-from kubelite.store.lmdb_engine import StoreLocked
+from kubelite.store.lmdb_engine import StoreLocked, lock_readers
 from kubelite.store.protocol import Delete, Put
 
 SOURCE = str(Path(__file__).parents[3] / "src")
@@ -154,3 +154,16 @@ async def test_rows_that_cannot_be_read_are_named(tmp_path: Path, table: bytes) 
     env.close()
     with pytest.raises(snapshots.SnapshotFailed, match=f"cannot check {tmp_path}: damaged"):
         snapshots.check(tmp_path)
+
+
+async def test_a_store_that_is_read_is_not_replaced(tmp_path: Path) -> None:
+    data = tmp_path / "db"
+    store = await _filled(data)
+    await store.close()
+    saved = snapshots.save(data, tmp_path / "snapshots", NOW)
+    reading = lock_readers(data, shared=True)
+    assert reading is not None
+    with pytest.raises(snapshots.SnapshotFailed, match="another process reads"):
+        snapshots.restore(saved.path, data)
+    os.close(reading)
+    assert snapshots.restore(saved.path, data)

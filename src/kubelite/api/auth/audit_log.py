@@ -11,10 +11,10 @@ from msgspec import Struct
 
 from kubelite.api.auth.secret_files import SECRET_MODE
 from kubelite.clock import Clock
+from kubelite.limits import AUDIT_LINES
 
 log = logging.getLogger(__name__)
 
-QUEUE_LINES_MAX = 10_000
 # How long the thread lets lines gather before it writes them: waking for each would cost every request a switch.
 GATHER_SECONDS = 0.1
 DATE = "%Y-%m-%dT%H-%M-%S.%f"
@@ -46,11 +46,14 @@ class LineLog:
         """Open the file; raises OSError. Blocks."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path.touch(mode=SECRET_MODE)
+        with self._path.open("ab"):
+            pass  # a folder can be touched, but not written to
         self._thread.start()
 
     def put(self, line: bytes) -> None:
         """Write a line. Never blocks."""
-        if len(self._waiting) >= QUEUE_LINES_MAX:
+        if len(self._waiting) >= AUDIT_LINES.value:
+            AUDIT_LINES.reached()
             if self.dropped == 0:
                 log.warning(
                     "audit events dropped: the disk is too slow", extra={"path": str(self._path)}

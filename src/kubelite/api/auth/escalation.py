@@ -41,7 +41,8 @@ class Escalation:
         """Check a write of one of the four kinds; `attributes` are those of the write."""
         if SYSTEM_MASTERS in caller.groups or _only_collector_fields(after, before):
             return
-        if isinstance(after, ClusterRole | ClusterRoleBinding):  # whatever path it came by
+        if isinstance(after, ClusterRole | ClusterRoleBinding):
+            # They count everywhere, so what the caller holds in a namespace does not, whatever the path was.
             attributes = replace(attributes, namespace="")
         if isinstance(after, Role | ClusterRole):
             self._check_role(caller, attributes, after, before)

@@ -10,8 +10,10 @@ import aiohttp
 import msgspec
 from msgspec import Struct
 
+from kubelite.api.client.request_metrics import UNANSWERED, counter_of
 from kubelite.api.errors import BY_REASON, APIError, Cause, ServiceUnavailable
 from kubelite.api.kinds.meta import Status
+from kubelite.limits import WATCH_LINE
 from kubelite.randomness import Randomness
 
 JSON = "application/json"
@@ -19,7 +21,6 @@ CONNECT_TIMEOUT_SECONDS = 10.0
 REQUEST_TIMEOUT_SECONDS = 60.0
 SILENCE_SECONDS_MAX = 150.0  # on a watch: bookmarks come every minute
 TRIES_MAX = 10  # of a request that is told to come back later
-LINE_BYTES_MAX = 16 * 1024 * 1024
 STREAM_BUFFER_BYTES = 1024 * 1024
 
 Parameters = Mapping[str, str]
@@ -54,6 +55,7 @@ class Transport:
         self._randomness = randomness
         self._user_agent = user_agent
         self._session: aiohttp.ClientSession | None = None
+        self._count = counter_of(self._server.rpartition("/")[2])
 
     async def close(self) -> None:
         """Close all connections."""
@@ -97,7 +99,8 @@ class Transport:
                     yield bytes(rest[:end])
                     del rest[: end + 1]
                     end = rest.find(b"\n")
-                if len(rest) > LINE_BYTES_MAX:
+                if len(rest) > WATCH_LINE.value:
+                    WATCH_LINE.reached()
                     raise ServiceUnavailable(f"cannot read {request.path}: a line is too long")
 
     @asynccontextmanager
@@ -111,6 +114,7 @@ class Transport:
             headers["Content-Type"] = request.content_type
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token()}"
+        code = UNANSWERED
         try:
             async with self._opened().request(
                 request.method,
@@ -122,6 +126,7 @@ class Transport:
                 timeout=limits,
                 allow_redirects=False,
             ) as response:
+                code = str(response.status)
                 if response.status >= 400:
                     raise error_of(
                         response.status,
@@ -133,6 +138,8 @@ class Transport:
             raise ServiceUnavailable(
                 f"cannot reach {self._server}: {str(error) or type(error).__name__}"
             ) from error
+        finally:
+            self._count(request.method, code)
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:

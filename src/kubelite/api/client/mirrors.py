@@ -15,7 +15,7 @@ from kubelite.api.kinds.meta import PartialObjectMetadata
 from kubelite.api.kinds.model import Kind
 from kubelite.api.machinery.field_selectors import NAME
 from kubelite.api.registry.hub import Hub
-from kubelite.api.registry.reading import Reader
+from kubelite.api.registry.reading import Reader, viewed
 from kubelite.api.registry.resources import Resource, ResourceTable
 from kubelite.api.registry.selection import Selection, parse_selection
 from kubelite.store.protocol import Store
@@ -29,6 +29,7 @@ class EventForm:
     """What a mirror is told: one byte for the kind of change, then the object."""
 
     name = "mirror"
+    event_cost = 0
 
     def event(self, event_type: str, value: bytes) -> bytes:
         """Return the mark and the object."""
@@ -39,6 +40,7 @@ class SignalForm:
     """What is told when nobody asks what changed: nothing."""
 
     name = "signal"
+    event_cost = 0
 
     def event(self, event_type: str, value: bytes) -> bytes:
         """Return nothing."""
@@ -168,7 +170,10 @@ class Mirrors:
                     mirror.remove(*name_of(item))
 
         entries = self._reader.chosen(resource, namespace, selection)
-        mirror.replace(decode(self._reader.served(resource, entry.value)) for entry in entries)
+        view = resource.view
+        mirror.replace(
+            decode(entry.value if view is None else viewed(view, entry.value)) for entry in entries
+        )
         canonical = self._resources.canonical(resource)
         # A change that is in the list may still be on its way to listeners: it is not told again.
         self._hub.open(

@@ -7,14 +7,12 @@ from kubelite.api.http.negotiation import ACCEPTED, JSON, PROTOBUF, YAML
 from kubelite.api.http.wire import Disconnected, continue_if_expected
 from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery.json_reading import Reading, read_json, unrecognized
+from kubelite.api.machinery.work_cost import json_cost, protobuf_cost, yaml_cost
 from kubelite.api.registry.verbs import PatchType
 from kubelite.limits import REQUEST_BODY, Limit
 from kubelite.offload import Offload
 
-# What a byte of a body costs to decode, beside a byte of work in Python: JSON is decoded in C, sixteen to one.
-JSON_PER_BYTE = 16
-YAML_PER_BYTE = 2
-PROTOBUF_PER_BYTE = 4  # two bytes can be an object with all its defaults
+PROTOBUF_AS_JSON = 4  # bytes of JSON a byte stands for: two can be an object with all its defaults
 PATCH_TYPES: dict[str, PatchType] = {
     "application/json-patch+json": "json",
     "application/merge-patch+json": "merge",
@@ -100,7 +98,7 @@ def unsupported(accepted: tuple[str, ...]) -> UnsupportedMediaType:
 
 async def _json(data: bytes, kind: str, offload: Offload) -> Reading:
     reading = await offload.run(
-        len(data) // JSON_PER_BYTE, lambda: read_json(data, kind=kind, find_duplicates=True)
+        json_cost(len(data)), lambda: read_json(data, kind=kind, find_duplicates=True)
     )
     return reading._replace(cost_bytes=len(data))
 
@@ -110,16 +108,14 @@ async def _yaml(data: bytes, kind: str, offload: Offload) -> Reading:
     from kubelite.api.machinery.yaml_reading import read_yaml
 
     reading = await offload.run(
-        len(data) * YAML_PER_BYTE, lambda: read_yaml(data, kind=kind, find_duplicates=True)
+        yaml_cost(len(data)), lambda: read_yaml(data, kind=kind, find_duplicates=True)
     )
-    return reading._replace(cost_bytes=len(data) * YAML_PER_BYTE)
+    return reading._replace(cost_bytes=len(data))
 
 
 async def _protobuf(data: bytes, offload: Offload) -> Reading:
     # Imported where it is needed: the tables of field numbers are built by the first client that sends it.
     from kubelite.api.machinery.protobuf import read_protobuf
 
-    cost_bytes = len(data) * PROTOBUF_PER_BYTE
-    return Reading(
-        await offload.run(cost_bytes, lambda: read_protobuf(data)), cost_bytes=cost_bytes
-    )
+    value = await offload.run(protobuf_cost(len(data)), lambda: read_protobuf(data))
+    return Reading(value, cost_bytes=len(data) * PROTOBUF_AS_JSON)

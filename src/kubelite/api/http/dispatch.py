@@ -35,10 +35,12 @@ from kubelite.api.http.respond import (
     accepts_gzip,
     compressed,
     error_reply,
+    warning_header,
     warning_headers,
 )
+from kubelite.api.http.unsent import Unsent
 from kubelite.api.http.watch import Watches
-from kubelite.api.http.wire import Dates, Disconnected, Sent, send
+from kubelite.api.http.wire import Dates, Disconnected, Sent, send, whole
 from kubelite.api.registry.resources import Resource
 from kubelite.api.registry.routes import check_scope, check_verb, not_allowed, not_found
 from kubelite.api.registry.verbs import Verbs
@@ -53,6 +55,7 @@ AUDIT_ID_LENGTH_MAX = 64
 IDENTIFIERS_AT_ONCE = 256
 NOBODY = Caller("")  # who proved nothing, in the audit log
 GONE = 499  # the client went away before it had the answer
+APPLY_TYPE = "application/apply-patch+yaml"
 READING = frozenset({"get", "list", "watch"})
 
 
@@ -118,10 +121,11 @@ class Dispatcher:
     """Answers requests."""
 
     def __init__(self, parts: Parts) -> None:
-        self.watches = Watches(parts.verbs, parts.randomness)
+        self._unsent = Unsent()
+        self.watches = Watches(parts.verbs, parts.randomness, self._unsent)
         self._verbs = parts.verbs
-        self._forms = Forms(parts.clock)
-        self._objects = Objects(parts.verbs, self._forms)
+        self._forms = Forms(parts.clock, parts.verbs.offload)
+        self._objects = Objects(parts.verbs, self._forms, self._unsent)
         self._authenticator = parts.authenticator
         self._authorizer = parts.authorizer
         self._audit_ids = identifiers(parts.randomness)
@@ -164,8 +168,18 @@ class Dispatcher:
             )
         except (Disconnected, ConnectionError):
             sent = Sent(GONE, keep_alive=False)
+        finally:
+            if isinstance(result, Reply) and result.charge is not None:
+                result.charge.release()
         seconds = None if observed.is_long_running else loop.time() - started
-        metrics.observe(observed.attributes, status, seconds, served=observed.is_served)
+        metrics.observe(
+            observed.attributes,
+            status,
+            seconds,
+            served=observed.is_served,
+            dry_run=observed.dry_run,
+            is_apply=observed.is_apply,
+        )
         return sent
 
     async def _served(
@@ -179,6 +193,10 @@ class Dispatcher:
         query = parse_query(raw_query) if raw_query else NO_QUERY
         target = parse(request.method, raw_path, query)
         observed.attributes = target.attributes
+        if query:
+            observed.dry_run = metrics.dry_run_of(query.get("dryRun", ()))
+        if target.attributes.verb == "patch":
+            observed.is_apply = request.headers.get("Content-Type", "") == APPLY_TYPE
         connection: Connection = request.protocol  # type: ignore[assignment]  # made by ConnectionServer
         try:
             caller = await self._authenticator.authenticate(
@@ -245,6 +263,9 @@ class Dispatcher:
         if resource is None:
             raise not_found()
         attributes = asked.attributes
+        if resource.deprecation:
+            metrics.note_deprecated(attributes)
+            asked.headers.append(("Warning", warning_header(resource.deprecation)))
         if attributes.subresource != "proxy":  # whose methods belong to the server behind it
             check_verb(resource, attributes)
         if not observed.is_long_running:
@@ -254,9 +275,7 @@ class Dispatcher:
                 return await self._object(asked, resource, allowed, observed.record)
             finally:
                 gauge.value -= 1
-        running = metrics.long_running.labelled(
-            "WATCH" if attributes.verb == "watch" else "CONNECT"
-        )
+        running = metrics.running_of(attributes)
         running.value += 1
         try:
             if attributes.verb == "watch":
@@ -338,11 +357,11 @@ class Dispatcher:
             headers += [("Warning", value) for value in warning_headers(reply.warnings)]
         if reply.headers:
             headers.extend(reply.headers.items())
-        body = reply.body
+        body = reply.content
         if len(body) > GZIP_THRESHOLD_BYTES and accepts_gzip(
             request.headers.get("Accept-Encoding", "")
         ):
-            body = await compressed(body)
+            body = await compressed(body, self._verbs.offload)
             headers.append(("Content-Encoding", "gzip"))
             headers.append(("Vary", "Accept-Encoding"))
         return await send(request, reply.status, headers, body)
@@ -361,10 +380,12 @@ def identifiers(randomness: Randomness) -> Iterator[str]:
 class Observation:
     """What the metrics say about a request, as far as it has been found out."""
 
-    __slots__ = ("attributes", "is_long_running", "is_served", "record")
+    __slots__ = ("attributes", "dry_run", "is_apply", "is_long_running", "is_served", "record")
 
     def __init__(self) -> None:
         self.attributes = Attributes(verb="", path="")
+        self.dry_run = ""
+        self.is_apply = False
         self.is_long_running = False
         self.is_served = False
         self.record: Record | None = None
@@ -383,8 +404,10 @@ def _is_known(resource: Resource, target: RequestPath) -> bool:
 
 def _conclude(record: Record, result: Reply | Sent) -> None:
     """Close an audit record with the answer."""
-    is_json = isinstance(result, Reply) and result.content_type.startswith("application/json")
-    record.complete(result.status, result.body if is_json and isinstance(result, Reply) else None)
+    body = None
+    if isinstance(result, Reply) and result.content_type.startswith("application/json"):
+        body = whole(result.content) if record.wants_response else result.body
+    record.complete(result.status, body)
 
 
 def _media(asked: Asked) -> Media:

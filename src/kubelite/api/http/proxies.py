@@ -42,7 +42,7 @@ class Proxy:
             # Relative links of the page behind would lead astray without the slash.
             location = f"{path}/?{query}" if query else f"{path}/"
             return Reply(body=b"", status=301, headers={"Location": location})
-        backend = self._backend(attributes.resource, attributes.namespace, attributes.name)
+        backend = await self._backend(attributes.resource, attributes.namespace, attributes.name)
         target = (rest or "/") + (f"?{query}" if query else "")
         if is_upgrade(request):
             return await self._relay.upgrade(request, backend, target)
@@ -57,12 +57,12 @@ class Proxy:
             rewrite=lambda name, value: links.rewrite(value) if name == "location" else value,
         )
 
-    def _backend(self, resource: str, namespace: str, name: str) -> Backend:
+    async def _backend(self, resource: str, namespace: str, name: str) -> Backend:
         if resource == "nodes":
-            return self._backends.proxied_node(name)
+            return await self._backends.proxied_node(name)
         if resource == "pods":
-            return self._backends.proxied_pod(namespace, name)
-        return self._backends.proxied_service(namespace, name)
+            return await self._backends.proxied_pod(namespace, name)
+        return await self._backends.proxied_service(namespace, name)
 
     async def _html(self, asked: Asked, answered: Answered, links: "Links") -> Sent:
         encoded = answered.head.get("content-encoding")

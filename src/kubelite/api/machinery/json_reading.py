@@ -10,9 +10,10 @@ import msgspec
 from kubelite.api.errors import BadRequest
 from kubelite.api.machinery.document_size import check_json
 from kubelite.api.machinery.paths import FieldPath, Notes
+from kubelite.limits import DOCUMENT_DEPTH, DUPLICATE_FIELDS
 
-DEPTH_LIMIT = 256  # objects and arrays inside each other
-DUPLICATES_LIMIT = 100  # reported
+DEPTH_LIMIT = DOCUMENT_DEPTH.value
+DUPLICATES_LIMIT = DUPLICATE_FIELDS.value
 _SUMMARY_BYTES = 30
 
 
@@ -70,6 +71,7 @@ def is_too_deep(value: Any) -> bool:
         if not inner:
             return False
         level = inner
+    DOCUMENT_DEPTH.reached()
     return True
 
 
@@ -83,7 +85,7 @@ def duplicate_fields(body: bytes, value: Any) -> tuple[str, ...]:
     is_sure = not any(spelling in body for spelling in _MISCOUNTED)
     if is_sure and keys_written == msgspec.json.encode(value).count(b'":'):
         return ()
-    found = Notes(DUPLICATES_LIMIT)
+    found = Notes(DUPLICATE_FIELDS)
     _find_duplicates(json.loads(body, object_pairs_hook=_Pairs, parse_int=str), None, found)
     return tuple(found.texts)
 

@@ -12,13 +12,14 @@ from typing import Any
 
 import msgspec
 
+from kubelite.limits import PATH_VALUES
+
 JSONPath = Callable[[Any], list[Any]]
 _Step = Callable[[Any], Iterator[Any]]
 
 _LENGTH_LIMIT = 4096
 _DESCENTS_LIMIT = 3  # of one path: below each other they multiply
 _NESTING_LIMIT = 8  # of filters within filters
-_FOUND_LIMIT = 100_000  # values looked at by one path
 _NAME = re.compile(r"(?:\\.|[^.\[\]\\\s])+")
 _INDEX = re.compile(r"-?\d+", re.ASCII).fullmatch
 _SLICE = re.compile(r"(-?\d*):(-?\d*)(?::(-?\d*))?", re.ASCII).fullmatch
@@ -43,11 +44,13 @@ def compile_path(text: str, depth: int = 0) -> JSONPath:
         raise ValueError(f"at most {_DESCENTS_LIMIT} recursive descents are allowed")
 
     def find(value: Any) -> list[Any]:
-        found, left = [value], _FOUND_LIMIT
+        found, left = [value], PATH_VALUES.value
         for step in steps:
             children = (child for parent in found for child in step(parent))
             found = list(islice(children, left))
             left -= len(found)
+            if left <= 0:
+                PATH_VALUES.reached()
             if not found:
                 break
         return found

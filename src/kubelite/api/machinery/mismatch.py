@@ -45,7 +45,7 @@ def _mismatches(schema: Schema, value: Any, owner: str, names: tuple[str, ...]) 
 
 def _in_object(schema: Schema, value: Any, owner: str, names: tuple[str, ...]) -> Iterator[str]:
     if not isinstance(value, dict):
-        yield _wrong(_value_name(value), schema, owner, names)
+        yield _wrong(value_name(value), schema, owner, names)
         return
     for name, item in value.items():
         if (node := schema.fields.get(name)) is not None:
@@ -55,7 +55,7 @@ def _in_object(schema: Schema, value: Any, owner: str, names: tuple[str, ...]) -
 def _in_collection(schema: Schema, value: Any, owner: str, names: tuple[str, ...]) -> Iterator[str]:
     wanted = list if schema.type == "array" else dict
     if not isinstance(value, wanted):
-        yield _wrong(_value_name(value), schema, owner, names)
+        yield _wrong(value_name(value), schema, owner, names)
         return
     assert schema.items is not None
     for item in value if isinstance(value, list) else value.values():
@@ -68,7 +68,7 @@ def _scalar(schema: Schema, value: Any, owner: str, names: tuple[str, ...]) -> s
             return _by_parsing(parse_quantity, value, str | int | float)
         case "time":
             if not isinstance(value, str):
-                return f"json: cannot unmarshal {_value_name(value)} into Go value of type string"
+                return f"json: cannot unmarshal {value_name(value)} into Go value of type string"
             return _by_parsing(parse_time, value, str)
         case "int-or-string":
             if isinstance(value, str) or (type(value) is int and -(2**31) <= value < 2**31):
@@ -86,7 +86,7 @@ def _scalar(schema: Schema, value: Any, owner: str, names: tuple[str, ...]) -> s
         case _:
             wanted = (str,)
     if type(value) not in wanted:
-        return _wrong(_value_name(value), schema, owner, names)
+        return _wrong(value_name(value), schema, owner, names)
     return _illegal_base64(value) if schema.format == "byte" else None
 
 
@@ -113,7 +113,8 @@ def _illegal_base64(text: str) -> str | None:
     return None
 
 
-def _value_name(value: Any) -> str:
+def value_name(value: Any) -> str:
+    """Name the type of a JSON value as Go's decoder does."""
     match value:
         case bool():
             return "bool"
@@ -130,7 +131,7 @@ def _value_name(value: Any) -> str:
 
 
 def _literal(value: Any) -> str:
-    name = _value_name(value)
+    name = value_name(value)
     return f"number {value}" if name == "number" else name
 
 

@@ -27,6 +27,7 @@ _VALUE = re.compile(VALUE_FORMAT).fullmatch
 _IDENTIFIER = re.compile(IDENTIFIER_FORMAT).fullmatch
 _CONFIG_KEY = re.compile(CONFIG_KEY_FORMAT).fullmatch
 _HEADER = re.compile(HEADER_FORMAT).fullmatch
+_HEADER_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
 _PERCENT = re.compile(PERCENT_FORMAT).fullmatch
 _PATH = re.compile(PATH_FORMAT).fullmatch
 _PORT = re.compile("[-a-z0-9]+").fullmatch
@@ -233,6 +234,13 @@ def http_header_name(value: str) -> Findings:
             "X-Header-Name",
         ),
     )
+
+
+def http_header_value(value: str) -> Findings:
+    """Check the value of an HTTP header: no control character but the tab, so that it stays on its line."""
+    if _HEADER_CONTROL(value) is None:
+        return FINE
+    return ("a valid HTTP header value must not contain control characters",)
 
 
 def domain_prefixed_path(value: str) -> Findings:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from kubelite.limits import CAUSES_TEXT, SHOWN_VALUE
+from kubelite.limits import CAUSES_TEXT, SHOWN_VALUE, Limit
 
 
 class FieldPath(NamedTuple):
@@ -36,18 +36,21 @@ class FieldPath(NamedTuple):
 
 
 class Notes:
-    """Sentences about fields, at most `count_max` and no more text than one answer takes, or one."""
+    """Sentences about fields, at most `limit` of them and no more text than one answer takes, or one."""
 
-    def __init__(self, count_max: int) -> None:
+    def __init__(self, limit: Limit) -> None:
         self.texts: list[str] = []
-        self._left = count_max
+        self._limit = limit
+        self._left = limit.value
         self._characters = CAUSES_TEXT.value
 
     def add(self, form: str, path: FieldPath) -> None:
         """Add a sentence about the field; `form` has ``{}`` for its address."""
-        if self._left <= 0:
-            return
         self._left -= 1
+        if self._left < 0:
+            if self._left == -1:
+                self._limit.reached()
+            return
         text = form.format(path)
         self._characters -= len(text)
         if self._characters < 0 and self.texts:

@@ -1,6 +1,6 @@
 """What a pod asks for in all: containers together, or the largest init container, plus overhead."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kubelite.api.machinery.quantity import Quantity, parse_quantity
@@ -14,39 +14,52 @@ def amounts(texts: Mapping[str, Any] | None) -> Amounts:
     return {name: parse_quantity(str(text)) for name, text in (texts or {}).items()}
 
 
-def added(one: Amounts, other: Amounts) -> Amounts:
-    """Add two lists."""
-    total = dict(one)
-    for name, amount in other.items():
+def add(total: Amounts, more: Amounts) -> None:
+    """Add to a total, in place: pods may have thousands of containers, each with resources of its own."""
+    for name, amount in more.items():
         total[name] = total[name] + amount if name in total else amount
+
+
+def raise_to(most: Amounts, others: Amounts) -> None:
+    """Raise each resource to the larger amount, in place."""
+    for name, amount in others.items():
+        if name not in most or most[name] < amount:
+            most[name] = amount
+
+
+def together(containers: Iterable[Amounts], starting: Iterable[tuple[Amounts, bool]]) -> Amounts:
+    """Return what containers ask for at once; the flag says of an init container that it stays as a sidecar (KEP-753).
+
+    Sidecars add up; other init containers take turns, each beside the sidecars that started before it.
+    """
+    total: Amounts = {}
+    for own in containers:
+        add(total, own)
+    sidecars: Amounts = {}
+    peak: Amounts = {}
+    for own, stays in starting:
+        if stays:
+            add(total, own)
+            add(sidecars, own)
+        else:
+            beside = {name: sidecars[name] for name in own if name in sidecars}
+            add(beside, own)
+            raise_to(peak, beside)
+    raise_to(total, peak)
     return total
 
 
-def larger(one: Amounts, other: Amounts) -> Amounts:
-    """Take the larger amount of each resource."""
-    most = dict(one)
-    for name, amount in other.items():
-        if name not in most or most[name] < amount:
-            most[name] = amount
-    return most
+def is_sidecar(container: Mapping[str, Any]) -> bool:
+    """Return whether an init container is a sidecar."""
+    return container.get("restartPolicy") == "Always"
 
 
 def pod_amounts(pod: Mapping[str, Any], field: str, *, overhead: bool = False) -> Amounts:
-    """Return a pod's effective ``requests`` or ``limits`` (KEP-753: sidecars add up, init containers take turns)."""
-    total: Amounts = {}
-    for container in pod.get("containers") or []:
-        total = added(total, _of(container, field))
-    sidecars: Amounts = {}
-    starting: Amounts = {}
-    for container in pod.get("initContainers") or []:
-        own = _of(container, field)
-        if container.get("restartPolicy") == "Always":
-            total = added(total, own)
-            sidecars = added(sidecars, own)
-            starting = larger(starting, sidecars)
-        else:
-            starting = larger(starting, added(own, sidecars))
-    total = larger(total, starting)
+    """Return a pod's effective ``requests`` or ``limits``."""
+    total = together(
+        (_of(each, field) for each in pod.get("containers") or []),
+        ((_of(each, field), is_sidecar(each)) for each in pod.get("initContainers") or []),
+    )
     whole = amounts((pod.get("resources") or {}).get(field))
     total |= {
         name: q for name, q in whole.items() if name in POD_LEVEL or name.startswith("hugepages-")
@@ -55,7 +68,7 @@ def pod_amounts(pod: Mapping[str, Any], field: str, *, overhead: bool = False) -
         extra = amounts(pod["overhead"])
         if field == "limits":
             extra = {name: amount for name, amount in extra.items() if name in total}
-        total = added(total, extra)
+        add(total, extra)
     return total
 
 

@@ -6,13 +6,12 @@ from typing import Any
 
 from kubelite.api.machinery.paths import FieldPath, Notes
 from kubelite.api.machinery.schema import Schema
-
-PATHS_LIMIT = 1000  # reported; the rest is dropped in silence
+from kubelite.limits import UNKNOWN_FIELDS
 
 
 def prune(schema: Schema, value: Any) -> tuple[str, ...]:
     """Drop unknown fields from `value`, in place, and return their paths in document order."""
-    unknown = Notes(PATHS_LIMIT)
+    unknown = Notes(UNKNOWN_FIELDS)
     _prune(schema, value, None, unknown)
     return tuple(unknown.texts)
 

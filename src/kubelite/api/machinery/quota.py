@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from kubelite.api.machinery.pod_amounts import pod_amounts
+from kubelite.api.machinery.pod_amounts import add, pod_amounts
 from kubelite.api.machinery.quantity import Quantity, parse_quantity
 
 Json = Mapping[str, Any]
@@ -119,7 +119,7 @@ def total(items: Iterable[Amounts]) -> Amounts:
     """Add up many uses."""
     used: Amounts = {}
     for amounts in items:
-        used = added(used, amounts)
+        add(used, amounts)
     return used
 
 

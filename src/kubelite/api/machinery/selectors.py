@@ -9,10 +9,11 @@ from msgspec import Struct
 from kubelite.api.errors import BadRequest, Cause
 from kubelite.api.kinds.meta import LabelSelector
 from kubelite.api.machinery import causes, names
-from kubelite.api.machinery.label_matching import matcher_of
+from kubelite.api.machinery.label_matching import integer, matcher_of
 from kubelite.limits import SELECTOR_REQUIREMENTS
 
 EQUALS, DOUBLE_EQUALS, NOT_EQUALS = "=", "==", "!="
+EXACT = (EQUALS, DOUBLE_EQUALS)
 IN, NOT_IN, EXISTS, DOES_NOT_EXIST = "in", "notin", "exists", "!"
 GREATER, LESS = "gt", "lt"
 OPERATORS = (IN, NOT_IN, EQUALS, DOUBLE_EQUALS, NOT_EQUALS, GREATER, LESS, EXISTS, DOES_NOT_EXIST)
@@ -49,9 +50,8 @@ class Requirement(Struct, frozen=True):
         return value in self.values
 
     def _compares(self, value: str) -> bool:
-        try:
-            number, bound = int(value), int(self.values[0])
-        except ValueError:
+        number, bound = integer(value), integer(self.values[0])
+        if number is None or bound is None:
             return False
         return number > bound if self.operator == GREATER else number < bound
 

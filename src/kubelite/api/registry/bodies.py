@@ -7,8 +7,10 @@ from kubelite.api.errors import BadRequest
 from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery import causes, names
 from kubelite.api.machinery.defaulting import default
+from kubelite.api.machinery.mismatch import value_name
 from kubelite.api.machinery.schema import Schema
 from kubelite.api.machinery.structural import structure
+from kubelite.api.registry.objects import encode
 from kubelite.api.registry.options import WriteOptions
 from kubelite.api.registry.resources import Resource
 from kubelite.api.registry.target import Target
@@ -59,10 +61,7 @@ def findings(
         return ()
     strange = [f'unknown field "{path}"' for path in unknown]
     is_yaml = bool(duplicates) and duplicates[0].startswith("line ")
-    if patched or is_yaml:
-        found = duplicates + strange
-    else:
-        found = strange + [one for one in duplicates if not _is_within(one, unknown)]
+    found = duplicates + strange if patched or is_yaml else strange + _outside(duplicates, unknown)
     if options.field_validation == STRICT:
         if is_yaml:
             lines = "".join(f"\n  {one}" for one in duplicates)
@@ -75,15 +74,27 @@ def findings(
     return tuple(found)
 
 
-def _is_within(duplicate: str, unknown: Sequence[str]) -> bool:
-    """Tell whether a field that stands twice is unknown, or in one that is."""
-    address = duplicate.removeprefix('duplicate field "').removesuffix('"')
-    return any(address == path or address.startswith((f"{path}.", f"{path}[")) for path in unknown)
+def _outside(duplicates: Sequence[str], unknown: Sequence[str]) -> list[str]:
+    """Leave out the fields standing twice that are unknown, or in one that is."""
+    paths = set(unknown)
+    inside = tuple(f"{path}{sign}" for path in unknown for sign in ".[")
+    addresses = (each.removeprefix('duplicate field "').removesuffix('"') for each in duplicates)
+    return [
+        duplicate
+        for duplicate, address in zip(duplicates, addresses, strict=True)
+        if address not in paths and not address.startswith(inside)
+    ]
 
 
 def check_type(resource: Resource, body: dict[str, Any]) -> None:
     """Refuse a body of another kind; one that does not say is taken for what the path says."""
     version, kind = body.get("apiVersion"), body.get("kind")
+    for name, value in (("apiVersion", version), ("kind", kind)):
+        if not isinstance(value, str | None):
+            raise BadRequest(
+                "couldn't get version/kind; json parse error: json: cannot unmarshal "
+                f"{value_name(value)} into Go struct field .{name} of type string"
+            )
     if kind and kind != resource.kind.kind:
         raise BadRequest(
             f'{kind} in version "{(version or "").rpartition("/")[2]}" cannot be handled as a '
@@ -115,6 +126,34 @@ def check_namespace(target: Target, metadata: dict[str, Any]) -> None:
             "the namespace of the provided object does not match the namespace sent on the request"
         )
     metadata["namespace"] = namespace
+
+
+_TWO_OWNERS = (
+    ".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in "
+    "1.20+, and may reject such requests as early as 1.24; please fix your requests; "
+    "duplicate UID(s) observed: {uids}"
+)
+
+
+def owners_once(metadata: dict[str, Any], *, patched: bool) -> tuple[str, ...]:
+    """Drop owner references that stand twice, and return a warning if there were any.
+
+    `patched` is of the words alone: upstream finds those of a patch only after mutating admission.
+    """
+    owners = metadata.get("ownerReferences")
+    if not owners or len(owners) == 1:
+        return ()
+    seen: dict[bytes, Any] = {}
+    duplicates = [
+        owner.get("uid", "")
+        for owner in owners
+        if seen.setdefault(encode(dict(sorted(owner.items()))), owner) is not owner
+    ]
+    if not duplicates:
+        return ()
+    metadata["ownerReferences"] = list(seen.values())
+    when = " after mutating admission happens" if patched else ""
+    return (_TWO_OWNERS.format(when=when, uids=", ".join(duplicates)),)
 
 
 def check_key(resource: Resource, metadata: dict[str, Any]) -> None:

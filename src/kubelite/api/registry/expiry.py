@@ -1,46 +1,63 @@
 """Events are forgotten an hour after they were last written, by one timer for all of them."""
 
 import asyncio
+import heapq
 import logging
-from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from kubelite.api.machinery.times import parse_time
 from kubelite.api.registry.objects import decode
 from kubelite.clock import Clock
-from kubelite.store.protocol import Change, Delete, RevisionMismatch, Store, StoreUnavailable
+from kubelite.limits import EVENT_SECONDS
+from kubelite.store.protocol import (
+    Change,
+    Delete,
+    Entry,
+    RevisionMismatch,
+    Store,
+    StoreUnavailable,
+)
 from kubelite.tasks import TaskSet
 
 log = logging.getLogger(__name__)
 
 EVENTS = "/events.core/"
-LIFETIME_SECONDS = 3600.0
 TOGETHER_MAX = 500
 RETRY_SECONDS = 30.0  # when the store cannot write
+STALE_MAX = (
+    64  # entries of the heap that no longer count are kept up to this many, besides one an Event
+)
 
-Due = tuple[float, str, int]  # when (POSIX seconds), key, revision
+Due = tuple[float, str]  # when to look at an Event again (POSIX seconds), and its key
 
 
 class EventExpiry:
-    """Removes old Events. All live equally long, so that the order of writing is the order of expiry."""
+    """Removes old Events: one entry in a heap for each there is, however often it is written."""
 
     def __init__(self, store: Store, *, clock: Clock, tasks: TaskSet) -> None:
         self._store = store
         self._clock = clock
         self._tasks = tasks
-        self._queue: deque[Due] = deque()
+        self._dates: dict[str, float] = {}  # when each Event expires, by key
+        self._heap: list[Due] = []  # has an entry for each of `_dates` that is not later than it
         self._timer: asyncio.TimerHandle | None = None
         self._unsubscribe: Callable[[], None] | None = None
 
     @property
     def waiting(self) -> int:
-        """How many writes of Events are remembered."""
-        return len(self._queue)
+        """How many entries are remembered."""
+        return len(self._heap)
 
     def start(self) -> None:
         """Take stock of the Events there are, and follow the new ones."""
-        self._queue.extend(sorted(self._present()))
+        now = self._clock.now().timestamp()
+        for entry in self._store.list(EVENTS).entries:
+            written = last_written(decode.decode(entry.value))
+            # A client may have written any date: nothing lives longer than from now on.
+            start = min(written.timestamp(), now) if written else now
+            self._dates[entry.key] = start + EVENT_SECONDS.value
+        self._rebuild()
         self._unsubscribe = self._store.subscribe(EVENTS, self._changed)
         self._set_timer()
 
@@ -53,25 +70,27 @@ class EventExpiry:
             self._timer.cancel()
             self._timer = None
 
-    def _present(self) -> list[Due]:
-        found = []
-        for entry in self._store.list(EVENTS).entries:
-            written = last_written(decode.decode(entry.value))
-            start = written.timestamp() if written else self._clock.now().timestamp()
-            found.append((start + LIFETIME_SECONDS, entry.key, entry.revision))
-        return found
-
     def _changed(self, changes: Sequence[Change]) -> None:
-        due = self._clock.now().timestamp() + LIFETIME_SECONDS
+        due = self._clock.now().timestamp() + EVENT_SECONDS.value
         for change in changes:
-            if not change.deleted:
-                self._queue.append((due, change.key, change.revision))
+            if change.deleted:
+                self._dates.pop(change.key, None)
+            else:
+                if change.key not in self._dates:
+                    heapq.heappush(self._heap, (due, change.key))
+                self._dates[change.key] = due
+        if len(self._heap) > 2 * len(self._dates) + STALE_MAX:
+            self._rebuild()
         self._set_timer()
 
+    def _rebuild(self) -> None:
+        self._heap = [(due, key) for key, due in self._dates.items()]
+        heapq.heapify(self._heap)
+
     def _set_timer(self) -> None:
-        if self._timer is not None or not self._queue:
+        if self._timer is not None or not self._heap:
             return
-        delay_seconds = max(self._queue[0][0] - self._clock.now().timestamp(), 0.0)
+        delay_seconds = max(self._heap[0][0] - self._clock.now().timestamp(), 0.0)
         self._timer = asyncio.get_running_loop().call_later(delay_seconds, self._fire)
 
     def _fire(self) -> None:
@@ -80,30 +99,42 @@ class EventExpiry:
 
     async def _expire(self) -> None:
         now = self._clock.now().timestamp()
-        while self._queue and self._queue[0][0] <= now and self._unsubscribe is not None:
+        while self._heap and self._heap[0][0] <= now and self._unsubscribe is not None:
             due = self._take(now)
             try:
                 if due:
-                    await self._store.commit(*(Delete(key, revision) for _, key, revision in due))
+                    await self._store.commit(*(Delete(entry.key, entry.revision) for entry in due))
             except RevisionMismatch:
-                self._queue.extendleft(reversed(due))  # one of them was just written: look again
+                self._put_back(due)  # one of them was just written: look again
             except StoreUnavailable as error:
-                self._queue.extendleft(reversed(due))
+                self._put_back(due)
                 log.warning("cannot expire events: %s", error)
                 loop = asyncio.get_running_loop()
                 self._timer = loop.call_later(RETRY_SECONDS, self._fire)
                 return
         self._set_timer()
 
-    def _take(self, now: float) -> list[Due]:
-        """Take what is due and has not been written again since."""
-        due: list[Due] = []
-        while self._queue and self._queue[0][0] <= now and len(due) < TOGETHER_MAX:
-            one = self._queue.popleft()
-            entry = self._store.get(one[1])
-            if entry is not None and entry.revision == one[2]:
-                due.append(one)
+    def _take(self, now: float) -> list[Entry]:
+        """Take the Events that are due; one that was written again since gets its entry anew."""
+        due: list[Entry] = []
+        while self._heap and self._heap[0][0] <= now and len(due) < TOGETHER_MAX:
+            _, key = heapq.heappop(self._heap)
+            date = self._dates.get(key)
+            if date is None:
+                continue
+            if date > now:
+                heapq.heappush(self._heap, (date, key))
+            elif (entry := self._store.get(key)) is not None:
+                EVENT_SECONDS.reached()
+                due.append(entry)
+            else:
+                del self._dates[key]
         return due
+
+    def _put_back(self, due: Sequence[Entry]) -> None:
+        for entry in due:
+            if entry.key in self._dates:
+                heapq.heappush(self._heap, (self._dates[entry.key], entry.key))
 
 
 def last_written(event: dict[str, object]) -> datetime | None:

@@ -21,8 +21,10 @@ from kubelite.api.machinery.prune import prune
 from kubelite.api.machinery.schema import Schema, compile_struct
 from kubelite.api.machinery.strategic import strategic_merge
 from kubelite.api.machinery.structural import structure
+from kubelite.api.machinery.work_cost import patch_cost, shape_cost
 from kubelite.api.registry import reading
 from kubelite.api.registry.answers import Deleted, Listed, Written
+from kubelite.api.registry.beginning import Beginning
 from kubelite.api.registry.bodies import (
     check_namespace,
     check_type,
@@ -37,7 +39,6 @@ from kubelite.api.registry.options import DeletionOptions, ReadOptions, WatchOpt
 from kubelite.api.registry.reading import NOT_OLDER, Reader, parse_revision, too_large
 from kubelite.api.registry.resources import Resource, ResourceTable
 from kubelite.api.registry.routes import check_scope, check_verb, not_found
-from kubelite.api.registry.selection import parse_selection
 from kubelite.api.registry.subresources.binding import BindingPost
 from kubelite.api.registry.subresources.eviction import EvictionPost
 from kubelite.api.registry.subresources.scale import put_scale, scale_of
@@ -48,6 +49,7 @@ from kubelite.api.registry.writing import JSON, Decode, Writer, manager
 
 __all__ = ["Deleted", "Listed", "PatchType", "Post", "Reviewer", "Verbs", "Virtual", "Written"]
 
+NAMELESS = "-"  # in whose name a caller without a name watches
 PatchType = Literal["json", "merge", "strategic", "apply"]
 # Answers a resource that is asked and not stored (token and access reviews); gets the body in the shape of its kind.
 Reviewer = Callable[[Allowed, dict[str, Any]], Awaitable[dict[str, Any]]]
@@ -92,25 +94,25 @@ class Verbs:
         }
         if issue is not None:
             self.posts["serviceaccounts.core", "token"] = TokenPost(issue, writer.admission).post
-        self._reader = Reader(writer.store)
+        self._reader = Reader(writer.store, self.offload)
         self._virtual = dict(virtual or {})
 
-    def get(self, allowed: Allowed, options: ReadOptions) -> bytes:
+    async def get(self, allowed: Allowed, options: ReadOptions) -> bytes:
         """Return an object's (or subresource's) JSON as stored."""
         target = self.target(allowed, "get")
         if virtual := self._virtual.get(target.resource.group_resource):
             return find_virtual(target, virtual())
-        value = self._reader.get(target.resource, target.namespace, target.name, options)
+        value = await self._reader.get(target.resource, target.namespace, target.name, options)
         if target.subresource == "scale":
             return encode(scale_of(decode.decode(value)))
         return value
 
-    def list(self, allowed: Allowed, options: ReadOptions) -> Listed:
+    async def list(self, allowed: Allowed, options: ReadOptions) -> Listed:
         """Return the objects of a namespace, or of all; raises Expired, BadRequest, Invalid and Timeout."""
         target = self.target(allowed, "list")
         if virtual := self._virtual.get(target.resource.group_resource):
             return Listed([encode(item) for item in virtual()], "")
-        return self._reader.list(target.resource, target.namespace, options)
+        return await self._reader.list(target.resource, target.namespace, options)
 
     async def create(
         self, allowed: Allowed, body: dict[str, Any], options: WriteOptions
@@ -142,14 +144,15 @@ class Verbs:
         check_type(target.resource, body)
         check_namespace(target, metadata_of(body))
         schema, run = target.resource.schema, self.offload.run
-        warnings = await run(options.body_bytes, lambda: shape(schema, body, options))
+        cost = shape_cost(options.body_bytes)
+        warnings = await run(cost, lambda: shape(schema, body, options))
         answer = await reviewer(target.allowed, body)
 
         def answered() -> bytes:
             structure(schema, answer)  # "allowed": false is written, too
             return encode(answer)
 
-        written = await run(options.body_bytes, answered)
+        written = await run(cost, answered)
         return Written(written, created=True, warnings=warnings)
 
     async def update(
@@ -163,7 +166,7 @@ class Verbs:
         metadata_of(body)
         schema, view = target.resource.schema, target.resource.view
         warnings, original = await self.offload.run(
-            options.body_bytes, lambda: (shape(schema, body, options), encode(body))
+            shape_cost(options.body_bytes), lambda: (shape(schema, body, options), encode(body))
         )
 
         def revise(read: Decode | None) -> JSON:
@@ -215,7 +218,9 @@ class Verbs:
             warnings[:] = shape(schema, item, options, patched=True)
             return item if view is None else view.write(item)
 
-        written = await self.writer.update(target, revise, options)
+        written = await self.writer.update(
+            target, revise, options, cost=_revision_cost(patch_type, patch, options)
+        )
         return Written(written.body, written.created, (*warnings, *written.warnings))
 
     async def _apply(self, target: Target, config: Any, options: WriteOptions) -> Written:
@@ -236,7 +241,7 @@ class Verbs:
             unknown = prune(resource.schema, config)
             return findings(resource.schema, unknown, options, patched=True), encode(config)
 
-        warnings, original = await self.offload.run(options.body_bytes, pruned)
+        warnings, original = await self.offload.run(shape_cost(options.body_bytes), pruned)
 
         def revise(read: Decode | None) -> JSON:
             old = None if read is None else read()
@@ -250,7 +255,12 @@ class Verbs:
 
         may_create = None if target.subresource else self._creation_right(target)
         written = await self.writer.update(
-            target, revise, options, may_create=may_create, applied=True
+            target,
+            revise,
+            options,
+            cost=_revision_cost("apply", config, options),
+            may_create=may_create,
+            applied=True,
         )
         return Written(written.body, written.created, (*warnings, *written.warnings))
 
@@ -275,12 +285,12 @@ class Verbs:
 
     async def delete_collection(
         self, allowed: Allowed, selection: ReadOptions, options: DeletionOptions
-    ) -> bytes:
-        """Delete what `selection` selects; return the list of it."""
+    ) -> Deleted:
+        """Delete what `selection` selects; answer the list of it."""
         target = self.target(allowed, "deletecollection")
         return await self.deleter.delete_collection(target, selection, options)
 
-    def watch(
+    async def watch(
         self,
         allowed: Allowed,
         options: WatchOptions,
@@ -288,16 +298,15 @@ class Verbs:
         deliver: Deliver,
         expired: Callable[[APIError], None],
     ) -> Watching:
-        """Deliver changes from now on.
+        """Deliver changes from now on; what is there, or has happened since, comes by `Watching.begin`.
 
-        What is there or has happened since `options.resource_version` is delivered before this returns. When
-        the past asked for is no longer kept, `expired` gets the error (to be sent as an ERROR event) and
-        nothing is delivered.
+        When the past asked for is no longer kept, or changes come too fast to be told, the watch ends and `expired`
+        gets the error, to be sent as an ERROR event.
         """
         target = self.target(allowed, "watch")
         check_watch_options(options)
         resource = target.resource
-        selection = parse_selection(resource, options.label_selector, options.field_selector)
+        selection = await self._reader.selection(resource, options)
         if target.name:
             selection = selection.named(target.name)
         after = parse_revision(options.resource_version)
@@ -313,17 +322,19 @@ class Verbs:
             selection,
             form,
             deliver,
+            expired=expired,
             bookmarks=options.bookmarks,
-            minimum=after,
+            owner=allowed.caller.user or NAMELESS,
         )
-        if begin_with_all:
-            entries = self._reader.chosen(resource, target.namespace, selection)
-            mark_end = bool(options.send_initial_events) and options.bookmarks
-            self.hub.present(watch, entries, mark_end=mark_end)
-        elif after and (error := self.hub.replay(watch, after)) is not None:
-            watch.close()
-            expired(error)
-        return watch
+        return Beginning(
+            watch,
+            self.hub,
+            self.writer.store,
+            self.offload,
+            after=after,
+            presents=begin_with_all,
+            marks_end=bool(options.send_initial_events) and options.bookmarks,
+        )
 
     def target(self, allowed: Allowed, verb: str) -> Target:
         """Return the row that a request is about; raises NotFound and MethodNotAllowed.
@@ -373,6 +384,14 @@ def apply_patch(
     if patch_type in ("merge", "apply"):  # applying a scale, which has one field, merges it
         return merge_patch(item, patch)
     return strategic_merge(schema, item, patch)
+
+
+def _revision_cost(
+    patch_type: PatchType, patch: Any, options: WriteOptions
+) -> Callable[[int], int]:
+    """Return what patching a stored object of so many bytes, and shaping the result, costs."""
+    size = options.body_bytes
+    return lambda stored: patch_cost(patch_type, stored, size, patch) + shape_cost(stored + size)
 
 
 def unsupported_patch() -> APIError:

@@ -29,6 +29,7 @@ from kubelite.api.machinery.defaulting import default
 from kubelite.api.machinery.managed_fields import track
 from kubelite.api.machinery.structural import structure
 from kubelite.api.machinery.times import format_time
+from kubelite.api.machinery.work_cost import ownership_cost, rules_cost, shape_cost, warnings_cost
 from kubelite.api.registry.addresses import ServiceAddresses
 from kubelite.api.registry.admission import Admission
 from kubelite.api.registry.admission.request import AdmissionRequest, Reservation, Verb
@@ -40,6 +41,7 @@ from kubelite.api.registry.bodies import (
     check_namespace,
     check_type,
     metadata_of,
+    owners_once,
     shape,
     shape_status,
 )
@@ -87,6 +89,8 @@ Decode = Callable[[], JSON]  # a new copy of a stored object, which may be chang
 Revise = Callable[[Decode | None], JSON]
 # Checks an object against the rules of its kind; the second is the object before, if there was one.
 Validate = Callable[[Resource, dict[str, Any], dict[str, Any] | None, str], Sequence[Cause]]
+# What to tell the caller about a valid object; arguments as of `Validate`.
+Warn = Callable[[Resource, dict[str, Any], dict[str, Any] | None, str], Sequence[str]]
 
 
 class Draft:
@@ -100,12 +104,17 @@ class Draft:
         cost_bytes: int = 0,
     ) -> None:
         self.target = target
-        self.cost_bytes = cost_bytes  # of one pass over the object
+        self.cost_bytes = cost_bytes  # of one pass over the objects, the one before included
         self.options = options
         self.context = context
         self.reservations: list[Reservation] = []
         self.checks: list[Check] = []
         self.warnings: list[str] = []
+
+    def single_owners(self, metadata: JSON) -> None:
+        """Drop owner references that stand twice, and warn of them."""
+        patched = self.target.allowed.attributes.verb == "patch"
+        self.warnings.extend(owners_once(metadata, patched=patched))
 
     async def commit(self, store: Store, operation: Operation) -> int:
         """Commit `operation` and what was reserved for it; return its revision.
@@ -135,6 +144,7 @@ class _Change(Struct, frozen=True):
     target: Target
     revise: Revise
     options: WriteOptions
+    cost: Callable[[int], int]
     may_create: Callable[[], MayCreate] | None
     warnings: Sequence[str]
     applied: bool
@@ -151,10 +161,11 @@ class Writer:
         randomness: Randomness,
         admission: Admission,
         validate: Validate,
+        warn: Warn | None = None,
         addresses: ServiceAddresses | None = None,
         offload: Offload | None = None,
     ) -> None:
-        """Without `offload` all work is done on the loop, as simulations need it."""
+        """Without `offload` all work is done on the loop, as simulations need it; without `warn` nobody is warned."""
         self.offload = offload or AtOnce()
         self._addresses = addresses
         self._turns = Turns()
@@ -163,6 +174,7 @@ class Writer:
         self.randomness = randomness
         self.admission = admission
         self._validate = validate
+        self._warn = warn
 
     async def create(
         self,
@@ -182,7 +194,7 @@ class Writer:
         check_namespace(target, metadata)
         generated = not metadata.get("name") and bool(metadata.get("generateName"))
         warnings, original = await self.offload.run(
-            options.body_bytes,
+            shape_cost(options.body_bytes),
             lambda: (shape(target.resource.schema, body, options), encode(body)),
         )
         for attempt in range(ATTEMPTS_MAX):
@@ -213,6 +225,7 @@ class Writer:
         if target.resource.view is not None:
             item = target.resource.view.write(item)
         self._stamp(item["metadata"])
+        draft.single_owners(item["metadata"])
         check_key(target.resource, item["metadata"])
         strategy = target.canonical.strategy
         if not applied:  # before the strategy: what it adds, such as a job's selector, is nobody's
@@ -231,7 +244,8 @@ class Writer:
         assert isinstance(options, WriteOptions)
         who = manager(target, options, draft.context)
         schema = target.canonical.schema
-        await self.offload.run(draft.cost_bytes, lambda: track(schema, old, item, who))
+        cost = ownership_cost(draft.cost_bytes)
+        await self.offload.run(cost, lambda: track(schema, old, item, who))
 
     def _stamp(self, metadata: dict[str, Any]) -> None:
         """Give a new object what only the server gives."""
@@ -254,15 +268,17 @@ class Writer:
         revise: Revise,
         options: WriteOptions,
         *,
+        cost: Callable[[int], int] = shape_cost,
         may_create: Callable[[], MayCreate] | None = None,
         warnings: Sequence[str] = (),
         applied: bool = False,
     ) -> Written:
         """Replace an object by what `revise` makes of the present one.
 
-        `may_create` authorizes the creation of one that does not exist; None: that is NotFound.
+        `cost` is that of `revise`, given the bytes of the stored object; `may_create` authorizes the creation of one
+        that does not exist; None: that is NotFound.
         """
-        change = _Change(target, revise, options, may_create, warnings, applied)
+        change = _Change(target, revise, options, cost, may_create, warnings, applied)
         if target.key not in self._turns:
             with suppress(RevisionMismatch):
                 return await self._attempt(change)
@@ -281,7 +297,7 @@ class Writer:
         if change.may_create is None:
             raise not_found(target.resource, target.name)
         evidence = change.may_create()
-        body = await self.offload.run(change.options.body_bytes, lambda: change.revise(None))
+        body = await self.offload.run(change.cost(0), lambda: change.revise(None))
         metadata = metadata_of(body)
         if metadata.get("uid") and target.resource.type is not None:
             raise precondition_failed(target.resource, target.name, metadata["uid"])
@@ -301,12 +317,14 @@ class Writer:
             stored: JSON = decode.decode(entry.value)
             return stored
 
-        old, item = await self.offload.run(draft.cost_bytes, lambda: (read(), change.revise(read)))
+        cost = change.cost(len(entry.value))
+        old, item = await self.offload.run(cost, lambda: (read(), change.revise(read)))
         metadata = metadata_of(item)
         check_name(target, metadata)
         check_namespace(target, metadata)
         self._check_based_on(target, metadata, old["metadata"])
         carry_over(metadata, old["metadata"])
+        draft.single_owners(metadata)
         strategy = target.canonical.strategy
         strategy.prepare_update(item, old, target.subresource, draft.context)
         if not change.applied:
@@ -361,22 +379,39 @@ class Writer:
         draft.reservations, draft.checks = request.reservations, request.checks
         await self.admission.mutate(request)
         item = request.object or item
-        await self.offload.run(draft.cost_bytes, partial(_complete, resource, item))
+        await self.offload.run(shape_cost(draft.cost_bytes), partial(_complete, resource, item))
         strategy.finish(item, old, draft.context)
         # Before the check: a Service without its addresses is not a valid one.
         reservation = strategy.reserve(item, old, draft.context)
         if reservation is not None:
             request.reserve(reservation)
-        found = await self.offload.run(
-            draft.cost_bytes, lambda: self._validate(resource, item, old, target.subresource)
+        warns = isinstance(draft.options, WriteOptions) and draft.options.wants_warnings
+        warn = self._warn if warns else None
+        found, told = await self.offload.run(
+            rules_cost(draft.cost_bytes) + (warnings_cost(draft.cost_bytes) if warn else 0),
+            lambda: self._checked(resource, item, old, target.subresource, warn),
         )
         if found:
             kind = resource.kind
             name = item["metadata"].get("name", "")
             raise causes.invalid_object(kind.kind, kind.group, name, found)
+        draft.warnings.extend(told)
         await self.admission.validate(request)
         draft.warnings.extend(request.warnings)
         return item
+
+    def _checked(
+        self,
+        resource: Resource,
+        item: JSON,
+        old: JSON | None,
+        subresource: str,
+        warn: Warn | None,
+    ) -> tuple[Sequence[Cause], Sequence[str]]:
+        """Return what is wrong with an object and, if nothing is, what to warn of."""
+        found = self._validate(resource, item, old, subresource)
+        told = warn(resource, item, old, subresource) if warn is not None and not found else ()
+        return found, told
 
     async def _commit(
         self,

@@ -1,11 +1,12 @@
 """Pods that want to be near or far from other pods, in the same node, zone or whatever label says."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from kubelite.control.scheduler.filters import Rejection
 from kubelite.control.scheduler.node_info import NodeInfo, Snapshot
 from kubelite.control.scheduler.pod_info import PodInfo, Term
+from kubelite.control.scheduler.steps import Steps
 
 Place = tuple[str, str]  # topology key and value
 NamespaceLabels = Callable[[str], Mapping[str, str]]
@@ -28,40 +29,52 @@ def term_selects(term: Term, other: PodInfo, labels_of: NamespaceLabels) -> bool
     """Tell whether a term speaks of a pod."""
     if other.namespace in term.namespaces or term.all_namespaces:
         return term.matches(other.labels)
-    if term.namespace_matches is None or not term.namespace_matches(labels_of(other.namespace)):
+    if not term.selects_namespaces or not term.namespace_matches(labels_of(other.namespace)):
         return False
     return term.matches(other.labels)
 
 
 class AffinityState:
-    """Where one pod may go, as the pods of the whole cluster say."""
+    """Where one pod may go, as the pods of the whole cluster say; `look` must have run."""
 
     def __init__(self, info: PodInfo, snapshot: Snapshot, labels_of: NamespaceLabels) -> None:
         self._info = info
-        self._forbidden: set[Place] = set()  # by anti-affinity of existing pods
+        self._snapshot = snapshot
+        self._labels_of = labels_of
+        self._forbidden = Places()  # by anti-affinity of existing pods
         self._near: list[set[str]] = []  # for each required term the values where a match is
-        self._far: set[Place] = set()
+        self._far = Places()
         self._first_of_kind = False
-        for other, node in snapshot.with_anti_affinity.values():
+
+    def look(self) -> Steps[None]:
+        """Read what existing pods say about this one, and where those are that it speaks of."""
+        info, labels_of = self._info, self._labels_of
+        for other, node in self._snapshot.with_anti_affinity.about(info.namespace):
             for term in other.anti_affinity:
-                if term_selects(term, info, labels_of) and term.topology in node.labels:
-                    self._forbidden.add((term.topology, node.labels[term.topology]))
+                if term.topology in node.labels and term_selects(term, info, labels_of):
+                    self._forbidden.add(term.topology, node.labels[term.topology])
+            yield 1 + len(other.anti_affinity)
         if info.affinity or info.anti_affinity:
-            self._look_around(snapshot, labels_of)
+            yield from self._look_around()
 
     @property
     def matters(self) -> bool:
         """Whether any node can be refused."""
         return bool(self._forbidden or self._info.affinity or self._far)
 
+    @property
+    def steps(self) -> int:
+        """How many steps it takes to judge one node."""
+        return len(self._info.affinity) + len(self._far) + len(self._forbidden)
+
     def rejection(self, node: NodeInfo) -> Rejection | None:
         """Return why the pod cannot go to a node, or None."""
         labels = node.labels
         if self._info.affinity and not self._near_enough(labels):
             return AFFINITY
-        if any(labels.get(key) == value for key, value in self._far):
+        if self._far.have(labels):
             return ANTI_AFFINITY
-        if any(labels.get(key) == value for key, value in self._forbidden):
+        if self._forbidden.have(labels):
             return EXISTING_ANTI_AFFINITY
         return None
 
@@ -75,11 +88,12 @@ class AffinityState:
             return True
         return self._first_of_kind
 
-    def _look_around(self, snapshot: Snapshot, labels_of: NamespaceLabels) -> None:
-        info = self._info
+    def _look_around(self) -> Steps[None]:
+        info, labels_of = self._info, self._labels_of
         self._near = [set() for _ in info.affinity]
-        for node in snapshot.known():
-            for other in node.pods.values():
+        a_pod = 1 + len(info.affinity) + len(info.anti_affinity)
+        for node in tuple(self._snapshot.known()):
+            for other in tuple(node.pods.values()):
                 # As upstream, a pod counts only if all terms select it.
                 if info.affinity and all(
                     term_selects(one, other, labels_of) for one in info.affinity
@@ -89,35 +103,61 @@ class AffinityState:
                             values.add(node.labels[term.topology])
                 for term in info.anti_affinity:
                     if term.topology in node.labels and term_selects(term, other, labels_of):
-                        self._far.add((term.topology, node.labels[term.topology]))
+                        self._far.add(term.topology, node.labels[term.topology])
+                yield a_pod
         # The first of pods that want to be near each other must be allowed somewhere.
         self._first_of_kind = not any(self._near) and all(
             term_selects(term, info, labels_of) for term in info.affinity
         )
+        yield a_pod
+
+
+class Places:
+    """Values of topology keys."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self) -> None:
+        self._values: dict[str, set[str]] = {}
+
+    def __len__(self) -> int:
+        """Return how many keys there are, which is what asking costs."""
+        return len(self._values)
+
+    def add(self, key: str, value: str) -> None:
+        """Add one."""
+        self._values.setdefault(key, set()).add(value)
+
+    def have(self, labels: Mapping[str, str]) -> bool:
+        """Return whether a node of these labels is at one of the places."""
+        return any(labels.get(key) in values for key, values in self._values.items())
 
 
 def affinity_scores(
-    info: PodInfo, snapshot: Snapshot, feasible: Iterable[NodeInfo], labels_of: NamespaceLabels
-) -> dict[str, int]:
+    info: PodInfo, snapshot: Snapshot, feasible: Sequence[NodeInfo], labels_of: NamespaceLabels
+) -> Steps[dict[str, int]]:
     """Return how much preferred terms, the pod's own and those of others, speak for each node."""
     weights: Counter[Place] = Counter()
-    others: Iterable[tuple[PodInfo, NodeInfo]] = snapshot.with_affinity.values()
     if info.preferred:
-        others = [(other, node) for node in snapshot.known() for other in node.pods.values()]
-    for other, node in others:
-        _weigh(weights, info.preferred, other, node, labels_of)
+        for node in tuple(snapshot.known()):
+            for other in tuple(node.pods.values()):
+                _weigh(weights, info.preferred, other, node, labels_of)
+                yield 1 + len(info.preferred)
+    for other, node in snapshot.with_affinity.about(info.namespace):
         _weigh(weights, other.preferred, info, node, labels_of)
         for term in other.affinity:
             if term.topology in node.labels and term_selects(term, info, labels_of):
                 weights[term.topology, node.labels[term.topology]] += HARD_AFFINITY_WEIGHT
+        yield 1 + len(other.preferred) + len(other.affinity)
     if not weights:
         return {}
-    return {
-        node.name: sum(
-            weight for (key, value), weight in weights.items() if node.labels.get(key) == value
-        )
-        for node in feasible
-    }
+    keys = {key for key, _ in weights}
+    scores: dict[str, int] = {}
+    for node in feasible:
+        labels = node.labels
+        scores[node.name] = sum(weights[key, labels[key]] for key in keys if key in labels)
+        yield 1 + len(keys)
+    return scores
 
 
 def _weigh(

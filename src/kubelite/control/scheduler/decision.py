@@ -1,4 +1,8 @@
-"""Finds the best node for one pod in a snapshot, or says why there is none."""
+"""Finds the best node for one pod in a snapshot, or says why there is none.
+
+A decision is a generator of steps. Between two of them the snapshot may change, as upstream's does after it was taken:
+pods that came meanwhile are not seen, and the node is looked at once more before it is taken.
+"""
 
 from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
@@ -9,9 +13,11 @@ from kubelite.control.scheduler.node_info import NodeInfo, Snapshot
 from kubelite.control.scheduler.pod_info import PodInfo
 from kubelite.control.scheduler.scores import NodeScore, totals
 from kubelite.control.scheduler.spread import SpreadState, spread_scores
+from kubelite.control.scheduler.steps import YIELD_EVERY, Steps, TooManySteps
 from kubelite.control.scheduler.volumes import Volumes, VolumeState
 from kubelite.randomness import Randomness
 
+TOO_MANY_TERMS = "too many affinity and topology spread terms, of this pod and others, to check"
 SIGNATURES_LIMIT = 64  # kinds of pods whose judgements are kept
 
 Judgement = Rejection | NodeScore
@@ -62,65 +68,92 @@ class Decider:
         self._randomness = randomness
         self._kept: OrderedDict[bytes, dict[str, tuple[int, Judgement]]] = OrderedDict()
 
-    def choose(self, info: PodInfo) -> tuple[NodeInfo, VolumeState | None]:
+    def choose(self, info: PodInfo) -> Steps[tuple[NodeInfo, VolumeState | None]]:
         """Return the best node for a pod; raises Unschedulable."""
+        try:
+            result = yield from self._choose(info)
+        except TooManySteps:
+            total = len(self.snapshot.known())
+            raise Unschedulable(total, {}, TOO_MANY_TERMS, "TooManySteps") from None
+        return result
+
+    def _choose(self, info: PodInfo) -> Steps[tuple[NodeInfo, VolumeState | None]]:
         nodes = self.snapshot.known()
         volumes = None
         if info.claims:
             volumes = VolumeState(info, self.snapshot, self.volumes)
             if volumes.failure:
                 raise Unschedulable(len(nodes), {}, volumes.failure, "VolumeBinding")
-        feasible, scores, rejections = self._judge(info, nodes, volumes)
+            yield from volumes.find_volumes()
+        feasible, scores, rejections = yield from self._judge(info, nodes, volumes)
         if not feasible:
             raise Unschedulable(len(nodes), rejections)
         if len(feasible) == 1:
             return feasible[0], volumes
         near: Mapping[str, int] = {}
         if info.preferred or self.snapshot.with_affinity:
-            near = affinity_scores(info, self.snapshot, feasible, self.labels_of)
+            near = yield from affinity_scores(info, self.snapshot, feasible, self.labels_of)
         crowding: Mapping[str, float] = {}
         if info.constraints:
-            crowding = spread_scores(info, self.snapshot, feasible)
+            crowding = yield from spread_scores(info, self.snapshot, feasible)
         values = totals(info, feasible, scores, near, crowding)
         high = max(values)
         best = [index for index, value in enumerate(values) if value >= high - 1e-9]
         chosen = best[int(self._randomness.uniform(0, len(best)))] if len(best) > 1 else best[0]
         return feasible[chosen], volumes
 
+    def is_still_good(self, info: PodInfo, node: NodeInfo) -> bool:
+        """Return whether a node that was chosen some turns of the loop ago is there and has room."""
+        current = self.snapshot.nodes.get(node.name)
+        return current is node and node.node is not None and rejection(info, node) is None
+
     def objection(
         self, info: PodInfo, node: NodeInfo, snapshot: Snapshot, volumes: VolumeState | None
-    ) -> Rejection | None:
+    ) -> Steps[Rejection | None]:
         """Return why a node cannot take a pod, or None, judging everything anew."""
         found = rejection(info, node)
+        yield info.node_steps
         if found is None and volumes is not None:
             found = volumes.rejection(node)
         if found is None:
-            found = SpreadState(info, snapshot).rejection(node)
+            spread = SpreadState(info, snapshot)
+            yield from spread.count()
+            found = spread.rejection(node)
         if found is None:
-            found = AffinityState(info, snapshot, self.labels_of).rejection(node)
+            affinity = AffinityState(info, snapshot, self.labels_of)
+            yield from affinity.look()
+            found = affinity.rejection(node)
         return found
 
     def _judge(
         self, info: PodInfo, nodes: Sequence[NodeInfo], volumes: VolumeState | None
-    ) -> tuple[list[NodeInfo], list[NodeScore], dict[str, Rejection]]:
+    ) -> Steps[tuple[list[NodeInfo], list[NodeScore], dict[str, Rejection]]]:
         spread = SpreadState(info, self.snapshot)
+        yield from spread.count()
         affinity = AffinityState(info, self.snapshot, self.labels_of)
+        yield from affinity.look()
         kept = self._judgements(info)
+        nominated = self.snapshot.nominated
         feasible: list[NodeInfo] = []
         scores: list[NodeScore] = []
         rejections: dict[str, Rejection] = {}
-        nominated = self.snapshot.nominated
+        a_node, shared = info.node_steps, spread.steps + affinity.steps
+        done = 0
         for node in nodes:
             known = kept.get(node.name)
             judgement: Judgement | None
             if nominated and node.name in nominated:
                 fuller = self.snapshot.with_nominees(info, node)
                 judgement = rejection(info, fuller) or NodeScore(info, node)
+                done += a_node
             elif known is not None and known[0] == node.generation:
                 judgement = known[1]
+            elif node.node is None:
+                continue  # it went since the decision began
             else:
                 judgement = rejection(info, node) or NodeScore(info, node)
                 kept[node.name] = (node.generation, judgement)
+                done += a_node
             if isinstance(judgement, NodeScore):
                 refused = volumes.rejection(node) if volumes is not None else None
                 if refused is None and spread.matters:
@@ -132,8 +165,13 @@ class Decider:
                     scores.append(judgement)
                 else:
                     rejections[node.name] = refused
+                done += shared + (volumes.steps if volumes is not None else 0)
             else:
                 rejections[node.name] = judgement
+            done += 1
+            if done >= YIELD_EVERY:
+                yield done
+                done = 0
         return feasible, scores, rejections
 
     def _judgements(self, info: PodInfo) -> dict[str, tuple[int, Judgement]]:

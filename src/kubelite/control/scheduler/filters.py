@@ -6,7 +6,6 @@ node could help, which is what preemption asks.
 
 from collections.abc import Callable, Sequence
 
-from kubelite.api.machinery.node_matching import is_tolerated, suits_node
 from kubelite.control.scheduler.node_info import NodeInfo
 from kubelite.control.scheduler.pod_info import PodInfo
 
@@ -43,7 +42,7 @@ NODE_PORTS = Rejection(
 def unschedulable(info: PodInfo, node: NodeInfo) -> Rejection | None:
     """Keep pods off cordoned nodes."""
     assert node.node is not None
-    if node.node.spec.unschedulable and not is_tolerated(info.tolerations, UNSCHEDULABLE_TAINT):
+    if node.node.spec.unschedulable and not info.tolerates(UNSCHEDULABLE_TAINT):
         return NODE_UNSCHEDULABLE
     return None
 
@@ -57,14 +56,14 @@ def node_name(info: PodInfo, node: NodeInfo) -> Rejection | None:
 def taints(info: PodInfo, node: NodeInfo) -> Rejection | None:
     """Keep pods off nodes with taints that they do not tolerate."""
     for taint in node.taints:
-        if taint[2] in HARD_EFFECTS and not is_tolerated(info.tolerations, taint):
+        if taint[2] in HARD_EFFECTS and not info.tolerates(taint):
             return TAINTED
     return None
 
 
 def node_affinity(info: PodInfo, node: NodeInfo) -> Rejection | None:
     """Take only nodes that the pod's node selector and required node affinity select."""
-    return None if suits_node(info.pod.spec, node.labels, node.name) else NODE_AFFINITY
+    return None if info.selects_node(node.name, node.labels) else NODE_AFFINITY
 
 
 def ports(info: PodInfo, node: NodeInfo) -> Rejection | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from itertools import count
 
 from kubelite.api.kinds.core.nodes import Node
-from kubelite.control.scheduler.pod_info import HostPort, PodInfo
+from kubelite.control.scheduler.pod_info import HostPort, PodInfo, Term
 from kubelite.control.scheduler.requests import Amounts, add, amounts
 
 _GENERATIONS = count(1)
@@ -27,7 +27,7 @@ class NodeInfo:
         "node",
         "owners",
         "pods",
-        "ports",
+        "ports",  # addresses by protocol and port
         "requested",
         "taints",
     )
@@ -42,7 +42,7 @@ class NodeInfo:
         self.requested: Amounts = {}
         self.cpu_assumed = 0
         self.memory_assumed = 0
-        self.ports: set[HostPort] = set()
+        self.ports: dict[tuple[str, int], Counter[str]] = {}
         self.owners: Counter[str] = Counter()
         self.allocatable: Amounts = {}
         self.labels: dict[str, str] = {}
@@ -70,7 +70,8 @@ class NodeInfo:
         add(self.requested, info.requests)
         self.cpu_assumed += info.cpu_assumed
         self.memory_assumed += info.memory_assumed
-        self.ports.update(info.ports)
+        for address, protocol, port in info.ports:
+            self.ports.setdefault((protocol, port), Counter())[address] += 1
         if info.owner:
             self.owners[info.owner] += 1
 
@@ -84,8 +85,13 @@ class NodeInfo:
             self.requested[name] -= value
         self.cpu_assumed -= info.cpu_assumed
         self.memory_assumed -= info.memory_assumed
-        if info.ports:
-            self.ports = {port for other in self.pods.values() for port in other.ports}
+        for address, protocol, port in info.ports:
+            addresses = self.ports[protocol, port]
+            addresses[address] -= 1
+            if not addresses[address]:
+                del addresses[address]
+            if not addresses:
+                del self.ports[protocol, port]
         if info.owner:
             self.owners[info.owner] -= 1
 
@@ -94,21 +100,61 @@ class NodeInfo:
         other = NodeInfo(self.name)
         for name in NodeInfo.__slots__:
             value = getattr(self, name)
-            copied = value.copy() if isinstance(value, (dict, set, Counter)) else value
+            copied = value.copy() if isinstance(value, dict) else value
             setattr(other, name, copied)
+        other.ports = {place: addresses.copy() for place, addresses in self.ports.items()}
         return other
 
     def conflicts(self, ports: Iterable[HostPort]) -> bool:
-        """Tell whether one of the host ports is taken; the wildcard address meets all."""
+        """Return whether one of the host ports is taken; the wildcard address meets all."""
         for address, protocol, port in ports:
-            for other_address, other_protocol, other_port in self.ports:
-                if (
-                    port == other_port
-                    and protocol == other_protocol
-                    and (address == other_address or ANY_ADDRESS in (address, other_address))
-                ):
-                    return True
+            taken = self.ports.get((protocol, port))
+            if taken and (address == ANY_ADDRESS or address in taken or ANY_ADDRESS in taken):
+                return True
         return False
+
+
+class Speakers:
+    """Pods on nodes whose terms are about other pods, by the namespaces of those."""
+
+    def __init__(self) -> None:
+        # The empty namespace has those that choose namespaces by labels.
+        self._by_namespace: dict[str, dict[str, tuple[PodInfo, NodeInfo]]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._by_namespace)
+
+    def about(self, namespace: str) -> list[tuple[PodInfo, NodeInfo]]:
+        """Return those that may speak of pods of a namespace."""
+        both = {**self._by_namespace.get("", {}), **self._by_namespace.get(namespace, {})}
+        return list(both.values())
+
+    def everyone(self) -> dict[str, tuple[PodInfo, NodeInfo]]:
+        """Return all, by uid."""
+        return {uid: one for there in self._by_namespace.values() for uid, one in there.items()}
+
+    def add(self, info: PodInfo, node: NodeInfo, terms: Iterable[Term]) -> None:
+        """Add a pod with those of its terms that are asked for here."""
+        for namespace in _namespaces(terms):
+            self._by_namespace.setdefault(namespace, {})[info.uid] = info, node
+
+    def discard(self, info: PodInfo, terms: Iterable[Term]) -> None:
+        """Forget a pod."""
+        for namespace in _namespaces(terms):
+            there = self._by_namespace.get(namespace, {})
+            there.pop(info.uid, None)
+            if not there:
+                self._by_namespace.pop(namespace, None)
+
+
+def _namespaces(terms: Iterable[Term]) -> set[str]:
+    """Return the namespaces that terms name, and the empty one if any asks for labels."""
+    found: set[str] = set()
+    for term in terms:
+        found |= term.namespaces
+        if term.selects_namespaces:
+            found.add("")
+    return found
 
 
 class Snapshot:
@@ -116,8 +162,9 @@ class Snapshot:
 
     def __init__(self) -> None:
         self.nodes: dict[str, NodeInfo] = {}
-        self.with_anti_affinity: dict[str, tuple[PodInfo, NodeInfo]] = {}
-        self.with_affinity: dict[str, tuple[PodInfo, NodeInfo]] = {}
+        self.with_anti_affinity = Speakers()
+        self.with_affinity = Speakers()
+        self.claims: dict[tuple[str, str], set[str]] = {}  # uids of pods on nodes by claim
         self.nominated: dict[
             str, dict[str, PodInfo]
         ] = {}  # by node: who waits for others to leave it
@@ -177,14 +224,18 @@ class Snapshot:
         other = Snapshot()
         other.nodes = {**self.nodes, node.name: node}
         other.nominated = self.nominated
-        for mine, theirs in (
-            (self.with_anti_affinity, other.with_anti_affinity),
-            (self.with_affinity, other.with_affinity),
-        ):
-            for uid, (info, where) in mine.items():
-                if where.name != node.name or uid in node.pods:
-                    theirs[uid] = (info, other.nodes[where.name])
+        other.claims = self.claims
+        for uid, (info, where) in self.with_affinity.everyone().items():
+            if where.name != node.name or uid in node.pods:
+                other.hear(info, other.nodes[where.name])
         return other
+
+    def hear(self, info: PodInfo, node: NodeInfo) -> None:
+        """Note what a pod on a node says about others."""
+        if info.anti_affinity:
+            self.with_anti_affinity.add(info, node, info.anti_affinity)
+        if info.has_affinity:
+            self.with_affinity.add(info, node, info.terms)
 
     def node_of(self, uid: str) -> str:
         """Return where a pod is counted, or nothing."""
@@ -201,22 +252,33 @@ class Snapshot:
         target = self._info(node)
         target.add(info)
         self._placed[info.uid] = node
-        if info.anti_affinity:
-            self.with_anti_affinity[info.uid] = (info, target)
-        if info.has_affinity:
-            self.with_affinity[info.uid] = (info, target)
+        self.hear(info, target)
+        for claim in info.claims:
+            self.claims.setdefault((info.namespace, claim), set()).add(info.uid)
 
     def remove(self, uid: str) -> None:
         """Forget a pod."""
         name = self._placed.pop(uid, "")
         if not name:
             return
-        self.with_anti_affinity.pop(uid, None)
-        self.with_affinity.pop(uid, None)
         info = self.nodes[name]
+        pod = info.pods.get(uid)
+        if pod is not None:
+            self._unhear(pod)
         info.remove(uid)
         if info.node is None and not info.pods:
             del self.nodes[name]
+
+    def _unhear(self, info: PodInfo) -> None:
+        if info.has_affinity:
+            self.with_anti_affinity.discard(info, info.anti_affinity)
+            self.with_affinity.discard(info, info.terms)
+        for claim in info.claims:
+            users = self.claims.get((info.namespace, claim))
+            if users is not None:
+                users.discard(info.uid)
+                if not users:
+                    del self.claims[info.namespace, claim]
 
     def _info(self, name: str) -> NodeInfo:
         info = self.nodes.get(name)

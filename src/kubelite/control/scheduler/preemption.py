@@ -1,7 +1,8 @@
 """Which less important pods must leave a node so that a pod fits there."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 
 from msgspec import Struct
 
@@ -10,8 +11,11 @@ from kubelite.api.kinds.policy import PodDisruptionBudget
 from kubelite.control.scheduler.decision import Decider, Unschedulable, histogram
 from kubelite.control.scheduler.node_info import NodeInfo
 from kubelite.control.scheduler.pod_info import PodInfo
+from kubelite.control.scheduler.steps import Steps, TooManySteps
 from kubelite.control.scheduler.volumes import VolumeState
-from kubelite.control.selection import matcher
+
+# The budgets that select pods of a namespace with some labels; None for each step that finds none.
+Budgets = Callable[[str, Mapping[str, str]], Iterable[PodDisruptionBudget | None]]
 
 CANDIDATES_LIMIT = 100  # nodes on which preemption is tried
 NO_VICTIMS = "No preemption victims found for incoming pod"
@@ -34,11 +38,8 @@ class Outcome(Struct, frozen=True):
 
 
 def preempt(
-    decider: Decider,
-    info: PodInfo,
-    refused: Unschedulable,
-    budgets: Sequence[PodDisruptionBudget],
-) -> Outcome:
+    decider: Decider, info: PodInfo, refused: Unschedulable, budgets: Budgets
+) -> Steps[Outcome]:
     """Decide whether making room on some node lets a pod in."""
     if info.pod.spec.preemptionPolicy == "Never":
         return Outcome(message="preemption: not eligible due to preemptionPolicy=Never.")
@@ -47,19 +48,24 @@ def preempt(
         return Outcome(message=f"preemption: {text}")
     reasons: Counter[str] = Counter()
     candidates: list[Candidate] = []
-    volumes = VolumeState(info, decider.snapshot, decider.volumes) if info.claims else None
-    for node in decider.snapshot.known():
-        judged = refused.rejections.get(node.name)
-        if judged is None or not judged.resolvable:
-            reasons[NOT_HELPFUL] += 1
-            continue
-        if len(candidates) >= CANDIDATES_LIMIT:
-            break
-        candidate = _candidate(decider, info, node, volumes, budgets)
-        if candidate is None:
-            reasons[NO_VICTIMS] += 1
-        else:
-            candidates.append(candidate)
+    volumes = None
+    if info.claims:
+        volumes = VolumeState(info, decider.snapshot, decider.volumes)
+        yield from volumes.find_volumes()
+    with suppress(TooManySteps):  # then the best of those found so far is taken
+        for node in tuple(decider.snapshot.known()):
+            yield 1
+            judged = refused.rejections.get(node.name)
+            if judged is None or not judged.resolvable:
+                reasons[NOT_HELPFUL] += 1
+                continue
+            if len(candidates) >= CANDIDATES_LIMIT:
+                break
+            candidate = yield from _candidate(decider, info, node, volumes, budgets)
+            if candidate is None:
+                reasons[NO_VICTIMS] += 1
+            else:
+                candidates.append(candidate)
     if candidates:
         return Outcome(candidate=min(candidates, key=_cost))
     words = f"0/{refused.total} nodes are available: {histogram(reasons)}."
@@ -80,8 +86,8 @@ def _candidate(
     info: PodInfo,
     node: NodeInfo,
     volumes: VolumeState | None,
-    budgets: Sequence[PodDisruptionBudget],
-) -> Candidate | None:
+    budgets: Budgets,
+) -> Steps[Candidate | None]:
     """Return the fewest victims on a node: all less important pods leave, and those for whom there is room stay."""
     lower = [other for other in node.pods.values() if other.priority < info.priority]
     if not lower:
@@ -91,19 +97,20 @@ def _candidate(
     for other in lower:
         trial.remove(other.uid)
 
-    def fits() -> bool:
+    def fits() -> Steps[bool]:
         snapshot = decider.snapshot.trial(trial)
-        return decider.objection(info, trial, snapshot, volumes) is None
+        objection = yield from decider.objection(info, trial, snapshot, volumes)
+        return objection is None
 
-    if not fits():
+    if not (yield from fits()):
         return None
-    violating, others = _by_budget(lower, budgets)
+    violating, others = yield from _by_budget(lower, budgets)
     victims: list[PodInfo] = []
     violations = 0
     for group, counts in ((violating, 1), (others, 0)):
         for other in sorted(group, key=_importance):
             trial.add(other)
-            if not fits():
+            if not (yield from fits()):
                 trial.remove(other.uid)
                 victims.append(other)
                 violations += counts
@@ -119,27 +126,21 @@ def _importance(info: PodInfo) -> tuple[int, str]:
 
 
 def _by_budget(
-    pods: Iterable[PodInfo], budgets: Sequence[PodDisruptionBudget]
-) -> tuple[list[PodInfo], list[PodInfo]]:
+    pods: Iterable[PodInfo], budgets: Budgets
+) -> Steps[tuple[list[PodInfo], list[PodInfo]]]:
     """Split pods into those whose leaving breaks a disruption budget, and the others."""
-    allowed: dict[tuple[str, str], int] = {
-        (one.metadata.namespace, one.metadata.name): one.status.disruptionsAllowed
-        for one in budgets
-    }
+    allowed: dict[str, int] = {}
     violating: list[PodInfo] = []
     others: list[PodInfo] = []
     for info in sorted(pods, key=_importance):
         breaks = False
-        for budget in budgets:
-            if budget.metadata.namespace != info.namespace or not info.labels:
+        for budget in budgets(info.namespace, info.labels) if info.labels else ():
+            yield 1
+            if budget is None or info.pod.metadata.name in budget.status.disruptedPods:
                 continue
-            if budget.spec.selector is None or not matcher(budget.spec.selector)(info.labels):
-                continue
-            if info.pod.metadata.name in budget.status.disruptedPods:
-                continue
-            key = (budget.metadata.namespace, budget.metadata.name)
-            allowed[key] -= 1
-            breaks = breaks or allowed[key] < 0
+            uid = f"{budget.metadata.namespace}/{budget.metadata.name}"
+            allowed[uid] = allowed.get(uid, budget.status.disruptionsAllowed) - 1
+            breaks = breaks or allowed[uid] < 0
         (violating if breaks else others).append(info)
     return violating, others
 

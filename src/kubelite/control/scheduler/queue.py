@@ -6,11 +6,13 @@ sooner than its back-off, 1 s doubling to 10 s, allows. Semantics of Kubernetes'
 
 import asyncio
 import heapq
+from collections import OrderedDict, deque
 
 from kubelite.control.scheduler.pod_info import PodInfo
 
 BACKOFF_FIRST_SECONDS = 1.0
 BACKOFF_MAX_SECONDS = 10.0
+WAKE_AT_ONCE = 500  # pods requeued in one turn of the loop: about a millisecond
 
 NODE, POD_REMOVED, POD_PLACED, VOLUME = "node", "pod removed", "pod placed", "volume"
 ITSELF = "itself"  # the pod changed: whatever refused it may not any more
@@ -40,7 +42,7 @@ class Waiting:
         self.attempts = 0
         self.causes: frozenset[str] = frozenset()  # the filters that refused it
         self.ready_at = 0.0  # when its back-off ends
-        self.state = "active"  # active, backoff, unschedulable, or trying
+        self.state = "active"  # active, backoff, unschedulable, trying, or gone
         self.missed: set[str] = set()  # what happened while it was being tried
 
 
@@ -53,6 +55,11 @@ class SchedulingQueue:
             tuple[int, float, int, str]
         ] = []  # stale entries have a state that is not active
         self._backoff: list[tuple[float, int, str]] = []
+        self._trying: dict[str, Waiting] = {}
+        # Unschedulable pods by the filters that refused them, so that an event meets only those it may help.
+        self._refused: dict[frozenset[str], OrderedDict[str, Waiting]] = {}
+        self._waking: deque[OrderedDict[str, Waiting]] = deque()  # those to be requeued
+        self._wakes = False  # whether the rest of them has its turn of the loop
         self._sequence = 0
         self._timer: asyncio.TimerHandle | None = None
         self._rings_at = 0.0  # when the timer rings; uvloop's handles do not tell
@@ -69,7 +76,9 @@ class SchedulingQueue:
     @property
     def idle(self) -> bool:
         """No pod is ready to be tried or being tried."""
-        return not any(one.state in {"active", "trying"} for one in self._pods.values())
+        return not self._waking and not any(
+            one.state in {"active", "trying"} for one in self._pods.values()
+        )
 
     def get(self, uid: str) -> PodInfo | None:
         """Return a waiting pod as it was last seen."""
@@ -88,14 +97,11 @@ class SchedulingQueue:
         waiting.info = info
         self._activate(waiting)
 
-    def refresh(self, info: PodInfo) -> None:
-        """Take note of a change that cannot matter."""
-        if info.uid in self._pods:
-            self._pods[info.uid].info = info
-
     def discard(self, uid: str) -> None:
         """Forget a pod that is gone or has its node."""
-        self._pods.pop(uid, None)
+        waiting = self._pods.pop(uid, None)
+        if waiting is not None:
+            self._set_state(waiting, "gone")
 
     async def get_next(self) -> Waiting:
         """Take the most important ready pod, the oldest among equals."""
@@ -105,7 +111,7 @@ class SchedulingQueue:
                 _, _, _, uid = heapq.heappop(self._active)
                 waiting = self._pods.get(uid)
                 if waiting is not None and waiting.state == "active":
-                    waiting.state = "trying"
+                    self._set_state(waiting, "trying")
                     waiting.missed.clear()
                     waiting.attempts += 1
                     return waiting
@@ -121,21 +127,61 @@ class SchedulingQueue:
         waiting.ready_at = now + min(
             BACKOFF_FIRST_SECONDS * 2.0 ** min(waiting.attempts - 1, 10), BACKOFF_MAX_SECONDS
         )
-        waiting.state = "unschedulable"
+        self._set_state(waiting, "unschedulable")
         if not causes or any(_helps(event, causes) for event in waiting.missed):
             self._wait_or_activate(waiting)
 
+    def try_again(self, waiting: Waiting) -> None:
+        """Put back a pod that changed, or whose node did, while it was being tried."""
+        if self._pods.get(waiting.info.uid) is waiting:
+            self._activate(waiting)
+
     def wake(self, event: str) -> None:
-        """Have all pods tried again for which what happened may help."""
-        for waiting in list(self._pods.values()):
-            if waiting.state == "trying":
-                waiting.missed.add(event)  # what refuses it is not known yet
-            elif waiting.state == "unschedulable" and _helps(event, waiting.causes):
-                self._wait_or_activate(waiting)
+        """Requeue the unschedulable pods that `event` may make schedulable, some hundreds in a turn of the loop."""
+        for waiting in self._trying.values():
+            waiting.missed.add(event)  # what refuses it is not known yet
+        for causes in [one for one in self._refused if _helps(event, one)]:
+            self._waking.append(self._refused.pop(causes))
+        if self._waking and not self._wakes:
+            self._wake_some()
+
+    def _wake_some(self) -> None:
+        self._wakes = False
+        done = 0
+        while self._waking and done < WAKE_AT_ONCE:
+            group = self._waking[0]
+            while group and done < WAKE_AT_ONCE:
+                _, waiting = group.popitem(last=False)
+                done += 1
+                if waiting.state == "unschedulable" and self._pods.get(waiting.info.uid) is waiting:
+                    self._wait_or_activate(waiting)
+            if not group:
+                self._waking.popleft()
+        if self._waking:
+            self._wakes = True
+            asyncio.get_running_loop().call_soon(self._wake_some)
+
+    def _set_state(self, waiting: Waiting, state: str) -> None:
+        """Move a pod to another state, and to or from the collections of those."""
+        uid = waiting.info.uid
+        if waiting.state == "trying":
+            self._trying.pop(uid, None)
+        elif waiting.state == "unschedulable":
+            group = self._refused.get(waiting.causes)
+            if group is not None and group.pop(uid, None) is not None and not group:
+                del self._refused[waiting.causes]
+        waiting.state = state
+        if state == "trying":
+            self._trying[uid] = waiting
+        elif state == "unschedulable":
+            self._refused.setdefault(waiting.causes, OrderedDict())[uid] = waiting
 
     def close(self) -> None:
         """Forget all, and the timer."""
         self._pods.clear()
+        self._trying.clear()
+        self._refused.clear()
+        self._waking.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -144,13 +190,13 @@ class SchedulingQueue:
         if waiting.ready_at <= asyncio.get_running_loop().time():
             self._activate(waiting)
             return
-        waiting.state = "backoff"
+        self._set_state(waiting, "backoff")
         self._sequence += 1
         heapq.heappush(self._backoff, (waiting.ready_at, self._sequence, waiting.info.uid))
         self._set_timer()
 
     def _activate(self, waiting: Waiting) -> None:
-        waiting.state = "active"
+        self._set_state(waiting, "active")
         self._sequence += 1
         info = waiting.info
         heapq.heappush(self._active, (-info.priority, waiting.since, self._sequence, info.uid))

@@ -1,13 +1,14 @@
 """Assigns pods to nodes.
 
-Changes in the mirrors keep a picture of the nodes and a queue of pods. One task takes a pod at a time and decides
-without waiting; the pod then counts on its node at once, while the binding is written beside many others. What cannot
+Changes in the mirrors keep a picture of the nodes and a queue of pods. One task takes a pod at a time and decides,
+with turns of the loop in a decision that is long; the pod then counts on its node at once, while the binding is written
+beside many others. What cannot
 be placed is told to the user, may make others leave, and waits for a change that can help.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from kubelite.api.client.events import NORMAL, WARNING, EventRecorder
@@ -25,7 +26,7 @@ from kubelite.api.machinery.times import format_time
 from kubelite.clock import Clock
 from kubelite.control.pods import condition, is_terminal
 from kubelite.control.scheduler.decision import Decider, Unschedulable
-from kubelite.control.scheduler.node_info import Snapshot
+from kubelite.control.scheduler.node_info import NodeInfo, Snapshot
 from kubelite.control.scheduler.pod_info import PodInfo
 from kubelite.control.scheduler.preemption import Candidate, preempt
 from kubelite.control.scheduler.queue import (
@@ -37,8 +38,12 @@ from kubelite.control.scheduler.queue import (
     SchedulingQueue,
     Waiting,
 )
+from kubelite.control.scheduler.steps import in_turns
 from kubelite.control.scheduler.volumes import Preparation, Volumes
+from kubelite.control.selector_index import SelectorIndex
+from kubelite.limits import INLINE_WORK
 from kubelite.metrics import LOOP_LAG, REGISTRY
+from kubelite.offload import Offload
 from kubelite.randomness import Randomness
 from kubelite.tasks import TaskSet
 
@@ -65,9 +70,11 @@ class Scheduler:
         mirrors: Client,
         clock: Clock,
         randomness: Randomness,
+        offload: Offload,
         name: str = NAME,
     ) -> None:
         self._client = client
+        self._offload = offload
         self._clock = clock
         self._name = name
         self._events = EventRecorder(client, clock, randomness, component=name)
@@ -75,12 +82,16 @@ class Scheduler:
         self._nodes = mirrors.mirror(Node)
         self._namespaces = mirrors.mirror(Namespace)
         self._budgets = mirrors.mirror(PodDisruptionBudget)
+        self._budget_index: SelectorIndex[PodDisruptionBudget] = SelectorIndex(
+            lambda one: one.spec.selector
+        )
         self._volumes = Volumes(mirrors)
         self.snapshot = Snapshot()
         self.queue = SchedulingQueue()
         self._decider = Decider(self.snapshot, self._volumes, self._labels_of, randomness)
         self._tasks = TaskSet()
         self._bindings = asyncio.Semaphore(BINDINGS_LIMIT)
+        self._preempting = asyncio.Lock()
         self._ends: list[Callable[[], None]] = []
         self._scheduled = ATTEMPTS.labelled("scheduled")
         self._unschedulable = ATTEMPTS.labelled("unschedulable")
@@ -100,6 +111,7 @@ class Scheduler:
         for volume_mirror in (self._volumes.claims, self._volumes.volumes, self._volumes.classes):
             await volume_mirror.synced()
         self._ends = [
+            self._budgets.subscribe(self._budget_index.changed),
             self._nodes.subscribe(self._node_changed),
             self._pods.subscribe(self._pod_changed),
             self._volumes.claims.subscribe(self._volume_changed),
@@ -115,6 +127,12 @@ class Scheduler:
         await self._tasks.stop()
         self.queue.close()
         await self._events.close()
+
+    def _budgets_of(
+        self, namespace: str, labels: Mapping[str, str]
+    ) -> Iterator[PodDisruptionBudget | None]:
+        for key in self._budget_index.keys(namespace, labels):
+            yield self._budgets.get(key.name, key.namespace) if key is not None else None
 
     def _labels_of(self, namespace: str) -> Mapping[str, str]:
         found = self._namespaces.get(namespace)
@@ -205,7 +223,7 @@ class Scheduler:
             await self._bindings.acquire()
             bound = None
             try:
-                bound = self._place(waiting)
+                bound = await self._place(waiting)
             except Exception:
                 # One pod that cannot be judged must not keep the others from being placed.
                 self._failed.increase()
@@ -216,25 +234,39 @@ class Scheduler:
             # Others must get the loop between two decisions.
             await asyncio.sleep(0)
 
-    def _place(self, waiting: Waiting) -> asyncio.Task[None] | None:
+    async def _place(self, waiting: Waiting) -> asyncio.Task[None] | None:
         """Decide for one pod; return the task that binds it, or None when there is no node."""
         info = waiting.info
         loop = asyncio.get_running_loop()
         started = loop.time()
         LOOP_LAG.sample()
+        is_large = info.cost_bytes > INLINE_WORK.value
+        if is_large:
+            await self._offload.run(info.cost_bytes, info.prepare)
         try:
-            node, volumes = self._decider.choose(info)
+            (node, volumes), has_paused = await in_turns(self._decider.choose(info))
         except Unschedulable as refused:
             self._unschedulable.increase()
             self._tasks.start(self._explain(waiting, refused), name=f"explain {info.key}")
             return None
         finally:
             DECISION_SECONDS.observe(loop.time() - started)
+        if (has_paused or is_large) and not self._is_still_right(waiting, info, node):
+            return None
         preparation = volumes.preparation(node) if volumes is not None else None
         self.snapshot.forget_nominee(info.uid)
         self.snapshot.place(info, node.name)
         binding = self._bind(waiting, node.name, preparation)
         return self._tasks.start(binding, name=f"bind {info.key}")
+
+    def _is_still_right(self, waiting: Waiting, info: PodInfo, node: NodeInfo) -> bool:
+        """Return whether a decision that took turns of the loop still holds; else requeue the pod unless it is gone."""
+        if self.queue.get(info.uid) is None:
+            return False
+        if waiting.info is info and self._decider.is_still_good(info, node):
+            return True
+        self.queue.try_again(waiting)
+        return False
 
     async def _bind(self, waiting: Waiting, node: str, preparation: Preparation | None) -> None:
         info = waiting.info
@@ -285,14 +317,18 @@ class Scheduler:
         message = str(refused)
         candidate: Candidate | None = None
         if refused.total:
-            outcome = preempt(self._decider, info, refused, self._budgets.list())
+            async with self._preempting:  # or two pods would be promised the same room
+                steps = preempt(self._decider, info, refused, self._budgets_of)
+                outcome, _ = await in_turns(steps)
             candidate = outcome.candidate
             message = f"{message} {outcome.message}".strip()
         nominated = None
+        if self.queue.get(info.uid) is None:
+            return  # it went meanwhile
         if candidate is not None:
             nominated = candidate.node
             self.snapshot.nominate(info, nominated)
-        # Before anything is awaited: an event that helps must find the pod waiting.
+        # Before anything is written: an event that helps must find the pod waiting.
         self.queue.give_back(waiting, refused.causes)
         try:
             if candidate is not None:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from math import sqrt
 
-from kubelite.api.machinery.node_matching import is_tolerated, term_matches
 from kubelite.control.scheduler.node_info import NodeInfo
 from kubelite.control.scheduler.pod_info import PodInfo
 
@@ -32,9 +31,9 @@ class NodeScore:
         self.soft_taints = sum(
             1
             for taint in node.taints
-            if taint[2] == "PreferNoSchedule" and not is_tolerated(info.tolerations, taint)
+            if taint[2] == "PreferNoSchedule" and not info.tolerates(taint)
         )
-        self.preferred = preferred_nodes(info, node)
+        self.preferred = info.node_preference(node.name, node.labels)
         self.owner_pods = node.owners.get(info.owner, 0) if info.owner else 0
         self.zone = node.labels.get(ZONE, "")
 
@@ -53,26 +52,10 @@ def image_locality(info: PodInfo, node: NodeInfo) -> float:
     """Prefer nodes that have the images already, from 23 MB up."""
     if not node.images:
         return 0.0
-    present = sum(node.images.get(_full_name(image), 0) for image in info.images)
+    present = sum(node.images.get(image, 0) for image in info.images)
     most = IMAGE_MAX_BYTES * max(len(info.images), 1)
     present = min(max(present, IMAGE_MIN_BYTES), most)
     return 100.0 * (present - IMAGE_MIN_BYTES) / (most - IMAGE_MIN_BYTES)
-
-
-def _full_name(image: str) -> str:
-    return image if ":" in image.rpartition("/")[2] or "@" in image else f"{image}:latest"
-
-
-def preferred_nodes(info: PodInfo, node: NodeInfo) -> int:
-    """Return the weights of the preferred node affinity terms that hold."""
-    affinity = info.pod.spec.affinity
-    if affinity is None or affinity.nodeAffinity is None:
-        return 0
-    return sum(
-        one.weight
-        for one in affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution
-        if term_matches(one.preference, node.labels, node.name)
-    )
 
 
 def totals(

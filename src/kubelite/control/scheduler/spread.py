@@ -1,7 +1,7 @@
 """Pods that want to be spread evenly over nodes, zones or whatever a label says."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
@@ -10,6 +10,7 @@ from kubelite.api.kinds.meta import LabelSelectorRequirement
 from kubelite.control.scheduler.filters import Rejection, node_affinity, taints
 from kubelite.control.scheduler.node_info import NodeInfo, Snapshot
 from kubelite.control.scheduler.pod_info import PodInfo
+from kubelite.control.scheduler.steps import Steps
 from kubelite.control.selection import Matcher, matcher
 
 SKEWED = Rejection(
@@ -25,46 +26,91 @@ MISSING_LABEL = Rejection(
 
 
 class _Spread:
-    """One constraint with the pods counted by topology value."""
+    """One constraint with the pods counted by topology value; `count` must have run."""
 
-    def __init__(
-        self,
-        info: PodInfo,
-        constraint: TopologySpreadConstraint,
-        nodes: Sequence[NodeInfo],
-        keys: set[str],
-    ) -> None:
+    def __init__(self, info: PodInfo, constraint: TopologySpreadConstraint) -> None:
         self.constraint = constraint
         self.key = constraint.topologyKey
         self.matches = _matcher(info, constraint)
         self.self_match = int(self.matches(info.labels))
         self.counts: Counter[str] = Counter()
+        self.least = 0
+
+    def count(self, namespace: str, nodes: Sequence[NodeInfo]) -> Steps[None]:
+        """Count the pods of a namespace on the nodes that take part."""
         for node in nodes:
-            if keys <= node.labels.keys() and _counts(info, constraint, node):
-                self.counts[node.labels[self.key]] += sum(
-                    1
-                    for other in node.pods.values()
-                    if other.namespace == info.namespace
-                    and other.pod.metadata.deletionTimestamp is None
-                    and self.matches(other.labels)
-                )
+            self.counts[node.labels[self.key]] += sum(
+                1
+                for other in node.pods.values()
+                if other.namespace == namespace
+                and other.pod.metadata.deletionTimestamp is None
+                and self.matches(other.labels)
+            )
+            yield 1 + len(node.pods)
         least = min(self.counts.values(), default=0)
-        wanted_domains = constraint.minDomains or 1
-        self.least = 0 if len(self.counts) < wanted_domains else least
+        self.least = 0 if len(self.counts) < (self.constraint.minDomains or 1) else least
+
+
+def _counted(info: PodInfo, snapshot: Snapshot, which: str) -> Steps[list[_Spread]]:
+    """Return the constraints of one kind, counted over the nodes that have all their topology keys."""
+    constraints = [one for one in info.constraints if one.whenUnsatisfiable == which]
+    keys = {one.topologyKey for one in constraints}
+    having = [node for node in snapshot.known() if keys <= node.labels.keys()] if keys else []
+    yield len(having)
+    taking_part: dict[tuple[bool, bool], list[NodeInfo]] = {}
+    spreads = []
+    for constraint in constraints:
+        policies = (
+            constraint.nodeAffinityPolicy != "Ignore",
+            constraint.nodeTaintsPolicy == "Honor",
+        )
+        nodes = taking_part.get(policies)
+        if nodes is None:
+            nodes = taking_part[policies] = yield from _taking_part(info, having, policies)
+        spread = _Spread(info, constraint)
+        yield 1
+        yield from spread.count(info.namespace, nodes)
+        spreads.append(spread)
+    return spreads
+
+
+def _taking_part(
+    info: PodInfo, nodes: Sequence[NodeInfo], policies: tuple[bool, bool]
+) -> Steps[list[NodeInfo]]:
+    """Return the nodes that take part, as the inclusion policies say."""
+    by_affinity, by_taints = policies
+    found = []
+    for node in nodes:
+        yield info.node_steps
+        if by_affinity and node_affinity(info, node) is not None:
+            continue
+        if not by_taints or taints(info, node) is None:
+            found.append(node)
+    return found
 
 
 class SpreadState:
-    """The constraints of one pod that must hold."""
+    """The constraints of one pod that must hold; `count` must have run."""
 
     def __init__(self, info: PodInfo, snapshot: Snapshot) -> None:
-        hard = [one for one in info.constraints if one.whenUnsatisfiable == "DoNotSchedule"]
-        keys = {one.topologyKey for one in hard}
-        self._spreads = [_Spread(info, one, snapshot.known(), keys) for one in hard] if hard else []
+        self._info = info
+        self._snapshot = snapshot
+        self._spreads: list[_Spread] = []
+
+    def count(self) -> Steps[None]:
+        """Count the pods by topology."""
+        if self._info.constraints:
+            self._spreads = yield from _counted(self._info, self._snapshot, "DoNotSchedule")
 
     @property
     def matters(self) -> bool:
         """Whether any node can be refused."""
         return bool(self._spreads)
+
+    @property
+    def steps(self) -> int:
+        """How many steps it takes to judge one node."""
+        return len(self._spreads)
 
     def rejection(self, node: NodeInfo) -> Rejection | None:
         """Return why the pod cannot go to a node, or None."""
@@ -79,22 +125,20 @@ class SpreadState:
 
 
 def spread_scores(
-    info: PodInfo, snapshot: Snapshot, feasible: Iterable[NodeInfo]
-) -> dict[str, float]:
+    info: PodInfo, snapshot: Snapshot, feasible: Sequence[NodeInfo]
+) -> Steps[dict[str, float]]:
     """Return how crowded each node is by the constraints that should hold; less is better."""
-    soft = [one for one in info.constraints if one.whenUnsatisfiable == "ScheduleAnyway"]
-    if not soft:
-        return {}
-    keys = {one.topologyKey for one in soft}
-    spreads = [_Spread(info, one, snapshot.known(), keys) for one in soft]
-    return {
-        node.name: sum(
-            spread.counts[node.labels[spread.key]] + spread.constraint.maxSkew - 1
-            for spread in spreads
-        )
-        for node in feasible
-        if keys <= node.labels.keys()
-    }
+    spreads = yield from _counted(info, snapshot, "ScheduleAnyway")
+    scores: dict[str, float] = {}
+    keys = {spread.key for spread in spreads}
+    for node in feasible if spreads else ():
+        yield 1 + len(spreads)
+        if keys <= node.labels.keys():
+            scores[node.name] = sum(
+                spread.counts[node.labels[spread.key]] + spread.constraint.maxSkew - 1
+                for spread in spreads
+            )
+    return scores
 
 
 def _matcher(info: PodInfo, constraint: TopologySpreadConstraint) -> Matcher:
@@ -107,10 +151,3 @@ def _matcher(info: PodInfo, constraint: TopologySpreadConstraint) -> Matcher:
         ]
         selector = replace(selector, matchExpressions=[*selector.matchExpressions, *extra])
     return matcher(selector)
-
-
-def _counts(info: PodInfo, constraint: TopologySpreadConstraint, node: NodeInfo) -> bool:
-    """Tell whether a node takes part, as the inclusion policies say."""
-    if constraint.nodeAffinityPolicy != "Ignore" and node_affinity(info, node) is not None:
-        return False
-    return constraint.nodeTaintsPolicy != "Honor" or taints(info, node) is None

@@ -8,21 +8,24 @@ from msgspec import Struct, to_builtins
 from kubelite.api.client.protocol import Client
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, PersistentVolumeClaim
 from kubelite.api.kinds.storage import StorageClass
-from kubelite.api.machinery.node_matching import selects
+from kubelite.api.machinery.node_matching import TermMatcher
 from kubelite.api.machinery.pod_claims import foreign_claim
 from kubelite.control.scheduler.filters import Rejection
 from kubelite.control.scheduler.node_info import NodeInfo, Snapshot
 from kubelite.control.scheduler.pod_info import PodInfo
+from kubelite.control.scheduler.steps import Steps
 from kubelite.control.volume_matching import (
     BOUND_BY_CONTROLLER,
     NO_PROVISIONER,
     SELECTED_NODE,
-    best,
     class_of,
+    is_candidate,
+    rank,
     reference_to_claim,
 )
 
 BIND_TIMEOUT_SECONDS = 600.0
+VOLUMES_A_STEP = 100
 NODE_CONFLICT = Rejection(
     "VolumeBinding",
     ["node(s) didn't match PersistentVolume's node affinity"],
@@ -54,6 +57,8 @@ class VolumeState:
         self._volumes = volumes
         self._bound: list[PersistentVolume] = []
         self._waiting: list[PersistentVolumeClaim] = []
+        self._fitting: list[list[PersistentVolume]] = []  # for each of these, once found
+        self._terms: dict[str, tuple[TermMatcher, ...]] = {}
         for name in info.claims:
             self.failure = self.failure or self._read(info, name, snapshot)
 
@@ -81,26 +86,43 @@ class VolumeState:
             return "pod has unbound immediate PersistentVolumeClaims"
         return ""
 
+    @property
+    def steps(self) -> int:
+        """About how many steps it takes to judge one node."""
+        return len(self._bound) + sum(map(len, self._fitting))
+
     def rejection(self, node: NodeInfo) -> Rejection | None:
         """Return why the pod's volumes cannot be had on a node, or None."""
-        if not all(_reachable(volume, node) for volume in self._bound):
+        if not all(self._reachable(volume, node) for volume in self._bound):
             return NODE_CONFLICT
         if self._waiting and self.preparation(node) is None:
             return NO_VOLUME
         return None
+
+    def find_volumes(self) -> Steps[None]:
+        """Find the free volumes that each waiting claim may have on some node, the best first."""
+        for claim in self._waiting:
+            candidates = self._volumes.volumes.list()
+            fitting = []
+            for start in range(0, len(candidates), VOLUMES_A_STEP):
+                some = candidates[start : start + VOLUMES_A_STEP]
+                fitting += [volume for volume in some if is_candidate(volume, claim)]
+                yield 5 * len(some)
+            fitting.sort(key=lambda volume: rank(volume, claim))
+            self._fitting.append(fitting)
 
     def preparation(self, node: NodeInfo) -> Preparation | None:
         """Return what must be written before the pod is bound to a node; None if a claim finds no volume there."""
         bind: list[tuple[PersistentVolume, PersistentVolumeClaim]] = []
         provision: list[PersistentVolumeClaim] = []
         taken: set[str] = set()
-        for claim in self._waiting:
-            candidates = [
+        for claim, fitting in zip(self._waiting, self._fitting, strict=True):
+            reachable = (
                 volume
-                for volume in self._volumes.volumes.list()
-                if volume.metadata.name not in taken and _reachable(volume, node)
-            ]
-            volume = best(claim, candidates)
+                for volume in fitting
+                if volume.metadata.name not in taken and self._reachable(volume, node)
+            )
+            volume = next(reachable, None)
             if volume is not None:
                 taken.add(volume.metadata.name)
                 bind.append((volume, claim))
@@ -109,6 +131,17 @@ class VolumeState:
             else:
                 return None
         return Preparation(bind=tuple(bind), provision=tuple(provision))
+
+    def _reachable(self, volume: PersistentVolume, node: NodeInfo) -> bool:
+        affinity = volume.spec.nodeAffinity
+        if affinity is None or affinity.required is None:
+            return True
+        name = volume.metadata.name
+        terms = self._terms.get(name)
+        if terms is None:
+            asked = affinity.required.nodeSelectorTerms
+            terms = self._terms[name] = tuple(TermMatcher(one) for one in asked)
+        return any(one.matches(node.name, node.labels) for one in terms)
 
 
 class Volumes:
@@ -171,18 +204,5 @@ class Volumes:
             end()
 
 
-def _reachable(volume: PersistentVolume, node: NodeInfo) -> bool:
-    affinity = volume.spec.nodeAffinity
-    return (
-        affinity is None
-        or affinity.required is None
-        or selects(affinity.required, node.labels, node.name)
-    )
-
-
 def _is_used(info: PodInfo, claim: str, snapshot: Snapshot) -> bool:
-    return any(
-        claim in other.claims and other.namespace == info.namespace and other.uid != info.uid
-        for node in snapshot.nodes.values()
-        for other in node.pods.values()
-    )
+    return bool(snapshot.claims.get((info.namespace, claim), set()) - {info.uid})

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from kubelite.api.auth import audit_log
 from kubelite.api.auth.audit_log import Bounds, LineLog, backups_of, rotate, too_many
 from kubelite.clock import SetClock
+from kubelite.limits import AUDIT_LINES
 
 NOW = datetime(2026, 9, 1, tzinfo=UTC)
 
@@ -54,7 +54,7 @@ def test_a_full_file_is_put_aside(tmp_path: Path) -> None:
 def test_too_many_lines_are_dropped_and_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit_log, "QUEUE_LINES_MAX", 2)
+    monkeypatch.setattr(AUDIT_LINES, "value", 2)
     log = LineLog(tmp_path / "audit.log", Bounds(), SetClock(NOW))
     for _ in range(5):
         log.put(b"line")

@@ -122,6 +122,33 @@ def test_ends_with_what_it_is_bound_to(
     assert "does not match claim" in cluster.reason(token)
 
 
+@pytest.mark.parametrize(
+    ("bound", "item"), [("Pod", POD), ("Secret", SECRET), ("Node", NODE), ("", ACCOUNT)]
+)
+def test_ends_a_minute_after_any_deletion_began(cluster: Cluster, bound: str, item: Any) -> None:
+    token = cluster.token(bound, item.metadata.name)
+    going = replace(item.metadata, deletionTimestamp=format_time(NOW))
+    cluster.lookup.put(replace(item, metadata=going))
+    assert cluster.tokens.prove(token)
+    cluster.clock.date += timedelta(seconds=61)
+    assert cluster.reason(token) == "service account token has been invalidated"
+
+
+def test_of_a_pod_does_not_end_with_its_node(cluster: Cluster) -> None:
+    token = cluster.token("Pod", "web-0")
+    cluster.lookup.remove(Node, "one")
+    assert cluster.tokens.prove(token)
+
+
+@pytest.mark.parametrize("kind", [Pod, Secret])
+def test_is_bound_to_objects_of_its_namespace_alone(cluster: Cluster, kind: type[Kind]) -> None:
+    for item in (POD, SECRET):
+        cluster.lookup.remove(type(item), item.metadata.name, "shop")
+        cluster.lookup.put(replace(item, metadata=replace(item.metadata, namespace="other")))
+    with pytest.raises(NotFound):
+        cluster.token(kind.__name__, "web-0" if kind is Pod else "web-token")
+
+
 def test_ends_a_minute_after_deletion_began(cluster: Cluster) -> None:
     token = cluster.token("Pod", "web-0")
     cluster.lookup.put(

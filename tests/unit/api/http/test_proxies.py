@@ -86,14 +86,14 @@ class Cluster(Verbs):
             }
         ]
 
-    def get(self, allowed: Allowed, options: ReadOptions) -> bytes:
+    async def get(self, allowed: Allowed, options: ReadOptions) -> bytes:
         attributes = allowed.attributes
         found = self.objects.get((attributes.resource, attributes.name))
         if found is None:
             raise NotFound(f'{attributes.resource} "{attributes.name}" not found')
         return msgspec.json.encode(found)
 
-    def list(self, allowed: Allowed, options: ReadOptions) -> Listed:
+    async def list(self, allowed: Allowed, options: ReadOptions) -> Listed:
         assert options.label_selector == "kubernetes.io/service-name=web"
         return Listed(
             items=[msgspec.json.encode(item) for item in self.slices], resource_version="1"
@@ -432,11 +432,11 @@ def test_wrong_identifiers(identifier: str) -> None:
         split_identifier(identifier, "service")
 
 
-def test_an_unknown_service_port() -> None:
+async def test_an_unknown_service_port() -> None:
     cluster = Cluster(1)
     found = Backends(cluster, AllowEverything(), SeededRandomness(1), node_tls=None)
     with pytest.raises(ServiceUnavailable, match='no service port 81 found for service "web"'):
-        found.proxied_service("default", "web:81")
+        await found.proxied_service("default", "web:81")
 
 
 @pytest.mark.parametrize(
@@ -448,22 +448,23 @@ def test_an_unknown_service_port() -> None:
         {"addresses": ["192.0.2.7"]},
     ],
 )
-def test_endpoints_that_are_no_pods_of_the_namespace(changed: dict[str, Any]) -> None:
+async def test_endpoints_that_are_no_pods_of_the_namespace(changed: dict[str, Any]) -> None:
     cluster = Cluster(1)
     found = Backends(cluster, AllowEverything(), SeededRandomness(1), node_tls=None)
-    assert found.proxied_service("default", "web:80").host == "127.0.0.1"
+    assert (await found.proxied_service("default", "web:80")).host == "127.0.0.1"
     cluster.slices[0]["endpoints"][0] |= changed
     with pytest.raises(ServiceUnavailable, match='no endpoints available for service "web:80"'):
-        found.proxied_service("default", "web:80")
+        await found.proxied_service("default", "web:80")
 
 
-def test_a_nodes_other_ports_are_not_shown_the_servers_certificate() -> None:
+async def test_a_nodes_other_ports_are_not_shown_the_servers_certificate() -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     found = Backends(Cluster(10250), AllowEverything(), SeededRandomness(1), node_tls=context)
     own = Backend("127.0.0.1", 10250, context, "n1", proves_node=True)
-    assert found.node("n1") == found.proxied_node("n1") == found.proxied_node("n1:10250") == own
+    assert await found.node("n1") == own
+    assert await found.proxied_node("n1") == await found.proxied_node("n1:10250") == own
     other = Backend("127.0.0.1", 2379, None, "n1", proves_node=False)
-    assert found.proxied_node("n1:2379") == other
+    assert await found.proxied_node("n1:2379") == other
 
 
 @pytest.mark.parametrize(

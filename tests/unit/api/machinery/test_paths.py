@@ -1,5 +1,10 @@
+from copy import copy
+
 from kubelite.api.machinery.paths import FieldPath, Notes
-from kubelite.limits import CAUSES_TEXT, SHOWN_VALUE
+from kubelite.limits import CAUSES_TEXT, SHOWN_VALUE, UNKNOWN_FIELDS
+
+TWO = copy(UNKNOWN_FIELDS)
+TWO.value = 2
 
 
 def test_addresses() -> None:
@@ -20,7 +25,7 @@ def test_of_long_addresses_the_end_is_shown() -> None:
 
 
 def test_notes_are_bounded_in_number_and_in_text() -> None:
-    few, long = Notes(2), Notes(1000)
+    few, long = Notes(TWO), Notes(UNKNOWN_FIELDS)
     for index in range(100):
         few.add("no {}", FieldPath(None, index))
         long.add("{}", FieldPath(None, "x" * SHOWN_VALUE.value))

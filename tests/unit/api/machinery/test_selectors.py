@@ -37,6 +37,18 @@ from kubelite.limits import SELECTOR_REQUIREMENTS
         ("in=notin", {"in": "notin"}, True),
         ("a=", {"a": ""}, True),
         (" a = b , c ", {"a": "b", "c": "d"}, True),
+        ("a=b,a=c", {"a": "b"}, False),
+        ("a in (b,c),a in (c,d)", {"a": "c"}, True),
+        ("a in (b,c),a!=c", {"a": "c", "b": ""}, False),
+        ("a,!a", {"a": "b"}, False),
+        ("a,!a", {}, False),
+        ("n>3,n<6,n>4", {"n": "5"}, True),
+        ("n>3,n<6,n>4", {"n": "4"}, False),
+        ("n>0", {"n": "1_0"}, False),  # what only Python reads as a number
+        ("n>0", {"n": "9223372036854775808"}, False),
+        ("x!=1,y!=1,a=b", {"a": "b"}, True),
+        ("x!=1,y!=1,a=b", {"a": "c"}, False),
+        ("!x,!y,!a", {"a": "b"}, False),
     ],
 )
 def test_matches(text: str, labels: dict[str, str], matches: bool) -> None:

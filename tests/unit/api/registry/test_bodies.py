@@ -1,9 +1,14 @@
+from collections.abc import Callable
+from typing import Any
+
 import pytest
+from fakes.steps import RATIO_MAX, growth
 
 from kubelite.api.errors import BadRequest
 from kubelite.api.kinds.apps import Deployment
 from kubelite.api.machinery.schema import compile_struct
-from kubelite.api.registry.bodies import findings
+from kubelite.api.registry.bodies import check_type, findings
+from kubelite.api.registry.builtin import RESOURCES
 from kubelite.api.registry.options import WriteOptions
 
 SCHEMA = compile_struct(Deployment)
@@ -49,3 +54,29 @@ def test_strict_validation_of_yaml_words_the_error_as_the_decoder_does() -> None
 def test_nothing_is_said_where_nobody_asks() -> None:
     assert findings(SCHEMA, ["spec.odd"], options(*TWICE, validation="Ignore")) == ()
     assert findings(SCHEMA, [], options(validation="Strict")) == ()
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"apiVersion": 5, "kind": "Other"}, "number into Go struct field .apiVersion"),
+        ({"apiVersion": {"hidden": 1}}, "object into Go struct field .apiVersion"),
+        ({"kind": ["hidden"]}, "array into Go struct field .kind"),
+        ({"kind": True}, "bool into Go struct field .kind"),
+    ],
+)
+def test_a_type_that_is_no_text_is_refused(body: dict[str, Any], said: str) -> None:
+    deployments = next(row for row in RESOURCES if row.type is Deployment)
+    with pytest.raises(BadRequest) as refused:
+        check_type(deployments, body)
+    assert said in refused.value.message
+    assert "hidden" not in refused.value.message
+
+
+def test_the_work_grows_no_faster_than_the_findings() -> None:
+    def comparing(size: int) -> Callable[[], Any]:
+        twice = [f'duplicate field "spec.a{index}.b"' for index in range(size)]
+        unknown = [f"spec.c{index}" for index in range(size)]
+        return lambda: findings(SCHEMA, unknown, options(*twice))
+
+    assert growth(comparing) < RATIO_MAX

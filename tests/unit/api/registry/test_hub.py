@@ -4,11 +4,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from fakes.server import Server
+from fakes.server import Server, at_once
 
 from kubelite.api.errors import APIError, Invalid, Timeout
 from kubelite.api.registry import hub as hub_module
-from kubelite.api.registry.hub import Group
+from kubelite.api.registry.groups import Group
 from kubelite.api.registry.options import WatchOptions
 from kubelite.api.registry.watch import PLAIN, PlainForm, Watching
 
@@ -19,13 +19,19 @@ class Watcher:
     def __init__(self, server: Server, path: str, namespace: str = "default", **options: Any):
         self.frames: list[bytes] = []
         self.errors: list[APIError] = []
-        self.watching: Watching = server.verbs.watch(
-            server.allowed("watch", path, namespace=namespace),
-            WatchOptions(**options),
-            PLAIN,
-            self.deliver,
-            self.errors.append,
+        self.watching: Watching = at_once(
+            server.verbs.watch(
+                server.allowed("watch", path, namespace=namespace),
+                WatchOptions(**options),
+                PLAIN,
+                self.deliver,
+                self.errors.append,
+            )
         )
+        at_once(self.watching.begin(self.drain))
+
+    async def drain(self) -> None:
+        return
 
     def deliver(self, frames: Sequence[bytes]) -> None:
         self.frames.extend(frames)
@@ -33,6 +39,10 @@ class Watcher:
     def events(self) -> list[tuple[str, str]]:
         decoded = [msgspec.json.decode(frame) for frame in self.frames]
         return [(event["type"], event["object"]["metadata"].get("name", "")) for event in decoded]
+
+
+async def no_wait() -> None:
+    return
 
 
 @pytest.fixture
@@ -198,6 +208,7 @@ async def test_options_that_contradict_each_other(server: Server, options: dict[
 
 async def test_bookmarks_come_by_the_clock(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub_module, "BOOKMARK_SECONDS", 0.0)
+    await make(server, "a")
     watcher = Watcher(server, "v1/configmaps", bookmarks=True, resource_version="1")
     silent = Watcher(server, "v1/configmaps", resource_version="1")
     await asyncio.sleep(0)
@@ -253,9 +264,10 @@ async def test_a_deliverer_that_fails_ends_only_its_own_watch(
 
     options = WatchOptions(resource_version="1")
     await make(server, "first")
-    broken = server.verbs.watch(
+    broken = await server.verbs.watch(
         server.allowed("watch", "v1/configmaps"), options, PLAIN, fail, server.fail
     )
+    await broken.begin(no_wait)
     watcher = Watcher(server, "v1/configmaps", resource_version="1")
     await make(server, "a")
     await make(server, "b")
@@ -288,13 +300,14 @@ async def test_a_watch_begun_while_changes_are_told_hears_each_once(server: Serv
 
     await make(server, "first")
     for path in ("v1/services", "networking.k8s.io/v1/ipaddresses"):
-        server.verbs.watch(
+        watching = await server.verbs.watch(
             server.allowed("watch", path, namespace=""),
             WatchOptions(resource_version="1"),
             PLAIN,
             begin,
             server.fail,
         )
+        await watching.begin(no_wait)
     await server.create(
         "v1/services", {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 1}]}}
     )

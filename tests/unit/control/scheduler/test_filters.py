@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from kubelite.api.kinds.core.scheduling import Toleration
-from kubelite.api.machinery.node_matching import tolerates
+from kubelite.api.machinery.tolerations import tolerates
 from kubelite.control.scheduler.filters import rejection
 from kubelite.control.scheduler.node_info import NodeInfo
 from kubelite.control.scheduler.pod_info import PodInfo

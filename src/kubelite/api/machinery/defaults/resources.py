@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
+from kubelite.api.machinery.pod_amounts import is_sidecar, together
 from kubelite.api.machinery.quantity import Quantity, parse_quantity
 
 Amounts = dict[str, Quantity]
@@ -42,35 +42,13 @@ def default_pod_resources(spec: dict[str, Any]) -> None:
 
 
 def _of_containers(spec: dict[str, Any], field: str) -> Amounts:
-    """Sum up containers and sidecars; an init container that needs more at its turn sets the mark."""
-    total = _sum({}, (_amounts(container, field) for container in spec["containers"]))
-    sidecars: Amounts = {}
-    peak: Amounts = {}
-    for container in spec.get("initContainers", ()):
-        amounts = _sum(sidecars, [_amounts(container, field)])
-        if container.get("restartPolicy") == "Always":
-            total = _sum(total, [_amounts(container, field)])
-            sidecars = amounts
-        peak = _maximum(peak, amounts)
-    return _maximum(total, peak)
+    """Return what the containers ask for at once."""
+    return together(
+        (_amounts(each, field) for each in spec["containers"]),
+        ((_amounts(each, field), is_sidecar(each)) for each in spec.get("initContainers", ())),
+    )
 
 
 def _amounts(container: dict[str, Any], field: str) -> Amounts:
     written = container.get("resources", {}).get(field, {})
     return {name: parse_quantity(amount) for name, amount in written.items()}
-
-
-def _sum(start: Amounts, parts: Iterable[Amounts]) -> Amounts:
-    total = dict(start)
-    for part in parts:
-        for name, amount in part.items():
-            total[name] = total[name] + amount if name in total else amount
-    return total
-
-
-def _maximum(left: Amounts, right: Amounts) -> Amounts:
-    largest = dict(left)
-    for name, amount in right.items():
-        if name not in largest or largest[name] < amount:
-            largest[name] = amount
-    return largest

@@ -1,12 +1,11 @@
 """CertificateApproval, CertificateSigning, CertificateSubjectRestriction: who may do what with signing requests."""
 
 import base64
-import binascii
 from typing import Any, ClassVar
 
 from kubelite.api.auth.authorize import UnionAuthorizer
 from kubelite.api.auth.caller import SYSTEM_MASTERS, Attributes, Caller
-from kubelite.api.auth.signing import RequestInvalid, read_request
+from kubelite.api.auth.signing import Request, RequestInvalid, read_request
 from kubelite.api.registry.admission.refusal import forbidden
 from kubelite.api.registry.admission.request import AdmissionRequest, Verb
 
@@ -71,14 +70,22 @@ class CertificateSubjectRestriction:
         if _signer(request.object) != CLIENT_SIGNER:
             return
         try:
-            pem = base64.b64decode((request.object.get("spec") or {}).get("request") or "")
-            groups = read_request(pem).wanted.organizations
-        except (RequestInvalid, binascii.Error) as error:
+            groups = read_spec(request.object.get("spec") or {}).wanted.organizations
+        except RequestInvalid as error:
             raise forbidden(request, f"failed to parse CSR: {error}") from error
         if SYSTEM_MASTERS in groups:
             raise forbidden(
                 request, f"use of {CLIENT_SIGNER} signer with system:masters group is not allowed"
             )
+
+
+def read_spec(spec: dict[str, Any]) -> Request:
+    """Read the request in a CertificateSigningRequest's spec; raises RequestInvalid."""
+    try:
+        pem = base64.b64decode(spec.get("request") or "")
+    except ValueError as error:  # also of letters that are not ASCII
+        raise RequestInvalid(str(error)) from error
+    return read_request(pem)
 
 
 def may(authorizer: UnionAuthorizer, caller: Caller, verb: str, signer: str) -> bool:

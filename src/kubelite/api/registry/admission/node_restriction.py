@@ -9,11 +9,13 @@ from typing import Any, ClassVar
 from kubelite.api.auth.authorize import UnionAuthorizer
 from kubelite.api.auth.caller import Attributes
 from kubelite.api.auth.lookup import Lookup
-from kubelite.api.auth.nodes import LEASE_NAMESPACE, node_name
+from kubelite.api.auth.nodes import LEASE_NAMESPACE, NODE_USER, node_name
 from kubelite.api.auth.pod_references import MIRROR
+from kubelite.api.auth.signing import RequestInvalid
 from kubelite.api.errors import NotFound
 from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.registry.admission import certificates
 from kubelite.api.registry.admission.refusal import forbidden, metadata
 from kubelite.api.registry.admission.request import AdmissionRequest, Verb
 
@@ -36,6 +38,7 @@ KUBELET_LABELS = frozenset(
     }
 )
 KUBELET_DOMAINS = ("kubelet.kubernetes.io", "node.kubernetes.io")
+NODE_SIGNERS = ("kubernetes.io/kubelet-serving", "kubernetes.io/kube-apiserver-client-kubelet")
 WRITE_STATUS = "update pod status"
 CLAIM_STATUS = frozenset(
     {"capacity", "conditions", "allocatedResources", "allocatedResourceStatuses"}
@@ -113,6 +116,7 @@ class NodeRestriction:
             ("coordination.k8s.io", "leases"): self._lease,
             ("storage.k8s.io", "csinodes"): self._csi_node,
             ("resource.k8s.io", "resourceslices"): self._slice,
+            (certificates.GROUP, "certificatesigningrequests"): self._signing_request,
         }
 
     async def mutate(self, request: AdmissionRequest) -> None:
@@ -289,6 +293,18 @@ class NodeRestriction:
         return _same_name(
             node, request, "can only access CSINode with the same name as the requesting node"
         )
+
+    def _signing_request(self, node: str, request: AdmissionRequest) -> str:
+        """Refuse requests for the certificates of other nodes, whoever would approve them."""
+        spec = (request.object or {}).get("spec") or {}
+        if request.operation is not Verb.CREATE or spec.get("signerName") not in NODE_SIGNERS:
+            return ""
+        try:
+            name = certificates.read_spec(spec).wanted.common_name
+        except RequestInvalid as error:
+            return f"unable to parse csr: {error}"
+        user = f"{NODE_USER}{node}"
+        return "" if name == user else f"can only create a node CSR with CN={user}"
 
     def _slice(self, node: str, request: AdmissionRequest) -> str:
         for item in (request.object, request.old):

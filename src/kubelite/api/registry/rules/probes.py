@@ -114,6 +114,8 @@ def _http(out: Out, path: str, action: JSON) -> None:
         out.append(causes.unsupported(f"{path}.scheme", scheme, _SCHEMES))
     for header in action.get("httpHeaders") or ():
         format_check(out, f"{path}.httpHeaders", header.get("name", ""), names.http_header_name)
+        # Kubernetes takes such a value and its probe then fails each time: it could end its line in the request.
+        format_check(out, f"{path}.httpHeaders", header.get("value", ""), names.http_header_value)
 
 
 def _sleep(out: Out, path: str, seconds: int, grace_seconds: int | None) -> None:

@@ -1,3 +1,4 @@
+import base64
 from typing import Any
 
 import pytest
@@ -5,6 +6,7 @@ from msgspec import convert
 
 from kubelite.api.auth.authorize import UnionAuthorizer
 from kubelite.api.auth.caller import Caller
+from kubelite.api.auth.certificates import Wanted, new_key, signing_request
 from kubelite.api.auth.lookup import FixedLookup
 from kubelite.api.auth.rbac import RBAC
 from kubelite.api.kinds.core.containers import EnvFromSource, EnvVarSource
@@ -177,13 +179,67 @@ async def test_deletions_and_evictions(ask: Any) -> None:
     )
 
 
-async def test_leases_of_its_own(ask: Any) -> None:
-    path, namespace = "leases.coordination.k8s.io", "kube-node-lease"
-    for name, refused in (("one", False), ("two", True)):
-        asked = await ask(
-            PLUGIN, path, {"metadata": {"name": name}}, namespace=namespace, caller=NODE
-        )
-        assert (asked.error is not None) is refused
+@pytest.mark.parametrize("path", ["leases.coordination.k8s.io", "csinodes.storage.k8s.io"])
+@pytest.mark.parametrize("operation", ["create", "update", "delete"])
+@pytest.mark.parametrize(
+    ("meta", "name", "refused"),
+    [
+        ({"name": "one"}, "one", False),
+        ({"name": "one"}, "", False),
+        ({"name": "two"}, "two", True),
+        ({"name": "two"}, "", True),
+        ({"name": "one"}, "two", True),  # the path decides
+        ({"generateName": "one"}, "", True),
+    ],
+)
+async def test_leases_of_its_own(
+    ask: Any, path: str, operation: str, meta: dict[str, str], name: str, refused: bool
+) -> None:
+    item = {"metadata": meta}
+    new, old = (None if operation == one else item for one in ("delete", "create"))
+    asked = await ask(
+        PLUGIN, path, new, old=old, name=name, namespace="kube-node-lease", caller=NODE
+    )
+    assert (asked.error is not None) is refused
+    if asked.error is not None:
+        assert "with the same name as the requesting node" in asked.refusal
+
+
+async def test_leases_elsewhere(ask: Any) -> None:
+    item = {"metadata": {"name": "one"}}
+    asked = await ask(PLUGIN, "leases.coordination.k8s.io", item, namespace="shop", caller=NODE)
+    assert 'can only access leases in the "kube-node-lease" system namespace' in asked.refusal
+
+
+@pytest.mark.parametrize("signer", ["kubelet-serving", "kube-apiserver-client-kubelet"])
+@pytest.mark.parametrize(
+    ("common_name", "reason"),
+    [
+        ("system:node:one", ""),
+        ("system:node:two", "can only create a node CSR with CN=system:node:one"),
+        ("kube-apiserver-kubelet-client", "can only create a node CSR with CN=system:node:one"),
+        ("", "unable to parse csr"),
+    ],
+)
+async def test_signing_requests_for_itself_alone(
+    ask: Any, signer: str, common_name: str, reason: str
+) -> None:
+    wanted = Wanted(common_name, ("system:nodes",), ("one",), ("192.0.2.1",))
+    pem = signing_request(new_key(), wanted) if common_name else b"noise"
+    body = {
+        "metadata": {"name": "a"},
+        "spec": {
+            "signerName": f"kubernetes.io/{signer}",
+            "request": base64.b64encode(pem).decode(),
+        },
+    }
+    path = "certificatesigningrequests.certificates.k8s.io"
+    asked = await ask(PLUGIN, path, body, namespace="", caller=NODE)
+    assert (asked.error is not None) is bool(reason)
+    if reason:
+        assert reason in asked.refusal
+    body["spec"] = {"signerName": "example.com/any", "request": "!"}
+    assert (await ask(PLUGIN, path, body, namespace="", caller=NODE)).error is None
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,38 @@ def test_good_pods_pass() -> None:
             "spec.containers[0].livenessProbe.successThreshold: Invalid value: 2: must be 1",
         ),
         (
+            "spec.containers.0.livenessProbe.httpGet.httpHeaders",
+            [{"name": "X-A: b", "value": "c"}],
+            (
+                'spec.containers[0].livenessProbe.httpGet.httpHeaders: Invalid value: "X-A: b": '
+                "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. "
+                "'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')"
+            ),
+        ),
+        (
+            "spec.containers.0.livenessProbe.httpGet.httpHeaders",
+            [{"name": "X-A", "value": "tab\tis\u00fc fine"}, {"name": "X-B", "value": "a\x1bb"}],
+            (
+                'spec.containers[0].livenessProbe.httpGet.httpHeaders: Invalid value: "a\\x1bb": '
+                "a valid HTTP header value must not contain control characters"
+            ),
+        ),
+        (
+            "spec.containers.0.lifecycle.preStop",
+            {
+                "httpGet": {
+                    "path": "/",
+                    "port": 80,
+                    "scheme": "HTTP",
+                    "httpHeaders": [{"name": "X-A", "value": "a\r\nX-B: c"}],
+                }
+            },
+            (
+                "spec.containers[0].lifecycle.preStop.httpGet.httpHeaders: Invalid value: "
+                '"a\\r\\nX-B: c": a valid HTTP header value must not contain control characters'
+            ),
+        ),
+        (
             "spec.containers.0.livenessProbe.httpGet",
             None,
             "spec.containers[0].livenessProbe: Required value: must specify a handler type",
