@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from kubelite.api.kinds.core.pods import Pod, PodCondition, PodSpec, PodTemplateSpec
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.machinery.times import parse_time
+from kubelite.control import conditions
 from kubelite.control.ownership import controller_reference
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
@@ -21,10 +22,7 @@ TERMINAL_PHASES = frozenset({"Succeeded", "Failed"})
 
 def condition(pod: Pod, condition_type: str) -> PodCondition | None:
     """Return a pod's condition."""
-    for found in pod.status.conditions:
-        if found.type == condition_type:
-            return found
-    return None
+    return conditions.find(pod.status.conditions, condition_type)
 
 
 def containers_and_ports(pods: Iterable[Pod], enough: int) -> int:
@@ -55,9 +53,8 @@ def pod_weight(spec: PodSpec) -> int:
 
 
 def is_ready(pod: Pod) -> bool:
-    """Tell whether the pod's Ready condition is true."""
-    found = condition(pod, "Ready")
-    return found is not None and found.status == "True"
+    """Return whether the pod's Ready condition is true."""
+    return conditions.is_true(pod.status.conditions, "Ready")
 
 
 def is_terminal(pod: Pod) -> bool:
