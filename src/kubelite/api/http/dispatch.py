@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
@@ -40,6 +39,7 @@ from kubelite.api.http.respond import (
 from kubelite.api.http.unsent import Unsent
 from kubelite.api.http.watch import Watches
 from kubelite.api.http.wire import Dates, Disconnected, Sent, send, whole
+from kubelite.api.machinery.times import parse_duration
 from kubelite.api.registry.resources import Resource
 from kubelite.api.registry.routes import check_scope, check_verb, not_allowed, not_found
 from kubelite.api.registry.verbs import Verbs
@@ -407,17 +407,12 @@ def _timeout_seconds(query: Query) -> float:
     return min(seconds, REQUEST_TIMEOUT_SECONDS) if seconds else REQUEST_TIMEOUT_SECONDS
 
 
-DURATION_LENGTH_MAX = 64
-UNITS_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
 def duration_seconds(value: str) -> float:
-    """Return a Go duration such as ``1m30s`` in seconds; raises BadRequest."""
-    if value == "0":
-        return 0.0
-    if len(value) > DURATION_LENGTH_MAX:  # what is read by trying at each digit must be short
-        raise BadRequest(f'time: invalid duration "{value[:DURATION_LENGTH_MAX]}…"')
-    matches = re.findall(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)", value)
-    if not matches or "".join(map("".join, matches)) != value.removeprefix("+"):
+    """Return a Go duration such as ``1m30s`` in seconds; raises BadRequest, also for a negative one."""
+    try:
+        seconds = parse_duration(value).total_seconds()
+    except ValueError as error:
+        raise BadRequest(str(error)) from error
+    if seconds < 0:
         raise BadRequest(f'time: invalid duration "{value}"')
-    return sum(float(number) * UNITS_SECONDS[unit] for number, unit in matches)
+    return seconds
