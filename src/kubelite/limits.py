@@ -206,6 +206,14 @@ WARNING = Limit(
     beyond="cut",
     reason="as the API server of Kubernetes",
 )
+OBJECT_WARNINGS = Limit(
+    "object-warnings",
+    256,
+    "warnings",
+    bounds="what the rules of a kind warn of about one object",
+    beyond="the rest is not looked for",
+    reason="more than all Warning headers of an answer hold; pairs of ports or paths can be millions",
+)
 
 # Streams and proxies
 

@@ -79,6 +79,7 @@ class Server:
             randomness=self.randomness,
             admission=Admission.ordered(*plugins),
             validate=validate,
+            warn=rules.warn,
             addresses=self.addresses,
             offload=offload,
         )

@@ -34,6 +34,7 @@ from kubelite.api.http.respond import (
     accepts_gzip,
     compressed,
     error_reply,
+    warning_header,
     warning_headers,
 )
 from kubelite.api.http.unsent import Unsent
@@ -54,6 +55,7 @@ AUDIT_ID_LENGTH_MAX = 64
 IDENTIFIERS_AT_ONCE = 256
 NOBODY = Caller("")  # who proved nothing, in the audit log
 GONE = 499  # the client went away before it had the answer
+APPLY_TYPE = "application/apply-patch+yaml"
 READING = frozenset({"get", "list", "watch"})
 
 
@@ -170,7 +172,14 @@ class Dispatcher:
             if isinstance(result, Reply) and result.charge is not None:
                 result.charge.release()
         seconds = None if observed.is_long_running else loop.time() - started
-        metrics.observe(observed.attributes, status, seconds, served=observed.is_served)
+        metrics.observe(
+            observed.attributes,
+            status,
+            seconds,
+            served=observed.is_served,
+            dry_run=observed.dry_run,
+            is_apply=observed.is_apply,
+        )
         return sent
 
     async def _served(
@@ -184,6 +193,10 @@ class Dispatcher:
         query = parse_query(raw_query) if raw_query else NO_QUERY
         target = parse(request.method, raw_path, query)
         observed.attributes = target.attributes
+        if query:
+            observed.dry_run = metrics.dry_run_of(query.get("dryRun", ()))
+        if target.attributes.verb == "patch":
+            observed.is_apply = request.headers.get("Content-Type", "") == APPLY_TYPE
         connection: Connection = request.protocol  # type: ignore[assignment]  # made by ConnectionServer
         try:
             caller = await self._authenticator.authenticate(
@@ -250,6 +263,9 @@ class Dispatcher:
         if resource is None:
             raise not_found()
         attributes = asked.attributes
+        if resource.deprecation:
+            metrics.note_deprecated(attributes)
+            asked.headers.append(("Warning", warning_header(resource.deprecation)))
         if attributes.subresource != "proxy":  # whose methods belong to the server behind it
             check_verb(resource, attributes)
         if not observed.is_long_running:
@@ -259,9 +275,7 @@ class Dispatcher:
                 return await self._object(asked, resource, allowed, observed.record)
             finally:
                 gauge.value -= 1
-        running = metrics.long_running.labelled(
-            "WATCH" if attributes.verb == "watch" else "CONNECT"
-        )
+        running = metrics.running_of(attributes)
         running.value += 1
         try:
             if attributes.verb == "watch":
@@ -366,10 +380,12 @@ def identifiers(randomness: Randomness) -> Iterator[str]:
 class Observation:
     """What the metrics say about a request, as far as it has been found out."""
 
-    __slots__ = ("attributes", "is_long_running", "is_served", "record")
+    __slots__ = ("attributes", "dry_run", "is_apply", "is_long_running", "is_served", "record")
 
     def __init__(self) -> None:
         self.attributes = Attributes(verb="", path="")
+        self.dry_run = ""
+        self.is_apply = False
         self.is_long_running = False
         self.is_served = False
         self.record: Record | None = None

@@ -161,8 +161,10 @@ class Objects:
     async def _delete_collection(self, call: Call) -> Reply:
         options = deletion_options(call.query, await _delete_options(call))
         selection = read_options(call.query)
-        body = await self._verbs.delete_collection(call.allowed, selection, options)
-        return await object_reply(body, call.media, self._offload)
+        deleted = await self._verbs.delete_collection(call.allowed, selection, options)
+        return await object_reply(
+            deleted.body, call.media, self._offload, warnings=deleted.warnings
+        )
 
     async def _single(self, call: Call, body: bytes) -> bytes:
         return await self._forms.single(call.resource, call.media, call.query, body)

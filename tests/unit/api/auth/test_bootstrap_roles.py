@@ -2,21 +2,49 @@ from typing import Any
 
 import yaml
 from digests import comparable, default_roles, digest, golden_digests, name_of
+from msgspec import Struct
 from msgspec.structs import replace
 from reference import reference_files
 
 from kubelite.api.auth.bootstrap_roles import (
     AUTOUPDATE,
-    Writes,
+    AnyBinding,
+    AnyRole,
+    Defaults,
     defaults,
+    is_rebound,
     node_rules,
-    plan,
-    reconcile_roles,
+    revised,
 )
 from kubelite.api.auth.lookup import FixedLookup
 from kubelite.api.kinds.rbac import ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject
 
 DEFAULTS = defaults()
+
+
+class Writes(Struct, frozen=True):
+    """What would be written to bring what is stored to the defaults."""
+
+    create: tuple[AnyRole | AnyBinding, ...] = ()
+    update: tuple[AnyRole | AnyBinding, ...] = ()
+    delete: tuple[AnyBinding, ...] = ()
+
+
+def plan(wanted: Defaults, lookup: FixedLookup) -> Writes:
+    create: list[AnyRole | AnyBinding] = []
+    update: list[AnyRole | AnyBinding] = []
+    delete: list[AnyBinding] = []
+    items: tuple[AnyRole | AnyBinding, ...] = (*wanted.roles, *wanted.bindings)
+    for item in items:
+        held: Any = lookup.get(type(item), item.metadata.name, item.metadata.namespace)
+        if held is None:
+            create.append(item)
+        elif isinstance(item, AnyBinding) and is_rebound(held, item):
+            delete.append(held)
+            create.append(item)
+        elif (changed := revised(held, item)) != held:
+            update.append(changed)
+    return Writes(tuple(create), tuple(update), tuple(delete))
 
 
 def stored() -> FixedLookup:
@@ -105,23 +133,6 @@ def test_a_binding_to_another_role_is_made_anew() -> None:
     writes = plan(DEFAULTS, lookup)
     assert [item.metadata.name for item in writes.delete] == ["system:discovery"]
     assert [item.metadata.name for item in writes.create] == ["system:discovery"]
-
-
-async def test_writes_are_made() -> None:
-    lookup = FixedLookup()
-
-    class Writer:
-        async def create(self, item: Any) -> None:
-            lookup.put(item)
-
-        async def update(self, item: Any) -> None:
-            raise AssertionError
-
-        async def delete(self, kind: Any, name: str, namespace: str = "") -> None:
-            raise AssertionError
-
-    await reconcile_roles(Writer(), lookup)
-    assert plan(DEFAULTS, lookup) == Writes()
 
 
 def test_node_rules() -> None:
