@@ -23,7 +23,7 @@ from msgspec import Struct
 
 from kubelite.clock import Clock
 from kubelite.store.engine import Batch, Engine, EngineFailed, Rewritable
-from kubelite.store.history import History, Limits, Record, page_at
+from kubelite.store.history import History, Limits, LoggedChange, page_at
 from kubelite.store.index import Index, segment_of
 from kubelite.store.lmdb_engine import LMDBEngine
 from kubelite.store.pending import Pending
@@ -140,7 +140,7 @@ class EmbeddedStore:
             self._index.put(entry)
         rows = list(self._engine.log())
         states: dict[str, Entry | None] = {}
-        records: list[Record] = []
+        records: list[LoggedChange] = []
         for row in reversed(rows):
             after = states[row.key] if row.key in states else self._index.get(row.key)
             replaced = Entry(row.key, *row.replaced) if row.replaced else None
@@ -262,7 +262,7 @@ class EmbeddedStore:
         nothing.set_result(self._revision)
         return nothing
 
-    def _enqueue(self, records: Sequence[Record]) -> asyncio.Future[int]:
+    def _enqueue(self, records: Sequence[LoggedChange]) -> asyncio.Future[int]:
         """Put a write in line for the disk; without records it only shows that the disk takes writes."""
         loop = asyncio.get_running_loop()
         write = Write(records, loop.create_future(), self._assigned)
@@ -271,7 +271,7 @@ class EmbeddedStore:
             self._flushing = loop.create_task(self._flush(), name="store writer")
         return write.done
 
-    def _plan(self, operations: Sequence[Operation], now: float) -> Sequence[Record]:
+    def _plan(self, operations: Sequence[Operation], now: float) -> Sequence[LoggedChange]:
         """Check every precondition, then assign revisions; nothing is kept when one does not hold."""
         for operation in operations:
             current = self._latest(operation.key)

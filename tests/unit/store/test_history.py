@@ -1,11 +1,11 @@
 from kubelite.limits import HISTORY_BYTES, HISTORY_SECONDS
-from kubelite.store.history import History, Limits, Record
+from kubelite.store.history import History, Limits, LoggedChange
 from kubelite.store.protocol import Change, Entry
 
 
-def record(key: str, revision: int, at: float = 0.0, replaced: bytes = b"") -> Record:
+def record(key: str, revision: int, at: float = 0.0, replaced: bytes = b"") -> LoggedChange:
     change = Change(revision, key, b"", None, deleted=False, created_revision=revision)
-    return Record(change, Entry(key, replaced, 1, 1) if replaced else None, at)
+    return LoggedChange(change, Entry(key, replaced, 1, 1) if replaced else None, at)
 
 
 def history(*keys: str, **limits: int) -> History:
@@ -15,7 +15,7 @@ def history(*keys: str, **limits: int) -> History:
     return made
 
 
-def revisions(found: list[Record]) -> list[int]:
+def revisions(found: list[LoggedChange]) -> list[int]:
     return [one.change.revision for one in found]
 
 
