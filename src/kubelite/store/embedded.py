@@ -23,7 +23,7 @@ from msgspec import Struct
 
 from kubelite.clock import Clock
 from kubelite.store.engine import Batch, Engine, EngineFailed, Rewritable
-from kubelite.store.history import History, Limits, LoggedChange, page_at
+from kubelite.store.history import History, HistoryLimits, LoggedChange, page_at
 from kubelite.store.index import Index, segment_of
 from kubelite.store.lmdb_engine import LMDBEngine
 from kubelite.store.pending import Pending
@@ -74,14 +74,14 @@ class EmbeddedStore:
         engine: Engine,
         *,
         clock: Clock,
-        limits: Limits | None = None,
+        limits: HistoryLimits | None = None,
         executor: Executor | None = None,
     ) -> None:
         """Load everything from `engine`; without an `executor` the engine is called on the loop (simulations)."""
         self._engine = engine
         self._clock = clock
         self._executor = executor
-        self._limits = limits or Limits()
+        self._limits = limits or HistoryLimits()
         self._index = Index()
         self._history = History(self._limits)
         self._revision = engine.revision()
@@ -109,7 +109,7 @@ class EmbeddedStore:
         path: Path,
         *,
         clock: Clock,
-        limits: Limits | None = None,
+        limits: HistoryLimits | None = None,
         over: Callable[[Rewritable], Engine] = lambda engine: engine,
     ) -> "EmbeddedStore":
         """Open or create the data folder `path` on LMDB; raises StoreLocked, StoreUnreadable or OSError.

@@ -40,7 +40,7 @@ class LoggedChange(Struct, frozen=True):
         return len(self.replaced.value) if self.replaced else 0
 
 
-class Limits(Struct, frozen=True):
+class HistoryLimits(Struct, frozen=True):
     """How much of the past is kept."""
 
     changes: int = HISTORY_CHANGES.value
@@ -54,7 +54,7 @@ class Limits(Struct, frozen=True):
 class Window:
     """Changes that are forgotten in their order."""
 
-    def __init__(self, changes_max: int, limits: Limits) -> None:
+    def __init__(self, changes_max: int, limits: HistoryLimits) -> None:
         self.records: deque[LoggedChange] = deque()
         self.floor = 0  # changes up to and including this revision are forgotten
         self._bytes = 0
@@ -88,7 +88,7 @@ class Window:
 class History:
     """The recent changes, oldest first."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: HistoryLimits) -> None:
         self._limits = limits
         self._shared = Window(limits.changes, limits)
         self._apart = {name: Window(limits.changes_apart, limits) for name in sorted(limits.apart)}
