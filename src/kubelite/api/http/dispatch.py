@@ -10,7 +10,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from kubelite.api.auth import impersonate
-from kubelite.api.auth.audit import Auditor, Record
+from kubelite.api.auth.audit import Auditor, AuditRecord
 from kubelite.api.auth.caller import Allowed, Attributes, Authenticator, Authorizer, Caller
 from kubelite.api.errors import (
     APIError,
@@ -230,7 +230,7 @@ class Dispatcher:
 
     def _begin(
         self, request: web.BaseRequest, caller: Caller, attributes: Attributes, audit_id: str
-    ) -> Record | None:
+    ) -> AuditRecord | None:
         if self._auditor is None:
             return None
         connection: Connection = request.protocol  # type: ignore[assignment]  # made by ConnectionServer
@@ -308,7 +308,7 @@ class Dispatcher:
         )
 
     async def _object(
-        self, asked: Asked, resource: Resource, allowed: Allowed, record: Record | None
+        self, asked: Asked, resource: Resource, allowed: Allowed, record: AuditRecord | None
     ) -> Reply:
         attributes = asked.attributes
         call = Call(
@@ -388,7 +388,7 @@ class Observation:
         self.is_apply = False
         self.is_long_running = False
         self.is_served = False
-        self.record: Record | None = None
+        self.record: AuditRecord | None = None
 
     def panic(self) -> None:
         """Note in the audit log, and nowhere else, that the server failed."""
@@ -402,7 +402,7 @@ def _is_known(resource: Resource, target: RequestPath) -> bool:
     return not subresource or resource.subresource(subresource) is not None
 
 
-def _conclude(record: Record, result: Reply | Sent) -> None:
+def _conclude(record: AuditRecord, result: Reply | Sent) -> None:
     """Close an audit record with the answer."""
     body = None
     if isinstance(result, Reply) and result.content_type.startswith("application/json"):
