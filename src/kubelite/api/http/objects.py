@@ -7,7 +7,7 @@ from aiohttp import web
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kubelite.api.auth.audit import Record
+from kubelite.api.auth.audit import AuditRecord
 from kubelite.api.auth.caller import Allowed
 from kubelite.api.errors import BadRequest
 from kubelite.api.http import body as bodies
@@ -39,7 +39,7 @@ class Call(Struct, frozen=True):
     query: Query
     media: Media
     offload: Offload
-    record: Record | None = None
+    record: AuditRecord | None = None
 
     @property
     def user_agent(self) -> str:
