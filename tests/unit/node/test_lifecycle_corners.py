@@ -27,7 +27,10 @@ TWO_SIDECARS = [
     {"name": "first", "image": "s:1", "restartPolicy": "Always"},
     {"name": "second", "image": "s:1", "restartPolicy": "Always"},
 ]
-DELETED = {"deletionTimestamp": "2026-05-01T12:00:00Z", "deletionGracePeriodSeconds": 7}
+DELETED: dict[str, Any] = {
+    "deletionTimestamp": "2026-05-01T12:00:00Z",
+    "deletionGracePeriodSeconds": 7,
+}
 
 
 def with_status(pod: Pod, **status: Any) -> Pod:
@@ -120,7 +123,7 @@ def test_init_containers_do_not_run_again_once_any_app_container_has() -> None:
     pod = pod_of({"initContainers": [{"name": "init", "image": "i:1"}], "containers": two})
     assert started(pod, up(record("init", "exited", exit_code=1), record())) == [("side", 0)]
     # In a new sandbox all begins anew.
-    old = {"labels": {"io.kubernetes.sandbox.id": "old"}}
+    old: dict[str, Any] = {"labels": {"io.kubernetes.sandbox.id": "old"}}
     seen = up(record("init", "exited", **old), record(phase="exited", **old))
     assert started(pod, seen) == [("init", 1)]
 
@@ -204,6 +207,6 @@ def test_back_off_counts_from_the_end() -> None:
 def test_an_old_sandbox_is_removed_once_the_new_one_runs() -> None:
     old = record(SANDBOX, "exited", id="old")
     new = record(SANDBOX, attempt=1)
-    seen = up(group_limits=Limits(cpu_shares=2))
+    seen = up()
     seen = msgspec.structs.replace(seen, records=(old, new, record()))
     assert plan(pod_of(), seen, NOW).actions == (RemoveContainer(old),)
