@@ -156,7 +156,9 @@ class ControlPlane:
         )
 
     def controller_client(self, name: str) -> LocalClient:
-        """Return the client of a controller: that of its service account in kube-system."""
+        """Return the client of a controller: that of its service account in kube-system, or the API server's own."""
+        if name == CALLER.user:
+            return self.client(CALLER, "kube-apiserver")
         return self.client(service_account_caller("kube-system", name), name)
 
     async def bootstrap(self, address: str, port: int) -> None:
