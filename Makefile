@@ -5,6 +5,7 @@ ARGS ?=
 SEEDS ?= 200
 FIRST ?= 1000
 SECONDS ?= 300
+COUNT ?= 200
 DATA_DIR ?= /var/lib/kubelite
 BIN = $(VENV)/bin
 RUN = PYTHONPATH=src $(BIN)/
@@ -39,7 +40,7 @@ run: $(VENV)/.run ## Install what is missing and start a one-node cluster (ARGS=
 .PHONY: test
 test: SYSTEM = tests
 test: system $(VENV)/.dev check ## Install what is missing and run every test
-	@$(RUN)pytest -q tests/unit tests/property tests/simulation tests/fuzz
+	@$(RUN)pytest -q tests/unit tests/property tests/simulation tests/fuzz tests/mutation
 	@$(RUN)pytest -q tests/integration tests/clients
 
 .PHONY: simulate
@@ -49,6 +50,10 @@ simulate: $(VENV)/.dev ## Tell many stories with faults; prints the seeds that f
 .PHONY: fuzz
 fuzz: $(VENV)/.dev ## Feed the readers of foreign bytes mutated input (SECONDS=300 FIRST=1000 ARGS="http yaml")
 	@FIRST=$(FIRST) PYTHONPATH=src:tests $(BIN)/python -W error -m fuzz $(SECONDS) $(ARGS)
+
+.PHONY: mutate
+mutate: $(VENV)/.dev ## Break a module in small ways; prints what no test noticed (MODULE=api/auth/rbac.py SECONDS=300 COUNT=200)
+	@SECONDS=$(SECONDS) COUNT=$(COUNT) PYTHONPATH=src:tests $(BIN)/python -m mutation $(MODULE)
 
 .PHONY: check
 check: $(VENV)/.dev ## Format, lint, types, import contracts, structure (fast)
@@ -66,6 +71,11 @@ format: $(VENV)/.dev ## Format, and mend what the linter can mend
 .PHONY: golden
 golden: $(VENV)/.dev ## Rewrite the generated parts of documents and golden files
 	@$(RUN)python tests/architecture/test_limits_table.py
+	@PYTHONPATH=src:tests $(BIN)/python tests/digests.py
+
+.PHONY: facts
+facts: $(VENV)/.dev ## Make tests/facts anew from packages of PyPI (needs the network)
+	@$(BIN)/python scripts/facts.py
 
 .PHONY: bench
 bench: SYSTEM = tests

@@ -94,6 +94,24 @@ async def test_a_restarted_agent_finds_its_pods_and_removes_what_nobody_wants(
     assert node.engine.docker("inspect", "-f", "{{.State.Running}}", foreign) == "true"
 
 
+async def test_a_renamed_node_ends_what_it_ran_under_its_former_name(node: RealNode) -> None:
+    await node.create({"containers": [container(script=TERM)]})
+    await node.until(is_ready)
+    before = {record.id for record in await node.runtime.records()}
+    assert len(before) == 2
+    await node.stop()
+    node.name = "node-2"
+    await node.restart()
+    # The pod is bound to a node that is not this one, so here nobody wants it: its containers end first,
+    # then its folders go.
+    async with asyncio.timeout(60):
+        while before & set(node.engine.docker("ps", "-aq", "--no-trunc").split()):
+            assert (node.folder / "pods" / (await node.until(bool)).metadata.uid).is_dir()
+            await asyncio.sleep(0.05)
+        while list((node.folder / "pods").iterdir()):
+            await asyncio.sleep(0.05)
+
+
 # An engine that dies at the wrong instant leaves a half-made connection to aiohttp's finalizer, which closes and warns.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_a_killed_engine_comes_back_and_containers_live_on(node: RealNode) -> None:

@@ -332,7 +332,7 @@ class DaemonSetController:
             status = replace(daemons.status, collisionCount=count)
             await self._client.update(replace(daemons, status=status), "status")
             return None
-        digest = newest.metadata.labels[history.REVISION_HASH]
+        digest = history.digest_of(newest)
         now = self._context.clock.now()
         nodes = self._nodes.list()
         cost_bytes = POD_COST_BYTES * (len(nodes) + 2 * len(pods))

@@ -33,12 +33,20 @@ def template_of(revision: ControllerRevision) -> PodTemplateSpec:
     return msgspec.convert(fields, PodTemplateSpec)
 
 
+def digest_of(revision: ControllerRevision) -> str:
+    """Return the hash that pods of a revision carry; one that lost its label has it at the end of its name."""
+    labels = revision.metadata.labels
+    return (
+        labels.get(REVISION_HASH) or labels.get(HASH) or revision.metadata.name.rpartition("-")[2]
+    )
+
+
 class History(Struct, frozen=True):
     """The revisions as they should be."""
 
     newest: ControllerRevision  # that of the template as it is now
     create: bool = False  # it does not exist yet
-    renumber: bool = False  # it is an old one that is current again
+    update: bool = False  # it is an old one that is current again, or it lost its labels
 
 
 def cost_bytes(owner: Any, revisions: Sequence[ControllerRevision]) -> int:
@@ -54,9 +62,12 @@ def plan(owner: Any, revisions: Sequence[ControllerRevision], collisions: int | 
     same = [one for one in revisions if one.data == data]
     if same:
         found = max(same, key=lambda one: one.revision)
-        if found.revision == last:
-            return History(newest=found)
-        return History(newest=replace(found, revision=last + 1), renumber=True)
+        mended = (
+            _labelled(found)
+            if found.revision == last
+            else replace(_labelled(found), revision=last + 1)
+        )
+        return History(newest=mended, update=mended != found)
     digest = template_hash(template, collisions)
     return History(
         newest=ControllerRevision(
@@ -74,14 +85,22 @@ def plan(owner: Any, revisions: Sequence[ControllerRevision], collisions: int | 
     )
 
 
+def _labelled(revision: ControllerRevision) -> ControllerRevision:
+    """Return a revision with the labels that name its hash, which a user may have removed."""
+    labels = revision.metadata.labels
+    digest = digest_of(revision)
+    if labels.get(REVISION_HASH) and labels.get(HASH):
+        return revision
+    labels = {**labels, REVISION_HASH: digest, HASH: digest}
+    return replace(revision, metadata=replace(revision.metadata, labels=labels))
+
+
 def surplus(
     revisions: Sequence[ControllerRevision], live: set[str], limit: int
 ) -> list[ControllerRevision]:
     """Return the oldest revisions beyond the limit that no pod has; `live` are names and hashes in use."""
     idle = [
-        one
-        for one in revisions
-        if one.metadata.name not in live and one.metadata.labels.get(REVISION_HASH) not in live
+        one for one in revisions if one.metadata.name not in live and digest_of(one) not in live
     ]
     idle.sort(key=lambda one: one.revision)
     return idle[: max(0, len(idle) - limit)]
@@ -89,7 +108,7 @@ def surplus(
 
 async def write(client: Client, decided: History) -> ControllerRevision | None:
     """Make the newest revision; return None if its name is another template's: a collision of hashes."""
-    if decided.renumber:
+    if decided.update:
         return await client.update(decided.newest)
     if not decided.create:
         return decided.newest

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from msgspec.structs import replace
+
 from kubelite.api.client.events import NORMAL, WARNING
 from kubelite.api.errors import APIError, Conflict, NotFound
 from kubelite.api.kinds.core.pods import Pod, PodStatus
@@ -69,6 +71,15 @@ class PodWorker:
         if uid not in self.memories:
             self.memories[uid] = PodMemory(uid)
         return self.memories[uid]
+
+    def move(self, addresses: tuple[str, ...]) -> None:
+        """Follow new addresses of the node, the primary one first."""
+        if addresses == self._facts.addresses:
+            return
+        self._facts = replace(self._facts, addresses=addresses)
+        self.actions.move(self._facts, self.memories.values())
+        for uid in self.memories:
+            self.wake(uid)
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -257,11 +268,12 @@ def _changed_conditions(
     old: list[Mapping[str, Any]], new: list[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """Return the kubelet's conditions that changed; a field that vanished is set to null."""
-    known = {condition["type"]: condition for condition in old}
+    # Whoever may write a pod's status may leave a type out.
+    known = {condition.get("type", ""): condition for condition in old}
     changed = []
     for condition in new:
-        before = known.get(condition["type"], {})
-        if condition["type"] in KUBELET_CONDITIONS and condition != before:
+        before = known.get(condition.get("type", ""), {})
+        if condition.get("type") in KUBELET_CONDITIONS and condition != before:
             gone = dict.fromkeys(before.keys() - condition.keys())
             changed.append({**gone, **condition})
     return changed

@@ -4,6 +4,10 @@ Commits are grouped: while one batch is being written in the writer thread, all 
 write's preconditions are checked against what is durable plus what is on its way, so a batch never fails for a reason
 of the caller's. Only when a batch is durable do its writes, some at a time and in order, enter the index and the
 history, reach the subscribers, and resolve their callers, in this order.
+
+An exception in between would leave an index unlike the disk. Then the store fails stop: all callers are told, no
+further write is taken, `problem` says why, and whoever `on_broken` names ends the process. The next start reads
+from disk what is true.
 """
 
 import asyncio
@@ -93,6 +97,9 @@ class EmbeddedStore:
         self._compaction: asyncio.Handle | None = None
         self._closed = False
         self._failure = ""  # why the newest write failed; empty once one succeeds
+        self._in_flight: Sequence[Write] = ()  # of the batch that is committed or made visible
+        self._broken = ""  # why the index may be unlike the disk; for good
+        self._on_broken: Callable[[str], None] = lambda _: None
         self._committing_since: float | None = None  # loop time
         self._load()
 
@@ -156,12 +163,16 @@ class EmbeddedStore:
     @property
     def problem(self) -> str:
         """Why writes fail or hang; empty when they do not."""
-        if self._failure or self._committing_since is None:
-            return self._failure
+        if self._broken or self._failure or self._committing_since is None:
+            return self._broken or self._failure
         seconds = asyncio.get_running_loop().time() - self._committing_since
         if seconds <= COMMIT_SECONDS_MAX:
             return ""
         return f"cannot write: the disk has not answered for {seconds:.0f} s"
+
+    def on_broken(self, listener: Callable[[str], None]) -> None:
+        """Call `listener` with the reason, once, when the store cannot go on and only a new start helps."""
+        self._on_broken = listener
 
     def get(self, key: str) -> Entry | None:
         """Return a key's current value."""
@@ -233,6 +244,8 @@ class EmbeddedStore:
         _require_sound(operations)
         if self._doubt is not None:
             await self._settle()
+        if self._broken:
+            raise StoreUnavailable(self._broken)
         if self._closed:
             raise StoreUnavailable("cannot write: the store is closed")
         if not self._waiting.has_room(len(operations)):
@@ -267,17 +280,16 @@ class EmbeddedStore:
                 raise RevisionMismatch(operation.key, actual)
             if isinstance(operation, Delete) and current is None:
                 raise RevisionMismatch(operation.key, 0)
-        records: list[Record] = []
-        for operation in operations:
-            if isinstance(operation, Check):
-                continue
-            self._assigned += 1
-            current = self._latest(operation.key)
-            record = record_of(operation, self._assigned, current, now)
+        changing = [one for one in operations if not isinstance(one, Check)]
+        records = [
+            record_of(operation, revision, self._latest(operation.key), now)
+            for revision, operation in enumerate(changing, self._assigned + 1)
+        ]
+        for record in records:
             change = record.change
             after = None if change.deleted else entry_after(change)
-            self._pending.put(change.key, self._assigned, after)
-            records.append(record)
+            self._pending.put(change.key, change.revision, after)
+        self._assigned += len(records)
         return records
 
     def _latest(self, key: str) -> Entry | None:
@@ -312,8 +324,16 @@ class EmbeddedStore:
         return await asyncio.get_running_loop().run_in_executor(self._executor, call)
 
     async def _flush(self) -> None:
+        try:
+            await self._write_all()
+        except BaseException as error:
+            self._break(error)
+            if not isinstance(error, Exception):
+                raise
+
+    async def _write_all(self) -> None:
         while self._waiting:
-            writes = self._waiting.take()
+            self._in_flight = writes = self._waiting.take()
             batch = self._batch(writes)
             self._committing_since = asyncio.get_running_loop().time()
             try:
@@ -353,6 +373,8 @@ class EmbeddedStore:
 
     async def _settle(self) -> None:
         """Find out what became of a batch that could neither be confirmed nor ruled out; raises StoreUnavailable."""
+        if self._broken:
+            raise StoreUnavailable(self._broken)
         doubt = self._doubt
         try:
             revision = await self._on_disk(self._engine.revision)
@@ -365,7 +387,11 @@ class EmbeddedStore:
         if doubt.batch.log and revision == doubt.batch.revision:
             log.warning("a write that had failed is on disk", extra={"revision": revision})
             self._assigned = revision
-            self._apply(doubt.writes)
+            try:
+                self._apply(doubt.writes)
+            except Exception as error:
+                self._break(error)
+                raise StoreUnavailable(self._broken) from error
 
     async def _apply_in_slices(self, writes: Sequence[Write]) -> None:
         """Make a durable batch visible, and let others have the loop in between."""
@@ -406,6 +432,24 @@ class EmbeddedStore:
                 write.done.set_exception(StoreUnavailable(self._failure))
         self._try_later()
 
+    def _break(self, error: BaseException) -> None:
+        """Take no more writes and answer all callers: memory may be unlike the disk."""
+        if self._broken:
+            return
+        # Its text may tell of an object, which not every caller may see; the log has it all.
+        name = type(error).__name__
+        self._broken = f"cannot write: the index may differ from the disk after a {name}"
+        log.critical("the store cannot go on", exc_info=error)
+        refusal = "; whether this write is on disk shows after the next start"
+        for write in (*self._in_flight, *self._waiting.clear()):
+            if not write.done.done():
+                write.done.set_exception(StoreUnavailable(self._broken + refusal))
+        for _, seen in self._unseen:
+            if not seen.done():
+                seen.set_exception(StoreUnavailable(self._broken))
+        self._unseen = []
+        self._on_broken(self._broken)
+
     def _try_later(self) -> None:
         if self._trial is None and not self._closed:
             loop = asyncio.get_running_loop()
@@ -422,7 +466,7 @@ class EmbeddedStore:
         with suppress(StoreUnavailable):
             if self._doubt is not None:
                 await self._settle()
-            if not self._closed:
+            if not (self._closed or self._broken):
                 await self._enqueue(())
         if self._failure:
             self._try_later()

@@ -187,3 +187,39 @@ async def test_pods_of_a_vanished_node_fail_and_go() -> None:
             )
         await settle_for(harness, 2)
         assert len(client.all(Pod)) == 1
+
+
+@simulated
+async def test_nobody_is_evicted_while_every_node_is_silent() -> None:
+    async with Harness(NodeLifecycleController, TaintEvictionController) as harness:
+        client = harness.client
+
+        async def beat(name: str, number: int) -> None:
+            renewal = {"spec": {"renewTime": f"2026-01-01T00:{number:02}:00.0Z"}}
+            await client.patch(Lease, name, renewal, "kube-node-lease")
+
+        for name in ("a", "b"):
+            await client.create(Lease(metadata=ObjectMeta(name=name, namespace="kube-node-lease")))
+            await client.create(node(name))
+            await client.create(
+                Pod(
+                    metadata=ObjectMeta(name=name, namespace="default"), spec=PodSpec(nodeName=name)
+                )
+            )
+
+        async def effects(name: str) -> set[str]:
+            return {taint.effect for taint in (await client.get(Node, name)).spec.taints}
+
+        # It is more likely that the control plane is cut off than that all nodes died at once.
+        await settle_for(harness, 400)
+        assert await effects("a") == await effects("b") == {"NoSchedule"}
+        assert [pod.metadata.deletionTimestamp for pod in client.all(Pod)] == [None, None]
+        # One is back: the other is silent by itself, and loses its pods.
+        ready = {"type": "Ready", "status": "True", "lastHeartbeatTime": "2026-01-01T01:00:00Z"}
+        await client.patch(Node, "a", {"status": {"conditions": [ready]}})
+        for number in range(3):
+            await beat("a", number)
+            await settle_for(harness, 10)
+        assert (await effects("a"), await effects("b")) == (set(), {"NoSchedule", "NoExecute"})
+        leaving = {pod.metadata.name for pod in client.all(Pod) if pod.metadata.deletionTimestamp}
+        assert leaving == {"b"}

@@ -15,7 +15,14 @@ from kubelite.store.embedded import EmbeddedStore
 from kubelite.store.engine import Batch, EngineFailed
 from kubelite.store.history import Limits
 from kubelite.store.memory_engine import MemoryEngine
-from kubelite.store.protocol import Change, Delete, Put, StoreUnavailable
+from kubelite.store.protocol import (
+    Change,
+    Compacted,
+    Delete,
+    FutureRevision,
+    Put,
+    StoreUnavailable,
+)
 
 
 class FaultyEngine(MemoryEngine):
@@ -244,3 +251,39 @@ async def test_a_closed_store_takes_no_writes(store: EmbeddedStore) -> None:
     await store.close()
     with pytest.raises(StoreUnavailable, match="closed"):
         await store.commit(Delete("/pods/a"))
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+async def test_the_window_begins_right_behind_its_floor(is_restarted: bool) -> None:
+    engine = MemoryEngine()
+    store = EmbeddedStore(engine, clock=SystemClock(), limits=Limits(changes=3))
+    for number in range(1, 9):
+        await store.commit(Put(f"/pods/{number}", b"%d" % number))
+    if is_restarted:
+        store = EmbeddedStore(engine, clock=SystemClock(), limits=Limits(changes=3))
+    floor = store.oldest
+    assert floor == 5
+    # Whoever has seen the floor's own change misses nothing that came later.
+    assert [change.revision for change in store.history("/pods/", floor)] == [6, 7, 8]
+    assert [entry.key for entry in store.list("/pods/", revision=floor).entries] == [
+        f"/pods/{number}" for number in range(1, 6)
+    ]
+    with pytest.raises(Compacted) as refused:
+        store.history("/pods/", floor - 1)
+    assert (refused.value.asked, refused.value.oldest) == (floor - 1, floor)
+    with pytest.raises(Compacted):
+        store.list("/pods/", revision=floor - 1)
+    # The newest revision has no changes behind it; the next one is the future.
+    assert store.history("/pods/", store.revision) == []
+    with pytest.raises(FutureRevision) as early:
+        store.history("/pods/", store.revision + 1)
+    assert (early.value.asked, early.value.current) == (9, 8)
+    await store.close()
+
+
+async def test_a_store_without_a_past_begins_at_its_revision() -> None:
+    store = EmbeddedStore(MemoryEngine(), clock=SystemClock())
+    assert (store.oldest, store.history("/pods/", 0)) == (0, [])
+    with pytest.raises(FutureRevision):
+        store.history("/pods/", 1)
+    await store.close()

@@ -1,6 +1,7 @@
 """Puts the parts of the API server together: what serves objects, streams, pages, and who may wait how long."""
 
 import ssl
+from collections.abc import Callable
 
 from kubelite.api.auth.audit import Auditor
 from kubelite.api.auth.authenticate import UnionAuthenticator
@@ -32,14 +33,14 @@ def assemble(  # noqa: PLR0913 - it joins what a server is made of
     clock: Clock,
     randomness: Randomness,
     node_tls: ssl.SSLContext,
-    address: str,
+    address: Callable[[], str],
     destinations: Destinations,
     flow: Flow | None = None,
     dialer: Dialer | None = None,
     issuer: TokenIssuer | None = None,
     auditor: Auditor | None = None,
 ) -> Parts:
-    """Return the parts of a server that clients reach at `address` (host and port).
+    """Return the parts of a server that clients reach at `address()` (host and port).
 
     `destinations` say where it may connect to; a `dialer` of its own has to ask them as well.
     """
@@ -54,7 +55,7 @@ def assemble(  # noqa: PLR0913 - it joins what a server is made of
         clock=clock,
         randomness=randomness,
         pages=Pages(
-            Discovery(verbs.resources, lambda: address),
+            Discovery(verbs.resources, address),
             offload=verbs.offload,
             live={},
             ready={"etcd": lambda: verbs.writer.store.problem},

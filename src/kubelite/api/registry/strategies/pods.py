@@ -122,7 +122,7 @@ def _keep_all_but_status(item: JSON, old: JSON) -> None:
     }
     for condition in status.get("conditions") or ():
         if not condition.get("observedGeneration") and seen.get(condition.get("type")):
-            condition["observedGeneration"] = seen[condition["type"]]
+            condition["observedGeneration"] = seen[condition.get("type")]
 
 
 def keep_metadata(item: JSON, old: JSON) -> None:
