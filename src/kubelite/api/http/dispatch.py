@@ -55,6 +55,7 @@ AUDIT_ID_LENGTH_MAX = 64
 IDENTIFIERS_AT_ONCE = 256
 NOBODY = Caller("")  # who proved nothing, in the audit log
 GONE = 499  # the client went away before it had the answer
+DEPRECATED = "k8s.io/deprecated"  # in audit events, as upstream
 APPLY_TYPE = "application/apply-patch+yaml"
 READING = frozenset({"get", "list", "watch"})
 
@@ -266,6 +267,8 @@ class Dispatcher:
         if resource.deprecation:
             metrics.note_deprecated(attributes)
             asked.headers.append(("Warning", warning_header(resource.deprecation)))
+            if observed.record is not None:
+                observed.record.annotations[DEPRECATED] = "true"
         if attributes.subresource != "proxy":  # whose methods belong to the server behind it
             check_verb(resource, attributes)
         if not observed.is_long_running:
