@@ -34,6 +34,7 @@ READ = {
     "etcd_db_total_size_in_bytes": "gauge",
     "apiserver_request": "counter",
     "apiserver_request_duration_seconds": "histogram",
+    "apiserver_request_sli_duration_seconds": "histogram",
     "apiserver_longrunning_requests": "gauge",
     "apiserver_current_inflight_requests": "gauge",
     "kubernetes_build_info": "gauge",
