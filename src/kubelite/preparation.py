@@ -30,7 +30,7 @@ from kubelite.net.host_addresses import HostAddresses, HostView
 from kubelite.randomness import SystemRandomness
 from kubelite.store.embedded import EmbeddedStore
 from kubelite.store.engine import Engine, EngineFailed, Rewritable, StoreUnreadable
-from kubelite.store.history import Limits
+from kubelite.store.history import HistoryLimits
 from kubelite.store.lmdb_engine import StoreLocked
 
 log = logging.getLogger(__name__)
@@ -166,7 +166,7 @@ async def open_store(
         return engines[-1]
 
     try:
-        limits = Limits(apart=HEARTBEATS)
+        limits = HistoryLimits(apart=HEARTBEATS)
         store = await EmbeddedStore.open(config.store_dir, clock=clock, limits=limits, over=over)
     except (StoreLocked, StoreUnreadable, EngineFailed, EncryptionFailed) as error:
         raise CannotStart(str(error)) from error
