@@ -122,7 +122,10 @@ class EmbeddedStore:
         def load() -> EmbeddedStore:
             engine = LMDBEngine(path)
             try:
-                return cls(over(engine), clock=clock, limits=limits, executor=executor)
+                store = cls(over(engine), clock=clock, limits=limits, executor=executor)
+                # All has been read once, and is in the index now.
+                engine.release_pages()
+                return store
             except BaseException:
                 engine.close()
                 raise
