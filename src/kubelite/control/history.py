@@ -26,11 +26,20 @@ def data_of(template: PodTemplateSpec) -> dict[str, Any]:
     return {"spec": {"template": {**msgspec.to_builtins(template), "$patch": "replace"}}}
 
 
-def template_of(revision: ControllerRevision) -> PodTemplateSpec:
-    """Return the template of a revision."""
-    fields = dict((revision.data or {}).get("spec", {}).get("template", {}))
-    fields.pop("$patch", None)
-    return msgspec.convert(fields, PodTemplateSpec)
+class _KeptSpec(Struct):
+    template: PodTemplateSpec
+
+
+class _KeptData(Struct):
+    spec: _KeptSpec
+
+
+def template_of(revision: ControllerRevision) -> PodTemplateSpec | None:
+    """Return the template of a revision; None if its data, which any client may write, holds no template."""
+    try:
+        return msgspec.convert(revision.data, _KeptData).spec.template
+    except msgspec.ValidationError:
+        return None
 
 
 def digest_of(revision: ControllerRevision) -> str:
