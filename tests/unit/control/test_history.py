@@ -16,7 +16,8 @@ UNREADABLE: list[Any] = [
 
 
 def daemons(image: str = "a:1") -> DaemonSet:
-    template = {"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [{"name": "c", "image": image}]}}  # fmt: skip
+    containers = [{"name": "c", "image": image}]
+    template = {"metadata": {"labels": {"app": "x"}}, "spec": {"containers": containers}}
     metadata = {"name": "agent", "namespace": "default", "uid": "u"}
     return msgspec.convert({"metadata": metadata, "spec": {"template": template}}, DaemonSet)
 
