@@ -21,7 +21,8 @@ from kubelite.api.auth.encryption import (
 from kubelite.api.auth.pki import ClockNotSet, KeysDamaged, Leaf, Pki
 from kubelite.clock import SystemClock
 from kubelite.config import Config
-from kubelite.preparation import own_address, pki_arguments
+from kubelite.net.host_addresses import HostView
+from kubelite.preparation import CannotStart, host_addresses, pki_arguments
 from kubelite.randomness import SystemRandomness
 from kubelite.store.engine import EngineFailed, StoreUnreadable
 from kubelite.store.lmdb_engine import LMDBEngine, StoreLocked, lock_folder
@@ -233,9 +234,18 @@ def _pki(config: Config) -> Pki:
             folder,
             clock=SystemClock(),
             randomness=SystemRandomness(),
-            **pki_arguments(config, config.node_ip or own_address()),
+            **pki_arguments(config, _host_view(config)),
         )
     except (ClockNotSet, KeysDamaged, OSError) as error:
+        raise Refused(str(error)) from error
+
+
+def _host_view(config: Config) -> HostView:
+    """Return the addresses of this host; raises Refused."""
+    try:
+        with contextlib.closing(host_addresses(config)) as host:
+            return host.read()
+    except (CannotStart, OSError) as error:
         raise Refused(str(error)) from error
 
 

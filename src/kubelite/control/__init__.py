@@ -1,5 +1,6 @@
 """Controllers and the scheduler: they bring what is to what is wanted, through the API only."""
 
+from kubelite.control.api_registration import APIRegistration
 from kubelite.control.certificates import (
     CertificateApprover,
     CertificateCleaner,
@@ -24,8 +25,10 @@ from kubelite.control.replicaset import ReplicaSetController, ReplicationControl
 from kubelite.control.resource_quota import ResourceQuotaController
 from kubelite.control.root_ca import RootCAPublisher
 from kubelite.control.runtime import Entry
+from kubelite.control.service_cidr import ServiceCIDRController
 from kubelite.control.serviceaccount import ServiceAccountController
 from kubelite.control.statefulset import StatefulSetController
+from kubelite.control.system_objects import SystemObjectsController
 from kubelite.control.taint_eviction import TaintEvictionController
 from kubelite.control.token_cleaner import TokenCleaner
 from kubelite.control.token_secrets import TokenSecretsController
@@ -41,6 +44,7 @@ from kubelite.control.volume_protection import (
 CONTROLLERS: tuple[Entry, ...] = tuple(
     Entry(controller.name, getattr(controller, "identity", controller.name), controller)
     for controller in (
+        SystemObjectsController,
         NamespaceController,
         ServiceAccountController,
         RootCAPublisher,
@@ -54,6 +58,7 @@ CONTROLLERS: tuple[Entry, ...] = tuple(
         EndpointsController,
         EndpointSliceController,
         EndpointSliceMirroringController,
+        ServiceCIDRController,
         NodeIPAMController,
         NodeLifecycleController,
         TaintEvictionController,
@@ -74,5 +79,6 @@ CONTROLLERS: tuple[Entry, ...] = tuple(
         VolumeProtectionController,
         AttributesProtectionController,
         EphemeralVolumeController,
+        APIRegistration,
     )
 )

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from msgspec.structs import replace
-
 from kubelite.api.kinds.core.pods import Pod, PodCondition, PodSpec, PodTemplateSpec
 from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.api.machinery.numbers import integer
 from kubelite.api.machinery.times import parse_time
+from kubelite.control import conditions
 from kubelite.control.ownership import controller_reference
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
@@ -21,10 +21,7 @@ TERMINAL_PHASES = frozenset({"Succeeded", "Failed"})
 
 def condition(pod: Pod, condition_type: str) -> PodCondition | None:
     """Return a pod's condition."""
-    for found in pod.status.conditions:
-        if found.type == condition_type:
-            return found
-    return None
+    return conditions.find(pod.status.conditions, condition_type)
 
 
 def containers_and_ports(pods: Iterable[Pod], enough: int) -> int:
@@ -55,9 +52,8 @@ def pod_weight(spec: PodSpec) -> int:
 
 
 def is_ready(pod: Pod) -> bool:
-    """Tell whether the pod's Ready condition is true."""
-    found = condition(pod, "Ready")
-    return found is not None and found.status == "True"
+    """Return whether the pod's Ready condition is true."""
+    return conditions.is_true(pod.status.conditions, "Ready")
 
 
 def is_terminal(pod: Pod) -> bool:
@@ -127,10 +123,7 @@ def least_missed_first(pods: Sequence[Pod], related: Iterable[Pod], now: datetim
 
 
 def _deletion_cost(pod: Pod) -> int:
-    try:
-        return int(pod.metadata.annotations.get(DELETION_COST, "0"))
-    except ValueError:
-        return 0
+    return integer(pod.metadata.annotations.get(DELETION_COST, "0"), bits=32) or 0
 
 
 def _magnitude(since: str, now: datetime) -> int:
@@ -155,8 +148,3 @@ def pod_from_template(template: PodTemplateSpec, owner: Any, *, name: str = "") 
         ),
         spec=template.spec,
     )
-
-
-def with_labels(pod: Pod, **labels: str) -> Pod:
-    """Return the pod with more labels; keys are given with ``**``."""
-    return replace(pod, metadata=replace(pod.metadata, labels={**pod.metadata.labels, **labels}))

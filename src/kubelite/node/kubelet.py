@@ -81,6 +81,10 @@ class Kubelet:
         """What is known of the node's pods, by uid."""
         return self._worker.memories
 
+    def move(self, addresses: tuple[str, ...]) -> None:
+        """Follow new addresses of the node, the primary one first: its pods report them."""
+        self._worker.move(addresses)
+
     async def run(self) -> None:
         """Work until cancelled; containers go on when this ends."""
         self._restored = False  # this may be another run, after a failure

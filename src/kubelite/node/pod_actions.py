@@ -6,7 +6,7 @@ EngineUnavailable leaves, so that the pod waits for the engine as a whole.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -171,6 +171,15 @@ class PodActions:
     def around(self, memory: PodMemory) -> Surroundings:
         """Return what the pod may learn about where it runs."""
         return Surroundings(memory.addresses, self._facts.addresses, self._facts.allocatable)
+
+    def move(self, facts: NodeFacts, memories: Iterable[PodMemory]) -> None:
+        """Follow new addresses of the node: pods on its network have them too, and are probed there."""
+        self._facts = facts
+        for memory in memories:
+            if memory.pod is not None and memory.pod.spec.hostNetwork and memory.addresses:
+                memory.addresses = facts.addresses
+                for probes in memory.probes.values():
+                    probes.move(facts.addresses[0])
 
     def _retry_date(self, failures: int) -> timedelta:
         return timedelta(

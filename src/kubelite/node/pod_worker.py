@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from msgspec.structs import replace
+
 from kubelite.api.client.events import NORMAL, WARNING
 from kubelite.api.errors import APIError, Conflict, NotFound
 from kubelite.api.kinds.core.pods import Pod, PodStatus
@@ -53,7 +55,9 @@ class PodWorker:
         self._clock = parts.clock
         self._events = parts.events
         self._tasks = TaskSet()
-        self._queue: WorkQueue[str] = WorkQueue(retry_first_seconds=0.1, retry_max_seconds=60.0)
+        self._queue: WorkQueue[str] = WorkQueue(
+            name="pod_workers", retry_first_seconds=0.1, retry_max_seconds=60.0
+        )
         self.memories: dict[str, PodMemory] = {}
         self.actions = PodActions(facts, parts, self._tasks, self.wake)
 
@@ -67,6 +71,15 @@ class PodWorker:
         if uid not in self.memories:
             self.memories[uid] = PodMemory(uid)
         return self.memories[uid]
+
+    def move(self, addresses: tuple[str, ...]) -> None:
+        """Follow new addresses of the node, the primary one first."""
+        if addresses == self._facts.addresses:
+            return
+        self._facts = replace(self._facts, addresses=addresses)
+        self.actions.move(self._facts, self.memories.values())
+        for uid in self.memories:
+            self.wake(uid)
 
     async def run(self) -> None:
         """Work until cancelled."""

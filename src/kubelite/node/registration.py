@@ -241,6 +241,12 @@ class NodeRegistration:
         """Have the status looked at now."""
         self._changed.set()
 
+    def move(self, addresses: tuple[str, ...]) -> None:
+        """Report new addresses of the node, the primary one first, at once."""
+        if addresses != self._identity.addresses:
+            self._identity = msgspec.structs.replace(self._identity, addresses=addresses)
+            self.wake()
+
     async def run(self) -> None:
         """Register, then keep status and lease true until cancelled."""
         while True:

@@ -597,11 +597,19 @@ class SimulatedNode:
         self._tasks: TaskSet | None = None
         self._events: EventRecorder | None = None
         self.kubelet: Kubelet | None = None
+        self._registration: NodeRegistration | None = None
 
     @property
     def is_running(self) -> bool:
         """Whether the node agent runs."""
         return self._tasks is not None
+
+    def move(self, address: str) -> None:
+        """Give the node another address."""
+        self._identity = msgspec.structs.replace(self._identity, addresses=(address,))
+        if self._registration is not None and self.kubelet is not None:
+            self._registration.move((address,))
+            self.kubelet.move((address,))
 
     async def start(self, client: Client | None = None) -> None:
         """Start the node agent, through another client than before if one is given."""
@@ -631,7 +639,7 @@ class SimulatedNode:
             enforces_apparmor=self.enforces_apparmor,
         )
         kubelet = self.kubelet = Kubelet(facts, parts, self._pods)
-        registration = NodeRegistration(
+        registration = self._registration = NodeRegistration(
             self._identity,
             self._machine,
             self._client,

@@ -24,7 +24,7 @@ from msgspec import Struct
 from kubelite.clock import Clock
 from kubelite.collector import FreedMemory
 from kubelite.store.engine import Batch, Engine, EngineFailed, Rewritable
-from kubelite.store.history import History, Limits, Record, page_at
+from kubelite.store.history import History, HistoryLimits, LoggedChange, page_at
 from kubelite.store.index import Index, segment_of
 from kubelite.store.lmdb_engine import LMDBEngine
 from kubelite.store.pending import Pending
@@ -75,7 +75,7 @@ class EmbeddedStore:
         engine: Engine,
         *,
         clock: Clock,
-        limits: Limits | None = None,
+        limits: HistoryLimits | None = None,
         executor: Executor | None = None,
         memory: FreedMemory | None = None,
     ) -> None:
@@ -87,7 +87,7 @@ class EmbeddedStore:
         self._clock = clock
         self._executor = executor
         self._memory = memory
-        self._limits = limits or Limits()
+        self._limits = limits or HistoryLimits()
         self._index = Index()
         self._history = History(self._limits)
         self._revision = engine.revision()
@@ -115,7 +115,7 @@ class EmbeddedStore:
         path: Path,
         *,
         clock: Clock,
-        limits: Limits | None = None,
+        limits: HistoryLimits | None = None,
         over: Callable[[Rewritable], Engine] = lambda engine: engine,
     ) -> "EmbeddedStore":
         """Open or create the data folder `path` on LMDB; raises StoreLocked, StoreUnreadable or OSError.
@@ -155,7 +155,7 @@ class EmbeddedStore:
             self._index.put(entry)
         rows = list(self._engine.log())
         states: dict[str, Entry | None] = {}
-        records: list[Record] = []
+        records: list[LoggedChange] = []
         for row in reversed(rows):
             after = states[row.key] if row.key in states else self._index.get(row.key)
             replaced = Entry(row.key, *row.replaced) if row.replaced else None
@@ -277,7 +277,7 @@ class EmbeddedStore:
         nothing.set_result(self._revision)
         return nothing
 
-    def _enqueue(self, records: Sequence[Record]) -> asyncio.Future[int]:
+    def _enqueue(self, records: Sequence[LoggedChange]) -> asyncio.Future[int]:
         """Put a write in line for the disk; without records it only shows that the disk takes writes."""
         loop = asyncio.get_running_loop()
         write = Write(records, loop.create_future(), self._assigned)
@@ -286,7 +286,7 @@ class EmbeddedStore:
             self._flushing = loop.create_task(self._flush(), name="store writer")
         return write.done
 
-    def _plan(self, operations: Sequence[Operation], now: float) -> Sequence[Record]:
+    def _plan(self, operations: Sequence[Operation], now: float) -> Sequence[LoggedChange]:
         """Check every precondition, then assign revisions; nothing is kept when one does not hold."""
         for operation in operations:
             current = self._latest(operation.key)

@@ -27,7 +27,7 @@ from kubelite.store.protocol import Change, Entry
 STEP_CHANGES = 1000
 
 
-class Record(Struct, frozen=True):
+class LoggedChange(Struct, frozen=True):
     """A change, and the entry it replaced."""
 
     change: Change
@@ -41,7 +41,7 @@ class Record(Struct, frozen=True):
         return last + (len(self.replaced.value) if self.replaced else 0)
 
 
-class Limits(Struct, frozen=True):
+class HistoryLimits(Struct, frozen=True):
     """How much of the past is kept."""
 
     changes: int = HISTORY_CHANGES.value
@@ -55,8 +55,8 @@ class Limits(Struct, frozen=True):
 class Window:
     """Changes that are forgotten in their order."""
 
-    def __init__(self, changes_max: int, limits: Limits) -> None:
-        self.records: deque[Record] = deque()
+    def __init__(self, changes_max: int, limits: HistoryLimits) -> None:
+        self.records: deque[LoggedChange] = deque()
         self.floor = 0  # changes up to and including this revision are forgotten
         self._bytes = 0
         self._changes_max = changes_max
@@ -67,12 +67,12 @@ class Window:
         """Memory that only the window keeps alive."""
         return self._bytes
 
-    def append(self, record: Record) -> None:
+    def append(self, record: LoggedChange) -> None:
         """Add the newest change."""
         self.records.append(record)
         self._bytes += record.size_bytes
 
-    def forget(self) -> Record:
+    def forget(self) -> LoggedChange:
         """Drop the oldest change."""
         oldest = self.records.popleft()
         self._bytes -= oldest.size_bytes
@@ -94,12 +94,12 @@ class Window:
 class History:
     """The recent changes, oldest first."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: HistoryLimits) -> None:
         self._limits = limits
         self._shared = Window(limits.changes, limits)
         self._apart = {name: Window(limits.changes_apart, limits) for name in sorted(limits.apart)}
         self._windows = (self._shared, *self._apart.values())
-        self._segments: dict[str, list[Record]] = {}
+        self._segments: dict[str, list[LoggedChange]] = {}
 
     def __len__(self) -> int:
         return sum(len(window.records) for window in self._windows)
@@ -132,7 +132,7 @@ class History:
         oldest = [window.records[0].change.revision for window in self._windows if window.records]
         return min(oldest) - 1 if oldest else max(window.floor for window in self._windows)
 
-    def append(self, record: Record) -> None:
+    def append(self, record: LoggedChange) -> None:
         """Add the newest change."""
         segment = segment_of(record.change.key)
         self._window_of(segment).append(record)
@@ -165,7 +165,7 @@ class History:
         oldest = [window.records[0].at for window in self._windows if window.records]
         return max(0.0, min(oldest) + self._limits.seconds - now) if oldest else None
 
-    def after(self, prefix: str, revision: int) -> list[Record]:
+    def after(self, prefix: str, revision: int) -> list[LoggedChange]:
         """Return the changes under `prefix` newer than `revision`, oldest first."""
         segment = segment_of(prefix)
         is_one = _is_one_segment(segment)
@@ -175,7 +175,7 @@ class History:
             return records[start:]
         return [record for record in records[start:] if record.change.key.startswith(prefix)]
 
-    def _all(self) -> list[Record]:
+    def _all(self) -> list[LoggedChange]:
         return list(merge(*(window.records for window in self._windows), key=_revision_of))
 
 
@@ -183,12 +183,12 @@ def _is_one_segment(segment: str) -> bool:
     return segment.endswith("/") and len(segment) > 1
 
 
-def _revision_of(record: Record) -> int:
+def _revision_of(record: LoggedChange) -> int:
     return record.change.revision
 
 
 def page_at(
-    index: Index, prefix: str, after: str, limit: int, newer: Sequence[Record]
+    index: Index, prefix: str, after: str, limit: int, newer: Sequence[LoggedChange]
 ) -> tuple[list[Entry], int]:
     """Return what `Index.slice` would have before the changes `newer`, all under `prefix`, oldest first.
 

@@ -83,6 +83,7 @@ class LMDBEngine:
             mode=0o600,
             readahead=True,
         )
+        complete(self._path / DATA_FILE, self._env)
         with self._env.begin(write=True) as transaction:
             self._objects = self._env.open_db(b"objects", transaction)
             self._log = self._env.open_db(b"log", transaction)
@@ -386,6 +387,17 @@ def _discard(path: Path) -> None:
         os.close(descriptor)
     path.unlink()
     sync(path.parent)
+
+
+def complete(path: Path, env: lmdb.Environment) -> None:
+    """Give a data file that was cut off its length again, blank: reading a mapping past its end is fatal (SIGBUS).
+
+    Blank pages are told as damage if anything leads to them; the last ones may be free, and the store whole. Raises
+    OSError. Blocks.
+    """
+    needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
+    if path.stat().st_size < needed:
+        os.truncate(path, needed)
 
 
 def _reserve(path: Path) -> None:

@@ -154,6 +154,10 @@ class Store(Protocol):
         """Return how many keys there are under `prefix` now."""
         ...
 
+    def size_bytes(self) -> int:
+        """Return how much disk the data takes."""
+        ...
+
     def planned(self, prefix: str) -> Sequence[Entry]:
         """Return the entries under `prefix`, one resource or part of it, in key order, writes on their way included.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 
 from kubelite.limits import WAITING_BYTES, WAITING_WRITES
-from kubelite.store.history import Record
+from kubelite.store.history import LoggedChange
 
 # One commit takes no more than this, unless one write is larger: its records enter the index in one go, on the loop.
 BATCH_OPERATIONS_MAX = 500
@@ -17,7 +17,7 @@ BATCH_BYTES_MAX = 16 * 1024 * 1024
 class Write(Struct):
     """Changes that are made together, and who waits for them."""
 
-    records: Sequence[Record]
+    records: Sequence[LoggedChange]
     done: asyncio.Future[int]
     revision: int
 
@@ -77,6 +77,6 @@ class WaitingWrites:
         return taken
 
 
-def records_of(writes: Iterable[Write]) -> list[Record]:
+def records_of(writes: Iterable[Write]) -> list[LoggedChange]:
     """Return the changes of all writes in order."""
     return [record for write in writes for record in write.records]

@@ -7,7 +7,7 @@ that folder and the mounts in it, and nothing else.
 import asyncio
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +24,7 @@ from kubelite.node.name_resolution import (
     DNSSettings,
     host_network_hosts_file,
     hosts_file,
+    read_resolv_conf,
     resolv_conf,
 )
 from kubelite.node.pods import AnyContainer
@@ -95,8 +96,11 @@ class HostVolumes:
         randomness: Randomness,
         dns: DNSSettings,
         *,
+        host_resolver: Callable[[], str] = str,
         may_mount: bool = True,
     ) -> None:
+        """`host_resolver` returns the host's resolv.conf as it is now; it blocks and is called for each container."""
+        self._host_resolver = host_resolver
         self._pods = root / "pods"
         self._client = client
         self._content = VolumeContent(client, clock)
@@ -242,11 +246,12 @@ class HostVolumes:
             hosts = host_network_hosts_file(pod, _host_hosts_file())
         else:
             hosts = hosts_file(pod, around.pod_ips, self._dns.cluster_domain)
+        resolver = resolv_conf(pod, read_resolv_conf(self._host_resolver(), self._dns))
         folder, message = self._message_place(pod.metadata.uid, container, attempt)
         folder.mkdir(parents=True, exist_ok=True)
         with opened_folder(home) as opened, opened_folder(folder) as messages:
             overwrite_file(HOSTS, opened, hosts.encode("utf-8", "surrogateescape"), 0o644)
-            overwrite_file(RESOLVER, opened, resolv_conf(pod, self._dns).encode(), 0o644)
+            overwrite_file(RESOLVER, opened, resolver.encode(), 0o644)
             remove(message, messages)
             create_file(message, messages, b"", 0o666)
         path = container.terminationMessagePath or TERMINATION_PATH

@@ -287,6 +287,9 @@ def test_only_nodes_are_nodes(nodes: Nodes, caller: Caller) -> None:
 
 RESOURCE, STORAGE = {"group": "resource.k8s.io"}, {"group": "storage.k8s.io"}
 UNRELATED = "no relationship found between node 'one' and this object"
+TOKENS_ALONE = "can only create tokens for individual service accounts"
+TOKEN_ALONE = "can only create token subresource of serviceaccount"
+SLICE_ALONE = "cannot authorize ResourceSlice subresources"
 SLICES_LISTED = "can only list/watch/deletecollection resourceslices with nodeName field selector"
 
 
@@ -296,103 +299,25 @@ SLICES_LISTED = "can only list/watch/deletecollection resourceslices with nodeNa
         ("update", "secrets", "pull", {}, "can only read resources of this type"),
         ("get", "secrets", "pull", {"subresource": "status"}, "cannot read subresource"),
         ("get", "secrets", "other", {}, UNRELATED),
-        (
-            "list",
-            "persistentvolumeclaims",
-            "",
-            {},
-            "can only get individual resources of this type",
-        ),
+        ("list", "persistentvolumeclaims", "", {}, "can only get individual resources of this type"),
         ("get", "persistentvolumeclaims", "data", {"subresource": "x"}, "cannot get subresource"),
-        (
-            "update",
-            "persistentvolumeclaims",
-            "data",
-            {},
-            "can only get individual resources of this type",
-        ),
-        (
-            "get",
-            "persistentvolumeclaims",
-            "data",
-            {"subresource": "status"},
-            "can only get/update/patch this type",
-        ),
+        ("update", "persistentvolumeclaims", "data", {}, "can only get individual resources of this type"),
+        ("get", "persistentvolumeclaims", "data", {"subresource": "status"}, "can only get/update/patch this type"),
         ("patch", "persistentvolumeclaims", "theirs", {"subresource": "status"}, UNRELATED),
         ("get", "serviceaccounts", "other", {}, UNRELATED),
-        (
-            "get",
-            "serviceaccounts",
-            "web",
-            {"subresource": "token"},
-            "can only create tokens for individual service accounts",
-        ),
-        (
-            "list",
-            "serviceaccounts",
-            "",
-            {},
-            "can only create tokens for individual service accounts",
-        ),
-        (
-            "update",
-            "serviceaccounts",
-            "web",
-            {},
-            "can only create tokens for individual service accounts",
-        ),
-        (
-            "create",
-            "serviceaccounts",
-            "",
-            {"subresource": "token"},
-            "can only create tokens for individual service accounts",
-        ),
-        (
-            "create",
-            "serviceaccounts",
-            "web",
-            {},
-            "can only create token subresource of serviceaccount",
-        ),
-        (
-            "create",
-            "serviceaccounts",
-            "web",
-            {"subresource": "x"},
-            "can only create token subresource of serviceaccount",
-        ),
-        (
-            "list",
-            "csinodes",
-            "",
-            STORAGE,
-            "can only get, create, update, patch, or delete a CSINode",
-        ),
-        (
-            "update",
-            "csinodes",
-            "one",
-            {**STORAGE, "subresource": "x"},
-            "cannot authorize CSINode subresources",
-        ),
-        (
-            "update",
-            "resourceslices",
-            "s",
-            {**RESOURCE, "subresource": "x"},
-            "cannot authorize ResourceSlice subresources",
-        ),
+        ("get", "serviceaccounts", "web", {"subresource": "token"}, TOKENS_ALONE),
+        ("list", "serviceaccounts", "", {}, TOKENS_ALONE),
+        ("update", "serviceaccounts", "web", {}, TOKENS_ALONE),
+        ("create", "serviceaccounts", "", {"subresource": "token"}, TOKENS_ALONE),
+        ("create", "serviceaccounts", "web", {}, TOKEN_ALONE),
+        ("create", "serviceaccounts", "web", {"subresource": "x"}, TOKEN_ALONE),
+        ("list", "csinodes", "", STORAGE, "can only get, create, update, patch, or delete a CSINode"),
+        ("update", "csinodes", "one", {**STORAGE, "subresource": "x"}, "cannot authorize CSINode subresources"),
+        ("update", "resourceslices", "s", {**RESOURCE, "subresource": "x"}, SLICE_ALONE),
         ("update", "resourceslices", "s", RESOURCE, UNRELATED),
         ("delete", "resourceslices", "s", RESOURCE, UNRELATED),
         ("list", "resourceslices", "", RESOURCE, SLICES_LISTED),
-        (
-            "deletecollection",
-            "resourceslices",
-            "",
-            {**RESOURCE, "field_selector": "spec.nodeName=two"},
-            SLICES_LISTED,
-        ),
+        ("deletecollection", "resourceslices", "", {**RESOURCE, "field_selector": "spec.nodeName=two"}, SLICES_LISTED),
         ("list", "pods", "", {}, "can only list/watch pods with spec.nodeName field selector"),
         ("watch", "pods", "", {"field_selector": "metadata.name=theirs"}, UNRELATED),
         ("get", "pods", "theirs", {}, UNRELATED),
@@ -400,7 +325,7 @@ SLICES_LISTED = "can only list/watch/deletecollection resourceslices with nodeNa
         ("delete", "pods", "web-0", {"subresource": "eviction"}, ""),
         ("get", "nodes", "one", {"subresource": "status"}, ""),
     ],
-)
+)  # fmt: skip
 def test_why_a_node_may_not(
     nodes: Nodes, verb: str, resource: str, name: str, rest: dict[str, str], reason: str
 ) -> None:

@@ -282,3 +282,27 @@ async def test_names_that_are_no_step_of_a_path_are_refused(place: Place, name: 
     if name:
         with pytest.raises(ConfigUnavailable):
             await place.volumes.tear_down(name)
+
+
+async def test_the_hosts_resolvers_are_read_anew_for_each_container(tmp_path: Path) -> None:
+    server, lines = Server(), ["nameserver 192.0.2.53\n"]
+    volumes = HostVolumes(
+        tmp_path,
+        server.client,
+        server.clock,
+        SeededRandomness(1),
+        DNSSettings(("10.43.0.10",)),
+        host_resolver=lambda: lines[0],
+        may_mount=False,
+    )
+    pod = pod_of([], [], dnsPolicy="Default")
+    await volumes.set_up(pod, AROUND)
+
+    async def resolver(attempt: int) -> str:
+        found = await volumes.mounts(pod, pod.spec.containers[0], attempt, AROUND, {})
+        [source] = [mount.source for mount in found if mount.target == "/etc/resolv.conf"]
+        return Path(source).read_text()
+
+    assert "nameserver 192.0.2.53" in await resolver(0)
+    lines[0] = "nameserver 198.51.100.53\n"
+    assert "nameserver 198.51.100.53" in await resolver(1)
