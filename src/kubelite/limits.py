@@ -474,6 +474,14 @@ HISTORY_BYTES = Limit(
     beyond="410, the client lists anew",
     reason="what a small machine can spare for the past",
 )
+STORE_PAGES = Limit(
+    "store-pages",
+    16 * MIB,
+    "bytes",
+    bounds="pages of the data file that count as memory of the process",
+    beyond="the file is mapped anew",
+    reason="writes read pages of the tree and those around them; all else is in the index",
+)
 EVENT_SECONDS = Limit(
     "event-seconds",
     3600,

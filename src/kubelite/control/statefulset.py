@@ -299,6 +299,8 @@ class StatefulSetController:
             return None
         by_name = {one.metadata.name: one for one in revisions}
         current = by_name.get(owner.status.currentRevision, newest)
+        if history.template_of(current) is None:
+            current = newest  # somebody's own revision under that name
         pods = await self._claimed(owner)
         now = self._context.clock.now()
         names = current.metadata.name, newest.metadata.name
@@ -350,7 +352,8 @@ class StatefulSetController:
     ) -> None:
         name = revision_for(owner, ordinal, current.metadata.name, newest.metadata.name)
         revision = current if name == current.metadata.name else newest
-        pod = pod_of(owner, history.template_of(revision), ordinal, name)
+        template = history.template_of(revision) or owner.spec.template
+        pod = pod_of(owner, template, ordinal, name)
         try:
             for one in claims_of(owner, ordinal):
                 await self._ensure_claim(one)
