@@ -16,7 +16,7 @@ WAKE_AT_ONCE = 500  # pods requeued in one turn of the loop: about a millisecond
 
 NODE, POD_REMOVED, POD_PLACED, VOLUME = "node", "pod removed", "pod placed", "volume"
 ITSELF = "itself"  # the pod changed: whatever refused it may not any more
-HELPS: dict[str, frozenset[str]] = {
+REQUEUE_EVENTS: dict[str, frozenset[str]] = {
     "NodeUnschedulable": frozenset({NODE}),
     "NodeName": frozenset({NODE}),
     "TaintToleration": frozenset({NODE}),
@@ -34,7 +34,7 @@ NOTHING_BUT_TIME: frozenset[str] = frozenset()
 class Waiting:
     """A pod in the queue."""
 
-    __slots__ = ("attempts", "causes", "info", "missed", "ready_at", "since", "state")
+    __slots__ = ("attempts", "causes", "events_while_trying", "info", "ready_at", "since", "state")
 
     def __init__(self, info: PodInfo, since: float) -> None:
         self.info = info
@@ -43,7 +43,7 @@ class Waiting:
         self.causes: frozenset[str] = frozenset()  # the filters that refused it
         self.ready_at = 0.0  # when its back-off ends
         self.state = "active"  # active, backoff, unschedulable, trying, or gone
-        self.missed: set[str] = set()  # what happened while it was being tried
+        self.events_while_trying: set[str] = set()  # what happened while it was being tried
 
 
 class SchedulingQueue:
@@ -92,7 +92,7 @@ class SchedulingQueue:
             waiting = self._pods[info.uid] = Waiting(info, asyncio.get_running_loop().time())
         elif waiting.state == "trying":
             waiting.info = info
-            waiting.missed.add(ITSELF)
+            waiting.events_while_trying.add(ITSELF)
             return
         waiting.info = info
         self._activate(waiting)
@@ -112,7 +112,7 @@ class SchedulingQueue:
                 waiting = self._pods.get(uid)
                 if waiting is not None and waiting.state == "active":
                     self._set_state(waiting, "trying")
-                    waiting.missed.clear()
+                    waiting.events_while_trying.clear()
                     waiting.attempts += 1
                     return waiting
             self._waiter = loop.create_future()
@@ -128,7 +128,7 @@ class SchedulingQueue:
             BACKOFF_FIRST_SECONDS * 2.0 ** min(waiting.attempts - 1, 10), BACKOFF_MAX_SECONDS
         )
         self._set_state(waiting, "unschedulable")
-        if not causes or any(_helps(event, causes) for event in waiting.missed):
+        if not causes or any(_helps(event, causes) for event in waiting.events_while_trying):
             self._wait_or_activate(waiting)
 
     def try_again(self, waiting: Waiting) -> None:
@@ -139,7 +139,7 @@ class SchedulingQueue:
     def wake(self, event: str) -> None:
         """Requeue the unschedulable pods that `event` may make schedulable, some hundreds in a turn of the loop."""
         for waiting in self._trying.values():
-            waiting.missed.add(event)  # what refuses it is not known yet
+            waiting.events_while_trying.add(event)  # what refuses it is not known yet
         for causes in [one for one in self._refused if _helps(event, one)]:
             self._waking.append(self._refused.pop(causes))
         if self._waking and not self._wakes:
@@ -224,4 +224,4 @@ class SchedulingQueue:
 
 
 def _helps(event: str, causes: frozenset[str]) -> bool:
-    return event == ITSELF or any(event in HELPS.get(cause, ()) for cause in causes)
+    return event == ITSELF or any(event in REQUEUE_EVENTS.get(cause, ()) for cause in causes)
