@@ -155,6 +155,33 @@ RAW_SELECTOR = Limit(
     reason="no request carries a longer one in its address",
 )
 
+# Reviews and decisions
+
+REVIEW_GROUPS = Limit(
+    "review-groups",
+    2_000,
+    "groups",
+    bounds="groups, and values of extra, of the subject of an access review",
+    beyond="422",
+    reason="directories give some hundreds; each is looked up, and Kubernetes has no bound",
+)
+REVIEW_SUBJECT = Limit(
+    "review-subject",
+    64 * KIB,
+    "characters",
+    bounds="user, uid, groups and extra of the subject of an access review together",
+    beyond="422",
+    reason="no request carries more of them in its headers or its token",
+)
+DECISION_KEY = Limit(
+    "decision-key",
+    2 * KIB,
+    "characters",
+    bounds="who asks and what is asked, in a decision of RBAC that is remembered",
+    beyond="the decision is made anew each time",
+    reason="8192 decisions are remembered: 16 MiB at most. A usual one has some 300 characters",
+)
+
 # Errors
 
 CAUSES = Limit(

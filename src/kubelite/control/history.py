@@ -12,6 +12,9 @@ from kubelite.api.errors import AlreadyExists, NotFound
 from kubelite.api.kinds.apps import ControllerRevision
 from kubelite.api.kinds.core.pods import PodTemplateSpec
 from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.api.machinery.go_json import canonical_json
+from kubelite.api.machinery.schema import compile_struct
+from kubelite.api.machinery.structural import structure
 from kubelite.control.deployment import template_hash
 from kubelite.control.ownership import controller_reference
 from kubelite.control.pods import pod_weight
@@ -22,8 +25,15 @@ NAME_LIMIT = 223
 
 
 def data_of(template: PodTemplateSpec) -> dict[str, Any]:
-    """Return the patch that sets a template, in the form in which kubectl reads it."""
-    return {"spec": {"template": {**msgspec.to_builtins(template), "$patch": "replace"}}}
+    """Return the patch that sets a template, in the form in which kubectl reads it.
+
+    Its fields are those Go writes, in the order in which Go writes them: Go clients compare the bytes.
+    """
+    fields: dict[str, Any] = msgspec.to_builtins(template)
+    structure(compile_struct(PodTemplateSpec), fields)
+    whole = {"spec": {"template": {**fields, "$patch": "replace"}}}
+    ordered: dict[str, Any] = msgspec.json.decode(canonical_json(whole))
+    return ordered
 
 
 def template_of(revision: ControllerRevision) -> PodTemplateSpec:
@@ -31,6 +41,14 @@ def template_of(revision: ControllerRevision) -> PodTemplateSpec:
     fields = dict((revision.data or {}).get("spec", {}).get("template", {}))
     fields.pop("$patch", None)
     return msgspec.convert(fields, PodTemplateSpec)
+
+
+def _has_template(revision: ControllerRevision, template: PodTemplateSpec) -> bool:
+    """Tell whether a revision is that of a template, however its data is written."""
+    try:
+        return template_of(revision) == template
+    except (msgspec.ValidationError, AttributeError, TypeError):
+        return False  # somebody else's data
 
 
 def digest_of(revision: ControllerRevision) -> str:
@@ -57,9 +75,8 @@ def cost_bytes(owner: Any, revisions: Sequence[ControllerRevision]) -> int:
 def plan(owner: Any, revisions: Sequence[ControllerRevision], collisions: int | None) -> History:
     """Decide which revision is that of the owner's template."""
     template: PodTemplateSpec = owner.spec.template
-    data = data_of(template)
     last = max((one.revision for one in revisions), default=0)
-    same = [one for one in revisions if one.data == data]
+    same = [one for one in revisions if _has_template(one, template)]
     if same:
         found = max(same, key=lambda one: one.revision)
         mended = (
@@ -78,7 +95,7 @@ def plan(owner: Any, revisions: Sequence[ControllerRevision], collisions: int | 
                 annotations=owner.metadata.annotations,
                 ownerReferences=[controller_reference(owner)],
             ),
-            data=data,
+            data=data_of(template),
             revision=last + 1,
         ),
         create=True,
@@ -117,7 +134,7 @@ async def write(client: Client, decided: History) -> ControllerRevision | None:
     except AlreadyExists:
         meta = decided.newest.metadata
         taken = await client.get(ControllerRevision, meta.name, meta.namespace)
-        return taken if taken.data == decided.newest.data else None
+        return taken if _has_template(taken, template_of(decided.newest)) else None
 
 
 async def drop(client: Client, revisions: Sequence[ControllerRevision]) -> None:

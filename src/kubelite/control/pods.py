@@ -5,10 +5,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from msgspec.structs import replace
-
 from kubelite.api.kinds.core.pods import Pod, PodCondition, PodSpec, PodTemplateSpec
 from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.api.machinery.numbers import integer
 from kubelite.api.machinery.times import parse_time
 from kubelite.control import conditions
 from kubelite.control.ownership import controller_reference
@@ -124,10 +123,7 @@ def least_missed_first(pods: Sequence[Pod], related: Iterable[Pod], now: datetim
 
 
 def _deletion_cost(pod: Pod) -> int:
-    try:
-        return int(pod.metadata.annotations.get(DELETION_COST, "0"))
-    except ValueError:
-        return 0
+    return integer(pod.metadata.annotations.get(DELETION_COST, "0"), bits=32) or 0
 
 
 def _magnitude(since: str, now: datetime) -> int:
@@ -152,8 +148,3 @@ def pod_from_template(template: PodTemplateSpec, owner: Any, *, name: str = "") 
         ),
         spec=template.spec,
     )
-
-
-def with_labels(pod: Pod, **labels: str) -> Pod:
-    """Return the pod with more labels; keys are given with ``**``."""
-    return replace(pod, metadata=replace(pod.metadata, labels={**pod.metadata.labels, **labels}))

@@ -6,7 +6,7 @@ from datetime import datetime
 import msgspec
 
 from kubelite.api.kinds.core.pods import Pod
-from kubelite.node.observed import SANDBOX_LABEL, Ending, Health, ImageState, Observed, Trouble
+from kubelite.node.observed import Ending, Health, ImageState, Observed, Trouble
 from kubelite.node.pods import AnyContainer
 from kubelite.node.probes import ContainerProbes
 from kubelite.node.runtime import ContainerRecord
@@ -102,10 +102,6 @@ class PodMemory:
         elif state.trouble is not None and (before is None or before.trouble is None):
             failures = self.image_failures.get(container.name, 0)
             self.image_failures[container.name] = failures + 1
-
-    def sandbox_of(self, record: ContainerRecord) -> ContainerRecord | None:
-        """Return the sandbox that a container is in."""
-        return self.records.get(record.labels.get(SANDBOX_LABEL, ""))
 
 
 def _failed(message: str) -> Health:

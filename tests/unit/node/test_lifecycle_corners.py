@@ -27,7 +27,10 @@ TWO_SIDECARS = [
     {"name": "first", "image": "s:1", "restartPolicy": "Always"},
     {"name": "second", "image": "s:1", "restartPolicy": "Always"},
 ]
-DELETED = {"deletionTimestamp": "2026-05-01T12:00:00Z", "deletionGracePeriodSeconds": 7}
+DELETED: dict[str, Any] = {
+    "deletionTimestamp": "2026-05-01T12:00:00Z",
+    "deletionGracePeriodSeconds": 7,
+}
 
 
 def with_status(pod: Pod, **status: Any) -> Pod:
@@ -120,7 +123,7 @@ def test_init_containers_do_not_run_again_once_any_app_container_has() -> None:
     pod = pod_of({"initContainers": [{"name": "init", "image": "i:1"}], "containers": two})
     assert started(pod, up(record("init", "exited", exit_code=1), record())) == [("side", 0)]
     # In a new sandbox all begins anew.
-    old = {"labels": {"io.kubernetes.sandbox.id": "old"}}
+    old: dict[str, Any] = {"labels": {"io.kubernetes.sandbox.id": "old"}}
     seen = up(record("init", "exited", **old), record(phase="exited", **old))
     assert started(pod, seen) == [("init", 1)]
 

@@ -14,6 +14,7 @@ from kubelite.api.http.dialer import Dialer, TCPDialer
 from kubelite.api.http.discovery import Discovery
 from kubelite.api.http.dispatch import Flow, Parts
 from kubelite.api.http.flow_control import FlowControl
+from kubelite.api.http.health import live_checks, ready_checks
 from kubelite.api.http.identity_pages import identity_pages
 from kubelite.api.http.openapi import OpenAPIPages
 from kubelite.api.http.pages import Pages
@@ -57,8 +58,8 @@ def assemble(  # noqa: PLR0913 - it joins what a server is made of
         pages=Pages(
             Discovery(verbs.resources, address),
             offload=verbs.offload,
-            live={},
-            ready={"etcd": lambda: verbs.writer.store.problem},
+            live=live_checks(verbs.writer.store),
+            ready=ready_checks(verbs.writer.store),
             more={
                 **OpenAPIPages(verbs.resources, serves_identity=issuer is not None).pages(),
                 **(identity_pages(issuer, address) if issuer else {}),

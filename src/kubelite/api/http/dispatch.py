@@ -39,6 +39,7 @@ from kubelite.api.http.respond import (
 )
 from kubelite.api.http.unsent import Unsent
 from kubelite.api.http.watch import Watches
+from kubelite.api.http.websocket import bearer_token, is_websocket
 from kubelite.api.http.wire import Dates, Disconnected, Sent, send, whole
 from kubelite.api.machinery.times import parse_duration
 from kubelite.api.registry.resources import Resource
@@ -200,7 +201,7 @@ class Dispatcher:
         connection: Connection = request.protocol  # type: ignore[assignment]  # made by ConnectionServer
         try:
             caller = await self._authenticator.authenticate(
-                connection.credentials(request.headers.get("Authorization", ""))
+                connection.credentials(authorization_of(request))
             )
         except Unauthorized:
             observed.record = self._begin(request, NOBODY, target.attributes, audit_id)
@@ -365,6 +366,14 @@ class Dispatcher:
             headers.append(("Content-Encoding", "gzip"))
             headers.append(("Vary", "Accept-Encoding"))
         return await send(request, reply.status, headers, body)
+
+
+def authorization_of(request: web.BaseRequest) -> str:
+    """Return what a request says in its Authorization header, or would say if it could; raises Unauthorized."""
+    authorization = request.headers.get("Authorization", "")
+    if not authorization and is_websocket(request) and (token := bearer_token(request)):
+        return f"Bearer {token}"
+    return authorization
 
 
 def identifiers(randomness: Randomness) -> Iterator[str]:

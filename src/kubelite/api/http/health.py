@@ -8,6 +8,7 @@ from kubelite.api.http.respond import Reply, text_reply
 from kubelite.api.registry.routes import not_found
 from kubelite.metrics import Registry
 from kubelite.process_metrics import expose_start
+from kubelite.store.protocol import Store, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -24,9 +25,28 @@ expose_start(HEALTH_REGISTRY)
 Check = Callable[[], str]  # returns what is wrong, or an empty string; must not wait
 
 
-def ping() -> str:
-    """Pass: whoever asks gets an answer."""
+def healthy() -> str:
+    """Pass: whoever gets an answer at all knows that the loop, and the log that is written on it, are not blocked."""
     return ""
+
+
+# Named as Kubernetes names them, since probes leave checks out by name.
+def live_checks(store: Store) -> Mapping[str, Check]:
+    """Return what has to be so that the process is not started anew: a full or slow disk is no reason."""
+
+    def reads() -> str:
+        try:
+            store.get("")
+        except StoreUnavailable as error:
+            return str(error)
+        return ""
+
+    return {"log": healthy, "etcd": reads}
+
+
+def ready_checks(store: Store) -> Mapping[str, Check]:
+    """Return what has to be, beside what lives, so that requests are sent here."""
+    return {"etcd": lambda: store.problem, "etcd-readiness": lambda: store.problem}
 
 
 class Health:
@@ -34,7 +54,7 @@ class Health:
 
     def __init__(self, name: str, checks: Mapping[str, Check]) -> None:
         self.name = name
-        self._checks = {"ping": ping, **checks}
+        self._checks = {"ping": healthy, **checks}
 
     def answer(self, query: Query) -> Reply:
         """Run all checks that are not excluded."""

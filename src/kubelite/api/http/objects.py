@@ -13,7 +13,7 @@ from kubelite.api.errors import BadRequest
 from kubelite.api.http import body as bodies
 from kubelite.api.http.forms import Forms
 from kubelite.api.http.negotiation import Media
-from kubelite.api.http.query import deletion_options, read_options, write_options
+from kubelite.api.http.query import deletion_options, list_options, read_options, write_options
 from kubelite.api.http.request import Query
 from kubelite.api.http.respond import Reply, object_reply
 from kubelite.api.http.unsent import FREE_BYTES, Unsent
@@ -78,11 +78,10 @@ class Objects:
 
     async def read(self, call: Call) -> Reply:
         """Answer a get or a list; raises APIError."""
-        options = read_options(call.query)
         if call.allowed.attributes.verb == "get":
-            body = await self._verbs.get(call.allowed, options)
+            body = await self._verbs.get(call.allowed, read_options(call.query))
             return await self._charged(call, len(body), lambda: self._single(call, body))
-        listed = await self._verbs.list(call.allowed, options)
+        listed = await self._verbs.list(call.allowed, list_options(call.query))
         return await self._charged(
             call,
             listed.size_bytes,
@@ -160,7 +159,7 @@ class Objects:
 
     async def _delete_collection(self, call: Call) -> Reply:
         options = deletion_options(call.query, await _delete_options(call))
-        selection = read_options(call.query)
+        selection = list_options(call.query)
         deleted = await self._verbs.delete_collection(call.allowed, selection, options)
         return await object_reply(
             deleted.body, call.media, self._offload, warnings=deleted.warnings

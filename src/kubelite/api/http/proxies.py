@@ -51,11 +51,7 @@ class Proxy:
         answered = await self._relay.ask(request, backend, target, links.headers(rest))
         if answered.head.get("content-type").partition(";")[0].strip() == "text/html":
             return await self._html(asked, answered, links)
-        return await self._relay.pass_through(
-            request,
-            answered,
-            rewrite=lambda name, value: links.rewrite(value) if name == "location" else value,
-        )
+        return await self._relay.pass_through(request, answered, rewrite=links.header)
 
     async def _backend(self, resource: str, namespace: str, name: str) -> Backend:
         if resource == "nodes":
@@ -67,11 +63,11 @@ class Proxy:
     async def _html(self, asked: Asked, answered: Answered, links: "Links") -> Sent:
         encoded = answered.head.get("content-encoding")
         if encoded or asked.request.method == "HEAD":
-            return await self._relay.pass_through(asked.request, answered)
+            return await self._relay.pass_through(asked.request, answered, rewrite=links.header)
         page = await self._rewritten(answered, links)
         dropped = ("content-length", "transfer-encoding", "connection", "keep-alive")
         headers = [
-            (name, links.rewrite(value) if name.lower() == "location" else value)
+            (name, links.header(name.lower(), value))
             for name, value in answered.head.headers
             if name.lower() not in dropped
         ]
@@ -124,8 +120,15 @@ class Links:
             ("X-Forwarded-Proto", self._scheme),
         ]
 
+    def header(self, name: str, value: str) -> str:
+        """Return the value of an answer's header as seen from outside; `name` is in small letters."""
+        return self.rewrite(value) if name == "location" else value
+
     def rewrite(self, link: str) -> str:
-        """Return a link as seen from outside; links to other hosts and relative ones stay."""
+        """Return a link as seen from outside: a path, since only the client knows by which address it came.
+
+        A link that names the address of this request keeps it; links to other hosts and relative ones stay.
+        """
         try:
             parts = urlsplit(link)
         except ValueError:
@@ -135,4 +138,5 @@ class Links:
         path = parts.path
         if not path.startswith(self._prefix + "/"):
             path = self._prefix + path
-        return urlunsplit((self._scheme, self._host, path, parts.query, parts.fragment))
+        address = (parts.scheme, parts.netloc) if parts.netloc == self._host else ("", "")
+        return urlunsplit((*address, path, parts.query, parts.fragment))

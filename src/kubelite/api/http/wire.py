@@ -124,7 +124,7 @@ def head(request: web.BaseRequest, status: int, headers: Headers) -> bytes:
     """Return status line and headers; a connection that will not stay open says so."""
     lines = [f"HTTP/1.1 {status} {REASON_PHRASES.get(status, 'Unknown')}"]
     lines += [f"{name}: {value}" for name, value in headers]
-    if not request.keep_alive:
+    if not stays_open(request):
         lines.append("Connection: close")
     elif request.version < (1, 1):
         lines.append("Connection: keep-alive")
@@ -148,7 +148,12 @@ async def send(
     else:
         transport.write(start)
         await _write_slices(request, transport, body)
-    return Sent(status, keep_alive=bool(request.keep_alive))
+    return Sent(status, keep_alive=stays_open(request))
+
+
+def stays_open(request: web.BaseRequest) -> bool:
+    """Tell whether another request may follow: not when the end of this one's body cannot be known."""
+    return bool(request.keep_alive) and request.content.exception() is None
 
 
 async def _write_slices(request: web.BaseRequest, transport: asyncio.Transport, body: Body) -> None:

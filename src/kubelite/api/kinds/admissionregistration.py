@@ -17,6 +17,7 @@ from kubelite.api.kinds.enums import (
 from kubelite.api.kinds.meta import Condition, LabelSelector, ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
     ATOMIC,
+    OMIT_EMPTY,
     REQUIRED,
     SET,
     Base64,
@@ -305,8 +306,10 @@ class ValidatingAdmissionPolicy(Kind):
 class ValidatingAdmissionPolicyBindingSpec(Model):
     """What is wanted of a validating admission policy binding."""
 
-    policyName: Annotated[str, REQUIRED] = ""
-    validationActions: Annotated[list[Annotated[str, VALIDATION_ACTIONS]], REQUIRED, SET] = []
+    policyName: Annotated[str, REQUIRED, OMIT_EMPTY] = ""
+    validationActions: Annotated[
+        list[Annotated[str, VALIDATION_ACTIONS]], REQUIRED, OMIT_EMPTY, SET
+    ] = []
     matchResources: MatchResources | None = None
     paramRef: ParamRef | None = None
 

@@ -11,6 +11,7 @@ from kubelite.api.kinds.enums import PATH_TYPES, POLICY_TYPES, PROTOCOLS
 from kubelite.api.kinds.meta import Condition, LabelSelector, ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
     ATOMIC,
+    OMIT_EMPTY,
     REQUIRED,
     GroupVersionKind,
     Int32,
@@ -62,8 +63,8 @@ class HTTPIngressRuleValue(Model):
 class ParentReference(Model):
     """The object an address belongs to."""
 
-    name: Annotated[str, REQUIRED] = ""
-    resource: Annotated[str, REQUIRED] = ""
+    name: Annotated[str, REQUIRED, OMIT_EMPTY] = ""
+    resource: Annotated[str, REQUIRED, OMIT_EMPTY] = ""
     group: str = ""
     namespace: str = ""
 

@@ -15,6 +15,7 @@ from kubelite.api.kinds.meta import Condition, ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
     ALWAYS,
     ATOMIC,
+    OMIT_EMPTY,
     REQUIRED,
     GroupVersionKind,
     Int64,
@@ -141,7 +142,7 @@ class Counter(Model):
 class CounterSet(Model):
     """Amounts that devices share, under a name."""
 
-    counters: Annotated[dict[str, Counter], REQUIRED] = {}
+    counters: Annotated[dict[str, Counter], REQUIRED, OMIT_EMPTY] = {}
     name: Annotated[str, REQUIRED] = ""
 
 
@@ -172,7 +173,7 @@ class DeviceCounterConsumption(Model):
     """What a device takes from a shared set of counters."""
 
     counterSet: Annotated[str, REQUIRED] = ""
-    counters: Annotated[dict[str, Counter], REQUIRED] = {}
+    counters: Annotated[dict[str, Counter], REQUIRED, OMIT_EMPTY] = {}
 
 
 class NodeAllocatableResourceMapping(Model):

@@ -7,6 +7,8 @@ costs no more to ask than the labels that it is asked about.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
+from kubelite.api.machinery.numbers import integer
+
 Labels = Mapping[str, str]
 # As texts of selectors and as LabelSelectors and NodeSelectors spell them.
 EQUALITIES = frozenset({"=", "==", "in", "In"})
@@ -121,12 +123,3 @@ class _Rules:
 
 def _bound(values: Sequence[str]) -> int | None:
     return integer(values[0]) if values else None
-
-
-def integer(text: str) -> int | None:
-    """Read a signed integer of 64 bits as Go's ParseInt does; None for what is none."""
-    digits = text[1:] if text[:1] in ("+", "-") else text
-    if not (digits.isascii() and digits.isdigit()):
-        return None
-    number = int(text)
-    return number if -(2**63) <= number < 2**63 else None

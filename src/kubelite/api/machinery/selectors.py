@@ -9,7 +9,8 @@ from msgspec import Struct
 from kubelite.api.errors import BadRequest, Cause
 from kubelite.api.kinds.meta import LabelSelector
 from kubelite.api.machinery import causes, names
-from kubelite.api.machinery.label_matching import integer, matcher_of
+from kubelite.api.machinery.label_matching import matcher_of
+from kubelite.api.machinery.numbers import integer
 from kubelite.limits import SELECTOR_REQUIREMENTS
 
 EQUALS, DOUBLE_EQUALS, NOT_EQUALS = "=", "==", "!="
@@ -98,7 +99,7 @@ class Requirement(Struct, frozen=True):
             wrong = "for 'Gt', 'Lt' operators, exactly one value is required"
             return [causes.invalid("values", list(self.values), wrong)]
         value = self.values[0]
-        if value.lstrip("+-").isdigit() and value.isascii():
+        if integer(value) is not None:
             return []
         wrong = "for 'Gt', 'Lt' operators, the value must be an integer"
         return [causes.invalid("values[0]", value, wrong)]

@@ -1,6 +1,7 @@
 """The verbs of the API over the store; everything is driven by the attributes that were authorized."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import msgspec
@@ -14,10 +15,10 @@ from kubelite.api.errors import (
 )
 from kubelite.api.kinds.autoscaling_v1 import Scale
 from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery import causes
-from kubelite.api.machinery.apply import apply
-from kubelite.api.machinery.patch import json_patch, merge_patch
-from kubelite.api.machinery.prune import prune
+from kubelite.api.machinery.apply import apply, check_config, type_named
+from kubelite.api.machinery.patch import json_patch, merge_patch, not_decodable
 from kubelite.api.machinery.schema import Schema, compile_struct
 from kubelite.api.machinery.strategic import strategic_merge
 from kubelite.api.machinery.structural import structure
@@ -120,6 +121,7 @@ class Verbs:
         """Create an object, or post to a subresource (binding, eviction, token). Changes `body`."""
         target = self.target(allowed, "create")
         if post := self.posts.get((target.resource.storage, target.subresource)):
+            check_namespace(target, metadata_of(body))
             return await post(target, body, options)
         if reviewer := self.reviewers.get(target.resource.group_resource):
             return await self._review(reviewer, target, body, options)
@@ -214,8 +216,9 @@ class Verbs:
             assert read is not None
             served = read() if view is None else view.read(read())
             item = patched(target.resource, served, patch_type, original)
-            check_type(target.resource, item)
-            warnings[:] = shape(schema, item, options, patched=True)
+            with decoding(patch, patch_type):
+                check_type(target.resource, item)
+                warnings[:] = shape(schema, item, options, patched=True)
             return item if view is None else view.write(item)
 
         written = await self.writer.update(
@@ -235,13 +238,12 @@ class Verbs:
             )
         if not isinstance(config, dict):
             raise BadRequest("error decoding YAML: the configuration must be an object")
-        check_type(resource, config)
+        check_applied_type(resource.kind, config)
 
-        def pruned() -> tuple[tuple[str, ...], bytes]:
-            unknown = prune(resource.schema, config)
-            return findings(resource.schema, unknown, options, patched=True), encode(config)
+        def written_down() -> tuple[tuple[str, ...], bytes]:
+            return findings(resource.schema, (), options, patched=True), encode(config)
 
-        warnings, original = await self.offload.run(shape_cost(options.body_bytes), pruned)
+        warnings, original = await self.offload.run(shape_cost(options.body_bytes), written_down)
 
         def revise(read: Decode | None) -> JSON:
             old = None if read is None else read()
@@ -268,13 +270,17 @@ class Verbs:
         self, target: Target, patch_type: PatchType, patch: Any, options: WriteOptions
     ) -> Written:
         schema = compile_struct(Scale)
+        if patch_type == "apply":
+            check_applied_type(Scale.gvk, patch)
+            check_config(schema, patch)
         original = encode(patch)
 
         def revise(read: Decode | None) -> JSON:
             assert read is not None
             old = read()
             scale = apply_patch(schema, scale_of(old), patch_type, original)
-            shape(schema, scale, options)
+            with decoding(patch, patch_type):
+                shape(schema, scale, options, patched=True)
             return put_scale(old, scale)
 
         return as_scale(await self.writer.update(target, revise, options))
@@ -349,6 +355,22 @@ class Verbs:
         check_scope(resource, attributes)
         check_verb(resource, attributes)
         return Target(allowed, resource, self.resources.canonical(resource))
+
+
+def check_applied_type(expected: GroupVersionKind, config: dict[str, Any]) -> None:
+    """Refuse a configuration that does not say of which type it is, or is of another; raises BadRequest."""
+    if (config.get("apiVersion"), config.get("kind")) != (expected.api_version, expected.kind):
+        raise BadRequest(f"invalid object type: {type_named(config)}")
+
+
+@contextmanager
+def decoding(patch: Any, patch_type: PatchType) -> Iterator[None]:
+    """Turn what is wrong with a patched object into what is wrong with its patch; raises Invalid."""
+    try:
+        yield
+    except BadRequest as error:
+        is_strategic = patch_type == "strategic"
+        raise not_decodable(patch, error.message, is_strategic=is_strategic) from error
 
 
 def find_virtual(target: Target, items: Sequence[dict[str, Any]]) -> bytes:

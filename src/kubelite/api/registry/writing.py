@@ -41,6 +41,7 @@ from kubelite.api.registry.bodies import (
     check_namespace,
     check_type,
     metadata_of,
+    object_revision,
     owners_once,
     shape,
     shape_status,
@@ -189,7 +190,7 @@ class Writer:
         target = Target(evidence.allowed, target.resource, target.canonical)
         check_type(target.resource, body)
         metadata = metadata_of(body)
-        if metadata.get("resourceVersion"):
+        if metadata.get("resourceVersion") not in (None, "", "0"):
             raise BadRequest("resourceVersion should not be set on objects to be created")
         check_namespace(target, metadata)
         generated = not metadata.get("name") and bool(metadata.get("generateName"))
@@ -301,6 +302,7 @@ class Writer:
         metadata = metadata_of(body)
         if metadata.get("uid") and target.resource.type is not None:
             raise precondition_failed(target.resource, target.name, metadata["uid"])
+        object_revision(metadata)
         metadata.pop("resourceVersion", None)
         check_name(target, metadata)
         try:
@@ -339,15 +341,13 @@ class Writer:
         self, target: Target, metadata: dict[str, Any], old: dict[str, Any]
     ) -> None:
         """Refuse an update that was made from another state, or that had to name its state and did not."""
-        version = metadata.get("resourceVersion")
-        if version and version != old["resourceVersion"]:
+        version = object_revision(metadata)  # compared as a number: "007" is 7
+        if version and version != int(old["resourceVersion"]):
             raise conflict(target.resource, target.name, MODIFIED)
         if not version and not target.canonical.strategy.unconditional:
-            cause = causes.invalid(
-                "metadata.resourceVersion", "", "must be specified for an update"
-            )
-            kind = target.resource.kind
-            raise causes.invalid_object(kind.kind, kind.group, target.name, [cause])
+            cause = causes.invalid("metadata.resourceVersion", 0, "must be specified for an update")
+            resource = target.resource
+            raise causes.invalid_object(resource.plural, resource.group, target.name, [cause])
         uid = metadata.get("uid")
         if uid and uid != old.get("uid"):
             raise precondition_failed(target.resource, target.name, uid, old.get("uid", ""))

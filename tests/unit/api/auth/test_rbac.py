@@ -13,6 +13,7 @@ from kubelite.api.kinds.rbac import (
     RoleRef,
     Subject,
 )
+from kubelite.limits import DECISION_KEY
 
 READ_PODS = PolicyRule(verbs=["get", "list"], apiGroups=[""], resources=["pods"])
 
@@ -146,3 +147,25 @@ def test_after_close_nothing_changes() -> None:
     rbac.close()
     lookup.put(cluster_role("r", READ_PODS))
     assert not allowed(rbac, "anna", "get", "pods")
+
+
+@pytest.mark.parametrize(
+    ("caller", "attributes"),
+    [
+        (Caller("u" * DECISION_KEY.value), Attributes("get")),
+        (Caller("anna", ("g" * 100,) * 30), Attributes("get")),
+        (Caller("anna"), Attributes("get", resource="pods", name="n" * DECISION_KEY.value)),
+        (Caller("anna"), Attributes("list", resource="pods", label_selector="a," * 2000)),
+    ],
+)
+def test_long_questions_are_answered_and_not_remembered(
+    caller: Caller, attributes: Attributes
+) -> None:
+    rbac = RBAC(FixedLookup([cluster_role("r", READ_PODS), cluster_binding("b", "r", ANNA)]))
+    before = DECISION_KEY.times_reached
+    for _ in range(2):
+        expected = caller.user == "anna" and attributes.resource == "pods"
+        assert rbac.decide(caller, attributes).allowed is expected
+    assert DECISION_KEY.times_reached == before + 2
+    rbac.decide(Caller("anna"), Attributes("get", resource="pods"))
+    assert DECISION_KEY.times_reached == before + 2

@@ -297,6 +297,12 @@ async def test_a_client_that_waits_to_be_asked_for_the_body(verbs: FixedVerbs) -
         ("GET", "/api/v1/namespaces/a%2f..%2fb/configmaps", 400),
         ("GET", "/version", 200),
         ("GET", "/readyz", 200),
+        ("GET", f"{PATH}?timeoutSeconds=x", 400),
+        ("GET", f"{PATH}?timeoutSeconds=5", 200),
+        ("GET", f"{PATH}?watch=1&timeoutSeconds=x", 400),
+        ("GET", f"{PATH}/a?timeoutSeconds=x", 200),
+        ("DELETE", f"{PATH}?timeoutSeconds=x", 400),
+        ("GET", f"{PATH}?limit=x", 400),
         ("GET", "/metrics", 200),
         ("GET", "/", 200),
         ("GET", "/api", 200),
@@ -457,3 +463,35 @@ async def test_headers_are_bounded(verbs: FixedVerbs) -> None:
     async with connected(verbs) as raw:
         raw.writer.write(b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 1000 + b"\r\n")
         assert (await raw.head())[0] == 431
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("bad", [b"zz\r\n", b"-1\r\n", b"3\r\nabcd\r\n", b"2\r\n{}\r\nx\r\n"])
+async def test_a_body_with_a_bad_chunk_is_a_bad_request(
+    verbs: FixedVerbs, bad: bytes, at_once: bool
+) -> None:
+    head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t\r\n"
+    begin = f"{head}Transfer-Encoding: chunked\r\n\r\n".encode()
+    async with connected(verbs) as raw:
+        if at_once:
+            raw.writer.write(begin + bad + b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n")
+        else:
+            raw.writer.write(begin)
+            await asyncio.sleep(0.01)
+            raw.writer.write(bad)
+        text = await asyncio.wait_for(raw.reader.read(), 5)
+    assert text.startswith(b"HTTP/1.1 400 ")
+    assert b"\r\nConnection: close\r\n" in text
+    assert text.count(b"HTTP/1.1") == 1  # the end of the body is not known: nothing follows
+    assert not verbs.created
+
+
+async def test_a_client_that_leaves_amid_its_body_gets_no_answer(verbs: FixedVerbs) -> None:
+    async with connected(verbs) as raw:
+        raw.writer.write(f"POST {PATH} HTTP/1.1\r\nHost: x\r\n".encode())
+        raw.writer.write(b"Transfer-Encoding: chunked\r\n\r\n5\r\n{")
+        await raw.writer.drain()
+        await asyncio.sleep(0.01)
+        raw.writer.transport.abort()
+        await asyncio.sleep(0.01)
+        assert not verbs.created

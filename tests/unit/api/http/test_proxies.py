@@ -274,6 +274,20 @@ async def test_an_upgrade_becomes_a_pipe() -> None:
         assert len(await reader.read(-1)) == 999_999
 
 
+async def test_a_token_among_the_protocols_stays_with_the_server() -> None:
+    serve, seen = echo("HTTP/1.1 101 Switching Protocols", "Upgrade: websocket")
+    protocols = (
+        "Sec-WebSocket-Protocol: v5.channel.k8s.io, base64url.bearer.authorization.k8s.io.c2VjcmV0",
+        "Sec-WebSocket-Protocol: v4.channel.k8s.io",
+    )
+    path = f"{PODS}/web/exec?command=a"
+    async with proxied(serve) as (reader, writer, _):
+        writer.write(asking(path, "Connection: Upgrade", "Upgrade: websocket", *protocols))
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+    assert b"c2VjcmV0" not in seen[0]
+    assert b"\r\nSec-WebSocket-Protocol: v5.channel.k8s.io, v4.channel.k8s.io\r\n" in seen[0]
+
+
 async def test_exec_by_get_needs_the_right_to_create() -> None:
     serve, seen = echo("HTTP/1.1 101 Switching Protocols")
     async with proxied(serve, NoCreate()) as (reader, writer, _):
@@ -342,7 +356,10 @@ async def test_bodies_are_passed_on() -> None:
 
 
 async def test_pages_and_redirects_lead_through_the_proxy() -> None:
-    page = b'<A href="/x?a=1&amp;b">x</A><a href="y">y</a><p href="/z">/x</p>'
+    page = (
+        b'<A href="/x?a=1&amp;b">x</A><a href="y">y</a><p href="/z">/x</p>'
+        b'<a href="http://outside/q">q</a><a href="http://else/q">q</a>'
+    )
     serve, _ = echo(
         "HTTP/1.1 302 Found",
         "Content-Type: text/html; charset=utf-8",
@@ -353,9 +370,23 @@ async def test_pages_and_redirects_lead_through_the_proxy() -> None:
     async with proxied(serve) as (reader, writer, _):
         writer.write(asking(f"{PODS}/web/proxy/start", "Connection: close"))
         answer = (await reader.read()).decode()
-    prefix = f"http://outside{PODS}/web/proxy"
+    prefix = f"{PODS}/web/proxy"
     assert f"Location: {prefix}/login\r\n" in answer
     assert f'<A href="{prefix}/x?a=1&amp;b">x</A><a href="y">y</a><p href="/z">' in answer
+    assert f'<a href="http://outside{prefix}/q">q</a><a href="http://else/q">' in answer
+
+
+@pytest.mark.parametrize("coding", ["", "Content-Encoding: br"])
+async def test_redirects_of_pages_that_are_not_rewritten_lead_through_the_proxy(
+    coding: str,
+) -> None:
+    headers = ["Content-Type: text/html", "Location: /login", "Content-Length: 0"]
+    serve, _ = echo("HTTP/1.1 302 Found", *headers, *([coding] if coding else []))
+    async with proxied(serve) as (reader, writer, _):
+        method = "GET" if coding else "HEAD"
+        writer.write(asking(f"{PODS}/web/proxy/start", "Connection: close", method=method))
+        answer = (await reader.read()).decode()
+    assert f"Location: {PODS}/web/proxy/login\r\n" in answer
 
 
 async def test_a_proxy_path_without_a_slash_is_redirected() -> None:

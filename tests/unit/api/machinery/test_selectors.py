@@ -6,7 +6,11 @@ from kubelite.api.errors import BadRequest
 from kubelite.api.kinds.meta import LabelSelector, LabelSelectorRequirement
 from kubelite.api.machinery.selectors import (
     EVERYTHING,
+    GREATER,
+    LESS,
     NOTHING,
+    Requirement,
+    Selector,
     label_selector,
     labels_selector,
     parse_selector,
@@ -119,3 +123,12 @@ def test_selectors_of_many_requirements_are_refused() -> None:
     text = ",".join(["metadata.name=b"] * (SELECTOR_REQUIREMENTS.value + 1))
     with pytest.raises(BadRequest, match="more than 1000"):
         parse_selector(text)
+
+
+@pytest.mark.parametrize("value", ["1_0", "٣", "9" * 5000, " 7", "x"])
+def test_labels_that_are_no_numbers_are_not_compared(value: str) -> None:
+    for operator in (GREATER, LESS):
+        requirement = Requirement("cores", operator, ("4",))
+        assert not requirement.matches({"cores": value})
+        assert not Selector([requirement]).matches({"cores": value})
+    assert Requirement("cores", GREATER, (value,)).causes()

@@ -121,7 +121,9 @@ async def test_a_pinned_field_finds_its_watches(server: Server) -> None:
     nowhere = Watcher(server, "v1/pods", field_selector="spec.nodeName=")
     spec = {"containers": [{"name": "c", "image": "i"}]}
     await server.create("v1/pods", {"metadata": {"name": "a"}, "spec": spec})
-    await server.create("v1/pods/binding", {"target": {"name": "n1"}}, "a")
+    await server.create(
+        "v1/pods/binding", {"metadata": {"name": "a"}, "target": {"name": "n1"}}, "a"
+    )
     assert here.events() == [("ADDED", "a")]
     assert there.events() == []
     assert nowhere.events() == [("ADDED", "a"), ("DELETED", "a")]

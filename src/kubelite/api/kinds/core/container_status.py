@@ -8,6 +8,7 @@ from kubelite.api.kinds.core.containers import ResourceRequirements
 from kubelite.api.kinds.enums import SIGNALS
 from kubelite.api.kinds.model import (
     ATOMIC,
+    OMIT_EMPTY,
     REQUIRED,
     Int32,
     Int64,
@@ -84,7 +85,7 @@ class ContainerUser(Model):
 class ImageVolumeStatus(Model):
     """Which image a volume was made from."""
 
-    imageRef: Annotated[str, REQUIRED] = ""
+    imageRef: Annotated[str, REQUIRED, OMIT_EMPTY] = ""
 
 
 class VolumeStatus(Model):

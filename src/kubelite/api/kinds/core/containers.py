@@ -23,6 +23,7 @@ from kubelite.api.kinds.enums import (
 )
 from kubelite.api.kinds.model import (
     ATOMIC,
+    OMIT_EMPTY,
     REQUIRED,
     SET,
     Int32,
@@ -200,14 +201,14 @@ class ResourceRequirements(Model):
 class ContainerRestartRuleOnExitCodes(Model):
     """Exit codes a restart rule is about."""
 
-    operator: Annotated[str, REQUIRED] = ""
+    operator: Annotated[str, REQUIRED, OMIT_EMPTY] = ""
     values: Annotated[list[Int32], SET] = []
 
 
 class ContainerRestartRule(Model):
     """What to do when a container ends with certain exit codes."""
 
-    action: Annotated[str, REQUIRED] = ""
+    action: Annotated[str, REQUIRED, OMIT_EMPTY] = ""
     exitCodes: ContainerRestartRuleOnExitCodes | None = None
 
 

@@ -24,6 +24,7 @@ from kubelite.api.kinds.meta import LabelSelector, ObjectMeta
 from kubelite.api.kinds.model import (
     ALWAYS,
     ATOMIC,
+    OMIT_EMPTY,
     REQUIRED,
     Int32,
     Int64,
@@ -295,8 +296,8 @@ class PhotonPersistentDiskVolumeSource(Model):
 class PodCertificateProjection(Model):
     """A key and a certificate made for the pod, as files."""
 
-    keyType: Annotated[str, REQUIRED] = ""
-    signerName: Annotated[str, REQUIRED] = ""
+    keyType: Annotated[str, REQUIRED, OMIT_EMPTY] = ""
+    signerName: Annotated[str, REQUIRED, OMIT_EMPTY] = ""
     certificateChainPath: str = ""
     credentialBundlePath: str = ""
     keyPath: str = ""
