@@ -24,7 +24,7 @@ from kubelite.control.pod_gc import PodGCController
 from kubelite.control.replicaset import ReplicaSetController, ReplicationControllerController
 from kubelite.control.resource_quota import ResourceQuotaController
 from kubelite.control.root_ca import RootCAPublisher
-from kubelite.control.runtime import Entry
+from kubelite.control.runtime import ControllerEntry
 from kubelite.control.service_cidr import ServiceCIDRController
 from kubelite.control.serviceaccount import ServiceAccountController
 from kubelite.control.statefulset import StatefulSetController
@@ -41,8 +41,8 @@ from kubelite.control.volume_protection import (
 )
 
 # All that run, in the order in which they start.
-CONTROLLERS: tuple[Entry, ...] = tuple(
-    Entry(controller.name, getattr(controller, "identity", controller.name), controller)
+CONTROLLERS: tuple[ControllerEntry, ...] = tuple(
+    ControllerEntry(controller.name, getattr(controller, "identity", controller.name), controller)
     for controller in (
         SystemObjectsController,
         NamespaceController,

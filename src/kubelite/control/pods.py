@@ -66,13 +66,13 @@ def is_active(pod: Pod) -> bool:
     return pod.metadata.deletionTimestamp is None and not is_terminal(pod)
 
 
-def is_leaving(pod: Pod) -> bool:
-    """Tell whether the pod is being deleted."""
+def is_being_deleted(pod: Pod) -> bool:
+    """Return whether the pod is being deleted; its containers may have ended already."""
     return pod.metadata.deletionTimestamp is not None
 
 
 def is_terminating(pod: Pod) -> bool:
-    """Tell whether the pod is being deleted and still has something running."""
+    """Return whether the pod is being deleted and has containers that run."""
     return pod.metadata.deletionTimestamp is not None and not is_terminal(pod)
 
 

@@ -137,7 +137,7 @@ class Controller(Protocol):
         ...
 
 
-class Entry(NamedTuple):
+class ControllerEntry(NamedTuple):
     """A line of the list of controllers."""
 
     name: str  # in log lines, metrics and events
@@ -153,7 +153,7 @@ class Runtime:
 
     def __init__(
         self,
-        controllers: Sequence[Entry],
+        controllers: Sequence[ControllerEntry],
         *,
         client_for: Callable[[str], Client],
         mirrors: Client,

@@ -29,7 +29,7 @@ from kubelite.control.ownership import (
 from kubelite.control.pods import (
     POD_COST_BYTES,
     is_available,
-    is_leaving,
+    is_being_deleted,
     is_ready,
     is_terminal,
     pod_from_template,
@@ -107,7 +107,7 @@ def plan(owner: StatefulSet, pods: Sequence[Pod], current: str, newest: str, now
         pod = by_ordinal.get(ordinal)
         if pod is None:
             create.append(ordinal)
-        elif is_terminal(pod) and not is_leaving(pod):
+        elif is_terminal(pod) and not is_being_deleted(pod):
             delete.append(pod.metadata.name)
         elif not ordered or _is_settled(owner, pod, now):
             continue
@@ -125,8 +125,8 @@ def plan(owner: StatefulSet, pods: Sequence[Pod], current: str, newest: str, now
 def _condemned(owner: StatefulSet, pods: Sequence[Pod], ordered: bool, now: datetime) -> list[str]:
     """Return which pods beyond the wanted number go now; the highest numbers go first."""
     if not ordered:
-        return [pod.metadata.name for pod in pods if not is_leaving(pod)]
-    if not pods or is_leaving(pods[0]):
+        return [pod.metadata.name for pod in pods if not is_being_deleted(pod)]
+    if not pods or is_being_deleted(pods[0]):
         return []
     # One that is not ready goes only if none before it is worse off.
     unhealthy = [pod for pod in pods if not _is_settled(owner, pod, now)]
@@ -152,7 +152,7 @@ def _outdated(
         pod = by_ordinal[ordinal]
         is_old = pod.metadata.labels.get(history.HASH) != newest
         settled = _is_settled(owner, pod, now)
-        if is_old and not is_leaving(pod) and (not settled or missing < limit):
+        if is_old and not is_being_deleted(pod) and (not settled or missing < limit):
             # A broken old pod is replaced whatever the limit: waiting for it would be for ever.
             delete.append(pod.metadata.name)
             missing += settled
@@ -166,7 +166,7 @@ def _outdated(
 def _is_settled(owner: StatefulSet, pod: Pod, now: datetime) -> bool:
     return (
         pod.status.phase == "Running"
-        and not is_leaving(pod)
+        and not is_being_deleted(pod)
         and is_available(pod, owner.spec.minReadySeconds, now)
     )
 
@@ -175,8 +175,8 @@ def status_of(
     owner: StatefulSet, pods: Sequence[Pod], current: str, newest: str, now: datetime
 ) -> StatefulSetStatus:
     """Return the numbers; when all pods have the newest revision it becomes the current one."""
-    created = [pod for pod in pods if pod.status.phase or not is_leaving(pod)]
-    staying = [pod for pod in created if not is_leaving(pod)]
+    created = [pod for pod in pods if pod.status.phase or not is_being_deleted(pod)]
+    staying = [pod for pod in created if not is_being_deleted(pod)]
     running = [pod for pod in created if pod.status.phase == "Running" and is_ready(pod)]
     updated = sum(pod.metadata.labels.get(history.HASH) == newest for pod in staying)
     replicas = len(created)

@@ -2,7 +2,7 @@
 
 Tables: `objects` (segment id + rest of the key -> created revision, revision, value), `log` (revision -> what the
 change replaced), `segments` (first path segment -> id, because LMDB keys end at 511 bytes), `meta` (format, revision,
-form). What is replaced stays in free pages until they are used again; `compact` leaves none.
+form). Replaced values stay readable in free pages until LMDB reuses these; `compact` removes them.
 """
 
 import fcntl
@@ -49,7 +49,7 @@ class StoreLocked(Exception):
 
 
 class UnknownFormat(StoreUnreadable):
-    """The data was written by a version this one does not know."""
+    """The data has a format of another version."""
 
 
 class LMDBEngine:
@@ -137,10 +137,10 @@ class LMDBEngine:
 
     @contextmanager
     def _writing(self) -> Iterator[Any]:
-        """Commit what is written to the transaction; raises EngineFailed."""
+        """Open a write transaction and commit it at the end of the block; raises EngineFailed."""
         try:
             self._require_open()
-            # A reader that was killed, such as a snapshot, would keep every page it saw from being used again.
+            # A reader that was killed, such as a snapshot, would keep LMDB from reusing every page it saw.
             self._env.reader_check()
             with self._env.begin(write=True) as transaction:
                 yield transaction
@@ -183,7 +183,7 @@ class LMDBEngine:
     def rewrite(
         self, keys: Sequence[str], revisions: Sequence[int], change: Callable[[str, bytes], bytes]
     ) -> int:
-        """Replace values by `change(key, value)` in one commit, revisions as they are; raises EngineFailed."""
+        """Replace values by `change(key, value)` in one commit; revisions stay. Raises EngineFailed."""
         with self._writing() as transaction:
             count = sum(self._rewritten(transaction, key, change) for key in keys)
             for revision in revisions:
@@ -205,7 +205,7 @@ class LMDBEngine:
         return True
 
     def form(self) -> str:
-        """Return the mark that `set_form` has left, empty if none; raises EngineFailed."""
+        """Return what `set_form` stored, "" if nothing; raises EngineFailed."""
         try:
             self._require_open()
             with self._env.begin() as transaction:
@@ -215,14 +215,14 @@ class LMDBEngine:
         return found.decode() if found else ""
 
     def set_form(self, form: str) -> None:
-        """Mark, durably, which form all values have; raises EngineFailed."""
+        """Store durably which form all values have; raises EngineFailed."""
         with self._writing() as transaction:
             transaction.put(b"form", form.encode(), db=self._meta)
 
     def compact(self) -> bool:
-        """Put a copy of what is in use in the file's place and overwrite the former; raises EngineFailed.
+        """Replace the file by a copy of its current rows and overwrite the former; raises EngineFailed.
 
-        False, and nothing done, while another process reads the file.
+        Returns False without doing anything while another process reads the file.
         """
         staged = self._path / COMPACTING
         try:
@@ -246,7 +246,7 @@ class LMDBEngine:
         return True
 
     def _copy(self, folder: Path) -> None:
-        """Write all rows to a new store: LMDB's own copy takes over what stood in a page behind a large value."""
+        """Copy all rows to a new store. LMDB's own copy would keep old bytes behind a large value in its last page."""
         with lmdb.open(
             str(folder),
             lib_version=0,
@@ -270,7 +270,7 @@ class LMDBEngine:
 
     def _replace(self, copy: Path) -> None:
         current = self._path / DATA_FILE
-        # Under a name until it is overwritten, so that the next compaction does it if this one is cut short.
+        # The former file keeps a name until it is overwritten, so the next compaction finishes one that was cut short.
         (self._path / FORMER_FILE).hardlink_to(current)
         self._is_open = False
         self._env.close()
@@ -314,7 +314,7 @@ class LMDBEngine:
             self._open()
 
     def size_bytes(self) -> int:
-        """Return how much disk the data takes."""
+        """Return the bytes the data occupies on disk."""
         return (self._path / DATA_FILE).stat().st_blocks * 512
 
     def close(self) -> None:
@@ -346,9 +346,9 @@ def lock_folder(path: Path) -> int:
 
 
 def lock_readers(path: Path, *, shared: bool) -> int | None:
-    """Keep the data file of a folder in its place (`shared`), or others from reading it; None: not now.
+    """Lock a folder against replacing its data file (`shared`) or against reading it; None if it is being read.
 
-    It is a lock on the folder, held until the returned descriptor is closed. A reader waits while the file is replaced.
+    The lock is held until the returned descriptor is closed. A reader waits while the file is replaced.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -369,7 +369,7 @@ def sync(path: Path) -> None:
 
 
 def _discard(path: Path) -> None:
-    """Overwrite and remove a file: its blocks go back to the file system, and to who reads the disk."""
+    """Overwrite and remove a file, so that nothing can be read from its blocks afterwards. Blocks."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -390,9 +390,9 @@ def _discard(path: Path) -> None:
 
 
 def complete(path: Path, env: lmdb.Environment) -> None:
-    """Give a data file that was cut off its length again, blank: reading a mapping past its end is fatal (SIGBUS).
+    """Extend a data file that was cut off to its full length: reading a mapping past its end is fatal (SIGBUS).
 
-    Blank pages are told as damage if anything leads to them; the last ones may be free, and the store whole. Raises
+    A blank page that is in use is reported as damage; if the missing pages were free, the store is intact. Raises
     OSError. Blocks.
     """
     needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
@@ -401,7 +401,7 @@ def complete(path: Path, env: lmdb.Environment) -> None:
 
 
 def _reserve(path: Path) -> None:
-    """Give LMDB's table of readers its blocks: it is written through a mapping, where a full disk is fatal."""
+    """Allocate LMDB's reader table: it is written through a mapping, where a full disk is fatal (SIGBUS)."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         os.posix_fallocate(descriptor, 0, LOCK_TABLE_BYTES)
@@ -411,7 +411,7 @@ def _reserve(path: Path) -> None:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Name what is wrong with a store that cannot be read: StoreUnreadable, or OSError when it is the disk."""
+    """Translate errors of reading to StoreUnreadable with the path; an OSError of the disk passes."""
     try:
         yield
     except lmdb.Error as error:
@@ -421,5 +421,5 @@ def _named(path: Path) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """Return what LMDB says without the place in its code: ``mdb_txn_commit: No space left on device``."""
+    """Return LMDB's message without its function: ``No space left on device``."""
     return str(error).rpartition(": ")[2] or str(error)

@@ -1,4 +1,4 @@
-"""Changes in their forms: asked for, kept in the window, logged on disk, left in the index."""
+"""Converts a change between its forms: operation, row of the window, row of the undo log on disk."""
 
 from kubelite.store.engine import Logged, StoreUnreadable
 from kubelite.store.history import LoggedChange
@@ -12,7 +12,7 @@ def _splice(value: bytes, at: int | None, revision: int) -> bytes:
 def record_of(
     operation: Put | Delete, revision: int, current: Entry | None, now: float
 ) -> LoggedChange:
-    """Return the change an operation makes to what is there, `current`."""
+    """Return the change that an operation makes to `current`; `now` in seconds since the epoch."""
     previous = current.value if current else None
     created = current.created_revision if current else revision
     final = operation.value if operation.value is not None else previous
@@ -25,7 +25,7 @@ def record_of(
 
 
 def record_loaded(row: Logged, replaced: Entry | None, after: Entry | None) -> LoggedChange:
-    """Return the change a row of the undo log tells of; `after` is what it left. Raises StoreUnreadable."""
+    """Return the change of a row of the undo log; `after` is the entry it left. Raises StoreUnreadable."""
     previous = replaced.value if replaced else None
     if row.final is not None:
         value, created = row.final
