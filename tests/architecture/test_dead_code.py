@@ -7,6 +7,7 @@ not found may be dead too.
 import ast
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 SOURCE = Path(__file__).parents[2] / "src" / "kubelite"
@@ -20,7 +21,6 @@ EXEMPT = {
     "SeededRandomness": "the randomness of simulations and tests",
     "SetClock": "the clock of tests",
     "SimulatedNode": "the nodes of simulations",
-    "WatchEvent": "a type of the API: found among all subclasses",
     "all_records": "a control of simulated containers",
     "at_once": "how tests run a decision of the scheduler in one go",
     "behave": "a control of simulated containers",
@@ -74,10 +74,11 @@ def used(module: ast.Module) -> Iterator[str]:
                 continue
 
 
-def unused() -> set[str]:
+@cache
+def unused() -> frozenset[str]:
     trees = list(modules())
     uses = Counter(name for tree in trees for name in used(tree))
-    return {name for tree in trees for name in defined(tree) if not uses[name]}
+    return frozenset(name for tree in trees for name in defined(tree) if not uses[name])
 
 
 def test_nothing_public_is_dead() -> None:

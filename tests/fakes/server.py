@@ -22,7 +22,7 @@ from kubelite.offload import Offload
 from kubelite.randomness import SeededRandomness
 from kubelite.store.embedded import EmbeddedStore
 from kubelite.store.engine import Engine
-from kubelite.store.history import Limits
+from kubelite.store.history import HistoryLimits
 from kubelite.store.memory_engine import MemoryEngine
 
 ADMIN = Caller("admin", ("system:masters",))
@@ -64,7 +64,7 @@ class Server:
     ) -> None:
         self.clock = StandingClock()
         self.store = EmbeddedStore(
-            engine or MemoryEngine(), clock=self.clock, limits=Limits(changes=changes)
+            engine or MemoryEngine(), clock=self.clock, limits=HistoryLimits(changes=changes)
         )
         self.randomness = SeededRandomness(7)
         self.resources = builtin_table()
@@ -79,6 +79,7 @@ class Server:
             randomness=self.randomness,
             admission=Admission.ordered(*plugins),
             validate=validate,
+            warn=rules.warn,
             addresses=self.addresses,
             offload=offload,
         )

@@ -54,7 +54,9 @@ def test_a_taken_port(tmp_path: Path) -> None:
         line = _fails(
             tmp_path, "--disable-agent", f"--data-dir={data}", f"--https-listen-port={port}"
         )
-    assert line == f"kubelite: cannot listen on 0.0.0.0:{port}: Address already in use"
+    assert line == (
+        f"kubelite: cannot listen on 0.0.0.0:{port}: Address already in use; see --https-listen-port"
+    )
     assert not data.exists()
 
 
@@ -62,7 +64,9 @@ def test_a_data_folder_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     port = f"--https-listen-port={_free_port()}"
     line = _fails(tmp_path, "--disable-agent", f"--data-dir={tmp_path}/file/data", port)
-    assert line == f"kubelite: cannot use data folder {tmp_path}/file/data: Not a directory"
+    assert line == (
+        f"kubelite: cannot use data folder {tmp_path}/file/data: Not a directory; see --data-dir"
+    )
     assert not (tmp_path / "kubeconfig").exists()
 
 

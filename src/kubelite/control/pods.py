@@ -9,6 +9,7 @@ from kubelite.api.kinds.core.pods import Pod, PodCondition, PodSpec, PodTemplate
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.machinery.numbers import integer
 from kubelite.api.machinery.times import parse_time
+from kubelite.control import conditions
 from kubelite.control.ownership import controller_reference
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
@@ -20,10 +21,7 @@ TERMINAL_PHASES = frozenset({"Succeeded", "Failed"})
 
 def condition(pod: Pod, condition_type: str) -> PodCondition | None:
     """Return a pod's condition."""
-    for found in pod.status.conditions:
-        if found.type == condition_type:
-            return found
-    return None
+    return conditions.find(pod.status.conditions, condition_type)
 
 
 def containers_and_ports(pods: Iterable[Pod], enough: int) -> int:
@@ -54,9 +52,8 @@ def pod_weight(spec: PodSpec) -> int:
 
 
 def is_ready(pod: Pod) -> bool:
-    """Tell whether the pod's Ready condition is true."""
-    found = condition(pod, "Ready")
-    return found is not None and found.status == "True"
+    """Return whether the pod's Ready condition is true."""
+    return conditions.is_true(pod.status.conditions, "Ready")
 
 
 def is_terminal(pod: Pod) -> bool:
@@ -69,13 +66,13 @@ def is_active(pod: Pod) -> bool:
     return pod.metadata.deletionTimestamp is None and not is_terminal(pod)
 
 
-def is_leaving(pod: Pod) -> bool:
-    """Tell whether the pod is being deleted."""
+def is_being_deleted(pod: Pod) -> bool:
+    """Return whether the pod is being deleted; its containers may have ended already."""
     return pod.metadata.deletionTimestamp is not None
 
 
 def is_terminating(pod: Pod) -> bool:
-    """Tell whether the pod is being deleted and still has something running."""
+    """Return whether the pod is being deleted and has containers that run."""
     return pod.metadata.deletionTimestamp is not None and not is_terminal(pod)
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kubelite.api.client.events import WARNING, EventRecorder
 from kubelite.api.kinds.core.containers import HTTPGetAction, LifecycleHandler, Probe
@@ -188,6 +189,10 @@ class ContainerProbes:
         if health.started:
             self._started.set()
         self._tasks = TaskSet()
+
+    def move(self, address: str) -> None:
+        """Probe at another address from the next time on."""
+        self._target = replace(self._target, address=address)
 
     def start(self, age_seconds: float) -> None:
         """Begin; `age_seconds` is how long the container has run already."""

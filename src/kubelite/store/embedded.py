@@ -22,8 +22,9 @@ from typing import TypeVar
 from msgspec import Struct
 
 from kubelite.clock import Clock
+from kubelite.collector import FreedMemory
 from kubelite.store.engine import Batch, Engine, EngineFailed, Rewritable
-from kubelite.store.history import History, Limits, Record, page_at
+from kubelite.store.history import History, HistoryLimits, LoggedChange, page_at
 from kubelite.store.index import Index, segment_of
 from kubelite.store.lmdb_engine import LMDBEngine
 from kubelite.store.pending import Pending
@@ -74,14 +75,19 @@ class EmbeddedStore:
         engine: Engine,
         *,
         clock: Clock,
-        limits: Limits | None = None,
+        limits: HistoryLimits | None = None,
         executor: Executor | None = None,
+        memory: FreedMemory | None = None,
     ) -> None:
-        """Load everything from `engine`; without an `executor` the engine is called on the loop (simulations)."""
+        """Load everything from `engine`; without an `executor` the engine is called on the loop (simulations).
+
+        `memory` is told what leaves the window of changes, none without it.
+        """
         self._engine = engine
         self._clock = clock
         self._executor = executor
-        self._limits = limits or Limits()
+        self._memory = memory
+        self._limits = limits or HistoryLimits()
         self._index = Index()
         self._history = History(self._limits)
         self._revision = engine.revision()
@@ -109,7 +115,7 @@ class EmbeddedStore:
         path: Path,
         *,
         clock: Clock,
-        limits: Limits | None = None,
+        limits: HistoryLimits | None = None,
         over: Callable[[Rewritable], Engine] = lambda engine: engine,
     ) -> "EmbeddedStore":
         """Open or create the data folder `path` on LMDB; raises StoreLocked, StoreUnreadable or OSError.
@@ -122,7 +128,16 @@ class EmbeddedStore:
         def load() -> EmbeddedStore:
             engine = LMDBEngine(path)
             try:
-                return cls(over(engine), clock=clock, limits=limits, executor=executor)
+                store = cls(
+                    over(engine),
+                    clock=clock,
+                    limits=limits,
+                    executor=executor,
+                    memory=FreedMemory(),
+                )
+                # All has been read once, and is in the index now.
+                engine.release_pages()
+                return store
             except BaseException:
                 engine.close()
                 raise
@@ -140,7 +155,7 @@ class EmbeddedStore:
             self._index.put(entry)
         rows = list(self._engine.log())
         states: dict[str, Entry | None] = {}
-        records: list[Record] = []
+        records: list[LoggedChange] = []
         for row in reversed(rows):
             after = states[row.key] if row.key in states else self._index.get(row.key)
             replaced = Entry(row.key, *row.replaced) if row.replaced else None
@@ -262,7 +277,7 @@ class EmbeddedStore:
         nothing.set_result(self._revision)
         return nothing
 
-    def _enqueue(self, records: Sequence[Record]) -> asyncio.Future[int]:
+    def _enqueue(self, records: Sequence[LoggedChange]) -> asyncio.Future[int]:
         """Put a write in line for the disk; without records it only shows that the disk takes writes."""
         loop = asyncio.get_running_loop()
         write = Write(records, loop.create_future(), self._assigned)
@@ -271,7 +286,7 @@ class EmbeddedStore:
             self._flushing = loop.create_task(self._flush(), name="store writer")
         return write.done
 
-    def _plan(self, operations: Sequence[Operation], now: float) -> Sequence[Record]:
+    def _plan(self, operations: Sequence[Operation], now: float) -> Sequence[LoggedChange]:
         """Check every precondition, then assign revisions; nothing is kept when one does not hold."""
         for operation in operations:
             current = self._latest(operation.key)
@@ -348,7 +363,7 @@ class EmbeddedStore:
     def _batch(self, writes: Sequence[Write]) -> Batch:
         records = records_of(writes)
         changes = {record.change.key: record.change for record in records}
-        self._history.compact(self._now(), adding=len(records))
+        self._forget(adding=len(records))
         return Batch(
             puts=[entry_after(change) for change in changes.values() if not change.deleted],
             deletes=[key for key, change in changes.items() if change.deleted],
@@ -494,11 +509,19 @@ class EmbeddedStore:
 
     def _compact(self) -> None:
         self._compaction = None
-        if self._history.compact(self._now()):
+        if self._forget():
             # More is left: the loop does what else is ready before the next step.
             self._compaction = asyncio.get_running_loop().call_soon(self._compact)
         else:
             self._schedule_compaction()
+
+    def _forget(self, *, adding: int = 0) -> bool:
+        """Make one step at forgetting changes; True when more is left."""
+        before = self._history.size_bytes
+        more = self._history.compact(self._now(), adding=adding)
+        if self._memory is not None and (freed := before - self._history.size_bytes) > 0:
+            self._memory.freed(freed)
+        return more
 
     def _now(self) -> float:
         return self._clock.now().timestamp()

@@ -7,7 +7,7 @@ from aiohttp import web
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kubelite.api.auth.audit import Record
+from kubelite.api.auth.audit import AuditRecord
 from kubelite.api.auth.caller import Allowed
 from kubelite.api.errors import BadRequest
 from kubelite.api.http import body as bodies
@@ -39,7 +39,7 @@ class Call(Struct, frozen=True):
     query: Query
     media: Media
     offload: Offload
-    record: Record | None = None
+    record: AuditRecord | None = None
 
     @property
     def user_agent(self) -> str:
@@ -160,8 +160,10 @@ class Objects:
     async def _delete_collection(self, call: Call) -> Reply:
         options = deletion_options(call.query, await _delete_options(call))
         selection = list_options(call.query)
-        body = await self._verbs.delete_collection(call.allowed, selection, options)
-        return await object_reply(body, call.media, self._offload)
+        deleted = await self._verbs.delete_collection(call.allowed, selection, options)
+        return await object_reply(
+            deleted.body, call.media, self._offload, warnings=deleted.warnings
+        )
 
     async def _single(self, call: Call, body: bytes) -> bytes:
         return await self._forms.single(call.resource, call.media, call.query, body)

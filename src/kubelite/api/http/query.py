@@ -104,6 +104,7 @@ def write_options(
     if not query and not is_apply:
         return WriteOptions(
             field_manager=manager_of(user_agent),
+            wants_warnings=True,
             duplicate_fields=body.duplicates,
             body_bytes=body.cost_bytes,
         )
@@ -133,6 +134,7 @@ def write_options(
         field_manager=manager or manager_of(user_agent),
         field_validation=validation,
         force=bool(force),
+        wants_warnings=True,
         duplicate_fields=body.duplicates,
         body_bytes=body.cost_bytes,
     )

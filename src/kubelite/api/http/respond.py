@@ -178,7 +178,7 @@ def warning_headers(texts: Iterable[str]) -> list[str]:
     """
     whole = [text for text in dict.fromkeys(texts) if text]
     if sum(map(len, whole)) <= WARNINGS.value:
-        return [_warning_header(text) for text in whole]
+        return [warning_header(text) for text in whole]
     WARNINGS.reached()
     headers = []
     written = 0
@@ -187,11 +187,11 @@ def warning_headers(texts: Iterable[str]) -> list[str]:
             break
         cut = text[: WARNING.value]
         written += len(cut)
-        headers.append(_warning_header(cut))
+        headers.append(warning_header(cut))
     return headers
 
 
-def _warning_header(text: str) -> str:
+def warning_header(text: str) -> str:
     """Return a header's value, without what could end the header."""
     clean = "".join(letter if letter.isprintable() else " " for letter in text)
     escaped = clean.replace("\\", "\\\\").replace('"', '\\"')

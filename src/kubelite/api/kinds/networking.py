@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 from msgspec import field
 
 from kubelite.api.kinds.core.references import TypedLocalObjectReference
+from kubelite.api.kinds.enums import PATH_TYPES, POLICY_TYPES, PROTOCOLS
 from kubelite.api.kinds.meta import Condition, LabelSelector, ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
     ATOMIC,
@@ -49,7 +50,7 @@ class HTTPIngressPath(Model):
     """A path and where its requests go."""
 
     backend: Annotated[IngressBackend, REQUIRED] = IngressBackend()
-    pathType: Annotated[str | None, REQUIRED] = None
+    pathType: Annotated[str | None, REQUIRED, PATH_TYPES] = None
     path: str = ""
 
 
@@ -126,7 +127,7 @@ class IngressPortStatus(Model):
     """Whether a load balancer serves a port, and if not, why."""
 
     port: Annotated[Int32, REQUIRED] = 0
-    protocol: Annotated[str, REQUIRED] = ""
+    protocol: Annotated[str, REQUIRED, PROTOCOLS] = ""
     error: str | None = None
 
 
@@ -209,7 +210,7 @@ class NetworkPolicyPort(Model):
 
     endPort: Int32 | None = None
     port: IntOrString | None = None
-    protocol: str | None = None
+    protocol: Annotated[str | None, PROTOCOLS] = None
 
 
 class NetworkPolicyPeer(Model):
@@ -240,7 +241,7 @@ class NetworkPolicySpec(Model):
     egress: Annotated[list[NetworkPolicyEgressRule], ATOMIC] = []
     ingress: Annotated[list[NetworkPolicyIngressRule], ATOMIC] = []
     podSelector: LabelSelector = LabelSelector()
-    policyTypes: Annotated[list[str], ATOMIC] = []
+    policyTypes: Annotated[list[Annotated[str, POLICY_TYPES]], ATOMIC] = []
 
 
 class NetworkPolicy(Kind):

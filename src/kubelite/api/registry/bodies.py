@@ -10,6 +10,7 @@ from kubelite.api.machinery.defaulting import default
 from kubelite.api.machinery.mismatch import value_name
 from kubelite.api.machinery.schema import Schema
 from kubelite.api.machinery.structural import structure
+from kubelite.api.registry.objects import encode
 from kubelite.api.registry.options import WriteOptions
 from kubelite.api.registry.reading import REVISION_DIGITS_MAX, REVISION_MAX
 from kubelite.api.registry.resources import Resource
@@ -129,6 +130,34 @@ def check_namespace(target: Target, metadata: dict[str, Any]) -> None:
             "the namespace of the provided object does not match the namespace sent on the request"
         )
     metadata["namespace"] = namespace
+
+
+_TWO_OWNERS = (
+    ".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in "
+    "1.20+, and may reject such requests as early as 1.24; please fix your requests; "
+    "duplicate UID(s) observed: {uids}"
+)
+
+
+def owners_once(metadata: dict[str, Any], *, patched: bool) -> tuple[str, ...]:
+    """Drop owner references that stand twice, and return a warning if there were any.
+
+    `patched` is of the words alone: upstream finds those of a patch only after mutating admission.
+    """
+    owners = metadata.get("ownerReferences")
+    if not owners or len(owners) == 1:
+        return ()
+    seen: dict[bytes, Any] = {}
+    duplicates = [
+        owner.get("uid", "")
+        for owner in owners
+        if seen.setdefault(encode(dict(sorted(owner.items()))), owner) is not owner
+    ]
+    if not duplicates:
+        return ()
+    metadata["ownerReferences"] = list(seen.values())
+    when = " after mutating admission happens" if patched else ""
+    return (_TWO_OWNERS.format(when=when, uids=", ".join(duplicates)),)
 
 
 def object_revision(metadata: dict[str, Any]) -> int:

@@ -88,6 +88,7 @@ class Deleter:
         await self._admission.mutate(request)
         await self._admission.validate(request)
         draft.warnings.extend(request.warnings)
+        draft.warnings.extend(deletion_warnings(target, options))
 
     async def _answer(self, draft: Draft, value: bytes, *, finished: bool) -> Deleted:
         target = draft.target
@@ -99,8 +100,8 @@ class Deleter:
 
     async def delete_collection(
         self, target: Target, selection: ReadOptions, options: DeletionOptions
-    ) -> bytes:
-        """Delete what is selected; return the list of it as it was."""
+    ) -> Deleted:
+        """Delete what is selected; answer the list of it as it was."""
         entries, revision = await self._reader.selected(
             target.resource, target.namespace, selection
         )
@@ -117,7 +118,8 @@ class Deleter:
         items = await self._reader.served(target.resource, values)
         # Copying is a hundredth of the work that the budget counts.
         cost = sum(map(len, items)) // COPIED_BYTES
-        return await self._offload.run(cost, lambda: list_body(target.resource, items, revision))
+        body = await self._offload.run(cost, lambda: list_body(target.resource, items, revision))
+        return Deleted(body, finished=True, warnings=deletion_warnings(target, options))
 
     async def _delete_one(self, target: Target, entry: Entry, options: DeletionOptions) -> None:
         namespace, name = name_of(entry.key)
@@ -135,6 +137,12 @@ class Deleter:
             await self.delete(Target(allowed, target.resource, target.canonical), options)
         except NotFound:
             return  # somebody else was faster
+
+
+def deletion_warnings(target: Target, options: DeletionOptions) -> tuple[str, ...]:
+    """Return what to tell a caller who did not say what happens to the dependents."""
+    warning = target.canonical.strategy.orphan_warning
+    return (warning,) if warning and not options.propagation else ()
 
 
 def success(resource: Resource, value: bytes) -> bytes:

@@ -129,6 +129,7 @@ class Strategy:
     """The behaviour of a kind that needs none of its own."""
 
     default_orphan = False  # dependents are orphaned unless the deletion says otherwise
+    orphan_warning = ""  # told who deletes without saying what happens to dependents
     collected = True  # takes part in garbage collection, so deletion may add its finalizers
     status_keeps_labels = False  # a status write cannot change labels
     created_with_status = False  # who creates the object may report its status in the same request

@@ -291,8 +291,8 @@ class Verbs:
 
     async def delete_collection(
         self, allowed: Allowed, selection: ReadOptions, options: DeletionOptions
-    ) -> bytes:
-        """Delete what `selection` selects; return the list of it."""
+    ) -> Deleted:
+        """Delete what `selection` selects; answer the list of it."""
         target = self.target(allowed, "deletecollection")
         return await self.deleter.delete_collection(target, selection, options)
 

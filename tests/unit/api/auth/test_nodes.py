@@ -167,6 +167,13 @@ def test_volumes_through_claims(nodes: Nodes) -> None:
     assert not nodes.may("get", "persistentvolumes", "pv-1", namespace="")
 
 
+def test_a_volume_that_nobody_claims_is_nobodys(nodes: Nodes) -> None:
+    free = convert({"metadata": {"name": "pv-1"}, "spec": {}}, PersistentVolume)
+    nodes.lookup.put(free)
+    assert not nodes.may("get", "persistentvolumes", "pv-1", namespace="")
+    nodes.lookup.remove(PersistentVolume, "pv-1")
+
+
 def test_attachments(nodes: Nodes) -> None:
     attachment = {
         "metadata": {"name": "va"},
@@ -277,6 +284,7 @@ def test_leases_elsewhere_are_not_a_nodes(nodes: Nodes, verb: str, namespace: st
     [
         Caller("system:node:one"),
         Caller("anna", ("system:nodes",)),
+        Caller("one", ("system:nodes",)),
         Caller("system:node:", ("system:nodes",)),
     ],
 )
@@ -287,6 +295,9 @@ def test_only_nodes_are_nodes(nodes: Nodes, caller: Caller) -> None:
 
 RESOURCE, STORAGE = {"group": "resource.k8s.io"}, {"group": "storage.k8s.io"}
 UNRELATED = "no relationship found between node 'one' and this object"
+TOKENS_ALONE = "can only create tokens for individual service accounts"
+TOKEN_ALONE = "can only create token subresource of serviceaccount"
+SLICE_ALONE = "cannot authorize ResourceSlice subresources"
 SLICES_LISTED = "can only list/watch/deletecollection resourceslices with nodeName field selector"
 
 
@@ -302,19 +313,15 @@ SLICES_LISTED = "can only list/watch/deletecollection resourceslices with nodeNa
         ("get", "persistentvolumeclaims", "data", {"subresource": "status"}, "can only get/update/patch this type"),
         ("patch", "persistentvolumeclaims", "theirs", {"subresource": "status"}, UNRELATED),
         ("get", "serviceaccounts", "other", {}, UNRELATED),
-        ("get", "serviceaccounts", "web", {"subresource": "token"},
-         "can only create tokens for individual service accounts"),
-        ("list", "serviceaccounts", "", {}, "can only create tokens for individual service accounts"),
-        ("update", "serviceaccounts", "web", {}, "can only create tokens for individual service accounts"),
-        ("create", "serviceaccounts", "", {"subresource": "token"},
-         "can only create tokens for individual service accounts"),
-        ("create", "serviceaccounts", "web", {}, "can only create token subresource of serviceaccount"),
-        ("create", "serviceaccounts", "web", {"subresource": "x"},
-         "can only create token subresource of serviceaccount"),
+        ("get", "serviceaccounts", "web", {"subresource": "token"}, TOKENS_ALONE),
+        ("list", "serviceaccounts", "", {}, TOKENS_ALONE),
+        ("update", "serviceaccounts", "web", {}, TOKENS_ALONE),
+        ("create", "serviceaccounts", "", {"subresource": "token"}, TOKENS_ALONE),
+        ("create", "serviceaccounts", "web", {}, TOKEN_ALONE),
+        ("create", "serviceaccounts", "web", {"subresource": "x"}, TOKEN_ALONE),
         ("list", "csinodes", "", STORAGE, "can only get, create, update, patch, or delete a CSINode"),
         ("update", "csinodes", "one", {**STORAGE, "subresource": "x"}, "cannot authorize CSINode subresources"),
-        ("update", "resourceslices", "s", {**RESOURCE, "subresource": "x"},
-         "cannot authorize ResourceSlice subresources"),
+        ("update", "resourceslices", "s", {**RESOURCE, "subresource": "x"}, SLICE_ALONE),
         ("update", "resourceslices", "s", RESOURCE, UNRELATED),
         ("delete", "resourceslices", "s", RESOURCE, UNRELATED),
         ("list", "resourceslices", "", RESOURCE, SLICES_LISTED),

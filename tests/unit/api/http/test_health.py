@@ -3,7 +3,7 @@
 import pytest
 
 from kubelite.api.errors import NotFound
-from kubelite.api.http.health import Health, live_checks, ready_checks
+from kubelite.api.http.health import HEALTH_REGISTRY, Health, live_checks, ready_checks
 from kubelite.clock import SystemClock
 from kubelite.store.embedded import EmbeddedStore
 from kubelite.store.memory_engine import MemoryEngine
@@ -37,6 +37,24 @@ def test_single_checks() -> None:
     assert health.answer_one("store").status == 500
     with pytest.raises(NotFound):
         health.answer_one("none")
+
+
+def test_runs_are_service_level_indicators() -> None:
+    answers = iter(("", "disk is full"))
+    checks = Health("startz", {"store": lambda: next(answers)})
+    checks.answer({})
+    checks.answer({})
+    checks.answer({"exclude": ["store"]})
+    shown = HEALTH_REGISTRY.exposition()
+    for line in (
+        'kubernetes_healthcheck{name="store",type="startz"} 0',
+        'kubernetes_healthcheck{name="ping",type="startz"} 1',
+        'kubernetes_healthchecks_total{name="store",type="startz",status="success"} 1',
+        'kubernetes_healthchecks_total{name="store",type="startz",status="error"} 1',
+        'kubernetes_healthchecks_total{name="ping",type="startz",status="success"} 3',
+        "process_start_time_seconds ",
+    ):
+        assert f"\n{line}" in shown
 
 
 class FullStore(EmbeddedStore):

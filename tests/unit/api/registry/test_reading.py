@@ -285,10 +285,10 @@ async def test_a_deleted_collection_is_selected_and_put_together_off_the_loop() 
     deleter = Deleter(server.writer)
     allowed = server.allowed("deletecollection", "v1/configmaps")
     target = server.verbs.target(allowed, "deletecollection")
-    body = await deleter.delete_collection(
+    deleted = await deleter.delete_collection(
         target, ReadOptions(label_selector="even=true"), DeletionOptions()
     )
-    assert len(msgspec.json.decode(body)["items"]) == 3
+    assert len(msgspec.json.decode(deleted.body)["items"]) == 3
     assert server.names("v1/configmaps") == ["c1", "c3"]
     assert offload.hops == 0  # few are done at once
     assert len(offload.costs) >= 3  # parsing, selecting, joining

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from kubelite.api.kinds.core.containers import ResourceRequirements
+from kubelite.api.kinds.enums import SIGNALS
 from kubelite.api.kinds.model import (
     ATOMIC,
     OMIT_EMPTY,
@@ -120,7 +121,7 @@ class ContainerStatus(Model):
     resources: ResourceRequirements | None = None
     started: bool | None = None
     state: ContainerState = ContainerState()
-    stopSignal: str | None = None
+    stopSignal: Annotated[str | None, SIGNALS] = None
     user: ContainerUser | None = None
     volumeMounts: Annotated[
         list[VolumeMountStatus], list_map("mountPath"), merge_by("mountPath")

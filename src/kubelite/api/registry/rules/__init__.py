@@ -8,6 +8,7 @@ from kubelite.api.registry.resources import Resource
 from kubelite.api.registry.rules.metadata import finalizer_names, metadata, metadata_update
 from kubelite.api.registry.rules.table import RULES, Rules
 from kubelite.api.registry.rules.values import JSON, Out
+from kubelite.api.registry.rules.warnings import warn
 
 _NO_RULES = Rules(name=names.path_segment)  # roles and others have names such as system:node
 # Kubernetes takes any finalizer of these groups, and of custom resources.
@@ -62,4 +63,4 @@ def invalid(kind: str, group: str, name: str, found: Sequence[Cause]) -> Invalid
     return causes.invalid_object(kind, group, name, found)
 
 
-__all__ = ["RULES", "Rules", "invalid", "validate"]
+__all__ = ["RULES", "Rules", "invalid", "validate", "warn"]

@@ -1,4 +1,4 @@
-"""Which taints a pod tolerates, found without asking each of its tolerations."""
+"""Which taints a pod tolerates, looked up by key and effect instead of one toleration after the other."""
 
 from collections.abc import Iterable
 
