@@ -48,8 +48,8 @@ class PortView(Struct, frozen=True):
     cluster_address: IPv4Text
     port: ServicePort
     protocol: str
-    anywhere: tuple[Backend, ...]
-    local: tuple[Backend, ...]
+    cluster: tuple[Backend, ...]  # on any node: traffic policy Cluster
+    local: tuple[Backend, ...]  # on this node: traffic policy Local
 
     @property
     def identity(self) -> str:
@@ -228,10 +228,10 @@ def _add_port(
     external: External,
 ) -> None:
     spec = service.spec
-    for backend in view.anywhere:
+    for backend in view.cluster:
         if backend.is_local:
             rules.elements["hairpin", f"{backend.address} . {backend.address}"] = ""
-    internal = view.local if spec.internalTrafficPolicy == "Local" else view.anywhere
+    internal = view.local if spec.internalTrafficPolicy == "Local" else view.cluster
     _add_internal(rules, service, view, internal, settings)
     if external.addresses or is_port(view.port.nodePort):
         _add_external(rules, service, view, external, internal, settings)
@@ -248,7 +248,7 @@ def _add_internal(
     key = f"{view.cluster_address} . {view.protocol} . {view.port.port}"
     _note_udp(rules, view, view.cluster_address, view.port.port, backends)
     if not backends:
-        rules.elements["service-filter", key] = "drop" if view.anywhere else REFUSE
+        rules.elements["service-filter", key] = "drop" if view.cluster else REFUSE
         return
     chain = f"service/{view.identity}"
     # what comes from outside the pod network must come back through this node
@@ -267,9 +267,9 @@ def _add_external(
 ) -> None:
     """Add the ways from the node port and from addresses of the outside."""
     is_local = service.spec.externalTrafficPolicy == "Local"
-    backends = view.local if is_local else view.anywhere
+    backends = view.local if is_local else view.cluster
     chain = f"external/{view.identity}"
-    if backends or (is_local and view.anywhere):
+    if backends or (is_local and view.cluster):
         rules.chains[chain] = _external_rules(rules, service, view, internal, settings)
     elements: list[tuple[str, str, str, str]] = [
         ("service-filter", "services", address, f"{address} . {view.protocol} . {view.port.port}")
@@ -300,10 +300,10 @@ def _external_rules(
 ) -> tuple[str, ...]:
     everywhere = f"service/{view.identity}"
     if (
-        internal != view.anywhere
+        internal != view.cluster
     ):  # the internal policy is Local: a chain for all backends is missing
         everywhere = f"anywhere/{view.identity}"
-        rules.chains[everywhere] = _balance(rules, service, view, view.anywhere)
+        rules.chains[everywhere] = _balance(rules, service, view, view.cluster)
     if service.spec.externalTrafficPolicy != "Local":
         return ("jump mark-masquerade", f"goto {everywhere}")
     # Clients inside the cluster see it as if they had used the cluster address; for others the source stays as it is.
