@@ -73,10 +73,10 @@ class ServiceProxy:
         self._firewall = ForeignFirewall(settings.bridge)
         self._parts: dict[str, Ruleset] = {}
         self._applied = Ruleset()
-        self.disturbances = 0  # times the table may have been changed by others
-        self._applied_after = (
-            -1
-        )  # how many of them the last round had seen; less: the table is unknown
+        # Raised when another program may have changed the table.
+        self.generation = 0
+        # The generation the last round was applied to; if it is another one, the kernel's table is unknown.
+        self._applied_generation = -1
         self._is_busy = False
         self._is_in_doubt = False  # messages of the kernel were lost
         self._dirty: set[str] = set()
@@ -144,7 +144,7 @@ class ServiceProxy:
 
     async def bridge_ready(self) -> None:
         """Take note that the bridge is there, which may be before or after the first round."""
-        if self._applied_after >= 0:
+        if self._applied_generation >= 0:
             await asyncio.to_thread(_route_loopback, self._settings.bridge)
 
     async def pod_attached(self, pod_uid: str, address: str) -> None:
@@ -159,7 +159,7 @@ class ServiceProxy:
         self._policies.forget(pod_uid)
 
     def _is_settled(self) -> bool:
-        return not self._dirty and not self._is_busy and self._applied_after == self.disturbances
+        return not self._dirty and not self._is_busy and self._applied_generation == self.generation
 
     def _service_changed(self, before: Service | None, after: Service | None) -> None:
         if (
@@ -183,7 +183,7 @@ class ServiceProxy:
     def _changed_by_others(self, tables: set[str]) -> None:
         if TABLE in tables and not (self._nftables.is_by_program and self._nftables.running):
             log.warning("service rules were changed by another program, writing them again")
-            self.disturbances += 1
+            self.generation += 1
         self._is_in_doubt |= UNKNOWN in tables
         self._check_firewall |= not tables.isdisjoint({"filter", UNKNOWN})
         self._wake.set()
@@ -197,9 +197,9 @@ class ServiceProxy:
         if self._is_in_doubt:
             self._is_in_doubt = False
             if not await self._is_intact():
-                self.disturbances += 1
-        seen = self.disturbances
-        is_known = self._applied_after == seen
+                self.generation += 1
+        seen = self.generation
+        is_known = self._applied_generation == seen
         dirty, self._dirty = self._dirty, set()
         for key in sorted(dirty):
             if key == POLICIES:
@@ -222,12 +222,12 @@ class ServiceProxy:
         except RulesRefused as refusal:
             level = logging.WARNING if is_known else logging.ERROR
             log.log(level, "cannot apply service rules", extra={"reason": str(refusal)})
-            self._applied_after = -1
+            self._applied_generation = -1
             self._wake.set()
             return is_known  # then all is written again at once
         if not is_known:
             await asyncio.to_thread(_route_loopback, self._settings.bridge)
-        self._applied, self._applied_after = after, seen
+        self._applied, self._applied_generation = after, seen
         await self._forget_flows(before, after)
         await self._health.follow(after.health_ports)
         await self._open_firewall()
