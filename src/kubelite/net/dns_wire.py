@@ -83,7 +83,7 @@ def encode_name(name: Name) -> bytes:
 
 
 def is_encodable(name: Name) -> bool:
-    """Tell whether a name fits into a message."""
+    """Return whether a name can be encoded: its labels and its whole length."""
     length = sum(len(label) + 1 for label in name)
     return length < NAME_LIMIT_BYTES and all(0 < len(label) < 64 for label in name)
 
@@ -196,13 +196,13 @@ def parse_query(data: bytes) -> Query:
 
 
 def _with_edns(query: Query, data: bytes, offset: int) -> Query:
-    """Add what the OPT record, which must be the first additional, says."""
+    """Apply the OPT record (EDNS), which must be the first additional."""
     owner, offset = read_name(data, offset)
     if offset + RECORD.size > len(data):
         raise Malformed("a record ends early")
     kind, size, extended, _ = RECORD.unpack_from(data, offset)
     if kind != OPT or owner:
-        return query  # a signature or the like, which nothing here understands
+        return query  # another record, such as a signature, which is not supported
     return Query(
         query.message_id,
         query.flags,
@@ -268,14 +268,16 @@ def _encode_records(query: Query, records: Sequence[Record]) -> bytes:
 
 
 class Response(Struct, frozen=True):
-    """What of somebody else's answer matters for passing it on."""
+    """The parts of an upstream answer that forwarding and caching need."""
 
     message_id: int
     code: int
     is_truncated: bool
     question: tuple[Name, int]
-    ttl_offsets: tuple[int, ...]  # where the times to live stand, so that a kept answer can age
-    ttl: int  # seconds for which the answer may be kept; 0: not at all
+    ttl_offsets: tuple[
+        int, ...
+    ]  # offsets of the times to live, which shrink while the answer is cached
+    ttl: int  # seconds for which the answer may be cached; 0: not at all
     data: bytes
     answers_at: int  # the offset of the first record
     answers_count: int
@@ -314,7 +316,9 @@ def parse_response(data: bytes) -> Response:
         offsets.append(at)
         if number < answers + authorities:
             ttls.append(ttl)
-            if record_kind == SOA and not answers:  # RFC 2308: how long a "no" may be kept
+            if (
+                record_kind == SOA and not answers
+            ):  # RFC 2308: how long a negative answer may be cached
                 ttls.append(int.from_bytes(data[max(at + 6, offset - 4) : offset], "big"))
     code = flags & 0xF
     keeps = code in (NO_ERROR, NAME_ERROR) and not flags & TRUNCATED
@@ -357,7 +361,7 @@ def _read_record(names: NameReader, data: bytes, offset: int) -> tuple[Record, i
 
 
 def age(data: bytes, ttl_offsets: Sequence[int], seconds: int) -> bytes:
-    """Return a kept answer whose times to live are `seconds` shorter."""
+    """Return a cached answer with its times to live shortened by `seconds`."""
     aged = bytearray(data)
     for offset in ttl_offsets:
         ttl = int.from_bytes(aged[offset : offset + 4], "big")

@@ -38,14 +38,14 @@ T = TypeVar("T")
 
 
 class Zone(Protocol):
-    """What the cluster holds that names lead to."""
+    """The objects that DNS names resolve to."""
 
     def has_namespace(self, name: str) -> bool:
-        """Tell whether a namespace is there."""
+        """Return whether a namespace exists."""
         ...
 
     def service(self, namespace: str, name: str) -> Service | None:
-        """Return a service."""
+        """Return a service, None if it does not exist."""
         ...
 
     def slices(self, namespace: str, name: str) -> Sequence[EndpointSlice]:
@@ -53,11 +53,11 @@ class Zone(Protocol):
         ...
 
     def services_at(self, address: str) -> Sequence[Service]:
-        """Return the services that have a cluster address."""
+        """Return the services with this cluster address."""
         ...
 
     def slices_of_host(self, namespace: str, name: str, host: str) -> Sequence[EndpointSlice]:
-        """Return the slices of a service that have an endpoint of a host name, as `host_name` says it."""
+        """Return the slices of a service with an endpoint whose `host_name` is this."""
         ...
 
     def slices_at(self, address: str) -> Sequence[EndpointSlice]:
@@ -66,14 +66,14 @@ class Zone(Protocol):
 
 
 class ZoneSettings(Struct, frozen=True):
-    """The names and addresses the cluster answers for."""
+    """The domain and the address ranges the cluster is authoritative for."""
 
     domain: Name = (b"cluster", b"local")
     networks: tuple[IPv4Network, ...] = (IPv4Network("10.42.0.0/16"), IPv4Network("10.43.0.0/16"))
 
 
 class Answer(Struct, frozen=True):
-    """What to say; `chase` is a name outside, whose own records belong after these."""
+    """The records and the code of an answer; `chase` is a CNAME target outside, whose records follow these."""
 
     code: int = NO_ERROR
     records: tuple[Record, ...] = ()
@@ -89,12 +89,12 @@ class Host(Struct, frozen=True, order=True):
     port: int = 0
 
 
-NOTHING_HERE = Answer()  # the name is there, but has no such record
+NOTHING_HERE = Answer()  # NODATA: the name exists, but has no record of the type
 NO_SUCH_NAME = Answer(NAME_ERROR)
 
 
 def answer(name: Name, kind: int, zone: Zone, settings: ZoneSettings) -> Answer | None:
-    """Return the cluster's answer; None when the name is not the cluster's to answer for."""
+    """Return the authoritative answer; None if the name is outside the zone and goes upstream."""
     if name[-2:] == (b"in-addr", b"arpa"):
         return _answer_address(name, kind, zone, settings)
     depth = len(settings.domain)
@@ -131,7 +131,7 @@ def _answer_below(
 
 
 def start_of_authority(settings: ZoneSettings) -> Record:
-    """Return the record that goes with every "no", and says for how long it may be kept."""
+    """Return the SOA record of negative answers; it says how long they may be cached (RFC 2308)."""
     data = encode_name((b"ns", b"dns", *settings.domain))
     data += encode_name((b"hostmaster", *settings.domain))
     data += struct.pack("!IIIII", 1, 7200, 1800, 86400, TTL_SECONDS)
@@ -229,12 +229,12 @@ def _slices(service: Service, zone: Zone) -> Sequence[EndpointSlice]:
 
 
 def _hosts(slices: Iterable[EndpointSlice], below: list[str]) -> Iterator[Host]:
-    """Return the ready endpoints, once for each port that `below` (_port, _protocol), if any, asks for."""
+    """Return the ready endpoints, once for each port that `below` (_port, _protocol), if any, matches."""
     return (host for host in _bounded(_host_steps(slices, below)) if host is not None)
 
 
 def _bounded(steps: Iterable[T | None]) -> Iterator[T | None]:
-    """Yield the first steps of a look through ports and endpoints; what lies beyond the limit is left out."""
+    """Yield at most the limit's number of steps over ports and endpoints; the rest is left out of the answer."""
     for number, step in enumerate(steps):
         if number >= DNS_STEPS.value:
             DNS_STEPS.reached()
@@ -243,7 +243,7 @@ def _bounded(steps: Iterable[T | None]) -> Iterator[T | None]:
 
 
 def _host_steps(slices: Iterable[EndpointSlice], below: list[str]) -> Iterator[Host | None]:
-    """Yield a host, or None for an endpoint or a port that is of no use."""
+    """Yield a host for each usable endpoint and port, None for one that is not: each counts as a step."""
     for entry in slices:
         if entry.addressType != "IPv4":
             yield None
@@ -265,7 +265,7 @@ def _host_steps(slices: Iterable[EndpointSlice], below: list[str]) -> Iterator[H
 
 
 def _is_told(endpoint: Endpoint) -> bool:
-    """Tell whether an endpoint can stand in a record; the API should let no other pass."""
+    """Return whether an endpoint can be encoded in a record; validation should reject any other."""
     return (
         bool(endpoint.addresses)
         and is_ipv4(endpoint.addresses[0])
