@@ -22,6 +22,8 @@ from msgspec import Struct
 
 DATA_DIR = "/var/lib/kubelite"
 # A certificate's common name has at most 64 characters, and a node's is system:node: and its name.
+_FILLED = ("data_dir", "write_kubeconfig", "bind_address", "cluster_domain", "container_log_dir")
+NODE_PREFIX_MAX = 30  # room for a gateway and a pod
 NODE_NAME_LENGTH_MAX = 52
 DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
@@ -78,6 +80,9 @@ class Config(Struct, frozen=True, kw_only=True):
         str, Setting("Address of this node (default: that of the default route)", "IP")
     ] = ""
     cluster_cidr: Annotated[str, Setting("Range of pod addresses", "CIDR")] = "10.42.0.0/16"
+    node_cidr_mask_size: Annotated[
+        int, Setting("Prefix length of each node's part of the pod addresses", "BITS")
+    ] = 24
     service_cidr: Annotated[str, Setting("Range of service addresses", "CIDR")] = "10.43.0.0/16"
     service_node_port_range: Annotated[str, Setting("Range of node ports", "FIRST-LAST")] = (
         "30000-32767"
@@ -89,6 +94,9 @@ class Config(Struct, frozen=True, kw_only=True):
     kubelet_port: Annotated[
         int, Setting("Port of the node's own HTTPS endpoint; 0 picks a free one", "PORT")
     ] = 10250
+    container_log_dir: Annotated[
+        str, Setting("Folder in which log collectors find pods/ and containers/", "DIR")
+    ] = "/var/log"
     docker_socket: Annotated[
         str,
         Setting("Socket of the container engine (default: one that answers, or start one)", "FILE"),
@@ -321,9 +329,18 @@ def _is_list(field: str) -> bool:
     return is_list(plain)
 
 
+def _mask_size(config: Config) -> None:
+    """Check how pod addresses are shared out; raises InvalidConfig."""
+    size, least = config.node_cidr_mask_size, ipaddress.ip_network(config.cluster_cidr).prefixlen
+    if not least <= size <= NODE_PREFIX_MAX:
+        reason = f"must be {least} to {NODE_PREFIX_MAX} for pod addresses of {config.cluster_cidr}"
+        raise _unusable("node_cidr_mask_size", size, reason)
+
+
 def _validate(config: Config) -> None:
     for check in (_check_numbers, _check_texts, _check_networks, _check_names):
         check(config)
+    _mask_size(config)
     _sysctls(config.allowed_unsafe_sysctls)
 
 
@@ -344,7 +361,7 @@ def _check_numbers(config: Config) -> None:
 
 
 def _check_texts(config: Config) -> None:
-    for field in ("data_dir", "write_kubeconfig", "bind_address", "cluster_domain"):
+    for field in _FILLED:
         if not getattr(config, field):
             raise _unusable(field, '""', "must not be empty")
     if config.node_name and (problem := node_name_problem(config.node_name)):

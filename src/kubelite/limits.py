@@ -474,6 +474,14 @@ HISTORY_BYTES = Limit(
     beyond="410, the client lists anew",
     reason="what a small machine can spare for the past",
 )
+STORE_PAGES = Limit(
+    "store-pages",
+    16 * MIB,
+    "bytes",
+    bounds="pages of the data file that count as memory of the process",
+    beyond="the file is mapped anew",
+    reason="writes read pages of the tree and those around them; all else is in the index",
+)
 EVENT_SECONDS = Limit(
     "event-seconds",
     3600,
@@ -610,6 +618,23 @@ SECCOMP_PROFILE = Limit(
     reason="profiles that list every system call have some 20 KiB",
 )
 
+POD_FOLLOWED_OBJECTS = Limit(
+    "pod-followed-objects",
+    256,
+    "objects",
+    bounds="ConfigMaps and Secrets in the volumes of one pod whose changes the node hears of",
+    beyond="its volumes are read anew once a minute, as Kubernetes does it",
+    reason="a pod of 1 MB can name 20,000; each costs a watch",
+)
+FOLLOWED_OBJECTS = Limit(
+    "followed-objects",
+    4_096,
+    "objects",
+    bounds="ConfigMaps and Secrets that one node follows for the volumes of all its pods",
+    beyond="the volumes of the pods that came last are read anew once a minute",
+    reason="110 pods with 37 each; a watch is a connection where the node is not the server's own",
+)
+
 # Files on a node
 
 PATH_STEPS = Limit(
@@ -642,6 +667,14 @@ TERMINATION_MESSAGE = Limit(
     "bytes",
     bounds="what is read of a container's termination message",
     beyond="cut",
+    reason="as Kubernetes",
+)
+TERMINATION_LOG = Limit(
+    "termination-log",
+    2048,
+    "bytes",
+    bounds="output that stands for a termination message (FallbackToLogsOnError), of the last 80 lines",
+    beyond="the last bytes are kept",
     reason="as Kubernetes",
 )
 HOST_HOSTS_FILE = Limit(
@@ -710,6 +743,17 @@ GRPC_PROBE_ANSWER = Limit(
     bounds="all frames that a server probed by gRPC sends",
     beyond="the probe fails",
     reason="an answer has some hundred bytes",
+)
+
+# Programs
+
+PROGRAM_OUTPUT = Limit(
+    "program-output",
+    64 * MIB,
+    "bytes",
+    bounds="each output of a program that is run (nft, iptables)",
+    beyond="the program is killed and its work counts as failed",
+    reason="nft lists 10,000 services with their clients in some 20 MiB",
 )
 
 # Connections

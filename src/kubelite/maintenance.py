@@ -182,6 +182,7 @@ async def _empty_engine(config: Config, socket: Path) -> int:
     from kubelite.node import pause_image
     from kubelite.node.container_owner import read_owner
     from kubelite.node.docker import DockerRuntime
+    from kubelite.node.log_links import LogLinks
     from kubelite.node.machine import read_machine
     from kubelite.node.runtime import RuntimeFailure
 
@@ -194,6 +195,9 @@ async def _empty_engine(config: Config, socket: Path) -> int:
         records = await runtime.records()
         for record in sorted(records, key=lambda one: one.is_sandbox):
             await runtime.remove(record.id)
+        logs = LogLinks(Path(config.container_log_dir))
+        for uid in {record.pod_uid for record in records}:
+            await logs.remove_pod(uid)
         with contextlib.suppress(RuntimeFailure):  # in use by another node on this engine
             await runtime.remove_image(pause_image.NAME)
     finally:

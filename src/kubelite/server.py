@@ -212,6 +212,7 @@ async def _start_control(
     mirrors = plane.client(Caller("system:kube-controller-manager"), "kube-controller-manager")
     options = Options(
         cluster_cidrs=(ip_network(config.cluster_cidr),),
+        node_prefix_v4=config.node_cidr_mask_size,
         cluster_ca=pki.ca_pem.decode(),
         resources=ServedResources(plane.resources),
         signer=CertificateSigner(pki, clock, randomness),

@@ -38,6 +38,7 @@ from kubelite.node.docker import DockerRuntime
 from kubelite.node.engine import EngineFolders, OwnEngine, find_socket
 from kubelite.node.http import NodeAPI, NodeRequest
 from kubelite.node.kubelet import Kubelet
+from kubelite.node.log_links import LogLinks
 from kubelite.node.machine import Machine, read_machine
 from kubelite.node.name_resolution import DNSSettings
 from kubelite.node.pod_actions import Collaborators, NodeFacts
@@ -61,6 +62,7 @@ log = logging.getLogger(__name__)
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 DNS_PORT = 53
+NO_RANGE = "Network plugin returns error: no pod CIDR is assigned to the node"
 ENGINE_VIEW_SECONDS = 5.0
 
 
@@ -94,6 +96,7 @@ class Worker:
         self._randomness = randomness
         self._offload = offload
         self._tasks = TaskSet()
+        self._network_error = NO_RANGE
         self._running = AsyncExitStack()  # what has been started, in order
         self._network = PodNetwork(local_addresses=(config.dns_address,))
         self._followers: list[Callable[[str], None]] = []  # of the node's address
@@ -121,12 +124,12 @@ class Worker:
         self._api = NodeAPI(identity.name, kubelet, self._runtime, self._clock, door)
         self._running.push_async_callback(self._api.stop)
         await self._api.start(config.bind_address, config.kubelet_port, self._tls)
-        registration = NodeRegistration(
+        registration = self._registration = NodeRegistration(
             replace(identity, kubelet_port=self._api.port),
             machine,
             self._identities.node,
             self._clock,
-            lambda: view_engine(self._runtime, kubelet),
+            lambda: view_engine(self._runtime, kubelet, lambda: self._network_error),
         )
         self._followers = [
             lambda address: registration.move((address,)),
@@ -176,21 +179,24 @@ class Worker:
     def _collaborators(self, data: Path) -> Collaborators:
         client, config = self._identities.node, self._config
         dns = DNSSettings((config.dns_address,), config.cluster_domain)
+        volumes = HostVolumes(
+            data,
+            client,
+            self._clock,
+            self._randomness,
+            dns,
+            host_resolver=lambda: _read(RESOLV_CONF),
+        )
+        self._running.callback(volumes.close)
         return Collaborators(
             client,
             self._runtime,
             self._network,
-            HostVolumes(
-                data,
-                client,
-                self._clock,
-                self._randomness,
-                dns,
-                host_resolver=lambda: _read(RESOLV_CONF),
-            ),
+            volumes,
             NetworkProber(self._runtime),
             self._clock,
             self._events,
+            LogLinks(Path(config.container_log_dir)),
         )
 
     def _service_proxy(self) -> ServiceProxy:
@@ -236,7 +242,10 @@ class Worker:
         mirror = self._identities.node.mirror(Node, field_selector=f"metadata.name={name}")
         unsubscribe = mirror.subscribe(look)
         try:
-            return await given
+            cidr = await given
+            self._network_error = ""
+            self._registration.wake()
+            return cidr
         finally:
             unsubscribe()
 
@@ -274,7 +283,9 @@ def facts_of(identity: NodeIdentity, machine: Machine, config: Config) -> NodeFa
     )
 
 
-async def view_engine(runtime: DockerRuntime, kubelet: Kubelet) -> EngineView:
+async def view_engine(
+    runtime: DockerRuntime, kubelet: Kubelet, network_error: Callable[[], str]
+) -> EngineView:
     """Return what the node's status says of the engine; one that hangs must not hold the node's lease back."""
     try:
         async with asyncio.timeout(ENGINE_VIEW_SECONDS):
@@ -283,6 +294,8 @@ async def view_engine(runtime: DockerRuntime, kubelet: Kubelet) -> EngineView:
             version, images = await runtime.version(), await runtime.images()
             handlers = await runtime.handlers()
     except TimeoutError:
+        if error := network_error():  # then the agent has not asked the engine yet
+            return EngineView(network_error=error)
         return EngineView(error=f"no answer within {ENGINE_VIEW_SECONDS:.0f} s")
     except (EngineUnavailable, RuntimeFailure) as error:
         return EngineView(error=str(error))

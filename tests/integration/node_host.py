@@ -25,6 +25,7 @@ from kubelite.node.container_owner import ensure_owner
 from kubelite.node.docker import DockerRuntime
 from kubelite.node.engine import EngineFolders, OwnEngine, answers
 from kubelite.node.kubelet import Kubelet
+from kubelite.node.log_links import LogLinks
 from kubelite.node.name_resolution import DNSSettings
 from kubelite.node.pod_actions import Collaborators, NodeFacts
 from kubelite.node.probes import NetworkProber
@@ -113,6 +114,7 @@ class RealNode:
         self.enforces_apparmor = apparmor_enabled()
         self.server = Server()
         self.client = self.server.client
+        self.logs = LogLinks(folder / "log")
         self.network = SimulatedNetwork(AddressPool())
         self._tasks: TaskSet | None = None
         self._events: EventRecorder | None = None
@@ -139,7 +141,7 @@ class RealNode:
         )
         prober = NetworkProber(self.runtime)
         parts = Collaborators(
-            self.client, self.runtime, self.network, volumes, prober, clock, events
+            self.client, self.runtime, self.network, volumes, prober, clock, events, self.logs
         )
         facts = NodeFacts(
             self.name,

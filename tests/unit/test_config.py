@@ -53,6 +53,22 @@ def test_a_sysctl_of_the_whole_host_cannot_be_allowed(pattern: str) -> None:
         load({"allowed_unsafe_sysctls": ("net.core.somaxconn", pattern)}, {}, NOWHERE)
 
 
+@pytest.mark.parametrize(
+    ("cidr", "size"), [("10.42.0.0/16", 16), ("10.42.0.0/24", 28), ("10.0.0.0/8", 30)]
+)
+def test_parts_of_the_pod_addresses(cidr: str, size: int) -> None:
+    given = {"cluster_cidr": cidr, "node_cidr_mask_size": size, "service_cidr": "192.168.0.0/16"}
+    assert load(given, {}, NOWHERE).node_cidr_mask_size == size
+    assert load({}, {"KUBELITE_NODE_CIDR_MASK_SIZE": "26"}, NOWHERE).node_cidr_mask_size == 26
+
+
+@pytest.mark.parametrize("size", [15, 31, 0, -1])
+def test_parts_that_do_not_fit_into_the_pod_addresses(size: int) -> None:
+    wording = f"^cannot use --node-cidr-mask-size {size}: must be 16 to 30 for pod addresses"
+    with pytest.raises(InvalidConfig, match=wording):
+        load({"node_cidr_mask_size": size}, {}, NOWHERE)
+
+
 def _every_setting() -> list[tuple[str, type]]:
     return [(field, plain) for field, (plain, _) in settings().items()]
 

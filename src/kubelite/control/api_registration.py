@@ -65,7 +65,7 @@ class APIRegistration:
     """Reconciles the APIServices of built-in groups."""
 
     name = "apiservice-registration"
-    identity = ""
+    identity = "system:apiserver"  # upstream does it in the API server
     workers = 1
 
     def __init__(self, context: Context) -> None:

@@ -36,19 +36,25 @@ def data_of(template: PodTemplateSpec) -> dict[str, Any]:
     return ordered
 
 
-def template_of(revision: ControllerRevision) -> PodTemplateSpec:
-    """Return the template of a revision."""
-    fields = dict((revision.data or {}).get("spec", {}).get("template", {}))
-    fields.pop("$patch", None)
-    return msgspec.convert(fields, PodTemplateSpec)
+class _KeptSpec(Struct):
+    template: PodTemplateSpec
 
 
-def _has_template(revision: ControllerRevision, template: PodTemplateSpec) -> bool:
-    """Tell whether a revision is that of a template, however its data is written."""
+class _KeptData(Struct):
+    spec: _KeptSpec
+
+
+def template_of(revision: ControllerRevision) -> PodTemplateSpec | None:
+    """Return the template of a revision; None if its data, which any client may write, holds no template."""
     try:
-        return template_of(revision) == template
-    except (msgspec.ValidationError, AttributeError, TypeError):
-        return False  # somebody else's data
+        return msgspec.convert(revision.data, _KeptData).spec.template
+    except msgspec.ValidationError:
+        return None
+
+
+def _has_template(revision: ControllerRevision, template: PodTemplateSpec | None) -> bool:
+    """Tell whether a revision is that of a template, however its data is written."""
+    return template is not None and template_of(revision) == template
 
 
 def digest_of(revision: ControllerRevision) -> str:

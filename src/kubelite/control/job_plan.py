@@ -419,7 +419,8 @@ def _ended_at(pod: Pod, now: datetime) -> datetime:
         for status in pod.status.containerStatuses
         if status.state.terminated is not None and status.state.terminated.finishedAt
     ]
-    text = max(dates, default="") or pod.metadata.deletionTimestamp
+    # A pod that its node refused has neither: it ended as it came to the node, which may be long after it was made.
+    text = max(dates, default="") or pod.metadata.deletionTimestamp or pod.status.startTime
     return min(parse_time(text), now) if text else parse_time(pod.metadata.creationTimestamp)
 
 

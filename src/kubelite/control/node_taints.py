@@ -6,9 +6,9 @@ from datetime import datetime
 from kubelite.api.kinds.core.nodes import Node, NodeCondition
 from kubelite.api.kinds.core.scheduling import Taint, Toleration
 from kubelite.api.machinery.times import format_time, parse_time
+from kubelite.api.machinery.tolerations import tolerates
 from kubelite.control import conditions
 from kubelite.control.deadlines import shifted
-from kubelite.control.scheduler.tolerations import tolerates
 
 NOT_READY = "node.kubernetes.io/not-ready"
 UNREACHABLE = "node.kubernetes.io/unreachable"

@@ -16,6 +16,7 @@ from kubelite.api.kinds.core.volumes import PersistentVolumeClaimVolumeSource, V
 from kubelite.api.kinds.meta import LabelSelector
 from kubelite.control import history
 from kubelite.control.claim_retention import deletes, owners_of_claim
+from kubelite.control.failed_starts import FailedStarts, is_refused
 from kubelite.control.ownership import (
     CONTROLLER_INDEX,
     controlled_by,
@@ -270,6 +271,7 @@ class StatefulSetController:
         self._claims = context.mirror(PersistentVolumeClaim)
         self._revisions = context.mirror(ControllerRevision)
         self._revisions.add_index(CONTROLLER_INDEX, controller_uid)
+        self._failed_starts = FailedStarts(context)
 
     def watches(self) -> Sequence[Watch[Any]]:
         """Watch stateful sets, their pods and their revisions."""
@@ -297,6 +299,8 @@ class StatefulSetController:
             return None
         by_name = {one.metadata.name: one for one in revisions}
         current = by_name.get(owner.status.currentRevision, newest)
+        if history.template_of(current) is None:
+            current = newest  # somebody's own revision under that name
         pods = await self._claimed(owner)
         now = self._context.clock.now()
         names = current.metadata.name, newest.metadata.name
@@ -310,9 +314,11 @@ class StatefulSetController:
                     await self._set_claim_owners(owner, pod)
         for ordinal in step.create:
             await self._create(owner, ordinal, current, newest)
+        wait_seconds = self._failed_starts.wait_seconds(owner, pods)
         going = frozenset(step.delete)
         for pod in pods if going else ():
-            if pod.metadata.name in going:
+            # The name is needed for its successor, so deleting a refused pod is what brings the next one.
+            if pod.metadata.name in going and not (wait_seconds and is_refused(pod)):
                 await self._delete(owner, pod)
         if step.status != owner.status:
             await self._client.update(replace(owner, status=step.status), "status")
@@ -322,8 +328,9 @@ class StatefulSetController:
         await history.drop(
             self._client, history.surplus(revisions, live, 10 if limit is None else limit)
         )
-        waits = (seconds_until_available(pod, owner.spec.minReadySeconds, now) for pod in pods)
-        return min((wait + 1 for wait in waits if wait), default=None)
+        waits = [seconds_until_available(pod, owner.spec.minReadySeconds, now) for pod in pods]
+        again = [wait + 1 for wait in waits if wait] + ([wait_seconds] if wait_seconds else [])
+        return min(again, default=None)
 
     async def _claimed(self, owner: StatefulSet) -> Sequence[Pod]:
         matches = matcher(owner.spec.selector)
@@ -345,7 +352,8 @@ class StatefulSetController:
     ) -> None:
         name = revision_for(owner, ordinal, current.metadata.name, newest.metadata.name)
         revision = current if name == current.metadata.name else newest
-        pod = pod_of(owner, history.template_of(revision), ordinal, name)
+        template = history.template_of(revision) or owner.spec.template
+        pod = pod_of(owner, template, ordinal, name)
         try:
             for one in claims_of(owner, ordinal):
                 await self._ensure_claim(one)

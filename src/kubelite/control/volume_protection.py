@@ -9,6 +9,7 @@ from kubelite.api.client.protocol import Client
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, PersistentVolumeClaim
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.storage import VolumeAttributesClass
+from kubelite.api.machinery.pod_claims import claim_names, foreign_claim
 from kubelite.control.pods import is_terminal
 from kubelite.control.runtime import Context, Key, Watch
 
@@ -25,13 +26,14 @@ Guarded = PersistentVolumeClaim | PersistentVolume | VolumeAttributesClass
 def claims_of_pod(pod: Pod) -> tuple[str, ...]:
     """Index pods by the claims they use."""
     namespace = pod.metadata.namespace
-    names = []
-    for volume in pod.spec.volumes:
-        if volume.persistentVolumeClaim is not None:
-            names.append(f"{namespace}/{volume.persistentVolumeClaim.claimName}")
-        elif volume.ephemeral is not None:
-            names.append(f"{namespace}/{pod.metadata.name}-{volume.name}")
-    return tuple(names)
+    return tuple(f"{namespace}/{name}" for name, _ in claim_names(pod))
+
+
+def _uses(pod: Pod, claim: PersistentVolumeClaim) -> bool:
+    """Return whether a pod uses a claim that has one of its names."""
+    names = claim_names(pod)
+    is_named = any(name == claim.metadata.name and not is_own for name, is_own in names)
+    return is_named or not foreign_claim(pod, claim)
 
 
 class ClaimProtectionController:
@@ -55,13 +57,14 @@ class ClaimProtectionController:
         claim = self._claims.get(key.name, key.namespace)
         if claim is None:
             return None
-        await _guard(self._client, claim, CLAIM_FINALIZER, lambda: self._is_used(key))
+        await _guard(self._client, claim, CLAIM_FINALIZER, lambda: self._is_used(claim))
         return None
 
-    def _is_used(self, key: Key) -> bool:
+    def _is_used(self, claim: PersistentVolumeClaim) -> bool:
         """A pod that has ended uses nothing; one without a node might still get one."""
-        pods = self._pods.indexed(CLAIM_INDEX, f"{key.namespace}/{key.name}")
-        return any(pod.spec.nodeName and not is_terminal(pod) for pod in pods)
+        meta = claim.metadata
+        pods = self._pods.indexed(CLAIM_INDEX, f"{meta.namespace}/{meta.name}")
+        return any(pod.spec.nodeName and not is_terminal(pod) and _uses(pod, claim) for pod in pods)
 
 
 class VolumeProtectionController:

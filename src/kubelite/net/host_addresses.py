@@ -112,10 +112,8 @@ class HostAddresses:
 
     def read(self) -> HostView:
         """Return the addresses as they are now. Blocks shortly; raises OSError."""
-        with NetlinkSocket() as asking:
-            listed = asking.request(GETADDR, ADDRESS.pack(0, 0, 0, 0, 0), flags=DUMP)
-        known = (address for data in listed if (address := decoded(data)) is not None)
-        addresses = tuple(sorted({one.text for one in known if one.serves(self._besides)}))
+        known = {one.text for one in _addresses() if one.serves(self._besides)}
+        addresses = tuple(sorted(known))
         primary = self._fixed or primary_address(addresses, preferred_source(), self.view.primary)
         return HostView(addresses, primary)
 
@@ -178,6 +176,17 @@ class HostAddresses:
             except OSError as error:
                 if error.errno != errno.ENOBUFS:  # some were lost: all addresses are read anyway
                     raise
+
+
+def local_addresses() -> frozenset[str]:
+    """Return all addresses of the host, of any scope. Blocks shortly."""
+    return frozenset(address.text for address in _addresses())
+
+
+def _addresses() -> list[HostAddress]:
+    with NetlinkSocket() as asking:
+        found = asking.request(GETADDR, ADDRESS.pack(0, 0, 0, 0, 0), flags=DUMP)
+        return [address for data in found if (address := decoded(data)) is not None]
 
 
 def decoded(data: bytes) -> HostAddress | None:

@@ -56,12 +56,19 @@ class Member(Struct, frozen=True):
     named_ports: tuple[tuple[str, str, int], ...] = ()  # name, protocol, number
 
 
-def members(pods: Iterable[Pod], node_name: str, addresses: Mapping[str, str]) -> list[Member]:
-    """Return the pods of the cluster that have an address; `addresses` (by uid) has those not yet in a status."""
+def members(pods: Iterable[Pod], node_name: str, attached: Mapping[str, str]) -> list[Member]:
+    """Return the pods of the cluster that have an address.
+
+    `attached` has the addresses, by pod uid, that are connected to this node: before a status tells of them, and for as
+    long as anything can run at them, whatever the status says.
+    """
     found = []
     for pod in pods:
-        address = pod.status.podIP or addresses.get(pod.metadata.uid, "")
-        if pod.spec.hostNetwork or not is_endpoint(address) or pod.status.phase in ENDED:
+        connected = attached.get(pod.metadata.uid, "")
+        address = connected or pod.status.podIP
+        if pod.spec.hostNetwork or not is_endpoint(address):
+            continue
+        if pod.status.phase in ENDED and not connected:
             continue
         ports = tuple(
             (port.name, PROTOCOLS.get(port.protocol, ""), port.containerPort)
@@ -69,10 +76,19 @@ def members(pods: Iterable[Pod], node_name: str, addresses: Mapping[str, str]) -
             for port in container.ports
             if port.name and is_port(port.containerPort)
         )
-        is_local = pod.spec.nodeName == node_name
+        is_local = bool(connected) or pod.spec.nodeName == node_name
         metadata = pod.metadata
         found.append(Member(metadata.namespace, metadata.labels, address, is_local, ports))
     return found
+
+
+def isolation(addresses: Iterable[str]) -> Ruleset:
+    """Return the rules that let nothing new to or from addresses whose pods are not known."""
+    rules = Ruleset()
+    for address in addresses:
+        for direction in ("ingress", "egress"):
+            rules.elements[f"{direction}-pods", address] = "drop"
+    return rules
 
 
 def dns_members(settings: ProxySettings) -> list[Member]:

@@ -94,7 +94,8 @@ def merge(parts: Iterable[Ruleset]) -> Ruleset:
         for element, value in part.elements.items():
             whole.elements.setdefault(element, value)
         for frontend, endpoints in part.udp_endpoints.items():
-            whole.udp_endpoints.setdefault(frontend, endpoints)
+            known = whole.udp_endpoints.get(frontend, frozenset())
+            whole.udp_endpoints[frontend] = known | endpoints
     for filtered, dispatched in (
         ("service-filter", "services"),
         ("node-port-filter", "node-ports"),
@@ -113,6 +114,8 @@ def base_chains(settings: ProxySettings) -> str:
     """Return the fixed chains in nft's syntax."""
     bridge, pods, services = settings.bridge, settings.cluster_cidr, settings.service_cidr
     address = "ip daddr . meta l4proto . th dport"
+    # A pod's host port is at all addresses of the node but those of the cluster's services that the node answers.
+    own = "".join(f"ip daddr {text} return\n    " for text in settings.local_addresses)
     return f"""
   chain raw-prerouting {{
     type filter hook prerouting priority raw; policy accept;
@@ -167,7 +170,7 @@ def base_chains(settings: ProxySettings) -> str:
   }}
   chain dispatch {{
     {address} vmap @services
-    fib daddr type local jump dispatch-local
+    {own}fib daddr type local jump dispatch-local
   }}
   chain dispatch-local {{
     meta l4proto . th dport vmap @node-ports

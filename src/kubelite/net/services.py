@@ -143,6 +143,10 @@ def host_port_rules(pods: Iterable[Pod]) -> Ruleset:
                     target = f"{address} . {port.containerPort}"
                     rules.elements.setdefault(element, target)
                     rules.elements["hairpin", f"{address} . {address}"] = ""
+                    if PROTOCOLS.get(port.protocol) == "udp":
+                        host_ip = port.hostIP if element[0] == "host-ports" else ""
+                        endpoints = frozenset({address})
+                        rules.udp_endpoints.setdefault((host_ip, port.hostPort), endpoints)
     return rules
 
 

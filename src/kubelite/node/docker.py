@@ -19,7 +19,7 @@ from kubelite.limits import ENGINE_LINE
 from kubelite.node import docker_wire as wire
 from kubelite.node import pause_image
 from kubelite.node.capabilities import bounding_set, full_privileges
-from kubelite.node.cgroups import read_usage, remove_parents
+from kubelite.node.cgroups import limit_pod, read_usage, remove_parents
 from kubelite.node.container_owner import NODE_LABEL, ContainerOwner
 from kubelite.node.docker_logs import read_log
 from kubelite.node.profiles import LoadedProfiles, Profiles, ProfileUnavailable
@@ -314,6 +314,14 @@ class DockerRuntime:
     async def update(self, container_id: str, limits: Limits) -> None:
         """Change a running container's resources in place."""
         await self._json(f"containers/{container_id}/update", "POST", data=wire.limits_body(limits))
+
+    async def limit_pod(self, sandbox: ContainerRecord, limits: Limits, class_shares: int) -> None:
+        """Limit all containers of a running sandbox together, and weigh its QoS class; 0 leaves that as it is."""
+        try:
+            await asyncio.to_thread(limit_pod, sandbox.pid, sandbox.pod_uid, limits, class_shares)
+        except OSError as error:
+            what = f"{error.filename}: {error.strerror}"
+            raise RuntimeFailure(f"cannot set the control group of the pod: {what}") from error
 
     async def records(self) -> list[ContainerRecord]:
         """Return all containers and sandboxes that this node made, under whatever name."""

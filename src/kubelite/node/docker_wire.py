@@ -262,6 +262,7 @@ def record_of(found: Mapping[str, Any]) -> ContainerRecord | None:
         image=labels.get(IMAGE_LABEL, ""),
         image_id=labels.get(DIGEST_LABEL) or found["Image"],
         pid=state["Pid"],
+        log_path=found.get("LogPath") or "",
         labels=labels,
     )
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from kubelite.node.runtime import ContainerRecord
+from kubelite.node.runtime import ContainerRecord, Limits
 
 SANDBOX_LABEL = "io.kubernetes.sandbox.id"
 HASH_LABEL = "io.kubernetes.container.hash"
@@ -38,6 +38,13 @@ class Health(Struct, frozen=True):
     failure: str = ""  # why it must be restarted
 
 
+class Pending(Struct, frozen=True):
+    """Why a resize waits: the reason and message of the condition PodResizePending."""
+
+    reason: str
+    message: str
+
+
 class Ending(Struct, frozen=True):
     """Why the whole pod must end although nobody deleted it."""
 
@@ -59,10 +66,10 @@ class Observed(Struct, frozen=True):
     hooks_running: frozenset[str] = frozenset()  # container ids whose postStart is not done
     stopping: frozenset[str] = frozenset()  # container ids told to end
     messages: Mapping[str, str] = {}  # container id: what it left as termination message
-    resources: Mapping[
-        str, str
-    ] = {}  # container id: what it was resized to, or could not be, as JSON
     resized: Mapping[str, str] = {}  # container id: what it has since its last resize, as JSON
+    resize_troubles: Mapping[str, Trouble] = {}  # container id: why its resize failed
+    group_limits: Limits | None = None  # what the pod's control group has; None: not known
+    pending_resize: Pending | None = None  # what the pod asks for does not fit now
     ending: Ending | None = None
 
     def newest_sandbox(self) -> ContainerRecord | None:

@@ -5,11 +5,12 @@ from datetime import datetime
 
 import msgspec
 
+from kubelite.api.kinds.core.containers import ResourceRequirements
 from kubelite.api.kinds.core.pods import Pod
-from kubelite.node.observed import Ending, Health, ImageState, Observed, Trouble
+from kubelite.node.observed import Ending, Health, ImageState, Observed, Pending, Trouble
 from kubelite.node.pods import AnyContainer
 from kubelite.node.probes import ContainerProbes
-from kubelite.node.runtime import ContainerRecord
+from kubelite.node.runtime import ContainerRecord, Limits
 
 
 class Stop:
@@ -32,7 +33,10 @@ class PodMemory:
         self.addresses: tuple[str, ...] = ()
         self.volumes_ready = False
         self.volumes_trouble: Trouble | None = None
-        self.refresh_at: datetime | None = None  # when volumes are looked at again
+        self.volumes_read_at: datetime | None = (
+            None  # when they were last set up, or that was tried
+        )
+        self.refresh_at: datetime | None = None  # when they have to be set up again
         self.sandbox_trouble: Trouble | None = None
         self.sandbox_failures = 0
         self.volume_failures = 0
@@ -45,7 +49,11 @@ class PodMemory:
         self.hooks_failed: dict[str, str] = {}
         self.stops: dict[str, Stop] = {}
         self.messages: dict[str, str] = {}
-        self.resources: dict[str, str] = {}  # container id: what it was resized to, or could not be
+        self.allocated: dict[str, ResourceRequirements] = {}  # by container name, once admitted
+        self.pending_resize: Pending | None = None
+        self.group_limits: Limits | None = None  # what the pod's control group was given
+        self.resize_troubles: dict[str, Trouble] = {}  # container id: why its resize failed
+        self.resize_failures: dict[str, int] = {}
         self.resized: dict[str, str] = {}  # container id: what it has since its last resize
         self.ending: Ending | None = None
         self.told_reductions: set[tuple[str, str]] = set()  # container name, what it does not get
@@ -88,8 +96,10 @@ class PodMemory:
             hooks_running=frozenset(self.hooks_running),
             stopping=frozenset(self.stops),
             messages=dict(self.messages),
-            resources=dict(self.resources),
             resized=dict(self.resized),
+            resize_troubles=dict(self.resize_troubles),
+            pending_resize=self.pending_resize,
+            group_limits=self.group_limits,
             ending=self.ending,
         )
 

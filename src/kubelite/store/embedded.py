@@ -22,6 +22,7 @@ from typing import TypeVar
 from msgspec import Struct
 
 from kubelite.clock import Clock
+from kubelite.collector import FreedMemory
 from kubelite.store.engine import Batch, Engine, EngineFailed, Rewritable
 from kubelite.store.history import History, HistoryLimits, LoggedChange, page_at
 from kubelite.store.index import Index, segment_of
@@ -76,11 +77,16 @@ class EmbeddedStore:
         clock: Clock,
         limits: HistoryLimits | None = None,
         executor: Executor | None = None,
+        memory: FreedMemory | None = None,
     ) -> None:
-        """Load everything from `engine`; without an `executor` the engine is called on the loop (simulations)."""
+        """Load everything from `engine`; without an `executor` the engine is called on the loop (simulations).
+
+        `memory` is told what leaves the window of changes, none without it.
+        """
         self._engine = engine
         self._clock = clock
         self._executor = executor
+        self._memory = memory
         self._limits = limits or HistoryLimits()
         self._index = Index()
         self._history = History(self._limits)
@@ -122,7 +128,16 @@ class EmbeddedStore:
         def load() -> EmbeddedStore:
             engine = LMDBEngine(path)
             try:
-                return cls(over(engine), clock=clock, limits=limits, executor=executor)
+                store = cls(
+                    over(engine),
+                    clock=clock,
+                    limits=limits,
+                    executor=executor,
+                    memory=FreedMemory(),
+                )
+                # All has been read once, and is in the index now.
+                engine.release_pages()
+                return store
             except BaseException:
                 engine.close()
                 raise
@@ -348,7 +363,7 @@ class EmbeddedStore:
     def _batch(self, writes: Sequence[Write]) -> Batch:
         records = records_of(writes)
         changes = {record.change.key: record.change for record in records}
-        self._history.compact(self._now(), adding=len(records))
+        self._forget(adding=len(records))
         return Batch(
             puts=[entry_after(change) for change in changes.values() if not change.deleted],
             deletes=[key for key, change in changes.items() if change.deleted],
@@ -494,11 +509,19 @@ class EmbeddedStore:
 
     def _compact(self) -> None:
         self._compaction = None
-        if self._history.compact(self._now()):
+        if self._forget():
             # More is left: the loop does what else is ready before the next step.
             self._compaction = asyncio.get_running_loop().call_soon(self._compact)
         else:
             self._schedule_compaction()
+
+    def _forget(self, *, adding: int = 0) -> bool:
+        """Make one step at forgetting changes; True when more is left."""
+        before = self._history.size_bytes
+        more = self._history.compact(self._now(), adding=adding)
+        if self._memory is not None and (freed := before - self._history.size_bytes) > 0:
+            self._memory.freed(freed)
+        return more
 
     def _now(self) -> float:
         return self._clock.now().timestamp()

@@ -36,8 +36,9 @@ class LoggedChange(Struct, frozen=True):
 
     @property
     def size_bytes(self) -> int:
-        """Memory that only the window keeps alive."""
-        return len(self.replaced.value) if self.replaced else 0
+        """Memory that only the window keeps alive: what was replaced, and the last state of what was removed."""
+        last = len(self.change.value) if self.change.deleted else 0
+        return last + (len(self.replaced.value) if self.replaced else 0)
 
 
 class HistoryLimits(Struct, frozen=True):
@@ -60,6 +61,11 @@ class Window:
         self._bytes = 0
         self._changes_max = changes_max
         self._limits = limits
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory that only the window keeps alive."""
+        return self._bytes
 
     def append(self, record: LoggedChange) -> None:
         """Add the newest change."""
@@ -97,6 +103,11 @@ class History:
 
     def __len__(self) -> int:
         return sum(len(window.records) for window in self._windows)
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory that only the windows keep alive."""
+        return sum(window.size_bytes for window in self._windows)
 
     def begin(self, revision: int) -> None:
         """Start with all changes up to `revision` dropped."""

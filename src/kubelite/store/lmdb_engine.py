@@ -18,6 +18,7 @@ from typing import Any
 import lmdb
 import msgspec
 
+from kubelite.limits import STORE_PAGES
 from kubelite.store.engine import Batch, EngineFailed, Logged, StoreUnreadable, changed
 from kubelite.store.index import segment_of
 from kubelite.store.protocol import Entry
@@ -33,9 +34,11 @@ LOCK_TABLE_BYTES = 16 * 1024
 DATA_FILE, LOCK_FILE = "data.mdb", "lock.mdb"
 TABLES = (b"objects", b"log", b"segments", b"meta")
 COMPACTING, FORMER_FILE = "compacting", "data.mdb.former"
+LOOK_ROWS = 64  # written between two looks at how many pages the process has mapped
 COPIED_ROWS = 10_000  # in one commit
 OVERWRITTEN_BYTES = 1024 * 1024  # at once
 
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 HEADER = struct.Struct(">QQ")
 REVISION = struct.Struct(">Q")
 _SEGMENT = struct.Struct(">I")
@@ -60,6 +63,8 @@ class LMDBEngine:
         self._lock = lock_folder(path)
         self._segments: dict[str, bytes] = {}
         self._is_open = False
+        self._rows_written = 0  # since the pages were counted
+        self._mapped_bytes = mapped_bytes()
         try:
             _reserve(path / LOCK_FILE)
             with _named(path):
@@ -128,6 +133,7 @@ class LMDBEngine:
         """Make a batch durable; raises EngineFailed."""
         with self._writing() as transaction:
             self._fill(transaction, batch)
+        self._bound_pages(len(batch.log))
 
     @contextmanager
     def _writing(self) -> Iterator[Any]:
@@ -284,6 +290,25 @@ class LMDBEngine:
         with suppress(lmdb.Error, OSError, UnknownFormat):  # the next call tries again
             self._open()
 
+    def release_pages(self) -> None:
+        """Map the file anew, so that pages which were read stop counting as memory of the process.
+
+        They stay in the page cache. No iterator over rows may be in use. What goes wrong here the next call meets.
+        """
+        self._recover()
+        self._rows_written = 0
+        self._mapped_bytes = mapped_bytes()
+
+    def _bound_pages(self, rows: int) -> None:
+        """Release pages once writes have read too many of them."""
+        self._rows_written += rows
+        if self._rows_written < LOOK_ROWS:
+            return
+        self._rows_written = 0
+        if mapped_bytes() - self._mapped_bytes > STORE_PAGES.value:
+            STORE_PAGES.reached()
+            self.release_pages()
+
     def _require_open(self) -> None:
         if not self._is_open:
             self._open()
@@ -296,6 +321,12 @@ class LMDBEngine:
         """Release the files."""
         self._env.close()
         os.close(self._lock)
+
+
+def mapped_bytes() -> int:
+    """Return how much of mapped files counts as memory of this process."""
+    pages = Path("/proc/self/statm").read_text().split()
+    return int(pages[2]) * PAGE_BYTES
 
 
 def lock_folder(path: Path) -> int:

@@ -1,7 +1,7 @@
 """What quotas count, and what makes them count again."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,7 +18,15 @@ from kubelite.api.kinds.core.services import Service
 from kubelite.api.kinds.model import Kind
 from kubelite.api.machinery.times import format_time
 from kubelite.control.options import Options, Resource, StaticResources
-from kubelite.control.resource_quota import ResourceQuotaController, seconds_until_less, used
+from kubelite.control.resource_quota import (
+    OBJECT_COST_BYTES,
+    ResourceQuotaController,
+    _claim_changed,
+    _gone_or_changed,
+    _spec_changed,
+    seconds_until_less,
+    used,
+)
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 RESOURCES = tuple(
@@ -30,6 +38,21 @@ RESOURCES = tuple(
         ("secrets", "Secret"),
     )
 )
+
+
+class ServedResources:
+    """What is served, which may change."""
+
+    served: Sequence[Resource] = RESOURCES
+
+    def resources(self) -> Sequence[Resource]:
+        return self.served
+
+    def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
+        return lambda: None
+
+
+RESOURCES_SERVED = ServedResources()
 
 
 def made(kind: type[Any], name: str, namespace: str = "default", **fields: Any) -> Any:
@@ -51,7 +74,8 @@ def quota(name: str = "q", namespace: str = "default", **spec: Any) -> ResourceQ
 
 @pytest.fixture
 async def harness() -> AsyncIterator[Harness]:
-    options = Options(resources=StaticResources(RESOURCES))
+    RESOURCES_SERVED.served = RESOURCES
+    options = Options(resources=RESOURCES_SERVED)
     async with Harness(ResourceQuotaController, options=options) as harness:
         harness.client.dynamic["", "v1", "secrets"] = Secret
         yield harness
@@ -274,3 +298,83 @@ async def test_a_pod_that_a_silent_node_never_ends_is_counted_no_more_in_time() 
             harness.clock.advance(1)
             await asyncio.sleep(1)
         assert use_of(harness) == {"pods": "0"}
+
+
+async def test_what_is_only_counted_is_looked_at_when_it_goes_and_followed_while_it_is_served(
+    harness: Harness,
+) -> None:
+    client = harness.client
+    await client.create(quota(hard={"secrets": "5", "count/things.example.com": "5"}))
+    await harness.settle()
+    runs = len(harness.offload.costs)
+    secrets = client.mirror(Secret)
+    followed = len(secrets.listeners)
+    await client.create(made(Secret, "s"))
+    await client.patch(Secret, "s", {"metadata": {"labels": {"a": "b"}}}, "default")
+    await harness.settle()
+    # What is new has been counted by admission.
+    assert len(harness.offload.costs) == runs
+    await client.delete(Secret, "s", "default")
+    await harness.settle()
+    assert len(harness.offload.costs) == runs + 1
+    RESOURCES_SERVED.served = RESOURCES[:1]
+    await client.patch(ResourceQuota, "q", {"spec": {"hard": {"pods": "1"}}}, "default")
+    await harness.settle()
+    assert len(secrets.listeners) == followed - 1
+
+
+async def test_namesakes_in_another_group_are_not_the_cores(harness: Harness) -> None:
+    client = harness.client
+    metrics = Resource("metrics.example.com", "v1", "pods", "Pod", True)
+    wide = Resource("example.com", "v1", "wide", "Wide", False)
+    RESOURCES_SERVED.served = (*RESOURCES, metrics, wide)
+    client.dynamic["metrics.example.com", "v1", "pods"] = Secret
+    client.dynamic["example.com", "v1", "wide"] = Secret
+    await client.create(made(Pod, "a", spec=pod("a")["spec"]))
+    await client.create(made(Secret, "s"))
+    hard = {"pods": "5", "count/pods.metrics.example.com": "5", "count/wide.example.com": "5"}
+    await client.create(quota(hard=hard))
+    await harness.settle()
+    assert use_of(harness) == {
+        "pods": "1",
+        "count/pods.metrics.example.com": "1",
+        # Not of a namespace.
+        "count/wide.example.com": "0",
+    }
+
+
+async def test_the_cost_counts_objects_and_what_is_in_pods(harness: Harness) -> None:
+    client = harness.client
+    costs = []
+    for count in (1, 2, 20):
+        containers = [{"name": f"c{number}"} for number in range(count)]
+        await client.create(made(Pod, f"p{count}", spec={"containers": containers}))
+        await client.create(quota(f"q{count}", hard={"pods": "5"}))
+        await harness.settle()
+        costs.append(harness.offload.costs[-1])
+    assert costs[0] > OBJECT_COST_BYTES
+    assert costs[2] - costs[1] > costs[1] - costs[0] > OBJECT_COST_BYTES
+
+
+def test_what_a_quota_is_looked_at_for() -> None:
+    before = quota(hard={"pods": "1"})
+    shown = msgspec.structs.replace(before.status, hard={"pods": "1"})
+    same = msgspec.structs.replace(before, status=shown)
+    assert _spec_changed(None, before)
+    assert not _spec_changed(before, None)
+    assert not _spec_changed(same, same)
+    assert _spec_changed(same, before)
+    assert _spec_changed(same, msgspec.structs.replace(same, spec=quota(hard={"a": "1"}).spec))
+    more = msgspec.structs.replace(same, spec=quota(hard={"pods": "1"}, scopes=["X"]).spec)
+    assert _spec_changed(same, more)
+
+
+@pytest.mark.parametrize("changed", [_claim_changed, _gone_or_changed])
+def test_a_claim_or_service_that_stays_as_it_is_is_not_looked_at(changed: Any) -> None:
+    one = made(PersistentVolumeClaim, "x", spec={"storageClassName": "a"})
+    other = made(PersistentVolumeClaim, "x", spec={"storageClassName": "b"})
+    relabelled = msgspec.structs.replace(one, metadata=quota().metadata)
+    assert not changed(None, one)
+    assert changed(one, None)
+    assert changed(one, other)
+    assert not changed(one, relabelled)

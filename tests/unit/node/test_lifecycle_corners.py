@@ -207,5 +207,6 @@ def test_back_off_counts_from_the_end() -> None:
 def test_an_old_sandbox_is_removed_once_the_new_one_runs() -> None:
     old = record(SANDBOX, "exited", id="old")
     new = record(SANDBOX, attempt=1)
-    seen = Observed((old, new, record()), ("10.42.0.2",), volumes_ready=True, images=IMAGES)
+    seen = up()
+    seen = msgspec.structs.replace(seen, records=(old, new, record()))
     assert plan(pod_of(), seen, NOW).actions == (RemoveContainer(old),)

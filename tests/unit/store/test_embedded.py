@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from kubelite.clock import SetClock, SystemClock
+from kubelite.collector import FreedMemory
 from kubelite.limits import WAITING_WRITES
 from kubelite.store import embedded, history, waiting
 from kubelite.store.embedded import EmbeddedStore
@@ -286,4 +287,25 @@ async def test_a_store_without_a_past_begins_at_its_revision() -> None:
     assert (store.oldest, store.history("/pods/", 0)) == (0, [])
     with pytest.raises(FutureRevision):
         store.history("/pods/", 1)
+    await store.close()
+
+
+async def test_what_leaves_the_window_goes_back_to_the_system(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    freed: list[int] = []
+    memory = FreedMemory(lambda: None)
+    monkeypatch.setattr(memory, "freed", freed.append)
+    store = EmbeddedStore(
+        MemoryEngine(), clock=SystemClock(), limits=HistoryLimits(changes=2), memory=memory
+    )
+    await store.commit(Put("/pods/a", b"12345"))
+    await store.commit(Put("/pods/a", b"123"))
+    await store.commit(Delete("/pods/a", value=b"1234567"))
+    assert freed == []  # the first change replaced nothing
+    await store.commit(Put("/pods/b", b"1"))
+    assert freed == [5]
+    await store.commit(Put("/pods/b", b"2"))
+    # What was removed had a last state of its own.
+    assert freed == [5, 3 + 7]
     await store.close()

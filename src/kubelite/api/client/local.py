@@ -4,7 +4,7 @@ Authorization and admission are the same as over HTTP. A mirror shows a write as
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -184,6 +184,13 @@ class LocalClient:
         return self._mirrors.mirror(
             kind, namespace, label_selector=label_selector, field_selector=field_selector
         )
+
+    def follow(
+        self, kind: type[Kind], name: str, namespace: str, changed: Callable[[], None]
+    ) -> Callable[[], None]:
+        """Call `changed` after each change of one object; return the call that ends it. Raises Forbidden."""
+        self._allow("watch", kind, namespace, name, field_selector=f"{NAME}={name}")
+        return self._mirrors.follow(kind, name, namespace, changed)
 
     def dynamic_mirror(
         self, group: str, version: str, resource: str

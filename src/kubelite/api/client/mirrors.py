@@ -13,6 +13,7 @@ from kubelite.api.client.mirror import ObjectMirror, name_of
 from kubelite.api.client.protocol import MirrorListener
 from kubelite.api.kinds.meta import PartialObjectMetadata
 from kubelite.api.kinds.model import Kind
+from kubelite.api.machinery.field_selectors import NAME
 from kubelite.api.registry.hub import Hub
 from kubelite.api.registry.reading import Reader, viewed
 from kubelite.api.registry.resources import Resource, ResourceTable
@@ -35,7 +36,20 @@ class EventForm:
         return (b"-" if event_type == "DELETED" else b"+") + value
 
 
+class SignalForm:
+    """What is told when nobody asks what changed: nothing."""
+
+    name = "signal"
+    event_cost = 0
+
+    def event(self, event_type: str, value: bytes) -> bytes:
+        """Return nothing."""
+        del event_type, value
+        return b""
+
+
 EVENT_FORM = EventForm()
+SIGNAL_FORM = SignalForm()
 
 
 class Decoder:
@@ -95,6 +109,23 @@ class Mirrors:
     def metadata(self, resource: Resource) -> ObjectMirror[PartialObjectMetadata]:
         """Return the mirror of the metadata of a resource's objects."""
         return self._open(resource, PartialObjectMetadata, "", Selection())
+
+    def follow(
+        self, kind: type[Kind], name: str, namespace: str, changed: Callable[[], None]
+    ) -> Callable[[], None]:
+        """Call `changed` after each change of one object; return the call that ends it. Holds no copy of it."""
+        resource = self._resources.by_kind(kind.gvk)
+        assert resource is not None, f"{kind.__name__} is not served"
+        watch = self._hub.open(
+            resource,
+            self._resources.canonical(resource),
+            namespace,
+            parse_selection(resource, "", f"{NAME}={name}"),
+            SIGNAL_FORM,
+            lambda _: changed(),
+            minimum=self._hub.revision,
+        )
+        return watch.close
 
     def get(self, kind: type[K], name: str, namespace: str = "") -> K | None:
         """Return one object."""

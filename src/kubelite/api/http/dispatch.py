@@ -56,6 +56,7 @@ AUDIT_ID_LENGTH_MAX = 64
 IDENTIFIERS_AT_ONCE = 256
 NOBODY = Caller("")  # who proved nothing, in the audit log
 GONE = 499  # the client went away before it had the answer
+DEPRECATED = "k8s.io/deprecated"  # in audit events, as upstream
 APPLY_TYPE = "application/apply-patch+yaml"
 READING = frozenset({"get", "list", "watch"})
 
@@ -180,6 +181,7 @@ class Dispatcher:
             served=observed.is_served,
             dry_run=observed.dry_run,
             is_apply=observed.is_apply,
+            queued_seconds=observed.queued_seconds,
         )
         return sent
 
@@ -223,7 +225,10 @@ class Dispatcher:
         observed.is_long_running = target.attributes.verb == "watch" or self._is_stream(target)
         if self._flow is None:
             return await self._resource(asked, resource, observed)
+        time = asyncio.get_running_loop().time
+        came = time()
         async with self._flow.seat(caller, target.attributes, headers):
+            observed.queued_seconds = time() - came
             if not observed.is_long_running:
                 return await self._resource(asked, resource, observed)
         # A watch or a stream is let in like any other request and gives its seat back once it has begun.
@@ -267,6 +272,8 @@ class Dispatcher:
         if resource.deprecation:
             metrics.note_deprecated(attributes)
             asked.headers.append(("Warning", warning_header(resource.deprecation)))
+            if observed.record is not None:
+                observed.record.annotations[DEPRECATED] = "true"
         if attributes.subresource != "proxy":  # whose methods belong to the server behind it
             check_verb(resource, attributes)
         if not observed.is_long_running:
@@ -389,11 +396,20 @@ def identifiers(randomness: Randomness) -> Iterator[str]:
 class Observation:
     """What the metrics say about a request, as far as it has been found out."""
 
-    __slots__ = ("attributes", "dry_run", "is_apply", "is_long_running", "is_served", "record")
+    __slots__ = (
+        "attributes",
+        "dry_run",
+        "is_apply",
+        "is_long_running",
+        "is_served",
+        "queued_seconds",
+        "record",
+    )
 
     def __init__(self) -> None:
         self.attributes = Attributes(verb="", path="")
         self.dry_run = ""
+        self.queued_seconds = 0.0  # how long it waited for a seat
         self.is_apply = False
         self.is_long_running = False
         self.is_served = False

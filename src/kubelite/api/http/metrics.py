@@ -15,6 +15,7 @@ DURATION_BUCKETS_SECONDS = (
     *(0.0005, 0.001, 0.0025, 0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0),
     *(4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0),
 )
+SLI_BUCKETS_FROM = DURATION_BUCKETS_SECONDS.index(0.05)
 COMPONENT = "apiserver"
 STORAGE_ID = "kubelite"  # where upstream names an etcd
 
@@ -33,6 +34,12 @@ request_duration = REGISTRY.histogram(
     "How long requests took, watches and other long-running ones left out.",
     DRY_RUN_LABELS,
     DURATION_BUCKETS_SECONDS,
+)
+sli_duration = REGISTRY.histogram(
+    "apiserver_request_sli_duration_seconds",
+    "How long requests took without their wait for a seat; trials and long-running ones left out.",
+    LABELS,
+    DURATION_BUCKETS_SECONDS[SLI_BUCKETS_FROM:],
 )
 long_running = REGISTRY.gauge(
     "apiserver_longrunning_requests", "Watches, logs and other long requests under way.", LABELS
@@ -161,6 +168,14 @@ def request_seconds(
     )
 
 
+@lru_cache(maxsize=4096)
+def sli_seconds(
+    verb: str, group: str, version: str, resource: str, subresource: str, scope: str
+) -> Distribution:
+    """Return the service level indicator of one kind of request."""
+    return sli_duration.labelled(verb, group, version, resource, subresource, scope, COMPONENT)
+
+
 @lru_cache(maxsize=1024)
 def running(
     verb: str, group: str, version: str, resource: str, subresource: str, scope: str
@@ -189,8 +204,9 @@ def observe(
     served: bool,
     dry_run: str = "",
     is_apply: bool = False,
+    queued_seconds: float = 0.0,
 ) -> None:
-    """Count one answered request; `seconds` is None for a long-running one.
+    """Count one answered request; `seconds` is None for a long-running one, and includes `queued_seconds`.
 
     A resource that is not served is not named: callers must not be able to make labels up.
     """
@@ -207,6 +223,9 @@ def observe(
         request_seconds(verb, dry_run, group, version, resource, subresource, scope).observe(
             seconds
         )
+        if not dry_run:
+            indicator = sli_seconds(verb, group, version, resource, subresource, scope)
+            indicator.observe(seconds - queued_seconds)
 
 
 def watch_store(store: Store, resources: ResourceTable) -> None:

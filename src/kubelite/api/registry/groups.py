@@ -113,20 +113,23 @@ class Group:
 
 
 class Groups:
-    """Finds groups by what they demand of a field or a label, so that a change does not ask every watch there is."""
+    """Finds groups by the name, field or label that they demand, so that a change does not ask every watch there is."""
 
     def __init__(self) -> None:
         self._loose: dict[GroupKey, Group] = {}  # asked about every change
         self._by_field: dict[str, tuple[Reader, dict[str, dict[GroupKey, Group]]]] = {}
         self._by_label: dict[tuple[str, str | None], dict[GroupKey, Group]] = {}
+        self._by_name: dict[tuple[str, str], dict[GroupKey, Group]] = {}  # namespace and name
 
     def __bool__(self) -> bool:
-        return bool(self._loose or self._by_field or self._by_label)
+        return bool(self._loose or self._by_field or self._by_label or self._by_name)
 
     def add(self, group: Group) -> None:
         """Find a group from now on."""
         pin, label = group.selection.pin, group.selection.label_pin
-        if pin is not None:
+        if name := group.selection.name:
+            self._by_name.setdefault((group.namespace, name), {})[group.key] = group
+        elif pin is not None:
             _, values = self._by_field.setdefault(pin.field, (pin.read, {}))
             values.setdefault(pin.value, {})[group.key] = group
         elif label is not None:
@@ -137,7 +140,9 @@ class Groups:
     def remove(self, group: Group) -> None:
         """Find a group no longer."""
         pin, label = group.selection.pin, group.selection.label_pin
-        if pin is not None:
+        if name := group.selection.name:
+            _drop(self._by_name, (group.namespace, name), group)
+        elif pin is not None:
             _, values = self._by_field[pin.field]
             _drop(values, pin.value, group)
             if not values:
@@ -150,6 +155,8 @@ class Groups:
     def interested(self, seen: Seen) -> Iterable[Group]:
         """Yield each group that a change may concern, once, in an order that depends on nothing else."""
         yield from self._loose.values()
+        for namespace in {seen.namespace: None, "": None}:
+            yield from self._by_name.get((namespace, seen.name), {}).values()
         states = [seen.after] if seen.before is None else [seen.before, seen.after]
         for read, values in self._by_field.values():
             for text in sorted({read(state.item()) for state in states}):

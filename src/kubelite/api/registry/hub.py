@@ -2,8 +2,8 @@
 
 Watches that ask for the same (resource, namespace, selection, form) make one group: a change is looked at, and framed,
 once per group, and the same frames go to all members. There is no task and no queue per watch; a watch that cannot keep
-up is its deliverer's affair. Groups that pin a field or a label (a kubelet's ``spec.nodeName=n1``) are found through an
-index, so that a change does not ask every kubelet's watch.
+up is its deliverer's affair. Groups that pin a field or a label (a kubelet's ``spec.nodeName=n1``), or that ask for one
+name, are found through an index, so that a change does not ask every kubelet's watch.
 """
 
 import asyncio

@@ -12,11 +12,12 @@ from kubelite.api.kinds.core.scheduling import (
     WeightedPodAffinityTerm,
 )
 from kubelite.api.kinds.meta import LabelSelector, LabelSelectorRequirement
+from kubelite.api.machinery.node_matching import TermMatcher
+from kubelite.api.machinery.pod_claims import claim_names
+from kubelite.api.machinery.tolerations import Taint, Tolerations
 from kubelite.control.ownership import controller_of
 from kubelite.control.pods import pod_weight
-from kubelite.control.scheduler.node_matching import TermMatcher
 from kubelite.control.scheduler.requests import pod_requests
-from kubelite.control.scheduler.tolerations import Taint, Tolerations
 from kubelite.control.selection import Matcher, matcher
 
 TERM_COST_BYTES = 12  # what the offload counts for a term: about four microseconds
@@ -114,6 +115,7 @@ class PodInfo:
         "labels",
         "memory_assumed",
         "namespace",
+        "own_claims",
         "owner",
         "pod",
         "ports",
@@ -142,7 +144,8 @@ class PodInfo:
         owner = controller_of(pod.metadata)
         self.owner = owner.uid if owner else ""
         self.images = tuple(_full_name(container.image) for container in spec.containers)
-        self.claims = tuple(dict.fromkeys(_claims(pod)))
+        self.claims = tuple(dict.fromkeys(name for name, _ in claim_names(pod)))
+        self.own_claims = frozenset(name for name, is_own in claim_names(pod) if is_own)
         self.constraints: Sequence[TopologySpreadConstraint] = spec.topologySpreadConstraints
         self.affinity: tuple[Term, ...] = ()
         self.anti_affinity: tuple[Term, ...] = ()
@@ -292,13 +295,3 @@ def _host_ports(pod: Pod) -> list[HostPort]:
         for port in container.ports
         if port.hostPort
     ]
-
-
-def _claims(pod: Pod) -> list[str]:
-    names = []
-    for volume in pod.spec.volumes:
-        if volume.persistentVolumeClaim is not None:
-            names.append(volume.persistentVolumeClaim.claimName)
-        elif volume.ephemeral is not None:
-            names.append(f"{pod.metadata.name}-{volume.name}")
-    return names

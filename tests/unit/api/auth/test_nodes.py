@@ -167,6 +167,13 @@ def test_volumes_through_claims(nodes: Nodes) -> None:
     assert not nodes.may("get", "persistentvolumes", "pv-1", namespace="")
 
 
+def test_a_volume_that_nobody_claims_is_nobodys(nodes: Nodes) -> None:
+    free = convert({"metadata": {"name": "pv-1"}, "spec": {}}, PersistentVolume)
+    nodes.lookup.put(free)
+    assert not nodes.may("get", "persistentvolumes", "pv-1", namespace="")
+    nodes.lookup.remove(PersistentVolume, "pv-1")
+
+
 def test_attachments(nodes: Nodes) -> None:
     attachment = {
         "metadata": {"name": "va"},
@@ -277,6 +284,7 @@ def test_leases_elsewhere_are_not_a_nodes(nodes: Nodes, verb: str, namespace: st
     [
         Caller("system:node:one"),
         Caller("anna", ("system:nodes",)),
+        Caller("one", ("system:nodes",)),
         Caller("system:node:", ("system:nodes",)),
     ],
 )

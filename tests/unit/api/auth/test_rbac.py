@@ -149,6 +149,37 @@ def test_after_close_nothing_changes() -> None:
     assert not allowed(rbac, "anna", "get", "pods")
 
 
+def test_a_service_account_without_a_namespace_is_that_of_its_binding() -> None:
+    ref = RoleRef(kind="ClusterRole", name="r")
+    bare = Subject(kind="ServiceAccount", name="robot")
+    bindings = [binding("b", "shop", ref, bare), cluster_binding("c", "r", bare)]
+    rbac = RBAC(FixedLookup([cluster_role("r", READ_PODS), *bindings]))
+    assert allowed(rbac, "system:serviceaccount:shop:robot", "get", "pods", "shop")
+    assert not allowed(rbac, "system:serviceaccount:ci:robot", "get", "pods", "shop")
+    # Of a ClusterRoleBinding it is nobody.
+    assert not allowed(rbac, "system:serviceaccount::robot", "get", "pods")
+    assert not allowed(rbac, "system:serviceaccount:shop:robot", "get", "pods")
+
+
+def test_the_first_of_several_grants_is_the_reason() -> None:
+    lookup = FixedLookup([cluster_role("r", READ_PODS)])
+    rbac = RBAC(lookup)
+    for name in ("b", "a", "c"):
+        lookup.put(cluster_binding(name, "r", ANNA))
+    reason = rbac.decide(Caller("anna"), Attributes("get", resource="pods")).reason
+    assert reason.startswith('RBAC: allowed by ClusterRoleBinding "b" ')
+
+
+def test_an_answer_is_kept_and_what_is_taken_back_takes_no_room() -> None:
+    lookup = FixedLookup([cluster_role("r", READ_PODS), cluster_binding("b", "r", ANNA)])
+    rbac = RBAC(lookup)
+    request = Attributes("get", resource="pods")
+    assert rbac.decide(Caller("anna"), request) is rbac.decide(Caller("anna"), request)
+    assert rbac._held
+    lookup.remove(ClusterRoleBinding, "b")
+    assert rbac._held == {}
+
+
 @pytest.mark.parametrize(
     ("caller", "attributes"),
     [

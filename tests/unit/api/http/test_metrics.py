@@ -78,3 +78,20 @@ def test_callers_cannot_make_dry_runs_up(values: tuple[str, ...], counted: str) 
 def test_a_creation_is_about_one_object() -> None:
     created = Attributes(verb="create", version="v1", resource="pods", namespace="a")
     assert metrics.scope_of(created) == "resource"
+
+
+def test_the_service_level_indicator_leaves_out_the_wait_for_a_seat_and_trials() -> None:
+    attributes = Attributes(
+        verb="get", version="v1", resource="podtemplates", namespace="a", name="x"
+    )
+    metrics.observe(attributes, 200, 3.0, served=True, queued_seconds=2.5)
+    metrics.observe(attributes, 200, 3.0, served=True, dry_run="All")
+    labels = (
+        '{verb="GET",group="",version="v1",resource="podtemplates",subresource="",scope="resource",'
+    )
+    shown = REGISTRY.exposition()
+    named = f"apiserver_request_sli_duration_seconds_sum{labels}"
+    assert f'{named}component="apiserver"}} 0.5\n' in shown
+    buckets = f"apiserver_request_sli_duration_seconds_bucket{labels}"
+    assert f'{buckets}component="apiserver",le="0.05"}} 0\n' in shown
+    assert f'{buckets}component="apiserver",le="1"}} 1\n' in shown

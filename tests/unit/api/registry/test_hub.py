@@ -8,6 +8,7 @@ from fakes.server import Server, at_once
 
 from kubelite.api.errors import APIError, Invalid, Timeout
 from kubelite.api.registry import hub as hub_module
+from kubelite.api.registry.groups import Group
 from kubelite.api.registry.options import WatchOptions
 from kubelite.api.registry.watch import PLAIN, PlainForm, Watching
 
@@ -127,6 +128,31 @@ async def test_a_pinned_field_finds_its_watches(server: Server) -> None:
     assert here.events() == [("ADDED", "a")]
     assert there.events() == []
     assert nowhere.events() == [("ADDED", "a"), ("DELETED", "a")]
+
+
+async def test_a_name_finds_its_watches(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    event = Group.event
+
+    def noted(group: Group, seen: Any) -> Any:
+        asked.append(group.selection.name)
+        return event(group, seen)
+
+    monkeypatch.setattr(Group, "event", noted)
+    named = {
+        name: Watcher(server, "v1/configmaps", field_selector=f"metadata.name={name}")
+        for name in ("a", "b", "c")
+    }
+    anywhere = Watcher(server, "v1/configmaps", "", field_selector="metadata.name=a")
+    await server.create("v1/configmaps", {"metadata": {"name": "a"}})
+    await server.create("v1/configmaps", {"metadata": {"name": "a", "namespace": "other"}})
+    assert asked == ["a", "a", "a"]  # twice for the first, once for the second, never the others
+    assert named["a"].events() == [("ADDED", "a")]
+    assert anywhere.events() == [("ADDED", "a"), ("ADDED", "a")]
+    assert named["b"].events() == []
+    for watcher in (*named.values(), anywhere):
+        watcher.watching.close()
+    assert server.hub.watching == 0
 
 
 async def test_namespaces_are_kept_apart(server: Server) -> None:

@@ -251,3 +251,26 @@ def test_a_bounded_number_of_nodes_is_tried(monkeypatch: pytest.MonkeyPatch) -> 
     assert leaving(Situation(*nodes).preempt(urgent())) == ("n2", ["a2"], 0)
     monkeypatch.setattr(preemption, "CANDIDATES_LIMIT", 4)
     assert leaving(Situation(*nodes).preempt(urgent())) == ("n3", ["a3"], 0)
+
+
+def test_one_for_whom_there_is_no_room_takes_none_from_the_next() -> None:
+    pods = [running("large", 0, cpu="3", priority=5), running("small", 1, cpu="1")]
+    assert leaving(Situation(pods).preempt(urgent("2"))) == ("n0", ["large"], 0)
+
+
+def test_what_is_leaving_already_is_found_among_others() -> None:
+    pods = [running("a", cpu="2"), running("b", cpu="2", leaving=True)]
+    nominated = urgent()
+    status = msgspec.structs.replace(nominated.status, nominatedNodeName="n0")
+    outcome = Situation(pods).preempt(msgspec.structs.replace(nominated, status=status))
+    assert "terminating pod on the nominated node" in outcome.message
+
+
+def test_a_pod_that_has_not_started_counts_from_its_creation() -> None:
+    waiting = running("waiting", cpu="2")
+    status = msgspec.structs.replace(waiting.status, startTime=None)
+    metadata = msgspec.structs.replace(waiting.metadata, creationTimestamp=HOUR.format(5))
+    waiting = msgspec.structs.replace(waiting, status=status, metadata=metadata)
+    for hour, expected in ((4, "waiting"), (6, "started")):
+        situation = Situation([waiting, running("started", hour, cpu="2")])
+        assert leaving(situation.preempt(urgent("2"))) == ("n0", [expected], 0)

@@ -237,6 +237,19 @@ async def test_missing_claims_keep_a_pod_waiting(cluster: Cluster) -> None:
 
 
 @on_cluster
+async def test_a_claim_that_is_not_the_pods_own_keeps_an_ephemeral_volume_waiting(
+    cluster: Cluster,
+) -> None:
+    await cluster.client.create(
+        PersistentVolumeClaim(metadata=ObjectMeta(name="p-v", namespace="default"))
+    )
+    volumes: list[dict[str, Any]] = [{"name": "v", "ephemeral": {"volumeClaimTemplate": {}}}]
+    await cluster.add(make_node("n0"), make_pod("p", volumes=volumes))
+    wording = "PVC default/p-v was not created for pod default/p (pod is not owner)"
+    assert wording in cluster.message_of("p")
+
+
+@on_cluster
 async def test_without_any_node_a_pod_waits_for_one_and_is_not_tried_in_vain(
     cluster: Cluster,
 ) -> None:
