@@ -63,7 +63,7 @@ class Query(Struct, frozen=True):
         return (self.flags & OPCODE_MASK) >> 11
 
 
-class Record(Struct, frozen=True):
+class ResourceRecord(Struct, frozen=True):
     """One fact about a name; `data` is as on the wire, without compression."""
 
     name: Name
@@ -220,9 +220,9 @@ def _with_edns(query: Query, data: bytes, offset: int) -> Query:
 def build_response(
     query: Query,
     code: int = NO_ERROR,
-    answers: Sequence[Record] = (),
-    authorities: Sequence[Record] = (),
-    additionals: Sequence[Record] = (),
+    answers: Sequence[ResourceRecord] = (),
+    authorities: Sequence[ResourceRecord] = (),
+    additionals: Sequence[ResourceRecord] = (),
     *,
     limit_bytes: int,
     is_authoritative: bool = False,
@@ -293,7 +293,7 @@ def build_error(data: bytes, code: int) -> bytes | None:
     return HEADER.pack(message_id, flags, 0, 0, 0, 0)
 
 
-def _encode_records(query: Query, records: Sequence[Record]) -> list[bytes]:
+def _encode_records(query: Query, records: Sequence[ResourceRecord]) -> list[bytes]:
     encoded = []
     for record in records:
         # 0xC00C points at the question's name, which most records are about
@@ -319,7 +319,7 @@ class Response(Struct, frozen=True):
     answers_count: int
 
     @property
-    def answers(self) -> tuple[Record, ...]:
+    def answers(self) -> tuple[ResourceRecord, ...]:
         """The records of the answer, with the names in SRV, CNAME, NS and PTR data written out; raises Malformed."""
         names, offset = NameReader(self.data), self.answers_at
         records = []
@@ -383,7 +383,7 @@ def _skip_record(data: bytes, offset: int) -> tuple[int, int, int, int]:
     return kind, ttl & 0x7FFFFFFF, offset + 4, end
 
 
-def _read_record(names: NameReader, data: bytes, offset: int) -> tuple[Record, int]:
+def _read_record(names: NameReader, data: bytes, offset: int) -> tuple[ResourceRecord, int]:
     """Return a record and the offset after it."""
     name, _, _ = names.read(offset)
     kind, ttl, at, end = _skip_record(data, offset)
@@ -393,7 +393,7 @@ def _read_record(names: NameReader, data: bytes, offset: int) -> tuple[Record, i
         value = names.read(start)[1]
     elif kind == SRV and end - start > 6:
         value = data[start : start + 6] + names.read(start + 6)[1]
-    return Record(name, kind, value, ttl), end
+    return ResourceRecord(name, kind, value, ttl), end
 
 
 def age(data: bytes, ttl_offsets: Sequence[int], seconds: int) -> bytes:

@@ -22,7 +22,7 @@ from kubelite.net.dns_wire import (
     TXT,
     A,
     Name,
-    Record,
+    ResourceRecord,
     encode_name,
     is_encodable,
     parse_name,
@@ -76,8 +76,8 @@ class Answer(Struct, frozen=True):
     """The records and the code of an answer; `chase` is a CNAME target outside, whose records follow these."""
 
     code: int = NO_ERROR
-    records: tuple[Record, ...] = ()
-    additionals: tuple[Record, ...] = ()
+    records: tuple[ResourceRecord, ...] = ()
+    additionals: tuple[ResourceRecord, ...] = ()
     chase: Name = ()
 
 
@@ -117,7 +117,7 @@ def _answer_below(
             return NOTHING_HERE
         case ["dns-version"]:
             text = bytes((len(SPECIFICATION_VERSION),)) + SPECIFICATION_VERSION
-            return _of_kind(kind, Record(name, TXT, text, TTL_SECONDS))
+            return _of_kind(kind, ResourceRecord(name, TXT, text, TTL_SECONDS))
         case [namespace, "svc" | "pod"]:
             return NOTHING_HERE if zone.has_namespace(namespace) else NO_SUCH_NAME
         case [dashed, namespace, "pod"]:
@@ -130,12 +130,12 @@ def _answer_below(
     return NO_SUCH_NAME
 
 
-def start_of_authority(settings: ZoneSettings) -> Record:
+def start_of_authority(settings: ZoneSettings) -> ResourceRecord:
     """Return the SOA record of negative answers; it says how long they may be cached (RFC 2308)."""
     data = encode_name((b"ns", b"dns", *settings.domain))
     data += encode_name((b"hostmaster", *settings.domain))
     data += struct.pack("!IIIII", 1, 7200, 1800, 86400, TTL_SECONDS)
-    return Record(settings.domain, SOA, data, TTL_SECONDS)
+    return ResourceRecord(settings.domain, SOA, data, TTL_SECONDS)
 
 
 def _answer_pod(name: Name, dashed: str, namespace: str, kind: int, zone: Zone) -> Answer:
@@ -158,7 +158,7 @@ def _answer_service(
         target = parse_name(spec.externalName)
         if not is_encodable(target):
             return NOTHING_HERE
-        alias = Record(name, CNAME, encode_name(target), TTL_SECONDS)
+        alias = ResourceRecord(name, CNAME, encode_name(target), TTL_SECONDS)
         return Answer(records=(alias,), chase=() if kind == CNAME else target)
     if below and not (len(below) == 2 and below[0].startswith("_")):
         return _answer_host(name, below, service, kind, zone)
@@ -299,7 +299,9 @@ def _answer_address(name: Name, kind: int, zone: Zone, settings: ZoneSettings) -
     if not targets:
         return NO_SUCH_NAME
     full = [(*target, b"svc", *settings.domain) for target in targets]
-    return _of_kind(kind, *(Record(name, PTR, encode_name(target), TTL_SECONDS) for target in full))
+    return _of_kind(
+        kind, *(ResourceRecord(name, PTR, encode_name(target), TTL_SECONDS) for target in full)
+    )
 
 
 def _headless_names(address: str, zone: Zone) -> Iterator[Name]:
@@ -332,14 +334,14 @@ def _reversed_address(name: Name) -> IPv4Address | None:
         return None
 
 
-def _of_kind(kind: int, *records: Record) -> Answer:
+def _of_kind(kind: int, *records: ResourceRecord) -> Answer:
     return Answer(records=tuple(record for record in records if kind in (record.kind, ANY)))
 
 
-def _address_record(name: Name, address: str) -> Record:
-    return Record(name, A, socket.inet_aton(address), TTL_SECONDS)
+def _address_record(name: Name, address: str) -> ResourceRecord:
+    return ResourceRecord(name, A, socket.inet_aton(address), TTL_SECONDS)
 
 
-def _service_record(name: Name, port: int, target: Name, weight: int) -> Record:
+def _service_record(name: Name, port: int, target: Name, weight: int) -> ResourceRecord:
     data = WEIGHTS.pack(SRV_PRIORITY, weight, port) + encode_name(target)
-    return Record(name, SRV, data, TTL_SECONDS)
+    return ResourceRecord(name, SRV, data, TTL_SECONDS)

@@ -14,7 +14,7 @@ from kubelite.net.dns_wire import (
     Malformed,
     Name,
     Query,
-    Record,
+    ResourceRecord,
     build_error,
     build_response,
     encode_name,
@@ -149,7 +149,7 @@ class Resolver:
             records += inside.records
         return Answer(SERVER_FAILURE)
 
-    async def _ask_outside(self, name: Name, kind: int) -> tuple[Record, ...] | None:
+    async def _ask_outside(self, name: Name, kind: int) -> tuple[ResourceRecord, ...] | None:
         """Return the records of a name outside the zone, None if no upstream server answered."""
         section = encode_name(name) + TYPE_CLASS.pack(kind, INTERNET)
         query = Query(0, RECURSION_DESIRED, name, kind, section)
