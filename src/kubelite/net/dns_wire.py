@@ -63,7 +63,7 @@ class Query(Struct, frozen=True):
         return (self.flags & OPCODE_MASK) >> 11
 
 
-class Record(Struct, frozen=True):
+class ResourceRecord(Struct, frozen=True):
     """One fact about a name; `data` is as on the wire, without compression."""
 
     name: Name
@@ -83,7 +83,7 @@ def encode_name(name: Name) -> bytes:
 
 
 def is_encodable(name: Name) -> bool:
-    """Tell whether a name fits into a message."""
+    """Return whether a name can be encoded: its labels and its whole length."""
     length = sum(len(label) + 1 for label in name)
     return length < NAME_LIMIT_BYTES and all(0 < len(label) < 64 for label in name)
 
@@ -196,13 +196,13 @@ def parse_query(data: bytes) -> Query:
 
 
 def _with_edns(query: Query, data: bytes, offset: int) -> Query:
-    """Add what the OPT record, which must be the first additional, says."""
+    """Apply the OPT record (EDNS), which must be the first additional."""
     owner, offset = read_name(data, offset)
     if offset + RECORD.size > len(data):
         raise Malformed("a record ends early")
     kind, size, extended, _ = RECORD.unpack_from(data, offset)
     if kind != OPT or owner:
-        return query  # a signature or the like, which nothing here understands
+        return query  # another record, such as a signature, which is not supported
     return Query(
         query.message_id,
         query.flags,
@@ -220,9 +220,9 @@ def _with_edns(query: Query, data: bytes, offset: int) -> Query:
 def build_response(
     query: Query,
     code: int = NO_ERROR,
-    answers: Sequence[Record] = (),
-    authorities: Sequence[Record] = (),
-    additionals: Sequence[Record] = (),
+    answers: Sequence[ResourceRecord] = (),
+    authorities: Sequence[ResourceRecord] = (),
+    additionals: Sequence[ResourceRecord] = (),
     *,
     limit_bytes: int,
     is_authoritative: bool = False,
@@ -293,7 +293,7 @@ def build_error(data: bytes, code: int) -> bytes | None:
     return HEADER.pack(message_id, flags, 0, 0, 0, 0)
 
 
-def _encode_records(query: Query, records: Sequence[Record]) -> list[bytes]:
+def _encode_records(query: Query, records: Sequence[ResourceRecord]) -> list[bytes]:
     encoded = []
     for record in records:
         # 0xC00C points at the question's name, which most records are about
@@ -304,20 +304,22 @@ def _encode_records(query: Query, records: Sequence[Record]) -> list[bytes]:
 
 
 class Response(Struct, frozen=True):
-    """What of somebody else's answer matters for passing it on."""
+    """The parts of an upstream answer that forwarding and caching need."""
 
     message_id: int
     code: int
     is_truncated: bool
     question: tuple[Name, int]
-    ttl_offsets: tuple[int, ...]  # where the times to live stand, so that a kept answer can age
-    ttl: int  # seconds for which the answer may be kept; 0: not at all
+    ttl_offsets: tuple[
+        int, ...
+    ]  # offsets of the times to live, which shrink while the answer is cached
+    ttl: int  # seconds for which the answer may be cached; 0: not at all
     data: bytes
     answers_at: int  # the offset of the first record
     answers_count: int
 
     @property
-    def answers(self) -> tuple[Record, ...]:
+    def answers(self) -> tuple[ResourceRecord, ...]:
         """The records of the answer, with the names in SRV, CNAME, NS and PTR data written out; raises Malformed."""
         names, offset = NameReader(self.data), self.answers_at
         records = []
@@ -350,7 +352,9 @@ def parse_response(data: bytes) -> Response:
         offsets.append(at)
         if number < answers + authorities:
             ttls.append(ttl)
-            if record_kind == SOA and not answers:  # RFC 2308: how long a "no" may be kept
+            if (
+                record_kind == SOA and not answers
+            ):  # RFC 2308: how long a negative answer may be cached
                 ttls.append(int.from_bytes(data[max(at + 6, offset - 4) : offset], "big"))
     code = flags & 0xF
     keeps = code in (NO_ERROR, NAME_ERROR) and not flags & TRUNCATED
@@ -379,7 +383,7 @@ def _skip_record(data: bytes, offset: int) -> tuple[int, int, int, int]:
     return kind, ttl & 0x7FFFFFFF, offset + 4, end
 
 
-def _read_record(names: NameReader, data: bytes, offset: int) -> tuple[Record, int]:
+def _read_record(names: NameReader, data: bytes, offset: int) -> tuple[ResourceRecord, int]:
     """Return a record and the offset after it."""
     name, _, _ = names.read(offset)
     kind, ttl, at, end = _skip_record(data, offset)
@@ -389,11 +393,11 @@ def _read_record(names: NameReader, data: bytes, offset: int) -> tuple[Record, i
         value = names.read(start)[1]
     elif kind == SRV and end - start > 6:
         value = data[start : start + 6] + names.read(start + 6)[1]
-    return Record(name, kind, value, ttl), end
+    return ResourceRecord(name, kind, value, ttl), end
 
 
 def age(data: bytes, ttl_offsets: Sequence[int], seconds: int) -> bytes:
-    """Return a kept answer whose times to live are `seconds` shorter."""
+    """Return a cached answer with its times to live shortened by `seconds`."""
     aged = bytearray(data)
     for offset in ttl_offsets:
         ttl = int.from_bytes(aged[offset : offset + 4], "big")

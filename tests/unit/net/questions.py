@@ -13,7 +13,7 @@ from kubelite.net.dns_wire import (
     TYPE_CLASS,
     A,
     Name,
-    Record,
+    ResourceRecord,
     encode_name,
     parse_name,
     read_name,
@@ -41,7 +41,7 @@ def dotted(name: Name) -> str:
     return b".".join(name).decode()
 
 
-def told(record: Record) -> str:
+def told(record: ResourceRecord) -> str:
     """Say a record in words like those of zone files."""
     data, owner = record.data, dotted(record.name)
     if record.kind == A:
