@@ -191,7 +191,7 @@ class Kubelet:
         record = memory.records[container_id]
         if record.is_running:
             self._forget_addresses(memory, record)
-        del memory.records[container_id]
+        memory.forget(container_id)
         self._tasks.start(self._ended(memory, record), name=f"end of {record.name}")
 
     def _forget_addresses(self, memory: PodMemory, ended: ContainerRecord) -> None:

@@ -244,7 +244,7 @@ class PodActions:
             message = f"Failed to create pod sandbox: plugin kubelite failed (add): {error}"
             self._sandbox_failed(memory, pod, message)
             await self._runtime.remove(sandbox.id)
-            memory.records.pop(sandbox.id, None)
+            memory.forget(sandbox.id)
 
     async def _ensure_image(self, memory: PodMemory, pod: Pod, container: AnyContainer) -> None:
         def report(state: ImageState) -> None:
@@ -534,7 +534,7 @@ class PodActions:
         # The pause process has nothing to finish: it is killed, and its address given back once nothing can use it.
         await self._runtime.signal(record.id, "SIGKILL")
         known = await self._runtime.inspect(record.id)
-        memory.records.pop(record.id, None)
+        memory.forget(record.id)
         if known is not None:
             memory.records[record.id] = msgspec.structs.replace(known, phase="exited", pid=0)
         memory.addresses = ()
@@ -542,7 +542,7 @@ class PodActions:
 
     async def _remove(self, memory: PodMemory, record: ContainerRecord) -> None:
         await self._runtime.remove(record.id)
-        memory.records.pop(record.id, None)
+        memory.forget(record.id)
         memory.messages.pop(record.id, None)
         memory.resources.pop(record.id, None)
         memory.resized.pop(record.id, None)

@@ -1,5 +1,6 @@
 """What the node remembers of one pod between two looks at it; lost at a restart and then found again from labels."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
@@ -50,6 +51,7 @@ class PodMemory:
         self.ending: Ending | None = None
         self.told_reductions: set[tuple[str, str]] = set()  # container name, what it does not get
         self.told_backoff: set[str] = set()  # container ids whose back-off was made an event
+        self._waiting: dict[str, set[asyncio.Future[None]]] = {}  # for ends, by container id
 
     def see(self, pod: Pod) -> None:
         """Take a newer version of the pod; an older one, from a mirror that lags, is ignored."""
@@ -62,6 +64,33 @@ class PodMemory:
         if known is not None and known.phase == "exited" and record.phase != "exited":
             return
         self.records[record.id] = record
+        if record.phase == "exited":
+            self._tell_end(record.id)
+
+    def forget(self, container_id: str) -> None:
+        """Drop a container that is gone."""
+        self.records.pop(container_id, None)
+        self._tell_end(container_id)
+
+    async def ended(self, container_id: str) -> None:
+        """Wait until a container has ended or is gone."""
+        record = self.records.get(container_id)
+        if record is None or record.phase == "exited":
+            return
+        waiting = asyncio.get_running_loop().create_future()
+        waiters = self._waiting.setdefault(container_id, set())
+        waiters.add(waiting)
+        try:
+            await waiting
+        finally:
+            waiters.discard(waiting)
+            if not waiters:
+                self._waiting.pop(container_id, None)
+
+    def _tell_end(self, container_id: str) -> None:
+        for waiting in self._waiting.get(container_id, ()):
+            if not waiting.done():
+                waiting.set_result(None)
 
     def observe(self) -> Observed:
         """Return all that is known, frozen."""

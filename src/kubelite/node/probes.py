@@ -111,6 +111,7 @@ class NetworkProber:
         except RuntimeFailure as error:
             return Outcome(healthy=False, message=str(error))
         output = bytearray()
+        has_ended = False
         try:
             while (piece := await session.read()) is not None:
                 left = EXEC_PROBE_OUTPUT.value - len(output)
@@ -118,7 +119,12 @@ class NetworkProber:
                     EXEC_PROBE_OUTPUT.reached()
                 output += piece[1][:left]
             code = await session.exit_code()
+            has_ended = True
         finally:
+            if (
+                not has_ended
+            ):  # out of time, or given up: the process would go on beside the next one's
+                session.kill()
             await session.close()
         return Outcome(healthy=code == 0, message=output.decode("utf-8", "replace"))
 
