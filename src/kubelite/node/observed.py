@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Literal
 
 from msgspec import Struct
 
@@ -36,6 +37,7 @@ class Health(Struct, frozen=True):
     started: bool = True
     ready: bool = True
     failure: str = ""  # why it must be restarted
+    failed_probe: Literal["", "Startup", "Liveness"] = ""  # which probe said so, if one did
 
 
 class Ending(Struct, frozen=True):

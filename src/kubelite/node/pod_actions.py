@@ -45,6 +45,7 @@ from kubelite.node.pod_memory import PodMemory, Stop
 from kubelite.node.pods import (
     AnyContainer,
     find_container,
+    is_terminal,
     pod_key,
     reference_to,
     resources_text,
@@ -377,11 +378,14 @@ class PodActions:
         return Target(pod, container, record.id, address)
 
     def watch_over_running(self, memory: PodMemory, pod: Pod) -> None:
-        """Start the probes of containers that run but are not probed, as after a restart."""
+        """Start the probes of containers that run but are not probed, and stop those an ending pod must not have."""
         for record in memory.records.values():
             container = find_container(pod, record.name)
             if container is not None and record.is_running and record.id not in memory.probes:
                 self._watch_over(memory, pod, container, record)
+        is_deleted = pod.metadata.deletionTimestamp is not None
+        if is_deleted or memory.ending is not None or is_terminal(pod):
+            memory.stop_restarting_probes()
 
     def _watch_over(
         self, memory: PodMemory, pod: Pod, container: AnyContainer, record: ContainerRecord

@@ -92,6 +92,11 @@ class PodMemory:
             if not waiting.done():
                 waiting.set_result(None)
 
+    def stop_restarting_probes(self) -> None:
+        """Probe for readiness alone from now on: the pod is ending."""
+        for probes in self.probes.values():
+            probes.pod_is_ending()
+
     def observe(self) -> Observed:
         """Return all that is known, frozen."""
         health = {}
@@ -101,7 +106,7 @@ class PodMemory:
             if container_id in self.records:
                 known = health.get(container_id)
                 health[container_id] = (
-                    msgspec.structs.replace(known, failure=message)
+                    msgspec.structs.replace(known, failure=message, failed_probe="")
                     if known is not None
                     else _failed(message)
                 )

@@ -143,6 +143,7 @@ class PodWorker:
         return bool(decision.actions) and after != observed
 
     async def _remove_orphan(self, memory: PodMemory, now: datetime) -> float | None:
+        memory.stop_restarting_probes()
         grace = ORPHAN_GRACE_SECONDS if memory.pod is None else grace_seconds(memory.pod)
         decision = plan_orphan(memory.observe(), grace, now, memory.pod)
         await self.actions.carry_out(memory, decision.actions)

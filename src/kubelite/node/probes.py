@@ -1,14 +1,14 @@
 """Finds out whether containers have started, are alive and are ready.
 
-Each probe of a running container has a task of its own, since each has its own period. What they find is a `Health`; a
-change wakes the pod.
+Each probe of a running container has a task of its own, since each has its own period; `probe_schedule` says when it
+asks and what follows. What they find is a `Health`; a change wakes the pod.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any, Literal, Protocol
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol
 
-import msgspec
 from msgspec import Struct
 
 from kubelite.api.client.events import WARNING, EventRecorder
@@ -19,13 +19,11 @@ from kubelite.node.grpc_health import GRPCFailed, grpc_health
 from kubelite.node.http_get import HTTPFailed, http_get
 from kubelite.node.observed import Health
 from kubelite.node.pods import AnyContainer, reference_to
+from kubelite.node.probe_schedule import ProbeSchedule, ProbeType
 from kubelite.node.runtime import ContainerRuntime, EngineUnavailable, RuntimeFailure
 from kubelite.tasks import TaskSet
 
-DEFAULT_PERIOD_SECONDS = 10
-DEFAULT_FAILURES = 3
-
-ProbeType = Literal["Startup", "Liveness", "Readiness"]
+EARLY_SECONDS = 0.001  # a timer may fire a moment before its time
 
 
 class Target(Struct, frozen=True):
@@ -121,9 +119,8 @@ class NetworkProber:
             code = await session.exit_code()
             has_ended = True
         finally:
-            if (
-                not has_ended
-            ):  # out of time, or given up: the process would go on beside the next one's
+            if not has_ended:
+                # Out of time, or given up: the process would go on beside that of the next probe.
                 session.kill()
             await session.close()
         return Outcome(healthy=code == 0, message=output.decode("utf-8", "replace"))
@@ -175,7 +172,7 @@ def first_health(container: AnyContainer, *, was_started: bool, was_ready: bool)
 
 
 class ContainerProbes:
-    """Runs the probes of one running container."""
+    """Runs the probes of one running container, each in a task: what is slow for one delays no other."""
 
     def __init__(
         self,
@@ -186,76 +183,60 @@ class ContainerProbes:
         changed: Callable[[], None],
     ) -> None:
         self._target = target
-        self.health = health
+        self._schedule = ProbeSchedule(target.container, health)
         self._prober = prober
         self._events = events
         self._changed = changed
-        self._started = asyncio.Event()
-        if health.started:
-            self._started.set()
+        self._wakes = {kind: asyncio.Event() for kind in self._schedule.probes}
         self._tasks = TaskSet()
+        self._start_time = 0.0  # of the container, by the loop's time
+
+    @property
+    def health(self) -> Health:
+        """What the probes have found so far."""
+        return self._schedule.health
 
     def start(self, age_seconds: float) -> None:
         """Begin; `age_seconds` is how long the container has run already."""
-        container, name = self._target.container, self._target.container.name
-        steps: list[tuple[Probe | None, Callable[[Probe, float], Coroutine[Any, Any, None]]]] = [
-            (None if self.health.started else container.startupProbe, self._run_startup),
-            (container.livenessProbe, self._run_liveness),
-            (container.readinessProbe, self._run_readiness),
-        ]
-        for probe, run in steps:
-            if probe is not None:
-                self._tasks.start(run(probe, age_seconds), name=f"probe {name}")
+        self._start_time = asyncio.get_running_loop().time() - age_seconds
+        for kind, probe in self._schedule.probes.items():
+            name = f"{kind.lower()} probe of {self._target.container.name}"
+            self._tasks.start(self._run(kind, probe), name=name)
+
+    def pod_is_ending(self) -> None:
+        """Stop probing for startup and liveness: a pod that is ending restarts nothing."""
+        self._schedule.pod_is_ending()
+        self._wake()
 
     async def stop(self) -> None:
         """End all probes."""
         await self._tasks.stop()
 
-    async def _run_startup(self, probe: Probe, age_seconds: float) -> None:
-        await asyncio.sleep(max(probe.initialDelaySeconds - age_seconds, 0))
-        if await self._until_decided(probe, "Startup"):
-            self._started.set()
-            self._change(msgspec.structs.replace(self.health, started=True))
-        else:
-            self._fail("startup")
+    def _wake(self) -> None:
+        for wake in self._wakes.values():
+            wake.set()
 
-    async def _run_liveness(self, probe: Probe, age_seconds: float) -> None:
-        await self._started.wait()
-        await asyncio.sleep(max(probe.initialDelaySeconds - age_seconds, 0))
-        failures = 0
-        while failures < (probe.failureThreshold or DEFAULT_FAILURES):
-            if (healthy := await self._ask(probe, "Liveness")) is not None:
-                failures = 0 if healthy else failures + 1
-            if failures < (probe.failureThreshold or DEFAULT_FAILURES):
-                await asyncio.sleep(probe.periodSeconds or DEFAULT_PERIOD_SECONDS)
-        self._fail("liveness")
+    def _age(self) -> float:
+        return asyncio.get_running_loop().time() - self._start_time
 
-    async def _run_readiness(self, probe: Probe, age_seconds: float) -> None:
-        await self._started.wait()
-        await asyncio.sleep(max(probe.initialDelaySeconds - age_seconds, 0))
-        successes = failures = 0
+    async def _run(self, kind: ProbeType, probe: Probe) -> None:
         while True:
-            healthy = await self._ask(probe, "Readiness")
-            if healthy:
-                successes, failures = successes + 1, 0
-            elif healthy is not None:
-                successes, failures = 0, failures + 1
-            if successes >= (probe.successThreshold or 1):
-                self._change(msgspec.structs.replace(self.health, ready=True))
-            elif failures >= (probe.failureThreshold or DEFAULT_FAILURES):
-                self._change(msgspec.structs.replace(self.health, ready=False))
-            await asyncio.sleep(probe.periodSeconds or DEFAULT_PERIOD_SECONDS)
+            await self._until_due(kind)
+            asked_at = self._age()
+            healthy = await self._ask(probe, kind)
+            before = self.health
+            self._schedule.answered(kind, asked_at, healthy)
+            if self.health != before:
+                self._wake()
+                self._changed()
 
-    async def _until_decided(self, probe: Probe, kind: ProbeType) -> bool:
-        """Ask until one success, or as many failures in a row as the threshold."""
-        failures = 0
-        while True:
-            if healthy := await self._ask(probe, kind):
-                return True
-            failures += healthy is not None
-            if failures >= (probe.failureThreshold or DEFAULT_FAILURES):
-                return False
-            await asyncio.sleep(probe.periodSeconds or DEFAULT_PERIOD_SECONDS)
+    async def _until_due(self, kind: ProbeType) -> None:
+        wake = self._wakes[kind]
+        while (due := self._schedule.due(kind)) is None or due - self._age() > EARLY_SECONDS:
+            wake.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if due is None else due - self._age()):
+                    await wake.wait()
 
     async def _ask(self, probe: Probe, kind: ProbeType) -> bool | None:
         """Ask once; None when the engine could not carry the probe out, which says nothing of the container."""
@@ -269,12 +250,3 @@ class ContainerProbes:
                 about, WARNING, "Unhealthy", f"{kind} probe failed: {outcome.message}"
             )
         return outcome.healthy
-
-    def _fail(self, kind: str) -> None:
-        message = f"Container {self._target.container.name} failed {kind} probe, will be restarted"
-        self._change(msgspec.structs.replace(self.health, failure=message))
-
-    def _change(self, health: Health) -> None:
-        if health != self.health:
-            self.health = health
-            self._changed()
