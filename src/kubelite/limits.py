@@ -778,7 +778,7 @@ STREAM_IDLE_SECONDS = Limit(
     "stream-idle-seconds",
     4 * 3600,
     "seconds",
-    bounds="time in which an exec or attach carries nothing, also because its client or its process does not read",
+    bounds="time in which an exec or attach carries nothing, and in which a peer of a relayed stream takes nothing",
     beyond="closed; the process goes on",
     reason="as the kubelet's streaming-connection-idle-timeout",
 )

@@ -49,6 +49,7 @@ log = logging.getLogger(__name__)
 TUNNEL_MESSAGE_LIMIT_BYTES = 4 << 20
 SHUTDOWN_SECONDS = 2.0
 VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+RUNS = "create"  # what it takes to run a command in a pod or to reach its ports, also by a WebSocket, which is a GET
 PORT = re.compile(r"[0-9]{1,5}")
 READING = ("GET", "HEAD")
 LOGS = "containerLogs"
@@ -153,13 +154,14 @@ class NodeAPI:
         del request
         return web.Response(text="ok")
 
-    async def _check(self, request: web.BaseRequest, subresources: Sequence[str]) -> None:
+    async def _check(
+        self, request: web.BaseRequest, subresources: Sequence[str], verb: str
+    ) -> None:
         """Return if the right to one of the subresources is there; raises Unauthorized or Forbidden."""
         certificate = request.get_extra_info("peercert") or {}
         user, groups = names_in(certificate)
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         bearer = token.strip() if scheme.lower() == "bearer" else ""
-        verb = VERBS.get(request.method, "create")
         *finer, last = (NodeRequest(user, groups, bearer, verb, one) for one in subresources)
         for asked in finer:
             with suppress(Forbidden):
@@ -171,11 +173,12 @@ class NodeAPI:
         request: web.BaseRequest,
         subresource: str | Sequence[str],
         work: Callable[[], Awaitable[web.StreamResponse]],
+        verb: str = "",
     ) -> web.StreamResponse:
-        """Authorize, do the work, and put what goes wrong into words."""
+        """Authorize, by the request's own verb unless one is given; do the work, and put what goes wrong into words."""
         try:
             wanted = [subresource] if isinstance(subresource, str) else subresource
-            await self._check(request, wanted)
+            await self._check(request, wanted, verb or VERBS.get(request.method, "create"))
             return await work()
         except APIError as error:
             return web.Response(status=error.code, text=error.message)
@@ -281,7 +284,7 @@ class NodeAPI:
             opening = Opening(open_session, "error executing command in container")
             return await self._converse(request, wanted, opening, lambda: memory.ended(record.id))
 
-        return await self._guarded(request, "proxy", work)
+        return await self._guarded(request, "proxy", work, RUNS)
 
     async def _attach(self, request: web.BaseRequest, place: Place) -> web.StreamResponse:
         async def work() -> web.StreamResponse:
@@ -294,7 +297,7 @@ class NodeAPI:
             opening = Opening(open_session, "error attaching to container")
             return await self._converse(request, wanted, opening, lambda: memory.ended(record.id))
 
-        return await self._guarded(request, "proxy", work)
+        return await self._guarded(request, "proxy", work, RUNS)
 
     async def _converse(
         self,
@@ -363,7 +366,7 @@ class NodeAPI:
             await socket.close()
             return socket
 
-        return await self._guarded(request, "proxy", work)
+        return await self._guarded(request, "proxy", work, RUNS)
 
 
 class Opening(Struct, frozen=True):
