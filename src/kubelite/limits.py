@@ -625,6 +625,15 @@ GRPC_PROBE_ANSWER = Limit(
     reason="an answer has some hundred bytes",
 )
 
+NAME_LOOKUPS = Limit(
+    "name-lookups",
+    256,
+    "lookups",
+    bounds="lookups of host names in probes and hooks under way on a node; one for each pod",
+    beyond="the probe fails",
+    reason="a thread each, for as long as name servers are silent; more than a node has pods",
+)
+
 # Connections
 
 API_CONNECTIONS = Limit(

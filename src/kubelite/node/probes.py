@@ -17,6 +17,7 @@ from kubelite.api.kinds.core.pods import Pod
 from kubelite.limits import EXEC_PROBE_OUTPUT
 from kubelite.node.grpc_health import GRPCFailed, grpc_health
 from kubelite.node.http_get import HTTPFailed, http_get
+from kubelite.node.name_lookup import NameLookups, Resolve, connect
 from kubelite.node.observed import Health
 from kubelite.node.pods import AnyContainer, reference_to
 from kubelite.node.probe_schedule import ProbeSchedule, ProbeType
@@ -59,6 +60,7 @@ class NetworkProber:
 
     def __init__(self, runtime: ContainerRuntime) -> None:
         self._runtime = runtime
+        self._names = NameLookups()
 
     async def probe(self, target: Target, probe: Probe) -> Outcome:
         """Ask once, for as long as the probe allows at most; raises EngineUnavailable when nobody can tell."""
@@ -82,10 +84,11 @@ class NetworkProber:
         if probe.exec is not None:
             return await self._execute(target.container_id, probe.exec.command)
         if probe.httpGet is not None:
-            return await _ask_http(target, probe.httpGet)
+            return await _ask_http(target, probe.httpGet, self._resolve(target))
         if probe.tcpSocket is not None:
             host = probe.tcpSocket.host or target.address
-            return await _ask_tcp(host, port_number(target.container, probe.tcpSocket.port))
+            port = port_number(target.container, probe.tcpSocket.port)
+            return await _ask_tcp(host, port, self._resolve(target))
         if probe.grpc is not None:
             try:
                 await grpc_health(target.address, probe.grpc.port, probe.grpc.service or "")
@@ -93,12 +96,15 @@ class NetworkProber:
                 return Outcome(healthy=False, message=str(error))
         return Outcome(healthy=True)
 
+    def _resolve(self, target: Target) -> Resolve:
+        return self._names.for_pod(target.pod.metadata.uid)
+
     async def hook(self, target: Target, handler: LifecycleHandler) -> Outcome:
         """Run a hook to its end."""
         if handler.exec is not None:
             return await self._execute(target.container_id, handler.exec.command)
         if handler.httpGet is not None:
-            return await _ask_http(target, handler.httpGet)
+            return await _ask_http(target, handler.httpGet, self._resolve(target))
         if handler.sleep is not None:
             await asyncio.sleep(handler.sleep.seconds)
         return Outcome(healthy=True)
@@ -126,13 +132,13 @@ class NetworkProber:
         return Outcome(healthy=code == 0, message=output.decode("utf-8", "replace"))
 
 
-async def _ask_http(target: Target, action: HTTPGetAction) -> Outcome:
+async def _ask_http(target: Target, action: HTTPGetAction, resolve: Resolve) -> Outcome:
     port = port_number(target.container, action.port)
     headers = [(header.name, header.value) for header in action.httpHeaders]
     host = action.host or target.address
     scheme = (action.scheme or "HTTP").lower()
     try:
-        answer = await http_get(scheme, host, port, action.path or "/", headers)
+        answer = await http_get(scheme, host, port, action.path or "/", headers, resolve)
     except HTTPFailed as error:
         url = f"{scheme}://{host}:{port}{action.path}"
         return Outcome(healthy=False, message=f'Get "{url}": {error}')
@@ -141,9 +147,9 @@ async def _ask_http(target: Target, action: HTTPGetAction) -> Outcome:
     return Outcome(healthy=False, message=f"HTTP probe failed with statuscode: {answer.status}")
 
 
-async def _ask_tcp(host: str, port: int) -> Outcome:
+async def _ask_tcp(host: str, port: int, resolve: Resolve) -> Outcome:
     try:
-        _, writer = await asyncio.open_connection(host, port)
+        _, writer = await connect(resolve, host, port)
     except OSError as error:
         return Outcome(healthy=False, message=f"dial tcp {host}:{port}: {error.strerror or error}")
     writer.close()
