@@ -775,6 +775,14 @@ ENGINE_LINE = Limit(
     beyond="the call fails and is made anew",
     reason="a line has some hundred bytes; an error of a registry may be long",
 )
+ENGINE_LOG = Limit(
+    "engine-log",
+    16 * MIB,
+    "bytes",
+    bounds="log of an engine that kubelite started, looked at every ten minutes",
+    beyond="its newest half is kept as docker.log.1, the rest dropped",
+    reason="days of an engine; it lies in memory on most hosts",
+)
 ENGINE_STREAM_ANSWER = Limit(
     "engine-stream-answer",
     64 * KIB,

@@ -15,6 +15,9 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from kubelite.limits import ENGINE_LOG
+from kubelite.tasks import TaskSet
+
 log = logging.getLogger(__name__)
 
 SYSTEM_SOCKET = Path("/var/run/docker.sock")
@@ -23,6 +26,7 @@ RESTART_FIRST_SECONDS = 1.0
 RESTART_MAX_SECONDS = 60.0
 LOOK_SECONDS = 0.1
 STOP_SECONDS = 30.0
+LOG_CHECK_SECONDS = 600.0
 
 
 class EngineFolders(Struct, frozen=True):
@@ -35,6 +39,11 @@ class EngineFolders(Struct, frozen=True):
     def socket(self) -> Path:
         """Where it answers."""
         return self.run / "docker.sock"
+
+    @property
+    def log(self) -> Path:
+        """What it writes."""
+        return self.run / "docker.log"
 
 
 async def answers(socket: Path) -> bool:
@@ -92,6 +101,20 @@ class OwnEngine:
 
     async def run(self) -> None:
         """Start the engine if it does not answer, and again whenever it ends; until cancelled."""
+        tasks = TaskSet()
+        tasks.supervise(self._bound_log, name="log of the container engine")
+        try:
+            await self._keep_running()
+        finally:
+            await tasks.stop()
+
+    async def _bound_log(self) -> None:
+        """Cut the engine's log now and then: it goes on for as long as the engine runs."""
+        while True:
+            await asyncio.to_thread(cut_log, self._folders.log)
+            await asyncio.sleep(LOG_CHECK_SECONDS)
+
+    async def _keep_running(self) -> None:
         delay_seconds = RESTART_FIRST_SECONDS
         loop = asyncio.get_running_loop()
         while True:
@@ -122,7 +145,7 @@ class OwnEngine:
         """
         self._folders.run.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folders.data.mkdir(mode=0o710, parents=True, exist_ok=True)
-        output = str(self._folders.run / "docker.log")
+        output = str(self._folders.log)
         append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         return os.posix_spawnp(
             self._arguments[0],
@@ -140,6 +163,22 @@ class OwnEngine:
         """Wait for the end of an engine that an earlier run of kubelite started."""
         with contextlib.suppress(OSError, ValueError):
             await _ended(int((self._folders.run / "docker.pid").read_text()))
+
+
+def cut_log(path: Path) -> None:
+    """Keep the newest half of what a log may hold, beside it, once it holds more. Blocking.
+
+    The engine appends, so it goes on at the beginning of the emptied file; a line written between the copy and the cut
+    is lost.
+    """
+    with contextlib.suppress(FileNotFoundError), path.open("r+b") as log_file:
+        size = log_file.seek(0, os.SEEK_END)
+        if size <= ENGINE_LOG.value:
+            return
+        ENGINE_LOG.reached()
+        log_file.seek(-ENGINE_LOG.value // 2, os.SEEK_END)
+        path.with_suffix(".log.1").write_bytes(log_file.read(ENGINE_LOG.value // 2))
+        log_file.truncate(0)
 
 
 async def stop_engine(folders: EngineFolders) -> None:
