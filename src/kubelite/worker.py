@@ -35,7 +35,7 @@ from kubelite.node.docker import DockerRuntime
 from kubelite.node.engine import EngineFolders, OwnEngine, find_socket
 from kubelite.node.http import NodeAPI, NodeRequest
 from kubelite.node.kubelet import Kubelet
-from kubelite.node.machine import Machine, read_machine
+from kubelite.node.machine import Machine, read_host_file, read_machine
 from kubelite.node.name_resolution import DNSSettings, read_resolv_conf
 from kubelite.node.pod_actions import Collaborators, NodeFacts
 from kubelite.node.probes import NetworkProber
@@ -155,7 +155,7 @@ class Worker:
 
     async def _collaborators(self, data: Path) -> Collaborators:
         client, config = self._identities.node, self._config
-        host_resolver = await asyncio.to_thread(_read, RESOLV_CONF)
+        host_resolver = await asyncio.to_thread(read_host_file, RESOLV_CONF)
         dns = read_resolv_conf(
             host_resolver, DNSSettings((config.dns_address,), config.cluster_domain)
         )
@@ -332,13 +332,6 @@ class LocalImages:
 def _machine(data: Path) -> Machine:
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     return read_machine(data)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
 
 
 def _archives(folder: Path) -> list[tuple[Path, float]]:
