@@ -68,8 +68,9 @@ class PodMemory:
             self._tell_end(record.id)
 
     def forget(self, container_id: str) -> None:
-        """Drop a container that is gone."""
+        """Drop a container that is gone, with what is only known of it."""
         self.records.pop(container_id, None)
+        self.told_backoff.discard(container_id)
         self._tell_end(container_id)
 
     async def ended(self, container_id: str) -> None:

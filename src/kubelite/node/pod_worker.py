@@ -121,22 +121,23 @@ class PodWorker:
             await self.actions.note_ended(memory)
             observed = memory.observe()
             decision = plan(pod, observed, now)
-            self._note_backoff(memory, pod, observed, now)
-            if not await self._advance(memory, pod, observed, decision, now):
+            status = status_of(pod, observed, now, Host(self._facts.addresses))
+            self._note_backoff(memory, pod, observed, status)
+            if not await self._advance(memory, pod, observed, decision, status):
                 return _sooner(decision.wait_seconds, memory.refresh_at, now)
         raise AssertionError(f"pod {memory.uid} does not come to rest")
 
     async def _advance(
-        self, memory: PodMemory, pod: Pod, observed: Observed, decision: Plan, now: datetime
+        self, memory: PodMemory, pod: Pod, observed: Observed, decision: Plan, status: PodStatus
     ) -> bool:
         """Act and write the status; True if the pod should be looked at again right away."""
         if any(isinstance(action, FinishDeletion) for action in decision.actions):
             # Who watches must see how the containers ended before the pod is gone.
-            await self._write_status(memory, pod, observed, now)
+            await self._write_status(memory, pod, status)
             await self.actions.carry_out(memory, decision.actions)
             return False
         await all_to_their_end(
-            self._write_status(memory, pod, observed, now),
+            self._write_status(memory, pod, status),
             self.actions.carry_out(memory, decision.actions),
         )
         after = memory.observe()
@@ -185,9 +186,10 @@ class PodWorker:
         memory.ending = Ending("DeadlineExceeded", DEADLINE_MESSAGE)
         self._events.event(reference_to(pod), NORMAL, "DeadlineExceeded", DEADLINE_MESSAGE)
 
-    def _note_backoff(self, memory: PodMemory, pod: Pod, observed: Observed, now: datetime) -> None:
+    def _note_backoff(
+        self, memory: PodMemory, pod: Pod, observed: Observed, status: PodStatus
+    ) -> None:
         """Make an event of each back-off, once for each ended container."""
-        status = status_of(pod, observed, now, Host(self._facts.addresses))
         waiting = {
             known.name: known.state.waiting
             for known in (*status.initContainerStatuses, *status.containerStatuses)
@@ -202,10 +204,7 @@ class PodWorker:
                 message += f"{pod.metadata.name}_{pod.metadata.namespace}({pod.metadata.uid})"
                 self._events.event(reference_to(pod, container), WARNING, "BackOff", message)
 
-    async def _write_status(
-        self, memory: PodMemory, pod: Pod, observed: Observed, now: datetime
-    ) -> None:
-        status = status_of(pod, observed, now, Host(self._facts.addresses))
+    async def _write_status(self, memory: PodMemory, pod: Pod, status: PodStatus) -> None:
         difference = _difference(pod.status, status)
         if difference:
             await self._patch(memory, pod, difference)

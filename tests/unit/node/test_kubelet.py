@@ -295,6 +295,25 @@ def test_probes_decide_readiness_and_restarts() -> None:
     run_virtually(main())
 
 
+def test_what_is_remembered_of_containers_goes_with_them() -> None:
+    """A pod whose container crashes for days must not be remembered run by run."""
+
+    async def main() -> None:
+        async with Cluster() as cluster:
+            await cluster.create({"containers": [container(command=["false"])]})
+            await cluster.until(
+                lambda pod: any(one.restartCount == 8 for one in pod.status.containerStatuses),
+                seconds=3600,
+            )
+            assert cluster.node.kubelet is not None
+            (memory,) = cluster.node.kubelet.memories.values()
+            assert len(memory.records) <= 3
+            assert memory.told_backoff <= memory.records.keys()
+            assert memory.messages.keys() <= memory.records.keys()
+
+    run_virtually(main())
+
+
 @pytest.mark.parametrize("deleted", [True, False], ids=["deleted", "deadline"])
 def test_a_pod_that_ends_is_probed_for_readiness_alone(
     monkeypatch: pytest.MonkeyPatch, deleted: bool
