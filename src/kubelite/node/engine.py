@@ -15,6 +15,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from kubelite.backoff import backoff_seconds
 from kubelite.limits import ENGINE_LOG
 from kubelite.tasks import TaskSet
 
@@ -115,7 +116,7 @@ class OwnEngine:
             await asyncio.sleep(LOG_CHECK_SECONDS)
 
     async def _keep_running(self) -> None:
-        delay_seconds = RESTART_FIRST_SECONDS
+        failures = 0
         loop = asyncio.get_running_loop()
         while True:
             started = loop.time()
@@ -124,10 +125,12 @@ class OwnEngine:
             else:
                 await self._start_and_wait()
             if loop.time() - started > RESTART_MAX_SECONDS:
-                delay_seconds = RESTART_FIRST_SECONDS
+                failures = 0
             log.warning("the container engine has ended, starting it again")
-            await asyncio.sleep(delay_seconds)
-            delay_seconds = min(delay_seconds * 2, RESTART_MAX_SECONDS)
+            await asyncio.sleep(
+                backoff_seconds(failures, RESTART_FIRST_SECONDS, RESTART_MAX_SECONDS)
+            )
+            failures += 1
 
     async def _start_and_wait(self) -> None:
         pid = await asyncio.to_thread(self._spawn)

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from kubelite.api.client.protocol import Client, Mirror
 from kubelite.api.kinds.core.pods import Pod
+from kubelite.backoff import backoff_seconds
 from kubelite.node.pod_actions import Collaborators, NodeFacts
 from kubelite.node.pod_memory import PodMemory
 from kubelite.node.pod_worker import PodWorker
@@ -103,12 +104,12 @@ class Kubelet:
             self._worker.wake(memory.uid)
 
     async def _follow_engine(self) -> None:
-        delay_seconds = RECONNECT_FIRST_SECONDS
+        failures = 0
         while True:
             try:
                 async with aclosing(self._parts.runtime.events()) as events:
                     async for event in events:
-                        delay_seconds = RECONNECT_FIRST_SECONDS
+                        failures = 0
                         await self._happened(event)
                 error = "the engine's event stream ended"
             except (EngineUnavailable, RuntimeFailure) as failure:
@@ -118,8 +119,10 @@ class Kubelet:
             self.engine_error = error
             self.engine_known.set()
             self.on_engine_change()
-            await asyncio.sleep(delay_seconds)
-            delay_seconds = min(delay_seconds * 2, RECONNECT_MAX_SECONDS)
+            await asyncio.sleep(
+                backoff_seconds(failures, RECONNECT_FIRST_SECONDS, RECONNECT_MAX_SECONDS)
+            )
+            failures += 1
 
     async def _happened(self, event: Resynced | RuntimeEvent) -> None:
         if isinstance(event, Resynced):

@@ -20,6 +20,7 @@ from kubelite.api.kinds.core.containers import EphemeralContainer, LifecycleHand
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.references import ObjectReference
 from kubelite.api.kinds.core.services import Service
+from kubelite.backoff import backoff_seconds
 from kubelite.clock import Clock
 from kubelite.node.admission import NO_APPARMOR, host_ports, wants_apparmor
 from kubelite.node.container_spec import container_spec, sandbox_spec
@@ -174,9 +175,7 @@ class PodActions:
         return Surroundings(memory.addresses, self._facts.addresses, self._facts.allocatable)
 
     def _retry_date(self, failures: int) -> timedelta:
-        return timedelta(
-            seconds=min(RETRY_FIRST_SECONDS * 2.0 ** min(failures, 10), RETRY_MAX_SECONDS)
-        )
+        return timedelta(seconds=backoff_seconds(failures, RETRY_FIRST_SECONDS, RETRY_MAX_SECONDS))
 
     async def _set_up_volumes(self, memory: PodMemory, pod: Pod) -> None:
         now = self._clock.now()
@@ -444,7 +443,9 @@ class PodActions:
                 log.warning("cannot stop container: %s", error, extra={"container": record.name})
             else:
                 return
-            await asyncio.sleep(min(RETRY_FIRST_SECONDS * 2.0**failures, STOP_RETRY_MAX_SECONDS))
+            await asyncio.sleep(
+                backoff_seconds(failures, RETRY_FIRST_SECONDS, STOP_RETRY_MAX_SECONDS)
+            )
             failures += 1
             known = memory.records.get(record.id)
             if known is None or not known.is_running:
