@@ -159,8 +159,9 @@ async def test_probes_and_hooks_that_time_out_leave_no_process(node: RealNode) -
     await session.close()
     assert node.kubelet is not None
     for memory in node.kubelet.memories.values():
-        for probes in memory.probes.values():
-            await probes.stop()
+        for state in memory.containers.values():
+            if state.probes is not None:
+                await state.probes.stop()
     for word in ("4001", "4002", "4003"):
         await until_none_in(record, word)
     assert len(processes_in(record, "4005")) >= 1

@@ -145,7 +145,12 @@ def test_a_pod_that_ends_as_it_is_attached_never_hangs_its_client(server: Server
 
     def round_of(number: int) -> subprocess.CompletedProcess[bytes]:
         line = ["run", f"short-{number}", "-i", "--rm", "--restart=Never", "--quiet"]
-        line += ["--image=kubelite.local/hello:1", "--image-pull-policy=IfNotPresent", "--command", "--"]
+        line += [
+            "--image=kubelite.local/hello:1",
+            "--image-pull-policy=IfNotPresent",
+            "--command",
+            "--",
+        ]
         return run(server, *line, "sh", "-c", "sleep 0.1; echo said; exit 5", variables=WEBSOCKET)
 
     try:

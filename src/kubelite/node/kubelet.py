@@ -14,7 +14,7 @@ from kubelite.api.client.protocol import Client, Mirror
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.backoff import backoff_seconds
 from kubelite.node.pod_actions import Collaborators, NodeFacts
-from kubelite.node.pod_memory import PodMemory
+from kubelite.node.pod_memory import ContainerState, PodMemory
 from kubelite.node.pod_worker import PodWorker
 from kubelite.node.runtime import (
     ContainerRecord,
@@ -171,16 +171,18 @@ class Kubelet:
         before = memory.records.get(record.id)
         memory.take(record)
         ended = record.phase == "exited" and (before is None or before.phase != "exited")
-        if ended or (record.phase == "exited" and record.id not in memory.messages):
+        if ended or (record.phase == "exited" and memory.container(record.id).message is None):
             self._forget_addresses(memory, record)
-            work = self._ended(memory, record)
+            work = self._ended(memory, record, memory.container(record.id))
             self._tasks.start(work, name=f"end of {record.name}")
         else:
             self._worker.wake(memory.uid)
 
-    async def _ended(self, memory: PodMemory, record: ContainerRecord) -> None:
+    async def _ended(
+        self, memory: PodMemory, record: ContainerRecord, state: ContainerState
+    ) -> None:
         try:
-            await self._worker.actions.ended(memory, record)
+            await self._worker.actions.ended(memory, record, state)
         finally:
             self._worker.wake(memory.uid)
 
@@ -194,8 +196,8 @@ class Kubelet:
         record = memory.records[container_id]
         if record.is_running:
             self._forget_addresses(memory, record)
-        memory.forget(container_id)
-        self._tasks.start(self._ended(memory, record), name=f"end of {record.name}")
+        state = memory.forget(container_id)
+        self._tasks.start(self._ended(memory, record, state), name=f"end of {record.name}")
 
     def _forget_addresses(self, memory: PodMemory, ended: ContainerRecord) -> None:
         """The address goes with the sandbox that has it; the end of an older one may be told late."""

@@ -21,6 +21,31 @@ class Stop:
         self.wake: Callable[[], None] = lambda: None  # called when the deadline came nearer
 
 
+class ContainerState:
+    """What is remembered of one run of a container beside its record; dropped as one when the container is gone."""
+
+    __slots__ = (
+        "hook",
+        "hook_failure",
+        "is_hook_running",
+        "message",
+        "probes",
+        "stop",
+        "told_backoff",
+    )
+
+    def __init__(self) -> None:
+        self.probes: ContainerProbes | None = None
+        self.stop: Stop | None = None  # set while it is being stopped
+        self.hook: asyncio.Task[None] | None = None  # its postStart hook, while it runs
+        self.is_hook_running = False  # from before the start on
+        self.hook_failure = ""
+        self.message: str | None = (
+            None  # what it left as termination message; None until that was read
+        )
+        self.told_backoff = False  # whether its back-off was made an event
+
+
 class PodMemory:
     """One pod."""
 
@@ -30,6 +55,7 @@ class PodMemory:
         self.gone = False  # the API has forgotten it
         self.admitted = False
         self.records: dict[str, ContainerRecord] = {}
+        self.containers: dict[str, ContainerState] = {}  # by container id, as the records
         self.addresses: tuple[str, ...] = ()
         self.volumes_ready = False
         self.volumes_trouble: Trouble | None = None
@@ -41,16 +67,10 @@ class PodMemory:
         self.image_failures: dict[str, int] = {}
         self.troubles: dict[str, Trouble] = {}
         self.trouble_failures: dict[str, int] = {}
-        self.probes: dict[str, ContainerProbes] = {}
-        self.hooks_running: set[str] = set()
-        self.hooks_failed: dict[str, str] = {}
-        self.stops: dict[str, Stop] = {}
-        self.messages: dict[str, str] = {}
         self.resources: dict[str, str] = {}  # container id: what it was resized to, or could not be
         self.resized: dict[str, str] = {}  # container id: what it has since its last resize
         self.ending: Ending | None = None
         self.told_reductions: set[tuple[str, str]] = set()  # container name, what it does not get
-        self.told_backoff: set[str] = set()  # container ids whose back-off was made an event
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}  # for ends, by container id
 
     def see(self, pod: Pod) -> None:
@@ -67,11 +87,17 @@ class PodMemory:
         if record.phase == "exited":
             self._tell_end(record.id)
 
-    def forget(self, container_id: str) -> None:
-        """Drop a container that is gone, with what is only known of it."""
+    def container(self, container_id: str) -> ContainerState:
+        """Return what is remembered of a container, made when it is new."""
+        if container_id not in self.containers:
+            self.containers[container_id] = ContainerState()
+        return self.containers[container_id]
+
+    def forget(self, container_id: str) -> ContainerState:
+        """Drop a container that is gone; return what was remembered of it, for the caller to release."""
         self.records.pop(container_id, None)
-        self.told_backoff.discard(container_id)
         self._tell_end(container_id)
+        return self.containers.pop(container_id, None) or ContainerState()
 
     async def ended(self, container_id: str) -> None:
         """Wait until a container has ended or is gone."""
@@ -95,22 +121,13 @@ class PodMemory:
 
     def stop_restarting_probes(self) -> None:
         """Probe for readiness alone from now on: the pod is ending."""
-        for probes in self.probes.values():
-            probes.pod_is_ending()
+        for state in self.containers.values():
+            if state.probes is not None:
+                state.probes.pod_is_ending()
 
     def observe(self) -> Observed:
         """Return all that is known, frozen."""
-        health = {}
-        for container_id, probes in self.probes.items():
-            health[container_id] = probes.health
-        for container_id, message in self.hooks_failed.items():
-            if container_id in self.records:
-                known = health.get(container_id)
-                health[container_id] = (
-                    msgspec.structs.replace(known, failure=message, failed_probe="")
-                    if known is not None
-                    else _failed(message)
-                )
+        states = self.containers.items()
         return Observed(
             records=tuple(self.records.values()),
             addresses=self.addresses,
@@ -119,10 +136,10 @@ class PodMemory:
             sandbox_trouble=self.sandbox_trouble,
             images=dict(self.images),
             troubles=dict(self.troubles),
-            health=health,
-            hooks_running=frozenset(self.hooks_running),
-            stopping=frozenset(self.stops),
-            messages=dict(self.messages),
+            health={key: health for key, state in states if (health := _health_of(state))},
+            hooks_running=frozenset(key for key, state in states if state.is_hook_running),
+            stopping=frozenset(key for key, state in states if state.stop is not None),
+            messages={key: state.message for key, state in states if state.message is not None},
             resources=dict(self.resources),
             resized=dict(self.resized),
             ending=self.ending,
@@ -143,8 +160,12 @@ class PodMemory:
         return self.records.get(record.labels.get(SANDBOX_LABEL, ""))
 
 
-def _failed(message: str) -> Health:
-    return Health(failure=message)
+def _health_of(state: ContainerState) -> Health | None:
+    """Return what probes and the postStart hook say of a container, None if there is neither."""
+    known = state.probes.health if state.probes is not None else None
+    if not state.hook_failure:
+        return known
+    return msgspec.structs.replace(known or Health(), failure=state.hook_failure, failed_probe="")
 
 
 def _version(pod: Pod) -> int:

@@ -77,8 +77,9 @@ class PodWorker:
         finally:
             await self._tasks.stop()
             for memory in self.memories.values():
-                for probes in memory.probes.values():
-                    await probes.stop()
+                for state in memory.containers.values():
+                    if state.probes is not None:
+                        await state.probes.stop()
 
     async def _work(self, uid: str) -> None:
         try:
@@ -198,8 +199,9 @@ class PodWorker:
             state, record = waiting.get(container.name), observed.newest(container.name)
             if record is None or state is None or state.reason != "CrashLoopBackOff":
                 continue
-            if record.id not in memory.told_backoff:
-                memory.told_backoff.add(record.id)
+            remembered = memory.container(record.id)
+            if not remembered.told_backoff:
+                remembered.told_backoff = True
                 message = f"Back-off restarting failed container {container.name} in pod "
                 message += f"{pod.metadata.name}_{pod.metadata.namespace}({pod.metadata.uid})"
                 self._events.event(reference_to(pod, container), WARNING, "BackOff", message)
