@@ -5,6 +5,7 @@ ARGS ?=
 SEEDS ?= 200
 FIRST ?= 1000
 SECONDS ?= 300
+COUNT ?= 200
 DATA_DIR ?= /var/lib/kubelite
 BIN = $(VENV)/bin
 RUN = PYTHONPATH=src $(BIN)/
@@ -26,8 +27,9 @@ $(VENV)/.run: requirements/run.txt pyproject.toml | system
 	@$(BIN)/python -m compileall -q src
 	@touch $@
 
-$(VENV)/.dev: requirements/dev.txt $(VENV)/.run
+$(VENV)/.dev: requirements/dev.txt requirements/clients.txt $(VENV)/.run
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/clients.txt
 	@touch $@
 
 .PHONY: run
@@ -38,8 +40,17 @@ run: $(VENV)/.run ## Install what is missing and start a one-node cluster (ARGS=
 .PHONY: test
 test: SYSTEM = tests
 test: system $(VENV)/.dev check ## Install what is missing and run every test
-	@$(RUN)pytest -q tests/unit tests/property tests/simulation tests/fuzz
+	@$(RUN)pytest -q tests/unit tests/property tests/simulation tests/fuzz tests/mutation
 	@$(RUN)pytest -q tests/integration tests/clients
+
+.PHONY: unit
+unit: $(VENV)/.dev ## Run the unit and property tests alone
+	@$(RUN)pytest -q tests/unit tests/property
+
+.PHONY: cover
+cover: $(VENV)/.dev ## Branch coverage of the unit and property tests, and a floor below it
+	@$(RUN)coverage run -m pytest -q tests/unit tests/property
+	@$(RUN)coverage report
 
 .PHONY: simulate
 simulate: $(VENV)/.dev ## Tell many stories with faults; prints the seeds that fail (SEEDS=200 FIRST=1000)
@@ -48,6 +59,10 @@ simulate: $(VENV)/.dev ## Tell many stories with faults; prints the seeds that f
 .PHONY: fuzz
 fuzz: $(VENV)/.dev ## Feed the readers of foreign bytes mutated input (SECONDS=300 FIRST=1000 ARGS="http yaml")
 	@FIRST=$(FIRST) PYTHONPATH=src:tests $(BIN)/python -W error -m fuzz $(SECONDS) $(ARGS)
+
+.PHONY: mutate
+mutate: $(VENV)/.dev ## Break a module in small ways; prints what no test noticed (MODULE=api/auth/rbac.py SECONDS=300 COUNT=200)
+	@SECONDS=$(SECONDS) COUNT=$(COUNT) PYTHONPATH=src:tests $(BIN)/python -m mutation $(MODULE)
 
 .PHONY: check
 check: $(VENV)/.dev ## Format, lint, types, import contracts, structure (fast)
@@ -65,6 +80,11 @@ format: $(VENV)/.dev ## Format, and mend what the linter can mend
 .PHONY: golden
 golden: $(VENV)/.dev ## Rewrite the generated parts of documents and golden files
 	@$(RUN)python tests/architecture/test_limits_table.py
+	@PYTHONPATH=src:tests $(BIN)/python tests/digests.py
+
+.PHONY: facts
+facts: $(VENV)/.dev ## Make tests/facts anew from packages of PyPI (needs the network)
+	@$(BIN)/python scripts/facts.py
 
 .PHONY: bench
 bench: SYSTEM = tests

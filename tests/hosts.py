@@ -145,7 +145,7 @@ class Server:
     def start(self, timeout_seconds: float = 60) -> None:
         """Start it and wait until it says that it is ready."""
         self.begin()
-        wait_for(self._is_ready, "ready server", timeout_seconds)
+        wait_for(self.is_ready, "ready server", timeout_seconds)
 
     @property
     def pid(self) -> int:
@@ -153,9 +153,9 @@ class Server:
         assert self.process is not None
         return self.process.pid
 
-    def begin(self) -> None:
+    def begin(self, program: Sequence[str] = (sys.executable, "-m", "kubelite")) -> None:
         """Start it without waiting."""
-        line = [sys.executable, "-m", "kubelite", "server", *self.flags]
+        line = [*program, "server", *self.flags]
         if self.host is not None:
             line = self.host.command(*line)
         self.log.write_bytes(b"")
@@ -169,7 +169,8 @@ class Server:
                 env={**os.environ, "PYTHONPATH": str(SOURCE)},
             )
 
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
+        """Tell whether it has said so; raises AssertionError once it has ended."""
         assert self.process is not None
         if self.process.poll() is not None:
             raise AssertionError(f"server ended: {self.log.read_text()}")

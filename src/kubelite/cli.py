@@ -9,12 +9,13 @@ from typing import Any, NoReturn
 import click
 
 from kubelite import __version__
-from kubelite.config import Config, InvalidConfig, load, settings
+from kubelite.config import Config, InvalidConfig, help_of, is_list, load, settings
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Run a whole Kubernetes cluster in one process."""
+    _open_standard_streams()
 
 
 @main.command()
@@ -24,16 +25,16 @@ def version() -> None:
 
 
 def _options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command one option per setting."""
-    for field, (plain, setting) in reversed(settings().items()):
+    """Give a command one option per setting; values are checked with those of files and the environment."""
+    for field, (plain, setting) in reversed(list(settings().items())):
         command = click.option(
             "--" + field.replace("_", "-"),
             is_flag=plain is bool,
             default=None,
-            type=plain if plain in (int, bool) else str,
-            multiple=plain not in (str, int, bool),
+            type=bool if plain is bool else str,
+            multiple=is_list(plain),
             metavar=setting.metavar or None,
-            help=setting.help,
+            help=help_of(field),
         )(command)
     return command
 
@@ -43,12 +44,12 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
 def server(**flags: Any) -> None:
     """Run the server: API, store, scheduler, controllers, node, network."""
     config = _load(flags)
-    from kubelite.preparation import CannotStart
+    from kubelite.preparation import CannotStart, ServerFailed
     from kubelite.server import run
 
     try:
         run(config)
-    except CannotStart as error:
+    except (CannotStart, ServerFailed) as error:
         _fail(error)
 
 
@@ -225,6 +226,21 @@ def reset(yes: bool, **flags: str | None) -> None:
         maintenance.reset(config, click.echo)
     except maintenance.Refused as error:
         _fail(error)
+
+
+def _open_standard_streams() -> None:
+    """Give standard streams that were closed to nothing.
+
+    Else the next file that is opened, such as the store's, has the number to which messages of a crash are written.
+    """
+    while True:
+        descriptor = os.open(os.devnull, os.O_RDWR)
+        if descriptor > 2:
+            os.close(descriptor)
+            break
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - as long as the process
 
 
 def _load(flags: dict[str, Any]) -> Config:

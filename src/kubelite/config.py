@@ -12,7 +12,8 @@ import ipaddress
 import os
 import re
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
@@ -21,8 +22,12 @@ from msgspec import Struct
 
 DATA_DIR = "/var/lib/kubelite"
 # A certificate's common name has at most 64 characters, and a node's is system:node: and its name.
+_FILLED = ("data_dir", "write_kubeconfig", "bind_address", "cluster_domain", "container_log_dir")
+NODE_PREFIX_MAX = 30  # room for a gateway and a pod
 NODE_NAME_LENGTH_MAX = 52
 DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+
+DOMAIN_LENGTH_MAX = 253
 
 CONFIG_FILE = Path("/etc/kubelite/config.yaml")
 
@@ -39,13 +44,20 @@ class InvalidConfig(Exception):
 
 
 def _default_data_dir() -> str:
-    return DATA_DIR if os.geteuid() == 0 else str(Path.home() / ".kubelite")
+    return DATA_DIR if os.geteuid() == 0 else str(_home("--data-dir") / ".kubelite")
 
 
 def _default_kubeconfig() -> str:
     if os.geteuid() == 0:
         return "/etc/kubelite/kubelite.yaml"
-    return str(Path.home() / ".kubelite" / "kubelite.yaml")
+    return str(_home("--write-kubeconfig") / ".kubelite" / "kubelite.yaml")
+
+
+def _home(flag: str) -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise InvalidConfig(f"cannot find the home folder: set HOME, or give {flag}") from None
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -68,6 +80,9 @@ class Config(Struct, frozen=True, kw_only=True):
         str, Setting("Address of this node (default: that of the default route)", "IP")
     ] = ""
     cluster_cidr: Annotated[str, Setting("Range of pod addresses", "CIDR")] = "10.42.0.0/16"
+    node_cidr_mask_size: Annotated[
+        int, Setting("Prefix length of each node's part of the pod addresses", "BITS")
+    ] = 24
     service_cidr: Annotated[str, Setting("Range of service addresses", "CIDR")] = "10.43.0.0/16"
     service_node_port_range: Annotated[str, Setting("Range of node ports", "FIRST-LAST")] = (
         "30000-32767"
@@ -79,6 +94,9 @@ class Config(Struct, frozen=True, kw_only=True):
     kubelet_port: Annotated[
         int, Setting("Port of the node's own HTTPS endpoint; 0 picks a free one", "PORT")
     ] = 10250
+    container_log_dir: Annotated[
+        str, Setting("Folder in which log collectors find pods/ and containers/", "DIR")
+    ] = "/var/log"
     docker_socket: Annotated[
         str,
         Setting("Socket of the container engine (default: one that answers, or start one)", "FILE"),
@@ -178,13 +196,52 @@ class Config(Struct, frozen=True, kw_only=True):
         return self.node_name or socket.gethostname().lower()
 
 
-def settings() -> dict[str, tuple[type, Setting]]:
+_DEFAULTS: Mapping[str, Callable[[], Any]] = {
+    field.name: field.default_factory
+    if field.default_factory is not msgspec.NODEFAULT
+    else partial(str, field.default)
+    for field in msgspec.structs.fields(Config)
+}
+_KINDS = {
+    bool: "true or false",
+    int: "a whole number",
+    str: "a text, in quotes if it looks like a number",
+}
+_NUMBERS = {
+    "audit_log_maxsize": 1_000_000,
+    "audit_log_maxage": 36_500,
+    "audit_log_maxbackup": 10_000,
+}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_PORT_RANGE = re.compile(r"([0-9]{1,5})-([0-9]{1,5})")
+_MODE = re.compile(r"(0o?)?[0-7]{1,3}")
+
+
+@cache
+def settings() -> Mapping[str, tuple[type, Setting]]:
     """Return each setting's field name, plain type and description."""
     found = {}
     for field, hint in get_type_hints(Config, include_extras=True).items():
         plain, setting = get_args(hint)
         found[field] = (plain, setting)
     return found
+
+
+def is_list(plain: type) -> bool:
+    """Return whether a setting of this type takes several values."""
+    return plain not in (str, int, bool)
+
+
+def help_of(field: str) -> str:
+    """Return the description of a setting with its default, unless that is nothing or described already."""
+    plain, setting = settings()[field]
+    if plain is bool or is_list(plain) or "(default:" in setting.help:
+        return setting.help
+    try:
+        default = str(_DEFAULTS[field]())
+    except InvalidConfig:  # there is none on this host
+        default = ""
+    return f"{setting.help} [default: {default}]" if default else setting.help
 
 
 def load(
@@ -197,21 +254,37 @@ def load(
     for path in _files(file):
         values.update(_from_file(path))
     values.update(_from_environment(environment))
-    values.update({name: value for name, value in flags.items() if value not in (None, ())})
-    try:
-        config = msgspec.convert(values, Config, strict=False)
-    except msgspec.ValidationError as error:
-        raise InvalidConfig(f"cannot use configuration: {error}") from error
+    for field, value in flags.items():
+        if value not in (None, ()):
+            values[field] = _converted(field, value, f"--{field.replace('_', '-')}")
+    config = Config(**values)
     _validate(config)
     return config
 
 
+def _converted(field: str, value: Any, where: str) -> Any:
+    """Return a value as the type of its setting; raises InvalidConfig, which names `where` it was given."""
+    plain, _ = settings()[field]
+    try:
+        converted: Any = msgspec.convert(value, plain, strict=False)
+    except msgspec.ValidationError:
+        kind = _KINDS.get(plain, "a text or a list of texts")
+        raise InvalidConfig(f"cannot use {where} {value}: must be {kind}") from None
+    texts = converted if is_list(plain) else (converted,)
+    if any(isinstance(text, str) and _CONTROL.search(text) for text in texts):
+        raise InvalidConfig(f"cannot use {where} {value!r}: must not have control characters")
+    return converted
+
+
 def _files(file: Path) -> Sequence[Path]:
     more = file.with_name(file.name + ".d")
-    return [
-        *([file] if file.is_file() else []),
-        *(sorted(more.glob("*.yaml")) if more.is_dir() else []),
-    ]
+    try:
+        return [
+            *([file] if file.is_file() else []),
+            *(sorted(more.glob("*.yaml")) if more.is_dir() else []),
+        ]
+    except OSError as error:
+        raise InvalidConfig(f"cannot read {error.filename or file}: {error.strerror}") from error
 
 
 def _from_file(path: Path) -> dict[str, Any]:
@@ -219,8 +292,12 @@ def _from_file(path: Path) -> dict[str, Any]:
 
     try:
         content = yaml.safe_load(path.read_text()) or {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InvalidConfig(f"cannot read {path}: {error}") from error
+    except RecursionError as error:
+        raise InvalidConfig(f"cannot read {path}: it is nested too deeply") from error
+    except OSError as error:
+        raise InvalidConfig(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, yaml.YAMLError) as error:
+        raise InvalidConfig(f"cannot read {path}: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise InvalidConfig(f"cannot use {path}: it must hold keys and values")
     known = Config.__struct_fields__
@@ -229,7 +306,8 @@ def _from_file(path: Path) -> dict[str, Any]:
         field = str(key).replace("-", "_")
         if field not in known:
             raise InvalidConfig(f'cannot use {path}: unknown key "{key}"')
-        values[field] = [value] if _is_list(field) and isinstance(value, str) else value
+        several = [value] if _is_list(field) and isinstance(value, str) else value
+        values[field] = _converted(field, several, f"{path}: {key}")
     return values
 
 
@@ -241,43 +319,89 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         field = name.removeprefix("KUBELITE_").lower()
         if field not in Config.__struct_fields__:
             raise InvalidConfig(f"cannot use environment: unknown variable {name}")
-        values[field] = value.split(",") if _is_list(field) else value
+        several = value.split(",") if _is_list(field) else value
+        values[field] = _converted(field, several, name)
     return values
 
 
 def _is_list(field: str) -> bool:
     plain, _ = settings()[field]
-    return plain not in (str, int, bool)
+    return is_list(plain)
+
+
+def _mask_size(config: Config) -> None:
+    """Check how pod addresses are shared out; raises InvalidConfig."""
+    size, least = config.node_cidr_mask_size, ipaddress.ip_network(config.cluster_cidr).prefixlen
+    if not least <= size <= NODE_PREFIX_MAX:
+        reason = f"must be {least} to {NODE_PREFIX_MAX} for pod addresses of {config.cluster_cidr}"
+        raise _unusable("node_cidr_mask_size", size, reason)
 
 
 def _validate(config: Config) -> None:
+    for check in (_check_numbers, _check_texts, _check_networks, _check_names):
+        check(config)
+    _mask_size(config)
+    _sysctls(config.allowed_unsafe_sysctls)
+
+
+def _check_numbers(config: Config) -> None:
     for field in ("https_listen_port", "kubelet_port"):
         value = getattr(config, field)
         if not 0 <= value <= 65535:
             raise _unusable(field, value, "must be a port number")
+    for field, most in _NUMBERS.items():
+        least = 1 if field == "audit_log_maxsize" else 0
+        if not least <= getattr(config, field) <= most:
+            raise _unusable(field, getattr(config, field), f"must be {least} to {most}")
+    matching = _PORT_RANGE.fullmatch(config.service_node_port_range)
+    if matching is None or not 0 < int(matching[1]) <= int(matching[2]) <= 65535:
+        raise _unusable(
+            "service_node_port_range", config.service_node_port_range, "must be FIRST-LAST"
+        )
+
+
+def _check_texts(config: Config) -> None:
+    for field in _FILLED:
+        if not getattr(config, field):
+            raise _unusable(field, '""', "must not be empty")
+    if config.node_name and (problem := node_name_problem(config.node_name)):
+        raise _unusable("node_name", config.node_name, problem)
+    if _MODE.fullmatch(config.write_kubeconfig_mode) is None:
+        raise _unusable("write_kubeconfig_mode", config.write_kubeconfig_mode, "must be octal")
+
+
+def _check_networks(config: Config) -> None:
     for field in ("cluster_cidr", "service_cidr"):
         _network(field, getattr(config, field))
     for field in ("bind_address", "node_ip", "cluster_dns"):
         _address(field, getattr(config, field))
-    if config.node_name and (problem := node_name_problem(config.node_name)):
-        raise _unusable("node_name", config.node_name, problem)
-    first, dash, last = config.service_node_port_range.partition("-")
-    if not (dash and first.isdigit() and last.isdigit() and 0 < int(first) <= int(last) <= 65535):
-        raise _unusable(
-            "service_node_port_range", config.service_node_port_range, "must be FIRST-LAST"
-        )
+    if config.node_ip:
+        node_ip = ipaddress.ip_address(config.node_ip)
+        if node_ip.is_unspecified or node_ip.is_multicast:
+            raise _unusable("node_ip", config.node_ip, "must be an address of this host")
     if ipaddress.ip_address(config.dns_address) not in ipaddress.ip_network(config.service_cidr):
         raise _unusable("cluster_dns", config.dns_address, "must be within --service-cidr")
+    if config.dns_address == config.api_address:
+        raise _unusable("cluster_dns", config.dns_address, "is the address of the API's Service")
     pods, services = (ipaddress.ip_network(c) for c in (config.cluster_cidr, config.service_cidr))
     if pods.overlaps(services):
         raise _unusable("service_cidr", config.service_cidr, "must not overlap --cluster-cidr")
-    _sysctls(config.allowed_unsafe_sysctls)
-    try:
-        int(config.write_kubeconfig_mode, 8)
-    except ValueError:
-        raise _unusable(
-            "write_kubeconfig_mode", config.write_kubeconfig_mode, "must be octal"
-        ) from None
+
+
+def _check_names(config: Config) -> None:
+    if not _is_domain(config.cluster_domain):
+        raise _unusable("cluster_domain", config.cluster_domain, "must be a DNS name")
+    for name in config.tls_names:
+        if not _is_domain(name.removeprefix("*.").lower()):
+            raise _unusable("tls_san", name, "must be a DNS name or an IP address")
+    for claim in config.oidc_required_claim:
+        name, equals, _ = claim.partition("=")
+        if not (name and equals):
+            raise _unusable("oidc_required_claim", claim, "must be CLAIM=VALUE")
+
+
+def _is_domain(name: str) -> bool:
+    return len(name) <= DOMAIN_LENGTH_MAX and DNS_SUBDOMAIN.fullmatch(name) is not None
 
 
 def node_name_problem(name: str) -> str:
@@ -311,6 +435,10 @@ def _network(field: str, value: str) -> None:
         raise _unusable(field, value, str(error)) from None
     if network.version != 4 or network.prefixlen > 24:
         raise _unusable(field, value, "must be an IPv4 range of at least 256 addresses")
+    if network.prefixlen < 8 or network.is_loopback or network.is_multicast:
+        raise _unusable(
+            field, value, "must be a range of addresses that pods and Services may have"
+        )
 
 
 def _is_address(text: str) -> bool:

@@ -24,10 +24,12 @@ from kubelite.api.client.audited import AuditedClient
 from kubelite.api.client.local import LocalClient
 from kubelite.api.client.mirrors import Mirrors
 from kubelite.api.client.pace import Pace
+from kubelite.api.kinds.core.services import Service
+from kubelite.api.kinds.rbac import ClusterRole
 from kubelite.api.registry import rules
 from kubelite.api.registry.addresses import ServiceAddresses
 from kubelite.api.registry.admission.builtin import builtin_admission
-from kubelite.api.registry.bootstrap import CALLER, Bootstrap
+from kubelite.api.registry.bootstrap import CALLER, NAME, NAMESPACE
 from kubelite.api.registry.builtin import builtin_table
 from kubelite.api.registry.component_status import component_statuses
 from kubelite.api.registry.hub import Hub
@@ -37,10 +39,12 @@ from kubelite.api.registry.verbs import Verbs
 from kubelite.api.registry.writing import Writer
 from kubelite.clock import Clock
 from kubelite.config import Config
+from kubelite.control.needs import SystemObjects
 from kubelite.control.options import Resource
 from kubelite.offload import Offload
 from kubelite.randomness import Randomness
 from kubelite.store.protocol import Store
+from kubelite.system_needs import ENDPOINT_KEYS, APIPlace, system_needs
 
 
 class ControlPlane:
@@ -91,8 +95,11 @@ class ControlPlane:
             remote=remote_tokens,
         )
         rbac = RBAC(self.mirrors)
-        node_rules = bootstrap_roles.node_rules(bootstrap_roles.defaults())
-        nodes = NodeAuthorizer(NodeGraph(self.mirrors), node_rules)
+        roles = bootstrap_roles.defaults()
+        nodes = NodeAuthorizer(NodeGraph(self.mirrors), bootstrap_roles.node_rules(roles))
+        self._place = APIPlace()
+        self.system = SystemObjects(system_needs(config, self._place, roles))
+        self.probes["system-objects"] = lambda: self.system.problem
         self.authorizer = UnionAuthorizer(rbac, nodes)
         reviews = Reviews(
             authenticator=self.authenticator, authorizer=self.authorizer, rbac=rbac, clock=clock
@@ -117,6 +124,7 @@ class ControlPlane:
                 randomness=randomness,
             ),
             validate=rules.validate,
+            warn=rules.warn,
             addresses=self.addresses,
             offload=offload,
         )
@@ -155,18 +163,44 @@ class ControlPlane:
         )
 
     def controller_client(self, name: str) -> LocalClient:
-        """Return the client of a controller: that of its service account in kube-system."""
+        """Return the client of a controller: that of its service account in kube-system, or the API server's own."""
+        if name == CALLER.user:
+            return self.client(CALLER, "kube-apiserver")
         return self.client(service_account_caller("kube-system", name), name)
 
     async def bootstrap(self, address: str, port: int) -> None:
-        """Make what is there from the start and missing; pods reach the server at `address` and `port`."""
-        await Bootstrap(self.verbs, self.authorizer).run(
-            service_cidr=self._config.service_cidr,
-            service_address=self._config.api_address,
-            endpoint=address,
-            port=port,
+        """Make what must be there and is missing; pods reach the server at `address` (empty: not at all) and `port`.
+
+        What cannot be made is told in `system`, and made later by its controller.
+        """
+        self._place.address, self._place.port = address, port
+        self.system.changed(*self.system.needs)
+        await self.ensure_system()
+
+    async def ensure_system(self) -> None:
+        """Bring all that must be there to what it should be, at once."""
+        await self.system.ensure_all(self.controller_client(CALLER.user), self.mirrors)
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether the cluster has roles, without which nobody but administrators may do anything."""
+        return bool(self.mirrors.list(ClusterRole))
+
+    def move(self, address: str) -> None:
+        """Follow a new address under which pods reach the server; empty: there is none."""
+        if address != self._place.address:
+            self._place.address = address
+            self.system.changed(*ENDPOINT_KEYS)
+
+    @property
+    def service_addresses(self) -> tuple[str, ...]:
+        """The addresses of the API's Service: the configured one, and that of an older range which it still has."""
+        service = self.mirrors.get(Service, NAME, NAMESPACE)
+        given = (service.spec.clusterIP,) if service is not None else ()
+        held = tuple(
+            address for address in given if address not in ("", "None", self._config.api_address)
         )
-        await bootstrap_roles.reconcile_roles(self.client(CALLER, "kube-apiserver"), self.mirrors)
+        return (self._config.api_address, *held)
 
 
 class ServedResources:

@@ -155,6 +155,33 @@ RAW_SELECTOR = Limit(
     reason="no request carries a longer one in its address",
 )
 
+# Reviews and decisions
+
+REVIEW_GROUPS = Limit(
+    "review-groups",
+    2_000,
+    "groups",
+    bounds="groups, and values of extra, of the subject of an access review",
+    beyond="422",
+    reason="directories give some hundreds; each is looked up, and Kubernetes has no bound",
+)
+REVIEW_SUBJECT = Limit(
+    "review-subject",
+    64 * KIB,
+    "characters",
+    bounds="user, uid, groups and extra of the subject of an access review together",
+    beyond="422",
+    reason="no request carries more of them in its headers or its token",
+)
+DECISION_KEY = Limit(
+    "decision-key",
+    2 * KIB,
+    "characters",
+    bounds="who asks and what is asked, in a decision of RBAC that is remembered",
+    beyond="the decision is made anew each time",
+    reason="8192 decisions are remembered: 16 MiB at most. A usual one has some 300 characters",
+)
+
 # Errors
 
 CAUSES = Limit(
@@ -205,6 +232,14 @@ WARNING = Limit(
     bounds="a Warning header, once all are too long",
     beyond="cut",
     reason="as the API server of Kubernetes",
+)
+OBJECT_WARNINGS = Limit(
+    "object-warnings",
+    256,
+    "warnings",
+    bounds="what the rules of a kind warn of about one object",
+    beyond="the rest is not looked for",
+    reason="more than all Warning headers of an answer hold; pairs of ports or paths can be millions",
 )
 
 # Streams and proxies
@@ -337,6 +372,58 @@ INLINE_WORK = Limit(
     reason="about 10 ms of the loop for the slowest input",
 )
 
+# Watches and answers
+
+UNSENT_OF_CONNECTION = Limit(
+    "unsent-of-connection",
+    8 * MIB,
+    "bytes",
+    bounds="events that the client of a watch has not read yet",
+    beyond="its connection is cut, it begins anew",
+    reason="a burst of 2000 events of 4 KiB; a client that is further behind is better off with a list",
+)
+UNSENT_OF_CALLER = Limit(
+    "unsent-of-caller",
+    64 * MIB,
+    "bytes",
+    bounds="answers and events that the clients of one identity have not read yet",
+    beyond="answers wait 15 s, then 429; a watch is cut and begins anew",
+    reason="a list of 100,000 small objects; a larger one is served when nothing else is under way",
+)
+UNSENT = Limit(
+    "unsent",
+    256 * MIB,
+    "bytes",
+    bounds="answers and events that no client has read yet",
+    beyond="as above, once those that have not read for 5 s are cut, the largest first",
+    reason="four identities at their own limit; twice what the process takes at rest",
+)
+
+WATCH_SELECTORS_OF_CALLER = Limit(
+    "watch-selectors-of-caller",
+    256 * KIB,
+    "bytes",
+    bounds="text of the selectors of all watches of one identity",
+    beyond="429",
+    reason="a compiled selector takes up to 90 times its text in memory; a selector of a controller has 50 bytes",
+)
+WATCH_SELECTORS = Limit(
+    "watch-selectors",
+    2 * MIB,
+    "bytes",
+    bounds="text of the selectors of all watches",
+    beyond="429",
+    reason="as above, for all identities together",
+)
+WATCH_BACKLOG = Limit(
+    "watch-backlog",
+    64 * MIB,
+    "bytes",
+    bounds="changes of one resource that have not been told to its watches yet",
+    beyond="the watches of the resource end, their clients begin anew",
+    reason="as much as the past a watch can resume from",
+)
+
 # Disk and history
 
 WAITING_WRITES = Limit(
@@ -386,6 +473,14 @@ HISTORY_BYTES = Limit(
     bounds="bytes of changes that a watch can resume from",
     beyond="410, the client lists anew",
     reason="what a small machine can spare for the past",
+)
+STORE_PAGES = Limit(
+    "store-pages",
+    16 * MIB,
+    "bytes",
+    bounds="pages of the data file that count as memory of the process",
+    beyond="the file is mapped anew",
+    reason="writes read pages of the tree and those around them; all else is in the index",
 )
 EVENT_SECONDS = Limit(
     "event-seconds",
@@ -505,11 +600,11 @@ POLICY_RULES = Limit(
 
 DNS_STEPS = Limit(
     "dns-steps",
-    4000,
+    2000,
     "endpoints and ports",
     bounds="what is looked through for one answer about a service",
     beyond="left out of the answer",
-    reason="about 10 ms of the loop; a message of 64 KiB holds no more addresses",
+    reason="about 10 ms of the loop; Endpoints hold 1,000 addresses",
 )
 
 # Nodes
@@ -521,6 +616,23 @@ SECCOMP_PROFILE = Limit(
     bounds="file of a seccomp profile that a container names",
     beyond="the container is not made; its status says why",
     reason="profiles that list every system call have some 20 KiB",
+)
+
+POD_FOLLOWED_OBJECTS = Limit(
+    "pod-followed-objects",
+    256,
+    "objects",
+    bounds="ConfigMaps and Secrets in the volumes of one pod whose changes the node hears of",
+    beyond="its volumes are read anew once a minute, as Kubernetes does it",
+    reason="a pod of 1 MB can name 20,000; each costs a watch",
+)
+FOLLOWED_OBJECTS = Limit(
+    "followed-objects",
+    4_096,
+    "objects",
+    bounds="ConfigMaps and Secrets that one node follows for the volumes of all its pods",
+    beyond="the volumes of the pods that came last are read anew once a minute",
+    reason="110 pods with 37 each; a watch is a connection where the node is not the server's own",
 )
 
 # Files on a node
@@ -555,6 +667,14 @@ TERMINATION_MESSAGE = Limit(
     "bytes",
     bounds="what is read of a container's termination message",
     beyond="cut",
+    reason="as Kubernetes",
+)
+TERMINATION_LOG = Limit(
+    "termination-log",
+    2048,
+    "bytes",
+    bounds="output that stands for a termination message (FallbackToLogsOnError), of the last 80 lines",
+    beyond="the last bytes are kept",
     reason="as Kubernetes",
 )
 HOST_HOSTS_FILE = Limit(
@@ -632,6 +752,17 @@ NAME_LOOKUPS = Limit(
     bounds="lookups of host names in probes and hooks under way on a node; one for each pod",
     beyond="the probe fails",
     reason="a thread each, for as long as name servers are silent; more than a node has pods",
+)
+
+# Programs
+
+PROGRAM_OUTPUT = Limit(
+    "program-output",
+    64 * MIB,
+    "bytes",
+    bounds="each output of a program that is run (nft, iptables)",
+    beyond="the program is killed and its work counts as failed",
+    reason="nft lists 10,000 services with their clients in some 20 MiB",
 )
 
 # Connections

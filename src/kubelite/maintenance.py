@@ -21,7 +21,8 @@ from kubelite.api.auth.encryption import (
 from kubelite.api.auth.pki import ClockNotSet, KeysDamaged, Leaf, Pki
 from kubelite.clock import SystemClock
 from kubelite.config import Config
-from kubelite.preparation import own_address, pki_arguments
+from kubelite.net.host_addresses import HostView
+from kubelite.preparation import CannotStart, host_addresses, pki_arguments
 from kubelite.randomness import SystemRandomness
 from kubelite.store.engine import EngineFailed, StoreUnreadable
 from kubelite.store.lmdb_engine import LMDBEngine, StoreLocked, lock_folder
@@ -135,7 +136,7 @@ def reset(config: Config, say: Callable[[str], None]) -> None:
 
 
 async def _remove_containers(config: Config) -> int:
-    """Remove this node's containers, and the engine if it is one of our own; return how many there were."""
+    """Remove this data folder's containers, and the engine if it is one of our own; return how many there were."""
     from kubelite.node.engine import EngineFolders, answers, find_socket, stop_engine
     from kubelite.node.runtime import EngineUnavailable, RuntimeFailure
 
@@ -179,16 +180,24 @@ async def _empty_own_engine(config: Config, folders: "EngineFolders") -> int:
 
 async def _empty_engine(config: Config, socket: Path) -> int:
     from kubelite.node import pause_image
+    from kubelite.node.container_owner import read_owner
     from kubelite.node.docker import DockerRuntime
+    from kubelite.node.log_links import LogLinks
     from kubelite.node.machine import read_machine
     from kubelite.node.runtime import RuntimeFailure
 
     machine = await asyncio.to_thread(read_machine, Path("/"))
-    runtime = DockerRuntime(socket, config.name_of_node, machine.architecture, SystemClock())
+    owner = await asyncio.to_thread(
+        read_owner, Path(config.data_dir) / "agent", config.name_of_node
+    )
+    runtime = DockerRuntime(socket, owner, machine.architecture, SystemClock())
     try:
         records = await runtime.records()
         for record in sorted(records, key=lambda one: one.is_sandbox):
             await runtime.remove(record.id)
+        logs = LogLinks(Path(config.container_log_dir))
+        for uid in {record.pod_uid for record in records}:
+            await logs.remove_pod(uid)
         with contextlib.suppress(RuntimeFailure):  # in use by another node on this engine
             await runtime.remove_image(pause_image.NAME)
     finally:
@@ -229,9 +238,18 @@ def _pki(config: Config) -> Pki:
             folder,
             clock=SystemClock(),
             randomness=SystemRandomness(),
-            **pki_arguments(config, config.node_ip or own_address()),
+            **pki_arguments(config, _host_view(config)),
         )
     except (ClockNotSet, KeysDamaged, OSError) as error:
+        raise Refused(str(error)) from error
+
+
+def _host_view(config: Config) -> HostView:
+    """Return the addresses of this host; raises Refused."""
+    try:
+        with contextlib.closing(host_addresses(config)) as host:
+            return host.read()
+    except (CannotStart, OSError) as error:
         raise Refused(str(error)) from error
 
 

@@ -7,7 +7,7 @@ counting costs one addition. Why it is a module of its own is told in docs/decis
 import asyncio
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import isfinite, isnan
 
 LATENCY_BUCKETS_SECONDS = (
@@ -72,6 +72,12 @@ class Distribution:
         return sum(self.counts)
 
 
+Row = tuple[tuple[str, ...], float]  # label values and the number
+Bins = tuple[
+    tuple[str, ...], list[int], float
+]  # label values, counts, and the sum of what was counted
+
+
 class Metric:
     """A name, its help, and its children by label values."""
 
@@ -82,19 +88,59 @@ class Metric:
         self.help_text = help_text
         self.labels = labels
 
-    def lines(self) -> Iterator[str]:
-        """Yield the lines of the text form, without the heading."""
+    def sample(self) -> "Sample":
+        """Return the numbers as they are now. Call it on the loop, where they change."""
         raise NotImplementedError
 
 
+class Sample:
+    """The numbers of a metric at one time, which may be written in another thread."""
+
+    def __init__(self, metric: Metric, rows: Sequence[Row] = (), bins: Sequence[Bins] = ()) -> None:
+        self._metric = metric
+        self._rows = rows
+        self._bins = bins
+
+    @property
+    def count(self) -> int:
+        """How many lines it makes, at most."""
+        return 2 + len(self._rows) + sum(2 + len(counts) for _, counts, _ in self._bins)
+
+    def lines(self) -> Iterator[str]:
+        """Yield the lines of the text form, heading included."""
+        metric = self._metric
+        name, labels = metric.name, metric.labels
+        yield f"# HELP {name} {_escape(metric.help_text)}"
+        yield f"# TYPE {name} {metric.kind}"
+        for values, number in sorted(self._rows):
+            yield f"{name}{_labels(labels, values)} {_number(number)}"
+        if self._bins:
+            yield from self._buckets()
+
+    def _buckets(self) -> Iterator[str]:
+        metric = self._metric
+        assert isinstance(metric, Histogram)
+        name, bounds = metric.name, (*map(_number, metric.bounds), "+Inf")
+        for values, counts, total in sorted(self._bins):
+            shown = _labels(metric.labels, values)
+            opened = f"{{{shown[1:-1]}," if shown else "{"
+            running = 0
+            for bound, count in zip(bounds, counts, strict=True):
+                running += count
+                yield f'{name}_bucket{opened}le="{bound}"}} {running}'
+            yield f"{name}_sum{shown} {_number(total)}"
+            yield f"{name}_count{shown} {running}"
+
+
 class Counter(Metric):
-    """A number that only grows."""
+    """A number that only grows; `read` may compute it when it is asked for."""
 
     kind = "counter"
 
     def __init__(self, name: str, help_text: str, labels: tuple[str, ...] = ()) -> None:
         super().__init__(name, help_text, labels)
         self._children: dict[tuple[str, ...], Value] = {}
+        self._read: dict[tuple[str, ...], tuple[Value, Callable[[], float]]] = {}
         if not labels:
             self._children[()] = Value()
 
@@ -111,37 +157,42 @@ class Counter(Metric):
         """Count on a metric without labels."""
         self._children[()].value += by
 
-    def lines(self) -> Iterator[str]:
-        """Yield one line a child."""
-        for values, child in sorted(self._children.items()):
-            yield f"{self.name}{_labels(self.labels, values)} {_number(child.value)}"
-
-
-class Gauge(Counter):
-    """A number that goes up and down; `read` may compute it when it is asked for."""
-
-    kind = "gauge"
-
-    def __init__(self, name: str, help_text: str, labels: tuple[str, ...] = ()) -> None:
-        super().__init__(name, help_text, labels)
-        self._read: dict[tuple[str, ...], tuple[Value, Callable[[], float]]] = {}
-
-    def set(self, value: float) -> None:
-        """Replace the number of a metric without labels."""
-        self._children[()].value = value
-
     def computed(self, read: Callable[[], float], *values: str) -> None:
         """Have the number for these label values computed by `read` at exposition; an OSError makes it NaN."""
         self._read[values] = (self.labelled(*values), read)
 
-    def lines(self) -> Iterator[str]:
-        """Yield one line a child."""
+    def sample(self) -> Sample:
+        """Return a row for each child."""
         for child, read in self._read.values():
             try:
                 child.value = read()
             except OSError:
                 child.value = math.nan
-        yield from super().lines()
+        return Sample(self, [(values, child.value) for values, child in self._children.items()])
+
+
+class Gauge(Counter):
+    """A number that goes up and down."""
+
+    kind = "gauge"
+
+    def set(self, value: float) -> None:
+        """Replace the number of a metric without labels."""
+        self._children[()].value = value
+
+
+class Listing(Metric):
+    """A gauge whose children come and go: `read`, once it is set, returns them all at exposition."""
+
+    kind = "gauge"
+
+    def __init__(self, name: str, help_text: str, labels: tuple[str, ...] = ()) -> None:
+        super().__init__(name, help_text, labels)
+        self.read: Callable[[], Iterable[Row]] | None = None
+
+    def sample(self) -> Sample:
+        """Return what is there now."""
+        return Sample(self, list(self.read()) if self.read is not None else [])
 
 
 class Histogram(Metric):
@@ -175,19 +226,10 @@ class Histogram(Metric):
         """Count one value on a metric without labels."""
         self._children[()].observe(value)
 
-    def lines(self) -> Iterator[str]:
-        """Yield cumulative buckets, sum and count of each child."""
-        names = (*self.labels, "le")
-        for values, child in sorted(self._children.items()):
-            running = 0
-            for bound, count in zip(
-                (*map(_number, self.bounds), "+Inf"), child.counts, strict=True
-            ):
-                running += count
-                yield f"{self.name}_bucket{_labels(names, (*values, bound))} {running}"
-            labels = _labels(self.labels, values)
-            yield f"{self.name}_sum{labels} {_number(child.total)}"
-            yield f"{self.name}_count{labels} {running}"
+    def sample(self) -> Sample:
+        """Return counts and sum of each child."""
+        children = self._children.items()
+        return Sample(self, bins=[(values, [*one.counts], one.total) for values, one in children])
 
 
 class Registry:
@@ -225,15 +267,29 @@ class Registry:
         self.add(metric)
         return metric
 
+    def listing(self, name: str, help_text: str, labels: tuple[str, ...]) -> Listing:
+        """Make a gauge whose children are computed together."""
+        metric = Listing(name, help_text, labels)
+        self.add(metric)
+        return metric
+
+    def metrics(self) -> list[Metric]:
+        """Return all metrics in the order of their names."""
+        return [self._metrics[name] for name in sorted(self._metrics)]
+
     def exposition(self) -> str:
         """Return all metrics in the text form, version 0.0.4."""
-        lines: list[str] = []
-        for name in sorted(self._metrics):
-            metric = self._metrics[name]
-            lines.append(f"# HELP {name} {_escape(metric.help_text)}")
-            lines.append(f"# TYPE {name} {metric.kind}")
-            lines.extend(metric.lines())
-        return "\n".join(lines) + "\n"
+        return exposition(metric.sample() for metric in self.metrics())
+
+
+def exposition(samples: Iterable[Sample]) -> str:
+    """Write samples in the text form, version 0.0.4."""
+    return "\n".join(line for sample in samples for line in sample.lines()) + "\n"
+
+
+def exposition_cost(samples: Iterable[Sample]) -> int:
+    """Return the cost of `exposition` as `kubelite.offload` counts it: 2 microseconds a line."""
+    return sum(sample.count for sample in samples) * 8
 
 
 class LoopLag:

@@ -1,10 +1,12 @@
 """What a server needs before its parts are joined: port, folder, store, files. A refusal is one line for the user."""
 
 import asyncio
+import errno
 import logging
 import os
 import resource
 import socket
+import ssl
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from ipaddress import ip_network
@@ -17,29 +19,32 @@ from kubelite.api.auth.audit_log import Bounds, LineLog
 from kubelite.api.auth.audit_policy import AuditPolicy, PolicyInvalid
 from kubelite.api.auth.encryption import EncryptedEngine, EncryptionFailed
 from kubelite.api.auth.oidc import OIDCInvalid, OIDCSettings, OIDCTokens
-from kubelite.api.auth.pki import serving_addresses, serving_names
+from kubelite.api.auth.pki import ClockNotSet, KeysDamaged, Pki, serving_addresses, serving_names
 from kubelite.api.auth.secret_files import Exposure, read_with_exposure, write_file
 from kubelite.api.auth.static_tokens import StaticTokens, TokenFileInvalid
 from kubelite.api.http.fetch import HTTPSFetch
 from kubelite.api.registry.builtin import HEARTBEATS
 from kubelite.clock import SystemClock
 from kubelite.config import Config, node_name_problem
-from kubelite.net.host_addresses import HostAddresses
+from kubelite.net.host_addresses import HostAddresses, HostView
 from kubelite.randomness import SystemRandomness
 from kubelite.store.embedded import EmbeddedStore
 from kubelite.store.engine import Engine, EngineFailed, Rewritable, StoreUnreadable
-from kubelite.store.history import Limits
+from kubelite.store.history import HistoryLimits
 from kubelite.store.lmdb_engine import StoreLocked
 
 log = logging.getLogger(__name__)
 
 CAP_NET_ADMIN = 12  # its bit, see capability.h
-# Documentation addresses: no packet is sent, the kernel only says which of its own addresses it would use.
-ELSEWHERE = ("192.0.2.1", 9)
+OPEN_FILES_MIN = 64  # the store, the ports, the engine, and some requests
 
 
 class CannotStart(Exception):
     """The server cannot start; the message is one line for the user."""
+
+
+class ServerFailed(Exception):
+    """A server that ran cannot go on; the message is one line for the user, and a new start may help."""
 
 
 class PkiArguments(TypedDict):
@@ -48,16 +53,21 @@ class PkiArguments(TypedDict):
     names: tuple[str, ...]
     addresses: tuple[str, ...]
     node_name: str
-    service_address: str
+    services: tuple[str, ...]
 
 
-def pki_arguments(config: Config, address: str, more: Sequence[str] = ()) -> PkiArguments:
-    """Return the names and addresses, `more` among them, under which a server with this configuration is reached."""
+def pki_arguments(config: Config, view: HostView, services: Sequence[str] = ()) -> PkiArguments:
+    """Return the names and addresses under which a server with this configuration is reached on a host.
+
+    `services` are further addresses of the API's Service.
+    """
+    own = tuple(dict.fromkeys(address for address in (view.primary, *view.addresses) if address))
+    more = (*own, *(address for address in services if address != config.api_address))
     return PkiArguments(
         names=serving_names(config.cluster_domain, config.name_of_node, config.tls_names),
-        addresses=serving_addresses(config.api_address, (address, *more), config.tls_addresses),
+        addresses=serving_addresses(config.api_address, more, config.tls_addresses),
         node_name=config.name_of_node,
-        service_address=config.api_address,
+        services=(config.api_address, *services),
     )
 
 
@@ -68,8 +78,10 @@ def listen(config: Config) -> socket.socket:
     try:
         return socket.create_server(address, family=family, backlog=1024)
     except OSError as error:
+        flag = "--bind-address" if error.errno == errno.EADDRNOTAVAIL else "--https-listen-port"
         raise CannotStart(
-            f"cannot listen on {config.bind_address}:{config.https_listen_port}: {os.strerror(error.errno or 0)}"
+            f"cannot listen on {in_url(config.bind_address)}:{config.https_listen_port}: "
+            f"{os.strerror(error.errno or 0)}; see {flag}"
         ) from error
 
 
@@ -94,9 +106,23 @@ def require_network_rights() -> None:
 
 
 def allow_many_files() -> None:
-    """Open as many files as the host lets this process: a thousand watches pass the usual first limit of 1024."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    """Open as many files as the host lets this process: a thousand watches pass the usual first limit of 1024.
+
+    Raises CannotStart if that is too few to run at all.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError) as error:  # the kernel's own bound is lower
+        log.warning(
+            "cannot raise the limit of open files", extra={"limit": soft, "reason": str(error)}
+        )
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < OPEN_FILES_MIN:
+        raise CannotStart(
+            f"cannot run with {soft} open files: at least {OPEN_FILES_MIN} are needed; "
+            "raise the limit (ulimit -n, LimitNOFILE=)"
+        )
 
 
 def prepare_folder(folder: Path) -> None:
@@ -104,9 +130,21 @@ def prepare_folder(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise CannotStart(f"cannot use data folder {folder}: {error.strerror}") from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise CannotStart(f"cannot use data folder {folder}: it is not writable")
+        raise CannotStart(
+            f"cannot use data folder {folder}: {reason_of(error)}; see --data-dir"
+        ) from error
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        raise CannotStart(f"cannot use data folder {folder}: it is not writable; see --data-dir")
+
+
+def reason_of(error: Exception) -> str:
+    """Return in one line what an error says, without the path that the message names anyway."""
+    if isinstance(error, FileExistsError):
+        return "it is no folder"  # making a folder says so of a file
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not text in UTF-8"
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split())
 
 
 class OpenedStore(NamedTuple):
@@ -128,12 +166,12 @@ async def open_store(
         return engines[-1]
 
     try:
-        limits = Limits(apart=HEARTBEATS)
+        limits = HistoryLimits(apart=HEARTBEATS)
         store = await EmbeddedStore.open(config.store_dir, clock=clock, limits=limits, over=over)
     except (StoreLocked, StoreUnreadable, EngineFailed, EncryptionFailed) as error:
         raise CannotStart(str(error)) from error
     except OSError as error:
-        raise CannotStart(f"cannot open store in {config.store_dir}: {error.strerror}") from error
+        raise CannotStart(f"cannot open store in {config.store_dir}: {reason_of(error)}") from error
     return OpenedStore(store, engines[0] if isinstance(engines[0], EncryptedEngine) else None)
 
 
@@ -144,7 +182,9 @@ def read_static_tokens(config: Config) -> StaticTokens | None:
     try:
         return StaticTokens(_secret_text(Path(config.token_auth_file)))
     except (OSError, UnicodeDecodeError, TokenFileInvalid) as error:
-        raise CannotStart(f"cannot use {config.token_auth_file}: {error}") from error
+        raise CannotStart(
+            f"cannot use {config.token_auth_file}: {reason_of(error)}; see --token-auth-file"
+        ) from error
 
 
 def _secret_text(path: Path) -> str:
@@ -192,18 +232,31 @@ def oidc_tokens(config: Config, clock: SystemClock) -> tuple[OIDCTokens, ...]:
         raise CannotStart("cannot use --oidc-issuer-url: --oidc-client-id must be given too")
     try:
         if config.oidc_ca_file:
-            _trusted_text(Path(config.oidc_ca_file))
+            _check_authorities(config.oidc_ca_file)
         fetch = HTTPSFetch(config.oidc_ca_file)
         return (OIDCTokens(settings, fetch, clock, asyncio.get_running_loop().time),)
     except (OSError, OIDCInvalid) as error:
-        raise CannotStart(f"cannot use --oidc-issuer-url: {error}") from error
+        raise CannotStart(f"cannot use --oidc-issuer-url: {reason_of(error)}") from error
+
+
+def _check_authorities(path: str) -> None:
+    """Raise CannotStart unless a file has certificates of authorities."""
+    try:
+        _trusted_text(Path(path))
+        ssl.create_default_context(cafile=path)
+    except ssl.SSLError as error:
+        raise CannotStart(
+            f"cannot use {path}: it has no certificate; see --oidc-ca-file"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise CannotStart(f"cannot use {path}: {reason_of(error)}; see --oidc-ca-file") from error
 
 
 def host_addresses(config: Config) -> HostAddresses:
     """Begin to follow the host's addresses, those of the cluster left out; raises CannotStart."""
     ranges = [ip_network(config.cluster_cidr), ip_network(config.service_cidr)]
     try:
-        return HostAddresses(besides=ranges)
+        return HostAddresses(besides=ranges, fixed=config.node_ip)
     except OSError as error:
         raise CannotStart(f"cannot follow the host's addresses: {error.strerror}") from error
 
@@ -225,26 +278,40 @@ async def open_audit_log(
         policy = AuditPolicy.read(text)
         await asyncio.to_thread(lines.start)
     except (OSError, UnicodeDecodeError, PolicyInvalid) as error:
-        raise CannotStart(f"cannot audit by {config.audit_policy_file}: {error}") from error
+        path = getattr(error, "filename", "") or config.audit_policy_file
+        flag = (
+            "--audit-policy-file" if str(path) == config.audit_policy_file else "--audit-log-path"
+        )
+        raise CannotStart(f"cannot audit by {path}: {reason_of(error)}; see {flag}") from error
     running.push_async_callback(asyncio.to_thread, lines.stop)
     return Auditor(policy, lines, clock, randomness)
 
 
-def own_address() -> str:
-    """Return the address this host would use towards others; loopback when it has no route."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(ELSEWHERE)
-        except OSError:
-            return "127.0.0.1"
-        return str(probe.getsockname()[0])
+def open_pki(
+    config: Config, view: HostView, clock: SystemClock, randomness: SystemRandomness
+) -> Pki:
+    """Read the keys and certificates, and make what is missing; raises CannotStart. Blocks."""
+    folder = Path(config.data_dir) / "pki"
+    try:
+        return Pki.ensure(folder, clock=clock, randomness=randomness, **pki_arguments(config, view))
+    except (ClockNotSet, KeysDamaged) as error:
+        raise CannotStart(str(error)) from error
+    except OSError as error:
+        raise CannotStart(
+            f"cannot use the keys and certificates in {folder}: {reason_of(error)}"
+        ) from error
+
+
+def in_url(address: str) -> str:
+    """Return an address as it stands in a URL."""
+    return f"[{address}]" if ":" in address else address
 
 
 def reachable(address: str) -> str:
     """Return how clients on this machine reach a server that listens on `address`."""
     if address in ("0.0.0.0", "::"):  # noqa: S104 - compared with, not bound to
         return "127.0.0.1"
-    return f"[{address}]" if ":" in address else address
+    return in_url(address)
 
 
 def write_kubeconfig(config: Config, text: str) -> None:
@@ -259,4 +326,6 @@ def write_kubeconfig(config: Config, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, text.encode(), mode=mode)
     except OSError as error:
-        raise CannotStart(f"cannot write kubeconfig {path}: {error.strerror}") from error
+        raise CannotStart(
+            f"cannot write kubeconfig {path}: {reason_of(error)}; see --write-kubeconfig"
+        ) from error

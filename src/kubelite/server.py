@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from ipaddress import ip_network
@@ -37,18 +38,20 @@ from kubelite.control.options import Options
 from kubelite.control.runtime import Runtime
 from kubelite.control.scheduler.scheduler import Scheduler
 from kubelite.control_plane import ControlPlane, ServedResources
-from kubelite.net.host_addresses import HostAddresses
-from kubelite.net.kube_dns import ensure_kube_dns
+from kubelite.net.host_addresses import HostAddresses, HostView
 from kubelite.offload import Offload, WorkerThread
+from kubelite.parts import Parts
 from kubelite.preparation import (
     CannotStart,
+    ServerFailed,
     allow_many_files,
     host_addresses,
+    in_url,
     listen,
     oidc_tokens,
     open_audit_log,
+    open_pki,
     open_store,
-    own_address,
     pki_arguments,
     prepare_folder,
     reachable,
@@ -68,7 +71,7 @@ SWITCH_SECONDS = 0.0005
 
 
 def run(config: Config) -> None:
-    """Run a server until SIGTERM or SIGINT; raises CannotStart."""
+    """Run a server until SIGTERM or SIGINT; raises CannotStart or ServerFailed."""
     started = time.monotonic()
     log_lines.setup(debug=config.debug)
     collector.pause()
@@ -79,28 +82,46 @@ def run(config: Config) -> None:
 
 async def _serve(config: Config, started: float) -> None:
     told_to_stop = asyncio.Event()
+    failures: list[str] = []
     loop = asyncio.get_running_loop()
+
+    def fail(reason: str) -> None:
+        failures.append(reason)
+        told_to_stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told_to_stop.set)
     async with AsyncExitStack() as running:
-        starting = loop.create_task(_start(config, running), name="start")
+        starting = loop.create_task(_start(config, running, fail), name="start")
         stopping = loop.create_task(told_to_stop.wait(), name="wait for the signal to stop")
         stopping.add_done_callback(lambda _: starting.cancel())
         with suppress(
             asyncio.CancelledError
         ):  # told to stop amid the start, which may wait for the clock
-            await starting
+            await _started(starting)
             collector.resume()
             _greet(config, time.monotonic() - started)
         await stopping
         log.info("stopping")
         loop.call_later(STOP_SECONDS, _give_up)
+    if failures:
+        raise ServerFailed(failures[0])
 
 
-async def _start(config: Config, running: AsyncExitStack) -> None:
+async def _started(starting: "asyncio.Task[None]") -> None:
+    """Wait for the start; whatever it fails of becomes one line for the user. Raises CannotStart."""
+    try:
+        await starting
+    except CannotStart:
+        raise
+    except Exception as error:
+        log.debug("start failed", exc_info=error)
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        raise CannotStart(f"cannot start: {what}; --debug shows where") from error
+
+
+async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], None]) -> None:
     clock, randomness, tasks = SystemClock(), SystemRandomness(), TaskSet()
-    offload = WorkerThread()
-    running.callback(offload.close)
     require_node_name(config)
     if not config.disable_agent:
         require_network_rights()
@@ -109,18 +130,12 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
     prepare_folder(Path(config.data_dir))
     await wait_for_clock(clock)
     store, sealing = await open_store(config, clock, randomness)
+    store.on_broken(fail)
     running.push_async_callback(store.close)
-    node_ip = config.node_ip or own_address()
     host = host_addresses(config)
     running.callback(host.close)
-    known = await asyncio.to_thread(host.read)
-    pki = await asyncio.to_thread(
-        Pki.ensure,
-        Path(config.data_dir) / "pki",
-        clock=clock,
-        randomness=randomness,
-        **pki_arguments(config, node_ip, known),
-    )
+    await host.start()
+    pki = await asyncio.to_thread(open_pki, config, host.view, clock, randomness)
     offload = WorkerThread()
     running.callback(offload.close)
     auditor = await open_audit_log(config, running, clock, randomness)
@@ -136,8 +151,13 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
         offload=offload,
         auditor=auditor,
     )
-    await plane.bootstrap(node_ip, listener.getsockname()[1])
-    await ensure_kube_dns(plane.client(CALLER, "kube-apiserver"), config.dns_address)
+    port = listener.getsockname()[1]
+    await plane.bootstrap(host.view.primary, port)
+    if not plane.is_set_up:
+        raise CannotStart(
+            f"cannot set up the cluster in {config.store_dir}: {store.problem}; "
+            "make room, or see --data-dir"
+        )
     flow = FlowControl()
     await flow.follow(plane.client(CALLER, "kube-apiserver"), clock)
     running.push_async_callback(flow.stop)
@@ -149,12 +169,12 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
             clock=clock,
             randomness=randomness,
             node_tls=pki.client_context(identities.KUBELET_CLIENT),
-            address=f"{node_ip}:{listener.getsockname()[1]}",
+            address=lambda: f"{in_url(host.view.node_address)}:{port}",
             destinations=Destinations(
                 own=lambda: pki.serving_addresses,
-                port=listener.getsockname()[1],
-                service=config.api_address,
-                node=(config.name_of_node, node_ip),
+                port=port,
+                service=lambda: plane.service_addresses,
+                node=lambda: (config.name_of_node, host.view.node_address),
             ),
             flow=flow,
             issuer=plane.tokens,
@@ -164,12 +184,13 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
     )
     await api.serve(listener)
     running.push_async_callback(api.stop, 1.0)
-    server = f"https://{reachable(config.bind_address)}:{listener.getsockname()[1]}"
-    write_kubeconfig(config, pki.kubeconfig(server))
+    write_kubeconfig(config, pki.kubeconfig(f"https://{reachable(config.bind_address)}:{port}"))
     running.push_async_callback(tasks.stop)
     tasks.supervise(pki.keep_fresh, name="renew certificates")
+    followers = [lambda view: plane.move(view.primary)]
+    tasks.supervise(host.run, name="watch host addresses")
     tasks.supervise(
-        lambda: _follow_addresses(config, pki, host, node_ip, known), name="follow host addresses"
+        lambda: _follow_addresses(config, pki, host, plane, followers), name="follow host addresses"
     )
     if sealing is not None:
         work = partial(seal_all, sealing, config.secrets_key_file, store.between_commits)
@@ -177,49 +198,77 @@ async def _start(config: Config, running: AsyncExitStack) -> None:
     expiry = EventExpiry(store, clock=clock, tasks=tasks)
     expiry.start()
     running.callback(expiry.stop)
+    parts = Parts(plane, tasks)
+    running.push_async_callback(parts.stop)
+    await _start_control(config, parts, plane, pki, offload)
+    if not config.disable_agent:
+        await _start_worker(config, parts, plane, pki, host, followers, offload)
+
+
+async def _start_control(
+    config: Config, parts: Parts, plane: ControlPlane, pki: Pki, offload: Offload
+) -> None:
+    clock, randomness = SystemClock(), SystemRandomness()
     mirrors = plane.client(Caller("system:kube-controller-manager"), "kube-controller-manager")
-    runtime = Runtime(
-        CONTROLLERS,
-        client_for=plane.controller_client,
-        mirrors=mirrors,
-        clock=clock,
-        randomness=randomness,
-        offload=offload,
-        options=Options(
-            cluster_cidrs=(ip_network(config.cluster_cidr),),
-            cluster_ca=pki.ca_pem.decode(),
-            resources=ServedResources(plane.resources),
-            signer=CertificateSigner(pki, clock, randomness),
-            read_request=read_request,
-            token_issuer=plane.tokens,
+    options = Options(
+        cluster_cidrs=(ip_network(config.cluster_cidr),),
+        node_prefix_v4=config.node_cidr_mask_size,
+        cluster_ca=pki.ca_pem.decode(),
+        resources=ServedResources(plane.resources),
+        signer=CertificateSigner(pki, clock, randomness),
+        read_request=read_request,
+        token_issuer=plane.tokens,
+        system=plane.system,
+    )
+    await parts.start(
+        "controller-manager",
+        lambda: Runtime(
+            CONTROLLERS,
+            client_for=plane.controller_client,
+            mirrors=mirrors,
+            clock=clock,
+            randomness=randomness,
+            offload=offload,
+            options=options,
         ),
     )
-    await runtime.start()
-    plane.probes["controller-manager"] = lambda: ""
-    running.push_async_callback(runtime.stop)
     scheduling = plane.client(Caller("system:kube-scheduler"), "kube-scheduler")
-    scheduler = Scheduler(client=scheduling, mirrors=scheduling, clock=clock, randomness=randomness)
-    await scheduler.start()
-    plane.probes["scheduler"] = lambda: ""
-    running.push_async_callback(scheduler.stop)
-    if not config.disable_agent:
-        await _start_worker(config, running, plane, pki, node_ip, offload)
+    await parts.start(
+        "scheduler",
+        lambda: Scheduler(
+            client=scheduling,
+            mirrors=scheduling,
+            clock=clock,
+            randomness=randomness,
+            offload=offload,
+        ),
+    )
 
 
 async def _follow_addresses(
-    config: Config, pki: Pki, host: HostAddresses, node_ip: str, known: tuple[str, ...]
+    config: Config,
+    pki: Pki,
+    host: HostAddresses,
+    plane: ControlPlane,
+    followers: Sequence[Callable[[HostView], None]],
 ) -> None:
-    """Put new addresses of the host into the serving certificates, for ever."""
-    async for addresses in host.changes(known):
-        await asyncio.to_thread(pki.update, **pki_arguments(config, node_ip, addresses))
+    """Put the host's addresses into the serving certificates, then have all that announce them follow, for ever."""
+    async for view in host.changes():
+        try:
+            wanted = pki_arguments(config, view, plane.service_addresses)
+            await asyncio.to_thread(pki.update, **wanted)
+        finally:  # a disk that is full keeps nothing else from following; the supervisor tries it again
+            for follow in followers:
+                follow(view)
 
 
 async def _start_worker(
     config: Config,
-    running: AsyncExitStack,
+    parts: Parts,
     plane: ControlPlane,
     pki: Pki,
-    address: str,
+    host: HostAddresses,
+    followers: list[Callable[[HostView], None]],
     offload: Offload,
 ) -> None:
     # Half of the start-up time is in what only a node needs.
@@ -229,34 +278,42 @@ async def _start_worker(
 
     node = Caller(f"system:node:{config.name_of_node}", ("system:nodes", AUTHENTICATED))
     network = Caller("system:kube-proxy", (AUTHENTICATED,))
-    worker = Worker(
-        config,
-        Identities(plane.client(node, "kubelet"), plane.client(network, "kube-proxy")),
-        address=address,
-        tls=pki.server_context(identities.KUBELET_SERVING),
-        clock=SystemClock(),
-        randomness=SystemRandomness(),
-        offload=offload,
-    )
+
+    def make() -> Worker:
+        worker = Worker(
+            config,
+            Identities(plane.client(node, "kubelet"), plane.client(network, "kube-proxy")),
+            address=host.view.node_address,
+            tls=pki.server_context(identities.KUBELET_SERVING),
+            clock=SystemClock(),
+            randomness=SystemRandomness(),
+            offload=offload,
+        )
+        followers[1:] = [lambda view: worker.move(view.node_address)]
+        return worker
+
     try:
-        await worker.start()
+        await parts.start("kubelet", make)
     except (RulesUnavailable, CannotListen, PermissionError) as error:
         raise CannotStart(f"cannot set up the node's network: {error}") from error
     except OSError as error:
         raise CannotStart(
-            f"cannot listen on {config.bind_address}:{config.kubelet_port}: {os.strerror(error.errno or 0)}"
+            f"cannot listen on {in_url(config.bind_address)}:{config.kubelet_port}: "
+            f"{os.strerror(error.errno or 0)}; see --kubelet-port"
         ) from error
-    running.push_async_callback(worker.stop)
 
 
 def _greet(config: Config, seconds: float) -> None:
-    sys.stderr.write(
-        f"kubelite is ready after {seconds:.1f} s; try\n"
-        f"    export KUBECONFIG={config.write_kubeconfig}\n"
-        "    kubectl get nodes\n"
-        "    kubectl apply -f examples/hello/\n"
+    what = (
+        ("get namespaces",) if config.disable_agent else ("get nodes", "apply -f examples/hello/")
     )
-    sys.stderr.flush()
+    with suppress(OSError):  # nobody reads it any more
+        sys.stderr.write(
+            f"kubelite is ready after {seconds:.1f} s; try\n"
+            f"    export KUBECONFIG={config.write_kubeconfig}\n"
+            + "".join(f"    kubectl {command}\n" for command in what)
+        )
+        sys.stderr.flush()
 
 
 def _give_up() -> None:

@@ -7,6 +7,8 @@ import asyncio
 import ipaddress
 import logging
 import ssl
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from msgspec import Struct
@@ -31,12 +33,14 @@ from kubelite.net.records import ZoneSettings
 from kubelite.net.ruleset import ProxySettings
 from kubelite.net.service_proxy import ServiceProxy
 from kubelite.net.upstream import HostServers, Upstream
+from kubelite.node.container_owner import ensure_owner
 from kubelite.node.docker import DockerRuntime
 from kubelite.node.engine import EngineFolders, OwnEngine, find_socket
 from kubelite.node.http import NodeAPI, NodeRequest
 from kubelite.node.kubelet import Kubelet
+from kubelite.node.log_links import LogLinks
 from kubelite.node.machine import Machine, read_host_file, read_machine
-from kubelite.node.name_resolution import DNSSettings, read_resolv_conf
+from kubelite.node.name_resolution import DNSSettings
 from kubelite.node.pod_actions import Collaborators, NodeFacts
 from kubelite.node.probes import NetworkProber
 from kubelite.node.profiles import Profiles, apparmor_enabled
@@ -58,6 +62,7 @@ log = logging.getLogger(__name__)
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 DNS_PORT = 53
+NO_RANGE = "Network plugin returns error: no pod CIDR is assigned to the node"
 ENGINE_VIEW_SECONDS = 5.0
 
 
@@ -82,7 +87,7 @@ class Worker:
         randomness: Randomness,
         offload: Offload,
     ) -> None:
-        """`tls` is that of the node's own HTTPS endpoint; it asks for client certificates."""
+        """`address` is the node's, see `move`; `tls` is that of its HTTPS endpoint and asks for client certificates."""
         self._config = config
         self._identities = identities
         self._address = address
@@ -91,7 +96,16 @@ class Worker:
         self._randomness = randomness
         self._offload = offload
         self._tasks = TaskSet()
+        self._network_error = NO_RANGE
+        self._running = AsyncExitStack()  # what has been started, in order
         self._network = PodNetwork(local_addresses=(config.dns_address,))
+        self._followers: list[Callable[[str], None]] = []  # of the node's address
+
+    def move(self, address: str) -> None:
+        """Follow a new address of the node: in its status, in that of its pods, and in its routes to other nodes."""
+        self._address = address
+        for follow in self._followers:
+            follow(address)
 
     async def start(self) -> None:
         """Begin; raises NetworkForbidden, RulesUnavailable and CannotListen before anything runs on the host."""
@@ -99,20 +113,28 @@ class Worker:
         data = Path(config.data_dir) / "agent"
         machine = await asyncio.to_thread(_machine, data)
         identity = NodeIdentity(config.name_of_node, (self._address,), config.kubelet_port)
+        self._running.push_async_callback(self._network.stop)
         self._runtime = await self._engine(data, machine)
+        self._running.push_async_callback(self._runtime.close)
         self._events = self._recorder()
+        self._running.push_async_callback(self._events.close)
         facts = facts_of(identity, machine, config)
-        kubelet = Kubelet(facts, await self._collaborators(data))
+        kubelet = Kubelet(facts, self._collaborators(data))
         door = NodeDoor(self._identities.node, identity.name)
         self._api = NodeAPI(identity.name, kubelet, self._runtime, self._clock, door)
+        self._running.push_async_callback(self._api.stop)
         await self._api.start(config.bind_address, config.kubelet_port, self._tls)
-        registration = NodeRegistration(
+        registration = self._registration = NodeRegistration(
             replace(identity, kubelet_port=self._api.port),
             machine,
             self._identities.node,
             self._clock,
-            lambda: view_engine(self._runtime, kubelet),
+            lambda: view_engine(self._runtime, kubelet, lambda: self._network_error),
         )
+        self._followers = [
+            lambda address: registration.move((address,)),
+            lambda address: kubelet.move((address,)),
+        ]
         images = LocalImages(data / "images", self._runtime)
 
         def engine_changed() -> None:
@@ -124,9 +146,11 @@ class Worker:
         kubelet.before_pods = (
             images.load
         )  # or the first pods would ask a registry for what is about to be there
-        proxy = self._proxy = self._service_proxy()
+        proxy = self._service_proxy()
+        self._running.push_async_callback(proxy.stop)
         await proxy.start()
         self._network.listener = proxy  # a pod's policies are in force before its containers start
+        self.move(self._address)  # it may have changed while this started
         self._tasks.supervise(registration.run, name="node registration")
         self._tasks.supervise(proxy.run, name="service proxy")
         self._tasks.supervise(lambda: self._run_pods(kubelet), name="kubelet")
@@ -140,9 +164,8 @@ class Worker:
         if socket == folders.socket:
             self._tasks.supervise(OwnEngine(folders).run, name="container engine")
         profiles = Profiles(data / "seccomp")
-        return DockerRuntime(
-            socket, config.name_of_node, machine.architecture, self._clock, profiles
-        )
+        owner = await asyncio.to_thread(ensure_owner, data, config.name_of_node, self._randomness)
+        return DockerRuntime(socket, owner, machine.architecture, self._clock, profiles)
 
     def _recorder(self) -> EventRecorder:
         return EventRecorder(
@@ -153,20 +176,27 @@ class Worker:
             host=self._config.name_of_node,
         )
 
-    async def _collaborators(self, data: Path) -> Collaborators:
+    def _collaborators(self, data: Path) -> Collaborators:
         client, config = self._identities.node, self._config
-        host_resolver = await asyncio.to_thread(read_host_file, RESOLV_CONF)
-        dns = read_resolv_conf(
-            host_resolver, DNSSettings((config.dns_address,), config.cluster_domain)
+        dns = DNSSettings((config.dns_address,), config.cluster_domain)
+        volumes = HostVolumes(
+            data,
+            client,
+            self._clock,
+            self._randomness,
+            dns,
+            host_resolver=lambda: read_host_file(RESOLV_CONF),
         )
+        self._running.callback(volumes.close)
         return Collaborators(
             client,
             self._runtime,
             self._network,
-            HostVolumes(data, client, self._clock, self._randomness, dns),
+            volumes,
             NetworkProber(self._runtime),
             self._clock,
             self._events,
+            LogLinks(Path(config.container_log_dir)),
         )
 
     def _service_proxy(self) -> ServiceProxy:
@@ -188,6 +218,7 @@ class Worker:
         await self._network.start(pod_cidr)
         name = self._config.name_of_node
         overlay = Overlay(self._identities.network, name, self._address, pod_cidr)
+        self._followers.append(overlay.move)
         dns = self._dns_server()
         await dns.start()
         try:
@@ -196,6 +227,7 @@ class Worker:
                 group.create_task(overlay.run())
                 group.create_task(kubelet.run())
         finally:
+            self._followers.remove(overlay.move)
             await dns.stop()
 
     async def _pod_cidr(self) -> str:
@@ -210,7 +242,10 @@ class Worker:
         mirror = self._identities.node.mirror(Node, field_selector=f"metadata.name={name}")
         unsubscribe = mirror.subscribe(look)
         try:
-            return await given
+            cidr = await given
+            self._network_error = ""
+            self._registration.wake()
+            return cidr
         finally:
             unsubscribe()
 
@@ -229,13 +264,9 @@ class Worker:
         )
 
     async def stop(self) -> None:
-        """End the node's parts; containers, links and rules stay."""
-        await self._api.stop()
+        """End the node's parts that have started; containers, links and rules stay."""
         await self._tasks.stop()
-        await self._proxy.stop()
-        await self._network.stop()
-        await self._events.close()
-        await self._runtime.close()
+        await self._running.aclose()
 
 
 def facts_of(identity: NodeIdentity, machine: Machine, config: Config) -> NodeFacts:
@@ -252,7 +283,9 @@ def facts_of(identity: NodeIdentity, machine: Machine, config: Config) -> NodeFa
     )
 
 
-async def view_engine(runtime: DockerRuntime, kubelet: Kubelet) -> EngineView:
+async def view_engine(
+    runtime: DockerRuntime, kubelet: Kubelet, network_error: Callable[[], str]
+) -> EngineView:
     """Return what the node's status says of the engine; one that hangs must not hold the node's lease back."""
     try:
         async with asyncio.timeout(ENGINE_VIEW_SECONDS):
@@ -261,6 +294,8 @@ async def view_engine(runtime: DockerRuntime, kubelet: Kubelet) -> EngineView:
             version, images = await runtime.version(), await runtime.images()
             handlers = await runtime.handlers()
     except TimeoutError:
+        if error := network_error():  # then the agent has not asked the engine yet
+            return EngineView(network_error=error)
         return EngineView(error=f"no answer within {ENGINE_VIEW_SECONDS:.0f} s")
     except (EngineUnavailable, RuntimeFailure) as error:
         return EngineView(error=str(error))

@@ -17,10 +17,12 @@ import heapq
 import logging
 from collections import deque
 from collections.abc import Hashable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+from weakref import WeakSet
 
 from kubelite.backoff import backoff_seconds
 from kubelite.limits import IDLE_TURNS, QUEUE_KEYS
+from kubelite.metrics import REGISTRY, Distribution, Value
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,53 @@ IDLE_GAP_SECONDS = (
 )
 IDLE_LOG_SECONDS = 60.0
 STALE_MAX = 64  # times that no longer count are kept up to this many, besides one a delayed key
+
+
+# Names, units and buckets are client-go's.
+_BUCKETS_SECONDS = tuple(10e-9 * 10**power for power in range(10))
+_NAME = ("name",)
+DEPTH = REGISTRY.gauge("workqueue_depth", "Keys that wait to be worked on.", _NAME)
+ADDS = REGISTRY.counter("workqueue_adds_total", "Keys that were enqueued.", _NAME)
+QUEUE_SECONDS = REGISTRY.histogram(
+    "workqueue_queue_duration_seconds", "How long a key waited.", _NAME, _BUCKETS_SECONDS
+)
+WORK_SECONDS = REGISTRY.histogram(
+    "workqueue_work_duration_seconds", "How long the work on a key took.", _NAME, _BUCKETS_SECONDS
+)
+RETRIES = REGISTRY.counter("workqueue_retries_total", "Keys that failed and came back.", _NAME)
+UNFINISHED = REGISTRY.gauge(
+    "workqueue_unfinished_work_seconds", "How long all work under way has taken so far.", _NAME
+)
+LONGEST = REGISTRY.gauge(
+    "workqueue_longest_running_processor_seconds",
+    "How long the longest work under way has taken so far.",
+    _NAME,
+)
+
+
+class _Meters:
+    """The metrics of all queues of one name. Those without a name count where nobody looks."""
+
+    def __init__(self, name: str) -> None:
+        self.queues: WeakSet[WorkQueue[Any]] = WeakSet()
+        if not name:
+            self.adds, self.retries = Value(), Value()
+            self.queue_seconds = Distribution(_BUCKETS_SECONDS)
+            self.work_seconds = Distribution(_BUCKETS_SECONDS)
+            return
+        self.adds = ADDS.labelled(name)
+        self.retries = RETRIES.labelled(name)
+        self.queue_seconds = QUEUE_SECONDS.labelled(name)
+        self.work_seconds = WORK_SECONDS.labelled(name)
+        DEPTH.computed(lambda: sum(map(len, self.queues)), name)
+        UNFINISHED.computed(lambda: sum(map(sum, self._under_way())), name)
+        LONGEST.computed(lambda: max(map(max, filter(None, self._under_way())), default=0.0), name)
+
+    def _under_way(self) -> list[list[float]]:
+        return [queue.under_way_seconds() for queue in self.queues]
+
+
+_METERS: dict[str, _Meters] = {}
 
 
 class QueueFull(Exception):
@@ -74,16 +123,21 @@ class WorkQueue(Generic[K]):
         retry_max_seconds: float = RETRY_MAX_SECONDS,
         limit: int = QUEUE_KEYS.value,
     ) -> None:
-        """`name` stands in log lines."""
+        """`name` stands in log lines and metrics; queues of one name are counted together."""
         self._name = name
+        if name not in _METERS:
+            _METERS[name] = _Meters(name)
+        self._meters = _METERS[name]
+        self._meters.queues.add(self)
         self._retry_first_seconds = retry_first_seconds
         self._retry_max_seconds = retry_max_seconds
         self._limit = limit
         self._ready: deque[K] = (
             deque()
         )  # keys in order of work; each is in `_dirty`, none in `_processing`
-        self._dirty: set[K] = set()  # keys that need a look
-        self._processing: set[K] = set()  # keys a worker has; those also in `_dirty` come again
+        self._dirty: dict[K, float] = {}  # keys that need a look, and the loop time since when
+        # Keys a worker has, and the loop time since when; those also in `_dirty` come again.
+        self._processing: dict[K, float] = {}
         self._due: dict[K, float] = {}  # when a delayed key becomes ready
         self._heap: list[
             tuple[float, int, K]
@@ -144,7 +198,8 @@ class WorkQueue(Generic[K]):
     def _mark(self, key: K) -> None:
         if key in self._dirty:
             return
-        self._dirty.add(key)
+        self._meters.adds.value += 1
+        self._dirty[key] = asyncio.get_running_loop().time()
         if key not in self._processing:
             self._ready.append(key)
             self._wake_one()
@@ -175,6 +230,7 @@ class WorkQueue(Generic[K]):
 
     def retry(self, key: K) -> float:
         """Enqueue a key that failed after a back-off; return the delay in seconds, which doubles each time."""
+        self._meters.retries.value += 1
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         delay_seconds = backoff_seconds(
@@ -206,8 +262,9 @@ class WorkQueue(Generic[K]):
                     self._wake_one()
                 raise
         key = self._ready.popleft()
-        self._dirty.discard(key)
-        self._processing.add(key)
+        now = asyncio.get_running_loop().time()
+        self._meters.queue_seconds.observe(now - self._dirty.pop(key))
+        self._processing[key] = now
         if key in self._changed:
             self._changed.discard(key)
             self._idle.pop(key, None)
@@ -238,10 +295,21 @@ class WorkQueue(Generic[K]):
 
     def done(self, key: K) -> None:
         """Give a key back; if it was added meanwhile it is ready again."""
-        self._processing.discard(key)
+        if (since := self._processing.pop(key, None)) is not None:
+            self._meters.work_seconds.observe(asyncio.get_running_loop().time() - since)
         if key in self._dirty:
             self._ready.append(key)
             self._wake_one()
+
+    def under_way_seconds(self) -> list[float]:
+        """Return how long each worker has had its key; nothing once the loop has ended."""
+        if not self._processing:
+            return []
+        try:
+            now = asyncio.get_running_loop().time()
+        except RuntimeError:  # the loop has ended, and all work with it
+            return []
+        return [now - since for since in self._processing.values()]
 
     def close(self) -> None:
         """Drop all keys and let every `get` raise QueueClosed."""

@@ -147,7 +147,13 @@ async def _cluster(path: Path) -> AsyncIterator[ControlPlane]:
         await runtime.start()
         running.push_async_callback(runtime.stop)
         client = plane.client(_component("system:kube-scheduler"), "bench")
-        scheduler = Scheduler(client=client, mirrors=client, clock=clock, randomness=randomness)
+        scheduler = Scheduler(
+            client=client,
+            mirrors=client,
+            clock=clock,
+            randomness=randomness,
+            offload=AtOnce(),
+        )
         await scheduler.start()
         running.push_async_callback(scheduler.stop)
         shared = SharedPods(plane.client(Caller("admin", ("system:masters",)), "bench"))

@@ -7,10 +7,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
 
 import pytest
+
+from clients.programs import unpack
 
 ROOT = Path(__file__).parents[2]
 READY_SECONDS = 30
@@ -77,9 +80,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 
 class Kubectl:
-    """Runs kubectl in a namespace of its own."""
+    """Runs kubectl, or another program with flags like its, in a namespace of its own."""
 
-    def __init__(self, server: ServerProcess, namespace: str, folder: Path) -> None:
+    def __init__(
+        self, server: ServerProcess, namespace: str, folder: Path, program: str = "kubectl"
+    ) -> None:
+        self.program = program
         self.namespace = namespace
         self._proof: tuple[str, ...] = ()
         self._environment = {
@@ -97,7 +103,7 @@ class Kubectl:
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """Start kubectl and leave it running."""
         return subprocess.Popen(
-            ["kubectl", "-n", self.namespace, *self._proof, *arguments],
+            [self.program, "-n", self.namespace, *self._proof, *arguments],
             env={**self._environment, **environment},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -111,7 +117,7 @@ class Kubectl:
         """Run kubectl; return what it printed, errors included."""
         process = self.start(*arguments, **environment)
         output, errors = process.communicate(text, ANSWER_SECONDS)
-        assert process.returncode in codes, f"kubectl {arguments}: {output}{errors}"
+        assert process.returncode in codes, f"{self.program} {arguments}: {output}{errors}"
         return output + errors
 
     def refused(self, *arguments: str, text: str = "") -> str:
@@ -126,8 +132,38 @@ def kubectl(
     if shutil.which("kubectl") is None:
         pytest.skip("there is no kubectl")
     namespace = request.node.name.replace("_", "-")[:60].rstrip("-")
-    client = Kubectl(server, namespace, tmp_path)
-    client.run("create", "namespace", namespace)
+    with _in_namespace(Kubectl(server, namespace, tmp_path)) as client:
+        yield client
+
+
+@contextmanager
+def _in_namespace(client: Kubectl) -> Iterator[Kubectl]:
+    client.run("create", "namespace", client.namespace)
     client.run("wait", "--for=create", "configmap/kube-root-ca.crt", "--timeout=10s")
     yield client
-    client.run("delete", "namespace", namespace, "--wait=false")
+    client.run("delete", "namespace", client.namespace, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of kubectl 1.36 and Helm 4."""
+    return unpack(tmp_path_factory.mktemp("programs"))
+
+
+@pytest.fixture
+def newest_kubectl(
+    programs: Path, server: ServerProcess, request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[Kubectl]:
+    """kubectl 1.36 in a namespace of its own."""
+    namespace = request.node.name.replace("_", "-")[:60].rstrip("-")
+    client = Kubectl(server, namespace, tmp_path, str(programs / "kubectl/kubectl"))
+    with _in_namespace(client):
+        yield client
+
+
+@pytest.fixture
+def helm(newest_kubectl: Kubectl, programs: Path) -> Kubectl:
+    """Helm 4 in the same namespace."""
+    other = copy(newest_kubectl)
+    other.program = str(programs / "helm/helm")
+    return other

@@ -27,7 +27,7 @@ from kubelite.api.auth.certificates import (
     read_key,
     signing_request,
 )
-from kubelite.preparation import own_address
+from kubelite.net.host_addresses import LOOPBACK, preferred_source
 from kubelite.randomness import SeededRandomness
 
 pytestmark = pytest.mark.kubectl
@@ -289,7 +289,12 @@ def test_a_node_cannot_lead_the_server_to_itself(door: Door, kubectl: Kubectl) -
     }
     kubectl.run("apply", "-f", "-", text=NODE % "astray")
     try:
-        for address in ("127.0.0.1", "::ffff:127.0.0.1", "localhost", own_address()):
+        for address in (
+            "127.0.0.1",
+            "::ffff:127.0.0.1",
+            "localhost",
+            preferred_source() or LOOPBACK,
+        ):
             status = {
                 "addresses": [{"type": "InternalIP", "address": address}],
                 "daemonEndpoints": {"kubeletEndpoint": {"Port": door.address[1]}},

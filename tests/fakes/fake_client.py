@@ -88,6 +88,20 @@ class FakeClient:
     def mirror(self, kind: type[K], namespace: str = "", **_: str) -> Any:
         return self.mirrors.setdefault(kind.gvk, FakeMirror())
 
+    def follow(
+        self, kind: type[Kind], name: str, namespace: str, changed: Callable[[], None]
+    ) -> Callable[[], None]:
+        is_told = False
+
+        def listen(before: Any, after: Any) -> None:
+            metadata = (after or before).metadata
+            if is_told and (metadata.namespace, metadata.name) == (namespace, name):
+                changed()
+
+        end: Callable[[], None] = self.mirror(kind).subscribe(listen)
+        is_told = True
+        return end
+
     def dynamic_mirror(self, group: str, version: str, resource: str) -> Any:
         return self.mirror(self.dynamic[group, version, resource])
 

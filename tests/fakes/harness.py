@@ -7,7 +7,7 @@ from fakes.fake_client import FakeClient
 from fakes.recorded_offload import RecordedOffload
 from kubelite.api.client.protocol import Client
 from kubelite.control.options import Options
-from kubelite.control.runtime import Entry, Runtime
+from kubelite.control.runtime import ControllerEntry, Runtime
 from kubelite.randomness import SeededRandomness
 
 
@@ -18,7 +18,7 @@ class Harness:
         self.client = FakeClient()
         self.clock = self.client.clock
         self.offload = RecordedOffload()
-        named = [Entry(one.name, one.name, one) for one in controllers]
+        named = [ControllerEntry(one.name, one.name, one) for one in controllers]
         api: Client = self.client
         self.runtime = Runtime(
             named,

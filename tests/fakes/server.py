@@ -1,8 +1,8 @@
 """An API without HTTP: real verbs, admission and mirrors over a store in memory, with a clock that stands still."""
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -18,14 +18,16 @@ from kubelite.api.registry.hub import Hub
 from kubelite.api.registry.options import DeletionOptions, ReadOptions, WriteOptions
 from kubelite.api.registry.verbs import PatchType, Verbs
 from kubelite.api.registry.writing import Writer
+from kubelite.offload import Offload
 from kubelite.randomness import SeededRandomness
 from kubelite.store.embedded import EmbeddedStore
 from kubelite.store.engine import Engine
-from kubelite.store.history import Limits
+from kubelite.store.history import HistoryLimits
 from kubelite.store.memory_engine import MemoryEngine
 
 ADMIN = Caller("admin", ("system:masters",))
 JSON = dict[str, Any]
+T = TypeVar("T")
 
 
 class StandingClock:
@@ -57,11 +59,12 @@ class Server:
         changes: int = 10_000,
         engine: Engine | None = None,
         validate: Any = rules.validate,
+        offload: Offload | None = None,
         **parts: Any,
     ) -> None:
         self.clock = StandingClock()
         self.store = EmbeddedStore(
-            engine or MemoryEngine(), clock=self.clock, limits=Limits(changes=changes)
+            engine or MemoryEngine(), clock=self.clock, limits=HistoryLimits(changes=changes)
         )
         self.randomness = SeededRandomness(7)
         self.resources = builtin_table()
@@ -76,7 +79,9 @@ class Server:
             randomness=self.randomness,
             admission=Admission.ordered(*plugins),
             validate=validate,
+            warn=rules.warn,
             addresses=self.addresses,
+            offload=offload,
         )
         self.verbs = Verbs(
             self.writer, self.resources, self.hub, **{"authorizer": AllowAll(), **parts}
@@ -123,7 +128,7 @@ class Server:
         return read(written)
 
     def get(self, path: str, name: str, namespace: str = "default") -> JSON:
-        body = self.verbs.get(self.allowed("get", path, name, namespace), ReadOptions())
+        body = at_once(self.verbs.get(self.allowed("get", path, name, namespace), ReadOptions()))
         found: JSON = msgspec.json.decode(body)
         return found
 
@@ -132,9 +137,8 @@ class Server:
         return [msgspec.json.decode(item)["metadata"]["name"] for item in items]
 
     def list(self, path: str, namespace: str = "default", **options: Any) -> Listed:
-        return self.verbs.list(
-            self.allowed("list", path, namespace=namespace), ReadOptions(**options)
-        )
+        allowed = self.allowed("list", path, namespace=namespace)
+        return at_once(self.verbs.list(allowed, ReadOptions(**options)))
 
     async def delete(self, path: str, name: str, **options: Any) -> JSON:
         deleted = await self.verbs.delete(
@@ -142,6 +146,17 @@ class Server:
         )
         body: JSON = msgspec.json.decode(deleted.body)
         return body
+
+
+def at_once(reading: Coroutine[Any, Any, T]) -> T:
+    """Return what a coroutine returns that waits for nothing, as reads of few objects do not."""
+    try:
+        reading.send(None)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    reading.close()
+    raise AssertionError("it waits")
 
 
 def read(written: Written) -> JSON:

@@ -59,6 +59,7 @@ def parts_of(
         randomness=SeededRandomness(1),
         pages=Pages(
             Discovery(verbs.resources, lambda: "127.0.0.1:6443"),
+            offload=verbs.offload,
             live={},
             ready={},
             more={**OpenAPIPages(verbs.resources).pages(), **(more_pages or {})},

@@ -21,9 +21,11 @@ from kubelite.api.kinds.core.namespaces import Namespace
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.clock import SystemClock
+from kubelite.node.container_owner import ensure_owner
 from kubelite.node.docker import DockerRuntime
 from kubelite.node.engine import EngineFolders, OwnEngine, answers
 from kubelite.node.kubelet import Kubelet
+from kubelite.node.log_links import LogLinks
 from kubelite.node.name_resolution import DNSSettings
 from kubelite.node.pod_actions import Collaborators, NodeFacts
 from kubelite.node.probes import NetworkProber
@@ -107,10 +109,12 @@ class RealNode:
     def __init__(self, engine: Engine, folder: Path, *, unsafe_sysctls: Sequence[str] = ()) -> None:
         self.engine = engine
         self.folder = folder
+        self.name = "node-1"
         self.sysctls = allow_list(os.uname().release, unsafe_sysctls)
         self.enforces_apparmor = apparmor_enabled()
         self.server = Server()
         self.client = self.server.client
+        self.logs = LogLinks(folder / "log")
         self.network = SimulatedNetwork(AddressPool())
         self._tasks: TaskSet | None = None
         self._events: EventRecorder | None = None
@@ -119,7 +123,8 @@ class RealNode:
 
     def _runtime(self) -> DockerRuntime:
         profiles = Profiles(self.folder / "seccomp")
-        return DockerRuntime(self.engine.socket, "node-1", ARCHITECTURE, SystemClock(), profiles)
+        owner = ensure_owner(self.folder, self.name, SystemRandomness())
+        return DockerRuntime(self.engine.socket, owner, ARCHITECTURE, SystemClock(), profiles)
 
     async def set_up(self) -> None:
         await self.client.create(Namespace(metadata=ObjectMeta(name="default")))
@@ -129,17 +134,17 @@ class RealNode:
     async def start(self) -> None:
         clock, randomness = SystemClock(), SystemRandomness()
         self._tasks = TaskSet()
-        events = EventRecorder(self.client, clock, randomness, component="kubelet", host="node-1")
+        events = EventRecorder(self.client, clock, randomness, component="kubelet", host=self.name)
         self._events = events
         volumes = HostVolumes(
             self.folder, self.client, clock, randomness, DNSSettings(("10.43.0.10",))
         )
         prober = NetworkProber(self.runtime)
         parts = Collaborators(
-            self.client, self.runtime, self.network, volumes, prober, clock, events
+            self.client, self.runtime, self.network, volumes, prober, clock, events, self.logs
         )
         facts = NodeFacts(
-            "node-1",
+            self.name,
             ("127.0.0.1",),
             EVERYTHING,
             64 << 30,

@@ -108,3 +108,59 @@ def test_pods_of_two_nodes(prefix: int, is_tunnelled: bool) -> None:
             await beside
 
     in_new_namespace(left)
+
+
+MOVED = "198.51.100.77"
+
+
+@pytest.mark.parametrize(("prefix", "is_tunnelled"), [(1, False), (32, True)])
+def test_a_node_that_moves_is_reached_at_its_new_address(prefix: int, is_tunnelled: bool) -> None:
+    is_right_up, has_moved, may_end = threading.Event(), threading.Event(), threading.Event()
+    moved = node("left", MOVED, "10.42.0.0/24")
+
+    async def right(stack: ExitStack) -> None:
+        side = Side(NODES[1], stack)
+        try:
+            await side.run()
+            is_right_up.set()
+            await asyncio.to_thread(has_moved.wait, 30)
+            side.client.put(moved)
+            await asyncio.to_thread(may_end.wait, 30)
+            await side.stop()
+        finally:
+            is_right_up.set()
+
+    async def left(stack: ExitStack) -> None:
+        machine = stack.enter_context(process_in_namespace())
+        shell(f"ip link add up0 type veth peer name up0 netns {machine}")
+        for where, own, others in (
+            ("", LEFT, (RIGHT,)),
+            (f"nsenter -t {machine} -n", RIGHT, (LEFT, MOVED)),
+        ):
+            shell(f"{where} ip addr add {own}/{prefix} dev up0 && {where} ip link set up0 up")
+            for other in others if is_tunnelled else ():
+                shell(f"{where} ip route add {other}/32 dev up0")
+        beside = asyncio.create_task(asyncio.to_thread(in_namespace_of, machine, right))
+        try:
+            side = Side(NODES[0], stack)
+            await side.run()
+            await asyncio.to_thread(is_right_up.wait, 10)
+            assert await ask("10.42.1.2", 8080, pid=side.pod) == ["right 10.42.0.2"]
+            shell(f"ip addr add {MOVED}/{prefix} dev up0 && ip addr del {LEFT}/{prefix} dev up0")
+            if not is_tunnelled:  # the kernel takes addresses of one range away together
+                shell(f"ip addr replace {MOVED}/{prefix} dev up0")
+            side.client.put(moved)
+            side.overlay.move(MOVED)
+            has_moved.set()
+            async with asyncio.timeout(10):
+                while await ask("10.42.1.2", 8080, pid=side.pod) != ["right 10.42.0.2"]:
+                    pass
+            assert (f"local {MOVED}" in shell("ip -d link")) is is_tunnelled
+            assert LEFT not in shell("ip -d link; ip route")
+            await side.stop()
+        finally:
+            has_moved.set()
+            may_end.set()
+            await beside
+
+    in_new_namespace(left)

@@ -19,6 +19,7 @@ from kubelite.api.kinds.networking import (
     NetworkPolicyPort,
     NetworkPolicySpec,
 )
+from kubelite.net.pod_network import PodNetwork
 
 pytestmark = needs_root
 
@@ -118,6 +119,46 @@ async def test_a_new_pod_is_protected_before_its_containers_start(node: Node) ->
         stack.enter_context(server("new", 8080, pid))
         assert address in shell("nft list map ip kubelite ingress-pods")
         assert await ask(address, 8080, pid=node.one) == NOTHING
+
+
+@on_a_node
+async def test_policies_hold_until_a_pod_that_was_deleted_by_force_is_disconnected(
+    node: Node,
+) -> None:
+    await put_pods(node)
+    await node.put(SHUT)
+    assert await ask(PODS[1], 8080, pid=node.one) == NOTHING
+    node.client.mirror(Pod).remove("default", "two")
+    await asyncio.sleep(0.3)  # rounds come every 0.1 s
+    await asyncio.wait_for(node.proxy.applied(), 5)
+    assert await ask(PODS[1], 8080, pid=node.one) == NOTHING
+    # Also against a policy that comes only then, and after another pod took the name.
+    none = policy(NetworkPolicySpec(podSelector=LabelSelector(), policyTypes=["Ingress"]))
+    await node.put(none, pod("other", "10.42.0.9"))
+    assert await ask(PODS[1], 8080, pid=node.one) == NOTHING
+    await node.network.detach("two")
+    await asyncio.wait_for(node.proxy.applied(), 5)
+    listed = await asyncio.to_thread(shell, "nft list map ip kubelite ingress-pods")
+    assert PODS[0] in listed
+    assert PODS[1] not in listed
+
+
+@on_a_node
+async def test_a_pod_that_is_not_known_after_a_restart_is_isolated(node: Node) -> None:
+    await put_pods(node)
+    node.client.mirror(Pod).remove("default", "two")
+    await node.put(policy(NetworkPolicySpec(podSelector=LabelSelector(matchLabels={"a": "b"}))))
+    source = node.proxy._policies
+    source._gone.clear()  # as it is in a new process
+    source._attached.clear()
+    network = PodNetwork(local_addresses=["10.43.0.10"], listener=node.proxy)
+    await network.start("10.42.0.0/24")
+    await network.restore({"one": node.one, "two": node.two})
+    await asyncio.wait_for(node.proxy.applied(), 5)
+    assert await ask(PODS[1], 8080, pid=node.one) == NOTHING
+    assert await ask(PODS[0], 8080, pid=node.two) == NOTHING
+    assert await ask(PODS[0], 8080) == ["one 10.42.0.1"]
+    await network.stop()
 
 
 @on_a_node

@@ -1,6 +1,7 @@
 """Services carry real traffic between real namespaces."""
 
 import asyncio
+import socket
 from collections import Counter
 from pathlib import Path
 
@@ -155,13 +156,38 @@ async def test_pods_reach_the_outside_as_their_node(node: Node) -> None:
         assert await ask("198.51.100.2", 9000, pid=node.one, kind="udp") == ["far 198.51.100.1"]
 
 
-def host_port_pod(host_ip: str = "") -> Pod:
-    number = ContainerPort(containerPort=8080, hostPort=8888, hostIP=host_ip, protocol="TCP")
+def host_port_pod(
+    host_ip: str = "", *, protocol: str = "TCP", address: str = PODS[0], number: int = 8888
+) -> Pod:
+    port = ContainerPort(containerPort=8080, hostPort=number, hostIP=host_ip, protocol=protocol)
     return Pod(
         metadata=ObjectMeta(namespace="default", name="one"),
-        spec=PodSpec(nodeName=NODE, containers=[Container(name="c", ports=[number])]),
-        status=PodStatus(phase="Running", podIP=PODS[0]),
+        spec=PodSpec(nodeName=NODE, containers=[Container(name="c", ports=[port])]),
+        status=PodStatus(phase="Running", podIP=address),
     )
+
+
+class Talker:
+    """A client that never falls silent: one socket, so one flow."""
+
+    def __init__(self, address: str, number: int) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.settimeout(2.0)
+        self._socket.connect((address, number))
+
+    def __enter__(self) -> "Talker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def ask(self) -> str:
+        """Return who answers, or the name of the error; blocks."""
+        try:
+            self._socket.send(b"?")
+            return self._socket.recv(100).decode().split()[0]
+        except OSError as error:
+            return type(error).__name__
 
 
 @on_a_node
@@ -193,6 +219,38 @@ async def test_udp_clients_that_never_fall_silent_follow_the_endpoints(node: Nod
     transport.sendto(b"?")
     assert (await asyncio.wait_for(heard.get(), 2)).startswith(b"two")
     transport.close()
+
+
+@on_a_node
+async def test_udp_clients_of_a_host_port_follow_the_pod_that_has_it(node: Node) -> None:
+    with Talker("198.51.100.1", 8888) as outer, Talker("127.0.0.1", 8888) as inner:
+        for client in (outer, inner):
+            assert client.ask() == "ConnectionRefusedError"  # the flow is tracked from here on
+        await node.put(host_port_pod(protocol="UDP"))
+        assert (outer.ask(), inner.ask()) == ("one", "one")
+        await node.put(host_port_pod(protocol="UDP", address=PODS[1]))
+        assert (outer.ask(), inner.ask()) == ("two", "two")
+        node.client.mirror(Pod).remove("default", "one")
+        await asyncio.wait_for(node.proxy.applied(), 5)
+        assert (outer.ask(), inner.ask()) == ("ConnectionRefusedError",) * 2
+
+
+@on_a_node
+async def test_udp_clients_of_a_node_port_follow_a_service_that_comes_later(node: Node) -> None:
+    with Talker("198.51.100.1", 30053) as client:
+        assert client.ask() == "ConnectionRefusedError"
+        item = service(type="NodePort", ports=[port(53, "UDP", node_port=30053)])
+        await node.put(item, endpoint_slice(PODS[1], protocol="UDP"))
+        assert client.ask() == "two"
+
+
+@on_a_node
+async def test_a_host_port_does_not_take_the_clusters_dns_address(node: Node) -> None:
+    """A pod with host port 53, as of a DNS server for the home, must not answer for the cluster."""
+    with server("dns", 53, "self"):
+        await node.put(host_port_pod(number=53))
+        assert await ask("198.51.100.1", 53, pid=node.far) == ["one 198.51.100.2"]
+        assert (await ask("10.43.0.10", 53, pid=node.two))[0].startswith("dns ")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from integration.node_host import Engine, RealNode, container, engine_folder, is_ready
@@ -64,12 +66,23 @@ async def test_a_pod_runs_is_looked_into_and_goes_without_a_trace(node: RealNode
         ("stdout", b"out\n"),
         ("stderr", b"err\n"),
     }
+    logs = node.folder / "log"
+    link = logs / "containers" / f"pod_default_app-{container_id}.log"
+    assert link.readlink() == logs / f"pods/default_pod_{pod.metadata.uid}/app/0.log"
+    lines = [msgspec.json.decode(line) for line in link.read_bytes().splitlines()]
+    assert {(line["stream"], line["log"]) for line in lines} == {
+        ("stdout", "out\n"),
+        ("stderr", "err\n"),
+    }
     started = asyncio.get_running_loop().time()
     await node.client.delete(Pod, "pod", "default")
     await node.until_gone()
     assert asyncio.get_running_loop().time() - started < 4, "SIGTERM was not obeyed"
     assert await node.runtime.records() == []
     assert list((node.folder / "pods").iterdir()) == []
+    assert [
+        path for path in logs.rglob("*") if path not in (logs / "pods", logs / "containers")
+    ] == []
     assert list(Path("/sys/fs/cgroup").glob(f"**/pod{pod.metadata.uid}")) == []
 
 
@@ -80,6 +93,7 @@ async def test_a_restarted_agent_finds_its_pods_and_removes_what_nobody_wants(
     await node.create({"containers": [container(script=TERM)]}, "goes")
     before = await node.until(is_ready, "stays")
     await node.until(is_ready, "goes")
+    shutil.rmtree(node.folder / "log" / "pods" / f"default_stays_{before.metadata.uid}")
     foreign = node.engine.docker("run", "-d", "--network=none", "kubelite.local/hello:1")
     await node.stop()
     await node.client.delete(Pod, "goes", "default", grace_seconds=0)
@@ -91,7 +105,28 @@ async def test_a_restarted_agent_finds_its_pods_and_removes_what_nobody_wants(
     after = await node.client.get(Pod, "stays", "default")
     assert after.status.containerStatuses == before.status.containerStatuses
     assert after.status.podIP == before.status.podIP
+    (link,) = (node.folder / "log" / "containers").iterdir()
+    assert link.name.startswith("stays_default_app-")
+    assert link.exists()  # all of the way to the engine's file
     assert node.engine.docker("inspect", "-f", "{{.State.Running}}", foreign) == "true"
+
+
+async def test_a_renamed_node_ends_what_it_ran_under_its_former_name(node: RealNode) -> None:
+    await node.create({"containers": [container(script=TERM)]})
+    await node.until(is_ready)
+    before = {record.id for record in await node.runtime.records()}
+    assert len(before) == 2
+    await node.stop()
+    node.name = "node-2"
+    await node.restart()
+    # The pod is bound to a node that is not this one, so here nobody wants it: its containers end first,
+    # then its folders go.
+    async with asyncio.timeout(60):
+        while before & set(node.engine.docker("ps", "-aq", "--no-trunc").split()):
+            assert (node.folder / "pods" / (await node.until(bool)).metadata.uid).is_dir()
+            await asyncio.sleep(0.05)
+        while list((node.folder / "pods").iterdir()):
+            await asyncio.sleep(0.05)
 
 
 # An engine that dies at the wrong instant leaves a half-made connection to aiohttp's finalizer, which closes and warns.
@@ -132,6 +167,19 @@ async def test_a_crashing_container_backs_off_and_says_what_it_left(node: RealNo
     assert (last.exitCode, last.reason, last.message) == (3, "Error", "broken\n")
     await asyncio.sleep(0.2)
     assert any("Back-off restarting failed container app" in text for text in await node.events())
+
+
+async def test_the_end_of_the_log_says_why_a_container_failed(node: RealNode) -> None:
+    script = "seq 1 1000; echo 'fatal: no disk' >&2; exit 3"
+    said = container(script=script, terminationMessagePolicy="FallbackToLogsOnError")
+    silent = container("silent", script)
+    await node.create({"containers": [said, silent], "restartPolicy": "Never"})
+    pod = await node.until(lambda pod: pod.status.phase == "Failed")
+    messages = [
+        one.state.terminated.message for one in pod.status.containerStatuses if one.state.terminated
+    ]
+    expected = "".join(f"{number}\n" for number in range(922, 1001)) + "fatal: no disk\n"
+    assert messages == [expected, ""]  # 80 lines, of both streams
 
 
 async def test_a_command_that_does_not_exist_is_reported(node: RealNode) -> None:
@@ -205,6 +253,37 @@ async def test_volumes_and_environment_show_what_they_refer_to(node: RealNode) -
     ]  # fmt: skip
 
 
+async def test_volumes_follow_what_they_show(node: RealNode) -> None:
+    meta = ObjectMeta(name="settings", namespace="default")
+    await node.client.create(ConfigMap(metadata=meta, data={"colour": "blue"}))
+    secret = {"word": base64.b64encode(b"old").decode()}
+    await node.client.create(Secret(metadata=meta, data=secret))
+    sources = [
+        {"configMap": {"name": "settings"}},
+        {"secret": {"name": "settings"}},
+        {"downwardAPI": {"items": [
+            {"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}},
+    ]  # fmt: skip
+    mounts = [{"name": "all", "mountPath": "/all"}]
+    spec = {
+        "volumes": [{"name": "all", "projected": {"sources": sources}}],
+        "containers": [container(script=TERM, volumeMounts=mounts)],
+    }
+    await node.create(spec, labels={"tier": "front"})
+    pod = await node.until(is_ready)
+    secret = {"word": base64.b64encode(b"new").decode()}
+    changes: list[tuple[Any, str, dict[str, Any], str, str]] = [
+        (ConfigMap, "settings", {"data": {"colour": "red"}}, "colour", "red"),
+        (Secret, "settings", {"data": secret}, "word", "new"),
+        (Pod, "pod", {"metadata": {"labels": {"tier": "back"}}}, "labels", 'tier="back"'),
+    ]
+    for kind, name, change, file, text in changes:
+        await node.client.patch(kind, name, change, "default")
+        wait = f"until grep -q '{text}' /all/{file}; do :; done; cat /all/{file}"
+        async with asyncio.timeout(10):  # far below the minute that a tick would take
+            assert await node.exec(pod, "sh", "-c", wait) == (0, text)
+
+
 async def test_a_missing_config_map_holds_a_pod_until_it_is_there(node: RealNode) -> None:
     env = [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "late", "key": "a"}}}]
     await node.create({"containers": [container(script=TERM, env=env)]})
@@ -271,6 +350,43 @@ async def test_a_container_is_resized_in_place(node: RealNode) -> None:
         "inspect", "-f", "{{.HostConfig.CpuQuota}} {{.HostConfig.Memory}}", container_id
     )
     assert shown == f"20000 {48 << 20}"
+
+
+async def test_containers_share_what_their_pod_may_have(node: RealNode) -> None:
+    resources = {
+        "limits": {"cpu": "500m", "memory": "64Mi"},
+        "requests": {"cpu": "250m", "memory": "64Mi"},
+    }
+    containers = [container(script=TERM), container("other", TERM)]
+    await node.create({"containers": containers, "resources": resources})
+    pod = await node.until(is_ready)
+    record = next(one for one in await node.runtime.records() if not one.is_sandbox)
+    groups = {
+        controller: group
+        for line in Path(f"/proc/{record.pid}/cgroup").read_text().splitlines()
+        for controller, group in [line.split(":", 2)[1:]]
+    }
+    root, shared = Path("/sys/fs/cgroup"), f"kubelite/burstable/pod{pod.metadata.uid}"
+
+    def read(controller: str, file: str) -> str:
+        return (root / controller / shared / file).read_text().strip()
+
+    if (root / "cgroup.controllers").exists():
+        assert groups[""].rpartition("/")[0] == f"/{shared}"
+        assert [read("", f"{name}.max") for name in ("cpu", "memory")] == [
+            "50000 100000",
+            "67108864",
+        ]
+    else:
+        assert groups["cpu"].rpartition("/")[0] == f"/{shared}"
+        assert read("cpu", "cpu.shares") == "256"
+        assert read("cpu", "cpu.cfs_quota_us") == "50000"
+        assert read("memory", "memory.limit_in_bytes") == "67108864"
+    await node.restart()  # and again, with containers in it
+    assert node.kubelet is not None
+    async with asyncio.timeout(10):
+        while not any(one.group_limits for one in node.kubelet.memories.values()):
+            await asyncio.sleep(0.02)
 
 
 async def test_a_host_that_withholds_something_says_so_once(node: RealNode) -> None:

@@ -161,7 +161,8 @@ def test_a_pod_that_ends_as_it_is_attached_never_hangs_its_client(server: Server
             process.kill()
             process.wait()
     assert [done.returncode for done in rounds] == [5] * ROUNDS, [done.stderr for done in rounds]
-    assert all(b"said" in done.stdout for done in rounds)
+    # One that attached between its last words and its end has nothing to print, as on any cluster.
+    assert {done.stdout for done in rounds} <= {b"said\n", b""}
 
 
 def test_a_client_that_leaves_during_output_is_no_error(server: Server) -> None:

@@ -16,12 +16,12 @@ import pytest
 from kubelite.clock import SystemClock
 from kubelite.store import snapshots
 from kubelite.store.embedded import EmbeddedStore
-from kubelite.store.history import Limits
+from kubelite.store.history import HistoryLimits
 from kubelite.store.protocol import Delete, Put
 
 ROUNDS = 200
 CLIENTS = 16
-LIMITS = Limits(changes=2000)  # so that compaction is under way at most kills
+LIMITS = HistoryLimits(changes=2000)  # so that compaction is under way at most kills
 ROW = struct.Struct("<III")  # client, count, revision
 
 Told = list[tuple[int, int, int]]

@@ -54,7 +54,9 @@ def test_a_taken_port(tmp_path: Path) -> None:
         line = _fails(
             tmp_path, "--disable-agent", f"--data-dir={data}", f"--https-listen-port={port}"
         )
-    assert line == f"kubelite: cannot listen on 0.0.0.0:{port}: Address already in use"
+    assert line == (
+        f"kubelite: cannot listen on 0.0.0.0:{port}: Address already in use; see --https-listen-port"
+    )
     assert not data.exists()
 
 
@@ -62,7 +64,9 @@ def test_a_data_folder_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     port = f"--https-listen-port={_free_port()}"
     line = _fails(tmp_path, "--disable-agent", f"--data-dir={tmp_path}/file/data", port)
-    assert line == f"kubelite: cannot use data folder {tmp_path}/file/data: Not a directory"
+    assert line == (
+        f"kubelite: cannot use data folder {tmp_path}/file/data: Not a directory; see --data-dir"
+    )
     assert not (tmp_path / "kubeconfig").exists()
 
 
@@ -80,6 +84,48 @@ def test_a_second_server_on_the_same_folder(tmp_path: Path) -> None:
             f"kubelite: cannot open store in {tmp_path}/data/db: process {server.pid} uses it"
         )
         assert "kube-system" in server.kubectl("get", "namespaces")
+    finally:
+        server.stop()
+
+
+# A server whose index fails once the batch with a certain key is durable.
+BREAKING = """
+import sys
+from kubelite.store.index import Index
+
+put = Index.put
+
+def fail(index, entry):
+    if "poison" in entry.key and sys.argv[1] == "server":
+        raise MemoryError("no memory")
+    put(index, entry)
+
+Index.put = fail
+from kubelite.cli import main
+main()
+"""
+
+
+def test_a_store_that_cannot_go_on_ends_the_server_and_the_next_start_recovers(
+    tmp_path: Path,
+) -> None:
+    server = Server(None, tmp_path, "--disable-agent", port=_free_port())
+    server.begin((sys.executable, "-c", BREAKING))
+    wait_for(server.is_ready, "ready server", 60)
+    server.kubectl("create", "configmap", "kept", "--from-literal=a=b")
+    with pytest.raises(AssertionError, match="the index may differ from the disk"):
+        server.kubectl("create", "configmap", "poison")
+    assert server.process is not None
+    assert server.process.wait(30) == 1
+    log = server.log.read_text()
+    assert log.splitlines()[-1] == (
+        "kubelite: cannot write: the index may differ from the disk after a MemoryError"
+    )
+    assert log.count("the store cannot go on") == 1
+    server.start()
+    try:
+        # It was durable, so it is there now.
+        assert "poison" in server.kubectl("get", "configmaps", "kept", "poison", "-o", "name")
     finally:
         server.stop()
 

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from kubelite.clock import SystemClock
 from kubelite.store import snapshots
 from kubelite.store.embedded import EmbeddedStore
-from kubelite.store.history import Limits
+from kubelite.store.history import HistoryLimits
 from kubelite.store.protocol import Change, Compacted, Delete, Operation, Put, RevisionMismatch
 
 KEYS = [f"/{segment}/{name}" for segment in ("pods/a", "pods/b", "nodes") for name in "xyz"]
@@ -34,7 +34,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     def _open(self) -> None:
         opening = EmbeddedStore.open(
-            Path(self.folder.name), clock=SystemClock(), limits=Limits(changes=25)
+            Path(self.folder.name), clock=SystemClock(), limits=HistoryLimits(changes=25)
         )
         self.store = self.loop.run_until_complete(opening)
         self.store.subscribe("/", self.seen.extend)

@@ -77,3 +77,10 @@ def test_negations_are_opposites(key: str, values: set[str], labels: dict[str, s
         key, "notin", listed
     ).matches(labels)
     assert Requirement(key, "exists").matches(labels) != Requirement(key, "!").matches(labels)
+
+
+@given(st.lists(requirements, max_size=6), st.dictionaries(label_keys, label_values))
+def test_a_selector_is_all_of_its_requirements(
+    found: list[Requirement], labels: dict[str, str]
+) -> None:
+    assert Selector(found).matches(labels) is all(each.matches(labels) for each in found)

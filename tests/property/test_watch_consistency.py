@@ -9,6 +9,7 @@ from fakes.server import Server
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kubelite.api.auth.caller import Allowed
 from kubelite.api.errors import NotFound
 from kubelite.api.registry.options import WatchOptions
 from kubelite.api.registry.watch import PLAIN
@@ -88,18 +89,25 @@ def test_a_watch_is_the_difference_of_lists(
                 version = server.list(PATH).resource_version
                 options = WatchOptions(resource_version=version, **selector)
                 allowed = server.allowed("watch", PATH)
-                server.verbs.watch(allowed, options, PLAIN, live.extend, fail)
+                await watch(server, allowed, options, live)
             if step is not None:
                 await play(server, step)
         after = listed(server, selector)
         assert follow(before, live) == after
         replayed: list[bytes] = []
         options = WatchOptions(resource_version=version, **selector)
-        server.verbs.watch(server.allowed("watch", PATH), options, PLAIN, replayed.extend, fail)
+        await watch(server, server.allowed("watch", PATH), options, replayed)
         assert replayed == live
 
     asyncio.run(run())
 
 
-def fail(error: Exception) -> None:
-    raise error
+async def watch(
+    server: Server, allowed: Allowed, options: WatchOptions, heard: list[bytes]
+) -> None:
+    watching = await server.verbs.watch(allowed, options, PLAIN, heard.extend, server.fail)
+    await watching.begin(read_all)
+
+
+async def read_all() -> None:
+    return

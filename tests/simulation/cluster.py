@@ -11,7 +11,6 @@ from kubelite.api.auth.certificates import new_key
 from kubelite.api.auth.x509 import ClientCertificates
 from kubelite.api.client.local import LocalClient
 from kubelite.api.client.mirrors import Mirrors
-from kubelite.api.errors import ServiceUnavailable
 from kubelite.api.kinds.model import Kind
 from kubelite.config import Config
 from kubelite.control import CONTROLLERS
@@ -204,7 +203,11 @@ class Process:
             clock=clock,
             offload=AtOnce(),
             randomness=randomness,
-            options=Options(cluster_ca="PEM", resources=ServedResources(self.plane.resources)),
+            options=Options(
+                cluster_ca="PEM",
+                resources=ServedResources(self.plane.resources),
+                system=self.plane.system,
+            ),
         )
         self._clock, self._randomness = clock, randomness
         self._scheduler: Scheduler | None = None
@@ -221,16 +224,19 @@ class Process:
     async def start(self) -> None:
         """Do as `server.py` does; a disk that refuses is tried again, as a supervisor does."""
         for _ in range(BOOT_SECONDS):
-            try:
-                await self.plane.bootstrap("10.0.0.1", 6443)
+            await self.plane.bootstrap("10.0.0.1", 6443)
+            if self.plane.is_set_up:
                 break
-            except ServiceUnavailable:
-                await asyncio.sleep(1)
+            await asyncio.sleep(1)
         if self._with_controllers:
             await self.runtime.start()
         client = self.client_of("system:kube-scheduler")
         self._scheduler = Scheduler(
-            client=client, mirrors=client, clock=self._clock, randomness=self._randomness
+            client=client,
+            mirrors=client,
+            clock=self._clock,
+            randomness=self._randomness,
+            offload=AtOnce(),
         )
         await self._scheduler.start()
 

@@ -1,4 +1,6 @@
+import asyncio
 import gc
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -36,3 +38,46 @@ def test_cycles_made_later_are_collected() -> None:
     cycle.append(cycle)
     del cycle
     assert gc.collect() >= 1
+
+
+async def given_back(calls: list[int], count: int) -> None:
+    async with asyncio.timeout(5):
+        while len(calls) < count:
+            await asyncio.sleep(0.001)
+
+
+async def test_memory_is_given_back_once_a_burst_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collector, "QUIET_SECONDS", 0.01)
+    calls: list[int] = []
+    memory = collector.FreedMemory(lambda: calls.append(threading.get_ident()))
+    for _ in range(10):
+        memory.freed(collector.GIVEN_BACK_BYTES_MIN // 2)
+    assert calls == []
+    await given_back(calls, 1)
+    assert calls[0] != threading.get_ident()  # it takes some ms
+    assert memory._timer is None  # and nothing looks again without another burst
+    memory.freed(collector.GIVEN_BACK_BYTES_MIN)
+    await given_back(calls, 2)
+
+
+async def test_a_burst_that_does_not_end_is_no_reason_to_keep_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(collector, "QUIET_SECONDS", 0.01)
+    monkeypatch.setattr(collector, "BURST_SECONDS_MAX", 0.05)
+    calls: list[int] = []
+    memory = collector.FreedMemory(lambda: calls.append(0))
+    async with asyncio.timeout(5):
+        while not calls:
+            memory.freed(collector.GIVEN_BACK_BYTES_MIN)
+            await asyncio.sleep(0)
+
+
+async def test_little_is_not_worth_a_look() -> None:
+    memory = collector.FreedMemory()
+    memory.freed(collector.GIVEN_BACK_BYTES_MIN - 1)
+    assert memory._timer is None
+
+
+def test_the_library_can_give_back() -> None:
+    collector.trim()

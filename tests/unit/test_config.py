@@ -2,7 +2,14 @@ from pathlib import Path
 
 import pytest
 
-from kubelite.config import InvalidConfig, load, node_name_problem
+from kubelite.config import (
+    Config,
+    InvalidConfig,
+    help_of,
+    load,
+    node_name_problem,
+    settings,
+)
 
 NOWHERE = Path("/nowhere/config.yaml")
 
@@ -13,7 +20,7 @@ def test_names_a_node_can_have(name: str) -> None:
     assert load({"node_name": name}, {}, NOWHERE).name_of_node == name
 
 
-@pytest.mark.parametrize("name", ["n" * 53, "Node", "-a", "a-", "a..b", "a_b", "a b", "a\n", "ä"])
+@pytest.mark.parametrize("name", ["n" * 53, "Node", "-a", "a-", "a..b", "a_b", "a b", "ä"])
 def test_names_a_node_cannot_have(name: str) -> None:
     with pytest.raises(InvalidConfig, match=f"^cannot use --node-name {name}: must "):
         load({"node_name": name}, {}, NOWHERE)
@@ -31,15 +38,133 @@ def test_what_wins() -> None:
 def test_every_list_is_split_in_the_environment_and_may_be_one_text_in_a_file(
     field: str, tmp_path: Path
 ) -> None:
+    one, two = ("a=1", "b=2") if field == "oidc_required_claim" else ("net.a", "net.b")
     variable = f"KUBELITE_{field.upper()}"
-    config = load({}, {variable: "net.a,net.b"}, NOWHERE)
-    assert getattr(config, field) == ("net.a", "net.b")
+    config = load({}, {variable: f"{one},{two}"}, NOWHERE)
+    assert getattr(config, field) == (one, two)
     file = tmp_path / "config.yaml"
-    file.write_text(f"{field.replace('_', '-')}: net.a\n")
-    assert getattr(load({}, {}, file), field) == ("net.a",)
+    file.write_text(f"{field.replace('_', '-')}: {one}\n")
+    assert getattr(load({}, {}, file), field) == (one,)
 
 
 @pytest.mark.parametrize("pattern", ["vm.*", "kernel.core_pattern", "*", "net.*.x"])
 def test_a_sysctl_of_the_whole_host_cannot_be_allowed(pattern: str) -> None:
     with pytest.raises(InvalidConfig, match=r"^cannot use --allowed-unsafe-sysctls .*sysctl"):
         load({"allowed_unsafe_sysctls": ("net.core.somaxconn", pattern)}, {}, NOWHERE)
+
+
+@pytest.mark.parametrize(
+    ("cidr", "size"), [("10.42.0.0/16", 16), ("10.42.0.0/24", 28), ("10.0.0.0/8", 30)]
+)
+def test_parts_of_the_pod_addresses(cidr: str, size: int) -> None:
+    given = {"cluster_cidr": cidr, "node_cidr_mask_size": size, "service_cidr": "192.168.0.0/16"}
+    assert load(given, {}, NOWHERE).node_cidr_mask_size == size
+    assert load({}, {"KUBELITE_NODE_CIDR_MASK_SIZE": "26"}, NOWHERE).node_cidr_mask_size == 26
+
+
+@pytest.mark.parametrize("size", [15, 31, 0, -1])
+def test_parts_that_do_not_fit_into_the_pod_addresses(size: int) -> None:
+    wording = f"^cannot use --node-cidr-mask-size {size}: must be 16 to 30 for pod addresses"
+    with pytest.raises(InvalidConfig, match=wording):
+        load({"node_cidr_mask_size": size}, {}, NOWHERE)
+
+
+def _every_setting() -> list[tuple[str, type]]:
+    return [(field, plain) for field, (plain, _) in settings().items()]
+
+
+@pytest.mark.parametrize(("field", "plain"), _every_setting())
+def test_a_value_of_the_wrong_type_is_named_wherever_it_was_given(
+    field: str, plain: type, tmp_path: Path
+) -> None:
+    flag, file = f"--{field.replace('_', '-')}", tmp_path / "config.yaml"
+    wrong = "many" if plain in (int, bool) else {"a": 1}
+    file.write_text(f"{flag[2:]}: {wrong}\n")
+    with pytest.raises(InvalidConfig, match=rf"^cannot use {file}: {flag[2:]} .*: must be "):
+        load({}, {}, file)
+    with pytest.raises(InvalidConfig, match=rf"^cannot use {flag} .*: must be "):
+        load({field: wrong}, {}, NOWHERE)
+    if plain in (int, bool):
+        with pytest.raises(InvalidConfig, match=rf"^cannot use KUBELITE_{field.upper()} many: "):
+            load({}, {f"KUBELITE_{field.upper()}": "many"}, NOWHERE)
+
+
+@pytest.mark.parametrize(
+    ("field", "plain"), [one for one in _every_setting() if one[1] not in (bool, int)]
+)
+@pytest.mark.parametrize("text", ["a\0b", "a\nb", "a\x1b[31m", "\x7f"])
+def test_no_value_has_control_characters(field: str, plain: type, text: str) -> None:
+    value = text if plain is str else (text,)
+    with pytest.raises(InvalidConfig, match=r"must not have control characters") as refused:
+        load({field: value}, {}, NOWHERE)
+    assert str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"data_dir": ""}, '--data-dir "": must not be empty'),
+        ({"write_kubeconfig": ""}, '--write-kubeconfig "": must not be empty'),
+        ({"cluster_domain": "Cluster"}, "--cluster-domain Cluster: must be a DNS name"),
+        ({"cluster_domain": "a" * 300}, "must be a DNS name"),
+        ({"tls_san": ("ümläut.example",)}, "--tls-san ümläut.example: must be a DNS name or an IP"),
+        ({"tls_san": ("a_b",)}, "--tls-san a_b: must be a DNS name or an IP"),
+        ({"audit_log_maxsize": 0}, "--audit-log-maxsize 0: must be 1 to 1000000"),
+        ({"audit_log_maxage": -1}, "--audit-log-maxage -1: must be 0 to 36500"),
+        ({"audit_log_maxbackup": 10**30}, "must be 0 to 10000"),
+        ({"https_listen_port": -1}, "must be a port number"),
+        ({"write_kubeconfig_mode": "-600"}, "must be octal"),
+        ({"write_kubeconfig_mode": "77777"}, "must be octal"),
+        ({"service_node_port_range": "²-³"}, "must be FIRST-LAST"),
+        ({"service_node_port_range": "9-1"}, "must be FIRST-LAST"),
+        ({"oidc_required_claim": ("nonsense",)}, "--oidc-required-claim nonsense: must be CLAIM="),
+        ({"node_ip": "0.0.0.0"}, "--node-ip 0.0.0.0: must be an address of this host"),
+        ({"cluster_dns": "10.43.0.1"}, "is the address of the API's Service"),
+        ({"cluster_dns": "fd00::1"}, "must be within --service-cidr"),
+        ({"cluster_cidr": "0.0.0.0/0"}, "must be a range of addresses"),
+        ({"service_cidr": "127.0.0.0/16"}, "must be a range of addresses"),
+        ({"service_cidr": "10.43.0.1/16"}, "has host bits set"),
+    ],
+)
+def test_values_that_no_server_can_use(flags: dict[str, object], words: str) -> None:
+    with pytest.raises(InvalidConfig) as refused:
+        load(flags, {}, NOWHERE)
+    assert words in str(refused.value)
+    assert str(refused.value).startswith("cannot use --")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"a: [\n", b"\xff\xfe", b"[" * 100_000, b"a: &a [*a]\n", b"\0", b"nodename: x\n", b"- 1\n"],
+)
+def test_a_broken_file_is_one_line(content: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_bytes(content)
+    with pytest.raises(InvalidConfig, match=rf"^cannot (read|use) {file}: ") as refused:
+        load({}, {}, file)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_without_a_home_the_folder_has_to_be_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("os.geteuid", lambda: 4242)
+    monkeypatch.setattr(Path, "home", nowhere)
+    with pytest.raises(InvalidConfig, match=r"set HOME, or give --data-dir"):
+        load({}, {}, NOWHERE)
+    given = {"data_dir": "/d", "write_kubeconfig": "/k"}
+    assert load(given, {}, NOWHERE).data_dir == "/d"
+    assert help_of("data_dir") == "Folder that holds all state"
+
+
+def test_help_tells_the_defaults() -> None:
+    assert help_of("https_listen_port") == "Port of the API server [default: 6443]"
+    assert help_of("node_ip") == "Address of this node (default: that of the default route)"
+    assert help_of("debug") == "Log more"
+    assert help_of("tls_san").endswith("certificate")
+    for field, (plain, setting) in settings().items():
+        default = getattr(Config(), field)
+        is_said = str(default) in help_of(field) or "(default:" in setting.help
+        assert is_said or default in ("", (), False), field
+        assert plain is bool or "[default: ]" not in help_of(field)

@@ -4,7 +4,7 @@ import logging
 import pytest
 
 from kubelite import tasks
-from kubelite.tasks import TaskSet, together
+from kubelite.tasks import TaskSet, in_slices, together
 
 
 @pytest.fixture(autouse=True)
@@ -104,3 +104,25 @@ async def test_together_cancels_the_rest_and_raises_the_first_error() -> None:
     with pytest.raises(ValueError, match="broken"):
         await together(slow(), fail())
     assert ended == ["slow"]
+
+
+async def test_slices_give_the_loop_a_turn_between_them() -> None:
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.ensure_future(count())
+    items = list(range(10))
+    seen: list[tuple[list[int], int]] = []
+    async for some in in_slices(items, 4):
+        items.clear()  # who gave them may change them meanwhile
+        seen.append((some, turns))
+    counting.cancel()
+    assert [some for some, _ in seen] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    assert [turn - seen[0][1] for _, turn in seen] == [0, 1, 2]
+    nothing: list[int] = []
+    assert [one async for one in in_slices(nothing)] == []

@@ -6,6 +6,7 @@ import uvloop
 from simulation.simulated_loop import simulated
 
 from kubelite.limits import IDLE_TURNS
+from kubelite.metrics import REGISTRY
 from kubelite.workqueue import QueueClosed, QueueFull, WorkQueue
 
 
@@ -204,3 +205,48 @@ async def test_one_line_tells_of_many_keys_in_circles(caplog: pytest.LogCaptureF
     assert [one.message for one in caplog.records if "again and again" in one.message] == [
         "a key is reconciled again and again though nothing changes; slowing it down"
     ]
+
+
+def counted(name: str) -> dict[str, float]:
+    """Return the numbers of a queue by metric, its buckets left out."""
+    label = f'{{name="{name}"}} '
+    lines = (one.split(label) for one in REGISTRY.exposition().splitlines() if label in one)
+    return {metric: float(value) for metric, value in lines}
+
+
+@simulated
+async def test_a_queue_counts_under_the_names_of_client_go() -> None:
+    queue: WorkQueue[str] = WorkQueue(name="counted", retry_first_seconds=1.0)
+    queue.add("a")
+    queue.add("a")
+    queue.add("b")
+    await asyncio.sleep(2)
+    assert counted("counted")["workqueue_depth"] == 2
+    key = await queue.get()
+    queue.add("a")
+    await asyncio.sleep(3)
+    await queue.get()
+    await asyncio.sleep(1)
+    found = counted("counted")
+    assert found["workqueue_depth"] == 0
+    assert found["workqueue_adds_total"] == 3
+    assert found["workqueue_queue_duration_seconds_count"] == 2
+    assert found["workqueue_queue_duration_seconds_sum"] == pytest.approx(2 + 5)
+    assert found["workqueue_unfinished_work_seconds"] == pytest.approx(4 + 1)
+    assert found["workqueue_longest_running_processor_seconds"] == pytest.approx(4)
+    queue.done(key)
+    queue.retry("b")
+    found = counted("counted")
+    assert found["workqueue_work_duration_seconds_count"] == 1
+    assert found["workqueue_work_duration_seconds_sum"] == pytest.approx(4)
+    assert found["workqueue_longest_running_processor_seconds"] == pytest.approx(1)
+    assert found["workqueue_retries_total"] == 1
+    other: WorkQueue[str] = WorkQueue(name="counted")
+    other.add("c")
+    assert counted("counted")["workqueue_depth"] == 2, "queues of one name are one"
+
+
+async def test_queues_without_a_name_are_not_shown() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add("a")
+    assert counted("") == {}

@@ -1,5 +1,6 @@
 """Controllers and the scheduler: they bring what is to what is wanted, through the API only."""
 
+from kubelite.control.api_registration import APIRegistration
 from kubelite.control.certificates import (
     CertificateApprover,
     CertificateCleaner,
@@ -23,9 +24,11 @@ from kubelite.control.pod_gc import PodGCController
 from kubelite.control.replicaset import ReplicaSetController, ReplicationControllerController
 from kubelite.control.resource_quota import ResourceQuotaController
 from kubelite.control.root_ca import RootCAPublisher
-from kubelite.control.runtime import Entry
+from kubelite.control.runtime import ControllerEntry
+from kubelite.control.service_cidr import ServiceCIDRController
 from kubelite.control.serviceaccount import ServiceAccountController
 from kubelite.control.statefulset import StatefulSetController
+from kubelite.control.system_objects import SystemObjectsController
 from kubelite.control.taint_eviction import TaintEvictionController
 from kubelite.control.token_cleaner import TokenCleaner
 from kubelite.control.token_secrets import TokenSecretsController
@@ -38,9 +41,10 @@ from kubelite.control.volume_protection import (
 )
 
 # All that run, in the order in which they start.
-CONTROLLERS: tuple[Entry, ...] = tuple(
-    Entry(controller.name, getattr(controller, "identity", controller.name), controller)
+CONTROLLERS: tuple[ControllerEntry, ...] = tuple(
+    ControllerEntry(controller.name, getattr(controller, "identity", controller.name), controller)
     for controller in (
+        SystemObjectsController,
         NamespaceController,
         ServiceAccountController,
         RootCAPublisher,
@@ -54,6 +58,7 @@ CONTROLLERS: tuple[Entry, ...] = tuple(
         EndpointsController,
         EndpointSliceController,
         EndpointSliceMirroringController,
+        ServiceCIDRController,
         NodeIPAMController,
         NodeLifecycleController,
         TaintEvictionController,
@@ -74,5 +79,6 @@ CONTROLLERS: tuple[Entry, ...] = tuple(
         VolumeProtectionController,
         AttributesProtectionController,
         EphemeralVolumeController,
+        APIRegistration,
     )
 )

@@ -16,6 +16,12 @@ def find(conditions: Sequence[C], condition_type: str) -> C | None:
     return None
 
 
+def is_true(conditions: Sequence[C], condition_type: str) -> bool:
+    """Return whether there is a condition of that type with status True."""
+    condition: Any = find(conditions, condition_type)
+    return condition is not None and condition.status == "True"
+
+
 def without(conditions: Sequence[C], condition_type: str) -> list[C]:
     """Return all conditions but those of a type."""
     return [condition for condition in conditions if _type(condition) != condition_type]

@@ -1,7 +1,7 @@
 """Starts jobs at the times a CronJob says."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from msgspec import Struct
@@ -12,7 +12,9 @@ from kubelite.api.errors import AlreadyExists, NotFound
 from kubelite.api.kinds.batch import CronJob, CronJobStatus, Job
 from kubelite.api.kinds.core.references import ObjectReference
 from kubelite.api.kinds.meta import ObjectMeta
-from kubelite.api.machinery.times import format_time, parse_duration, parse_time, time_zone
+from kubelite.api.machinery.cron import Interval, InvalidCron, Schedule, last_due, parse_cron_in
+from kubelite.api.machinery.times import format_time, parse_time, time_zone
+from kubelite.control.deadlines import shifted
 from kubelite.control.job_plan import find, is_finished
 from kubelite.control.ownership import (
     CONTROLLER_INDEX,
@@ -24,15 +26,10 @@ from kubelite.control.ownership import (
 from kubelite.control.runtime import Context, Key, Watch
 
 SCHEDULED_AT = "batch.kubernetes.io/cronjob-scheduled-timestamp"
-ALIASES = {
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-    "@monthly": "0 0 1 * *",
-    "@weekly": "0 0 * * 0",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@hourly": "0 * * * *",
-}
+MISSED_MAX = 100  # times after which an event says that something is wrong
+TOO_MANY_MISSED = (
+    "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew"
+)
 
 
 class Times(Struct, frozen=True):
@@ -40,50 +37,43 @@ class Times(Struct, frozen=True):
 
     last: datetime | None  # None: not yet due
     next: datetime
+    has_missed_many: bool = False
 
 
 class InvalidSchedule(Exception):
-    """The schedule or time zone cannot be read."""
+    """The schedule or time zone cannot be followed; `reason` is that of the event."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 def times(schedule: str, zone: str | None, since: datetime, now: datetime) -> Times:
     """Return the last time in (since, now] at which the schedule was due, and the next; raises InvalidSchedule."""
-    from cronsim import CronSim, CronSimError
-
     try:
         place = time_zone(zone) if zone else UTC
     except ValueError as error:
-        raise InvalidSchedule(f'invalid timeZone: "{zone}"') from error
-    if schedule.startswith("@every "):
-        return _every(schedule.removeprefix("@every "), since, now)
-    expression = ALIASES.get(schedule, schedule)
+        raise InvalidSchedule(f'invalid timeZone: "{zone}": {error}', "UnknownTimeZone") from error
     try:
-        upcoming = next(CronSim(expression, now.astimezone(place))).astimezone(UTC)
-        earlier = CronSim(expression, now.astimezone(place) + timedelta(seconds=1), reverse=True)
-        last = next(earlier).astimezone(UTC)
-    except (CronSimError, StopIteration, ValueError) as error:
-        raise InvalidSchedule(f'unparseable schedule: "{schedule}" : {error}') from error
-    return Times(last if since < last <= now else None, upcoming)
+        plan = parse_cron_in(schedule, place)
+    except InvalidCron as error:
+        message = f'unparseable schedule: "{schedule}" : {error}'
+        raise InvalidSchedule(message, "UnparseableSchedule") from error
+    last = last_due(plan, since, now)
+    following = plan.after(last or since if isinstance(plan, Interval) else now)
+    if following is None:
+        message = f"invalid schedule: {schedule} : time difference between two schedules is less than 1 second"
+        raise InvalidSchedule(message, "InvalidSchedule")
+    return Times(last, following, _missed(plan, since, now) > MISSED_MAX)
 
 
-def _every(text: str, since: datetime, now: datetime) -> Times:
-    try:
-        delay = parse_duration(text)
-    except ValueError as error:
-        raise InvalidSchedule(f'unparseable schedule: "@every {text}" : {error}') from error
-    # Like robfig/cron: whole seconds, and at least one.
-    seconds = max(delay // timedelta(seconds=1), 1)
-    passed = (now - since) // timedelta(seconds=seconds)
-    last = since + timedelta(seconds=passed * seconds)
-    return Times(last if passed > 0 else None, _later(last, seconds))
-
-
-def _later(date: datetime, seconds: int) -> datetime:
-    """Return a date, or the last there is where the sum lies behind it."""
-    try:
-        return date + timedelta(seconds=seconds)
-    except OverflowError:
-        return datetime.max.replace(tzinfo=UTC)
+def _missed(plan: Schedule, since: datetime, now: datetime) -> int:
+    """Return about how often the schedule was due in (since, now], by its first two times."""
+    first = plan.after(since)
+    second = first and plan.after(first)
+    if first is None or second is None or first > now:
+        return 0
+    return (now - first) // (second - first) + 1
 
 
 def job_for(cron: CronJob, due: datetime) -> Job:
@@ -94,11 +84,17 @@ def job_for(cron: CronJob, due: datetime) -> Job:
             name=f"{cron.metadata.name}-{int(due.timestamp()) // 60}",
             namespace=cron.metadata.namespace,
             labels=template.metadata.labels,
-            annotations={**template.metadata.annotations, SCHEDULED_AT: format_time(due)},
+            annotations={**template.metadata.annotations, SCHEDULED_AT: _local(cron, due)},
             ownerReferences=[controller_reference(cron)],
         ),
         spec=template.spec,
     )
+
+
+def _local(cron: CronJob, due: datetime) -> str:
+    """Write a time as RFC 3339 by the clock of the job's time zone, as Kubernetes does."""
+    zone = time_zone(cron.spec.timeZone) if cron.spec.timeZone else UTC
+    return due.astimezone(zone).isoformat().replace("+00:00", "Z")
 
 
 def surplus_jobs(cron: CronJob, jobs: Sequence[Job]) -> list[Job]:
@@ -172,15 +168,17 @@ class CronJobController:
         since = parse_time(status.lastScheduleTime or cron.metadata.creationTimestamp)
         limit = cron.spec.startingDeadlineSeconds
         if limit is not None:
-            since = max(since, now - timedelta(seconds=limit))
+            since = max(since, shifted(now, -limit))
         try:
             due = times(cron.spec.schedule, cron.spec.timeZone, since, now)
         except InvalidSchedule as reason:
-            self._context.events.event(cron, WARNING, "UnparseableSchedule", str(reason))
+            self._context.events.event(cron, WARNING, reason.reason, str(reason))
             return status, None
         again = (due.next - now).total_seconds() + 0.1
         if due.last is None:
             return status, again
+        if due.has_missed_many:
+            self._context.events.event(cron, WARNING, "TooManyMissedTimes", TOO_MANY_MISSED)
         if cron.spec.concurrencyPolicy == "Forbid" and status.active:
             text = (
                 "Not starting job because prior execution is running and "

@@ -38,7 +38,7 @@ from kubelite.control.pod_control import create_pod, delete_pod
 from kubelite.control.pods import (
     POD_COST_BYTES,
     is_available,
-    is_leaving,
+    is_being_deleted,
     is_ready,
     is_terminal,
     pod_from_template,
@@ -150,7 +150,7 @@ def plan(
         if not may_stay:
             delete += _living(here)
             continue
-        ended = [one for one in here if is_terminal(one) and not is_leaving(one)]
+        ended = [one for one in here if is_terminal(one) and not is_being_deleted(one)]
         live = [one for one in here if not is_terminal(one)]
         if ended:
             failed.append(name)
@@ -173,7 +173,7 @@ def plan(
 
 
 def _living(pods: Iterable[Pod]) -> list[str]:
-    return [pod.metadata.name for pod in pods if not is_leaving(pod)]
+    return [pod.metadata.name for pod in pods if not is_being_deleted(pod)]
 
 
 def _is_new(pod: Pod, digest: str) -> bool:
@@ -186,7 +186,7 @@ def _by_age(pods: Iterable[Pod]) -> list[Pod]:
 
 def _excess(live: Sequence[Pod], daemons: DaemonSet, digest: str) -> list[str]:
     """Return the pods of a node beyond one; with a surge, beyond one old and one new."""
-    staying = [pod for pod in live if not is_leaving(pod)]
+    staying = [pod for pod in live if not is_being_deleted(pod)]
     if _surge(daemons, 1) == 0:
         return [pod.metadata.name for pod in _by_age(staying)[1:]]
     old = [pod for pod in staying if not _is_new(pod, digest)]
@@ -224,7 +224,7 @@ def _update(
     extra = 0
     for name in sorted(wanted):
         here = [pod for pod in by_node.get(name, ()) if not is_terminal(pod)]
-        staying = [pod for pod in here if not is_leaving(pod)]
+        staying = [pod for pod in here if not is_being_deleted(pod)]
         old = [pod for pod in staying if not _is_new(pod, digest)]
         new = [pod for pod in staying if _is_new(pod, digest)]
         if surge:
@@ -259,7 +259,7 @@ def status_of(
     """Count nodes by what they have and should have."""
     desired = current = misscheduled = ready = available = updated = 0
     for name, (should_run, _) in places.items():
-        here = _by_age(pod for pod in by_node.get(name, ()) if not is_leaving(pod))
+        here = _by_age(pod for pod in by_node.get(name, ()) if not is_being_deleted(pod))
         if not should_run:
             misscheduled += bool(here)
             continue
@@ -333,7 +333,7 @@ class DaemonSetController:
             status = replace(daemons.status, collisionCount=count)
             await self._client.update(replace(daemons, status=status), "status")
             return None
-        digest = newest.metadata.labels[history.REVISION_HASH]
+        digest = history.digest_of(newest)
         now = self._context.clock.now()
         nodes = self._nodes.list()
         cost_bytes = POD_COST_BYTES * (len(nodes) + 2 * len(pods))
@@ -376,7 +376,7 @@ class DaemonSetController:
         ended: list[str] = []
         here: dict[str, list[Pod]] = defaultdict(list)
         for pod in pods if step.failed else ():
-            if is_terminal(pod) and not is_leaving(pod):
+            if is_terminal(pod) and not is_being_deleted(pod):
                 here[node_of(pod)].append(pod)
         for node in step.failed:
             key = (daemons.metadata.uid, node)

@@ -14,13 +14,13 @@ from kubelite.api.kinds.core.endpoints import (
     EndpointSubset,
 )
 from kubelite.api.kinds.core.pods import Pod
-from kubelite.api.kinds.core.references import ObjectReference
 from kubelite.api.kinds.core.services import Service
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.control.batches import NAMESPACE_TERMINATING
 from kubelite.control.pods import is_ready
 from kubelite.control.runtime import Context, Key, Watch
 from kubelite.control.service_pods import (
+    Ports,
     TargetPorts,
     addresses_of,
     endpoints_cost_bytes,
@@ -28,7 +28,9 @@ from kubelite.control.service_pods import (
     hostname_of,
     is_selecting,
     matters,
+    pod_reference,
     selected_pods,
+    served_ports,
     service_selectors,
 )
 
@@ -36,8 +38,6 @@ HEADLESS = "service.kubernetes.io/headless"
 MANAGED_BY = "endpoints.kubernetes.io/managed-by"
 OVER_CAPACITY = "endpoints.kubernetes.io/over-capacity"
 ADDRESSES_LIMIT = 1000
-
-Ports = tuple[tuple[str, int, str, str], ...]
 
 
 def subsets_of(service: Service, pods: Sequence[Pod]) -> list[EndpointSubset]:
@@ -52,14 +52,14 @@ def subsets_of(service: Service, pods: Sequence[Pod]) -> list[EndpointSubset]:
             continue
         for address in addresses_of(pod, family)[:1]:
             group = ready if publish or is_ready(pod) else unready
-            group[_ports(targets, pod)].append(_address(service, pod, address))
+            group[served_ports(targets, pod)].append(_address(service, pod, address))
     return [
         EndpointSubset(
             addresses=sorted(ready.get(ports, []), key=lambda one: one.ip),
             notReadyAddresses=sorted(unready.get(ports, []), key=lambda one: one.ip),
             ports=[
                 EndpointPort(name=name, port=number, protocol=protocol, appProtocol=app or None)
-                for name, number, protocol, app in ports
+                for name, protocol, number, app in ports
             ],
         )
         for ports in sorted({*ready, *unready})
@@ -68,26 +68,12 @@ def subsets_of(service: Service, pods: Sequence[Pod]) -> list[EndpointSubset]:
     ]
 
 
-def _ports(targets: TargetPorts, pod: Pod) -> Ports:
-    return tuple(
-        sorted(
-            (port.name, number, port.protocol or "TCP", port.appProtocol or "")
-            for port, number in targets.of(pod)
-        )
-    )
-
-
 def _address(service: Service, pod: Pod, address: str) -> EndpointAddress:
     return EndpointAddress(
         ip=address,
         hostname=hostname_of(pod, service),
         nodeName=pod.spec.nodeName or None,
-        targetRef=ObjectReference(
-            kind="Pod",
-            namespace=pod.metadata.namespace,
-            name=pod.metadata.name,
-            uid=pod.metadata.uid,
-        ),
+        targetRef=pod_reference(pod),
     )
 
 

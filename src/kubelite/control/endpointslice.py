@@ -10,7 +10,6 @@ from msgspec.structs import replace
 from kubelite.api.errors import Forbidden, NotFound
 from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.pods import Pod
-from kubelite.api.kinds.core.references import ObjectReference
 from kubelite.api.kinds.core.services import Service
 from kubelite.api.kinds.discovery import (
     Endpoint,
@@ -35,7 +34,9 @@ from kubelite.control.service_pods import (
     hostname_of,
     is_selecting,
     matters,
+    pod_reference,
     selected_pods,
+    served_ports,
     service_selectors,
 )
 
@@ -45,8 +46,9 @@ MANAGER = "endpointslice-controller.k8s.io"
 ZONE = "topology.kubernetes.io/zone"
 ENDPOINTS_LIMIT = 100
 
-Ports = tuple[tuple[str, str, int | None, str], ...]  # name, protocol, port, application protocol
-Group = tuple[str, Ports]  # address type, ports
+# A slice of another writer may leave a port's number out.
+SlicePorts = tuple[tuple[str, str, int | None, str], ...]
+Group = tuple[str, SlicePorts]  # address type, ports
 
 
 class Plan(Struct, frozen=True):
@@ -148,20 +150,11 @@ def _wanted(
         for pod in pods:
             if addresses := addresses_of(pod, family):
                 endpoint = _endpoint(service, pod, addresses, zones.get(pod.spec.nodeName, ""))
-                wanted[family, _ports(targets, pod)][_identity(endpoint)] = endpoint
+                wanted[family, served_ports(targets, pod)][_identity(endpoint)] = endpoint
     return wanted
 
 
-def _ports(targets: TargetPorts, pod: Pod) -> Ports:
-    return tuple(
-        sorted(
-            (port.name, port.protocol or "TCP", number, port.appProtocol or "")
-            for port, number in targets.of(pod)
-        )
-    )
-
-
-def _ports_of(one: EndpointSlice) -> Ports:
+def _ports_of(one: EndpointSlice) -> SlicePorts:
     return tuple(
         sorted(
             (port.name or "", port.protocol or "TCP", port.port, port.appProtocol or "")
@@ -183,12 +176,7 @@ def _endpoint(service: Service, pod: Pod, addresses: list[str], zone: str) -> En
         hints=_hints(service, zone, pod.spec.nodeName),
         hostname=hostname_of(pod, service) or None,
         nodeName=pod.spec.nodeName or None,
-        targetRef=ObjectReference(
-            kind="Pod",
-            namespace=pod.metadata.namespace,
-            name=pod.metadata.name,
-            uid=pod.metadata.uid,
-        ),
+        targetRef=pod_reference(pod),
         zone=zone or None,
     )
 

@@ -9,7 +9,8 @@ from kubelite.api.kinds.core.persistent_volumes import PersistentVolumeClaim
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.volumes import Volume
 from kubelite.api.kinds.meta import ObjectMeta
-from kubelite.control.ownership import controller_of, controller_reference
+from kubelite.api.machinery.pod_claims import claim_name, foreign_claim
+from kubelite.control.ownership import controller_reference
 from kubelite.control.pods import is_terminal
 from kubelite.control.runtime import Context, Key, Watch
 
@@ -25,7 +26,7 @@ def claim_for(pod: Pod, volume: Volume) -> PersistentVolumeClaim:
     assert template is not None
     return PersistentVolumeClaim(
         metadata=ObjectMeta(
-            name=f"{pod.metadata.name}-{volume.name}",
+            name=claim_name(pod, volume),
             namespace=pod.metadata.namespace,
             labels=template.metadata.labels,
             annotations=template.metadata.annotations,
@@ -64,12 +65,8 @@ class EphemeralVolumeController:
         meta = wanted.metadata
         current = self._claims.get(meta.name, meta.namespace)
         if current is not None:
-            owner = controller_of(current.metadata)
-            if owner is None or owner.uid != pod.metadata.uid:
-                raise NotOurs(
-                    f"PVC {meta.namespace}/{meta.name} was not created for pod "
-                    f"{pod.metadata.namespace}/{pod.metadata.name} (pod is not owner)"
-                )
+            if refusal := foreign_claim(pod, current):
+                raise NotOurs(refusal)
             return
         try:
             await self._context.client.create(wanted)

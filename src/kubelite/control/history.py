@@ -12,6 +12,9 @@ from kubelite.api.errors import AlreadyExists, NotFound
 from kubelite.api.kinds.apps import ControllerRevision
 from kubelite.api.kinds.core.pods import PodTemplateSpec
 from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.api.machinery.go_json import canonical_json
+from kubelite.api.machinery.schema import compile_struct
+from kubelite.api.machinery.structural import structure
 from kubelite.control.deployment import template_hash
 from kubelite.control.ownership import controller_reference
 from kubelite.control.pods import pod_weight
@@ -22,15 +25,44 @@ NAME_LIMIT = 223
 
 
 def data_of(template: PodTemplateSpec) -> dict[str, Any]:
-    """Return the patch that sets a template, in the form in which kubectl reads it."""
-    return {"spec": {"template": {**msgspec.to_builtins(template), "$patch": "replace"}}}
+    """Return the patch that sets a template, in the form in which kubectl reads it.
+
+    Its fields are those Go writes, in the order in which Go writes them: Go clients compare the bytes.
+    """
+    fields: dict[str, Any] = msgspec.to_builtins(template)
+    structure(compile_struct(PodTemplateSpec), fields)
+    whole = {"spec": {"template": {**fields, "$patch": "replace"}}}
+    ordered: dict[str, Any] = msgspec.json.decode(canonical_json(whole))
+    return ordered
 
 
-def template_of(revision: ControllerRevision) -> PodTemplateSpec:
-    """Return the template of a revision."""
-    fields = dict((revision.data or {}).get("spec", {}).get("template", {}))
-    fields.pop("$patch", None)
-    return msgspec.convert(fields, PodTemplateSpec)
+class _KeptSpec(Struct):
+    template: PodTemplateSpec
+
+
+class _KeptData(Struct):
+    spec: _KeptSpec
+
+
+def template_of(revision: ControllerRevision) -> PodTemplateSpec | None:
+    """Return the template of a revision; None if its data, which any client may write, holds no template."""
+    try:
+        return msgspec.convert(revision.data, _KeptData).spec.template
+    except msgspec.ValidationError:
+        return None
+
+
+def _has_template(revision: ControllerRevision, template: PodTemplateSpec | None) -> bool:
+    """Tell whether a revision is that of a template, however its data is written."""
+    return template is not None and template_of(revision) == template
+
+
+def digest_of(revision: ControllerRevision) -> str:
+    """Return the hash that pods of a revision carry; one that lost its label has it at the end of its name."""
+    labels = revision.metadata.labels
+    return (
+        labels.get(REVISION_HASH) or labels.get(HASH) or revision.metadata.name.rpartition("-")[2]
+    )
 
 
 class History(Struct, frozen=True):
@@ -38,7 +70,7 @@ class History(Struct, frozen=True):
 
     newest: ControllerRevision  # that of the template as it is now
     create: bool = False  # it does not exist yet
-    renumber: bool = False  # it is an old one that is current again
+    update: bool = False  # it is an old one that is current again, or it lost its labels
 
 
 def cost_bytes(owner: Any, revisions: Sequence[ControllerRevision]) -> int:
@@ -49,14 +81,16 @@ def cost_bytes(owner: Any, revisions: Sequence[ControllerRevision]) -> int:
 def plan(owner: Any, revisions: Sequence[ControllerRevision], collisions: int | None) -> History:
     """Decide which revision is that of the owner's template."""
     template: PodTemplateSpec = owner.spec.template
-    data = data_of(template)
     last = max((one.revision for one in revisions), default=0)
-    same = [one for one in revisions if one.data == data]
+    same = [one for one in revisions if _has_template(one, template)]
     if same:
         found = max(same, key=lambda one: one.revision)
-        if found.revision == last:
-            return History(newest=found)
-        return History(newest=replace(found, revision=last + 1), renumber=True)
+        mended = (
+            _labelled(found)
+            if found.revision == last
+            else replace(_labelled(found), revision=last + 1)
+        )
+        return History(newest=mended, update=mended != found)
     digest = template_hash(template, collisions)
     return History(
         newest=ControllerRevision(
@@ -67,11 +101,21 @@ def plan(owner: Any, revisions: Sequence[ControllerRevision], collisions: int | 
                 annotations=owner.metadata.annotations,
                 ownerReferences=[controller_reference(owner)],
             ),
-            data=data,
+            data=data_of(template),
             revision=last + 1,
         ),
         create=True,
     )
+
+
+def _labelled(revision: ControllerRevision) -> ControllerRevision:
+    """Return a revision with the labels that name its hash, which a user may have removed."""
+    labels = revision.metadata.labels
+    digest = digest_of(revision)
+    if labels.get(REVISION_HASH) and labels.get(HASH):
+        return revision
+    labels = {**labels, REVISION_HASH: digest, HASH: digest}
+    return replace(revision, metadata=replace(revision.metadata, labels=labels))
 
 
 def surplus(
@@ -79,9 +123,7 @@ def surplus(
 ) -> list[ControllerRevision]:
     """Return the oldest revisions beyond the limit that no pod has; `live` are names and hashes in use."""
     idle = [
-        one
-        for one in revisions
-        if one.metadata.name not in live and one.metadata.labels.get(REVISION_HASH) not in live
+        one for one in revisions if one.metadata.name not in live and digest_of(one) not in live
     ]
     idle.sort(key=lambda one: one.revision)
     return idle[: max(0, len(idle) - limit)]
@@ -89,7 +131,7 @@ def surplus(
 
 async def write(client: Client, decided: History) -> ControllerRevision | None:
     """Make the newest revision; return None if its name is another template's: a collision of hashes."""
-    if decided.renumber:
+    if decided.update:
         return await client.update(decided.newest)
     if not decided.create:
         return decided.newest
@@ -98,7 +140,7 @@ async def write(client: Client, decided: History) -> ControllerRevision | None:
     except AlreadyExists:
         meta = decided.newest.metadata
         taken = await client.get(ControllerRevision, meta.name, meta.namespace)
-        return taken if taken.data == decided.newest.data else None
+        return taken if _has_template(taken, template_of(decided.newest)) else None
 
 
 async def drop(client: Client, revisions: Sequence[ControllerRevision]) -> None:

@@ -5,7 +5,7 @@ done, so that none is lost or counted twice whatever is interrupted.
 """
 
 from collections.abc import Iterable, Mapping, Sequence, Set
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import islice
 
 from msgspec import Struct
@@ -22,6 +22,7 @@ from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.machinery.times import format_time, parse_time
 from kubelite.backoff import backoff_seconds
 from kubelite.control import indexes, job_indexes
+from kubelite.control.deadlines import shifted
 from kubelite.control.indexes import IndexSet
 from kubelite.control.job_indexes import counts_each_index, index_of
 from kubelite.control.pods import (
@@ -322,7 +323,7 @@ def _restarts_exceed(job: Job, pods: Iterable[Pod], limit: int) -> bool:
 def _deadline_seconds(job: Job, status: JobStatus, now: datetime) -> float | None:
     if job.spec.activeDeadlineSeconds is None or not status.startTime or job.spec.suspend:
         return None
-    deadline = parse_time(status.startTime) + timedelta(seconds=job.spec.activeDeadlineSeconds)
+    deadline = shifted(parse_time(status.startTime), job.spec.activeDeadlineSeconds)
     return (deadline - now).total_seconds()
 
 
@@ -419,7 +420,8 @@ def _ended_at(pod: Pod, now: datetime) -> datetime:
         for status in pod.status.containerStatuses
         if status.state.terminated is not None and status.state.terminated.finishedAt
     ]
-    text = max(dates, default="") or pod.metadata.deletionTimestamp
+    # A pod that its node refused has neither: it ended as it came to the node, which may be long after it was made.
+    text = max(dates, default="") or pod.metadata.deletionTimestamp or pod.status.startTime
     return min(parse_time(text), now) if text else parse_time(pod.metadata.creationTimestamp)
 
 

@@ -21,6 +21,7 @@ from kubelite.tasks import together
 
 FINALIZER = "kubernetes"
 PODS = ("", "pods")
+EVENTS = ("", "events")
 AGAIN_SECONDS = 15.0
 BATCH = 100  # deletions under way at once
 OBJECT_COST_BYTES = 2  # what the offload counts for an object that is left: below a microsecond
@@ -163,6 +164,8 @@ class NamespaceController:
         if status != namespace.status:
             namespace = await self._client.update(replace(namespace, status=status), "status")
         if is_empty and not failures:
+            failures = await self._forget_events(key.name)
+        if is_empty and not failures:
             rest = [name for name in namespace.spec.finalizers if name != FINALIZER]
             spec = replace(namespace.spec, finalizers=rest)
             await self._client.update(replace(namespace, spec=spec), "finalize")
@@ -183,8 +186,8 @@ class NamespaceController:
     async def _content(self, namespace: str) -> Content:
         content: dict[Resource, Sequence[PartialObjectMetadata]] = {}
         for resource in self._context.options.resources.resources():
-            if not resource.namespaced or resource.resource == "events":
-                continue
+            if not resource.namespaced or resource.resource == EVENTS[1]:
+                continue  # a mirror of all events would hold too much for the few that end with a namespace
             mirror = self._context.dynamic_mirror(
                 resource.group, resource.version, resource.resource
             )
@@ -193,6 +196,16 @@ class NamespaceController:
                 self._ends[resource] = mirror.subscribe(self._content_changed)
             content[resource] = mirror.list(namespace)
         return content
+
+    async def _forget_events(self, namespace: str) -> list[str]:
+        """Delete the events at the very end: what went before has caused some, and from now on none can be made."""
+        failures: list[str] = []
+        for resource in self._context.options.resources.resources():
+            if (resource.group, resource.resource) == EVENTS:
+                found = await self._client.list(metadata_kind(resource), namespace)
+                decided = Plan(delete=tuple((resource, item) for item in found))
+                failures += await self._delete(namespace, decided)
+        return failures
 
     def _content_changed(self, before: Any, after: Any) -> None:
         """Look again when an object of a namespace that is going away has gone."""

@@ -1,86 +1,53 @@
 """Gives each node its part of the cluster's pod addresses."""
 
+import logging
 from collections.abc import Iterable, Sequence
-from ipaddress import ip_network
 from typing import Any
 
 from kubelite.api.client.events import NORMAL
 from kubelite.api.kinds.core.nodes import Node
-from kubelite.control.options import Network, Options
-from kubelite.control.runtime import Context, Key, Unretryable, Watch
+from kubelite.control.node_ranges import CIDRNotAvailable, NodeRanges
+from kubelite.control.runtime import Context, Key, Watch
 
-
-class CIDRNotAvailable(Exception):
-    """All parts of the cluster's addresses are taken."""
-
-
-def free_part(whole: Network, prefix: int, taken: Iterable[str]) -> Network:
-    """Return the first part of `whole` of length `prefix` that overlaps with nothing taken; raises CIDRNotAvailable."""
-    used = [network for text in taken if (network := ip_network(text)).version == whole.version]
-    blocked = {network for network in used if network.prefixlen == prefix}
-    others = [network for network in used if network.prefixlen != prefix]
-    for part in whole.subnets(new_prefix=prefix):
-        if part not in blocked and not any(part.overlaps(other) for other in others):
-            return part
-    raise CIDRNotAvailable(f"no part of {whole} is free")
-
-
-def parts_for(options: Options, nodes: Iterable[Node]) -> list[str]:
-    """Return the networks of a new node, one for each of the cluster's; raises CIDRNotAvailable."""
-    taken = [text for node in nodes for text in (node.spec.podCIDRs or [node.spec.podCIDR]) if text]
-    return [
-        str(
-            free_part(
-                whole,
-                max(
-                    whole.prefixlen,
-                    options.node_prefix_v4 if whole.version == 4 else options.node_prefix_v6,
-                ),
-                taken,
-            )
-        )
-        for whole in options.cluster_cidrs
-    ]
+log = logging.getLogger(__name__)
 
 
 class NodeIPAMController:
-    """Reconciles nodes without addresses; one at a time, so that no two get the same."""
+    """Reconciles nodes without addresses; one at a time, so that no two get the same.
+
+    Where none are left a node is told so once, by an event, and waits for another node to go.
+    """
 
     name = "node-ipam-controller"
     identity = "node-controller"
     workers = 1
 
     def __init__(self, context: Context) -> None:
-        self._context = context
         self._client = context.client
+        self._events = context.events
         self._nodes = context.mirror(Node)
+        self._ranges = NodeRanges(context.options)
+        self._waiting: set[str] = set()  # names of nodes for which there was nothing left
+        context.follow(Node, self._node_changed)
 
     def watches(self) -> Sequence[Watch[Any]]:
-        """Watch nodes that have none, and those that go and leave room."""
+        """Watch nodes that come without addresses, and those that leave some behind."""
         return (
-            Watch(Node, where=lambda _, after: after is not None and not after.spec.podCIDR),
-            Watch(
-                Node,
-                self._without,
-                where=lambda before, after: before is not None and after is None,
-            ),
+            Watch(Node, where=_asks),
+            Watch(Node, self._those_waiting, where=_gives_back),
         )
 
     async def reconcile(self, key: Key) -> float | None:
         """Give the node its part."""
         node = self._nodes.get(key.name)
         if node is None or node.spec.podCIDR or node.metadata.deletionTimestamp is not None:
+            self._waiting.discard(key.name)
             return None
         try:
-            parts = parts_for(self._context.options, self._nodes.list())
+            parts = self._ranges.free()
         except CIDRNotAvailable as reason:
-            self._context.events.event(
-                node,
-                NORMAL,
-                "CIDRNotAvailable",
-                f"Node {key.name} status is now: CIDRNotAvailable",
-            )
-            raise Unretryable(str(reason)) from reason
+            self._refuse(node, reason)
+            return None
         await self._client.patch(
             Node,
             key.name,
@@ -89,7 +56,47 @@ class NodeIPAMController:
                 "spec": {"podCIDR": parts[0], "podCIDRs": parts},
             },
         )
+        self._waiting.discard(key.name)
         return None
 
-    def _without(self, _gone: Node) -> Iterable[Key]:
-        return (Key("", node.metadata.name) for node in self._nodes.list() if not node.spec.podCIDR)
+    def _node_changed(self, before: Node | None, after: Node | None) -> None:
+        self._ranges.node_changed(before, after)
+        if after is None and before is not None:
+            self._waiting.discard(before.metadata.name)
+
+    def _refuse(self, node: Node, reason: CIDRNotAvailable) -> None:
+        name = node.metadata.name
+        if name in self._waiting:
+            return
+        if not self._waiting:
+            log.warning(
+                "no pod addresses are left for nodes: they wait until another node goes",
+                extra={"node": name, "reason": str(reason)},
+            )
+        self._waiting.add(name)
+        message = f"Node {name} status is now: CIDRNotAvailable"
+        self._events.event(node, NORMAL, "CIDRNotAvailable", message)
+
+    def _those_waiting(self, _: Node) -> Iterable[Key]:
+        return [Key("", name) for name in sorted(self._waiting)]
+
+
+def _asks(before: Node | None, after: Node | None) -> bool:
+    """Return whether a node has no addresses and did not say so before; its reports are no news."""
+    return (
+        after is not None
+        and not after.spec.podCIDR
+        and (before is None or bool(before.spec.podCIDR) or _is_other(before, after))
+    )
+
+
+def _gives_back(before: Node | None, after: Node | None) -> bool:
+    return (
+        before is not None
+        and bool(before.spec.podCIDR)
+        and (after is None or after.spec.podCIDRs != before.spec.podCIDRs)
+    )
+
+
+def _is_other(before: Node, after: Node) -> bool:
+    return before.metadata.uid != after.metadata.uid

@@ -19,7 +19,7 @@ from kubelite.api.kinds.coordination import Lease
 from kubelite.api.kinds.core.nodes import Node, NodeCondition
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.machinery.times import format_time
-from kubelite.control.node_taints import is_ready, node_condition, wanted_taints
+from kubelite.control.node_taints import is_node_ready, node_condition, wanted_taints
 from kubelite.control.pods import condition, is_terminal
 from kubelite.control.runtime import Context, Key, Watch
 
@@ -94,10 +94,10 @@ class NodeLifecycleController:
         silent_seconds = now_seconds - self._reported.setdefault(key.name, now_seconds)
         if silent_seconds >= grace:
             node = await self._mark_unknown(node)
-        if not is_ready(node):
+        if not is_node_ready(node):
             await self._mark_pods(node)
         now = self._context.clock.now()
-        evicting = any(map(is_ready, self._nodes.list()))
+        evicting = any(map(is_node_ready, self._nodes.list()))
         taints = wanted_taints(node, evicting=evicting, now=now)
         if taints != node.spec.taints:
             await self._client.patch(
@@ -151,7 +151,7 @@ class NodeLifecycleController:
         return (
             before is None
             or after is None
-            or is_ready(before) != is_ready(after)
+            or is_node_ready(before) != is_node_ready(after)
             or before.spec != after.spec
             or _statuses(before) != _statuses(after)
         )
@@ -159,7 +159,7 @@ class NodeLifecycleController:
     def _keys_of_node(self, node: Node) -> Iterable[Key]:
         """Return the node; all nodes when the first became ready or the last did not stay so."""
         nodes = self._nodes.list()
-        few = sum(1 for _ in islice(filter(is_ready, nodes), 2)) < 2
+        few = sum(1 for _ in islice(filter(is_node_ready, nodes), 2)) < 2
         return (Key("", one.metadata.name) for one in ((node, *nodes) if few else (node,)))
 
     def _renewed(self, _before: Lease | None, after: Lease | None) -> bool:

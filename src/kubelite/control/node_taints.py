@@ -1,12 +1,14 @@
 """Which taints a node should carry for what it reports, and when they make a pod leave."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from kubelite.api.kinds.core.nodes import Node, NodeCondition
 from kubelite.api.kinds.core.scheduling import Taint, Toleration
 from kubelite.api.machinery.times import format_time, parse_time
-from kubelite.control.scheduler.tolerations import tolerates
+from kubelite.api.machinery.tolerations import tolerates
+from kubelite.control import conditions
+from kubelite.control.deadlines import shifted
 
 NOT_READY = "node.kubernetes.io/not-ready"
 UNREACHABLE = "node.kubernetes.io/unreachable"
@@ -23,13 +25,12 @@ OURS = frozenset({NOT_READY, UNREACHABLE, UNSCHEDULABLE, *PRESSURES.values()})
 
 def node_condition(node: Node, condition_type: str) -> NodeCondition | None:
     """Return a node's condition."""
-    return next((one for one in node.status.conditions if one.type == condition_type), None)
+    return conditions.find(node.status.conditions, condition_type)
 
 
-def is_ready(node: Node) -> bool:
-    """Tell whether the node's Ready condition is true."""
-    found = node_condition(node, "Ready")
-    return found is not None and found.status == "True"
+def is_node_ready(node: Node) -> bool:
+    """Return whether the node's Ready condition is true."""
+    return conditions.is_true(node.status.conditions, "Ready")
 
 
 def wanted_taints(node: Node, *, evicting: bool, now: datetime) -> list[Taint]:
@@ -79,6 +80,6 @@ def leave_at(
         if not limited:
             continue
         since = parse_time(taint.timeAdded) if taint.timeAdded else now
-        until = since + timedelta(seconds=max(0, min(limited)))
+        until = shifted(since, max(0, min(limited)))
         deadline = until if deadline is None else min(deadline, until)
     return deadline

@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
+from kubelite.control.needs import SystemObjects
+
 Network = IPv4Network | IPv6Network
 
 
@@ -100,5 +102,6 @@ class Options(Struct, frozen=True):
     signer: CertificateSigner | None = None  # None: nothing is signed
     read_request: Callable[[bytes], SigningRequest] | None = None  # raises ValueError
     token_issuer: TokenIssuer | None = None
+    system: SystemObjects = SystemObjects()  # what must be there; nothing but in a server
     node_grace_seconds: float = 50.0  # without a lease renewal a node becomes Unknown
     terminated_pods_limit: int = 12_500

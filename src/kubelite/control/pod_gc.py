@@ -9,7 +9,7 @@ from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.machinery.times import format_time
 from kubelite.control.node_lifecycle import NODE_INDEX, node_of_pod
-from kubelite.control.node_taints import OUT_OF_SERVICE, is_ready
+from kubelite.control.node_taints import OUT_OF_SERVICE, is_node_ready
 from kubelite.control.pods import is_terminal
 from kubelite.control.runtime import Context, Key, Watch
 
@@ -130,7 +130,9 @@ class PodGCController:
 
 
 def _is_out_of_service(node: Node) -> bool:
-    return not is_ready(node) and any(taint.key == OUT_OF_SERVICE for taint in node.spec.taints)
+    return not is_node_ready(node) and any(
+        taint.key == OUT_OF_SERVICE for taint in node.spec.taints
+    )
 
 
 def _came_went_or_out_of_service(before: Node | None, after: Node | None) -> bool:

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from msgspec.structs import replace
-
 from kubelite.api.kinds.core.pods import Pod, PodCondition, PodSpec, PodTemplateSpec
 from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.api.machinery.numbers import integer
 from kubelite.api.machinery.times import parse_time
+from kubelite.control import conditions
 from kubelite.control.ownership import controller_reference
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
@@ -21,10 +21,7 @@ TERMINAL_PHASES = frozenset({"Succeeded", "Failed"})
 
 def condition(pod: Pod, condition_type: str) -> PodCondition | None:
     """Return a pod's condition."""
-    for found in pod.status.conditions:
-        if found.type == condition_type:
-            return found
-    return None
+    return conditions.find(pod.status.conditions, condition_type)
 
 
 def containers_and_ports(pods: Iterable[Pod], enough: int) -> int:
@@ -46,16 +43,17 @@ def pod_weight(spec: PodSpec) -> int:
         near = affinity.nodeAffinity
         required = near.requiredDuringSchedulingIgnoredDuringExecution
         lists.append(near.preferredDuringSchedulingIgnoredDuringExecution)
-        lists += (one.matchExpressions for one in (required.nodeSelectorTerms if required else ()))
+        terms = required.nodeSelectorTerms if required else []
+        lists.append(terms)
+        lists += (one.matchExpressions for one in terms)
     for container in (*spec.containers, *spec.initContainers):
         lists += (container.ports, container.env, container.volumeMounts)
     return ITEM_COST_BYTES * (len(lists) + sum(map(len, lists)))
 
 
 def is_ready(pod: Pod) -> bool:
-    """Tell whether the pod's Ready condition is true."""
-    found = condition(pod, "Ready")
-    return found is not None and found.status == "True"
+    """Return whether the pod's Ready condition is true."""
+    return conditions.is_true(pod.status.conditions, "Ready")
 
 
 def is_terminal(pod: Pod) -> bool:
@@ -68,13 +66,13 @@ def is_active(pod: Pod) -> bool:
     return pod.metadata.deletionTimestamp is None and not is_terminal(pod)
 
 
-def is_leaving(pod: Pod) -> bool:
-    """Tell whether the pod is being deleted."""
+def is_being_deleted(pod: Pod) -> bool:
+    """Return whether the pod is being deleted; its containers may have ended already."""
     return pod.metadata.deletionTimestamp is not None
 
 
 def is_terminating(pod: Pod) -> bool:
-    """Tell whether the pod is being deleted and still has something running."""
+    """Return whether the pod is being deleted and has containers that run."""
     return pod.metadata.deletionTimestamp is not None and not is_terminal(pod)
 
 
@@ -125,10 +123,7 @@ def least_missed_first(pods: Sequence[Pod], related: Iterable[Pod], now: datetim
 
 
 def _deletion_cost(pod: Pod) -> int:
-    try:
-        return int(pod.metadata.annotations.get(DELETION_COST, "0"))
-    except ValueError:
-        return 0
+    return integer(pod.metadata.annotations.get(DELETION_COST, "0"), bits=32) or 0
 
 
 def _magnitude(since: str, now: datetime) -> int:
@@ -153,8 +148,3 @@ def pod_from_template(template: PodTemplateSpec, owner: Any, *, name: str = "") 
         ),
         spec=template.spec,
     )
-
-
-def with_labels(pod: Pod, **labels: str) -> Pod:
-    """Return the pod with more labels; keys are given with ``**``."""
-    return replace(pod, metadata=replace(pod.metadata, labels={**pod.metadata.labels, **labels}))

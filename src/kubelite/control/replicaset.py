@@ -19,6 +19,7 @@ from kubelite.api.kinds.model import Kind
 from kubelite.api.machinery.times import format_time
 from kubelite.control import conditions
 from kubelite.control.batches import for_each, slow_start
+from kubelite.control.failed_starts import FailedStarts
 from kubelite.control.ownership import (
     CONTROLLER_INDEX,
     controlled_by,
@@ -118,6 +119,7 @@ class ReplicaSetController:
         self._pods.add_index("orphan", orphan_in)
         self._selecting: SelectorIndex[Any] = SelectorIndex(self._selector)
         context.follow(self.kind, self._selecting.changed)
+        self._failed_starts = FailedStarts(context)
 
     def watches(self) -> Sequence[Watch[Any]]:
         """Watch the sets, their pods, and orphans a set may adopt."""
@@ -137,8 +139,9 @@ class ReplicaSetController:
             cost_bytes // 8, lambda: [pod for pod in candidates if is_active(pod)]
         )
         active = await owned_by(self._client, offload, owner, self._matcher(owner), candidates)
-        failure = None
+        failure, wait_seconds = None, 0.0
         if owner.metadata.deletionTimestamp is None:
+            wait_seconds = self._failed_starts.wait_seconds(owner, own)
             surplus = len(active) > _wanted(owner)
             related = list(self._related(owner)) if surplus else []
             counted = active
@@ -146,6 +149,8 @@ class ReplicaSetController:
                 cost_bytes + POD_COST_BYTES * len(related),
                 lambda: plan(_wanted(owner), counted, related, now),
             )
+            if wait_seconds:
+                decision = replace(decision, create=0)
             failure = await self._apply(owner, decision, active)
             if decision.create or decision.delete:
                 # Own writes are in the mirror already; count what is there now.
@@ -160,12 +165,14 @@ class ReplicaSetController:
             await self._client.update(replace(owner, status=status), "status")
         if failure is not None:
             raise failure
-        if not owner.spec.minReadySeconds:
-            return None
-        return await offload.run(
-            POD_COST_BYTES * len(left),
-            lambda: _next_availability(left, owner.spec.minReadySeconds, now),
-        )
+        available_seconds = None
+        if owner.spec.minReadySeconds:
+            available_seconds = await offload.run(
+                POD_COST_BYTES * len(left),
+                lambda: _next_availability(left, owner.spec.minReadySeconds, now),
+            )
+        waits = (wait_seconds or None, available_seconds)
+        return min((wait for wait in waits if wait is not None), default=None)
 
     async def _apply(self, owner: Any, decision: Plan, active: Sequence[Pod]) -> APIError | None:
         if decision.create:

@@ -1,7 +1,7 @@
 """Counts what quotas limit. Admission only ever adds to a quota's use; what is freed is found here."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from msgspec.structs import replace
@@ -14,6 +14,7 @@ from kubelite.api.kinds.core.services import Service
 from kubelite.api.kinds.model import Kind, to_wire
 from kubelite.api.machinery.quantity import ZERO
 from kubelite.api.machinery.quota import in_scope, matching, read, scopes, total, usage, written
+from kubelite.api.machinery.times import parse_time
 from kubelite.control.options import Resource
 from kubelite.control.pods import ITEM_COST_BYTES, containers_and_ports, is_terminal
 from kubelite.control.runtime import Context, Key, Watch
@@ -42,6 +43,19 @@ def used(
     return written({name: sums.get(name, ZERO) for name in hard})
 
 
+def seconds_until_less(pods: Iterable[Pod], now: datetime) -> float | None:
+    """Return when the first of the pods that are being deleted counts no more, however long its node is silent."""
+    dates = (
+        parse_time(pod.metadata.deletionTimestamp)
+        + timedelta(seconds=pod.metadata.deletionGracePeriodSeconds)
+        for pod in pods
+        if pod.metadata.deletionTimestamp and pod.metadata.deletionGracePeriodSeconds is not None
+    )
+    # Counted to the whole second, and still at that second.
+    waits = ((date - now).total_seconds() + 1 for date in dates)
+    return min((wait for wait in waits if wait > 0), default=None)
+
+
 class ResourceQuotaController:
     """Reconciles quotas."""
 
@@ -58,9 +72,9 @@ class ResourceQuotaController:
         """Watch quotas, and what stops using them."""
         return (
             Watch(ResourceQuota, where=_spec_changed),
-            Watch(Pod, self._quotas_of, where=_stops_using),
+            Watch(Pod, self._quotas_of, where=_use_changed),
             Watch(Service, self._quotas_of, where=_gone_or_changed),
-            Watch(PersistentVolumeClaim, self._quotas_of, where=_gone_or_changed),
+            Watch(PersistentVolumeClaim, self._quotas_of, where=_claim_changed),
         )
 
     async def reconcile(self, key: Key) -> float | None:
@@ -78,16 +92,18 @@ class ResourceQuotaController:
                     resource, key.namespace
                 )
         now, counted = self._context.clock.now(), quota
-        amounts = await self._context.offload.run(
+        pods: Any = objects.get(("pods", ""), ())
+        amounts, again_seconds = await self._context.offload.run(
             sum(map(_cost_bytes, objects.values())),
-            lambda: used(
-                counted, {name: map(to_wire, items) for name, items in objects.items()}, now
+            lambda: (
+                used(counted, {name: map(to_wire, items) for name, items in objects.items()}, now),
+                seconds_until_less(pods, now),
             ),
         )
         status = replace(quota.status, hard=written(read(quota.spec.hard)), used=amounts)
         if status != quota.status:
             await self._context.client.update(replace(quota, status=status), "status")
-        return None
+        return again_seconds
 
     async def _objects(self, resource: Resource, namespace: str) -> Sequence[Kind]:
         if self._is_full(resource):
@@ -129,14 +145,27 @@ def _spec_changed(before: ResourceQuota | None, after: ResourceQuota | None) -> 
     return before is None or before.spec != after.spec or after.status.hard != after.spec.hard
 
 
-def _stops_using(before: Pod | None, after: Pod | None) -> bool:
-    if before is None:
-        return False
-    if after is None:
-        return True
-    return is_terminal(before) != is_terminal(after) or (
-        before.spec.containers != after.spec.containers
-        or (before.metadata.deletionTimestamp is None) != (after.metadata.deletionTimestamp is None)
+def _use_changed(before: Pod | None, after: Pod | None) -> bool:
+    """Return whether a pod may count for less, or for other quotas; what is new has been counted by admission."""
+    return before is not None and (after is None or _use(before) != _use(after))
+
+
+def _use(pod: Pod) -> tuple[object, ...]:
+    """Return all that decides what a pod counts for."""
+    meta, spec = pod.metadata, pod.spec
+    deletion = meta.deletionTimestamp, meta.deletionGracePeriodSeconds
+    # The deadline is the scopes' Terminating and NotTerminating.
+    amounts = spec.containers, spec.initContainers, spec.resources, spec.activeDeadlineSeconds
+    return is_terminal(pod), deletion, amounts
+
+
+def _claim_changed(
+    before: PersistentVolumeClaim | None, after: PersistentVolumeClaim | None
+) -> bool:
+    return before is not None and (
+        after is None
+        or before.spec != after.spec
+        or before.status.allocatedResources != after.status.allocatedResources
     )
 
 

@@ -18,7 +18,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from kubelite.api.client.events import EventRecorder
 from kubelite.api.client.mirror import name_of
 from kubelite.api.client.protocol import Client, Mirror, MirrorListener
-from kubelite.api.errors import APIError, Conflict
+from kubelite.api.errors import APIError, Conflict, NotFound
 from kubelite.api.kinds.model import Kind
 from kubelite.clock import Clock
 from kubelite.control.options import Options
@@ -34,13 +34,13 @@ log = logging.getLogger(__name__)
 K = TypeVar("K", bound=Kind)
 
 WORKERS_DEFAULT = 4
+ORDINARY_MAX = 5  # failures of a key in a row that need no line in the log, if each may be ordinary
 RECONCILES = REGISTRY.counter(
     "controller_reconcile_total", "Reconciles by outcome.", ("controller", "result")
 )
 RECONCILE_SECONDS = REGISTRY.histogram(
     "controller_reconcile_time_seconds", "How long a reconcile took.", ("controller",)
 )
-QUEUE_DEPTH = REGISTRY.gauge("workqueue_depth", "Keys that wait to be worked on.", ("name",))
 
 
 class Key(NamedTuple):
@@ -137,7 +137,7 @@ class Controller(Protocol):
         ...
 
 
-class Entry(NamedTuple):
+class ControllerEntry(NamedTuple):
     """A line of the list of controllers."""
 
     name: str  # in log lines, metrics and events
@@ -153,7 +153,7 @@ class Runtime:
 
     def __init__(
         self,
-        controllers: Sequence[Entry],
+        controllers: Sequence[ControllerEntry],
         *,
         client_for: Callable[[str], Client],
         mirrors: Client,
@@ -193,8 +193,8 @@ class Runtime:
                 offload=self._offload,
             )
             running = _Running(name, make(context), context)
-            running.connect()
             self._running.append(running)
+            running.connect()
         for running in self._running:
             for mirror in running.context.wanted:
                 await mirror.synced()
@@ -226,7 +226,6 @@ class _Running:
         self._succeeded = RECONCILES.labelled(name, "success")
         self._failed = RECONCILES.labelled(name, "error")
         self._seconds = RECONCILE_SECONDS.labelled(name)
-        QUEUE_DEPTH.computed(lambda: len(context.queue), name)
 
     @property
     def is_idle(self) -> bool:
@@ -321,11 +320,10 @@ class _Running:
             log.warning("reconcile given up", extra={**fields, "reason": str(reason)})
         except APIError as error:
             self._failed.increase()
+            is_ordinary = _is_ordinary(error) and queue.failures(key) < ORDINARY_MAX
             delay_seconds = queue.retry(key)
-            # A conflict is a neighbour's write, not trouble.
-            level = logging.DEBUG if isinstance(error, Conflict) else logging.WARNING
             log.log(
-                level,
+                logging.DEBUG if is_ordinary else logging.WARNING,
                 "reconcile refused",
                 extra={**fields, "reason": error.message, "retry_seconds": delay_seconds},
             )
@@ -339,6 +337,12 @@ class _Running:
                 queue.add_after(key, again_seconds)
         finally:
             self._seconds.observe(loop.time() - started)
+
+
+def _is_ordinary(error: APIError) -> bool:
+    """Return whether a refusal looks like a write or deletion of another in between, which is no trouble at first."""
+    ending = any(cause.reason == "NamespaceTerminating" for cause in error.causes)
+    return ending or isinstance(error, Conflict | NotFound)
 
 
 def _keys(watch: Watch[K], before: K | None, after: K | None) -> Iterator[Key | None]:

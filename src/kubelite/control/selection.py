@@ -9,7 +9,8 @@ import msgspec
 from kubelite.api.client.mirror import metadata_of
 from kubelite.api.kinds.meta import LabelSelector
 from kubelite.api.kinds.model import Kind
-from kubelite.api.machinery.selectors import NOTHING, label_selector
+from kubelite.api.machinery.label_matching import LabelRequirement, matcher_of
+from kubelite.api.machinery.selectors import EQUALS, NOTHING, Requirement, label_selector
 from kubelite.limits import COMPILED_SELECTORS
 from kubelite.offload import Offload
 from kubelite.remembered import remembered
@@ -25,7 +26,10 @@ MATCH_COST_BYTES = 6  # what the offload counts for one object asked: about two 
 
 
 def matcher(selector: LabelSelector | None) -> Matcher:
-    """Return the test of labels; None matches nothing, an empty one everything. Raises BadRequest if it is wrong."""
+    """Return the test of labels; None matches nothing, an empty one everything.
+
+    Raises BadRequest if a small one is wrong; a requirement of a large one that cannot be read is met by no label.
+    """
     if selector is None:
         return NOTHING.matches
     if is_small(selector):
@@ -45,6 +49,13 @@ async def selected(offload: Offload, items: Sequence[K], matches: Matcher) -> li
         len(items) * MATCH_COST_BYTES,
         lambda: [item for item in items if matches(metadata_of(item).labels)],
     )
+
+
+def compiled(selector: LabelSelector) -> Matcher:
+    """Return the test of a stored selector, whose keys and values were checked when it was written."""
+    pairs = (Requirement(key, EQUALS, (value,)) for key, value in selector.matchLabels.items())
+    requirements: list[LabelRequirement] = [*pairs, *selector.matchExpressions]
+    return matcher_of(requirements)
 
 
 def is_small(selector: LabelSelector) -> bool:
@@ -73,7 +84,7 @@ class _LargeSelectors:
         if known is not None:
             self._known.move_to_end(id(selector))
             return known[1]
-        made = label_selector(selector, is_stored=True).matches
+        made = compiled(selector)
         weight = len(selector.matchLabels) + sum(
             1 + len(one.values) for one in selector.matchExpressions
         )

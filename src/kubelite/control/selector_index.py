@@ -4,12 +4,17 @@ from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from kubelite.api.client.mirror import metadata_of, name_of
-from kubelite.api.errors import BadRequest
 from kubelite.api.kinds.meta import LabelSelector
 from kubelite.api.kinds.model import Kind
-from kubelite.api.machinery.selectors import NOTHING, label_selector
 from kubelite.control.runtime import Key
-from kubelite.control.selection import Labels, Matcher, equality_matcher, is_small, matcher
+from kubelite.control.selection import (
+    Labels,
+    Matcher,
+    compiled,
+    equality_matcher,
+    is_small,
+    matcher,
+)
 
 K = TypeVar("K", bound=Kind)
 
@@ -67,8 +72,5 @@ def _kept(selector: LabelSelector | Labels) -> Callable[[], Matcher]:
         return lambda: made
     if is_small(selector):
         return lambda: matcher(selector)
-    try:
-        large = label_selector(selector, is_stored=True).matches
-    except BadRequest:
-        large = NOTHING.matches
+    large = compiled(selector)
     return lambda: large

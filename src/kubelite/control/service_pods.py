@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from kubelite.api.client.protocol import Mirror
 from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.kinds.core.references import ObjectReference
 from kubelite.api.kinds.core.services import Service, ServicePort
 from kubelite.control.pods import containers_and_ports, is_ready, is_terminal
 from kubelite.control.runtime import Context
@@ -12,9 +13,10 @@ from kubelite.control.selector_index import SelectorIndex
 from kubelite.limits import INLINE_WORK
 from kubelite.offload import Offload
 
-ENDPOINT_COST_BYTES = (
-    40  # what the offload counts for an endpoint without ports: about ten microseconds
-)
+# What the offload counts for an endpoint without ports: about ten microseconds.
+ENDPOINT_COST_BYTES = 40
+
+Ports = tuple[tuple[str, str, int, str], ...]  # name, protocol, port, application protocol
 
 
 def is_selecting(service: Service) -> bool:
@@ -88,6 +90,24 @@ class TargetPorts:
                 (port, number) for port, number in pairs if number is not None
             )
         return found
+
+
+def served_ports(targets: TargetPorts, pod: Pod) -> Ports:
+    """Return the ports at which a pod serves, in order, as endpoints and slices group by them."""
+    return tuple(
+        sorted(
+            (port.name, port.protocol or "TCP", number, port.appProtocol or "")
+            for port, number in targets.of(pod)
+        )
+    )
+
+
+def pod_reference(pod: Pod) -> ObjectReference:
+    """Return the `targetRef` of a pod's endpoint."""
+    metadata = pod.metadata
+    return ObjectReference(
+        kind="Pod", namespace=metadata.namespace, name=metadata.name, uid=metadata.uid
+    )
 
 
 def _is_name(target: int | str | None) -> bool:

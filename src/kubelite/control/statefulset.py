@@ -16,6 +16,7 @@ from kubelite.api.kinds.core.volumes import PersistentVolumeClaimVolumeSource, V
 from kubelite.api.kinds.meta import LabelSelector
 from kubelite.control import history
 from kubelite.control.claim_retention import deletes, owners_of_claim
+from kubelite.control.failed_starts import FailedStarts, is_refused
 from kubelite.control.ownership import (
     CONTROLLER_INDEX,
     controlled_by,
@@ -28,7 +29,7 @@ from kubelite.control.ownership import (
 from kubelite.control.pods import (
     POD_COST_BYTES,
     is_available,
-    is_leaving,
+    is_being_deleted,
     is_ready,
     is_terminal,
     pod_from_template,
@@ -40,6 +41,7 @@ from kubelite.control.selection import matcher
 from kubelite.control.selector_index import SelectorIndex
 from kubelite.tasks import in_slices
 
+BURST = 500  # pods created or deleted in one reconcile: a set may ask for two thousand million
 POD_NAME = "statefulset.kubernetes.io/pod-name"
 POD_INDEX = "apps.kubernetes.io/pod-index"
 
@@ -100,10 +102,12 @@ def plan(owner: StatefulSet, pods: Sequence[Pod], current: str, newest: str, now
     create: list[int] = []
     delete: list[str] = []
     for ordinal in wanted:
+        if len(create) + len(delete) >= BURST:
+            return Plan(status=status, create=tuple(create), delete=tuple(delete))
         pod = by_ordinal.get(ordinal)
         if pod is None:
             create.append(ordinal)
-        elif is_terminal(pod) and not is_leaving(pod):
+        elif is_terminal(pod) and not is_being_deleted(pod):
             delete.append(pod.metadata.name)
         elif not ordered or _is_settled(owner, pod, now):
             continue
@@ -121,8 +125,8 @@ def plan(owner: StatefulSet, pods: Sequence[Pod], current: str, newest: str, now
 def _condemned(owner: StatefulSet, pods: Sequence[Pod], ordered: bool, now: datetime) -> list[str]:
     """Return which pods beyond the wanted number go now; the highest numbers go first."""
     if not ordered:
-        return [pod.metadata.name for pod in pods if not is_leaving(pod)]
-    if not pods or is_leaving(pods[0]):
+        return [pod.metadata.name for pod in pods if not is_being_deleted(pod)]
+    if not pods or is_being_deleted(pods[0]):
         return []
     # One that is not ready goes only if none before it is worse off.
     unhealthy = [pod for pod in pods if not _is_settled(owner, pod, now)]
@@ -148,7 +152,7 @@ def _outdated(
         pod = by_ordinal[ordinal]
         is_old = pod.metadata.labels.get(history.HASH) != newest
         settled = _is_settled(owner, pod, now)
-        if is_old and not is_leaving(pod) and (not settled or missing < limit):
+        if is_old and not is_being_deleted(pod) and (not settled or missing < limit):
             # A broken old pod is replaced whatever the limit: waiting for it would be for ever.
             delete.append(pod.metadata.name)
             missing += settled
@@ -162,7 +166,7 @@ def _outdated(
 def _is_settled(owner: StatefulSet, pod: Pod, now: datetime) -> bool:
     return (
         pod.status.phase == "Running"
-        and not is_leaving(pod)
+        and not is_being_deleted(pod)
         and is_available(pod, owner.spec.minReadySeconds, now)
     )
 
@@ -171,8 +175,8 @@ def status_of(
     owner: StatefulSet, pods: Sequence[Pod], current: str, newest: str, now: datetime
 ) -> StatefulSetStatus:
     """Return the numbers; when all pods have the newest revision it becomes the current one."""
-    created = [pod for pod in pods if pod.status.phase or not is_leaving(pod)]
-    staying = [pod for pod in created if not is_leaving(pod)]
+    created = [pod for pod in pods if pod.status.phase or not is_being_deleted(pod)]
+    staying = [pod for pod in created if not is_being_deleted(pod)]
     running = [pod for pod in created if pod.status.phase == "Running" and is_ready(pod)]
     updated = sum(pod.metadata.labels.get(history.HASH) == newest for pod in staying)
     replicas = len(created)
@@ -267,6 +271,7 @@ class StatefulSetController:
         self._claims = context.mirror(PersistentVolumeClaim)
         self._revisions = context.mirror(ControllerRevision)
         self._revisions.add_index(CONTROLLER_INDEX, controller_uid)
+        self._failed_starts = FailedStarts(context)
 
     def watches(self) -> Sequence[Watch[Any]]:
         """Watch stateful sets, their pods and their revisions."""
@@ -294,6 +299,8 @@ class StatefulSetController:
             return None
         by_name = {one.metadata.name: one for one in revisions}
         current = by_name.get(owner.status.currentRevision, newest)
+        if history.template_of(current) is None:
+            current = newest  # somebody's own revision under that name
         pods = await self._claimed(owner)
         now = self._context.clock.now()
         names = current.metadata.name, newest.metadata.name
@@ -307,9 +314,11 @@ class StatefulSetController:
                     await self._set_claim_owners(owner, pod)
         for ordinal in step.create:
             await self._create(owner, ordinal, current, newest)
+        wait_seconds = self._failed_starts.wait_seconds(owner, pods)
         going = frozenset(step.delete)
         for pod in pods if going else ():
-            if pod.metadata.name in going:
+            # The name is needed for its successor, so deleting a refused pod is what brings the next one.
+            if pod.metadata.name in going and not (wait_seconds and is_refused(pod)):
                 await self._delete(owner, pod)
         if step.status != owner.status:
             await self._client.update(replace(owner, status=step.status), "status")
@@ -319,8 +328,9 @@ class StatefulSetController:
         await history.drop(
             self._client, history.surplus(revisions, live, 10 if limit is None else limit)
         )
-        waits = (seconds_until_available(pod, owner.spec.minReadySeconds, now) for pod in pods)
-        return min((wait + 1 for wait in waits if wait), default=None)
+        waits = [seconds_until_available(pod, owner.spec.minReadySeconds, now) for pod in pods]
+        again = [wait + 1 for wait in waits if wait] + ([wait_seconds] if wait_seconds else [])
+        return min(again, default=None)
 
     async def _claimed(self, owner: StatefulSet) -> Sequence[Pod]:
         matches = matcher(owner.spec.selector)
@@ -342,7 +352,8 @@ class StatefulSetController:
     ) -> None:
         name = revision_for(owner, ordinal, current.metadata.name, newest.metadata.name)
         revision = current if name == current.metadata.name else newest
-        pod = pod_of(owner, history.template_of(revision), ordinal, name)
+        template = history.template_of(revision) or owner.spec.template
+        pod = pod_of(owner, template, ordinal, name)
         try:
             for one in claims_of(owner, ordinal):
                 await self._ensure_claim(one)

@@ -5,9 +5,11 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
+from kubelite.api.client.protocol import Client
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, PersistentVolumeClaim
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.storage import VolumeAttributesClass
+from kubelite.api.machinery.pod_claims import claim_names, foreign_claim
 from kubelite.control.pods import is_terminal
 from kubelite.control.runtime import Context, Key, Watch
 
@@ -18,18 +20,20 @@ CLAIM_INDEX = "claim"
 ATTRIBUTES_INDEX = "attributes class"
 
 K = TypeVar("K")
+Guarded = PersistentVolumeClaim | PersistentVolume | VolumeAttributesClass
 
 
 def claims_of_pod(pod: Pod) -> tuple[str, ...]:
     """Index pods by the claims they use."""
     namespace = pod.metadata.namespace
-    names = []
-    for volume in pod.spec.volumes:
-        if volume.persistentVolumeClaim is not None:
-            names.append(f"{namespace}/{volume.persistentVolumeClaim.claimName}")
-        elif volume.ephemeral is not None:
-            names.append(f"{namespace}/{pod.metadata.name}-{volume.name}")
-    return tuple(names)
+    return tuple(f"{namespace}/{name}" for name, _ in claim_names(pod))
+
+
+def _uses(pod: Pod, claim: PersistentVolumeClaim) -> bool:
+    """Return whether a pod uses a claim that has one of its names."""
+    names = claim_names(pod)
+    is_named = any(name == claim.metadata.name and not is_own for name, is_own in names)
+    return is_named or not foreign_claim(pod, claim)
 
 
 class ClaimProtectionController:
@@ -53,23 +57,14 @@ class ClaimProtectionController:
         claim = self._claims.get(key.name, key.namespace)
         if claim is None:
             return None
-        guarded = CLAIM_FINALIZER in claim.metadata.finalizers
-        if claim.metadata.deletionTimestamp is None:
-            if not guarded:
-                await self._write(claim, [*claim.metadata.finalizers, CLAIM_FINALIZER])
-        elif guarded and not self._is_used(key):
-            rest = [name for name in claim.metadata.finalizers if name != CLAIM_FINALIZER]
-            await self._write(claim, rest)
+        await _guard(self._client, claim, CLAIM_FINALIZER, lambda: self._is_used(claim))
         return None
 
-    def _is_used(self, key: Key) -> bool:
+    def _is_used(self, claim: PersistentVolumeClaim) -> bool:
         """A pod that has ended uses nothing; one without a node might still get one."""
-        pods = self._pods.indexed(CLAIM_INDEX, f"{key.namespace}/{key.name}")
-        return any(pod.spec.nodeName and not is_terminal(pod) for pod in pods)
-
-    async def _write(self, claim: PersistentVolumeClaim, finalizers: list[str]) -> None:
-        metadata = replace(claim.metadata, finalizers=finalizers)
-        await self._client.update(replace(claim, metadata=metadata))
+        meta = claim.metadata
+        pods = self._pods.indexed(CLAIM_INDEX, f"{meta.namespace}/{meta.name}")
+        return any(pod.spec.nodeName and not is_terminal(pod) and _uses(pod, claim) for pod in pods)
 
 
 class VolumeProtectionController:
@@ -91,17 +86,7 @@ class VolumeProtectionController:
         volume = self._volumes.get(key.name)
         if volume is None:
             return None
-        finalizers = volume.metadata.finalizers
-        guarded = VOLUME_FINALIZER in finalizers
-        if volume.metadata.deletionTimestamp is None:
-            wanted = finalizers if guarded else [*finalizers, VOLUME_FINALIZER]
-        elif volume.status.phase == "Bound":
-            wanted = finalizers
-        else:
-            wanted = [name for name in finalizers if name != VOLUME_FINALIZER]
-        if wanted != finalizers:
-            metadata = replace(volume.metadata, finalizers=wanted)
-            await self._client.update(replace(volume, metadata=metadata))
+        await _guard(self._client, volume, VOLUME_FINALIZER, lambda: volume.status.phase == "Bound")
         return None
 
 
@@ -150,17 +135,7 @@ class AttributesProtectionController:
         found = self._classes.get(key.name)
         if found is None:
             return None
-        finalizers = found.metadata.finalizers
-        guarded = ATTRIBUTES_FINALIZER in finalizers
-        if found.metadata.deletionTimestamp is None:
-            wanted = finalizers if guarded else [*finalizers, ATTRIBUTES_FINALIZER]
-        elif self._is_used(key.name):
-            wanted = finalizers
-        else:
-            wanted = [name for name in finalizers if name != ATTRIBUTES_FINALIZER]
-        if wanted != finalizers:
-            metadata = replace(found.metadata, finalizers=wanted)
-            await self._client.update(replace(found, metadata=metadata))
+        await _guard(self._client, found, ATTRIBUTES_FINALIZER, lambda: self._is_used(key.name))
         return None
 
     def _is_used(self, name: str) -> bool:
@@ -168,6 +143,19 @@ class AttributesProtectionController:
             self._claims.indexed(ATTRIBUTES_INDEX, name)
             or self._volumes.indexed(ATTRIBUTES_INDEX, name)
         )
+
+
+async def _guard(
+    client: Client, item: Guarded, finalizer: str, is_used: Callable[[], bool]
+) -> None:
+    """Add the finalizer to a live object; remove it from one that is being deleted and is not used."""
+    finalizers = item.metadata.finalizers
+    is_live, is_guarded = item.metadata.deletionTimestamp is None, finalizer in finalizers
+    if is_live == is_guarded or (is_guarded and is_used()):
+        return
+    others = [name for name in finalizers if name != finalizer]
+    wanted = [*others, finalizer] if is_live else others
+    await client.update(replace(item, metadata=replace(item.metadata, finalizers=wanted)))
 
 
 def _keys(named: Callable[[K], Iterable[str]]) -> Callable[[K], Iterable[Key]]:

@@ -1,17 +1,19 @@
-"""Makes the kernel forget UDP flows whose endpoint is gone.
+"""Makes the kernel forget UDP flows that its rules would send elsewhere by now.
 
 A UDP flow is sent where its first packet was sent as long as packets keep coming; without this a client that never
-falls silent would talk to a dead pod for ever. Numbers are those of linux/netfilter/nfnetlink_conntrack.h.
+falls silent would talk for ever to a dead pod, or to the node itself when the pod came after its first packet.
+Numbers are those of linux/netfilter/nfnetlink_conntrack.h.
 """
 
 import errno
 import logging
 import socket
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from msgspec import Struct
 
+from kubelite.net.host_addresses import local_addresses
 from kubelite.net.netlink_messages import (
     ACK,
     DUMP,
@@ -30,7 +32,7 @@ TUPLE_IP, TUPLE_PROTOCOL = 1, 2
 SOURCE, DESTINATION = 1, 2
 PROTOCOL_NUMBER, DESTINATION_PORT = 1, 3
 
-# UDP address ("" for any of the node's) and port -> the endpoints that are left
+# UDP address ("" for any of the node's) and port -> the addresses of its endpoints
 Frontends = Mapping[tuple[str, int], frozenset[str]]
 
 
@@ -59,22 +61,29 @@ def parse_flow(payload: bytes) -> Flow:
     )
 
 
-def is_stale(flow: Flow, frontends: Frontends) -> bool:
-    """Tell whether a flow leads from one of `frontends` to an endpoint it no longer has."""
+def is_stale(flow: Flow, frontends: Frontends, node_addresses: Collection[str]) -> bool:
+    """Return whether a flow leads from one of `frontends` to something that is no endpoint of it.
+
+    Who answers may be an endpoint of before, or the address itself when there was none.
+    """
     if flow.protocol != socket.IPPROTO_UDP:
         return False
     endpoints = frontends.get((flow.destination, flow.port))
-    if endpoints is None:
+    is_local = flow.destination in node_addresses or flow.destination.startswith("127.")
+    if endpoints is None and is_local:
+        # Else it has a node port's number, but is another machine's.
         endpoints = frontends.get(("", flow.port))
-        if endpoints is None or flow.answering == flow.destination:
-            return False  # to a node port's number, but of another machine or of the node's own program
-    return flow.answering not in endpoints
+    return endpoints is not None and flow.answering not in endpoints
 
 
-def forget_stale(frontends: Frontends) -> int:
-    """Delete the flows of `frontends` that lead to endpoints they no longer have; return how many. Blocks."""
+def forget_stale(frontends: Frontends, besides: Collection[str] = ()) -> int:
+    """Delete the flows of `frontends` that lead to no endpoint of theirs; return how many. Blocks.
+
+    `besides` are addresses of the node at which only its own programs answer.
+    """
+    node_addresses = local_addresses().difference(besides)
     with NetlinkSocket(NETLINK_NETFILTER) as conntrack:
-        stale = [flow for flow in _flows(conntrack) if is_stale(flow, frontends)]
+        stale = [flow for flow in _flows(conntrack) if is_stale(flow, frontends, node_addresses)]
         for flow in stale:
             try:
                 tuples = {TUPLE_ORIGINAL | NESTED: flow.tuple_original}

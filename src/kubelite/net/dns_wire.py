@@ -227,25 +227,61 @@ def build_response(
     limit_bytes: int,
     is_authoritative: bool = False,
 ) -> bytes:
-    """Write an answer; one past `limit_bytes` loses its additionals, then all but the question, and says so."""
+    """Encode a response of at most `limit_bytes`.
+
+    Additionals that do not all fit are dropped together. Of answers and authorities as many records as fit are kept,
+    in order, and the TC bit says that some are missing (RFC 2181, section 9): a client that does not ask again by TCP
+    can use what it got.
+    """
     flags = IS_RESPONSE | RECURSION_AVAILABLE | (code & 0xF)
     flags |= query.flags & (OPCODE_MASK | RECURSION_DESIRED | CHECKING_DISABLED)
     flags |= AUTHORITATIVE if is_authoritative else 0
-    options = b""
-    if query.has_edns:
-        options = b"\0" + RECORD.pack(OPT, OWN_UDP_LIMIT_BYTES, (code >> 4) << 24, 0)
+    options = _options(query, code)
     needed = _encode_records(query, (*answers, *authorities))
     extra = _encode_records(query, additionals)
-    counts = [len(answers), len(authorities), len(additionals)]
-    head = HEADER.size + len(query.section) + len(options)
-    if head + len(needed) + len(extra) > limit_bytes:
-        extra, counts[2] = b"", 0
-    if head + len(needed) > limit_bytes:
-        needed, counts, flags = b"", [0, 0, 0], flags | TRUNCATED
-    counts[2] += 1 if options else 0
-    return (
-        HEADER.pack(query.message_id, flags, 1, *counts) + query.section + needed + extra + options
-    )
+    room = limit_bytes - HEADER.size - len(query.section) - len(options)
+    kept = _count_fitting(needed, room)
+    if kept < len(needed):
+        needed, flags = needed[:kept], flags | TRUNCATED
+    if sum(map(len, needed)) + sum(map(len, extra)) > room or flags & TRUNCATED:
+        extra = []
+    counts = (min(kept, len(answers)), max(kept - len(answers), 0), len(extra) + bool(options))
+    head = HEADER.pack(query.message_id, flags, 1, *counts)
+    return b"".join((head, query.section, *needed, *extra, options))
+
+
+def truncate(query: Query, data: bytes, limit_bytes: int) -> bytes:
+    """Return another server's response with as many of its answers as fit into `limit_bytes`, and the TC bit.
+
+    A compression pointer leads backwards, so what stands before a cut stays readable. Raises Malformed.
+    """
+    message_id, flags, _, answers, _, _ = HEADER.unpack_from(data)
+    options = _options(query)
+    end = skip_name(data, HEADER.size) + TYPE_CLASS.size
+    kept = 0
+    for _ in range(answers):
+        following = _skip_record(data, end)[-1]
+        if following + len(options) > limit_bytes:
+            break
+        kept, end = kept + 1, following
+    head = HEADER.pack(message_id, flags | TRUNCATED, 1, kept, 0, bool(options))
+    return head + data[HEADER.size : end] + options
+
+
+def _options(query: Query, code: int = NO_ERROR) -> bytes:
+    """Return the OPT record of a response; empty to a query without one (RFC 6891)."""
+    if not query.has_edns:
+        return b""
+    return b"\0" + RECORD.pack(OPT, OWN_UDP_LIMIT_BYTES, (code >> 4) << 24, 0)
+
+
+def _count_fitting(records: Sequence[bytes], room_bytes: int) -> int:
+    """Return how many of the records fit, from the first on."""
+    for count, record in enumerate(records):
+        room_bytes -= len(record)
+        if room_bytes < 0:
+            return count
+    return len(records)
 
 
 def build_error(data: bytes, code: int) -> bytes | None:
@@ -257,14 +293,14 @@ def build_error(data: bytes, code: int) -> bytes | None:
     return HEADER.pack(message_id, flags, 0, 0, 0, 0)
 
 
-def _encode_records(query: Query, records: Sequence[Record]) -> bytes:
-    parts = []
+def _encode_records(query: Query, records: Sequence[Record]) -> list[bytes]:
+    encoded = []
     for record in records:
         # 0xC00C points at the question's name, which most records are about
-        parts.append(b"\xc0\x0c" if record.name == query.name else encode_name(record.name))
-        parts.append(RECORD.pack(record.kind, INTERNET, record.ttl, len(record.data)))
-        parts.append(record.data)
-    return b"".join(parts)
+        name = b"\xc0\x0c" if record.name == query.name else encode_name(record.name)
+        fixed = RECORD.pack(record.kind, INTERNET, record.ttl, len(record.data))
+        encoded.append(name + fixed + record.data)
+    return encoded
 
 
 class Response(Struct, frozen=True):

@@ -4,14 +4,17 @@ An accept in a table of our own does not overrule a drop in another's, so two ru
 keeps for its users (DOCKER-USER), or into FORWARD where there is none. They carry kubelite's name as comment.
 """
 
-import asyncio
 import logging
 import shutil
+from collections.abc import Sequence
+
+from kubelite.spawn import ProgramFailed, run_program
 
 log = logging.getLogger(__name__)
 
 COMMENT = "kubelite"
 TIMEOUT_SECONDS = 30.0
+REASON_CHARACTERS = 2000  # of what iptables says, in a log line
 
 
 def missing_rules(listing: str, bridge: str) -> list[list[str]]:
@@ -66,24 +69,20 @@ class ForeignFirewall:
         program = shutil.which("iptables")
         if program is None:
             return ""
-        process = await asyncio.create_subprocess_exec(
-            program,
-            "-w",
-            "5",  # seconds to wait for others who change rules
-            *arguments,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        # -w: seconds to wait for others who change rules
+        line = (program, "-w", "5", *arguments)
         try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                output, errors = await process.communicate()
-        except TimeoutError:
-            process.kill()
-            output, errors = await process.communicate()
-        if process.returncode:
-            log.warning(
-                "cannot look after the host's firewall",
-                extra={"arguments": " ".join(arguments), "reason": errors.decode(errors="replace")},
-            )
-        return output.decode(errors="replace")
+            finished = await run_program(line, timeout_seconds=TIMEOUT_SECONDS)
+        except ProgramFailed as error:
+            _warn(arguments, str(error))
+            return ""
+        if finished.code:
+            _warn(arguments, finished.errors.decode(errors="replace"))
+        return finished.output.decode(errors="replace")
+
+
+def _warn(arguments: Sequence[str], reason: str) -> None:
+    log.warning(
+        "cannot look after the host's firewall",
+        extra={"arguments": " ".join(arguments), "reason": reason[:REASON_CHARACTERS]},
+    )

@@ -1,10 +1,13 @@
-"""The addresses at which this host is reached, and word from the kernel when they change.
+"""The addresses at which this host is reached, followed live: the one source for all that announce or use them.
 
-Needs no rights: everybody may ask for addresses and hear of them.
+The kernel tells of changes by netlink; nothing polls. Needs no rights: every process may ask for addresses and hear of
+them. One address is the primary: the node and the API are announced under it. It is that of the default route if there
+is one, else the one it was before, else any.
 """
 
 import asyncio
 import errno
+import logging
 import socket
 import struct
 from collections.abc import AsyncIterator, Sequence
@@ -19,12 +22,21 @@ from kubelite.net.netlink_messages import (
     decode_attributes,
 )
 
+log = logging.getLogger(__name__)
+
 ADDRESS = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, index
 GETADDR = 22
 IFA_ADDRESS, IFA_LOCAL = 1, 2
 SCOPE_UNIVERSE = 0
-GROUPS = 0x10 | 0x100  # RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR
+GROUPS = 0x10 | 0x40 | 0x100  # RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR
 TEMPORARY, DUPLICATE, TENTATIVE = 0x01, 0x08, 0x40  # IFA_F_…, of IPv6 addresses
+# A renewed lease takes an address away for a moment, and one change of a link is several messages.
+SETTLE_SECONDS = 0.1
+# Documentation addresses: no packet is sent, the kernel only says which of its own addresses it would use.
+ELSEWHERE = ("192.0.2.1", 9)
+LOOPBACK = "127.0.0.1"
+
+Ranges = Sequence[IPv4Network | IPv6Network]
 
 
 class HostAddress(Struct, frozen=True):
@@ -34,8 +46,8 @@ class HostAddress(Struct, frozen=True):
     scope: int
     flags: int
 
-    def serves(self, besides: Sequence[IPv4Network | IPv6Network]) -> bool:
-        """Tell whether others may reach the host at it; `besides` are ranges that belong to the cluster."""
+    def serves(self, besides: Ranges) -> bool:
+        """Return whether others may reach the host at it; `besides` are ranges that belong to the cluster."""
         address = ip_address(self.text)
         if self.scope != SCOPE_UNIVERSE or address.is_loopback or address.is_link_local:
             return False
@@ -44,12 +56,52 @@ class HostAddress(Struct, frozen=True):
         return not any(address in network for network in besides)
 
 
+class HostView(Struct, frozen=True):
+    """At what addresses the host is reached now."""
+
+    addresses: tuple[str, ...] = ()  # of both families, sorted
+    primary: str = ""  # what the node and the API are announced under; empty: there is none
+
+    @property
+    def node_address(self) -> str:
+        """The address of the node in this process: loopback while there is no other, so that streams still work."""
+        return self.primary or LOOPBACK
+
+
+def primary_address(addresses: Sequence[str], preferred: str, current: str) -> str:
+    """Choose the primary of a host's addresses: IPv4, as pods and Services are; empty if there is none.
+
+    `preferred` is the source address of the default route, which may be missing or belong to the cluster.
+    """
+    usable = [address for address in addresses if ":" not in address]
+    for choice in (preferred, current):
+        if choice in usable:
+            return choice
+    return usable[0] if usable else ""
+
+
+def preferred_source() -> str:
+    """Return the IPv4 address this host uses towards others; empty when it has no route."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(ELSEWHERE)
+        except OSError:
+            return ""
+        return str(probe.getsockname()[0])
+
+
 class HostAddresses:
     """Follows the addresses of the network namespace it was opened in."""
 
-    def __init__(self, *, besides: Sequence[IPv4Network | IPv6Network] = ()) -> None:
-        """Begin to listen; raises OSError. See `HostAddress.serves` for `besides`."""
+    def __init__(self, *, besides: Ranges = (), fixed: str = "") -> None:
+        """Begin to listen; raises OSError. See `HostAddress.serves` for `besides`.
+
+        `fixed` is the primary address if it was configured: it is used whether or not the host has it.
+        """
+        self.view = HostView(primary=fixed)
         self._besides = tuple(besides)
+        self._fixed = fixed
+        self._changed = asyncio.Event()
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)
         self._socket.setblocking(False)
         self._socket.bind((0, GROUPS))
@@ -58,15 +110,26 @@ class HostAddresses:
         """Stop listening."""
         self._socket.close()
 
-    def read(self) -> tuple[str, ...]:
-        """Return the addresses as they are now, sorted. Blocks shortly."""
-        with NetlinkSocket() as asking:
-            found = asking.request(GETADDR, ADDRESS.pack(0, 0, 0, 0, 0), flags=DUMP)
-        addresses = (address for data in found if (address := decoded(data)) is not None)
-        return tuple(sorted({one.text for one in addresses if one.serves(self._besides)}))
+    def read(self) -> HostView:
+        """Return the addresses as they are now. Blocks shortly; raises OSError."""
+        known = {one.text for one in _addresses() if one.serves(self._besides)}
+        addresses = tuple(sorted(known))
+        primary = self._fixed or primary_address(addresses, preferred_source(), self.view.primary)
+        return HostView(addresses, primary)
 
-    async def changes(self, known: tuple[str, ...]) -> AsyncIterator[tuple[str, ...]]:
-        """Yield the addresses each time they differ from `known` or from those yielded last, for ever."""
+    async def start(self) -> HostView:
+        """Read the addresses for the first time; raises OSError."""
+        self.view = await asyncio.to_thread(self.read)
+        if not self.view.primary:
+            log.warning("the host has no address: pods reach the API once there is one")
+        elif self._fixed and self._fixed not in self.view.addresses:
+            log.warning(
+                "the configured node address is not on this host", extra={"address": self._fixed}
+            )
+        return self.view
+
+    async def run(self) -> None:
+        """Follow the kernel's messages until cancelled. Run it supervised."""
         loop, heard = asyncio.get_running_loop(), asyncio.Event()
 
         def listen() -> None:
@@ -77,12 +140,32 @@ class HostAddresses:
         try:
             while True:
                 heard.clear()
-                if (addresses := await asyncio.to_thread(self.read)) != known:
-                    known = addresses
-                    yield known
+                self._publish(await asyncio.to_thread(self.read))
                 await heard.wait()
+                await asyncio.sleep(SETTLE_SECONDS)
         finally:
             loop.remove_reader(self._socket)
+
+    async def changes(self) -> AsyncIterator[HostView]:
+        """Yield the present view, then the newest one each time it has changed, for ever."""
+        told = None
+        while True:
+            changed = self._changed
+            if self.view != told:
+                told = self.view
+                yield told
+            else:
+                await changed.wait()
+
+    def _publish(self, view: HostView) -> None:
+        if view == self.view:
+            return
+        log.info(
+            "host addresses changed", extra={"primary": view.primary, "addresses": view.addresses}
+        )
+        self.view = view
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
 
     def _drain(self) -> None:
         while True:
@@ -93,6 +176,17 @@ class HostAddresses:
             except OSError as error:
                 if error.errno != errno.ENOBUFS:  # some were lost: all addresses are read anyway
                     raise
+
+
+def local_addresses() -> frozenset[str]:
+    """Return all addresses of the host, of any scope. Blocks shortly."""
+    return frozenset(address.text for address in _addresses())
+
+
+def _addresses() -> list[HostAddress]:
+    with NetlinkSocket() as asking:
+        found = asking.request(GETADDR, ADDRESS.pack(0, 0, 0, 0, 0), flags=DUMP)
+        return [address for data in found if (address := decoded(data)) is not None]
 
 
 def decoded(data: bytes) -> HostAddress | None:

@@ -1,7 +1,5 @@
 """The Service by which clients find the cluster's DNS server; nodes answer at its address themselves."""
 
-from kubelite.api.client.protocol import Client
-from kubelite.api.errors import NotFound
 from kubelite.api.kinds.core.services import Service, ServicePort, ServiceSpec
 from kubelite.api.kinds.meta import ObjectMeta
 
@@ -30,11 +28,3 @@ def kube_dns(address: str) -> Service:
             ],
         ),
     )
-
-
-async def ensure_kube_dns(client: Client, address: str) -> None:
-    """Create the service unless there is one; raises APIError, also while its namespace is missing."""
-    try:
-        await client.get(Service, NAME, NAMESPACE)
-    except NotFound:
-        await client.create(kube_dns(address))

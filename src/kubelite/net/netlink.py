@@ -41,6 +41,7 @@ class Link(Struct, frozen=True):
     master: int = 0
     is_up: bool = False
     is_running: bool = False  # it carries packets: being up is only the wish
+    tunnel_source: str = ""  # of a VXLAN link: the address its packets come from
 
 
 class Route(Struct, frozen=True):
@@ -243,6 +244,7 @@ def _link(message: Any) -> Link:
         message.get("master") or 0,
         bool(flags & IFF_UP),
         bool(flags & IFF_RUNNING),
+        message.get(("linkinfo", "data", "vxlan_local")) or "",
     )
 
 

@@ -7,6 +7,8 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from kubelite.spawn import ProgramFailed, run_program
+
 LIBRARIES = ("libnftables.so.1",)
 APPLY_TIMEOUT_SECONDS = 60.0
 LARGE_TRANSACTION_BYTES = 200_000  # after which the library's memory is given back
@@ -112,24 +114,17 @@ class Nftables:
                 self._engine.forget()
 
     async def _run_program(self, commands: str) -> str:
-        process = await asyncio.create_subprocess_exec(
-            self._program,
-            "-f",
-            "-",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
         try:
-            async with asyncio.timeout(APPLY_TIMEOUT_SECONDS):
-                output, errors = await process.communicate(commands.encode())
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-            raise RulesRefused("nft did not end in time") from None
-        if process.returncode:
-            raise RulesRefused(_shorten(errors))
-        return output.decode(errors="replace")
+            finished = await run_program(
+                (self._program, "-f", "-"),
+                stdin=commands.encode(),
+                timeout_seconds=APPLY_TIMEOUT_SECONDS,
+            )
+        except ProgramFailed as error:
+            raise RulesRefused(str(error)) from error
+        if finished.code:
+            raise RulesRefused(_shorten(finished.errors))
+        return finished.output.decode(errors="replace")
 
 
 def _name_thread() -> None:

@@ -15,6 +15,7 @@ from msgspec import Struct
 from kubelite.api.client.protocol import Client
 from kubelite.api.kinds.core.nodes import Node
 from kubelite.net.netlink import PROTOCOL_KUBELITE, Route, RouteSocket
+from kubelite.net.trusted_text import ipv4_range, is_endpoint
 
 log = logging.getLogger(__name__)
 
@@ -47,17 +48,19 @@ def peers(nodes: Iterable[Node], own_name: str, own: Sequence[IPv4Interface]) ->
     """Return the other nodes that have an address and a pod range; `own` are this node's addresses."""
     found = []
     for node in nodes:
-        if node.metadata.name == own_name or not node.spec.podCIDR or ":" in node.spec.podCIDR:
+        # A node writes its own address: one that is none must not cost the others their routes.
+        network = ipv4_range(node.spec.podCIDR)
+        if node.metadata.name == own_name or network is None:
             continue
         internal = [
             entry.address
             for entry in node.status.addresses
-            if entry.type == "InternalIP" and ":" not in entry.address
+            if entry.type == "InternalIP" and is_endpoint(entry.address)
         ]
         if internal:
             address = IPv4Address(internal[0])
             is_neighbour = any(address in interface.network for interface in own)
-            found.append(Peer(internal[0], node.spec.podCIDR, is_neighbour))
+            found.append(Peer(internal[0], str(network), is_neighbour))
     return sorted(found)
 
 
@@ -65,6 +68,7 @@ class Overlay:
     """Keeps this node's routes to the others' pods."""
 
     def __init__(self, client: Client, node_name: str, node_address: str, pod_cidr: str) -> None:
+        """`node_address` is where other nodes reach this one; see `move`."""
         self._nodes = client.mirror(Node)
         self._node_name = node_name
         self._node_address = node_address
@@ -86,6 +90,12 @@ class Overlay:
         finally:
             unsubscribe()
 
+    def move(self, node_address: str) -> None:
+        """Follow a new address of this node: its routes and its end of the tunnel are made anew."""
+        if node_address != self._node_address:
+            self._node_address = node_address
+            self._wake.set()
+
     async def applied(self, count: int) -> None:
         """Wait until there are ways to `count` other nodes."""
         async with self._settled:
@@ -97,9 +107,9 @@ class Overlay:
 
     async def _round(self) -> float:
         """Bring the routes up to date; return the seconds to rest."""
-        nodes = list(self._nodes.list())
+        nodes, address = list(self._nodes.list()), self._node_address
         try:
-            self._applied = await asyncio.to_thread(self._apply, nodes)
+            self._applied = await asyncio.to_thread(self._apply, nodes, address)
         except OSError as error:
             log.warning("cannot set routes to other nodes", extra={"reason": str(error)})
             self._wake.set()
@@ -108,14 +118,14 @@ class Overlay:
             self._settled.notify_all()
         return ROUND_SECONDS
 
-    def _apply(self, nodes: list[Node]) -> list[Peer]:
+    def _apply(self, nodes: list[Node], address: str) -> list[Peer]:
         with RouteSocket() as route:
-            own = own_interfaces(route, self._node_address)
+            own = own_interfaces(route, address)
             wanted = peers(nodes, self._node_name, [interface for interface, _ in own])
             uplink = own[0][1] if own else 0
             tunnel = 0
             if any(not peer.is_neighbour for peer in wanted):
-                tunnel = self._tunnel(route)
+                tunnel = self._tunnel(route, address)
             routes = [_route(peer, uplink, tunnel) for peer in wanted]
             for peer in wanted:
                 if not peer.is_neighbour:
@@ -130,13 +140,17 @@ class Overlay:
                 route.replace_route(missing)
         return wanted
 
-    def _tunnel(self, route: RouteSocket) -> int:
+    def _tunnel(self, route: RouteSocket, address: str) -> int:
         link = route.find_link(TUNNEL)
+        if link is not None and link.tunnel_source != address:
+            # Its packets would come from an address that the host no longer has, also after a restart.
+            route.delete_link(link.index)
+            link = None
         if link is None:
             route.add_vxlan(
                 TUNNEL,
                 network_id=NETWORK_ID,
-                local=self._node_address,
+                local=address,
                 port=PORT,
                 mac=tunnel_mac(self._pod_cidr),
             )

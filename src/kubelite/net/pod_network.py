@@ -42,6 +42,10 @@ class PodListener(Protocol):
         """Return when a pod with this address may run."""
         ...
 
+    def pod_restored(self, pod_uid: str, address: str) -> None:
+        """Take note of a pod that was connected before this process began."""
+        ...
+
     def pod_detached(self, pod_uid: str) -> None:
         """Take note that a pod is gone."""
         ...
@@ -160,6 +164,8 @@ class PodNetwork:
             owner = parse_alias(link)
             if owner is None or owner[0] not in live or not self._addresses.reserve(*owner):
                 leftover.add(link.index)
+            elif self.listener is not None:
+                self.listener.pod_restored(*owner)
         await self._run(lambda: _delete_links(lambda link: link.index in leftover))
 
     async def remove_all(self) -> None:

@@ -35,7 +35,7 @@ from kubelite.net.intervals import (
     without,
 )
 from kubelite.net.ruleset import ProxySettings, Ruleset, interval_set
-from kubelite.net.trusted_text import ipv4_range, is_endpoint, is_port
+from kubelite.net.trusted_text import IPv4Text, ipv4_range, is_endpoint, is_ipv4, is_port
 
 Direction = Literal["ingress", "egress"]
 PROTOCOLS = {"": "tcp", "TCP": "tcp", "UDP": "udp", "SCTP": "sctp"}
@@ -51,17 +51,24 @@ class Member(Struct, frozen=True):
 
     namespace: str
     labels: Mapping[str, str]
-    address: str
+    address: IPv4Text
     is_local: bool = False
     named_ports: tuple[tuple[str, str, int], ...] = ()  # name, protocol, number
 
 
-def members(pods: Iterable[Pod], node_name: str, addresses: Mapping[str, str]) -> list[Member]:
-    """Return the pods of the cluster that have an address; `addresses` (by uid) has those not yet in a status."""
+def members(pods: Iterable[Pod], node_name: str, attached: Mapping[str, str]) -> list[Member]:
+    """Return the pods of the cluster that have an address.
+
+    `attached` has the addresses, by pod uid, that are connected to this node: before a status tells of them, and for as
+    long as anything can run at them, whatever the status says.
+    """
     found = []
     for pod in pods:
-        address = pod.status.podIP or addresses.get(pod.metadata.uid, "")
-        if pod.spec.hostNetwork or not is_endpoint(address) or pod.status.phase in ENDED:
+        connected = attached.get(pod.metadata.uid, "")
+        address = connected or pod.status.podIP
+        if pod.spec.hostNetwork or not is_endpoint(address):
+            continue
+        if pod.status.phase in ENDED and not connected:
             continue
         ports = tuple(
             (port.name, PROTOCOLS.get(port.protocol, ""), port.containerPort)
@@ -69,10 +76,19 @@ def members(pods: Iterable[Pod], node_name: str, addresses: Mapping[str, str]) -
             for port in container.ports
             if port.name and is_port(port.containerPort)
         )
-        is_local = pod.spec.nodeName == node_name
+        is_local = bool(connected) or pod.spec.nodeName == node_name
         metadata = pod.metadata
         found.append(Member(metadata.namespace, metadata.labels, address, is_local, ports))
     return found
+
+
+def isolation(addresses: Iterable[str]) -> Ruleset:
+    """Return the rules that let nothing new to or from addresses whose pods are not known."""
+    rules = Ruleset()
+    for address in addresses:
+        for direction in ("ingress", "egress"):
+            rules.elements[f"{direction}-pods", address] = "drop"
+    return rules
 
 
 def dns_members(settings: ProxySettings) -> list[Member]:
@@ -80,6 +96,7 @@ def dns_members(settings: ProxySettings) -> list[Member]:
     return [
         Member("kube-system", {"k8s-app": "kube-dns"}, address, False, ports)
         for address in settings.local_addresses
+        if is_ipv4(address)
         for ports in ((("dns", "udp", 53), ("dns-tcp", "tcp", 53)),)
     ]
 
@@ -249,7 +266,7 @@ class _Builder:
                 names[protocol].add(port.port)
             elif port.port is None:
                 numbers[protocol].append(ALL_PORTS)
-            else:
+            elif is_port(port.port) and is_port(port.endPort or port.port):
                 numbers[protocol].append((port.port, max(port.port, port.endPort or 0)))
         for protocol, intervals in sorted(numbers.items()):
             joined = merged(intervals)

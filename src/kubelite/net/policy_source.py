@@ -6,7 +6,7 @@ from kubelite.api.client.protocol import Client
 from kubelite.api.kinds.core.namespaces import Namespace
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.networking import NetworkPolicy
-from kubelite.net.policies import cost_bytes, dns_members, members, policy_rules
+from kubelite.net.policies import cost_bytes, dns_members, isolation, members, policy_rules
 from kubelite.net.ruleset import ProxySettings, Ruleset
 from kubelite.offload import Offload
 
@@ -26,7 +26,10 @@ class PolicySource:
         self._offload = offload
         self._changed = changed
         self._policies = client.mirror(NetworkPolicy)
-        self._addresses: dict[str, str] = {}  # of pods that were connected lately, by uid
+        self._attached: dict[str, str] = {}  # addresses that are connected to this node, by pod uid
+        self._gone: dict[
+            str, Pod
+        ] = {}  # pods that the API has forgotten while they were connected, by uid
         self._unsubscribe: list[Callable[[], None]] = []
         self._follows_pods = False
 
@@ -48,14 +51,21 @@ class PolicySource:
         return bool(self._policies.list())
 
     def expect(self, pod_uid: str, address: str) -> None:
-        """Note the address of a pod before its status tells it."""
-        self._addresses[pod_uid] = address
+        """Note the address of a pod as it is connected: its status will tell it later."""
+        self._attached[pod_uid] = address
         if self.is_in_use:
             self._changed()
 
+    def pod_gone(self, pod: Pod) -> None:
+        """Keep a pod that was deleted by force: its containers run on for a while, and must not be let loose."""
+        if pod.metadata.uid in self._attached:
+            self._gone[pod.metadata.uid] = pod
+
     def forget(self, pod_uid: str) -> None:
-        """Drop what `expect` noted."""
-        self._addresses.pop(pod_uid, None)
+        """Note that a pod is disconnected."""
+        self._gone.pop(pod_uid, None)
+        if self._attached.pop(pod_uid, None) is not None and self.is_in_use:
+            self._changed()
 
     async def rules(self) -> Ruleset:
         """Return the rules as things are."""
@@ -72,14 +82,22 @@ class PolicySource:
                 pods.subscribe(self._pod_changed),
                 namespaces.subscribe(self._namespace_changed),
             ]
-        known, spaces, addresses = pods.list(), namespaces.list(), dict(self._addresses)
-        settings = self._settings
+        known, spaces, attached = pods.list(), namespaces.list(), dict(self._attached)
+        gone, settings = dict(self._gone), self._settings
 
         def work() -> Ruleset:
-            found = members(known, settings.node_name, addresses)
+            present = {pod.metadata.uid for pod in known}
+            lost = [pod for uid, pod in gone.items() if uid not in present]
+            found = members([*known, *lost], settings.node_name, attached)
             found += dns_members(settings)
             labels = {item.metadata.name: item.metadata.labels for item in spaces}
-            return policy_rules(policies, found, labels)
+            # As after a restart during which the pod was deleted: nobody knows any more what it may do.
+            strangers = [
+                address for uid, address in attached.items() if uid not in present | gone.keys()
+            ]
+            rules = policy_rules(policies, found, labels)
+            rules.elements.update(isolation(strangers).elements)
+            return rules
 
         return await self._offload.run(cost_bytes(policies, len(known) + len(spaces)), work)
 
@@ -93,8 +111,6 @@ class PolicySource:
             self._changed()
 
     def _pod_changed(self, before: Pod | None, after: Pod | None) -> None:
-        if after is None and before is not None:
-            self.forget(before.metadata.uid)
         if _traits(before) != _traits(after):
             self._changed()
 

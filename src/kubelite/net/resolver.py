@@ -20,6 +20,7 @@ from kubelite.net.dns_wire import (
     encode_name,
     parse_query,
     parse_response,
+    truncate,
 )
 from kubelite.net.records import Answer, Zone, ZoneSettings, answer, start_of_authority
 from kubelite.net.upstream import NoUpstream, Upstream
@@ -163,7 +164,7 @@ class Resolver:
 
 
 def _fit(query: Query, data: bytes) -> bytes:
-    """Return somebody else's answer, or one that says it is too long for UDP."""
+    """Return another server's answer, cut to what UDP takes."""
     if len(data) <= query.udp_limit_bytes:
         return data
-    return build_response(query, limit_bytes=0)
+    return truncate(query, data, query.udp_limit_bytes)

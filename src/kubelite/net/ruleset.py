@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 
 from kubelite.net.health_ports import LocalEndpoints
+from kubelite.net.trusted_text import ipv4_range, is_link
 
 TABLE = "kubelite"
 REFUSE = "goto refuse"
@@ -41,6 +42,11 @@ class ProxySettings(Struct, frozen=True):
     service_cidr: str = "10.43.0.0/16"
     local_addresses: tuple[str, ...] = ("10.43.0.10",)  # of services that the node answers itself
     bridge: str = "kubelite0"
+
+    def __post_init__(self) -> None:
+        ranges = all(ipv4_range(text) for text in (self.cluster_cidr, self.service_cidr))
+        assert ranges, f"{self.cluster_cidr} and {self.service_cidr} must be ranges of IPv4"
+        assert is_link(self.bridge), f"{self.bridge!r} cannot name a link"
 
 
 class Ruleset(Struct, frozen=True):
@@ -86,7 +92,8 @@ def merge(parts: Iterable[Ruleset]) -> Ruleset:
         for element, value in part.elements.items():
             whole.elements.setdefault(element, value)
         for frontend, endpoints in part.udp_endpoints.items():
-            whole.udp_endpoints.setdefault(frontend, endpoints)
+            known = whole.udp_endpoints.get(frontend, frozenset())
+            whole.udp_endpoints[frontend] = known | endpoints
     for filtered, dispatched in (
         ("service-filter", "services"),
         ("node-port-filter", "node-ports"),
@@ -105,6 +112,8 @@ def base_chains(settings: ProxySettings) -> str:
     """Return the fixed chains, as nft writes them."""
     bridge, pods, services = settings.bridge, settings.cluster_cidr, settings.service_cidr
     address = "ip daddr . meta l4proto . th dport"
+    # A pod's host port is at all addresses of the node but those of the cluster's services that the node answers.
+    own = "".join(f"ip daddr {text} return\n    " for text in settings.local_addresses)
     return f"""
   chain raw-prerouting {{
     type filter hook prerouting priority raw; policy accept;
@@ -159,7 +168,7 @@ def base_chains(settings: ProxySettings) -> str:
   }}
   chain dispatch {{
     {address} vmap @services
-    fib daddr type local jump dispatch-local
+    {own}fib daddr type local jump dispatch-local
   }}
   chain dispatch-local {{
     meta l4proto . th dport vmap @node-ports

@@ -154,6 +154,10 @@ class ServiceProxy:
             async with asyncio.timeout(ATTACH_SECONDS_MAX):
                 await self.applied()
 
+    def pod_restored(self, pod_uid: str, address: str) -> None:
+        """Take note of a pod that was connected before this process began."""
+        self._policies.expect(pod_uid, address)
+
     def pod_detached(self, pod_uid: str) -> None:
         """Forget a pod's address."""
         self._policies.forget(pod_uid)
@@ -177,6 +181,8 @@ class ServiceProxy:
                     self._mark(key)
 
     def _pod_changed(self, before: Pod | None, after: Pod | None) -> None:
+        if before is not None and (after is None or after.metadata.uid != before.metadata.uid):
+            self._policies.pod_gone(before)
         if any(pod is not None and _has_host_ports(pod) for pod in (before, after)):
             self._mark(HOST_PORTS)
 
@@ -290,7 +296,7 @@ class ServiceProxy:
         changed |= {gone: frozenset() for gone in old.keys() - after.udp_endpoints.keys()}
         if changed:
             try:
-                await asyncio.to_thread(forget_stale, changed)
+                await asyncio.to_thread(forget_stale, changed, self._settings.local_addresses)
             except OSError as error:
                 log.warning("cannot clean up UDP flows", extra={"reason": str(error)})
 

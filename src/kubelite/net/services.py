@@ -6,6 +6,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 from msgspec import Struct
 
+from kubelite.api.kinds.core.containers import ContainerPort
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.services import Service, ServicePort
 from kubelite.api.kinds.discovery import EndpointSlice
@@ -13,7 +14,15 @@ from kubelite.limits import SERVICE_RULES
 from kubelite.net.health_ports import LocalEndpoints
 from kubelite.net.intervals import ALL_ADDRESSES, address_text, merged, of_network
 from kubelite.net.ruleset import REFUSE, ProxySettings, Ruleset, interval_set
-from kubelite.net.trusted_text import ipv4_range, is_endpoint, is_ipv4, is_name, is_port
+from kubelite.net.trusted_text import (
+    IPv4Text,
+    ObjectName,
+    ipv4_range,
+    is_endpoint,
+    is_ipv4,
+    is_name,
+    is_port,
+)
 
 DEFAULT_AFFINITY_SECONDS = 10800
 AFFINITY_SECONDS_MAX = 86400
@@ -25,7 +34,7 @@ PROTOCOLS = {"": "tcp", "TCP": "tcp", "UDP": "udp", "SCTP": "sctp"}
 class Backend(Struct, frozen=True, order=True):
     """Where a connection may be sent."""
 
-    address: str
+    address: IPv4Text
     port: int
     is_local: bool = False
     is_ready: bool = True  # else it is ending, but still serves
@@ -34,11 +43,18 @@ class Backend(Struct, frozen=True, order=True):
 class PortView(Struct, frozen=True):
     """One port of a service with its usable backends."""
 
-    identity: str  # namespace/name/protocol/port
+    namespace: ObjectName
+    name: ObjectName
+    cluster_address: IPv4Text
     port: ServicePort
     protocol: str
     anywhere: tuple[Backend, ...]
     local: tuple[Backend, ...]
+
+    @property
+    def identity(self) -> str:
+        """What names the chains and sets of the port: namespace/name/protocol/number."""
+        return f"{self.namespace}/{self.name}/{self.protocol}/{int(self.port.port)}"
 
 
 def cost_bytes(service: Service, slices: Sequence[EndpointSlice]) -> int:
@@ -61,11 +77,11 @@ def service_rules(
     """
     spec = service.spec
     rules = Ruleset()
-    if spec.type == "ExternalName" or not is_ipv4(spec.clusterIP):
+    if spec.type == "ExternalName" or spec.clusterIP in settings.local_addresses:
         return rules
-    if spec.clusterIP in settings.local_addresses:
-        return rules
-    if not (is_name(service.metadata.namespace) and is_name(service.metadata.name)):
+    address, metadata = spec.clusterIP, service.metadata
+    namespace, name = metadata.namespace, metadata.name
+    if not (is_ipv4(address) and is_name(namespace) and is_name(name)):
         return rules
     each = share_of(service)
     places = _Places(slices, settings.node_name)
@@ -77,12 +93,15 @@ def service_rules(
     for port in spec.ports:
         protocol = PROTOCOLS.get(port.protocol)
         if protocol is not None and is_port(port.port):
-            view = _view(service, port, protocol, places.of(port.name, protocol)[:each])
+            backends = places.of(port.name, protocol)[:each]
+            local_backends = [backend for backend in backends if backend.is_local]
+            view = PortView(
+                namespace, name, address, port, protocol, _usable(backends), _usable(local_backends)
+            )
             _add_port(rules, service, view, settings, External(addresses[:each], fence))
             local |= {backend.address for backend in view.local if backend.is_ready}
     if spec.externalTrafficPolicy == "Local" and is_port(spec.healthCheckNodePort):
-        metadata = service.metadata
-        found = LocalEndpoints(metadata.namespace, metadata.name, len(local))
+        found = LocalEndpoints(namespace, name, len(local))
         rules.health_ports[spec.healthCheckNodePort] = found
     return rules
 
@@ -114,40 +133,33 @@ def host_port_rules(pods: Iterable[Pod]) -> Ruleset:
     """Return the rules that lead ports of the node to those of its pods; the first pod to claim one has it."""
     rules = Ruleset()
     for pod in pods:
-        if (
-            pod.spec.hostNetwork
-            or not is_endpoint(pod.status.podIP)
-            or pod.status.phase in ("Succeeded", "Failed")
-        ):
+        address = pod.status.podIP
+        ended = pod.status.phase in ("Succeeded", "Failed")
+        if pod.spec.hostNetwork or ended or not is_endpoint(address):
             continue
         for container in (*pod.spec.initContainers, *pod.spec.containers):
             for port in container.ports:
-                protocol = PROTOCOLS.get(port.protocol)
-                if protocol is None or not (is_port(port.hostPort) and is_port(port.containerPort)):
-                    continue
-                place = f"{protocol} . {port.hostPort}"
-                if port.hostIP in ("", "0.0.0.0"):  # noqa: S104 - any address of the node
-                    element = ("any-host-ports", place)
-                elif is_ipv4(port.hostIP):
-                    element = ("host-ports", f"{port.hostIP} . {place}")
-                else:
-                    continue
-                rules.elements.setdefault(element, f"{pod.status.podIP} . {port.containerPort}")
-                rules.elements["hairpin", f"{pod.status.podIP} . {pod.status.podIP}"] = ""
+                if port.hostPort and (element := _host_port_element(port)) is not None:
+                    target = f"{address} . {port.containerPort}"
+                    rules.elements.setdefault(element, target)
+                    rules.elements["hairpin", f"{address} . {address}"] = ""
+                    if PROTOCOLS.get(port.protocol) == "udp":
+                        host_ip = port.hostIP if element[0] == "host-ports" else ""
+                        endpoints = frozenset({address})
+                        rules.udp_endpoints.setdefault((host_ip, port.hostPort), endpoints)
     return rules
 
 
-def _view(
-    service: Service, port: ServicePort, protocol: str, backends: Sequence[Backend]
-) -> PortView:
-    metadata = service.metadata
-    return PortView(
-        f"{metadata.namespace}/{metadata.name}/{protocol}/{port.port}",
-        port,
-        protocol,
-        _usable(backends),
-        _usable([backend for backend in backends if backend.is_local]),
-    )
+def _host_port_element(port: ContainerPort) -> tuple[str, str] | None:
+    """Return the collection and key of a host port; None for one that cannot be."""
+    protocol = PROTOCOLS.get(port.protocol)
+    if protocol is None or not (is_port(port.hostPort) and is_port(port.containerPort)):
+        return None
+    place = f"{protocol} . {port.hostPort}"
+    address = port.hostIP
+    if address in ("", "0.0.0.0"):  # noqa: S104 - any address of the node
+        return "any-host-ports", place
+    return ("host-ports", f"{address} . {place}") if is_ipv4(address) else None
 
 
 class _Places:
@@ -177,13 +189,14 @@ class _Places:
             serves_ending = conditions.serving is True and conditions.terminating is True
             if not endpoint.addresses or not (is_ready or serves_ending):
                 continue
-            if is_endpoint(endpoint.addresses[0]):
+            address = endpoint.addresses[0]
+            if is_endpoint(address):
                 is_local = endpoint.nodeName == self._node_name
-                usable.append((endpoint.addresses[0], is_local, is_ready))
+                usable.append((address, is_local, is_ready))
         room = 2 * SERVICE_RULES.value // max(1, len(entry.ports))
         for port in entry.ports:
             protocol = PROTOCOLS.get(port.protocol or "")
-            if port.port is not None and is_port(port.port) and protocol is not None:
+            if port.port and is_port(port.port) and protocol is not None:
                 there = self._by_port[port.name or "", protocol]
                 there.update(
                     Backend(address, port.port, is_local, is_ready)
@@ -199,7 +212,7 @@ def _usable(backends: Sequence[Backend]) -> tuple[Backend, ...]:
 class External(Struct, frozen=True):
     """How a service is reached from outside."""
 
-    addresses: Sequence[str]
+    addresses: Sequence[IPv4Text]
     fence: "Fence"
 
 
@@ -236,8 +249,8 @@ def _add_internal(
     settings: ProxySettings,
 ) -> None:
     """Add the way from the cluster address."""
-    key = f"{service.spec.clusterIP} . {view.protocol} . {view.port.port}"
-    _note_udp(rules, view, service.spec.clusterIP, view.port.port, backends)
+    key = f"{view.cluster_address} . {view.protocol} . {view.port.port}"
+    _note_udp(rules, view, view.cluster_address, view.port.port, backends)
     if not backends:
         rules.elements["service-filter", key] = "drop" if view.anywhere else REFUSE
         return
@@ -262,7 +275,7 @@ def _add_external(
     chain = f"external/{view.identity}"
     if backends or (is_local and view.anywhere):
         rules.chains[chain] = _external_rules(rules, service, view, internal, settings)
-    elements = [
+    elements: list[tuple[str, str, str, str]] = [
         ("service-filter", "services", address, f"{address} . {view.protocol} . {view.port.port}")
         for address in external.addresses
     ]
@@ -369,19 +382,20 @@ def _add_fence(rules: Ruleset, view: PortView, fence: Fence) -> str:
     return chain
 
 
-def _external_addresses(service: Service, settings: ProxySettings) -> list[str]:
+def _external_addresses(service: Service, settings: ProxySettings) -> list[IPv4Text]:
     """Return the addresses of the outside; one of a pod or of another service is left to that."""
-    found = [address for address in service.spec.externalIPs if is_ipv4(address)]
+    found = [*service.spec.externalIPs]
     if service.spec.type == "LoadBalancer":
-        found += [
-            entry.ip
-            for entry in service.status.loadBalancer.ingress
-            if is_ipv4(entry.ip) and entry.ipMode in (None, "VIP")
-        ]
+        ingress = service.status.loadBalancer.ingress
+        found += (entry.ip for entry in ingress if entry.ipMode in (None, "VIP"))
     own = [
         IPv4Network(text, strict=False) for text in (settings.cluster_cidr, settings.service_cidr)
     ]
-    return [text for text in found if not any(IPv4Address(text) in network for network in own)]
+    return [
+        address
+        for address in found
+        if is_ipv4(address) and not any(IPv4Address(address) in network for network in own)
+    ]
 
 
 def _note_udp(

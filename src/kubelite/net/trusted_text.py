@@ -1,49 +1,63 @@
-"""What of an object may stand in a rule.
+"""What of an object may stand in a rule, a route or a record.
 
 The API validates objects, but rules are commands that run as root: nothing goes into one that was not proved here too.
+A text that was proved has a type of its own, and what writes rules asks for that type: a check that was left out does
+not type-check.
 """
 
 import re
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
+from typing import NewType, TypeGuard
 
 from kubelite.remembered import remembered
 
+IPv4Text = NewType("IPv4Text", str)  # four numbers without leading zeros
+ObjectName = NewType("ObjectName", str)
+LinkName = NewType("LinkName", str)
+
+
 ADDRESS_LENGTH_MAX = 15  # 255.255.255.255
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
+LINK = re.compile(r"[a-z][-a-z0-9_.]{0,14}", re.ASCII)
 
 
-def is_name(text: str) -> bool:
-    """Tell whether `text` has the form of an object's name."""
+def is_name(text: str) -> TypeGuard[ObjectName]:
+    """Return whether `text` has the form of an object's name."""
     return NAME.fullmatch(text) is not None
 
 
-def is_port(number: int) -> bool:
-    """Tell whether `number` is that of a port."""
-    return 0 < number < 65536
+def is_link(text: str) -> TypeGuard[LinkName]:
+    """Return whether `text` may name a network link of ours."""
+    return LINK.fullmatch(text) is not None
 
 
-@remembered(20_000, length_max=ADDRESS_LENGTH_MAX)
-def is_ipv4(text: str) -> bool:
-    """Tell whether `text` is an IPv4 address."""
-    try:
-        IPv4Address(text)
-    except AddressValueError:
-        return False
-    return True
+def is_ipv4(text: str) -> TypeGuard[IPv4Text]:
+    """Return whether `text` is an IPv4 address."""
+    return _address(text) is not None
 
 
-@remembered(20_000, length_max=ADDRESS_LENGTH_MAX)
-def is_endpoint(text: str) -> bool:
-    """Tell whether `text` is an IPv4 address that a service may lead to: no node's own loopback, no link's own."""
-    if not is_ipv4(text):
-        return False
-    address = IPv4Address(text)
-    return not (
+def is_endpoint(text: str) -> TypeGuard[IPv4Text]:
+    """Return whether `text` is an IPv4 address that a service may lead to: no node's own loopback, no link's own."""
+    address = _address(text)
+    return address is not None and not (
         address.is_loopback
         or address.is_link_local
         or address.is_multicast
         or address.is_unspecified
     )
+
+
+def is_port(number: int) -> bool:
+    """Return whether a number is that of a port."""
+    return 0 < number < 65536
+
+
+@remembered(20_000, length_max=ADDRESS_LENGTH_MAX)
+def _address(text: str) -> IPv4Address | None:
+    try:
+        return IPv4Address(text)
+    except AddressValueError:
+        return None
 
 
 def ipv4_range(text: str) -> IPv4Network | None:

@@ -1,14 +1,17 @@
 """Decides whether a node can take a pod that was bound to it; pure. Upstream's node admission has the same words."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 
 from msgspec import Struct
 
 from kubelite.api.kinds.core.pods import Pod
-from kubelite.api.machinery.quantity import parse_quantity
+from kubelite.api.machinery.node_matching import suits_node
+from kubelite.api.machinery.tolerations import Tolerations
+from kubelite.node.live_node import NodeView
 from kubelite.node.network import HostPort
-from kubelite.node.pods import AnyContainer, all_containers, is_sidecar
-from kubelite.node.resources import pod_requests, used_by
+from kubelite.node.observed import Pending
+from kubelite.node.pods import AnyContainer, all_containers
+from kubelite.node.resources import amount_of, pod_requests, used_by
 from kubelite.node.security import app_armor_of
 from kubelite.node.sysctls import SysctlAllowList, forbidden_sysctl
 
@@ -52,17 +55,7 @@ def unsupported(pod: Pod, sysctls: SysctlAllowList, *, enforces_apparmor: bool) 
         return Rejection("SupplementalGroupsPolicyNotSupported", REJECTED + message)
     if not enforces_apparmor and any(wants_apparmor(pod, one) for one in all_containers(pod)):
         return Rejection("AppArmor", REJECTED + NO_APPARMOR)
-    if _shares_a_limit(pod):
-        message = "pod-level resources are not supported on the node"
-        return Rejection("PodLevelResourcesNotSupported", REJECTED + message)
     return None
-
-
-def _shares_a_limit(pod: Pod) -> bool:
-    """Return whether several containers that run at once have to share a limit, which is enforced by container."""
-    resources = pod.spec.resources
-    running = [*pod.spec.containers, *filter(is_sidecar, pod.spec.initContainers)]
-    return resources is not None and bool(resources.limits) and len(running) > 1
 
 
 def wants_apparmor(pod: Pod, container: AnyContainer) -> bool:
@@ -71,48 +64,59 @@ def wants_apparmor(pod: Pod, container: AnyContainer) -> bool:
     return profile is not None and profile.type != "Unconfined"
 
 
-def rejection(
-    pod: Pod, others: Iterable[Pod], allocatable: Mapping[str, str], labels: Mapping[str, str]
-) -> Rejection | None:
+def rejection(pod: Pod, others: Sequence[Pod], node: NodeView) -> Rejection | None:
     """Return why `pod` does not fit beside the `others` that run already, or None."""
-    others = list(others)
-    allowed_pods = int(allocatable.get("pods", "110"))
+    if insufficient := _lacks(pod, others, node):
+        return insufficient
+    taken = [port for other in others for port in host_ports(other)]
+    if any(_collides(port, other) for port in host_ports(pod) for other in taken):
+        return _failed("NodePorts", "node(s) didn't have free ports for the requested pod ports")
+    if not suits_node(pod.spec, node.name, node.labels):
+        return _failed("NodeAffinity", "node(s) didn't match Pod's node affinity/selector")
+    tolerations = Tolerations(pod.spec.tolerations)
+    for taint in node.taints:
+        if taint[2] == "NoExecute" and not tolerations.cover(taint):
+            return _failed("TaintToleration", "node(s) had taints that the pod didn't tolerate")
+    return None
+
+
+def _lacks(pod: Pod, others: Sequence[Pod], node: NodeView) -> Rejection | None:
+    """Return which resource the node has too little of for `pod`, or None."""
+    allowed_pods = int(node.allocatable.get("pods", "110"))
     if len(others) >= allowed_pods:
         return _insufficient("pods", 1, len(others), allowed_pods)
     used = used_by(others)
     for name, amount in sorted(pod_requests(pod).items()):
-        if amount <= 0:
+        # An extended resource that the node does not know may be the cluster's: the scheduler has accounted for it.
+        if amount <= 0 or (is_extended(name) and name not in node.allocatable):
             continue
-        available = _amount(name, allocatable.get(name, "0"))
+        available = amount_of(name, node.allocatable.get(name, "0"))
         if used.get(name, 0) + amount > available:
             return _insufficient(name, amount, used.get(name, 0), available)
-    taken = [port for other in others for port in host_ports(other)]
-    if any(_collides(port, other) for port in host_ports(pod) for other in taken):
-        return Rejection(
-            "NodePorts",
-            "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the "
-            "requested pod ports",
-        )
-    if any(labels.get(key) != value for key, value in pod.spec.nodeSelector.items()):
-        return Rejection(
-            "NodeAffinity",
-            "Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match"
-            " Pod's node affinity/selector",
-        )
     return None
 
 
-def _amount(name: str, written: str) -> int:
-    quantity = parse_quantity(written)
-    return quantity.milli_value() if name == "cpu" else quantity.value()
+def is_extended(name: str) -> bool:
+    """Return whether a resource is one that Kubernetes itself gives no meaning (the concept "Extended Resources")."""
+    domain, slash, _ = name.partition("/")
+    return bool(slash) and not (domain == "kubernetes.io" or domain.endswith(".kubernetes.io"))
+
+
+def resize_refusal(pod: Pod, others: Sequence[Pod], node: NodeView) -> Pending | None:
+    """Return why a running pod cannot be given the resources that it asks for now, or None."""
+    lacking = _lacks(pod, others, node)
+    if lacking is None or lacking.reason == "OutOfpods":
+        return None
+    return Pending("Deferred", lacking.message.removeprefix(REJECTED))
+
+
+def _failed(predicate: str, reason: str) -> Rejection:
+    return Rejection(predicate, f"{REJECTED}Predicate {predicate} failed: {reason}")
 
 
 def _insufficient(name: str, requested: int, used: int, capacity: int) -> Rejection:
-    return Rejection(
-        f"OutOf{name}",
-        f"Pod was rejected: Node didn't have enough resource: {name}, requested: {requested}, "
-        f"used: {used}, capacity: {capacity}",
-    )
+    message = f"Node didn't have enough resource: {name}, requested: {requested}, "
+    return Rejection(f"OutOf{name}", f"{REJECTED}{message}used: {used}, capacity: {capacity}")
 
 
 def _collides(port: HostPort, other: HostPort) -> bool:

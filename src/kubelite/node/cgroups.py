@@ -1,11 +1,18 @@
-"""Reads what containers use from control group files, and removes the groups of pods. Blocking: call it in a thread."""
+"""Reads what containers use from control group files; sets and removes the groups of pods.
 
+Blocking: call it in a thread.
+
+Whoever is in a group cannot reach these files: they lie outside of every container.
+"""
+
+import errno
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from kubelite.node.runtime import Usage
+from kubelite.node.runtime import Limits, Usage
 
 ROOT = Path("/sys/fs/cgroup")
 POD_FOLDER = "kubelite"
@@ -80,6 +87,92 @@ def _table(path: Path) -> dict[str, int]:
         return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2}
     except (OSError, ValueError):
         return {}
+
+
+Setting = tuple[str, str, str]  # controller, file, value
+
+
+def legacy_settings(limits: Limits) -> tuple[Setting, ...]:
+    """Return what to write for limits, in order, where each controller has a hierarchy of its own (cgroup v1)."""
+    return (
+        ("cpu", "cpu.shares", str(limits.cpu_shares)),
+        ("cpu", "cpu.cfs_period_us", str(limits.cpu_period_us)),
+        ("cpu", "cpu.cfs_quota_us", str(limits.cpu_quota_us or -1)),
+        ("memory", "memory.limit_in_bytes", str(limits.memory_bytes or -1)),
+    )
+
+
+def unified_settings(limits: Limits) -> tuple[Setting, ...]:
+    """Return what to write for limits, in order, in the unified hierarchy (cgroup v2)."""
+    return (
+        ("", "cpu.weight", str(weight_of(limits.cpu_shares))),
+        ("", "cpu.max", f"{limits.cpu_quota_us or 'max'} {limits.cpu_period_us}"),
+        ("", "memory.max", str(limits.memory_bytes or "max")),
+    )
+
+
+def weight_of(shares: int) -> int:
+    """Map shares of 2 to 262144 onto weights of 1 to 10000, as Kubernetes does (KEP-2254)."""
+    return 1 + (shares - 2) * 9999 // 262142
+
+
+def limit_pod(
+    pid: int,
+    pod_uid: str,
+    limits: Limits,
+    class_shares: int = 0,
+    proc: Path = Path("/proc"),
+    root: Path = ROOT,
+) -> None:
+    """Set the group that holds all containers of a pod, and the weight of the QoS class it is in; raises OSError.
+
+    Args:
+        pid: A process of the pod's sandbox: the pod's group is the one above its own.
+        pod_uid: Whose group it must be.
+        limits: For the pod; what is 0 is not limited.
+        class_shares: For the class; 0 leaves it as it is.
+        proc: Where the kernel shows processes.
+        root: Where it shows control groups.
+    """
+    groups = _groups(proc / str(pid) / "cgroup")
+    is_unified = "" in groups and (root / "cgroup.controllers").exists()
+    settings = unified_settings(limits) if is_unified else legacy_settings(limits)
+    for controller, file, value in settings:
+        folder = _pod_folder(root, groups, controller, pod_uid)
+        if file in ("cpu.shares", "cpu.weight"):
+            _set_class(folder.parent, file, class_shares)
+        is_limit = value not in ("-1", "max") and not value.startswith("max ")
+        try:
+            _set(folder / file, value)
+        except FileNotFoundError:
+            if is_limit:  # the kernel may lack a controller: then there is no limit to lift either
+                raise
+
+
+def _set_class(folder: Path, file: str, shares: int) -> None:
+    if shares and POD_FOLDER in f"{folder.parent.name}/{folder.name}":  # else it is not ours
+        value = shares if file == "cpu.shares" else weight_of(shares)
+        with suppress(FileNotFoundError):
+            _set(folder / file, str(value))
+
+
+def _pod_folder(root: Path, groups: Mapping[str, str], controller: str, pod_uid: str) -> Path:
+    """Return the folder of a pod's group; raises OSError if the process is not in one."""
+    group = Path(groups.get(controller, ""))
+    name = group.parent.name
+    # With systemd's driver the name is that of a slice, in which dashes stand for folders.
+    own = (f"pod{pod_uid}", f"pod{pod_uid.replace('-', '_')}.slice")
+    if not name.endswith(own):
+        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), f"control group of pod {pod_uid}")
+    return root / controller / str(group.parent).lstrip("/")
+
+
+def _set(path: Path, value: str) -> None:
+    """Write a setting; one that is so already is left alone."""
+    with path.open("r+") as file:
+        if file.read().strip() != value:
+            file.seek(0)
+            file.write(value)
 
 
 def remove_parents(pod_uid: str, root: Path = ROOT) -> None:

@@ -18,7 +18,7 @@ from kubelite.node.pods import AnyContainer, grace_seconds, resources_text, spec
 from kubelite.node.resources import cgroup_parent
 from kubelite.node.runtime import SANDBOX, ContainerSpec, Image, Limits, Mount, SandboxSpec
 from kubelite.node.security import privileges_of
-from kubelite.node.trusted_text import executable_texts, one_line, path_name, variable_name
+from kubelite.node.trusted_text import ProcessTexts, one_line, path_name, variable_name
 
 GRACE_LABEL = "io.kubernetes.pod.terminationGracePeriod"
 SHOWN_CHARACTERS = 256  # of a name that a pod gives, in a message that its status will hold
@@ -77,12 +77,11 @@ def container_spec(
     container = start.container
     _check_node_can(container)
     mounts = _as_claimed(pod, container, mounts)
-    command = tuple(expand(part, environment) for part in container.command)
-    args = tuple(expand(part, environment) for part in container.args)
-    for name in environment:
-        variable_name(name, "name of an environment variable")
-    variables = (f"{name}={value}" for name, value in environment.items())
-    executable_texts((*command, *args, *variables), f"container {container.name}")
+    texts = ProcessTexts(f"container {container.name}")
+    for name, value in environment.items():
+        texts.take(f"{variable_name(name, 'name of an environment variable')}={value}")
+    command = tuple(texts.take(expand(part, environment)) for part in container.command)
+    args = tuple(texts.take(expand(part, environment)) for part in container.args)
     privileges = privileges_of(pod, container, image)
     labels = _labels(pod, container.name)
     labels[SANDBOX_LABEL] = start.sandbox.id

@@ -1,7 +1,8 @@
 """Runs containers on a Docker engine through its API.
 
-Only containers with this node's label are ever listed, stopped or removed. Nothing is kept here but the connection:
-after a restart of this process or of the engine everything is read again from the containers' labels.
+Only containers of this node's data folder are ever listed, stopped or removed (see `container_owner`). Nothing is
+kept here but the connection: after a restart of this process or of the engine everything is read again from the
+containers' labels.
 """
 
 import asyncio
@@ -19,7 +20,8 @@ from kubelite.limits import ENGINE_LINE
 from kubelite.node import docker_wire as wire
 from kubelite.node import pause_image
 from kubelite.node.capabilities import bounding_set, full_privileges
-from kubelite.node.cgroups import read_usage, remove_parents
+from kubelite.node.cgroups import limit_pod, read_usage, remove_parents
+from kubelite.node.container_owner import NODE_LABEL, ContainerOwner
 from kubelite.node.docker_logs import read_log
 from kubelite.node.docker_stream import EngineStream, open_stream
 from kubelite.node.process_tree import kill_session
@@ -74,7 +76,7 @@ class DockerRuntime:
     def __init__(
         self,
         socket: Path,
-        node_name: str,
+        owner: ContainerOwner,
         architecture: str,
         clock: "Clock",
         profiles: Profiles | None = None,
@@ -92,7 +94,7 @@ class DockerRuntime:
         self._docker: Docker = Docker(
             url="unix://localhost", connector=self._connector, timeout=timeout
         )
-        self._node = node_name
+        self._owner = owner
         self._architecture = architecture
         self._clock = clock
         self._profiles = profiles
@@ -214,7 +216,7 @@ class DockerRuntime:
         spec = msgspec.structs.replace(spec, cgroup_parent=await self._parent(spec.cgroup_parent))
         body = wire.sandbox_body(
             spec,
-            self._node,
+            self._owner,
             pause_image.NAME,
             may_protect=self._may_protect,
             has_ipv6=self._has_ipv6,
@@ -230,7 +232,7 @@ class DockerRuntime:
         spec = msgspec.structs.replace(spec, cgroup_parent=await self._parent(spec.cgroup_parent))
         body = wire.container_body(
             spec,
-            self._node,
+            self._owner,
             await self._load_profiles(spec),
             may_protect=self._may_protect,
             privileges=self._privileges,
@@ -324,16 +326,21 @@ class DockerRuntime:
         """Change a running container's resources in place."""
         await self._json(f"containers/{container_id}/update", "POST", data=wire.limits_body(limits))
 
-    async def records(self) -> list[ContainerRecord]:
-        """Return all containers and sandboxes that this node made."""
-        params = {"all": "true", "filters": _filters({"label": [self._label]})}
-        listed = await self._json("containers/json", params=params)
-        found = [await self.inspect(container["Id"]) for container in listed]
-        return [record for record in found if record is not None]
+    async def limit_pod(self, sandbox: ContainerRecord, limits: Limits, class_shares: int) -> None:
+        """Limit all containers of a running sandbox together, and weigh its QoS class; 0 leaves that as it is."""
+        try:
+            await asyncio.to_thread(limit_pod, sandbox.pid, sandbox.pod_uid, limits, class_shares)
+        except OSError as error:
+            what = f"{error.filename}: {error.strerror}"
+            raise RuntimeFailure(f"cannot set the control group of the pod: {what}") from error
 
-    @property
-    def _label(self) -> str:
-        return f"{wire.NODE_LABEL}={self._node}"
+    async def records(self) -> list[ContainerRecord]:
+        """Return all containers and sandboxes that this node made, under whatever name."""
+        params = {"all": "true", "filters": _filters({"label": [NODE_LABEL]})}
+        listed = await self._json("containers/json", params=params)
+        owned = [one["Id"] for one in listed if self._owner.owns(one["Labels"])]
+        found = [await self.inspect(container_id) for container_id in owned]
+        return [record for record in found if record is not None]
 
     async def inspect(self, container_id: str) -> ContainerRecord | None:
         """Return one container, or None when it is gone or not ours."""
@@ -342,13 +349,11 @@ class DockerRuntime:
         except ContainerNotFound:
             return None
         record = wire.record_of(found)
-        if record is None or record.labels[wire.NODE_LABEL] != self._node:
-            return None
-        return record
+        return record if record is not None and self._owner.owns(record.labels) else None
 
     async def events(self) -> AsyncGenerator[RuntimeEvent | Resynced, None]:
         """Yield `Resynced` first and then every change; raises EngineUnavailable when the engine goes."""
-        filters = {"type": ["container"], "label": [self._label], "event": list(INTERESTING)}
+        filters = {"type": ["container"], "label": [NODE_LABEL], "event": list(INTERESTING)}
         params = {"filters": _filters(filters)}
         async with self._query("events", params=params, timeout=None) as response:
             # What happens from here on comes as an event, what happened before is in the list.
@@ -359,6 +364,8 @@ class DockerRuntime:
                 if event["Action"] == "destroy":
                     self._started.discard(container_id)
                     yield RuntimeEvent(container_id, None)
+                elif not self._owner.owns(event["Actor"]["Attributes"]):
+                    continue
                 elif event["Action"] != "start" or container_id not in self._started:
                     yield RuntimeEvent(container_id, await self.inspect(container_id))
         raise EngineUnavailable("the Docker engine closed its event stream")

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from kubelite.api.machinery.times import parse_time
+from kubelite.node.container_owner import NODE_LABEL, UID_LABEL, ContainerOwner
 from kubelite.node.profiles import LoadedProfiles
 from kubelite.node.runtime import (
     SANDBOX,
@@ -18,7 +19,6 @@ from kubelite.node.runtime import (
     SandboxSpec,
 )
 
-NODE_LABEL = "io.kubelite.node"
 TYPE_LABEL = "io.kubelite.type"
 ATTEMPT_LABEL = "io.kubelite.attempt"
 IMAGE_LABEL = "io.kubelite.image"
@@ -50,23 +50,23 @@ def container_name(spec: SandboxSpec | ContainerSpec) -> str:
     return f"k8s_{name}_{spec.pod_name}_{spec.namespace}_{spec.pod_uid}_{spec.attempt}"
 
 
-def _labels(spec: SandboxSpec | ContainerSpec, node: str) -> dict[str, str]:
+def _labels(spec: SandboxSpec | ContainerSpec, owner: ContainerOwner) -> dict[str, str]:
     return {
         **spec.labels,
-        NODE_LABEL: node,
+        **owner.labels(),
         TYPE_LABEL: "sandbox" if isinstance(spec, SandboxSpec) else "container",
         ATTEMPT_LABEL: str(spec.attempt),
     }
 
 
 def sandbox_body(
-    spec: SandboxSpec, node: str, image: str, *, may_protect: bool, has_ipv6: bool
+    spec: SandboxSpec, owner: ContainerOwner, image: str, *, may_protect: bool, has_ipv6: bool
 ) -> JSON:
     """Return the body that creates a sandbox.
 
     Args:
         spec: The sandbox.
-        node: Whose it is.
+        owner: Whose it is.
         image: The pause image.
         may_protect: Whether the host allows negative out-of-memory scores.
         has_ipv6: Whether the host's kernel speaks IPv6.
@@ -96,14 +96,14 @@ def sandbox_body(
         # A namespace of its own all the same, but without the engine's hook into it, for which the engine would run
         # its own program once more: that takes as long as the rest of the start.
         "NetworkDisabled": not spec.host_network,
-        "Labels": _labels(spec, node),
+        "Labels": _labels(spec, owner),
         "HostConfig": host,
     }
 
 
 def container_body(
     spec: ContainerSpec,
-    node: str,
+    owner: ContainerOwner,
     profiles: LoadedProfiles,
     *,
     may_protect: bool,
@@ -113,7 +113,7 @@ def container_body(
 
     Args:
         spec: The container.
-        node: Whose it is.
+        owner: Whose it is.
         profiles: What its profiles of type Localhost stand for.
         may_protect: Whether the host allows negative out-of-memory scores.
         privileges: What stands for full privileges on this host.
@@ -168,7 +168,7 @@ def container_body(
         "StopSignal": spec.stop_signal,
         "Healthcheck": {"Test": ["NONE"]},
         "Labels": {
-            **_labels(spec, node),
+            **_labels(spec, owner),
             IMAGE_LABEL: spec.image_name,
             DIGEST_LABEL: spec.image_digest,
         },
@@ -246,7 +246,7 @@ def record_of(found: Mapping[str, Any]) -> ContainerRecord | None:
     phase = _phase(state)
     return ContainerRecord(
         id=found["Id"],
-        pod_uid=labels["io.kubernetes.pod.uid"],
+        pod_uid=labels[UID_LABEL],
         pod_name=labels.get("io.kubernetes.pod.name", ""),
         namespace=labels.get("io.kubernetes.pod.namespace", ""),
         name=labels["io.kubernetes.container.name"],
@@ -262,6 +262,7 @@ def record_of(found: Mapping[str, Any]) -> ContainerRecord | None:
         image=labels.get(IMAGE_LABEL, ""),
         image_id=labels.get(DIGEST_LABEL) or found["Image"],
         pid=state["Pid"],
+        log_path=found.get("LogPath") or "",
         labels=labels,
     )
 

@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from kubelite.backoff import backoff_seconds
 from kubelite.limits import ENGINE_LOG
+from kubelite.spawn import start_detached
 from kubelite.tasks import TaskSet
 
 log = logging.getLogger(__name__)
@@ -142,25 +143,10 @@ class OwnEngine:
             log.warning("container engine ended", extra={"exit_code": code})
 
     def _spawn(self) -> int:
-        """Start the engine in a session of its own: neither a signal to kubelite's group nor its end reaches it.
-
-        Not by asyncio's subprocess, which kills what still runs when its object goes.
-        """
+        """Start the engine, which outlives this process; return its process id."""
         self._folders.run.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folders.data.mkdir(mode=0o710, parents=True, exist_ok=True)
-        output = str(self._folders.log)
-        append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        return os.posix_spawnp(
-            self._arguments[0],
-            self._arguments,
-            os.environ,
-            setsid=True,
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 1, output, append, 0o600),
-                (os.POSIX_SPAWN_DUP2, 1, 2),
-            ],
-        )
+        return start_detached(self._arguments, self._folders.log)
 
     async def _until_gone(self) -> None:
         """Wait for the end of an engine that an earlier run of kubelite started."""

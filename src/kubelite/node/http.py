@@ -22,7 +22,7 @@ from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.model import to_wire
 from kubelite.clock import Clock
 from kubelite.limits import NODE_CONNECTIONS
-from kubelite.metrics import REGISTRY
+from kubelite.metrics import REGISTRY, exposition
 from kubelite.node import port_forward, stats, streams
 from kubelite.node.kubelet import Kubelet
 from kubelite.node.logs import log_bytes, read_request, record_to_read
@@ -199,8 +199,9 @@ class NodeAPI:
 
     async def _metrics(self, request: web.BaseRequest) -> web.StreamResponse:
         async def work() -> web.Response:
-            text = REGISTRY.exposition()
-            return web.Response(body=text.encode(), headers={"Content-Type": TEXT_TYPE})
+            samples = [metric.sample() for metric in REGISTRY.metrics()]
+            body = await asyncio.to_thread(lambda: exposition(samples).encode())
+            return web.Response(body=body, headers={"Content-Type": TEXT_TYPE})
 
         return await self._guarded(request, "metrics", work)
 

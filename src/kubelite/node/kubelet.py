@@ -16,6 +16,7 @@ from kubelite.backoff import backoff_seconds
 from kubelite.node.pod_actions import Collaborators, NodeFacts
 from kubelite.node.pod_memory import ContainerState, PodMemory
 from kubelite.node.pod_worker import PodWorker
+from kubelite.node.pods import is_terminal
 from kubelite.node.runtime import (
     ContainerRecord,
     EngineUnavailable,
@@ -23,6 +24,7 @@ from kubelite.node.runtime import (
     RuntimeEvent,
     RuntimeFailure,
 )
+from kubelite.node.volumes.followed import differs_as_shown, shows_itself
 from kubelite.tasks import TaskSet
 
 log = logging.getLogger(__name__)
@@ -82,13 +84,19 @@ class Kubelet:
         """What is known of the node's pods, by uid."""
         return self._worker.memories
 
+    def move(self, addresses: tuple[str, ...]) -> None:
+        """Follow new addresses of the node, the primary one first: its pods report them."""
+        self._worker.move(addresses)
+
     async def run(self) -> None:
         """Work until cancelled; containers go on when this ends."""
         self._restored = False  # this may be another run, after a failure
         unfollow = await self._pods.follow(self._pod_changed)
+        unsubscribe = self._worker.node.subscribe(self._worker.node_changed)
         try:
             await self._follow_engine()
         finally:
+            unsubscribe()
             unfollow()
             await self._tasks.stop()
 
@@ -102,6 +110,10 @@ class Kubelet:
             memory = self._worker.memory(after.metadata.uid)
             memory.see(after)
             self._worker.wake(memory.uid)
+            if before is not None and differs_as_shown(before, after) and shows_itself(after):
+                self._worker.actions.volumes_changed(memory.uid)
+        if after is None or is_terminal(after) or (before and before.spec != after.spec):
+            self._worker.room_changed()
 
     async def _follow_engine(self) -> None:
         failures = 0
@@ -160,6 +172,7 @@ class Kubelet:
             memory = self._worker.memory(record.pod_uid)
             if record.pod_uid in live and record.is_sandbox and memory.pod is not None:
                 await self._worker.actions.attach(memory, memory.pod, record)
+        await self._parts.logs.add(records)
         for uid in await self._parts.volumes.leftovers():
             self._worker.memory(uid)
         await self.before_pods()
@@ -198,6 +211,7 @@ class Kubelet:
             self._forget_addresses(memory, record)
         state = memory.forget(container_id)
         self._tasks.start(self._ended(memory, record, state), name=f"end of {record.name}")
+        self._tasks.start(self._parts.logs.remove(record), name=f"log of {record.name}")
 
     def _forget_addresses(self, memory: PodMemory, ended: ContainerRecord) -> None:
         """The address goes with the sandbox that has it; the end of an older one may be told late."""

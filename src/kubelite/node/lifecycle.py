@@ -15,7 +15,6 @@ from kubelite.api.machinery.times import parse_time
 from kubelite.node.observed import (
     BACKOFF_LABEL,
     HASH_LABEL,
-    RESOURCES_LABEL,
     SANDBOX_LABEL,
     Observed,
 )
@@ -29,7 +28,9 @@ from kubelite.node.pods import (
     should_restart,
     spec_hash,
 )
-from kubelite.node.runtime import ContainerRecord
+from kubelite.node.resizing import current_text
+from kubelite.node.resources import group_limits
+from kubelite.node.runtime import ContainerRecord, Limits
 
 BACKOFF_FIRST_SECONDS = 10
 BACKOFF_MAX_SECONDS = 300
@@ -76,6 +77,13 @@ class StopContainer(Struct, frozen=True):
     message: str
 
 
+class LimitPod(Struct, frozen=True):
+    """Give the pod's control group its settings."""
+
+    sandbox: ContainerRecord
+    limits: Limits
+
+
 class ResizeContainer(Struct, frozen=True):
     """Give a running container other resources."""
 
@@ -110,6 +118,7 @@ Action = (
     | EnsureImage
     | StartContainer
     | StopContainer
+    | LimitPod
     | ResizeContainer
     | StopSandbox
     | RemoveContainer
@@ -245,6 +254,13 @@ def _run(draft: _Draft) -> None:
     if sandbox is None or not sandbox.is_running:
         _run_without_sandbox(draft, sandbox)
         return
+    limits = group_limits(draft.pod)
+    if observed.group_limits != limits:
+        trouble = observed.sandbox_trouble
+        if trouble is None or draft.is_due(trouble.retry_at):
+            draft.add(LimitPod(sandbox, limits))
+        if draft.pod.spec.resources is not None:
+            return  # what the pod must not exceed holds before anything of it runs
     if not _is_prepared(draft):
         _ensure_images(draft, _first_containers(draft))
         return
@@ -426,9 +442,11 @@ def _replace_if_needed(draft: _Draft, container: AnyContainer, record: Container
 
 
 def _resize_if_needed(draft: _Draft, container: AnyContainer, record: ContainerRecord) -> None:
-    wanted = resources_text(container)
-    created_with = record.labels.get(RESOURCES_LABEL, wanted)
-    if draft.observed.resources.get(record.id, created_with) == wanted:
+    current = current_text(record, draft.observed)
+    if not current or current == resources_text(container):
+        return
+    trouble = draft.observed.resize_troubles.get(record.id)
+    if trouble is not None and not draft.is_due(trouble.retry_at):
         return
     if any(policy.restartPolicy == "RestartContainer" for policy in container.resizePolicy):
         message = f"Container {container.name} resize requires restart"

@@ -1,5 +1,7 @@
 """Answers the log questions of the API: which container, since when, how much."""
 
+import asyncio
+import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from datetime import datetime, timedelta
@@ -9,10 +11,15 @@ from msgspec import Struct
 from kubelite.api.errors import BadRequest, NotFound
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.machinery.times import parse_time
+from kubelite.limits import TERMINATION_LOG
 from kubelite.node.pod_memory import PodMemory
 from kubelite.node.pods import find_container
 from kubelite.node.runtime import ContainerRecord, ContainerRuntime, LogQuery
 from kubelite.node.status import WAITING_FOR_CREATION
+
+LAST_OUTPUT_LINES = 80
+LAST_OUTPUT_SECONDS = 10.0
+NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 class LogRequest(Struct, frozen=True):
@@ -35,10 +42,9 @@ def read_request(parameters: Mapping[str, str], now: datetime) -> LogRequest:
         text = parameters.get(name)
         if text is None or text == "":
             return None
-        try:
-            return int(text)
-        except ValueError as error:
-            raise BadRequest(f'invalid value of {name}: "{text}"') from error
+        if not NUMBER.fullmatch(text):
+            raise BadRequest(f'invalid value of {name}: "{text[:30]}"')
+        return int(text)
 
     since: datetime | None = None
     seconds = number("sinceSeconds")
@@ -87,6 +93,24 @@ def record_to_read(
     if reason not in {"ErrImagePull", "ImagePullBackOff"}:
         problem = reason
     raise BadRequest(f'container "{container}" in pod "{name}" is waiting to start: {problem}')
+
+
+async def last_output(runtime: ContainerRuntime, container_id: str) -> str:
+    """Return the end of a container's output, both streams, as the policy FallbackToLogsOnError shows it.
+
+    Raises EngineUnavailable, RuntimeFailure, and TimeoutError after `LAST_OUTPUT_SECONDS`.
+    """
+    data = b""
+    query = LogQuery(tail_lines=LAST_OUTPUT_LINES)
+    async with asyncio.timeout(LAST_OUTPUT_SECONDS):
+        async with aclosing(runtime.logs(container_id, query)) as entries:
+            async for entry in entries:
+                # A line has no bound, so what is read is not what is kept.
+                data = (data + entry.data)[-TERMINATION_LOG.value - 1 :]
+    if len(data) > TERMINATION_LOG.value:
+        TERMINATION_LOG.reached()
+        data = data[-TERMINATION_LOG.value :]
+    return data.decode("utf-8", "replace")
 
 
 async def log_bytes(

@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from kubelite.node.runtime import ContainerRecord
+from kubelite.node.runtime import ContainerRecord, Limits
 
 SANDBOX_LABEL = "io.kubernetes.sandbox.id"
 HASH_LABEL = "io.kubernetes.container.hash"
@@ -41,6 +41,13 @@ class Health(Struct, frozen=True):
     failed_probe: Literal["", "Startup", "Liveness"] = ""  # which probe said so, if one did
 
 
+class Pending(Struct, frozen=True):
+    """Why a resize waits: the reason and message of the condition PodResizePending."""
+
+    reason: str
+    message: str
+
+
 class Ending(Struct, frozen=True):
     """Why the whole pod must end although nobody deleted it."""
 
@@ -62,10 +69,10 @@ class Observed(Struct, frozen=True, dict=True):  # dict: for what is computed on
     hooks_running: frozenset[str] = frozenset()  # container ids whose postStart is not done
     stopping: frozenset[str] = frozenset()  # container ids told to end
     messages: Mapping[str, str] = {}  # container id: what it left as termination message
-    resources: Mapping[
-        str, str
-    ] = {}  # container id: what it was resized to, or could not be, as JSON
     resized: Mapping[str, str] = {}  # container id: what it has since its last resize, as JSON
+    resize_troubles: Mapping[str, Trouble] = {}  # container id: why its resize failed
+    group_limits: Limits | None = None  # what the pod's control group has; None: not known
+    pending_resize: Pending | None = None  # what the pod asks for does not fit now
     ending: Ending | None = None
 
     def newest_sandbox(self) -> ContainerRecord | None:

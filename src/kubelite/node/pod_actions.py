@@ -6,7 +6,7 @@ EngineUnavailable leaves, so that the pod waits for the engine as a whole.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 
 import msgspec
@@ -31,6 +31,7 @@ from kubelite.node.lifecycle import (
     CreateSandbox,
     EnsureImage,
     FinishDeletion,
+    LimitPod,
     RemoveContainer,
     ResizeContainer,
     SetUpVolumes,
@@ -39,6 +40,9 @@ from kubelite.node.lifecycle import (
     StopSandbox,
     TearDown,
 )
+from kubelite.node.live_node import LiveNode
+from kubelite.node.log_links import NoLogs, PodLogs
+from kubelite.node.logs import last_output
 from kubelite.node.network import PodNetwork
 from kubelite.node.observed import Health, ImageState, Trouble
 from kubelite.node.pod_memory import ContainerState, PodMemory, Stop
@@ -58,11 +62,13 @@ from kubelite.node.probes import (
     first_health,
     has_probes,
 )
-from kubelite.node.resources import limits_of
+from kubelite.node.resizing import with_allocated
+from kubelite.node.resources import class_shares, group_limits, limits_of
 from kubelite.node.runtime import (
     ContainerRecord,
     ContainerRuntime,
     EngineUnavailable,
+    Limits,
     RuntimeFailure,
     StartRefused,
 )
@@ -75,7 +81,9 @@ log = logging.getLogger(__name__)
 
 RETRY_FIRST_SECONDS = 1.0
 RETRY_MAX_SECONDS = 60.0
-REFRESH_SECONDS = 60.0  # how often volumes that show API objects are looked at again
+REFRESH_PAUSE_SECONDS = (
+    0.5  # at least between two refreshes of a pod's volumes, however often what they show changes
+)
 STOP_RETRY_MAX_SECONDS = 8.0
 GRACE_MIN_SECONDS = (
     2.0  # what each container gets at least, also one whose preStop hook took all the time
@@ -106,6 +114,7 @@ class Collaborators(Struct, frozen=True):
     prober: Prober
     clock: Clock
     events: EventRecorder
+    logs: PodLogs = NoLogs()
 
 
 class PodActions:
@@ -117,17 +126,25 @@ class PodActions:
         parts: Collaborators,
         tasks: TaskSet,
         wake: Callable[[str], None],
+        node: LiveNode,
+        pods: Callable[[], Sequence[Pod]],
     ) -> None:
+        """`pods` returns those that the node has let in, with what each was allocated."""
         self._facts = facts
         self._client = client = parts.client
         self._runtime = runtime = parts.runtime
         self._network = parts.network
         self._volumes = parts.volumes
+        self._volumes.changed = self.volumes_changed
+        self._stale: set[str] = set()  # uids of pods whose volumes show something that changed
         self._prober = parts.prober
+        self._logs = parts.logs
         self._clock = clock = parts.clock
         self._events = events = parts.events
         self._tasks = tasks
         self._wake = wake
+        self._node = node
+        self._pods = pods
         self._environment = Environment(client)
         self._images = ImageSource(runtime, client, clock, events, tasks)
         self._services = client.mirror(Service)
@@ -143,7 +160,7 @@ class PodActions:
         await all_to_their_end(*(self._do(memory, action) for action in actions))
 
     async def _do(self, memory: PodMemory, action: Action) -> None:
-        pod = memory.pod or Pod()
+        pod = with_allocated(memory.pod or Pod(), memory.allocated)
         match action:
             case SetUpVolumes():
                 await self._set_up_volumes(memory, pod)
@@ -157,8 +174,8 @@ class PodActions:
                 await self._start(memory, pod, action)
             case StopContainer():
                 self._stop(memory, action)
-            case ResizeContainer():
-                await self._resize(memory, pod, action)
+            case LimitPod() | ResizeContainer():
+                await self._set_resources(memory, pod, action)
             case StopSandbox():
                 await self._stop_sandbox(memory, action.record)
             case RemoveContainer():
@@ -170,17 +187,29 @@ class PodActions:
 
     def around(self, memory: PodMemory) -> Surroundings:
         """Return what the pod may learn about where it runs."""
-        return Surroundings(memory.addresses, self._facts.addresses, self._facts.allocatable)
+        return Surroundings(memory.addresses, self._facts.addresses, self._node.view.allocatable)
+
+    def move(self, facts: NodeFacts, memories: Iterable[PodMemory]) -> None:
+        """Follow new addresses of the node: pods on its network have them too, and are probed there."""
+        self._facts = facts
+        for memory in memories:
+            if memory.pod is not None and memory.pod.spec.hostNetwork and memory.addresses:
+                memory.addresses = facts.addresses
+                for state in memory.containers.values():
+                    if state.probes is not None:
+                        state.probes.move(facts.addresses[0])
 
     def _retry_date(self, failures: int) -> timedelta:
         return timedelta(seconds=backoff_seconds(failures, RETRY_FIRST_SECONDS, RETRY_MAX_SECONDS))
 
     async def _set_up_volumes(self, memory: PodMemory, pod: Pod) -> None:
-        now = self._clock.now()
+        now = memory.volumes_read_at = self._clock.now()
+        self._stale.discard(memory.uid)  # what changes from here on is a reason for another round
         try:
-            await self._volumes.set_up(pod, self.around(memory))
+            due = await self._volumes.set_up(pod, self.around(memory))
         except (ConfigUnavailable, APIError) as error:
             retry_at = now + self._retry_date(memory.volume_failures)
+            memory.refresh_at = retry_at
             memory.volume_failures += 1
             memory.volumes_trouble = Trouble("FailedMount", str(error), retry_at)
             self._events.event(reference_to(pod), WARNING, "FailedMount", str(error))
@@ -188,13 +217,32 @@ class PodActions:
         memory.volumes_trouble = None
         memory.volume_failures = 0
         memory.volumes_ready = True
-        if any(v.configMap or v.secret or v.projected or v.downwardAPI for v in pod.spec.volumes):
-            memory.refresh_at = now + timedelta(seconds=REFRESH_SECONDS)
+        memory.refresh_at = due
+
+    def volumes_changed(self, uid: str) -> None:
+        """Have a pod's volumes refreshed since something that they show changed."""
+        self._stale.add(uid)
+        self._wake(uid)
+
+    def rest_volumes(self, memory: PodMemory) -> None:
+        """Refresh the volumes of a pod that has ended no more."""
+        self._volumes.rest(memory.uid)
+        self._stale.discard(memory.uid)
+        memory.refresh_at = None
 
     async def refresh_volumes(self, memory: PodMemory, pod: Pod) -> None:
-        """Look at volumes again that show objects of the API, when that is due."""
-        if memory.refresh_at is not None and memory.refresh_at <= self._clock.now():
-            memory.refresh_at = None
+        """Refresh a pod's volumes if something that they show changed, or a token of theirs gets old."""
+        now = self._clock.now()
+        if memory.uid in self._stale and memory.volumes_read_at is not None:
+            self._stale.discard(memory.uid)
+            pause = timedelta(seconds=REFRESH_PAUSE_SECONDS)
+            at = max(now, memory.volumes_read_at + pause)
+            memory.refresh_at = at if memory.refresh_at is None else min(at, memory.refresh_at)
+            if (trouble := memory.volumes_trouble) is not None:
+                # It may be just what was missing.
+                memory.volumes_trouble = msgspec.structs.replace(trouble, retry_at=at)
+        is_due = memory.refresh_at is not None and memory.refresh_at <= now
+        if memory.volumes_ready and is_due:
             await self._set_up_volumes(memory, pod)
 
     async def _create_sandbox(self, memory: PodMemory, pod: Pod, action: CreateSandbox) -> None:
@@ -204,7 +252,10 @@ class PodActions:
             async with self._starting:
                 spec = sandbox_spec(pod, action.attempt, self._facts.cluster_domain, handler)
                 sandbox_id = await self._runtime.create_sandbox(spec)
-                memory.take(await self._runtime.start(sandbox_id))
+                sandbox = await self._runtime.start(sandbox_id)
+                memory.group_limits = None
+                memory.take(sandbox)
+                await self._limit_pod(memory, pod, sandbox, group_limits(pod))
         except DevicesUnavailable as error:
             message = f"Failed to prepare dynamic resources: {error}"
             self._sandbox_failed(memory, pod, message, "FailedPrepareDynamicResources")
@@ -213,9 +264,39 @@ class PodActions:
             if sandbox_id:
                 await self._runtime.remove(sandbox_id)
         else:
-            memory.sandbox_trouble = None
-            memory.sandbox_failures = 0
             memory.addresses = ()
+            if memory.group_limits is not None:
+                memory.sandbox_trouble = None
+                memory.sandbox_failures = 0
+
+    async def _set_resources(
+        self, memory: PodMemory, pod: Pod, action: LimitPod | ResizeContainer
+    ) -> None:
+        if isinstance(action, LimitPod):
+            await self._limit_pod(memory, pod, action.sandbox, action.limits)
+        else:
+            await self._resize(memory, pod, action)
+
+    async def _limit_pod(
+        self, memory: PodMemory, pod: Pod, sandbox: ContainerRecord, limits: Limits
+    ) -> None:
+        """Set the pod's control group; a limit that cannot be enforced keeps the pod from running."""
+        try:
+            weight = class_shares(pod, self._pods())
+            await self._runtime.limit_pod(sandbox, limits, weight)
+        except RuntimeFailure as error:
+            if pod.spec.resources is not None:
+                self._sandbox_failed(memory, pod, f"Failed to create pod sandbox: {error}")
+                return
+            self._warn_once("the CPU weight of pods cannot be set", error)
+        memory.group_limits = limits
+        if memory.sandbox_trouble is not None and pod.spec.resources is not None:
+            memory.sandbox_trouble, memory.sandbox_failures = None, 0
+
+    def _warn_once(self, text: str, error: Exception) -> None:
+        if text not in self._warned:
+            self._warned.add(text)
+            log.warning("%s: %s", text, error)
 
     def _sandbox_failed(
         self, memory: PodMemory, pod: Pod, message: str, reason: str = "FailedCreatePodSandBox"
@@ -331,6 +412,7 @@ class PodActions:
                 memory.forget(container_id)
             raise
         memory.take(record)
+        await self._logs.add([record])
         about = reference_to(pod, container)
         self._events.event(about, NORMAL, "Started", "Container started")
         if handler is not None:
@@ -506,23 +588,36 @@ class PodActions:
         if record.is_sandbox or state.message is not None:
             return
         text = await self._volumes.termination_message(memory.uid, record.name, record.attempt)
+        if not text and _falls_back_to_logs(memory.pod, record):
+            text = await self._last_output(record)
         state.message = text
+
+    async def _last_output(self, record: ContainerRecord) -> str:
+        try:
+            return await last_output(self._runtime, record.id)
+        except (EngineUnavailable, RuntimeFailure, TimeoutError) as error:
+            log.warning(
+                "cannot read the last output of a container: %s",
+                error,
+                extra={"container": record.name, "pod": record.pod_key},
+            )
+            return ""
 
     async def _resize(self, memory: PodMemory, pod: Pod, action: ResizeContainer) -> None:
         container, record = action.container, action.record
-        about, wanted = reference_to(pod, container), resources_text(container)
-        # Also when it fails: only another wish is worth another try.
-        memory.resources[record.id] = wanted
+        wanted = resources_text(container)
         try:
             limits = limits_of(pod, container, self._facts.memory_bytes)
             await self._runtime.update(record.id, limits)
         except RuntimeFailure as error:
-            message = f"Container {container.name} cannot be resized: {error}"
-            self._events.event(about, WARNING, "ResizeError", message)
+            failures = memory.resize_failures.get(record.id, 0)
+            memory.resize_failures[record.id] = failures + 1
+            retry_at = self._clock.now() + self._retry_date(failures)
+            memory.resize_troubles[record.id] = Trouble("Error", str(error), retry_at)
         else:
             memory.resized[record.id] = wanted
-            message = f"Container {container.name} resized"
-            self._events.event(about, NORMAL, "ResizeCompleted", message)
+            memory.resize_troubles.pop(record.id, None)
+            memory.resize_failures.pop(record.id, None)
 
     async def _stop_sandbox(self, memory: PodMemory, record: ContainerRecord) -> None:
         # The pause process has nothing to finish: it is killed, and its address given back once nothing can use it.
@@ -536,8 +631,10 @@ class PodActions:
 
     async def _remove(self, memory: PodMemory, record: ContainerRecord) -> None:
         await self._runtime.remove(record.id)
+        await self._logs.remove(record)
         await _release(memory.forget(record.id))
-        memory.resources.pop(record.id, None)
+        memory.resize_troubles.pop(record.id, None)
+        memory.resize_failures.pop(record.id, None)
         memory.resized.pop(record.id, None)
 
     async def tear_down(self, memory: PodMemory) -> None:
@@ -547,6 +644,8 @@ class PodActions:
         await self._network.detach(memory.uid)
         memory.addresses = ()
         await self._volumes.tear_down(memory.uid)
+        await self._logs.remove_pod(memory.uid)
+        self._stale.discard(memory.uid)
         memory.volumes_ready = False
 
     async def _finish(self, memory: PodMemory, pod: Pod) -> None:
@@ -587,6 +686,12 @@ def target_id(memory: PodMemory, container: AnyContainer) -> str:
     if target is None or not target.is_running:
         raise ConfigUnavailable(f"unable to find target container {name}")
     return target.id
+
+
+def _falls_back_to_logs(pod: Pod | None, record: ContainerRecord) -> bool:
+    container = find_container(pod, record.name) if pod is not None else None
+    policy = container.terminationMessagePolicy if container is not None else ""
+    return policy == "FallbackToLogsOnError" and record.exit_code != 0
 
 
 def _known_health(pod: Pod, container: AnyContainer, record: ContainerRecord) -> Health:

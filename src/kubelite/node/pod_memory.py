@@ -6,11 +6,12 @@ from datetime import datetime
 
 import msgspec
 
+from kubelite.api.kinds.core.containers import ResourceRequirements
 from kubelite.api.kinds.core.pods import Pod
-from kubelite.node.observed import SANDBOX_LABEL, Ending, Health, ImageState, Observed, Trouble
+from kubelite.node.observed import Ending, Health, ImageState, Observed, Pending, Trouble
 from kubelite.node.pods import AnyContainer
 from kubelite.node.probes import ContainerProbes
-from kubelite.node.runtime import ContainerRecord
+from kubelite.node.runtime import ContainerRecord, Limits
 
 
 class Stop:
@@ -59,7 +60,10 @@ class PodMemory:
         self.addresses: tuple[str, ...] = ()
         self.volumes_ready = False
         self.volumes_trouble: Trouble | None = None
-        self.refresh_at: datetime | None = None  # when volumes are looked at again
+        self.volumes_read_at: datetime | None = (
+            None  # when they were last set up, or that was tried
+        )
+        self.refresh_at: datetime | None = None  # when they have to be set up again
         self.sandbox_trouble: Trouble | None = None
         self.sandbox_failures = 0
         self.volume_failures = 0
@@ -67,7 +71,11 @@ class PodMemory:
         self.image_failures: dict[str, int] = {}
         self.troubles: dict[str, Trouble] = {}
         self.trouble_failures: dict[str, int] = {}
-        self.resources: dict[str, str] = {}  # container id: what it was resized to, or could not be
+        self.allocated: dict[str, ResourceRequirements] = {}  # by container name, once admitted
+        self.pending_resize: Pending | None = None
+        self.group_limits: Limits | None = None  # what the pod's control group was given
+        self.resize_troubles: dict[str, Trouble] = {}  # container id: why its resize failed
+        self.resize_failures: dict[str, int] = {}
         self.resized: dict[str, str] = {}  # container id: what it has since its last resize
         self.ending: Ending | None = None
         self.told_reductions: set[tuple[str, str]] = set()  # container name, what it does not get
@@ -140,8 +148,10 @@ class PodMemory:
             hooks_running=frozenset(key for key, state in states if state.is_hook_running),
             stopping=frozenset(key for key, state in states if state.stop is not None),
             messages={key: state.message for key, state in states if state.message is not None},
-            resources=dict(self.resources),
             resized=dict(self.resized),
+            resize_troubles=dict(self.resize_troubles),
+            pending_resize=self.pending_resize,
+            group_limits=self.group_limits,
             ending=self.ending,
         )
 
@@ -154,10 +164,6 @@ class PodMemory:
         elif state.trouble is not None and (before is None or before.trouble is None):
             failures = self.image_failures.get(container.name, 0)
             self.image_failures[container.name] = failures + 1
-
-    def sandbox_of(self, record: ContainerRecord) -> ContainerRecord | None:
-        """Return the sandbox that a container is in."""
-        return self.records.get(record.labels.get(SANDBOX_LABEL, ""))
 
 
 def _health_of(state: ContainerState) -> Health | None:

@@ -9,10 +9,18 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from msgspec.structs import replace
+
 from kubelite.api.client.events import NORMAL, WARNING
 from kubelite.api.errors import APIError, Conflict, NotFound
-from kubelite.api.kinds.core.pods import Pod, PodStatus
-from kubelite.node.admission import REJECTED, rejection, unsupported
+from kubelite.api.kinds.core.pods import Pod, PodCondition, PodStatus
+from kubelite.node.admission import (
+    REJECTED,
+    Rejection,
+    rejection,
+    resize_refusal,
+    unsupported,
+)
 from kubelite.node.lifecycle import (
     FinishDeletion,
     Plan,
@@ -21,6 +29,7 @@ from kubelite.node.lifecycle import (
     plan,
     plan_orphan,
 )
+from kubelite.node.live_node import LiveNode, NodeView
 from kubelite.node.observed import Ending, Observed
 from kubelite.node.pod_actions import Collaborators, NodeFacts, PodActions
 from kubelite.node.pod_memory import PodMemory
@@ -32,8 +41,17 @@ from kubelite.node.pods import (
     pod_key,
     reference_to,
 )
+from kubelite.node.resizing import (
+    IN_PROGRESS,
+    PENDING,
+    asked_resources,
+    known_resources,
+    resize_message,
+    with_allocated,
+)
 from kubelite.node.runtime import EngineUnavailable
 from kubelite.node.status import KUBELET_CONDITIONS, Host, rejected_status, status_of
+from kubelite.node.volumes.followed import shows_itself
 from kubelite.tasks import TaskSet, all_to_their_end
 from kubelite.workqueue import WorkQueue
 
@@ -53,9 +71,14 @@ class PodWorker:
         self._clock = parts.clock
         self._events = parts.events
         self._tasks = TaskSet()
-        self._queue: WorkQueue[str] = WorkQueue(retry_first_seconds=0.1, retry_max_seconds=60.0)
+        self._queue: WorkQueue[str] = WorkQueue(
+            name="pod_workers", retry_first_seconds=0.1, retry_max_seconds=60.0
+        )
         self.memories: dict[str, PodMemory] = {}
-        self.actions = PodActions(facts, parts, self._tasks, self.wake)
+        self.node = LiveNode(parts.client, NodeView(facts.name, facts.allocatable, facts.labels))
+        self.actions = PodActions(
+            facts, parts, self._tasks, self.wake, self.node, self._admitted_pods
+        )
 
     def wake(self, uid: str) -> None:
         """Have a pod looked at."""
@@ -67,6 +90,15 @@ class PodWorker:
         if uid not in self.memories:
             self.memories[uid] = PodMemory(uid)
         return self.memories[uid]
+
+    def move(self, addresses: tuple[str, ...]) -> None:
+        """Follow new addresses of the node, the primary one first."""
+        if addresses == self._facts.addresses:
+            return
+        self._facts = replace(self._facts, addresses=addresses)
+        self.actions.move(self._facts, self.memories.values())
+        for uid in self.memories:
+            self.wake(uid)
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -116,8 +148,12 @@ class PodWorker:
                 return await self._remove_orphan(memory, now)
             if not memory.admitted and not await self._admit(memory, pod, now):
                 return None
+            pod = self._allocate(memory, pod)
             self._note_ending(memory, pod, now)
-            await self.actions.refresh_volumes(memory, pod)
+            if is_terminal(pod):
+                self.actions.rest_volumes(memory)
+            else:
+                await self.actions.refresh_volumes(memory, pod)
             self.actions.watch_over_running(memory, pod)
             await self.actions.note_ended(memory)
             observed = memory.observe()
@@ -125,7 +161,8 @@ class PodWorker:
             status = status_of(pod, observed, now, Host(self._facts.addresses))
             self._note_backoff(memory, pod, observed, status)
             if not await self._advance(memory, pod, observed, decision, status):
-                return _sooner(decision.wait_seconds, memory.refresh_at, now)
+                refresh_at = memory.refresh_at if memory.volumes_ready else None
+                return _sooner(decision.wait_seconds, refresh_at, now)
         raise AssertionError(f"pod {memory.uid} does not come to rest")
 
     async def _advance(
@@ -152,33 +189,80 @@ class PodWorker:
         if any(isinstance(action, TearDown) for action in decision.actions):
             self.memories.pop(memory.uid, None)
             self._queue.forget(memory.uid)
+            self.room_changed()
         return decision.wait_seconds
 
     async def _admit(self, memory: PodMemory, pod: Pod, now: datetime) -> bool:
         """Check once that the pod fits beside those already here; one that has containers was checked before."""
-        others = [
-            other.pod
-            for other in self.memories.values()
-            if other is not memory
-            and other.admitted
-            and other.pod is not None
-            and not is_terminal(other.pod)
-        ]
-        facts, refusal = self._facts, None
+        refusal = None
         is_over = is_terminal(pod) or pod.metadata.deletionTimestamp is not None
         if not memory.records and not is_over:
-            refusal = unsupported(pod, facts.sysctls, enforces_apparmor=facts.enforces_apparmor)
-            # One that was let in keeps its place. A status is no proof of more: others may write it too.
-            if refusal is None and not pod.status.startTime:
-                refusal = rejection(pod, others, facts.allocatable, facts.labels)
+            refusal = await self._refusal(memory, pod)
         if refusal is None:
             memory.admitted = True
+            memory.allocated = known_resources(pod) if memory.records else asked_resources(pod)
             return True
         message = refusal.message.removeprefix(REJECTED)
         self._events.event(reference_to(pod), WARNING, refusal.reason, message)
         status = rejected_status(pod, refusal.reason, refusal.message, now)
         await self._patch(memory, pod, _difference(pod.status, status))
         return False
+
+    async def _refusal(self, memory: PodMemory, pod: Pod) -> Rejection | None:
+        facts = self._facts
+        refusal = unsupported(pod, facts.sysctls, enforces_apparmor=facts.enforces_apparmor)
+        # One that was let in keeps its place. A status is no proof of more: others may write it too.
+        if refusal is not None or pod.status.startTime:
+            return refusal
+        if rejection(pod, self._others(memory), self.node.view) is None:
+            return None
+        # What the scheduler saw of the node may be newer than what has arrived here.
+        view = await self.node.read()
+        return rejection(pod, self._others(memory), view)
+
+    def _others(self, memory: PodMemory) -> list[Pod]:
+        """Return the pods besides one that the node has let in, with what each was allocated."""
+        return self._admitted_pods(memory)
+
+    def _admitted_pods(self, besides: PodMemory | None = None) -> list[Pod]:
+        return [
+            with_allocated(other.pod, other.allocated)
+            for other in self.memories.values()
+            if other is not besides
+            and other.admitted
+            and other.pod is not None
+            and not is_terminal(other.pod)
+        ]
+
+    def _allocate(self, memory: PodMemory, pod: Pod) -> Pod:
+        """Give the pod what it asks for if there is room; return it with what it was given."""
+        asked = asked_resources(pod)
+        if asked == memory.allocated or is_terminal(pod):
+            memory.pending_resize = None
+        else:
+            refusal = resize_refusal(pod, self._others(memory), self.node.view)
+            memory.pending_resize = refusal
+            if refusal is None:
+                memory.allocated = asked
+                if shows_itself(pod):
+                    self.actions.volumes_changed(memory.uid)
+                message = resize_message("Pod resize started", pod)
+                self._events.event(reference_to(pod), NORMAL, "ResizeStarted", message)
+        return with_allocated(pod, memory.allocated)
+
+    def node_changed(self) -> None:
+        """Wake the pods that the Node's labels, taints or resources concern."""
+        self.room_changed()
+        for memory in self.memories.values():
+            # A limit that a pod does not have is shown as what the node has.
+            if memory.pod is not None and shows_itself(memory.pod):
+                self.actions.volumes_changed(memory.uid)
+
+    def room_changed(self) -> None:
+        """Wake the pods whose resize waits for room on the node."""
+        for memory in self.memories.values():
+            if memory.pending_resize is not None:
+                self.wake(memory.uid)
 
     def _note_ending(self, memory: PodMemory, pod: Pod, now: datetime) -> None:
         deadline = deadline_of(pod)
@@ -209,7 +293,26 @@ class PodWorker:
     async def _write_status(self, memory: PodMemory, pod: Pod, status: PodStatus) -> None:
         difference = _difference(pod.status, status)
         if difference:
+            self._tell_resize(pod, status)
             await self._patch(memory, pod, difference)
+
+    def _tell_resize(self, pod: Pod, status: PodStatus) -> None:
+        """Make an event of each step of a resize, when the status that shows it is written."""
+        before = {one.type: one for one in pod.status.conditions}
+        after = {one.type: one for one in status.conditions}
+        about = reference_to(pod)
+        pending = after.get(PENDING)
+        if pending is not None and _has_news(before.get(PENDING), pending):
+            begin = f"Pod resize {pending.reason}"
+            message = resize_message(begin, pod, pending.message)
+            self._events.event(about, WARNING, f"Resize{pending.reason}", message)
+        running = after.get(IN_PROGRESS)
+        if running is None and IN_PROGRESS in before:
+            message = resize_message("Pod resize completed", pod)
+            self._events.event(about, NORMAL, "ResizeCompleted", message)
+        elif running is not None and running.reason and _has_news(before.get(IN_PROGRESS), running):
+            message = resize_message("Pod resize error", pod, running.message)
+            self._events.event(about, WARNING, "ResizeError", message)
 
     async def _patch(self, memory: PodMemory, pod: Pod, difference: dict[str, Any]) -> None:
         try:
@@ -253,15 +356,25 @@ def _difference(before: PodStatus, after: PodStatus) -> dict[str, Any]:
     return patch
 
 
+def _has_news(before: PodCondition | None, after: PodCondition) -> bool:
+    return before is None or (before.reason, before.message) != (after.reason, after.message)
+
+
 def _changed_conditions(
     old: list[Mapping[str, Any]], new: list[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Return the kubelet's conditions that changed; a field that vanished is set to null."""
-    known = {condition["type"]: condition for condition in old}
-    changed = []
+    """Return the kubelet's conditions that changed; a field that vanished is set to null, a condition is deleted."""
+    # Whoever may write a pod's status may leave a type out.
+    known = {condition.get("type", ""): condition for condition in old}
+    left = {condition.get("type", "") for condition in new}
+    changed: list[dict[str, Any]] = [
+        {"$patch": "delete", "type": name}
+        for name in known
+        if name in KUBELET_CONDITIONS and name not in left
+    ]
     for condition in new:
-        before = known.get(condition["type"], {})
-        if condition["type"] in KUBELET_CONDITIONS and condition != before:
+        before = known.get(condition.get("type", ""), {})
+        if condition.get("type") in KUBELET_CONDITIONS and condition != before:
             gone = dict.fromkeys(before.keys() - condition.keys())
             changed.append({**gone, **condition})
     return changed

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kubelite.api.client.events import WARNING, EventRecorder
 from kubelite.api.kinds.core.containers import HTTPGetAction, LifecycleHandler, Probe
@@ -201,6 +202,10 @@ class ContainerProbes:
     def health(self) -> Health:
         """What the probes have found so far."""
         return self._schedule.health
+
+    def move(self, address: str) -> None:
+        """Probe at another address from the next time on."""
+        self._target = replace(self._target, address=address)
 
     def start(self, age_seconds: float) -> None:
         """Begin; `age_seconds` is how long the container has run already."""

@@ -33,6 +33,7 @@ from kubelite.api.kinds.meta import ObjectMeta, OwnerReference
 from kubelite.api.machinery.quantity import canonical_quantity
 from kubelite.api.machinery.times import format_micro_time, format_time
 from kubelite.clock import Clock
+from kubelite.node.admission import is_extended
 from kubelite.node.machine import Machine
 from kubelite.node.pods import as_dict
 from kubelite.node.runtime import Handler, Image, Version
@@ -101,12 +102,24 @@ def allocatable_of(machine: Machine, pods_limit: int) -> dict[str, str]:
     }
 
 
+def extended_resources(capacity: Mapping[str, str]) -> dict[str, str]:
+    """Return the part of a node's capacity that others have advertised.
+
+    Whoever patches it in sets the capacity alone; that pods may have all of it is the node's to say (the Kubernetes
+    task "Advertise Extended Resources for a Node").
+    """
+    return {name: amount for name, amount in capacity.items() if is_extended(name)}
+
+
 def conditions_of(
-    engine_error: str, before: Sequence[NodeCondition], now: datetime
+    engine_error: str, before: Sequence[NodeCondition], now: datetime, network_error: str = ""
 ) -> list[NodeCondition]:
     """Compute the node's conditions; one that has not changed keeps its date of transition."""
-    if engine_error:
+    if engine_error or network_error:
         message = f"container runtime is down: ContainerRuntimeNotReady: {engine_error}"
+        if not engine_error:
+            message = "container runtime network not ready: NetworkReady=false "
+            message += f"reason:NetworkPluginNotReady message:{network_error}"
         ready = NodeCondition(
             type="Ready", status="False", reason="KubeletNotReady", message=message
         )
@@ -159,8 +172,10 @@ def status_of_node(
     images: Sequence[Image],
     conditions: list[NodeCondition],
     handlers: Sequence[Handler] = (),
+    before: NodeStatus | None = None,
 ) -> NodeStatus:
-    """Compute the node's status."""
+    """Compute the node's status; `before` is the one that the API has."""
+    extended = extended_resources(before.capacity if before is not None else {})
     runtime = f"{version.name}://{version.version}" if version is not None else "docker://unknown"
     largest = sorted(images, key=lambda image: (-image.size_bytes, image.id))[:IMAGES_LIMIT]
     return NodeStatus(
@@ -168,8 +183,8 @@ def status_of_node(
             *(NodeAddress(type="InternalIP", address=address) for address in identity.addresses),
             NodeAddress(type="Hostname", address=identity.name),
         ],
-        capacity=capacity_of(machine, identity.pods_limit),
-        allocatable=allocatable_of(machine, identity.pods_limit),
+        capacity={**capacity_of(machine, identity.pods_limit), **extended},
+        allocatable={**allocatable_of(machine, identity.pods_limit), **extended},
         conditions=conditions,
         daemonEndpoints=NodeDaemonEndpoints(
             kubeletEndpoint=DaemonEndpoint(Port=identity.kubelet_port)
@@ -211,6 +226,7 @@ class EngineView(Struct, frozen=True):
     version: Version | None = None
     images: tuple[Image, ...] = ()
     handlers: tuple[Handler, ...] = ()
+    network_error: str = ""  # why pods cannot be given addresses; empty: they can
 
 
 class NodeRegistration:
@@ -236,13 +252,38 @@ class NodeRegistration:
         self._node: Node | None = None
         self._lease: Lease | None = None
         self._reported: datetime | None = None
+        self._mirror = client.mirror(Node, field_selector=f"metadata.name={identity.name}")
 
     def wake(self) -> None:
         """Have the status looked at now."""
         self._changed.set()
 
+    def move(self, addresses: tuple[str, ...]) -> None:
+        """Report new addresses of the node, the primary one first, at once."""
+        if addresses != self._identity.addresses:
+            self._identity = msgspec.structs.replace(self._identity, addresses=addresses)
+            self.wake()
+
     async def run(self) -> None:
         """Register, then keep status and lease true until cancelled."""
+        unsubscribe = self._mirror.subscribe(self._seen)
+        try:
+            await self._keep()
+        finally:
+            unsubscribe()
+
+    def _seen(self, before: Node | None, after: Node | None) -> None:
+        """Take what others wrote, and report again if what they wrote matters."""
+        if after is None:
+            if before is not None:
+                self._node = None
+                self.wake()
+        elif self._node is not None and _version(after) > _version(self._node):
+            self._node = after
+            if after.status.capacity != (before or after).status.capacity:
+                self.wake()
+
+    async def _keep(self) -> None:
         while True:
             seconds = self._renew_seconds
             try:
@@ -295,8 +336,9 @@ class NodeRegistration:
             self._machine,
             view.version,
             view.images,
-            conditions_of(view.error, before.conditions, now),
+            conditions_of(view.error, before.conditions, now, view.network_error),
             view.handlers,
+            before,
         )
         is_due = self._reported is None or now - self._reported >= STATUS_REPORT
         if not is_due and _without_dates(status) == _without_dates(before):
@@ -361,14 +403,22 @@ def _without_dates(status: NodeStatus) -> dict[str, Any]:
     fields["conditions"] = [
         {key: text for key, text in condition.items() if not key.startswith("last")}
         for condition in fields.get("conditions", [])
-        if condition["type"] in ours
+        if condition.get("type") in ours
     ]
     return fields
+
+
+def _version(node: Node) -> int:
+    text = node.metadata.resourceVersion
+    return int(text) if text.isdecimal() else 0
 
 
 def _patch(before: NodeStatus, after: NodeStatus) -> dict[str, Any]:
     old, new = as_dict(before), as_dict(after)
     patch = {field: new[field] for field in new if new[field] != old.get(field)}
+    for field in ("capacity", "allocatable"):
+        if field in patch:  # in a merge only null removes a key
+            patch[field] = {**dict.fromkeys(old.get(field) or {}), **new[field]}
     patch["conditions"] = new["conditions"]
     if "addresses" in patch and old.get("addresses"):
         patch["addresses"] = [{"$patch": "replace"}, *new["addresses"]]

@@ -34,16 +34,52 @@ def limits_of(pod: Pod, container: AnyContainer, machine_memory_bytes: int) -> L
     asked = milli_cpu(requests)
     if "cpu" not in requests:
         asked = milli_cpu(container.resources.limits)
-    quota = 0
-    if allowed := milli_cpu(limits):
-        quota = max(allowed * PERIOD_US // 1000, QUOTA_MIN_US)
     return Limits(
-        cpu_shares=min(max(asked * SHARES_PER_CPU // 1000, SHARES_MIN), SHARES_MAX),
-        cpu_quota_us=quota,
+        cpu_shares=shares_of(asked),
+        cpu_quota_us=_quota(milli_cpu(limits)),
         cpu_period_us=PERIOD_US,
         memory_bytes=memory_bytes(limits),
         oom_score_adj=oom_score_adj(pod, container, machine_memory_bytes),
     )
+
+
+def group_limits(pod: Pod) -> Limits:
+    """Compute the settings of the control group that holds all containers of a pod.
+
+    Its weight is what they need together: weights of containers count within the pod only. Limits are those of the pod
+    itself; those of containers are enforced by container, where the engine can tell which of them went past it.
+    """
+    limits = pod.spec.resources.limits if pod.spec.resources is not None else {}
+    return Limits(
+        cpu_shares=shares_of(pod_requests(pod).get("cpu", 0)),
+        cpu_quota_us=_quota(milli_cpu(limits)),
+        cpu_period_us=PERIOD_US,
+        memory_bytes=memory_bytes(limits),
+    )
+
+
+def class_shares(pod: Pod, pods: Iterable[Pod]) -> int:
+    """Return the weight of the group of a pod's QoS class, given all pods of the node; 0 if it has none.
+
+    Guaranteed pods stand beside the groups of the other two classes, so those need the weight of all their pods.
+    """
+    quality = qos_class(pod)
+    if quality == "Guaranteed":
+        return 0
+    if quality == "BestEffort":
+        return SHARES_MIN
+    burstable = [one for one in pods if qos_class(one) == quality]
+    return shares_of(used_by(burstable).get("cpu", 0))
+
+
+def shares_of(asked_milli: int) -> int:
+    """Return the kernel's CPU weight for a request in thousandths of a core."""
+    return min(max(asked_milli * SHARES_PER_CPU // 1000, SHARES_MIN), SHARES_MAX)
+
+
+def _quota(allowed_milli: int) -> int:
+    """Return the microseconds of a period for a limit in thousandths of a core; 0: no limit."""
+    return max(allowed_milli * PERIOD_US // 1000, QUOTA_MIN_US) if allowed_milli else 0
 
 
 def oom_score_adj(pod: Pod, container: AnyContainer, machine_memory_bytes: int) -> int:
@@ -55,9 +91,19 @@ def oom_score_adj(pod: Pod, container: AnyContainer, machine_memory_bytes: int) 
         return OOM_SCORE_GUARANTEED
     if quality == "BestEffort" or machine_memory_bytes <= 0:
         return OOM_SCORE_BEST_EFFORT
-    requests = container.resources.requests
-    score = 1000 - 1000 * memory_bytes(requests) // machine_memory_bytes
+    asked = memory_bytes(container.resources.requests) + _unassigned_memory(pod)
+    score = 1000 - 1000 * asked // machine_memory_bytes
     return min(max(score, 1000 + OOM_SCORE_GUARANTEED), OOM_SCORE_BEST_EFFORT - 1)
+
+
+def _unassigned_memory(pod: Pod) -> int:
+    """Return a container's share of the memory that the pod asks for beyond what its containers do, in bytes."""
+    if pod.spec.resources is None:
+        return 0
+    containers = [*pod.spec.containers, *filter(is_sidecar, pod.spec.initContainers)]
+    assigned = sum(memory_bytes(one.resources.requests) for one in containers)
+    left = memory_bytes(pod.spec.resources.requests) - assigned
+    return max(left, 0) // max(len(containers), 1)
 
 
 def pod_requests(pod: Pod) -> dict[str, int]:
@@ -86,9 +132,13 @@ def pod_requests(pod: Pod) -> dict[str, int]:
 
 def _add(total: dict[str, int], quantities: Mapping[str, str]) -> None:
     for name, written in quantities.items():
-        quantity = parse_quantity(written)
-        amount = quantity.milli_value() if name == "cpu" else quantity.value()
-        total[name] = total.get(name, 0) + amount
+        total[name] = total.get(name, 0) + amount_of(name, written)
+
+
+def amount_of(name: str, written: str) -> int:
+    """Return a quantity of a resource: cpu in thousandths, everything else in whole units."""
+    quantity = parse_quantity(written)
+    return quantity.milli_value() if name == "cpu" else quantity.value()
 
 
 def used_by(pods: Iterable[Pod]) -> dict[str, int]:

@@ -183,6 +183,7 @@ class ContainerRecord(Struct, frozen=True):
     image: str = ""  # as written in the pod
     image_id: str = ""  # its digest when it came from a registry
     pid: int = 0  # 0 unless running
+    log_path: str = ""  # the engine's file of its output; empty when there is none
     labels: Mapping[str, str] = {}
 
     @property
@@ -332,6 +333,10 @@ class ContainerRuntime(Protocol):
 
     async def update(self, container_id: str, limits: Limits) -> None:
         """Change a running container's resources in place."""
+        ...
+
+    async def limit_pod(self, sandbox: ContainerRecord, limits: Limits, class_shares: int) -> None:
+        """Limit all containers of a running sandbox together, and weigh its QoS class; 0 leaves that as it is."""
         ...
 
     async def records(self) -> list[ContainerRecord]:

@@ -9,6 +9,7 @@ import asyncio
 import ipaddress
 import zlib
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from datetime import datetime
 
 import msgspec
 from msgspec import Struct
@@ -296,6 +297,11 @@ class SimulatedRuntime:
         self._check()
         del container_id, limits
 
+    async def limit_pod(self, sandbox: ContainerRecord, limits: Limits, class_shares: int) -> None:
+        """Accept limits of a pod."""
+        self._check()
+        del sandbox, limits, class_shares
+
     async def records(self) -> list[ContainerRecord]:
         """Return all containers."""
         self._check()
@@ -450,7 +456,9 @@ class SimulatedNetwork:
 class SimulatedVolumes:
     """Volumes that hold nothing."""
 
-    async def set_up(self, pod: Pod, around: Surroundings) -> None:
+    changed: Callable[[str], None]
+
+    async def set_up(self, pod: Pod, around: Surroundings) -> datetime | None:
         """Do nothing."""
 
     async def mounts(
@@ -469,6 +477,9 @@ class SimulatedVolumes:
         """Return nothing."""
         del pod_uid, name, attempt
         return ""
+
+    def rest(self, pod_uid: str) -> None:
+        """Do nothing."""
 
     async def tear_down(self, pod_uid: str) -> None:
         """Do nothing."""
@@ -597,11 +608,19 @@ class SimulatedNode:
         self._tasks: TaskSet | None = None
         self._events: EventRecorder | None = None
         self.kubelet: Kubelet | None = None
+        self._registration: NodeRegistration | None = None
 
     @property
     def is_running(self) -> bool:
         """Whether the node agent runs."""
         return self._tasks is not None
+
+    def move(self, address: str) -> None:
+        """Give the node another address."""
+        self._identity = msgspec.structs.replace(self._identity, addresses=(address,))
+        if self._registration is not None and self.kubelet is not None:
+            self._registration.move((address,))
+            self.kubelet.move((address,))
 
     async def start(self, client: Client | None = None) -> None:
         """Start the node agent, through another client than before if one is given."""
@@ -631,7 +650,7 @@ class SimulatedNode:
             enforces_apparmor=self.enforces_apparmor,
         )
         kubelet = self.kubelet = Kubelet(facts, parts, self._pods)
-        registration = NodeRegistration(
+        registration = self._registration = NodeRegistration(
             self._identity,
             self._machine,
             self._client,

@@ -1,6 +1,8 @@
 """Computes a pod's status from what the node observes; pure, so that it is written only when it changed."""
 
+from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -18,8 +20,9 @@ from kubelite.api.kinds.core.pods import HostIP, Pod, PodCondition, PodIP, PodSt
 from kubelite.api.machinery.times import format_time
 from kubelite.limits import POD_TERMINATION_MESSAGES
 from kubelite.node.lifecycle import backoff_of, backoff_remaining
-from kubelite.node.observed import RESOURCES_LABEL, Observed
+from kubelite.node.observed import Observed
 from kubelite.node.pods import AnyContainer, is_sidecar, is_terminal, qos_class, should_restart
+from kubelite.node.resizing import IN_PROGRESS, PENDING, current_text, is_in_progress
 from kubelite.node.runtime import ContainerRecord
 
 WAITING_FOR_INIT = "PodInitializing"
@@ -30,6 +33,8 @@ KUBELET_CONDITIONS = (
     "Ready",
     "ContainersReady",
     "PodScheduled",
+    PENDING,
+    IN_PROGRESS,
 )
 
 
@@ -40,7 +45,9 @@ class Host(Struct, frozen=True):
 
 
 def status_of(pod: Pod, observed: Observed, now: datetime, host: Host) -> PodStatus:
-    """Compute the whole status; `pod.status` is the one last written."""
+    """Compute the whole status; `pod.status` is the one last written, `pod.spec` has the allocated resources."""
+    if is_terminal(pod) and not observed.records and not _has_run(pod):
+        return pod.status  # it was refused: states of containers that never were would hide why
     known = _known_statuses(pod)
     inits = [
         _container_status(pod, c, observed, known.get(c.name), now, is_init=True)
@@ -77,9 +84,22 @@ def status_of(pod: Pod, observed: Observed, now: datetime, host: Host) -> PodSta
         startTime=pod.status.startTime or format_time(now),
         qosClass=qos_class(pod),
         observedGeneration=pod.metadata.generation,
+        **_pod_level_resources(pod),
     )
     conditions = _conditions(pod, draft, observed, now)
     return msgspec.structs.replace(draft, conditions=conditions)
+
+
+def _pod_level_resources(pod: Pod) -> dict[str, Any]:
+    """Return the fields of a status that only a pod with resources of its own has."""
+    if pod.spec.resources is None:
+        return {}
+    resources = pod.spec.resources
+    return {"resources": resources, "allocatedResources": dict(resources.requests)}
+
+
+def _has_run(pod: Pod) -> bool:
+    return bool(pod.status.containerStatuses or pod.status.initContainerStatuses)
 
 
 def rejected_status(pod: Pod, reason: str, message: str, now: datetime) -> PodStatus:
@@ -157,7 +177,7 @@ def _resources(
     container: AnyContainer, record: ContainerRecord, observed: Observed
 ) -> ResourceRequirements:
     """Return the resources a container really has, which a resize may not have changed yet."""
-    text = observed.resized.get(record.id) or record.labels.get(RESOURCES_LABEL, "")
+    text = current_text(record, observed)
     if not text:
         return container.resources
     return msgspec.json.decode(text, type=ResourceRequirements)
@@ -383,6 +403,7 @@ def _conditions(
         _ready(pod, containers_ready),
         containers_ready,
         PodCondition(type="PodScheduled", status="True"),
+        *(() if _over(status) else _resizing(pod, observed)),
     ]
     found = {condition.type: condition for condition in pod.status.conditions}
     result = []
@@ -391,6 +412,8 @@ def _conditions(
         date = format_time(now)
         if before is not None and before.status == condition.status and before.lastTransitionTime:
             date = before.lastTransitionTime
+        if before is not None and condition.type == PENDING and before.reason != condition.reason:
+            date = format_time(now)
         result.append(
             msgspec.structs.replace(
                 condition, lastTransitionTime=date, observedGeneration=pod.metadata.generation
@@ -398,6 +421,22 @@ def _conditions(
         )
     others = [c for c in pod.status.conditions if c.type not in KUBELET_CONDITIONS]
     return [*result, *others]
+
+
+def _resizing(pod: Pod, observed: Observed) -> Iterator[PodCondition]:
+    """Yield what there is to say of a resize; nothing once the containers have what the pod asks for."""
+    if (pending := observed.pending_resize) is not None:
+        yield PodCondition(
+            type=PENDING, status="True", reason=pending.reason, message=pending.message
+        )
+    if is_in_progress(pod, observed):
+        trouble = next(iter(observed.resize_troubles.values()), None)
+        yield PodCondition(
+            type=IN_PROGRESS,
+            status="True",
+            reason=trouble.reason if trouble else "",
+            message=trouble.message if trouble else "",
+        )
 
 
 def _initialized(pod: Pod, status: PodStatus) -> PodCondition:

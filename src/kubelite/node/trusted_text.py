@@ -5,7 +5,6 @@ or step by step: nothing goes there that was not proved here too.
 """
 
 import re
-from collections.abc import Iterable
 
 from kubelite.limits import EXEC_STRING, EXEC_TEXT
 from kubelite.node.environment import ConfigUnavailable
@@ -61,18 +60,24 @@ def variable_name(text: str, what: str) -> str:
     return _proved(text, what, is_good, detail)
 
 
-def executable_texts(texts: Iterable[str], what: str) -> None:
-    """Return if the kernel takes these as arguments and variables of one process; raises ConfigUnavailable."""
-    total = 0
-    for text in texts:
+class ProcessTexts:
+    """Counts the arguments and variables of one process, so that no more are made than the kernel takes."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._total_bytes = 0
+
+    def take(self, text: str) -> str:
+        """Return a text that still fits; raises ConfigUnavailable."""
         size = len(text.encode("utf-8", "surrogatepass")) + 1
-        total += size
+        self._total_bytes += size
         if "\0" in text:
-            raise ConfigUnavailable(f"invalid {what}: must not contain a NUL byte")
-        for size_bytes, limit in ((size, EXEC_STRING), (total, EXEC_TEXT)):
+            raise ConfigUnavailable(f"invalid {self._what}: must not contain a NUL byte")
+        for size_bytes, limit in ((size, EXEC_STRING), (self._total_bytes, EXEC_TEXT)):
             if size_bytes > limit.value:
                 limit.reached()
-                raise ConfigUnavailable(f"invalid {what}: argument list too long")
+                raise ConfigUnavailable(f"invalid {self._what}: argument list too long")
+        return text
 
 
 def _proved(text: str, what: str, is_good: bool, detail: str) -> str:

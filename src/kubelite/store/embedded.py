@@ -4,6 +4,10 @@ Commits are grouped: while one batch is being written in the writer thread, all 
 write's preconditions are checked against what is durable plus what is on its way, so a batch never fails for a reason
 of the caller's. Only when a batch is durable do its writes, some at a time and in order, enter the index and the
 history, reach the subscribers, and resolve their callers, in this order.
+
+An exception in between would leave an index unlike the disk. Then the store fails stop: all callers are told, no
+further write is taken, `problem` says why, and whoever `on_broken` names ends the process. The next start reads
+from disk what is true.
 """
 
 import asyncio
@@ -18,8 +22,9 @@ from typing import TypeVar
 from msgspec import Struct
 
 from kubelite.clock import Clock
+from kubelite.collector import FreedMemory
 from kubelite.store.engine import Batch, Engine, EngineFailed, Rewritable
-from kubelite.store.history import History, Limits, Record, page_at
+from kubelite.store.history import History, HistoryLimits, LoggedChange, page_at
 from kubelite.store.index import Index, segment_of
 from kubelite.store.lmdb_engine import LMDBEngine
 from kubelite.store.pending import Pending
@@ -70,14 +75,19 @@ class EmbeddedStore:
         engine: Engine,
         *,
         clock: Clock,
-        limits: Limits | None = None,
+        limits: HistoryLimits | None = None,
         executor: Executor | None = None,
+        memory: FreedMemory | None = None,
     ) -> None:
-        """Load everything from `engine`; without an `executor` the engine is called on the loop (simulations)."""
+        """Load everything from `engine`; without an `executor` the engine is called on the loop (simulations).
+
+        `memory` is told what leaves the window of changes, none without it.
+        """
         self._engine = engine
         self._clock = clock
         self._executor = executor
-        self._limits = limits or Limits()
+        self._memory = memory
+        self._limits = limits or HistoryLimits()
         self._index = Index()
         self._history = History(self._limits)
         self._revision = engine.revision()
@@ -93,6 +103,9 @@ class EmbeddedStore:
         self._compaction: asyncio.Handle | None = None
         self._closed = False
         self._failure = ""  # why the newest write failed; empty once one succeeds
+        self._in_flight: Sequence[Write] = ()  # of the batch that is committed or made visible
+        self._broken = ""  # why the index may be unlike the disk; for good
+        self._on_broken: Callable[[str], None] = lambda _: None
         self._committing_since: float | None = None  # loop time
         self._load()
 
@@ -102,7 +115,7 @@ class EmbeddedStore:
         path: Path,
         *,
         clock: Clock,
-        limits: Limits | None = None,
+        limits: HistoryLimits | None = None,
         over: Callable[[Rewritable], Engine] = lambda engine: engine,
     ) -> "EmbeddedStore":
         """Open or create the data folder `path` on LMDB; raises StoreLocked, StoreUnreadable or OSError.
@@ -115,7 +128,16 @@ class EmbeddedStore:
         def load() -> EmbeddedStore:
             engine = LMDBEngine(path)
             try:
-                return cls(over(engine), clock=clock, limits=limits, executor=executor)
+                store = cls(
+                    over(engine),
+                    clock=clock,
+                    limits=limits,
+                    executor=executor,
+                    memory=FreedMemory(),
+                )
+                # All has been read once, and is in the index now.
+                engine.release_pages()
+                return store
             except BaseException:
                 engine.close()
                 raise
@@ -133,7 +155,7 @@ class EmbeddedStore:
             self._index.put(entry)
         rows = list(self._engine.log())
         states: dict[str, Entry | None] = {}
-        records: list[Record] = []
+        records: list[LoggedChange] = []
         for row in reversed(rows):
             after = states[row.key] if row.key in states else self._index.get(row.key)
             replaced = Entry(row.key, *row.replaced) if row.replaced else None
@@ -156,12 +178,16 @@ class EmbeddedStore:
     @property
     def problem(self) -> str:
         """Why writes fail or hang; empty when they do not."""
-        if self._failure or self._committing_since is None:
-            return self._failure
+        if self._broken or self._failure or self._committing_since is None:
+            return self._broken or self._failure
         seconds = asyncio.get_running_loop().time() - self._committing_since
         if seconds <= COMMIT_SECONDS_MAX:
             return ""
         return f"cannot write: the disk has not answered for {seconds:.0f} s"
+
+    def on_broken(self, listener: Callable[[str], None]) -> None:
+        """Call `listener` with the reason, once, when the store cannot go on and only a new start helps."""
+        self._on_broken = listener
 
     def get(self, key: str) -> Entry | None:
         """Return a key's current value."""
@@ -233,6 +259,8 @@ class EmbeddedStore:
         _require_sound(operations)
         if self._doubt is not None:
             await self._settle()
+        if self._broken:
+            raise StoreUnavailable(self._broken)
         if self._closed:
             raise StoreUnavailable("cannot write: the store is closed")
         if not self._waiting.has_room(len(operations)):
@@ -249,7 +277,7 @@ class EmbeddedStore:
         nothing.set_result(self._revision)
         return nothing
 
-    def _enqueue(self, records: Sequence[Record]) -> asyncio.Future[int]:
+    def _enqueue(self, records: Sequence[LoggedChange]) -> asyncio.Future[int]:
         """Put a write in line for the disk; without records it only shows that the disk takes writes."""
         loop = asyncio.get_running_loop()
         write = Write(records, loop.create_future(), self._assigned)
@@ -258,7 +286,7 @@ class EmbeddedStore:
             self._flushing = loop.create_task(self._flush(), name="store writer")
         return write.done
 
-    def _plan(self, operations: Sequence[Operation], now: float) -> Sequence[Record]:
+    def _plan(self, operations: Sequence[Operation], now: float) -> Sequence[LoggedChange]:
         """Check every precondition, then assign revisions; nothing is kept when one does not hold."""
         for operation in operations:
             current = self._latest(operation.key)
@@ -267,17 +295,16 @@ class EmbeddedStore:
                 raise RevisionMismatch(operation.key, actual)
             if isinstance(operation, Delete) and current is None:
                 raise RevisionMismatch(operation.key, 0)
-        records: list[Record] = []
-        for operation in operations:
-            if isinstance(operation, Check):
-                continue
-            self._assigned += 1
-            current = self._latest(operation.key)
-            record = record_of(operation, self._assigned, current, now)
+        changing = [one for one in operations if not isinstance(one, Check)]
+        records = [
+            record_of(operation, revision, self._latest(operation.key), now)
+            for revision, operation in enumerate(changing, self._assigned + 1)
+        ]
+        for record in records:
             change = record.change
             after = None if change.deleted else entry_after(change)
-            self._pending.put(change.key, self._assigned, after)
-            records.append(record)
+            self._pending.put(change.key, change.revision, after)
+        self._assigned += len(records)
         return records
 
     def _latest(self, key: str) -> Entry | None:
@@ -312,8 +339,16 @@ class EmbeddedStore:
         return await asyncio.get_running_loop().run_in_executor(self._executor, call)
 
     async def _flush(self) -> None:
+        try:
+            await self._write_all()
+        except BaseException as error:
+            self._break(error)
+            if not isinstance(error, Exception):
+                raise
+
+    async def _write_all(self) -> None:
         while self._waiting:
-            writes = self._waiting.take()
+            self._in_flight = writes = self._waiting.take()
             batch = self._batch(writes)
             self._committing_since = asyncio.get_running_loop().time()
             try:
@@ -328,7 +363,7 @@ class EmbeddedStore:
     def _batch(self, writes: Sequence[Write]) -> Batch:
         records = records_of(writes)
         changes = {record.change.key: record.change for record in records}
-        self._history.compact(self._now(), adding=len(records))
+        self._forget(adding=len(records))
         return Batch(
             puts=[entry_after(change) for change in changes.values() if not change.deleted],
             deletes=[key for key, change in changes.items() if change.deleted],
@@ -353,6 +388,8 @@ class EmbeddedStore:
 
     async def _settle(self) -> None:
         """Find out what became of a batch that could neither be confirmed nor ruled out; raises StoreUnavailable."""
+        if self._broken:
+            raise StoreUnavailable(self._broken)
         doubt = self._doubt
         try:
             revision = await self._on_disk(self._engine.revision)
@@ -365,7 +402,11 @@ class EmbeddedStore:
         if doubt.batch.log and revision == doubt.batch.revision:
             log.warning("a write that had failed is on disk", extra={"revision": revision})
             self._assigned = revision
-            self._apply(doubt.writes)
+            try:
+                self._apply(doubt.writes)
+            except Exception as error:
+                self._break(error)
+                raise StoreUnavailable(self._broken) from error
 
     async def _apply_in_slices(self, writes: Sequence[Write]) -> None:
         """Make a durable batch visible, and let others have the loop in between."""
@@ -406,6 +447,24 @@ class EmbeddedStore:
                 write.done.set_exception(StoreUnavailable(self._failure))
         self._try_later()
 
+    def _break(self, error: BaseException) -> None:
+        """Take no more writes and answer all callers: memory may be unlike the disk."""
+        if self._broken:
+            return
+        # Its text may tell of an object, which not every caller may see; the log has it all.
+        name = type(error).__name__
+        self._broken = f"cannot write: the index may differ from the disk after a {name}"
+        log.critical("the store cannot go on", exc_info=error)
+        refusal = "; whether this write is on disk shows after the next start"
+        for write in (*self._in_flight, *self._waiting.clear()):
+            if not write.done.done():
+                write.done.set_exception(StoreUnavailable(self._broken + refusal))
+        for _, seen in self._unseen:
+            if not seen.done():
+                seen.set_exception(StoreUnavailable(self._broken))
+        self._unseen = []
+        self._on_broken(self._broken)
+
     def _try_later(self) -> None:
         if self._trial is None and not self._closed:
             loop = asyncio.get_running_loop()
@@ -422,7 +481,7 @@ class EmbeddedStore:
         with suppress(StoreUnavailable):
             if self._doubt is not None:
                 await self._settle()
-            if not self._closed:
+            if not (self._closed or self._broken):
                 await self._enqueue(())
         if self._failure:
             self._try_later()
@@ -450,11 +509,19 @@ class EmbeddedStore:
 
     def _compact(self) -> None:
         self._compaction = None
-        if self._history.compact(self._now()):
+        if self._forget():
             # More is left: the loop does what else is ready before the next step.
             self._compaction = asyncio.get_running_loop().call_soon(self._compact)
         else:
             self._schedule_compaction()
+
+    def _forget(self, *, adding: int = 0) -> bool:
+        """Make one step at forgetting changes; True when more is left."""
+        before = self._history.size_bytes
+        more = self._history.compact(self._now(), adding=adding)
+        if self._memory is not None and (freed := before - self._history.size_bytes) > 0:
+            self._memory.freed(freed)
+        return more
 
     def _now(self) -> float:
         return self._clock.now().timestamp()

@@ -1,4 +1,4 @@
-"""What the embedded store demands of the disk: load everything once, then write batches.
+"""What the embedded store requires of its disk engine: load everything once, then write batches.
 
 An engine is called from one thread at a time and may block. It keeps three things: the current entries, the undo log
 (what each change of the window replaced), and the revision.
@@ -13,7 +13,7 @@ from kubelite.store.protocol import Entry
 
 
 class Logged(Struct, frozen=True, array_like=True):
-    """A row of the undo log: one change, told by what it replaced."""
+    """A row of the undo log: one change, stored as the value it replaced."""
 
     revision: int
     key: str
@@ -31,11 +31,11 @@ class Batch(Struct, frozen=True):
     deletes: Sequence[str]
     log: Sequence[Logged]
     revision: int
-    floor: int  # log rows up to this revision may go
+    floor: int  # log rows up to this revision may be deleted
 
 
 class EngineFailed(Exception):
-    """The disk refused; the batch is not applied."""
+    """The disk reported an error; `Engine.revision` shows whether the batch was applied."""
 
 
 class StoreUnreadable(Exception):
@@ -58,11 +58,11 @@ class Engine(Protocol):
         ...
 
     def write(self, batch: Batch) -> None:
-        """Make a batch durable; raises EngineFailed. Afterwards `revision` tells whether it is applied."""
+        """Make a batch durable. After EngineFailed `revision` shows whether it was applied."""
         ...
 
     def size_bytes(self) -> int:
-        """Return how much disk the data takes."""
+        """Return the bytes the data occupies on disk."""
         ...
 
     def close(self) -> None:
@@ -71,29 +71,30 @@ class Engine(Protocol):
 
 
 class Rewritable(Engine, Protocol):
-    """An engine whose values can take another form, unseen by who reads through what gives them that form."""
+    """An engine whose values can be rewritten in place, for instance to seal them with another key."""
 
     def rewrite(
         self, keys: Sequence[str], revisions: Sequence[int], change: Callable[[str, bytes], bytes]
     ) -> int:
-        """Replace values by `change(key, value)` in one commit: of entries, and in rows of the undo log.
+        """Replace values by `change(key, value)` in one commit, in entries and in rows of the undo log.
 
-        No revision changes; what is gone by now is left out. Return how many entries changed; raises EngineFailed.
+        Revisions stay; keys and rows that no longer exist are skipped. Returns how many entries changed. Raises
+        EngineFailed.
         """
         ...
 
     def form(self) -> str:
-        """Return the mark that `set_form` has left, empty if none; raises EngineFailed."""
+        """Return what `set_form` stored, "" if nothing; raises EngineFailed."""
         ...
 
     def set_form(self, form: str) -> None:
-        """Mark, durably, which form all values have; raises EngineFailed."""
+        """Store durably which form all values have; raises EngineFailed."""
         ...
 
     def compact(self) -> bool:
-        """Leave nothing on disk of what was replaced or removed; False: not now, others read the file.
+        """Remove replaced and deleted values from the disk. False if another process reads the file: try again later.
 
-        Raises EngineFailed; what is in use is whole in any case.
+        Raises EngineFailed; the current data stays intact in any case.
         """
         ...
 

@@ -1,7 +1,7 @@
 """The window of recent changes: what watches resume from, and lists at an earlier revision.
 
-The window is bounded by number, age and bytes. What leaves it is gone: asking for it raises Compacted. A clock that
-is set back stops it from shrinking by age, never by number and bytes.
+The window is bounded by number, age and bytes; a read of an older revision raises Compacted. While the clock is set
+back, changes leave the window by number and bytes only.
 """
 
 from bisect import bisect_right
@@ -23,12 +23,12 @@ from kubelite.limits import (
 from kubelite.store.index import Index, segment_of
 from kubelite.store.protocol import Change, Entry
 
-# Changes forgotten in one step, about a millisecond's work: many may come of age together.
+# Changes dropped in one step, about a millisecond's work: a burst of changes expires as a burst.
 STEP_CHANGES = 1000
 
 
-class Record(Struct, frozen=True):
-    """A change, and the entry it replaced."""
+class LoggedChange(Struct, frozen=True):
+    """A change with the entry it replaced, so that a list at an earlier revision can undo it."""
 
     change: Change
     replaced: Entry | None
@@ -36,37 +36,43 @@ class Record(Struct, frozen=True):
 
     @property
     def size_bytes(self) -> int:
-        """Memory that only the window keeps alive."""
-        return len(self.replaced.value) if self.replaced else 0
+        """Memory that only the window keeps alive: what was replaced, and the last state of what was removed."""
+        last = len(self.change.value) if self.change.deleted else 0
+        return last + (len(self.replaced.value) if self.replaced else 0)
 
 
-class Limits(Struct, frozen=True):
-    """How much of the past is kept."""
+class HistoryLimits(Struct, frozen=True):
+    """Bounds of the window: changes, their age in seconds, bytes of replaced values."""
 
     changes: int = HISTORY_CHANGES.value
     seconds: float = HISTORY_SECONDS.value
     bytes: int = HISTORY_BYTES.value
-    # Segments (``/leases/``) whose many changes must not push those of others out: each has a window of its own.
+    # Segments (``/leases/``) with a window of their own: their many changes must not push those of others out.
     apart: frozenset[str] = frozenset()
     changes_apart: int = HISTORY_CHANGES_APART.value
 
 
 class Window:
-    """Changes that are forgotten in their order."""
+    """A FIFO of changes; the oldest is dropped first."""
 
-    def __init__(self, changes_max: int, limits: Limits) -> None:
-        self.records: deque[Record] = deque()
-        self.floor = 0  # changes up to and including this revision are forgotten
+    def __init__(self, changes_max: int, limits: HistoryLimits) -> None:
+        self.records: deque[LoggedChange] = deque()
+        self.floor = 0  # changes up to and including this revision are dropped
         self._bytes = 0
         self._changes_max = changes_max
         self._limits = limits
 
-    def append(self, record: Record) -> None:
+    @property
+    def size_bytes(self) -> int:
+        """Memory that only the window keeps alive."""
+        return self._bytes
+
+    def append(self, record: LoggedChange) -> None:
         """Add the newest change."""
         self.records.append(record)
         self._bytes += record.size_bytes
 
-    def forget(self) -> Record:
+    def forget(self) -> LoggedChange:
         """Drop the oldest change."""
         oldest = self.records.popleft()
         self._bytes -= oldest.size_bytes
@@ -74,7 +80,7 @@ class Window:
         return oldest
 
     def limit_passed(self, now: float, adding: int) -> Limit | None:
-        """Return the limit for which the oldest change has to go, None when it may stay."""
+        """Return the limit that the oldest change must make room for before `adding` more, None if it may stay."""
         records = self.records
         if not records:
             return None
@@ -88,28 +94,33 @@ class Window:
 class History:
     """The recent changes, oldest first."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: HistoryLimits) -> None:
         self._limits = limits
         self._shared = Window(limits.changes, limits)
         self._apart = {name: Window(limits.changes_apart, limits) for name in sorted(limits.apart)}
         self._windows = (self._shared, *self._apart.values())
-        self._segments: dict[str, list[Record]] = {}
+        self._segments: dict[str, list[LoggedChange]] = {}
 
     def __len__(self) -> int:
         return sum(len(window.records) for window in self._windows)
 
+    @property
+    def size_bytes(self) -> int:
+        """Memory that only the windows keep alive."""
+        return sum(window.size_bytes for window in self._windows)
+
     def begin(self, revision: int) -> None:
-        """Know nothing of what happened up to a revision."""
+        """Start with all changes up to `revision` dropped."""
         for window in self._windows:
             window.floor = revision
 
     @property
     def floor(self) -> int:
-        """The revision up to which changes are forgotten, but for segments with a window of their own."""
+        """The revision up to which changes are dropped, segments with a window of their own excepted."""
         return self._shared.floor
 
     def floor_of(self, prefix: str) -> int:
-        """Return the revision up to which changes under `prefix` are forgotten."""
+        """Return the revision up to which changes under `prefix` are dropped."""
         segment = segment_of(prefix)
         if _is_one_segment(segment):
             return self._window_of(segment).floor
@@ -117,11 +128,11 @@ class History:
 
     @property
     def kept_after(self) -> int:
-        """The revision up to which nothing is remembered any more, wherever it happened."""
+        """The revision up to which every window has dropped its changes: log rows on disk up to it may go."""
         oldest = [window.records[0].change.revision for window in self._windows if window.records]
         return min(oldest) - 1 if oldest else max(window.floor for window in self._windows)
 
-    def append(self, record: Record) -> None:
+    def append(self, record: LoggedChange) -> None:
         """Add the newest change."""
         segment = segment_of(record.change.key)
         self._window_of(segment).append(record)
@@ -131,7 +142,7 @@ class History:
         return self._apart.get(segment, self._shared)
 
     def compact(self, now: float, *, adding: int = 0) -> bool:
-        """Make one step at forgetting what is past a limit once `adding` changes have come; True when more is left."""
+        """Drop at most STEP_CHANGES + `adding` changes, to make room for `adding`; True if more are past a limit."""
         unfinished = [self._compact(window, now, adding) for window in self._windows]
         return any(unfinished)
 
@@ -150,11 +161,11 @@ class History:
         return window.limit_passed(now, adding) is not None
 
     def expires_in(self, now: float) -> float | None:
-        """Return the seconds until the oldest change is past its age, None when there is none."""
+        """Return the seconds until the oldest change expires by age, None if there is no change."""
         oldest = [window.records[0].at for window in self._windows if window.records]
         return max(0.0, min(oldest) + self._limits.seconds - now) if oldest else None
 
-    def after(self, prefix: str, revision: int) -> list[Record]:
+    def after(self, prefix: str, revision: int) -> list[LoggedChange]:
         """Return the changes under `prefix` newer than `revision`, oldest first."""
         segment = segment_of(prefix)
         is_one = _is_one_segment(segment)
@@ -164,7 +175,7 @@ class History:
             return records[start:]
         return [record for record in records[start:] if record.change.key.startswith(prefix)]
 
-    def _all(self) -> list[Record]:
+    def _all(self) -> list[LoggedChange]:
         return list(merge(*(window.records for window in self._windows), key=_revision_of))
 
 
@@ -172,16 +183,16 @@ def _is_one_segment(segment: str) -> bool:
     return segment.endswith("/") and len(segment) > 1
 
 
-def _revision_of(record: Record) -> int:
+def _revision_of(record: LoggedChange) -> int:
     return record.change.revision
 
 
 def page_at(
-    index: Index, prefix: str, after: str, limit: int, newer: Sequence[Record]
+    index: Index, prefix: str, after: str, limit: int, newer: Sequence[LoggedChange]
 ) -> tuple[list[Entry], int]:
-    """Return what `Index.slice` would have before the changes `newer`, all under `prefix`, oldest first.
+    """Return what `Index.slice` returned before the changes `newer`, which are all under `prefix`, oldest first.
 
-    Costs what the page and the changes cost, not what the prefix holds.
+    The cost grows with the page and the changes, not with the prefix.
     """
     then: dict[str, Entry | None] = {}
     for record in newer:

@@ -1,7 +1,7 @@
 """The current state in memory, in key order.
 
 Keys are partitioned by their first path segment, so that an insert moves only the keys of one resource. Values are the
-bytes that are served; reading costs no disk access.
+bytes that are served, so a read needs no disk access.
 """
 
 from bisect import bisect_left, bisect_right, insort

@@ -2,7 +2,7 @@
 
 Tables: `objects` (segment id + rest of the key -> created revision, revision, value), `log` (revision -> what the
 change replaced), `segments` (first path segment -> id, because LMDB keys end at 511 bytes), `meta` (format, revision,
-form). What is replaced stays in free pages until they are used again; `compact` leaves none.
+form). Replaced values stay readable in free pages until LMDB reuses these; `compact` removes them.
 """
 
 import fcntl
@@ -18,6 +18,7 @@ from typing import Any
 import lmdb
 import msgspec
 
+from kubelite.limits import STORE_PAGES
 from kubelite.store.engine import Batch, EngineFailed, Logged, StoreUnreadable, changed
 from kubelite.store.index import segment_of
 from kubelite.store.protocol import Entry
@@ -33,9 +34,11 @@ LOCK_TABLE_BYTES = 16 * 1024
 DATA_FILE, LOCK_FILE = "data.mdb", "lock.mdb"
 TABLES = (b"objects", b"log", b"segments", b"meta")
 COMPACTING, FORMER_FILE = "compacting", "data.mdb.former"
+LOOK_ROWS = 64  # written between two looks at how many pages the process has mapped
 COPIED_ROWS = 10_000  # in one commit
 OVERWRITTEN_BYTES = 1024 * 1024  # at once
 
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 HEADER = struct.Struct(">QQ")
 REVISION = struct.Struct(">Q")
 _SEGMENT = struct.Struct(">I")
@@ -46,7 +49,7 @@ class StoreLocked(Exception):
 
 
 class UnknownFormat(StoreUnreadable):
-    """The data was written by a version this one does not know."""
+    """The data has a format of another version."""
 
 
 class LMDBEngine:
@@ -60,6 +63,8 @@ class LMDBEngine:
         self._lock = lock_folder(path)
         self._segments: dict[str, bytes] = {}
         self._is_open = False
+        self._rows_written = 0  # since the pages were counted
+        self._mapped_bytes = mapped_bytes()
         try:
             _reserve(path / LOCK_FILE)
             with _named(path):
@@ -78,6 +83,7 @@ class LMDBEngine:
             mode=0o600,
             readahead=True,
         )
+        complete(self._path / DATA_FILE, self._env)
         with self._env.begin(write=True) as transaction:
             self._objects = self._env.open_db(b"objects", transaction)
             self._log = self._env.open_db(b"log", transaction)
@@ -127,13 +133,14 @@ class LMDBEngine:
         """Make a batch durable; raises EngineFailed."""
         with self._writing() as transaction:
             self._fill(transaction, batch)
+        self._bound_pages(len(batch.log))
 
     @contextmanager
     def _writing(self) -> Iterator[Any]:
-        """Commit what is written to the transaction; raises EngineFailed."""
+        """Open a write transaction and commit it at the end of the block; raises EngineFailed."""
         try:
             self._require_open()
-            # A reader that was killed, such as a snapshot, would keep every page it saw from being used again.
+            # A reader that was killed, such as a snapshot, would keep LMDB from reusing every page it saw.
             self._env.reader_check()
             with self._env.begin(write=True) as transaction:
                 yield transaction
@@ -176,7 +183,7 @@ class LMDBEngine:
     def rewrite(
         self, keys: Sequence[str], revisions: Sequence[int], change: Callable[[str, bytes], bytes]
     ) -> int:
-        """Replace values by `change(key, value)` in one commit, revisions as they are; raises EngineFailed."""
+        """Replace values by `change(key, value)` in one commit; revisions stay. Raises EngineFailed."""
         with self._writing() as transaction:
             count = sum(self._rewritten(transaction, key, change) for key in keys)
             for revision in revisions:
@@ -198,7 +205,7 @@ class LMDBEngine:
         return True
 
     def form(self) -> str:
-        """Return the mark that `set_form` has left, empty if none; raises EngineFailed."""
+        """Return what `set_form` stored, "" if nothing; raises EngineFailed."""
         try:
             self._require_open()
             with self._env.begin() as transaction:
@@ -208,14 +215,14 @@ class LMDBEngine:
         return found.decode() if found else ""
 
     def set_form(self, form: str) -> None:
-        """Mark, durably, which form all values have; raises EngineFailed."""
+        """Store durably which form all values have; raises EngineFailed."""
         with self._writing() as transaction:
             transaction.put(b"form", form.encode(), db=self._meta)
 
     def compact(self) -> bool:
-        """Put a copy of what is in use in the file's place and overwrite the former; raises EngineFailed.
+        """Replace the file by a copy of its current rows and overwrite the former; raises EngineFailed.
 
-        False, and nothing done, while another process reads the file.
+        Returns False without doing anything while another process reads the file.
         """
         staged = self._path / COMPACTING
         try:
@@ -239,7 +246,7 @@ class LMDBEngine:
         return True
 
     def _copy(self, folder: Path) -> None:
-        """Write all rows to a new store: LMDB's own copy takes over what stood in a page behind a large value."""
+        """Copy all rows to a new store. LMDB's own copy would keep old bytes behind a large value in its last page."""
         with lmdb.open(
             str(folder),
             lib_version=0,
@@ -263,7 +270,7 @@ class LMDBEngine:
 
     def _replace(self, copy: Path) -> None:
         current = self._path / DATA_FILE
-        # Under a name until it is overwritten, so that the next compaction does it if this one is cut short.
+        # The former file keeps a name until it is overwritten, so the next compaction finishes one that was cut short.
         (self._path / FORMER_FILE).hardlink_to(current)
         self._is_open = False
         self._env.close()
@@ -283,18 +290,43 @@ class LMDBEngine:
         with suppress(lmdb.Error, OSError, UnknownFormat):  # the next call tries again
             self._open()
 
+    def release_pages(self) -> None:
+        """Map the file anew, so that pages which were read stop counting as memory of the process.
+
+        They stay in the page cache. No iterator over rows may be in use. What goes wrong here the next call meets.
+        """
+        self._recover()
+        self._rows_written = 0
+        self._mapped_bytes = mapped_bytes()
+
+    def _bound_pages(self, rows: int) -> None:
+        """Release pages once writes have read too many of them."""
+        self._rows_written += rows
+        if self._rows_written < LOOK_ROWS:
+            return
+        self._rows_written = 0
+        if mapped_bytes() - self._mapped_bytes > STORE_PAGES.value:
+            STORE_PAGES.reached()
+            self.release_pages()
+
     def _require_open(self) -> None:
         if not self._is_open:
             self._open()
 
     def size_bytes(self) -> int:
-        """Return how much disk the data takes."""
+        """Return the bytes the data occupies on disk."""
         return (self._path / DATA_FILE).stat().st_blocks * 512
 
     def close(self) -> None:
         """Release the files."""
         self._env.close()
         os.close(self._lock)
+
+
+def mapped_bytes() -> int:
+    """Return how much of mapped files counts as memory of this process."""
+    pages = Path("/proc/self/statm").read_text().split()
+    return int(pages[2]) * PAGE_BYTES
 
 
 def lock_folder(path: Path) -> int:
@@ -314,9 +346,9 @@ def lock_folder(path: Path) -> int:
 
 
 def lock_readers(path: Path, *, shared: bool) -> int | None:
-    """Keep the data file of a folder in its place (`shared`), or others from reading it; None: not now.
+    """Lock a folder against replacing its data file (`shared`) or against reading it; None if it is being read.
 
-    It is a lock on the folder, held until the returned descriptor is closed. A reader waits while the file is replaced.
+    The lock is held until the returned descriptor is closed. A reader waits while the file is replaced.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -337,7 +369,7 @@ def sync(path: Path) -> None:
 
 
 def _discard(path: Path) -> None:
-    """Overwrite and remove a file: its blocks go back to the file system, and to who reads the disk."""
+    """Overwrite and remove a file, so that nothing can be read from its blocks afterwards. Blocks."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -357,8 +389,19 @@ def _discard(path: Path) -> None:
     sync(path.parent)
 
 
+def complete(path: Path, env: lmdb.Environment) -> None:
+    """Extend a data file that was cut off to its full length: reading a mapping past its end is fatal (SIGBUS).
+
+    A blank page that is in use is reported as damage; if the missing pages were free, the store is intact. Raises
+    OSError. Blocks.
+    """
+    needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
+    if path.stat().st_size < needed:
+        os.truncate(path, needed)
+
+
 def _reserve(path: Path) -> None:
-    """Give LMDB's table of readers its blocks: it is written through a mapping, where a full disk is fatal."""
+    """Allocate LMDB's reader table: it is written through a mapping, where a full disk is fatal (SIGBUS)."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         os.posix_fallocate(descriptor, 0, LOCK_TABLE_BYTES)
@@ -368,7 +411,7 @@ def _reserve(path: Path) -> None:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Name what is wrong with a store that cannot be read: StoreUnreadable, or OSError when it is the disk."""
+    """Translate errors of reading to StoreUnreadable with the path; an OSError of the disk passes."""
     try:
         yield
     except lmdb.Error as error:
@@ -378,5 +421,5 @@ def _named(path: Path) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """Return what LMDB says without the place in its code: ``mdb_txn_commit: No space left on device``."""
+    """Return LMDB's message without its function: ``No space left on device``."""
     return str(error).rpartition(": ")[2] or str(error)

@@ -1,4 +1,4 @@
-"""An engine that forgets everything at exit: for simulations, tests and throw-away clusters."""
+"""An engine without a disk, for simulations, tests and throw-away clusters."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -38,7 +38,7 @@ class MemoryEngine:
             self._entries[entry.key] = entry
         for row in batch.log:
             self._log[row.revision] = row
-        # The log is in the order of revisions: what is too old stands in front.
+        # The log is in the order of revisions, so the expired rows come first.
         while self._log and (oldest := next(iter(self._log))) <= batch.floor:
             del self._log[oldest]
         self._revision = batch.revision
@@ -59,15 +59,15 @@ class MemoryEngine:
         return count
 
     def form(self) -> str:
-        """Return the mark that `set_form` has left."""
+        """Return what `set_form` stored."""
         return self._form
 
     def set_form(self, form: str) -> None:
-        """Mark which form all values have."""
+        """Store which form all values have."""
         self._form = form
 
     def compact(self) -> bool:
-        """Do nothing: what was replaced is gone."""
+        """Do nothing: memory keeps no replaced value. Returns True."""
         return True
 
     def size_bytes(self) -> int:

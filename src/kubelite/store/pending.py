@@ -1,31 +1,31 @@
-"""What keys will be once the writes on their way are durable."""
+"""The state of keys once the writes in flight are durable."""
 
 from collections.abc import Iterable
 
 from kubelite.store.index import segment_of
 from kubelite.store.protocol import Entry
 
-# The revision that makes a key so, and what it will be; None: it is removed.
+# The revision of the newest write in flight, and the entry it leaves; None: the key is removed.
 State = tuple[int, Entry | None]
 
 
 class Pending:
-    """Keys that are being written, by first path segment so that one resource is found fast."""
+    """Keys with a write in flight, by first path segment, so that a read of one resource skips the others."""
 
     def __init__(self) -> None:
         self._segments: dict[str, dict[str, State]] = {}
 
     def get(self, key: str) -> State | None:
-        """Return what a key will be; None: nothing is on its way."""
+        """Return a key's state, None if no write is in flight."""
         states = self._segments.get(segment_of(key))
         return None if states is None else states.get(key)
 
     def put(self, key: str, revision: int, entry: Entry | None) -> None:
-        """Remember what a key will be."""
+        """Record a write in flight; a later one of the same key replaces it."""
         self._segments.setdefault(segment_of(key), {})[key] = (revision, entry)
 
     def settle(self, key: str, revision: int) -> None:
-        """Forget a key if its newest write is the one that is durable now."""
+        """Drop a key's state unless a later write than `revision` is in flight."""
         segment = segment_of(key)
         states = self._segments.get(segment, {})
         if key in states and states[key][0] == revision:
@@ -34,11 +34,11 @@ class Pending:
                 del self._segments[segment]
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop all states: the writes in flight failed."""
         self._segments.clear()
 
     def over(self, entries: Iterable[Entry], prefix: str) -> list[Entry]:
-        """Return what `entries`, the durable ones under `prefix` (a segment or longer), will be, in key order."""
+        """Return `entries`, the durable ones under `prefix` (a segment or longer), with writes in flight applied."""
         states = self._segments.get(segment_of(prefix))
         if not states:
             return list(entries)

@@ -1,9 +1,8 @@
-"""What a store promises, whatever engine it runs on.
+"""The contract of a store, whatever engine it runs on.
 
-A store is an ordered map from text keys to bytes with one counter, the revision. Every change takes the
-next revision. A change is visible to `get`, `list`, `history` and subscribers only once it is durable; when
-`commit` returns,
-all of them have it. Reads are plain calls on the loop and never touch the disk; only `commit` waits.
+A store is an ordered map from text keys to bytes with one counter, the revision. Every change takes the next revision.
+A change is visible to `get`, `list`, `history` and subscribers only once it is durable; when `commit` returns, all of
+them have it. Reads are plain calls on the loop and never touch the disk; only `commit` waits.
 
 Keys are slash-separated (``/pods/default/web-0``) and ordered by their UTF-8 bytes. Neither the first segment nor what
 follows it is longer than KEY_PART_BYTES_MAX, and one commit writes a key at most once (etcd demands it too).
@@ -28,11 +27,11 @@ class Entry(Struct, frozen=True):
 
 
 class Put(Struct, frozen=True):
-    """Write a value.
+    """Create or replace a key.
 
     `revision_at` is the offset in `value` where the store writes the decimal revision the change gets, so that an
     object can carry its own version; None leaves the value as it is. `expected` is the revision the key must have
-    now: 0 means it must not exist, None does not ask.
+    now: 0 means it must not exist, None means any.
     """
 
     key: str
@@ -55,7 +54,7 @@ class Delete(Struct, frozen=True):
 
 
 class Check(Struct, frozen=True):
-    """Demand that a key has revision `expected` (0: does not exist) without changing it."""
+    """A precondition: the key has revision `expected` (0: does not exist). It is not changed."""
 
     key: str
     expected: int
@@ -102,7 +101,7 @@ class Compacted(Exception):
 
 
 class FutureRevision(Exception):
-    """The revision asked for has not happened yet."""
+    """The revision asked for is newer than the current one."""
 
     def __init__(self, asked: int, current: int) -> None:
         super().__init__(f"cannot read revision {asked}: the current one is {current}")
@@ -113,7 +112,7 @@ class FutureRevision(Exception):
 class StoreUnavailable(Exception):
     """The write failed for a reason outside the store (disk full, I/O error); it was not applied.
 
-    Only when the disk falls silent amid the commit, it may turn out as applied once the disk answers again.
+    One exception: if the disk stops answering during the commit, the write may prove applied once it answers again.
     """
 
 
@@ -131,7 +130,7 @@ class Store(Protocol):
 
     @property
     def oldest(self) -> int:
-        """The oldest revision that `list` and `history` still know."""
+        """The oldest revision that `list` and `history` can read."""
         ...
 
     @property
@@ -154,19 +153,23 @@ class Store(Protocol):
         """Return how many keys there are under `prefix` now."""
         ...
 
-    def planned(self, prefix: str) -> Sequence[Entry]:
-        """Return the entries under `prefix`, one resource or part of it, in key order, writes on their way included.
+    def size_bytes(self) -> int:
+        """Return the bytes the data occupies on disk."""
+        ...
 
-        This is what the preconditions of a `commit` called without an await in between are checked against. It may
-        never come to be: show it to nobody, and let what is decided by it hold or fall with a commit.
+    def planned(self, prefix: str) -> Sequence[Entry]:
+        """Return the entries under `prefix`, one resource or part of it, in key order, with writes in flight applied.
+
+        The preconditions of a `commit` called without an await in between are checked against this state. A write in
+        flight can still fail, so never answer a request from it: decide by it only what the commit itself depends on.
         """
         ...
 
     async def commit(self, *operations: Operation, settled: Settled | None = None) -> int:
         """Apply all operations or none; return the revision of the last one once all are durable.
 
-        A caller that is cancelled stops waiting, not the write. `settled` hears the outcome in any case, exactly once,
-        before the caller goes on.
+        Cancelling the caller does not cancel the write. `settled` is called exactly once with the outcome in any case,
+        before the caller resumes.
 
         Raises RevisionMismatch or StoreUnavailable, ValueError for keys that are too long or written twice.
         """
@@ -188,5 +191,5 @@ class Store(Protocol):
         ...
 
     async def close(self) -> None:
-        """Finish the writes under way and release the files."""
+        """Finish the writes in flight and release the files."""
         ...

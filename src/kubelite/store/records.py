@@ -1,7 +1,7 @@
-"""Changes in their forms: asked for, kept in the window, logged on disk, left in the index."""
+"""Converts a change between its forms: operation, row of the window, row of the undo log on disk."""
 
 from kubelite.store.engine import Logged, StoreUnreadable
-from kubelite.store.history import Record
+from kubelite.store.history import LoggedChange
 from kubelite.store.protocol import Change, Delete, Entry, Put
 
 
@@ -9,19 +9,23 @@ def _splice(value: bytes, at: int | None, revision: int) -> bytes:
     return value if at is None else b"%b%d%b" % (value[:at], revision, value[at:])
 
 
-def record_of(operation: Put | Delete, revision: int, current: Entry | None, now: float) -> Record:
-    """Return the change an operation makes to what is there, `current`."""
+def record_of(
+    operation: Put | Delete, revision: int, current: Entry | None, now: float
+) -> LoggedChange:
+    """Return the change that an operation makes to `current`; `now` in seconds since the epoch."""
     previous = current.value if current else None
     created = current.created_revision if current else revision
     final = operation.value if operation.value is not None else previous
     assert final is not None, "a removal replaces something"
     value = _splice(final, operation.revision_at, revision)
     deleted = isinstance(operation, Delete)
-    return Record(Change(revision, operation.key, value, previous, deleted, created), current, now)
+    return LoggedChange(
+        Change(revision, operation.key, value, previous, deleted, created), current, now
+    )
 
 
-def record_loaded(row: Logged, replaced: Entry | None, after: Entry | None) -> Record:
-    """Return the change a row of the undo log tells of; `after` is what it left. Raises StoreUnreadable."""
+def record_loaded(row: Logged, replaced: Entry | None, after: Entry | None) -> LoggedChange:
+    """Return the change of a row of the undo log; `after` is the entry it left. Raises StoreUnreadable."""
     previous = replaced.value if replaced else None
     if row.final is not None:
         value, created = row.final
@@ -30,10 +34,10 @@ def record_loaded(row: Logged, replaced: Entry | None, after: Entry | None) -> R
             raise StoreUnreadable(f"cannot open store: {row.key} lacks revision {row.revision}")
         value, created = after.value, after.created_revision
     change = Change(row.revision, row.key, value, previous, row.final is not None, created)
-    return Record(change, replaced, row.at)
+    return LoggedChange(change, replaced, row.at)
 
 
-def logged_of(record: Record) -> Logged:
+def logged_of(record: LoggedChange) -> Logged:
     """Return the row of the undo log that tells of a change."""
     change, replaced = record.change, record.replaced
     return Logged(

@@ -1,7 +1,7 @@
-"""Hot snapshots of a data folder, putting one back, and checking that a data folder is whole.
+"""Hot snapshots of a data folder, restoring one, and checking the invariants of a data folder.
 
-All of it blocks and works from a process of its own: LMDB lets others read while the server writes. A snapshot is one
-compacted LMDB file; its name carries the date and the revision.
+All functions block and work from another process than the server: LMDB allows reads while it writes. A snapshot is one
+compacted LMDB file; its name holds the date and the revision.
 """
 
 import os
@@ -35,7 +35,7 @@ STAGING = "restoring"
 
 
 class SnapshotFailed(Exception):
-    """The snapshot cannot be made, found or put back; the message says why."""
+    """A snapshot cannot be made, found or restored; the message says why."""
 
 
 class Snapshot(Struct, frozen=True):
@@ -47,7 +47,7 @@ class Snapshot(Struct, frozen=True):
 
 
 class Report(Struct, frozen=True):
-    """What a check found."""
+    """The result of a check; the store is intact if `problems` is empty."""
 
     objects: int
     log_rows: int
@@ -83,14 +83,14 @@ def list_snapshots(folder: Path) -> list[Snapshot]:
 
 
 def restore(snapshot: Path, data: Path) -> Path | None:
-    """Put a snapshot in place of the data folder; return where the former data went.
+    """Replace the data of a folder by a snapshot; return the path of the former data, None if there was none.
 
-    Refused while a server uses the folder, and when the snapshot is not whole; raises SnapshotFailed, StoreLocked.
-    A crash at any instant leaves the former data in place, or the snapshot.
+    Raises StoreLocked while a server uses the folder, SnapshotFailed if the snapshot is damaged. A crash at any instant
+    leaves either the former data or the snapshot in place.
     """
     if not snapshot.is_file():
         raise SnapshotFailed(f"cannot restore {snapshot}: there is no such snapshot")
-    staged = data / STAGING  # inside, for the folder may be a file system of its own
+    staged = data / STAGING  # inside, because the folder may be a file system of its own
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = lock_folder(data)
@@ -111,7 +111,7 @@ def restore(snapshot: Path, data: Path) -> Path | None:
 
 
 def _stage(snapshot: Path, staged: Path) -> None:
-    """Copy a snapshot to a folder and make sure that it is whole."""
+    """Copy a snapshot to a folder and check it; raises SnapshotFailed."""
     shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir(mode=0o700)
     copied = staged / DATA_FILE
@@ -132,7 +132,7 @@ def _stage(snapshot: Path, staged: Path) -> None:
 
 
 def _put_in_place(staged: Path, data: Path) -> Path | None:
-    """Replace the data by what is staged; return where the former data is."""
+    """Rename the staged file over the data; return the path of the former data, None if there was none."""
     current, former = data / DATA_FILE, None
     if current.exists():
         former = data / f"{DATA_FILE}.before-restore"
@@ -190,7 +190,7 @@ def _check(env: Any, transaction: Any) -> Report:
 def _check_log(
     transaction: Any, table: Any, newest: int, revisions: Mapping[str, int], problems: list[str]
 ) -> int:
-    """Check that each row is the log's at its place, and that the log fits the objects; return how many rows."""
+    """Add the problems of the undo log to `problems`: rows under a wrong key, and `log_problems`. Return its length."""
     rows: list[Logged] = []
     for raw, value in transaction.cursor(db=table):
         row = msgspec.msgpack.decode(value, type=Logged)
@@ -202,9 +202,9 @@ def _check_log(
 
 
 def log_problems(rows: Iterable[Logged], newest: int, revisions: Mapping[str, int]) -> list[str]:
-    """Return what is wrong with an undo log: it has no gap up to the newest revision and ends in what there is.
+    """Return the broken invariants of an undo log: no gap up to the newest revision, each row follows from the last.
 
-    `revisions` are those of all objects by key. Empty when the log is whole.
+    `revisions` are those of all objects by key. Empty if the log is intact.
     """
     problems: list[str] = []
     expected: int | None = None
@@ -240,7 +240,7 @@ def _revision(transaction: Any, meta: Any) -> int:
 
 @contextmanager
 def _reading(path: Path, *, subdir: bool = True) -> Iterator[Any]:
-    # A server may put a compacted file in place of the one that is read: not while it is read.
+    # A server may replace the file by a compacted one, but not while it is read.
     readers = lock_readers(path, shared=True) if subdir else None
     try:
         env = lmdb.open(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 
 from kubelite.limits import WAITING_BYTES, WAITING_WRITES
-from kubelite.store.history import Record
+from kubelite.store.history import LoggedChange
 
 # One commit takes no more than this, unless one write is larger: its records enter the index in one go, on the loop.
 BATCH_OPERATIONS_MAX = 500
@@ -15,20 +15,20 @@ BATCH_BYTES_MAX = 16 * 1024 * 1024
 
 
 class Write(Struct):
-    """Changes that are made together, and who waits for them."""
+    """Changes of one commit, and the future its caller awaits."""
 
-    records: Sequence[Record]
+    records: Sequence[LoggedChange]
     done: asyncio.Future[int]
     revision: int
 
     @property
     def size_bytes(self) -> int:
-        """Memory that the write needs until it is on disk."""
+        """Memory that the write holds until it is durable."""
         return sum(len(record.change.value) for record in self.records)
 
 
 class WaitingWrites:
-    """The line, first come first served."""
+    """A bounded FIFO of writes."""
 
     def __init__(self) -> None:
         self._writes: deque[Write] = deque()
@@ -39,7 +39,7 @@ class WaitingWrites:
         return bool(self._writes)
 
     def has_room(self, operations: int) -> bool:
-        """Tell whether that many operations may join."""
+        """Return whether that many operations fit; counts the limit that refuses them."""
         if self._operations + operations > WAITING_WRITES.value:
             WAITING_WRITES.reached()
             return False
@@ -49,13 +49,13 @@ class WaitingWrites:
         return True
 
     def append(self, write: Write) -> None:
-        """Put a write at the end."""
+        """Enqueue a write."""
         self._writes.append(write)
         self._operations += len(write.records)
         self._bytes += write.size_bytes
 
     def take(self) -> list[Write]:
-        """Take what goes into one commit off the line."""
+        """Dequeue the writes of one commit: the first one, and what else fits into BATCH_…_MAX."""
         taken: list[Write] = []
         operations = size_bytes = 0
         while self._writes:
@@ -70,13 +70,13 @@ class WaitingWrites:
         return taken
 
     def clear(self) -> list[Write]:
-        """Take all off the line."""
+        """Dequeue all writes."""
         taken = list(self._writes)
         self._writes.clear()
         self._operations = self._bytes = 0
         return taken
 
 
-def records_of(writes: Iterable[Write]) -> list[Record]:
+def records_of(writes: Iterable[Write]) -> list[LoggedChange]:
     """Return the changes of all writes in order."""
     return [record for write in writes for record in write.records]

@@ -19,6 +19,7 @@ from kubelite.net.dns_wire import (
     encode_name,
     parse_query,
     parse_response,
+    truncate,
 )
 
 labels = st.binary(min_size=1, max_size=63).map(bytes.lower)
@@ -58,7 +59,23 @@ def test_no_answer_is_longer_than_its_limit(
     answers: list[Record], extra: list[Record], limit: int
 ) -> None:
     query = parse_query(question("web.default.svc", edns_bytes=1232))
-    assert len(build_response(query, 0, answers, (), extra, limit_bytes=limit)) <= limit
+    data = build_response(query, 0, answers, (), extra, limit_bytes=limit)
+    assert len(data) <= limit
+    response = parse_response(data)
+    assert response.answers == tuple(answers[: len(response.answers)])
+    assert response.is_truncated == (len(response.answers) < len(answers))
+
+
+@given(st.lists(records, max_size=30), st.lists(records, max_size=30), st.sampled_from([512, 1232]))
+def test_answers_of_others_stay_readable_when_they_are_cut(
+    answers: list[Record], extra: list[Record], limit: int
+) -> None:
+    query = parse_query(question("web.default.svc", edns_bytes=1232))
+    data = truncate(query, build_response(query, 0, answers, (), extra, limit_bytes=65535), limit)
+    assert len(data) <= limit
+    response = parse_response(data)
+    assert response.is_truncated
+    assert response.answers == tuple(answers[: len(response.answers)])
 
 
 class Compressor:

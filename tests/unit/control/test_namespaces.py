@@ -1,6 +1,8 @@
 from fakes.harness import Harness
 
+from kubelite.api.errors import APIError, InternalError
 from kubelite.api.kinds.core.config import ConfigMap
+from kubelite.api.kinds.core.events import Event
 from kubelite.api.kinds.core.namespaces import Namespace, NamespaceSpec
 from kubelite.api.kinds.core.pods import Pod, PodSpec
 from kubelite.api.kinds.core.service_accounts import ServiceAccount
@@ -12,6 +14,7 @@ from kubelite.control.root_ca import RootCAPublisher
 from kubelite.control.serviceaccount import ServiceAccountController
 
 PODS = Resource("", "v1", "pods", "Pod", True)
+EVENTS = Resource("", "v1", "events", "Event", True)
 MAPS = Resource("", "v1", "configmaps", "ConfigMap", True)
 
 
@@ -58,6 +61,37 @@ async def test_content_goes_pods_first_and_then_the_namespace() -> None:
         (current,) = client.all(Namespace)
         assert current.spec.finalizers == []
         assert [one.metadata.name for one in client.all(ConfigMap)] == ["kept"]
+
+
+async def test_events_end_with_their_namespace() -> None:
+    options = Options(resources=StaticResources((MAPS, EVENTS)))
+    harness = Harness(NamespaceController, options=options)
+    client = harness.client
+    client.dynamic = {("", "v1", "configmaps"): ConfigMap}
+    for place in ("work", "other"):
+        for name in ("a", "b"):
+            await client.create(Event(metadata=ObjectMeta(name=name, namespace=place)))
+    await client.create(
+        Namespace(metadata=ObjectMeta(name="work"), spec=NamespaceSpec(finalizers=["kubernetes"]))
+    )
+    refused = [True]
+
+    def refuse(verb: str, kind: str) -> APIError | None:
+        return InternalError("not now") if (verb, kind) == ("delete", "Event") and refused else None
+
+    client.refuse = refuse
+    async with harness:
+        await client.patch(Namespace, "work", {"metadata": {"finalizers": ["hold/on"]}})
+        await client.delete(Namespace, "work")
+        await harness.settle()
+        (current,) = client.all(Namespace)
+        assert current.spec.finalizers == ["kubernetes"]  # kept by events that cannot be deleted
+        refused.clear()
+        await client.patch(Namespace, "work", {"metadata": {"labels": {"again": "now"}}})
+        await harness.settle()
+        (current,) = client.all(Namespace)
+        assert current.spec.finalizers == []
+    assert [one.metadata.namespace for one in client.all(Event)] == ["other", "other"]
 
 
 async def test_every_namespace_gets_its_account_and_the_authority() -> None:

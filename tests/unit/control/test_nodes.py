@@ -7,16 +7,18 @@ from fakes.harness import Harness
 from simulation.simulated_loop import simulated
 
 from kubelite.api.kinds.coordination import Lease
+from kubelite.api.kinds.core.events import Event
 from kubelite.api.kinds.core.nodes import Node, NodeCondition, NodeSpec, NodeStatus
 from kubelite.api.kinds.core.pods import Pod, PodCondition, PodSpec, PodStatus
 from kubelite.api.kinds.core.scheduling import Taint, Toleration
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.machinery.times import format_time
-from kubelite.control.node_ipam import CIDRNotAvailable, NodeIPAMController, free_part
+from kubelite.control.node_ipam import NodeIPAMController
 from kubelite.control.node_lifecycle import NodeLifecycleController
 from kubelite.control.node_taints import leave_at, node_condition, wanted_taints
 from kubelite.control.options import Options
 from kubelite.control.pod_gc import PodGCController
+from kubelite.control.runtime import Key
 from kubelite.control.taint_eviction import TaintEvictionController
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -70,17 +72,6 @@ def test_when_a_pod_must_leave(tolerations: list[Toleration], seconds: int | Non
     assert leave_at([taint, soft], tolerations, NOW) == expected
 
 
-def test_address_parts_do_not_overlap() -> None:
-    whole = ip_network("10.42.0.0/22")
-    first = free_part(whole, 24, [])
-    assert str(first) == "10.42.0.0/24"
-    assert (
-        str(free_part(whole, 24, ["10.42.0.0/24", "10.42.1.128/25", "fd00::/64"])) == "10.42.2.0/24"
-    )
-    with pytest.raises(CIDRNotAvailable):
-        free_part(whole, 24, ["10.42.0.0/22"])
-
-
 async def test_nodes_get_addresses_until_there_are_none() -> None:
     options = Options(cluster_cidrs=(ip_network("10.42.0.0/23"),))
     async with Harness(NodeIPAMController, options=options) as harness:
@@ -93,6 +84,49 @@ async def test_nodes_get_addresses_until_there_are_none() -> None:
         await harness.client.delete(Node, taken.metadata.name)
         await harness.settle()
         assert all(one.spec.podCIDR for one in harness.client.all(Node))
+
+
+async def test_nodes_beyond_the_ranges_are_told_once_and_cost_nothing_at_rest(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries: list[str] = []
+    reconcile = NodeIPAMController.reconcile
+
+    async def noted(controller: NodeIPAMController, key: Key) -> float | None:
+        tries.append(key.name)
+        return await reconcile(controller, key)
+
+    monkeypatch.setattr(NodeIPAMController, "reconcile", noted)
+    options = Options(cluster_cidrs=(ip_network("10.42.0.0/22"),))
+    async with Harness(NodeIPAMController, options=options) as harness:
+        client = harness.client
+        names = [f"n{number:02}" for number in range(50)]
+        for name in names:
+            await client.create(node(name))
+        await harness.settle()
+        assert len(tries) == 50
+        for _ in range(10):  # each reports that it is alive
+            for name in names:
+                date = {"lastHeartbeatTime": format_time(NOW), "type": "Ready", "status": "True"}
+                await client.patch(Node, name, {"status": {"conditions": [date]}})
+        await harness.settle()
+        assert len(tries) == 50
+        events = [one for one in client.all(Event) if one.reason == "CIDRNotAvailable"]
+        assert len(events) == 46
+        assert {one.count for one in events} == {1}
+        assert events[0].message == (
+            f"Node {events[0].involvedObject.name} status is now: CIDRNotAvailable"
+        )
+        assert len([one for one in caplog.records if one.levelname == "WARNING"]) == 1
+        waiting = next(one for one in client.all(Node) if not one.spec.podCIDR)
+        await client.delete(Node, waiting.metadata.name)  # one that had none leaves nothing behind
+        await harness.settle()
+        assert len(tries) == 50
+        taken = next(one for one in client.all(Node) if one.spec.podCIDR)
+        await client.delete(Node, taken.metadata.name)
+        await harness.settle()
+        assert sum(bool(one.spec.podCIDR) for one in client.all(Node)) == 4
+        assert len(tries) == 50 + 45
 
 
 async def settle_for(harness: Harness, seconds: float) -> None:
@@ -187,3 +221,39 @@ async def test_pods_of_a_vanished_node_fail_and_go() -> None:
             )
         await settle_for(harness, 2)
         assert len(client.all(Pod)) == 1
+
+
+@simulated
+async def test_nobody_is_evicted_while_every_node_is_silent() -> None:
+    async with Harness(NodeLifecycleController, TaintEvictionController) as harness:
+        client = harness.client
+
+        async def beat(name: str, number: int) -> None:
+            renewal = {"spec": {"renewTime": f"2026-01-01T00:{number:02}:00.0Z"}}
+            await client.patch(Lease, name, renewal, "kube-node-lease")
+
+        for name in ("a", "b"):
+            await client.create(Lease(metadata=ObjectMeta(name=name, namespace="kube-node-lease")))
+            await client.create(node(name))
+            await client.create(
+                Pod(
+                    metadata=ObjectMeta(name=name, namespace="default"), spec=PodSpec(nodeName=name)
+                )
+            )
+
+        async def effects(name: str) -> set[str]:
+            return {taint.effect for taint in (await client.get(Node, name)).spec.taints}
+
+        # It is more likely that the control plane is cut off than that all nodes died at once.
+        await settle_for(harness, 400)
+        assert await effects("a") == await effects("b") == {"NoSchedule"}
+        assert [pod.metadata.deletionTimestamp for pod in client.all(Pod)] == [None, None]
+        # One is back: the other is silent by itself, and loses its pods.
+        ready = {"type": "Ready", "status": "True", "lastHeartbeatTime": "2026-01-01T01:00:00Z"}
+        await client.patch(Node, "a", {"status": {"conditions": [ready]}})
+        for number in range(3):
+            await beat("a", number)
+            await settle_for(harness, 10)
+        assert (await effects("a"), await effects("b")) == (set(), {"NoSchedule", "NoExecute"})
+        leaving = {pod.metadata.name for pod in client.all(Pod) if pod.metadata.deletionTimestamp}
+        assert leaving == {"b"}

@@ -1,12 +1,14 @@
 import asyncio
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
+import pytest
 from fakes.harness import Harness
 from simulation.simulated_loop import simulated
 
-from kubelite.api.errors import Conflict
+from kubelite.api.errors import Cause, Conflict, Forbidden, NotFound
 from kubelite.api.kinds.core.config import ConfigMap
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.control.runtime import Context, Key, Unretryable, Watch
@@ -137,3 +139,34 @@ async def test_a_change_that_touches_many_keys_is_spread_over_turns_of_the_loop(
             before = Spreading.steps
         assert Spreading.most <= FAN_OUT.value
         assert len([one for one in Spreading.seen if "'3'" in one]) == 500
+
+
+@simulated
+async def test_what_a_deletion_in_between_looks_like_is_no_noise_unless_it_lasts(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Gone(Probe):
+        errors: ClassVar[list[Exception]] = []
+
+        async def reconcile(self, key: Key) -> float | None:
+            if Gone.errors:
+                raise Gone.errors.pop()
+            return None
+
+    ending = [Cause("metadata.namespace", "NamespaceTerminating", "it is being terminated")]
+    kinds: dict[str, Callable[[], Exception]] = {
+        "gone": lambda: NotFound("gone"),
+        "ending": lambda: Forbidden("ending", causes=ending),
+        "conflict": lambda: Conflict("changed"),
+        "forbidden": lambda: Forbidden("no"),
+    }
+    for name, make in kinds.items():
+        for times, warned in ((1, 0), (5, 0), (7, 2)):
+            caplog.clear()
+            Gone.errors = [make() for _ in range(times)]
+            async with Harness(Gone) as harness:
+                await harness.client.create(ConfigMap(metadata=ObjectMeta(name="a", namespace="d")))
+                await asyncio.sleep(10)
+            said = [one for one in caplog.records if one.getMessage() == "reconcile refused"]
+            warnings = [one for one in said if one.levelno == logging.WARNING]
+            assert len(warnings) == (times if name == "forbidden" else warned), name

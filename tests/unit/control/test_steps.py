@@ -1,6 +1,7 @@
 """No step of a controller holds the loop for long: what a plan costs is said before, and follows what it looks at."""
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ from kubelite.api.kinds.meta import LabelSelector, LabelSelectorRequirement, Obj
 from kubelite.api.kinds.model import Kind
 from kubelite.api.kinds.policy import PodDisruptionBudget, PodDisruptionBudgetSpec
 from kubelite.api.kinds.rbac import AggregationRule, ClusterRole, PolicyRule
+from kubelite.control import statefulset
 from kubelite.control.cluster_role_aggregation import ClusterRoleAggregationController
 from kubelite.control.daemonset import DaemonSetController
 from kubelite.control.deployment import DeploymentController, new_annotations
@@ -286,6 +288,22 @@ async def test_a_budget_of_another_selector_costs_a_pod_one_look() -> None:
         await harness.settle()
         # Of three hundred budgets the pod concerns one, which is reconciled, and again for its own new status.
         assert len(harness.offload.costs) == 4
+
+
+@pytest.mark.parametrize("policy", ["Parallel", "OrderedReady"])
+def test_a_stateful_set_of_all_replicas_there_can_be_is_planned_by_what_it_has(policy: str) -> None:
+    owner, *present = stateful_set(700)
+    assert isinstance(owner, StatefulSet)
+    spec = replace(owner.spec, replicas=2**31 - 1, podManagementPolicy=policy)
+    found = statefulset.plan(
+        replace(owner, spec=spec),
+        [pod for pod in present if isinstance(pod, Pod)],
+        "a",
+        "b",
+        datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    assert len(found.create) == (statefulset.BURST if policy == "Parallel" else 0)
+    assert found.create[:1] in {(), (700,)}
 
 
 def test_a_history_of_revisions_too_long_to_keep_is_cut_at_once() -> None:

@@ -5,7 +5,11 @@ import pytest
 from kubelite.net.conntrack import FAMILY_HEADER, Flow, is_stale, parse_flow
 from kubelite.net.netlink_messages import NESTED, encode_attributes
 
-FRONTENDS = {("10.43.0.5", 53): frozenset({"10.42.0.2"}), ("", 30053): frozenset({"10.42.0.2"})}
+FRONTENDS = {
+    ("10.43.0.5", 53): frozenset({"10.42.0.2"}),
+    ("", 30053): frozenset({"10.42.0.2"}),
+    ("192.0.2.1", 5353): frozenset({"10.42.0.4"}),
+}
 
 
 @pytest.mark.parametrize(
@@ -18,14 +22,19 @@ FRONTENDS = {("10.43.0.5", 53): frozenset({"10.42.0.2"}), ("", 30053): frozenset
         (6, "10.43.0.5", 53, "10.42.0.3", False),
         (17, "192.0.2.1", 30053, "10.42.0.3", True),
         (17, "192.0.2.1", 30053, "10.42.0.2", False),
-        (17, "8.8.8.8", 30053, "8.8.8.8", False),
+        (17, "192.0.2.1", 30053, "192.0.2.1", True),  # from before the port had endpoints
+        (17, "8.8.8.8", 30053, "8.8.8.8", False),  # another machine's
+        (17, "8.8.8.8", 30053, "10.42.0.3", False),
+        (17, "127.0.0.7", 30053, "127.0.0.7", True),
+        (17, "192.0.2.1", 5353, "192.0.2.1", True),
+        (17, "192.0.2.9", 5353, "192.0.2.9", False),
     ],
 )
 def test_is_stale(
     protocol: int, destination: str, port: int, answering: str, is_forgotten: bool
 ) -> None:
     flow = Flow(b"", protocol, destination, port, answering)
-    assert is_stale(flow, FRONTENDS) is is_forgotten
+    assert is_stale(flow, FRONTENDS, {"192.0.2.1", "192.0.2.9"}) is is_forgotten
 
 
 def side(source: bytes, destination: bytes, port: int) -> bytes:

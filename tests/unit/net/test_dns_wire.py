@@ -23,6 +23,7 @@ from kubelite.net.dns_wire import (
     parse_query,
     parse_response,
     read_name,
+    truncate,
 )
 from unit.net.questions import question
 
@@ -58,15 +59,46 @@ def test_a_response_reads_back() -> None:
     assert data.count(b"cluster") == 1  # names are not repeated
 
 
-def test_too_long_answers_lose_additionals_first_and_then_all() -> None:
+def test_truncation_drops_additionals_first() -> None:
     query = parse_query(question("web.default.svc.cluster.local"))
     many = [record(number) for number in range(200)]
     some = build_response(query, 0, many[:20], [], many, limit_bytes=512)
     assert HEADER.unpack_from(some)[3:] == (20, 0, 0)
-    none = parse_response(build_response(query, 0, many, limit_bytes=512))
-    assert none.is_truncated
-    assert not none.answers
-    assert none.ttl == 0
+    assert not parse_response(some).is_truncated
+
+
+def test_truncation_keeps_the_records_that_fit_and_sets_tc() -> None:
+    query = parse_query(question("web.default.svc.cluster.local", edns_bytes=512))
+    many = [record(number) for number in range(200)]
+    data = build_response(query, 0, many, [record(250)], [record(251)], limit_bytes=512)
+    assert len(data) <= 512 < len(data) + 16  # one more record would not have fitted
+    response = parse_response(data)
+    assert response.is_truncated
+    assert response.answers == tuple(many[: len(response.answers)])
+    assert len(response.answers) == 28
+    assert response.ttl == 0  # it is not kept
+    assert HEADER.unpack_from(data)[3:] == (28, 0, 1)  # the additional is the OPT record
+
+
+def test_truncation_cuts_authorities_after_answers() -> None:
+    query = parse_query(question("web.default.svc.cluster.local"))
+    many = [record(number) for number in range(200)]
+    data = build_response(query, 0, many[:10], many, limit_bytes=512)
+    answers, authorities = HEADER.unpack_from(data)[3:5]
+    assert (answers, authorities) == (10, 19)
+    assert parse_response(data).is_truncated
+
+
+def test_answers_of_others_are_cut_between_two_records() -> None:
+    query = parse_query(question("web.default.svc.cluster.local", edns_bytes=1232))
+    many = [record(number) for number in range(200)]
+    whole = build_response(query, 0, many, [record(250)], limit_bytes=65535)
+    data = truncate(query, whole, 512)
+    response = parse_response(data)
+    assert len(data) <= 512
+    assert response.is_truncated
+    assert response.answers == tuple(many[:28])
+    assert HEADER.unpack_from(data)[3:] == (28, 0, 1)
 
 
 def test_extended_codes_stand_in_the_options() -> None:

@@ -1,3 +1,4 @@
+import asyncio
 import socket
 from ipaddress import ip_network
 
@@ -9,7 +10,9 @@ from kubelite.net.host_addresses import (
     IFA_LOCAL,
     HostAddress,
     HostAddresses,
+    HostView,
     decoded,
+    primary_address,
 )
 from kubelite.net.netlink_messages import encode_attributes
 
@@ -49,11 +52,54 @@ def test_messages() -> None:
     assert decoded(ADDRESS.pack(99, 24, 0, 0, 2) + body) is None
 
 
-async def test_what_differs_from_the_start_is_told() -> None:
+@pytest.mark.parametrize(
+    ("addresses", "preferred", "current", "primary"),
+    [
+        ((), "", "", ""),
+        ((), "192.0.2.7", "192.0.2.7", ""),  # the last one went
+        (("2001:db8::7",), "", "", ""),
+        (("192.0.2.7",), "", "", "192.0.2.7"),  # no default route
+        (("192.0.2.7", "192.0.2.8"), "192.0.2.8", "", "192.0.2.8"),
+        (("192.0.2.7", "192.0.2.8"), "192.0.2.8", "192.0.2.7", "192.0.2.8"),  # the route came later
+        (("192.0.2.7", "192.0.2.8"), "", "192.0.2.8", "192.0.2.8"),  # what is good stays
+        (("192.0.2.7",), "", "192.0.2.8", "192.0.2.7"),
+        (("192.0.2.7",), "10.42.0.1", "", "192.0.2.7"),  # a default route through the cluster's own
+        (("192.0.2.7", "2001:db8::7"), "2001:db8::7", "", "192.0.2.7"),
+    ],
+)
+def test_the_primary_address(
+    addresses: tuple[str, ...], preferred: str, current: str, primary: str
+) -> None:
+    assert primary_address(addresses, preferred, current) == primary
+
+
+def test_a_host_without_a_network_has_its_node_on_loopback() -> None:
+    assert HostView().node_address == "127.0.0.1"
+    assert HostView(("192.0.2.7",), "192.0.2.7").node_address == "192.0.2.7"
+
+
+async def test_a_configured_address_is_the_primary_whatever_the_host_has() -> None:
+    host = HostAddresses(fixed="203.0.113.9")
+    try:
+        assert host.view.primary == host.read().primary == "203.0.113.9"
+    finally:
+        host.close()
+
+
+async def test_the_present_view_is_told_first_and_then_only_the_newest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     host = HostAddresses()
     try:
-        changes = host.changes(("198.51.100.1",))
-        assert await anext(changes) == host.read()
+        changes = host.changes()
+        views = [HostView((text,), text) for text in ("192.0.2.1", "192.0.2.2", "192.0.2.3")]
+        monkeypatch.setattr(HostAddresses, "read", lambda _: views[0])
+        assert await host.start() == await anext(changes) == views[0]
+        waiting = asyncio.ensure_future(anext(changes))
+        await asyncio.sleep(0)
+        for view in (views[0], *views[1:]):
+            host._publish(view)
+        assert await waiting == views[2]
         await changes.aclose()  # type: ignore[attr-defined]  # an async generator
     finally:
         host.close()

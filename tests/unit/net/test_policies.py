@@ -14,13 +14,14 @@ from kubelite.api.kinds.networking import (
     NetworkPolicyPort,
     NetworkPolicySpec,
 )
-from kubelite.net.policies import Member, dns_members, members, policy_rules
+from kubelite.net.policies import Member, dns_members, isolation, members, policy_rules
 from kubelite.net.ruleset import ProxySettings, Ruleset
+from kubelite.net.trusted_text import IPv4Text
 
-WEB = Member("default", {"app": "web"}, "10.42.0.2", True, (("http", "tcp", 8080),))
-DATABASE = Member("default", {"app": "db"}, "10.42.0.3", True)
-FAR = Member("default", {"app": "web"}, "10.42.1.2")
-OTHER = Member("other", {"app": "web"}, "10.42.0.4", True, (("http", "tcp", 80),))
+WEB = Member("default", {"app": "web"}, IPv4Text("10.42.0.2"), True, (("http", "tcp", 8080),))
+DATABASE = Member("default", {"app": "db"}, IPv4Text("10.42.0.3"), True)
+FAR = Member("default", {"app": "web"}, IPv4Text("10.42.1.2"))
+OTHER = Member("other", {"app": "web"}, IPv4Text("10.42.0.4"), True, (("http", "tcp", 80),))
 PODS = [WEB, DATABASE, FAR, OTHER]
 NAMESPACES = {"default": {"team": "a"}, "other": {"team": "b"}}
 EVERY = LabelSelector()
@@ -207,14 +208,25 @@ def test_members() -> None:
         pod("expected"),
         pod("unknown"),
         pod("ended", "10.42.0.5", phase="Failed"),
+        pod("ending", "10.42.0.6", phase="Failed"),
         pod("host", "192.0.2.1", on_host=True),
     ]
-    found = members(pods, "n", {"expected": "10.42.0.3", "told": "10.42.0.9"})
+    attached = {"expected": "10.42.0.3", "ending": "10.42.0.7"}
+    found = members(pods, "n", attached)
     ports = (("http", "tcp", 80),)
     assert found == [
-        Member("default", {"app": "told"}, "10.42.0.2", True, ports),
-        Member("default", {"app": "expected"}, "10.42.0.3", True, ports),
+        Member("default", {"app": "told"}, IPv4Text("10.42.0.2"), True, ports),
+        Member("default", {"app": "expected"}, IPv4Text("10.42.0.3"), True, ports),
+        # A status may be wrong, whoever wrote it: what is connected can talk.
+        Member("default", {"app": "ending"}, IPv4Text("10.42.0.7"), True, ports),
     ]
+
+
+def test_addresses_of_unknown_pods_are_shut() -> None:
+    assert isolation(["10.42.0.7"]).elements == {
+        ("ingress-pods", "10.42.0.7"): "drop",
+        ("egress-pods", "10.42.0.7"): "drop",
+    }
 
 
 def test_a_wrong_selector_matches_nothing_and_harms_no_other_policy() -> None:

@@ -16,7 +16,7 @@ from kubelite.api.kinds.core.services import (
 )
 from kubelite.api.kinds.discovery import EndpointSlice
 from kubelite.api.kinds.meta import ObjectMeta
-from kubelite.net.ruleset import ProxySettings, Ruleset
+from kubelite.net.ruleset import ProxySettings, Ruleset, merge
 from kubelite.net.services import host_port_rules, service_rules
 
 SETTINGS = ProxySettings(node_name=NODE)
@@ -213,6 +213,24 @@ def test_host_ports() -> None:
         ("hairpin", f"{ONE} . {ONE}"): "",
         ("hairpin", f"{TWO} . {TWO}"): "",
     }
+
+
+def test_host_ports_of_udp_say_where_their_flows_should_lead() -> None:
+    def udp(host_ip: str = "", address: str = ONE) -> Pod:
+        number = ContainerPort(containerPort=80, hostPort=8888, hostIP=host_ip, protocol="UDP")
+        spec = PodSpec(containers=[Container(name="c", ports=[number])])
+        return msgspec.structs.replace(pod(address=address), spec=spec)
+
+    assert host_port_rules([pod()]).udp_endpoints == {}
+    assert host_port_rules([udp(), udp(address=TWO), udp("127.0.0.1", TWO)]).udp_endpoints == {
+        ("", 8888): frozenset({ONE}),  # the first has it, as in the rules
+        ("127.0.0.1", 8888): frozenset({TWO}),
+    }
+
+
+def test_a_port_that_two_kinds_of_rules_claim_keeps_the_flows_of_both() -> None:
+    parts = [Ruleset(udp_endpoints={("", 30053): frozenset({address})}) for address in (ONE, TWO)]
+    assert merge(parts).udp_endpoints == {("", 30053): frozenset({ONE, TWO})}
 
 
 def test_no_host_ports_for_pods_on_the_nodes_network_without_address_or_ended() -> None:

@@ -1,5 +1,6 @@
 """What a container is made from."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -7,8 +8,10 @@ import msgspec
 import pytest
 
 from kubelite.api.kinds.core.pods import Pod
+from kubelite.limits import EXEC_TEXT
+from kubelite.node import container_spec as module
 from kubelite.node.container_spec import container_spec, digest_for, sandbox_spec
-from kubelite.node.environment import ConfigUnavailable
+from kubelite.node.environment import ConfigUnavailable, expand
 from kubelite.node.lifecycle import StartContainer
 from kubelite.node.observed import HANDLER_LABEL
 from kubelite.node.resources import cgroup_parent
@@ -130,6 +133,25 @@ def test_text_that_is_none_for_a_setting_is_refused(
 ) -> None:
     with pytest.raises(ConfigUnavailable, match="invalid"):
         _spec(_pod(container), environment)
+
+
+@pytest.mark.parametrize("field", ["command", "args"])
+def test_arguments_are_expanded_no_further_than_a_process_takes(
+    monkeypatch: pytest.MonkeyPatch, field: str
+) -> None:
+    """A pod of a megabyte has room for 300,000 references to a variable of 128 KB."""
+    expanded = 0
+
+    def counted(text: str, known: Mapping[str, str]) -> str:
+        nonlocal expanded
+        expanded += 1
+        return expand(text, known)
+
+    monkeypatch.setattr(module, "expand", counted)
+    pod = _pod({field: ["$(A)"] * 20_000})
+    with pytest.raises(ConfigUnavailable, match="argument list too long"):
+        _spec(pod, {"A": "x" * 100_000})
+    assert expanded <= EXEC_TEXT.value // 100_000 + 1
 
 
 @pytest.mark.parametrize("field", ["name", "namespace", "uid"])

@@ -1,10 +1,12 @@
 """Bodies for and records from the Docker API."""
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from kubelite.node.container_owner import ContainerOwner
 from kubelite.node.docker_wire import (
     NO_IPV6,
     container_body,
@@ -18,12 +20,13 @@ from kubelite.node.docker_wire import (
 from kubelite.node.profiles import LoadedProfiles
 from kubelite.node.runtime import ContainerSpec, Handler, Limits, Mount, Profile, SandboxSpec
 
+OWNER = ContainerOwner("0123", "node", Path("/nowhere"))
 POD: dict[str, Any] = {"pod_uid": "u", "pod_name": "p", "namespace": "ns"}
 
 
 def _sandbox(**fields: Any) -> dict[str, Any]:
     spec = SandboxSpec(**POD, attempt=0, hostname="p", **fields)
-    return sandbox_body(spec, "node", "pause", may_protect=False, has_ipv6=True)
+    return sandbox_body(spec, OWNER, "pause", may_protect=False, has_ipv6=True)
 
 
 def _container(**fields: Any) -> dict[str, Any]:
@@ -37,7 +40,7 @@ def _body(
     privileges: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     return container_body(
-        spec, "node", profiles, may_protect=False, privileges=privileges or {"Privileged": True}
+        spec, OWNER, profiles, may_protect=False, privileges=privileges or {"Privileged": True}
     )
 
 

@@ -3,12 +3,14 @@
 import inspect
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from kubelite.api.kinds.core.containers import Container
 from kubelite.api.kinds.core.pods import Pod, PodSpec
 from kubelite.api.kinds.meta import ObjectMeta
-from kubelite.node import container_spec, docker, docker_wire, observed
+from kubelite.node import container_owner, container_spec, docker, docker_wire, observed
+from kubelite.node.container_owner import ContainerOwner
 from kubelite.node.docker_wire import container_body, record_of
 from kubelite.node.lifecycle import StartContainer
 from kubelite.node.profiles import LoadedProfiles
@@ -28,7 +30,7 @@ SANDBOX = ContainerRecord(
 
 def labels_read() -> set[str]:
     """Return every label that the node reads back: constants, and what the source of `record_of` spells out."""
-    modules = (docker_wire, container_spec, observed)
+    modules = (docker_wire, container_owner, container_spec, observed)
     named = {
         value
         for module in modules
@@ -39,6 +41,9 @@ def labels_read() -> set[str]:
     return named | set(re.findall(r'"(io\.[a-z.-]+)"', inspect.getsource(record_of)))
 
 
+OWNER = ContainerOwner("0123", "node", Path("/nowhere"))
+
+
 def labels_given() -> dict[str, str]:
     container = Container(name="c", image="i")
     pod = Pod(
@@ -47,7 +52,7 @@ def labels_given() -> dict[str, str]:
     start = StartContainer(container=container, attempt=0, sandbox=SANDBOX, backoff_seconds=0)
     spec = container_spec.container_spec(pod, start, Image("sha256:0"), {}, (), Limits())
     body: dict[str, Any] = container_body(
-        spec, "node", LoadedProfiles(), may_protect=False, privileges={}
+        spec, OWNER, LoadedProfiles(), may_protect=False, privileges={}
     )
     labels: dict[str, str] = body["Labels"]
     return labels
@@ -55,7 +60,12 @@ def labels_given() -> dict[str, str]:
 
 def test_a_container_has_every_label_that_is_read_back_from_the_node_itself() -> None:
     read = labels_read()
-    assert {docker_wire.NODE_LABEL, observed.HASH_LABEL, "io.kubernetes.pod.uid"} <= read
+    assert {
+        container_owner.NODE_LABEL,
+        container_owner.OWNER_LABEL,
+        observed.HASH_LABEL,
+        "io.kubernetes.pod.uid",
+    } <= read
     # The engine lets the labels of a container win over those of its image: what is set cannot be forged.
     assert read <= labels_given().keys()
 

@@ -493,6 +493,39 @@ def test_no_status_says_that_a_container_ended_without_what_it_left(
     run_virtually(main())
 
 
+def test_a_node_that_moves_is_followed_by_its_status_and_its_pods() -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            probe = {"httpGet": {"port": 80}, "periodSeconds": 1}
+            on_host = {"hostNetwork": True, "containers": [container(readinessProbe=probe)]}
+            await cluster.create(on_host, "on-host")
+            await cluster.create({"containers": [container()]}, "own-network")
+            for name in ("on-host", "own-network"):
+                await cluster.until(is_ready, name)
+            before = await cluster.pod("own-network")
+            for address in ("192.0.2.77", "127.0.0.1", "192.0.2.78"):
+                cluster.node.move(address)
+                for name in ("on-host", "own-network"):
+                    pod = await cluster.until(
+                        lambda pod, wanted=address: pod.status.hostIP == wanted,  # type: ignore[misc]  # bound in the loop
+                        name,
+                        5,
+                    )
+                    assert [one.ip for one in pod.status.hostIPs] == [address]
+                moved = await cluster.pod("on-host")
+                assert [one.ip for one in moved.status.podIPs] == [address]
+                node = await cluster.client.get(Node, "node-1")
+                internal = [
+                    one.address for one in node.status.addresses if one.type == "InternalIP"
+                ]
+                assert internal == [address]
+                await asyncio.sleep(2)
+                assert address in cluster.node.prober.asked.values()  # probes follow too
+                assert is_ready(await cluster.pod("on-host"))
+            after = await cluster.pod("own-network")
+            assert after.status.podIPs == before.status.podIPs
+
+
 def test_a_hook_ends_with_its_container() -> None:
     """What it asks need never answer, and a container may end as often as it likes."""
 

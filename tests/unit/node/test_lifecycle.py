@@ -12,6 +12,7 @@ from kubelite.node.lifecycle import (
     CreateSandbox,
     EnsureImage,
     FinishDeletion,
+    LimitPod,
     RemoveContainer,
     ResizeContainer,
     SetUpVolumes,
@@ -33,7 +34,7 @@ from kubelite.node.observed import (
     Observed,
     Trouble,
 )
-from kubelite.node.runtime import SANDBOX, ContainerRecord
+from kubelite.node.runtime import SANDBOX, ContainerRecord, Limits
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -61,7 +62,8 @@ SANDBOX_UP = record(SANDBOX)
 
 
 def up(*records: ContainerRecord, **fields: Any) -> Observed:
-    known = {"volumes_ready": True, "addresses": ("10.42.0.2",), "images": IMAGES, **fields}
+    known: dict[str, Any] = {"volumes_ready": True, "addresses": ("10.42.0.2",), "images": IMAGES}
+    known |= {"group_limits": Limits(cpu_shares=2), **fields}
     return Observed(records=(SANDBOX_UP, *records), **known)
 
 
@@ -71,6 +73,16 @@ def kinds(pod: Pod, observed: Observed) -> list[type]:
 
 def test_a_new_pod_gets_volumes_image_and_sandbox_at_once() -> None:
     assert kinds(pod_of(), Observed()) == [SetUpVolumes, EnsureImage, CreateSandbox]
+
+
+def test_the_group_of_a_pod_is_set_beside_all_else_but_before_what_it_limits() -> None:
+    unset = up(addresses=(), group_limits=None)
+    assert kinds(pod_of(), unset) == [LimitPod, AttachNetwork]
+    limited = pod_of({"resources": {"limits": {"memory": "64Mi"}}})
+    assert kinds(limited, unset) == [LimitPod]
+    failed = Trouble("FailedCreatePodSandBox", "no", NOW + timedelta(seconds=4))
+    waiting = plan(limited, up(group_limits=None, sandbox_trouble=failed), NOW)
+    assert (waiting.actions, waiting.wait_seconds) == ((), 4.0)
 
 
 def test_a_sandbox_without_address_is_attached_before_anything_starts() -> None:
@@ -257,8 +269,14 @@ def test_other_resources_are_given_in_place_or_by_a_restart() -> None:
     wanted = {"name": "app", "image": "a:1", "resources": {"limits": {"cpu": "2"}}}
     pod = pod_of({"containers": [wanted]})
     assert kinds(pod, up(created)) == [ResizeContainer]
-    done = up(created, resources={"app-id": '{"limits":{"cpu":"2"}}'})
+    done = up(created, resized={"app-id": '{"limits":{"cpu":"2"}}'})
     assert kinds(pod, done) == []
+    failed = Trouble("Error", "no", NOW + timedelta(seconds=4))
+    decided = plan(pod, up(created, resize_troubles={"app-id": failed}), NOW)
+    assert (decided.actions, decided.wait_seconds) == ((), 4.0)
+    late = NOW + timedelta(seconds=5)
+    (again,) = plan(pod, up(created, resize_troubles={"app-id": failed}), late).actions
+    assert isinstance(again, ResizeContainer)
     policy = [{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]
     strict = pod_of({"containers": [{**wanted, "resizePolicy": policy}]})
     assert kinds(strict, up(created)) == [StopContainer]
@@ -291,5 +309,5 @@ def test_a_sandbox_that_was_never_started_is_not_left_over() -> None:
     old = record(SANDBOX, phase="created", id="old")
     newest = record(SANDBOX, attempt=1)
     running = record(labels={SANDBOX_LABEL: newest.id})
-    seen = Observed((old, newest, running), ("10.42.0.2",), volumes_ready=True, images=IMAGES)
+    seen = msgspec.structs.replace(up(), records=(old, newest, running))
     assert plan(pod_of(), seen, NOW).actions == (RemoveContainer(old),)

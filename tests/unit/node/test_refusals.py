@@ -72,24 +72,6 @@ async def has_event(cluster: Cluster, reason: str, message: str) -> None:
             "SupplementalGroupsPolicyNotSupported",
             "SupplementalGroupsPolicy=Strict is not supported in this node",
         ),
-        (
-            {
-                "resources": {"limits": {"memory": "64Mi"}},
-                "containers": [container(), container("other")],
-            },
-            {},
-            "PodLevelResourcesNotSupported",
-            "pod-level resources are not supported on the node",
-        ),
-        (
-            {
-                "resources": {"limits": {"memory": "64Mi"}},
-                "initContainers": [container("side", restartPolicy="Always")],
-            },
-            {},
-            "PodLevelResourcesNotSupported",
-            "pod-level resources are not supported on the node",
-        ),
     ],
 )
 def test_a_pod_that_can_never_run_here_fails(

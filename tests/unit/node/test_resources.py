@@ -7,6 +7,7 @@ import pytest
 
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.node.admission import rejection
+from kubelite.node.live_node import NodeView
 from kubelite.node.pods import qos_class
 from kubelite.node.resources import cgroup_parent, limits_of, pod_requests
 
@@ -61,18 +62,19 @@ def test_requests_of_a_pod_are_those_of_its_peak() -> None:
 
 def test_a_full_node_and_taken_ports_refuse() -> None:
     pod = pod_of(BURSTABLE)
-    assert rejection(pod, [], {"cpu": "1", "memory": "1Gi", "pods": "2"}, {}) is None
-    refused = rejection(pod, [pod, pod], {"cpu": "1", "memory": "1Gi", "pods": "2"}, {})
+    node = NodeView("n", {"cpu": "1", "memory": "1Gi", "pods": "2"})
+    assert rejection(pod, [], node) is None
+    refused = rejection(pod, [pod, pod], node)
     assert refused is not None
     assert refused.reason == "OutOfpods"
-    refused = rejection(pod, [pod], {"cpu": "400m", "memory": "1Gi", "pods": "9"}, {})
+    refused = rejection(pod, [pod], NodeView("n", {"cpu": "400m", "memory": "1Gi", "pods": "9"}))
     assert refused is not None
     assert refused.message == (
         "Pod was rejected: Node didn't have enough resource: cpu, requested: 250, used: 250, capacity: 400"
     )
     port = [{"name": "c", "image": "a", "ports": [{"containerPort": 80, "hostPort": 80}]}]
     with_port = msgspec.convert({"spec": {"containers": port}}, Pod)
-    refused = rejection(with_port, [with_port], {"pods": "9"}, {})
+    refused = rejection(with_port, [with_port], NodeView("n", {"pods": "9"}))
     assert refused is not None
     assert refused.reason == "NodePorts"
 

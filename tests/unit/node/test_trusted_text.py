@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from kubelite.limits import EXEC_STRING, EXEC_TEXT
 from kubelite.node.environment import ConfigUnavailable
 from kubelite.node.trusted_text import (
+    ProcessTexts,
     address,
-    executable_texts,
     host_name_text,
     one_line,
     path_name,
@@ -81,7 +81,9 @@ def test_what_is_proved_is_one_line(proof: Proof, text: str) -> None:
 def test_texts_of_a_process_fit_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EXEC_STRING, "value", 10)
     monkeypatch.setattr(EXEC_TEXT, "value", 30)
-    executable_texts(["123456789", "ä" * 4, "x" * 9], "container")
+    good = ProcessTexts("container")
+    assert [good.take(text) for text in ("123456789", "ä" * 4, "x" * 9)]
     for texts in (["1234567890"], ["ä" * 5], ["x" * 9] * 4, ["a\0b"]):
+        bad = ProcessTexts("container")
         with pytest.raises(ConfigUnavailable, match="invalid container"):
-            executable_texts(texts, "container")
+            [bad.take(text) for text in texts]

@@ -7,13 +7,13 @@ import pytest
 
 from kubelite.clock import SystemClock
 from kubelite.store.embedded import EmbeddedStore
-from kubelite.store.history import Limits
+from kubelite.store.history import HistoryLimits
 from kubelite.store.memory_engine import MemoryEngine
 
 
 @pytest.fixture(params=["memory", "lmdb"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[EmbeddedStore]:
-    limits = Limits(changes=100)
+    limits = HistoryLimits(changes=100)
     if request.param == "memory":
         opened = EmbeddedStore(MemoryEngine(), clock=SystemClock(), limits=limits)
     else:

@@ -9,13 +9,21 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from kubelite.clock import SetClock, SystemClock
+from kubelite.collector import FreedMemory
 from kubelite.limits import WAITING_WRITES
 from kubelite.store import embedded, history, waiting
 from kubelite.store.embedded import EmbeddedStore
 from kubelite.store.engine import Batch, EngineFailed
-from kubelite.store.history import Limits
+from kubelite.store.history import HistoryLimits
 from kubelite.store.memory_engine import MemoryEngine
-from kubelite.store.protocol import Change, Delete, Put, StoreUnavailable
+from kubelite.store.protocol import (
+    Change,
+    Compacted,
+    Delete,
+    FutureRevision,
+    Put,
+    StoreUnavailable,
+)
 
 
 class FaultyEngine(MemoryEngine):
@@ -167,7 +175,7 @@ async def test_changes_that_expire_together_are_forgotten_step_by_step(
     monkeypatch.setattr(embedded, "COMPACTION_INTERVAL_SECONDS", 0.0)
     monkeypatch.setattr(history, "STEP_CHANGES", 10)
     clock = SetClock(datetime(2026, 1, 1, tzinfo=UTC))
-    store = EmbeddedStore(MemoryEngine(), clock=clock, limits=Limits(seconds=0.001))
+    store = EmbeddedStore(MemoryEngine(), clock=clock, limits=HistoryLimits(seconds=0.001))
     await store.commit(*(Put(f"/pods/{n}", b"") for n in range(55)))
     clock.date += timedelta(seconds=1)
     floors = {store.oldest}
@@ -244,3 +252,60 @@ async def test_a_closed_store_takes_no_writes(store: EmbeddedStore) -> None:
     await store.close()
     with pytest.raises(StoreUnavailable, match="closed"):
         await store.commit(Delete("/pods/a"))
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+async def test_the_window_begins_right_behind_its_floor(is_restarted: bool) -> None:
+    engine = MemoryEngine()
+    store = EmbeddedStore(engine, clock=SystemClock(), limits=HistoryLimits(changes=3))
+    for number in range(1, 9):
+        await store.commit(Put(f"/pods/{number}", b"%d" % number))
+    if is_restarted:
+        store = EmbeddedStore(engine, clock=SystemClock(), limits=HistoryLimits(changes=3))
+    floor = store.oldest
+    assert floor == 5
+    # Whoever has seen the floor's own change misses nothing that came later.
+    assert [change.revision for change in store.history("/pods/", floor)] == [6, 7, 8]
+    assert [entry.key for entry in store.list("/pods/", revision=floor).entries] == [
+        f"/pods/{number}" for number in range(1, 6)
+    ]
+    with pytest.raises(Compacted) as refused:
+        store.history("/pods/", floor - 1)
+    assert (refused.value.asked, refused.value.oldest) == (floor - 1, floor)
+    with pytest.raises(Compacted):
+        store.list("/pods/", revision=floor - 1)
+    # The newest revision has no changes behind it; the next one is the future.
+    assert store.history("/pods/", store.revision) == []
+    with pytest.raises(FutureRevision) as early:
+        store.history("/pods/", store.revision + 1)
+    assert (early.value.asked, early.value.current) == (9, 8)
+    await store.close()
+
+
+async def test_a_store_without_a_past_begins_at_its_revision() -> None:
+    store = EmbeddedStore(MemoryEngine(), clock=SystemClock())
+    assert (store.oldest, store.history("/pods/", 0)) == (0, [])
+    with pytest.raises(FutureRevision):
+        store.history("/pods/", 1)
+    await store.close()
+
+
+async def test_what_leaves_the_window_goes_back_to_the_system(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    freed: list[int] = []
+    memory = FreedMemory(lambda: None)
+    monkeypatch.setattr(memory, "freed", freed.append)
+    store = EmbeddedStore(
+        MemoryEngine(), clock=SystemClock(), limits=HistoryLimits(changes=2), memory=memory
+    )
+    await store.commit(Put("/pods/a", b"12345"))
+    await store.commit(Put("/pods/a", b"123"))
+    await store.commit(Delete("/pods/a", value=b"1234567"))
+    assert freed == []  # the first change replaced nothing
+    await store.commit(Put("/pods/b", b"1"))
+    assert freed == [5]
+    await store.commit(Put("/pods/b", b"2"))
+    # What was removed had a last state of its own.
+    assert freed == [5, 3 + 7]
+    await store.close()

@@ -1,21 +1,21 @@
 from kubelite.limits import HISTORY_BYTES, HISTORY_SECONDS
-from kubelite.store.history import History, Limits, Record
+from kubelite.store.history import History, HistoryLimits, LoggedChange
 from kubelite.store.protocol import Change, Entry
 
 
-def record(key: str, revision: int, at: float = 0.0, replaced: bytes = b"") -> Record:
+def record(key: str, revision: int, at: float = 0.0, replaced: bytes = b"") -> LoggedChange:
     change = Change(revision, key, b"", None, deleted=False, created_revision=revision)
-    return Record(change, Entry(key, replaced, 1, 1) if replaced else None, at)
+    return LoggedChange(change, Entry(key, replaced, 1, 1) if replaced else None, at)
 
 
 def history(*keys: str, **limits: int) -> History:
-    made = History(Limits(apart=frozenset({"/leases/"}), changes_apart=3, **limits))
+    made = History(HistoryLimits(apart=frozenset({"/leases/"}), changes_apart=3, **limits))
     for revision, key in enumerate(keys, 1):
         made.append(record(key, revision, at=float(revision)))
     return made
 
 
-def revisions(found: list[Record]) -> list[int]:
+def revisions(found: list[LoggedChange]) -> list[int]:
     return [one.change.revision for one in found]
 
 
@@ -59,7 +59,7 @@ def test_a_beginning_knows_no_past() -> None:
 
 
 def test_bytes_are_counted_by_window() -> None:
-    kept = History(Limits(bytes=10, apart=frozenset({"/leases/"})))
+    kept = History(HistoryLimits(bytes=10, apart=frozenset({"/leases/"})))
     kept.append(record("/pods/a", 1, replaced=b"x" * 8))
     kept.append(record("/leases/a", 2, replaced=b"x" * 8))
     kept.compact(0.0)
@@ -71,10 +71,10 @@ def test_bytes_are_counted_by_window() -> None:
 
 def test_what_made_changes_go_is_counted() -> None:
     before = [limit.times_reached for limit in (HISTORY_BYTES, HISTORY_SECONDS)]
-    few = History(Limits(bytes=1))
+    few = History(HistoryLimits(bytes=1))
     few.append(record("/pods/a", 1, replaced=b"xx"))
     few.compact(0.0)
-    old = History(Limits(seconds=1.0))
+    old = History(HistoryLimits(seconds=1.0))
     old.append(record("/pods/a", 1))
     old.compact(5.0)
     after = [limit.times_reached for limit in (HISTORY_BYTES, HISTORY_SECONDS)]

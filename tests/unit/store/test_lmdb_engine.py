@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,9 +11,17 @@ import lmdb
 import pytest
 
 from kubelite.clock import SystemClock
+from kubelite.limits import STORE_PAGES
 from kubelite.store.embedded import EmbeddedStore
 from kubelite.store.engine import Batch, EngineFailed, Logged, StoreUnreadable
-from kubelite.store.lmdb_engine import LMDBEngine, StoreLocked, UnknownFormat, lock_readers
+from kubelite.store.lmdb_engine import (
+    LOOK_ROWS,
+    LMDBEngine,
+    StoreLocked,
+    UnknownFormat,
+    lock_readers,
+    mapped_bytes,
+)
 from kubelite.store.protocol import Delete, Entry, Put, StoreUnavailable
 from kubelite.store.snapshots import check
 
@@ -285,3 +294,57 @@ def test_the_form_is_kept(tmp_path: Path) -> None:
     assert engine.compact()
     assert engine.form() == "sealed by key1"
     engine.close()
+
+
+BIG = b"x" * 4000
+
+
+def _batch(engine: LMDBEngine, keys: Iterable[str]) -> Batch:
+    revision = engine.revision()
+    entries = [Entry(key, BIG, 1, revision + place) for place, key in enumerate(keys, 1)]
+    rows = [Logged(one.revision, one.key, None, None, 0.0) for one in entries]
+    last = revision + len(entries)
+    return Batch(puts=entries, deletes=[], log=rows, revision=last, floor=last)
+
+
+def test_pages_that_were_read_do_not_stay_in_memory(tmp_path: Path) -> None:
+    engine = LMDBEngine(tmp_path)
+    engine.write(_batch(engine, (f"/pods/{number:05}" for number in range(8000))))
+    before = mapped_bytes()
+    assert sum(1 for _ in engine.entries()) == 8000
+    assert mapped_bytes() - before > 30_000_000
+    engine.release_pages()
+    assert mapped_bytes() - before < 1_000_000
+    assert sum(1 for _ in engine.entries()) == 8000
+    engine.close()
+
+
+def test_writes_all_over_the_file_map_no_more_than_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(STORE_PAGES, "value", 4 * 1024 * 1024)
+    engine = LMDBEngine(tmp_path)
+    keys = [f"/pods/{number:05}" for number in range(8000)]
+    engine.write(_batch(engine, keys))
+    engine.release_pages()
+    before, reached = mapped_bytes(), STORE_PAGES.times_reached
+    most = 0
+    for start in range(100):
+        engine.write(_batch(engine, keys[start::100]))
+        most = max(most, mapped_bytes() - before)
+    assert STORE_PAGES.times_reached > reached
+    # What one more look's worth of writes maps comes on top.
+    assert most < 4 * 1024 * 1024 + 2 * LOOK_ROWS * 20 * 4096
+    assert engine.revision() == 16_000
+    engine.close()
+
+
+async def test_what_was_loaded_does_not_count_twice(tmp_path: Path) -> None:
+    engine = LMDBEngine(tmp_path)
+    engine.write(_batch(engine, (f"/pods/{number:05}" for number in range(8000))))
+    engine.close()
+    before = mapped_bytes()
+    store = await EmbeddedStore.open(tmp_path, clock=SystemClock())
+    assert store.count("/pods/") == 8000
+    assert mapped_bytes() - before < 4_000_000
+    await store.close()

@@ -44,3 +44,17 @@ def test_snapshot_check_and_restore(tmp_path: Path) -> None:
     restored = invoke("snapshot", "restore", name)
     assert (restored.exit_code, "the former state is" in restored.output) == (0, True)
     assert "no such snapshot" in invoke("snapshot", "restore", "none").output
+
+
+def test_help_tells_defaults() -> None:
+    lines = " ".join(CliRunner().invoke(main, ["server", "--help"]).output.split())
+    assert "Port of the API server [default: 6443]" in lines
+    assert "Range of pod addresses [default: 10.42.0.0/16]" in lines
+    assert "Days that rotated audit logs are kept [default: 30]" in lines
+
+
+def test_values_of_every_type_are_one_line() -> None:
+    for flag, value in (("--https-listen-port", "many"), ("--audit-log-maxage", "1.5")):
+        result = CliRunner().invoke(main, ["server", flag, value])
+        assert result.exit_code == 1
+        assert result.output == f"kubelite: cannot use {flag} {value}: must be a whole number\n"

@@ -49,7 +49,7 @@ def test_unknown_keys_are_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidConfig, match="unknown variable KUBELITE_NODENAME"):
         load({}, {"KUBELITE_NODENAME": "x"}, Path("/nonexistent"))
     file.write_text("https-listen-port: many\n")
-    with pytest.raises(InvalidConfig, match="https_listen_port"):
+    with pytest.raises(InvalidConfig, match="https-listen-port many: must be a whole number"):
         load({}, {}, file)
     file.write_text("- 1\n")
     with pytest.raises(InvalidConfig, match="must hold keys and values"):

@@ -120,7 +120,7 @@ class Auditor:
         source: str = "",
         user_agent: str = "",
         identifier: str = "",
-    ) -> "Record | None":
+    ) -> "AuditRecord | None":
         """Begin the record of a request; None: the policy does not want it.
 
         `caller` is who proved to be there, whomever they act as later.
@@ -144,7 +144,7 @@ class Auditor:
                 now,
             )
         )
-        record = Record(
+        record = AuditRecord(
             common=common[:-1],
             extent=extent,
             attributes=attributes,
@@ -156,7 +156,7 @@ class Auditor:
         return record
 
 
-class Record(Struct, kw_only=True):
+class AuditRecord(Struct, kw_only=True):
     """The record of one request; each stage that is not omitted becomes a line."""
 
     common: bytes  # the JSON object of what all lines say, without its closing brace

@@ -46,6 +46,8 @@ class LineLog:
         """Open the file; raises OSError. Blocks."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path.touch(mode=SECRET_MODE)
+        with self._path.open("ab"):
+            pass  # a folder can be touched, but not written to
         self._thread.start()
 
     def put(self, line: bytes) -> None:

@@ -92,6 +92,8 @@ class AuditPolicy:
         """Read a YAML or JSON policy; raises PolicyInvalid."""
         try:
             file = msgspec.convert(yaml.safe_load(text), PolicyFile)
+        except RecursionError as error:
+            raise PolicyInvalid("cannot use the audit policy: it is nested too deeply") from error
         except (yaml.YAMLError, msgspec.ValidationError) as error:
             raise PolicyInvalid(f"cannot use the audit policy: {error}") from error
         if file.apiVersion != API_VERSION or file.kind != "Policy":

@@ -1,4 +1,4 @@
-"""The default roles and bindings: expanded from a table, and put back at each start where something is missing.
+"""The default roles and bindings: expanded from a table, and put back wherever something of them is missing.
 
 As upstream: an object annotated `autoupdate: "false"` is left alone; rules, subjects and labels are added back
 but never taken away; a binding that points to another role is made anew.
@@ -7,12 +7,10 @@ but never taken away; a binding that points to another role is made anew.
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
-from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kubelite.api.auth.lookup import Lookup
 from kubelite.api.auth.rules import broken_down, compiled, covers
 from kubelite.api.kinds.meta import LabelSelector, ObjectMeta
 from kubelite.api.kinds.rbac import (
@@ -25,7 +23,6 @@ from kubelite.api.kinds.rbac import (
     RoleRef,
     Subject,
 )
-from kubelite.tasks import together
 
 GROUP = "rbac.authorization.k8s.io"
 AUTOUPDATE = "rbac.authorization.kubernetes.io/autoupdate"
@@ -37,7 +34,6 @@ RESOURCE_FIELDS = 3
 
 AnyRole = Role | ClusterRole
 AnyBinding = RoleBinding | ClusterRoleBinding
-Item = TypeVar("Item", Role, ClusterRole, RoleBinding, ClusterRoleBinding)
 
 
 class Defaults(Struct, frozen=True):
@@ -47,60 +43,20 @@ class Defaults(Struct, frozen=True):
     bindings: tuple[AnyBinding, ...]
 
 
-class Writes(Struct, frozen=True):
-    """What brings the stored objects up to the defaults."""
-
-    create: tuple[AnyRole | AnyBinding, ...] = ()
-    update: tuple[AnyRole | AnyBinding, ...] = ()
-    delete: tuple[AnyBinding, ...] = ()  # before the creations
-
-
-class RoleWriter(Protocol):
-    """Writes the objects, with the rights of system:masters; a `Client` is one."""
-
-    async def create(self, item: Any) -> Any: ...
-
-    async def update(self, item: Any) -> Any: ...
-
-    async def delete(self, kind: Any, name: str, namespace: str = "") -> None: ...
+def revised(stored: AnyRole | AnyBinding, wanted: AnyRole | AnyBinding) -> AnyRole | AnyBinding:
+    """Return a stored role or binding with what it lacks; one that was set aside as it is. Both are of one kind."""
+    if not _is_ours(stored):
+        return stored
+    if isinstance(wanted, Role | ClusterRole):
+        assert isinstance(stored, Role | ClusterRole)
+        return completed_role(stored, wanted)
+    assert isinstance(stored, RoleBinding | ClusterRoleBinding)
+    return completed_binding(stored, wanted)
 
 
-async def reconcile_roles(writer: RoleWriter, lookup: Lookup) -> Writes:
-    """Add what is missing and return it; the namespaces kube-system and kube-public must exist."""
-    writes = plan(defaults(), lookup)
-    await together(
-        *(writer.delete(type(b), b.metadata.name, b.metadata.namespace) for b in writes.delete)
-    )
-    await together(
-        *(writer.create(item) for item in writes.create),
-        *(writer.update(item) for item in writes.update),
-    )
-    return writes
-
-
-def plan(wanted: Defaults, lookup: Lookup) -> Writes:
-    """Compare what is stored with the defaults."""
-    create: list[AnyRole | AnyBinding] = []
-    update: list[AnyRole | AnyBinding] = []
-    delete: list[AnyBinding] = []
-    for role in wanted.roles:
-        stored = lookup.get(type(role), role.metadata.name, role.metadata.namespace)
-        if stored is None:
-            create.append(role)
-        elif _is_ours(stored) and (changed := completed_role(stored, role)) != stored:
-            update.append(changed)
-    for binding in wanted.bindings:
-        bound = lookup.get(type(binding), binding.metadata.name, binding.metadata.namespace)
-        if bound is None:
-            create.append(binding)
-        elif not _is_ours(bound):
-            continue
-        elif bound.roleRef != binding.roleRef:
-            delete.append(bound)
-            create.append(binding)
-        elif (rebound := completed_binding(bound, binding)) != bound:
-            update.append(rebound)
-    return Writes(tuple(create), tuple(update), tuple(delete))
+def is_rebound(stored: AnyBinding, wanted: AnyBinding) -> bool:
+    """Return whether a stored binding points to another role, which cannot be changed: it is made anew."""
+    return _is_ours(stored) and stored.roleRef != wanted.roleRef
 
 
 def completed_role(stored: AnyRole, wanted: AnyRole) -> AnyRole:

@@ -13,7 +13,7 @@ from kubelite.api.auth.authorize import UnionAuthorizer, refused
 from kubelite.api.auth.caller import SYSTEM_MASTERS, Attributes, Caller
 from kubelite.api.auth.rbac import RBAC
 from kubelite.api.auth.rules import broken_down, covers
-from kubelite.api.errors import NotFound
+from kubelite.api.errors import Forbidden, NotFound
 from kubelite.api.kinds.rbac import (
     ClusterRole,
     ClusterRoleBinding,
@@ -58,7 +58,7 @@ class Escalation:
         if self._authorizer.decide(caller, escalate).allowed:
             return
         if reason := self._exceeds(caller, attributes.namespace, role.rules):
-            raise refused(attributes, reason)
+            raise _refusal(attributes, role, reason)
         aggregated = any(
             isinstance(state, ClusterRole)
             and state.aggregationRule
@@ -66,7 +66,7 @@ class Escalation:
             for state in (role, before)
         )
         if aggregated and self._exceeds(caller, "", EVERYTHING):
-            raise refused(attributes, CLUSTER_ADMIN)
+            raise _refusal(attributes, role, CLUSTER_ADMIN)
 
     def _check_binding(
         self, caller: Caller, attributes: Attributes, binding: RoleBinding | ClusterRoleBinding
@@ -85,7 +85,7 @@ class Escalation:
                 name=ref.name,
             )
         if reason := self._exceeds(caller, namespace, rules):
-            raise refused(attributes, reason)
+            raise _refusal(attributes, binding, reason)
 
     def _exceeds(self, caller: Caller, namespace: str, rules: Sequence[PolicyRule]) -> str:
         held = self._rbac.held_roles(caller, namespace)
@@ -104,6 +104,15 @@ class Escalation:
         )
         missing = self._rbac.missing_roles(caller, namespace)
         return f"{text}; resolution errors: {_go_list(missing)}" if missing else text
+
+
+def _refusal(
+    attributes: Attributes,
+    item: Role | ClusterRole | RoleBinding | ClusterRoleBinding,
+    reason: str,
+) -> Forbidden:
+    """Name the object, which the path of a creation does not."""
+    return refused(replace(attributes, name=item.metadata.name), reason)
 
 
 def _only_collector_fields(after: Any, before: Any) -> bool:

@@ -76,7 +76,7 @@ class NodeGraph:
         if before and after and _refers_alike(before, after):
             return  # most changes of a pod are of its status
         for pod, by in ((before, -1), (after, 1)):
-            if pod is not None:
+            if pod is not None and pod.spec.nodeName:
                 own = Reference(PODS, pod.metadata.namespace, pod.metadata.name)
                 self._count(pod.spec.nodeName, {own, *references_of(pod)}, by)
 

@@ -9,11 +9,13 @@ import asyncio
 import logging
 import ssl
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec import Struct
 
@@ -121,10 +123,10 @@ def serving_addresses(
 
 
 def wanted_leaves(
-    node_name: str, names: Sequence[str], addresses: Sequence[str], service_address: str = ""
+    node_name: str, names: Sequence[str], addresses: Sequence[str], services: Collection[str] = ()
 ) -> dict[str, tuple[str, Wanted]]:
-    """Return every leaf with the CA that signs it; a node is not reached at `service_address`."""
-    of_node = tuple(address for address in addresses if address != service_address)
+    """Return every leaf with the CA that signs it; a node is not reached at `services`, those of the API's Service."""
+    of_node = tuple(address for address in addresses if address not in services)
     masters = (SYSTEM_MASTERS,)
     serving = Wanted("kube-apiserver", (), tuple(names), tuple(addresses), (SERVER_AUTH,))
     kubelet = Wanted(
@@ -174,7 +176,7 @@ class Pki:
         names: Sequence[str],
         addresses: Sequence[str],
         node_name: str,
-        service_address: str = "",
+        services: Collection[str] = (),
     ) -> "Pki":
         """Read what is there, make what is missing or due, and return all of it.
 
@@ -193,7 +195,7 @@ class Pki:
             names=names,
             addresses=addresses,
             node_name=node_name,
-            service_address=service_address,
+            services=services,
         )
         return pki
 
@@ -215,10 +217,10 @@ class Pki:
         names: Sequence[str],
         addresses: Sequence[str],
         node_name: str,
-        service_address: str = "",
+        services: Collection[str] = (),
     ) -> list[str]:
         """Put names and addresses into the serving certificates at once; return what was made anew."""
-        self._wanted = wanted_leaves(node_name, names, addresses, service_address)
+        self._wanted = wanted_leaves(node_name, names, addresses, services)
         return self.renew()
 
     def renew(self, *, force: bool = False) -> list[str]:
@@ -357,13 +359,12 @@ class Pki:
                 )
             self._make_authority(name)
             return
-        try:
+        with _damage_named(f"the CA in {certificate_path}"):
             bundle = x509.load_pem_x509_certificates(certificate_path.read_bytes())
             key = self._authority_key(name, bundle[0])
-        except (ValueError, TypeError, FileNotFoundError) as error:
-            raise KeysDamaged(f"cannot use the CA in {certificate_path}: {error}") from error
         cross = self.directory / f"{name}-cross.crt"
-        chain = x509.load_pem_x509_certificates(cross.read_bytes()) if cross.exists() else []
+        with _damage_named(f"the certificate in {cross}"):
+            chain = x509.load_pem_x509_certificates(cross.read_bytes()) if cross.exists() else []
         belonging = tuple(c for c in chain if c.public_key() == key.public_key())
         self._authorities[name] = Authority(key, bundle[0], belonging)
         self._bundles[name] = bundle
@@ -384,7 +385,8 @@ class Pki:
         for end in ("key", "next.key"):
             path = self.directory / f"{name}.{end}"
             if end == "key" or path.exists():
-                key = read_key(path.read_bytes())
+                with _damage_named(f"the key in {path}"):
+                    key = read_key(path.read_bytes())
                 if key.public_key() == certificate.public_key():
                     return key
         raise ValueError("the key does not belong to the certificate")
@@ -394,12 +396,12 @@ class Pki:
         if not path.exists():
             self._write(path.name, key_pem(new_key()))
         keys = path.read_bytes().split(b"-----END PRIVATE KEY-----\n")
-        try:
+        with _damage_named(f"the key in {path}"):
             self.signing_keys = [
                 read_key(part + b"-----END PRIVATE KEY-----\n") for part in keys if part.strip()
             ]
-        except ValueError as error:
-            raise KeysDamaged(f"cannot use the key in {path}: {error}") from error
+            if not self.signing_keys:
+                raise ValueError("it is empty")
 
     def rotate_signing_key(self) -> None:
         """Sign service account tokens with a new key; tokens of the keys before stay valid until they expire."""
@@ -431,7 +433,7 @@ class Pki:
                 return certificate
         except FileNotFoundError:
             return None
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             log.warning("certificate unreadable", extra={"certificate": name, "error": str(error)})
         return None
 
@@ -446,6 +448,16 @@ class Pki:
 
     def _write(self, name: str, content: bytes, mode: int = 0o600) -> None:
         write_file(self.directory / name, content, mode=mode)
+
+
+@contextmanager
+def _damage_named(what: str) -> Iterator[None]:
+    """Raise KeysDamaged for what a file's content makes cryptography raise."""
+    try:
+        yield
+    except (ValueError, TypeError, UnsupportedAlgorithm, FileNotFoundError) as error:
+        reason = str(error).partition(". See ")[0]  # without a link to somebody else's questions
+        raise KeysDamaged(f"cannot use {what}: {reason}; restore it from a backup") from error
 
 
 def _leaf(name: str, certificate: x509.Certificate, *, is_authority: bool = False) -> Leaf:

@@ -1,10 +1,12 @@
 """What a pod, or a persistent volume, refers to: the objects that its node has to read for it."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
+
+import msgspec
 
 from kubelite.api.kinds.core.containers import Container, EphemeralContainer
-from kubelite.api.kinds.core.persistent_volumes import PersistentVolume
+from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, PersistentVolumeSpec
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.volumes import Volume
 
@@ -98,8 +100,24 @@ def _volume_names(volume: Volume) -> Iterator[tuple[str, str]]:
 
 
 def _sources(holder: Any) -> Iterator[Any]:
-    """Yield the volume sources that are set."""
-    for field in holder.__struct_fields__:
-        value = getattr(holder, field)
-        if hasattr(value, "__struct_fields__"):
+    """Yield the volume sources that are set and may name Secrets."""
+    for field in SECRET_SOURCES[type(holder)]:
+        if (value := getattr(holder, field)) is not None:
             yield value
+
+
+def _source_fields(holder: type[Any]) -> tuple[str, ...]:
+    """Return the fields whose types have a field about a Secret; most volumes have none of them."""
+    return tuple(
+        field.name for field in msgspec.structs.fields(holder) if _may_name_secrets(field.type)
+    )
+
+
+def _may_name_secrets(kind: Any) -> bool:
+    types = get_args(kind) or (kind,)
+    return any(
+        "secret" in name.lower() for one in types for name in getattr(one, "__struct_fields__", ())
+    )
+
+
+SECRET_SOURCES = {kind: _source_fields(kind) for kind in (Volume, PersistentVolumeSpec)}

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from kubelite.api.auth.caller import Attributes, Caller
 from kubelite.api.auth.lookup import Lookup
@@ -19,6 +20,7 @@ from kubelite.api.kinds.rbac import (
     RoleRef,
     Subject,
 )
+from kubelite.limits import DECISION_KEY
 
 REMEMBERED = 8192
 USER, GROUP, SERVICE_ACCOUNT = "User", "Group", "ServiceAccount"
@@ -77,6 +79,9 @@ class RBAC:
 
     def decide(self, caller: Caller, attributes: Attributes) -> Decision:
         """Return whether a role of the caller allows the request."""
+        if not _is_usual(caller, attributes):
+            DECISION_KEY.reached()
+            return self._decide(caller, attributes)
         key = (caller.user, caller.groups, attributes)
         decision = self._decisions.get(key)
         if decision is None:
@@ -163,6 +168,12 @@ class RBAC:
                 roles.pop(key, None)
             if not roles:
                 self._held.pop(holder, None)
+
+
+def _is_usual(caller: Caller, attributes: Attributes) -> bool:
+    """Tell whether a decision is short enough to be remembered: reviews may ask about anything."""
+    asked_about = sum(map(len, astuple(attributes)))
+    return len(caller.user) + sum(map(len, caller.groups)) + asked_about <= DECISION_KEY.value
 
 
 def _grants(binding: RoleBinding | ClusterRoleBinding) -> Iterator[tuple[Holder, Grant]]:

@@ -40,7 +40,7 @@ from kubelite.api.machinery import causes
 from kubelite.api.machinery.field_selectors import Term
 from kubelite.api.machinery.times import format_time
 from kubelite.clock import Clock
-from kubelite.limits import RAW_SELECTOR, SELECTOR_REQUIREMENTS
+from kubelite.limits import RAW_SELECTOR, REVIEW_GROUPS, REVIEW_SUBJECT, SELECTOR_REQUIREMENTS
 
 AUTHORIZATION = "authorization.k8s.io"
 EXACTLY_ONE = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
@@ -220,7 +220,24 @@ def _spec_problems(spec: SubjectAccessReviewSpec) -> list[Cause]:
     if not spec.user and not spec.groups:
         message = 'Invalid value: "": at least one of user or group must be specified'
         problems.append(Cause("spec.user", "FieldValueInvalid", message))
-    return problems + _selector_problems(spec.resourceAttributes)
+    return problems + _subject_problems(spec) + _selector_problems(spec.resourceAttributes)
+
+
+def _subject_problems(spec: SubjectAccessReviewSpec) -> list[Cause]:
+    """Refuse a subject that no caller could be; each of its groups is looked up."""
+    problems: list[Cause] = []
+    limit = REVIEW_GROUPS.value
+    values = sum(len(each) for each in spec.extra.values())
+    for path, count in (("spec.groups", len(spec.groups)), ("spec.extra", values)):
+        if count > limit:
+            REVIEW_GROUPS.reached()
+            problems.append(causes.too_many(path, count, limit))
+    texts = [spec.user, spec.uid, *spec.groups, *spec.extra]
+    texts += [value for each in spec.extra.values() for value in each]
+    if sum(map(len, texts)) > REVIEW_SUBJECT.value:
+        REVIEW_SUBJECT.reached()
+        problems.append(causes.too_long("spec", REVIEW_SUBJECT.value))
+    return problems
 
 
 def _selector_problems(resource: ResourceAttributes | None) -> list[Cause]:

@@ -20,7 +20,11 @@ class StaticTokens:
     def __init__(self, content: str) -> None:
         """Read the file's text; raises TokenFileInvalid."""
         self._callers: list[tuple[bytes, Caller]] = []
-        for number, row in enumerate(csv.reader(io.StringIO(content)), 1):
+        try:
+            rows = list(csv.reader(io.StringIO(content)))
+        except csv.Error as error:  # a field past the reader's own bound
+            raise TokenFileInvalid(f"cannot read the token file: {error}") from error
+        for number, row in enumerate(rows, 1):
             fields = [field.strip() for field in row]
             if not any(fields) or fields[0].startswith("#"):
                 continue

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from kubelite.api.auth.audit import Auditor, Record
+from kubelite.api.auth.audit import Auditor, AuditRecord
 from kubelite.api.auth.caller import Attributes, Authorizer, Caller
 from kubelite.api.client.local import LocalClient, named
 from kubelite.api.client.mirror import metadata_of
@@ -168,7 +168,7 @@ class AuditedClient(LocalClient):
         *,
         query: dict[str, str] | None = None,
         body: Callable[[], Any] | None = None,
-    ) -> Iterator[Record | None]:
+    ) -> Iterator[AuditRecord | None]:
         """Begin a record, and end it when the call fails; None: the policy does not want it."""
         record = self._begin(verb, kind, namespace, name, subresource, query or {})
         if record is None:
@@ -198,7 +198,7 @@ class AuditedClient(LocalClient):
         name: str,
         subresource: str,
         query: dict[str, str],
-    ) -> Record | None:
+    ) -> AuditRecord | None:
         row = self._verbs.resources.by_kind(kind.gvk)
         if row is None:
             return None  # there is no such resource, and nothing can be asked of it
@@ -228,7 +228,7 @@ def path_of(attributes: Attributes, *, with_name: bool) -> str:
     return "/" + "/".join(quote(part, safe="") for part in parts)
 
 
-def _complete(record: Record | None, code: int, answer: Kind | None = None) -> None:
+def _complete(record: AuditRecord | None, code: int, answer: Kind | None = None) -> None:
     if record is None:
         return
     record.decided("", allowed=True)

@@ -10,6 +10,7 @@ import aiohttp
 import msgspec
 from msgspec import Struct
 
+from kubelite.api.client.request_metrics import UNANSWERED, counter_of
 from kubelite.api.errors import BY_REASON, APIError, Cause, ServiceUnavailable
 from kubelite.api.kinds.meta import Status
 from kubelite.limits import WATCH_LINE
@@ -54,6 +55,7 @@ class Transport:
         self._randomness = randomness
         self._user_agent = user_agent
         self._session: aiohttp.ClientSession | None = None
+        self._count = counter_of(self._server.rpartition("/")[2])
 
     async def close(self) -> None:
         """Close all connections."""
@@ -112,6 +114,7 @@ class Transport:
             headers["Content-Type"] = request.content_type
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token()}"
+        code = UNANSWERED
         try:
             async with self._opened().request(
                 request.method,
@@ -123,6 +126,7 @@ class Transport:
                 timeout=limits,
                 allow_redirects=False,
             ) as response:
+                code = str(response.status)
                 if response.status >= 400:
                     raise error_of(
                         response.status,
@@ -134,6 +138,8 @@ class Transport:
             raise ServiceUnavailable(
                 f"cannot reach {self._server}: {str(error) or type(error).__name__}"
             ) from error
+        finally:
+            self._count(request.method, code)
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:

@@ -13,8 +13,9 @@ from kubelite.api.client.mirror import ObjectMirror, name_of
 from kubelite.api.client.protocol import MirrorListener
 from kubelite.api.kinds.meta import PartialObjectMetadata
 from kubelite.api.kinds.model import Kind
+from kubelite.api.machinery.field_selectors import NAME
 from kubelite.api.registry.hub import Hub
-from kubelite.api.registry.reading import Reader
+from kubelite.api.registry.reading import Reader, viewed
 from kubelite.api.registry.resources import Resource, ResourceTable
 from kubelite.api.registry.selection import Selection, parse_selection
 from kubelite.store.protocol import Store
@@ -28,13 +29,27 @@ class EventForm:
     """What a mirror is told: one byte for the kind of change, then the object."""
 
     name = "mirror"
+    event_cost = 0
 
     def event(self, event_type: str, value: bytes) -> bytes:
         """Return the mark and the object."""
         return (b"-" if event_type == "DELETED" else b"+") + value
 
 
+class SignalForm:
+    """What is told when nobody asks what changed: nothing."""
+
+    name = "signal"
+    event_cost = 0
+
+    def event(self, event_type: str, value: bytes) -> bytes:
+        """Return nothing."""
+        del event_type, value
+        return b""
+
+
 EVENT_FORM = EventForm()
+SIGNAL_FORM = SignalForm()
 
 
 class Decoder:
@@ -95,6 +110,23 @@ class Mirrors:
         """Return the mirror of the metadata of a resource's objects."""
         return self._open(resource, PartialObjectMetadata, "", Selection())
 
+    def follow(
+        self, kind: type[Kind], name: str, namespace: str, changed: Callable[[], None]
+    ) -> Callable[[], None]:
+        """Call `changed` after each change of one object; return the call that ends it. Holds no copy of it."""
+        resource = self._resources.by_kind(kind.gvk)
+        assert resource is not None, f"{kind.__name__} is not served"
+        watch = self._hub.open(
+            resource,
+            self._resources.canonical(resource),
+            namespace,
+            parse_selection(resource, "", f"{NAME}={name}"),
+            SIGNAL_FORM,
+            lambda _: changed(),
+            minimum=self._hub.revision,
+        )
+        return watch.close
+
     def get(self, kind: type[K], name: str, namespace: str = "") -> K | None:
         """Return one object."""
         return self.mirror(kind).get(name, namespace)
@@ -138,7 +170,10 @@ class Mirrors:
                     mirror.remove(*name_of(item))
 
         entries = self._reader.chosen(resource, namespace, selection)
-        mirror.replace(decode(self._reader.served(resource, entry.value)) for entry in entries)
+        view = resource.view
+        mirror.replace(
+            decode(entry.value if view is None else viewed(view, entry.value)) for entry in entries
+        )
         canonical = self._resources.canonical(resource)
         # A change that is in the list may still be on its way to listeners: it is not told again.
         self._hub.open(

@@ -124,6 +124,16 @@ class Client(Protocol):
         """Return the mirror of a kind, shared by all who ask this client for the same one."""
         ...
 
+    def follow(
+        self, kind: type[Kind], name: str, namespace: str, changed: Callable[[], None]
+    ) -> Callable[[], None]:
+        """Call `changed` after each change of one object, also when it comes or goes; return the call that ends it.
+
+        The right to watch the one name suffices. `changed` is called on the loop and must not block; over the network
+        it may be called once more than the object changed. Raises Forbidden.
+        """
+        ...
+
     def dynamic_mirror(
         self, group: str, version: str, resource: str
     ) -> Mirror[PartialObjectMetadata]:

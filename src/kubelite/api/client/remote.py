@@ -1,5 +1,6 @@
 """The client over HTTPS, for agents and for whoever is outside the server process."""
 
+import asyncio
 import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
@@ -14,6 +15,7 @@ from kubelite.api.client.protocol import Mirror, PatchType
 from kubelite.api.client.reflector import Reflector, list_all
 from kubelite.api.kinds.meta import DeleteOptions, PartialObjectMetadata, Preconditions
 from kubelite.api.kinds.model import Kind, to_wire
+from kubelite.api.machinery.field_selectors import NAME
 from kubelite.api.registry.resources import ResourceTable
 from kubelite.api.registry.routes import not_found
 from kubelite.randomness import Randomness
@@ -28,6 +30,32 @@ PATCH_CONTENT: Mapping[PatchType, str] = {
     "json": "application/json-patch+json",
     "apply": "application/apply-patch+yaml",
 }
+
+
+class _Followed:
+    """The watch of one object."""
+
+    def __init__(
+        self, mirror: ObjectMirror[PartialObjectMetadata], task: "asyncio.Task[Any]"
+    ) -> None:
+        self.mirror = mirror
+        self.task = task
+        self.followers = 0
+
+
+def _without_the_first(
+    mirror: ObjectMirror[PartialObjectMetadata], changed: Callable[[], None]
+) -> Callable[[], None]:
+    """Subscribe to changes, but not to what is there already."""
+    is_told = False
+
+    def listen(_: object, __: object) -> None:
+        if is_told:
+            changed()
+
+    unsubscribe = mirror.subscribe(listen)
+    is_told = True
+    return unsubscribe
 
 
 class HTTPSource:
@@ -91,6 +119,7 @@ class RemoteClient:
         self._manager = field_manager
         self._tasks = TaskSet()
         self._mirrors: dict[tuple[str, ...], ObjectMirror[Any]] = {}
+        self._followed: dict[tuple[str, str], _Followed] = {}  # by path and name
 
     async def close(self) -> None:
         """End the mirrors and close all connections."""
@@ -195,6 +224,33 @@ class RemoteClient:
         """Return the mirror of a kind, shared by all who ask this client for the same one."""
         path = self._path(kind, namespace)
         return self._mirror(kind, path, label_selector, field_selector)
+
+    def follow(
+        self, kind: type[Kind], name: str, namespace: str, changed: Callable[[], None]
+    ) -> Callable[[], None]:
+        """Call `changed` after each change of one object; return the call that ends it.
+
+        All who follow an object share one watch, of its metadata only; it ends with the last of them.
+        """
+        key = (self._path(kind, namespace), name)
+        followed = self._followed.get(key)
+        if followed is None:
+            mirror: ObjectMirror[PartialObjectMetadata] = ObjectMirror()
+            source = self._source(key[0], "", f"{NAME}={name}", METADATA_LIST)
+            reflector = Reflector(source, PartialObjectMetadata, mirror, self._randomness)
+            task = self._tasks.start(reflector.run(), name=f"watch of {key[0]}/{name}")
+            followed = self._followed[key] = _Followed(mirror, task)
+        followed.followers += 1
+        unsubscribe = _without_the_first(followed.mirror, changed)
+
+        def end() -> None:
+            unsubscribe()
+            followed.followers -= 1
+            if not followed.followers:
+                followed.task.cancel()
+                del self._followed[key]
+
+        return end
 
     def dynamic_mirror(
         self, group: str, version: str, resource: str

@@ -1,6 +1,7 @@
 """Puts the parts of the API server together: what serves objects, streams, pages, and who may wait how long."""
 
 import ssl
+from collections.abc import Callable
 
 from kubelite.api.auth.audit import Auditor
 from kubelite.api.auth.authenticate import UnionAuthenticator
@@ -13,6 +14,7 @@ from kubelite.api.http.dialer import Dialer, TCPDialer
 from kubelite.api.http.discovery import Discovery
 from kubelite.api.http.dispatch import Flow, Parts
 from kubelite.api.http.flow_control import FlowControl
+from kubelite.api.http.health import live_checks, ready_checks
 from kubelite.api.http.identity_pages import identity_pages
 from kubelite.api.http.openapi import OpenAPIPages
 from kubelite.api.http.pages import Pages
@@ -32,21 +34,21 @@ def assemble(  # noqa: PLR0913 - it joins what a server is made of
     clock: Clock,
     randomness: Randomness,
     node_tls: ssl.SSLContext,
-    address: str,
+    address: Callable[[], str],
     destinations: Destinations,
     flow: Flow | None = None,
     dialer: Dialer | None = None,
     issuer: TokenIssuer | None = None,
     auditor: Auditor | None = None,
 ) -> Parts:
-    """Return the parts of a server that clients reach at `address` (host and port).
+    """Return the parts of a server that clients reach at `address()` (host and port).
 
     `destinations` say where it may connect to; a `dialer` of its own has to ask them as well.
     """
     backends = Backends(verbs, authorizer, randomness, node_tls=node_tls)
     relay = Relay(dialer or TCPDialer(destinations))
     proxy = Proxy(backends, relay, authorizer)
-    metrics.watch_store(verbs.writer.store)
+    metrics.watch_store(verbs.writer.store, verbs.resources)
     return Parts(
         verbs=verbs,
         authenticator=authenticator,
@@ -54,11 +56,12 @@ def assemble(  # noqa: PLR0913 - it joins what a server is made of
         clock=clock,
         randomness=randomness,
         pages=Pages(
-            Discovery(verbs.resources, lambda: address),
-            live={},
-            ready={"etcd": lambda: verbs.writer.store.problem},
+            Discovery(verbs.resources, address),
+            offload=verbs.offload,
+            live=live_checks(verbs.writer.store),
+            ready=ready_checks(verbs.writer.store),
             more={
-                **OpenAPIPages(verbs.resources).pages(),
+                **OpenAPIPages(verbs.resources, serves_identity=issuer is not None).pages(),
                 **(identity_pages(issuer, address) if issuer else {}),
             },
         ),

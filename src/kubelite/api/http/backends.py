@@ -39,13 +39,13 @@ class Backends:
         self._node_tls = node_tls
         self._pod_tls = _unverified()
 
-    def pod(self, namespace: str, name: str) -> dict[str, Any]:
+    async def pod(self, namespace: str, name: str) -> dict[str, Any]:
         """Return a pod; raises NotFound."""
-        return self._object("pods", name, namespace)
+        return await self._object("pods", name, namespace)
 
-    def node(self, name: str, port: int = 0) -> Backend:
+    async def node(self, name: str, port: int = 0) -> Backend:
         """Return a node's own endpoint; raises NotFound, and InternalError for a node without an address."""
-        node = self._object("nodes", name)
+        node = await self._object("nodes", name)
         status = node.get("status") or {}
         addresses = status.get("addresses") or []
         endpoint = ((status.get("daemonEndpoints") or {}).get("kubeletEndpoint")) or {}
@@ -63,22 +63,22 @@ class Backends:
             f"Internal error occurred: no preferred addresses found for node {name}; known addresses: []"
         )
 
-    def proxied_node(self, identifier: str) -> Backend:
+    async def proxied_node(self, identifier: str) -> Backend:
         """Return where ``nodes/<name>[:port]/proxy`` leads; raises BadRequest, NotFound."""
         scheme, name, port = split_identifier(identifier, "node")
         if not port:
-            return self.node(name)
-        backend = self.node(name, _number(port, identifier, "node"))
-        kubelet = self.node(name)
+            return await self.node(name)
+        backend = await self.node(name, _number(port, identifier, "node"))
+        kubelet = await self.node(name)
         if backend.port == kubelet.port:
             return kubelet
         tls = self._pod_tls if scheme == "https" else None
         return msgspec.structs.replace(backend, tls=tls, proves_node=False)
 
-    def proxied_pod(self, namespace: str, identifier: str) -> Backend:
+    async def proxied_pod(self, namespace: str, identifier: str) -> Backend:
         """Return where ``pods/[scheme:]<name>[:port]/proxy`` leads; raises BadRequest, NotFound."""
         scheme, name, port = split_identifier(identifier, "pod")
-        pod = self.pod(namespace, name)
+        pod = await self.pod(namespace, name)
         address = pod_address(pod)
         number = _number(port, identifier, "pod") if port else _first_port(pod)
         return Backend(
@@ -88,17 +88,17 @@ class Backends:
             node=(pod.get("spec") or {}).get("nodeName", ""),
         )
 
-    def proxied_service(self, namespace: str, identifier: str) -> Backend:
+    async def proxied_service(self, namespace: str, identifier: str) -> Backend:
         """Return a ready endpoint of ``services/[scheme:]<name>[:port]/proxy``.
 
         Raises BadRequest, NotFound, and ServiceUnavailable when there is none.
         """
         scheme, name, port = split_identifier(identifier, "service")
-        service = self._object("services", name, namespace)
+        service = await self._object("services", name, namespace)
         port_name = _service_port_name(service, name, port)
         candidates = [
             (endpoint, number)
-            for slice_ in self._slices(namespace, name)
+            for slice_ in await self._slices(namespace, name)
             for number in _slice_ports(slice_, port_name)
             for endpoint in slice_.get("endpoints") or []
             if (endpoint.get("conditions") or {}).get("ready") is not False
@@ -107,7 +107,7 @@ class Backends:
         first = int(self._randomness.uniform(0, len(candidates)))
         for endpoint, number in (*candidates[first:], *candidates[:first]):
             address = endpoint["addresses"][0]
-            if not self._is_of_pod(namespace, endpoint.get("targetRef") or {}, address):
+            if not await self._is_of_pod(namespace, endpoint.get("targetRef") or {}, address):
                 continue
             plain(address)
             return Backend(
@@ -118,19 +118,19 @@ class Backends:
             )
         raise ServiceUnavailable(f'no endpoints available for service "{identifier}"')
 
-    def _is_of_pod(self, namespace: str, ref: dict[str, Any], address: str) -> bool:
+    async def _is_of_pod(self, namespace: str, ref: dict[str, Any], address: str) -> bool:
         """Say whether a pod of the namespace has the address: endpoints that people write must not lead elsewhere."""
         if ref.get("namespace") != namespace:
             return False
         try:
-            pod = self.pod(namespace, ref.get("name", ""))
+            pod = await self.pod(namespace, ref.get("name", ""))
         except NotFound:
             return False
         return any(
             one.get("ip") == address for one in (pod.get("status") or {}).get("podIPs") or []
         )
 
-    def _slices(self, namespace: str, service: str) -> list[dict[str, Any]]:
+    async def _slices(self, namespace: str, service: str) -> list[dict[str, Any]]:
         attributes = Attributes(
             verb="list",
             group="discovery.k8s.io",
@@ -140,14 +140,15 @@ class Backends:
         )
         allowed = self._authorizer.authorize(SELF, attributes)
         options = ReadOptions(label_selector=f"{SERVICE_NAME_LABEL}={service}")
-        return [msgspec.json.decode(item) for item in self._verbs.list(allowed, options).items]
+        listed = await self._verbs.list(allowed, options)
+        return [msgspec.json.decode(item) for item in listed.items]
 
-    def _object(self, resource: str, name: str, namespace: str = "") -> dict[str, Any]:
+    async def _object(self, resource: str, name: str, namespace: str = "") -> dict[str, Any]:
         attributes = Attributes(
             verb="get", version="v1", resource=resource, namespace=namespace, name=name
         )
         allowed = self._authorizer.authorize(SELF, attributes)
-        found: dict[str, Any] = msgspec.json.decode(self._verbs.get(allowed, ReadOptions()))
+        found: dict[str, Any] = msgspec.json.decode(await self._verbs.get(allowed, ReadOptions()))
         return found
 
 

@@ -4,7 +4,7 @@ from aiohttp import web
 
 from kubelite.api.errors import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 from kubelite.api.http.negotiation import ACCEPTED, JSON, PROTOBUF, YAML
-from kubelite.api.http.wire import Disconnected, continue_if_expected
+from kubelite.api.http.wire import Disconnected, continue_if_expected, transport_of
 from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery.json_reading import Reading, read_json, unrecognized
 from kubelite.api.machinery.work_cost import json_cost, protobuf_cost, yaml_cost
@@ -22,7 +22,13 @@ PATCH_TYPES: dict[str, PatchType] = {
 
 
 async def read_body(request: web.BaseRequest, limit: Limit = REQUEST_BODY) -> bytes:
-    """Return the body; raises RequestEntityTooLarge as soon as the limit is passed, and Disconnected."""
+    """Return the body.
+
+    Raises:
+        RequestEntityTooLarge: As soon as the limit is passed.
+        BadRequest: Its transfer coding is broken.
+        Disconnected: The client went away.
+    """
     length = request.content_length
     if length is not None and length > limit.value:
         raise _too_large(limit)
@@ -37,8 +43,11 @@ async def read_body(request: web.BaseRequest, limit: Limit = REQUEST_BODY) -> by
             if size > limit.value:
                 raise _too_large(limit)
             parts.append(part)
-    except (ConnectionError, web.RequestPayloadError) as error:
+    except ConnectionError as error:
         raise Disconnected from error
+    except web.RequestPayloadError as error:
+        transport_of(request)  # to a client that is gone nothing can be said
+        raise BadRequest("cannot read the request body: malformed chunked encoding") from error
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

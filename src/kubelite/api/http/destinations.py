@@ -25,12 +25,13 @@ class Destinations:
         *,
         own: Callable[[], Collection[str]] = tuple,
         port: int = 0,
-        service: str = "",
-        node: tuple[str, str] = ("", ""),
+        service: Callable[[], Collection[str]] = tuple,
+        node: Callable[[], tuple[str, str]] = lambda: ("", ""),
     ) -> None:
-        """`own` are the addresses the API server is reached at, on `port`, and `service` that of its Service.
+        """`own` are the addresses the API server is reached at, on `port`, and `service` those of its Service.
 
-        `node` is name and address of the node in this process: a host without a network has loopback only.
+        `node` is name and address of the node in this process: a host without a network has loopback only. All are
+        asked at each check, as the host's addresses change.
         """
         self._own = own
         self._port = port
@@ -44,14 +45,14 @@ class Destinations:
         for address in addresses:
             if self._is_own(plain(address), port):
                 raise BadRequest(REFUSAL)
-            if not (node and (node, address) == self._node):
+            if not (node and (node, address) == self._node()):
                 check_address(address)
 
     def _is_own(self, address: IPv4Address | IPv6Address, port: int) -> bool:
         """Tell whether the API server itself answers there."""
-        if port == HTTPS_PORT and self._service and address == plain(self._service):
-            return True
-        return port == self._port and any(address == plain(one) for one in self._own())
+        own = self._own() if port == self._port else ()
+        service = self._service() if port == HTTPS_PORT else ()
+        return any(address == plain(one) for one in (*own, *service))
 
 
 def check_address(address: str) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
@@ -11,7 +10,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from kubelite.api.auth import impersonate
-from kubelite.api.auth.audit import Auditor, Record
+from kubelite.api.auth.audit import Auditor, AuditRecord
 from kubelite.api.auth.caller import Allowed, Attributes, Authenticator, Authorizer, Caller
 from kubelite.api.errors import (
     APIError,
@@ -35,10 +34,14 @@ from kubelite.api.http.respond import (
     accepts_gzip,
     compressed,
     error_reply,
+    warning_header,
     warning_headers,
 )
+from kubelite.api.http.unsent import Unsent
 from kubelite.api.http.watch import Watches
-from kubelite.api.http.wire import Dates, Disconnected, Sent, send
+from kubelite.api.http.websocket import bearer_token, is_websocket
+from kubelite.api.http.wire import Dates, Disconnected, Sent, send, whole
+from kubelite.api.machinery.times import parse_duration
 from kubelite.api.registry.resources import Resource
 from kubelite.api.registry.routes import check_scope, check_verb, not_allowed, not_found
 from kubelite.api.registry.verbs import Verbs
@@ -53,6 +56,8 @@ AUDIT_ID_LENGTH_MAX = 64
 IDENTIFIERS_AT_ONCE = 256
 NOBODY = Caller("")  # who proved nothing, in the audit log
 GONE = 499  # the client went away before it had the answer
+DEPRECATED = "k8s.io/deprecated"  # in audit events, as upstream
+APPLY_TYPE = "application/apply-patch+yaml"
 READING = frozenset({"get", "list", "watch"})
 
 
@@ -118,10 +123,11 @@ class Dispatcher:
     """Answers requests."""
 
     def __init__(self, parts: Parts) -> None:
-        self.watches = Watches(parts.verbs, parts.randomness)
+        self._unsent = Unsent()
+        self.watches = Watches(parts.verbs, parts.randomness, self._unsent)
         self._verbs = parts.verbs
-        self._forms = Forms(parts.clock)
-        self._objects = Objects(parts.verbs, self._forms)
+        self._forms = Forms(parts.clock, parts.verbs.offload)
+        self._objects = Objects(parts.verbs, self._forms, self._unsent)
         self._authenticator = parts.authenticator
         self._authorizer = parts.authorizer
         self._audit_ids = identifiers(parts.randomness)
@@ -164,8 +170,19 @@ class Dispatcher:
             )
         except (Disconnected, ConnectionError):
             sent = Sent(GONE, keep_alive=False)
+        finally:
+            if isinstance(result, Reply) and result.charge is not None:
+                result.charge.release()
         seconds = None if observed.is_long_running else loop.time() - started
-        metrics.observe(observed.attributes, status, seconds, served=observed.is_served)
+        metrics.observe(
+            observed.attributes,
+            status,
+            seconds,
+            served=observed.is_served,
+            dry_run=observed.dry_run,
+            is_apply=observed.is_apply,
+            queued_seconds=observed.queued_seconds,
+        )
         return sent
 
     async def _served(
@@ -179,10 +196,14 @@ class Dispatcher:
         query = parse_query(raw_query) if raw_query else NO_QUERY
         target = parse(request.method, raw_path, query)
         observed.attributes = target.attributes
+        if query:
+            observed.dry_run = metrics.dry_run_of(query.get("dryRun", ()))
+        if target.attributes.verb == "patch":
+            observed.is_apply = request.headers.get("Content-Type", "") == APPLY_TYPE
         connection: Connection = request.protocol  # type: ignore[assignment]  # made by ConnectionServer
         try:
             caller = await self._authenticator.authenticate(
-                connection.credentials(request.headers.get("Authorization", ""))
+                connection.credentials(authorization_of(request))
             )
         except Unauthorized:
             observed.record = self._begin(request, NOBODY, target.attributes, audit_id)
@@ -204,7 +225,10 @@ class Dispatcher:
         observed.is_long_running = target.attributes.verb == "watch" or self._is_stream(target)
         if self._flow is None:
             return await self._resource(asked, resource, observed)
+        time = asyncio.get_running_loop().time
+        came = time()
         async with self._flow.seat(caller, target.attributes, headers):
+            observed.queued_seconds = time() - came
             if not observed.is_long_running:
                 return await self._resource(asked, resource, observed)
         # A watch or a stream is let in like any other request and gives its seat back once it has begun.
@@ -212,7 +236,7 @@ class Dispatcher:
 
     def _begin(
         self, request: web.BaseRequest, caller: Caller, attributes: Attributes, audit_id: str
-    ) -> Record | None:
+    ) -> AuditRecord | None:
         if self._auditor is None:
             return None
         connection: Connection = request.protocol  # type: ignore[assignment]  # made by ConnectionServer
@@ -245,6 +269,11 @@ class Dispatcher:
         if resource is None:
             raise not_found()
         attributes = asked.attributes
+        if resource.deprecation:
+            metrics.note_deprecated(attributes)
+            asked.headers.append(("Warning", warning_header(resource.deprecation)))
+            if observed.record is not None:
+                observed.record.annotations[DEPRECATED] = "true"
         if attributes.subresource != "proxy":  # whose methods belong to the server behind it
             check_verb(resource, attributes)
         if not observed.is_long_running:
@@ -254,9 +283,7 @@ class Dispatcher:
                 return await self._object(asked, resource, allowed, observed.record)
             finally:
                 gauge.value -= 1
-        running = metrics.long_running.labelled(
-            "WATCH" if attributes.verb == "watch" else "CONNECT"
-        )
+        running = metrics.running_of(attributes)
         running.value += 1
         try:
             if attributes.verb == "watch":
@@ -289,7 +316,7 @@ class Dispatcher:
         )
 
     async def _object(
-        self, asked: Asked, resource: Resource, allowed: Allowed, record: Record | None
+        self, asked: Asked, resource: Resource, allowed: Allowed, record: AuditRecord | None
     ) -> Reply:
         attributes = asked.attributes
         call = Call(
@@ -338,14 +365,22 @@ class Dispatcher:
             headers += [("Warning", value) for value in warning_headers(reply.warnings)]
         if reply.headers:
             headers.extend(reply.headers.items())
-        body = reply.body
+        body = reply.content
         if len(body) > GZIP_THRESHOLD_BYTES and accepts_gzip(
             request.headers.get("Accept-Encoding", "")
         ):
-            body = await compressed(body)
+            body = await compressed(body, self._verbs.offload)
             headers.append(("Content-Encoding", "gzip"))
             headers.append(("Vary", "Accept-Encoding"))
         return await send(request, reply.status, headers, body)
+
+
+def authorization_of(request: web.BaseRequest) -> str:
+    """Return what a request says in its Authorization header, or would say if it could; raises Unauthorized."""
+    authorization = request.headers.get("Authorization", "")
+    if not authorization and is_websocket(request) and (token := bearer_token(request)):
+        return f"Bearer {token}"
+    return authorization
 
 
 def identifiers(randomness: Randomness) -> Iterator[str]:
@@ -361,13 +396,24 @@ def identifiers(randomness: Randomness) -> Iterator[str]:
 class Observation:
     """What the metrics say about a request, as far as it has been found out."""
 
-    __slots__ = ("attributes", "is_long_running", "is_served", "record")
+    __slots__ = (
+        "attributes",
+        "dry_run",
+        "is_apply",
+        "is_long_running",
+        "is_served",
+        "queued_seconds",
+        "record",
+    )
 
     def __init__(self) -> None:
         self.attributes = Attributes(verb="", path="")
+        self.dry_run = ""
+        self.queued_seconds = 0.0  # how long it waited for a seat
+        self.is_apply = False
         self.is_long_running = False
         self.is_served = False
-        self.record: Record | None = None
+        self.record: AuditRecord | None = None
 
     def panic(self) -> None:
         """Note in the audit log, and nowhere else, that the server failed."""
@@ -381,10 +427,12 @@ def _is_known(resource: Resource, target: RequestPath) -> bool:
     return not subresource or resource.subresource(subresource) is not None
 
 
-def _conclude(record: Record, result: Reply | Sent) -> None:
+def _conclude(record: AuditRecord, result: Reply | Sent) -> None:
     """Close an audit record with the answer."""
-    is_json = isinstance(result, Reply) and result.content_type.startswith("application/json")
-    record.complete(result.status, result.body if is_json and isinstance(result, Reply) else None)
+    body = None
+    if isinstance(result, Reply) and result.content_type.startswith("application/json"):
+        body = whole(result.content) if record.wants_response else result.body
+    record.complete(result.status, body)
 
 
 def _media(asked: Asked) -> Media:
@@ -400,17 +448,12 @@ def _timeout_seconds(query: Query) -> float:
     return min(seconds, REQUEST_TIMEOUT_SECONDS) if seconds else REQUEST_TIMEOUT_SECONDS
 
 
-DURATION_LENGTH_MAX = 64
-UNITS_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
 def duration_seconds(value: str) -> float:
-    """Return a Go duration such as ``1m30s`` in seconds; raises BadRequest."""
-    if value == "0":
-        return 0.0
-    if len(value) > DURATION_LENGTH_MAX:  # what is read by trying at each digit must be short
-        raise BadRequest(f'time: invalid duration "{value[:DURATION_LENGTH_MAX]}…"')
-    matches = re.findall(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)", value)
-    if not matches or "".join(map("".join, matches)) != value.removeprefix("+"):
+    """Return a Go duration such as ``1m30s`` in seconds; raises BadRequest, also for a negative one."""
+    try:
+        seconds = parse_duration(value).total_seconds()
+    except ValueError as error:
+        raise BadRequest(str(error)) from error
+    if seconds < 0:
         raise BadRequest(f'time: invalid duration "{value}"')
-    return sum(float(number) * UNITS_SECONDS[unit] for number, unit in matches)
+    return seconds

@@ -4,10 +4,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kubelite.api.auth.caller import AUTHENTICATED, SYSTEM_MASTERS, UNAUTHENTICATED
-from kubelite.api.client.protocol import Client
-from kubelite.api.errors import AlreadyExists
 from kubelite.api.kinds.flowcontrol import (
     ExemptPriorityLevelConfiguration,
     FlowDistinguisherMethod,
@@ -32,7 +31,8 @@ from kubelite.api.kinds.meta import ObjectMeta
 Item = TypeVar("Item", FlowSchema, PriorityLevelConfiguration)
 
 EXEMPT, CATCH_ALL = "exempt", "catch-all"
-ANNOTATIONS = {"apf.kubernetes.io/autoupdate-spec": "true"}
+AUTOUPDATE = "apf.kubernetes.io/autoupdate-spec"
+ANNOTATIONS = {AUTOUPDATE: "true"}
 ALL = ["*"]
 LEASES = "coordination.k8s.io"
 PROBES = NonResourcePolicyRule(verbs=["get"], nonResourceURLs=["/healthz", "/readyz", "/livez"])
@@ -152,15 +152,12 @@ def mandatory(items: Iterable[Item]) -> list[Item]:
     return [item for item in items if item.metadata.name in (EXEMPT, CATCH_ALL)]
 
 
-async def create_missing(
-    client: Client, items: Iterable[FlowSchema | PriorityLevelConfiguration]
-) -> None:
-    """Create those that are not there; what somebody changed stays as it is."""
-    for item in items:
-        try:
-            await client.create(item)
-        except AlreadyExists:
-            continue
+def maintained(stored: Item, standard: Item) -> Item:
+    """Return a stored object as it should be: of this version's spec, unless its annotation sets it aside."""
+    is_mandatory = standard.metadata.name in (EXEMPT, CATCH_ALL)
+    if not is_mandatory and stored.metadata.annotations.get(AUTOUPDATE) != "true":
+        return stored
+    return replace(stored, spec=standard.spec)
 
 
 def _level(row: Level) -> PriorityLevelConfiguration:

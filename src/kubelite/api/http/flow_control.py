@@ -16,7 +16,6 @@ from kubelite.api.http.fair_queues import Level, Limits, Refused
 from kubelite.api.http.flow_bootstrap import (
     CATCH_ALL,
     Item,
-    create_missing,
     flow_schemas,
     mandatory,
     priority_levels,
@@ -136,11 +135,7 @@ class FlowControl:
         self._remembered.clear()
 
     async def follow(self, client: Client, clock: Clock) -> None:
-        """Create the objects that should be there from the start, then do as the objects say.
-
-        The mandatory ones are put back. Each schema's status tells whether its priority level exists.
-        """
-        await create_missing(client, (*priority_levels(), *flow_schemas()))
+        """Do as the objects say from now on. Each schema's status tells whether its priority level exists."""
         schemas = client.mirror(FlowSchema)
         levels = client.mirror(PriorityLevelConfiguration)
         await schemas.synced()
@@ -155,12 +150,6 @@ class FlowControl:
         async def settle() -> None:
             await asyncio.sleep(0)  # changes that come together are settled together
             self._is_settling = False
-            gone = [
-                one for one in mandatory(priority_levels()) if not levels.get(one.metadata.name)
-            ]
-            await create_missing(client, gone)
-            lost = [one for one in mandatory(flow_schemas()) if not schemas.get(one.metadata.name)]
-            await create_missing(client, lost)
             for schema in schemas.list():
                 await self._tell(client, schema, clock)
 

@@ -1,7 +1,6 @@
 """Other forms of the same objects: tables and bare metadata."""
 
-import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import msgspec
@@ -11,15 +10,26 @@ from kubelite.api.http.negotiation import META_GROUP, REFUSED, Media
 from kubelite.api.http.query import text
 from kubelite.api.http.request import Query
 from kubelite.api.http.respond import list_body, list_metadata
+from kubelite.api.http.wire import Body, Pieces
 from kubelite.api.machinery.columns import Layout, layout_of
-from kubelite.api.machinery.table import INCLUDE_OBJECT, IncludeObject, object_table, table
+from kubelite.api.machinery.table import (
+    INCLUDE_OBJECT,
+    IncludeObject,
+    object_table,
+    rows,
+    table,
+    table_frame,
+)
 from kubelite.api.registry.answers import Listed
 from kubelite.api.registry.resources import Resource
 from kubelite.api.registry.watch import PLAIN, Form
 from kubelite.clock import Clock
+from kubelite.offload import AtOnce, Offload
 
-INLINE_ROWS_MAX = 200  # about 8 ms of the loop
-INLINE_HEADS_MAX = 2000  # about 7 ms of the loop
+# What work costs, in the unit of `limits.INLINE_WORK`.
+ROW_COST = 160  # a row of a table: about 50 µs
+HEAD_COST = 12  # an object's metadata: about 3 µs
+TABLED_BYTES = 32  # of an object, decoded, for one
 METADATA_LIST = "PartialObjectMetadataList"
 
 
@@ -34,6 +44,8 @@ _head_decoder = msgspec.json.Decoder(Head)
 
 class MetadataForm:
     """An object's metadata only."""
+
+    event_cost = HEAD_COST
 
     def __init__(self, version: str) -> None:
         self.name = f"metadata {version}"
@@ -53,6 +65,8 @@ class MetadataForm:
 
 class TableForm:
     """An object as a table of one row."""
+
+    event_cost = ROW_COST
 
     def __init__(self, layout: Layout, name: str, include: IncludeObject, clock: Clock) -> None:
         self.name = f"table {name} {include}"
@@ -77,10 +91,11 @@ METADATA_FORMS = {version: MetadataForm(version) for version in ("v1", "v1beta1"
 class Forms:
     """Turns stored objects into the form a client asked for."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, offload: Offload | None = None) -> None:
         self._clock = clock
+        self._offload = offload or AtOnce()
 
-    def single(self, resource: Resource, media: Media, query: Query, body: bytes) -> bytes:
+    async def single(self, resource: Resource, media: Media, query: Query, body: bytes) -> bytes:
         """Return one object; raises BadRequest and NotAcceptable."""
         match media.form:
             case "Table":
@@ -88,8 +103,11 @@ class Forms:
                     "list" not in resource.verbs
                 ):  # what is only asked, such as a review, has no columns
                     raise NotAcceptable(REFUSED)
-                now = self._clock.now()
-                return object_table(_layout(resource), body, now, include_object(query))
+                now, include = self._clock.now(), include_object(query)
+                return await self._offload.run(
+                    ROW_COST + len(body) // TABLED_BYTES,
+                    lambda: object_table(_layout(resource), body, now, include),
+                )
             case "PartialObjectMetadata":
                 return METADATA_FORMS[media.form_version].single(body)
             case "PartialObjectMetadataList":
@@ -100,14 +118,16 @@ class Forms:
             case _:
                 return body
 
-    async def list(self, resource: Resource, media: Media, query: Query, listed: Listed) -> bytes:
-        """Return a list, long ones of another form made in a thread; raises BadRequest and NotAcceptable."""
+    async def list(self, resource: Resource, media: Media, query: Query, listed: Listed) -> Body:
+        """Return a list; raises BadRequest and NotAcceptable."""
         match media.form:
             case "Table":
                 return await self._table(resource, listed.items, query, listed)
             case "PartialObjectMetadataList":
-                make = partial(_metadata_list, media.form_version, listed)
-                return await _made(make, len(listed.items) <= INLINE_HEADS_MAX)
+                return await self._offload.run(
+                    len(listed.items) * HEAD_COST,
+                    partial(_metadata_list, media.form_version, listed),
+                )
             case "PartialObjectMetadata":
                 raise NotAcceptable(
                     "you requested PartialObjectMetadata, but the requested object is a list "
@@ -125,23 +145,15 @@ class Forms:
 
     async def _table(
         self, resource: Resource, items: Sequence[bytes], query: Query, listed: Listed
-    ) -> bytes:
-        make = partial(
-            table,
-            _layout(resource),
-            items,
-            self._clock.now(),
-            include_object(query),
-            list_metadata(listed),
-        )
-        return await _made(make, len(items) <= INLINE_ROWS_MAX)
+    ) -> Pieces:
+        layout, now, include = _layout(resource), self._clock.now(), include_object(query)
+        head, tail = table_frame(layout, list_metadata(listed))
+        cost = len(items) * ROW_COST + sum(map(len, items)) // TABLED_BYTES
+        made = await self._offload.run(cost, lambda: rows(layout, items, now, include))
+        return Pieces(head, made, tail)
 
 
-async def _made(make: Callable[[], bytes], inline: bool) -> bytes:
-    return make() if inline else await asyncio.get_running_loop().run_in_executor(None, make)
-
-
-def _metadata_list(version: str, listed: Listed) -> bytes:
+def _metadata_list(version: str, listed: Listed) -> Pieces:
     form = METADATA_FORMS[version]
     shown = msgspec.structs.replace(listed, items=[form.single(item) for item in listed.items])
     return list_body(f"{META_GROUP}/{version}", METADATA_LIST, shown)

@@ -6,15 +6,47 @@ from collections.abc import Callable, Mapping
 from kubelite.api.http.request import Query
 from kubelite.api.http.respond import Reply, text_reply
 from kubelite.api.registry.routes import not_found
+from kubelite.metrics import Registry
+from kubelite.process_metrics import expose_start
+from kubelite.store.protocol import Store, StoreUnavailable
 
 log = logging.getLogger(__name__)
+
+# Kubernetes' service level indicators, served at /metrics/slis.
+HEALTH_REGISTRY = Registry()
+_LAST = HEALTH_REGISTRY.gauge(
+    "kubernetes_healthcheck", "1 if a health check passed when it ran last.", ("name", "type")
+)
+_TOTAL = HEALTH_REGISTRY.counter(
+    "kubernetes_healthchecks_total", "Runs of a health check.", ("name", "type", "status")
+)
+expose_start(HEALTH_REGISTRY)
 
 Check = Callable[[], str]  # returns what is wrong, or an empty string; must not wait
 
 
-def ping() -> str:
-    """Pass: whoever asks gets an answer."""
+def healthy() -> str:
+    """Pass: whoever gets an answer at all knows that the loop, and the log that is written on it, are not blocked."""
     return ""
+
+
+# Named as Kubernetes names them, since probes leave checks out by name.
+def live_checks(store: Store) -> Mapping[str, Check]:
+    """Return what has to be so that the process is not started anew: a full or slow disk is no reason."""
+
+    def reads() -> str:
+        try:
+            store.get("")
+        except StoreUnavailable as error:
+            return str(error)
+        return ""
+
+    return {"log": healthy, "etcd": reads}
+
+
+def ready_checks(store: Store) -> Mapping[str, Check]:
+    """Return what has to be, beside what lives, so that requests are sent here."""
+    return {"etcd": lambda: store.problem, "etcd-readiness": lambda: store.problem}
 
 
 class Health:
@@ -22,7 +54,7 @@ class Health:
 
     def __init__(self, name: str, checks: Mapping[str, Check]) -> None:
         self.name = name
-        self._checks = {"ping": ping, **checks}
+        self._checks = {"ping": healthy, **checks}
 
     def answer(self, query: Query) -> Reply:
         """Run all checks that are not excluded."""
@@ -33,7 +65,7 @@ class Health:
             if name in excluded:
                 excluded.discard(name)
                 lines.append(f"[+]{name} excluded: ok")
-            elif problem := check():
+            elif problem := self._run(name, check):
                 failed.append(f"{name}: {problem}")
                 lines.append(f"[-]{name} failed: reason withheld")
             else:
@@ -47,6 +79,12 @@ class Health:
         if "verbose" in query:
             return text_reply("\n".join([*lines, f"{self.name} check passed", ""]))
         return text_reply("ok")
+
+    def _run(self, name: str, check: Check) -> str:
+        problem = check()
+        _LAST.labelled(name, self.name).value = float(not problem)
+        _TOTAL.labelled(name, self.name, "error" if problem else "success").value += 1
+        return problem
 
     def answer_one(self, name: str) -> Reply:
         """Run one check; raises NotFound for an unknown one."""

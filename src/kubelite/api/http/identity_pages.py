@@ -1,6 +1,6 @@
 """What others need to check the cluster's own tokens: the issuer's discovery document and its keys."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -14,11 +14,11 @@ KEYS_TYPE = "application/jwk-set+json"
 CACHE_CONTROL = "public, max-age=3600"
 
 
-def identity_pages(issuer: TokenIssuer, address: str) -> Mapping[str, ServePage]:
-    """Return the pages of an issuer whose server is reached at `address` (host and port)."""
+def identity_pages(issuer: TokenIssuer, address: Callable[[], str]) -> Mapping[str, ServePage]:
+    """Return the pages of an issuer whose server is reached at `address()` (host and port)."""
 
     async def discovery(_: Asked) -> Reply:
-        document = issuer.discovery(f"https://{address}{KEYS}")
+        document = issuer.discovery(f"https://{address()}{KEYS}")
         return Reply(msgspec.json.encode(document), cache_control=CACHE_CONTROL)
 
     async def keys(_: Asked) -> Reply:

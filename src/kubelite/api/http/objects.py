@@ -7,15 +7,17 @@ from aiohttp import web
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kubelite.api.auth.audit import Record
+from kubelite.api.auth.audit import AuditRecord
 from kubelite.api.auth.caller import Allowed
 from kubelite.api.errors import BadRequest
 from kubelite.api.http import body as bodies
 from kubelite.api.http.forms import Forms
 from kubelite.api.http.negotiation import Media
-from kubelite.api.http.query import deletion_options, read_options, write_options
+from kubelite.api.http.query import deletion_options, list_options, read_options, write_options
 from kubelite.api.http.request import Query
 from kubelite.api.http.respond import Reply, object_reply
+from kubelite.api.http.unsent import FREE_BYTES, Unsent
+from kubelite.api.http.wire import Body
 from kubelite.api.kinds.meta import DeleteOptions
 from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery.json_reading import Reading
@@ -37,12 +39,17 @@ class Call(Struct, frozen=True):
     query: Query
     media: Media
     offload: Offload
-    record: Record | None = None
+    record: AuditRecord | None = None
 
     @property
     def user_agent(self) -> str:
         """What the client calls itself."""
         return self.request.headers.get("User-Agent", "")
+
+    def cut(self) -> None:
+        """End the connection of who does not read the answer."""
+        if self.request.transport is not None:
+            self.request.transport.abort()
 
     @property
     def kind(self) -> GroupVersionKind:
@@ -56,9 +63,11 @@ class Call(Struct, frozen=True):
 class Objects:
     """Serves every verb but watch."""
 
-    def __init__(self, verbs: Verbs, forms: Forms) -> None:
+    def __init__(self, verbs: Verbs, forms: Forms, unsent: Unsent) -> None:
         self._verbs = verbs
         self._forms = forms
+        self._unsent = unsent
+        self._offload = verbs.offload
         self._write_handlers: dict[str, Callable[[Call], Awaitable[Reply]]] = {
             "create": self._create,
             "update": self._update,
@@ -69,14 +78,32 @@ class Objects:
 
     async def read(self, call: Call) -> Reply:
         """Answer a get or a list; raises APIError."""
-        options = read_options(call.query)
         if call.allowed.attributes.verb == "get":
-            return await object_reply(
-                self._single(call, self._verbs.get(call.allowed, options)), call.media
-            )
-        listed = self._verbs.list(call.allowed, options)
-        body = await self._forms.list(call.resource, call.media, call.query, listed)
-        return await object_reply(body, call.media)
+            body = await self._verbs.get(call.allowed, read_options(call.query))
+            return await self._charged(call, len(body), lambda: self._single(call, body))
+        listed = await self._verbs.list(call.allowed, list_options(call.query))
+        return await self._charged(
+            call,
+            listed.size_bytes,
+            lambda: self._forms.list(call.resource, call.media, call.query, listed),
+        )
+
+    async def _charged(self, call: Call, size: int, answer: Callable[[], Awaitable[Body]]) -> Reply:
+        """Put an answer together once there is room for it; raises TooManyRequests."""
+        if size <= FREE_BYTES:
+            return await object_reply(await answer(), call.media, self._offload)
+        charge = self._unsent.charge(call.allowed.caller.user, call.cut)
+        try:
+            if not charge.change(size):
+                await charge.wait(size)
+            reply = await object_reply(await answer(), call.media, self._offload)
+            if len(reply.content) < charge.held:
+                charge.change(len(reply.content))
+        except BaseException:
+            charge.release()
+            raise
+        reply.charge = charge
+        return reply
 
     async def write(self, call: Call) -> Reply:
         """Answer a write; raises APIError."""
@@ -127,22 +154,25 @@ class Objects:
         deleted = await self._verbs.delete(call.allowed, options)
         body = deleted.body
         if not body.startswith(STATUS_START):
-            body = self._single(call, body)
-        return await object_reply(body, call.media, warnings=deleted.warnings)
+            body = await self._single(call, body)
+        return await object_reply(body, call.media, self._offload, warnings=deleted.warnings)
 
     async def _delete_collection(self, call: Call) -> Reply:
         options = deletion_options(call.query, await _delete_options(call))
-        selection = read_options(call.query)
-        body = await self._verbs.delete_collection(call.allowed, selection, options)
-        return await object_reply(body, call.media)
+        selection = list_options(call.query)
+        deleted = await self._verbs.delete_collection(call.allowed, selection, options)
+        return await object_reply(
+            deleted.body, call.media, self._offload, warnings=deleted.warnings
+        )
 
-    def _single(self, call: Call, body: bytes) -> bytes:
-        return self._forms.single(call.resource, call.media, call.query, body)
+    async def _single(self, call: Call, body: bytes) -> bytes:
+        return await self._forms.single(call.resource, call.media, call.query, body)
 
     async def _written(self, call: Call, written: Written, *, created: bool) -> Reply:
         return await object_reply(
-            self._single(call, written.body),
+            await self._single(call, written.body),
             call.media,
+            self._offload,
             status=201 if created else 200,
             warnings=written.warnings,
         )

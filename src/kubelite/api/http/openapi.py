@@ -9,6 +9,7 @@ from kubelite.api.http.pages import READING_METHODS, ServePage
 from kubelite.api.http.respond import CACHE_CONTROL, Reply
 from kubelite.api.kinds.catalog import kinds
 from kubelite.api.machinery.openapi import Served, ServedSubresource
+from kubelite.api.machinery.openapi_pages import IDENTITY, SERVER
 from kubelite.api.machinery.openapi_v2 import PROTOBUF, OpenAPIV2
 from kubelite.api.machinery.openapi_v3 import OpenAPIDocument, OpenAPIV3
 from kubelite.api.machinery.schema import Schema, compile_struct
@@ -24,12 +25,14 @@ FOREVER = "public, immutable, max-age=31536000"
 class OpenAPIPages:
     """Answers with documents that are made when first asked for, and again when the table changes."""
 
-    def __init__(self, resources: ResourceTable) -> None:
+    def __init__(self, resources: ResourceTable, *, serves_identity: bool = True) -> None:
+        """`serves_identity` says whether the pages of the token issuer are served besides."""
+        pages = (*SERVER, *(IDENTITY if serves_identity else ()))
         self._resources = resources
         self._served: tuple[Served, ...] = ()
         self._generation = -1
-        self._v2 = OpenAPIV2(self.served)
-        self._v3 = OpenAPIV3(self.served)
+        self._v2 = OpenAPIV2(self.served, pages)
+        self._v3 = OpenAPIV3(self.served, pages)
 
     def pages(self) -> Mapping[str, ServePage]:
         """Return what serves which path."""
@@ -88,6 +91,7 @@ def served(resource: Resource) -> Served:
         namespaced=resource.namespaced,
         verbs=resource.verbs,
         schema=resource.schema,
+        answers_whole=resource.strategy.answered_whole,
         subresources=tuple(_subresource(resource, each) for each in resource.subresources),
     )
 

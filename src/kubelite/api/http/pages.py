@@ -1,20 +1,25 @@
 """Paths that are no resources: health, version, metrics, discovery, OpenAPI, and the index of them all."""
 
+import asyncio
 import platform
 from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 
+from kubelite.api.http import metrics
 from kubelite.api.http.discovery import Discovery
 from kubelite.api.http.dispatch import Asked
-from kubelite.api.http.health import Check, Health
+from kubelite.api.http.health import HEALTH_REGISTRY, Check, Health
 from kubelite.api.http.respond import Reply
 from kubelite.api.registry.routes import not_allowed, not_found
-from kubelite.metrics import REGISTRY
+from kubelite.metrics import REGISTRY, Registry, exposition, exposition_cost
+from kubelite.offload import Offload
 
 MAJOR, MINOR = "1", "36"
 GIT_VERSION = "v1.36.2+kubelite"
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+SLIS = "/metrics/slis"
+SAMPLES_A_STEP = 8  # metrics whose numbers are copied before the loop gets a turn
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 
 ServePage = Callable[[Asked], Awaitable[Reply]]
@@ -28,11 +33,13 @@ class Pages:
         self,
         discovery: Discovery,
         *,
+        offload: Offload,
         live: Mapping[str, Check],
         ready: Mapping[str, Check],
         more: Mapping[str, ServePage] | None = None,
     ) -> None:
         self._discovery = discovery
+        self._offload = offload
         self._health = {
             "healthz": Health("healthz", live),
             "livez": Health("livez", live),
@@ -42,6 +49,7 @@ class Pages:
             "/": self._index,
             "/version": self._version,
             "/metrics": self._metrics,
+            SLIS: self._slis,
         }
         for name in self._health:
             self._pages[f"/{name}"] = self._healthy
@@ -87,7 +95,23 @@ class Pages:
 
     async def _metrics(self, asked: Asked) -> Reply:
         _reading(asked)
-        return Reply(body=REGISTRY.exposition().encode(), content_type=METRICS_TYPE)
+        return await self._exposition(REGISTRY)
+
+    async def _slis(self, asked: Asked) -> Reply:
+        _reading(asked)
+        return await self._exposition(HEALTH_REGISTRY)
+
+    async def _exposition(self, registry: Registry) -> Reply:
+        """Copy the numbers on the loop, in steps, and write them where there is time."""
+        samples = []
+        for number, metric in enumerate(registry.metrics(), 1):
+            samples.append(metric.sample())
+            if number % SAMPLES_A_STEP == 0:
+                await asyncio.sleep(0)
+        body = await self._offload.run(
+            exposition_cost(samples), lambda: exposition(samples).encode()
+        )
+        return Reply(body=body, content_type=METRICS_TYPE)
 
     async def _index(self, asked: Asked) -> Reply:
         _reading(asked)
@@ -95,28 +119,39 @@ class Pages:
         return Reply(body=msgspec.json.format(msgspec.json.encode({"paths": sorted(paths)})))
 
 
-def version_body() -> bytes:
-    """Return the version document: which Kubernetes API this is, in the form clients parse."""
+def version() -> dict[str, str]:
+    """Return which Kubernetes API this is, in the form clients parse."""
     machine = platform.machine()
-    return msgspec.json.format(
-        msgspec.json.encode(
-            {
-                "major": MAJOR,
-                "minor": MINOR,
-                "emulationMajor": MAJOR,
-                "emulationMinor": MINOR,
-                "minCompatibilityMajor": MAJOR,
-                "minCompatibilityMinor": MINOR,
-                "gitVersion": GIT_VERSION,
-                "gitCommit": "",
-                "gitTreeState": "clean",
-                "buildDate": "1970-01-01T00:00:00Z",
-                "goVersion": "",
-                "compiler": "python" + platform.python_version(),
-                "platform": f"linux/{MACHINES.get(machine, machine)}",
-            }
-        )
-    )
+    return {
+        "major": MAJOR,
+        "minor": MINOR,
+        "emulationMajor": MAJOR,
+        "emulationMinor": MINOR,
+        "minCompatibilityMajor": MAJOR,
+        "minCompatibilityMinor": MINOR,
+        "gitVersion": GIT_VERSION,
+        "gitCommit": "",
+        "gitTreeState": "clean",
+        "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": "",
+        "compiler": "python" + platform.python_version(),
+        "platform": f"linux/{MACHINES.get(machine, machine)}",
+    }
+
+
+def version_body() -> bytes:
+    """Return the version document."""
+    return msgspec.json.format(msgspec.json.encode(version()))
+
+
+def _show_build() -> None:
+    known = version()
+    names = ("major", "minor", "gitVersion", "gitCommit", "gitTreeState", "buildDate", "goVersion")
+    values = (*(known[name] for name in names), known["compiler"], known["platform"])
+    metrics.build_info.labelled(*values).value = 1
+
+
+_show_build()
 
 
 def _reading(asked: Asked) -> None:

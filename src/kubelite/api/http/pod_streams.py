@@ -56,12 +56,12 @@ class PodLog:
         if attributes.verb != "get":
             raise not_allowed()
         parameters = log_parameters(asked.query, attributes.name)
-        pod = self._backends.pod(attributes.namespace, attributes.name)
+        pod = await self._backends.pod(attributes.namespace, attributes.name)
         container = chosen_container(pod, text(asked.query, "container"))
         node = (pod.get("spec") or {}).get("nodeName", "")
         if not node:
             return Reply(body=b"", status=204)
-        backend = self._backends.node(node)
+        backend = await self._backends.node(node)
         path = quote(f"/containerLogs/{attributes.namespace}/{attributes.name}/{container}")
         target = f"{path}?{urlencode(parameters)}" if parameters else path
         answered = await self._relay.ask(asked.request, backend, target)
@@ -100,7 +100,7 @@ class PodStream:
         if attributes.verb == "get" and is_upgrade(asked.request):
             # A WebSocket can only be opened by GET: reading must not be enough to run a command.
             self._authorizer.authorize(allowed.caller, replace(attributes, verb="create"))
-        pod = self._backends.pod(attributes.namespace, attributes.name)
+        pod = await self._backends.pod(attributes.namespace, attributes.name)
         place = f"{attributes.namespace}/{attributes.name}"
         if self._kind == "portForward":
             parameters = [("port", port) for port in asked.query.get("ports", ())]
@@ -112,7 +112,7 @@ class PodStream:
             raise not_scheduled(attributes.name)
         path = quote(f"/{self._kind}/{place}")
         target = f"{path}?{urlencode(parameters)}" if parameters else path
-        return await self._relay.upgrade(asked.request, self._backends.node(node), target)
+        return await self._relay.upgrade(asked.request, await self._backends.node(node), target)
 
 
 def log_parameters(query: Query, name: str) -> list[tuple[str, str]]:

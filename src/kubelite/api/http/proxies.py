@@ -48,7 +48,7 @@ class Proxy:
             # Relative links of the page behind would lead astray without the slash.
             location = f"{path}/?{query}" if query else f"{path}/"
             return Reply(body=b"", status=301, headers={"Location": location})
-        backend = self._backend(attributes.resource, attributes.namespace, attributes.name)
+        backend = await self._backend(attributes.resource, attributes.namespace, attributes.name)
         target = (rest or "/") + (f"?{query}" if query else "")
         if is_upgrade(request):
             return await self._relay.upgrade(request, backend, target)
@@ -57,27 +57,23 @@ class Proxy:
         answered = await self._relay.ask(request, backend, target, links.headers(rest))
         if answered.head.get("content-type").partition(";")[0].strip() == "text/html":
             return await self._html(asked, answered, links)
-        return await self._relay.pass_through(
-            request,
-            answered,
-            rewrite=lambda name, value: links.rewrite(value) if name == "location" else value,
-        )
+        return await self._relay.pass_through(request, answered, rewrite=links.header)
 
-    def _backend(self, resource: str, namespace: str, name: str) -> Backend:
+    async def _backend(self, resource: str, namespace: str, name: str) -> Backend:
         if resource == "nodes":
-            return self._backends.proxied_node(name)
+            return await self._backends.proxied_node(name)
         if resource == "pods":
-            return self._backends.proxied_pod(namespace, name)
-        return self._backends.proxied_service(namespace, name)
+            return await self._backends.proxied_pod(namespace, name)
+        return await self._backends.proxied_service(namespace, name)
 
     async def _html(self, asked: Asked, answered: Answered, links: "Links") -> Sent:
         encoded = answered.head.get("content-encoding")
         if encoded or asked.request.method == "HEAD":
-            return await self._relay.pass_through(asked.request, answered)
+            return await self._relay.pass_through(asked.request, answered, rewrite=links.header)
         page = await self._rewritten(answered, links)
         dropped = ("content-length", "transfer-encoding", "connection", "keep-alive")
         headers = [
-            (name, links.rewrite(value) if name.lower() == "location" else value)
+            (name, links.header(name.lower(), value))
             for name, value in answered.head.headers
             if name.lower() not in dropped
         ]
@@ -130,8 +126,15 @@ class Links:
             ("X-Forwarded-Proto", self._scheme),
         ]
 
+    def header(self, name: str, value: str) -> str:
+        """Return the value of an answer's header as seen from outside; `name` is in small letters."""
+        return self.rewrite(value) if name == "location" else value
+
     def rewrite(self, link: str) -> str:
-        """Return a link as seen from outside; links to other hosts and relative ones stay."""
+        """Return a link as seen from outside: a path, since only the client knows by which address it came.
+
+        A link that names the address of this request keeps it; links to other hosts and relative ones stay.
+        """
         try:
             parts = urlsplit(link)
         except ValueError:
@@ -141,4 +144,5 @@ class Links:
         path = parts.path
         if not path.startswith(self._prefix + "/"):
             path = self._prefix + path
-        return urlunsplit((self._scheme, self._host, path, parts.query, parts.fragment))
+        address = (parts.scheme, parts.netloc) if parts.netloc == self._host else ("", "")
+        return urlunsplit((*address, path, parts.query, parts.fragment))

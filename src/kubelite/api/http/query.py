@@ -52,7 +52,7 @@ def int64(value: str) -> int | None:
 
 
 def read_options(query: Query) -> ReadOptions:
-    """Return the options of a get, list or deletecollection."""
+    """Return the options of a get."""
     if not query:
         return ReadOptions()
     return ReadOptions(
@@ -63,6 +63,12 @@ def read_options(query: Query) -> ReadOptions:
         label_selector=text(query, "labelSelector"),
         field_selector=text(query, "fieldSelector"),
     )
+
+
+def list_options(query: Query) -> ReadOptions:
+    """Return the options of a list or deletecollection; raises BadRequest also for those a list does not use."""
+    integer(query, "timeoutSeconds")
+    return read_options(query)
 
 
 def watch_options(query: Query, *, name: str = "") -> WatchOptions:
@@ -98,6 +104,7 @@ def write_options(
     if not query and not is_apply:
         return WriteOptions(
             field_manager=manager_of(user_agent),
+            wants_warnings=True,
             duplicate_fields=body.duplicates,
             body_bytes=body.cost_bytes,
         )
@@ -127,6 +134,7 @@ def write_options(
         field_manager=manager or manager_of(user_agent),
         field_validation=validation,
         force=bool(force),
+        wants_warnings=True,
         duplicate_fields=body.duplicates,
         body_bytes=body.cost_bytes,
     )

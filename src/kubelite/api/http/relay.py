@@ -17,6 +17,7 @@ from kubelite.api.errors import BadRequest, InternalError, ServiceUnavailable, T
 from kubelite.api.http.body_end import CHUNK_SIZE, BodyEnd
 from kubelite.api.http.connection import Connection
 from kubelite.api.http.dialer import Backend, Connected, Dialer
+from kubelite.api.http.websocket import PROTOCOL_HEADER, offered_protocols
 from kubelite.api.http.wire import (
     Disconnected,
     Sent,
@@ -254,6 +255,8 @@ def request_head(
         lowered = name.lower()
         if lowered == "x-forwarded-for":
             forwarded.append(value)
+        elif lowered == "sec-websocket-protocol":
+            continue  # below, without the client's token
         elif not (
             lowered in HOP_BY_HOP
             or lowered in SECRET
@@ -268,6 +271,8 @@ def request_head(
     lines += [f"{name}: {value}" for name, value in more_headers]
     if upgrade:
         lines += ["Connection: Upgrade", f"Upgrade: {request.headers['Upgrade']}"]
+        if protocols := offered_protocols(request):
+            lines.append(f"{PROTOCOL_HEADER}: {', '.join(protocols)}")
     else:
         lines.append("Connection: close")
         if request.can_read_body and request.content_length is None:

@@ -1,6 +1,5 @@
 """Answers: bytes, objects and errors with the headers Kubernetes gives them."""
 
-import asyncio
 import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -9,15 +8,19 @@ import msgspec
 
 from kubelite.api.errors import APIError, Unauthorized
 from kubelite.api.http.negotiation import JSON, PLAIN_JSON, Media
+from kubelite.api.http.unsent import Charge
+from kubelite.api.http.wire import Body, Pieces, slices
 from kubelite.api.registry.answers import Listed
 from kubelite.limits import WARNING, WARNINGS
+from kubelite.offload import Offload
 
 GZIP_THRESHOLD_BYTES = 128 * 1024
 GZIP_LEVEL = 1  # upstream's choice: within 1.3x of the best size at the least CPU
 GZIP_WINDOW_BITS = 31  # gzip framing
-INLINE_GZIP_BYTES_MAX = 512 * 1024  # about 5 ms of the loop
-INLINE_YAML_BYTES_MAX = 16 * 1024  # about 8 ms of the loop
-INLINE_PRETTY_BYTES_MAX = 4 * 1024 * 1024  # about 7 ms of the loop
+# What work costs, in the unit of `limits.INLINE_WORK`.
+YAML_COST = 2  # a byte
+GZIP_BYTES = 16  # for one
+PRETTY_BYTES = 128  # for one
 CACHE_CONTROL = "no-cache, private"
 
 
@@ -30,25 +33,75 @@ class Reply(msgspec.Struct):
     warnings: Sequence[str] = ()
     headers: dict[str, str] | None = None
     cache_control: str = CACHE_CONTROL
+    pieces: Pieces | None = None  # the body, where it is put together as it is written
+    charge: Charge | None = None  # what is held for it, given back once it is written
+
+    @property
+    def content(self) -> Body:
+        """The body, in whatever form."""
+        return self.body if self.pieces is None else self.pieces
 
 
 async def object_reply(
-    body: bytes, media: Media = PLAIN_JSON, *, status: int = 200, warnings: Sequence[str] = ()
+    body: Body,
+    media: Media,
+    offload: Offload,
+    *,
+    status: int = 200,
+    warnings: Sequence[str] = (),
 ) -> Reply:
     """Answer with an encoded object, in the encoding the client chose."""
+    if media != PLAIN_JSON:
+        plain, cost = body, rendering_cost(len(body), media)
+        body = await offload.run(cost, lambda: _rendered(plain, media))
     return Reply(
-        body=await _rendered_in_time(body, media),
+        body=b"" if isinstance(body, Pieces) else body,
+        pieces=body if isinstance(body, Pieces) else None,
         status=status,
         content_type=media.content_type,
         warnings=warnings,
     )
 
 
-async def _rendered_in_time(body: bytes, media: Media) -> bytes:
-    limit_bytes = INLINE_YAML_BYTES_MAX if media.encoding == "yaml" else INLINE_PRETTY_BYTES_MAX
-    if media == PLAIN_JSON or len(body) <= limit_bytes:
+def rendering_cost(size: int, media: Media) -> int:
+    """Return what an encoding of so many bytes costs, as `Offload.run` counts."""
+    if media.encoding == "yaml":
+        return size * YAML_COST
+    return size // PRETTY_BYTES if media.pretty else 0
+
+
+def _rendered(body: Body, media: Media) -> Body:
+    """Return a body in the chosen encoding, a list item by item: no step of it is long, also for other threads."""
+    if isinstance(body, bytes):
         return rendered(body, media)
-    return await asyncio.get_running_loop().run_in_executor(None, rendered, body, media)
+    if media.encoding == "yaml":
+        return _yaml_list(body)
+    return _pretty_list(body) if media.pretty else body
+
+
+def _yaml_list(body: Pieces) -> Pieces:
+    value = msgspec.json.decode(body.head + body.tail)
+    (name,) = (name for name, field in value.items() if field == [])
+    if not body.items:
+        return Pieces(yaml_of(value), (), b"")
+    before = {one: value[one] for one in value if one < name}
+    after = {one: value[one] for one in value if one > name}
+    items = [yaml_of([msgspec.json.decode(item)]) for item in body.items]
+    head = (yaml_of(before) if before else b"") + b"%b:\n" % name.encode()
+    return Pieces(head, items, yaml_of(after) if after else b"", separator=b"")
+
+
+def _pretty_list(body: Pieces) -> Pieces:
+    formatted = msgspec.json.format(body.head + body.tail, indent=2) + b"\n"
+    if not body.items:
+        return Pieces(formatted, (), b"")
+    end = b"]\n}\n"
+    assert formatted.endswith(end), "the items come last"
+    items = [
+        b"\n    " + msgspec.json.format(item, indent=2).replace(b"\n", b"\n    ")
+        for item in body.items
+    ]
+    return Pieces(formatted.removesuffix(end), items, b"\n  " + end)
 
 
 def rendered(body: bytes, media: Media) -> bytes:
@@ -69,14 +122,14 @@ def yaml_of(value: Any) -> bytes:
     return text.encode()
 
 
-def list_body(api_version: str, kind: str, listed: Listed) -> bytes:
-    """Return the bytes of a list from the bytes of its items."""
+def list_body(api_version: str, kind: str, listed: Listed) -> Pieces:
+    """Return a list from the bytes of its items."""
     head = b'{"kind":"%s","apiVersion":"%s","metadata":%s,"items":[' % (
         kind.encode(),
         api_version.encode(),
         msgspec.json.encode(list_metadata(listed)),
     )
-    return b"".join((head, b",".join(listed.items), b"]}"))
+    return Pieces(head, listed.items, b"]}", listed.size_bytes)
 
 
 def list_metadata(listed: Listed) -> dict[str, Any]:
@@ -125,7 +178,7 @@ def warning_headers(texts: Iterable[str]) -> list[str]:
     """
     whole = [text for text in dict.fromkeys(texts) if text]
     if sum(map(len, whole)) <= WARNINGS.value:
-        return [_warning_header(text) for text in whole]
+        return [warning_header(text) for text in whole]
     WARNINGS.reached()
     headers = []
     written = 0
@@ -134,26 +187,26 @@ def warning_headers(texts: Iterable[str]) -> list[str]:
             break
         cut = text[: WARNING.value]
         written += len(cut)
-        headers.append(_warning_header(cut))
+        headers.append(warning_header(cut))
     return headers
 
 
-def _warning_header(text: str) -> str:
+def warning_header(text: str) -> str:
     """Return a header's value, without what could end the header."""
     clean = "".join(letter if letter.isprintable() else " " for letter in text)
     escaped = clean.replace("\\", "\\\\").replace('"', '\\"')
     return f'299 - "{escaped}"'
 
 
-async def compressed(body: bytes) -> bytes:
+async def compressed(body: Body, offload: Offload) -> bytes:
     """Return a gzip of `body`."""
-    if len(body) <= INLINE_GZIP_BYTES_MAX:
-        return _gzip(body)
-    return await asyncio.get_running_loop().run_in_executor(None, _gzip, body)
+    return await offload.run(len(body) // GZIP_BYTES, lambda: _gzip(body))
 
 
-def _gzip(body: bytes) -> bytes:
-    return zlib.compress(body, GZIP_LEVEL, GZIP_WINDOW_BITS)
+def _gzip(body: Body) -> bytes:
+    packer = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, GZIP_WINDOW_BITS)
+    parts = [packer.compress(part) for part in slices(body)]
+    return b"".join((*parts, packer.flush()))
 
 
 def accepts_gzip(header: str) -> bool:

@@ -1,14 +1,15 @@
 """Watches over HTTP: chunked lines, written straight to the connection.
 
-The chunk around a line is part of the form, so that a line is framed once and the same bytes go to every watcher. Lines
-are written a slice of watchers at a time, so that an event for thousands does not hold the loop, and whatever comes
-meanwhile goes out with the next write. A watcher that does not read is dropped when its connection has buffered too
-much: it lists again, nobody waits for it.
+The chunk around a line is part of the form, so that a line is framed once and the same bytes go to every watcher.
+Lines are written a slice of watchers at a time, so that an event for thousands does not hold the loop, and whatever
+comes meanwhile goes out with the next write. What a watch begins with goes out no faster than the client reads. A
+watcher that does not read is dropped when too much waits for it: it lists again, nobody waits for it.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import msgspec
 from aiohttp import web
@@ -20,14 +21,27 @@ from kubelite.api.http import websocket
 from kubelite.api.http.connection import Connection
 from kubelite.api.http.dialer import Connected
 from kubelite.api.http.relay import take_over
-from kubelite.api.http.wire import LAST_CHUNK, SLICE_BYTES, Sent, chunk, head, transport_of
+from kubelite.api.http.unsent import Charge, Unsent, is_too_far_behind
+from kubelite.api.http.wire import (
+    BUFFERED_BYTES_MAX,
+    LAST_CHUNK,
+    Disconnected,
+    Sent,
+    chunk,
+    drained,
+    head,
+    is_paused,
+    transport_of,
+)
 from kubelite.api.registry.options import WatchOptions
 from kubelite.api.registry.verbs import Verbs
 from kubelite.api.registry.watch import Form
 from kubelite.randomness import Randomness
 from kubelite.tasks import TaskSet
 
-BUFFERED_BYTES_MAX = 8 * 1024 * 1024
+SLICE_BYTES = 64 * 1024
+BEGINNING_SECONDS = 60.0  # to read one slice of what a watch begins with
+FINISH_SECONDS = 5.0  # to read what is left when a watch is over
 WRITES_A_TURN = 100  # about 2 ms of the loop, in TLS
 TIMEOUT_SECONDS_MIN = 1800.0  # a watch without a timeout ends at random between this and its double
 ERROR_LINE = b'{"type":"ERROR","object":%b}\n'
@@ -40,6 +54,7 @@ class Framed:
         self._form = form
         self._frame = framing.frame
         self.name = f"{framing.name} {form.name}"
+        self.event_cost = form.event_cost
 
     def event(self, event_type: str, value: bytes) -> bytes:
         """Return one line in its frame."""
@@ -63,48 +78,133 @@ MESSAGES = Framing(
 )
 
 
+class Over(Exception):
+    """The watch has ended before all it begins with was delivered."""
+
+
 class Outlet:
-    """The connection of one watcher, and the lines that wait to be written to it."""
+    """The connection of one watcher, and the lines that wait to be written to it.
 
-    __slots__ = ("_limit_bytes", "_pending", "dropped", "transport")
+    While the client reads, lines go out with the next turn of the loop. While it does not, they wait here: they are
+    shared with all other watchers, and only about two slices of them are copied into the connection.
+    """
 
-    def __init__(self, transport: asyncio.Transport, dropped: Callable[[], None]) -> None:
-        self.transport = transport
-        self.dropped = dropped
-        self._pending: list[bytes] = []
-        self._limit_bytes = BUFFERED_BYTES_MAX
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        charge: Charge,
+        ended: "asyncio.Future[None]",
+        tasks: TaskSet,
+    ) -> None:
+        transport.set_write_buffer_limits(BUFFERED_BYTES_MAX)
+        self._transport = transport
+        self._charge = charge
+        self._ended = ended
+        self._tasks = tasks
+        self._lines: deque[bytes] = deque()
+        self._size = 0  # of the lines
+        self._last_write = 0  # what the connection may hold without saying so
+        self._resuming: asyncio.Task[None] | None = None
 
-    def add(self, frames: Sequence[bytes]) -> bool:
-        """Keep lines until `flush`; say whether they are the first."""
-        is_first = not self._pending
-        self._pending.extend(frames)
+    @property
+    def _is_paused(self) -> bool:
+        return is_paused(self._transport)
+
+    @property
+    def _is_behind(self) -> bool:
+        return bool(self._lines) or self._is_paused
+
+    def add(self, lines: Sequence[bytes]) -> bool:
+        """Keep lines until `flush`, or end the watch of who is too far behind; say whether they are the first."""
+        is_first = not self._lines
+        self._lines.extend(lines)
+        self._size += sum(map(len, lines))
+        if self._resuming is not None or self._size > SLICE_BYTES:
+            self._account()
         return is_first
 
-    async def begin(self) -> None:
-        """Write what waits, and what is added meanwhile, so that its encryption does not hold the loop."""
-        while data := self._take():
-            view = memoryview(data)
-            for offset in range(0, len(view), SLICE_BYTES):
-                if self.transport.is_closing():
-                    return
-                self.transport.write(view[offset : offset + SLICE_BYTES])
-                await asyncio.sleep(0)
-        # A long beginning is no sign of a watcher that does not read.
-        self._limit_bytes += self.transport.get_write_buffer_size()
-
-    def _take(self) -> bytes:
-        pending, self._pending = self._pending, []
-        return pending[0] if len(pending) == 1 else b"".join(pending)
-
     def flush(self) -> None:
-        """Write what waits; drop a watcher that does not read."""
-        data = self._take()
-        if not data or self.transport.is_closing():
+        """Write what waits, as far as the connection takes it; the rest goes out when it takes more."""
+        if self._resuming is None:
+            self._write()
+            if self._is_behind and not self._transport.is_closing():
+                self._resuming = self._tasks.start(self._resume(), name="slow watcher")
+
+    async def drained(self) -> None:
+        """Return when the client has read all but the last slices, and there is room for more.
+
+        Raises:
+            Over: The watch has ended, or the client has not read for too long.
+        """
+        self.flush()
+        if self._resuming is not None:
+            await asyncio.wait(
+                {self._resuming, self._ended},
+                timeout=BEGINNING_SECONDS,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        if self._is_behind or self._ended.done() or self._transport.is_closing():
+            self.cut_off()
+            raise Over
+        await asyncio.sleep(0)
+
+    def cut_off(self) -> None:
+        """End the watch; the connection goes with it, unless all has been written."""
+        if not self._ended.done():
+            self._ended.set_result(None)
+        if self._is_behind:
+            self._transport.abort()
+        self._lines.clear()
+        self._size = 0
+
+    async def finish(self, end: bytes) -> None:
+        """Write what waits and the last bytes; a client that does not read soon is cut off."""
+        self.flush()
+        if self._resuming is not None:
+            await asyncio.wait({self._resuming}, timeout=FINISH_SECONDS)
+        if self._is_behind:
+            self.cut_off()
+        elif not self._transport.is_closing():
+            self._transport.write(end)
+
+    async def _resume(self) -> None:
+        try:
+            while self._is_behind and not self._transport.is_closing():
+                await drained(self._transport)
+                self._charge.moved()
+                self._write()
+        except Disconnected:
+            pass
+        finally:
+            self._resuming = None
+
+    def _write(self) -> None:
+        """Write slices until the connection takes no more."""
+        while self._lines and not self._is_paused and not self._transport.is_closing():
+            part = self._lines.popleft()
+            if len(part) < SLICE_BYTES and self._lines:
+                part = self._slice(part)
+            self._size -= len(part)
+            self._last_write = len(part)
+            self._transport.write(part)
+        self._account()
+
+    def _slice(self, first: bytes) -> bytes:
+        parts, size = [first], len(first)
+        while self._lines and size + len(self._lines[0]) <= SLICE_BYTES:
+            parts.append(self._lines.popleft())
+            size += len(parts[-1])
+        return b"".join(parts)
+
+    def _account(self) -> None:
+        """Charge for what waits; cut off who is too far behind."""
+        if self._ended.done():
             return
-        self.transport.write(data)
-        if self.transport.get_write_buffer_size() > self._limit_bytes:
-            self.transport.abort()
-            self.dropped()
+        held = 0
+        if self._is_behind:
+            held = self._size + self._last_write + self._transport.get_write_buffer_size()
+        if is_too_far_behind(held) or not self._charge.change(held):
+            self.cut_off()
 
 
 class Outlets:
@@ -136,8 +236,9 @@ class Outlets:
 class Watches:
     """All watches under way, so that they can end cleanly when the server stops."""
 
-    def __init__(self, verbs: Verbs, randomness: Randomness) -> None:
+    def __init__(self, verbs: Verbs, randomness: Randomness, unsent: Unsent) -> None:
         self._verbs = verbs
+        self._unsent = unsent
         self._randomness = randomness
         self._framed: dict[tuple[str, str], Framed] = {}
         self._endings: set[Callable[[], None]] = set()
@@ -168,19 +269,17 @@ class Watches:
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[None] = loop.create_future()
         framing = _framing_of(request)
-        has_begun = False
 
         def end() -> None:
             if not ended.done():
                 ended.set_result(None)
 
-        outlet = Outlet(transport, end)
+        charge = self._unsent.charge(allowed.caller.user, lambda: outlet.cut_off())  # noqa: PLW0108 - made after it
+        outlet = Outlet(transport, charge, ended, self._tasks)
 
-        def deliver(frames: Sequence[bytes]) -> None:
-            if not has_begun:  # goes out with the beginning
-                outlet.add(frames)
-            elif not ended.done():
-                self._outlets.send(outlet, frames)
+        def deliver(lines: Sequence[bytes]) -> None:
+            if not ended.done():
+                self._outlets.send(outlet, lines)
 
         def expired(error: APIError) -> None:
             line = ERROR_LINE % msgspec.json.encode(error.status())
@@ -188,7 +287,7 @@ class Watches:
             end()
 
         wire_form = self._form_in(framing, form)
-        watching = self._verbs.watch(allowed, options, wire_form, deliver, expired)
+        watching = await self._verbs.watch(allowed, options, wire_form, deliver, expired)
 
         def finish() -> None:
             watching.bookmark()
@@ -196,25 +295,23 @@ class Watches:
 
         forget = connection.on_lost(end)
         self._endings.add(finish)
+        timeout = options.timeout_seconds or self._randomness.uniform(
+            TIMEOUT_SECONDS_MIN, 2 * TIMEOUT_SECONDS_MIN
+        )
+        timer = loop.call_later(timeout, finish)
         try:
             status = self._begin(request, transport, framing, headers, end)
-            await outlet.begin()
-            has_begun = True
-            timeout = options.timeout_seconds or self._randomness.uniform(
-                TIMEOUT_SECONDS_MIN, 2 * TIMEOUT_SECONDS_MIN
-            )
-            timer = loop.call_later(timeout, finish)
-            try:
+            with suppress(Over):
+                await watching.begin(outlet.drained)
                 await ended
-            finally:
-                timer.cancel()
+            watching.close()
+            await outlet.finish(framing.end)
         finally:
+            timer.cancel()
             self._endings.discard(finish)
             forget()
             watching.close()
-        outlet.flush()
-        if not transport.is_closing():
-            transport.write(framing.end)
+            charge.release()
         return Sent(status, keep_alive=framing is CHUNKS and bool(request.keep_alive))
 
     def _begin(

@@ -3,16 +3,21 @@
 import asyncio
 import base64
 import hashlib
+import re
 import struct
 
 from aiohttp import web
 
-from kubelite.api.errors import BadRequest
+from kubelite.api.errors import BadRequest, Unauthorized
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 TEXT, BINARY, CLOSE = 0x1, 0x2, 0x8
 NORMAL_CLOSE = b"\x88\x02\x03\xe8"
 BASE64_PROTOCOL = "base64.binary.k8s.io"
+PROTOCOL_HEADER = "Sec-WebSocket-Protocol"
+BEARER_PROTOCOL = "base64url.bearer.authorization.k8s.io."
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
+_BASE64URL = re.compile(r"[A-Za-z0-9_-]+").fullmatch
 READER_PROTOCOLS = ("binary.k8s.io", BASE64_PROTOCOL)
 RECEIVED_BYTES_MAX = 64 * 1024
 FRAMES_A_TURN = 256
@@ -24,14 +29,42 @@ def is_websocket(request: web.BaseRequest) -> bool:
     return "upgrade" in connection and request.headers.get("Upgrade", "").lower() == "websocket"
 
 
+def offered_protocols(request: web.BaseRequest) -> list[str]:
+    """Return the subprotocols a request offers, without those that carry a token: nobody else may see it."""
+    return [each for each in _protocols(request) if not each.startswith(BEARER_PROTOCOL)]
+
+
+def _protocols(request: web.BaseRequest) -> list[str]:
+    headers = request.headers.getall(PROTOCOL_HEADER, ())
+    named = (protocol.strip() for header in headers for protocol in header.split(","))
+    return [protocol for protocol in named if protocol]
+
+
+def bearer_token(request: web.BaseRequest) -> str:
+    """Return the token that a browser, which cannot set headers, sends as a subprotocol; empty for none.
+
+    Source: Kubernetes takes ``base64url.bearer.authorization.k8s.io.<base64url without padding>`` beside another
+    subprotocol, which is the one that is answered. Raises Unauthorized for one that cannot be read.
+    """
+    encoded = [
+        protocol.removeprefix(BEARER_PROTOCOL)
+        for protocol in _protocols(request)
+        if protocol.startswith(BEARER_PROTOCOL)
+    ]
+    if not encoded or encoded == [""]:
+        return ""
+    if len(encoded) > 1 or not offered_protocols(request) or not _BASE64URL(encoded[0]):
+        raise Unauthorized("Unauthorized")
+    padding = "=" * (-len(encoded[0]) % 4)
+    try:
+        return base64.urlsafe_b64decode(encoded[0] + padding).decode()
+    except ValueError as error:
+        raise Unauthorized("Unauthorized") from error
+
+
 def chosen_protocol(request: web.BaseRequest) -> str:
     """Return the first subprotocol offered that is known; raises BadRequest when others only are offered."""
-    offered = [
-        protocol.strip()
-        for header in request.headers.getall("Sec-WebSocket-Protocol", ())
-        for protocol in header.split(",")
-        if protocol.strip()
-    ]
+    offered = offered_protocols(request)
     for protocol in offered:
         if protocol in READER_PROTOCOLS:
             return protocol
@@ -43,7 +76,13 @@ def chosen_protocol(request: web.BaseRequest) -> str:
 def handshake(
     request: web.BaseRequest, headers: list[tuple[str, str]], protocol: str = ""
 ) -> bytes:
-    """Return the head that opens the WebSocket; raises BadRequest for a request that is not one."""
+    """Return the head that opens the WebSocket; raises BadRequest for a request that is not one.
+
+    Without a `protocol` the only one that is offered is taken: browsers insist on one of those they offered.
+    """
+    offered = offered_protocols(request)
+    if not protocol and len(offered) == 1 and _TOKEN(offered[0]):
+        (protocol,) = offered
     key = request.headers.get("Sec-WebSocket-Key", "")
     if not key or request.headers.get("Sec-WebSocket-Version") != "13":
         raise BadRequest("the request does not open a WebSocket of version 13")
@@ -55,7 +94,7 @@ def handshake(
         f"Sec-WebSocket-Accept: {accept}",
     ]
     if protocol:
-        lines.append(f"Sec-WebSocket-Protocol: {protocol}")
+        lines.append(f"{PROTOCOL_HEADER}: {protocol}")
     lines += [f"{name}: {value}" for name, value in headers if name != "Content-Type"]
     return "\r\n".join([*lines, "", ""]).encode()
 

@@ -5,8 +5,9 @@ response objects cost, and because a watch shares one framed chunk between all i
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from http import HTTPStatus
+from typing import Any
 
 from aiohttp import web
 
@@ -18,7 +19,10 @@ __all__ = ["Sent"]  # the answer of every handler here, as the connection knows 
 
 LAST_CHUNK = b"0\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-SLICE_BYTES = 1024 * 1024  # about 2 ms of the loop, in TLS
+# About 1 ms of the loop, in TLS. Under TLS a connection may hold one more of them than it says.
+SLICE_BYTES = 512 * 1024
+BUFFERED_BYTES_MAX = 64 * 1024  # of a long answer, in a connection, when the next slice is written
+SENDING_SECONDS = 60.0  # as the API server of Kubernetes, which cuts what takes longer
 
 REASON_PHRASES = {status.value: status.phrase for status in HTTPStatus} | {
     422: "Unprocessable Entity"
@@ -27,6 +31,69 @@ WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
 Headers = Iterable[tuple[str, str]]
+
+
+class Pieces:
+    """A body that is put together as it is written: a list of what is stored, which is not copied before.
+
+    `head`, the items with `separator` between them, `tail`.
+    """
+
+    __slots__ = ("_size", "head", "items", "separator", "tail")
+
+    def __init__(
+        self,
+        head: bytes,
+        items: Sequence[bytes],
+        tail: bytes,
+        items_bytes: int | None = None,
+        separator: bytes = b",",
+    ) -> None:
+        """`items_bytes` is the size of all items, if it is known."""
+        if items_bytes is None:
+            items_bytes = sum(map(len, items))
+        self.head = head
+        self.items = items
+        self.tail = tail
+        self.separator = separator
+        between = max(0, len(items) - 1) * len(separator)
+        self._size = len(head) + items_bytes + between + len(tail)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def whole(self, start: bytes = b"") -> bytes:
+        """Return all of it, behind `start`."""
+        return b"".join((start, self.head, self.separator.join(self.items), self.tail))
+
+    def slices(self) -> Iterator[bytes]:
+        """Yield all of it in parts of at least SLICE_BYTES, but for the last and for those that long items end."""
+        items, lead, separator = self.items, self.head, self.separator
+        start, size = 0, 0
+        for end, item in enumerate(items, 1):
+            size += len(item) + 1
+            if size >= SLICE_BYTES and end < len(items):
+                yield lead + separator.join(items[start:end])
+                lead, start, size = separator, end, 0
+        yield b"".join((lead, separator.join(items[start:]), self.tail))
+
+
+Body = bytes | Pieces
+
+
+def whole(body: Body, start: bytes = b"") -> bytes:
+    """Return a body in one piece, behind `start`."""
+    return start + body if isinstance(body, bytes) else body.whole(start)
+
+
+def slices(body: Body) -> Iterator[bytes | memoryview]:
+    """Yield a body in parts of about SLICE_BYTES."""
+    if isinstance(body, Pieces):
+        yield from body.slices()
+        return
+    view = memoryview(body)
+    for offset in range(0, len(body), SLICE_BYTES):
+        yield view[offset : offset + SLICE_BYTES]
 
 
 class Disconnected(Exception):
@@ -57,7 +124,7 @@ def head(request: web.BaseRequest, status: int, headers: Headers) -> bytes:
     """Return status line and headers; a connection that will not stay open says so."""
     lines = [f"HTTP/1.1 {status} {REASON_PHRASES.get(status, 'Unknown')}"]
     lines += [f"{name}: {value}" for name, value in headers]
-    if not request.keep_alive:
+    if not stays_open(request):
         lines.append("Connection: close")
     elif request.version < (1, 1):
         lines.append("Connection: keep-alive")
@@ -66,9 +133,9 @@ def head(request: web.BaseRequest, status: int, headers: Headers) -> bytes:
 
 
 async def send(
-    request: web.BaseRequest, status: int, headers: list[tuple[str, str]], body: bytes
+    request: web.BaseRequest, status: int, headers: list[tuple[str, str]], body: Body
 ) -> Sent:
-    """Write a whole answer; raises Disconnected."""
+    """Write a whole answer, no faster than it is read; raises Disconnected, also when that takes too long."""
     transport = transport_of(request)
     if status != HTTPStatus.NOT_MODIFIED and status != HTTPStatus.NO_CONTENT:
         headers.append(("Content-Length", str(len(body))))
@@ -76,22 +143,46 @@ async def send(
     if request.method == "HEAD" or not body:
         transport.write(start)
     elif len(body) <= SLICE_BYTES:
-        transport.write(start + body)  # copying is cheaper than another write
-        await drain(request)
+        transport.write(whole(body, start))  # copying is cheaper than another write
+        await _taken(transport, len(body))
     else:
         transport.write(start)
-        await _write_slices(request, body)
-    return Sent(status, keep_alive=bool(request.keep_alive))
+        await _write_slices(request, transport, body)
+    return Sent(status, keep_alive=stays_open(request))
 
 
-async def _write_slices(request: web.BaseRequest, body: bytes) -> None:
-    """Write a long body so that its encryption does not hold the loop, and no faster than it is read."""
-    view = memoryview(body)
-    for offset in range(0, len(body), SLICE_BYTES):
-        if offset:
-            await asyncio.sleep(0)
-        transport_of(request).write(view[offset : offset + SLICE_BYTES])
-        await drain(request)
+def stays_open(request: web.BaseRequest) -> bool:
+    """Tell whether another request may follow: not when the end of this one's body cannot be known."""
+    return bool(request.keep_alive) and request.content.exception() is None
+
+
+async def _write_slices(request: web.BaseRequest, transport: asyncio.Transport, body: Body) -> None:
+    """Write a long body so that its encryption does not hold the loop."""
+    deadline = asyncio.get_running_loop().call_later(SENDING_SECONDS, transport.abort)
+    transport.set_write_buffer_limits(BUFFERED_BYTES_MAX)
+    is_first = True
+    try:
+        for part in slices(body):
+            if not is_first:
+                await asyncio.sleep(0)
+            is_first = False
+            transport_of(request).write(part)
+            await drained(transport)
+    finally:
+        deadline.cancel()
+
+
+async def _taken(transport: asyncio.Transport, size: int) -> None:
+    """Wait until the connection takes more; cut one that does not for too long."""
+    if size > BUFFERED_BYTES_MAX:
+        transport.set_write_buffer_limits(BUFFERED_BYTES_MAX)
+    if not is_paused(transport):
+        return
+    deadline = asyncio.get_running_loop().call_later(SENDING_SECONDS, transport.abort)
+    try:
+        await drained(transport)
+    finally:
+        deadline.cancel()
 
 
 def transport_of(request: web.BaseRequest) -> asyncio.Transport:
@@ -103,11 +194,28 @@ def transport_of(request: web.BaseRequest) -> asyncio.Transport:
 
 
 async def drain(request: web.BaseRequest) -> None:
-    """Wait until the connection takes more; raises Disconnected."""
+    """Wait until the connection of a request takes more; raises Disconnected."""
+    await drained(transport_of(request))
+
+
+async def drained(transport: asyncio.Transport) -> None:
+    """Wait until a connection takes more; raises Disconnected."""
+    protocol: Any = transport.get_protocol()
+    if protocol is None:  # a lost connection has none on uvloop
+        raise Disconnected
     try:
-        await request.protocol._drain_helper()  # noqa: SLF001 - aiohttp offers back-pressure only here
+        await protocol._drain_helper()  # noqa: SLF001 - there is no other way to wait, nor in asyncio's streams
     except ConnectionError as error:
-        raise Disconnected from error
+        # It belongs to the future that was awaited, which the frames of its traceback hold in turn: buffers of the
+        # connection would stay until a full collection.
+        error.__traceback__ = None
+        raise Disconnected from None
+
+
+def is_paused(transport: asyncio.Transport) -> bool:
+    """Tell whether a connection takes no more for now."""
+    protocol: Any = transport.get_protocol()
+    return protocol is not None and bool(protocol._paused)  # noqa: SLF001 - as above
 
 
 def chunk(data: bytes) -> bytes:

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
+from kubelite.api.kinds.enums import (
+    FAILURE_POLICIES,
+    MATCH_POLICIES,
+    OPERATIONS,
+    PATCH_TYPES,
+    REINVOCATION_POLICIES,
+    SCOPES,
+    SIDE_EFFECTS,
+    VALIDATION_ACTIONS,
+)
 from kubelite.api.kinds.meta import Condition, LabelSelector, ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
     ATOMIC,
+    OMIT_EMPTY,
     REQUIRED,
     SET,
     Base64,
@@ -60,10 +71,10 @@ class NamedRuleWithOperations(Model):
 
     apiGroups: Annotated[list[str], ATOMIC] = []
     apiVersions: Annotated[list[str], ATOMIC] = []
-    operations: Annotated[list[str], ATOMIC] = []
+    operations: Annotated[list[Annotated[str, OPERATIONS]], ATOMIC] = []
     resourceNames: Annotated[list[str], ATOMIC] = []
     resources: Annotated[list[str], ATOMIC] = []
-    scope: str | None = None
+    scope: Annotated[str | None, SCOPES] = None
 
 
 class MatchResources(Model):
@@ -72,7 +83,7 @@ class MatchResources(Model):
     map_type: ClassVar = "atomic"
 
     excludeResourceRules: Annotated[list[NamedRuleWithOperations], ATOMIC] = []
-    matchPolicy: str | None = None
+    matchPolicy: Annotated[str | None, MATCH_POLICIES] = None
     namespaceSelector: LabelSelector | None = None
     objectSelector: LabelSelector | None = None
     resourceRules: Annotated[list[NamedRuleWithOperations], ATOMIC] = []
@@ -81,7 +92,7 @@ class MatchResources(Model):
 class Mutation(Model):
     """One change a mutating policy makes, as an apply configuration or a JSON patch."""
 
-    patchType: Annotated[str, REQUIRED] = ""
+    patchType: Annotated[str, REQUIRED, PATCH_TYPES] = ""
     applyConfiguration: ApplyConfiguration | None = None
     jsonPatch: JSONPatch | None = None
 
@@ -107,12 +118,12 @@ class Variable(Model):
 class MutatingAdmissionPolicySpec(Model):
     """What is wanted of a mutating admission policy."""
 
-    failurePolicy: str | None = None
+    failurePolicy: Annotated[str | None, FAILURE_POLICIES] = None
     matchConditions: Annotated[list[MatchCondition], list_map("name"), merge_by("name")] = []
     matchConstraints: MatchResources | None = None
     mutations: Annotated[list[Mutation], ATOMIC] = []
     paramKind: ParamKind | None = None
-    reinvocationPolicy: str = ""
+    reinvocationPolicy: Annotated[str, REINVOCATION_POLICIES] = ""
     variables: Annotated[list[Variable], ATOMIC] = []
 
 
@@ -201,9 +212,9 @@ class RuleWithOperations(Model):
 
     apiGroups: Annotated[list[str], ATOMIC] = []
     apiVersions: Annotated[list[str], ATOMIC] = []
-    operations: Annotated[list[str], ATOMIC] = []
+    operations: Annotated[list[Annotated[str, OPERATIONS]], ATOMIC] = []
     resources: Annotated[list[str], ATOMIC] = []
-    scope: str | None = None
+    scope: Annotated[str | None, SCOPES] = None
 
 
 class MutatingWebhook(Model):
@@ -212,13 +223,13 @@ class MutatingWebhook(Model):
     admissionReviewVersions: Annotated[list[str], REQUIRED, ATOMIC] = []
     clientConfig: Annotated[WebhookClientConfig, REQUIRED] = WebhookClientConfig()
     name: Annotated[str, REQUIRED] = ""
-    sideEffects: Annotated[str | None, REQUIRED] = None
-    failurePolicy: str | None = None
+    sideEffects: Annotated[str | None, REQUIRED, SIDE_EFFECTS] = None
+    failurePolicy: Annotated[str | None, FAILURE_POLICIES] = None
     matchConditions: Annotated[list[MatchCondition], list_map("name"), merge_by("name")] = []
-    matchPolicy: str | None = None
+    matchPolicy: Annotated[str | None, MATCH_POLICIES] = None
     namespaceSelector: LabelSelector | None = None
     objectSelector: LabelSelector | None = None
-    reinvocationPolicy: str | None = None
+    reinvocationPolicy: Annotated[str | None, REINVOCATION_POLICIES] = None
     rules: Annotated[list[RuleWithOperations], ATOMIC] = []
     timeoutSeconds: Int32 | None = None
 
@@ -264,7 +275,7 @@ class ValidatingAdmissionPolicySpec(Model):
     """What is wanted of a validating admission policy."""
 
     auditAnnotations: Annotated[list[AuditAnnotation], ATOMIC] = []
-    failurePolicy: str | None = None
+    failurePolicy: Annotated[str | None, FAILURE_POLICIES] = None
     matchConditions: Annotated[list[MatchCondition], list_map("name"), merge_by("name")] = []
     matchConstraints: MatchResources | None = None
     paramKind: ParamKind | None = None
@@ -295,8 +306,10 @@ class ValidatingAdmissionPolicy(Kind):
 class ValidatingAdmissionPolicyBindingSpec(Model):
     """What is wanted of a validating admission policy binding."""
 
-    policyName: Annotated[str, REQUIRED] = ""
-    validationActions: Annotated[list[str], REQUIRED, SET] = []
+    policyName: Annotated[str, REQUIRED, OMIT_EMPTY] = ""
+    validationActions: Annotated[
+        list[Annotated[str, VALIDATION_ACTIONS]], REQUIRED, OMIT_EMPTY, SET
+    ] = []
     matchResources: MatchResources | None = None
     paramRef: ParamRef | None = None
 
@@ -342,10 +355,10 @@ class ValidatingWebhook(Model):
     admissionReviewVersions: Annotated[list[str], REQUIRED, ATOMIC] = []
     clientConfig: Annotated[WebhookClientConfig, REQUIRED] = WebhookClientConfig()
     name: Annotated[str, REQUIRED] = ""
-    sideEffects: Annotated[str | None, REQUIRED] = None
-    failurePolicy: str | None = None
+    sideEffects: Annotated[str | None, REQUIRED, SIDE_EFFECTS] = None
+    failurePolicy: Annotated[str | None, FAILURE_POLICIES] = None
     matchConditions: Annotated[list[MatchCondition], list_map("name"), merge_by("name")] = []
-    matchPolicy: str | None = None
+    matchPolicy: Annotated[str | None, MATCH_POLICIES] = None
     namespaceSelector: LabelSelector | None = None
     objectSelector: LabelSelector | None = None
     rules: Annotated[list[RuleWithOperations], ATOMIC] = []

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from msgspec import field
 
+from kubelite.api.kinds.enums import RULE_REASONS
 from kubelite.api.kinds.meta import ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
     ALWAYS,
@@ -92,7 +93,7 @@ class ValidationRule(Model):
     message: str = ""
     messageExpression: str = ""
     optionalOldSelf: bool | None = None
-    reason: str | None = None
+    reason: Annotated[str | None, RULE_REASONS] = None
 
 
 class JSONSchemaProps(Model):

@@ -6,6 +6,11 @@ from typing import Annotated, ClassVar
 
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolumeClaim
 from kubelite.api.kinds.core.pods import PodTemplateSpec
+from kubelite.api.kinds.enums import (
+    DEPLOYMENT_STRATEGIES,
+    POD_MANAGEMENT_POLICIES,
+    UPDATE_STRATEGIES,
+)
 from kubelite.api.kinds.meta import LabelSelector, ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
     ALWAYS,
@@ -55,7 +60,7 @@ class DaemonSetUpdateStrategy(Model):
     """How pods are replaced when the template changes."""
 
     rollingUpdate: RollingUpdateDaemonSet | None = None
-    type: str = ""
+    type: Annotated[str, UPDATE_STRATEGIES] = ""
 
 
 class DaemonSetSpec(Model):
@@ -123,7 +128,7 @@ class DeploymentStrategy(Model):
     """How old pods are replaced by new ones."""
 
     rollingUpdate: RollingUpdateDeployment | None = None
-    type: str = ""
+    type: Annotated[str, DEPLOYMENT_STRATEGIES] = ""
 
 
 class DeploymentSpec(Model):
@@ -257,7 +262,7 @@ class StatefulSetUpdateStrategy(Model):
     """How pods are replaced when the template changes."""
 
     rollingUpdate: RollingUpdateStatefulSetStrategy | None = None
-    type: str = ""
+    type: Annotated[str, UPDATE_STRATEGIES] = ""
 
 
 class StatefulSetSpec(Model):
@@ -270,7 +275,7 @@ class StatefulSetSpec(Model):
     persistentVolumeClaimRetentionPolicy: StatefulSetPersistentVolumeClaimRetentionPolicy | None = (
         None
     )
-    podManagementPolicy: str = ""
+    podManagementPolicy: Annotated[str, POD_MANAGEMENT_POLICIES] = ""
     replicas: Int32 | None = None
     revisionHistoryLimit: Int32 | None = None
     serviceName: Annotated[str, ALWAYS] = ""

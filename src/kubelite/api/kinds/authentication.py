@@ -8,6 +8,7 @@ from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.kinds.model import (
     ALWAYS,
     ATOMIC,
+    OMIT_EMPTY,
     REQUIRED,
     GroupVersionKind,
     Int64,
@@ -78,7 +79,7 @@ class TokenRequest(Kind):
 class TokenReviewSpec(Model):
     """What is wanted of a token review."""
 
-    token: Annotated[str, REQUIRED] = ""
+    token: Annotated[str, REQUIRED, OMIT_EMPTY] = ""
     audiences: Annotated[list[str], ATOMIC] = []
 
 

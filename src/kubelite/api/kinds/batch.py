@@ -6,6 +6,13 @@ from typing import Annotated, ClassVar
 
 from kubelite.api.kinds.core.pods import PodTemplateSpec
 from kubelite.api.kinds.core.references import ObjectReference
+from kubelite.api.kinds.enums import (
+    COMPLETION_MODES,
+    CONCURRENCY_POLICIES,
+    EXIT_CODE_OPERATORS,
+    POD_FAILURE_ACTIONS,
+    POD_REPLACEMENT_POLICIES,
+)
 from kubelite.api.kinds.meta import LabelSelector, ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
     ALWAYS,
@@ -25,7 +32,7 @@ from kubelite.api.kinds.model import (
 class PodFailurePolicyOnExitCodesRequirement(Model):
     """Matches a failed pod by the exit codes of its containers."""
 
-    operator: Annotated[str, REQUIRED] = ""
+    operator: Annotated[str, REQUIRED, EXIT_CODE_OPERATORS] = ""
     values: Annotated[list[Int32], REQUIRED, SET] = []
     containerName: str | None = None
 
@@ -40,7 +47,7 @@ class PodFailurePolicyOnPodConditionsPattern(Model):
 class PodFailurePolicyRule(Model):
     """What to do about a failed pod that matches."""
 
-    action: Annotated[str, REQUIRED] = ""
+    action: Annotated[str, REQUIRED, POD_FAILURE_ACTIONS] = ""
     onExitCodes: PodFailurePolicyOnExitCodesRequirement | None = None
     onPodConditions: Annotated[list[PodFailurePolicyOnPodConditionsPattern], ATOMIC] = []
 
@@ -71,14 +78,14 @@ class JobSpec(Model):
     activeDeadlineSeconds: Int64 | None = None
     backoffLimit: Int32 | None = None
     backoffLimitPerIndex: Int32 | None = None
-    completionMode: str | None = None
+    completionMode: Annotated[str | None, COMPLETION_MODES] = None
     completions: Int32 | None = None
     managedBy: str | None = None
     manualSelector: bool | None = None
     maxFailedIndexes: Int32 | None = None
     parallelism: Int32 | None = None
     podFailurePolicy: PodFailurePolicy | None = None
-    podReplacementPolicy: str | None = None
+    podReplacementPolicy: Annotated[str | None, POD_REPLACEMENT_POLICIES] = None
     selector: LabelSelector | None = None
     successPolicy: SuccessPolicy | None = None
     suspend: bool | None = None
@@ -97,7 +104,7 @@ class CronJobSpec(Model):
 
     jobTemplate: Annotated[JobTemplateSpec, REQUIRED] = JobTemplateSpec()
     schedule: Annotated[str, REQUIRED] = ""
-    concurrencyPolicy: str = ""
+    concurrencyPolicy: Annotated[str, CONCURRENCY_POLICIES] = ""
     failedJobsHistoryLimit: Int32 | None = None
     startingDeadlineSeconds: Int64 | None = None
     successfulJobsHistoryLimit: Int32 | None = None

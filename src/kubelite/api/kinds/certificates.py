@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
+from kubelite.api.kinds.enums import KEY_USAGES
 from kubelite.api.kinds.meta import ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
     ATOMIC,
@@ -27,7 +28,7 @@ class CertificateSigningRequestSpec(Model):
     extra: dict[str, list[str]] = {}
     groups: Annotated[list[str], ATOMIC] = []
     uid: str = ""
-    usages: Annotated[list[str], ATOMIC] = []
+    usages: Annotated[list[Annotated[str, KEY_USAGES]], ATOMIC] = []
     username: str = ""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar
 
 from kubelite.api.kinds.core.references import ObjectReference
+from kubelite.api.kinds.enums import ADDRESS_TYPES, PROTOCOLS
 from kubelite.api.kinds.meta import ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
     ALWAYS,
@@ -66,7 +67,7 @@ class EndpointPort(Model):
     appProtocol: str | None = None
     name: str | None = None
     port: Int32 | None = None
-    protocol: str | None = None
+    protocol: Annotated[str | None, PROTOCOLS] = None
 
 
 class EndpointSlice(Kind):
@@ -74,7 +75,7 @@ class EndpointSlice(Kind):
 
     gvk: ClassVar = GroupVersionKind("discovery.k8s.io", "v1", "EndpointSlice")
 
-    addressType: Annotated[str, REQUIRED] = ""
+    addressType: Annotated[str, REQUIRED, ADDRESS_TYPES] = ""
     metadata: ObjectMeta = ObjectMeta()
     endpoints: Annotated[list[Endpoint], ATOMIC, ALWAYS] = []
     ports: Annotated[list[EndpointPort], ATOMIC, ALWAYS] = []

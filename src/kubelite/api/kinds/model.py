@@ -44,6 +44,7 @@ class Note(Struct, frozen=True, kw_only=True, omit_defaults=True):
     embedded: bool = False  # any complete API object
     preserve: bool = False  # unknown fields are kept
     always: bool = False  # on the wire even when empty (an object that may not be absent always is)
+    omit_empty: bool = False  # required, and yet not on the wire when empty
 
 
 REQUIRED = Note(required=True)
@@ -52,6 +53,7 @@ ATOMIC_MAP = Note(map_type="atomic")
 GRANULAR = Note(map_type="granular")
 SET = Note(list_type="set")
 ALWAYS = Note(always=True)
+OMIT_EMPTY = Note(omit_empty=True)
 
 
 def default(value: Callable[[], Any] | str | int | bool | None) -> Note:

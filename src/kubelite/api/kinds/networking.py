@@ -7,9 +7,11 @@ from typing import Annotated, ClassVar
 from msgspec import field
 
 from kubelite.api.kinds.core.references import TypedLocalObjectReference
+from kubelite.api.kinds.enums import PATH_TYPES, POLICY_TYPES, PROTOCOLS
 from kubelite.api.kinds.meta import Condition, LabelSelector, ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
     ATOMIC,
+    OMIT_EMPTY,
     REQUIRED,
     GroupVersionKind,
     Int32,
@@ -48,7 +50,7 @@ class HTTPIngressPath(Model):
     """A path and where its requests go."""
 
     backend: Annotated[IngressBackend, REQUIRED] = IngressBackend()
-    pathType: Annotated[str | None, REQUIRED] = None
+    pathType: Annotated[str | None, REQUIRED, PATH_TYPES] = None
     path: str = ""
 
 
@@ -61,8 +63,8 @@ class HTTPIngressRuleValue(Model):
 class ParentReference(Model):
     """The object an address belongs to."""
 
-    name: Annotated[str, REQUIRED] = ""
-    resource: Annotated[str, REQUIRED] = ""
+    name: Annotated[str, REQUIRED, OMIT_EMPTY] = ""
+    resource: Annotated[str, REQUIRED, OMIT_EMPTY] = ""
     group: str = ""
     namespace: str = ""
 
@@ -125,7 +127,7 @@ class IngressPortStatus(Model):
     """Whether a load balancer serves a port, and if not, why."""
 
     port: Annotated[Int32, REQUIRED] = 0
-    protocol: Annotated[str, REQUIRED] = ""
+    protocol: Annotated[str, REQUIRED, PROTOCOLS] = ""
     error: str | None = None
 
 
@@ -208,7 +210,7 @@ class NetworkPolicyPort(Model):
 
     endPort: Int32 | None = None
     port: IntOrString | None = None
-    protocol: str | None = None
+    protocol: Annotated[str | None, PROTOCOLS] = None
 
 
 class NetworkPolicyPeer(Model):
@@ -239,7 +241,7 @@ class NetworkPolicySpec(Model):
     egress: Annotated[list[NetworkPolicyEgressRule], ATOMIC] = []
     ingress: Annotated[list[NetworkPolicyIngressRule], ATOMIC] = []
     podSelector: LabelSelector = LabelSelector()
-    policyTypes: Annotated[list[str], ATOMIC] = []
+    policyTypes: Annotated[list[Annotated[str, POLICY_TYPES]], ATOMIC] = []
 
 
 class NetworkPolicy(Kind):

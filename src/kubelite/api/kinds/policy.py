@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
+from kubelite.api.kinds.enums import EVICTION_POLICIES
 from kubelite.api.kinds.meta import Condition, DeleteOptions, LabelSelector, ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
     ALWAYS,
@@ -36,7 +37,7 @@ class PodDisruptionBudgetSpec(Model):
     maxUnavailable: IntOrString | None = None
     minAvailable: IntOrString | None = None
     selector: Annotated[LabelSelector | None, Note(patch_replaces=True)] = None
-    unhealthyPodEvictionPolicy: str | None = None
+    unhealthyPodEvictionPolicy: Annotated[str | None, EVICTION_POLICIES] = None
 
 
 class PodDisruptionBudgetStatus(Model):

@@ -5,10 +5,17 @@ from __future__ import annotations
 from typing import Annotated, ClassVar
 
 from kubelite.api.kinds.core.node_affinity import NodeSelector
+from kubelite.api.kinds.enums import (
+    ALLOCATION_MODES,
+    CONFIGURATION_SOURCES,
+    DEVICE_TAINT_EFFECTS,
+    DEVICE_TOLERATION_OPERATORS,
+)
 from kubelite.api.kinds.meta import Condition, ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
     ALWAYS,
     ATOMIC,
+    OMIT_EMPTY,
     REQUIRED,
     GroupVersionKind,
     Int64,
@@ -53,7 +60,7 @@ class OpaqueDeviceConfiguration(Model):
 class DeviceAllocationConfiguration(Model):
     """Settings for devices that were given out, and where they come from."""
 
-    source: Annotated[str, REQUIRED] = ""
+    source: Annotated[str, REQUIRED, CONFIGURATION_SOURCES] = ""
     opaque: OpaqueDeviceConfiguration | None = None
     requests: Annotated[list[str], ATOMIC] = []
 
@@ -61,9 +68,9 @@ class DeviceAllocationConfiguration(Model):
 class DeviceToleration(Model):
     """Lets a device be given out in spite of a taint."""
 
-    effect: str = ""
+    effect: Annotated[str, DEVICE_TAINT_EFFECTS] = ""
     key: str = ""
-    operator: Annotated[str, default("Equal")] = ""
+    operator: Annotated[str, default("Equal"), DEVICE_TOLERATION_OPERATORS] = ""
     tolerationSeconds: Int64 | None = None
     value: str = ""
 
@@ -135,7 +142,7 @@ class Counter(Model):
 class CounterSet(Model):
     """Amounts that devices share, under a name."""
 
-    counters: Annotated[dict[str, Counter], REQUIRED] = {}
+    counters: Annotated[dict[str, Counter], REQUIRED, OMIT_EMPTY] = {}
     name: Annotated[str, REQUIRED] = ""
 
 
@@ -166,7 +173,7 @@ class DeviceCounterConsumption(Model):
     """What a device takes from a shared set of counters."""
 
     counterSet: Annotated[str, REQUIRED] = ""
-    counters: Annotated[dict[str, Counter], REQUIRED] = {}
+    counters: Annotated[dict[str, Counter], REQUIRED, OMIT_EMPTY] = {}
 
 
 class NodeAllocatableResourceMapping(Model):
@@ -179,7 +186,7 @@ class NodeAllocatableResourceMapping(Model):
 class DeviceTaint(Model):
     """Keeps a device from being given out, or takes it back, unless tolerated."""
 
-    effect: Annotated[str, REQUIRED] = ""
+    effect: Annotated[str, REQUIRED, DEVICE_TAINT_EFFECTS] = ""
     key: Annotated[str, REQUIRED] = ""
     timeAdded: Time | None = None
     value: str = ""
@@ -229,7 +236,7 @@ class ExactDeviceRequest(Model):
 
     deviceClassName: Annotated[str, REQUIRED] = ""
     adminAccess: bool | None = None
-    allocationMode: str = ""
+    allocationMode: Annotated[str, ALLOCATION_MODES] = ""
     capacity: CapacityRequirements | None = None
     count: Int64 = 0
     selectors: Annotated[list[DeviceSelector], ATOMIC] = []
@@ -241,7 +248,7 @@ class DeviceSubRequest(Model):
 
     deviceClassName: Annotated[str, REQUIRED] = ""
     name: Annotated[str, REQUIRED] = ""
-    allocationMode: str = ""
+    allocationMode: Annotated[str, ALLOCATION_MODES] = ""
     capacity: CapacityRequirements | None = None
     count: Int64 = 0
     selectors: Annotated[list[DeviceSelector], ATOMIC] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
+from kubelite.api.kinds.enums import PREEMPTION_POLICIES
 from kubelite.api.kinds.meta import ListMeta, ObjectMeta
 from kubelite.api.kinds.model import ALWAYS, REQUIRED, GroupVersionKind, Int32, Kind
 
@@ -16,7 +17,7 @@ class PriorityClass(Kind):
     metadata: ObjectMeta = ObjectMeta()
     description: str = ""
     globalDefault: bool = False
-    preemptionPolicy: str | None = None
+    preemptionPolicy: Annotated[str | None, PREEMPTION_POLICIES] = None
     value: Annotated[Int32, ALWAYS] = 0
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 
 from kubelite.api.kinds.core.node_affinity import TopologySelectorTerm
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolumeSpec
+from kubelite.api.kinds.enums import BINDING_MODES, RECLAIM_POLICIES
 from kubelite.api.kinds.meta import LabelSelector, ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
     ALWAYS,
@@ -136,8 +137,8 @@ class StorageClass(Kind):
     allowedTopologies: Annotated[list[TopologySelectorTerm], ATOMIC] = []
     mountOptions: Annotated[list[str], ATOMIC] = []
     parameters: dict[str, str] = {}
-    reclaimPolicy: str | None = None
-    volumeBindingMode: str | None = None
+    reclaimPolicy: Annotated[str | None, RECLAIM_POLICIES] = None
+    volumeBindingMode: Annotated[str | None, BINDING_MODES] = None
 
 
 class StorageClassList(Kind):

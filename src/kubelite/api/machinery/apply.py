@@ -12,7 +12,8 @@ from typing import Any, NoReturn
 import msgspec
 
 from kubelite.api.errors import BadRequest, Cause, Conflict
-from kubelite.api.machinery.causes import Causes, TooManyCauses, quoted
+from kubelite.api.machinery.apply_typing import find_mistyped
+from kubelite.api.machinery.causes import Causes, TooManyCauses, cut, quoted
 from kubelite.api.machinery.field_sets import (
     MEMBER,
     FieldSet,
@@ -22,7 +23,6 @@ from kubelite.api.machinery.field_sets import (
     count,
     difference,
     element_key,
-    indexed,
     intersection,
     is_granular,
     is_keyed,
@@ -31,6 +31,7 @@ from kubelite.api.machinery.field_sets import (
     union_of,
     without,
 )
+from kubelite.api.machinery.go_json import canonical_json
 from kubelite.api.machinery.managed_fields import (
     APPLY,
     BEFORE_FIRST_APPLY,
@@ -51,6 +52,7 @@ JSON = dict[str, Any]
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _copy_of = msgspec.json.Decoder().decode
 _encode = msgspec.json.encode
+_ANY = Schema(type="any", preserve=True)
 
 
 def apply(
@@ -64,15 +66,16 @@ def apply(
         BadRequest: The configuration tells managedFields, another version, or list elements without their keys.
         Conflict: Others own fields that the configuration changes; there is a cause for each.
     """
-    config = _checked(config, writer)
+    _check(schema, config, writer)
+    config = _copy(config)  # parts of it become parts of the object
     base = _copy(live) if live is not None else {}
     entries = _entries_before(schema, base, writer)
     try:
         named = applied(config, schema)
         fields = owned_by_config(named, writer)
         merged: JSON = _merged(base, config, schema)
-    except KeyMissing as error:
-        _refuse(config, error)
+    except KeyMissing as error:  # an element of the live object
+        _refuse(config, [str(error)])
     own = writer.entry(APPLY, fields)
     last = next((entry for entry in entries if entry.identity == own.identity), None)
     others = [entry for entry in entries if entry is not last]
@@ -91,9 +94,19 @@ def apply(
         others.append(own)
     if _excusable(base, writer):
         annotations = merged.setdefault("metadata", {}).setdefault("annotations", {})
-        annotations[LAST_APPLIED] = _encode(config).decode() + "\n"
+        annotations[LAST_APPLIED] = _as_applied(config)
     write_entries(merged.setdefault("metadata", {}), others)
     return merged
+
+
+def _as_applied(config: JSON) -> str:
+    """Write a configuration as the annotation records it, without the record of the time before."""
+    metadata = dict(config.get("metadata") or {})
+    if annotations := metadata.get("annotations"):
+        metadata["annotations"] = {
+            name: value for name, value in annotations.items() if name != LAST_APPLIED
+        }
+    return canonical_json({**config, "metadata": metadata}).decode() + "\n"
 
 
 def _copy(value: JSON) -> JSON:
@@ -101,35 +114,44 @@ def _copy(value: JSON) -> JSON:
     return copied
 
 
-def _refuse(config: JSON, error: KeyMissing) -> NoReturn:
-    metadata = config.get("metadata") or {}
-    name = "/".join(part for part in (metadata.get("namespace"), metadata.get("name")) if part)
-    raise BadRequest(
-        f"failed to create typed patch object ({name}; {config.get('apiVersion')}, "
-        f"Kind={config.get('kind')}): {error}"
-    ) from error
+def _refuse(config: JSON, problems: Sequence[str]) -> NoReturn:
+    """Say what is wrong with a configuration, and which object it is about."""
+    metadata = config.get("metadata")
+    metadata = metadata if isinstance(metadata, dict) else {}
+    name, namespace = (_text(metadata.get(each)) for each in ("name", "namespace"))
+    text = problems[0] if len(problems) == 1 else "errors:\n  " + "\n  ".join(problems)
+    kind = type_named(config)
+    raise BadRequest(f"failed to create typed patch object ({namespace}/{name}; {kind}): {text}")
 
 
-def _checked(config: JSON, writer: Writer) -> JSON:
-    if (config.get("metadata") or {}).get("managedFields") is not None:
-        raise BadRequest("metadata.managedFields must be nil")
+def _text(value: Any) -> str:
+    return cut(value) if isinstance(value, str) else ""
+
+
+def type_named(config: JSON) -> str:
+    """Print the type that a configuration says it is of: ``apps/v1, Kind=Deployment``, of the core group ``/v1, …``."""
+    group, _, version = _text(config.get("apiVersion")).rpartition("/")
+    return f"{group}/{version}, Kind={_text(config.get('kind'))}"
+
+
+def _check(schema: Schema, config: JSON, writer: Writer) -> None:
+    """Refuse a configuration that cannot be applied, whatever the object is like; raises BadRequest."""
     version = config.get("apiVersion", "")
     if version != writer.api_version:
         raise BadRequest(
             "Incorrect version specified in apply patch. "
             f"Specified patch version: {version}, expected: {writer.api_version}"
         )
-    cleaned: JSON = _without_nulls(config)
-    return cleaned
+    metadata = config.get("metadata")
+    if isinstance(metadata, dict) and metadata.get("managedFields") is not None:
+        raise BadRequest("metadata.managedFields must be nil")
+    check_config(schema, config)
 
 
-def _without_nulls(value: Any) -> Any:
-    """Copy a configuration without nulls, which claim nothing."""
-    if isinstance(value, dict):
-        return {name: _without_nulls(child) for name, child in value.items() if child is not None}
-    if isinstance(value, list):
-        return [_without_nulls(child) for child in value]
-    return value
+def check_config(schema: Schema, config: JSON) -> None:
+    """Refuse a configuration that is not of its type: unknown fields among others; raises BadRequest."""
+    if problems := find_mistyped(schema, config):
+        _refuse(config, problems)
 
 
 def _entries_before(schema: Schema, base: JSON, writer: Writer) -> list[Entry]:
@@ -145,45 +167,66 @@ def _entries_before(schema: Schema, base: JSON, writer: Writer) -> list[Entry]:
 
 def _merged(live: Any, config: Any, schema: Schema) -> Any:
     """Lay the configuration over the live value; the live value itself is left as it is."""
-    if isinstance(config, dict) and isinstance(live, dict) and is_granular(schema, config):
-        merged = dict(live)
-        for name, value in config.items():
-            if name in live:
-                merged[name] = _merged(live[name], value, child_schema(schema, name))
-            else:
-                merged[name] = value
-        return merged
-    if isinstance(config, list) and isinstance(live, list) and is_keyed(schema):
-        return _merged_list(live, config, schema)
+    if isinstance(live, dict) and live and is_granular(schema, live):
+        if config is None:
+            return live
+        if isinstance(config, dict):
+            merged = dict(live)
+            for name, value in config.items():
+                if name in live:
+                    merged[name] = _merged(live[name], value, child_schema(schema, name))
+                else:
+                    merged[name] = value
+            return merged
+    if isinstance(live, list) and live and is_keyed(schema):
+        if config is None:
+            return live
+        if isinstance(config, list):
+            return _merged_list(live, config, schema)
     return config
 
 
 def _merged_list(live: list[Any], config: list[Any], schema: Schema) -> list[Any]:
-    """Merge lists by key: the configuration's order rules, the others stay beside their neighbours."""
-    before, after = indexed(schema, live), indexed(schema, config)
-    inner = schema.items
+    """Merge lists by key: the configuration's order rules, the others stay beside their neighbours.
+
+    Of elements whose key stands twice in the live list, those that the configuration does not name stay as they are;
+    those that it names are replaced by the one it has.
+    """
+    keys, order = [[element_key(schema, item) for item in each] for each in (live, config)]
+    wanted = dict(zip(order, config, strict=True))
+    present: dict[str, Any] = {}
+    for key, item in zip(keys, live, strict=True):
+        present[key] = item if key not in present else None
+    inner = schema.items or _ANY
+
+    def laid_over(key: str) -> Any:
+        before = present.get(key)
+        return wanted[key] if before is None else _merged(before, wanted[key], inner)
+
+    shared = iter([key for key in order if key in present])
+    next_shared = next(shared, None)
     merged: list[Any] = []
     done: set[str] = set()
-    at_config = 0
-    order = list(after)
-    keys = list(before)
-    at_live = 0
+    at_live = at_config = 0
     while at_live < len(keys) or at_config < len(order):
-        key = keys[at_live] if at_live < len(keys) else None
-        if key is not None and (key not in after or key in done):
-            if key not in done:
-                merged.append(before[key])
-            at_live += 1
-            continue
-        if at_config >= len(order):
-            break
-        wanted = order[at_config]
-        value = after[wanted]
-        if wanted in before and inner is not None:
-            value = _merged(before[wanted], value, inner)
-        merged.append(value)
-        done.add(wanted)
-        at_config += 1
+        left = at_config < len(order)
+        if at_live < len(keys):
+            key = keys[at_live]
+            if key not in wanted:
+                merged.append(live[at_live])
+                at_live += 1
+                continue
+            if left and key != order[at_config] and next_shared not in (None, key):
+                at_live += 1  # the configuration puts another before it
+                continue
+            at_live += key in done or (left and key == order[at_config])
+        if left:
+            key = order[at_config]
+            merged.append(laid_over(key))
+            done.add(key)
+            at_config += 1
+            if key == next_shared:
+                next_shared = next(shared, None)
     return merged
 
 
@@ -245,7 +288,7 @@ def _excused(schema: Schema, base: JSON, writer: Writer) -> FieldSet | None:
         last: Any = msgspec.json.decode(base["metadata"]["annotations"][LAST_APPLIED])
         if not isinstance(last, dict) or last.get("apiVersion") != writer.api_version:
             return None
-        fields = applied(_without_nulls(last), schema)
+        fields = applied(last, schema)
         drifted = difference(last, base, schema)
     except (msgspec.DecodeError, KeyMissing):
         return None

@@ -117,11 +117,6 @@ def invalid(path: str, value: Any, detail: str = "") -> Cause:
     return Cause(path, "FieldValueInvalid", _detailed(f"Invalid value: {shown(value)}", detail))
 
 
-def type_invalid(path: str, value: Any, detail: str = "") -> Cause:
-    """The value is of another type than the schema says."""
-    return Cause(path, "FieldValueTypeInvalid", _detailed(f"Invalid value: {shown(value)}", detail))
-
-
 def unsupported(path: str, value: Any, supported: Iterable[str] = ()) -> Cause:
     """The value is none of those supported; they are listed in the order given."""
     names = ", ".join(quoted(name) for name in supported)
@@ -152,12 +147,6 @@ def not_found(path: str, value: Any) -> Cause:
 def too_long(path: str, limit: int) -> Cause:
     """The text has more than `limit` bytes."""
     unit = "byte" if limit == 1 else "bytes"
-    return Cause(path, "FieldValueTooLong", f"Too long: may not be more than {limit} {unit}")
-
-
-def too_long_characters(path: str, limit: int) -> Cause:
-    """The text has more than `limit` characters."""
-    unit = "character" if limit == 1 else "characters"
     return Cause(path, "FieldValueTooLong", f"Too long: may not be more than {limit} {unit}")
 
 

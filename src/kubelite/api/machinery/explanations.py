@@ -30,6 +30,12 @@ def explanation(definition: str, field: str) -> str:
     return everywhere["field"].get(field, "")
 
 
+def parameter_words(name: str, subresource: str = "") -> str:
+    """Return the sentence about a parameter of a request."""
+    words = _words("parameters")
+    return words.get(subresource, {}).get(name) or words["everywhere"][name]
+
+
 def _words_of_group(group: str) -> Words:
     """Return the file of a group: that of ``io.k8s.api.apps.v1`` is apps_v1."""
     name, _, version = group.rpartition(".")

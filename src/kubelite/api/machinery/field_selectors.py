@@ -1,6 +1,6 @@
 """Field selectors: which fields of a kind may be asked for, and whether an object has the values asked."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -27,11 +27,26 @@ class Term(Struct, frozen=True):
         return f"{self.field}{'=' if self.equal else '!='}{value}"
 
 
+class Wanted(Struct, frozen=True):
+    """What all terms on one field come to."""
+
+    read: Reader
+    among: frozenset[str] | None  # None: any value
+    none_of: frozenset[str]
+
+    def allows(self, value: str) -> bool:
+        """Tell whether the field's value meets the terms."""
+        return (self.among is None or value in self.among) and value not in self.none_of
+
+
 class FieldSelector(Struct, frozen=True):
-    """A conjunction of terms, bound to one kind's fields."""
+    """A conjunction of terms, bound to one kind's fields.
+
+    Matching reads each field once, however many terms name it.
+    """
 
     terms: tuple[Term, ...] = ()
-    readers: tuple[Reader, ...] = ()
+    wanted: dict[str, Wanted] = {}  # by field, in the order of the terms
 
     @property
     def is_everything(self) -> bool:
@@ -40,10 +55,7 @@ class FieldSelector(Struct, frozen=True):
 
     def matches(self, fields: Fields) -> bool:
         """Tell whether the object, as its JSON dict, has the values asked."""
-        for term, read in zip(self.terms, self.readers, strict=True):
-            if (read(fields) == term.value) is not term.equal:
-                return False
-        return True
+        return all(wanted.allows(wanted.read(fields)) for wanted in self.wanted.values())
 
     def exact(self, field: str) -> str | None:
         """Return the one value that the field must have, if a term says so."""
@@ -171,13 +183,27 @@ def parse_field_selector(
     terms = _terms(text)
     extra = {name: _path(name) for name in selectable}
     supported = SUPPORTED.get((group, kind))
-    readers = []
+    readers: dict[str, Reader] = {}
     for term in terms:
         reader = (supported or _METADATA).get(term.field) or extra.get(term.field)
         if reader is None:
             raise BadRequest(_refusal(term.field, group, version, kind, supported, extra))
-        readers.append(reader)
-    return FieldSelector(tuple(terms), tuple(readers))
+        readers[term.field] = reader
+    return FieldSelector(tuple(terms), _wanted(terms, readers))
+
+
+def _wanted(terms: Sequence[Term], readers: Mapping[str, Reader]) -> dict[str, Wanted]:
+    equal: dict[str, set[str]] = {}
+    others: dict[str, set[str]] = {}
+    for term in terms:
+        (equal if term.equal else others).setdefault(term.field, set()).add(term.value)
+    wanted = {}
+    for field, read in readers.items():
+        exact = equal.get(field)
+        # No value equals two.
+        among = None if exact is None else frozenset(exact if len(exact) == 1 else ())
+        wanted[field] = Wanted(read, among, frozenset(others.get(field, ())))
+    return wanted
 
 
 def required_values(text: str) -> dict[str, str]:

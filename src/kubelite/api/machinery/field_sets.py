@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 
 from kubelite.api.machinery.causes import cut as cut_text
+from kubelite.api.machinery.causes import quoted
+from kubelite.api.machinery.go_json import escaped_for_html
 from kubelite.api.machinery.schema import Schema
 
 FieldSet = dict[str, Any]
@@ -47,36 +49,62 @@ class KeyMissing(ValueError):
 
 
 def element_key(schema: Schema, item: Any) -> str:
-    """Return the path element of a list's item.
+    """Return the path element of a list's item. Keys that it does not tell, and that have no default, are left out.
 
     Raises:
-        KeyMissing: The item does not tell one of the list's keys and that has no default.
+        KeyMissing: The item tells none of the list's keys, or cannot be an element of such a list.
     """
     if schema.list_type == "set":
-        return "v:" + _encode(item).decode()
+        return _set_element(item)
     if not isinstance(item, dict):
-        raise KeyMissing("associative list may not have non-map elements")
+        what = "a null element" if item is None else "non-map elements"
+        raise KeyMissing(f"associative list with keys may not have {what}")
     keys = schema.list_keys
     if len(keys) == 1 and isinstance(value := item.get(keys[0]), str) and value.isalnum():
         return f'k:{{"{keys[0]}":"{value}"}}'
     values = {}
     for key in keys:
-        value = item.get(key)
-        if value is None and schema.items is not None and key in schema.items.fields:
-            value = schema.items.fields[key].fresh_default()
-            value = None if value is msgspec.UNSET else value
-        if value is None:
-            raise KeyMissing(
-                f'associative list with keys has an element that omits key field "{key}" '
-                "(and doesn't have default value)"
-            )
-        values[key] = value
-    return "k:" + _encode(values).decode()
+        if key in item:
+            values[key] = item[key]
+        elif (value := _default_of_key(schema, key)) is not None:
+            values[key] = value
+    if not values:
+        named = " ".join(quoted(key) for key in keys)
+        raise KeyMissing(
+            f"associative list with keys has an element that omits all key fields [{named}] "
+            "(and doesn't have default values for any key fields)"
+        )
+    return "k:" + _go_json(values)
 
 
-def indexed(schema: Schema, items: list[Any]) -> dict[str, Any]:
-    """Return a list's items by their path elements; of equal ones the last counts."""
-    return {element_key(schema, item): item for item in items}
+def _set_element(item: Any) -> str:
+    if isinstance(item, dict):
+        raise KeyMissing("associative list without keys has an element that's a map type")
+    if isinstance(item, list):
+        raise KeyMissing("not supported: associative list with lists as elements")
+    if item is None:
+        raise KeyMissing("associative list without keys has an element that's an explicit null")
+    return "v:" + _go_json(item)
+
+
+def _default_of_key(schema: Schema, key: str) -> Any:
+    if schema.items is None or key not in schema.items.fields:
+        return None
+    value = schema.items.fields[key].fresh_default()
+    return None if value is msgspec.UNSET else value
+
+
+def _go_json(value: Any) -> str:
+    """Write a value as Go does: keys in order, and nothing that HTML would take for its own."""
+    return escaped_for_html(_encode(value)).decode()
+
+
+def indexed(schema: Schema, items: list[Any]) -> dict[str, list[Any]]:
+    """Return a list's items by their path elements: more than one where the key stands twice."""
+    found: dict[str, list[Any]] = {}
+    for item in items:
+        found.setdefault(element_key(schema, item), []).append(item)
+    return found
 
 
 def is_member(node: FieldSet) -> bool:
@@ -109,8 +137,9 @@ def created(value: Any, schema: Schema, *, held: bool = False) -> FieldSet | Non
         node = {} if held else {MEMBER: {}}
         inner = schema.items or _ANY
         try:
-            for item in value:
-                node[element_key(schema, item)] = created(item, inner) or {}
+            for key, same in indexed(schema, value).items():
+                # What stands twice is owned as a whole.
+                node[key] = (created(same[0], inner) or {}) if len(same) == 1 else {}
         except KeyMissing:
             return {}
         return node
@@ -127,8 +156,8 @@ def applied(value: Any, schema: Schema) -> FieldSet | None:
         node: FieldSet = {}
         for name, child in value.items():
             part = applied(child, child_schema(schema, name))
-            if part and name not in schema.fields:
-                part = {MEMBER: {}, **part}
+            if name not in schema.fields:
+                part = {MEMBER: {}, **part} if part else {}
             if part is not None:
                 node["f:" + name] = part
         return node or None
@@ -138,7 +167,7 @@ def applied(value: Any, schema: Schema) -> FieldSet | None:
         for item in value:
             key = element_key(schema, item)
             if key in node:
-                raise KeyMissing(f"duplicate entries for key {_bracketed(key)}")
+                raise KeyMissing(f"duplicate entries for key {bracketed(key)}")
             part = applied(item, inner) if isinstance(item, dict) else None
             node[key] = {MEMBER: {}, **part} if part else {}
         return node or None
@@ -164,13 +193,13 @@ def difference(old: Any, new: Any, schema: Schema) -> Difference:
     if old == new:
         return _SAME
     if _are_dicts(old, new) and is_granular(schema, old or new):
-        return _compared(old or {}, new or {}, schema, "f:")
+        return _compared(old or {}, new or {}, schema)
     if is_keyed(schema) and isinstance(old or new, list):
         try:
             before, after = indexed(schema, old or []), indexed(schema, new or [])
         except KeyMissing:
             return _LEAF
-        return _compared(before, after, schema, "")
+        return _compared_elements(before, after, schema)
     return _LEAF
 
 
@@ -180,25 +209,55 @@ def _are_dicts(old: Any, new: Any) -> bool:
     )
 
 
-def _compared(old: JSON, new: JSON, schema: Schema, prefix: str) -> Difference:
+def _compared(old: JSON, new: JSON, schema: Schema) -> Difference:
     if not (old or new):
         return _LEAF
     changed: FieldSet = {}
-    removed: FieldSet = {prefix + name: {} for name in old if name not in new}
-    fields, items = (schema.fields, schema.items or _ANY) if prefix else ({}, schema.items or _ANY)
+    removed: FieldSet = {"f:" + name: {} for name in old if name not in new}
+    fields, items = schema.fields, schema.items or _ANY
     for name, value in new.items():
         if name not in old:
             part = created(value, fields.get(name) or items)
-            changed[prefix + name] = {} if part is None else part
+            changed["f:" + name] = {} if part is None else part
             continue
         before = old[name]
         if before == value:
             continue
         inner = difference(before, value, fields.get(name) or items)
         if inner.changed is not None:
-            changed[prefix + name] = inner.changed
+            changed["f:" + name] = inner.changed
         if inner.removed is not None:
-            removed[prefix + name] = inner.removed
+            removed["f:" + name] = inner.removed
+    return Difference(changed or None, removed or None)
+
+
+def _compared_elements(
+    old: dict[str, list[Any]], new: dict[str, list[Any]], schema: Schema
+) -> Difference:
+    """Compare lists by key. Elements of one key that stand there more than once are compared as a whole."""
+    if not (old or new):
+        return _LEAF
+    changed: FieldSet = {}
+    removed: FieldSet = {key: {} for key in old if key not in new}
+    inner = schema.items or _ANY
+    for key, after in new.items():
+        before = old.get(key)
+        if before == after:
+            continue
+        if len(after) > 1:
+            changed[key] = {}
+            if before is not None and len(before) == 1:
+                removed[key] = {}  # its parts are nobody's one by one any longer
+        elif before is None or len(before) > 1:
+            changed[key] = created(after[0], inner) or {}
+            if before is not None:
+                removed[key] = {}
+        else:
+            part = difference(before[0], after[0], inner)
+            if part.changed is not None:
+                changed[key] = part.changed
+            if part.removed is not None:
+                removed[key] = part.removed
     return Difference(changed or None, removed or None)
 
 
@@ -282,13 +341,14 @@ def paths(fields: FieldSet, prefix: str = "") -> Iterator[str]:
     for key in sorted(fields):
         if key == MEMBER:
             continue
-        path = prefix + _bracketed(key)
+        path = prefix + bracketed(key)
         if is_member(fields[key]):
             yield path
         yield from paths(fields[key], path)
 
 
-def _bracketed(key: str) -> str:
+def bracketed(key: str) -> str:
+    """Print a path element: ``.name``, ``[name="web"]`` or ``[="x"]``."""
     kind, value = key[0], key[2:]
     if kind == "f":
         return "." + value
@@ -312,6 +372,49 @@ def count(fields: FieldSet) -> int:
                 members += is_member(node)
                 pending.append(node)
     return members
+
+
+def in_order(fields: FieldSet) -> FieldSet:
+    """Return the set with its elements in the order in which Go writes them: clients compare the bytes.
+
+    Fields come before elements by key, those before elements of sets, each by their values: port 80 before 443.
+    """
+    if len(fields) < 2:
+        return {key: in_order(node) for key, node in fields.items()} if fields else fields
+    typed = sum(key[0] in _TYPED for key in fields) > 1
+    ordered = sorted(fields, key=_rank) if typed else sorted(fields)
+    return {key: in_order(node) if (node := fields[key]) else node for key in ordered}
+
+
+_TYPED = frozenset("kvi")  # path elements that are compared by the values they hold
+_KINDS = {".": 0, "f": 1, "k": 2, "v": 3, "i": 4}
+
+
+def _rank(key: str) -> tuple[Any, ...]:
+    kind = key[0]
+    if kind not in _TYPED:
+        return (_KINDS[kind], key)
+    try:
+        value = _decode(key[2:])
+    except msgspec.DecodeError:
+        return (_KINDS[kind], (_LAST,), key)
+    if kind == "k" and isinstance(value, dict):
+        return (2, *((name, _value_rank(value[name])) for name in sorted(value)))
+    return (_KINDS[kind], _value_rank(value))
+
+
+_LAST = 9
+
+
+def _value_rank(value: Any) -> tuple[Any, ...]:
+    """Rank values as structured merge does: numbers, texts, booleans, the rest by their JSON."""
+    if isinstance(value, bool):
+        return (2, value)
+    if isinstance(value, int | float):
+        return (0, value)
+    if isinstance(value, str):
+        return (1, value)
+    return (3, _encode(value))
 
 
 def find_error(fields: Any, depth: int = 0) -> str:

@@ -7,13 +7,20 @@ costs no more to ask than the labels that it is asked about.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
+from kubelite.api.machinery.numbers import integer
+
 Labels = Mapping[str, str]
-EQUALITIES = frozenset({"=", "==", "in"})
-INEQUALITIES = frozenset({"!=", "notin"})
+# As texts of selectors and as LabelSelectors and NodeSelectors spell them.
+EQUALITIES = frozenset({"=", "==", "in", "In"})
+INEQUALITIES = frozenset({"!=", "notin", "NotIn"})
+ABSENCES = frozenset({"!", "DoesNotExist"})
+PRESENCES = frozenset({"exists", "Exists"})
+ABOVE = frozenset({"gt", "Gt"})
+BELOW = frozenset({"lt", "Lt"})
 
 
 class LabelRequirement(Protocol):
-    """One condition on one label, as `selectors.Requirement` says it."""
+    """One condition on one label, as `selectors.Requirement` and the requirements of the API's selectors say it."""
 
     @property
     def key(self) -> str: ...
@@ -52,7 +59,7 @@ class _Rules:
             forbidden = frozenset(values)
             self._forbidden[key] = forbidden if known is None else known | forbidden
             return
-        if operator == "!":
+        if operator in ABSENCES:
             self._absent.add(key)
             return
         self._present.add(key)
@@ -60,11 +67,11 @@ class _Rules:
             known = self._allowed.get(key)
             allowed = frozenset(values)
             self._allowed[key] = allowed if known is None else known & allowed
-        elif operator == "gt" and (bound := _bound(values)) is not None:
+        elif operator in ABOVE and (bound := _bound(values)) is not None:
             self._above[key] = max(bound, self._above.get(key, bound))
-        elif operator == "lt" and (bound := _bound(values)) is not None:
+        elif operator in BELOW and (bound := _bound(values)) is not None:
             self._below[key] = min(bound, self._below.get(key, bound))
-        elif operator != "exists":
+        elif operator not in PRESENCES:
             self._allowed[key] = frozenset()
 
     def matcher(self) -> Callable[[Labels], bool]:
@@ -108,18 +115,11 @@ class _Rules:
         above, below = self._above.get(key), self._below.get(key)
         if above is None and below is None:
             return True
-        number = _number(value)
+        number = integer(value)
         if number is None:
             return False
         return (above is None or number > above) and (below is None or number < below)
 
 
 def _bound(values: Sequence[str]) -> int | None:
-    return _number(values[0]) if values else None
-
-
-def _number(text: str) -> int | None:
-    try:
-        return int(text)
-    except ValueError:
-        return None
+    return integer(values[0]) if values else None

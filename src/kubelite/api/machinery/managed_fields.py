@@ -16,6 +16,7 @@ from kubelite.api.machinery.field_sets import (
     cut,
     difference,
     find_error,
+    in_order,
     intersection,
     union,
     union_of,
@@ -82,7 +83,7 @@ class Entry(Struct, frozen=True):
             "apiVersion": self.api_version,
             "time": self.time,
             "fieldsType": "FieldsV1",
-            "fieldsV1": self.fields or {},
+            "fieldsV1": in_order(self.fields or {}),
             "subresource": self.subresource,
         }
         for name in ("manager", "time", "subresource"):
@@ -103,15 +104,6 @@ class Writer(Struct, frozen=True):
     def entry(self, operation: str, fields: FieldSet | None) -> Entry:
         """Return the writer's own entry."""
         return Entry(self.manager, operation, self.api_version, fields, self.time, self.subresource)
-
-
-def manager_name(field_manager: str, user_agent: str) -> str:
-    """Name the writer: what the client says, else the user agent up to its first slash."""
-    if field_manager:
-        return field_manager
-    name = user_agent.partition("/")[0]
-    printable = "".join(letter for letter in name if letter.isprintable())
-    return printable[:NAME_LIMIT] or "unknown"
 
 
 def read_entries(raw: Any) -> list[Entry] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,6 +26,28 @@ _GO_TYPES = {
 def find_mismatch(schema: Schema, value: Any) -> str:
     """Return the message of the first mismatch in document order."""
     return next(_mismatches(schema, value, "", ()), "json: cannot unmarshal the object")
+
+
+_UNMARSHAL = re.compile(r"cannot unmarshal (\w+)(?: ([^ ]*))? into Go .* of type (.+)$")
+_KINDS = {"object": "map", "array": "slice", "bool": "bool", "string": "string"}
+
+
+def as_conversion(problem: str) -> str:
+    """Word a mismatch as Go does where it converts a merged object instead of decoding JSON."""
+    match = _UNMARSHAL.search(problem)
+    if match is None:
+        return problem
+    found, literal, wanted = match.groups()
+    kind = _KINDS.get(found) or ("float64" if "." in (literal or "") else "int64")
+    if wanted.startswith("map["):
+        return f"cannot restore map from {kind}"
+    if wanted.startswith("[]"):
+        return f"cannot restore slice from {kind}"
+    if "." in wanted:
+        return f"cannot restore struct from: {kind}"
+    if found == "number" and wanted in ("string", "int32", "int64"):
+        return f"cannot convert {kind} to {wanted}"
+    return f"unrecognized type: {wanted}"
 
 
 def _mismatches(schema: Schema, value: Any, owner: str, names: tuple[str, ...]) -> Iterator[str]:

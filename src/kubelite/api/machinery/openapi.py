@@ -24,6 +24,18 @@ QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
 INT_OR_STRING = "io.k8s.apimachinery.pkg.util.intstr.IntOrString"
 TIME, MICRO_TIME, PATCH = f"{_META}.Time", f"{_META}.MicroTime", f"{_META}.Patch"
 
+VERSION = "io.k8s.apimachinery.pkg.version.Info"
+_VERSION_FIELDS = {
+    "major": "First number of the version of Kubernetes.",
+    "minor": "Second number of the version of Kubernetes.",
+    "gitVersion": "The whole version.",
+    "gitCommit": "The commit it was built from.",
+    "gitTreeState": "Whether it was built from that commit alone.",
+    "buildDate": "When it was built.",
+    "goVersion": "The version of Go it was built with.",
+    "compiler": "What compiled it.",
+    "platform": "The system and machine it runs on.",
+}
 _DESCRIPTIONS = {
     QUANTITY: "An amount with an optional unit: 500m is half of one, 1Ki is 1024, 1k is 1000.",
     INT_OR_STRING: "A whole number or a text, for instance a port's number or its name.",
@@ -58,6 +70,7 @@ class Served(Struct, frozen=True, kw_only=True):
     verbs: tuple[str, ...]
     schema: Schema
     subresources: tuple[ServedSubresource, ...] = ()
+    answers_whole: bool = False  # a deletion answers the object instead of a Status
 
     @property
     def group_path(self) -> str:
@@ -85,6 +98,20 @@ class Definitions:
         if name not in self.schemas:
             self.schemas[name] = {"description": _DESCRIPTIONS[name], **self._shape(name)}
         return self._to(name)
+
+    def version(self) -> JSON:
+        """Return a reference to the type of the version document, which no other type uses."""
+        if VERSION not in self.schemas:
+            self.schemas[VERSION] = {
+                "description": "The version of a server.",
+                "type": "object",
+                "required": list(_VERSION_FIELDS),
+                "properties": {
+                    name: {"description": about, "type": "string"}
+                    for name, about in _VERSION_FIELDS.items()
+                },
+            }
+        return self._to(VERSION)
 
     def list_of(self, resource: Served) -> JSON:
         """Return a reference to the list type of a resource; one is made for custom kinds."""
@@ -176,15 +203,18 @@ class Definitions:
             case "any":
                 return {"type": "object"} if schema.preserve else {}
             case _:
-                return {"type": schema.type} | ({"format": schema.format} if schema.format else {})
+                made: JSON = {"type": schema.type}
+                if schema.format:
+                    made["format"] = schema.format
+                if schema.enum:
+                    made["enum"] = list(schema.enum)
+                return made
 
 
 def _extensions(schema: Schema) -> JSON:
     made: JSON = {}
     if schema.default is not UNSET:
         made["default"] = schema.fresh_default()
-    if schema.enum:
-        made["enum"] = list(schema.enum)
     if schema.nullable:
         made["nullable"] = True
     if schema.list_type:

@@ -7,13 +7,13 @@ from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
-from kubelite.api.kinds.meta import DeleteOptions, Status
+from kubelite.api.kinds.meta import DeleteOptions, Status, WatchEvent
 from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery.openapi import JSON, PATCH, Definitions, Served, ServedSubresource
 from kubelite.api.machinery.schema import Schema, compile_struct
 
 Body = Literal["", "object", "patch", "options"]
-Answer = Literal["object", "list", "status", "text"]
+Answer = Literal["object", "list", "status", "text", "event"]
 
 
 class Operation(Struct, frozen=True, kw_only=True):
@@ -29,6 +29,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     answer: Answer = "object"
     codes: tuple[str, ...] = ("200",)
     schema: Schema | None = None
+    subresource: str = ""  # whose words its parameters have
 
 
 class Path(Struct, frozen=True):
@@ -53,16 +54,38 @@ _LIST = (
     "watch",
 )
 _DELETE = ("dryRun", "gracePeriodSeconds", "orphanDependents", "propagationPolicy")
-PARAMETER_TYPES = {
-    "allowWatchBookmarks": "boolean",
-    "force": "boolean",
-    "gracePeriodSeconds": "integer",
-    "limit": "integer",
-    "orphanDependents": "boolean",
-    "sendInitialEvents": "boolean",
-    "timeoutSeconds": "integer",
-    "watch": "boolean",
+_STREAMS = ("container", "stderr", "stdin", "stdout", "tty")
+_CONNECT = {  # the parameters of what is no object, by subresource
+    "attach": _STREAMS,
+    "exec": ("command", *_STREAMS),
+    "log": (
+        *("container", "follow", "insecureSkipTLSVerifyBackend", "limitBytes", "previous"),
+        *("sinceSeconds", "sinceTime", "stream", "tailLines", "timestamps"),
+    ),
+    "portforward": ("ports",),
+    "proxy": ("path",),
 }
+_CONNECT_METHODS = {
+    "delete": "delete",
+    "get": "get",
+    "patch": "patch",
+    "create": "post",
+    "update": "put",
+}
+_PROXY_METHODS = ("head", "options")  # a proxy passes them on as well
+_BOOLEANS = frozenset(
+    (
+        *("allowWatchBookmarks", "follow", "force", "insecureSkipTLSVerifyBackend"),
+        *("orphanDependents", "previous", "sendInitialEvents", "stderr", "stdin", "stdout"),
+        *("timestamps", "tty", "watch"),
+    )
+)
+_INTEGERS = frozenset(
+    (
+        *("gracePeriodSeconds", "limit", "limitBytes", "ports", "sinceSeconds", "tailLines"),
+        "timeoutSeconds",
+    )
+)
 PATCH_TYPES = (
     "application/apply-patch+yaml",
     "application/json-patch+json",
@@ -89,13 +112,77 @@ def paths(resource: Served) -> Iterator[Path]:
     if of_item:
         yield Path(item, ("name", *names), of_item)
     for subresource in resource.subresources:
-        operations = tuple(
-            _sub_operation(resource, subresource, verb)
-            for verb in ("get", "create", "update", "patch")
-            if verb in subresource.verbs
+        yield from _sub_paths(resource, subresource, f"{item}/{subresource.name}", ("name", *names))
+    if "watch" in resource.verbs:
+        root = f"/{resource.group_path}/watch"
+        if resource.namespaced:
+            watch = _watch(resource, "watchlist", "ListForAllNamespaces")
+            yield Path(f"{root}/{resource.plural}", (), (watch,))
+        collection = f"{root}{scope}/{resource.plural}"
+        yield Path(collection, names, (_watch(resource, "watchlist", "List"),))
+        yield Path(f"{collection}/{{name}}", ("name", *names), (_watch(resource, "watch", ""),))
+
+
+def _sub_paths(
+    resource: Served, subresource: ServedSubresource, path: str, names: tuple[str, ...]
+) -> Iterator[Path]:
+    if subresource.name in _CONNECT and subresource.name != "log":
+        yield Path(path, names, tuple(_connections(resource, subresource, "")))
+        if subresource.name == "proxy":
+            below = tuple(_connections(resource, subresource, "WithPath"))
+            yield Path(f"{path}/{{path}}", (*names, "path"), below)
+        return
+    operations = tuple(
+        _sub_operation(resource, subresource, verb)
+        for verb in ("get", "create", "update", "patch")
+        if verb in subresource.verbs
+    )
+    if operations:
+        yield Path(path, names, operations)
+
+
+def _connections(
+    resource: Served, subresource: ServedSubresource, suffix: str
+) -> Iterator[Operation]:
+    """Yield an operation for each method of a stream or proxy."""
+    methods = [method for verb, method in _CONNECT_METHODS.items() if verb in subresource.verbs]
+    if subresource.name == "proxy":
+        methods += _PROXY_METHODS
+    for method in methods:
+        yield Operation(
+            method=method,
+            action="connect",
+            identifier=_identifier(
+                resource,
+                "connect",
+                f"{method.title()}{_scope(resource)}",
+                f"{subresource.name.title()}{suffix}",
+            ),
+            about=f"{method.upper()} the {subresource.name} of a {resource.kind.kind}",
+            kind=subresource.kind,
+            # What stands in the path is no option too.
+            parameters=() if suffix else _CONNECT[subresource.name],
+            answer="text",
+            subresource=subresource.name,
         )
-        if operations:
-            yield Path(f"{item}/{subresource.name}", ("name", *names), operations)
+
+
+def _watch(resource: Served, action: str, suffix: str) -> Operation:
+    which = "an object" if action == "watch" else "objects"
+    scope = "" if suffix == "ListForAllNamespaces" else _scope(resource)
+    return Operation(
+        method="get",
+        action=action,
+        identifier=_identifier(resource, "watch", scope, suffix),
+        about=f"watch {which} of kind {resource.kind.kind}; deprecated: list with the parameter watch instead",
+        kind=resource.kind,
+        parameters=_LIST,
+        answer="event",
+    )
+
+
+def _scope(resource: Served) -> str:
+    return "Namespaced" if resource.namespaced else ""
 
 
 def _operations(resource: Served, verbs: Iterable[str]) -> Iterator[Operation]:
@@ -137,7 +224,7 @@ _IDENTIFIERS = {"get": "read", "update": "replace", "deletecollection": "delete"
 def _operation(resource: Served, verb: str, suffix: str = "") -> Operation:
     how = _VERBS[verb]
     scope = "Collection" if verb == "deletecollection" else ""
-    scope += "Namespaced" if resource.namespaced and not suffix else ""
+    scope += "" if suffix else _scope(resource)
     return Operation(
         method=how.method,
         action=how.action,
@@ -146,7 +233,7 @@ def _operation(resource: Served, verb: str, suffix: str = "") -> Operation:
         kind=resource.kind,
         parameters=how.parameters,
         body=how.body,
-        answer=how.answer,
+        answer="object" if verb == "delete" and resource.answers_whole else how.answer,
         codes=how.codes,
         schema=resource.schema,
     )
@@ -154,36 +241,43 @@ def _operation(resource: Served, verb: str, suffix: str = "") -> Operation:
 
 def _sub_operation(resource: Served, subresource: ServedSubresource, verb: str) -> Operation:
     how = _VERBS[verb]
-    scope = "Namespaced" if resource.namespaced else ""
     part = "".join(word.title() for word in subresource.name.split("-"))
     has_object = subresource.schema is not None
     return Operation(
         method=how.method,
-        action=how.action if has_object else "connect",
-        identifier=_identifier(resource, verb, scope, part),
+        action=how.action,
+        identifier=_identifier(resource, verb, _scope(resource), part),
         about=f"{how.words} {subresource.name} of a {resource.kind.kind}",
         kind=subresource.kind,
-        parameters=how.parameters if has_object else (),
+        parameters=how.parameters if has_object else _CONNECT.get(subresource.name, ()),
         body=how.body if has_object else "",
         answer="object" if has_object else "text",
         codes=how.codes,
         schema=subresource.schema,
+        subresource=subresource.name,
     )
 
 
 def _identifier(resource: Served, verb: str, scope: str, suffix: str) -> str:
     name = _IDENTIFIERS.get(verb, verb)
-    return f"{name}{_group_name(resource)}{scope}{resource.kind.kind}{suffix}"
+    group = group_name(resource.group) + resource.version.title()
+    return f"{name}{group}{scope}{resource.kind.kind}{suffix}"
 
 
-def _group_name(resource: Served) -> str:
-    group = resource.group.removesuffix(".k8s.io").split(".")[0] or "core"
-    return f"{group.title()}{resource.version.title()}"
+def group_name(group: str) -> str:
+    """Return how identifiers name a group: ``RbacAuthorization`` of ``rbac.authorization.k8s.io``."""
+    return "".join(part.title() for part in (group.removesuffix(".k8s.io") or "core").split("."))
+
+
+def tag_of(group: str) -> str:
+    """Return the tag of a group's operations: ``rbacAuthorization`` of ``rbac.authorization.k8s.io``."""
+    name = group_name(group)
+    return name[:1].lower() + name[1:]
 
 
 def parameter_type(name: str) -> str:
-    """Return the JSON type of a query parameter."""
-    return PARAMETER_TYPES.get(name, "string")
+    """Return the JSON type of a parameter."""
+    return "boolean" if name in _BOOLEANS else "integer" if name in _INTEGERS else "string"
 
 
 def answer(definitions: Definitions, resource: Served, operation: Operation) -> JSON:
@@ -191,6 +285,8 @@ def answer(definitions: Definitions, resource: Served, operation: Operation) -> 
     match operation.answer:
         case "list":
             return definitions.list_of(resource)
+        case "event":
+            return definitions.reference(compile_struct(WatchEvent))
         case "status":
             return definitions.reference(compile_struct(Status))
         case "object" if operation.schema is not None:

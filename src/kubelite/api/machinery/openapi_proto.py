@@ -24,6 +24,9 @@ def encode_document(document: JSON) -> bytes:
     definitions = b"".join(
         _field(1, _named(name, _schema(schema))) for name, schema in document["definitions"].items()
     )
+    parameters = b"".join(
+        _field(1, _named(name, _shared(item))) for name, item in document["parameters"].items()
+    )
     info = _field(1, _text(document["info"]["title"])) + _field(
         2, _text(document["info"]["version"])
     )
@@ -32,6 +35,7 @@ def encode_document(document: JSON) -> bytes:
         + _field(2, info)
         + _field(8, paths)
         + _field(9, definitions)
+        + _field(10, parameters)
     )
 
 
@@ -117,7 +121,7 @@ def _schema(value: JSON) -> bytes:
     )
 
 
-_METHODS = {"get": 2, "put": 3, "post": 4, "delete": 5, "patch": 8}
+_METHODS = {"get": 2, "put": 3, "post": 4, "delete": 5, "options": 6, "head": 7, "patch": 8}
 
 
 def _path_item(value: JSON) -> bytes:
@@ -154,20 +158,30 @@ def _response(value: JSON) -> bytes:
 
 
 def _parameter(value: JSON) -> bytes:
-    """Encode a `ParametersItem`: a parameter in the body, in the query or in the path."""
+    """Encode a `ParametersItem`: a reference to a parameter, or one in the body."""
+    if "$ref" in value:
+        return _field(2, _field(1, _text(value["$ref"])))
+    return _field(1, _shared(value))
+
+
+def _shared(value: JSON) -> bytes:
+    """Encode a `Parameter`: in the body, in the query or in the path."""
     name, place, required = _text(value["name"]), _text(value["in"]), value.get("required", False)
     if value["in"] == "body":
         made = (
-            _field(2, name)
+            _field(1, _text(value["description"]))
+            + _field(2, name)
             + _field(3, place)
             + _flag(4, required)
             + _field(5, _schema(value["schema"]))
         )
-        return _field(1, _field(1, made))
+        return _field(1, made)
     type_ = _text(value["type"])
-    made = _flag(1, required) + _field(2, place) + _field(4, name)
+    made = (
+        _flag(1, required) + _field(2, place) + _field(3, _text(value["description"]))
+    ) + _field(4, name)
     if value["in"] == "query":
         made += _field(6, type_) + _flag(20, value["uniqueItems"])
-        return _field(1, _field(2, _field(3, made)))
+        return _field(2, _field(3, made))
     made += _field(5, type_) + _flag(19, value["uniqueItems"])
-    return _field(1, _field(2, _field(4, made)))
+    return _field(2, _field(4, made))

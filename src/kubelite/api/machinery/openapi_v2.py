@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from kubelite.api.machinery.explanations import parameter_words
 from kubelite.api.machinery.openapi import JSON, Definitions, Served
 from kubelite.api.machinery.openapi_operations import (
     PATCH_TYPES,
@@ -16,7 +17,9 @@ from kubelite.api.machinery.openapi_operations import (
     body,
     parameter_type,
     paths,
+    tag_of,
 )
+from kubelite.api.machinery.openapi_pages import SERVER, ServedPage, discovery_pages
 from kubelite.api.machinery.openapi_proto import encode_document
 from kubelite.api.machinery.openapi_v3 import INFO, OpenAPIDocument, hashed
 
@@ -28,9 +31,12 @@ _CODES = {"200": "OK", "201": "Created", "202": "Accepted"}
 class OpenAPIV2:
     """Answers /openapi/v2."""
 
-    def __init__(self, served: Callable[[], Sequence[Served]]) -> None:
-        """Take what lists the resources that are served at the time."""
+    def __init__(
+        self, served: Callable[[], Sequence[Served]], pages: Sequence[ServedPage] = SERVER
+    ) -> None:
+        """Take what lists the resources that are served at the time, and the pages besides them."""
         self._served = served
+        self._pages = pages
         self._rows: tuple[Served, ...] = ()
         self._made: dict[str, OpenAPIDocument] = {}
         self._lock = asyncio.Lock()
@@ -50,57 +56,108 @@ class OpenAPIV2:
                 self._rows = rows
                 self._made.clear()
             if form not in self._made:
-                self._made[form] = await asyncio.to_thread(lambda: hashed(encode(document(rows))))
+                self._made[form] = await asyncio.to_thread(
+                    lambda: hashed(encode(document(rows, self._pages)))
+                )
             return self._made[form]
 
 
-def document(rows: Sequence[Served]) -> JSON:
-    """Return the document of some resources."""
-    definitions = Definitions(2)
+def document(rows: Sequence[Served], pages: Sequence[ServedPage] = ()) -> JSON:
+    """Return the document of some resources, of their groups and versions, and of some pages."""
+    definitions, parameters = Definitions(2), _Parameters()
     described = {
-        path.path: _path_item(definitions, resource, path)
+        path.path: _path_item(definitions, parameters, resource, path)
         for resource in rows
         for path in paths(resource)
     }
     for resource in rows:
         definitions.reference(resource.schema)
+    for page in (*pages, *discovery_pages(rows)):
+        described[page.path] = {"get": _page(definitions, page), "parameters": []}
     return {
         "swagger": "2.0",
         "info": INFO,
-        "paths": described,
+        "paths": dict(sorted(described.items())),
         "definitions": definitions.schemas,
+        "parameters": parameters.shared,
     }
 
 
-def _path_item(definitions: Definitions, resource: Served, path: Path) -> JSON:
+# kubectl looks for these in the operations themselves, to learn whether the server knows them.
+_INLINE = frozenset(("dryRun", "fieldValidation"))
+
+
+class _Parameters:
+    """Collects the parameters that are mentioned: hundreds of operations have the same ones."""
+
+    def __init__(self) -> None:
+        self.shared: dict[str, JSON] = {}
+
+    def reference(self, name: str, place: str, subresource: str = "") -> JSON:
+        """Return a reference to a parameter, adding it, or the parameter itself."""
+        about = parameter_words(name, subresource)
+        made: JSON = {
+            "name": name,
+            "in": place,
+            "description": about,
+            "type": parameter_type(name),
+            "uniqueItems": True,
+        }
+        if name in _INLINE:
+            return made
+        key = name if about == parameter_words(name) else f"{name}-{subresource}"
+        if place == "path":
+            key, made["required"] = f"{key}-path", True
+        self.shared.setdefault(key, made)
+        return {"$ref": f"#/parameters/{key}"}
+
+
+def _page(definitions: Definitions, page: ServedPage) -> JSON:
+    return {
+        "description": page.about,
+        "operationId": page.identifier,
+        "tags": [page.tag],
+        "consumes": list(page.produces),
+        "produces": list(page.produces),
+        "schemes": ["https"],
+        "parameters": [],
+        "responses": {
+            "200": {"description": "OK", "schema": page.answer(definitions)},
+            "401": {"description": "Unauthorized"},
+        },
+    }
+
+
+def _path_item(
+    definitions: Definitions, parameters: _Parameters, resource: Served, path: Path
+) -> JSON:
     item: JSON = {
-        operation.method: _operation(definitions, resource, operation)
+        operation.method: _operation(definitions, parameters, resource, operation)
         for operation in path.operations
     }
-    item["parameters"] = [
-        *(_parameter(name, "path") for name in path.names),
-        _parameter("pretty", "query"),
-    ]
+    item["parameters"] = [parameters.reference(name, "path") for name in path.names]
+    if all(operation.action != "connect" for operation in path.operations):
+        item["parameters"].append(parameters.reference("pretty", "query"))
     return item
 
 
-def _parameter(name: str, place: str) -> JSON:
-    made: JSON = {"name": name, "in": place, "type": parameter_type(name), "uniqueItems": True}
-    return {**made, "required": True} if place == "path" else made
-
-
-def _operation(definitions: Definitions, resource: Served, operation: Operation) -> JSON:
+def _operation(
+    definitions: Definitions, shared: _Parameters, resource: Served, operation: Operation
+) -> JSON:
     answered = answer(definitions, resource, operation)
-    parameters = [_parameter(name, "query") for name in operation.parameters]
+    parameters = [
+        shared.reference(name, "query", operation.subresource) for name in operation.parameters
+    ]
     if (sent := body(definitions, operation)) is not None:
-        whole: JSON = {"name": "body", "in": "body", "schema": sent}
+        about = parameter_words("body", operation.body)
+        whole: JSON = {"name": "body", "in": "body", "description": about, "schema": sent}
         if operation.body != "options":
             whole["required"] = True
         parameters.insert(0, whole)
     return {
         "description": operation.about,
         "operationId": operation.identifier,
-        "tags": [f"{resource.group or 'core'}_{resource.version}"],
+        "tags": [f"{tag_of(resource.group)}_{resource.version}"],
         "consumes": list(PATCH_TYPES) if operation.body == "patch" else ["*/*"],
         "produces": ["*/*"] if operation.answer == "text" else _MEDIA_TYPES,
         "schemes": ["https"],

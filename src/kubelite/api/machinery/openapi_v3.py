@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from kubelite.api.machinery.explanations import parameter_words
 from kubelite.api.machinery.openapi import JSON, Definitions, Served
 from kubelite.api.machinery.openapi_operations import (
     PATCH_TYPES,
@@ -22,7 +23,9 @@ from kubelite.api.machinery.openapi_operations import (
     body,
     parameter_type,
     paths,
+    tag_of,
 )
+from kubelite.api.machinery.openapi_pages import SERVER, ServedPage, discovery_pages
 
 INFO = {"title": "Kubernetes", "version": "v1.36.2"}
 _MEDIA_TYPES = ("application/json", "application/yaml")
@@ -48,10 +51,13 @@ def hashed(body: bytes) -> OpenAPIDocument:
 class OpenAPIV3:
     """Answers /openapi/v3 and what is below it."""
 
-    def __init__(self, served: Callable[[], Sequence[Served]]) -> None:
-        """Take what lists the resources that are served at the time."""
+    def __init__(
+        self, served: Callable[[], Sequence[Served]], pages: Sequence[ServedPage] = SERVER
+    ) -> None:
+        """Take what lists the resources that are served at the time, and the pages besides them."""
         self._served = served
-        self._made: dict[str, tuple[tuple[Served, ...], OpenAPIDocument]] = {}
+        self._pages = pages
+        self._made: dict[str, tuple[_Content, OpenAPIDocument]] = {}
         self._lock = asyncio.Lock()
 
     async def index(self) -> OpenAPIDocument:
@@ -67,29 +73,36 @@ class OpenAPIV3:
     async def document(self, path: str) -> OpenAPIDocument | None:
         """Return the document of a group version such as ``apis/apps/v1``; None where nothing is served."""
         async with self._lock:  # one build at a time, and the same one for all who wait
-            rows = self._groups().get(path)
-            if rows is None:
+            content = self._groups().get(path)
+            if content is None:
                 self._made.pop(path, None)
                 return None
             known = self._made.get(path)
-            if known is None or known[0] != rows:
-                known = rows, await asyncio.to_thread(_document, rows)
+            if known is None or known[0] != content:
+                known = content, await asyncio.to_thread(_document, content)
                 self._made[path] = known
             return known[1]
 
-    def _groups(self) -> dict[str, tuple[Served, ...]]:
-        groups: dict[str, list[Served]] = {}
-        for resource in self._served():
-            groups.setdefault(resource.group_path, []).append(resource)
-        return {path: tuple(rows) for path, rows in groups.items()}
+    def _groups(self) -> dict[str, _Content]:
+        rows = self._served()
+        resources: dict[str, list[Served]] = {}
+        for resource in rows:
+            resources.setdefault(resource.group_path, []).append(resource)
+        return {
+            page.document: (tuple(resources.get(page.document, ())), page)
+            for page in (*self._pages, *discovery_pages(rows))
+        }
 
 
-def _document(rows: Sequence[Served]) -> OpenAPIDocument:
-    return hashed(msgspec.json.encode(group_document(rows)))
+_Content = tuple[tuple[Served, ...], ServedPage]  # the resources at a path, and what lists them
 
 
-def group_document(rows: Sequence[Served]) -> JSON:
-    """Return the document of one group version's resources."""
+def _document(content: _Content) -> OpenAPIDocument:
+    return hashed(msgspec.json.encode(group_document(*content)))
+
+
+def group_document(rows: Sequence[Served], page: ServedPage | None = None) -> JSON:
+    """Return the document of one group version's resources, and of the page that lists them."""
     definitions = Definitions(3)
     described = {
         path.path: _path_item(definitions, resource, path)
@@ -98,11 +111,28 @@ def group_document(rows: Sequence[Served]) -> JSON:
     }
     for resource in rows:
         definitions.reference(resource.schema)
+    if page is not None:
+        described[page.path] = {"get": _page(definitions, page)}
     return {
         "openapi": "3.0.0",
         "info": INFO,
-        "paths": described,
+        "paths": dict(sorted(described.items())),
         "components": {"schemas": definitions.schemas},
+    }
+
+
+def _page(definitions: Definitions, page: ServedPage) -> JSON:
+    return {
+        "description": page.about,
+        "operationId": page.identifier,
+        "tags": [page.tag],
+        "responses": {
+            "200": {
+                "description": "OK",
+                "content": _content(page.produces, page.answer(definitions)),
+            },
+            "401": {"description": "Unauthorized"},
+        },
     }
 
 
@@ -111,17 +141,17 @@ def _path_item(definitions: Definitions, resource: Served, path: Path) -> JSON:
         operation.method: _operation(definitions, resource, operation)
         for operation in path.operations
     }
-    item["parameters"] = [
-        *(_parameter(name, "path") for name in path.names),
-        _parameter("pretty", "query"),
-    ]
+    item["parameters"] = [_parameter(name, "path") for name in path.names]
+    if all(operation.action != "connect" for operation in path.operations):
+        item["parameters"].append(_parameter("pretty", "query"))
     return item
 
 
-def _parameter(name: str, place: str) -> JSON:
+def _parameter(name: str, place: str, subresource: str = "") -> JSON:
     made: JSON = {
         "name": name,
         "in": place,
+        "description": parameter_words(name, subresource),
         "schema": {"type": parameter_type(name), "uniqueItems": True},
     }
     return {**made, "required": True} if place == "path" else made
@@ -133,8 +163,10 @@ def _operation(definitions: Definitions, resource: Served, operation: Operation)
     made: JSON = {
         "description": operation.about,
         "operationId": operation.identifier,
-        "tags": [f"{resource.group or 'core'}_{resource.version}"],
-        "parameters": [_parameter(name, "query") for name in operation.parameters],
+        "tags": [f"{tag_of(resource.group)}_{resource.version}"],
+        "parameters": [
+            _parameter(name, "query", operation.subresource) for name in operation.parameters
+        ],
         "responses": {
             code: {"description": _CODES[code], "content": answered} for code in operation.codes
         }

@@ -5,10 +5,13 @@ The document given is changed in place where that saves copies: pass one that no
 
 from typing import Any
 
-from kubelite.api.errors import BadRequest
+from kubelite.api.errors import BadRequest, Invalid
+from kubelite.api.machinery import causes
 from kubelite.api.machinery.json_patch import json_patch
+from kubelite.api.machinery.mismatch import as_conversion
+from kubelite.api.machinery.strategic import go_map
 
-__all__ = ["json_patch", "merge_patch"]
+__all__ = ["json_patch", "merge_patch", "not_decodable"]
 
 JSON = dict[str, Any]
 
@@ -34,3 +37,14 @@ def _merge(target: JSON, patch: JSON) -> JSON:
         else:
             target[key] = value
     return target
+
+
+def not_decodable(patch: Any, problem: str, *, is_strategic: bool) -> Invalid:
+    """Return the error for a patch that leaves no object of the kind: a value of a wrong type, an unknown field.
+
+    Kubernetes shows the patch, or what it makes of the object; here only names are shown: values may be secret.
+    """
+    if is_strategic:
+        problem = as_conversion(problem)
+    shown = go_map(patch) if isinstance(patch, dict) else "[...]"
+    return causes.invalid_object("", "", "", [causes.invalid("patch", shown, problem)])

@@ -249,7 +249,7 @@ def _put(made: dict[str, Any], field: _Field, wire_type: int, value: Any, readin
     if schema.type == "array" and items is not None:
         made.setdefault(name, []).extend(_elements(items, wire_type, value, reading))
     elif schema.type == "map" and items is not None:
-        key, item = _entry(items, _nested(wire_type, value), reading)
+        key, item = _entry(name, items, _nested(wire_type, value), reading)
         reading.charge(len(key))
         made.setdefault(name, {})[key] = item
     else:
@@ -267,7 +267,7 @@ def _elements(items: Schema, wire_type: int, value: Any, reading: Reading) -> It
         yield _value(items, wire_type, value, reading)
 
 
-def _entry(items: Schema, data: Any, reading: Reading) -> tuple[str, Any]:
+def _entry(name: str, items: Schema, data: Any, reading: Reading) -> tuple[str, Any]:
     key, item = "", None
     for number, wire_type, value in _fields(data):
         if number == 1:
@@ -275,6 +275,8 @@ def _entry(items: Schema, data: Any, reading: Reading) -> tuple[str, Any]:
         elif number == 2 and items.type == "array" and items.items is not None:
             # A list as a map's value is a message of its own.
             item = [_value(items.items, wire, text, reading) for _, wire, text in _fields(value)]
+        elif number == 2 and items.loose:
+            item = _loose(name, items, _nested(wire_type, value), reading)
         elif number == 2:
             item = _value(items, wire_type, value, reading)
     return key, item

@@ -65,9 +65,7 @@ class Schema(Struct, frozen=True, kw_only=True, eq=False):
     pointer: bool = (
         False  # absent differs from zero; not so: a zero value is not written, unless `always`
     )
-    always: bool = (
-        False  # written even when empty: {} for an object, 0, "", false; null for an array or a map
-    )
+    always: bool = False  # written even when empty: {}, [], 0, "", false. What Go would write as null is left out
     loose: bool = False  # an object or any other JSON value (JSONSchemaPropsOrBool)
     union: str = ""  # discriminator field of an object whose other fields exclude each other
     definition: str = (
@@ -103,11 +101,6 @@ class Schema(Struct, frozen=True, kw_only=True, eq=False):
 def field_path(path: str, name: str) -> str:
     """Address a field of the object at `path`: ``spec`` and ``replicas`` make ``spec.replicas``."""
     return f"{path}.{name}" if path else name
-
-
-def element_path(path: str, index: int) -> str:
-    """Address an element of the array at `path`: ``spec.containers[0]``."""
-    return f"{path}[{index}]"
 
 
 def key_path(path: str, key: str) -> str:
@@ -243,7 +236,10 @@ def _compile(annotation: Any, note: Note, *, optional: bool) -> Schema:
         node = Schema(type=_SCALARS[annotation])
     always = not optional and (
         node.type == "object"
-        or ((note.required or note.always) and node.type not in {"time", "any"})
+        or (
+            (note.always or (note.required and not note.omit_empty))
+            and node.type not in {"time", "any"}
+        )
     )
     return replace(
         node,

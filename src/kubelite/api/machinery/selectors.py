@@ -10,9 +10,11 @@ from kubelite.api.errors import BadRequest, Cause
 from kubelite.api.kinds.meta import LabelSelector
 from kubelite.api.machinery import causes, names
 from kubelite.api.machinery.label_matching import matcher_of
+from kubelite.api.machinery.numbers import integer
 from kubelite.limits import SELECTOR_REQUIREMENTS
 
 EQUALS, DOUBLE_EQUALS, NOT_EQUALS = "=", "==", "!="
+EXACT = (EQUALS, DOUBLE_EQUALS)
 IN, NOT_IN, EXISTS, DOES_NOT_EXIST = "in", "notin", "exists", "!"
 GREATER, LESS = "gt", "lt"
 OPERATORS = (IN, NOT_IN, EQUALS, DOUBLE_EQUALS, NOT_EQUALS, GREATER, LESS, EXISTS, DOES_NOT_EXIST)
@@ -49,9 +51,8 @@ class Requirement(Struct, frozen=True):
         return value in self.values
 
     def _compares(self, value: str) -> bool:
-        try:
-            number, bound = int(value), int(self.values[0])
-        except ValueError:
+        number, bound = integer(value), integer(self.values[0])
+        if number is None or bound is None:
             return False
         return number > bound if self.operator == GREATER else number < bound
 
@@ -98,7 +99,7 @@ class Requirement(Struct, frozen=True):
             wrong = "for 'Gt', 'Lt' operators, exactly one value is required"
             return [causes.invalid("values", list(self.values), wrong)]
         value = self.values[0]
-        if value.lstrip("+-").isdigit() and value.isascii():
+        if integer(value) is not None:
             return []
         wrong = "for 'Gt', 'Lt' operators, the value must be an integer"
         return [causes.invalid("values[0]", value, wrong)]

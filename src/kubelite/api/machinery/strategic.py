@@ -31,7 +31,7 @@ def strategic_merge(schema: Schema, original: JSON, patch: Any) -> JSON:
 
     Raises:
         BadRequest: The patch or one of its directives has no meaning, or an element lacks its merge key.
-        Invalid: The patch sets what its own $retainKeys leave out.
+        Invalid: The patch sets what its own $retainKeys leave out, or merges lists of lists.
     """
     if not isinstance(patch, dict):
         raise BadRequest("invalid JSON document")
@@ -81,10 +81,10 @@ def _directed(patch: JSON) -> JSON:
 
 def _unknown(directive: Any, value: JSON) -> str:
     named = cut(directive) if isinstance(directive, str) else "..."
-    return f"unknown patch type: {named} in map: {_go_map(value)}"
+    return f"unknown patch type: {named} in map: {go_map(value)}"
 
 
-def _go_map(value: JSON) -> str:
+def go_map(value: JSON) -> str:
     """Name the fields of an object; Kubernetes prints their values too, and with them what is secret."""
     names = " ".join(f"{cut(key)}:..." for key in sorted(value)[:NAMES_SHOWN])
     return f"map[{names}{' ...' if len(value) > NAMES_SHOWN else ''}]"
@@ -97,16 +97,16 @@ def _retain_keys(original: JSON, patch: JSON) -> None:
     kept = {key for key in keys if isinstance(key, str)}
     for key, value in patch.items():
         if value is not None and not key.startswith("$") and key not in kept:
-            raise Invalid(
-                "the server rejected our request due to an error in our request",
-                causes=[
-                    Cause(
-                        cut(key), "FieldValueInvalid", "patch content doesn't match retainKeys list"
-                    )
-                ],
-            )
+            raise _rejected(cut(key), "patch content doesn't match retainKeys list")
     for key in original.keys() - kept:
         del original[key]
+
+
+def _rejected(field: str, problem: str) -> Invalid:
+    return Invalid(
+        "the server rejected our request due to an error in our request",
+        causes=[Cause(field, "FieldValueInvalid", problem)],
+    )
 
 
 def _delete_scalars(original: JSON, name: str, values: Any) -> None:
@@ -175,7 +175,7 @@ def _merge_list(original: Items, patch: Items, schema: Schema | None) -> Items:
         return original
     if not any(isinstance(item, dict) for item in (*original, *patch)):
         if any(isinstance(item, list) for item in (*original, *patch)):
-            raise BadRequest("lists of lists are not supported")
+            raise _rejected(key, "lists of lists are not supported")
         return _ordered(list(dict.fromkeys((*original, *patch))), patch, original, _itself)
     if key == "-" or not all(isinstance(item, dict) for item in (*original, *patch)):
         raise BadRequest("list element types are not identical")
@@ -186,7 +186,7 @@ def _merge_list(original: Items, patch: Items, schema: Schema | None) -> Items:
 
 def _key_of(element: JSON, key: str) -> Any:
     if key not in element:
-        raise BadRequest(f"map: {_go_map(element)} does not contain declared merge key: {key}")
+        raise BadRequest(f"map: {go_map(element)} does not contain declared merge key: {key}")
     return element[key]
 
 

@@ -38,6 +38,27 @@ def row(layout: Layout, stored: bytes, now: datetime, include: IncludeObject = "
     return made
 
 
+def table_frame(layout: Layout, metadata: JSON | None = None) -> tuple[bytes, bytes]:
+    """Return what stands before and behind the rows of a table; `metadata` is that of the list."""
+    frame = _encode(
+        {
+            "kind": "Table",
+            "apiVersion": "meta.k8s.io/v1",
+            "metadata": metadata or {},
+            "columnDefinitions": [column.to_wire() for column in layout.columns],
+            "rows": [],
+        }
+    )
+    return frame[:-2], frame[-2:]
+
+
+def rows(
+    layout: Layout, stored: Iterable[bytes], now: datetime, include: IncludeObject = "Metadata"
+) -> list[bytes]:
+    """Return the rows of objects as JSON."""
+    return [_encode(row(layout, each, now, include)) for each in stored]
+
+
 def table(
     layout: Layout,
     stored: Iterable[bytes],
@@ -46,15 +67,8 @@ def table(
     metadata: JSON | None = None,
 ) -> bytes:
     """Return the Table of objects as JSON; `metadata` is the list's own (resourceVersion, continue, ...)."""
-    return _encode(
-        {
-            "kind": "Table",
-            "apiVersion": "meta.k8s.io/v1",
-            "metadata": metadata or {},
-            "columnDefinitions": [column.to_wire() for column in layout.columns],
-            "rows": [row(layout, each, now, include) for each in stored],
-        }
-    )
+    head, tail = table_frame(layout, metadata)
+    return head + b",".join(rows(layout, stored, now, include)) + tail
 
 
 def object_table(

@@ -13,6 +13,7 @@ _PROTOBUF_PASSES = 3
 _JSON_BYTES_A_PASS = 4  # bytes that the decoder reads while others touch one
 _SHAPE_PASSES = 1  # prune, defaults, types
 _RULES_PASSES = 2  # a list of addresses
+_WARNINGS_PASSES = 1  # a list of addresses
 _OWNERSHIP_PASSES = 1  # managed fields: comparing, and rewriting the record
 _MERGE_PASSES = 2
 
@@ -42,6 +43,11 @@ def shape_cost(object_bytes: int) -> int:
 def rules_cost(object_bytes: int, old_bytes: int = 0) -> int:
     """Return the cost of `rules.validate`; `old_bytes` are those of the object replaced."""
     return (object_bytes + old_bytes) * _RULES_PASSES
+
+
+def warnings_cost(object_bytes: int) -> int:
+    """Return the cost of `rules.warn`."""
+    return object_bytes * _WARNINGS_PASSES
 
 
 def ownership_cost(object_bytes: int, old_bytes: int = 0) -> int:

@@ -1,6 +1,7 @@
 """What the verbs answer."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 from msgspec import Struct
 
@@ -13,13 +14,18 @@ class Written(Struct, frozen=True):
     warnings: tuple[str, ...] = ()
 
 
-class Listed(Struct, frozen=True):
+class Listed(Struct, frozen=True, dict=True):
     """What a list answers, before it is put together."""
 
     items: Sequence[bytes]
     resource_version: str
     continue_token: str = ""
     remaining: int | None = None
+
+    @cached_property
+    def size_bytes(self) -> int:
+        """How long all items are together."""
+        return sum(map(len, self.items))
 
 
 class Deleted(Struct, frozen=True):

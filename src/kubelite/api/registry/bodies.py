@@ -10,7 +10,9 @@ from kubelite.api.machinery.defaulting import default
 from kubelite.api.machinery.mismatch import value_name
 from kubelite.api.machinery.schema import Schema
 from kubelite.api.machinery.structural import structure
+from kubelite.api.registry.objects import encode
 from kubelite.api.registry.options import WriteOptions
+from kubelite.api.registry.reading import REVISION_DIGITS_MAX, REVISION_MAX
 from kubelite.api.registry.resources import Resource
 from kubelite.api.registry.target import Target
 
@@ -65,10 +67,12 @@ def findings(
         if is_yaml:
             lines = "".join(f"\n  {one}" for one in duplicates)
             found = [f"yaml: unmarshal errors:{lines}", *strange]
+        strict = f"strict decoding error: {', '.join(found)}"
+        if patched:
+            raise BadRequest(strict)
         kind = schema.gvk or GroupVersionKind("", "v1", schema.name)
         raise BadRequest(
-            f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
-            f"strict decoding error: {', '.join(found)}"
+            f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: {strict}'
         )
     return tuple(found)
 
@@ -86,6 +90,11 @@ def _outside(duplicates: Sequence[str], unknown: Sequence[str]) -> list[str]:
 
 
 def check_type(resource: Resource, body: dict[str, Any]) -> None:
+    """Refuse a body of another kind than the resource's."""
+    check_kind(resource.kind, body)
+
+
+def check_kind(expected: GroupVersionKind, body: dict[str, Any]) -> None:
     """Refuse a body of another kind; one that does not say is taken for what the path says."""
     version, kind = body.get("apiVersion"), body.get("kind")
     for name, value in (("apiVersion", version), ("kind", kind)):
@@ -94,28 +103,24 @@ def check_type(resource: Resource, body: dict[str, Any]) -> None:
                 "couldn't get version/kind; json parse error: json: cannot unmarshal "
                 f"{value_name(value)} into Go struct field .{name} of type string"
             )
-    if kind and kind != resource.kind.kind:
+    if kind and kind != expected.kind:
         raise BadRequest(
             f'{kind} in version "{(version or "").rpartition("/")[2]}" cannot be handled as a '
-            f"{resource.kind.kind}: converting ({version}, Kind={kind}) to "
-            f"({resource.api_version}, Kind={resource.kind.kind}): unknown conversion"
+            f"{expected.kind}: converting ({version}, Kind={kind}) to "
+            f"({expected.api_version}, Kind={expected.kind}): unknown conversion"
         )
-    if version and version != resource.api_version:
+    if version and version != expected.api_version:
         raise BadRequest(
             f"the API version in the data ({version}) does not match the expected API version "
-            f"({resource.api_version})"
+            f"({expected.api_version})"
         )
-    body["kind"], body["apiVersion"] = resource.kind.kind, resource.api_version
+    body["kind"], body["apiVersion"] = expected.kind, expected.api_version
 
 
 def check_namespace(target: Target, metadata: dict[str, Any]) -> None:
     """Make the namespaces of path and body agree; raises BadRequest."""
     if not target.resource.namespaced:
-        if metadata.get("namespace"):
-            raise BadRequest(
-                "the namespace of the provided object does not match the namespace sent on the request"
-            )
-        metadata.pop("namespace", None)
+        metadata.pop("namespace", None)  # as Kubernetes does; templates of charts often carry one
         return
     if not target.namespace:
         raise BadRequest("an empty namespace may not be set during creation")
@@ -125,6 +130,51 @@ def check_namespace(target: Target, metadata: dict[str, Any]) -> None:
             "the namespace of the provided object does not match the namespace sent on the request"
         )
     metadata["namespace"] = namespace
+
+
+_TWO_OWNERS = (
+    ".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in "
+    "1.20+, and may reject such requests as early as 1.24; please fix your requests; "
+    "duplicate UID(s) observed: {uids}"
+)
+
+
+def owners_once(metadata: dict[str, Any], *, patched: bool) -> tuple[str, ...]:
+    """Drop owner references that stand twice, and return a warning if there were any.
+
+    `patched` is of the words alone: upstream finds those of a patch only after mutating admission.
+    """
+    owners = metadata.get("ownerReferences")
+    if not owners or len(owners) == 1:
+        return ()
+    seen: dict[bytes, Any] = {}
+    duplicates = [
+        owner.get("uid", "")
+        for owner in owners
+        if seen.setdefault(encode(dict(sorted(owner.items()))), owner) is not owner
+    ]
+    if not duplicates:
+        return ()
+    metadata["ownerReferences"] = list(seen.values())
+    when = " after mutating admission happens" if patched else ""
+    return (_TWO_OWNERS.format(when=when, uids=", ".join(duplicates)),)
+
+
+def object_revision(metadata: dict[str, Any]) -> int:
+    """Return the revision that a write is based on; 0, like none, stands for whatever is there.
+
+    Raises BadRequest for a text that is no unsigned number of 64 bits, worded as Go words it.
+    """
+    text = metadata.get("resourceVersion") or ""
+    if not text:
+        return 0
+    wrong = "invalid syntax"
+    if text.isascii() and text.isdigit():
+        digits = text.lstrip("0") or "0"
+        if len(digits) <= REVISION_DIGITS_MAX and int(digits) <= REVISION_MAX:
+            return int(digits)
+        wrong = "value out of range"
+    raise BadRequest(f"strconv.ParseUint: parsing {causes.shown(text)}: {wrong}")
 
 
 def check_key(resource: Resource, metadata: dict[str, Any]) -> None:

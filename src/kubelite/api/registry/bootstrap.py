@@ -1,188 +1,189 @@
 """What every cluster has from the start: its namespaces, the API's own Service, the priorities of the system.
 
-Run at each start; what is there and right is left alone.
+Each object as it is created, and for some a function that returns a stored one as it should be; all pure. Something
+else writes them, and writes them again when they are lost.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from ipaddress import IPv4Address, ip_address
+from typing import Any, TypeVar
 
-from kubelite.api.auth.caller import Allowed, Attributes, Authorizer, Caller
-from kubelite.api.errors import AlreadyExists, NotFound
-from kubelite.api.registry.objects import decode
-from kubelite.api.registry.options import ReadOptions, WriteOptions
-from kubelite.api.registry.verbs import Verbs
+from msgspec.structs import replace
+
+from kubelite.api.auth.caller import Caller
+from kubelite.api.kinds.core.endpoints import (
+    EndpointAddress,
+    EndpointPort,
+    Endpoints,
+    EndpointSubset,
+)
+from kubelite.api.kinds.core.namespaces import Namespace
+from kubelite.api.kinds.core.services import Service, ServicePort, ServiceSpec
+from kubelite.api.kinds.discovery import Endpoint, EndpointConditions, EndpointSlice
+from kubelite.api.kinds.discovery import EndpointPort as SlicePort
+from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.api.kinds.networking import ServiceCIDR, ServiceCIDRSpec
+from kubelite.api.kinds.scheduling import PriorityClass
+from kubelite.api.registry.admission.priority import SYSTEM_CLASSES
 
 CALLER = Caller("system:apiserver", ("system:masters",))
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
-NAME = "kubernetes"
+NAMESPACE, NAME = "default", "kubernetes"
+PORT_NAME = "https"
+HTTPS_PORT = 443
+RANGE_FINALIZER = "networking.k8s.io/service-cidr-finalizer"
 
-JSON = dict[str, Any]
-
-
-class Bootstrap:
-    """Makes what is missing."""
-
-    def __init__(self, verbs: Verbs, authorizer: Authorizer) -> None:
-        self._verbs = verbs
-        self._authorizer = authorizer
-
-    async def run(
-        self, *, service_cidr: str, service_address: str, endpoint: str, port: int
-    ) -> None:
-        """Make everything; `endpoint` is the address under which pods reach the API at `port`."""
-        for namespace in NAMESPACES:
-            await self._create("", "v1", "namespaces", {"metadata": {"name": namespace}})
-        for body in PRIORITY_CLASSES:
-            await self._create("scheduling.k8s.io", "v1", "priorityclasses", body)
-        await self._create("networking.k8s.io", "v1", "servicecidrs", service_range(service_cidr))
-        await self._mark_ready()
-        await self._put("", "v1", "services", api_service(service_address, port))
-        await self._put("", "v1", "endpoints", api_endpoints(endpoint, port))
-        await self._put("discovery.k8s.io", "v1", "endpointslices", api_slice(endpoint, port))
-
-    async def _mark_ready(self) -> None:
-        allowed = self._allow(
-            "patch", "networking.k8s.io", "v1", "servicecidrs", "", NAME, "status"
-        )
-        found = decode.decode(self._verbs.get(self._get(allowed), ReadOptions()))
-        if found.get("status", {}).get("conditions"):
-            return
-        since = found["metadata"]["creationTimestamp"]
-        condition = {
-            "type": "Ready",
-            "status": "True",
-            "reason": "",
-            "message": "Kubernetes Service CIDR is ready",
-            "lastTransitionTime": since,
-        }
-        patch = {"status": {"conditions": [condition]}}
-        await self._verbs.patch(allowed, "merge", patch, _options())
-
-    def _get(self, allowed: Allowed) -> Allowed:
-        asked = allowed.attributes
-        return self._allow("get", asked.group, asked.version, asked.resource, "", asked.name)
-
-    async def _create(self, group: str, version: str, resource: str, body: JSON) -> None:
-        """Create what is not there."""
-        namespace = body["metadata"].get("namespace", "")
-        name = body["metadata"]["name"]
-        try:
-            self._verbs.get(
-                self._allow("get", group, version, resource, namespace, name), ReadOptions()
-            )
-        except NotFound:
-            allowed = self._allow("create", group, version, resource, namespace)
-            try:
-                await self._verbs.create(allowed, body, _options())
-            except AlreadyExists:
-                return
-
-    async def _put(self, group: str, version: str, resource: str, body: JSON) -> None:
-        """Create it, or make it as it should be; a write that changes nothing is none."""
-        metadata = body["metadata"]
-        namespace, name = metadata["namespace"], metadata["name"]
-        wanted = {name: value for name, value in body.items() if name != "metadata"}
-        await self._create(group, version, resource, {**body, "metadata": dict(metadata)})
-        allowed = self._allow("patch", group, version, resource, namespace, name)
-        await self._verbs.patch(allowed, "merge", wanted, _options())
-
-    def _allow(
-        self,
-        verb: str,
-        group: str,
-        version: str,
-        resource: str,
-        namespace: str = "",
-        name: str = "",
-        subresource: str = "",
-    ) -> Allowed:
-        attributes = Attributes(
-            verb=verb,
-            group=group,
-            version=version,
-            resource=resource,
-            subresource=subresource,
-            namespace=namespace,
-            name=name,
-        )
-        return self._authorizer.authorize(CALLER, attributes)
+M = TypeVar("M", Service, Endpoints, EndpointSlice)
 
 
-def _options() -> WriteOptions:
-    return WriteOptions(field_manager="kube-apiserver")
+def namespace(name: str) -> Namespace:
+    """Return a namespace."""
+    return Namespace(metadata=ObjectMeta(name=name))
 
 
-def _priority(name: str, value: int, text: str) -> JSON:
-    return {"metadata": {"name": name}, "value": value, "description": text}
+def priority_classes() -> Sequence[PriorityClass]:
+    """Return the classes of the system's pods."""
+    return tuple(
+        PriorityClass(metadata=ObjectMeta(name=name), value=value, description=text)
+        for name, (value, text) in SYSTEM_CLASSES.items()
+    )
 
 
-PRIORITY_CLASSES: Sequence[JSON] = (
-    _priority(
-        "system-cluster-critical",
-        2_000_000_000,
-        "Used for system critical pods that must run in the cluster, "
-        "but can be moved to another node if necessary.",
-    ),
-    _priority(
-        "system-node-critical",
-        2_000_001_000,
-        "Used for system critical pods that must not be moved from their current node.",
-    ),
-)
+def priority_complaint(stored: PriorityClass) -> str:
+    """Say what is wrong with a stored class of the system, whose value nobody can change."""
+    value, _ = SYSTEM_CLASSES[stored.metadata.name]
+    return "" if stored.value == value else f"its value is {stored.value}, not {value}"
 
 
-def service_range(cidr: str) -> JSON:
+def service_range(cidr: str) -> ServiceCIDR:
     """Return the object that tells the range of Service addresses."""
-    return {"metadata": {"name": NAME}, "spec": {"cidrs": [cidr]}}
+    return ServiceCIDR(
+        metadata=ObjectMeta(name=NAME, finalizers=[RANGE_FINALIZER]),
+        spec=ServiceCIDRSpec(cidrs=[cidr]),
+    )
 
 
-def api_service(address: str, port: int) -> JSON:
+def range_complaint(stored: ServiceCIDR, cidr: str) -> str:
+    """Say that a stored range is another than the configured one; it cannot be changed."""
+    if stored.spec.cidrs == [cidr]:
+        return ""
+    listed = " ".join(stored.spec.cidrs)
+    return f"the default ServiceCIDR [{listed}] does not match the flag configuration {cidr}"
+
+
+def announced(address: str) -> str:
+    """Return an address if pods may be sent to it, else an empty text: it is IPv4 and not the host's own loopback."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return ""
+    if not isinstance(parsed, IPv4Address) or parsed.is_unspecified or parsed.is_multicast:
+        return ""
+    return "" if parsed.is_loopback or parsed.is_link_local else address
+
+
+def api_service(address: str, port: int) -> Service:
     """Return the Service under which pods find the API."""
-    return {
-        "metadata": {
-            "name": NAME,
-            "namespace": "default",
-            "labels": {"component": "apiserver", "provider": "kubernetes"},
-        },
-        "spec": {
-            "clusterIP": address,
-            "clusterIPs": [address],
-            "type": "ClusterIP",
-            "sessionAffinity": "None",
-            "ipFamilies": ["IPv4"],
-            "ipFamilyPolicy": "SingleStack",
-            "internalTrafficPolicy": "Cluster",
-            "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": port}],
-        },
-    }
+    return Service(
+        metadata=ObjectMeta(
+            name=NAME,
+            namespace=NAMESPACE,
+            labels={"component": "apiserver", "provider": "kubernetes"},
+        ),
+        spec=ServiceSpec(
+            clusterIP=address,
+            clusterIPs=[address],
+            type="ClusterIP",
+            sessionAffinity="None",
+            ipFamilies=["IPv4"],
+            ipFamilyPolicy="SingleStack",
+            internalTrafficPolicy="Cluster",
+            ports=[ServicePort(name=PORT_NAME, protocol="TCP", port=HTTPS_PORT, targetPort=port)],
+        ),
+    )
 
 
-def api_endpoints(address: str, port: int) -> JSON:
-    """Return the Endpoints of that Service; the slice is made here too, so nobody is to mirror it."""
-    return {
-        "metadata": {
-            "name": NAME,
-            "namespace": "default",
-            "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"},
-        },
-        "subsets": [
-            {
-                "addresses": [{"ip": address}],
-                "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
-            }
-        ],
-    }
+def completed_service(stored: Service, wanted: Service) -> Service:
+    """Return the stored Service of the API as it should be; it keeps the address it has, which cannot be changed."""
+    spec = replace(
+        stored.spec,
+        type=wanted.spec.type,
+        selector={},
+        externalName="",
+        sessionAffinity=wanted.spec.sessionAffinity,
+        clusterIP=stored.spec.clusterIP or wanted.spec.clusterIP,
+        clusterIPs=stored.spec.clusterIPs or wanted.spec.clusterIPs,
+        ports=wanted.spec.ports,
+    )
+    return _labelled(replace(stored, spec=spec), wanted)
 
 
-def api_slice(address: str, port: int) -> JSON:
-    """Return the EndpointSlice of that Service."""
-    return {
-        "metadata": {
-            "name": NAME,
-            "namespace": "default",
-            "labels": {"kubernetes.io/service-name": NAME},
-        },
-        "addressType": "IPv4",
-        "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
-        "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
-    }
+def address_complaint(stored: Service, address: str) -> str:
+    """Say that a Service of the system has another address than the configured one."""
+    if stored.spec.clusterIP == address:
+        return ""
+    return (
+        f"its address is {stored.spec.clusterIP or 'missing'}, not {address} as configured: "
+        "delete it, and it comes back with that one"
+    )
+
+
+def service_with_address(services: Sequence[Service], address: str, besides: str) -> Service | None:
+    """Return the Service that has an address, one called `besides` left out."""
+    for service in services:
+        is_other = f"{service.metadata.namespace}/{service.metadata.name}" != besides
+        if is_other and address in (service.spec.clusterIP, *service.spec.clusterIPs):
+            return service
+    return None
+
+
+def api_endpoints(address: str, port: int) -> Endpoints:
+    """Return the Endpoints of the API's Service, without a subset if there is no address.
+
+    Its slice is made here too, so nothing is to mirror it.
+    """
+    subset = EndpointSubset(
+        addresses=[EndpointAddress(ip=address)],
+        ports=[EndpointPort(name=PORT_NAME, port=port, protocol="TCP")],
+    )
+    return Endpoints(
+        metadata=ObjectMeta(
+            name=NAME,
+            namespace=NAMESPACE,
+            labels={"endpointslice.kubernetes.io/skip-mirror": "true"},
+        ),
+        subsets=[subset] if address else [],
+    )
+
+
+def completed_endpoints(stored: Endpoints, wanted: Endpoints) -> Endpoints:
+    """Return the stored Endpoints of the API as they should be."""
+    return _labelled(replace(stored, subsets=wanted.subsets), wanted)
+
+
+def api_slice(address: str, port: int) -> EndpointSlice:
+    """Return the EndpointSlice of the API's Service, without an endpoint if there is no address."""
+    endpoint = Endpoint(addresses=[address], conditions=EndpointConditions(ready=True))
+    return EndpointSlice(
+        metadata=ObjectMeta(
+            name=NAME, namespace=NAMESPACE, labels={"kubernetes.io/service-name": NAME}
+        ),
+        addressType="IPv4",
+        endpoints=[endpoint] if address else [],
+        ports=[SlicePort(name=PORT_NAME, port=port, protocol="TCP")],
+    )
+
+
+def completed_slice(stored: EndpointSlice, wanted: EndpointSlice) -> EndpointSlice:
+    """Return the stored EndpointSlice of the API as it should be."""
+    return _labelled(replace(stored, endpoints=wanted.endpoints, ports=wanted.ports), wanted)
+
+
+def is_other_family(stored: EndpointSlice) -> bool:
+    """Return whether a stored slice is of another address family, which cannot be changed."""
+    return stored.addressType != "IPv4"
+
+
+def _labelled(stored: M, wanted: Any) -> M:
+    labels = {**stored.metadata.labels, **wanted.metadata.labels}
+    return replace(stored, metadata=replace(stored.metadata, labels=labels))

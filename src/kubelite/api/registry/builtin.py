@@ -59,7 +59,7 @@ def _core(kind: str) -> GroupVersionKind:
     return GroupVersionKind("", "v1", kind)
 
 
-def _row(
+def _row(  # noqa: PLR0913 - each is a column of the table
     type_: type[Kind],
     plural: str,
     *more: Subresource | str,
@@ -69,6 +69,7 @@ def _row(
     verbs: tuple[str, ...] = STANDARD,
     storage: str = "",
     view: View | None = None,
+    deprecation: str = "",
 ) -> Resource:
     """Make a row; a subresource given by name alone is one that changes the object itself."""
     gvk = type_.gvk
@@ -88,6 +89,7 @@ def _row(
         ),
         storage=storage or f"{plural}.{gvk.group or 'core'}",
         view=view,
+        deprecation=deprecation,
     )
 
 
@@ -105,9 +107,15 @@ CORE = (
         cluster=True,
         short=("cs",),
         verbs=("get", "list"),
+        deprecation="v1 ComponentStatus is deprecated in v1.19+",
     ),
     _row(config.ConfigMap, "configmaps", short=("cm",)),
-    _row(endpoints.Endpoints, "endpoints", short=("ep",)),
+    _row(
+        endpoints.Endpoints,
+        "endpoints",
+        short=("ep",),
+        deprecation="v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+    ),
     _row(events.Event, "events", short=("ev",)),
     _row(quota.LimitRange, "limitranges", short=("limits",)),
     _row(

@@ -2,234 +2,126 @@
 
 Watches that ask for the same (resource, namespace, selection, form) make one group: a change is looked at, and framed,
 once per group, and the same frames go to all members. There is no task and no queue per watch; a watch that cannot keep
-up is its deliverer's affair. Groups that pin a field to one value (a kubelet's ``spec.nodeName=n1``) are found through
-an index, so that a change does not ask every kubelet's watch.
+up is its deliverer's affair. Groups that pin a field or a label (a kubelet's ``spec.nodeName=n1``), or that ask for one
+name, are found through an index, so that a change does not ask every kubelet's watch.
 """
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
-from kubelite.api.errors import APIError, Expired
-from kubelite.api.machinery.field_selectors import Reader
-from kubelite.api.registry.objects import decode, encode, name_of, with_revision
+from kubelite.api.errors import APIError, Expired, TooManyRequests
+from kubelite.api.registry.groups import Frame, Group
 from kubelite.api.registry.resources import Resource
 from kubelite.api.registry.selection import Selection
+from kubelite.api.registry.topic import Topic
 from kubelite.api.registry.watch import Deliver, Form
-from kubelite.store.protocol import Change, Compacted, Entry, FutureRevision, Store
+from kubelite.budget import Budget
+from kubelite.limits import WATCH_SELECTORS, WATCH_SELECTORS_OF_CALLER
+from kubelite.store.protocol import Store
 
 log = logging.getLogger(__name__)
 
 BOOKMARK_SECONDS = 60.0
-INITIAL_EVENTS_END = "k8s.io/initial-events-end"
-
-GroupKey = tuple[Any, ...]
 
 
-class Seen:
-    """One change and what has been worked out about it, shared by all groups."""
+class Course(Protocol):
+    """How far a watch has come with what it begins with."""
 
-    __slots__ = ("_after", "_before", "change", "name", "namespace", "values")
-
-    def __init__(self, change: Change) -> None:
-        self.change = change
-        self.namespace, self.name = name_of(change.key)
-        self._after: dict[str, Any] | None = None
-        self._before: dict[str, Any] | None = None
-        self.values: dict[tuple[int, str], bytes] = {}  # by view and kind of event
-
-    def after(self) -> dict[str, Any]:
-        """Return the object as it is now (or was last); not to be changed."""
-        if self._after is None:
-            self._after = decode.decode(self.change.value)
-        return self._after
-
-    def before(self) -> dict[str, Any]:
-        """Return the object as it was; not to be changed."""
-        if self._before is None:
-            assert self.change.previous is not None
-            self._before = decode.decode(self.change.previous)
-        return self._before
+    def passes(self, frame: Frame) -> bool:
+        """Tell whether a change is news to the watch."""
+        ...
 
 
-class Group:
-    """The watches that want the same frames."""
+class Behind:
+    """A watch that reads the past: what happens now it will find there."""
 
-    def __init__(
-        self,
-        key: GroupKey,
-        resource: Resource,
-        canonical: Resource,
-        selection: Selection,
-        form: Form,
-    ) -> None:
-        self.key = key
-        self.resource = resource
-        self.canonical = canonical
-        self.namespace: str = key[1]
-        self.selection = selection
-        self.form = form
-        self.members: dict[Watch, None] = {}
-
-    def event(self, seen: Seen) -> tuple[str, bytes] | None:
-        """Return what the change means for these watches, unframed."""
-        change, selection = seen.change, self.selection
-        if self.namespace and self.namespace != seen.namespace:
-            return None
-        if not selection.selects_key(seen.namespace, seen.name):
-            return None
-        was = change.previous is not None
-        now = not change.deleted
-        if selection.needs_object:
-            was = was and selection.selects(seen.before())
-            now = now and selection.selects(seen.after())
-        if now:
-            return ("MODIFIED" if was else "ADDED"), self.served(seen, change.value, "now")
-        if not was:
-            return None
-        if change.deleted:
-            return "DELETED", self.served(seen, change.value, "now")
-        # It is still there but selected no more: its last selected state, with the version of the change.
-        assert change.previous is not None
-        left = with_revision(self.canonical, change.previous, change.revision)
-        return "DELETED", self.served(seen, left, "left")
-
-    def served(self, seen: Seen | None, value: bytes, state: str) -> bytes:
-        """Return the bytes in the version that is watched."""
-        view = self.resource.view
-        if view is None:
-            return value
-        key = (id(view), state)
-        if seen is None:
-            return encode(view.read(decode.decode(value)))
-        if key not in seen.values:
-            seen.values[key] = encode(view.read(decode.decode(value)))
-        return seen.values[key]
-
-    def bookmark(self, revision: int, *, initial_end: bool = False) -> bytes:
-        """Return a framed bookmark."""
-        metadata: dict[str, Any] = {"resourceVersion": str(revision)}
-        if initial_end:
-            metadata["annotations"] = {INITIAL_EVENTS_END: "true"}
-        item = {
-            "kind": self.resource.kind.kind,
-            "apiVersion": self.resource.api_version,
-            "metadata": metadata,
-        }
-        return self.form.event("BOOKMARK", encode(item))
+    def passes(self, frame: Frame) -> bool:  # noqa: ARG002 - the protocol's
+        """Let nothing pass."""
+        return False
 
 
 class Watch:
     """One watch under way."""
 
-    __slots__ = ("_hub", "bookmarks", "deliver", "group", "minimum")
+    __slots__ = (
+        "_deliver",
+        "_expired",
+        "_hub",
+        "_owner",
+        "bookmarks",
+        "course",
+        "group",
+        "minimum",
+    )
 
     def __init__(
-        self, hub: "Hub", group: Group | None, deliver: Deliver, *, bookmarks: bool, minimum: int
+        self,
+        hub: "Hub",
+        group: Group,
+        deliver: Deliver,
+        expired: Callable[[APIError], None],
+        *,
+        bookmarks: bool,
+        minimum: int,
+        owner: str,
     ) -> None:
         self._hub = hub
-        self.group = group  # None: over
-        self.deliver = deliver
+        self.group: Group | None = group  # None: over
+        self._deliver = deliver
+        self._expired = expired
+        self._owner = owner
         self.bookmarks = bookmarks
         self.minimum = minimum  # changes up to this revision are not wanted
+        self.course: Course | None = None  # None: what it begins with has been delivered
 
     def bookmark(self) -> None:
-        """Deliver a bookmark now, if the watch wants them."""
-        if self.group is not None and self.bookmarks:
-            self.tell((self.group.bookmark(self._hub.revision),))
+        """Deliver a bookmark now, if the watch wants them and has heard all that its revision stands for."""
+        group, revision = self.group, self._hub.revision
+        if group is not None and self.bookmarks and self._hub.is_told(group):
+            self.mark((group.bookmark(revision),), revision)
 
-    def tell(self, frames: Sequence[bytes]) -> None:
-        """Deliver frames; a deliverer that fails must not keep others from hearing, so its watch ends."""
+    def mark(self, lines: Sequence[bytes], revision: int) -> None:
+        """Deliver a bookmark, unless it would lead back behind what the watch asked for."""
+        if self.course is None and self.minimum <= revision:
+            self.tell(lines)
+
+    def hear(self, frames: Sequence[Frame], lines: Sequence[bytes]) -> None:
+        """Deliver what is news of some changes; `lines` are those of all of them."""
+        course = self.course
+        if course is not None:
+            lines = tuple(frame.line for frame in frames if course.passes(frame))
+        elif self.minimum >= frames[0].revision:
+            lines = tuple(frame.line for frame in frames if frame.revision > self.minimum)
+        if lines:
+            self.tell(lines)
+
+    def tell(self, lines: Sequence[bytes]) -> None:
+        """Deliver lines; a deliverer that fails must not keep others from hearing, so its watch ends."""
         if self.group is None:
             return
         try:
-            self.deliver(frames)
+            self._deliver(lines)
         except Exception:
             log.exception("watch ended: its deliverer failed")
             self.close()
 
+    def expire(self, error: APIError) -> None:
+        """End because what comes next is not known any more."""
+        if self.group is not None:
+            self.close()
+            self._expired(error)
+
+    def fail(self) -> None:
+        """End because changes come faster than they can be told."""
+        self.expire(Expired(f"too old resource version: {self.minimum} ({self._hub.revision})"))
+
     def close(self) -> None:
         """Deliver nothing more."""
         if self.group is not None:
-            self._hub.leave(self.group, self)
+            self._hub.leave(self.group, self, self._owner)
             self.group = None
-
-
-class Topic:
-    """The groups of one storage, and the one subscription to the store that serves them."""
-
-    def __init__(self, store: Store, prefix: str) -> None:
-        self.groups: dict[GroupKey, Group] = {}
-        self._loose: dict[GroupKey, Group] = {}  # asked about every change
-        self._pinned: dict[str, tuple[Reader, dict[str, dict[GroupKey, Group]]]] = {}
-        self.unsubscribe = store.subscribe(prefix, self.publish)
-
-    def add(self, group: Group) -> None:
-        """Serve a group from now on."""
-        self.groups[group.key] = group
-        pin = group.selection.pin
-        if pin is None:
-            self._loose[group.key] = group
-        else:
-            _, values = self._pinned.setdefault(pin.field, (pin.read, {}))
-            values.setdefault(pin.value, {})[group.key] = group
-
-    def remove(self, group: Group) -> None:
-        """Serve a group no longer."""
-        del self.groups[group.key]
-        pin = group.selection.pin
-        if pin is None:
-            del self._loose[group.key]
-            return
-        _, values = self._pinned[pin.field]
-        del values[pin.value][group.key]
-        if not values[pin.value]:
-            del values[pin.value]
-        if not values:
-            del self._pinned[pin.field]
-
-    def publish(self, changes: Sequence[Change]) -> None:
-        """Frame a batch of changes and deliver it, one call per watch."""
-        seen = [Seen(change) for change in changes]
-        frames: dict[GroupKey, list[tuple[int, bytes]]] = {}
-        shared: dict[tuple[int, str, str, int], bytes] = {}
-        for one in seen:
-            for group in tuple(self._interested(one)):
-                event = group.event(one)
-                if event is None:
-                    continue
-                kind, value = event
-                key = (one.change.revision, group.form.name, kind, id(group.resource))
-                frame = shared.get(key)
-                if frame is None:
-                    frame = shared[key] = group.form.event(kind, value)
-                frames.setdefault(group.key, []).append((one.change.revision, frame))
-        for group_key, found in frames.items():
-            wanting = self.groups.get(group_key)
-            if wanting is not None:
-                _deliver(wanting, found)
-
-    def _interested(self, seen: Seen) -> Iterable[Group]:
-        yield from self._loose.values()
-        for read, values in self._pinned.values():
-            texts = {read(seen.after())}
-            if seen.change.previous is not None:
-                texts.add(read(seen.before()))
-            for text in sorted(texts):
-                yield from values.get(text, {}).values()
-
-
-def _deliver(group: Group, found: list[tuple[int, bytes]]) -> None:
-    frames = tuple(frame for _, frame in found)
-    first = found[0][0]
-    for watch in tuple(group.members):
-        if watch.minimum < first:
-            watch.tell(frames)
-        else:
-            wanted = tuple(frame for revision, frame in found if revision > watch.minimum)
-            if wanted:
-                watch.tell(wanted)
 
 
 class Hub:
@@ -239,10 +131,11 @@ class Hub:
         self._store = store
         self._topics: dict[str, Topic] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._selectors = Budget(WATCH_SELECTORS_OF_CALLER, WATCH_SELECTORS)
 
     @property
     def revision(self) -> int:
-        """The newest revision a watch has been told, or would have been."""
+        """The newest revision there is."""
         return self._store.revision
 
     @property
@@ -252,7 +145,11 @@ class Hub:
             len(group.members) for topic in self._topics.values() for group in topic.groups.values()
         )
 
-    def open(
+    def is_told(self, group: Group) -> bool:
+        """Whether the watches of a group have heard all there is."""
+        return self._topics[group.canonical.prefix].is_told
+
+    def open(  # noqa: PLR0913 - what makes a group, and what makes a watch
         self,
         resource: Resource,
         canonical: Resource,
@@ -261,69 +158,57 @@ class Hub:
         form: Form,
         deliver: Deliver,
         *,
+        expired: Callable[[APIError], None] = lambda _: None,
         bookmarks: bool = False,
         minimum: int = 0,
+        owner: str = "",
     ) -> Watch:
-        """Add a watch for changes newer than `minimum`; nothing is delivered yet."""
-        key = (resource, namespace, selection.identity, form.name)
+        """Add a watch for changes newer than `minimum`; nothing is delivered yet.
+
+        Without an `owner` it is a watch of the process itself, told of each change in the call that makes it visible.
+
+        Raises:
+            TooManyRequests: The selectors of the owner's watches take too much already.
+        """
+        if owner and not self._selectors.take(owner, selection.size_bytes):
+            raise TooManyRequests(
+                "too many watches with long selectors, please try again later",
+                retry_after_seconds=1,
+            )
+        key = (resource, namespace, selection.identity, form.name, bool(owner))
         topic = self._topics.get(canonical.prefix)
         if topic is None:
             topic = self._topics[canonical.prefix] = Topic(self._store, canonical.prefix)
         group = topic.groups.get(key)
         if group is None:
-            group = Group(key, resource, canonical, selection, form)
+            group = Group(key, resource, canonical, selection, form, is_prompt=not owner)
             topic.add(group)
-        watch = Watch(self, group, deliver, bookmarks=bookmarks, minimum=minimum)
+        watch = Watch(
+            self, group, deliver, expired, bookmarks=bookmarks, minimum=minimum, owner=owner
+        )
         group.members[watch] = None
         if bookmarks and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(BOOKMARK_SECONDS, self._tick)
         return watch
 
-    def leave(self, group: Group, watch: Watch) -> None:
+    def then(self, watch: Watch, call: Callable[[], None]) -> None:
+        """Call once a watch has heard all there is now."""
+        if watch.group is not None:
+            self._topics[watch.group.canonical.prefix].then(call)
+
+    def leave(self, group: Group, watch: Watch, owner: str) -> None:
         """Drop a watch, and what only it needed."""
         del group.members[watch]
+        if owner and group.selection.size_bytes:
+            self._selectors.give(owner, group.selection.size_bytes)
         if group.members:
             return
         prefix = group.canonical.prefix
         topic = self._topics[prefix]
         topic.remove(group)
         if not topic.groups:
-            topic.unsubscribe()
+            topic.close()
             del self._topics[prefix]
-
-    def replay(self, watch: Watch, after: int) -> APIError | None:
-        """Deliver what happened since revision `after`; return the error if that is no longer known."""
-        group = watch.group
-        assert group is not None
-        try:
-            changes = self._store.history(group.canonical.prefix, after)
-        except Compacted:
-            return Expired(f"too old resource version: {after} ({self._store.oldest})")
-        except FutureRevision:
-            return None  # the watch waits for it: see `minimum`
-        watch.minimum = max(after, self.revision)  # part of it may still be on its way to listeners
-        frames = []
-        for change in changes:
-            seen = Seen(change)
-            event = group.event(seen)
-            if event is not None:
-                frames.append(group.form.event(*event))
-        if frames:
-            watch.deliver(tuple(frames))
-        return None
-
-    def present(self, watch: Watch, entries: Iterable[Entry], *, mark_end: bool) -> None:
-        """Deliver what there is as ADDED, and say where that ends if `mark_end`."""
-        group = watch.group
-        assert group is not None
-        watch.minimum = self.revision
-        frames = [
-            group.form.event("ADDED", group.served(None, entry.value, "now")) for entry in entries
-        ]
-        if mark_end:
-            frames.append(group.bookmark(self.revision, initial_end=True))
-        if frames:
-            watch.deliver(tuple(frames))
 
     def close(self) -> None:
         """Stop the bookmarks and leave the store."""
@@ -331,7 +216,7 @@ class Hub:
             self._timer.cancel()
             self._timer = None
         for topic in self._topics.values():
-            topic.unsubscribe()
+            topic.close()
         self._topics.clear()
 
     def _tick(self) -> None:
@@ -339,14 +224,14 @@ class Hub:
         wanted = False
         for topic in tuple(self._topics.values()):
             for group in tuple(topic.groups.values()):
-                wanted |= self._bookmark(group)
+                wanted |= self._bookmark(topic, group)
         if wanted:
             self._timer = asyncio.get_running_loop().call_later(BOOKMARK_SECONDS, self._tick)
 
-    def _bookmark(self, group: Group) -> bool:
+    def _bookmark(self, topic: Topic, group: Group) -> bool:
         members = [watch for watch in group.members if watch.bookmarks]
-        if members:
-            frames = (group.bookmark(self.revision),)
+        if members and topic.is_told:
+            lines = (group.bookmark(self.revision),)
             for watch in members:
-                watch.tell(frames)
+                watch.mark(lines, self.revision)
         return bool(members)

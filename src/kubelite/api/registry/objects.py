@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from kubelite.api.machinery.go_json import escaped_for_html
 from kubelite.api.registry.resources import Resource
 from kubelite.store.protocol import Delete, Put
 
@@ -26,7 +27,8 @@ def encode_object(resource: Resource, item: dict[str, Any], revision: str = "") 
     }
     ordered["kind"], ordered["apiVersion"] = resource.kind.kind, resource.api_version
     ordered["metadata"] = metadata
-    return encode(ordered)
+    # Go clients keep some parts (fieldsV1, the data of a revision) as the bytes they were, and compare them.
+    return escaped_for_html(encode(ordered))
 
 
 def put(resource: Resource, item: dict[str, Any], expected: int | None = None) -> Put:
@@ -56,12 +58,6 @@ def with_revision(resource: Resource, value: bytes, revision: int) -> bytes:
     start = resource.revision_at
     end = value.index(b'"', start)
     return b"%b%d%b" % (value[:start], revision, value[end:])
-
-
-def revision_of(resource: Resource, value: bytes) -> int:
-    """Return the resource version that stored bytes carry."""
-    start = resource.revision_at
-    return int(value[start : value.index(b'"', start)] or b"0")
 
 
 def name_of(key: str) -> tuple[str, str]:

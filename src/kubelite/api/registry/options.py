@@ -35,6 +35,7 @@ class WriteOptions(Struct, frozen=True, kw_only=True):
     force: bool = False  # server-side apply: take fields from other managers
     body_bytes: int = 0  # what work on the body costs; 0: a small one, of the process's own parts
     duplicate_fields: tuple[str, ...] = ()  # paths that stood twice in the body
+    wants_warnings: bool = False  # the caller is shown them: one over HTTP
     annotations: dict[str, str] | None = (
         None  # of the audit event: admission adds to them; None: nobody listens
     )

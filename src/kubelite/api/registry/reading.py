@@ -1,5 +1,6 @@
 """get and list: stored bytes out of the store, at any revision that is still kept."""
 
+import asyncio
 import base64
 import binascii
 from collections.abc import Sequence
@@ -12,11 +13,19 @@ from kubelite.api.machinery import causes
 from kubelite.api.registry.answers import Listed
 from kubelite.api.registry.objects import decode, encode, name_of
 from kubelite.api.registry.options import ReadOptions
-from kubelite.api.registry.resources import Resource
-from kubelite.api.registry.selection import Selection, parse_selection
-from kubelite.store.protocol import Compacted, Entry, FutureRevision, Store
+from kubelite.api.registry.resources import Resource, View
+from kubelite.api.registry.selection import EVERY_OBJECT, Selection, parse_selection
+from kubelite.offload import AtOnce, Offload
+from kubelite.store.protocol import Compacted, Entry, FutureRevision, Page, Store
 
 EXACT, NOT_OLDER = "Exact", "NotOlderThan"
+READ_AT_ONCE = 10_000  # entries: about 2 ms of the loop
+SELECTED_AT_ONCE = 2000  # entries
+# What work costs, in the unit of `limits.INLINE_WORK`.
+SELECTING_COST = 12  # an entry: about 3 µs
+SKIPPED_BYTES = 256  # of a value, looked through for its labels, for one
+VIEWED_BYTES = 32  # of a value, decoded and encoded, for one
+PARSING_COST = 4  # a letter of a selector
 REVISION_MAX = 2**64 - 1
 REVISION_DIGITS_MAX = 20
 
@@ -128,10 +137,11 @@ def checked_list_options(options: ReadOptions) -> None:
 
 
 class Reader:
-    """Reads objects of any resource."""
+    """Reads objects of any resource; what takes long is done in slices, or elsewhere."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, offload: Offload | None = None) -> None:
         self._store = store
+        self._offload = offload or AtOnce()
 
     def entry(self, resource: Resource, namespace: str, name: str) -> Entry:
         """Return a stored object; raises NotFound."""
@@ -140,44 +150,59 @@ class Reader:
             raise not_found(resource, name)
         return entry
 
-    def get(self, resource: Resource, namespace: str, name: str, options: ReadOptions) -> bytes:
+    async def get(
+        self, resource: Resource, namespace: str, name: str, options: ReadOptions
+    ) -> bytes:
         """Return an object as served; a resourceVersion asks for one at least that new."""
         asked = parse_revision(options.resource_version)
         if asked > self._store.revision:
             raise too_large(asked, self._store.revision)
-        return self.served(resource, self.entry(resource, namespace, name).value)
+        value = self.entry(resource, namespace, name).value
+        if resource.view is None:
+            return value
+        return (await self.served(resource, (value,)))[0]
 
-    def served(self, resource: Resource, value: bytes) -> bytes:
+    async def served(self, resource: Resource, values: Sequence[bytes]) -> Sequence[bytes]:
         """Turn stored bytes into what the resource serves."""
-        return value if resource.view is None else encode(resource.view.read(decode.decode(value)))
+        view = resource.view
+        if view is None:
+            return values
+        cost = sum(map(len, values)) // VIEWED_BYTES
+        return await self._offload.run(cost, lambda: [viewed(view, value) for value in values])
 
-    def list(self, resource: Resource, namespace: str, options: ReadOptions) -> Listed:
+    async def selection(self, resource: Resource, options: ReadOptions) -> Selection:
+        """Compile the selectors of a request; raises BadRequest."""
+        labels, fields = options.label_selector, options.field_selector
+        if not (labels or fields):
+            return EVERY_OBJECT
+        cost = (len(labels) + len(fields)) * PARSING_COST
+        return await self._offload.run(cost, lambda: parse_selection(resource, labels, fields))
+
+    async def list(self, resource: Resource, namespace: str, options: ReadOptions) -> Listed:
         """Return the selected objects; raises BadRequest, Invalid, Expired and Timeout."""
         checked_list_options(options)
-        selection = parse_selection(resource, options.label_selector, options.field_selector)
-        entries, listed = self._page(resource, namespace, selection, options)
+        selection = await self.selection(resource, options)
+        entries, listed = await self._page(resource, namespace, selection, options)
         items = [entry.value for entry in entries]
-        if resource.view is not None:
-            items = [self.served(resource, value) for value in items]
-        return Listed(items, *listed)
+        return Listed(await self.served(resource, items), *listed)
 
-    def selected(
+    async def selected(
         self, resource: Resource, namespace: str, options: ReadOptions
     ) -> tuple[Sequence[Entry], int]:
         """Return the entries of one page, and the revision they were read at."""
-        selection = parse_selection(resource, options.label_selector, options.field_selector)
-        entries, (version, _, _) = self._page(resource, namespace, selection, options)
+        selection = await self.selection(resource, options)
+        entries, (version, _, _) = await self._page(resource, namespace, selection, options)
         return entries, int(version)
 
     def chosen(self, resource: Resource, namespace: str, selection: Selection) -> Sequence[Entry]:
-        """Return the entries that are selected now."""
-        pinned = self._pinned(resource, namespace, selection)
+        """Return the entries that are selected now, in one piece: for what the process itself keeps."""
+        pinned = self.pinned(resource, namespace, selection)
         if pinned is not None:
             return pinned
         prefix = resource.scope(namespace or selection.namespace)
-        return self._walk(prefix, "", 0, selection, 0)[0]
+        return select(selection, self._store.list(prefix).entries)
 
-    def _page(
+    async def _page(
         self,
         resource: Resource,
         namespace: str,
@@ -186,17 +211,17 @@ class Reader:
     ) -> tuple[Sequence[Entry], tuple[str, str, int | None]]:
         prefix = resource.scope(namespace or selection.namespace)
         after, revision = self._start(prefix, options)
-        fast = self._pinned(resource, namespace, selection) if not (after or revision) else None
+        fast = self.pinned(resource, namespace, selection) if not (after or revision) else None
         if fast is not None:
             return fast, (str(self._store.revision), "", None)
         try:
-            return self._walk(prefix, after, revision, selection, max(options.limit, 0))
+            return await self._walk(prefix, after, revision, selection, max(options.limit, 0))
         except Compacted as error:
             raise self._expired(after, prefix, options) from error
         except FutureRevision as error:
             raise too_large(error.asked, error.current) from error
 
-    def _pinned(
+    def pinned(
         self, resource: Resource, namespace: str, selection: Selection
     ) -> Sequence[Entry] | None:
         """Answer a selection by name with one look-up, where the namespace is known."""
@@ -225,29 +250,45 @@ class Reader:
         )
         return "", asked if exact else 0
 
-    def _walk(
+    async def _walk(
         self, prefix: str, after: str, revision: int, selection: Selection, limit: int
     ) -> tuple[Sequence[Entry], tuple[str, str, int | None]]:
         if selection.is_everything:
-            page = self._store.list(prefix, after=after, limit=limit, revision=revision)
+            page = await self._entries(prefix, after, revision, limit)
             more = bool(limit) and page.remaining > 0
             token = self._token(prefix, page.entries[-1].key, page.revision) if more else ""
             return page.entries, (str(page.revision), token, page.remaining if more else None)
-        return self._filter(prefix, after, revision, selection, limit)
-
-    def _filter(
-        self, prefix: str, after: str, revision: int, selection: Selection, limit: int
-    ) -> tuple[Sequence[Entry], tuple[str, str, int | None]]:
-        page = self._store.list(prefix, after=after, revision=revision)
-        chosen: list[Entry] = []
-        for entry in selection.candidates(page.entries):
-            if not selects(selection, entry):
-                continue
-            if limit and len(chosen) == limit:
-                token = self._token(prefix, chosen[-1].key, page.revision)
-                return chosen, (str(page.revision), token, None)
-            chosen.append(entry)
+        page = await self._entries(prefix, after, revision, 0)
+        entries = page.entries
+        wanted = limit + 1 if limit else 0
+        chosen = await self._offload.run(
+            selecting_cost(entries), lambda: select(selection, entries, wanted)
+        )
+        if limit and len(chosen) > limit:
+            token = self._token(prefix, chosen[limit - 1].key, page.revision)
+            return chosen[:limit], (str(page.revision), token, None)
         return chosen, (str(page.revision), "", None)
+
+    async def _entries(self, prefix: str, after: str, revision: int, limit: int) -> Page:
+        """Return a page of one state, read in slices."""
+        first = self._store.list(
+            prefix, after=after, limit=min(limit or READ_AT_ONCE, READ_AT_ONCE), revision=revision
+        )
+        if not first.remaining or len(first.entries) == limit:
+            return first
+        entries, remaining = list(first.entries), first.remaining
+        while remaining and len(entries) != limit:
+            await asyncio.sleep(0)
+            size = min(limit - len(entries), READ_AT_ONCE) if limit else READ_AT_ONCE
+            try:
+                page = self._store.list(
+                    prefix, after=entries[-1].key, limit=size, revision=first.revision
+                )
+            except Compacted:  # what is forgotten so soon has to be read in one piece
+                return self._store.list(prefix, after=after, limit=limit, revision=revision)
+            entries.extend(page.entries)
+            remaining = page.remaining
+        return Page(entries, first.revision, remaining)
 
     def _token(self, prefix: str, last: str, revision: int) -> str:
         return Continuation(_TOKEN_VERSION, revision, last.removeprefix(prefix)).token()
@@ -265,6 +306,35 @@ class Reader:
             "list.",
             continue_token=Continuation(_TOKEN_VERSION, -1, start).token(),
         )
+
+
+def viewed(view: View, value: bytes) -> bytes:
+    """Return stored bytes as a view serves them."""
+    return encode(view.read(decode.decode(value)))
+
+
+def selecting_cost(entries: Sequence[Entry]) -> int:
+    """Return what selecting costs, as `Offload.run` counts; it does not depend on how much a selector asks."""
+    if len(entries) > SELECTED_AT_ONCE:
+        return len(entries) * SELECTING_COST
+    return (
+        len(entries) * SELECTING_COST + sum(len(entry.value) for entry in entries) // SKIPPED_BYTES
+    )
+
+
+def select(selection: Selection, entries: Sequence[Entry], limit: int = 0) -> list[Entry]:
+    """Return the first `limit` (0: all) entries that are selected."""
+    chosen: list[Entry] = []
+    for start in range(0, len(entries), SELECTED_AT_ONCE):
+        part = (
+            entries[start : start + SELECTED_AT_ONCE]
+            if len(entries) > SELECTED_AT_ONCE
+            else entries
+        )
+        chosen += [entry for entry in selection.candidates(part) if selects(selection, entry)]
+        if limit and len(chosen) >= limit:
+            return chosen[:limit]
+    return chosen
 
 
 def selects(selection: Selection, entry: Entry) -> bool:

@@ -65,6 +65,7 @@ class Resource(Struct, frozen=True, kw_only=True, eq=False, dict=True):
     custom_strategy: "Strategy | None" = (
         None  # None: the one of `strategies.STRATEGIES`, or the generic one
     )
+    deprecation: str = ""  # every answer about it warns so; "": it is not deprecated
     selectable_fields: tuple[str, ...] = ()  # of custom resources, as paths such as spec.color
 
     @property

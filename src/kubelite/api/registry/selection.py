@@ -1,6 +1,7 @@
 """What a list or watch selects: labels and fields together."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from typing import Any
 
 import msgspec
@@ -14,9 +15,12 @@ from kubelite.api.machinery.field_selectors import (
     parse_field_selector,
 )
 from kubelite.api.machinery.selectors import (
-    DOUBLE_EQUALS,
-    EQUALS,
+    DOES_NOT_EXIST,
     EVERYTHING,
+    EXACT,
+    IN,
+    NOT_EQUALS,
+    NOT_IN,
     NOTHING,
     Selector,
     parse_selector,
@@ -24,6 +28,9 @@ from kubelite.api.machinery.selectors import (
 from kubelite.api.registry.objects import decode, encode
 from kubelite.api.registry.resources import Resource, View
 from kubelite.store.protocol import Entry
+
+NEEDLES_MAX = 4
+NEGATIONS = (NOT_IN, NOT_EQUALS, DOES_NOT_EXIST)  # met by a label that is not there
 
 
 class LabelledMeta(Struct):
@@ -41,6 +48,11 @@ class Labelled(Struct):
 _labelled = msgspec.json.Decoder(Labelled)
 
 
+def labels_of(value: bytes) -> dict[str, str]:
+    """Return the labels of an object, decoding nothing else."""
+    return _labelled.decode(value).metadata.labels or {}
+
+
 class Pin(Struct, frozen=True):
     """A field of the stored object that must have one value."""
 
@@ -49,10 +61,28 @@ class Pin(Struct, frozen=True):
     read: Reader
 
 
+class LabelPin(Struct, frozen=True):
+    """A label that must be there, with one value or (None) any."""
+
+    key: str
+    value: str | None
+
+
 class Selection:
     """A compiled label and field selector."""
 
-    __slots__ = ("_needles", "fields", "identity", "labels", "name", "namespace", "pin", "view")
+    __slots__ = (
+        "_needles",
+        "fields",
+        "identity",
+        "label_pin",
+        "labels",
+        "name",
+        "namespace",
+        "pin",
+        "size_bytes",
+        "view",
+    )
 
     def __init__(
         self,
@@ -68,9 +98,14 @@ class Selection:
         self.view = view  # fields are those of the served form
         # The first exact field, under which watches are found without asking each.
         self.pin = _pin(fields) if view is None else None
-        self._needles = (*_needles_of_labels(labels), *_needles_of_fields(fields))
+        self.label_pin = _label_pin(labels)
+        # Each is a pass over all bytes: a few leave out most of what is not selected.
+        needles = chain(_needles_of_labels(labels), _needles_of_fields(fields))
+        self._needles = tuple(islice(needles, NEEDLES_MAX))
+        of_labels, of_fields = str(labels), str(fields)
+        self.size_bytes = len(of_labels) + len(of_fields)
         # Equal selections have equal identities, so that watches can share work.
-        self.identity: tuple[object, ...] = (str(labels), labels.nothing, str(fields))
+        self.identity: tuple[object, ...] = (of_labels, labels.nothing, of_fields)
 
     def named(self, name: str) -> "Selection":
         """Return the part of the selection that has `name`; for watches of one object."""
@@ -113,30 +148,25 @@ class Selection:
     def selects_value(self, value: bytes) -> bool:
         """Decide by the stored bytes, decoding no more of them than it takes."""
         if self.fields is None:
-            return self.labels.matches(_labelled.decode(value).metadata.labels)
+            return self.labels.matches(labels_of(value))
         return self.selects(decode.decode(value))
 
 
-def _needles_of_labels(labels: Selector) -> list[bytes]:
-    """Return what the bytes of every object with the wanted labels contain."""
-    exact = (EQUALS, DOUBLE_EQUALS)
-    return [
-        encode({each.key: each.values[0]})[1:-1]
-        for each in labels.requirements
-        if each.operator in exact
-    ]
+def _needles_of_labels(labels: Selector) -> Iterator[bytes]:
+    """Yield what the bytes of every object with the wanted labels contain."""
+    for each in labels.requirements:
+        if each.operator in EXACT:
+            yield encode({each.key: each.values[0]})[1:-1]
 
 
-def _needles_of_fields(fields: FieldSelector) -> list[bytes]:
-    """Return what the bytes of every object with the wanted fields contain.
+def _needles_of_fields(fields: FieldSelector) -> Iterator[bytes]:
+    """Yield what the bytes of every object with the wanted fields contain.
 
     A number or a flag may be the text of a value that is no string, or is not written at all.
     """
-    return [
-        encode(term.value)
-        for term in fields.terms
-        if term.equal and term.value not in ("", "true", "false") and not term.value.isdigit()
-    ]
+    for term in fields.terms:
+        if term.equal and term.value not in ("", "true", "false") and not term.value.isdigit():
+            yield encode(term.value)
 
 
 def _by_key(fields: FieldSelector) -> bool:
@@ -150,10 +180,20 @@ def _by_key(fields: FieldSelector) -> bool:
 
 
 def _pin(fields: FieldSelector) -> Pin | None:
-    for term, read in zip(fields.terms, fields.readers, strict=True):
+    for term in fields.terms:
         if term.equal and term.field not in (NAME, NAMESPACE):
-            return Pin(term.field, term.value, read)
+            return Pin(term.field, term.value, fields.wanted[term.field].read)
     return None
+
+
+def _label_pin(labels: Selector) -> LabelPin | None:
+    found: LabelPin | None = None
+    for each in labels.requirements:
+        if each.operator in (*EXACT, IN) and len(each.values) == 1:
+            return LabelPin(each.key, each.values[0])
+        if found is None and each.operator not in NEGATIONS:
+            found = LabelPin(each.key, None)
+    return found
 
 
 EVERY_OBJECT = Selection()

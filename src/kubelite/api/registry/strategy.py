@@ -129,8 +129,10 @@ class Strategy:
     """The behaviour of a kind that needs none of its own."""
 
     default_orphan = False  # dependents are orphaned unless the deletion says otherwise
+    orphan_warning = ""  # told who deletes without saying what happens to dependents
     collected = True  # takes part in garbage collection, so deletion may add its finalizers
     status_keeps_labels = False  # a status write cannot change labels
+    created_with_status = False  # who creates the object may report its status in the same request
 
     def __init__(self, resource: Resource) -> None:
         self.resource = resource
@@ -145,7 +147,7 @@ class Strategy:
             item["metadata"]["generation"] = 1
         else:
             item["metadata"].pop("generation", None)
-        if self.resource.has_status:
+        if self.resource.has_status and not self.created_with_status:
             item.pop("status", None)
 
     def prepare_update(

@@ -1,6 +1,7 @@
 """The verbs of the API over the store; everything is driven by the attributes that were authorized."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import msgspec
@@ -14,16 +15,17 @@ from kubelite.api.errors import (
 )
 from kubelite.api.kinds.autoscaling_v1 import Scale
 from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery import causes
-from kubelite.api.machinery.apply import apply
-from kubelite.api.machinery.patch import json_patch, merge_patch
-from kubelite.api.machinery.prune import prune
+from kubelite.api.machinery.apply import apply, check_config, type_named
+from kubelite.api.machinery.patch import json_patch, merge_patch, not_decodable
 from kubelite.api.machinery.schema import Schema, compile_struct
 from kubelite.api.machinery.strategic import strategic_merge
 from kubelite.api.machinery.structural import structure
 from kubelite.api.machinery.work_cost import patch_cost, shape_cost
 from kubelite.api.registry import reading
 from kubelite.api.registry.answers import Deleted, Listed, Written
+from kubelite.api.registry.beginning import Beginning
 from kubelite.api.registry.bodies import (
     check_namespace,
     check_type,
@@ -38,7 +40,6 @@ from kubelite.api.registry.options import DeletionOptions, ReadOptions, WatchOpt
 from kubelite.api.registry.reading import NOT_OLDER, Reader, parse_revision, too_large
 from kubelite.api.registry.resources import Resource, ResourceTable
 from kubelite.api.registry.routes import check_scope, check_verb, not_found
-from kubelite.api.registry.selection import parse_selection
 from kubelite.api.registry.subresources.binding import BindingPost
 from kubelite.api.registry.subresources.eviction import EvictionPost
 from kubelite.api.registry.subresources.scale import put_scale, scale_of
@@ -49,6 +50,7 @@ from kubelite.api.registry.writing import JSON, Decode, Writer, manager
 
 __all__ = ["Deleted", "Listed", "PatchType", "Post", "Reviewer", "Verbs", "Virtual", "Written"]
 
+NAMELESS = "-"  # in whose name a caller without a name watches
 PatchType = Literal["json", "merge", "strategic", "apply"]
 # Answers a resource that is asked and not stored (token and access reviews); gets the body in the shape of its kind.
 Reviewer = Callable[[Allowed, dict[str, Any]], Awaitable[dict[str, Any]]]
@@ -93,25 +95,25 @@ class Verbs:
         }
         if issue is not None:
             self.posts["serviceaccounts.core", "token"] = TokenPost(issue, writer.admission).post
-        self._reader = Reader(writer.store)
+        self._reader = Reader(writer.store, self.offload)
         self._virtual = dict(virtual or {})
 
-    def get(self, allowed: Allowed, options: ReadOptions) -> bytes:
+    async def get(self, allowed: Allowed, options: ReadOptions) -> bytes:
         """Return an object's (or subresource's) JSON as stored."""
         target = self.target(allowed, "get")
         if virtual := self._virtual.get(target.resource.group_resource):
             return find_virtual(target, virtual())
-        value = self._reader.get(target.resource, target.namespace, target.name, options)
+        value = await self._reader.get(target.resource, target.namespace, target.name, options)
         if target.subresource == "scale":
             return encode(scale_of(decode.decode(value)))
         return value
 
-    def list(self, allowed: Allowed, options: ReadOptions) -> Listed:
+    async def list(self, allowed: Allowed, options: ReadOptions) -> Listed:
         """Return the objects of a namespace, or of all; raises Expired, BadRequest, Invalid and Timeout."""
         target = self.target(allowed, "list")
         if virtual := self._virtual.get(target.resource.group_resource):
             return Listed([encode(item) for item in virtual()], "")
-        return self._reader.list(target.resource, target.namespace, options)
+        return await self._reader.list(target.resource, target.namespace, options)
 
     async def create(
         self, allowed: Allowed, body: dict[str, Any], options: WriteOptions
@@ -119,6 +121,7 @@ class Verbs:
         """Create an object, or post to a subresource (binding, eviction, token). Changes `body`."""
         target = self.target(allowed, "create")
         if post := self.posts.get((target.resource.storage, target.subresource)):
+            check_namespace(target, metadata_of(body))
             return await post(target, body, options)
         if reviewer := self.reviewers.get(target.resource.group_resource):
             return await self._review(reviewer, target, body, options)
@@ -213,8 +216,9 @@ class Verbs:
             assert read is not None
             served = read() if view is None else view.read(read())
             item = patched(target.resource, served, patch_type, original)
-            check_type(target.resource, item)
-            warnings[:] = shape(schema, item, options, patched=True)
+            with decoding(patch, patch_type):
+                check_type(target.resource, item)
+                warnings[:] = shape(schema, item, options, patched=True)
             return item if view is None else view.write(item)
 
         written = await self.writer.update(
@@ -234,13 +238,12 @@ class Verbs:
             )
         if not isinstance(config, dict):
             raise BadRequest("error decoding YAML: the configuration must be an object")
-        check_type(resource, config)
+        check_applied_type(resource.kind, config)
 
-        def pruned() -> tuple[tuple[str, ...], bytes]:
-            unknown = prune(resource.schema, config)
-            return findings(resource.schema, unknown, options, patched=True), encode(config)
+        def written_down() -> tuple[tuple[str, ...], bytes]:
+            return findings(resource.schema, (), options, patched=True), encode(config)
 
-        warnings, original = await self.offload.run(shape_cost(options.body_bytes), pruned)
+        warnings, original = await self.offload.run(shape_cost(options.body_bytes), written_down)
 
         def revise(read: Decode | None) -> JSON:
             old = None if read is None else read()
@@ -267,13 +270,17 @@ class Verbs:
         self, target: Target, patch_type: PatchType, patch: Any, options: WriteOptions
     ) -> Written:
         schema = compile_struct(Scale)
+        if patch_type == "apply":
+            check_applied_type(Scale.gvk, patch)
+            check_config(schema, patch)
         original = encode(patch)
 
         def revise(read: Decode | None) -> JSON:
             assert read is not None
             old = read()
             scale = apply_patch(schema, scale_of(old), patch_type, original)
-            shape(schema, scale, options)
+            with decoding(patch, patch_type):
+                shape(schema, scale, options, patched=True)
             return put_scale(old, scale)
 
         return as_scale(await self.writer.update(target, revise, options))
@@ -284,12 +291,12 @@ class Verbs:
 
     async def delete_collection(
         self, allowed: Allowed, selection: ReadOptions, options: DeletionOptions
-    ) -> bytes:
-        """Delete what `selection` selects; return the list of it."""
+    ) -> Deleted:
+        """Delete what `selection` selects; answer the list of it."""
         target = self.target(allowed, "deletecollection")
         return await self.deleter.delete_collection(target, selection, options)
 
-    def watch(
+    async def watch(
         self,
         allowed: Allowed,
         options: WatchOptions,
@@ -297,16 +304,15 @@ class Verbs:
         deliver: Deliver,
         expired: Callable[[APIError], None],
     ) -> Watching:
-        """Deliver changes from now on.
+        """Deliver changes from now on; what is there, or has happened since, comes by `Watching.begin`.
 
-        What is there or has happened since `options.resource_version` is delivered before this returns. When
-        the past asked for is no longer kept, `expired` gets the error (to be sent as an ERROR event) and
-        nothing is delivered.
+        When the past asked for is no longer kept, or changes come too fast to be told, the watch ends and `expired`
+        gets the error, to be sent as an ERROR event.
         """
         target = self.target(allowed, "watch")
         check_watch_options(options)
         resource = target.resource
-        selection = parse_selection(resource, options.label_selector, options.field_selector)
+        selection = await self._reader.selection(resource, options)
         if target.name:
             selection = selection.named(target.name)
         after = parse_revision(options.resource_version)
@@ -322,17 +328,19 @@ class Verbs:
             selection,
             form,
             deliver,
+            expired=expired,
             bookmarks=options.bookmarks,
-            minimum=after,
+            owner=allowed.caller.user or NAMELESS,
         )
-        if begin_with_all:
-            entries = self._reader.chosen(resource, target.namespace, selection)
-            mark_end = bool(options.send_initial_events) and options.bookmarks
-            self.hub.present(watch, entries, mark_end=mark_end)
-        elif after and (error := self.hub.replay(watch, after)) is not None:
-            watch.close()
-            expired(error)
-        return watch
+        return Beginning(
+            watch,
+            self.hub,
+            self.writer.store,
+            self.offload,
+            after=after,
+            presents=begin_with_all,
+            marks_end=bool(options.send_initial_events) and options.bookmarks,
+        )
 
     def target(self, allowed: Allowed, verb: str) -> Target:
         """Return the row that a request is about; raises NotFound and MethodNotAllowed.
@@ -347,6 +355,22 @@ class Verbs:
         check_scope(resource, attributes)
         check_verb(resource, attributes)
         return Target(allowed, resource, self.resources.canonical(resource))
+
+
+def check_applied_type(expected: GroupVersionKind, config: dict[str, Any]) -> None:
+    """Refuse a configuration that does not say of which type it is, or is of another; raises BadRequest."""
+    if (config.get("apiVersion"), config.get("kind")) != (expected.api_version, expected.kind):
+        raise BadRequest(f"invalid object type: {type_named(config)}")
+
+
+@contextmanager
+def decoding(patch: Any, patch_type: PatchType) -> Iterator[None]:
+    """Turn what is wrong with a patched object into what is wrong with its patch; raises Invalid."""
+    try:
+        yield
+    except BadRequest as error:
+        is_strategic = patch_type == "strategic"
+        raise not_decodable(patch, error.message, is_strategic=is_strategic) from error
 
 
 def find_virtual(target: Target, items: Sequence[dict[str, Any]]) -> bytes:

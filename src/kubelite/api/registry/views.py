@@ -8,6 +8,11 @@ from typing import Any
 
 import msgspec
 
+from kubelite.api.kinds import autoscaling_v1, events_v1
+from kubelite.api.kinds.model import Kind
+from kubelite.api.machinery.schema import compile_struct
+from kubelite.api.machinery.structural import structure
+
 _METRICS = "autoscaling.alpha.kubernetes.io/metrics"
 _BEHAVIOR = "autoscaling.alpha.kubernetes.io/behavior"
 _CURRENT_METRICS = "autoscaling.alpha.kubernetes.io/current-metrics"
@@ -32,7 +37,7 @@ class EventsV1:
     def read(self, stored: dict[str, Any]) -> dict[str, Any]:
         """Rename the fields to those of events.k8s.io."""
         served = {_EVENT_FIELDS.get(name, name): value for name, value in stored.items()}
-        return {**served, "apiVersion": "events.k8s.io/v1"}
+        return _complete(events_v1.Event, {**served, "apiVersion": "events.k8s.io/v1"})
 
     def write(self, served: dict[str, Any]) -> dict[str, Any]:
         """Rename the fields to those of core events."""
@@ -69,13 +74,14 @@ class HorizontalPodAutoscalerV1:
         if notes:
             encoded = {name: msgspec.json.encode(value).decode() for name, value in notes.items()}
             metadata["annotations"] = {**metadata.get("annotations", {}), **encoded}
-        return {
+        served = {
             **stored,
             "apiVersion": "autoscaling/v1",
             "metadata": metadata,
             "spec": spec,
             "status": status,
         }
+        return _complete(autoscaling_v1.HorizontalPodAutoscaler, served)
 
     def write(self, served: dict[str, Any]) -> dict[str, Any]:
         """Put the CPU target and the annotations back into place."""
@@ -105,6 +111,12 @@ class HorizontalPodAutoscalerV1:
             "spec": spec,
             "status": status,
         }
+
+
+def _complete(kind: type[Kind], served: dict[str, Any]) -> dict[str, Any]:
+    """Give an object the fields that its served form always has, and take those it has not."""
+    structure(compile_struct(kind), served)
+    return served
 
 
 def _is_cpu(metric: dict[str, Any]) -> bool:

@@ -29,7 +29,7 @@ from kubelite.api.machinery.defaulting import default
 from kubelite.api.machinery.managed_fields import track
 from kubelite.api.machinery.structural import structure
 from kubelite.api.machinery.times import format_time
-from kubelite.api.machinery.work_cost import ownership_cost, rules_cost, shape_cost
+from kubelite.api.machinery.work_cost import ownership_cost, rules_cost, shape_cost, warnings_cost
 from kubelite.api.registry.addresses import ServiceAddresses
 from kubelite.api.registry.admission import Admission
 from kubelite.api.registry.admission.request import AdmissionRequest, Reservation, Verb
@@ -41,6 +41,8 @@ from kubelite.api.registry.bodies import (
     check_namespace,
     check_type,
     metadata_of,
+    object_revision,
+    owners_once,
     shape,
     shape_status,
 )
@@ -88,6 +90,8 @@ Decode = Callable[[], JSON]  # a new copy of a stored object, which may be chang
 Revise = Callable[[Decode | None], JSON]
 # Checks an object against the rules of its kind; the second is the object before, if there was one.
 Validate = Callable[[Resource, dict[str, Any], dict[str, Any] | None, str], Sequence[Cause]]
+# What to tell the caller about a valid object; arguments as of `Validate`.
+Warn = Callable[[Resource, dict[str, Any], dict[str, Any] | None, str], Sequence[str]]
 
 
 class Draft:
@@ -107,6 +111,11 @@ class Draft:
         self.reservations: list[Reservation] = []
         self.checks: list[Check] = []
         self.warnings: list[str] = []
+
+    def single_owners(self, metadata: JSON) -> None:
+        """Drop owner references that stand twice, and warn of them."""
+        patched = self.target.allowed.attributes.verb == "patch"
+        self.warnings.extend(owners_once(metadata, patched=patched))
 
     async def commit(self, store: Store, operation: Operation) -> int:
         """Commit `operation` and what was reserved for it; return its revision.
@@ -153,10 +162,11 @@ class Writer:
         randomness: Randomness,
         admission: Admission,
         validate: Validate,
+        warn: Warn | None = None,
         addresses: ServiceAddresses | None = None,
         offload: Offload | None = None,
     ) -> None:
-        """Without `offload` all work is done on the loop, as simulations need it."""
+        """Without `offload` all work is done on the loop, as simulations need it; without `warn` nobody is warned."""
         self.offload = offload or AtOnce()
         self._addresses = addresses
         self._turns = Turns()
@@ -165,6 +175,7 @@ class Writer:
         self.randomness = randomness
         self.admission = admission
         self._validate = validate
+        self._warn = warn
 
     async def create(
         self,
@@ -179,7 +190,7 @@ class Writer:
         target = Target(evidence.allowed, target.resource, target.canonical)
         check_type(target.resource, body)
         metadata = metadata_of(body)
-        if metadata.get("resourceVersion"):
+        if metadata.get("resourceVersion") not in (None, "", "0"):
             raise BadRequest("resourceVersion should not be set on objects to be created")
         check_namespace(target, metadata)
         generated = not metadata.get("name") and bool(metadata.get("generateName"))
@@ -215,6 +226,7 @@ class Writer:
         if target.resource.view is not None:
             item = target.resource.view.write(item)
         self._stamp(item["metadata"])
+        draft.single_owners(item["metadata"])
         check_key(target.resource, item["metadata"])
         strategy = target.canonical.strategy
         if not applied:  # before the strategy: what it adds, such as a job's selector, is nobody's
@@ -290,6 +302,7 @@ class Writer:
         metadata = metadata_of(body)
         if metadata.get("uid") and target.resource.type is not None:
             raise precondition_failed(target.resource, target.name, metadata["uid"])
+        object_revision(metadata)
         metadata.pop("resourceVersion", None)
         check_name(target, metadata)
         try:
@@ -313,6 +326,7 @@ class Writer:
         check_namespace(target, metadata)
         self._check_based_on(target, metadata, old["metadata"])
         carry_over(metadata, old["metadata"])
+        draft.single_owners(metadata)
         strategy = target.canonical.strategy
         strategy.prepare_update(item, old, target.subresource, draft.context)
         if not change.applied:
@@ -327,15 +341,13 @@ class Writer:
         self, target: Target, metadata: dict[str, Any], old: dict[str, Any]
     ) -> None:
         """Refuse an update that was made from another state, or that had to name its state and did not."""
-        version = metadata.get("resourceVersion")
-        if version and version != old["resourceVersion"]:
+        version = object_revision(metadata)  # compared as a number: "007" is 7
+        if version and version != int(old["resourceVersion"]):
             raise conflict(target.resource, target.name, MODIFIED)
         if not version and not target.canonical.strategy.unconditional:
-            cause = causes.invalid(
-                "metadata.resourceVersion", "", "must be specified for an update"
-            )
-            kind = target.resource.kind
-            raise causes.invalid_object(kind.kind, kind.group, target.name, [cause])
+            cause = causes.invalid("metadata.resourceVersion", 0, "must be specified for an update")
+            resource = target.resource
+            raise causes.invalid_object(resource.plural, resource.group, target.name, [cause])
         uid = metadata.get("uid")
         if uid and uid != old.get("uid"):
             raise precondition_failed(target.resource, target.name, uid, old.get("uid", ""))
@@ -373,17 +385,33 @@ class Writer:
         reservation = strategy.reserve(item, old, draft.context)
         if reservation is not None:
             request.reserve(reservation)
-        found = await self.offload.run(
-            rules_cost(draft.cost_bytes),
-            lambda: self._validate(resource, item, old, target.subresource),
+        warns = isinstance(draft.options, WriteOptions) and draft.options.wants_warnings
+        warn = self._warn if warns else None
+        found, told = await self.offload.run(
+            rules_cost(draft.cost_bytes) + (warnings_cost(draft.cost_bytes) if warn else 0),
+            lambda: self._checked(resource, item, old, target.subresource, warn),
         )
         if found:
             kind = resource.kind
             name = item["metadata"].get("name", "")
             raise causes.invalid_object(kind.kind, kind.group, name, found)
+        draft.warnings.extend(told)
         await self.admission.validate(request)
         draft.warnings.extend(request.warnings)
         return item
+
+    def _checked(
+        self,
+        resource: Resource,
+        item: JSON,
+        old: JSON | None,
+        subresource: str,
+        warn: Warn | None,
+    ) -> tuple[Sequence[Cause], Sequence[str]]:
+        """Return what is wrong with an object and, if nothing is, what to warn of."""
+        found = self._validate(resource, item, old, subresource)
+        told = warn(resource, item, old, subresource) if warn is not None and not found else ()
+        return found, told
 
     async def _commit(
         self,

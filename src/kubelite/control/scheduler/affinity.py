@@ -1,4 +1,4 @@
-"""Pods that want to be near or far from other pods, in the same node, zone or whatever label says."""
+"""Inter-pod affinity and anti-affinity over topology keys (node, zone or any label), as a filter and as a score."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,7 +26,7 @@ HARD_AFFINITY_WEIGHT = 1  # how much a required term of an existing pod counts f
 
 
 def term_selects(term: Term, other: PodInfo, labels_of: NamespaceLabels) -> bool:
-    """Tell whether a term speaks of a pod."""
+    """Return whether a term matches a pod, by namespace and labels."""
     if other.namespace in term.namespaces or term.all_namespaces:
         return term.matches(other.labels)
     if not term.selects_namespaces or not term.namespace_matches(labels_of(other.namespace)):
@@ -35,19 +35,21 @@ def term_selects(term: Term, other: PodInfo, labels_of: NamespaceLabels) -> bool
 
 
 class AffinityState:
-    """Where one pod may go, as the pods of the whole cluster say; `look` must have run."""
+    """The InterPodAffinity filter for one pod; `look` must have run."""
 
     def __init__(self, info: PodInfo, snapshot: Snapshot, labels_of: NamespaceLabels) -> None:
         self._info = info
         self._snapshot = snapshot
         self._labels_of = labels_of
         self._forbidden = Places()  # by anti-affinity of existing pods
-        self._near: list[set[str]] = []  # for each required term the values where a match is
+        self._near: list[
+            set[str]
+        ] = []  # for each required term the topology values with a matching pod
         self._far = Places()
         self._first_of_kind = False
 
     def look(self) -> Steps[None]:
-        """Read what existing pods say about this one, and where those are that it speaks of."""
+        """Collect the topology values that anti-affinity forbids and that required terms match."""
         info, labels_of = self._info, self._labels_of
         for other, node in self._snapshot.with_anti_affinity.about(info.namespace):
             for term in other.anti_affinity:
@@ -64,7 +66,7 @@ class AffinityState:
 
     @property
     def steps(self) -> int:
-        """How many steps it takes to judge one node."""
+        """The steps that filtering one node takes."""
         return len(self._info.affinity) + len(self._far) + len(self._forbidden)
 
     def rejection(self, node: NodeInfo) -> Rejection | None:
@@ -105,7 +107,7 @@ class AffinityState:
                     if term.topology in node.labels and term_selects(term, other, labels_of):
                         self._far.add(term.topology, node.labels[term.topology])
                 yield a_pod
-        # The first of pods that want to be near each other must be allowed somewhere.
+        # The first of a group with affinity to itself matches no pod yet, so it may go anywhere with the keys.
         self._first_of_kind = not any(self._near) and all(
             term_selects(term, info, labels_of) for term in info.affinity
         )
@@ -121,15 +123,15 @@ class Places:
         self._values: dict[str, set[str]] = {}
 
     def __len__(self) -> int:
-        """Return how many keys there are, which is what asking costs."""
+        """Return the number of topology keys, which is what a look-up costs."""
         return len(self._values)
 
     def add(self, key: str, value: str) -> None:
-        """Add one."""
+        """Add a topology key and value."""
         self._values.setdefault(key, set()).add(value)
 
     def have(self, labels: Mapping[str, str]) -> bool:
-        """Return whether a node of these labels is at one of the places."""
+        """Return whether a node with these labels is at one of the topology values."""
         return any(labels.get(key) in values for key, values in self._values.items())
 
 

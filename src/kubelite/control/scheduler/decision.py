@@ -18,7 +18,7 @@ from kubelite.control.scheduler.volumes import Volumes, VolumeState
 from kubelite.randomness import Randomness
 
 TOO_MANY_TERMS = "too many affinity and topology spread terms, of this pod and others, to check"
-SIGNATURES_LIMIT = 64  # kinds of pods whose judgements are kept
+SIGNATURES_LIMIT = 64  # signatures of pods whose filter results are cached
 
 Judgement = Rejection | NodeScore
 
@@ -34,7 +34,9 @@ class Unschedulable(Exception):
         self.rejections = rejections
         self.causes = frozenset([cause] if general else (one.filter for one in rejections.values()))
         if not total and not general:
-            self.causes = frozenset({"NodeName"})  # there is no node at all: only a new one helps
+            self.causes = frozenset(
+                {"NodeName"}
+            )  # there is no node at all, so only a new one requeues the pod
 
 
 def message_of(total: int, rejections: Mapping[str, Rejection], general: str = "") -> str:
@@ -48,7 +50,7 @@ def message_of(total: int, rejections: Mapping[str, Rejection], general: str = "
 
 
 def histogram(counts: Mapping[str, int]) -> str:
-    """Write counted reasons in Kubernetes' order."""
+    """Join reasons with their counts, sorted as Kubernetes does."""
     return ", ".join(sorted(f"{count} {reason}" for reason, count in counts.items()))
 
 
@@ -103,14 +105,14 @@ class Decider:
         return feasible[chosen], volumes
 
     def is_still_good(self, info: PodInfo, node: NodeInfo) -> bool:
-        """Return whether a node that was chosen some turns of the loop ago is there and has room."""
+        """Return whether a node chosen some turns of the loop ago still exists and still fits the pod."""
         current = self.snapshot.nodes.get(node.name)
         return current is node and node.node is not None and rejection(info, node) is None
 
     def objection(
         self, info: PodInfo, node: NodeInfo, snapshot: Snapshot, volumes: VolumeState | None
     ) -> Steps[Rejection | None]:
-        """Return why a node cannot take a pod, or None, judging everything anew."""
+        """Return why a node cannot take a pod, None if it can; uses no cached result."""
         found = rejection(info, node)
         yield info.node_steps
         if found is None and volumes is not None:
@@ -149,7 +151,7 @@ class Decider:
             elif known is not None and known[0] == node.generation:
                 judgement = known[1]
             elif node.node is None:
-                continue  # it went since the decision began
+                continue  # it was deleted since the decision began
             else:
                 judgement = rejection(info, node) or NodeScore(info, node)
                 kept[node.name] = (node.generation, judgement)

@@ -1,4 +1,4 @@
-"""The scheduler's picture of the nodes, kept up to date change by change."""
+"""The scheduler's snapshot of the nodes, updated change by change."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - compared with, never bound
 
 
 class NodeInfo:
-    """A node with the pods that are, or are about to be, on it."""
+    """A node with its pods, bound or assumed, and the sums over them."""
 
     __slots__ = (
         "allocatable",
@@ -34,7 +34,7 @@ class NodeInfo:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.node: Node | None = None  # None: pods were seen before their node
+        self.node: Node | None = None  # None: pods arrived before their node, or outlive it
         self.generation = (
             0  # a new number with each change, so that earlier judgements can be told stale
         )
@@ -50,7 +50,7 @@ class NodeInfo:
         self.images: dict[str, int] = {}
 
     def set_node(self, node: Node | None) -> None:
-        """Take over what the node says."""
+        """Set allocatable, labels, taints and images from a node; None: it was deleted."""
         self.generation = next(_GENERATIONS)
         self.node = node
         if node is None:
@@ -63,7 +63,7 @@ class NodeInfo:
         }
 
     def add(self, info: PodInfo) -> None:
-        """Count a pod."""
+        """Add a pod and its requests."""
         assert info.uid not in self.pods, f"pod {info.key} is counted on {self.name} already"
         self.generation = next(_GENERATIONS)
         self.pods[info.uid] = info
@@ -76,7 +76,7 @@ class NodeInfo:
             self.owners[info.owner] += 1
 
     def remove(self, uid: str) -> None:
-        """Forget a pod."""
+        """Remove a pod and its requests."""
         info = self.pods.pop(uid, None)
         if info is None:
             return
@@ -96,7 +96,7 @@ class NodeInfo:
             self.owners[info.owner] -= 1
 
     def copy(self) -> "NodeInfo":
-        """Return a copy to try things on."""
+        """Return a copy that can be changed, for a trial."""
         other = NodeInfo(self.name)
         for name in NodeInfo.__slots__:
             value = getattr(self, name)
@@ -115,31 +115,31 @@ class NodeInfo:
 
 
 class Speakers:
-    """Pods on nodes whose terms are about other pods, by the namespaces of those."""
+    """Pods on nodes with (anti-)affinity terms, by the namespaces their terms name."""
 
     def __init__(self) -> None:
-        # The empty namespace has those that choose namespaces by labels.
+        # "" holds the pods whose terms select namespaces by labels.
         self._by_namespace: dict[str, dict[str, tuple[PodInfo, NodeInfo]]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._by_namespace)
 
     def about(self, namespace: str) -> list[tuple[PodInfo, NodeInfo]]:
-        """Return those that may speak of pods of a namespace."""
+        """Return the pods with a term that may match pods of a namespace."""
         both = {**self._by_namespace.get("", {}), **self._by_namespace.get(namespace, {})}
         return list(both.values())
 
     def everyone(self) -> dict[str, tuple[PodInfo, NodeInfo]]:
-        """Return all, by uid."""
+        """Return all pods with a term, by uid."""
         return {uid: one for there in self._by_namespace.values() for uid, one in there.items()}
 
     def add(self, info: PodInfo, node: NodeInfo, terms: Iterable[Term]) -> None:
-        """Add a pod with those of its terms that are asked for here."""
+        """Add a pod under the namespaces of `terms`."""
         for namespace in _namespaces(terms):
             self._by_namespace.setdefault(namespace, {})[info.uid] = info, node
 
     def discard(self, info: PodInfo, terms: Iterable[Term]) -> None:
-        """Forget a pod."""
+        """Remove a pod; `terms` are those it was added with."""
         for namespace in _namespaces(terms):
             there = self._by_namespace.get(namespace, {})
             there.pop(info.uid, None)
@@ -148,7 +148,7 @@ class Speakers:
 
 
 def _namespaces(terms: Iterable[Term]) -> set[str]:
-    """Return the namespaces that terms name, and the empty one if any asks for labels."""
+    """Return the namespaces that terms name, and "" if one selects namespaces by labels."""
     found: set[str] = set()
     for term in terms:
         found |= term.namespaces
@@ -158,7 +158,7 @@ def _namespaces(terms: Iterable[Term]) -> set[str]:
 
 
 class Snapshot:
-    """All nodes, and the pods on them that have something to say about others."""
+    """All nodes, their pods by uid, and indexes of those with affinity terms and claims."""
 
     def __init__(self) -> None:
         self.nodes: dict[str, NodeInfo] = {}
@@ -183,7 +183,7 @@ class Snapshot:
         self._ready = None
 
     def remove_node(self, name: str) -> None:
-        """Forget a node; its pods stay counted until they are gone."""
+        """Remove a node; its pods stay placed until they are deleted."""
         info = self.nodes.get(name)
         if info is None:
             return
@@ -193,18 +193,18 @@ class Snapshot:
         self._ready = None
 
     def nominate(self, info: PodInfo, node: str) -> None:
-        """Hold room on a node for a pod that made others leave it."""
+        """Nominate a node for a pod that preempted others there: its requests count for pods of lower priority."""
         self.forget_nominee(info.uid)
         self.nominated.setdefault(node, {})[info.uid] = info
 
     def forget_nominee(self, uid: str) -> None:
-        """Hold room for a pod no longer."""
+        """Drop the nomination of a pod, if it has one."""
         for node, waiting in list(self.nominated.items()):
             if waiting.pop(uid, None) is not None and not waiting:
                 del self.nominated[node]
 
     def with_nominees(self, info: PodInfo, node: NodeInfo) -> NodeInfo:
-        """Return the node with those on it for whom room is held and who are no less important than `info`."""
+        """Return the node with the pods nominated for it that have at least the priority of `info`."""
         waiting = [
             other
             for other in self.nominated.get(node.name, {}).values()
@@ -220,7 +220,7 @@ class Snapshot:
         return fuller
 
     def trial(self, node: NodeInfo) -> "Snapshot":
-        """Return a picture in which `node` stands for the one of its name, to try things on."""
+        """Return a snapshot with `node` in place of the one of its name, for filters; it must not be changed."""
         other = Snapshot()
         other.nodes = {**self.nodes, node.name: node}
         other.nominated = self.nominated
@@ -231,23 +231,23 @@ class Snapshot:
         return other
 
     def hear(self, info: PodInfo, node: NodeInfo) -> None:
-        """Note what a pod on a node says about others."""
+        """Index the (anti-)affinity terms of a pod on a node."""
         if info.anti_affinity:
             self.with_anti_affinity.add(info, node, info.anti_affinity)
         if info.has_affinity:
             self.with_affinity.add(info, node, info.terms)
 
     def node_of(self, uid: str) -> str:
-        """Return where a pod is counted, or nothing."""
+        """Return the name of the node a pod is placed on, "" if none."""
         return self._placed.get(uid, "")
 
     def find(self, uid: str) -> PodInfo | None:
-        """Return a pod that is counted on a node."""
+        """Return a placed pod, None if it is on no node."""
         node = self._placed.get(uid)
         return self.nodes[node].pods.get(uid) if node else None
 
     def place(self, info: PodInfo, node: str) -> None:
-        """Count a pod on a node, instead of where and how it was counted before."""
+        """Place a pod on a node, bound or assumed; replaces an earlier placement."""
         self.remove(info.uid)
         target = self._info(node)
         target.add(info)
@@ -257,7 +257,7 @@ class Snapshot:
             self.claims.setdefault((info.namespace, claim), set()).add(info.uid)
 
     def remove(self, uid: str) -> None:
-        """Forget a pod."""
+        """Remove a pod from its node, if it is on one."""
         name = self._placed.pop(uid, "")
         if not name:
             return

@@ -1,4 +1,4 @@
-"""Which less important pods must leave a node so that a pod fits there."""
+"""Preemption: which pods of lower priority to evict from a node so that a pod fits there."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -23,15 +23,15 @@ NOT_HELPFUL = "Preemption is not helpful for scheduling"
 
 
 class Candidate(Struct, frozen=True):
-    """A node, and who would have to leave it, the most important first."""
+    """A node and the victims on it, highest priority first."""
 
     node: str
     victims: tuple[Pod, ...]
-    violations: int  # victims whose disruption budget is used up
+    violations: int  # victims whose eviction violates a disruption budget
 
 
 class Outcome(Struct, frozen=True):
-    """Where to preempt, or the words for why not."""
+    """The candidate to preempt on, or the message why there is none."""
 
     candidate: Candidate | None = None
     message: str = ""
@@ -40,7 +40,7 @@ class Outcome(Struct, frozen=True):
 def preempt(
     decider: Decider, info: PodInfo, refused: Unschedulable, budgets: Budgets
 ) -> Steps[Outcome]:
-    """Decide whether making room on some node lets a pod in."""
+    """Find the node where evicting victims lets the pod fit, by the order of `Candidate`s."""
     if info.pod.spec.preemptionPolicy == "Never":
         return Outcome(message="preemption: not eligible due to preemptionPolicy=Never.")
     if _is_leaving(decider, info):
@@ -52,7 +52,7 @@ def preempt(
     if info.claims:
         volumes = VolumeState(info, decider.snapshot, decider.volumes)
         yield from volumes.find_volumes()
-    with suppress(TooManySteps):  # then the best of those found so far is taken
+    with suppress(TooManySteps):  # then the best of the candidates so far is taken
         for node in tuple(decider.snapshot.known()):
             yield 1
             judged = refused.rejections.get(node.name)
@@ -73,7 +73,7 @@ def preempt(
 
 
 def _is_leaving(decider: Decider, info: PodInfo) -> bool:
-    """Tell whether somebody is leaving the node already for this pod."""
+    """Return whether victims on the nominated node are terminating already, so that no more need be evicted."""
     node = decider.snapshot.nodes.get(info.pod.status.nominatedNodeName)
     return node is not None and any(
         other.priority < info.priority and other.pod.metadata.deletionTimestamp is not None
@@ -88,7 +88,7 @@ def _candidate(
     volumes: VolumeState | None,
     budgets: Budgets,
 ) -> Steps[Candidate | None]:
-    """Return the fewest victims on a node: all less important pods leave, and those for whom there is room stay."""
+    """Return the fewest victims on a node: remove all pods of lower priority, then reprieve those that still fit."""
     lower = [other for other in node.pods.values() if other.priority < info.priority]
     if not lower:
         return None
@@ -121,14 +121,14 @@ def _candidate(
 
 
 def _importance(info: PodInfo) -> tuple[int, str]:
-    """Order pods by falling importance: priority, then how long they have run."""
+    """Sort key: highest priority first, then the earliest start."""
     return (-info.priority, info.pod.status.startTime or info.pod.metadata.creationTimestamp)
 
 
 def _by_budget(
     pods: Iterable[PodInfo], budgets: Budgets
 ) -> Steps[tuple[list[PodInfo], list[PodInfo]]]:
-    """Split pods into those whose leaving breaks a disruption budget, and the others."""
+    """Split pods into those whose eviction violates a disruption budget, and the others."""
     allowed: dict[str, int] = {}
     violating: list[PodInfo] = []
     others: list[PodInfo] = []

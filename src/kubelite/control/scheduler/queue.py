@@ -1,7 +1,7 @@
-"""The pods that wait for a node: ready ones by importance, others until something happens that may help, or a while.
+"""The queue of pods without a node: active ones by priority, others in back-off or unschedulable.
 
-A pod that no node could take waits for a change that may matter to the filters that refused it, and is tried again no
-sooner than its back-off, 1 s doubling to 10 s, allows. Semantics of Kubernetes' scheduling queue.
+A pod that fits no node stays unschedulable until an event that concerns the filters that refused it requeues it, and is
+tried no sooner than its back-off, 1 s doubling to 10 s, allows. Semantics of Kubernetes' scheduling queue.
 """
 
 import asyncio
@@ -16,8 +16,8 @@ BACKOFF_MAX_SECONDS = 10.0
 WAKE_AT_ONCE = 500  # pods requeued in one turn of the loop: about a millisecond
 
 NODE, POD_REMOVED, POD_PLACED, VOLUME = "node", "pod removed", "pod placed", "volume"
-ITSELF = "itself"  # the pod changed: whatever refused it may not any more
-HELPS: dict[str, frozenset[str]] = {
+ITSELF = "itself"  # the pod changed, so any filter may accept it now
+REQUEUE_EVENTS: dict[str, frozenset[str]] = {
     "NodeUnschedulable": frozenset({NODE}),
     "NodeName": frozenset({NODE}),
     "TaintToleration": frozenset({NODE}),
@@ -28,14 +28,14 @@ HELPS: dict[str, frozenset[str]] = {
     "PodTopologySpread": frozenset({NODE, POD_REMOVED, POD_PLACED}),
     "VolumeBinding": frozenset({NODE, VOLUME, POD_REMOVED}),
 }
-# The binding failed for a reason outside the scheduler: time is all that helps.
+# The binding failed for a reason outside the scheduler, so no event requeues the pod; its back-off does.
 NOTHING_BUT_TIME: frozenset[str] = frozenset()
 
 
 class Waiting:
-    """A pod in the queue."""
+    """A pod in the queue, with its state."""
 
-    __slots__ = ("attempts", "causes", "info", "missed", "ready_at", "since", "state")
+    __slots__ = ("attempts", "causes", "events_while_trying", "info", "ready_at", "since", "state")
 
     def __init__(self, info: PodInfo, since: float) -> None:
         self.info = info
@@ -44,11 +44,13 @@ class Waiting:
         self.causes: frozenset[str] = frozenset()  # the filters that refused it
         self.ready_at = 0.0  # when its back-off ends
         self.state = "active"  # active, backoff, unschedulable, trying, or gone
-        self.missed: set[str] = set()  # what happened while it was being tried
+        self.events_while_trying: set[str] = (
+            set()
+        )  # a pod refused meanwhile is requeued if one of them concerns it
 
 
 class SchedulingQueue:
-    """Pods without a node."""
+    """Pods without a node; each is in one state. Takes events by `wake`, hands out pods by `get_next`."""
 
     def __init__(self) -> None:
         self._pods: dict[str, Waiting] = {}
@@ -67,7 +69,7 @@ class SchedulingQueue:
         self._waiter: asyncio.Future[None] | None = None
 
     def __len__(self) -> int:
-        """Return how many pods wait."""
+        """Return how many pods are queued, in any state."""
         return len(self._pods)
 
     def count(self, state: str) -> int:
@@ -87,25 +89,25 @@ class SchedulingQueue:
         return waiting.info if waiting else None
 
     def add(self, info: PodInfo) -> None:
-        """Take in a new pod, or one that changed: then it is tried again at once."""
+        """Enqueue a new pod, or requeue one that changed without back-off."""
         waiting = self._pods.get(info.uid)
         if waiting is None:
             waiting = self._pods[info.uid] = Waiting(info, asyncio.get_running_loop().time())
         elif waiting.state == "trying":
             waiting.info = info
-            waiting.missed.add(ITSELF)
+            waiting.events_while_trying.add(ITSELF)
             return
         waiting.info = info
         self._activate(waiting)
 
     def discard(self, uid: str) -> None:
-        """Forget a pod that is gone or has its node."""
+        """Remove a pod that was deleted or has its node."""
         waiting = self._pods.pop(uid, None)
         if waiting is not None:
             self._set_state(waiting, "gone")
 
     async def get_next(self) -> Waiting:
-        """Take the most important ready pod, the oldest among equals."""
+        """Wait for an active pod and take the one of highest priority, among equals the oldest. For one caller."""
         loop = asyncio.get_running_loop()
         while True:
             while self._active:
@@ -113,14 +115,14 @@ class SchedulingQueue:
                 waiting = self._pods.get(uid)
                 if waiting is not None and waiting.state == "active":
                     self._set_state(waiting, "trying")
-                    waiting.missed.clear()
+                    waiting.events_while_trying.clear()
                     waiting.attempts += 1
                     return waiting
             self._waiter = loop.create_future()
             await self._waiter
 
     def give_back(self, waiting: Waiting, causes: frozenset[str]) -> None:
-        """Put back a pod that found no node: `causes` are the filters that refused it."""
+        """Make a pod that fits no node unschedulable by the filters `causes`; without any only back-off applies."""
         if self._pods.get(waiting.info.uid) is not waiting:
             return
         now = asyncio.get_running_loop().time()
@@ -129,18 +131,20 @@ class SchedulingQueue:
             waiting.attempts - 1, BACKOFF_FIRST_SECONDS, BACKOFF_MAX_SECONDS
         )
         self._set_state(waiting, "unschedulable")
-        if not causes or any(_helps(event, causes) for event in waiting.missed):
+        if not causes or any(_helps(event, causes) for event in waiting.events_while_trying):
             self._wait_or_activate(waiting)
 
     def try_again(self, waiting: Waiting) -> None:
-        """Put back a pod that changed, or whose node did, while it was being tried."""
+        """Requeue without back-off a pod that changed, or whose node did, while it was being tried."""
         if self._pods.get(waiting.info.uid) is waiting:
             self._activate(waiting)
 
     def wake(self, event: str) -> None:
         """Requeue the unschedulable pods that `event` may make schedulable, some hundreds in a turn of the loop."""
         for waiting in self._trying.values():
-            waiting.missed.add(event)  # what refuses it is not known yet
+            waiting.events_while_trying.add(
+                event
+            )  # the filters that will refuse it are not known yet
         for causes in [one for one in self._refused if _helps(event, one)]:
             self._waking.append(self._refused.pop(causes))
         if self._waking and not self._wakes:
@@ -178,7 +182,7 @@ class SchedulingQueue:
             self._refused.setdefault(waiting.causes, OrderedDict())[uid] = waiting
 
     def close(self) -> None:
-        """Forget all, and the timer."""
+        """Drop all pods and cancel the timer."""
         self._pods.clear()
         self._trying.clear()
         self._refused.clear()
@@ -225,4 +229,4 @@ class SchedulingQueue:
 
 
 def _helps(event: str, causes: frozenset[str]) -> bool:
-    return event == ITSELF or any(event in HELPS.get(cause, ()) for cause in causes)
+    return event == ITSELF or any(event in REQUEUE_EVENTS.get(cause, ()) for cause in causes)

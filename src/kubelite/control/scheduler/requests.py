@@ -1,4 +1,4 @@
-"""How much of each resource a pod asks for, in whole numbers: cpu in thousandths, all else in units."""
+"""The resource requests of a pod as integers: cpu in millicores, all others in their unit (bytes, pieces)."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -9,7 +9,7 @@ from kubelite.api.machinery.quantity import parse_quantity
 
 Amounts = dict[str, int]
 
-# What scoring assumes of a container that asks for nothing, so that such pods spread too.
+# What scoring assumes for a container without requests, so that such pods spread too.
 ASSUMED_CPU_MILLI = 100
 ASSUMED_MEMORY_BYTES = 200 * 1024 * 1024
 
@@ -40,7 +40,7 @@ def raise_to(total: Amounts, floor: Mapping[str, int]) -> None:
 
 
 def pod_requests(pod: Pod, *, assume: bool = False) -> Amounts:
-    """Return what must be free on a node for the pod to run there.
+    """Return what must be allocatable on a node for the pod to run there.
 
     Init containers run one after the other, beside the sidecars started before them, so the largest of them counts if
     it is more than all that runs later; overhead comes on top; requests at pod level replace the sums. With `assume`,

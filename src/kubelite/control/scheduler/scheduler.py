@@ -1,9 +1,9 @@
 """Assigns pods to nodes.
 
-Changes in the mirrors keep a picture of the nodes and a queue of pods. One task takes a pod at a time and decides,
-with turns of the loop in a decision that is long; the pod then counts on its node at once, while the binding is written
-beside many others. What cannot
-be placed is told to the user, may make others leave, and waits for a change that can help.
+Changes of the mirrors keep a snapshot of the nodes and a queue of pods. One task takes a pod at a time and decides; a
+long decision yields to the loop. The pod is assumed on its node at once, while its binding is written beside others.
+A pod that fits no node gets a FailedScheduling event, may preempt pods of lower priority, and stays unschedulable until
+a cluster event requeues it.
 """
 
 import asyncio
@@ -41,14 +41,16 @@ from kubelite.control.scheduler.queue import (
 from kubelite.control.scheduler.steps import in_turns
 from kubelite.control.scheduler.volumes import Preparation, Volumes
 from kubelite.control.selector_index import SelectorIndex
+from kubelite.limits import INLINE_WORK
 from kubelite.metrics import LOOP_LAG, REGISTRY
+from kubelite.offload import Offload
 from kubelite.randomness import Randomness
 from kubelite.tasks import TaskSet
 
 log = logging.getLogger(__name__)
 
 NAME = "default-scheduler"
-BINDINGS_LIMIT = 128  # bindings under way at once
+BINDINGS_LIMIT = 128  # bindings in flight at once
 ATTEMPTS = REGISTRY.counter(
     "scheduler_schedule_attempts_total", "Attempts to place a pod, by outcome.", ("result",)
 )
@@ -68,9 +70,11 @@ class Scheduler:
         mirrors: Client,
         clock: Clock,
         randomness: Randomness,
+        offload: Offload,
         name: str = NAME,
     ) -> None:
         self._client = client
+        self._offload = offload
         self._clock = clock
         self._name = name
         self._events = EventRecorder(client, clock, randomness, component=name)
@@ -97,7 +101,7 @@ class Scheduler:
 
     @property
     def idle(self) -> bool:
-        """Nothing can be placed now, and no binding is under way."""
+        """Whether no pod is active or being tried."""
         return self.queue.idle
 
     async def start(self) -> None:
@@ -117,7 +121,7 @@ class Scheduler:
         self._tasks.supervise(self._place_pods, name=f"{self._name}-placing")
 
     async def stop(self) -> None:
-        """End all work; bindings under way may or may not be written."""
+        """Stop; a binding in flight may or may not be written."""
         for end in self._ends:
             end()
         await self._tasks.stop()
@@ -140,13 +144,13 @@ class Scheduler:
         if after is None:
             if before is not None:
                 self.snapshot.remove_node(before.metadata.name)
-                # A node less can help too: it no longer counts for spreading.
+                # One node fewer can help: it no longer counts for topology spread.
                 self.queue.wake(NODE)
         elif before is None or _node_facts(before) != _node_facts(after):
             self.snapshot.set_node(after)
             self.queue.wake(NODE)
         elif before.status.images != after.status.images:
-            # Images make a node better, never possible.
+            # Images change scores, not filters, so no pod is requeued.
             self.snapshot.set_node(after)
 
     def _pod_changed(self, before: Pod | None, after: Pod | None) -> None:
@@ -184,13 +188,13 @@ class Scheduler:
         self.snapshot.place(PodInfo(after), node)
         self.queue.wake(POD_PLACED)
         if before is not None and before.spec.nodeName:
-            # It was resized or relabelled in place, which may leave room.
+            # It was resized or relabelled in place, which may free resources or satisfy a term.
             self.queue.wake(POD_REMOVED)
 
     def _pod_waits(self, before: Pod | None, after: Pod) -> None:
         uid = after.metadata.uid
         if self.snapshot.node_of(uid):
-            return  # its binding is under way
+            return  # its binding is in flight
         known = self.queue.get(uid)
         if known is None or before is None or _pod_facts(before) != _pod_facts(after):
             self.queue.add(PodInfo(after))
@@ -221,21 +225,24 @@ class Scheduler:
             try:
                 bound = await self._place(waiting)
             except Exception:
-                # One pod that cannot be judged must not keep the others from being placed.
+                # An exception for one pod must not stop the placing of others.
                 self._failed.increase()
                 log.exception("pod not judged", extra={"pod": "/".join(waiting.info.key)})
                 self.queue.give_back(waiting, NOTHING_BUT_TIME)
             if bound is None:
                 self._bindings.release()
-            # Others must get the loop between two decisions.
+            # Other tasks get a turn of the loop between two decisions.
             await asyncio.sleep(0)
 
     async def _place(self, waiting: Waiting) -> asyncio.Task[None] | None:
-        """Decide for one pod; return the task that binds it, or None when there is no node."""
+        """Schedule one pod; return the task that binds it, None if it fits no node or was requeued."""
         info = waiting.info
         loop = asyncio.get_running_loop()
         started = loop.time()
         LOOP_LAG.sample()
+        is_large = info.cost_bytes > INLINE_WORK.value
+        if is_large:
+            await self._offload.run(info.cost_bytes, info.prepare)
         try:
             (node, volumes), has_paused = await in_turns(self._decider.choose(info))
         except Unschedulable as refused:
@@ -244,7 +251,7 @@ class Scheduler:
             return None
         finally:
             DECISION_SECONDS.observe(loop.time() - started)
-        if has_paused and not self._is_still_right(waiting, info, node):
+        if (has_paused or is_large) and not self._is_still_right(waiting, info, node):
             return None
         preparation = volumes.preparation(node) if volumes is not None else None
         self.snapshot.forget_nominee(info.uid)
@@ -275,7 +282,7 @@ class Scheduler:
         except (APIError, TimeoutError) as error:
             self._not_bound(waiting, error)
         except Exception as error:
-            # The pod must not stay counted on a node that it never gets.
+            # The pod must not stay assumed on a node that it is not bound to.
             self._not_bound(waiting, error)
             raise
         else:
@@ -287,7 +294,7 @@ class Scheduler:
             self._bindings.release()
 
     def _not_bound(self, waiting: Waiting, error: Exception) -> None:
-        """Take the pod off the node again and try later, unless it is gone or somebody else bound it."""
+        """Remove the assumed pod from its node and requeue it after its back-off, unless it is deleted or bound."""
         info = waiting.info
         self._failed.increase()
         log.warning("pod not bound", extra={"pod": "/".join(info.key), "reason": str(error)})
@@ -297,31 +304,33 @@ class Scheduler:
             self.queue.discard(info.uid)
             return
         if current.spec.nodeName:
-            return  # the mirror has told us where
+            return  # the mirror's change placed it already
         self.snapshot.remove(info.uid)
-        waiting.info = PodInfo(current)  # changes that came meanwhile were not looked at
+        waiting.info = PodInfo(current)  # changes that arrived while it was assumed were ignored
         self.queue.give_back(waiting, NOTHING_BUT_TIME)
 
     # --- when there is no node
 
     async def _explain(self, waiting: Waiting, refused: Unschedulable) -> None:
-        """Tell why, make others leave if that helps, and put the pod back."""
+        """Make the pod unschedulable, preempt other pods if that helps, and write the event and the condition."""
         info = waiting.info
         message = str(refused)
         candidate: Candidate | None = None
         if refused.total:
-            async with self._preempting:  # or two pods would be promised the same room
+            async with (
+                self._preempting
+            ):  # one at a time, else two pods would be nominated for the same room
                 steps = preempt(self._decider, info, refused, self._budgets_of)
                 outcome, _ = await in_turns(steps)
             candidate = outcome.candidate
             message = f"{message} {outcome.message}".strip()
         nominated = None
         if self.queue.get(info.uid) is None:
-            return  # it went meanwhile
+            return  # it was deleted meanwhile
         if candidate is not None:
             nominated = candidate.node
             self.snapshot.nominate(info, nominated)
-        # Before anything is written: an event that helps must find the pod waiting.
+        # Before anything is written, so that an event that helps finds the pod unschedulable.
         self.queue.give_back(waiting, refused.causes)
         try:
             if candidate is not None:

@@ -1,4 +1,4 @@
-"""Pods that want to be spread evenly over nodes, zones or whatever a label says."""
+"""Topology spread constraints (over nodes, zones or any label), as a filter and as a score."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ class _Spread:
         self.least = 0
 
     def count(self, namespace: str, nodes: Sequence[NodeInfo]) -> Steps[None]:
-        """Count the pods of a namespace on the nodes that take part."""
+        """Count the matching pods of a namespace by topology value, on the nodes the inclusion policies admit."""
         for node in nodes:
             self.counts[node.labels[self.key]] += sum(
                 1
@@ -77,7 +77,7 @@ def _counted(info: PodInfo, snapshot: Snapshot, which: str) -> Steps[list[_Sprea
 def _taking_part(
     info: PodInfo, nodes: Sequence[NodeInfo], policies: tuple[bool, bool]
 ) -> Steps[list[NodeInfo]]:
-    """Return the nodes that take part, as the inclusion policies say."""
+    """Return the nodes that the inclusion policies admit (nodeAffinityPolicy, nodeTaintsPolicy)."""
     by_affinity, by_taints = policies
     found = []
     for node in nodes:
@@ -90,7 +90,7 @@ def _taking_part(
 
 
 class SpreadState:
-    """The constraints of one pod that must hold; `count` must have run."""
+    """The PodTopologySpread filter for one pod (DoNotSchedule); `count` must have run."""
 
     def __init__(self, info: PodInfo, snapshot: Snapshot) -> None:
         self._info = info
@@ -109,7 +109,7 @@ class SpreadState:
 
     @property
     def steps(self) -> int:
-        """How many steps it takes to judge one node."""
+        """The steps that filtering one node takes."""
         return len(self._spreads)
 
     def rejection(self, node: NodeInfo) -> Rejection | None:
@@ -127,7 +127,7 @@ class SpreadState:
 def spread_scores(
     info: PodInfo, snapshot: Snapshot, feasible: Sequence[NodeInfo]
 ) -> Steps[dict[str, float]]:
-    """Return how crowded each node is by the constraints that should hold; less is better."""
+    """Return how crowded each node is by the ScheduleAnyway constraints; lower is better."""
     spreads = yield from _counted(info, snapshot, "ScheduleAnyway")
     scores: dict[str, float] = {}
     keys = {spread.key for spread in spreads}

@@ -12,7 +12,7 @@ from kubelite.limits import DECISION_STEPS
 R = TypeVar("R")
 Steps = Generator[int, None, R]
 
-STEPS_A_TURN = 4000  # a few milliseconds of the loop
+STEPS_A_TURN = 4000  # a few milliseconds
 YIELD_EVERY = 200  # steps that a generator may gather before it yields them
 
 
@@ -27,7 +27,7 @@ def at_once(steps: Steps[R]) -> R:
 
 
 class TooManySteps(Exception):
-    """A decision would take longer than one pod may keep the others waiting."""
+    """A decision takes more steps than one pod may delay the others by."""
 
 
 async def in_turns(steps: Steps[R]) -> tuple[R, bool]:

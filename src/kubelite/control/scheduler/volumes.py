@@ -8,9 +8,10 @@ from msgspec import Struct, to_builtins
 from kubelite.api.client.protocol import Client
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, PersistentVolumeClaim
 from kubelite.api.kinds.storage import StorageClass
+from kubelite.api.machinery.node_matching import TermMatcher
+from kubelite.api.machinery.pod_claims import foreign_claim
 from kubelite.control.scheduler.filters import Rejection
 from kubelite.control.scheduler.node_info import NodeInfo, Snapshot
-from kubelite.control.scheduler.node_matching import TermMatcher
 from kubelite.control.scheduler.pod_info import PodInfo
 from kubelite.control.scheduler.steps import Steps
 from kubelite.control.volume_matching import (
@@ -66,6 +67,8 @@ class VolumeState:
         claim = self._volumes.claims.get(name, info.namespace)
         if claim is None:
             return f'persistentvolumeclaim "{name}" not found'
+        if name in info.own_claims and (refusal := foreign_claim(info.pod, claim)):
+            return refusal
         if claim.metadata.deletionTimestamp is not None:
             return f'persistentvolumeclaim "{name}" is being deleted'
         if claim.status.phase == "Lost":

@@ -7,7 +7,8 @@ that folder and the mounts in it, and nothing else.
 import asyncio
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +17,7 @@ from kubelite.api.errors import NotFound
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, PersistentVolumeClaim
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.volumes import EmptyDirVolumeSource, HostPathVolumeSource, Volume
+from kubelite.api.machinery.pod_claims import claim_name, foreign_claim
 from kubelite.api.machinery.quantity import parse_quantity
 from kubelite.clock import Clock
 from kubelite.limits import HOST_HOSTS_FILE, TERMINATION_MESSAGE
@@ -24,6 +26,7 @@ from kubelite.node.name_resolution import (
     DNSSettings,
     host_network_hosts_file,
     hosts_file,
+    read_resolv_conf,
     resolv_conf,
 )
 from kubelite.node.pods import AnyContainer
@@ -39,6 +42,7 @@ from kubelite.node.untrusted_files import (
     remove_path,
 )
 from kubelite.node.volumes.atomic_writer import File, write_atomically
+from kubelite.node.volumes.followed import FollowedObjects
 from kubelite.node.volumes.sources import FileBudget, VolumeContent
 from kubelite.node.volumes.sub_path import open_inside, pin
 from kubelite.node.volumes.tmpfs import mount_tmpfs, unmount_below
@@ -50,14 +54,22 @@ TERMINATION_PATH = "/dev/termination-log"
 HOSTS, RESOLVER = "etc-hosts", "resolv.conf"
 # What shows objects of the API, and is written by the node alone (CVE-2017-1002102).
 READ_ONLY = frozenset({"configmap", "secret", "downward-api", "projected"})
+UNFOLLOWED_REFRESH = timedelta(minutes=1)  # for pods that show more objects than are followed
 SERVICE_ACCOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
 class PodVolumes(Protocol):
     """Makes the volumes of pods; blocking work happens in threads."""
 
-    async def set_up(self, pod: Pod, around: Surroundings) -> None:
-        """Make or refresh a pod's folders and volumes; raises ConfigUnavailable."""
+    changed: Callable[
+        [str], None
+    ]  # called with the uid of a pod whose volumes show something that changed
+
+    async def set_up(self, pod: Pod, around: Surroundings) -> datetime | None:
+        """Make or refresh a pod's folders and volumes; raises ConfigUnavailable and APIError.
+
+        Returns when that is due again though nothing changes, as when a token gets old; None: not at all.
+        """
         ...
 
     async def mounts(
@@ -73,6 +85,10 @@ class PodVolumes(Protocol):
 
     async def termination_message(self, pod_uid: str, name: str, attempt: int) -> str:
         """Return what a container left in its termination log."""
+        ...
+
+    def rest(self, pod_uid: str) -> None:
+        """Follow no longer what the volumes of a pod show, which has ended; the volumes stay."""
         ...
 
     async def tear_down(self, pod_uid: str) -> None:
@@ -95,17 +111,29 @@ class HostVolumes:
         randomness: Randomness,
         dns: DNSSettings,
         *,
+        host_resolver: Callable[[], str] = str,
         may_mount: bool = True,
     ) -> None:
+        """`host_resolver` returns the host's resolv.conf as it is now; it blocks and is called for each container."""
+        self._host_resolver = host_resolver
         self._pods = root / "pods"
         self._client = client
+        self._clock = clock
         self._content = VolumeContent(client, clock)
+        self.changed: Callable[[str], None] = lambda _: None
+        self._followed = FollowedObjects(client, self._object_changed)
         self._randomness = randomness
         self._dns = dns
         self._may_mount = may_mount
 
-    async def set_up(self, pod: Pod, around: Surroundings) -> None:
-        """Make or refresh a pod's folders and volumes; raises ConfigUnavailable."""
+    def _object_changed(self, pod_uid: str) -> None:
+        self.changed(pod_uid)  # as it is by then: the agent sets it after this was made
+
+    async def set_up(self, pod: Pod, around: Surroundings) -> datetime | None:
+        """Make or refresh a pod's folders and volumes; return when that is due again. Raises ConfigUnavailable."""
+        # Before anything is read, so that no change falls in between.
+        hears_of_all = self._followed.follow(pod)
+        self._content.begin(pod.metadata.uid)
         await asyncio.to_thread(_make_home, self._home(pod.metadata.uid))
         budget = FileBudget()
         for volume in pod.spec.volumes:
@@ -117,6 +145,11 @@ class HostVolumes:
             except OSError as error:
                 message = f'MountVolume.SetUp failed for volume "{volume.name}" : {error.strerror}'
                 raise ConfigUnavailable(message) from error
+        renew_at = self._content.renew_at(pod.metadata.uid)
+        if hears_of_all:
+            return renew_at
+        look_at = self._clock.now() + UNFOLLOWED_REFRESH
+        return look_at if renew_at is None else min(look_at, renew_at)
 
     async def _set_up_one(
         self, pod: Pod, volume: Volume, around: Surroundings, budget: FileBudget
@@ -153,20 +186,17 @@ class HostVolumes:
         """Return where a volume lies on the host."""
         if volume.hostPath is not None:
             return Path(volume.hostPath.path)
-        claim = ""
-        if volume.persistentVolumeClaim is not None:
-            claim = volume.persistentVolumeClaim.claimName
-        elif volume.ephemeral is not None:
-            claim = f"{pod.metadata.name}-{volume.name}"
-        return (
-            await self._claimed(pod.metadata.namespace, claim)
-            if claim
-            else self._folder(pod, volume)
-        )
+        name = claim_name(pod, volume)
+        if not name:
+            return self._folder(pod, volume)
+        return await self._claimed(pod, name, is_ephemeral=volume.ephemeral is not None)
 
-    async def _claimed(self, namespace: str, name: str) -> Path:
+    async def _claimed(self, pod: Pod, name: str, *, is_ephemeral: bool) -> Path:
+        namespace = pod.metadata.namespace
         try:
             claim = await self._client.get(PersistentVolumeClaim, name, namespace)
+            if is_ephemeral and (refusal := foreign_claim(pod, claim)):
+                raise ConfigUnavailable(refusal)
             if claim.status.phase != "Bound":
                 raise ConfigUnavailable(f'PVC "{namespace}/{name}" is not bound')
             volume = await self._client.get(PersistentVolume, claim.spec.volumeName)
@@ -242,11 +272,12 @@ class HostVolumes:
             hosts = host_network_hosts_file(pod, _host_hosts_file())
         else:
             hosts = hosts_file(pod, around.pod_ips, self._dns.cluster_domain)
+        resolver = resolv_conf(pod, read_resolv_conf(self._host_resolver(), self._dns))
         folder, message = self._message_place(pod.metadata.uid, container, attempt)
         folder.mkdir(parents=True, exist_ok=True)
         with opened_folder(home) as opened, opened_folder(folder) as messages:
             overwrite_file(HOSTS, opened, hosts.encode("utf-8", "surrogateescape"), 0o644)
-            overwrite_file(RESOLVER, opened, resolv_conf(pod, self._dns).encode(), 0o644)
+            overwrite_file(RESOLVER, opened, resolver.encode(), 0o644)
             remove(message, messages)
             create_file(message, messages, b"", 0o666)
         path = container.terminationMessagePath or TERMINATION_PATH
@@ -280,9 +311,18 @@ class HostVolumes:
 
         return await asyncio.to_thread(read)
 
+    def rest(self, pod_uid: str) -> None:
+        """Follow no longer what the volumes of a pod show, which has ended; the volumes stay."""
+        self._followed.forget(pod_uid)
+
+    def close(self) -> None:
+        """Follow nothing any more; the volumes stay."""
+        self._followed.close()
+
     async def tear_down(self, pod_uid: str) -> None:
         """Remove all that was made for a pod."""
         assert pod_uid, "an empty uid would name the folder of all pods"
+        self._followed.forget(pod_uid)
         self._content.forget(pod_uid)
         await asyncio.to_thread(_remove_home, self._home(pod_uid))
 

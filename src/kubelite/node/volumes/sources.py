@@ -1,13 +1,15 @@
 """Collects the files of configMap, secret, downwardAPI and projected volumes."""
 
 import base64
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
+import msgspec
 from msgspec import Struct
 
 from kubelite.api.client.protocol import Client
-from kubelite.api.errors import NotFound
+from kubelite.api.errors import APIError, NotFound
 from kubelite.api.kinds.authentication import (
     BoundObjectReference,
     TokenRequest,
@@ -35,16 +37,20 @@ from kubelite.node.environment import (
 )
 from kubelite.node.volumes.atomic_writer import File
 
+log = logging.getLogger(__name__)
+
 DEFAULT_MODE = 0o644
 TOKEN_SECONDS = 3600
 TOKENS_LIMIT = 10_000
 TOKEN_RENEW_PART = 0.8  # of its life, after which a token is replaced
 TOKEN_AGE_MAX = timedelta(hours=24)
+TOKEN_RETRY = timedelta(seconds=10)  # after which a renewal that failed is tried again
 
 
 class _Token(Struct, frozen=True):
     text: str
     renew_at: datetime
+    expires_at: datetime
 
 
 class FileBudget:
@@ -71,6 +77,15 @@ class VolumeContent:
         self._client = client
         self._clock = clock
         self._tokens: dict[tuple[str, str, str, int], _Token] = {}
+        self._renewals: dict[str, datetime] = {}  # by pod uid, when the first of its tokens is due
+
+    def begin(self, pod_uid: str) -> None:
+        """Begin to read a pod's volumes."""
+        self._renewals.pop(pod_uid, None)
+
+    def renew_at(self, pod_uid: str) -> datetime | None:
+        """Return when a token that was read since `begin` has to be asked for anew; None without any."""
+        return self._renewals.get(pod_uid)
 
     async def files(
         self, pod: Pod, volume: Volume, around: Surroundings, budget: FileBudget
@@ -102,6 +117,7 @@ class VolumeContent:
 
     def forget(self, pod_uid: str) -> None:
         """Drop what is kept for a pod."""
+        self._renewals.pop(pod_uid, None)
         for key in [key for key in self._tokens if key[0] == pod_uid]:
             del self._tokens[key]
 
@@ -170,13 +186,35 @@ class VolumeContent:
     async def _token(self, pod: Pod, wanted: ServiceAccountTokenProjection) -> str:
         seconds = wanted.expirationSeconds or TOKEN_SECONDS
         key = (pod.metadata.uid, pod.spec.serviceAccountName, wanted.audience, seconds)
-        now = self._clock.now()
         kept = self._tokens.get(key)
-        if kept is not None and now < kept.renew_at:
-            return kept.text
+        if kept is None or self._clock.now() >= kept.renew_at:
+            kept = await self._renewed(pod, wanted.audience, seconds, kept)
+            if key in self._tokens or len(self._tokens) < TOKENS_LIMIT:
+                self._tokens[key] = kept
+        due = self._renewals.get(pod.metadata.uid)
+        renew_at = kept.renew_at if due is None else min(due, kept.renew_at)
+        self._renewals[pod.metadata.uid] = renew_at
+        return kept.text
+
+    async def _renewed(self, pod: Pod, audience: str, seconds: int, old: _Token | None) -> _Token:
+        """Return a new token, or the old one for a little longer when there is no new one and it still holds."""
+        now = self._clock.now()
+        try:
+            return await self._requested(pod, audience, seconds, now)
+        except (APIError, ConfigUnavailable) as error:
+            if old is None or now + TOKEN_RETRY >= old.expires_at:
+                raise
+            log.warning(
+                "cannot renew a service account token: %s",
+                error,
+                extra={"pod": f"{pod.metadata.namespace}/{pod.metadata.name}"},
+            )
+            return msgspec.structs.replace(old, renew_at=now + TOKEN_RETRY)
+
+    async def _requested(self, pod: Pod, audience: str, seconds: int, now: datetime) -> _Token:
         asked = TokenRequest(
             spec=TokenRequestSpec(
-                audiences=[wanted.audience] if wanted.audience else [],
+                audiences=[audience] if audience else [],
                 expirationSeconds=seconds,
                 boundObjectRef=BoundObjectReference(
                     apiVersion="v1", kind="Pod", name=pod.metadata.name, uid=pod.metadata.uid
@@ -192,12 +230,9 @@ class VolumeContent:
             raise ConfigUnavailable(
                 f'failed to fetch token: serviceaccounts "{account}" not found'
             ) from error
-        text = str(answer["status"]["token"])
-        expires = parse_time(answer["status"]["expirationTimestamp"])
-        life = min((expires - now) * TOKEN_RENEW_PART, TOKEN_AGE_MAX)
-        if len(self._tokens) < TOKENS_LIMIT:
-            self._tokens[key] = _Token(text, now + life)
-        return text
+        expires_at = parse_time(answer["status"]["expirationTimestamp"])
+        life = min((expires_at - now) * TOKEN_RENEW_PART, TOKEN_AGE_MAX)
+        return _Token(str(answer["status"]["token"]), now + life, expires_at)
 
 
 def _mode(given: int | None) -> int:

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from kubelite.api.auth.audit import BODY_BYTES_MAX, Auditor, Record
+from kubelite.api.auth.audit import BODY_BYTES_MAX, Auditor, AuditRecord
 from kubelite.api.auth.audit_log import Bounds, LineLog
 from kubelite.api.auth.audit_policy import AuditPolicy
 from kubelite.api.auth.caller import Attributes, Caller
@@ -28,7 +28,7 @@ class Lines(LineLog):
 
 def begun(
     level: str, attributes: Attributes = SECRET, more: str = "", **who: str
-) -> tuple[Lines, Record]:
+) -> tuple[Lines, AuditRecord]:
     lines = Lines()
     policy = AuditPolicy.read(f"rules: [{{level: {level}}}]\n{more}")
     record = Auditor(policy, lines, CLOCK, SeededRandomness(1)).begin(

@@ -64,9 +64,8 @@ class Writes:
         resource = f"{type(after).__name__.lower()}s"
         meta = after.metadata
         place = meta.namespace if namespace is None else namespace
-        attributes = Attributes(
-            "update" if before else "create", GROUP, "v1", resource, "", place, meta.name
-        )
+        verb, name = ("update", meta.name) if before else ("create", "")  # as the path has it
+        attributes = Attributes(verb, GROUP, "v1", resource, "", place, name)
         self.escalation.check(caller, attributes, after, before)
 
 

@@ -8,8 +8,9 @@ from kubelite.api.auth.caller import Attributes, Caller
 from kubelite.api.auth.lookup import FixedLookup
 from kubelite.api.auth.nodes import NodeAuthorizer, NodeGraph
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolume
-from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.kinds.core.pods import Pod, PodStatus
 from kubelite.api.kinds.rbac import PolicyRule
+from kubelite.api.kinds.resource import ResourceSlice
 from kubelite.api.kinds.storage import VolumeAttachment
 
 NODE = Caller("system:node:one", ("system:nodes",))
@@ -166,6 +167,13 @@ def test_volumes_through_claims(nodes: Nodes) -> None:
     assert not nodes.may("get", "persistentvolumes", "pv-1", namespace="")
 
 
+def test_a_volume_that_nobody_claims_is_nobodys(nodes: Nodes) -> None:
+    free = convert({"metadata": {"name": "pv-1"}, "spec": {}}, PersistentVolume)
+    nodes.lookup.put(free)
+    assert not nodes.may("get", "persistentvolumes", "pv-1", namespace="")
+    nodes.lookup.remove(PersistentVolume, "pv-1")
+
+
 def test_attachments(nodes: Nodes) -> None:
     attachment = {
         "metadata": {"name": "va"},
@@ -276,9 +284,158 @@ def test_leases_elsewhere_are_not_a_nodes(nodes: Nodes, verb: str, namespace: st
     [
         Caller("system:node:one"),
         Caller("anna", ("system:nodes",)),
+        Caller("one", ("system:nodes",)),
         Caller("system:node:", ("system:nodes",)),
     ],
 )
 def test_only_nodes_are_nodes(nodes: Nodes, caller: Caller) -> None:
     attributes = Attributes("get", resource="secrets", namespace="shop", name="pull")
     assert not nodes.authorizer.decide(caller, attributes).allowed
+
+
+RESOURCE, STORAGE = {"group": "resource.k8s.io"}, {"group": "storage.k8s.io"}
+UNRELATED = "no relationship found between node 'one' and this object"
+TOKENS_ALONE = "can only create tokens for individual service accounts"
+TOKEN_ALONE = "can only create token subresource of serviceaccount"
+SLICE_ALONE = "cannot authorize ResourceSlice subresources"
+SLICES_LISTED = "can only list/watch/deletecollection resourceslices with nodeName field selector"
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource", "name", "rest", "reason"),
+    [
+        ("update", "secrets", "pull", {}, "can only read resources of this type"),
+        ("get", "secrets", "pull", {"subresource": "status"}, "cannot read subresource"),
+        ("get", "secrets", "other", {}, UNRELATED),
+        ("list", "persistentvolumeclaims", "", {}, "can only get individual resources of this type"),
+        ("get", "persistentvolumeclaims", "data", {"subresource": "x"}, "cannot get subresource"),
+        ("update", "persistentvolumeclaims", "data", {}, "can only get individual resources of this type"),
+        ("get", "persistentvolumeclaims", "data", {"subresource": "status"}, "can only get/update/patch this type"),
+        ("patch", "persistentvolumeclaims", "theirs", {"subresource": "status"}, UNRELATED),
+        ("get", "serviceaccounts", "other", {}, UNRELATED),
+        ("get", "serviceaccounts", "web", {"subresource": "token"}, TOKENS_ALONE),
+        ("list", "serviceaccounts", "", {}, TOKENS_ALONE),
+        ("update", "serviceaccounts", "web", {}, TOKENS_ALONE),
+        ("create", "serviceaccounts", "", {"subresource": "token"}, TOKENS_ALONE),
+        ("create", "serviceaccounts", "web", {}, TOKEN_ALONE),
+        ("create", "serviceaccounts", "web", {"subresource": "x"}, TOKEN_ALONE),
+        ("list", "csinodes", "", STORAGE, "can only get, create, update, patch, or delete a CSINode"),
+        ("update", "csinodes", "one", {**STORAGE, "subresource": "x"}, "cannot authorize CSINode subresources"),
+        ("update", "resourceslices", "s", {**RESOURCE, "subresource": "x"}, SLICE_ALONE),
+        ("update", "resourceslices", "s", RESOURCE, UNRELATED),
+        ("delete", "resourceslices", "s", RESOURCE, UNRELATED),
+        ("list", "resourceslices", "", RESOURCE, SLICES_LISTED),
+        ("deletecollection", "resourceslices", "", {**RESOURCE, "field_selector": "spec.nodeName=two"}, SLICES_LISTED),
+        ("list", "pods", "", {}, "can only list/watch pods with spec.nodeName field selector"),
+        ("watch", "pods", "", {"field_selector": "metadata.name=theirs"}, UNRELATED),
+        ("get", "pods", "theirs", {}, UNRELATED),
+        ("get", "pods", "web-0", {"subresource": "status"}, ""),
+        ("delete", "pods", "web-0", {"subresource": "eviction"}, ""),
+        ("get", "nodes", "one", {"subresource": "status"}, ""),
+    ],
+)  # fmt: skip
+def test_why_a_node_may_not(
+    nodes: Nodes, verb: str, resource: str, name: str, rest: dict[str, str], reason: str
+) -> None:
+    assert not nodes.may(verb, resource, name, **rest)
+    assert nodes.why(verb, resource, name, **rest) == reason
+
+
+def test_secrets_and_the_like_are_read_in_a_namespace_alone(nodes: Nodes) -> None:
+    for resource in ("secrets", "configmaps", "serviceaccounts"):
+        attributes = Attributes("get", resource=resource, name="pull", namespace="")
+        assert nodes.authorizer.decide(NODE, attributes).reason == (
+            "can only read namespaced object of this type"
+        )
+
+
+def test_a_pod_by_its_name_is_watched_if_it_is_the_nodes(nodes: Nodes) -> None:
+    assert nodes.may("watch", "pods", field_selector="metadata.name=web-0")
+    assert nodes.may("list", "pods", field_selector="spec.nodeName=one,metadata.name=x")
+    assert nodes.may("create", "pods", "mirror")
+
+
+def a_slice(node: str | None) -> ResourceSlice:
+    spec = {"driver": "x", **({"nodeName": node} if node else {"allNodes": True})}
+    return convert({"metadata": {"name": "s"}, "spec": spec}, ResourceSlice)
+
+
+def test_resource_slices_are_those_of_the_node(nodes: Nodes) -> None:
+    def may(verb: str, **rest: str) -> bool:
+        return nodes.may(verb, "resourceslices", "s", namespace="", **RESOURCE, **rest)
+
+    assert not may("get")
+    nodes.lookup.put(a_slice("one"))
+    assert may("get")
+    assert may("update")
+    assert may("delete")
+    # A second look at the same one is not a second one.
+    nodes.lookup.put(a_slice("one"))
+    nodes.lookup.put(a_slice("two"))
+    assert not may("get")
+    nodes.lookup.put(a_slice(None))
+    assert not may("get")
+    nodes.lookup.put(a_slice("one"))
+    nodes.lookup.remove(ResourceSlice, "s")
+    assert not may("get")
+    selector = {"field_selector": "spec.nodeName=one"}
+    for verb in ("list", "watch", "deletecollection"):
+        assert nodes.may(verb, "resourceslices", "", namespace="", **RESOURCE, **selector)
+
+
+def test_attachments_follow_their_node(nodes: Nodes) -> None:
+    def attachment(node: str) -> VolumeAttachment:
+        spec = {"attacher": "x", "nodeName": node, "source": {}}
+        return convert({"metadata": {"name": "va"}, "spec": spec}, VolumeAttachment)
+
+    def may() -> bool:
+        return nodes.may("get", "volumeattachments", "va", namespace="", **STORAGE)
+
+    nodes.lookup.put(attachment("one"))
+    nodes.lookup.put(attachment("one"))
+    assert may()
+    nodes.lookup.put(attachment("two"))
+    assert not may()
+    nodes.lookup.put(attachment("one"))
+    nodes.lookup.remove(VolumeAttachment, "va")
+    assert not may()
+
+
+def test_claims_made_for_a_running_pod_are_its_nodes_too(nodes: Nodes) -> None:
+    def may(name: str) -> bool:
+        return nodes.may("get", "resourceclaims", name, **RESOURCE)
+
+    made = pod()
+    template = convert(
+        {"name": "gpu", "resourceClaimTemplateName": "t"}, type(made.spec.resourceClaims[0])
+    )
+    made = replace(made, spec=replace(made.spec, resourceClaims=[template]))
+    nodes.lookup.put(made)
+    assert not may("web-0-gpu")
+    # The spec stays as it was: only the status tells the name.
+    status = {"resourceClaimStatuses": [{"name": "gpu", "resourceClaimName": "web-0-gpu"}]}
+    nodes.lookup.put(replace(made, status=convert(status, PodStatus)))
+    assert may("web-0-gpu")
+    extended = {"extendedResourceClaimStatus": {"resourceClaimName": "web-0-extended"}}
+    nodes.lookup.put(replace(made, status=convert({**status, **extended}, PodStatus)))
+    assert may("web-0-gpu")
+    assert may("web-0-extended")
+    nodes.lookup.put(replace(made, status=convert(extended, PodStatus)))
+    assert not may("web-0-gpu")
+    assert may("web-0-extended")
+
+
+def test_what_is_forgotten_takes_no_room(nodes: Nodes) -> None:
+    graph = NodeGraph(nodes.lookup)
+    volume = {
+        "metadata": {"name": "pv"},
+        "spec": {"claimRef": {"namespace": "shop", "name": "data"}},
+    }
+    nodes.lookup.put(convert(volume, PersistentVolume))
+    nodes.lookup.put(a_slice("one"))
+    assert graph._nodes
+    assert graph._claims
+    nodes.lookup.remove(PersistentVolume, "pv")
+    nodes.lookup.remove(ResourceSlice, "s")
+    nodes.lookup.remove(Pod, "web-0", "shop")
+    assert (graph._nodes, graph._claims) == ({}, {})

@@ -33,6 +33,7 @@ from kubelite.api.auth.pki import (
 from kubelite.api.auth.tls import client_context
 from kubelite.clock import SetClock
 from kubelite.config import Config
+from kubelite.net.host_addresses import HostView
 from kubelite.preparation import pki_arguments
 from kubelite.randomness import SeededRandomness
 
@@ -106,12 +107,16 @@ def test_a_certificate_with_more_rights_than_now_is_made_anew(
 
 
 def test_a_nodes_certificate_is_not_good_for_the_api(tmp_path: Path, clock: SetClock) -> None:
-    arguments = pki_arguments(Config(node_name="one", tls_san=("api.example",)), "192.0.2.7")
+    arguments = pki_arguments(
+        Config(node_name="one", tls_san=("api.example",)),
+        HostView(("192.0.2.7",), "192.0.2.7"),
+        ("10.43.0.1", "10.50.0.1"),  # the Service still has the address of an older range
+    )
     pki = Pki.ensure(tmp_path, clock=clock, randomness=SeededRandomness(1), **arguments)
     node = described(pki.leaf(KUBELET_SERVING))
     assert node.dns_names == ("localhost", "one")
     assert node.addresses == ("127.0.0.1", "192.0.2.7", "::1")
-    assert "10.43.0.1" in described(pki.leaf(SERVING)).addresses
+    assert {"10.43.0.1", "10.50.0.1"} <= set(described(pki.leaf(SERVING)).addresses)
 
 
 def test_keys_that_nobody_uses_are_removed(tmp_path: Path, clock: SetClock) -> None:

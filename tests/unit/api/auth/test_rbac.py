@@ -13,6 +13,7 @@ from kubelite.api.kinds.rbac import (
     RoleRef,
     Subject,
 )
+from kubelite.limits import DECISION_KEY
 
 READ_PODS = PolicyRule(verbs=["get", "list"], apiGroups=[""], resources=["pods"])
 
@@ -146,3 +147,56 @@ def test_after_close_nothing_changes() -> None:
     rbac.close()
     lookup.put(cluster_role("r", READ_PODS))
     assert not allowed(rbac, "anna", "get", "pods")
+
+
+def test_a_service_account_without_a_namespace_is_that_of_its_binding() -> None:
+    ref = RoleRef(kind="ClusterRole", name="r")
+    bare = Subject(kind="ServiceAccount", name="robot")
+    bindings = [binding("b", "shop", ref, bare), cluster_binding("c", "r", bare)]
+    rbac = RBAC(FixedLookup([cluster_role("r", READ_PODS), *bindings]))
+    assert allowed(rbac, "system:serviceaccount:shop:robot", "get", "pods", "shop")
+    assert not allowed(rbac, "system:serviceaccount:ci:robot", "get", "pods", "shop")
+    # Of a ClusterRoleBinding it is nobody.
+    assert not allowed(rbac, "system:serviceaccount::robot", "get", "pods")
+    assert not allowed(rbac, "system:serviceaccount:shop:robot", "get", "pods")
+
+
+def test_the_first_of_several_grants_is_the_reason() -> None:
+    lookup = FixedLookup([cluster_role("r", READ_PODS)])
+    rbac = RBAC(lookup)
+    for name in ("b", "a", "c"):
+        lookup.put(cluster_binding(name, "r", ANNA))
+    reason = rbac.decide(Caller("anna"), Attributes("get", resource="pods")).reason
+    assert reason.startswith('RBAC: allowed by ClusterRoleBinding "b" ')
+
+
+def test_an_answer_is_kept_and_what_is_taken_back_takes_no_room() -> None:
+    lookup = FixedLookup([cluster_role("r", READ_PODS), cluster_binding("b", "r", ANNA)])
+    rbac = RBAC(lookup)
+    request = Attributes("get", resource="pods")
+    assert rbac.decide(Caller("anna"), request) is rbac.decide(Caller("anna"), request)
+    assert rbac._held
+    lookup.remove(ClusterRoleBinding, "b")
+    assert rbac._held == {}
+
+
+@pytest.mark.parametrize(
+    ("caller", "attributes"),
+    [
+        (Caller("u" * DECISION_KEY.value), Attributes("get")),
+        (Caller("anna", ("g" * 100,) * 30), Attributes("get")),
+        (Caller("anna"), Attributes("get", resource="pods", name="n" * DECISION_KEY.value)),
+        (Caller("anna"), Attributes("list", resource="pods", label_selector="a," * 2000)),
+    ],
+)
+def test_long_questions_are_answered_and_not_remembered(
+    caller: Caller, attributes: Attributes
+) -> None:
+    rbac = RBAC(FixedLookup([cluster_role("r", READ_PODS), cluster_binding("b", "r", ANNA)]))
+    before = DECISION_KEY.times_reached
+    for _ in range(2):
+        expected = caller.user == "anna" and attributes.resource == "pods"
+        assert rbac.decide(caller, attributes).allowed is expected
+    assert DECISION_KEY.times_reached == before + 2
+    rbac.decide(Caller("anna"), Attributes("get", resource="pods"))
+    assert DECISION_KEY.times_reached == before + 2

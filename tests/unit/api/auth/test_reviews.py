@@ -29,6 +29,7 @@ from kubelite.api.kinds.authorization import (
 from kubelite.api.kinds.meta import FieldSelectorRequirement, ObjectMeta
 from kubelite.api.kinds.rbac import ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject
 from kubelite.clock import SetClock
+from kubelite.limits import REVIEW_GROUPS, REVIEW_SUBJECT
 
 CLOCK = SetClock(datetime(2026, 9, 1, tzinfo=UTC))
 RULES = [
@@ -198,3 +199,47 @@ def test_selectors_in_reviews_are_bounded(selector: FieldSelectorAttributes) -> 
     spec = SubjectAccessReviewSpec(user="anna", resourceAttributes=wanted)
     with pytest.raises(Invalid, match="Too "):
         REVIEWS.access(SubjectAccessReview(spec=spec))
+
+
+ASKED = ResourceAttributes(verb="get", resource="pods")
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (
+            SubjectAccessReviewSpec(
+                user="anna", groups=["g"] * (REVIEW_GROUPS.value + 1), resourceAttributes=ASKED
+            ),
+            "spec.groups: Too many: 2001: must have at most 2000 items",
+        ),
+        (
+            SubjectAccessReviewSpec(
+                user="anna",
+                extra={str(index): [""] * 100 for index in range(21)},
+                resourceAttributes=ASKED,
+            ),
+            "spec.extra: Too many: 2100: must have at most 2000 items",
+        ),
+        (
+            SubjectAccessReviewSpec(
+                user="anna", groups=["g" * REVIEW_SUBJECT.value], resourceAttributes=ASKED
+            ),
+            "spec: Too long: may not be more than 65536 bytes",
+        ),
+        (
+            SubjectAccessReviewSpec(
+                user="anna", extra={"x" * REVIEW_SUBJECT.value: []}, resourceAttributes=ASKED
+            ),
+            "spec: Too long: may not be more than 65536 bytes",
+        ),
+    ],
+)
+def test_the_subject_of_a_review_is_bounded(spec: SubjectAccessReviewSpec, message: str) -> None:
+    for ask in (
+        lambda: REVIEWS.access(SubjectAccessReview(spec=spec)),
+        lambda: REVIEWS.local_access("", LocalSubjectAccessReview(spec=spec)),
+    ):
+        with pytest.raises(Invalid) as refused:
+            ask()
+        assert refused.value.message.endswith(message)

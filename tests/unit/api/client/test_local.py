@@ -96,3 +96,25 @@ async def test_a_dynamic_mirror_holds_metadata(server: Server) -> None:
     assert (found.kind, found.metadata.labels) == ("ConfigMap", {"app": "web"})
     with pytest.raises(NotFound):
         server.client.dynamic_mirror("", "v1", "nothings")
+
+
+async def test_one_object_is_followed_without_a_copy(server: Server) -> None:
+    told: list[str] = []
+    end = server.client.follow(ConfigMap, "a", "default", lambda: told.append("a"))
+    other = server.client.follow(ConfigMap, "a", "default", lambda: told.append("b"))
+    assert server.mirrors._hub.watching == 2
+    await server.client.create(config("a"))
+    assert told == ["a", "b"]
+    await server.client.create(config("other"))
+    await server.client.patch(ConfigMap, "a", {"data": {"x": "y"}}, "default")
+    end()
+    await server.client.delete(ConfigMap, "a", "default")
+    assert told == ["a", "b", "a", "b", "b"]
+    other()
+    assert server.mirrors._hub.watching == 0
+
+
+async def test_who_may_not_watch_an_object_cannot_follow_it(server: Server) -> None:
+    client = LocalClient(server.verbs, Nobody(), ADMIN, server.mirrors)
+    with pytest.raises(Forbidden):
+        client.follow(ConfigMap, "a", "default", lambda: None)

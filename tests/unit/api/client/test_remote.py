@@ -112,6 +112,24 @@ async def test_a_mirror_follows(client: RemoteClient) -> None:
     await until(lambda: mirror.get("b", "default") is None)
 
 
+async def test_one_object_is_followed_by_one_watch_for_all(client: RemoteClient) -> None:
+    told: list[str] = []
+    await client.create(config_map("a"))
+    end = client.follow(ConfigMap, "a", "default", lambda: told.append("first"))
+    await until(lambda: "first" in told)  # the list has arrived
+    other = client.follow(ConfigMap, "a", "default", lambda: told.append("second"))
+    assert len(client._followed) == 1
+    await client.create(config_map("b"))
+    await client.patch(ConfigMap, "a", {"data": {"x": "y"}}, "default")
+    await until(lambda: told == ["first", "first", "second"])
+    end()
+    await client.delete(ConfigMap, "a", "default")
+    await until(lambda: told[3:] == ["second"])
+    other()
+    assert not client._followed
+    await until(lambda: not client._tasks._tasks)
+
+
 async def test_a_mirror_of_metadata(client: RemoteClient) -> None:
     await client.create(config_map("a", k="v"))
     mirror = client.dynamic_mirror("", "v1", "configmaps")

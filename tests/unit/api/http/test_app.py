@@ -15,7 +15,7 @@ from kubelite.api.kinds.core.config import ConfigMap
 from kubelite.api.registry.options import ReadOptions, WatchOptions, WriteOptions
 from kubelite.api.registry.resources import Resource, ResourceTable
 from kubelite.api.registry.verbs import Listed, Verbs, Written
-from kubelite.api.registry.watch import Deliver, Form, Watching
+from kubelite.api.registry.watch import Deliver, Drain, Form, Watching
 from kubelite.limits import HEAD_SECONDS
 from kubelite.metrics import REGISTRY
 from kubelite.offload import AtOnce
@@ -38,13 +38,19 @@ PATH = "/api/v1/namespaces/default/configmaps"
 class OneWatch:
     """A watch that the test feeds."""
 
-    def __init__(self, form: Form, deliver: Deliver) -> None:
+    def __init__(self, form: Form, deliver: Deliver, present: Sequence[bytes]) -> None:
         self.form = form
         self.deliver = deliver
+        self.present = present
         self.closed = asyncio.Event()
 
     def send(self, event_type: str, value: bytes) -> None:
         self.deliver([self.form.event(event_type, value)])
+
+    async def begin(self, drain: Drain) -> None:
+        for value in self.present:
+            self.send("ADDED", value)
+            await drain()
 
     def bookmark(self) -> None:
         self.send("BOOKMARK", b'{"kind":"ConfigMap"}')
@@ -65,12 +71,12 @@ class FixedVerbs(Verbs):
         self.watch_error: APIError | None = None
         self.present: Sequence[bytes] = (STORED,)  # what a watch begins with
 
-    def get(self, allowed: Allowed, options: ReadOptions) -> bytes:
+    async def get(self, allowed: Allowed, options: ReadOptions) -> bytes:
         if allowed.attributes.name != "a":
             raise NotFound(f'configmaps "{allowed.attributes.name}" not found')
         return STORED
 
-    def list(self, allowed: Allowed, options: ReadOptions) -> Listed:
+    async def list(self, allowed: Allowed, options: ReadOptions) -> Listed:
         return Listed(items=self.items, resource_version="9", continue_token="t", remaining=3)
 
     async def create(
@@ -79,7 +85,7 @@ class FixedVerbs(Verbs):
         self.created.append((body, options))
         return Written(body=STORED, created=True, warnings=('mind the "gap"\n',))
 
-    def watch(
+    async def watch(
         self,
         allowed: Allowed,
         options: WatchOptions,
@@ -89,12 +95,9 @@ class FixedVerbs(Verbs):
     ) -> Watching:
         if isinstance(self.watch_error, BadRequest):
             raise self.watch_error
-        watch = OneWatch(form, deliver)
+        watch = OneWatch(form, deliver, () if self.watch_error else self.present)
         if self.watch_error is not None:
             expired(self.watch_error)
-        else:
-            for value in self.present:
-                watch.send("ADDED", value)
         self.watching.put_nowait(watch)
         return watch
 
@@ -294,6 +297,12 @@ async def test_a_client_that_waits_to_be_asked_for_the_body(verbs: FixedVerbs) -
         ("GET", "/api/v1/namespaces/a%2f..%2fb/configmaps", 400),
         ("GET", "/version", 200),
         ("GET", "/readyz", 200),
+        ("GET", f"{PATH}?timeoutSeconds=x", 400),
+        ("GET", f"{PATH}?timeoutSeconds=5", 200),
+        ("GET", f"{PATH}?watch=1&timeoutSeconds=x", 400),
+        ("GET", f"{PATH}/a?timeoutSeconds=x", 200),
+        ("DELETE", f"{PATH}?timeoutSeconds=x", 400),
+        ("GET", f"{PATH}?limit=x", 400),
         ("GET", "/metrics", 200),
         ("GET", "/", 200),
         ("GET", "/api", 200),
@@ -317,7 +326,7 @@ async def test_an_unknown_caller_gets_401(verbs: FixedVerbs) -> None:
 async def test_a_bug_is_an_internal_error_that_tells_nothing(
     verbs: FixedVerbs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(allowed: Allowed, options: ReadOptions) -> bytes:
+    async def broken(allowed: Allowed, options: ReadOptions) -> bytes:
         raise RuntimeError("secret")
 
     monkeypatch.setattr(verbs, "get", broken)
@@ -388,9 +397,8 @@ async def test_what_a_watch_begins_with_may_be_read_slowly(verbs: FixedVerbs) ->
         watch = await verbs.watching.get()
         await raw.head()
         watch.send("MODIFIED", b"{}")
-        for _ in verbs.present:
-            assert len(await raw.chunk()) > len(line)
-        assert await raw.chunk() == b'{"type":"MODIFIED","object":{}}\n'
+        sizes = [len(await raw.chunk()) for _ in range(len(verbs.present) + 1)]
+        assert sum(size > len(line) for size in sizes) == len(verbs.present)
         for _ in range(40):  # but what comes later is bounded as ever
             watch.send("MODIFIED", line)
         await watch.closed.wait()
@@ -455,3 +463,35 @@ async def test_headers_are_bounded(verbs: FixedVerbs) -> None:
     async with connected(verbs) as raw:
         raw.writer.write(b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 1000 + b"\r\n")
         assert (await raw.head())[0] == 431
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("bad", [b"zz\r\n", b"-1\r\n", b"3\r\nabcd\r\n", b"2\r\n{}\r\nx\r\n"])
+async def test_a_body_with_a_bad_chunk_is_a_bad_request(
+    verbs: FixedVerbs, bad: bytes, at_once: bool
+) -> None:
+    head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer t\r\n"
+    begin = f"{head}Transfer-Encoding: chunked\r\n\r\n".encode()
+    async with connected(verbs) as raw:
+        if at_once:
+            raw.writer.write(begin + bad + b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n")
+        else:
+            raw.writer.write(begin)
+            await asyncio.sleep(0.01)
+            raw.writer.write(bad)
+        text = await asyncio.wait_for(raw.reader.read(), 5)
+    assert text.startswith(b"HTTP/1.1 400 ")
+    assert b"\r\nConnection: close\r\n" in text
+    assert text.count(b"HTTP/1.1") == 1  # the end of the body is not known: nothing follows
+    assert not verbs.created
+
+
+async def test_a_client_that_leaves_amid_its_body_gets_no_answer(verbs: FixedVerbs) -> None:
+    async with connected(verbs) as raw:
+        raw.writer.write(f"POST {PATH} HTTP/1.1\r\nHost: x\r\n".encode())
+        raw.writer.write(b"Transfer-Encoding: chunked\r\n\r\n5\r\n{")
+        await raw.writer.drain()
+        await asyncio.sleep(0.01)
+        raw.writer.transport.abort()
+        await asyncio.sleep(0.01)
+        assert not verbs.created

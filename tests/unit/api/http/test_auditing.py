@@ -134,3 +134,21 @@ async def test_what_pod_security_found_is_in_the_event() -> None:
             if code == 201
             else 'would violate PodSecurity "restricted:latest": privileged'
         )
+
+
+async def test_requests_for_deprecated_resources_are_marked() -> None:
+    lines = Lines()
+    policy = "omitStages: [RequestReceived]\nrules: [{level: Metadata}]"
+    auditor = Auditor(AuditPolicy.read(policy), lines, SystemClock(), SeededRandomness(1))
+    parts = replace(parts_of(Server().verbs), auditor=auditor)
+    async with serving(parts) as (_, port), ClientSession(f"http://127.0.0.1:{port}") as session:
+        await session.get("/api/v1/endpoints")
+        await session.get("/api/v1/pods")
+        shown = await (await session.get("/metrics")).text()
+    old, current, _ = (event["annotations"] for event in lines.events)
+    assert old["k8s.io/deprecated"] == "true"
+    assert "k8s.io/deprecated" not in current
+    assert (
+        'apiserver_requested_deprecated_apis{group="",version="v1",resource="endpoints",subresource="",'
+        'removed_release=""} 1\n'
+    ) in shown

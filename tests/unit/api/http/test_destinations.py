@@ -6,8 +6,8 @@ from kubelite.api.http.destinations import Destinations, check_address
 GUARDED = Destinations(
     own=lambda: ("127.0.0.1", "::1", "10.43.0.1", "192.0.2.7", "2001:db8::7"),
     port=6443,
-    service="10.43.0.1",
-    node=("one", "127.0.0.1"),
+    service=lambda: ("10.43.0.1",),
+    node=lambda: ("one", "127.0.0.1"),
 )
 
 

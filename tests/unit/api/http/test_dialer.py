@@ -17,7 +17,7 @@ from kubelite.api.http.dialer import Backend, TCPDialer
 from kubelite.clock import SetClock
 from kubelite.randomness import SeededRandomness
 
-OPEN = Destinations(node=("one", "127.0.0.1"))
+OPEN = Destinations(node=lambda: ("one", "127.0.0.1"))
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ async def test_whoever_is_not_the_node_is_told_nothing(pki: Pki, leaf: str, node
             "127.0.0.1", port, pki.client_context(KUBELET_CLIENT), node, proves_node=True
         )
         with pytest.raises(ServiceUnavailable, match=f"not system:node:{node}"):
-            await TCPDialer(Destinations(node=(node, "127.0.0.1"))).dial(backend)
+            await TCPDialer(Destinations(node=lambda: (node, "127.0.0.1"))).dial(backend)
     assert received in ([], [b""])
 
 
@@ -99,7 +99,7 @@ async def test_a_name_that_cannot_be_a_hosts(host: str) -> None:
 
 async def test_the_next_address_is_tried(monkeypatch: pytest.MonkeyPatch, pki: Pki) -> None:
     async with listening(pki, KUBELET_SERVING) as (port, _):
-        both = Destinations(node=("one", "127.0.0.1"))
+        both = Destinations(node=lambda: ("one", "127.0.0.1"))
         tried: list[str] = []
         dial = asyncio.open_connection
 

@@ -1,10 +1,11 @@
-"""Discovery, compared with what Kubernetes 1.36 serves where that is at hand."""
+"""Discovery, compared with what Kubernetes 1.36 serves."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import pytest
-from reference import REFERENCE
+from reference import published_resources, reference_json
 
 from kubelite.api.http.discovery import (
     Discovery,
@@ -35,14 +36,6 @@ def read(reply: Reply) -> dict[str, Any]:
     return decoded
 
 
-def reference() -> dict[str, Any]:
-    file = REFERENCE / "discovery-1.36.json"
-    if not file.exists():
-        pytest.skip("there is no reference data")
-    decoded: dict[str, Any] = msgspec.json.decode(file.read_bytes())
-    return decoded
-
-
 def test_the_old_form(discovery: Discovery) -> None:
     versions = read(ask(discovery, "/api"))
     assert versions["versions"] == ["v1"]
@@ -56,49 +49,97 @@ def test_the_old_form(discovery: Discovery) -> None:
     assert listed["deployments/scale"]["group"] == "autoscaling"
 
 
-def test_the_core_list_is_that_of_kubernetes(discovery: Discovery) -> None:
-    wanted = {entry["name"]: entry for entry in reference()["core"]["resources"]}
-    served = {entry["name"]: entry for entry in read(ask(discovery, "/api/v1"))["resources"]}
-    assert served == wanted
+# What a source says about the resources and subresources of each group version, by name.
+Said = dict[str, dict[str, dict[str, Any]]]
 
 
-def test_groups_are_those_of_kubernetes(discovery: Discovery) -> None:
-    groups = reference()["groups"]
-    items = groups["items"] if isinstance(groups, dict) else groups
-    served = {
-        item["metadata"]["name"]: {one["version"]: one for one in item["versions"]}
-        for item in read(ask(discovery, "/apis", AGGREGATED))["items"]
-    }
-    for item in items:
-        for version in item["versions"]:
-            found = served[item["metadata"]["name"]][version["version"]]
-            wanted = {one["resource"]: one for one in version["resources"]}
-            shown = {one["resource"]: one for one in found["resources"]}
-            for name, resource in wanted.items():
-                assert _comparable(shown[name]) == _comparable(resource), name
-
-
-def _comparable(resource: dict[str, Any]) -> dict[str, Any]:
-    def key(one: dict[str, Any]) -> str:
-        return str(one["subresource"])
-
-    kind = resource["responseKind"]
-    subresources = [
-        {
-            **one,
-            "responseKind": {k: v for k, v in one["responseKind"].items() if v},
-            "verbs": sorted(one["verbs"]),
+def published() -> Said:
+    """Return the entries of an APIResourceList as the project's facts have them."""
+    lists: Said = {}
+    for name, row in published_resources().items():
+        group_version, _, plural = name.rpartition("/")
+        entries = lists.setdefault(group_version, {})
+        words = {"shortNames": row["short"], "categories": row["categories"]}
+        entries[plural] = {
+            "name": plural,
+            "namespaced": row["namespaced"],
+            "kind": row["kind"],
+            "singularName": row["kind"].lower(),
+            "verbs": row["verbs"],
+            **{word: names for word, names in words.items() if names},
         }
-        for one in sorted(resource.get("subresources", ()), key=key)
-    ]
-    for one in subresources:
-        one.pop("acceptedTypes", None)
-        one["responseKind"] = one["responseKind"]["kind"]
+        for subresource, said in row["subresources"].items():
+            group, _, version = said["of"].rpartition("/")
+            entries[f"{plural}/{subresource}"] = {
+                "name": f"{plural}/{subresource}",
+                "namespaced": row["namespaced"],
+                "kind": said["kind"],
+                "singularName": "",
+                "verbs": said["verbs"],
+                **({"group": group, "version": version} if said["of"] != group_version else {}),
+            }
+    return lists
+
+
+def test_every_list_is_that_of_kubernetes(discovery: Discovery) -> None:
+    documents = reference_json("discovery-1.36.json")
+    for source in (published(), *({"v1": listed(it["core"]["resources"])} for it in documents)):
+        for group_version, wanted in source.items():
+            path = f"/apis/{group_version}" if "/" in group_version else f"/api/{group_version}"
+            assert listed(read(ask(discovery, path))["resources"]) == wanted
+
+
+def listed(entries: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return entries by name, without the hash of the storage version; each stored resource has one."""
+    for entry in entries:
+        assert ("storageVersionHash" in entry) == ("watch" in entry["verbs"])
+        entry.pop("storageVersionHash", "")
+    return {entry["name"]: entry for entry in entries}
+
+
+def test_the_aggregated_form_says_the_same(discovery: Discovery) -> None:
+    served = aggregated_entries(read(ask(discovery, "/api", AGGREGATED))["items"])
+    assert served.keys() == {"v1"}
+    served |= aggregated_entries(read(ask(discovery, "/apis", AGGREGATED))["items"])
+    assert served == {
+        group_version: {name: common(entry) for name, entry in entries.items()}
+        for group_version, entries in published().items()
+    }
+    for document in reference_json("discovery-1.36.json"):
+        wanted = aggregated_entries(document["groups"]["items"])
+        assert served == {**wanted, "v1": served["v1"]}
+
+
+def aggregated_entries(items: list[dict[str, Any]]) -> Said:
+    """Return what an APIGroupDiscoveryList says, in the form of `common`."""
     return {
-        **resource,
-        "responseKind": kind["kind"],
-        "verbs": sorted(resource["verbs"]),
-        "subresources": subresources,
+        f"{item['metadata'].get('name', '')}/{version['version']}".strip("/"): dict(
+            entry for resource in version["resources"] for entry in entries_of(resource)
+        )
+        for item in items
+        for version in item["versions"]
+    }
+
+
+def entries_of(resource: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield a resource and its subresources by name."""
+    entry = {**resource, "namespaced": resource["scope"] == "Namespaced"}
+    singular = {"singularName": resource["singularResource"]}
+    yield resource["resource"], common({**entry, "kind": entry["responseKind"]["kind"], **singular})
+    for one in resource.get("subresources", ()):
+        said = {"kind": one["responseKind"]["kind"], "verbs": one["verbs"], "singularName": ""}
+        yield (
+            f"{resource['resource']}/{one['subresource']}",
+            common({"namespaced": entry["namespaced"], **said}),
+        )
+
+
+def common(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return what both forms of discovery say about a resource."""
+    return {
+        **{word: entry[word] for word in ("namespaced", "kind", "singularName")},
+        **{word: entry.get(word, []) for word in ("shortNames", "categories")},
+        "verbs": sorted(entry["verbs"]),
     }
 
 

@@ -4,12 +4,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from fakes.recording_offload import RecordingOffload
 from fakes.server import StandingClock
 
 from kubelite.api.errors import BadRequest, NotAcceptable
-from kubelite.api.http.forms import INLINE_HEADS_MAX, Forms
+from kubelite.api.http.forms import Forms
 from kubelite.api.http.negotiation import Media
 from kubelite.api.http.request import NO_QUERY
+from kubelite.api.http.wire import Body, whole
 from kubelite.api.registry.answers import Listed
 from kubelite.api.registry.builtin import builtin_table
 
@@ -26,13 +28,13 @@ assert found is not None
 config_maps = found
 
 
-def read(body: bytes) -> dict[str, Any]:
-    decoded: dict[str, Any] = msgspec.json.decode(body)
+def read(body: Body) -> dict[str, Any]:
+    decoded: dict[str, Any] = msgspec.json.decode(whole(body))
     return decoded
 
 
-def test_a_table_of_one() -> None:
-    shown = read(forms.single(config_maps, TABLE, NO_QUERY, CONFIG_MAP))
+async def test_a_table_of_one() -> None:
+    shown = read(await forms.single(config_maps, TABLE, NO_QUERY, CONFIG_MAP))
     assert shown["kind"] == "Table"
     assert shown["metadata"] == {"resourceVersion": "7"}
     assert shown["rows"][0]["cells"] == ["a", 1, "60m"]
@@ -62,7 +64,7 @@ def test_a_watched_table() -> None:
 
 
 async def test_metadata() -> None:
-    shown = read(forms.single(config_maps, METADATA, NO_QUERY, CONFIG_MAP))
+    shown = read(await forms.single(config_maps, METADATA, NO_QUERY, CONFIG_MAP))
     assert shown["apiVersion"] == "meta.k8s.io/v1beta1"
     assert "data" not in shown
     listed = Listed(items=[CONFIG_MAP], resource_version="9")
@@ -71,24 +73,47 @@ async def test_metadata() -> None:
         "PartialObjectMetadataList",
         "a",
     )
-    listed = Listed(items=[CONFIG_MAP] * (INLINE_HEADS_MAX + 1), resource_version="9")
-    many = read(await forms.list(config_maps, METADATA_LIST, NO_QUERY, listed))
-    assert len(many["items"]) == INLINE_HEADS_MAX + 1
     event = read(forms.watch(config_maps, METADATA_LIST, NO_QUERY).event("ADDED", CONFIG_MAP))
     assert event["object"]["kind"] == "PartialObjectMetadata"
 
 
+@pytest.mark.parametrize(
+    ("media", "count", "leaves"),
+    [
+        (TABLE, 100, False),
+        (TABLE, 300, True),
+        (METADATA_LIST, 2000, False),
+        (METADATA_LIST, 3000, True),
+    ],
+)
+async def test_long_lists_of_another_form_leave_the_loop(
+    media: Media, count: int, leaves: bool
+) -> None:
+    offload = RecordingOffload()
+    listed = Listed(items=[CONFIG_MAP] * count, resource_version="9")
+    made = await Forms(StandingClock(), offload).list(config_maps, media, NO_QUERY, listed)
+    assert len(read(made)["rows" if media is TABLE else "items"]) == count
+    assert (offload.hops == 1) is leaves
+
+
+async def test_a_table_of_one_huge_object_leaves_the_loop() -> None:
+    offload = RecordingOffload()
+    huge = CONFIG_MAP.replace(b'"v"', b'"%b"' % (b"x" * 1_400_000))
+    await Forms(StandingClock(), offload).single(config_maps, TABLE, NO_QUERY, huge)
+    assert offload.hops == 1
+
+
 async def test_forms_that_do_not_fit() -> None:
     with pytest.raises(NotAcceptable, match="is not a list"):
-        forms.single(config_maps, METADATA_LIST, NO_QUERY, CONFIG_MAP)
+        await forms.single(config_maps, METADATA_LIST, NO_QUERY, CONFIG_MAP)
     with pytest.raises(NotAcceptable, match="is a list"):
         await forms.list(config_maps, METADATA, NO_QUERY, Listed(items=[], resource_version="1"))
     with pytest.raises(BadRequest, match="unrecognized includeObject value"):
-        forms.single(config_maps, TABLE, {"includeObject": ["All"]}, CONFIG_MAP)
+        await forms.single(config_maps, TABLE, {"includeObject": ["All"]}, CONFIG_MAP)
 
 
-def test_what_is_only_asked_has_no_table() -> None:
+async def test_what_is_only_asked_has_no_table() -> None:
     review = builtin_table().find("authorization.k8s.io", "v1", "selfsubjectaccessreviews")
     assert review is not None
     with pytest.raises(NotAcceptable, match="only the following media types are accepted"):
-        forms.single(review, TABLE, NO_QUERY, b"{}")
+        await forms.single(review, TABLE, NO_QUERY, b"{}")

@@ -22,7 +22,7 @@ async def test_issuer_and_keys_are_published() -> None:
         clock=SetClock(datetime(2026, 9, 1, tzinfo=UTC)),
         randomness=SeededRandomness(1),
     )
-    parts = parts_of(Server().verbs, more_pages=identity_pages(issuer, "192.0.2.1:6443"))
+    parts = parts_of(Server().verbs, more_pages=identity_pages(issuer, lambda: "192.0.2.1:6443"))
     async with serving(parts) as (_, port), ClientSession(f"http://127.0.0.1:{port}") as session:
         async with session.get(DISCOVERY) as reply:
             document = await reply.json()

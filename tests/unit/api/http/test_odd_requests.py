@@ -374,7 +374,7 @@ async def cluster() -> AsyncIterator[tuple[int, Lines]]:
         clock=clock,
         randomness=randomness,
         node_tls=ssl.create_default_context(),
-        address="127.0.0.1:6443",
+        address=lambda: "127.0.0.1:6443",
         destinations=Destinations(),
         auditor=Auditor(AuditPolicy.read(EVERYTHING), lines, clock, randomness),
     )

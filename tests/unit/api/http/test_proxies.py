@@ -86,14 +86,14 @@ class Cluster(Verbs):
             }
         ]
 
-    def get(self, allowed: Allowed, options: ReadOptions) -> bytes:
+    async def get(self, allowed: Allowed, options: ReadOptions) -> bytes:
         attributes = allowed.attributes
         found = self.objects.get((attributes.resource, attributes.name))
         if found is None:
             raise NotFound(f'{attributes.resource} "{attributes.name}" not found')
         return msgspec.json.encode(found)
 
-    def list(self, allowed: Allowed, options: ReadOptions) -> Listed:
+    async def list(self, allowed: Allowed, options: ReadOptions) -> Listed:
         assert options.label_selector == "kubernetes.io/service-name=web"
         return Listed(
             items=[msgspec.json.encode(item) for item in self.slices], resource_version="1"
@@ -274,6 +274,20 @@ async def test_an_upgrade_becomes_a_pipe() -> None:
         assert len(await reader.read(-1)) == 999_999
 
 
+async def test_a_token_among_the_protocols_stays_with_the_server() -> None:
+    serve, seen = echo("HTTP/1.1 101 Switching Protocols", "Upgrade: websocket")
+    protocols = (
+        "Sec-WebSocket-Protocol: v5.channel.k8s.io, base64url.bearer.authorization.k8s.io.c2VjcmV0",
+        "Sec-WebSocket-Protocol: v4.channel.k8s.io",
+    )
+    path = f"{PODS}/web/exec?command=a"
+    async with proxied(serve) as (reader, writer, _):
+        writer.write(asking(path, "Connection: Upgrade", "Upgrade: websocket", *protocols))
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+    assert b"c2VjcmV0" not in seen[0]
+    assert b"\r\nSec-WebSocket-Protocol: v5.channel.k8s.io, v4.channel.k8s.io\r\n" in seen[0]
+
+
 async def test_exec_by_get_needs_the_right_to_create() -> None:
     serve, seen = echo("HTTP/1.1 101 Switching Protocols")
     async with proxied(serve, NoCreate()) as (reader, writer, _):
@@ -366,7 +380,10 @@ async def test_bodies_are_passed_on() -> None:
 
 
 async def test_pages_and_redirects_lead_through_the_proxy() -> None:
-    page = b'<A href="/x?a=1&amp;b">x</A><a href="y">y</a><p href="/z">/x</p>'
+    page = (
+        b'<A href="/x?a=1&amp;b">x</A><a href="y">y</a><p href="/z">/x</p>'
+        b'<a href="http://outside/q">q</a><a href="http://else/q">q</a>'
+    )
     serve, _ = echo(
         "HTTP/1.1 302 Found",
         "Content-Type: text/html; charset=utf-8",
@@ -377,9 +394,23 @@ async def test_pages_and_redirects_lead_through_the_proxy() -> None:
     async with proxied(serve) as (reader, writer, _):
         writer.write(asking(f"{PODS}/web/proxy/start", "Connection: close"))
         answer = (await reader.read()).decode()
-    prefix = f"http://outside{PODS}/web/proxy"
+    prefix = f"{PODS}/web/proxy"
     assert f"Location: {prefix}/login\r\n" in answer
     assert f'<A href="{prefix}/x?a=1&amp;b">x</A><a href="y">y</a><p href="/z">' in answer
+    assert f'<a href="http://outside{prefix}/q">q</a><a href="http://else/q">' in answer
+
+
+@pytest.mark.parametrize("coding", ["", "Content-Encoding: br"])
+async def test_redirects_of_pages_that_are_not_rewritten_lead_through_the_proxy(
+    coding: str,
+) -> None:
+    headers = ["Content-Type: text/html", "Location: /login", "Content-Length: 0"]
+    serve, _ = echo("HTTP/1.1 302 Found", *headers, *([coding] if coding else []))
+    async with proxied(serve) as (reader, writer, _):
+        method = "GET" if coding else "HEAD"
+        writer.write(asking(f"{PODS}/web/proxy/start", "Connection: close", method=method))
+        answer = (await reader.read()).decode()
+    assert f"Location: {PODS}/web/proxy/login\r\n" in answer
 
 
 async def test_a_proxy_path_without_a_slash_is_redirected() -> None:
@@ -456,11 +487,11 @@ def test_wrong_identifiers(identifier: str) -> None:
         split_identifier(identifier, "service")
 
 
-def test_an_unknown_service_port() -> None:
+async def test_an_unknown_service_port() -> None:
     cluster = Cluster(1)
     found = Backends(cluster, AllowEverything(), SeededRandomness(1), node_tls=None)
     with pytest.raises(ServiceUnavailable, match='no service port 81 found for service "web"'):
-        found.proxied_service("default", "web:81")
+        await found.proxied_service("default", "web:81")
 
 
 @pytest.mark.parametrize(
@@ -472,22 +503,23 @@ def test_an_unknown_service_port() -> None:
         {"addresses": ["192.0.2.7"]},
     ],
 )
-def test_endpoints_that_are_no_pods_of_the_namespace(changed: dict[str, Any]) -> None:
+async def test_endpoints_that_are_no_pods_of_the_namespace(changed: dict[str, Any]) -> None:
     cluster = Cluster(1)
     found = Backends(cluster, AllowEverything(), SeededRandomness(1), node_tls=None)
-    assert found.proxied_service("default", "web:80").host == "127.0.0.1"
+    assert (await found.proxied_service("default", "web:80")).host == "127.0.0.1"
     cluster.slices[0]["endpoints"][0] |= changed
     with pytest.raises(ServiceUnavailable, match='no endpoints available for service "web:80"'):
-        found.proxied_service("default", "web:80")
+        await found.proxied_service("default", "web:80")
 
 
-def test_a_nodes_other_ports_are_not_shown_the_servers_certificate() -> None:
+async def test_a_nodes_other_ports_are_not_shown_the_servers_certificate() -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     found = Backends(Cluster(10250), AllowEverything(), SeededRandomness(1), node_tls=context)
     own = Backend("127.0.0.1", 10250, context, "n1", proves_node=True)
-    assert found.node("n1") == found.proxied_node("n1") == found.proxied_node("n1:10250") == own
+    assert await found.node("n1") == own
+    assert await found.proxied_node("n1") == await found.proxied_node("n1:10250") == own
     other = Backend("127.0.0.1", 2379, None, "n1", proves_node=False)
-    assert found.proxied_node("n1:2379") == other
+    assert await found.proxied_node("n1:2379") == other
 
 
 @pytest.mark.parametrize(

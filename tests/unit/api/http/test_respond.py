@@ -1,24 +1,22 @@
 """Answers and their headers."""
 
-import asyncio
 import gzip
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 
 import pytest
+from fakes.recording_offload import RecordingOffload
 
 from kubelite.api.errors import NotFound, TooManyRequests, Unauthorized
-from kubelite.api.http.negotiation import Media
+from kubelite.api.http.negotiation import PLAIN_JSON, Media
 from kubelite.api.http.respond import (
-    INLINE_GZIP_BYTES_MAX,
-    INLINE_YAML_BYTES_MAX,
     accepts_gzip,
     compressed,
     error_reply,
     list_body,
     object_reply,
+    rendered,
     warning_headers,
 )
+from kubelite.api.http.wire import Pieces, whole
 from kubelite.api.registry.answers import Listed
 
 
@@ -47,37 +45,66 @@ def test_too_many_warnings_are_cut_and_the_last_left_out() -> None:
 def test_lists() -> None:
     body = list_body("v1", "PodList", Listed(items=[b"{}", b"{}"], resource_version="5"))
     assert (
-        body
+        whole(body)
         == b'{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"5"},"items":[{},{}]}'
     )
 
 
 async def test_pretty_and_yaml() -> None:
-    pretty = await object_reply(b'{"a":[1]}', Media(pretty=True))
+    pretty = await object_reply(b'{"a":[1]}', Media(pretty=True), RecordingOffload())
     assert pretty.body == b'{\n  "a": [\n    1\n  ]\n}\n'
-    assert (await object_reply(b'{"a":[1]}', Media(encoding="yaml"))).body == b"a:\n- 1\n"
+    assert (
+        await object_reply(b'{"a":[1]}', Media(encoding="yaml"), RecordingOffload())
+    ).body == b"a:\n- 1\n"
 
 
-async def test_a_long_yaml_does_not_hold_the_loop() -> None:
-    threads = []
+@pytest.mark.parametrize(
+    ("media", "size", "leaves"),
+    [
+        (Media(encoding="yaml"), 1000, False),
+        (Media(encoding="yaml"), 20_000, True),
+        (Media(pretty=True), 100_000, False),
+        (Media(pretty=True), 5_000_000, True),
+        (PLAIN_JSON, 5_000_000, False),
+    ],
+)
+async def test_long_encodings_leave_the_loop(media: Media, size: int, leaves: bool) -> None:
+    offload = RecordingOffload()
+    body = b'["' + b"x" * size + b'"]'
+    reply = await object_reply(body, media, offload)
+    assert (offload.hops == 1) is leaves
+    if media == PLAIN_JSON:
+        assert reply.body is body
+    else:
+        assert b"x" * size in reply.body
 
-    class Threads(ThreadPoolExecutor):
-        def submit(self, *arguments: Any, **named: Any) -> Future[Any]:
-            threads.append(arguments[0])
-            return super().submit(*arguments, **named)
 
-    asyncio.get_running_loop().set_default_executor(Threads(1))
-    body = b"[" + b",".join([b'"long"'] * INLINE_YAML_BYTES_MAX) + b"]"
-    reply = await object_reply(body, Media(encoding="yaml"))
-    assert reply.body == b"- long\n" * INLINE_YAML_BYTES_MAX
-    assert len(threads) == 1
-    assert (await object_reply(body)).body is body
-    assert len(threads) == 1
+async def test_a_list_is_put_together_when_it_is_written() -> None:
+    listed = Listed([b"1", b"2"], "9")
+    pieces = list_body("v1", "ConfigMapList", listed)
+    reply = await object_reply(pieces, PLAIN_JSON, RecordingOffload())
+    assert reply.content is pieces
+    assert whole(pieces).endswith(b'"items":[1,2]}')
 
 
-@pytest.mark.parametrize("size", [1000, INLINE_GZIP_BYTES_MAX + 1])
-async def test_compression(size: int) -> None:
-    assert gzip.decompress(await compressed(b"x" * size)) == b"x" * size
+@pytest.mark.parametrize("items", [[], [b"{}"], [b'{"b":[1,{"c":"x\\ny"}],"a":{}}', b'{"a":"b"}']])
+@pytest.mark.parametrize("media", [Media(encoding="yaml"), Media(pretty=True)])
+async def test_a_list_is_encoded_item_by_item_as_it_would_be_in_one_piece(
+    media: Media, items: list[bytes]
+) -> None:
+    pieces = list_body("v1", "ConfigMapList", Listed(items, "9"))
+    reply = await object_reply(pieces, media, RecordingOffload())
+    assert whole(reply.content) == rendered(whole(pieces), media)
+    assert len(reply.content) == len(whole(reply.content))
+
+
+@pytest.mark.parametrize(("size", "leaves"), [(1000, False), (1_000_000, True)])
+async def test_compression(size: int, leaves: bool) -> None:
+    offload = RecordingOffload()
+    assert gzip.decompress(await compressed(b"x" * size, offload)) == b"x" * size
+    pieces = Pieces(b"[", [b"y" * size, b"z"], b"]")
+    assert gzip.decompress(await compressed(pieces, offload)) == whole(pieces)
+    assert offload.hops == 2 * leaves
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,20 @@
 """TLS: who is let through the handshake, and half-open connections."""
 
 import asyncio
+import gc
 import ssl
 import subprocess
 from pathlib import Path
 
 import pytest
+import uvloop
 from fakes.server import Server
 from fakes.serving import parts_of, serving
 
 from kubelite.api.auth.caller import Caller, Credentials
 from kubelite.api.errors import Unauthorized
 from kubelite.api.http.client_certificates import accept_any_client_certificate
+from kubelite.api.http.watch import Outlet
 from kubelite.limits import HANDSHAKES
 
 
@@ -121,3 +124,41 @@ async def test_half_open_connections_keep_nobody_out(
         assert ended == 10
         for _, writer in idle:
             writer.close()
+
+
+def test_watchers_that_do_not_read_and_are_lost_leave_nothing(
+    folder: Path, context: ssl.SSLContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def run() -> None:
+        cluster = Server()
+        for number in range(50):
+            body = {"metadata": {"name": f"c{number}"}, "data": {"a": "x" * 300_000}}
+            await cluster.create("v1/configmaps", body)
+        async with serving(parts_of(cluster.verbs), ssl_context=context) as (server, port):
+            opened = [
+                await asyncio.open_connection(
+                    "127.0.0.1", port, ssl=client_context(folder), limit=4096
+                )
+                for _ in range(3)
+            ]
+            for _, writer in opened:
+                path = b"/api/v1/namespaces/default/configmaps?watch=true"
+                writer.write(b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path)
+            dispatcher = server._dispatcher
+            while len(dispatcher._unsent._charges) < len(opened):
+                await asyncio.sleep(0.001)
+            for _, writer in opened:
+                writer.transport.abort()
+            while server.watch_count or dispatcher._unsent.budget.held:
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(0.01)
+
+    gc.collect()
+    gc.disable()
+    try:
+        uvloop.run(run())
+        left = [one for one in gc.get_objects() if isinstance(one, Outlet)]
+    finally:
+        gc.enable()
+    assert not left
+    assert not caplog.messages

@@ -1,13 +1,15 @@
 """Watches and logs over WebSocket, with aiohttp's client as the other side."""
 
 import asyncio
+import base64
 
 import aiohttp
 import pytest
 from fakes.server import Server
-from fakes.serving import parts_of, serving
+from fakes.serving import EverybodyIsAdmin, parts_of, serving
 
-from kubelite.api.http.websocket import BINARY, closed, frame
+from kubelite.api.auth.caller import Caller, Credentials
+from kubelite.api.http.websocket import BEARER_PROTOCOL, BINARY, closed, frame
 
 NAMESPACES = "/api/v1/namespaces"
 
@@ -73,3 +75,77 @@ async def test_a_client_that_leaves_has_closed() -> None:
     reader.feed_data(b"\x81")
     reader.feed_eof()
     await closed(reader)
+
+
+class Noted(EverybodyIsAdmin):
+    """Takes every caller for the administrator, and notes the tokens."""
+
+    def __init__(self) -> None:
+        self.tokens: list[str] = []
+
+    async def authenticate(self, credentials: Credentials) -> Caller:
+        self.tokens.append(credentials.bearer_token)
+        return await super().authenticate(credentials)
+
+
+def carrying(token: bytes) -> str:
+    """Return the subprotocol that carries a token."""
+    return BEARER_PROTOCOL + base64.urlsafe_b64encode(token).rstrip(b"=").decode()
+
+
+@pytest.mark.parametrize(
+    ("protocols", "token"),
+    [
+        ((carrying(b"secret"), "json.k8s.io"), "secret"),
+        (("json.k8s.io", carrying("tökén".encode())), "tökén"),
+        (("json.k8s.io",), ""),
+        ((BEARER_PROTOCOL, "json.k8s.io"), ""),
+    ],
+)
+async def test_a_token_may_come_as_a_subprotocol(protocols: tuple[str, ...], token: str) -> None:
+    server, noted = Server(), Noted()
+    async with (
+        serving(parts_of(server.verbs, authenticator=noted)) as (_, port),
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
+        session.ws_connect(NAMESPACES, params={"watch": "1"}, protocols=protocols) as socket,
+    ):
+        assert socket.protocol == "json.k8s.io"  # browsers insist on an answer
+    assert noted.tokens == [token]
+
+
+@pytest.mark.parametrize(
+    "protocols",
+    [
+        (carrying(b"secret"),),  # nothing is left to answer
+        (carrying(b"a"), carrying(b"b"), "json.k8s.io"),
+        (carrying(b"\xff\xfe"), "json.k8s.io"),
+        (BEARER_PROTOCOL + "a", "json.k8s.io"),
+        (BEARER_PROTOCOL + "YQ==", "json.k8s.io"),
+        (BEARER_PROTOCOL + "a+b/", "json.k8s.io"),
+        (carrying(b"bad"), "json.k8s.io"),
+    ],
+)
+async def test_a_token_that_cannot_be_read_proves_nothing(protocols: tuple[str, ...]) -> None:
+    server = Server()
+    async with (
+        serving(parts_of(server.verbs)) as (_, port),
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
+    ):
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await session.ws_connect(NAMESPACES, params={"watch": "1"}, protocols=protocols)
+        assert refused.value.status == 401
+
+
+async def test_only_a_websocket_carries_a_token_so_and_a_header_goes_before_it() -> None:
+    server, noted = Server(), Noted()
+    headers = {"Sec-WebSocket-Protocol": f"{carrying(b'secret')}, json.k8s.io"}
+    async with (
+        serving(parts_of(server.verbs, authenticator=noted)) as (_, port),
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
+    ):
+        async with session.get(NAMESPACES, headers=headers) as answer:
+            assert answer.status == 200
+        upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Authorization": "Bearer other"}
+        async with session.get(NAMESPACES, headers={**headers, **upgrade}) as answer:
+            assert answer.status == 200
+    assert noted.tokens == ["", "other"]

@@ -1,17 +1,13 @@
 """The types against the published schemas: every type, every field, and what is noted about it."""
 
-import json
 from typing import Any
 
 import pytest
-from reference import REFERENCE
+from reference import published_schemas, reference_json
 
 from kubelite.api.kinds.catalog import kinds
 from kubelite.api.kinds.model import Model
 from kubelite.api.machinery.schema import Schema, compile_struct
-
-SCHEMAS = REFERENCE / "schemas-1.36.json"
-pytestmark = pytest.mark.skipif(not SCHEMAS.exists(), reason="no reference data here")
 
 # Their JSON is no object, or they stand for more than one.
 NO_OBJECTS = {
@@ -41,22 +37,26 @@ def _types(type_: type[Model] = Model) -> dict[str, Schema]:
     return found
 
 
-PUBLISHED: dict[str, Any] = json.loads(SCHEMAS.read_text()) if SCHEMAS.exists() else {}
+SOURCES = [published_schemas(), *reference_json("schemas-1.36.json")]
+PUBLISHED = SOURCES[0]
 OURS = _types()
 BOTH = sorted(PUBLISHED.keys() & OURS.keys())
 
 
 def test_no_type_is_missing() -> None:
-    assert PUBLISHED.keys() - OURS.keys() - NO_OBJECTS == set()
+    for published in SOURCES:
+        assert published.keys() - OURS.keys() - NO_OBJECTS == set()
 
 
 @pytest.mark.parametrize("name", BOTH)
 def test_a_type_has_all_its_fields(name: str) -> None:
-    published, ours = PUBLISHED[name], OURS[name]
-    assert ours.fields.keys() == published.get("properties", {}).keys()
-    assert set(ours.required) == set(published.get("required", ()))
-    for field, wanted in published.get("properties", {}).items():
-        assert facts_of(ours.fields[field]) == published_facts(wanted), f"{name}.{field}"
+    ours = OURS[name]
+    for source in SOURCES:
+        published = source[name]
+        assert ours.fields.keys() == published.get("properties", {}).keys()
+        assert set(ours.required) == set(published.get("required", ()))
+        for field, wanted in published.get("properties", {}).items():
+            assert facts_of(ours.fields[field]) == published_facts(wanted), f"{name}.{field}"
 
 
 def facts_of(schema: Schema) -> dict[str, Any]:

@@ -212,3 +212,109 @@ def test_the_work_grows_no_faster_than_the_conflicts() -> None:
 
     for work in (contesting, forcing, after_many):
         assert growth(work) < RATIO_MAX
+
+
+def named(*names: str) -> list[dict[str, Any]]:
+    """Make containers of these names."""
+    return [{"name": name} for name in names]
+
+
+@pytest.mark.parametrize(
+    ("live", "applied", "merged"),
+    [
+        ("a b", "c b", "a c b"),
+        ("a x b", "b a", "x b a"),
+        ("a b x", "b a c", "b x a c"),
+        ("a b", "c a", "c a b"),
+        ("a b c", "c", "a b c"),
+        ("x y", "a b", "x y a b"),
+        ("a b c d", "d b", "a c d b"),
+        ("", "a", "a"),
+        ("a", "", "a"),
+    ],
+)
+def test_the_order_of_merged_lists(live: str, applied: str, merged: str) -> None:
+    before = config(template=containers(*named(*live.split())), replicas=1)
+    wanted = config(template=containers(*named(*applied.split())), replicas=1)
+    result = apply(SCHEMA, before, wanted, writer("one"), force=True)
+    found = result["spec"]["template"]["spec"]["containers"]
+    assert [each["name"] for each in found] == merged.split()
+
+
+TWICE = [{"name": "FOO", "value": "1"}, {"name": "FOO", "value": "2"}]
+
+
+def environment(*variables: dict[str, str], **more: Any) -> dict[str, Any]:
+    """Make a pod template whose one container has these variables."""
+    return containers({"name": "c", "env": list(variables), **more})
+
+
+def test_elements_that_stand_twice_stay_where_they_are_not_applied() -> None:
+    made = config(template=environment(*TWICE, {"name": "BAR", "value": "x"}))
+    track(SCHEMA, None, made, writer("old"))
+    (entry,) = made["metadata"]["managedFields"]
+    owned = entry["fieldsV1"]["f:spec"]["f:template"]["f:spec"]["f:containers"]
+    assert owned['k:{"name":"c"}']["f:env"]['k:{"name":"FOO"}'] == {}
+    wanted = config(template=containers({"name": "c", "image": "i"}))
+    result = apply(SCHEMA, made, wanted, writer("new"))
+    [container] = result["spec"]["template"]["spec"]["containers"]
+    assert container["env"] == [*TWICE, {"name": "BAR", "value": "x"}]
+    assert container["image"] == "i"
+
+
+def test_an_applied_element_replaces_those_of_its_key() -> None:
+    made = config(template=environment(*TWICE, {"name": "BAR"}))
+    track(SCHEMA, None, made, writer("old"))
+    wanted = config(template=environment({"name": "FOO", "value": "3"}))
+    with pytest.raises(Conflict, match=r'env\[name="FOO"\]'):
+        apply(SCHEMA, made, wanted, writer("new"))
+    result = apply(SCHEMA, made, wanted, writer("new"), force=True)
+    [container] = result["spec"]["template"]["spec"]["containers"]
+    assert container["env"] == [{"name": "FOO", "value": "3"}, {"name": "BAR"}]
+
+
+def test_updates_of_elements_that_stand_twice_are_owned_as_a_whole() -> None:
+    made = config(template=environment(TWICE[0]))
+    track(SCHEMA, None, made, writer("old"))
+    doubled = config(template=environment(*TWICE))
+    doubled["metadata"]["managedFields"] = made["metadata"]["managedFields"]
+    track(SCHEMA, made, doubled, writer("new", 1))
+    entries = {one["manager"]: one["fieldsV1"] for one in doubled["metadata"]["managedFields"]}
+    at = ("f:spec", "f:template", "f:spec", "f:containers", 'k:{"name":"c"}', "f:env")
+    expected: dict[str, Any]
+    for manager, expected in (("new", {'k:{"name":"FOO"}': {}}), ("old", {})):
+        fields = entries[manager]
+        for step in at:
+            fields = fields[step]
+        assert fields == expected
+    single = config(template=environment(TWICE[1]))
+    single["metadata"]["managedFields"] = doubled["metadata"]["managedFields"]
+    track(SCHEMA, doubled, single, writer("new", 2))
+    fields = {one["manager"]: one["fieldsV1"] for one in single["metadata"]["managedFields"]}["new"]
+    for step in at:
+        fields = fields[step]
+    assert fields == {'k:{"name":"FOO"}': {".": {}, "f:name": {}, "f:value": {}}}
+
+
+def test_nulls_are_owned_and_take_nothing_from_what_has_parts() -> None:
+    made = apply(SCHEMA, None, config({"a": "b"}, replicas=1), writer("one"))
+    nulls = {**config(replicas=None), "metadata": {"name": "web", "namespace": "shop"}}
+    nulls["metadata"]["labels"] = None
+    result = apply(SCHEMA, made, nulls, writer("two"), force=True)
+    assert result["metadata"]["labels"] == {"a": "b"}
+    assert result["spec"]["replicas"] is None
+    entries = {one["manager"]: one["fieldsV1"] for one in result["metadata"]["managedFields"]}
+    assert entries["two"] == {"f:metadata": {"f:labels": {}}, "f:spec": {"f:replicas": {}}}
+
+
+def test_what_kubectl_applied_is_recorded_in_order_and_without_the_record_before() -> None:
+    made = config(replicas=1)
+    made["metadata"]["annotations"] = {LAST_APPLIED: "{}"}
+    track(SCHEMA, None, made, writer("kubectl-client-side-apply"))
+    wanted = config({"z": "a&b", "a": "b"})
+    wanted["metadata"]["annotations"] = {LAST_APPLIED: "old"}
+    result = apply(SCHEMA, made, wanted, writer("kubectl"), force=True)
+    assert result["metadata"]["annotations"][LAST_APPLIED] == (
+        '{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"annotations":{},'
+        '"labels":{"a":"b","z":"a\\u0026b"},"name":"web","namespace":"shop"}}\n'
+    )

@@ -21,6 +21,8 @@ POD = {
         ("metadata.name=web,spec.nodeName==n1", "Pod", POD, True),
         ("status.phase!=Running", "Pod", POD, False),
         ("status.phase!=Failed,status.phase!=Succeeded", "Pod", POD, True),
+        ("status.phase=Running,status.phase=Failed", "Pod", POD, False),
+        ("status.phase=Running,status.phase!=Running", "Pod", POD, False),
         ("spec.host=n1", "Pod", POD, True),
         ("spec.hostNetwork=false", "Pod", POD, True),
         ("status.podIP=10.0.0.7", "Pod", POD, True),
@@ -83,6 +85,20 @@ def test_refusals(text: str, group: str, kind: str, message: str) -> None:
 )
 def test_what_a_selector_demands_is_what_it_selects(text: str, values: dict[str, str]) -> None:
     assert required_values(text) == values
+
+
+def test_thousands_of_terms_read_each_field_once() -> None:
+    reads = 0
+
+    class Counted(dict[str, Any]):
+        def get(self, key: str, default: Any = None) -> Any:
+            nonlocal reads
+            reads += 1
+            return super().get(key, default)
+
+    text = ",".join(f"status.phase!=v{number},spec.nodeName!=v{number}" for number in range(400))
+    assert parse_field_selector(text, "", "Pod").matches(Counted(POD))
+    assert reads == 2
 
 
 def test_selectors_of_many_requirements_are_refused() -> None:

@@ -12,6 +12,7 @@ from kubelite.api.machinery.field_sets import (
     cut,
     difference,
     find_error,
+    in_order,
     intersection,
     paths,
     union,
@@ -76,7 +77,7 @@ def test_what_an_applier_claims() -> None:
 def test_elements_without_keys_are_refused() -> None:
     config = deployment()
     config["spec"]["template"]["spec"]["containers"] = [{"image": "x"}]
-    with pytest.raises(KeyMissing, match='omits key field "name"'):
+    with pytest.raises(KeyMissing, match=r'omits all key fields \["name"\]'):
         applied(config, SCHEMA)
     config["spec"]["template"]["spec"]["containers"] = [{"name": "x"}, {"name": "x"}]
     with pytest.raises(KeyMissing, match='duplicate entries for key \\[name="x"\\]'):
@@ -128,3 +129,37 @@ def test_wrong_sets_are_found() -> None:
     assert find_error({"f:a": {"k:{}": {}}}) == ""
     assert find_error({"a": {}}) == "unknown path element a"
     assert find_error({"f:a": 1})
+
+
+def test_elements_are_written_in_the_order_of_go() -> None:
+    wanted = [
+        ".",
+        "f:b",
+        "f:é",
+        'k:{"containerPort":80,"protocol":"TCP"}',
+        'k:{"containerPort":80,"protocol":"UDP"}',
+        'k:{"containerPort":443,"protocol":"TCP"}',
+        'k:{"name":"a"}',
+        "v:9",
+        "v:10",
+        'v:"a"',
+        "v:true",
+        "i:2",
+        "i:10",
+    ]
+    inner: dict[str, Any] = {key: {} for key in reversed(wanted)}
+    found = in_order({"f:x": inner, "f:a": {"f:d": {}, "f:c": {}}})
+    assert list(found) == ["f:a", "f:x"]
+    assert list(found["f:a"]) == ["f:c", "f:d"]
+    assert list(found["f:x"]) == wanted
+
+
+def test_keys_are_escaped_as_go_escapes_them() -> None:
+    config = {"metadata": {"finalizers": ["a&b/<c>"]}}
+    [key] = applied(config, SCHEMA)["f:metadata"]["f:finalizers"]  # type: ignore[index] # it is no empty set
+    assert key == 'v:"a\\u0026b/\\u003cc\\u003e"'
+
+
+def test_odd_sets_of_clients_have_an_order_too() -> None:
+    odd: dict[str, Any] = {"k:{": {}, "v:[1]": {}, "v:null": {}, "i:x": {}, "k:[1]": {}, "f:": {}}
+    assert set(in_order(odd)) == set(odd)

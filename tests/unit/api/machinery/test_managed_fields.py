@@ -13,7 +13,6 @@ from kubelite.api.machinery.managed_fields import (
     UPDATE_MANAGERS_LIMIT,
     Writer,
     keep_times,
-    manager_name,
     track,
 )
 from kubelite.api.machinery.schema import compile_struct
@@ -135,12 +134,6 @@ def test_times_alone_are_no_change() -> None:
     new["spec"] = {}
     keep_times(old, new)
     assert new["metadata"]["managedFields"] != old["metadata"]["managedFields"]
-
-
-def test_managers_are_named() -> None:
-    assert manager_name("mine", "kubectl/v1") == "mine"
-    assert manager_name("", "kubectl/v1.32 (linux)") == "kubectl"
-    assert manager_name("", "") == "unknown"
 
 
 def sent(count: int, operation: str) -> dict[str, Any]:

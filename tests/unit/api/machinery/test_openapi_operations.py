@@ -1,4 +1,12 @@
-from kubelite.api.machinery.openapi_operations import paths
+import pytest
+from msgspec.structs import replace
+
+from kubelite.api.http.openapi import served
+from kubelite.api.kinds.model import GroupVersionKind
+from kubelite.api.machinery.explanations import parameter_words
+from kubelite.api.machinery.openapi import Served, ServedSubresource
+from kubelite.api.machinery.openapi_operations import group_name, paths, tag_of
+from kubelite.api.registry.builtin import RESOURCES
 from unit.api.machinery.openapi_rows import CATS, DEPLOYMENTS, PODS
 
 
@@ -12,10 +20,15 @@ def test_every_path_and_method_of_a_resource() -> None:
         f"{collection}/{{name}}": ["get", "put", "patch", "delete"],
         f"{collection}/{{name}}/status": ["get", "put", "patch"],
         f"{collection}/{{name}}/scale": ["get", "put", "patch"],
+        f"{root}/watch/deployments": ["get"],
+        f"{root}/watch/namespaces/{{namespace}}/deployments": ["get"],
+        f"{root}/watch/namespaces/{{namespace}}/deployments/{{name}}": ["get"],
     }
     assert [path.path for path in paths(CATS)] == [
         "/apis/example.com/v1/cats",
         "/apis/example.com/v1/cats/{name}",
+        "/apis/example.com/v1/watch/cats",
+        "/apis/example.com/v1/watch/cats/{name}",
     ]
 
 
@@ -28,10 +41,13 @@ def test_identifiers_are_those_of_kubernetes() -> None:
         "readAppsV1NamespacedDeployment",
         "replaceAppsV1NamespacedDeploymentStatus",
         "patchAppsV1NamespacedDeploymentScale",
+        "watchAppsV1DeploymentListForAllNamespaces",
+        "watchAppsV1NamespacedDeploymentList",
+        "watchAppsV1NamespacedDeployment",
     } <= identifiers
-    log = list(paths(PODS))[-1].operations[0]
+    log = next(path for path in paths(PODS) if path.path.endswith("/log")).operations[0]
     assert (log.action, log.answer, log.identifier) == (
-        "connect",
+        "get",
         "text",
         "readCoreV1NamespacedPodLog",
     )
@@ -41,3 +57,51 @@ def test_writing_takes_field_validation() -> None:
     operations = [one for path in paths(PODS) for one in path.operations]
     takes = {one.method for one in operations if "fieldValidation" in one.parameters}
     assert takes == {"post", "put", "patch"}
+
+
+def test_streams_and_proxies_are_connections() -> None:
+    options = GroupVersionKind("", "v1", "PodProxyOptions")
+    verbs = ("create", "delete", "get", "patch", "update")
+    row = replace(PODS, subresources=(ServedSubresource("proxy", verbs, options),))
+    proxied = {path.path: path for path in paths(row) if "proxy" in path.path}
+    root = "/api/v1/namespaces/{namespace}/pods/{name}/proxy"
+    assert list(proxied) == [root, f"{root}/{{path}}"]
+    whole, below = proxied[root], proxied[f"{root}/{{path}}"]
+    assert sorted(one.method for one in whole.operations) == [
+        "delete", "get", "head", "options", "patch", "post", "put",
+    ]  # fmt: skip
+    assert {one.action for one in whole.operations} == {"connect"}
+    assert whole.operations[0].identifier == "connectCoreV1DeleteNamespacedPodProxy"
+    assert below.operations[0].identifier == "connectCoreV1DeleteNamespacedPodProxyWithPath"
+    assert below.names == ("name", "namespace", "path")
+    assert whole.operations[0].parameters == ("path",)
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "tag"),
+    [
+        ("", "Core", "core"),
+        ("apps", "Apps", "apps"),
+        ("rbac.authorization.k8s.io", "RbacAuthorization", "rbacAuthorization"),
+        ("stable.example.com", "StableExampleCom", "stableExampleCom"),
+    ],
+)
+def test_groups_are_named_as_upstream(group: str, name: str, tag: str) -> None:
+    assert (group_name(group), tag_of(group)) == (name, tag)
+
+
+def test_a_deletion_answers_what_the_kind_answers() -> None:
+    def answer(row: Served) -> str:
+        return next(
+            one.answer for path in paths(row) for one in path.operations if one.action == "delete"
+        )
+
+    assert (answer(PODS), answer(replace(PODS, answers_whole=True))) == ("status", "object")
+
+
+def test_every_parameter_has_words() -> None:
+    for row in map(served, RESOURCES):
+        for path in paths(row):
+            for operation in path.operations:
+                for name in (*path.names, *operation.parameters, "body", "pretty"):
+                    assert parameter_words(name, operation.subresource)

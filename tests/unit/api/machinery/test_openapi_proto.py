@@ -43,6 +43,7 @@ def named(values: list[bytes]) -> dict[str, Message]:
 
 DOCUMENT = decoded(encode_document(document([PODS, DEPLOYMENTS])))
 PATHS = named(decoded(DOCUMENT[8][0])[2])
+PARAMETERS = named(decoded(DOCUMENT[10][0])[1])
 DEFINITIONS = named(decoded(DOCUMENT[9][0])[1])
 
 
@@ -69,13 +70,15 @@ def test_operations_have_their_parameters() -> None:
     item = PATHS["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]
     put = decoded(item[3][0])
     assert put[5] == [b"replaceAppsV1NamespacedDeployment"]
-    parameters = [decoded(decoded(value)[1][0]) for value in put[8]]
-    body = decoded(parameters[0][1][0])
+    parameters = [decoded(value) for value in put[8]]
+    body = decoded(decoded(parameters[0][1][0])[1][0])
     assert (body[2], body[3], body[4]) == ([b"body"], [b"body"], [1])
-    query = decoded(decoded(parameters[1][2][0])[3][0])
+    query = decoded(decoded(decoded(parameters[1][1][0])[2][0])[3][0])
     assert (query[2], query[4], query[6]) == ([b"query"], [b"dryRun"], [b"string"])
-    in_path = decoded(decoded(decoded(item[9][0])[1][0])[2][0])
-    assert decoded(in_path[4][0])[4] == [b"name"]
+    assert decoded(parameters[2][2][0])[1] == [b"#/parameters/fieldManager"]
+    assert decoded(decoded(item[9][0])[2][0])[1] == [b"#/parameters/name-path"]
+    in_path = decoded(decoded(PARAMETERS["name-path"][2][0])[4][0])
+    assert (in_path[1], in_path[3], in_path[4]) == ([1], [b"Name of the object."], [b"name"])
     responses = named(decoded(put[9][0])[1])
     assert set(responses) == {"200", "201", "401"}
     assert decoded(responses["401"][1][0]) == {1: [b"Unauthorized"]}

@@ -8,7 +8,7 @@ from unit.api.machinery.openapi_rows import CATS, DEPLOYMENTS, PODS
 async def test_the_index_names_each_document_by_its_content() -> None:
     openapi = OpenAPIV3(lambda: [PODS, DEPLOYMENTS])
     paths = json.loads((await openapi.index()).body)["paths"]
-    assert list(paths) == ["api/v1", "apis/apps/v1"]
+    assert list(paths) == ["api", "api/v1", "apis", "apis/apps", "apis/apps/v1", "version"]
     document = await openapi.document("apis/apps/v1")
     assert document is not None
     address = paths["apis/apps/v1"]["serverRelativeURL"]
@@ -49,3 +49,32 @@ def test_words_stand_beside_references_in_all_of() -> None:
     spec = schemas["io.k8s.api.apps.v1.Deployment"]["properties"]["spec"]
     assert spec["allOf"] == [{"$ref": "#/components/schemas/io.k8s.api.apps.v1.DeploymentSpec"}]
     assert spec["description"]
+
+
+async def test_each_page_has_a_document_of_its_own() -> None:
+    openapi = OpenAPIV3(lambda: [DEPLOYMENTS])
+    for path, type_ in (
+        ("api", "io.k8s.apimachinery.pkg.apis.meta.v1.APIVersions"),
+        ("apis", "io.k8s.apimachinery.pkg.apis.meta.v1.APIGroupList"),
+        ("apis/apps", "io.k8s.apimachinery.pkg.apis.meta.v1.APIGroup"),
+        ("version", "io.k8s.apimachinery.pkg.version.Info"),
+    ):
+        document = await openapi.document(path)
+        assert document is not None
+        made = json.loads(document.body)
+        assert list(made["paths"]) == [f"/{path}/"]
+        content = made["paths"][f"/{path}/"]["get"]["responses"]["200"]["content"]
+        reference = content["application/json"]["schema"]["$ref"]
+        assert reference == f"#/components/schemas/{type_}"
+        assert type_ in made["components"]["schemas"]
+
+
+def test_parameters_are_described_and_enumerations_told() -> None:
+    made = group_document([PODS])
+    for item in made["paths"].values():
+        shared = item.pop("parameters")
+        assert all(one["description"] for one in shared)
+        for operation in item.values():
+            assert all(one["description"] for one in operation.get("parameters", ()))
+    spec = made["components"]["schemas"]["io.k8s.api.core.v1.PodSpec"]["properties"]
+    assert spec["restartPolicy"]["enum"] == ["Always", "Never", "OnFailure"]

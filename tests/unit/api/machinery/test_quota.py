@@ -4,11 +4,13 @@ from typing import Any
 import pytest
 
 from kubelite.api.machinery.quota import (
+    added,
     in_scope,
     increase,
     matching,
     over,
     read,
+    total,
     unspecified,
     usage,
     written,
@@ -172,3 +174,125 @@ def test_growth_and_limits() -> None:
     assert over(
         read({"cpu": "2", "pods": "1"}), read({"cpu": "1", "pods": "1"}), ["cpu", "pods"]
     ) == ["cpu"]
+
+
+def test_what_lies_in_a_group_is_counted_there_alone() -> None:
+    assert matching("secrets", "example.com", ["secrets", "count/secrets.example.com"]) == [
+        "count/secrets.example.com"
+    ]
+    assert matching("pods", "example.com", ["pods", "requests.cpu"]) == []
+    hard = ["services.nodeports", "services.loadbalancers", "services", "pods"]
+    assert matching("services", "", hard) == hard[:3]
+
+
+def test_empty_parts_of_an_object_are_none() -> None:
+    assert used("pods", {"spec": None}) == {"count/pods": "1", "pods": "1"}
+    assert used("pods", {}) == {"count/pods": "1", "pods": "1"}
+    assert used("persistentvolumeclaims", {"spec": {"resources": None}}) == {
+        "count/persistentvolumeclaims": "1",
+        "persistentvolumeclaims": "1",
+    }
+    assert unspecified({"spec": {"containers": [{"name": "c", "resources": None}]}}, ["cpu"]) == (
+        "must specify cpu for: c"
+    )
+    assert in_scope({"spec": None}, "pods", "", {})
+    balanced = {"type": "LoadBalancer", "allocateLoadBalancerNodePorts": False, "ports": None}
+    assert used("services", {"spec": balanced})["services.nodeports"] == "0"
+
+
+def test_hugepages_are_counted_under_both_names() -> None:
+    pages = pod({"requests": {"hugepages-2Mi": "4Mi"}})
+    assert used("pods", pages)["hugepages-2Mi"] == "4Mi"
+    assert used("pods", pages)["requests.hugepages-2Mi"] == "4Mi"
+
+
+def test_a_pod_that_goes_counts_until_its_time_is_over() -> None:
+    def count(second: int, grace: int | None) -> str:
+        meta = {"deletionTimestamp": f"2026-08-31T23:59:{second:02}Z"}
+        if grace is not None:
+            meta |= {"deletionGracePeriodSeconds": grace}  # type: ignore[dict-item]
+        return used("pods", {"metadata": meta, "spec": {}}).get("pods", "0")
+
+    assert [count(30, grace) for grace in (29, 30, 31, None)] == ["0", "1", "1", "1"]
+    only_grace = {"metadata": {"deletionGracePeriodSeconds": 0}, "spec": {}}
+    assert used("pods", only_grace)["pods"] == "1"
+
+
+def test_a_load_balancers_given_ports_count() -> None:
+    ports = [{"nodePort": 30000}, {}]
+    spec = {"type": "LoadBalancer", "allocateLoadBalancerNodePorts": False, "ports": ports}
+    assert used("services", {"spec": spec})["services.nodeports"] == "1"
+
+
+def test_a_claim_counts_what_it_has_if_that_is_more_than_what_it_wants() -> None:
+    def storage(allocated: str) -> str:
+        spec = {"resources": {"requests": {"storage": "2"}}}
+        item = {"spec": spec, "status": {"allocatedResources": {"storage": allocated}}}
+        return used("persistentvolumeclaims", item)["requests.storage"]
+
+    assert [storage(text) for text in ("1", "2", "3")] == ["2", "2", "3"]
+    annotated = {"annotations": {"volume.beta.kubernetes.io/storage-class": "old"}}
+    item = {"metadata": annotated, "spec": {"storageClassName": "new"}}
+    name = "old.storageclass.storage.k8s.io/persistentvolumeclaims"
+    assert used("persistentvolumeclaims", item)[name] == "1"
+
+
+def test_attributes_classes_scope_claims() -> None:
+    quota = {"spec": {"scopes": ["VolumeAttributesClass"]}}
+    claims = "persistentvolumeclaims"
+    assert in_scope(quota, claims, "", {"spec": {"volumeAttributesClassName": "fast"}})
+    assert not in_scope(quota, claims, "", {"spec": {}})
+    assert not in_scope(quota, claims, "", {})
+    assert not in_scope(quota, "pods", "", {"spec": {"volumeAttributesClassName": "fast"}})
+    assert not in_scope(quota, claims, "other", {"spec": {"volumeAttributesClassName": "fast"}})
+
+
+@pytest.mark.parametrize(
+    ("resources", "expected"),
+    [
+        ({"requests": {"cpu": "0"}, "limits": {"memory": "0"}}, True),
+        ({"requests": {"example.com/gpu": "1"}}, True),
+        ({"requests": {"memory": "1"}}, False),
+    ],
+)
+def test_who_asks_for_nothing(resources: dict[str, Any], expected: bool) -> None:
+    quota = {"spec": {"scopes": ["BestEffort"]}}
+    assert in_scope(quota, "pods", "", pod(resources)) is expected
+    assert in_scope(quota, "pods", "", pod({}, resources=resources)) is expected
+
+
+@pytest.mark.parametrize(
+    ("terms", "expected"),
+    [
+        ([], False),
+        ([{}], False),
+        ([{"namespaces": ["x"]}], True),
+        ([{}, {"namespaceSelector": {}}], True),
+    ],
+)
+@pytest.mark.parametrize("kind", ["podAffinity", "podAntiAffinity"])
+@pytest.mark.parametrize("is_preferred", [True, False])
+def test_who_looks_into_other_namespaces(
+    terms: list[dict[str, Any]], expected: bool, kind: str, is_preferred: bool
+) -> None:
+    rules = (
+        {
+            "preferredDuringSchedulingIgnoredDuringExecution": [
+                {"podAffinityTerm": one} for one in terms
+            ]
+        }
+        if is_preferred
+        else {"requiredDuringSchedulingIgnoredDuringExecution": terms}
+    )
+    quota = {"spec": {"scopes": ["CrossNamespacePodAffinity"]}}
+    assert in_scope(quota, "pods", "", {"spec": {"affinity": {kind: rules}}}) is expected
+    assert not in_scope(quota, "pods", "", {"spec": {"affinity": None}})
+
+
+def test_sums() -> None:
+    both = added(read({"cpu": "1", "pods": "1"}), read({"cpu": "2", "memory": "3"}))
+    assert written(both) == {"cpu": "3", "memory": "3", "pods": "1"}
+    assert written(total([read({"cpu": "1"}), read({"cpu": "2", "pods": "1"})])) == {
+        "cpu": "3",
+        "pods": "1",
+    }

@@ -14,7 +14,6 @@ from kubelite.api.machinery import schema as schema_module
 from kubelite.api.machinery.schema import (
     Schema,
     compile_struct,
-    element_path,
     field_path,
     key_path,
     steps,
@@ -120,7 +119,6 @@ def test_defaults_are_fresh_values() -> None:
 def test_paths_are_spelt_as_kubernetes_does() -> None:
     assert field_path("", "spec") == "spec"
     assert field_path("spec", "replicas") == "spec.replicas"
-    assert element_path("spec.containers", 0) == "spec.containers[0]"
     assert key_path("metadata.labels", "a.b/c") == "metadata.labels[a.b/c]"
     assert list(steps("spec.containers[0].name")) == [
         ("spec", False), ("containers", False), ("0", True), ("name", False),

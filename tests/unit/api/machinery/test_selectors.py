@@ -6,7 +6,11 @@ from kubelite.api.errors import BadRequest
 from kubelite.api.kinds.meta import LabelSelector, LabelSelectorRequirement
 from kubelite.api.machinery.selectors import (
     EVERYTHING,
+    GREATER,
+    LESS,
     NOTHING,
+    Requirement,
+    Selector,
     label_selector,
     labels_selector,
     parse_selector,
@@ -37,6 +41,18 @@ from kubelite.limits import SELECTOR_REQUIREMENTS
         ("in=notin", {"in": "notin"}, True),
         ("a=", {"a": ""}, True),
         (" a = b , c ", {"a": "b", "c": "d"}, True),
+        ("a=b,a=c", {"a": "b"}, False),
+        ("a in (b,c),a in (c,d)", {"a": "c"}, True),
+        ("a in (b,c),a!=c", {"a": "c", "b": ""}, False),
+        ("a,!a", {"a": "b"}, False),
+        ("a,!a", {}, False),
+        ("n>3,n<6,n>4", {"n": "5"}, True),
+        ("n>3,n<6,n>4", {"n": "4"}, False),
+        ("n>0", {"n": "1_0"}, False),  # what only Python reads as a number
+        ("n>0", {"n": "9223372036854775808"}, False),
+        ("x!=1,y!=1,a=b", {"a": "b"}, True),
+        ("x!=1,y!=1,a=b", {"a": "c"}, False),
+        ("!x,!y,!a", {"a": "b"}, False),
     ],
 )
 def test_matches(text: str, labels: dict[str, str], matches: bool) -> None:
@@ -107,3 +123,12 @@ def test_selectors_of_many_requirements_are_refused() -> None:
     text = ",".join(["metadata.name=b"] * (SELECTOR_REQUIREMENTS.value + 1))
     with pytest.raises(BadRequest, match="more than 1000"):
         parse_selector(text)
+
+
+@pytest.mark.parametrize("value", ["1_0", "٣", "9" * 5000, " 7", "x"])
+def test_labels_that_are_no_numbers_are_not_compared(value: str) -> None:
+    for operator in (GREATER, LESS):
+        requirement = Requirement("cores", operator, ("4",))
+        assert not requirement.matches({"cores": value})
+        assert not Selector([requirement]).matches({"cores": value})
+    assert Requirement("cores", GREATER, (value,)).causes()

@@ -89,10 +89,80 @@ async def test_apply_needs_a_manager_and_known_fields(server: Server) -> None:
     with pytest.raises(Invalid, match="fieldManager"):
         await server.patch(PATH, "web", config(), "apply")
     unknown = {**config(), "spcc": {}}
-    with pytest.raises(BadRequest, match="unknown field"):
-        await server.patch(
-            PATH, "web", unknown, "apply", field_manager="me", field_validation="Strict"
+    for validation in ("Strict", "Warn", "Ignore", ""):
+        with pytest.raises(BadRequest) as caught:
+            await server.patch(
+                PATH, "web", unknown, "apply", field_manager="me", field_validation=validation
+            )
+        assert caught.value.message == (
+            "failed to create typed patch object (/web; apps/v1, Kind=Deployment): "
+            ".spcc: field not declared in schema"
         )
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ({"apiVersion": None}, "/, Kind=Deployment"),
+        ({"kind": None}, "apps/v1, Kind="),
+        ({"apiVersion": "v1"}, "/v1, Kind=Deployment"),
+        ({"apiVersion": "apps/v1beta1"}, "apps/v1beta1, Kind=Deployment"),
+        ({"apiVersion": ["x"], "kind": {}}, "/, Kind="),
+    ],
+)
+async def test_a_configuration_says_of_which_type_it_is(
+    server: Server, given: dict[str, Any], shown: str
+) -> None:
+    with pytest.raises(BadRequest) as caught:
+        await server.patch(PATH, "web", {**config(), **given}, "apply", field_manager="me")
+    assert caught.value.message == f"invalid object type: {shown}"
+
+
+async def test_a_null_in_a_map_is_owned_and_empty(server: Server) -> None:
+    body = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "a", "namespace": "default"},
+        "data": {"x": "1", "y": None},
+    }
+    made = await server.patch("v1/configmaps", "a", body, "apply", field_manager="me")
+    assert made["data"] == {"x": "1", "y": ""}
+    [entry] = made["metadata"]["managedFields"]
+    assert entry["fieldsV1"] == {"f:data": {"f:x": {}, "f:y": {}}}
+    again = await server.patch("v1/configmaps", "a", body, "apply", field_manager="me")
+    assert again == made
+
+
+async def test_ports_that_stand_twice_stay(server: Server) -> None:
+    ports = [{"containerPort": 80, "name": "a"}, {"containerPort": 80, "name": "b"}]
+    whole = config()
+    whole["spec"]["template"]["spec"]["containers"][0]["ports"] = ports
+    await server.create(PATH, whole)
+    shown = await server.patch(
+        PATH, "web", config(image="web:2"), "apply", field_manager="me", force=True
+    )
+    [container] = shown["spec"]["template"]["spec"]["containers"]
+    assert [each["name"] for each in container["ports"]] == ["a", "b"]
+    assert container["image"] == "web:2"
+
+
+async def test_an_applied_scale_is_a_scale(server: Server) -> None:
+    await server.create(PATH, config())
+    scale: dict[str, Any] = {
+        "apiVersion": "autoscaling/v1",
+        "kind": "Scale",
+        "spec": {"replicas": 4},
+    }
+    path = f"{PATH}/scale"
+    shown = await server.patch(path, "web", scale, "apply", field_manager="me")
+    assert shown["spec"] == {"replicas": 4}
+    for wrong in (
+        {**scale, "kind": "Deployment"},
+        {**scale, "spce": {}},
+        {"spec": {"replicas": 1}},
+    ):
+        with pytest.raises(BadRequest):
+            await server.patch(path, "web", wrong, "apply", field_manager="me")
 
 
 async def test_what_the_strategy_adds_to_a_new_object_is_nobodys(server: Server) -> None:

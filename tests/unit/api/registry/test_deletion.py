@@ -111,7 +111,7 @@ async def test_a_collection_is_deleted_by_selection() -> None:
     await server.create("v1/configmaps", {"metadata": {"name": "x", "namespace": "other"}})
     allowed = server.allowed("deletecollection", "v1/configmaps")
     selection = ReadOptions(label_selector="even=true")
-    body = await server.verbs.delete_collection(allowed, selection, DeletionOptions())
+    body = (await server.verbs.delete_collection(allowed, selection, DeletionOptions())).body
     assert body.startswith(b'{"kind":"ConfigMapList"')
     assert len(server.names("v1/configmaps")) == 75
     await server.verbs.delete_collection(allowed, ReadOptions(), DeletionOptions())

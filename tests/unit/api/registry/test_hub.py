@@ -4,10 +4,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from fakes.server import Server
+from fakes.server import Server, at_once
 
 from kubelite.api.errors import APIError, Invalid, Timeout
 from kubelite.api.registry import hub as hub_module
+from kubelite.api.registry.groups import Group
 from kubelite.api.registry.options import WatchOptions
 from kubelite.api.registry.watch import PLAIN, PlainForm, Watching
 
@@ -18,13 +19,19 @@ class Watcher:
     def __init__(self, server: Server, path: str, namespace: str = "default", **options: Any):
         self.frames: list[bytes] = []
         self.errors: list[APIError] = []
-        self.watching: Watching = server.verbs.watch(
-            server.allowed("watch", path, namespace=namespace),
-            WatchOptions(**options),
-            PLAIN,
-            self.deliver,
-            self.errors.append,
+        self.watching: Watching = at_once(
+            server.verbs.watch(
+                server.allowed("watch", path, namespace=namespace),
+                WatchOptions(**options),
+                PLAIN,
+                self.deliver,
+                self.errors.append,
+            )
         )
+        at_once(self.watching.begin(self.drain))
+
+    async def drain(self) -> None:
+        return
 
     def deliver(self, frames: Sequence[bytes]) -> None:
         self.frames.extend(frames)
@@ -32,6 +39,10 @@ class Watcher:
     def events(self) -> list[tuple[str, str]]:
         decoded = [msgspec.json.decode(frame) for frame in self.frames]
         return [(event["type"], event["object"]["metadata"].get("name", "")) for event in decoded]
+
+
+async def no_wait() -> None:
+    return
 
 
 @pytest.fixture
@@ -111,10 +122,37 @@ async def test_a_pinned_field_finds_its_watches(server: Server) -> None:
     nowhere = Watcher(server, "v1/pods", field_selector="spec.nodeName=")
     spec = {"containers": [{"name": "c", "image": "i"}]}
     await server.create("v1/pods", {"metadata": {"name": "a"}, "spec": spec})
-    await server.create("v1/pods/binding", {"target": {"name": "n1"}}, "a")
+    await server.create(
+        "v1/pods/binding", {"metadata": {"name": "a"}, "target": {"name": "n1"}}, "a"
+    )
     assert here.events() == [("ADDED", "a")]
     assert there.events() == []
     assert nowhere.events() == [("ADDED", "a"), ("DELETED", "a")]
+
+
+async def test_a_name_finds_its_watches(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    event = Group.event
+
+    def noted(group: Group, seen: Any) -> Any:
+        asked.append(group.selection.name)
+        return event(group, seen)
+
+    monkeypatch.setattr(Group, "event", noted)
+    named = {
+        name: Watcher(server, "v1/configmaps", field_selector=f"metadata.name={name}")
+        for name in ("a", "b", "c")
+    }
+    anywhere = Watcher(server, "v1/configmaps", "", field_selector="metadata.name=a")
+    await server.create("v1/configmaps", {"metadata": {"name": "a"}})
+    await server.create("v1/configmaps", {"metadata": {"name": "a", "namespace": "other"}})
+    assert asked == ["a", "a", "a"]  # twice for the first, once for the second, never the others
+    assert named["a"].events() == [("ADDED", "a")]
+    assert anywhere.events() == [("ADDED", "a"), ("ADDED", "a")]
+    assert named["b"].events() == []
+    for watcher in (*named.values(), anywhere):
+        watcher.watching.close()
+    assert server.hub.watching == 0
 
 
 async def test_namespaces_are_kept_apart(server: Server) -> None:
@@ -172,6 +210,7 @@ async def test_options_that_contradict_each_other(server: Server, options: dict[
 
 async def test_bookmarks_come_by_the_clock(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub_module, "BOOKMARK_SECONDS", 0.0)
+    await make(server, "a")
     watcher = Watcher(server, "v1/configmaps", bookmarks=True, resource_version="1")
     silent = Watcher(server, "v1/configmaps", resource_version="1")
     await asyncio.sleep(0)
@@ -227,9 +266,10 @@ async def test_a_deliverer_that_fails_ends_only_its_own_watch(
 
     options = WatchOptions(resource_version="1")
     await make(server, "first")
-    broken = server.verbs.watch(
+    broken = await server.verbs.watch(
         server.allowed("watch", "v1/configmaps"), options, PLAIN, fail, server.fail
     )
+    await broken.begin(no_wait)
     watcher = Watcher(server, "v1/configmaps", resource_version="1")
     await make(server, "a")
     await make(server, "b")
@@ -262,13 +302,14 @@ async def test_a_watch_begun_while_changes_are_told_hears_each_once(server: Serv
 
     await make(server, "first")
     for path in ("v1/services", "networking.k8s.io/v1/ipaddresses"):
-        server.verbs.watch(
+        watching = await server.verbs.watch(
             server.allowed("watch", path, namespace=""),
             WatchOptions(resource_version="1"),
             PLAIN,
             begin,
             server.fail,
         )
+        await watching.begin(no_wait)
     await server.create(
         "v1/services", {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 1}]}}
     )

@@ -6,7 +6,6 @@ from kubelite.api.registry.objects import (
     name_of,
     put,
     removal,
-    revision_of,
     with_revision,
 )
 
@@ -30,7 +29,6 @@ def test_the_version_stands_where_the_store_writes_it() -> None:
     assert decoded["metadata"]["resourceVersion"] == "42"
     assert list(decoded) == ["kind", "apiVersion", "metadata", "spec"]
     assert decoded["kind"] == "Deployment"
-    assert revision_of(DEPLOYMENTS, spliced) == 42
     assert with_revision(DEPLOYMENTS, operation.value, 42) == spliced
     assert with_revision(DEPLOYMENTS, spliced, 7) == encode_object(DEPLOYMENTS, ITEM, "7")
 
@@ -44,3 +42,9 @@ def test_a_removal_shows_the_last_state() -> None:
 def test_a_key_tells_namespace_and_name() -> None:
     assert name_of("/pods.core/shop/web-0") == ("shop", "web-0")
     assert name_of("/nodes.core/n1") == ("", "n1")
+
+
+def test_what_is_stored_is_escaped_as_go_escapes_it() -> None:
+    value = put(NODES, {"metadata": {"name": "a", "labels": {"x": "<a>&"}}}).value
+    assert b'"\\u003ca\\u003e\\u0026"' in value
+    assert msgspec.json.decode(value)["metadata"]["labels"] == {"x": "<a>&"}

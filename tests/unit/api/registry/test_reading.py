@@ -1,10 +1,18 @@
+import asyncio
+from typing import Any
+
 import msgspec
 import pytest
+from fakes.recording_offload import RecordingOffload
 from fakes.server import Server
 
 from kubelite.api.errors import APIError, BadRequest, Expired, Invalid, Timeout
-from kubelite.api.registry.options import ReadOptions
+from kubelite.api.registry import reading
+from kubelite.api.registry.deleting import Deleter
+from kubelite.api.registry.options import DeletionOptions, ReadOptions
 from kubelite.api.registry.reading import parse_revision
+from kubelite.limits import INLINE_WORK
+from kubelite.store.protocol import Compacted, Entry
 
 
 async def filled(count: int = 5, changes: int = 10_000) -> Server:
@@ -99,7 +107,7 @@ async def test_options_without_meaning_are_refused(
 ) -> None:
     server = await filled(1)
     with pytest.raises(error, match=message):
-        server.verbs.list(server.allowed("list", "v1/configmaps"), options)
+        await server.verbs.list(server.allowed("list", "v1/configmaps"), options)
 
 
 async def test_an_exact_version_shows_the_past() -> None:
@@ -159,8 +167,8 @@ async def test_get_knows_no_future() -> None:
     server = await filled(1)
     allowed = server.allowed("get", "v1/configmaps", "c0")
     with pytest.raises(Timeout):
-        server.verbs.get(allowed, ReadOptions(resource_version="12345"))
-    assert server.verbs.get(allowed, ReadOptions(resource_version="0"))
+        await server.verbs.get(allowed, ReadOptions(resource_version="12345"))
+    assert await server.verbs.get(allowed, ReadOptions(resource_version="0"))
 
 
 @pytest.mark.parametrize(
@@ -180,3 +188,107 @@ def test_a_revision_is_a_number_of_64_bits(text: str, wrong: str) -> None:
 def test_zeros_before_a_revision_mean_nothing() -> None:
     assert parse_revision("0" * 5000 + "7") == 7
     assert parse_revision(str(2**64 - 1)) == 2**64 - 1
+
+
+async def test_a_long_list_is_read_in_slices_of_one_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "READ_AT_ONCE", 2)
+    server = await filled(5)
+    then = server.store.revision
+    allowed = server.allowed("list", "v1/configmaps")
+    for limit, expected in ((0, ["c0", "c1", "c2", "c3", "c4"]), (3, ["c0", "c1", "c2"])):
+        listing = asyncio.create_task(server.verbs.list(allowed, ReadOptions(limit=limit)))
+        await asyncio.sleep(0)  # the first slice is read
+        await server.create("v1/configmaps", {"metadata": {"name": "c22"}})
+        await server.delete("v1/configmaps", "c4")
+        listed = await listing
+        assert [msgspec.json.decode(item)["metadata"]["name"] for item in listed.items] == expected
+        assert listed.resource_version == str(then)
+        assert listed.remaining == (2 if limit else None)
+        await server.delete("v1/configmaps", "c22")
+        await server.create("v1/configmaps", {"metadata": {"name": "c4"}})
+        then = server.store.revision
+
+
+async def test_a_list_whose_state_is_forgotten_while_it_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reading, "READ_AT_ONCE", 2)
+    server = await filled(5, changes=10)
+    allowed = server.allowed("list", "v1/configmaps")
+    listing = asyncio.create_task(server.verbs.list(allowed, ReadOptions()))
+    original = server.store.list
+
+    def forgotten(*arguments: Any, after: str = "", **named: Any) -> Any:
+        if after:
+            raise Compacted(1, 2)
+        return original(*arguments, after=after, **named)
+
+    await asyncio.sleep(0)
+    monkeypatch.setattr(server.store, "list", forgotten)
+    assert len((await listing).items) == 5
+
+
+@pytest.mark.parametrize(
+    ("selectors", "leaves"),
+    [
+        ({"label_selector": "even=true"}, False),
+        ({"label_selector": ",".join(f"!k{number}" for number in range(900))}, False),
+        ({"label_selector": ",".join(f"!long-key-{number}" for number in range(900))}, True),
+        ({"field_selector": ",".join(f"metadata.name!={number}" for number in range(900))}, True),
+    ],
+)
+async def test_long_selectors_are_read_off_the_loop(
+    selectors: dict[str, str], leaves: bool
+) -> None:
+    offload = RecordingOffload()
+    server = Server(offload=offload)
+    server.list("v1/configmaps", **selectors)
+    assert (offload.hops == 1) is leaves
+
+
+@pytest.mark.parametrize(("count", "leaves"), [(500, False), (3000, True)])
+def test_selecting_among_many_leaves_the_loop_whatever_is_asked(count: int, leaves: bool) -> None:
+    entries = [Entry(f"/configmaps.core/default/c{number}", b"{}", 1, 1) for number in range(count)]
+    assert (reading.selecting_cost(entries) > INLINE_WORK.value) is leaves
+
+
+def test_selecting_among_huge_objects_leaves_the_loop() -> None:
+    entries = [Entry("/configmaps.core/default/c", b"x" * 1_500_000, 1, 1)] * 10
+    assert reading.selecting_cost(entries) > INLINE_WORK.value
+
+
+async def test_a_view_of_a_huge_object_is_made_off_the_loop() -> None:
+    offload = RecordingOffload()
+    server = Server(offload=offload)
+    event = {
+        "metadata": {"name": "e"},
+        "involvedObject": {"kind": "Pod", "name": "p", "namespace": "default"},
+        "message": "x",
+    }
+    await server.create("v1/events", event)
+    offload.costs.clear()
+    allowed = server.allowed("get", "events.k8s.io/v1/events", "e")
+    assert b'"note"' in await server.verbs.get(allowed, ReadOptions())
+    assert (len(offload.costs), offload.hops) == (1, 0)
+    reader = reading.Reader(server.store, offload)
+    row = server.resources.find("events.k8s.io", "v1", "events")
+    assert row is not None
+    value = server.list("v1/events").items[0].replace(b'"x"', b'"%b"' % (b"x" * 1_400_000))
+    await reader.served(row, (value,))
+    assert offload.hops == 1
+
+
+async def test_a_deleted_collection_is_selected_and_put_together_off_the_loop() -> None:
+    server = await filled(5)
+    offload = RecordingOffload()
+    server.writer.offload = offload
+    deleter = Deleter(server.writer)
+    allowed = server.allowed("deletecollection", "v1/configmaps")
+    target = server.verbs.target(allowed, "deletecollection")
+    deleted = await deleter.delete_collection(
+        target, ReadOptions(label_selector="even=true"), DeletionOptions()
+    )
+    assert len(msgspec.json.decode(deleted.body)["items"]) == 3
+    assert server.names("v1/configmaps") == ["c1", "c3"]
+    assert offload.hops == 0  # few are done at once
+    assert len(offload.costs) >= 3  # parsing, selecting, joining

@@ -102,7 +102,7 @@ async def test_a_row_that_went_is_not_found(server: Server) -> None:
     server.resources.remove(row)
     assert heard == [2]
     with pytest.raises(NotFound, match="could not find the requested resource"):
-        server.verbs.list(allowed, ReadOptions())
+        await server.verbs.list(allowed, ReadOptions())
     assert server.resources.by_kind(GVK) is None
 
 

@@ -7,6 +7,7 @@ V2: dict[str, Any] = {
     "apiVersion": "autoscaling/v2",
     "metadata": {"name": "web", "annotations": {"mine": "x"}},
     "spec": {
+        "scaleTargetRef": {"kind": "Deployment", "name": "web"},
         "maxReplicas": 4,
         "metrics": [
             {
@@ -27,6 +28,7 @@ V2: dict[str, Any] = {
         "behavior": {"scaleDown": {"stabilizationWindowSeconds": 5}},
     },
     "status": {
+        "currentReplicas": 0,
         "desiredReplicas": 2,
         "currentMetrics": [
             {
@@ -57,7 +59,11 @@ def test_a_broken_annotation_counts_as_absent() -> None:
 def test_a_plain_autoscaler_gets_no_annotations() -> None:
     served = {
         "metadata": {"name": "web"},
-        "spec": {"maxReplicas": 1, "targetCPUUtilizationPercentage": 50},
+        "spec": {
+            "scaleTargetRef": {"kind": "Deployment", "name": "web"},
+            "maxReplicas": 1,
+            "targetCPUUtilizationPercentage": 50,
+        },
         "status": {},
     }
     stored = HPA_V1.write(served)
@@ -83,3 +89,11 @@ def test_both_forms_of_an_event_say_the_same() -> None:
     assert served["deprecatedCount"] == 2
     assert served["reportingController"] == "kubelet"
     assert EVENTS_V1.write(served) == stored
+
+
+def test_what_v1_always_writes_is_written() -> None:
+    served = HPA_V1.read({**V2, "status": {}})
+    assert served["status"] == {"currentReplicas": 0, "desiredReplicas": 0}
+    served = EVENTS_V1.read({"metadata": {"name": "a"}, "involvedObject": {"name": "x"}})
+    assert served["deprecatedSource"] == {}
+    assert served["regarding"] == {"name": "x"}

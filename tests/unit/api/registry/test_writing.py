@@ -181,6 +181,10 @@ async def test_every_cause_is_told() -> None:
         ({"metadata": {"namespace": "x"}}, BadRequest, "does not match the namespace sent"),
         ({"metadata": {"uid": "other"}}, Conflict, "Precondition failed: UID in precondition"),
         ({"metadata": {"resourceVersion": "1"}}, Conflict, "the object has been modified"),
+        ({"metadata": {"resourceVersion": "abc"}}, BadRequest, 'parsing "abc": invalid syntax'),
+        ({"metadata": {"resourceVersion": "-1"}}, BadRequest, 'parsing "-1": invalid syntax'),
+        ({"metadata": {"resourceVersion": "1_0"}}, BadRequest, 'parsing "1_0": invalid syntax'),
+        ({"metadata": {"resourceVersion": "9" * 6000}}, BadRequest, "value out of range"),
         ({"metadata": "a"}, BadRequest, "metadata"),
         ({"kind": "Secret"}, BadRequest, "cannot be handled as a ConfigMap"),
     ],
@@ -193,8 +197,142 @@ async def test_updates_that_do_not_fit_are_refused(
     await server.create(PATH, {"metadata": {"name": "a"}})
     with pytest.raises(error, match=message):
         await server.update(PATH, "a", body)
-    with pytest.raises(error, match=message):
+    is_decoding = "handled as" in message or body.get("metadata") == "a"
+    with pytest.raises(Invalid if is_decoding else error, match=message):
         await server.patch(PATH, "a", body)
+
+
+WEB: JSON = {
+    "metadata": {"name": "web"},
+    "spec": {
+        "selector": {"matchLabels": {"app": "web"}},
+        "template": {
+            "metadata": {"labels": {"app": "web"}},
+            "spec": {"containers": [{"name": "web", "image": "web:1"}]},
+        },
+    },
+}
+
+
+NOT_DECODED = (
+    'Deployment in version "v1" cannot be handled as a Deployment: json: cannot unmarshal '
+)
+
+
+@pytest.mark.parametrize(
+    ("patch_type", "patch", "shown", "problem"),
+    [
+        (
+            "strategic",
+            {"spec": {"replicas": "three"}},
+            "map[spec:...]",
+            "unrecognized type: int32",
+        ),
+        (
+            "strategic",
+            {"spec": {"template": {"metadata": {"labels": {"a": 1}}}}},
+            "map[spec:...]",
+            "cannot convert int64 to string",
+        ),
+        (
+            "strategic",
+            {"metadata": {"finalizers": "x"}},
+            "map[metadata:...]",
+            "cannot restore slice from string",
+        ),
+        ("strategic", {"spec": [1]}, "map[spec:...]", "cannot restore struct from: slice"),
+        (
+            "strategic",
+            {"metadata": {"labels": True}},
+            "map[metadata:...]",
+            "cannot restore map from bool",
+        ),
+        (
+            "strategic",
+            {"spec": {"paused": "yes"}},
+            "map[spec:...]",
+            "unrecognized type: bool",
+        ),
+        (
+            "merge",
+            {"spec": {"replicas": "three"}},
+            "map[spec:...]",
+            NOT_DECODED + "string into Go struct field DeploymentSpec.spec.replicas of type int32",
+        ),
+        (
+            "json",
+            [{"op": "replace", "path": "/spec/paused", "value": 1}],
+            "[...]",
+            NOT_DECODED + "number into Go struct field DeploymentSpec.spec.paused of type bool",
+        ),
+    ],
+)
+async def test_a_patch_that_leaves_values_of_a_wrong_type_is_invalid(
+    patch_type: PatchType, patch: Any, shown: str, problem: str
+) -> None:
+    server = Server()
+    await server.create("apps/v1/deployments", WEB)
+    with pytest.raises(Invalid) as caught:
+        await server.patch("apps/v1/deployments", "web", patch, patch_type)
+    assert caught.value.message == f' "" is invalid: patch: Invalid value: "{shown}": {problem}'
+    [cause] = caught.value.causes
+    assert (cause.path, cause.reason) == ("patch", "FieldValueInvalid")
+
+
+@pytest.mark.parametrize("patch_type", ["strategic", "merge"])
+async def test_a_strict_patch_with_unknown_fields_is_invalid(patch_type: PatchType) -> None:
+    server = Server()
+    await server.create("apps/v1/deployments", WEB)
+    with pytest.raises(Invalid, match=r'strict decoding error: unknown field "spec\.foo"'):
+        await server.patch(
+            "apps/v1/deployments",
+            "web",
+            {"spec": {"foo": 1}},
+            patch_type,
+            field_validation="Strict",
+        )
+    with pytest.raises(Invalid, match="strict decoding error"):
+        await server.patch(
+            "apps/v1/deployments/scale", "web", {"spce": 1}, "merge", field_validation="Strict"
+        )
+
+
+async def test_the_version_0_stands_for_whatever_is_there() -> None:
+    server = Server()
+    body = {"metadata": {"name": "a", "resourceVersion": "0"}}
+    made = await server.create(PATH, body)
+    await server.update(PATH, "a", {**body, "data": {"x": "y"}})
+    patched = await server.patch(PATH, "a", {**body, "data": {"z": "1"}})
+    assert patched["data"] == {"x": "y", "z": "1"}
+    assert int(patched["metadata"]["resourceVersion"]) > int(made["metadata"]["resourceVersion"])
+    path = "coordination.k8s.io/v1/leases"
+    await server.update(path, "a", {"metadata": {"resourceVersion": "0"}})
+    with pytest.raises(Invalid) as caught:
+        await server.update(path, "a", {"metadata": {"resourceVersion": "0"}})
+    assert caught.value.message == (
+        'leases.coordination.k8s.io "a" is invalid: metadata.resourceVersion: Invalid value: 0: '
+        "must be specified for an update"
+    )
+    with pytest.raises(BadRequest, match="invalid syntax"):
+        await server.update(path, "new", {"metadata": {"resourceVersion": "abc"}})
+
+
+async def test_finalizers_of_built_in_kinds_are_qualified() -> None:
+    server = Server()
+    body = {"metadata": {"name": "a", "finalizers": ["mine"]}}
+    with pytest.raises(Invalid, match="nor is it fully qualified"):
+        await server.create(PATH, body)
+    await server.create(PATH, {"metadata": {"name": "a"}})
+    with pytest.raises(Invalid, match="nor is it fully qualified"):
+        await server.patch(PATH, "a", body)
+
+
+async def test_what_belongs_to_no_namespace_loses_the_one_it_names() -> None:
+    server = Server()
+    body = {"metadata": {"name": "a", "namespace": "somewhere"}}
+    made = await server.create("v1/namespaces", body)
+    updated = await server.update("v1/namespaces", "a", body)
+    assert "namespace" not in made["metadata"] | updated["metadata"]
 
 
 async def test_what_only_the_server_gives_cannot_be_changed() -> None:

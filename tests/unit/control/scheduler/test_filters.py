@@ -3,11 +3,11 @@ from typing import Any
 import pytest
 
 from kubelite.api.kinds.core.scheduling import Toleration
+from kubelite.api.machinery.tolerations import tolerates
 from kubelite.control.scheduler.filters import rejection
 from kubelite.control.scheduler.node_info import NodeInfo
 from kubelite.control.scheduler.pod_info import PodInfo
 from kubelite.control.scheduler.requests import pod_requests
-from kubelite.control.scheduler.tolerations import tolerates
 from unit.control.scheduler.pods import make_node, make_pod
 
 

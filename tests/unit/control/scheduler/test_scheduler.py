@@ -4,6 +4,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fakes.fake_client import FakeClient
+from fakes.recorded_offload import RecordedOffload
 from simulation.simulated_loop import run_simulated
 
 from kubelite.api.errors import Conflict
@@ -21,11 +22,13 @@ from unit.control.scheduler.pods import make_node, make_pod
 class Cluster:
     def __init__(self) -> None:
         self.client = FakeClient()
+        self.offload = RecordedOffload()
         self.scheduler = Scheduler(
             client=self.client,
             mirrors=self.client,
             clock=self.client.clock,
             randomness=SeededRandomness(3),
+            offload=self.offload,
         )
 
     async def add(self, *items: Pod | Node) -> None:
@@ -234,6 +237,19 @@ async def test_missing_claims_keep_a_pod_waiting(cluster: Cluster) -> None:
 
 
 @on_cluster
+async def test_a_claim_that_is_not_the_pods_own_keeps_an_ephemeral_volume_waiting(
+    cluster: Cluster,
+) -> None:
+    await cluster.client.create(
+        PersistentVolumeClaim(metadata=ObjectMeta(name="p-v", namespace="default"))
+    )
+    volumes: list[dict[str, Any]] = [{"name": "v", "ephemeral": {"volumeClaimTemplate": {}}}]
+    await cluster.add(make_node("n0"), make_pod("p", volumes=volumes))
+    wording = "PVC default/p-v was not created for pod default/p (pod is not owner)"
+    assert wording in cluster.message_of("p")
+
+
+@on_cluster
 async def test_without_any_node_a_pod_waits_for_one_and_is_not_tried_in_vain(
     cluster: Cluster,
 ) -> None:
@@ -275,3 +291,15 @@ async def test_a_bug_while_binding_gives_the_room_back(cluster: Cluster) -> None
     cluster.client.post = post  # type: ignore[method-assign]  # the bug is mended
     await asyncio.sleep(5)
     assert cluster.node_of("p") == "n"
+
+
+@on_cluster
+async def test_what_a_pod_of_many_terms_asks_for_is_read_off_the_loop(cluster: Cluster) -> None:
+    def tolerations(count: int) -> list[dict[str, str]]:
+        return [{"key": f"k{number}", "operator": "Exists"} for number in range(count)]
+
+    await cluster.add(make_node("n1"), make_pod("plain", tolerations=tolerations(100)))
+    assert cluster.offload.costs == []
+    await cluster.add(make_pod("large", tolerations=tolerations(10_000)))
+    assert cluster.offload.leaves_the_loop
+    assert cluster.node_of("large") == "n1"

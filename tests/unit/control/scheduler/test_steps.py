@@ -8,15 +8,15 @@ from fakes.fake_client import FakeClient
 
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.scheduling import Toleration
-from kubelite.api.machinery import label_matching
-from kubelite.control.scheduler import affinity, node_matching, tolerations
+from kubelite.api.machinery import label_matching, node_matching, tolerations
+from kubelite.api.machinery.tolerations import Tolerations
+from kubelite.control.scheduler import affinity
 from kubelite.control.scheduler.decision import Decider, Unschedulable
 from kubelite.control.scheduler.node_info import NodeInfo, Snapshot
 from kubelite.control.scheduler.pod_info import PodInfo, Term
 from kubelite.control.scheduler.preemption import preempt
 from kubelite.control.scheduler.queue import NODE, POD_REMOVED, WAKE_AT_ONCE, SchedulingQueue
 from kubelite.control.scheduler.steps import STEPS_A_TURN, Steps, at_once, in_turns
-from kubelite.control.scheduler.tolerations import Tolerations
 from kubelite.control.scheduler.volumes import Volumes
 from kubelite.limits import DECISION_STEPS
 from kubelite.randomness import SeededRandomness

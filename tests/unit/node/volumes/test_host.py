@@ -1,6 +1,7 @@
 """Volumes in folders of this machine, without mounts."""
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,23 @@ import msgspec
 import pytest
 from fakes.server import Server
 
+from kubelite.api.errors import APIError, ServiceUnavailable
 from kubelite.api.kinds.core.config import ConfigMap, Secret
 from kubelite.api.kinds.core.namespaces import Namespace
+from kubelite.api.kinds.core.persistent_volumes import (
+    PersistentVolume,
+    PersistentVolumeClaim,
+    PersistentVolumeSpec,
+)
 from kubelite.api.kinds.core.pods import Pod
-from kubelite.api.kinds.meta import ObjectMeta
-from kubelite.limits import POD_FILES, TERMINATION_MESSAGE
+from kubelite.api.kinds.core.volumes import (
+    HostPathVolumeSource,
+    PersistentVolumeClaimSpec,
+    VolumeResourceRequirements,
+)
+from kubelite.api.kinds.meta import ObjectMeta, OwnerReference
+from kubelite.api.machinery.times import format_time
+from kubelite.limits import POD_FILES, POD_FOLLOWED_OBJECTS, TERMINATION_MESSAGE
 from kubelite.node.environment import ConfigUnavailable, Surroundings
 from kubelite.node.name_resolution import DNSSettings
 from kubelite.node.volumes.host import HostVolumes
@@ -98,6 +111,54 @@ async def test_what_is_missing_is_named(place: Place) -> None:
     )
     optional = pod_of([{"name": "v", "configMap": {"name": "none", "optional": True}}], [])
     await place.volumes.set_up(optional, AROUND)
+
+
+@pytest.mark.parametrize("owner", ["", "other", "u"])
+async def test_an_ephemeral_volume_uses_only_the_claim_made_for_its_pod(
+    place: Place, tmp_path: Path, owner: str
+) -> None:
+    """Whoever may create claims could else put a volume of their own under the pod's."""
+    client = place.server.client
+    references = [OwnerReference(apiVersion="v1", kind="Pod", name="p", uid=owner, controller=True)]
+    volume = PersistentVolume(
+        metadata=ObjectMeta(name="pv"),
+        spec=PersistentVolumeSpec(
+            capacity={"storage": "1Gi"},
+            accessModes=["ReadWriteOnce"],
+            hostPath=HostPathVolumeSource(path=str(tmp_path)),
+        ),
+    )
+    claim = PersistentVolumeClaim(
+        metadata=ObjectMeta(
+            name="p-v", namespace="default", ownerReferences=references if owner else []
+        ),
+        spec=PersistentVolumeClaimSpec(
+            accessModes=["ReadWriteOnce"],
+            volumeName="pv",
+            resources=VolumeResourceRequirements(requests={"storage": "1Gi"}),
+        ),
+    )
+    await client.create(volume)
+    await client.create(claim)
+    await client.patch(
+        PersistentVolumeClaim,
+        "p-v",
+        {"status": {"phase": "Bound"}},
+        "default",
+        subresource="status",
+    )
+    template = {"spec": {"accessModes": ["ReadWriteOnce"]}}
+    pod = pod_of(
+        [{"name": "v", "ephemeral": {"volumeClaimTemplate": template}}],
+        [{"name": "v", "mountPath": "/data"}],
+    )
+    await place.volumes.set_up(pod, AROUND)
+    if owner == "u":
+        assert (await place.mounts(pod))["/data"] == tmp_path
+        return
+    wording = "PVC default/p-v was not created for pod default/p \\(pod is not owner\\)"
+    with pytest.raises(ConfigUnavailable, match=wording):
+        await place.mounts(pod)
 
 
 async def test_sub_paths_are_made_and_stay_inside(place: Place, tmp_path: Path) -> None:
@@ -282,3 +343,107 @@ async def test_names_that_are_no_step_of_a_path_are_refused(place: Place, name: 
     if name:
         with pytest.raises(ConfigUnavailable):
             await place.volumes.tear_down(name)
+
+
+async def test_a_changed_object_is_told_until_the_pod_has_ended(place: Place) -> None:
+    told: list[str] = []
+    place.volumes.changed = told.append
+    client = place.server.client
+    watching = place.server.hub.watching
+    pod = pod_of([{"name": "v", "configMap": {"name": "c", "optional": True}}], [])
+    assert await place.volumes.set_up(pod, AROUND) is None
+    meta = ObjectMeta(name="c", namespace="default")
+    await client.create(ConfigMap(metadata=meta, data={"k": "v"}))
+    assert told == ["u"]
+    place.volumes.rest("u")
+    await client.delete(ConfigMap, "c", "default")
+    assert told == ["u"]
+    await place.volumes.set_up(pod, AROUND)
+    await place.volumes.tear_down("u")
+    await place.volumes.set_up(pod, AROUND)
+    place.volumes.close()
+    assert place.server.hub.watching == watching
+
+
+async def test_volumes_that_show_more_than_is_followed_are_read_once_a_minute(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(POD_FOLLOWED_OBJECTS, "value", 0)
+    pod = pod_of([{"name": "v", "configMap": {"name": "c", "optional": True}}], [])
+    due = await place.volumes.set_up(pod, AROUND)
+    assert due == place.server.clock.now() + timedelta(minutes=1)
+
+
+TOKEN = [{"name": "v", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}]
+
+
+class Tokens:
+    """Answers for tokens, in place of the API."""
+
+    def __init__(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked = 0
+        self.error: APIError | None = None
+        self._clock = place.server.clock
+        monkeypatch.setattr(place.server.client, "post", self.post)
+
+    async def post(self, *_: object) -> dict[str, Any]:
+        self.asked += 1
+        if self.error is not None:
+            raise self.error
+        expires = format_time(self._clock.now() + timedelta(hours=1))
+        return {"status": {"token": f"token {self.asked}", "expirationTimestamp": expires}}
+
+
+async def test_a_token_is_renewed_at_its_time(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens, clock = Tokens(place, monkeypatch), place.server.clock
+    pod, start = pod_of(TOKEN, [{"name": "v", "mountPath": "/t"}]), clock.now()
+    due = await place.volumes.set_up(pod, AROUND)
+    assert due == start + timedelta(minutes=48)  # 80 % of an hour
+    file = (await place.mounts(pod))["/t"] / "token"
+    clock.advance(47 * 60)
+    assert await place.volumes.set_up(pod, AROUND) == due
+    assert tokens.asked == 1
+    clock.advance(60)
+    assert await place.volumes.set_up(pod, AROUND) == start + timedelta(minutes=96)
+    assert file.read_text() == "token 2"
+
+
+async def test_a_token_that_cannot_be_renewed_serves_until_it_expires(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens, clock = Tokens(place, monkeypatch), place.server.clock
+    pod = pod_of(TOKEN, [{"name": "v", "mountPath": "/t"}])
+    await place.volumes.set_up(pod, AROUND)
+    tokens.error = ServiceUnavailable("down")
+    clock.advance(50 * 60)
+    assert await place.volumes.set_up(pod, AROUND) == clock.now() + timedelta(seconds=10)
+    assert ((await place.mounts(pod))["/t"] / "token").read_text() == "token 1"
+    clock.advance(10 * 60)
+    with pytest.raises(ServiceUnavailable):
+        await place.volumes.set_up(pod, AROUND)
+
+
+async def test_the_hosts_resolvers_are_read_anew_for_each_container(tmp_path: Path) -> None:
+    server, lines = Server(), ["nameserver 192.0.2.53\n"]
+    volumes = HostVolumes(
+        tmp_path,
+        server.client,
+        server.clock,
+        SeededRandomness(1),
+        DNSSettings(("10.43.0.10",)),
+        host_resolver=lambda: lines[0],
+        may_mount=False,
+    )
+    pod = pod_of([], [], dnsPolicy="Default")
+    await volumes.set_up(pod, AROUND)
+
+    async def resolver(attempt: int) -> str:
+        found = await volumes.mounts(pod, pod.spec.containers[0], attempt, AROUND, {})
+        [source] = [mount.source for mount in found if mount.target == "/etc/resolv.conf"]
+        return Path(source).read_text()
+
+    assert "nameserver 192.0.2.53" in await resolver(0)
+    lines[0] = "nameserver 198.51.100.53\n"
+    assert "nameserver 198.51.100.53" in await resolver(1)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 from kubelite.api.kinds.core.containers import ResourceRequirements
+from kubelite.api.kinds.enums import SIGNALS
 from kubelite.api.kinds.model import (
     ATOMIC,
+    OMIT_EMPTY,
     REQUIRED,
     Int32,
     Int64,
@@ -83,7 +85,7 @@ class ContainerUser(Model):
 class ImageVolumeStatus(Model):
     """Which image a volume was made from."""
 
-    imageRef: Annotated[str, REQUIRED] = ""
+    imageRef: Annotated[str, REQUIRED, OMIT_EMPTY] = ""
 
 
 class VolumeStatus(Model):
@@ -119,7 +121,7 @@ class ContainerStatus(Model):
     resources: ResourceRequirements | None = None
     started: bool | None = None
     state: ContainerState = ContainerState()
-    stopSignal: str | None = None
+    stopSignal: Annotated[str | None, SIGNALS] = None
     user: ContainerUser | None = None
     volumeMounts: Annotated[
         list[VolumeMountStatus], list_map("mountPath"), merge_by("mountPath")

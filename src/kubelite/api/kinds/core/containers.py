@@ -11,8 +11,19 @@ from kubelite.api.kinds.core.references import (
     ResourceFieldSelector,
     SecretKeySelector,
 )
+from kubelite.api.kinds.enums import (
+    MOUNT_PROPAGATIONS,
+    PROC_MOUNTS,
+    PROFILE_TYPES,
+    PROTOCOLS,
+    PULL_POLICIES,
+    SIGNALS,
+    TERMINATION_MESSAGE_POLICIES,
+    URI_SCHEMES,
+)
 from kubelite.api.kinds.model import (
     ATOMIC,
+    OMIT_EMPTY,
     REQUIRED,
     SET,
     Int32,
@@ -29,7 +40,7 @@ from kubelite.api.kinds.model import (
 class AppArmorProfile(Model):
     """The AppArmor profile to confine a container by."""
 
-    type: Annotated[str, REQUIRED] = ""
+    type: Annotated[str, REQUIRED, PROFILE_TYPES] = ""
     localhostProfile: str | None = None
 
 
@@ -100,7 +111,7 @@ class HTTPGetAction(Model):
     host: str = ""
     httpHeaders: Annotated[list[HTTPHeader], ATOMIC] = []
     path: str = ""
-    scheme: str = ""
+    scheme: Annotated[str, URI_SCHEMES] = ""
 
 
 class SleepAction(Model):
@@ -130,7 +141,7 @@ class Lifecycle(Model):
 
     postStart: LifecycleHandler | None = None
     preStop: LifecycleHandler | None = None
-    stopSignal: str | None = None
+    stopSignal: Annotated[str | None, SIGNALS] = None
 
 
 class GRPCAction(Model):
@@ -162,7 +173,7 @@ class ContainerPort(Model):
     hostIP: str = ""
     hostPort: Int32 = 0
     name: str = ""
-    protocol: Annotated[str, default("TCP")] = ""
+    protocol: Annotated[str, default("TCP"), PROTOCOLS] = ""
 
 
 class ContainerResizePolicy(Model):
@@ -190,14 +201,14 @@ class ResourceRequirements(Model):
 class ContainerRestartRuleOnExitCodes(Model):
     """Exit codes a restart rule is about."""
 
-    operator: Annotated[str, REQUIRED] = ""
+    operator: Annotated[str, REQUIRED, OMIT_EMPTY] = ""
     values: Annotated[list[Int32], SET] = []
 
 
 class ContainerRestartRule(Model):
     """What to do when a container ends with certain exit codes."""
 
-    action: Annotated[str, REQUIRED] = ""
+    action: Annotated[str, REQUIRED, OMIT_EMPTY] = ""
     exitCodes: ContainerRestartRuleOnExitCodes | None = None
 
 
@@ -213,7 +224,7 @@ class SELinuxOptions(Model):
 class SeccompProfile(Model):
     """The system calls a container may make."""
 
-    type: Annotated[str, REQUIRED] = ""
+    type: Annotated[str, REQUIRED, PROFILE_TYPES] = ""
     localhostProfile: str | None = None
 
 
@@ -233,7 +244,7 @@ class SecurityContext(Model):
     appArmorProfile: AppArmorProfile | None = None
     capabilities: Capabilities | None = None
     privileged: bool | None = None
-    procMount: str | None = None
+    procMount: Annotated[str | None, PROC_MOUNTS] = None
     readOnlyRootFilesystem: bool | None = None
     runAsGroup: Int64 | None = None
     runAsNonRoot: bool | None = None
@@ -255,7 +266,7 @@ class VolumeMount(Model):
 
     mountPath: Annotated[str, REQUIRED] = ""
     name: Annotated[str, REQUIRED] = ""
-    mountPropagation: str | None = None
+    mountPropagation: Annotated[str | None, MOUNT_PROPAGATIONS] = None
     readOnly: bool = False
     recursiveReadOnly: str | None = None
     subPath: str = ""
@@ -271,7 +282,7 @@ class Container(Model):
     env: Annotated[list[EnvVar], list_map("name"), merge_by("name")] = []
     envFrom: Annotated[list[EnvFromSource], ATOMIC] = []
     image: str = ""
-    imagePullPolicy: str = ""
+    imagePullPolicy: Annotated[str, PULL_POLICIES] = ""
     lifecycle: Lifecycle | None = None
     livenessProbe: Probe | None = None
     ports: Annotated[
@@ -287,7 +298,7 @@ class Container(Model):
     stdin: bool = False
     stdinOnce: bool = False
     terminationMessagePath: str = ""
-    terminationMessagePolicy: str = ""
+    terminationMessagePolicy: Annotated[str, TERMINATION_MESSAGE_POLICIES] = ""
     tty: bool = False
     volumeDevices: Annotated[
         list[VolumeDevice], list_map("devicePath"), merge_by("devicePath")
@@ -305,7 +316,7 @@ class EphemeralContainer(Model):
     env: Annotated[list[EnvVar], list_map("name"), merge_by("name")] = []
     envFrom: Annotated[list[EnvFromSource], ATOMIC] = []
     image: str = ""
-    imagePullPolicy: str = ""
+    imagePullPolicy: Annotated[str, PULL_POLICIES] = ""
     lifecycle: Lifecycle | None = None
     livenessProbe: Probe | None = None
     ports: Annotated[
@@ -322,7 +333,7 @@ class EphemeralContainer(Model):
     stdinOnce: bool = False
     targetContainerName: str = ""
     terminationMessagePath: str = ""
-    terminationMessagePolicy: str = ""
+    terminationMessagePolicy: Annotated[str, TERMINATION_MESSAGE_POLICIES] = ""
     tty: bool = False
     volumeDevices: Annotated[
         list[VolumeDevice], list_map("devicePath"), merge_by("devicePath")

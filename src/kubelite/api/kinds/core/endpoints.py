@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar
 
 from kubelite.api.kinds.core.references import ObjectReference
+from kubelite.api.kinds.enums import PROTOCOLS
 from kubelite.api.kinds.meta import ListMeta, ObjectMeta
 from kubelite.api.kinds.model import ATOMIC, REQUIRED, GroupVersionKind, Int32, Kind, Model
 
@@ -28,7 +29,7 @@ class EndpointPort(Model):
     port: Annotated[Int32, REQUIRED] = 0
     appProtocol: str | None = None
     name: str = ""
-    protocol: str = ""
+    protocol: Annotated[str, PROTOCOLS] = ""
 
 
 class EndpointSubset(Model):

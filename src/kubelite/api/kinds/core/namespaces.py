@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
+from kubelite.api.kinds.enums import NAMESPACE_PHASES
 from kubelite.api.kinds.meta import ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
     ATOMIC,
@@ -37,7 +38,7 @@ class NamespaceStatus(Model):
     """What was last observed of a namespace."""
 
     conditions: Annotated[list[NamespaceCondition], list_map("type"), merge_by("type")] = []
-    phase: str = ""
+    phase: Annotated[str, NAMESPACE_PHASES] = ""
 
 
 class Namespace(Kind):

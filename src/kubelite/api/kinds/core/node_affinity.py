@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
+from kubelite.api.kinds.enums import NODE_SELECTOR_OPERATORS
 from kubelite.api.kinds.model import ATOMIC, REQUIRED, Int32, Model
 
 
@@ -11,7 +12,7 @@ class NodeSelectorRequirement(Model):
     """What a label or field of a node must be like."""
 
     key: Annotated[str, REQUIRED] = ""
-    operator: Annotated[str, REQUIRED] = ""
+    operator: Annotated[str, REQUIRED, NODE_SELECTOR_OPERATORS] = ""
     values: Annotated[list[str], ATOMIC] = []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar
 
 from kubelite.api.kinds.core.scheduling import Taint
+from kubelite.api.kinds.enums import NODE_PHASES
 from kubelite.api.kinds.meta import ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
     ALWAYS,
@@ -159,7 +160,7 @@ class NodeStatus(Model):
     features: NodeFeatures | None = None
     images: Annotated[list[ContainerImage], ATOMIC] = []
     nodeInfo: NodeSystemInfo = NodeSystemInfo()
-    phase: str = ""
+    phase: Annotated[str, NODE_PHASES] = ""
     runtimeHandlers: Annotated[list[NodeRuntimeHandler], ATOMIC] = []
     volumesAttached: Annotated[list[AttachedVolume], ATOMIC] = []
     volumesInUse: Annotated[list[str], ATOMIC] = []

@@ -21,6 +21,15 @@ from kubelite.api.kinds.core.volumes import (
     QuobyteVolumeSource,
     VsphereVirtualDiskVolumeSource,
 )
+from kubelite.api.kinds.enums import (
+    ACCESS_MODES,
+    CLAIM_PHASES,
+    CLAIM_RESIZE_STATES,
+    MODIFY_VOLUME_STATES,
+    RECLAIM_POLICIES,
+    VOLUME_MODES,
+    VOLUME_PHASES,
+)
 from kubelite.api.kinds.meta import ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
     ATOMIC,
@@ -120,7 +129,7 @@ class ISCSIPersistentVolumeSource(Model):
 class ModifyVolumeStatus(Model):
     """How far a change of a claim's volume attributes has come."""
 
-    status: Annotated[str, REQUIRED] = ""
+    status: Annotated[str, REQUIRED, MODIFY_VOLUME_STATES] = ""
     targetVolumeAttributesClassName: str = ""
 
 
@@ -165,7 +174,7 @@ class StorageOSPersistentVolumeSource(Model):
 class PersistentVolumeSpec(Model):
     """What is wanted of a persistent volume."""
 
-    accessModes: Annotated[list[str], ATOMIC] = []
+    accessModes: Annotated[list[Annotated[str, ACCESS_MODES]], ATOMIC] = []
     awsElasticBlockStore: AWSElasticBlockStoreVolumeSource | None = None
     azureDisk: AzureDiskVolumeSource | None = None
     azureFile: AzureFilePersistentVolumeSource | None = None
@@ -185,7 +194,7 @@ class PersistentVolumeSpec(Model):
     mountOptions: Annotated[list[str], ATOMIC] = []
     nfs: NFSVolumeSource | None = None
     nodeAffinity: VolumeNodeAffinity | None = None
-    persistentVolumeReclaimPolicy: str = ""
+    persistentVolumeReclaimPolicy: Annotated[str, RECLAIM_POLICIES] = ""
     photonPersistentDisk: PhotonPersistentDiskVolumeSource | None = None
     portworxVolume: PortworxVolumeSource | None = None
     quobyte: QuobyteVolumeSource | None = None
@@ -194,7 +203,7 @@ class PersistentVolumeSpec(Model):
     storageClassName: str = ""
     storageos: StorageOSPersistentVolumeSource | None = None
     volumeAttributesClassName: str | None = None
-    volumeMode: str | None = None
+    volumeMode: Annotated[str | None, VOLUME_MODES] = None
     vsphereVolume: VsphereVirtualDiskVolumeSource | None = None
 
 
@@ -203,7 +212,7 @@ class PersistentVolumeStatus(Model):
 
     lastPhaseTransitionTime: Time | None = None
     message: str = ""
-    phase: str = ""
+    phase: Annotated[str, VOLUME_PHASES] = ""
     reason: str = ""
 
 
@@ -231,8 +240,10 @@ class PersistentVolumeClaimCondition(Model):
 class PersistentVolumeClaimStatus(Model):
     """What was last observed of a persistent volume claim."""
 
-    accessModes: Annotated[list[str], ATOMIC] = []
-    allocatedResourceStatuses: Annotated[dict[str, str], GRANULAR] = {}
+    accessModes: Annotated[list[Annotated[str, ACCESS_MODES]], ATOMIC] = []
+    allocatedResourceStatuses: Annotated[
+        dict[str, Annotated[str, CLAIM_RESIZE_STATES]], GRANULAR
+    ] = {}
     allocatedResources: dict[str, Quantity] = {}
     capacity: dict[str, Quantity] = {}
     conditions: Annotated[
@@ -240,7 +251,7 @@ class PersistentVolumeClaimStatus(Model):
     ] = []
     currentVolumeAttributesClassName: str | None = None
     modifyVolumeStatus: ModifyVolumeStatus | None = None
-    phase: str = ""
+    phase: Annotated[str, CLAIM_PHASES] = ""
 
 
 class PersistentVolumeClaim(Kind):

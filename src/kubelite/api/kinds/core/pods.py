@@ -17,6 +17,15 @@ from kubelite.api.kinds.core.containers import (
 from kubelite.api.kinds.core.references import LocalObjectReference, ObjectReference
 from kubelite.api.kinds.core.scheduling import Affinity, Toleration, TopologySpreadConstraint
 from kubelite.api.kinds.core.volumes import Volume
+from kubelite.api.kinds.enums import (
+    DNS_POLICIES,
+    GROUP_CHANGE_POLICIES,
+    POD_PHASES,
+    PREEMPTION_POLICIES,
+    QOS_CLASSES,
+    RESTART_POLICIES,
+    SUPPLEMENTAL_GROUPS_POLICIES,
+)
 from kubelite.api.kinds.meta import ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
     ATOMIC,
@@ -132,7 +141,7 @@ class PodSecurityContext(Model):
 
     appArmorProfile: AppArmorProfile | None = None
     fsGroup: Int64 | None = None
-    fsGroupChangePolicy: str | None = None
+    fsGroupChangePolicy: Annotated[str | None, GROUP_CHANGE_POLICIES] = None
     runAsGroup: Int64 | None = None
     runAsNonRoot: bool | None = None
     runAsUser: Int64 | None = None
@@ -140,7 +149,7 @@ class PodSecurityContext(Model):
     seLinuxOptions: SELinuxOptions | None = None
     seccompProfile: SeccompProfile | None = None
     supplementalGroups: Annotated[list[Int64], ATOMIC] = []
-    supplementalGroupsPolicy: str | None = None
+    supplementalGroupsPolicy: Annotated[str | None, SUPPLEMENTAL_GROUPS_POLICIES] = None
     sysctls: Annotated[list[Sysctl], ATOMIC] = []
     windowsOptions: WindowsSecurityContextOptions | None = None
 
@@ -153,7 +162,7 @@ class PodSpec(Model):
     affinity: Affinity | None = None
     automountServiceAccountToken: bool | None = None
     dnsConfig: PodDNSConfig | None = None
-    dnsPolicy: str = ""
+    dnsPolicy: Annotated[str, DNS_POLICIES] = ""
     enableServiceLinks: bool | None = None
     ephemeralContainers: Annotated[
         list[EphemeralContainer], list_map("name"), merge_by("name")
@@ -171,7 +180,7 @@ class PodSpec(Model):
     nodeSelector: Annotated[dict[str, str], ATOMIC_MAP] = {}
     os: PodOS | None = None
     overhead: dict[str, Quantity] = {}
-    preemptionPolicy: str | None = None
+    preemptionPolicy: Annotated[str | None, PREEMPTION_POLICIES] = None
     priority: Int32 | None = None
     priorityClassName: str = ""
     readinessGates: Annotated[list[PodReadinessGate], ATOMIC] = []
@@ -179,7 +188,7 @@ class PodSpec(Model):
         list[PodResourceClaim], list_map("name"), merge_by("name", retain_keys=True)
     ] = []
     resources: ResourceRequirements | None = None
-    restartPolicy: str = ""
+    restartPolicy: Annotated[str, RESTART_POLICIES] = ""
     runtimeClassName: str | None = None
     schedulerName: str = ""
     schedulingGates: Annotated[list[PodSchedulingGate], list_map("name"), merge_by("name")] = []
@@ -249,10 +258,10 @@ class PodStatus(Model):
     ] = []
     nominatedNodeName: str = ""
     observedGeneration: Int64 = 0
-    phase: str = ""
+    phase: Annotated[str, POD_PHASES] = ""
     podIP: str = ""
     podIPs: Annotated[list[PodIP], list_map("ip"), merge_by("ip")] = []
-    qosClass: str = ""
+    qosClass: Annotated[str, QOS_CLASSES] = ""
     reason: str = ""
     resize: str = ""
     resourceClaimStatuses: Annotated[

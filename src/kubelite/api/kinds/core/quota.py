@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
+from kubelite.api.kinds.enums import QUOTA_SCOPES, SCOPE_OPERATORS
 from kubelite.api.kinds.meta import ListMeta, ObjectMeta
 from kubelite.api.kinds.model import ATOMIC, REQUIRED, GroupVersionKind, Kind, Model, Quantity
 
@@ -46,8 +47,8 @@ class LimitRangeList(Kind):
 class ScopedResourceSelectorRequirement(Model):
     """What a scope's value must be like."""
 
-    operator: Annotated[str, REQUIRED] = ""
-    scopeName: Annotated[str, REQUIRED] = ""
+    operator: Annotated[str, REQUIRED, SCOPE_OPERATORS] = ""
+    scopeName: Annotated[str, REQUIRED, QUOTA_SCOPES] = ""
     values: Annotated[list[str], ATOMIC] = []
 
 
@@ -64,7 +65,7 @@ class ResourceQuotaSpec(Model):
 
     hard: dict[str, Quantity] = {}
     scopeSelector: ScopeSelector | None = None
-    scopes: Annotated[list[str], ATOMIC] = []
+    scopes: Annotated[list[Annotated[str, QUOTA_SCOPES]], ATOMIC] = []
 
 
 class ResourceQuotaStatus(Model):

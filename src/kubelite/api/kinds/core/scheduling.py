@@ -5,6 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 from kubelite.api.kinds.core.node_affinity import NodeAffinity
+from kubelite.api.kinds.enums import (
+    NODE_INCLUSION_POLICIES,
+    TAINT_EFFECTS,
+    TOLERATION_OPERATORS,
+    UNSATISFIABLE_ACTIONS,
+)
 from kubelite.api.kinds.meta import LabelSelector
 from kubelite.api.kinds.model import ATOMIC, REQUIRED, Int32, Int64, Model, Time
 
@@ -56,7 +62,7 @@ class Affinity(Model):
 class Taint(Model):
     """Keeps pods away from a node unless they tolerate it."""
 
-    effect: Annotated[str, REQUIRED] = ""
+    effect: Annotated[str, REQUIRED, TAINT_EFFECTS] = ""
     key: Annotated[str, REQUIRED] = ""
     timeAdded: Time | None = None
     value: str = ""
@@ -65,9 +71,9 @@ class Taint(Model):
 class Toleration(Model):
     """Lets a pod onto, or stay on, a node in spite of a taint."""
 
-    effect: str = ""
+    effect: Annotated[str, TAINT_EFFECTS] = ""
     key: str = ""
-    operator: str = ""
+    operator: Annotated[str, TOLERATION_OPERATORS] = ""
     tolerationSeconds: Int64 | None = None
     value: str = ""
 
@@ -77,9 +83,9 @@ class TopologySpreadConstraint(Model):
 
     maxSkew: Annotated[Int32, REQUIRED] = 0
     topologyKey: Annotated[str, REQUIRED] = ""
-    whenUnsatisfiable: Annotated[str, REQUIRED] = ""
+    whenUnsatisfiable: Annotated[str, REQUIRED, UNSATISFIABLE_ACTIONS] = ""
     labelSelector: LabelSelector | None = None
     matchLabelKeys: Annotated[list[str], ATOMIC] = []
     minDomains: Int32 | None = None
-    nodeAffinityPolicy: str | None = None
-    nodeTaintsPolicy: str | None = None
+    nodeAffinityPolicy: Annotated[str | None, NODE_INCLUSION_POLICIES] = None
+    nodeTaintsPolicy: Annotated[str | None, NODE_INCLUSION_POLICIES] = None

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
+from kubelite.api.kinds.enums import (
+    AFFINITIES,
+    IP_FAMILIES,
+    IP_FAMILY_POLICIES,
+    PROTOCOLS,
+    SERVICE_TYPES,
+    TRAFFIC_POLICIES,
+)
 from kubelite.api.kinds.meta import Condition, ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
     ATOMIC,
@@ -30,7 +38,7 @@ class PortStatus(Model):
     """Whether a load balancer serves a port, and if not, why."""
 
     port: Annotated[Int32, REQUIRED] = 0
-    protocol: Annotated[str, REQUIRED] = ""
+    protocol: Annotated[str, REQUIRED, PROTOCOLS] = ""
     error: str | None = None
 
 
@@ -56,7 +64,7 @@ class ServicePort(Model):
     appProtocol: str | None = None
     name: str = ""
     nodePort: Int32 = 0
-    protocol: Annotated[str, default("TCP")] = ""
+    protocol: Annotated[str, default("TCP"), PROTOCOLS] = ""
     targetPort: IntOrString | None = None
 
 
@@ -74,21 +82,21 @@ class ServiceSpec(Model):
     clusterIPs: Annotated[list[str], ATOMIC] = []
     externalIPs: Annotated[list[str], ATOMIC] = []
     externalName: str = ""
-    externalTrafficPolicy: str = ""
+    externalTrafficPolicy: Annotated[str, TRAFFIC_POLICIES] = ""
     healthCheckNodePort: Int32 = 0
-    internalTrafficPolicy: str | None = None
-    ipFamilies: Annotated[list[str], ATOMIC] = []
-    ipFamilyPolicy: str | None = None
+    internalTrafficPolicy: Annotated[str | None, TRAFFIC_POLICIES] = None
+    ipFamilies: Annotated[list[Annotated[str, IP_FAMILIES]], ATOMIC] = []
+    ipFamilyPolicy: Annotated[str | None, IP_FAMILY_POLICIES] = None
     loadBalancerClass: str | None = None
     loadBalancerIP: str = ""
     loadBalancerSourceRanges: Annotated[list[str], ATOMIC] = []
     ports: Annotated[list[ServicePort], list_map("port", "protocol"), merge_by("port")] = []
     publishNotReadyAddresses: bool = False
     selector: Annotated[dict[str, str], ATOMIC_MAP] = {}
-    sessionAffinity: str = ""
+    sessionAffinity: Annotated[str, AFFINITIES] = ""
     sessionAffinityConfig: SessionAffinityConfig | None = None
     trafficDistribution: str | None = None
-    type: str = ""
+    type: Annotated[str, SERVICE_TYPES] = ""
 
 
 class ServiceStatus(Model):

@@ -12,10 +12,19 @@ from kubelite.api.kinds.core.references import (
     TypedLocalObjectReference,
     TypedObjectReference,
 )
+from kubelite.api.kinds.enums import (
+    ACCESS_MODES,
+    AZURE_DISK_KINDS,
+    CACHING_MODES,
+    HOST_PATH_TYPES,
+    PULL_POLICIES,
+    VOLUME_MODES,
+)
 from kubelite.api.kinds.meta import LabelSelector, ObjectMeta
 from kubelite.api.kinds.model import (
     ALWAYS,
     ATOMIC,
+    OMIT_EMPTY,
     REQUIRED,
     Int32,
     Int64,
@@ -39,9 +48,9 @@ class AzureDiskVolumeSource(Model):
 
     diskName: Annotated[str, REQUIRED] = ""
     diskURI: Annotated[str, REQUIRED] = ""
-    cachingMode: Annotated[str | None, default("ReadWrite")] = None
+    cachingMode: Annotated[str | None, default("ReadWrite"), CACHING_MODES] = None
     fsType: Annotated[str | None, default("ext4")] = None
-    kind: Annotated[str | None, default("Shared")] = None
+    kind: Annotated[str | None, default("Shared"), AZURE_DISK_KINDS] = None
     readOnly: Annotated[bool | None, default(False)] = None
 
 
@@ -149,14 +158,14 @@ class VolumeResourceRequirements(Model):
 class PersistentVolumeClaimSpec(Model):
     """What is wanted of a persistent volume claim."""
 
-    accessModes: Annotated[list[str], ATOMIC] = []
+    accessModes: Annotated[list[Annotated[str, ACCESS_MODES]], ATOMIC] = []
     dataSource: TypedLocalObjectReference | None = None
     dataSourceRef: TypedObjectReference | None = None
     resources: VolumeResourceRequirements = VolumeResourceRequirements()
     selector: LabelSelector | None = None
     storageClassName: str | None = None
     volumeAttributesClassName: str | None = None
-    volumeMode: str | None = None
+    volumeMode: Annotated[str | None, VOLUME_MODES] = None
     volumeName: str = ""
 
 
@@ -229,7 +238,7 @@ class HostPathVolumeSource(Model):
     """A file or folder of the node itself."""
 
     path: Annotated[str, REQUIRED] = ""
-    type: str | None = None
+    type: Annotated[str | None, HOST_PATH_TYPES] = None
 
 
 class ISCSIVolumeSource(Model):
@@ -251,7 +260,7 @@ class ISCSIVolumeSource(Model):
 class ImageVolumeSource(Model):
     """The files of an image, read-only."""
 
-    pullPolicy: str = ""
+    pullPolicy: Annotated[str, PULL_POLICIES] = ""
     reference: str = ""
 
 
@@ -287,8 +296,8 @@ class PhotonPersistentDiskVolumeSource(Model):
 class PodCertificateProjection(Model):
     """A key and a certificate made for the pod, as files."""
 
-    keyType: Annotated[str, REQUIRED] = ""
-    signerName: Annotated[str, REQUIRED] = ""
+    keyType: Annotated[str, REQUIRED, OMIT_EMPTY] = ""
+    signerName: Annotated[str, REQUIRED, OMIT_EMPTY] = ""
     certificateChainPath: str = ""
     credentialBundlePath: str = ""
     keyPath: str = ""

@@ -26,6 +26,7 @@ ORDER = (
     "CertificateSigning",
     "CertificateSubjectRestriction",
     "DefaultIngressClass",
+    "DenyServiceExternalIPs",
     "PodTopologyLabels",
     "PodResizeValidator",
     "MutatingAdmissionPolicy",

@@ -1,12 +1,26 @@
-"""Priority: resolves the class a pod names into the number the scheduler compares."""
+"""Priority: resolves the class a pod names into the number the scheduler compares, and keeps the system's classes."""
 
 from typing import Any, ClassVar
 
 from kubelite.api.auth.lookup import Lookup
 from kubelite.api.kinds.scheduling import PriorityClass
-from kubelite.api.registry.admission.refusal import forbidden, is_main, spec
+from kubelite.api.registry.admission.refusal import forbidden, is_main, object_name, spec
 from kubelite.api.registry.admission.request import AdmissionRequest, Verb
 
+# The classes that the cluster's own pods name, with their values and descriptions.
+SYSTEM_CLASSES = {
+    "system-cluster-critical": (
+        2_000_000_000,
+        (
+            "Used for system critical pods that must run in the cluster, "
+            "but can be moved to another node if necessary."
+        ),
+    ),
+    "system-node-critical": (
+        2_000_001_000,
+        "Used for system critical pods that must not be moved from their current node.",
+    ),
+}
 DEFAULT_PRIORITY = 0
 DEFAULT_POLICY = "PreemptLowerPriority"
 
@@ -33,9 +47,13 @@ class Priority:
                     pod[field] = before[field]
 
     async def validate(self, request: AdmissionRequest) -> None:
-        """Refuse a second default class; raises Forbidden."""
+        """Refuse a second default class, and to delete one of the system; raises Forbidden."""
+        if not is_main(request, "priorityclasses", "scheduling.k8s.io"):
+            return
+        if request.operation is Verb.DELETE and object_name(request) in SYSTEM_CLASSES:
+            raise forbidden(request, "this is a system priority class and cannot be deleted")
         item = request.object
-        if item is None or not is_main(request, "priorityclasses", "scheduling.k8s.io"):
+        if item is None:
             return
         default = default_class(self._lookup)
         if not item.get("globalDefault") or default is None:

@@ -5,11 +5,16 @@ from collections.abc import Sequence
 from kubelite.api.errors import Cause, Invalid
 from kubelite.api.machinery import causes, names
 from kubelite.api.registry.resources import Resource
-from kubelite.api.registry.rules.metadata import metadata, metadata_update
+from kubelite.api.registry.rules.metadata import finalizer_names, metadata, metadata_update
 from kubelite.api.registry.rules.table import RULES, Rules
 from kubelite.api.registry.rules.values import JSON, Out
+from kubelite.api.registry.rules.warnings import warn
 
 _NO_RULES = Rules(name=names.path_segment)  # roles and others have names such as system:node
+# Kubernetes takes any finalizer of these groups, and of custom resources.
+_FREE_FINALIZERS = frozenset(
+    ("admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io")
+)
 _OWN = frozenset(("", "finalize"))  # subresources whose writes touch an object's own fields
 
 
@@ -34,6 +39,8 @@ def _validate(
     kind = resource.kind
     rules = RULES.get((kind.group, kind.kind), _NO_RULES)
     metadata(out, thing, rules.name, namespaced=resource.namespaced)
+    if resource.type is not None and kind.group not in _FREE_FINALIZERS:
+        finalizer_names(out, thing, old)
     if old is None:
         if rules.validate is not None:
             out.extend(rules.validate(thing))
@@ -56,4 +63,4 @@ def invalid(kind: str, group: str, name: str, found: Sequence[Cause]) -> Invalid
     return causes.invalid_object(kind, group, name, found)
 
 
-__all__ = ["RULES", "Rules", "invalid", "validate"]
+__all__ = ["RULES", "Rules", "invalid", "validate", "warn"]

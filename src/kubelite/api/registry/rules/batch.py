@@ -1,11 +1,10 @@
 """Rules of Jobs and CronJobs."""
 
-from datetime import UTC, datetime
-
 from kubelite.api.errors import BadRequest
 from kubelite.api.machinery import causes, names
+from kubelite.api.machinery.cron import InvalidCron, parse_cron
 from kubelite.api.machinery.selectors import label_selector
-from kubelite.api.machinery.times import parse_duration, time_zone
+from kubelite.api.machinery.times import time_zone
 from kubelite.api.registry.rules import labels
 from kubelite.api.registry.rules.metadata import annotations
 from kubelite.api.registry.rules.pods import pod_template
@@ -20,16 +19,11 @@ from kubelite.api.registry.rules.values import (
     part,
 )
 from kubelite.api.registry.rules.workloads import NO_MATCH
-from kubelite.remembered import remembered
 
-EVERY = "@every "
 _NAME_MAX = 52  # a Job's name gets a dash and ten digits more, and then has to be a label
 _RULES_MAX, _PATTERNS_MAX, _EXIT_CODES_MAX = 20, 20, 255
 _SUCCESS_RULES_MAX = 20
 _INDEXED_LIMIT = 100_000
-_MACROS = frozenset(
-    ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
-)
 _ACTIONS = ("Count", "FailIndex", "FailJob", "Ignore")
 _FIXED = (
     "completionMode",
@@ -360,32 +354,10 @@ def _zone(out: Out, zone: str) -> None:
         out.append(causes.invalid(path, zone, f"unknown time zone {zone}"))
 
 
-@remembered(512)
 def schedule_error(schedule: str) -> str:
-    """Tell what is wrong with a cron expression; an empty text means nothing."""
-    from cronsim import CronSim, CronSimError
-
-    text = schedule.strip()
-    if text.startswith("@"):
-        if text.startswith(EVERY):
-            try:
-                parse_duration(text.removeprefix(EVERY))
-            except ValueError as error:
-                return f"failed to parse duration {text}: {error}"
-            return ""
-        if text in _MACROS:
-            return ""
-        return f"unrecognized descriptor: {causes.cut(text)}"
-    fields = text.split()
-    if len(fields) != 5:
-        shown = causes.cut(" ".join(fields))
-        return f"expected exactly 5 fields, found {len(fields)}: [{shown}]"
-    if any(sign in text for sign in "LW#H"):
-        return f"failed to parse schedule: {causes.cut(text)}"
+    """Return what is wrong with a cron expression; empty if nothing is."""
     try:
-        CronSim(text.replace("?", "*"), datetime(2000, 1, 1, tzinfo=UTC))
-    except CronSimError as error:
+        parse_cron(schedule)
+    except InvalidCron as error:
         return str(error)
-    except ValueError:  # a number of thousands of digits
-        return f"failed to parse schedule: {causes.cut(text)}"
     return ""

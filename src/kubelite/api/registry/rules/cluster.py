@@ -21,7 +21,6 @@ from kubelite.api.registry.rules.values import (
     items,
     one_of,
     part,
-    positive,
     required_format,
 )
 
@@ -329,31 +328,39 @@ def lease(thing: JSON) -> Out:
     """Check a Lease."""
     out = Out()
     spec = part(thing, "spec")
-    positive(out, "spec.leaseDurationSeconds", spec.get("leaseDurationSeconds"))
+    duration = spec.get("leaseDurationSeconds")
+    if duration is not None and duration <= 0:
+        out.append(causes.invalid("spec.leaseDurationSeconds", duration, "must be greater than 0"))
     transitions = spec.get("leaseTransitions")
     if transitions is not None and transitions < 0:
         detail = "must be greater than or equal to 0"
         out.append(causes.invalid("spec.leaseTransitions", transitions, detail))
-    holder = spec.get("holderIdentity")
-    if holder is not None and not holder:
-        out.append(causes.invalid("spec.holderIdentity", holder, "must not be empty"))
-    if strategy := spec.get("strategy"):
-        format_check(out, "spec.strategy", strategy, names.qualified_name)
+    strategy = spec.get("strategy")
+    if strategy is not None:
+        if "/" in strategy:
+            format_check(out, "spec.strategy.strategy", strategy, names.qualified_name)
+        elif strategy != "OldestEmulationVersion":
+            supported = ("OldestEmulationVersion",)
+            out.append(causes.unsupported("spec.strategy.strategy", strategy, supported))
+    if spec.get("preferredHolder") and not strategy:
+        detail = "may only be specified if `strategy` is defined"
+        out.append(causes.forbidden("spec.preferredHolder", detail))
     return out
 
 
 def event(thing: JSON) -> Out:
-    """Check an Event of the old or of the new form."""
+    """Check an Event as it is stored; one of the new kind, which has a time, may be about an object elsewhere."""
     out = Out()
-    involved = thing.get("involvedObject") or thing.get("regarding") or {}
-    field = "involvedObject" if "involvedObject" in thing else "regarding"
-    home, about = part(thing, "metadata").get("namespace", ""), involved.get("namespace", "")
-    if (not about and home not in ("", "default", "kube-system")) or (about and about != home):
+    is_new = bool(thing.get("eventTime"))
+    home = part(thing, "metadata").get("namespace", "")
+    about = part(thing, "involvedObject").get("namespace", "")
+    homes = [about] if about else ["default", "kube-system" if is_new else ""]
+    if home not in homes and not (about and is_new):
         detail = "does not match event.namespace"
-        out.append(causes.invalid(f"{field}.namespace", about, detail))
-    if thing.get("eventTime"):
-        controller = thing.get("reportingController") or thing.get("reportingComponent")
-        required_format(out, "reportingController", controller, names.qualified_name)
+        out.append(causes.invalid("involvedObject.namespace", about, detail))
+    if is_new:
+        controller = thing.get("reportingComponent")
+        required_format(out, "reportingComponent", controller, names.qualified_name)
         for name, limit in (("reportingInstance", 128), ("action", 128), ("reason", 128)):
             value = thing.get(name, "")
             if not value:
@@ -361,7 +368,6 @@ def event(thing: JSON) -> Out:
             elif len(value) > limit:
                 detail = f"can have at most {limit} characters"
                 out.append(causes.invalid(name, "", detail))
-        note = thing.get("note") or thing.get("message") or ""
-        if len(note) > 1024:
+        if len(thing.get("message", "")) > 1024:
             out.append(causes.invalid("message", "", "can have at most 1024 characters"))
     return out

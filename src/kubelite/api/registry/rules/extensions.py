@@ -115,12 +115,15 @@ def _url(out: Out, path: str, url: str) -> None:
         return
     if found.scheme != "https":
         detail = f"'https' is the only allowed URL scheme; {form}"
-        out.append(causes.invalid(path, url, detail))
-    if not found.netloc:
-        out.append(causes.invalid(path, url, f"host must be specified; {form}"))
-    if found.username or found.query or found.fragment:
-        detail = "user information, query parameters and fragments are not permitted in the URL"
-        out.append(causes.invalid(path, url, detail))
+        out.append(causes.invalid(path, found.scheme, detail))
+    user, _, host = found.netloc.rpartition("@")
+    if not host:
+        out.append(causes.invalid(path, host, f"host must be specified; {form}"))
+    if user:
+        out.append(causes.invalid(path, user, "user information is not permitted in the URL"))
+    for part_of_url, what in ((found.fragment, "fragments"), (found.query, "query parameters")):
+        if part_of_url:
+            out.append(causes.invalid(path, part_of_url, f"{what} are not permitted in the URL"))
 
 
 def match_conditions(out: Out, path: str, found: list[JSON]) -> None:
@@ -180,17 +183,12 @@ def admission_policy(thing: JSON) -> Out:
     else:
         _match_resources(out, "spec.matchConstraints", constraints, must=True)
     match_conditions(out, "spec.matchConditions", items(spec, "matchConditions"))
-    seen: set[str] = set()
     for index, variable in enumerate(items(spec, "variables")):
         at, name = f"spec.variables[{index}]", variable.get("name", "")
         if not name:
             out.append(causes.required(f"{at}.name", "name is not specified"))
         elif names.c_identifier(name):
-            detail = "name is not a valid CEL identifier"
-            out.append(causes.invalid(f"{at}.name", name, detail))
-        if name in seen:
-            out.append(causes.duplicate(f"{at}.name", name))
-        seen.add(name)
+            out.append(causes.invalid(f"{at}.name", name, "must be a valid CEL identifier"))
         if not variable.get("expression", "").strip():
             out.append(causes.required(f"{at}.expression", "expression is not specified"))
     if thing.get("kind") == "ValidatingAdmissionPolicy":
@@ -205,21 +203,16 @@ def _validations(out: Out, spec: JSON) -> None:
     if not found and not spec.get("auditAnnotations"):
         detail = "validations or auditAnnotations must contain at least one item"
         out.append(causes.required("spec.validations", detail))
+        out.append(causes.required("spec.auditAnnotations", detail))
     for index, validation in enumerate(found):
         at, message = f"spec.validations[{index}]", validation.get("message", "")
         expression = validation.get("expression", "").strip()
         if not expression:
             out.append(causes.required(f"{at}.expression", "expression is not specified"))
         if message and not message.strip():
-            detail = "message must be non-empty if specified"
-            out.append(causes.invalid(f"{at}.message", message, detail))
-        elif "\n" in message:
-            out.append(
-                causes.invalid(f"{at}.message", message, "message must not contain line breaks")
-            )
-        elif "\n" in expression and not message:
-            detail = "message must be specified if expression contains line breaks"
-            out.append(causes.required(f"{at}.message", detail))
+            out.append(causes.invalid(f"{at}.message", message, "must be non-empty if specified"))
+        elif "\n" in message.strip():
+            out.append(causes.invalid(f"{at}.message", message, "must not contain line breaks"))
 
 
 def _match_resources(out: Out, path: str, match: JSON, *, must: bool) -> None:
@@ -368,7 +361,7 @@ def _kind_versions(out: Out, spec: JSON) -> None:
         if wrong := names.dns_1035_label(name):
             out.append(causes.invalid(f"{at}.name", name, ",".join(wrong)))
         if part(version, "schema").get("openAPIV3Schema") is None:
-            out.append(causes.required(f"{at}.schema.openAPIV3Schema", "schemas are required"))
+            out.append(causes.required(f"{at}.schema.openAPIV3Schema"))
         if version.get("deprecationWarning") and not version.get("deprecated"):
             detail = "can only be set for deprecated versions"
             out.append(
@@ -435,11 +428,17 @@ def _conversion(out: Out, path: str, conversion: JSON) -> None:
         else:
             client_config(out, f"{path}.webhookClientConfig", config)
         if not items(hook or {}, "conversionReviewVersions"):
-            detail = "must specify one of v1, v1beta1"
-            out.append(causes.required(f"{path}.conversionReviewVersions", detail))
+            out.append(causes.required(f"{path}.conversionReviewVersions"))
     elif hook is not None:
         detail = "should not be set when strategy is not set to Webhook"
         out.append(causes.forbidden(f"{path}.webhookClientConfig", detail))
+
+
+_STORED = (
+    "missing from spec.versions; {0} was previously a storage version, and must remain in "
+    "spec.versions until a storage migration ensures no data remains persisted in {0} and removes "
+    "{0} from status.storedVersions"
+)
 
 
 def custom_resource_update(new: JSON, old: JSON) -> Out:
@@ -461,6 +460,5 @@ def custom_resource_update(new: JSON, old: JSON) -> Out:
     for index, version in enumerate(stored):
         if version not in served:
             at = f"status.storedVersions[{index}]"
-            detail = "must appear in spec.versions"
-            out.append(causes.invalid(at, version, detail))
+            out.append(causes.invalid(at, version, _STORED.format(causes.cut(version))))
     return out

@@ -17,14 +17,14 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 def is_address(text: str) -> bool:
     """Tell whether a text is an IP address."""
-    return _parsed(text) is not None
+    return parsed(text) is not None
 
 
 def address(out: Out, path: str, text: str, *, canonical: bool = False) -> None:
     """Check an IP address; a `canonical` one is spelt in the shortest way."""
-    found, wrong = _parsed(text), ""
+    found, wrong = parsed(text), ""
     if found is None:
-        padded = _parsed(_ZEROS.sub(r"\1", text)) is not None
+        padded = parsed(without_leading_zeros(text)) is not None
         wrong = "must not have leading 0s" if padded else _BAD_ADDRESS
     elif _is_mapped(found):
         wrong = "must not be an IPv4-mapped IPv6 address"
@@ -42,8 +42,8 @@ def address_range(out: Out, path: str, text: str, *, canonical: bool = False) ->
 
 def _range_error(text: str, *, canonical: bool) -> str:
     head, _, length = text.partition("/")
-    exact = _parsed(head)
-    found = exact or _parsed(_ZEROS.sub(r"\1", head))
+    exact = parsed(head)
+    found = exact or parsed(without_leading_zeros(head))
     if found is None or not _LENGTH(length) or int(length) > found.max_prefixlen:
         return _BAD_RANGE
     if exact is None or str(int(length)) != length:
@@ -57,7 +57,13 @@ def _range_error(text: str, *, canonical: bool) -> str:
     return ""
 
 
-def _parsed(text: str) -> Address | None:
+def without_leading_zeros(text: str) -> str:
+    """Return an IPv4 address without the zeros that some programs take for octal numbers."""
+    return _ZEROS.sub(r"\1", text)
+
+
+def parsed(text: str) -> Address | None:
+    """Return the address a text is in strict form; None for any other text."""
     if "%" in text or len(text) > _ADDRESS_MAX:
         return None
     try:

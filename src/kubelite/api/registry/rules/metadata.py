@@ -10,6 +10,7 @@ ANNOTATIONS_LIMIT_BYTES = 256 * 1024
 NameRule = Callable[[str], tuple[str, ...]]
 _MANAGER_LIMIT = 128
 _ORPHAN, _FOREGROUND = "orphan", "foregroundDeletion"
+STANDARD_FINALIZERS = frozenset(("kubernetes", _ORPHAN, _FOREGROUND))
 
 
 def metadata(out: Out, thing: JSON, check_name: NameRule, *, namespaced: bool) -> None:
@@ -96,6 +97,15 @@ def _finalizers(out: Out, meta: JSON) -> None:
     if _ORPHAN in found and _FOREGROUND in found:
         detail = f"finalizer {_ORPHAN} and {_FOREGROUND} cannot be both set"
         out.append(causes.invalid(path, found, detail))
+
+
+def finalizer_names(out: Out, new: JSON, old: JSON | None) -> None:
+    """Refuse finalizers of no domain that Kubernetes does not know; those an object has already may stay."""
+    before = frozenset(items(part(old or {}, "metadata"), "finalizers"))
+    for index, name in enumerate(items(part(new, "metadata"), "finalizers")):
+        if "/" not in name and name not in STANDARD_FINALIZERS and name not in before:
+            detail = "name is neither a standard finalizer name nor is it fully qualified"
+            out.append(causes.invalid(f"metadata.finalizers[{index}]", name, detail))
 
 
 def _managers(out: Out, meta: JSON) -> None:

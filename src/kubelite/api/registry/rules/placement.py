@@ -125,10 +125,24 @@ def _match_keys(out: Out, path: str, term: JSON) -> None:
         elif keys:
             for index, key in enumerate(keys):
                 labels.label_key(out, f"{path}.{field}[{index}]", key)
+    _keys_selected_twice(out, path, term)
     for index, key in enumerate(items(term, "matchLabelKeys")):
         if key in mismatched:
             detail = "exists in both matchLabelKeys and mismatchLabelKeys"
             out.append(causes.invalid(f"{path}.matchLabelKeys[{index}]", key, detail))
+
+
+def _keys_selected_twice(out: Out, path: str, term: JSON) -> None:
+    """Refuse keys that the selector itself names, beside the requirement that was made of them at creation."""
+    places = {key: index for index, key in enumerate(items(term, "matchLabelKeys"))}
+    selector = term.get("labelSelector") or {}
+    seen = set(selector.get("matchLabels") or ())
+    for expression in items(selector, "matchExpressions") if places else ():
+        key = expression.get("key", "")
+        if key in seen and key in places:
+            detail = "exists in both matchLabelKeys and labelSelector"
+            out.append(causes.invalid(f"{path}[{places[key]}]", key, detail))
+        seen.add(key)
 
 
 def tolerations(out: Out, path: str, found: list[JSON]) -> None:

@@ -75,8 +75,7 @@ RULES: dict[tuple[str, str], Rules] = {
     ("", "PersistentVolumeClaim"): Rules(storage.claim, storage.claim_update, storage.claim_status),
     ("", "LimitRange"): Rules(cluster.limit_range),
     ("", "ResourceQuota"): Rules(cluster.quota, cluster.quota_update, cluster.quota_status),
-    ("", "Event"): Rules(cluster.event),
-    ("events.k8s.io", "Event"): Rules(cluster.event),
+    ("", "Event"): Rules(cluster.event, name=names.path_segment),
     ("apps", "Deployment"): Rules(
         workloads.deployment, workloads.deployment_update, workloads.deployment_status
     ),

@@ -11,7 +11,6 @@ NameCheck = Callable[[str], tuple[str, ...]]
 
 EMPTY: JSON = {}
 NONNEGATIVE = "must be greater than or equal to 0"
-POSITIVE = "must be greater than zero"
 INT32_MAX = 2147483647
 
 
@@ -65,12 +64,6 @@ def nonnegative(out: Out, thing: JSON, path: str, *fields: str) -> None:
         value = thing.get(field)
         if value is not None and value < 0:
             out.append(causes.invalid(f"{path}.{field}", value, NONNEGATIVE))
-
-
-def positive(out: Out, path: str, value: int | None) -> None:
-    """Ask for a number above zero."""
-    if value is not None and value <= 0:
-        out.append(causes.invalid(path, value, POSITIVE))
 
 
 def in_range(out: Out, path: str, value: int | None, low: int, high: int) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from kubelite.api.registry.resources import Resource
 from kubelite.api.registry.strategies.certificates import CertificateSigningRequestStrategy
 from kubelite.api.registry.strategies.namespaces import NamespaceStrategy
+from kubelite.api.registry.strategies.nodes import NodeStrategy
 from kubelite.api.registry.strategies.pods import PodStrategy
 from kubelite.api.registry.strategies.services import ServiceStrategy
 from kubelite.api.registry.strategies.storage import EventStrategy, SecretStrategy, VolumeStrategy
@@ -22,6 +23,7 @@ from kubelite.api.registry.strategy import Strategy
 STRATEGIES: Mapping[str, type[Strategy]] = {
     "pods.core": PodStrategy,
     "namespaces.core": NamespaceStrategy,
+    "nodes.core": NodeStrategy,
     "services.core": ServiceStrategy,
     "secrets.core": SecretStrategy,
     "events.core": EventStrategy,

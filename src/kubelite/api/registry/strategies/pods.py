@@ -1,6 +1,7 @@
 # ruff: noqa: ARG002 - not every hook needs all it is given
 """Pods: phase and quality of service at the start, graceful deletion, and what each subresource may change."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from kubelite.api.machinery.quantity import ZERO, Quantity, parse_quantity
@@ -25,6 +26,7 @@ class PodStrategy(Strategy):
         item["status"] = {"phase": "Pending", "qosClass": quality_of_service(spec)}
         if spec.get("schedulingGates"):
             item["status"]["conditions"] = [_gated(context)]
+        select_by_own_labels(spec, item["metadata"].get("labels") or {})
 
     def finish(self, item: JSON, old: JSON | None, context: WriteContext) -> None:
         """Compute the class anew: admission may have set resources."""
@@ -56,6 +58,36 @@ class PodStrategy(Strategy):
         if item.get("status", {}).get("phase") in FINISHED:
             return 0
         return 1 if seconds < 0 else int(seconds)
+
+
+def select_by_own_labels(spec: JSON, labels: JSON) -> None:
+    """Add to the selectors of placement what matchLabelKeys and mismatchLabelKeys say of the pod's labels.
+
+    That happens once, at creation, so that a label that changes later moves no pod. A term without a selector selects
+    nothing and stays so. Source: "Pod Topology Spread Constraints", "Inter-pod affinity and anti-affinity".
+    """
+    for term in _placement_terms(spec):
+        selector = term.get("labelSelector")
+        if selector is None:
+            continue
+        found = [
+            {"key": key, "operator": operator, "values": [labels[key]]}
+            for field, operator in (("matchLabelKeys", "In"), ("mismatchLabelKeys", "NotIn"))
+            for key in term.get(field) or ()
+            if key in labels
+        ]
+        if found:
+            selector["matchExpressions"] = [*(selector.get("matchExpressions") or ()), *found]
+
+
+def _placement_terms(spec: JSON) -> Iterator[JSON]:
+    yield from spec.get("topologySpreadConstraints") or ()
+    affinity = spec.get("affinity") or {}
+    for part in ("podAffinity", "podAntiAffinity"):
+        terms = affinity.get(part) or {}
+        for weighted in terms.get("preferredDuringSchedulingIgnoredDuringExecution") or ():
+            yield weighted["podAffinityTerm"]
+        yield from terms.get("requiredDuringSchedulingIgnoredDuringExecution") or ()
 
 
 def quality_of_service(spec: JSON) -> str:
@@ -122,7 +154,7 @@ def _keep_all_but_status(item: JSON, old: JSON) -> None:
     }
     for condition in status.get("conditions") or ():
         if not condition.get("observedGeneration") and seen.get(condition.get("type")):
-            condition["observedGeneration"] = seen[condition["type"]]
+            condition["observedGeneration"] = seen[condition.get("type")]
 
 
 def keep_metadata(item: JSON, old: JSON) -> None:

@@ -35,6 +35,10 @@ class JobStrategy(Strategy):
     """How Jobs are written: each selects just its own pods unless it is told otherwise."""
 
     default_orphan = True
+    orphan_warning = (
+        "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background "
+        "to remove them or set propagationPolicy=Orphan to suppress this warning"
+    )
 
     def prepare_create(self, item: JSON, context: WriteContext) -> None:
         """Make the selector, and the labels that meet it."""

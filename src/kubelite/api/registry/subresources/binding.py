@@ -8,7 +8,7 @@ from kubelite.api.machinery import causes
 from kubelite.api.machinery.schema import compile_struct
 from kubelite.api.machinery.times import format_time
 from kubelite.api.registry.answers import Written
-from kubelite.api.registry.bodies import metadata_of, shape
+from kubelite.api.registry.bodies import check_kind, metadata_of, shape
 from kubelite.api.registry.objects import encode
 from kubelite.api.registry.options import WriteOptions
 from kubelite.api.registry.target import Target
@@ -25,9 +25,10 @@ class BindingPost:
 
     async def post(self, target: Target, body: JSON, options: WriteOptions) -> Written:
         """Bind the pod of the path; raises NotFound, Invalid, and Conflict for one that is bound already."""
+        check_kind(Binding.gvk, body)
         warnings = shape(compile_struct(Binding), body, options)
         metadata = metadata_of(body)
-        if metadata.get("name", target.name) != target.name:
+        if metadata.get("name") != target.name:
             raise BadRequest("name in URL does not match name in Binding object")
         node = _node(body, target.name)
 
@@ -78,6 +79,12 @@ def bound(pod: JSON, node: str, binding: JSON, now: str) -> JSON:
         text = (
             f"Precondition failed: UID in precondition: {binding['uid']}, "
             f"UID in object meta: {metadata['uid']}"
+        )
+    elif binding.get("resourceVersion") not in (None, "", metadata.get("resourceVersion")):
+        text = (
+            "Precondition failed: ResourceVersion in precondition: "
+            f"{binding['resourceVersion']}, ResourceVersion in object meta: "
+            f"{metadata['resourceVersion']}"
         )
     if text:
         raise Conflict(

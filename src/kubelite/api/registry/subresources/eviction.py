@@ -20,7 +20,7 @@ from kubelite.api.machinery.schema import compile_struct
 from kubelite.api.machinery.selectors import label_selector
 from kubelite.api.machinery.times import format_time
 from kubelite.api.registry.answers import Written
-from kubelite.api.registry.bodies import metadata_of, shape
+from kubelite.api.registry.bodies import check_kind, metadata_of, shape
 from kubelite.api.registry.builtin import POLICY
 from kubelite.api.registry.deleting import Deleter
 from kubelite.api.registry.objects import decode, encode
@@ -32,6 +32,7 @@ from kubelite.api.registry.writing import Decode, Writer
 from kubelite.limits import DISRUPTED_PODS
 
 BUDGETS = POLICY[0]
+BEFORE = "policy/v1beta1"  # Kubernetes goes on to take evictions of this version
 WAIT_SECONDS = 10
 REFUSED = "Cannot evict pod as it would violate the pod's disruption budget."
 
@@ -54,8 +55,11 @@ class EvictionPost:
 
     async def post(self, target: Target, body: JSON, options: WriteOptions) -> Written:
         """Evict the pod of the path; raises NotFound, Conflict, and TooManyRequests where a budget forbids."""
+        if body.get("apiVersion") == BEFORE:
+            body["apiVersion"] = Eviction.gvk.api_version
+        check_kind(Eviction.gvk, body)
         shape(compile_struct(Eviction), body, options)
-        if metadata_of(body).get("name", target.name) != target.name:
+        if metadata_of(body).get("name") != target.name:
             raise BadRequest("name in URL does not match name in Eviction object")
         deletion = deletion_options(body.get("deleteOptions") or {}, dry_run=options.dry_run)
         for _ in range(ATTEMPTS_MAX):
@@ -174,6 +178,11 @@ def deletion_options(body: JSON, *, dry_run: bool) -> DeletionOptions:
         supported = ("Foreground", "Background", "Orphan", "nil")
         cause = causes.unsupported("propagationPolicy", propagation, supported)
         raise causes.invalid_object("DeleteOptions", "meta.k8s.io", "", [cause])
+    if dry_run and (tried := body.get("dryRun")) and tried != ["All"]:
+        given = " ".join(causes.cut(str(one)) for one in tried[:2])
+        raise BadRequest(
+            f"Non-matching dry-run options in request and content: [All] and [{given}]"
+        )
     preconditions = body.get("preconditions") or {}
     return DeletionOptions(
         grace_seconds=body.get("gracePeriodSeconds"),

@@ -10,7 +10,7 @@ from kubelite.api.kinds.model import to_wire
 from kubelite.api.machinery.schema import compile_struct
 from kubelite.api.registry.admission import Admission, AdmissionRequest, Verb
 from kubelite.api.registry.answers import Written
-from kubelite.api.registry.bodies import metadata_of, shape
+from kubelite.api.registry.bodies import check_kind, metadata_of, shape
 from kubelite.api.registry.objects import encode
 from kubelite.api.registry.options import WriteOptions
 from kubelite.api.registry.target import Target
@@ -27,6 +27,7 @@ class TokenPost:
 
     async def post(self, target: Target, body: dict[str, Any], options: WriteOptions) -> Written:
         """Make a token; raises NotFound, Conflict, Invalid, BadRequest, and Forbidden by admission."""
+        check_kind(TokenRequest.gvk, body)
         warnings = shape(compile_struct(TokenRequest), body, options)
         metadata_of(body)
         admitted = AdmissionRequest(

@@ -142,3 +142,28 @@ async def test_a_quota_on_its_way_counts(server: Server) -> None:
     )
     assert [isinstance(one, Forbidden) for one in results] == [False, False, False, True]
     assert used(server) == {"pods": "2"}
+
+
+async def test_a_deadline_moves_a_pod_to_the_quotas_of_terminating_pods(server: Server) -> None:
+    await server.create(
+        "v1/resourcequotas", quota({"pods": "1"}, "long", scopes=["NotTerminating"])
+    )
+    await server.create("v1/resourcequotas", quota({"pods": "1"}, "short", scopes=["Terminating"]))
+    first = await server.create("v1/pods", pod("a"))
+    assert (used(server, "long"), used(server, "short")) == ({"pods": "1"}, {})
+    first["spec"]["activeDeadlineSeconds"] = 60
+    first = await server.update("v1/pods", "a", first)
+    # What the other quota gets back its controller counts.
+    assert (used(server, "long"), used(server, "short")) == ({"pods": "1"}, {"pods": "1"})
+    # A shorter deadline moves nothing, and counts nothing twice.
+    first["spec"]["activeDeadlineSeconds"] = 50
+    await server.update("v1/pods", "a", first)
+    assert used(server, "short") == {"pods": "1"}
+
+
+async def test_no_deadline_gets_a_pod_past_a_quota(server: Server) -> None:
+    await server.create("v1/resourcequotas", quota({"pods": "0"}, "short", scopes=["Terminating"]))
+    made = await server.create("v1/pods", pod("a"))
+    made["spec"]["activeDeadlineSeconds"] = 60
+    with pytest.raises(Forbidden, match="exceeded quota: short, requested: pods=1, used: pods=0"):
+        await server.update("v1/pods", "a", made)

@@ -1,5 +1,8 @@
 """Rules of cluster-wide and small kinds."""
 
+from typing import Any
+
+import pytest
 from fakes.rule_samples import lines
 
 from kubelite.api.registry.rules import cluster
@@ -62,10 +65,33 @@ def test_priorities() -> None:
 def test_leases_and_runtime_classes() -> None:
     assert cluster.lease({"spec": {"leaseDurationSeconds": 40}}) == []
     assert lines(cluster.lease({"spec": {"leaseDurationSeconds": 0}})) == [
-        "spec.leaseDurationSeconds: Invalid value: 0: must be greater than zero"
+        "spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0"
     ]
     assert cluster.runtime_class({"handler": "runc"}) == []
     assert len(cluster.runtime_class_update({"handler": "b"}, {"handler": "a"})) == 1
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        # What Go's leader election writes when a leader lets go.
+        ({"holderIdentity": "", "leaseDurationSeconds": 1, "leaseTransitions": 3}, []),
+        ({"strategy": "OldestEmulationVersion", "preferredHolder": "a"}, []),
+        ({"strategy": "example.com/mine"}, []),
+        (
+            {"strategy": "mine"},
+            [
+                'spec.strategy.strategy: Unsupported value: "mine": supported values: "OldestEmulationVersion"'
+            ],
+        ),
+        (
+            {"preferredHolder": "a"},
+            ["spec.preferredHolder: Forbidden: may only be specified if `strategy` is defined"],
+        ),
+    ],
+)
+def test_leases(spec: dict[str, Any], expected: list[str]) -> None:
+    assert lines(cluster.lease({"spec": spec})) == expected
 
 
 def test_events() -> None:
@@ -73,4 +99,47 @@ def test_events() -> None:
     assert cluster.event(good) == []
     assert lines(cluster.event({**good, "involvedObject": {"namespace": "other"}})) == [
         'involvedObject.namespace: Invalid value: "other": does not match event.namespace'
+    ]
+
+
+NOW = "2026-05-01T12:00:00.000000Z"
+NEW = {
+    "eventTime": NOW,
+    "reportingComponent": "a.b/c",
+    "reportingInstance": "i",
+    "action": "Do",
+    "reason": "Why",
+}
+
+
+@pytest.mark.parametrize(
+    ("home", "about", "more", "fits"),
+    [
+        ("shop", "shop", {}, True),
+        ("shop", "other", {}, False),
+        ("shop", "", {}, False),
+        ("default", "", {}, True),
+        ("kube-system", "", {}, False),
+        ("kube-system", "", NEW, True),
+        ("default", "", NEW, True),
+        ("shop", "", NEW, False),
+        ("shop", "other", NEW, True),  # one of the new kind may be about an object elsewhere
+    ],
+)
+def test_events_fit_what_they_are_about(
+    home: str, about: str, more: dict[str, str], fits: bool
+) -> None:
+    involved = {"namespace": about} if about else {}
+    event = {"metadata": {"namespace": home}, "involvedObject": involved, **more}
+    wrong = f'involvedObject.namespace: Invalid value: "{about}": does not match event.namespace'
+    assert lines(cluster.event(event)) == ([] if fits else [wrong])
+
+
+def test_new_events_say_who_reports_what() -> None:
+    event = {"metadata": {"namespace": "default"}, "eventTime": NOW, "reportingComponent": ""}
+    assert lines(cluster.event(event)) == [
+        "reportingComponent: Required value",
+        "reportingInstance: Required value",
+        "action: Required value",
+        "reason: Required value",
     ]

@@ -85,7 +85,7 @@ def test_good_ones_pass() -> None:
             "webhooks.0.clientConfig.url",
             "http://x",
             (
-                'webhooks[0].clientConfig.url: Invalid value: "http://x": '
+                'webhooks[0].clientConfig.url: Invalid value: "http": '
                 "'https' is the only allowed URL scheme; desired format: https://host[/path]"
             ),
         ),
@@ -114,7 +114,7 @@ def test_wrong_webhooks_are_named(path: str, value: Any, line: str) -> None:
         (
             "spec.versions.0.schema",
             None,
-            "spec.versions[0].schema.openAPIV3Schema: Required value: schemas are required",
+            "spec.versions[0].schema.openAPIV3Schema: Required value",
         ),
         (
             "spec.versions.0.subresources",
@@ -150,6 +150,10 @@ def test_policies() -> None:
             "spec.validations: Required value: "
             "validations or auditAnnotations must contain at least one item"
         ),
+        (
+            "spec.auditAnnotations: Required value: "
+            "validations or auditAnnotations must contain at least one item"
+        ),
     ]
     binding = {
         "kind": "ValidatingAdmissionPolicyBinding",
@@ -158,6 +162,47 @@ def test_policies() -> None:
     assert extensions.policy_binding(binding) == []
     both = changed(binding, "spec.validationActions", ["Deny", "Warn"])
     assert len(extensions.policy_binding(both)) == 1
+
+
+@pytest.mark.parametrize(
+    ("spec", "found"),
+    [
+        # Both are taken by Kubernetes: a later variable replaces the one before, and no message is needed.
+        ({"variables": [{"name": "a", "expression": "1"}] * 2}, []),
+        ({"validations": [{"expression": "true ||\nfalse"}]}, []),
+        (
+            {"validations": [{"expression": "true", "message": " "}]},
+            ['spec.validations[0].message: Invalid value: " ": must be non-empty if specified'],
+        ),
+        (
+            {"validations": [{"expression": "true", "message": "a\nb"}]},
+            ['spec.validations[0].message: Invalid value: "a\\nb": must not contain line breaks'],
+        ),
+        (
+            {"variables": [{"name": "1a", "expression": "1"}]},
+            ['spec.variables[0].name: Invalid value: "1a": must be a valid CEL identifier'],
+        ),
+    ],
+)
+def test_parts_of_policies(spec: dict[str, Any], found: list[str]) -> None:
+    whole = {
+        "matchConstraints": {"resourceRules": [RULE]},
+        "validations": [{"expression": "true"}],
+        **spec,
+    }
+    policy = {"kind": "ValidatingAdmissionPolicy", "spec": whole}
+    assert lines(extensions.admission_policy(policy)) == found
+
+
+def test_urls_of_webhooks_are_told_what_they_may_not_have() -> None:
+    url = "https://me:secret@hook.example/x?a=b#c"
+    found = lines(extensions.webhooks(changed(HOOKS, "webhooks.0.clientConfig.url", url)))
+    at = "webhooks[0].clientConfig.url: Invalid value"
+    assert found == [
+        f'{at}: "me:secret": user information is not permitted in the URL',
+        f'{at}: "c": fragments are not permitted in the URL',
+        f'{at}: "a=b": query parameters are not permitted in the URL',
+    ]
 
 
 def test_api_services() -> None:

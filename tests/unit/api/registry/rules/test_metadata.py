@@ -8,6 +8,7 @@ from fakes.rule_samples import lines
 from kubelite.api.machinery import names
 from kubelite.api.registry.rules.metadata import (
     ANNOTATIONS_LIMIT_BYTES,
+    finalizer_names,
     metadata,
     metadata_update,
 )
@@ -81,3 +82,19 @@ def test_what_cannot_change() -> None:
         "metadata.generation: Invalid value: 1: must not be decremented",
         'metadata.uid: Invalid value: "2": field is immutable',
     ]
+
+
+def test_finalizers_belong_to_a_domain_unless_they_are_known() -> None:
+    out = Out()
+    finalizer_names(out, {"metadata": {"finalizers": ["kubernetes", "a.b/c", "mine"]}}, None)
+    [line] = lines(out)
+    assert line == (
+        'metadata.finalizers[2]: Invalid value: "mine": name is neither a standard finalizer name '
+        "nor is it fully qualified"
+    )
+
+
+def test_finalizers_of_old_stay_whatever_they_are_called() -> None:
+    out, old = Out(), {"metadata": {"finalizers": ["mine"]}}
+    finalizer_names(out, old, old)
+    assert lines(out) == []

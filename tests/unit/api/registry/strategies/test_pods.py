@@ -3,7 +3,8 @@ from typing import Any
 import pytest
 from fakes.server import Server
 
-from kubelite.api.errors import Conflict, NotFound, TooManyRequests
+from kubelite.api.errors import BadRequest, Conflict, Invalid, NotFound, TooManyRequests
+from kubelite.api.registry.options import WriteOptions
 from kubelite.api.registry.strategies.pods import quality_of_service
 
 JSON = dict[str, Any]
@@ -141,7 +142,7 @@ async def test_a_binding_gives_a_pod_its_node_once(server: Server) -> None:
     with pytest.raises(Conflict, match='is already assigned to node "n1"'):
         await server.create("v1/pods/binding", binding, "a")
     with pytest.raises(NotFound):
-        await server.create("v1/pods/binding", {**binding, "metadata": {}}, "b")
+        await server.create("v1/pods/binding", {**binding, "metadata": {"name": "b"}}, "b")
 
 
 async def test_the_old_form_of_a_binding_names_its_pod_inside(server: Server) -> None:
@@ -198,3 +199,128 @@ async def test_a_pod_that_does_not_run_is_evicted_freely(server: Server) -> None
     await server.create("v1/pods", pod("a"))
     await server.create("v1/pods/eviction", {"metadata": {"name": "a"}}, "a")
     assert server.names("v1/pods") == []
+
+
+REVISION = {"key": "hash", "operator": "In", "values": ["a"]}
+NOT_TEAM = {"key": "team", "operator": "NotIn", "values": ["red"]}
+
+
+def spread_term(selector: JSON | None, *keys: str) -> JSON:
+    term: JSON = {"topologyKey": "zone", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule"}
+    term |= {"matchLabelKeys": list(keys)}
+    return term if selector is None else {**term, "labelSelector": selector}
+
+
+async def test_label_keys_become_part_of_selectors_at_creation(server: Server) -> None:
+    term = {
+        "topologyKey": "zone",
+        "labelSelector": {},
+        "matchLabelKeys": ["hash"],
+        "mismatchLabelKeys": ["team"],
+    }
+    preferred = [{"weight": 1, "podAffinityTerm": term}]
+    required = "requiredDuringSchedulingIgnoredDuringExecution"
+    affinity = {
+        "podAffinity": {required: [term]},
+        "podAntiAffinity": {
+            required: [term],
+            "preferredDuringSchedulingIgnoredDuringExecution": preferred,
+        },
+    }
+    selector = {"matchExpressions": [{"key": "app", "operator": "Exists"}]}
+    body = pod(
+        "a",
+        affinity=affinity,
+        topologySpreadConstraints=[spread_term(selector, "hash", "absent")],
+    )
+    body["metadata"]["labels"] = {"hash": "a", "team": "red"}
+    made = await server.create("v1/pods", body)
+    [spread] = made["spec"]["topologySpreadConstraints"]
+    assert spread["labelSelector"]["matchExpressions"] == [*selector["matchExpressions"], REVISION]
+    terms = made["spec"]["affinity"]
+    [one] = terms["podAffinity"][required]
+    [other] = terms["podAntiAffinity"][required]
+    [weighted] = terms["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    for each in (one, other, weighted["podAffinityTerm"]):
+        assert each["labelSelector"]["matchExpressions"] == [REVISION, NOT_TEAM]
+    changed = {"metadata": {"labels": {"hash": "b"}}}
+    patched = await server.patch("v1/pods", "a", changed)
+    assert patched["spec"]["topologySpreadConstraints"] == [spread]
+
+
+async def test_a_key_may_not_stand_in_selector_and_label_keys(server: Server) -> None:
+    twice = [spread_term({"matchLabels": {"hash": "a"}}, "hash")]
+    body = pod("a", topologySpreadConstraints=twice)
+    body["metadata"]["labels"] = {"hash": "a"}
+    with pytest.raises(Invalid, match="exists in both matchLabelKeys and labelSelector"):
+        await server.create("v1/pods", body)
+    without = [spread_term(None, "hash")]
+    with pytest.raises(Invalid, match="must not be specified when labelSelector is not set"):
+        await server.create("v1/pods", pod("b", topologySpreadConstraints=without))
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({}, "name in URL does not match name in Eviction object"),
+        ({"name": "b"}, "name in URL does not match name in Eviction object"),
+        (
+            {"name": "a", "namespace": "other"},
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ),
+    ],
+)
+async def test_an_eviction_of_another_pod_is_refused(
+    server: Server, metadata: JSON, message: str
+) -> None:
+    await make_running(server, "a")
+    allowed = server.allowed("create", "v1/pods/eviction", "a")
+    with pytest.raises(BadRequest, match=message):
+        await server.verbs.create(allowed, {"metadata": metadata}, WriteOptions())
+    assert server.get("v1/pods", "a")
+
+
+async def test_an_eviction_says_twice_that_it_is_a_trial_or_once(server: Server) -> None:
+    await make_running(server, "a")
+    body = {"metadata": {"name": "a"}, "deleteOptions": {"dryRun": ["All", "All"]}}
+    with pytest.raises(BadRequest, match="Non-matching dry-run options"):
+        await server.create("v1/pods/eviction", body, "a", dry_run=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        ("v1/pods/binding", {"metadata": {"name": "a"}, "kind": "Pod"}, "handled as a Binding"),
+        ("v1/pods/binding", {"metadata": {}}, "name in URL does not match name in Binding"),
+        ("v1/pods/eviction", {"metadata": {"name": "a"}, "kind": "Pod"}, "as a Eviction"),
+        (
+            "v1/pods/eviction",
+            {"metadata": {"name": "a"}, "apiVersion": "policy/v2"},
+            "does not match the expected API version",
+        ),
+    ],
+)
+async def test_what_is_posted_has_the_kind_and_name_of_its_path(
+    server: Server, path: str, body: JSON, message: str
+) -> None:
+    await server.create("v1/pods", pod("a"))
+    with pytest.raises(BadRequest, match=message):
+        await server.create(path, {**body, "target": {"name": "n"}}, "a")
+
+
+async def test_an_eviction_of_the_version_before_is_taken(server: Server) -> None:
+    await server.create("v1/pods", pod("a"))
+    body = {"metadata": {"name": "a"}, "apiVersion": "policy/v1beta1", "kind": "Eviction"}
+    await server.create("v1/pods/eviction", body, "a")
+    assert server.names("v1/pods") == []
+
+
+async def test_a_binding_may_name_the_version_it_is_based_on(server: Server) -> None:
+    made = await server.create("v1/pods", pod("a"))
+    version = made["metadata"]["resourceVersion"]
+    body = {"metadata": {"name": "a", "resourceVersion": "1" + version}, "target": {"name": "n"}}
+    with pytest.raises(Conflict, match="ResourceVersion in precondition"):
+        await server.create("v1/pods/binding", body, "a")
+    body["metadata"]["resourceVersion"] = version
+    await server.create("v1/pods/binding", body, "a")
+    assert server.get("v1/pods", "a")["spec"]["nodeName"] == "n"

@@ -1,4 +1,4 @@
-"""Node selectors, compiled once for all nodes that are asked."""
+"""Node selectors, compiled once for all nodes that are asked; the scheduler and the node ask alike."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -6,17 +6,8 @@ from kubelite.api.kinds.core.node_affinity import (
     NodeSelectorRequirement,
     NodeSelectorTerm,
 )
+from kubelite.api.kinds.core.pods import PodSpec
 from kubelite.api.machinery.label_matching import matcher_of
-from kubelite.api.machinery.selectors import Requirement
-
-OPERATORS = {
-    "In": "in",
-    "NotIn": "notin",
-    "Exists": "exists",
-    "DoesNotExist": "!",
-    "Gt": "gt",
-    "Lt": "lt",
-}
 
 Test = Callable[[Mapping[str, str]], bool]
 
@@ -39,8 +30,16 @@ class TermMatcher:
 
 
 def _test(asked: Iterable[NodeSelectorRequirement]) -> Test | None:
-    requirements = [
-        Requirement(one.key, OPERATORS.get(one.operator, one.operator), tuple(one.values))
-        for one in asked
-    ]
+    requirements = tuple(asked)
     return matcher_of(requirements) if requirements else None
+
+
+def suits_node(spec: PodSpec, name: str, labels: Mapping[str, str]) -> bool:
+    """Return whether a node is one that the pod's node selector and required node affinity select."""
+    if not spec.nodeSelector.items() <= labels.items():
+        return False
+    affinity = spec.affinity.nodeAffinity if spec.affinity is not None else None
+    required = affinity.requiredDuringSchedulingIgnoredDuringExecution if affinity else None
+    if required is None:
+        return True
+    return any(TermMatcher(term).matches(name, labels) for term in required.nodeSelectorTerms)

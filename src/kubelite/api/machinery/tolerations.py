@@ -1,8 +1,9 @@
-"""Which taints a pod tolerates, found without asking each of its tolerations."""
+"""Which taints a pod tolerates, looked up by key and effect instead of one toleration after the other."""
 
 from collections.abc import Iterable
 
 from kubelite.api.kinds.core.scheduling import Toleration
+from kubelite.api.machinery.numbers import integer
 
 Taint = tuple[str, str, str]  # key, value, effect
 
@@ -26,10 +27,10 @@ def tolerates(toleration: Toleration, taint: Taint) -> bool:
 
 
 def _compares(operator: str, bound: str, value: str) -> bool:
-    try:
-        return int(value) < int(bound) if operator == "Lt" else int(value) > int(bound)
-    except ValueError:
+    number, limit = integer(value), integer(bound)
+    if number is None or limit is None:
         return False
+    return number < limit if operator == "Lt" else number > limit
 
 
 class Tolerations:

@@ -1,0 +1,206 @@
+"""What a watch begins with: what there is, or what has happened since a version.
+
+Both are read slice by slice, as fast as the client reads, out of the store as it is by then: nothing is copied, and
+nothing that has been overwritten is kept for a slow client. A watch that walks through what there is hears of changes
+to what it has passed already; what lies before it, it will find as it is by then. A watch that reads the past hears of
+nothing until it has caught up.
+"""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from functools import partial
+from typing import TypeVar
+
+from kubelite.api.errors import Expired
+from kubelite.api.registry.groups import Frame, Group, frames_of
+from kubelite.api.registry.hub import Behind, Hub, Watch
+from kubelite.api.registry.reading import (
+    SKIPPED_BYTES,
+    VIEWED_BYTES,
+    Reader,
+    select,
+    selecting_cost,
+)
+from kubelite.api.registry.seen import Seen
+from kubelite.api.registry.watch import Drain
+from kubelite.offload import Offload
+from kubelite.store.protocol import Change, Compacted, Entry, FutureRevision, Page, Store
+
+ENTRIES_A_SLICE = 200
+BYTES_A_SLICE = 128 * 1024
+END = "\U0010ffff"  # greater than any key
+
+T = TypeVar("T", Entry, Change)
+
+
+class Walk:
+    """How far a watch has walked through what there is: up to which key, and at which revision each part was read."""
+
+    def __init__(self) -> None:
+        self._ends: list[str] = []  # the last key of each part
+        self._revisions: list[int] = []
+
+    def passes(self, frame: Frame) -> bool:
+        """Tell whether a change is to something that was passed, and newer than what was seen of it."""
+        part = bisect_left(self._ends, frame.key)
+        return part < len(self._ends) and frame.revision > self._revisions[part]
+
+    def passed(self, end: str, revision: int) -> None:
+        """Note that all up to a key was read at a revision."""
+        if self._revisions and self._revisions[-1] == revision:
+            self._ends[-1] = end
+        else:
+            self._ends.append(end)
+            self._revisions.append(revision)
+
+
+class Beginning:
+    """Begins watches, and is what a watch is to those who asked for it."""
+
+    def __init__(
+        self,
+        watch: Watch,
+        hub: Hub,
+        store: Store,
+        offload: Offload,
+        *,
+        after: int = 0,
+        presents: bool = False,
+        marks_end: bool = False,
+    ) -> None:
+        """The watch begins with what there is, or, without `presents`, with what happened after a revision (0: now)."""
+        self._watch = watch
+        self._hub = hub
+        self._store = store
+        self._offload = offload
+        self._reader = Reader(store, offload)
+        self._after = after
+        self._marks_end = marks_end
+        self._walk = Walk() if presents else None
+        if self._walk is not None:
+            watch.course = self._walk
+        elif after:
+            watch.course = Behind()
+        else:
+            watch.minimum = hub.revision
+
+    def bookmark(self) -> None:
+        """Deliver a bookmark now, if the watch wants them."""
+        self._watch.bookmark()
+
+    def close(self) -> None:
+        """Deliver nothing more."""
+        self._watch.close()
+
+    async def begin(self, drain: Drain) -> None:
+        """Deliver what the watch begins with."""
+        if self._walk is not None:
+            await self._present(self._walk, drain)
+        elif self._after:
+            await self._replay(drain)
+
+    async def _present(self, walk: Walk, drain: Drain) -> None:
+        after = ""
+        while (group := self._watch.group) is not None:
+            revision, page = self._store.revision, self._page(group, after)
+            made = await self._framed(group, page.entries)
+            # Something may have changed while this was framed elsewhere.
+            if revision != self._store.revision:
+                page = self._page(group, after)
+            lines = [
+                line for entry in page.entries if (line := _line(group, entry, made)) is not None
+            ]
+            end = page.entries[-1].key if page.remaining else END
+            walk.passed(end, self._store.revision)
+            if lines:
+                self._watch.tell(lines)
+            if end == END:
+                self._hub.then(self._watch, partial(self._present_all, self._store.revision))
+                return
+            after = end
+            await drain()
+
+    def _present_all(self, revision: int) -> None:
+        """Go on as a watch of changes newer than those that are known."""
+        watch = self._watch
+        watch.course, watch.minimum = None, revision
+        if self._marks_end and watch.group is not None:
+            watch.tell((watch.group.bookmark(revision, initial_end=True),))
+
+    def _page(self, group: Group, after: str) -> Page:
+        """Return the next entries, which may still have to be selected."""
+        selection = group.selection
+        pinned = self._reader.pinned(group.canonical, group.namespace, selection)
+        if pinned is not None:
+            return Page(pinned, self._store.revision, 0)
+        prefix = group.canonical.scope(group.namespace or selection.namespace)
+        page = self._store.list(prefix, after=after, limit=ENTRIES_A_SLICE)
+        entries = _bounded(page.entries)
+        return Page(entries, page.revision, page.remaining + len(page.entries) - len(entries))
+
+    async def _framed(
+        self, group: Group, entries: Sequence[Entry]
+    ) -> dict[str, tuple[Entry, bytes | None]]:
+        cost = selecting_cost(entries) + _framing_cost(group, [entry.value for entry in entries])
+
+        def work() -> dict[str, tuple[Entry, bytes | None]]:
+            made: dict[str, tuple[Entry, bytes | None]] = {
+                entry.key: (entry, None) for entry in entries
+            }
+            for entry in select(group.selection, entries):
+                made[entry.key] = (entry, group.added(entry.value))
+            return made
+
+        return await self._offload.run(cost, work)
+
+    async def _replay(self, drain: Drain) -> None:
+        watch, position = self._watch, self._after
+        while (group := watch.group) is not None:
+            try:
+                changes = self._store.history(group.canonical.prefix, position)
+            except Compacted:
+                text = f"too old resource version: {position} ({self._store.oldest})"
+                watch.expire(Expired(text))
+                return
+            except FutureRevision:
+                changes = []  # the watch waits for it
+            if not changes:
+                watch.course, watch.minimum = None, max(position, self._hub.revision)
+                return
+            part = _bounded(changes[:ENTRIES_A_SLICE])
+            lines = await self._replayed(group, part)
+            if lines:
+                watch.tell(lines)
+            position = part[-1].revision
+            await drain()
+
+    async def _replayed(self, group: Group, changes: Sequence[Change]) -> list[bytes]:
+        seen = [Seen(change) for change in changes]
+        values = [one.change.value for one in seen]
+        cost = sum(map(len, values)) // SKIPPED_BYTES + _framing_cost(group, values)
+        return await self._offload.run(cost, lambda: frames_of(group, seen))
+
+
+def _line(group: Group, entry: Entry, made: dict[str, tuple[Entry, bytes | None]]) -> bytes | None:
+    """Return the event of an entry, if it is selected: as it was made, or anew if it has changed since."""
+    known, line = made.get(entry.key, (None, None))
+    if known is entry:
+        return line
+    return group.added(entry.value) if select(group.selection, (entry,)) else None
+
+
+def _framing_cost(group: Group, values: Sequence[bytes]) -> int:
+    cost = len(values) * group.form.event_cost
+    if group.resource.view is not None:
+        cost += sum(map(len, values)) // VIEWED_BYTES
+    return cost
+
+
+def _bounded(items: Sequence[T]) -> Sequence[T]:
+    """Return the first items that are a slice together, at least one."""
+    total = 0
+    for number, item in enumerate(items, 1):
+        total += len(item.value)
+        if total >= BYTES_A_SLICE:
+            return items[:number]
+    return items

@@ -1,0 +1,181 @@
+"""The watches that want the same frames, and the index that finds those whom a change may concern."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from kubelite.api.machinery.field_selectors import Reader
+from kubelite.api.registry.objects import encode, with_revision
+from kubelite.api.registry.resources import Resource
+from kubelite.api.registry.seen import Seen, State
+from kubelite.api.registry.selection import Selection
+from kubelite.api.registry.watch import Form
+
+INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+
+GroupKey = tuple[Any, ...]
+
+
+class Frame(NamedTuple):
+    """What a change is to a group of watches."""
+
+    revision: int
+    key: str
+    line: bytes
+
+
+class Member(Protocol):
+    """One watch of a group."""
+
+    bookmarks: bool
+
+    def hear(self, frames: Sequence[Frame], lines: Sequence[bytes]) -> None:
+        """Take what some changes are; `lines` are those of all frames."""
+        ...
+
+    def mark(self, lines: Sequence[bytes], revision: int) -> None:
+        """Take a bookmark."""
+        ...
+
+    def fail(self) -> None:
+        """End: there is more than can be told."""
+        ...
+
+
+class Group:
+    """The watches that want the same frames."""
+
+    def __init__(
+        self,
+        key: GroupKey,
+        resource: Resource,
+        canonical: Resource,
+        selection: Selection,
+        form: Form,
+        *,
+        is_prompt: bool = False,
+    ) -> None:
+        self.key = key
+        self.resource = resource
+        self.canonical = canonical
+        self.namespace: str = key[1]
+        self.selection = selection
+        self.form = form
+        self.is_prompt = is_prompt  # told in the call that makes a change visible
+        self.members: dict[Member, None] = {}
+
+    def event(self, seen: Seen) -> tuple[str, bytes] | None:
+        """Return what the change means for these watches, unframed."""
+        change, selection = seen.change, self.selection
+        if self.namespace and self.namespace != seen.namespace:
+            return None
+        if not selection.selects_key(seen.namespace, seen.name):
+            return None
+        before = seen.before
+        was, now = before is not None, not change.deleted
+        if selection.needs_object:
+            was = before is not None and before.is_selected(selection)
+            now = now and seen.after.is_selected(selection)
+        if now:
+            return ("MODIFIED" if was else "ADDED"), self._served(seen, "now")
+        if not was:
+            return None
+        return "DELETED", self._served(seen, "now" if change.deleted else "left")
+
+    def _served(self, seen: Seen, state: str) -> bytes:
+        """Return the bytes in the version that is watched, made once for all groups."""
+        key = (id(self.resource.view), state)
+        if key not in seen.values:
+            seen.values[key] = self._state(seen, state).served(self.resource.view)
+        return seen.values[key]
+
+    def _state(self, seen: Seen, state: str) -> State:
+        if state == "now":
+            return seen.after
+        # It is still there but selected no more: its last selected state, with the version of the change.
+        assert seen.change.previous is not None
+        return State(with_revision(self.canonical, seen.change.previous, seen.change.revision))
+
+    def added(self, value: bytes) -> bytes:
+        """Return the framed event of an object that a watch begins with."""
+        return self.form.event("ADDED", State(value).served(self.resource.view))
+
+    def bookmark(self, revision: int, *, initial_end: bool = False) -> bytes:
+        """Return a framed bookmark."""
+        metadata: dict[str, Any] = {"resourceVersion": str(revision)}
+        if initial_end:
+            metadata["annotations"] = {INITIAL_EVENTS_END: "true"}
+        item = {
+            "kind": self.resource.kind.kind,
+            "apiVersion": self.resource.api_version,
+            "metadata": metadata,
+        }
+        return self.form.event("BOOKMARK", encode(item))
+
+
+class Groups:
+    """Finds groups by the name, field or label that they demand, so that a change does not ask every watch there is."""
+
+    def __init__(self) -> None:
+        self._loose: dict[GroupKey, Group] = {}  # asked about every change
+        self._by_field: dict[str, tuple[Reader, dict[str, dict[GroupKey, Group]]]] = {}
+        self._by_label: dict[tuple[str, str | None], dict[GroupKey, Group]] = {}
+        self._by_name: dict[tuple[str, str], dict[GroupKey, Group]] = {}  # namespace and name
+
+    def __bool__(self) -> bool:
+        return bool(self._loose or self._by_field or self._by_label or self._by_name)
+
+    def add(self, group: Group) -> None:
+        """Find a group from now on."""
+        pin, label = group.selection.pin, group.selection.label_pin
+        if name := group.selection.name:
+            self._by_name.setdefault((group.namespace, name), {})[group.key] = group
+        elif pin is not None:
+            _, values = self._by_field.setdefault(pin.field, (pin.read, {}))
+            values.setdefault(pin.value, {})[group.key] = group
+        elif label is not None:
+            self._by_label.setdefault((label.key, label.value), {})[group.key] = group
+        else:
+            self._loose[group.key] = group
+
+    def remove(self, group: Group) -> None:
+        """Find a group no longer."""
+        pin, label = group.selection.pin, group.selection.label_pin
+        if name := group.selection.name:
+            _drop(self._by_name, (group.namespace, name), group)
+        elif pin is not None:
+            _, values = self._by_field[pin.field]
+            _drop(values, pin.value, group)
+            if not values:
+                del self._by_field[pin.field]
+        elif label is not None:
+            _drop(self._by_label, (label.key, label.value), group)
+        else:
+            del self._loose[group.key]
+
+    def interested(self, seen: Seen) -> Iterable[Group]:
+        """Yield each group that a change may concern, once, in an order that depends on nothing else."""
+        yield from self._loose.values()
+        for namespace in {seen.namespace: None, "": None}:
+            yield from self._by_name.get((namespace, seen.name), {}).values()
+        states = [seen.after] if seen.before is None else [seen.before, seen.after]
+        for read, values in self._by_field.values():
+            for text in sorted({read(state.item()) for state in states}):
+                yield from values.get(text, {}).values()
+        if self._by_label:
+            pairs = {pair: None for state in states for pair in state.labels().items()}
+            keys = {key: None for key, _ in pairs}
+            for key, value in (*pairs, *((key, None) for key in keys)):
+                yield from self._by_label.get((key, value), {}).values()
+
+
+def _drop(index: dict[Any, dict[GroupKey, Group]], key: object, group: Group) -> None:
+    found = index[key]
+    del found[group.key]
+    if not found:
+        del index[key]
+
+
+def frames_of(group: Group, changes: Sequence[Seen]) -> list[bytes]:
+    """Return what changes mean for a group, framed; pure."""
+    events = (group.event(seen) for seen in changes)
+    return [group.form.event(*event) for event in events if event is not None]

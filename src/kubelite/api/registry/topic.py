@@ -1,0 +1,164 @@
+"""Tells the changes of one storage to its watches.
+
+Watches of the process itself, which feed mirrors, are told in the call that makes a change visible. All others are told
+in turns of the loop of a bounded length, in the order of the changes: thousands of watches, or of selectors, hold
+nobody up.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+
+from kubelite.api.registry.groups import Frame, Group, GroupKey, Groups
+from kubelite.api.registry.seen import Seen
+from kubelite.limits import WATCH_BACKLOG
+from kubelite.store.protocol import Change, Store
+
+log = logging.getLogger(__name__)
+
+TURN_STEPS = 2000  # about 3 ms of the loop
+TOGETHER_MAX = 64  # changes that are told in one call
+BYTES_A_STEP = 8192
+COST_OF_STEP = 5  # in the unit of `limits.INLINE_WORK`
+
+Shared = dict[tuple[int, str, str, int], bytes]
+
+
+class Topic:
+    """The groups of one storage, and the one subscription to the store that serves them."""
+
+    def __init__(self, store: Store, prefix: str) -> None:
+        self.groups: dict[GroupKey, Group] = {}
+        self._prompt = Groups()
+        self._patient = Groups()
+        self._waiting: deque[Seen | Callable[[], None]] = deque()
+        self._waiting_bytes = 0
+        self._steps: Iterator[int] | None = None  # what a turn left unfinished
+        self._is_telling = False
+        self._turn_handle: asyncio.Handle | None = None
+        self._end_subscription = store.subscribe(prefix, self.publish)
+
+    @property
+    def is_told(self) -> bool:
+        """Whether every watch has heard all that has been published."""
+        return not self._waiting
+
+    def add(self, group: Group) -> None:
+        """Serve a group from now on."""
+        self.groups[group.key] = group
+        self._index_of(group).add(group)
+
+    def remove(self, group: Group) -> None:
+        """Serve a group no longer."""
+        del self.groups[group.key]
+        self._index_of(group).remove(group)
+
+    def _index_of(self, group: Group) -> Groups:
+        return self._prompt if group.is_prompt else self._patient
+
+    def close(self) -> None:
+        """Tell nothing more."""
+        self._end_subscription()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        self._steps = None
+        if self._turn_handle is not None:
+            self._turn_handle.cancel()
+            self._turn_handle = None
+
+    def publish(self, changes: Sequence[Change]) -> None:
+        """Frame a batch of changes and deliver it, one call per watch."""
+        seen = [Seen(change) for change in changes]
+        shared: Shared = {}
+        if self._prompt:
+            for _ in self._told(self._prompt, seen, shared):
+                pass
+        if not self._patient and not self._waiting:
+            return
+        self._waiting.extend(seen)
+        self._waiting_bytes += sum(one.size_bytes for one in seen)
+        if self._turn_handle is None:
+            self._turn()
+        if self._waiting_bytes > WATCH_BACKLOG.value:
+            self._give_up()
+
+    def then(self, call: Callable[[], None]) -> None:
+        """Call once all that has been published has been told."""
+        if self._waiting:
+            self._waiting.append(call)
+        else:
+            call()
+
+    def _turn(self) -> None:
+        """Tell what waits until the turn is over."""
+        self._turn_handle = None
+        if self._is_telling:  # who is told changes something in turn: it is told behind this
+            return
+        self._is_telling = True
+        steps, self._steps = self._steps or self._work(), None
+        left = TURN_STEPS
+        for spent in steps:
+            left -= spent
+            if left <= 0:
+                self._steps = steps
+                self._turn_handle = asyncio.get_running_loop().call_soon(self._turn)
+                break
+        self._is_telling = False
+
+    def _work(self) -> Iterator[int]:
+        """Tell all that waits; yields how much was done."""
+        waiting = self._waiting
+        while waiting:
+            if not isinstance(first := waiting[0], Seen):
+                waiting.popleft()
+                first()
+                continue
+            batch: list[Seen] = []
+            for one in waiting:
+                if not isinstance(one, Seen) or len(batch) == TOGETHER_MAX:
+                    break
+                batch.append(one)
+            yield from self._told(self._patient, batch, {})
+            for one in batch:
+                waiting.popleft()
+                self._waiting_bytes -= one.size_bytes
+
+    def _told(self, groups: Groups, batch: Sequence[Seen], shared: Shared) -> Iterator[int]:
+        found: dict[GroupKey, list[Frame]] = {}
+        for seen in batch:
+            revision, key = seen.change.revision, seen.change.key
+            for group in tuple(groups.interested(seen)):
+                event = group.event(seen)
+                if event is None:
+                    yield 1
+                    continue
+                kind, value = event
+                same = (revision, group.form.name, kind, id(group.resource))
+                line = shared.get(same)
+                if line is None:
+                    line = shared[same] = group.form.event(kind, value)
+                    yield 1 + len(value) // BYTES_A_STEP + group.form.event_cost // COST_OF_STEP
+                else:
+                    yield 1
+                found.setdefault(group.key, []).append(Frame(revision, key, line))
+        for group_key, frames in found.items():
+            wanting = self.groups.get(group_key)
+            if wanting is not None:
+                lines = tuple(frame.line for frame in frames)
+                for watch in tuple(wanting.members):
+                    watch.hear(frames, lines)
+                    yield 1
+
+    def _give_up(self) -> None:
+        """End all watches but those of the process itself: their changes come faster than they can be told."""
+        WATCH_BACKLOG.reached()
+        log.warning("changes come faster than watches can be told: their clients begin anew")
+        self._forget()
+        for group in tuple(self.groups.values()):
+            if not group.is_prompt:
+                for watch in tuple(group.members):
+                    watch.fail()

@@ -1,0 +1,96 @@
+"""How long an owner waits before it replaces pods whose node refused them.
+
+A pod that a node refuses ends at once and never runs. Where nothing changes its successor ends the same way, so an
+owner that replaces it at once makes thousands of failed pods. Kubernetes backs off so for DaemonSets and Jobs; here
+every owner does. A pod that comes to run, or another spec, ends the back-off.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from kubelite.api.client.events import WARNING
+from kubelite.api.client.mirror import metadata_of
+from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.kinds.model import Kind
+from kubelite.backoff import backoff_seconds
+from kubelite.control.runtime import Context
+
+FIRST_SECONDS = 1.0
+MAX_SECONDS = 300.0
+MESSAGE_CHARACTERS = 512  # of what the node said, in an event of the owner
+
+
+class _Owner(Struct):
+    """What is remembered of one owner."""
+
+    generation: int | None
+    seen: frozenset[str]  # uids of the refused pods that were counted
+    failures: int = 0
+    until: float = 0.0  # loop time before which nothing is replaced
+    newest: str = ""  # when the newest refused pod of the last round was made
+
+
+def is_refused(pod: Pod) -> bool:
+    """Return whether a pod failed before any of its containers ran."""
+    status = pod.status
+    return status.phase == "Failed" and not any(
+        one.state.running or one.state.terminated or one.lastState.terminated
+        for one in (*status.initContainerStatuses, *status.containerStatuses)
+    )
+
+
+def _runs_since(pod: Pod, date: str) -> bool:
+    return pod.status.phase == "Running" and pod.metadata.creationTimestamp > date
+
+
+class FailedStarts:
+    """Remembers the back-off of each owner of one controller."""
+
+    def __init__(self, context: Context) -> None:
+        self._events = context.events
+        self._owners: dict[str, _Owner] = {}
+
+    def wait_seconds(self, owner: Kind, pods: Sequence[Pod]) -> float:
+        """Return the seconds for which refused pods must not be replaced; 0 when they may be.
+
+        `pods` are all that the owner has; an owner with neither refused pods nor a back-off costs nothing to remember.
+        """
+        meta, now = metadata_of(owner), asyncio.get_running_loop().time()
+        refused = {pod.metadata.uid: pod for pod in pods if is_refused(pod)}
+        known = self._owners.get(meta.uid)
+        if known is None:
+            if not refused:
+                return 0.0
+            self._sweep(now)
+            known = self._owners[meta.uid] = _Owner(meta.generation, frozenset())
+        if known.generation != meta.generation:
+            known.generation, known.failures, known.until = meta.generation, 0, 0.0
+            known.seen = frozenset(refused)
+            return 0.0
+        if known.failures and any(_runs_since(pod, known.newest) for pod in pods):
+            known.failures = 0
+        fresh = refused.keys() - known.seen
+        known.seen = frozenset(refused)
+        if fresh and now >= known.until:
+            # All that fails before the round is over belongs to the same round.
+            known.newest = max(pod.metadata.creationTimestamp for pod in refused.values())
+            delay = backoff_seconds(known.failures, FIRST_SECONDS, MAX_SECONDS)
+            known.failures += 1
+            known.until = now + delay
+            self._tell(owner, refused[min(fresh)], len(fresh), delay)
+        return max(known.until - now, 0.0)
+
+    def _tell(self, owner: Kind, pod: Pod, count: int, delay_seconds: float) -> None:
+        reason = f"{pod.status.reason}: {pod.status.message}"[:MESSAGE_CHARACTERS]
+        message = (
+            f"Back-off {delay_seconds:g}s replacing {count} pod(s) that a node refused: {reason}"
+        )
+        self._events.event(owner, WARNING, "BackOff", message)
+
+    def _sweep(self, now: float) -> None:
+        """Forget owners that have not failed for long, among them those that are gone."""
+        over = [uid for uid, one in self._owners.items() if now > one.until + 2 * MAX_SECONDS]
+        for uid in over:
+            del self._owners[uid]

@@ -1,0 +1,88 @@
+"""Keeps the objects that the cluster cannot do without as they should be: the default Service, namespaces, roles.
+
+They come back when they are deleted. What cannot be had, mostly because an object of a user stands in its way, is told
+by an event on that object, a log line and the component status, and had as soon as the way is free.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from kubelite.api.client.events import WARNING, reference_to
+from kubelite.api.client.protocol import Mirror
+from kubelite.api.kinds.core.services import Service
+from kubelite.api.kinds.model import Kind
+from kubelite.control.needs import NeedKey, need_key
+from kubelite.control.runtime import Context, Key, Watch
+
+K = TypeVar("K", bound=Kind)
+
+
+class Mirrored:
+    """Reads through the mirrors of a controller."""
+
+    def __init__(self, context: Context, kinds: Iterable[type[Kind]]) -> None:
+        self._mirrors: dict[type[Kind], Mirror[Any]] = {
+            kind: context.mirror(kind) for kind in kinds
+        }
+
+    def get(self, kind: type[K], name: str, namespace: str = "") -> K | None:
+        """Return one object."""
+        mirror: Mirror[K] = self._mirrors[kind]
+        return mirror.get(name, namespace)
+
+    def list(self, kind: type[K], namespace: str = "") -> Sequence[K]:
+        """Return all objects of a kind, or those of one namespace."""
+        mirror: Mirror[K] = self._mirrors[kind]
+        return mirror.list(namespace)
+
+
+class SystemObjectsController:
+    """Reconciles the objects that must be there; a key is kind and [namespace/]name."""
+
+    name = "system-objects"
+    identity = "system:apiserver"
+    workers = 2
+
+    def __init__(self, context: Context) -> None:
+        self._client = context.client
+        self._events = context.events
+        self._queue = context.queue
+        self._system = context.options.system
+        self._kinds = dict.fromkeys(need.kind for need in self._system.needs.values())
+        self._lookup = Mirrored(context, self._kinds)
+        self._told: dict[NeedKey, str] = {}
+        context.ends.append(self._system.subscribe(lambda key: self._queue.add(Key(*key))))
+        for key in self._system.needs:
+            self._queue.add(Key(*key))
+
+    def watches(self) -> Sequence[Watch[Any]]:
+        """Watch every kind of which an object must be there."""
+        return tuple(Watch(kind, self._keys_of(kind)) for kind in self._kinds)
+
+    def _keys_of(self, kind: type[Kind]) -> Callable[[Any], Iterator[Key]]:
+        def keys(item: Any) -> Iterator[Key]:
+            key = need_key(kind, item.metadata.name, item.metadata.namespace)
+            if key in self._system.needs:
+                yield Key(*key)
+            elif kind is Service:  # one that goes may have had the address of one that is needed
+                yield from (Key(*one) for one in self._system.problems if one[0] == "Service")
+
+        return keys
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Bring one object to what it should be."""
+        again_seconds = await self._system.ensure(
+            (key.namespace, key.name), self._client, self._lookup
+        )
+        self._tell((key.namespace, key.name))
+        return again_seconds
+
+    def _tell(self, key: NeedKey) -> None:
+        """Make an event of a problem, once, on the object whose owner can mend it."""
+        problem = self._system.problems.get(key)
+        if problem is None:
+            self._told.pop(key, None)
+        elif problem.about is not None and self._told.get(key) != problem.reason:
+            self._told[key] = problem.reason
+            message = f"The cluster needs {' '.join(key)}: {problem.reason}"
+            self._events.event(reference_to(problem.about), WARNING, problem.event, message)

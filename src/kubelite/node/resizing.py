@@ -1,0 +1,83 @@
+"""In-place resizes: what a pod was given, what it asks for, and how far the node is between the two. All pure.
+
+A pod keeps what it was allocated until the node has room for what it asks for (the KEP "In-place Update of Pod
+Resources"). All that acts on the pod sees the allocated resources, so a pod that waits for room runs on as it is.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from kubelite.api.kinds.core.containers import Container, ResourceRequirements
+from kubelite.api.kinds.core.pods import Pod
+from kubelite.node.observed import RESOURCES_LABEL, Observed
+from kubelite.node.pods import all_containers, resources_text
+from kubelite.node.runtime import ContainerRecord
+
+PENDING, IN_PROGRESS = "PodResizePending", "PodResizeInProgress"
+
+Allocated = Mapping[str, ResourceRequirements]  # by container name
+
+
+def asked_resources(pod: Pod) -> dict[str, ResourceRequirements]:
+    """Return what the containers of a pod ask for, by name."""
+    return {one.name: one.resources for one in (*pod.spec.initContainers, *pod.spec.containers)}
+
+
+def known_resources(pod: Pod) -> dict[str, ResourceRequirements]:
+    """Return what the containers had when the status was last written, else what they ask for, by name."""
+    known = asked_resources(pod)
+    statuses = (*pod.status.initContainerStatuses, *pod.status.containerStatuses)
+    known.update(
+        {one.name: one.resources for one in statuses if one.name in known and one.resources}
+    )
+    return known
+
+
+def with_allocated(pod: Pod, allocated: Allocated) -> Pod:
+    """Return the pod as if it asked for just what it was allocated."""
+    inits = [_with(one, allocated) for one in pod.spec.initContainers]
+    apps = [_with(one, allocated) for one in pod.spec.containers]
+    if inits == pod.spec.initContainers and apps == pod.spec.containers:
+        return pod
+    spec = msgspec.structs.replace(pod.spec, initContainers=inits, containers=apps)
+    return msgspec.structs.replace(pod, spec=spec)
+
+
+def _with(container: Container, allocated: Allocated) -> Container:
+    resources = allocated.get(container.name)
+    if resources is None or resources == container.resources:
+        return container
+    return msgspec.structs.replace(container, resources=resources)
+
+
+def current_text(record: ContainerRecord, observed: Observed) -> str:
+    """Return the resources a container really has, as JSON; "" when that is not known."""
+    return observed.resized.get(record.id) or record.labels.get(RESOURCES_LABEL, "")
+
+
+def is_in_progress(pod: Pod, observed: Observed) -> bool:
+    """Return whether a running container does not have its allocated resources yet."""
+    for container in all_containers(pod):
+        record = observed.newest(container.name)
+        if record is not None and record.is_running:
+            current = current_text(record, observed)
+            if current and current != resources_text(container):
+                return True
+    return False
+
+
+def resize_message(begin: str, pod: Pod, error: str = "") -> str:
+    """Return the message of an event about a resize: what the pod asks for, as JSON."""
+    summary: dict[str, Any] = {}
+    for field in ("initContainers", "containers"):
+        if containers := getattr(pod.spec, field):
+            summary[field] = [
+                {"name": one.name, "resources": msgspec.to_builtins(one.resources)}
+                for one in containers
+            ]
+    summary["generation"] = pod.metadata.generation
+    if error:
+        summary["error"] = error
+    return f"{begin}: {msgspec.json.encode(summary).decode()}"

@@ -1,0 +1,86 @@
+"""Starts the parts of a server: a part whose rights were taken away waits for them, and the API serves meanwhile."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from kubelite.api.errors import APIError
+from kubelite.backoff import backoff_seconds
+from kubelite.control_plane import ControlPlane
+from kubelite.tasks import TaskSet
+
+log = logging.getLogger(__name__)
+
+RETRY_FIRST_SECONDS = 1.0
+RETRY_MAX_SECONDS = 60.0
+
+
+class Part(Protocol):
+    """Something that is started once and stopped once, also when the start failed."""
+
+    async def start(self) -> None:
+        """Begin; raises APIError while a right is missing."""
+        ...
+
+    async def stop(self) -> None:
+        """End all work."""
+        ...
+
+
+class Parts:
+    """The parts that run. Users can change the roles of the system, so a start may be refused by the API itself."""
+
+    def __init__(self, plane: ControlPlane, tasks: TaskSet) -> None:
+        self._plane = plane
+        self._tasks = tasks
+        self._running: list[Part] = []
+
+    async def start(self, name: str, make: Callable[[], Part]) -> None:
+        """Start a part, and tell in the component status how it is; one that is refused is retried in the background.
+
+        Raises what the part raises besides APIError.
+        """
+        problem = ""
+        self._plane.probes[name] = lambda: problem
+        try:
+            await self._start(make)
+        except APIError as error:
+            problem = error.message
+            log.warning("a part may not start yet", extra={"part": name, "reason": problem})
+        else:
+            return
+
+        async def keep_trying() -> None:
+            nonlocal problem
+            failures = 0
+            while problem:
+                await asyncio.sleep(
+                    backoff_seconds(failures, RETRY_FIRST_SECONDS, RETRY_MAX_SECONDS)
+                )
+                failures += 1
+                await self._plane.ensure_system()
+                try:
+                    await self._start(make)
+                except APIError as error:
+                    problem = error.message
+                else:
+                    problem = ""
+            log.info("a part has started after all", extra={"part": name})
+
+        self._tasks.supervise(keep_trying, name=f"start {name}")
+
+    async def _start(self, make: Callable[[], Part]) -> None:
+        part = make()
+        self._running.append(part)
+        try:
+            await part.start()
+        except BaseException:
+            self._running.remove(part)
+            await part.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Stop all parts, the last one first."""
+        while self._running:
+            await self._running.pop().stop()

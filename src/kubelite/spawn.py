@@ -1,0 +1,220 @@
+"""Runs other programs off the event loop: the only module that starts a process.
+
+uvloop forks on the loop, which holds it longer the more memory the process has, and raises when a child ends before it
+has read its input. So a program runs in a thread, in a session of its own, with a deadline and a bound on its output;
+what it has started itself ends with it.
+"""
+
+import asyncio
+import os
+import selectors
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from msgspec import Struct
+
+from kubelite.limits import PROGRAM_OUTPUT
+
+PIECE_BYTES = 1 << 16
+
+
+class ProgramFailed(Exception):
+    """A program could not be run to its end; `str()` names it and says why."""
+
+
+class ProgramMissing(ProgramFailed):
+    """There is no such program, or it may not be executed."""
+
+
+class ProgramTooSlow(ProgramFailed):
+    """The program did not end in time and was killed."""
+
+
+class ProgramTooLoud(ProgramFailed):
+    """The program wrote more than `limits.PROGRAM_OUTPUT` and was killed."""
+
+
+class Finished(Struct, frozen=True):
+    """A program that has ended by itself."""
+
+    code: int  # its exit code; negative: the signal that ended it
+    output: bytes
+    errors: bytes
+
+
+async def run_program(
+    arguments: Sequence[str], *, stdin: bytes = b"", timeout_seconds: float
+) -> Finished:
+    """Run a program to its end; a cancelled call kills it.
+
+    Raises ProgramMissing, ProgramTooSlow and ProgramTooLoud; an exit code that is not 0 is no error here.
+    """
+    program = _Program(arguments, stdin, timeout_seconds)
+    running = asyncio.ensure_future(asyncio.to_thread(program.run))  # noqa: TID251 - awaited right here
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        program.cancel()
+        # The thread must not outlive its caller: what follows may undo what the program does.
+        with suppress(ProgramFailed):
+            await running
+        raise
+
+
+def start_detached(arguments: Sequence[str], log_file: Path) -> int:
+    """Start a program that outlives this process; return its process id. Blocks; raises OSError.
+
+    It has a session of its own, so neither a signal to this process's group nor its end reaches it. What it writes is
+    appended to `log_file`. The caller waits for the process.
+    """
+    append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    return os.posix_spawnp(
+        arguments[0],
+        list(arguments),
+        os.environ,
+        setsid=True,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(log_file), append, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+    )
+
+
+class _Program:
+    """One run of a program; `run` belongs to a thread, `cancel` to any other."""
+
+    def __init__(self, arguments: Sequence[str], stdin: bytes, timeout_seconds: float) -> None:
+        self._arguments = list(arguments)
+        self._stdin = memoryview(stdin)
+        self._timeout_seconds = timeout_seconds
+        self._lock = threading.Lock()  # of the event, which `run` closes
+        self._cancelled = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._is_over = False
+
+    @property
+    def _name(self) -> str:
+        return self._arguments[0].rpartition("/")[2]
+
+    def cancel(self) -> None:
+        """Have the program killed, or not started."""
+        with self._lock:
+            if not self._is_over:
+                os.eventfd_write(self._cancelled, 1)
+
+    def run(self) -> Finished:
+        """Start the program and wait for it."""
+        try:
+            process = self._start()
+            try:
+                output, errors = self._converse(process)
+            finally:
+                _kill(process)
+                for stream in (process.stdin, process.stdout, process.stderr):
+                    _close(stream)
+                code = process.wait()
+            return Finished(code, output, errors)
+        finally:
+            with self._lock:
+                self._is_over = True
+                os.close(self._cancelled)
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        try:
+            return subprocess.Popen(  # noqa: S603 - no shell; the callers name the program
+                self._arguments,
+                stdin=subprocess.PIPE if self._stdin else subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ProgramMissing(f"cannot run {self._name}: {error.strerror}") from error
+
+    def _converse(self, process: "subprocess.Popen[bytes]") -> tuple[bytes, bytes]:
+        """Feed the program and read what it writes until it has ended and its outputs are closed."""
+        deadline = time.monotonic() + self._timeout_seconds
+        ended = os.pidfd_open(process.pid)
+        waiting: set[object] = {ended, process.stdout, process.stderr}
+        heard: dict[object, bytearray] = {process.stdout: bytearray(), process.stderr: bytearray()}
+        try:
+            with selectors.DefaultSelector() as selector:
+                for source in (*waiting, self._cancelled):
+                    selector.register(source, selectors.EVENT_READ)  # type: ignore[arg-type]  # descriptors and streams
+                if process.stdin is not None:
+                    os.set_blocking(process.stdin.fileno(), False)
+                    selector.register(process.stdin, selectors.EVENT_WRITE)
+                while waiting:
+                    for key, _ in self._ready(selector, deadline):
+                        if key.fileobj == self._cancelled:
+                            raise ProgramFailed(f"{self._name} was cancelled")
+                        if self._is_done(key, process, heard):
+                            waiting.discard(key.fileobj)
+                            selector.unregister(key.fileobj)
+        finally:
+            os.close(ended)
+        return bytes(heard[process.stdout]), bytes(heard[process.stderr])
+
+    def _ready(
+        self, selector: selectors.BaseSelector, deadline: float
+    ) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = selector.select(max(deadline - time.monotonic(), 0.0))
+        if not ready:
+            raise ProgramTooSlow(f"{self._name} did not end within {self._timeout_seconds:g} s")
+        return ready
+
+    def _is_done(
+        self,
+        key: selectors.SelectorKey,
+        process: "subprocess.Popen[bytes]",
+        heard: dict[object, bytearray],
+    ) -> bool:
+        """Take what one source has; True when nothing more will come of it."""
+        if key.fileobj in heard:
+            return self._hear(key.fd, heard[key.fileobj])
+        if key.fileobj is process.stdin:
+            if not self._feed(key.fd):
+                return False
+            _close(process.stdin)
+            return True
+        # It has ended. What it started may hold its outputs open, and is not waited for.
+        _kill(process)
+        return True
+
+    def _feed(self, descriptor: int) -> bool:
+        """Write some of the input; True when there is no more, or nothing reads it."""
+        try:
+            written = os.write(descriptor, self._stdin[:PIECE_BYTES])
+        except BlockingIOError:
+            return False
+        except BrokenPipeError:
+            return True  # it ended early: its exit code says why
+        self._stdin = self._stdin[written:]
+        return not self._stdin
+
+    def _hear(self, descriptor: int, heard: bytearray) -> bool:
+        """Read some of an output; True at its end."""
+        piece = os.read(descriptor, PIECE_BYTES)
+        heard += piece
+        if len(heard) > PROGRAM_OUTPUT.value:
+            PROGRAM_OUTPUT.reached()
+            raise ProgramTooLoud(f"{self._name} wrote more than {PROGRAM_OUTPUT.value} bytes")
+        return not piece
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    """Kill a program with all it has started; its id stays its own until it is waited for."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _close(stream: IO[bytes] | None) -> None:
+    if stream is not None:
+        with suppress(OSError):  # input that nothing reads any more
+            stream.close()

@@ -1,0 +1,164 @@
+"""The list of the objects that the cluster cannot do without; `control` keeps them, see `control.needs`."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from kubelite.api.auth import bootstrap_roles
+from kubelite.api.http import flow_bootstrap
+from kubelite.api.kinds.core.endpoints import Endpoints
+from kubelite.api.kinds.core.namespaces import Namespace
+from kubelite.api.kinds.core.services import Service
+from kubelite.api.kinds.discovery import EndpointSlice
+from kubelite.api.kinds.networking import ServiceCIDR
+from kubelite.api.kinds.scheduling import PriorityClass
+from kubelite.api.registry import bootstrap
+from kubelite.config import Config
+from kubelite.control.needs import Need, NeedKey, Reader, need_key
+from kubelite.net import kube_dns
+
+NAMESPACES, REST = 0, 1  # stages: all else is in a namespace or beside them
+
+
+class APIPlace:
+    """Where pods reach the API, as it was last told: an address of the host, if it has one, and a port."""
+
+    def __init__(self) -> None:
+        self.address = ""
+        self.port = 0
+
+    @property
+    def endpoint(self) -> str:
+        """The address if pods can be led to it, else an empty text."""
+        return bootstrap.announced(self.address)
+
+
+ENDPOINT_KEYS: tuple[NeedKey, ...] = (
+    need_key(Endpoints, bootstrap.NAME, bootstrap.NAMESPACE),
+    need_key(EndpointSlice, bootstrap.NAME, bootstrap.NAMESPACE),
+)
+
+
+def system_needs(
+    config: Config, place: APIPlace, roles: bootstrap_roles.Defaults
+) -> Iterator[Need]:
+    """Yield all of them; what depends on `place` is computed when it is asked for."""
+    for name in bootstrap.NAMESPACES:
+        yield Need(Namespace, name, partial(bootstrap.namespace, name), stage=NAMESPACES)
+    for priority in bootstrap.priority_classes():
+        yield Need(
+            PriorityClass,
+            priority.metadata.name,
+            lambda priority=priority: priority,  # type: ignore[misc]  # bound in the loop
+            complaint=bootstrap.priority_complaint,
+            stage=REST,
+        )
+    yield from _services(config, place)
+    yield from _endpoints(place)
+    yield from _flows()
+    yield from _roles(roles)
+
+
+def _services(config: Config, place: APIPlace) -> Iterator[Need]:
+    yield Need(
+        ServiceCIDR,
+        bootstrap.NAME,
+        lambda: bootstrap.service_range(config.service_cidr),
+        complaint=lambda stored: bootstrap.range_complaint(stored, config.service_cidr),
+        stage=REST,
+    )
+    yield _service(
+        Need(
+            Service,
+            bootstrap.NAME,
+            lambda: bootstrap.api_service(config.api_address, place.port),
+            bootstrap.NAMESPACE,
+            lambda stored: bootstrap.completed_service(
+                stored, bootstrap.api_service(config.api_address, place.port)
+            ),
+        ),
+        config.api_address,
+    )
+    yield _service(
+        Need(
+            Service,
+            kube_dns.NAME,
+            lambda: kube_dns.kube_dns(config.dns_address),
+            kube_dns.NAMESPACE,
+        ),
+        config.dns_address,
+    )
+
+
+def _service(need: Need, address: str) -> Need:
+    """Add to a Service what concerns its address."""
+
+    def rival(reader: Reader) -> Service | None:
+        own = f"{need.namespace}/{need.name}"
+        return bootstrap.service_with_address(reader.list(Service), address, own)
+
+    return Need(
+        need.kind,
+        need.name,
+        need.make,
+        need.namespace,
+        need.revise,
+        complaint=lambda stored: bootstrap.address_complaint(stored, address),
+        rival=rival,
+        stage=REST,
+    )
+
+
+def _endpoints(place: APIPlace) -> Iterator[Need]:
+    yield Need(
+        Endpoints,
+        bootstrap.NAME,
+        lambda: bootstrap.api_endpoints(place.endpoint, place.port),
+        bootstrap.NAMESPACE,
+        lambda stored: bootstrap.completed_endpoints(
+            stored, bootstrap.api_endpoints(place.endpoint, place.port)
+        ),
+        stage=REST,
+    )
+    yield Need(
+        EndpointSlice,
+        bootstrap.NAME,
+        lambda: bootstrap.api_slice(place.endpoint, place.port),
+        bootstrap.NAMESPACE,
+        lambda stored: bootstrap.completed_slice(
+            stored, bootstrap.api_slice(place.endpoint, place.port)
+        ),
+        must_replace=bootstrap.is_other_family,
+        stage=REST,
+    )
+
+
+def _flows() -> Iterator[Need]:
+    for item in (*flow_bootstrap.priority_levels(), *flow_bootstrap.flow_schemas()):
+        yield _standing(item, partial(flow_bootstrap.maintained, standard=item))
+
+
+def _roles(roles: bootstrap_roles.Defaults) -> Iterator[Need]:
+    for role in roles.roles:
+        yield _standing(role, partial(bootstrap_roles.revised, wanted=role))
+    for binding in roles.bindings:
+        yield Need(
+            type(binding),
+            binding.metadata.name,
+            lambda binding=binding: binding,  # type: ignore[misc]  # bound in the loop
+            binding.metadata.namespace,
+            partial(bootstrap_roles.revised, wanted=binding),
+            must_replace=partial(bootstrap_roles.is_rebound, wanted=binding),
+            stage=REST,
+        )
+
+
+def _standing(item: Any, revise: Any) -> Need:
+    return Need(
+        type(item),
+        item.metadata.name,
+        lambda: item,
+        item.metadata.namespace,
+        revise,
+        stage=REST,
+    )

@@ -1,0 +1,20 @@
+"""The list of controllers."""
+
+import pytest
+
+from kubelite.api.auth.bootstrap_roles import defaults
+from kubelite.control import CONTROLLERS
+
+ROLES = {role.metadata.name: role for role in defaults().roles}
+IDENTITIES = sorted({entry.identity for entry in CONTROLLERS} - {""})
+
+
+def test_no_two_controllers_have_one_name() -> None:
+    names = [entry.name for entry in CONTROLLERS]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("identity", IDENTITIES)
+def test_every_controller_may_write_under_its_identity(identity: str) -> None:
+    rules = ROLES[f"system:controller:{identity}"].rules
+    assert any(set(rule.verbs) - {"get", "list", "watch"} for rule in rules)

@@ -1,0 +1,21 @@
+"""Patches of a status that others have written to as well."""
+
+import msgspec
+import pytest
+
+from kubelite.api.kinds.core.nodes import NodeStatus
+from kubelite.api.kinds.core.pods import PodStatus
+from kubelite.node.pod_worker import _difference
+from kubelite.node.registration import _without_dates
+
+READY = {"type": "Ready", "status": "True"}
+
+
+@pytest.mark.parametrize("odd", [{}, {"status": "True"}, {"type": "", "status": "False"}])
+def test_a_condition_without_a_type_stands_in_nobodys_way(odd: dict[str, str]) -> None:
+    before = msgspec.convert({"conditions": [odd]}, PodStatus)
+    after = msgspec.convert({"conditions": [odd, READY]}, PodStatus)
+    assert [one["type"] for one in _difference(before, after)["conditions"]] == ["Ready"]
+    assert _difference(after, after) == {}
+    node = msgspec.convert({"conditions": [odd, READY]}, NodeStatus)
+    assert [one["type"] for one in _without_dates(node)["conditions"]] == ["Ready"]

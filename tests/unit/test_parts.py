@@ -1,0 +1,96 @@
+"""A part whose rights were taken away waits, tells so, and keeps nothing else from starting."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+from simulation.simulated_loop import simulated
+
+from kubelite.api.auth.certificates import new_key
+from kubelite.api.auth.x509 import ClientCertificates
+from kubelite.api.errors import Forbidden
+from kubelite.clock import SetClock
+from kubelite.config import Config
+from kubelite.control_plane import ControlPlane
+from kubelite.parts import Parts
+from kubelite.randomness import SeededRandomness
+from kubelite.store.embedded import EmbeddedStore
+from kubelite.store.memory_engine import MemoryEngine
+from kubelite.tasks import TaskSet
+
+
+class Refused:
+    """A part that may start at some attempt; all share what happens."""
+
+    def __init__(self, succeeds_at: int) -> None:
+        self.succeeds_at = succeeds_at
+        self.starts: list[float] = []
+        self.stops = 0
+
+    async def start(self) -> None:
+        self.starts.append(asyncio.get_running_loop().time())
+        if len(self.starts) < self.succeeds_at:
+            raise Forbidden("cannot list pods")
+
+    async def stop(self) -> None:
+        self.stops += 1
+
+
+def control_plane() -> ControlPlane:
+    clock = SetClock(datetime(2026, 9, 1, tzinfo=UTC))
+    return ControlPlane(
+        EmbeddedStore(MemoryEngine(), clock=clock),
+        clock=clock,
+        randomness=SeededRandomness(1),
+        signing_keys=[new_key()],
+        certificates=ClientCertificates([], clock),
+        config=Config(),
+    )
+
+
+@simulated
+async def test_a_part_that_is_refused_is_started_later() -> None:
+    plane, tasks, part = control_plane(), TaskSet(), Refused(succeeds_at=4)
+    parts = Parts(plane, tasks)
+    await parts.start("scheduler", lambda: part)
+    assert plane.probes["scheduler"]() == "cannot list pods"
+    assert part.stops == 1  # what had begun is ended before it is tried again
+    await asyncio.sleep(60)
+    assert plane.probes["scheduler"]() == ""
+    pauses = [later - earlier for earlier, later in zip(part.starts, part.starts[1:], strict=False)]
+    assert [round(pause) for pause in pauses] == [1, 2, 4]
+    await parts.stop()
+    assert part.stops == 4
+    await tasks.stop()
+
+
+@simulated
+async def test_parts_are_stopped_in_reverse() -> None:
+    plane, tasks, stopped = control_plane(), TaskSet(), list[str]()
+
+    class Named(Refused):
+        def __init__(self, name: str) -> None:
+            super().__init__(1)
+            self.name = name
+
+        async def stop(self) -> None:
+            stopped.append(self.name)
+
+    parts = Parts(plane, tasks)
+    for name in ("one", "two"):
+        await parts.start(name, lambda name=name: Named(name))  # type: ignore[misc]  # bound in the loop
+        assert plane.probes[name]() == ""
+    await parts.stop()
+    assert stopped == ["two", "one"]
+
+
+@simulated
+async def test_what_is_no_refusal_is_raised() -> None:
+    class Broken(Refused):
+        async def start(self) -> None:
+            raise OSError("taken")
+
+    part = Broken(1)
+    with pytest.raises(OSError, match="taken"):
+        await Parts(control_plane(), TaskSet()).start("kubelet", lambda: part)
+    assert part.stops == 1
