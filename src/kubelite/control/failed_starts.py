@@ -14,6 +14,7 @@ from kubelite.api.client.events import WARNING
 from kubelite.api.client.mirror import metadata_of
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.model import Kind
+from kubelite.backoff import backoff_seconds
 from kubelite.control.runtime import Context
 
 FIRST_SECONDS = 1.0
@@ -75,7 +76,7 @@ class FailedStarts:
         if fresh and now >= known.until:
             # All that fails before the round is over belongs to the same round.
             known.newest = max(pod.metadata.creationTimestamp for pod in refused.values())
-            delay = min(FIRST_SECONDS * 2.0 ** min(known.failures, 30), MAX_SECONDS)
+            delay = backoff_seconds(known.failures, FIRST_SECONDS, MAX_SECONDS)
             known.failures += 1
             known.until = now + delay
             self._tell(owner, refused[min(fresh)], len(fresh), delay)
