@@ -39,7 +39,7 @@ from kubelite.node.engine import EngineFolders, OwnEngine, find_socket
 from kubelite.node.http import NodeAPI, NodeRequest
 from kubelite.node.kubelet import Kubelet
 from kubelite.node.log_links import LogLinks
-from kubelite.node.machine import Machine, read_machine
+from kubelite.node.machine import Machine, read_host_file, read_machine
 from kubelite.node.name_resolution import DNSSettings
 from kubelite.node.pod_actions import Collaborators, NodeFacts
 from kubelite.node.probes import NetworkProber
@@ -185,7 +185,7 @@ class Worker:
             self._clock,
             self._randomness,
             dns,
-            host_resolver=lambda: _read(RESOLV_CONF),
+            host_resolver=lambda: read_host_file(RESOLV_CONF),
         )
         self._running.callback(volumes.close)
         return Collaborators(
@@ -367,13 +367,6 @@ class LocalImages:
 def _machine(data: Path) -> Machine:
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     return read_machine(data)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return ""
 
 
 def _archives(folder: Path) -> list[tuple[Path, float]]:

@@ -49,7 +49,7 @@ class Query(Struct, frozen=True):
     message_id: int
     flags: int
     name: Name
-    kind: int
+    record_type: int
     section: bytes  # the question as it was asked, to be echoed
     has_edns: bool = False
     edns_version: int = 0
@@ -67,7 +67,7 @@ class ResourceRecord(Struct, frozen=True):
     """One fact about a name; `data` is as on the wire, without compression."""
 
     name: Name
-    kind: int
+    record_type: int
     data: bytes
     ttl: int
 
@@ -189,9 +189,9 @@ def parse_query(data: bytes) -> Query:
     name, offset = read_name(data, HEADER.size)
     if offset + TYPE_CLASS.size > len(data):
         raise Malformed("a question ends early")
-    kind, class_ = TYPE_CLASS.unpack_from(data, offset)
+    record_type, class_ = TYPE_CLASS.unpack_from(data, offset)
     offset += TYPE_CLASS.size
-    query = Query(message_id, flags, name, kind, data[HEADER.size : offset], class_=class_)
+    query = Query(message_id, flags, name, record_type, data[HEADER.size : offset], class_=class_)
     return _with_edns(query, data, offset) if additionals else query
 
 
@@ -200,14 +200,14 @@ def _with_edns(query: Query, data: bytes, offset: int) -> Query:
     owner, offset = read_name(data, offset)
     if offset + RECORD.size > len(data):
         raise Malformed("a record ends early")
-    kind, size, extended, _ = RECORD.unpack_from(data, offset)
-    if kind != OPT or owner:
+    record_type, size, extended, _ = RECORD.unpack_from(data, offset)
+    if record_type != OPT or owner:
         return query  # another record, such as a signature, which is not supported
     return Query(
         query.message_id,
         query.flags,
         query.name,
-        query.kind,
+        query.record_type,
         query.section,
         has_edns=True,
         edns_version=(extended >> 16) & 0xFF,
@@ -298,7 +298,7 @@ def _encode_records(query: Query, records: Sequence[ResourceRecord]) -> list[byt
     for record in records:
         # 0xC00C points at the question's name, which most records are about
         name = b"\xc0\x0c" if record.name == query.name else encode_name(record.name)
-        fixed = RECORD.pack(record.kind, INTERNET, record.ttl, len(record.data))
+        fixed = RECORD.pack(record.record_type, INTERNET, record.ttl, len(record.data))
         encoded.append(name + fixed + record.data)
     return encoded
 
@@ -325,7 +325,7 @@ class Response(Struct, frozen=True):
         records = []
         for _ in range(self.answers_count):
             record, offset = _read_record(names, self.data, offset)
-            if record.kind != OPT:
+            if record.record_type != OPT:
                 records.append(record)
         return tuple(records)
 
@@ -340,20 +340,20 @@ def parse_response(data: bytes) -> Response:
     name, offset = read_name(data, HEADER.size)
     if offset + TYPE_CLASS.size > len(data):
         raise Malformed("a question ends early")
-    kind, _ = TYPE_CLASS.unpack_from(data, offset)
+    record_type, _ = TYPE_CLASS.unpack_from(data, offset)
     offset += TYPE_CLASS.size
     first = offset
     ttls: list[int] = []
     offsets: list[int] = []
     for number in range(answers + authorities + additionals):
-        record_kind, ttl, at, offset = _skip_record(data, offset)
-        if record_kind == OPT:
+        found_type, ttl, at, offset = _skip_record(data, offset)
+        if found_type == OPT:
             continue
         offsets.append(at)
         if number < answers + authorities:
             ttls.append(ttl)
             if (
-                record_kind == SOA and not answers
+                found_type == SOA and not answers
             ):  # RFC 2308: how long a negative answer may be cached
                 ttls.append(int.from_bytes(data[max(at + 6, offset - 4) : offset], "big"))
     code = flags & 0xF
@@ -362,7 +362,7 @@ def parse_response(data: bytes) -> Response:
         message_id,
         code,
         bool(flags & TRUNCATED),
-        (name, kind),
+        (name, record_type),
         tuple(offsets),
         min(ttls, default=0) if keeps else 0,
         data,
@@ -376,24 +376,24 @@ def _skip_record(data: bytes, offset: int) -> tuple[int, int, int, int]:
     offset = skip_name(data, offset)
     if offset + RECORD.size > len(data):
         raise Malformed("a record ends early")
-    kind, _, ttl, length = RECORD.unpack_from(data, offset)
+    record_type, _, ttl, length = RECORD.unpack_from(data, offset)
     end = offset + RECORD.size + length
     if end > len(data):
         raise Malformed("a record ends early")
-    return kind, ttl & 0x7FFFFFFF, offset + 4, end
+    return record_type, ttl & 0x7FFFFFFF, offset + 4, end
 
 
 def _read_record(names: NameReader, data: bytes, offset: int) -> tuple[ResourceRecord, int]:
     """Return a record and the offset after it."""
     name, _, _ = names.read(offset)
-    kind, ttl, at, end = _skip_record(data, offset)
+    record_type, ttl, at, end = _skip_record(data, offset)
     start = at + RECORD.size - 4
     value = data[start:end]
-    if kind in (CNAME, PTR, NS):
+    if record_type in (CNAME, PTR, NS):
         value = names.read(start)[1]
-    elif kind == SRV and end - start > 6:
+    elif record_type == SRV and end - start > 6:
         value = data[start : start + 6] + names.read(start + 6)[1]
-    return ResourceRecord(name, kind, value, ttl), end
+    return ResourceRecord(name, record_type, value, ttl), end
 
 
 def age(data: bytes, ttl_offsets: Sequence[int], seconds: int) -> bytes:

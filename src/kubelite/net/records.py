@@ -93,10 +93,10 @@ NOTHING_HERE = Answer()  # NODATA: the name exists, but has no record of the typ
 NO_SUCH_NAME = Answer(NAME_ERROR)
 
 
-def answer(name: Name, kind: int, zone: Zone, settings: ZoneSettings) -> Answer | None:
+def answer(name: Name, record_type: int, zone: Zone, settings: ZoneSettings) -> Answer | None:
     """Return the authoritative answer; None if the name is outside the zone and goes upstream."""
     if name[-2:] == (b"in-addr", b"arpa"):
-        return _answer_address(name, kind, zone, settings)
+        return _answer_address(name, record_type, zone, settings)
     depth = len(settings.domain)
     if name[-depth:] != settings.domain:
         return None
@@ -104,29 +104,29 @@ def answer(name: Name, kind: int, zone: Zone, settings: ZoneSettings) -> Answer 
         labels = [label.decode("ascii") for label in name[:-depth]]
     except UnicodeDecodeError:
         return NO_SUCH_NAME
-    return _answer_below(name, labels, kind, zone, settings)
+    return _answer_below(name, labels, record_type, zone, settings)
 
 
 def _answer_below(
-    name: Name, labels: list[str], kind: int, zone: Zone, settings: ZoneSettings
+    name: Name, labels: list[str], record_type: int, zone: Zone, settings: ZoneSettings
 ) -> Answer:
     match labels:
         case [] | ["svc"] | ["pod"]:
-            if kind == SOA and not labels:
+            if record_type == SOA and not labels:
                 return Answer(records=(start_of_authority(settings),))
             return NOTHING_HERE
         case ["dns-version"]:
             text = bytes((len(SPECIFICATION_VERSION),)) + SPECIFICATION_VERSION
-            return _of_kind(kind, ResourceRecord(name, TXT, text, TTL_SECONDS))
+            return _of_type(record_type, ResourceRecord(name, TXT, text, TTL_SECONDS))
         case [namespace, "svc" | "pod"]:
             return NOTHING_HERE if zone.has_namespace(namespace) else NO_SUCH_NAME
         case [dashed, namespace, "pod"]:
-            return _answer_pod(name, dashed, namespace, kind, zone)
+            return _answer_pod(name, dashed, namespace, record_type, zone)
         case [*below, service_name, namespace, "svc"] if len(below) <= 2:
             service = zone.service(namespace, service_name)
             if service is None:
                 return NO_SUCH_NAME
-            return _answer_service(name, below, service, kind, zone)
+            return _answer_service(name, below, service, record_type, zone)
     return NO_SUCH_NAME
 
 
@@ -138,18 +138,18 @@ def start_of_authority(settings: ZoneSettings) -> ResourceRecord:
     return ResourceRecord(settings.domain, SOA, data, TTL_SECONDS)
 
 
-def _answer_pod(name: Name, dashed: str, namespace: str, kind: int, zone: Zone) -> Answer:
+def _answer_pod(name: Name, dashed: str, namespace: str, record_type: int, zone: Zone) -> Answer:
     parts = dashed.split("-")
     is_address = len(parts) == 4 and all(
         part.isdecimal() and len(part) <= 3 and int(part) < 256 for part in parts
     )
     if not is_address or not zone.has_namespace(namespace):
         return NO_SUCH_NAME
-    return _of_kind(kind, _address_record(name, ".".join(str(int(part)) for part in parts)))
+    return _of_type(record_type, _address_record(name, ".".join(str(int(part)) for part in parts)))
 
 
 def _answer_service(
-    name: Name, below: list[str], service: Service, kind: int, zone: Zone
+    name: Name, below: list[str], service: Service, record_type: int, zone: Zone
 ) -> Answer:
     spec = service.spec
     if spec.type == "ExternalName":
@@ -159,14 +159,14 @@ def _answer_service(
         if not is_encodable(target):
             return NOTHING_HERE
         alias = ResourceRecord(name, CNAME, encode_name(target), TTL_SECONDS)
-        return Answer(records=(alias,), chase=() if kind == CNAME else target)
+        return Answer(records=(alias,), chase=() if record_type == CNAME else target)
     if below and not (len(below) == 2 and below[0].startswith("_")):
-        return _answer_host(name, below, service, kind, zone)
+        return _answer_host(name, below, service, record_type, zone)
     if spec.clusterIP == "None":
-        return _answer_headless(name, below, service, kind, zone)
+        return _answer_headless(name, below, service, record_type, zone)
     if not is_ipv4(spec.clusterIP):
         return NOTHING_HERE
-    if not below and kind in (A, ANY):
+    if not below and record_type in (A, ANY):
         return Answer(records=(_address_record(name, spec.clusterIP),))
     ports = [
         port
@@ -175,7 +175,7 @@ def _answer_service(
     ]
     if not ports:
         return NO_SUCH_NAME if below else NOTHING_HERE
-    if kind not in (SRV, ANY):
+    if record_type not in (SRV, ANY):
         return NOTHING_HERE
     target = name[len(below) :]
     return Answer(
@@ -187,7 +187,9 @@ def _answer_service(
     )
 
 
-def _answer_host(name: Name, below: list[str], service: Service, kind: int, zone: Zone) -> Answer:
+def _answer_host(
+    name: Name, below: list[str], service: Service, record_type: int, zone: Zone
+) -> Answer:
     """Answer for an endpoint by its host name, or by its address with dashes."""
     if len(below) != 1:
         return NO_SUCH_NAME
@@ -197,19 +199,19 @@ def _answer_host(name: Name, below: list[str], service: Service, kind: int, zone
     addresses = {host.address for host in _hosts(slices, []) if host.name == label}
     if not addresses:
         return NO_SUCH_NAME
-    return _of_kind(kind, *(_address_record(name, address) for address in sorted(addresses)))
+    return _of_type(record_type, *(_address_record(name, address) for address in sorted(addresses)))
 
 
 def _answer_headless(
-    name: Name, below: list[str], service: Service, kind: int, zone: Zone
+    name: Name, below: list[str], service: Service, record_type: int, zone: Zone
 ) -> Answer:
     hosts = sorted(set(_hosts(_slices(service, zone), below)))
     if not hosts:
         return NO_SUCH_NAME
-    if kind in (A, ANY) and not below:
+    if record_type in (A, ANY) and not below:
         addresses = dict.fromkeys(host.address for host in hosts)
         return Answer(records=tuple(_address_record(name, address) for address in addresses))
-    if kind not in (SRV, ANY):
+    if record_type not in (SRV, ANY):
         return NOTHING_HERE
     parent = name[len(below) :]
     weight = max(1, SRV_WEIGHT_TOTAL // len(hosts))
@@ -286,7 +288,9 @@ def _is_port(below: list[str], name: str, protocol: str) -> bool:
     return below == [f"_{name}".lower(), f"_{(protocol or 'TCP').lower()}"]
 
 
-def _answer_address(name: Name, kind: int, zone: Zone, settings: ZoneSettings) -> Answer | None:
+def _answer_address(
+    name: Name, record_type: int, zone: Zone, settings: ZoneSettings
+) -> Answer | None:
     address = _reversed_address(name)
     if address is None or not any(address in network for network in settings.networks):
         return None
@@ -299,8 +303,9 @@ def _answer_address(name: Name, kind: int, zone: Zone, settings: ZoneSettings) -
     if not targets:
         return NO_SUCH_NAME
     full = [(*target, b"svc", *settings.domain) for target in targets]
-    return _of_kind(
-        kind, *(ResourceRecord(name, PTR, encode_name(target), TTL_SECONDS) for target in full)
+    return _of_type(
+        record_type,
+        *(ResourceRecord(name, PTR, encode_name(target), TTL_SECONDS) for target in full),
     )
 
 
@@ -334,8 +339,10 @@ def _reversed_address(name: Name) -> IPv4Address | None:
         return None
 
 
-def _of_kind(kind: int, *records: ResourceRecord) -> Answer:
-    return Answer(records=tuple(record for record in records if kind in (record.kind, ANY)))
+def _of_type(record_type: int, *records: ResourceRecord) -> Answer:
+    return Answer(
+        records=tuple(record for record in records if record_type in (record.record_type, ANY))
+    )
 
 
 def _address_record(name: Name, address: str) -> ResourceRecord:

@@ -105,14 +105,14 @@ class Resolver:
         return query
 
     def _find(self, query: Query) -> Answer | None:
-        found = answer(query.name, query.kind, self._zone, self._settings)
+        found = answer(query.name, query.record_type, self._zone, self._settings)
         if found is not None and not self.is_ready:
             return Answer(SERVER_FAILURE)
         return found
 
     def _respond(self, query: Query, found: Answer, limit_bytes: int) -> bytes:
         records = found.records
-        if len(records) > 1 and records[0].kind == records[-1].kind:
+        if len(records) > 1 and records[0].record_type == records[-1].record_type:
             # rotated, so that clients that use the first address spread over all
             self._turn = (self._turn + 1) % 65536
             cut = self._turn % len(records)
@@ -141,18 +141,18 @@ class Resolver:
             if not found.chase:
                 return Answer(found.code, records, found.additionals)
             target = found.chase
-            inside = answer(target, query.kind, self._zone, self._settings)
+            inside = answer(target, query.record_type, self._zone, self._settings)
             if inside is None:
-                outside = await self._ask_outside(target, query.kind)
+                outside = await self._ask_outside(target, query.record_type)
                 return Answer(SERVER_FAILURE) if outside is None else Answer(0, records + outside)
             found = inside
             records += inside.records
         return Answer(SERVER_FAILURE)
 
-    async def _ask_outside(self, name: Name, kind: int) -> tuple[ResourceRecord, ...] | None:
+    async def _ask_outside(self, name: Name, record_type: int) -> tuple[ResourceRecord, ...] | None:
         """Return the records of a name outside the zone, None if no upstream server answered."""
-        section = encode_name(name) + TYPE_CLASS.pack(kind, INTERNET)
-        query = Query(0, RECURSION_DESIRED, name, kind, section)
+        section = encode_name(name) + TYPE_CLASS.pack(record_type, INTERNET)
+        query = Query(0, RECURSION_DESIRED, name, record_type, section)
         data = HEADER.pack(0, RECURSION_DESIRED, 1, 0, 0, 0) + section
         try:
             response = parse_response(await self._upstream.ask(data, query))

@@ -226,14 +226,14 @@ async def _ask_by_tcp(server: Server, data: bytes, query: Query) -> tuple[bytes,
 def _read(answered: bytes, asked: bytes, query: Query) -> Response:
     """Return the answer if its question is the one asked; raises Malformed."""
     response = parse_response(answered)
-    if answered[:2] != asked[:2] or response.question != (query.name, query.kind):
+    if answered[:2] != asked[:2] or response.question != (query.name, query.record_type):
         raise Malformed("an answer to something else")
     return response
 
 
 def _cache_key(query: Query) -> CacheKey:
     flags = query.flags & (RECURSION_DESIRED | CHECKING_DISABLED)
-    return query.name, query.kind, flags, query.has_edns, query.wants_dnssec
+    return query.name, query.record_type, flags, query.has_edns, query.wants_dnssec
 
 
 def _under(query: Query, data: bytes) -> bytes:

@@ -33,7 +33,7 @@ WEB = parse_name("web.default.svc.cluster.local")
 def test_a_question_is_read_in_lower_case_and_echoed_as_asked() -> None:
     query = parse_query(question("Web.Default.svc.cluster.local", keep_case=True))
     assert query.name == WEB
-    assert query.kind == A
+    assert query.record_type == A
     assert b"Web" in build_response(query, limit_bytes=512)
     assert not query.has_edns
 

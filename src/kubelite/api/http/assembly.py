@@ -47,7 +47,7 @@ def assemble(  # noqa: PLR0913 - it joins what a server is made of
     """
     backends = Backends(verbs, authorizer, randomness, node_tls=node_tls)
     relay = Relay(dialer or TCPDialer(destinations))
-    proxy = Proxy(backends, relay)
+    proxy = Proxy(backends, relay, authorizer)
     metrics.watch_store(verbs.writer.store, verbs.resources)
     return Parts(
         verbs=verbs,

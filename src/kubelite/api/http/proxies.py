@@ -4,8 +4,9 @@ import asyncio
 from urllib.parse import urlsplit, urlunsplit
 
 from aiohttp import web
+from msgspec.structs import replace
 
-from kubelite.api.auth.caller import Allowed
+from kubelite.api.auth.caller import Allowed, Authorizer
 from kubelite.api.errors import ServiceUnavailable
 from kubelite.api.http.backends import Backends
 from kubelite.api.http.dialer import Backend
@@ -25,9 +26,10 @@ VERBS = frozenset({"get", "create", "update", "patch", "delete"})
 class Proxy:
     """Serves nodes/proxy, pods/proxy and services/proxy."""
 
-    def __init__(self, backends: Backends, relay: Relay) -> None:
+    def __init__(self, backends: Backends, relay: Relay, authorizer: Authorizer) -> None:
         self._backends = backends
         self._relay = relay
+        self._authorizer = authorizer
         self._pages_bytes = 0
 
     async def serve(self, asked: Asked, allowed: Allowed) -> Sent | Reply:
@@ -36,6 +38,10 @@ class Proxy:
         request = asked.request
         if attributes.verb not in VERBS and request.method != "OPTIONS":
             raise not_allowed()
+        if attributes.resource == "nodes" and attributes.verb == "get" and is_upgrade(request):
+            # What a node upgrades to runs commands in pods (exec, attach, port-forward), and a WebSocket can only be
+            # opened by GET: reading must not be enough, as for the pods' own subresources.
+            self._authorizer.authorize(allowed.caller, replace(attributes, verb="create"))
         path, query = split_target(request.raw_path)
         rest = asked.target.rest or ""
         if not rest and request.method in ("GET", "HEAD") and not is_upgrade(request):
