@@ -1,4 +1,4 @@
-"""Starts the parts of a server: a part whose rights were taken away waits for them, and the API serves meanwhile."""
+"""Starts the parts of a server; a part that the API refuses is retried while the API serves."""
 
 import asyncio
 import logging
@@ -17,19 +17,19 @@ RETRY_MAX_SECONDS = 60.0
 
 
 class Part(Protocol):
-    """Something that is started once and stopped once, also when the start failed."""
+    """Something that is started once and stopped once; it is stopped also after a failed start."""
 
     async def start(self) -> None:
-        """Begin; raises APIError while a right is missing."""
+        """Start. Raises APIError while a permission is missing."""
         ...
 
     async def stop(self) -> None:
-        """End all work."""
+        """Stop all work."""
         ...
 
 
 class Parts:
-    """The parts that run. Users can change the roles of the system, so a start may be refused by the API itself."""
+    """The parts that run. Users can change the system's roles, so the API itself may refuse a start."""
 
     def __init__(self, plane: ControlPlane, tasks: TaskSet) -> None:
         self._plane = plane
@@ -37,7 +37,7 @@ class Parts:
         self._running: list[Part] = []
 
     async def start(self, name: str, make: Callable[[], Part]) -> None:
-        """Start a part, and tell in the component status how it is; one that is refused is retried in the background.
+        """Start a part and report it in the component status; after an APIError retry in the background.
 
         Raises what the part raises besides APIError.
         """

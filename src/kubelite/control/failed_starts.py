@@ -1,8 +1,8 @@
-"""How long an owner waits before it replaces pods whose node refused them.
+"""The back-off with which owners replace pods that their node refused.
 
-A pod that a node refuses ends at once and never runs. Where nothing changes its successor ends the same way, so an
-owner that replaces it at once makes thousands of failed pods. Kubernetes backs off so for DaemonSets and Jobs; here
-every owner does. A pod that comes to run, or another spec, ends the back-off.
+A refused pod fails at once and never runs. Its successor fails the same way until something changes, so an owner that
+replaces it at once makes thousands of failed pods. Kubernetes backs off for DaemonSets and Jobs only; here every
+controller of pods does. A pod that runs, or a new generation of the owner, resets the back-off.
 """
 
 import asyncio
@@ -19,17 +19,17 @@ from kubelite.control.runtime import Context
 
 FIRST_SECONDS = 1.0
 MAX_SECONDS = 300.0
-MESSAGE_CHARACTERS = 512  # of what the node said, in an event of the owner
+MESSAGE_CHARACTERS = 512  # of the node's message, in an event of the owner
 
 
 class _Owner(Struct):
-    """What is remembered of one owner."""
+    """The back-off of one owner."""
 
     generation: int | None
     seen: frozenset[str]  # uids of the refused pods that were counted
     failures: int = 0
-    until: float = 0.0  # loop time before which nothing is replaced
-    newest: str = ""  # when the newest refused pod of the last round was made
+    until: float = 0.0  # loop time of the end of the back-off
+    newest: str = ""  # creationTimestamp of the newest refused pod of the last round
 
 
 def is_refused(pod: Pod) -> bool:
@@ -67,9 +67,10 @@ class FailedStarts:
         self._owners: dict[str, _Owner] = {}
 
     def wait_seconds(self, owner: Kind, starts: Starts) -> float:
-        """Return the seconds for which refused pods must not be replaced; 0 when they may be.
+        """Return the seconds for which refused pods must not be replaced; 0 if they may be.
 
-        `starts` are those of all pods that the owner has. An owner without refused pods is not remembered.
+        `starts` are those of all pods that the owner has. Newly refused pods start a back-off and record an event. An owner with
+        neither refused pods nor a back-off takes no memory.
         """
         meta, now = metadata_of(owner), asyncio.get_running_loop().time()
         refused = starts.refused
@@ -88,7 +89,7 @@ class FailedStarts:
         fresh = refused.keys() - known.seen
         known.seen = frozenset(refused)
         if fresh and now >= known.until:
-            # All that fails before the round is over belongs to the same round.
+            # All pods that are refused before the back-off ends belong to the same round.
             known.newest = max(pod.metadata.creationTimestamp for pod in refused.values())
             delay = backoff_seconds(known.failures, FIRST_SECONDS, MAX_SECONDS)
             known.failures += 1
@@ -104,7 +105,7 @@ class FailedStarts:
         self._events.event(owner, WARNING, "BackOff", message)
 
     def _sweep(self, now: float) -> None:
-        """Forget owners that have not failed for long, among them those that are gone."""
+        """Drop owners whose back-off ended long ago, among them deleted ones."""
         over = [uid for uid, one in self._owners.items() if now > one.until + 2 * MAX_SECONDS]
         for uid in over:
             del self._owners[uid]
