@@ -69,8 +69,8 @@ class FailedStarts:
     def wait_seconds(self, owner: Kind, starts: Starts) -> float:
         """Return the seconds for which refused pods must not be replaced; 0 if they may be.
 
-        `starts` are those of all pods that the owner has. Newly refused pods start a back-off and record an event. An owner with
-        neither refused pods nor a back-off takes no memory.
+        `starts` are those of all pods that the owner has. Newly refused pods start a back-off and record an event. An
+        owner with neither refused pods nor a back-off takes no memory.
         """
         meta, now = metadata_of(owner), asyncio.get_running_loop().time()
         refused = starts.refused
