@@ -21,9 +21,9 @@ import msgspec
 from msgspec import Struct
 
 DATA_DIR = "/var/lib/kubelite"
-# A certificate's common name has at most 64 characters, and a node's is system:node:NAME (see NODE_NAME_LENGTH_MAX).
 _FILLED = ("data_dir", "write_kubeconfig", "bind_address", "cluster_domain", "container_log_dir")
 NODE_PREFIX_MAX = 30  # room for a gateway and a pod
+# A node's common name in certificates is system:node:NAME, and X.509 allows 64 characters, so 52 are left.
 NODE_NAME_LENGTH_MAX = 52
 DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
@@ -187,7 +187,7 @@ class Config(Struct, frozen=True, kw_only=True):
 
     @property
     def dns_address(self) -> str:
-        """The address of cluster DNS: the tenth of the service range unless configured."""
+        """The address of cluster DNS: the configured one, else the service range at offset 10."""
         return self.cluster_dns or str(ipaddress.ip_network(self.service_cidr)[10])
 
     @property

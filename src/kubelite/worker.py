@@ -156,7 +156,7 @@ class Worker:
         self._tasks.supervise(lambda: self._run_pods(kubelet), name="kubelet")
 
     async def _engine(self, data: Path, machine: Machine) -> DockerRuntime:
-        """Connect to the container engine; our own engine, if none is found, starts in the background."""
+        """Find the container engine and return its client; our own engine, if chosen, runs in the background."""
         config = self._config
         folders = EngineFolders(data / "docker", config.run_dir / "docker")
         given = Path(config.docker_socket) if config.docker_socket else None

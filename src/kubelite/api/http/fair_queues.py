@@ -139,7 +139,7 @@ class Level:
         return _lendable(self.peers, but=self) > _borrowed(self.peers)
 
     def _lent_back(self) -> bool:
-        """Return whether a seat below the nominal number is free here, not lent out and still in use."""
+        """Return whether a seat below the nominal number is free: not lent to a level that still uses it."""
         lent = _borrowed(self.peers)
         if not lent:
             return True
