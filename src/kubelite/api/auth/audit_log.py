@@ -74,8 +74,11 @@ class LineLog:
         ended = False
         while not ended:
             self._some.wait()
-            ended = self._ending.wait(GATHER_SECONDS)
-            self._some.clear()  # before reading the queue, so a later line sets it again
+            self._ending.wait(GATHER_SECONDS)
+            # Before looking, so that what comes later sets it again. `stop` sets it last, so an end whose wake-up is
+            # cleared here is seen in the next line.
+            self._some.clear()
+            ended = self._ending.is_set()
             lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
             try:
                 if lines:

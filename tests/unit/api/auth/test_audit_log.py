@@ -1,3 +1,5 @@
+import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -87,3 +89,34 @@ def test_rotation_leaves_other_files_alone(tmp_path: Path) -> None:
         rotate(path, Bounds(backups=2), NOW + timedelta(days=days))
     assert len(backups_of(path)) == 2
     assert (tmp_path / "audit-mine.log").exists()
+
+
+class Waits(threading.Event):
+    """An event that fails instead of waiting for ever."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        assert self.is_set() or timeout is not None, "nobody would set it again"
+        return self.is_set()
+
+
+class EndsRightAfter(Waits):
+    """An event that is set between the end of a wait in vain and what the waiter does next."""
+
+    def __init__(self, stop: Callable[[], None]) -> None:
+        super().__init__()
+        self._stop = stop
+
+    def wait(self, timeout: float | None = None) -> bool:
+        before = super().wait(timeout)
+        self.set()
+        self._stop()
+        return before
+
+
+def test_an_end_that_comes_while_lines_are_gathered_is_seen(tmp_path: Path) -> None:
+    log = LineLog(tmp_path / "audit.log", Bounds(), SetClock(NOW))
+    log._some = Waits()
+    log._ending = EndsRightAfter(log._some.set)
+    log.put(b"line")
+    log._run()
+    assert (tmp_path / "audit.log").read_bytes() == b"line\n"
