@@ -372,8 +372,8 @@ RESOURCES = (
 )
 
 
-# What is written all the time, by heart or by habit: its changes must not push those of others out of the past that
-# the store remembers.
+# Prefixes of objects that are written all the time, such as heartbeats. Their changes must not displace those of other
+# objects from the history that the store keeps.
 HEARTBEATS = frozenset(
     row.prefix for row in RESOURCES if row.storage in ("leases.coordination.k8s.io", "events.core")
 )

@@ -163,7 +163,7 @@ def _take_ports(item: JSON, had: frozenset[int], held: Held) -> None:
     if needs_node_port(spec):
         by_port: dict[int, int] = {}
         wanting = spec.get("ports") or []
-        # Those who ask for a number come first, so that nobody else is given it meanwhile.
+        # Ports with a requested number come first, so that no other port is allocated it.
         for index, port in sorted(enumerate(wanting), key=lambda each: not each[1].get("nodePort")):
             wanted = port.get("nodePort") or 0
             if not wanted and port["port"] in by_port and _shares(port, wanting):
