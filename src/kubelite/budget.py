@@ -1,10 +1,10 @@
-"""What is held on behalf of others: so much for each of them, so much in all."""
+"""Budgets of resources held for owners: a limit for each owner and one for all together."""
 
 from kubelite.limits import Limit
 
 
 class Budget:
-    """Counts what is held for each owner."""
+    """Counts the amount held for each owner."""
 
     def __init__(self, each: Limit, total: Limit) -> None:
         """Both limits have the same unit."""
@@ -14,17 +14,17 @@ class Budget:
         self._held: dict[str, int] = {}
 
     def held_for(self, owner: str) -> int:
-        """Return what is held for one owner."""
+        """Return the amount held for `owner`; 0 for an unknown one."""
         return self._held.get(owner, 0)
 
     def exceeded(self, owner: str, amount: int) -> Limit | None:
-        """Return the limit that `amount` more for an owner would exceed."""
+        """Return the limit that `amount` more for an owner would exceed, or None."""
         if self.held_for(owner) + amount > self.each.value:
             return self.each
         return self.total if self.held + amount > self.total.value else None
 
     def take(self, owner: str, amount: int) -> bool:
-        """Hold more for an owner, or nothing if that would exceed a limit."""
+        """Hold `amount` more for an owner, or nothing if that would exceed a limit; return whether it is held."""
         if (limit := self.exceeded(owner, amount)) is not None:
             limit.reached()
             return False
@@ -33,7 +33,7 @@ class Budget:
         return True
 
     def give(self, owner: str, amount: int) -> None:
-        """Hold less for an owner."""
+        """Release `amount` of what `owner` holds. Releasing more than was taken is a bug."""
         self.held -= amount
         left = self._held[owner] - amount
         assert left >= 0, "given back more than was taken"

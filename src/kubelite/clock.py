@@ -1,7 +1,7 @@
 """The wall clock, injected so that a simulation can advance it.
 
-Durations and deadlines use the running loop's `time()`; only dates that end up in objects, certificates or logs
-come from here.
+Durations and deadlines use the running loop's `time()`; only dates that are written into objects, certificates or
+logs come from here.
 """
 
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Tells the date."""
+    """A source of the current date."""
 
     def now(self) -> datetime:
         """Return the date, aware, in UTC."""
@@ -25,7 +25,7 @@ class SystemClock:
 
 
 class SetClock:
-    """Stands where it was set; for tests and simulations only."""
+    """A clock that stands still until `date` is set; for tests and simulations only."""
 
     def __init__(self, date: datetime) -> None:
         self.date = date

@@ -1,11 +1,11 @@
-"""Memory: when Python's garbage collector runs, and when what was freed goes back to the system.
+"""When Python's garbage collector runs, and when freed memory is returned to the operating system.
 
-Almost everything here is freed by counting references. What the collector is left with is rare, but a full pass of it
-looks at everything that lives, and holds the loop for as long: with Python's own settings a third of all CPU, and a
-quarter of a second at a time, while a thousand pods start.
+Reference counting frees almost everything, so the collector finds little. But a full collection visits every live
+object and blocks the loop meanwhile: with Python's default thresholds it takes a third of all CPU, in pauses of a
+quarter of a second, while a thousand pods start.
 
-What a burst of large answers took is free afterwards, but scattered: the C library keeps it for the next burst. It is
-given back once the burst is over.
+Memory that a burst of large responses used is free afterwards but fragmented, so the C library keeps it. It is trimmed
+once the burst is over.
 """
 
 import asyncio
@@ -13,33 +13,33 @@ import ctypes
 import gc
 from collections.abc import Callable
 
-YOUNG = 1_000  # objects made before the youngest are looked at: about 0.3 ms
-YOUNG_PASSES = 5  # ... before those that survived are: about 3 ms
-MIDDLE_PASSES = 200  # ... before everything is
+YOUNG = 1_000  # allocations before a collection of generation 0: about 0.3 ms
+YOUNG_PASSES = 5  # collections of generation 0 before one of generation 1: about 3 ms
+MIDDLE_PASSES = 200  # collections of generation 1 before a full one
 
 
 def pause() -> None:
-    """Collect nothing from now on: what is made at the start stays."""
+    """Disable the collector: objects created during the start live until the end."""
     gc.disable()
 
 
 def resume() -> None:
-    """Collect from now on, but never look again at what lives now."""
+    """Enable the collector; objects that are alive now are never visited again."""
     gc.freeze()
     gc.set_threshold(YOUNG, YOUNG_PASSES, MIDDLE_PASSES)
     gc.enable()
 
 
-GIVEN_BACK_BYTES_MIN = 16 * 1024 * 1024  # freed since the last time; less is not worth the look
-QUIET_SECONDS = 1.0  # without anything large freed: the burst is over
-BURST_SECONDS_MAX = 30.0  # one that does not end
+GIVEN_BACK_BYTES_MIN = 16 * 1024 * 1024  # freed since the last trim; less is not worth one
+QUIET_SECONDS = 1.0  # a burst ends when nothing large is freed for so long
+BURST_SECONDS_MAX = 30.0  # a longer burst is trimmed while it lasts
 
 
 class FreedMemory:
-    """Gives freed memory back to the system at the end of a burst; nothing happens without one."""
+    """Returns freed memory to the operating system at the end of a burst."""
 
     def __init__(self, give_back: Callable[[], None] | None = None) -> None:
-        """`give_back` may take some ms and is called in a thread; by default it is the C library's trim."""
+        """`give_back` may take some milliseconds and is called in a thread; the default is `trim`."""
         self._give_back = give_back or trim
         self._bytes = 0
         self._began = 0.0
@@ -47,7 +47,7 @@ class FreedMemory:
         self._timer: asyncio.TimerHandle | None = None
 
     def freed(self, size_bytes: int) -> None:
-        """Note that something large was freed."""
+        """Note that something large was freed; from GIVEN_BACK_BYTES_MIN on, schedule a trim."""
         loop = asyncio.get_running_loop()
         self._bytes += size_bytes
         self._last = loop.time()
@@ -67,7 +67,7 @@ class FreedMemory:
 
 
 def trim() -> None:
-    """Give free memory of the C library back to the system, where the library can (glibc)."""
+    """Return free memory of the C library to the operating system; does nothing without `malloc_trim` (glibc)."""
     malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if malloc_trim is not None:
         malloc_trim(0)

@@ -1,9 +1,9 @@
-"""Keeps long pure work off the event loop.
+"""Runs long pure work off the event loop.
 
-The caller states what a piece of work will touch, before it is done: bytes of input times passes over them. Work within
-`limits.INLINE_WORK` runs at once, since a hop to a thread costs more than it does. The rest runs in one worker thread:
-Python gives the loop a turn every few milliseconds meanwhile, and a second thread would only take turns from the loop.
-The work must be pure, or own all that it changes: it runs beside everything else.
+The caller estimates the cost of the work in advance: bytes of input times passes over them. Work within
+`limits.INLINE_WORK` runs at once, since a hop to a thread would cost more. The rest runs in one worker thread: the GIL
+goes back to the loop every few milliseconds, and a second thread would only take more of it. The work must be pure, or
+own all that it changes, since it runs concurrently with the loop.
 """
 
 import asyncio
@@ -17,15 +17,15 @@ T = TypeVar("T")
 
 
 class Offload(Protocol):
-    """Runs pure work at once or elsewhere."""
+    """Runs pure work, inline or off the loop."""
 
     async def run(self, cost_bytes: int, work: Callable[[], T]) -> T:
-        """Return what `work` returns; it raises what `work` raises."""
+        """Return what `work` returns; raises what `work` raises."""
         ...
 
 
 class AtOnce:
-    """Runs all work where it is asked for: simulations have no threads."""
+    """Runs all work inline; for simulations and unit tests, which have no threads."""
 
     async def run(self, cost_bytes: int, work: Callable[[], T]) -> T:  # noqa: ARG002 - the protocol's
         """Return what `work` returns."""
@@ -33,7 +33,7 @@ class AtOnce:
 
 
 class WorkerThread:
-    """Runs work past the budget in a thread, which is made when it is first needed."""
+    """Runs work past `limits.INLINE_WORK` in one thread, which starts when it is first needed."""
 
     def __init__(self) -> None:
         self._executor: ThreadPoolExecutor | None = None
@@ -48,7 +48,7 @@ class WorkerThread:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
     def close(self) -> None:
-        """Let the thread end; work that waits for it is cancelled."""
+        """Let the thread end without waiting for it; work that it has not begun is cancelled."""
         if self._executor is not None:
             self._executor.shutdown(wait=False, cancel_futures=True)
             self._executor = None

@@ -1,4 +1,4 @@
-"""Starts the parts of a server: a part whose rights were taken away waits for them, and the API serves meanwhile."""
+"""Starts the parts of a server; a part that the API refuses is retried while the API serves."""
 
 import asyncio
 import logging
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from kubelite.api.errors import APIError
+from kubelite.backoff import backoff_seconds
 from kubelite.control_plane import ControlPlane
 from kubelite.tasks import TaskSet
 
@@ -16,19 +17,19 @@ RETRY_MAX_SECONDS = 60.0
 
 
 class Part(Protocol):
-    """Something that is started once and stopped once, also when the start failed."""
+    """Something that is started once and stopped once; it is stopped also after a failed start."""
 
     async def start(self) -> None:
-        """Begin; raises APIError while a right is missing."""
+        """Start. Raises APIError while a permission is missing."""
         ...
 
     async def stop(self) -> None:
-        """End all work."""
+        """Stop all work."""
         ...
 
 
 class Parts:
-    """The parts that run. Users can change the roles of the system, so a start may be refused by the API itself."""
+    """The parts that run. Users can change the system's roles, so the API itself may refuse a start."""
 
     def __init__(self, plane: ControlPlane, tasks: TaskSet) -> None:
         self._plane = plane
@@ -36,7 +37,7 @@ class Parts:
         self._running: list[Part] = []
 
     async def start(self, name: str, make: Callable[[], Part]) -> None:
-        """Start a part, and tell in the component status how it is; one that is refused is retried in the background.
+        """Start a part and report it in the component status; after an APIError retry in the background.
 
         Raises what the part raises besides APIError.
         """
@@ -52,10 +53,12 @@ class Parts:
 
         async def keep_trying() -> None:
             nonlocal problem
-            delay_seconds = RETRY_FIRST_SECONDS
+            failures = 0
             while problem:
-                await asyncio.sleep(delay_seconds)
-                delay_seconds = min(delay_seconds * 2, RETRY_MAX_SECONDS)
+                await asyncio.sleep(
+                    backoff_seconds(failures, RETRY_FIRST_SECONDS, RETRY_MAX_SECONDS)
+                )
+                failures += 1
                 await self._plane.ensure_system()
                 try:
                     await self._start(make)

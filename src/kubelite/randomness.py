@@ -1,4 +1,4 @@
-"""Randomness and identifiers, injected so that a simulation repeats from a seed."""
+"""Randomness and identifiers, injected so that a simulation is repeatable from a seed."""
 
 import random
 import secrets
@@ -17,11 +17,11 @@ class Randomness(Protocol):
         ...
 
     def suffix(self, length: int = 5) -> str:
-        """Return characters for a generated name."""
+        """Return `length` characters for a generated name."""
         ...
 
     def token_bytes(self, length: int) -> bytes:
-        """Return bytes fit for a secret."""
+        """Return `length` bytes from a cryptographic source."""
         ...
 
     def uniform(self, low: float, high: float) -> float:

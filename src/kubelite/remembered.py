@@ -1,14 +1,14 @@
-"""Caches of answers about short texts: what others send must not decide how much a cache holds.
+"""LRU caches keyed by short texts, so that clients cannot decide how much memory a cache holds.
 
-`lru_cache` counts entries, not bytes. 4096 answers about texts of any length are 12 GB where each text is as long as a
-body may be. So texts past a length are answered anew each time.
+`lru_cache` bounds entries, not bytes: 4096 keys, each as long as a request body may be, are 12 GB. So a text past a
+maximum length is not cached; its result is computed each time.
 """
 
 from collections.abc import Callable, Hashable, Sized
 from functools import lru_cache, wraps
 from typing import Protocol, TypeVar
 
-LENGTH_MAX = 320  # the longest names and addresses there are, with some room
+LENGTH_MAX = 320  # characters: the longest names and addresses, with some room
 
 
 class Text(Sized, Hashable, Protocol):
@@ -22,9 +22,9 @@ R = TypeVar("R")
 def remembered(
     entries: int, *, length_max: int = LENGTH_MAX
 ) -> Callable[[Callable[[T], R]], Callable[[T], R]]:
-    """Return a decorator that keeps the answers about the `entries` texts asked about last.
+    """Return a decorator that caches the results for the `entries` most recently used texts.
 
-    A text of more than `length_max` characters is never kept; errors are not either.
+    A text of more than `length_max` characters is never cached, nor is an exception.
     """
 
     def decorate(answer: Callable[[T], R]) -> Callable[[T], R]:

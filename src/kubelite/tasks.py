@@ -1,10 +1,12 @@
-"""Tasks that cannot get lost: supervised loops, and writes done together."""
+"""Supervised background tasks, and ways to await several writes."""
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from itertools import islice
 from typing import Any, TypeVar
+
+from kubelite.backoff import backoff_seconds
 
 T = TypeVar("T")
 
@@ -22,20 +24,20 @@ class TaskSet:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def start(self, work: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any]:
-        """Run `work` once in the background; an unexpected failure is logged."""
+        """Run `work` once in the background; an exception other than cancellation is logged."""
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
 
     def supervise(self, run: Callable[[], Coroutine[Any, Any, Any]], *, name: str) -> None:
-        """Run `run()` for ever: when it fails it is logged and started again after a growing delay."""
+        """Run `run()` in the background; after a failure log it and restart `run()` with exponential back-off."""
         self.start(_supervised(run, name), name=name)
 
     async def stop(self) -> None:
-        """Cancel every task, also those started by others as they end, and wait until all have ended.
+        """Cancel every task and wait until all have ended; tasks started meanwhile are cancelled as well.
 
-        A task of the set may call it and goes on.
+        If a task of the set calls it, that task is not cancelled.
         """
         own = asyncio.current_task()
         while tasks := [task for task in self._tasks if task is not own]:
@@ -50,7 +52,7 @@ class TaskSet:
 
 
 async def _supervised(run: Callable[[], Coroutine[Any, Any, Any]], name: str) -> None:
-    delay_seconds = RESTART_DELAY_SECONDS
+    failures = 0
     loop = asyncio.get_running_loop()
     while True:
         started = loop.time()
@@ -60,22 +62,24 @@ async def _supervised(run: Callable[[], Coroutine[Any, Any, Any]], name: str) ->
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            # Nobody meant this task: something it waited for was cancelled.
+            # The task itself was not cancelled, only something it awaited, so restart it.
             log.warning("task was cut off, starting it again", extra={"task": name})
         except Exception:
             log.exception("task failed, starting it again", extra={"task": name})
         else:
             return
         if loop.time() - started > RESTART_DELAY_MAX_SECONDS:
-            delay_seconds = RESTART_DELAY_SECONDS
-        await asyncio.sleep(delay_seconds)
-        delay_seconds = min(delay_seconds * 2, RESTART_DELAY_MAX_SECONDS)
+            failures = 0
+        await asyncio.sleep(
+            backoff_seconds(failures, RESTART_DELAY_SECONDS, RESTART_DELAY_MAX_SECONDS)
+        )
+        failures += 1
 
 
 async def in_slices(items: Iterable[T], size: int = SLICE) -> AsyncIterator[list[T]]:
-    """Yield the items in lists of at most `size`, with a turn of the loop between two lists.
+    """Yield the items in lists of at most `size`, and yield to the event loop between two lists.
 
-    `items` may change meanwhile: it is read into memory first.
+    `items` is copied first, so it may change meanwhile.
     """
     left = iter(tuple(items))
     some = list(islice(left, size))
@@ -86,14 +90,14 @@ async def in_slices(items: Iterable[T], size: int = SLICE) -> AsyncIterator[list
 
 
 async def all_to_their_end(*works: Awaitable[Any]) -> None:
-    """Await all, none cut off by the failure of another; then raise the first failure there was."""
+    """Await all, then raise the first exception in argument order; a failure cancels none of the rest."""
     for outcome in await asyncio.gather(*works, return_exceptions=True):
         if isinstance(outcome, BaseException):
             raise outcome
 
 
 async def together(*writes: Awaitable[Any]) -> list[Any]:
-    """Await all; when one fails the others are cancelled and its own error is raised."""
+    """Await all and return their results in order; when one fails, cancel the rest and raise its error."""
     tasks: list[asyncio.Future[Any]] = [asyncio.ensure_future(write) for write in writes]
     try:
         return list(await asyncio.gather(*tasks))

@@ -1,15 +1,15 @@
-"""The queue that every reconciling component uses.
+"""The queue of keys that every reconciling component uses.
 
 It holds keys, not events, and is
 
-- fair: keys are worked on in the order they came,
-- stingy: a key that is added many times before it is worked on is worked on once,
-- serial per key: a key never has two workers; if it is added meanwhile it comes again afterwards,
-- patient: a key can be added for later, and one that failed comes back after a growing delay,
-- calm: a key that comes again and again though nothing changed waits longer and longer between two turns.
+- FIFO: keys are processed in the order in which they were enqueued,
+- deduplicating: a key that is enqueued many times before it is processed is processed once,
+- serial per key: a key never has two workers; a key enqueued while it is processed is processed again afterwards,
+- delayed: a key can be enqueued for later, and a failed key is requeued with exponential back-off,
+- rate limited: a key that is requeued again and again though nothing changed waits longer between two turns.
 
-Time is the running loop's `time()`, so virtual time works; nothing is polled.
-The semantics are those of client-go's `util/workqueue`.
+Time is the running loop's `time()`, so virtual time works. Nothing is polled.
+The semantics are those of client-go's `util/workqueue`; the rate limit of idle turns is kubelite's own.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from collections.abc import Hashable
 from typing import Any, Generic, TypeVar
 from weakref import WeakSet
 
+from kubelite.backoff import backoff_seconds
 from kubelite.limits import IDLE_TURNS, QUEUE_KEYS
 from kubelite.metrics import REGISTRY, Distribution, Value
 
@@ -32,10 +33,10 @@ RETRY_MAX_SECONDS = 1000.0
 IDLE_FIRST_SECONDS = 0.1  # between two idle turns past the limit, doubling to the maximum
 IDLE_MAX_SECONDS = 60.0
 IDLE_GAP_SECONDS = (
-    1.0  # turns further apart than this are no run, unless the queue itself spaced them
+    1.0  # a longer gap between turns ends a run, unless the queue itself made the gap
 )
 IDLE_LOG_SECONDS = 60.0
-STALE_MAX = 64  # times that no longer count are kept up to this many, besides one a delayed key
+STALE_MAX = 64  # stale heap entries kept, besides one a delayed key, before the heap is rebuilt
 
 
 # Names, units and buckets are client-go's.
@@ -61,7 +62,7 @@ LONGEST = REGISTRY.gauge(
 
 
 class _Meters:
-    """The metrics of all queues of one name. Those without a name count where nobody looks."""
+    """The metrics of all queues of one name. Those of queues without a name are not exported."""
 
     def __init__(self, name: str) -> None:
         self.queues: WeakSet[WorkQueue[Any]] = WeakSet()
@@ -86,29 +87,29 @@ _METERS: dict[str, _Meters] = {}
 
 
 class QueueFull(Exception):
-    """More different keys wait than a cluster can have objects."""
+    """The queue holds `limit` keys, more than a cluster can have objects, and takes no further one."""
 
 
 class QueueClosed(Exception):
-    """Nothing more comes out of the queue."""
+    """The queue was closed, so it returns no further key."""
 
 
 class _IdleRun:
-    """Turns of one key in quick succession before which nothing had changed."""
+    """A run of idle turns of one key: it was processed though nothing had changed, each time soon after the last."""
 
     __slots__ = ("last", "turns")
 
     def __init__(self, last: float) -> None:
         self.turns = 1
-        self.last = last  # loop time of the last of them
+        self.last = last  # loop time of the last turn
 
     @property
     def pause_seconds(self) -> float:
-        """How long the next idle turn waits after the last."""
+        """Return the seconds between the last idle turn and the next; 0 below the limit."""
         excess = self.turns - IDLE_TURNS.value
         if excess < 0:
             return 0.0
-        return min(IDLE_FIRST_SECONDS * 2.0 ** min(excess, 60), IDLE_MAX_SECONDS)
+        return backoff_seconds(excess, IDLE_FIRST_SECONDS, IDLE_MAX_SECONDS)
 
 
 class WorkQueue(Generic[K]):
@@ -122,7 +123,7 @@ class WorkQueue(Generic[K]):
         retry_max_seconds: float = RETRY_MAX_SECONDS,
         limit: int = QUEUE_KEYS.value,
     ) -> None:
-        """`name` stands in log lines and metrics; queues of one name are counted together."""
+        """`name` labels log lines and metrics; queues of one name are counted together. `limit` is in keys."""
         self._name = name
         if name not in _METERS:
             _METERS[name] = _Meters(name)
@@ -133,17 +134,17 @@ class WorkQueue(Generic[K]):
         self._limit = limit
         self._ready: deque[K] = (
             deque()
-        )  # keys in order of work; each is in `_dirty`, none in `_processing`
-        self._dirty: dict[K, float] = {}  # keys that need a look, and the loop time since when
-        # Keys a worker has, and the loop time since when; those also in `_dirty` come again.
+        )  # keys in FIFO order; each is in `_dirty`, none in `_processing`
+        self._dirty: dict[K, float] = {}  # keys to process, with the loop time of their enqueuing
+        # Keys in flight, with the loop time of their start; those also in `_dirty` are processed again.
         self._processing: dict[K, float] = {}
-        self._due: dict[K, float] = {}  # when a delayed key becomes ready
+        self._due: dict[K, float] = {}  # loop time at which a delayed key becomes ready
         self._heap: list[
             tuple[float, int, K]
         ] = []  # delayed keys; entries that disagree with `_due` are stale
         self._sequence = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._rings_at = 0.0  # when the timer rings; uvloop's handles do not tell
+        self._rings_at = 0.0  # loop time at which the timer fires; uvloop's handles do not tell
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._failures: dict[K, int] = {}
         self._changed: set[K] = set()  # queued or processed keys for which something changed
@@ -153,23 +154,23 @@ class WorkQueue(Generic[K]):
         self._closed = False
 
     def __len__(self) -> int:
-        """Return how many keys wait to be worked on now."""
+        """Return how many keys are ready; neither delayed keys nor those in flight count."""
         return len(self._ready)
 
     @property
     def idle(self) -> bool:
-        """No key waits or is worked on; delayed keys may remain."""
+        """Return whether no key is ready or in flight; delayed keys may remain."""
         return not self._ready and not self._processing
 
     @property
     def delayed(self) -> int:
-        """How many keys wait for their time."""
+        """Return how many keys are delayed."""
         return len(self._due)
 
     def add(self, key: K) -> None:
-        """Enqueue `key` since something about it changed, unless it is queued already. Raises QueueFull.
+        """Enqueue `key` because its object changed, unless it is queued already. Raises QueueFull.
 
-        A reconcile that enqueues keys without having changed anything calls `again`.
+        A reconcile that enqueues keys though nothing changed calls `again`. A closed queue drops the key.
         """
         if self._closed:
             return
@@ -179,7 +180,7 @@ class WorkQueue(Generic[K]):
         self._changed.add(key)
 
     def again(self, key: K) -> None:
-        """Enqueue `key` though nothing about it changed: a run of such turns is slowed down. Raises QueueFull."""
+        """Enqueue `key` though nothing changed, subject to the rate limit of idle turns. Raises QueueFull."""
         if self._closed or key in self._dirty:
             return
         run = self._idle.get(key)
@@ -204,7 +205,10 @@ class WorkQueue(Generic[K]):
             self._wake_one()
 
     def add_after(self, key: K, delay_seconds: float) -> None:
-        """Enqueue `key` after a delay; of several times the earliest counts. Raises QueueFull."""
+        """Enqueue `key` after a delay; of several delays the earliest end counts. Raises QueueFull.
+
+        A delay of 0 or less enqueues at once. A run of idle turns may lengthen the delay.
+        """
         if self._closed:
             return
         if delay_seconds <= 0:
@@ -228,26 +232,26 @@ class WorkQueue(Generic[K]):
         self._set_timer()
 
     def retry(self, key: K) -> float:
-        """Enqueue a key that failed after a back-off; return the delay in seconds, which doubles each time."""
+        """Requeue a failed key with exponential back-off. Return the delay in seconds. Raises QueueFull."""
         self._meters.retries.value += 1
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
-        delay_seconds = min(
-            self._retry_first_seconds * 2.0 ** min(failures, 60), self._retry_max_seconds
+        delay_seconds = backoff_seconds(
+            failures, self._retry_first_seconds, self._retry_max_seconds
         )
         self.add_after(key, delay_seconds)
         return delay_seconds
 
     def forget(self, key: K) -> None:
-        """Note that `key` succeeded: its next failure starts with the shortest delay."""
+        """Reset the back-off of `key`, which succeeded."""
         self._failures.pop(key, None)
 
     def failures(self, key: K) -> int:
-        """Return how often `key` failed since it last succeeded."""
+        """Return how often `key` was retried since it last succeeded."""
         return self._failures.get(key, 0)
 
     async def get(self) -> K:
-        """Take the next key; its worker must call `done`. Raises QueueClosed."""
+        """Wait for the next key and take it; the worker must call `done` with it. Raises QueueClosed."""
         while not self._ready:
             if self._closed:
                 raise QueueClosed
@@ -256,7 +260,7 @@ class WorkQueue(Generic[K]):
             try:
                 await waiter
             except asyncio.CancelledError:
-                # A wake-up that this worker was given must not be lost with it.
+                # This worker was woken for a key but is cancelled, so pass the wake-up on to another.
                 if waiter.done() and not waiter.cancelled() and self._ready:
                     self._wake_one()
                 raise
@@ -272,7 +276,7 @@ class WorkQueue(Generic[K]):
         return key
 
     def _count_idle(self, key: K) -> None:
-        """Count a turn before which nothing had changed."""
+        """Count an idle turn; log a warning, at most one a minute, for a run past the limit."""
         now = asyncio.get_running_loop().time()
         if now - self._idle_swept > 2 * IDLE_MAX_SECONDS:
             self._idle_swept = now
@@ -293,7 +297,7 @@ class WorkQueue(Generic[K]):
                 )
 
     def done(self, key: K) -> None:
-        """Give a key back; if it was added meanwhile it is ready again."""
+        """End the processing of `key`; if it was enqueued meanwhile it is ready again."""
         if (since := self._processing.pop(key, None)) is not None:
             self._meters.work_seconds.observe(asyncio.get_running_loop().time() - since)
         if key in self._dirty:
@@ -301,7 +305,7 @@ class WorkQueue(Generic[K]):
             self._wake_one()
 
     def under_way_seconds(self) -> list[float]:
-        """Return how long each worker has had its key; nothing once the loop has ended."""
+        """Return for each key in flight its processing time in seconds; nothing once the loop has ended."""
         if not self._processing:
             return []
         try:
@@ -332,7 +336,7 @@ class WorkQueue(Generic[K]):
                 return
 
     def _set_timer(self) -> None:
-        """Wake at the earliest time, and only then."""
+        """Set the timer to the earliest due time, or stop it if no key is delayed."""
         while self._heap and self._due.get(self._heap[0][2]) != self._heap[0][0]:
             heapq.heappop(self._heap)
         if self._timer is not None:
@@ -351,10 +355,10 @@ class WorkQueue(Generic[K]):
             due, _, key = heapq.heappop(self._heap)
             if self._due.get(key) == due:
                 del self._due[key]
-                self._mark(key)  # whatever the limit: it was counted when it was put off
+                self._mark(key)  # regardless of the limit, which `add_after` has checked
         self._set_timer()
 
 
 def _lasts(run: _IdleRun, now: float) -> bool:
-    """Return whether a turn now belongs to the run: it comes soon, or as soon as the queue let it come."""
+    """Return whether a turn now continues the run: it comes within the gap, or about when the queue's pause ends."""
     return now - run.last <= max(IDLE_GAP_SECONDS, 1.5 * run.pause_seconds)

@@ -1,4 +1,4 @@
-"""Controllers and the scheduler: they bring what is to what is wanted, through the API only."""
+"""Controllers and the scheduler: they reconcile the cluster through the API only."""
 
 from kubelite.control.api_registration import APIRegistration
 from kubelite.control.certificates import (
@@ -40,7 +40,7 @@ from kubelite.control.volume_protection import (
     VolumeProtectionController,
 )
 
-# All that run, in the order in which they start.
+# All controllers, in the order in which they start.
 CONTROLLERS: tuple[ControllerEntry, ...] = tuple(
     ControllerEntry(controller.name, getattr(controller, "identity", controller.name), controller)
     for controller in (

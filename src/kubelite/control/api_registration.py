@@ -1,6 +1,6 @@
 """Registers the groups this server serves itself as APIServices, so that clients find all groups in one list.
 
-Source: kube-aggregator's auto-registration. Each is Local and Available. Unlike there, one that is deleted comes back
+Source: kube-aggregator's auto-registration. Each is Local and Available. Unlike there, a deleted one is recreated
 at once and not with the next start.
 """
 
@@ -73,7 +73,7 @@ class APIRegistration:
         self._clock = context.clock
         self._services = context.mirror(APIService)
         self._wanted = _wanted()
-        for name in self._wanted:  # one that is absent has no event that would enqueue it
+        for name in self._wanted:  # an absent one has no event that would enqueue it
             context.queue.add(Key("", name))
 
     def watches(self) -> Sequence[Watch[Any]]:
@@ -81,7 +81,7 @@ class APIRegistration:
         return (Watch(APIService),)
 
     async def reconcile(self, key: Key) -> float | None:
-        """Create the object, or put right what belongs to it; one that a user took over is left alone."""
+        """Create the APIService or correct its spec; one that a user took over is left unchanged."""
         wanted = self._wanted.get(key.name)
         if wanted is None:
             return None
@@ -91,7 +91,7 @@ class APIRegistration:
             try:
                 service = await self._client.create(APIService(metadata=meta, spec=wanted))
             except AlreadyExists:
-                return None  # its event brings it here again
+                return None  # its event requeues it
         if MANAGED not in service.metadata.labels:
             return None
         if service.spec != wanted:

@@ -1,4 +1,4 @@
-"""Approves, signs and clears away certificate signing requests of the cluster's own signers."""
+"""Approves, signs and deletes certificate signing requests of the cluster's own signers."""
 
 from base64 import b64decode, b64encode
 from binascii import Error
@@ -37,12 +37,12 @@ BASIC = frozenset({"digital signature", "key encipherment"})
 def condition(
     request: CertificateSigningRequest, condition_type: str
 ) -> CertificateSigningRequestCondition | None:
-    """Return a request's condition."""
+    """Return the request's condition of a type, or None."""
     return next((one for one in request.status.conditions if one.type == condition_type), None)
 
 
 def is_node_client(asked: SigningRequest, usages: Sequence[str]) -> bool:
-    """Tell whether a request has the form of a node's client certificate."""
+    """Return whether a request has the form of a node's client certificate."""
     names = asked.wanted
     return (
         list(names.organizations) == [NODES_GROUP]
@@ -53,12 +53,12 @@ def is_node_client(asked: SigningRequest, usages: Sequence[str]) -> bool:
 
 
 def fault(asked: SigningRequest, request: CertificateSigningRequest) -> str:
-    """Return why the signer of a request must not sign it, or nothing."""
+    """Return why the signer must not sign a request; "" if it may."""
     usages = request.spec.usages
     names = asked.wanted
     match request.spec.signerName:
         case "kubernetes.io/kube-apiserver-client":
-            # Unlike a node, anybody else need not ask for the digital signature.
+            # Only requests of nodes must have the usage "digital signature".
             is_right = {"client auth"} <= set(usages) <= {"client auth", *BASIC}
             return "" if is_right else "usages did not match"
         case "kubernetes.io/kube-apiserver-client-kubelet":
@@ -78,19 +78,19 @@ def fault(asked: SigningRequest, request: CertificateSigningRequest) -> str:
 
 
 def _has_usages(usages: Sequence[str], purpose: str) -> bool:
-    """Demand the purpose and a digital signature, and nothing beyond key encipherment."""
+    """Return whether the usages are the purpose, digital signature and at most key encipherment."""
     given = set(usages)
     return {purpose, "digital signature"} <= given <= {purpose, *BASIC}
 
 
 def lifetime(request: CertificateSigningRequest) -> timedelta:
-    """Return how long a request is kept after it was made, or decided on."""
+    """Return how long a request is kept after its creation, or after the decision."""
     decided = request.status.conditions or request.status.certificate
     return DECIDED_LIFETIME if decided else PENDING_LIFETIME
 
 
 def _read(context: Context, request: CertificateSigningRequest) -> SigningRequest | None:
-    """Read what is asked; None for what cannot be read, which is said elsewhere."""
+    """Parse the request; None if it is malformed or no parser is configured."""
     if context.options.read_request is None:
         return None
     try:
@@ -100,14 +100,14 @@ def _read(context: Context, request: CertificateSigningRequest) -> SigningReques
 
 
 def is_open(request: CertificateSigningRequest) -> bool:
-    """Tell whether nobody has decided on a request."""
+    """Return whether a request is neither approved nor denied."""
     return not request.status.certificate and not any(
         condition(request, name) for name in ("Approved", "Denied")
     )
 
 
 class CertificateApprover:
-    """Approves client certificates of nodes, for who has the right to ask for them."""
+    """Approves client certificates of nodes if the requester has the permission to get one."""
 
     name = "csrapproving"
     identity = "certificate-controller"
@@ -122,7 +122,7 @@ class CertificateApprover:
         return (Watch(CertificateSigningRequest, where=_is_of_node),)
 
     async def reconcile(self, key: Key) -> float | None:
-        """Approve if the requester may; leave it to people otherwise."""
+        """Approve if a SubjectAccessReview allows it; otherwise leave the decision to an administrator."""
         request = self._requests.get(key.name)
         if request is None or not is_open(request):
             return None
@@ -183,7 +183,7 @@ class CertificateSigningController:
         self._requests = context.mirror(CertificateSigningRequest)
 
     def watches(self) -> Sequence[Watch[Any]]:
-        """Watch requests to our signers."""
+        """Watch requests for the signers of kube-controller-manager."""
         return (
             Watch(
                 CertificateSigningRequest,
@@ -192,7 +192,7 @@ class CertificateSigningController:
         )
 
     async def reconcile(self, key: Key) -> float | None:
-        """Sign, or say why not."""
+        """Sign an approved request, or set the Failed condition."""
         request = self._requests.get(key.name)
         signer = self._context.options.signer
         if request is None or signer is None or request.status.certificate:
@@ -216,7 +216,7 @@ class CertificateSigningController:
         return None
 
     async def _fail(self, request: CertificateSigningRequest, reason: str) -> None:
-        # The signer for requests of unknown purpose never says that it will not sign.
+        # The legacy signer never sets Failed: a request of unknown purpose stays unsigned.
         if request.spec.signerName == LEGACY:
             return
         date = format_time(self._context.clock.now())
@@ -233,7 +233,7 @@ class CertificateSigningController:
 
 
 class CertificateCleaner:
-    """Deletes requests an hour after they were decided on, or a day after nobody did."""
+    """Deletes requests an hour after the decision; without one, a day after their creation."""
 
     name = "csrcleaner"
     identity = "certificate-controller"
@@ -248,7 +248,7 @@ class CertificateCleaner:
         return (Watch(CertificateSigningRequest, where=lambda _, after: after is not None),)
 
     async def reconcile(self, key: Key) -> float | None:
-        """Delete the request when its time has come."""
+        """Delete the request once its lifetime is over; else return the seconds until then."""
         request = self._requests.get(key.name)
         if request is None:
             return None

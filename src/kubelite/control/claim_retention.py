@@ -1,8 +1,7 @@
-"""Who owns the claims of a StatefulSet's pods, so that they go when its retention policy says so.
+"""The owners of the claims of a StatefulSet's pods, which implement persistentVolumeClaimRetentionPolicy.
 
-A claim that goes with the set is owned by the set; one of a pod beyond the wanted number is owned by that pod, where
-scaling down deletes claims. Claims that somebody else controls, or that a former set or pod of the same name owns, are
-left to them.
+With whenDeleted: Delete the set owns its claims. With whenScaled: Delete a pod beyond the wanted ordinals owns its
+claims. A claim with another controller, or owned by a former set or pod of the same name, is left unchanged.
 """
 
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from kubelite.control.ownership import controller_reference
 
 
 def deletes(owner: StatefulSet) -> tuple[bool, bool]:
-    """Tell whether claims go when the set goes, and when it is scaled down."""
+    """Return whether claims are deleted with the set, and when it is scaled down."""
     policy = owner.spec.persistentVolumeClaimRetentionPolicy
     if policy is None:
         return False, False
@@ -27,7 +26,7 @@ def deletes(owner: StatefulSet) -> tuple[bool, bool]:
 def owners_of_claim(
     claim: PersistentVolumeClaim, owner: StatefulSet, pod: Pod, *, is_wanted: bool
 ) -> list[OwnerReference]:
-    """Return the owner references the claim should have; `is_wanted` tells whether the pod's number is."""
+    """Return the owner references the claim should have; `is_wanted`: the pod's ordinal is wanted."""
     present = claim.metadata.ownerReferences
     if any(_is_former(one, owner) or _is_former(one, pod) for one in present):
         return list(present)
@@ -37,7 +36,7 @@ def owners_of_claim(
     if any(one.controller for one in others) and (when_deleted or when_scaled):
         return others
     wanted = _wanted(owner, pod, when_deleted=when_deleted, when_scaled=when_scaled, kept=is_wanted)
-    # References that are right stay where they are.
+    # Correct references keep their order, so that nothing is written.
     if [one for one in present if one.uid in ours] == wanted:
         return list(present)
     return [*others, *wanted]
@@ -52,7 +51,7 @@ def _wanted(
 
 
 def _is_former(reference: OwnerReference, item: Any) -> bool:
-    """Tell whether a reference means an object that had the name before this one."""
+    """Return whether a reference names a former object of the same name: its uid differs."""
     gvk: GroupVersionKind = type(item).gvk
     meta: ObjectMeta = item.metadata
     named = (reference.apiVersion, reference.kind, reference.name)

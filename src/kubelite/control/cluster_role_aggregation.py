@@ -1,4 +1,4 @@
-"""Fills ClusterRoles that gather the rules of other ClusterRoles."""
+"""Fills aggregated ClusterRoles with the rules of the ClusterRoles that they select."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from kubelite.api.kinds.rbac import ClusterRole, PolicyRule
 from kubelite.control.runtime import Context, Key, Watch
 from kubelite.control.selection import matcher
 
-RULE_COST_BYTES = 6  # what the offload counts for a rule: about two microseconds
+RULE_COST_BYTES = 6  # cost of a rule, for the offload: about two microseconds
 
 
 def gathered(role: ClusterRole, others: Iterable[ClusterRole]) -> list[PolicyRule]:
@@ -28,7 +28,7 @@ def gathered(role: ClusterRole, others: Iterable[ClusterRole]) -> list[PolicyRul
 
 
 class ClusterRoleAggregationController:
-    """Reconciles ClusterRoles that aggregate."""
+    """Reconciles ClusterRoles with an aggregationRule."""
 
     name = "clusterrole-aggregation-controller"
     workers = 1
@@ -39,11 +39,11 @@ class ClusterRoleAggregationController:
         self._roles = context.mirror(ClusterRole)
 
     def watches(self) -> Sequence[Watch[Any]]:
-        """Watch all roles: a change of any can change those that aggregate."""
+        """Watch all ClusterRoles, since a change of any can change the aggregated ones."""
         return (Watch(ClusterRole, self._aggregating),)
 
     async def reconcile(self, key: Key) -> float | None:
-        """Write the gathered rules where they differ."""
+        """Write the gathered rules if they differ."""
         role = self._roles.get(key.name)
         if role is None or role.aggregationRule is None:
             return None

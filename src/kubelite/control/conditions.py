@@ -1,4 +1,4 @@
-"""Conditions in a status: set, keep the time of the last transition, remove."""
+"""Conditions in a status: find, set with the time of the last transition kept, remove."""
 
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -9,7 +9,7 @@ C = TypeVar("C")
 
 
 def find(conditions: Sequence[C], condition_type: str) -> C | None:
-    """Return the condition of a type."""
+    """Return the condition of a type, or None."""
     for condition in conditions:
         if _type(condition) == condition_type:
             return condition
@@ -17,20 +17,20 @@ def find(conditions: Sequence[C], condition_type: str) -> C | None:
 
 
 def is_true(conditions: Sequence[C], condition_type: str) -> bool:
-    """Return whether there is a condition of that type with status True."""
+    """Return whether the condition of a type has the status True."""
     condition: Any = find(conditions, condition_type)
     return condition is not None and condition.status == "True"
 
 
 def without(conditions: Sequence[C], condition_type: str) -> list[C]:
-    """Return all conditions but those of a type."""
+    """Return the conditions except those of a type."""
     return [condition for condition in conditions if _type(condition) != condition_type]
 
 
 def put(conditions: Sequence[C], new: C) -> list[C]:
     """Return the conditions with `new` in place of the one of its type.
 
-    One of equal status and reason stays as it is; with an equal status the time of its last transition stays.
+    A condition of equal status and reason is kept unchanged; with an equal status lastTransitionTime is kept.
     """
     added: Any = new
     current: Any = find(conditions, added.type)

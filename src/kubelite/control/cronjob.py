@@ -1,4 +1,4 @@
-"""Starts jobs at the times a CronJob says."""
+"""Creates Jobs at the times of a CronJob's schedule."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -26,22 +26,22 @@ from kubelite.control.ownership import (
 from kubelite.control.runtime import Context, Key, Watch
 
 SCHEDULED_AT = "batch.kubernetes.io/cronjob-scheduled-timestamp"
-MISSED_MAX = 100  # times after which an event says that something is wrong
+MISSED_MAX = 100  # missed times above which a warning event is recorded
 TOO_MANY_MISSED = (
     "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew"
 )
 
 
 class Times(Struct, frozen=True):
-    """When a job was due last and when it is due next."""
+    """The last and the next scheduled time of a CronJob."""
 
-    last: datetime | None  # None: not yet due
+    last: datetime | None  # None: not due since
     next: datetime
     has_missed_many: bool = False
 
 
 class InvalidSchedule(Exception):
-    """The schedule or time zone cannot be followed; `reason` is that of the event."""
+    """The schedule or time zone is invalid; `reason` is that of the event."""
 
     def __init__(self, message: str, reason: str) -> None:
         super().__init__(message)
@@ -68,7 +68,7 @@ def times(schedule: str, zone: str | None, since: datetime, now: datetime) -> Ti
 
 
 def _missed(plan: Schedule, since: datetime, now: datetime) -> int:
-    """Return about how often the schedule was due in (since, now], by its first two times."""
+    """Return about how often the schedule was due in (since, now], estimated from its first two times."""
     first = plan.after(since)
     second = first and plan.after(first)
     if first is None or second is None or first > now:
@@ -77,7 +77,7 @@ def _missed(plan: Schedule, since: datetime, now: datetime) -> int:
 
 
 def job_for(cron: CronJob, due: datetime) -> Job:
-    """Return the job of a time; its name tells the minute, so that no time is served twice."""
+    """Return the Job of a scheduled time; its name has the minute, so that no time gets two Jobs."""
     template = cron.spec.jobTemplate
     return Job(
         metadata=ObjectMeta(
@@ -92,13 +92,13 @@ def job_for(cron: CronJob, due: datetime) -> Job:
 
 
 def _local(cron: CronJob, due: datetime) -> str:
-    """Write a time as RFC 3339 by the clock of the job's time zone, as Kubernetes does."""
+    """Return a time as RFC 3339 in the CronJob's time zone, as Kubernetes writes it."""
     zone = time_zone(cron.spec.timeZone) if cron.spec.timeZone else UTC
     return due.astimezone(zone).isoformat().replace("+00:00", "Z")
 
 
 def surplus_jobs(cron: CronJob, jobs: Sequence[Job]) -> list[Job]:
-    """Return the oldest ended jobs beyond the limits."""
+    """Return the oldest finished Jobs beyond the history limits."""
     won = [job for job in jobs if find(job, "Complete") is not None]
     lost = [job for job in jobs if find(job, "Failed") is not None]
     surplus: list[Job] = []
@@ -126,11 +126,11 @@ class CronJobController:
         self._jobs.add_index(CONTROLLER_INDEX, controller_uid)
 
     def watches(self) -> Sequence[Watch[Any]]:
-        """Watch cron jobs and their jobs."""
+        """Watch CronJobs and their Jobs."""
         return (Watch(CronJob), Watch(Job, controlled_by(CronJob)))
 
     async def reconcile(self, key: Key) -> float | None:
-        """Note which jobs run, start the one that is due, drop old ones."""
+        """Delete surplus Jobs, create the due one, write the status. Return the seconds to the next time, or None."""
         cron = self._crons.get(key.name, key.namespace)
         if cron is None:
             return None
@@ -146,7 +146,7 @@ class CronJobController:
         return again
 
     def _noted(self, cron: CronJob, jobs: Sequence[Job]) -> CronJobStatus:
-        """Return the status with the jobs that run, and the last success."""
+        """Return the status with the active Jobs and the last successful time."""
         running = {job.metadata.uid for job in jobs if not is_finished(job)}
         for job in jobs:
             if is_finished(job) and any(one.uid == job.metadata.uid for one in cron.status.active):

@@ -1,4 +1,4 @@
-"""Runs one pod of a DaemonSet on each node that is meant to have one."""
+"""Runs one pod of a DaemonSet on each eligible node."""
 
 import asyncio
 from collections import defaultdict
@@ -22,6 +22,7 @@ from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.pods import Pod, PodSpec
 from kubelite.api.kinds.core.scheduling import Affinity, Toleration
 from kubelite.api.kinds.meta import LabelSelector
+from kubelite.backoff import backoff_seconds
 from kubelite.control import history
 from kubelite.control.batches import for_each, slow_start
 from kubelite.control.node_taints import NOT_READY, PRESSURES, UNREACHABLE, UNSCHEDULABLE
@@ -61,16 +62,14 @@ NAME_FIELD = "metadata.name"
 class Plan(Struct, frozen=True):
     """The writes of one step."""
 
-    create: tuple[str, ...] = ()  # nodes
-    delete: tuple[str, ...] = ()  # pods
-    failed: tuple[
-        str, ...
-    ] = ()  # nodes whose pod has ended and is to be replaced, after a back-off
+    create: tuple[str, ...] = ()  # names of nodes
+    delete: tuple[str, ...] = ()  # names of pods
+    failed: tuple[str, ...] = ()  # nodes whose pod has ended; it is replaced after a back-off
     status: DaemonSetStatus = DaemonSetStatus()
 
 
 def daemon_spec(spec: PodSpec, node: str) -> PodSpec:
-    """Return the pod spec for one node: bound to it by affinity, and tolerant of what befalls nodes."""
+    """Return the pod spec for one node: bound to it by affinity, with tolerations for node condition taints."""
     wanted = [
         Toleration(key=NOT_READY, operator="Exists", effect="NoExecute"),
         Toleration(key=UNREACHABLE, operator="Exists", effect="NoExecute"),
@@ -86,7 +85,7 @@ def daemon_spec(spec: PodSpec, node: str) -> PodSpec:
         )
     present = spec.tolerations
     tolerations = [*present, *(one for one in wanted if one not in present)]
-    # The template's own terms choose the nodes; each pod then names just its own.
+    # The template's own terms have chosen the node already, so the pod's affinity names that node only.
     named = NodeSelectorTerm(
         matchFields=[NodeSelectorRequirement(key=NAME_FIELD, operator="In", values=[node])]
     )
@@ -100,7 +99,7 @@ def daemon_spec(spec: PodSpec, node: str) -> PodSpec:
 
 
 def node_of(pod: Pod) -> str:
-    """Return the node a daemon pod is on or meant for."""
+    """Return the name of the node that a daemon pod is bound to or meant for; "" for none."""
     if pod.spec.nodeName:
         return pod.spec.nodeName
     affinity = pod.spec.affinity.nodeAffinity if pod.spec.affinity else None
@@ -113,14 +112,14 @@ def node_of(pod: Pod) -> str:
 
 
 def template_info(daemons: DaemonSet) -> PodInfo:
-    """Return what filters ask of the set's pods, which is the same on every node."""
+    """Return the scheduler's view of the set's pods, which is the same on every node."""
     spec = daemons.spec.template.spec
     tolerations = daemon_spec(spec, "").tolerations
     return PodInfo(Pod(spec=replace(spec, tolerations=tolerations)))
 
 
 def placement(info: PodInfo, node: Node) -> tuple[bool, bool]:
-    """Return whether a node should get a pod, and whether one that is there may stay."""
+    """Return whether a node should run a pod, and whether an existing one may continue there."""
     place = NodeInfo(node.metadata.name)
     place.set_node(node)
     if filters.node_name(info, place) or filters.node_affinity(info, place):
@@ -134,7 +133,7 @@ def placement(info: PodInfo, node: Node) -> tuple[bool, bool]:
 def plan(
     daemons: DaemonSet, nodes: Sequence[Node], pods: Sequence[Pod], digest: str, now: datetime
 ) -> Plan:
-    """Decide one step; `digest` is the hash of the template as it is now."""
+    """Decide one step: at most BURST creations and deletions; `digest` is the hash of the current template."""
     by_node: dict[str, list[Pod]] = defaultdict(list)
     for pod in pods:
         by_node[node_of(pod)].append(pod)
@@ -184,7 +183,7 @@ def _by_age(pods: Iterable[Pod]) -> list[Pod]:
 
 
 def _excess(live: Sequence[Pod], daemons: DaemonSet, digest: str) -> list[str]:
-    """Return the pods of a node beyond one; with a surge, beyond one old and one new."""
+    """Return the names of the pods on a node beyond one; with maxSurge, beyond one old and one new."""
     staying = [pod for pod in live if not is_being_deleted(pod)]
     if _surge(daemons, 1) == 0:
         return [pod.metadata.name for pod in _by_age(staying)[1:]]
@@ -213,7 +212,7 @@ def _update(
     digest: str,
     now: datetime,
 ) -> tuple[list[str], list[str]]:
-    """Return nodes to get a new pod beside the old, and old pods to delete."""
+    """Return the nodes to create a new pod on beside the old one, and the names of old pods to delete."""
     surge = _surge(daemons, len(wanted))
     ready_seconds = daemons.spec.minReadySeconds
     create: list[str] = []
@@ -255,7 +254,7 @@ def status_of(
     digest: str,
     now: datetime,
 ) -> DaemonSetStatus:
-    """Count nodes by what they have and should have."""
+    """Return the status: nodes counted by the pods that they have and should have."""
     desired = current = misscheduled = ready = available = updated = 0
     for name, (should_run, _) in places.items():
         here = _by_age(pod for pod in by_node.get(name, ()) if not is_being_deleted(pod))
@@ -300,10 +299,12 @@ class DaemonSetController:
         self._pods.add_index("orphan", orphan_in)
         self._revisions = context.mirror(ControllerRevision)
         self._revisions.add_index(CONTROLLER_INDEX, controller_uid)
-        self._failures: dict[tuple[str, str], tuple[int, float]] = {}  # count, and when again
+        self._failures: dict[
+            tuple[str, str], tuple[int, float]
+        ] = {}  # failures, and loop time of the next attempt
 
     def watches(self) -> Sequence[Watch[Any]]:
-        """Watch daemon sets, their pods and revisions, and what of nodes decides who runs where."""
+        """Watch DaemonSets, their pods and revisions, and the labels and specs of nodes."""
         return (
             Watch(DaemonSet),
             Watch(Pod, self._keys_of_pod),
@@ -312,7 +313,7 @@ class DaemonSetController:
         )
 
     async def reconcile(self, key: Key) -> float | None:
-        """Take one step and report the status."""
+        """Take one step, then write the status. Raises APIError if a write failed."""
         daemons = self._daemons.get(key.name, key.namespace)
         if daemons is None or daemons.spec.selector in (None, LabelSelector()):
             return None
@@ -363,9 +364,9 @@ class DaemonSetController:
     def _due(
         self, daemons: DaemonSet, step: Plan, pods: Sequence[Pod]
     ) -> tuple[float | None, list[str]]:
-        """Return the ended pods to delete now, and when to look again for those in back-off."""
+        """Return the seconds until the next back-off ends, or None, and the names of the ended pods to delete now."""
         now = asyncio.get_running_loop().time()
-        # What has not failed for long starts anew, and is not remembered.
+        # A node without a failure for long starts with the shortest delay again, so drop its entry.
         self._failures = {
             key: (count, again)
             for key, (count, again) in self._failures.items()
@@ -383,7 +384,7 @@ class DaemonSetController:
             if again > now:
                 wait = _sooner(wait, again - now)
                 continue
-            delay = min(RETRY_FIRST_SECONDS * 2.0 ** min(count, 20), RETRY_MAX_SECONDS)
+            delay = backoff_seconds(count, RETRY_FIRST_SECONDS, RETRY_MAX_SECONDS)
             self._failures[key] = (count + 1, now + delay)
             for pod in here[node]:
                 ended.append(pod.metadata.name)

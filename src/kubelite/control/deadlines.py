@@ -1,4 +1,4 @@
-"""Dates that lie some seconds from another, however many an object says: its seconds are 64-bit numbers."""
+"""Date arithmetic that cannot overflow: the seconds in an object are 64-bit numbers."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,7 +6,7 @@ FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
 def shifted(date: datetime, seconds: int) -> datetime:
-    """Return the date so many seconds later, or earlier; the first or last date there is if it lies beyond."""
+    """Return the date `seconds` later, or earlier if negative; clamped to the range of datetime."""
     try:
         return date + timedelta(seconds=seconds)
     except OverflowError:

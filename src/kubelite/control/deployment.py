@@ -1,4 +1,4 @@
-"""Rolls out Deployments: a ReplicaSet for each version of the template, scaled up and down step by step."""
+"""Rolls out Deployments: one ReplicaSet for each revision of the template, scaled up and down step by step."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -58,7 +58,7 @@ REVISION = "deployment.kubernetes.io/revision"
 HISTORY = "deployment.kubernetes.io/revision-history"
 HISTORY_LIMIT_CHARACTERS = 2000
 NAME_LIMIT = 253
-SET_COST_BYTES = 60  # what the offload counts for a set in a plan: about twenty microseconds
+SET_COST_BYTES = 60  # cost of a set in a plan, for the offload: about twenty microseconds
 NOT_COPIED = frozenset(
     {
         "kubectl.kubernetes.io/last-applied-configuration",
@@ -72,7 +72,7 @@ NOT_COPIED = frozenset(
 
 
 class Change(Struct, frozen=True):
-    """A new size, and new annotations, of one set."""
+    """The new size, annotations and minReadySeconds of one ReplicaSet."""
 
     name: str
     size: int
@@ -81,7 +81,7 @@ class Change(Struct, frozen=True):
 
 
 class Plan(Struct, frozen=True):
-    """The writes of one step."""
+    """The writes of one step of a rollout."""
 
     status: DeploymentStatus
     create: ReplicaSet | None = None
@@ -91,7 +91,10 @@ class Plan(Struct, frozen=True):
 
 
 def template_hash(template: PodTemplateSpec, collisions: int | None) -> str:
-    """Return what names a template: stable for equal templates, whatever order their maps are in."""
+    """Return the pod-template-hash of a template: equal for equal templates, whatever the order of their maps.
+
+    `collisions` is the status' collisionCount, which salts the hash.
+    """
     encoded = msgspec.json.encode(template, order="deterministic")
     digest = blake2b(encoded, digest_size=4, salt=(collisions or 0).to_bytes(8, "big")).digest()
     text = str(int.from_bytes(digest, "big"))
@@ -99,7 +102,7 @@ def template_hash(template: PodTemplateSpec, collisions: int | None) -> str:
 
 
 def same_template(one: PodTemplateSpec, other: PodTemplateSpec) -> bool:
-    """Compare two templates without the label that the hash adds."""
+    """Return whether two templates are equal apart from the pod-template-hash label."""
     return _without_hash(one) == _without_hash(other)
 
 
@@ -119,7 +122,11 @@ def newest_set(deployment: Deployment, sets: Sequence[ReplicaSet]) -> ReplicaSet
 def plan(
     deployment: Deployment, sets: Sequence[ReplicaSet], old_pods_running: bool, now: datetime
 ) -> Plan:
-    """Decide the next step. `sets` are all sets the deployment owns."""
+    """Decide the next step.
+
+    `sets` are all sets that the deployment owns. `old_pods_running` matters for the strategy Recreate only: it creates
+    the new set once no pod of an old one is left.
+    """
     newest = newest_set(deployment, sets)
     old = [one for one in sets if newest is None or one.metadata.uid != newest.metadata.uid]
     if deployment.metadata.deletionTimestamp is not None:
@@ -133,7 +140,7 @@ def plan(
 
 
 def _was_scaled(deployment: Deployment, sets: Sequence[ReplicaSet]) -> bool:
-    """Tell whether somebody changed the wanted number since the sets were sized."""
+    """Return whether the deployment's replicas changed since the sets were sized."""
     wanted = wanted_replicas(deployment)
     return any(
         wanted_replicas(one) > 0 and annotated_number(one, DESIRED) not in {None, wanted}
@@ -178,7 +185,7 @@ def _is_saturated(deployment: Deployment, one: ReplicaSet) -> bool:
 def _with_pause(
     deployment: Deployment, status: DeploymentStatus, now: datetime
 ) -> DeploymentStatus:
-    """Note a pause and its end, so that the time of a pause does not count as lack of progress."""
+    """Return the status with a condition for a pause or its end: paused time is no lack of progress."""
     current = conditions.find(status.conditions, PROGRESSING)
     if progress_deadline(deployment) is None or (current and current.reason == TIMED_OUT):
         return status
@@ -270,7 +277,7 @@ def _creation(
 
 
 def new_set(deployment: Deployment, old: Sequence[ReplicaSet]) -> ReplicaSet:
-    """Make the set for the deployment's template as it is now."""
+    """Return the set to create for the deployment's current template."""
     spec, meta = deployment.spec, deployment.metadata
     digest = template_hash(spec.template, deployment.status.collisionCount)
     labels = {**spec.template.metadata.labels, HASH_LABEL: digest}
@@ -302,7 +309,7 @@ def new_set(deployment: Deployment, old: Sequence[ReplicaSet]) -> ReplicaSet:
 
 
 def new_annotations(deployment: Deployment, one: ReplicaSet, revision: int) -> dict[str, str]:
-    """Return the newest set's annotations: the deployment's, its revision, and those it had before."""
+    """Return the newest set's annotations: its own, those of the deployment, its revision and earlier revisions."""
     annotations = dict(one.metadata.annotations)
     given = deployment.metadata.annotations
     annotations |= {key: value for key, value in given.items() if key not in NOT_COPIED}
@@ -319,7 +326,7 @@ def new_annotations(deployment: Deployment, one: ReplicaSet, revision: int) -> d
 
 
 def _newest_revisions(history: Sequence[str]) -> str:
-    """Return the revisions that fit, of which the newest are the last."""
+    """Return the newest revisions, joined by commas, that fit in HISTORY_LIMIT_CHARACTERS; the newest is last."""
     text = ",".join(history)[-HISTORY_LIMIT_CHARACTERS - 1 :]
     return text if len(text) <= HISTORY_LIMIT_CHARACTERS else text.partition(",")[2]
 
@@ -336,7 +343,10 @@ def _changes(
     newest: ReplicaSet | None,
     revision: int,
 ) -> tuple[Change, ...]:
-    """Return what is different from the sets as they are."""
+    """Return a change for each set whose size, annotations or minReadySeconds differ from the wanted.
+
+    `sizes` maps names of sets to wanted sizes; a set without one keeps its size.
+    """
     changes = []
     for one in sets:
         annotations = dict(one.metadata.annotations)
@@ -368,7 +378,7 @@ def _next_revision(old: Sequence[ReplicaSet]) -> int:
 
 
 def _surplus_history(deployment: Deployment, old: Sequence[ReplicaSet]) -> tuple[str, ...]:
-    """Return the old sets beyond the limit that have nothing left, oldest revision first."""
+    """Return the names of old sets beyond revisionHistoryLimit that are scaled to 0, oldest revision first."""
     limit = deployment.spec.revisionHistoryLimit
     if limit is None or limit == 2**31 - 1:
         return ()
@@ -402,7 +412,7 @@ class DeploymentController:
         self._pods.add_index(CONTROLLER_INDEX, controller_uid)
 
     def watches(self) -> Sequence[Watch[Any]]:
-        """Watch deployments, their sets, and pods that end, for which a re-creation waits."""
+        """Watch deployments, their sets, and the ends of pods, for which the strategy Recreate waits."""
         return (
             Watch(Deployment),
             Watch(ReplicaSet, self._keys_of_set),
@@ -410,7 +420,7 @@ class DeploymentController:
         )
 
     async def reconcile(self, key: Key) -> float | None:
-        """Claim sets, take one step, report the status."""
+        """Adopt and release sets, take one step, write the status. Return the seconds to the progress deadline."""
         deployment = self._deployments.get(key.name, key.namespace)
         if deployment is None:
             return None
@@ -472,7 +482,10 @@ class DeploymentController:
     async def _create(
         self, deployment: Deployment, one: ReplicaSet, status: DeploymentStatus
     ) -> DeploymentStatus:
-        """Create the newest set; return the status, in which a name that is taken counts as a collision."""
+        """Create the newest set; return the status, with collisionCount raised if the name belongs to another set.
+
+        Raises APIError after it has put the failure into the status.
+        """
         try:
             created = await self._client.create(one)
         except AlreadyExists:

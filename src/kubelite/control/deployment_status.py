@@ -1,4 +1,4 @@
-"""What a Deployment's status says about its sets, and whether the rollout makes progress."""
+"""The status of a Deployment: numbers from its sets, and the conditions Available, Progressing and ReplicaFailure."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -24,7 +24,7 @@ NO_DEADLINE = 2**31 - 1
 
 
 def progress_deadline(deployment: Deployment) -> int | None:
-    """Return the seconds in which a rollout must get on, or None."""
+    """Return `progressDeadlineSeconds`; None if the rollout has no deadline."""
     seconds = deployment.spec.progressDeadlineSeconds
     return None if seconds is None or seconds == NO_DEADLINE else seconds
 
@@ -32,7 +32,7 @@ def progress_deadline(deployment: Deployment) -> int | None:
 def condition(
     condition_type: str, status: str, reason: str, message: str, now: datetime
 ) -> DeploymentCondition:
-    """Make a condition that changed now."""
+    """Make a condition with `now` as update and transition time."""
     date = format_time(now)
     return DeploymentCondition(
         type=condition_type,
@@ -47,7 +47,7 @@ def condition(
 def counts(
     deployment: Deployment, sets: Sequence[ReplicaSet], newest: ReplicaSet | None, now: datetime
 ) -> DeploymentStatus:
-    """Return the status with the numbers of all sets and the Available condition."""
+    """Return the status with the sums over all sets and the Available condition."""
     available = sum(one.status.availableReplicas for one in sets)
     enough = available >= wanted_replicas(deployment) - max_unavailable(deployment)
     fresh = (
@@ -82,7 +82,7 @@ def counts(
 
 
 def is_complete(deployment: Deployment, status: DeploymentStatus) -> bool:
-    """Tell whether all wanted pods are of the newest set and available, and no others are left."""
+    """Return whether all wanted pods are of the newest set and available, and no other pods are left."""
     wanted = wanted_replicas(deployment)
     return (
         status.updatedReplicas == wanted
@@ -95,7 +95,7 @@ def is_complete(deployment: Deployment, status: DeploymentStatus) -> bool:
 def rollout_status(
     deployment: Deployment, sets: Sequence[ReplicaSet], newest: ReplicaSet | None, now: datetime
 ) -> DeploymentStatus:
-    """Return the status during a rollout: numbers, progress, failures of the sets."""
+    """Return the status during a rollout: numbers, the Progressing condition, and failures of the sets."""
     status = counts(deployment, sets, newest, now)
     if progress_deadline(deployment) is None:
         status = replace(status, conditions=conditions.without(status.conditions, PROGRESSING))
@@ -157,7 +157,7 @@ def _timed_out(deployment: Deployment, current: DeploymentCondition | None, now:
 def seconds_to_deadline(
     deployment: Deployment, status: DeploymentStatus, now: datetime
 ) -> float | None:
-    """Return when to look whether the rollout is stuck, or None when there is no need."""
+    """Return the seconds until the progress deadline, at least 1; None if no rollout can miss one."""
     seconds = progress_deadline(deployment)
     current = conditions.find(status.conditions, PROGRESSING)
     if seconds is None or current is None or current.reason == TIMED_OUT or deployment.spec.paused:
@@ -171,7 +171,7 @@ def seconds_to_deadline(
 def _with_failures(
     status: DeploymentStatus, sets: Sequence[ReplicaSet], newest: ReplicaSet | None
 ) -> DeploymentStatus:
-    """Show the newest set's failure, or else any other set's."""
+    """Return the status with the ReplicaFailure of the newest set, else of any other, else without one."""
     ordered = [newest, *sets] if newest else list(sets)
     for one in ordered:
         if failure := conditions.find(one.status.conditions, FAILURE):

@@ -1,4 +1,4 @@
-"""Counts how many pods of a disruption budget may leave; evictions ask the numbers it writes."""
+"""Keeps the status of PodDisruptionBudgets: how many disruptions are allowed. The eviction API decides by it."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
@@ -23,20 +23,22 @@ from kubelite.control.selection import matcher, selected
 from kubelite.control.selector_index import SelectorIndex
 from kubelite.tasks import in_slices
 
-NAMES_SHOWN = 20  # an event's message is cut to 1024 characters
-EVICTION_TIMEOUT = timedelta(minutes=2)  # an evicted pod that is still there then was not deleted
+NAMES_SHOWN = 20  # pods named in an event, whose message is cut to 1024 characters
+EVICTION_TIMEOUT = timedelta(
+    minutes=2
+)  # a pod that still exists so long after its eviction was not deleted
 
 
 class Expected(Struct, frozen=True):
-    """How many pods the budget's owners want, and which have no owner that says."""
+    """How many pods the owners of a budget's pods want, and the names of pods without a controller."""
 
     count: int
     unmanaged: tuple[str, ...] = ()
-    failure: str = ""  # why it cannot be known
+    failure: str = ""  # why the count cannot be known; "" if it can
 
 
 def wanted_healthy(budget: PodDisruptionBudget, expected: int) -> int:
-    """Return how many pods must stay."""
+    """Return how many pods must stay healthy, of the number expected."""
     spec = budget.spec
     if spec.maxUnavailable is not None:
         return max(0, expected - scaled(spec.maxUnavailable, expected, round_up=True))
@@ -48,7 +50,7 @@ def wanted_healthy(budget: PodDisruptionBudget, expected: int) -> int:
 def status_of(
     budget: PodDisruptionBudget, pods: Sequence[Pod], expected: int, now: datetime
 ) -> PodDisruptionBudgetStatus:
-    """Return the numbers. Pods whose eviction was granted lately count as gone already."""
+    """Return the status. A pod whose eviction was allowed within EVICTION_TIMEOUT counts as gone."""
     present = {pod.metadata.name: pod for pod in pods}
     disrupted = {
         name: date
@@ -81,7 +83,10 @@ def status_of(
 def safe_status(
     budget: PodDisruptionBudget, failure: str, now: datetime
 ) -> PodDisruptionBudgetStatus:
-    """Return the status when the numbers cannot be known: nobody may leave."""
+    """Return the fail-closed status for a budget whose pods cannot be counted.
+
+    It allows no disruptions, with the reason SyncFailed and `failure` as message.
+    """
     return replace(
         budget.status,
         disruptionsAllowed=0,
@@ -113,7 +118,7 @@ def _conditions(
 
 
 class DisruptionController:
-    """Reconciles disruption budgets."""
+    """Reconciles PodDisruptionBudgets."""
 
     name = "disruption-controller"
     workers = 2
@@ -132,7 +137,7 @@ class DisruptionController:
         }
 
     def watches(self) -> Sequence[Watch[Any]]:
-        """Watch budgets, their pods, and the numbers that owners want."""
+        """Watch budgets, their pods, and the `replicas` of the pods' controllers."""
         return (
             Watch(PodDisruptionBudget),
             Watch(Pod, self._budgets_of),
@@ -143,7 +148,7 @@ class DisruptionController:
         )
 
     async def reconcile(self, key: Key) -> float | None:
-        """Write the numbers where they differ."""
+        """Write the status if it differs. Return the seconds until the next allowed eviction times out, or None."""
         budget = self._budgets.get(key.name, key.namespace)
         if budget is None:
             return None
@@ -176,7 +181,7 @@ class DisruptionController:
         return max(1.0, (min(dates) + EVICTION_TIMEOUT - now).total_seconds())
 
     async def _expected(self, budget: PodDisruptionBudget, pods: Sequence[Pod]) -> Expected:
-        """Count as upstream does: an absolute minimum asks nobody, everything else asks the owners."""
+        """Count as Kubernetes does: the pods for an absolute minAvailable, else the replicas of their owners."""
         if budget.spec.maxUnavailable is None and isinstance(budget.spec.minAvailable, int):
             return Expected(len(pods))
         sizes: dict[str, int] = {}
@@ -185,7 +190,7 @@ class DisruptionController:
             for pod in some:
                 owner = self._scale_of(pod)
                 if owner is None and controller_of(pod.metadata) is not None:
-                    # Its owner has a number in mind that nobody here knows: no pod may leave on a guess.
+                    # The controller is of an unknown kind, so its replicas are unknown: fail closed.
                     message = f'found no controllers for pod "{pod.metadata.name}"'
                     return Expected(0, failure=message)
                 if owner is None:
@@ -196,7 +201,10 @@ class DisruptionController:
         return Expected(sum(sizes.values()), tuple(unmanaged))
 
     def _scale_of(self, pod: Pod) -> Any:
-        """Return the object whose scale says how many pods like this one are wanted."""
+        """Return the object whose `replicas` counts the pod, or None.
+
+        It is the pod's controller; for a ReplicaSet with a controller, that.
+        """
         owner = self._controller(pod)
         if isinstance(owner, ReplicaSet):
             return self._controller(owner) or owner

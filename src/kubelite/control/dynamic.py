@@ -1,4 +1,4 @@
-"""Objects of which a controller needs only the metadata, whatever they are."""
+"""Objects of any resource of which a controller needs only the metadata."""
 
 from functools import lru_cache
 
@@ -9,7 +9,7 @@ from kubelite.control.options import Resource
 
 @lru_cache(maxsize=4096)
 def metadata_kind(resource: Resource) -> type[PartialObjectMetadata]:
-    """Return a type that names a resource's kind to the client and reads only metadata; never update with it."""
+    """Return a type that has the resource's kind and only metadata; an update with it would drop the rest."""
     gvk = GroupVersionKind(resource.group, resource.version, resource.kind)
     made: type[PartialObjectMetadata] = ModelMeta(  # type: ignore[assignment]  # a class made from a base is a subclass
         f"{resource.kind}Metadata",

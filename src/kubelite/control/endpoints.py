@@ -1,4 +1,4 @@
-"""Keeps Endpoints, the older form of endpoint slices, for services with a selector."""
+"""Keeps Endpoints, the predecessor of EndpointSlices, for services with a selector."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -41,7 +41,7 @@ ADDRESSES_LIMIT = 1000
 
 
 def subsets_of(service: Service, pods: Sequence[Pod]) -> list[EndpointSubset]:
-    """Return the addresses grouped by the ports they serve, ready and not ready apart."""
+    """Return the subsets: addresses grouped by the ports that they serve, ready and not ready ones separate."""
     ready: dict[Ports, list[EndpointAddress]] = defaultdict(list)
     unready: dict[Ports, list[EndpointAddress]] = defaultdict(list)
     publish = service.spec.publishNotReadyAddresses
@@ -63,7 +63,7 @@ def subsets_of(service: Service, pods: Sequence[Pod]) -> list[EndpointSubset]:
             ],
         )
         for ports in sorted({*ready, *unready})
-        # A pod without any of the named ports cannot be reached, unless the service has no ports at all.
+        # A pod with none of the target ports cannot be reached, so it is left out, unless the service has no ports.
         if ports or not service.spec.ports
     ]
 
@@ -78,7 +78,7 @@ def _address(service: Service, pod: Pod, address: str) -> EndpointAddress:
 
 
 def truncated(subsets: Sequence[EndpointSubset]) -> tuple[list[EndpointSubset], bool]:
-    """Keep at most 1000 addresses, ready ones first; tell whether any were left out."""
+    """Return at most 1000 addresses, ready ones first, and whether any were left out."""
     total = sum(len(one.addresses) + len(one.notReadyAddresses) for one in subsets)
     if total <= ADDRESSES_LIMIT:
         return list(subsets), False
@@ -96,7 +96,7 @@ def truncated(subsets: Sequence[EndpointSubset]) -> tuple[list[EndpointSubset], 
 
 
 def endpoints_of(service: Service, pods: Sequence[Pod], current: Endpoints | None) -> Endpoints:
-    """Return what the service's Endpoints should be."""
+    """Return the Endpoints that the service should have; `current` are the existing ones."""
     subsets, over = truncated(subsets_of(service, pods))
     labels = {**service.metadata.labels, MANAGED_BY: "endpoint-controller"}
     if service.spec.clusterIP in {"", "None"}:
@@ -128,7 +128,7 @@ class EndpointsController:
         self._endpoints = context.mirror(Endpoints)
 
     def watches(self) -> Sequence[Watch[Any]]:
-        """Watch services, the pods they select, and endpoints that somebody deletes."""
+        """Watch services, the pods they select, and deleted Endpoints."""
         return (
             Watch(Service),
             Watch(Pod, self._services_of, where=matters),
@@ -136,7 +136,7 @@ class EndpointsController:
         )
 
     async def reconcile(self, key: Key) -> float | None:
-        """Write the endpoints where they differ."""
+        """Write the Endpoints if they differ."""
         service = self._services.get(key.name, key.namespace)
         current = self._endpoints.get(key.name, key.namespace)
         if service is None:

@@ -1,4 +1,4 @@
-"""Keeps the endpoint slices of services with a selector: at most 100 endpoints each, changed as little as possible."""
+"""Keeps the EndpointSlices of services with a selector: at most 100 endpoints each, with as few writes as possible."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -46,13 +46,13 @@ MANAGER = "endpointslice-controller.k8s.io"
 ZONE = "topology.kubernetes.io/zone"
 ENDPOINTS_LIMIT = 100
 
-# A slice of another writer may leave a port's number out.
+# Name, protocol, number, application protocol. A slice of another writer may lack the number.
 SlicePorts = tuple[tuple[str, str, int | None, str], ...]
 Group = tuple[str, SlicePorts]  # address type, ports
 
 
 class Plan(Struct, frozen=True):
-    """The writes that bring the slices to what is wanted."""
+    """The writes that bring the slices to the wanted endpoints."""
 
     create: tuple[EndpointSlice, ...] = ()
     update: tuple[EndpointSlice, ...] = ()
@@ -65,7 +65,7 @@ def plan(
     zones: Mapping[str, str],
     slices: Sequence[EndpointSlice],
 ) -> Plan:
-    """Decide how to spread the endpoints over slices; `zones` are those of the nodes by name."""
+    """Decide how to spread the endpoints over slices; `zones` maps names of nodes to their zones."""
     wanted = _wanted(service, pods, zones)
     labels = _labels(service)
     existing: dict[Group, list[EndpointSlice]] = defaultdict(list)
@@ -95,7 +95,7 @@ def plan(
 def _placeholder(
     service: Service, slices: Sequence[EndpointSlice], labels: dict[str, str], delete: list[str]
 ) -> Plan:
-    """Keep one empty slice for each family, so that watchers see that there are no endpoints."""
+    """Keep one empty slice for each address family, so that watchers see that there are no endpoints."""
     create, keep = [], set()
     update = []
     for family in families(service):
@@ -114,7 +114,7 @@ def _placeholder(
 def _filled(
     wanted: Mapping[str, Endpoint], slices: Sequence[EndpointSlice]
 ) -> tuple[list[list[Endpoint]], list[list[Endpoint]]]:
-    """Return the new content of existing slices, and that of slices to add."""
+    """Return the new endpoints of the existing slices, in order, and those of slices to create."""
     left = dict(wanted)
     after = []
     for one in slices:
@@ -125,7 +125,7 @@ def _filled(
                 stay.append(fresh)
         after.append(stay)
     rest = [left[key] for key in sorted(left)]
-    # Fill what changes anyway before touching a slice that would not.
+    # Fill slices that change anyway first, so that the fewest slices are written.
     order = sorted(
         range(len(after)), key=lambda i: (after[i] == slices[i].endpoints, -len(after[i]))
     )
@@ -182,7 +182,7 @@ def _endpoint(service: Service, pod: Pod, addresses: list[str], zone: str) -> En
 
 
 def _hints(service: Service, zone: str, node: str) -> EndpointHints | None:
-    """Return who should prefer this endpoint, as the service's trafficDistribution asks."""
+    """Return the nodes and zones that should prefer this endpoint, by the service's trafficDistribution."""
     distribution = service.spec.trafficDistribution
     zones = [ForZone(name=zone)] if zone else []
     if distribution == "PreferSameNode" and node:
@@ -238,7 +238,7 @@ class EndpointSliceController:
         self._slices.add_index(SERVICE, _service_of_slice)
 
     def watches(self) -> Sequence[Watch[Any]]:
-        """Watch services, the pods they select, our slices, and nodes that change zone."""
+        """Watch services, the pods they select, this controller's slices, and nodes that change zone."""
         return (
             Watch(Service),
             Watch(Pod, self._services_of, where=matters),
@@ -247,7 +247,7 @@ class EndpointSliceController:
         )
 
     async def reconcile(self, key: Key) -> float | None:
-        """Write the slices that differ; those of a service that is gone are garbage."""
+        """Write the slices that differ; the garbage collector deletes those of a service that is gone."""
         service = self._services.get(key.name, key.namespace)
         if service is None or service.metadata.deletionTimestamp is not None:
             return None

@@ -1,4 +1,4 @@
-"""Mirrors Endpoints that people write, for services without a selector, into endpoint slices."""
+"""Mirrors Endpoints written by users, for services without a selector, into EndpointSlices."""
 
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
@@ -31,11 +31,11 @@ NOT_COPIED = frozenset(
     }
 )
 ADDRESSES_LIMIT = 1000  # of a subset
-ADDRESS_COST_BYTES = 16  # what the offload counts for one: about five microseconds
+ADDRESS_COST_BYTES = 16  # cost of an address, for the offload: about five microseconds
 
 
 def is_mirrored(endpoints: Endpoints, service: Service | None) -> bool:
-    """Tell whether a service's endpoints are written by people and meant to be mirrored."""
+    """Return whether Endpoints are written by users for a service without a selector, and to be mirrored."""
     meta = endpoints.metadata
     return (
         service is not None
@@ -115,7 +115,7 @@ class EndpointSliceMirroringController:
         self._slices.add_index("mirrored", _mirrored_from)
 
     def watches(self) -> Sequence[Watch[Any]]:
-        """Watch endpoints, their services, and our slices."""
+        """Watch Endpoints, their services, and this controller's slices."""
         return (
             Watch(Endpoints),
             Watch(Service, where=_selector_changed),
@@ -123,7 +123,7 @@ class EndpointSliceMirroringController:
         )
 
     async def reconcile(self, key: Key) -> float | None:
-        """Make the slices equal to the endpoints, changing those that fit best."""
+        """Bring the slices to the Endpoints, with updates of existing slices where family and ports match."""
         endpoints = self._endpoints.get(key.name, key.namespace)
         service = self._services.get(key.name, key.namespace)
         present = list(self._slices.indexed("mirrored", f"{key.namespace}/{key.name}"))
@@ -143,7 +143,7 @@ class EndpointSliceMirroringController:
         return None
 
     async def _write(self, wanted: EndpointSlice, alike: list[EndpointSlice] | None) -> None:
-        """Write a slice into one of the same family and ports, which is taken from `alike`, or a new one."""
+        """Update a slice of the same family and ports, removed from `alike`, or create one."""
         if not alike:
             await self._client.create(wanted)
             return
@@ -159,7 +159,7 @@ class EndpointSliceMirroringController:
 
 
 def _shape(one: EndpointSlice) -> tuple[str, bytes]:
-    """Return what of a slice cannot be changed."""
+    """Return the address type and ports of a slice, which an update does not change."""
     return one.addressType, msgspec.json.encode(one.ports)
 
 

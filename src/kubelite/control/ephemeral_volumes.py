@@ -1,4 +1,4 @@
-"""Makes the claims of pods that bring the template of a claim with them."""
+"""Creates the claims of generic ephemeral volumes: those with a volumeClaimTemplate."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,11 +16,11 @@ from kubelite.control.runtime import Context, Key, Watch
 
 
 class NotOurs(Exception):
-    """A claim of the name exists and belongs to somebody else."""
+    """A claim of the name exists and is not the pod's."""
 
 
 def claim_for(pod: Pod, volume: Volume) -> PersistentVolumeClaim:
-    """Return the claim of one volume, owned by the pod."""
+    """Return the claim to create for a volume; the pod controls it."""
     assert volume.ephemeral is not None
     template = volume.ephemeral.volumeClaimTemplate
     assert template is not None
@@ -37,7 +37,7 @@ def claim_for(pod: Pod, volume: Volume) -> PersistentVolumeClaim:
 
 
 class EphemeralVolumeController:
-    """Reconciles pods that have such volumes."""
+    """Reconciles pods with ephemeral volumes."""
 
     name = "ephemeral-volume-controller"
     workers = 2
@@ -48,7 +48,7 @@ class EphemeralVolumeController:
         self._claims = context.mirror(PersistentVolumeClaim)
 
     def watches(self) -> Sequence[Watch[Any]]:
-        """Watch pods with such volumes."""
+        """Watch pods with ephemeral volumes."""
         return (Watch(Pod, where=_has_ephemeral),)
 
     async def reconcile(self, key: Key) -> float | None:

@@ -1,12 +1,12 @@
-"""How long an owner waits before it replaces pods whose node refused them.
+"""The back-off with which owners replace pods that their node refused.
 
-A pod that a node refuses ends at once and never runs. Where nothing changes its successor ends the same way, so an
-owner that replaces it at once makes thousands of failed pods. Kubernetes backs off so for DaemonSets and Jobs; here
-every owner does. A pod that comes to run, or another spec, ends the back-off.
+A refused pod fails at once and never runs. Its successor fails the same way until something changes, so an owner that
+replaces it at once makes thousands of failed pods. Kubernetes backs off for DaemonSets and Jobs only; here every
+controller of pods does. A pod that runs, or a new generation of the owner, resets the back-off.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
@@ -14,21 +14,22 @@ from kubelite.api.client.events import WARNING
 from kubelite.api.client.mirror import metadata_of
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.model import Kind
+from kubelite.backoff import backoff_seconds
 from kubelite.control.runtime import Context
 
 FIRST_SECONDS = 1.0
 MAX_SECONDS = 300.0
-MESSAGE_CHARACTERS = 512  # of what the node said, in an event of the owner
+MESSAGE_CHARACTERS = 512  # of the node's message, in an event of the owner
 
 
 class _Owner(Struct):
-    """What is remembered of one owner."""
+    """The back-off of one owner."""
 
     generation: int | None
     seen: frozenset[str]  # uids of the refused pods that were counted
     failures: int = 0
-    until: float = 0.0  # loop time before which nothing is replaced
-    newest: str = ""  # when the newest refused pod of the last round was made
+    until: float = 0.0  # loop time of the end of the back-off
+    newest: str = ""  # creationTimestamp of the newest refused pod of the last round
 
 
 def is_refused(pod: Pod) -> bool:
@@ -40,8 +41,22 @@ def is_refused(pod: Pod) -> bool:
     )
 
 
-def _runs_since(pod: Pod, date: str) -> bool:
-    return pod.status.phase == "Running" and pod.metadata.creationTimestamp > date
+class Starts(Struct, frozen=True):
+    """How the pods of an owner began."""
+
+    refused: Mapping[str, Pod]  # by uid
+    newest_running: str  # when the newest pod that runs was made; "" if none runs
+
+
+def starts_of(pods: Iterable[Pod]) -> Starts:
+    """Look at all pods of an owner once; pure, so that it can be done off the loop."""
+    refused, newest = {}, ""
+    for pod in pods:
+        if pod.status.phase == "Running":
+            newest = max(newest, pod.metadata.creationTimestamp)
+        elif is_refused(pod):
+            refused[pod.metadata.uid] = pod
+    return Starts(refused, newest)
 
 
 class FailedStarts:
@@ -51,13 +66,14 @@ class FailedStarts:
         self._events = context.events
         self._owners: dict[str, _Owner] = {}
 
-    def wait_seconds(self, owner: Kind, pods: Sequence[Pod]) -> float:
-        """Return the seconds for which refused pods must not be replaced; 0 when they may be.
+    def wait_seconds(self, owner: Kind, starts: Starts) -> float:
+        """Return the seconds for which refused pods must not be replaced; 0 if they may be.
 
-        `pods` are all that the owner has; an owner with neither refused pods nor a back-off costs nothing to remember.
+        `starts` are those of all pods that the owner has. Newly refused pods start a back-off and record an event. An
+        owner with neither refused pods nor a back-off takes no memory.
         """
         meta, now = metadata_of(owner), asyncio.get_running_loop().time()
-        refused = {pod.metadata.uid: pod for pod in pods if is_refused(pod)}
+        refused = starts.refused
         known = self._owners.get(meta.uid)
         if known is None:
             if not refused:
@@ -68,14 +84,14 @@ class FailedStarts:
             known.generation, known.failures, known.until = meta.generation, 0, 0.0
             known.seen = frozenset(refused)
             return 0.0
-        if known.failures and any(_runs_since(pod, known.newest) for pod in pods):
+        if starts.newest_running > known.newest:
             known.failures = 0
         fresh = refused.keys() - known.seen
         known.seen = frozenset(refused)
         if fresh and now >= known.until:
-            # All that fails before the round is over belongs to the same round.
+            # All pods that are refused before the back-off ends belong to the same round.
             known.newest = max(pod.metadata.creationTimestamp for pod in refused.values())
-            delay = min(FIRST_SECONDS * 2.0 ** min(known.failures, 30), MAX_SECONDS)
+            delay = backoff_seconds(known.failures, FIRST_SECONDS, MAX_SECONDS)
             known.failures += 1
             known.until = now + delay
             self._tell(owner, refused[min(fresh)], len(fresh), delay)
@@ -89,7 +105,7 @@ class FailedStarts:
         self._events.event(owner, WARNING, "BackOff", message)
 
     def _sweep(self, now: float) -> None:
-        """Forget owners that have not failed for long, among them those that are gone."""
+        """Drop owners whose back-off ended long ago, among them deleted ones."""
         over = [uid for uid, one in self._owners.items() if now > one.until + 2 * MAX_SECONDS]
         for uid in over:
             del self._owners[uid]

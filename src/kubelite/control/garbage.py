@@ -1,9 +1,9 @@
-"""Deletes what belonged to owners that are gone, and lets owners go in the order that was asked for.
+"""The garbage collector: deletes dependents of absent owners, and completes foreground and orphaning deletions.
 
-An object goes when none of its owners exists. An owner deleted in the foreground goes after its dependents, one that
-orphans them after they no longer name it. An owner that is not in the graph is asked for by name before it counts as
-absent. It counts as absent too if its name now has another uid, or if the object of that uid has another kind, name or
-namespace than the reference says. Owners that wait for each other in a circle no longer block each other, and go.
+An object is deleted when none of its owners exists. An owner deleted in the foreground goes after its dependents; one
+that orphans them goes once they no longer name it. An owner that is not in the graph is read by name before it counts
+as absent. It counts as absent too if its name now has another uid, or if the object of that uid has another kind, name
+or namespace than the reference says. Owners that wait for each other in a cycle are unblocked and deleted.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -24,26 +24,26 @@ from kubelite.control.runtime import Context, Key, Watch
 from kubelite.tasks import in_slices
 
 NOT_COLLECTED = frozenset({"events"})
-DEPENDENTS = "dependents of"  # namespace of the keys that stand for all dependents of an owner
-CIRCLE_LIMIT = 10_000  # objects of a circle of owners that is found
+DEPENDENTS = "dependents of"  # namespace of keys that stand for all dependents of an owner
+CIRCLE_LIMIT = 10_000  # objects visited in the search for a cycle of owners
 
 
 class Plan(Struct, frozen=True):
-    """What to do with an object: nothing, drop references to owners, or delete it."""
+    """The writes for an object: none, drop owner references, or delete it."""
 
-    drop: tuple[str, ...] = ()  # uids of owners
-    unblock: bool = False  # first its references must no longer block their owners
-    delete: str = ""  # the propagation policy
+    drop: tuple[str, ...] = ()  # uids of the owners whose references to drop
+    unblock: bool = False  # before that, clear blockOwnerDeletion in its references
+    delete: str = ""  # the propagation policy; "" to keep the object
 
 
 def plan(member: Member, owners: Owners, dependents: Sequence[Member]) -> Plan:
-    """Decide what becomes of an object whose owners have been looked up."""
+    """Decide the writes for an object whose owners have been resolved."""
     if owners.solid:
         return Plan(drop=tuple(ref.uid for ref in (*owners.dangling, *owners.waiting)))
     if not owners.dangling and not owners.waiting:
         return Plan()
     if owners.waiting and dependents:
-        # A dependent that waits may be what an owner waits for: a circle, in which none may block.
+        # A waiting dependent may be what the owner waits for, a cycle, so the object must not block its owners.
         return Plan(unblock=any(one.awaits_dependents for one in dependents), delete="Foreground")
     if ORPHAN in member.meta.finalizers:
         return Plan(delete="Orphan")
@@ -53,7 +53,7 @@ def plan(member: Member, owners: Owners, dependents: Sequence[Member]) -> Plan:
 
 
 class GarbageCollector:
-    """Reconciles objects by uid, which is the key's name."""
+    """Reconciles objects of all resources; a key's name is the object's uid."""
 
     name = "generic-garbage-collector"
     workers = 20
@@ -68,11 +68,11 @@ class GarbageCollector:
         context.options.resources.subscribe(self._follow_all)
 
     def watches(self) -> Sequence[Watch[Any]]:
-        """Watch nothing by type: all resources are followed by their metadata."""
+        """Watch no kind: the metadata of all resources is followed instead."""
         return ()
 
     async def reconcile(self, key: Key) -> float | None:
-        """Let the object go, its dependents first if it says so, or see whether it should go."""
+        """Complete the deletion of an object, or delete it if its owners are absent."""
         if key.namespace == DEPENDENTS:
             await self._enqueue_dependents(key.name)
             return None
@@ -83,12 +83,12 @@ class GarbageCollector:
             await self._orphan(member)
         elif member.awaits_dependents:
             await self._await_dependents(member)
-        elif not member.is_leaving and member.meta.ownerReferences:
+        elif not member.is_being_deleted and member.meta.ownerReferences:
             await self._judge(member)
         return None
 
     def _follow_all(self) -> None:
-        """Follow what is served now, and no longer what is not."""
+        """Subscribe to all resources served now, and unsubscribe from those no longer served."""
         served = set(self._context.options.resources.resources())
         for resource in [one for one in self._ends if one not in served]:
             self._ends.pop(resource)()
@@ -120,10 +120,10 @@ class GarbageCollector:
         uid = member.meta.uid
         references = member.meta.ownerReferences
         if before is None and self._graph.has_dependents(uid):
-            self._changed(uid, DEPENDENTS)  # some may name it wrongly
+            self._changed(uid, DEPENDENTS)  # a reference may have a wrong kind, name or namespace
         if before is not None and before.meta.ownerReferences != references:
             self._owners_changed(before.meta.ownerReferences, references)
-        if member.is_leaving:
+        if member.is_being_deleted:
             if member.awaits_dependents or member.orphans_dependents:
                 self._changed(uid)
                 self._changed(uid, DEPENDENTS)
@@ -133,7 +133,7 @@ class GarbageCollector:
     def _owners_changed(
         self, before: Iterable[OwnerReference], after: Iterable[OwnerReference]
     ) -> None:
-        """Enqueue the owners that wait and that the object no longer names, or no longer blocks."""
+        """Enqueue the waiting owners that the object no longer names, or no longer blocks."""
         blocked = {reference.uid for reference in after if reference.blockOwnerDeletion}
         for reference in before:
             owner = self._graph.get(reference.uid)
@@ -153,7 +153,7 @@ class GarbageCollector:
         self._context.queue.add(Key(namespace, uid))
 
     def _needs_judgement(self, member: Member) -> bool:
-        """Return whether an owner of the object is not there, waits for it, or is named wrongly."""
+        """Return whether an owner of the object is not in the graph, waits for it, or does not match the reference."""
         for reference in member.meta.ownerReferences:
             owner = self._graph.get(reference.uid)
             if owner is None or owner.awaits_dependents or not _is_meant(reference, owner, member):
@@ -161,10 +161,13 @@ class GarbageCollector:
         return False
 
     async def _enqueue_dependents(self, uid: str) -> None:
-        """Enqueue the dependents of an owner that came, goes or is gone: there may be a hundred thousand."""
+        """Enqueue the dependents of an owner that appeared, is being deleted or is gone.
+
+        In slices, since there may be 100,000.
+        """
         async for some in in_slices(self._graph.dependents(uid)):
             for dependent in some:
-                if not dependent.is_leaving and self._needs_judgement(dependent):
+                if not dependent.is_being_deleted and self._needs_judgement(dependent):
                     self._changed(dependent.meta.uid)
 
     async def _judge(self, member: Member) -> None:
@@ -176,7 +179,7 @@ class GarbageCollector:
         if decided.drop:
             await self._drop_references(member, decided.drop)
         elif decided.unblock and _blocks_any(member):
-            await self._unblock(member)  # the change brings it back, and then it is deleted
+            await self._unblock(member)  # the change requeues the object, and then it is deleted
         elif decided.delete:
             await self._delete(member, decided.delete)
 
@@ -200,7 +203,7 @@ class GarbageCollector:
     def _tell_of_other_namespace(
         self, reference: OwnerReference, owner: Member | None, member: Member
     ) -> None:
-        """Record the event for an owner whose uid is that of an object in another namespace."""
+        """Record a warning event if the uid of an owner belongs to an object in another namespace."""
         namespace = member.meta.namespace
         if owner is None or not owner.resource.namespaced or owner.meta.namespace == namespace:
             return
@@ -216,7 +219,7 @@ class GarbageCollector:
         )
 
     def _is_out_of_reach(self, reference: OwnerReference, member: Member) -> bool:
-        """Return whether an object outside of namespaces names an owner in one: a mistake that deletes nothing."""
+        """Return whether a cluster-scoped object names a namespaced owner: a mistake, for which nothing is deleted."""
         resource = self._by_kind.get((group_of(reference.apiVersion), reference.kind))
         if resource is None or not resource.namespaced or member.meta.namespace:
             return False
@@ -224,7 +227,10 @@ class GarbageCollector:
         return True
 
     async def _exists(self, reference: OwnerReference, member: Member) -> bool:
-        """Ask for an owner by name; a kind that is not served (any more) may come back, so it counts as existing."""
+        """Return whether an owner exists; reads it by name.
+
+        A kind that is not served may be served again, so its objects count as existing.
+        """
         resource = self._by_kind.get((group_of(reference.apiVersion), reference.kind))
         if resource is None:
             return True
@@ -241,14 +247,14 @@ class GarbageCollector:
         await self._drop_finalizer(member, ORPHAN)
 
     async def _await_dependents(self, member: Member) -> None:
-        """Let an owner go once no dependent blocks it; each that goes brings it back."""
+        """Remove the foreground finalizer once no dependent blocks the owner; each dependent that goes requeues it."""
         if not self._graph.is_blocked(member.meta.uid):
             await self._drop_finalizer(member, FOREGROUND)
         elif await self._waits_for_itself(member):
             await self._unblock(member)
 
     async def _waits_for_itself(self, member: Member) -> bool:
-        """Return whether those that wait for this object to go are waited for by it: a circle of owners."""
+        """Return whether the object is in a cycle of owners that wait for each other."""
         seen: set[str] = set()
         ahead = [member]
         while ahead and len(seen) <= CIRCLE_LIMIT:
@@ -265,7 +271,7 @@ class GarbageCollector:
         return False
 
     async def _unblock(self, member: Member) -> None:
-        """Let the owners of an object go before it."""
+        """Clear blockOwnerDeletion in an object's references, so that its owners may go before it."""
         references = [replace(ref, blockOwnerDeletion=False) for ref in member.meta.ownerReferences]
         await self._patch(member, {"ownerReferences": to_builtins(references)})
 
@@ -305,7 +311,8 @@ class GarbageCollector:
         except (NotFound, MethodNotAllowed):
             return
         except Conflict:
-            # It changed, or its name is somebody else's now: the change brings another look.
+            # The object changed, or its name has another uid now. If the graph has that change, it requeues the
+            # object.
             if self._graph.get(meta.uid) is member:
                 raise
 
@@ -327,7 +334,7 @@ def _reference_to(member: Member) -> ObjectReference:
 
 
 def _is_meant(reference: OwnerReference, owner: Member, member: Member) -> bool:
-    """Return whether an object of the owner's uid is the one that is named, in a place where it may own."""
+    """Return whether kind, name and scope of the object with the owner's uid match the reference."""
     resource = owner.resource
     return (
         reference.name == owner.meta.name

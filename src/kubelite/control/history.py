@@ -1,4 +1,4 @@
-"""The revisions of a DaemonSet's or StatefulSet's template, kept so that kubectl can show them and go back."""
+"""The ControllerRevisions of a DaemonSet or StatefulSet, for `kubectl rollout history` and `undo`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,15 +19,15 @@ from kubelite.control.deployment import template_hash
 from kubelite.control.ownership import controller_reference
 from kubelite.control.pods import pod_weight
 
-HASH = "controller-revision-hash"  # of pods, and of a DaemonSet's revisions
+HASH = "controller-revision-hash"  # label of pods, and of a DaemonSet's revisions
 REVISION_HASH = "controller.kubernetes.io/hash"
 NAME_LIMIT = 223
 
 
 def data_of(template: PodTemplateSpec) -> dict[str, Any]:
-    """Return the patch that sets a template, in the form in which kubectl reads it.
+    """Return the patch that sets a template, in the form that kubectl reads.
 
-    Its fields are those Go writes, in the order in which Go writes them: Go clients compare the bytes.
+    Go clients compare the bytes, so it has the fields that Go writes, in Go's order.
     """
     fields: dict[str, Any] = msgspec.to_builtins(template)
     structure(compile_struct(PodTemplateSpec), fields)
@@ -53,12 +53,12 @@ def template_of(revision: ControllerRevision) -> PodTemplateSpec | None:
 
 
 def _has_template(revision: ControllerRevision, template: PodTemplateSpec | None) -> bool:
-    """Tell whether a revision is that of a template, however its data is written."""
+    """Return whether a revision holds a template, however its data is encoded."""
     return template is not None and template_of(revision) == template
 
 
 def digest_of(revision: ControllerRevision) -> str:
-    """Return the hash that pods of a revision carry; one that lost its label has it at the end of its name."""
+    """Return the hash that labels the pods of a revision; taken from its name if its own labels were removed."""
     labels = revision.metadata.labels
     return (
         labels.get(REVISION_HASH) or labels.get(HASH) or revision.metadata.name.rpartition("-")[2]
@@ -66,20 +66,20 @@ def digest_of(revision: ControllerRevision) -> str:
 
 
 class History(Struct, frozen=True):
-    """The revisions as they should be."""
+    """The revision of the owner's template, and whether to write it."""
 
-    newest: ControllerRevision  # that of the template as it is now
-    create: bool = False  # it does not exist yet
-    update: bool = False  # it is an old one that is current again, or it lost its labels
+    newest: ControllerRevision  # the revision of the current template
+    create: bool = False  # the revision does not exist yet
+    update: bool = False  # an old revision is the newest again, or lost its labels
 
 
 def cost_bytes(owner: Any, revisions: Sequence[ControllerRevision]) -> int:
-    """Return what planning the history costs, for the offload."""
+    """Return the cost of planning the history, for the offload."""
     return (2 + len(revisions)) * pod_weight(owner.spec.template.spec)
 
 
 def plan(owner: Any, revisions: Sequence[ControllerRevision], collisions: int | None) -> History:
-    """Decide which revision is that of the owner's template."""
+    """Decide which revision holds the owner's template; `collisions` is the status' collisionCount."""
     template: PodTemplateSpec = owner.spec.template
     last = max((one.revision for one in revisions), default=0)
     same = [one for one in revisions if _has_template(one, template)]
@@ -109,7 +109,7 @@ def plan(owner: Any, revisions: Sequence[ControllerRevision], collisions: int | 
 
 
 def _labelled(revision: ControllerRevision) -> ControllerRevision:
-    """Return a revision with the labels that name its hash, which a user may have removed."""
+    """Return a revision with its hash labels, which a user may have removed."""
     labels = revision.metadata.labels
     digest = digest_of(revision)
     if labels.get(REVISION_HASH) and labels.get(HASH):
@@ -121,7 +121,7 @@ def _labelled(revision: ControllerRevision) -> ControllerRevision:
 def surplus(
     revisions: Sequence[ControllerRevision], live: set[str], limit: int
 ) -> list[ControllerRevision]:
-    """Return the oldest revisions beyond the limit that no pod has; `live` are names and hashes in use."""
+    """Return the oldest unused revisions beyond the limit; `live` are the names and hashes in use."""
     idle = [
         one for one in revisions if one.metadata.name not in live and digest_of(one) not in live
     ]
@@ -130,7 +130,7 @@ def surplus(
 
 
 async def write(client: Client, decided: History) -> ControllerRevision | None:
-    """Make the newest revision; return None if its name is another template's: a collision of hashes."""
+    """Write the newest revision and return it; None if its name belongs to another template: a hash collision."""
     if decided.update:
         return await client.update(decided.newest)
     if not decided.create:
@@ -144,7 +144,7 @@ async def write(client: Client, decided: History) -> ControllerRevision | None:
 
 
 async def drop(client: Client, revisions: Sequence[ControllerRevision]) -> None:
-    """Delete revisions."""
+    """Delete revisions; those already gone are skipped."""
     for one in revisions:
         try:
             await client.delete(

@@ -1,6 +1,6 @@
-"""Sets of completion indexes as jobs write them: ``0-2,5,7,8``; runs of three and more use a dash.
+"""Sets of completion indexes in the text form of a job's status: ``0-2,5,7,8``; runs of three or more use a dash.
 
-A set is kept as its runs, since ``0-2147483647`` is a valid one.
+A set is stored as its runs, since ``0-2147483647`` is a valid one.
 """
 
 from bisect import bisect_right
@@ -10,12 +10,12 @@ DIGITS_MAX = 10  # of the largest index, 2³¹ - 1
 
 
 class IndexSet:
-    """An immutable set of whole numbers; what it costs follows its runs, not its numbers."""
+    """An immutable set of whole numbers; memory and time are proportional to its runs, not its numbers."""
 
     __slots__ = ("_firsts", "_lasts", "_size")
 
     def __init__(self, runs: Iterable[tuple[int, int]] = ()) -> None:
-        """`runs` are the first and last number of each, in any order; they may touch and overlap."""
+        """`runs` are the first and last number of each run, in any order; they may touch and overlap."""
         self._firsts: list[int] = []
         self._lasts: list[int] = []
         for first, last in sorted(runs):
@@ -29,7 +29,7 @@ class IndexSet:
 
     @classmethod
     def of(cls, indexes: Iterable[int]) -> "IndexSet":
-        """Return the set of some numbers."""
+        """Return the set that has these numbers."""
         return cls((index, index) for index in indexes)
 
     @property
@@ -87,7 +87,7 @@ class IndexSet:
 
 
 def parse(text: str | None) -> IndexSet:
-    """Read a set; parts that cannot be read are left out."""
+    """Parse a set; None is the empty set, and parts that are malformed are skipped."""
     return IndexSet(
         (int(first), int(last or first))
         for first, _, last in (part.partition("-") for part in (text or "").split(","))
@@ -96,7 +96,7 @@ def parse(text: str | None) -> IndexSet:
 
 
 def is_index(text: str) -> bool:
-    """Return whether a text is a number that an index may be."""
+    """Return whether a text is a decimal number that may be an index."""
     return text.isascii() and text.isdecimal() and len(text) <= DIGITS_MAX
 
 

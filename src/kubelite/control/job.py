@@ -37,7 +37,10 @@ ENVIRONMENT = "JOB_COMPLETION_INDEX"
 
 
 def pod_for(job: Job, index: int | None, replaced: Pod | None = None) -> Pod:
-    """Return a pod of a job, with its number if it has one; it takes over from the failed pod `replaced`."""
+    """Return a pod of a job, with the tracking finalizer and, if `index` is given, its completion index.
+
+    The failure counts of the failed pod `replaced` carry over with backoffLimitPerIndex.
+    """
     pod = pod_from_template(job.spec.template, job)
     metadata = replace(pod.metadata, finalizers=[*pod.metadata.finalizers, TRACKING])
     if index is None:
@@ -71,7 +74,7 @@ def _with_index(container: Container) -> Container:
 
 
 def job_of(pod: Pod) -> tuple[str, ...]:
-    """Index pods by the job that owns them."""
+    """Index pods by ``namespace/name`` of the job that controls them."""
     reference = controller_of(pod.metadata)
     if reference is None or reference.kind != "Job":
         return ()
@@ -99,7 +102,10 @@ class JobController:
         return (Watch(Job), Watch(Pod, self._keys_of_pod))
 
     async def reconcile(self, key: Key) -> float | None:
-        """Take one step, report the status, and let go of what was noted there."""
+        """Take one step, write the status, then remove the finalizers of the pods that it records.
+
+        A key without a name stands for the pods of a namespace that have the finalizer but no controller.
+        """
         if not key.name:
             await self._release_orphans(key.namespace)
             return None
@@ -143,7 +149,7 @@ class JobController:
         return failure or next((one for one in failures if one is not None), None)
 
     async def _release_orphans(self, namespace: str) -> None:
-        """Let go of pods that lost their job, unless another job is about to adopt them."""
+        """Remove the finalizer of pods that lost their job, unless another job can adopt them."""
         orphans = self._pods.indexed("orphan", namespace)
         async for some in in_slices(orphans, ORPHANS_AT_ONCE):
             await self._release(
@@ -179,7 +185,7 @@ class JobController:
         return chain(orphans, self._adopters(pod))
 
     def _adopters(self, pod: Pod) -> Iterable[Key | None]:
-        """Yield the jobs that select a pod without a controller, and None for each that does not."""
+        """Yield the keys of the jobs that can adopt a pod, and None for each other step."""
         for key in self._selecting.keys(pod.metadata.namespace, pod.metadata.labels):
             job = self._jobs.get(key.name, key.namespace) if key is not None else None
             leaving = job is None or job.metadata.deletionTimestamp is not None or is_finished(job)
@@ -191,7 +197,7 @@ def _number(index: int | None) -> int:
 
 
 def _is_held(job: Job | None, pod: Pod) -> bool:
-    """Tell whether a pod is kept for a job that no longer counts it, or is gone though another has its name."""
+    """Return whether a pod has the finalizer though its job has finished or is gone; another may have its name."""
     if TRACKING not in pod.metadata.finalizers:
         return False
     if job is None or is_finished(job):

@@ -1,7 +1,7 @@
-"""Jobs that count failures for each index apart (`backoffLimitPerIndex`).
+"""Jobs that count failures per index (`backoffLimitPerIndex`).
 
-How often an index has failed is told by an annotation of its newest pod, so a pod that has failed is kept until its
-successor exists and carries the number on.
+An annotation of the index's newest pod holds the number of failures, so a failed pod is kept until its successor
+exists and carries the number on.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -20,18 +20,18 @@ RuleOf = Callable[[Pod], PodFailurePolicyRule | None]
 
 
 def index_of(pod: Pod) -> int:
-    """Return a pod's completion index; -1 for none."""
+    """Return a pod's completion index; -1 if it has none."""
     text = pod.metadata.annotations.get(INDEX, "")
     return int(text) if indexes.is_index(text) else -1
 
 
 def counts_each_index(job: Job) -> bool:
-    """Tell whether the job has a limit of failures for each index."""
+    """Return whether the job has a limit of failures per index."""
     return job.spec.completionMode == "Indexed" and job.spec.backoffLimitPerIndex is not None
 
 
 def failed_indexes(job: Job, failed_pods: Iterable[Pod], rule_of: RuleOf) -> IndexSet:
-    """Return the indexes that are given up; `failed_pods` are those that are not yet counted."""
+    """Return all failed indexes of the job; `failed_pods` are the failed pods that are not yet counted."""
     failed: set[int] = set()
     limit = job.spec.backoffLimitPerIndex or 0
     for pod in failed_pods:
@@ -48,7 +48,7 @@ def failed_indexes(job: Job, failed_pods: Iterable[Pod], rule_of: RuleOf) -> Ind
 def awaiting_successors(
     job: Job, failed_pods: Iterable[Pod], settled: IndexSet, ended_at: Callable[[Pod], datetime]
 ) -> dict[int, Pod]:
-    """Return the newest failed pod of each index that gets another; `settled` indexes have one, or need none."""
+    """Return by index the newest failed pod that gets a successor; `settled` indexes have one, or need none."""
     last: dict[int, Pod] = {}
     for pod in failed_pods:
         index = index_of(pod)
@@ -61,12 +61,12 @@ def awaiting_successors(
 
 
 def failures(pod: Pod) -> int:
-    """Return how many pods of this index had failed before this one, whether they count or not."""
+    """Return how many pods of this index failed before this one, ignored failures included."""
     return _number(pod, FAILURES) + _number(pod, IGNORED_FAILURES)
 
 
 def annotations_of(replaced: Pod | None, rule_of: RuleOf) -> Mapping[str, str]:
-    """Return what a new pod says about the failures of its index."""
+    """Return the annotations with the failure counts of a new pod, which follows `replaced` (None: it is the first)."""
     if replaced is None:
         return {FAILURES: "0"}
     rule = rule_of(replaced)

@@ -1,7 +1,7 @@
-"""What a job should do next: which pods to start and stop, what to count, and whether it has ended.
+"""Decides the next step of a job: which pods to create and delete, what to count, and whether it has finished.
 
-A pod that has ended is first noted in the status, then let go of (its finalizer removed), and counted once that is
-done, so that none is lost or counted twice whatever is interrupted.
+An ended pod is first recorded in `uncountedTerminatedPods`, then its finalizer is removed, then it is counted. So a
+restart between any two steps neither loses a pod nor counts it twice.
 """
 
 from collections.abc import Iterable, Mapping, Sequence, Set
@@ -20,6 +20,7 @@ from kubelite.api.kinds.batch import (
 )
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.machinery.times import format_time, parse_time
+from kubelite.backoff import backoff_seconds
 from kubelite.control import indexes, job_indexes
 from kubelite.control.deadlines import shifted
 from kubelite.control.indexes import IndexSet
@@ -37,7 +38,7 @@ BACKOFF_FIRST_SECONDS = 10.0
 BACKOFF_MAX_SECONDS = 600.0
 UNCOUNTED_LIMIT = 500
 CREATE_LIMIT = 500
-INDEX_PASSES = 8  # over each set of indexes in one plan
+INDEX_PASSES = 8  # passes over each set of indexes in one plan
 
 
 class Plan(Struct, frozen=True):
@@ -48,16 +49,16 @@ class Plan(Struct, frozen=True):
     delete: tuple[str, ...] = ()
     release: tuple[Pod, ...] = ()  # pods whose finalizer is removed once the status is written
     again_seconds: float | None = None
-    replaced: Mapping[int, Pod] = {}  # by index: the failed pods that new ones take over from
+    replaced: Mapping[int, Pod] = {}  # by index, the failed pod that the new one replaces
 
 
 def is_indexed(job: Job) -> bool:
-    """Tell whether each pod has a number of its own."""
+    """Return whether the job is Indexed: each pod has a completion index."""
     return job.spec.completionMode == "Indexed"
 
 
 def find(job: Job, condition_type: str) -> JobCondition | None:
-    """Return a condition that is true."""
+    """Return the condition of a type if its status is True, else None."""
     return next(
         (
             one
@@ -69,17 +70,17 @@ def find(job: Job, condition_type: str) -> JobCondition | None:
 
 
 def is_finished(job: Job) -> bool:
-    """Tell whether the job is complete or has failed."""
+    """Return whether the job is Complete or Failed."""
     return find(job, "Complete") is not None or find(job, "Failed") is not None
 
 
 def only_replaces_failed(job: Job) -> bool:
-    """Tell whether a pod that is being deleted counts as running until it has ended."""
+    """Return whether a pod that is being deleted is replaced only after it has ended."""
     return job.spec.podReplacementPolicy == "Failed" or job.spec.podFailurePolicy is not None
 
 
 def has_failed(job: Job, pod: Pod) -> bool:
-    """Tell whether a pod counts as failed."""
+    """Return whether a pod counts as failed; a deleted one does at once, unless the job only replaces failed pods."""
     if pod.status.phase == "Failed":
         return True
     if only_replaces_failed(job):
@@ -88,7 +89,7 @@ def has_failed(job: Job, pod: Pod) -> bool:
 
 
 def matching_rule(job: Job, pod: Pod) -> PodFailurePolicyRule | None:
-    """Return the rule of the pod failure policy that speaks of a failed pod."""
+    """Return the first rule of the pod failure policy that matches a failed pod, or None."""
     policy = job.spec.podFailurePolicy
     for rule in policy.rules if policy is not None else ():
         if rule.onExitCodes is not None and _exit_code_matches(rule, pod):
@@ -115,7 +116,7 @@ def _exit_code_matches(rule: PodFailurePolicyRule, pod: Pod) -> bool:
 
 
 def cost_bytes(job: Job, pods: Sequence[Pod]) -> int:
-    """Return what planning a step costs, for the offload."""
+    """Return the cost of planning a step, for the offload."""
     policy = job.spec.successPolicy
     texts = [job.status.completedIndexes, job.status.failedIndexes or ""]
     texts += (rule.succeededIndexes or "" for rule in (policy.rules if policy else ()))
@@ -123,7 +124,7 @@ def cost_bytes(job: Job, pods: Sequence[Pod]) -> int:
 
 
 def plan(job: Job, pods: Sequence[Pod], now: datetime) -> Plan:
-    """Decide one step; `pods` are all the job owns."""
+    """Decide one step; `pods` are all that the job owns."""
     status = _counted(job, pods)
     active = [pod for pod in pods if is_active(pod)]
     status, replaced = _by_index(job, status, pods, active, now)
@@ -133,7 +134,7 @@ def plan(job: Job, pods: Sequence[Pod], now: datetime) -> Plan:
         status = replace(status, startTime=format_time(now))
     verdict = _verdict(job, status, pods, len(replaced), now)
     if verdict is not None:
-        # No more successors come: what was kept for them is counted too.
+        # No failed pod gets a successor any more, so count those kept for one too.
         status, release = _noted(job, status, pods, frozenset())
     create: list[int | None] = []
     delete: list[str] = []
@@ -165,7 +166,7 @@ def plan(job: Job, pods: Sequence[Pod], now: datetime) -> Plan:
 def _by_index(
     job: Job, status: JobStatus, pods: Sequence[Pod], active: Sequence[Pod], now: datetime
 ) -> tuple[JobStatus, Mapping[int, Pod]]:
-    """Note which indexes are given up; return also the failed pods whose successors are still to come."""
+    """Return the status with failedIndexes, and by index the failed pods that await a successor."""
     if not counts_each_index(job) or job.metadata.deletionTimestamp is not None:
         return status, {}
     failed_pods = [
@@ -183,7 +184,7 @@ def _by_index(
 
 
 def _counted(job: Job, pods: Sequence[Pod]) -> JobStatus:
-    """Count the noted pods that have been let go of."""
+    """Return the status with the recorded pods counted whose finalizer is gone."""
     status = job.status
     noted = status.uncountedTerminatedPods or UncountedTerminatedPods()
     held = {pod.metadata.uid for pod in pods if TRACKING in pod.metadata.finalizers}
@@ -203,7 +204,10 @@ def _counted(job: Job, pods: Sequence[Pod]) -> JobStatus:
 def _noted(
     job: Job, status: JobStatus, pods: Sequence[Pod], kept: Set[str]
 ) -> tuple[JobStatus, list[Pod]]:
-    """Note pods that have ended; return also those to let go of. `kept` are not noted yet."""
+    """Return the status with ended pods recorded, and the pods whose finalizer to remove.
+
+    `kept` are uids of pods not to record yet.
+    """
     noted = status.uncountedTerminatedPods or UncountedTerminatedPods()
     succeeded, failed = list(noted.succeeded), list(noted.failed)
     known = {*succeeded, *failed}
@@ -239,7 +243,7 @@ def _noted(
 
 
 def _totals(status: JobStatus) -> tuple[int, int]:
-    """Return how many have succeeded and failed, those that are only noted included."""
+    """Return how many pods have succeeded and failed, recorded but uncounted ones included."""
     noted = status.uncountedTerminatedPods or UncountedTerminatedPods()
     return status.succeeded + len(noted.succeeded), status.failed + len(noted.failed)
 
@@ -247,9 +251,9 @@ def _totals(status: JobStatus) -> tuple[int, int]:
 def _verdict(
     job: Job, status: JobStatus, pods: Sequence[Pod], kept: int, now: datetime
 ) -> JobCondition | None:
-    """Return the condition that announces the end, or None while the job goes on.
+    """Return the condition that announces the end (SuccessCriteriaMet, FailureTarget), or None while the job runs.
 
-    `kept` failed pods wait for their successors and are not noted in the status yet.
+    `kept` counts the failed pods that await a successor and are not recorded in the status yet.
     """
     for announced in ("SuccessCriteriaMet", "FailureTarget"):
         if (found := find(job, announced)) is not None:
@@ -296,7 +300,7 @@ def _verdict(
 
 
 def _too_many_indexes(job: Job, status: JobStatus) -> tuple[str, str] | None:
-    """Return reason and message when indexes that are given up fail the job."""
+    """Return reason and message if failed indexes fail the job, else None."""
     failed = len(indexes.parse(status.failedIndexes))
     most = job.spec.maxFailedIndexes
     if most is not None and failed > most:
@@ -352,7 +356,7 @@ def _managed(
     replaced: Mapping[int, Pod],
     now: datetime,
 ) -> tuple[list[int | None], list[str], float | None]:
-    """Return the pods to start, those to stop, and when to look again."""
+    """Return the indexes to create pods for, the names of pods to delete, and the seconds until the back-off ends."""
     if job.spec.suspend:
         return [], [pod.metadata.name for pod in active], None
     succeeded, _ = _totals(status)
@@ -385,19 +389,19 @@ def _managed(
 
 
 def _index_backoff_seconds(replaced: Pod | None, now: datetime) -> float:
-    """Return how long an index waits for its next pod."""
+    """Return the seconds of back-off left before an index gets its next pod."""
     if replaced is None:
         return 0.0
     return _delay_seconds(job_indexes.failures(replaced) + 1, _ended_at(replaced, now), now)
 
 
 def _delay_seconds(failures: int, last: datetime, now: datetime) -> float:
-    delay = min(BACKOFF_FIRST_SECONDS * 2.0 ** min(failures - 1, 20), BACKOFF_MAX_SECONDS)
+    delay = backoff_seconds(failures - 1, BACKOFF_FIRST_SECONDS, BACKOFF_MAX_SECONDS)
     return delay - (now - last).total_seconds()
 
 
 def _backoff_seconds(job: Job, pods: Iterable[Pod], now: datetime) -> float:
-    """Return how long to wait after failures since the last success: 10 s doubling to 10 min."""
+    """Return the seconds of back-off left after the failures since the last success: 10 s doubling to 10 min."""
     ends: list[tuple[datetime, bool]] = sorted(
         (_ended_at(pod, now), has_failed(job, pod))
         for pod in pods
@@ -419,13 +423,13 @@ def _ended_at(pod: Pod, now: datetime) -> datetime:
         for status in pod.status.containerStatuses
         if status.state.terminated is not None and status.state.terminated.finishedAt
     ]
-    # A pod that its node refused has neither: it ended as it came to the node, which may be long after it was made.
+    # A pod that its node refused has neither. It ended when it was bound, which may be long after its creation.
     text = max(dates, default="") or pod.metadata.deletionTimestamp or pod.status.startTime
     return min(parse_time(text), now) if text else parse_time(pod.metadata.creationTimestamp)
 
 
 def _with_suspension(job: Job, status: JobStatus, now: datetime) -> JobStatus:
-    """Note when the job was suspended and resumed."""
+    """Return the status with the Suspended condition; startTime is cleared by suspension and set by resumption."""
     current = next((one for one in status.conditions if one.type == "Suspended"), None)
     was = current is not None and current.status == "True"
     if was == bool(job.spec.suspend):
@@ -444,7 +448,7 @@ def _with_suspension(job: Job, status: JobStatus, now: datetime) -> JobStatus:
 
 
 def _ended(status: JobStatus, verdict: JobCondition, now: datetime) -> JobStatus:
-    """Announce the end, and declare it once nothing runs and everything is counted."""
+    """Return the status with the end announced; once no pod runs and all are counted, with Complete or Failed."""
     conditions = list(status.conditions)
     if verdict not in conditions:
         conditions.append(verdict)

@@ -1,4 +1,4 @@
-"""Empties namespaces that are being deleted, pods first, and then lets them go."""
+"""Deletes the content of terminating namespaces, pods first, then removes their finalizer."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -23,8 +23,8 @@ FINALIZER = "kubernetes"
 PODS = ("", "pods")
 EVENTS = ("", "events")
 AGAIN_SECONDS = 15.0
-BATCH = 100  # deletions under way at once
-OBJECT_COST_BYTES = 2  # what the offload counts for an object that is left: below a microsecond
+BATCH = 100  # deletions in flight
+OBJECT_COST_BYTES = 2  # cost of a remaining object, for the offload: below a microsecond
 WELL = {
     "NamespaceDeletionDiscoveryFailure": (
         "ResourcesDiscovered",
@@ -49,14 +49,14 @@ Content = Mapping[Resource, Sequence[PartialObjectMetadata]]
 
 
 class Plan(Struct, frozen=True):
-    """What to delete now; `finalize` once nothing is left."""
+    """The objects to delete now; `finalize` once nothing is left."""
 
     delete: tuple[tuple[Resource, PartialObjectMetadata], ...] = ()
     finalize: bool = False
 
 
 def plan(content: Content) -> Plan:
-    """Decide what goes next: all pods, and the rest only when no pod is left that may need it."""
+    """Decide what to delete next: all pods; the rest once no pod is left, since a pod may need it."""
     left = {resource: items for resource, items in content.items() if items}
     if not left:
         return Plan(finalize=True)
@@ -74,7 +74,10 @@ def plan(content: Content) -> Plan:
 def status_of(
     status: NamespaceStatus, content: Content, failures: Sequence[str], now: datetime
 ) -> NamespaceStatus:
-    """Return the status that tells what keeps the namespace."""
+    """Return the status with the conditions that say what keeps the namespace.
+
+    `failures` are messages of deletions that failed.
+    """
     bad: dict[str, tuple[str, str]] = {}
     if failures:
         text = ", ".join(sorted(failures))
@@ -126,7 +129,7 @@ def status_of(
 
 
 class NamespaceController:
-    """Reconciles namespaces that are being deleted."""
+    """Reconciles terminating namespaces."""
 
     name = "namespace-controller"
     workers = 5
@@ -138,11 +141,11 @@ class NamespaceController:
         self._ends: dict[Resource, Callable[[], None]] = {}
 
     def watches(self) -> Sequence[Watch[Any]]:
-        """Watch namespaces; their content only from the first deletion of a namespace on."""
+        """Watch namespaces; mirrors of their content start with the first deletion of a namespace."""
         return (Watch(Namespace, where=lambda _, after: after is not None and _is_leaving(after)),)
 
     async def reconcile(self, key: Key) -> float | None:
-        """Delete what can be deleted now; what ends brings the next look."""
+        """Delete what can be deleted now and write the status; each object that goes requeues the namespace."""
         namespace = self._namespaces.get(key.name)
         if namespace is None or not _is_leaving(namespace):
             return None
@@ -150,7 +153,7 @@ class NamespaceController:
             await self._let_go(namespace)
             return None
         failures: list[str] = []
-        # Pods that go at once let the rest go in the same look.
+        # Where all pods go at once the second turn deletes the rest in the same reconcile.
         for _ in range(2):
             content = await self._content(key.name)
             decided = await self._context.offload.run(_cost_bytes(content), partial(plan, content))
@@ -170,7 +173,8 @@ class NamespaceController:
             spec = replace(namespace.spec, finalizers=rest)
             await self._client.update(replace(namespace, spec=spec), "finalize")
             return None
-        # What was deleted wakes us when it has gone; this is for what could not be deleted.
+        # Each deleted object requeues the namespace when it is gone; the delay is for objects that could not be
+        # deleted.
         return AGAIN_SECONDS
 
     async def _let_go(self, namespace: Namespace) -> None:
@@ -187,7 +191,7 @@ class NamespaceController:
         content: dict[Resource, Sequence[PartialObjectMetadata]] = {}
         for resource in self._context.options.resources.resources():
             if not resource.namespaced or resource.resource == EVENTS[1]:
-                continue  # a mirror of all events would hold too much for the few that end with a namespace
+                continue  # a mirror of all events takes too much memory for the few in a namespace
             mirror = self._context.dynamic_mirror(
                 resource.group, resource.version, resource.resource
             )
@@ -198,7 +202,7 @@ class NamespaceController:
         return content
 
     async def _forget_events(self, namespace: str) -> list[str]:
-        """Delete the events at the very end: what went before has caused some, and from now on none can be made."""
+        """Delete the events, last of all: earlier deletions caused some, and none can be created from now on."""
         failures: list[str] = []
         for resource in self._context.options.resources.resources():
             if (resource.group, resource.resource) == EVENTS:
@@ -208,7 +212,7 @@ class NamespaceController:
         return failures
 
     def _content_changed(self, before: Any, after: Any) -> None:
-        """Look again when an object of a namespace that is going away has gone."""
+        """Requeue a terminating namespace when an object of it is gone."""
         if after is None and before is not None:
             namespace = self._namespaces.get(before.metadata.namespace)
             if namespace is not None and _is_leaving(namespace):

@@ -1,7 +1,7 @@
-"""The objects that the cluster cannot do without, and how far each is from what it should be.
+"""The objects that the cluster requires, and what is wrong with each now.
 
-One mechanism brings them there: all at once before the API serves, then key by key, whenever one of them changes. What
-cannot be had is noted as a problem and retried; it never fails the caller, so it keeps no server from starting.
+One mechanism reconciles them: all at once before the API serves, then key by key, whenever one of them changes. A
+failure is noted as a problem and retried. It is never raised, so it keeps no server from starting.
 """
 
 import logging
@@ -13,6 +13,7 @@ from msgspec import Struct
 from kubelite.api.client.protocol import Client
 from kubelite.api.errors import AlreadyExists, APIError, Conflict, NotFound
 from kubelite.api.kinds.model import Kind
+from kubelite.backoff import backoff_seconds
 from kubelite.tasks import all_to_their_end
 
 log = logging.getLogger(__name__)
@@ -22,9 +23,9 @@ K = TypeVar("K", bound=Kind)
 NeedKey = tuple[str, str]  # kind, and [namespace/]name
 RETRY_FIRST_SECONDS = 0.05
 RETRY_MAX_SECONDS = 60.0
-PATIENCE = 3  # failures before a write that came between is a problem
-REASON_MAX = 300  # characters of a problem: what an error says may be long
-TOLD_MAX = 5  # problems in the status
+PATIENCE = 3  # failures after which a conflict counts as a problem
+REASON_MAX = 300  # characters of a problem; an error's message may be long
+TOLD_MAX = 5  # problems listed in the status
 
 
 class Reader(Protocol):
@@ -40,28 +41,28 @@ class Reader(Protocol):
 
 
 def unchanged(stored: Any) -> Any:
-    """Return a stored object as it should be: as it is."""
+    """Return a stored object unchanged."""
     return stored
 
 
 class Need(Struct, frozen=True):
-    """An object that must be there. All functions are pure."""
+    """An object that the cluster requires. All functions are pure."""
 
     kind: type[Any]
     name: str
-    make: Callable[[], Any]  # what to create
+    make: Callable[[], Any]  # returns the object to create
     namespace: str = ""
-    revise: Callable[[Any], Any] = unchanged  # returns a stored one as it should be
-    must_replace: Callable[[Any], bool] = lambda _: False  # no update leads from a stored one to it
-    complaint: Callable[[Any], str] = lambda _: ""  # what of a stored one only its owner may mend
+    revise: Callable[[Any], Any] = unchanged  # returns the stored object as it should be
+    must_replace: Callable[[Any], bool] = lambda _: False  # no update can correct a stored one
+    complaint: Callable[[Any], str] = lambda _: ""  # what only its owner may correct, or ""
     rival: Callable[[Reader], Kind | None] = lambda _: (
         None
-    )  # what has the place of one that is refused
-    stage: int = 0  # those of an earlier stage are created first
+    )  # the object that has the place of a rejected one
+    stage: int = 0  # objects of an earlier stage are created first
 
     @property
     def key(self) -> NeedKey:
-        """The key under which it is reconciled."""
+        """Return the key under which the object is reconciled."""
         return need_key(self.kind, self.name, self.namespace)
 
 
@@ -69,7 +70,7 @@ class Problem(Struct, frozen=True):
     """Why an object is missing or wrong."""
 
     reason: str
-    about: Kind | None = None  # the object whose owner can mend it
+    about: Kind | None = None  # the object whose owner can correct it
     event: str = "SystemObjectUnavailable"
 
 
@@ -79,18 +80,18 @@ def need_key(kind: type[Kind], name: str, namespace: str = "") -> NeedKey:
 
 
 class SystemObjects:
-    """All needs, with what is wrong now."""
+    """All required objects, and the problems there are now."""
 
     def __init__(self, needs: Iterable[Need] = ()) -> None:
         self.needs = {need.key: need for need in needs}
         self.problems: dict[NeedKey, Problem] = {}
         self._failures: dict[NeedKey, int] = {}
-        self._right: dict[NeedKey, str] = {}  # resource versions that need no second look
+        self._right: dict[NeedKey, str] = {}  # resource versions already checked
         self._listeners: list[Callable[[NeedKey], None]] = []
 
     @property
     def problem(self) -> str:
-        """What is wrong, for a status; empty if nothing is."""
+        """Return all problems in one line, for a status; "" if there are none."""
         lines = [
             f"{kind} {name}: {problem.reason}" for (kind, name), problem in self.problems.items()
         ]
@@ -98,19 +99,19 @@ class SystemObjects:
         return "; ".join([*lines[:TOLD_MAX], *more])
 
     def subscribe(self, listener: Callable[[NeedKey], None]) -> Callable[[], None]:
-        """Call `listener` with the key of each need that `changed` names; return the call that ends it."""
+        """Call `listener` with each key given to `changed`; return a function that ends it."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
     def changed(self, *keys: NeedKey) -> None:
-        """Have objects reconciled because what is wanted of them changed."""
+        """Requeue objects whose wanted state has changed."""
         for key in keys:
             self._right.pop(key, None)
             for listener in self._listeners:
                 listener(key)
 
     async def ensure_all(self, client: Client, lookup: Reader) -> None:
-        """Bring all objects to what they should be; failures are noted as problems."""
+        """Reconcile all objects, stage by stage; failures are noted as problems."""
         for stage in sorted({need.stage for need in self.needs.values()}):
             keys = [key for key, need in self.needs.items() if need.stage == stage]
             await all_to_their_end(*(self.ensure(key, client, lookup, patience=0) for key in keys))
@@ -118,9 +119,10 @@ class SystemObjects:
     async def ensure(
         self, key: NeedKey, client: Client, lookup: Reader, *, patience: int = 1
     ) -> float | None:
-        """Bring one object to what it should be; return the seconds after which to try again, or None.
+        """Reconcile one object; return the seconds after which to retry, or None.
 
-        The first `patience` failures are no problem yet: what a deleted object held is free a moment after it is gone.
+        The first `patience` failures are not noted as a problem: what a deleted object held is free only a moment
+        after it is gone.
         """
         need = self.needs[key]
         stored = lookup.get(need.kind, need.name, need.namespace)
@@ -128,11 +130,11 @@ class SystemObjects:
             if self._right.get(key) == stored.metadata.resourceVersion:
                 return None
             if stored.metadata.deletionTimestamp is not None:
-                return None  # it is created anew when it is gone
+                return None  # recreated once it is gone
         try:
             await _write(need, stored, client)
         except (AlreadyExists, Conflict, NotFound) as error:
-            # A neighbour's write came between; one that goes on for long is a problem all the same.
+            # Probably a concurrent write, which a retry settles. If it persists it is a problem.
             return self._failed(key, Problem(error.message[:REASON_MAX]), PATIENCE)
         except APIError as error:
             return self._failed(key, _explained(need, error, lookup), patience)
@@ -141,7 +143,7 @@ class SystemObjects:
             event = "SystemObjectInconsistent"
             self._note(key, Problem(complaint, stored, event))
             self._right[key] = stored.metadata.resourceVersion
-            return None  # retrying does not help: its owner has to act
+            return None  # a retry cannot help: the owner has to act
         self._note(key, None)
         if stored is not None:
             self._right[key] = stored.metadata.resourceVersion
@@ -150,13 +152,13 @@ class SystemObjects:
     def _failed(self, key: NeedKey, problem: Problem, patience: int) -> float:
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
-        delay_seconds = min(RETRY_FIRST_SECONDS * 2.0 ** min(failures, 20), RETRY_MAX_SECONDS)
+        delay_seconds = backoff_seconds(failures, RETRY_FIRST_SECONDS, RETRY_MAX_SECONDS)
         if failures >= patience:
             self._note(key, problem)
         return delay_seconds
 
     def _note(self, key: NeedKey, problem: Problem | None) -> None:
-        """Remember and log a change of what is wrong; the same problem again is no news."""
+        """Record the problem of an object, or that there is none; log only changes."""
         before = self.problems.get(key)
         if problem is None:
             self._failures.pop(key, None)

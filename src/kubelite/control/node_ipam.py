@@ -1,4 +1,4 @@
-"""Gives each node its part of the cluster's pod addresses."""
+"""Allocates each node a pod CIDR from the cluster's."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -13,9 +13,9 @@ log = logging.getLogger(__name__)
 
 
 class NodeIPAMController:
-    """Reconciles nodes without addresses; one at a time, so that no two get the same.
+    """Reconciles nodes without a pod CIDR; one at a time, so that no two get the same.
 
-    Where none are left a node is told so once, by an event, and waits for another node to go.
+    If no CIDR is free a node gets one event and waits until another node is gone.
     """
 
     name = "node-ipam-controller"
@@ -27,18 +27,18 @@ class NodeIPAMController:
         self._events = context.events
         self._nodes = context.mirror(Node)
         self._ranges = NodeRanges(context.options)
-        self._waiting: set[str] = set()  # names of nodes for which there was nothing left
+        self._waiting: set[str] = set()  # names of nodes for which no CIDR was free
         context.follow(Node, self._node_changed)
 
     def watches(self) -> Sequence[Watch[Any]]:
-        """Watch nodes that come without addresses, and those that leave some behind."""
+        """Watch nodes without a pod CIDR, and nodes that release one."""
         return (
             Watch(Node, where=_asks),
             Watch(Node, self._those_waiting, where=_gives_back),
         )
 
     async def reconcile(self, key: Key) -> float | None:
-        """Give the node its part."""
+        """Write the node's pod CIDRs."""
         node = self._nodes.get(key.name)
         if node is None or node.spec.podCIDR or node.metadata.deletionTimestamp is not None:
             self._waiting.discard(key.name)
@@ -82,7 +82,7 @@ class NodeIPAMController:
 
 
 def _asks(before: Node | None, after: Node | None) -> bool:
-    """Return whether a node has no addresses and did not say so before; its reports are no news."""
+    """Return whether a node has newly no pod CIDR; its later status reports do not matter."""
     return (
         after is not None
         and not after.spec.podCIDR

@@ -1,7 +1,7 @@
-"""Notices nodes that no longer report, and taints nodes by what they report.
+"""Marks nodes that no longer report as Unknown, and taints nodes by their conditions.
 
-A node reports by renewing its lease or changing its status. Nothing is done while reports come; each one only moves a
-deadline, kept in the loop's time so that jumps of the clock make no node disappear.
+A node reports by renewing its lease or changing its status. A report only moves a deadline, which is kept in the
+loop's time, so that a jump of the wall clock fails no node.
 """
 
 import asyncio
@@ -30,12 +30,12 @@ NODE_INDEX = "node name"
 
 
 def node_of_pod(pod: Pod) -> tuple[str, ...]:
-    """Index pods by their node."""
+    """Index pods by the name of their node."""
     return (pod.spec.nodeName,) if pod.spec.nodeName else ()
 
 
 def unknown_conditions(node: Node, now: datetime) -> list[NodeCondition]:
-    """Return the conditions of a node that no longer reports."""
+    """Return the conditions of a node that no longer reports: those that it should report become Unknown."""
     date = format_time(now)
     changed = list(node.status.conditions)
     for condition_type in REPORTED:
@@ -84,7 +84,10 @@ class NodeLifecycleController:
         )
 
     async def reconcile(self, key: Key) -> float | None:
-        """Mark a silent node, and keep its taints and pods' readiness right."""
+        """Set a silent node's conditions to Unknown, its pods to not ready, and update the taints.
+
+        Return the seconds until the node counts as silent, or None if it does.
+        """
         node = self._nodes.get(key.name)
         if node is None:
             self._reported.pop(key.name, None)
@@ -108,7 +111,7 @@ class NodeLifecycleController:
                     "spec": {"taints": to_builtins(taints)},
                 },
             )
-        # A little later than the deadline: rounding must not bring the look a moment too early, again and again.
+        # Rounding could requeue the node just before its deadline again and again, so add a margin.
         return grace - silent_seconds + MARGIN_SECONDS if silent_seconds < grace else None
 
     async def _mark_unknown(self, node: Node) -> Node:
@@ -125,7 +128,7 @@ class NodeLifecycleController:
         return await self._client.update(replace(node, status=status), "status")
 
     async def _mark_pods(self, node: Node) -> None:
-        """Take the pods of a node that is not ready out of their services."""
+        """Set the pods of a node that is not ready to not ready, which removes them from their services."""
         date = format_time(self._context.clock.now())
         for pod in self._pods.indexed(NODE_INDEX, node.metadata.name):
             found = condition(pod, "Ready")
@@ -145,7 +148,10 @@ class NodeLifecycleController:
                 continue
 
     def _node_changed(self, before: Node | None, after: Node | None) -> bool:
-        """Take a status the node wrote as a report; our own change to Unknown is none."""
+        """Count a new heartbeat as a report, and return whether the change matters.
+
+        This controller's own change to Unknown has no new heartbeat.
+        """
         if after is not None and (before is None or _reports(before, after)):
             self._reported[after.metadata.name] = asyncio.get_running_loop().time()
         return (
@@ -157,7 +163,7 @@ class NodeLifecycleController:
         )
 
     def _keys_of_node(self, node: Node) -> Iterable[Key]:
-        """Return the node; all nodes when the first became ready or the last did not stay so."""
+        """Return the key of the node; with fewer than two ready nodes all keys, since eviction may start or stop."""
         nodes = self._nodes.list()
         few = sum(1 for _ in islice(filter(is_node_ready, nodes), 2)) < 2
         return (Key("", one.metadata.name) for one in ((node, *nodes) if few else (node,)))
@@ -169,7 +175,8 @@ class NodeLifecycleController:
         self._reported[name] = asyncio.get_running_loop().time()
         node = self._nodes.get(name)
         ready = node_condition(node, "Ready") if node is not None else None
-        # A renewal matters only after silence; the deadline that is set finds out the rest.
+        # A renewal matters only for a node marked Unknown. For any other the delayed requeue finds out whether it is
+        # silent.
         return ready is not None and ready.status == "Unknown"
 
 

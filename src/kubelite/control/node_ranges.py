@@ -1,6 +1,6 @@
-"""Which parts of the cluster's pod addresses the nodes have. Pure, and in constant time for each node.
+"""The allocation of pod CIDRs to nodes. Pure, and in constant time for each node.
 
-A thousand nodes may ask again each time one of them reports: nothing here looks at all nodes, or at all parts.
+A thousand nodes may ask again each time one of them reports, so nothing here visits all nodes or all parts.
 """
 
 from collections import Counter
@@ -15,26 +15,26 @@ K = TypeVar("K", int, Network)
 
 
 class CIDRNotAvailable(Exception):
-    """All parts of the cluster's addresses are taken."""
+    """No pod CIDR is free."""
 
 
 class Parts:
-    """The parts of one network, all of one size; each may be taken by several nodes, as when two ask for the same."""
+    """The parts of one network, all of one size; a part may be taken by several nodes that were given the same."""
 
     def __init__(self, whole: Network, prefix: int) -> None:
         self.whole = whole
         self._prefix = max(prefix, whole.prefixlen)
         self._count = 1 << (self._prefix - whole.prefixlen)
-        self._step = 1 << (whole.max_prefixlen - self._prefix)  # addresses of a part
+        self._step = 1 << (whole.max_prefixlen - self._prefix)  # addresses in a part
         self._base = int(whole.network_address)
-        self._taken: Counter[int] = Counter()  # by number of the part
+        self._taken: Counter[int] = Counter()  # how many nodes have it, by number of the part
         self._odd: Counter[Network] = (
             Counter()
-        )  # those of another size, which somebody gave by hand
-        self._first = 0  # no part before it is free
+        )  # networks of another size, which an administrator assigned
+        self._first = 0  # no part with a lower number is free
 
     def take(self, network: Network) -> None:
-        """Note that a node has a network; one elsewhere does not matter."""
+        """Note that a node has a network; one outside of this network is ignored."""
         if network.version != self.whole.version or not network.overlaps(self.whole):
             return
         if network.prefixlen == self._prefix:
@@ -43,7 +43,7 @@ class Parts:
             self._odd[network] += 1
 
     def release(self, network: Network) -> None:
-        """Note that a node no longer has what was taken for it."""
+        """Undo one `take` of a network."""
         if network.version != self.whole.version or not network.overlaps(self.whole):
             return
         if network.prefixlen == self._prefix:
@@ -55,13 +55,13 @@ class Parts:
         self._first = min(self._first, number)
 
     def free(self) -> Network:
-        """Return the first part that overlaps with nothing taken; raises CIDRNotAvailable."""
+        """Return the first part that overlaps no taken network; raises CIDRNotAvailable."""
         number = self._first
         while number < self._count:
             part = self._part(number)
             odd = next((one for one in self._odd if one.overlaps(part)), None)
             if odd is not None:
-                # A large one covers many parts: go on behind it.
+                # A large network covers many parts, so continue behind it.
                 behind = int(odd.broadcast_address) + 1 - self._base
                 number = max(number + 1, behind // self._step)
             elif number in self._taken:
@@ -96,7 +96,7 @@ class NodeRanges:
         ]
 
     def node_changed(self, before: Node | None, after: Node | None) -> None:
-        """Take account of a change of a node."""
+        """Update the taken networks for a change of a node."""
         old, new = set(_networks(before)), set(_networks(after))
         for network in old - new:
             for parts in self._networks:
@@ -106,7 +106,7 @@ class NodeRanges:
                 parts.take(network)
 
     def free(self) -> list[str]:
-        """Return the networks for a new node, one of each of the cluster's; raises CIDRNotAvailable."""
+        """Return the CIDRs for a new node, one from each of the cluster's networks; raises CIDRNotAvailable."""
         return [str(parts.free()) for parts in self._networks]
 
 

@@ -1,4 +1,4 @@
-"""Which taints a node should carry for what it reports, and when they make a pod leave."""
+"""Which taints a node should have for its conditions, and when a NoExecute taint evicts a pod."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -24,7 +24,7 @@ OURS = frozenset({NOT_READY, UNREACHABLE, UNSCHEDULABLE, *PRESSURES.values()})
 
 
 def node_condition(node: Node, condition_type: str) -> NodeCondition | None:
-    """Return a node's condition."""
+    """Return the node's condition of a type, or None."""
     return conditions.find(node.status.conditions, condition_type)
 
 
@@ -34,9 +34,9 @@ def is_node_ready(node: Node) -> bool:
 
 
 def wanted_taints(node: Node, *, evicting: bool, now: datetime) -> list[Taint]:
-    """Return the taints a node should have: foreign ones as they are, ours by its conditions.
+    """Return the taints a node should have: ours by its conditions, all others unchanged.
 
-    `evicting` is false while no node at all is ready: then the fault is likely ours, and no pod should leave.
+    `evicting` is False while no node is ready: the control plane is then likely the cause, so no pod is evicted.
     """
     wanted: set[tuple[str, str]] = set()
     ready = node_condition(node, "Ready")
@@ -66,7 +66,7 @@ def wanted_taints(node: Node, *, evicting: bool, now: datetime) -> list[Taint]:
 def leave_at(
     taints: Iterable[Taint], tolerations: Sequence[Toleration], now: datetime
 ) -> datetime | None:
-    """Return when a pod must leave a node because of its NoExecute taints; None if it may stay."""
+    """Return when the node's NoExecute taints evict a pod; None if it may stay."""
     deadline: datetime | None = None
     for taint in taints:
         if taint.effect != "NoExecute":

@@ -1,4 +1,4 @@
-"""What the composition root sets for the controllers."""
+"""Options and services that the composition root gives to the controllers."""
 
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -25,7 +25,7 @@ class RequestedNames(Protocol):
 
 
 class SigningRequest(Protocol):
-    """A certificate signing request that has been read."""
+    """A parsed certificate signing request."""
 
     @property
     def wanted(self) -> RequestedNames: ...
@@ -36,7 +36,7 @@ class SigningRequest(Protocol):
 
 
 class CertificateSigner(Protocol):
-    """Makes client and serving certificates of the cluster's authority."""
+    """Issues client and serving certificates of the cluster's authority."""
 
     def sign(
         self, pem: bytes, *, usages: tuple[str, ...], expiration_seconds: int | None = None
@@ -46,10 +46,10 @@ class CertificateSigner(Protocol):
 
 
 class TokenIssuer(Protocol):
-    """Makes the long-lived tokens of service account secrets."""
+    """Issues the long-lived tokens of service account secrets."""
 
     def issue_legacy(self, namespace: str, name: str, uid: str, secret: str) -> str:
-        """Return a token of a service account that lasts as long as its secret."""
+        """Return a token of a service account that is valid as long as its secret exists."""
         ...
 
 
@@ -64,14 +64,14 @@ class Resource(Struct, frozen=True):
 
 
 class Resources(Protocol):
-    """Which resources are served; they come and go with their definitions."""
+    """The resources served now; custom ones come and go with their definitions."""
 
     def resources(self) -> Sequence[Resource]:
         """Return each resource once, at its preferred version."""
         ...
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call `listener` after each change; return the call that ends it."""
+        """Call `listener` after each change; return a function that ends it."""
         ...
 
 
@@ -92,16 +92,16 @@ class StaticResources:
 
 
 class Options(Struct, frozen=True):
-    """Facts and doors of this cluster that controllers need."""
+    """Settings of this cluster, and services outside of the API, that controllers need."""
 
     cluster_cidrs: tuple[Network, ...] = (ip_network("10.42.0.0/16"),)
-    node_prefix_v4: int = 24  # the size of a node's part of the cluster's addresses
+    node_prefix_v4: int = 24  # prefix length of a node's pod CIDR
     node_prefix_v6: int = 64
     cluster_ca: str = ""  # PEM, published in every namespace
     resources: Resources = StaticResources(())
-    signer: CertificateSigner | None = None  # None: nothing is signed
+    signer: CertificateSigner | None = None  # None: no request is signed
     read_request: Callable[[bytes], SigningRequest] | None = None  # raises ValueError
     token_issuer: TokenIssuer | None = None
-    system: SystemObjects = SystemObjects()  # what must be there; nothing but in a server
-    node_grace_seconds: float = 50.0  # without a lease renewal a node becomes Unknown
+    system: SystemObjects = SystemObjects()  # required objects; empty except in a server
+    node_grace_seconds: float = 50.0  # without a report a node becomes Unknown
     terminated_pods_limit: int = 12_500

@@ -1,7 +1,7 @@
-"""Who controls an object, and how controllers adopt and release what their selector says.
+"""Controller references, and how controllers adopt and release objects by their selector.
 
-Semantics of Kubernetes' controller references: at most one owner is the controller; an orphan whose labels match is
-adopted, an owned object whose labels no longer match is released, and nothing is changed while the owner goes away.
+As in Kubernetes at most one owner is the controller. An orphan whose labels match is adopted, an owned object whose
+labels no longer match is released, and an owner that is being deleted does neither.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -23,7 +23,7 @@ CONTROLLER_INDEX = "controller uid"
 
 
 def controller_of(meta: ObjectMeta) -> OwnerReference | None:
-    """Return the reference to the object's controller."""
+    """Return the reference to the object's controller, or None."""
     for reference in meta.ownerReferences:
         if reference.controller:
             return reference
@@ -55,7 +55,7 @@ def controller_reference(owner: Any) -> OwnerReference:
 
 
 def controlled_by(kind: type[Kind]) -> Callable[[Any], Iterable[Key]]:
-    """Return the function that gives the key of an object's controller if that is of `kind`."""
+    """Return a function that maps an object to the key of its controller if that is of `kind`, else to none."""
     group, _, name = kind.gvk
 
     def keys(item: Any) -> Iterable[Key]:
@@ -68,13 +68,13 @@ def controlled_by(kind: type[Kind]) -> Callable[[Any], Iterable[Key]]:
 
 
 def group_of(api_version: str) -> str:
-    """Return the group of ``group/version``; the core group is empty."""
+    """Return the group of ``group/version``; "" for the core group."""
     group, slash, _ = api_version.partition("/")
     return group if slash else ""
 
 
 class Claims(Struct, Generic[K], frozen=True):
-    """What belongs to an owner, and the writes that make it so."""
+    """The items an owner has, and those to adopt and to release."""
 
     owned: Sequence[K]
     adopt: Sequence[K]
@@ -82,7 +82,7 @@ class Claims(Struct, Generic[K], frozen=True):
 
 
 def claims(owner: Any, matches: Matcher, items: Iterable[K]) -> Claims[K]:
-    """Decide which items the owner has, takes, and lets go."""
+    """Decide which items the owner keeps, adopts and releases."""
     owned: list[K] = []
     adopt: list[K] = []
     release: list[K] = []
@@ -105,19 +105,19 @@ def claims(owner: Any, matches: Matcher, items: Iterable[K]) -> Claims[K]:
 async def owned_by(
     client: Client, offload: Offload, owner: Any, matches: Matcher, items: Sequence[K]
 ) -> Sequence[K]:
-    """Adopt and release what the selector says; return all that is owned now. Raises Conflict."""
+    """Adopt and release items by the selector; return all that are owned now. Raises Conflict."""
     cost_bytes = len(items) * MATCH_COST_BYTES
     decided = await offload.run(cost_bytes, lambda: claims(owner, matches, items))
     return await claim(client, owner, decided)
 
 
 async def claim(client: Client, owner: Any, decided: Claims[K]) -> Sequence[K]:
-    """Write the decided adoptions and releases; return all that is owned now. Raises Conflict."""
+    """Write the decided adoptions and releases; return all items owned now. Raises Conflict."""
     if not decided.adopt and not decided.release:
         return decided.owned
     owned = list(decided.owned)
     if decided.adopt:
-        # The mirror may lag behind a deletion; a dying owner must not take in anything.
+        # The mirror may lag, and an owner that is being deleted must not adopt, so read the owner from the API.
         fresh = await client.get(type(owner), owner.metadata.name, owner.metadata.namespace)
         if fresh.metadata.uid == owner.metadata.uid and fresh.metadata.deletionTimestamp is None:
             for item in decided.adopt:

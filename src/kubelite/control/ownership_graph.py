@@ -1,6 +1,7 @@
-"""Who owns whom, over all objects that are served.
+"""The graph of owners and dependents over all served objects.
 
-Each question costs what its answer holds, not what the objects name: an object may name thousands of owners.
+The cost of a query is proportional to its result, not to the references of the objects: one may name thousands of
+owners.
 """
 
 from collections import Counter
@@ -22,40 +23,41 @@ class Member(Struct, frozen=True):
     meta: ObjectMeta
 
     @property
-    def is_leaving(self) -> bool:
-        """It is being deleted."""
+    def is_being_deleted(self) -> bool:
+        """Return whether the object is being deleted."""
         return self.meta.deletionTimestamp is not None
 
     @property
     def awaits_dependents(self) -> bool:
-        """It is being deleted and goes after those that it owns."""
-        return self.is_leaving and FOREGROUND in self.meta.finalizers
+        """Return whether the object is being deleted in the foreground: it goes after its dependents."""
+        return self.is_being_deleted and FOREGROUND in self.meta.finalizers
 
     @property
     def orphans_dependents(self) -> bool:
-        """It is being deleted and leaves those that it owns behind."""
-        return self.is_leaving and ORPHAN in self.meta.finalizers
+        """Return whether the object is being deleted and orphans its dependents."""
+        return self.is_being_deleted and ORPHAN in self.meta.finalizers
 
 
 class Graph:
-    """Objects by uid, and the dependents of each owner, known or not."""
+    """Objects by uid, and the dependents of each owner, whether the owner is in the graph or not."""
 
     def __init__(self) -> None:
         self._members: dict[str, Member] = {}
-        # By owner; a dict keeps order, so that runs repeat. True: the dependent must go before the owner.
+        # By owner's uid, then dependent's uid: whether it blocks the owner. A dict keeps order, so simulations are
+        # repeatable.
         self._dependents: dict[str, dict[str, bool]] = {}
-        self._blocking: Counter[str] = Counter()  # by owner: how many of them must
+        self._blocking: Counter[str] = Counter()  # by owner's uid: how many dependents block it
 
     def __len__(self) -> int:
-        """Return how many objects are known."""
+        """Return how many objects the graph has."""
         return len(self._members)
 
     def get(self, uid: str) -> Member | None:
-        """Return an object."""
+        """Return the object of a uid, or None."""
         return self._members.get(uid)
 
     def dependents(self, uid: str) -> list[Member]:
-        """Return the objects that name an owner of this uid."""
+        """Return the dependents of an owner: the objects that name its uid."""
         return [self._members[one] for one in self._dependents.get(uid, ())]
 
     def has_dependents(self, uid: str) -> bool:
@@ -63,11 +65,11 @@ class Graph:
         return uid in self._dependents
 
     def is_blocked(self, uid: str) -> bool:
-        """Return whether any dependent must go before this owner."""
+        """Return whether any dependent blocks this owner's deletion."""
         return self._blocking[uid] > 0
 
     def put(self, member: Member) -> Member | None:
-        """Add or replace an object; return what it was before."""
+        """Add or replace an object; return its earlier version, or None."""
         uid = member.meta.uid
         before = self._members.get(uid)
         self._members[uid] = member
@@ -83,7 +85,7 @@ class Graph:
         return before
 
     def remove(self, uid: str) -> Member | None:
-        """Forget an object; its dependents keep naming it."""
+        """Remove an object and return it, or None; its dependents keep naming it."""
         member = self._members.pop(uid, None)
         if member is not None:
             for owner in _owners(member.meta.ownerReferences):
@@ -101,7 +103,7 @@ class Graph:
 
 
 def _owners(references: Iterable[OwnerReference]) -> dict[str, bool]:
-    """Return the uids of the owners, and whether the object blocks each."""
+    """Return by owner's uid whether the object blocks that owner."""
     owners: dict[str, bool] = {}
     for reference in references:
         owners[reference.uid] = owners.get(reference.uid, False) or bool(
@@ -111,8 +113,10 @@ def _owners(references: Iterable[OwnerReference]) -> dict[str, bool]:
 
 
 class Owners(Struct, frozen=True):
-    """The owners of an object, sorted by what they mean for it."""
+    """The owners of an object by their state."""
 
-    solid: Sequence[OwnerReference] = ()  # exist
-    dangling: Sequence[OwnerReference] = ()  # do not
-    waiting: Sequence[OwnerReference] = ()  # are being deleted and wait for the object to go first
+    solid: Sequence[OwnerReference] = ()  # owners that exist
+    dangling: Sequence[OwnerReference] = ()  # owners that do not exist
+    waiting: Sequence[
+        OwnerReference
+    ] = ()  # owners that are being deleted in the foreground and wait for the object

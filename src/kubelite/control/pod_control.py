@@ -1,4 +1,4 @@
-"""Creates and deletes an owner's pods and tells of it by events, worded as Kubernetes words them."""
+"""Creates and deletes an owner's pods and records events, in Kubernetes' wording."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from kubelite.control.runtime import Context
 
 
 async def create_pod(context: Context, owner: Any, pod: Pod) -> APIError | None:
-    """Create a pod; return why it failed, but for a namespace that goes away, where trying again is of no use."""
+    """Create a pod; return the failure, or None, also if the namespace is terminating: a retry cannot succeed."""
     try:
         created = await context.client.create(pod)
     except APIError as error:
@@ -24,7 +24,7 @@ async def create_pod(context: Context, owner: Any, pod: Pod) -> APIError | None:
 
 
 async def delete_pod(context: Context, owner: Any, pod: Pod) -> APIError | None:
-    """Delete just this pod, not another that has taken its name; return why it failed."""
+    """Delete the pod with this uid, not a successor of its name; return the failure, or None."""
     meta = pod.metadata
     try:
         await context.client.delete(Pod, meta.name, meta.namespace, uid=meta.uid)

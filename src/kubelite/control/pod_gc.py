@@ -1,4 +1,4 @@
-"""Removes pods that nobody else will: those of nodes that are gone, and the oldest of too many that have ended."""
+"""Deletes pods of nodes that are gone or out of service, and the oldest terminated pods above a limit."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -13,12 +13,12 @@ from kubelite.control.node_taints import OUT_OF_SERVICE, is_node_ready
 from kubelite.control.pods import is_terminal
 from kubelite.control.runtime import Context, Key, Watch
 
-QUARANTINE_SECONDS = 40.0  # a node that comes back within this time finds its pods
+QUARANTINE_SECONDS = 40.0  # a node that comes back within this time keeps its pods
 TERMINATED = Key("", "terminated pods")
 
 
 class PodGCController:
-    """Reconciles nodes that are gone or out of service, and the number of ended pods."""
+    """Reconciles nodes that are gone or out of service, and the number of terminated pods."""
 
     name = "pod-garbage-collector"
     workers = 2
@@ -30,17 +30,17 @@ class PodGCController:
         self._pods = context.mirror(Pod)
         self._pods.add_index(NODE_INDEX, node_of_pod)
         self._pods.add_index("terminated", lambda pod: ("yes",) if is_terminal(pod) else ())
-        self._due: dict[str, float] = {}  # loop time at which each missing node's wait ends
+        self._due: dict[str, float] = {}  # loop time at which each missing node's quarantine ends
 
     def watches(self) -> Sequence[Watch[Any]]:
-        """Watch nodes that come and go, and pods that end or name a node that does not exist."""
+        """Watch added, deleted and out-of-service nodes, and pods that are terminal or bound to no existing node."""
         return (
             Watch(Node, where=_came_went_or_out_of_service),
             Watch(Pod, self._keys_of_pod),
         )
 
     async def reconcile(self, key: Key) -> float | None:
-        """Remove what has no one to look after it."""
+        """Delete the pods of the node, or the surplus of terminated pods."""
         if key == TERMINATED:
             await self._limit_terminated()
             return None
@@ -81,7 +81,7 @@ class PodGCController:
                 continue
 
     async def _fail(self, pod: Pod, message: str) -> None:
-        """Say that the pod has failed, so that its owner counts it so."""
+        """Set the pod's phase to Failed, so that its owner counts it as failed."""
         target = {
             "type": "DisruptionTarget",
             "status": "True",

@@ -1,4 +1,4 @@
-"""What controllers ask of a pod: is it ready, since when, is it done, which one would be missed least."""
+"""Predicates and orders of pods that controllers share: ready, available, terminal, the order of deletion."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -14,18 +14,18 @@ from kubelite.control.ownership import controller_reference
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 PHASE_WORTH = {"Pending": 0, "Unknown": 1, "Running": 2}
-ITEM_COST_BYTES = 8  # for an item of a list in a pod
-POD_COST_BYTES = 40  # what the offload counts for a pod in a plan: about ten microseconds
+ITEM_COST_BYTES = 8  # cost of an item of a list in a pod, for the offload
+POD_COST_BYTES = 40  # cost of a pod in a plan, for the offload: about ten microseconds
 TERMINAL_PHASES = frozenset({"Succeeded", "Failed"})
 
 
 def condition(pod: Pod, condition_type: str) -> PodCondition | None:
-    """Return a pod's condition."""
+    """Return the pod's condition of a type, or None."""
     return conditions.find(pod.status.conditions, condition_type)
 
 
 def containers_and_ports(pods: Iterable[Pod], enough: int) -> int:
-    """Return how many containers, and ports of them, the pods have; no more than `enough` are counted."""
+    """Return how many containers and container ports the pods have; counting stops at `enough`."""
     total = 0
     for pod in pods:
         for container in (*pod.spec.containers, *pod.spec.initContainers):
@@ -36,7 +36,7 @@ def containers_and_ports(pods: Iterable[Pod], enough: int) -> int:
 
 
 def pod_weight(spec: PodSpec) -> int:
-    """Return what making or comparing a pod of this spec costs, for the offload; the items of its lists count."""
+    """Return the cost of making or comparing a pod of this spec, for the offload: the items of its lists count."""
     affinity = spec.affinity
     lists: list[Sequence[Any]] = [spec.tolerations, spec.volumes, spec.topologySpreadConstraints]
     if affinity is not None and affinity.nodeAffinity is not None:
@@ -57,12 +57,12 @@ def is_ready(pod: Pod) -> bool:
 
 
 def is_terminal(pod: Pod) -> bool:
-    """Tell whether all containers have ended for good."""
+    """Return whether the pod is Succeeded or Failed."""
     return pod.status.phase in TERMINAL_PHASES
 
 
 def is_active(pod: Pod) -> bool:
-    """Tell whether the pod counts as a replica: not ended and not being deleted."""
+    """Return whether the pod counts as a replica: neither terminal nor being deleted."""
     return pod.metadata.deletionTimestamp is None and not is_terminal(pod)
 
 
@@ -77,7 +77,7 @@ def is_terminating(pod: Pod) -> bool:
 
 
 def seconds_until_available(pod: Pod, min_ready_seconds: int, now: datetime) -> float | None:
-    """Return when a ready pod will have been ready for long enough (0: it has), None for one that is not ready."""
+    """Return the seconds until a ready pod is available; 0 if it is, None if it is not ready."""
     found = condition(pod, "Ready")
     if found is None or found.status != "True":
         return None
@@ -90,16 +90,16 @@ def seconds_until_available(pod: Pod, min_ready_seconds: int, now: datetime) -> 
 
 
 def is_available(pod: Pod, min_ready_seconds: int, now: datetime) -> bool:
-    """Tell whether the pod has been ready for at least `min_ready_seconds`."""
+    """Return whether the pod has been ready for at least `min_ready_seconds`."""
     return seconds_until_available(pod, min_ready_seconds, now) == 0
 
 
 def least_missed_first(pods: Sequence[Pod], related: Iterable[Pod], now: datetime) -> list[Pod]:
     """Order pods as Kubernetes deletes them when there are too many.
 
-    Unassigned, then pending, then not ready, then cheap by annotation, then those that share a node with many others of
-    their kind (`related` are the active pods of all sets of the same owner), then ready for a short time, often
-    restarted, and young. Times are compared by their order of magnitude, so that the choice is not always the newest.
+    Unbound first, then pending, not ready, low pod-deletion-cost, many `related` pods on the same node, ready for a
+    short time, often restarted, young. `related` are the pods of all sets of the same owner. Times are compared by
+    their order of magnitude, so that the choice is not always the newest.
     """
     crowd = Counter(pod.spec.nodeName for pod in related if pod.spec.nodeName and is_active(pod))
 
@@ -127,14 +127,14 @@ def _deletion_cost(pod: Pod) -> int:
 
 
 def _magnitude(since: str, now: datetime) -> int:
-    """Return the binary logarithm of an age; 0 for none."""
+    """Return the binary logarithm of an age in seconds; 0 if there is none."""
     if not since:
         return 0
     return int(max(0.0, (now - parse_time(since)).total_seconds())).bit_length()
 
 
 def pod_from_template(template: PodTemplateSpec, owner: Any, *, name: str = "") -> Pod:
-    """Make an owner's pod; without `name` it is generated from the owner's."""
+    """Return an owner's pod from a template; without `name` the API generates one from the owner's."""
     meta = template.metadata
     return Pod(
         metadata=ObjectMeta(

@@ -1,4 +1,4 @@
-"""Keeps the pods of a ReplicaSet, or of a ReplicationController, at the wanted number."""
+"""Keeps as many pods as a ReplicaSet or ReplicationController wants."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -19,7 +19,7 @@ from kubelite.api.kinds.model import Kind
 from kubelite.api.machinery.times import format_time
 from kubelite.control import conditions
 from kubelite.control.batches import for_each, slow_start
-from kubelite.control.failed_starts import FailedStarts
+from kubelite.control.failed_starts import FailedStarts, starts_of
 from kubelite.control.ownership import (
     CONTROLLER_INDEX,
     controlled_by,
@@ -47,14 +47,18 @@ FAILURE = "ReplicaFailure"
 
 
 class Plan(Struct, frozen=True):
-    """The writes that bring the pods to the wanted number."""
+    """The writes that bring the number of pods to the wanted one."""
 
     create: int = 0
     delete: tuple[str, ...] = ()  # names
 
 
 def plan(wanted: int, pods: Sequence[Pod], related: Iterable[Pod], now: datetime) -> Plan:
-    """Decide how many pods to add, or which to drop; `pods` are the set's active ones."""
+    """Decide how many pods to create, or which to delete; at most BURST.
+
+    `pods` are the set's active pods, `related` those of all sets of the same controller, which weigh in the order of
+    deletion.
+    """
     surplus = len(pods) - wanted
     if surplus <= 0:
         return Plan(create=min(-surplus, BURST))
@@ -66,7 +70,10 @@ def plan(wanted: int, pods: Sequence[Pod], related: Iterable[Pod], now: datetime
 def status_of(
     owner: Any, active: Sequence[Pod], terminating: int, failure: APIError | None, now: datetime
 ) -> Any:
-    """Return the status that the pods and the outcome of the last writes say."""
+    """Return the status: numbers of pods, and ReplicaFailure if the last writes failed.
+
+    `active` are the active pods, `terminating` counts those being deleted that still run.
+    """
     spec, status = owner.spec, owner.status
     labels = equality_matcher(spec.template.metadata.labels if spec.template else {})
     waits = [seconds_until_available(pod, spec.minReadySeconds, now) for pod in active]
@@ -122,11 +129,11 @@ class ReplicaSetController:
         self._failed_starts = FailedStarts(context)
 
     def watches(self) -> Sequence[Watch[Any]]:
-        """Watch the sets, their pods, and orphans a set may adopt."""
+        """Watch the sets, their pods, and orphans that a set may adopt."""
         return (Watch(self.kind), Watch(Pod, self._keys_of_pod))
 
     async def reconcile(self, key: Key) -> float | None:
-        """Claim, create or delete pods; report the status."""
+        """Adopt and release pods, create or delete some, then write the status. Raises APIError if a write failed."""
         owner = self._sets.get(key.name, key.namespace)
         if owner is None:
             return None
@@ -141,7 +148,9 @@ class ReplicaSetController:
         active = await owned_by(self._client, offload, owner, self._matcher(owner), candidates)
         failure, wait_seconds = None, 0.0
         if owner.metadata.deletionTimestamp is None:
-            wait_seconds = self._failed_starts.wait_seconds(owner, own)
+            every = own
+            starts = await offload.run(cost_bytes // 8, lambda: starts_of(every))
+            wait_seconds = self._failed_starts.wait_seconds(owner, starts)
             surplus = len(active) > _wanted(owner)
             related = list(self._related(owner)) if surplus else []
             counted = active
@@ -153,7 +162,7 @@ class ReplicaSetController:
                 decision = replace(decision, create=0)
             failure = await self._apply(owner, decision, active)
             if decision.create or decision.delete:
-                # Own writes are in the mirror already; count what is there now.
+                # The mirror holds this reconcile's writes already, so count the pods anew.
                 pods = self._pods.indexed(CONTROLLER_INDEX, owner.metadata.uid)
                 active = [pod for pod in pods if is_active(pod)]
         left, own = active, self._pods.indexed(CONTROLLER_INDEX, owner.metadata.uid)
@@ -222,9 +231,9 @@ def _wanted(owner: Any) -> int:
 
 
 def _next_availability(pods: Iterable[Pod], min_ready_seconds: int, now: datetime) -> float | None:
-    """Return when the next ready pod becomes available."""
+    """Return the seconds until the next ready pod becomes available; None if none will."""
     if min_ready_seconds == 0:
         return None
     waits = (seconds_until_available(pod, min_ready_seconds, now) for pod in pods if is_ready(pod))
-    # Dates have whole seconds: without the second the look would come a moment too early.
+    # Timestamps are cut to whole seconds, so add one: the requeue must not come before the pod counts as available.
     return min((wait + 1 for wait in waits if wait), default=None)

@@ -1,4 +1,4 @@
-"""Counts what quotas limit. Admission only ever adds to a quota's use; what is freed is found here."""
+"""Recounts the use of quotas. Admission only adds to a quota's use; this controller finds what is freed."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -25,13 +25,13 @@ FULL: Mapping[str, type[Kind]] = {
     "services": Service,
     "persistentvolumeclaims": PersistentVolumeClaim,
 }
-OBJECT_COST_BYTES = 100  # what the offload counts for an object: about thirty microseconds
+OBJECT_COST_BYTES = 100  # cost of an object, for the offload: about thirty microseconds
 
 
 def used(
     quota: ResourceQuota, objects: Mapping[tuple[str, str], Iterable[dict[str, Any]]], now: datetime
 ) -> dict[str, str]:
-    """Return what objects, by plural and group, use of the resources that a quota limits."""
+    """Return how much of the quota's resources the objects use; they are keyed by plural and group."""
     fields = to_wire(quota)
     hard = read(quota.spec.hard)
     sums = total(
@@ -44,14 +44,17 @@ def used(
 
 
 def seconds_until_less(pods: Iterable[Pod], now: datetime) -> float | None:
-    """Return when the first of the pods that are being deleted counts no more, however long its node is silent."""
+    """Return the seconds until the first pod that is being deleted no longer counts, or None.
+
+    A pod stops counting at the end of its grace period, even if its node does not report.
+    """
     dates = (
         parse_time(pod.metadata.deletionTimestamp)
         + timedelta(seconds=pod.metadata.deletionGracePeriodSeconds)
         for pod in pods
         if pod.metadata.deletionTimestamp and pod.metadata.deletionGracePeriodSeconds is not None
     )
-    # Counted to the whole second, and still at that second.
+    # Dates have whole seconds and a pod still counts at its last one, so add one.
     waits = ((date - now).total_seconds() + 1 for date in dates)
     return min((wait for wait in waits if wait > 0), default=None)
 
@@ -66,10 +69,10 @@ class ResourceQuotaController:
         self._context = context
         self._quotas = context.mirror(ResourceQuota)
         self._full: dict[str, Any] = {plural: context.mirror(kind) for plural, kind in FULL.items()}
-        self._ends: dict[Resource, Callable[[], None]] = {}  # of following what is only counted
+        self._ends: dict[Resource, Callable[[], None]] = {}  # unsubscribe from mirrors
 
     def watches(self) -> Sequence[Watch[Any]]:
-        """Watch quotas, and what stops using them."""
+        """Watch quotas, and objects that stop using them."""
         return (
             Watch(ResourceQuota, where=_spec_changed),
             Watch(Pod, self._quotas_of, where=_use_changed),
@@ -78,7 +81,7 @@ class ResourceQuotaController:
         )
 
     async def reconcile(self, key: Key) -> float | None:
-        """Count anew and write where it differs."""
+        """Recount and write the status if it differs. Return the seconds until a pod stops counting, or None."""
         quota = self._quotas.get(key.name, key.namespace)
         if quota is None:
             return None
@@ -118,7 +121,7 @@ class ResourceQuotaController:
         return mirror.list(namespace)
 
     def _gone(self, before: Any, after: Any) -> None:
-        """Look again at the quotas of a namespace where something is used no more."""
+        """Requeue the quotas of a namespace in which an object was deleted."""
         if before is not None and after is None:
             for key in self._quotas_of(before):
                 self._context.queue.add(key)
@@ -146,12 +149,12 @@ def _spec_changed(before: ResourceQuota | None, after: ResourceQuota | None) -> 
 
 
 def _use_changed(before: Pod | None, after: Pod | None) -> bool:
-    """Return whether a pod may count for less, or for other quotas; what is new has been counted by admission."""
+    """Return whether a pod may count for less, or for other quotas; admission has counted new pods."""
     return before is not None and (after is None or _use(before) != _use(after))
 
 
 def _use(pod: Pod) -> tuple[object, ...]:
-    """Return all that decides what a pod counts for."""
+    """Return all fields that decide what a pod counts for."""
     meta, spec = pod.metadata, pod.spec
     deletion = meta.deletionTimestamp, meta.deletionGracePeriodSeconds
     # The deadline is the scopes' Terminating and NotTerminating.

@@ -1,4 +1,4 @@
-"""The arithmetic of rollouts: how far sets may go above and below the wanted number, how they share a change of it."""
+"""The arithmetic of rollouts: maxSurge, maxUnavailable, and how sets share a change of the wanted number."""
 
 from collections.abc import Sequence
 
@@ -7,40 +7,43 @@ from kubelite.api.machinery.intstr import scaled_value
 
 DESIRED = "deployment.kubernetes.io/desired-replicas"
 MAXIMUM = "deployment.kubernetes.io/max-replicas"
-DIGITS_MAX = 18  # Python refuses to read thousands of them
+DIGITS_MAX = 18  # longer texts are no number: Python raises for thousands of digits
 
 
 def scaled(value: int | str | None, total: int, *, round_up: bool) -> int:
-    """Return a number as it is and a percentage as its share of `total`; 0 for None."""
+    """Return a number unchanged, a percentage as its share of `total`, None as 0."""
     return 0 if value is None else scaled_value(value, total, round_up=round_up)
 
 
 def fenceposts(
     surge: int | str | None, unavailable: int | str | None, wanted: int
 ) -> tuple[int, int]:
-    """Return how many pods may be too many and too few; never 0 and 0, which could not go on."""
+    """Return maxSurge and maxUnavailable as numbers of pods.
+
+    With (0, 0) no rollout could proceed, so (0, 1) takes its place.
+    """
     above = scaled(surge, wanted, round_up=True)
     below = scaled(unavailable, wanted, round_up=False)
     return (above, below) if above or below else (0, 1)
 
 
 def wanted_replicas(item: Deployment | ReplicaSet) -> int:
-    """Return `spec.replicas`, which is 1 when absent."""
+    """Return `spec.replicas`; 1 if absent."""
     return 1 if item.spec.replicas is None else item.spec.replicas
 
 
 def is_rolling(deployment: Deployment) -> bool:
-    """Tell whether the deployment replaces its pods gradually; absent means so."""
+    """Return whether the strategy is RollingUpdate, which is the default."""
     return deployment.spec.strategy.type != "Recreate"
 
 
 def max_surge(deployment: Deployment) -> int:
-    """Return how many pods there may be beyond the wanted number."""
+    """Return how many pods may exist beyond the wanted number."""
     return _fenceposts(deployment)[0] if is_rolling(deployment) else 0
 
 
 def max_unavailable(deployment: Deployment) -> int:
-    """Return how many of the wanted pods may be missing."""
+    """Return how many of the wanted pods may be unavailable."""
     wanted = wanted_replicas(deployment)
     if not is_rolling(deployment) or wanted == 0:
         return 0
@@ -55,24 +58,24 @@ def _fenceposts(deployment: Deployment) -> tuple[int, int]:
 
 
 def annotated_number(item: ReplicaSet, annotation: str) -> int | None:
-    """Return a number that an annotation of a set says, or None."""
+    """Return the number in an annotation of a set; None if it is absent or no number."""
     return whole_number(item.metadata.annotations.get(annotation, ""))
 
 
 def whole_number(text: str) -> int | None:
-    """Return the number a text says; None if it says none, or one that no controller wrote."""
+    """Return the number in a text; None if it is not decimal, or longer than DIGITS_MAX."""
     return int(text) if text.isdecimal() and len(text) <= DIGITS_MAX else None
 
 
 def proportional_sizes(deployment: Deployment, active: Sequence[ReplicaSet]) -> dict[str, int]:
-    """Return the sizes by which all active sets of a rollout under way share a change of the wanted number.
+    """Return the size of each active set, by name, after a change of the wanted number during a rollout.
 
-    Each grows or shrinks by its share; what rounding leaves goes to the largest.
+    Each set grows or shrinks in proportion to its size; the remainder from rounding goes to the largest.
     """
     wanted = wanted_replicas(deployment)
     allowed = wanted + max_surge(deployment) if wanted else 0
     to_add = allowed - sum(map(wanted_replicas, active))
-    # Among sets of one size the newer grows first and the older shrinks first.
+    # Of sets of equal size the newer grows first and the older shrinks first.
     by_age = sorted(active, key=lambda one: one.metadata.creationTimestamp, reverse=to_add > 0)
     by_size = sorted(by_age, key=wanted_replicas, reverse=True)
     sizes = {one.metadata.name: wanted_replicas(one) for one in by_size}
@@ -106,7 +109,10 @@ def _share(deployment: Deployment, one: ReplicaSet, to_add: int, added: int) -> 
 
 
 def new_set_size(deployment: Deployment, sets: Sequence[ReplicaSet], size: int) -> int:
-    """Return how large the newest set may be now; `sets` are all sets, the newest included if it exists."""
+    """Return the size to which the newest set may grow now.
+
+    `sets` are all sets, including the newest if it exists; `size` is its present size.
+    """
     wanted = wanted_replicas(deployment)
     if not is_rolling(deployment):
         return wanted
@@ -119,9 +125,9 @@ def new_set_size(deployment: Deployment, sets: Sequence[ReplicaSet], size: int) 
 def old_set_sizes(
     deployment: Deployment, old: Sequence[ReplicaSet], newest: ReplicaSet
 ) -> dict[str, int]:
-    """Return the sizes of old sets that shrink in this step of a rolling update.
+    """Return the new sizes, by name, of the old sets that shrink in this step of a rolling update.
 
-    Pods that are not available go first, since they are of no use; then as many as are available beyond the minimum.
+    Pods that are not available go first, since they serve nothing; then available ones beyond the minimum.
     """
     sizes = {one.metadata.name: wanted_replicas(one) for one in old}
     total = sum(sizes.values())

@@ -1,4 +1,4 @@
-"""Publishes the cluster's certificate authority in every namespace, for pods that talk to the API."""
+"""Publishes the cluster CA in a ConfigMap of every namespace, for pods that call the API."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -30,14 +30,14 @@ class RootCAPublisher:
         self._data = {"ca.crt": context.options.cluster_ca}
 
     def watches(self) -> Sequence[Watch[Any]]:
-        """Watch namespaces, and our config maps in them."""
+        """Watch namespaces, and this controller's ConfigMaps in them."""
         return (
             Watch(Namespace),
             Watch(ConfigMap, _namespace_of_ours),
         )
 
     async def reconcile(self, key: Key) -> float | None:
-        """Create the config map or put its data right."""
+        """Create the ConfigMap or correct its data."""
         namespace = self._namespaces.get(key.name)
         if namespace is None or namespace.metadata.deletionTimestamp is not None:
             return None

@@ -1,13 +1,13 @@
-"""Runs controllers: what changes becomes keys, keys become reconciles.
+"""Runs controllers: maps changes to keys, enqueues the keys, and calls `reconcile` for each.
 
-A mirror's change is turned into keys by the controller's watches and put on its queue; a few workers a controller take
-keys and call `reconcile`. Workers start when every mirror the controllers asked for has its first complete list.
-Retries, their delays, log fields and metrics live here, so that a controller is a decision and a few writes.
+A controller's watches map a mirror's change to keys and enqueue them; the controller's workers take keys and call
+`reconcile`. Workers start once every mirror that the controllers asked for is synced. Retries with back-off, log
+fields and metrics live here, so that a controller is a decision and a few writes.
 
-A change that touches many keys is spread: the first steps are taken where the change is told, the rest in slices with a
-turn of the loop between them.
+A change that touches many keys is spread: the first FAN_OUT steps run in the mirror's listener, the rest in slices
+between which the event loop gets a turn.
 
-All controllers read from the mirrors of one identity, so that each object is held once; each writes under its own.
+All controllers read the mirrors of one identity, so that each object is held once; each writes under its own identity.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 K = TypeVar("K", bound=Kind)
 
 WORKERS_DEFAULT = 4
-ORDINARY_MAX = 5  # failures of a key in a row that need no line in the log, if each may be ordinary
+ORDINARY_MAX = 5  # successive ordinary failures of a key that are logged at debug level only
 RECONCILES = REGISTRY.counter(
     "controller_reconcile_total", "Reconciles by outcome.", ("controller", "result")
 )
@@ -51,7 +51,7 @@ class Key(NamedTuple):
 
 
 class Unretryable(Exception):
-    """Trying again will not help until something changes."""
+    """A retry cannot succeed until something changes, so the key is not requeued."""
 
 
 def own_key(item: Any) -> tuple[Key, ...]:
@@ -60,11 +60,12 @@ def own_key(item: Any) -> tuple[Key, ...]:
 
 
 class Watch(Generic[K]):
-    """Which objects concern a controller, and which keys a change of one touches.
+    """A kind that a controller watches, and the keys that a change of one of its objects enqueues.
 
-    `keys` maps the old and the new object to the keys to enqueue. It is asked as often as its result is read, and the
-    items it yields are counted as its steps: one that looks through many objects yields None for each of no interest.
-    `where(before, after)`, if given, leaves out changes that mean nothing.
+    `keys` maps the old and the new object to the keys to enqueue. Each item it yields counts as one step, so a
+    function that scans many objects yields None for each that does not concern it. It may be called several times for
+    one change. `where(before, after)`, if given, returns whether the change matters; before is None for a new object,
+    after for a deleted one.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class Watch(Generic[K]):
 
 
 class Context:
-    """What a controller is given to work with."""
+    """The dependencies of a controller."""
 
     def __init__(
         self,
@@ -94,18 +95,18 @@ class Context:
         offload: Offload,
     ) -> None:
         self.client = client  # writes, under the controller's own identity
-        self.offload = offload  # takes plans over many objects off the loop
+        self.offload = offload  # runs plans over many objects off the loop
         self.clock = clock
         self.randomness = randomness
         self.events = events
         self.queue = queue
         self.options = options
         self.wanted: list[Mirror[Any]] = []
-        self.ends: list[Callable[[], None]] = []  # of following mirrors
+        self.ends: list[Callable[[], None]] = []  # unsubscribe from the mirrors
         self._mirrors = mirrors
 
     def mirror(self, kind: type[K]) -> Mirror[K]:
-        """Return the mirror of a kind; it is synced before the first reconcile."""
+        """Return the mirror of a kind; call it before the start, so that it is synced before the first reconcile."""
         mirror = self._mirrors.mirror(kind)
         if mirror not in self.wanted:
             self.wanted.append(mirror)
@@ -116,39 +117,40 @@ class Context:
         self.ends.append(self.mirror(kind).subscribe(listener))
 
     def dynamic_mirror(self, group: str, version: str, resource: str) -> Mirror[Any]:
-        """Return a mirror of any resource's metadata; who asks waits for `synced`."""
+        """Return a mirror of any resource's metadata; the caller waits for `synced`."""
         return self._mirrors.dynamic_mirror(group, version, resource)
 
 
 class Controller(Protocol):
-    """Brings one aspect of the cluster to what is wanted, a key at a time."""
+    """Reconciles one aspect of the cluster, a key at a time."""
 
-    workers: int  # how many keys are worked on at once
+    workers: int  # how many keys are reconciled concurrently
 
     def watches(self) -> Sequence[Watch[Any]]:
-        """Return what concerns the controller."""
+        """Return the kinds to watch and their keys; called once, before the start."""
         ...
 
     async def reconcile(self, key: Key) -> float | None:
-        """Look at what is, decide, write; return in how many seconds to look again, or None.
+        """Reconcile one object. Return the seconds after which to requeue it, or None.
 
-        Raises Unretryable, or anything else to be called again after a delay.
+        Raises Unretryable to stop retries; any other exception is retried with back-off.
         """
         ...
 
 
 class ControllerEntry(NamedTuple):
-    """A line of the list of controllers."""
+    """A controller to run."""
 
     name: str  # in log lines, metrics and events
-    identity: str  # the service account it acts as; empty: that of the mirrors
+    identity: str  # the service account it acts as; "" for the identity of the mirrors
     make: Callable[[Context], Controller]
 
 
 class Runtime:
     """Owns the controllers' queues, workers and recorders.
 
-    `client_for(identity)` returns the client of a controller's service account; all read the mirrors of `mirrors`.
+    `client_for(identity)` returns the client of a service account, for writes. All controllers read the mirrors of
+    `mirrors`.
     """
 
     def __init__(
@@ -174,11 +176,11 @@ class Runtime:
 
     @property
     def idle(self) -> bool:
-        """No controller has a key to work on now."""
+        """Return whether no controller has a key ready or in flight; delayed keys may remain."""
         return all(running.is_idle for running in self._running)
 
     async def start(self) -> None:
-        """Build and connect all controllers, wait for their mirrors, start their workers."""
+        """Build all controllers and subscribe them to their mirrors; once these are synced, start the workers."""
         for name, identity, make in self._entries:
             client = self._client_for(identity) if identity else self._mirrors
             queue: WorkQueue[Key] = WorkQueue(name=name)
@@ -204,7 +206,7 @@ class Runtime:
                 self._tasks.supervise(running.work, name=f"{running.name}-{number}")
 
     async def stop(self) -> None:
-        """End all work."""
+        """Unsubscribe, cancel all workers and close the event recorders."""
         for running in self._running:
             running.disconnect()
         await self._tasks.stop()
@@ -219,7 +221,7 @@ class _Running:
         self.name = name
         self.controller = controller
         self.context = context
-        # Changes to be spread: by watch and object, the watch, the oldest state and the newest.
+        # Changes to spread, by number of the watch and name of the object: the watch, the oldest state, the newest.
         self._wide: dict[tuple[int, str, str], tuple[Watch[Any], Any, Any]] = {}
         self._is_wide = asyncio.Event()
         self._reconciles = 0
@@ -229,7 +231,7 @@ class _Running:
 
     @property
     def is_idle(self) -> bool:
-        """No key waits or is worked on, and no change is being spread."""
+        """Return whether no key is ready or in flight, and no change is being spread."""
         return self.context.queue.idle and not self._wide
 
     def connect(self) -> None:
@@ -260,7 +262,7 @@ class _Running:
     def _spread_later(
         self, number: int, watch: Watch[K], before: K | None, after: K | None
     ) -> None:
-        """Note a change that touches too many keys for one step; several of an object become one."""
+        """Note a change that touches more keys than one turn of the loop takes; changes of one object are merged."""
         FAN_OUT.reached()
         item = after if after is not None else before
         assert item is not None
@@ -270,7 +272,7 @@ class _Running:
         self._is_wide.set()
 
     async def spread(self) -> None:
-        """Enqueue the keys of changes that touch many, in slices."""
+        """Enqueue the keys of noted changes, FAN_OUT steps a turn of the loop."""
         while True:
             await self._is_wide.wait()
             while self._wide:
@@ -298,7 +300,7 @@ class _Running:
                 await self._reconcile(key)
             finally:
                 queue.done(key)
-            # Reconciles that find nothing to do never wait; without this a thousand of them would hold the loop.
+            # A reconcile that finds nothing to do never yields, so a thousand in a row would block the loop.
             await asyncio.sleep(0)
 
     async def _reconcile(self, key: Key) -> None:
@@ -340,13 +342,13 @@ class _Running:
 
 
 def _is_ordinary(error: APIError) -> bool:
-    """Return whether a refusal looks like a write or deletion of another in between, which is no trouble at first."""
+    """Return whether an error can come from a concurrent write or deletion, which a retry settles."""
     ending = any(cause.reason == "NamespaceTerminating" for cause in error.causes)
     return ending or isinstance(error, Conflict | NotFound)
 
 
 def _keys(watch: Watch[K], before: K | None, after: K | None) -> Iterator[Key | None]:
-    """Yield the keys a change touches, and None for a step without one."""
+    """Yield the keys of a change, and None for a step without one."""
     if after is not None:
         yield from watch.keys(after)
     if before is not None:

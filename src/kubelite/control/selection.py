@@ -19,16 +19,14 @@ K = TypeVar("K", bound=Kind)
 Labels = Mapping[str, str]
 Matcher = Callable[[Labels], bool]
 
-SMALL = (
-    16  # requirements, and values of each, up to which a selector is told from others by its text
-)
-MATCH_COST_BYTES = 6  # what the offload counts for one object asked: about two microseconds
+SMALL = 16  # requirements, and values of each, up to which a selector is cached by its text
+MATCH_COST_BYTES = 6  # cost of matching one object, for the offload: about two microseconds
 
 
 def matcher(selector: LabelSelector | None) -> Matcher:
-    """Return the test of labels; None matches nothing, an empty one everything.
+    """Return the selector's match function; None matches nothing, an empty selector everything.
 
-    Raises BadRequest if a small one is wrong; a requirement of a large one that cannot be read is met by no label.
+    Raises BadRequest if a small selector is invalid. In a large one an invalid requirement matches no labels.
     """
     if selector is None:
         return NOTHING.matches
@@ -38,13 +36,13 @@ def matcher(selector: LabelSelector | None) -> Matcher:
 
 
 def equality_matcher(wanted: Labels) -> Matcher:
-    """Compile the older form of selectors: all these labels."""
+    """Return the match function of an equality selector: all these labels."""
     pairs = wanted.items()
     return lambda labels: pairs <= labels.items()
 
 
 async def selected(offload: Offload, items: Sequence[K], matches: Matcher) -> list[K]:
-    """Return the items whose labels match, off the loop if there are many."""
+    """Return the items whose labels match; evaluated off the loop if there are many."""
     return await offload.run(
         len(items) * MATCH_COST_BYTES,
         lambda: [item for item in items if matches(metadata_of(item).labels)],
@@ -52,14 +50,14 @@ async def selected(offload: Offload, items: Sequence[K], matches: Matcher) -> li
 
 
 def compiled(selector: LabelSelector) -> Matcher:
-    """Return the test of a stored selector, whose keys and values were checked when it was written."""
+    """Return the match function of a stored selector, whose keys and values were validated when it was written."""
     pairs = (Requirement(key, EQUALS, (value,)) for key, value in selector.matchLabels.items())
     requirements: list[LabelRequirement] = [*pairs, *selector.matchExpressions]
     return matcher_of(requirements)
 
 
 def is_small(selector: LabelSelector) -> bool:
-    """Return whether a selector is compiled as soon as it is looked up."""
+    """Return whether a selector is small: it is compiled at its first lookup and cached by its text."""
     expressions = selector.matchExpressions
     return len(selector.matchLabels) + len(expressions) <= SMALL and all(
         len(one.values) <= SMALL for one in expressions
@@ -72,10 +70,10 @@ def _compiled(encoded: bytes) -> Matcher:
 
 
 class _LargeSelectors:
-    """Matchers of large selectors, each known by the very object it was made of."""
+    """Match functions of large selectors, cached by the identity of the selector."""
 
     def __init__(self) -> None:
-        # By identity; the selector is held so that no other object can take its identity.
+        # By `id`. The selector is referenced, so that no other object can get its id.
         self._known: OrderedDict[int, tuple[LabelSelector, Matcher, int]] = OrderedDict()
         self._weight = 0
 

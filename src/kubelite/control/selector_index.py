@@ -1,4 +1,4 @@
-"""Which objects select given labels, found without asking each."""
+"""An index of selectors: finds the objects that select given labels without evaluating every selector."""
 
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
@@ -20,11 +20,11 @@ K = TypeVar("K", bound=Kind)
 
 
 class SelectorIndex(Generic[K]):
-    """Which objects of a kind select given labels, without asking each object.
+    """Finds the objects of a kind that select given labels.
 
-    `selector_of` returns an object's selector; labels alone mean that all of them are asked for, None selects nothing.
-    `changed` must follow the mirror of the kind.
-    A selector is kept under one pair of label and value that it asks for, or with those that ask for no pair.
+    `selector_of` returns an object's selector; a dict of labels requires all of them, None selects nothing. `changed`
+    must be subscribed to the mirror of the kind. A selector is filed under one pair of label and value that it
+    requires, or with those that require no pair.
     """
 
     def __init__(self, selector_of: Callable[[K], LabelSelector | Labels | None]) -> None:
@@ -32,7 +32,7 @@ class SelectorIndex(Generic[K]):
         self._matchers: dict[tuple[str, str, str], dict[Key, Callable[[], Matcher]]] = {}
 
     def changed(self, before: K | None, after: K | None) -> None:
-        """Follow a mirror of the kind."""
+        """Update the index for a change in the mirror of the kind."""
         if before is not None:
             term = self._term(before)
             known = self._matchers.get(term)
@@ -45,7 +45,7 @@ class SelectorIndex(Generic[K]):
             self._matchers.setdefault(self._term(after), {})[Key(*name_of(after))] = _kept(selector)
 
     def keys(self, namespace: str, labels: Labels) -> Iterator[Key | None]:
-        """Yield the key of each object that selects the labels, and None for each step without one."""
+        """Yield the key of each object that selects the labels, and None for each step without a match."""
         for pair in (("", ""), *labels.items()):
             candidates = self._matchers.get((namespace, *pair))
             for key, kept in tuple(candidates.items()) if candidates else ():
@@ -66,7 +66,7 @@ class SelectorIndex(Generic[K]):
 
 
 def _kept(selector: LabelSelector | Labels) -> Callable[[], Matcher]:
-    """Return what gives the matcher; that of a large selector is made at once and kept while the object is there."""
+    """Return a getter of the match function; that of a large selector is compiled now and kept with the object."""
     if not isinstance(selector, LabelSelector):
         made = equality_matcher(selector)
         return lambda: made

@@ -1,4 +1,4 @@
-"""Guards the default range of Service addresses: marks it ready, and holds it while Services have its addresses."""
+"""Protects the default ServiceCIDR: marks it Ready, and keeps its finalizer while Services have its addresses."""
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -16,7 +16,7 @@ from kubelite.control.runtime import Context, Key, Watch
 
 DEFAULT = "kubernetes"
 FINALIZER = "networking.k8s.io/service-cidr-finalizer"
-DELETION_GRACE = timedelta(seconds=10)  # for addresses that are being given, as Kubernetes waits
+DELETION_GRACE = timedelta(seconds=10)  # wait for allocations in flight, as in Kubernetes
 READY = Condition(type="Ready", status="True", message="Kubernetes Service CIDR is ready")
 IN_USE = Condition(
     type="Ready",
@@ -31,7 +31,7 @@ Network = IPv4Network | IPv6Network
 def is_needed(
     cidr: ServiceCIDR, others: Sequence[ServiceCIDR], addresses: Sequence[IPAddress]
 ) -> bool:
-    """Return whether an address would be left without a range if `cidr` went; `others` are the other ranges."""
+    """Return whether an address would have no range without `cidr`; `others` are the other ranges."""
     remaining = [network for other in others for network in networks_of(other)]
     for network in networks_of(cidr):
         if any(network.version == one.version and network.subnet_of(one) for one in remaining):  # type: ignore[arg-type]  # of one version
@@ -44,12 +44,12 @@ def is_needed(
 
 
 def networks_of(cidr: ServiceCIDR) -> list[Network]:
-    """Return the ranges of a ServiceCIDR."""
+    """Return the networks of a ServiceCIDR."""
     return [ip_network(text) for text in cidr.spec.cidrs]
 
 
 class ServiceCIDRController:
-    """Reconciles the default ServiceCIDR. Of others no addresses are given, so they are never made ready."""
+    """Reconciles the default ServiceCIDR. No addresses are allocated from others, so they never become Ready."""
 
     name = "service-cidrs-controller"
     workers = 1
@@ -70,7 +70,7 @@ class ServiceCIDRController:
             yield Key("", DEFAULT)
 
     async def reconcile(self, key: Key) -> float | None:
-        """Guard the range, or let it go when nothing needs it."""
+        """Add the finalizer, or remove it from a deleted range that no address needs."""
         cidr = self._cidrs.get(key.name)
         if cidr is None:
             return None

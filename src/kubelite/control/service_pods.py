@@ -1,4 +1,4 @@
-"""Which pods stand behind a service, and at which ports: shared by endpoints and endpoint slices."""
+"""The pods and target ports behind a service: shared by the controllers of Endpoints and EndpointSlices."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,19 +13,19 @@ from kubelite.control.selector_index import SelectorIndex
 from kubelite.limits import INLINE_WORK
 from kubelite.offload import Offload
 
-# What the offload counts for an endpoint without ports: about ten microseconds.
+# Cost of an endpoint without ports, for the offload: about ten microseconds.
 ENDPOINT_COST_BYTES = 40
 
 Ports = tuple[tuple[str, str, int, str], ...]  # name, protocol, port, application protocol
 
 
 def is_selecting(service: Service) -> bool:
-    """Tell whether the service's endpoints follow from a selector."""
+    """Return whether the service has a selector, from which its endpoints follow."""
     return bool(service.spec.selector) and service.spec.type != "ExternalName"
 
 
 async def selected_pods(offload: Offload, service: Service, pods: Mirror[Pod]) -> list[Pod]:
-    """Return the pods with an address that the service selects."""
+    """Return the pods that the service selects and that have an address."""
     matches = equality_matcher(service.spec.selector)
     candidates = pods.list(service.metadata.namespace)
     return await offload.run(
@@ -46,7 +46,7 @@ def service_selectors(context: Context) -> SelectorIndex[Service]:
 
 
 def matters(before: Pod | None, after: Pod | None) -> bool:
-    """Tell whether a change of a pod can change endpoints."""
+    """Return whether a change of a pod can change endpoints."""
     if before is None or after is None:
         known = after or before
         return known is not None and bool(known.status.podIPs)
@@ -65,19 +65,19 @@ def _facts(pod: Pod) -> tuple[object, ...]:
 
 
 class TargetPorts:
-    """The ports of a service's pods that its ports lead to, worked out once for all pods that name theirs alike."""
+    """Resolves the target ports of a service, once for all pods that declare the named ports alike."""
 
     def __init__(self, service: Service) -> None:
         self._ports = service.spec.ports
         targets = ((port.targetPort, port.protocol) for port in self._ports)
-        # The names that pods must resolve, each once.
+        # The named target ports, each once.
         self._names = tuple(
             dict.fromkeys((name, protocol) for name, protocol in targets if _is_name(name))
         )
         self._known: dict[tuple[int | None, ...], tuple[tuple[ServicePort, int], ...]] = {}
 
     def of(self, pod: Pod) -> tuple[tuple[ServicePort, int], ...]:
-        """Return the service ports that lead somewhere in the pod, each with the number of the pod's port."""
+        """Return the service ports that resolve in the pod, each with the number of the pod's port."""
         numbers: tuple[int | None, ...] = ()
         if self._names:
             declared = _declared(pod)
@@ -93,7 +93,7 @@ class TargetPorts:
 
 
 def served_ports(targets: TargetPorts, pod: Pod) -> Ports:
-    """Return the ports at which a pod serves, in order, as endpoints and slices group by them."""
+    """Return the ports that a pod serves, sorted, as the key by which Endpoints and EndpointSlices group pods."""
     return tuple(
         sorted(
             (port.name, port.protocol or "TCP", number, port.appProtocol or "")
@@ -115,7 +115,7 @@ def _is_name(target: int | str | None) -> bool:
 
 
 def _declared(pod: Pod) -> dict[tuple[int | str | None, str], int]:
-    """Return the numbers of the ports that a pod names, the first of a name and protocol before later ones."""
+    """Return the numbers of a pod's container ports by name and protocol; the first of equal ones counts."""
     sidecars = [one for one in pod.spec.initContainers if one.restartPolicy == "Always"]
     declared: dict[tuple[int | str | None, str], int] = {}
     for container in (*pod.spec.containers, *sidecars):
@@ -134,7 +134,7 @@ def _number(
 
 
 def endpoints_cost_bytes(service: Service, pods: Sequence[Pod]) -> int:
-    """Return what finding the endpoints of a service costs, for the offload."""
+    """Return the cost of computing the endpoints of a service, for the offload."""
     ports = len(service.spec.ports)
     return len(pods) * (ENDPOINT_COST_BYTES + ports) + 2 * containers_and_ports(
         pods, INLINE_WORK.value
@@ -142,7 +142,7 @@ def endpoints_cost_bytes(service: Service, pods: Sequence[Pod]) -> int:
 
 
 def hostname_of(pod: Pod, service: Service) -> str:
-    """Return the name by which a headless service's DNS knows the pod, or nothing."""
+    """Return the host name of the pod in a headless service's DNS records; "" for none."""
     return pod.spec.hostname if pod.spec.subdomain == service.metadata.name else ""
 
 

@@ -1,4 +1,4 @@
-"""Gives every namespace its default service account."""
+"""Creates the default service account of every namespace."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -25,7 +25,7 @@ class ServiceAccountController:
         self._accounts = context.mirror(ServiceAccount)
 
     def watches(self) -> Sequence[Watch[Any]]:
-        """Watch namespaces, and default accounts that somebody deletes."""
+        """Watch namespaces, and deleted default accounts."""
         return (
             Watch(Namespace),
             Watch(
@@ -36,7 +36,7 @@ class ServiceAccountController:
         )
 
     async def reconcile(self, key: Key) -> float | None:
-        """Create the account unless it is there."""
+        """Create the account unless it exists."""
         namespace = self._namespaces.get(key.name)
         if namespace is None or namespace.metadata.deletionTimestamp is not None:
             return None

@@ -1,4 +1,4 @@
-"""Keeps the numbered pods of a StatefulSet, each with a name and claims of its own, in their order."""
+"""Keeps the pods of a StatefulSet, each with an ordinal, a stable name and claims of its own, in order."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -16,7 +16,7 @@ from kubelite.api.kinds.core.volumes import PersistentVolumeClaimVolumeSource, V
 from kubelite.api.kinds.meta import LabelSelector
 from kubelite.control import history
 from kubelite.control.claim_retention import deletes, owners_of_claim
-from kubelite.control.failed_starts import FailedStarts, is_refused
+from kubelite.control.failed_starts import FailedStarts, is_refused, starts_of
 from kubelite.control.ownership import (
     CONTROLLER_INDEX,
     controlled_by,
@@ -41,39 +41,39 @@ from kubelite.control.selection import matcher
 from kubelite.control.selector_index import SelectorIndex
 from kubelite.tasks import in_slices
 
-BURST = 500  # pods created or deleted in one reconcile: a set may ask for two thousand million
+BURST = 500  # pods created or deleted in one reconcile; `replicas` may be up to 2³¹ - 1
 POD_NAME = "statefulset.kubernetes.io/pod-name"
 POD_INDEX = "apps.kubernetes.io/pod-index"
 
 
 class Plan(Struct, frozen=True):
-    """The writes of one step."""
+    """The writes of one step. A set takes its next step when the pods change."""
 
     status: StatefulSetStatus
     create: tuple[int, ...] = ()  # ordinals
-    delete: tuple[str, ...] = ()  # pods
+    delete: tuple[str, ...] = ()  # names of pods
 
 
 def ordinal_of(owner: StatefulSet, pod: Pod) -> int:
-    """Return a pod's number; -1 for a name that has none."""
+    """Return a pod's ordinal; -1 if its name is not the set's name with an ordinal."""
     base, dash, number = pod.metadata.name.rpartition("-")
     is_ours = dash and base == owner.metadata.name and number.isdecimal()
     return int(number) if is_ours else -1
 
 
 def first_ordinal(owner: StatefulSet) -> int:
-    """Return the number of the first pod."""
+    """Return the ordinal of the first pod."""
     return owner.spec.ordinals.start if owner.spec.ordinals else 0
 
 
 def wanted_ordinals(owner: StatefulSet) -> range:
-    """Return the numbers there should be."""
+    """Return the ordinals that should exist."""
     start = first_ordinal(owner)
     return range(start, start + (1 if owner.spec.replicas is None else owner.spec.replicas))
 
 
 def partition(owner: StatefulSet) -> int:
-    """Return the number below which pods keep the current revision."""
+    """Return the ordinal below which pods keep the current revision during a rolling update."""
     rolling = owner.spec.updateStrategy.rollingUpdate
     if rolling is None or rolling.partition is None:
         return first_ordinal(owner)
@@ -81,7 +81,7 @@ def partition(owner: StatefulSet) -> int:
 
 
 def revision_for(owner: StatefulSet, ordinal: int, current: str, newest: str) -> str:
-    """Return the revision a new pod gets."""
+    """Return the name of the revision that a new pod with this ordinal gets."""
     if owner.spec.updateStrategy.type == "OnDelete":
         return newest
     return current if ordinal < partition(owner) else newest
@@ -90,7 +90,8 @@ def revision_for(owner: StatefulSet, ordinal: int, current: str, newest: str) ->
 def plan(owner: StatefulSet, pods: Sequence[Pod], current: str, newest: str, now: datetime) -> Plan:
     """Decide one step; `current` and `newest` are the names of revisions.
 
-    In the ordered policy each pod waits for those before it, and goes before those before it.
+    Under the policy OrderedReady a pod is created only after all with lower ordinals are available, and deleted before
+    them. Under Parallel neither waits.
     """
     status = status_of(owner, pods, current, newest, now)
     if owner.metadata.deletionTimestamp is not None:
@@ -123,12 +124,12 @@ def plan(owner: StatefulSet, pods: Sequence[Pod], current: str, newest: str, now
 
 
 def _condemned(owner: StatefulSet, pods: Sequence[Pod], ordered: bool, now: datetime) -> list[str]:
-    """Return which pods beyond the wanted number go now; the highest numbers go first."""
+    """Return the names of the pods beyond the wanted ordinals to delete now; the highest ordinal goes first."""
     if not ordered:
         return [pod.metadata.name for pod in pods if not is_being_deleted(pod)]
     if not pods or is_being_deleted(pods[0]):
         return []
-    # One that is not ready goes only if none before it is worse off.
+    # An unhealthy pod waits while a condemned pod with a lower ordinal is unhealthy too.
     unhealthy = [pod for pod in pods if not _is_settled(owner, pod, now)]
     if unhealthy and pods[0] in unhealthy and pods[0] is not unhealthy[-1]:
         return []
@@ -138,7 +139,7 @@ def _condemned(owner: StatefulSet, pods: Sequence[Pod], ordered: bool, now: date
 def _outdated(
     owner: StatefulSet, by_ordinal: Mapping[int, Pod], newest: str, now: datetime
 ) -> list[str]:
-    """Return old pods to replace: from the highest number down, as many as may be missing."""
+    """Return the names of old pods to delete: from the highest ordinal down, at most maxUnavailable."""
     wanted = wanted_ordinals(owner)
     rolling = owner.spec.updateStrategy.rollingUpdate
     limit = 1
@@ -153,7 +154,7 @@ def _outdated(
         is_old = pod.metadata.labels.get(history.HASH) != newest
         settled = _is_settled(owner, pod, now)
         if is_old and not is_being_deleted(pod) and (not settled or missing < limit):
-            # A broken old pod is replaced whatever the limit: waiting for it would be for ever.
+            # A broken old pod may never become available, so replace it regardless of the limit.
             delete.append(pod.metadata.name)
             missing += settled
         elif not settled and limit == 1:
@@ -174,7 +175,7 @@ def _is_settled(owner: StatefulSet, pod: Pod, now: datetime) -> bool:
 def status_of(
     owner: StatefulSet, pods: Sequence[Pod], current: str, newest: str, now: datetime
 ) -> StatefulSetStatus:
-    """Return the numbers; when all pods have the newest revision it becomes the current one."""
+    """Return the status; once all pods are ready and of the newest revision, that becomes the current one."""
     created = [pod for pod in pods if pod.status.phase or not is_being_deleted(pod)]
     staying = [pod for pod in created if not is_being_deleted(pod)]
     running = [pod for pod in created if pod.status.phase == "Running" and is_ready(pod)]
@@ -202,12 +203,12 @@ def status_of(
 
 
 def claim_name(template: PersistentVolumeClaim, owner: StatefulSet, ordinal: int) -> str:
-    """Return the name of the claim that a pod has of a template."""
+    """Return the name of the claim made from `template` for the pod with this ordinal."""
     return f"{template.metadata.name}-{owner.metadata.name}-{ordinal}"
 
 
 def claims_of(owner: StatefulSet, ordinal: int) -> list[PersistentVolumeClaim]:
-    """Return the claims of one pod."""
+    """Return the claims of the pod with this ordinal."""
     labels = owner.spec.selector.matchLabels if owner.spec.selector else {}
     references = [controller_reference(owner)] if deletes(owner)[0] else []
     return [
@@ -226,7 +227,7 @@ def claims_of(owner: StatefulSet, ordinal: int) -> list[PersistentVolumeClaim]:
 
 
 def pod_of(owner: StatefulSet, template: PodTemplateSpec, ordinal: int, revision: str) -> Pod:
-    """Return the pod of a number."""
+    """Return the pod to create for an ordinal: with its identity labels, host name and claims."""
     name = f"{owner.metadata.name}-{ordinal}"
     pod = pod_from_template(template, owner, name=name)
     ours = {one.metadata.name for one in owner.spec.volumeClaimTemplates}
@@ -274,7 +275,7 @@ class StatefulSetController:
         self._failed_starts = FailedStarts(context)
 
     def watches(self) -> Sequence[Watch[Any]]:
-        """Watch stateful sets, their pods and their revisions."""
+        """Watch StatefulSets, their pods and their revisions."""
         return (
             Watch(StatefulSet),
             Watch(Pod, self._keys_of_pod),
@@ -282,7 +283,10 @@ class StatefulSetController:
         )
 
     async def reconcile(self, key: Key) -> float | None:
-        """Take one step and report the status."""
+        """Take one step, then write the status.
+
+        Return the seconds until a pod becomes available or a refused pod may be replaced, or None.
+        """
         owner = self._sets.get(key.name, key.namespace)
         if owner is None or owner.spec.selector in (None, LabelSelector()):
             return None
@@ -300,7 +304,7 @@ class StatefulSetController:
         by_name = {one.metadata.name: one for one in revisions}
         current = by_name.get(owner.status.currentRevision, newest)
         if history.template_of(current) is None:
-            current = newest  # somebody's own revision under that name
+            current = newest  # a user's revision has that name
         pods = await self._claimed(owner)
         now = self._context.clock.now()
         names = current.metadata.name, newest.metadata.name
@@ -308,16 +312,16 @@ class StatefulSetController:
             2 * POD_COST_BYTES * len(pods), lambda: plan(owner, pods, *names, now)
         )
         if owner.metadata.deletionTimestamp is None:
-            # Before pods go: their claims may go with them.
+            # The retention policy may make a claim go with its pod, so set its owners before pods are deleted.
             async for some in in_slices(pods):
                 for pod in some:
                     await self._set_claim_owners(owner, pod)
         for ordinal in step.create:
             await self._create(owner, ordinal, current, newest)
-        wait_seconds = self._failed_starts.wait_seconds(owner, pods)
+        wait_seconds = self._failed_starts.wait_seconds(owner, starts_of(pods))
         going = frozenset(step.delete)
         for pod in pods if going else ():
-            # The name is needed for its successor, so deleting a refused pod is what brings the next one.
+            # The successor needs the same name, so not deleting a refused pod delays its replacement.
             if pod.metadata.name in going and not (wait_seconds and is_refused(pod)):
                 await self._delete(owner, pod)
         if step.status != owner.status:
@@ -389,7 +393,7 @@ class StatefulSetController:
     async def _delete(self, owner: StatefulSet, pod: Pod) -> None:
         meta = pod.metadata
         try:
-            # The names come again: a successor of that name is not meant.
+            # Names are reused, so give the uid: a successor with the same name must survive.
             await self._client.delete(Pod, meta.name, meta.namespace, uid=meta.uid)
         except NotFound:
             return

@@ -1,7 +1,7 @@
-"""Keeps the objects that the cluster cannot do without as they should be: the default Service, namespaces, roles.
+"""Reconciles the objects that the cluster requires: the default Service, namespaces, roles.
 
-They come back when they are deleted. What cannot be had, mostly because an object of a user stands in its way, is told
-by an event on that object, a log line and the component status, and had as soon as the way is free.
+Deleted ones are recreated. A failure, mostly caused by an object of a user, is reported by an event on that object, a
+log line and the component status, and retried.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,7 +26,7 @@ class Mirrored:
         }
 
     def get(self, kind: type[K], name: str, namespace: str = "") -> K | None:
-        """Return one object."""
+        """Return one object, or None."""
         mirror: Mirror[K] = self._mirrors[kind]
         return mirror.get(name, namespace)
 
@@ -37,7 +37,7 @@ class Mirrored:
 
 
 class SystemObjectsController:
-    """Reconciles the objects that must be there; a key is kind and [namespace/]name."""
+    """Reconciles the required objects; a key is kind and [namespace/]name."""
 
     name = "system-objects"
     identity = "system:apiserver"
@@ -56,7 +56,7 @@ class SystemObjectsController:
             self._queue.add(Key(*key))
 
     def watches(self) -> Sequence[Watch[Any]]:
-        """Watch every kind of which an object must be there."""
+        """Watch every kind of a required object."""
         return tuple(Watch(kind, self._keys_of(kind)) for kind in self._kinds)
 
     def _keys_of(self, kind: type[Kind]) -> Callable[[Any], Iterator[Key]]:
@@ -64,13 +64,13 @@ class SystemObjectsController:
             key = need_key(kind, item.metadata.name, item.metadata.namespace)
             if key in self._system.needs:
                 yield Key(*key)
-            elif kind is Service:  # one that goes may have had the address of one that is needed
+            elif kind is Service:  # a deleted Service may have had the address of a required one
                 yield from (Key(*one) for one in self._system.problems if one[0] == "Service")
 
         return keys
 
     async def reconcile(self, key: Key) -> float | None:
-        """Bring one object to what it should be."""
+        """Reconcile one required object. Return the seconds after which to retry, or None."""
         again_seconds = await self._system.ensure(
             (key.namespace, key.name), self._client, self._lookup
         )
@@ -78,7 +78,7 @@ class SystemObjectsController:
         return again_seconds
 
     def _tell(self, key: NeedKey) -> None:
-        """Make an event of a problem, once, on the object whose owner can mend it."""
+        """Record a new problem as an event on the object whose owner can correct it."""
         problem = self._system.problems.get(key)
         if problem is None:
             self._told.pop(key, None)

@@ -1,4 +1,4 @@
-"""Deletes pods whose node has a NoExecute taint that they do not tolerate, or no longer."""
+"""Deletes pods whose node has a NoExecute taint that they do not tolerate, or not for longer."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from kubelite.control.runtime import Context, Key, Watch
 
 
 class TaintEvictionController:
-    """Reconciles pods that have a node."""
+    """Reconciles bound pods."""
 
     name = "taint-eviction-controller"
     identity = "node-controller"
@@ -29,14 +29,14 @@ class TaintEvictionController:
         self._pods.add_index(NODE_INDEX, node_of_pod)
 
     def watches(self) -> Sequence[Watch[Any]]:
-        """Watch taints, and pods that get a node."""
+        """Watch the taints of nodes, and pods that are bound or change their tolerations."""
         return (
             Watch(Node, self._pods_of_node, where=_taints_changed),
             Watch(Pod, where=_placed_or_tolerating),
         )
 
     async def reconcile(self, key: Key) -> float | None:
-        """Delete the pod when its time has come."""
+        """Evict the pod once its toleration ends; else return the seconds until then."""
         pod = self._pods.get(key.name, key.namespace)
         if pod is None or pod.metadata.deletionTimestamp is not None or is_terminal(pod):
             return None

@@ -16,7 +16,7 @@ NAMESPACE = "kube-system"
 
 
 def expires_at(secret: Secret) -> datetime | None:
-    """Return when a token expires; None for one that does not, or whose date cannot be read."""
+    """Return when a token expires; None if it never does or its date is malformed."""
     text = secret.data.get("expiration", "")
     if not text:
         return None
@@ -41,7 +41,7 @@ class TokenCleaner:
         return (Watch(Secret, where=lambda _, after: after is not None and _is_token(after)),)
 
     async def reconcile(self, key: Key) -> float | None:
-        """Delete the token when its time has come."""
+        """Delete the token once it has expired; else return the seconds until then."""
         secret = self._secrets.get(key.name, key.namespace)
         if secret is None or not _is_token(secret):
             return None

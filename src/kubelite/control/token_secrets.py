@@ -18,7 +18,7 @@ ACCOUNT_UID = "kubernetes.io/service-account.uid"
 
 
 def filled(secret: Secret, account: ServiceAccount, token: str, ca: str) -> Secret:
-    """Return the secret with whatever of token, authority, namespace and account's uid it lacks."""
+    """Return the secret with token, authority, namespace and the account's uid added where absent."""
     wanted = {"ca.crt": ca, "namespace": secret.metadata.namespace}
     data = dict(secret.data)
     for key, text in wanted.items():
@@ -40,7 +40,7 @@ class TokenSecretsController:
     """Reconciles token secrets."""
 
     name = "service-account-tokens"
-    identity = ""  # that of the controller manager itself, as upstream
+    identity = ""  # that of the controller manager itself, as in Kubernetes
     workers = 2
 
     def __init__(self, context: Context) -> None:
@@ -50,7 +50,7 @@ class TokenSecretsController:
         self._accounts = context.mirror(ServiceAccount)
 
     def watches(self) -> Sequence[Watch[Any]]:
-        """Watch token secrets, and accounts that come and go."""
+        """Watch token secrets, and created and deleted accounts."""
         return (
             Watch(Secret, where=lambda _, after: after is not None and after.type == TYPE),
             Watch(
@@ -93,7 +93,7 @@ class TokenSecretsController:
 
 
 def account_of(secret: Secret) -> tuple[str, ...]:
-    """Index token secrets by their account."""
+    """Index token secrets by their service account."""
     if secret.type != TYPE:
         return ()
     return (f"{secret.metadata.namespace}/{secret.metadata.annotations.get(ACCOUNT_NAME, '')}",)

@@ -1,4 +1,4 @@
-"""Deletes jobs some time after they have ended, where they ask for it."""
+"""Deletes finished Jobs after their ttlSecondsAfterFinished."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -11,7 +11,7 @@ from kubelite.control.runtime import Context, Key, Watch
 
 
 def expires_at(job: Job) -> datetime | None:
-    """Return when an ended job is to be deleted, or None."""
+    """Return when a finished Job is to be deleted; None if it is not finished or has no TTL."""
     if job.spec.ttlSecondsAfterFinished is None or job.metadata.deletionTimestamp is not None:
         return None
     for one in job.status.conditions:
@@ -33,13 +33,13 @@ class TTLAfterFinishedController:
         self._jobs = context.mirror(Job)
 
     def watches(self) -> Sequence[Watch[Any]]:
-        """Watch jobs that have ended."""
+        """Watch finished Jobs."""
         return (
             Watch(Job, where=lambda _, after: after is not None and expires_at(after) is not None),
         )
 
     async def reconcile(self, key: Key) -> float | None:
-        """Delete the job when its time has come."""
+        """Delete the Job once its TTL has expired; else return the seconds until then."""
         job = self._jobs.get(key.name, key.namespace)
         deadline = expires_at(job) if job is not None else None
         if job is None or deadline is None:

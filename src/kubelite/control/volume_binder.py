@@ -1,8 +1,8 @@
-"""Binds claims to persistent volumes, and follows volumes whose claims are gone.
+"""Binds claims to persistent volumes, and keeps the phase of volumes.
 
-Volumes of a class with a provisioner are made, and deleted, by that provisioner: the claim is only told who it is. Here
-volumes that exist are matched; a claim whose class waits for its first consumer is left to the scheduler, which sets a
-volume aside.
+Existing volumes are matched here. Volumes of a class with a provisioner are created and deleted by that provisioner;
+the claim only gets its name. A claim whose class has WaitForFirstConsumer is left to the scheduler, which reserves a
+volume.
 """
 
 from collections.abc import Iterable, Sequence
@@ -29,7 +29,7 @@ from kubelite.control.volume_matching import (
     reference_to_claim,
 )
 
-VOLUME_COST_BYTES = 20  # what the offload counts for a volume compared with a claim
+VOLUME_COST_BYTES = 20  # cost of comparing a volume with a claim, for the offload
 BIND_COMPLETED = "pv.kubernetes.io/bind-completed"
 PROVISIONER = "volume.kubernetes.io/storage-provisioner"
 BETA_PROVISIONER = "volume.beta.kubernetes.io/storage-provisioner"
@@ -50,7 +50,7 @@ class VolumeClaimBinder:
         self._classes = context.mirror(StorageClass)
 
     def watches(self) -> Sequence[Watch[Any]]:
-        """Watch claims, and volumes and classes that may help those that wait."""
+        """Watch claims, and volumes and classes that may let pending claims bind."""
         return (
             Watch(PersistentVolumeClaim),
             Watch(PersistentVolume, self._concerned),
@@ -58,7 +58,7 @@ class VolumeClaimBinder:
         )
 
     async def reconcile(self, key: Key) -> float | None:
-        """Bind the claim, or say what it waits for."""
+        """Bind the claim, or record an event that says what it waits for."""
         claim = self._claims.get(key.name, key.namespace)
         if claim is None or claim.metadata.deletionTimestamp is not None:
             return None
@@ -89,7 +89,7 @@ class VolumeClaimBinder:
         waits = found is not None and found.volumeBindingMode == "WaitForFirstConsumer"
         volumes = self._volumes.list()
         if waits:
-            # The scheduler sets volumes aside for a pod's node; any other could be out of its reach.
+            # The scheduler reserves a volume that the pod's node can reach, so match no other.
             volumes = [volume for volume in volumes if is_for(volume, claim)]
         wanted = claim
         volume = await self._context.offload.run(
@@ -110,7 +110,7 @@ class VolumeClaimBinder:
             self._context.events.event(claim, NORMAL, "FailedBinding", text)
 
     async def _ask(self, claim: PersistentVolumeClaim, provisioner: str) -> None:
-        """Name the provisioner, which then makes the volume."""
+        """Annotate the claim with its provisioner, which then creates the volume."""
         annotations = claim.metadata.annotations
         if annotations.get(PROVISIONER) != provisioner:
             more = {PROVISIONER: provisioner, BETA_PROVISIONER: provisioner}
@@ -123,7 +123,7 @@ class VolumeClaimBinder:
         self._context.events.event(claim, NORMAL, "ExternalProvisioning", text)
 
     async def _bind(self, claim: PersistentVolumeClaim, volume: PersistentVolume) -> None:
-        """Write both sides, the volume's first: it decides who has it."""
+        """Write both sides, the volume's claimRef first, since it decides which claim has the volume."""
         reference = volume.spec.claimRef
         if reference is None or reference.uid != claim.metadata.uid:
             annotations = dict(volume.metadata.annotations)
@@ -190,11 +190,11 @@ class VolumePhaseController:
         self._volumes = context.mirror(PersistentVolume)
 
     def watches(self) -> Sequence[Watch[Any]]:
-        """Watch volumes, and the claims that have them."""
+        """Watch volumes, and the claims bound to them."""
         return (Watch(PersistentVolume), Watch(PersistentVolumeClaim, _volume_of))
 
     async def reconcile(self, key: Key) -> float | None:
-        """Write the phase where it differs."""
+        """Write the phase if it differs."""
         volume = self._volumes.get(key.name)
         if volume is None or volume.metadata.deletionTimestamp is not None:
             return None
@@ -210,7 +210,7 @@ class VolumePhaseController:
         if reference is None:
             return "Available"
         if not reference.uid:
-            return "Available"  # set aside for a claim that may not exist yet
+            return "Available"  # reserved for a claim that may not exist yet
         claim = self._claims.get(reference.name, reference.namespace)
         if claim is None or claim.metadata.uid != reference.uid:
             return "Failed" if volume.status.phase == "Failed" else "Released"

@@ -15,12 +15,12 @@ NO_PROVISIONER = "kubernetes.io/no-provisioner"
 
 
 def class_of(claim: PersistentVolumeClaim) -> str:
-    """Return the storage class a claim asks for; empty asks for volumes without one."""
+    """Return the storage class of a claim; "" matches volumes without one."""
     return claim.metadata.annotations.get(BETA_CLASS, claim.spec.storageClassName or "")
 
 
 def is_for(volume: PersistentVolume, claim: PersistentVolumeClaim) -> bool:
-    """Tell whether a volume is bound to, or set aside for, a claim."""
+    """Return whether a volume is bound to, or reserved for, a claim."""
     reference = volume.spec.claimRef
     return (
         reference is not None
@@ -31,7 +31,7 @@ def is_for(volume: PersistentVolume, claim: PersistentVolumeClaim) -> bool:
 
 
 def satisfies(volume: PersistentVolume, claim: PersistentVolumeClaim) -> bool:
-    """Tell whether a volume has the size, class, modes and labels a claim asks for."""
+    """Return whether a volume has the size, class, modes and labels that a claim requires."""
     wanted = claim.spec.resources.requests.get("storage", "0")
     if parse_quantity(volume.spec.capacity.get("storage", "0")) < parse_quantity(wanted):
         return False
@@ -45,14 +45,14 @@ def satisfies(volume: PersistentVolume, claim: PersistentVolumeClaim) -> bool:
 
 
 def is_candidate(volume: PersistentVolume, claim: PersistentVolumeClaim) -> bool:
-    """Return whether a claim may have a volume: it is set aside for the claim, or free and satisfies it."""
+    """Return whether a claim may bind a volume: it is reserved for the claim, or available and satisfies it."""
     if volume.metadata.deletionTimestamp is not None:
         return False
     return is_for(volume, claim) or (volume.spec.claimRef is None and satisfies(volume, claim))
 
 
 def rank(volume: PersistentVolume, claim: PersistentVolumeClaim) -> tuple[bool, Quantity, str]:
-    """Order candidates: the one set aside for the claim, then the smallest."""
+    """Return the sort key of a candidate: a volume reserved for the claim first, then the smallest."""
     size = parse_quantity(volume.spec.capacity.get("storage", "0"))
     return not is_for(volume, claim), size, volume.metadata.name
 
@@ -60,13 +60,13 @@ def rank(volume: PersistentVolume, claim: PersistentVolumeClaim) -> tuple[bool, 
 def best(
     claim: PersistentVolumeClaim, volumes: Iterable[PersistentVolume]
 ) -> PersistentVolume | None:
-    """Return the volume set aside for the claim, or else the smallest free one that satisfies it."""
+    """Return the volume reserved for the claim, else the smallest available one that satisfies it, or None."""
     candidates = (volume for volume in volumes if is_candidate(volume, claim))
     return min(candidates, key=lambda volume: rank(volume, claim), default=None)
 
 
 def reference_to_claim(claim: PersistentVolumeClaim) -> ObjectReference:
-    """Return what a volume's claimRef says of the claim it is bound to."""
+    """Return the claimRef of a volume that is bound to the claim."""
     return ObjectReference(
         apiVersion="v1",
         kind="PersistentVolumeClaim",

@@ -1,4 +1,4 @@
-"""Keeps claims that pods use, volumes that claims have, and what either names, from being deleted under them."""
+"""Protects claims in use by pods, bound volumes, and attributes classes in use from deletion, by finalizers."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
@@ -30,7 +30,7 @@ def claims_of_pod(pod: Pod) -> tuple[str, ...]:
 
 
 def _uses(pod: Pod, claim: PersistentVolumeClaim) -> bool:
-    """Return whether a pod uses a claim that has one of its names."""
+    """Return whether a pod uses a claim whose name it has; not if the claim of an ephemeral volume is foreign."""
     names = claim_names(pod)
     is_named = any(name == claim.metadata.name and not is_own for name, is_own in names)
     return is_named or not foreign_claim(pod, claim)
@@ -53,7 +53,7 @@ class ClaimProtectionController:
         return (Watch(PersistentVolumeClaim), Watch(Pod, _claims_of, where=_ends))
 
     async def reconcile(self, key: Key) -> float | None:
-        """Guard a claim, and stop guarding one that is being deleted and unused."""
+        """Add the finalizer to a live claim; remove it from one that is being deleted and unused."""
         claim = self._claims.get(key.name, key.namespace)
         if claim is None:
             return None
@@ -61,7 +61,7 @@ class ClaimProtectionController:
         return None
 
     def _is_used(self, claim: PersistentVolumeClaim) -> bool:
-        """A pod that has ended uses nothing; one without a node might still get one."""
+        """Return whether a pod that is bound and not terminal uses the claim."""
         meta = claim.metadata
         pods = self._pods.indexed(CLAIM_INDEX, f"{meta.namespace}/{meta.name}")
         return any(pod.spec.nodeName and not is_terminal(pod) and _uses(pod, claim) for pod in pods)
@@ -82,7 +82,7 @@ class VolumeProtectionController:
         return (Watch(PersistentVolume),)
 
     async def reconcile(self, key: Key) -> float | None:
-        """Guard a volume, and stop guarding one that is being deleted and not bound."""
+        """Add the finalizer to a live volume; remove it from one that is being deleted and not bound."""
         volume = self._volumes.get(key.name)
         if volume is None:
             return None
@@ -91,7 +91,7 @@ class VolumeProtectionController:
 
 
 def attributes_of_claim(claim: PersistentVolumeClaim) -> tuple[str, ...]:
-    """Index claims by the attributes classes they want, have, or are being given."""
+    """Index claims by the attributes classes that they want, have, or are being changed to."""
     status = claim.status
     target = (
         status.modifyVolumeStatus.targetVolumeAttributesClassName
@@ -103,7 +103,7 @@ def attributes_of_claim(claim: PersistentVolumeClaim) -> tuple[str, ...]:
 
 
 def attributes_of_volume(volume: PersistentVolume) -> tuple[str, ...]:
-    """Index volumes by the attributes class they have."""
+    """Index volumes by their attributes class."""
     name = volume.spec.volumeAttributesClassName
     return (name,) if name else ()
 
@@ -123,7 +123,7 @@ class AttributesProtectionController:
         self._volumes.add_index(ATTRIBUTES_INDEX, attributes_of_volume)
 
     def watches(self) -> Sequence[Watch[Any]]:
-        """Watch classes, and claims and volumes that stop naming them."""
+        """Watch classes, and claims and volumes that stop using them."""
         return (
             Watch(VolumeAttributesClass),
             Watch(PersistentVolumeClaim, _keys(attributes_of_claim)),
@@ -131,7 +131,7 @@ class AttributesProtectionController:
         )
 
     async def reconcile(self, key: Key) -> float | None:
-        """Guard a class, and stop guarding one that is being deleted and unused."""
+        """Add the finalizer to a live class; remove it from one that is being deleted and unused."""
         found = self._classes.get(key.name)
         if found is None:
             return None
@@ -148,7 +148,7 @@ class AttributesProtectionController:
 async def _guard(
     client: Client, item: Guarded, finalizer: str, is_used: Callable[[], bool]
 ) -> None:
-    """Add the finalizer to a live object; remove it from one that is being deleted and is not used."""
+    """Add the finalizer to a live object; remove it from one that is being deleted and unused."""
     finalizers = item.metadata.finalizers
     is_live, is_guarded = item.metadata.deletionTimestamp is None, finalizer in finalizers
     if is_live == is_guarded or (is_guarded and is_used()):

@@ -324,8 +324,11 @@ class ServiceAccountTokens:
         if claims["iss"] == LEGACY_ISSUER:
             carried: Any = self._audiences
         else:
-            carried = claims.get("aud", [])
-        carried = [carried] if isinstance(carried, str) else carried
+            carried = claims.get("aud")
+        if isinstance(carried, str):
+            carried = [carried]
+        elif not isinstance(carried, Sequence):
+            carried = ()  # null or an object: no audience
         matching = tuple(audience for audience in accepted if audience in carried)
         if not matching:
             raise TokenInvalid(

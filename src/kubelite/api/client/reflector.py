@@ -13,6 +13,7 @@ from kubelite.api.client.mirror import ObjectMirror, metadata_of, name_of
 from kubelite.api.errors import APIError, Expired
 from kubelite.api.kinds.meta import ListMeta, Status
 from kubelite.api.kinds.model import Kind
+from kubelite.backoff import backoff_seconds
 from kubelite.randomness import Randomness
 
 log = logging.getLogger(__name__)
@@ -92,7 +93,7 @@ class Reflector(Generic[K]):
         self._mirror = mirror
         self._randomness = randomness
         self._version = ""  # resource version of the mirror; "": list again
-        self._delay_seconds = DELAY_SECONDS_MIN
+        self._failures = 0
 
     async def run(self) -> None:
         """Keep the mirror in sync forever, with back-off after errors and empty watches."""
@@ -122,14 +123,14 @@ class Reflector(Generic[K]):
             async for line in lines:
                 if line:
                     self._apply(_event_decoder.decode(line))
-                    self._delay_seconds = DELAY_SECONDS_MIN
+                    self._failures = 0
                     heard = True
         return heard
 
     def next_delay(self) -> float:
-        """Return the back-off in seconds and double it; jitter spreads the retries of many clients."""
-        delay = self._delay_seconds
-        self._delay_seconds = min(delay * 2, DELAY_SECONDS_MAX)
+        """Return the back-off in seconds, doubling with each call; jitter spreads the retries of many clients."""
+        delay = backoff_seconds(self._failures, DELAY_SECONDS_MIN, DELAY_SECONDS_MAX)
+        self._failures += 1
         return delay * self._randomness.uniform(1.0, 2.0)
 
     async def _list(self) -> None:

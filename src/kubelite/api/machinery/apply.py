@@ -1,7 +1,8 @@
-"""Server-side apply: merge a configuration into an object, and take or contest the ownership of its fields.
+"""Server-side apply: merges a configuration into an object and updates the ownership of its fields.
 
-Follows Kubernetes' structured merge: an applier owns exactly what its last configuration named; what it no longer names
-and nobody else owns is removed; what others own and it changes is a conflict unless forced.
+Follows Kubernetes' structured-merge-diff. An applier owns exactly the fields of its last configuration. A field that
+it no longer names and that no other manager owns is removed. To change a field of another manager is a conflict,
+unless forced.
 """
 
 from collections.abc import Iterator, Sequence
@@ -60,27 +61,27 @@ def apply(
 ) -> JSON:
     """Return the live object with the configuration applied, `managedFields` included; `live` is not changed.
 
-    The result is neither pruned nor defaulted nor validated. Where nothing changed it equals the live object.
+    The result is not pruned, defaulted or validated. If nothing changed it equals the live object.
 
     Raises:
         BadRequest: The configuration tells managedFields, another version, or list elements without their keys.
         Conflict: Others own fields that the configuration changes; there is a cause for each.
     """
     _check(schema, config, writer)
-    config = _copy(config)  # parts of it become parts of the object
+    config = _copy(config)  # parts of the copy become parts of the object
     base = _copy(live) if live is not None else {}
     entries = _entries_before(schema, base, writer)
     try:
         named = applied(config, schema)
         fields = owned_by_config(named, writer)
         merged: JSON = _merged(base, config, schema)
-    except KeyMissing as error:  # an element of the live object
+    except KeyMissing as error:  # raised for an element of the live object
         _refuse(config, [str(error)])
     own = writer.entry(APPLY, fields)
     last = next((entry for entry in entries if entry.identity == own.identity), None)
     others = [entry for entry in entries if entry is not last]
     if last is not None and last.fields:
-        # The name and the like belong to nobody, but they are not to go.
+        # No manager owns the identity of the object, so add it to what is kept.
         kept = union_of((named, *(entry.fields for entry in others)))
         _prune(merged, last.fields, kept or {}, schema)
     found = difference(base, merged, schema)
@@ -100,7 +101,7 @@ def apply(
 
 
 def _as_applied(config: JSON) -> str:
-    """Write a configuration as the annotation records it, without the record of the time before."""
+    """Encode a configuration for kubectl's last-applied annotation, without that annotation itself."""
     metadata = dict(config.get("metadata") or {})
     if annotations := metadata.get("annotations"):
         metadata["annotations"] = {
@@ -115,7 +116,7 @@ def _copy(value: JSON) -> JSON:
 
 
 def _refuse(config: JSON, problems: Sequence[str]) -> NoReturn:
-    """Say what is wrong with a configuration, and which object it is about."""
+    """Raise BadRequest for a configuration, with its problems and the object's type and name."""
     metadata = config.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
     name, namespace = (_text(metadata.get(each)) for each in ("name", "namespace"))
@@ -129,13 +130,13 @@ def _text(value: Any) -> str:
 
 
 def type_named(config: JSON) -> str:
-    """Print the type that a configuration says it is of: ``apps/v1, Kind=Deployment``, of the core group ``/v1, …``."""
+    """Print the type that a configuration names: ``apps/v1, Kind=Deployment``; of the core group ``/v1, …``."""
     group, _, version = _text(config.get("apiVersion")).rpartition("/")
     return f"{group}/{version}, Kind={_text(config.get('kind'))}"
 
 
 def _check(schema: Schema, config: JSON, writer: Writer) -> None:
-    """Refuse a configuration that cannot be applied, whatever the object is like; raises BadRequest."""
+    """Raise BadRequest for a configuration that can be applied to no object."""
     version = config.get("apiVersion", "")
     if version != writer.api_version:
         raise BadRequest(
@@ -149,13 +150,13 @@ def _check(schema: Schema, config: JSON, writer: Writer) -> None:
 
 
 def check_config(schema: Schema, config: JSON) -> None:
-    """Refuse a configuration that is not of its type: unknown fields among others; raises BadRequest."""
+    """Raise BadRequest for a configuration that does not fit its type, for example with unknown fields."""
     if problems := find_mistyped(schema, config):
         _refuse(config, problems)
 
 
 def _entries_before(schema: Schema, base: JSON, writer: Writer) -> list[Entry]:
-    """Read who owned what; an object without any record was written before its first apply."""
+    """Read the managed fields; an object without any gets one entry for all that was written before its first apply."""
     entries = read_entries((base.get("metadata") or {}).get("managedFields"))
     if entries is None and base:
         earlier = Writer(BEFORE_FIRST_APPLY, writer.api_version, writer.time, reset=writer.reset)
@@ -166,7 +167,7 @@ def _entries_before(schema: Schema, base: JSON, writer: Writer) -> list[Entry]:
 
 
 def _merged(live: Any, config: Any, schema: Schema) -> Any:
-    """Lay the configuration over the live value; the live value itself is left as it is."""
+    """Return the configuration merged over the live value, which is not changed."""
     if isinstance(live, dict) and live and is_granular(schema, live):
         if config is None:
             return live
@@ -187,10 +188,10 @@ def _merged(live: Any, config: Any, schema: Schema) -> Any:
 
 
 def _merged_list(live: list[Any], config: list[Any], schema: Schema) -> list[Any]:
-    """Merge lists by key: the configuration's order rules, the others stay beside their neighbours.
+    """Merge lists by key: in the configuration's order, with the other live elements beside their neighbours.
 
-    Of elements whose key stands twice in the live list, those that the configuration does not name stay as they are;
-    those that it names are replaced by the one it has.
+    Live elements with a duplicate key stay unchanged if the configuration does not name the key; else its one element
+    replaces them.
     """
     keys, order = [[element_key(schema, item) for item in each] for each in (live, config)]
     wanted = dict(zip(order, config, strict=True))
@@ -217,7 +218,7 @@ def _merged_list(live: list[Any], config: list[Any], schema: Schema) -> list[Any
                 at_live += 1
                 continue
             if left and key != order[at_config] and next_shared not in (None, key):
-                at_live += 1  # the configuration puts another before it
+                at_live += 1  # the configuration puts another shared element first
                 continue
             at_live += key in done or (left and key == order[at_config])
         if left:
@@ -231,7 +232,7 @@ def _merged_list(live: list[Any], config: list[Any], schema: Schema) -> list[Any
 
 
 def _prune(value: JSON, last: FieldSet, owned: FieldSet, schema: Schema) -> None:
-    """Remove what the applier named last time and neither it nor anybody else names now."""
+    """Remove the fields that the applier's last configuration named and that no manager owns now."""
     for element, node in last.items():
         if element == MEMBER or not element.startswith("f:"):
             continue
@@ -254,7 +255,7 @@ def _prune(value: JSON, last: FieldSet, owned: FieldSet, schema: Schema) -> None
 
 def _pruned(value: Any, last: FieldSet, owned: FieldSet, schema: Schema) -> Any:
     if isinstance(value, dict):
-        # A record made when the value's parts were owned one by one says nothing about one owned as a whole.
+        # The value is atomic now. An old record of its parts, from when it was granular, does not apply to it.
         if not is_granular(schema, value):
             return value
         value = dict(value)
@@ -275,13 +276,13 @@ def _pruned(value: Any, last: FieldSet, owned: FieldSet, schema: Schema) -> Any:
 
 
 def _excusable(base: JSON, writer: Writer) -> bool:
-    """Whether the object comes from kubectl's client-side apply, which kubectl may take over."""
+    """Return whether kubectl applies to an object of its own client-side apply, which it may take over."""
     annotations = (base.get("metadata") or {}).get("annotations") or {}
     return writer.manager == "kubectl" and not writer.subresource and LAST_APPLIED in annotations
 
 
 def _excused(schema: Schema, base: JSON, writer: Writer) -> FieldSet | None:
-    """Return the fields that client-side apply wrote and that kubectl may therefore change."""
+    """Return the fields that kubectl's client-side apply wrote, which it may change without a conflict; or None."""
     if not _excusable(base, writer):
         return None
     try:
@@ -296,7 +297,7 @@ def _excused(schema: Schema, base: JSON, writer: Writer) -> FieldSet | None:
 
 
 def _contest(others: list[Entry], changed: FieldSet | None, excused: FieldSet | None) -> None:
-    """Refuse the apply where others own what it changes."""
+    """Raise Conflict if other managers own changed fields that are not excused."""
     total = 0
     causes = Causes()
     for entry in sorted(others, key=_described):
@@ -315,7 +316,7 @@ def _contest(others: list[Entry], changed: FieldSet | None, excused: FieldSet | 
 
 
 def _some(contested: FieldSet) -> Iterator[str]:
-    """Yield paths, no more of them than one answer takes."""
+    """Yield paths, at most as many as one response takes."""
     left = CAUSES_TEXT.value
     for path in islice(paths(contested), CAUSES.value):
         yield path
@@ -325,7 +326,7 @@ def _some(contested: FieldSet) -> Iterator[str]:
 
 
 def _message(causes: Sequence[Cause], total: int) -> str:
-    """Say who owns which of the contested fields, of which only some may be among the causes."""
+    """Return the conflict's message: managers and their fields; `total` counts also those that are not in `causes`."""
     if total == 1:
         return f"Apply failed with 1 conflict: {causes[0].message}: {causes[0].path}"
     lines, current = [], ""

@@ -1,7 +1,7 @@
-"""What keeps an applied configuration from being of its type: unknown fields, wrong types, lists without their keys.
+"""Type checks of applied configurations: unknown fields, wrong types, list elements without their keys.
 
-Kubernetes refuses such a configuration before it looks at the object, whatever `fieldValidation` says. Each finding has
-the path it stands at, in the form of server-side apply: ``.spec.containers[name="c"].image``. Nulls are of every type.
+Kubernetes rejects such a configuration before it reads the object, whatever `fieldValidation` says. Each finding
+begins with its path in the form of server-side apply: ``.spec.containers[name="c"].image``. Null fits every type.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from kubelite.api.machinery.field_sets import KeyMissing, bracketed, element_key
 from kubelite.api.machinery.schema import Schema
 from kubelite.limits import CAUSES
 
-NAMES_SHOWN = 20  # fields of a misplaced object that a finding names; their values may be secret
+NAMES_SHOWN = 20  # fields of a misplaced object that a finding names; values are left out, since they may be secret
 _SCALARS = (str, int, float)  # bool is an int
 _GO_NAMES = {
     str: "string",
@@ -26,7 +26,7 @@ _GO_NAMES = {
 
 
 def find_mistyped(schema: Schema, config: Any) -> list[str]:
-    """Return what is wrong with a configuration, at most `limits.CAUSES` findings of it."""
+    """Return the findings about a configuration, at most `limits.CAUSES`."""
     found = list(islice(_of_value(schema, config, "", free=False), CAUSES.value + 1))
     if len(found) > CAUSES.value:
         CAUSES.reached()
@@ -35,7 +35,7 @@ def find_mistyped(schema: Schema, config: Any) -> list[str]:
 
 
 def _of_value(schema: Schema, value: Any, path: str, *, free: bool) -> Iterator[str]:
-    """Yield findings; `free` says that an object above keeps unknown fields, and so do all below it."""
+    """Yield findings; `free`: an enclosing object keeps unknown fields, so all below it do."""
     if value is None or schema.loose:
         return
     free = free or schema.preserve
@@ -51,7 +51,7 @@ def _of_value(schema: Schema, value: Any, path: str, *, free: bool) -> Iterator[
             else:
                 yield _finding(path, f"expected list, got {_shown(value)}")
         case "any" | "int-or-string" | "quantity":
-            return  # of more types than one; decoding tells
+            return  # may have more than one type; decoding checks it
         case _:
             if problem := _of_scalar(schema, value):
                 yield _finding(path, problem)
@@ -113,7 +113,7 @@ def _shown(value: Any) -> str:
 
 
 def _content(value: Any) -> str:
-    """Print a misplaced value as Go does, but of containers only names: what is below may be secret."""
+    """Print a misplaced value as Go does, but only the names of fields, since values may be secret."""
     if isinstance(value, dict):
         names = " ".join(f"{cut(name)}:..." for name in islice(value, NAMES_SHOWN))
         return f"map[{names}{' ...' if len(value) > NAMES_SHOWN else ''}]"

@@ -1,4 +1,4 @@
-"""What is wrong with a field, in Kubernetes' words: constructors of `Cause` and of the 422 that collects them."""
+"""Constructors of `Cause`, what is wrong with a field, in Kubernetes' wording, and of the 422 that collects them."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -44,9 +44,9 @@ def _escaped(letter: str) -> str:
 
 
 def shown(value: Any) -> str:
-    """Print a value as error messages do: texts quoted, numbers and booleans plain, the rest as JSON.
+    """Print a value for an error message: texts quoted, numbers and booleans plain, the rest as JSON.
 
-    The work is bounded as the text is, by `limits.SHOWN_VALUE`: what is beyond it is not looked at.
+    Text and work are bounded by `limits.SHOWN_VALUE`: the rest of a longer value is not visited.
     """
     if isinstance(value, str):
         return quoted(cut(value))
@@ -56,7 +56,7 @@ def shown(value: Any) -> str:
 
 
 def cut(text: str) -> str:
-    """Return the beginning of a text of unbounded length, with an ellipsis where it was longer."""
+    """Return the beginning of a text, with an ellipsis if the text is longer than the bound."""
     if len(text) <= SHOWN_VALUE.value:
         return text
     SHOWN_VALUE.reached()
@@ -64,9 +64,9 @@ def cut(text: str) -> str:
 
 
 def _pieces(value: Any) -> Iterator[str]:
-    """Yield the JSON of a value piece by piece, until it is longer than anybody is shown."""
+    """Yield the JSON of a value in pieces, until it is longer than the bound of an error message."""
     written = 0
-    pending: list[Any] = [iter((("", value),))]  # of containers begun: what they hold still
+    pending: list[Any] = [iter((("", value),))]  # the rest of each open container
     closing = [""]
     while pending and written <= SHOWN_VALUE.value:
         prefix, item = next(pending[-1], (None, None))
@@ -118,7 +118,7 @@ def invalid(path: str, value: Any, detail: str = "") -> Cause:
 
 
 def unsupported(path: str, value: Any, supported: Iterable[str] = ()) -> Cause:
-    """The value is none of those supported; they are listed in the order given."""
+    """The value is not supported; the supported ones are listed in the order given."""
     names = ", ".join(quoted(name) for name in supported)
     return Cause(
         path,
@@ -130,7 +130,7 @@ def unsupported(path: str, value: Any, supported: Iterable[str] = ()) -> Cause:
 
 
 def duplicate(path: str, value: Any) -> Cause:
-    """The value is there twice where it must be unique."""
+    """The value is a duplicate where it must be unique."""
     return Cause(path, "FieldValueDuplicate", f"Duplicate value: {shown(value)}")
 
 
@@ -140,7 +140,7 @@ def forbidden(path: str, detail: str = "") -> Cause:
 
 
 def not_found(path: str, value: Any) -> Cause:
-    """The value names something that is not there."""
+    """The value names something that does not exist."""
     return Cause(path, "FieldValueNotFound", f"Not found: {shown(value)}")
 
 
@@ -157,12 +157,12 @@ def too_many(path: str, count: int, limit: int) -> Cause:
 
 
 def findings(path: str, value: Any, found: Iterable[str]) -> list[Cause]:
-    """Turn what a format check found into causes of one field."""
+    """Convert the findings of a format check to causes of one field."""
     return [invalid(path, value, finding) for finding in found]
 
 
 def unchecked() -> Cause:
-    """Close a list of causes that is not complete; Kubernetes says so of custom resources."""
+    """Return the cause that ends an incomplete list, worded as Kubernetes does for custom resources."""
     return Cause(
         "<nil>",
         "FieldValueInvalid",
@@ -172,11 +172,11 @@ def unchecked() -> Cause:
 
 
 class Causes(list[Cause]):
-    """Causes as they are found, as many as one answer takes.
+    """A list of causes, at most as many as one response takes.
 
     Raises:
-        TooManyCauses: By whatever would add more. It ends the search, so that an object of 100,000 mistakes
-            costs no more than one of `limits.CAUSES`.
+        TooManyCauses: When one more is added. It ends the validation, so that an object of 100,000 mistakes costs no
+        more than one of `limits.CAUSES`.
     """
 
     def __init__(self, causes: Iterable[Cause] = ()) -> None:
@@ -209,7 +209,7 @@ class Causes(list[Cause]):
 
 
 class TooManyCauses(Exception):
-    """One answer takes no more; `found` are those before."""
+    """The list has as many causes as one response takes; `found` are those."""
 
     def __init__(self, found: Sequence[Cause]) -> None:
         super().__init__("some validation rules were not checked")
@@ -217,7 +217,7 @@ class TooManyCauses(Exception):
 
 
 def bounded(causes: Iterable[Cause]) -> list[Cause]:
-    """Return as many causes as one answer takes; one more says so where there are others."""
+    """Return as many causes as one response takes; if there are more, one further cause says so."""
     try:
         return list(Causes(causes))
     except TooManyCauses as error:
@@ -225,7 +225,7 @@ def bounded(causes: Iterable[Cause]) -> list[Cause]:
 
 
 def invalid_object(kind: str, group: str, name: str, causes: Sequence[Cause]) -> Invalid:
-    """Build the 422 answer that tells all causes at once, within the bounds of an answer."""
+    """Return the 422 error with all causes, within the bounds of a response."""
     causes = bounded(causes)
     named = f"{kind}.{group}" if group else kind
     name = cut(name)

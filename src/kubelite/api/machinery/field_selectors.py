@@ -1,4 +1,4 @@
-"""Field selectors: which fields of a kind may be asked for, and whether an object has the values asked."""
+"""Field selectors: which fields of a kind they may name, and whether an object matches."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ NAME, NAMESPACE = "metadata.name", "metadata.namespace"
 
 
 class Term(Struct, frozen=True):
-    """One condition: the field's value is, or is not, the text."""
+    """One condition: the field's value equals, or does not equal, the text."""
 
     field: str
     equal: bool
@@ -28,14 +28,14 @@ class Term(Struct, frozen=True):
 
 
 class Wanted(Struct, frozen=True):
-    """What all terms on one field come to."""
+    """The combination of all terms on one field."""
 
     read: Reader
     among: frozenset[str] | None  # None: any value
     none_of: frozenset[str]
 
     def allows(self, value: str) -> bool:
-        """Tell whether the field's value meets the terms."""
+        """Return whether the field's value meets the terms."""
         return (self.among is None or value in self.among) and value not in self.none_of
 
 
@@ -50,15 +50,15 @@ class FieldSelector(Struct, frozen=True):
 
     @property
     def is_everything(self) -> bool:
-        """Whether nothing is asked."""
+        """Return whether the selector has no terms."""
         return not self.terms
 
     def matches(self, fields: Fields) -> bool:
-        """Tell whether the object, as its JSON dict, has the values asked."""
+        """Return whether the object, as a JSON dict, meets all terms."""
         return all(wanted.allows(wanted.read(fields)) for wanted in self.wanted.values())
 
     def exact(self, field: str) -> str | None:
-        """Return the one value that the field must have, if a term says so."""
+        """Return the one value that the field must have; None if the terms do not fix it."""
         for term in self.terms:
             if term.equal and term.field == field:
                 return term.value
@@ -66,7 +66,7 @@ class FieldSelector(Struct, frozen=True):
 
     @property
     def only_metadata(self) -> bool:
-        """Whether key parts (name and namespace) suffice to decide."""
+        """Return whether name and namespace suffice to match."""
         return all(term.field in (NAME, NAMESPACE) for term in self.terms)
 
     def __str__(self) -> str:
@@ -82,7 +82,7 @@ def _text(value: Any) -> str:
 
 
 def at(*path: str, empty: str = "") -> Reader:
-    """Read the text at a path of keys; `empty` where something on the way is absent."""
+    """Return a reader of the text at a path of keys; it returns `empty` if a step is absent."""
 
     def read(fields: Fields) -> str:
         value: Any = fields
@@ -100,7 +100,7 @@ def _path(field: str, empty: str = "") -> Reader:
 
 
 def _event_source(fields: Fields) -> str:
-    """The component that wrote an event, of the old or the new form."""
+    """Return the component that wrote an event, of the old or the new API."""
     return at("source", "component")(fields) or at("reportingComponent")(fields)
 
 
@@ -173,10 +173,10 @@ SUPPORTED: dict[tuple[str, str], dict[str, Reader]] = {
 def parse_field_selector(
     text: str, group: str, kind: str, *, version: str = "v1", selectable: Iterable[str] = ()
 ) -> FieldSelector:
-    """Read a fieldSelector parameter for a kind; `selectable` are the paths a CRD adds, such as ``spec.color``.
+    """Parse a fieldSelector parameter for a kind; `selectable` are the paths that a CRD adds, such as ``spec.color``.
 
     Raises:
-        BadRequest: It has no meaning, or asks for a field that the kind does not offer.
+        BadRequest: The selector is malformed, or names a field that the kind does not support.
     """
     if not text:
         return FieldSelector()
@@ -200,16 +200,16 @@ def _wanted(terms: Sequence[Term], readers: Mapping[str, Reader]) -> dict[str, W
     wanted = {}
     for field, read in readers.items():
         exact = equal.get(field)
-        # No value equals two.
+        # A field cannot equal two values, so two different ones match nothing.
         among = None if exact is None else frozenset(exact if len(exact) == 1 else ())
         wanted[field] = Wanted(read, among, frozenset(others.get(field, ())))
     return wanted
 
 
 def required_values(text: str) -> dict[str, str]:
-    """Return the values that a selector of any kind demands of fields; of one that cannot be read, none.
+    """Return the values that a selector requires, by field; none if it is malformed.
 
-    Authorization asks this: it must see what the selection will do, escapes included.
+    Authorization uses it, so it reads escapes as the selection will.
     """
     try:
         terms = _terms(text)
@@ -251,7 +251,7 @@ def _terms(text: str) -> list[Term]:
 
 
 def _split(text: str) -> list[str]:
-    """Cut at commas that no backslash protects."""
+    """Split at commas that no backslash escapes."""
     parts, start, escaped = [], 0, False
     for index, letter in enumerate(text):
         if escaped:

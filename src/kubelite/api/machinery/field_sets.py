@@ -26,12 +26,12 @@ _ANY = Schema(type="any", preserve=True)
 
 
 def child_schema(schema: Schema, name: str) -> Schema:
-    """Return the node of a field or map key; what the schema does not know is of any type."""
+    """Return the node of a field or map key; a field that the schema does not know may have any type."""
     return schema.fields.get(name) or schema.items or _ANY
 
 
 def is_granular(schema: Schema, value: Any) -> bool:
-    """Tell whether the parts of a dict are owned one by one."""
+    """Return whether a dict is granular: its fields are owned separately."""
     if schema.map_type:
         return schema.map_type == "granular"
     if schema.type in ("object", "map"):
@@ -40,7 +40,7 @@ def is_granular(schema: Schema, value: Any) -> bool:
 
 
 def is_keyed(schema: Schema) -> bool:
-    """Tell whether the elements of a list are owned one by one."""
+    """Return whether the elements of a list are owned separately."""
     return schema.type == "array" and schema.list_type in ("map", "set")
 
 
@@ -49,10 +49,10 @@ class KeyMissing(ValueError):
 
 
 def element_key(schema: Schema, item: Any) -> str:
-    """Return the path element of a list's item. Keys that it does not tell, and that have no default, are left out.
+    """Return the path element of a list's item. Keys that it lacks, and that have no default, are left out.
 
     Raises:
-        KeyMissing: The item tells none of the list's keys, or cannot be an element of such a list.
+        KeyMissing: The item has none of the list's keys, or cannot be an element of such a list.
     """
     if schema.list_type == "set":
         return _set_element(item)
@@ -95,12 +95,12 @@ def _default_of_key(schema: Schema, key: str) -> Any:
 
 
 def _go_json(value: Any) -> str:
-    """Write a value as Go does: keys in order, and nothing that HTML would take for its own."""
+    """Encode a value as Go does: keys sorted, and characters with a meaning in HTML escaped."""
     return escaped_for_html(_encode(value)).decode()
 
 
 def indexed(schema: Schema, items: list[Any]) -> dict[str, list[Any]]:
-    """Return a list's items by their path elements: more than one where the key stands twice."""
+    """Return a list's items by their path elements; a duplicate key has more than one."""
     found: dict[str, list[Any]] = {}
     for item in items:
         found.setdefault(element_key(schema, item), []).append(item)
@@ -108,14 +108,14 @@ def indexed(schema: Schema, items: list[Any]) -> dict[str, list[Any]]:
 
 
 def is_member(node: FieldSet) -> bool:
-    """Tell whether the node itself belongs to the set."""
+    """Return whether the node itself is a member of the set."""
     return not node or MEMBER in node
 
 
 def created(value: Any, schema: Schema, *, held: bool = False) -> FieldSet | None:
-    """Return what somebody owns who writes `value` where nothing was.
+    """Return the fields that a manager owns after it wrote `value` where no value was.
 
-    `held` says that the field is always written, so that making it non-empty does not make it anybody's own.
+    `held`: the field is always written, so making it non-empty does not make the manager its owner.
     """
     if isinstance(value, dict) and is_granular(schema, value):
         if not value:
@@ -138,7 +138,7 @@ def created(value: Any, schema: Schema, *, held: bool = False) -> FieldSet | Non
         inner = schema.items or _ANY
         try:
             for key, same in indexed(schema, value).items():
-                # What stands twice is owned as a whole.
+                # Elements with a duplicate key are owned as a whole.
                 node[key] = (created(same[0], inner) or {}) if len(same) == 1 else {}
         except KeyMissing:
             return {}
@@ -147,7 +147,7 @@ def created(value: Any, schema: Schema, *, held: bool = False) -> FieldSet | Non
 
 
 def applied(value: Any, schema: Schema) -> FieldSet | None:
-    """Return what an applied configuration claims: leaves and list elements, not what holds them.
+    """Return the fields that an applied configuration owns: leaves and list elements, not their containers.
 
     Raises:
         KeyMissing: A list element cannot be identified.
@@ -175,7 +175,7 @@ def applied(value: Any, schema: Schema) -> FieldSet | None:
 
 
 class Difference:
-    """What a write changed: sets of what it added or modified, and of what it removed with all below."""
+    """The changes of a write: the set of added or modified fields, and that of fields removed with all below."""
 
     __slots__ = ("changed", "removed")
 
@@ -189,7 +189,7 @@ _LEAF = Difference({}, None)
 
 
 def difference(old: Any, new: Any, schema: Schema) -> Difference:
-    """Compare two values of the schema."""
+    """Return the difference of two values of the schema."""
     if old == new:
         return _SAME
     if _are_dicts(old, new) and is_granular(schema, old or new):
@@ -234,7 +234,7 @@ def _compared(old: JSON, new: JSON, schema: Schema) -> Difference:
 def _compared_elements(
     old: dict[str, list[Any]], new: dict[str, list[Any]], schema: Schema
 ) -> Difference:
-    """Compare lists by key. Elements of one key that stand there more than once are compared as a whole."""
+    """Compare lists by key. Elements with a duplicate key are compared as a whole."""
     if not (old or new):
         return _LEAF
     changed: FieldSet = {}
@@ -247,7 +247,7 @@ def _compared_elements(
         if len(after) > 1:
             changed[key] = {}
             if before is not None and len(before) == 1:
-                removed[key] = {}  # its parts are nobody's one by one any longer
+                removed[key] = {}  # its parts are no longer owned separately
         elif before is None or len(before) > 1:
             changed[key] = created(after[0], inner) or {}
             if before is not None:
@@ -262,7 +262,7 @@ def _compared_elements(
 
 
 def union(left: FieldSet | None, right: FieldSet | None) -> FieldSet | None:
-    """Return what is in either set."""
+    """Return the union of two sets."""
     if left is None or right is None:
         return left if right is None else right
     if left == right:
@@ -277,7 +277,7 @@ def union(left: FieldSet | None, right: FieldSet | None) -> FieldSet | None:
 
 
 def union_of(sets: Iterable[FieldSet | None]) -> FieldSet | None:
-    """Return what is in any of the sets; one by one, each union would copy all before."""
+    """Return the union of many sets in one pass, since pairwise unions would copy the earlier ones each time."""
     level = list(sets)
     while len(level) > 1:
         pairs = [union(*level[at : at + 2]) for at in range(0, len(level) - 1, 2)]
@@ -292,7 +292,7 @@ def _node(member: bool, children: FieldSet) -> FieldSet | None:
 
 
 def intersection(left: FieldSet | None, right: FieldSet | None) -> FieldSet | None:
-    """Return what is in both sets."""
+    """Return the intersection of two sets."""
     if left is None or right is None:
         return None
     children = {}
@@ -305,7 +305,7 @@ def intersection(left: FieldSet | None, right: FieldSet | None) -> FieldSet | No
 
 
 def without(left: FieldSet | None, right: FieldSet | None) -> FieldSet | None:
-    """Return what is in the left set only, path by path."""
+    """Return the members of the left set that are not in the right, path by path."""
     if left is None or right is None:
         return left
     children = {}
@@ -375,7 +375,7 @@ def count(fields: FieldSet) -> int:
 
 
 def in_order(fields: FieldSet) -> FieldSet:
-    """Return the set with its elements in the order in which Go writes them: clients compare the bytes.
+    """Return the set with its elements in Go's order, since clients compare the bytes.
 
     Fields come before elements by key, those before elements of sets, each by their values: port 80 before 443.
     """
@@ -386,28 +386,28 @@ def in_order(fields: FieldSet) -> FieldSet:
     return {key: in_order(node) if (node := fields[key]) else node for key in ordered}
 
 
-_TYPED = frozenset("kvi")  # path elements that are compared by the values they hold
+_TYPED = frozenset("kvi")  # path elements that are compared by their values
 _KINDS = {".": 0, "f": 1, "k": 2, "v": 3, "i": 4}
 
 
 def _rank(key: str) -> tuple[Any, ...]:
+    """Rank a path element: by kind, then what its kind is compared by, before what cannot be read so."""
     kind = key[0]
     if kind not in _TYPED:
         return (_KINDS[kind], key)
     try:
         value = _decode(key[2:])
     except msgspec.DecodeError:
-        return (_KINDS[kind], (_LAST,), key)
-    if kind == "k" and isinstance(value, dict):
-        return (2, *((name, _value_rank(value[name])) for name in sorted(value)))
-    return (_KINDS[kind], _value_rank(value))
-
-
-_LAST = 9
+        return (_KINDS[kind], 2, key)
+    if kind != "k":
+        return (_KINDS[kind], 0, _value_rank(value))
+    if not isinstance(value, dict):
+        return (_KINDS[kind], 1, _value_rank(value))
+    return (_KINDS[kind], 0, *((name, _value_rank(value[name])) for name in sorted(value)))
 
 
 def _value_rank(value: Any) -> tuple[Any, ...]:
-    """Rank values as structured merge does: numbers, texts, booleans, the rest by their JSON."""
+    """Return the sort key of structured-merge-diff: numbers, texts, booleans, the rest by their JSON."""
     if isinstance(value, bool):
         return (2, value)
     if isinstance(value, int | float):
@@ -418,7 +418,7 @@ def _value_rank(value: Any) -> tuple[Any, ...]:
 
 
 def find_error(fields: Any, depth: int = 0) -> str:
-    """Tell what is wrong with a FieldsV1 that a client sent; an empty text means nothing."""
+    """Return what is malformed in a client's FieldsV1; "" if nothing is."""
     if not isinstance(fields, dict) or depth > 100:
         return "not a valid FieldsV1"
     for key, node in fields.items():

@@ -2,7 +2,7 @@
 
 Kubernetes' library (evanphx/json-patch, version 4) differs from the RFC: negative indexes count from the end, a replace
 adds a missing field, a missing field equals null in a test, an absent value is null, and only a replace reaches the
-root. What is said of an operation names its path, never a value: a Secret's content would stand in logs.
+root. An error names the operation's path, never a value: a Secret's content would end up in logs.
 """
 
 from collections.abc import Callable
@@ -21,22 +21,22 @@ JSON = dict[str, Any]
 _REJECTED = "the server rejected our request due to an error in our request"
 _MISSING = "missing value"
 _INDEX_DIGITS_MAX = 18
-_MOVED_AT_ONCE = 256  # moving an element is that much cheaper than walking over it
+_MOVED_AT_ONCE = 256  # how much cheaper it is to move an element than to visit it
 _encode = msgspec.json.encode
 _decode = msgspec.json.decode
 
 
 class _Fails(Exception):
-    """An operation does not apply."""
+    """An operation cannot be applied."""
 
 
 def json_patch(document: JSON, operations: Any) -> JSON:
-    """Apply a JSON patch to `document`, which is changed and may become part of the result, as the operations may.
+    """Apply a JSON patch and return the result, of which the changed `document` and the operations may become parts.
 
     Raises:
-        BadRequest: It is no list of operations.
-        RequestEntityTooLarge: It has too many operations, moves too much, or its copies grow too large.
-        Invalid: An operation does not apply, or a test failed.
+        BadRequest: The patch is no list of operations.
+        RequestEntityTooLarge: The patch has too many operations, moves too much, or its copies grow too large.
+        Invalid: An operation cannot be applied, or a test failed.
     """
     if not isinstance(operations, list) or not all(isinstance(each, dict) for each in operations):
         raise BadRequest(
@@ -64,9 +64,9 @@ def json_patch(document: JSON, operations: Any) -> JSON:
 
 
 def json_patch_cost(document_bytes: int, operations: Any) -> int:
-    """Return the cost of applying a patch to a document, in bytes touched, as `kubelite.offload` counts them.
+    """Return the cost of applying a patch to a document, in bytes touched, for the offload.
 
-    That is each byte twice, and a part of the document for each operation that may move the elements of a list.
+    That is each byte twice, plus a share of the document for each operation that may move the elements of a list.
     """
     if not isinstance(operations, list):
         return 0
@@ -134,7 +134,7 @@ class _Patcher:
             container[_position(container, key, wrong)] = value
 
     def move(self, operation: JSON) -> None:
-        """Take a value from one place to another."""
+        """Move a value from one path to another."""
         source = _pointer("move", operation, "from")
         container, key = self._find(
             source, "move operation does not apply: doc is missing from path"
@@ -148,7 +148,7 @@ class _Patcher:
         self._add(container, key, value, f"error in move for path: '{path}'")
 
     def copy(self, operation: JSON) -> None:
-        """Put a copy of a value elsewhere."""
+        """Copy a value to another path."""
         source = _pointer("copy", operation, "from")
         container, key = self._find(
             source, "copy operation does not apply: doc is missing from path"
@@ -160,7 +160,7 @@ class _Patcher:
         self._add(container, key, self._copy(value), "error while adding value during copy")
 
     def test(self, operation: JSON) -> None:
-        """Compare a value; where there is none it is null."""
+        """Compare a value; an absent value equals null."""
         path = _pointer("test", operation, "path")
         value = operation.get("value")
         if path == "":
@@ -172,8 +172,8 @@ class _Patcher:
             raise _Fails(f"testing value {path} failed: test failed")
 
     def _find(self, path: str, wrong: str) -> tuple[Any, str]:
-        """Return the container that a path ends in, and the last step."""
-        steps = path.split("/")[1:]  # what stands before the first slash is not looked at
+        """Return the container of the value at a path, and the last step."""
+        steps = path.split("/")[1:]  # text before the first slash is ignored
         self._charge(len(steps))
         container = self.document
         for index, step in enumerate(steps):
@@ -275,14 +275,14 @@ def _out_of_bounds(position: int, wrong: str) -> _Fails:
 
 
 def _get(container: Any, key: str, wrong: str) -> Any:
-    """Return a value; of an object that has no such field, None."""
+    """Return the value of a key; None for an absent field of an object."""
     if isinstance(container, dict):
         return container.get(key)
     return container[_position(container, key, wrong)]
 
 
 def _are_equal(one: Any, other: Any) -> bool:
-    """Compare as JSON: true is not 1, and 1 is not 1.0. Takes no longer than a walk through the smaller."""
+    """Compare as JSON: true is not 1, and 1 is not 1.0. Time is bounded by the size of the smaller."""
     if one.__class__ is not other.__class__:
         return False
     if isinstance(one, dict):

@@ -1,7 +1,7 @@
-"""Who wrote which field: the `managedFields` of an object, kept up to date with every write.
+"""The `managedFields` of an object: which manager owns which field, updated with every write.
 
-Call `track` after defaulting and before admission and allocation, as Kubernetes does, so that what the server fills in
-later is nobody's.
+Call `track` after defaulting and before admission and allocation, as Kubernetes does, so that no manager owns the
+fields that the server sets later.
 """
 
 from collections.abc import Iterable
@@ -32,7 +32,7 @@ ANCIENT = "ancient-changes"
 BEFORE_FIRST_APPLY = "before-first-apply"
 NAME_LIMIT = 128
 
-# What the server owns itself, so that nobody else ever does.
+# Fields that the server owns, so no manager may own them.
 _IDENTITY: FieldSet = {"f:apiVersion": {}, "f:kind": {}}
 _SERVER_METADATA: FieldSet = {
     f"f:{name}": {}
@@ -50,7 +50,7 @@ _SERVER_METADATA: FieldSet = {
 }
 STRIPPED: FieldSet = {**_IDENTITY, "f:metadata": _SERVER_METADATA}
 
-# Fields that a write to the main resource, or to its status, leaves as they are.
+# Fields that a write to the main resource, or to its status, does not change.
 RESET_MAIN: FieldSet = {"f:status": {}}
 RESET_STATUS: FieldSet = {
     "f:spec": {},
@@ -60,7 +60,7 @@ RESET_NOTHING: FieldSet = {"f:.": {}}
 
 
 class Entry(Struct, frozen=True):
-    """One manager's fields."""
+    """One entry of managedFields: a manager, its operation and its fields."""
 
     manager: str
     operation: str
@@ -71,7 +71,7 @@ class Entry(Struct, frozen=True):
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """What tells managers apart: an applier's version does not count."""
+        """Return the values that identify a manager; for an applier the version does not count."""
         version = "" if self.operation == APPLY else self.api_version
         return (self.manager, self.operation, version, self.subresource)
 
@@ -93,7 +93,7 @@ class Entry(Struct, frozen=True):
 
 
 class Writer(Struct, frozen=True):
-    """Who writes, through what, and when (RFC 3339)."""
+    """A write's manager, version, subresource and time (RFC 3339)."""
 
     manager: str
     api_version: str
@@ -102,12 +102,12 @@ class Writer(Struct, frozen=True):
     reset: FieldSet = field(default_factory=lambda: RESET_MAIN)
 
     def entry(self, operation: str, fields: FieldSet | None) -> Entry:
-        """Return the writer's own entry."""
+        """Return the writer's own entry with these fields."""
         return Entry(self.manager, operation, self.api_version, fields, self.time, self.subresource)
 
 
 def read_entries(raw: Any) -> list[Entry] | None:
-    """Read managedFields; None when they are absent or cannot be understood."""
+    """Parse managedFields; None if they are absent or malformed."""
     if not isinstance(raw, list) or not raw:
         return None
     entries = []
@@ -128,7 +128,7 @@ def read_entries(raw: Any) -> list[Entry] | None:
 
 
 def find_shape_error(entry: JSON) -> str:
-    """Tell what keeps an entry from being understood; an empty text means nothing."""
+    """Return what is malformed in an entry; "" if nothing is."""
     if entry.get("operation") not in (APPLY, UPDATE):
         return "operation must be Apply or Update"
     fields = entry.get("fieldsV1")
@@ -136,12 +136,12 @@ def find_shape_error(entry: JSON) -> str:
 
 
 def _is_reset(raw: Any) -> bool:
-    """Whether a client sent the one empty entry that forgets all managers."""
+    """Return whether a client sent one empty entry, which resets all managers."""
     return isinstance(raw, list) and len(raw) == 1 and raw[0] == {}
 
 
 def track(schema: Schema, old: JSON | None, new: JSON, writer: Writer) -> bool:
-    """Set `managedFields` of `new` for a create (`old` None) or update; tell whether anybody's fields changed."""
+    """Set `managedFields` of `new` for a create (`old` None) or update; return whether any manager's fields changed."""
     if old is None:
         return _track_creation(schema, new, writer)
     metadata = new.setdefault("metadata", {})
@@ -155,7 +155,7 @@ def track(schema: Schema, old: JSON | None, new: JSON, writer: Writer) -> bool:
         entries = read_entries(sent) or entries
         kept = None
     if not entries:
-        # Tracking was given up for this object; it begins anew with the next apply.
+        # Tracking was dropped for this object, so it starts again with the next apply.
         metadata.pop("managedFields", None)
         return False
     found = difference(old, new, schema)
@@ -185,7 +185,7 @@ def _track_creation(schema: Schema, new: JSON, writer: Writer) -> bool:
 
 
 def _owned(fields: FieldSet | None, writer: Writer) -> FieldSet | None:
-    """Leave out what the server owns and what this kind of write cannot change."""
+    """Return the set without the server's fields and those that this kind of write cannot change."""
     if fields is None:
         return None
     kept = {name: part for name, part in fields.items() if name not in _IDENTITY}
@@ -199,7 +199,7 @@ def _owned(fields: FieldSet | None, writer: Writer) -> FieldSet | None:
 
 
 def owned_by_config(fields: FieldSet | None, writer: Writer) -> FieldSet | None:
-    """Leave out of an applied set what nobody may own."""
+    """Return an applied set without the fields that no manager may own."""
     return _owned(fields, writer)
 
 
@@ -209,7 +209,7 @@ def release(
     removed: FieldSet | None,
     keep: tuple[str, ...] = (),
 ) -> list[Entry]:
-    """Take changed and removed fields from all managers but `keep`; managers without fields vanish."""
+    """Return the entries without changed and removed fields, except that of `keep`; entries left empty are dropped."""
     rest = []
     for entry in entries:
         if entry.identity == keep:
@@ -238,7 +238,7 @@ def _take(entries: list[Entry], fields: FieldSet, writer: Writer) -> list[Entry]
 
 
 def _capped(entries: list[Entry]) -> list[Entry]:
-    """Fold the oldest updaters into one entry per version once there are too many."""
+    """Merge the oldest updaters into one entry per version if there are more than UPDATE_MANAGERS_LIMIT."""
     surplus = sum(each.operation == UPDATE for each in entries) - UPDATE_MANAGERS_LIMIT
     if surplus <= 0:
         return entries
@@ -277,7 +277,7 @@ def _capped(entries: list[Entry]) -> list[Entry]:
 
 
 def write_entries(metadata: JSON, entries: list[Entry]) -> None:
-    """Put entries into the metadata: appliers first, then by time and name."""
+    """Write the entries into the metadata: appliers first, then by time and name."""
     if not entries:
         metadata.pop("managedFields", None)
         return
@@ -290,7 +290,7 @@ def write_entries(metadata: JSON, entries: list[Entry]) -> None:
 
 
 def keep_times(old: JSON, new: JSON) -> None:
-    """Where a write changed nothing but times of managers, put the old times back, so that it is no change."""
+    """If a write changed only times of managers, restore the old times, so that it changes nothing."""
     before = old.get("metadata", {}).get("managedFields") or []
     after = new.get("metadata", {}).get("managedFields") or []
     if before == after or len(before) != len(after):

@@ -1,9 +1,9 @@
-"""The `Schema` tree: what the API knows about the fields of an object.
+"""The `Schema` tree: the types, defaults and merge rules of an object's fields.
 
-A type of `api.kinds` compiles to it, and so does the OpenAPI of a custom resource. Whatever prunes, defaults,
-validates, patches, applies or describes objects reads this tree and nothing else, so built-in and custom kinds
-are the same to it. Trees may be cyclic (JSONSchemaProps contains itself): walk them along an object, or remember
-what was visited.
+A type of `api.kinds` compiles to it, and so does the OpenAPI of a custom resource. Pruning, defaulting, validation,
+patches, server-side apply and OpenAPI read this tree and nothing else, so built-in and custom kinds are handled alike.
+
+Trees may be cyclic (JSONSchemaProps contains itself), so walk them along an object, or remember visited nodes.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from msgspec.structs import replace
 from kubelite.api.kinds.model import GroupVersionKind, Kind, Model, Note
 
 NodeType = Literal[
-    "object",  # named fields; with `items` set, also any other name
-    "map",  # any name, each value is `items`
+    "object",  # named fields; if `items` is set, also fields of any other name
+    "map",  # fields of any name, whose values are `items`
     "array",  # each element is `items`
     "string",
     "integer",
@@ -38,7 +38,7 @@ NO_FIELDS: Mapping[str, Schema] = MappingProxyType({})
 
 
 class Schema(Struct, frozen=True, kw_only=True, eq=False):
-    """One node: a value, and what its parent says about it. Compared by identity."""
+    """One node: the type of a value, and its parent's notes about it. Compared by identity."""
 
     type: NodeType
     format: str = (
@@ -46,43 +46,41 @@ class Schema(Struct, frozen=True, kw_only=True, eq=False):
     )
     fields: Mapping[str, Schema] = NO_FIELDS
     items: Schema | None = None  # the element of an array, the value of a map
-    required: tuple[str, ...] = ()  # names of fields an object must have
-    default: Any = (
-        UNSET  # filled in when the field is absent; call `fresh_default` for a copy of one's own
-    )
+    required: tuple[str, ...] = ()  # names of the fields that an object must have
+    default: Any = UNSET  # the value of an absent field; shared, so call `fresh_default` for a copy
     enum: tuple[str, ...] = ()
     list_type: str = ""  # "", atomic, set or map
-    list_keys: tuple[str, ...] = ()  # what identifies an element of a list of type map
+    list_keys: tuple[str, ...] = ()  # the fields that identify an element of a list of type map
     map_type: str = ""  # "", atomic or granular
     merge_key: str = ""  # strategic merge: field that identifies an element; "-" merges a list of scalars; "" replaces
     retain_keys: bool = (
         False  # strategic merge: keys not named by the patch's $retainKeys are dropped
     )
-    patch_replaces: bool = False  # strategic merge: the patch's object replaces the one there is
+    patch_replaces: bool = False  # strategic merge: the patch's object replaces the existing one
     preserve: bool = False  # unknown fields are kept
     embedded: bool = False  # a complete API object, apiVersion, kind and metadata included
     nullable: bool = False  # null is a value of its own and is kept (custom resources only)
     pointer: bool = (
-        False  # absent differs from zero; not so: a zero value is not written, unless `always`
+        False  # absent differs from zero; if False a zero value is not written, unless `always`
     )
     always: bool = False  # written even when empty: {}, [], 0, "", false. What Go would write as null is left out
     loose: bool = False  # an object or any other JSON value (JSONSchemaPropsOrBool)
-    union: str = ""  # discriminator field of an object whose other fields exclude each other
+    union: str = ""  # discriminator field of an object of which only one other field may be set
     definition: str = (
         ""  # OpenAPI definition, io.k8s.api.core.v1.PodSpec; "" where the node is inline
     )
     description: str = (
-        ""  # of the type, for people; that of a field of a built-in kind is in `explanations`
+        ""  # description of the type; that of a field of a built-in kind is in `explanations`
     )
-    gvk: GroupVersionKind | None = None  # of a type that is an object of its own
+    gvk: GroupVersionKind | None = None  # of a type that is a top-level object
 
     @property
     def name(self) -> str:
-        """The bare name of the type: PodSpec."""
+        """The last part of the definition's name: PodSpec."""
         return self.definition.rpartition(".")[2]
 
     def at(self, path: str) -> Schema | None:
-        """Return the node at a path such as ``spec.containers[0].name`` or ``metadata.labels[app]``."""
+        """Return the node at a path such as ``spec.containers[0].name`` or ``metadata.labels[app]``, or None."""
         node: Schema | None = self
         for step, bracketed in steps(path):
             if node is None:
@@ -91,7 +89,7 @@ class Schema(Struct, frozen=True, kw_only=True, eq=False):
         return node
 
     def fresh_default(self) -> Any:
-        """Return a new value of the default; UNSET when there is none."""
+        """Return a copy of the default; UNSET if there is none."""
         value = self.default
         if callable(value):
             return value()
@@ -99,12 +97,12 @@ class Schema(Struct, frozen=True, kw_only=True, eq=False):
 
 
 def field_path(path: str, name: str) -> str:
-    """Address a field of the object at `path`: ``spec`` and ``replicas`` make ``spec.replicas``."""
+    """Return the path of a field of the object at `path`: ``spec`` and ``replicas`` make ``spec.replicas``."""
     return f"{path}.{name}" if path else name
 
 
 def key_path(path: str, key: str) -> str:
-    """Address a value of the map at `path`: ``metadata.labels[app]``."""
+    """Return the path of a value of the map at `path`: ``metadata.labels[app]``."""
     return f"{path}[{key}]"
 
 
@@ -112,14 +110,14 @@ _STEP = re.compile(r"\[([^\]]*)\]|\.?([^.\[]+)")
 
 
 def steps(path: str) -> Iterator[tuple[str, bool]]:
-    """Take a path apart into names; the flag says whether the name stood in brackets."""
+    """Split a path into names; the flag says whether the name was in brackets."""
     for match in _STEP.finditer(path):
         bracketed = match[1] is not None
         yield (match[1] if bracketed else match[2]), bracketed
 
 
 def compile_struct(type_: type[Model]) -> Schema:
-    """Compile an API type to its tree, once per type; from any thread."""
+    """Compile an API type to its tree, once per type; thread-safe."""
     return _COMPILED.get(type_) or _compile_whole(type_)
 
 
@@ -127,7 +125,7 @@ _COMPILED: dict[type[Model], Schema] = {}  # whole trees
 _OBJECTS: dict[
     type[Model], Schema
 ] = {}  # those under construction too, so that a type may contain itself
-_LOCK = RLock()  # nobody else may see a tree that is under construction
+_LOCK = RLock()  # no other thread may see a tree under construction
 
 
 def _compile_whole(type_: type[Model]) -> Schema:
@@ -164,7 +162,7 @@ _DEFINITION_PREFIXES = {
 
 
 def definition_name(type_: type[Model]) -> str:
-    """Name the OpenAPI definition of a type, from the module it stands in."""
+    """Return the name of the OpenAPI definition of a type, derived from its module."""
     group, _, version = (
         type_.__module__.removeprefix("kubelite.api.kinds.").partition(".")[0].partition("_")
     )
@@ -173,7 +171,7 @@ def definition_name(type_: type[Model]) -> str:
 
 
 def _unwrap(annotation: Any) -> tuple[Any, Note, bool]:
-    """Return the bare type, its merged notes, and whether None stands beside it."""
+    """Return the bare type, its merged notes, and whether it is optional (`| None`)."""
     facts: dict[str, Any] = {}
     optional = False
     while True:

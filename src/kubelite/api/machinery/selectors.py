@@ -1,4 +1,4 @@
-"""Label selectors: read from a query string or a LabelSelector, and matched against labels."""
+"""Label selectors: parsed from a query string or a LabelSelector, and matched against labels."""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -35,7 +35,7 @@ class Requirement(Struct, frozen=True):
     values: tuple[str, ...] = ()  # sorted
 
     def matches(self, labels: Labels) -> bool:
-        """Tell whether the labels meet the condition; an absent label meets negations."""
+        """Return whether the labels meet the condition; an absent label meets negations."""
         value = labels.get(self.key)
         operator = self.operator
         if operator in (NOT_IN, NOT_EQUALS):
@@ -67,7 +67,7 @@ class Requirement(Struct, frozen=True):
         return f"{self.key}{sign}{','.join(self.values)}"
 
     def causes(self) -> list[Cause]:
-        """Check key, operator and values."""
+        """Return what is invalid in key, operator and values."""
         found = []
         if wrong := names.qualified_name(self.key):
             found.append(causes.invalid("key", self.key, "; ".join(wrong)))
@@ -106,7 +106,7 @@ class Requirement(Struct, frozen=True):
 
 
 class Selector:
-    """A conjunction of requirements; without any it matches everything."""
+    """A conjunction of requirements; an empty one matches everything."""
 
     __slots__ = ("_meets", "nothing", "requirements")
 
@@ -117,11 +117,11 @@ class Selector:
 
     @property
     def is_everything(self) -> bool:
-        """Whether no labels are asked for at all."""
+        """Return whether the selector has no requirements."""
         return not (self.requirements or self.nothing)
 
     def matches(self, labels: Labels | None) -> bool:
-        """Tell whether the labels meet every requirement."""
+        """Return whether the labels meet every requirement."""
         return not self.nothing and self._meets(labels or {})
 
     def __str__(self) -> str:
@@ -146,10 +146,10 @@ NOTHING = Selector(nothing=True)
 
 
 def parse_selector(text: str) -> Selector:
-    """Read a labelSelector parameter such as ``app=web,tier in (a,b),!old``.
+    """Parse a labelSelector parameter such as ``app=web,tier in (a,b),!old``.
 
     Raises:
-        BadRequest: It has no meaning; the message is Kubernetes' own.
+        BadRequest: The selector is malformed; the message is Kubernetes'.
     """
     if not text:
         return EVERYTHING
@@ -162,20 +162,20 @@ def _parse_known(text: str) -> Selector:
 
 
 def labels_selector(labels: Labels | None) -> Selector:
-    """Return what matches just these labels, as a Service's selector does; none match everything."""
+    """Return the selector of all these labels, as in a Service; no labels match everything."""
     return Selector([Requirement(key, EQUALS, (value,)) for key, value in (labels or {}).items()])
 
 
 def label_selector(
     selector: LabelSelector | Mapping[str, Any] | None, *, is_stored: bool = False
 ) -> Selector:
-    """Turn a LabelSelector, typed or as JSON, into a Selector: None matches nothing, an empty one everything.
+    """Convert a LabelSelector, typed or as JSON, to a Selector: None matches nothing, an empty one everything.
 
-    `is_stored`: keys and values were checked when the object was written, and are not checked again, which takes ten
-    times as long as all else.
+    `is_stored`: keys and values were validated when the object was written, so they are not validated again, which
+    takes ten times as long as the rest.
 
     Raises:
-        BadRequest: An operator, key or value is wrong.
+        BadRequest: An operator, key or value is invalid.
     """
     if selector is None:
         return NOTHING
@@ -210,7 +210,7 @@ def _checked(requirement: Requirement) -> Requirement:
 
 
 def _words(text: str) -> list[str]:
-    """Cut a selector into identifiers, keywords and symbols; the last word is empty."""
+    """Split a selector into identifiers, keywords and symbols; the last word is ""."""
     words, start, length = [], 0, len(text)
     while start < length:
         if text[start] in _BLANKS:
@@ -236,7 +236,7 @@ def _is_identifier(word: str) -> bool:
 
 
 class _Parser:
-    """Reads a selector by recursive descent; keywords may stand as values."""
+    """A recursive-descent parser of selectors; keywords may also be values."""
 
     def __init__(self, text: str) -> None:
         self._words = _words(text)

@@ -1,7 +1,8 @@
 """Strategic merge patch: a merge patch whose lists merge by the keys that the schema names.
 
 Directives follow Kubernetes: ``$patch`` (replace, delete), ``$retainKeys``, ``$setElementOrder/<list>`` and
-``$deleteFromPrimitiveList/<list>``. The original and the patch are both used up: pass copies nobody else holds.
+``$deleteFromPrimitiveList/<list>``. The original and the patch may both be changed and become part of the result, so
+pass copies.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,8 +31,8 @@ def strategic_merge(schema: Schema, original: JSON, patch: Any) -> JSON:
     """Apply a strategic merge patch to an object of the schema.
 
     Raises:
-        BadRequest: The patch or one of its directives has no meaning, or an element lacks its merge key.
-        Invalid: The patch sets what its own $retainKeys leave out, or merges lists of lists.
+        BadRequest: The patch or one of its directives is malformed, or an element lacks its merge key.
+        Invalid: The patch sets a field that its own $retainKeys leave out, or merges lists of lists.
     """
     if not isinstance(patch, dict):
         raise BadRequest("invalid JSON document")
@@ -85,7 +86,7 @@ def _unknown(directive: Any, value: JSON) -> str:
 
 
 def go_map(value: JSON) -> str:
-    """Name the fields of an object; Kubernetes prints their values too, and with them what is secret."""
+    """Print the names of an object's fields; not the values, as Kubernetes does, since they may be secret."""
     names = " ".join(f"{cut(key)}:..." for key in sorted(value)[:NAMES_SHOWN])
     return f"map[{names}{' ...' if len(value) > NAMES_SHOWN else ''}]"
 
@@ -119,7 +120,7 @@ def _delete_scalars(original: JSON, name: str, values: Any) -> None:
 
 
 def _merge_in_order(original: JSON, patch: JSON, directive: str, schema: Schema | None) -> None:
-    """Merge a list and bring it into the order that the patch gives."""
+    """Merge a list and sort it by the patch's $setElementOrder directive."""
     order = patch.pop(directive)
     name = directive.removeprefix(ORDER_PREFIX)
     if not isinstance(order, list):
@@ -146,7 +147,7 @@ Identity = Callable[[Any], Any]
 
 
 def _identity(schema: Schema | None) -> Identity:
-    """Return what tells elements of a list apart: the value of the merge key, or the element."""
+    """Return a function that identifies list elements: by the value of the merge key, or by the element itself."""
     key = schema.merge_key if schema is not None else ""
     if not key or key == "-":
         return _itself
@@ -162,7 +163,7 @@ def _check_order(patch: Items, order: Items, identity: Identity) -> None:
         identity(item) for item in patch if not (isinstance(item, dict) and DIRECTIVE in item)
     ]
     given = iter([identity(item) for item in order])
-    # Each wanted element must come up in the given order after the one before it.
+    # The wanted elements must be a subsequence of the given order.
     if not all(any(each == item for each in given) for item in wanted):
         raise BadRequest("The order in patch list doesn't match $setElementOrder list")
 
@@ -191,7 +192,10 @@ def _key_of(element: JSON, key: str) -> Any:
 
 
 def _apply_element_directives(original: Items, patch: Items, key: str) -> tuple[Items, Items]:
-    """Take elements with a $patch of their own out of the patch; replace empties the original."""
+    """Apply the elements with a $patch directive; return the original and the patch's other elements.
+
+    A replace discards the original: the patch's other elements take its place.
+    """
     plain: Items = []
     gone: set[Any] = set()
     replaces = False
@@ -232,11 +236,11 @@ def _hashable(value: Any) -> Any:
 
 
 def _ordered(merged: Items, order: Items, present: Items, identity: Identity) -> Items:
-    """Put elements that the order names in that order, and weave the others in where they stood."""
+    """Sort the elements that the order names, and interleave the others by their original positions."""
     wanted = _positions(order, identity)
     stood = _positions(present, identity)
     last = len(stood)
-    named: list[tuple[int, int, Any]] = []  # place in the order, where it stood, the element
+    named: list[tuple[int, int, Any]] = []  # place in the order, original position, the element
     others: list[tuple[int, int, Any]] = []
     for item in merged:
         name = _hashable(identity(item))
@@ -251,12 +255,12 @@ def _ordered(merged: Items, order: Items, present: Items, identity: Identity) ->
 
 
 def _positions(items: Items, identity: Identity) -> dict[Any, int]:
-    """Return where each element stands first."""
+    """Return by identity the first position of each element."""
     return {_hashable(identity(item)): index for index, item in reversed([*enumerate(items)])}
 
 
 def _woven(left: Sequence[tuple[int, int, Any]], right: Sequence[tuple[int, int, Any]]) -> Items:
-    """Merge two ordered lists; the left goes first only where it is known to have stood first."""
+    """Merge two ordered lists; an element of the left goes first only if it is known to have been first."""
     woven: Items = []
     at_left = at_right = 0
     while at_left < len(left) and at_right < len(right):
@@ -272,7 +276,7 @@ def _woven(left: Sequence[tuple[int, int, Any]], right: Sequence[tuple[int, int,
 
 
 def _without_directives(value: Any) -> Any:
-    """Return what a patch adds where nothing was: without nulls and without directives."""
+    """Return the patch of an absent value as the new value: without nulls and directives."""
     if isinstance(value, list):
         kept = [
             item

@@ -29,33 +29,33 @@ from kubelite.remembered import remembered
 
 
 class Mismatch(Exception):
-    """A value has not the type of its field."""
+    """A value does not have the type of its field."""
 
 
 class _UnknownField(Exception):
-    """Some object has a field its type does not know."""
+    """An object has a field that its type does not have."""
 
 
 class _Dropped:
-    """Says that a value is not written."""
+    """Marks a value that is not written."""
 
 
 _DROPPED: Final = _Dropped()
 _INT32 = range(-(2**31), 2**31)
 _INT64 = range(-(2**63), 2**63)
 
-_filling = local()  # `left`: bytes that this thread may still fill into the value at hand
+_filling = local()  # `left`: bytes of defaults that this thread may still add to the current value
 
-Reader = Callable[[Any], Any]  # returns the value to write, the same object where nothing changes
+Reader = Callable[[Any], Any]  # returns the value to write; the same object if nothing changes
 Maker = Callable[[], Any]
 
 
 def structure(schema: Schema, body: Any) -> tuple[str, ...]:
-    """Shape `body`, in place, and return the paths of the fields that were dropped as unknown.
+    """Shape `body` in place; return the paths of the dropped unknown fields.
 
     Raises:
-        BadRequest: A value has the wrong type; worded as Kubernetes words it. `body` is then half shaped.
-        RequestEntityTooLarge: What would be filled into the elements of lists takes too much memory.
+        BadRequest: A value has the wrong type; the message is Kubernetes'. `body` is then partly shaped.
+        RequestEntityTooLarge: The defaults of list elements would take too much memory.
     """
     _filling.left = DOCUMENT.value
     read = _READY.get(id(schema.fields)) or _compile_whole(schema)
@@ -218,7 +218,7 @@ def _array_reader(schema: Schema) -> Reader:
 
 
 def _fill_charger(items: Schema) -> Callable[[int], None] | None:
-    """Return what charges the fields that are filled into so many elements, each of which may be as little as {}."""
+    """Return a function that charges the defaults of so many elements, since an element may be as small as {}."""
     if items.type != "object" or items.loose:
         return None
     make = _zero_maker(items)
@@ -226,9 +226,7 @@ def _fill_charger(items: Schema) -> Callable[[int], None] | None:
 
     def charge(count: int) -> None:
         nonlocal cost
-        if (
-            not cost
-        ):  # at the first use: the types of the fields may still be under construction before
+        if not cost:  # computed at the first use, because the types of the fields may be under construction until then
             cost = json_cost(msgspec.json.encode(make()))
         _filling.left -= count * cost
         if _filling.left < 0:
@@ -275,12 +273,12 @@ def _loose_reader(schema: Schema) -> Reader:
     return read
 
 
-# By the identity of the field table, which all uses of one type share; the value keeps it alive.
+# By `id` of the field table, which all uses of one type share. The schema in the value keeps the table alive.
 _OBJECT_READERS: dict[int, tuple[Schema, Reader]] = {}
 
 
-_READY: dict[int, Reader] = {}  # those that are whole, with all they call
-_LOCK = RLock()  # nobody else may see a closure that is under construction
+_READY: dict[int, Reader] = {}  # complete readers, whose callees are complete too
+_LOCK = RLock()  # no other thread may see a closure under construction
 
 
 def _compile_whole(schema: Schema) -> Reader:
@@ -291,7 +289,7 @@ def _compile_whole(schema: Schema) -> Reader:
 
 
 def _object_reader(schema: Schema) -> Reader:
-    """Return the closure of a type, compiled at its first use."""
+    """Return the reader of a type, compiled at its first use."""
     if known := _OBJECT_READERS.get(id(schema.fields)):
         return known[1]
     readers: dict[str, Reader] = {}
@@ -322,7 +320,7 @@ def _object_closure(readers: dict[str, Reader], makers: list[tuple[str, Maker]])
             if reader is None:
                 raise _UnknownField
             if reader is _read_string and item.__class__ is str and item:
-                continue  # most of what there is, without a call
+                continue  # the most frequent types, without a call
             shaped = reader(item)
             if shaped is _DROPPED:
                 dropped.append(name)
@@ -339,7 +337,7 @@ def _object_closure(readers: dict[str, Reader], makers: list[tuple[str, Maker]])
 
 
 def _reader(schema: Schema, *, nested: bool = False) -> Reader:
-    """Return the closure of a field, or of an element or map value, whose zero is kept."""
+    """Return the reader of a field; `nested`: of a list element or map value, whose zero value is kept."""
     match schema.type:
         case "object":
             return _loose_reader(schema) if schema.loose else _object_reader(schema)

@@ -27,10 +27,10 @@ class Turns:
             try:
                 await turn
             except asyncio.CancelledError:
-                if turn in queue:
-                    queue.remove(turn)
-                else:
+                if not turn.cancelled():  # the turn had been given before the wait was cut off
                     self._pass_on(key)
+                elif turn in queue:
+                    queue.remove(turn)
                 raise
         try:
             yield
