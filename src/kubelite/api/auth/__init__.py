@@ -1,1 +1,1 @@
-"""Who a caller is and what they may do."""
+"""Authentication, authorization, audit, and the keys and certificates of a cluster."""

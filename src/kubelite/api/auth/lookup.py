@@ -7,7 +7,7 @@ from kubelite.api.kinds.model import Kind
 
 K = TypeVar("K", bound=Kind)
 
-# Called on the loop with the state before (None: new) and after (None: gone); must not block.
+# Called on the loop with the object before (None: created) and after (None: deleted); must not block.
 LookupListener = Callable[[K | None, K | None], None]
 
 

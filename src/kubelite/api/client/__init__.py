@@ -1,1 +1,1 @@
-"""The door components use to reach the API, in the process or over HTTPS."""
+"""The clients of components, in the server's process or over HTTPS."""

@@ -1,1 +1,1 @@
-"""All that is served, and the verbs on it."""
+"""The served resources, and the verbs that read and write their objects."""

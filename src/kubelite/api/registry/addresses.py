@@ -1,9 +1,8 @@
-"""The addresses and node ports of Services: which are taken, and which to give next.
+"""The allocator of the cluster addresses and node ports of Services.
 
-The store holds the truth (the Services themselves, and an IPAddress per address, which the commit of a Service
-writes beside it). What is taken is remembered here, from a scan at the start, so that giving one is a look-up; a
-number is taken in the call that gives it and given back if the write does not happen, so that two writes under way
-never get the same.
+The store is authoritative: the Services, and an IPAddress per address, which the commit of a Service writes beside it.
+The allocated numbers are kept in memory from a scan at the start, so an allocation is a look-up. A number is taken at
+once and released if the write fails, so two writes in flight never get the same one.
 """
 
 from collections.abc import Iterable
@@ -20,13 +19,13 @@ SERVICES = "/services.core/"
 
 
 class Unavailable(Exception):
-    """A number cannot be given; the text says why, as Kubernetes words it."""
+    """A number cannot be allocated; the message gives the reason, worded as in Kubernetes."""
 
 
 class Numbers:
-    """A range of whole numbers of which each is given once.
+    """An allocator over a range of integers.
 
-    The lower part is for those who ask for one number: others get it only when the upper part is full.
+    The `reserved` lowest numbers are for requests of a certain number; others get them only if the rest is full.
     """
 
     def __init__(self, first: int, count: int, reserved: int, randomness: Randomness) -> None:
@@ -41,18 +40,18 @@ class Numbers:
 
     @property
     def taken(self) -> int:
-        """How many are given."""
+        """The count of allocated numbers."""
         return len(self._taken)
 
     def take(self, number: int) -> bool:
-        """Take a number of the range; False: somebody has it."""
+        """Allocate a number of the range; False: it is allocated already."""
         if number in self._taken:
             return False
         self._taken.add(number)
         return True
 
     def take_any(self) -> int | None:
-        """Take a free number; None: there is none."""
+        """Allocate a free number, from a random start; None: the range is full."""
         for low, high in ((self._reserved, self.count), (0, self._reserved)):
             span = high - low
             if not span:
@@ -65,12 +64,12 @@ class Numbers:
         return None
 
     def give_back(self, number: int) -> None:
-        """Let somebody else have a number."""
+        """Release a number."""
         self._taken.discard(number)
 
 
 class ServiceAddresses:
-    """What Services take out of the cluster's ranges."""
+    """The cluster addresses and node ports that Services have allocated."""
 
     def __init__(
         self,
@@ -80,11 +79,11 @@ class ServiceAddresses:
         node_ports: tuple[int, int],
         randomness: Randomness,
     ) -> None:
-        """`node_ports` are the first and the last one."""
+        """`node_ports` are the first and the last port of the range."""
         self._network = IPv4Network(cidr)
         size = self._network.num_addresses
         assert size >= 8, f"a service range of {size} addresses is too small"
-        # Network and broadcast addresses are never given.
+        # The network and broadcast addresses are not allocated.
         self._addresses = Numbers(
             int(self._network.network_address) + 1,
             size - 2,
@@ -100,16 +99,16 @@ class ServiceAddresses:
 
     @property
     def first_address(self) -> str:
-        """The address of the API's own Service."""
+        """The first address of the range, which the API's own Service has."""
         return str(IPv4Address(self._addresses.first))
 
     @property
     def cidr(self) -> str:
-        """The range of the addresses."""
+        """The CIDR of the addresses."""
         return str(self._network)
 
     def take_address(self, wanted: str = "") -> str:
-        """Take an address, just `wanted` if given; raises Unavailable."""
+        """Allocate `wanted`, or any free address; raises Unavailable."""
         if not wanted:
             return self._take_any_address()
         number = _number(wanted)
@@ -123,7 +122,7 @@ class ServiceAddresses:
         return wanted
 
     def _take_any_address(self) -> str:
-        """Take a free address, and leave out those that somebody recorded by hand."""
+        """Allocate a free address that no IPAddress object, which a user may have created, records."""
         recorded = []
         try:
             while (number := self._addresses.take_any()) is not None:
@@ -140,12 +139,12 @@ class ServiceAddresses:
         return self._store.get(IP_ADDRESSES.key("", address)) is not None
 
     def give_back_address(self, address: str) -> None:
-        """Let somebody else have an address."""
+        """Release an address; ignore one that is not IPv4."""
         if (number := _number(address)) is not None:
             self._addresses.give_back(number)
 
     def take_port(self, wanted: int = 0) -> int:
-        """Take a node port, just `wanted` if given; raises Unavailable."""
+        """Allocate the node port `wanted`, or any free one; raises Unavailable."""
         if not wanted:
             number = self._ports.take_any()
             if number is None:
@@ -161,7 +160,7 @@ class ServiceAddresses:
         return wanted
 
     def give_back_port(self, port: int) -> None:
-        """Let somebody else have a node port."""
+        """Release a node port."""
         self._ports.give_back(port)
 
     def record(
@@ -172,7 +171,7 @@ class ServiceAddresses:
         now: str,
         uid: str,
     ) -> list[Operation]:
-        """Return what writes and removes the IPAddress objects beside a Service."""
+        """Return the operations that write and remove the IPAddress objects in the commit of a Service."""
         operations: list[Operation] = [
             put(IP_ADDRESSES, ip_address_object(address, service, now, uid), 0) for address in taken
         ]
@@ -194,7 +193,7 @@ class ServiceAddresses:
 
 
 def ip_address_object(address: str, service: dict[str, Any], now: str, uid: str) -> dict[str, Any]:
-    """Return the object that says which Service has an address."""
+    """Return the IPAddress object that records the Service of an address."""
     metadata = service["metadata"]
     return {
         "metadata": {
@@ -225,7 +224,7 @@ def _number(address: str) -> int | None:
 
 
 def addresses_of(spec: dict[str, object]) -> tuple[str, ...]:
-    """Return the cluster addresses a Service has."""
+    """Return the cluster addresses of a Service; none for a headless or ExternalName Service."""
     found = spec.get("clusterIPs")
     if not isinstance(found, list) or spec.get("type") == "ExternalName":
         return ()
@@ -233,7 +232,7 @@ def addresses_of(spec: dict[str, object]) -> tuple[str, ...]:
 
 
 def ports_of(spec: dict[str, object]) -> frozenset[int]:
-    """Return the node ports a Service has."""
+    """Return the node ports of a Service, its health check port included."""
     ports = spec.get("ports")
     listed: Iterable[dict[str, int]] = ports if isinstance(ports, list) else ()
     found = {port.get("nodePort", 0) for port in listed}

@@ -1,7 +1,7 @@
-"""What every cluster has from the start: its namespaces, the API's own Service, the priorities of the system.
+"""The objects that every cluster has: the default namespaces, the API's own Service, the system's priority classes.
 
-Each object as it is created, and for some a function that returns a stored one as it should be; all pure. Something
-else writes them, and writes them again when they are lost.
+Pure functions return each object as it is created, and for some the stored object with its wanted content. Their caller
+writes them, and restores lost ones.
 """
 
 from collections.abc import Sequence
@@ -37,12 +37,12 @@ M = TypeVar("M", Service, Endpoints, EndpointSlice)
 
 
 def namespace(name: str) -> Namespace:
-    """Return a namespace."""
+    """Return a new namespace."""
     return Namespace(metadata=ObjectMeta(name=name))
 
 
 def priority_classes() -> Sequence[PriorityClass]:
-    """Return the classes of the system's pods."""
+    """Return the priority classes of the system's pods."""
     return tuple(
         PriorityClass(metadata=ObjectMeta(name=name), value=value, description=text)
         for name, (value, text) in SYSTEM_CLASSES.items()
@@ -50,13 +50,13 @@ def priority_classes() -> Sequence[PriorityClass]:
 
 
 def priority_complaint(stored: PriorityClass) -> str:
-    """Say what is wrong with a stored class of the system, whose value nobody can change."""
+    """Return an error text if a stored system class has another value, which is immutable, else ""."""
     value, _ = SYSTEM_CLASSES[stored.metadata.name]
     return "" if stored.value == value else f"its value is {stored.value}, not {value}"
 
 
 def service_range(cidr: str) -> ServiceCIDR:
-    """Return the object that tells the range of Service addresses."""
+    """Return the ServiceCIDR of the configured range of Service addresses."""
     return ServiceCIDR(
         metadata=ObjectMeta(name=NAME, finalizers=[RANGE_FINALIZER]),
         spec=ServiceCIDRSpec(cidrs=[cidr]),
@@ -64,7 +64,7 @@ def service_range(cidr: str) -> ServiceCIDR:
 
 
 def range_complaint(stored: ServiceCIDR, cidr: str) -> str:
-    """Say that a stored range is another than the configured one; it cannot be changed."""
+    """Return an error text if the stored range, which is immutable, differs from the configured one, else ""."""
     if stored.spec.cidrs == [cidr]:
         return ""
     listed = " ".join(stored.spec.cidrs)
@@ -72,7 +72,7 @@ def range_complaint(stored: ServiceCIDR, cidr: str) -> str:
 
 
 def announced(address: str) -> str:
-    """Return an address if pods may be sent to it, else an empty text: it is IPv4 and not the host's own loopback."""
+    """Return an address if it is IPv4 and reachable by pods (no loopback or link-local address), else ""."""
     try:
         parsed = ip_address(address)
     except ValueError:
@@ -83,7 +83,7 @@ def announced(address: str) -> str:
 
 
 def api_service(address: str, port: int) -> Service:
-    """Return the Service under which pods find the API."""
+    """Return the Service ``default/kubernetes``, by which pods reach the API."""
     return Service(
         metadata=ObjectMeta(
             name=NAME,
@@ -104,7 +104,7 @@ def api_service(address: str, port: int) -> Service:
 
 
 def completed_service(stored: Service, wanted: Service) -> Service:
-    """Return the stored Service of the API as it should be; it keeps the address it has, which cannot be changed."""
+    """Return the stored Service of the API with its wanted spec; it keeps its cluster address, which is immutable."""
     spec = replace(
         stored.spec,
         type=wanted.spec.type,
@@ -119,7 +119,7 @@ def completed_service(stored: Service, wanted: Service) -> Service:
 
 
 def address_complaint(stored: Service, address: str) -> str:
-    """Say that a Service of the system has another address than the configured one."""
+    """Return an error text if a Service of the system has another address than the configured one, else ""."""
     if stored.spec.clusterIP == address:
         return ""
     return (
@@ -129,7 +129,7 @@ def address_complaint(stored: Service, address: str) -> str:
 
 
 def service_with_address(services: Sequence[Service], address: str, besides: str) -> Service | None:
-    """Return the Service that has an address, one called `besides` left out."""
+    """Return the Service that has an address, except the one of key `besides`; None: no Service has it."""
     for service in services:
         is_other = f"{service.metadata.namespace}/{service.metadata.name}" != besides
         if is_other and address in (service.spec.clusterIP, *service.spec.clusterIPs):
@@ -138,9 +138,9 @@ def service_with_address(services: Sequence[Service], address: str, besides: str
 
 
 def api_endpoints(address: str, port: int) -> Endpoints:
-    """Return the Endpoints of the API's Service, without a subset if there is no address.
+    """Return the Endpoints of the API's Service, without a subset if `address` is "".
 
-    Its slice is made here too, so nothing is to mirror it.
+    `api_slice` makes its slice, so a label excludes it from EndpointSlice mirroring.
     """
     subset = EndpointSubset(
         addresses=[EndpointAddress(ip=address)],
@@ -157,12 +157,12 @@ def api_endpoints(address: str, port: int) -> Endpoints:
 
 
 def completed_endpoints(stored: Endpoints, wanted: Endpoints) -> Endpoints:
-    """Return the stored Endpoints of the API as they should be."""
+    """Return the stored Endpoints of the API with the wanted subsets and labels."""
     return _labelled(replace(stored, subsets=wanted.subsets), wanted)
 
 
 def api_slice(address: str, port: int) -> EndpointSlice:
-    """Return the EndpointSlice of the API's Service, without an endpoint if there is no address."""
+    """Return the EndpointSlice of the API's Service, without an endpoint if `address` is ""."""
     endpoint = Endpoint(addresses=[address], conditions=EndpointConditions(ready=True))
     return EndpointSlice(
         metadata=ObjectMeta(
@@ -175,12 +175,12 @@ def api_slice(address: str, port: int) -> EndpointSlice:
 
 
 def completed_slice(stored: EndpointSlice, wanted: EndpointSlice) -> EndpointSlice:
-    """Return the stored EndpointSlice of the API as it should be."""
+    """Return the stored EndpointSlice of the API with the wanted endpoints, ports and labels."""
     return _labelled(replace(stored, endpoints=wanted.endpoints, ports=wanted.ports), wanted)
 
 
 def is_other_family(stored: EndpointSlice) -> bool:
-    """Return whether a stored slice is of another address family, which cannot be changed."""
+    """Return whether a stored slice has another address type than IPv4; the type is immutable."""
     return stored.addressType != "IPv4"
 
 

@@ -1,4 +1,4 @@
-"""THE TABLE: every built-in resource that is served, group by group, in the order in which discovery tells them."""
+"""The table of all built-in resources, group by group, in the order of discovery."""
 
 from kubelite.api.kinds import (
     admissionregistration,
@@ -71,7 +71,7 @@ def _row(  # noqa: PLR0913 - each is a column of the table
     view: View | None = None,
     deprecation: str = "",
 ) -> Resource:
-    """Make a row; a subresource given by name alone is one that changes the object itself."""
+    """Make a row; a subresource given by name alone has the verbs `CHANGE` and the object's own kind."""
     gvk = type_.gvk
     return Resource(
         group=gvk.group,
@@ -372,8 +372,8 @@ RESOURCES = (
 )
 
 
-# What is written all the time, by heart or by habit: its changes must not push those of others out of the past that
-# the store remembers.
+# Prefixes of objects that are written all the time, such as heartbeats. Their changes must not displace those of other
+# objects from the history that the store keeps.
 HEARTBEATS = frozenset(
     row.prefix for row in RESOURCES if row.storage in ("leases.coordination.k8s.io", "events.core")
 )

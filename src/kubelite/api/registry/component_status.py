@@ -1,13 +1,13 @@
-"""componentstatuses: how the parts of the control plane are, asked anew for each answer. Deprecated, yet listed."""
+"""componentstatuses: the health of the control plane's components, probed at each request. Deprecated in Kubernetes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-Probe = Callable[[], str]  # what is wrong; an empty text: nothing
+Probe = Callable[[], str]  # returns an error text; "": healthy
 
 
 def component_statuses(probes: Mapping[str, Probe]) -> Callable[[], Sequence[dict[str, Any]]]:
-    """Return what lists the components that `probes` ask, by name."""
+    """Return a function that probes each component and lists the results, sorted by name."""
     return lambda: [_status(name, probe()) for name, probe in sorted(probes.items())]
 
 

@@ -1,4 +1,4 @@
-"""The resources that are asked and not stored: who a caller is, what they may do."""
+"""The review resources, which answer a POST and store nothing."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -22,7 +22,7 @@ AUTHENTICATION, AUTHORIZATION = "authentication.k8s.io", "authorization.k8s.io"
 
 
 def reviewers(reviews: Reviews) -> Mapping[str, Reviewer]:
-    """Return what answers each review, by group resource."""
+    """Return the function that answers each review, by group resource."""
 
     async def token(_: Allowed, body: dict[str, Any]) -> dict[str, Any]:
         return to_wire(await reviews.token(_typed(TokenReview, body)))

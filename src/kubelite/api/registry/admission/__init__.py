@@ -1,4 +1,4 @@
-"""The ordered lists of what every write must pass."""
+"""The ordered admission plugins that every write passes."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from kubelite.api.registry.admission.request import AdmissionRequest, Mutating, Validating, Verb
 
-# The order in which Kubernetes runs its built-in plugins. A composition names its plugins; the order is kept here.
+# The order in which Kubernetes runs its built-in plugins; `Admission.ordered` sorts by it.
 ORDER = (
     "NamespaceLifecycle",
     "LimitRanger",
@@ -53,12 +53,12 @@ class Admission(Struct, frozen=True):
         )
 
     async def mutate(self, request: AdmissionRequest) -> None:
-        """Let every mutating plugin change the object."""
+        """Run the mutating plugins in order; raises the first rejection."""
         for plugin in self.mutating:
             await plugin.mutate(request)
 
     async def validate(self, request: AdmissionRequest) -> None:
-        """Let every validating plugin refuse."""
+        """Run the validating plugins in order; raises the first rejection."""
         for plugin in self.validating:
             await plugin.validate(request)
 

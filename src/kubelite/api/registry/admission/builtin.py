@@ -1,4 +1,4 @@
-"""The plugins a server runs, as Kubernetes does by default."""
+"""The admission plugins of a server, by default those of Kubernetes."""
 
 from collections.abc import Collection
 
@@ -52,7 +52,7 @@ def builtin_admission(  # noqa: PLR0913 - all that any plugin needs
     enable: Collection[str] = (),
     disable: Collection[str] = (),
 ) -> Admission:
-    """Return the default plugins, more or less what `enable` and `disable` name."""
+    """Return the default plugins plus those named in `enable`, minus those in `disable`."""
     plugins: list[Mutating | Validating] = [
         NamespaceLifecycle(lookup),
         LimitRanger(lookup),

@@ -1,4 +1,4 @@
-"""CertificateApproval, CertificateSigning, CertificateSubjectRestriction: who may do what with signing requests."""
+"""CertificateApproval, CertificateSigning, CertificateSubjectRestriction: the rights to approve and sign requests."""
 
 import base64
 from typing import Any, ClassVar
@@ -14,7 +14,7 @@ CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client"
 
 
 class CertificateApproval:
-    """Lets only those approve who may for the signer."""
+    """Requires the right to approve for the signer."""
 
     name: ClassVar = "CertificateApproval"
 
@@ -33,7 +33,7 @@ class CertificateApproval:
 
 
 class CertificateSigning:
-    """Lets only those sign who may for the signer."""
+    """Requires the right to sign for the signer."""
 
     name: ClassVar = "CertificateSigning"
 
@@ -41,7 +41,7 @@ class CertificateSigning:
         self._authorizer = authorizer
 
     async def validate(self, request: AdmissionRequest) -> None:
-        """Check the right to sign, when the certificate or the conditions change; raises Forbidden."""
+        """Check the right to sign if the certificate or the conditions change; raises Forbidden."""
         if (
             request.old is None
             or request.object is None
@@ -59,12 +59,12 @@ class CertificateSigning:
 
 
 class CertificateSubjectRestriction:
-    """Refuses requests for client certificates of system:masters."""
+    """Rejects requests for client certificates of the group system:masters."""
 
     name: ClassVar = "CertificateSubjectRestriction"
 
     async def validate(self, request: AdmissionRequest) -> None:
-        """Check a new request's subject; raises Forbidden."""
+        """Check the subject of a new request; raises Forbidden."""
         if request.object is None or not _concerns(request, "", Verb.CREATE):
             return
         if _signer(request.object) != CLIENT_SIGNER:
@@ -80,16 +80,16 @@ class CertificateSubjectRestriction:
 
 
 def read_spec(spec: dict[str, Any]) -> Request:
-    """Read the request in a CertificateSigningRequest's spec; raises RequestInvalid."""
+    """Parse the request in a CertificateSigningRequest's spec; raises RequestInvalid."""
     try:
         pem = base64.b64decode(spec.get("request") or "")
-    except ValueError as error:  # also of letters that are not ASCII
+    except ValueError as error:  # also raised for non-ASCII characters
         raise RequestInvalid(str(error)) from error
     return read_request(pem)
 
 
 def may(authorizer: UnionAuthorizer, caller: Caller, verb: str, signer: str) -> bool:
-    """Tell whether a caller may approve or sign for a signer, or for all signers of its domain."""
+    """Return whether a caller may `verb` (approve, sign) for a signer, or for all signers of its domain."""
     names = (signer, f"{signer.partition('/')[0]}/*")
     return any(
         authorizer.decide(caller, Attributes(verb, GROUP, "*", "signers", name=name)).allowed

@@ -1,4 +1,4 @@
-"""DefaultStorageClass and DefaultIngressClass: claims and ingresses that name no class get the default one."""
+"""DefaultStorageClass and DefaultIngressClass: set the default class on claims and ingresses without one."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -20,7 +20,7 @@ INGRESS_ANNOTATION = "kubernetes.io/ingress.class"
 
 
 class DefaultStorageClass:
-    """Completes claims."""
+    """Sets the default StorageClass of new claims."""
 
     name: ClassVar = "DefaultStorageClass"
 
@@ -28,7 +28,7 @@ class DefaultStorageClass:
         self._lookup = lookup
 
     async def mutate(self, request: AdmissionRequest) -> None:
-        """Name the newest default class."""
+        """Set the newest default class if the object names none."""
         item = request.object
         if item is None or request.operation is not Verb.CREATE:
             return
@@ -44,7 +44,7 @@ class DefaultStorageClass:
 
 
 class DefaultIngressClass:
-    """Completes ingresses."""
+    """Sets the default IngressClass of new ingresses."""
 
     name: ClassVar = "DefaultIngressClass"
 
@@ -52,7 +52,7 @@ class DefaultIngressClass:
         self._lookup = lookup
 
     async def mutate(self, request: AdmissionRequest) -> None:
-        """Name the newest default class."""
+        """Set the newest default class if the object names none."""
         item = request.object
         if item is None or request.operation is not Verb.CREATE:
             return
@@ -68,7 +68,7 @@ class DefaultIngressClass:
 
 
 def newest_default(classes: Sequence[ObjectMeta], marks: Sequence[str]) -> str:
-    """Return the name of the class marked as default; of several the newest, then the first by name."""
+    """Return the name of the class marked as default, of several the newest, then the first by name; "": none."""
     marked = [
         meta for meta in classes if any(meta.annotations.get(mark) == "true" for mark in marks)
     ]

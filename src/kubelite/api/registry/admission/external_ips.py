@@ -1,7 +1,7 @@
-"""DenyServiceExternalIPs: no service may begin to use external addresses.
+"""DenyServiceExternalIPs: no Service may get new external IPs.
 
-Whoever may write services can otherwise take traffic to any address that the cluster's pods use (CVE-2020-8554). Off by
-default, as in Kubernetes.
+External IPs let the writer of a Service intercept traffic of pods to any address (CVE-2020-8554). Off by default, as in
+Kubernetes.
 """
 
 from typing import Any, ClassVar
@@ -11,12 +11,12 @@ from kubelite.api.registry.admission.request import AdmissionRequest
 
 
 class DenyServiceExternalIPs:
-    """Refuses new external addresses; a service that has some may keep or drop them."""
+    """Rejects new external IPs; a Service may keep or drop those it has."""
 
     name: ClassVar = "DenyServiceExternalIPs"
 
     async def validate(self, request: AdmissionRequest) -> None:
-        """Compare the addresses with those before; raises Forbidden."""
+        """Compare the external IPs with the old ones; raises Forbidden."""
         if request.object is None or not is_main(request, "services"):
             return
         if _addresses(request.object) - _addresses(request.old or {}):

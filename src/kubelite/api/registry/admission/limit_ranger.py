@@ -1,4 +1,4 @@
-"""LimitRanger: gives containers default requests and limits, and keeps them within bounds."""
+"""LimitRanger: sets default requests and limits of containers, and enforces bounds on pods and claims."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
@@ -23,14 +23,14 @@ class LimitRanger:
         self._lookup = lookup
 
     async def mutate(self, request: AdmissionRequest) -> None:
-        """Fill in the defaults of a new pod's containers."""
+        """Set the default requests and limits of a new pod's containers."""
         if request.object is None or not _concerns(request) or request.resource.plural != "pods":
             return
         for limits in self._ranges(request):
             set_defaults(request.object, limits)
 
     async def validate(self, request: AdmissionRequest) -> None:
-        """Check bounds; raises Forbidden."""
+        """Check the bounds of a pod or claim; raises Forbidden."""
         if request.object is None or not _concerns(request):
             return
         for limits in self._ranges(request):
@@ -50,7 +50,7 @@ class LimitRanger:
 
 
 def set_defaults(pod: dict[str, Any], limits: LimitRange) -> None:
-    """Give a pod's containers what they leave open, and note it in an annotation."""
+    """Set missing requests and limits of a pod's containers, and record them in an annotation."""
     requests: dict[str, str] = {}
     maxima: dict[str, str] = {}
     for item in limits.spec.limits:
@@ -84,7 +84,7 @@ def set_defaults(pod: dict[str, Any], limits: LimitRange) -> None:
 
 
 def pod_problems(pod: Mapping[str, Any], limits: LimitRange) -> Iterator[str]:
-    """Say where a pod is out of bounds."""
+    """Yield a text for each bound that a pod violates."""
     for item in limits.spec.limits:
         if item.type == "Container":
             for container in [*(pod.get("containers") or []), *(pod.get("initContainers") or [])]:
@@ -97,7 +97,7 @@ def pod_problems(pod: Mapping[str, Any], limits: LimitRange) -> Iterator[str]:
 
 
 def claim_problems(claim: Mapping[str, Any], limits: LimitRange) -> Iterator[str]:
-    """Say where a claim is out of bounds."""
+    """Yield a text for each bound that a claim violates."""
     requests = amounts((claim.get("resources") or {}).get("requests"))
     for item in limits.spec.limits:
         if item.type != "PersistentVolumeClaim":
@@ -114,7 +114,7 @@ def claim_problems(claim: Mapping[str, Any], limits: LimitRange) -> Iterator[str
 
 
 def problems(item: LimitRangeItem, requests: Amounts, limits: Amounts) -> Iterator[str]:
-    """Say where requests and limits are out of one item's bounds."""
+    """Yield a text for each bound of `item` that requests and limits violate."""
     for name, text in sorted(item.min.items()):
         yield from _minimum(item.type, name, parse_quantity(text), requests, limits)
     for name, text in sorted(item.max.items()):

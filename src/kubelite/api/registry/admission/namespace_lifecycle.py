@@ -1,4 +1,4 @@
-"""NamespaceLifecycle: nothing is created in a namespace that is missing or going away."""
+"""NamespaceLifecycle: no object is created in a missing or terminating namespace."""
 
 from typing import ClassVar
 
@@ -12,11 +12,13 @@ from kubelite.store.protocol import Check
 
 NAMESPACES = next(row for row in CORE if row.plural == "namespaces")
 IMMORTAL = frozenset({"default", "kube-system", "kube-public"})
-REVIEWS = frozenset({"localsubjectaccessreviews"})  # saying more would tell that a namespace exists
+REVIEWS = frozenset(
+    {"localsubjectaccessreviews"}
+)  # an error would reveal whether the namespace exists
 
 
 class NamespaceLifecycle:
-    """Refuses by the state of the namespace."""
+    """Rejects requests by the state of their namespace."""
 
     name: ClassVar = "NamespaceLifecycle"
 
@@ -24,7 +26,7 @@ class NamespaceLifecycle:
         self._lookup = lookup
 
     async def mutate(self, request: AdmissionRequest) -> None:
-        """Refuse early, before others spend work; raises NotFound or Forbidden."""
+        """Check the namespace before other plugins work on the object; raises NotFound or Forbidden."""
         if is_main(request, "namespaces"):
             if request.operation is Verb.DELETE and request.attributes.name in IMMORTAL:
                 raise forbidden(request, "this namespace may not be deleted")
@@ -48,6 +50,6 @@ class NamespaceLifecycle:
                 ],
             )
         if request.operation is Verb.CREATE:
-            # Others may wait before this write is committed, and the namespace be emptied and gone by then.
+            # Later plugins may wait, and the namespace may be emptied and deleted meanwhile, so check it at the commit.
             key = NAMESPACES.key("", name)
             request.checks.append(Check(key, int(namespace.metadata.resourceVersion)))

@@ -1,6 +1,6 @@
 """NodeRestriction: a node writes its own Node, Lease and CSINode, and the status of the pods bound to it.
 
-The Node authorizer has decided by names; this plugin looks into the objects.
+The Node authorizer has decided by names; this plugin checks the content of the objects.
 """
 
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ CLAIM_STATUS = frozenset(
 )
 
 
-# What a mirror pod may have: what its node fills without reading anything from the API.
+# The fields allowed in a mirror pod: those that its node fills without reading from the API.
 LOCAL_VOLUMES = frozenset(
     {
         "awsElasticBlockStore",
@@ -75,7 +75,7 @@ LOCAL_VOLUMES = frozenset(
 LOCAL_PROJECTIONS = frozenset({"downwardAPI"})
 VARIABLE_SOURCES = frozenset({"fieldRef", "fileKeyRef", "resourceFieldRef"})
 ENVIRONMENT_SETTINGS = frozenset({"prefix"})
-# How a refusal names what else there is.
+# The names of all other fields in rejections.
 VOLUME_REFERENCES = {
     "azureFile": "secrets (via azureFile volumes)",
     "configMap": "configmaps (via configmap volumes)",
@@ -101,7 +101,7 @@ ENVIRONMENT_REFERENCES = {
 
 
 class NodeRestriction:
-    """Refuses what a node may not write."""
+    """Rejects writes that a node may not make."""
 
     name: ClassVar = "NodeRestriction"
 
@@ -295,7 +295,7 @@ class NodeRestriction:
         )
 
     def _signing_request(self, node: str, request: AdmissionRequest) -> str:
-        """Refuse requests for the certificates of other nodes, whoever would approve them."""
+        """Reject requests for certificates of other nodes before they reach an approver."""
         spec = (request.object or {}).get("spec") or {}
         if request.operation is not Verb.CREATE or spec.get("signerName") not in NODE_SIGNERS:
             return ""
@@ -314,21 +314,21 @@ class NodeRestriction:
 
 
 def changed_labels(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[str]:
-    """Return the labels that two states of an object do not share."""
+    """Return the labels that differ between two states of an object."""
     after, before = ((item.get("metadata") or {}).get("labels") or {} for item in (new, old))
     return sorted(key for key in {*after, *before} if after.get(key) != before.get(key))
 
 
 def forbidden_labels(labels: list[str]) -> list[str]:
-    """Return those labels that a node may not change on itself."""
+    """Return the labels that a node may not change on its own Node."""
     return [label for label in labels if _is_forbidden(label)]
 
 
 def api_reference(pod: Mapping[str, Any]) -> str:
-    """Return which resource of the API a pod's spec may refer to; a mirror pod must refer to none.
+    """Return the first API resource that a pod's spec may refer to, or ""; a mirror pod must refer to none.
 
-    What is not known to be harmless counts: a volume, projection or source of a variable is refused by its field's
-    name unless it is listed as one that the node fills without the API.
+    An unknown field counts (fail closed): a volume, projection or variable source is returned by its field's name
+    unless it is listed as one that the node fills without the API.
     """
     if pod.get("serviceAccountName") or pod.get("serviceAccount"):
         return "serviceaccounts"
@@ -365,7 +365,7 @@ def _volume_reference(volume: Mapping[str, Any]) -> str:
 def _unlisted(
     source: Mapping[str, Any], harmless: frozenset[str], references: Mapping[str, str]
 ) -> str:
-    """Return what the first field refers to that is set and not known to be harmless."""
+    """Return the reference of the first field that is set and not in `harmless`; "": there is none."""
     for field, value in source.items():
         if value is not None and field not in harmless:
             return references.get(field, f"objects of an unknown type (via {field})")

@@ -1,4 +1,4 @@
-"""OwnerReferencesPermissionEnforcement: only who may delete an object gives it owners. Off by default, as upstream."""
+"""OwnerReferencesPermissionEnforcement: changing owners requires the right to delete. Off by default, as upstream."""
 
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ FINALIZE_ANYTHING = Attributes("update", "*", "*", "*", "finalizers", name="*")
 
 
 class OwnerReferencesPermissionEnforcement:
-    """Refuses owners that would delete, or keep alive, what the caller could not."""
+    """Rejects owner references by which garbage collection would act beyond the rights of the caller."""
 
     name: ClassVar = "OwnerReferencesPermissionEnforcement"
 

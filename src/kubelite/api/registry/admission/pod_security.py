@@ -1,4 +1,4 @@
-"""PodSecurity: the labels of a namespace say which standard its pods are held to, noted at, or warned about."""
+"""PodSecurity: enforces, audits and warns by the Pod Security Standards that the labels of a namespace select."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -46,7 +46,7 @@ TEMPLATES: dict[tuple[str, str], tuple[str, ...]] = {
 
 
 class Standard(Struct, frozen=True):
-    """A level at a version."""
+    """A Pod Security Standard: a level at a version."""
 
     level: str = PRIVILEGED
     version: str = "latest"
@@ -55,7 +55,7 @@ class Standard(Struct, frozen=True):
         return f"{self.level}:{self.version}"
 
     def failures(self, meta: Json, spec: Json, *, nodes_isolate_users: bool) -> list[Failure]:
-        """Return what a pod fails."""
+        """Return the checks of the standard that a pod fails."""
         if self.level == PRIVILEGED:
             return []
         annotations = meta.get("annotations") or {}
@@ -64,7 +64,7 @@ class Standard(Struct, frozen=True):
 
 
 class Policy(Struct, frozen=True):
-    """What a namespace's labels ask for; what cannot be read is as strict as can be."""
+    """The standards that a namespace's labels select; an invalid label counts as the strictest (fail closed)."""
 
     enforce: Standard = Standard()
     audit: Standard = Standard()
@@ -73,17 +73,17 @@ class Policy(Struct, frozen=True):
 
 
 class PodSecurity:
-    """Refuses pods, warns about workloads, and tells what a stricter label would hit."""
+    """Rejects pods, warns about workloads, and warns of existing pods that fail a stricter label."""
 
     name: ClassVar = "PodSecurity"
 
     def __init__(self, lookup: Lookup, *, defaults: Policy | None = None) -> None:
-        """`defaults` hold where a namespace has no label."""
+        """`defaults` apply to a namespace without labels."""
         self._lookup = lookup
         self._defaults = defaults or Policy()
 
     async def validate(self, request: AdmissionRequest) -> None:
-        """Judge a pod, a workload or a namespace; raises Forbidden or Invalid."""
+        """Check a pod, a workload or a namespace; raises Forbidden or Invalid."""
         if request.object is None or request.operation not in (Verb.CREATE, Verb.UPDATE):
             return
         if is_main(request, "namespaces"):
@@ -169,13 +169,13 @@ class PodSecurity:
             request.add_warning(warning)
 
     async def _hit(self, namespace: str, standard: Standard) -> list[str]:
-        """Say which pods of a namespace fail a standard."""
+        """Return warnings about the pods of a namespace that fail a standard."""
         pods = list(self._lookup.list(PodKind, namespace))
-        isolates = self._nodes_isolate_users()  # once: there may be many nodes as well
+        isolates = self._nodes_isolate_users()  # once, since there may be many nodes
         by_reason: dict[str, list[str]] = {}
         for index, pod in enumerate(pods[:PODS_CHECKED_MAX]):
             if index % PODS_AT_ONCE == PODS_AT_ONCE - 1:
-                await asyncio.sleep(0)  # let others work
+                await asyncio.sleep(0)  # yield to other tasks
             wire = to_wire(pod)
             meta, spec = metadata(wire), wire.get("spec") or {}
             if found := standard.failures(meta, spec, nodes_isolate_users=isolates):
@@ -201,7 +201,7 @@ def isolates_users(node: Node) -> bool:
 
 
 def policy_of(labels: Mapping[str, str], defaults: Policy | None = None) -> Policy:
-    """Read a namespace's labels."""
+    """Return the policy of a namespace's labels."""
     standards: dict[str, Standard] = {}
     problems: list[Cause] = []
     for mode in MODES:
@@ -213,7 +213,7 @@ def policy_of(labels: Mapping[str, str], defaults: Policy | None = None) -> Poli
         and f"{LABEL}warn" not in labels
         and _rank(standards["warn"]) < _rank(standards["enforce"])
     ):
-        # Who sets only the enforced level is warned about workloads at that level too.
+        # Without a warn label, workloads are warned about at the enforced level.
         own = f"{LABEL}warn-version" in labels
         version = standards["warn" if own else "enforce"].version
         standards["warn"] = Standard(standards["enforce"].level, version)
@@ -221,7 +221,7 @@ def policy_of(labels: Mapping[str, str], defaults: Policy | None = None) -> Poli
 
 
 def is_significant(new: Json, old: Json) -> bool:
-    """Tell whether an update of a pod is judged anew: only images and ephemeral containers can change."""
+    """Return whether an update of a pod must be checked again: only images and ephemeral containers can change."""
     after, before = new.get("spec") or {}, old.get("spec") or {}
     for field in ("containers", "initContainers"):
         images = [[one.get("image") for one in spec.get(field) or []] for spec in (after, before)]

@@ -74,20 +74,20 @@ SECCOMP_CONTAINER = "container.seccomp.security.alpha.kubernetes.io/"
 
 
 class Failure(Struct, frozen=True):
-    """Why a pod fails a check."""
+    """The reason and detail of a failed check."""
 
     reason: str
     detail: str
 
 
 class Pod(Struct, frozen=True):
-    """What the checks look at."""
+    """The pod under check, the version of the standard, and whether nodes support user namespaces."""
 
     spec: Json
     annotations: Mapping[str, str]
     version: Version
     nodes_isolate_users: bool = (
-        False  # whether every node gives a pod a user namespace that asks for one
+        False  # whether every node gives a pod with hostUsers: false a user namespace
     )
 
     @property
@@ -103,18 +103,18 @@ class Pod(Struct, frozen=True):
 
     @property
     def is_windows(self) -> bool:
-        """Whether it is meant for Windows; from 1.25 some checks are for Linux only."""
+        """Whether it is a Windows pod; from 1.25 some checks apply only to Linux."""
         return self.version >= (1, 25) and (self.spec.get("os") or {}).get("name") == "windows"
 
     @property
     def has_own_users(self) -> bool:
-        """Whether it runs in a user namespace; from 1.35 that relaxes some checks. To ask for one is not enough."""
+        """Whether it runs in a user namespace, which relaxes some checks from 1.35: by hostUsers and all nodes."""
         asks = self.version >= (1, 35) and self.spec.get("hostUsers") is False
         return asks and self.nodes_isolate_users
 
 
 class Check(Struct, frozen=True):
-    """One row of the standard."""
+    """One check of the standard."""
 
     is_restricted: bool  # else baseline
     judge: Callable[[Pod], Failure | None]
@@ -124,7 +124,7 @@ class Check(Struct, frozen=True):
 
 
 def app_armor(pod: Pod) -> Failure | None:
-    """AppArmor profiles may not be switched off."""
+    """AppArmor must not be disabled."""
     allowed = ("RuntimeDefault", "Localhost")
     setters, values = _settings(
         pod, "appArmorProfile", lambda one: one.get("type") not in allowed, "type"
@@ -146,7 +146,7 @@ def app_armor(pod: Pod) -> Failure | None:
 
 
 def capabilities_baseline(pod: Pod) -> Failure | None:
-    """Only the capabilities that engines give by default may be added."""
+    """Only the default capabilities of container engines may be added."""
     bad, added = [], set()
     for container in pod.containers:
         extra = (
@@ -162,7 +162,7 @@ def capabilities_baseline(pod: Pod) -> Failure | None:
 
 
 def host_namespaces(pod: Pod) -> Failure | None:
-    """The host's namespaces are its own."""
+    """Host namespaces are forbidden."""
     used = [
         f"{field}=true" for field in ("hostNetwork", "hostPID", "hostIPC") if pod.spec.get(field)
     ]
@@ -170,7 +170,7 @@ def host_namespaces(pod: Pod) -> Failure | None:
 
 
 def host_path_volumes(pod: Pod) -> Failure | None:
-    """The host's files are its own."""
+    """Volumes of type hostPath are forbidden."""
     bad = [
         _name(volume)
         for volume in pod.spec.get("volumes") or []
@@ -180,7 +180,7 @@ def host_path_volumes(pod: Pod) -> Failure | None:
 
 
 def host_ports(pod: Pod) -> Failure | None:
-    """The host's ports are its own."""
+    """Host ports are forbidden."""
     bad, ports = [], set()
     for container in pod.containers:
         own = {
@@ -199,7 +199,7 @@ def host_ports(pod: Pod) -> Failure | None:
 
 
 def host_probes(pod: Pod) -> Failure | None:
-    """Probes and hooks ask the pod itself, not other hosts."""
+    """Probes and lifecycle hooks must not name another host."""
     bad, hosts = set(), set()
     for container in pod.containers:
         lifecycle = container.get("lifecycle") or {}
@@ -226,7 +226,7 @@ def host_probes(pod: Pod) -> Failure | None:
 
 
 def privileged(pod: Pod) -> Failure | None:
-    """Nobody is privileged."""
+    """Privileged containers are forbidden."""
     bad = [_name(one) for one in pod.containers if _security(one).get("privileged")]
     if not bad:
         return None
@@ -234,7 +234,7 @@ def privileged(pod: Pod) -> Failure | None:
 
 
 def proc_mount(pod: Pod) -> Failure | None:
-    """The usual parts of /proc are hidden."""
+    """The proc mount must be the default one, which masks parts of /proc."""
     bad, kinds = [], set()
     for container in pod.containers:
         kind = _security(container).get("procMount")
@@ -255,7 +255,7 @@ def proc_mount_baseline(pod: Pod) -> Failure | None:
 
 
 def seccomp_baseline(pod: Pod) -> Failure | None:
-    """Seccomp may not be switched off."""
+    """Seccomp must not be disabled (Unconfined)."""
     if pod.version < (1, 19):
         return _seccomp_annotations(pod)
     setters, values = _settings(pod, "seccompProfile", _is_unconfined, "type")
@@ -266,7 +266,7 @@ def seccomp_baseline(pod: Pod) -> Failure | None:
 
 
 def selinux(pod: Pod) -> Failure | None:
-    """SELinux types are those for containers."""
+    """SELinux types must be those for containers; user and role must not be set."""
     types = SELINUX_TYPES | ({"container_engine_t"} if pod.version >= (1, 31) else set())
 
     def is_bad(options: Json) -> bool:
@@ -292,7 +292,7 @@ def selinux(pod: Pod) -> Failure | None:
 
 
 def sysctls(pod: Pod) -> Failure | None:
-    """Only sysctls that stay inside the pod."""
+    """Only namespaced (safe) sysctls are allowed."""
     allowed = {name for since, names in SYSCTLS if since <= pod.version for name in names}
     bad = [
         _name(one) for one in pod.security.get("sysctls") or [] if one.get("name") not in allowed
@@ -301,7 +301,7 @@ def sysctls(pod: Pod) -> Failure | None:
 
 
 def windows_host_process(pod: Pod) -> Failure | None:
-    """No processes on a Windows host."""
+    """Windows HostProcess containers are forbidden."""
     setters, _ = _settings(
         pod, "windowsOptions", lambda one: bool(one.get("hostProcess")), "hostProcess"
     )
@@ -312,7 +312,7 @@ def windows_host_process(pod: Pod) -> Failure | None:
 
 
 def privilege_escalation(pod: Pod) -> Failure | None:
-    """Escalation must be ruled out by each container."""
+    """Each container must set allowPrivilegeEscalation to false."""
     bad = [
         _name(one)
         for one in pod.containers
@@ -325,7 +325,7 @@ def privilege_escalation(pod: Pod) -> Failure | None:
 
 
 def capabilities_restricted(pod: Pod) -> Failure | None:
-    """All capabilities are dropped; only the one for low ports may come back."""
+    """All capabilities must be dropped; only NET_BIND_SERVICE may be added."""
     keeping, adding, added = [], [], set()
     for container in pod.containers:
         capabilities = _security(container).get("capabilities") or {}
@@ -348,7 +348,7 @@ def capabilities_restricted(pod: Pod) -> Failure | None:
 
 
 def volume_types(pod: Pod) -> Failure | None:
-    """Only volumes that are the cluster's own."""
+    """Only the volume types of the restricted standard are allowed."""
     bad, kinds = [], set()
     for volume in pod.spec.get("volumes") or []:
         sources = [key for key, value in volume.items() if key != "name" and value is not None]
@@ -364,7 +364,7 @@ def volume_types(pod: Pod) -> Failure | None:
 
 
 def non_root(pod: Pod) -> Failure | None:
-    """Containers must be forbidden to run as root."""
+    """Each container or the pod must set runAsNonRoot to true, and no container may set it to false."""
     if pod.has_own_users:
         return None
     of_pod = pod.security.get("runAsNonRoot")
@@ -384,7 +384,7 @@ def non_root(pod: Pod) -> Failure | None:
 
 
 def root_user(pod: Pod) -> Failure | None:
-    """User 0 may not be asked for."""
+    """The field runAsUser must not be 0."""
     if pod.has_own_users:
         return None
     bad = [_name(one) for one in pod.containers if _security(one).get("runAsUser") == 0]
@@ -412,7 +412,7 @@ def seccomp_restricted(pod: Pod) -> Failure | None:
     return Failure("seccompProfile", detail)
 
 
-# Baseline first, then restricted, each by the name of the check, as upstream reports them.
+# Baseline first, then restricted, each sorted by name, the order in which Kubernetes reports them.
 CHECKS = (
     Check(is_restricted=False, judge=app_armor),
     Check(is_restricted=False, judge=capabilities_baseline, name="capabilities"),
@@ -439,7 +439,7 @@ CHECKS = (
 
 
 def failures(pod: Pod, *, restricted: bool) -> list[Failure]:
-    """Return what a pod fails at the baseline level, or at the restricted one."""
+    """Return the checks that a pod fails, at the baseline or the restricted level."""
     active = [c for c in CHECKS if c.since <= pod.version and (restricted or not c.is_restricted)]
     replaced = {check.overrides for check in active if check.overrides}
     judged = (check.judge(pod) for check in active if not check.name or check.name not in replaced)
@@ -449,7 +449,7 @@ def failures(pod: Pod, *, restricted: bool) -> list[Failure]:
 def _settings(
     pod: Pod, field: str, is_bad: Callable[[Json], bool], value: str
 ) -> tuple[list[str], list[str]]:
-    """Say who sets a field of the security context badly, and to which values."""
+    """Return the pod and containers that set a field of the security context to a forbidden value, and the values."""
     own = pod.security.get(field)
     in_pod = own is not None and is_bad(own)
     bad = [

@@ -1,4 +1,4 @@
-"""Priority: resolves the class a pod names into the number the scheduler compares, and keeps the system's classes."""
+"""Priority: resolves a pod's priority class to its number, and protects the system's classes."""
 
 from typing import Any, ClassVar
 
@@ -7,7 +7,7 @@ from kubelite.api.kinds.scheduling import PriorityClass
 from kubelite.api.registry.admission.refusal import forbidden, is_main, object_name, spec
 from kubelite.api.registry.admission.request import AdmissionRequest, Verb
 
-# The classes that the cluster's own pods name, with their values and descriptions.
+# The classes of the system's pods, with values and descriptions.
 SYSTEM_CLASSES = {
     "system-cluster-critical": (
         2_000_000_000,
@@ -26,7 +26,7 @@ DEFAULT_POLICY = "PreemptLowerPriority"
 
 
 class Priority:
-    """Sets priorities of pods, and keeps the default class single."""
+    """Sets the priority of pods, and allows only one default class."""
 
     name: ClassVar = "Priority"
 
@@ -34,7 +34,7 @@ class Priority:
         self._lookup = lookup
 
     async def mutate(self, request: AdmissionRequest) -> None:
-        """Resolve a new pod's class; raises Forbidden."""
+        """Set the priority of a new pod from its class; raises Forbidden."""
         if request.object is None or not is_main(request, "pods"):
             return
         pod = spec(request.object)
@@ -47,7 +47,7 @@ class Priority:
                     pod[field] = before[field]
 
     async def validate(self, request: AdmissionRequest) -> None:
-        """Refuse a second default class, and to delete one of the system; raises Forbidden."""
+        """Reject a second default class, and the deletion of a system class; raises Forbidden."""
         if not is_main(request, "priorityclasses", "scheduling.k8s.io"):
             return
         if request.operation is Verb.DELETE and object_name(request) in SYSTEM_CLASSES:
@@ -92,6 +92,6 @@ class Priority:
 
 
 def default_class(lookup: Lookup) -> PriorityClass | None:
-    """Return the class marked as default; of several, the one with the lowest value."""
+    """Return the class marked as default, of several the one with the lowest value; None: none."""
     marked = [item for item in lookup.list(PriorityClass) if item.globalDefault]
     return min(marked, key=lambda item: item.value, default=None)

@@ -1,4 +1,4 @@
-"""How admission says no."""
+"""The rejections of admission, and accessors for the objects that plugins check."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from kubelite.api.registry.admission.request import AdmissionRequest
 
 
 def forbidden(request: AdmissionRequest, reason: str, causes: Sequence[Cause] = ()) -> Forbidden:
-    """Return the error of a refused write, worded as Kubernetes words it."""
+    """Return the Forbidden error of a rejected write, worded as Kubernetes words it."""
     name = object_name(request)
     subject = request.resource.group_resource
     if name:
@@ -23,7 +23,7 @@ def forbidden(request: AdmissionRequest, reason: str, causes: Sequence[Cause] = 
 
 
 def object_name(request: AdmissionRequest) -> str:
-    """Return the name of the object that is written."""
+    """Return the name of the written object."""
     if request.attributes.name:
         return request.attributes.name
     name: str = metadata(request.object or request.old or {}).get("name", "")
@@ -31,7 +31,7 @@ def object_name(request: AdmissionRequest) -> str:
 
 
 def is_main(request: AdmissionRequest, plural: str, group: str = "") -> bool:
-    """Tell whether an object of a resource itself is written, not a subresource."""
+    """Return whether the request writes an object of the resource, not a subresource."""
     return (
         request.resource.plural == plural
         and request.resource.group == group
@@ -40,12 +40,12 @@ def is_main(request: AdmissionRequest, plural: str, group: str = "") -> bool:
 
 
 def metadata(item: dict[str, Any]) -> dict[str, Any]:
-    """Return an object's metadata; empty when it has none."""
+    """Return an object's metadata; empty if it has none."""
     return item.get("metadata") or {}
 
 
 def spec(item: dict[str, Any]) -> dict[str, Any]:
-    """Return an object's spec, made if absent."""
+    """Return an object's spec, added if absent."""
     found = item.get("spec")
     if not isinstance(found, dict):
         found = item["spec"] = {}

@@ -1,9 +1,9 @@
-"""What admission plugins are asked, and the two shapes a plugin has.
+"""The request of admission plugins, and the protocols of mutating and validating plugins.
 
-A plugin gets what it needs (typed lookups over the store, a clock) in its constructor. A mutating plugin
-changes `request.object` in place; a validating one raises `Forbidden`, `Invalid` or another API error. Mutating
-plugins run first, in the order of their list, then defaults are filled in and the object is checked, then the
-validating ones run.
+A plugin gets its dependencies (typed look-ups over the store, a clock) in its constructor. A mutating plugin changes
+`request.object` in place; a validating one raises `Forbidden`, `Invalid` or another API error. The mutating plugins run
+first, in the order of their list; then defaults are filled in and the object is validated; then the validating plugins
+run.
 """
 
 from collections.abc import Sequence
@@ -26,23 +26,23 @@ class Verb(StrEnum):
 
 
 class Reservation(Protocol):
-    """Something that must hold or fall together with the write, such as quota or an allocated address.
+    """A change that is atomic with the write, such as used quota or an allocated address.
 
-    The operations join the commit of the object itself: all are applied or none. When one of them meets another
-    revision than it expects, the whole write is tried again from admission on, with new reservations.
+    Its operations join the commit of the object: all are applied or none. If one of them meets another revision than it
+    expects, the write is retried, admission included, with new reservations.
     """
 
     def operations(self) -> Sequence[Operation]:
-        """Return what to commit beside the object; asked once, right before the commit."""
+        """Return the operations to commit beside the object; called once, right before the commit."""
         ...
 
     def settled(self, *, committed: bool) -> None:
-        """Learn, exactly once, whether the write happened; for a dry run it did not."""
+        """Keep or release the reservation; called exactly once, with False for a failed write and a dry run."""
         ...
 
 
 class AdmissionRequest:
-    """One write on its way to the store."""
+    """One write that passes admission."""
 
     __slots__ = (
         "attributes",
@@ -82,28 +82,26 @@ class AdmissionRequest:
         self.dry_run = dry_run
         self.warnings: list[str] = []
         self.reservations: list[Reservation] = []
-        self.checks: list[
-            Check
-        ] = []  # what was looked at and must still be so when the write is committed
+        self.checks: list[Check] = []  # preconditions that must still hold at the commit
 
     def add_warning(self, text: str) -> None:
-        """Tell the client something without refusing."""
+        """Add a warning to the response, once."""
         if text not in self.warnings:
             self.warnings.append(text)
 
     def annotate(self, name: str, value: str) -> None:
-        """Add a fact to the audit event of the request, if it has one."""
+        """Add an annotation to the audit event of the request, if it is audited."""
         if isinstance(self.options, WriteOptions) and self.options.annotations is not None:
             self.options.annotations[name] = value
 
     def reserve(self, reservation: Reservation) -> None:
-        """Let `reservation` take part in the commit."""
+        """Add `reservation` to the commit."""
         self.reservations.append(reservation)
 
 
 @runtime_checkable
 class Mutating(Protocol):
-    """A plugin that completes or changes objects."""
+    """A plugin that changes objects."""
 
     @property
     def name(self) -> str:
@@ -111,13 +109,13 @@ class Mutating(Protocol):
         ...
 
     async def mutate(self, request: AdmissionRequest) -> None:
-        """Change `request.object` in place, or refuse by raising."""
+        """Change `request.object` in place, or raise an API error to reject it."""
         ...
 
 
 @runtime_checkable
 class Validating(Protocol):
-    """A plugin that refuses objects."""
+    """A plugin that rejects objects."""
 
     @property
     def name(self) -> str:
@@ -125,5 +123,5 @@ class Validating(Protocol):
         ...
 
     async def validate(self, request: AdmissionRequest) -> None:
-        """Refuse by raising an API error."""
+        """Raise an API error to reject the request; must not change the object."""
         ...

@@ -1,9 +1,8 @@
-"""ResourceQuota: a namespace never uses more than its quotas allow, however many writes come at once.
+"""ResourceQuota: a namespace never uses more than its quotas allow, also under concurrent writes.
 
-Each write counts itself into the status of the quotas it uses, which is committed together with the object: both are
-applied or neither. It counts on top of the writes that are on their way, so that many writes of a namespace share one
-commit of the disk; that commit holds or fails as a whole, hence the count is exact after any crash, and a write that
-fails has counted nothing. What is freed is counted back by the quota controller.
+Each write adds its usage to the status of its quotas, in the same commit as the object. It adds to the writes in
+flight, so many writes of a namespace share one commit to disk. That commit succeeds or fails as a whole, so the usage
+is exact after any crash, and a failed write adds nothing. The quota controller subtracts freed usage.
 """
 
 from collections.abc import Iterable, Sequence
@@ -32,7 +31,7 @@ from kubelite.store.protocol import Operation, Store
 
 
 class Counted:
-    """A write that has counted itself into quotas."""
+    """The reservation of a write whose usage has been added to quotas."""
 
     def __init__(self, operations: Sequence[Operation]) -> None:
         self._operations = operations
@@ -42,11 +41,11 @@ class Counted:
         return self._operations
 
     def settled(self, *, committed: bool) -> None:
-        """Do nothing: the store has kept it, or nothing happened."""
+        """Do nothing: the commit has written the usage or has failed as a whole."""
 
 
 class ResourceQuota:
-    """Counts writes and refuses those that go over."""
+    """Adds the usage of writes to quotas and rejects those that exceed them."""
 
     name: ClassVar = "ResourceQuota"
 
@@ -56,12 +55,12 @@ class ResourceQuota:
         self._clock = clock
 
     async def validate(self, request: AdmissionRequest) -> None:
-        """Count a write in; raises Forbidden."""
+        """Reserve the usage of a write in all its quotas; raises Forbidden."""
         namespace = request.attributes.namespace
         if request.object is None or not namespace or not self._counts(request):
             return
-        # Nothing is awaited from here until the store has planned the commit: this plugin is the last one. Were it
-        # otherwise, the revisions that the operations expect would have the write tried anew.
+        # This plugin is the last one, so nothing is awaited from here until the store has planned the commit. If
+        # something were, the expected revisions of the operations would cause a retry of the write.
         operations = self._planned(request)
         if operations:
             request.reserve(Counted(operations))
@@ -93,7 +92,7 @@ class ResourceQuota:
         return operations
 
     def _after(self, request: AdmissionRequest, quota: dict[str, Any]) -> Amounts | None:
-        """Return what is used of a quota after the write; None when it uses nothing of it."""
+        """Return the usage of a quota after the write; None if the write does not use it."""
         item = request.object
         assert item is not None
         plural, group = request.resource.plural, request.resource.group
@@ -124,7 +123,7 @@ class ResourceQuota:
         return wanted
 
     def _used(self, namespace: str, quota: dict[str, Any], hard: Amounts) -> Amounts:
-        """Return what is used now: as the status says, or counted where it does not say yet."""
+        """Return the present usage: from the status, or counted for a resource that is not in the status yet."""
         used = read((quota.get("status") or {}).get("used"))
         used = {name: amount for name, amount in used.items() if name in hard}
         for name in hard:
@@ -143,7 +142,7 @@ class ResourceQuota:
         return amounts.get(name, read({name: "0"})[name])
 
     def _using(self, name: str) -> list[Resource]:
-        """Return the resources whose objects can use what `name` names, each stored kind once."""
+        """Return the resources whose objects can use the quota resource `name`, each stored kind once."""
         return [
             resource
             for resource in self._resources.all()
@@ -162,7 +161,7 @@ def _listed(amounts: Amounts, names: Sequence[str]) -> str:
 
 
 def _changes_scope(request: AdmissionRequest) -> bool:
-    """Tell whether an update makes a pod terminating or takes that back; no other update of a pod is counted."""
+    """Return whether an update changes whether a pod is Terminating; no other update of a pod changes usage."""
     deadlines = [
         ((item or {}).get("spec") or {}).get("activeDeadlineSeconds") is not None
         for item in (request.old, request.object)

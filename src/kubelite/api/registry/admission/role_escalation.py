@@ -1,4 +1,4 @@
-"""RoleEscalation: nobody gives away rights they do not have. Upstream does this in the storage of the RBAC kinds."""
+"""RoleEscalation: a caller cannot grant rights it lacks. Kubernetes checks this in the storage of the RBAC kinds."""
 
 from typing import Any, ClassVar
 
@@ -9,7 +9,7 @@ from kubelite.api.registry.admission.request import AdmissionRequest
 
 
 class RoleEscalation:
-    """Checks writes of roles and bindings."""
+    """Checks writes of roles and bindings against the rights of the caller."""
 
     name: ClassVar = "RoleEscalation"
 
@@ -17,7 +17,7 @@ class RoleEscalation:
         self._escalation = escalation
 
     async def validate(self, request: AdmissionRequest) -> None:
-        """Compare with what the caller holds; raises Forbidden or NotFound."""
+        """Compare the granted rights with those of the caller; raises Forbidden or NotFound."""
         if request.resource.group != GROUP or request.object is None:
             return
         kind = request.resource.type

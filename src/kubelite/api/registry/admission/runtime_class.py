@@ -1,4 +1,4 @@
-"""RuntimeClass: a pod that names a runtime gets its overhead and the nodes it runs on."""
+"""RuntimeClass: sets the overhead, node selector and tolerations of a pod from its RuntimeClass."""
 
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ MISMATCH = "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Ov
 
 
 class RuntimeClass:
-    """Completes and checks pods."""
+    """Completes new pods by their RuntimeClass and checks their overhead."""
 
     name: ClassVar = "RuntimeClass"
 
@@ -50,7 +50,7 @@ class RuntimeClass:
                 pod["tolerations"] = [*present, *added]
 
     async def validate(self, request: AdmissionRequest) -> None:
-        """Refuse an overhead that the class does not give; raises Forbidden."""
+        """Reject an overhead other than that of the class; raises Forbidden."""
         found = self._class_of(request)
         if request.object is None or not _is_creation(request):
             return

@@ -1,4 +1,4 @@
-"""ServiceAccount: every pod has an account, and its token in a volume."""
+"""ServiceAccount: gives every pod a service account and mounts its token."""
 
 import asyncio
 from collections.abc import Iterator
@@ -18,11 +18,11 @@ TOKEN_SECONDS = 3607
 ROOT_CA = "kube-root-ca.crt"
 ENFORCE_SECRETS = "kubernetes.io/enforce-mountable-secrets"
 TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
-WAIT_SECONDS = 1.5  # for the account of a namespace that has just been made
+WAIT_SECONDS = 1.5  # for the default account of a namespace just created
 
 
 class ServiceAccountAdmission:
-    """Completes pods and refuses what their account does not cover."""
+    """Completes pods and rejects Secrets that their account does not list."""
 
     name: ClassVar = "ServiceAccount"
 
@@ -31,7 +31,7 @@ class ServiceAccountAdmission:
         self._randomness = randomness
 
     async def mutate(self, request: AdmissionRequest) -> None:
-        """Name the account and mount its token; raises Forbidden."""
+        """Set the account and mount its token; raises Forbidden."""
         if not _is_pod_creation(request):
             return
         assert request.object is not None
@@ -48,7 +48,7 @@ class ServiceAccountAdmission:
             pod["imagePullSecrets"] = [{"name": ref.name} for ref in account.imagePullSecrets]
 
     async def validate(self, request: AdmissionRequest) -> None:
-        """Refuse secrets that the account does not list, where it is annotated so; raises Forbidden."""
+        """Reject Secrets that the account does not list, if its annotation enforces that; raises Forbidden."""
         is_ephemeral = (
             request.resource.plural == "pods"
             and request.operation is Verb.UPDATE
@@ -80,7 +80,7 @@ class ServiceAccountAdmission:
         return account
 
     async def _awaited(self, namespace: str) -> ServiceAccount | None:
-        """Wait for the controller that makes the default account."""
+        """Wait until the controller has created the default account; None after `WAIT_SECONDS`."""
         made: asyncio.Future[ServiceAccount] = asyncio.get_running_loop().create_future()
 
         def look(_before: ServiceAccount | None, after: ServiceAccount | None) -> None:
@@ -99,7 +99,7 @@ class ServiceAccountAdmission:
 
 
 def mount_token(pod: dict[str, Any], volume_name: str) -> None:
-    """Add the token's volume to a pod, and a mount to each container that has none at its place."""
+    """Add the token volume to a pod, and a mount to each container without a mount at that path."""
     volumes = pod.get("volumes") or []
     present = next((v["name"] for v in volumes if v.get("name", "").startswith(VOLUME_PREFIX)), "")
     mounted = False
@@ -115,7 +115,7 @@ def mount_token(pod: dict[str, Any], volume_name: str) -> None:
 
 
 def token_volume() -> dict[str, Any]:
-    """Return the projected volume with token, authority and namespace."""
+    """Return the projected volume with token, CA certificate and namespace."""
     namespace = {
         "path": "namespace",
         "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"},
@@ -133,7 +133,7 @@ def token_volume() -> dict[str, Any]:
 def unlisted_secret(
     pod: dict[str, Any], account: ServiceAccount, *, ephemeral_only: bool = False
 ) -> str:
-    """Say which Secret a pod uses that its account does not list; empty when there is none."""
+    """Return an error text for the first Secret of a pod that its account does not list; "": none."""
     listed = {ref.name for ref in account.secrets}
     owner = account.metadata.name
     lists = "{} is not allowed because service account " + owner + " does not reference that {}"

@@ -1,4 +1,4 @@
-"""DefaultTolerationSeconds and TaintNodesByCondition: what happens to pods while a node is not ready."""
+"""DefaultTolerationSeconds and TaintNodesByCondition: tolerations and taints for nodes that are not ready."""
 
 from typing import Any, ClassVar
 
@@ -10,7 +10,7 @@ SECONDS = 300
 
 
 class DefaultTolerationSeconds:
-    """Lets pods stay for some minutes on a node that does not answer."""
+    """Lets pods tolerate a not-ready or unreachable node for some minutes."""
 
     name: ClassVar = "DefaultTolerationSeconds"
 
@@ -20,7 +20,7 @@ class DefaultTolerationSeconds:
         self._seconds = {NOT_READY: not_ready_seconds, UNREACHABLE: unreachable_seconds}
 
     async def mutate(self, request: AdmissionRequest) -> None:
-        """Add the tolerations a pod does not have."""
+        """Add the default tolerations that a pod lacks."""
         if request.object is None or not is_main(request, "pods"):
             return
         pod = spec(request.object)
@@ -35,12 +35,12 @@ class DefaultTolerationSeconds:
 
 
 class TaintNodesByCondition:
-    """Taints new nodes until the node controller has seen them ready."""
+    """Taints new nodes as not ready; the node controller removes the taint."""
 
     name: ClassVar = "TaintNodesByCondition"
 
     async def mutate(self, request: AdmissionRequest) -> None:
-        """Add the taint."""
+        """Add the not-ready taint to a new node."""
         if request.object is None or request.operation is not Verb.CREATE:
             return
         if not is_main(request, "nodes"):

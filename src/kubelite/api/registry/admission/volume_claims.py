@@ -1,4 +1,4 @@
-"""StorageObjectInUseProtection, PersistentVolumeClaimResize: volumes stay while in use, and grow only if they can."""
+"""StorageObjectInUseProtection, PersistentVolumeClaimResize: protect volumes in use, and limit resizing to classes."""
 
 from typing import Any, ClassVar
 
@@ -17,12 +17,12 @@ CLASS_ANNOTATION = "volume.beta.kubernetes.io/storage-class"
 
 
 class StorageObjectInUseProtection:
-    """Gives volumes and claims the finalizer that their protection controller takes away."""
+    """Adds to volumes and claims the finalizer that their protection controller removes."""
 
     name: ClassVar = "StorageObjectInUseProtection"
 
     async def mutate(self, request: AdmissionRequest) -> None:
-        """Add the finalizer."""
+        """Add the finalizer to a new volume or claim."""
         if (
             request.object is None
             or request.operation is not Verb.CREATE
@@ -39,7 +39,7 @@ class StorageObjectInUseProtection:
 
 
 class PersistentVolumeClaimResize:
-    """Refuses to grow claims whose class cannot."""
+    """Rejects growing a claim whose class does not allow volume expansion."""
 
     name: ClassVar = "PersistentVolumeClaimResize"
 
@@ -47,7 +47,7 @@ class PersistentVolumeClaimResize:
         self._lookup = lookup
 
     async def validate(self, request: AdmissionRequest) -> None:
-        """Check a growing claim; raises Forbidden."""
+        """Check an update that grows a claim; raises Forbidden."""
         item, old = request.object, request.old
         if item is None or old is None or not is_main(request, "persistentvolumeclaims"):
             return

@@ -1,4 +1,4 @@
-"""What objects of each kind must be like: the table of rules, and the one function that applies it."""
+"""Validation of objects by the table of rules of their kind."""
 
 from collections.abc import Sequence
 
@@ -11,19 +11,19 @@ from kubelite.api.registry.rules.values import JSON, Out
 from kubelite.api.registry.rules.warnings import warn
 
 _NO_RULES = Rules(name=names.path_segment)  # roles and others have names such as system:node
-# Kubernetes takes any finalizer of these groups, and of custom resources.
+# Kubernetes accepts any finalizer of these groups and of custom resources.
 _FREE_FINALIZERS = frozenset(
     ("admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io")
 )
-_OWN = frozenset(("", "finalize"))  # subresources whose writes touch an object's own fields
+_OWN = frozenset(("", "finalize"))  # subresources whose writes change an object's own fields
 
 
 def validate(
     resource: Resource, thing: JSON, old: JSON | None, subresource: str = ""
 ) -> Sequence[Cause]:
-    """Return all that is wrong with an object that is to be stored; `old` is what it replaces.
+    """Return the causes why an object is invalid; `old` is the object it replaces, None for a create.
 
-    The search ends where one answer takes no more causes; the last one says so then.
+    Validation stops at the largest number of causes in one answer; the last cause then says so.
     """
     out = Out()
     try:
@@ -59,7 +59,7 @@ def _validate(
 
 
 def invalid(kind: str, group: str, name: str, found: Sequence[Cause]) -> Invalid:
-    """Build the 422 answer that tells all causes at once."""
+    """Return the Invalid (422) error with all causes."""
     return causes.invalid_object(kind, group, name, found)
 
 

@@ -136,12 +136,12 @@ def _subject(out: Out, path: str, subject: JSON, *, namespaced: bool) -> None:
 
 
 def role_binding_update(new: JSON, old: JSON) -> Out:
-    """Check a change of a RoleBinding: its role stays."""
+    """Check a change of a RoleBinding; roleRef is immutable."""
     return role_binding(new) + _same_role(new, old)
 
 
 def cluster_role_binding_update(new: JSON, old: JSON) -> Out:
-    """Check a change of a ClusterRoleBinding: its role stays."""
+    """Check a change of a ClusterRoleBinding; roleRef is immutable."""
     return cluster_role_binding(new) + _same_role(new, old)
 
 
@@ -152,7 +152,7 @@ def _same_role(new: JSON, old: JSON) -> Out:
 
 
 def signing_request(thing: JSON) -> Out:
-    """Check a CertificateSigningRequest, the signature of the request itself included."""
+    """Check a CertificateSigningRequest, including the signature of its request."""
     out = Out()
     spec = part(thing, "spec")
     text = spec.get("request") or ""
@@ -178,8 +178,8 @@ def signing_request(thing: JSON) -> Out:
 
 
 def request_error(text: str) -> str:
-    """Tell what is wrong with a base64 PEM request; an empty text means nothing."""
-    # Only clusters that issue certificates need the parser.
+    """Return why a base64 PEM request is invalid; "": it is valid."""
+    # Only clusters that issue certificates need the parser, so import it here.
     from kubelite.api.auth.signing import RequestInvalid, read_request
 
     try:
@@ -260,17 +260,17 @@ def _request_update(new: JSON, old: JSON, *, decides: bool, issues: bool) -> Out
 
 
 def signing_request_update(new: JSON, old: JSON) -> Out:
-    """Check a change that neither decides nor issues; the request itself stays."""
+    """Check a change outside approval and status; the spec is immutable."""
     out = _request_update(new, old, decides=False, issues=False)
     immutable(out, "spec", part(new, "spec"), part(old, "spec"))
     return out
 
 
 def signing_request_status(new: JSON, old: JSON) -> Out:
-    """Check a change that may issue the certificate."""
+    """Check a change of the status, which may issue the certificate."""
     return _request_update(new, old, decides=False, issues=True)
 
 
 def signing_request_approval(new: JSON, old: JSON) -> Out:
-    """Check a change that may approve or deny."""
+    """Check a change of approval, which may approve or deny."""
     return _request_update(new, old, decides=True, issues=False)

@@ -20,7 +20,7 @@ from kubelite.api.registry.rules.values import (
 )
 from kubelite.api.registry.rules.workloads import NO_MATCH
 
-_NAME_MAX = 52  # a Job's name gets a dash and ten digits more, and then has to be a label
+_NAME_MAX = 52  # a Job's name adds a dash and ten digits and must still be a label
 _RULES_MAX, _PATTERNS_MAX, _EXIT_CODES_MAX = 20, 20, 255
 _SUCCESS_RULES_MAX = 20
 _INDEXED_LIMIT = 100_000
@@ -36,7 +36,7 @@ _SCHEDULING = ("nodeSelector", "tolerations", "affinity", "schedulingGates")
 
 
 def job(thing: JSON) -> Out:
-    """Check a Job, whose selector the server has made."""
+    """Check a Job; its selector is generated before."""
     out = Out()
     spec = part(thing, "spec")
     job_spec(out, "spec", spec)
@@ -235,7 +235,7 @@ def _success_policy(out: Out, path: str, policy: JSON, spec: JSON) -> None:
 
 
 def job_update(new: JSON, old: JSON) -> Out:
-    """Check a change of a Job, most of which is fixed once it runs."""
+    """Check a change of a Job, most of whose spec is immutable."""
     out = Out()
     after, before = part(new, "spec"), part(old, "spec")
     job_spec(out, "spec", after)
@@ -270,7 +270,7 @@ def _template_update(out: Out, new: JSON, old: JSON) -> None:
 
 
 def job_status(new: JSON, old: JSON) -> Out:
-    """Check that a Job's counters and end only grow."""
+    """Check that the counters of a Job's status only grow and that its completion time does not change."""
     out = Out()
     status, before = part(new, "status"), part(old, "status")
     nonnegative(out, status, "status", "active", "succeeded", "failed", "ready", "terminating")
@@ -355,7 +355,7 @@ def _zone(out: Out, zone: str) -> None:
 
 
 def schedule_error(schedule: str) -> str:
-    """Return what is wrong with a cron expression; empty if nothing is."""
+    """Return why a cron expression is invalid; "": it is valid."""
     try:
         parse_cron(schedule)
     except InvalidCron as error:

@@ -53,12 +53,12 @@ def namespace(thing: JSON) -> Out:
 
 
 def namespace_update(_new: JSON, _old: JSON) -> Out:
-    """A change of a Namespace has no rules beyond its metadata."""
+    """Return no causes: a change of a Namespace has no rules beyond its metadata."""
     return Out()
 
 
 def namespace_status(new: JSON, _old: JSON) -> Out:
-    """Check that the phase agrees with the deletion date."""
+    """Check that the phase is Terminating if the Namespace is being deleted, else Active."""
     out = Out()
     phase, going = (
         part(new, "status").get("phase", ""),
@@ -112,7 +112,7 @@ def _node_resources(out: Out, thing: JSON) -> None:
 
 
 def node_update(new: JSON, old: JSON) -> Out:
-    """Check a change of a Node: its address range and provider stay."""
+    """Check a change of a Node; pod CIDRs and provider ID are immutable once set."""
     out = Out()
     after, before = part(new, "spec"), part(old, "spec")
     _node_resources(out, new)
@@ -252,7 +252,7 @@ def _amounts(out: Out, path: str, found: JSON) -> None:
 
 
 def quota_update(new: JSON, old: JSON) -> Out:
-    """Check a change of a ResourceQuota: its scopes stay."""
+    """Check a change of a ResourceQuota; its scopes are immutable."""
     out = quota(new)
     after, before = (sorted(items(part(each, "spec"), "scopes")) for each in (new, old))
     immutable(out, "spec.scopes", after, before)
@@ -295,7 +295,7 @@ def priority_class(thing: JSON) -> Out:
 
 
 def priority_class_update(new: JSON, old: JSON) -> Out:
-    """Check a change of a PriorityClass: its value stays."""
+    """Check a change of a PriorityClass; its value is immutable."""
     out = Out()
     if new.get("value") != old.get("value"):
         out.append(causes.forbidden("value", "may not be changed in an update."))
@@ -318,7 +318,7 @@ def runtime_class(thing: JSON) -> Out:
 
 
 def runtime_class_update(new: JSON, old: JSON) -> Out:
-    """Check a change of a RuntimeClass: its handler stays."""
+    """Check a change of a RuntimeClass; its handler is immutable."""
     out = runtime_class(new)
     immutable(out, "handler", new.get("handler"), old.get("handler"))
     return out
@@ -349,7 +349,7 @@ def lease(thing: JSON) -> Out:
 
 
 def event(thing: JSON) -> Out:
-    """Check an Event as it is stored; one of the new kind, which has a time, may be about an object elsewhere."""
+    """Check an Event as stored; one with an eventTime (events.k8s.io) may be about an object in another namespace."""
     out = Out()
     is_new = bool(thing.get("eventTime"))
     home = part(thing, "metadata").get("namespace", "")

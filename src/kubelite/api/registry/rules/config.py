@@ -21,7 +21,7 @@ _JSON_KEYS = (".dockercfg", ".dockerconfigjson")
 
 
 def _decoded_size(text: str) -> int:
-    """Return how many bytes a base64 text stands for."""
+    """Return the decoded length of a base64 text, in bytes."""
     return len(text) * 3 // 4 - text[-2:].count("=")
 
 
@@ -104,5 +104,5 @@ def secret_update(new: JSON, old: JSON) -> Out:
 
 
 def service_account(_thing: JSON) -> Out:
-    """A ServiceAccount has no rules beyond its metadata."""
+    """Return no causes: a ServiceAccount has no rules beyond its metadata."""
     return Out()

@@ -27,7 +27,7 @@ _PROBES = (("livenessProbe", True), ("readinessProbe", False), ("startupProbe", 
 
 
 class PodFacts(Struct, frozen=True):
-    """What containers need to know of their pod."""
+    """The facts about a pod that the rules of its containers need."""
 
     volumes: dict[str, JSON]
     claims: frozenset[str]
@@ -81,7 +81,7 @@ def init_containers(
 def ephemeral_containers(
     out: Out, path: str, found: list[JSON], others: list[JSON], pod: PodFacts
 ) -> None:
-    """Check containers that were added for debugging."""
+    """Check ephemeral containers."""
     names_of_others = {container.get("name", "") for container in others}
     seen = set(names_of_others)
     for index, container in enumerate(found):
@@ -105,7 +105,7 @@ def ephemeral_containers(
 
 
 def trimmed_image(out: Out, path: str, container: JSON) -> None:
-    """Refuse blanks around an image's name."""
+    """Reject leading and trailing blanks in an image name."""
     image = container.get("image", "")
     if image != image.strip():
         detail = "must not have leading or trailing whitespace"
@@ -179,7 +179,7 @@ def _ports(out: Out, path: str, found: list[JSON]) -> None:
 
 
 def host_ports(out: Out, path: str, found: list[JSON]) -> None:
-    """Refuse the same port of the host twice."""
+    """Reject duplicate host ports."""
     seen: set[str] = set()
     for index, container in enumerate(found):
         for position, port in enumerate(items(container, "ports")):

@@ -62,7 +62,7 @@ def _devices(out: Out, path: str, devices: JSON) -> None:
 
 
 def fixed_spec(new: JSON, old: JSON) -> Out:
-    """Check a change of a kind whose spec is fixed."""
+    """Check a change of a kind whose spec is immutable."""
     out = Out()
     immutable(out, "spec", part(new, "spec"), part(old, "spec"))
     return out
@@ -97,7 +97,7 @@ def resource_slice(thing: JSON) -> Out:
 
 
 def resource_slice_update(new: JSON, old: JSON) -> Out:
-    """Check a change of a ResourceSlice: its place stays."""
+    """Check a change of a ResourceSlice; its driver, pool name and node are immutable."""
     out = resource_slice(new)
     after, before = part(new, "spec"), part(old, "spec")
     for field in ("driver", "nodeName"):

@@ -1,4 +1,4 @@
-"""Shows what a refused change would have changed."""
+"""Describes the difference that a rejected change would have made."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +9,7 @@ LINES_MAX = 40
 
 
 def difference(before: Any, after: Any) -> str:
-    """Return a line per value that goes (``-``) or comes (``+``), by its path, for the end of a message."""
+    """Return a line with the path of each removed (``-``) and added (``+``) value, for the end of a message."""
     lines = []
     for path, was, now in _differing("", before, after):
         lines += [f"- {path}: {shown(was)}"] if was is not None else []

@@ -1,4 +1,4 @@
-"""Rules of environment variables and of what fills them."""
+"""Rules of environment variables and their sources."""
 
 from kubelite.api.machinery import causes, names
 from kubelite.api.machinery.quantity import parse_quantity
@@ -151,7 +151,7 @@ def _divisor(out: Out, path: str, resource: str, divisor: str | int | None) -> N
 
 
 def sources(out: Out, path: str, found: list[JSON]) -> None:
-    """Check the objects whose keys become variables."""
+    """Check envFrom: the objects whose keys become variables."""
     for index, source in enumerate(found):
         at = f"{path}[{index}]"
         if prefix := source.get("prefix"):
@@ -169,7 +169,7 @@ def sources(out: Out, path: str, found: list[JSON]) -> None:
 
 
 def file_volumes(out: Out, path: str, container: JSON, volumes: dict[str, JSON]) -> None:
-    """Check that files with variables lie in volumes of the pod's own."""
+    """Check that fileKeyRef names an emptyDir volume of the pod."""
     for index, variable in enumerate(items(container, "env")):
         reference = (variable.get("valueFrom") or {}).get("fileKeyRef")
         if not reference:

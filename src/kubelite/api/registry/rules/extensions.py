@@ -1,4 +1,4 @@
-"""Rules of what extends the API: webhooks, admission policies, custom kinds, API services."""
+"""Rules of the kinds that extend the API: webhooks, admission policies, custom resources, API services."""
 
 from urllib.parse import urlsplit
 
@@ -89,7 +89,7 @@ def _webhook(out: Out, path: str, hook: JSON) -> None:
 
 
 def client_config(out: Out, path: str, config: JSON) -> None:
-    """Check where a webhook is called."""
+    """Check the URL or Service of a webhook."""
     url, service = config.get("url"), config.get("service")
     if (url is None) == (service is None):
         out.append(causes.required(path, "exactly one of url or service is required"))
@@ -127,7 +127,7 @@ def _url(out: Out, path: str, url: str) -> None:
 
 
 def match_conditions(out: Out, path: str, found: list[JSON]) -> None:
-    """Check the names of match conditions, and that each tells an expression."""
+    """Check the names of match conditions, and that each has an expression."""
     if len(found) > 64:
         out.append(causes.too_many(path, len(found), 64))
     seen: set[str] = set()
@@ -442,7 +442,7 @@ _STORED = (
 
 
 def custom_resource_update(new: JSON, old: JSON) -> Out:
-    """Check a change of a CustomResourceDefinition: what it names stays once it is established."""
+    """Check a change of a CustomResourceDefinition: group and plural stay, once established also kind and scope."""
     out = custom_resource(new)
     after, before = part(new, "spec"), part(old, "spec")
     conditions = items(part(old, "status"), "conditions")

@@ -1,4 +1,4 @@
-"""IP addresses and ranges as Kubernetes 1.36 takes them: strictly, so that all programs read them alike."""
+"""IP addresses and CIDRs as Kubernetes 1.36 accepts them: strictly, so that all programs parse them alike."""
 
 import ipaddress
 import re
@@ -16,12 +16,12 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def is_address(text: str) -> bool:
-    """Tell whether a text is an IP address."""
+    """Return whether a text is an IP address."""
     return parsed(text) is not None
 
 
 def address(out: Out, path: str, text: str, *, canonical: bool = False) -> None:
-    """Check an IP address; a `canonical` one is spelt in the shortest way."""
+    """Check an IP address; with `canonical` it must have the canonical spelling."""
     found, wrong = parsed(text), ""
     if found is None:
         padded = parsed(without_leading_zeros(text)) is not None
@@ -35,7 +35,7 @@ def address(out: Out, path: str, text: str, *, canonical: bool = False) -> None:
 
 
 def address_range(out: Out, path: str, text: str, *, canonical: bool = False) -> None:
-    """Check a CIDR; a `canonical` one is spelt in the shortest way."""
+    """Check a CIDR; with `canonical` it must have the canonical spelling."""
     if wrong := _range_error(text, canonical=canonical):
         out.append(causes.invalid(path, text, wrong))
 
@@ -58,12 +58,12 @@ def _range_error(text: str, *, canonical: bool) -> str:
 
 
 def without_leading_zeros(text: str) -> str:
-    """Return an IPv4 address without the zeros that some programs take for octal numbers."""
+    """Return an IPv4 address without leading zeros, which some programs parse as octal."""
     return _ZEROS.sub(r"\1", text)
 
 
 def parsed(text: str) -> Address | None:
-    """Return the address a text is in strict form; None for any other text."""
+    """Parse an address in strict form; None for any other text."""
     if "%" in text or len(text) > _ADDRESS_MAX:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Rules of labels, of label selectors, and of the values they may have."""
+"""Rules of labels and label selectors."""
 
 from kubelite.api.machinery import causes, names
 from kubelite.api.registry.rules.values import JSON, Out, items
@@ -50,5 +50,5 @@ def _expression(out: Out, path: str, expression: JSON) -> None:
 
 
 def is_empty_selector(value: JSON | None) -> bool:
-    """Tell whether a LabelSelector asks for nothing."""
+    """Return whether a LabelSelector has no requirements."""
     return not value or not (value.get("matchLabels") or value.get("matchExpressions"))

@@ -100,7 +100,7 @@ def _finalizers(out: Out, meta: JSON) -> None:
 
 
 def finalizer_names(out: Out, new: JSON, old: JSON | None) -> None:
-    """Refuse finalizers of no domain that Kubernetes does not know; those an object has already may stay."""
+    """Reject unknown finalizers without a domain; those an object has already may stay."""
     before = frozenset(items(part(old or {}, "metadata"), "finalizers"))
     for index, name in enumerate(items(part(new, "metadata"), "finalizers")):
         if "/" not in name and name not in STANDARD_FINALIZERS and name not in before:
@@ -124,7 +124,7 @@ def _managers(out: Out, meta: JSON) -> None:
 
 
 def metadata_update(out: Out, new: JSON, old: JSON) -> None:
-    """Check what an update may not change in the metadata."""
+    """Check the metadata that an update may not change."""
     after, before = part(new, "metadata"), part(old, "metadata")
     if before.get("deletionTimestamp"):
         extra = sorted(set(items(after, "finalizers")) - set(items(before, "finalizers")))

@@ -132,7 +132,7 @@ def _reference(out: Out, path: str, reference: JSON) -> None:
 
 
 def ingress_status(new: JSON, _old: JSON) -> Out:
-    """Check where an Ingress is reached."""
+    """Check the load balancer status of an Ingress."""
     out = Out()
     for index, point in enumerate(items(part(new, "status", "loadBalancer"), "ingress")):
         at = f"status.loadBalancer.ingress[{index}]"
@@ -173,7 +173,7 @@ def ingress_class(thing: JSON) -> Out:
 
 
 def ingress_class_update(new: JSON, old: JSON) -> Out:
-    """Check a change of an IngressClass: its controller stays."""
+    """Check a change of an IngressClass; its controller is immutable."""
     out = ingress_class(new)
     controller = part(new, "spec").get("controller")
     immutable(out, "spec.controller", controller, part(old, "spec").get("controller"))
@@ -278,7 +278,7 @@ def service_range(thing: JSON) -> Out:
 
 
 def service_range_update(new: JSON, old: JSON) -> Out:
-    """Check a change of a ServiceCIDR, which is fixed."""
+    """Check a change of a ServiceCIDR, which is immutable."""
     out = Out()
     immutable(out, "spec.cidrs", part(new, "spec").get("cidrs"), part(old, "spec").get("cidrs"))
     return out
@@ -299,7 +299,7 @@ def address_object(thing: JSON) -> Out:
 
 
 def address_object_update(new: JSON, old: JSON) -> Out:
-    """Check a change of an IPAddress, whose owner is fixed."""
+    """Check a change of an IPAddress; parentRef is immutable."""
     out = Out()
     reference = part(new, "spec").get("parentRef")
     immutable(out, "spec.parentRef", reference, part(old, "spec").get("parentRef"))

@@ -1,4 +1,4 @@
-"""Rules of where pods may run: affinity, tolerations, topology spread."""
+"""Rules of pod placement: affinity, tolerations, topology spread."""
 
 from kubelite.api.machinery import causes, names
 from kubelite.api.registry.rules import labels
@@ -133,7 +133,7 @@ def _match_keys(out: Out, path: str, term: JSON) -> None:
 
 
 def _keys_selected_twice(out: Out, path: str, term: JSON) -> None:
-    """Refuse keys that the selector itself names, beside the requirement that was made of them at creation."""
+    """Reject keys that the selector also names, besides the requirement generated from them at creation."""
     places = {key: index for index, key in enumerate(items(term, "matchLabelKeys"))}
     selector = term.get("labelSelector") or {}
     seen = set(selector.get("matchLabels") or ())

@@ -1,4 +1,4 @@
-"""Rules of pods: what may be created, and the little that may change afterwards."""
+"""Rules of pods: a new pod, and the few fields that an update may change."""
 
 import copy
 from collections.abc import Mapping
@@ -92,7 +92,7 @@ def pod_template(out: Out, path: str, template: JSON) -> None:
 
 
 def pod_spec(out: Out, path: str, spec: JSON, name: str, *, is_pod: bool = False) -> None:
-    """Check a PodSpec, of a pod of that name or of a template."""
+    """Check a PodSpec, of the named pod or of a template."""
     grace = spec.get("terminationGracePeriodSeconds")
     if grace is None:
         out.append(causes.required(f"{path}.terminationGracePeriodSeconds"))
@@ -348,12 +348,12 @@ def _only_deleted(out: Out, new: list[JSON], old: list[JSON]) -> None:
 
 
 def _emptied(spec: JSON) -> dict[str, Any]:
-    """Leave out absent and empty fields, which are all the same."""
+    """Drop null and empty fields, which are equivalent to absent ones."""
     return {key: value for key, value in spec.items() if value not in (None, {}, [], "", False)}
 
 
 def _munged(new: JSON, old: JSON) -> dict[str, Any]:
-    """Return the new spec with all that may change put back as it was."""
+    """Return the new spec with all mutable fields restored from the old one."""
     spec: dict[str, Any] = copy.copy(dict(new))
     for field in ("containers", "initContainers"):
         if field in spec:
@@ -376,7 +376,7 @@ def _munged(new: JSON, old: JSON) -> dict[str, Any]:
 
 
 def _gated(new: JSON, old: JSON) -> list[str]:
-    """Return what may change while a pod waits for gates: its node selection may only get narrower."""
+    """Return the fields that may change while a pod has scheduling gates: node selection may only get narrower."""
     selector = part(new, "nodeSelector")
     narrowed: list[str] = []
     if all(selector.get(key) == value for key, value in part(old, "nodeSelector").items()):
@@ -409,7 +409,7 @@ def validate_status_update(new: JSON, old: JSON) -> Out:
 
 
 def _no_revival(out: Out, path: str, new: JSON, old: JSON, field: str, spec: JSON) -> None:
-    """Refuse to bring a container back that must not run again."""
+    """Reject restarting a terminated container that must not run again."""
     after: Mapping[str, JSON] = {each.get("name", ""): each for each in items(new, field)}
     rules = {
         container.get("name"): container.get("restartPolicy") or container.get("restartPolicyRules")

@@ -1,4 +1,4 @@
-"""Rules of probes and of what runs at a container's start and stop."""
+"""Rules of probes and of the lifecycle hooks of containers."""
 
 from kubelite.api.machinery import causes, names
 from kubelite.api.registry.rules.values import (
@@ -68,7 +68,7 @@ _TIMES = (
 
 
 def probe(out: Out, path: str, value: JSON, *, once: bool) -> None:
-    """Check a probe; liveness and startup probes must succeed `once`."""
+    """Check a probe; `once`: the success threshold must be 1, as for liveness and startup probes."""
     handler(out, path, value, None)
     nonnegative(out, value, path, *_TIMES)
     grace = value.get("terminationGracePeriodSeconds")
@@ -85,7 +85,7 @@ def probe(out: Out, path: str, value: JSON, *, once: bool) -> None:
 
 
 def handler(out: Out, path: str, value: JSON, grace_seconds: int | None) -> None:
-    """Check that just one way to act is told, and that one."""
+    """Check that exactly one handler is set, and check it."""
     found = [name for name in _HANDLERS if value.get(name) is not None]
     if not found:
         out.append(causes.required(path, "must specify a handler type"))
@@ -114,7 +114,7 @@ def _http(out: Out, path: str, action: JSON) -> None:
         out.append(causes.unsupported(f"{path}.scheme", scheme, _SCHEMES))
     for header in action.get("httpHeaders") or ():
         format_check(out, f"{path}.httpHeaders", header.get("name", ""), names.http_header_name)
-        # Kubernetes takes such a value and its probe then fails each time: it could end its line in the request.
+        # A line break in the value could inject a header. Kubernetes accepts it, and its probe then always fails.
         format_check(out, f"{path}.httpHeaders", header.get("value", ""), names.http_header_value)
 
 
@@ -129,7 +129,7 @@ def _sleep(out: Out, path: str, seconds: int, grace_seconds: int | None) -> None
 def lifecycle(
     out: Out, path: str, value: JSON, grace_seconds: int | None, system: str | None
 ) -> None:
-    """Check what runs after a start and before a stop, and the stop signal."""
+    """Check postStart, preStop and the stop signal."""
     for name in ("postStart", "preStop"):
         if (hook := value.get(name)) is not None:
             handler(out, f"{path}.{name}", hook, grace_seconds)

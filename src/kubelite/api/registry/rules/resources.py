@@ -1,4 +1,4 @@
-"""Rules of resource names and amounts: requests, limits, quotas and capacities."""
+"""Rules of resource names and quantities: requests, limits, quotas and capacities."""
 
 import re
 
@@ -50,29 +50,29 @@ INTEGER = "must be an integer"
 
 
 def is_huge_pages(name: str) -> bool:
-    """Tell whether the resource is memory in pages of one large size."""
+    """Return whether the resource is huge pages (``hugepages-<size>``)."""
     return name.startswith(_HUGE)
 
 
 def is_native(name: str) -> bool:
-    """Tell whether the resource is one of Kubernetes' own."""
+    """Return whether the resource is one of Kubernetes' own."""
     return "/" not in name or "kubernetes.io/" in name
 
 
 def is_extended(name: str) -> bool:
-    """Tell whether the resource is a device or the like, counted in whole units."""
+    """Return whether the resource is an extended resource, which is counted in integers."""
     return not (is_native(name) or name.startswith("requests.")) and not names.qualified_name(
         f"requests.{name}"
     )
 
 
 def may_overcommit(name: str) -> bool:
-    """Tell whether limits may exceed requests."""
+    """Return whether limits may exceed requests."""
     return is_native(name) and not is_huge_pages(name)
 
 
 def container_resource(out: Out, path: str, name: str) -> None:
-    """Check a resource that a container may ask for."""
+    """Check a resource name in a container's requests or limits."""
     if name in STANDARD_CONTAINER:
         return
     format_check(out, path, name, names.qualified_name)
@@ -87,13 +87,13 @@ def container_resource(out: Out, path: str, name: str) -> None:
 
 
 def pod_resource(out: Out, path: str, name: str) -> None:
-    """Check a resource that a pod as a whole may ask for."""
+    """Check a resource name in pod-level requests or limits."""
     if name not in ("cpu", "memory") and not is_huge_pages(name):
         out.append(causes.unsupported(path, name, ("cpu", "hugepages-", "memory")))
 
 
 def quota_resource(out: Out, path: str, name: str) -> None:
-    """Check a resource that a quota may bound."""
+    """Check a resource name in a quota."""
     bare = name.removeprefix("requests.")
     if name in _STANDARD_QUOTA or bare.startswith(_HUGE) or _OBJECT_COUNT(name):
         return
@@ -104,7 +104,7 @@ def quota_resource(out: Out, path: str, name: str) -> None:
 
 
 def amount(out: Out, path: str, name: str, text: str | float) -> Quantity | None:
-    """Check an amount: readable, not negative, and whole where the resource is counted."""
+    """Check a quantity: valid, not negative, and an integer if the resource is counted."""
     try:
         quantity = parse_quantity(text)
     except ValueError as error:
@@ -172,7 +172,7 @@ def _compare(
 
 
 def claims(out: Out, path: str, wanted: JSON | None, claimed: frozenset[str]) -> None:
-    """Check that a container names claims that its pod has."""
+    """Check that the resource claims of a container exist in its pod."""
     seen: set[str] = set()
     for index, claim in enumerate(items(wanted or {}, "claims")):
         name, request = claim.get("name", ""), claim.get("request", "")

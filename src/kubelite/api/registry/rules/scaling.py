@@ -1,4 +1,4 @@
-"""Rules of HorizontalPodAutoscalers (in the form they are stored, v2) and PodDisruptionBudgets."""
+"""Rules of HorizontalPodAutoscalers (in their storage version, v2) and PodDisruptionBudgets."""
 
 from kubelite.api.machinery import causes, names
 from kubelite.api.machinery.quantity import parse_quantity

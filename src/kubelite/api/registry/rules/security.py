@@ -118,7 +118,7 @@ def app_armor(out: Out, path: str, value: JSON | None) -> None:
 
 
 _CONTAINERS = ("initContainers", "containers", "ephemeralContainers")
-# What Linux alone has. A pod that says it is for Windows is held to less by PodSecurity, so it may not have any of it.
+# Linux-only fields. PodSecurity checks less of a Windows pod, so such a pod may not set any of them.
 _POD_FIELDS_OF_LINUX = ("hostUsers", "hostPID", "hostIPC", "shareProcessNamespace")
 _POD_CONTEXT_OF_LINUX = (
     "appArmorProfile",
@@ -148,7 +148,7 @@ _CONTEXT_OF_LINUX = (
 
 
 def operating_system(out: Out, path: str, spec: JSON) -> None:
-    """Check that a pod has only settings of the operating system it is for."""
+    """Check that a pod has only settings of its operating system."""
     system = part(spec, "os").get("name")
     contexts = [(f"{path}.securityContext", part(spec, "securityContext"))]
     for field in _CONTAINERS:
@@ -171,7 +171,7 @@ def operating_system(out: Out, path: str, spec: JSON) -> None:
 def _only_windows(out: Out, path: str, thing: JSON, fields: tuple[str, ...]) -> None:
     for field in fields:
         value = thing.get(field)
-        # Of hosts' namespaces and lists an absent one reads as false or empty.
+        # For host namespaces and lists, false and empty count as absent.
         is_set = bool(value) if field in ("hostPID", "hostIPC", "sysctls") else value is not None
         if is_set:
             out.append(causes.forbidden(f"{path}.{field}", "cannot be set for a windows pod"))

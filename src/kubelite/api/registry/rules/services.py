@@ -123,7 +123,7 @@ def _affinity(out: Out, spec: JSON) -> None:
 
 
 def cluster_addresses(out: Out, spec: JSON) -> None:
-    """Check that addresses, families and policy of a Service fit together."""
+    """Check that the addresses, families and policy of a Service are consistent."""
     one, found, path = spec.get("clusterIP", ""), items(spec, "clusterIPs"), "spec.clusterIPs"
     families = items(spec, "ipFamilies")
     if one and not found:
@@ -210,7 +210,7 @@ def _traffic(out: Out, spec: JSON, kind: str) -> None:
 
 
 def service_update(new: JSON, old: JSON) -> Out:
-    """Check a change of a Service: its addresses stay."""
+    """Check a change of a Service; its cluster addresses are immutable."""
     out = Out()
     after, before = part(new, "spec"), part(old, "spec")
     if "ExternalName" not in (after.get("type"), before.get("type")):
@@ -243,7 +243,7 @@ def _kept_addresses(out: Out, after: JSON, before: JSON) -> None:
 
 
 def service_status(new: JSON, _old: JSON) -> Out:
-    """Check where a load balancer is reached."""
+    """Check the status of a load balancer."""
     out = Out()
     found = items(part(new, "status", "loadBalancer"), "ingress")
     path = "status.loadBalancer.ingress"
@@ -262,7 +262,7 @@ def service_status(new: JSON, _old: JSON) -> Out:
 
 
 def endpoint_address(out: Out, path: str, text: str) -> None:
-    """Check an address that traffic may be sent to."""
+    """Check the address of an endpoint."""
     before = len(out)
     address(out, path, text)
     if len(out) > before:

@@ -126,7 +126,7 @@ def claim(thing: JSON) -> Out:
 
 
 def claim_update(new: JSON, old: JSON) -> Out:
-    """Check a change of a claim: once made it can only grow, when bound."""
+    """Check a change of a claim; its spec is immutable but for unset names, and a bound claim may grow."""
     out = claim(new)
     after, before = dict(part(new, "spec")), dict(part(old, "spec"))
     bound = part(new, "status").get("phase") == "Bound"
@@ -220,7 +220,7 @@ def _volume_source(out: Out, spec: JSON) -> None:
 
 
 def volume_update(new: JSON, old: JSON) -> Out:
-    """Check a change of a PersistentVolume: its source stays."""
+    """Check a change of a PersistentVolume; its source is immutable."""
     out = volume(new)
     after, before = part(new, "spec"), part(old, "spec")
     for field in sorted(after.keys() | before.keys()):
@@ -277,7 +277,7 @@ def _parameters(out: Out, thing: JSON) -> None:
 
 
 def storage_class_update(new: JSON, old: JSON) -> Out:
-    """Check a change of a StorageClass, which is all but fixed."""
+    """Check a change of a StorageClass, most of which is immutable."""
     out = storage_class(new)
     if part(new, "parameters") != part(old, "parameters"):
         out.append(causes.forbidden("parameters", "updates to parameters are forbidden."))

@@ -28,10 +28,10 @@ UpdateCheck = Callable[[JSON, JSON], Out]
 
 
 class Rules(Struct, frozen=True):
-    """What one kind demands: of its name, of a new object, of a change, of a change of its status."""
+    """The checks of one kind: of its name, a new object, an update, and a status update."""
 
     validate: Check | None = None
-    validate_update: UpdateCheck | None = None  # without it, a change is checked like a new object
+    validate_update: UpdateCheck | None = None  # None: an update is checked like a new object
     validate_status_update: UpdateCheck | None = None
     name: NameRule = names.dns_subdomain
     subresources: Mapping[str, UpdateCheck] = {}
@@ -127,7 +127,7 @@ RULES: dict[tuple[str, str], Rules] = {
     (_NETWORKING, "IPAddress"): Rules(
         networking.address_object,
         networking.address_object_update,
-        name=names.path_segment,  # IPv6 addresses are no subdomains
+        name=names.path_segment,  # an IPv6 address is no DNS subdomain
     ),
     (_RBAC, "Role"): Rules(access.role, name=names.path_segment),
     (_RBAC, "ClusterRole"): Rules(access.cluster_role, name=names.path_segment),
@@ -157,7 +157,7 @@ RULES: dict[tuple[str, str], Rules] = {
     ),
     ("apiregistration.k8s.io", "APIService"): Rules(
         extensions.api_service,
-        name=names.path_segment,  # the core group's is called "v1."
+        name=names.path_segment,  # that of the core group is named "v1."
     ),
     (_FLOW, "FlowSchema"): Rules(flow_control.flow_schema),
     (_FLOW, "PriorityLevelConfiguration"): Rules(flow_control.priority_level),

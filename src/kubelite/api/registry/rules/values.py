@@ -1,4 +1,4 @@
-"""Checks of single values that rules of many kinds share; each adds what it finds to a list of causes."""
+"""Checks of single values for the rules of many kinds; each appends its causes to a list."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -15,25 +15,25 @@ INT32_MAX = 2147483647
 
 
 def part(thing: JSON, *path: str) -> JSON:
-    """Return the dict at a path, an empty one where something is absent."""
+    """Return the dict at a path, an empty one if any part is absent."""
     for key in path:
         thing = thing.get(key) or EMPTY
     return thing
 
 
 def items(thing: JSON, name: str) -> list[Any]:
-    """Return the list under a name, an empty one where it is absent."""
+    """Return the list of a field, an empty one if it is absent."""
     return thing.get(name) or []
 
 
 def format_check(out: Out, path: str, value: str, check: NameCheck) -> None:
-    """Add what a format check finds."""
+    """Append the causes of a format check."""
     for finding in check(value):
         out.append(causes.invalid(path, value, finding))
 
 
 def required_format(out: Out, path: str, value: str | None, check: NameCheck) -> None:
-    """Ask for a value, and for its format."""
+    """Require a value and check its format."""
     if not value:
         out.append(causes.required(path))
     else:
@@ -41,7 +41,7 @@ def required_format(out: Out, path: str, value: str | None, check: NameCheck) ->
 
 
 def required(out: Out, thing: JSON, path: str, *fields: str) -> None:
-    """Ask for non-empty fields."""
+    """Require non-empty fields."""
     for field in fields:
         if not thing.get(field):
             out.append(causes.required(f"{path}.{field}"))
@@ -50,7 +50,7 @@ def required(out: Out, thing: JSON, path: str, *fields: str) -> None:
 def one_of(
     out: Out, path: str, value: str | None, supported: Iterable[str], *, must: bool = True
 ) -> None:
-    """Ask for one of the supported values; an absent one is wrong if it `must` be there."""
+    """Require one of the supported values; an absent value is a cause only with `must`."""
     if not value:
         if must:
             out.append(causes.required(path))
@@ -59,7 +59,7 @@ def one_of(
 
 
 def nonnegative(out: Out, thing: JSON, path: str, *fields: str) -> None:
-    """Refuse negative numbers."""
+    """Reject negative numbers."""
     for field in fields:
         value = thing.get(field)
         if value is not None and value < 0:
@@ -67,13 +67,13 @@ def nonnegative(out: Out, thing: JSON, path: str, *fields: str) -> None:
 
 
 def in_range(out: Out, path: str, value: int | None, low: int, high: int) -> None:
-    """Ask for a number within bounds."""
+    """Require a number within bounds."""
     if value is not None and not low <= value <= high:
         out.append(causes.invalid(path, value, names.out_of_range(low, high)))
 
 
 def port_or_name(out: Out, path: str, port: int | str | None) -> None:
-    """Check a port given by number or by name."""
+    """Check a port number or name."""
     if isinstance(port, str):
         format_check(out, path, port, names.port_name)
     else:
@@ -82,33 +82,33 @@ def port_or_name(out: Out, path: str, port: int | str | None) -> None:
 
 
 def immutable(out: Out, path: str, new: Any, old: Any) -> None:
-    """Refuse a change; absent, null and empty are the same."""
+    """Reject a change of an immutable value; absent, null and empty are equal."""
     if new != old and (new or old):
         out.append(causes.invalid(path, new, causes.IMMUTABLE))
 
 
 def no_backsteps(out: Out, path: str, value: str) -> None:
-    """Refuse a file path with ``..`` in it."""
+    """Reject a file path with a ``..`` segment."""
     if ".." in value and ".." in value.split("/"):
         out.append(causes.invalid(path, value, "must not contain '..'"))
 
 
 def descending_path(out: Out, path: str, value: str) -> None:
-    """Ask for a relative file path that stays below its root."""
+    """Require a relative file path without ``..``, which stays below its root."""
     if value.startswith("/"):
         out.append(causes.invalid(path, value, "must be a relative path"))
     no_backsteps(out, path, value)
 
 
 def unreserved_path(out: Out, path: str, value: str) -> None:
-    """Ask for a descending path whose first name does not begin with two dots."""
+    """Require a relative path without ``..`` whose first name does not begin with two dots."""
     descending_path(out, path, value)
     if value.startswith("..") and not value.startswith("../"):
         out.append(causes.invalid(path, value, "must not start with '..'"))
 
 
 def duplicates(out: Out, path: str, values: Iterable[Any]) -> None:
-    """Refuse a value that was there before."""
+    """Reject a value seen before."""
     seen = set()
     for index, value in enumerate(values):
         if value in seen:

@@ -41,7 +41,7 @@ _RECURSIVE = ("Disabled", "Enabled", "IfPossible")
 
 
 def volumes(out: Out, path: str, found: list[JSON], pod_name: str) -> dict[str, JSON]:
-    """Check volumes; return the good ones by name."""
+    """Check volumes; return the valid ones by name."""
     good: dict[str, JSON] = {}
     made = {f"{pod_name}-{each.get('name')}" for each in found if each.get("ephemeral") is not None}
     for index, volume in enumerate(found):
@@ -78,7 +78,7 @@ def _source(out: Out, path: str, volume: JSON) -> None:
         required(out, volume[name], f"{path}.{name}", *_REQUIRED[name])
 
 
-# Sources that need no more than that some fields are told.
+# Sources that only require some fields.
 _REQUIRED: dict[str, tuple[str, ...]] = {
     "persistentVolumeClaim": ("claimName",),
     "gcePersistentDisk": ("pdName",),
@@ -298,7 +298,7 @@ _SOURCES: dict[str, Callable[[Out, str, JSON], None]] = {
 
 
 def mounts(out: Out, path: str, container: JSON, known: dict[str, JSON]) -> None:
-    """Check where a container mounts volumes."""
+    """Check the volume mounts of a container."""
     devices = items(container, "volumeDevices")
     device_names = {device.get("name") for device in devices}
     device_paths = {device.get("devicePath") for device in devices}
@@ -355,7 +355,7 @@ def _mount_options(out: Out, path: str, at: str, mount: JSON, container: JSON) -
 
 
 def devices(out: Out, path: str, container: JSON, known: dict[str, JSON]) -> None:
-    """Check which volumes a container uses as raw devices."""
+    """Check the block devices of a container."""
     mounted = items(container, "volumeMounts")
     mount_names = {mount.get("name") for mount in mounted}
     mount_paths = {mount.get("mountPath") for mount in mounted}

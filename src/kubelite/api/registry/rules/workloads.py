@@ -1,4 +1,4 @@
-"""Rules of what keeps pods running: Deployment, ReplicaSet, StatefulSet, DaemonSet, ReplicationController."""
+"""Rules of workloads: Deployment, ReplicaSet, StatefulSet, DaemonSet, ReplicationController."""
 
 from typing import Any
 
@@ -40,7 +40,7 @@ _STATEFUL_REFUSAL = (
 
 
 def selector_and_template(out: Out, spec: JSON, kind: str) -> None:
-    """Ask for a selector that selects what the template makes."""
+    """Require a selector that matches the labels of the template."""
     selector = spec.get("selector")
     if selector is None:
         out.append(causes.required("spec.selector"))
@@ -67,7 +67,7 @@ def _matches(out: Out, selector: JSON, spec: JSON) -> None:
 
 
 def always_restarts(out: Out, spec: JSON, kind: str) -> None:
-    """Ask for pods that run until they are removed."""
+    """Require the restart policy Always, and no active deadline."""
     pod = part(spec, "template", "spec")
     policy = pod.get("restartPolicy")
     if policy != "Always":
@@ -79,7 +79,7 @@ def always_restarts(out: Out, spec: JSON, kind: str) -> None:
 
 
 def share(out: Out, path: str, value: Any) -> int:
-    """Check a number or percentage; return it as a number to compare with nought."""
+    """Check a number or percentage; return its number, for a comparison with zero."""
     if isinstance(value, str):
         if wrong := names.percent(value):
             out.extend(causes.invalid(path, value, each) for each in wrong)
@@ -93,7 +93,7 @@ def share(out: Out, path: str, value: Any) -> int:
 
 
 def not_above_all(out: Out, path: str, value: Any) -> None:
-    """Refuse more than 100 %."""
+    """Reject more than 100 %."""
     if isinstance(value, str) and not names.percent(value) and percent_of(value) > 100:
         out.append(causes.invalid(path, value, _ABOVE_ALL))
 
@@ -146,7 +146,7 @@ def _deployment_strategy(out: Out, strategy: JSON) -> None:
 
 
 def immutable_selector(new: JSON, old: JSON) -> Out:
-    """Refuse another selector."""
+    """Reject a change of the selector, which is immutable."""
     out = Out()
     immutable(
         out, "spec.selector", part(new, "spec").get("selector"), part(old, "spec").get("selector")
@@ -257,7 +257,7 @@ def _stateful_spec(out: Out, spec: JSON) -> None:
 
 
 def _with_claims(spec: JSON) -> JSON:
-    """Return the spec whose template has a volume for each claim template, as its pods will have."""
+    """Return the spec with a volume in its template for each claim template, as its pods will have."""
     templates = items(spec, "volumeClaimTemplates")
     if not templates:
         return spec
@@ -295,7 +295,7 @@ def _stateful_strategy(out: Out, strategy: JSON) -> None:
 
 
 def stateful_set_update(new: JSON, old: JSON) -> Out:
-    """Check a change of a StatefulSet, most of which is fixed."""
+    """Check a change of a StatefulSet, most of whose spec is immutable."""
     out = Out()
     after, before = part(new, "spec"), part(old, "spec")
     _stateful_spec(out, after)
@@ -392,7 +392,7 @@ def controller_revision(thing: JSON) -> Out:
 
 
 def controller_revision_update(new: JSON, old: JSON) -> Out:
-    """Refuse other data."""
+    """Reject a change of the data, which is immutable."""
     out = controller_revision(new)
     immutable(out, "data", new.get("data"), old.get("data"))
     return out

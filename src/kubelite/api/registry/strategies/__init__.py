@@ -1,6 +1,6 @@
-"""What is special about writing objects of one kind; one file per kind or small family.
+"""The write hooks of kinds with behaviour of their own; one file per kind or small family.
 
-A kind that is not listed behaves as `Strategy` says.
+A kind that is not listed has the generic `Strategy`.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Certificate signing requests: who asks is taken from the caller; approval and issue are written apart."""
+"""Certificate signing requests: the server records the caller; approval and status have subresources of their own."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ JSON = dict[str, Any]
 
 
 class CertificateSigningRequestStrategy(Strategy):
-    """How signing requests are written."""
+    """The write hooks of CertificateSigningRequests."""
 
     def prepare_create(self, item: JSON, context: WriteContext) -> None:
-        """Record the caller in the request."""
+        """Set user, uid, groups and extra of the caller in the spec."""
         super().prepare_create(item, context)
         spec, caller = item.setdefault("spec", {}), context.caller
         spec["username"] = caller.user
@@ -30,7 +30,7 @@ class CertificateSigningRequestStrategy(Strategy):
     def prepare_update(
         self, item: JSON, old: JSON, subresource: str, context: WriteContext
     ) -> None:
-        """Leave the request itself as it was made."""
+        """Restore the spec, which is immutable, and the parts of the status that this path does not write."""
         keep(item, old, "spec")
         wanted = (item.get("status") or {}).get("conditions") or []
         before = (old.get("status") or {}).get("conditions") or []
@@ -50,7 +50,7 @@ class CertificateSigningRequestStrategy(Strategy):
 
 
 def _timed(condition: JSON, before: list[JSON], context: WriteContext) -> JSON:
-    """Fill in when a condition came and changed."""
+    """Return a condition with missing update and transition times filled in."""
     now = format_time(context.now)
     same = next((one for one in before if one.get("type") == condition.get("type")), None)
     timed = {**condition}

@@ -1,5 +1,5 @@
-# ruff: noqa: ARG002 - not every hook needs all it is given
-"""Namespaces: they end only when their content is gone, which their own finalizer list says."""
+# ruff: noqa: ARG002 - not every hook uses all its arguments
+"""Namespaces: spec.finalizers keep a namespace until its content is deleted."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ JSON = dict[str, Any]
 
 
 class NamespaceStrategy(Strategy):
-    """How namespaces are written."""
+    """The write hooks of Namespaces."""
 
     def prepare_create(self, item: JSON, context: WriteContext) -> None:
-        """Begin as Active, held until the namespace controller has emptied it."""
+        """Set the phase Active and the finalizer that the namespace controller removes from an empty namespace."""
         super().prepare_create(item, context)
         finalizers = item.setdefault("spec", {}).setdefault("finalizers", [])
         if FINALIZER not in finalizers:
@@ -24,13 +24,13 @@ class NamespaceStrategy(Strategy):
         item["status"] = {"phase": "Active"}
 
     def finish(self, item: JSON, old: JSON | None, context: WriteContext) -> None:
-        """Label the namespace with its name, for selectors of namespaces."""
+        """Label the namespace with its name, for namespace selectors."""
         item["metadata"].setdefault("labels", {})[NAME_LABEL] = item["metadata"]["name"]
 
     def prepare_update(
         self, item: JSON, old: JSON, subresource: str, context: WriteContext
     ) -> None:
-        """Keep finalizers from everything but the finalize subresource."""
+        """Let only the finalize subresource change spec.finalizers."""
         if subresource == "finalize":
             keep(item, old, "status")
             finalizers = item.get("spec", {}).get("finalizers")
@@ -42,9 +42,9 @@ class NamespaceStrategy(Strategy):
                 keep(item, old, "status")
 
     def holds(self, item: JSON) -> bool:
-        """Stay until the content is gone."""
+        """Return whether spec.finalizers are left."""
         return bool(item.get("spec", {}).get("finalizers"))
 
     def mark_deleted(self, item: JSON) -> None:
-        """Show that the namespace goes."""
+        """Set the phase Terminating."""
         item.setdefault("status", {})["phase"] = "Terminating"

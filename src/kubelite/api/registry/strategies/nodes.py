@@ -1,9 +1,9 @@
-"""Nodes: a kubelet registers with all it knows in one request."""
+"""Nodes: a kubelet registers its Node and its status in one create."""
 
 from kubelite.api.registry.strategy import Strategy
 
 
 class NodeStrategy(Strategy):
-    """How nodes are written; theirs is the only kind whose status a creation sets."""
+    """The write hooks of Nodes, the only kind whose create keeps the status."""
 
     created_with_status = True

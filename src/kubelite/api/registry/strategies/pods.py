@@ -1,5 +1,5 @@
-# ruff: noqa: ARG002 - not every hook needs all it is given
-"""Pods: phase and quality of service at the start, graceful deletion, and what each subresource may change."""
+# ruff: noqa: ARG002 - not every hook uses all its arguments
+"""Pods: initial phase and QoS class, graceful deletion, and the fields that each subresource may change."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,10 +17,10 @@ JSON = dict[str, Any]
 
 
 class PodStrategy(Strategy):
-    """How pods are written."""
+    """The write hooks of Pods."""
 
     def prepare_create(self, item: JSON, context: WriteContext) -> None:
-        """Begin as Pending; scheduling gates show at once."""
+        """Set the phase Pending and the QoS class, and the condition of a pod with scheduling gates."""
         item["metadata"]["generation"] = 1
         spec = item.setdefault("spec", {})
         item["status"] = {"phase": "Pending", "qosClass": quality_of_service(spec)}
@@ -29,12 +29,12 @@ class PodStrategy(Strategy):
         select_by_own_labels(spec, item["metadata"].get("labels") or {})
 
     def finish(self, item: JSON, old: JSON | None, context: WriteContext) -> None:
-        """Compute the class anew: admission may have set resources."""
+        """Recompute the QoS class of a new pod, since admission may have set resources."""
         if old is None:
             item["status"]["qosClass"] = quality_of_service(item["spec"])
 
     def prepare_part(self, item: JSON, old: JSON, subresource: str, context: WriteContext) -> None:
-        """Limit a subresource to its part of the pod."""
+        """Restore from `old` all but the fields that the subresource may change."""
         if subresource == "status":
             _keep_all_but_status(item, old)
         elif subresource == "ephemeralcontainers":
@@ -49,7 +49,7 @@ class PodStrategy(Strategy):
             assert subresource == "binding", f"pods/{subresource} changes no pod"
 
     def grace(self, item: JSON, options: DeletionOptions) -> int | None:
-        """Wait for the kubelet where there is one that runs the pod."""
+        """Return the grace period in seconds; 0 for a pod that no kubelet runs."""
         seconds = options.grace_seconds
         if seconds is None:
             seconds = item["spec"].get("terminationGracePeriodSeconds") or 0
@@ -61,9 +61,9 @@ class PodStrategy(Strategy):
 
 
 def select_by_own_labels(spec: JSON, labels: JSON) -> None:
-    """Add to the selectors of placement what matchLabelKeys and mismatchLabelKeys say of the pod's labels.
+    """Add the requirements of matchLabelKeys and mismatchLabelKeys, for the pod's labels, to the placement selectors.
 
-    That happens once, at creation, so that a label that changes later moves no pod. A term without a selector selects
+    This happens once, at creation, so a later label change does not affect placement. A term without a selector selects
     nothing and stays so. Source: "Pod Topology Spread Constraints", "Inter-pod affinity and anti-affinity".
     """
     for term in _placement_terms(spec):
@@ -91,9 +91,9 @@ def _placement_terms(spec: JSON) -> Iterator[JSON]:
 
 
 def quality_of_service(spec: JSON) -> str:
-    """Return the class of a pod, from the cpu and memory its containers ask for.
+    """Return the QoS class of a pod by the requests and limits for cpu and memory.
 
-    Source: "Pod Quality of Service Classes"; resources of the pod as a whole go before those of containers.
+    Pod-level resources take precedence over those of containers. Source: "Pod Quality of Service Classes".
     """
     requests: dict[str, Quantity] = {}
     limits: dict[str, Quantity] = {}
@@ -119,7 +119,7 @@ def quality_of_service(spec: JSON) -> str:
 
 
 def _add(total: dict[str, Quantity], amounts: JSON) -> set[str]:
-    """Add positive amounts of cpu and memory, and return which there were."""
+    """Add positive amounts of cpu and memory to `total`; return the names of those added."""
     found = set()
     for name in _COMPUTE:
         amount = parse_quantity(amounts[name]) if name in amounts else ZERO
@@ -140,7 +140,7 @@ def _gated(context: WriteContext) -> JSON:
 
 
 def _keep_all_but_status(item: JSON, old: JSON) -> None:
-    """Let a status write change nothing wanted, nor owners, nor the class, nor forget generations seen."""
+    """Restore spec and owners from `old`, and the QoS class and observed generations that a status write omits."""
     keep(item, old, "spec")
     keep(item["metadata"], old["metadata"], "ownerReferences")
     status, before = item.setdefault("status", {}), old.get("status") or {}
@@ -158,7 +158,7 @@ def _keep_all_but_status(item: JSON, old: JSON) -> None:
 
 
 def keep_metadata(item: JSON, old: JSON) -> None:
-    """Keep all metadata but who manages what, and the version the write is based on."""
+    """Restore all metadata but managedFields and resourceVersion from `old`."""
     metadata = {**old["metadata"]}
     for name in ("resourceVersion", "managedFields"):
         keep(metadata, item["metadata"], name)
@@ -173,9 +173,9 @@ def _with(spec: JSON, wanted: JSON, names: tuple[str, ...]) -> JSON:
 
 
 def resized(spec: JSON, wanted: JSON) -> JSON:
-    """Return `spec` with the resources that `wanted` gives.
+    """Return `spec` with the resources of `wanted`.
 
-    Containers that were added, removed, renamed or reordered are left for validation to refuse.
+    Added, removed, renamed or reordered containers are kept as sent, so that validation rejects them.
     """
     changed = _with(spec, wanted, ("resources",))
     for part in ("containers", "initContainers"):

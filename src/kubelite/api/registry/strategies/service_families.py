@@ -1,4 +1,4 @@
-"""Which address families a Service uses, settled before it gets addresses: this cluster has one, IPv4."""
+"""Decides the address families of a Service before addresses are allocated; this cluster has one family, IPv4."""
 
 from ipaddress import ip_address
 from typing import Any
@@ -15,9 +15,9 @@ JSON = dict[str, Any]
 
 
 def settle_families(spec: JSON, before: JSON) -> Out:
-    """Complete policy and families in `spec`, which is changed; return what speaks against them.
+    """Set ipFamilyPolicy and ipFamilies in `spec`, which is changed; return the causes why they are invalid.
 
-    Source: the defaults and refusals of the Service storage of Kubernetes for a cluster of one family.
+    Source: the defaults and rejections of the Service storage of Kubernetes for a single-stack cluster.
     """
     is_free = spec.get("clusterIP") == HEADLESS and not spec.get("selector")
     default = DUAL if is_free else SINGLE
@@ -30,7 +30,7 @@ def settle_families(spec: JSON, before: JSON) -> Out:
     if out:
         return out
     families = spec.setdefault("ipFamilies", [FAMILY])
-    if is_free:  # whoever writes its endpoints knows which families there are
+    if is_free:  # the writer of its endpoints decides the families
         if len(families) == 1 and spec["ipFamilyPolicy"] != SINGLE:
             families.append(OTHER_FAMILY if families[0] == FAMILY else FAMILY)
         return out
@@ -45,7 +45,7 @@ def settle_families(spec: JSON, before: JSON) -> Out:
 
 
 def _fit_policy(out: Out, spec: JSON, before: JSON) -> None:
-    """A single stack has one address of one family; to fall back to one the policy has to say so."""
+    """Check that a SingleStack Service has one address and one family; falling back to one requires the policy."""
     policy, path = spec["ipFamilyPolicy"], "spec.ipFamilyPolicy"
     for field, many, second in (
         ("clusterIPs", "cluster IPs", "cluster IP"),
@@ -64,7 +64,7 @@ def _fit_policy(out: Out, spec: JSON, before: JSON) -> None:
 
 
 def _infer(out: Out, spec: JSON) -> None:
-    """Take the families that are not named from the addresses that are."""
+    """Infer missing ipFamilies from the clusterIPs."""
     addresses = spec.get("clusterIPs") or []
     families = spec.get("ipFamilies") or []
     for index, text in enumerate(addresses):

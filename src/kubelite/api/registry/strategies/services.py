@@ -1,6 +1,6 @@
-"""Services: addresses and node ports, and the fields that have an old and a new name.
+"""Services: allocation of addresses and node ports, and the pair of fields clusterIP and clusterIPs.
 
-kubelite serves one family, IPv4: a Service asks for SingleStack and gets one address, or none if it is headless.
+kubelite serves one family, IPv4: a Service is SingleStack and gets one address, or none if it is headless.
 """
 
 from collections.abc import Sequence
@@ -27,10 +27,10 @@ JSON = dict[str, Any]
 
 
 class ServiceStrategy(Strategy):
-    """How Services are written."""
+    """The write hooks of Services."""
 
     def prepare_create(self, item: JSON, context: WriteContext) -> None:
-        """Bring the two names of the address into step."""
+        """Set an empty status, and clusterIPs from clusterIP."""
         super().prepare_create(item, context)
         item["status"] = {"loadBalancer": {}}
         _pair_addresses(item.setdefault("spec", {}), {})
@@ -38,7 +38,7 @@ class ServiceStrategy(Strategy):
     def prepare_update(
         self, item: JSON, old: JSON, subresource: str, context: WriteContext
     ) -> None:
-        """Drop what the new type has no use for, and keep what was given and is still needed."""
+        """Drop fields that the new type does not use, and restore allocated fields that the client omitted."""
         super().prepare_update(item, old, subresource, context)
         if subresource:
             return
@@ -50,7 +50,7 @@ class ServiceStrategy(Strategy):
             item["status"] = {**(item.get("status") or {}), "loadBalancer": {}}
 
     def reserve(self, item: JSON, old: JSON | None, context: WriteContext) -> Reservation | None:
-        """Take addresses and ports that are missing or new."""
+        """Allocate missing and new addresses and ports; raises Invalid."""
         if context.addresses is None:
             return None
         before = (old or {}).get("spec") or {}
@@ -59,7 +59,7 @@ class ServiceStrategy(Strategy):
         return _take(item, before, context.addresses, context)
 
     def release(self, item: JSON, context: WriteContext) -> Reservation | None:
-        """Give everything back."""
+        """Release all addresses and ports of the Service."""
         if context.addresses is None:
             return None
         held = Held(context.addresses, item, context)
@@ -68,7 +68,7 @@ class ServiceStrategy(Strategy):
 
 
 class Held:
-    """What one write of a Service takes and gives back."""
+    """The reservation of the addresses and ports that one write of a Service allocates and releases."""
 
     def __init__(self, addresses: ServiceAddresses, service: JSON, context: WriteContext) -> None:
         self._addresses = addresses
@@ -80,30 +80,30 @@ class Held:
         self._left_ports: Sequence[int] = ()
 
     def take_address(self, wanted: str = "") -> str:
-        """Take an address; raises Unavailable."""
+        """Allocate an address; raises Unavailable."""
         address = self._addresses.take_address(wanted)
         self._taken_addresses.append(address)
         return address
 
     def take_port(self, wanted: int = 0) -> int:
-        """Take a node port; raises Unavailable."""
+        """Allocate a node port; raises Unavailable."""
         port = self._addresses.take_port(wanted)
         self._taken_ports.append(port)
         return port
 
     def leave(self, addresses: Sequence[str], ports: frozenset[int]) -> None:
-        """Give back once the write happened."""
+        """Release these numbers once the write is committed."""
         self._left_addresses, self._left_ports = addresses, sorted(ports)
 
     def operations(self) -> Sequence[Operation]:
-        """Write and remove the IPAddress objects."""
+        """Return the operations that write and remove the IPAddress objects."""
         now, uid = format_time(self._context.now), self._context.randomness.uid()
         return self._addresses.record(
             self._taken_addresses, self._left_addresses, self._service, now, uid
         )
 
     def settled(self, *, committed: bool) -> None:
-        """Give back what the write left, or, if it failed, what it took."""
+        """Release the numbers the write no longer uses or, if it failed, those it allocated."""
         addresses = self._left_addresses if committed else self._taken_addresses
         for address in addresses:
             self._addresses.give_back_address(address)
@@ -163,7 +163,7 @@ def _take_ports(item: JSON, had: frozenset[int], held: Held) -> None:
     if needs_node_port(spec):
         by_port: dict[int, int] = {}
         wanting = spec.get("ports") or []
-        # Those who ask for a number come first, so that nobody else is given it meanwhile.
+        # Ports with a requested number come first, so that no other port is allocated it.
         for index, port in sorted(enumerate(wanting), key=lambda each: not each[1].get("nodePort")):
             wanted = port.get("nodePort") or 0
             if not wanted and port["port"] in by_port and _shares(port, wanting):
@@ -181,7 +181,7 @@ def _take_ports(item: JSON, had: frozenset[int], held: Held) -> None:
 
 
 def _shares(port: JSON, ports: Sequence[JSON]) -> bool:
-    """Tell whether a port differs from those of the same number by its protocol."""
+    """Return whether a port differs from all ports of the same number by its protocol."""
     same = [one for one in ports if one["port"] == port["port"]]
     return len({one.get("protocol", "TCP") for one in same}) == len(same)
 
@@ -200,12 +200,12 @@ def _invalid(item: JSON, path: str, value: Any, text: str) -> Exception:
 
 
 def needs_address(spec: JSON) -> bool:
-    """Tell whether a Service of this type has a cluster address, be it None."""
+    """Return whether a Service of this type has a clusterIP, which may be None."""
     return bool(spec.get("type", "ClusterIP") != EXTERNAL_NAME)
 
 
 def needs_node_port(spec: JSON) -> bool:
-    """Tell whether the ports of a Service are open on the nodes."""
+    """Return whether the ports of a Service need node ports."""
     if spec.get("type") == NODE_PORT:
         return True
     return (
@@ -214,19 +214,19 @@ def needs_node_port(spec: JSON) -> bool:
 
 
 def needs_health_port(spec: JSON) -> bool:
-    """Tell whether load balancers ask the nodes of a Service for its health."""
+    """Return whether a Service needs a health check node port for load balancers."""
     return spec.get("type") == LOAD_BALANCER and spec.get("externalTrafficPolicy") == "Local"
 
 
 def _pair_addresses(spec: JSON, before: JSON) -> None:
-    """Bring `clusterIP`, which old clients write, and `clusterIPs` into step."""
+    """Set `clusterIPs` from `clusterIP` if the client, an old one, wrote only that."""
     one, many = spec.get("clusterIP", ""), spec.get("clusterIPs")
     if not before:
         if one and not many:
             spec["clusterIPs"] = [one]
         return
     if one != before.get("clusterIP", "") and many == before.get("clusterIPs"):
-        # Only the old name was written.
+        # The client wrote only the old field.
         if one:
             spec["clusterIPs"] = [one, *(many or ())[1:]]
         else:
@@ -234,7 +234,7 @@ def _pair_addresses(spec: JSON, before: JSON) -> None:
 
 
 def _drop_unneeded(spec: JSON, before: JSON) -> None:
-    """Drop what the new type does not use, unless somebody changed it (which is for validation to refuse)."""
+    """Drop fields that the new type does not use, unless the client changed them, which validation rejects."""
     if needs_address(before) and not needs_address(spec):
         _drop_unchanged(spec, before, _BY_ADDRESS)
     ports, old_ports = spec.get("ports") or [], before.get("ports") or []
@@ -262,7 +262,7 @@ def _drop_unchanged(spec: JSON, before: JSON, names: Sequence[str]) -> None:
 
 
 def _keep_given(spec: JSON, before: JSON) -> None:
-    """Keep what the server gave where the client left it out."""
+    """Restore allocated fields that the client omitted."""
     if needs_address(before) and needs_address(spec):
         for name in _BY_ADDRESS:
             if not spec.get(name) and before.get(name):

@@ -1,4 +1,4 @@
-"""Volumes, claims, and the data that pods are given."""
+"""Write hooks of volumes, claims, Secrets and Events."""
 
 import base64
 from typing import Any
@@ -9,38 +9,38 @@ JSON = dict[str, Any]
 
 
 class VolumeStrategy(Strategy):
-    """How PersistentVolumes and their claims are written."""
+    """The write hooks of PersistentVolumes and PersistentVolumeClaims."""
 
     def prepare_create(self, item: JSON, context: WriteContext) -> None:
-        """Begin as Pending."""
+        """Set the phase Pending."""
         super().prepare_create(item, context)
         item["status"] = {"phase": "Pending"}
 
 
 class SecretStrategy(Strategy):
-    """How Secrets are written: text is stored encoded like all else."""
+    """The write hooks of Secrets: stringData is stored in data."""
 
     def prepare_create(self, item: JSON, context: WriteContext) -> None:
-        """Encode the text that was sent."""
+        """Move stringData into data."""
         super().prepare_create(item, context)
         encode_text(item)
 
     def prepare_update(
         self, item: JSON, old: JSON, subresource: str, context: WriteContext
     ) -> None:
-        """Encode the text that was sent."""
+        """Move stringData into data."""
         encode_text(item)
         super().prepare_update(item, old, subresource, context)
 
 
 def encode_text(secret: JSON) -> None:
-    """Move `stringData`, which is only ever written, into `data`."""
+    """Move the write-only `stringData` into `data`, encoded as base64."""
     for name, text in (secret.pop("stringData", None) or {}).items():
         data = secret.setdefault("data", {})
         data[name] = base64.b64encode(text.encode()).decode()
 
 
 class EventStrategy(Strategy):
-    """How Events are written: nothing depends on them."""
+    """The write hooks of Events, which garbage collection ignores since they have no dependents."""
 
     collected = False

@@ -1,4 +1,4 @@
-"""Workloads: what deletion leaves behind, and what the server adds to their templates."""
+"""Workloads: their default propagation policy, and the labels and annotations that the server adds."""
 
 from typing import Any
 
@@ -13,12 +13,12 @@ JSON = dict[str, Any]
 
 
 class DeploymentStrategy(Strategy):
-    """How Deployments are written."""
+    """The write hooks of Deployments."""
 
     status_keeps_labels = True
 
     def count(self, item: JSON, old: JSON) -> None:
-        """Count changes of annotations too, since the controller copies them to ReplicaSets."""
+        """Increment the generation for changes of annotations, too, since the controller copies them to ReplicaSets."""
         super().count(item, old)
         before, after = old["metadata"], item["metadata"]
         if after.get("annotations") != before.get("annotations"):
@@ -26,13 +26,13 @@ class DeploymentStrategy(Strategy):
 
 
 class ReplicationControllerStrategy(Strategy):
-    """How ReplicationControllers are written: for old clients' sake their pods stay when they go."""
+    """The write hooks of ReplicationControllers: their pods are orphaned by default, for old clients."""
 
     default_orphan = True
 
 
 class JobStrategy(Strategy):
-    """How Jobs are written: each selects just its own pods unless it is told otherwise."""
+    """The write hooks of Jobs: the server generates the selector unless manualSelector is set."""
 
     default_orphan = True
     orphan_warning = (
@@ -41,7 +41,7 @@ class JobStrategy(Strategy):
     )
 
     def prepare_create(self, item: JSON, context: WriteContext) -> None:
-        """Make the selector, and the labels that meet it."""
+        """Set a selector for the Job's uid, and the template labels that match it."""
         super().prepare_create(item, context)
         spec = item.setdefault("spec", {})
         if spec.get("manualSelector"):
@@ -58,15 +58,15 @@ class JobStrategy(Strategy):
 
 
 class DaemonSetStrategy(Strategy):
-    """How DaemonSets are written: an annotation still counts changes of the template."""
+    """The write hooks of DaemonSets: a deprecated annotation counts changes of the template."""
 
     def prepare_create(self, item: JSON, context: WriteContext) -> None:
-        """Begin to count."""
+        """Set the annotation to 1."""
         super().prepare_create(item, context)
         item["metadata"].setdefault("annotations", {})[TEMPLATE_GENERATION] = "1"
 
     def count(self, item: JSON, old: JSON) -> None:
-        """Count changes of the template beside those of the whole."""
+        """Increment the annotation for changes of the template, beside the generation."""
         super().count(item, old)
         before = old["metadata"].get("annotations", {}).get(TEMPLATE_GENERATION)
         if before is None:

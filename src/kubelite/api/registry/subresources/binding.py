@@ -1,4 +1,4 @@
-"""pods/binding: gives a pod to a node. Written by schedulers."""
+"""pods/binding: binds a pod to a node, for schedulers."""
 
 from typing import Any
 
@@ -18,13 +18,13 @@ JSON = dict[str, Any]
 
 
 class BindingPost:
-    """Answers bindings."""
+    """Answers a POST of a Binding."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
 
     async def post(self, target: Target, body: JSON, options: WriteOptions) -> Written:
-        """Bind the pod of the path; raises NotFound, Invalid, and Conflict for one that is bound already."""
+        """Bind the pod of the path; raises NotFound, BadRequest, Invalid, and Conflict for a bound or deleted pod."""
         check_kind(Binding.gvk, body)
         warnings = shape(compile_struct(Binding), body, options)
         metadata = metadata_of(body)
@@ -36,7 +36,7 @@ class BindingPost:
             assert read is not None
             return bound(read(), node, metadata, format_time(self._writer.clock.now()))
 
-        # As in Kubernetes, a scheduler owns no field of the pods it binds: no manager is recorded.
+        # As in Kubernetes, a binding records no field manager.
         written = await self._writer.update(
             target, revise, options, warnings=warnings, applied=True
         )
@@ -51,7 +51,7 @@ class BindingPost:
 
 
 def _node(body: JSON, name: str) -> str:
-    """Return the node a binding names; raises Invalid."""
+    """Return the node that a binding names; raises Invalid."""
     target = body.get("target") or {}
     found = []
     if target.get("kind") not in (None, "", "Node", "Minion"):
@@ -66,7 +66,7 @@ def _node(body: JSON, name: str) -> str:
 
 
 def bound(pod: JSON, node: str, binding: JSON, now: str) -> JSON:
-    """Return a pod, which is changed, bound to a node; raises Conflict."""
+    """Return `pod`, which is changed, bound to a node; raises Conflict."""
     metadata, spec = pod["metadata"], pod["spec"]
     name, text = metadata["name"], ""
     if metadata.get("deletionTimestamp"):
@@ -103,7 +103,7 @@ def bound(pod: JSON, node: str, binding: JSON, now: str) -> JSON:
 
 
 def set_condition(status: JSON, condition: JSON, now: str) -> None:
-    """Add a condition, or replace the one of its type; the time tells when its status last changed."""
+    """Add a condition or replace that of the same type; lastTransitionTime changes only with its status."""
     conditions = status.setdefault("conditions", [])
     for index, present in enumerate(conditions):
         if present.get("type") == condition["type"]:

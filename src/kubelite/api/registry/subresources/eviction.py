@@ -1,4 +1,4 @@
-"""pods/eviction: deletes a pod if its disruption budget allows."""
+"""pods/eviction: deletes a pod if its PodDisruptionBudget allows a disruption."""
 
 from typing import Any, get_args
 
@@ -32,7 +32,7 @@ from kubelite.api.registry.writing import Decode, Writer
 from kubelite.limits import DISRUPTED_PODS
 
 BUDGETS = POLICY[0]
-BEFORE = "policy/v1beta1"  # Kubernetes goes on to take evictions of this version
+BEFORE = "policy/v1beta1"  # Kubernetes still accepts evictions of this version
 WAIT_SECONDS = 10
 REFUSED = "Cannot evict pod as it would violate the pod's disruption budget."
 
@@ -40,21 +40,21 @@ JSON = dict[str, Any]
 
 
 class Verdict(Struct, frozen=True):
-    """What a budget says about evicting a pod."""
+    """The decision of a budget that allows an eviction."""
 
-    spend: bool  # a disruption of the budget is used up
-    guarded: bool = False  # only as long as the pod is in the state that was judged
+    spend: bool  # the eviction uses one disruption of the budget
+    guarded: bool = False  # allowed only while the pod has the resource version that was checked
 
 
 class EvictionPost:
-    """Answers evictions."""
+    """Answers a POST of an Eviction."""
 
     def __init__(self, writer: Writer, deleter: Deleter) -> None:
         self._writer = writer
         self._deleter = deleter
 
     async def post(self, target: Target, body: JSON, options: WriteOptions) -> Written:
-        """Evict the pod of the path; raises NotFound, Conflict, and TooManyRequests where a budget forbids."""
+        """Evict the pod of the path; raises NotFound, Conflict, and TooManyRequests if a budget forbids it."""
         if body.get("apiVersion") == BEFORE:
             body["apiVersion"] = Eviction.gvk.api_version
         check_kind(Eviction.gvk, body)
@@ -70,7 +70,7 @@ class EvictionPost:
             try:
                 return await self._evict(target, pod, deletion)
             except Conflict:
-                # Something came between the judgement and the deletion: judge again.
+                # The pod or its budget changed between the decision and the write, so decide again.
                 if deletion.resource_version or deletion.uid not in ("", pod["metadata"]["uid"]):
                     raise
         raise busy(target)
@@ -97,7 +97,7 @@ class EvictionPost:
     async def _announce(
         self, target: Target, pod: JSON, deletion: DeletionOptions
     ) -> DeletionOptions:
-        """Show in the pod that it is disrupted, where somebody will still see it."""
+        """Set the condition DisruptionTarget of a pod that has a node; return the options with its new version."""
         if deletion.dry_run or not pod["spec"].get("nodeName"):
             return deletion
         now = format_time(self._writer.clock.now())
@@ -127,14 +127,14 @@ class EvictionPost:
         return Target(self._as(target, "delete", ""), target.resource, target.canonical)
 
     def _as(self, target: Target, verb: str, subresource: str) -> Allowed:
-        """Turn the right to evict into the right to what evicting consists of."""
+        """Return evidence for a step of the eviction, which the right to evict includes."""
         asked = target.allowed.attributes
         return replace(
             target.allowed, attributes=replace(asked, verb=verb, subresource=subresource)
         )
 
     def _budget(self, namespace: str, pod: JSON) -> JSON | None:
-        """Return the one budget of a pod; raises InternalError if there are several."""
+        """Return the budget that selects a pod, or None; raises InternalError if there are several."""
         labels = pod["metadata"].get("labels")
         found = []
         for entry in self._writer.store.list(BUDGETS.scope(namespace)).entries:
@@ -149,7 +149,7 @@ class EvictionPost:
         return found[0] if found else None
 
     async def _spend(self, target: Target, budget: JSON, pod: str) -> None:
-        """Take one disruption from a budget; raises Conflict if it changed since it was read."""
+        """Use one disruption of a budget; raises Conflict if the budget changed since it was read."""
         attributes = replace(
             target.allowed.attributes,
             verb="update",
@@ -172,7 +172,7 @@ class EvictionPost:
 
 
 def deletion_options(body: JSON, *, dry_run: bool) -> DeletionOptions:
-    """Read the DeleteOptions of an eviction; raises Invalid for a propagation there is not."""
+    """Parse the DeleteOptions of an eviction; raises Invalid for an unknown propagation policy."""
     propagation: Any = body.get("propagationPolicy") or ""
     if propagation and propagation not in get_args(Propagation):
         supported = ("Foreground", "Background", "Orphan", "nil")
@@ -194,7 +194,7 @@ def deletion_options(body: JSON, *, dry_run: bool) -> DeletionOptions:
 
 
 def is_exempt(pod: JSON) -> bool:
-    """Tell whether a pod's end disrupts nothing, so that no budget is asked."""
+    """Return whether evicting a pod is no disruption (pending, ended or being deleted), so no budget applies."""
     phase = pod.get("status", {}).get("phase")
     return phase in ("Succeeded", "Failed", "Pending") or bool(
         pod["metadata"].get("deletionTimestamp")
@@ -202,7 +202,7 @@ def is_exempt(pod: JSON) -> bool:
 
 
 def is_ready(pod: JSON) -> bool:
-    """Tell whether a pod counts as healthy."""
+    """Return whether a pod is healthy: its condition Ready is True."""
     return any(
         condition.get("type") == "Ready" and condition.get("status") == "True"
         for condition in pod.get("status", {}).get("conditions") or ()
@@ -210,7 +210,7 @@ def is_ready(pod: JSON) -> bool:
 
 
 def judge(budget: JSON, pod: JSON) -> Verdict:
-    """Decide whether a budget lets a pod go; raises TooManyRequests and Forbidden."""
+    """Return how a budget allows the eviction of a pod; raises TooManyRequests and Forbidden if it does not."""
     status = budget.get("status") or {}
     healthy, desired = status.get("currentHealthy", 0), status.get("desiredHealthy", 0)
     if not is_ready(pod):
@@ -275,7 +275,7 @@ def _refused(text: str, wait_seconds: int) -> TooManyRequests:
 
 
 def spent(budget: JSON, pod: str, now: str) -> JSON:
-    """Return a budget with one disruption less, and the pod noted as on its way out."""
+    """Return a copy of a budget with one disruption less, and the pod in disruptedPods."""
     status = {**budget["status"]}
     status["disruptionsAllowed"] -= 1
     status["disruptedPods"] = {**(status.get("disruptedPods") or {}), pod: now}

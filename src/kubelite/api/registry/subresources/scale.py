@@ -1,4 +1,4 @@
-"""The scale of a workload: how many replicas, as an object of its own."""
+"""The scale subresource: the replicas of a workload as a Scale object."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def scale_of(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def selector_text(selector: dict[str, Any] | None) -> str:
-    """Write a workload's selector as a query string would have it."""
+    """Return a workload's selector in the syntax of a labelSelector parameter; "": none."""
     if not selector:
         return ""
     typed = "matchLabels" in selector or "matchExpressions" in selector
@@ -36,7 +36,7 @@ def selector_text(selector: dict[str, Any] | None) -> str:
 
 
 def put_scale(item: dict[str, Any], scale: dict[str, Any]) -> dict[str, Any]:
-    """Set the replicas of a workload as a Scale says; `item` is changed. Raises BadRequest and Invalid."""
+    """Set the replicas of `item`, which is changed, from a Scale; raises BadRequest and Invalid."""
     metadata = scale.get("metadata") or {}
     name = item["metadata"]["name"]
     if metadata.get("name", name) != name:

@@ -1,4 +1,4 @@
-"""serviceaccounts/token: makes a token of a service account."""
+"""serviceaccounts/token: issues a token of a service account."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,14 +19,14 @@ Issue = Callable[[str, str, TokenRequest], TokenRequest]  # namespace, name, req
 
 
 class TokenPost:
-    """Answers token requests with what `issue` makes."""
+    """Answers a POST of a TokenRequest by calling `issue`."""
 
     def __init__(self, issue: Issue, admission: Admission) -> None:
         self._issue = issue
         self._admission = admission
 
     async def post(self, target: Target, body: dict[str, Any], options: WriteOptions) -> Written:
-        """Make a token; raises NotFound, Conflict, Invalid, BadRequest, and Forbidden by admission."""
+        """Issue a token; raises NotFound, Conflict, Invalid, BadRequest, and Forbidden by admission."""
         check_kind(TokenRequest.gvk, body)
         warnings = shape(compile_struct(TokenRequest), body, options)
         metadata_of(body)

@@ -1,7 +1,7 @@
-"""What a client is warned of when it writes an object: accepted, and yet deprecated, ignored or hardly meant.
+"""Warnings about a valid object: fields that are deprecated, ignored or probably a mistake.
 
-A rule yields texts in Kubernetes' own words, beside the rules of its kind that yield causes. Warnings are worked out
-once an object has passed validation, and only for callers who are shown them.
+A rule yields texts in Kubernetes' own words, beside the rules of its kind that yield causes. Warnings are computed
+after an object has passed validation, and only for callers over HTTP, which show them.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -80,7 +80,7 @@ WARNINGS: Mapping[tuple[str, str], Warnings] = {
 def warn(
     resource: Resource, thing: JSON, old: JSON | None, subresource: str = ""
 ) -> tuple[str, ...]:
-    """Return what to warn of about a valid object; `old` is what it replaces."""
+    """Return the warnings about a valid object; `old` is the object it replaces, None for a create."""
     kind = resource.kind
     if (rules := WARNINGS.get((kind.group, kind.kind))) is None:
         return ()

@@ -10,7 +10,7 @@ from kubelite.api.registry.rules.warnings.texts import OLD_NODE_LABELS, odd_rang
 
 _MOUNTABLE = "kubernetes.io/enforce-mountable-secrets"
 _STATIC_SUFFIX = ".static.k8s.io"
-# Formats of strings that custom resources are checked for; dashes are left out, as upstream compares them.
+# String formats that custom resources are validated for; compared without dashes, as in Kubernetes.
 _STRING_FORMATS = frozenset(
     [
         "bsonobjectid",
@@ -95,7 +95,7 @@ def service_account_update(thing: JSON, old: JSON) -> Iterator[str]:
 
 
 def secret(thing: JSON) -> Iterator[str]:
-    """Warn about a Secret whose certificate and key do not belong together."""
+    """Warn about a Secret whose certificate and key do not match."""
     if thing.get("type") == "kubernetes.io/tls":
         data = part(thing, "data")
         if problem := mismatch(data.get("tls.crt") or "", data.get("tls.key") or ""):

@@ -7,7 +7,7 @@ from kubelite.api.machinery.causes import quoted
 from kubelite.api.registry.rules.values import JSON, items, part
 from kubelite.api.registry.rules.warnings.texts import fractional
 
-# The order in which upstream visits a pod's containers, which decides what a later one duplicates.
+# The order in which Kubernetes visits a pod's containers, which decides which one is the duplicate.
 _FIELDS = ("initContainers", "containers", "ephemeralContainers")
 _SECCOMP = "container.seccomp.security.alpha.kubernetes.io/"
 _APPARMOR = "container.apparmor.security.beta.kubernetes.io/"
@@ -47,7 +47,7 @@ def _seccomp(at: str, container: JSON, annotations: Mapping[str, str]) -> Iterat
 def _apparmor(
     at: str, container: JSON, annotations: Mapping[str, str], profile: JSON | None
 ) -> Iterator[str]:
-    """Warn of an annotation that neither the container's field nor the pod's says as well."""
+    """Warn of an annotation that is repeated neither by the container's field nor by the pod's."""
     key = f"{_APPARMOR}{container.get('name', '')}"
     annotation = annotations.get(key)
     if annotation is None or part(container, "securityContext").get("appArmorProfile"):
@@ -87,7 +87,7 @@ _Place = tuple[int, str]  # the position among all ports of the pod, and the add
 def ports(at: str, spec: JSON) -> Iterator[str]:
     """Warn of ports that are defined twice, over all containers.
 
-    A pod may have thousands of ports, so each is compared only with those that it clashes with.
+    A pod may have thousands of ports, so an index limits the comparisons to conflicting ones.
     """
     found = [
         (f"{at}.{field}[{index}].ports[{place}]", port)
@@ -144,7 +144,7 @@ def _names_twice(found: list[tuple[str, JSON]]) -> Iterator[str]:
 
 
 def _written(port: JSON) -> str:
-    """Write a port as Go does, whose words upstream's warning has."""
+    """Format a port as Go prints it, since the warning of Kubernetes contains that."""
     shown = (("Name", "name"), ("HostPort", "hostPort"), ("ContainerPort", "containerPort"))
     numbers = " ".join(
         f"{title}:{port.get(field) or ('' if field == 'name' else 0)}" for title, field in shown

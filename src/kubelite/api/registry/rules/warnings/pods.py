@@ -1,4 +1,4 @@
-"""Warnings about pods and pod templates: what is deprecated, ignored, or hardly meant."""
+"""Warnings about pods and pod templates: fields that are deprecated, ignored or probably a mistake."""
 
 from collections.abc import Iterator
 
@@ -31,7 +31,7 @@ _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 
 
 def create(pod: JSON) -> Iterator[str]:
-    """Warn about a new pod. Changed ones are let be: they are many, and seldom written by hand."""
+    """Warn about a new pod; updates, which are many and rarely made by hand, get no warnings."""
     yield from surprising_name(pod, "the Pod's hostname")
     yield from _spec("", pod, is_template=False)
 

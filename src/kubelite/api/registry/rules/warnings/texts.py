@@ -67,9 +67,9 @@ def fractional(path: str, amounts: JSON, *resources: str) -> Iterator[str]:
 
 
 def odd_address(path: str, text: str) -> Iterator[str]:
-    """Warn of an IP address that programs may read in different ways, or that is not in canonical form.
+    """Warn of an IP address that programs may parse differently, or that is not in canonical form.
 
-    Source: "IP address and CIDR validation" and RFC 5952. A text that is no address at all is validation's business.
+    Source: "IP address and CIDR validation" and RFC 5952. Validation rejects a text that is no address at all.
     """
     strict = parsed(text)
     address = strict or parsed(without_leading_zeros(text))

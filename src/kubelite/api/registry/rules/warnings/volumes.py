@@ -1,4 +1,4 @@
-"""Warnings about volumes: kinds that are gone, and files of one volume that lie in each other's way."""
+"""Warnings about volumes: removed and deprecated kinds, and conflicting files within one volume."""
 
 from collections.abc import Iterator, Mapping
 
@@ -56,14 +56,14 @@ def _old_plugins(path: str, holder: JSON, texts: Mapping[str, str]) -> Iterator[
 
 
 def claim_spec(path: str, spec: JSON) -> Iterator[str]:
-    """Warn of a claim's size that is no whole number of bytes."""
+    """Warn of a claim's size that is no integer number of bytes."""
     resources = part(spec, "resources")
     for kind in ("requests", "limits"):
         yield from fractional(f"{path}.resources.{kind}", resources.get(kind) or {}, "storage")
 
 
 def overlapping_paths(found: list[JSON]) -> Iterator[str]:
-    """Warn of files that would be written over, or into, each other within one volume."""
+    """Warn of conflicting files within one volume: equal paths, or a file in the place of a folder."""
     for volume in found:
         name = quoted(volume.get("name", ""))
         for field, title, source in (
@@ -114,17 +114,17 @@ def _files(source: JSON) -> list[tuple[str, str]]:
 
 
 def _overlaps(files: list[tuple[str, str]]) -> Iterator[str]:
-    """Yield each pair of which one path is, or lies below, the other, the later one first.
+    """Yield each pair of paths that are equal or of which one lies below the other, the later one first.
 
-    A volume may have thousands of files and a path thousands of folders, so they are sorted: what lies below a path
-    then follows it, and every comparison but one for each file finds a pair.
+    A volume may have thousands of files and a path thousands of folders, so the paths are sorted. Paths below a path
+    then follow it, and all comparisons but one per file find a pair.
     """
     ordered = sorted(
         (f"{clean}/", position)
         for position, (path, _) in enumerate(files)
         if (clean := path.rstrip("/"))
     )
-    open_paths: list[tuple[str, int]] = []  # those that the next one may lie below
+    open_paths: list[tuple[str, int]] = []  # the paths that the next one may lie below
     pairs: list[tuple[int, int]] = []
     for path, position in ordered:
         while open_paths and not path.startswith(open_paths[-1][0]):
@@ -132,7 +132,7 @@ def _overlaps(files: list[tuple[str, str]]) -> Iterator[str]:
         for _, other in open_paths:
             pairs.append((max(position, other), min(position, other)))
         if len(pairs) > OBJECT_WARNINGS.value:
-            break  # no more are told
+            break  # further pairs would exceed the limit of warnings
         open_paths.append((path, position))
     for later, earlier in sorted(pairs):
         yield f"{_shown(files[later])} with {_shown(files[earlier])}"

@@ -1,4 +1,4 @@
-"""Warnings about workloads: their names, their pod templates, and settings that work out badly."""
+"""Warnings about workloads: their names, their pod templates, and settings with unexpected effects."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,7 @@ _HISTORY = (
 
 
 def _changed(thing: JSON, old: JSON) -> bool:
-    """Return whether what is wanted changed: templates that stayed were warned about before."""
+    """Return whether the spec changed; an unchanged template has been warned about before."""
     return bool(thing["metadata"].get("generation") != old["metadata"].get("generation"))
 
 
@@ -29,7 +29,7 @@ def create(thing: JSON) -> Iterator[str]:
 
 
 def update(thing: JSON, old: JSON) -> Iterator[str]:
-    """Warn about a changed one."""
+    """Warn about a changed Deployment, ReplicaSet or ReplicationController."""
     if _changed(thing, old):
         yield from pods.template("spec.template", part(thing, "spec", "template"))
 
