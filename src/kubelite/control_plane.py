@@ -1,7 +1,7 @@
-"""The API without a network: the verbs over a store, and who may use them.
+"""The API without a network: the verbs over a store, with authentication, authorization and admission.
 
-The server puts HTTP in front of it; simulations use it as it is. Whoever works inside the process gets a client of an
-identity of its own, which passes the same authorization and admission as any other.
+The server adds HTTP; simulations use it directly. Each component in the process gets a client with an identity of its
+own, which passes the same authorization and admission as any other.
 """
 
 from collections.abc import Callable, Sequence
@@ -48,7 +48,7 @@ from kubelite.system_needs import ENDPOINT_KEYS, APIPlace, system_needs
 
 
 class ControlPlane:
-    """Verbs, mirrors and identities over one store. Create it on the loop, then await `bootstrap`."""
+    """The verbs, mirrors and identities over one store. Create it on the loop, then await `bootstrap`."""
 
     def __init__(  # noqa: PLR0913 - it joins what an API is made of
         self,
@@ -64,9 +64,10 @@ class ControlPlane:
         offload: Offload | None = None,
         auditor: Auditor | None = None,
     ) -> None:
-        """Without `offload` all work is done on the loop, as simulations need it."""
+        """Without `offload` all work runs on the loop, which simulations need."""
         self.store = store
-        # How the parts of the control plane are: what is wrong, or nothing. Whoever starts a part says so here.
+        # Health of the parts of the control plane, by name: each returns what is wrong, or "". Set where a part is
+        # started.
         self.probes: dict[str, Callable[[], str]] = {"etcd-0": lambda: store.problem}
         self.resources = builtin_table()
         self.hub = Hub(store)
@@ -142,7 +143,7 @@ class ControlPlane:
         self._pace = Pace()
 
     def client(self, caller: Caller, field_manager: str) -> LocalClient:
-        """Return a client that acts as `caller`; what it asks for is audited if anything is."""
+        """Return a client that acts as `caller`; its requests are audited like all others."""
         if self._auditor is not None:
             return AuditedClient(
                 self.verbs,
@@ -163,38 +164,38 @@ class ControlPlane:
         )
 
     def controller_client(self, name: str) -> LocalClient:
-        """Return the client of a controller: that of its service account in kube-system, or the API server's own."""
+        """Return a controller's client: as its service account in kube-system, or as the API server itself."""
         if name == CALLER.user:
             return self.client(CALLER, "kube-apiserver")
         return self.client(service_account_caller("kube-system", name), name)
 
     async def bootstrap(self, address: str, port: int) -> None:
-        """Make what must be there and is missing; pods reach the server at `address` (empty: not at all) and `port`.
+        """Create missing required objects; pods reach the server at `address` ("" for not at all) and `port`.
 
-        What cannot be made is told in `system`, and made later by its controller.
+        A failure is recorded in `system`, and its controller retries it later.
         """
         self._place.address, self._place.port = address, port
         self.system.changed(*self.system.needs)
         await self.ensure_system()
 
     async def ensure_system(self) -> None:
-        """Bring all that must be there to what it should be, at once."""
+        """Reconcile all required objects now."""
         await self.system.ensure_all(self.controller_client(CALLER.user), self.mirrors)
 
     @property
     def is_set_up(self) -> bool:
-        """Whether the cluster has roles, without which nobody but administrators may do anything."""
+        """Return whether the cluster has the default roles, without which only administrators are authorized."""
         return bool(self.mirrors.list(ClusterRole))
 
     def move(self, address: str) -> None:
-        """Follow a new address under which pods reach the server; empty: there is none."""
+        """Set a new address at which pods reach the server; "" for none."""
         if address != self._place.address:
             self._place.address = address
             self.system.changed(*ENDPOINT_KEYS)
 
     @property
     def service_addresses(self) -> tuple[str, ...]:
-        """The addresses of the API's Service: the configured one, and that of an older range which it still has."""
+        """Return the addresses of the API's Service: the configured one, and one of an older range if it has it."""
         service = self.mirrors.get(Service, NAME, NAMESPACE)
         given = (service.spec.clusterIP,) if service is not None else ()
         held = tuple(
@@ -204,7 +205,7 @@ class ControlPlane:
 
 
 class ServedResources:
-    """What is served now, as controllers that work on everything see it."""
+    """The resources served now, for controllers that handle all resources."""
 
     def __init__(self, table: ResourceTable) -> None:
         self._table = table
@@ -218,5 +219,5 @@ class ServedResources:
         ]
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call `listener` after each change of what is served; return the call that ends it."""
+        """Call `listener` after each change of the served resources; return a function that ends it."""
         return self._table.subscribe(listener)

@@ -1,4 +1,4 @@
-"""What a server needs before its parts are joined: port, folder, store, files. A refusal is one line for the user."""
+"""Prepares what a server needs before its start: port, folder, store, files. An error is one line for the user."""
 
 import asyncio
 import errno
@@ -35,8 +35,8 @@ from kubelite.store.lmdb_engine import StoreLocked
 
 log = logging.getLogger(__name__)
 
-CAP_NET_ADMIN = 12  # its bit, see capability.h
-OPEN_FILES_MIN = 64  # the store, the ports, the engine, and some requests
+CAP_NET_ADMIN = 12  # number of the capability, see capability.h
+OPEN_FILES_MIN = 64  # for the store, the ports, the engine, and some requests
 
 
 class CannotStart(Exception):
@@ -44,11 +44,11 @@ class CannotStart(Exception):
 
 
 class ServerFailed(Exception):
-    """A server that ran cannot go on; the message is one line for the user, and a new start may help."""
+    """A running server cannot continue; the message is one line for the user. A restart may help."""
 
 
 class PkiArguments(TypedDict):
-    """Whom the certificates are for."""
+    """The names and addresses in the certificates."""
 
     names: tuple[str, ...]
     addresses: tuple[str, ...]
@@ -72,7 +72,7 @@ def pki_arguments(config: Config, view: HostView, services: Sequence[str] = ()) 
 
 
 def listen(config: Config) -> socket.socket:
-    """Take the API server's port; raises CannotStart."""
+    """Bind the API server's port. Raises CannotStart."""
     address = (config.bind_address, config.https_listen_port)
     family = socket.AF_INET6 if ":" in config.bind_address else socket.AF_INET
     try:
@@ -86,7 +86,7 @@ def listen(config: Config) -> socket.socket:
 
 
 def require_node_name(config: Config) -> None:
-    """Raise CannotStart if the node would be called by the host's name and that will not do."""
+    """Raise CannotStart if the node would get the host's name and that is not a valid node name."""
     if problem := node_name_problem(config.name_of_node):
         raise CannotStart(
             f"cannot call the node {config.name_of_node}, as the host is called: "
@@ -95,7 +95,7 @@ def require_node_name(config: Config) -> None:
 
 
 def require_network_rights() -> None:
-    """Raise CannotStart unless this process may change the host's network."""
+    """Raise CannotStart unless this process may configure the host's network (CAP_NET_ADMIN)."""
     status = Path("/proc/self/status").read_text()
     effective = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff"))
     if not int(effective, 16) >> CAP_NET_ADMIN & 1:
@@ -106,14 +106,14 @@ def require_network_rights() -> None:
 
 
 def allow_many_files() -> None:
-    """Open as many files as the host lets this process: a thousand watches pass the usual first limit of 1024.
+    """Raise the soft limit of open files to the hard limit: a thousand watches exceed the usual soft limit of 1024.
 
     Raises CannotStart if that is too few to run at all.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (OSError, ValueError) as error:  # the kernel's own bound is lower
+    except (OSError, ValueError) as error:  # the kernel's bound is lower than the hard limit
         log.warning(
             "cannot raise the limit of open files", extra={"limit": soft, "reason": str(error)}
         )
@@ -126,7 +126,7 @@ def allow_many_files() -> None:
 
 
 def prepare_folder(folder: Path) -> None:
-    """Make the data folder; raises CannotStart."""
+    """Create the data folder. Raises CannotStart."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -138,9 +138,9 @@ def prepare_folder(folder: Path) -> None:
 
 
 def reason_of(error: Exception) -> str:
-    """Return in one line what an error says, without the path that the message names anyway."""
+    """Return an error's text in one line, without the path, which the caller's message has."""
     if isinstance(error, FileExistsError):
-        return "it is no folder"  # making a folder says so of a file
+        return "it is no folder"  # raised by mkdir for an existing file
     if isinstance(error, UnicodeDecodeError):
         return "it is not text in UTF-8"
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -148,7 +148,7 @@ def reason_of(error: Exception) -> str:
 
 
 class OpenedStore(NamedTuple):
-    """The store, and the engine that seals Secrets below it, if one does."""
+    """The store, and below it the engine that encrypts Secrets, if it does."""
 
     store: EmbeddedStore
     sealing: EncryptedEngine | None
@@ -157,7 +157,7 @@ class OpenedStore(NamedTuple):
 async def open_store(
     config: Config, clock: SystemClock, randomness: SystemRandomness
 ) -> OpenedStore:
-    """Open the store, encrypted if that was asked for; raises CannotStart."""
+    """Open the store, with encryption if configured. Raises CannotStart."""
     engines: list[Engine] = []
 
     def over(engine: Rewritable) -> Engine:
@@ -176,7 +176,7 @@ async def open_store(
 
 
 def read_static_tokens(config: Config) -> StaticTokens | None:
-    """Read the file of static tokens, if there is one; raises CannotStart."""
+    """Read the file of static tokens, if one is configured. Raises CannotStart."""
     if not config.token_auth_file:
         return None
     try:
@@ -188,9 +188,10 @@ def read_static_tokens(config: Config) -> StaticTokens | None:
 
 
 def _secret_text(path: Path) -> str:
-    """Read a file of secrets that people wrote; raises OSError, UnicodeDecodeError, and CannotStart when it is open.
+    """Read an administrator's file of secrets.
 
-    Its group may be meant to read it, and is warned of; anybody on the host never is.
+    Raises OSError, UnicodeDecodeError, and CannotStart if all users may access it. Access of its group may be
+    intended, so that is only logged as a warning.
     """
     content, exposure = read_with_exposure(path)
     who = exposure.readers()
@@ -204,7 +205,7 @@ def _secret_text(path: Path) -> str:
 
 
 def _trusted_text(path: Path) -> str:
-    """Read a file that is no secret but decides what is safe; warns when others may change it."""
+    """Read a file that is not secret but security relevant; log a warning if other users may change it."""
     content, exposure = read_with_exposure(path)
     if who := exposure.writers():
         log.warning(
@@ -214,7 +215,7 @@ def _trusted_text(path: Path) -> str:
 
 
 def oidc_tokens(config: Config, clock: SystemClock) -> tuple[OIDCTokens, ...]:
-    """Return what proves tokens of the OpenID Connect issuer, if there is one; raises CannotStart."""
+    """Return the authenticators of OpenID Connect tokens; empty without an issuer. Raises CannotStart."""
     if not config.oidc_issuer_url:
         return ()
     required = (claim.partition("=") for claim in config.oidc_required_claim)
@@ -240,7 +241,7 @@ def oidc_tokens(config: Config, clock: SystemClock) -> tuple[OIDCTokens, ...]:
 
 
 def _check_authorities(path: str) -> None:
-    """Raise CannotStart unless a file has certificates of authorities."""
+    """Raise CannotStart unless a file has CA certificates."""
     try:
         _trusted_text(Path(path))
         ssl.create_default_context(cafile=path)
@@ -253,7 +254,7 @@ def _check_authorities(path: str) -> None:
 
 
 def host_addresses(config: Config) -> HostAddresses:
-    """Begin to follow the host's addresses, those of the cluster left out; raises CannotStart."""
+    """Start to watch the host's addresses, without those of the cluster. Raises CannotStart."""
     ranges = [ip_network(config.cluster_cidr), ip_network(config.service_cidr)]
     try:
         return HostAddresses(besides=ranges, fixed=config.node_ip)
@@ -264,7 +265,7 @@ def host_addresses(config: Config) -> HostAddresses:
 async def open_audit_log(
     config: Config, running: AsyncExitStack, clock: SystemClock, randomness: SystemRandomness
 ) -> Auditor | None:
-    """Begin the audit log if there is a policy; raises CannotStart."""
+    """Start the audit log if a policy is configured. Raises CannotStart."""
     if not config.audit_policy_file:
         return None
     bounds = Bounds(
@@ -290,7 +291,7 @@ async def open_audit_log(
 def open_pki(
     config: Config, view: HostView, clock: SystemClock, randomness: SystemRandomness
 ) -> Pki:
-    """Read the keys and certificates, and make what is missing; raises CannotStart. Blocks."""
+    """Read the keys and certificates, and create missing ones. Raises CannotStart. Blocks."""
     folder = Path(config.data_dir) / "pki"
     try:
         return Pki.ensure(folder, clock=clock, randomness=randomness, **pki_arguments(config, view))
@@ -303,22 +304,22 @@ def open_pki(
 
 
 def in_url(address: str) -> str:
-    """Return an address as it stands in a URL."""
+    """Return an address in the form of a URL's host: IPv6 in brackets."""
     return f"[{address}]" if ":" in address else address
 
 
 def reachable(address: str) -> str:
-    """Return how clients on this machine reach a server that listens on `address`."""
+    """Return the address by which clients on this machine reach a server that listens on `address`."""
     if address in ("0.0.0.0", "::"):  # noqa: S104 - compared with, not bound to
         return "127.0.0.1"
     return in_url(address)
 
 
 def write_kubeconfig(config: Config, text: str) -> None:
-    """Write the administrator's kubeconfig; raises CannotStart."""
+    """Write the administrator's kubeconfig. Raises CannotStart."""
     path, mode = Path(config.write_kubeconfig), int(config.write_kubeconfig_mode, 8)
     if who := Exposure(mode).readers():
-        # Asked for with --write-kubeconfig-mode, so it is done.
+        # --write-kubeconfig-mode requests it explicitly, so only warn.
         log.warning(
             "others may use the administrator's kubeconfig", extra={"path": str(path), "who": who}
         )

@@ -1,4 +1,4 @@
-"""A node: the agent that runs pods, their network, the service proxy and DNS, over one API.
+"""A node: the kubelet, the pod network, the service proxy and DNS, over one API.
 
 The same parts run in the server's process, over its verbs, and on a joining machine, over HTTPS.
 """
@@ -74,7 +74,7 @@ class Identities(Struct, frozen=True):
 
 
 class Worker:
-    """One real node. `start` returns at once; the node says in its status what is still missing."""
+    """One real node. `start` does not wait for the engine; the node's status reports what is still missing."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Worker:
         randomness: Randomness,
         offload: Offload,
     ) -> None:
-        """`address` is the node's, see `move`; `tls` is that of its HTTPS endpoint and asks for client certificates."""
+        """`address` is the node's, see `move`; `tls` is for its HTTPS endpoint and requests client certificates."""
         self._config = config
         self._identities = identities
         self._address = address
@@ -97,18 +97,18 @@ class Worker:
         self._offload = offload
         self._tasks = TaskSet()
         self._network_error = NO_RANGE
-        self._running = AsyncExitStack()  # what has been started, in order
+        self._running = AsyncExitStack()  # started parts, in order
         self._network = PodNetwork(local_addresses=(config.dns_address,))
-        self._followers: list[Callable[[str], None]] = []  # of the node's address
+        self._followers: list[Callable[[str], None]] = []  # listeners of the node's address
 
     def move(self, address: str) -> None:
-        """Follow a new address of the node: in its status, in that of its pods, and in its routes to other nodes."""
+        """Set a new address of the node: in its status, in that of its pods, and in its routes to other nodes."""
         self._address = address
         for follow in self._followers:
             follow(address)
 
     async def start(self) -> None:
-        """Begin; raises NetworkForbidden, RulesUnavailable and CannotListen before anything runs on the host."""
+        """Start. Raises NetworkForbidden, RulesUnavailable and CannotListen before anything runs on the host."""
         config = self._config
         data = Path(config.data_dir) / "agent"
         machine = await asyncio.to_thread(_machine, data)
@@ -145,18 +145,18 @@ class Worker:
         kubelet.on_engine_change = engine_changed
         kubelet.before_pods = (
             images.load
-        )  # or the first pods would ask a registry for what is about to be there
+        )  # else the first pods would pull images that are being loaded
         proxy = self._service_proxy()
         self._running.push_async_callback(proxy.stop)
         await proxy.start()
-        self._network.listener = proxy  # a pod's policies are in force before its containers start
-        self.move(self._address)  # it may have changed while this started
+        self._network.listener = proxy  # policies apply before a pod's containers start
+        self.move(self._address)  # the address may have changed during the start
         self._tasks.supervise(registration.run, name="node registration")
         self._tasks.supervise(proxy.run, name="service proxy")
         self._tasks.supervise(lambda: self._run_pods(kubelet), name="kubelet")
 
     async def _engine(self, data: Path, machine: Machine) -> DockerRuntime:
-        """Find the container engine; one of our own is started in the background."""
+        """Return the container engine; kubelite's own is started in the background."""
         config = self._config
         folders = EngineFolders(data / "docker", config.run_dir / "docker")
         given = Path(config.docker_socket) if config.docker_socket else None
@@ -213,7 +213,7 @@ class Worker:
         return ServiceProxy(self._identities.network, settings, self._offload, events)
 
     async def _run_pods(self, kubelet: Kubelet) -> None:
-        """Wait for the node's part of the pod range, set up network and DNS, then run pods."""
+        """Wait for the node's pod CIDR, set up network and DNS, then run pods."""
         pod_cidr = await self._pod_cidr()
         await self._network.start(pod_cidr)
         name = self._config.name_of_node
@@ -231,7 +231,7 @@ class Worker:
             await dns.stop()
 
     async def _pod_cidr(self) -> str:
-        """Wait until the control plane has given this node a range."""
+        """Wait until the control plane has allocated this node a pod CIDR, and return it."""
         name = self._config.name_of_node
         given: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
@@ -264,13 +264,13 @@ class Worker:
         )
 
     async def stop(self) -> None:
-        """End the node's parts that have started; containers, links and rules stay."""
+        """Stop the started parts; containers, links and rules stay."""
         await self._tasks.stop()
         await self._running.aclose()
 
 
 def facts_of(identity: NodeIdentity, machine: Machine, config: Config) -> NodeFacts:
-    """Return what pods are told about the node, and what it allows them."""
+    """Return the facts about the node that pods can read, and what it allows them."""
     return NodeFacts(
         identity.name,
         identity.addresses,
@@ -286,15 +286,15 @@ def facts_of(identity: NodeIdentity, machine: Machine, config: Config) -> NodeFa
 async def view_engine(
     runtime: DockerRuntime, kubelet: Kubelet, network_error: Callable[[], str]
 ) -> EngineView:
-    """Return what the node's status says of the engine; one that hangs must not hold the node's lease back."""
+    """Return the engine's view for the node's status; an engine that hangs must not delay the node's lease."""
     try:
         async with asyncio.timeout(ENGINE_VIEW_SECONDS):
-            # A node that says at each start that it is not ready takes its pods out of their services.
+            # A node that is not ready at each start would remove its pods from their services, so wait.
             await kubelet.engine_known.wait()
             version, images = await runtime.version(), await runtime.images()
             handlers = await runtime.handlers()
     except TimeoutError:
-        if error := network_error():  # then the agent has not asked the engine yet
+        if error := network_error():  # without a network the kubelet has not queried the engine yet
             return EngineView(network_error=error)
         return EngineView(error=f"no answer within {ENGINE_VIEW_SECONDS:.0f} s")
     except (EngineUnavailable, RuntimeFailure) as error:
@@ -303,14 +303,14 @@ async def view_engine(
 
 
 class NodeDoor:
-    """Lets in who the API server lets in, as a kubelet with webhook authentication and authorization does."""
+    """Authenticates and authorizes requests by the API server, like a kubelet with webhook authentication."""
 
     def __init__(self, client: Client, node_name: str) -> None:
         self._client = client
         self._node_name = node_name
 
     async def __call__(self, asked: NodeRequest) -> None:
-        """Return if the request is allowed; raises Unauthorized or Forbidden."""
+        """Return if the request is allowed. Raises Unauthorized or Forbidden."""
         user, groups = asked.user, asked.groups
         if asked.bearer_token:
             user, groups = await self._who(asked.bearer_token)
@@ -343,7 +343,7 @@ class NodeDoor:
 
 
 class LocalImages:
-    """Image archives in a folder, loaded once each when the engine is there."""
+    """Image archives in a folder, each loaded once when the engine is available."""
 
     def __init__(self, folder: Path, runtime: DockerRuntime) -> None:
         self._folder = folder
