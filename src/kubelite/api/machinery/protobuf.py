@@ -54,7 +54,7 @@ class Reading(Meter):
         self.has_json = False
 
     def enter(self) -> None:
-        """Enter a nested message; raises when it is nested too deep."""
+        """Enter a nested message. Raises Malformed beyond DEPTH_LIMIT."""
         self.depth += 1
         if self.depth > DEPTH_LIMIT:
             raise Malformed("exceeded max depth")

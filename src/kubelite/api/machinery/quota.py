@@ -249,7 +249,7 @@ def _is_terminating(spec: Json) -> bool:
 
 
 def _is_best_effort(spec: Json) -> bool:
-    """Return whether the pod is BestEffort: no container has requests or limits."""
+    """Return whether the pod is BestEffort: no requests or limits of cpu or memory."""
     holders = [spec, *(spec.get("containers") or []), *(spec.get("initContainers") or [])]
     return not any(
         name in ("cpu", "memory") and parse_quantity(str(amount))
