@@ -25,7 +25,7 @@ def version() -> None:
 
 
 def _options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command one option per setting; values are checked with those of files and the environment."""
+    """Add one option per setting to a command; `load` validates all sources together."""
     for field, (plain, setting) in reversed(list(settings().items())):
         command = click.option(
             "--" + field.replace("_", "-"),
@@ -229,9 +229,9 @@ def reset(yes: bool, **flags: str | None) -> None:
 
 
 def _open_standard_streams() -> None:
-    """Give standard streams that were closed to nothing.
+    """Open /dev/null for each standard stream that is closed.
 
-    Else the next file that is opened, such as the store's, has the number to which messages of a crash are written.
+    Else the next file opened, such as the store's, gets descriptor 2, to which crash messages are written.
     """
     while True:
         descriptor = os.open(os.devnull, os.O_RDWR)

@@ -21,9 +21,9 @@ import msgspec
 from msgspec import Struct
 
 DATA_DIR = "/var/lib/kubelite"
-# A certificate's common name has at most 64 characters, and a node's is system:node: and its name.
 _FILLED = ("data_dir", "write_kubeconfig", "bind_address", "cluster_domain", "container_log_dir")
 NODE_PREFIX_MAX = 30  # room for a gateway and a pod
+# A node's common name in certificates is system:node:NAME, and X.509 allows 64 characters, so 52 are left.
 NODE_NAME_LENGTH_MAX = 52
 DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
@@ -33,7 +33,7 @@ CONFIG_FILE = Path("/etc/kubelite/config.yaml")
 
 
 class Setting(Struct, frozen=True):
-    """What the command line says about a setting."""
+    """Help text and placeholder of a setting on the command line."""
 
     help: str
     metavar: str = ""
@@ -136,7 +136,7 @@ class Config(Struct, frozen=True, kw_only=True):
 
     @property
     def run_dir(self) -> Path:
-        """Where sockets and process ids go: empty after a boot, and one for each data folder."""
+        """The folder of sockets and process ids: one per data folder, and empty after a boot."""
         run = Path("/run/kubelite")
         if self.data_dir == DATA_DIR:
             return run
@@ -144,40 +144,40 @@ class Config(Struct, frozen=True, kw_only=True):
 
     @property
     def store_dir(self) -> Path:
-        """Where the store is."""
+        """The folder of the store."""
         return Path(self.data_dir) / "db"
 
     @property
     def secrets_key_file(self) -> Path:
-        """Where the keys are that Secrets are encrypted with."""
+        """The file of the keys that encrypt Secrets."""
         return Path(self.data_dir) / "secrets.key"
 
     @property
     def audit_log_file(self) -> Path:
-        """Where the audit log is."""
+        """The file of the audit log."""
         return (
             Path(self.audit_log_path) if self.audit_log_path else Path(self.data_dir) / "audit.log"
         )
 
     @property
     def snapshots_dir(self) -> Path:
-        """Where snapshots go."""
+        """The folder of the snapshots."""
         return Path(self.data_dir) / "snapshots"
 
     @property
     def node_ports(self) -> range:
-        """The node port range."""
+        """The node port range, both ends included."""
         first, last = self.service_node_port_range.split("-")
         return range(int(first), int(last) + 1)
 
     @property
     def tls_names(self) -> tuple[str, ...]:
-        """Those of `tls_san` that are names."""
+        """The DNS names in `tls_san`."""
         return tuple(name for name in self.tls_san if not _is_address(name))
 
     @property
     def tls_addresses(self) -> tuple[str, ...]:
-        """Those of `tls_san` that are addresses."""
+        """The IP addresses in `tls_san`."""
         return tuple(name for name in self.tls_san if _is_address(name))
 
     @property
@@ -187,12 +187,12 @@ class Config(Struct, frozen=True, kw_only=True):
 
     @property
     def dns_address(self) -> str:
-        """The address cluster DNS answers on."""
+        """The address of cluster DNS: the configured one, else the service range at offset 10."""
         return self.cluster_dns or str(ipaddress.ip_network(self.service_cidr)[10])
 
     @property
     def name_of_node(self) -> str:
-        """The name this node registers under."""
+        """The name of this node: the configured one, else the host name in lower case."""
         return self.node_name or socket.gethostname().lower()
 
 
@@ -233,13 +233,13 @@ def is_list(plain: type) -> bool:
 
 
 def help_of(field: str) -> str:
-    """Return the description of a setting with its default, unless that is nothing or described already."""
+    """Return the help text of a setting, with its default unless that is empty or already mentioned."""
     plain, setting = settings()[field]
     if plain is bool or is_list(plain) or "(default:" in setting.help:
         return setting.help
     try:
         default = str(_DEFAULTS[field]())
-    except InvalidConfig:  # there is none on this host
+    except InvalidConfig:  # this host has no default
         default = ""
     return f"{setting.help} [default: {default}]" if default else setting.help
 
@@ -263,7 +263,7 @@ def load(
 
 
 def _converted(field: str, value: Any, where: str) -> Any:
-    """Return a value as the type of its setting; raises InvalidConfig, which names `where` it was given."""
+    """Convert a value to the type of its setting. Raises InvalidConfig, which names `where` it was given."""
     plain, _ = settings()[field]
     try:
         converted: Any = msgspec.convert(value, plain, strict=False)
@@ -330,7 +330,7 @@ def _is_list(field: str) -> bool:
 
 
 def _mask_size(config: Config) -> None:
-    """Check how pod addresses are shared out; raises InvalidConfig."""
+    """Check the prefix length of a node's pod range. Raises InvalidConfig."""
     size, least = config.node_cidr_mask_size, ipaddress.ip_network(config.cluster_cidr).prefixlen
     if not least <= size <= NODE_PREFIX_MAX:
         reason = f"must be {least} to {NODE_PREFIX_MAX} for pod addresses of {config.cluster_cidr}"
@@ -405,7 +405,7 @@ def _is_domain(name: str) -> bool:
 
 
 def node_name_problem(name: str) -> str:
-    """Say why a node cannot have this name; empty when it can."""
+    """Return why a node cannot have this name; "" if it can."""
     if len(name) > NODE_NAME_LENGTH_MAX:
         return f"must be no more than {NODE_NAME_LENGTH_MAX} characters"
     if DNS_SUBDOMAIN.fullmatch(name) is None:

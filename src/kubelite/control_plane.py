@@ -1,7 +1,7 @@
-"""The API without a network: the verbs over a store, with authentication, authorization and admission.
+"""The API without a network: verbs over a store, with authentication, authorization and admission.
 
-The server adds HTTP; simulations use it directly. Each component in the process gets a client with an identity of its
-own, which passes the same authorization and admission as any other.
+The server puts HTTP in front of it; simulations use it directly. Each component in the process gets a client with an
+identity of its own, which is subject to the same authorization and admission as remote clients.
 """
 
 from collections.abc import Callable, Sequence
@@ -48,7 +48,7 @@ from kubelite.system_needs import ENDPOINT_KEYS, APIPlace, system_needs
 
 
 class ControlPlane:
-    """The verbs, mirrors and identities over one store. Create it on the loop, then await `bootstrap`."""
+    """Verbs, mirrors and identities over one store. Create it on the loop, then await `bootstrap`."""
 
     def __init__(  # noqa: PLR0913 - it joins what an API is made of
         self,
@@ -64,10 +64,9 @@ class ControlPlane:
         offload: Offload | None = None,
         auditor: Auditor | None = None,
     ) -> None:
-        """Without `offload` all work runs on the loop, which simulations need."""
+        """Without `offload` all work runs on the loop, as simulations need it."""
         self.store = store
-        # Health of the parts of the control plane, by name: each returns what is wrong, or "". Set where a part is
-        # started.
+        # Component health by name: a function that returns the failure, "" if healthy. Each component adds its own.
         self.probes: dict[str, Callable[[], str]] = {"etcd-0": lambda: store.problem}
         self.resources = builtin_table()
         self.hub = Hub(store)
@@ -143,7 +142,7 @@ class ControlPlane:
         self._pace = Pace()
 
     def client(self, caller: Caller, field_manager: str) -> LocalClient:
-        """Return a client that acts as `caller`; its requests are audited like all others."""
+        """Return a client that acts as `caller`; its requests are audited if auditing is on."""
         if self._auditor is not None:
             return AuditedClient(
                 self.verbs,
@@ -164,38 +163,38 @@ class ControlPlane:
         )
 
     def controller_client(self, name: str) -> LocalClient:
-        """Return a controller's client: as its service account in kube-system, or as the API server itself."""
+        """Return a client with a controller's service account in kube-system, or the API server's own identity."""
         if name == CALLER.user:
             return self.client(CALLER, "kube-apiserver")
         return self.client(service_account_caller("kube-system", name), name)
 
     async def bootstrap(self, address: str, port: int) -> None:
-        """Create missing required objects; pods reach the server at `address` ("" for not at all) and `port`.
+        """Create missing system objects; pods reach the server at `address` ("": not at all) and `port`.
 
-        A failure is recorded in `system`, and its controller retries it later.
+        `system` keeps the failed ones, which its controller retries later.
         """
         self._place.address, self._place.port = address, port
         self.system.changed(*self.system.needs)
         await self.ensure_system()
 
     async def ensure_system(self) -> None:
-        """Reconcile all required objects now."""
+        """Create or correct all system objects now."""
         await self.system.ensure_all(self.controller_client(CALLER.user), self.mirrors)
 
     @property
     def is_set_up(self) -> bool:
-        """Return whether the cluster has the default roles, without which only administrators are authorized."""
+        """Whether the cluster has RBAC roles; without them only administrators are authorized."""
         return bool(self.mirrors.list(ClusterRole))
 
     def move(self, address: str) -> None:
-        """Set a new address at which pods reach the server; "" for none."""
+        """Set the address at which pods reach the server ("" for none), and requeue its endpoints on a change."""
         if address != self._place.address:
             self._place.address = address
             self.system.changed(*ENDPOINT_KEYS)
 
     @property
     def service_addresses(self) -> tuple[str, ...]:
-        """Return the addresses of the API's Service: the configured one, and one of an older range if it has it."""
+        """The addresses of the API's Service: the configured one, and one of an older range if it still has it."""
         service = self.mirrors.get(Service, NAME, NAMESPACE)
         given = (service.spec.clusterIP,) if service is not None else ()
         held = tuple(
@@ -205,7 +204,7 @@ class ControlPlane:
 
 
 class ServedResources:
-    """The resources served now, for controllers that handle all resources."""
+    """The served resources, for controllers that work on every resource."""
 
     def __init__(self, table: ResourceTable) -> None:
         self._table = table
@@ -219,5 +218,5 @@ class ServedResources:
         ]
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call `listener` after each change of the served resources; return a function that ends it."""
+        """Call `listener` after each change of the served resources; return the function that unsubscribes it."""
         return self._table.subscribe(listener)

@@ -745,6 +745,15 @@ GRPC_PROBE_ANSWER = Limit(
     reason="an answer has some hundred bytes",
 )
 
+NAME_LOOKUPS = Limit(
+    "name-lookups",
+    256,
+    "lookups",
+    bounds="lookups of host names in probes and hooks under way on a node; one for each pod",
+    beyond="the probe fails",
+    reason="a thread each, for as long as name servers are silent; more than a node has pods",
+)
+
 # Programs
 
 PROGRAM_OUTPUT = Limit(
@@ -896,6 +905,54 @@ ENGINE_LINE = Limit(
     bounds="one line of the engine's events, or of its report on a pull or load",
     beyond="the call fails and is made anew",
     reason="a line has some hundred bytes; an error of a registry may be long",
+)
+ENGINE_LOG = Limit(
+    "engine-log",
+    16 * MIB,
+    "bytes",
+    bounds="log of an engine that kubelite started, looked at every ten minutes",
+    beyond="its newest half is kept as docker.log.1, the rest dropped",
+    reason="days of an engine; it lies in memory on most hosts",
+)
+ENGINE_STREAM_ANSWER = Limit(
+    "engine-stream-answer",
+    64 * KIB,
+    "bytes",
+    bounds="text with which the engine refuses an exec or attach",
+    beyond="cut",
+    reason="a line or two; it becomes part of a Status",
+)
+STREAM_IDLE_SECONDS = Limit(
+    "stream-idle-seconds",
+    4 * 3600,
+    "seconds",
+    bounds="time in which an exec or attach carries nothing, and in which a peer of a relayed stream takes nothing",
+    beyond="closed; the process goes on",
+    reason="as the kubelet's streaming-connection-idle-timeout",
+)
+STREAM_FLUSH_SECONDS = Limit(
+    "stream-flush-seconds",
+    5,
+    "seconds",
+    bounds="time for what is still to be written on a stream that was closed",
+    beyond="dropped",
+    reason="a slow link takes the 64 KiB of a buffer; a peer that reads nothing would keep it for ever",
+)
+STREAM_ENDING_SECONDS = Limit(
+    "stream-ending-seconds",
+    10,
+    "seconds",
+    bounds="time in which nothing more comes of a log, exec or attach whose container has ended",
+    beyond="the stream is ended as if the engine had ended it",
+    reason="the engine closes streams as a container ends; its own copying stops within as long",
+)
+EXEC_PROCESSES = Limit(
+    "exec-processes",
+    10_000,
+    "processes",
+    bounds="processes that a command that timed out has started, and that are killed with it",
+    beyond="left until the container ends",
+    reason="more than a container may have on most hosts; a fork bomb must not hold the node",
 )
 LOG_FRAME = Limit(
     "log-frame",

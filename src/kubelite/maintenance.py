@@ -1,6 +1,6 @@
-"""Maintenance of a data folder: certificates, encryption keys of Secrets, and removal of kubelite from a host.
+"""Maintenance of a data folder: certificates, encryption keys of Secrets, and uninstalling kubelite from a host.
 
-All commands block and run in a process of their own. One that changes files of a server refuses while a server runs.
+All functions block and run in a process of their own. Those that change files of a server fail while one runs.
 """
 
 import asyncio
@@ -39,10 +39,10 @@ class Refused(Exception):
 
 
 def certificates(config: Config) -> Sequence[Leaf]:
-    """Return the certificate authorities and certificates of a server. Raises Refused."""
+    """Return the authorities and certificates of a server; raises Refused."""
     folder = _pki_folder(config)
     try:
-        # Only read: a server may run, and its certificates may have other names than this configuration.
+        # Nothing is created: a running server may have other names in its certificates than those given here.
         pki = Pki.read(folder, clock=SystemClock(), randomness=SystemRandomness())
     except (KeysDamaged, OSError) as error:
         raise Refused(str(error)) from error
@@ -50,21 +50,21 @@ def certificates(config: Config) -> Sequence[Leaf]:
 
 
 def rotate_certificates(config: Config) -> Sequence[str]:
-    """Reissue all certificates; return their names. Raises Refused."""
+    """Renew all certificates; return their names. Raises Refused."""
     with _stopped(config):
         return _pki(config).renew(force=True)
 
 
 def rotate_authority(config: Config) -> None:
-    """Replace the cluster CA and all certificates; clients that trust the old CA still work. Raises Refused."""
+    """Replace the cluster CA and all certificates; the old CA stays trusted. Raises Refused."""
     with _stopped(config):
         _pki(config).rotate_authority()
 
 
 def rotate_secrets_key(config: Config) -> int:
-    """Re-encrypt all Secrets with a new key and delete the older keys; return the number of Secrets.
+    """Rotate the key of Secrets: re-encrypt all with a new key and delete the old keys; return their number.
 
-    Afterwards nothing on disk is encrypted with the older keys, not even in free pages. Raises Refused.
+    Afterwards nothing on disk is encrypted with an old key, not even in free pages. Raises Refused.
     """
     path = config.secrets_key_file
     if not path.exists():
@@ -76,7 +76,7 @@ def rotate_secrets_key(config: Config) -> int:
 
 
 def disable_secrets_encryption(config: Config) -> int:
-    """Decrypt all Secrets on disk and delete the keys; return the number of Secrets. Raises Refused."""
+    """Decrypt all Secrets on disk and remove the keys; return the number of Secrets. Raises Refused."""
     path = config.secrets_key_file
     if not path.exists():
         raise Refused("cannot disable: Secrets are not encrypted")
@@ -88,7 +88,7 @@ def disable_secrets_encryption(config: Config) -> int:
 
 @contextlib.contextmanager
 def _engine(config: Config, what: str) -> Iterator[LMDBEngine]:
-    """Open the store of a stopped server."""
+    """Hold the store's engine of a stopped server. Raises Refused."""
     try:
         engine = LMDBEngine(config.store_dir)
     except (StoreLocked, StoreUnreadable, OSError) as error:
@@ -102,7 +102,10 @@ def _engine(config: Config, what: str) -> Iterator[LMDBEngine]:
 
 
 def _rewritten(engine: LMDBEngine, transformer: Transformer) -> int:
-    """Rewrite all Secrets on disk with a transformer; return their number. Keys may be deleted only afterwards."""
+    """Rewrite all Secrets on disk and return their number. Callers delete old keys only afterwards.
+
+    Raises Refused.
+    """
     sealed = EncryptedEngine(engine, transformer)
     count = sealed.rewrite()
     if not sealed.finish():
@@ -113,7 +116,7 @@ def _rewritten(engine: LMDBEngine, transformer: Transformer) -> int:
 
 
 def reset(config: Config, say: Callable[[str], None]) -> None:
-    """Remove all that kubelite created on this host: containers, network, mounts, files. Raises Refused."""
+    """Remove all that kubelite made on this host: containers, network, mounts, files. Raises Refused."""
     from kubelite.net.nftables import RulesRefused, RulesUnavailable
     from kubelite.net.reset import remove_network
     from kubelite.node.cgroups import remove_all as remove_groups
@@ -136,7 +139,7 @@ def reset(config: Config, say: Callable[[str], None]) -> None:
 
 
 async def _remove_containers(config: Config) -> int:
-    """Remove this data folder's containers, and an engine of its own; return the number of containers."""
+    """Remove this data folder's containers, and its own engine if it has one; return the number of containers."""
     from kubelite.node.engine import EngineFolders, answers, find_socket, stop_engine
     from kubelite.node.runtime import EngineUnavailable, RuntimeFailure
 
@@ -165,7 +168,7 @@ async def _remove_containers(config: Config) -> int:
 
 
 async def _empty_own_engine(config: Config, folders: "EngineFolders") -> int:
-    """Start kubelite's own engine once more to remove its containers, which outlive it and which only it can end."""
+    """Restart our own engine to remove its containers, which outlive it; return their number."""
     from kubelite.node.engine import OwnEngine, until_answers
 
     tasks = TaskSet()
@@ -198,7 +201,7 @@ async def _empty_engine(config: Config, socket: Path) -> int:
         logs = LogLinks(Path(config.container_log_dir))
         for uid in {record.pod_uid for record in records}:
             await logs.remove_pod(uid)
-        with contextlib.suppress(RuntimeFailure):  # in use by another node of this engine
+        with contextlib.suppress(RuntimeFailure):  # another node on this engine uses it
             await runtime.remove_image(pause_image.NAME)
     finally:
         await runtime.close()
@@ -211,7 +214,7 @@ def _has_entries(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def _stopped(config: Config) -> Iterator[None]:
-    """Hold the data folder's lock. Raises Refused while a server runs on it."""
+    """Hold the data folder's lock. Raises Refused without a cluster or while a server runs."""
     if not config.store_dir.is_dir():
         raise Refused(f"cannot use {config.data_dir}: there is no cluster in it")
     try:
@@ -254,7 +257,7 @@ def _host_view(config: Config) -> HostView:
 
 
 def _remove_run(folder: Path) -> None:
-    """Remove an engine's run-time folder, and its parent if that is empty then."""
+    """Remove an engine's run-time folder, and its parent if that is empty."""
     from kubelite.node.untrusted_files import remove_path
 
     _unmount_below(folder)
@@ -279,7 +282,7 @@ def _remove(path: Path) -> None:
     if path.is_symlink():
         raise Refused(f"cannot remove {path}: it is a link; name the folder itself")
     try:
-        if path.is_mount():  # an administrator's disk: empty it and keep the mount
+        if path.is_mount():  # an administrator's disk: remove its content, not the mount
             with opened_folder(path) as folder:
                 empty(folder)
         elif path.parent.is_dir():

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from kubelite.api.errors import APIError
+from kubelite.backoff import backoff_seconds
 from kubelite.control_plane import ControlPlane
 from kubelite.tasks import TaskSet
 
@@ -52,10 +53,12 @@ class Parts:
 
         async def keep_trying() -> None:
             nonlocal problem
-            delay_seconds = RETRY_FIRST_SECONDS
+            failures = 0
             while problem:
-                await asyncio.sleep(delay_seconds)
-                delay_seconds = min(delay_seconds * 2, RETRY_MAX_SECONDS)
+                await asyncio.sleep(
+                    backoff_seconds(failures, RETRY_FIRST_SECONDS, RETRY_MAX_SECONDS)
+                )
+                failures += 1
                 await self._plane.ensure_system()
                 try:
                     await self._start(make)

@@ -1,4 +1,4 @@
-"""Prepares what a server needs before its start: port, folder, store, files. An error is one line for the user."""
+"""Preconditions of a server: port, data folder, store, keys and files. A failure is one line for the user."""
 
 import asyncio
 import errno
@@ -35,8 +35,8 @@ from kubelite.store.lmdb_engine import StoreLocked
 
 log = logging.getLogger(__name__)
 
-CAP_NET_ADMIN = 12  # number of the capability, see capability.h
-OPEN_FILES_MIN = 64  # for the store, the ports, the engine, and some requests
+CAP_NET_ADMIN = 12  # bit number, see capability.h
+OPEN_FILES_MIN = 64  # enough for the store, the ports, the engine and some requests
 
 
 class CannotStart(Exception):
@@ -44,11 +44,11 @@ class CannotStart(Exception):
 
 
 class ServerFailed(Exception):
-    """A running server cannot continue; the message is one line for the user. A restart may help."""
+    """A running server failed; the message is one line for the user, and a restart may help."""
 
 
 class PkiArguments(TypedDict):
-    """The names and addresses in the certificates."""
+    """The names and addresses in the serving certificates."""
 
     names: tuple[str, ...]
     addresses: tuple[str, ...]
@@ -57,7 +57,7 @@ class PkiArguments(TypedDict):
 
 
 def pki_arguments(config: Config, view: HostView, services: Sequence[str] = ()) -> PkiArguments:
-    """Return the names and addresses under which a server with this configuration is reached on a host.
+    """Return the names and addresses at which clients reach a server with this configuration on a host.
 
     `services` are further addresses of the API's Service.
     """
@@ -72,7 +72,7 @@ def pki_arguments(config: Config, view: HostView, services: Sequence[str] = ()) 
 
 
 def listen(config: Config) -> socket.socket:
-    """Bind the API server's port. Raises CannotStart."""
+    """Return a socket that listens on the API server's port. Raises CannotStart."""
     address = (config.bind_address, config.https_listen_port)
     family = socket.AF_INET6 if ":" in config.bind_address else socket.AF_INET
     try:
@@ -86,7 +86,7 @@ def listen(config: Config) -> socket.socket:
 
 
 def require_node_name(config: Config) -> None:
-    """Raise CannotStart if the node would get the host's name and that is not a valid node name."""
+    """Raise CannotStart if the node's name, which defaults to the host's, is invalid."""
     if problem := node_name_problem(config.name_of_node):
         raise CannotStart(
             f"cannot call the node {config.name_of_node}, as the host is called: "
@@ -95,7 +95,7 @@ def require_node_name(config: Config) -> None:
 
 
 def require_network_rights() -> None:
-    """Raise CannotStart unless this process may configure the host's network (CAP_NET_ADMIN)."""
+    """Raise CannotStart unless this process has CAP_NET_ADMIN."""
     status = Path("/proc/self/status").read_text()
     effective = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff"))
     if not int(effective, 16) >> CAP_NET_ADMIN & 1:
@@ -106,14 +106,14 @@ def require_network_rights() -> None:
 
 
 def allow_many_files() -> None:
-    """Raise the soft limit of open files to the hard limit: a thousand watches exceed the usual soft limit of 1024.
+    """Raise the soft limit of open files to the hard limit, since a thousand watches exceed the usual 1024.
 
-    Raises CannotStart if that is too few to run at all.
+    Raises CannotStart if the limit is below OPEN_FILES_MIN.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (OSError, ValueError) as error:  # the kernel's bound is lower than the hard limit
+    except (OSError, ValueError) as error:  # the kernel's own limit is lower
         log.warning(
             "cannot raise the limit of open files", extra={"limit": soft, "reason": str(error)}
         )
@@ -126,7 +126,7 @@ def allow_many_files() -> None:
 
 
 def prepare_folder(folder: Path) -> None:
-    """Create the data folder. Raises CannotStart."""
+    """Create the data folder with mode 0700. Raises CannotStart."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -138,9 +138,9 @@ def prepare_folder(folder: Path) -> None:
 
 
 def reason_of(error: Exception) -> str:
-    """Return an error's text in one line, without the path, which the caller's message has."""
+    """Return the text of an error in one line, without the path, which the message names anyway."""
     if isinstance(error, FileExistsError):
-        return "it is no folder"  # raised by mkdir for an existing file
+        return "it is no folder"  # mkdir raises it if the path is a file
     if isinstance(error, UnicodeDecodeError):
         return "it is not text in UTF-8"
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -148,7 +148,7 @@ def reason_of(error: Exception) -> str:
 
 
 class OpenedStore(NamedTuple):
-    """The store, and below it the engine that encrypts Secrets, if it does."""
+    """The store, and the engine below it that encrypts Secrets, if there is one."""
 
     store: EmbeddedStore
     sealing: EncryptedEngine | None
@@ -157,7 +157,7 @@ class OpenedStore(NamedTuple):
 async def open_store(
     config: Config, clock: SystemClock, randomness: SystemRandomness
 ) -> OpenedStore:
-    """Open the store, with encryption if configured. Raises CannotStart."""
+    """Open the store, with Secrets encrypted if configured. Raises CannotStart."""
     engines: list[Engine] = []
 
     def over(engine: Rewritable) -> Engine:
@@ -176,7 +176,7 @@ async def open_store(
 
 
 def read_static_tokens(config: Config) -> StaticTokens | None:
-    """Read the file of static tokens, if one is configured. Raises CannotStart."""
+    """Read the file of static tokens; None if none is configured. Raises CannotStart."""
     if not config.token_auth_file:
         return None
     try:
@@ -188,10 +188,9 @@ def read_static_tokens(config: Config) -> StaticTokens | None:
 
 
 def _secret_text(path: Path) -> str:
-    """Read an administrator's file of secrets.
+    """Read a file of secrets. Raises OSError, UnicodeDecodeError, and CannotStart if other users can read it.
 
-    Raises OSError, UnicodeDecodeError, and CannotStart if all users may access it. Access of its group may be
-    intended, so that is only logged as a warning.
+    Read permission for its group may be intended, so it is only a warning.
     """
     content, exposure = read_with_exposure(path)
     who = exposure.readers()
@@ -205,7 +204,7 @@ def _secret_text(path: Path) -> str:
 
 
 def _trusted_text(path: Path) -> str:
-    """Read a file that is not secret but security relevant; log a warning if other users may change it."""
+    """Read a file that is no secret but must be trusted; warn if other users can change it."""
     content, exposure = read_with_exposure(path)
     if who := exposure.writers():
         log.warning(
@@ -215,7 +214,7 @@ def _trusted_text(path: Path) -> str:
 
 
 def oidc_tokens(config: Config, clock: SystemClock) -> tuple[OIDCTokens, ...]:
-    """Return the authenticators of OpenID Connect tokens; empty without an issuer. Raises CannotStart."""
+    """Return the authenticator of the OpenID Connect issuer, if one is configured. Raises CannotStart."""
     if not config.oidc_issuer_url:
         return ()
     required = (claim.partition("=") for claim in config.oidc_required_claim)
@@ -254,7 +253,7 @@ def _check_authorities(path: str) -> None:
 
 
 def host_addresses(config: Config) -> HostAddresses:
-    """Start to watch the host's addresses, without those of the cluster. Raises CannotStart."""
+    """Subscribe to the host's addresses, those of the cluster excluded. Raises CannotStart."""
     ranges = [ip_network(config.cluster_cidr), ip_network(config.service_cidr)]
     try:
         return HostAddresses(besides=ranges, fixed=config.node_ip)
@@ -265,7 +264,7 @@ def host_addresses(config: Config) -> HostAddresses:
 async def open_audit_log(
     config: Config, running: AsyncExitStack, clock: SystemClock, randomness: SystemRandomness
 ) -> Auditor | None:
-    """Start the audit log if a policy is configured. Raises CannotStart."""
+    """Open the audit log if a policy is configured, else return None. Raises CannotStart."""
     if not config.audit_policy_file:
         return None
     bounds = Bounds(
@@ -291,7 +290,7 @@ async def open_audit_log(
 def open_pki(
     config: Config, view: HostView, clock: SystemClock, randomness: SystemRandomness
 ) -> Pki:
-    """Read the keys and certificates, and create missing ones. Raises CannotStart. Blocks."""
+    """Read the keys and certificates, and create missing ones. Raises CannotStart. Blocking."""
     folder = Path(config.data_dir) / "pki"
     try:
         return Pki.ensure(folder, clock=clock, randomness=randomness, **pki_arguments(config, view))
@@ -304,22 +303,22 @@ def open_pki(
 
 
 def in_url(address: str) -> str:
-    """Return an address in the form of a URL's host: IPv6 in brackets."""
+    """Return an address as the host of a URL: an IPv6 address in brackets."""
     return f"[{address}]" if ":" in address else address
 
 
 def reachable(address: str) -> str:
-    """Return the address by which clients on this machine reach a server that listens on `address`."""
+    """Return the URL host by which local clients reach a server that listens on `address`."""
     if address in ("0.0.0.0", "::"):  # noqa: S104 - compared with, not bound to
         return "127.0.0.1"
     return in_url(address)
 
 
 def write_kubeconfig(config: Config, text: str) -> None:
-    """Write the administrator's kubeconfig. Raises CannotStart."""
+    """Write the administrator's kubeconfig; raises CannotStart."""
     path, mode = Path(config.write_kubeconfig), int(config.write_kubeconfig_mode, 8)
     if who := Exposure(mode).readers():
-        # --write-kubeconfig-mode requests it explicitly, so only warn.
+        # The mode was chosen with --write-kubeconfig-mode, so warn only.
         log.warning(
             "others may use the administrator's kubeconfig", extra={"path": str(path), "who": who}
         )

@@ -1,6 +1,6 @@
-"""The composition root of the all-in-one process: everything there is, in the order in which it starts.
+"""The composition root of the all-in-one process: all parts, in the order in which they start.
 
-What starts later stops earlier. Nothing is made on disk before the port and the data folder are known to be ours.
+Parts stop in reverse order. Nothing is created on disk before the process holds the port and the data folder.
 """
 
 import asyncio
@@ -66,7 +66,7 @@ from kubelite.tasks import TaskSet
 log = logging.getLogger(__name__)
 
 STOP_SECONDS = 5.0
-# The thread that writes to disk lets go of the interpreter for each row, and a busy loop hands it back no sooner.
+# The disk thread releases the GIL for each row and waits this long to get it back from a busy loop.
 SWITCH_SECONDS = 0.0005
 
 
@@ -97,7 +97,7 @@ async def _serve(config: Config, started: float) -> None:
         stopping.add_done_callback(lambda _: starting.cancel())
         with suppress(
             asyncio.CancelledError
-        ):  # told to stop amid the start, which may wait for the clock
+        ):  # a signal can cancel the start, which may wait for the clock
             await _started(starting)
             collector.resume()
             _greet(config, time.monotonic() - started)
@@ -109,7 +109,7 @@ async def _serve(config: Config, started: float) -> None:
 
 
 async def _started(starting: "asyncio.Task[None]") -> None:
-    """Wait for the start; whatever it fails of becomes one line for the user. Raises CannotStart."""
+    """Wait for the start; any error becomes a CannotStart with one line for the user."""
     try:
         await starting
     except CannotStart:
@@ -252,12 +252,12 @@ async def _follow_addresses(
     plane: ControlPlane,
     followers: Sequence[Callable[[HostView], None]],
 ) -> None:
-    """Put the host's addresses into the serving certificates, then have all that announce them follow, for ever."""
+    """On each change of the host's addresses renew the serving certificates, then notify `followers`; for ever."""
     async for view in host.changes():
         try:
             wanted = pki_arguments(config, view, plane.service_addresses)
             await asyncio.to_thread(pki.update, **wanted)
-        finally:  # a disk that is full keeps nothing else from following; the supervisor tries it again
+        finally:  # a full disk must not keep the followers from the change; the supervisor retries
             for follow in followers:
                 follow(view)
 
@@ -271,7 +271,7 @@ async def _start_worker(
     followers: list[Callable[[HostView], None]],
     offload: Offload,
 ) -> None:
-    # Half of the start-up time is in what only a node needs.
+    # These imports take half of the start-up time and only a node needs them, so they are made here.
     from kubelite.net.dns import CannotListen
     from kubelite.net.nftables import RulesUnavailable
     from kubelite.worker import Identities, Worker
@@ -307,7 +307,7 @@ def _greet(config: Config, seconds: float) -> None:
     what = (
         ("get namespaces",) if config.disable_agent else ("get nodes", "apply -f examples/hello/")
     )
-    with suppress(OSError):  # nobody reads it any more
+    with suppress(OSError):  # stderr may be closed
         sys.stderr.write(
             f"kubelite is ready after {seconds:.1f} s; try\n"
             f"    export KUBECONFIG={config.write_kubeconfig}\n"

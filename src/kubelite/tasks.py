@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from itertools import islice
 from typing import Any, TypeVar
 
+from kubelite.backoff import backoff_seconds
+
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
@@ -50,7 +52,7 @@ class TaskSet:
 
 
 async def _supervised(run: Callable[[], Coroutine[Any, Any, Any]], name: str) -> None:
-    delay_seconds = RESTART_DELAY_SECONDS
+    failures = 0
     loop = asyncio.get_running_loop()
     while True:
         started = loop.time()
@@ -67,9 +69,11 @@ async def _supervised(run: Callable[[], Coroutine[Any, Any, Any]], name: str) ->
         else:
             return
         if loop.time() - started > RESTART_DELAY_MAX_SECONDS:
-            delay_seconds = RESTART_DELAY_SECONDS
-        await asyncio.sleep(delay_seconds)
-        delay_seconds = min(delay_seconds * 2, RESTART_DELAY_MAX_SECONDS)
+            failures = 0
+        await asyncio.sleep(
+            backoff_seconds(failures, RESTART_DELAY_SECONDS, RESTART_DELAY_MAX_SECONDS)
+        )
+        failures += 1
 
 
 async def in_slices(items: Iterable[T], size: int = SLICE) -> AsyncIterator[list[T]]:

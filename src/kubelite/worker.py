@@ -1,4 +1,4 @@
-"""A node: the kubelet, the pod network, the service proxy and DNS, over one API.
+"""A node: the agent that runs pods, their network, the service proxy and DNS, over one API.
 
 The same parts run in the server's process, over its verbs, and on a joining machine, over HTTPS.
 """
@@ -39,7 +39,7 @@ from kubelite.node.engine import EngineFolders, OwnEngine, find_socket
 from kubelite.node.http import NodeAPI, NodeRequest
 from kubelite.node.kubelet import Kubelet
 from kubelite.node.log_links import LogLinks
-from kubelite.node.machine import Machine, read_machine
+from kubelite.node.machine import Machine, read_host_file, read_machine
 from kubelite.node.name_resolution import DNSSettings
 from kubelite.node.pod_actions import Collaborators, NodeFacts
 from kubelite.node.probes import NetworkProber
@@ -67,14 +67,14 @@ ENGINE_VIEW_SECONDS = 5.0
 
 
 class Identities(Struct, frozen=True):
-    """The clients a node's parts use, each with its own rights."""
+    """The clients of a node's components, each with its own identity."""
 
     node: Client  # system:node:NAME
     network: Client  # system:kube-proxy
 
 
 class Worker:
-    """One real node. `start` does not wait for the engine; the node's status reports what is still missing."""
+    """One real node. `start` does not wait for engine and network; the node's status reports what is missing."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Worker:
         randomness: Randomness,
         offload: Offload,
     ) -> None:
-        """`address` is the node's, see `move`; `tls` is for its HTTPS endpoint and requests client certificates."""
+        """`address` is the node's (see `move`); `tls` is for its HTTPS endpoint and requests client certificates."""
         self._config = config
         self._identities = identities
         self._address = address
@@ -97,18 +97,18 @@ class Worker:
         self._offload = offload
         self._tasks = TaskSet()
         self._network_error = NO_RANGE
-        self._running = AsyncExitStack()  # started parts, in order
+        self._running = AsyncExitStack()  # the started components; stopped in reverse order
         self._network = PodNetwork(local_addresses=(config.dns_address,))
-        self._followers: list[Callable[[str], None]] = []  # listeners of the node's address
+        self._followers: list[Callable[[str], None]] = []  # called with a new address of the node
 
     def move(self, address: str) -> None:
-        """Set a new address of the node: in its status, in that of its pods, and in its routes to other nodes."""
+        """Change the node's address: in its status, in its pods' status and in the overlay network."""
         self._address = address
         for follow in self._followers:
             follow(address)
 
     async def start(self) -> None:
-        """Start. Raises NetworkForbidden, RulesUnavailable and CannotListen before anything runs on the host."""
+        """Start the node. Raises NetworkForbidden, RulesUnavailable or CannotListen before any pod runs."""
         config = self._config
         data = Path(config.data_dir) / "agent"
         machine = await asyncio.to_thread(_machine, data)
@@ -145,18 +145,18 @@ class Worker:
         kubelet.on_engine_change = engine_changed
         kubelet.before_pods = (
             images.load
-        )  # else the first pods would pull images that are being loaded
+        )  # before the first pods, which would pull these images from a registry
         proxy = self._service_proxy()
         self._running.push_async_callback(proxy.stop)
         await proxy.start()
-        self._network.listener = proxy  # policies apply before a pod's containers start
-        self.move(self._address)  # the address may have changed during the start
+        self._network.listener = proxy  # a pod's policies are in force before its containers start
+        self.move(self._address)  # it may have changed during the start
         self._tasks.supervise(registration.run, name="node registration")
         self._tasks.supervise(proxy.run, name="service proxy")
         self._tasks.supervise(lambda: self._run_pods(kubelet), name="kubelet")
 
     async def _engine(self, data: Path, machine: Machine) -> DockerRuntime:
-        """Return the container engine; kubelite's own is started in the background."""
+        """Find the container engine and return its client; our own engine, if chosen, runs in the background."""
         config = self._config
         folders = EngineFolders(data / "docker", config.run_dir / "docker")
         given = Path(config.docker_socket) if config.docker_socket else None
@@ -185,7 +185,7 @@ class Worker:
             self._clock,
             self._randomness,
             dns,
-            host_resolver=lambda: _read(RESOLV_CONF),
+            host_resolver=lambda: read_host_file(RESOLV_CONF),
         )
         self._running.callback(volumes.close)
         return Collaborators(
@@ -231,7 +231,7 @@ class Worker:
             await dns.stop()
 
     async def _pod_cidr(self) -> str:
-        """Wait until the control plane has allocated this node a pod CIDR, and return it."""
+        """Wait until the control plane has assigned a pod CIDR to this node, and return it."""
         name = self._config.name_of_node
         given: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
@@ -264,13 +264,13 @@ class Worker:
         )
 
     async def stop(self) -> None:
-        """Stop the started parts; containers, links and rules stay."""
+        """Stop the started components; containers, network links and rules stay."""
         await self._tasks.stop()
         await self._running.aclose()
 
 
 def facts_of(identity: NodeIdentity, machine: Machine, config: Config) -> NodeFacts:
-    """Return the facts about the node that pods can read, and what it allows them."""
+    """Return the facts about the node that pods are given and admitted by."""
     return NodeFacts(
         identity.name,
         identity.addresses,
@@ -286,15 +286,15 @@ def facts_of(identity: NodeIdentity, machine: Machine, config: Config) -> NodeFa
 async def view_engine(
     runtime: DockerRuntime, kubelet: Kubelet, network_error: Callable[[], str]
 ) -> EngineView:
-    """Return the engine's view for the node's status; an engine that hangs must not delay the node's lease."""
+    """Return the engine's part of the node status; a timeout keeps an engine that hangs from delaying the lease."""
     try:
         async with asyncio.timeout(ENGINE_VIEW_SECONDS):
-            # A node that is not ready at each start would remove its pods from their services, so wait.
+            # NotReady at each start would remove the node's pods from their Services, so wait for the engine first.
             await kubelet.engine_known.wait()
             version, images = await runtime.version(), await runtime.images()
             handlers = await runtime.handlers()
     except TimeoutError:
-        if error := network_error():  # without a network the kubelet has not queried the engine yet
+        if error := network_error():  # without a network the agent has not called the engine yet
             return EngineView(network_error=error)
         return EngineView(error=f"no answer within {ENGINE_VIEW_SECONDS:.0f} s")
     except (EngineUnavailable, RuntimeFailure) as error:
@@ -303,14 +303,14 @@ async def view_engine(
 
 
 class NodeDoor:
-    """Authenticates and authorizes requests by the API server, like a kubelet with webhook authentication."""
+    """Delegated authentication and authorization of node requests (TokenReview and SubjectAccessReview)."""
 
     def __init__(self, client: Client, node_name: str) -> None:
         self._client = client
         self._node_name = node_name
 
     async def __call__(self, asked: NodeRequest) -> None:
-        """Return if the request is allowed. Raises Unauthorized or Forbidden."""
+        """Return if the request is allowed. Raises Unauthorized, Forbidden, or another APIError of the reviews."""
         user, groups = asked.user, asked.groups
         if asked.bearer_token:
             user, groups = await self._who(asked.bearer_token)
@@ -343,7 +343,7 @@ class NodeDoor:
 
 
 class LocalImages:
-    """Image archives in a folder, each loaded once when the engine is available."""
+    """Image archives (``*.tar``) in a folder, loaded into the engine once per modification."""
 
     def __init__(self, folder: Path, runtime: DockerRuntime) -> None:
         self._folder = folder
@@ -351,7 +351,7 @@ class LocalImages:
         self._loaded: set[tuple[Path, float]] = set()
 
     async def load(self) -> None:
-        """Load the archives that have not been loaded since they last changed."""
+        """Load the archives that are new or were modified; a failure is logged and not retried."""
         for path, changed in await asyncio.to_thread(_archives, self._folder):
             if (path, changed) in self._loaded:
                 continue
@@ -367,13 +367,6 @@ class LocalImages:
 def _machine(data: Path) -> Machine:
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     return read_machine(data)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return ""
 
 
 def _archives(folder: Path) -> list[tuple[Path, float]]:

@@ -20,6 +20,7 @@ from collections.abc import Hashable
 from typing import Any, Generic, TypeVar
 from weakref import WeakSet
 
+from kubelite.backoff import backoff_seconds
 from kubelite.limits import IDLE_TURNS, QUEUE_KEYS
 from kubelite.metrics import REGISTRY, Distribution, Value
 
@@ -108,7 +109,7 @@ class _IdleRun:
         excess = self.turns - IDLE_TURNS.value
         if excess < 0:
             return 0.0
-        return min(IDLE_FIRST_SECONDS * 2.0 ** min(excess, 60), IDLE_MAX_SECONDS)
+        return backoff_seconds(excess, IDLE_FIRST_SECONDS, IDLE_MAX_SECONDS)
 
 
 class WorkQueue(Generic[K]):
@@ -235,8 +236,8 @@ class WorkQueue(Generic[K]):
         self._meters.retries.value += 1
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
-        delay_seconds = min(
-            self._retry_first_seconds * 2.0 ** min(failures, 60), self._retry_max_seconds
+        delay_seconds = backoff_seconds(
+            failures, self._retry_first_seconds, self._retry_max_seconds
         )
         self.add_after(key, delay_seconds)
         return delay_seconds

@@ -251,6 +251,19 @@ def test_unknown_and_wrong_fields(kubectl: Kubectl) -> None:
     )
 
 
+def test_an_applied_configuration_of_another_type_is_told_where_it_is_wrong(
+    kubectl: Kubectl,
+) -> None:
+    wrong = BLUE.rstrip() + "\ndaata: {}\n"
+    refused = kubectl.refused("apply", "--server-side", "--validate=ignore", "-f", "-", text=wrong)
+    assert ".daata: field not declared in schema" in refused
+    kubectl.run("apply", "-f", "-", text=BLUE)
+    patch = '{"data": {"a": 1}}'
+    refused = kubectl.refused("patch", "configmap", "app", "-p", patch)
+    assert "The request is invalid: patch: Invalid value" in refused
+    assert "cannot convert int64 to string" in refused
+
+
 def test_what_the_server_tells_of_itself(kubectl: Kubectl) -> None:
     resources = kubectl.run("api-resources", "--sort-by=name", "-o", "wide")
     assert "deployments" in resources

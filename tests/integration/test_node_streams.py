@@ -2,8 +2,11 @@
 
 import os
 import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -130,3 +133,99 @@ def test_a_forwarded_port_reaches_a_server_on_loopback(
                 assert found == "talker\n"
         finally:
             forwarding.terminate()
+
+
+BUSY = [sys.executable, "-c", "while True: pass"]
+ROUNDS, AT_ONCE = 16, 4
+
+
+def test_a_pod_that_ends_as_it_is_attached_never_hangs_its_client(server: Server) -> None:
+    """`kubectl run -i` attaches just when the container ends: what it prints and returns is right all the same."""
+    burning = [subprocess.Popen(BUSY) for _ in range(2 * (os.cpu_count() or 1))]
+
+    def round_of(number: int) -> subprocess.CompletedProcess[bytes]:
+        line = ["run", f"short-{number}", "-i", "--rm", "--restart=Never", "--quiet"]
+        line += [
+            "--image=kubelite.local/hello:1",
+            "--image-pull-policy=IfNotPresent",
+            "--command",
+            "--",
+        ]
+        return run(server, *line, "sh", "-c", "sleep 0.1; echo said; exit 5", variables=WEBSOCKET)
+
+    try:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            rounds = list(pool.map(round_of, range(ROUNDS)))
+    finally:
+        for process in burning:
+            process.kill()
+            process.wait()
+    assert [done.returncode for done in rounds] == [5] * ROUNDS, [done.stderr for done in rounds]
+    # One that attached between its last words and its end has nothing to print, as on any cluster.
+    assert {done.stdout for done in rounds} <= {b"said\n", b""}
+
+
+def test_a_client_that_leaves_during_output_is_no_error(server: Server) -> None:
+    assert server.host is not None
+    for variables in (WEBSOCKET, SPDY):
+        line = server.host.command("kubectl", f"--kubeconfig={server.kubeconfig}", "exec", "talker")
+        with subprocess.Popen(
+            [*line, "--", "yes"], stdout=subprocess.PIPE, env={**os.environ, **variables}
+        ) as talking:
+            assert talking.stdout is not None
+            assert len(talking.stdout.read(1 << 20)) == 1 << 20
+            talking.kill()
+    assert run(server, "exec", "talker", "--", "true", variables=WEBSOCKET).returncode == 0
+    assert "Traceback" not in server.log.read_text()
+    assert "ERROR" not in server.log.read_text()
+
+
+def test_a_forwarded_port_ends_with_its_pod(server: Server) -> None:
+    assert server.host is not None
+    server.kubectl("create", "-f", "-", stdin=POD.replace("talker", "goes"))
+    server.kubectl("wait", "--for=condition=Ready", "pod/goes", "--timeout=60s")
+    line = server.host.command(
+        "kubectl", f"--kubeconfig={server.kubeconfig}", "port-forward", "pod/goes", "18081:8080"
+    )
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as forwarding:
+        try:
+            assert forwarding.stdout is not None
+            assert b"18081 -> 8080" in forwarding.stdout.readline()
+            server.kubectl("delete", "pod", "goes", "--grace-period=1")
+            assert forwarding.wait(30) == 1
+            assert forwarding.stderr is not None
+            assert b"lost connection to pod" in forwarding.stderr.read()
+        finally:
+            forwarding.kill()
+
+
+@pytest.mark.parametrize("variables", [WEBSOCKET, SPDY], ids=["websocket", "spdy"])
+def test_input_that_no_process_reads_does_not_keep_the_server(
+    server: Server, variables: dict[str, str]
+) -> None:
+    """Last of all: the server is stopped, with a hundred megabytes on their way, and started again."""
+    assert server.host is not None
+    line = server.host.command("kubectl", f"--kubeconfig={server.kubeconfig}", "exec", "-i")
+    with subprocess.Popen(
+        [*line, "talker", "--", "sleep", "600"],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, **variables},
+    ) as feeding:
+        assert feeding.stdin is not None
+        os.set_blocking(feeding.stdin.fileno(), False)
+        stuck = time.monotonic() + 2
+        while time.monotonic() < stuck:
+            try:
+                os.write(feeding.stdin.fileno(), bytes(1 << 20))
+                stuck = time.monotonic() + 2
+            except BlockingIOError:
+                time.sleep(0.01)
+        # With a deadline of its own: a server that does not end is killed by it and returns another code.
+        assert server.stop() == 0
+        log = server.log.read_text()
+        feeding.kill()
+    server.start()
+    server.kubectl("wait", "--for=condition=Ready", "pod/talker", "--timeout=60s")
+    assert "Traceback" not in log
+    assert "AssertionError" not in log

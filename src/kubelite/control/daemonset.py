@@ -22,6 +22,7 @@ from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.pods import Pod, PodSpec
 from kubelite.api.kinds.core.scheduling import Affinity, Toleration
 from kubelite.api.kinds.meta import LabelSelector
+from kubelite.backoff import backoff_seconds
 from kubelite.control import history
 from kubelite.control.batches import for_each, slow_start
 from kubelite.control.node_taints import NOT_READY, PRESSURES, UNREACHABLE, UNSCHEDULABLE
@@ -383,7 +384,7 @@ class DaemonSetController:
             if again > now:
                 wait = _sooner(wait, again - now)
                 continue
-            delay = min(RETRY_FIRST_SECONDS * 2.0 ** min(count, 20), RETRY_MAX_SECONDS)
+            delay = backoff_seconds(count, RETRY_FIRST_SECONDS, RETRY_MAX_SECONDS)
             self._failures[key] = (count + 1, now + delay)
             for pod in here[node]:
                 ended.append(pod.metadata.name)

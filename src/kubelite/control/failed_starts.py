@@ -6,7 +6,7 @@ controller of pods does. A pod that runs, or a new generation of the owner, rese
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
@@ -14,6 +14,7 @@ from kubelite.api.client.events import WARNING
 from kubelite.api.client.mirror import metadata_of
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.model import Kind
+from kubelite.backoff import backoff_seconds
 from kubelite.control.runtime import Context
 
 FIRST_SECONDS = 1.0
@@ -40,8 +41,22 @@ def is_refused(pod: Pod) -> bool:
     )
 
 
-def _runs_since(pod: Pod, date: str) -> bool:
-    return pod.status.phase == "Running" and pod.metadata.creationTimestamp > date
+class Starts(Struct, frozen=True):
+    """How the pods of an owner began."""
+
+    refused: Mapping[str, Pod]  # by uid
+    newest_running: str  # when the newest pod that runs was made; "" if none runs
+
+
+def starts_of(pods: Iterable[Pod]) -> Starts:
+    """Look at all pods of an owner once; pure, so that it can be done off the loop."""
+    refused, newest = {}, ""
+    for pod in pods:
+        if pod.status.phase == "Running":
+            newest = max(newest, pod.metadata.creationTimestamp)
+        elif is_refused(pod):
+            refused[pod.metadata.uid] = pod
+    return Starts(refused, newest)
 
 
 class FailedStarts:
@@ -51,14 +66,14 @@ class FailedStarts:
         self._events = context.events
         self._owners: dict[str, _Owner] = {}
 
-    def wait_seconds(self, owner: Kind, pods: Sequence[Pod]) -> float:
+    def wait_seconds(self, owner: Kind, starts: Starts) -> float:
         """Return the seconds for which refused pods must not be replaced; 0 if they may be.
 
-        `pods` are all that the owner has. Newly refused pods start a back-off and record an event. An owner with
-        neither refused pods nor a back-off takes no memory.
+        `starts` are those of all pods that the owner has. Newly refused pods start a back-off and record an event. An
+        owner with neither refused pods nor a back-off takes no memory.
         """
         meta, now = metadata_of(owner), asyncio.get_running_loop().time()
-        refused = {pod.metadata.uid: pod for pod in pods if is_refused(pod)}
+        refused = starts.refused
         known = self._owners.get(meta.uid)
         if known is None:
             if not refused:
@@ -69,14 +84,14 @@ class FailedStarts:
             known.generation, known.failures, known.until = meta.generation, 0, 0.0
             known.seen = frozenset(refused)
             return 0.0
-        if known.failures and any(_runs_since(pod, known.newest) for pod in pods):
+        if starts.newest_running > known.newest:
             known.failures = 0
         fresh = refused.keys() - known.seen
         known.seen = frozenset(refused)
         if fresh and now >= known.until:
             # All pods that are refused before the back-off ends belong to the same round.
             known.newest = max(pod.metadata.creationTimestamp for pod in refused.values())
-            delay = min(FIRST_SECONDS * 2.0 ** min(known.failures, 30), MAX_SECONDS)
+            delay = backoff_seconds(known.failures, FIRST_SECONDS, MAX_SECONDS)
             known.failures += 1
             known.until = now + delay
             self._tell(owner, refused[min(fresh)], len(fresh), delay)

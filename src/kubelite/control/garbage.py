@@ -83,7 +83,7 @@ class GarbageCollector:
             await self._orphan(member)
         elif member.awaits_dependents:
             await self._await_dependents(member)
-        elif not member.is_leaving and member.meta.ownerReferences:
+        elif not member.is_being_deleted and member.meta.ownerReferences:
             await self._judge(member)
         return None
 
@@ -123,7 +123,7 @@ class GarbageCollector:
             self._changed(uid, DEPENDENTS)  # a reference may have a wrong kind, name or namespace
         if before is not None and before.meta.ownerReferences != references:
             self._owners_changed(before.meta.ownerReferences, references)
-        if member.is_leaving:
+        if member.is_being_deleted:
             if member.awaits_dependents or member.orphans_dependents:
                 self._changed(uid)
                 self._changed(uid, DEPENDENTS)
@@ -167,7 +167,7 @@ class GarbageCollector:
         """
         async for some in in_slices(self._graph.dependents(uid)):
             for dependent in some:
-                if not dependent.is_leaving and self._needs_judgement(dependent):
+                if not dependent.is_being_deleted and self._needs_judgement(dependent):
                     self._changed(dependent.meta.uid)
 
     async def _judge(self, member: Member) -> None:

@@ -20,6 +20,7 @@ from kubelite.api.kinds.batch import (
 )
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.machinery.times import format_time, parse_time
+from kubelite.backoff import backoff_seconds
 from kubelite.control import indexes, job_indexes
 from kubelite.control.deadlines import shifted
 from kubelite.control.indexes import IndexSet
@@ -395,7 +396,7 @@ def _index_backoff_seconds(replaced: Pod | None, now: datetime) -> float:
 
 
 def _delay_seconds(failures: int, last: datetime, now: datetime) -> float:
-    delay = min(BACKOFF_FIRST_SECONDS * 2.0 ** min(failures - 1, 20), BACKOFF_MAX_SECONDS)
+    delay = backoff_seconds(failures - 1, BACKOFF_FIRST_SECONDS, BACKOFF_MAX_SECONDS)
     return delay - (now - last).total_seconds()
 
 

@@ -13,6 +13,7 @@ from msgspec import Struct
 from kubelite.api.client.protocol import Client
 from kubelite.api.errors import AlreadyExists, APIError, Conflict, NotFound
 from kubelite.api.kinds.model import Kind
+from kubelite.backoff import backoff_seconds
 from kubelite.tasks import all_to_their_end
 
 log = logging.getLogger(__name__)
@@ -151,7 +152,7 @@ class SystemObjects:
     def _failed(self, key: NeedKey, problem: Problem, patience: int) -> float:
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
-        delay_seconds = min(RETRY_FIRST_SECONDS * 2.0 ** min(failures, 20), RETRY_MAX_SECONDS)
+        delay_seconds = backoff_seconds(failures, RETRY_FIRST_SECONDS, RETRY_MAX_SECONDS)
         if failures >= patience:
             self._note(key, problem)
         return delay_seconds

@@ -23,19 +23,19 @@ class Member(Struct, frozen=True):
     meta: ObjectMeta
 
     @property
-    def is_leaving(self) -> bool:
+    def is_being_deleted(self) -> bool:
         """Return whether the object is being deleted."""
         return self.meta.deletionTimestamp is not None
 
     @property
     def awaits_dependents(self) -> bool:
         """Return whether the object is being deleted in the foreground: it goes after its dependents."""
-        return self.is_leaving and FOREGROUND in self.meta.finalizers
+        return self.is_being_deleted and FOREGROUND in self.meta.finalizers
 
     @property
     def orphans_dependents(self) -> bool:
         """Return whether the object is being deleted and orphans its dependents."""
-        return self.is_leaving and ORPHAN in self.meta.finalizers
+        return self.is_being_deleted and ORPHAN in self.meta.finalizers
 
 
 class Graph:

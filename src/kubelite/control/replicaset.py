@@ -19,7 +19,7 @@ from kubelite.api.kinds.model import Kind
 from kubelite.api.machinery.times import format_time
 from kubelite.control import conditions
 from kubelite.control.batches import for_each, slow_start
-from kubelite.control.failed_starts import FailedStarts
+from kubelite.control.failed_starts import FailedStarts, starts_of
 from kubelite.control.ownership import (
     CONTROLLER_INDEX,
     controlled_by,
@@ -148,7 +148,9 @@ class ReplicaSetController:
         active = await owned_by(self._client, offload, owner, self._matcher(owner), candidates)
         failure, wait_seconds = None, 0.0
         if owner.metadata.deletionTimestamp is None:
-            wait_seconds = self._failed_starts.wait_seconds(owner, own)
+            every = own
+            starts = await offload.run(cost_bytes // 8, lambda: starts_of(every))
+            wait_seconds = self._failed_starts.wait_seconds(owner, starts)
             surplus = len(active) > _wanted(owner)
             related = list(self._related(owner)) if surplus else []
             counted = active

@@ -16,7 +16,7 @@ from kubelite.api.kinds.core.volumes import PersistentVolumeClaimVolumeSource, V
 from kubelite.api.kinds.meta import LabelSelector
 from kubelite.control import history
 from kubelite.control.claim_retention import deletes, owners_of_claim
-from kubelite.control.failed_starts import FailedStarts, is_refused
+from kubelite.control.failed_starts import FailedStarts, is_refused, starts_of
 from kubelite.control.ownership import (
     CONTROLLER_INDEX,
     controlled_by,
@@ -318,7 +318,7 @@ class StatefulSetController:
                     await self._set_claim_owners(owner, pod)
         for ordinal in step.create:
             await self._create(owner, ordinal, current, newest)
-        wait_seconds = self._failed_starts.wait_seconds(owner, pods)
+        wait_seconds = self._failed_starts.wait_seconds(owner, starts_of(pods))
         going = frozenset(step.delete)
         for pod in pods if going else ():
             # The successor needs the same name, so not deleting a refused pod delays its replacement.

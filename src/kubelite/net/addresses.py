@@ -7,7 +7,7 @@ import ipaddress
 
 
 class AddressesExhausted(Exception):
-    """Every address of the range is in use."""
+    """The node's range has no free address."""
 
 
 class AddressPool:
@@ -32,12 +32,12 @@ class AddressPool:
         return self._text(1)
 
     def get(self, owner: str) -> str | None:
-        """Return the address `owner` has."""
+        """Return the address allocated to `owner`, if any."""
         offset = self._owned.get(owner)
         return None if offset is None else self._text(offset)
 
     def allocate(self, owner: str) -> str:
-        """Return the address of `owner`, a new one if it has none; raises AddressesExhausted."""
+        """Return the address of `owner`; allocate one if it has none. Raises AddressesExhausted."""
         offset = self._owned.get(owner)
         if offset is None:
             offset = self._free_offset()
@@ -45,7 +45,7 @@ class AddressPool:
         return self._text(offset)
 
     def reserve(self, owner: str, address: str) -> bool:
-        """Note that `owner` already uses `address`; False when it is outside the range or somebody else's."""
+        """Allocate the address that `owner` uses already; False if it is outside the range or another owner's."""
         offset = int(ipaddress.IPv4Address(address)) - self._base
         if not 2 <= offset <= self._last or self._used >> offset & 1 or owner in self._owned:
             return self._owned.get(owner) == offset
@@ -53,7 +53,7 @@ class AddressPool:
         return True
 
     def release(self, owner: str) -> None:
-        """Give the address of `owner` back; does nothing when it has none."""
+        """Release the address of `owner`; does nothing if it has none."""
         offset = self._owned.pop(owner, None)
         if offset is not None:
             self._used &= ~(1 << offset)

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class CannotListen(Exception):
-    """An address to answer on is taken, missing or forbidden."""
+    """An address to listen on is in use, absent on the host or not permitted."""
 
 
 class DNSServer:
@@ -44,7 +44,7 @@ class DNSServer:
         )
 
     async def start(self) -> None:
-        """Listen; names of the cluster are answered once `run` has seen them all. Raises CannotListen."""
+        """Bind the sockets. Names of the cluster get SERVFAIL until `run` has synced. Raises CannotListen."""
         loop = asyncio.get_running_loop()
         for address, port in self._addresses:
             try:
@@ -65,11 +65,11 @@ class DNSServer:
 
     @property
     def bound(self) -> list[tuple[str, int]]:
-        """The addresses that are listened on."""
+        """The bound addresses, (address, port) each."""
         return [transport.get_extra_info("sockname") for transport in self._transports]
 
     async def run(self) -> None:
-        """Follow the cluster until cancelled."""
+        """Follow services, slices and namespaces until cancelled."""
         await self._zone.synced()
         unsubscribe = self._zone.subscribe(self._resolver.forget)
         try:
@@ -82,7 +82,7 @@ class DNSServer:
                 end()
 
     async def stop(self) -> None:
-        """Answer no more."""
+        """Close the sockets and all connections."""
         for transport in self._transports:
             transport.close()
         for server in self._servers:
@@ -91,7 +91,7 @@ class DNSServer:
         self._transports, self._servers = [], []
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer the questions of one connection, one after the other."""
+        """Answer the questions of one TCP connection in order (RFC 7766)."""
         peer = writer.get_extra_info("peername")
         slot = self._connections.admit(str(peer[0]) if peer else "")
         if slot is None:

@@ -49,7 +49,7 @@ class Query(Struct, frozen=True):
     message_id: int
     flags: int
     name: Name
-    kind: int
+    record_type: int
     section: bytes  # the question as it was asked, to be echoed
     has_edns: bool = False
     edns_version: int = 0
@@ -63,11 +63,11 @@ class Query(Struct, frozen=True):
         return (self.flags & OPCODE_MASK) >> 11
 
 
-class Record(Struct, frozen=True):
+class ResourceRecord(Struct, frozen=True):
     """One fact about a name; `data` is as on the wire, without compression."""
 
     name: Name
-    kind: int
+    record_type: int
     data: bytes
     ttl: int
 
@@ -83,7 +83,7 @@ def encode_name(name: Name) -> bytes:
 
 
 def is_encodable(name: Name) -> bool:
-    """Tell whether a name fits into a message."""
+    """Return whether a name can be encoded: its labels and its whole length."""
     length = sum(len(label) + 1 for label in name)
     return length < NAME_LIMIT_BYTES and all(0 < len(label) < 64 for label in name)
 
@@ -189,25 +189,25 @@ def parse_query(data: bytes) -> Query:
     name, offset = read_name(data, HEADER.size)
     if offset + TYPE_CLASS.size > len(data):
         raise Malformed("a question ends early")
-    kind, class_ = TYPE_CLASS.unpack_from(data, offset)
+    record_type, class_ = TYPE_CLASS.unpack_from(data, offset)
     offset += TYPE_CLASS.size
-    query = Query(message_id, flags, name, kind, data[HEADER.size : offset], class_=class_)
+    query = Query(message_id, flags, name, record_type, data[HEADER.size : offset], class_=class_)
     return _with_edns(query, data, offset) if additionals else query
 
 
 def _with_edns(query: Query, data: bytes, offset: int) -> Query:
-    """Add what the OPT record, which must be the first additional, says."""
+    """Apply the OPT record (EDNS), which must be the first additional."""
     owner, offset = read_name(data, offset)
     if offset + RECORD.size > len(data):
         raise Malformed("a record ends early")
-    kind, size, extended, _ = RECORD.unpack_from(data, offset)
-    if kind != OPT or owner:
-        return query  # a signature or the like, which nothing here understands
+    record_type, size, extended, _ = RECORD.unpack_from(data, offset)
+    if record_type != OPT or owner:
+        return query  # another record, such as a signature, which is not supported
     return Query(
         query.message_id,
         query.flags,
         query.name,
-        query.kind,
+        query.record_type,
         query.section,
         has_edns=True,
         edns_version=(extended >> 16) & 0xFF,
@@ -220,9 +220,9 @@ def _with_edns(query: Query, data: bytes, offset: int) -> Query:
 def build_response(
     query: Query,
     code: int = NO_ERROR,
-    answers: Sequence[Record] = (),
-    authorities: Sequence[Record] = (),
-    additionals: Sequence[Record] = (),
+    answers: Sequence[ResourceRecord] = (),
+    authorities: Sequence[ResourceRecord] = (),
+    additionals: Sequence[ResourceRecord] = (),
     *,
     limit_bytes: int,
     is_authoritative: bool = False,
@@ -293,37 +293,39 @@ def build_error(data: bytes, code: int) -> bytes | None:
     return HEADER.pack(message_id, flags, 0, 0, 0, 0)
 
 
-def _encode_records(query: Query, records: Sequence[Record]) -> list[bytes]:
+def _encode_records(query: Query, records: Sequence[ResourceRecord]) -> list[bytes]:
     encoded = []
     for record in records:
         # 0xC00C points at the question's name, which most records are about
         name = b"\xc0\x0c" if record.name == query.name else encode_name(record.name)
-        fixed = RECORD.pack(record.kind, INTERNET, record.ttl, len(record.data))
+        fixed = RECORD.pack(record.record_type, INTERNET, record.ttl, len(record.data))
         encoded.append(name + fixed + record.data)
     return encoded
 
 
 class Response(Struct, frozen=True):
-    """What of somebody else's answer matters for passing it on."""
+    """The parts of an upstream answer that forwarding and caching need."""
 
     message_id: int
     code: int
     is_truncated: bool
     question: tuple[Name, int]
-    ttl_offsets: tuple[int, ...]  # where the times to live stand, so that a kept answer can age
-    ttl: int  # seconds for which the answer may be kept; 0: not at all
+    ttl_offsets: tuple[
+        int, ...
+    ]  # offsets of the times to live, which shrink while the answer is cached
+    ttl: int  # seconds for which the answer may be cached; 0: not at all
     data: bytes
     answers_at: int  # the offset of the first record
     answers_count: int
 
     @property
-    def answers(self) -> tuple[Record, ...]:
+    def answers(self) -> tuple[ResourceRecord, ...]:
         """The records of the answer, with the names in SRV, CNAME, NS and PTR data written out; raises Malformed."""
         names, offset = NameReader(self.data), self.answers_at
         records = []
         for _ in range(self.answers_count):
             record, offset = _read_record(names, self.data, offset)
-            if record.kind != OPT:
+            if record.record_type != OPT:
                 records.append(record)
         return tuple(records)
 
@@ -338,19 +340,21 @@ def parse_response(data: bytes) -> Response:
     name, offset = read_name(data, HEADER.size)
     if offset + TYPE_CLASS.size > len(data):
         raise Malformed("a question ends early")
-    kind, _ = TYPE_CLASS.unpack_from(data, offset)
+    record_type, _ = TYPE_CLASS.unpack_from(data, offset)
     offset += TYPE_CLASS.size
     first = offset
     ttls: list[int] = []
     offsets: list[int] = []
     for number in range(answers + authorities + additionals):
-        record_kind, ttl, at, offset = _skip_record(data, offset)
-        if record_kind == OPT:
+        found_type, ttl, at, offset = _skip_record(data, offset)
+        if found_type == OPT:
             continue
         offsets.append(at)
         if number < answers + authorities:
             ttls.append(ttl)
-            if record_kind == SOA and not answers:  # RFC 2308: how long a "no" may be kept
+            if (
+                found_type == SOA and not answers
+            ):  # RFC 2308: how long a negative answer may be cached
                 ttls.append(int.from_bytes(data[max(at + 6, offset - 4) : offset], "big"))
     code = flags & 0xF
     keeps = code in (NO_ERROR, NAME_ERROR) and not flags & TRUNCATED
@@ -358,7 +362,7 @@ def parse_response(data: bytes) -> Response:
         message_id,
         code,
         bool(flags & TRUNCATED),
-        (name, kind),
+        (name, record_type),
         tuple(offsets),
         min(ttls, default=0) if keeps else 0,
         data,
@@ -372,28 +376,28 @@ def _skip_record(data: bytes, offset: int) -> tuple[int, int, int, int]:
     offset = skip_name(data, offset)
     if offset + RECORD.size > len(data):
         raise Malformed("a record ends early")
-    kind, _, ttl, length = RECORD.unpack_from(data, offset)
+    record_type, _, ttl, length = RECORD.unpack_from(data, offset)
     end = offset + RECORD.size + length
     if end > len(data):
         raise Malformed("a record ends early")
-    return kind, ttl & 0x7FFFFFFF, offset + 4, end
+    return record_type, ttl & 0x7FFFFFFF, offset + 4, end
 
 
-def _read_record(names: NameReader, data: bytes, offset: int) -> tuple[Record, int]:
+def _read_record(names: NameReader, data: bytes, offset: int) -> tuple[ResourceRecord, int]:
     """Return a record and the offset after it."""
     name, _, _ = names.read(offset)
-    kind, ttl, at, end = _skip_record(data, offset)
+    record_type, ttl, at, end = _skip_record(data, offset)
     start = at + RECORD.size - 4
     value = data[start:end]
-    if kind in (CNAME, PTR, NS):
+    if record_type in (CNAME, PTR, NS):
         value = names.read(start)[1]
-    elif kind == SRV and end - start > 6:
+    elif record_type == SRV and end - start > 6:
         value = data[start : start + 6] + names.read(start + 6)[1]
-    return Record(name, kind, value, ttl), end
+    return ResourceRecord(name, record_type, value, ttl), end
 
 
 def age(data: bytes, ttl_offsets: Sequence[int], seconds: int) -> bytes:
-    """Return a kept answer whose times to live are `seconds` shorter."""
+    """Return a cached answer with its times to live shortened by `seconds`."""
     aged = bytearray(data)
     for offset in ttl_offsets:
         ttl = int.from_bytes(aged[offset : offset + 4], "big")

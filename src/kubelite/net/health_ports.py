@@ -1,4 +1,4 @@
-"""Tells load balancers outside whether this node has endpoints of a service (`healthCheckNodePort`).
+"""Answers the health checks of external load balancers: has this node endpoints of a service (`healthCheckNodePort`)?
 
 A service with the external policy Local must only be sent to nodes that have an endpoint; a balancer asks each node.
 """
@@ -52,7 +52,7 @@ class HealthPorts:
         self._connections = ConnectionTable(HEALTH_CONNECTIONS, HEALTH_CONNECTIONS.value, kept=0)
 
     async def follow(self, wanted: Mapping[int, LocalEndpoints]) -> None:
-        """Listen on just the ports of `wanted`; one that is taken is tried again at the next call."""
+        """Listen on exactly the ports of `wanted`; binding one that is in use is retried by the next call."""
         self._endpoints = dict(wanted)
         for port in self._servers.keys() - wanted.keys():
             self._servers.pop(port).close()
@@ -60,7 +60,7 @@ class HealthPorts:
             await self._listen(port)
 
     async def stop(self) -> None:
-        """Listen no more."""
+        """Close all sockets."""
         await self.follow({})
 
     async def _listen(self, port: int) -> None:

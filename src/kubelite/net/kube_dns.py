@@ -15,7 +15,7 @@ def kube_dns(address: str) -> Service:
             labels={
                 "k8s-app": "kube-dns",
                 "kubernetes.io/cluster-service": "true",
-                "kubernetes.io/name": "CoreDNS",  # what dashboards and tests look for
+                "kubernetes.io/name": "CoreDNS",  # dashboards and tests search for this value
             },
         ),
         spec=ServiceSpec(

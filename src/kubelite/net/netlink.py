@@ -40,12 +40,12 @@ class Link(Struct, frozen=True):
     mtu: int = 0
     master: int = 0
     is_up: bool = False
-    is_running: bool = False  # it carries packets: being up is only the wish
+    is_running: bool = False  # it has carrier; `up` alone is administrative
     tunnel_source: str = ""  # of a VXLAN link: the address its packets come from
 
 
 class Route(Struct, frozen=True):
-    """A way to a range of IPv4 addresses; an empty destination is the default route."""
+    """A route to a range of IPv4 addresses; an empty destination is the default route."""
 
     destination: str
     prefix_length: int
@@ -57,7 +57,7 @@ class Route(Struct, frozen=True):
 
 @cache
 def load() -> Any:
-    """Load pyroute2: some 200 ms and 10 MB. Blocks."""
+    """Import pyroute2, which takes some 200 ms and 10 MB. Blocks."""
     import pyroute2
 
     return pyroute2
@@ -124,7 +124,7 @@ class RouteSocket:
             self._route.link("set", index=index, **given)
 
     def wait_until_running(self, name: str, timeout_seconds: float) -> bool:
-        """Wait until a link carries packets; False when it does not in time.
+        """Wait until a link is running; False after the time-out.
 
         The kernel starts a link after the request that sets it up has returned. What is sent in between is lost, and a
         lost ARP question is asked again only after a second.
@@ -138,13 +138,13 @@ class RouteSocket:
             except TimeoutError:
                 return False
             except OSError as error:
-                # so many messages that some were lost: the state is looked at anyway
+                # ENOBUFS: messages were lost, but the state is read anyway
                 if error.errno != errno.ENOBUFS:
                     raise
         return True
 
     def set_hairpin(self, index: int) -> None:
-        """Let a bridge port send back what came in by it: a pod that reaches itself through its service."""
+        """Turn on hairpin mode of a bridge port, so that a pod reaches itself through its service."""
         with self._errors_named():
             self._route.brport("set", index=index, mode=1)
 
@@ -165,14 +165,14 @@ class RouteSocket:
     def add_address(
         self, index: int, address: str, prefix_length: int, *, scope: int = SCOPE_UNIVERSE
     ) -> None:
-        """Give a link an IPv4 address, or leave it when it is there."""
+        """Add an IPv4 address to a link, if it lacks it."""
         with self._errors_named():
             self._route.addr(
                 "replace", index=index, address=address, prefixlen=prefix_length, scope=scope
             )
 
     def delete_address(self, index: int, address: str, prefix_length: int) -> None:
-        """Take an IPv4 address from a link."""
+        """Remove an IPv4 address from a link."""
         with self._errors_named():
             self._route.addr("del", index=index, address=address, prefixlen=prefix_length)
 
@@ -183,7 +183,7 @@ class RouteSocket:
             return [_route(message) for message in messages if message.get("oif")]
 
     def replace_route(self, route: Route) -> None:
-        """Add a route, or change the one to the same destination."""
+        """Add a route, or replace the one to the same destination."""
         with self._errors_named():
             self._route.route("replace", **_wanted(route))
 
@@ -193,7 +193,7 @@ class RouteSocket:
             self._route.route("del", **_wanted(route))
 
     def add_vxlan(self, name: str, *, network_id: int, local: str, port: int, mac: bytes) -> None:
-        """Make a tunnel link with fixed partners: it neither learns nor floods."""
+        """Create a VXLAN link with static neighbours: it neither learns addresses nor floods."""
         with self._errors_named():
             self._route.link(
                 "add",
@@ -207,7 +207,7 @@ class RouteSocket:
             )
 
     def set_tunnel_end(self, index: int, *, address: str, mac: bytes, machine: str) -> None:
-        """Tell a tunnel link that `address` has `mac`, and that `mac` is behind `machine`."""
+        """Add a neighbour entry (`address` has `mac`) and a forwarding entry (`mac` is at `machine`) to a tunnel."""
         given = {"ifindex": index, "lladdr": mac.hex(":"), "state": NEIGHBOUR_PERMANENT}
         with self._errors_named():
             self._route.neigh("replace", dst=address, family=socket.AF_INET, **given)
@@ -260,7 +260,7 @@ def _route(message: Any) -> Route:
 
 
 def _wanted(route: Route) -> dict[str, Any]:
-    """Return a route as pyroute2 takes it."""
+    """Return a route as arguments of pyroute2."""
     wanted: dict[str, Any] = {
         "dst": f"{route.destination or IPv4Address(0)}/{route.prefix_length}",
         "oif": route.link_index,

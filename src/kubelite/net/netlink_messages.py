@@ -1,4 +1,4 @@
-"""Messages of the kernel's netlink: their form, and a conversation. For what pyroute2 is too slow or too large for.
+"""Netlink messages: their encoding, and requests over a socket, where pyroute2 is too slow or too large.
 
 An endpoint that goes has every tracked connection of the host read, each change of nftables by anybody is a message on
 the loop, and the host's own addresses are read at the start of every server, whether or not it has a node. Calls block.
@@ -23,7 +23,7 @@ Attributes = Mapping[int, bytes]
 
 
 def encode_attributes(attributes: Attributes) -> bytes:
-    """Return attributes as type-length-value, each padded to four bytes."""
+    """Encode attributes as type-length-value, each padded to four bytes."""
     parts = []
     for kind, value in attributes.items():
         parts.append(ATTRIBUTE.pack(len(value) + ATTRIBUTE.size, kind) + value)
@@ -32,7 +32,7 @@ def encode_attributes(attributes: Attributes) -> bytes:
 
 
 def decode_attributes(data: bytes) -> dict[int, bytes]:
-    """Return the attributes in `data`, flags of the type taken off; ends at the first malformed one."""
+    """Decode attributes, without the flags of their types; stops at the first malformed one."""
     attributes = {}
     offset = 0
     while offset + ATTRIBUTE.size <= len(data):
@@ -56,7 +56,7 @@ def messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
 
 
 class NetlinkSocket:
-    """One conversation with the kernel; each request is answered before the next."""
+    """A netlink socket; each request is answered before the next is sent."""
 
     def __init__(self, protocol: int = NETLINK_ROUTE) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
@@ -86,10 +86,10 @@ class NetlinkSocket:
         return found
 
     def _is_complete(self, found: list[bytes]) -> bool:
-        """Read one datagram into `found`; True when it ended the answer."""
+        """Read one datagram into `found`; True if the answer is complete."""
         for kind, _, sequence, payload in messages(self._socket.recv(RECEIVE_BYTES)):
             if sequence != self._sequence:
-                continue  # the rest of an answer that was given up
+                continue  # the rest of an answer whose reader gave up
             if kind == MESSAGE_DONE:
                 return True
             if kind == MESSAGE_ERROR:

@@ -1,4 +1,4 @@
-"""Leads to the pods of other nodes: by plain routes to nodes on the same link, through a VXLAN tunnel to the rest.
+"""Routes to the pods of other nodes: direct ones to nodes on the same link, through a VXLAN tunnel to all others.
 
 Everything follows from the Node objects: a node's end of the tunnel has the first address of its pod range, and a
 hardware address made from it. Routes carry a protocol number of kubelite's own, by which they are found again after
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 TUNNEL = "kubelite-vxlan"
 NETWORK_ID = 4217
-PORT = 8472  # what Linux takes by itself, and flannel
+PORT = 8472  # the default of Linux and of flannel
 ROUND_SECONDS = 0.2
 RETRY_SECONDS = 5.0
 
@@ -97,7 +97,7 @@ class Overlay:
             self._wake.set()
 
     async def applied(self, count: int) -> None:
-        """Wait until there are ways to `count` other nodes."""
+        """Wait until there are routes to `count` other nodes."""
         async with self._settled:
             await self._settled.wait_for(lambda: len(self._applied or ()) == count)
 
@@ -106,7 +106,7 @@ class Overlay:
             self._wake.set()
 
     async def _round(self) -> float:
-        """Bring the routes up to date; return the seconds to rest."""
+        """Reconcile the routes; return the seconds until the next round."""
         nodes, address = list(self._nodes.list()), self._node_address
         try:
             self._applied = await asyncio.to_thread(self._apply, nodes, address)
@@ -163,7 +163,7 @@ class Overlay:
 
 
 def remove_routes() -> None:
-    """Take the routes and the tunnel off the host. Blocks."""
+    """Remove the routes and the tunnel from the host. Blocks."""
     with RouteSocket() as route:
         for entry in route.routes():
             if entry.protocol == PROTOCOL_KUBELITE:

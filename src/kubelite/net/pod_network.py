@@ -32,14 +32,14 @@ T = TypeVar("T")
 
 
 class PodListener(Protocol):
-    """Who has to know of pods before their containers start."""
+    """A listener that must act before the containers of a pod start."""
 
     async def bridge_ready(self) -> None:
-        """Take note that the bridge is there."""
+        """Called when the bridge exists."""
         ...
 
     async def pod_attached(self, pod_uid: str, address: str) -> None:
-        """Return when a pod with this address may run."""
+        """Wait until a pod with this address may run."""
         ...
 
     def pod_restored(self, pod_uid: str, address: str) -> None:
@@ -47,7 +47,7 @@ class PodListener(Protocol):
         ...
 
     def pod_detached(self, pod_uid: str) -> None:
-        """Take note that a pod is gone."""
+        """Called when a pod was disconnected."""
         ...
 
 
@@ -106,7 +106,7 @@ class PodNetwork:
         return self._pool
 
     async def start(self, pod_cidr: str) -> None:
-        """Make the bridge for the node's range, or take up the one that stands; raises NetworkForbidden."""
+        """Create the bridge for the node's range, or adopt an existing one; raises NetworkForbidden."""
         self._pool = AddressPool(pod_cidr)
         try:
             await self._run(self._set_up_bridge)
@@ -120,7 +120,7 @@ class PodNetwork:
             await self.listener.bridge_ready()
 
     async def stop(self) -> None:
-        """End the thread; links stay, and pods keep talking."""
+        """Stop the thread; links stay, so pods keep their connections."""
         await asyncio.to_thread(self._thread.shutdown)
 
     async def attach(
@@ -150,7 +150,7 @@ class PodNetwork:
         return (address,)
 
     async def detach(self, pod_uid: str) -> None:
-        """Disconnect a pod and give its address back."""
+        """Remove a pod's link and release its address."""
         await self._run(lambda: _delete_links(lambda link: link.name == link_name(pod_uid)))
         self._addresses.release(pod_uid)
         if self.listener is not None:

@@ -102,7 +102,7 @@ def dns_members(settings: ProxySettings) -> list[Member]:
 
 
 def cost_bytes(policies: Sequence[NetworkPolicy], pods: int) -> int:
-    """Return what the rules of all policies cost to work out, for the offload."""
+    """Return the cost of computing the rules of all policies, in bytes for the offload."""
     entries = 0
     for policy in policies:
         for inward in policy.spec.ingress:
@@ -153,7 +153,7 @@ def _governs(policy: NetworkPolicy, direction: Direction) -> bool:
 
 
 class _Builder:
-    """Adds chains and the sets they use, each once, as far as there is room."""
+    """Adds chains and the sets they use, each once, within the limits."""
 
     def __init__(
         self,
@@ -189,7 +189,7 @@ class _Builder:
         return name
 
     def _has_room(self, policy: NetworkPolicy) -> bool:
-        """Take room for a line or an element; a policy that finds none is noted."""
+        """Reserve room for a line or an element; a policy without room is recorded as cut."""
         if self._room > 0:
             self._room -= 1
             return True
@@ -287,7 +287,7 @@ class _Builder:
         peer: NetworkPolicyPeer | None,
         port: NetworkPolicyPort | None,
     ) -> list[str] | None:
-        """Return what a packet must be like; None when none can be like that."""
+        """Return the match of a packet; None if no packet can match."""
         side = "saddr" if direction == "ingress" else "daddr"
         words: list[str] = []
         if peer is not None and peer.ipBlock is not None:
@@ -316,7 +316,7 @@ class _Builder:
     def _targets(
         self, policy: NetworkPolicy, direction: Direction, peer: NetworkPolicyPeer | None
     ) -> Sequence[Member]:
-        """Return the pods whose port names a rule means: those it protects, or those it allows to be reached."""
+        """Return the pods whose named ports a rule refers to: selected ones for ingress, peers for egress."""
         if direction == "egress":
             if peer is None or peer.ipBlock is not None:
                 return self._pods

@@ -12,7 +12,7 @@ from kubelite.offload import Offload
 
 
 class PolicySource:
-    """Calls `changed` when the rules may have to be computed anew."""
+    """Calls `changed` when the rules of network policies may be outdated."""
 
     def __init__(
         self,
@@ -34,12 +34,12 @@ class PolicySource:
         self._follows_pods = False
 
     async def start(self) -> None:
-        """Begin to follow."""
+        """Subscribe to policies, and to pods and namespaces once there is a policy."""
         await self._policies.synced()
         self._unsubscribe.append(self._policies.subscribe(self._policy_changed))
 
     def stop(self) -> None:
-        """Follow no more."""
+        """Unsubscribe."""
         for unsubscribe in self._unsubscribe:
             unsubscribe()
         self._unsubscribe = []
@@ -68,7 +68,7 @@ class PolicySource:
             self._changed()
 
     async def rules(self) -> Ruleset:
-        """Return the rules as things are."""
+        """Return the rules of the current policies, pods and namespaces."""
         policies = self._policies.list()
         if not policies:
             return Ruleset()

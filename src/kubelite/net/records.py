@@ -22,7 +22,7 @@ from kubelite.net.dns_wire import (
     TXT,
     A,
     Name,
-    Record,
+    ResourceRecord,
     encode_name,
     is_encodable,
     parse_name,
@@ -38,14 +38,14 @@ T = TypeVar("T")
 
 
 class Zone(Protocol):
-    """What the cluster holds that names lead to."""
+    """The objects that DNS names resolve to."""
 
     def has_namespace(self, name: str) -> bool:
-        """Tell whether a namespace is there."""
+        """Return whether a namespace exists."""
         ...
 
     def service(self, namespace: str, name: str) -> Service | None:
-        """Return a service."""
+        """Return a service, None if it does not exist."""
         ...
 
     def slices(self, namespace: str, name: str) -> Sequence[EndpointSlice]:
@@ -53,11 +53,11 @@ class Zone(Protocol):
         ...
 
     def services_at(self, address: str) -> Sequence[Service]:
-        """Return the services that have a cluster address."""
+        """Return the services with this cluster address."""
         ...
 
     def slices_of_host(self, namespace: str, name: str, host: str) -> Sequence[EndpointSlice]:
-        """Return the slices of a service that have an endpoint of a host name, as `host_name` says it."""
+        """Return the slices of a service with an endpoint whose `host_name` is this."""
         ...
 
     def slices_at(self, address: str) -> Sequence[EndpointSlice]:
@@ -66,18 +66,18 @@ class Zone(Protocol):
 
 
 class ZoneSettings(Struct, frozen=True):
-    """The names and addresses the cluster answers for."""
+    """The domain and the address ranges the cluster is authoritative for."""
 
     domain: Name = (b"cluster", b"local")
     networks: tuple[IPv4Network, ...] = (IPv4Network("10.42.0.0/16"), IPv4Network("10.43.0.0/16"))
 
 
 class Answer(Struct, frozen=True):
-    """What to say; `chase` is a name outside, whose own records belong after these."""
+    """The records and the code of an answer; `chase` is a CNAME target outside, whose records follow these."""
 
     code: int = NO_ERROR
-    records: tuple[Record, ...] = ()
-    additionals: tuple[Record, ...] = ()
+    records: tuple[ResourceRecord, ...] = ()
+    additionals: tuple[ResourceRecord, ...] = ()
     chase: Name = ()
 
 
@@ -89,14 +89,14 @@ class Host(Struct, frozen=True, order=True):
     port: int = 0
 
 
-NOTHING_HERE = Answer()  # the name is there, but has no such record
+NOTHING_HERE = Answer()  # NODATA: the name exists, but has no record of the type
 NO_SUCH_NAME = Answer(NAME_ERROR)
 
 
-def answer(name: Name, kind: int, zone: Zone, settings: ZoneSettings) -> Answer | None:
-    """Return the cluster's answer; None when the name is not the cluster's to answer for."""
+def answer(name: Name, record_type: int, zone: Zone, settings: ZoneSettings) -> Answer | None:
+    """Return the authoritative answer; None if the name is outside the zone and goes upstream."""
     if name[-2:] == (b"in-addr", b"arpa"):
-        return _answer_address(name, kind, zone, settings)
+        return _answer_address(name, record_type, zone, settings)
     depth = len(settings.domain)
     if name[-depth:] != settings.domain:
         return None
@@ -104,52 +104,52 @@ def answer(name: Name, kind: int, zone: Zone, settings: ZoneSettings) -> Answer 
         labels = [label.decode("ascii") for label in name[:-depth]]
     except UnicodeDecodeError:
         return NO_SUCH_NAME
-    return _answer_below(name, labels, kind, zone, settings)
+    return _answer_below(name, labels, record_type, zone, settings)
 
 
 def _answer_below(
-    name: Name, labels: list[str], kind: int, zone: Zone, settings: ZoneSettings
+    name: Name, labels: list[str], record_type: int, zone: Zone, settings: ZoneSettings
 ) -> Answer:
     match labels:
         case [] | ["svc"] | ["pod"]:
-            if kind == SOA and not labels:
+            if record_type == SOA and not labels:
                 return Answer(records=(start_of_authority(settings),))
             return NOTHING_HERE
         case ["dns-version"]:
             text = bytes((len(SPECIFICATION_VERSION),)) + SPECIFICATION_VERSION
-            return _of_kind(kind, Record(name, TXT, text, TTL_SECONDS))
+            return _of_type(record_type, ResourceRecord(name, TXT, text, TTL_SECONDS))
         case [namespace, "svc" | "pod"]:
             return NOTHING_HERE if zone.has_namespace(namespace) else NO_SUCH_NAME
         case [dashed, namespace, "pod"]:
-            return _answer_pod(name, dashed, namespace, kind, zone)
+            return _answer_pod(name, dashed, namespace, record_type, zone)
         case [*below, service_name, namespace, "svc"] if len(below) <= 2:
             service = zone.service(namespace, service_name)
             if service is None:
                 return NO_SUCH_NAME
-            return _answer_service(name, below, service, kind, zone)
+            return _answer_service(name, below, service, record_type, zone)
     return NO_SUCH_NAME
 
 
-def start_of_authority(settings: ZoneSettings) -> Record:
-    """Return the record that goes with every "no", and says for how long it may be kept."""
+def start_of_authority(settings: ZoneSettings) -> ResourceRecord:
+    """Return the SOA record of negative answers; it says how long they may be cached (RFC 2308)."""
     data = encode_name((b"ns", b"dns", *settings.domain))
     data += encode_name((b"hostmaster", *settings.domain))
     data += struct.pack("!IIIII", 1, 7200, 1800, 86400, TTL_SECONDS)
-    return Record(settings.domain, SOA, data, TTL_SECONDS)
+    return ResourceRecord(settings.domain, SOA, data, TTL_SECONDS)
 
 
-def _answer_pod(name: Name, dashed: str, namespace: str, kind: int, zone: Zone) -> Answer:
+def _answer_pod(name: Name, dashed: str, namespace: str, record_type: int, zone: Zone) -> Answer:
     parts = dashed.split("-")
     is_address = len(parts) == 4 and all(
         part.isdecimal() and len(part) <= 3 and int(part) < 256 for part in parts
     )
     if not is_address or not zone.has_namespace(namespace):
         return NO_SUCH_NAME
-    return _of_kind(kind, _address_record(name, ".".join(str(int(part)) for part in parts)))
+    return _of_type(record_type, _address_record(name, ".".join(str(int(part)) for part in parts)))
 
 
 def _answer_service(
-    name: Name, below: list[str], service: Service, kind: int, zone: Zone
+    name: Name, below: list[str], service: Service, record_type: int, zone: Zone
 ) -> Answer:
     spec = service.spec
     if spec.type == "ExternalName":
@@ -158,15 +158,15 @@ def _answer_service(
         target = parse_name(spec.externalName)
         if not is_encodable(target):
             return NOTHING_HERE
-        alias = Record(name, CNAME, encode_name(target), TTL_SECONDS)
-        return Answer(records=(alias,), chase=() if kind == CNAME else target)
+        alias = ResourceRecord(name, CNAME, encode_name(target), TTL_SECONDS)
+        return Answer(records=(alias,), chase=() if record_type == CNAME else target)
     if below and not (len(below) == 2 and below[0].startswith("_")):
-        return _answer_host(name, below, service, kind, zone)
+        return _answer_host(name, below, service, record_type, zone)
     if spec.clusterIP == "None":
-        return _answer_headless(name, below, service, kind, zone)
+        return _answer_headless(name, below, service, record_type, zone)
     if not is_ipv4(spec.clusterIP):
         return NOTHING_HERE
-    if not below and kind in (A, ANY):
+    if not below and record_type in (A, ANY):
         return Answer(records=(_address_record(name, spec.clusterIP),))
     ports = [
         port
@@ -175,7 +175,7 @@ def _answer_service(
     ]
     if not ports:
         return NO_SUCH_NAME if below else NOTHING_HERE
-    if kind not in (SRV, ANY):
+    if record_type not in (SRV, ANY):
         return NOTHING_HERE
     target = name[len(below) :]
     return Answer(
@@ -187,7 +187,9 @@ def _answer_service(
     )
 
 
-def _answer_host(name: Name, below: list[str], service: Service, kind: int, zone: Zone) -> Answer:
+def _answer_host(
+    name: Name, below: list[str], service: Service, record_type: int, zone: Zone
+) -> Answer:
     """Answer for an endpoint by its host name, or by its address with dashes."""
     if len(below) != 1:
         return NO_SUCH_NAME
@@ -197,19 +199,19 @@ def _answer_host(name: Name, below: list[str], service: Service, kind: int, zone
     addresses = {host.address for host in _hosts(slices, []) if host.name == label}
     if not addresses:
         return NO_SUCH_NAME
-    return _of_kind(kind, *(_address_record(name, address) for address in sorted(addresses)))
+    return _of_type(record_type, *(_address_record(name, address) for address in sorted(addresses)))
 
 
 def _answer_headless(
-    name: Name, below: list[str], service: Service, kind: int, zone: Zone
+    name: Name, below: list[str], service: Service, record_type: int, zone: Zone
 ) -> Answer:
     hosts = sorted(set(_hosts(_slices(service, zone), below)))
     if not hosts:
         return NO_SUCH_NAME
-    if kind in (A, ANY) and not below:
+    if record_type in (A, ANY) and not below:
         addresses = dict.fromkeys(host.address for host in hosts)
         return Answer(records=tuple(_address_record(name, address) for address in addresses))
-    if kind not in (SRV, ANY):
+    if record_type not in (SRV, ANY):
         return NOTHING_HERE
     parent = name[len(below) :]
     weight = max(1, SRV_WEIGHT_TOTAL // len(hosts))
@@ -229,12 +231,12 @@ def _slices(service: Service, zone: Zone) -> Sequence[EndpointSlice]:
 
 
 def _hosts(slices: Iterable[EndpointSlice], below: list[str]) -> Iterator[Host]:
-    """Return the ready endpoints, once for each port that `below` (_port, _protocol), if any, asks for."""
+    """Return the ready endpoints, once for each port that `below` (_port, _protocol), if any, matches."""
     return (host for host in _bounded(_host_steps(slices, below)) if host is not None)
 
 
 def _bounded(steps: Iterable[T | None]) -> Iterator[T | None]:
-    """Yield the first steps of a look through ports and endpoints; what lies beyond the limit is left out."""
+    """Yield at most the limit's number of steps over ports and endpoints; the rest is left out of the answer."""
     for number, step in enumerate(steps):
         if number >= DNS_STEPS.value:
             DNS_STEPS.reached()
@@ -243,7 +245,7 @@ def _bounded(steps: Iterable[T | None]) -> Iterator[T | None]:
 
 
 def _host_steps(slices: Iterable[EndpointSlice], below: list[str]) -> Iterator[Host | None]:
-    """Yield a host, or None for an endpoint or a port that is of no use."""
+    """Yield a host for each usable endpoint and port, None for one that is not: each counts as a step."""
     for entry in slices:
         if entry.addressType != "IPv4":
             yield None
@@ -265,7 +267,7 @@ def _host_steps(slices: Iterable[EndpointSlice], below: list[str]) -> Iterator[H
 
 
 def _is_told(endpoint: Endpoint) -> bool:
-    """Tell whether an endpoint can stand in a record; the API should let no other pass."""
+    """Return whether an endpoint can be encoded in a record; validation should reject any other."""
     return (
         bool(endpoint.addresses)
         and is_ipv4(endpoint.addresses[0])
@@ -286,7 +288,9 @@ def _is_port(below: list[str], name: str, protocol: str) -> bool:
     return below == [f"_{name}".lower(), f"_{(protocol or 'TCP').lower()}"]
 
 
-def _answer_address(name: Name, kind: int, zone: Zone, settings: ZoneSettings) -> Answer | None:
+def _answer_address(
+    name: Name, record_type: int, zone: Zone, settings: ZoneSettings
+) -> Answer | None:
     address = _reversed_address(name)
     if address is None or not any(address in network for network in settings.networks):
         return None
@@ -299,7 +303,10 @@ def _answer_address(name: Name, kind: int, zone: Zone, settings: ZoneSettings) -
     if not targets:
         return NO_SUCH_NAME
     full = [(*target, b"svc", *settings.domain) for target in targets]
-    return _of_kind(kind, *(Record(name, PTR, encode_name(target), TTL_SECONDS) for target in full))
+    return _of_type(
+        record_type,
+        *(ResourceRecord(name, PTR, encode_name(target), TTL_SECONDS) for target in full),
+    )
 
 
 def _headless_names(address: str, zone: Zone) -> Iterator[Name]:
@@ -332,14 +339,16 @@ def _reversed_address(name: Name) -> IPv4Address | None:
         return None
 
 
-def _of_kind(kind: int, *records: Record) -> Answer:
-    return Answer(records=tuple(record for record in records if kind in (record.kind, ANY)))
+def _of_type(record_type: int, *records: ResourceRecord) -> Answer:
+    return Answer(
+        records=tuple(record for record in records if record_type in (record.record_type, ANY))
+    )
 
 
-def _address_record(name: Name, address: str) -> Record:
-    return Record(name, A, socket.inet_aton(address), TTL_SECONDS)
+def _address_record(name: Name, address: str) -> ResourceRecord:
+    return ResourceRecord(name, A, socket.inet_aton(address), TTL_SECONDS)
 
 
-def _service_record(name: Name, port: int, target: Name, weight: int) -> Record:
+def _service_record(name: Name, port: int, target: Name, weight: int) -> ResourceRecord:
     data = WEIGHTS.pack(SRV_PRIORITY, weight, port) + encode_name(target)
-    return Record(name, SRV, data, TTL_SECONDS)
+    return ResourceRecord(name, SRV, data, TTL_SECONDS)

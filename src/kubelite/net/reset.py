@@ -1,4 +1,4 @@
-"""Takes everything of kubelite's network off the host."""
+"""Removes all of kubelite's network from the host."""
 
 import asyncio
 

@@ -14,7 +14,7 @@ from kubelite.net.dns_wire import (
     Malformed,
     Name,
     Query,
-    Record,
+    ResourceRecord,
     build_error,
     build_response,
     encode_name,
@@ -31,7 +31,7 @@ KEPT_QUESTION_BYTES_MAX = 512  # a question can be padded at will
 
 
 class Resolver:
-    """Turns questions into answers.
+    """Answers DNS questions.
 
     Answers of the cluster that are the same each time are kept as bytes, under all of the question but its id, until
     `forget` is called: it must be, after each change of the zone.
@@ -43,10 +43,10 @@ class Resolver:
         self._upstream = upstream
         self._kept: dict[bytes, bytes] = {}
         self._turn = 0
-        self.is_ready = False  # the zone is complete; before, "no such name" would be a lie
+        self.is_ready = False  # False until the zone is synced: NXDOMAIN would be wrong
 
     def forget(self) -> None:
-        """Drop kept answers."""
+        """Drop cached answers."""
         self._kept.clear()
 
     def answer_at_once(self, data: bytes) -> bytes | Query | None:
@@ -66,7 +66,7 @@ class Resolver:
         response = self._respond(query, found, query.udp_limit_bytes)
         if self.is_ready and len(found.records) <= 1 and len(data) <= KEPT_QUESTION_BYTES_MAX:
             if len(self._kept) >= KEPT_MAX:
-                self._kept.clear()  # else the names of one noisy pod would keep out all others
+                self._kept.clear()  # else the names one noisy pod asks for would fill the cache for good
             self._kept[data[2:]] = response[2:]
         return response
 
@@ -88,7 +88,7 @@ class Resolver:
         return await self._forward(data, query, by_tcp=True)
 
     def _read(self, data: bytes) -> Query | bytes | None:
-        """Return the question, or what to say to one that cannot be answered."""
+        """Return the parsed question, or the error response to one that cannot be answered."""
         try:
             query = parse_query(data)
         except Malformed:
@@ -105,15 +105,15 @@ class Resolver:
         return query
 
     def _find(self, query: Query) -> Answer | None:
-        found = answer(query.name, query.kind, self._zone, self._settings)
+        found = answer(query.name, query.record_type, self._zone, self._settings)
         if found is not None and not self.is_ready:
             return Answer(SERVER_FAILURE)
         return found
 
     def _respond(self, query: Query, found: Answer, limit_bytes: int) -> bytes:
         records = found.records
-        if len(records) > 1 and records[0].kind == records[-1].kind:
-            # in turns, so that clients which take the first spread over all
+        if len(records) > 1 and records[0].record_type == records[-1].record_type:
+            # rotated, so that clients that use the first address spread over all
             self._turn = (self._turn + 1) % 65536
             cut = self._turn % len(records)
             records = records[cut:] + records[:cut]
@@ -135,24 +135,24 @@ class Resolver:
             return build_response(query, SERVER_FAILURE, limit_bytes=query.udp_limit_bytes)
 
     async def _chase(self, query: Query, found: Answer) -> Answer:
-        """Follow an ExternalName to its end, so that simple clients need not ask again."""
+        """Follow the CNAME of an ExternalName to its end, because simple clients do not ask again."""
         records = found.records
         for _ in range(ALIAS_CHAIN_MAX):
             if not found.chase:
                 return Answer(found.code, records, found.additionals)
             target = found.chase
-            inside = answer(target, query.kind, self._zone, self._settings)
+            inside = answer(target, query.record_type, self._zone, self._settings)
             if inside is None:
-                outside = await self._ask_outside(target, query.kind)
+                outside = await self._ask_outside(target, query.record_type)
                 return Answer(SERVER_FAILURE) if outside is None else Answer(0, records + outside)
             found = inside
             records += inside.records
         return Answer(SERVER_FAILURE)
 
-    async def _ask_outside(self, name: Name, kind: int) -> tuple[Record, ...] | None:
-        """Return the records of a name outside, None when nobody could be asked."""
-        section = encode_name(name) + TYPE_CLASS.pack(kind, INTERNET)
-        query = Query(0, RECURSION_DESIRED, name, kind, section)
+    async def _ask_outside(self, name: Name, record_type: int) -> tuple[ResourceRecord, ...] | None:
+        """Return the records of a name outside the zone, None if no upstream server answered."""
+        section = encode_name(name) + TYPE_CLASS.pack(record_type, INTERNET)
+        query = Query(0, RECURSION_DESIRED, name, record_type, section)
         data = HEADER.pack(0, RECURSION_DESIRED, 1, 0, 0, 0) + section
         try:
             response = parse_response(await self._upstream.ask(data, query))

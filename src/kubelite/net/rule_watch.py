@@ -1,4 +1,4 @@
-"""Notices when somebody else removes rules, from the kernel's own messages about nftables."""
+"""Detects that another program removed rules, from nftables' netlink notifications."""
 
 import asyncio
 import errno
@@ -26,7 +26,7 @@ UNKNOWN = "*"  # messages were lost: any table may have changed
 
 
 class ChangeReader:
-    """Gathers the tables that others changed; a transaction's messages end with one that names who made it."""
+    """Collects the tables that other processes changed; the last message of a transaction names its process."""
 
     def __init__(self) -> None:
         self._touched: set[str] = set()
@@ -48,7 +48,7 @@ class ChangeReader:
 
 
 class RuleWatch:
-    """Calls `on_change` with the names of tables that others changed, or with UNKNOWN."""
+    """Calls `on_change` with the tables that other processes changed; UNKNOWN if notifications were lost."""
 
     def __init__(self, on_change: Callable[[set[str]], None]) -> None:
         self._on_change = on_change
@@ -56,7 +56,7 @@ class RuleWatch:
         self._socket: socket.socket | None = None
 
     def start(self) -> None:
-        """Listen from now on."""
+        """Subscribe to notifications."""
         sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
@@ -65,7 +65,7 @@ class RuleWatch:
         asyncio.get_running_loop().add_reader(sock.fileno(), self._read)
 
     def stop(self) -> None:
-        """Listen no more."""
+        """Close the socket."""
         if self._socket is not None:
             asyncio.get_running_loop().remove_reader(self._socket.fileno())
             self._socket.close()

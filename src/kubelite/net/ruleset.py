@@ -1,4 +1,4 @@
-"""The nftables table as a value: what it should hold, in full or as the difference to what it holds.
+"""The nftables table as a value, and the commands for it: in full, or as the difference to another.
 
 The hooks, and the maps they look things up in, are fixed; services, host ports and policies fill maps and add chains.
 A set of another type must have another name.
@@ -35,12 +35,14 @@ COLLECTIONS: Mapping[str, str] = {
 
 
 class ProxySettings(Struct, frozen=True):
-    """What the rules of a node depend on besides objects."""
+    """The settings of a node that its rules depend on."""
 
     node_name: str
     cluster_cidr: str = "10.42.0.0/16"
     service_cidr: str = "10.43.0.0/16"
-    local_addresses: tuple[str, ...] = ("10.43.0.10",)  # of services that the node answers itself
+    local_addresses: tuple[str, ...] = (
+        "10.43.0.10",
+    )  # of services that the node itself serves, such as DNS
     bridge: str = "kubelite0"
 
     def __post_init__(self) -> None:
@@ -57,7 +59,7 @@ class Ruleset(Struct, frozen=True):
     sets: dict[str, str] = {}  # name -> what it holds, as nft declares it
     # UDP address ("" for any of the node's) and port -> endpoints' addresses
     udp_endpoints: dict[tuple[str, int], frozenset[str]] = {}
-    health_ports: dict[int, LocalEndpoints] = {}  # answered by the process itself
+    health_ports: dict[int, LocalEndpoints] = {}  # this process listens on them
     cut_policies: set[str] = set()  # namespace/name of those that did not fit
 
 
@@ -73,7 +75,7 @@ def interval_set(kind: str, element_type: str, intervals: Iterable[str]) -> tupl
 
 
 def cost_bytes(rules: Iterable[Ruleset]) -> int:
-    """Return what merging rules and comparing them with others costs, for the offload."""
+    """Return the cost of merging and comparing rules, in bytes for the offload."""
     return sum(
         CHAIN_COST_BYTES * (len(part.chains) + len(part.sets))
         + ELEMENT_COST_BYTES * len(part.elements)
@@ -82,7 +84,7 @@ def cost_bytes(rules: Iterable[Ruleset]) -> int:
 
 
 def merge(parts: Iterable[Ruleset]) -> Ruleset:
-    """Return the union; where two claim the same element, the first has it, but one that serves goes before."""
+    """Return the union. Of two claims to an element the first wins, but one with backends before one that refuses."""
     whole = Ruleset()
     for part in parts:
         whole.chains.update(part.chains)
@@ -109,7 +111,7 @@ def merge(parts: Iterable[Ruleset]) -> Ruleset:
 
 
 def base_chains(settings: ProxySettings) -> str:
-    """Return the fixed chains, as nft writes them."""
+    """Return the fixed chains in nft's syntax."""
     bridge, pods, services = settings.bridge, settings.cluster_cidr, settings.service_cidr
     address = "ip daddr . meta l4proto . th dport"
     # A pod's host port is at all addresses of the node but those of the cluster's services that the node answers.
@@ -193,7 +195,7 @@ def base_chains(settings: ProxySettings) -> str:
 
 
 def replace_all(ruleset: Ruleset, settings: ProxySettings) -> str:
-    """Return the transaction that makes the table hold exactly `ruleset`, whatever it holds now."""
+    """Return the transaction that replaces the table by `ruleset`, whatever it holds now."""
     # "add" first, so that "delete" does not fail where there is no table
     return (
         f"add table ip {TABLE}\ndelete table ip {TABLE}\n"
@@ -225,7 +227,7 @@ def remove_all() -> str:
 
 
 def difference(before: Ruleset, after: Ruleset) -> str:
-    """Return the transaction that turns one into the other; empty when they are equal."""
+    """Return the transaction that turns one ruleset into the other; "" if they are equal."""
     flushed, written = [], []
     for name, rules in after.chains.items():
         old = before.chains.get(name)

@@ -1,4 +1,4 @@
-"""Keeps the node's rules as services, endpoints, pods and network policies are.
+"""Reconciles the node's nftables rules with services, endpoints, pods and network policies.
 
 Changes mark keys; a round computes the rules of those keys anew, and applies the difference in one transaction.
 Rounds come at once after quiet and at most every 100 ms; a round that fails writes the whole table.
@@ -68,15 +68,15 @@ class ServiceProxy:
         self._nftables = Nftables()
         self._watch = RuleWatch(self._changed_by_others)
         self._policies = PolicySource(client, settings, offload, lambda: self._mark(POLICIES))
-        self._cut_policies: set[str] = set()  # of which an event was recorded
+        self._cut_policies: set[str] = set()  # namespace/name of policies with a recorded event
         self._health = HealthPorts()
         self._firewall = ForeignFirewall(settings.bridge)
         self._parts: dict[str, Ruleset] = {}
         self._applied = Ruleset()
-        self.disturbances = 0  # times the table may have been changed by others
-        self._applied_after = (
-            -1
-        )  # how many of them the last round had seen; less: the table is unknown
+        # Raised when another program may have changed the table.
+        self.generation = 0
+        # The generation the last round was applied to; if it is another one, the kernel's table is unknown.
+        self._applied_generation = -1
         self._is_busy = False
         self._is_in_doubt = False  # messages of the kernel were lost
         self._dirty: set[str] = set()
@@ -106,7 +106,9 @@ class ServiceProxy:
                 self._pods.subscribe(self._pod_changed),
             ]
             await self._policies.start()
-            self._dirty |= self._parts.keys()  # from an earlier run, since which some may have gone
+            self._dirty |= (
+                self._parts.keys()
+            )  # from an earlier run; services may have been deleted since
             self._mark(HOST_PORTS)
             await self._follow()
         finally:
@@ -131,20 +133,20 @@ class ServiceProxy:
             await asyncio.sleep(max(0.0, started + wait - loop.time()))
 
     async def stop(self) -> None:
-        """Let go of the kernel, after `run` has ended; the rules stay, and services work on."""
+        """Release the kernel handles after `run` has ended; the rules stay, so services keep working."""
         self._watch.stop()
         await self._health.stop()
         await self._nftables.close()
         await self._events.close()
 
     async def applied(self) -> None:
-        """Wait until all that was seen so far is in the kernel."""
+        """Wait until every change seen so far is applied in the kernel."""
         async with self._round_ended:
             await self._round_ended.wait_for(self._is_settled)
 
     async def bridge_ready(self) -> None:
-        """Take note that the bridge is there, which may be before or after the first round."""
-        if self._applied_after >= 0:
+        """Route loopback traffic to the new bridge, unless the first round, which does so too, is still to come."""
+        if self._applied_generation >= 0:
             await asyncio.to_thread(_route_loopback, self._settings.bridge)
 
     async def pod_attached(self, pod_uid: str, address: str) -> None:
@@ -159,11 +161,11 @@ class ServiceProxy:
         self._policies.expect(pod_uid, address)
 
     def pod_detached(self, pod_uid: str) -> None:
-        """Forget a pod's address."""
+        """Drop the address that `pod_attached` noted."""
         self._policies.forget(pod_uid)
 
     def _is_settled(self) -> bool:
-        return not self._dirty and not self._is_busy and self._applied_after == self.disturbances
+        return not self._dirty and not self._is_busy and self._applied_generation == self.generation
 
     def _service_changed(self, before: Service | None, after: Service | None) -> None:
         if (
@@ -189,7 +191,7 @@ class ServiceProxy:
     def _changed_by_others(self, tables: set[str]) -> None:
         if TABLE in tables and not (self._nftables.is_by_program and self._nftables.running):
             log.warning("service rules were changed by another program, writing them again")
-            self.disturbances += 1
+            self.generation += 1
         self._is_in_doubt |= UNKNOWN in tables
         self._check_firewall |= not tables.isdisjoint({"filter", UNKNOWN})
         self._wake.set()
@@ -199,13 +201,13 @@ class ServiceProxy:
         self._wake.set()
 
     async def _round(self) -> bool:
-        """Bring the table to what it should be; False when it has to be tried again later."""
+        """Recompute the dirty rulesets and apply the difference in one transaction. False: retry later."""
         if self._is_in_doubt:
             self._is_in_doubt = False
             if not await self._is_intact():
-                self.disturbances += 1
-        seen = self.disturbances
-        is_known = self._applied_after == seen
+                self.generation += 1
+        seen = self.generation
+        is_known = self._applied_generation == seen
         dirty, self._dirty = self._dirty, set()
         for key in sorted(dirty):
             if key == POLICIES:
@@ -228,19 +230,19 @@ class ServiceProxy:
         except RulesRefused as refusal:
             level = logging.WARNING if is_known else logging.ERROR
             log.log(level, "cannot apply service rules", extra={"reason": str(refusal)})
-            self._applied_after = -1
+            self._applied_generation = -1
             self._wake.set()
-            return is_known  # then all is written again at once
+            return is_known  # after a refused difference the whole table is written at once
         if not is_known:
             await asyncio.to_thread(_route_loopback, self._settings.bridge)
-        self._applied, self._applied_after = after, seen
+        self._applied, self._applied_generation = after, seen
         await self._forget_flows(before, after)
         await self._health.follow(after.health_ports)
         await self._open_firewall()
         return True
 
     async def _replace_keeping_clients(self, commands: str, after: Ruleset) -> None:
-        """Write the whole table so that clients stay with their endpoints, also over a restart; if that can be."""
+        """Replace the whole table with the clients of session affinity, or without these if nft refuses them."""
         listed = await self._nftables.run("list sets ip\n")
         kept = await self._offload.run(len(listed), lambda: keep_clients(listed, after))
         try:
@@ -251,7 +253,7 @@ class ServiceProxy:
             await self._nftables.run(commands)
 
     async def _is_intact(self) -> bool:
-        """Tell whether the table still has every chain it should have."""
+        """Return whether the kernel's table has every chain that was applied."""
         try:
             listed = await self._nftables.run("list chains ip\n")
         except RulesRefused:
@@ -314,7 +316,7 @@ def _has_chains(listed: str, chains: Iterable[str]) -> bool:
 
 
 def _route_loopback(bridge: str) -> None:
-    """Let what the node sends to 127.0.0.1 be led to pods (node ports, host ports).
+    """Enable route_localnet, so that packets to 127.0.0.1 can be sent to pods (node ports, host ports).
 
     This alone would also let pods reach what listens on the node's 127.0.0.1 only (CVE-2020-8558): the table, which
     is there before, drops that.
@@ -324,7 +326,7 @@ def _route_loopback(bridge: str) -> None:
         if switch.read_text().strip() != "1":
             switch.write_text("1")
     except FileNotFoundError:
-        return  # no bridge yet: `bridge_ready` will tell
+        return  # no bridge yet: `bridge_ready` calls this again
     except OSError as error:
         log.warning("node ports will not answer on 127.0.0.1", extra={"reason": str(error)})
 
@@ -332,7 +334,7 @@ def _route_loopback(bridge: str) -> None:
 def _transaction(
     before: Ruleset | None, parts: list[Ruleset], settings: ProxySettings
 ) -> tuple[Ruleset, str]:
-    """Return the rules wanted and the commands that lead there; `before` None: from whatever there is."""
+    """Return the merged rules and the commands that apply them; `before` None: replace the unknown table."""
     after = merge(parts)
     if before is None:
         return after, replace_all(after, settings)

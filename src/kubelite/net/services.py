@@ -32,12 +32,12 @@ PROTOCOLS = {"": "tcp", "TCP": "tcp", "UDP": "udp", "SCTP": "sctp"}
 
 
 class Backend(Struct, frozen=True, order=True):
-    """Where a connection may be sent."""
+    """An endpoint that a connection may be sent to."""
 
     address: IPv4Text
     port: int
     is_local: bool = False
-    is_ready: bool = True  # else it is ending, but still serves
+    is_ready: bool = True  # False: terminating, but still serving
 
 
 class PortView(Struct, frozen=True):
@@ -48,17 +48,17 @@ class PortView(Struct, frozen=True):
     cluster_address: IPv4Text
     port: ServicePort
     protocol: str
-    anywhere: tuple[Backend, ...]
-    local: tuple[Backend, ...]
+    cluster: tuple[Backend, ...]  # on any node: traffic policy Cluster
+    local: tuple[Backend, ...]  # on this node: traffic policy Local
 
     @property
     def identity(self) -> str:
-        """What names the chains and sets of the port: namespace/name/protocol/number."""
+        """The suffix of the port's chains and sets: namespace/name/protocol/number."""
         return f"{self.namespace}/{self.name}/{self.protocol}/{int(self.port.port)}"
 
 
 def cost_bytes(service: Service, slices: Sequence[EndpointSlice]) -> int:
-    """Return what the rules of a service cost to work out, for the offload."""
+    """Return the cost of computing the rules of a service, in bytes for the offload."""
     spec = service.spec
     endpoints = sum(len(entry.endpoints) for entry in slices)
     pairs = min(len(spec.ports) * (endpoints + len(spec.externalIPs)), SERVICE_RULES.value)
@@ -130,7 +130,7 @@ def _endpoints_by_port(slices: Sequence[EndpointSlice]) -> Counter[tuple[str, st
 
 
 def host_port_rules(pods: Iterable[Pod]) -> Ruleset:
-    """Return the rules that lead ports of the node to those of its pods; the first pod to claim one has it."""
+    """Return the rules for host ports; a port belongs to the first pod that claims it."""
     rules = Ruleset()
     for pod in pods:
         address = pod.status.podIP
@@ -151,7 +151,7 @@ def host_port_rules(pods: Iterable[Pod]) -> Ruleset:
 
 
 def _host_port_element(port: ContainerPort) -> tuple[str, str] | None:
-    """Return the collection and key of a host port; None for one that cannot be."""
+    """Return the collection and key of a host port; None if it is invalid."""
     protocol = PROTOCOLS.get(port.protocol)
     if protocol is None or not (is_port(port.hostPort) and is_port(port.containerPort)):
         return None
@@ -174,7 +174,7 @@ class _Places:
 
     @property
     def most(self) -> int:
-        """How many backends the port with the most has."""
+        """The number of backends of the port that has most."""
         return max(map(len, self._by_port.values()), default=0)
 
     def of(self, name: str, protocol: str) -> list[Backend]:
@@ -210,7 +210,7 @@ def _usable(backends: Sequence[Backend]) -> tuple[Backend, ...]:
 
 
 class External(Struct, frozen=True):
-    """How a service is reached from outside."""
+    """How a service is reached from outside the cluster."""
 
     addresses: Sequence[IPv4Text]
     fence: "Fence"
@@ -232,10 +232,10 @@ def _add_port(
     external: External,
 ) -> None:
     spec = service.spec
-    for backend in view.anywhere:
+    for backend in view.cluster:
         if backend.is_local:
             rules.elements["hairpin", f"{backend.address} . {backend.address}"] = ""
-    internal = view.local if spec.internalTrafficPolicy == "Local" else view.anywhere
+    internal = view.local if spec.internalTrafficPolicy == "Local" else view.cluster
     _add_internal(rules, service, view, internal, settings)
     if external.addresses or is_port(view.port.nodePort):
         _add_external(rules, service, view, external, internal, settings)
@@ -248,14 +248,14 @@ def _add_internal(
     backends: tuple[Backend, ...],
     settings: ProxySettings,
 ) -> None:
-    """Add the way from the cluster address."""
+    """Add the rules for the cluster address."""
     key = f"{view.cluster_address} . {view.protocol} . {view.port.port}"
     _note_udp(rules, view, view.cluster_address, view.port.port, backends)
     if not backends:
-        rules.elements["service-filter", key] = "drop" if view.anywhere else REFUSE
+        rules.elements["service-filter", key] = "drop" if view.cluster else REFUSE
         return
     chain = f"service/{view.identity}"
-    # what comes from outside the pod network must come back through this node
+    # answers to clients outside the pod network must return through this node, so masquerade them
     outside = f"ip saddr != {settings.cluster_cidr} jump mark-masquerade"
     rules.chains[chain] = (outside, *_balance(rules, service, view, backends))
     rules.elements["services", key] = f"goto {chain}"
@@ -269,11 +269,11 @@ def _add_external(
     internal: tuple[Backend, ...],
     settings: ProxySettings,
 ) -> None:
-    """Add the ways from the node port and from addresses of the outside."""
+    """Add the rules for the node port and for external addresses."""
     is_local = service.spec.externalTrafficPolicy == "Local"
-    backends = view.local if is_local else view.anywhere
+    backends = view.local if is_local else view.cluster
     chain = f"external/{view.identity}"
-    if backends or (is_local and view.anywhere):
+    if backends or (is_local and view.cluster):
         rules.chains[chain] = _external_rules(rules, service, view, internal, settings)
     elements: list[tuple[str, str, str, str]] = [
         ("service-filter", "services", address, f"{address} . {view.protocol} . {view.port.port}")
@@ -304,13 +304,13 @@ def _external_rules(
 ) -> tuple[str, ...]:
     everywhere = f"service/{view.identity}"
     if (
-        internal != view.anywhere
+        internal != view.cluster
     ):  # the internal policy is Local: a chain for all backends is missing
         everywhere = f"anywhere/{view.identity}"
-        rules.chains[everywhere] = _balance(rules, service, view, view.anywhere)
+        rules.chains[everywhere] = _balance(rules, service, view, view.cluster)
     if service.spec.externalTrafficPolicy != "Local":
         return ("jump mark-masquerade", f"goto {everywhere}")
-    # Clients inside the cluster see it as if they had used the cluster address; for others the source stays as it is.
+    # Clients inside the cluster are treated as if they had used the cluster address; others keep their source address.
     inside = (
         f"ip saddr {settings.cluster_cidr} goto {everywhere}",
         "fib saddr type local jump mark-masquerade",
@@ -383,7 +383,7 @@ def _add_fence(rules: Ruleset, view: PortView, fence: Fence) -> str:
 
 
 def _external_addresses(service: Service, settings: ProxySettings) -> list[IPv4Text]:
-    """Return the addresses of the outside; one of a pod or of another service is left to that."""
+    """Return the external addresses without those of pods and of other services, which take precedence."""
     found = [*service.spec.externalIPs]
     if service.spec.type == "LoadBalancer":
         ingress = service.status.loadBalancer.ingress

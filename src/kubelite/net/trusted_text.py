@@ -1,4 +1,4 @@
-"""What of an object may stand in a rule, a route or a record.
+"""Which texts of an object may become part of a rule, a route or a record.
 
 The API validates objects, but rules are commands that run as root: nothing goes into one that was not proved here too.
 A text that was proved has a type of its own, and what writes rules asks for that type: a check that was left out does

@@ -1,4 +1,4 @@
-"""Asks the host's own resolvers for names outside the cluster, and keeps what they said for a while.
+"""Forwards questions about names outside the cluster to the host's resolvers, and caches their answers.
 
 A question that is already under way is not asked twice. Each attempt has a socket, and so a port, of its own, which
 together with a random id makes forged answers hard to land.
@@ -39,18 +39,18 @@ CACHED_BYTES_MAX = (
 CACHE_SECONDS_MAX = 30
 IN_FLIGHT_MAX = 500
 SERVERS_MAX = 3  # as the C library's resolver
-RECHECK_SECONDS = 5.0  # between looks at resolv.conf, taken only when something is asked
+RECHECK_SECONDS = 5.0  # between checks of resolv.conf; none without a question
 
 Server = tuple[str, int]
 CacheKey = tuple[Name, int, int, bool, bool]
 
 
 class NoUpstream(Exception):
-    """No resolver answered, or none is known, or too much is under way."""
+    """No resolver answered or is configured, or too many questions are in flight."""
 
 
 class Kept(Struct, frozen=True):
-    """An answer and when it was given, in the loop's time."""
+    """A cached answer and the loop's time at which it arrived, in seconds."""
 
     data: bytes
     response: Response
@@ -58,7 +58,7 @@ class Kept(Struct, frozen=True):
 
 
 def parse_resolv_conf(text: str, own_addresses: Sequence[str]) -> tuple[Server, ...]:
-    """Return the resolvers a resolv.conf names, without the cluster's own: that would be a loop."""
+    """Return the nameservers of a resolv.conf without the cluster's own, which would forward to itself."""
     found: list[Server] = []
     for line in text.splitlines():
         match line.split():
@@ -72,7 +72,7 @@ def parse_resolv_conf(text: str, own_addresses: Sequence[str]) -> tuple[Server, 
 
 
 class HostServers:
-    """The resolvers the host uses, read again when the file has changed."""
+    """The nameservers of the host's resolv.conf, read again when the file has changed."""
 
     def __init__(self, *, own_addresses: Sequence[str] = (), path: Path = RESOLV_CONF) -> None:
         self._own_addresses = tuple(own_addresses)
@@ -82,7 +82,7 @@ class HostServers:
         self._stamp: tuple[int, int] | None = None
 
     def __call__(self) -> tuple[Server, ...]:
-        """Return the resolvers in the order to ask them."""
+        """Return the nameservers in the order to ask them."""
         now = asyncio.get_running_loop().time()
         if now - self._checked >= RECHECK_SECONDS:
             self._checked = now
@@ -103,7 +103,7 @@ class HostServers:
 
 
 class Upstream:
-    """Forwards questions as they are, apart from their id."""
+    """Forwards questions unchanged but for their id."""
 
     def __init__(self, servers: Callable[[], Sequence[Server]], randomness: Randomness) -> None:
         self._servers = servers
@@ -113,7 +113,7 @@ class Upstream:
         self._preferred: Server | None = None
 
     def cached(self, query: Query) -> bytes | None:
-        """Return the answer that is still good, under the question's id."""
+        """Return a cached answer within its time to live, under the question's id; None if there is none."""
         key = _cache_key(query)
         kept = self._cache.get(key)
         if kept is None:
@@ -125,7 +125,7 @@ class Upstream:
         return _under(query, age(kept.data, kept.response.ttl_offsets, int(passed)))
 
     async def ask(self, data: bytes, query: Query, *, by_tcp: bool = False) -> bytes:
-        """Return the answer to the question in `data`; raises NoUpstream. By UDP it may be a truncated one."""
+        """Ask upstream; raises NoUpstream. An answer by UDP may have the TC bit set."""
         if (cached := self.cached(query)) is not None:
             return cached
         key = (_cache_key(query), by_tcp)
@@ -174,7 +174,7 @@ class Upstream:
 
 
 class _Attempt(asyncio.DatagramProtocol):
-    """One question by UDP; answers to anything else are ignored."""
+    """One question by UDP; datagrams that do not answer it are ignored."""
 
     def __init__(self, data: bytes, query: Query) -> None:
         self._data = data
@@ -224,20 +224,20 @@ async def _ask_by_tcp(server: Server, data: bytes, query: Query) -> tuple[bytes,
 
 
 def _read(answered: bytes, asked: bytes, query: Query) -> Response:
-    """Return the answer if it is one to what was asked; raises Malformed."""
+    """Return the answer if its question is the one asked; raises Malformed."""
     response = parse_response(answered)
-    if answered[:2] != asked[:2] or response.question != (query.name, query.kind):
+    if answered[:2] != asked[:2] or response.question != (query.name, query.record_type):
         raise Malformed("an answer to something else")
     return response
 
 
 def _cache_key(query: Query) -> CacheKey:
     flags = query.flags & (RECURSION_DESIRED | CHECKING_DISABLED)
-    return query.name, query.kind, flags, query.has_edns, query.wants_dnssec
+    return query.name, query.record_type, flags, query.has_edns, query.wants_dnssec
 
 
 def _under(query: Query, data: bytes) -> bytes:
-    """Return an answer with the id and the very question (letter case is kept) of `query`."""
+    """Return an answer with the id and the question of `query`, its letter case included (RFC 4343)."""
     head = query.message_id.to_bytes(2, "big") + data[2:12] + query.section
     return head + data[len(head) :]
 

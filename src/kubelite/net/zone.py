@@ -1,4 +1,4 @@
-"""What the DNS server knows of the cluster, live."""
+"""The DNS zone of the cluster, read from mirrors."""
 
 from collections.abc import Callable, Sequence
 
@@ -26,12 +26,12 @@ class MirroredZone:
         self._slices.add_index(BY_HOST, _hosts_of)
 
     async def synced(self) -> None:
-        """Wait until all there is has been seen."""
+        """Wait until every mirror has its first complete list."""
         for mirror in (self._namespaces, self._services, self._slices):
             await mirror.synced()
 
     def subscribe(self, changed: Callable[[], None]) -> list[Callable[[], None]]:
-        """Call `changed` after each change that may alter an answer; return the calls that end it."""
+        """Call `changed` after each change that may alter an answer; return the functions that unsubscribe."""
 
         def on_change(_before: object, _after: object) -> None:
             changed()
@@ -43,11 +43,11 @@ class MirroredZone:
         ]
 
     def has_namespace(self, name: str) -> bool:
-        """Tell whether a namespace is there."""
+        """Return whether a namespace exists."""
         return self._namespaces.get(name) is not None
 
     def service(self, namespace: str, name: str) -> Service | None:
-        """Return a service."""
+        """Return a service, None if it does not exist."""
         return self._services.get(name, namespace)
 
     def slices(self, namespace: str, name: str) -> Sequence[EndpointSlice]:
@@ -55,11 +55,11 @@ class MirroredZone:
         return self._slices.indexed(BY_SERVICE, f"{namespace}/{name}")
 
     def slices_of_host(self, namespace: str, name: str, host: str) -> Sequence[EndpointSlice]:
-        """Return the slices of a service that have an endpoint of a host name, as `host_name` says it."""
+        """Return the slices of a service with an endpoint whose `host_name` is this."""
         return self._slices.indexed(BY_HOST, f"{namespace}/{name}/{host}")
 
     def services_at(self, address: str) -> Sequence[Service]:
-        """Return the services that have a cluster address."""
+        """Return the services with this cluster address."""
         return self._services.indexed(BY_CLUSTER_ADDRESS, address)
 
     def slices_at(self, address: str) -> Sequence[EndpointSlice]:

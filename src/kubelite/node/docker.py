@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
+from kubelite.backoff import backoff_seconds
 from kubelite.limits import ENGINE_LINE
 from kubelite.node import docker_wire as wire
 from kubelite.node import pause_image
@@ -22,6 +23,8 @@ from kubelite.node.capabilities import bounding_set, full_privileges
 from kubelite.node.cgroups import limit_pod, read_usage, remove_parents
 from kubelite.node.container_owner import NODE_LABEL, ContainerOwner
 from kubelite.node.docker_logs import read_log
+from kubelite.node.docker_stream import EngineStream, open_stream
+from kubelite.node.process_tree import kill_session
 from kubelite.node.profiles import LoadedProfiles, Profiles, ProfileUnavailable
 from kubelite.node.runtime import (
     ContainerNotFound,
@@ -47,11 +50,10 @@ from kubelite.node.runtime import (
     Usage,
     Version,
 )
+from kubelite.tasks import TaskSet
 
 if TYPE_CHECKING:
     import aiohttp
-    from aiodocker.execs import Exec
-    from aiodocker.stream import Stream
 
     from kubelite.clock import Clock
 
@@ -63,6 +65,8 @@ CALL_SECONDS = 120.0
 NAME_TAKEN = "is already in use by container"
 EXIT_CODE_TRIES = 40
 EXIT_CODE_PAUSE_SECONDS = 0.025
+KILL_TRIES = 20
+KILL_FIRST_SECONDS, KILL_MAX_SECONDS = 0.05, 5.0
 INTERESTING: Final = ("start", "die", "oom", "destroy")
 
 
@@ -82,6 +86,9 @@ class DockerRuntime:
         from aiodocker import Docker
 
         # The engine's calls that wait (events, logs, exec) each hold a connection: no limit on their number.
+        self._socket = socket
+        self._streams: set[EngineStream] = set()  # of execs and attaches that are not over
+        self._tasks = TaskSet()
         self._connector = aiohttp.UnixConnector(str(socket), limit=0)
         timeout = aiohttp.ClientTimeout(total=CALL_SECONDS)
         self._docker: Docker = Docker(
@@ -100,6 +107,10 @@ class DockerRuntime:
 
     async def close(self) -> None:
         """Let go of the engine's connection; containers go on."""
+        await self._tasks.stop()
+        for stream in tuple(self._streams):
+            stream.abort()
+        self._streams.clear()
         await self._docker.close()
         await self._connector.close()
 
@@ -365,8 +376,6 @@ class DockerRuntime:
         self, container_id: str, command: Sequence[str], *, tty: bool, stdin: bool
     ) -> Session:
         """Start a process inside a running container."""
-        from aiodocker.execs import Exec
-
         body = {
             "AttachStdin": stdin,
             "AttachStdout": True,
@@ -375,41 +384,81 @@ class DockerRuntime:
             "Cmd": list(command),
         }
         answer = await self._json(f"containers/{container_id}/exec", "POST", data=body)
-        execution = Exec(self._docker, answer["Id"], tty=tty)
-        stream = await self._opened(execution.start(timeout=None, detach=False))
-        return DockerSession(self, stream, execution)
+        exec_id = cast("str", answer["Id"])
+        try:
+            stream = await self._open(
+                f"/exec/{exec_id}/start", {"Detach": False, "Tty": tty}, tty=tty
+            )
+        except asyncio.CancelledError:
+            # The engine may start the process all the same, and nothing else would ever end it.
+            self.end_execution(container_id, exec_id)
+            raise
+        return DockerSession(self, stream, container_id, exec_id)
 
     async def attach(self, container_id: str, *, tty: bool, stdin: bool) -> Session:
-        """Join the streams of a container's main process."""
+        """Join the streams of a container's main process; raises RuntimeFailure for one that has ended."""
         del tty  # the engine knows it
-        container = self._docker.containers.container(container_id)
-        stream = container.attach(stdout=True, stderr=True, stdin=stdin)
-        return DockerSession(self, await self._opened(stream), None, container_id)
-
-    async def _opened(self, stream: "Stream") -> "Stream":
-        import aiohttp
-        from aiodocker import DockerError
-
+        found = await self._json(f"containers/{container_id}/json")
+        parameters = f"stream=1&stdout=1&stderr=1&stdin={int(stdin)}"
+        path = f"/containers/{container_id}/attach?{parameters}"
+        stream = await self._open(path, {}, tty=bool(found["Config"]["Tty"]))
+        # The engine also attaches to a container that has ended, and says neither so nor ever anything else. It joins
+        # the streams before it answers, and it closes those that are joined before it says that a container does not
+        # run: so one that runs now will close this stream. Of one that does not nothing was lost: its log has it all.
         try:
-            return await stream.__aenter__()
-        except BaseException as error:  # also a probe that has no time left
-            _let_go(stream)
-            if isinstance(error, DockerError):
-                raise _translated(error.status, error.message) from error
-            if isinstance(error, (aiohttp.ClientError, OSError)):
-                raise EngineUnavailable(f"cannot talk to the Docker engine: {error}") from error
+            record = await self.inspect(container_id)
+        except BaseException:
+            stream.abort()
             raise
+        if record is None or not record.is_running:
+            stream.abort()
+            raise RuntimeFailure("container is in CONTAINER_EXITED state")
+        return DockerSession(self, stream, container_id)
 
-    async def execution_code(self, execution: "Exec") -> int:
+    async def _open(self, path: str, body: object, *, tty: bool) -> EngineStream:
+        stream = await open_stream(self._socket, path, body, tty=tty)
+        self._streams.add(stream)
+        return stream
+
+    async def execution_code(self, exec_id: str) -> int:
         """Return the exit code of an exec whose streams have ended."""
         # The streams may end a moment before the engine has noted the code, and no event can be waited for
         # that has not possibly passed already.
         for _ in range(EXIT_CODE_TRIES):
-            found = await self._json(f"exec/{execution.id}/json")
+            found = await self._json(f"exec/{exec_id}/json")
             if found["ExitCode"] is not None and not found["Running"]:
                 return cast("int", found["ExitCode"])
             await asyncio.sleep(EXIT_CODE_PAUSE_SECONDS)
         raise RuntimeFailure("the exec's exit code did not become known")
+
+    def end_execution(self, container_id: str, exec_id: str) -> None:
+        """Kill, in the background, the process of an exec with all it started."""
+        work = self._kill_execution(container_id, exec_id)
+        self._tasks.start(work, name=f"end of exec {exec_id[:12]}")
+
+    async def _kill_execution(self, container_id: str, exec_id: str) -> None:
+        """Kill an exec's processes once the engine says which they are; it has no call of its own for that."""
+        try:
+            for failures in range(KILL_TRIES):
+                found = await self._json(f"exec/{exec_id}/json")
+                pid, is_running = found["Pid"], bool(found["Running"])
+                if pid:
+                    # Also when the process itself has ended: what it started may go on.
+                    await asyncio.to_thread(kill_session, container_id, pid, is_running=is_running)
+                if found["ExitCode"] is not None and not is_running:
+                    return
+                await asyncio.sleep(backoff_seconds(failures, KILL_FIRST_SECONDS, KILL_MAX_SECONDS))
+        except ContainerNotFound:
+            return  # with the container all its processes are gone
+        except (EngineUnavailable, RuntimeFailure) as error:
+            log.warning("cannot end exec: %s", error, extra={"container": container_id})
+            return
+        log.warning("exec does not end", extra={"container": container_id})
+
+    def let_go(self, stream: EngineStream) -> None:
+        """Close the streams of an exec or attach; the process goes on."""
+        self._streams.discard(stream)
+        stream.close()
 
     async def resize(self, path: str, width: int, height: int) -> None:
         """Change the size of a terminal; one that has ended is ignored."""
@@ -442,71 +491,45 @@ class DockerRuntime:
 
 
 class DockerSession:
-    """The streams of one exec or attach."""
+    """The streams of one exec or attach; `exec_id` is empty for an attach."""
 
     def __init__(
-        self,
-        runtime: DockerRuntime,
-        stream: "Stream",
-        execution: "Exec | None",
-        container_id: str = "",
+        self, runtime: DockerRuntime, stream: EngineStream, container_id: str, exec_id: str = ""
     ) -> None:
         self._runtime = runtime
         self._stream = stream
-        self._execution = execution
         self._container_id = container_id
+        self._exec_id = exec_id
 
     async def read(self) -> tuple[StreamName, bytes] | None:
         """Return the next output, or None at the end; with a terminal all is stdout."""
-        import aiohttp
-
-        try:
-            message = await self._stream.read_out()
-        except (aiohttp.ClientError, OSError) as error:
-            raise EngineUnavailable(f"cannot talk to the Docker engine: {error}") from error
-        if message is None:
-            return None
-        return ("stderr" if message.stream == 2 else "stdout"), message.data
+        return await self._stream.read()
 
     async def write(self, data: bytes) -> None:
         """Send input; waits while the process does not read."""
-        with suppress(ConnectionError, RuntimeError):
-            await self._stream.write_in(data)
+        await self._stream.write(data)
 
     async def close_stdin(self) -> None:
         """Tell the process that no more input comes."""
-        response = self._stream._resp  # noqa: SLF001 - the library cannot close one direction
-        if response is not None and response.connection is not None:
-            transport = response.connection.transport
-            if transport is not None and transport.can_write_eof():
-                transport.write_eof()
+        self._stream.close_input()
 
     async def resize(self, width: int, height: int) -> None:
         """Change the terminal's size, in characters."""
-        path = f"containers/{self._container_id}"
-        if self._execution is not None:
-            path = f"exec/{self._execution.id}"
+        path = f"exec/{self._exec_id}" if self._exec_id else f"containers/{self._container_id}"
         await self._runtime.resize(path, width, height)
 
     async def exit_code(self) -> int:
         """Return the exit code once `read` has returned None; 0 for an attach."""
-        return await self._runtime.execution_code(self._execution) if self._execution else 0
+        return await self._runtime.execution_code(self._exec_id) if self._exec_id else 0
 
     async def close(self) -> None:
         """Let go of the streams; the process goes on."""
-        try:
-            # The library asserts a connection that may be gone already, and writes to it before it closes it.
-            with suppress(AssertionError, OSError, RuntimeError):
-                await self._stream.close()
-        finally:
-            _let_go(self._stream)
+        self._runtime.let_go(self._stream)
 
-
-def _let_go(stream: "Stream") -> None:
-    """Close a stream's connection, however far it has come."""
-    response = stream._resp  # noqa: SLF001 - the library forgets it when opening is cancelled or closing fails
-    if response is not None:
-        response.close()
+    def kill(self) -> None:
+        """Kill the process of an exec with all it started; does nothing for an attach."""
+        if self._exec_id:
+            self._runtime.end_execution(self._container_id, self._exec_id)
 
 
 async def _lines(response: "aiohttp.ClientResponse") -> AsyncIterator[bytes]:

@@ -15,7 +15,10 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from kubelite.backoff import backoff_seconds
+from kubelite.limits import ENGINE_LOG
 from kubelite.spawn import start_detached
+from kubelite.tasks import TaskSet
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +28,7 @@ RESTART_FIRST_SECONDS = 1.0
 RESTART_MAX_SECONDS = 60.0
 LOOK_SECONDS = 0.1
 STOP_SECONDS = 30.0
+LOG_CHECK_SECONDS = 600.0
 
 
 class EngineFolders(Struct, frozen=True):
@@ -37,6 +41,11 @@ class EngineFolders(Struct, frozen=True):
     def socket(self) -> Path:
         """Where it answers."""
         return self.run / "docker.sock"
+
+    @property
+    def log(self) -> Path:
+        """What it writes."""
+        return self.run / "docker.log"
 
 
 async def answers(socket: Path) -> bool:
@@ -94,7 +103,21 @@ class OwnEngine:
 
     async def run(self) -> None:
         """Start the engine if it does not answer, and again whenever it ends; until cancelled."""
-        delay_seconds = RESTART_FIRST_SECONDS
+        tasks = TaskSet()
+        tasks.supervise(self._bound_log, name="log of the container engine")
+        try:
+            await self._keep_running()
+        finally:
+            await tasks.stop()
+
+    async def _bound_log(self) -> None:
+        """Cut the engine's log now and then: it goes on for as long as the engine runs."""
+        while True:
+            await asyncio.to_thread(cut_log, self._folders.log)
+            await asyncio.sleep(LOG_CHECK_SECONDS)
+
+    async def _keep_running(self) -> None:
+        failures = 0
         loop = asyncio.get_running_loop()
         while True:
             started = loop.time()
@@ -103,10 +126,12 @@ class OwnEngine:
             else:
                 await self._start_and_wait()
             if loop.time() - started > RESTART_MAX_SECONDS:
-                delay_seconds = RESTART_FIRST_SECONDS
+                failures = 0
             log.warning("the container engine has ended, starting it again")
-            await asyncio.sleep(delay_seconds)
-            delay_seconds = min(delay_seconds * 2, RESTART_MAX_SECONDS)
+            await asyncio.sleep(
+                backoff_seconds(failures, RESTART_FIRST_SECONDS, RESTART_MAX_SECONDS)
+            )
+            failures += 1
 
     async def _start_and_wait(self) -> None:
         pid = await asyncio.to_thread(self._spawn)
@@ -121,12 +146,28 @@ class OwnEngine:
         """Start the engine, which outlives this process; return its process id."""
         self._folders.run.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folders.data.mkdir(mode=0o710, parents=True, exist_ok=True)
-        return start_detached(self._arguments, self._folders.run / "docker.log")
+        return start_detached(self._arguments, self._folders.log)
 
     async def _until_gone(self) -> None:
         """Wait for the end of an engine that an earlier run of kubelite started."""
         with contextlib.suppress(OSError, ValueError):
             await _ended(int((self._folders.run / "docker.pid").read_text()))
+
+
+def cut_log(path: Path) -> None:
+    """Keep the newest half of what a log may hold, beside it, once it holds more. Blocking.
+
+    The engine appends, so it goes on at the beginning of the emptied file; a line written between the copy and the cut
+    is lost.
+    """
+    with contextlib.suppress(FileNotFoundError), path.open("r+b") as log_file:
+        size = log_file.seek(0, os.SEEK_END)
+        if size <= ENGINE_LOG.value:
+            return
+        ENGINE_LOG.reached()
+        log_file.seek(-ENGINE_LOG.value // 2, os.SEEK_END)
+        path.with_suffix(".log.1").write_bytes(log_file.read(ENGINE_LOG.value // 2))
+        log_file.truncate(0)
 
 
 async def stop_engine(folders: EngineFolders) -> None:

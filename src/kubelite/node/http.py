@@ -8,7 +8,7 @@ import asyncio
 import logging
 import re
 import ssl
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import Any
 from urllib.parse import unquote
@@ -36,6 +36,7 @@ from kubelite.node.runtime import (
     Session,
 )
 from kubelite.node.spdy import SPDYConnection, SPDYViolation
+from kubelite.node.stream_end import stream_end
 from kubelite.node.upgrade import take_over
 from kubelite.serving.connection import ConnectionServer
 from kubelite.serving.descriptors import own_shares
@@ -48,6 +49,7 @@ log = logging.getLogger(__name__)
 TUNNEL_MESSAGE_LIMIT_BYTES = 4 << 20
 SHUTDOWN_SECONDS = 2.0
 VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+RUNS = "create"  # what it takes to run a command in a pod or to reach its ports, also by a WebSocket, which is a GET
 PORT = re.compile(r"[0-9]{1,5}")
 READING = ("GET", "HEAD")
 LOGS = "containerLogs"
@@ -152,13 +154,14 @@ class NodeAPI:
         del request
         return web.Response(text="ok")
 
-    async def _check(self, request: web.BaseRequest, subresources: Sequence[str]) -> None:
+    async def _check(
+        self, request: web.BaseRequest, subresources: Sequence[str], verb: str
+    ) -> None:
         """Return if the right to one of the subresources is there; raises Unauthorized or Forbidden."""
         certificate = request.get_extra_info("peercert") or {}
         user, groups = names_in(certificate)
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         bearer = token.strip() if scheme.lower() == "bearer" else ""
-        verb = VERBS.get(request.method, "create")
         *finer, last = (NodeRequest(user, groups, bearer, verb, one) for one in subresources)
         for asked in finer:
             with suppress(Forbidden):
@@ -170,11 +173,12 @@ class NodeAPI:
         request: web.BaseRequest,
         subresource: str | Sequence[str],
         work: Callable[[], Awaitable[web.StreamResponse]],
+        verb: str = "",
     ) -> web.StreamResponse:
-        """Authorize, do the work, and put what goes wrong into words."""
+        """Authorize, by the request's own verb unless one is given; do the work, and put what goes wrong into words."""
         try:
             wanted = [subresource] if isinstance(subresource, str) else subresource
-            await self._check(request, wanted)
+            await self._check(request, wanted, verb or VERBS.get(request.method, "create"))
             return await work()
         except APIError as error:
             return web.Response(status=error.code, text=error.message)
@@ -229,7 +233,7 @@ class NodeAPI:
                 return pod, memory
         raise NotFound(f"pod {place.pod} in namespace {place.namespace} is not on this node")
 
-    def _running(self, request: web.BaseRequest, place: Place) -> ContainerRecord:
+    def _running(self, request: web.BaseRequest, place: Place) -> tuple[PodMemory, ContainerRecord]:
         pod, memory = self._find(request, place)
         name = place.container
         if find_container(pod, name) is None:
@@ -237,7 +241,7 @@ class NodeAPI:
         record = memory.observe().newest(name)
         if record is None or not record.is_running:
             raise BadRequest(f'container not found ("{name}")')
-        return record
+        return memory, record
 
     async def _logs(self, request: web.BaseRequest, place: Place) -> web.StreamResponse:
         async def work() -> web.StreamResponse:
@@ -248,8 +252,11 @@ class NodeAPI:
             # The head goes out at once: who follows a silent container must see that it works.
             await response.prepare(request)
             try:
-                async with aclosing(log_bytes(self._runtime, record, wanted)) as pieces:
-                    async for piece in pieces:
+                async with (
+                    aclosing(log_bytes(self._runtime, record, wanted)) as pieces,
+                    stream_end(memory.ended(record.id)) as end,
+                ):
+                    while (piece := await end.read(anext(pieces, None))) is not None:
                         await response.write(piece)
             except (EngineUnavailable, RuntimeFailure, ValueError) as error:
                 # The answer has begun: that it ends without its end is all that can still be told.
@@ -264,7 +271,7 @@ class NodeAPI:
 
     async def _exec(self, request: web.BaseRequest, place: Place) -> web.StreamResponse:
         async def work() -> web.StreamResponse:
-            record = self._running(request, place)
+            memory, record = self._running(request, place)
             wanted = wanted_streams(request.query)
             command = request.query.getall("command", [])
             if not command:
@@ -275,27 +282,30 @@ class NodeAPI:
                     record.id, command, tty=wanted.tty, stdin=wanted.stdin
                 )
 
-            return await self._converse(request, wanted, open_session)
+            opening = Opening(open_session, "error executing command in container")
+            return await self._converse(request, wanted, opening, lambda: memory.ended(record.id))
 
-        return await self._guarded(request, "proxy", work)
+        return await self._guarded(request, "proxy", work, RUNS)
 
     async def _attach(self, request: web.BaseRequest, place: Place) -> web.StreamResponse:
         async def work() -> web.StreamResponse:
-            record = self._running(request, place)
+            memory, record = self._running(request, place)
             wanted = wanted_streams(request.query)
 
             async def open_session() -> Session:
                 return await self._runtime.attach(record.id, tty=wanted.tty, stdin=wanted.stdin)
 
-            return await self._converse(request, wanted, open_session)
+            opening = Opening(open_session, "error attaching to container")
+            return await self._converse(request, wanted, opening, lambda: memory.ended(record.id))
 
-        return await self._guarded(request, "proxy", work)
+        return await self._guarded(request, "proxy", work, RUNS)
 
     async def _converse(
         self,
         request: web.BaseRequest,
         wanted: streams.Wanted,
-        open_session: Callable[[], Awaitable[Session]],
+        opening: "Opening",
+        ended: Callable[[], Coroutine[Any, Any, None]],
     ) -> web.StreamResponse:
         if not (wanted.stdin or wanted.stdout or wanted.stderr):
             raise BadRequest("you must specify at least 1 of stdin, stdout, stderr")
@@ -304,7 +314,7 @@ class NodeAPI:
                 protocols=streams.WEBSOCKET_PROTOCOLS, max_msg_size=streams.MESSAGE_LIMIT_BYTES
             )
             await socket.prepare(request)
-            await _run(open_session, streams.WebSocketChannels(socket))
+            await _run(opening, streams.WebSocketChannels(socket), ended)
             return socket
         offered = request.headers.getall("X-Stream-Protocol-Version", [])
         protocol = streams.choose_protocol(offered, streams.SPDY_PROTOCOLS)
@@ -315,7 +325,7 @@ class NodeAPI:
         async def serve(connection: SPDYConnection) -> None:
             channels = await streams.open_spdy_channels(connection, wanted, protocol)
             if channels is not None:
-                await _run(open_session, channels)
+                await _run(opening, channels, ended)
 
         return await take_over(request, protocol, serve)
 
@@ -327,7 +337,10 @@ class NodeAPI:
                 raise NotFound(f"pod {pod.metadata.name} is not running")
             name = pod.metadata.name
             ports = port_forward.PodPorts(
-                0 if pod.spec.hostNetwork else sandbox.pid, memory.uid, self._forwarded
+                0 if pod.spec.hostNetwork else sandbox.pid,
+                sandbox.id,
+                memory.uid,
+                self._forwarded,
             )
             numbers = port_numbers(request.query.getall("port", []))
             if len(numbers) > port_forward.PORTS_LIMIT:
@@ -336,7 +349,10 @@ class NodeAPI:
                 return await take_over(
                     request,
                     port_forward.SPDY_PROTOCOL,
-                    lambda connection: port_forward.forward_spdy(connection, ports, name),
+                    lambda connection: _while_it_runs(
+                        port_forward.forward_spdy(connection, ports, name),
+                        memory.ended(sandbox.id),
+                    ),
                 )
             socket = web.WebSocketResponse(
                 protocols=port_forward.WEBSOCKET_PROTOCOLS,
@@ -344,22 +360,54 @@ class NodeAPI:
             )
             await socket.prepare(request)
             if socket.ws_protocol == port_forward.TUNNEL_PROTOCOL:
-                await _serve_tunnel(socket, ports, name)
+                serving = _serve_tunnel(socket, ports, name)
             else:
-                await port_forward.forward_websocket(socket, ports, numbers, name)
+                serving = port_forward.forward_websocket(socket, ports, numbers, name)
+            await _while_it_runs(serving, memory.ended(sandbox.id))
+            await socket.close()
             return socket
 
-        return await self._guarded(request, "proxy", work)
+        return await self._guarded(request, "proxy", work, RUNS)
 
 
-async def _run(open_session: Callable[[], Awaitable[Session]], channels: streams.Channels) -> None:
+class Opening(Struct, frozen=True):
+    """How an exec or attach begins, and what is said when it cannot."""
+
+    session: Callable[[], Awaitable[Session]]
+    failure: str
+
+
+async def _run(
+    opening: Opening,
+    channels: streams.Channels,
+    ended: Callable[[], Coroutine[Any, Any, None]],
+) -> None:
     """Start the process and carry its streams; what prevents that is told on the error channel."""
     try:
-        session = await open_session()
+        session = await opening.session()
     except (RuntimeFailure, EngineUnavailable) as error:
-        await channels.finish(streams.failed(f"error executing command in container: {error}"))
+        with suppress(ConnectionError):
+            await channels.finish(streams.failed(f"{opening.failure}: {error}"))
         return
-    await streams.converse(session, channels)
+    await streams.converse(session, channels, ended())
+
+
+async def _while_it_runs(work: Coroutine[Any, Any, None], ended: Coroutine[Any, Any, None]) -> None:
+    """Work until the work is done, its client has left, or what it is done for has ended."""
+
+    async def forwarding() -> None:
+        with suppress(ConnectionError):
+            await work
+
+    tasks = TaskSet()
+    try:
+        either = {
+            tasks.start(forwarding(), name="port-forward"),
+            tasks.start(ended, name="end of a forwarded pod"),
+        }
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await tasks.stop()
 
 
 async def _serve_tunnel(

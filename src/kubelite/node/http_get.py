@@ -14,6 +14,7 @@ from urllib.parse import urljoin, urlsplit
 from msgspec import Struct
 
 from kubelite.limits import HTTP_PROBE_BODY, HTTP_PROBE_HEAD
+from kubelite.node.name_lookup import Resolve, connect
 
 REDIRECTS_LIMIT = 10
 PIECE_BYTES = 4096
@@ -38,7 +39,12 @@ class HTTPFailed(Exception):
 
 
 async def http_get(
-    scheme: str, host: str, port: int, path: str, headers: Sequence[tuple[str, str]] = ()
+    scheme: str,
+    host: str,
+    port: int,
+    path: str,
+    headers: Sequence[tuple[str, str]],
+    resolve: Resolve,
 ) -> Answer:
     """Fetch a page; raises HTTPFailed. A redirect to another host is not followed but returned."""
     for name, value in headers:
@@ -48,14 +54,14 @@ async def http_get(
     path = _sendable(path).decode("ascii")
     url = f"{scheme}://{_bracketed(host)}:{port}{path if path.startswith('/') else '/' + path}"
     try:
-        return await _follow(url, headers)
+        return await _follow(url, headers, resolve)
     except ValueError as error:  # what the server redirects to, or the pod asks for, is no URL
         raise HTTPFailed(f"cannot parse URL: {error}") from error
 
 
-async def _follow(url: str, headers: Sequence[tuple[str, str]]) -> Answer:
+async def _follow(url: str, headers: Sequence[tuple[str, str]], resolve: Resolve) -> Answer:
     for _ in range(REDIRECTS_LIMIT):
-        answer, location = await _fetch(url, headers)
+        answer, location = await _fetch(url, headers, resolve)
         if not location or answer.status not in {301, 302, 303, 307, 308}:
             return answer
         following = urljoin(url, location)
@@ -83,7 +89,9 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-async def _fetch(url: str, headers: Sequence[tuple[str, str]]) -> tuple[Answer, str]:
+async def _fetch(
+    url: str, headers: Sequence[tuple[str, str]], resolve: Resolve
+) -> tuple[Answer, str]:
     parts = urlsplit(url)
     secure = parts.scheme == "https"
     port = parts.port or (443 if secure else 80)
@@ -92,8 +100,8 @@ async def _fetch(url: str, headers: Sequence[tuple[str, str]]) -> tuple[Answer, 
         raise HTTPFailed(f"cannot parse URL: invalid character in host name {authority!r}")
     context = _unverified() if secure else None
     try:
-        reader, writer = await asyncio.open_connection(
-            parts.hostname, port, ssl=context, limit=2 * PIECE_BYTES
+        reader, writer = await connect(
+            resolve, parts.hostname or "", port, tls=context, limit=2 * PIECE_BYTES
         )
     except OSError as error:
         raise HTTPFailed(f"dial tcp {parts.hostname}:{port}: {error.strerror or error}") from error

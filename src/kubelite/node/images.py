@@ -15,6 +15,7 @@ from kubelite.api.client.protocol import Client
 from kubelite.api.errors import NotFound
 from kubelite.api.kinds.core.config import Secret
 from kubelite.api.kinds.core.pods import Pod
+from kubelite.backoff import backoff_seconds
 from kubelite.clock import Clock
 from kubelite.node.observed import ImageState, Trouble
 from kubelite.node.pods import AnyContainer, reference_to
@@ -181,7 +182,7 @@ class ImageSource:
 
 
 def _backoff_seconds(failures: int) -> float:
-    return float(min(BACKOFF_FIRST_SECONDS * 2 ** min(failures, 10), BACKOFF_MAX_SECONDS))
+    return backoff_seconds(failures, BACKOFF_FIRST_SECONDS, BACKOFF_MAX_SECONDS)
 
 
 def _spelt(seconds: float) -> str:

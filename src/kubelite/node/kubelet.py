@@ -12,8 +12,9 @@ from typing import Protocol
 
 from kubelite.api.client.protocol import Client, Mirror
 from kubelite.api.kinds.core.pods import Pod
+from kubelite.backoff import backoff_seconds
 from kubelite.node.pod_actions import Collaborators, NodeFacts
-from kubelite.node.pod_memory import PodMemory
+from kubelite.node.pod_memory import ContainerState, PodMemory
 from kubelite.node.pod_worker import PodWorker
 from kubelite.node.pods import is_terminal
 from kubelite.node.runtime import (
@@ -115,12 +116,12 @@ class Kubelet:
             self._worker.room_changed()
 
     async def _follow_engine(self) -> None:
-        delay_seconds = RECONNECT_FIRST_SECONDS
+        failures = 0
         while True:
             try:
                 async with aclosing(self._parts.runtime.events()) as events:
                     async for event in events:
-                        delay_seconds = RECONNECT_FIRST_SECONDS
+                        failures = 0
                         await self._happened(event)
                 error = "the engine's event stream ended"
             except (EngineUnavailable, RuntimeFailure) as failure:
@@ -130,8 +131,10 @@ class Kubelet:
             self.engine_error = error
             self.engine_known.set()
             self.on_engine_change()
-            await asyncio.sleep(delay_seconds)
-            delay_seconds = min(delay_seconds * 2, RECONNECT_MAX_SECONDS)
+            await asyncio.sleep(
+                backoff_seconds(failures, RECONNECT_FIRST_SECONDS, RECONNECT_MAX_SECONDS)
+            )
+            failures += 1
 
     async def _happened(self, event: Resynced | RuntimeEvent) -> None:
         if isinstance(event, Resynced):
@@ -181,16 +184,18 @@ class Kubelet:
         before = memory.records.get(record.id)
         memory.take(record)
         ended = record.phase == "exited" and (before is None or before.phase != "exited")
-        if ended or (record.phase == "exited" and record.id not in memory.messages):
+        if ended or (record.phase == "exited" and memory.container(record.id).message is None):
             self._forget_addresses(memory, record)
-            work = self._ended(memory, record)
+            work = self._ended(memory, record, memory.container(record.id))
             self._tasks.start(work, name=f"end of {record.name}")
         else:
             self._worker.wake(memory.uid)
 
-    async def _ended(self, memory: PodMemory, record: ContainerRecord) -> None:
+    async def _ended(
+        self, memory: PodMemory, record: ContainerRecord, state: ContainerState
+    ) -> None:
         try:
-            await self._worker.actions.ended(memory, record)
+            await self._worker.actions.ended(memory, record, state)
         finally:
             self._worker.wake(memory.uid)
 
@@ -204,8 +209,8 @@ class Kubelet:
         record = memory.records[container_id]
         if record.is_running:
             self._forget_addresses(memory, record)
-        del memory.records[container_id]
-        self._tasks.start(self._ended(memory, record), name=f"end of {record.name}")
+        state = memory.forget(container_id)
+        self._tasks.start(self._ended(memory, record, state), name=f"end of {record.name}")
         self._tasks.start(self._parts.logs.remove(record), name=f"log of {record.name}")
 
     def _forget_addresses(self, memory: PodMemory, ended: ContainerRecord) -> None:

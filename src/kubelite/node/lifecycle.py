@@ -429,7 +429,8 @@ def _replace_if_needed(draft: _Draft, container: AnyContainer, record: Container
     grace = grace_seconds(draft.pod)
     health = draft.observed.health.get(record.id)
     if health is not None and health.failure:
-        probe = container.livenessProbe if health.started else container.startupProbe
+        failed = {"Startup": container.startupProbe, "Liveness": container.livenessProbe}
+        probe = failed.get(health.failed_probe)
         if probe is not None and probe.terminationGracePeriodSeconds is not None:
             grace = probe.terminationGracePeriodSeconds
         draft.add(StopContainer(record, grace, health.failure))

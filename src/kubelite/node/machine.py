@@ -10,6 +10,9 @@ from msgspec import Struct
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 
 
+HOST_FILE_BYTES = 64 * 1024  # settings of a host have some hundred
+
+
 class Machine(Struct, frozen=True):
     """The facts a node reports about its machine."""
 
@@ -40,11 +43,17 @@ def read_machine(disk: Path) -> Machine:
     )
 
 
-def _first_line(path: str) -> str:
+def read_host_file(path: Path) -> str:
+    """Return the beginning of a text file of the host, "" if it cannot be read; what is no UTF-8 is replaced."""
     try:
-        return Path(path).read_text().strip()
+        with path.open("rb") as file:
+            return file.read(HOST_FILE_BYTES).decode("utf-8", "replace")
     except OSError:
         return ""
+
+
+def _first_line(path: str) -> str:
+    return read_host_file(Path(path)).strip()
 
 
 def _memory_bytes() -> int:
@@ -57,5 +66,5 @@ def _memory_bytes() -> int:
 def _os_image() -> str:
     try:
         return platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
-    except OSError:
+    except (OSError, ValueError):  # ValueError: it is no UTF-8
         return "Linux"

@@ -3,12 +3,13 @@
 Each function raises ConfigUnavailable when the pod has text that would break the line it belongs to.
 """
 
+import ipaddress
 from collections.abc import Sequence
 
 from msgspec import Struct
 
 from kubelite.api.kinds.core.pods import Pod
-from kubelite.node.trusted_text import address, host_name_text, word
+from kubelite.node.trusted_text import address, host_name_text, is_word, word
 
 HOST_NAME_LIMIT = 63
 NAMESERVERS_LIMIT = 3
@@ -26,14 +27,17 @@ class DNSSettings(Struct, frozen=True):
 
 
 def read_resolv_conf(text: str, settings: DNSSettings) -> DNSSettings:
-    """Add what the host's resolv.conf says; servers on loopback are of no use to pods and left out."""
+    """Add what the host's resolv.conf says; servers on loopback are of no use to pods and left out.
+
+    So is what no resolver could use: one odd byte in the host's file must not keep all pods from starting.
+    """
     servers: list[str] = []
     searches: list[str] = []
     options: list[str] = []
     for line in text.splitlines():
-        keyword, _, rest = line.partition("#")[0].strip().partition(" ")
-        values = rest.split()
-        if keyword == "nameserver" and values and not values[0].startswith(("127.", "::1")):
+        keyword, *values = line.partition("#")[0].partition(";")[0].split() or [""]
+        values = [value for value in values if is_word(value)]
+        if keyword == "nameserver" and values and _is_server(values[0]):
             servers.append(values[0])
         elif keyword in {"search", "domain"}:
             searches = values
@@ -46,6 +50,14 @@ def read_resolv_conf(text: str, settings: DNSSettings) -> DNSSettings:
         tuple(searches),
         tuple(options),
     )
+
+
+def _is_server(text: str) -> bool:
+    """Return whether pods can ask a name server at an address of the host's."""
+    try:
+        return not ipaddress.ip_address(text).is_loopback
+    except ValueError:
+        return False
 
 
 def host_name(pod: Pod, domain: str) -> str:

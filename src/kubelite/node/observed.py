@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
+from typing import Literal
 
 from msgspec import Struct
 
@@ -36,6 +38,7 @@ class Health(Struct, frozen=True):
     started: bool = True
     ready: bool = True
     failure: str = ""  # why it must be restarted
+    failed_probe: Literal["", "Startup", "Liveness"] = ""  # which probe said so, if one did
 
 
 class Pending(Struct, frozen=True):
@@ -52,7 +55,7 @@ class Ending(Struct, frozen=True):
     message: str
 
 
-class Observed(Struct, frozen=True):
+class Observed(Struct, frozen=True, dict=True):  # dict: for what is computed once
     """One pod as the node sees it."""
 
     records: Sequence[ContainerRecord] = ()  # sandboxes and containers of the pod, in any order
@@ -77,14 +80,21 @@ class Observed(Struct, frozen=True):
         sandboxes = [record for record in self.records if record.is_sandbox]
         return max(sandboxes, key=lambda record: record.attempt, default=None)
 
+    @cached_property
+    def _attempts(self) -> Mapping[str, list[ContainerRecord]]:
+        """The records by container name, the newest first; a pod may have thousands of containers."""
+        found: dict[str, list[ContainerRecord]] = {}
+        for record in sorted(self.records, key=lambda record: record.attempt, reverse=True):
+            found.setdefault(record.name, []).append(record)
+        return found
+
     def attempts(self, name: str) -> list[ContainerRecord]:
         """Return a container's records, the newest first."""
-        found = [record for record in self.records if record.name == name]
-        return sorted(found, key=lambda record: record.attempt, reverse=True)
+        return list(self._attempts.get(name, ()))
 
     def newest(self, name: str) -> ContainerRecord | None:
         """Return a container's latest record."""
-        attempts = self.attempts(name)
+        attempts = self._attempts.get(name)
         return attempts[0] if attempts else None
 
     def running(self) -> list[ContainerRecord]:

@@ -8,7 +8,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -20,6 +19,7 @@ from kubelite.api.kinds.core.containers import EphemeralContainer, LifecycleHand
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.references import ObjectReference
 from kubelite.api.kinds.core.services import Service
+from kubelite.backoff import backoff_seconds
 from kubelite.clock import Clock
 from kubelite.node.admission import NO_APPARMOR, host_ports, wants_apparmor
 from kubelite.node.container_spec import container_spec, sandbox_spec
@@ -45,10 +45,11 @@ from kubelite.node.log_links import NoLogs, PodLogs
 from kubelite.node.logs import last_output
 from kubelite.node.network import PodNetwork
 from kubelite.node.observed import Health, ImageState, Trouble
-from kubelite.node.pod_memory import PodMemory, Stop
+from kubelite.node.pod_memory import ContainerState, PodMemory, Stop
 from kubelite.node.pods import (
     AnyContainer,
     find_container,
+    is_terminal,
     pod_key,
     reference_to,
     resources_text,
@@ -149,7 +150,6 @@ class PodActions:
         self._services = client.mirror(Service)
         self._checks = SandboxChecks(client, runtime, facts.cluster_domain)
         self._starting = asyncio.Semaphore(STARTS_AT_ONCE)
-        self._hooks: dict[str, asyncio.Task[Any]] = {}  # postStart hooks that run, by container id
         self._warned: set[str] = set()  # what the log already says that this host withholds
 
     async def carry_out(self, memory: PodMemory, actions: tuple[Action, ...]) -> None:
@@ -195,13 +195,12 @@ class PodActions:
         for memory in memories:
             if memory.pod is not None and memory.pod.spec.hostNetwork and memory.addresses:
                 memory.addresses = facts.addresses
-                for probes in memory.probes.values():
-                    probes.move(facts.addresses[0])
+                for state in memory.containers.values():
+                    if state.probes is not None:
+                        state.probes.move(facts.addresses[0])
 
     def _retry_date(self, failures: int) -> timedelta:
-        return timedelta(
-            seconds=min(RETRY_FIRST_SECONDS * 2.0 ** min(failures, 10), RETRY_MAX_SECONDS)
-        )
+        return timedelta(seconds=backoff_seconds(failures, RETRY_FIRST_SECONDS, RETRY_MAX_SECONDS))
 
     async def _set_up_volumes(self, memory: PodMemory, pod: Pod) -> None:
         now = memory.volumes_read_at = self._clock.now()
@@ -324,7 +323,7 @@ class PodActions:
             message = f"Failed to create pod sandbox: plugin kubelite failed (add): {error}"
             self._sandbox_failed(memory, pod, message)
             await self._runtime.remove(sandbox.id)
-            memory.records.pop(sandbox.id, None)
+            memory.forget(sandbox.id)
 
     async def _ensure_image(self, memory: PodMemory, pod: Pod, container: AnyContainer) -> None:
         def report(state: ImageState) -> None:
@@ -403,44 +402,40 @@ class PodActions:
         self, memory: PodMemory, pod: Pod, container: AnyContainer, container_id: str
     ) -> ContainerRecord:
         handler = container.lifecycle.postStart if container.lifecycle is not None else None
-        if handler is not None:
-            memory.hooks_running.add(container_id)
+        state = memory.container(container_id)
+        state.is_hook_running = handler is not None
         try:
             record = await self._runtime.start(container_id)
-        except RuntimeFailure:
-            memory.hooks_running.discard(container_id)
+        except BaseException:
+            state.is_hook_running = False
+            if container_id not in memory.records:
+                memory.forget(container_id)
             raise
         memory.take(record)
         await self._logs.add([record])
         about = reference_to(pod, container)
         self._events.event(about, NORMAL, "Started", "Container started")
         if handler is not None:
-            work = self._post_start(memory, pod, container, record, handler)
-            hook = self._tasks.start(work, name=f"postStart {container.name}")
-            self._hooks[container_id] = hook
-            hook.add_done_callback(lambda _: self._hooks.pop(container_id, None))
+            target = self._target(memory, pod, container, record)
+            work = self._post_start(memory, target, state, handler)
+            state.hook = self._tasks.start(work, name=f"postStart {container.name}")
         return record
 
     async def _post_start(
-        self,
-        memory: PodMemory,
-        pod: Pod,
-        container: AnyContainer,
-        record: ContainerRecord,
-        handler: LifecycleHandler,
+        self, memory: PodMemory, target: Target, state: ContainerState, handler: LifecycleHandler
     ) -> None:
         try:
-            outcome = await self._prober.hook(self._target(memory, pod, container, record), handler)
+            outcome = await self._prober.hook(target, handler)
         except EngineUnavailable as error:
             outcome = Outcome(healthy=False, message=str(error))
         finally:
-            memory.hooks_running.discard(record.id)
+            state.is_hook_running, state.hook = False, None
             self._wake(memory.uid)
         if not outcome.healthy:
-            about = reference_to(pod, container)
+            about = reference_to(target.pod, target.container)
             message = f"PostStartHook failed: {outcome.message}".strip(": ")
             self._events.event(about, WARNING, "FailedPostStartHook", message)
-            memory.hooks_failed[record.id] = "FailedPostStartHook"
+            state.hook_failure = "FailedPostStartHook"
 
     def _start_failed(
         self, memory: PodMemory, pod: Pod, container: AnyContainer, reason: str, message: str
@@ -458,16 +453,20 @@ class PodActions:
         return Target(pod, container, record.id, address)
 
     def watch_over_running(self, memory: PodMemory, pod: Pod) -> None:
-        """Start the probes of containers that run but are not probed, as after a restart."""
+        """Start the probes of containers that run but are not probed, and stop those an ending pod must not have."""
         for record in memory.records.values():
             container = find_container(pod, record.name)
-            if container is not None and record.is_running and record.id not in memory.probes:
+            if container is not None and record.is_running:
                 self._watch_over(memory, pod, container, record)
+        is_deleted = pod.metadata.deletionTimestamp is not None
+        if is_deleted or memory.ending is not None or is_terminal(pod):
+            memory.stop_restarting_probes()
 
     def _watch_over(
         self, memory: PodMemory, pod: Pod, container: AnyContainer, record: ContainerRecord
     ) -> None:
-        if not has_probes(container):
+        state = memory.container(record.id)
+        if state.probes is not None or not has_probes(container):
             return
         health = _known_health(pod, container, record)
         probes = ContainerProbes(
@@ -477,20 +476,20 @@ class PodActions:
             self._events,
             lambda: self._wake(memory.uid),
         )
-        memory.probes[record.id] = probes
+        state.probes = probes
         ran = self._clock.now() - (record.started_at or record.created_at)
         probes.start(max(ran.total_seconds(), 0.0))
 
     def _stop(self, memory: PodMemory, action: StopContainer) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + action.grace_seconds
-        known = memory.stops.get(action.record.id)
-        if known is not None:
+        state = memory.container(action.record.id)
+        if (known := state.stop) is not None:
             if deadline < known.deadline:
                 known.deadline = deadline
                 known.wake()
             return
-        stop = memory.stops[action.record.id] = Stop(deadline)
+        stop = state.stop = Stop(deadline)
         self._tasks.start(self._end(memory, action, stop), name=f"stop {action.record.name}")
 
     async def _end(self, memory: PodMemory, action: StopContainer, stop: Stop) -> None:
@@ -509,7 +508,8 @@ class PodActions:
         while await self._still_runs(memory, record, stop):
             await self._signal(memory, record, "SIGKILL")
             stop.deadline = loop.time() + GRACE_MIN_SECONDS
-        memory.stops.pop(record.id, None)
+        if (state := memory.containers.get(record.id)) is not None:
+            state.stop = None
 
     async def _signal(self, memory: PodMemory, record: ContainerRecord, signal: str) -> None:
         """Send a signal, again and again while the engine fails to and the container still runs."""
@@ -521,7 +521,9 @@ class PodActions:
                 log.warning("cannot stop container: %s", error, extra={"container": record.name})
             else:
                 return
-            await asyncio.sleep(min(RETRY_FIRST_SECONDS * 2.0**failures, STOP_RETRY_MAX_SECONDS))
+            await asyncio.sleep(
+                backoff_seconds(failures, RETRY_FIRST_SECONDS, STOP_RETRY_MAX_SECONDS)
+            )
             failures += 1
             known = memory.records.get(record.id)
             if known is None or not known.is_running:
@@ -574,28 +576,21 @@ class PodActions:
         """Learn what ended containers left, so that no status says without it that they ended."""
         for record in list(memory.records.values()):
             is_over = record.phase == "exited" and not record.is_sandbox
-            if is_over and record.id not in memory.messages:
-                await self.ended(memory, record)
+            state = memory.container(record.id)
+            if is_over and state.message is None:
+                await self.ended(memory, record, state)
 
-    async def ended(self, memory: PodMemory, record: ContainerRecord) -> None:
-        """Tidy up after a container that has ended: its probes, its stop, its termination message."""
-        stop = memory.stops.pop(record.id, None)
-        if stop is not None:
-            stop.wake()
-        memory.hooks_failed.pop(record.id, None)
-        if (hook := self._hooks.get(record.id)) is not None:
-            # Whatever it asks may never answer: each run of a container would leave a connection behind.
-            hook.cancel()
-        memory.hooks_running.discard(record.id)
-        probes = memory.probes.pop(record.id, None)
-        if probes is not None:
-            await probes.stop()
-        if record.is_sandbox or record.id in memory.messages:
+    async def ended(
+        self, memory: PodMemory, record: ContainerRecord, state: ContainerState
+    ) -> None:
+        """Tidy up after a container that has ended or is gone: its probes, its stop, its termination message."""
+        await _release(state)
+        if record.is_sandbox or state.message is not None:
             return
         text = await self._volumes.termination_message(memory.uid, record.name, record.attempt)
         if not text and _falls_back_to_logs(memory.pod, record):
             text = await self._last_output(record)
-        memory.messages[record.id] = text
+        state.message = text
 
     async def _last_output(self, record: ContainerRecord) -> str:
         try:
@@ -628,7 +623,7 @@ class PodActions:
         # The pause process has nothing to finish: it is killed, and its address given back once nothing can use it.
         await self._runtime.signal(record.id, "SIGKILL")
         known = await self._runtime.inspect(record.id)
-        memory.records.pop(record.id, None)
+        memory.forget(record.id)
         if known is not None:
             memory.records[record.id] = msgspec.structs.replace(known, phase="exited", pid=0)
         memory.addresses = ()
@@ -637,8 +632,7 @@ class PodActions:
     async def _remove(self, memory: PodMemory, record: ContainerRecord) -> None:
         await self._runtime.remove(record.id)
         await self._logs.remove(record)
-        memory.records.pop(record.id, None)
-        memory.messages.pop(record.id, None)
+        await _release(memory.forget(record.id))
         memory.resize_troubles.pop(record.id, None)
         memory.resize_failures.pop(record.id, None)
         memory.resized.pop(record.id, None)
@@ -666,6 +660,21 @@ class PodActions:
             )
         except (NotFound, Conflict):
             log.debug("pod is gone already", extra={"pod": pod_key(pod)})
+
+
+async def _release(state: ContainerState) -> None:
+    """End what goes on for a container that has ended."""
+    stop, state.stop = state.stop, None
+    if stop is not None:
+        stop.wake()
+    state.hook_failure = ""
+    if state.hook is not None:
+        # Whatever it asks may never answer: each run of a container would leave a connection behind.
+        state.hook.cancel()
+    state.is_hook_running = False
+    probes, state.probes = state.probes, None
+    if probes is not None:
+        await probes.stop()
 
 
 def target_id(memory: PodMemory, container: AnyContainer) -> str:

@@ -1,5 +1,6 @@
 """What the node remembers of one pod between two looks at it; lost at a restart and then found again from labels."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
@@ -21,6 +22,31 @@ class Stop:
         self.wake: Callable[[], None] = lambda: None  # called when the deadline came nearer
 
 
+class ContainerState:
+    """What is remembered of one run of a container beside its record; dropped as one when the container is gone."""
+
+    __slots__ = (
+        "hook",
+        "hook_failure",
+        "is_hook_running",
+        "message",
+        "probes",
+        "stop",
+        "told_backoff",
+    )
+
+    def __init__(self) -> None:
+        self.probes: ContainerProbes | None = None
+        self.stop: Stop | None = None  # set while it is being stopped
+        self.hook: asyncio.Task[None] | None = None  # its postStart hook, while it runs
+        self.is_hook_running = False  # from before the start on
+        self.hook_failure = ""
+        self.message: str | None = (
+            None  # what it left as termination message; None until that was read
+        )
+        self.told_backoff = False  # whether its back-off was made an event
+
+
 class PodMemory:
     """One pod."""
 
@@ -30,6 +56,7 @@ class PodMemory:
         self.gone = False  # the API has forgotten it
         self.admitted = False
         self.records: dict[str, ContainerRecord] = {}
+        self.containers: dict[str, ContainerState] = {}  # by container id, as the records
         self.addresses: tuple[str, ...] = ()
         self.volumes_ready = False
         self.volumes_trouble: Trouble | None = None
@@ -44,11 +71,6 @@ class PodMemory:
         self.image_failures: dict[str, int] = {}
         self.troubles: dict[str, Trouble] = {}
         self.trouble_failures: dict[str, int] = {}
-        self.probes: dict[str, ContainerProbes] = {}
-        self.hooks_running: set[str] = set()
-        self.hooks_failed: dict[str, str] = {}
-        self.stops: dict[str, Stop] = {}
-        self.messages: dict[str, str] = {}
         self.allocated: dict[str, ResourceRequirements] = {}  # by container name, once admitted
         self.pending_resize: Pending | None = None
         self.group_limits: Limits | None = None  # what the pod's control group was given
@@ -57,7 +79,7 @@ class PodMemory:
         self.resized: dict[str, str] = {}  # container id: what it has since its last resize
         self.ending: Ending | None = None
         self.told_reductions: set[tuple[str, str]] = set()  # container name, what it does not get
-        self.told_backoff: set[str] = set()  # container ids whose back-off was made an event
+        self._waiting: dict[str, set[asyncio.Future[None]]] = {}  # for ends, by container id
 
     def see(self, pod: Pod) -> None:
         """Take a newer version of the pod; an older one, from a mirror that lags, is ignored."""
@@ -70,20 +92,50 @@ class PodMemory:
         if known is not None and known.phase == "exited" and record.phase != "exited":
             return
         self.records[record.id] = record
+        if record.phase == "exited":
+            self._tell_end(record.id)
+
+    def container(self, container_id: str) -> ContainerState:
+        """Return what is remembered of a container, made when it is new."""
+        if container_id not in self.containers:
+            self.containers[container_id] = ContainerState()
+        return self.containers[container_id]
+
+    def forget(self, container_id: str) -> ContainerState:
+        """Drop a container that is gone; return what was remembered of it, for the caller to release."""
+        self.records.pop(container_id, None)
+        self._tell_end(container_id)
+        return self.containers.pop(container_id, None) or ContainerState()
+
+    async def ended(self, container_id: str) -> None:
+        """Wait until a container has ended or is gone."""
+        record = self.records.get(container_id)
+        if record is None or record.phase == "exited":
+            return
+        waiting = asyncio.get_running_loop().create_future()
+        waiters = self._waiting.setdefault(container_id, set())
+        waiters.add(waiting)
+        try:
+            await waiting
+        finally:
+            waiters.discard(waiting)
+            if not waiters:
+                self._waiting.pop(container_id, None)
+
+    def _tell_end(self, container_id: str) -> None:
+        for waiting in self._waiting.get(container_id, ()):
+            if not waiting.done():
+                waiting.set_result(None)
+
+    def stop_restarting_probes(self) -> None:
+        """Probe for readiness alone from now on: the pod is ending."""
+        for state in self.containers.values():
+            if state.probes is not None:
+                state.probes.pod_is_ending()
 
     def observe(self) -> Observed:
         """Return all that is known, frozen."""
-        health = {}
-        for container_id, probes in self.probes.items():
-            health[container_id] = probes.health
-        for container_id, message in self.hooks_failed.items():
-            if container_id in self.records:
-                known = health.get(container_id)
-                health[container_id] = (
-                    msgspec.structs.replace(known, failure=message)
-                    if known is not None
-                    else _failed(message)
-                )
+        states = self.containers.items()
         return Observed(
             records=tuple(self.records.values()),
             addresses=self.addresses,
@@ -92,10 +144,10 @@ class PodMemory:
             sandbox_trouble=self.sandbox_trouble,
             images=dict(self.images),
             troubles=dict(self.troubles),
-            health=health,
-            hooks_running=frozenset(self.hooks_running),
-            stopping=frozenset(self.stops),
-            messages=dict(self.messages),
+            health={key: health for key, state in states if (health := _health_of(state))},
+            hooks_running=frozenset(key for key, state in states if state.is_hook_running),
+            stopping=frozenset(key for key, state in states if state.stop is not None),
+            messages={key: state.message for key, state in states if state.message is not None},
             resized=dict(self.resized),
             resize_troubles=dict(self.resize_troubles),
             pending_resize=self.pending_resize,
@@ -114,8 +166,12 @@ class PodMemory:
             self.image_failures[container.name] = failures + 1
 
 
-def _failed(message: str) -> Health:
-    return Health(failure=message)
+def _health_of(state: ContainerState) -> Health | None:
+    """Return what probes and the postStart hook say of a container, None if there is neither."""
+    known = state.probes.health if state.probes is not None else None
+    if not state.hook_failure:
+        return known
+    return msgspec.structs.replace(known or Health(), failure=state.hook_failure, failed_probe="")
 
 
 def _version(pod: Pod) -> int:

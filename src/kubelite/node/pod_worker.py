@@ -109,8 +109,9 @@ class PodWorker:
         finally:
             await self._tasks.stop()
             for memory in self.memories.values():
-                for probes in memory.probes.values():
-                    await probes.stop()
+                for state in memory.containers.values():
+                    if state.probes is not None:
+                        await state.probes.stop()
 
     async def _work(self, uid: str) -> None:
         try:
@@ -157,29 +158,31 @@ class PodWorker:
             await self.actions.note_ended(memory)
             observed = memory.observe()
             decision = plan(pod, observed, now)
-            self._note_backoff(memory, pod, observed, now)
-            if not await self._advance(memory, pod, observed, decision, now):
+            status = status_of(pod, observed, now, Host(self._facts.addresses))
+            self._note_backoff(memory, pod, observed, status)
+            if not await self._advance(memory, pod, observed, decision, status):
                 refresh_at = memory.refresh_at if memory.volumes_ready else None
                 return _sooner(decision.wait_seconds, refresh_at, now)
         raise AssertionError(f"pod {memory.uid} does not come to rest")
 
     async def _advance(
-        self, memory: PodMemory, pod: Pod, observed: Observed, decision: Plan, now: datetime
+        self, memory: PodMemory, pod: Pod, observed: Observed, decision: Plan, status: PodStatus
     ) -> bool:
         """Act and write the status; True if the pod should be looked at again right away."""
         if any(isinstance(action, FinishDeletion) for action in decision.actions):
             # Who watches must see how the containers ended before the pod is gone.
-            await self._write_status(memory, pod, observed, now)
+            await self._write_status(memory, pod, status)
             await self.actions.carry_out(memory, decision.actions)
             return False
         await all_to_their_end(
-            self._write_status(memory, pod, observed, now),
+            self._write_status(memory, pod, status),
             self.actions.carry_out(memory, decision.actions),
         )
         after = memory.observe()
         return bool(decision.actions) and after != observed
 
     async def _remove_orphan(self, memory: PodMemory, now: datetime) -> float | None:
+        memory.stop_restarting_probes()
         grace = ORPHAN_GRACE_SECONDS if memory.pod is None else grace_seconds(memory.pod)
         decision = plan_orphan(memory.observe(), grace, now, memory.pod)
         await self.actions.carry_out(memory, decision.actions)
@@ -268,9 +271,10 @@ class PodWorker:
         memory.ending = Ending("DeadlineExceeded", DEADLINE_MESSAGE)
         self._events.event(reference_to(pod), NORMAL, "DeadlineExceeded", DEADLINE_MESSAGE)
 
-    def _note_backoff(self, memory: PodMemory, pod: Pod, observed: Observed, now: datetime) -> None:
+    def _note_backoff(
+        self, memory: PodMemory, pod: Pod, observed: Observed, status: PodStatus
+    ) -> None:
         """Make an event of each back-off, once for each ended container."""
-        status = status_of(pod, observed, now, Host(self._facts.addresses))
         waiting = {
             known.name: known.state.waiting
             for known in (*status.initContainerStatuses, *status.containerStatuses)
@@ -279,16 +283,14 @@ class PodWorker:
             state, record = waiting.get(container.name), observed.newest(container.name)
             if record is None or state is None or state.reason != "CrashLoopBackOff":
                 continue
-            if record.id not in memory.told_backoff:
-                memory.told_backoff.add(record.id)
+            remembered = memory.container(record.id)
+            if not remembered.told_backoff:
+                remembered.told_backoff = True
                 message = f"Back-off restarting failed container {container.name} in pod "
                 message += f"{pod.metadata.name}_{pod.metadata.namespace}({pod.metadata.uid})"
                 self._events.event(reference_to(pod, container), WARNING, "BackOff", message)
 
-    async def _write_status(
-        self, memory: PodMemory, pod: Pod, observed: Observed, now: datetime
-    ) -> None:
-        status = status_of(pod, observed, now, Host(self._facts.addresses))
+    async def _write_status(self, memory: PodMemory, pod: Pod, status: PodStatus) -> None:
         difference = _difference(pod.status, status)
         if difference:
             self._tell_resize(pod, status)

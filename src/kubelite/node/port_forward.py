@@ -20,6 +20,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from msgspec import Struct
 
 from kubelite.limits import FORWARDED_CONNECTIONS, FORWARDED_PAIRS
+from kubelite.node.process_tree import is_in_container, open_process
 from kubelite.node.spdy import SPDYConnection, SPDYStream
 from kubelite.serving.table import ConnectionTable, Slot
 from kubelite.tasks import TaskSet
@@ -58,9 +59,13 @@ def forwarded_places() -> ConnectionTable:
 class PodPorts:
     """Connects to the ports of one pod."""
 
-    def __init__(self, pid: int, pod: str, places: ConnectionTable) -> None:
-        """`pid` 0 stands for the host's own network; `places` are those of all pods, of which `pod` gets a share."""
+    def __init__(self, pid: int, sandbox_id: str, pod: str, places: ConnectionTable) -> None:
+        """`pid` is that of the sandbox's process, 0 for the host's own network.
+
+        `places` are those of all pods, of which `pod` gets a share.
+        """
         self._pid = pid
+        self._sandbox_id = sandbox_id
         self._pod = pod
         self._places = places
 
@@ -105,7 +110,9 @@ class PodPorts:
         executor = ThreadPoolExecutor(1)
         try:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(executor, _socket_inside, self._pid, family)
+            return await loop.run_in_executor(
+                executor, _socket_inside, self._pid, self._sandbox_id, family
+            )
         finally:
             executor.shutdown(wait=False)
 
@@ -115,9 +122,17 @@ def is_port(number: int) -> bool:
     return 0 < number < 1 << 16
 
 
-def _socket_inside(pid: int, family: int) -> socket.socket:
+def _socket_inside(pid: int, sandbox_id: str, family: int) -> socket.socket:
+    """Make a socket in a sandbox's network namespace; raises OSError, also when its process has ended."""
     libc = ctypes.CDLL(None, use_errno=True)
-    descriptor = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    folder = open_process(pid)
+    try:
+        # The number may be another process's by now, and with it the namespace of another pod, or the host's.
+        if not is_in_container(folder, sandbox_id):
+            raise OSError(errno.ESRCH, "network namespace for sandbox is closed", sandbox_id)
+        descriptor = os.open("ns/net", os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
+    finally:
+        os.close(folder)
     try:
         if libc.setns(descriptor, CLONE_NEWNET) != 0:
             number = ctypes.get_errno()
@@ -242,7 +257,7 @@ async def forward_websocket(
             body = message_.data if isinstance(message_.data, bytes) else message_.data.encode()
             target = opened.get(body[0]) if body else None
             if target is not None:
-                with suppress(ConnectionError):  # this port's server has gone; the others go on
+                with suppress(OSError):  # this port's server has gone; the others go on
                     target.writer.write(body[1:])
                     await target.writer.drain()
     finally:
@@ -252,6 +267,6 @@ async def forward_websocket(
 
 
 async def _down(client: web.WebSocketResponse, channel: int, reader: asyncio.StreamReader) -> None:
-    with suppress(ConnectionError):
+    with suppress(OSError):
         while piece := await reader.read(PIECE_BYTES):
             await client.send_bytes(bytes([channel]) + piece)

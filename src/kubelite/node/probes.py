@@ -1,14 +1,14 @@
 """Finds out whether containers have started, are alive and are ready.
 
-Each probe of a running container has a task of its own, since each has its own period. What they find is a `Health`; a
-change wakes the pod.
+Each probe of a running container has a task of its own, since each has its own period; `probe_schedule` says when it
+asks and what follows. What they find is a `Health`; a change wakes the pod.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any, Literal, Protocol
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -18,15 +18,14 @@ from kubelite.api.kinds.core.pods import Pod
 from kubelite.limits import EXEC_PROBE_OUTPUT
 from kubelite.node.grpc_health import GRPCFailed, grpc_health
 from kubelite.node.http_get import HTTPFailed, http_get
+from kubelite.node.name_lookup import NameLookups, Resolve, connect
 from kubelite.node.observed import Health
 from kubelite.node.pods import AnyContainer, reference_to
+from kubelite.node.probe_schedule import ProbeSchedule, ProbeType
 from kubelite.node.runtime import ContainerRuntime, EngineUnavailable, RuntimeFailure
 from kubelite.tasks import TaskSet
 
-DEFAULT_PERIOD_SECONDS = 10
-DEFAULT_FAILURES = 3
-
-ProbeType = Literal["Startup", "Liveness", "Readiness"]
+EARLY_SECONDS = 0.001  # a timer may fire a moment before its time
 
 
 class Target(Struct, frozen=True):
@@ -62,6 +61,7 @@ class NetworkProber:
 
     def __init__(self, runtime: ContainerRuntime) -> None:
         self._runtime = runtime
+        self._names = NameLookups()
 
     async def probe(self, target: Target, probe: Probe) -> Outcome:
         """Ask once, for as long as the probe allows at most; raises EngineUnavailable when nobody can tell."""
@@ -85,10 +85,11 @@ class NetworkProber:
         if probe.exec is not None:
             return await self._execute(target.container_id, probe.exec.command)
         if probe.httpGet is not None:
-            return await _ask_http(target, probe.httpGet)
+            return await _ask_http(target, probe.httpGet, self._resolve(target))
         if probe.tcpSocket is not None:
             host = probe.tcpSocket.host or target.address
-            return await _ask_tcp(host, port_number(target.container, probe.tcpSocket.port))
+            port = port_number(target.container, probe.tcpSocket.port)
+            return await _ask_tcp(host, port, self._resolve(target))
         if probe.grpc is not None:
             try:
                 await grpc_health(target.address, probe.grpc.port, probe.grpc.service or "")
@@ -96,12 +97,15 @@ class NetworkProber:
                 return Outcome(healthy=False, message=str(error))
         return Outcome(healthy=True)
 
+    def _resolve(self, target: Target) -> Resolve:
+        return self._names.for_pod(target.pod.metadata.uid)
+
     async def hook(self, target: Target, handler: LifecycleHandler) -> Outcome:
         """Run a hook to its end."""
         if handler.exec is not None:
             return await self._execute(target.container_id, handler.exec.command)
         if handler.httpGet is not None:
-            return await _ask_http(target, handler.httpGet)
+            return await _ask_http(target, handler.httpGet, self._resolve(target))
         if handler.sleep is not None:
             await asyncio.sleep(handler.sleep.seconds)
         return Outcome(healthy=True)
@@ -112,6 +116,7 @@ class NetworkProber:
         except RuntimeFailure as error:
             return Outcome(healthy=False, message=str(error))
         output = bytearray()
+        has_ended = False
         try:
             while (piece := await session.read()) is not None:
                 left = EXEC_PROBE_OUTPUT.value - len(output)
@@ -119,18 +124,22 @@ class NetworkProber:
                     EXEC_PROBE_OUTPUT.reached()
                 output += piece[1][:left]
             code = await session.exit_code()
+            has_ended = True
         finally:
+            if not has_ended:
+                # Out of time, or given up: the process would go on beside that of the next probe.
+                session.kill()
             await session.close()
         return Outcome(healthy=code == 0, message=output.decode("utf-8", "replace"))
 
 
-async def _ask_http(target: Target, action: HTTPGetAction) -> Outcome:
+async def _ask_http(target: Target, action: HTTPGetAction, resolve: Resolve) -> Outcome:
     port = port_number(target.container, action.port)
     headers = [(header.name, header.value) for header in action.httpHeaders]
     host = action.host or target.address
     scheme = (action.scheme or "HTTP").lower()
     try:
-        answer = await http_get(scheme, host, port, action.path or "/", headers)
+        answer = await http_get(scheme, host, port, action.path or "/", headers, resolve)
     except HTTPFailed as error:
         url = f"{scheme}://{host}:{port}{action.path}"
         return Outcome(healthy=False, message=f'Get "{url}": {error}')
@@ -139,9 +148,9 @@ async def _ask_http(target: Target, action: HTTPGetAction) -> Outcome:
     return Outcome(healthy=False, message=f"HTTP probe failed with statuscode: {answer.status}")
 
 
-async def _ask_tcp(host: str, port: int) -> Outcome:
+async def _ask_tcp(host: str, port: int, resolve: Resolve) -> Outcome:
     try:
-        _, writer = await asyncio.open_connection(host, port)
+        _, writer = await connect(resolve, host, port)
     except OSError as error:
         return Outcome(healthy=False, message=f"dial tcp {host}:{port}: {error.strerror or error}")
     writer.close()
@@ -170,7 +179,7 @@ def first_health(container: AnyContainer, *, was_started: bool, was_ready: bool)
 
 
 class ContainerProbes:
-    """Runs the probes of one running container."""
+    """Runs the probes of one running container, each in a task: what is slow for one delays no other."""
 
     def __init__(
         self,
@@ -181,14 +190,18 @@ class ContainerProbes:
         changed: Callable[[], None],
     ) -> None:
         self._target = target
-        self.health = health
+        self._schedule = ProbeSchedule(target.container, health)
         self._prober = prober
         self._events = events
         self._changed = changed
-        self._started = asyncio.Event()
-        if health.started:
-            self._started.set()
+        self._wakes = {kind: asyncio.Event() for kind in self._schedule.probes}
         self._tasks = TaskSet()
+        self._start_time = 0.0  # of the container, by the loop's time
+
+    @property
+    def health(self) -> Health:
+        """What the probes have found so far."""
+        return self._schedule.health
 
     def move(self, address: str) -> None:
         """Probe at another address from the next time on."""
@@ -196,65 +209,45 @@ class ContainerProbes:
 
     def start(self, age_seconds: float) -> None:
         """Begin; `age_seconds` is how long the container has run already."""
-        container, name = self._target.container, self._target.container.name
-        steps: list[tuple[Probe | None, Callable[[Probe, float], Coroutine[Any, Any, None]]]] = [
-            (None if self.health.started else container.startupProbe, self._run_startup),
-            (container.livenessProbe, self._run_liveness),
-            (container.readinessProbe, self._run_readiness),
-        ]
-        for probe, run in steps:
-            if probe is not None:
-                self._tasks.start(run(probe, age_seconds), name=f"probe {name}")
+        self._start_time = asyncio.get_running_loop().time() - age_seconds
+        for kind, probe in self._schedule.probes.items():
+            name = f"{kind.lower()} probe of {self._target.container.name}"
+            self._tasks.start(self._run(kind, probe), name=name)
+
+    def pod_is_ending(self) -> None:
+        """Stop probing for startup and liveness: a pod that is ending restarts nothing."""
+        self._schedule.pod_is_ending()
+        self._wake()
 
     async def stop(self) -> None:
         """End all probes."""
         await self._tasks.stop()
 
-    async def _run_startup(self, probe: Probe, age_seconds: float) -> None:
-        await asyncio.sleep(max(probe.initialDelaySeconds - age_seconds, 0))
-        if await self._until_decided(probe, "Startup"):
-            self._started.set()
-            self._change(msgspec.structs.replace(self.health, started=True))
-        else:
-            self._fail("startup")
+    def _wake(self) -> None:
+        for wake in self._wakes.values():
+            wake.set()
 
-    async def _run_liveness(self, probe: Probe, age_seconds: float) -> None:
-        await self._started.wait()
-        await asyncio.sleep(max(probe.initialDelaySeconds - age_seconds, 0))
-        failures = 0
-        while failures < (probe.failureThreshold or DEFAULT_FAILURES):
-            if (healthy := await self._ask(probe, "Liveness")) is not None:
-                failures = 0 if healthy else failures + 1
-            if failures < (probe.failureThreshold or DEFAULT_FAILURES):
-                await asyncio.sleep(probe.periodSeconds or DEFAULT_PERIOD_SECONDS)
-        self._fail("liveness")
+    def _age(self) -> float:
+        return asyncio.get_running_loop().time() - self._start_time
 
-    async def _run_readiness(self, probe: Probe, age_seconds: float) -> None:
-        await self._started.wait()
-        await asyncio.sleep(max(probe.initialDelaySeconds - age_seconds, 0))
-        successes = failures = 0
+    async def _run(self, kind: ProbeType, probe: Probe) -> None:
         while True:
-            healthy = await self._ask(probe, "Readiness")
-            if healthy:
-                successes, failures = successes + 1, 0
-            elif healthy is not None:
-                successes, failures = 0, failures + 1
-            if successes >= (probe.successThreshold or 1):
-                self._change(msgspec.structs.replace(self.health, ready=True))
-            elif failures >= (probe.failureThreshold or DEFAULT_FAILURES):
-                self._change(msgspec.structs.replace(self.health, ready=False))
-            await asyncio.sleep(probe.periodSeconds or DEFAULT_PERIOD_SECONDS)
+            await self._until_due(kind)
+            asked_at = self._age()
+            healthy = await self._ask(probe, kind)
+            before = self.health
+            self._schedule.answered(kind, asked_at, healthy)
+            if self.health != before:
+                self._wake()
+                self._changed()
 
-    async def _until_decided(self, probe: Probe, kind: ProbeType) -> bool:
-        """Ask until one success, or as many failures in a row as the threshold."""
-        failures = 0
-        while True:
-            if healthy := await self._ask(probe, kind):
-                return True
-            failures += healthy is not None
-            if failures >= (probe.failureThreshold or DEFAULT_FAILURES):
-                return False
-            await asyncio.sleep(probe.periodSeconds or DEFAULT_PERIOD_SECONDS)
+    async def _until_due(self, kind: ProbeType) -> None:
+        wake = self._wakes[kind]
+        while (due := self._schedule.due(kind)) is None or due - self._age() > EARLY_SECONDS:
+            wake.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if due is None else due - self._age()):
+                    await wake.wait()
 
     async def _ask(self, probe: Probe, kind: ProbeType) -> bool | None:
         """Ask once; None when the engine could not carry the probe out, which says nothing of the container."""
@@ -268,12 +261,3 @@ class ContainerProbes:
                 about, WARNING, "Unhealthy", f"{kind} probe failed: {outcome.message}"
             )
         return outcome.healthy
-
-    def _fail(self, kind: str) -> None:
-        message = f"Container {self._target.container.name} failed {kind} probe, will be restarted"
-        self._change(msgspec.structs.replace(self.health, failure=message))
-
-    def _change(self, health: Health) -> None:
-        if health != self.health:
-            self.health = health
-            self._changed()

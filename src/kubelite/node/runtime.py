@@ -271,6 +271,10 @@ class Session(Protocol):
         """Let go of the streams; the process goes on."""
         ...
 
+    def kill(self) -> None:
+        """Kill the process of an exec with all it started, in the background; does nothing for an attach."""
+        ...
+
 
 class ContainerRuntime(Protocol):
     """A container engine. Every call may raise EngineUnavailable, and RuntimeFailure with the engine's words."""

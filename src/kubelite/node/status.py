@@ -48,11 +48,15 @@ def status_of(pod: Pod, observed: Observed, now: datetime, host: Host) -> PodSta
     """Compute the whole status; `pod.status` is the one last written, `pod.spec` has the allocated resources."""
     if is_terminal(pod) and not observed.records and not _has_run(pod):
         return pod.status  # it was refused: states of containers that never were would hide why
+    known = _known_statuses(pod)
     inits = [
-        _container_status(pod, c, observed, now, is_init=True) for c in pod.spec.initContainers
+        _container_status(pod, c, observed, known.get(c.name), now, is_init=True)
+        for c in pod.spec.initContainers
     ]
-    apps = [_container_status(pod, c, observed, now) for c in pod.spec.containers]
-    ephemeral = [_container_status(pod, c, observed, now) for c in pod.spec.ephemeralContainers]
+    apps, ephemeral = (
+        [_container_status(pod, c, observed, known.get(c.name), now) for c in containers]
+        for containers in (pod.spec.containers, pod.spec.ephemeralContainers)
+    )
     is_over = (
         pod.metadata.deletionTimestamp is not None or observed.ending is not None
     ) and not observed.running()
@@ -121,20 +125,26 @@ def _addresses(pod: Pod, observed: Observed) -> tuple[str, ...]:
     return tuple(address.ip for address in pod.status.podIPs)
 
 
-def _known(pod: Pod, name: str) -> ContainerStatus | None:
+def _known_statuses(pod: Pod) -> dict[str, ContainerStatus]:
+    """Return what the status last written says of each container, by name; of doubles the first counts."""
     statuses = (
         *pod.status.containerStatuses,
         *pod.status.initContainerStatuses,
         *pod.status.ephemeralContainerStatuses,
     )
-    return next((status for status in statuses if status.name == name), None)
+    return {status.name: status for status in reversed(statuses)}
 
 
 def _container_status(
-    pod: Pod, container: AnyContainer, observed: Observed, now: datetime, *, is_init: bool = False
+    pod: Pod,
+    container: AnyContainer,
+    observed: Observed,
+    known: ContainerStatus | None,
+    now: datetime,
+    *,
+    is_init: bool = False,
 ) -> ContainerStatus:
     attempts = observed.attempts(container.name)
-    known = _known(pod, container.name)
     if attempts and attempts[0].phase == "created" and len(attempts) > 1:
         attempts = attempts[1:]
     if not attempts or attempts[0].phase == "created":

@@ -7,16 +7,22 @@ channel, as a `Status` from version 4 of the protocol on, as bare text before.
 import asyncio
 import base64
 import binascii
-from collections.abc import Sequence
+import logging
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from typing import Annotated, Any, Protocol
 
 import msgspec
 from aiohttp import WSMsgType, web
 from msgspec import Meta, Struct
 
-from kubelite.node.runtime import RuntimeFailure, Session, StreamName
+from kubelite.limits import STREAM_IDLE_SECONDS, Limit
+from kubelite.node.runtime import EngineUnavailable, RuntimeFailure, Session, StreamName
 from kubelite.node.spdy import SPDYConnection, SPDYStream
+from kubelite.node.stream_end import StreamEnd, stream_end
 from kubelite.tasks import TaskSet
+
+log = logging.getLogger(__name__)
 
 WEBSOCKET_PROTOCOLS = (
     "v5.channel.k8s.io",
@@ -53,15 +59,19 @@ class Channels(Protocol):
     """The client of an exec or attach."""
 
     async def receive(self) -> Input | None:
-        """Return the next input, or None once the client is gone."""
+        """Return the next input, or None when the client says that it leaves."""
         ...
 
     async def send(self, stream: StreamName, data: bytes) -> None:
-        """Send output."""
+        """Send output; raises ConnectionError when the client is gone."""
+        ...
+
+    async def gone(self) -> None:
+        """Wait until the client is gone, also while `receive` is not called."""
         ...
 
     async def finish(self, status: dict[str, Any]) -> None:
-        """Send how it ended, and close."""
+        """Send how it ended, and close; may raise ConnectionError."""
         ...
 
 
@@ -94,38 +104,85 @@ def failed(message: str) -> dict[str, Any]:
     }
 
 
-async def converse(session: Session, channels: Channels) -> None:
-    """Carry input and output between a process and its client until either has ended."""
+class _Activity:
+    """When a stream last carried something, by the loop's time in seconds."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._last = self._loop.time()
+
+    def note(self) -> None:
+        """Take that something was carried."""
+        self._last = self._loop.time()
+
+    async def until_idle(self, limit: Limit) -> None:
+        """Return once nothing was carried for the limit's seconds."""
+        while (left := self._last + limit.value - self._loop.time()) > 0:  # noqa: ASYNC110 - each piece moves the end
+            await asyncio.sleep(left)
+        limit.reached()
+
+
+async def converse(session: Session, channels: Channels, ended: Coroutine[Any, Any, None]) -> None:
+    """Carry input and output between a process and its client until either has ended.
+
+    `ended` returns once the container has ended, which ends the stream whatever the engine does. So does the client's
+    leaving, and that nothing was carried for `STREAM_IDLE_SECONDS`: a process whose client does not read waits for so
+    long, with no more in memory than the buffers on the way.
+    """
+    activity = _Activity()
     tasks = TaskSet()
-    output = tasks.start(_carry_output(session, channels), name="stream output")
-    source = tasks.start(_carry_input(session, channels), name="stream input")
     try:
-        await asyncio.wait({output, source}, return_when=asyncio.FIRST_COMPLETED)
-        if not output.done():
-            return  # the client is gone
-        try:
-            status = exited(await session.exit_code())
-        except RuntimeFailure as error:
-            status = failed(str(error))
-        await channels.finish(status)
+        async with stream_end(ended) as end:
+            output = tasks.start(
+                _carry_output(session, channels, end, activity), name="stream output"
+            )
+            others = {
+                tasks.start(_carry_input(session, channels, activity), name="stream input"),
+                tasks.start(channels.gone(), name="stream client"),
+                tasks.start(activity.until_idle(STREAM_IDLE_SECONDS), name="stream idle"),
+            }
+            await asyncio.wait({output, *others}, return_when=asyncio.FIRST_COMPLETED)
+            status = output.result() if output.done() else None
+        if status is not None:
+            with suppress(ConnectionError):
+                await channels.finish(status)
     finally:
         await tasks.stop()
         await session.close()
 
 
-async def _carry_output(session: Session, channels: Channels) -> None:
-    while (piece := await session.read()) is not None:
-        await channels.send(*piece)
+async def _carry_output(
+    session: Session, channels: Channels, end: StreamEnd, activity: _Activity
+) -> dict[str, Any] | None:
+    """Carry all output; return the Status the process ended with, None when the client left before."""
+    try:
+        while (piece := await end.read(session.read())) is not None:
+            activity.note()
+            await channels.send(*piece)
+            activity.note()
+        return exited(await session.exit_code())
+    except (EngineUnavailable, RuntimeFailure) as error:
+        return failed(str(error))
+    except ConnectionError as error:
+        log.debug("the client of a stream left: %s", error)
+        return None
 
 
-async def _carry_input(session: Session, channels: Channels) -> None:
-    while (given := await channels.receive()) is not None:
-        if given.data:
-            await session.write(given.data)
-        if given.size is not None:
-            await session.resize(*given.size)
-        if given.is_end:
-            await session.close_stdin()
+async def _carry_input(session: Session, channels: Channels, activity: _Activity) -> None:
+    """Carry all input; returns when the client is gone."""
+    try:
+        while (given := await channels.receive()) is not None:
+            activity.note()
+            if given.data:
+                await session.write(given.data)
+                activity.note()
+            if given.size is not None:
+                await session.resize(*given.size)
+            if given.is_end:
+                await session.close_stdin()
+    except EngineUnavailable as error:
+        log.debug("input not carried: %s", error)
+        await asyncio.Event().wait()  # the output's end says what happened
 
 
 class _Size(Struct):
@@ -183,11 +240,15 @@ class WebSocketChannels:
 
     async def _send(self, channel: int, data: bytes) -> None:
         if self._socket.closed:
-            return
+            raise ConnectionResetError("the client closed the WebSocket")
         if self._is_text:
             await self._socket.send_str(f"{channel}{base64.b64encode(data).decode()}")
         else:
             await self._socket.send_bytes(bytes([channel]) + data)
+
+    async def gone(self) -> None:
+        """Wait for ever: the request is cancelled when its connection is lost."""
+        await asyncio.Event().wait()
 
     async def finish(self, status: dict[str, Any]) -> None:
         """Send how it ended, and close."""
@@ -204,12 +265,11 @@ class SPDYChannels:
     def __init__(self, streams: dict[str, SPDYStream], protocol: str) -> None:
         self._streams = streams
         self._protocol = protocol
-        self._inputs: asyncio.Queue[Input | None] = asyncio.Queue(16)
+        self._inputs: asyncio.Queue[Input] = asyncio.Queue(16)
         self._tasks = TaskSet()
         for name in ("stdin", "resize"):
             if name in streams:
                 self._tasks.start(self._pump(name, streams[name]), name=f"SPDY {name}")
-        self._tasks.start(self._until_gone(streams["error"]), name="SPDY error")
 
     async def _pump(self, name: str, stream: SPDYStream) -> None:
         rest = b""  # of a size whose end has not arrived yet
@@ -224,13 +284,12 @@ class SPDYChannels:
         if name == "stdin":
             await self._inputs.put(Input(is_end=True))
 
-    async def _until_gone(self, stream: SPDYStream) -> None:
-        # Clients close their end of this stream at once; only the connection's end matters.
-        await stream.gone.wait()
-        await self._inputs.put(None)
+    async def gone(self) -> None:
+        """Wait until the connection has ended: clients close their end of a stream at once."""
+        await self._streams["error"].gone.wait()
 
     async def receive(self) -> Input | None:
-        """Return the next input, or None once the client is gone."""
+        """Return the next input."""
         return await self._inputs.get()
 
     async def send(self, stream: StreamName, data: bytes) -> None:

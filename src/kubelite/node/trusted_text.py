@@ -31,10 +31,14 @@ def path_name(text: str, what: str) -> str:
     return _proved(text, what, is_good, "must be one step of a path")
 
 
+def is_word(text: str) -> bool:
+    """Return whether a text is visible ASCII without white space, as a resolver option is."""
+    return _WORD.fullmatch(text) is not None
+
+
 def word(text: str, what: str) -> str:
     """Return a text without white space, as a resolver option is; raises ConfigUnavailable."""
-    is_good = _WORD.fullmatch(text) is not None
-    return _proved(text, what, is_good, "must consist of visible ASCII characters")
+    return _proved(text, what, is_word(text), "must consist of visible ASCII characters")
 
 
 def host_name_text(text: str, what: str) -> str:

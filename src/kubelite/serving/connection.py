@@ -1,10 +1,9 @@
-"""An HTTP connection with deadlines and with bounds on what it makes the process hold.
+"""An HTTP connection with deadlines and with bounds on the memory it can make the process hold.
 
-aiohttp's parser keeps a head, as text and as bytes, from its first byte to the end of the request; it bounds each
-field and their number, but not the sum. So bytes are counted before the parser gets them. A connection holds at most
-`REQUEST_HEAD` for a head, `PIPELINED` requests that wait, and twice `BODY_BUFFER_BYTES` of a body that is not read,
-plus what one read of the socket brought (256 KB). What it holds beyond `HELD_ALWAYS` counts for its address and for
-all.
+aiohttp's parser keeps a head, as text and as bytes, from its first byte to the end of the request. It bounds each
+field and their number but not their sum, so bytes are counted before they reach the parser. A connection holds at
+most `REQUEST_HEAD` of a head, `PIPELINED` queued requests, twice `BODY_BUFFER_BYTES` of an unread body, and one read of
+the socket (256 KB). Bytes beyond `HELD_ALWAYS` are charged to the budgets of its address and of the listener.
 """
 
 import asyncio
@@ -33,16 +32,18 @@ from kubelite.serving.table import ConnectionTable, Slot
 log = logging.getLogger(__name__)
 
 BODY_BUFFER_BYTES = 64 * 1024
-FIELD_COST_BYTES = 300  # objects the parser makes for a field, however short
+FIELD_COST_BYTES = (
+    300  # memory of the objects that the parser makes for a header field, however short
+)
 LINGERING_SECONDS = 2.0
-RESET_DELAY_SECONDS = 0.5  # as Go's server
+RESET_DELAY_SECONDS = 0.5  # to let the client read the answer; as Go's server
 HEAD_END = b"\r\n\r\n"
 TOO_LARGE, BAD_REQUEST = "431 Request Header Fields Too Large", "400 Bad Request"
 MISSING_HOST = "missing required Host header"
 
 
 class Sent(web.StreamResponse):
-    """Tells aiohttp that the answer has already been written, and whether the connection stays open."""
+    """A response that was already written; tells aiohttp its status and whether the connection stays open."""
 
     def __init__(self, status: int, *, keep_alive: bool) -> None:
         super().__init__(status=status)
@@ -60,7 +61,7 @@ class Sent(web.StreamResponse):
 
 
 class HTTPConnection(RequestHandler):
-    """aiohttp's protocol within bounds, with listeners for its end."""
+    """aiohttp's protocol with bounds and deadlines, and with listeners for the loss of the connection."""
 
     def __init__(self, server: "ConnectionServer", slot: Slot) -> None:
         loop = asyncio.get_running_loop()
@@ -81,46 +82,46 @@ class HTTPConnection(RequestHandler):
             max_field_size=REQUEST_HEAD.value,
             max_headers=REQUEST_FIELDS.value,
             payload_exception=RequestPayloadError,
-            auto_decompress=False,  # a small body must not become a huge one
+            auto_decompress=False,  # a decompression bomb would exceed the bounds
             max_msg_queue_size=PIPELINED.value,
         )
-        # The parser's own count may be one too high for as long as the connection lives: it counts a request that was
-        # taken before its body was complete. So the socket is held one request earlier than the parser stops.
+        # The parser also counts a request that was taken from its queue before the body was complete, so its count can
+        # stay one too high. Therefore reading pauses one request before the parser's own limit.
         self._max_msg_queue_size = PIPELINED.value - 1
         self._msg_queue_resume_size = 1
         self.certificate: bytes | None = None
         self.remote_address = ""
-        self.is_ascii = True  # False: some text of a client may be no UTF-8
+        self.is_ascii = True  # False: header text may be invalid UTF-8
         self._slot = slot
         self._head_timer: asyncio.TimerHandle | None = None
         self._lost: set[Callable[[], None]] = set()
         self._counted_requests = 0
-        self._body: StreamReader | None = None  # of the request read last
-        self._head_bytes = 0  # of the head that is not complete yet
-        self._silent_bytes = 0  # of a body's framing and trailers since its last data
-        self._heads_cost = 0  # what heads hold in memory, estimated
+        self._body: StreamReader | None = None  # of the last request parsed; None without one
+        self._head_bytes = 0  # of the head that is still incomplete
+        self._silent_bytes = 0  # of chunk framing and trailers since the last body data
+        self._heads_cost = 0  # estimated memory of the heads, in bytes
 
     @property
     def is_idle(self) -> bool:
-        """Whether all requests have been answered."""
+        """Whether the connection waits for a request: none is queued or in flight."""
         waiter = self._waiter
         return waiter is not None and not waiter.done() and not self._messages
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Remember the client's certificate and address; start the clock of the first head."""
+        """Record the client's certificate (DER) and address; start the deadline of the first head."""
         super().connection_made(transport)
         if (tls := transport.get_extra_info("ssl_object")) is not None:
             self.certificate = tls.getpeercert(True)
         peer = transport.get_extra_info("peername")
         self.remote_address = str(peer[0]) if peer else ""
-        self._start_head_timer()  # a client that never says anything must not stay either
+        self._start_head_timer()  # a client that sends nothing is subject to the deadline too
         self._slot.is_idle = lambda: self.is_idle
         self._slot.close = self.abort
-        if not self._slot.is_open:  # it was given to another during the handshake
+        if not self._slot.is_open:  # another connection took the place during the handshake
             self.abort()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Tell whoever listens."""
+        """Release the slot and call the listeners."""
         self._stop_head_timer()
         super().connection_lost(exc)
         self._slot.release()
@@ -130,29 +131,29 @@ class HTTPConnection(RequestHandler):
             listener()
 
     def abort(self) -> None:
-        """Close at once, without waiting for what is to be written or for the client's farewell."""
+        """Close at once, without flushing the write buffer or a TLS closing handshake."""
         if self.transport is not None:
             self.transport.abort()
         self.force_close()
 
     def on_lost(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call `listener` when the connection is lost; return the call that ends that."""
+        """Call `listener` when the connection is lost; return the function that unsubscribes it."""
         self._lost.add(listener)
         return lambda: self._lost.discard(listener)
 
     def take_tail(self) -> bytes:
-        """Return, once, the bytes that came behind a request to switch protocols."""
+        """Take the bytes that followed an upgrade request; a second call returns b""."""
         tail, self._message_tail = self._message_tail, b""
         return bytes(tail)
 
     def data_received(self, data: bytes) -> None:
-        """Parse within the bounds; a connection that breaks one is told so if it waits for an answer, and closed."""
+        """Parse within the bounds, else close; a head that is too large gets 431 if no answer is pending."""
         while True:
             room = REQUEST_HEAD.value - self._head_bytes
             if len(data) <= room or self._is_in_body or self._upgraded or self._buffer_paused:
                 self._parse(data)
                 return
-            # More than a head may have: it must end within what is left.
+            # The data exceeds the limit of a head, so the head must end within the bytes left of it.
             requests = self._request_count
             self._parse(data[:room])
             if self._force_close or self._close:
@@ -172,7 +173,9 @@ class HTTPConnection(RequestHandler):
             self._charge()
             return
         requests = self._request_count
-        if requests != self._counted_requests:  # read from what stood behind a request to upgrade
+        if (
+            requests != self._counted_requests
+        ):  # aiohttp parsed a request from the bytes behind an upgrade
             self._note_last_body()
         body = self._body if self._is_in_body else None
         body_bytes = body.total_bytes if body is not None else 0
@@ -187,7 +190,7 @@ class HTTPConnection(RequestHandler):
             self._stop_head_timer()
             self._note_last_body()
             if body is not None and not body.is_eof():
-                # The parser found an error in the body and has let go of it: who reads it must not wait for more.
+                # The parser dropped the body after an error, so its reader would wait for ever.
                 body.set_exception(RequestPayloadError("the body is malformed"))
         if body is not None and not new:
             self._count_body(body, len(data), body.total_bytes - body_bytes, data)
@@ -205,11 +208,11 @@ class HTTPConnection(RequestHandler):
             self._body = None if body is EMPTY_PAYLOAD else body
 
     def _count_head(self, data: bytes, new: int) -> None:
-        """Count data that began, continued or ended heads, of which `new` are complete now."""
+        """Count data that contained heads or parts of them; `new` heads are now complete."""
         lines = min(data.count(b"\n"), REQUEST_FIELDS.value * (new + 1))
         self._heads_cost += 2 * len(data) + FIELD_COST_BYTES * lines
         if self._upgraded or self._buffer_paused:
-            self._head_bytes = 0  # what is not parsed yet is bounded by what one read brings
+            self._head_bytes = 0  # unparsed bytes are bounded by one read of the socket
         elif new:
             body_bytes = self._body.total_bytes if self._body is not None else 0
             self._head_bytes = 0 if self._is_in_body else _rest(data, body_bytes)
@@ -217,7 +220,7 @@ class HTTPConnection(RequestHandler):
             self._head_bytes += len(data)
 
     def _count_body(self, body: StreamReader, size: int, grown: int, data: bytes) -> None:
-        """Count data that continued a body, of which `grown` bytes were content."""
+        """Count `size` bytes that continued a body, `grown` of them content."""
         if body.is_eof():
             self._head_bytes = min(size - grown, _rest(data, 0))
         self._silent_bytes = 0 if grown or body.is_eof() else self._silent_bytes + size
@@ -235,7 +238,10 @@ class HTTPConnection(RequestHandler):
     def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
-        """Give back what the request held; its head stays until the next one."""
+        """Release the charge of an answered request, except for its head, which aiohttp keeps until the next one.
+
+        Waits until the client has read the answer if the transport is paused.
+        """
         if self._slot.charged_bytes and not self._messages:
             self._drop_unread(request)
             fields = request.raw_headers
@@ -248,7 +254,7 @@ class HTTPConnection(RequestHandler):
     async def _taken(
         self, finishing: Coroutine[Any, Any, tuple[web.StreamResponse, bool]]
     ) -> tuple[web.StreamResponse, bool]:
-        """Wait until the client has taken its answer: requests that are served unread would pile up answers."""
+        """Wait until the client has read its answer: without back-pressure unread answers would pile up."""
         response, is_lost = await finishing
         deadline = self._loop.call_later(UNREAD_SECONDS.value, self._answer_is_late)
         try:
@@ -275,7 +281,7 @@ class HTTPConnection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what is no request as Go's server does; such a client is worth a debug line, not a traceback."""
+        """Answer a malformed request as Go's server does, and log it at debug level, without a traceback."""
         if not isinstance(exc, HttpProcessingError):
             return super().handle_error(request, status, exc, message)
         line, detail = refusal_of(exc)
@@ -292,7 +298,7 @@ class HTTPConnection(RequestHandler):
         log.debug("head is too large", extra={"client": self.remote_address})
         self.transport.write(refusal(TOO_LARGE))
         self.close()
-        # To close with bytes unread would reset the connection before the client has the answer.
+        # Closing with unread bytes resets the connection, so wait for the client to read the answer.
         self._loop.call_later(RESET_DELAY_SECONDS, self.abort)
 
     def _drop(self, reason: str) -> None:
@@ -314,7 +320,7 @@ class HTTPConnection(RequestHandler):
 
 
 class ConnectionServer(web.Server):
-    """Makes a connection for each client that has a place."""
+    """Makes the protocol of each connection that the table admitted."""
 
     def __init__(
         self,
@@ -324,7 +330,7 @@ class ConnectionServer(web.Server):
         connection: type[HTTPConnection] = HTTPConnection,
         handler_cancellation: bool = False,
     ) -> None:
-        """With `handler_cancellation` the handler of a client that leaves is cancelled."""
+        """With `handler_cancellation` a disconnect cancels the handler."""
         super().__init__(
             answer, request_factory=self._request, handler_cancellation=handler_cancellation
         )
@@ -336,7 +342,7 @@ class ConnectionServer(web.Server):
         return self._connection(self, slot)
 
     def __call__(self) -> NoReturn:
-        """Not used: a connection needs its slot."""
+        """Not used, since a connection needs its slot: call `connect`."""
         raise NotImplementedError
 
     def _request(
@@ -347,20 +353,20 @@ class ConnectionServer(web.Server):
         writer: AbstractStreamWriter,
         task: "asyncio.Task[None]",
     ) -> web.BaseRequest:
-        """Make a request whose headers are text that can be encoded: what is no UTF-8 is replaced, as in Go's JSON."""
+        """Make a request whose headers can be encoded: invalid UTF-8 is replaced, as in Go's JSON."""
         if not protocol.is_ascii:  # type: ignore[attr-defined]  # made by `connect`
             message = message._replace(headers=encodable(message.headers))
         return web.BaseRequest(message, payload, protocol, writer, task, self._loop)
 
 
 def _rest(data: bytes, body_bytes: int) -> int:
-    """Return how much data stands behind the last complete request; too little when a body contains an end of head."""
+    """Return how many bytes follow the last complete request; too few if a body contains HEAD_END."""
     rest = len(data) - (data.rfind(HEAD_END) + len(HEAD_END)) - body_bytes
-    return rest if rest >= len(HEAD_END) else 0  # an end that two reads brought is no rest
+    return rest if rest >= len(HEAD_END) else 0  # HEAD_END split over two reads leaves no rest
 
 
 def encodable(headers: CIMultiDictProxy[str]) -> CIMultiDictProxy[str]:
-    """Return headers with U+FFFD in the place of bytes that are no UTF-8."""
+    """Return headers with invalid UTF-8 replaced by U+FFFD."""
     if all(value.isascii() for value in headers.values()):
         return headers
     return CIMultiDictProxy(
@@ -376,7 +382,7 @@ def _replaced(value: str) -> str:
 
 
 def refusal_of(error: HttpProcessingError) -> tuple[str, str]:
-    """Return the status line and the detail that a parser's error stands for."""
+    """Return the status line and the detail ("" for none) of a parser's error."""
     if isinstance(error, LineTooLong):
         REQUEST_HEAD.reached()
         return TOO_LARGE, ""
@@ -387,7 +393,7 @@ def refusal_of(error: HttpProcessingError) -> tuple[str, str]:
 
 
 def refusal(line: str, detail: str = "") -> bytes:
-    """Return the answer to what is no request; nothing a client sent is repeated."""
+    """Return the encoded answer to a malformed request; it repeats nothing that the client sent."""
     said = f"{line}: {detail}" if detail else line
     return (
         f"HTTP/1.1 {said}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n{said}"

@@ -1,7 +1,7 @@
-"""How the file descriptors of the process are shared out, so that connections of others never use them up.
+"""Partition of the process's file descriptors, so that client connections never exhaust them.
 
-Beside the listeners' connections there are the store, the engine's sockets, mirrors, DNS, probes, volumes, and for each
-relayed stream a connection to a node or pod.
+The store, the engine's sockets, mirrors, DNS, probes and volumes need descriptors too, and each relayed stream needs a
+connection to a node or pod.
 """
 
 import resource
@@ -12,16 +12,16 @@ from kubelite.limits import API_CONNECTIONS, DESCRIPTORS_KEPT, NODE_CONNECTIONS
 
 
 class Shares(Struct, frozen=True):
-    """How many connections each listener may have."""
+    """The maximum number of connections of each listener."""
 
     api: int
     node: int
 
 
 def shares(descriptors: int) -> Shares:
-    """Share out a number of descriptors: half of what is not kept to the API, an eighth to the node's port.
+    """Partition a number of descriptors: half of those not reserved to the API, an eighth to the node's port.
 
-    The rest is for connections the process makes itself on behalf of these.
+    The rest is for the connections that the process opens on behalf of these.
     """
     free = descriptors - min(DESCRIPTORS_KEPT.value, descriptors // 4)
     return Shares(
@@ -31,6 +31,6 @@ def shares(descriptors: int) -> Shares:
 
 
 def own_shares() -> Shares:
-    """Share out what this process may open."""
+    """Partition the soft RLIMIT_NOFILE of this process."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return shares(API_CONNECTIONS.value * 4 if soft == resource.RLIM_INFINITY else soft)

@@ -1,7 +1,8 @@
-"""Accepts connections on a socket and leads them through TLS, within the bounds of a table.
+"""Accepts connections on a socket and performs the TLS handshake, within the bounds of a connection table.
 
-A place is taken when a connection is accepted, so handshakes count too. What bounds a flood of them: the places and the
-handshakes under way of each address, and the deadline. Renegotiation is off, so a connection has one handshake.
+A connection takes its place when it is accepted, so handshakes count too. A flood of handshakes is bounded by the
+places and the handshakes in flight of each address, and by a deadline. Renegotiation is off, so a connection has one
+handshake.
 """
 
 import asyncio
@@ -24,10 +25,10 @@ Handshakes = dict[str, dict[Slot, "asyncio.Task[bool]"]]  # by source, oldest fi
 
 
 class Listener:
-    """Serves what comes to listening sockets."""
+    """Serves the connections of listening sockets."""
 
     def __init__(self, server: ConnectionServer, tls: Callable[[], ssl.SSLContext | None]) -> None:
-        """`tls` is asked at each connection, so that a context can be replaced; None serves in the clear."""
+        """`tls` is called on each connection, so that its context can be replaced; None serves plain text."""
         self._server = server
         self._tls = tls
         self._listeners: list[socket.socket] = []
@@ -35,7 +36,7 @@ class Listener:
         self._handshakes: Handshakes = {}
 
     def open(self, host: str, port: int, name: str) -> int:
-        """Listen; return the port (`port` 0 takes a free one). Raises OSError when the address is taken."""
+        """Listen and return the port; `port` 0 picks a free one. Raises OSError if the address is taken."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
         self.serve(listener, name)
@@ -43,19 +44,19 @@ class Listener:
         return bound
 
     def serve(self, listener: socket.socket, name: str) -> None:
-        """Accept what comes to a listening socket."""
+        """Accept connections on a listening socket; `name` names the task."""
         listener.setblocking(False)
         self._listeners.append(listener)
         self._tasks.supervise(lambda: self._accept(listener), name=f"accept {name} connections")
 
     def close(self) -> None:
-        """Accept no more."""
+        """Close the listening sockets; open connections stay."""
         for listener in self._listeners:
             listener.close()
         self._listeners.clear()
 
     async def stop(self, grace_seconds: float) -> None:
-        """Accept no more and let requests finish within the grace period."""
+        """Shut down gracefully: close the sockets and let requests finish within `grace_seconds`."""
         self.close()
         self._server.pre_shutdown()
         await self._server.shutdown(grace_seconds)
@@ -69,7 +70,7 @@ class Listener:
             except OSError as error:
                 if listener.fileno() < 0:
                     return
-                # Out of file descriptors or memory: give those that finish the time to free some.
+                # Out of file descriptors or memory, so pause until other connections free some.
                 log.warning("cannot accept a connection", extra={"error": str(error)})
                 await asyncio.sleep(ACCEPT_PAUSE_SECONDS)
                 continue
@@ -83,7 +84,7 @@ class Listener:
             task.add_done_callback(lambda task, a=accepted, s=slot: self._connected(task, a, s))  # type: ignore[misc]  # mypy cannot infer a lambda with defaults
 
     def _make_room(self, source: str) -> None:
-        """End the oldest handshake of a source, or of the source with the most, when there are too many."""
+        """Cancel a handshake if there are too many: the oldest of the source, or of the source with the most."""
         own = self._handshakes.get(source, {})
         if len(own) >= HANDSHAKES_PER_ADDRESS.value and source != LOOPBACK:
             HANDSHAKES_PER_ADDRESS.reached()
@@ -97,7 +98,7 @@ class Listener:
         handshakes.pop(slot).cancel()
 
     async def _connect(self, accepted: socket.socket, slot: Slot) -> bool:
-        """Shake hands; return whether the connection was made."""
+        """Perform the TLS handshake; return whether it succeeded."""
         tls = self._tls()
         try:
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -113,7 +114,7 @@ class Listener:
         return True
 
     def _connected(self, task: "asyncio.Task[bool]", accepted: socket.socket, slot: Slot) -> None:
-        # Called also for a task that was cancelled before its first step.
+        # This also runs for a task that was cancelled before its first step.
         if task.cancelled() or task.exception() is not None or not task.result():
             accepted.close()
             slot.release()
@@ -124,7 +125,7 @@ class Listener:
 
 
 def without_renegotiation(context: ssl.SSLContext | None) -> ssl.SSLContext | None:
-    """Turn renegotiation off: a client could ask for handshake after handshake on one connection."""
+    """Disable TLS renegotiation in place, else a client could repeat handshakes on one connection."""
     if context is not None:
         context.options |= ssl.OP_NO_RENEGOTIATION
     return context

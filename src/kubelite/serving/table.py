@@ -1,10 +1,9 @@
-"""The connections of one listener, by where they come from: how many there may be and what they may hold.
+"""Limits on the connections of one listener by source: their number and the bytes they may hold.
 
-A source is a remote IPv4 address, an IPv6 /64 network (one host commands as much) or loopback. Each source has a cap
-below the total. When a cap is met the newcomer takes the place of a connection that is idle, so connections that ask
-for nothing keep nobody out; when none is idle the newcomer is refused. Beyond the total some places are kept for
-loopback, so that an administrator on the host gets in when all others are taken. Any process of the host has those
-places, also a container on the host's network.
+A source is a remote IPv4 address, an IPv6 /64 network (one host may own all of it) or loopback. Each source has a cap
+below the total. At a cap a new connection displaces an idle one, so idle connections cannot lock out clients; without
+an idle one it is rejected. Some places beyond the total are reserved for loopback, so that an administrator on the host
+gets in when all others are taken. Every process of the host can use those, also a container on the host's network.
 """
 
 from collections import OrderedDict
@@ -21,7 +20,7 @@ from kubelite.limits import (
 )
 
 LOOPBACK = "loopback"
-LOOKS_MAX = 32  # connections asked whether they are idle, for one newcomer
+LOOKS_MAX = 32  # connections examined for an idle one, per new connection
 
 
 class Slot:
@@ -33,19 +32,19 @@ class Slot:
         self._table = table
         self.source = source
         self.is_open = True
-        self.charged_bytes = 0  # of the shared budgets: what is beyond `HELD_ALWAYS`
+        self.charged_bytes = 0  # to the shared budgets: the bytes beyond `HELD_ALWAYS`
         self.is_idle: Callable[[], bool] = _never  # set once the connection is established
         self.close: Callable[[], None] = _nothing
 
     def hold(self, size_bytes: int) -> bool:
-        """Note how much the connection makes the process hold now; False if that is too much."""
+        """Set the bytes that the connection makes the process hold; return whether the budgets allow it."""
         charge = max(0, size_bytes - HELD_ALWAYS.value)
         if charge == self.charged_bytes or not self.is_open:
             return True
         return self._table.charge(self, charge)
 
     def release(self) -> None:
-        """Give the place back; it may be called again."""
+        """Free the place. Idempotent."""
         if self.is_open:
             self.is_open = False
             self._table.remove(self)
@@ -72,11 +71,11 @@ class ConnectionTable:
 
     @property
     def count(self) -> int:
-        """How many places are taken."""
+        """The number of places taken."""
         return len(self._slots)
 
     def admit(self, address: str) -> Slot | None:
-        """Take a place for a connection from an address; None: there is none."""
+        """Take a place for a connection from an address, displacing an idle connection if needed; None if full."""
         source = source_of(address)
         own = self._sources.get(source, _NONE)
         if len(own) >= self._share(source) and not _displace(own):
@@ -93,7 +92,7 @@ class ConnectionTable:
         return slot
 
     def remove(self, slot: Slot) -> None:
-        """Forget a slot; called by `Slot.release`."""
+        """Remove a slot and its charge; called by `Slot.release`."""
         self.charge(slot, 0)
         self._slots.pop(slot)
         own = self._sources[slot.source]
@@ -102,7 +101,7 @@ class ConnectionTable:
             del self._sources[slot.source]
 
     def charge(self, slot: Slot, charge: int) -> bool:
-        """Replace what a slot holds of the shared budgets; False, and nothing changes, when one is used up."""
+        """Set a slot's charge in bytes; False, and nothing changes, if a budget would be exceeded."""
         more = charge - slot.charged_bytes
         held = self._held.get(slot.source, 0) + more
         if more > 0:
@@ -122,12 +121,12 @@ class ConnectionTable:
         return True
 
     def _share(self, source: str) -> int:
-        # What runs on the host itself may take half of all places.
+        # Processes of the host itself may take half of all places.
         return max(1, self.total // 2) if source == LOOPBACK else self._per_address
 
 
 def source_of(address: str) -> str:
-    """Return the source an address belongs to; text that is no address is one of its own."""
+    """Return the source of an address; text that is no IP address is its own source."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:
@@ -143,7 +142,7 @@ _NONE: OrderedDict[Slot, None] = OrderedDict()
 
 
 def _displace(slots: OrderedDict[Slot, None]) -> bool:
-    """Close a connection that is idle, if one of the next few in turn is."""
+    """Close the first idle connection among the next LOOKS_MAX, in rotation; return whether there was one."""
     for _ in range(min(LOOKS_MAX, len(slots))):
         slot = next(iter(slots))
         if slot.is_idle():

@@ -14,7 +14,7 @@ from kubelite.net.dns_wire import (
     Malformed,
     Name,
     NameReader,
-    Record,
+    ResourceRecord,
     build_response,
     encode_name,
     parse_query,
@@ -25,7 +25,7 @@ from kubelite.net.dns_wire import (
 labels = st.binary(min_size=1, max_size=63).map(bytes.lower)
 names = st.lists(labels, max_size=3).map(tuple)
 records = st.builds(
-    Record, names, st.just(A), st.binary(min_size=4, max_size=4), st.integers(0, 1000)
+    ResourceRecord, names, st.just(A), st.binary(min_size=4, max_size=4), st.integers(0, 1000)
 )
 
 
@@ -47,7 +47,9 @@ def test_any_body_below_a_sound_header_is_read_or_refused(
 
 
 @given(st.lists(records, max_size=5), st.lists(records, max_size=3), st.sampled_from([0, 1232]))
-def test_what_is_written_reads_back(answers: list[Record], extra: list[Record], edns: int) -> None:
+def test_what_is_written_reads_back(
+    answers: list[ResourceRecord], extra: list[ResourceRecord], edns: int
+) -> None:
     query = parse_query(question("web.default.svc", edns_bytes=edns))
     response = parse_response(build_response(query, 0, answers, (), extra, limit_bytes=65535))
     assert response.answers == tuple(answers)
@@ -56,7 +58,7 @@ def test_what_is_written_reads_back(answers: list[Record], extra: list[Record], 
 
 @given(st.lists(records, max_size=30), st.lists(records, max_size=30), st.sampled_from([512, 1232]))
 def test_no_answer_is_longer_than_its_limit(
-    answers: list[Record], extra: list[Record], limit: int
+    answers: list[ResourceRecord], extra: list[ResourceRecord], limit: int
 ) -> None:
     query = parse_query(question("web.default.svc", edns_bytes=1232))
     data = build_response(query, 0, answers, (), extra, limit_bytes=limit)
@@ -68,7 +70,7 @@ def test_no_answer_is_longer_than_its_limit(
 
 @given(st.lists(records, max_size=30), st.lists(records, max_size=30), st.sampled_from([512, 1232]))
 def test_answers_of_others_stay_readable_when_they_are_cut(
-    answers: list[Record], extra: list[Record], limit: int
+    answers: list[ResourceRecord], extra: list[ResourceRecord], limit: int
 ) -> None:
     query = parse_query(question("web.default.svc", edns_bytes=1232))
     data = truncate(query, build_response(query, 0, answers, (), extra, limit_bytes=65535), limit)

@@ -269,6 +269,7 @@ def deleted(seconds: float, grace: int | None = 0) -> Pod:
     [
         ([], None),
         ([Pod()], None),
+        ([msgspec.convert({"metadata": {"deletionGracePeriodSeconds": 30}}, Pod)], None),
         ([deleted(10, None)], None),
         ([deleted(10)], 11),
         ([deleted(10, 5), deleted(30)], 16),
@@ -330,13 +331,14 @@ async def test_namesakes_in_another_group_are_not_the_cores(harness: Harness) ->
     RESOURCES_SERVED.served = (*RESOURCES, metrics, wide)
     client.dynamic["metrics.example.com", "v1", "pods"] = Secret
     client.dynamic["example.com", "v1", "wide"] = Secret
-    await client.create(made(Pod, "a", spec=pod("a")["spec"]))
+    for name in ("a", "b"):
+        await client.create(made(Pod, name, spec=pod(name)["spec"]))
     await client.create(made(Secret, "s"))
     hard = {"pods": "5", "count/pods.metrics.example.com": "5", "count/wide.example.com": "5"}
     await client.create(quota(hard=hard))
     await harness.settle()
     assert use_of(harness) == {
-        "pods": "1",
+        "pods": "2",
         "count/pods.metrics.example.com": "1",
         # Not of a namespace.
         "count/wide.example.com": "0",

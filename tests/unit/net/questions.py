@@ -13,7 +13,7 @@ from kubelite.net.dns_wire import (
     TYPE_CLASS,
     A,
     Name,
-    Record,
+    ResourceRecord,
     encode_name,
     parse_name,
     read_name,
@@ -22,7 +22,7 @@ from kubelite.net.dns_wire import (
 
 def question(
     name: str,
-    kind: int = A,
+    record_type: int = A,
     *,
     message_id: int = 7,
     edns_bytes: int = 0,
@@ -34,24 +34,24 @@ def question(
         labels = tuple(label.encode() for label in name.strip(".").split("."))
     extra = b"\0" + RECORD.pack(OPT, edns_bytes, 0, 0) if edns_bytes else b""
     head = HEADER.pack(message_id, flags, 1, 0, 0, 1 if edns_bytes else 0)
-    return head + encode_name(labels) + TYPE_CLASS.pack(kind, 1) + extra
+    return head + encode_name(labels) + TYPE_CLASS.pack(record_type, 1) + extra
 
 
 def dotted(name: Name) -> str:
     return b".".join(name).decode()
 
 
-def told(record: Record) -> str:
+def told(record: ResourceRecord) -> str:
     """Say a record in words like those of zone files."""
     data, owner = record.data, dotted(record.name)
-    if record.kind == A:
+    if record.record_type == A:
         return f"{owner} A {socket.inet_ntoa(data)}"
-    if record.kind in (CNAME, PTR):
-        word = "CNAME" if record.kind == CNAME else "PTR"
+    if record.record_type in (CNAME, PTR):
+        word = "CNAME" if record.record_type == CNAME else "PTR"
         return f"{owner} {word} {dotted(read_name(data, 0)[0])}"
-    if record.kind == SRV:
+    if record.record_type == SRV:
         port = int.from_bytes(data[4:6], "big")
         return f"{owner} SRV {data[3]} {port} {dotted(read_name(data, 6)[0])}"
-    if record.kind == TXT:
+    if record.record_type == TXT:
         return f"{owner} TXT {data[1:].decode()}"
-    return f"{owner} {record.kind}"
+    return f"{owner} {record.record_type}"

@@ -14,7 +14,7 @@ from kubelite.net.dns_wire import (
     A,
     Malformed,
     NameReader,
-    Record,
+    ResourceRecord,
     age,
     build_error,
     build_response,
@@ -33,7 +33,7 @@ WEB = parse_name("web.default.svc.cluster.local")
 def test_a_question_is_read_in_lower_case_and_echoed_as_asked() -> None:
     query = parse_query(question("Web.Default.svc.cluster.local", keep_case=True))
     assert query.name == WEB
-    assert query.kind == A
+    assert query.record_type == A
     assert b"Web" in build_response(query, limit_bytes=512)
     assert not query.has_edns
 
@@ -43,13 +43,13 @@ def test_udp_sizes(said: int, taken: int) -> None:
     assert parse_query(question("a", edns_bytes=said)).udp_limit_bytes == taken
 
 
-def record(number: int = 1) -> Record:
-    return Record(WEB, A, bytes((10, 42, 0, number)), 5)
+def record(number: int = 1) -> ResourceRecord:
+    return ResourceRecord(WEB, A, bytes((10, 42, 0, number)), 5)
 
 
 def test_a_response_reads_back() -> None:
     query = parse_query(question("web.default.svc.cluster.local", edns_bytes=1232))
-    other = Record(parse_name("other.local"), A, b"\1\2\3\4", 9)
+    other = ResourceRecord(parse_name("other.local"), A, b"\1\2\3\4", 9)
     data = build_response(query, 0, [record(1), record(2)], [], [other], limit_bytes=512)
     response = parse_response(data)
     assert response.answers == (record(1), record(2))
@@ -152,12 +152,14 @@ def test_compressed_names_in_answers_are_written_out() -> None:
     data[2:4], data[6:8] = b"\x81\x80", b"\0\1"
     data += b"\xc0\x0c\0\5\0\1\0\0\0\x3c\0\4\1b\xc0\x0e"
     (found,) = parse_response(bytes(data)).answers
-    assert found == Record(parse_name("a.example"), CNAME, encode_name(parse_name("b.example")), 60)
+    assert found == ResourceRecord(
+        parse_name("a.example"), CNAME, encode_name(parse_name("b.example")), 60
+    )
 
 
 def test_a_no_is_kept_as_long_as_its_authority_says() -> None:
     query = parse_query(question("missing.example"))
-    soa = Record(parse_name("example"), SOA, b"\0\0" + bytes(16) + b"\0\0\0\x0a", 300)
+    soa = ResourceRecord(parse_name("example"), SOA, b"\0\0" + bytes(16) + b"\0\0\0\x0a", 300)
     response = parse_response(build_response(query, NAME_ERROR, (), [soa], limit_bytes=512))
     assert (response.code, response.ttl) == (NAME_ERROR, 10)
     assert parse_response(build_response(query, 2, (), [soa], limit_bytes=512)).ttl == 0

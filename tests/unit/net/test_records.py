@@ -75,7 +75,7 @@ ONE, TWO = f"db-0.{BARE}", f"10-42-0-3.{BARE}"
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "records"),
+    ("name", "record_type", "records"),
     [
         (WEB, A, [f"{WEB} A 10.43.0.5"]),
         (WEB, ANY, [f"{WEB} A 10.43.0.5"]),
@@ -107,8 +107,8 @@ ONE, TWO = f"db-0.{BARE}", f"10-42-0-3.{BARE}"
         ),
     ],
 )
-def test_records(name: str, kind: int, records: list[str]) -> None:
-    found = answer(parse_name(name), kind, WrittenZone(), ZoneSettings())
+def test_records(name: str, record_type: int, records: list[str]) -> None:
+    found = answer(parse_name(name), record_type, WrittenZone(), ZoneSettings())
     assert found is not None
     assert [told(record) for record in found.records] == records
     assert found.code == 0
@@ -138,12 +138,12 @@ def test_records(name: str, kind: int, records: list[str]) -> None:
     ],
 )
 def test_no_such_name(name: str) -> None:
-    for kind in (A, SRV, PTR):
-        assert answer(parse_name(name), kind, WrittenZone(), ZoneSettings()) == NO_SUCH_NAME
+    for record_type in (A, SRV, PTR):
+        assert answer(parse_name(name), record_type, WrittenZone(), ZoneSettings()) == NO_SUCH_NAME
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"),
+    ("name", "record_type"),
     [
         (WEB, AAAA),
         (BARE, AAAA),
@@ -161,8 +161,8 @@ def test_no_such_name(name: str) -> None:
         ("10-42-7-8.default.pod.cluster.local", AAAA),
     ],
 )
-def test_the_name_is_there_but_not_the_kind(name: str, kind: int) -> None:
-    assert answer(parse_name(name), kind, WrittenZone(), ZoneSettings()) == NOTHING_HERE
+def test_a_name_without_the_record_type_is_nodata(name: str, record_type: int) -> None:
+    assert answer(parse_name(name), record_type, WrittenZone(), ZoneSettings()) == NOTHING_HERE
 
 
 @pytest.mark.parametrize(
@@ -225,11 +225,11 @@ class Counting(list[object]):
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [(BARE, A), (BARE, SRV), (f"_http._tcp.{BARE}", SRV), (BARE, ANY)]
+    ("name", "record_type"), [(BARE, A), (BARE, SRV), (f"_http._tcp.{BARE}", SRV), (BARE, ANY)]
 )
 @pytest.mark.parametrize("slices", [20, 40])
 def test_an_answer_looks_through_a_bounded_number_of_endpoints(
-    name: str, kind: int, slices: int
+    name: str, record_type: int, slices: int
 ) -> None:
     class HugeZone(WrittenZone):
         all_slices = [
@@ -244,7 +244,7 @@ def test_an_answer_looks_through_a_bounded_number_of_endpoints(
 
     Counting.read = 0
     before = DNS_STEPS.times_reached
-    found = answer(parse_name(name), kind, HugeZone(), ZoneSettings())
+    found = answer(parse_name(name), record_type, HugeZone(), ZoneSettings())
     assert found is not None
     assert found.records
     assert Counting.read <= DNS_STEPS.value + 1

@@ -15,7 +15,7 @@ from kubelite.net.dns_wire import (
     SRV,
     A,
     Query,
-    Record,
+    ResourceRecord,
     build_response,
     parse_name,
     parse_response,
@@ -42,7 +42,7 @@ class WrittenUpstream(Upstream):
         if self.is_silent:
             raise NoUpstream("silent")
         count = 1 if query.name == parse_name("example.org") else 100
-        records = [Record(query.name, A, b"\1\2\3\4", 60)] * count
+        records = [ResourceRecord(query.name, A, b"\1\2\3\4", 60)] * count
         return build_response(query, 0, records, limit_bytes=4096)
 
 

@@ -8,7 +8,14 @@ from typing import cast
 import pytest
 
 from kubelite.net import upstream as module
-from kubelite.net.dns_wire import A, Query, Record, build_response, parse_query, parse_response
+from kubelite.net.dns_wire import (
+    A,
+    Query,
+    ResourceRecord,
+    build_response,
+    parse_query,
+    parse_response,
+)
 from kubelite.net.upstream import HostServers, NoUpstream, Server, Upstream, parse_resolv_conf
 from kubelite.randomness import SeededRandomness
 from unit.net.questions import question
@@ -41,7 +48,9 @@ async def peer(reply: Reply) -> tuple[Peer, Server]:
 
 
 def good(_: bytes, query: Query, ttl: int = 60) -> list[bytes]:
-    return [build_response(query, 0, [Record(query.name, A, b"\1\2\3\4", ttl)], limit_bytes=512)]
+    return [
+        build_response(query, 0, [ResourceRecord(query.name, A, b"\1\2\3\4", ttl)], limit_bytes=512)
+    ]
 
 
 def asking(*servers: Server) -> Upstream:
@@ -123,7 +132,7 @@ async def test_what_may_not_be_kept_is_asked_again() -> None:
 
 async def test_long_answers_are_not_kept() -> None:
     def long(_: bytes, query: Query) -> list[bytes]:
-        records = [Record(query.name, A, b"\1\2\3\4", 60)] * 500
+        records = [ResourceRecord(query.name, A, b"\1\2\3\4", 60)] * 500
         return [build_response(query, 0, records, limit_bytes=65_000)]
 
     resolver, server = await peer(long)

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import msgspec
+import pytest
 
-from kubelite.api.kinds.core.containers import Container, Probe
+from kubelite.api.kinds.core.containers import Container, LifecycleHandler, Probe
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.limits import EXEC_PROBE_OUTPUT
 from kubelite.node.probes import NetworkProber, Outcome, Target
 from kubelite.node.runtime import ContainerRuntime
+from unit.node.cluster import run_virtually
 
 PIECE = b"x" * 4096
 
@@ -22,6 +24,7 @@ class Talker:
         self.left = pieces
         self.stays = stays
         self.closed = False
+        self.killed = False
 
     async def exec(
         self, container_id: str, command: Sequence[str], *, tty: bool, stdin: bool
@@ -42,6 +45,9 @@ class Talker:
     async def close(self) -> None:
         self.closed = True
 
+    def kill(self) -> None:
+        self.killed = True
+
 
 async def probed(talker: Talker) -> Outcome:
     target = Target(Pod(), Container(name="c"), "id", "10.42.0.2")
@@ -56,6 +62,7 @@ async def test_the_output_of_a_command_is_cut() -> None:
     assert outcome.healthy
     assert len(outcome.message) == EXEC_PROBE_OUTPUT.value
     assert talker.closed
+    assert not talker.killed
 
 
 async def test_a_child_that_keeps_the_output_open_keeps_nothing_here() -> None:
@@ -64,3 +71,48 @@ async def test_a_child_that_keeps_the_output_open_keeps_nothing_here() -> None:
     assert not outcome.healthy
     assert outcome.message == 'command timed out: "talk" timed out after 1s'
     assert talker.closed
+    assert talker.killed
+
+
+async def test_a_hook_that_is_given_up_is_killed() -> None:
+    talker = Talker(1, stays=True)
+    target = Target(Pod(), Container(name="c"), "id", "10.42.0.2")
+    handler = msgspec.convert({"exec": {"command": ["talk"]}}, LifecycleHandler)
+    hook = asyncio.ensure_future(
+        NetworkProber(cast(ContainerRuntime, talker)).hook(target, handler)
+    )
+    await asyncio.sleep(0)
+    hook.cancel()
+    await asyncio.gather(hook, return_exceptions=True)
+    assert talker.killed
+
+
+@pytest.mark.parametrize(("given", "seconds"), [({}, 1), ({"timeoutSeconds": 7}, 7)])
+@pytest.mark.parametrize("kind", ["exec", "httpGet", "tcpSocket", "grpc"])
+def test_each_kind_of_probe_has_its_timeout(
+    monkeypatch: pytest.MonkeyPatch, kind: str, given: dict[str, int], seconds: int
+) -> None:
+    """In virtual time: nothing that is asked ever answers."""
+
+    async def silent(*_: object, **__: object) -> None:
+        await asyncio.Event().wait()
+
+    actions: dict[str, Any] = {
+        "exec": {"command": ["talk"]},
+        "httpGet": {"port": 1},
+        "tcpSocket": {"port": 1},
+        "grpc": {"port": 1},
+    }
+    monkeypatch.setattr(asyncio, "open_connection", silent)
+    outcomes = []
+
+    async def story() -> None:
+        prober = NetworkProber(cast(ContainerRuntime, Talker(0, stays=True)))
+        target = Target(Pod(), Container(name="c"), "id", "10.42.0.2")
+        probe = msgspec.convert({kind: actions[kind], **given}, Probe)
+        outcomes.append(await prober.probe(target, probe))
+        assert asyncio.get_running_loop().time() == seconds
+
+    run_virtually(story())
+    (outcome,) = outcomes
+    assert not outcome.healthy

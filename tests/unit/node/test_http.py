@@ -10,10 +10,10 @@ from typing import Any, cast
 import pytest
 from aiohttp import web
 
-from kubelite.api.errors import Unauthorized
+from kubelite.api.errors import Forbidden, Unauthorized
 from kubelite.clock import SystemClock
 from kubelite.limits import HEAD_SECONDS, NODE_CONNECTIONS
-from kubelite.node.http import NodeAPI, NodeRequest
+from kubelite.node.http import Authorize, NodeAPI, NodeRequest
 from kubelite.node.spdy import SPDYConnection
 from kubelite.node.upgrade import take_over
 from kubelite.serving.connection import ConnectionServer
@@ -27,10 +27,10 @@ async def authorize(asked: NodeRequest) -> None:
 
 
 @asynccontextmanager
-async def node(total: int = 100) -> AsyncIterator[NodeAPI]:
+async def node(total: int = 100, authorizing: Authorize = authorize) -> AsyncIterator[NodeAPI]:
     kubelet = cast(Any, SimpleNamespace(memories={}))
     table = ConnectionTable(NODE_CONNECTIONS, total, kept=0)
-    api = NodeAPI("n1", kubelet, cast(Any, None), SystemClock(), authorize, table)
+    api = NodeAPI("n1", kubelet, cast(Any, None), SystemClock(), authorizing, table)
     await api.start("127.0.0.1", 0, None)
     try:
         yield api
@@ -100,6 +100,30 @@ async def test_answers(sent: bytes, status: int, caplog: pytest.LogCaptureFixtur
     async with node() as api:
         assert (await answer(api, sent)).split()[1] == b"%d" % status
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize(
+    ("path", "verb"),
+    [
+        ("/exec/a/b/c?command=id", "create"),
+        ("/attach/a/b/c", "create"),
+        ("/portForward/a/b?port=80", "create"),
+        ("/containerLogs/a/b/c", "get"),
+        ("/pods", "get"),
+    ],
+)
+async def test_who_may_only_read_runs_no_commands(path: str, verb: str) -> None:
+    """A WebSocket is opened by GET, which is no reading when it runs a command."""
+    asked: list[str] = []
+
+    async def note(request: NodeRequest) -> None:
+        asked.append(request.verb)
+        raise Forbidden("no")
+
+    async with node(authorizing=note) as api:
+        fields = ("Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: eA==")
+        assert (await answer(api, get(path, *fields))).split()[1] == b"403"
+    assert set(asked) == {verb}
 
 
 @pytest.mark.parametrize("leaves", ["client", "server"])

@@ -9,9 +9,11 @@ import pytest
 
 from kubelite.api.errors import NotFound, ServiceUnavailable
 from kubelite.api.kinds.coordination import Lease
+from kubelite.api.kinds.core.containers import Probe
 from kubelite.api.kinds.core.events import Event
 from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.pods import Pod
+from kubelite.node.probes import Outcome, Target
 from kubelite.node.runtime import Resynced, RuntimeEvent
 from kubelite.node.simulated import Behaviour, SharedPods, SimulatedNode, SimulatedVolumes
 from kubelite.randomness import SeededRandomness
@@ -289,6 +291,58 @@ def test_probes_decide_readiness_and_restarts() -> None:
                 event.message == "Container app failed liveness probe, will be restarted"
                 for event in events
             )
+
+    run_virtually(main())
+
+
+def test_what_is_remembered_of_containers_goes_with_them() -> None:
+    """A pod whose container crashes for days must not be remembered run by run."""
+
+    async def main() -> None:
+        async with Cluster() as cluster:
+            await cluster.create({"containers": [container(command=["false"])]})
+            await cluster.until(
+                lambda pod: any(one.restartCount == 8 for one in pod.status.containerStatuses),
+                seconds=3600,
+            )
+            assert cluster.node.kubelet is not None
+            (memory,) = cluster.node.kubelet.memories.values()
+            assert len(memory.records) <= 3
+            assert memory.containers.keys() <= memory.records.keys()
+
+    run_virtually(main())
+
+
+@pytest.mark.parametrize("deleted", [True, False], ids=["deleted", "deadline"])
+def test_a_pod_that_ends_is_probed_for_readiness_alone(
+    monkeypatch: pytest.MonkeyPatch, deleted: bool
+) -> None:
+    async def main() -> None:
+        async with Cluster(Behaviour(ignores_termination=1.0)) as cluster:
+            ready = {"httpGet": {"port": 80, "path": "/ready"}, "periodSeconds": 2}
+            alive = {"httpGet": {"port": 80, "path": "/alive"}, "periodSeconds": 2}
+            asked: list[str] = []
+            probe = cluster.node.prober.probe
+
+            async def noting(target: Target, given: Probe) -> Outcome:
+                assert given.httpGet is not None
+                asked.append(given.httpGet.path)
+                return await probe(target, given)
+
+            monkeypatch.setattr(cluster.node.prober, "probe", noting)
+            app = container(readinessProbe=ready, livenessProbe=alive)
+            deadline = {} if deleted else {"activeDeadlineSeconds": 10}
+            await cluster.create({"containers": [app], **deadline})
+            await cluster.until(is_ready)
+            assert "/alive" in asked
+            if deleted:
+                await cluster.client.delete(Pod, "pod", "default")
+            else:
+                await asyncio.sleep(9.9)
+            await asyncio.sleep(1)
+            asked.clear()
+            await asyncio.sleep(20)
+            assert asked == ["/ready"] * 10
 
     run_virtually(main())
 

@@ -186,6 +186,34 @@ def test_a_failed_probe_and_a_changed_image_replace_the_container() -> None:
     assert action.message == "Container app definition changed, will be restarted"
 
 
+@pytest.mark.parametrize(
+    ("failed", "grace"),
+    [("Startup", 3), ("Liveness", 0), ("", 30)],
+    ids=["startup", "liveness", "hook"],
+)
+def test_the_probe_that_failed_says_how_long_its_container_may_take_to_end(
+    failed: Any, grace: int
+) -> None:
+    """Whatever other probes say; a failed postStart hook has the pod's grace period."""
+    probed = {
+        "startupProbe": {"tcpSocket": {"port": 1}, "terminationGracePeriodSeconds": 3},
+        "livenessProbe": {"tcpSocket": {"port": 1}, "terminationGracePeriodSeconds": 0},
+    }
+    for started in (False, True):
+        pod = pod_of({"containers": [{"name": "app", "image": "a:1", **probed}]})
+        health = Health(started=started, failure="failed", failed_probe=failed)
+        (action,) = plan(pod, up(record(), health={"app-id": health}), NOW).actions
+        assert action == StopContainer(record(), grace, "failed")
+        for probe in probed:
+            rest = {name: value for name, value in probed.items() if name != probe}
+            own = {probe: {"tcpSocket": {"port": 1}}}
+            pod = pod_of({"containers": [{"name": "app", "image": "a:1", **rest, **own}]})
+            (action,) = plan(pod, up(record(), health={"app-id": health}), NOW).actions
+            assert isinstance(action, StopContainer)
+            is_own = probe == f"{failed.lower()}Probe"
+            assert action.grace_seconds == (30 if is_own else grace)
+
+
 def test_deletion_stops_containers_then_sidecars_then_the_sandbox_then_the_pod() -> None:
     pod = pod_of(
         {"initContainers": [{"name": "side", "image": "s:1", "restartPolicy": "Always"}]},

@@ -34,6 +34,29 @@ def test_pods_ask_the_cluster_first() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "servers", "searches", "options"),
+    [
+        ("nameserver\t192.0.2.1\r\n", ("192.0.2.1",), (), ()),
+        ("nameserver 192.0.2.1;old\n; nameserver 192.0.2.2\n", ("192.0.2.1",), (), ()),
+        ("nameserver 192.0.2.\ufffd\nnameserver 2001:db8::1\n", ("2001:db8::1",), (), ()),
+        ("nameserver ::1\nnameserver 127.0.0.53\nnameserver fe80::1%eth0\n", ("fe80::1%eth0",), (), ()),
+        ("search a.example \ufffd\x00 b.example\n", (), ("a.example", "b.example"), ()),
+        ("options ndots:2 \ufffd\n", (), (), ("ndots:2",)),
+        ("nameserver\nsearch\n\ufffd\n \n", (), (), ()),
+    ],
+)  # fmt: skip
+def test_odd_lines_of_the_host_are_left_out(
+    text: str, servers: tuple[str, ...], searches: tuple[str, ...], options: tuple[str, ...]
+) -> None:
+    found = read_resolv_conf(text, DNSSettings())
+    assert (found.host_servers, found.host_searches, found.host_options) == (
+        servers,
+        searches,
+        options,
+    )
+
+
 def test_default_and_host_network_use_the_hosts_servers() -> None:
     expected = "search example.com\nnameserver 192.0.2.53\noptions timeout:1\n"
     assert resolv_conf(pod_of(dnsPolicy="Default"), SETTINGS) == expected

@@ -69,7 +69,7 @@ class Forward:
         self.client = Client()
         self.connection, self.sent = connect()
         self.work = asyncio.ensure_future(
-            forward_spdy(self.connection, PodPorts(0, "uid", forwarded_places()), "pod")
+            forward_spdy(self.connection, PodPorts(0, "", "uid", forwarded_places()), "pod")
         )
         self._number = -1
 
@@ -185,14 +185,14 @@ async def test_a_websocket_for_what_is_no_port_is_closed() -> None:
 
     for numbers in ([0], [70_000], [-1], [80, 1 << 40]):
         socket = cast("web.WebSocketResponse", cast("Any", Socket()))
-        await forward_websocket(socket, PodPorts(0, "uid", forwarded_places()), numbers, "pod")
+        await forward_websocket(socket, PodPorts(0, "", "uid", forwarded_places()), numbers, "pod")
     assert closed == [1008] * 4
 
 
 async def test_the_end_of_the_client_ends_all() -> None:
     connection = SPDYConnection(lambda _: asyncio.sleep(0))
     connection.feed_end()
-    await forward_spdy(connection, PodPorts(0, "uid", forwarded_places()), "pod")
+    await forward_spdy(connection, PodPorts(0, "", "uid", forwarded_places()), "pod")
 
 
 async def test_one_pod_does_not_take_all_places(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +202,7 @@ async def test_one_pod_does_not_take_all_places(monkeypatch: pytest.MonkeyPatch)
         lambda _, writer: writer.close(), "127.0.0.1", 0
     ) as server:
         port = server.sockets[0].getsockname()[1]
-        first, second = PodPorts(0, "uid-1", places), PodPorts(0, "uid-2", places)
+        first, second = PodPorts(0, "", "uid-1", places), PodPorts(0, "", "uid-2", places)
         made = [await first.connect(port) for _ in range(2)]
         with pytest.raises(OSError, match="too many connections are forwarded"):
             await first.connect(port)

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -15,7 +15,8 @@ from kubelite.clock import SystemClock
 from kubelite.limits import HTTP_PROBE_BODY, HTTP_PROBE_HEAD
 from kubelite.node import http_get as client
 from kubelite.node.grpc_health import GRPCFailed, grpc_health
-from kubelite.node.http_get import HTTPFailed, http_get
+from kubelite.node.http_get import Answer, HTTPFailed, http_get
+from kubelite.node.name_lookup import NameLookups
 from kubelite.node.probes import NetworkProber, Target, first_health, port_number
 from kubelite.node.simulated import SimulatedRuntime
 from kubelite.randomness import SeededRandomness
@@ -71,6 +72,15 @@ def prober() -> NetworkProber:
     return NetworkProber(SimulatedRuntime(SystemClock(), SeededRandomness(1)))
 
 
+async def fetch(
+    port: int,
+    path: str = "/",
+    host: str = "127.0.0.1",
+    headers: Sequence[tuple[str, str]] = (),
+) -> Answer:
+    return await http_get("http", host, port, path, headers, NameLookups().for_pod("pod"))
+
+
 async def ask(probe: dict[str, Any], **container: Any) -> tuple[bool, str]:
     outcome = await prober().probe(target(**container), msgspec.convert(probe, Probe))
     return outcome.healthy, outcome.message
@@ -105,14 +115,14 @@ async def test_redirects_stay_on_the_host() -> None:
         place = f"http://127.0.0.1:{last}/there"
         redirect = f"HTTP/1.1 302 Found\r\nLocation: {place}\r\n\r\n".encode()
         async with serving(answering(redirect)) as first:
-            assert (await http_get("http", "127.0.0.1", first, "/")).body == b"hi"
+            assert (await fetch(first)).body == b"hi"
     nowhere = b"HTTP/1.1 302 Found\r\nLocation: http://[x/\r\n\r\n"
     async with serving(answering(nowhere)) as first:
         with pytest.raises(HTTPFailed):
-            await http_get("http", "127.0.0.1", first, "/")
+            await fetch(first)
     away = b"HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/\r\n\r\n"
     async with serving(answering(away)) as first:
-        assert (await http_get("http", "127.0.0.1", first, "/")).status == 302
+        assert (await fetch(first)).status == 302
 
 
 @pytest.mark.parametrize(
@@ -121,7 +131,7 @@ async def test_redirects_stay_on_the_host() -> None:
 async def test_what_is_no_http_fails(answer: bytes) -> None:
     async with serving(answering(answer)) as port:
         with pytest.raises(HTTPFailed):
-            await http_get("http", "127.0.0.1", port, "/")
+            await fetch(port)
 
 
 BROKEN = ["a\r\nX-Evil: 1", "a\nX-Evil: 1", "a\r\n\r\nGET /evil HTTP/1.1\r\nHost: x", "a\0", "\x1b"]
@@ -133,7 +143,7 @@ async def test_no_header_of_a_pod_ends_its_line(text: str) -> None:
     async with serving(answering(b"HTTP/1.1 200 OK\r\n\r\n", seen)) as port:
         for headers in ([("X-A", text)], [(text, "1")], [("Host", text)], [("user-agent", text)]):
             with pytest.raises(HTTPFailed, match="net/http: invalid header field"):
-                await http_get("http", "127.0.0.1", port, "/", headers)
+                await fetch(port, headers=headers)
         probe = {"httpGet": {"port": port, "httpHeaders": [{"name": "X-A", "value": text}]}}
         healthy, message = await ask(probe)
     assert not healthy
@@ -144,13 +154,13 @@ async def test_no_header_of_a_pod_ends_its_line(text: str) -> None:
 @pytest.mark.parametrize("name", ["", "a b", "a:", "ü", "a\t"])
 async def test_a_header_name_is_a_token(name: str) -> None:
     with pytest.raises(HTTPFailed, match="invalid header field name"):
-        await http_get("http", "127.0.0.1", 1, "/", [(name, "1")])
+        await fetch(1, headers=[(name, "1")])
 
 
 @pytest.mark.parametrize("text", ["a\r\nX-Evil: 1", "a/../b@c", "a b", "a?", "a#", ""])
 async def test_a_host_is_a_host(text: str) -> None:
     with pytest.raises(HTTPFailed, match="cannot parse URL"):
-        await http_get("http", text, 1, "/")
+        await fetch(1, host=text)
 
 
 @pytest.mark.parametrize(
@@ -166,9 +176,7 @@ async def test_a_host_is_a_host(text: str) -> None:
 async def test_a_path_stays_on_the_request_line(path: str, sent: bytes) -> None:
     seen: list[bytes] = []
     async with serving(answering(b"HTTP/1.1 200 OK\r\n\r\n", seen)) as port:
-        await http_get(
-            "http", "127.0.0.1", port, path, [("X-\u00fc".replace("\u00fc", "a"), "\u00fc")]
-        )
+        await fetch(port, path, headers=[("X-\u00fc".replace("\u00fc", "a"), "\u00fc")])
     assert seen[0].split(b"\r\n")[0] == b"GET " + sent + b" HTTP/1.1"
     assert "X-a: \u00fc\r\n".encode() in seen[0]
 
@@ -179,7 +187,7 @@ async def test_a_redirect_cannot_end_a_line_either() -> None:
         place = b"http://a b@127.0.0.1:%d/x HTTP/1.1\rX-Evil: 1" % last
         redirect = b"HTTP/1.1 302 Found\r\nLocation: " + place + b"\r\n\r\n"
         async with serving(answering(redirect)) as first:
-            await http_get("http", "127.0.0.1", first, "/")
+            await fetch(first)
     lines = seen[0].split(b"\r\n")
     assert lines[0] == b"GET /x%20HTTP/1.1X-Evil:%201 HTTP/1.1"
     assert lines[1] == b"Host: 127.0.0.1:%d" % last
@@ -198,7 +206,7 @@ async def test_a_head_without_end_is_given_up(piece: bytes) -> None:
     reached = HTTP_PROBE_HEAD.times_reached
     async with serving(endless) as port:
         with pytest.raises(HTTPFailed, match="server response headers exceeded 65536 bytes"):
-            await http_get("http", "127.0.0.1", port, "/")
+            await fetch(port)
     assert HTTP_PROBE_HEAD.times_reached == reached + 1
 
 
@@ -237,12 +245,12 @@ async def test_a_head_is_searched_once_however_it_comes() -> None:
 async def test_numbers_of_an_answer_are_numbers(answer: bytes) -> None:
     async with serving(answering(answer)) as port:
         with pytest.raises(HTTPFailed, match="malformed HTTP response"):
-            await http_get("http", "127.0.0.1", port, "/")
+            await fetch(port)
 
 
 async def test_a_body_is_cut() -> None:
     async with serving(answering(b"HTTP/1.1 200 OK\n\n" + b"x" * 100_000)) as port:
-        assert len((await http_get("http", "127.0.0.1", port, "/")).body) == HTTP_PROBE_BODY.value
+        assert len((await fetch(port)).body) == HTTP_PROBE_BODY.value
 
 
 async def test_tcp_connects() -> None:

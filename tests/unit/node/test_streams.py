@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from kubelite.node.runtime import StreamName
+from kubelite.limits import STREAM_ENDING_SECONDS
+from kubelite.node.runtime import EngineUnavailable, StreamName
 from kubelite.node.spdy import SPDYConnection
 from kubelite.node.streams import (
     SPDY_PROTOCOLS,
@@ -15,9 +16,11 @@ from kubelite.node.streams import (
     choose_protocol,
     converse,
     exited,
+    failed,
     open_spdy_channels,
     read_size,
 )
+from unit.node.cluster import run_virtually
 from unit.node.test_spdy import Client, connect
 
 
@@ -47,6 +50,9 @@ class FakeSession:
     async def close(self) -> None:
         self.is_closed = True
 
+    def kill(self) -> None:
+        raise AssertionError("an exec's client may leave its process running")
+
 
 class FakeChannels:
     """A client that sends what it was given."""
@@ -55,6 +61,10 @@ class FakeChannels:
         self._inputs = list(inputs)
         self.sent: list[tuple[StreamName, bytes]] = []
         self.status: dict[str, Any] | None = None
+        self.left = asyncio.Event()
+
+    async def gone(self) -> None:
+        await self.left.wait()
 
     async def receive(self) -> Input | None:
         if not self._inputs:
@@ -68,10 +78,14 @@ class FakeChannels:
         self.status = status
 
 
+async def never() -> None:
+    await asyncio.Event().wait()
+
+
 async def test_input_goes_in_output_and_the_exit_code_come_out() -> None:
     session = FakeSession()
     channels = FakeChannels(Input(size=(80, 24)), Input(b"hello"), Input(is_end=True))
-    await converse(session, channels)
+    await converse(session, channels, never())
     assert session.size == (80, 24)
     assert channels.sent == [("stdout", b"hello")]
     assert channels.status is not None
@@ -81,9 +95,136 @@ async def test_input_goes_in_output_and_the_exit_code_come_out() -> None:
 
 async def test_a_client_that_leaves_lets_go_of_the_process() -> None:
     session, channels = FakeSession(), FakeChannels(None)
-    await converse(session, channels)
+    await converse(session, channels, never())
     assert channels.status is None
     assert session.is_closed
+
+
+class StuckSession(FakeSession):
+    """A process of whose end the engine says nothing, and that reads no input."""
+
+    async def write(self, data: bytes) -> None:
+        await never()
+
+
+class ReluctantChannels(FakeChannels):
+    """A client that takes output once it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_take = asyncio.Event()
+
+    async def send(self, stream: StreamName, data: bytes) -> None:
+        await self.may_take.wait()
+        await super().send(stream, data)
+
+
+def test_a_stream_ends_with_its_container_whichever_came_first() -> None:
+    """The engine may have closed the streams before they were joined: nothing then ever comes of them."""
+
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        for ended_before in (True, False):
+            ended = asyncio.Event()
+            session, channels = StuckSession(), FakeChannels()
+            if ended_before:
+                ended.set()
+            loop.call_later(30, ended.set)
+            began = loop.time()
+            await converse(session, channels, wait(ended))
+            ended_at = began if ended_before else began + 30
+            assert loop.time() == ended_at + STREAM_ENDING_SECONDS.value
+            assert channels.status == exited(3)
+            assert session.is_closed
+
+    run_virtually(story())
+
+
+def test_output_that_is_on_its_way_when_the_container_ends_is_not_cut() -> None:
+    """However slowly the client takes it: only silence of the engine counts."""
+
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+        ended.set()
+        session, channels = FakeSession(), ReluctantChannels()
+        for piece in (b"1", b"2", b"3"):
+            session.output.put_nowait(("stdout", piece))
+        session.output.put_nowait(None)
+        loop.call_later(100 * STREAM_ENDING_SECONDS.value, channels.may_take.set)
+        await converse(session, channels, wait(ended))
+        assert [data for _, data in channels.sent] == [b"1", b"2", b"3"]
+        assert channels.status == exited(3)
+
+    run_virtually(story())
+
+
+async def wait(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+async def test_a_client_that_leaves_is_noticed_while_its_input_waits() -> None:
+    session, channels = StuckSession(), FakeChannels(Input(b"x" * 1000))
+    conversation = asyncio.ensure_future(converse(session, channels, never()))
+    await asyncio.sleep(0)
+    channels.left.set()
+    await conversation
+    assert session.is_closed
+    assert channels.status is None
+
+
+async def test_a_client_that_leaves_during_output_is_no_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Leaving(FakeChannels):
+        async def send(self, stream: StreamName, data: bytes) -> None:
+            raise ConnectionResetError("Cannot write to closing transport")
+
+    session = FakeSession()
+    await session.output.put(("stdout", b"x"))
+    await converse(session, Leaving(), never())
+    assert session.is_closed
+    assert [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
+
+
+async def test_an_engine_that_goes_away_is_told_to_the_client(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Broken(FakeSession):
+        async def read(self) -> tuple[StreamName, bytes] | None:
+            raise EngineUnavailable("gone")
+
+    channels = FakeChannels()
+    await converse(Broken(), channels, never())
+    assert channels.status == failed("gone")
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def test_a_client_that_never_reads_is_let_go_after_four_hours() -> None:
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        session, channels = FakeSession(), ReluctantChannels()
+        session.output.put_nowait(("stdout", b"x"))
+        await converse(session, channels, never())
+        assert loop.time() == 4 * 3600
+        assert session.is_closed
+        assert channels.status is None
+
+    run_virtually(story())
+
+
+def test_a_stream_that_carries_something_is_not_idle() -> None:
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        session, channels = FakeSession(), FakeChannels()
+        for hours in range(1, 10):
+            loop.call_later(3600 * hours, session.output.put_nowait, ("stdout", b"x"))
+        loop.call_later(3600 * 10, session.output.put_nowait, None)
+        await converse(session, channels, never())
+        assert len(channels.sent) == 9
+        assert channels.status == exited(3)
+
+    run_virtually(story())
 
 
 def test_success_has_no_details() -> None:

@@ -22,6 +22,7 @@ from kubelite.store.protocol import (
     Delete,
     FutureRevision,
     Put,
+    RevisionMismatch,
     StoreUnavailable,
 )
 
@@ -309,3 +310,35 @@ async def test_what_leaves_the_window_goes_back_to_the_system(
     # What was removed had a last state of its own.
     assert freed == [5, 3 + 7]
     await store.close()
+
+
+async def test_whoever_collided_with_a_write_that_fails_is_told(
+    engine: FaultyEngine, store: EmbeddedStore
+) -> None:
+    engine.may_write.clear()
+    engine.error = "Input/output error"
+    first = asyncio.ensure_future(store.commit(Put("/pods/a", b"1")))
+    await asyncio.sleep(0)
+    collided = asyncio.ensure_future(store.commit(Put("/pods/a", b"2", expected=0)))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not collided.done()
+    engine.may_write.set()
+    async with asyncio.timeout(5):
+        done = await asyncio.gather(first, collided, return_exceptions=True)
+    assert [type(error) for error in done] == [StoreUnavailable, RevisionMismatch]
+
+
+async def test_a_batch_has_the_revision_of_its_last_write(
+    engine: FaultyEngine, store: EmbeddedStore
+) -> None:
+    await asyncio.gather(*(store.commit(Put(f"/pods/{name}", b"1")) for name in "abc"))
+    assert len(engine.batches) == 1
+    assert engine.revision() == store.revision == engine.batches[0].revision == 3
+
+
+async def test_an_ended_subscription_takes_no_room(store: EmbeddedStore) -> None:
+    ends = [store.subscribe(prefix, lambda _: None) for prefix in ("/pods/", "/pods/", "/", "/p")]
+    for end in ends:
+        end()
+    assert store._listeners == {}

@@ -1,9 +1,9 @@
-"""The audit log: who asked for what, when, and how it ended, as far as the policy wants it (audit.k8s.io/v1 events).
+"""The audit log: audit.k8s.io/v1 events about requests, as far as the policy wants them.
 
-The HTTP layer begins a record for each request once the caller is known, and tells it how the request goes. A record of
-level Metadata never holds a body, nor the message of a refused Secret.
+The HTTP layer begins a record for each request once the caller is known, and reports each stage of the request to it. A
+record of level Metadata never holds a body, nor the error message of a request for Secrets.
 
-What all lines of a request have in common is encoded once; a line is that and the little that is its own.
+The fields common to all lines of a request are encoded once; each line appends its own fields.
 """
 
 from datetime import datetime
@@ -25,20 +25,20 @@ RECEIVED, STARTED, COMPLETE, PANIC = (
     "ResponseComplete",
     "Panic",
 )
-# Looking up members of an enumeration would cost as much as encoding a line.
+# A look-up of enum members costs as much as encoding a line, so do it once.
 NAMES = tuple(LEVEL_NAMES[level] for level in Level)
 REQUEST, REQUEST_RESPONSE = int(Level.REQUEST), int(Level.REQUEST_RESPONSE)
-BODY_BYTES_MAX = 1024 * 1024  # larger bodies are left out, and that is said
+BODY_BYTES_MAX = 1024 * 1024  # larger bodies are omitted, with an annotation
 ERROR_CODE = 400
 DECISION, REASON = "authorization.k8s.io/decision", "authorization.k8s.io/reason"
 
-_encode = msgspec.json.Encoder().encode  # writes dates itself, in RFC 3339
+_encode = msgspec.json.Encoder().encode  # encodes dates as RFC 3339
 
 
 def encode(value: Any) -> bytes:
-    """Return a value as JSON on one line, whatever bytes a client put into the texts of it.
+    """Return a value as JSON on one line; it never fails on strings that a client sent.
 
-    Bytes of a header that are no UTF-8 arrive as lone surrogates, which JSON cannot say: they become U+FFFD.
+    Header bytes that are not UTF-8 arrive as lone surrogates, which JSON cannot encode, so they become U+FFFD.
     """
     try:
         return _encode(value)
@@ -73,7 +73,7 @@ class _Reference(Struct, frozen=True, omit_defaults=True, gc=False, rename="came
 
 
 class _Common(Struct, frozen=True, gc=False):
-    """What every line of a request says, named as on the wire."""
+    """The fields common to all lines of a request."""
 
     kind: str
     apiVersion: str  # noqa: N815 - as on the wire
@@ -89,7 +89,7 @@ class _Common(Struct, frozen=True, gc=False):
 
 
 class _Own(Struct, frozen=True, gc=False):
-    """What one line says."""
+    """The fields of one line."""
 
     stage: str
     stageTimestamp: datetime  # noqa: N815 - as on the wire
@@ -101,7 +101,7 @@ class _Own(Struct, frozen=True, gc=False):
 
 
 class Auditor:
-    """Begins records."""
+    """Begins audit records by a policy and writes them to a log."""
 
     def __init__(
         self, policy: AuditPolicy, lines: LineLog, clock: Clock, randomness: Randomness
@@ -121,9 +121,9 @@ class Auditor:
         user_agent: str = "",
         identifier: str = "",
     ) -> "AuditRecord | None":
-        """Begin the record of a request; None: the policy does not want it.
+        """Begin the record of a request and write its RequestReceived line; None: the policy does not audit it.
 
-        `caller` is who proved to be there, whomever they act as later.
+        `caller` is the authenticated caller, also of a request that is impersonated later.
         """
         extent = self._policy.extent(caller, attributes)
         if not extent.level:
@@ -159,18 +159,18 @@ class Auditor:
 class AuditRecord(Struct, kw_only=True):
     """The record of one request; each stage that is not omitted becomes a line."""
 
-    common: bytes  # the JSON object of what all lines say, without its closing brace
+    common: bytes  # the JSON object common to all lines, without its closing brace
     extent: Extent
     attributes: Attributes
     lines: LineLog
     clock: Clock
     acting_as: Caller | None = None
     sent: Any = UNSET  # the body of the request
-    annotations: dict[str, str] = {}  # facts, such as why the request was allowed
+    annotations: dict[str, str] = {}  # such as the reason of the authorization
 
     @property
     def wants_request(self) -> bool:
-        """Whether `request` would be written; spares encoding it."""
+        """Whether the request's body would be written; check it to avoid encoding one."""
         return self.extent.level >= REQUEST
 
     @property
@@ -179,35 +179,35 @@ class AuditRecord(Struct, kw_only=True):
         return self.extent.level >= REQUEST_RESPONSE
 
     def acts_as(self, caller: Caller) -> None:
-        """Note that the request is impersonated."""
+        """Record the impersonated user."""
         self.acting_as = caller
 
     def decided(self, reason: str, *, allowed: bool) -> None:
-        """Note what authorization said."""
+        """Record the decision of authorization as annotations."""
         self.annotations[DECISION] = "allow" if allowed else "forbid"
         self.annotations[REASON] = reason
 
     def request(self, body: Any) -> None:
-        """Note the body that was sent, as it is now."""
+        """Record the request's body in its present state, since verbs change it later."""
         if self.wants_request:
             self.sent = self._body(encode(body))
 
     def started(self, code: int) -> None:
-        """Note that a long answer, such as a watch, has begun."""
+        """Write the ResponseStarted line of a long-running request, such as a watch."""
         self._stage(STARTED, _status_of(code))
 
     def complete(self, code: int, body: bytes | None = None) -> None:
-        """Note that the request is over; `body` is the JSON that was answered."""
+        """Write the ResponseComplete line; `body` is the JSON of the response."""
         response = UNSET if body is None or not self.wants_response else self._body(body)
         status = _status_of(code) if code < ERROR_CODE else self._status(code, body)
         self._stage(COMPLETE, status, response)
 
     def panic(self) -> None:
-        """Note that the server failed."""
+        """Write the Panic line: an unexpected exception ended the request."""
         self._stage(PANIC, {"metadata": {}, "status": "Failure", "code": 500})
 
     def _stage(self, name: str, status: Any, response: Any = UNSET) -> None:
-        """Write a line, unless the policy omits the stage."""
+        """Write the line of a stage, unless the policy omits it."""
         if name in self.extent.omitted_stages:
             return
         request = self.sent
@@ -226,8 +226,8 @@ class AuditRecord(Struct, kw_only=True):
         )
 
     def write(self, own: _Own) -> None:
-        """Write a line."""
-        # Bytes at once: what waits for the thread as objects would be looked through by each garbage collection.
+        """Enqueue a line for the log's thread."""
+        # Each garbage collection would scan queued objects, so queue bytes.
         self.lines.put(b"%b,%b" % (self.common, encode(own)[1:]))
 
     def _status(self, code: int, body: bytes | None) -> Any:
@@ -240,7 +240,7 @@ class AuditRecord(Struct, kw_only=True):
         if not isinstance(told, dict) or told.get("kind") != "Status":
             return _status_of(code)
         fields = ["status", "reason"]
-        if self.attributes.resource != "secrets":  # a message may repeat a value that was sent
+        if self.attributes.resource != "secrets":  # the message may repeat a value of the request
             fields.append("message")
         status: dict[str, Any] = {"metadata": {}, "code": code}
         return status | {field: told[field] for field in fields if field in told}
@@ -249,12 +249,12 @@ class AuditRecord(Struct, kw_only=True):
         if len(body) > BODY_BYTES_MAX:
             self.annotations["kubelite.io/body-omitted"] = f"{len(body)} bytes"
             return None
-        # A body that was asked for with `pretty` has lines of its own, which readers of the log would take for events.
+        # A `pretty` body has line breaks, which would split the line, so format it anew.
         return Raw(msgspec.json.format(body, indent=-1) if b"\n" in body else body)
 
 
 def _encoded(common: _Common) -> bytes:
-    """Encode what all lines say; bytes of a request that are no text become the replacement character."""
+    """Encode the common fields; request bytes that are not UTF-8 become U+FFFD."""
     try:
         return encode(common)
     except UnicodeEncodeError:
@@ -292,7 +292,7 @@ def _reference(attributes: Attributes) -> _Reference:
 
 
 def _without_managed_fields(body: Any) -> Any:
-    """Drop from a body what only repeats who wrote which field."""
+    """Drop the managed fields of an object or of the items of a list."""
     if not isinstance(body, Raw):
         return body
     found = msgspec.json.decode(body)

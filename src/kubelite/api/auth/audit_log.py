@@ -1,4 +1,4 @@
-"""Writes lines to a file that is kept within bounds, in a thread of its own behind a bounded queue."""
+"""Appends lines to a rotated file, in a thread of its own behind a bounded queue."""
 
 import logging
 import os
@@ -15,27 +15,27 @@ from kubelite.limits import AUDIT_LINES
 
 log = logging.getLogger(__name__)
 
-# How long the thread lets lines gather before it writes them: waking for each would cost every request a switch.
+# The thread batches the lines of this time, since a wake-up per line would cost each request a context switch.
 GATHER_SECONDS = 0.1
 DATE = "%Y-%m-%dT%H-%M-%S.%f"
 
 
 class Bounds(Struct, frozen=True, kw_only=True):
-    """How long and how much is kept; 0 means without end."""
+    """The retention of the log; 0 means unlimited."""
 
-    size_bytes: int = 100 * 1024 * 1024  # of the current file, before it is put aside
-    age_days: int = 30  # of files put aside
+    size_bytes: int = 100 * 1024 * 1024  # of the current file, before it is rotated
+    age_days: int = 30  # of rotated files
     backups: int = 10
 
 
 class LineLog:
-    """Appends lines made on the loop; what comes faster than the disk takes it is dropped, counted and said."""
+    """Appends lines from the loop; drops, counts and logs those that arrive faster than the disk takes them."""
 
     def __init__(self, path: Path, bounds: Bounds, clock: Clock) -> None:
         self._path = path
         self._bounds = bounds
         self._clock = clock
-        # A deque, since a queue's locks would cost each request as much as the rest of its record.
+        # The locks of a queue would cost as much as the rest of a record, so use a deque.
         self._waiting: deque[bytes] = deque()
         self._some = threading.Event()
         self._ending = threading.Event()
@@ -43,15 +43,15 @@ class LineLog:
         self.dropped = 0  # lines, since the start
 
     def start(self) -> None:
-        """Open the file; raises OSError. Blocks."""
+        """Create the file if it is missing, check that it is writable and start the thread; raises OSError. Blocks."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path.touch(mode=SECRET_MODE)
         with self._path.open("ab"):
-            pass  # a folder can be touched, but not written to
+            pass  # a folder passes `touch` but not `open`
         self._thread.start()
 
     def put(self, line: bytes) -> None:
-        """Write a line. Never blocks."""
+        """Enqueue a line, or drop it if the queue is full. Never blocks."""
         if len(self._waiting) >= AUDIT_LINES.value:
             AUDIT_LINES.reached()
             if self.dropped == 0:
@@ -65,7 +65,7 @@ class LineLog:
             self._some.set()
 
     def stop(self) -> None:
-        """Write what waits and end. Blocks."""
+        """Write the queued lines and end the thread. Blocks."""
         self._ending.set()
         self._some.set()
         self._thread.join()
@@ -75,7 +75,7 @@ class LineLog:
         while not ended:
             self._some.wait()
             ended = self._ending.wait(GATHER_SECONDS)
-            self._some.clear()  # before looking: what comes later sets it again
+            self._some.clear()  # before reading the queue, so a later line sets it again
             lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
             try:
                 if lines:
@@ -98,7 +98,7 @@ def _owners_only(path: str, flags: int) -> int:
 
 
 def rotate(path: Path, bounds: Bounds, now: datetime) -> None:
-    """Put the current file aside under its date, and remove what is too much or too old."""
+    """Rename the current file by the date, and delete the rotated files that are too many or too old. Blocks."""
     path.rename(path.with_name(f"{path.stem}-{now.strftime(DATE)}{path.suffix}"))
     path.touch(mode=SECRET_MODE)
     for old in too_many(backups_of(path), bounds, now):
@@ -106,7 +106,7 @@ def rotate(path: Path, bounds: Bounds, now: datetime) -> None:
 
 
 def backups_of(path: Path) -> dict[Path, datetime]:
-    """Return the files put aside with their dates."""
+    """Return the rotated files with their dates. Blocks."""
     found = {}
     for file in path.parent.glob(f"{path.stem}-*{path.suffix}"):
         text = file.name.removeprefix(f"{path.stem}-").removesuffix(path.suffix)
@@ -118,7 +118,7 @@ def backups_of(path: Path) -> dict[Path, datetime]:
 
 
 def too_many(backups: dict[Path, datetime], bounds: Bounds, now: datetime) -> list[Path]:
-    """Decide which files go."""
+    """Return the rotated files to delete, by number and age."""
     newest_first = sorted(backups, key=lambda file: backups[file], reverse=True)
     surplus = newest_first[bounds.backups :] if bounds.backups else []
     limit = now - timedelta(days=bounds.age_days)

@@ -1,4 +1,4 @@
-"""Which requests are written to the audit log, and how much of each: a policy file of Kubernetes' form."""
+"""The audit policy: which requests are audited and at which level, read from a file of Kubernetes' format."""
 
 from collections.abc import Sequence
 from enum import IntEnum
@@ -16,12 +16,12 @@ STAGES = ("RequestReceived", "ResponseStarted", "ResponseComplete", "Panic")
 
 
 class Level(IntEnum):
-    """How much is written."""
+    """The audit level: how much of a request is written."""
 
     NONE = 0
-    METADATA = 1  # who, what, when, and how it ended
-    REQUEST = 2  # and the body that was sent
-    REQUEST_RESPONSE = 3  # and the body that was answered
+    METADATA = 1  # user, verb, object, times and status
+    REQUEST = 2  # and the request's body
+    REQUEST_RESPONSE = 3  # and the response's body
 
 
 LEVELS = {
@@ -38,7 +38,7 @@ class PolicyInvalid(Exception):
 
 
 class GroupResources(Struct, frozen=True, forbid_unknown_fields=True):
-    """Resources of one API group; none named means all of the group."""
+    """Resources of one API group; an empty list means all of the group."""
 
     group: str = ""
     resources: tuple[str, ...] = ()
@@ -46,7 +46,7 @@ class GroupResources(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Rule(Struct, frozen=True, forbid_unknown_fields=True):
-    """One rule; what is left empty matches everything."""
+    """One rule; an empty field matches everything."""
 
     level: str
     users: tuple[str, ...] = ()
@@ -60,7 +60,7 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PolicyFile(Struct, frozen=True, forbid_unknown_fields=True):
-    """The file."""
+    """The content of the policy file."""
 
     rules: tuple[Rule, ...]
     apiVersion: str = API_VERSION  # noqa: N815 - as on the wire
@@ -71,7 +71,7 @@ class PolicyFile(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Extent(Struct, frozen=True):
-    """What is written of one request."""
+    """The audit settings for one request."""
 
     level: Level
     omitted_stages: frozenset[str] = frozenset()
@@ -82,14 +82,14 @@ NOTHING = Extent(Level.NONE)
 
 
 class AuditPolicy:
-    """Decides by the first rule that matches; no rule means nothing is written."""
+    """Decides by the first matching rule; without one nothing is written."""
 
     def __init__(self, file: PolicyFile) -> None:
         self._rules = [(rule, _extent(rule, file)) for rule in file.rules]
 
     @classmethod
     def read(cls, text: str) -> "AuditPolicy":
-        """Read a YAML or JSON policy; raises PolicyInvalid."""
+        """Parse a YAML or JSON policy; raises PolicyInvalid."""
         try:
             file = msgspec.convert(yaml.safe_load(text), PolicyFile)
         except RecursionError as error:
@@ -106,7 +106,7 @@ class AuditPolicy:
         return cls(file)
 
     def extent(self, caller: Caller, attributes: Attributes) -> Extent:
-        """Return what is written of a request."""
+        """Return the audit settings for a request."""
         for rule, extent in self._rules:
             if _matches(rule, caller, attributes):
                 return extent

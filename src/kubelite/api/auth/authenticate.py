@@ -1,7 +1,7 @@
-"""Finds out who calls: by client certificate, by one of the kinds of token, or nobody in particular.
+"""Authenticates callers by client certificate, by one of the kinds of token, or as anonymous.
 
-The order is Kubernetes': a certificate that was shown decides; else a token must prove something; else the caller is
-anonymous, and RBAC gives anonymous callers health and version only.
+The order is that of Kubernetes. A valid certificate decides; else a bearer token, if sent, must be valid; else the
+caller is anonymous, and RBAC allows anonymous callers only health and version.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ ANYBODY = Caller(ANONYMOUS, (UNAUTHENTICATED,))
 
 
 class RemoteTokens(Protocol):
-    """Proves tokens of an issuer outside the cluster."""
+    """Authenticates tokens of an issuer outside the cluster."""
 
     async def prove(self, token: str) -> Caller | None:
         """Return the caller; None for another issuer's token; raises TokenInvalid."""
@@ -39,7 +39,7 @@ class RemoteTokens(Protocol):
 
 
 class UnionAuthenticator:
-    """Asks each way of proof in turn."""
+    """Tries each authentication method in turn."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class UnionAuthenticator:
         remote: Sequence[RemoteTokens] = (),
         anonymous: bool = True,
     ) -> None:
-        """`audiences` are the API server's own: what tokens of any kind but a service account's are good for."""
+        """`audiences` are the API server's own, the only ones of tokens that are not a service account's."""
         self._certificates = certificates
         self._service_accounts = service_accounts
         self._audiences = tuple(audiences)
@@ -62,7 +62,7 @@ class UnionAuthenticator:
         self._anonymous = anonymous
 
     async def authenticate(self, credentials: Credentials) -> Caller:
-        """Return the caller; raises Unauthorized for credentials that prove nothing."""
+        """Return the caller; raises Unauthorized for invalid credentials."""
         if credentials.certificate is not None:
             try:
                 return authenticated(self._certificates.caller(credentials.certificate))
@@ -82,7 +82,7 @@ class UnionAuthenticator:
         return ANYBODY
 
     async def prove(self, token: str, audiences: Sequence[str] = ()) -> Proved | None:
-        """Return what a token proves for `audiences` (by default the API server); None when it is unknown.
+        """Return what a token proves for `audiences` (by default the API server's); None if no method knows it.
 
         Raises TokenInvalid.
         """
@@ -107,7 +107,7 @@ class UnionAuthenticator:
 
 
 def authenticated(caller: Caller) -> Caller:
-    """Add system:authenticated, once."""
+    """Return the caller with the group system:authenticated, unless it is in that or system:unauthenticated already."""
     if AUTHENTICATED in caller.groups or UNAUTHENTICATED in caller.groups:
         return caller
     return replace(caller, groups=(*caller.groups, AUTHENTICATED))

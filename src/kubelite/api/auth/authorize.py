@@ -1,4 +1,4 @@
-"""Decides whether a caller may do what a request asks: masters, then the node's own business, then RBAC."""
+"""Authorizes requests: system:masters first, then the Node authorizer, then RBAC."""
 
 from kubelite.api.auth.caller import SYSTEM_MASTERS, Allowed, Attributes, Caller
 from kubelite.api.auth.nodes import NodeAuthorizer
@@ -9,14 +9,14 @@ ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
 class UnionAuthorizer:
-    """Asks each authorizer in turn; the first that allows decides. None of them denies for the others."""
+    """Asks each authorizer in turn; the first that allows decides, and none can deny what another allows."""
 
     def __init__(self, rbac: RBAC, nodes: NodeAuthorizer | None = None) -> None:
         self._rbac = rbac
         self._nodes = nodes
 
     def decide(self, caller: Caller, attributes: Attributes) -> Decision:
-        """Return the answer with its reason."""
+        """Return the decision with its reason."""
         if SYSTEM_MASTERS in caller.groups:
             return Decision(allowed=True)
         reasons = []
@@ -40,7 +40,7 @@ class UnionAuthorizer:
 
 
 def forbidden(caller: Caller, attributes: Attributes, reason: str = "") -> Forbidden:
-    """Return the error of a refused request."""
+    """Return the Forbidden error for a denied request, worded as Kubernetes words it."""
     text = f'User "{caller.user}" cannot {attributes.verb} '
     if not attributes.resource:
         message = _escaped(f'{text}path "{attributes.path}"')
@@ -58,7 +58,7 @@ def forbidden(caller: Caller, attributes: Attributes, reason: str = "") -> Forbi
 
 
 def refused(attributes: Attributes, message: str) -> Forbidden:
-    """Return a Forbidden error about the object a request names."""
+    """Return a Forbidden error with `message` about the object that a request names."""
     group = attributes.group
     subject = f"{attributes.resource}.{group}" if group else attributes.resource
     if attributes.name:

@@ -1,7 +1,7 @@
-"""The default roles and bindings: expanded from a table, and put back wherever something of them is missing.
+"""The default roles and bindings: expanded from a table, and reconciled with the stored ones.
 
-As upstream: an object annotated `autoupdate: "false"` is left alone; rules, subjects and labels are added back
-but never taken away; a binding that points to another role is made anew.
+As in Kubernetes, an object annotated `autoupdate: "false"` is left alone; missing rules, subjects and labels are added,
+but none is removed; a binding that refers to another role is recreated.
 """
 
 import tomllib
@@ -37,14 +37,14 @@ AnyBinding = RoleBinding | ClusterRoleBinding
 
 
 class Defaults(Struct, frozen=True):
-    """Everything that is there from the start."""
+    """The roles and bindings that every cluster has."""
 
     roles: tuple[AnyRole, ...]
     bindings: tuple[AnyBinding, ...]
 
 
 def revised(stored: AnyRole | AnyBinding, wanted: AnyRole | AnyBinding) -> AnyRole | AnyBinding:
-    """Return a stored role or binding with what it lacks; one that was set aside as it is. Both are of one kind."""
+    """Return a stored role or binding with its missing parts added; unchanged if it opted out. Both are of one kind."""
     if not _is_ours(stored):
         return stored
     if isinstance(wanted, Role | ClusterRole):
@@ -55,12 +55,12 @@ def revised(stored: AnyRole | AnyBinding, wanted: AnyRole | AnyBinding) -> AnyRo
 
 
 def is_rebound(stored: AnyBinding, wanted: AnyBinding) -> bool:
-    """Return whether a stored binding points to another role, which cannot be changed: it is made anew."""
+    """Return whether a stored binding refers to another role; roleRef is immutable, so it must be recreated."""
     return _is_ours(stored) and stored.roleRef != wanted.roleRef
 
 
 def completed_role(stored: AnyRole, wanted: AnyRole) -> AnyRole:
-    """Return a stored role with the rules and labels it lacks."""
+    """Return a stored role with its missing rules and labels added."""
     held = compiled(stored.rules)
     lacking = [
         rule for rule in wanted.rules if not all(covers(held, part) for part in broken_down(rule))
@@ -71,7 +71,7 @@ def completed_role(stored: AnyRole, wanted: AnyRole) -> AnyRole:
         rules=[*stored.rules, *lacking],
     )
     if isinstance(role, ClusterRole) and isinstance(wanted, ClusterRole) and wanted.aggregationRule:
-        # The aggregation controller owns the rules; only what it gathers from is ours.
+        # The aggregation controller owns the rules, so add only missing selectors.
         selectors = list(role.aggregationRule.clusterRoleSelectors if role.aggregationRule else [])
         selectors += [s for s in wanted.aggregationRule.clusterRoleSelectors if s not in selectors]
         role = replace(
@@ -83,7 +83,7 @@ def completed_role(stored: AnyRole, wanted: AnyRole) -> AnyRole:
 
 
 def completed_binding(stored: AnyBinding, wanted: AnyBinding) -> AnyBinding:
-    """Return a stored binding with the subjects and labels it lacks."""
+    """Return a stored binding with its missing subjects and labels added."""
     lacking = [subject for subject in wanted.subjects if subject not in stored.subjects]
     binding: AnyBinding = replace(
         stored,
@@ -94,7 +94,7 @@ def completed_binding(stored: AnyBinding, wanted: AnyBinding) -> AnyBinding:
 
 
 def defaults() -> Defaults:
-    """Expand the table. Takes some milliseconds."""
+    """Expand the table to all default roles and bindings. Takes some milliseconds."""
     table = tomllib.loads((files(__package__) / "default_roles.toml").read_text())
     controllers = table["controllers"]
     own = table["own"]
@@ -122,7 +122,7 @@ def node_rules(wanted: Defaults) -> Sequence[PolicyRule]:
 
 
 def rule_of(text: str) -> PolicyRule:
-    """Read one rule of the table."""
+    """Parse a rule of the table: ``verbs groups resources [names]`` or ``verbs urls``, each comma-separated."""
     fields = [part.split(",") for part in text.split(" ")]
     if len(fields) < RESOURCE_FIELDS:
         return PolicyRule(verbs=fields[0], nonResourceURLs=fields[1])

@@ -1,4 +1,4 @@
-"""Bootstrap tokens (``<id>.<secret>``): Secrets in kube-system with which a machine asks to join."""
+"""Bootstrap tokens (``<id>.<secret>``), kept as Secrets in kube-system, with which a machine joins the cluster."""
 
 import base64
 import hmac
@@ -20,7 +20,7 @@ NAME_PREFIX = "bootstrap-token-"
 USER_PREFIX = "system:bootstrap:"
 BOOTSTRAPPERS = "system:bootstrappers"
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
-FAIR_BYTES = 256 // len(ALPHABET) * len(ALPHABET)  # larger bytes would favour the first letters
+FAIR_BYTES = 256 // len(ALPHABET) * len(ALPHABET)  # larger bytes would bias the letters
 
 
 class BootstrapTokens:
@@ -31,7 +31,7 @@ class BootstrapTokens:
         self._clock = clock
 
     def caller(self, token: str) -> Caller | None:
-        """Return the caller; None for anything that is no valid token."""
+        """Return the caller; None for an invalid token."""
         parsed = TOKEN.fullmatch(token)
         if parsed is None:
             return None
@@ -43,7 +43,7 @@ class BootstrapTokens:
 
 
 def caller_of(secret: Secret, identifier: str, secret_part: str, now: datetime) -> Caller | None:
-    """Decide whether a Secret makes a token valid now."""
+    """Return the caller if the Secret makes the token valid at `now`, else None."""
     data = decoded(secret.data)
     if secret.type != SECRET_TYPE or secret.metadata.deletionTimestamp is not None:
         return None
@@ -64,7 +64,7 @@ def caller_of(secret: Secret, identifier: str, secret_part: str, now: datetime) 
 
 
 def has_expired(data: Mapping[str, bytes], now: datetime) -> bool:
-    """Tell whether the token's time is over; a date that cannot be read counts as over."""
+    """Return whether the token has expired; an invalid date counts as expired (fail closed)."""
     expiration = data.get("expiration", b"").decode(errors="replace")
     if not expiration:
         return False
@@ -76,12 +76,12 @@ def has_expired(data: Mapping[str, bytes], now: datetime) -> bool:
 
 
 def decoded(data: Mapping[str, str]) -> dict[str, bytes]:
-    """Return a Secret's data as bytes; values that are not base64 are left out."""
+    """Return a Secret's data decoded from base64, without invalid values."""
     values = {}
     for name, text in data.items():
         try:
             values[name] = base64.b64decode(text, validate=True)
-        except ValueError:  # a letter outside ASCII is no binascii.Error
+        except ValueError:  # a non-ASCII character raises ValueError, not binascii.Error
             continue
     return values
 

@@ -1,7 +1,7 @@
-"""Who calls, what they ask for, and the evidence that they may.
+"""The caller, the attributes of a request, and the evidence of authorization.
 
-`authenticate` returns a `Caller`, `authorize` an `Allowed`; the verbs demand an `Allowed`, so that a skipped check does
-not type-check. Nothing but an authorizer makes an `Allowed`.
+`authenticate` returns a `Caller`, `authorize` an `Allowed`. The verbs require an `Allowed`, so a skipped check does not
+type-check. Only an authorizer makes an `Allowed`.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ ANONYMOUS = "system:anonymous"
 
 
 class Caller(Struct, frozen=True):
-    """A proved identity."""
+    """An authenticated identity."""
 
     user: str
     groups: tuple[str, ...] = ()
@@ -25,7 +25,7 @@ class Caller(Struct, frozen=True):
 
 
 class Attributes(Struct, frozen=True):
-    """What a request asks for; `resource` is empty for a path that is no resource."""
+    """The attributes of a request; `resource` is "" for a non-resource path."""
 
     verb: str  # get, list, watch, create, update, patch, delete, deletecollection, …; or the HTTP verb in lower case
     group: str = ""
@@ -35,12 +35,14 @@ class Attributes(Struct, frozen=True):
     namespace: str = ""
     name: str = ""
     path: str = ""
-    field_selector: str = ""  # of a list or watch, as sent: nodes may list their own pods only
+    field_selector: str = (
+        ""  # of a list or watch, as sent, since nodes may list only their own pods
+    )
     label_selector: str = ""
 
 
 class Allowed(Struct, frozen=True):
-    """Evidence that `caller` may do what `attributes` say."""
+    """Evidence that `caller` may do what `attributes` describe."""
 
     caller: Caller
     attributes: Attributes
@@ -48,10 +50,9 @@ class Allowed(Struct, frozen=True):
 
 
 class MayCreate(Struct, frozen=True):
-    """Evidence that a caller may create: what makes a new object demands it, whatever the verb of the request.
+    """Evidence that a caller may create; every creation requires it, whatever the verb of the request.
 
-    An update or an apply may find nothing to change and create instead; the right to update or patch is not enough
-    for that.
+    An update or an apply of an absent object creates it, which the right to update or patch does not allow.
     """
 
     allowed: Allowed
@@ -62,23 +63,23 @@ class MayCreate(Struct, frozen=True):
 
 
 class Credentials(Struct, frozen=True):
-    """What a request brings to prove who calls."""
+    """The credentials of a request."""
 
-    certificate: bytes | None = None  # DER; TLS proved its key only, not who signed it
+    certificate: bytes | None = None  # DER; TLS proved possession of its key, not its issuer
     bearer_token: str = ""
     remote_address: str = ""
 
 
 class Authenticator(Protocol):
-    """Finds out who calls."""
+    """Authenticates requests."""
 
     async def authenticate(self, credentials: Credentials) -> Caller:
-        """Return the caller; raises Unauthorized for credentials that prove nothing."""
+        """Return the caller; raises Unauthorized for invalid credentials."""
         ...
 
 
 class Authorizer(Protocol):
-    """Decides from memory, without waiting."""
+    """Authorizes requests from memory, without waiting."""
 
     def authorize(self, caller: Caller, attributes: Attributes) -> Allowed:
         """Return the evidence; raises Forbidden, worded as Kubernetes words it."""

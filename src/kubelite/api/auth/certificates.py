@@ -1,6 +1,6 @@
-"""Makes and judges X.509 certificates: pure over keys, names and a date; files are `pki`'s business.
+"""Issues and checks X.509 certificates; pure functions of keys, names and a date. `pki` reads and writes the files.
 
-All keys are EC P-256 (0.2 ms to make, where RSA takes 24).
+All keys are EC P-256, which takes 0.2 ms to generate; RSA takes 24 ms.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ CLIENT_AUTH = ExtendedKeyUsageOID.CLIENT_AUTH
 
 
 class Wanted(Struct, frozen=True):
-    """What a leaf certificate must say."""
+    """The content of a leaf certificate."""
 
     common_name: str
     organizations: tuple[str, ...] = ()
@@ -37,17 +37,17 @@ class Wanted(Struct, frozen=True):
 
 
 class Authority(Struct, frozen=True):
-    """A CA: its key, its own certificate, and other certificates that lead clients to it."""
+    """A CA: its key, its certificate, and the chain of cross certificates to older CAs."""
 
     key: ec.EllipticCurvePrivateKey
     certificate: x509.Certificate
     chain: tuple[
         x509.Certificate, ...
-    ] = ()  # sent behind a leaf: this key, signed by the CA before
+    ] = ()  # sent after a leaf: this CA's key signed by the previous CA
 
 
 def new_key() -> ec.EllipticCurvePrivateKey:
-    """Make a P-256 key."""
+    """Generate a P-256 key."""
     return ec.generate_private_key(ec.SECP256R1())
 
 
@@ -68,7 +68,7 @@ def certificate_pem(*certificates: x509.Certificate) -> bytes:
 
 
 def read_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
-    """Read a private key; raises ValueError when it is no EC key."""
+    """Parse a private key; raises ValueError or TypeError if it is no unencrypted EC key."""
     key = serialization.load_pem_private_key(pem, password=None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise ValueError("it is not an EC key")  # noqa: TRY004 - the content is wrong, not a type
@@ -76,7 +76,7 @@ def read_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
 
 
 def new_authority(common_name: str, now: datetime, randomness: Randomness) -> Authority:
-    """Make a self-signed CA."""
+    """Generate a key and a self-signed CA certificate."""
     key = new_key()
     name = _name(common_name, ())
     certificate = _authority_certificate(name, name, key.public_key(), now, randomness).sign(
@@ -88,7 +88,7 @@ def new_authority(common_name: str, now: datetime, randomness: Randomness) -> Au
 def cross_signed(
     new: Authority, old: Authority, now: datetime, randomness: Randomness
 ) -> x509.Certificate:
-    """Sign the new CA's key with the old CA, so that who trusts only the old one trusts the new one's leaves."""
+    """Sign the new CA's key with the old CA, so that clients that trust only the old CA trust the new one's leaves."""
     builder = _authority_certificate(
         new.certificate.subject, old.certificate.subject, new.key.public_key(), now, randomness
     )
@@ -103,7 +103,7 @@ def issue(
     randomness: Randomness,
     lifetime: timedelta = LEAF_LIFETIME,
 ) -> x509.Certificate:
-    """Sign a leaf certificate that never outlives its CA."""
+    """Issue a leaf certificate, which expires no later than its CA."""
     not_after = min(now + lifetime, authority.certificate.not_valid_after_utc)
     builder = (
         x509.CertificateBuilder()
@@ -139,7 +139,7 @@ def signing_request(key: ec.EllipticCurvePrivateKey, wanted: Wanted) -> bytes:
 def renewal_reason(
     certificate: x509.Certificate, wanted: Wanted, authority: Authority, now: datetime
 ) -> str:
-    """Say why a leaf must be made anew; empty when it is good for at least a third of its life."""
+    """Return why a leaf must be renewed; "" if it is valid, up to date and a third of its lifetime remains."""
     if not is_issued_by(certificate, authority.certificate):
         return "the CA changed"
     if now < certificate.not_valid_before_utc:
@@ -152,13 +152,13 @@ def renewal_reason(
 
 
 def renewal_date(certificate: x509.Certificate) -> datetime:
-    """Return when a third of the certificate's life remains."""
+    """Return the date at which a third of the certificate's lifetime remains."""
     start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     return end - (end - start) / 3
 
 
 def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """Tell whether `issuer`'s key signed `certificate`."""
+    """Return whether `issuer` issued `certificate`: the names match and the signature is valid."""
     try:
         certificate.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, InvalidSignature):
@@ -167,7 +167,7 @@ def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
 
 
 def described(certificate: x509.Certificate) -> Wanted:
-    """Return what a certificate says, in the order of `normalized`."""
+    """Return the content of a certificate, as `normalized` orders it."""
     subject = certificate.subject
     names, addresses = alternative_names(certificate)
     return normalized(
@@ -182,7 +182,7 @@ def described(certificate: x509.Certificate) -> Wanted:
 
 
 def normalized(wanted: Wanted) -> Wanted:
-    """Order and deduplicate, so that two descriptions compare by meaning."""
+    """Sort and deduplicate, so that equal contents compare equal."""
     return Wanted(
         common_name=wanted.common_name,
         organizations=tuple(sorted(set(wanted.organizations))),
@@ -201,12 +201,12 @@ def organizations(subject: x509.Name) -> tuple[str, ...]:
 
 
 def common_name(subject: x509.Name) -> str:
-    """Return the CN of a subject, or an empty string."""
+    """Return the CN of a subject; "" if it has none."""
     return _first(subject, NameOID.COMMON_NAME)
 
 
 def usages(certificate: x509.Certificate) -> tuple[ObjectIdentifier, ...]:
-    """Return the extended key usages; empty when there are none."""
+    """Return the extended key usages; empty without the extension."""
     try:
         extension = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
     except x509.ExtensionNotFound:
@@ -236,7 +236,7 @@ def public_key_hash(certificate: x509.Certificate) -> str:
 
 
 def trusted_by_hash(bundle_pem: bytes, pinned: Sequence[str]) -> list[x509.Certificate]:
-    """Return the certificates of a bundle whose key a join token pins; empty means: do not trust it."""
+    """Return the certificates of a bundle whose key a join token pins; if empty, the bundle must not be trusted."""
     return [
         certificate
         for certificate in x509.load_pem_x509_certificates(bundle_pem)
@@ -295,5 +295,5 @@ def _alternatives(wanted: Wanted) -> list[x509.GeneralName]:
 
 
 def _serial(randomness: Randomness) -> int:
-    # RFC 5280 wants a positive number of at most 20 bytes.
+    # RFC 5280, section 4.1.2.2, requires a positive number of at most 20 bytes.
     return int.from_bytes(randomness.token_bytes(SERIAL_BYTES)) | 1

@@ -1,11 +1,11 @@
-"""Secrets at rest: an engine under the store that seals the values of chosen keys with AES-GCM.
+"""Encryption at rest: an engine under the store that seals values under some key prefixes with AES-GCM.
 
-The store above sees plain bytes; on disk, and in snapshots, a sealed value begins with ``k8s:enc:aesgcm:v1:<key>:``, as
-Kubernetes writes it. Values that are not sealed, or sealed with an older key of the file, are readable; those that the
-engine came across when it was read are `stale` until `seal` has moved them to the newest key. The place of a value (its
-key in the store) is authenticated, so that sealed values cannot be swapped.
+The store above sees plain bytes. On disk and in snapshots a sealed value begins with ``k8s:enc:aesgcm:v1:<key>:``, as
+in Kubernetes. Plain values and values sealed with an older key of the file stay readable. Those found when the engine
+is read are `stale` until `seal` has sealed them with the newest key. The store key of a value is authenticated with it,
+so sealed values cannot be swapped.
 
-A mark in the store says which form all of it has, free pages included; it is set after a compaction alone.
+A mark in the store names the form that the whole file has, free pages included; it is set only after a compaction.
 """
 
 import base64
@@ -35,33 +35,33 @@ KEY_BYTES = 32
 NONCE_BYTES = 12
 SECRETS = ("/secrets.core/",)
 SEALED_ROWS = 64  # in one commit
-MIXED = "mixed"  # the mark of a store that may hold sealed values and others
+MIXED = "mixed"  # the mark of a store that may hold values of several forms
 
 
 class EncryptionFailed(Exception):
-    """The key file cannot be used, or a value cannot be opened with any of its keys."""
+    """The key file is unusable, or a value cannot be decrypted with its keys."""
 
 
 class Key(Struct, frozen=True):
-    """One key of the file."""
+    """One key of the file, of `KEY_BYTES` bytes."""
 
     name: str
     secret: str  # base64
 
 
 class Keys(Struct, frozen=True):
-    """The key file: the first key seals, all open."""
+    """The key file: the first key encrypts, all decrypt."""
 
     keys: tuple[Key, ...]
 
 
 class Transformer:
-    """Seals and opens values."""
+    """Encrypts and decrypts values."""
 
     def __init__(self, keys: Keys, *, seals: bool = True) -> None:
-        """Take the keys; without `seals` they only open, and what is written is plain.
+        """Prepare the keys; without `seals` they only decrypt, and values are written plain.
 
-        Raises EncryptionFailed when there is none to seal with or one is not 32 bytes long.
+        Raises EncryptionFailed if there is no key to encrypt with or a key is not 32 bytes long.
         """
         if seals and not keys.keys:
             raise EncryptionFailed("cannot encrypt secrets: the key file has no key")
@@ -72,17 +72,17 @@ class Transformer:
         self.form = _form(keys.keys[0]) if seals else ""
 
     def encrypt(self, place: str, value: bytes) -> bytes:
-        """Seal a value with the newest key."""
+        """Encrypt a value with the newest key; `place` is its store key."""
         if not self._seals:
             return value
-        # The operating system's randomness: a nonce that came twice would give the key away.
+        # A repeated nonce would break AES-GCM, so use the operating system's randomness, never an injected one.
         nonce = os.urandom(NONCE_BYTES)
         return (
             self._head + nonce + self._ciphers[self._newest].encrypt(nonce, value, place.encode())
         )
 
     def decrypt(self, place: str, value: bytes) -> bytes:
-        """Open a sealed value, or return a plain one; raises EncryptionFailed."""
+        """Decrypt a sealed value, or return a plain one; raises EncryptionFailed."""
         if not value.startswith(PREFIX):
             return value
         name, _, sealed = value[len(PREFIX) :].partition(b":")
@@ -99,16 +99,16 @@ class Transformer:
             ) from error
 
     def is_current(self, value: bytes) -> bool:
-        """Tell whether a value has the form that `encrypt` gives it."""
+        """Return whether a value has the form that `encrypt` produces."""
         return value.startswith(self._head) if self._seals else not value.startswith(PREFIX)
 
     def renew(self, place: str, value: bytes) -> bytes:
-        """Return a value in the form that `encrypt` gives it; raises EncryptionFailed."""
+        """Return a value in the form that `encrypt` produces; raises EncryptionFailed."""
         return value if self.is_current(value) else self.encrypt(place, self.decrypt(place, value))
 
 
 class EncryptedEngine:
-    """Seals what an engine keeps under some prefixes."""
+    """Encrypts the values that an engine stores under some prefixes."""
 
     def __init__(
         self, engine: Rewritable, transformer: Transformer, prefixes: Sequence[str] = SECRETS
@@ -116,7 +116,7 @@ class EncryptedEngine:
         self._engine = engine
         self._transformer = transformer
         self._prefixes = tuple(prefixes)
-        # Keys of entries and revisions of rows that were not of the newest form when they were read.
+        # Keys of entries and revisions of log rows that did not have the newest form when they were read.
         self._stale_entries: deque[str] = deque()
         self._stale_rows: deque[int] = deque()
 
@@ -125,7 +125,7 @@ class EncryptedEngine:
         return self._engine.revision()
 
     def entries(self) -> Iterator[Entry]:
-        """Yield all current entries, opened; raises EncryptionFailed."""
+        """Yield all current entries, decrypted; raises EncryptionFailed."""
         for entry in self._engine.entries():
             if entry.key.startswith(self._prefixes):
                 if not self._transformer.is_current(entry.value):
@@ -135,7 +135,7 @@ class EncryptedEngine:
                 yield entry
 
     def log(self) -> Iterator[Logged]:
-        """Yield the undo log, opened; raises EncryptionFailed."""
+        """Yield the undo log, decrypted; raises EncryptionFailed."""
         for row in self._engine.log():
             if row.key.startswith(self._prefixes):
                 if any(not self._transformer.is_current(value) for value in _values(row)):
@@ -145,7 +145,7 @@ class EncryptedEngine:
                 yield row
 
     def write(self, batch: Batch) -> None:
-        """Make a batch durable, sealed."""
+        """Encrypt a batch and make it durable."""
         seal = self._transformer.encrypt
         puts = [
             replace(entry, value=seal(entry.key, entry.value))
@@ -159,7 +159,7 @@ class EncryptedEngine:
         self._engine.write(replace(batch, puts=puts, log=log))
 
     def size_bytes(self) -> int:
-        """Return how much disk the data takes."""
+        """Return the bytes of the data on disk."""
         return self._engine.size_bytes()
 
     def close(self) -> None:
@@ -168,23 +168,23 @@ class EncryptedEngine:
 
     @property
     def stale(self) -> int:
-        """How many values wait for `seal`, as far as the engine was read."""
+        """The number of values read so far that `seal` has yet to renew."""
         return len(self._stale_entries) + len(self._stale_rows)
 
     @property
     def is_finished(self) -> bool:
-        """Whether nothing on disk has another form than the newest; raises EngineFailed."""
+        """Whether everything on disk has the newest form; raises EngineFailed."""
         return not self.stale and self._engine.form() == self._transformer.form
 
     def begin(self) -> None:
-        """Note that there may be values of several forms from now on; raises EngineFailed."""
+        """Mark the store as mixed before values of the newest form are written; raises EngineFailed."""
         if self._engine.form() not in (MIXED, self._transformer.form):
             self._engine.set_form(MIXED)
 
     def seal(self, limit: int = SEALED_ROWS) -> int:
-        """Give stale values the newest form, at most `limit` of them; return how many entries that were.
+        """Rewrite at most `limit` stale values in the newest form; return the number of entries among them.
 
-        Nobody sees it: no revision changes. Raises EngineFailed, and then the values are still stale.
+        No revision changes, so no watch sees it. After EngineFailed the values are still stale.
         """
         keys = [self._stale_entries[at] for at in range(min(limit, len(self._stale_entries)))]
         rows = [self._stale_rows[at] for at in range(min(limit - len(keys), len(self._stale_rows)))]
@@ -196,7 +196,7 @@ class EncryptedEngine:
         return count
 
     def finish(self) -> bool:
-        """Leave nothing on disk of the older forms; False: not now, another process reads the file.
+        """Compact the file, so that free pages hold no older form, and mark it; False: another process reads the file.
 
         Raises EngineFailed.
         """
@@ -207,9 +207,9 @@ class EncryptedEngine:
         return True
 
     def rewrite(self) -> int:
-        """Give all there is the newest form; return how many entries that were. Raises EngineFailed.
+        """Rewrite all values in the newest form; return the number of entries rewritten. Raises EngineFailed.
 
-        For a store that nobody uses.
+        Only for a store that no server uses.
         """
         self.begin()
         self._stale_entries.clear()
@@ -223,10 +223,10 @@ class EncryptedEngine:
 
 
 class PlainEngine:
-    """An engine whose values are plain; refuses those that keys of another time have sealed."""
+    """An engine whose values are plain; raises EncryptionFailed for sealed values, whose keys are missing."""
 
     def __init__(self, engine: Rewritable, missing: Path) -> None:
-        """`missing` is where the keys would be."""
+        """`missing` is the path of the absent key file, for the error."""
         self._engine = engine
         self._missing = missing
         self.revision = engine.revision
@@ -247,7 +247,7 @@ class PlainEngine:
             if any(value.startswith(PREFIX) for value in _values(row)):
                 self._refuse(row.key)
             yield row
-        if self._engine.form():  # what is written from now on is not sealed
+        if self._engine.form():  # from now on values are written plain
             self._engine.set_form("")
 
     def _refuse(self, key: str) -> None:
@@ -257,9 +257,9 @@ class PlainEngine:
 
 
 def over(engine: Rewritable, path: Path, randomness: Randomness, *, wanted: bool) -> Engine:
-    """Return the engine to use: sealed if there are keys or it is `wanted`. Raises EncryptionFailed. Blocks.
+    """Return an encrypted engine if it is `wanted` or the key file exists, else a plain one. Blocks.
 
-    Once made, the keys stay in use: what they sealed must be readable, whatever is wanted now.
+    An existing key file stays in use, since values sealed with it must be readable. Raises EncryptionFailed.
     """
     if not (wanted or path.exists()):
         return PlainEngine(engine, path)
@@ -282,12 +282,12 @@ def _values(row: Logged) -> Iterator[bytes]:
 
 
 def _form(key: Key) -> str:
-    """Name a key so that another one of the same name has another form."""
+    """Return the mark for a key; it contains a hash, so two keys of one name differ."""
     return f"aesgcm:{key.name}:{hashlib.sha256(_secret(key)).hexdigest()[:16]}"
 
 
 def read_keys(path: Path) -> Keys:
-    """Read a key file, which only its owner may read; raises EncryptionFailed. Blocks."""
+    """Read a key file; raises EncryptionFailed, also if others than the owner may read it. Blocks."""
     try:
         content, exposure = read_with_exposure(path)
         if others := exposure.readers():
@@ -302,14 +302,14 @@ def read_keys(path: Path) -> Keys:
 
 
 def ensure_keys(path: Path, randomness: Randomness) -> Keys:
-    """Read the key file, or make one with a first key. Blocks."""
+    """Read the key file, or create it with a first key; raises EncryptionFailed, OSError. Blocks."""
     if not path.exists():
         _write(path, Keys((_new_key(1, randomness),)))
     return read_keys(path)
 
 
 def rotate_keys(path: Path, randomness: Randomness) -> Keys:
-    """Put a new key in front of the others; `EncryptedEngine.rewrite` then moves all values to it. Blocks."""
+    """Prepend a new key; `EncryptedEngine.rewrite` then renews all values with it. Raises as `ensure_keys`. Blocks."""
     keys = read_keys(path)
     number = 1 + max(int(key.name.removeprefix("key")) for key in keys.keys)
     _write(path, Keys((_new_key(number, randomness), *keys.keys)))
@@ -317,7 +317,7 @@ def rotate_keys(path: Path, randomness: Randomness) -> Keys:
 
 
 def retire_keys(path: Path) -> Keys:
-    """Forget all keys but the newest, once no value on disk needs them. Blocks."""
+    """Remove all keys but the newest, once no value on disk needs them. Raises as `ensure_keys`. Blocks."""
     _write(path, Keys(read_keys(path).keys[:1]))
     return read_keys(path)
 

@@ -1,7 +1,7 @@
-"""Nobody gives away more than they have: the checks on writes of roles and bindings.
+"""RBAC escalation checks: a caller cannot grant rights that it does not hold.
 
-Each function raises Forbidden, or returns when the write may happen. The verbs call them for the kinds of
-rbac.authorization.k8s.io; writes that only touch what the garbage collector changes are not the caller's to answer for.
+Admission calls `Escalation.check` for writes of the kinds of rbac.authorization.k8s.io. A write that changes only what
+the garbage collector changes (owners, finalizers) is allowed.
 """
 
 from collections.abc import Sequence
@@ -31,18 +31,21 @@ CLUSTER_ADMIN = "must have cluster-admin privileges to use the aggregationRule"
 
 
 class Escalation:
-    """Checks writes of roles and bindings against what the writer holds."""
+    """Checks writes of roles and bindings against the rights of the caller."""
 
     def __init__(self, authorizer: UnionAuthorizer, rbac: RBAC) -> None:
         self._authorizer = authorizer
         self._rbac = rbac
 
     def check(self, caller: Caller, attributes: Attributes, after: Any, before: Any = None) -> None:
-        """Check a write of one of the four kinds; `attributes` are those of the write."""
+        """Check a write of one of the four RBAC kinds; `attributes` are those of the write.
+
+        Raises Forbidden, and NotFound for a binding to a role that does not exist.
+        """
         if SYSTEM_MASTERS in caller.groups or _only_collector_fields(after, before):
             return
         if isinstance(after, ClusterRole | ClusterRoleBinding):
-            # They count everywhere, so what the caller holds in a namespace does not, whatever the path was.
+            # These grant rights in the whole cluster, so rights in a namespace do not suffice, whatever the path was.
             attributes = replace(attributes, namespace="")
         if isinstance(after, Role | ClusterRole):
             self._check_role(caller, attributes, after, before)
@@ -111,7 +114,7 @@ def _refusal(
     item: Role | ClusterRole | RoleBinding | ClusterRoleBinding,
     reason: str,
 ) -> Forbidden:
-    """Name the object, which the path of a creation does not."""
+    """Return a Forbidden error that names the object, since the path of a create does not."""
     return refused(replace(attributes, name=item.metadata.name), reason)
 
 
@@ -130,7 +133,7 @@ def _only_collector_fields(after: Any, before: Any) -> bool:
 
 
 def _compacted(parts: Sequence[PolicyRule]) -> list[PolicyRule]:
-    """Join parts that differ in their verb only, as upstream does for its message."""
+    """Join parts that differ only in their verb, as Kubernetes does in its message."""
     joined: list[PolicyRule] = []
     for part in parts:
         bare = replace(part, verbs=[])

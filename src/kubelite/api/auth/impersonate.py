@@ -1,4 +1,4 @@
-"""Acting as somebody else: what the Impersonate-* headers ask for, and whether the caller may."""
+"""User impersonation: parses the Impersonate-* headers and authorizes them."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import unquote
@@ -23,7 +23,7 @@ AUTHENTICATION = "authentication.k8s.io"
 
 
 class Impersonation(Struct, frozen=True):
-    """Whom a request wants to act as."""
+    """The identity that a request asks to act as."""
 
     user: str
     groups: tuple[str, ...] = ()
@@ -32,9 +32,9 @@ class Impersonation(Struct, frozen=True):
 
 
 def requested(headers: Iterable[tuple[str, str]]) -> Impersonation | None:
-    """Read the headers; None when none asks for it.
+    """Parse the headers; None if the request does not impersonate.
 
-    Raises InternalError, as upstream, when the user is missing, and BadRequest for what is no text.
+    Raises InternalError, as Kubernetes, if the user is missing, and BadRequest for a header that is not UTF-8.
     """
     user, uid, groups = "", "", []
     extra: dict[str, list[str]] = {}
@@ -66,7 +66,7 @@ def requested(headers: Iterable[tuple[str, str]]) -> Impersonation | None:
 
 
 def _require_text(name: str, value: str) -> None:
-    """Refuse bytes that are not UTF-8: a name that cannot be shown, logged or compared is nobody's."""
+    """Raise BadRequest for a header that is not UTF-8, since such a name cannot be logged or compared."""
     try:
         f"{name}{value}".encode()
     except UnicodeEncodeError as error:
@@ -75,14 +75,14 @@ def _require_text(name: str, value: str) -> None:
 
 
 def impersonated(authorizer: Authorizer, caller: Caller, wanted: Impersonation) -> Caller:
-    """Return the identity to act as; raises Forbidden for the first part the caller may not take."""
+    """Return the identity to act as; raises Forbidden for the first part the caller may not impersonate."""
     for attributes in needed(wanted):
         authorizer.authorize(caller, attributes)
     return caller_as(wanted)
 
 
 def needed(wanted: Impersonation) -> Iterator[Attributes]:
-    """Yield the rights an impersonation takes."""
+    """Yield the attributes to authorize for an impersonation."""
     account = _service_account(wanted.user)
     if account:
         yield Attributes("impersonate", "", "v1", "serviceaccounts", "", *account)
@@ -98,7 +98,7 @@ def needed(wanted: Impersonation) -> Iterator[Attributes]:
 
 
 def caller_as(wanted: Impersonation) -> Caller:
-    """Return the identity, with the groups every caller of its kind has."""
+    """Return the identity, with the groups that such a caller always has."""
     groups = list(wanted.groups)
     account = _service_account(wanted.user)
     if account and not groups:

@@ -1,4 +1,4 @@
-"""Says whether a certificate and a private key in PEM belong together, in the words of Go's `tls.X509KeyPair`."""
+"""Checks that a certificate and a private key in PEM match, with the messages of Go's `tls.X509KeyPair`."""
 
 import base64
 import binascii
@@ -22,11 +22,11 @@ _SWITCHED = (
 
 
 def mismatch(certificate_base64: str, key_base64: str) -> str:
-    """Return what is wrong with a pair given in base64, or "" for one that a TLS server can use."""
+    """Return why a TLS server cannot use a pair given in base64; "": it can, or the base64 is invalid."""
     try:
         chain, key = base64.b64decode(certificate_base64), base64.b64decode(key_base64)
     except binascii.Error:
-        return ""  # validation's business
+        return ""  # validation reports it
     leaf_block, types = _first_block(chain, _CERTIFICATE)
     if not leaf_block:
         return _no_certificate(types)
@@ -38,7 +38,7 @@ def mismatch(certificate_base64: str, key_base64: str) -> str:
     except _UNREADABLE:
         return "x509: malformed certificate"
     try:
-        # OpenSSL's checks of RSA numbers take seconds for a large key that somebody made up.
+        # OpenSSL's checks of a large forged RSA key take seconds, so skip them.
         private = load_pem_private_key(key_block, None, unsafe_skip_rsa_key_validation=True)
     except _UNREADABLE:
         return "tls: failed to parse private key"
@@ -51,7 +51,7 @@ def mismatch(certificate_base64: str, key_base64: str) -> str:
 
 
 def _first_block(data: bytes, ending: str) -> tuple[bytes, list[str]]:
-    """Return the first PEM block whose type ends so, and the types of those before it."""
+    """Return the first PEM block whose type ends with `ending` (b"": none), and the types of the blocks before it."""
     skipped: list[str] = []
     for head in _HEAD.finditer(data):
         name = head[1].decode()

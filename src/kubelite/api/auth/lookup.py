@@ -1,4 +1,4 @@
-"""What authentication and authorization ask of the objects in the cluster, answered from memory."""
+"""Typed look-ups of cluster objects for authentication, authorization and admission, from memory."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
@@ -12,14 +12,14 @@ LookupListener = Callable[[K | None, K | None], None]
 
 
 class Lookup(Protocol):
-    """Reads typed objects as of the last durable change, without a request and without a check of rights.
+    """Reads typed objects as of the last durable change, without a request and without authorization.
 
     Kinds: Namespace, Node, Pod, Secret, ServiceAccount, PersistentVolume, PersistentVolumeClaim,
     VolumeAttachment, ResourceClaim, Lease, the four RBAC kinds and those that admission reads.
     """
 
     def get(self, kind: type[K], name: str, namespace: str = "") -> K | None:
-        """Return one object."""
+        """Return one object; None if it does not exist."""
         ...
 
     def list(self, kind: type[K], namespace: str = "") -> Sequence[K]:
@@ -27,12 +27,12 @@ class Lookup(Protocol):
         ...
 
     def subscribe(self, kind: type[K], listener: LookupListener[K]) -> Callable[[], None]:
-        """Call `listener(None, object)` for all there is, then for each change; return the call that ends it."""
+        """Call `listener(None, object)` for each object, then for each change; return a call that ends it."""
         ...
 
 
 class FixedLookup:
-    """Answers from objects given once; for reviews of what is about to be written, and for tests."""
+    """A look-up over a fixed set of objects; for checks of objects not yet written, and for tests."""
 
     def __init__(self, items: Sequence[Kind] = ()) -> None:
         self._items: dict[type[Kind], dict[tuple[str, str], Any]] = {}
@@ -50,13 +50,13 @@ class FixedLookup:
             listener(before, item)
 
     def remove(self, kind: type[Kind], name: str, namespace: str = "") -> None:
-        """Remove an object that is there."""
+        """Remove an existing object."""
         before = self._items[kind].pop((namespace, name))
         for listener in self._listeners.get(kind, ()):
             listener(before, None)
 
     def get(self, kind: type[K], name: str, namespace: str = "") -> K | None:
-        """Return one object."""
+        """Return one object; None if it does not exist."""
         found: K | None = self._items.get(kind, {}).get((namespace, name))
         return found
 
@@ -66,7 +66,7 @@ class FixedLookup:
         return [item for key, item in sorted(objects.items()) if namespace in ("", key[0])]
 
     def subscribe(self, kind: type[K], listener: LookupListener[K]) -> Callable[[], None]:
-        """Call `listener` for all there is, then for each change."""
+        """Call `listener(None, object)` for each object, then for each change; return a call that ends it."""
         for item in self.list(kind):
             listener(None, item)
         listeners = self._listeners.setdefault(kind, [])

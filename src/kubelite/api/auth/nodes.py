@@ -1,7 +1,7 @@
-"""The Node authorizer: a node reads what the pods bound to it need, and writes what is its own.
+"""The Node authorizer: a node may read what the pods bound to it refer to, and write its own objects.
 
-Kept as a graph: pod -> what it refers to, persistent volume -> its claim and secrets, each counted by node, so that a
-decision is a look-up. What the authorizer cannot see (what a created object says) is NodeRestriction's to check.
+A graph (pod to the objects it refers to, persistent volume to its claim and secrets) counts references by node, so a
+decision is a look-up. The NodeRestriction admission plugin checks the content of written objects.
 """
 
 from collections import Counter
@@ -39,14 +39,14 @@ OWN_VERBS = ("get", "create", "update", "patch", "delete")
 
 
 def node_name(caller: Caller) -> str | None:
-    """Return which node calls; None for somebody else; empty for a node that does not say which."""
+    """Return NAME of a user `system:node:NAME`; None if the caller is no node, "" if the name is missing."""
     if NODES_GROUP not in caller.groups or not caller.user.startswith(NODE_USER):
         return None
     return caller.user.removeprefix(NODE_USER)
 
 
 class NodeGraph:
-    """Knows which nodes have to do with an object."""
+    """Maps an object to the nodes that need it."""
 
     def __init__(self, lookup: Lookup) -> None:
         self._nodes: dict[Reference, Counter[str]] = {}
@@ -57,7 +57,7 @@ class NodeGraph:
         lookup.subscribe(ResourceSlice, self._slice_changed)
 
     def concerns(self, node: str, resource: str, namespace: str, name: str) -> bool:
-        """Tell whether an object is something that the node needs."""
+        """Return whether a node needs an object, directly or through a claim of a persistent volume."""
         reference = Reference(resource, namespace, name)
         if node in self._nodes.get(reference, ()):
             return True
@@ -74,7 +74,7 @@ class NodeGraph:
 
     def _pod_changed(self, before: Pod | None, after: Pod | None) -> None:
         if before and after and _refers_alike(before, after):
-            return  # most changes of a pod are of its status
+            return  # most changes of a pod change only its status
         for pod, by in ((before, -1), (after, 1)):
             if pod is not None and pod.spec.nodeName:
                 own = Reference(PODS, pod.metadata.namespace, pod.metadata.name)
@@ -113,10 +113,10 @@ class NodeGraph:
 
 
 class NodeAuthorizer:
-    """Decides for nodes; has no opinion on others."""
+    """Decides for nodes; allows no other caller."""
 
     def __init__(self, graph: NodeGraph, rules: Sequence[PolicyRule]) -> None:
-        """`rules` hold for every node alike: those of the ClusterRole system:node."""
+        """`rules` are those of the ClusterRole system:node, which hold for every node."""
         self._graph = graph
         self._rules = compiled(rules)
         read_needed = self._read_needed
@@ -137,7 +137,7 @@ class NodeAuthorizer:
         }
 
     def decide(self, caller: Caller, attributes: Attributes) -> Decision:
-        """Return whether the node may."""
+        """Return the decision for a node; not allowed, without a reason, for any other caller."""
         node = node_name(caller)
         if node is None:
             return Decision(allowed=False)
@@ -149,11 +149,11 @@ class NodeAuthorizer:
             return Decision(allowed=False, reason=refusal.strip()) if refusal else ALLOWED
         return Decision(allowed=allows(self._rules, asked(attributes)))
 
-    # Each returns why not; a lone space refuses without a reason.
+    # Each returns the reason of a denial; "": allowed, " ": denied without a reason.
 
     def _needed(self, node: str, attributes: Attributes) -> str:
         if not attributes.name:
-            name = asked(attributes).name  # a list of one object, by its name
+            name = asked(attributes).name  # a list or watch of one object by a field selector
             if not name:
                 return "No Object name found"
         else:

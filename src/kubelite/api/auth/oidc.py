@@ -1,7 +1,7 @@
-"""Tokens of an OpenID Connect issuer outside the cluster, checked with the keys it publishes.
+"""Tokens of an OpenID Connect issuer outside the cluster, checked with its published keys.
 
-Keys are fetched when a token names one that is not known, at most once in a while, so that nonsense cannot make the
-server call out for each. How to fetch is injected.
+Keys are fetched when a token names an unknown one, but at most once in `REFETCH_SECONDS`, so that forged tokens do not
+cause a request each. The fetch function is injected.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from kubelite.clock import Clock
 
 log = logging.getLogger(__name__)
 
-# Returns the body of an HTTPS answer with status 200; raises OSError. Who fetches bounds time and size.
+# Returns the body of an HTTPS response with status 200; raises OSError. The function bounds time and size.
 Fetch = Callable[[str], Awaitable[bytes]]
 
 ASYMMETRIC = frozenset(
@@ -32,21 +32,21 @@ REFETCH_SECONDS = 10.0
 REMEMBERED = 4096
 LEEWAY = timedelta(seconds=10)
 NO_PREFIX = "-"
-# What reading a document of an issuer raises that is not what it should be.
+# Exceptions raised by reading a malformed document of an issuer.
 UNUSABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
 class OIDCInvalid(Exception):
-    """The settings cannot be used."""
+    """The OIDC settings are invalid."""
 
 
 class OIDCSettings(Struct, frozen=True, kw_only=True):
-    """As the flags of kube-apiserver."""
+    """The OIDC settings, named as the flags of kube-apiserver."""
 
     issuer_url: str
     client_id: str
     username_claim: str = "sub"
-    username_prefix: str = ""  # by default the issuer, but for e-mail addresses; "-" for none
+    username_prefix: str = ""  # "": the issuer, or none for the claim email; "-": none
     groups_claim: str = ""
     groups_prefix: str = ""
     required_claims: Mapping[str, str] = {}
@@ -54,7 +54,7 @@ class OIDCSettings(Struct, frozen=True, kw_only=True):
 
 
 class OIDCTokens:
-    """Proves tokens of one issuer."""
+    """Authenticates tokens of one issuer."""
 
     def __init__(
         self, settings: OIDCSettings, fetch: Fetch, clock: Clock, time: Callable[[], float]
@@ -148,7 +148,9 @@ class OIDCTokens:
             log.warning("cannot fetch keys", extra={"issuer": issuer, "error": str(error)})
             raise TokenInvalid("oidc: the issuer's keys cannot be fetched") from error
         self._keys = read
-        self._claims = Recent(REMEMBERED)  # a key may be gone that proved some of them
+        self._claims = Recent(
+            REMEMBERED
+        )  # the issuer may have withdrawn a key that verified cached tokens
 
     def _check_dates(self, claims: Mapping[str, Any]) -> None:
         now = self._clock.now()
@@ -178,7 +180,7 @@ def caller_of(claims: Mapping[str, Any], settings: OIDCSettings) -> Caller:
             f'oidc: parse groups claim "{settings.groups_claim}": it must be a list of strings'
         )
     named = [settings.groups_prefix + group for group in groups]
-    # An issuer outside has no say over the cluster's own identities.
+    # An external issuer must not grant system:masters.
     kept = tuple(group for group in named if group != SYSTEM_MASTERS)
     return Caller(_prefix(settings) + name, kept)
 
@@ -190,7 +192,7 @@ def _prefix(settings: OIDCSettings) -> str:
 
 
 def _read_keys(keys: list[dict[str, Any]], algorithms: tuple[str, ...]) -> dict[str, jwt.PyJWK]:
-    """Read a key set; keys that cannot be used are left out."""
+    """Parse a key set by key ID, without unusable keys."""
     found = {}
     for fields in keys:
         if fields.get("use", "sig") != "sig" or fields.get("kty") == "oct":

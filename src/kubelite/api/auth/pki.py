@@ -1,8 +1,8 @@
 """The cluster's keys and certificates on disk, and the TLS contexts made of them.
 
-A leaf is one file, ``<name>.pem``: key, certificate, and the CA's cross certificate if there is one, so that
-replacing it is atomic. ``ca.crt`` has the current CA first and the retired ones behind it, all of which are
-trusted. Everything here blocks on the disk: call it in a thread.
+A leaf is one file, ``<name>.pem``: key, certificate, and the CA's cross certificate if there is one, so that replacing
+it is atomic. ``ca.crt`` holds the current CA first and the retired ones after it; all are trusted. Everything here
+blocks on the disk, so call it in a thread.
 """
 
 import asyncio
@@ -44,14 +44,14 @@ from kubelite.randomness import Randomness
 
 log = logging.getLogger(__name__)
 
-# No clock that runs before this release was made is right.
+# A clock that shows an earlier date than this release is wrong.
 OLDEST_SANE_DATE = datetime(2026, 7, 1, tzinfo=UTC)
 CLOCK_LOOK_SECONDS = (
-    1.0  # only while the clock is known to be wrong; no event tells that it was set
+    1.0  # polled only while the clock is wrong, since no event reports that it was set
 )
 RENEWAL_LOOK = timedelta(
     hours=12
-)  # a suspended machine's loop time stands still, so look now and then
+)  # loop time stands still while a machine is suspended, so check this often
 
 CA, FRONT_PROXY_CA, SERVICE_ACCOUNT = "ca", "front-proxy-ca", "service-account"
 SERVING, KUBELET_SERVING = "apiserver", "kubelet-serving"
@@ -60,12 +60,12 @@ ADMIN, KUBELET_CLIENT, FRONT_PROXY_CLIENT = (
     "apiserver-kubelet-client",
     "front-proxy-client",
 )
-# Made by earlier versions for parts that run in this process and need none: a key nobody uses can only be stolen.
+# Made by earlier versions for components of this process, which need none. An unused key is only a risk, so delete it.
 NEEDLESS = ("scheduler", "controller-manager", "node-client")
 
 
 class ClockNotSet(Exception):
-    """The machine's date lies before this release was made: certificates made now would be wrong."""
+    """The machine's date is earlier than this release, so certificates made now would have wrong dates."""
 
     def __init__(self, now: datetime) -> None:
         super().__init__(
@@ -74,7 +74,7 @@ class ClockNotSet(Exception):
 
 
 class KeysDamaged(Exception):
-    """A CA's key and certificate cannot be read or do not belong together; nothing is replaced."""
+    """The key and certificate of a CA are unreadable or do not match; nothing is replaced."""
 
 
 class Leaf(Struct, frozen=True):
@@ -90,16 +90,16 @@ class Leaf(Struct, frozen=True):
 
 
 def is_sane(now: datetime) -> bool:
-    """Tell whether the date can be right."""
+    """Return whether the date is not earlier than this release."""
     return now >= OLDEST_SANE_DATE
 
 
 async def wait_for_clock(clock: Clock) -> None:
-    """Return once the date can be right; says once that it waits."""
+    """Wait until the date is sane; log once that it waits."""
     if is_sane(clock.now()):
         return
     log.warning("waiting for the clock to be set", extra={"date": clock.now().isoformat()})
-    while not is_sane(clock.now()):  # noqa: ASYNC110 - nothing tells that the clock was set
+    while not is_sane(clock.now()):  # noqa: ASYNC110 - no event reports that the clock was set
         await asyncio.sleep(CLOCK_LOOK_SECONDS)
     log.info("the clock is set", extra={"date": clock.now().isoformat()})
 
@@ -118,14 +118,17 @@ def serving_names(domain: str, node_name: str, extra: Sequence[str] = ()) -> tup
 def serving_addresses(
     service_address: str, node_addresses: Sequence[str], extra: Sequence[str] = ()
 ) -> tuple[str, ...]:
-    """Return the addresses under which clients reach the API server; `service_address` is the first of the range."""
+    """Return the IP addresses under which clients reach the API server; `service_address` is the first of the range."""
     return ("127.0.0.1", "::1", service_address, *node_addresses, *extra)
 
 
 def wanted_leaves(
     node_name: str, names: Sequence[str], addresses: Sequence[str], services: Collection[str] = ()
 ) -> dict[str, tuple[str, Wanted]]:
-    """Return every leaf with the CA that signs it; a node is not reached at `services`, those of the API's Service."""
+    """Return the name of the CA and the content of each leaf, by leaf.
+
+    `services` are the addresses of the API's Service, which the node's own certificate leaves out.
+    """
     of_node = tuple(address for address in addresses if address not in services)
     masters = (SYSTEM_MASTERS,)
     serving = Wanted("kube-apiserver", (), tuple(names), tuple(addresses), (SERVER_AUTH,))
@@ -157,14 +160,12 @@ class Pki:
         self._bundles: dict[str, list[x509.Certificate]] = {}
         self._wanted: dict[str, tuple[str, Wanted]] = {}
         self._leaves: dict[str, x509.Certificate] = {}
-        self._renewing = (
-            threading.Lock()
-        )  # what is due and what is new are made in threads of their own
+        self._renewing = threading.Lock()  # renewals and address changes run in different threads
         self._server_contexts: dict[str, ssl.SSLContext] = {}
         self._client_contexts: dict[str, ssl.SSLContext] = {}
         self.signing_keys: list[
             ec.EllipticCurvePrivateKey
-        ] = []  # of service accounts; the first one signs
+        ] = []  # for tokens of service accounts; the first one signs
 
     @classmethod
     def ensure(
@@ -178,9 +179,9 @@ class Pki:
         node_name: str,
         services: Collection[str] = (),
     ) -> "Pki":
-        """Read what is there, make what is missing or due, and return all of it.
+        """Read the existing keys and certificates, and make those that are missing or due.
 
-        Raises ClockNotSet (nothing was made), KeysDamaged, OSError. See `serving_names` and `serving_addresses`.
+        Raises ClockNotSet (then nothing was made), KeysDamaged, OSError. See `serving_names` and `serving_addresses`.
         """
         if not is_sane(clock.now()):
             raise ClockNotSet(clock.now())
@@ -201,7 +202,7 @@ class Pki:
 
     @classmethod
     def read(cls, directory: Path, *, clock: Clock, randomness: Randomness) -> "Pki":
-        """Read what is there and make nothing, beside a server that runs; raises KeysDamaged, OSError."""
+        """Read the existing keys and certificates, beside a running server; raises KeysDamaged, OSError."""
         pki = cls(directory, clock, randomness)
         for authority in (CA, FRONT_PROXY_CA):
             if (directory / f"{authority}.crt").exists():
@@ -219,12 +220,12 @@ class Pki:
         node_name: str,
         services: Collection[str] = (),
     ) -> list[str]:
-        """Put names and addresses into the serving certificates at once; return what was made anew."""
+        """Issue serving certificates with these names and addresses; return the leaves issued. Raises as `renew`."""
         self._wanted = wanted_leaves(node_name, names, addresses, services)
         return self.renew()
 
     def renew(self, *, force: bool = False) -> list[str]:
-        """Make leaves anew that are due (all with `force`); open connections keep what they have.
+        """Issue the leaves that are due (with `force` all) and return their names; open connections keep the old ones.
 
         Raises ClockNotSet, OSError.
         """
@@ -244,7 +245,7 @@ class Pki:
     async def keep_fresh(
         self, renewed: Callable[[Sequence[str]], None] = lambda _names: None
     ) -> None:
-        """Renew leaves when they are due, for ever; `renewed` hears the names. Run it supervised."""
+        """Renew leaves when they are due, forever, and pass their names to `renewed`. Run it supervised."""
         while True:
             wait = min(self.next_renewal() - self._clock.now(), RENEWAL_LOOK)
             await asyncio.sleep(max(wait.total_seconds(), CLOCK_LOOK_SECONDS))
@@ -254,15 +255,15 @@ class Pki:
                 renewed(made)
 
     def rotate_authority(self) -> None:
-        """Replace the cluster CA: the old one stays trusted, and has signed the new one for who knows only it.
+        """Replace the cluster CA. The old one stays trusted, and signs the new one for clients that trust only the old.
 
-        Takes effect in other processes when they are restarted.
+        Other processes use the new one after a restart.
         """
         now, old = self._clock.now(), self._authorities[CA]
         new = new_authority(f"kubelite-{CA}-{self._randomness.suffix()}", now, self._randomness)
         bridge = cross_signed(new, old, now, self._randomness)
         bundle = [new.certificate, *self._bundles[CA]]
-        # The pair must never disagree on disk: the key is looked up in the bundle, so the bundle goes first.
+        # A crash must not leave a CA certificate without its key, so write next.key before the bundle, ca.key after it.
         self._write(f"{CA}-cross.crt", certificate_pem(bridge), PUBLIC_MODE)
         self._write(f"{CA}.next.key", key_pem(new.key))
         self._write(f"{CA}.crt", certificate_pem(*bundle), PUBLIC_MODE)
@@ -282,7 +283,7 @@ class Pki:
         ]
         return authorities + [_leaf(name, leaf) for name, leaf in self._leaves.items()]
 
-    # What others need of it.
+    # Accessors for other modules.
 
     @property
     def authority(self) -> Authority:
@@ -306,7 +307,7 @@ class Pki:
 
     @property
     def ca_hash(self) -> str:
-        """The pin of the current CA in join tokens."""
+        """The public key hash of the current CA, which join tokens pin."""
         return public_key_hash(self.authority.certificate)
 
     @property
@@ -323,9 +324,9 @@ class Pki:
         return self._leaves[name]
 
     def server_context(self, name: str = SERVING) -> ssl.SSLContext:
-        """Return the TLS context of a server that asks for, but does not insist on, a client certificate.
+        """Return the TLS context of a server that requests, but does not require, a client certificate.
 
-        There is one per leaf; a renewal changes it in place for the handshakes to come.
+        There is one per leaf; a renewal changes it in place for later handshakes.
         """
         if name not in self._server_contexts:
             context = server_context(self.path(name), self.ca_pem)
@@ -370,7 +371,7 @@ class Pki:
         self._bundles[name] = bundle
 
     def _make_authority(self, name: str) -> None:
-        # The key goes first: a certificate that is there always has its key.
+        # Write the key first, so that a certificate on disk always has its key.
         suffix = self._randomness.suffix()
         authority = new_authority(f"kubelite-{name}-{suffix}", self._clock.now(), self._randomness)
         self._write(f"{name}.key", key_pem(authority.key))
@@ -381,7 +382,7 @@ class Pki:
     def _authority_key(
         self, name: str, certificate: x509.Certificate
     ) -> ec.EllipticCurvePrivateKey:
-        # A rotation that was cut short leaves the new key under its other name.
+        # An interrupted rotation leaves the new key as `next.key`.
         for end in ("key", "next.key"):
             path = self.directory / f"{name}.{end}"
             if end == "key" or path.exists():
@@ -404,7 +405,7 @@ class Pki:
                 raise ValueError("it is empty")
 
     def rotate_signing_key(self) -> None:
-        """Sign service account tokens with a new key; tokens of the keys before stay valid until they expire."""
+        """Sign service account tokens with a new key; tokens signed with older keys stay valid until they expire."""
         keys = [new_key(), *self.signing_keys]
         self._write(f"{SERVICE_ACCOUNT}.key", b"".join(key_pem(key) for key in keys))
         self.signing_keys = keys
@@ -452,11 +453,11 @@ class Pki:
 
 @contextmanager
 def _damage_named(what: str) -> Iterator[None]:
-    """Raise KeysDamaged for what a file's content makes cryptography raise."""
+    """Translate errors about a file's content to KeysDamaged, which names `what`."""
     try:
         yield
     except (ValueError, TypeError, UnsupportedAlgorithm, FileNotFoundError) as error:
-        reason = str(error).partition(". See ")[0]  # without a link to somebody else's questions
+        reason = str(error).partition(". See ")[0]  # drop cryptography's link to its FAQ
         raise KeysDamaged(f"cannot use {what}: {reason}; restore it from a backup") from error
 
 

@@ -1,4 +1,4 @@
-"""What a pod, or a persistent volume, refers to: the objects that its node has to read for it."""
+"""The objects that a pod or persistent volume refers to, which its node must be able to read."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple, get_args
@@ -16,7 +16,7 @@ MIRROR = "kubernetes.io/config.mirror"
 
 
 class Reference(NamedTuple):
-    """Names an object that something else needs."""
+    """Resource, namespace and name of an object referred to."""
 
     resource: str
     namespace: str
@@ -24,7 +24,7 @@ class Reference(NamedTuple):
 
 
 def references_of(pod: Pod) -> set[Reference]:
-    """Return what a pod refers to; a mirror pod, which a node makes itself, refers to nothing."""
+    """Return the objects that a pod refers to; none for a mirror pod, since the node itself creates it."""
     if MIRROR in pod.metadata.annotations:
         return set()
     names = set(_names(pod))
@@ -33,7 +33,7 @@ def references_of(pod: Pod) -> set[Reference]:
 
 
 def volume_secrets(volume: PersistentVolume) -> set[Reference]:
-    """Return the Secrets that a node needs for a bound volume; those for controllers alone are left out."""
+    """Return the Secrets that a node needs for a bound volume, without those that only controllers use."""
     claim = volume.spec.claimRef
     if claim is None:
         return set()
@@ -100,14 +100,14 @@ def _volume_names(volume: Volume) -> Iterator[tuple[str, str]]:
 
 
 def _sources(holder: Any) -> Iterator[Any]:
-    """Yield the volume sources that are set and may name Secrets."""
+    """Yield the volume sources that are set and can name Secrets."""
     for field in SECRET_SOURCES[type(holder)]:
         if (value := getattr(holder, field)) is not None:
             yield value
 
 
 def _source_fields(holder: type[Any]) -> tuple[str, ...]:
-    """Return the fields whose types have a field about a Secret; most volumes have none of them."""
+    """Return the fields whose type has a field with "secret" in its name."""
     return tuple(
         field.name for field in msgspec.structs.fields(holder) if _may_name_secrets(field.type)
     )

@@ -1,4 +1,4 @@
-"""Role-based access control, indexed: a request asks only the roles bound to its caller, never the list of bindings."""
+"""Role-based access control with an index from subjects to roles, so a request does not scan all bindings."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -27,14 +27,14 @@ USER, GROUP, SERVICE_ACCOUNT = "User", "Group", "ServiceAccount"
 
 
 class RoleKey(NamedTuple):
-    """Names a role; the namespace is empty for a ClusterRole."""
+    """Names a role; the namespace is "" for a ClusterRole."""
 
     namespace: str
     name: str
 
 
 class Grant(NamedTuple):
-    """A binding as seen by one of its subjects; the namespace is empty for a ClusterRoleBinding."""
+    """A binding and one of its subjects; the namespace is "" for a ClusterRoleBinding."""
 
     namespace: str
     name: str
@@ -42,14 +42,14 @@ class Grant(NamedTuple):
 
 
 class Decision(Struct, frozen=True):
-    """The answer to a request."""
+    """The result of authorization."""
 
     allowed: bool
     reason: str = ""
 
 
 class Holder(NamedTuple):
-    """Who holds grants, and where: ``(User or Group, name, namespace)``; the namespace is empty for the cluster."""
+    """A user or group and the namespace of its grants ("": the whole cluster); `kind` is User or Group."""
 
     kind: str
     name: str
@@ -57,7 +57,7 @@ class Holder(NamedTuple):
 
 
 class RBAC:
-    """Decides by roles and bindings; kept current by change notifications."""
+    """Decides by roles and bindings, which change notifications keep current."""
 
     def __init__(self, lookup: Lookup) -> None:
         self._roles: dict[RoleKey, CompiledRules] = {}
@@ -73,12 +73,12 @@ class RBAC:
         ]
 
     def close(self) -> None:
-        """Stop listening."""
+        """End the subscriptions."""
         for end in self._subscriptions:
             end()
 
     def decide(self, caller: Caller, attributes: Attributes) -> Decision:
-        """Return whether a role of the caller allows the request."""
+        """Return the decision of the caller's roles, from the cache if the request was decided before."""
         if not _is_usual(caller, attributes):
             DECISION_KEY.reached()
             return self._decide(caller, attributes)
@@ -103,13 +103,13 @@ class RBAC:
         return [role for _, role, _ in self._bound(caller, namespace) if role is not None]
 
     def missing_roles(self, caller: Caller, namespace: str = "") -> list[str]:
-        """Say which bound roles do not exist."""
+        """Return an error text for each bound role that does not exist, sorted."""
         return sorted(
             {_not_found(key) for key, role, _ in self._bound(caller, namespace) if role is None}
         )
 
     def rules_behind(self, ref: RoleRef, namespace: str) -> Sequence[PolicyRule] | None:
-        """Return the rules of a referenced role; None when it does not exist."""
+        """Return the rules of a referenced role; None if it does not exist."""
         role = self._roles.get(_role_key(ref, namespace))
         return role.rules if role else None
 
@@ -171,7 +171,7 @@ class RBAC:
 
 
 def _is_usual(caller: Caller, attributes: Attributes) -> bool:
-    """Tell whether a decision is short enough to be remembered: reviews may ask about anything."""
+    """Return whether the request is small enough to cache its decision; an access review may contain any text."""
     asked_about = sum(map(len, astuple(attributes)))
     return len(caller.user) + sum(map(len, caller.groups)) + asked_about <= DECISION_KEY.value
 

@@ -1,4 +1,4 @@
-"""Remembers the most recently used answers, up to a number and an age."""
+"""A least-recently-used cache, bounded in number and age."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -9,9 +9,9 @@ Value = TypeVar("Value")
 
 
 class Recent(Generic[Key, Value]):
-    """A bounded cache; the least recently used entry goes first.
+    """A cache of at most `limit` entries that evicts the least recently used one.
 
-    With `lifetime_seconds`, `time` (a monotonic time in seconds) must be given.
+    `lifetime_seconds` (0: unlimited) requires `time`, a monotonic time in seconds.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class Recent(Generic[Key, Value]):
         return len(self._entries)
 
     def get(self, key: Key) -> Value | None:
-        """Return what was put, unless it is too old or was pushed out."""
+        """Return the cached value; None if it is absent, evicted or too old."""
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -42,12 +42,12 @@ class Recent(Generic[Key, Value]):
         return value
 
     def put(self, key: Key, value: Value) -> None:
-        """Remember an answer."""
+        """Cache a value, evicting the least recently used one beyond the limit."""
         self._entries[key] = (self._time(), value)
         self._entries.move_to_end(key)
         if len(self._entries) > self._limit:
             self._entries.popitem(last=False)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop all entries."""
         self._entries.clear()

@@ -1,6 +1,6 @@
-"""Answers to the review kinds: who is this token, who am I, may they do that, what may I do.
+"""Answers to TokenReview, SelfSubjectReview, the access reviews and SelfSubjectRulesReview.
 
-Each function takes the review a client posts and returns it with its status filled in; nothing is stored.
+Each method takes the review that a client posts and returns it with its status filled in; nothing is stored.
 """
 
 from collections.abc import Mapping, Sequence
@@ -63,7 +63,7 @@ class Reviews:
         self._clock = clock
 
     async def token(self, review: TokenReview) -> TokenReview:
-        """Say whether a token is good, and whose; raises BadRequest for none at all."""
+        """Authenticate the token of a review; raises BadRequest if it is missing."""
         if not review.spec.token:
             raise BadRequest("token is required for TokenReview in authentication")
         try:
@@ -80,13 +80,13 @@ class Reviews:
         return replace(review, status=status)
 
     def who_am_i(self, caller: Caller, review: SelfSubjectReview) -> SelfSubjectReview:
-        """Say who calls."""
+        """Return the review with the caller's identity."""
         metadata = replace(review.metadata, creationTimestamp=format_time(self._clock.now()))
         status = SelfSubjectReviewStatus(userInfo=user_info(caller))
         return replace(review, metadata=metadata, status=status)
 
     def access(self, review: SubjectAccessReview) -> SubjectAccessReview:
-        """Say whether somebody may do something; raises Invalid."""
+        """Authorize the attributes of a review for its subject; raises Invalid."""
         problems = _spec_problems(review.spec)
         if problems:
             raise _invalid("SubjectAccessReview", problems)
@@ -95,7 +95,7 @@ class Reviews:
     def local_access(
         self, namespace: str, review: LocalSubjectAccessReview
     ) -> LocalSubjectAccessReview:
-        """Say whether somebody may do something in the review's namespace; raises Invalid or BadRequest."""
+        """Authorize the attributes of a review in `namespace` for its subject; raises Invalid."""
         problems = _spec_problems(review.spec)
         if review.spec.nonResourceAttributes is not None:
             message = "Invalid value: disallowed on this kind of request"
@@ -113,7 +113,7 @@ class Reviews:
     def self_access(
         self, caller: Caller, review: SelfSubjectAccessReview
     ) -> SelfSubjectAccessReview:
-        """Say whether the caller may do something; raises Invalid."""
+        """Authorize the attributes of a review for the caller; raises Invalid."""
         spec = review.spec
         if (spec.resourceAttributes is None) == (spec.nonResourceAttributes is None):
             raise _invalid("SelfSubjectAccessReview", [_not_one(spec.resourceAttributes)])
@@ -123,7 +123,7 @@ class Reviews:
         return replace(review, status=self._decided(caller, attributes))
 
     def self_rules(self, caller: Caller, review: SelfSubjectRulesReview) -> SelfSubjectRulesReview:
-        """List what the caller may do in a namespace; raises BadRequest."""
+        """List the rules of the caller in a namespace; raises BadRequest without a namespace."""
         namespace = review.spec.namespace
         if not namespace:
             raise BadRequest("no namespace on request")
@@ -168,7 +168,7 @@ class Reviews:
 
 
 def user_info(caller: Caller) -> UserInfo:
-    """Return a caller as reviews and requests show it."""
+    """Return a caller as the UserInfo of reviews and requests."""
     return UserInfo(
         username=caller.user,
         uid=caller.uid,
@@ -180,7 +180,7 @@ def user_info(caller: Caller) -> UserInfo:
 def attributes_of(
     resource: ResourceAttributes | None, path: NonResourceAttributes | None
 ) -> Attributes:
-    """Return what a review asks about as the authorizer is asked."""
+    """Convert the attributes of a review to those of a request."""
     if resource is None:
         return Attributes(verb=path.verb, path=path.path) if path else Attributes(verb="")
     return Attributes(
@@ -203,7 +203,9 @@ def _selector(selector: FieldSelectorAttributes | LabelSelectorAttributes | None
         return selector.rawSelector
     terms = [(term.key, term.values) for term in selector.requirements if term.operator == "In"]
     return ",".join(
-        str(Term(field=key, equal=True, value=values[0]))  # escaped: a value must not become a term
+        str(
+            Term(field=key, equal=True, value=values[0])
+        )  # escape the value, which must not become another term
         for key, values in terms
         if len(values) == 1
     )
@@ -224,7 +226,7 @@ def _spec_problems(spec: SubjectAccessReviewSpec) -> list[Cause]:
 
 
 def _subject_problems(spec: SubjectAccessReviewSpec) -> list[Cause]:
-    """Refuse a subject that no caller could be; each of its groups is looked up."""
+    """Return causes for a subject larger than any caller's, since each of its groups costs a look-up."""
     problems: list[Cause] = []
     limit = REVIEW_GROUPS.value
     values = sum(len(each) for each in spec.extra.values())
@@ -241,7 +243,7 @@ def _subject_problems(spec: SubjectAccessReviewSpec) -> list[Cause]:
 
 
 def _selector_problems(resource: ResourceAttributes | None) -> list[Cause]:
-    """Refuse selectors beyond any that a request could carry; everybody may ask, and Kubernetes has no bound."""
+    """Return causes for selectors larger than any request's: every caller may post them, unbounded in Kubernetes."""
     problems: list[Cause] = []
     for name in ("fieldSelector", "labelSelector") if resource is not None else ():
         selector = getattr(resource, name)

@@ -1,7 +1,7 @@
-"""What one policy rule, or one role, allows: pure matching, compiled for look-up.
+"""Pure matching of requests against the policy rules of a role, compiled for look-up.
 
-A compiled role maps (verb, API group, resource) to the names it is limited to. A request asks it at most twelve keys,
-however many rules there are: each of the three parts as it is and as a star, and ``*/subresource``.
+A compiled role maps (verb, API group, resource) to the names it is limited to. A request looks up at most twelve keys,
+however many rules there are: each of the three parts itself and as a star, and ``*/subresource``.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ NAMED_LISTS = ("list", "watch")
 
 
 class CompiledRules(Struct, frozen=True):
-    """The rules of a role."""
+    """The rules of a role, indexed."""
 
     rules: tuple[PolicyRule, ...]
     resources: Mapping[Key, frozenset[str] | None]  # None: any name
@@ -26,7 +26,7 @@ class CompiledRules(Struct, frozen=True):
 
 
 class Asked(Struct, frozen=True):
-    """A request, prepared for asking many roles."""
+    """A request as the look-up keys for many roles."""
 
     keys: tuple[Key, ...]  # empty for a path
     name: str
@@ -54,7 +54,7 @@ def compiled(rules: Sequence[PolicyRule]) -> CompiledRules:
 
 
 def asked(attributes: Attributes) -> Asked:
-    """Prepare a request."""
+    """Return the look-up keys of a request."""
     if not attributes.resource:
         return Asked((), "", attributes.verb, attributes.path)
     combined = attributes.resource
@@ -72,14 +72,14 @@ def asked(attributes: Attributes) -> Asked:
 
 
 def object_name(attributes: Attributes) -> str:
-    """Return the one object a request is about; a list or watch may name it by its field selector."""
+    """Return the object name of a request ("": none); a list or watch may name it in its field selector."""
     if attributes.name or attributes.verb not in NAMED_LISTS:
         return attributes.name
     return required_values(attributes.field_selector).get(NAME, "")
 
 
 def allows(role: CompiledRules, request: Asked) -> bool:
-    """Decide whether a role allows a request."""
+    """Return whether a role allows a request."""
     for key in request.keys:
         names = role.resources.get(key, frozenset())
         if names is None or request.name in names:
@@ -96,7 +96,7 @@ def _allows_path(role: CompiledRules, request: Asked) -> bool:
 
 
 def path_matches(pattern: str, path: str) -> bool:
-    """Tell whether a rule's URL covers a path."""
+    """Return whether a rule's URL matches a path; a trailing star matches any rest."""
     if pattern in (ANY, path):
         return True
     return pattern.endswith("*") and path.startswith(pattern.rstrip("*"))
@@ -109,7 +109,7 @@ def _keys_of(rule: PolicyRule) -> Iterator[Key]:
                 yield verb, group, resource
 
 
-# Covering: does what a caller holds include what a role would give? Rules are broken into their smallest parts first.
+# Covering: do the rules that a caller holds include those of a role? Rules are first broken into their smallest parts.
 
 
 def broken_down(rule: PolicyRule) -> Iterator[PolicyRule]:
@@ -128,7 +128,7 @@ def broken_down(rule: PolicyRule) -> Iterator[PolicyRule]:
 
 
 def covers(held: CompiledRules, part: PolicyRule) -> bool:
-    """Tell whether `held` gives everything that a broken-down rule gives."""
+    """Return whether `held` allows everything that a broken-down rule allows."""
     verb = part.verbs[0]
     if part.nonResourceURLs:
         return any(

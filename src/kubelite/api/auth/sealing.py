@@ -1,8 +1,8 @@
-"""Brings all Secrets on disk to the newest key while the server runs: in the background, a little at a time.
+"""Re-encrypts all Secrets on disk with the newest key while the server runs, in the background and in small batches.
 
-Begins when encryption was switched on or the key was changed, and again at the next start when it was cut short. What
-is written meanwhile is sealed anyway. Watchers see nothing, for objects and revisions stay as they are. At the end the
-data file is compacted, so that no free page keeps an older form, and older keys are forgotten.
+It runs after encryption was enabled or the key was rotated, and resumes at the next start if interrupted. Writes made
+meanwhile are sealed anyway. Watches see nothing, since objects and revisions do not change. At the end the data file is
+compacted, so that no free page keeps an older form, and older keys are removed.
 """
 
 import asyncio
@@ -21,21 +21,21 @@ from kubelite.store.engine import EngineFailed
 
 log = logging.getLogger(__name__)
 
-# Between two commits of sealed values: writes of others wait for one of them at most.
+# Pause between two batches, so that other writes wait for one batch at most.
 PAUSE_SECONDS = 0.02
 
-# Calls the engine when no commit is under way.
+# Calls a function when no commit is in flight.
 BetweenCommits = Callable[[Callable[[], Any]], Awaitable[Any]]
 
 
 async def seal_all(
     engine: EncryptedEngine, key_file: Path, between_commits: BetweenCommits
 ) -> None:
-    """Seal, compact and forget older keys, as far as that is left to do."""
+    """Seal all stale values, compact the file and remove older keys; does nothing if that is done already."""
     try:
         await _seal_all(engine, key_file, between_commits)
     except EngineFailed as error:
-        # The disk is full or broken: what is left to do is still marked, and the next start goes on.
+        # The disk is full or broken. The mark in the store remains, so the next start resumes.
         log.warning("cannot seal all Secrets on disk before the next start: %s", error)
 
 

@@ -1,4 +1,4 @@
-"""Writes files that hold secrets, whole or not at all, and says of those that people wrote who else may use them."""
+"""Writes files that hold secrets atomically, and reports which other users may read or write a file."""
 
 import os
 import stat
@@ -12,13 +12,13 @@ PUBLIC_MODE = 0o644
 
 
 def make_folder(folder: Path) -> None:
-    """Create a folder only its owner may enter; an existing one is tightened."""
+    """Create a folder that only its owner may enter; set that mode on an existing one, too. Blocks."""
     folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     folder.chmod(FOLDER_MODE)
 
 
 def write_file(path: Path, content: bytes, *, mode: int = SECRET_MODE) -> None:
-    """Replace a file durably: a crash leaves the old content or the new, never a part. Blocks."""
+    """Replace a file atomically and durably: a crash leaves either the old content or the new. Blocks."""
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
@@ -32,17 +32,17 @@ def write_file(path: Path, content: bytes, *, mode: int = SECRET_MODE) -> None:
 
 
 class Exposure(Struct, frozen=True):
-    """Who else than the owner may use a file, and whether the owner is a stranger to this process."""
+    """The mode of a file, and its owner if that is neither this user nor root."""
 
     mode: int
     stranger: int | None = None  # the user id of an owner who is neither this user nor root
 
     def readers(self) -> str:
-        """Say who else may read or change it: ``anybody``, ``its group``, ``user 1000``; empty for nobody."""
+        """Return who else may read or write it: ``anybody``, ``its group``, ``user 1000``; "": only the owner."""
         return self._who(stat.S_IROTH | stat.S_IWOTH, stat.S_IRGRP | stat.S_IWGRP)
 
     def writers(self) -> str:
-        """Say who else may change it."""
+        """Return who else may write it, as `readers` names them."""
         return self._who(stat.S_IWOTH, stat.S_IWGRP)
 
     def _who(self, others: int, group: int) -> str:
@@ -54,7 +54,7 @@ class Exposure(Struct, frozen=True):
 
 
 def read_with_exposure(path: Path) -> tuple[bytes, Exposure]:
-    """Return a file's content and who else may use that very file; raises OSError. Blocks."""
+    """Return a file's content and the exposure of the same open file; raises OSError. Blocks."""
     with path.open("rb") as file:
         status = os.fstat(file.fileno())
         owner = None if status.st_uid in (0, os.geteuid()) else status.st_uid

@@ -1,4 +1,4 @@
-"""Reads certificate signing requests and signs them with the cluster CA; whether to sign is decided before."""
+"""Parses certificate signing requests and signs them with the cluster CA; callers approve them before."""
 
 from datetime import timedelta
 
@@ -39,11 +39,11 @@ KEY_USAGES = frozenset(
 
 
 class RequestInvalid(ValueError):
-    """The bytes are no certificate signing request, or its signature is wrong."""
+    """The bytes are no certificate signing request, or its signature is invalid."""
 
 
 class Request(Struct, frozen=True):
-    """What a signing request asks for."""
+    """A parsed signing request."""
 
     wanted: Wanted
     emails: tuple[str, ...]
@@ -52,7 +52,7 @@ class Request(Struct, frozen=True):
 
 
 def read_request(pem: bytes) -> Request:
-    """Read a PEM request and prove that its sender has the key; raises RequestInvalid."""
+    """Parse a PEM request and verify by its signature that the sender has the key; raises RequestInvalid."""
     try:
         csr = x509.load_pem_x509_csr(pem)
         if not csr.is_signature_valid:
@@ -82,9 +82,10 @@ class CertificateSigner:
     def sign(
         self, pem: bytes, *, usages: tuple[str, ...], expiration_seconds: int | None = None
     ) -> bytes:
-        """Return the PEM certificate for a request, with the CA's cross certificate behind it if there is one.
+        """Return the PEM certificate for a request, followed by the CA's cross certificate if there is one.
 
-        `usages` are those of the CertificateSigningRequest (``client auth``). Raises RequestInvalid.
+        `usages` are those of the CertificateSigningRequest (``client auth``). The lifetime is at least
+        `SHORTEST_SECONDS` and at most `LEAF_LIFETIME`, the default. Raises RequestInvalid.
         """
         lifetime = LEAF_LIFETIME
         if expiration_seconds is not None:
@@ -123,7 +124,7 @@ class CertificateSigner:
 
 def _key_usage(usages: tuple[str, ...]) -> x509.KeyUsage | None:
     if not KEY_USAGES.intersection(usages):
-        return None  # no extension: any use
+        return None  # without the extension any usage is allowed
     return x509.KeyUsage(
         digital_signature="digital signature" in usages,
         content_commitment="content commitment" in usages,

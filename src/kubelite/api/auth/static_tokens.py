@@ -11,18 +11,18 @@ FIELDS_LEAST = 3
 
 
 class TokenFileInvalid(Exception):
-    """The file cannot be understood."""
+    """The token file is malformed."""
 
 
 class StaticTokens:
-    """Knows the tokens of a file; a change of the file takes a restart, as upstream."""
+    """The tokens of a file, which is read at start only, as in Kubernetes."""
 
     def __init__(self, content: str) -> None:
-        """Read the file's text; raises TokenFileInvalid."""
+        """Parse the file's text; raises TokenFileInvalid."""
         self._callers: list[tuple[bytes, Caller]] = []
         try:
             rows = list(csv.reader(io.StringIO(content)))
-        except csv.Error as error:  # a field past the reader's own bound
+        except csv.Error as error:  # a field exceeds the size limit of `csv`
             raise TokenFileInvalid(f"cannot read the token file: {error}") from error
         for number, row in enumerate(rows, 1):
             fields = [field.strip() for field in row]
@@ -39,7 +39,7 @@ class StaticTokens:
             self._callers.append((_digest(fields[0]), caller))
 
     def caller(self, token: str) -> Caller | None:
-        """Return who a token belongs to; takes the same time whichever token matches, or none."""
+        """Return the caller of a token, or None; the time taken does not depend on which token matches."""
         digest, found = _digest(token), None
         for known, caller in self._callers:
             if hmac.compare_digest(known, digest):
@@ -48,5 +48,5 @@ class StaticTokens:
 
 
 def _digest(token: str) -> bytes:
-    # A header may hold any bytes: those that are no text come as lone surrogates.
+    # Header bytes that are not UTF-8 arrive as lone surrogates, which strict encoding would reject.
     return hashlib.sha256(token.encode(errors="surrogatepass")).digest()

@@ -1,4 +1,4 @@
-"""TLS contexts and kubeconfigs made from files of keys and certificates."""
+"""TLS contexts and kubeconfigs made from key and certificate files."""
 
 import base64
 import ssl
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def server_context(pair: Path, client_ca_pem: bytes) -> ssl.SSLContext:
-    """Return a server context: TLS 1.2 and up, client certificates optional but verified. Blocks."""
+    """Return a server context: TLS 1.2 or later, client certificates optional but verified. Blocks."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
@@ -18,7 +18,7 @@ def server_context(pair: Path, client_ca_pem: bytes) -> ssl.SSLContext:
 
 
 def client_context(ca_pem: bytes, pair: Path | None = None) -> ssl.SSLContext:
-    """Return a client context that trusts only `ca_pem`. Blocks."""
+    """Return a client context that trusts only `ca_pem` and sends the certificate in `pair`, if given. Blocks."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_verify_locations(cadata=ca_pem.decode())
@@ -28,7 +28,7 @@ def client_context(ca_pem: bytes, pair: Path | None = None) -> ssl.SSLContext:
 
 
 def kubeconfig(*, server: str, ca_pem: bytes, user: str, certificate: bytes, key: bytes) -> str:
-    """Return a kubeconfig with everything embedded, as YAML."""
+    """Return a kubeconfig as YAML, with keys and certificates embedded."""
     ca, crt, secret = (base64.b64encode(part).decode() for part in (ca_pem, certificate, key))
     return f"""apiVersion: v1
 kind: Config

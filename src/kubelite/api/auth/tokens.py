@@ -1,7 +1,7 @@
 """Makes and checks the tokens of service accounts (JSON Web Tokens, ES256), and publishes their public keys.
 
-A token lives as long as what it is bound to: a pod, node or secret, and the account itself. The signature is
-checked once a token and remembered; whether its objects live is looked up for each request.
+A token is valid while its account and the pod, node or secret it is bound to exist. The signature is checked once per
+token and cached; the objects are looked up at each request.
 """
 
 import base64
@@ -37,11 +37,11 @@ from kubelite.clock import Clock
 from kubelite.randomness import Randomness
 
 ALGORITHM = "ES256"
-LEGACY_ISSUER = "kubernetes/serviceaccount"  # of tokens kept in Secrets; they do not expire
+LEGACY_ISSUER = "kubernetes/serviceaccount"  # of tokens stored in Secrets, which do not expire
 SHORTEST_SECONDS = 600
 LONGEST_SECONDS = 2**32
 DEFAULT_SECONDS = 3600
-# What the ServiceAccount admission asks for; such a token is honoured for a year, since old clients never reread it.
+# The ServiceAccount admission requests this lifetime. Old clients never reread the token, so it is valid for a year.
 REREAD_SECONDS = 3607
 EXTENDED_SECONDS = 365 * 24 * 3600
 LEEWAY = timedelta(minutes=1)  # between clocks, as in go-jose
@@ -63,18 +63,18 @@ K = TypeVar("K", bound=Kind)
 
 
 class TokenInvalid(Exception):
-    """The token is meant for this cluster but proves nothing."""
+    """The token names an issuer of this server but is not valid."""
 
 
 class Signing(Struct, frozen=True):
-    """A key with the identifier its tokens carry."""
+    """A signing key with its key ID, the `kid` of its tokens."""
 
     identifier: str
     key: ec.EllipticCurvePrivateKey
 
 
 class TokenIssuer:
-    """Makes tokens, answers TokenRequests and publishes the keys."""
+    """Issues tokens, answers TokenRequests and publishes the keys."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class TokenIssuer:
         clock: Clock,
         randomness: Randomness,
     ) -> None:
-        """`keys` come from `Pki.signing_keys`; the first signs. The issuer itself is an audience by default."""
+        """`keys` come from `Pki.signing_keys`; the first one signs. Without `audiences` the issuer is the only one."""
         self.issuer = issuer
         self.audiences = tuple(audiences) or (issuer,)
         self.keys = [Signing(key_identifier(key.public_key()), key) for key in keys]
@@ -95,10 +95,7 @@ class TokenIssuer:
         self._randomness = randomness
 
     def request(self, namespace: str, name: str, body: TokenRequest) -> TokenRequest:
-        """Answer a POST to serviceaccounts/token.
-
-        Raises NotFound, Conflict, Invalid, BadRequest.
-        """
+        """Answer a POST to serviceaccounts/token; raises NotFound, Conflict, Invalid and BadRequest."""
         account = self._lookup.get(ServiceAccount, name, namespace)
         if account is None:
             raise _missing("serviceaccounts", name)
@@ -127,7 +124,7 @@ class TokenIssuer:
         )
 
     def issue_legacy(self, namespace: str, name: str, uid: str, secret: str) -> str:
-        """Make the token of a Secret of type kubernetes.io/service-account-token; it ends with the Secret."""
+        """Return the token for a Secret of type kubernetes.io/service-account-token; valid while the Secret exists."""
         prefix = "kubernetes.io/serviceaccount"
         claims = {
             "iss": LEGACY_ISSUER,
@@ -226,14 +223,14 @@ class TokenIssuer:
 
 
 class Proved(Struct, frozen=True):
-    """What a token proves, and for whom it was made."""
+    """The caller that a token proves, and its audiences that the reader accepts."""
 
     caller: Caller
     audiences: tuple[str, ...]
 
 
 class _Known:
-    """A token whose signature was checked, with what does not change from one request to the next."""
+    """A token with a valid signature, and its parsed dates; cached between requests."""
 
     __slots__ = ("caller", "claims", "expires", "issued", "starts")
 
@@ -242,11 +239,11 @@ class _Known:
         self.expires = _date(claims, "exp")
         self.starts = _date(claims, "nbf")
         self.issued = _date(claims, "iat")
-        self.caller: Caller | None = None  # made once all it names was found
+        self.caller: Caller | None = None  # set once all objects it names were found
 
 
 class ServiceAccountTokens:
-    """Checks tokens that a `TokenIssuer` of this cluster has made."""
+    """Checks tokens issued by a `TokenIssuer` of this cluster."""
 
     def __init__(
         self,
@@ -265,7 +262,7 @@ class ServiceAccountTokens:
         self._known: Recent[bytes, _Known] = Recent(REMEMBERED)
 
     def prove(self, token: str, audiences: Sequence[str] = ()) -> Proved | None:
-        """Return what a token proves; None for one of another issuer.
+        """Return what a token proves; None for a token of another issuer.
 
         `audiences` are those the reader accepts, by default the API server's. Raises TokenInvalid.
         """
@@ -294,7 +291,11 @@ class ServiceAccountTokens:
         try:
             unproved = jwt.decode(token, options={"verify_signature": False})
             identifier = jwt.get_unverified_header(token).get("kid")
-        except (jwt.PyJWTError, ValueError, RecursionError):  # deeply nested JSON ends the parser
+        except (
+            jwt.PyJWTError,
+            ValueError,
+            RecursionError,
+        ):  # deeply nested JSON exceeds the recursion limit
             return None
         if unproved.get("iss") not in self._issuers:
             return None
@@ -302,7 +303,7 @@ class ServiceAccountTokens:
         if key is None:
             raise TokenInvalid("invalid bearer token: signed with an unknown key")
         try:
-            # Dates and audiences are looked at for each request, by the injected clock.
+            # The claims are cached, so dates and audiences are checked at each request, by the injected clock.
             claims: dict[str, Any] = jwt.decode(
                 token,
                 key,
@@ -323,8 +324,11 @@ class ServiceAccountTokens:
         if claims["iss"] == LEGACY_ISSUER:
             carried: Any = self._audiences
         else:
-            carried = claims.get("aud", [])
-        carried = [carried] if isinstance(carried, str) else carried
+            carried = claims.get("aud")
+        if isinstance(carried, str):
+            carried = [carried]
+        elif not isinstance(carried, Sequence):
+            carried = ()  # null or an object: no audience
         matching = tuple(audience for audience in accepted if audience in carried)
         if not matching:
             raise TokenInvalid(
@@ -333,7 +337,7 @@ class ServiceAccountTokens:
         return matching
 
     def _check_alive(self, claims: dict[str, Any], now: datetime) -> None:
-        """Refuse a token when something that it names is gone."""
+        """Raise TokenInvalid if an object that the token names is deleted or was created anew."""
         private = claims.get("kubernetes.io") or {}
         namespace, account = private.get("namespace", ""), private.get("serviceaccount") or {}
         self._same(ServiceAccount, account, namespace, "service account", now)
@@ -373,19 +377,19 @@ class ServiceAccountTokens:
         if secret is None or secret.metadata.deletionTimestamp:
             raise TokenInvalid("service account token has been invalidated")
         kept = decoded(secret.data).get("token", b"")
-        # Whoever replaces what the Secret holds takes back what it held.
+        # Replacing the token in the Secret revokes the old one.
         if not hmac.compare_digest(kept, token.encode()):
             raise TokenInvalid("Token does not match server's copy")
         return service_account_caller(namespace, name, uid)
 
 
 def is_web_token(token: str) -> bool:
-    """Tell whether a token may be a JSON Web Token: three parts in ASCII, not too long."""
+    """Return whether a token may be a JSON Web Token: three parts in ASCII, at most `TOKEN_BYTES_LIMIT` bytes."""
     return token.isascii() and token.count(".") == 2 and len(token) <= TOKEN_BYTES_LIMIT
 
 
 def numeric_date(value: Any) -> datetime | None:
-    """Return the date of a claim; None for what is none. What lies beyond the calendar counts as its end."""
+    """Return the date of a claim in POSIX seconds, clamped to 1970-9999; None for a value that is no number."""
     if not isinstance(value, int | float) or isinstance(value, bool) or value != value:
         return None
     seconds = min(max(value, 0), LAST_SECOND)
@@ -406,7 +410,7 @@ def _check_dates(known: _Known, now: datetime) -> None:
 
 
 def _caller_of(claims: dict[str, Any]) -> Caller:
-    """Return who a token speaks for, once all it names has been found."""
+    """Return the caller of a token whose objects have been found."""
     private = claims["kubernetes.io"]
     account = private["serviceaccount"]
     extra: dict[str, tuple[str, ...]] = {}
@@ -430,7 +434,7 @@ def service_account_caller(
 
 
 def key_identifier(key: ec.EllipticCurvePublicKey) -> str:
-    """Return the `kid` of a key: the hash of its DER form, as upstream."""
+    """Return the `kid` of a key: the SHA-256 of its DER form in base64url, as in Kubernetes."""
     der = key.public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )

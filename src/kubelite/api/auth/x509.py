@@ -1,7 +1,8 @@
-"""Reads the caller out of a client certificate: CN is the user, each O a group.
+"""Authenticates callers by client certificate: the CN is the user, each O a group.
 
-TLS has proved only that the client holds the certificate's key: any certificate finishes the handshake, so that it can
-be answered 401. Who signed it is checked here, once; the dates for each request, since a connection may outlive them.
+TLS has proved only that the client holds the certificate's key. Any certificate completes the handshake, so that an
+untrusted one is answered with 401. The issuer is checked here once, the dates at each request, since a connection may
+outlive them.
 """
 
 import hashlib
@@ -25,7 +26,7 @@ from kubelite.api.auth.tokens import CREDENTIAL_ID
 from kubelite.clock import Clock
 
 REMEMBERED = 1024
-# What cryptography raises for certificates that cannot be read: they have no common ancestor but Exception.
+# Errors of cryptography for malformed certificates, which have no common base but Exception.
 UNREADABLE = (
     ValueError,
     x509.InvalidVersion,
@@ -37,11 +38,11 @@ ANY_USAGE = "2.5.29.37.0"
 
 
 class CertificateInvalid(Exception):
-    """The certificate proves nothing."""
+    """The certificate does not authenticate its holder."""
 
 
 class Read(Struct, frozen=True):
-    """A certificate once it was parsed."""
+    """The caller and the validity of a checked certificate."""
 
     caller: Caller
     not_before: datetime
@@ -49,21 +50,21 @@ class Read(Struct, frozen=True):
 
 
 class ClientCertificates:
-    """Turns verified client certificates into callers."""
+    """Maps client certificates to callers."""
 
     def __init__(self, authorities: Sequence[x509.Certificate], clock: Clock) -> None:
-        """`authorities` are the CAs that may sign clients: `Pki.trusted`, and more if configured."""
+        """`authorities` are the CAs of clients: `Pki.trusted`, and more if configured."""
         self._authorities = list(authorities)
         self._clock = clock
         self._read: Recent[bytes, Read] = Recent(REMEMBERED)
 
     def trust(self, authorities: Sequence[x509.Certificate]) -> None:
-        """Trust other CAs from now on, after a rotation."""
+        """Replace the trusted CAs, after a rotation, and drop the cache."""
         self._authorities = list(authorities)
         self._read.clear()
 
     def caller(self, der: bytes) -> Caller:
-        """Return who a certificate names; raises CertificateInvalid."""
+        """Return the caller of a DER certificate; raises CertificateInvalid."""
         read = self._read.get(der)
         if read is None:
             read = self._parse(der)

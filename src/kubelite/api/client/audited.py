@@ -1,7 +1,7 @@
-"""The client inside the server process, when there is an audit log: what components ask for is written to it.
+"""The client inside the server process with an audit log: the requests of components are audited, too.
 
-Kubernetes' components come over HTTP and are audited like everybody. Here they do not, so each call makes its record,
-under the identity of the component and by the same policy. Mirrors follow the store, ask for nothing, and make none.
+Kubernetes' components call over HTTP and are audited there. Here they do not, so each call makes its audit record, with
+the identity of the component and by the same policy. Mirrors make no requests, so they make no records.
 """
 
 import asyncio
@@ -26,11 +26,11 @@ from kubelite.api.registry.verbs import Verbs
 K = TypeVar("K", bound=Kind)
 
 OK, CREATED = 200, 201
-GONE = 499  # who asked did not wait for the answer
+GONE = 499  # the caller was cancelled before the answer
 
 
 class AuditedClient(LocalClient):
-    """Reads and writes objects as `caller`, and says so."""
+    """Reads and writes objects as `caller`, with an audit record for each call."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class AuditedClient(LocalClient):
         label_selector: str = "",
         field_selector: str = "",
     ) -> list[K]:
-        """Return the objects of a namespace, or of all."""
+        """Return the objects of one or all namespaces."""
         selectors = {"fieldSelector": field_selector, "labelSelector": label_selector}
         query = {name: text for name, text in selectors.items() if text}
         with self._recorded("list", kind, namespace, named(field_selector), query=query) as record:
@@ -100,7 +100,7 @@ class AuditedClient(LocalClient):
         subresource: str = "",
         force: bool = False,
     ) -> K:
-        """Change part of an object or of its subresource."""
+        """Patch an object or its subresource."""
         with self._recorded(
             "patch", kind, namespace, name, subresource, body=lambda: patch
         ) as record:
@@ -148,7 +148,7 @@ class AuditedClient(LocalClient):
         body: Kind,
         namespace: str = "",
     ) -> dict[str, Any]:
-        """Send `body` to a subresource; return the answer."""
+        """Create a subresource; return the answer as JSON."""
         with self._recorded(
             "create", kind, namespace, name, subresource, body=lambda: to_wire(body)
         ) as record:
@@ -169,7 +169,7 @@ class AuditedClient(LocalClient):
         query: dict[str, str] | None = None,
         body: Callable[[], Any] | None = None,
     ) -> Iterator[AuditRecord | None]:
-        """Begin a record, and end it when the call fails; None: the policy does not want it."""
+        """Begin a record, and complete it if the call fails; None: the policy does not audit the call."""
         record = self._begin(verb, kind, namespace, name, subresource, query or {})
         if record is None:
             yield None
@@ -201,7 +201,7 @@ class AuditedClient(LocalClient):
     ) -> AuditRecord | None:
         row = self._verbs.resources.by_kind(kind.gvk)
         if row is None:
-            return None  # there is no such resource, and nothing can be asked of it
+            return None  # the resource is not served, so the call raises NotFound
         attributes = Attributes(
             verb, row.group, row.version, row.plural, subresource, namespace, name
         )
@@ -215,7 +215,7 @@ class AuditedClient(LocalClient):
 
 
 def path_of(attributes: Attributes, *, with_name: bool) -> str:
-    """Return the path that a request for the same over HTTP would have."""
+    """Return the URL path of the same request over HTTP."""
     parts = ["apis", attributes.group] if attributes.group else ["api"]
     parts.append(attributes.version)
     if attributes.namespace:

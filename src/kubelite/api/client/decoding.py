@@ -1,4 +1,4 @@
-"""Bytes of the wire as typed objects, by decoders that are made once a kind."""
+"""Decodes JSON to typed objects, with one cached decoder per kind."""
 
 from typing import Any, TypeVar
 

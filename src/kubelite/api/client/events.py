@@ -1,9 +1,9 @@
-"""Tells users what happened to an object, by events.
+"""Records Events about objects.
 
-Recording never waits and never fails its caller: events are queued and written in the background. Like client-go, the
-same event again only raises the count of the one that exists; more than ten different messages of one kind about one
-object within ten minutes become one combined event; and an object that causes many is cut off after a burst of 25 until
-a token, one every five minutes, comes back.
+Recording never waits and never fails its caller: events are enqueued and written in the background. As in client-go, a
+repeated event increments the count of the stored one. Ten or more different messages of one type and reason about one
+object, each within ten minutes of the last, become one combined event. A token bucket per object (burst 25, one token
+every five minutes) limits the rate; events beyond it are dropped.
 """
 
 import logging
@@ -42,7 +42,7 @@ MESSAGE_LIMIT = 1024
 
 
 class _Group:
-    """The different messages of one kind about one object."""
+    """The different messages of one type and reason about one object, and the POSIX time of the last."""
 
     __slots__ = ("last", "messages")
 
@@ -58,7 +58,7 @@ class _Bucket(Struct):
 
 def reference_to(item: Kind, field_path: str = "") -> ObjectReference:
     """Return a reference to an object."""
-    meta: ObjectMeta = item.metadata  # type: ignore[attr-defined]  # every object that is stored has metadata
+    meta: ObjectMeta = item.metadata  # type: ignore[attr-defined]  # every stored object has metadata
     return ObjectReference(
         apiVersion=item.apiVersion or item.gvk.api_version,
         kind=item.kind or item.gvk.kind,
@@ -102,7 +102,10 @@ class EventRecorder:
         *,
         action: str = "",
     ) -> None:
-        """Record what happened; `event_type` is NORMAL or WARNING, `reason` one CamelCase word."""
+        """Enqueue an event; `event_type` is NORMAL or WARNING, `reason` one CamelCase word.
+
+        Drops the event beyond the rate limit of the object or the limit of the queue.
+        """
         reference = about if isinstance(about, ObjectReference) else reference_to(about)
         now = self._clock.now()
         if not self._allowed(reference, now.timestamp()):
@@ -138,11 +141,11 @@ class EventRecorder:
             self._tasks.start(self._write_all(), name=f"events-{self._source.component}")
 
     async def close(self) -> None:
-        """Stop; events that are not written yet are lost."""
+        """Stop the writing task; queued events are lost."""
         await self._tasks.stop()
 
     def _allowed(self, reference: ObjectReference, now: float) -> bool:
-        """Take a token of the object's bucket."""
+        """Take a token from the object's bucket; return False if it is empty."""
         bucket = _remember(
             self._buckets, reference.uid or reference.name, lambda: _Bucket(BURST, now)
         )
@@ -158,7 +161,7 @@ class EventRecorder:
     def _combined(
         self, reference: ObjectReference, event_type: str, reason: str, message: str, now: float
     ) -> str:
-        """Return the message, or that of its group when there are too many different ones."""
+        """Return the message, marked as combined if its group has too many different ones."""
         key = (
             reference.kind,
             reference.namespace,
@@ -194,7 +197,7 @@ class EventRecorder:
             if written is None:
                 written = await self._client.create(event)
         except APIError as error:
-            # Also in a namespace that is going away, where nothing can be created.
+            # Expected in a terminating namespace, where nothing can be created.
             log.debug("event not written", extra={"reason": event.reason, "error": error.message})
             return
         self._written[key] = written
@@ -204,7 +207,7 @@ class EventRecorder:
             self._written.popitem(last=False)
 
     async def _count_again(self, known: Event, event: Event) -> Event | None:
-        """Raise the count of an event that was written before; return None if it has expired meanwhile."""
+        """Increment the count of an event written before; return None if it has expired meanwhile."""
         try:
             return await self._client.patch(
                 Event,
@@ -238,7 +241,7 @@ def _identity(event: Event) -> tuple[str, ...]:
 
 
 def _remember(memory: OrderedDict[H, V], key: H, make: Callable[[], V]) -> V:
-    """Return what is known of `key`, or make it; what was used longest ago is forgotten."""
+    """Return the value of `key`, made if absent; beyond `EVENTS_KNOWN` evict the least recently used one."""
     if (value := memory.get(key)) is None:
         value = memory[key] = make()
         if len(memory) > EVENTS_KNOWN.value:

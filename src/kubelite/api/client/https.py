@@ -1,4 +1,4 @@
-"""Requests to an API server over HTTPS: one connection pool, errors as types, and streams of lines."""
+"""Requests to an API server over HTTPS: a connection pool, typed errors, and streams of lines."""
 
 import asyncio
 import ssl
@@ -19,8 +19,8 @@ from kubelite.randomness import Randomness
 JSON = "application/json"
 CONNECT_TIMEOUT_SECONDS = 10.0
 REQUEST_TIMEOUT_SECONDS = 60.0
-SILENCE_SECONDS_MAX = 150.0  # on a watch: bookmarks come every minute
-TRIES_MAX = 10  # of a request that is told to come back later
+SILENCE_SECONDS_MAX = 150.0  # on a watch, which gets a bookmark every minute
+TRIES_MAX = 10  # of a request answered with 429 and Retry-After
 STREAM_BUFFER_BYTES = 1024 * 1024
 
 Parameters = Mapping[str, str]
@@ -38,7 +38,7 @@ class Request(Struct, frozen=True):
 
 
 class Transport:
-    """Sends requests to one server. `ssl_context` may be replaced at run time."""
+    """Sends requests to one server. `ssl_context` may be replaced at run time, for later requests."""
 
     def __init__(
         self,
@@ -64,9 +64,9 @@ class Transport:
             self._session = None
 
     async def send(self, request: Request) -> bytes:
-        """Return the answer's body; waits and tries again when told to.
+        """Return the response body; retries a 429 after its Retry-After and jitter, at most `TRIES_MAX` tries in all.
 
-        Raises the APIError the server names, and ServiceUnavailable for one that cannot be reached.
+        Raises the APIError of the response, and ServiceUnavailable if the server cannot be reached.
         """
         limits = aiohttp.ClientTimeout(
             total=REQUEST_TIMEOUT_SECONDS, sock_connect=CONNECT_TIMEOUT_SECONDS
@@ -84,12 +84,12 @@ class Transport:
             await asyncio.sleep(delay_seconds + self._randomness.uniform(0, 1))
 
     async def lines(self, request: Request) -> AsyncGenerator[bytes, None]:
-        """Yield the lines of an answer as they come; raises as `send` does, also when the stream breaks off."""
+        """Yield the lines of a response as they arrive; raises as `send` does, also if the stream breaks off."""
         limits = aiohttp.ClientTimeout(
             total=None, sock_connect=CONNECT_TIMEOUT_SECONDS, sock_read=SILENCE_SECONDS_MAX
         )
         async with self._open(request, limits) as response:
-            # A line may be longer than what `readline` takes.
+            # A line may exceed the limit of `readline`, so split the parts here.
             rest = bytearray()
             async for part in response.content.iter_any():
                 searched = len(rest)
@@ -152,7 +152,7 @@ class Transport:
 
 
 def error_of(status_code: int, body: bytes, retry_after: str = "") -> APIError:
-    """Return the error an answer stands for, whether it is a Status or only text."""
+    """Return the error of a response, whose body is a Status or plain text."""
     seconds = int(retry_after) if retry_after.isascii() and retry_after.isdigit() else 0
     try:
         status = msgspec.json.decode(body, type=Status)
@@ -162,7 +162,7 @@ def error_of(status_code: int, body: bytes, retry_after: str = "") -> APIError:
 
 
 def typed_error(status: Status, status_code: int, retry_after_seconds: int = 0) -> APIError:
-    """Return a Status as an error."""
+    """Return the error of a Status, by its reason, else by its code."""
     known = BY_REASON.get(status.reason) or next(
         (error for error in BY_REASON.values() if error.code == status_code), APIError
     )

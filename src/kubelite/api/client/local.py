@@ -1,4 +1,4 @@
-"""The client inside the server process: straight into the verbs, under an identity of its own.
+"""The client inside the server process: calls the verbs directly, under an identity of its own.
 
 Authorization and admission are the same as over HTTP. A mirror shows a write as soon as the write has returned.
 """
@@ -26,7 +26,7 @@ from kubelite.api.registry.verbs import Verbs
 
 K = TypeVar("K", bound=Kind)
 
-DECODED_AT_ONCE = 500  # objects: about 5 ms of the loop
+DECODED_AT_ONCE = 500  # objects decoded in one step, about 5 ms of the loop
 _READ = ReadOptions()
 _GET, _PUT, _PATCH, _DELETE = map(Counted, ("GET", "PUT", "PATCH", "DELETE"))
 _POST = Counted("POST", 201)
@@ -68,7 +68,7 @@ class LocalClient:
         label_selector: str = "",
         field_selector: str = "",
     ) -> list[K]:
-        """Return the objects of a namespace, or of all."""
+        """Return the objects of one or all namespaces."""
         options = ReadOptions(label_selector=label_selector, field_selector=field_selector)
         with _GET:
             allowed = self._allow(
@@ -89,7 +89,7 @@ class LocalClient:
         return items
 
     async def create(self, item: K) -> K:
-        """Create; `metadata.namespace` and `name` or `generateName` come from the object."""
+        """Create an object; its metadata has the namespace and the name or `generateName`."""
         await self._pace.turn()
         kind = type(item)
         with _POST:
@@ -98,7 +98,7 @@ class LocalClient:
         return typed(kind, written.body)
 
     async def update(self, item: K, subresource: str = "") -> K:
-        """Replace; `metadata.resourceVersion`, if set, must be current, else Conflict."""
+        """Replace an object or subresource; raises Conflict if `metadata.resourceVersion` is set and not current."""
         await self._pace.turn()
         kind, metadata = type(item), metadata_of(item)
         with _PUT:
@@ -117,7 +117,7 @@ class LocalClient:
         subresource: str = "",
         force: bool = False,
     ) -> K:
-        """Change part of an object or of its subresource (``status``)."""
+        """Patch an object or its subresource (``status``); `force` lets an apply take fields of other managers."""
         await self._pace.turn()
         options = self._options(force=force)
         with _PATCH:
@@ -136,7 +136,7 @@ class LocalClient:
         grace_seconds: int | None = None,
         propagation: Literal["", "Foreground", "Background", "Orphan"] = "",
     ) -> None:
-        """Delete; `uid` and `resource_version` are preconditions."""
+        """Delete an object; `uid` and `resource_version` are preconditions that raise Conflict."""
         options = DeletionOptions(
             grace_seconds=grace_seconds,
             propagation=propagation,
@@ -155,7 +155,7 @@ class LocalClient:
         body: Kind,
         namespace: str = "",
     ) -> dict[str, Any]:
-        """Send `body` to a subresource (pods/binding, pods/eviction, serviceaccounts/token); return the answer."""
+        """Create a subresource (pods/binding, pods/eviction, serviceaccounts/token); return the answer as JSON."""
         await self._pace.turn()
         with _POST:
             allowed = self._allow("create", kind, namespace, name, subresource)
@@ -188,14 +188,14 @@ class LocalClient:
     def follow(
         self, kind: type[Kind], name: str, namespace: str, changed: Callable[[], None]
     ) -> Callable[[], None]:
-        """Call `changed` after each change of one object; return the call that ends it. Raises Forbidden."""
+        """Call `changed` after each change of one object; return a call that ends it. Raises Forbidden."""
         self._allow("watch", kind, namespace, name, field_selector=f"{NAME}={name}")
         return self._mirrors.follow(kind, name, namespace, changed)
 
     def dynamic_mirror(
         self, group: str, version: str, resource: str
     ) -> Mirror[PartialObjectMetadata]:
-        """Return a mirror of the metadata of any served resource, for the garbage collector and quota."""
+        """Return a mirror of the metadata of any served resource; raises NotFound and Forbidden."""
         row = self._verbs.resources.find(group, version, resource)
         if row is None:
             raise not_found()
@@ -243,5 +243,5 @@ class LocalClient:
 
 
 def named(field_selector: str) -> str:
-    """Return the one name a field selector asks for: rights to a named object allow listing and watching just it."""
+    """Return the name that a field selector requires, or ""; the right to that object allows its list and watch."""
     return required_values(field_selector).get(NAME, "")

@@ -1,4 +1,4 @@
-"""A typed copy of some objects in memory: the part of a mirror that does not care where changes come from."""
+"""An in-memory copy of typed objects: the part of a mirror that does not depend on the source of changes."""
 
 import asyncio
 import logging
@@ -13,31 +13,31 @@ from kubelite.api.kinds.model import Kind
 log = logging.getLogger(__name__)
 
 K = TypeVar("K", bound=Kind)
-Name = tuple[str, str]  # namespace (empty where there is none) and name
+Name = tuple[str, str]  # namespace ("" for a cluster-scoped object) and name
 
 
 def metadata_of(item: Kind) -> ObjectMeta:
-    """Return the metadata every served object has."""
+    """Return the metadata of an object."""
     metadata: ObjectMeta = item.metadata  # type: ignore[attr-defined]  # of every Kind that is served
     return metadata
 
 
 def name_of(item: Kind) -> Name:
-    """Return what a mirror knows an object by."""
+    """Return namespace and name, the key of an object in a mirror."""
     metadata = metadata_of(item)
     return metadata.namespace, metadata.name
 
 
 class ObjectMirror(Generic[K]):
-    """Holds objects by name, in order, with indexes, and tells listeners what changed.
+    """Stores objects sorted by name, maintains indexes, and calls listeners at each change.
 
-    Whoever feeds it calls `put`, `remove` and `replace`; it satisfies the `Mirror` protocol for everyone else.
+    The source calls `put`, `remove` and `replace`; readers use it as a `Mirror`.
     """
 
     def __init__(self) -> None:
         self._items: dict[Name, K] = {}
         self._names: list[Name] = []  # sorted
-        # By index: its function, and the sorted names of the objects that have each value.
+        # By index name: its function, and by value the sorted names of the objects.
         self._indexes: dict[str, tuple[Index[K], dict[str, list[Name]]]] = {}
         self._listeners: list[MirrorListener[K]] = []
         self._synced = asyncio.Event()
@@ -55,7 +55,7 @@ class ObjectMirror(Generic[K]):
         return len(self._items)
 
     def get(self, name: str, namespace: str = "") -> K | None:
-        """Return one object as last seen."""
+        """Return one object as last seen; None if it does not exist."""
         return self._items.get((namespace, name))
 
     def list(self, namespace: str = "") -> Sequence[K]:
@@ -70,7 +70,7 @@ class ObjectMirror(Generic[K]):
         return [items[name] for name in names]
 
     def add_index(self, index_name: str, index: Index[K]) -> None:
-        """Keep an index, computed by `index` for each object; adding one of the same name again does nothing."""
+        """Maintain an index of the values that `index` returns for an object; an existing name keeps its index."""
         if index_name in self._indexes:
             return
         values: dict[str, list[Name]] = {}
@@ -86,14 +86,14 @@ class ObjectMirror(Generic[K]):
         return [items[name] for name in names] if names else ()
 
     def subscribe(self, listener: MirrorListener[K]) -> Callable[[], None]:
-        """Call `listener(None, object)` for all there is now, then for each change; return the call that ends it."""
+        """Call `listener(None, object)` for each object now, then for each change; return a call that ends it."""
         for item in self.list():
             listener(None, item)
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
     def put(self, item: K) -> None:
-        """Add or replace an object."""
+        """Add or replace an object and call the listeners."""
         name = name_of(item)
         before = self._items.get(name)
         if before is None:
@@ -103,7 +103,7 @@ class ObjectMirror(Generic[K]):
         self._tell(before, item)
 
     def remove(self, namespace: str, name: str) -> None:
-        """Drop an object, if it is there."""
+        """Remove an object, if it exists, and call the listeners."""
         key = (namespace, name)
         before = self._items.pop(key, None)
         if before is None:
@@ -113,7 +113,7 @@ class ObjectMirror(Generic[K]):
         self._tell(before, None)
 
     def replace(self, items: Iterable[K]) -> None:
-        """Make the mirror hold just `items`, telling listeners only of differences; it is synced then."""
+        """Replace the content by `items`, calling listeners only for differences, and mark the mirror as synced."""
         wanted = {name_of(item): item for item in items}
         for name in [name for name in self._names if name not in wanted]:
             self.remove(*name)
@@ -127,7 +127,7 @@ class ObjectMirror(Generic[K]):
         for listener in tuple(self._listeners):
             try:
                 listener(before, after)
-            except Exception:  # one component's fault must not leave the others behind
+            except Exception:  # the other listeners must still get the change
                 log.exception("a mirror's listener failed")
 
     def _reindex(self, name: Name, before: K | None, after: K | None) -> None:
@@ -145,7 +145,7 @@ class ObjectMirror(Generic[K]):
 def _enter(values: dict[str, list[Name]], value: str, name: Name) -> None:
     names = values.setdefault(value, [])
     at = bisect_left(names, name)
-    if at == len(names) or names[at] != name:  # an index may give a value twice
+    if at == len(names) or names[at] != name:  # an index function may return a value twice
         names.insert(at, name)
 
 

@@ -1,7 +1,7 @@
-"""The mirrors of the server process, fed by the watch hub in the very call that makes a change visible.
+"""The mirrors of the server process, updated by the watch hub in the call that makes a change visible.
 
-Whoever asks for the same (kind, namespace, selection) gets the same mirror, whatever their identity: who may see it is
-checked where it is handed out. Each object is decoded once for all mirrors that hold it, without its managed fields.
+All clients share one mirror per (kind, namespace, selection); `LocalClient.mirror` checks the rights of the caller. An
+object of at most `DECODED_BYTES_MAX` bytes is decoded once for all mirrors of its type, without its managed fields.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,29 +21,31 @@ from kubelite.api.registry.selection import Selection, parse_selection
 from kubelite.store.protocol import Store
 
 K = TypeVar("K", bound=Kind)
-DECODED_MAX = 1024  # objects that were decoded lately
-DECODED_BYTES_MAX = 16 * 1024  # of one of them: what is remembered is kept beside what is there
+DECODED_MAX = 1024  # objects in the cache of a decoder
+DECODED_BYTES_MAX = (
+    16 * 1024
+)  # larger objects are not cached, since the cache keeps them beyond their life
 
 
 class EventForm:
-    """What a mirror is told: one byte for the kind of change, then the object."""
+    """The event of a mirror: ``+`` (put) or ``-`` (delete), then the object's JSON."""
 
     name = "mirror"
     event_cost = 0
 
     def event(self, event_type: str, value: bytes) -> bytes:
-        """Return the mark and the object."""
+        """Return the mark followed by the object."""
         return (b"-" if event_type == "DELETED" else b"+") + value
 
 
 class SignalForm:
-    """What is told when nobody asks what changed: nothing."""
+    """The event of a follower, which needs no content: an empty line."""
 
     name = "signal"
     event_cost = 0
 
     def event(self, event_type: str, value: bytes) -> bytes:
-        """Return nothing."""
+        """Return an empty line."""
         del event_type, value
         return b""
 
@@ -53,7 +55,7 @@ SIGNAL_FORM = SignalForm()
 
 
 class Decoder:
-    """Decodes objects of one type, each once."""
+    """Decodes objects of one type, with a cache of the last ones by their bytes."""
 
     def __init__(self, type_: type[Kind]) -> None:
         self._decode = msgspec.json.Decoder(type_).decode
@@ -68,22 +70,24 @@ class Decoder:
             if len(self._known) >= DECODED_MAX:
                 self._known.clear()
             found = self._decode(value)
-            # Nobody in the process asks who wrote which field; it is half of what an object takes. A write that
-            # comes without it leaves it as it is.
+            # No component reads managed fields, which are half of an object's memory. A write without them keeps
+            # the stored ones.
             found.metadata.managedFields.clear()
             self._known[value] = found
         return found
 
 
 class Mirrors:
-    """All mirrors of a server; also the typed look-ups that authorization and admission use."""
+    """All mirrors of a server; also the `Lookup` of authentication, authorization and admission."""
 
     def __init__(self, store: Store, resources: ResourceTable, hub: Hub) -> None:
         self._resources = resources
         self._hub = hub
         self._reader = Reader(store)
         self._decoders: dict[type[Kind], Decoder] = {}
-        self._whole: dict[type[Kind], ObjectMirror[Any]] = {}  # those of all objects, found at once
+        self._whole: dict[
+            type[Kind], ObjectMirror[Any]
+        ] = {}  # those without namespace and selectors, for fast access
         self._mirrors: dict[tuple[object, ...], ObjectMirror[Any]] = {}
 
     def mirror(
@@ -94,7 +98,7 @@ class Mirrors:
         label_selector: str = "",
         field_selector: str = "",
     ) -> ObjectMirror[K]:
-        """Return the mirror of a kind's objects, complete at once; raises BadRequest for a bad selector."""
+        """Return the synced mirror of a kind's objects; raises BadRequest for an invalid selector."""
         whole = not (namespace or label_selector or field_selector)
         if whole and (known := self._whole.get(kind)) is not None:
             return known
@@ -113,7 +117,7 @@ class Mirrors:
     def follow(
         self, kind: type[Kind], name: str, namespace: str, changed: Callable[[], None]
     ) -> Callable[[], None]:
-        """Call `changed` after each change of one object; return the call that ends it. Holds no copy of it."""
+        """Call `changed` after each change of one object, without a copy of it; return a call that ends it."""
         resource = self._resources.by_kind(kind.gvk)
         assert resource is not None, f"{kind.__name__} is not served"
         watch = self._hub.open(
@@ -128,7 +132,7 @@ class Mirrors:
         return watch.close
 
     def get(self, kind: type[K], name: str, namespace: str = "") -> K | None:
-        """Return one object."""
+        """Return one object; None if it does not exist."""
         return self.mirror(kind).get(name, namespace)
 
     def list(self, kind: type[K], namespace: str = "") -> Sequence[K]:
@@ -136,7 +140,7 @@ class Mirrors:
         return self.mirror(kind).list(namespace)
 
     def subscribe(self, kind: type[K], listener: MirrorListener[K]) -> Callable[[], None]:
-        """Call `listener(None, object)` for all there is, then for each change; return the call that ends it."""
+        """Call `listener(None, object)` for each object now, then for each change; return a call that ends it."""
         return self.mirror(kind).subscribe(listener)
 
     def _open(
@@ -175,7 +179,7 @@ class Mirrors:
             decode(entry.value if view is None else viewed(view, entry.value)) for entry in entries
         )
         canonical = self._resources.canonical(resource)
-        # A change that is in the list may still be on its way to listeners: it is not told again.
+        # A change contained in the list may still be in delivery, so `minimum` keeps it from being delivered again.
         self._hub.open(
             resource,
             canonical,

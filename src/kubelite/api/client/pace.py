@@ -1,7 +1,7 @@
-"""Spreads the writes of the process's own parts over turns of the loop.
+"""Spreads the writes of the process's own components over iterations of the loop.
 
-A change can make a hundred parts ready to write in the same turn: kubelets, controllers, the recorders of events. Each
-write takes a fraction of a millisecond to prepare, and clients from outside would wait for all of them.
+A change can cause a hundred components (kubelets, controllers, event recorders) to write in the same iteration. Each
+write takes a fraction of a millisecond to prepare, and requests of external clients would wait for all of them.
 """
 
 import asyncio
@@ -11,14 +11,14 @@ WRITES_A_TURN = 48
 
 
 class Pace:
-    """Lets so many writes begin in a turn of the loop, in the order in which they came."""
+    """Lets at most `WRITES_A_TURN` writes begin in an iteration of the loop, first in, first out."""
 
     def __init__(self) -> None:
         self._begun = 0  # in this turn
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def turn(self) -> None:
-        """Return at once, or in a later turn if there have been enough in this one."""
+        """Return at once, or in a later iteration if this one has reached its limit."""
         loop = asyncio.get_running_loop()
         if not self._begun:
             loop.call_soon(self._next_turn)
@@ -33,7 +33,7 @@ class Pace:
         self._begun = 0
         while self._waiting and self._begun < WRITES_A_TURN:
             waiting = self._waiting.popleft()
-            if not waiting.done():  # who gave up does not count
+            if not waiting.done():  # a cancelled caller does not count
                 waiting.set_result(None)
                 self._begun += 1
         if self._begun:

@@ -1,8 +1,8 @@
-"""The one door through which components see the API.
+"""The client protocol, the only access of components to the API.
 
-`local` goes straight into the verbs of the same process, `remote` over HTTPS; both answer typed objects and raise
-the same `kubelite.api.errors`. Each component holds a client of its own identity. A mirror made by a local client
-shows a write as soon as the write has returned; a remote one follows shortly after.
+`local` calls the verbs of the same process, `remote` a server over HTTPS. Both return typed objects and raise the same
+`kubelite.api.errors`. Each component has a client with its own identity. A mirror of a local client shows a write as
+soon as the write has returned; a mirror of a remote client is eventually consistent.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,21 +14,21 @@ from kubelite.api.kinds.model import Kind
 K = TypeVar("K", bound=Kind)
 K_co = TypeVar("K_co", bound=Kind, covariant=True)
 
-# Called on the loop with the state before (None: new) and after (None: gone); must not block.
+# Called on the loop with the object before (None: created) and after (None: deleted); must not block.
 MirrorListener = Callable[[K | None, K | None], None]
 Index = Callable[[K], Sequence[str]]
 PatchType = Literal["merge", "strategic", "json", "apply"]
 
 
 class Mirror(Protocol[K_co]):
-    """A live, typed copy of a kind's objects; reading costs no request."""
+    """A live, typed copy of a kind's objects; reads make no request. The objects are shared, so do not change them."""
 
     async def synced(self) -> None:
         """Wait until the first complete list has arrived."""
         ...
 
     def get(self, name: str, namespace: str = "") -> K_co | None:
-        """Return one object as last seen."""
+        """Return one object as last seen; None if it does not exist."""
         ...
 
     def list(self, namespace: str = "") -> Sequence[K_co]:
@@ -36,7 +36,7 @@ class Mirror(Protocol[K_co]):
         ...
 
     def add_index(self, index_name: str, index: Index[K_co]) -> None:
-        """Keep an index, computed by `index` for each object; adding one of the same name again does nothing."""
+        """Maintain an index of the values that `index` returns for an object; an existing name keeps its index."""
         ...
 
     def indexed(self, index_name: str, value: str) -> Sequence[K_co]:
@@ -44,7 +44,7 @@ class Mirror(Protocol[K_co]):
         ...
 
     def subscribe(self, listener: MirrorListener[K_co]) -> Callable[[], None]:
-        """Call `listener(None, object)` for all there is now, then for each change; return the call that ends it."""
+        """Call `listener(None, object)` for each object now, then for each change; return a call that ends it."""
         ...
 
 
@@ -63,15 +63,15 @@ class Client(Protocol):
         label_selector: str = "",
         field_selector: str = "",
     ) -> list[K]:
-        """Return the objects of a namespace, or of all."""
+        """Return the objects of one or all namespaces."""
         ...
 
     async def create(self, item: K) -> K:
-        """Create; `metadata.namespace` and `name` or `generateName` come from the object."""
+        """Create an object; its metadata has the namespace and the name or `generateName`."""
         ...
 
     async def update(self, item: K, subresource: str = "") -> K:
-        """Replace; `metadata.resourceVersion`, if set, must be current, else Conflict."""
+        """Replace an object or subresource; raises Conflict if `metadata.resourceVersion` is set and not current."""
         ...
 
     async def patch(
@@ -85,7 +85,7 @@ class Client(Protocol):
         subresource: str = "",
         force: bool = False,
     ) -> K:
-        """Change part of an object or of its subresource (``status``)."""
+        """Patch an object or its subresource (``status``); `force` lets an apply take fields of other managers."""
         ...
 
     async def delete(
@@ -99,7 +99,7 @@ class Client(Protocol):
         grace_seconds: int | None = None,
         propagation: Literal["", "Foreground", "Background", "Orphan"] = "",
     ) -> None:
-        """Delete; `uid` and `resource_version` are preconditions."""
+        """Delete an object; `uid` and `resource_version` are preconditions that raise Conflict."""
         ...
 
     async def post(
@@ -110,7 +110,7 @@ class Client(Protocol):
         body: Kind,
         namespace: str = "",
     ) -> dict[str, Any]:
-        """Send `body` to a subresource (pods/binding, pods/eviction, serviceaccounts/token); return the answer."""
+        """Create a subresource (pods/binding, pods/eviction, serviceaccounts/token); return the answer as JSON."""
         ...
 
     def mirror(
@@ -121,16 +121,16 @@ class Client(Protocol):
         label_selector: str = "",
         field_selector: str = "",
     ) -> Mirror[K]:
-        """Return the mirror of a kind, shared by all who ask this client for the same one."""
+        """Return the mirror of a kind; the same arguments return the same mirror."""
         ...
 
     def follow(
         self, kind: type[Kind], name: str, namespace: str, changed: Callable[[], None]
     ) -> Callable[[], None]:
-        """Call `changed` after each change of one object, also when it comes or goes; return the call that ends it.
+        """Call `changed` after each create, update and delete of one object; return a call that ends it.
 
-        The right to watch the one name suffices. `changed` is called on the loop and must not block; over the network
-        it may be called once more than the object changed. Raises Forbidden.
+        It requires only the right to watch that name. `changed` runs on the loop and must not block; a remote client
+        may call it once more than the object changed. A local client raises Forbidden.
         """
         ...
 

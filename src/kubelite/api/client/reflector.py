@@ -1,4 +1,4 @@
-"""Keeps a mirror equal to what a server holds: lists once, then watches, and lists again when the past is lost."""
+"""Keeps a mirror in sync with a server: lists, then watches, and lists again when its resource version has expired."""
 
 import asyncio
 import logging
@@ -13,6 +13,7 @@ from kubelite.api.client.mirror import ObjectMirror, metadata_of, name_of
 from kubelite.api.errors import APIError, Expired
 from kubelite.api.kinds.meta import ListMeta, Status
 from kubelite.api.kinds.model import Kind
+from kubelite.backoff import backoff_seconds
 from kubelite.randomness import Randomness
 
 log = logging.getLogger(__name__)
@@ -26,14 +27,14 @@ DELAY_SECONDS_MAX = 30.0
 
 
 class Page(msgspec.Struct):
-    """A list, or a page of one, its items not yet decoded."""
+    """A list or one page of it, with raw items."""
 
     metadata: ListMeta = ListMeta()
     items: list[msgspec.Raw] | None = None
 
 
 class Event(msgspec.Struct):
-    """One line of a watch."""
+    """One event of a watch, with a raw object."""
 
     type: str = ""
     object: msgspec.Raw = msgspec.Raw(b"{}")
@@ -44,10 +45,10 @@ _event_decoder = msgspec.json.Decoder(Event)
 
 
 class Source(Protocol):
-    """Where lists and watches come from; both raise APIError."""
+    """A source of lists and watches; both raise APIError."""
 
     async def page(self, limit: int, continue_token: str) -> bytes:
-        """Return a page of the list; limit 0 asks for all."""
+        """Return the JSON of a page of the list; limit 0 means all items."""
         ...
 
     def watch(self, resource_version: str, timeout_seconds: int) -> AsyncGenerator[bytes, None]:
@@ -56,9 +57,9 @@ class Source(Protocol):
 
 
 async def list_all(source: Source) -> tuple[list[msgspec.Raw], str]:
-    """Return all items, consistent at one resource version, and that version.
+    """Return all items, consistent at one resource version, and that version; raises APIError.
 
-    A list that takes so long that its pages expire is asked for again in one piece.
+    If the continue token expires between pages, the list is read again in one request.
     """
     items: list[msgspec.Raw] = []
     limit, token = PAGE_ITEMS, ""
@@ -77,7 +78,7 @@ async def list_all(source: Source) -> tuple[list[msgspec.Raw], str]:
 
 
 class Reflector(Generic[K]):
-    """Feeds one mirror."""
+    """Feeds one mirror from a source."""
 
     def __init__(
         self,
@@ -91,11 +92,11 @@ class Reflector(Generic[K]):
         self._kind = kind
         self._mirror = mirror
         self._randomness = randomness
-        self._version = ""  # what the mirror shows; empty: it has to be listed
-        self._delay_seconds = DELAY_SECONDS_MIN
+        self._version = ""  # resource version of the mirror; "": list again
+        self._failures = 0
 
     async def run(self) -> None:
-        """Keep the mirror current for ever."""
+        """Keep the mirror in sync forever, with back-off after errors and empty watches."""
         while True:
             try:
                 if await self.step():
@@ -109,11 +110,11 @@ class Reflector(Generic[K]):
                     "cannot list or watch, trying again",
                     extra={"kind": self._kind.__name__, "reason": error.message},
                 )
-            # Also when a server ends each watch at once, or forgets at once what it has listed.
+            # Back off also if a server ends each watch at once or expires a list at once.
             await asyncio.sleep(self.next_delay())
 
     async def step(self) -> bool:
-        """List if need be, then watch until the watch ends; say whether anything was heard. Raises APIError."""
+        """List if needed, then watch until the watch ends; return whether it delivered an event. Raises APIError."""
         heard = False
         if not self._version:
             await self._list()
@@ -122,14 +123,14 @@ class Reflector(Generic[K]):
             async for line in lines:
                 if line:
                     self._apply(_event_decoder.decode(line))
-                    self._delay_seconds = DELAY_SECONDS_MIN
+                    self._failures = 0
                     heard = True
         return heard
 
     def next_delay(self) -> float:
-        """Return how long to wait before the next try: doubling, with jitter, so that many do not come at once."""
-        delay = self._delay_seconds
-        self._delay_seconds = min(delay * 2, DELAY_SECONDS_MAX)
+        """Return the back-off in seconds, doubling with each call; jitter spreads the retries of many clients."""
+        delay = backoff_seconds(self._failures, DELAY_SECONDS_MIN, DELAY_SECONDS_MAX)
+        self._failures += 1
         return delay * self._randomness.uniform(1.0, 2.0)
 
     async def _list(self) -> None:

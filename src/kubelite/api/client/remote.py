@@ -1,4 +1,4 @@
-"""The client over HTTPS, for agents and for whoever is outside the server process."""
+"""The client over HTTPS, for agents and other processes than the server."""
 
 import asyncio
 import ssl
@@ -33,7 +33,7 @@ PATCH_CONTENT: Mapping[PatchType, str] = {
 
 
 class _Followed:
-    """The watch of one object."""
+    """The watch of one object and the number of its followers."""
 
     def __init__(
         self, mirror: ObjectMirror[PartialObjectMetadata], task: "asyncio.Task[Any]"
@@ -46,7 +46,7 @@ class _Followed:
 def _without_the_first(
     mirror: ObjectMirror[PartialObjectMetadata], changed: Callable[[], None]
 ) -> Callable[[], None]:
-    """Subscribe to changes, but not to what is there already."""
+    """Subscribe to changes, without the initial calls for existing objects."""
     is_told = False
 
     def listen(_: object, __: object) -> None:
@@ -59,7 +59,7 @@ def _without_the_first(
 
 
 class HTTPSource:
-    """Lists and watches one path."""
+    """The lists and watches of one path."""
 
     def __init__(
         self, transport: Transport, path: str, selectors: Parameters, accept: str = JSON
@@ -70,7 +70,7 @@ class HTTPSource:
         self._accept = accept
 
     async def page(self, limit: int, continue_token: str) -> bytes:
-        """Return a page of the list; limit 0 asks for all."""
+        """Return the JSON of a page of the list; limit 0 means all items."""
         parameters = dict(self._selectors)
         if limit:
             parameters["limit"] = str(limit)
@@ -138,20 +138,20 @@ class RemoteClient:
         label_selector: str = "",
         field_selector: str = "",
     ) -> list[K]:
-        """Return the objects of a namespace, or of all."""
+        """Return the objects of one or all namespaces."""
         source = self._source(self._path(kind, namespace), label_selector, field_selector)
         items, _ = await list_all(source)
         return [typed(kind, item) for item in items]
 
     async def create(self, item: K) -> K:
-        """Create; `metadata.namespace` and `name` or `generateName` come from the object."""
+        """Create an object; its metadata has the namespace and the name or `generateName`."""
         path = self._path(type(item), metadata_of(item).namespace)
         return typed(
             type(item), await self._send(Request("POST", path, self._writing(), to_wire(item)))
         )
 
     async def update(self, item: K, subresource: str = "") -> K:
-        """Replace; `metadata.resourceVersion`, if set, must be current, else Conflict."""
+        """Replace an object or subresource; raises Conflict if `metadata.resourceVersion` is set and not current."""
         metadata = metadata_of(item)
         path = self._path(type(item), metadata.namespace, metadata.name, subresource)
         return typed(
@@ -169,7 +169,7 @@ class RemoteClient:
         subresource: str = "",
         force: bool = False,
     ) -> K:
-        """Change part of an object or of its subresource (``status``)."""
+        """Patch an object or its subresource (``status``); `force` lets an apply take fields of other managers."""
         path = self._path(kind, namespace, name, subresource)
         parameters = self._writing() | ({"force": "true"} if force else {})
         body = await self._send(
@@ -188,7 +188,7 @@ class RemoteClient:
         grace_seconds: int | None = None,
         propagation: Literal["", "Foreground", "Background", "Orphan"] = "",
     ) -> None:
-        """Delete; `uid` and `resource_version` are preconditions."""
+        """Delete an object; `uid` and `resource_version` are preconditions that raise Conflict."""
         preconditions = Preconditions(uid=uid or None, resourceVersion=resource_version or None)
         options = DeleteOptions(
             gracePeriodSeconds=grace_seconds,
@@ -206,7 +206,7 @@ class RemoteClient:
         body: Kind,
         namespace: str = "",
     ) -> dict[str, Any]:
-        """Send `body` to a subresource (pods/binding, pods/eviction, serviceaccounts/token); return the answer."""
+        """Create a subresource (pods/binding, pods/eviction, serviceaccounts/token); return the answer as JSON."""
         path = self._path(kind, namespace, name, subresource)
         answer: dict[str, Any] = msgspec.json.decode(
             await self._send(Request("POST", path, self._writing(), to_wire(body)))
@@ -221,16 +221,16 @@ class RemoteClient:
         label_selector: str = "",
         field_selector: str = "",
     ) -> Mirror[K]:
-        """Return the mirror of a kind, shared by all who ask this client for the same one."""
+        """Return the mirror of a kind; the same arguments return the same mirror."""
         path = self._path(kind, namespace)
         return self._mirror(kind, path, label_selector, field_selector)
 
     def follow(
         self, kind: type[Kind], name: str, namespace: str, changed: Callable[[], None]
     ) -> Callable[[], None]:
-        """Call `changed` after each change of one object; return the call that ends it.
+        """Call `changed` after each change of one object; return a call that ends it.
 
-        All who follow an object share one watch, of its metadata only; it ends with the last of them.
+        All followers of an object share one watch of its metadata, which ends with the last follower.
         """
         key = (self._path(kind, namespace), name)
         followed = self._followed.get(key)

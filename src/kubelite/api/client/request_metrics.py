@@ -1,4 +1,4 @@
-"""Counts what the process asks of API servers, its own included, under client-go's names."""
+"""Counts the requests of this process to API servers, its own included, by the metric of client-go."""
 
 from collections.abc import Callable
 from types import TracebackType
@@ -6,8 +6,8 @@ from types import TracebackType
 from kubelite.api.errors import APIError
 from kubelite.metrics import REGISTRY, Value
 
-IN_PROCESS = "in-process"  # the host of what never leaves the process
-UNANSWERED = "<error>"  # the code of a request without an answer, as in client-go
+IN_PROCESS = "in-process"  # the host label of requests within the process
+UNANSWERED = "<error>"  # the code label of a request without an answer, as in client-go
 
 requests_total = REGISTRY.counter(
     "rest_client_requests_total",
@@ -17,7 +17,7 @@ requests_total = REGISTRY.counter(
 
 
 class Counted:
-    """A context in which one request to the process's own API is made; it may be entered many times at once."""
+    """A reentrant context that counts one request to the process's own API by its result."""
 
     __slots__ = ("_method", "_succeeded")
 
@@ -42,7 +42,7 @@ class Counted:
 
 
 def counter_of(host: str) -> Callable[[str, str], None]:
-    """Return what counts a request to `host`, given its method and the answer's status code or UNANSWERED."""
+    """Return a function that counts a request to `host`: (method, status code or UNANSWERED)."""
 
     def count(method: str, code: str) -> None:
         requests_total.labelled(code, method, host).value += 1

@@ -1,4 +1,4 @@
-"""The HTTPS server of the API: its dispatcher behind a listener, and how it stops cleanly."""
+"""The HTTPS server of the API: a dispatcher behind a listener, with graceful shutdown."""
 
 import logging
 import socket
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class APIServer:
-    """Serves the API over TLS (or in the clear, for tests, without an `ssl_context`)."""
+    """Serves the API over TLS; without an `ssl_context` in plain text, for tests."""
 
     def __init__(
         self,
@@ -26,7 +26,7 @@ class APIServer:
         ssl_context: ssl.SSLContext | None,
         connections: ConnectionTable | None = None,
     ) -> None:
-        """Without `connections` there may be as many as the files the process may open allow."""
+        """Without `connections` the file descriptor limit of the process bounds their number."""
         self._ssl_context = _asking(ssl_context)
         self._dispatcher = Dispatcher(parts)
         if connections is None:
@@ -36,7 +36,7 @@ class APIServer:
 
     @property
     def ssl_context(self) -> ssl.SSLContext | None:
-        """What new connections use; it may be replaced at run time."""
+        """The TLS context of new connections; it may be replaced at run time."""
         return self._ssl_context
 
     @ssl_context.setter
@@ -45,15 +45,15 @@ class APIServer:
 
     @property
     def watch_count(self) -> int:
-        """How many watches are under way."""
+        """The number of watches in flight."""
         return self._dispatcher.watches.count
 
     async def start(self, host: str, port: int) -> int:
-        """Listen; return the port (`port` 0 takes a free one). Raises OSError when the address is taken."""
+        """Listen and return the port; `port` 0 picks a free one. Raises OSError if the address is taken."""
         return self._serving().open(host, port, "API")
 
     async def serve(self, listener: socket.socket) -> None:
-        """Accept what comes to a listening socket."""
+        """Accept connections on a listening socket."""
         self._serving().serve(listener, "API")
 
     def _serving(self) -> Listener:
@@ -65,7 +65,7 @@ class APIServer:
         return self._listener
 
     async def stop(self, grace_seconds: float = 2.0) -> None:
-        """Accept no more, end watches as if their time was up, let the rest finish within the grace period."""
+        """Shut down gracefully: close the listener, end watches, let requests finish within `grace_seconds`."""
         if self._listener is not None:
             self._listener.close()
         self._dispatcher.watches.end()

@@ -1,4 +1,4 @@
-"""Puts the parts of the API server together: what serves objects, streams, pages, and who may wait how long."""
+"""Wires the API server: object verbs, streams, non-resource paths, flow control and audit."""
 
 import ssl
 from collections.abc import Callable
@@ -41,13 +41,13 @@ def assemble(  # noqa: PLR0913 - it joins what a server is made of
     issuer: TokenIssuer | None = None,
     auditor: Auditor | None = None,
 ) -> Parts:
-    """Return the parts of a server that clients reach at `address()` (host and port).
+    """Return the dependencies of a Dispatcher whose clients connect to `address()` (host:port).
 
-    `destinations` say where it may connect to; a `dialer` of its own has to ask them as well.
+    `destinations` decide which addresses the server may dial; a custom `dialer` must consult them as well.
     """
     backends = Backends(verbs, authorizer, randomness, node_tls=node_tls)
     relay = Relay(dialer or TCPDialer(destinations))
-    proxy = Proxy(backends, relay)
+    proxy = Proxy(backends, relay, authorizer)
     metrics.watch_store(verbs.writer.store, verbs.resources)
     return Parts(
         verbs=verbs,

@@ -1,4 +1,4 @@
-"""Finds the address behind a node, a pod or a service."""
+"""Resolves nodes, pods and services to the address to proxy to."""
 
 import ssl
 from typing import Any
@@ -22,7 +22,7 @@ SELF = Caller(user="system:apiserver", groups=("system:masters", "system:authent
 
 
 class Backends:
-    """Looks addresses up in the server's own objects."""
+    """Resolves backends from the API objects, read under the identity SELF."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class Backends:
         *,
         node_tls: ssl.SSLContext | None,
     ) -> None:
-        """`node_tls` carries the server's client certificate for nodes."""
+        """`node_tls` has the client certificate that the server presents to nodes."""
         self._verbs = verbs
         self._authorizer = authorizer
         self._randomness = randomness
@@ -40,11 +40,11 @@ class Backends:
         self._pod_tls = _unverified()
 
     async def pod(self, namespace: str, name: str) -> dict[str, Any]:
-        """Return a pod; raises NotFound."""
+        """Return a pod as a JSON object. Raises NotFound."""
         return await self._object("pods", name, namespace)
 
     async def node(self, name: str, port: int = 0) -> Backend:
-        """Return a node's own endpoint; raises NotFound, and InternalError for a node without an address."""
+        """Return a node's kubelet endpoint, on `port` if given. Raises NotFound; InternalError without an address."""
         node = await self._object("nodes", name)
         status = node.get("status") or {}
         addresses = status.get("addresses") or []
@@ -64,7 +64,7 @@ class Backends:
         )
 
     async def proxied_node(self, identifier: str) -> Backend:
-        """Return where ``nodes/<name>[:port]/proxy`` leads; raises BadRequest, NotFound."""
+        """Return the backend of ``nodes/[scheme:]<name>[:port]/proxy``. Raises BadRequest, NotFound, InternalError."""
         scheme, name, port = split_identifier(identifier, "node")
         if not port:
             return await self.node(name)
@@ -76,7 +76,7 @@ class Backends:
         return msgspec.structs.replace(backend, tls=tls, proves_node=False)
 
     async def proxied_pod(self, namespace: str, identifier: str) -> Backend:
-        """Return where ``pods/[scheme:]<name>[:port]/proxy`` leads; raises BadRequest, NotFound."""
+        """Return the backend of ``pods/[scheme:]<name>[:port]/proxy``. Raises BadRequest and NotFound."""
         scheme, name, port = split_identifier(identifier, "pod")
         pod = await self.pod(namespace, name)
         address = pod_address(pod)
@@ -91,7 +91,7 @@ class Backends:
     async def proxied_service(self, namespace: str, identifier: str) -> Backend:
         """Return a ready endpoint of ``services/[scheme:]<name>[:port]/proxy``.
 
-        Raises BadRequest, NotFound, and ServiceUnavailable when there is none.
+        Raises BadRequest, NotFound, and ServiceUnavailable without a ready endpoint. The choice is random.
         """
         scheme, name, port = split_identifier(identifier, "service")
         service = await self._object("services", name, namespace)
@@ -119,7 +119,10 @@ class Backends:
         raise ServiceUnavailable(f'no endpoints available for service "{identifier}"')
 
     async def _is_of_pod(self, namespace: str, ref: dict[str, Any], address: str) -> bool:
-        """Say whether a pod of the namespace has the address: endpoints that people write must not lead elsewhere."""
+        """Return whether `ref` is a pod of the namespace with the address.
+
+        Users can write endpoints, so without this check one could point the server at any address.
+        """
         if ref.get("namespace") != namespace:
             return False
         try:
@@ -153,7 +156,10 @@ class Backends:
 
 
 def split_identifier(identifier: str, what: str) -> tuple[str, str, str]:
-    """Return scheme, name and port of ``name``, ``name:port`` or ``scheme:name:port``; raises BadRequest."""
+    """Return scheme, name and port of ``name``, ``name:port`` or ``scheme:name:port``, "" where missing.
+
+    Raises BadRequest.
+    """
     parts = identifier.split(":")
     match parts:
         case [name] if name:
@@ -167,7 +173,7 @@ def split_identifier(identifier: str, what: str) -> tuple[str, str, str]:
 
 
 def pod_address(pod: dict[str, Any]) -> str:
-    """Return a pod's primary address; raises BadRequest for what is no address, such as a name."""
+    """Return a pod's primary IP address. Raises BadRequest if it has none or it is not an IP address."""
     status = pod.get("status") or {}
     addresses = status.get("podIPs") or []
     address = addresses[0].get("ip", "") if addresses else status.get("podIP", "")
@@ -208,7 +214,7 @@ def _slice_ports(slice_: dict[str, Any], name: str) -> list[int]:
 
 
 def _unverified() -> ssl.SSLContext:
-    # What runs in pods has certificates of its own making: Kubernetes' proxy does not verify them either.
+    # Servers in pods have self-signed certificates, so they are not verified, as in Kubernetes' proxy.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -216,5 +222,5 @@ def _unverified() -> ssl.SSLContext:
 
 
 def not_scheduled(name: str) -> BadRequest:
-    """Return the error for a pod that is on no node."""
+    """Return the error for a pod that is not scheduled."""
     return BadRequest(f"pod {name} does not have a host assigned")

@@ -1,4 +1,4 @@
-"""Bodies of requests: read within a limit, and decoded by what the Content-Type says they are."""
+"""Request bodies: read up to a limit, and decoded by Content-Type."""
 
 from aiohttp import web
 
@@ -12,7 +12,9 @@ from kubelite.api.registry.verbs import PatchType
 from kubelite.limits import REQUEST_BODY, Limit
 from kubelite.offload import Offload
 
-PROTOBUF_AS_JSON = 4  # bytes of JSON a byte stands for: two can be an object with all its defaults
+PROTOBUF_AS_JSON = (
+    4  # bytes of JSON per byte of protobuf: two bytes can decode to an object with all its defaults
+)
 PATCH_TYPES: dict[str, PatchType] = {
     "application/json-patch+json": "json",
     "application/merge-patch+json": "merge",
@@ -22,12 +24,12 @@ PATCH_TYPES: dict[str, PatchType] = {
 
 
 async def read_body(request: web.BaseRequest, limit: Limit = REQUEST_BODY) -> bytes:
-    """Return the body.
+    """Return the body; b"" if there is none. Sends 100 Continue if the client expects it.
 
     Raises:
-        RequestEntityTooLarge: As soon as the limit is passed.
+        RequestEntityTooLarge: As soon as the body exceeds the limit.
         BadRequest: Its transfer coding is broken.
-        Disconnected: The client went away.
+        Disconnected: The client disconnected.
     """
     length = request.content_length
     if length is not None and length > limit.value:
@@ -46,7 +48,7 @@ async def read_body(request: web.BaseRequest, limit: Limit = REQUEST_BODY) -> by
     except ConnectionError as error:
         raise Disconnected from error
     except web.RequestPayloadError as error:
-        transport_of(request)  # to a client that is gone nothing can be said
+        transport_of(request)  # raises Disconnected if the client is gone
         raise BadRequest("cannot read the request body: malformed chunked encoding") from error
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
@@ -57,12 +59,12 @@ def _too_large(limit: Limit) -> RequestEntityTooLarge:
 
 
 def media_type(content_type: str) -> str:
-    """Return a Content-Type without its parameters."""
+    """Return the media type of a Content-Type, in lower case and without parameters."""
     return content_type.partition(";")[0].strip().lower()
 
 
 def check_media_type(content_type: str) -> None:
-    """Raise UnsupportedMediaType for a body that cannot be decoded, before it is read."""
+    """Raise UnsupportedMediaType unless the body can be decoded; called before the body is read."""
     if (media_type(content_type) or JSON) not in ACCEPTED:
         raise unsupported(ACCEPTED)
 
@@ -70,7 +72,7 @@ def check_media_type(content_type: str) -> None:
 async def decode(
     data: bytes, content_type: str, expected: GroupVersionKind, offload: Offload
 ) -> Reading:
-    """Decode an object; raises BadRequest and UnsupportedMediaType."""
+    """Decode an object of any accepted media type. Raises BadRequest and UnsupportedMediaType."""
     check_media_type(content_type)
     kind = media_type(content_type)
     if kind == PROTOBUF:
@@ -88,7 +90,7 @@ async def decode(
 
 
 async def decode_patch(data: bytes, patch_type: PatchType, kind: str, offload: Offload) -> Reading:
-    """Decode a patch; raises BadRequest."""
+    """Decode a patch: YAML for apply, else JSON. Raises BadRequest."""
     reading = await (_yaml if patch_type == "apply" else _json)(data, kind, offload)
     wanted = list if patch_type == "json" else dict
     if not isinstance(reading.value, wanted):
@@ -98,7 +100,7 @@ async def decode_patch(data: bytes, patch_type: PatchType, kind: str, offload: O
 
 
 def unsupported(accepted: tuple[str, ...]) -> UnsupportedMediaType:
-    """Return the error for a body of unknown type."""
+    """Return the error for a Content-Type that is not in `accepted`."""
     return UnsupportedMediaType(
         "the body of the request was in an unknown format - accepted media types include: "
         + ", ".join(accepted)
@@ -113,7 +115,7 @@ async def _json(data: bytes, kind: str, offload: Offload) -> Reading:
 
 
 async def _yaml(data: bytes, kind: str, offload: Offload) -> Reading:
-    # The reader is imported where it is needed: most clients send JSON.
+    # Most clients send JSON, so the YAML reader is imported on first use.
     from kubelite.api.machinery.yaml_reading import read_yaml
 
     reading = await offload.run(
@@ -123,7 +125,7 @@ async def _yaml(data: bytes, kind: str, offload: Offload) -> Reading:
 
 
 async def _protobuf(data: bytes, offload: Offload) -> Reading:
-    # Imported where it is needed: the tables of field numbers are built by the first client that sends it.
+    # The import builds the tables of field numbers, so it waits for the first protobuf body.
     from kubelite.api.machinery.protobuf import read_protobuf
 
     value = await offload.run(protobuf_cost(len(data)), lambda: read_protobuf(data))

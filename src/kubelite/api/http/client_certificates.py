@@ -1,8 +1,8 @@
-"""Lets a client with a certificate of a foreign authority finish the handshake, so that it is told 401 and why.
+"""Accepts client certificates of unknown authorities in the TLS handshake, so that the answer is 401 with a reason.
 
-Python's ssl can only refuse such a handshake, where Kubernetes answers Unauthorized. The handshake itself still proves
-that the client holds the certificate's key; who signed it, and until when it is good, `api.auth.x509` checks on every
-request. OpenSSL is told so through its own interface, and only where that is known to be reachable.
+Python's ssl aborts such a handshake, whereas Kubernetes answers Unauthorized. The handshake still proves that the
+client holds the certificate's key; `api.auth.x509` checks issuer and validity on every request. The callback is set
+through OpenSSL's own API, on CPython versions where its symbols are known to be reachable.
 """
 
 import ctypes
@@ -16,14 +16,14 @@ _accept = _Verify(lambda _verified, _store: 1)
 
 
 def accept_any_client_certificate(context: ssl.SSLContext) -> bool:
-    """Have a server context ask for client certificates and take any; say whether that was possible.
+    """Make a server context accept any client certificate; return whether that was possible.
 
-    Where it was not, certificates of foreign authorities break the handshake.
+    If not, a certificate of an unknown authority fails the handshake.
     """
     library = _openssl()
     if library is None or context.verify_mode == ssl.CERT_NONE:
         return False
-    # CPython's context object is its header followed by the pointer to OpenSSL's.
+    # CPython's SSLContext is the object header followed by the pointer to OpenSSL's SSL_CTX.
     pointer = ctypes.c_void_p.from_address(id(context) + object.__basicsize__)
     if (
         not pointer.value

@@ -1,4 +1,4 @@
-"""A client's connection to the API: what proves who is behind it."""
+"""A client's connection to the API and the credentials of its requests."""
 
 from kubelite.api.auth.caller import Credentials
 from kubelite.serving.connection import ConnectionServer, HTTPConnection
@@ -6,7 +6,7 @@ from kubelite.serving.table import Slot
 
 
 class Connection(HTTPConnection):
-    """A connection that remembers the credentials its requests bring."""
+    """A connection that caches the credentials of its last bearer token and of anonymous requests."""
 
     def __init__(self, server: ConnectionServer, slot: Slot) -> None:
         super().__init__(server, slot)
@@ -14,7 +14,7 @@ class Connection(HTTPConnection):
         self._anonymous: Credentials | None = None
 
     def credentials(self, authorization: str) -> Credentials:
-        """Return what a request on this connection brings; equal requests get the same object."""
+        """Return the credentials of a request with this Authorization header; equal headers share one object."""
         if not authorization:
             if self._anonymous is None:
                 self._anonymous = Credentials(

@@ -1,8 +1,8 @@
-"""Where the API server connects to on somebody's word, and where never: asked before each connection.
+"""Guard against request forgery: which addresses the API server may dial for a caller, checked on each connection.
 
-The addresses of nodes and pods are what nodes report, those of services what endpoints say. None may lead to a door
-that only this host is let in at, nor back to the API server, which would take its own connection for somebody else's.
-What a node is asked with the server's certificate has to prove besides which node it is (see `dialer`).
+Nodes report the addresses of nodes and pods, endpoints those of services. None may lead to a service that only this
+host can reach, nor back to the API server, which would take its own connection for another caller's. A node dialed
+with the server's client certificate must also prove which node it is (see `dialer`).
 """
 
 import ipaddress
@@ -18,7 +18,7 @@ BROADCAST = ipaddress.ip_address("255.255.255.255")
 
 
 class Destinations:
-    """Says which addresses may be dialed."""
+    """Decides which addresses may be dialed."""
 
     def __init__(
         self,
@@ -28,10 +28,10 @@ class Destinations:
         service: Callable[[], Collection[str]] = tuple,
         node: Callable[[], tuple[str, str]] = lambda: ("", ""),
     ) -> None:
-        """`own` are the addresses the API server is reached at, on `port`, and `service` those of its Service.
+        """`own` returns the addresses of the API server, which listens on `port`; `service` those of its Service.
 
-        `node` is name and address of the node in this process: a host without a network has loopback only. All are
-        asked at each check, as the host's addresses change.
+        `node` returns name and address of the node in this process; the address is a loopback one on a host without a
+        network. All three are called on each check, since the host's addresses change.
         """
         self._own = own
         self._port = port
@@ -39,7 +39,7 @@ class Destinations:
         self._node = node
 
     def check(self, addresses: Sequence[str], port: int, node: str = "") -> None:
-        """Raise BadRequest unless all addresses may be dialed; `node` is the one that has to prove to be there."""
+        """Raise BadRequest unless all addresses may be dialed; `node` must prove itself by certificate, if given."""
         if not addresses:
             raise BadRequest("no addresses for hostname")
         for address in addresses:
@@ -49,14 +49,14 @@ class Destinations:
                 check_address(address)
 
     def _is_own(self, address: IPv4Address | IPv6Address, port: int) -> bool:
-        """Tell whether the API server itself answers there."""
+        """Return whether the API server itself answers at the address."""
         own = self._own() if port == self._port else ()
         service = self._service() if port == HTTPS_PORT else ()
         return any(address == plain(one) for one in (*own, *service))
 
 
 def check_address(address: str) -> None:
-    """Raise BadRequest for an address behind which no node and no pod can be, as Kubernetes' proxies do."""
+    """Raise BadRequest for a loopback, link-local or other special address, as Kubernetes' proxies do."""
     parsed = plain(address)
     if (
         parsed.is_loopback
@@ -70,7 +70,7 @@ def check_address(address: str) -> None:
 
 
 def plain(address: str) -> IPv4Address | IPv6Address:
-    """Return an address, that of IPv4 for one that is written as IPv6; raises BadRequest for no address."""
+    """Parse an IP address; an IPv4-mapped IPv6 address becomes IPv4. Raises BadRequest."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Connections from the API server to nodes and to what runs on them."""
+"""Connections from the API server to nodes, pods and service endpoints."""
 
 import asyncio
 import ipaddress
@@ -19,17 +19,17 @@ Connected = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Backend(Struct, frozen=True):
-    """Where a request is passed on to."""
+    """The address a request is proxied to."""
 
     host: str
     port: int
     tls: ssl.SSLContext | None = None
-    node: str = ""  # the node the address belongs to; empty: not known
-    proves_node: bool = False  # what answers must have the certificate of `node`
+    node: str = ""  # the node the address belongs to; "": not known
+    proves_node: bool = False  # the peer must present the certificate of `node`
 
     @property
     def authority(self) -> str:
-        """Host and port as in a URL."""
+        """``host:port`` as in a URL."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
@@ -38,21 +38,21 @@ class Dialer(Protocol):
     """Opens connections to backends; a tunnel may take the place of TCP."""
 
     async def dial(self, backend: Backend) -> Connected:
-        """Return a connection, in TLS if the backend asks for it; raises BadRequest, ServiceUnavailable."""
+        """Return a connection, over TLS if the backend has `tls`. Raises BadRequest and ServiceUnavailable."""
         ...
 
 
 class TCPDialer:
-    """Connects over the network, to where `destinations` let it."""
+    """Connects over TCP to the addresses that `destinations` allow."""
 
     def __init__(self, destinations: Destinations) -> None:
         self._destinations = destinations
 
     async def dial(self, backend: Backend) -> Connected:
-        """Return a connection; raises BadRequest for a place that is not allowed, ServiceUnavailable."""
+        """Return a connection. Raises BadRequest for a forbidden address, ServiceUnavailable if it fails."""
         try:
             async with asyncio.timeout(DIAL_SECONDS.value):
-                # Resolved once: what was looked at is what is connected to.
+                # Names are resolved once, so the address checked is the address dialed (no DNS rebinding).
                 addresses = await _addresses(backend)
                 proving = backend.node if backend.proves_node else ""
                 self._destinations.check(addresses, backend.port, proving)
@@ -62,7 +62,7 @@ class TCPDialer:
                 f"error trying to reach service: dial tcp {backend.authority}: i/o timeout"
             ) from error
         except (OSError, ssl.SSLError, ValueError, OverflowError) as error:
-            # Names that idna refuses, a NUL in a name and ports beyond 65535 are no OSErrors.
+            # Names that idna rejects, a NUL in a name and ports beyond 65535 do not raise OSError.
             reason = getattr(error, "strerror", "") or str(error)
             raise ServiceUnavailable(
                 f"error trying to reach service: dial tcp {backend.authority}: {reason}"
@@ -80,13 +80,13 @@ async def _addresses(backend: Backend) -> Sequence[str]:
     loop = asyncio.get_running_loop()
     try:
         found = await loop.getaddrinfo(backend.host, backend.port, type=socket.SOCK_STREAM)
-    except UnicodeError as error:  # of a name that cannot be a host's
+    except UnicodeError as error:  # the name is not a valid host name
         raise BadRequest(f"lookup {backend.host}: no such host") from error
     return tuple(str(place[0]) for *_, place in found)
 
 
 async def _first(backend: Backend, addresses: Sequence[str]) -> Connected:
-    """Connect to the first address that answers; raises what the last one said."""
+    """Connect to the first address that answers. Raises the error of the last one."""
     *others, last = addresses
     for address in others:
         try:
@@ -107,9 +107,9 @@ async def _connect(backend: Backend, address: str) -> Connected:
 
 
 def _check_node(connected: Connected, backend: Backend) -> None:
-    """Close, and raise ServiceUnavailable, unless the certificate is that of the node.
+    """Abort the connection and raise ServiceUnavailable unless the peer certificate is that of the node.
 
-    Every certificate of the cluster's authority that has the address in it would do for TLS: also the API server's.
+    TLS alone accepts any certificate of the cluster CA with that address, such as the API server's.
     """
     writer = connected[1]
     shown = _common_name(writer.get_extra_info("peercert") or {})

@@ -1,4 +1,4 @@
-"""Discovery: which groups, versions and resources are served, in the old and in the aggregated form.
+"""Discovery: which groups, versions and resources are served, as legacy and as aggregated documents.
 
 Documents are made from the resource table, kept until the table changes, and named by a hash of their bytes, so that a
 client that knows the current one gets 304.
@@ -21,7 +21,7 @@ NOT_MODIFIED = 304
 
 
 class Document(msgspec.Struct, frozen=True):
-    """Bytes that do not change while the table stays as it is."""
+    """An encoded document, immutable for one generation of the resource table."""
 
     body: bytes
     etag: str
@@ -29,7 +29,7 @@ class Document(msgspec.Struct, frozen=True):
 
 
 class Discovery:
-    """Serves /api and /apis and what is below them down to a version."""
+    """Serves /api and /apis down to ``/apis/{group}/{version}``."""
 
     def __init__(self, resources: ResourceTable, address: Callable[[], str]) -> None:
         self._resources = resources
@@ -38,7 +38,7 @@ class Discovery:
         self._generation = -1
 
     def answer(self, path: str, accept: str, if_none_match: str) -> Reply | None:
-        """Answer a discovery path; None for one that names no group or version."""
+        """Answer a discovery path, with 304 if the entity tag matches; None for an unknown group or version."""
         parts = tuple(part for part in path.split("/") if part)
         if len(parts) == 1 and (version := aggregated_version(accept)):
             document = self._document("aggregated", version, *parts)
@@ -60,7 +60,7 @@ class Discovery:
         if key not in self._documents:
             made = self._make(key)
             if made is None:
-                return None  # not kept: callers choose the key
+                return None  # not cached: callers choose the key
             self._documents[key] = made
         return self._documents[key]
 
@@ -121,7 +121,7 @@ class Discovery:
 
 
 def aggregated_version(accept: str) -> str:
-    """Return the version of aggregated discovery that a client prefers to the old form, if any."""
+    """Return the version of aggregated discovery that the Accept header prefers; "" for the legacy form."""
     for media_type, parameters in parse_accept(accept):
         if parameters.get("g") == AGGREGATED_GROUP:
             version = parameters.get("v", "")
@@ -137,7 +137,7 @@ def aggregated_version(accept: str) -> str:
 
 
 def aggregated(rows: Iterable[Resource], version: str) -> dict[str, Any]:
-    """Return the aggregated document of some resources."""
+    """Return the APIGroupDiscoveryList of the rows."""
     groups: dict[str, dict[str, list[Any]]] = {}
     for row in rows:
         groups.setdefault(row.group, {}).setdefault(row.version, []).append(_aggregated_entry(row))
@@ -214,7 +214,7 @@ def _legacy_entries(row: Resource, stored: Resource) -> list[dict[str, Any]]:
 
 
 def storage_version_hash(group: str, version: str, kind: str) -> str:
-    """Return the mark by which clients notice that objects are stored in another version."""
+    """Return the hash by which clients notice a change of the storage version."""
     digest = hashlib.sha256(f"{group}/{version}/{kind}".encode()).digest()
     return b64encode(digest[:8]).decode()
 
@@ -233,5 +233,5 @@ def _document(value: dict[str, Any], content_type: str = JSON) -> Document:
 
 
 def etag_of(body: bytes) -> str:
-    """Return the entity tag of a document."""
+    """Return the entity tag of a document: its quoted SHA-256 digest, in upper-case hex."""
     return '"' + hashlib.sha256(body).hexdigest().upper() + '"'

@@ -1,4 +1,4 @@
-"""The path of a request, in one straight line: parse, authenticate, impersonate, authorize, serve, answer."""
+"""The pipeline of a request: parse, authenticate, impersonate, queue for a seat, authorize, serve, answer."""
 
 import asyncio
 import logging
@@ -54,57 +54,57 @@ log = logging.getLogger(__name__)
 REQUEST_TIMEOUT_SECONDS = 60.0
 AUDIT_ID_LENGTH_MAX = 64
 IDENTIFIERS_AT_ONCE = 256
-NOBODY = Caller("")  # who proved nothing, in the audit log
-GONE = 499  # the client went away before it had the answer
+NOBODY = Caller("")  # the user of an unauthenticated request in the audit log
+GONE = 499  # status in the metrics of a client that disconnected before the answer
 DEPRECATED = "k8s.io/deprecated"  # in audit events, as upstream
 APPLY_TYPE = "application/apply-patch+yaml"
 READING = frozenset({"get", "list", "watch"})
 
 
 class Asked(Struct, frozen=True):
-    """A request on its way: what is asked, and by whom."""
+    """A parsed and authenticated request."""
 
     request: web.BaseRequest
     target: RequestPath
     query: Query
     caller: Caller
     audit_id: str
-    headers: list[tuple[str, str]]  # those every answer to it carries
+    headers: list[tuple[str, str]]  # of every answer to it: Audit-Id, Date, warnings, flow
 
     @property
     def attributes(self) -> Attributes:
-        """What authorization sees."""
+        """The part of the request that authorization sees."""
         return self.target.attributes
 
 
 class Page(Protocol):
-    """Serves paths that are no resources."""
+    """Serves the non-resource paths."""
 
     def find(self, path: str) -> Callable[[Asked], Awaitable[Reply]] | None:
-        """Return what serves a path."""
+        """Return the handler of a path, or None."""
         ...
 
 
 class Stream(Protocol):
-    """Serves a subresource that is not an object: logs, exec, proxies."""
+    """Serves a subresource whose answer is a stream, not an object: logs, exec, proxies."""
 
     async def serve(self, asked: Asked, allowed: Allowed) -> Sent | Reply:
-        """Write the answer, or return it; raises APIError before anything was written."""
+        """Write the answer and return Sent, or return a Reply to write. Raises APIError only before the first byte."""
         ...
 
 
 class Flow(Protocol):
-    """Decides when a request is served, so that no caller starves the others."""
+    """Limits concurrency with fair queuing: no caller can starve the others."""
 
     def seat(
         self, caller: Caller, attributes: Attributes, headers: list[tuple[str, str]]
     ) -> AbstractAsyncContextManager[None]:
-        """Wait for a seat and hold it; raises TooManyRequests. Adds headers that say which flow it is."""
+        """Wait for a seat and hold it. Appends the headers that name the flow. Raises TooManyRequests."""
         ...
 
 
 class Parts(Struct, frozen=True, kw_only=True):
-    """What a server is made of."""
+    """The dependencies of a Dispatcher; without `flow` or `auditor` it neither limits nor audits."""
 
     verbs: Verbs
     authenticator: Authenticator
@@ -120,7 +120,7 @@ class Parts(Struct, frozen=True, kw_only=True):
 
 
 class Dispatcher:
-    """Answers requests."""
+    """Serves every request of the API server and observes it in metrics and audit log."""
 
     def __init__(self, parts: Parts) -> None:
         self._unsent = Unsent()
@@ -138,7 +138,7 @@ class Dispatcher:
         self._auditor = parts.auditor
 
     async def answer(self, request: web.BaseRequest) -> Sent:
-        """Answer one request; never raises but for a connection that is gone."""
+        """Answer one request. A disconnect and an unexpected exception end as status 499 and 500, not as an error."""
         loop = asyncio.get_running_loop()
         started = loop.time()
         LOOP_LAG.sample()
@@ -231,7 +231,7 @@ class Dispatcher:
             observed.queued_seconds = time() - came
             if not observed.is_long_running:
                 return await self._resource(asked, resource, observed)
-        # A watch or a stream is let in like any other request and gives its seat back once it has begun.
+        # A long-running request queues for a seat but gives it up before it runs, else watches would use up the level.
         return await self._resource(asked, resource, observed)
 
     def _begin(
@@ -274,7 +274,7 @@ class Dispatcher:
             asked.headers.append(("Warning", warning_header(resource.deprecation)))
             if observed.record is not None:
                 observed.record.annotations[DEPRECATED] = "true"
-        if attributes.subresource != "proxy":  # whose methods belong to the server behind it
+        if attributes.subresource != "proxy":  # the server behind the proxy decides on methods
             check_verb(resource, attributes)
         if not observed.is_long_running:
             gauge = metrics.INFLIGHT[attributes.verb in READING]
@@ -376,7 +376,10 @@ class Dispatcher:
 
 
 def authorization_of(request: web.BaseRequest) -> str:
-    """Return what a request says in its Authorization header, or would say if it could; raises Unauthorized."""
+    """Return the Authorization header, or the bearer token of a WebSocket subprotocol in that form.
+
+    Browsers cannot set headers on a WebSocket. Raises Unauthorized for a malformed token.
+    """
     authorization = request.headers.get("Authorization", "")
     if not authorization and is_websocket(request) and (token := bearer_token(request)):
         return f"Bearer {token}"
@@ -384,7 +387,7 @@ def authorization_of(request: web.BaseRequest) -> str:
 
 
 def identifiers(randomness: Randomness) -> Iterator[str]:
-    """Yield version 4 UUIDs, made from random bytes that are taken many at a time."""
+    """Yield version 4 UUIDs; the random bytes are read for IDENTIFIERS_AT_ONCE of them."""
     while True:
         digits = randomness.token_bytes(IDENTIFIERS_AT_ONCE * 16).hex()
         for at in range(0, len(digits), 32):
@@ -394,7 +397,7 @@ def identifiers(randomness: Randomness) -> Iterator[str]:
 
 
 class Observation:
-    """What the metrics say about a request, as far as it has been found out."""
+    """What is known of a request for metrics and audit log; filled in along the pipeline."""
 
     __slots__ = (
         "attributes",
@@ -409,14 +412,14 @@ class Observation:
     def __init__(self) -> None:
         self.attributes = Attributes(verb="", path="")
         self.dry_run = ""
-        self.queued_seconds = 0.0  # how long it waited for a seat
+        self.queued_seconds = 0.0  # the wait for a seat
         self.is_apply = False
         self.is_long_running = False
         self.is_served = False
         self.record: AuditRecord | None = None
 
     def panic(self) -> None:
-        """Note in the audit log, and nowhere else, that the server failed."""
+        """Close the audit record with stage Panic, so that no ResponseComplete follows."""
         if self.record is not None:
             self.record.panic()
             self.record = None
@@ -428,7 +431,7 @@ def _is_known(resource: Resource, target: RequestPath) -> bool:
 
 
 def _conclude(record: AuditRecord, result: Reply | Sent) -> None:
-    """Close an audit record with the answer."""
+    """Complete an audit record with the status and, if JSON, the body of the answer."""
     body = None
     if isinstance(result, Reply) and result.content_type.startswith("application/json"):
         body = whole(result.content) if record.wants_response else result.body
@@ -449,7 +452,7 @@ def _timeout_seconds(query: Query) -> float:
 
 
 def duration_seconds(value: str) -> float:
-    """Return a Go duration such as ``1m30s`` in seconds; raises BadRequest, also for a negative one."""
+    """Return a Go duration such as ``1m30s`` in seconds. Raises BadRequest if it is malformed or negative."""
     try:
         seconds = parse_duration(value).total_seconds()
     except ValueError as error:

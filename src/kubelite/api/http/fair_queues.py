@@ -1,9 +1,9 @@
-"""Seats and queues of one priority level: who is served now, who waits, who is refused.
+"""Seats and fair queues of one priority level.
 
-A level has a nominal number of seats. What it does not use it lends, up to its lendable part, to levels that have more
-to do, and takes back as soon as it has work again. Requests that find no seat wait in queues: each flow is dealt a hand
-of queues by its hash and joins the shortest (shuffle sharding), and seats go to the queues in turn, so that one flow's
-flood fills its own hand and leaves the others a way through.
+A level has a nominal number of seats. It lends unused seats, up to its lendable number, to busier levels, and gets
+them back as they are freed once it has work again. A request without a seat is queued: the hash of its flow deals it a
+hand of queues, of which it joins the shortest (shuffle sharding). Free seats go to the queues in round-robin order, so
+a flow that floods the level fills its own hand only and other flows get through.
 """
 
 import asyncio
@@ -22,11 +22,11 @@ Waiter = asyncio.Future[None]
 
 
 class Limits(Struct, frozen=True):
-    """How a level is configured. `queues` 0: what finds no seat is refused."""
+    """The configuration of a level. With 0 `queues` a request without a seat is rejected at once."""
 
     seats: int
     lendable: int = 0
-    borrowable: int | None = None  # None: as many as others lend
+    borrowable: int | None = None  # None: as many as other levels lend
     queues: int = 0
     hand_size: int = 1
     queue_length: int = 50
@@ -34,7 +34,7 @@ class Limits(Struct, frozen=True):
 
 
 class Refused(TooManyRequests):
-    """There is no seat and no room to wait for one."""
+    """The level has no free seat, and the request cannot wait or has waited for WAIT_SECONDS_MAX."""
 
     def __init__(self, cause: str) -> None:
         super().__init__(
@@ -44,7 +44,7 @@ class Refused(TooManyRequests):
 
 
 class Level:
-    """The seats and queues of a priority level."""
+    """The seats and queues of a priority level; `peers` are all levels, which lend to each other."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -53,22 +53,22 @@ class Level:
         self._queues: list[deque[Waiter]] = [deque() for _ in range(limits.queues)]
         self._turn: deque[int] = (
             deque()
-        )  # the queues that hold somebody, in the order they are served
+        )  # the indices of queues that are not empty, in the order of service
 
     @property
     def waiting(self) -> int:
-        """How many wait."""
+        """The number of queued requests."""
         return sum(len(queue) for queue in self._queues)
 
     def reconfigure(self, limits: Limits) -> None:
-        """Change limits; whoever waits keeps the place."""
+        """Change the limits; queued requests keep their places. Queues are added but never removed."""
         self.limits = limits
         while len(self._queues) < limits.queues:
             self._queues.append(deque())
         self.serve()
 
     async def take(self, flow: str) -> None:
-        """Take a seat, now or when it is this flow's turn; raises Refused."""
+        """Take a seat, queueing for up to WAIT_SECONDS_MAX. Raises Refused."""
         if self.limits.is_exempt or (not self._turn and self._has_seat()):
             self.in_use += 1
             return
@@ -93,9 +93,9 @@ class Level:
             raise
 
     def give_back(self) -> None:
-        """Free a seat, for whoever is next here or wherever it was lent from."""
+        """Free a seat and serve the queues of all levels, those below their nominal seats first."""
         self.in_use -= 1
-        for level in self.peers:  # what was lent goes back before it is lent again
+        for level in self.peers:  # a lent seat returns to its level before it is lent again
             if level.in_use < level.limits.seats:
                 level.serve()
         for level in self.peers:
@@ -103,7 +103,7 @@ class Level:
 
     def _give_up(self, queue_index: int, waiter: Waiter) -> None:
         if waiter.done() and not waiter.cancelled():
-            self.give_back()  # the seat came just when it was no longer wanted
+            self.give_back()  # the seat was granted just as the wait was cancelled
             return
         queue = self._queues[queue_index]
         if waiter in queue:
@@ -116,7 +116,7 @@ class Level:
         return min(dealt, key=lambda index: len(self._queues[index]))
 
     def serve(self) -> None:
-        """Give free seats to whoever waits, queue by queue."""
+        """Grant free seats to queued requests, round-robin over the queues."""
         while self._turn and self._has_seat():
             queue_index = self._turn.popleft()
             queue = self._queues[queue_index]
@@ -132,14 +132,14 @@ class Level:
             return True
         borrowed = self.in_use - self.limits.seats
         if borrowed < 0:
-            # What is never lent is asked first: it needs no look at the other levels.
+            # A seat that is never lent is free for sure, so the cheap test comes before the one of all levels.
             return self.in_use < self.limits.seats - self.limits.lendable or self._lent_back()
         if self.limits.borrowable is not None and borrowed >= self.limits.borrowable:
             return False
         return _lendable(self.peers, but=self) > _borrowed(self.peers)
 
     def _lent_back(self) -> bool:
-        """Say whether a seat below the nominal number is here, or lent out to somebody who still sits on it."""
+        """Return whether a seat below the nominal number is free: not lent to a level that still uses it."""
         lent = _borrowed(self.peers)
         if not lent:
             return True
@@ -161,7 +161,7 @@ def _lendable(levels: Sequence[Level], *, but: Level | None) -> int:
 
 
 def hand(flow: str, queues: int, size: int) -> Iterator[int]:
-    """Deal a flow its queues: the same ones each time, all different."""
+    """Yield the indices of a flow's `size` distinct queues out of `queues`; deterministic in `flow`."""
     digest = int.from_bytes(blake2b(flow.encode(), digest_size=16).digest())
     dealt: list[int] = []
     for left in range(queues, queues - min(size, queues), -1):

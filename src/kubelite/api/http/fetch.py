@@ -9,17 +9,17 @@ BYTES_MAX = 1024 * 1024
 
 
 class HTTPSFetch:
-    """Returns the body of an answer with status 200."""
+    """Fetches a URL and returns the body; redirects and statuses other than 200 fail."""
 
     def __init__(self, ca_file: str = "") -> None:
-        """Trust `ca_file`, or the host's authorities; raises OSError."""
+        """Trust `ca_file`, or the host's authorities if "". Raises OSError if the file cannot be read."""
         self._context = ssl.create_default_context(cafile=ca_file or None)
 
     async def __call__(self, url: str) -> bytes:
-        """Fetch; raises OSError for anything but a small answer over TLS in time."""
+        """Return the body. Raises OSError unless it comes over TLS, within SECONDS and BYTES_MAX."""
         if not str(url).startswith(
             "https://"
-        ):  # what keys are fetched in the clear anybody could have made
+        ):  # keys fetched without TLS could be forged on the way
             raise OSError(f"cannot fetch {url}: it is no https URL")
         timeout = aiohttp.ClientTimeout(total=SECONDS)
         try:

@@ -1,4 +1,4 @@
-"""The flow schemas and priority levels that are there from the start, as Kubernetes suggests them."""
+"""The mandatory and suggested flow schemas and priority levels of Kubernetes."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
@@ -43,7 +43,7 @@ EVERY_PATH = NonResourcePolicyRule(verbs=ALL, nonResourceURLs=ALL)
 
 
 class Level(Struct, frozen=True):
-    """One row of the levels: its share of all seats, what it lends, and its queues (none: it refuses)."""
+    """One row of the levels: shares of all seats, lendable percent, and queues (0: it rejects)."""
 
     name: str
     shares: int
@@ -53,7 +53,7 @@ class Level(Struct, frozen=True):
 
 
 class Flow(Struct, frozen=True):
-    """One row of the flows: who (`groups`, `users`, accounts of kube-system) goes to which level."""
+    """One row of the flows: its subjects (`groups`, `users`, accounts of kube-system) and their level."""
 
     name: str
     level: str
@@ -131,7 +131,7 @@ FLOWS = (
 
 
 def priority_levels() -> Sequence[PriorityLevelConfiguration]:
-    """Return the levels as objects."""
+    """Return the bootstrap levels as API objects."""
     exempt = PriorityLevelConfiguration(
         metadata=ObjectMeta(name="exempt", annotations=ANNOTATIONS),
         spec=PriorityLevelConfigurationSpec(
@@ -143,17 +143,17 @@ def priority_levels() -> Sequence[PriorityLevelConfiguration]:
 
 
 def flow_schemas() -> Sequence[FlowSchema]:
-    """Return the flows as objects."""
+    """Return the bootstrap flow schemas as API objects."""
     return tuple(_flow(row) for row in FLOWS)
 
 
 def mandatory(items: Iterable[Item]) -> list[Item]:
-    """Return those that are there whatever somebody does to the objects."""
+    """Return the mandatory ones (exempt and catch-all), which apply whatever the stored objects say."""
     return [item for item in items if item.metadata.name in (EXEMPT, CATCH_ALL)]
 
 
 def maintained(stored: Item, standard: Item) -> Item:
-    """Return a stored object as it should be: of this version's spec, unless its annotation sets it aside."""
+    """Return a stored object with this version's spec; unchanged if it is optional and not marked for auto-update."""
     is_mandatory = standard.metadata.name in (EXEMPT, CATCH_ALL)
     if not is_mandatory and stored.metadata.annotations.get(AUTOUPDATE) != "true":
         return stored

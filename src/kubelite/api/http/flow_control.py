@@ -1,4 +1,4 @@
-"""Priority and fairness: each request is classified, and served when its level and flow have their turn."""
+"""API Priority and Fairness: classify each request by flow schema and hold a seat of its priority level."""
 
 import asyncio
 import logging
@@ -33,14 +33,14 @@ from kubelite.tasks import TaskSet
 
 log = logging.getLogger(__name__)
 
-SEATS = 600  # what Kubernetes allows by default: 400 reading, 200 writing
+SEATS = 600  # the default of Kubernetes: 400 for reads and 200 for writes
 REMEMBERED_MAX = 4096
 SCHEMA_HEADER = "X-Kubernetes-PF-FlowSchema-UID"
 LEVEL_HEADER = "X-Kubernetes-PF-PriorityLevel-UID"
 
 
 class Classified:
-    """A flow schema with its level, looked up once for many requests."""
+    """A flow schema with its level and headers, cached for requests with the same attributes."""
 
     __slots__ = ("headers", "level", "level_name", "schema")
 
@@ -52,7 +52,7 @@ class Classified:
 
 
 class Seat:
-    """A seat that is taken on entering and given back on leaving."""
+    """A context manager that waits for a seat and frees it on exit. Entering raises Refused."""
 
     __slots__ = ("_classified", "_flow")
 
@@ -80,7 +80,7 @@ class Seat:
 
 
 class FlowControl:
-    """Classifies requests and keeps the levels as the API's objects say."""
+    """Classifies requests; keeps levels in step with FlowSchemas and PriorityLevelConfigurations."""
 
     def __init__(self, seats: int = SEATS) -> None:
         self._seats = seats
@@ -93,7 +93,7 @@ class FlowControl:
         self.configure(flow_schemas(), priority_levels())
 
     def seat(self, caller: Caller, attributes: Attributes, headers: list[tuple[str, str]]) -> Seat:
-        """Return the seat of a request; adds the headers that name its flow."""
+        """Return the seat of a request, not taken yet; append the headers that name schema and level by uid."""
         classified = self._classify(caller, attributes)
         headers.extend(classified.headers)
         schema = classified.schema
@@ -105,7 +105,7 @@ class FlowControl:
         schemas: Iterable[FlowSchema],
         configurations: Iterable[PriorityLevelConfiguration],
     ) -> None:
-        """Take over a new set of objects; requests under way keep their seats."""
+        """Apply a new set of objects; requests in flight keep their seats. Mandatory objects are always present."""
         by_name = {one.metadata.name: one for one in configurations}
         for level in mandatory(priority_levels()):
             by_name[level.metadata.name] = _restored(level, by_name.get(level.metadata.name))
@@ -126,7 +126,7 @@ class FlowControl:
         named = {one.metadata.name: one for one in schemas}
         for schema in mandatory(flow_schemas()):
             named[schema.metadata.name] = _restored(schema, named.get(schema.metadata.name))
-        # A schema whose level does not exist is dangling: it matches nothing.
+        # A schema whose level does not exist is dangling, so it matches no request.
         self._schemas = in_order(
             one
             for one in named.values()
@@ -135,7 +135,7 @@ class FlowControl:
         self._remembered.clear()
 
     async def follow(self, client: Client, clock: Clock) -> None:
-        """Do as the objects say from now on. Each schema's status tells whether its priority level exists."""
+        """Watch the API objects and apply every change; set the Dangling condition of each schema."""
         schemas = client.mirror(FlowSchema)
         levels = client.mirror(PriorityLevelConfiguration)
         await schemas.synced()
@@ -148,7 +148,7 @@ class FlowControl:
                 self._tasks.start(settle(), name="flow schemas")
 
         async def settle() -> None:
-            await asyncio.sleep(0)  # changes that come together are settled together
+            await asyncio.sleep(0)  # changes in one turn of the loop are settled together
             self._is_settling = False
             for schema in schemas.list():
                 await self._tell(client, schema, clock)
@@ -157,7 +157,7 @@ class FlowControl:
         levels.subscribe(changed)
 
     async def stop(self) -> None:
-        """Follow the objects no longer."""
+        """Cancel the status updates in flight."""
         await self._tasks.stop()
 
     async def _tell(self, client: Client, schema: FlowSchema, clock: Clock) -> None:
@@ -206,12 +206,12 @@ class FlowControl:
 
 
 def _restored(standard: Item, found: Item | None) -> Item:
-    """Return a mandatory object as it must be: of what somebody made of it, only the metadata count."""
+    """Return a mandatory object with its standard spec; of the stored object only the metadata is kept."""
     return standard if found is None else replace(standard, metadata=found.metadata)
 
 
 def dangling(schema: FlowSchema, has_level: bool) -> FlowSchemaCondition:
-    """Return the condition that says whether a schema's priority level is missing."""
+    """Return the Dangling condition of a schema; it is True if the priority level does not exist."""
     level = schema.spec.priorityLevelConfiguration.name
     start = f'This FlowSchema references the PriorityLevelConfiguration object named "{level}"'
     if has_level:
@@ -227,7 +227,7 @@ def dangling(schema: FlowSchema, has_level: bool) -> FlowSchemaCondition:
 
 
 def limits_of(configuration: PriorityLevelConfiguration, seats: int, all_shares: int) -> Limits:
-    """Return what a level's object means for a server with so many seats."""
+    """Return the limits of a level that gets its part of `seats` by its shares out of `all_shares`."""
     spec = configuration.spec
     if spec.type == "Exempt" or spec.limited is None:
         return Limits(seats=0, is_exempt=True)

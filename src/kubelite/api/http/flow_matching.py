@@ -1,4 +1,4 @@
-"""Which flow schema a request belongs to."""
+"""Match requests to flow schemas by subject, verb and resource or path."""
 
 from collections.abc import Iterable, Sequence
 
@@ -15,7 +15,7 @@ SERVICE_ACCOUNT_PREFIX = "system:serviceaccount:"
 
 
 def in_order(schemas: Iterable[FlowSchema]) -> Sequence[FlowSchema]:
-    """Return flow schemas as they are asked: by precedence, then by name."""
+    """Return flow schemas in matching order: by precedence, lowest first, then by name."""
     return sorted(
         schemas, key=lambda schema: (schema.spec.matchingPrecedence, schema.metadata.name)
     )
@@ -24,7 +24,7 @@ def in_order(schemas: Iterable[FlowSchema]) -> Sequence[FlowSchema]:
 def matching(
     schemas: Sequence[FlowSchema], caller: Caller, attributes: Attributes
 ) -> FlowSchema | None:
-    """Return the first schema with a rule for the request."""
+    """Return the first schema with a rule that matches the request, or None."""
     for schema in schemas:
         if any(_rule_matches(rule, caller, attributes) for rule in schema.spec.rules):
             return schema
@@ -32,7 +32,7 @@ def matching(
 
 
 def distinguisher(schema: FlowSchema, caller: Caller, attributes: Attributes) -> str:
-    """Return what keeps the flows of one schema apart."""
+    """Return the flow distinguisher: the user or the namespace by the schema's method, "" without one."""
     method = schema.spec.distinguisherMethod
     if method is None:
         return ""

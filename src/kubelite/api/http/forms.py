@@ -1,4 +1,4 @@
-"""Other forms of the same objects: tables and bare metadata."""
+"""Representations of objects that a client can negotiate: Table and PartialObjectMetadata."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -29,12 +29,12 @@ from kubelite.offload import AtOnce, Offload
 # What work costs, in the unit of `limits.INLINE_WORK`.
 ROW_COST = 160  # a row of a table: about 50 µs
 HEAD_COST = 12  # an object's metadata: about 3 µs
-TABLED_BYTES = 32  # of an object, decoded, for one
+TABLED_BYTES = 32  # bytes of an object to decode, for a cost of one
 METADATA_LIST = "PartialObjectMetadataList"
 
 
 class Head(msgspec.Struct):
-    """The part of an object that bare metadata shows."""
+    """The part of an object that PartialObjectMetadata carries."""
 
     metadata: msgspec.Raw = msgspec.Raw(b"{}")
 
@@ -43,7 +43,7 @@ _head_decoder = msgspec.json.Decoder(Head)
 
 
 class MetadataForm:
-    """An object's metadata only."""
+    """An object as a PartialObjectMetadata of the given meta.k8s.io version."""
 
     event_cost = HEAD_COST
 
@@ -55,7 +55,7 @@ class MetadataForm:
         )
 
     def single(self, value: bytes) -> bytes:
-        """Return the metadata of one object."""
+        """Return the PartialObjectMetadata of an encoded object."""
         return self._start + bytes(_head_decoder.decode(value).metadata) + b"}"
 
     def event(self, event_type: str, value: bytes) -> bytes:
@@ -89,19 +89,19 @@ METADATA_FORMS = {version: MetadataForm(version) for version in ("v1", "v1beta1"
 
 
 class Forms:
-    """Turns stored objects into the form a client asked for."""
+    """Turns stored objects into the representation that content negotiation chose."""
 
     def __init__(self, clock: Clock, offload: Offload | None = None) -> None:
         self._clock = clock
         self._offload = offload or AtOnce()
 
     async def single(self, resource: Resource, media: Media, query: Query, body: bytes) -> bytes:
-        """Return one object; raises BadRequest and NotAcceptable."""
+        """Return one object. Raises BadRequest (query) and NotAcceptable (a form the resource does not have)."""
         match media.form:
             case "Table":
                 if (
                     "list" not in resource.verbs
-                ):  # what is only asked, such as a review, has no columns
+                ):  # create-only resources, such as reviews, have no columns
                     raise NotAcceptable(REFUSED)
                 now, include = self._clock.now(), include_object(query)
                 return await self._offload.run(
@@ -119,7 +119,7 @@ class Forms:
                 return body
 
     async def list(self, resource: Resource, media: Media, query: Query, listed: Listed) -> Body:
-        """Return a list; raises BadRequest and NotAcceptable."""
+        """Return a list. Raises BadRequest (query) and NotAcceptable (the form of a single object)."""
         match media.form:
             case "Table":
                 return await self._table(resource, listed.items, query, listed)
@@ -137,7 +137,7 @@ class Forms:
                 return list_body(resource.api_version, resource.kind.kind + "List", listed)
 
     def watch(self, resource: Resource, media: Media, query: Query) -> Form:
-        """Return the form of a watch's events; raises BadRequest."""
+        """Return the form of a watch's events. Raises BadRequest."""
         if media.form == "Table":
             kind = "/".join(resource.kind)
             return TableForm(_layout(resource), kind, include_object(query), self._clock)
@@ -160,7 +160,7 @@ def _metadata_list(version: str, listed: Listed) -> Pieces:
 
 
 def include_object(query: Query) -> IncludeObject:
-    """Return how much of each object a table carries; raises BadRequest."""
+    """Return the includeObject option: how much of each object a row carries. Raises BadRequest."""
     value = text(query, "includeObject") or "Metadata"
     for known in INCLUDE_OBJECT:
         if value == known:

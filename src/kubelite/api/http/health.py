@@ -22,17 +22,17 @@ _TOTAL = HEALTH_REGISTRY.counter(
 )
 expose_start(HEALTH_REGISTRY)
 
-Check = Callable[[], str]  # returns what is wrong, or an empty string; must not wait
+Check = Callable[[], str]  # returns the failure, "" if healthy; must not block
 
 
 def healthy() -> str:
-    """Pass: whoever gets an answer at all knows that the loop, and the log that is written on it, are not blocked."""
+    """Pass always: an answer already proves that the event loop and its log are not blocked."""
     return ""
 
 
-# Named as Kubernetes names them, since probes leave checks out by name.
+# Probes exclude checks by name, so the names are those of Kubernetes.
 def live_checks(store: Store) -> Mapping[str, Check]:
-    """Return what has to be so that the process is not started anew: a full or slow disk is no reason."""
+    """Return the liveness checks; a full or slow disk passes, since a restart would not help."""
 
     def reads() -> str:
         try:
@@ -45,19 +45,19 @@ def live_checks(store: Store) -> Mapping[str, Check]:
 
 
 def ready_checks(store: Store) -> Mapping[str, Check]:
-    """Return what has to be, beside what lives, so that requests are sent here."""
+    """Return the readiness checks, in addition to the liveness checks."""
     return {"etcd": lambda: store.problem, "etcd-readiness": lambda: store.problem}
 
 
 class Health:
-    """One health endpoint and its checks; each is also served at a path of its own."""
+    """A health endpoint and its checks; each check also has a path of its own."""
 
     def __init__(self, name: str, checks: Mapping[str, Check]) -> None:
         self.name = name
         self._checks = {"ping": healthy, **checks}
 
     def answer(self, query: Query) -> Reply:
-        """Run all checks that are not excluded."""
+        """Run all checks but those in ``exclude``; status 500 if one fails."""
         excluded = set(query.get("exclude", ()))
         lines = []
         failed = []
@@ -87,7 +87,7 @@ class Health:
         return problem
 
     def answer_one(self, name: str) -> Reply:
-        """Run one check; raises NotFound for an unknown one."""
+        """Run one check; status 500 if it fails. Raises NotFound for an unknown name."""
         check = self._checks.get(name)
         if check is None:
             raise not_found()

@@ -31,13 +31,13 @@ LINKING = {
     "source": ("src",),
     "video": ("poster", "src"),
 }
-# An unquoted "<" ends the attempt: where tags are opened and never closed, each attempt would read to the end.
+# An unquoted "<" ends the match, so that many unclosed tags do not make matching quadratic.
 _TAG = re.compile(rb"<([A-Za-z]+)(\s(?:[^<>\"']|\"[^\"]*\"|'[^']*')*)>")
 _ATTRIBUTE = re.compile(rb"(\s)([A-Za-z-]+)(\s*=\s*)(\"[^\"]*\"|'[^']*'|[^\s\"'>]+)")
 
 
 def rewrite_links(page: bytes, rewrite: Callable[[str], str]) -> bytes:
-    """Return the page with each link changed by `rewrite`."""
+    """Return the page with `rewrite` applied to the value of each link attribute."""
     return _TAG.sub(lambda tag: _tag(tag, rewrite), page)
 
 

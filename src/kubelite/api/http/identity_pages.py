@@ -1,4 +1,4 @@
-"""What others need to check the cluster's own tokens: the issuer's discovery document and its keys."""
+"""OpenID Connect discovery document and JWKS, by which third parties verify service account tokens."""
 
 from collections.abc import Callable, Mapping
 
@@ -15,7 +15,7 @@ CACHE_CONTROL = "public, max-age=3600"
 
 
 def identity_pages(issuer: TokenIssuer, address: Callable[[], str]) -> Mapping[str, ServePage]:
-    """Return the pages of an issuer whose server is reached at `address()` (host and port)."""
+    """Return the handlers of an issuer whose server listens at `address()` (host:port), by path."""
 
     async def discovery(_: Asked) -> Reply:
         document = issuer.discovery(f"https://{address()}{KEYS}")

@@ -1,4 +1,4 @@
-"""What the API server counts, under the names Kubernetes gives it."""
+"""Metrics of the API server, under their Kubernetes names."""
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -10,7 +10,7 @@ from kubelite.store.protocol import Store
 
 LABELS = ("verb", "group", "version", "resource", "subresource", "scope", "component")
 DRY_RUN_LABELS = ("verb", "dry_run", *LABELS[1:])
-# Upstream's, and three below: most requests take less than its first.
+# Upstream's buckets and three below, since most requests take less than upstream's first.
 DURATION_BUCKETS_SECONDS = (
     *(0.0005, 0.001, 0.0025, 0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0),
     *(4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0),
@@ -87,21 +87,21 @@ INFLIGHT = {
     False: current_inflight.labelled("mutating"),
 }
 
-# A path that is no resource is counted under its first segment only if it is one of these: labels must stay few.
+# Label values must stay few, so a non-resource path is counted under its first segment only if it is one of these.
 KNOWN_PATHS = frozenset(
     {"api", "apis", "healthz", "livez", "readyz", "metrics", "openapi", "version", ""}
 )
 
 
 def note_deprecated(attributes: Attributes) -> None:
-    """Show that a resource that is deprecated was asked for."""
+    """Record a request for a deprecated resource."""
     requested_deprecated.labelled(
         attributes.group, attributes.version, attributes.resource, attributes.subresource, ""
     ).value = 1
 
 
 def scope_of(attributes: Attributes) -> str:
-    """Return what part of the cluster a request is about."""
+    """Return the scope label of a request: resource, namespace, cluster, or "" for a non-resource path."""
     if attributes.name or attributes.verb == "create":
         return "resource"
     if attributes.namespace:
@@ -109,7 +109,7 @@ def scope_of(attributes: Attributes) -> str:
     return "cluster" if attributes.resource else ""
 
 
-# The verb of a resource's request is counted under the HTTP method it has upstream, lists and watches apart.
+# As upstream, verbs are counted under their HTTP method, except LIST and WATCH.
 _VERBS = {
     "get": "GET",
     "head": "GET",
@@ -127,7 +127,7 @@ _CONNECTING = frozenset({"log", "exec", "portforward", "attach", "proxy"})
 
 
 def verb_of(attributes: Attributes, *, is_apply: bool = False) -> str:
-    """Return the verb a request is counted under."""
+    """Return the verb label of a request."""
     if attributes.subresource in _CONNECTING:
         return "CONNECT"
     verb = _VERBS.get(attributes.verb, "other")
@@ -135,7 +135,7 @@ def verb_of(attributes: Attributes, *, is_apply: bool = False) -> str:
 
 
 def dry_run_of(values: Sequence[str]) -> str:
-    """Return how a request's dryRun option is counted: callers must not be able to make labels up."""
+    """Return the dry_run label; any other value is "invalid", so that callers cannot create labels."""
     if not values:
         return ""
     return "All" if set(values) == {"All"} else "invalid"
@@ -152,7 +152,7 @@ def request_count(
     scope: str,
     code: int,
 ) -> Value:
-    """Return the counter of one kind of request and answer."""
+    """Return the request counter of these labels."""
     return requests_total.labelled(
         verb, dry_run, group, version, resource, subresource, scope, COMPONENT, str(code)
     )
@@ -162,7 +162,7 @@ def request_count(
 def request_seconds(
     verb: str, dry_run: str, group: str, version: str, resource: str, subresource: str, scope: str
 ) -> Distribution:
-    """Return the histogram of one kind of request."""
+    """Return the duration histogram of these labels, in seconds."""
     return request_duration.labelled(
         verb, dry_run, group, version, resource, subresource, scope, COMPONENT
     )
@@ -172,7 +172,7 @@ def request_seconds(
 def sli_seconds(
     verb: str, group: str, version: str, resource: str, subresource: str, scope: str
 ) -> Distribution:
-    """Return the service level indicator of one kind of request."""
+    """Return the service level indicator histogram of these labels, in seconds."""
     return sli_duration.labelled(verb, group, version, resource, subresource, scope, COMPONENT)
 
 
@@ -180,12 +180,12 @@ def sli_seconds(
 def running(
     verb: str, group: str, version: str, resource: str, subresource: str, scope: str
 ) -> Value:
-    """Return the gauge of one kind of long-running request."""
+    """Return the gauge of long-running requests of these labels."""
     return long_running.labelled(verb, group, version, resource, subresource, scope, COMPONENT)
 
 
 def running_of(attributes: Attributes) -> Value:
-    """Return the gauge of a long-running request of a resource that is served."""
+    """Return the gauge of a long-running request of a served resource."""
     return running(
         verb_of(attributes),
         attributes.group,
@@ -208,7 +208,7 @@ def observe(
 ) -> None:
     """Count one answered request; `seconds` is None for a long-running one, and includes `queued_seconds`.
 
-    A resource that is not served is not named: callers must not be able to make labels up.
+    A resource that is not served has empty labels, so that callers cannot create labels.
     """
     group = attributes.group if served else ""
     version = attributes.version if served else ""
@@ -229,7 +229,7 @@ def observe(
 
 
 def watch_store(store: Store, resources: ResourceTable) -> None:
-    """Show how far a store has come, how large it is, and how many objects of each served resource it has."""
+    """Export the revision and size of a store and its number of objects per served resource."""
 
     def stored() -> Iterator[tuple[str, str, int]]:
         for row in resources.all():

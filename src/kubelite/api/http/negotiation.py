@@ -1,7 +1,7 @@
-"""Which form of an answer a client accepts.
+"""Content negotiation: encoding and representation of an answer, from the Accept header.
 
-Answers are JSON or YAML. A client that asks for protobuf gets JSON, named as such: typed Go clients decode what the
-Content-Type says. ``as=Table`` and ``as=PartialObjectMetadata`` ask for another form of the same objects.
+Answers are JSON or YAML. A client that asks for protobuf gets JSON, since typed Go clients decode by the
+Content-Type of the answer. ``as=Table`` and ``as=PartialObjectMetadata`` ask for another representation.
 """
 
 from functools import lru_cache
@@ -27,7 +27,7 @@ Encoding = Literal["json", "yaml"]
 
 
 class Media(Struct, frozen=True):
-    """The chosen form of an answer."""
+    """The negotiated encoding and representation of an answer."""
 
     encoding: Encoding = "json"
     form: str = (
@@ -46,7 +46,7 @@ PLAIN_JSON = Media()
 
 
 def media_of(accept: str, user_agent: str = "", query: Query = NO_QUERY) -> Media:
-    """Choose a form; raises NotAcceptable."""
+    """Negotiate by Accept header; JSON is indented for ``pretty`` and HUMAN_AGENTS. Raises NotAcceptable."""
     short = len(accept) <= CACHED_HEADER_LENGTH_MAX
     media = _cached(accept) if short else _choose(accept)
     if media is None:
@@ -57,7 +57,7 @@ def media_of(accept: str, user_agent: str = "", query: Query = NO_QUERY) -> Medi
 
 
 def error_media(accept: str, user_agent: str = "") -> Media:
-    """Choose the form of an error, which is never refused and never a table."""
+    """Negotiate the encoding of an error; JSON if nothing is acceptable, and never a table."""
     media = _cached(accept) if len(accept) <= CACHED_HEADER_LENGTH_MAX else None
     if media is not None and media.encoding != "json":
         return Media(encoding=media.encoding)
@@ -65,7 +65,7 @@ def error_media(accept: str, user_agent: str = "") -> Media:
 
 
 def parse_accept(header: str) -> list[tuple[str, dict[str, str]]]:
-    """Return the media types of an Accept header with their parameters, most wanted first."""
+    """Return the media types of an Accept header with their parameters, the highest weight (q) first."""
     clauses: list[tuple[float, str, dict[str, str]]] = []
     for clause in header.split(",")[:CLAUSES_MAX]:
         media_type, *raw_parameters = (part.strip() for part in clause.split(";"))

@@ -1,4 +1,4 @@
-"""The verbs of resources over HTTP: options and bodies in, objects out."""
+"""Resource verbs over HTTP, except watch: query options and body in, encoded object out."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -31,7 +31,7 @@ STATUS_START = b'{"kind":"Status"'
 
 
 class Call(Struct, frozen=True):
-    """One request for objects."""
+    """An authorized request for a resource, with the negotiated media type."""
 
     request: web.BaseRequest
     resource: Resource
@@ -43,17 +43,17 @@ class Call(Struct, frozen=True):
 
     @property
     def user_agent(self) -> str:
-        """What the client calls itself."""
+        """The User-Agent header, "" if absent."""
         return self.request.headers.get("User-Agent", "")
 
     def cut(self) -> None:
-        """End the connection of who does not read the answer."""
+        """Abort the connection of a client that does not read the answer."""
         if self.request.transport is not None:
             self.request.transport.abort()
 
     @property
     def kind(self) -> GroupVersionKind:
-        """The kind a write to the resource or subresource carries."""
+        """The kind of the body of a write to the resource or subresource."""
         subresource = self.allowed.attributes.subresource
         if subresource and (served := self.resource.subresource(subresource)) is not None:
             return served.kind
@@ -89,7 +89,10 @@ class Objects:
         )
 
     async def _charged(self, call: Call, size: int, answer: Callable[[], Awaitable[Body]]) -> Reply:
-        """Put an answer together once there is room for it; raises TooManyRequests."""
+        """Build an answer once the unsent bytes of its user allow `size` more. The reply releases the charge.
+
+        Raises TooManyRequests.
+        """
         if size <= FREE_BYTES:
             return await object_reply(await answer(), call.media, self._offload)
         charge = self._unsent.charge(call.allowed.caller.user, call.cut)
@@ -202,7 +205,7 @@ async def _decoded_body(call: Call) -> Reading:
 
 
 def _noted(call: Call, options: WriteOptions) -> WriteOptions:
-    """Let admission add to the audit event, if there is one."""
+    """Return the options with the annotations of the audit event, so that admission can add to them."""
     if call.record is None:
         return options
     return replace(options, annotations=call.record.annotations)

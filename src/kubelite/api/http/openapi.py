@@ -23,10 +23,10 @@ FOREVER = "public, immutable, max-age=31536000"
 
 
 class OpenAPIPages:
-    """Answers with documents that are made when first asked for, and again when the table changes."""
+    """Serves the OpenAPI documents, built on first use and rebuilt when the resource table changes."""
 
     def __init__(self, resources: ResourceTable, *, serves_identity: bool = True) -> None:
-        """`serves_identity` says whether the pages of the token issuer are served besides."""
+        """`serves_identity`: the pages of the token issuer are served and so documented."""
         pages = (*SERVER, *(IDENTITY if serves_identity else ()))
         self._resources = resources
         self._served: tuple[Served, ...] = ()
@@ -35,7 +35,7 @@ class OpenAPIPages:
         self._v3 = OpenAPIV3(self.served, pages)
 
     def pages(self) -> Mapping[str, ServePage]:
-        """Return what serves which path."""
+        """Return the handlers by path."""
         return {
             "/openapi/v2": self._whole,
             "/openapi/v3": self._index,
@@ -50,7 +50,7 @@ class OpenAPIPages:
         return self._served
 
     async def _compile(self) -> None:
-        """Compile the types of all rows beside the loop: the first time that takes 80 ms."""
+        """Compile the types of all rows in a thread, since the first time takes 80 ms."""
         if self._generation != self._resources.generation:
             rows = tuple(self._resources.all())
             await asyncio.to_thread(lambda: [served(row) for row in rows])
@@ -82,7 +82,7 @@ class OpenAPIPages:
 
 
 def served(resource: Resource) -> Served:
-    """Return a row of the table as OpenAPI tells of it."""
+    """Return what OpenAPI documents of a row of the resource table."""
     return Served(
         group=resource.group,
         version=resource.version,

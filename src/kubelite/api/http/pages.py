@@ -1,4 +1,4 @@
-"""Paths that are no resources: health, version, metrics, discovery, OpenAPI, and the index of them all."""
+"""Non-resource paths: health, version, metrics, discovery, OpenAPI, and the index of all paths."""
 
 import asyncio
 import platform
@@ -19,7 +19,7 @@ MAJOR, MINOR = "1", "36"
 GIT_VERSION = "v1.36.2+kubelite"
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SLIS = "/metrics/slis"
-SAMPLES_A_STEP = 8  # metrics whose numbers are copied before the loop gets a turn
+SAMPLES_A_STEP = 8  # metrics that are sampled in one turn of the loop
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 
 ServePage = Callable[[Asked], Awaitable[Reply]]
@@ -27,7 +27,7 @@ READING_METHODS = ("GET", "HEAD")
 
 
 class Pages:
-    """Finds what serves a path."""
+    """Routes non-resource paths to their handlers."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Pages:
         self._pages |= more or {}
 
     def find(self, path: str) -> ServePage | None:
-        """Return what serves a path."""
+        """Return the handler of a path, or None."""
         if len(path) > 1:
             path = path.rstrip("/")
         if (page := self._pages.get(path)) is not None:
@@ -102,7 +102,7 @@ class Pages:
         return await self._exposition(HEALTH_REGISTRY)
 
     async def _exposition(self, registry: Registry) -> Reply:
-        """Copy the numbers on the loop, in steps, and write them where there is time."""
+        """Sample the metrics on the loop, in steps, and format them in the offload."""
         samples = []
         for number, metric in enumerate(registry.metrics(), 1):
             samples.append(metric.sample())
@@ -120,7 +120,7 @@ class Pages:
 
 
 def version() -> dict[str, str]:
-    """Return which Kubernetes API this is, in the form clients parse."""
+    """Return the Kubernetes version info that clients parse."""
     machine = platform.machine()
     return {
         "major": MAJOR,
@@ -140,7 +140,7 @@ def version() -> dict[str, str]:
 
 
 def version_body() -> bytes:
-    """Return the version document."""
+    """Return the document of /version: indented JSON."""
     return msgspec.json.format(msgspec.json.encode(version()))
 
 

@@ -1,11 +1,12 @@
-"""Proxying of nodes, pods and services, with answers made to fit the path they are seen under."""
+"""The proxy subresources of nodes, pods and services; links in answers are rewritten to the proxy's path."""
 
 import asyncio
 from urllib.parse import urlsplit, urlunsplit
 
 from aiohttp import web
+from msgspec.structs import replace
 
-from kubelite.api.auth.caller import Allowed
+from kubelite.api.auth.caller import Allowed, Authorizer
 from kubelite.api.errors import ServiceUnavailable
 from kubelite.api.http.backends import Backends
 from kubelite.api.http.dialer import Backend
@@ -25,21 +26,26 @@ VERBS = frozenset({"get", "create", "update", "patch", "delete"})
 class Proxy:
     """Serves nodes/proxy, pods/proxy and services/proxy."""
 
-    def __init__(self, backends: Backends, relay: Relay) -> None:
+    def __init__(self, backends: Backends, relay: Relay, authorizer: Authorizer) -> None:
         self._backends = backends
         self._relay = relay
+        self._authorizer = authorizer
         self._pages_bytes = 0
 
     async def serve(self, asked: Asked, allowed: Allowed) -> Sent | Reply:
-        """Pass the request on; raises APIError."""
+        """Forward the request to its backend. Raises APIError."""
         attributes = allowed.attributes
         request = asked.request
         if attributes.verb not in VERBS and request.method != "OPTIONS":
             raise not_allowed()
+        if attributes.resource == "nodes" and attributes.verb == "get" and is_upgrade(request):
+            # What a node upgrades to runs commands in pods (exec, attach, port-forward), and a WebSocket can only be
+            # opened by GET: reading must not be enough, as for the pods' own subresources.
+            self._authorizer.authorize(allowed.caller, replace(attributes, verb="create"))
         path, query = split_target(request.raw_path)
         rest = asked.target.rest or ""
         if not rest and request.method in ("GET", "HEAD") and not is_upgrade(request):
-            # Relative links of the page behind would lead astray without the slash.
+            # Without the trailing slash relative links of the page would resolve wrongly, so redirect to it.
             location = f"{path}/?{query}" if query else f"{path}/"
             return Reply(body=b"", status=301, headers={"Location": location})
         backend = await self._backend(attributes.resource, attributes.namespace, attributes.name)
@@ -74,7 +80,7 @@ class Proxy:
         return await send(asked.request, answered.head.status, headers, page)
 
     async def _rewritten(self, answered: Answered, links: "Links") -> bytes:
-        """Read a page and rewrite its links; raises ServiceUnavailable for one too long, late or cut off."""
+        """Read a page and rewrite its links. Raises ServiceUnavailable if it is too long, late or truncated."""
         parts: list[bytes] = []
         size = 0
         try:
@@ -113,7 +119,7 @@ class Links:
         self._prefix = prefix.rstrip("/")
 
     def headers(self, rest: str) -> list[tuple[str, str]]:
-        """Return what tells a backend under which address it is seen."""
+        """Return the X-Forwarded headers, which tell the backend its external address."""
         return [
             ("X-Forwarded-Uri", self._prefix + rest),
             ("X-Forwarded-Host", self._host),
@@ -121,13 +127,13 @@ class Links:
         ]
 
     def header(self, name: str, value: str) -> str:
-        """Return the value of an answer's header as seen from outside; `name` is in small letters."""
+        """Return the value of an answer's header for the client, Location rewritten; `name` is lower case."""
         return self.rewrite(value) if name == "location" else value
 
     def rewrite(self, link: str) -> str:
-        """Return a link as seen from outside: a path, since only the client knows by which address it came.
+        """Return a link that leads through the proxy: a path, since only the client knows the address it uses.
 
-        A link that names the address of this request keeps it; links to other hosts and relative ones stay.
+        A link that names the address of this request keeps it. Links to other hosts and relative links are unchanged.
         """
         try:
             parts = urlsplit(link)

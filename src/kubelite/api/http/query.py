@@ -1,4 +1,4 @@
-"""The options of a request, from its query and from the body of a DELETE, checked as Kubernetes checks them."""
+"""Options of a request, from its query and from the body of a DELETE, validated as upstream."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -24,13 +24,13 @@ INT64_DIGITS = 19
 
 
 def text(query: Query, name: str) -> str:
-    """Return the first value of a parameter, or an empty string."""
+    """Return the first value of a parameter, "" if it is absent."""
     values = query.get(name)
     return values[0] if values else ""
 
 
 def integer(query: Query, name: str) -> int | None:
-    """Return a 64 bit integer parameter; raises BadRequest, worded as Go words it."""
+    """Return a 64-bit integer parameter, None if absent or "". Raises BadRequest with Go's wording."""
     value = text(query, name)
     if not value:
         return None
@@ -43,16 +43,16 @@ def integer(query: Query, name: str) -> int | None:
 
 
 def int64(value: str) -> int | None:
-    """Return a decimal number; None for what is none. One of very many digits is returned as beyond 64 bits."""
+    """Parse a decimal number; None if it is none. A number of too many digits is cut, but stays beyond 64 bits."""
     digits = value[1:] if value[:1] in ("-", "+") else value
     if not digits.isascii() or not digits.isdigit():
         return None
-    digits = digits.lstrip("0")[: INT64_DIGITS + 1] or "0"  # Python refuses to read 4300 digits
+    digits = digits.lstrip("0")[: INT64_DIGITS + 1] or "0"  # int() rejects more than 4300 digits
     return -int(digits) if value.startswith("-") else int(digits)
 
 
 def read_options(query: Query) -> ReadOptions:
-    """Return the options of a get."""
+    """Return the options of a get. Raises BadRequest."""
     if not query:
         return ReadOptions()
     return ReadOptions(
@@ -66,13 +66,13 @@ def read_options(query: Query) -> ReadOptions:
 
 
 def list_options(query: Query) -> ReadOptions:
-    """Return the options of a list or deletecollection; raises BadRequest also for those a list does not use."""
+    """Return the options of a list or deletecollection. Raises BadRequest, also for a bad timeoutSeconds."""
     integer(query, "timeoutSeconds")
     return read_options(query)
 
 
 def watch_options(query: Query, *, name: str = "") -> WatchOptions:
-    """Return the options of a watch; a `name` (legacy watch of one object) selects it."""
+    """Return the options of a watch; `name` is that of a legacy watch of one object. Raises BadRequest."""
     field_selector = text(query, "fieldSelector")
     if name and not field_selector:
         field_selector = f"metadata.name={name}"
@@ -99,7 +99,7 @@ def write_options(
 ) -> WriteOptions:
     """Return the options of a create, update or patch, whose body was `body`.
 
-    The field manager of a write that names none is the first part of the user agent. Raises Invalid with all causes.
+    The field manager defaults to the user agent up to the first slash. Raises Invalid with all causes.
     """
     if not query and not is_apply:
         return WriteOptions(
@@ -141,15 +141,15 @@ def write_options(
 
 
 def manager_of(user_agent: str) -> str:
-    """Return the field manager a user agent stands for."""
+    """Return the default field manager of a user agent: its printable part before the first slash."""
     prefix = user_agent.partition("/")[0]
     return "".join(letter for letter in prefix if letter.isprintable())[:FIELD_MANAGER_LENGTH_MAX]
 
 
 def deletion_options(query: Query, body: dict[str, Any] | None) -> DeletionOptions:
-    """Return the options of a delete: those of a `DeleteOptions` body, or of the query when there is none.
+    """Return the options of a delete from its `DeleteOptions` body or, without a body, from the query.
 
-    Raises BadRequest for a body of the wrong shape, Invalid with all causes.
+    Raises BadRequest for a field of the wrong type and Invalid with all causes.
     """
     options = body if body is not None else _options_of_query(query)
     if not options:
@@ -191,7 +191,7 @@ def deletion_options(query: Query, body: dict[str, Any] | None) -> DeletionOptio
 
 
 def manager_causes(manager: str) -> list[Cause]:
-    """Return what is wrong with a field manager."""
+    """Return why a field manager is invalid; empty if it is valid."""
     if len(manager.encode()) > FIELD_MANAGER_LENGTH_MAX:
         return [
             _cause(
@@ -210,7 +210,7 @@ def manager_causes(manager: str) -> list[Cause]:
 
 
 def dry_run_causes(values: Sequence[str]) -> list[Cause]:
-    """Return what is wrong with the dry run directives."""
+    """Return why the dryRun values are invalid; empty if they are valid."""
     if all(value == "All" for value in values):
         return []
     shown = msgspec.json.encode(list(values)).decode()

@@ -7,12 +7,14 @@ are written as they come, nothing is held back, and whoever reads slowly slows t
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 
 from aiohttp import web
 from msgspec import Struct
 
 from kubelite.api.errors import BadRequest, InternalError, ServiceUnavailable, TooManyRequests
+from kubelite.api.http.body_end import CHUNK_SIZE, BodyEnd
 from kubelite.api.http.connection import Connection
 from kubelite.api.http.dialer import Backend, Connected, Dialer
 from kubelite.api.http.websocket import PROTOCOL_HEADER, offered_protocols
@@ -24,7 +26,14 @@ from kubelite.api.http.wire import (
     drain,
     transport_of,
 )
-from kubelite.limits import BACKEND_HEAD_SECONDS, RELAYED_STREAMS, STREAM_BUFFER
+from kubelite.limits import (
+    BACKEND_HEAD_SECONDS,
+    BACKEND_PAGE_SECONDS,
+    RELAYED_STREAMS,
+    STREAM_BUFFER,
+    STREAM_IDLE_SECONDS,
+)
+from kubelite.serving.closing import close_within_bounds
 from kubelite.tasks import TaskSet
 
 HOP_BY_HOP = frozenset(
@@ -46,10 +55,8 @@ IMPERSONATION = "impersonate-"
 # A body whose length a client could hide would be read as another request.
 FRAMING = frozenset({"content-length"})
 BUFFER_BYTES = STREAM_BUFFER.value
-CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
 BROKEN_LINE = re.compile(rb"\r(?!\n)|(?<!\r)\n|\0")
 STATUS = re.compile(r"[1-9][0-9]{2}")
-BODILESS = frozenset({204, 304})
 
 
 class Head(Struct):
@@ -147,11 +154,12 @@ class Relay:
         """Write a backend's answer to the client; `rewrite` may change header values by their lower-case name."""
         try:
             transport = transport_of(request)
-            transport.write(_answer_head(answered.head, headers, rewrite))
-            if request.method != "HEAD" and answered.head.status not in BODILESS:
-                while data := await answered.reader.read(BUFFER_BYTES):
-                    transport.write(data)
-                    await drain(request)
+            head = answered.head
+            transport.write(_answer_head(head, headers, rewrite))
+            body = BodyEnd(request.method, head.status, head.headers)
+            while not body.ended and (data := await answered.reader.read(BUFFER_BYTES)):
+                transport.write(body.take(data))
+                await _taken(drain(request))
         except ConnectionError as error:
             raise Disconnected from error
         finally:
@@ -173,7 +181,10 @@ class Relay:
             raise BadRequest("Upgrade request required")
         answered = await self.ask(request, backend, target, more_headers, upgrade=True)
         if answered.head.status >= 400:
-            return await self.pass_through(request, answered)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(BACKEND_PAGE_SECONDS.value):
+                    return await self.pass_through(request, answered)
+            return Sent(answered.head.status, keep_alive=False)
         if answered.head.status != 101:
             close(answered)
             raise InternalError(
@@ -194,7 +205,7 @@ def close(answered: Answered) -> None:
     answered.ended()
     if answered.sending is not None:
         answered.sending.cancel()
-    answered.writer.close()
+    close_within_bounds(answered.writer.transport)
 
 
 async def body_parts(answered: Answered) -> AsyncIterator[bytes]:
@@ -211,8 +222,9 @@ async def body_parts(answered: Answered) -> AsyncIterator[bytes]:
                     yield part
                 await reader.readline()
         else:
-            while part := await reader.read(BUFFER_BYTES):
-                yield part
+            body = BodyEnd("GET", answered.head.status, answered.head.headers)
+            while not body.ended and (part := await reader.read(BUFFER_BYTES)):
+                yield body.take(part)
     except (ValueError, EOFError, ConnectionError) as error:
         raise ServiceUnavailable("error trying to reach service: the answer broke off") from error
 
@@ -310,16 +322,26 @@ async def _splice(client: Connected, backend: Connected, tasks: TaskSet) -> None
         up.cancel()
         down.cancel()
         await asyncio.gather(up, down, return_exceptions=True)
-        backend_writer.close()
-        client_writer.close()
+        close_within_bounds(backend_writer.transport)
+        close_within_bounds(client_writer.transport)
+
+
+async def _taken(draining: Awaitable[None]) -> None:
+    """Wait until a peer takes what was written; raises ConnectionError when that takes `STREAM_IDLE_SECONDS`."""
+    try:
+        async with asyncio.timeout(STREAM_IDLE_SECONDS.value):
+            await draining
+    except TimeoutError as error:
+        STREAM_IDLE_SECONDS.reached()
+        raise ConnectionAbortedError("what was sent is not taken") from error
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     try:
         while data := await reader.read(BUFFER_BYTES):
             writer.write(data)
-            await writer.drain()
-    except ConnectionError:
+            await _taken(writer.drain())
+    except OSError:  # also what TLS, or the network on the way, ends a connection with
         return
 
 

@@ -1,11 +1,11 @@
-"""What a request asks for, read from its method and path.
+"""Request info: the verb, resource, namespace and name of a request, from its method and path.
 
 `parse` splits a request target into the `Attributes` that authorization sees and the rest that only a proxy reads.
 It follows the API server's request info: a GET without a name is a list or, with ``watch``, a watch; a DELETE without a
 name is a deletecollection; ``/api/v1/namespaces/x`` names a namespace, and what follows it a namespaced resource.
 
-Paths that could be read in two ways (encoded slashes, dot segments, empty segments, NUL) are refused rather than
-normalised, so that what is authorized is what is served. Behind ``/proxy/`` they belong to the server proxied to.
+Ambiguous paths (encoded slashes, dot segments, empty segments, NUL) are rejected, not normalized, so that the path
+authorized is the path served. Behind ``/proxy/`` any path is passed on to the backend.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ VERBS = {
 }
 SELECTING = frozenset(
     {"list", "deletecollection"}
-)  # a watch by its path has no selectors to authorize
+)  # a watch by its path (/watch/…) has no selectors to authorize
 NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
 CACHED_PATH_LENGTH_MAX = 256
 PROXIED = frozenset({"nodes", "pods", "services"})
@@ -39,10 +39,10 @@ NO_QUERY: Query = {}
 
 
 class RequestPath(Struct, frozen=True):
-    """Where a request goes.
+    """The parsed path of a request.
 
-    `is_below_namespace` says that the path has the form ``/namespaces/{namespace}/{resource}``; `rest` is the raw path
-    behind ``…/proxy``, None without that subresource.
+    `is_below_namespace`: the path has the form ``/namespaces/{namespace}/{resource}``. `rest`: the raw path behind
+    ``…/proxy``; None without that subresource. `path_error`: why the path is rejected; "" if it is valid.
     """
 
     attributes: Attributes
@@ -54,7 +54,10 @@ class RequestPath(Struct, frozen=True):
 
 
 def split_target(raw: str) -> tuple[str, str]:
-    """Split a request target into raw path and raw query; an absolute-form target loses its origin."""
+    """Split a request target into raw path and raw query, without origin (absolute form) and fragment.
+
+    Raises BadRequest for a target of another form.
+    """
     if not raw.startswith("/"):
         if "://" not in raw:
             raise BadRequest("the request target is not a path")
@@ -65,7 +68,10 @@ def split_target(raw: str) -> tuple[str, str]:
 
 
 def parse_query(raw: str) -> Query:
-    """Return the values of each query parameter in order."""
+    """Return the values of each query parameter in order.
+
+    Raises BadRequest beyond 1000 parameters or for bytes that are not UTF-8.
+    """
     if not raw:
         return NO_QUERY
     try:
@@ -79,7 +85,7 @@ def parse_query(raw: str) -> Query:
 
 
 def flag(query: Query, name: str) -> bool | None:
-    """Return a boolean parameter as Kubernetes reads it (present and empty is true); None: absent."""
+    """Return a boolean parameter, None if it is absent. As upstream, all but "false" and "0" is true, also ""."""
     values = query.get(name)
     if not values:
         return None
@@ -87,7 +93,7 @@ def flag(query: Query, name: str) -> bool | None:
 
 
 def parse(method: str, raw_path: str, query: Query = NO_QUERY) -> RequestPath:
-    """Return where a request goes; raises BadRequest for a path that is not in canonical form."""
+    """Parse method, path and query. Raises BadRequest for a path that is not in canonical form."""
     short = len(raw_path) <= CACHED_PATH_LENGTH_MAX
     target = _cached(method, raw_path) if short else _parse(method, raw_path)
     if target.path_error:
@@ -98,7 +104,7 @@ def parse(method: str, raw_path: str, query: Query = NO_QUERY) -> RequestPath:
 
 
 def _selecting(attributes: Attributes, query: Query) -> Attributes:
-    """Return what is asked when the query is looked at too: a watch, one name, some objects."""
+    """Add to a list or deletecollection what its query says: selectors and, for a list, ``watch`` and one name."""
     field_selector, label_selector = (
         query.get(option, ("",))[0] for option in ("fieldSelector", "labelSelector")
     )
@@ -189,7 +195,7 @@ def _resource(
 
 
 def _proxy_at(parts: list[str]) -> int | None:
-    """Return the index of the ``proxy`` segment of a proxy subresource."""
+    """Return the index of the ``proxy`` segment of a proxy subresource, or None."""
     if len(parts) < 5 or parts[0] != "api":
         return None
     start = 4 if parts[2] == "namespaces" and len(parts) > 5 else 2
@@ -210,7 +216,7 @@ def _behind(raw_path: str, index: int) -> str:
 
 
 def _decoded(raw_path: str) -> tuple[str, list[str]]:
-    """Return what is wrong with a path, and its decoded segments."""
+    """Return why a path is rejected ("" if it is valid), and its decoded segments."""
     trimmed = raw_path[1:].removesuffix("/")
     if not trimmed:
         return "", []

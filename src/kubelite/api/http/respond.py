@@ -1,4 +1,4 @@
-"""Answers: bytes, objects and errors with the headers Kubernetes gives them."""
+"""Replies for objects, errors and text, in JSON or YAML, with the headers that Kubernetes sends."""
 
 import zlib
 from collections.abc import Iterable, Sequence
@@ -18,9 +18,9 @@ GZIP_THRESHOLD_BYTES = 128 * 1024
 GZIP_LEVEL = 1  # upstream's choice: within 1.3x of the best size at the least CPU
 GZIP_WINDOW_BITS = 31  # gzip framing
 # What work costs, in the unit of `limits.INLINE_WORK`.
-YAML_COST = 2  # a byte
-GZIP_BYTES = 16  # for one
-PRETTY_BYTES = 128  # for one
+YAML_COST = 2  # of one byte
+GZIP_BYTES = 16  # to compress, for a cost of one
+PRETTY_BYTES = 128  # to indent, for a cost of one
 CACHE_CONTROL = "no-cache, private"
 
 
@@ -33,12 +33,12 @@ class Reply(msgspec.Struct):
     warnings: Sequence[str] = ()
     headers: dict[str, str] | None = None
     cache_control: str = CACHE_CONTROL
-    pieces: Pieces | None = None  # the body, where it is put together as it is written
-    charge: Charge | None = None  # what is held for it, given back once it is written
+    pieces: Pieces | None = None  # the body, if it is joined as it is written; `body` is then empty
+    charge: Charge | None = None  # for the unsent bytes; released once the answer is written
 
     @property
     def content(self) -> Body:
-        """The body, in whatever form."""
+        """The body: `pieces` if set, else `body`."""
         return self.body if self.pieces is None else self.pieces
 
 
@@ -50,7 +50,7 @@ async def object_reply(
     status: int = 200,
     warnings: Sequence[str] = (),
 ) -> Reply:
-    """Answer with an encoded object, in the encoding the client chose."""
+    """Return a reply with JSON `body` in the negotiated encoding; long encodings run in the offload."""
     if media != PLAIN_JSON:
         plain, cost = body, rendering_cost(len(body), media)
         body = await offload.run(cost, lambda: _rendered(plain, media))
@@ -64,14 +64,17 @@ async def object_reply(
 
 
 def rendering_cost(size: int, media: Media) -> int:
-    """Return what an encoding of so many bytes costs, as `Offload.run` counts."""
+    """Return the cost for `Offload.run` of encoding `size` bytes."""
     if media.encoding == "yaml":
         return size * YAML_COST
     return size // PRETTY_BYTES if media.pretty else 0
 
 
 def _rendered(body: Body, media: Media) -> Body:
-    """Return a body in the chosen encoding, a list item by item: no step of it is long, also for other threads."""
+    """Return a body in the chosen encoding.
+
+    A list is encoded item by item, so that no step holds the GIL for long.
+    """
     if isinstance(body, bytes):
         return rendered(body, media)
     if media.encoding == "yaml":
@@ -123,7 +126,7 @@ def yaml_of(value: Any) -> bytes:
 
 
 def list_body(api_version: str, kind: str, listed: Listed) -> Pieces:
-    """Return a list from the bytes of its items."""
+    """Return a list object that shares the stored bytes of its items."""
     head = b'{"kind":"%s","apiVersion":"%s","metadata":%s,"items":[' % (
         kind.encode(),
         api_version.encode(),
@@ -133,7 +136,7 @@ def list_body(api_version: str, kind: str, listed: Listed) -> Pieces:
 
 
 def list_metadata(listed: Listed) -> dict[str, Any]:
-    """Return the metadata of a list."""
+    """Return the ListMeta of a list as a JSON object."""
     metadata: dict[str, Any] = {"resourceVersion": listed.resource_version}
     if listed.continue_token:
         metadata["continue"] = listed.continue_token
@@ -143,7 +146,7 @@ def list_metadata(listed: Listed) -> dict[str, Any]:
 
 
 def error_reply(error: APIError, media: Media = PLAIN_JSON) -> Reply:
-    """Answer with the error's Status."""
+    """Return a reply with the error's Status, and Retry-After or WWW-Authenticate where it applies."""
     headers: dict[str, str] = {}
     if error.retry_after_seconds:
         headers["Retry-After"] = str(error.retry_after_seconds)
@@ -162,7 +165,7 @@ def error_reply(error: APIError, media: Media = PLAIN_JSON) -> Reply:
 def text_reply(
     text: str, status: int = 200, content_type: str = "text/plain; charset=utf-8"
 ) -> Reply:
-    """Answer with plain text."""
+    """Return a reply with text, marked nosniff so that browsers do not guess another type."""
     return Reply(
         body=text.encode(),
         status=status,
@@ -174,7 +177,7 @@ def text_reply(
 def warning_headers(texts: Iterable[str]) -> list[str]:
     """Return the values of the Warning headers (RFC 7234, code 299), each text once.
 
-    When the texts are too long in all, each is cut and the last ones are left out, as upstream.
+    If the texts exceed WARNINGS in all, each is truncated to WARNING characters and the last are dropped, as upstream.
     """
     whole = [text for text in dict.fromkeys(texts) if text]
     if sum(map(len, whole)) <= WARNINGS.value:
@@ -192,14 +195,14 @@ def warning_headers(texts: Iterable[str]) -> list[str]:
 
 
 def warning_header(text: str) -> str:
-    """Return a header's value, without what could end the header."""
+    """Return the value of a Warning header; unprintable characters, such as CR and LF, become spaces."""
     clean = "".join(letter if letter.isprintable() else " " for letter in text)
     escaped = clean.replace("\\", "\\\\").replace('"', '\\"')
     return f'299 - "{escaped}"'
 
 
 async def compressed(body: Body, offload: Offload) -> bytes:
-    """Return a gzip of `body`."""
+    """Return `body` compressed with gzip, in the offload if it is long."""
     return await offload.run(len(body) // GZIP_BYTES, lambda: _gzip(body))
 
 
@@ -210,5 +213,5 @@ def _gzip(body: Body) -> bytes:
 
 
 def accepts_gzip(header: str) -> bool:
-    """Say whether an Accept-Encoding header names gzip."""
+    """Return whether an Accept-Encoding header names gzip (without a weight)."""
     return "gzip" in header and any(token.strip() == "gzip" for token in header.split(","))

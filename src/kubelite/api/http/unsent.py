@@ -1,8 +1,8 @@
-"""What clients have not read yet: charged to the connection, to the identity, and in all.
+"""Budget of unsent bytes: what clients have not read yet, per connection, per identity and in total.
 
-A charge is taken before an answer is put together and given back once the connection has taken it; a watch is charged
-for what waits for it. Who wants more than there is room for waits, or is cut. When there is no room in all, those that
-have stopped reading go first, so that nobody is kept out by clients that only hold on.
+An answer is charged before it is built and released once the transport has taken it; a watch is charged for its
+backlog. A request beyond the budget waits for room; a watch beyond it is cut off. When the total is used up, the
+clients that have stopped reading are cut off first, so that they cannot lock out the others.
 """
 
 import asyncio
@@ -14,9 +14,9 @@ from kubelite.budget import Budget
 from kubelite.collector import FreedMemory
 from kubelite.limits import UNSENT, UNSENT_OF_CALLER, UNSENT_OF_CONNECTION
 
-# Of one answer, not charged: it is no more than the buffers of its connection.
+# An answer up to this size is not charged: it takes no more than the buffers of its connection.
 FREE_BYTES = 64 * 1024
-ROOM_SECONDS = 15.0  # as long as a request waits for its turn
+ROOM_SECONDS = 15.0  # to wait for room; as long as a request is queued for a seat
 STALLED_SECONDS = 5.0
 
 Waiter = tuple["Charge", int, "asyncio.Future[None]"]
@@ -28,15 +28,15 @@ class Unsent:
     def __init__(self) -> None:
         self.budget = Budget(UNSENT_OF_CALLER, UNSENT)
         self.memory = FreedMemory()
-        self._charges: set[Charge] = set()  # those that hold something
+        self._charges: set[Charge] = set()  # those that hold bytes
         self._waiting: deque[Waiter] = deque()
 
     def charge(self, owner: str, cut: Callable[[], None]) -> "Charge":
-        """Return an empty charge to an identity; `cut` ends what is charged, without waiting."""
+        """Return an empty charge to an identity; `cut` ends the answer or watch at once, without waiting."""
         return Charge(self, owner, cut)
 
     def changed(self, charge: "Charge", amount: int) -> bool:
-        """Let a charge hold `amount`; say whether there was room for it."""
+        """Set a charge to `amount` bytes; return whether the budget allows it. Cuts off stalled clients if needed."""
         more = amount - charge.held
         if more > 0:
             self._make_room(more)
@@ -53,7 +53,7 @@ class Unsent:
         return True
 
     async def wait(self, charge: "Charge", amount: int) -> None:
-        """Wait until a charge can hold `amount`; raises TimeoutError."""
+        """Wait until a charge can hold `amount` bytes. Raises TimeoutError after ROOM_SECONDS."""
         is_first = all(other.owner != charge.owner for other, _, _ in self._waiting)
         if is_first and self.changed(charge, amount):
             return
@@ -68,7 +68,7 @@ class Unsent:
                 self._waiting.remove(waiter)
 
     def _wake(self) -> None:
-        """Let those in who have room now, those of one identity in the order in which they came."""
+        """Serve the waiters the budget has room for, in the order of arrival within each identity."""
         passed_by: set[str] = set()
         for waiter in tuple(self._waiting):
             charge, amount, future = waiter
@@ -82,7 +82,7 @@ class Unsent:
             future.set_result(None)
 
     def _make_room(self, more: int) -> None:
-        """Cut those that have stopped reading, the largest first, until there is room in all."""
+        """Cut off stalled clients, the largest charge first, until the total has room for `more` bytes."""
         if self.budget.held + more <= UNSENT.value:
             return
         before = asyncio.get_running_loop().time() - STALLED_SECONDS
@@ -95,7 +95,7 @@ class Unsent:
 
 
 class Charge:
-    """What is held for one answer or watch."""
+    """The unsent bytes of one answer or watch."""
 
     __slots__ = ("_cut", "_unsent", "held", "is_ended", "moved_at", "owner")
 
@@ -105,14 +105,14 @@ class Charge:
         self.owner = owner
         self.held = 0
         self.is_ended = False
-        self.moved_at = asyncio.get_running_loop().time()  # when the client last took something
+        self.moved_at = asyncio.get_running_loop().time()  # loop time when the client last read
 
     def change(self, amount: int) -> bool:
-        """Hold `amount` from now on; say whether there was room for it."""
+        """Set the charge to `amount` bytes; return whether the budget allows it. False once it was released."""
         return not self.is_ended and self._unsent.changed(self, amount)
 
     async def wait(self, amount: int) -> None:
-        """Hold `amount` once there is room, or all an identity may if it is more; raises TooManyRequests."""
+        """Wait to hold `amount` bytes, or the limit of an identity if that is less. Raises TooManyRequests."""
         amount = min(amount, UNSENT_OF_CALLER.value)
         try:
             await self._unsent.wait(self, amount)
@@ -123,19 +123,19 @@ class Charge:
             ) from error
 
     def moved(self) -> None:
-        """Note that the client reads."""
+        """Record that the client has read, so that it does not count as stalled."""
         self.moved_at = asyncio.get_running_loop().time()
 
     def release(self) -> None:
-        """Hold nothing from now on."""
+        """Return all bytes to the budget, for good. Idempotent."""
         self.is_ended = True
-        self._cut = _nothing  # it leads to the connection and back here
+        self._cut = _nothing  # it refers to the connection and so back to this charge
         if self.held:
             self._unsent.memory.freed(self.held)
             self._unsent.changed(self, 0)
 
     def end(self) -> None:
-        """Cut what is charged, and hold nothing more."""
+        """Cut off the answer or watch and release its charge. Idempotent."""
         if not self.is_ended:
             cut = self._cut
             self.release()
@@ -147,7 +147,7 @@ def _nothing() -> None:
 
 
 def is_too_far_behind(waiting_bytes: int) -> bool:
-    """Tell whether a watch has more waiting than one may."""
+    """Return whether the backlog of a watch exceeds the limit of a connection."""
     if waiting_bytes <= UNSENT_OF_CONNECTION.value:
         return False
     UNSENT_OF_CONNECTION.reached()

@@ -1,9 +1,9 @@
-"""Watches over HTTP: chunked lines, written straight to the connection.
+"""Watches over HTTP: chunked lines, written straight to the transport.
 
-The chunk around a line is part of the form, so that a line is framed once and the same bytes go to every watcher.
-Lines are written a slice of watchers at a time, so that an event for thousands does not hold the loop, and whatever
-comes meanwhile goes out with the next write. What a watch begins with goes out no faster than the client reads. A
-watcher that does not read is dropped when too much waits for it: it lists again, nobody waits for it.
+Framing is part of the form, so each line is framed once and all watchers share its bytes. Each turn of the loop
+writes to WRITES_A_TURN watchers, so an event for thousands does not block the loop; events that come meanwhile go
+out with the next write. The initial events are sent with back-pressure, no faster than the client reads. A slow
+watcher is dropped when its backlog is too large: it lists again, and it never delays other watchers.
 """
 
 import asyncio
@@ -40,15 +40,17 @@ from kubelite.randomness import Randomness
 from kubelite.tasks import TaskSet
 
 SLICE_BYTES = 64 * 1024
-BEGINNING_SECONDS = 60.0  # to read one slice of what a watch begins with
-FINISH_SECONDS = 5.0  # to read what is left when a watch is over
+BEGINNING_SECONDS = 60.0  # for the client to read one slice of the initial events
+FINISH_SECONDS = 5.0  # for the client to read the backlog when a watch is over
 WRITES_A_TURN = 100  # about 2 ms of the loop, in TLS
-TIMEOUT_SECONDS_MIN = 1800.0  # a watch without a timeout ends at random between this and its double
+TIMEOUT_SECONDS_MIN = (
+    1800.0  # a watch without timeoutSeconds ends at random between this and twice this
+)
 ERROR_LINE = b'{"type":"ERROR","object":%b}\n'
 
 
 class Framed:
-    """Another form inside the frames of a transfer."""
+    """A form whose lines are framed for the transport: chunked, unframed or WebSocket."""
 
     def __init__(self, form: Form, framing: "Framing") -> None:
         self._form = form
@@ -57,12 +59,12 @@ class Framed:
         self.event_cost = form.event_cost
 
     def event(self, event_type: str, value: bytes) -> bytes:
-        """Return one line in its frame."""
+        """Return one framed line."""
         return self._frame(self._form.event(event_type, value))
 
 
 class Framing(Struct, frozen=True):
-    """How lines travel, and what says that there are no more."""
+    """How lines are framed, and the bytes that end the watch."""
 
     name: str
     frame: Callable[[bytes], bytes]
@@ -72,21 +74,21 @@ class Framing(Struct, frozen=True):
 CHUNKS = Framing("chunked", chunk, LAST_CHUNK)
 UNFRAMED = Framing(
     "unframed", lambda line: line, b""
-)  # HTTP/1.0: the end of the connection is the end
+)  # HTTP/1.0: closing the connection ends the body
 MESSAGES = Framing(
     "websocket", lambda line: websocket.frame(line, websocket.TEXT), websocket.NORMAL_CLOSE
 )
 
 
 class Over(Exception):
-    """The watch has ended before all it begins with was delivered."""
+    """The watch ended before all of its initial events were delivered."""
 
 
 class Outlet:
-    """The connection of one watcher, and the lines that wait to be written to it.
+    """The connection of one watcher and its backlog of lines.
 
-    While the client reads, lines go out with the next turn of the loop. While it does not, they wait here: they are
-    shared with all other watchers, and only about two slices of them are copied into the connection.
+    While the client reads, lines go out with the next turn of the loop. While it does not, they stay in the backlog,
+    whose bytes all watchers share; only about two slices of them are copied into the write buffer.
     """
 
     def __init__(
@@ -102,8 +104,8 @@ class Outlet:
         self._ended = ended
         self._tasks = tasks
         self._lines: deque[bytes] = deque()
-        self._size = 0  # of the lines
-        self._last_write = 0  # what the connection may hold without saying so
+        self._size = 0  # of the lines, in bytes
+        self._last_write = 0  # in bytes: TLS may hold them beyond the write buffer
         self._resuming: asyncio.Task[None] | None = None
 
     @property
@@ -115,7 +117,7 @@ class Outlet:
         return bool(self._lines) or self._is_paused
 
     def add(self, lines: Sequence[bytes]) -> bool:
-        """Keep lines until `flush`, or end the watch of who is too far behind; say whether they are the first."""
+        """Add lines to the backlog; return whether it was empty. Ends the watch if it is too far behind."""
         is_first = not self._lines
         self._lines.extend(lines)
         self._size += sum(map(len, lines))
@@ -124,17 +126,17 @@ class Outlet:
         return is_first
 
     def flush(self) -> None:
-        """Write what waits, as far as the connection takes it; the rest goes out when it takes more."""
+        """Write the backlog until the transport pauses; a task writes the rest as the client reads."""
         if self._resuming is None:
             self._write()
             if self._is_behind and not self._transport.is_closing():
                 self._resuming = self._tasks.start(self._resume(), name="slow watcher")
 
     async def drained(self) -> None:
-        """Return when the client has read all but the last slices, and there is room for more.
+        """Wait until the backlog is written and the transport accepts more.
 
         Raises:
-            Over: The watch has ended, or the client has not read for too long.
+            Over: The watch has ended, or the client has not read for BEGINNING_SECONDS; it is cut off.
         """
         self.flush()
         if self._resuming is not None:
@@ -149,7 +151,7 @@ class Outlet:
         await asyncio.sleep(0)
 
     def cut_off(self) -> None:
-        """End the watch; the connection goes with it, unless all has been written."""
+        """End the watch and drop the backlog; abort the connection unless all was written."""
         if not self._ended.done():
             self._ended.set_result(None)
         if self._is_behind:
@@ -158,7 +160,7 @@ class Outlet:
         self._size = 0
 
     async def finish(self, end: bytes) -> None:
-        """Write what waits and the last bytes; a client that does not read soon is cut off."""
+        """Write the backlog, then `end`; cut off a client that does not read within FINISH_SECONDS."""
         self.flush()
         if self._resuming is not None:
             await asyncio.wait({self._resuming}, timeout=FINISH_SECONDS)
@@ -179,7 +181,7 @@ class Outlet:
             self._resuming = None
 
     def _write(self) -> None:
-        """Write slices until the connection takes no more."""
+        """Write slices until the transport pauses."""
         while self._lines and not self._is_paused and not self._transport.is_closing():
             part = self._lines.popleft()
             if len(part) < SLICE_BYTES and self._lines:
@@ -197,7 +199,7 @@ class Outlet:
         return b"".join(parts)
 
     def _account(self) -> None:
-        """Charge for what waits; cut off who is too far behind."""
+        """Charge the caller for the unsent bytes; cut off a watcher that is too far behind or over its share."""
         if self._ended.done():
             return
         held = 0
@@ -208,14 +210,14 @@ class Outlet:
 
 
 class Outlets:
-    """Writes to many watchers, a slice in each turn of the loop."""
+    """Flushes the outlets that have new lines, WRITES_A_TURN of them in a turn of the loop."""
 
     def __init__(self) -> None:
         self._waiting: deque[Outlet] = deque()
         self._is_scheduled = False
 
     def send(self, outlet: Outlet, frames: Sequence[bytes]) -> None:
-        """Write lines soon."""
+        """Enqueue lines for one watcher; they are written in a later turn of the loop."""
         if outlet.add(frames):
             self._waiting.append(outlet)
             self._schedule()
@@ -234,7 +236,7 @@ class Outlets:
 
 
 class Watches:
-    """All watches under way, so that they can end cleanly when the server stops."""
+    """The watches in flight, so that they can end cleanly when the server stops."""
 
     def __init__(self, verbs: Verbs, randomness: Randomness, unsent: Unsent) -> None:
         self._verbs = verbs
@@ -247,11 +249,11 @@ class Watches:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """The number of watches in flight."""
         return len(self._endings)
 
     def end(self) -> None:
-        """End all of them as if their time was up."""
+        """End all watches as if they had timed out: with a bookmark and the end of the body."""
         for ending in tuple(self._endings):
             ending()
 
@@ -263,7 +265,7 @@ class Watches:
         form: Form,
         headers: list[tuple[str, str]],
     ) -> Sent:
-        """Serve one watch until its time is up, the past it asks for is gone, or the client goes."""
+        """Serve one watch until it times out, its revision is compacted or the client disconnects. Raises APIError."""
         transport = transport_of(request)
         connection: Connection = request.protocol  # type: ignore[assignment]  # made by ConnectionServer
         loop = asyncio.get_running_loop()
@@ -322,7 +324,7 @@ class Watches:
         headers: list[tuple[str, str]],
         end: Callable[[], None],
     ) -> int:
-        """Write the head; return the status."""
+        """Write the head of the answer or the WebSocket handshake; return the status."""
         if framing is not MESSAGES:
             if framing is CHUNKS:
                 headers.append(("Transfer-Encoding", "chunked"))
@@ -344,7 +346,7 @@ class Watches:
 async def _until_closed(client: Connected) -> None:
     reader, writer = client
     await websocket.closed(reader)
-    writer.close()  # a writer that is forgotten closes by itself, so it is kept until here
+    writer.close()  # a StreamWriter closes when it is collected, so it is kept until here
 
 
 def _framing_of(request: web.BaseRequest) -> Framing:

@@ -1,7 +1,7 @@
-"""HTTP/1.1 answers, written straight to the connection.
+"""HTTP/1.1 answers, written straight to the transport.
 
-aiohttp parses requests; answers are framed here, because one write of head and body costs a quarter of what its
-response objects cost, and because a watch shares one framed chunk between all its watchers.
+aiohttp parses requests. Answers are framed here: one write of head and body costs a quarter of aiohttp's response
+objects, and all watchers of a resource share one framed chunk.
 """
 
 import asyncio
@@ -15,14 +15,16 @@ from kubelite.api.errors import APIError
 from kubelite.clock import Clock
 from kubelite.serving.connection import Sent
 
-__all__ = ["Sent"]  # the answer of every handler here, as the connection knows it
+__all__ = ["Sent"]  # re-exported: what every handler here returns
 
 LAST_CHUNK = b"0\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-# About 1 ms of the loop, in TLS. Under TLS a connection may hold one more of them than it says.
+# About 1 ms of the loop, in TLS. Under TLS a transport may hold one slice more than its write buffer reports.
 SLICE_BYTES = 512 * 1024
-BUFFERED_BYTES_MAX = 64 * 1024  # of a long answer, in a connection, when the next slice is written
-SENDING_SECONDS = 60.0  # as the API server of Kubernetes, which cuts what takes longer
+BUFFERED_BYTES_MAX = (
+    64 * 1024
+)  # high-water mark: at most this much is buffered when the next slice is written
+SENDING_SECONDS = 60.0  # upstream cuts off an answer that takes longer, too
 
 REASON_PHRASES = {status.value: status.phrase for status in HTTPStatus} | {
     422: "Unprocessable Entity"
@@ -34,9 +36,9 @@ Headers = Iterable[tuple[str, str]]
 
 
 class Pieces:
-    """A body that is put together as it is written: a list of what is stored, which is not copied before.
+    """A body that is joined as it is written, so that the stored bytes of a list are not copied before.
 
-    `head`, the items with `separator` between them, `tail`.
+    Its content is `head`, the items with `separator` between them, and `tail`.
     """
 
     __slots__ = ("_size", "head", "items", "separator", "tail")
@@ -49,7 +51,7 @@ class Pieces:
         items_bytes: int | None = None,
         separator: bytes = b",",
     ) -> None:
-        """`items_bytes` is the size of all items, if it is known."""
+        """`items_bytes` is the total size of the items; None: it is summed up here."""
         if items_bytes is None:
             items_bytes = sum(map(len, items))
         self.head = head
@@ -63,11 +65,11 @@ class Pieces:
         return self._size
 
     def whole(self, start: bytes = b"") -> bytes:
-        """Return all of it, behind `start`."""
+        """Return the body in one piece, preceded by `start`."""
         return b"".join((start, self.head, self.separator.join(self.items), self.tail))
 
     def slices(self) -> Iterator[bytes]:
-        """Yield all of it in parts of at least SLICE_BYTES, but for the last and for those that long items end."""
+        """Yield the body in parts of about SLICE_BYTES; an item is never split, so a long one makes a longer part."""
         items, lead, separator = self.items, self.head, self.separator
         start, size = 0, 0
         for end, item in enumerate(items, 1):
@@ -82,7 +84,7 @@ Body = bytes | Pieces
 
 
 def whole(body: Body, start: bytes = b"") -> bytes:
-    """Return a body in one piece, behind `start`."""
+    """Return a body in one piece, preceded by `start`."""
     return start + body if isinstance(body, bytes) else body.whole(start)
 
 
@@ -97,11 +99,11 @@ def slices(body: Body) -> Iterator[bytes | memoryview]:
 
 
 class Disconnected(Exception):
-    """The client went away before the answer was written."""
+    """The client disconnected before the answer was written."""
 
 
 class Dates:
-    """The Date header, made once a second."""
+    """The Date header, formatted once a second."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -109,7 +111,7 @@ class Dates:
         self._value = ""
 
     def now(self, loop_time: float) -> str:
-        """Return the current date (RFC 9110)."""
+        """Return the current date as an IMF-fixdate (RFC 9110)."""
         if loop_time >= self._until:
             date = self._clock.now()
             self._until = loop_time + 1 - date.microsecond / 1e6
@@ -121,7 +123,7 @@ class Dates:
 
 
 def head(request: web.BaseRequest, status: int, headers: Headers) -> bytes:
-    """Return status line and headers; a connection that will not stay open says so."""
+    """Return status line and headers, with a Connection header where it is not HTTP's default."""
     lines = [f"HTTP/1.1 {status} {REASON_PHRASES.get(status, 'Unknown')}"]
     lines += [f"{name}: {value}" for name, value in headers]
     if not stays_open(request):
@@ -135,7 +137,11 @@ def head(request: web.BaseRequest, status: int, headers: Headers) -> bytes:
 async def send(
     request: web.BaseRequest, status: int, headers: list[tuple[str, str]], body: Body
 ) -> Sent:
-    """Write a whole answer, no faster than it is read; raises Disconnected, also when that takes too long."""
+    """Write an answer with back-pressure. Raises Disconnected.
+
+    A client that takes longer than SENDING_SECONDS to read it is cut off. Content-Length is added to `headers`, except
+    for statuses 204 and 304.
+    """
     transport = transport_of(request)
     if status != HTTPStatus.NOT_MODIFIED and status != HTTPStatus.NO_CONTENT:
         headers.append(("Content-Length", str(len(body))))
@@ -152,12 +158,12 @@ async def send(
 
 
 def stays_open(request: web.BaseRequest) -> bool:
-    """Tell whether another request may follow: not when the end of this one's body cannot be known."""
+    """Return whether the connection stays open: not if the body of the request failed, as its end is unknown."""
     return bool(request.keep_alive) and request.content.exception() is None
 
 
 async def _write_slices(request: web.BaseRequest, transport: asyncio.Transport, body: Body) -> None:
-    """Write a long body so that its encryption does not hold the loop."""
+    """Write a long body in slices, a turn of the loop each, so that TLS encryption does not block the loop."""
     deadline = asyncio.get_running_loop().call_later(SENDING_SECONDS, transport.abort)
     transport.set_write_buffer_limits(BUFFERED_BYTES_MAX)
     is_first = True
@@ -173,7 +179,7 @@ async def _write_slices(request: web.BaseRequest, transport: asyncio.Transport, 
 
 
 async def _taken(transport: asyncio.Transport, size: int) -> None:
-    """Wait until the connection takes more; cut one that does not for too long."""
+    """Wait until the transport accepts more; abort it after SENDING_SECONDS."""
     if size > BUFFERED_BYTES_MAX:
         transport.set_write_buffer_limits(BUFFERED_BYTES_MAX)
     if not is_paused(transport):
@@ -186,7 +192,7 @@ async def _taken(transport: asyncio.Transport, size: int) -> None:
 
 
 def transport_of(request: web.BaseRequest) -> asyncio.Transport:
-    """Return the connection of a request; raises Disconnected."""
+    """Return the transport of a request. Raises Disconnected if it is closing."""
     transport = request.transport
     if transport is None or transport.is_closing():
         raise Disconnected
@@ -194,26 +200,26 @@ def transport_of(request: web.BaseRequest) -> asyncio.Transport:
 
 
 async def drain(request: web.BaseRequest) -> None:
-    """Wait until the connection of a request takes more; raises Disconnected."""
+    """Wait until the transport of a request accepts more. Raises Disconnected."""
     await drained(transport_of(request))
 
 
 async def drained(transport: asyncio.Transport) -> None:
-    """Wait until a connection takes more; raises Disconnected."""
+    """Wait until a transport is not paused. Raises Disconnected if the connection is lost."""
     protocol: Any = transport.get_protocol()
-    if protocol is None:  # a lost connection has none on uvloop
+    if protocol is None:  # on uvloop a lost connection has no protocol
         raise Disconnected
     try:
         await protocol._drain_helper()  # noqa: SLF001 - there is no other way to wait, nor in asyncio's streams
     except ConnectionError as error:
-        # It belongs to the future that was awaited, which the frames of its traceback hold in turn: buffers of the
-        # connection would stay until a full collection.
+        # The awaited future holds the error and the frames of its traceback hold the future: the cycle would keep
+        # the buffers of the connection until a full collection.
         error.__traceback__ = None
         raise Disconnected from None
 
 
 def is_paused(transport: asyncio.Transport) -> bool:
-    """Tell whether a connection takes no more for now."""
+    """Return whether a transport is paused: its write buffer is above the high-water mark."""
     protocol: Any = transport.get_protocol()
     return protocol is not None and bool(protocol._paused)  # noqa: SLF001 - as above
 
@@ -224,7 +230,7 @@ def chunk(data: bytes) -> bytes:
 
 
 async def continue_if_expected(request: web.BaseRequest) -> None:
-    """Ask for the body of a client that waits to be asked."""
+    """Send 100 Continue if the client expects it (RFC 9110). Raises ExpectationFailed for another expectation."""
     expected = request.headers.get("Expect", "")
     if expected.lower() == "100-continue":
         transport_of(request).write(CONTINUE)
@@ -233,6 +239,6 @@ async def continue_if_expected(request: web.BaseRequest) -> None:
 
 
 class ExpectationFailed(APIError):
-    """The client expects what the server does not do."""
+    """The client sent an Expect header other than 100-continue."""
 
     code, reason = 417, "ExpectationFailed"

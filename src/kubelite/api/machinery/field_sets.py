@@ -391,19 +391,19 @@ _KINDS = {".": 0, "f": 1, "k": 2, "v": 3, "i": 4}
 
 
 def _rank(key: str) -> tuple[Any, ...]:
+    """Rank a path element: by kind, then what its kind is compared by, before what cannot be read so."""
     kind = key[0]
     if kind not in _TYPED:
         return (_KINDS[kind], key)
     try:
         value = _decode(key[2:])
     except msgspec.DecodeError:
-        return (_KINDS[kind], (_LAST,), key)
-    if kind == "k" and isinstance(value, dict):
-        return (2, *((name, _value_rank(value[name])) for name in sorted(value)))
-    return (_KINDS[kind], _value_rank(value))
-
-
-_LAST = 9
+        return (_KINDS[kind], 2, key)
+    if kind != "k":
+        return (_KINDS[kind], 0, _value_rank(value))
+    if not isinstance(value, dict):
+        return (_KINDS[kind], 1, _value_rank(value))
+    return (_KINDS[kind], 0, *((name, _value_rank(value[name])) for name in sorted(value)))
 
 
 def _value_rank(value: Any) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""What the verbs answer."""
+"""The results of the verbs."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -7,7 +7,7 @@ from msgspec import Struct
 
 
 class Written(Struct, frozen=True):
-    """What a create, update or patch answers."""
+    """The result of a create, update or patch."""
 
     body: bytes
     created: bool = False
@@ -15,7 +15,7 @@ class Written(Struct, frozen=True):
 
 
 class Listed(Struct, frozen=True, dict=True):
-    """What a list answers, before it is put together."""
+    """The result of a list: encoded items, not yet joined into one body."""
 
     items: Sequence[bytes]
     resource_version: str
@@ -24,12 +24,12 @@ class Listed(Struct, frozen=True, dict=True):
 
     @cached_property
     def size_bytes(self) -> int:
-        """How long all items are together."""
+        """The bytes of all items together."""
         return sum(map(len, self.items))
 
 
 class Deleted(Struct, frozen=True):
-    """What a delete answers: the object while it goes, or a Status (or the object) once it is gone."""
+    """The result of a delete: the object while its deletion is pending, a Status (or the object) once it is removed."""
 
     body: bytes
     finished: bool

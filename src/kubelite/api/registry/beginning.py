@@ -1,9 +1,9 @@
-"""What a watch begins with: what there is, or what has happened since a version.
+"""Delivers the start of a watch: the present objects, or the history since a resource version.
 
-Both are read slice by slice, as fast as the client reads, out of the store as it is by then: nothing is copied, and
-nothing that has been overwritten is kept for a slow client. A watch that walks through what there is hears of changes
-to what it has passed already; what lies before it, it will find as it is by then. A watch that reads the past hears of
-nothing until it has caught up.
+Both are read from the current store slice by slice, at the pace of the client, so no snapshot is copied and no
+overwritten value is kept for a slow client. A watch that walks the present objects gets changes only of keys it has
+passed; it reads later keys in their state at that time. A watch that replays the history gets no live change until it
+has caught up.
 """
 
 from bisect import bisect_left
@@ -34,19 +34,19 @@ T = TypeVar("T", Entry, Change)
 
 
 class Walk:
-    """How far a watch has walked through what there is: up to which key, and at which revision each part was read."""
+    """The keys that a watch has read so far, as consecutive parts, and the revision at which it read each part."""
 
     def __init__(self) -> None:
         self._ends: list[str] = []  # the last key of each part
         self._revisions: list[int] = []
 
     def passes(self, frame: Frame) -> bool:
-        """Tell whether a change is to something that was passed, and newer than what was seen of it."""
+        """Return whether a change is to a key already read and newer than the revision it was read at."""
         part = bisect_left(self._ends, frame.key)
         return part < len(self._ends) and frame.revision > self._revisions[part]
 
     def passed(self, end: str, revision: int) -> None:
-        """Note that all up to a key was read at a revision."""
+        """Record that all keys up to `end` were read at `revision`."""
         if self._revisions and self._revisions[-1] == revision:
             self._ends[-1] = end
         else:
@@ -55,7 +55,7 @@ class Walk:
 
 
 class Beginning:
-    """Begins watches, and is what a watch is to those who asked for it."""
+    """Delivers the start of one watch, and is the `Watching` that the caller holds."""
 
     def __init__(
         self,
@@ -68,7 +68,10 @@ class Beginning:
         presents: bool = False,
         marks_end: bool = False,
     ) -> None:
-        """The watch begins with what there is, or, without `presents`, with what happened after a revision (0: now)."""
+        """With `presents` start with the present objects, else with the changes after revision `after` (0: now).
+
+        `marks_end` adds a bookmark with the annotation ``k8s.io/initial-events-end`` after the present objects.
+        """
         self._watch = watch
         self._hub = hub
         self._store = store
@@ -89,11 +92,11 @@ class Beginning:
         self._watch.bookmark()
 
     def close(self) -> None:
-        """Deliver nothing more."""
+        """Close the watch; nothing more is delivered."""
         self._watch.close()
 
     async def begin(self, drain: Drain) -> None:
-        """Deliver what the watch begins with."""
+        """Deliver the present objects or the history, waiting for `drain` after each slice."""
         if self._walk is not None:
             await self._present(self._walk, drain)
         elif self._after:
@@ -104,7 +107,7 @@ class Beginning:
         while (group := self._watch.group) is not None:
             revision, page = self._store.revision, self._page(group, after)
             made = await self._framed(group, page.entries)
-            # Something may have changed while this was framed elsewhere.
+            # The framing may have run in another thread while a write committed, so read the page again.
             if revision != self._store.revision:
                 page = self._page(group, after)
             lines = [
@@ -121,14 +124,14 @@ class Beginning:
             await drain()
 
     def _present_all(self, revision: int) -> None:
-        """Go on as a watch of changes newer than those that are known."""
+        """Switch to live changes newer than `revision`."""
         watch = self._watch
         watch.course, watch.minimum = None, revision
         if self._marks_end and watch.group is not None:
             watch.tell((watch.group.bookmark(revision, initial_end=True),))
 
     def _page(self, group: Group, after: str) -> Page:
-        """Return the next entries, which may still have to be selected."""
+        """Return the next slice of entries, not yet filtered by the selection."""
         selection = group.selection
         pinned = self._reader.pinned(group.canonical, group.namespace, selection)
         if pinned is not None:
@@ -163,7 +166,7 @@ class Beginning:
                 watch.expire(Expired(text))
                 return
             except FutureRevision:
-                changes = []  # the watch waits for it
+                changes = []  # wait for that revision
             if not changes:
                 watch.course, watch.minimum = None, max(position, self._hub.revision)
                 return
@@ -182,7 +185,7 @@ class Beginning:
 
 
 def _line(group: Group, entry: Entry, made: dict[str, tuple[Entry, bytes | None]]) -> bytes | None:
-    """Return the event of an entry, if it is selected: as it was made, or anew if it has changed since."""
+    """Return the ADDED line of a selected entry, framed again if the entry changed since; None if not selected."""
     known, line = made.get(entry.key, (None, None))
     if known is entry:
         return line
@@ -197,7 +200,7 @@ def _framing_cost(group: Group, values: Sequence[bytes]) -> int:
 
 
 def _bounded(items: Sequence[T]) -> Sequence[T]:
-    """Return the first items that are a slice together, at least one."""
+    """Return the first items up to about `BYTES_A_SLICE` bytes, at least one."""
     total = 0
     for number, item in enumerate(items, 1):
         total += len(item.value)

@@ -1,4 +1,4 @@
-"""Turns the body of a request into an object of its kind that fits the path it was sent to."""
+"""Checks the body of a request against its path and schema, and turns it into an object of its kind."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +20,7 @@ STRICT = "Strict"
 
 
 def metadata_of(body: dict[str, Any]) -> dict[str, Any]:
-    """Return the metadata of a body, made if absent; raises BadRequest."""
+    """Return the metadata of a body, added if absent; raises BadRequest."""
     metadata = body.get("metadata")
     if metadata is None:
         metadata = body["metadata"] = {}
@@ -32,9 +32,9 @@ def metadata_of(body: dict[str, Any]) -> dict[str, Any]:
 def shape(
     schema: Schema, body: dict[str, Any], options: WriteOptions, *, patched: bool = False
 ) -> tuple[str, ...]:
-    """Shape a body by its schema, fill in its defaults, and return warnings; `patched` as in `findings`.
+    """Prune and type-check a body by its schema, fill in its defaults, and return warnings; `patched` as in `findings`.
 
-    Raises BadRequest for values of a wrong type, and, where validation is strict, for unknown or duplicate fields.
+    Raises BadRequest for a value of the wrong type and, under strict validation, for unknown or duplicate fields.
     """
     unknown = structure(schema, body)
     if schema.gvk is not None:
@@ -43,7 +43,7 @@ def shape(
 
 
 def shape_status(schema: Schema, item: dict[str, Any]) -> None:
-    """Give the status, which a strategy has just set, the fields that are always written."""
+    """Add to the status, which a strategy has just set, the fields that are always encoded."""
     node = schema.fields.get("status")
     if node is not None and node.type == "object" and (node.always or "status" in item):
         structure(node, item.setdefault("status", {}))
@@ -52,10 +52,10 @@ def shape_status(schema: Schema, item: dict[str, Any]) -> None:
 def findings(
     schema: Schema, unknown: Sequence[str], options: WriteOptions, *, patched: bool = False
 ) -> tuple[str, ...]:
-    """Return unknown and duplicate fields as warnings; raises BadRequest where validation is strict.
+    """Return unknown and duplicate fields as warnings; raises BadRequest under strict validation.
 
-    Clients compare the words in their order: a patch, like YAML, is searched for duplicates before anything is known
-    of its kind; of a whole object in JSON only known fields count as duplicates, and they come last.
+    The order is that of Kubernetes, since clients compare the text. A patch and YAML are searched for duplicates before
+    the kind is known, so duplicates come first. In a whole JSON object only known fields count, and they come last.
     """
     duplicates = list(options.duplicate_fields)
     if not (unknown or duplicates) or options.field_validation == "Ignore":
@@ -78,7 +78,7 @@ def findings(
 
 
 def _outside(duplicates: Sequence[str], unknown: Sequence[str]) -> list[str]:
-    """Leave out the fields standing twice that are unknown, or in one that is."""
+    """Return the duplicate fields that are neither unknown nor inside an unknown field."""
     paths = set(unknown)
     inside = tuple(f"{path}{sign}" for path in unknown for sign in ".[")
     addresses = (each.removeprefix('duplicate field "').removesuffix('"') for each in duplicates)
@@ -90,12 +90,12 @@ def _outside(duplicates: Sequence[str], unknown: Sequence[str]) -> list[str]:
 
 
 def check_type(resource: Resource, body: dict[str, Any]) -> None:
-    """Refuse a body of another kind than the resource's."""
+    """Raise BadRequest unless the body has the resource's kind."""
     check_kind(resource.kind, body)
 
 
 def check_kind(expected: GroupVersionKind, body: dict[str, Any]) -> None:
-    """Refuse a body of another kind; one that does not say is taken for what the path says."""
+    """Raise BadRequest for a body of another kind; set the expected kind and apiVersion if it names none."""
     version, kind = body.get("apiVersion"), body.get("kind")
     for name, value in (("apiVersion", version), ("kind", kind)):
         if not isinstance(value, str | None):
@@ -118,9 +118,9 @@ def check_kind(expected: GroupVersionKind, body: dict[str, Any]) -> None:
 
 
 def check_namespace(target: Target, metadata: dict[str, Any]) -> None:
-    """Make the namespaces of path and body agree; raises BadRequest."""
+    """Set the namespace of the path in the metadata; raises BadRequest if the body names another one."""
     if not target.resource.namespaced:
-        metadata.pop("namespace", None)  # as Kubernetes does; templates of charts often carry one
+        metadata.pop("namespace", None)  # as Kubernetes does, since chart templates often set one
         return
     if not target.namespace:
         raise BadRequest("an empty namespace may not be set during creation")
@@ -140,9 +140,9 @@ _TWO_OWNERS = (
 
 
 def owners_once(metadata: dict[str, Any], *, patched: bool) -> tuple[str, ...]:
-    """Drop owner references that stand twice, and return a warning if there were any.
+    """Drop duplicate owner references, and return a warning if there were any.
 
-    `patched` is of the words alone: upstream finds those of a patch only after mutating admission.
+    `patched` changes the wording only: Kubernetes checks a patch after mutating admission and says so.
     """
     owners = metadata.get("ownerReferences")
     if not owners or len(owners) == 1:
@@ -161,9 +161,9 @@ def owners_once(metadata: dict[str, Any], *, patched: bool) -> tuple[str, ...]:
 
 
 def object_revision(metadata: dict[str, Any]) -> int:
-    """Return the revision that a write is based on; 0, like none, stands for whatever is there.
+    """Return the revision that a write is based on; 0, as for an absent version, means any.
 
-    Raises BadRequest for a text that is no unsigned number of 64 bits, worded as Go words it.
+    Raises BadRequest for a text that is no unsigned 64-bit number, worded as Go words it.
     """
     text = metadata.get("resourceVersion") or ""
     if not text:
@@ -178,7 +178,7 @@ def object_revision(metadata: dict[str, Any]) -> int:
 
 
 def check_key(resource: Resource, metadata: dict[str, Any]) -> None:
-    """Refuse a name that cannot stand in a path, whatever else the rules of the kind say; raises Invalid."""
+    """Raise Invalid unless name and namespace are valid path segments, which the store key relies on."""
     name, found = metadata.get("name", ""), []
     if not name:
         found.append(causes.required("metadata.name", "name or generateName is required"))
@@ -190,7 +190,7 @@ def check_key(resource: Resource, metadata: dict[str, Any]) -> None:
 
 
 def check_name(target: Target, metadata: dict[str, Any]) -> None:
-    """Make the names of path and body agree; raises BadRequest."""
+    """Set the name of the path in the metadata; raises BadRequest if the body has another one."""
     name = metadata.get("name") or target.name
     if name != target.name:
         raise BadRequest(
@@ -200,7 +200,7 @@ def check_name(target: Target, metadata: dict[str, Any]) -> None:
 
 
 def carry_over(metadata: dict[str, Any], old: dict[str, Any]) -> None:
-    """Keep what no update changes."""
+    """Copy from `old` the metadata that no update can change."""
     for name in (
         "uid",
         "creationTimestamp",

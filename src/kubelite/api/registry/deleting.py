@@ -1,4 +1,4 @@
-"""Carries out deletions: one object, or a selection of them."""
+"""The delete and deletecollection verbs."""
 
 import asyncio
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ from kubelite.api.registry.target import ATTEMPTS_MAX, Target, busy
 from kubelite.api.registry.writing import Draft, Writer
 from kubelite.store.protocol import Delete, Entry, Put, RevisionMismatch
 
-TOGETHER_MAX = 64  # deletions of one collection under way at a time
-COPIED_BYTES = 512  # cost as much as one byte that is worked on
+TOGETHER_MAX = 64  # deletions of one collection in flight at a time
+COPIED_BYTES = 512  # bytes copied for the cost of one byte decoded
 
 
 class Deleter:
@@ -33,7 +33,7 @@ class Deleter:
         self._reader = Reader(writer.store, self._offload)
 
     async def delete(self, target: Target, options: DeletionOptions) -> Deleted:
-        """Delete an object, or begin to; raises NotFound and Conflict."""
+        """Delete an object, or mark it as deleted; raises NotFound, Conflict, InternalError after too many tries."""
         for _ in range(ATTEMPTS_MAX):
             entry = self._store.get(target.key)
             if entry is None:
@@ -101,7 +101,7 @@ class Deleter:
     async def delete_collection(
         self, target: Target, selection: ReadOptions, options: DeletionOptions
     ) -> Deleted:
-        """Delete what is selected; answer the list of it as it was."""
+        """Delete the selected objects; return the list of them as they were before."""
         entries, revision = await self._reader.selected(
             target.resource, target.namespace, selection
         )
@@ -116,7 +116,7 @@ class Deleter:
                     raise result
         values = [entry.value for entry in entries]
         items = await self._reader.served(target.resource, values)
-        # Copying is a hundredth of the work that the budget counts.
+        # Copying a byte costs far less than decoding one, which is what the budget counts.
         cost = sum(map(len, items)) // COPIED_BYTES
         body = await self._offload.run(cost, lambda: list_body(target.resource, items, revision))
         return Deleted(body, finished=True, warnings=deletion_warnings(target, options))
@@ -136,17 +136,17 @@ class Deleter:
         try:
             await self.delete(Target(allowed, target.resource, target.canonical), options)
         except NotFound:
-            return  # somebody else was faster
+            return  # a concurrent request deleted it first
 
 
 def deletion_warnings(target: Target, options: DeletionOptions) -> tuple[str, ...]:
-    """Return what to tell a caller who did not say what happens to the dependents."""
+    """Return the warning for a deletion without a propagation policy, if the kind has one."""
     warning = target.canonical.strategy.orphan_warning
     return (warning,) if warning and not options.propagation else ()
 
 
 def success(resource: Resource, value: bytes) -> bytes:
-    """Return the Status that says that an object is gone."""
+    """Return the Status for a removed object, given its last stored bytes."""
     metadata = decode.decode(value)["metadata"]
     details = {"name": metadata["name"], "kind": resource.plural, "uid": metadata.get("uid", "")}
     if resource.group:
@@ -163,7 +163,7 @@ def success(resource: Resource, value: bytes) -> bytes:
 
 
 def list_body(resource: Resource, items: Sequence[bytes], revision: int) -> bytes:
-    """Put a list together."""
+    """Return the JSON of a list of encoded items."""
     return (
         (
             f'{{"kind":"{resource.kind.kind}List","apiVersion":"{resource.api_version}",'

@@ -1,7 +1,7 @@
-"""Decides what a deletion does to an object: nothing yet, a mark, or its end.
+"""Decides what a deletion does to an object: nothing yet, a deletion timestamp, or its removal.
 
-Finalizers hold an object until they are taken off; a grace period gives whoever runs it (the kubelet, for pods) time to
-finish; propagation becomes a finalizer that the garbage collector takes off.
+Finalizers keep an object until they are removed. A grace period gives the component that runs the object (the kubelet,
+for pods) time to finish. The propagation policy becomes a finalizer that the garbage collector removes.
 """
 
 from datetime import datetime, timedelta
@@ -19,17 +19,17 @@ ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
 
 
 class Removal(Struct, frozen=True):
-    """What to do: write `item` (None: leave it as it is), or remove it for good."""
+    """The decision: write `item` (None: leave the object as it is), or remove it from the store."""
 
     item: dict[str, Any] | None
     remove: bool
 
 
-PENDING = Removal(None, remove=False)  # its deletion is under way already
+PENDING = Removal(None, remove=False)  # its deletion has begun already
 
 
 def check_preconditions(resource: Resource, item: dict[str, Any], options: DeletionOptions) -> None:
-    """Raise Conflict if the object is not the one that was meant."""
+    """Raise Conflict if the object has another uid or resource version than the preconditions."""
     metadata = item["metadata"]
     name, uid, version = metadata["name"], metadata.get("uid", ""), metadata["resourceVersion"]
     text = ""
@@ -48,7 +48,7 @@ def check_preconditions(resource: Resource, item: dict[str, Any], options: Delet
 
 
 def conflict(resource: Resource, name: str, reason: str) -> Conflict:
-    """Return the error for a write that another one stands against."""
+    """Return the Conflict error for `reason`, worded as in Kubernetes."""
     return Conflict(
         f'Operation cannot be fulfilled on {resource.group_resource} "{name}": {reason}',
         group=resource.group,
@@ -60,7 +60,7 @@ def conflict(resource: Resource, name: str, reason: str) -> Conflict:
 def removal_of(
     strategy: Strategy, item: dict[str, Any], options: DeletionOptions, now: datetime
 ) -> Removal:
-    """Decide about `item`, which belongs to the caller and is changed."""
+    """Return what to do with `item`, which is changed in place."""
     metadata = item["metadata"]
     graceful, pending = _be_graceful(strategy, item, options, now)
     if pending:
@@ -82,7 +82,7 @@ def removal_of(
 def _be_graceful(
     strategy: Strategy, item: dict[str, Any], options: DeletionOptions, now: datetime
 ) -> tuple[bool, bool]:
-    """Set when the object has to be gone; return whether it waits, and whether it waited already."""
+    """Set deletion timestamp and grace period; return whether they were set, and whether a wait goes on unchanged."""
     metadata = item["metadata"]
     wanted = strategy.grace(item, options)
     if wanted is None:
@@ -112,7 +112,7 @@ def _stamp(metadata: dict[str, Any], now: datetime, seconds: int) -> None:
 
 
 def _mark(metadata: dict[str, Any], now: datetime) -> bool:
-    """Mark an object that only finalizers hold; return whether that changed anything."""
+    """Set the deletion timestamp of an object without a grace period; return whether that changed it."""
     since = metadata.get("deletionTimestamp")
     if since is None:
         _count(metadata)
@@ -130,7 +130,7 @@ def _count(metadata: dict[str, Any]) -> None:
 
 
 def _propagate(strategy: Strategy, metadata: dict[str, Any], options: DeletionOptions) -> bool:
-    """Set the finalizer that the propagation asks for; return whether that changed anything."""
+    """Set the finalizer of the propagation policy; return whether that changed the object."""
     if not strategy.collected:
         return False
     before = metadata.get("finalizers") or []
@@ -157,7 +157,7 @@ def _collector_finalizer(strategy: Strategy, present: list[str], options: Deleti
 
 
 def ends(strategy: Strategy, item: dict[str, Any]) -> bool:
-    """Tell whether an update took away the last thing that held an object that is being deleted."""
+    """Return whether an object being deleted has no grace period, finalizer or hold left, so an update removes it."""
     metadata = item["metadata"]
     return (
         metadata.get("deletionTimestamp") is not None

@@ -1,4 +1,4 @@
-"""Events are forgotten an hour after they were last written, by one timer for all of them."""
+"""Deletes Events `EVENT_SECONDS` after their last write, with one timer for all of them."""
 
 import asyncio
 import heapq
@@ -25,36 +25,34 @@ log = logging.getLogger(__name__)
 EVENTS = "/events.core/"
 TOGETHER_MAX = 500
 RETRY_SECONDS = 30.0  # when the store cannot write
-STALE_MAX = (
-    64  # entries of the heap that no longer count are kept up to this many, besides one an Event
-)
+STALE_MAX = 64  # stale heap entries tolerated before a rebuild, besides one per Event
 
-Due = tuple[float, str]  # when to look at an Event again (POSIX seconds), and its key
+Due = tuple[float, str]  # POSIX seconds at which to check an Event, and its key
 
 
 class EventExpiry:
-    """Removes old Events: one entry in a heap for each there is, however often it is written."""
+    """Deletes old Events; the heap has one entry per Event, however often the Event is written."""
 
     def __init__(self, store: Store, *, clock: Clock, tasks: TaskSet) -> None:
         self._store = store
         self._clock = clock
         self._tasks = tasks
-        self._dates: dict[str, float] = {}  # when each Event expires, by key
-        self._heap: list[Due] = []  # has an entry for each of `_dates` that is not later than it
+        self._dates: dict[str, float] = {}  # POSIX seconds at which each Event expires, by key
+        self._heap: list[Due] = []  # has for each key of `_dates` an entry that is not later
         self._timer: asyncio.TimerHandle | None = None
         self._unsubscribe: Callable[[], None] | None = None
 
     @property
     def waiting(self) -> int:
-        """How many entries are remembered."""
+        """The number of heap entries."""
         return len(self._heap)
 
     def start(self) -> None:
-        """Take stock of the Events there are, and follow the new ones."""
+        """Read the stored Events, subscribe to changes and set the timer."""
         now = self._clock.now().timestamp()
         for entry in self._store.list(EVENTS).entries:
             written = last_written(decode.decode(entry.value))
-            # A client may have written any date: nothing lives longer than from now on.
+            # A client may write a date in the future, so count from now at the latest.
             start = min(written.timestamp(), now) if written else now
             self._dates[entry.key] = start + EVENT_SECONDS.value
         self._rebuild()
@@ -62,7 +60,7 @@ class EventExpiry:
         self._set_timer()
 
     def stop(self) -> None:
-        """Expire nothing more."""
+        """End the subscription and the timer."""
         if self._unsubscribe is not None:
             self._unsubscribe()
             self._unsubscribe = None
@@ -105,7 +103,7 @@ class EventExpiry:
                 if due:
                     await self._store.commit(*(Delete(entry.key, entry.revision) for entry in due))
             except RevisionMismatch:
-                self._put_back(due)  # one of them was just written: look again
+                self._put_back(due)  # one of them was just written, so check again
             except StoreUnavailable as error:
                 self._put_back(due)
                 log.warning("cannot expire events: %s", error)
@@ -115,7 +113,7 @@ class EventExpiry:
         self._set_timer()
 
     def _take(self, now: float) -> list[Entry]:
-        """Take the Events that are due; one that was written again since gets its entry anew."""
+        """Pop up to `TOGETHER_MAX` Events that are due; push a new entry for an Event written since."""
         due: list[Entry] = []
         while self._heap and self._heap[0][0] <= now and len(due) < TOGETHER_MAX:
             _, key = heapq.heappop(self._heap)
@@ -138,7 +136,7 @@ class EventExpiry:
 
 
 def last_written(event: dict[str, object]) -> datetime | None:
-    """Return when an Event was last written, as far as it says."""
+    """Return the date of an Event's last occurrence or creation; None if it has no valid date."""
     metadata = event["metadata"]
     assert isinstance(metadata, dict)
     series = event.get("series")

@@ -1,4 +1,4 @@
-"""The watches that want the same frames, and the index that finds those whom a change may concern."""
+"""Groups of watches that share frames, and the index of the groups that a change may concern."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -16,7 +16,7 @@ GroupKey = tuple[Any, ...]
 
 
 class Frame(NamedTuple):
-    """What a change is to a group of watches."""
+    """A change as a framed watch event."""
 
     revision: int
     key: str
@@ -29,20 +29,20 @@ class Member(Protocol):
     bookmarks: bool
 
     def hear(self, frames: Sequence[Frame], lines: Sequence[bytes]) -> None:
-        """Take what some changes are; `lines` are those of all frames."""
+        """Receive changes; `lines` are the lines of all `frames`."""
         ...
 
     def mark(self, lines: Sequence[bytes], revision: int) -> None:
-        """Take a bookmark."""
+        """Receive a bookmark of `revision`."""
         ...
 
     def fail(self) -> None:
-        """End: there is more than can be told."""
+        """End because changes arrive faster than they can be delivered."""
         ...
 
 
 class Group:
-    """The watches that want the same frames."""
+    """The watches with the same resource, namespace, selection and form, which share frames."""
 
     def __init__(
         self,
@@ -60,11 +60,14 @@ class Group:
         self.namespace: str = key[1]
         self.selection = selection
         self.form = form
-        self.is_prompt = is_prompt  # told in the call that makes a change visible
+        self.is_prompt = is_prompt  # delivered to in the call that makes a change visible
         self.members: dict[Member, None] = {}
 
     def event(self, seen: Seen) -> tuple[str, bytes] | None:
-        """Return what the change means for these watches, unframed."""
+        """Return the event type and the served object of a change; None: the change is not selected.
+
+        An object that stops being selected is DELETED, with its last selected state at the revision of the change.
+        """
         change, selection = seen.change, self.selection
         if self.namespace and self.namespace != seen.namespace:
             return None
@@ -82,7 +85,7 @@ class Group:
         return "DELETED", self._served(seen, "now" if change.deleted else "left")
 
     def _served(self, seen: Seen, state: str) -> bytes:
-        """Return the bytes in the version that is watched, made once for all groups."""
+        """Return the object in the watched version, converted once for all groups."""
         key = (id(self.resource.view), state)
         if key not in seen.values:
             seen.values[key] = self._state(seen, state).served(self.resource.view)
@@ -91,16 +94,16 @@ class Group:
     def _state(self, seen: Seen, state: str) -> State:
         if state == "now":
             return seen.after
-        # It is still there but selected no more: its last selected state, with the version of the change.
+        # It exists but is no longer selected: its last selected state, with the revision of the change.
         assert seen.change.previous is not None
         return State(with_revision(self.canonical, seen.change.previous, seen.change.revision))
 
     def added(self, value: bytes) -> bytes:
-        """Return the framed event of an object that a watch begins with."""
+        """Return the framed ADDED event of an object in the initial state of a watch."""
         return self.form.event("ADDED", State(value).served(self.resource.view))
 
     def bookmark(self, revision: int, *, initial_end: bool = False) -> bytes:
-        """Return a framed bookmark."""
+        """Return a framed bookmark; `initial_end` annotates it as the end of the initial events."""
         metadata: dict[str, Any] = {"resourceVersion": str(revision)}
         if initial_end:
             metadata["annotations"] = {INITIAL_EVENTS_END: "true"}
@@ -113,10 +116,10 @@ class Group:
 
 
 class Groups:
-    """Finds groups by the name, field or label that they demand, so that a change does not ask every watch there is."""
+    """An index of groups by the name, field or label that they require, so a change is not matched against all."""
 
     def __init__(self) -> None:
-        self._loose: dict[GroupKey, Group] = {}  # asked about every change
+        self._loose: dict[GroupKey, Group] = {}  # matched against every change
         self._by_field: dict[str, tuple[Reader, dict[str, dict[GroupKey, Group]]]] = {}
         self._by_label: dict[tuple[str, str | None], dict[GroupKey, Group]] = {}
         self._by_name: dict[tuple[str, str], dict[GroupKey, Group]] = {}  # namespace and name
@@ -125,7 +128,7 @@ class Groups:
         return bool(self._loose or self._by_field or self._by_label or self._by_name)
 
     def add(self, group: Group) -> None:
-        """Find a group from now on."""
+        """Add a group to the index."""
         pin, label = group.selection.pin, group.selection.label_pin
         if name := group.selection.name:
             self._by_name.setdefault((group.namespace, name), {})[group.key] = group
@@ -138,7 +141,7 @@ class Groups:
             self._loose[group.key] = group
 
     def remove(self, group: Group) -> None:
-        """Find a group no longer."""
+        """Remove a group from the index."""
         pin, label = group.selection.pin, group.selection.label_pin
         if name := group.selection.name:
             _drop(self._by_name, (group.namespace, name), group)
@@ -153,7 +156,7 @@ class Groups:
             del self._loose[group.key]
 
     def interested(self, seen: Seen) -> Iterable[Group]:
-        """Yield each group that a change may concern, once, in an order that depends on nothing else."""
+        """Yield each group that a change may concern, once, in a deterministic order."""
         yield from self._loose.values()
         for namespace in {seen.namespace: None, "": None}:
             yield from self._by_name.get((namespace, seen.name), {}).values()
@@ -176,6 +179,6 @@ def _drop(index: dict[Any, dict[GroupKey, Group]], key: object, group: Group) ->
 
 
 def frames_of(group: Group, changes: Sequence[Seen]) -> list[bytes]:
-    """Return what changes mean for a group, framed; pure."""
+    """Return the framed events of changes for a group; pure."""
     events = (group.event(seen) for seen in changes)
     return [group.form.event(*event) for event in events if event is not None]

@@ -1,9 +1,9 @@
-"""Hands each durable change to the watches that want it.
+"""Delivers each durable change to the watches that select it.
 
-Watches that ask for the same (resource, namespace, selection, form) make one group: a change is looked at, and framed,
-once per group, and the same frames go to all members. There is no task and no queue per watch; a watch that cannot keep
-up is its deliverer's affair. Groups that pin a field or a label (a kubelet's ``spec.nodeName=n1``), or that ask for one
-name, are found through an index, so that a change does not ask every kubelet's watch.
+Watches with the same (resource, namespace, selection, form) make one group. A change is selected and framed once per
+group, and all members get the same frames. There is no task and no queue per watch; its deliverer handles a client that
+cannot keep up. An index finds the groups that require a name, a field (a kubelet's ``spec.nodeName=n1``) or a label, so
+a change is not matched against every watch.
 """
 
 import asyncio
@@ -27,23 +27,23 @@ BOOKMARK_SECONDS = 60.0
 
 
 class Course(Protocol):
-    """How far a watch has come with what it begins with."""
+    """The progress of a watch through its initial state or history."""
 
     def passes(self, frame: Frame) -> bool:
-        """Tell whether a change is news to the watch."""
+        """Return whether to deliver a change now."""
         ...
 
 
 class Behind:
-    """A watch that reads the past: what happens now it will find there."""
+    """The course of a watch that replays the history, where it will find the changes of now."""
 
     def passes(self, frame: Frame) -> bool:  # noqa: ARG002 - the protocol's
-        """Let nothing pass."""
+        """Return False."""
         return False
 
 
 class Watch:
-    """One watch under way."""
+    """One open watch."""
 
     __slots__ = (
         "_deliver",
@@ -68,27 +68,27 @@ class Watch:
         owner: str,
     ) -> None:
         self._hub = hub
-        self.group: Group | None = group  # None: over
+        self.group: Group | None = group  # None: the watch has ended
         self._deliver = deliver
         self._expired = expired
         self._owner = owner
         self.bookmarks = bookmarks
-        self.minimum = minimum  # changes up to this revision are not wanted
-        self.course: Course | None = None  # None: what it begins with has been delivered
+        self.minimum = minimum  # changes up to this revision are not delivered
+        self.course: Course | None = None  # None: the initial state or history is delivered
 
     def bookmark(self) -> None:
-        """Deliver a bookmark now, if the watch wants them and has heard all that its revision stands for."""
+        """Deliver a bookmark now, if the watch wants them and has received all changes up to its revision."""
         group, revision = self.group, self._hub.revision
         if group is not None and self.bookmarks and self._hub.is_told(group):
             self.mark((group.bookmark(revision),), revision)
 
     def mark(self, lines: Sequence[bytes], revision: int) -> None:
-        """Deliver a bookmark, unless it would lead back behind what the watch asked for."""
+        """Deliver a bookmark, unless its revision is older than the one that the watch started after."""
         if self.course is None and self.minimum <= revision:
             self.tell(lines)
 
     def hear(self, frames: Sequence[Frame], lines: Sequence[bytes]) -> None:
-        """Deliver what is news of some changes; `lines` are those of all of them."""
+        """Deliver the changes that the watch has not seen; `lines` are the lines of all `frames`."""
         course = self.course
         if course is not None:
             lines = tuple(frame.line for frame in frames if course.passes(frame))
@@ -98,7 +98,7 @@ class Watch:
             self.tell(lines)
 
     def tell(self, lines: Sequence[bytes]) -> None:
-        """Deliver lines; a deliverer that fails must not keep others from hearing, so its watch ends."""
+        """Deliver lines. A failing deliverer must not delay the other watches, so its own watch ends."""
         if self.group is None:
             return
         try:
@@ -108,17 +108,17 @@ class Watch:
             self.close()
 
     def expire(self, error: APIError) -> None:
-        """End because what comes next is not known any more."""
+        """End the watch and pass `error` to its `expired` callback."""
         if self.group is not None:
             self.close()
             self._expired(error)
 
     def fail(self) -> None:
-        """End because changes come faster than they can be told."""
+        """End the watch with Expired because changes arrive faster than they can be delivered."""
         self.expire(Expired(f"too old resource version: {self.minimum} ({self._hub.revision})"))
 
     def close(self) -> None:
-        """Deliver nothing more."""
+        """Leave the hub; nothing more is delivered. May be called twice."""
         if self.group is not None:
             self._hub.leave(self.group, self, self._owner)
             self.group = None
@@ -135,18 +135,18 @@ class Hub:
 
     @property
     def revision(self) -> int:
-        """The newest revision there is."""
+        """The newest revision of the store."""
         return self._store.revision
 
     @property
     def watching(self) -> int:
-        """How many watches there are."""
+        """The number of open watches."""
         return sum(
             len(group.members) for topic in self._topics.values() for group in topic.groups.values()
         )
 
     def is_told(self, group: Group) -> bool:
-        """Whether the watches of a group have heard all there is."""
+        """Return whether all published changes have been delivered to the watches of a group."""
         return self._topics[group.canonical.prefix].is_told
 
     def open(  # noqa: PLR0913 - what makes a group, and what makes a watch
@@ -165,10 +165,10 @@ class Hub:
     ) -> Watch:
         """Add a watch for changes newer than `minimum`; nothing is delivered yet.
 
-        Without an `owner` it is a watch of the process itself, told of each change in the call that makes it visible.
+        Without an `owner` it is a watch of the process itself and gets each change in the call that makes it visible.
 
         Raises:
-            TooManyRequests: The selectors of the owner's watches take too much already.
+            TooManyRequests: The selectors of the owner's watches exceed their memory budget.
         """
         if owner and not self._selectors.take(owner, selection.size_bytes):
             raise TooManyRequests(
@@ -192,12 +192,12 @@ class Hub:
         return watch
 
     def then(self, watch: Watch, call: Callable[[], None]) -> None:
-        """Call once a watch has heard all there is now."""
+        """Call `call` once all changes published until now have been delivered to a watch."""
         if watch.group is not None:
             self._topics[watch.group.canonical.prefix].then(call)
 
     def leave(self, group: Group, watch: Watch, owner: str) -> None:
-        """Drop a watch, and what only it needed."""
+        """Remove a watch, and its group and topic if they are then empty."""
         del group.members[watch]
         if owner and group.selection.size_bytes:
             self._selectors.give(owner, group.selection.size_bytes)
@@ -211,7 +211,7 @@ class Hub:
             del self._topics[prefix]
 
     def close(self) -> None:
-        """Stop the bookmarks and leave the store."""
+        """Stop the bookmarks and end the store subscriptions."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,6 +1,6 @@
 """The stored form of an object: JSON that begins with kind, apiVersion and the resource version.
 
-The store writes the revision of a change into the bytes (`Put.revision_at`), so that what is stored is what is served.
+The store writes the revision of a change into the bytes (`Put.revision_at`), so the stored bytes are served unchanged.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ decode: "msgspec.json.Decoder[dict[str, Any]]" = msgspec.json.Decoder(dict[str, 
 
 
 def encode_object(resource: Resource, item: dict[str, Any], revision: str = "") -> bytes:
-    """Write an object in its stored form, with `revision` or room for it."""
+    """Encode an object in its stored form; "" leaves the resource version to the store."""
     metadata = {"resourceVersion": revision, **item["metadata"]}
     metadata["resourceVersion"] = revision
     ordered = {
@@ -27,12 +27,12 @@ def encode_object(resource: Resource, item: dict[str, Any], revision: str = "") 
     }
     ordered["kind"], ordered["apiVersion"] = resource.kind.kind, resource.api_version
     ordered["metadata"] = metadata
-    # Go clients keep some parts (fieldsV1, the data of a revision) as the bytes they were, and compare them.
+    # Go clients keep raw bytes (fieldsV1, the data of a ControllerRevision) and compare them, so escape as Go does.
     return escaped_for_html(encode(ordered))
 
 
 def put(resource: Resource, item: dict[str, Any], expected: int | None = None) -> Put:
-    """Return the operation that writes an object."""
+    """Return the operation that writes an object; `expected` is the revision it replaces (0: none, None: any)."""
     metadata = item["metadata"]
     return Put(
         resource.key(metadata.get("namespace", ""), metadata["name"]),
@@ -61,6 +61,6 @@ def with_revision(resource: Resource, value: bytes, revision: int) -> bytes:
 
 
 def name_of(key: str) -> tuple[str, str]:
-    """Return namespace and name of a key; the namespace is empty where there is none."""
+    """Return namespace and name of a store key; the namespace is "" for a cluster-scoped object."""
     parts = key.split("/")
     return ("", parts[2]) if len(parts) == 3 else (parts[2], parts[3])

@@ -1,4 +1,4 @@
-"""What a request says beside its path and body."""
+"""The options of a request, beside its path and body."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ Propagation = Literal["", "Foreground", "Background", "Orphan"]
 
 
 class ReadOptions(Struct, frozen=True, kw_only=True):
-    """How to get or list."""
+    """Options of a get or list."""
 
     resource_version: str = ""
     resource_version_match: str = ""  # "", Exact or NotOlderThan
@@ -19,7 +19,7 @@ class ReadOptions(Struct, frozen=True, kw_only=True):
 
 
 class WatchOptions(ReadOptions, frozen=True, kw_only=True):
-    """How to watch. Who serves the watch ends it after `timeout_seconds`; the hub only sends bookmarks."""
+    """Options of a watch. The HTTP handler ends it after `timeout_seconds`; the hub only sends bookmarks."""
 
     timeout_seconds: float | None = None
     bookmarks: bool = False
@@ -27,22 +27,24 @@ class WatchOptions(ReadOptions, frozen=True, kw_only=True):
 
 
 class WriteOptions(Struct, frozen=True, kw_only=True):
-    """How to create, update or patch."""
+    """Options of a create, update or patch."""
 
     dry_run: bool = False
     field_manager: str = ""
     field_validation: str = ""  # Strict, Warn or Ignore; "" is Warn
     force: bool = False  # server-side apply: take fields from other managers
-    body_bytes: int = 0  # what work on the body costs; 0: a small one, of the process's own parts
-    duplicate_fields: tuple[str, ...] = ()  # paths that stood twice in the body
-    wants_warnings: bool = False  # the caller is shown them: one over HTTP
+    body_bytes: int = (
+        0  # of the body, for the cost of work on it; 0: a small body of a component of this process
+    )
+    duplicate_fields: tuple[str, ...] = ()  # warnings about fields that occur twice in the body
+    wants_warnings: bool = False  # a caller over HTTP is shown warnings
     annotations: dict[str, str] | None = (
-        None  # of the audit event: admission adds to them; None: nobody listens
+        None  # of the audit event, to which admission adds; None: the request is not audited
     )
 
 
 class DeletionOptions(Struct, frozen=True, kw_only=True):
-    """How to delete; `uid` and `resource_version` are preconditions."""
+    """Options of a delete; `uid` and `resource_version` are preconditions."""
 
     grace_seconds: int | None = None
     propagation: Propagation = ""

@@ -1,4 +1,4 @@
-"""get and list: stored bytes out of the store, at any revision that is still kept."""
+"""get and list: serve stored bytes at any revision that the store still keeps."""
 
 import asyncio
 import base64
@@ -19,26 +19,29 @@ from kubelite.offload import AtOnce, Offload
 from kubelite.store.protocol import Compacted, Entry, FutureRevision, Page, Store
 
 EXACT, NOT_OLDER = "Exact", "NotOlderThan"
-READ_AT_ONCE = 10_000  # entries: about 2 ms of the loop
+READ_AT_ONCE = 10_000  # entries read in one step, about 2 ms of the loop
 SELECTED_AT_ONCE = 2000  # entries
-# What work costs, in the unit of `limits.INLINE_WORK`.
-SELECTING_COST = 12  # an entry: about 3 µs
-SKIPPED_BYTES = 256  # of a value, looked through for its labels, for one
-VIEWED_BYTES = 32  # of a value, decoded and encoded, for one
-PARSING_COST = 4  # a letter of a selector
+# Costs, in the unit of `limits.INLINE_WORK`.
+SELECTING_COST = 12  # per entry, about 3 µs
+SKIPPED_BYTES = 256  # bytes of a value scanned for its labels, per unit
+VIEWED_BYTES = 32  # bytes of a value decoded and encoded, per unit
+PARSING_COST = 4  # per character of a selector
 REVISION_MAX = 2**64 - 1
 REVISION_DIGITS_MAX = 20
 
 
 class Continuation(Struct, frozen=True):
-    """Where a list goes on. A negative revision asks for the newest state instead of one state throughout."""
+    """The content of a continue token: its format `v`, the revision `rv` and the last key listed.
+
+    A negative `rv` continues at the newest state instead of the state of the first page.
+    """
 
     v: str
     rv: int
     start: str
 
     def token(self) -> str:
-        """Return the opaque text for clients."""
+        """Return the token that clients send back."""
         return base64.urlsafe_b64encode(encode(self)).rstrip(b"=").decode()
 
 
@@ -48,7 +51,7 @@ _continuation: "msgspec.json.Decoder[Continuation]" = msgspec.json.Decoder(Conti
 
 
 def parse_continuation(token: str) -> Continuation:
-    """Read a token; raises BadRequest."""
+    """Parse a continue token; raises BadRequest."""
     try:
         padded = token + "=" * (-len(token) % 4)
         data = base64.b64decode(padded, altchars=b"-_", validate=True)
@@ -74,7 +77,7 @@ def parse_continuation(token: str) -> Continuation:
 
 
 def not_found(resource: Resource, name: str) -> NotFound:
-    """Return the error for an object that is not there."""
+    """Return the error for an object that does not exist."""
     return NotFound(
         f"{resource.group_resource} {causes.quoted(name)} not found",
         group=resource.group,
@@ -84,7 +87,7 @@ def not_found(resource: Resource, name: str) -> NotFound:
 
 
 def parse_revision(text: str) -> int:
-    """Read a resourceVersion parameter; empty is 0."""
+    """Parse a resourceVersion parameter; "" is 0. Raises Invalid."""
     if not text:
         return 0
     wrong = "invalid syntax"
@@ -100,7 +103,7 @@ def parse_revision(text: str) -> int:
 
 
 def too_large(asked: int, current: int) -> APIError:
-    """Return the error for a revision that has not happened yet."""
+    """Return the error, to be retried, for a revision newer than the store's."""
     cause = Cause("", "ResourceVersionTooLarge", "Too large resource version")
     return Timeout(
         f"Too large resource version: {asked}, current: {current}",
@@ -110,7 +113,7 @@ def too_large(asked: int, current: int) -> APIError:
 
 
 def list_option_causes(options: ReadOptions) -> list[Cause]:
-    """Return what contradicts in the options of a list."""
+    """Return the causes why the options of a list contradict each other."""
     match = options.resource_version_match
     found: list[Cause] = []
     if not match:
@@ -137,14 +140,14 @@ def checked_list_options(options: ReadOptions) -> None:
 
 
 class Reader:
-    """Reads objects of any resource; what takes long is done in slices, or elsewhere."""
+    """Reads objects of any resource; long work runs in slices or through `Offload`."""
 
     def __init__(self, store: Store, offload: Offload | None = None) -> None:
         self._store = store
         self._offload = offload or AtOnce()
 
     def entry(self, resource: Resource, namespace: str, name: str) -> Entry:
-        """Return a stored object; raises NotFound."""
+        """Return the entry of a stored object; raises NotFound."""
         entry = self._store.get(resource.key(namespace, name))
         if entry is None:
             raise not_found(resource, name)
@@ -153,7 +156,7 @@ class Reader:
     async def get(
         self, resource: Resource, namespace: str, name: str, options: ReadOptions
     ) -> bytes:
-        """Return an object as served; a resourceVersion asks for one at least that new."""
+        """Return an object as served, at least as new as the resourceVersion; raises NotFound, Invalid and Timeout."""
         asked = parse_revision(options.resource_version)
         if asked > self._store.revision:
             raise too_large(asked, self._store.revision)
@@ -163,7 +166,7 @@ class Reader:
         return (await self.served(resource, (value,)))[0]
 
     async def served(self, resource: Resource, values: Sequence[bytes]) -> Sequence[bytes]:
-        """Turn stored bytes into what the resource serves."""
+        """Convert stored bytes to the version that the resource serves."""
         view = resource.view
         if view is None:
             return values
@@ -179,7 +182,7 @@ class Reader:
         return await self._offload.run(cost, lambda: parse_selection(resource, labels, fields))
 
     async def list(self, resource: Resource, namespace: str, options: ReadOptions) -> Listed:
-        """Return the selected objects; raises BadRequest, Invalid, Expired and Timeout."""
+        """Return a page of the selected objects; raises BadRequest, Invalid, Expired and Timeout."""
         checked_list_options(options)
         selection = await self.selection(resource, options)
         entries, listed = await self._page(resource, namespace, selection, options)
@@ -189,13 +192,13 @@ class Reader:
     async def selected(
         self, resource: Resource, namespace: str, options: ReadOptions
     ) -> tuple[Sequence[Entry], int]:
-        """Return the entries of one page, and the revision they were read at."""
+        """Return the entries of one page, and the revision they were read at; raises as `list` does."""
         selection = await self.selection(resource, options)
         entries, (version, _, _) = await self._page(resource, namespace, selection, options)
         return entries, int(version)
 
     def chosen(self, resource: Resource, namespace: str, selection: Selection) -> Sequence[Entry]:
-        """Return the entries that are selected now, in one piece: for what the process itself keeps."""
+        """Return all selected entries in one step, without giving up the loop; for the mirrors of the process."""
         pinned = self.pinned(resource, namespace, selection)
         if pinned is not None:
             return pinned
@@ -224,7 +227,7 @@ class Reader:
     def pinned(
         self, resource: Resource, namespace: str, selection: Selection
     ) -> Sequence[Entry] | None:
-        """Answer a selection by name with one look-up, where the namespace is known."""
+        """Return the entries of a selection by name with one look-up; None if it needs a list."""
         namespace = namespace or selection.namespace
         if not selection.name or (resource.namespaced and not namespace):
             return None
@@ -235,7 +238,7 @@ class Reader:
         return (entry,) if chosen else ()
 
     def _start(self, prefix: str, options: ReadOptions) -> tuple[str, int]:
-        """Return the key to start behind and the revision to read at (0: now)."""
+        """Return the key to start after and the revision to read at (0: now)."""
         if options.continue_token:
             if options.resource_version not in ("", "0"):
                 raise BadRequest("specifying resource version is not allowed when using continue")
@@ -245,7 +248,7 @@ class Reader:
         if asked > self._store.revision:
             raise too_large(asked, self._store.revision)
         exact = options.resource_version_match == EXACT or (
-            # Before the parameter existed, a limit together with a version meant just that version.
+            # Older clients do not send resourceVersionMatch, so a limit with a version means that exact version.
             options.limit > 0 and asked > 0 and not options.resource_version_match
         )
         return "", asked if exact else 0
@@ -270,7 +273,7 @@ class Reader:
         return chosen, (str(page.revision), "", None)
 
     async def _entries(self, prefix: str, after: str, revision: int, limit: int) -> Page:
-        """Return a page of one state, read in slices."""
+        """Return a page at one revision, read in slices."""
         first = self._store.list(
             prefix, after=after, limit=min(limit or READ_AT_ONCE, READ_AT_ONCE), revision=revision
         )
@@ -284,7 +287,7 @@ class Reader:
                 page = self._store.list(
                     prefix, after=entries[-1].key, limit=size, revision=first.revision
                 )
-            except Compacted:  # what is forgotten so soon has to be read in one piece
+            except Compacted:  # a compaction overtook the slices, so read in one step
                 return self._store.list(prefix, after=after, limit=limit, revision=revision)
             entries.extend(page.entries)
             remaining = page.remaining
@@ -309,12 +312,12 @@ class Reader:
 
 
 def viewed(view: View, value: bytes) -> bytes:
-    """Return stored bytes as a view serves them."""
+    """Convert stored bytes to the version that a view serves."""
     return encode(view.read(decode.decode(value)))
 
 
 def selecting_cost(entries: Sequence[Entry]) -> int:
-    """Return what selecting costs, as `Offload.run` counts; it does not depend on how much a selector asks."""
+    """Return the cost of selecting, in the unit of `Offload.run`; the length of the selector does not count."""
     if len(entries) > SELECTED_AT_ONCE:
         return len(entries) * SELECTING_COST
     return (
@@ -323,7 +326,7 @@ def selecting_cost(entries: Sequence[Entry]) -> int:
 
 
 def select(selection: Selection, entries: Sequence[Entry], limit: int = 0) -> list[Entry]:
-    """Return the first `limit` (0: all) entries that are selected."""
+    """Return the first `limit` (0: all) selected entries."""
     chosen: list[Entry] = []
     for start in range(0, len(entries), SELECTED_AT_ONCE):
         part = (
@@ -338,7 +341,7 @@ def select(selection: Selection, entries: Sequence[Entry], limit: int = 0) -> li
 
 
 def selects(selection: Selection, entry: Entry) -> bool:
-    """Decide whether an entry is selected, decoding it only where that is needed."""
+    """Return whether an entry is selected, decoding it only if its key does not decide."""
     if (selection.name or selection.namespace) and not selection.selects_key(*name_of(entry.key)):
         return False
     return not selection.needs_object or selection.selects_value(entry.value)

@@ -1,7 +1,7 @@
-"""What is served: the shape of a resource, and the table that finds it.
+"""The served resources: the row of a resource, and the table that finds it.
 
 Everything that depends on a kind (paths, discovery, storage, schema, behaviour) starts from a `Resource`. The rows of
-the built-in kinds are in `builtin`; custom ones come and go at run time.
+the built-in kinds are in `builtin`; rows of custom resources are added and removed at run time.
 """
 
 from collections.abc import Callable, Iterable
@@ -21,56 +21,54 @@ STANDARD = ("create", "delete", "deletecollection", "get", "list", "patch", "upd
 
 
 class View(Protocol):
-    """Converts between what is stored and one of several versions of it that are served.
+    """Converts between the storage version and one served version.
 
     Both directions get a dict of their own and may change it.
     """
 
     def read(self, stored: dict[str, Any]) -> dict[str, Any]:
-        """Return the served form of a stored object."""
+        """Convert a stored object to the served version."""
         ...
 
     def write(self, served: dict[str, Any]) -> dict[str, Any]:
-        """Return the stored form of a served object."""
+        """Convert a served object to the storage version."""
         ...
 
 
 class Subresource(Struct, frozen=True):
-    """A part of an object with a path of its own."""
+    """A subresource of an object, such as status or scale."""
 
     name: str
     verbs: tuple[str, ...]
-    kind: GroupVersionKind  # what it answers with
+    kind: GroupVersionKind  # of its answers
 
 
 class Resource(Struct, frozen=True, kw_only=True, eq=False, dict=True):
-    """One row of the table. Compared by identity."""
+    """One row of the table: a resource in one version. Rows are compared by identity."""
 
     group: str
     version: str
     plural: str
     singular: str
     kind: GroupVersionKind
-    type: type[Kind] | None  # None: custom
+    type: type[Kind] | None  # None: a custom resource
     namespaced: bool
     verbs: tuple[str, ...] = STANDARD
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     subresources: tuple[Subresource, ...] = ()
-    storage: str = (
-        ""  # "<plural>.<group>" the bytes are under; a view names that of the canonical resource
-    )
+    storage: str = ""  # "<plural>.<group>", the first part of its keys; a view has that of the canonical resource
     view: View | None = None
     custom_schema: "Schema | None" = None
     custom_strategy: "Strategy | None" = (
         None  # None: the one of `strategies.STRATEGIES`, or the generic one
     )
-    deprecation: str = ""  # every answer about it warns so; "": it is not deprecated
+    deprecation: str = ""  # warning in every answer about it; "": it is not deprecated
     selectable_fields: tuple[str, ...] = ()  # of custom resources, as paths such as spec.color
 
     @property
     def group_resource(self) -> str:
-        """How error messages name it: ``pods`` or ``deployments.apps``."""
+        """The name in error messages: ``pods`` or ``deployments.apps``."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     @property
@@ -80,17 +78,17 @@ class Resource(Struct, frozen=True, kw_only=True, eq=False, dict=True):
 
     @cached_property
     def prefix(self) -> str:
-        """What the keys of all its objects begin with."""
+        """The prefix of the keys of all its objects."""
         return f"/{self.storage}/"
 
     @cached_property
     def revision_at(self) -> int:
-        """Where in the stored bytes the resource version stands."""
+        """The byte offset of the resource version in the stored bytes."""
         return len(self.head)
 
     @cached_property
     def head(self) -> bytes:
-        """What the stored bytes of every object begin with, up to the resource version."""
+        """The first bytes of every stored object, up to the resource version."""
         return (
             f'{{"kind":"{self.kind.kind}","apiVersion":"{self.api_version}",'
             '"metadata":{"resourceVersion":"'
@@ -98,12 +96,12 @@ class Resource(Struct, frozen=True, kw_only=True, eq=False, dict=True):
 
     @cached_property
     def has_status(self) -> bool:
-        """Whether the status is written through a path of its own."""
+        """Whether the kind has a status subresource."""
         return any(one.name == "status" for one in self.subresources)
 
     @cached_property
     def schema(self) -> "Schema":
-        """The schema tree of its objects, compiled when first asked for."""
+        """The schema tree of its objects, compiled on first use."""
         from kubelite.api.machinery.schema import compile_struct
 
         if self.custom_schema is not None:
@@ -113,30 +111,30 @@ class Resource(Struct, frozen=True, kw_only=True, eq=False, dict=True):
 
     @cached_property
     def strategy(self) -> "Strategy":
-        """What is special about writing objects of this kind."""
+        """The write hooks of this kind."""
         from kubelite.api.registry.strategies import strategy_of
 
         return self.custom_strategy or strategy_of(self)
 
     def key(self, namespace: str, name: str) -> str:
-        """Return where an object is stored."""
+        """Return the store key of an object."""
         if self.namespaced:
             return f"/{self.storage}/{namespace}/{name}"
         return f"/{self.storage}/{name}"
 
     def scope(self, namespace: str) -> str:
-        """Return what the keys of a namespace's objects begin with; of all, for an empty one."""
+        """Return the key prefix of the objects in a namespace; "": of all objects."""
         if self.namespaced and namespace:
             return f"/{self.storage}/{namespace}/"
         return self.prefix
 
     def subresource(self, name: str) -> Subresource | None:
-        """Return a subresource by name."""
+        """Return a subresource by name; None if the kind does not have it."""
         return next((one for one in self.subresources if one.name == name), None)
 
 
 class ResourceTable:
-    """All that is served now. `generation` grows, and listeners are told, when a row comes or goes."""
+    """The rows served now. Adding or removing a row increments `generation` and calls the listeners."""
 
     def __init__(self, rows: Iterable[Resource] = ()) -> None:
         self.generation = 0
@@ -148,43 +146,43 @@ class ResourceTable:
             self._put(row)
 
     def find(self, group: str, version: str, plural: str) -> Resource | None:
-        """Return the resource of a path."""
+        """Return the row of a path; None if it is not served."""
         return self._rows.get((group, version, plural))
 
     def by_kind(self, kind: GroupVersionKind) -> Resource | None:
-        """Return the resource whose objects have `kind`."""
+        """Return the row whose objects have `kind`; None if it is not served."""
         return self._kinds.get(kind)
 
     def by_storage(self, storage: str) -> Resource | None:
-        """Return the canonical resource of a storage."""
+        """Return the row of the storage version of a storage; None if it is not served."""
         return self._storages.get(storage)
 
     def canonical(self, resource: Resource) -> Resource:
-        """Return the row as whose kind a resource's objects are stored."""
+        """Return the row of the storage version."""
         return resource if resource.view is None else self._storages[resource.storage]
 
     def all(self) -> tuple[Resource, ...]:
-        """Return every row, in the order in which groups are announced."""
+        """Return every row, in the order of discovery."""
         return tuple(self._rows.values())
 
     def versions(self) -> tuple[tuple[str, str], ...]:
-        """Return every (group, version), in the order in which they are announced."""
+        """Return every (group, version), in the order of discovery."""
         return tuple(dict.fromkeys((row.group, row.version) for row in self._rows.values()))
 
     def add(self, row: Resource) -> None:
-        """Serve a resource, instead of the one of the same name if there is one."""
+        """Add a row, or replace the row of the same group, version and plural."""
         self._put(row)
         self._changed()
 
     def remove(self, row: Resource) -> None:
-        """Serve a resource no longer."""
+        """Remove a row."""
         self._rows.pop((row.group, row.version, row.plural), None)
         if self._kinds.get(row.kind) is row:
             del self._kinds[row.kind]
         self._changed()
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call `listener` after each change; return the call that ends it."""
+        """Call `listener` after each change; return a call that ends the subscription."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 

@@ -1,9 +1,9 @@
-"""Which paths lead to a resource, and which verbs each serves.
+"""Decides which paths a resource has, and which verbs each path serves.
 
 A path has one of four forms: a collection, the collection of a namespaced kind over all namespaces, an item, and a
-subresource of an item. A form that the kind does not have leads nowhere (404), whoever asks: `check_scope` compares it
-before anybody's rights are asked, so that rights in a namespace never reach a kind that has none. A verb that the form
-does not serve is not allowed (405). The routes are those that the API server of Kubernetes registers.
+subresource of an item. A form that the kind lacks is not found (404) for every caller. `check_scope` runs before
+authorization, so that rights in a namespace never reach a cluster-scoped kind. A verb that the form does not serve is
+not allowed (405). The routes are those that the API server of Kubernetes registers.
 """
 
 from kubelite.api.auth.caller import Attributes
@@ -15,7 +15,9 @@ COLLECTION = frozenset({"list", "watch", "create", "deletecollection"})
 ALL_NAMESPACES = frozenset({"list", "watch"})
 ITEM = frozenset({"get", "update", "patch", "delete"})
 SUBRESOURCE = ITEM | {"create"}
-BY_ITEM_OR_SELECTOR = frozenset({"list", "watch"})  # a name in their attributes is a selector's
+BY_ITEM_OR_SELECTOR = frozenset(
+    {"list", "watch"}
+)  # a name in their attributes comes from the field selector
 
 
 def check_scope(
@@ -23,8 +25,8 @@ def check_scope(
 ) -> None:
     """Raise NotFound for a path whose scope is not the kind's.
 
-    `below_namespace` says whether the path has the form ``/namespaces/{namespace}/{resource}``; None: take it from the
-    attributes, in which a Namespace is its own namespace.
+    `below_namespace` says whether the path has the form ``/namespaces/{namespace}/{resource}``. None: derive it from
+    the attributes, which name a Namespace as its own namespace.
     """
     if below_namespace is None:
         below_namespace = bool(attributes.namespace) and not _is_own_namespace(resource, attributes)
@@ -45,7 +47,7 @@ def check_verb(resource: Resource, attributes: Attributes) -> None:
 
 
 def _form(resource: Resource, attributes: Attributes) -> frozenset[str]:
-    """Return the verbs that a form of path can serve at most."""
+    """Return the verbs that the form of the path can serve at most."""
     if attributes.subresource:
         return SUBRESOURCE
     if _is_item(attributes):
@@ -64,7 +66,7 @@ def _is_own_namespace(resource: Resource, attributes: Attributes) -> bool:
 
 
 def not_found() -> NotFound:
-    """Return the error for a path that leads nowhere."""
+    """Return the error for a path that does not exist."""
     return NotFound("the server could not find the requested resource")
 
 

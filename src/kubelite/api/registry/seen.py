@@ -1,4 +1,4 @@
-"""One change, and what has been worked out about it for all who ask."""
+"""A change with what has been decoded of it, shared by all groups of watches."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ Labels = dict[str, str]
 
 
 class State:
-    """An object before or after a change, decoded no further than somebody asked."""
+    """An object before or after a change, decoded lazily and once."""
 
     __slots__ = ("_item", "_labels", "_viewed", "value")
 
@@ -22,19 +22,19 @@ class State:
         self._viewed: dict[int, dict[str, Any]] = {}
 
     def item(self) -> dict[str, Any]:
-        """Return the object; not to be changed."""
+        """Return the decoded object; the caller must not change it."""
         if self._item is None:
             self._item = decode.decode(self.value)
         return self._item
 
     def labels(self) -> Labels:
-        """Return the labels; not to be changed."""
+        """Return the labels; the caller must not change them."""
         if self._labels is None:
             self._labels = labels_of(self.value)
         return self._labels
 
     def viewed(self, view: View | None) -> dict[str, Any]:
-        """Return the object in the form that a view serves; not to be changed."""
+        """Return the object in the version that a view serves; the caller must not change it."""
         if view is None:
             return self.item()
         key = id(view)
@@ -43,30 +43,30 @@ class State:
         return self._viewed[key]
 
     def is_selected(self, selection: Selection) -> bool:
-        """Decide by labels and fields."""
+        """Return whether labels and fields match; name and namespace are not compared."""
         if not selection.labels.is_everything and not selection.labels.matches(self.labels()):
             return False
         fields = selection.fields
         return fields is None or fields.matches(self.viewed(selection.view))
 
     def served(self, view: View | None) -> bytes:
-        """Return the bytes in the form that a view serves."""
+        """Return the bytes in the version that a view serves."""
         return self.value if view is None else encode(self.viewed(view))
 
 
 class Seen:
-    """One change."""
+    """One change, with its states before and after."""
 
     __slots__ = ("after", "before", "change", "name", "namespace", "values")
 
     def __init__(self, change: Change) -> None:
         self.change = change
         self.namespace, self.name = name_of(change.key)
-        self.after = State(change.value)  # what it is now, or was last
+        self.after = State(change.value)  # the new state, or the last one of a deleted object
         self.before = None if change.previous is None else State(change.previous)
-        self.values: dict[tuple[int, str], bytes] = {}  # by view and kind of event
+        self.values: dict[tuple[int, str], bytes] = {}  # served bytes by view and state
 
     @property
     def size_bytes(self) -> int:
-        """What it keeps alive."""
+        """The bytes of the values it holds."""
         return len(self.change.value) + len(self.change.previous or b"")

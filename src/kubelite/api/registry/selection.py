@@ -1,4 +1,4 @@
-"""What a list or watch selects: labels and fields together."""
+"""Selections of a list or watch: label and field selectors compiled together."""
 
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
@@ -30,17 +30,17 @@ from kubelite.api.registry.resources import Resource, View
 from kubelite.store.protocol import Entry
 
 NEEDLES_MAX = 4
-NEGATIONS = (NOT_IN, NOT_EQUALS, DOES_NOT_EXIST)  # met by a label that is not there
+NEGATIONS = (NOT_IN, NOT_EQUALS, DOES_NOT_EXIST)  # an absent label satisfies these
 
 
 class LabelledMeta(Struct):
-    """The labels of an object, which are decoded in a fraction of the time of the whole."""
+    """Metadata decoded for its labels only, in a fraction of the time of the whole object."""
 
     labels: dict[str, str] | None = None
 
 
 class Labelled(Struct):
-    """An object as far as a label selector looks at it."""
+    """An object as a label selector needs it."""
 
     metadata: LabelledMeta
 
@@ -54,7 +54,7 @@ def labels_of(value: bytes) -> dict[str, str]:
 
 
 class Pin(Struct, frozen=True):
-    """A field of the stored object that must have one value."""
+    """A field of the stored object that a selection requires to have `value`."""
 
     field: str
     value: str
@@ -62,7 +62,7 @@ class Pin(Struct, frozen=True):
 
 
 class LabelPin(Struct, frozen=True):
-    """A label that must be there, with one value or (None) any."""
+    """A label that a selection requires, with one value or (None) any."""
 
     key: str
     value: str | None
@@ -93,13 +93,13 @@ class Selection:
         fields = fields or FieldSelector()
         self.labels = labels
         self.fields = None if _by_key(fields) else fields
-        self.name = fields.exact(NAME) or ""  # what the fields pin them to
+        self.name = fields.exact(NAME) or ""  # of an exact field selector term; "": any
         self.namespace = fields.exact(NAMESPACE) or ""
-        self.view = view  # fields are those of the served form
-        # The first exact field, under which watches are found without asking each.
+        self.view = view  # if set, fields are those of the served version
+        # The first exact field, the index key of watches.
         self.pin = _pin(fields) if view is None else None
         self.label_pin = _label_pin(labels)
-        # Each is a pass over all bytes: a few leave out most of what is not selected.
+        # Each needle costs a pass over all bytes, and a few exclude most objects, so use at most NEEDLES_MAX.
         needles = chain(_needles_of_labels(labels), _needles_of_fields(fields))
         self._needles = tuple(islice(needles, NEEDLES_MAX))
         of_labels, of_fields = str(labels), str(fields)
@@ -108,7 +108,7 @@ class Selection:
         self.identity: tuple[object, ...] = (of_labels, labels.nothing, of_fields)
 
     def named(self, name: str) -> "Selection":
-        """Return the part of the selection that has `name`; for watches of one object."""
+        """Return the selection narrowed to `name`; for watches of one object."""
         if self.name not in ("", name):
             return Selection(NOTHING)
         narrowed = Selection(self.labels, self.fields, self.view)
@@ -124,15 +124,15 @@ class Selection:
 
     @property
     def needs_object(self) -> bool:
-        """Whether the key of an object does not suffice to decide."""
+        """Whether the decision needs more than the key of an object."""
         return self.fields is not None or not self.labels.is_everything
 
     def selects_key(self, namespace: str, name: str) -> bool:
-        """Decide what the key alone can decide."""
+        """Return whether namespace and name match."""
         return self.name in ("", name) and self.namespace in ("", namespace)
 
     def selects(self, item: dict[str, Any]) -> bool:
-        """Decide by the decoded, stored object, which is left as it is."""
+        """Return whether labels and fields of a decoded stored object match; does not change it."""
         if not self.labels.matches(item["metadata"].get("labels")):
             return False
         if self.fields is None:
@@ -140,29 +140,29 @@ class Selection:
         return self.fields.matches(item if self.view is None else self.view.read(dict(item)))
 
     def candidates(self, entries: Sequence[Entry]) -> Sequence[Entry]:
-        """Leave out what cannot be selected, in one quick look at the bytes of all."""
+        """Return the entries that may be selected, by a substring search in their bytes."""
         for needle in self._needles:
             entries = [entry for entry in entries if needle in entry.value]
         return entries
 
     def selects_value(self, value: bytes) -> bool:
-        """Decide by the stored bytes, decoding no more of them than it takes."""
+        """Return whether labels and fields of stored bytes match, decoding only the labels if that suffices."""
         if self.fields is None:
             return self.labels.matches(labels_of(value))
         return self.selects(decode.decode(value))
 
 
 def _needles_of_labels(labels: Selector) -> Iterator[bytes]:
-    """Yield what the bytes of every object with the wanted labels contain."""
+    """Yield substrings of the bytes of every object that `labels` selects."""
     for each in labels.requirements:
         if each.operator in EXACT:
             yield encode({each.key: each.values[0]})[1:-1]
 
 
 def _needles_of_fields(fields: FieldSelector) -> Iterator[bytes]:
-    """Yield what the bytes of every object with the wanted fields contain.
+    """Yield substrings of the bytes of every object that `fields` selects.
 
-    A number or a flag may be the text of a value that is no string, or is not written at all.
+    Numbers and booleans are left out: in the object they may be unquoted or omitted.
     """
     for term in fields.terms:
         if term.equal and term.value not in ("", "true", "false") and not term.value.isdigit():
@@ -170,7 +170,7 @@ def _needles_of_fields(fields: FieldSelector) -> Iterator[bytes]:
 
 
 def _by_key(fields: FieldSelector) -> bool:
-    """Tell whether the terms are at most one exact name and one exact namespace."""
+    """Return whether the terms are at most one exact name and one exact namespace."""
     names = [term.field for term in fields.terms]
     return (
         fields.only_metadata

@@ -1,5 +1,5 @@
 # ruff: noqa: ARG002 - the hooks of the generic strategy ignore what those of a kind need
-"""What differs from kind to kind when an object is written; the generic behaviour is here.
+"""The write hooks of a kind, with the generic behaviour.
 
 A strategy decides and changes dicts; it never waits and never touches the store.
 """
@@ -18,7 +18,7 @@ from kubelite.randomness import Randomness
 if TYPE_CHECKING:
     from kubelite.api.registry.addresses import ServiceAddresses
 
-# Kinds whose metadata.generation counts changes of what is wanted.
+# Kinds whose metadata.generation counts changes of the desired state.
 COUNTED = frozenset(
     {
         "priorityclasses.scheduling.k8s.io",
@@ -111,12 +111,12 @@ ANSWERED_WHOLE = frozenset(
 )
 
 
-# Paths whose writes change what is wanted; the empty one is the object's own. Binding a pod is no such change.
+# Subresources ("": the object itself) whose writes count the generation. A binding does not change the desired state.
 COUNTED_PARTS = frozenset({"", "scale", "resize", "ephemeralcontainers"})
 
 
 class WriteContext(Struct, frozen=True):
-    """Who writes, and when."""
+    """The caller, the date and the sources of randomness and addresses of one write."""
 
     caller: Caller
     now: datetime
@@ -126,13 +126,13 @@ class WriteContext(Struct, frozen=True):
 
 
 class Strategy:
-    """The behaviour of a kind that needs none of its own."""
+    """The generic behaviour; a kind with behaviour of its own overrides hooks."""
 
     default_orphan = False  # dependents are orphaned unless the deletion says otherwise
-    orphan_warning = ""  # told who deletes without saying what happens to dependents
+    orphan_warning = ""  # warning for a deletion without a propagation policy
     collected = True  # takes part in garbage collection, so deletion may add its finalizers
     status_keeps_labels = False  # a status write cannot change labels
-    created_with_status = False  # who creates the object may report its status in the same request
+    created_with_status = False  # a create keeps the status of its body
 
     def __init__(self, resource: Resource) -> None:
         self.resource = resource
@@ -142,7 +142,7 @@ class Strategy:
         self.answered_whole = resource.storage in ANSWERED_WHOLE
 
     def prepare_create(self, item: dict[str, Any], context: WriteContext) -> None:
-        """Set what a client cannot: the first generation, an empty status."""
+        """Set the first generation and drop the status, which a client cannot set by a create."""
         if self.counts_generation:
             item["metadata"]["generation"] = 1
         else:
@@ -157,8 +157,10 @@ class Strategy:
         subresource: str,
         context: WriteContext,
     ) -> None:
-        """Take from `old` what this path does not write, and count the generation."""
-        if subresource and subresource != "scale":  # a scale is already put into the whole object
+        """Restore from `old` the parts that this path does not write, and count the generation."""
+        if (
+            subresource and subresource != "scale"
+        ):  # the scale is merged into the whole object already
             self.prepare_part(item, old, subresource, context)
         elif self.resource.has_status:
             keep(item, old, "status")
@@ -172,7 +174,7 @@ class Strategy:
         subresource: str,
         context: WriteContext,
     ) -> None:
-        """Keep everything but the part that a subresource writes; by default that is the status."""
+        """Restore from `old` all but the part that the subresource writes; by default the status."""
         assert subresource == "status", f"{self.resource.plural}/{subresource} needs a strategy"
         for name in {*item, *old} - {"metadata", "status", "kind", "apiVersion"}:
             keep(item, old, name)
@@ -180,39 +182,39 @@ class Strategy:
             keep(item["metadata"], old["metadata"], "labels")
 
     def count(self, item: dict[str, Any], old: dict[str, Any]) -> None:
-        """Bump the generation when something wanted changed."""
+        """Increment the generation if the desired state changed."""
         if self.counts_generation and wanted(item) != wanted(old):
             item["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
 
     def finish(
         self, item: dict[str, Any], old: dict[str, Any] | None, context: WriteContext
     ) -> None:
-        """Complete an object after admission and defaults, before it is checked."""
+        """Complete an object after mutating admission and defaults, before validation."""
 
     def reserve(
         self, item: dict[str, Any], old: dict[str, Any] | None, context: WriteContext
     ) -> Reservation | None:
-        """Take what must be unique (addresses, ports) into `item`; `old` is None for a creation."""
+        """Allocate unique values (addresses, ports) into `item`; None: it needs none. `old` is None for a create."""
         return None
 
     def release(self, item: dict[str, Any], context: WriteContext) -> Reservation | None:
-        """Give back, with the removal of `item`, what it had taken."""
+        """Return the reservation that frees the unique values of `item` when it is removed; None: it has none."""
         return None
 
     def grace(self, item: dict[str, Any], options: DeletionOptions) -> int | None:
-        """Return the seconds a deletion waits for somebody to finish; None: this kind does not wait."""
+        """Return the grace period of a deletion in seconds; None: this kind has none."""
         return None
 
     def holds(self, item: dict[str, Any]) -> bool:
-        """Return whether something of the kind's own, beside finalizers, keeps the object from going."""
+        """Return whether the kind itself, beside metadata.finalizers, keeps the object from being removed."""
         return False
 
     def mark_deleted(self, item: dict[str, Any]) -> None:
-        """Show in the object that its deletion began."""
+        """Change the object to show that its deletion began, such as a phase."""
 
 
 def keep(item: dict[str, Any], old: dict[str, Any], name: str) -> None:
-    """Set a field as it was, or take it away if it was not there."""
+    """Restore a field from `old`, or remove it if `old` lacks it."""
     if name in old:
         item[name] = old[name]
     else:
@@ -223,5 +225,5 @@ _NOT_WANTED = frozenset({"metadata", "status", "kind", "apiVersion"})
 
 
 def wanted(item: dict[str, Any]) -> dict[str, Any]:
-    """Return what an object asks for: all of it but metadata and status."""
+    """Return the desired state of an object: all fields but metadata, status and its type."""
     return {name: value for name, value in item.items() if name not in _NOT_WANTED}

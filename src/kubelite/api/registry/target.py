@@ -1,4 +1,4 @@
-"""What a request is about, and the errors that name it."""
+"""The target of a request, and the errors that name it."""
 
 from msgspec import Struct
 
@@ -8,11 +8,11 @@ from kubelite.api.machinery import causes
 from kubelite.api.registry.deletion import conflict
 from kubelite.api.registry.resources import Resource
 
-ATTEMPTS_MAX = 100  # of a write that others keep getting in the way of
+ATTEMPTS_MAX = 100  # of a write that loses the race to concurrent writes
 
 
 class Target(Struct, frozen=True):
-    """What a request is about: the row that was asked for, and the one its objects are stored as."""
+    """The authorized request, the row of its path, and the row of the storage version."""
 
     allowed: Allowed
     resource: Resource
@@ -20,7 +20,7 @@ class Target(Struct, frozen=True):
 
     @property
     def namespace(self) -> str:
-        """The namespace of the path."""
+        """The namespace of the path; "" for a cluster-scoped path."""
         return self.allowed.attributes.namespace
 
     @property
@@ -30,12 +30,12 @@ class Target(Struct, frozen=True):
 
     @property
     def subresource(self) -> str:
-        """The subresource of the path."""
+        """The subresource of the path; "" for the object itself."""
         return self.allowed.attributes.subresource
 
     @property
     def key(self) -> str:
-        """Where the object is stored."""
+        """The store key of the object."""
         return self.canonical.key(self.namespace, self.name)
 
 
@@ -50,7 +50,7 @@ def already_exists(resource: Resource, name: str) -> AlreadyExists:
 
 
 def no_name_left(resource: Resource, name: str) -> AlreadyExists:
-    """Return the error for names that were made up and all were taken."""
+    """Return the error for a generateName whose generated names were all taken."""
     return AlreadyExists(
         f"{resource.group_resource} {causes.quoted(name)} already exists, the server was not able to "
         "generate a unique name for the object",
@@ -62,7 +62,7 @@ def no_name_left(resource: Resource, name: str) -> AlreadyExists:
 
 
 def precondition_failed(resource: Resource, name: str, wanted: str, actual: str = "") -> Conflict:
-    """Return the error for an object that is not the one that was meant."""
+    """Return the error for an object with another uid than the request names."""
     return conflict(
         resource,
         name,
@@ -71,7 +71,7 @@ def precondition_failed(resource: Resource, name: str, wanted: str, actual: str 
 
 
 def busy(target: Target) -> InternalError:
-    """Return the error for a write that others got in the way of too often."""
+    """Return the error for a write that lost the race to concurrent writes `ATTEMPTS_MAX` times."""
     return InternalError(
         f"cannot write {target.resource.group_resource} {causes.quoted(target.name)}: "
         f"other writes came first {ATTEMPTS_MAX} times"

@@ -1,8 +1,7 @@
-"""Tells the changes of one storage to its watches.
+"""Delivers the changes of one storage to its watches.
 
-Watches of the process itself, which feed mirrors, are told in the call that makes a change visible. All others are told
-in turns of the loop of a bounded length, in the order of the changes: thousands of watches, or of selectors, hold
-nobody up.
+Watches of the process itself, which feed mirrors, get a change in the call that makes it visible. All other watches get
+their changes in order, in loop callbacks of bounded length, so thousands of watches or selectors do not block the loop.
 """
 
 import asyncio
@@ -17,8 +16,8 @@ from kubelite.store.protocol import Change, Store
 
 log = logging.getLogger(__name__)
 
-TURN_STEPS = 2000  # about 3 ms of the loop
-TOGETHER_MAX = 64  # changes that are told in one call
+TURN_STEPS = 2000  # steps in one loop callback, about 3 ms
+TOGETHER_MAX = 64  # changes delivered in one call
 BYTES_A_STEP = 8192
 COST_OF_STEP = 5  # in the unit of `limits.INLINE_WORK`
 
@@ -26,7 +25,7 @@ Shared = dict[tuple[int, str, str, int], bytes]
 
 
 class Topic:
-    """The groups of one storage, and the one subscription to the store that serves them."""
+    """The groups of one storage, served by one store subscription."""
 
     def __init__(self, store: Store, prefix: str) -> None:
         self.groups: dict[GroupKey, Group] = {}
@@ -34,23 +33,23 @@ class Topic:
         self._patient = Groups()
         self._waiting: deque[Seen | Callable[[], None]] = deque()
         self._waiting_bytes = 0
-        self._steps: Iterator[int] | None = None  # what a turn left unfinished
+        self._steps: Iterator[int] | None = None  # the generator that the last turn did not exhaust
         self._is_telling = False
         self._turn_handle: asyncio.Handle | None = None
         self._end_subscription = store.subscribe(prefix, self.publish)
 
     @property
     def is_told(self) -> bool:
-        """Whether every watch has heard all that has been published."""
+        """Whether all published changes have been delivered to every watch."""
         return not self._waiting
 
     def add(self, group: Group) -> None:
-        """Serve a group from now on."""
+        """Deliver changes to a group from now on."""
         self.groups[group.key] = group
         self._index_of(group).add(group)
 
     def remove(self, group: Group) -> None:
-        """Serve a group no longer."""
+        """Stop delivering changes to a group."""
         del self.groups[group.key]
         self._index_of(group).remove(group)
 
@@ -58,7 +57,7 @@ class Topic:
         return self._prompt if group.is_prompt else self._patient
 
     def close(self) -> None:
-        """Tell nothing more."""
+        """End the store subscription and drop the backlog."""
         self._end_subscription()
         self._forget()
 
@@ -71,7 +70,10 @@ class Topic:
             self._turn_handle = None
 
     def publish(self, changes: Sequence[Change]) -> None:
-        """Frame a batch of changes and deliver it, one call per watch."""
+        """Deliver a batch of changes to prompt groups now and append it to the backlog of all others.
+
+        A backlog over `WATCH_BACKLOG` bytes ends all watches but those of the process itself.
+        """
         seen = [Seen(change) for change in changes]
         shared: Shared = {}
         if self._prompt:
@@ -87,16 +89,18 @@ class Topic:
             self._give_up()
 
     def then(self, call: Callable[[], None]) -> None:
-        """Call once all that has been published has been told."""
+        """Call `call` once all published changes have been delivered; at once if they have."""
         if self._waiting:
             self._waiting.append(call)
         else:
             call()
 
     def _turn(self) -> None:
-        """Tell what waits until the turn is over."""
+        """Deliver the backlog for at most `TURN_STEPS`, then schedule the next turn."""
         self._turn_handle = None
-        if self._is_telling:  # who is told changes something in turn: it is told behind this
+        if (
+            self._is_telling
+        ):  # a listener wrote an object; the running turn delivers that change, too
             return
         self._is_telling = True
         steps, self._steps = self._steps or self._work(), None
@@ -110,7 +114,7 @@ class Topic:
         self._is_telling = False
 
     def _work(self) -> Iterator[int]:
-        """Tell all that waits; yields how much was done."""
+        """Deliver the backlog; yield the steps taken."""
         waiting = self._waiting
         while waiting:
             if not isinstance(first := waiting[0], Seen):
@@ -154,7 +158,7 @@ class Topic:
                     yield 1
 
     def _give_up(self) -> None:
-        """End all watches but those of the process itself: their changes come faster than they can be told."""
+        """Drop the backlog and end all watches but those of the process itself."""
         WATCH_BACKLOG.reached()
         log.warning("changes come faster than watches can be told: their clients begin anew")
         self._forget()

@@ -1,4 +1,4 @@
-"""Lets those who want to write the same object do it one after the other, instead of all again and again."""
+"""Serializes the retries of writers to one object, so that they do not make each other fail again and again."""
 
 import asyncio
 from collections import deque
@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 
 class Turns:
-    """A queue per key, which exists only while somebody stands in it."""
+    """A fair lock per key; a key is present only while a writer holds or awaits its lock."""
 
     def __init__(self) -> None:
         self._queues: dict[str, deque[asyncio.Future[None]]] = {}
@@ -17,7 +17,7 @@ class Turns:
 
     @asynccontextmanager
     async def take(self, key: str) -> AsyncIterator[None]:
-        """Wait until everybody who came before is done with `key`."""
+        """Hold the lock of `key`, in the order of the calls; cancelling a waiter removes it from the queue."""
         queue = self._queues.get(key)
         if queue is None:
             self._queues[key] = deque()
@@ -27,10 +27,10 @@ class Turns:
             try:
                 await turn
             except asyncio.CancelledError:
-                if turn in queue:
-                    queue.remove(turn)
-                else:
+                if not turn.cancelled():  # the turn had been given before the wait was cut off
                     self._pass_on(key)
+                elif turn in queue:
+                    queue.remove(turn)
                 raise
         try:
             yield

@@ -1,4 +1,4 @@
-"""The verbs of the API over the store; everything is driven by the attributes that were authorized."""
+"""The API verbs over the store; the authorized attributes decide which object a call reads or writes."""
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -50,13 +50,13 @@ from kubelite.api.registry.writing import JSON, Decode, Writer, manager
 
 __all__ = ["Deleted", "Listed", "PatchType", "Post", "Reviewer", "Verbs", "Virtual", "Written"]
 
-NAMELESS = "-"  # in whose name a caller without a name watches
+NAMELESS = "-"  # owner of the watches of a caller without a user name
 PatchType = Literal["json", "merge", "strategic", "apply"]
-# Answers a resource that is asked and not stored (token and access reviews); gets the body in the shape of its kind.
+# Answers a POST to a resource that is not stored (token and access reviews); the body already fits the schema.
 Reviewer = Callable[[Allowed, dict[str, Any]], Awaitable[dict[str, Any]]]
-# Lists a resource that is worked out and not stored.
+# Lists a resource that is computed and not stored.
 Virtual = Callable[[], Sequence[dict[str, Any]]]
-# Answers what is posted to a subresource: (target, body, options).
+# Answers a POST to a subresource: (target, body, options).
 Post = Callable[[Target, dict[str, Any], WriteOptions], Awaitable[Written]]
 
 
@@ -74,11 +74,10 @@ class Verbs:
         issue: Issue | None = None,
         virtual: Mapping[str, Virtual] | None = None,
     ) -> None:
-        """`authorizer` decides whether an update or apply that finds nothing may create.
+        """`authorizer` decides whether an update or apply of an absent object may create it.
 
-        `reviewers` are by group resource (``tokenreviews.authentication.k8s.io``); `issue` makes tokens.
-
-        `virtual` answers the lists of what is not stored, by group resource (``componentstatuses``).
+        `reviewers` are keyed by group resource (``tokenreviews.authentication.k8s.io``); `issue` makes the tokens of
+        service accounts; `virtual` lists the resources that are not stored, by group resource.
         """
         self.resources = resources
         self.hub = hub
@@ -99,7 +98,7 @@ class Verbs:
         self._virtual = dict(virtual or {})
 
     async def get(self, allowed: Allowed, options: ReadOptions) -> bytes:
-        """Return an object's (or subresource's) JSON as stored."""
+        """Return the JSON of an object, or of its scale, in the path's version; raises NotFound and Timeout."""
         target = self.target(allowed, "get")
         if virtual := self._virtual.get(target.resource.group_resource):
             return find_virtual(target, virtual())
@@ -109,7 +108,7 @@ class Verbs:
         return value
 
     async def list(self, allowed: Allowed, options: ReadOptions) -> Listed:
-        """Return the objects of a namespace, or of all; raises Expired, BadRequest, Invalid and Timeout."""
+        """Return the objects of one or all namespaces; raises Expired, BadRequest, Invalid and Timeout."""
         target = self.target(allowed, "list")
         if virtual := self._virtual.get(target.resource.group_resource):
             return Listed([encode(item) for item in virtual()], "")
@@ -128,7 +127,7 @@ class Verbs:
         return await self.writer.create(target, MayCreate(allowed), body, options)
 
     async def _bind(self, target: Target, body: dict[str, Any], options: WriteOptions) -> Written:
-        """Answer the old form of a binding, which names its pod only in the body."""
+        """Bind a pod by a POST to ``bindings``, the old form that names the pod only in the body."""
         pods = self.resources.by_kind(Pod.gvk)
         assert pods is not None
         attributes = replace(
@@ -182,7 +181,7 @@ class Verbs:
         )
 
     def _creation_right(self, target: Target) -> Callable[[], MayCreate]:
-        """Return the call that authorizes the creation of the object that `target` names; it raises Forbidden."""
+        """Return a call that authorizes the creation of the target's object; it raises Forbidden."""
         allowed = target.allowed
         attributes = replace(allowed.attributes, verb="create")
         return lambda: MayCreate(self._authorizer.authorize(allowed.caller, attributes))
@@ -202,7 +201,7 @@ class Verbs:
     async def patch(
         self, allowed: Allowed, patch_type: PatchType, patch: Any, options: WriteOptions
     ) -> Written:
-        """Change part of an object or of a subresource; `apply` may create."""
+        """Patch an object or one of its subresources; an apply creates an absent object."""
         target = self.target(allowed, "patch")
         if target.subresource == "scale":
             return await self._patch_scale(target, patch_type, patch, options)
@@ -227,7 +226,7 @@ class Verbs:
         return Written(written.body, written.created, (*warnings, *written.warnings))
 
     async def _apply(self, target: Target, config: Any, options: WriteOptions) -> Written:
-        """Apply a configuration: create the object, or take the fields it names."""
+        """Apply a configuration: create the object, or own and set the fields that it names."""
         resource, view = target.resource, target.resource.view
         if not options.field_manager:
             raise causes.invalid_object(
@@ -286,13 +285,13 @@ class Verbs:
         return as_scale(await self.writer.update(target, revise, options))
 
     async def delete(self, allowed: Allowed, options: DeletionOptions) -> Deleted:
-        """Delete an object, or begin to where finalizers or a grace period ask for time."""
+        """Delete an object, or mark it as deleted if finalizers or a grace period delay its removal."""
         return await self.deleter.delete(self.target(allowed, "delete"), options)
 
     async def delete_collection(
         self, allowed: Allowed, selection: ReadOptions, options: DeletionOptions
     ) -> Deleted:
-        """Delete what `selection` selects; answer the list of it."""
+        """Delete the objects that `selection` selects; return the list of them."""
         target = self.target(allowed, "deletecollection")
         return await self.deleter.delete_collection(target, selection, options)
 
@@ -304,10 +303,11 @@ class Verbs:
         deliver: Deliver,
         expired: Callable[[APIError], None],
     ) -> Watching:
-        """Deliver changes from now on; what is there, or has happened since, comes by `Watching.begin`.
+        """Open a watch for changes from now on; `Watching.begin` delivers the present state or the history.
 
-        When the past asked for is no longer kept, or changes come too fast to be told, the watch ends and `expired`
-        gets the error, to be sent as an ERROR event.
+        The watch ends if the requested history is compacted, or if changes arrive faster than they can be delivered.
+        `expired` then gets the error, to be sent as an ERROR event. Raises BadRequest, Invalid, Timeout and
+        TooManyRequests.
         """
         target = self.target(allowed, "watch")
         check_watch_options(options)
@@ -343,9 +343,9 @@ class Verbs:
         )
 
     def target(self, allowed: Allowed, verb: str) -> Target:
-        """Return the row that a request is about; raises NotFound and MethodNotAllowed.
+        """Return the rows that a request addresses; raises NotFound and MethodNotAllowed.
 
-        `verb` is what is about to be done: evidence for another verb is a bug.
+        `verb` is the verb about to run. Evidence for another verb is a bug, so it fails an assertion.
         """
         attributes = allowed.attributes
         assert attributes.verb == verb, f"allowed to {attributes.verb}, not to {verb}"
@@ -358,14 +358,14 @@ class Verbs:
 
 
 def check_applied_type(expected: GroupVersionKind, config: dict[str, Any]) -> None:
-    """Refuse a configuration that does not say of which type it is, or is of another; raises BadRequest."""
+    """Raise BadRequest unless the configuration states the `expected` apiVersion and kind."""
     if (config.get("apiVersion"), config.get("kind")) != (expected.api_version, expected.kind):
         raise BadRequest(f"invalid object type: {type_named(config)}")
 
 
 @contextmanager
 def decoding(patch: Any, patch_type: PatchType) -> Iterator[None]:
-    """Turn what is wrong with a patched object into what is wrong with its patch; raises Invalid."""
+    """Translate a BadRequest about the patched object into the error about its patch."""
     try:
         yield
     except BadRequest as error:
@@ -374,7 +374,7 @@ def decoding(patch: Any, patch_type: PatchType) -> Iterator[None]:
 
 
 def find_virtual(target: Target, items: Sequence[dict[str, Any]]) -> bytes:
-    """Return the object of the path; raises NotFound."""
+    """Return the JSON of the item that `target` names; raises NotFound."""
     for item in items:
         if item["metadata"]["name"] == target.name:
             return encode(item)
@@ -382,7 +382,7 @@ def find_virtual(target: Target, items: Sequence[dict[str, Any]]) -> bytes:
 
 
 def as_scale(written: Written) -> Written:
-    """Answer the Scale of what was written."""
+    """Return the answer to a write with its body turned into a Scale."""
     body = encode(scale_of(decode.decode(written.body)))
     return Written(body, written.created, written.warnings)
 
@@ -390,7 +390,10 @@ def as_scale(written: Written) -> Written:
 def patched(
     resource: Resource, item: dict[str, Any], patch_type: PatchType, original: bytes
 ) -> dict[str, Any]:
-    """Return `item`, which is used up, with a patch applied."""
+    """Return `item`, which is consumed, with a patch applied.
+
+    Raises BadRequest, Invalid, and UnsupportedMediaType for a strategic merge of a custom resource.
+    """
     if patch_type == "strategic" and resource.type is None:
         raise unsupported_patch()
     return apply_patch(resource.schema, item, patch_type, original)
@@ -399,11 +402,11 @@ def patched(
 def apply_patch(
     schema: Schema, item: dict[str, Any], patch_type: PatchType, original: bytes
 ) -> dict[str, Any]:
-    """Apply a patch, given as JSON so that each attempt has one of its own; raises BadRequest and Invalid."""
+    """Apply a patch, given as JSON so that each attempt decodes its own copy; raises BadRequest and Invalid."""
     patch = msgspec.json.decode(original)
     if patch_type == "json":
         return json_patch(item, patch)
-    if patch_type in ("merge", "apply"):  # applying a scale, which has one field, merges it
+    if patch_type in ("merge", "apply"):  # a Scale has one field, so an apply of it is a merge
         return merge_patch(item, patch)
     return strategic_merge(schema, item, patch)
 
@@ -411,7 +414,7 @@ def apply_patch(
 def _revision_cost(
     patch_type: PatchType, patch: Any, options: WriteOptions
 ) -> Callable[[int], int]:
-    """Return what patching a stored object of so many bytes, and shaping the result, costs."""
+    """Return the function from a stored object's bytes to the cost of patching it and shaping the result."""
     size = options.body_bytes
     return lambda stored: patch_cost(patch_type, stored, size, patch) + shape_cost(stored + size)
 

@@ -1,7 +1,7 @@
-"""Versions and groups that serve an object stored in another form.
+"""Conversions between a storage version and the other versions and groups that serve its objects.
 
-autoscaling/v1 autoscalers know only the CPU target: what else the stored v2 object says travels in annotations, so that
-reading and writing back through v1 loses nothing. events.k8s.io names the fields of core events differently.
+An autoscaling/v1 autoscaler has a field for the CPU target only. Annotations carry the rest of the stored v2 object, so
+a read and write through v1 loses nothing. events.k8s.io names the fields of core events differently.
 """
 
 from typing import Any
@@ -49,7 +49,7 @@ class HorizontalPodAutoscalerV1:
     """autoscaling/v1 over autoscaling/v2."""
 
     def read(self, stored: dict[str, Any]) -> dict[str, Any]:
-        """Show the CPU target as a number and the rest as annotations."""
+        """Convert to v1: the CPU target becomes a number, the rest annotations."""
         spec, status = dict(stored.get("spec") or {}), dict(stored.get("status") or {})
         others = []
         for metric in spec.pop("metrics", None) or ():
@@ -84,7 +84,7 @@ class HorizontalPodAutoscalerV1:
         return _complete(autoscaling_v1.HorizontalPodAutoscaler, served)
 
     def write(self, served: dict[str, Any]) -> dict[str, Any]:
-        """Put the CPU target and the annotations back into place."""
+        """Convert to v2: the CPU target and the annotations become metrics, behavior and conditions."""
         metadata = dict(served["metadata"])
         annotations = dict(metadata.get("annotations") or {})
         spec, status = dict(served.get("spec") or {}), dict(served.get("status") or {})
@@ -114,7 +114,7 @@ class HorizontalPodAutoscalerV1:
 
 
 def _complete(kind: type[Kind], served: dict[str, Any]) -> dict[str, Any]:
-    """Give an object the fields that its served form always has, and take those it has not."""
+    """Add the fields that the served version always has, and drop those it does not have."""
     structure(compile_struct(kind), served)
     return served
 
@@ -148,7 +148,7 @@ def _cpu_metric(target: int) -> dict[str, Any]:
 
 
 def _decoded(text: str) -> Any:
-    """Read an annotation; one that somebody broke counts as absent, as upstream treats it."""
+    """Decode an annotation; None if it is absent or not valid JSON, which Kubernetes ignores, too."""
     try:
         return msgspec.json.decode(text.encode()) if text else None
     except msgspec.DecodeError:

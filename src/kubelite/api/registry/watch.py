@@ -1,4 +1,4 @@
-"""Watching: each change is framed once per form and handed to everyone who wants it."""
+"""Protocols of a watch: each change is framed once per form and shared by all watches of that form."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
@@ -6,11 +6,11 @@ from typing import Protocol
 Deliver = Callable[[Sequence[bytes]], None]  # gets frames, on the loop; must not block
 Drain = Callable[
     [], Awaitable[None]
-]  # returns when more may be delivered; what it raises ends the watch
+]  # returns when more may be delivered; an exception ends the watch
 
 
 class Form(Protocol):
-    """How a change is written on the wire."""
+    """The encoding of a watch event."""
 
     @property
     def name(self) -> str:
@@ -19,7 +19,7 @@ class Form(Protocol):
 
     @property
     def event_cost(self) -> int:
-        """What one event costs, in the unit of `limits.INLINE_WORK`."""
+        """The cost of one event, in the unit of `limits.INLINE_WORK`."""
         ...
 
     def event(self, event_type: str, value: bytes) -> bytes:
@@ -28,7 +28,7 @@ class Form(Protocol):
 
 
 class PlainForm:
-    """The object as it is stored."""
+    """A JSON watch event with the object as stored."""
 
     name = "plain"
     event_cost = 0
@@ -42,20 +42,20 @@ PLAIN = PlainForm()
 
 
 class Watching(Protocol):
-    """A watch under way."""
+    """An open watch."""
 
     async def begin(self, drain: Drain) -> None:
-        """Deliver what there is, or what has happened since the version asked for, slice by slice.
+        """Deliver the present objects, or the changes since the requested version, slice by slice.
 
-        Waits for `drain` after each slice. What happens meanwhile is delivered in its place: nothing is left out,
-        nothing comes twice, and each object's events come in their order. To be called once.
+        Waits for `drain` after each slice. Changes that happen meanwhile are delivered in order: no event is lost or
+        repeated, and the events of an object keep their order. To be called once.
         """
         ...
 
     def bookmark(self) -> None:
-        """Deliver a bookmark now, if the watch wants them; who ends a watch after its timeout calls this first."""
+        """Deliver a bookmark now, if the watch wants them; to be called before a timeout ends the watch."""
         ...
 
     def close(self) -> None:
-        """Deliver nothing more. May be called twice."""
+        """Close the watch; nothing more is delivered. May be called twice."""
         ...

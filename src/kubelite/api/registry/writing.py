@@ -1,12 +1,12 @@
-"""The one way into the store: shape, own, prepare, admit, check, commit.
+"""The write path of every object: shape, own, prepare, admit, check, commit.
 
-Every create, update and patch goes through the same steps; what differs is where the new object comes from. Managed
-fields are recorded before the strategy prepares a new object, after it has prepared an update, and before admission. A
-write without a resource version is repeated on the newest state when another one came first; a write whose reservations
-(quota, addresses) met another revision is repeated from admission on.
+Every create, update and patch goes through the same steps; only the source of the new object differs. Managed fields
+are recorded before the strategy prepares a new object, after it has prepared an update, and before admission. An update
+without a resource version is retried on the newest state if another write committed first. A write whose reservations
+(quota, addresses) met another revision is retried as well.
 
-What is pure (patching, shaping, managed fields, validation) goes through `Offload` with the bytes it works on, so that
-a large object does not hold the loop. A write that came meanwhile is met when this one commits.
+Pure work (patching, shaping, managed fields, validation) runs through `Offload` with its cost in bytes, so a large
+object does not block the loop. The object may change meanwhile; the commit detects that by its revision.
 """
 
 from collections.abc import Callable, Sequence
@@ -86,16 +86,16 @@ MODIFIED = (
 
 JSON = dict[str, Any]
 Decode = Callable[[], JSON]  # a new copy of a stored object, which may be changed and kept
-# Makes the wanted object out of the present one; None: there is none.
+# Makes the desired object from the present one; None: the object does not exist.
 Revise = Callable[[Decode | None], JSON]
-# Checks an object against the rules of its kind; the second is the object before, if there was one.
+# Checks an object by the rules of its kind: (resource, object, old object or None, subresource).
 Validate = Callable[[Resource, dict[str, Any], dict[str, Any] | None, str], Sequence[Cause]]
-# What to tell the caller about a valid object; arguments as of `Validate`.
+# Returns the warnings about a valid object; arguments as of `Validate`.
 Warn = Callable[[Resource, dict[str, Any], dict[str, Any] | None, str], Sequence[str]]
 
 
 class Draft:
-    """One attempt at a write."""
+    """One attempt at a write, with its reservations, extra checks and warnings."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class Draft:
         cost_bytes: int = 0,
     ) -> None:
         self.target = target
-        self.cost_bytes = cost_bytes  # of one pass over the objects, the one before included
+        self.cost_bytes = cost_bytes  # of one pass over the new and the old object
         self.options = options
         self.context = context
         self.reservations: list[Reservation] = []
@@ -113,14 +113,15 @@ class Draft:
         self.warnings: list[str] = []
 
     def single_owners(self, metadata: JSON) -> None:
-        """Drop owner references that stand twice, and warn of them."""
+        """Drop duplicate owner references and add a warning about them."""
         patched = self.target.allowed.attributes.verb == "patch"
         self.warnings.extend(owners_once(metadata, patched=patched))
 
     async def commit(self, store: Store, operation: Operation) -> int:
-        """Commit `operation` and what was reserved for it; return its revision.
+        """Commit `operation` with its checks and reservations; return its revision.
 
-        From here on the store tells what is reserved how it went: a caller who stops waiting does not stop the write.
+        From here the store settles the reservations, so cancelling the caller does not cancel the write. Raises
+        RevisionMismatch and ServiceUnavailable.
         """
         beside = [one for each in self.reservations for one in each.operations()]
         reservations, self.reservations = self.reservations, []
@@ -133,14 +134,14 @@ class Draft:
         return await commit(store, operations, settled if reservations else None)
 
     def give_up(self) -> None:
-        """Tell the reservations that did not get as far as the store that they are not needed."""
+        """Settle as not committed the reservations that did not reach the store."""
         reservations, self.reservations = self.reservations, []
         for reservation in reservations:
             reservation.settled(committed=False)
 
 
 class _Change(Struct, frozen=True):
-    """What an update is to do, however often it is tried."""
+    """The arguments of an update, the same for each attempt."""
 
     target: Target
     revise: Revise
@@ -152,7 +153,7 @@ class _Change(Struct, frozen=True):
 
 
 class Writer:
-    """Creates and changes objects of any resource."""
+    """Creates and updates objects of any resource."""
 
     def __init__(
         self,
@@ -166,7 +167,7 @@ class Writer:
         addresses: ServiceAddresses | None = None,
         offload: Offload | None = None,
     ) -> None:
-        """Without `offload` all work is done on the loop, as simulations need it; without `warn` nobody is warned."""
+        """Without `offload` all work runs on the loop, as simulations need it; without `warn` no rule warns."""
         self.offload = offload or AtOnce()
         self._addresses = addresses
         self._turns = Turns()
@@ -186,7 +187,10 @@ class Writer:
         *,
         applied: bool = False,
     ) -> Written:
-        """Create an object from `body`, which is consumed; `applied` says that its managers are recorded."""
+        """Create an object from `body`, which is consumed; `applied` means that its managed fields are set already.
+
+        Raises AlreadyExists, BadRequest, Invalid, InternalError after `ATTEMPTS_MAX` tries, and admission's errors.
+        """
         target = Target(evidence.allowed, target.resource, target.canonical)
         check_type(target.resource, body)
         metadata = metadata_of(body)
@@ -205,7 +209,7 @@ class Writer:
             except RevisionMismatch as error:
                 name = item["metadata"]["name"]
                 if error.key != target.canonical.key(target.namespace, name):
-                    continue  # something that was reserved: once more from admission on
+                    continue  # a reservation met another revision, so try again
                 if not generated:
                     raise already_exists(target.resource, name) from error
                 if attempt >= GENERATED_NAME_ATTEMPTS - 1:
@@ -229,7 +233,7 @@ class Writer:
         draft.single_owners(item["metadata"])
         check_key(target.resource, item["metadata"])
         strategy = target.canonical.strategy
-        if not applied:  # before the strategy: what it adds, such as a job's selector, is nobody's
+        if not applied:  # before the strategy: what it adds, such as a job's selector, has no owner
             await self._track(draft, None, item)
         strategy.prepare_create(item, draft.context)
         shape_status(target.canonical.schema, item)
@@ -240,7 +244,7 @@ class Writer:
             draft.give_up()
 
     async def _track(self, draft: Draft, old: JSON | None, item: JSON) -> None:
-        """Record who owns what `item` changes."""
+        """Record the request's manager as the owner of the fields that `item` changes."""
         target, options = draft.target, draft.options
         assert isinstance(options, WriteOptions)
         who = manager(target, options, draft.context)
@@ -249,7 +253,7 @@ class Writer:
         await self.offload.run(cost, lambda: track(schema, old, item, who))
 
     def _stamp(self, metadata: dict[str, Any]) -> None:
-        """Give a new object what only the server gives."""
+        """Set the metadata the server owns (generated name, uid, creationTimestamp); drop the client's values of it."""
         if not metadata.get("name") and metadata.get("generateName"):
             base = metadata["generateName"][:NAME_BASE_MAX]
             metadata["name"] = base + self.randomness.suffix()
@@ -276,8 +280,9 @@ class Writer:
     ) -> Written:
         """Replace an object by what `revise` makes of the present one.
 
-        `cost` is that of `revise`, given the bytes of the stored object; `may_create` authorizes the creation of one
-        that does not exist; None: that is NotFound.
+        `cost` maps the bytes of the stored object to the cost of `revise`. `may_create` authorizes the creation of an
+        absent object; None: an absent object raises NotFound. Raises Conflict if the body names another resource
+        version or uid, and whatever `revise` and admission raise.
         """
         change = _Change(target, revise, options, cost, may_create, warnings, applied)
         if target.key not in self._turns:
@@ -290,7 +295,7 @@ class Writer:
         raise busy(target)
 
     async def _attempt(self, change: _Change) -> Written:
-        """Try once; raises RevisionMismatch if something came first."""
+        """Try once; raises RevisionMismatch if another write committed first."""
         target = change.target
         entry = self.store.get(target.key)
         if entry is not None:
@@ -308,7 +313,7 @@ class Writer:
         try:
             return await self.create(target, evidence, body, change.options, applied=change.applied)
         except AlreadyExists as error:
-            raise RevisionMismatch(target.key, 0) from error  # somebody else made it meanwhile
+            raise RevisionMismatch(target.key, 0) from error  # another request created it meanwhile
 
     async def _update(self, change: _Change, entry: Entry) -> Written:
         target, options = change.target, change.options
@@ -340,7 +345,7 @@ class Writer:
     def _check_based_on(
         self, target: Target, metadata: dict[str, Any], old: dict[str, Any]
     ) -> None:
-        """Refuse an update that was made from another state, or that had to name its state and did not."""
+        """Raise Conflict if the update names another version or uid, Invalid if it lacks a mandatory version."""
         version = object_revision(metadata)  # compared as a number: "007" is 7
         if version and version != int(old["resourceVersion"]):
             raise conflict(target.resource, target.name, MODIFIED)
@@ -357,13 +362,13 @@ class Writer:
         return Draft(target, options, context, cost_bytes)
 
     def context(self, target: Target, *, dry_run: bool) -> WriteContext:
-        """Return what strategies may know about a request."""
+        """Return the context of a request for strategies."""
         return WriteContext(
             target.allowed.caller, self.clock.now(), self.randomness, dry_run, self._addresses
         )
 
     async def _admit(self, draft: Draft, operation: Verb, item: JSON, old: JSON | None) -> JSON:
-        """Let admission change the object, fill it up, check it, and let admission refuse it."""
+        """Run mutating admission, defaults, the strategy, validation and validating admission; return the object."""
         target = draft.target
         resource, strategy = target.canonical, target.canonical.strategy
         request = AdmissionRequest(
@@ -381,7 +386,7 @@ class Writer:
         item = request.object or item
         await self.offload.run(shape_cost(draft.cost_bytes), partial(_complete, resource, item))
         strategy.finish(item, old, draft.context)
-        # Before the check: a Service without its addresses is not a valid one.
+        # A Service without its addresses is invalid, so reserve them before validation.
         reservation = strategy.reserve(item, old, draft.context)
         if reservation is not None:
             request.reserve(reservation)
@@ -408,7 +413,7 @@ class Writer:
         subresource: str,
         warn: Warn | None,
     ) -> tuple[Sequence[Cause], Sequence[str]]:
-        """Return what is wrong with an object and, if nothing is, what to warn of."""
+        """Return the causes why an object is invalid, and the warnings if it is valid."""
         found = self._validate(resource, item, old, subresource)
         told = warn(resource, item, old, subresource) if warn is not None and not found else ()
         return found, told
@@ -427,7 +432,7 @@ class Writer:
         if before is not None:
             old, entry = before
             version = item["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
-            managed_fields.keep_times(old, item)  # having applied the same again is no change
+            managed_fields.keep_times(old, item)  # a repeated apply is no change
             if item == old:
                 return self._written(draft, entry.value, created=False)
         operation: Put | Delete
@@ -456,7 +461,7 @@ class Writer:
 
 
 def _complete(resource: Resource, item: JSON) -> None:
-    """Shape what admission left, and fill in its defaults."""
+    """Prune and type-check the object that admission returned, and fill in its defaults."""
     structure(resource.schema, item)
     default(resource.kind, item)
 
@@ -474,7 +479,7 @@ async def commit(
 def put_within_limit(resource: Resource, item: JSON, expected: int) -> Put:
     """Return the operation that writes an object; raises RequestEntityTooLarge.
 
-    One that is too large goes without its managers, which is what Kubernetes gives up first.
+    An object over the limit loses its managed fields first, as in Kubernetes.
     """
     operation = put(resource, item, expected)
     if len(operation.value) > OBJECT.value and item["metadata"].pop("managedFields", None):
@@ -492,7 +497,7 @@ _STATUS_PARTS = ("status", "approval")
 
 
 def manager(target: Target, options: WriteOptions, context: WriteContext) -> managed_fields.Writer:
-    """Return who is recorded as the owner of what a request changes."""
+    """Return the field manager of a request: its name, version, time, subresource and the fields it never owns."""
     return managed_fields.Writer(
         options.field_manager or "unknown",
         target.resource.api_version,

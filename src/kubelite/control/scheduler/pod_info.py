@@ -89,11 +89,13 @@ def _with_label_keys(pod: Pod, term: PodAffinityTerm) -> LabelSelector | None:
     selector = term.labelSelector
     if selector is None or not (term.matchLabelKeys or term.mismatchLabelKeys):
         return selector
+    # The API merges the keys when a pod is created. Its labels may change later, and what was merged stands.
+    merged = {requirement.key for requirement in selector.matchExpressions}
     extra = [
         LabelSelectorRequirement(key=key, operator=operator, values=[pod.metadata.labels[key]])
         for operator, keys in (("In", term.matchLabelKeys), ("NotIn", term.mismatchLabelKeys))
         for key in keys
-        if key in pod.metadata.labels
+        if key in pod.metadata.labels and key not in merged
     ]
     return msgspec.structs.replace(selector, matchExpressions=[*selector.matchExpressions, *extra])
 

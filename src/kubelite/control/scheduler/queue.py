@@ -8,6 +8,7 @@ import asyncio
 import heapq
 from collections import OrderedDict, deque
 
+from kubelite.backoff import backoff_seconds
 from kubelite.control.scheduler.pod_info import PodInfo
 
 BACKOFF_FIRST_SECONDS = 1.0
@@ -126,8 +127,8 @@ class SchedulingQueue:
             return
         now = asyncio.get_running_loop().time()
         waiting.causes = causes
-        waiting.ready_at = now + min(
-            BACKOFF_FIRST_SECONDS * 2.0 ** min(waiting.attempts - 1, 10), BACKOFF_MAX_SECONDS
+        waiting.ready_at = now + backoff_seconds(
+            waiting.attempts - 1, BACKOFF_FIRST_SECONDS, BACKOFF_MAX_SECONDS
         )
         self._set_state(waiting, "unschedulable")
         if not causes or any(_helps(event, causes) for event in waiting.events_while_trying):

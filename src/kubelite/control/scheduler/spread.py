@@ -144,10 +144,12 @@ def spread_scores(
 def _matcher(info: PodInfo, constraint: TopologySpreadConstraint) -> Matcher:
     selector = constraint.labelSelector
     if selector is not None and constraint.matchLabelKeys:
+        # The API merges the keys when a pod is created. Its labels may change later, and what was merged stands.
+        merged = {requirement.key for requirement in selector.matchExpressions}
         extra = [
             LabelSelectorRequirement(key=key, operator="In", values=[info.labels[key]])
             for key in constraint.matchLabelKeys
-            if key in info.labels
+            if key in info.labels and key not in merged
         ]
         selector = replace(selector, matchExpressions=[*selector.matchExpressions, *extra])
     return matcher(selector)

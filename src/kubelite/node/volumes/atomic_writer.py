@@ -1,8 +1,8 @@
-"""Writes the files of a volume so that a reader sees all of the old ones or all of the new ones.
+"""Updates the files of a volume atomically: a reader sees all of the old files or all of the new ones.
 
-As upstream lays it out, the files live in a folder of their own, ``..data`` is a link to it that one rename replaces,
-and each visible name is a link through ``..data``. A container may have turned any of these links: they are read as
-names, compared, and replaced, but never followed. Blocking: call it in a thread.
+The layout is upstream's: the files live in a versioned folder, the symlink ``..data`` to it is replaced by one rename,
+and each visible name is a symlink through ``..data``. A container may have redirected any of these symlinks, so they
+are read, compared and replaced but never followed. Blocking: call it in a thread.
 """
 
 import os
@@ -28,7 +28,7 @@ from kubelite.node.untrusted_files import (
 
 DATA_LINK = "..data"
 NEW_LINK = "..data_tmp"
-RESERVED = ".."  # what the names of this layout begin with, and no file of a volume may
+RESERVED = ".."  # prefix of the names of this layout, forbidden for the files of a volume
 
 
 class File(Struct, frozen=True):
@@ -47,17 +47,17 @@ def write_atomically(
     """Make `folder` hold exactly `files`, keyed by relative path; return whether anything changed.
 
     Args:
-        folder: The volume's folder, which exists; no container can write to those above it.
-        files: What it shall hold.
-        version: A name, unique in the folder, for this version of it.
-        group: The group that owns the files, if not the process's own.
+        folder: The volume's folder, which exists; no container can write to its parents.
+        files: The files by relative path.
+        version: A name for this version, unique in the folder.
+        group: The group id that owns the files; None: the process's own.
 
     Raises:
-        UnsafePath: A relative path is none, or leaves the volume.
-        OSError: The file system refused.
+        UnsafePath: A path is not relative, leaves the volume or conflicts with another one.
+        OSError: The file system failed, such as a full disk.
     """
     if group is not None:
-        # Its members can read all files, as upstream has it for read-only volumes.
+        # Members of the group can read all files, as for upstream's read-only volumes.
         files = {name: File(file.data, file.mode | 0o440) for name, file in files.items()}
     tree = _tree_of(files)
     with opened_folder(folder) as opened:
@@ -74,7 +74,7 @@ def _replace(folder: int, tree: Tree, home: str, group: int | None) -> None:
             _write(opened, tree, group)
         _link(folder, DATA_LINK, home)
     except OSError:
-        # A full disk would else get fuller with each try.
+        # Without the removal each retry would fill a full disk further.
         with suppress(OSError):
             remove(home, folder)
         raise
@@ -85,7 +85,7 @@ def _replace(folder: int, tree: Tree, home: str, group: int | None) -> None:
 
 
 def _tree_of(files: Mapping[str, File]) -> Tree:
-    """Return the files as folders in folders; raises UnsafePath."""
+    """Return the files as nested folders. Raises UnsafePath."""
     tree: Tree = {}
     for relative, file in files.items():
         *folders, last = names_of(relative)
@@ -115,7 +115,7 @@ def _write(folder: int, tree: Tree, group: int | None) -> None:
 
 
 def _target(folder: int, link: str) -> str | None:
-    """Return where a link says that it leads; None if it is no link."""
+    """Return the target of a symlink, not followed; None if it is no symlink."""
     try:
         return os.readlink(link, dir_fd=folder)
     except OSError:
@@ -123,7 +123,7 @@ def _target(folder: int, link: str) -> str | None:
 
 
 def _shows(folder: int, tree: Tree) -> bool:
-    """Return whether the volume shows just these files already."""
+    """Return whether the volume already has exactly these files, with their modes."""
     home = _target(folder, DATA_LINK)
     if home is None or not is_name(home) or not home.startswith(RESERVED):
         return False
@@ -139,7 +139,7 @@ def _holds(folder: int, tree: Tree) -> bool:
     count = 0
     for name in names_in(folder):
         if name not in tree:
-            return False  # at once: a container may have put millions there
+            return False  # stop at the first: a container may have created millions
         count += 1
     return count == len(tree) and all(_is(folder, name, kept) for name, kept in tree.items())
 
@@ -152,7 +152,7 @@ def _is(folder: int, name: str, kept: "File | Tree") -> bool:
 
 
 def _link(folder: int, name: str, target: str) -> None:
-    """Make a name a link by one rename, whatever had it."""
+    """Replace a name by a symlink in one rename, also if it is a folder."""
     remove(NEW_LINK, folder)
     os.symlink(target, NEW_LINK, dir_fd=folder)
     try:

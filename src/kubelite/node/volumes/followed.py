@@ -1,7 +1,7 @@
-"""Follows the objects that the volumes of pods show, so that a change reaches just the pods that show it.
+"""Watches the objects that pod volumes show, so that a change refreshes exactly the pods that show it.
 
-As the kubelet does it: one watch an object, by its name, shared by all pods of the node that use it, and ended with the
-last of them. So a node needs no right beyond its pods' own objects, and holds no copy of them.
+As in the kubelet there is one watch per object, selected by name, shared by all pods of the node that use it, and
+ended with the last of them. So a node needs rights to its pods' own objects only, and holds no copy of them.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ Reference = tuple[type[Kind], str, str]  # kind, namespace, name
 
 
 def shown_objects(pod: Pod) -> Iterator[Reference]:
-    """Yield the ConfigMaps and Secrets that the volumes of a pod show, some perhaps more than once."""
+    """Yield the ConfigMaps and Secrets that a pod's volumes show; one may come more than once."""
     for volume in pod.spec.volumes:
         for kind, name in _of_volume(volume):
             if name:
@@ -46,7 +46,7 @@ def shows_itself(pod: Pod) -> bool:
 
 
 def differs_as_shown(before: Pod, after: Pod) -> bool:
-    """Return whether a change of a pod is one that its own volumes may show: the rest of it never changes."""
+    """Return whether a downward API volume may show the change of a pod: labels, annotations or resources."""
     old, new = before.metadata, after.metadata
     if (old.labels, old.annotations) != (new.labels, new.annotations):
         return True
@@ -56,20 +56,20 @@ def differs_as_shown(before: Pod, after: Pod) -> bool:
 
 
 class FollowedObjects:
-    """The watches of one node, counted by the pods that need them."""
+    """The watches of one node, reference-counted by pod."""
 
     def __init__(self, client: Client, changed: Callable[[str], None]) -> None:
-        """`changed` is called with the uid of each pod that shows an object after each change of it."""
+        """`changed` is called after each change of an object, with the uid of each pod that shows it."""
         self._client = client
         self._changed = changed
         self._ends: dict[Reference, Callable[[], None]] = {}
-        self._pods: dict[Reference, set[str]] = {}  # uids of those that show an object
-        self._shown: dict[str, frozenset[Reference]] = {}  # by pod uid, what it shows
+        self._pods: dict[Reference, set[str]] = {}  # uids of the pods that show an object
+        self._shown: dict[str, frozenset[Reference]] = {}  # the objects a pod shows, by pod uid
 
     def follow(self, pod: Pod) -> bool:
-        """Follow what a pod shows; False if that is more than the node follows. Raises Forbidden.
+        """Watch the objects a pod shows; False if not all are watched, as the limits are reached. Raises Forbidden.
 
-        What has changed before is not told: read the objects after this call.
+        Earlier changes are not reported, so read the objects after this call.
         """
         uid = pod.metadata.uid
         wanted = frozenset(shown_objects(pod))

@@ -1,7 +1,7 @@
 """The volumes and folders of pods on this host.
 
-Everything of a pod lies below ``pods/<uid>`` in the node's folder, as upstream lays it out; tearing a pod down removes
-that folder and the mounts in it, and nothing else.
+All files of a pod are below ``pods/<uid>`` in the node's folder, in upstream's layout. Teardown removes that folder and
+the mounts in it, and nothing else.
 """
 
 import asyncio
@@ -52,23 +52,23 @@ log = logging.getLogger(__name__)
 
 TERMINATION_PATH = "/dev/termination-log"
 HOSTS, RESOLVER = "etc-hosts", "resolv.conf"
-# What shows objects of the API, and is written by the node alone (CVE-2017-1002102).
+# Volumes that show API objects: only the node writes to them (CVE-2017-1002102).
 READ_ONLY = frozenset({"configmap", "secret", "downward-api", "projected"})
-UNFOLLOWED_REFRESH = timedelta(minutes=1)  # for pods that show more objects than are followed
+UNFOLLOWED_REFRESH = timedelta(minutes=1)  # for pods with more objects than can be watched
 SERVICE_ACCOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
 class PodVolumes(Protocol):
-    """Makes the volumes of pods; blocking work happens in threads."""
+    """Sets up the volumes of pods; blocking work runs in threads."""
 
     changed: Callable[
         [str], None
-    ]  # called with the uid of a pod whose volumes show something that changed
+    ]  # called with the uid of a pod after an object in its volumes changed
 
     async def set_up(self, pod: Pod, around: Surroundings) -> datetime | None:
-        """Make or refresh a pod's folders and volumes; raises ConfigUnavailable and APIError.
+        """Create or refresh a pod's folders and volumes. Raises ConfigUnavailable and APIError.
 
-        Returns when that is due again though nothing changes, as when a token gets old; None: not at all.
+        Returns when to refresh even without a change, such as to renew a token; None: never.
         """
         ...
 
@@ -80,23 +80,23 @@ class PodVolumes(Protocol):
         around: Surroundings,
         environment: Mapping[str, str],
     ) -> tuple[Mount, ...]:
-        """Return what a container sees of the host; raises ConfigUnavailable."""
+        """Return the mounts for one attempt to run a container. Raises ConfigUnavailable and APIError."""
         ...
 
     async def termination_message(self, pod_uid: str, name: str, attempt: int) -> str:
-        """Return what a container left in its termination log."""
+        """Return the termination message of a container's attempt, "" without one."""
         ...
 
     def rest(self, pod_uid: str) -> None:
-        """Follow no longer what the volumes of a pod show, which has ended; the volumes stay."""
+        """Stop watching the objects of a terminated pod; its volumes stay."""
         ...
 
     async def tear_down(self, pod_uid: str) -> None:
-        """Remove all that was made for a pod."""
+        """Unmount and remove a pod's volumes and folders."""
         ...
 
     async def leftovers(self) -> list[str]:
-        """Return the pods that something was made for."""
+        """Return the uids of the pods that have folders on this host, sorted."""
         ...
 
 
@@ -114,7 +114,10 @@ class HostVolumes:
         host_resolver: Callable[[], str] = str,
         may_mount: bool = True,
     ) -> None:
-        """`host_resolver` returns the host's resolv.conf as it is now; it blocks and is called for each container."""
+        """`host_resolver` returns the text of the host's resolv.conf; it blocks and is called for each container.
+
+        Without `may_mount` volumes are plain folders: no tmpfs and no pinned subPath.
+        """
         self._host_resolver = host_resolver
         self._pods = root / "pods"
         self._client = client
@@ -127,11 +130,11 @@ class HostVolumes:
         self._may_mount = may_mount
 
     def _object_changed(self, pod_uid: str) -> None:
-        self.changed(pod_uid)  # as it is by then: the agent sets it after this was made
+        self.changed(pod_uid)  # read late, since the agent sets it after construction
 
     async def set_up(self, pod: Pod, around: Surroundings) -> datetime | None:
-        """Make or refresh a pod's folders and volumes; return when that is due again. Raises ConfigUnavailable."""
-        # Before anything is read, so that no change falls in between.
+        """Create or refresh a pod's folders and volumes; return when to refresh. Raises ConfigUnavailable, APIError."""
+        # The watches start before the objects are read, so that no change is missed.
         hears_of_all = self._followed.follow(pod)
         self._content.begin(pod.metadata.uid)
         await asyncio.to_thread(_make_home, self._home(pod.metadata.uid))
@@ -174,7 +177,7 @@ class HostVolumes:
             raise ConfigUnavailable("no volume plugin matched")
 
     def _home(self, pod_uid: str) -> Path:
-        """Return a pod's folder; containers can write to no folder on the way there or to the folder itself."""
+        """Return a pod's folder. Containers can write neither to it nor to its parents."""
         return self._pods / path_name(pod_uid, "uid of the pod")
 
     def _folder(self, pod: Pod, volume: Volume) -> Path:
@@ -183,7 +186,7 @@ class HostVolumes:
         return home / "volumes" / f"kubernetes.io~{_plugin(volume)}" / name
 
     async def _source(self, pod: Pod, volume: Volume) -> Path:
-        """Return where a volume lies on the host."""
+        """Return the path of a volume on the host. Raises ConfigUnavailable."""
         if volume.hostPath is not None:
             return Path(volume.hostPath.path)
         name = claim_name(pod, volume)
@@ -219,7 +222,10 @@ class HostVolumes:
         around: Surroundings,
         environment: Mapping[str, str],
     ) -> tuple[Mount, ...]:
-        """Return what a container sees of the host; raises ConfigUnavailable."""
+        """Return the mounts of a container: its volumes, hosts, resolv.conf and termination log.
+
+        Raises ConfigUnavailable.
+        """
         found: list[Mount] = []
         volumes = {volume.name: volume for volume in pod.spec.volumes}
         for position, mount in enumerate(container.volumeMounts):
@@ -250,7 +256,7 @@ class HostVolumes:
         return (*found, *(mount for mount in own if mount.target not in taken))
 
     def _sub_path(self, source: Path, inner: str, target: Path) -> Path:
-        """Return where the engine finds a place inside a volume; raises ConfigUnavailable."""
+        """Return the path of a subPath for the engine, pinned at `target`. Raises ConfigUnavailable."""
         place = open_inside(source, inner)
         try:
             if not self._may_mount:
@@ -293,7 +299,7 @@ class HostVolumes:
         return self._home(pod_uid) / "containers" / _name(container), str(attempt)
 
     async def termination_message(self, pod_uid: str, name: str, attempt: int) -> str:
-        """Return what a container left in its termination log."""
+        """Return the termination message of a container's attempt, cut to TERMINATION_MESSAGE bytes."""
 
         def read() -> str:
             try:
@@ -312,22 +318,22 @@ class HostVolumes:
         return await asyncio.to_thread(read)
 
     def rest(self, pod_uid: str) -> None:
-        """Follow no longer what the volumes of a pod show, which has ended; the volumes stay."""
+        """Stop watching the objects of a terminated pod; its volumes stay."""
         self._followed.forget(pod_uid)
 
     def close(self) -> None:
-        """Follow nothing any more; the volumes stay."""
+        """Stop all watches; the volumes stay."""
         self._followed.close()
 
     async def tear_down(self, pod_uid: str) -> None:
-        """Remove all that was made for a pod."""
+        """Unmount and remove a pod's volumes and folders. Raises OSError if a mount stays."""
         assert pod_uid, "an empty uid would name the folder of all pods"
         self._followed.forget(pod_uid)
         self._content.forget(pod_uid)
         await asyncio.to_thread(_remove_home, self._home(pod_uid))
 
     async def leftovers(self) -> list[str]:
-        """Return the pods that something was made for."""
+        """Return the uids of the pods that have folders on this host, sorted."""
 
         def names() -> list[str]:
             return sorted(p.name for p in self._pods.iterdir()) if self._pods.is_dir() else []
@@ -383,7 +389,7 @@ def _check_host_path(source: HostPathVolumeSource) -> None:
     path = Path(source.path)
     kind = source.type or ""
     if kind == "DirectoryOrCreate" or (not kind and not path.exists()):
-        # Without a type nothing is checked, and what is missing becomes a folder, as container engines do it.
+        # Without a type nothing is checked, and a missing path becomes a folder, as in container engines.
         path.mkdir(mode=0o755, parents=True, exist_ok=True)
     elif kind == "FileOrCreate" and not path.exists():
         path.touch(mode=0o644)
@@ -419,7 +425,7 @@ def _name(container: AnyContainer) -> str:
 
 
 def _remove_home(home: Path) -> None:
-    # Whatever is mounted there, its content is not the pod's to delete: what cannot be unmounted is an error.
+    # The content of a mount is not the pod's to delete, so a mount that stays is an error.
     unmount_below(home)
     if home.is_dir():
         remove_path(home)

@@ -1,4 +1,4 @@
-"""Collects the files of configMap, secret, downwardAPI and projected volumes."""
+"""Reads the files of configMap, secret, downwardAPI and projected volumes from the API."""
 
 import base64
 import logging
@@ -42,9 +42,9 @@ log = logging.getLogger(__name__)
 DEFAULT_MODE = 0o644
 TOKEN_SECONDS = 3600
 TOKENS_LIMIT = 10_000
-TOKEN_RENEW_PART = 0.8  # of its life, after which a token is replaced
+TOKEN_RENEW_PART = 0.8  # part of its lifetime after which a token is renewed
 TOKEN_AGE_MAX = timedelta(hours=24)
-TOKEN_RETRY = timedelta(seconds=10)  # after which a renewal that failed is tried again
+TOKEN_RETRY = timedelta(seconds=10)  # after which a failed renewal is retried
 
 
 class _Token(Struct, frozen=True):
@@ -54,13 +54,13 @@ class _Token(Struct, frozen=True):
 
 
 class FileBudget:
-    """How much more the files of one pod may hold together."""
+    """The bytes left for the files of one pod, POD_FILES in all."""
 
     def __init__(self) -> None:
         self._left_bytes = POD_FILES.value
 
     def charge(self, files: Iterable[File]) -> None:
-        """Count files; raises ConfigUnavailable when they are too much."""
+        """Charge files to the budget. Raises ConfigUnavailable if it is exceeded."""
         for file in files:
             self._left_bytes -= len(file.data)
             if self._left_bytes < 0:
@@ -71,26 +71,28 @@ class FileBudget:
 
 
 class VolumeContent:
-    """Reads what volumes show from the API; tokens are asked for anew when 80 % of their life is over."""
+    """Reads the content of volumes from the API; tokens are cached, and renewed after TOKEN_RENEW_PART."""
 
     def __init__(self, client: Client, clock: Clock) -> None:
         self._client = client
         self._clock = clock
         self._tokens: dict[tuple[str, str, str, int], _Token] = {}
-        self._renewals: dict[str, datetime] = {}  # by pod uid, when the first of its tokens is due
+        self._renewals: dict[
+            str, datetime
+        ] = {}  # by pod uid: when its first token is due for renewal
 
     def begin(self, pod_uid: str) -> None:
-        """Begin to read a pod's volumes."""
+        """Start a round of reading a pod's volumes: reset `renew_at`."""
         self._renewals.pop(pod_uid, None)
 
     def renew_at(self, pod_uid: str) -> datetime | None:
-        """Return when a token that was read since `begin` has to be asked for anew; None without any."""
+        """Return when the first token read since `begin` is due for renewal; None without tokens."""
         return self._renewals.get(pod_uid)
 
     async def files(
         self, pod: Pod, volume: Volume, around: Surroundings, budget: FileBudget
     ) -> dict[str, File] | None:
-        """Return a volume's files by relative path, None if it is of another type; raises ConfigUnavailable."""
+        """Return a volume's files by relative path; None for another type. Raises ConfigUnavailable and APIError."""
         if volume.projected is not None:
             return await self._projected(pod, volume.projected, around, budget)
         files = await self._of_one_source(pod, volume, around)
@@ -116,7 +118,7 @@ class VolumeContent:
         return None
 
     def forget(self, pod_uid: str) -> None:
-        """Drop what is kept for a pod."""
+        """Drop the cached tokens of a pod."""
         self._renewals.pop(pod_uid, None)
         for key in [key for key in self._tokens if key[0] == pod_uid]:
             del self._tokens[key]
@@ -197,7 +199,7 @@ class VolumeContent:
         return kept.text
 
     async def _renewed(self, pod: Pod, audience: str, seconds: int, old: _Token | None) -> _Token:
-        """Return a new token, or the old one for a little longer when there is no new one and it still holds."""
+        """Return a new token; if that fails, the old one for another TOKEN_RETRY while it has not expired."""
         now = self._clock.now()
         try:
             return await self._requested(pod, audience, seconds, now)
@@ -240,7 +242,7 @@ def _mode(given: int | None) -> int:
 
 
 def _token_mode(pod: Pod, mode: int) -> int:
-    """Let the one who needs a token read it: everybody's when containers run as other users without a common group."""
+    """Return the file mode of a token: 0640 with an fsGroup, else `mode`, since containers may run as other users."""
     context = pod.spec.securityContext
     if context is not None and context.fsGroup is not None:
         return 0o640 | (mode & 0o600)
@@ -265,9 +267,7 @@ def _downward(
     pod: Pod, items: Sequence[DownwardAPIVolumeFile], mode: int, around: Surroundings
 ) -> dict[str, File]:
     files: dict[str, File] = {}
-    shown: dict[
-        str, bytes
-    ] = {}  # all annotations are written out once, however many items show them
+    shown: dict[str, bytes] = {}  # field values by path: long ones are encoded once for all items
     for item in items:
         if item.fieldRef is not None:
             path = item.fieldRef.fieldPath

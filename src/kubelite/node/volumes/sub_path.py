@@ -1,9 +1,8 @@
-"""Opens a place inside a volume that containers may be changing meanwhile. Blocking: call it in a thread.
+"""Opens a subPath of a volume without races against its containers. Blocking: call it in a thread.
 
-A path that was checked may lead elsewhere by the time the engine mounts it: a container that shares the volume can put
-a link to the host's root in its place (CVE-2017-1002101). So each step is opened without following links, a link is
-read and its target walked the same way from the volume's root, and what was opened is pinned by a mount before the
-engine hears of it.
+Between check and mount a container that shares the volume can replace a folder by a symlink to the host's root
+(CVE-2017-1002101). So each step is opened without following symlinks, the target of a symlink is walked the same way
+inside the volume, and a bind mount pins the opened place before the engine gets its path.
 """
 
 import errno
@@ -22,13 +21,13 @@ FOLDER_MODE = 0o750
 
 
 class _Leaves(Exception):
-    """A step leads out of the volume."""
+    """A step leaves the volume, or the path has too many steps."""
 
 
 def open_inside(volume: Path, inner: str) -> int:
-    """Return a descriptor (O_PATH) of a place in a volume, made as folders when missing; raises ConfigUnavailable.
+    """Return an O_PATH descriptor of a path in a volume; missing folders are created. Raises ConfigUnavailable.
 
-    Links are followed as long as they stay inside the volume.
+    Symlinks are followed as long as they stay inside the volume. The caller closes the descriptor.
     """
     try:
         names = names_of(inner)
@@ -37,7 +36,7 @@ def open_inside(volume: Path, inner: str) -> int:
             f'subPath "{inner}" must be a relative path inside the volume'
         ) from error
     try:
-        # The volume itself is named by the node or by an administrator, so its own path may have links.
+        # The node or an administrator chose the volume's own path, so it may contain symlinks.
         walk = _Walk(volume.resolve())
         try:
             return walk.along(names)
@@ -54,7 +53,7 @@ def open_inside(volume: Path, inner: str) -> int:
 
 
 class _Walk:
-    """A way from a volume's root, in folders that are no links; `done` names those it has taken."""
+    """A walk from a volume's root through folders that are no symlinks; `_done` names its steps so far."""
 
     def __init__(self, root: Path) -> None:
         self._root_parts = root.parts
@@ -63,16 +62,16 @@ class _Walk:
         self._done: list[str] = []
         self._links = 0
         self._steps = 0
-        # What is missing is made with the volume's own permissions.
+        # Missing folders get the volume's own permissions.
         self._mode = stat.S_IMODE(os.fstat(self._root).st_mode)
 
     def close(self) -> None:
-        """Close what was opened on the way."""
+        """Close the descriptors of the walk."""
         os.close(self._place)
         os.close(self._root)
 
     def along(self, names: Sequence[str]) -> int:
-        """Return a descriptor of where the names lead; raises OSError and _Leaves."""
+        """Return a new descriptor of the place the names lead to. Raises OSError and _Leaves."""
         left = [*reversed(names)]
         while left:
             self._steps += 1
@@ -113,7 +112,10 @@ class _Walk:
             return open_place(name, self._place)
 
     def _steps_of(self, target: str) -> list[str]:
-        """Return the steps of a link's target from where the link is, or from the root if it is absolute."""
+        """Return the steps of a symlink's target; an absolute one restarts the walk at the root.
+
+        Raises OSError (ELOOP) and _Leaves.
+        """
         self._links += 1
         if self._links > LINKS_FOLLOWED.value:
             LINKS_FOLLOWED.reached()
@@ -133,7 +135,7 @@ class _Walk:
         self._done = []
 
     def _back(self) -> None:
-        """Take the way anew up to the folder above: `..` itself would lead to wherever this one was moved."""
+        """Go to the parent by repeating the walk: a container may have moved this folder, so `..` could leave."""
         if not self._done:
             raise _Leaves
         names = self._done[:-1]
@@ -151,8 +153,8 @@ def _too_many_links() -> OSError:
 
 
 def pin(place: int, target: Path) -> None:
-    """Mount what a descriptor refers to at `target`, in place of what may be mounted there; raises OSError."""
-    with suppress(OSError):  # usually nothing is
+    """Bind-mount the file or folder of a descriptor at `target`, replacing an older mount. Raises OSError."""
+    with suppress(OSError):  # usually nothing is mounted there
         unmount(target)
     if stat.S_ISDIR(os.fstat(place).st_mode):
         target.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)

@@ -10,22 +10,24 @@ from kubelite.node.untrusted_files import opened_folder, opened_place
 
 _UNMOUNT_DETACH, _UNMOUNT_NOFOLLOW = 2, 8
 _BIND, _SLAVE = 0x1000, 0x80000
-_ESCAPED = re.compile(r"\\([0-7]{3})")  # how the kernel writes a space, tab, newline or backslash
+_ESCAPED = re.compile(
+    r"\\([0-7]{3})"
+)  # octal escape of a space, tab, newline or backslash in /proc/self/mounts
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def mount_tmpfs(folder: Path, size_bytes: int = 0, mode: int = 0o777) -> None:
-    """Put a memory file system on a folder; raises OSError."""
+    """Mount a tmpfs on a folder; size 0 means the kernel's default. Raises OSError."""
     options = f"mode={mode:o}" + (f",size={size_bytes}" if size_bytes else "")
     _mount(b"tmpfs", folder, b"tmpfs", 0, options.encode())
 
 
 def bind_mount(source: Path, target: Path) -> None:
-    """Show `source` at `target` instead of what is mounted there; raises OSError.
+    """Bind-mount `source` at `target`, replacing an older mount. Raises OSError.
 
-    The mount is a slave: what is mounted or unmounted below it never reaches the host's own mounts.
+    The mount is a slave, so mounts and unmounts below it never propagate to the host.
     """
-    with suppress(OSError):  # usually nothing is
+    with suppress(OSError):  # usually nothing is mounted there
         unmount(target)
     _mount(os.fsencode(source), target, None, _BIND, None)
     _mount(None, target, None, _SLAVE, None)
@@ -40,7 +42,7 @@ def _mount(
 
 
 def unmount(folder: Path) -> None:
-    """Take a mount away even while it is used; the folder's path must be one no container can turn. Raises OSError."""
+    """Unmount lazily, even while it is in use. No container may be able to redirect the path. Raises OSError."""
     _unmount(folder, _UNMOUNT_DETACH | _UNMOUNT_NOFOLLOW)
 
 
@@ -51,10 +53,10 @@ def _unmount(folder: Path, flags: int) -> None:
 
 
 def unmount_below(folder: Path) -> None:
-    """Take all mounts in a folder away; raises OSError when one stays.
+    """Unmount all mounts below a folder. Raises OSError if one stays.
 
-    A mount may lie in a volume whose folders a container can turn into links, and then its path would name another
-    mount of the host: so each is reached by descriptor from `folder`.
+    A container can replace folders of a volume by symlinks, so the path of a mount may lead to another mount of the
+    host. Therefore each is reached by descriptor from `folder`.
     """
     if not folder.is_dir():
         return
@@ -66,7 +68,7 @@ def unmount_below(folder: Path) -> None:
 
 
 def _unmount_at(top: int, folder: Path, point: Path) -> OSError | None:
-    """Take one mount away; return why that failed, as when it went with the one it is in."""
+    """Unmount one mount point; return the error, such as when it vanished with an outer mount."""
     try:
         with opened_place(point.relative_to(folder.resolve()).parts, top) as place:
             _unmount(Path(f"/proc/self/fd/{place}"), _UNMOUNT_DETACH)
@@ -76,7 +78,7 @@ def _unmount_at(top: int, folder: Path, point: Path) -> OSError | None:
 
 
 def mounts_below(folder: Path) -> list[Path]:
-    """Return the mount points in a folder, the deepest first; the kernel knows the folder without links in its path."""
+    """Return the mount points below a folder, deepest first; the paths are resolved, as the kernel lists them."""
     prefix = f"{folder.resolve()}/"
     with Path("/proc/self/mounts").open(encoding="utf-8", errors="surrogateescape") as lines:
         places = [_ESCAPED.sub(_unescaped, line.split(" ")[1]) for line in lines]

@@ -178,6 +178,15 @@ def test_reread_token_of_a_pod_is_honoured_for_a_year(cluster: Cluster) -> None:
     assert cluster.reason(unbound) == "service account token has expired"
 
 
+@pytest.mark.parametrize("audiences", [None, 5, {}, [], [None, 5]])
+def test_audiences_that_are_none_are_refused(cluster: Cluster, audiences: Any) -> None:
+    whole = cluster.token()
+    claims = jwt.decode(whole, options={"verify_signature": False})
+    header = {"kid": jwt.get_unverified_header(whole)["kid"]}
+    token = jwt.encode({**claims, "aud": audiences}, KEY, "ES256", header)
+    assert cluster.reason(token).startswith("token audiences [")
+
+
 def test_is_good_for_its_audience_only(cluster: Cluster) -> None:
     token = cluster.token(audiences=["vault"])
     assert cluster.reason(token).startswith('token audiences ["vault"] is invalid')

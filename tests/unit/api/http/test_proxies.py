@@ -131,7 +131,7 @@ async def proxied(
     doors = authorizer or AllowEverything()
     found = Backends(cluster, doors, SeededRandomness(1), node_tls=None)
     relay = Relay(TCPDialer(destinations or LoopbackToo()))
-    proxy = Proxy(found, relay)
+    proxy = Proxy(found, relay, doors)
     streams: dict[tuple[str, str], Stream] = {
         ("pods", "log"): PodLog(found, relay),
         ("pods", "exec"): PodStream(found, relay, doors, "exec"),
@@ -296,6 +296,30 @@ async def test_exec_by_get_needs_the_right_to_create() -> None:
         )
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 403 ")
     assert not seen
+
+
+@pytest.mark.parametrize(
+    ("path", "upgrade", "status"),
+    [
+        ("/api/v1/nodes/n1/proxy/exec/default/web/main?command=id", "websocket", b"403"),
+        ("/api/v1/nodes/n1/proxy/attach/default/web/main", "SPDY/3.1", b"403"),
+        ("/api/v1/nodes/n1/proxy", "websocket", b"403"),
+        # Without an upgrade the node runs nothing, and what pods upgrade to is theirs.
+        ("/api/v1/nodes/n1/proxy/exec/default/web/main?command=id", "", b"200"),
+        (f"{PODS}/web/proxy/chat", "websocket", b"101"),
+        ("/api/v1/namespaces/default/services/web:http/proxy/chat", "websocket", b"101"),
+    ],
+)
+async def test_commands_through_the_proxy_of_a_node_need_the_right_to_create(
+    path: str, upgrade: str, status: bytes
+) -> None:
+    head = "HTTP/1.1 101 Switching Protocols" if upgrade else "HTTP/1.1 200 OK"
+    serve, seen = echo(head)
+    headers = ("Connection: Upgrade", f"Upgrade: {upgrade}") if upgrade else ()
+    async with proxied(serve, NoCreate()) as (reader, writer, _):
+        writer.write(asking(path, *headers))
+        assert (await reader.readuntil(b"\r\n\r\n")).split()[1] == status
+    assert bool(seen) == (status != b"403")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ from kubelite.limits import (
     PROXIED_PAGES,
     RELAYED_STREAMS,
     STREAM_BUFFER,
+    STREAM_FLUSH_SECONDS,
+    STREAM_IDLE_SECONDS,
 )
 from unit.api.http.test_proxies import PODS, asking, echo, proxied
 
@@ -135,7 +137,7 @@ async def test_streams_are_counted_and_given_back(monkeypatch: pytest.MonkeyPatc
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
         await may_end.wait()
 
     async with proxied(serve) as (first, first_writer, _), asyncio.timeout(10):
@@ -210,3 +212,77 @@ async def test_a_client_that_does_not_read_slows_the_backend_down() -> None:
             await asyncio.sleep(0.2)
         assert sent < 64 * 1024 * 1024  # what the kernel's buffers take, and a little
         writer.transport.abort()
+
+
+UPGRADE = ("Connection: Upgrade", "Upgrade: SPDY/3.1")
+
+
+LENGTH = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 3\r\n\r\nno!"
+CHUNKS = b"HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nno!\r\n0\r\n\r\n"
+UNFRAMED = b"HTTP/1.1 403 Forbidden\r\n\r\nno!"
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (LENGTH, "request"),
+        (CHUNKS, "request"),
+        (LENGTH, "upgrade"),
+        (CHUNKS, "upgrade"),
+        (UNFRAMED, "upgrade"),  # another request's answer without framing may be a stream
+    ],
+)
+async def test_a_backend_that_keeps_its_connection_holds_no_relay(
+    monkeypatch: pytest.MonkeyPatch, answer: bytes, kind: str
+) -> None:
+    """A client that stays as well is answered in full, and both connections are closed."""
+    if answer == UNFRAMED:
+        monkeypatch.setattr(BACKEND_PAGE_SECONDS, "value", 0.05)
+    ended = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        with suppress(ConnectionError):
+            while await reader.read(1000):
+                pass
+        ended.set()
+
+    path = f"{PODS}/web/exec?command=a" if kind == "upgrade" else f"{PODS}/web/proxy/x"
+    headers = UPGRADE if kind == "upgrade" else ()
+    method = "POST" if kind == "upgrade" else "GET"
+    async with proxied(serve) as (reader, writer, _), asyncio.timeout(10):
+        writer.write(asking(path, *headers, method=method))
+        got = await reader.read()
+        assert got.startswith(b"HTTP/1.1 403 Forbidden")
+        assert b"no!" in got
+        await ended.wait()
+
+
+async def test_a_client_that_reads_nothing_does_not_outlive_its_stream(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """When it takes nothing for long enough, and then what waits for it is dropped."""
+    monkeypatch.setattr(STREAM_FLUSH_SECONDS, "value", 0.05)
+    monkeypatch.setattr(STREAM_IDLE_SECONDS, "value", 0.2)
+    reached = STREAM_FLUSH_SECONDS.times_reached
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: SPDY/3.1\r\n\r\n")
+        with suppress(ConnectionError, TimeoutError):
+            for _ in range(400):
+                writer.write(bytes(64 * 1024))
+                async with asyncio.timeout(0.5):
+                    await writer.drain()
+        writer.transport.abort()
+
+    async with proxied(serve) as (reader, writer, _), asyncio.timeout(20):
+        writer.transport.pause_reading()  # type: ignore[attr-defined]  # a transport that reads
+        writer.write(asking(f"{PODS}/web/exec?command=a", *UPGRADE, method="POST"))
+        while STREAM_FLUSH_SECONDS.times_reached == reached:
+            await asyncio.sleep(0.01)
+        writer.transport.resume_reading()  # type: ignore[attr-defined]  # as above
+        with suppress(ConnectionError):
+            while await reader.read(1 << 20):
+                pass

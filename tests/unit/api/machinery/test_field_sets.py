@@ -163,3 +163,22 @@ def test_keys_are_escaped_as_go_escapes_them() -> None:
 def test_odd_sets_of_clients_have_an_order_too() -> None:
     odd: dict[str, Any] = {"k:{": {}, "v:[1]": {}, "v:null": {}, "i:x": {}, "k:[1]": {}, "f:": {}}
     assert set(in_order(odd)) == set(odd)
+
+
+def test_elements_of_any_form_have_an_order() -> None:
+    keys = (
+        "k:1",
+        'k:{"name":"a"}',
+        "k:",
+        "v:1",
+        'v:"a"',
+        "v:[",
+        "v:[1]",
+        "i:0",
+        "f:a",
+        "k:[1]",
+        "k:x",
+    )
+    found = in_order({key: {} for key in keys})
+    assert in_order(dict(reversed(found.items()))) == found
+    assert list(in_order(dict(reversed(found.items())))) == list(found)

@@ -1,5 +1,7 @@
 import asyncio
 
+import pytest
+
 from kubelite.api.registry.turns import Turns
 
 
@@ -55,4 +57,27 @@ async def test_a_turn_that_comes_too_late_is_passed_on() -> None:
     first.cancel()  # its turn has just come
     await second
     assert done == ["b"]
+    assert "k" not in turns
+
+
+async def test_who_gave_up_just_before_the_turn_came_does_not_pass_it_on() -> None:
+    turns = Turns()
+    inside = 0
+
+    async def work() -> None:
+        nonlocal inside
+        async with turns.take("k"):
+            inside += 1
+            assert inside == 1, "two have the turn"
+            await asyncio.sleep(0)
+            inside -= 1
+
+    async with turns.take("k"):
+        first = asyncio.ensure_future(work())
+        await asyncio.sleep(0)
+        first.cancel()  # it has not heard of it yet …
+    others = [asyncio.ensure_future(work()) for _ in range(2)]  # … when others begin anew
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    await asyncio.gather(*others)
     assert "k" not in turns

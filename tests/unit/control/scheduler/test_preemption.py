@@ -198,6 +198,12 @@ def test_the_node_whose_victims_break_no_budget_is_taken() -> None:
             [running("a", 4, priority=2), running("b", 9, priority=2)],
         ),
         ([running("a")], [running("a", priority=1)]),
+        ([running("a", priority=-1)], [running("a")]),
+        ([running("a", 5)], [running("a", 4)]),
+        (
+            [running("a", 5), running("b", 0, priority=-1)],
+            [running("a", 4), running("b", 9, priority=-1)],
+        ),
     ],
 )
 @pytest.mark.parametrize("violations", [0, 1])
