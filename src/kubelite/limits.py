@@ -1,7 +1,7 @@
-"""Every bound on what others can make the process hold or do: name, value, unit, reason and metric of each.
+"""Every bound on what clients and containers can make the process hold or do: name, value, unit, reason, metric.
 
 A bound is declared here and used where it applies; `Limit.reached` counts each time it refuses, cuts or drops
-something. docs/operations.md lists them all, and a test compares. Bounds of a format (an RFC's, a kernel's, a
+something. docs/operations.md lists all, which a test checks. Bounds of a format (an RFC's, a kernel's, a
 field's in a schema) stay with the code of that format.
 """
 
@@ -26,7 +26,7 @@ class Limit:
     def __init__(
         self, name: str, value: int, unit: str, *, bounds: str, beyond: str, reason: str
     ) -> None:
-        """`bounds` says what is bounded, `beyond` what happens to more, `reason` why the number is what it is."""
+        """`bounds` says what is bounded, `beyond` what happens beyond it, `reason` why it has this value."""
         assert name not in LIMITS, f"{name} exists"
         self.name = name
         self.value = value
@@ -38,12 +38,12 @@ class Limit:
         LIMITS[name] = self
 
     def reached(self) -> None:
-        """Count that something met the bound."""
+        """Count that the bound was reached; call it wherever it refuses, cuts or drops something."""
         self._count.value += 1
 
     @property
     def times_reached(self) -> int:
-        """How often something met the bound since the start of the process."""
+        """Return how often the bound was reached since the start of the process."""
         return int(self._count.value)
 
     def __repr__(self) -> str:

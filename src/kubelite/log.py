@@ -1,23 +1,23 @@
 """Log lines: a constant short phrase and fields, `log.info("pod started", extra={"pod": key})`.
 
-A line reads ``2026-01-02T03:04:05.678Z INFO node.kubelet pod started pod=default/web-0``. Whatever a text holds, a
-line of the log stays one line; those of a traceback below it are indented.
+A line reads ``2026-01-02T03:04:05.678Z INFO node.kubelet pod started pod=default/web-0``. Unprintable characters are
+escaped, so an entry stays one line; the lines of its traceback are indented.
 """
 
 import logging
 import sys
 from datetime import UTC, datetime
 
-# What every record has; anything else came in by `extra`.
+# Attributes of every record; all others come from `extra`.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _LEVELS = {"WARNING": "WARN", "CRITICAL": "FATAL"}
 
 
 class Formatter(logging.Formatter):
-    """Date, level, place, phrase, fields."""
+    """Formats a record: date, level, logger, phrase, fields."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line, with a traceback below it if there is one."""
+        """Return the line, followed by the traceback if there is one."""
         date = datetime.fromtimestamp(record.created, UTC)
         fields = "".join(
             f" {name}={_quoted(value)}"
@@ -30,14 +30,14 @@ class Formatter(logging.Formatter):
         line = f"{stamp} {level} {place} {_in_line(record.getMessage())}{fields}"
         if not record.exc_info:
             return line
-        # An exception may repeat what a client sent, lines included: none of them may look like one of the log's own.
+        # An exception may contain a client's text with line breaks, so indent all lines: none may look like an entry.
         return "\n    ".join(
             [line, *map(_in_line, self.formatException(record.exc_info).splitlines())]
         )
 
 
 def _in_line(text: str) -> str:
-    """Return a text with escapes in the place of what is not printable."""
+    """Return a text with unprintable characters escaped."""
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
@@ -49,7 +49,7 @@ def _quoted(value: object) -> str:
 
 
 def setup(*, debug: bool) -> None:
-    """Send kubelite's own lines to standard error, and only warnings of libraries."""
+    """Log kubelite's own records to standard error, and of libraries only warnings."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Formatter())
     root = logging.getLogger()

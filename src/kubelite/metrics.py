@@ -1,7 +1,7 @@
-"""Metrics of the whole process, in Prometheus' text form.
+"""Metrics of the whole process, in Prometheus' text format.
 
-A metric is made once, at import, in the `REGISTRY`; its labelled children are bound once by who uses them, so that
-counting costs one addition. Why it is a module of its own is told in docs/decisions/0013-metrics-of-our-own.md.
+A metric is created once, at import, in the `REGISTRY`. Its users bind labelled children once, so that counting costs
+one addition. The reasons for a module of our own are in docs/decisions/0013-metrics-of-our-own.md.
 """
 
 import asyncio
@@ -25,13 +25,11 @@ LATENCY_BUCKETS_SECONDS = (
     5.0,
     10.0,
 )
-CHILDREN_LIMIT = (
-    10_000  # label values beyond that are a bug (an unbounded label) and share one child
-)
+CHILDREN_LIMIT = 10_000  # more label values are a bug (an unbounded label) and share one child
 
 
 class Value:
-    """One number that a counter or gauge shows for one set of label values."""
+    """The value of a counter or gauge for one set of label values."""
 
     __slots__ = ("value",)
 
@@ -39,20 +37,20 @@ class Value:
         self.value = 0.0
 
     def increase(self, by: float = 1.0) -> None:
-        """Add."""
+        """Add `by`, which must not be negative for a counter."""
         self.value += by
 
     def decrease(self, by: float = 1.0) -> None:
-        """Subtract; for gauges only."""
+        """Subtract `by`; for gauges only."""
         self.value -= by
 
     def set(self, value: float) -> None:
-        """Replace; for gauges only."""
+        """Set the value; for gauges only."""
         self.value = value
 
 
 class Distribution:
-    """What a histogram shows for one set of label values."""
+    """The buckets and sum of a histogram for one set of label values."""
 
     __slots__ = ("bounds", "counts", "total")
 
@@ -62,20 +60,20 @@ class Distribution:
         self.total = 0.0
 
     def observe(self, value: float) -> None:
-        """Count one value."""
+        """Count one observed value."""
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
     @property
     def count(self) -> int:
-        """How many values were counted."""
+        """Return how many values were observed."""
         return sum(self.counts)
 
 
 Row = tuple[tuple[str, ...], float]  # label values and the number
 Bins = tuple[
     tuple[str, ...], list[int], float
-]  # label values, counts, and the sum of what was counted
+]  # label values, counts by bucket, and the sum of the observed values
 
 
 class Metric:
@@ -89,12 +87,12 @@ class Metric:
         self.labels = labels
 
     def sample(self) -> "Sample":
-        """Return the numbers as they are now. Call it on the loop, where they change."""
+        """Return a copy of the current values. Call it on the loop, where they change."""
         raise NotImplementedError
 
 
 class Sample:
-    """The numbers of a metric at one time, which may be written in another thread."""
+    """The values of a metric at one time, which may be formatted in another thread."""
 
     def __init__(self, metric: Metric, rows: Sequence[Row] = (), bins: Sequence[Bins] = ()) -> None:
         self._metric = metric
@@ -103,11 +101,11 @@ class Sample:
 
     @property
     def count(self) -> int:
-        """How many lines it makes, at most."""
+        """Return the number of lines, at most."""
         return 2 + len(self._rows) + sum(2 + len(counts) for _, counts, _ in self._bins)
 
     def lines(self) -> Iterator[str]:
-        """Yield the lines of the text form, heading included."""
+        """Yield the lines of the text format, HELP and TYPE included."""
         metric = self._metric
         name, labels = metric.name, metric.labels
         yield f"# HELP {name} {_escape(metric.help_text)}"
@@ -133,7 +131,7 @@ class Sample:
 
 
 class Counter(Metric):
-    """A number that only grows; `read` may compute it when it is asked for."""
+    """A number that only grows; children set by `computed` are read at exposition."""
 
     kind = "counter"
 
@@ -154,11 +152,11 @@ class Counter(Metric):
         return child
 
     def increase(self, by: float = 1.0) -> None:
-        """Count on a metric without labels."""
+        """Add to a metric without labels."""
         self._children[()].value += by
 
     def computed(self, read: Callable[[], float], *values: str) -> None:
-        """Have the number for these label values computed by `read` at exposition; an OSError makes it NaN."""
+        """Compute the number for these label values with `read` at exposition; an OSError makes it NaN."""
         self._read[values] = (self.labelled(*values), read)
 
     def sample(self) -> Sample:
@@ -177,12 +175,12 @@ class Gauge(Counter):
     kind = "gauge"
 
     def set(self, value: float) -> None:
-        """Replace the number of a metric without labels."""
+        """Set the value of a metric without labels."""
         self._children[()].value = value
 
 
 class Listing(Metric):
-    """A gauge whose children come and go: `read`, once it is set, returns them all at exposition."""
+    """A gauge with changing children: `read`, once it is set, returns all rows at exposition."""
 
     kind = "gauge"
 
@@ -191,12 +189,12 @@ class Listing(Metric):
         self.read: Callable[[], Iterable[Row]] | None = None
 
     def sample(self) -> Sample:
-        """Return what is there now."""
+        """Return the current rows; none while `read` is None."""
         return Sample(self, list(self.read()) if self.read is not None else [])
 
 
 class Histogram(Metric):
-    """Counts of values in ranges."""
+    """Counts of observed values by bucket."""
 
     kind = "histogram"
 
@@ -223,11 +221,11 @@ class Histogram(Metric):
         return child
 
     def observe(self, value: float) -> None:
-        """Count one value on a metric without labels."""
+        """Observe a value of a metric without labels."""
         self._children[()].observe(value)
 
     def sample(self) -> Sample:
-        """Return counts and sum of each child."""
+        """Return the counts and the sum of each child."""
         children = self._children.items()
         return Sample(self, bins=[(values, [*one.counts], one.total) for values, one in children])
 
@@ -239,18 +237,18 @@ class Registry:
         self._metrics: dict[str, Metric] = {}
 
     def add(self, metric: Metric) -> None:
-        """Expose a metric; its name must be new."""
+        """Register a metric; its name must be unique."""
         assert metric.name not in self._metrics, f"{metric.name} exists"
         self._metrics[metric.name] = metric
 
     def counter(self, name: str, help_text: str, labels: tuple[str, ...] = ()) -> Counter:
-        """Make a counter; its name should end in ``_total``."""
+        """Create and register a counter; its name should end in ``_total``."""
         metric = Counter(name, help_text, labels)
         self.add(metric)
         return metric
 
     def gauge(self, name: str, help_text: str, labels: tuple[str, ...] = ()) -> Gauge:
-        """Make a gauge."""
+        """Create and register a gauge."""
         metric = Gauge(name, help_text, labels)
         self.add(metric)
         return metric
@@ -262,41 +260,41 @@ class Registry:
         labels: tuple[str, ...] = (),
         bounds: Sequence[float] = LATENCY_BUCKETS_SECONDS,
     ) -> Histogram:
-        """Make a histogram."""
+        """Create and register a histogram; `bounds` are the upper bounds of its buckets."""
         metric = Histogram(name, help_text, labels, bounds)
         self.add(metric)
         return metric
 
     def listing(self, name: str, help_text: str, labels: tuple[str, ...]) -> Listing:
-        """Make a gauge whose children are computed together."""
+        """Create and register a gauge whose rows are computed together."""
         metric = Listing(name, help_text, labels)
         self.add(metric)
         return metric
 
     def metrics(self) -> list[Metric]:
-        """Return all metrics in the order of their names."""
+        """Return all metrics sorted by name."""
         return [self._metrics[name] for name in sorted(self._metrics)]
 
     def exposition(self) -> str:
-        """Return all metrics in the text form, version 0.0.4."""
+        """Return all metrics in the text format, version 0.0.4."""
         return exposition(metric.sample() for metric in self.metrics())
 
 
 def exposition(samples: Iterable[Sample]) -> str:
-    """Write samples in the text form, version 0.0.4."""
+    """Return samples in the text format, version 0.0.4."""
     return "\n".join(line for sample in samples for line in sample.lines()) + "\n"
 
 
 def exposition_cost(samples: Iterable[Sample]) -> int:
-    """Return the cost of `exposition` as `kubelite.offload` counts it: 2 microseconds a line."""
+    """Return the cost of `exposition` in bytes, for the offload: 2 microseconds a line."""
     return sum(sample.count for sample in samples) * 8
 
 
 class LoopLag:
-    """How long ready work waits for the loop.
+    """The lag of the event loop: how long ready work waits.
 
-    Whoever starts a piece of work calls `sample`; the time until a callback queued then runs is one observation. One
-    sample is under way at a time, and an idle process measures nothing, so measuring wakes nobody.
+    Code that starts a piece of work calls `sample`; the time until a callback queued then runs is one observation. At
+    most one sample is in flight, and an idle process takes none, so measuring causes no wake-ups.
     """
 
     def __init__(self, histogram: Histogram) -> None:
@@ -304,7 +302,7 @@ class LoopLag:
         self._asked: float | None = None
 
     def sample(self) -> None:
-        """Measure once, unless a measurement is under way."""
+        """Start a measurement, unless one is in flight."""
         if self._asked is None:
             loop = asyncio.get_running_loop()
             self._asked = loop.time()

@@ -1,6 +1,6 @@
-"""What the kernel knows of the process, under the names of Prometheus' own clients: CPU, memory, descriptors, traffic.
+"""Metrics of the process with the names of Prometheus' own clients: CPU, memory, descriptors, traffic.
 
-Everything is read when the metrics are, from /proc; a number that cannot be read is NaN. Source: proc(5).
+They are read from /proc at exposition; a number that cannot be read is NaN. Source: proc(5).
 """
 
 import os
@@ -13,7 +13,7 @@ _PROC = Path("/proc/self")
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _UNLIMITED = float(2**64 - 1)
-# Positions in /proc/self/stat, counted from the state on, which follows the name in brackets.
+# Indexes of fields in /proc/self/stat, counted from the state, which follows the name in parentheses.
 _USER_TICKS, _SYSTEM_TICKS, _START_TICKS, _VIRTUAL_BYTES, _RESIDENT_PAGES = 11, 12, 19, 20, 21
 
 
@@ -23,7 +23,7 @@ def _stat(*positions: int) -> int:
 
 
 def _started_seconds() -> float:
-    """Return the start of the process as seconds since 1970."""
+    """Return the start time of the process in seconds since 1970."""
     booted = next(
         int(line.split()[1])
         for line in Path("/proc/stat").read_text().splitlines()
@@ -38,7 +38,7 @@ def _limit(which: int) -> float:
 
 
 def _traffic(field: str) -> float:
-    """Return a counter of the network namespace's IP layer."""
+    """Return a counter of the IP layer of the process's network namespace, in bytes."""
     lines = [
         line.split()
         for line in (_PROC / "net/netstat").read_text().splitlines()
@@ -49,14 +49,14 @@ def _traffic(field: str) -> float:
 
 
 def expose_start(registry: Registry) -> None:
-    """Add when the process began."""
+    """Register the start time of the process."""
     registry.gauge(
         "process_start_time_seconds", "When the process began, in seconds since 1970."
     ).computed(_started_seconds)
 
 
 def expose(registry: Registry) -> None:
-    """Add the metrics of the process to a registry."""
+    """Register the metrics of the process."""
     registry.counter(
         "process_cpu_seconds_total", "User and system CPU time of the process."
     ).computed(lambda: _stat(_USER_TICKS, _SYSTEM_TICKS) / _TICKS_A_SECOND)

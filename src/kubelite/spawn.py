@@ -1,8 +1,8 @@
 """Runs other programs off the event loop: the only module that starts a process.
 
-uvloop forks on the loop, which holds it longer the more memory the process has, and raises when a child ends before it
-has read its input. So a program runs in a thread, in a session of its own, with a deadline and a bound on its output;
-what it has started itself ends with it.
+uvloop forks on the loop, which blocks it the longer the more memory the process has, and raises when a child ends
+before it has read its input. So a program runs in a thread, in a session of its own, with a deadline and a bound on
+its output; its own children are killed with it.
 """
 
 import asyncio
@@ -25,11 +25,11 @@ PIECE_BYTES = 1 << 16
 
 
 class ProgramFailed(Exception):
-    """A program could not be run to its end; `str()` names it and says why."""
+    """A program did not end by itself; `str()` has its name and the reason."""
 
 
 class ProgramMissing(ProgramFailed):
-    """There is no such program, or it may not be executed."""
+    """The program does not exist, or may not be executed."""
 
 
 class ProgramTooSlow(ProgramFailed):
@@ -41,9 +41,9 @@ class ProgramTooLoud(ProgramFailed):
 
 
 class Finished(Struct, frozen=True):
-    """A program that has ended by itself."""
+    """The result of a program that has ended by itself."""
 
-    code: int  # its exit code; negative: the signal that ended it
+    code: int  # exit code; if negative, the signal that ended it
     output: bytes
     errors: bytes
 
@@ -51,9 +51,9 @@ class Finished(Struct, frozen=True):
 async def run_program(
     arguments: Sequence[str], *, stdin: bytes = b"", timeout_seconds: float
 ) -> Finished:
-    """Run a program to its end; a cancelled call kills it.
+    """Run a program to its end; cancelling the call kills it.
 
-    Raises ProgramMissing, ProgramTooSlow and ProgramTooLoud; an exit code that is not 0 is no error here.
+    Raises ProgramMissing, ProgramTooSlow and ProgramTooLoud. An exit code other than 0 is not an error here.
     """
     program = _Program(arguments, stdin, timeout_seconds)
     running = asyncio.ensure_future(asyncio.to_thread(program.run))  # noqa: TID251 - awaited right here
@@ -61,7 +61,7 @@ async def run_program(
         return await asyncio.shield(running)
     except asyncio.CancelledError:
         program.cancel()
-        # The thread must not outlive its caller: what follows may undo what the program does.
+        # The caller may undo the program's effects next, so wait until its thread has ended.
         with suppress(ProgramFailed):
             await running
         raise
@@ -70,8 +70,8 @@ async def run_program(
 def start_detached(arguments: Sequence[str], log_file: Path) -> int:
     """Start a program that outlives this process; return its process id. Blocks; raises OSError.
 
-    It has a session of its own, so neither a signal to this process's group nor its end reaches it. What it writes is
-    appended to `log_file`. The caller waits for the process.
+    It has a session of its own, so neither a signal to this process's group nor the end of this process reaches it.
+    Its output is appended to `log_file`. The caller must reap the process.
     """
     append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     return os.posix_spawnp(
@@ -94,7 +94,7 @@ class _Program:
         self._arguments = list(arguments)
         self._stdin = memoryview(stdin)
         self._timeout_seconds = timeout_seconds
-        self._lock = threading.Lock()  # of the event, which `run` closes
+        self._lock = threading.Lock()  # guards the event descriptor, which `run` closes
         self._cancelled = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._is_over = False
 
@@ -103,13 +103,13 @@ class _Program:
         return self._arguments[0].rpartition("/")[2]
 
     def cancel(self) -> None:
-        """Have the program killed, or not started."""
+        """Kill the program, or prevent its start; thread-safe."""
         with self._lock:
             if not self._is_over:
                 os.eventfd_write(self._cancelled, 1)
 
     def run(self) -> Finished:
-        """Start the program and wait for it."""
+        """Start the program and wait for its end. Blocks."""
         try:
             process = self._start()
             try:
@@ -138,7 +138,7 @@ class _Program:
             raise ProgramMissing(f"cannot run {self._name}: {error.strerror}") from error
 
     def _converse(self, process: "subprocess.Popen[bytes]") -> tuple[bytes, bytes]:
-        """Feed the program and read what it writes until it has ended and its outputs are closed."""
+        """Write the program's input and read its outputs, until it has ended and its outputs are closed."""
         deadline = time.monotonic() + self._timeout_seconds
         ended = os.pidfd_open(process.pid)
         waiting: set[object] = {ended, process.stdout, process.stderr}
@@ -175,7 +175,7 @@ class _Program:
         process: "subprocess.Popen[bytes]",
         heard: dict[object, bytearray],
     ) -> bool:
-        """Take what one source has; True when nothing more will come of it."""
+        """Handle one ready descriptor; return whether it is exhausted."""
         if key.fileobj in heard:
             return self._hear(key.fd, heard[key.fileobj])
         if key.fileobj is process.stdin:
@@ -183,23 +183,23 @@ class _Program:
                 return False
             _close(process.stdin)
             return True
-        # It has ended. What it started may hold its outputs open, and is not waited for.
+        # The program has ended, but its children may hold its outputs open, so kill them.
         _kill(process)
         return True
 
     def _feed(self, descriptor: int) -> bool:
-        """Write some of the input; True when there is no more, or nothing reads it."""
+        """Write some of the input; return whether all is written or the program no longer reads."""
         try:
             written = os.write(descriptor, self._stdin[:PIECE_BYTES])
         except BlockingIOError:
             return False
         except BrokenPipeError:
-            return True  # it ended early: its exit code says why
+            return True  # it ended early; its exit code has the reason
         self._stdin = self._stdin[written:]
         return not self._stdin
 
     def _hear(self, descriptor: int, heard: bytearray) -> bool:
-        """Read some of an output; True at its end."""
+        """Read some of an output; return whether it has ended."""
         piece = os.read(descriptor, PIECE_BYTES)
         heard += piece
         if len(heard) > PROGRAM_OUTPUT.value:
@@ -209,7 +209,7 @@ class _Program:
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
-    """Kill a program with all it has started; its id stays its own until it is waited for."""
+    """Kill a program and its session's process group; its id is not reused until it is reaped."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
 

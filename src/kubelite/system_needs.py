@@ -1,4 +1,4 @@
-"""The list of the objects that the cluster cannot do without; `control` keeps them, see `control.needs`."""
+"""The list of the objects that the cluster requires; `control.needs` reconciles them."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -17,11 +17,11 @@ from kubelite.config import Config
 from kubelite.control.needs import Need, NeedKey, Reader, need_key
 from kubelite.net import kube_dns
 
-NAMESPACES, REST = 0, 1  # stages: all else is in a namespace or beside them
+NAMESPACES, REST = 0, 1  # stages: namespaces come first, since other objects are in them
 
 
 class APIPlace:
-    """Where pods reach the API, as it was last told: an address of the host, if it has one, and a port."""
+    """Where pods reach the API, as last set: an address of the host, "" for none, and a port."""
 
     def __init__(self) -> None:
         self.address = ""
@@ -29,7 +29,7 @@ class APIPlace:
 
     @property
     def endpoint(self) -> str:
-        """The address if pods can be led to it, else an empty text."""
+        """Return the address if pods can be routed to it, else ""."""
         return bootstrap.announced(self.address)
 
 
@@ -42,7 +42,7 @@ ENDPOINT_KEYS: tuple[NeedKey, ...] = (
 def system_needs(
     config: Config, place: APIPlace, roles: bootstrap_roles.Defaults
 ) -> Iterator[Need]:
-    """Yield all of them; what depends on `place` is computed when it is asked for."""
+    """Yield all required objects; those that depend on `place` are computed at each use."""
     for name in bootstrap.NAMESPACES:
         yield Need(Namespace, name, partial(bootstrap.namespace, name), stage=NAMESPACES)
     for priority in bootstrap.priority_classes():
@@ -91,7 +91,7 @@ def _services(config: Config, place: APIPlace) -> Iterator[Need]:
 
 
 def _service(need: Need, address: str) -> Need:
-    """Add to a Service what concerns its address."""
+    """Return the need of a Service with a complaint and a rival that check its cluster IP."""
 
     def rival(reader: Reader) -> Service | None:
         own = f"{need.namespace}/{need.name}"

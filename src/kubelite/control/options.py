@@ -12,7 +12,7 @@ Network = IPv4Network | IPv6Network
 
 
 class RequestedNames(Protocol):
-    """The subject and alternative names that a signing request asks for."""
+    """The requested subject and alternative names of a signing request."""
 
     @property
     def common_name(self) -> str: ...

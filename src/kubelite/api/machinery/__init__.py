@@ -1,1 +1,1 @@
-"""What works on any kind: schema, defaulting, validation, patches, apply, selectors, tables, OpenAPI."""
+"""The machinery for objects of any kind: schema, defaulting, patches, apply, selectors, tables, OpenAPI."""

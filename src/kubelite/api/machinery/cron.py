@@ -1,4 +1,4 @@
-"""Cron schedules, read and followed as Kubernetes' CronJobs do (the rules of robfig/cron v3, ParseStandard).
+"""Cron schedules, parsed and evaluated as by Kubernetes' CronJobs (the rules of robfig/cron v3, ParseStandard).
 
 Five fields of numbers, names, ranges and steps, or a descriptor such as ``@daily`` or ``@every 1h30m``. ``?`` is ``*``.
 A day has to match both day fields if one of them is ``*``, else either; ``*/2`` is no ``*``, ``*/1`` is. Sunday is 0,
@@ -14,8 +14,8 @@ from kubelite.api.machinery.times import parse_duration, time_zone
 from kubelite.remembered import remembered
 
 EVERY = "@every "
-YEARS_AHEAD = 5  # a schedule that is not due within these is never due
-SHOWN_MAX = 200  # characters of a schedule that an error repeats
+YEARS_AHEAD = 5  # a schedule that is not due within them is never due
+SHOWN_MAX = 200  # characters of a schedule shown in an error
 INT64_MAX = 2**63 - 1
 DESCRIPTORS = {
     "@yearly": "0 0 1 1 *",
@@ -31,11 +31,11 @@ WEEKDAYS = "sun mon tue wed thu fri sat"
 
 
 class InvalidCron(ValueError):
-    """The schedule cannot be read; says why as Kubernetes does."""
+    """The schedule is malformed; the message is Kubernetes'."""
 
 
 class Schedule(Protocol):
-    """When something is due."""
+    """A rule for when something is due."""
 
     def after(self, date: datetime) -> datetime | None:
         """Return the first time later than `date`, in whole seconds of UTC; None if there is none."""
@@ -43,12 +43,12 @@ class Schedule(Protocol):
 
 
 class Interval(NamedTuple):
-    """Due again and again after a while, counted from when it was due before."""
+    """Due at a fixed interval, counted from the last due time."""
 
     seconds: int
 
     def after(self, date: datetime) -> datetime | None:
-        """Return the date so much later, or the last date there is."""
+        """Return the date one interval later, at most the last date of datetime."""
         try:
             return date.astimezone(UTC).replace(microsecond=0) + timedelta(seconds=self.seconds)
         except OverflowError:
@@ -63,7 +63,7 @@ class Field(NamedTuple):
 
 
 class Range(NamedTuple):
-    """What a field may hold."""
+    """The bounds of a field, and the names that it accepts."""
 
     low: int
     high: int
@@ -76,7 +76,7 @@ WEEKDAY = Range(0, 6, {name: number for number, name in enumerate(WEEKDAYS.split
 
 
 class Calendar(NamedTuple):
-    """Due at minutes that match five fields."""
+    """Due at the minutes that match five fields, in a time zone."""
 
     minute: Field
     hour: Field
@@ -95,7 +95,7 @@ class Calendar(NamedTuple):
         return None
 
     def _advance(self, wall: "_Wall") -> bool:
-        """Move field by field to what matches; False if a field began anew, so that those before it may not match."""
+        """Advance field by field to the next match; False if a field wrapped: check the larger ones again."""
         while wall.now.month not in self.month.values:
             wall.to_next_month()
             if wall.now.month == 1:
@@ -122,10 +122,9 @@ class Calendar(NamedTuple):
 
 
 class _Wall:
-    """A moment that moves along the clock of a place, step by step as Go's `time` and robfig/cron move it.
+    """A wall-clock time in a zone, advanced step by step as Go's `time` and robfig/cron do.
 
-    The smaller units are set to their first values once, before the first step; from then on they stay there, but for
-    what the clock itself does when it is put forward or back.
+    The first step sets the smaller units to their first values. After that only a change of the UTC offset moves them.
     """
 
     def __init__(self, instant: int, zone: tzinfo) -> None:
@@ -135,32 +134,32 @@ class _Wall:
         self.now = datetime.fromtimestamp(instant, zone)
 
     def to_next_month(self) -> None:
-        """Go to the next month."""
+        """Advance to the next month."""
         wall = self._begin(day=1, hour=0, minute=0, second=0)
         year, month = wall.year + wall.month // 12, wall.month % 12 + 1
-        # A day that the month does not have is counted on into the one after.
+        # A day that the month does not have overflows into the following month.
         self._set(wall.replace(year=year, month=month, day=1) + timedelta(days=wall.day - 1))
 
     def to_next_day(self) -> None:
-        """Go to the next midnight, or to where it would be."""
+        """Advance to the next midnight, or to where it would be."""
         self._set(self._begin(hour=0, minute=0, second=0) + timedelta(days=1))
-        # Where midnight is left out or comes twice the clock shows another hour.
+        # If a change of the UTC offset skips or repeats midnight the hour is not 0, so correct it.
         if self.now.hour:
             self._move((24 - self.now.hour if self.now.hour > 12 else -self.now.hour) * 3600)
 
     def to_next_hour(self) -> None:
-        """Go an hour on, from the hour's begin."""
+        """Advance an hour, from the start of the hour."""
         if not self._has_moved:
             self._set(self._begin(minute=0, second=0))
         self._move(3600)
 
     def to_next_minute(self) -> None:
-        """Go to the next minute."""
+        """Advance to the start of the next minute."""
         self._has_moved = True
         self._move(60 - self.now.second)
 
     def _begin(self, **units: int) -> datetime:
-        """Return what the clock shows, with the smaller units at their first values if this is the first step."""
+        """Return the local time; at the first step with the smaller units at their first values."""
         wall = self.now.replace(tzinfo=None, fold=0)
         if not self._has_moved:
             self._has_moved = True
@@ -174,7 +173,7 @@ class _Wall:
         self.now = datetime.fromtimestamp(self.instant, self._zone)
 
     def _set(self, wall: datetime) -> None:
-        """Find the moment at which the clock shows `wall`, or would if it were not put forward just then."""
+        """Set the instant at which the local time is `wall`, or would be if a change of the offset did not skip it."""
         seconds = int(wall.replace(tzinfo=UTC).timestamp())
         self.instant = seconds - self._offset(seconds - self._offset(seconds))
         self.now = datetime.fromtimestamp(self.instant, self._zone)
@@ -206,12 +205,12 @@ def last_due(schedule: Schedule, since: datetime, now: datetime) -> datetime | N
 
 @remembered(512)
 def parse_cron(text: str) -> Schedule:
-    """Read a schedule, in UTC unless it begins with ``TZ=`` or ``CRON_TZ=``; raises InvalidCron."""
+    """Parse a schedule, in UTC unless it begins with ``TZ=`` or ``CRON_TZ=``; raises InvalidCron."""
     return parse_cron_in(text, UTC)
 
 
 def parse_cron_in(text: str, zone: tzinfo) -> Schedule:
-    """Read a schedule of a time zone; raises InvalidCron."""
+    """Parse a schedule in a time zone; raises InvalidCron."""
     if not text:
         raise InvalidCron("empty spec string")
     if text.startswith(("TZ=", "CRON_TZ=")):
@@ -260,7 +259,7 @@ def _field(text: str, bounds: Range) -> Field:
 
 
 def _part(text: str, bounds: Range) -> tuple[range, bool]:
-    """Read ``N``, ``N-M``, ``*`` or one of them with ``/step``; say whether it stands for all."""
+    """Parse ``N``, ``N-M``, ``*`` or one of them with ``/step``; return the values and whether it is a star."""
     span, *steps = text.split("/")
     low, *highs = span.split("-")
     has_star = low in ("*", "?")

@@ -1,7 +1,7 @@
-"""Fills in the absent fields of built-in kinds: the table of what fills which kind.
+"""Sets the defaults of built-in kinds that depend on other fields: the table of defaulting functions by kind.
 
-Constant defaults of single fields are notes of the types and filled in by `structural`; here is what depends on other
-fields, and what Kubernetes' conversions keep in step (old and new names of one fact).
+Constant defaults of single fields are notes of the types and set by `structural`. Here are also the fields that
+Kubernetes' conversions keep in sync: old and new names of one fact.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Defaulter = Callable[[dict[str, Any]], None]
 
 
 def default(gvk: GroupVersionKind, value: dict[str, Any]) -> None:
-    """Fill in `value`, in place; it must have been through `structure`. Doing it twice changes nothing more."""
+    """Set the defaults of `value` in place; call `structure` before. Idempotent."""
     if (fill := DEFAULTERS.get(gvk)) is not None:
         fill(value)
 

@@ -1,8 +1,8 @@
-"""What a document takes in memory, counted before it is made.
+"""The memory that a document takes, estimated before it is decoded.
 
 Three bytes of JSON become an object of 64, two bytes of protobuf one with all its defaults. Every value and every name
-is charged `NODE_BYTES` beside the bytes of its text, which is within a third of what CPython takes for all that a body
-can hold, and more than it takes for numbers. A document may cost `limits.DOCUMENT`.
+is charged `NODE_BYTES` and the bytes of its text. That is within a third of what CPython takes for any body, and more
+than it takes for numbers. A document may cost `limits.DOCUMENT`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SIGNS = (b",", b":", b"{", b"[")
 
 
 def too_large() -> RequestEntityTooLarge:
-    """Refuse a document that would take too much."""
+    """Return the error for a document that would take too much memory, and count it."""
     DOCUMENT.reached()
     return RequestEntityTooLarge(
         f"Request entity too large: the values of the document take more than {DOCUMENT.value} bytes"
@@ -28,7 +28,7 @@ def too_large() -> RequestEntityTooLarge:
 
 
 def check_json(body: bytes) -> None:
-    """Charge a body of JSON, which need not be well-formed; raises RequestEntityTooLarge."""
+    """Check a body of JSON, which need not be well-formed; raises RequestEntityTooLarge."""
     if len(body) * DENSEST > DOCUMENT.value and json_cost(body) > DOCUMENT.value:
         raise too_large()
 
@@ -36,7 +36,7 @@ def check_json(body: bytes) -> None:
 def json_cost(body: bytes) -> int:
     """Return the bytes of memory charged for JSON."""
     cost = _cost(body)
-    if cost > DOCUMENT.value:  # perhaps by commas in its texts
+    if cost > DOCUMENT.value:  # may be due to commas in its texts
         cost = _cost(_STRINGS.sub(b"", body)) + len(body)
     return cost
 
@@ -46,7 +46,7 @@ def _cost(body: bytes) -> int:
 
 
 class Meter:
-    """Charges a document while it is made; each method raises RequestEntityTooLarge."""
+    """Charges a document while it is decoded; each method raises RequestEntityTooLarge."""
 
     __slots__ = ("left",)
 

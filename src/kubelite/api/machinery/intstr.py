@@ -4,22 +4,22 @@ from kubelite.api.machinery.causes import cut
 from kubelite.api.machinery.names import percent
 
 COUNT_MAX = 2**31 - 1  # of replicas
-_LENGTH_MAX = 20  # of a percentage: more digits are no integer of Go
+_LENGTH_MAX = 20  # characters of a percentage: more digits do not fit Go's int
 
 
 def percent_of(value: str) -> int:
-    """Return the number of a percentage such as ``25%``, at most the largest of Go's integers."""
+    """Return the number of a percentage such as ``25%``, at most Go's largest int."""
     digits = value[:-1].lstrip("0")
     return min(int(digits[:_LENGTH_MAX] or 0), 2**63 - 1)
 
 
 def scaled_value(value: int | str, total: int, *, round_up: bool) -> int:
-    """Return the number itself, or the percentage of `total` rounded as asked, at most the largest count there is.
+    """Return the number itself, or the percentage of `total`, rounded up or down; at most COUNT_MAX.
 
-    Whatever validation takes for a percentage can be read here too.
+    Every percentage that passes validation can be parsed here.
 
     Raises:
-        ValueError: The text is no percentage.
+        ValueError: The text is not a percentage.
     """
     if isinstance(value, int):
         return value

@@ -1,4 +1,4 @@
-"""Decodes JSON bodies, within limits, and finds keys that stand twice in one object."""
+"""Decodes JSON bodies within limits, and finds duplicate keys in objects."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SUMMARY_BYTES = 30
 
 
 class Reading(NamedTuple):
-    """What a body holds, and one sentence for each key it holds twice (the last value counts).
+    """The value of a body, and one sentence for each duplicate key (its last value counts).
 
     `cost_bytes` is what a pass over the value costs, in bytes of JSON.
     """
@@ -35,7 +35,7 @@ def read_json(body: bytes, *, kind: str = "", find_duplicates: bool = False) -> 
     """Decode a body; `kind` is named in the error as what was expected.
 
     Raises:
-        BadRequest: It is no JSON, or nested too deep.
+        BadRequest: The body is not JSON, or nested too deep.
         RequestEntityTooLarge: Its values would take too much memory.
     """
     check_json(body)
@@ -51,7 +51,7 @@ def read_json(body: bytes, *, kind: str = "", find_duplicates: bool = False) -> 
 
 
 def unrecognized(body: bytes, kind: str, reason: str) -> BadRequest:
-    """Refuse a body of which not even the kind can be read."""
+    """Return the error for a body of which not even the kind can be decoded."""
     wanted = f" (must be of type {kind})" if kind else ""
     return BadRequest(
         f"the object provided is unrecognized{wanted}: couldn't get version/kind; {reason} ({_summary(body)})"
@@ -59,7 +59,7 @@ def unrecognized(body: bytes, kind: str, reason: str) -> BadRequest:
 
 
 def is_too_deep(value: Any) -> bool:
-    """Tell whether objects and arrays are nested beyond `DEPTH_LIMIT`."""
+    """Return whether objects and arrays are nested deeper than `DEPTH_LIMIT`."""
     level = [value]
     for _ in range(DEPTH_LIMIT + 1):
         inner: list[Any] = []
@@ -76,9 +76,9 @@ def is_too_deep(value: Any) -> bool:
 
 
 def duplicate_fields(body: bytes, value: Any) -> tuple[str, ...]:
-    """Name the keys that stand twice in one object of `body`, which decoded to `value`.
+    """Return one sentence for each duplicate key in an object of `body`, which decoded to `value`.
 
-    Encoding the value again and comparing how many keys both have settles nearly all bodies, at half the cost of
+    Nearly all bodies are settled by encoding the value again and comparing the number of keys, at half the cost of
     decoding with a hook.
     """
     keys_written = body.count(b'":')
@@ -90,12 +90,12 @@ def duplicate_fields(body: bytes, value: Any) -> tuple[str, ...]:
     return tuple(found.texts)
 
 
-# Space before the colon, and a quote in a text that encodes differently than it was written.
+# These make the count of keys unreliable: space before a colon, and an escaped quote, which encodes differently.
 _MISCOUNTED = (b" :", b"\t:", b"\n:", b"\r:", b"\\u0022")
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """An object with its keys as written."""
+    """An object as its pairs, duplicate keys included."""
 
 
 def _find_duplicates(value: Any, path: FieldPath | None, found: Notes) -> None:
@@ -122,7 +122,7 @@ def _reason(error: Exception) -> str:
 
 
 def _summary(body: bytes) -> str:
-    """Show the beginning of a body as Kubernetes does: as text where it looks like JSON, else in hexadecimal."""
+    """Print the beginning of a body as Kubernetes does: as text if it looks like JSON, else in hexadecimal."""
     if not body:
         return "<empty>"
     start = body[:_SUMMARY_BYTES]

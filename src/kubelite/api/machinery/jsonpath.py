@@ -18,8 +18,8 @@ JSONPath = Callable[[Any], list[Any]]
 _Step = Callable[[Any], Iterator[Any]]
 
 _LENGTH_LIMIT = 4096
-_DESCENTS_LIMIT = 3  # of one path: below each other they multiply
-_NESTING_LIMIT = 8  # of filters within filters
+_DESCENTS_LIMIT = 3  # recursive descents in one path: nested ones multiply the work
+_NESTING_LIMIT = 8  # depth of filters within filters
 _NAME = re.compile(r"(?:\\.|[^.\[\]\\\s])+")
 _INDEX = re.compile(r"-?\d+", re.ASCII).fullmatch
 _SLICE = re.compile(r"(-?\d*):(-?\d*)(?::(-?\d*))?", re.ASCII).fullmatch
@@ -27,10 +27,10 @@ _SIGN = re.compile("==|!=|<=|>=|<|>|[=!]")
 
 
 def compile_path(text: str, depth: int = 0) -> JSONPath:
-    """Compile a path, with or without its braces; `depth` counts the filters it stands in.
+    """Compile a path, with or without its braces; `depth` counts the enclosing filters.
 
     Raises:
-        ValueError: It has no meaning in this dialect, or too much.
+        ValueError: The path is malformed or not supported, or exceeds a limit.
     """
     if len(text) > _LENGTH_LIMIT:
         raise ValueError("jsonpath is too long")
@@ -93,7 +93,7 @@ def _steps(text: str, depth: int) -> Iterator[_Step]:
 
 
 def _closing(text: str, start: int) -> int:
-    """Find the bracket that closes the one at `start`, past quotes and inner brackets."""
+    """Return the position of the bracket that closes the one at `start`, skipping quotes and inner brackets."""
     depth, quote = 0, ""
     for position in range(start, len(text)):
         letter = text[position]
@@ -125,7 +125,7 @@ def _bracket(inner: str, depth: int) -> _Step:
 
 
 def _condition(inner: str) -> tuple[str, str, str] | None:
-    """Take ``?(@.a == 1)`` apart into path, sign and value; the last two are empty where presence is asked."""
+    """Split ``?(@.a == 1)`` into path, operator and value; the last two are "" in a test for presence."""
     body = inner[2:-1].strip()
     if not (inner.startswith("?(") and inner.endswith(")") and body.startswith("@")):
         return None

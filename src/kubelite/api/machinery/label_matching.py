@@ -1,7 +1,7 @@
-"""Matches labels against many requirements at once, at the cost of whichever of the two has fewer keys.
+"""Matches labels against many requirements at once, in time proportional to the smaller of the two.
 
-Requirements on the same key are joined into one rule when a selector is made. So a selector of twenty thousand of them
-costs no more to ask than the labels that it is asked about.
+Requirements on the same key are merged into one rule when a selector is compiled. So matching a selector of twenty
+thousand requirements takes no longer than a walk through the labels.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,7 +10,7 @@ from typing import Protocol
 from kubelite.api.machinery.numbers import integer
 
 Labels = Mapping[str, str]
-# As texts of selectors and as LabelSelectors and NodeSelectors spell them.
+# Spelt as in selector texts, and as in LabelSelectors and NodeSelectors.
 EQUALITIES = frozenset({"=", "==", "in", "In"})
 INEQUALITIES = frozenset({"!=", "notin", "NotIn"})
 ABSENCES = frozenset({"!", "DoesNotExist"})
@@ -20,7 +20,7 @@ BELOW = frozenset({"lt", "Lt"})
 
 
 class LabelRequirement(Protocol):
-    """One condition on one label, as `selectors.Requirement` and the requirements of the API's selectors say it."""
+    """One condition on one label: `selectors.Requirement` or a requirement of the API's selectors."""
 
     @property
     def key(self) -> str: ...
@@ -31,9 +31,9 @@ class LabelRequirement(Protocol):
 
 
 def matcher_of(requirements: Iterable[LabelRequirement]) -> Callable[[Labels], bool]:
-    """Return the test of whether labels meet every requirement; an absent label meets negations.
+    """Return a function that returns whether labels meet every requirement; an absent label meets negations.
 
-    An unknown operator, or a bound that is no number, is met by no label.
+    No label meets an unknown operator, or a bound that is no number.
     """
     rules = _Rules()
     for each in requirements:
@@ -42,7 +42,7 @@ def matcher_of(requirements: Iterable[LabelRequirement]) -> Callable[[Labels], b
 
 
 class _Rules:
-    """What is asked of the labels, by key."""
+    """The merged requirements, by key."""
 
     def __init__(self) -> None:
         self._present: set[str] = set()
@@ -53,7 +53,7 @@ class _Rules:
         self._below: dict[str, int] = {}
 
     def add(self, key: str, operator: str, values: Sequence[str]) -> None:
-        """Ask one thing more."""
+        """Add a requirement."""
         if operator in INEQUALITIES:
             known = self._forbidden.get(key)
             forbidden = frozenset(values)
@@ -75,12 +75,12 @@ class _Rules:
             self._allowed[key] = frozenset()
 
     def matcher(self) -> Callable[[Labels], bool]:
-        """Return the test."""
+        """Return the match function."""
         keys = {*self._present, *self._absent, *self._forbidden}
         more = self._absent or self._forbidden or self._above or self._below
         one_each = all(len(values) == 1 for values in self._allowed.values())
         if not more and one_each and len(self._allowed) == len(self._present):
-            # Nothing but equalities, as nearly always.
+            # Only equalities: by far the most frequent case.
             pairs = {key: value for key, (value,) in self._allowed.items()}.items()
             return lambda labels: pairs <= labels.items()
         present, wanted = self._present, len(self._present)
@@ -106,7 +106,7 @@ class _Rules:
         return matches
 
     def _admits(self, key: str, value: str) -> bool:
-        """Return whether a label that is there may have this value."""
+        """Return whether a present label may have this value."""
         if key in self._absent or value in self._forbidden.get(key, ()):
             return False
         allowed = self._allowed.get(key)

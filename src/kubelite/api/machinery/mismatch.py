@@ -1,4 +1,4 @@
-"""Finds the first value that has not the type of its field, and words it as Go's JSON decoder does."""
+"""Finds the first value that does not have the type of its field; the message is that of Go's JSON decoder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _GO_TYPES = {
 
 
 def find_mismatch(schema: Schema, value: Any) -> str:
-    """Return the message of the first mismatch in document order."""
+    """Return the message of the first mismatch in document order; "" if there is none."""
     return next(_mismatches(schema, value, "", ()), "json: cannot unmarshal the object")
 
 
@@ -33,7 +33,7 @@ _KINDS = {"object": "map", "array": "slice", "bool": "bool", "string": "string"}
 
 
 def as_conversion(problem: str) -> str:
-    """Word a mismatch as Go does where it converts a merged object instead of decoding JSON."""
+    """Return a mismatch's message as Go words it when it converts a merged object instead of decoding JSON."""
     match = _UNMARSHAL.search(problem)
     if match is None:
         return problem
@@ -125,7 +125,7 @@ def _by_parsing(parse: Any, value: Any, wanted: Any) -> str | None:
 
 
 def _illegal_base64(text: str) -> str | None:
-    """Say at which byte Go's decoder gives up."""
+    """Return the message with the byte at which Go's decoder fails; None if the text is base64."""
     text = text.replace("\n", "").replace("\r", "")
     try:
         binascii.a2b_base64(text, strict_mode=True)
@@ -137,7 +137,7 @@ def _illegal_base64(text: str) -> str | None:
 
 
 def value_name(value: Any) -> str:
-    """Name the type of a JSON value as Go's decoder does."""
+    """Return the name of a JSON value's type, as in messages of Go's decoder."""
     match value:
         case bool():
             return "bool"

@@ -1,6 +1,6 @@
-"""Formats of names, keys and numbers: each function answers the list of what is wrong, in Kubernetes' words.
+"""Formats of names, keys and numbers: each check returns a list of findings, in Kubernetes' wording.
 
-An empty answer means the value is fine. Known-good values are remembered, since the same names come again and again.
+An empty list means that the value is valid. Results are cached, since the same names recur.
 """
 
 import re
@@ -43,17 +43,17 @@ _KEY_TEXT = (
 
 
 def too_long(limit: int) -> str:
-    """Say that a text may have at most `limit` characters."""
+    """Return the finding that a text may have at most `limit` characters."""
     return f"must be no more than {limit} characters"
 
 
 def out_of_range(low: int, high: int) -> str:
-    """Say between which bounds a number must be."""
+    """Return the finding that a number must be between two bounds, inclusive."""
     return f"must be between {low} and {high}, inclusive"
 
 
 def mismatch(text: str, pattern: str, *examples: str) -> str:
-    """Say that a value does not have the form of `pattern`."""
+    """Return the finding that a value does not match `pattern`."""
     if not examples:
         return f"{text} (regex used for validation is '{pattern}')"
     shown = " or ".join(f"'{example}', " for example in examples)
@@ -169,7 +169,7 @@ def label_value(value: str) -> Findings:
 
 
 def c_identifier(value: str) -> Findings:
-    """Check an identifier of the C language."""
+    """Check a C identifier."""
     if _IDENTIFIER(value):
         return FINE
     return (
@@ -237,14 +237,14 @@ def http_header_name(value: str) -> Findings:
 
 
 def http_header_value(value: str) -> Findings:
-    """Check the value of an HTTP header: no control character but the tab, so that it stays on its line."""
+    """Check the value of an HTTP header: no control characters except tab, so that it cannot end its line."""
     if _HEADER_CONTROL(value) is None:
         return FINE
     return ("a valid HTTP header value must not contain control characters",)
 
 
 def domain_prefixed_path(value: str) -> Findings:
-    """Check a name such as ``acme.io/foo/bar``; the caller has refused the empty one."""
+    """Check a name such as ``acme.io/foo/bar``; the caller rejects the empty one."""
     host, _, path = value.partition("/")
     if not host or not path:
         return ('must be a domain-prefixed path (such as "acme.io/foo")',)
@@ -290,12 +290,12 @@ def config_key(value: str) -> Findings:
 
 
 def path_segment(value: str) -> Findings:
-    """Check a name that stands as one segment of a URL's path."""
+    """Check a name that is one segment of a URL's path."""
     if value in (".", ".."):
         return (f"may not be '{value}'",)
     return tuple(f"may not contain '{sign}'" for sign in "/%" if sign in value)
 
 
 def masked_prefix(name: str) -> str:
-    """Make a generateName checkable: a trailing dash is fine since a suffix follows."""
+    """Return a generateName in a form that can be checked: a trailing dash is valid, since a suffix follows."""
     return name[:-1] + "a" if len(name) > 1 and name.endswith("-") else name

@@ -1,4 +1,4 @@
-"""Node selectors, compiled once for all nodes that are asked; the scheduler and the node ask alike."""
+"""Node selectors, compiled once and matched against many nodes; shared by the scheduler and the node."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -13,7 +13,7 @@ Test = Callable[[Mapping[str, str]], bool]
 
 
 class TermMatcher:
-    """One term: all its conditions must hold; one without conditions matches no node."""
+    """One term: all its requirements must hold; a term without any matches no node."""
 
     __slots__ = ("_fields", "_labels", "_never")
 
@@ -23,7 +23,7 @@ class TermMatcher:
         self._fields = _test(term.matchFields)
 
     def matches(self, name: str, labels: Mapping[str, str]) -> bool:
-        """Return whether a node of this name and these labels is selected."""
+        """Return whether the term selects a node with this name and these labels."""
         if self._never or (self._labels is not None and not self._labels(labels)):
             return False
         return self._fields is None or self._fields({"metadata.name": name})
@@ -35,7 +35,7 @@ def _test(asked: Iterable[NodeSelectorRequirement]) -> Test | None:
 
 
 def suits_node(spec: PodSpec, name: str, labels: Mapping[str, str]) -> bool:
-    """Return whether a node is one that the pod's node selector and required node affinity select."""
+    """Return whether the pod's node selector and required node affinity select a node."""
     if not spec.nodeSelector.items() <= labels.items():
         return False
     affinity = spec.affinity.nodeAffinity if spec.affinity is not None else None

@@ -1,10 +1,10 @@
-"""Numbers in texts, read as Go reads them: Python takes underscores and digits of all scripts, and not thousands."""
+"""Parses numbers as Go does. Python's `int` accepts underscores and all scripts, and raises for thousands of digits."""
 
-_DIGITS_MAX = 19  # of a number of 64 bits
+_DIGITS_MAX = 19  # digits of a 64-bit number
 
 
 def integer(text: str, *, bits: int = 64) -> int | None:
-    """Return a decimal number; None for what is none, or does not fit into so many bits (Go's strconv.ParseInt)."""
+    """Return the signed decimal number in a text; None if it is malformed or exceeds `bits` (Go's strconv.ParseInt)."""
     digits = text[1:] if text[:1] in ("-", "+") else text
     if not digits.isascii() or not digits.isdigit():
         return None

@@ -1,4 +1,4 @@
-"""What both versions of OpenAPI are made from: served resources as plain data, and the definitions of their types.
+"""The input of both versions of OpenAPI: served resources as plain data, and the definitions of their types.
 
 A definition becomes JSON schema with Kubernetes' extensions: merge keys, list and map types, group, version and kind.
 """
@@ -51,16 +51,16 @@ _CONSTANT_SHAPES: Mapping[str, JSON] = {
 
 
 class ServedSubresource(Struct, frozen=True):
-    """A part of an object with a path of its own."""
+    """A subresource with a path of its own."""
 
     name: str
     verbs: tuple[str, ...]
     kind: GroupVersionKind
-    schema: Schema | None = None  # None: what is sent and answered is no object (logs, exec, proxy)
+    schema: Schema | None = None  # None: request and response are no objects (logs, exec, proxy)
 
 
 class Served(Struct, frozen=True, kw_only=True):
-    """A resource as OpenAPI tells of it."""
+    """A resource as OpenAPI describes it."""
 
     group: str
     version: str
@@ -70,16 +70,16 @@ class Served(Struct, frozen=True, kw_only=True):
     verbs: tuple[str, ...]
     schema: Schema
     subresources: tuple[ServedSubresource, ...] = ()
-    answers_whole: bool = False  # a deletion answers the object instead of a Status
+    answers_whole: bool = False  # a deletion returns the object instead of a Status
 
     @property
     def group_path(self) -> str:
-        """Return where its group version is served: ``api/v1``, ``apis/apps/v1``."""
+        """Return the path of the group version: ``api/v1``, ``apis/apps/v1``."""
         return f"apis/{self.group}/{self.version}" if self.group else f"api/{self.version}"
 
 
 class Definitions:
-    """Collects the JSON schemas of the types that are mentioned, under their names."""
+    """Collects the JSON schemas of the referenced types, by their names."""
 
     def __init__(self, version: Version) -> None:
         self.schemas: dict[str, JSON] = {}
@@ -87,20 +87,20 @@ class Definitions:
         self._prefix = "#/components/schemas/" if version == 3 else "#/definitions/"
 
     def reference(self, schema: Schema) -> JSON:
-        """Return a reference to a type, adding its definition and all it needs."""
+        """Return a reference to a type; adds its definition and those that it references."""
         if schema.definition not in self.schemas:
             self.schemas[schema.definition] = {}  # before its fields: a type may contain itself
             self.schemas[schema.definition] = self._definition(schema)
         return self._to(schema.definition)
 
     def named(self, name: str) -> JSON:
-        """Return a reference to one of the types whose JSON is no object."""
+        """Return a reference to a type whose JSON is no object."""
         if name not in self.schemas:
             self.schemas[name] = {"description": _DESCRIPTIONS[name], **self._shape(name)}
         return self._to(name)
 
     def version(self) -> JSON:
-        """Return a reference to the type of the version document, which no other type uses."""
+        """Return a reference to the type of the version document, which no other type references."""
         if VERSION not in self.schemas:
             self.schemas[VERSION] = {
                 "description": "The version of a server.",
@@ -114,7 +114,7 @@ class Definitions:
         return self._to(VERSION)
 
     def list_of(self, resource: Served) -> JSON:
-        """Return a reference to the list type of a resource; one is made for custom kinds."""
+        """Return a reference to the list type of a resource; that of a custom kind is generated."""
         kind = resource.kind._replace(kind=f"{resource.kind.kind}List")
         if (type_ := kinds().get(kind)) is not None:
             return self.reference(compile_struct(type_))
@@ -157,7 +157,7 @@ class Definitions:
         return made
 
     def _object(self, schema: Schema) -> JSON:
-        """Return the schema of an object spelt out."""
+        """Return the inline schema of an object."""
         made: JSON = {"type": "object"}
         if schema.fields:
             made["properties"] = {
@@ -175,7 +175,7 @@ class Definitions:
         return self._described(self.value(schema), about) | _extensions(schema)
 
     def _described(self, value: JSON, about: str) -> JSON:
-        """Put words beside a schema; version 3 allows nothing beside a reference."""
+        """Add a description to a schema; version 3 allows no siblings of a reference."""
         if not about:
             return value
         if self._version == 3 and "$ref" in value:
@@ -183,7 +183,7 @@ class Definitions:
         return {"description": about, **value}
 
     def value(self, schema: Schema) -> JSON:
-        """Return the schema of a value, by reference where its type has a name."""
+        """Return the schema of a value; a reference if its type has a name."""
         match schema.type:
             case "object" if schema.loose:
                 self.reference(schema)

@@ -1,4 +1,4 @@
-"""The operations of both versions of OpenAPI: the paths of a resource, what is done there, sent and answered."""
+"""The operations of both versions of OpenAPI: the paths of a resource, their methods, bodies and responses."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Operation(Struct, frozen=True, kw_only=True):
     answer: Answer = "object"
     codes: tuple[str, ...] = ("200",)
     schema: Schema | None = None
-    subresource: str = ""  # whose words its parameters have
+    subresource: str = ""  # the one whose parameter descriptions apply
 
 
 class Path(Struct, frozen=True):
-    """A path with its operations; `names` are the parameters within it."""
+    """A path with its operations; `names` are its path parameters."""
 
     path: str
     names: tuple[str, ...]
@@ -55,7 +55,7 @@ _LIST = (
 )
 _DELETE = ("dryRun", "gracePeriodSeconds", "orphanDependents", "propagationPolicy")
 _STREAMS = ("container", "stderr", "stdin", "stdout", "tty")
-_CONNECT = {  # the parameters of what is no object, by subresource
+_CONNECT = {  # the parameters of subresources that are no objects
     "attach": _STREAMS,
     "exec": ("command", *_STREAMS),
     "log": (
@@ -72,7 +72,7 @@ _CONNECT_METHODS = {
     "create": "post",
     "update": "put",
 }
-_PROXY_METHODS = ("head", "options")  # a proxy passes them on as well
+_PROXY_METHODS = ("head", "options")  # forwarded by a proxy as well
 _BOOLEANS = frozenset(
     (
         *("allowWatchBookmarks", "follow", "force", "insecureSkipTLSVerifyBackend"),
@@ -95,7 +95,7 @@ PATCH_TYPES = (
 
 
 def paths(resource: Served) -> Iterator[Path]:
-    """Yield the paths of a resource, its subresources included."""
+    """Yield the paths of a resource and its subresources."""
     root = f"/{resource.group_path}"
     scope, names = ("/namespaces/{namespace}", ("namespace",)) if resource.namespaced else ("", ())
     everywhere = f"{root}/{resource.plural}"
@@ -160,7 +160,7 @@ def _connections(
             ),
             about=f"{method.upper()} the {subresource.name} of a {resource.kind.kind}",
             kind=subresource.kind,
-            # What stands in the path is no option too.
+            # A parameter in the path is not a query parameter as well.
             parameters=() if suffix else _CONNECT[subresource.name],
             answer="text",
             subresource=subresource.name,
@@ -192,7 +192,7 @@ def _operations(resource: Served, verbs: Iterable[str]) -> Iterator[Operation]:
 
 
 class _Verb(NamedTuple):
-    """How a verb is done over HTTP."""
+    """How a verb maps to HTTP."""
 
     method: str
     action: str
@@ -265,12 +265,12 @@ def _identifier(resource: Served, verb: str, scope: str, suffix: str) -> str:
 
 
 def group_name(group: str) -> str:
-    """Return how identifiers name a group: ``RbacAuthorization`` of ``rbac.authorization.k8s.io``."""
+    """Return a group's name in identifiers: ``RbacAuthorization`` for ``rbac.authorization.k8s.io``."""
     return "".join(part.title() for part in (group.removesuffix(".k8s.io") or "core").split("."))
 
 
 def tag_of(group: str) -> str:
-    """Return the tag of a group's operations: ``rbacAuthorization`` of ``rbac.authorization.k8s.io``."""
+    """Return the tag of a group's operations: ``rbacAuthorization`` for ``rbac.authorization.k8s.io``."""
     name = group_name(group)
     return name[:1].lower() + name[1:]
 
@@ -281,7 +281,7 @@ def parameter_type(name: str) -> str:
 
 
 def answer(definitions: Definitions, resource: Served, operation: Operation) -> JSON:
-    """Return the schema of what an operation answers with."""
+    """Return the schema of an operation's response."""
     match operation.answer:
         case "list":
             return definitions.list_of(resource)
@@ -296,7 +296,7 @@ def answer(definitions: Definitions, resource: Served, operation: Operation) -> 
 
 
 def body(definitions: Definitions, operation: Operation) -> JSON | None:
-    """Return the schema of what an operation is sent."""
+    """Return the schema of an operation's request body; None if it has none."""
     match operation.body:
         case "patch":
             return definitions.named(PATCH)

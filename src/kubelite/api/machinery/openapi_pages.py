@@ -1,4 +1,4 @@
-"""The paths of OpenAPI that are no resources: discovery, the server's version, its signing keys."""
+"""The paths of OpenAPI besides resources: discovery, the server's version, its signing keys."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ _OBJECT = (*_JSON, "application/yaml")
 
 
 class ServedPage(Struct, frozen=True):
-    """A path that answers GET with a document."""
+    """A path that returns a document for GET."""
 
     path: str
     tag: str
     identifier: str
     about: str
-    type: type[Model] | None = None  # None: a text, or the version
+    type: type[Model] | None = None  # None: plain text, or the version document
     produces: tuple[str, ...] = _OBJECT
 
     @property
     def document(self) -> str:
-        """Return under which address version 3 tells of it."""
+        """Return the path of the version 3 document that describes the page."""
         return self.path.strip("/")
 
     def answer(self, definitions: Definitions) -> JSON:
-        """Return the schema of what it answers with."""
+        """Return the schema of the response."""
         if self.type is not None:
             return definitions.reference(compile_struct(self.type))
         return definitions.version() if self is VERSION else {"type": "string"}

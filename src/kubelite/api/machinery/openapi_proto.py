@@ -1,7 +1,7 @@
 """Encodes a Swagger document as the `openapi.v2.Document` message of gnostic, which client-go reads.
 
-Only what our documents hold is known: the tables name the fields of each message by their JSON names. Maps are lists of
-named values there, extensions are YAML texts, and alternatives are messages with one field each.
+Only the fields that our documents use are supported: the tables map their JSON names for each message. In the message
+maps are lists of named values, extensions are YAML texts, and alternatives are messages with one field each.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _named(name: str, value: bytes) -> bytes:
 
 
 def _any(value: Any) -> bytes:
-    """Encode an `Any`: JSON is YAML."""
+    """Encode an `Any`, whose YAML text is JSON."""
     return _field(2, _text(json.dumps(value) + "\n"))
 
 

@@ -1,4 +1,4 @@
-"""OpenAPI version 2 (Swagger): all that is served in one document, as JSON and as the protobuf client-go asks for."""
+"""OpenAPI version 2 (Swagger): one document for all served paths, as JSON and as client-go's protobuf."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _CODES = {"200": "OK", "201": "Created", "202": "Accepted"}
 
 
 class OpenAPIV2:
-    """Answers /openapi/v2."""
+    """Serves /openapi/v2."""
 
     def __init__(
         self, served: Callable[[], Sequence[Served]], pages: Sequence[ServedPage] = SERVER
     ) -> None:
-        """Take what lists the resources that are served at the time, and the pages besides them."""
+        """`served` returns the resources served now; `pages` are the other paths."""
         self._served = served
         self._pages = pages
         self._rows: tuple[Served, ...] = ()
@@ -50,7 +50,7 @@ class OpenAPIV2:
         return await self._document("protobuf", encode_document)
 
     async def _document(self, form: str, encode: Callable[[JSON], bytes]) -> OpenAPIDocument:
-        async with self._lock:  # one build at a time, and the same one for all who wait
+        async with self._lock:  # one build at a time, shared by all waiting requests
             rows = tuple(self._served())
             if rows != self._rows:
                 self._rows = rows
@@ -63,7 +63,7 @@ class OpenAPIV2:
 
 
 def document(rows: Sequence[Served], pages: Sequence[ServedPage] = ()) -> JSON:
-    """Return the document of some resources, of their groups and versions, and of some pages."""
+    """Return the document of resources, of their groups and versions, and of pages."""
     definitions, parameters = Definitions(2), _Parameters()
     described = {
         path.path: _path_item(definitions, parameters, resource, path)
@@ -83,18 +83,18 @@ def document(rows: Sequence[Served], pages: Sequence[ServedPage] = ()) -> JSON:
     }
 
 
-# kubectl looks for these in the operations themselves, to learn whether the server knows them.
+# kubectl searches these in the operations themselves to learn whether the server supports them, so keep them inline.
 _INLINE = frozenset(("dryRun", "fieldValidation"))
 
 
 class _Parameters:
-    """Collects the parameters that are mentioned: hundreds of operations have the same ones."""
+    """Collects the referenced parameters, which hundreds of operations share."""
 
     def __init__(self) -> None:
         self.shared: dict[str, JSON] = {}
 
     def reference(self, name: str, place: str, subresource: str = "") -> JSON:
-        """Return a reference to a parameter, adding it, or the parameter itself."""
+        """Return a reference to a parameter and add it, or return the parameter itself if it must be inline."""
         about = parameter_words(name, subresource)
         made: JSON = {
             "name": name,

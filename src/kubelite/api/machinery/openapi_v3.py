@@ -1,6 +1,6 @@
-"""OpenAPI version 3: one document per group version, and an index of them under addresses made of their hashes.
+"""OpenAPI version 3: one document per group version, and an index with their URLs, which have the documents' hashes.
 
-Documents are made when first asked for, in a thread, and made again only where a row of their group changed.
+A document is built at its first request, in a thread, and rebuilt only if a resource of its group version changed.
 """
 
 from __future__ import annotations
@@ -32,36 +32,36 @@ _MEDIA_TYPES = ("application/json", "application/yaml")
 
 
 class OpenAPIDocument(Struct, frozen=True):
-    """A document as it is sent; `hash` names its content."""
+    """An encoded document, and the hash of its content."""
 
     body: bytes
     hash: str
 
     @property
     def etag(self) -> str:
-        """The ETag header."""
+        """Return the value of the ETag header."""
         return f'"{self.hash}"'
 
 
 def hashed(body: bytes) -> OpenAPIDocument:
-    """Name a document by its content."""
+    """Return a document with the hash of its content."""
     return OpenAPIDocument(body, hashlib.sha256(body).hexdigest().upper())
 
 
 class OpenAPIV3:
-    """Answers /openapi/v3 and what is below it."""
+    """Serves /openapi/v3 and the paths below it."""
 
     def __init__(
         self, served: Callable[[], Sequence[Served]], pages: Sequence[ServedPage] = SERVER
     ) -> None:
-        """Take what lists the resources that are served at the time, and the pages besides them."""
+        """`served` returns the resources served now; `pages` are the other paths."""
         self._served = served
         self._pages = pages
         self._made: dict[str, tuple[_Content, OpenAPIDocument]] = {}
         self._lock = asyncio.Lock()
 
     async def index(self) -> OpenAPIDocument:
-        """Return the index: where each group version's document is."""
+        """Return the index: the URL of each group version's document."""
         addresses = {}
         for path in sorted(self._groups()):
             document = await self.document(path)
@@ -71,8 +71,8 @@ class OpenAPIV3:
         return hashed(msgspec.json.encode({"paths": addresses}))
 
     async def document(self, path: str) -> OpenAPIDocument | None:
-        """Return the document of a group version such as ``apis/apps/v1``; None where nothing is served."""
-        async with self._lock:  # one build at a time, and the same one for all who wait
+        """Return the document of a group version such as ``apis/apps/v1``; None if nothing is served there."""
+        async with self._lock:  # one build at a time, shared by all waiting requests
             content = self._groups().get(path)
             if content is None:
                 self._made.pop(path, None)
@@ -94,7 +94,9 @@ class OpenAPIV3:
         }
 
 
-_Content = tuple[tuple[Served, ...], ServedPage]  # the resources at a path, and what lists them
+_Content = tuple[
+    tuple[Served, ...], ServedPage
+]  # the resources at a path, and the page that lists them
 
 
 def _document(content: _Content) -> OpenAPIDocument:

@@ -1,6 +1,6 @@
-"""Merge patch (RFC 7386) of objects as JSON values, and the door to JSON patch.
+"""Merge patch (RFC 7386) of objects as JSON values, and errors common to all patches.
 
-The document given is changed in place where that saves copies: pass one that nobody else holds.
+The document may be changed in place, which saves copies, so pass one that is not shared.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ def merge_patch(document: JSON, patch: Any) -> JSON:
     """Apply a merge patch: null removes, objects merge, anything else replaces.
 
     Raises:
-        BadRequest: The patch is no object.
+        BadRequest: The patch is not an object.
     """
     if not isinstance(patch, dict):
         raise BadRequest("Invalid JSON Patch")
@@ -40,9 +40,9 @@ def _merge(target: JSON, patch: JSON) -> JSON:
 
 
 def not_decodable(patch: Any, problem: str, *, is_strategic: bool) -> Invalid:
-    """Return the error for a patch that leaves no object of the kind: a value of a wrong type, an unknown field.
+    """Return the error for a patch whose result does not fit the kind: a wrong type, an unknown field.
 
-    Kubernetes shows the patch, or what it makes of the object; here only names are shown: values may be secret.
+    Kubernetes shows the patch, or the patched object; here only names are shown, since values may be secret.
     """
     if is_strategic:
         problem = as_conversion(problem)

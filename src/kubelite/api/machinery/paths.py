@@ -1,6 +1,7 @@
-"""Addresses of fields, written only where something is said about one.
+"""Paths of fields, formatted only when a message needs one.
 
-A walk that joins texts on its way down copies a long name for each field below it: a key of 1 MB over 100,000 fields.
+A walk that concatenates paths on its way down copies a long name for each field below: a key of 1 MB over 100,000
+fields.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ from kubelite.limits import CAUSES_TEXT, SHOWN_VALUE, Limit
 
 
 class FieldPath(NamedTuple):
-    """The field `step` of what is at `parent`; an integer is the position in a list."""
+    """The field `step` of the value at `parent`; an integer is the index in a list."""
 
     parent: FieldPath | None
     step: str | int
     bracketed: bool = False  # a key of a map: metadata.labels[app]
 
     def __str__(self) -> str:
-        """Return ``spec.containers[0].name``; of a very long address the beginning is left out."""
+        """Return ``spec.containers[0].name``; a very long path loses its beginning."""
         steps: list[str] = []
         path: FieldPath | None = self
         length = 0
@@ -36,7 +37,7 @@ class FieldPath(NamedTuple):
 
 
 class Notes:
-    """Sentences about fields, at most `limit` of them and no more text than one answer takes, or one."""
+    """Sentences about fields: at most `limit`, and, but for the first, no more text than one response takes."""
 
     def __init__(self, limit: Limit) -> None:
         self.texts: list[str] = []
@@ -45,7 +46,7 @@ class Notes:
         self._characters = CAUSES_TEXT.value
 
     def add(self, form: str, path: FieldPath) -> None:
-        """Add a sentence about the field; `form` has ``{}`` for its address."""
+        """Add a sentence about the field; `form` has ``{}`` for its path. Beyond the limits it is dropped."""
         self._left -= 1
         if self._left < 0:
             if self._left == -1:

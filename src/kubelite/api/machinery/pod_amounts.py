@@ -1,4 +1,4 @@
-"""What a pod asks for in all: containers together, or the largest init container, plus overhead."""
+"""A pod's total requests and limits: the sum of its containers or the largest init container, plus overhead."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -6,31 +6,31 @@ from typing import Any
 from kubelite.api.machinery.quantity import Quantity, parse_quantity
 
 Amounts = dict[str, Quantity]
-POD_LEVEL = ("cpu", "memory")  # and huge pages: what a pod may ask for as a whole
+POD_LEVEL = ("cpu", "memory")  # with huge pages, the resources that a pod may request as a whole
 
 
 def amounts(texts: Mapping[str, Any] | None) -> Amounts:
-    """Read a list of resources."""
+    """Parse a map of resources to quantities."""
     return {name: parse_quantity(str(text)) for name, text in (texts or {}).items()}
 
 
 def add(total: Amounts, more: Amounts) -> None:
-    """Add to a total, in place: pods may have thousands of containers, each with resources of its own."""
+    """Add to a total in place, since a pod may have thousands of containers, each with resources of its own."""
     for name, amount in more.items():
         total[name] = total[name] + amount if name in total else amount
 
 
 def raise_to(most: Amounts, others: Amounts) -> None:
-    """Raise each resource to the larger amount, in place."""
+    """Raise each resource to the larger amount in place."""
     for name, amount in others.items():
         if name not in most or most[name] < amount:
             most[name] = amount
 
 
 def together(containers: Iterable[Amounts], starting: Iterable[tuple[Amounts, bool]]) -> Amounts:
-    """Return what containers ask for at once; the flag says of an init container that it stays as a sidecar (KEP-753).
+    """Return the peak request of a pod's containers; the flag marks an init container as a sidecar (KEP-753).
 
-    Sidecars add up; other init containers take turns, each beside the sidecars that started before it.
+    Sidecars add up. Other init containers run one by one, each beside the sidecars that started before it.
     """
     total: Amounts = {}
     for own in containers:

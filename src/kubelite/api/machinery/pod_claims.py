@@ -1,7 +1,8 @@
-"""Which claims a pod uses, and whether a claim that has the name of an ephemeral volume's was made for the pod.
+"""The claims that a pod uses, and whether the claim of an ephemeral volume was created for the pod.
 
-The claim of an ephemeral volume is known by its name, and anybody who may create claims can take that name before the
-pod exists: the volume would then show data that is not the pod's own. Only the pod's controller reference proves it.
+The claim of an ephemeral volume is found by its name. A user who may create claims can take that name before the pod
+exists, so that the volume would have foreign data. Only the controller reference to the pod proves that it is the
+pod's.
 """
 
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from kubelite.api.kinds.core.volumes import Volume
 
 
 def claim_name(pod: Pod, volume: Volume) -> str:
-    """Return the name of the claim behind a volume, "" for a volume of another type."""
+    """Return the name of the claim of a volume; "" for a volume of another type."""
     if volume.persistentVolumeClaim is not None:
         return volume.persistentVolumeClaim.claimName
     if volume.ephemeral is not None:
@@ -21,14 +22,14 @@ def claim_name(pod: Pod, volume: Volume) -> str:
 
 
 def claim_names(pod: Pod) -> Iterator[tuple[str, bool]]:
-    """Yield the name of each claim of a pod, and whether it is that of an ephemeral volume."""
+    """Yield the name of each claim of a pod, and whether it belongs to an ephemeral volume."""
     for volume in pod.spec.volumes:
         if name := claim_name(pod, volume):
             yield name, volume.ephemeral is not None
 
 
 def foreign_claim(pod: Pod, claim: PersistentVolumeClaim) -> str:
-    """Return why an ephemeral volume of a pod must not use a claim, in Kubernetes' words; "" if it is its own."""
+    """Return why an ephemeral volume of a pod must not use a claim, in Kubernetes' wording; "" if it may."""
     controllers = [one.uid for one in claim.metadata.ownerReferences if one.controller]
     is_near = claim.metadata.namespace == pod.metadata.namespace
     if is_near and pod.metadata.uid and controllers[:1] == [pod.metadata.uid]:

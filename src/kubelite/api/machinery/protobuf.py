@@ -1,9 +1,9 @@
 """Decodes bodies in Kubernetes' protobuf form into the dicts their JSON would decode to.
 
-Typed Go clients send them without a fallback. The messages are those of the Go types, so a `Schema` tells the type of
-each field and `protobuf_fields.json` only its number; ``*`` marks a message whose fields stand among its parent's in
-JSON. Values that JSON spells differently (dates, quantities, bytes, raw JSON) are respelt. Zero values that the encoder
-in Go always writes are left for `structural` to drop.
+Typed Go clients send them without a fallback. The messages are those of the Go types, so a `Schema` has the type of
+each field, and `protobuf_fields.json` only its number; ``*`` marks a message whose fields JSON inlines into its
+parent. Values with another form in JSON (dates, quantities, bytes, raw JSON) are converted. Zero values, which Go's
+encoder always writes, are left for `structural` to drop.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from kubelite.api.machinery.schema import Schema, compile_struct
 from kubelite.api.machinery.times import format_micro_time, format_time
 
 MAGIC: Final = b"k8s\0"
-DEPTH_LIMIT = 128  # messages inside each other
+DEPTH_LIMIT = 128  # nested messages
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _OPTIONS = frozenset(
@@ -40,11 +40,11 @@ Wire = tuple[int, int, Any]  # field number, wire type, an int or bytes
 
 
 class Malformed(Exception):
-    """The bytes are no message of the wanted type."""
+    """The bytes are not a message of the expected type."""
 
 
 class Reading(Meter):
-    """What one body has cost so far, and how many messages are open; whoever raises ends the reading."""
+    """The cost of one body so far, and the depth of open messages; an exception ends the decoding."""
 
     __slots__ = ("depth", "has_json")
 
@@ -54,13 +54,13 @@ class Reading(Meter):
         self.has_json = False
 
     def enter(self) -> None:
-        """Begin a message within another."""
+        """Enter a nested message. Raises Malformed beyond DEPTH_LIMIT."""
         self.depth += 1
         if self.depth > DEPTH_LIMIT:
             raise Malformed("exceeded max depth")
 
     def leave(self) -> None:
-        """End a message."""
+        """Leave a nested message."""
         self.depth -= 1
 
 
@@ -68,7 +68,7 @@ def read_protobuf(body: bytes) -> dict[str, Any]:
     """Decode a body that begins with `MAGIC`; `apiVersion` and `kind` stand first in the result.
 
     Raises:
-        BadRequest: It is malformed, nested too deep, or of a kind that is not built in.
+        BadRequest: The body is malformed, nested too deep, or of a kind that is not built in.
         RequestEntityTooLarge: Its values would take too much memory.
     """
     try:
@@ -121,7 +121,7 @@ def _envelope(body: memoryview, reading: Reading) -> dict[str, Any]:
 
 
 def _json(raw: memoryview, reading: Reading) -> Any:
-    """Decode JSON within; it is charged before it is made."""
+    """Decode embedded JSON, which is charged before it is decoded."""
     body = bytes(raw)
     reading.has_json = True
     reading.charge(json_cost(body), nodes=0)
@@ -145,7 +145,7 @@ def _varint(data: memoryview, position: int) -> tuple[int, int]:
 
 
 def _fields(data: Any) -> Iterator[Wire]:
-    """Yield the fields of a message in the order written."""
+    """Yield the fields of a message in encoded order."""
     if isinstance(data, int):
         raise Malformed(f"wrong wireType = {_VARINT}")
     data = memoryview(data)
@@ -185,7 +185,7 @@ def _text(value: Any) -> str:
 
 
 class _Field(msgspec.Struct, frozen=True):
-    """What a field number stands for."""
+    """The field with a field number."""
 
     name: str
     schema: Schema
@@ -202,7 +202,7 @@ _TABLES: dict[tuple[str, int], Mapping[int, _Field | str]] = {}
 
 
 def _table(definition: str, schema: Schema) -> Mapping[int, _Field | str]:
-    """Return what each number stands for: a field of `schema`, or the definition of a message laid flat into it."""
+    """Return by number the field of `schema`, or the definition of a message that is inlined into it."""
     key = definition, id(schema.fields)
     if key not in _TABLES:
         _TABLES[key] = {
@@ -257,7 +257,7 @@ def _put(made: dict[str, Any], field: _Field, wire_type: int, value: Any, readin
 
 
 def _elements(items: Schema, wire_type: int, value: Any, reading: Reading) -> Iterator[Any]:
-    """Yield one element, or all of a packed list of numbers."""
+    """Yield one element, or all elements of a packed list of numbers."""
     if wire_type == _BYTES and items.type in {"integer", "boolean"}:
         position = 0
         while position < len(value):
@@ -273,7 +273,7 @@ def _entry(name: str, items: Schema, data: Any, reading: Reading) -> tuple[str, 
         if number == 1:
             key = _text(value)
         elif number == 2 and items.type == "array" and items.items is not None:
-            # A list as a map's value is a message of its own.
+            # A list that is the value of a map is wrapped in a message.
             item = [_value(items.items, wire, text, reading) for _, wire, text in _fields(value)]
         elif number == 2 and items.loose:
             item = _loose(name, items, _nested(wire_type, value), reading)
@@ -308,7 +308,7 @@ def _value(schema: Schema, wire_type: int, value: Any, reading: Reading) -> Any:
 
 def _integer(schema: Schema, value: int) -> int:
     number = _signed(value)
-    if schema.format == "int32":  # Go cuts off the upper half
+    if schema.format == "int32":  # Go truncates to 32 bits
         number = (number & 0xFFFFFFFF ^ 0x80000000) - 0x80000000
     return number
 
@@ -337,7 +337,7 @@ def _int_or_string(_: Schema, data: memoryview, __: Reading) -> int | str:
 
 
 def _raw(_: Schema, data: memoryview, reading: Reading) -> Any:
-    """Decode raw JSON, or an object in the protobuf form within another."""
+    """Decode raw JSON, or an embedded object in protobuf form."""
     raw: Any = next((value for number, _, value in _fields(data) if number == 1), b"")
     if not raw:
         return None

@@ -1,4 +1,4 @@
-"""Drops the fields a schema does not know."""
+"""Drops the fields that are not in a schema."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Amounts of resources with units: parsed, compared and written exactly as Kubernetes does.
+"""Quantities of resources: parsed, compared and formatted exactly as Kubernetes does.
 
 The amount is a Decimal; the format (binary, decimal, exponent) is that of the text it was read from. Values are rounded
 up to 10^-9 and capped at 2^63-1.
@@ -41,7 +41,7 @@ SUFFIX_WRONG = "unable to parse quantity's suffix"
 
 @total_ordering
 class Quantity:
-    """An amount; equal to another when the amounts are, whatever the formats."""
+    """An amount with a format; equality and order ignore the format."""
 
     __slots__ = ("amount", "format")
 
@@ -68,7 +68,7 @@ class Quantity:
         return bool(self.amount)
 
     def __add__(self, other: "Quantity") -> "Quantity":
-        """Add; a nought takes the format of the other, as in Kubernetes."""
+        """Return the sum; a zero takes the format of the other operand, as in Kubernetes."""
         written = self.format if self.amount else other.format
         return Quantity(_EXACT.add(self.amount, other.amount), written)
 
@@ -84,12 +84,12 @@ class Quantity:
         return int(self.amount.to_integral_value(ROUND_CEILING))
 
     def milli_value(self) -> int:
-        """Return the thousandths, rounded up."""
+        """Return the amount in thousandths, rounded up."""
         return int(_EXACT.scaleb(self.amount, 3).to_integral_value(ROUND_CEILING))
 
 
 def parse_quantity(text: str | float) -> Quantity:
-    """Read a quantity; a bare JSON number is taken as its text.
+    """Parse a quantity; a JSON number counts as its text.
 
     Raises:
         ValueError: It is none; the message is Kubernetes' own.
@@ -124,7 +124,7 @@ def _scaled(digits: Decimal, suffix: str) -> tuple[Decimal, str]:
     written = _EXPONENT(suffix)
     if written is None:
         raise ValueError(SUFFIX_WRONG)
-    # Beyond these bounds the value is nought or the maximum anyway, whatever the digits are.
+    # Beyond these bounds the value is zero or the maximum for all digits.
     exponent = max(-600, min(600, int(written[1])))
     return Context(prec=1000).scaleb(digits, exponent), EXPONENT
 
@@ -160,7 +160,7 @@ def _canonical(text: str) -> str:
 
 
 def canonical_quantity(text: str | float) -> str:
-    """Return a quantity as Kubernetes writes it back: ``0.5`` becomes ``500m``.
+    """Return a quantity in canonical form: ``0.5`` becomes ``500m``.
 
     Raises:
         ValueError: It is none.
@@ -171,7 +171,7 @@ def canonical_quantity(text: str | float) -> str:
 
 
 def total(*texts: str) -> str:
-    """Add written quantities."""
+    """Return the sum of quantities in text form."""
     return str(sum((parse_quantity(text) for text in texts), ZERO))
 
 

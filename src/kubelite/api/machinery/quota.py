@@ -1,6 +1,6 @@
-"""What an object counts for against a ResourceQuota: pure over JSON, for admission and for the quota controller.
+"""The use of ResourceQuotas by objects: pure functions over JSON, for admission and for the quota controller.
 
-Amounts are by the names a quota's `hard` uses: ``pods``, ``requests.cpu``, ``count/deployments.apps``, …
+Amounts are keyed by the names in a quota's `hard`: ``pods``, ``requests.cpu``, ``count/deployments.apps``, …
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ Amounts = dict[str, Quantity]
 
 ONE = Quantity(1)
 ZERO = Quantity(0)
-# Counted under their bare names too.
+# Resources that are counted under their plural names too.
 PLAIN_COUNTS = frozenset(
     {
         "configmaps",
@@ -47,12 +47,12 @@ CLASS_SUFFIX = ".storageclass.storage.k8s.io/"
 
 
 def count_name(plural: str, group: str) -> str:
-    """Return the name under which objects of any kind are counted."""
+    """Return the name of the object count of a resource: ``count/deployments.apps``."""
     return f"count/{plural}.{group}" if group else f"count/{plural}"
 
 
 def usage(plural: str, group: str, item: Json, now: datetime) -> Amounts:
-    """Return what one object uses."""
+    """Return the amounts that one object uses."""
     used = {count_name(plural, group): ONE}
     if group == "":
         if plural in PLAIN_COUNTS:
@@ -67,7 +67,7 @@ def usage(plural: str, group: str, item: Json, now: datetime) -> Amounts:
 
 
 def matching(plural: str, group: str, hard: Iterable[str]) -> list[str]:
-    """Return the resources of a quota that objects of a kind can use."""
+    """Return the names in `hard` that objects of a resource can use."""
     names = {count_name(plural, group)}
     if group == "" and plural in PLAIN_COUNTS:
         names.add(plural)
@@ -75,7 +75,7 @@ def matching(plural: str, group: str, hard: Iterable[str]) -> list[str]:
 
 
 def in_scope(quota: Json, plural: str, group: str, item: Json) -> bool:
-    """Tell whether a quota's scopes take an object in."""
+    """Return whether an object is in a quota's scopes."""
     return all(_scope_matches(scope, plural, group, item) for scope in scopes(quota))
 
 
@@ -87,7 +87,7 @@ def scopes(quota: Json) -> list[Json]:
 
 
 def unspecified(pod: Json, required: Iterable[str]) -> str:
-    """Say which containers leave open what a quota limits; empty when none does."""
+    """Return which containers lack a value that the quota requires; "" if none does."""
     spec = pod.get("spec") or {}
     if spec.get("resources"):
         return ""
@@ -105,18 +105,18 @@ def unspecified(pod: Json, required: Iterable[str]) -> str:
 
 
 def added(used: Amounts, more: Amounts) -> Amounts:
-    """Add what is used more."""
+    """Return the sum of two uses."""
     return used | {name: used.get(name, ZERO) + amount for name, amount in more.items()}
 
 
 def increase(after: Amounts, before: Amounts) -> Amounts:
-    """Return by how much a use grows; what shrinks is left to the controller."""
+    """Return the growth of a use; decreases are left to the controller."""
     grown = {name: amount - before.get(name, ZERO) for name, amount in after.items()}
     return {name: amount for name, amount in grown.items() if amount > ZERO}
 
 
 def total(items: Iterable[Amounts]) -> Amounts:
-    """Add up many uses."""
+    """Return the sum of many uses."""
     used: Amounts = {}
     for amounts in items:
         add(used, amounts)
@@ -124,12 +124,12 @@ def total(items: Iterable[Amounts]) -> Amounts:
 
 
 def read(texts: Json | None) -> Amounts:
-    """Read a list of amounts."""
+    """Parse amounts by name."""
     return {name: parse_quantity(str(text)) for name, text in (texts or {}).items()}
 
 
 def written(amounts: Amounts) -> dict[str, str]:
-    """Write a list of amounts, by name."""
+    """Format amounts, sorted by name."""
     return {name: str(amounts[name]) for name in sorted(amounts)}
 
 
@@ -163,7 +163,7 @@ def _pod_usage(pod: Json, now: datetime) -> Amounts:
 
 
 def _names(requests: Mapping[str, Any], limits: Mapping[str, Any]) -> dict[str, Any]:
-    """Give requests and limits the names that quotas use."""
+    """Return requests and limits under the names that quotas use."""
     named: dict[str, Any] = {}
     for name, amount in requests.items():
         if name in ("cpu", "memory", "ephemeral-storage") or name.startswith("hugepages-"):
@@ -249,7 +249,7 @@ def _is_terminating(spec: Json) -> bool:
 
 
 def _is_best_effort(spec: Json) -> bool:
-    """Tell whether no container asks for anything (the lowest quality of service)."""
+    """Return whether the pod is BestEffort: no requests or limits of cpu or memory."""
     holders = [spec, *(spec.get("containers") or []), *(spec.get("initContainers") or [])]
     return not any(
         name in ("cpu", "memory") and parse_quantity(str(amount))
@@ -283,5 +283,5 @@ _POD_SCOPES: dict[str, Callable[[Json], bool]] = {
 
 
 def over(used: Amounts, hard: Amounts, names: Sequence[str]) -> list[str]:
-    """Return those resources that are used beyond the limit."""
+    """Return the names whose use exceeds the limit."""
     return sorted(name for name in names if name in hard and used.get(name, ZERO) > hard[name])

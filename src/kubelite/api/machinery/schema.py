@@ -42,7 +42,7 @@ class Schema(Struct, frozen=True, kw_only=True, eq=False):
 
     type: NodeType
     format: str = (
-        ""  # int32, int64, double, byte, date-time, date-time-micro, or what a custom resource says
+        ""  # int32, int64, double, byte, date-time, date-time-micro, or a custom resource's own
     )
     fields: Mapping[str, Schema] = NO_FIELDS
     items: Schema | None = None  # the element of an array, the value of a map

@@ -28,23 +28,23 @@ _IPC = frozenset(
 
 
 def is_name(text: str) -> bool:
-    """Return whether a text can name a sysctl, with dots or slashes."""
+    """Return whether a text has the form of a sysctl's name, with dots or slashes."""
     return len(text) <= NAME_LENGTH_MAX and _NAME.fullmatch(text) is not None
 
 
 def is_pattern(text: str) -> bool:
-    """Return whether a text names a sysctl, or with ``*`` at its end all that begin with it."""
+    """Return whether a text is a sysctl's name, or a prefix followed by ``*``."""
     return len(text) <= NAME_LENGTH_MAX and _PATTERN.fullmatch(text) is not None
 
 
 def normalized(name: str) -> str:
-    """Spell a name with dots between its parts: ``net/ipv4/conf/eth0.1/x`` is ``net.ipv4.conf.eth0/1.x``."""
+    """Return a name with dots between its parts: ``net/ipv4/conf/eth0.1/x`` is ``net.ipv4.conf.eth0/1.x``."""
     first = next((sign for sign in name if sign in "./"), "")
     return name.translate(_SWAP) if first == "/" else name
 
 
 def namespace_of(name: str) -> Namespace:
-    """Return the namespace of a normalized name; empty when the kernel is not known to have one for it."""
+    """Return the kernel namespace of a normalized name; "" if none is known for it."""
     if name in _IPC or name.startswith("fs.mqueue."):
         return "IPC"
     return "Net" if name.startswith("net.") else ""

@@ -39,7 +39,7 @@ def row(layout: Layout, stored: bytes, now: datetime, include: IncludeObject = "
 
 
 def table_frame(layout: Layout, metadata: JSON | None = None) -> tuple[bytes, bytes]:
-    """Return what stands before and behind the rows of a table; `metadata` is that of the list."""
+    """Return the bytes before and after the rows of a table; `metadata` is that of the list."""
     frame = _encode(
         {
             "kind": "Table",
@@ -74,7 +74,7 @@ def table(
 def object_table(
     layout: Layout, stored: bytes, now: datetime, include: IncludeObject = "Metadata"
 ) -> bytes:
-    """Return the Table of one object, as get and watch answer it, with the object's resourceVersion."""
+    """Return the Table of one object, as get and watch return it, with the object's resourceVersion."""
     version = (_decode(stored).get("metadata") or {}).get("resourceVersion", "")
     metadata = {"resourceVersion": version} if version else {}
     return table(layout, [stored], now, include, metadata)

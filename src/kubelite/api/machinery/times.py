@@ -1,4 +1,4 @@
-"""Dates as Kubernetes writes them, and the durations that kubectl shows.
+"""Dates in Kubernetes' text form, and durations as kubectl shows them.
 
 `Time` has whole seconds, `MicroTime` six decimals, both in UTC with a ``Z``.
 """
@@ -13,7 +13,7 @@ _RFC3339 = re.compile(
 ).fullmatch
 _LAYOUT = "2006-01-02T15:04:05Z07:00"
 _DURATION_LENGTH_MAX = 64
-_DURATION_MAX_SECONDS = 2**63 // 10**9  # what Go's nanoseconds hold
+_DURATION_MAX_SECONDS = 2**63 // 10**9  # the range of Go's time.Duration
 _NUMBER = r"(?:\d+\.?\d*|\.\d+)"
 _UNIT = "(?:ns|us|µs|μs|ms|s|m|h)"
 _DURATION = re.compile(rf"([+-]?)(0|(?:{_NUMBER}{_UNIT})+)", re.ASCII).fullmatch
@@ -31,8 +31,8 @@ _UNITS = {
         "h": "3600",
     }.items()
 }
-# The names of the time zone database have at most three parts. Python looks a name up as a path and as a package,
-# part by part, so that a name of a thousand parts ends in a RecursionError.
+# The names of the time zone database have at most three parts. Python resolves a name as a path and as a package, part
+# by part, so a name of a thousand parts would raise a RecursionError.
 _ZONE = re.compile(r"[A-Za-z0-9_+-]{1,32}(?:/[A-Za-z0-9_+-]{1,32}){0,2}", re.ASCII).fullmatch
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
@@ -40,7 +40,7 @@ YEAR = 365 * DAY
 
 
 def parse_time(text: str) -> datetime:
-    """Read an RFC 3339 date with any offset and fraction into an aware date in UTC.
+    """Parse an RFC 3339 date with any offset and fraction to an aware date in UTC.
 
     Raises:
         ValueError: It is not such a date.
@@ -62,18 +62,21 @@ def time_zone(name: str) -> ZoneInfo:
     """Return a zone of the time zone database, such as ``Europe/Berlin``.
 
     Raises:
-        ValueError: There is none of that name.
+        ValueError: No zone has that name.
     """
     if _ZONE(name) is None:
         raise ValueError(f"unknown time zone {name}")
     try:
         return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, OSError) as error:  # OSError: it is a folder of the database
+    except (
+        ZoneInfoNotFoundError,
+        OSError,
+    ) as error:  # OSError: the name is a folder of the database
         raise ValueError(f"unknown time zone {name}") from error
 
 
 def parse_duration(text: str) -> timedelta:
-    """Read a duration as Go writes it, such as ``1h30m`` or ``-1.5s``; parts below a microsecond are dropped.
+    """Parse a duration in Go's form, such as ``1h30m`` or ``-1.5s``; fractions of a microsecond are dropped.
 
     Raises:
         ValueError: It is none, or longer than 290 years.
@@ -89,21 +92,21 @@ def parse_duration(text: str) -> timedelta:
 
 
 def format_time(date: datetime) -> str:
-    """Write a `Time`: whole seconds, cut off and not rounded."""
+    """Format a `Time`: whole seconds, truncated, not rounded."""
     return date.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ").zfill(20)
 
 
 def format_micro_time(date: datetime) -> str:
-    """Write a `MicroTime`: six decimals."""
+    """Format a `MicroTime`: six decimals."""
     return date.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").zfill(27)
 
 
 def seconds_between(start: str, end: datetime) -> float:
-    """Return how long after the written date `start` the date `end` is."""
+    """Return the seconds from `start`, an RFC 3339 text, to `end`."""
     return (end - parse_time(start)).total_seconds()
 
 
-# Durations below the bound are shown in the unit, and in the smaller unit too where there is one.
+# Durations below the bound are shown in the unit, and in the smaller unit if there is one.
 _SCALES = (
     (2 * MINUTE, 1, "s", 0, ""),
     (10 * MINUTE, MINUTE, "m", 1, "s"),
@@ -117,7 +120,7 @@ _SCALES = (
 
 
 def human_duration(seconds: float) -> str:
-    """Show a duration with two or three significant digits, as kubectl's AGE column does."""
+    """Format a duration with two or three significant digits, as in kubectl's AGE column."""
     whole = int(seconds)
     if whole < 0:
         return "<invalid>" if whole < -1 else "0s"
@@ -129,7 +132,7 @@ def human_duration(seconds: float) -> str:
 
 
 def age(timestamp: str | None, now: datetime) -> str:
-    """Show how long ago a written date was; `<unknown>` where there is none."""
+    """Format the time since an RFC 3339 date; `<unknown>` if there is none."""
     if not timestamp:
         return "<unknown>"
     try:

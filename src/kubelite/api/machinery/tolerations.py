@@ -1,4 +1,4 @@
-"""Which taints a pod tolerates, looked up by key and effect instead of one toleration after the other."""
+"""Which taints a pod tolerates: a lookup by key and effect instead of a scan of all tolerations."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ Taint = tuple[str, str, str]  # key, value, effect
 
 
 def tolerates(toleration: Toleration, taint: Taint) -> bool:
-    """Return whether a toleration covers a taint; an absent key or effect covers all."""
+    """Return whether a toleration tolerates a taint; an absent key or effect matches all."""
     key, value, effect = taint
     if toleration.effect and toleration.effect != effect:
         return False
@@ -34,12 +34,12 @@ def _compares(operator: str, bound: str, value: str) -> bool:
 
 
 class Tolerations:
-    """The tolerations of a pod by key and effect, each once."""
+    """The tolerations of a pod, deduplicated, by key and effect."""
 
     __slots__ = ("_by_place",)
 
     def __init__(self, tolerations: Iterable[Toleration]) -> None:
-        # Tolerations of one place differ in operator and value alone; a dict keeps each once.
+        # Tolerations with equal key and effect differ only in operator and value, so a dict deduplicates them.
         self._by_place: dict[tuple[str, str], dict[tuple[str, str], Toleration]] = {}
         for each in tolerations:
             there = self._by_place.setdefault((each.key, each.effect), {})
@@ -50,7 +50,7 @@ class Tolerations:
                 there[operator, each.value if operator == "Equal" else ""] = each
 
     def cover(self, taint: Taint) -> bool:
-        """Return whether any toleration covers the taint."""
+        """Return whether any toleration tolerates the taint."""
         key, value, effect = taint
         for place in ((key, effect), (key, ""), ("", effect), ("", "")):
             there = self._by_place.get(place)
@@ -64,7 +64,7 @@ class Tolerations:
 
     @staticmethod
     def _add_bound(there: dict[tuple[str, str], Toleration], each: Toleration) -> None:
-        """Keep the widest bound: what it does not cover no other does."""
+        """Keep the widest bound, since a taint beyond it is beyond all others."""
         known = there.get((each.operator, ""))
         if known is None or _compares(
             "Gt" if each.operator == "Lt" else "Lt", known.value, each.value

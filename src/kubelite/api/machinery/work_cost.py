@@ -1,7 +1,7 @@
-"""What the parts of a request cost, in bytes touched times passes, as `kubelite.offload` counts them.
+"""The cost of each step of a request, in bytes touched times passes, for `kubelite.offload`.
 
-Each is an upper estimate, known before the work is done and cheap to compute. The passes are measured with the slowest
-input: a byte of cost is 0.3 microseconds of the loop, so that `limits.INLINE_WORK` is 10 ms.
+Each is an upper estimate, known before the work and cheap to compute. The passes were measured with the slowest input:
+a byte of cost takes 0.3 microseconds, so `limits.INLINE_WORK` is 10 ms.
 """
 
 from typing import Any, Literal
@@ -10,11 +10,11 @@ from kubelite.api.machinery.json_patch import json_patch_cost
 
 _YAML_PASSES = 2
 _PROTOBUF_PASSES = 3
-_JSON_BYTES_A_PASS = 4  # bytes that the decoder reads while others touch one
-_SHAPE_PASSES = 1  # prune, defaults, types
+_JSON_BYTES_A_PASS = 4  # bytes that the decoder reads in the time of one byte of cost
+_SHAPE_PASSES = 1  # pruning, defaults, types
 _RULES_PASSES = 2  # a list of addresses
 _WARNINGS_PASSES = 1  # a list of addresses
-_OWNERSHIP_PASSES = 1  # managed fields: comparing, and rewriting the record
+_OWNERSHIP_PASSES = 1  # managed fields: comparing and encoding
 _MERGE_PASSES = 2
 
 PatchType = Literal["json", "merge", "strategic", "apply"]
@@ -56,7 +56,7 @@ def ownership_cost(object_bytes: int, old_bytes: int = 0) -> int:
 
 
 def write_cost(object_bytes: int, old_bytes: int = 0) -> int:
-    """Return the cost of all that is done with an object between its body and the store."""
+    """Return the cost of all steps of a write between the decoded body and the store."""
     return (
         2 * shape_cost(object_bytes)  # before and after admission
         + ownership_cost(object_bytes, old_bytes)
@@ -65,7 +65,7 @@ def write_cost(object_bytes: int, old_bytes: int = 0) -> int:
 
 
 def patch_cost(patch_type: PatchType, document_bytes: int, patch_bytes: int, patch: Any) -> int:
-    """Return the cost of applying a patch, given decoded and by its size, to a document."""
+    """Return the cost of applying a decoded patch of `patch_bytes` to a document."""
     if patch_type == "json":
         return json_patch_cost(document_bytes, patch) + patch_bytes
     if patch_type == "merge":

@@ -1,7 +1,7 @@
-"""Decodes YAML bodies as Go's YAML library does, within limits, and finds keys that stand twice in one mapping.
+"""Decodes YAML bodies as Go's YAML library does, within limits, and finds duplicate keys in mappings.
 
-PyYAML's C parser makes the events; scalars are resolved here, because YAML 1.1 as PyYAML reads it has dates and
-base-60 numbers that Kubernetes does not have. An alias is a copy, so that objects may be changed in place.
+PyYAML's C parser yields the events. Scalars are resolved here, because PyYAML's YAML 1.1 has dates and base-60 numbers
+that Kubernetes does not have. An alias is decoded as a copy, so that objects may be changed in place.
 """
 
 from __future__ import annotations
@@ -35,16 +35,14 @@ _INTEGER = re.compile(
     r"([-+]?)(?:(0x[0-9a-fA-F_]+)|(0b[01_]+)|0o?([0-7_]+)|([0-9][0-9_]*))"
 ).fullmatch
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?").fullmatch
-_INTEGERS = range(
-    -(2**63), 2**64
-)  # those of Go; beyond them a decimal one is a float, any other a text
-DIGITS_MAX = 400  # looked at: Python refuses to read thousands, and no integer of Go has so many
-_WHOLE_LIMIT = 1e21  # from here on Go's JSON writes an exponent
+_INTEGERS = range(-(2**63), 2**64)  # of Go; a larger decimal is a float, any other a text
+DIGITS_MAX = 400  # longer texts are no integers: Go has none so long, and Python raises
+_WHOLE_LIMIT = 1e21  # from here on Go's JSON has an exponent
 _TEXT = "tag:yaml.org,2002:str"
 
 
 class Unreadable(Exception):
-    """The document cannot be turned into JSON."""
+    """The document cannot be converted to JSON."""
 
 
 def read_yaml(body: bytes, *, kind: str = "", find_duplicates: bool = False) -> Reading:
@@ -71,7 +69,8 @@ def read_yaml(body: bytes, *, kind: str = "", find_duplicates: bool = False) -> 
 class _Reader:
     """Builds values from the parser's events.
 
-    The parser's own tree builder is not used: it recurses in C without a limit and so can be made to crash.
+    The parser's own tree builder recurses in C without a limit, so that a body could crash the process; it is not
+    used.
     """
 
     def __init__(self, body: bytes) -> None:
@@ -80,10 +79,10 @@ class _Reader:
         self._events = yaml.CSafeLoader(body)
         self._anchors: dict[str, Any] = {}
         self._meter = Meter()
-        self._left = REQUEST_BODY.value  # of JSON that the document may become
+        self._left = REQUEST_BODY.value  # bytes of JSON that the document may still become
 
     def document(self) -> Any:
-        """Return the value of the first document; None where there is none."""
+        """Return the value of the first document; None if there is none."""
         events = self._events
         try:
             events.get_event()  # of the stream
@@ -139,7 +138,7 @@ class _Reader:
         return value
 
     def _charge(self, value: Any) -> None:
-        """Charge a value, without what it holds: memory, and the bytes it takes in JSON with a comma or colon."""
+        """Charge a value without its content: its memory, and its bytes in JSON with a comma or colon."""
         size = text_size(value) if value.__class__ is str else 0
         self._left -= size + 3
         try:
@@ -177,7 +176,7 @@ class _Reader:
         return {**merged, **made} if merged else made
 
 
-_OPEN = object()  # stands for a value that is being read
+_OPEN = object()  # marks a value that is being decoded
 
 
 def _merge(value: Any, merged: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Which columns a table of each kind has: what `kubectl get` prints, `-o wide` included."""
+"""The table columns of each kind: what `kubectl get` prints, `-o wide` included."""
 
 from kubelite.api.machinery.columns import cluster, extensions, networking, pods, workloads
 from kubelite.api.machinery.columns.custom import CREATED_AT, custom_layout

@@ -1,4 +1,4 @@
-"""Columns that a custom resource's version asks for (additionalPrinterColumns)."""
+"""Columns of a custom resource's version (additionalPrinterColumns)."""
 
 import math
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ def _created_cells(thing: JSON, _now: datetime) -> Cells:
     return [name_of(thing), (thing.get("metadata") or {}).get("creationTimestamp")]
 
 
-# What a built-in kind without columns of its own shows.
+# The layout of a built-in kind without columns of its own.
 CREATED_AT = Layout((_NAME, Column("Created At", "date")), _created_cells)
 _AGE = Layout((_NAME, Column("Age", "date")), _age_cells)
 
@@ -29,7 +29,7 @@ def custom_layout(definitions: Sequence[JSON]) -> Layout:
     """Build the layout of a custom resource; without definitions it shows the age.
 
     Raises:
-        ValueError: A definition's path has no meaning.
+        ValueError: A definition's path is malformed.
     """
     if not definitions:
         return _AGE

@@ -1,4 +1,4 @@
-"""What a table of a kind shows: its columns and how an object's JSON becomes their cells."""
+"""The table layout of a kind: its columns, and how their cells are computed from an object's JSON."""
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
@@ -45,7 +45,7 @@ class Layout(Struct, frozen=True):
 
 
 def columns(text: str) -> tuple[Column, ...]:
-    """Read columns from a line such as ``Name | Ready:integer | IP+``; a plus marks the wide ones."""
+    """Parse columns from a line such as ``Name | Ready:integer | IP+``; a plus marks the wide ones."""
     found = []
     for word in text.split("|"):
         name, _, kind = word.strip().partition(":")
@@ -63,19 +63,19 @@ def name_of(thing: JSON) -> str:
 
 
 def age_of(thing: JSON, now: datetime) -> str:
-    """Return how old the object is."""
+    """Return the object's age as text."""
     return age((thing.get("metadata") or _EMPTY).get("creationTimestamp"), now)
 
 
 def part(thing: JSON, *path: str) -> JSON:
-    """Return the dict at a path, an empty one where something is absent."""
+    """Return the dict at a path; an empty one if a step is absent."""
     for key in path:
         thing = thing.get(key) or _EMPTY
     return thing
 
 
 def items(thing: JSON, name: str) -> list[Any]:
-    """Return the list under a name, an empty one where it is absent."""
+    """Return the list of a field; an empty one if it is absent."""
     return thing.get(name) or []
 
 
@@ -102,7 +102,7 @@ def containers(spec: JSON) -> tuple[str, str]:
 
 
 def shortened(values: Iterable[str], limit: int = 3, empty: str = UNSET) -> str:
-    """Join values, and only count those past the limit."""
+    """Join at most `limit` values and append the count of the rest."""
     found = list(values)
     if not found:
         return empty
@@ -111,7 +111,7 @@ def shortened(values: Iterable[str], limit: int = 3, empty: str = UNSET) -> str:
 
 
 def condition_is_true(status: JSON, kind: str) -> bool:
-    """Tell whether a condition of that type is there and true."""
+    """Return whether the condition of a type has the status True."""
     return any(
         each.get("type") == kind and each.get("status") == "True"
         for each in items(status, "conditions")

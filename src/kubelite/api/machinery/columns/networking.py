@@ -1,4 +1,4 @@
-"""Columns of services and of what routes to them."""
+"""Columns of services, endpoints, ingresses and other networking kinds."""
 
 from datetime import datetime
 

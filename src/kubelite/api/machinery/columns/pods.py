@@ -48,7 +48,7 @@ def _pod(pod: JSON, now: datetime) -> Cells:
 
 
 class _Summary:
-    """One reason, the ready count and the restarts, out of all container states (as kubectl shows them)."""
+    """The reason, ready count and restarts of a pod, from all container states, as kubectl shows them."""
 
     def __init__(self, pod: JSON) -> None:
         self._spec, self._status = part(pod, "spec"), part(pod, "status")
@@ -79,7 +79,7 @@ class _Summary:
         self.restarted_at = max(self.restarted_at, finished)
 
     def _read_init(self) -> bool:
-        """Read init containers up to the first that is not done; tell whether there is one."""
+        """Read init containers up to the first unfinished one; return whether there is one."""
         for index, container in enumerate(items(self._status, "initContainerStatuses")):
             self._count_restarts(container)
             state = part(container, "state")

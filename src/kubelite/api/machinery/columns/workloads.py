@@ -1,4 +1,4 @@
-"""Columns of workloads, of what scales them, and of what limits their disruption."""
+"""Columns of workloads, autoscalers and disruption budgets."""
 
 from datetime import datetime
 from typing import Any

@@ -1,1 +1,1 @@
-"""What fills the absent fields of each built-in kind, one file per group."""
+"""The defaulting functions of built-in kinds, one file per group. All change the object in place."""

@@ -11,13 +11,13 @@ TIMEOUT_SECONDS = 10
 
 
 def default_validating_webhooks(configuration: Fields) -> None:
-    """Fill in each validating webhook."""
+    """Set the defaults of each validating webhook."""
     for webhook in configuration.get("webhooks", ()):
         _default_webhook(webhook)
 
 
 def default_mutating_webhooks(configuration: Fields) -> None:
-    """Fill in each mutating webhook."""
+    """Set the defaults of each mutating webhook."""
     for webhook in configuration.get("webhooks", ()):
         _default_webhook(webhook)
         webhook.setdefault("reinvocationPolicy", "Never")
@@ -39,19 +39,19 @@ def _default_matching(matching: Fields) -> None:
 
 
 def default_service_port(config: Fields) -> None:
-    """Fill in the port of the service that a webhook or an aggregated API runs behind."""
+    """Set the default port of the service of a webhook or an aggregated API."""
     if service := config.get("service"):
         service.setdefault("port", HTTPS_PORT)
 
 
 def default_policy(policy: Fields) -> None:
-    """Fill in a validating or mutating policy."""
+    """Set the defaults of a validating or mutating policy."""
     policy["spec"].setdefault("failurePolicy", "Fail")
     _default_match_resources(policy["spec"].get("matchConstraints"))
 
 
 def default_policy_binding(binding: Fields) -> None:
-    """Fill in a binding of a policy."""
+    """Set the defaults of a binding of a policy."""
     _default_match_resources(binding["spec"].get("matchResources"))
 
 

@@ -14,7 +14,7 @@ PROGRESS_DEADLINE_SECONDS = 600
 
 
 def default_deployment(deployment: Fields) -> None:
-    """Fill in a deployment: one replica, replaced a quarter at a time."""
+    """Set the defaults of a deployment: one replica, rolling update with 25% maxSurge and maxUnavailable."""
     spec = deployment["spec"]
     default_template(spec["template"])
     spec.setdefault("replicas", 1)
@@ -28,13 +28,13 @@ def default_deployment(deployment: Fields) -> None:
 
 
 def default_replica_set(replica_set: Fields) -> None:
-    """Fill in a replica set."""
+    """Set the defaults of a replica set."""
     replica_set["spec"].setdefault("replicas", 1)
     default_template(replica_set["spec"]["template"])
 
 
 def default_daemon_set(daemon_set: Fields) -> None:
-    """Fill in a daemon set: one node is updated at a time."""
+    """Set the defaults of a daemon set: rolling update with maxUnavailable 1."""
     spec = daemon_set["spec"]
     default_template(spec["template"])
     strategy = spec["updateStrategy"]
@@ -46,7 +46,7 @@ def default_daemon_set(daemon_set: Fields) -> None:
 
 
 def default_stateful_set(stateful_set: Fields) -> None:
-    """Fill in a stateful set: pods in order, claims outlive it."""
+    """Set the defaults of a stateful set: OrderedReady, and claims are retained."""
     spec = stateful_set["spec"]
     default_template(spec["template"])
     spec.setdefault("podManagementPolicy", "OrderedReady")

@@ -11,12 +11,12 @@ PERIOD_SECONDS = 15
 
 
 def default_autoscaler(autoscaler: Fields) -> None:
-    """Fill in a v1 autoscaler."""
+    """Set the defaults of a v1 autoscaler."""
     autoscaler["spec"].setdefault("minReplicas", 1)
 
 
 def default_autoscaler_v2(autoscaler: Fields) -> None:
-    """Fill in a v2 autoscaler: it follows the CPU unless it names metrics."""
+    """Set the defaults of a v2 autoscaler: without metrics it scales by CPU utilization."""
     spec = autoscaler["spec"]
     spec.setdefault("minReplicas", 1)
     if not spec.get("metrics"):

@@ -9,11 +9,11 @@ from kubelite.api.machinery.defaults.pods import default_template
 Fields = dict[str, Any]
 
 RETRIES = 6
-UNLIMITED_RETRIES = 2**31 - 1  # each index has a limit of its own
+UNLIMITED_RETRIES = 2**31 - 1  # the default if each index has a limit of its own
 
 
 def default_job(job: Fields) -> None:
-    """Fill in a job; its labels come from the template unless it has some."""
+    """Set the defaults of a job; its labels default to the template's."""
     spec = job["spec"]
     default_job_spec(spec)
     if (labels := spec["template"]["metadata"].get("labels")) and not job["metadata"].get("labels"):
@@ -33,7 +33,7 @@ def default_job(job: Fields) -> None:
 
 
 def default_job_spec(spec: Fields) -> None:
-    """Fill in what jobs and the templates of cron jobs share."""
+    """Set the defaults of a job's spec, also in the template of a cron job."""
     default_template(spec["template"])
     for rule in spec.get("podFailurePolicy", {}).get("rules", ()):
         for pattern in rule.get("onPodConditions", ()):
@@ -42,7 +42,7 @@ def default_job_spec(spec: Fields) -> None:
 
 
 def default_cron_job(cron_job: Fields) -> None:
-    """Fill in a cron job."""
+    """Set the defaults of a cron job."""
     spec = cron_job["spec"]
     default_job_spec(spec["jobTemplate"]["spec"])
     spec.setdefault("concurrencyPolicy", "Allow")

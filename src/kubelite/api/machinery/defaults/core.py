@@ -1,4 +1,4 @@
-"""Defaults of the core group, pods and volumes aside."""
+"""Defaults of the core group, except for pods and volumes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from kubelite.api.machinery.defaults.resources import round_up_to_milli
 
 Fields = dict[str, Any]
 
-AFFINITY_SECONDS = 10800  # how long a client keeps its backend
+AFFINITY_SECONDS = 10800  # of ClientIP session affinity
 
 
 def default_replication_controller(controller: Fields) -> None:
-    """Fill in a replication controller; selector and labels come from the template."""
+    """Set the defaults of a replication controller; selector and labels default to the template's labels."""
     spec = controller["spec"]
     if (template := spec.get("template")) is None:
         return
@@ -27,12 +27,12 @@ def default_replication_controller(controller: Fields) -> None:
 
 
 def default_pod_template(template: Fields) -> None:
-    """Fill in a pod template that is an object of its own."""
+    """Set the defaults of a PodTemplate object."""
     default_template(template["template"])
 
 
 def default_service(service: Fields) -> None:
-    """Fill in a service."""
+    """Set the defaults of a service."""
     spec = service["spec"]
     _default_affinity(spec)
     type_ = spec.setdefault("type", "ClusterIP")
@@ -62,7 +62,7 @@ def _default_affinity(spec: Fields) -> None:
 
 
 def default_secret(secret: Fields) -> None:
-    """Fill in a secret; texts given in the clear join the data."""
+    """Set the defaults of a secret; `stringData` is moved into `data`."""
     secret.setdefault("type", "Opaque")
     if texts := secret.pop("stringData", None):
         data = secret.setdefault("data", {})
@@ -71,21 +71,21 @@ def default_secret(secret: Fields) -> None:
 
 
 def default_endpoints(endpoints: Fields) -> None:
-    """Fill in endpoints."""
+    """Set the defaults of endpoints."""
     for subset in endpoints.get("subsets", ()):
         for port in subset.get("ports", ()):
             port.setdefault("protocol", "TCP")
 
 
 def default_namespace(namespace: Fields) -> None:
-    """Fill in a namespace; it carries its name as a label."""
+    """Set the defaults of a namespace: its name as a label."""
     if name := namespace["metadata"].get("name"):
         namespace["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = name
     namespace["status"].setdefault("phase", "Active")
 
 
 def default_node(node: Fields) -> None:
-    """Fill in a node; all of it can be given to pods unless it says otherwise."""
+    """Set the defaults of a node: allocatable defaults to the capacity."""
     spec, status = node["spec"], node["status"]
     for name in ("capacity", "allocatable"):
         round_up_to_milli(status.get(name, {}))
@@ -99,7 +99,7 @@ def default_node(node: Fields) -> None:
 
 
 def default_limit_range(limits: Fields) -> None:
-    """Fill in the limits of containers: what is not given follows from the rest."""
+    """Set the defaults of container limits, each absent bound from those given."""
     for item in limits["spec"]["limits"]:
         for name in ("max", "min", "default", "defaultRequest", "maxLimitRequestRatio"):
             round_up_to_milli(item.get(name, {}))
@@ -112,7 +112,7 @@ def default_limit_range(limits: Fields) -> None:
 
 
 def default_resource_quota(quota: Fields) -> None:
-    """Round a quota."""
+    """Round the amounts of a quota."""
     round_up_to_milli(quota["spec"].get("hard", {}))
     for name in ("hard", "used"):
         round_up_to_milli(quota["status"].get(name, {}))

@@ -10,7 +10,7 @@ Fields = dict[str, Any]
 
 
 def default_custom_resource_definition(definition: Fields) -> None:
-    """Fill in a definition: its names, its conversion, and the version its objects are stored in."""
+    """Set the defaults of a definition: names, conversion and stored versions."""
     spec = definition["spec"]
     names, kind = spec["names"], spec["names"]["kind"]
     if kind:
@@ -25,5 +25,5 @@ def default_custom_resource_definition(definition: Fields) -> None:
 
 
 def default_api_service(api_service: Fields) -> None:
-    """Fill in an aggregated API."""
+    """Set the defaults of an aggregated API."""
     default_service_port(api_service["spec"])

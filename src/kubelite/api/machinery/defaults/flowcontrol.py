@@ -12,13 +12,13 @@ QUEUING = {"handSize": 8, "queues": 64, "queueLengthLimit": 50}
 
 
 def default_flow_schema(schema: Fields) -> None:
-    """Fill in a flow schema."""
+    """Set the defaults of a flow schema."""
     spec = schema["spec"]
     spec["matchingPrecedence"] = spec["matchingPrecedence"] or PRECEDENCE
 
 
 def default_priority_level(level: Fields) -> None:
-    """Fill in a priority level."""
+    """Set the defaults of a priority level."""
     spec = level["spec"]
     if (exempt := spec.get("exempt")) is not None:
         exempt.setdefault("nominalConcurrencyShares", 0)

@@ -1,4 +1,4 @@
-"""Image references, as far as defaults look into them."""
+"""Image references, as far as defaults depend on them."""
 
 import re
 
@@ -17,7 +17,7 @@ _REFERENCE = re.compile(
 
 @remembered(1024)
 def pull_policy(image: str) -> str:
-    """Return when to pull an image unless told otherwise: a moving tag always, everything else once."""
+    """Return the default imagePullPolicy: Always for latest, or neither tag nor digest; else IfNotPresent."""
     matched = _REFERENCE(image)
     if matched is None:
         return "IfNotPresent"

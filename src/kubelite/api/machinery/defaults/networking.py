@@ -8,7 +8,7 @@ Fields = dict[str, Any]
 
 
 def default_network_policy(policy: Fields) -> None:
-    """Fill in a policy: it is about ingress, and about egress where it has such rules."""
+    """Set the defaults of a policy: its types are Ingress, and Egress if it has egress rules."""
     spec = policy["spec"]
     for rule in (*spec.get("ingress", ()), *spec.get("egress", ())):
         for port in rule.get("ports", ()):
@@ -18,13 +18,13 @@ def default_network_policy(policy: Fields) -> None:
 
 
 def default_ingress_class(ingress_class: Fields) -> None:
-    """Fill in an ingress class."""
+    """Set the defaults of an ingress class."""
     if parameters := ingress_class["spec"].get("parameters"):
         parameters.setdefault("scope", "Cluster")
 
 
 def default_endpoint_slice(endpoint_slice: Fields) -> None:
-    """Fill in the ports of a slice."""
+    """Set the defaults of a slice's ports."""
     for port in endpoint_slice["ports"]:
         port.setdefault("name", "")
         port.setdefault("protocol", "TCP")

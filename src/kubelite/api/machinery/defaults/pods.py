@@ -15,7 +15,7 @@ _CONTAINER_LISTS = ("initContainers", "containers", "ephemeralContainers")
 
 
 def default_pod(pod: Fields) -> None:
-    """Fill in a pod."""
+    """Set the defaults of a pod."""
     spec = pod["spec"]
     default_pod_spec(spec)
     for container in (*spec.get("initContainers", ()), *spec["containers"]):
@@ -32,7 +32,7 @@ def default_pod(pod: Fields) -> None:
 
 
 def _mirror_addresses(status: Fields) -> None:
-    """Let the old field of one address and the list of all tell the same; where they differ the old one wins."""
+    """Sync `podIP` with `podIPs`; if they differ `podIP` wins."""
     address, addresses = status.get("podIP"), status.get("podIPs")
     if address and (not addresses or addresses[0].get("ip") != address):
         status["podIPs"] = [{"ip": address}]
@@ -53,12 +53,12 @@ def _open_host_ports(container: Fields) -> None:
 
 
 def default_template(template: Fields) -> None:
-    """Fill in a pod template."""
+    """Set the defaults of a pod template."""
     default_pod_spec(template["spec"])
 
 
 def default_pod_spec(spec: Fields) -> None:
-    """Fill in what pods and templates share."""
+    """Set the defaults of a pod spec, also in a template."""
     spec.setdefault("dnsPolicy", "ClusterFirst")
     spec.setdefault("restartPolicy", "Always")
     spec.setdefault("securityContext", {})
@@ -76,7 +76,7 @@ def default_pod_spec(spec: Fields) -> None:
 
 
 def _mirror_service_account(spec: Fields) -> None:
-    """Write the account under its old name too; the new name wins."""
+    """Sync `serviceAccount` with `serviceAccountName`, which wins."""
     if account := spec.get("serviceAccountName") or spec.get("serviceAccount"):
         spec["serviceAccountName"] = spec["serviceAccount"] = account
 
@@ -114,13 +114,13 @@ def _default_http_get(action: Fields) -> None:
 
 
 def default_field_reference(source: Fields | None) -> None:
-    """Fill in the version of a reference to a field of the pod."""
+    """Set the API version of a reference to a field of the pod."""
     if source and "fieldRef" in source:
         source["fieldRef"].setdefault("apiVersion", "v1")
 
 
 def default_volume(volume: Fields) -> None:
-    """Fill in a volume of a pod; one that names no source is an empty directory."""
+    """Set the defaults of a pod's volume; one without a source is an emptyDir."""
     if len(volume) == 1 and "name" in volume:
         volume["emptyDir"] = {}
     for name in ("secret", "configMap", "downwardAPI", "projected"):

@@ -8,7 +8,7 @@ GROUP = "rbac.authorization.k8s.io"
 
 
 def default_binding(binding: dict[str, Any]) -> None:
-    """Fill in the groups of a role and of the users and groups it is bound to."""
+    """Set the API groups of the role reference and of the subjects."""
     reference = binding["roleRef"]
     if not reference.get("apiGroup"):
         reference["apiGroup"] = GROUP

@@ -1,4 +1,4 @@
-"""Defaults of claims for devices and of the devices offered."""
+"""Defaults of ResourceClaims and ResourceClaimTemplates."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ Fields = dict[str, Any]
 
 
 def default_resource_claim(claim: Fields) -> None:
-    """Fill in a claim."""
+    """Set the defaults of a claim."""
     _default_claim_spec(claim["spec"])
 
 
 def default_resource_claim_template(template: Fields) -> None:
-    """Fill in the claim a template makes."""
+    """Set the defaults of a template's claim."""
     _default_claim_spec(template["spec"]["spec"])
 
 

@@ -1,4 +1,4 @@
-"""Amounts of resources: rounding, and what a whole pod asks for when only its containers say."""
+"""Amounts of resources: rounding, and pod-level requests derived from the containers'."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def round_up_to_milli(resources: dict[str, str]) -> None:
 
 
 def default_pod_resources(spec: dict[str, Any]) -> None:
-    """Fill in the pod-level resources from the containers' and the limits."""
+    """Set pod-level requests from the containers' and the pod-level limits, and limits of huge pages."""
     own = spec["resources"]
     limits, requests = dict(own.get("limits", {})), dict(own.get("requests", {}))
     if limits or requests:
@@ -42,7 +42,7 @@ def default_pod_resources(spec: dict[str, Any]) -> None:
 
 
 def _of_containers(spec: dict[str, Any], field: str) -> Amounts:
-    """Return what the containers ask for at once."""
+    """Return the peak `field` (requests or limits) of the containers."""
     return together(
         (_amounts(each, field) for each in spec["containers"]),
         ((_amounts(each, field), is_sidecar(each)) for each in spec.get("initContainers", ())),

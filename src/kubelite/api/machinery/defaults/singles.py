@@ -1,4 +1,4 @@
-"""Defaults of kinds that have but one."""
+"""Defaults of kinds with a single default."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any
 
 
 def default_priority_class(priority_class: dict[str, Any]) -> None:
-    """Fill in a priority class."""
+    """Set the defaults of a priority class."""
     priority_class.setdefault("preemptionPolicy", "PreemptLowerPriority")
 
 
 def default_token_request(request: dict[str, Any]) -> None:
-    """Fill in a request for a token: it holds for an hour."""
+    """Set the defaults of a token request: valid for an hour."""
     request["spec"].setdefault("expirationSeconds", 3600)

@@ -10,13 +10,13 @@ Fields = dict[str, Any]
 
 
 def default_storage_class(storage_class: Fields) -> None:
-    """Fill in a storage class."""
+    """Set the defaults of a storage class."""
     storage_class.setdefault("reclaimPolicy", "Delete")
     storage_class.setdefault("volumeBindingMode", "Immediate")
 
 
 def default_csi_driver(driver: Fields) -> None:
-    """Fill in a CSI driver."""
+    """Set the defaults of a CSI driver."""
     spec = driver["spec"]
     spec.setdefault("attachRequired", True)
     spec.setdefault("podInfoOnMount", False)
@@ -29,5 +29,5 @@ def default_csi_driver(driver: Fields) -> None:
 
 
 def default_volume_attachment(attachment: Fields) -> None:
-    """Fill in the volume an attachment carries with it."""
+    """Set the defaults of an attachment's inline volume."""
     default_volume_spec(attachment["spec"]["source"].get("inlineVolumeSpec", {}))

@@ -10,20 +10,20 @@ Fields = dict[str, Any]
 
 
 def default_host_path(source: Fields) -> None:
-    """Say that nothing is checked about a host path unless asked for."""
+    """Set the type of a hostPath to "", which checks nothing."""
     if "hostPath" in source:
         source["hostPath"].setdefault("type", "")
 
 
 def default_claim_spec(spec: Fields) -> None:
-    """Fill in what a claim asks for."""
+    """Set the defaults of a claim's spec."""
     spec.setdefault("volumeMode", "Filesystem")
     for amounts in spec.get("resources", {}).values():
         round_up_to_milli(amounts)
 
 
 def default_claim(claim: Fields) -> None:
-    """Fill in a claim."""
+    """Set the defaults of a claim."""
     default_claim_spec(claim["spec"])
     status = claim["status"]
     status.setdefault("phase", "Pending")
@@ -32,12 +32,12 @@ def default_claim(claim: Fields) -> None:
 
 
 def default_volume_spec(spec: Fields) -> None:
-    """Fill in the source of a persistent volume."""
+    """Set the defaults of a persistent volume's source."""
     default_host_path(spec)
 
 
 def default_persistent_volume(volume: Fields) -> None:
-    """Fill in a persistent volume."""
+    """Set the defaults of a persistent volume."""
     spec = volume["spec"]
     volume["status"].setdefault("phase", "Pending")
     spec.setdefault("persistentVolumeReclaimPolicy", "Retain")
