@@ -108,6 +108,12 @@ class Config(Struct, frozen=True, kw_only=True):
         ),
     ] = ()
     disable_agent: Annotated[bool, Setting("Run the control plane only")] = False
+    enable_admission_plugins: Annotated[
+        tuple[str, ...], Setting("Admission plugin to use beside the default ones", "NAME")
+    ] = ()
+    disable_admission_plugins: Annotated[
+        tuple[str, ...], Setting("Admission plugin not to use", "NAME")
+    ] = ()
     secrets_encryption: Annotated[bool, Setting("Encrypt Secrets on disk")] = False
     token_auth_file: Annotated[str, Setting("File of static tokens", "FILE")] = ""
     oidc_issuer_url: Annotated[str, Setting("OpenID Connect issuer whose tokens count", "URL")] = ""
@@ -342,6 +348,8 @@ def _validate(config: Config) -> None:
         check(config)
     _mask_size(config)
     _sysctls(config.allowed_unsafe_sysctls)
+    for field in ("enable_admission_plugins", "disable_admission_plugins"):
+        _plugins(field, getattr(config, field))
 
 
 def _check_numbers(config: Config) -> None:
@@ -414,6 +422,18 @@ def node_name_problem(name: str) -> str:
             "and must start and end with an alphanumeric character"
         )
     return ""
+
+
+def _plugins(field: str, names: Sequence[str]) -> None:
+    """Check names of admission plugins. Raises InvalidConfig."""
+    if not names:
+        return
+    from kubelite.api.registry.admission.builtin import SWITCHABLE
+
+    for name in names:
+        if name not in SWITCHABLE:
+            known = ", ".join(sorted(SWITCHABLE))
+            raise _unusable(field, name, f"must be one of {known}")
 
 
 def _sysctls(patterns: Sequence[str]) -> None:

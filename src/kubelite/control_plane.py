@@ -122,6 +122,8 @@ class ControlPlane:
                 rbac=rbac,
                 clock=clock,
                 randomness=randomness,
+                enable=config.enable_admission_plugins,
+                disable=config.disable_admission_plugins,
             ),
             validate=rules.validate,
             warn=rules.warn,

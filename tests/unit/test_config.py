@@ -34,6 +34,15 @@ def test_what_wins() -> None:
         load({}, {"KUBELITE_NONSENSE": "1"}, NOWHERE)
 
 
+@pytest.mark.parametrize("field", ["enable_admission_plugins", "disable_admission_plugins"])
+def test_admission_plugins_are_named_as_kubernetes_names_them(field: str) -> None:
+    assert getattr(load({field: ("DenyServiceExternalIPs",)}, {}, NOWHERE), field)
+    flag = field.replace("_", "-")
+    for name in ("RoleEscalation", "denyserviceexternalips", ""):
+        with pytest.raises(InvalidConfig, match=f"^cannot use --{flag} .*must be one of"):
+            load({field: (name,)}, {}, NOWHERE)
+
+
 @pytest.mark.parametrize("field", ["tls_san", "oidc_required_claim", "allowed_unsafe_sysctls"])
 def test_every_list_is_split_in_the_environment_and_may_be_one_text_in_a_file(
     field: str, tmp_path: Path

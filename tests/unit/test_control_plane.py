@@ -195,3 +195,23 @@ async def test_a_bootstrap_token_opens_the_door_to_join_only(plane: ControlPlane
         await plane.authenticator.authenticate(
             Credentials(bearer_token=f"{identifier}.{secret[::-1]}")
         )
+
+
+async def test_admission_plugins_are_those_of_the_configuration() -> None:
+    clock = SetClock(datetime(2026, 9, 1, tzinfo=UTC))
+    plane = ControlPlane(
+        EmbeddedStore(MemoryEngine(), clock=clock),
+        clock=clock,
+        randomness=SeededRandomness(1),
+        signing_keys=[new_key()],
+        certificates=ClientCertificates([], clock),
+        config=Config(
+            enable_admission_plugins=("DenyServiceExternalIPs",),
+            disable_admission_plugins=("PodSecurity",),
+        ),
+    )
+    admission = plane.verbs.writer.admission
+    names = {plugin.name for plugin in admission.mutating}
+    names |= {plugin.name for plugin in admission.validating}
+    assert "DenyServiceExternalIPs" in names
+    assert "PodSecurity" not in names

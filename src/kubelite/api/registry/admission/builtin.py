@@ -38,6 +38,31 @@ from kubelite.randomness import Randomness
 from kubelite.store.protocol import Store
 
 OFF_BY_DEFAULT = frozenset({OwnerReferencesPermissionEnforcement.name, DenyServiceExternalIPs.name})
+# What a configuration may name. Kubernetes checks escalation where it stores roles, so nothing turns that off.
+SWITCHABLE = frozenset(
+    plugin.name
+    for plugin in (
+        NamespaceLifecycle,
+        LimitRanger,
+        ServiceAccountAdmission,
+        NodeRestriction,
+        TaintNodesByCondition,
+        PodSecurity,
+        Priority,
+        DefaultTolerationSeconds,
+        DefaultStorageClass,
+        StorageObjectInUseProtection,
+        OwnerReferencesPermissionEnforcement,
+        PersistentVolumeClaimResize,
+        RuntimeClass,
+        CertificateApproval,
+        CertificateSigning,
+        CertificateSubjectRestriction,
+        DefaultIngressClass,
+        DenyServiceExternalIPs,
+        ResourceQuota,
+    )
+)
 
 
 def builtin_admission(  # noqa: PLR0913 - all that any plugin needs

@@ -6,6 +6,7 @@ from importlib import import_module
 
 from kubelite.api.registry import admission
 from kubelite.api.registry.admission import ORDER, Admission
+from kubelite.api.registry.admission.builtin import SWITCHABLE
 from kubelite.api.registry.admission.request import Mutating, Validating
 
 
@@ -38,3 +39,8 @@ def test_plugins_run_in_the_order_of_kubernetes() -> None:
         places = [ORDER.index(plugin.name) for plugin in run]
         assert places == sorted(places)
         assert places
+
+
+def test_a_configuration_may_name_every_plugin_but_the_check_of_escalation() -> None:
+    names = {str(vars(class_)["name"]) for class_ in plugins()}
+    assert names - {"RoleEscalation"} == SWITCHABLE
