@@ -27,7 +27,9 @@ class Turns:
             try:
                 await turn
             except asyncio.CancelledError:
-                if not turn.cancelled():  # the turn had been given before the wait was cut off
+                if (
+                    not turn.cancelled()
+                ):  # the lock was granted before the cancellation, so pass it on
                     self._pass_on(key)
                 elif turn in queue:
                     queue.remove(turn)
