@@ -64,8 +64,9 @@ def apply(
     The result is not pruned, defaulted or validated. If nothing changed it equals the live object.
 
     Raises:
-        BadRequest: The configuration tells managedFields, another version, or list elements without their keys.
-        Conflict: Others own fields that the configuration changes; there is a cause for each.
+        BadRequest: The configuration has managedFields, another version, or list elements without their keys.
+        Conflict: Other managers own fields that the configuration changes; there is a cause for each, within the
+        bounds of a response.
     """
     _check(schema, config, writer)
     config = _copy(config)  # parts of the copy become parts of the object
