@@ -129,7 +129,7 @@ class Auditor:
         if not extent.level:
             return None
         now = self._clock.now()
-        common = _encoded(
+        common = encode(
             _Common(
                 "Event",
                 API_VERSION,
@@ -251,24 +251,6 @@ class AuditRecord(Struct, kw_only=True):
             return None
         # A `pretty` body has line breaks, which would split the line, so format it anew.
         return Raw(msgspec.json.format(body, indent=-1) if b"\n" in body else body)
-
-
-def _encoded(common: _Common) -> bytes:
-    """Encode the common fields; request bytes that are not UTF-8 become U+FFFD."""
-    try:
-        return encode(common)
-    except UnicodeEncodeError:
-        return encode(_readable(msgspec.to_builtins(common)))
-
-
-def _readable(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode(errors="surrogateescape").decode(errors="replace")
-    if isinstance(value, dict):
-        return {_readable(key): _readable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_readable(item) for item in value]
-    return value
 
 
 def _person(caller: Caller) -> _Person:
