@@ -125,7 +125,10 @@ class DockerRuntime:
         from aiodocker import DockerError
 
         try:
-            async with self._docker._query(path, method, **options) as response:  # noqa: SLF001 - the library's way to calls it lacks
+            asked = self._docker._query(path, method, **options)  # noqa: SLF001 - the library's way to calls it lacks
+            # The library leaves the response to its caller. One that is not read to its end would keep its connection,
+            # and the engine would go on writing to it, until the collector found it.
+            async with asked as response, response:
                 yield response
         except DockerError as error:
             raise _translated(error.status, error.message) from error
