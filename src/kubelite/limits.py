@@ -363,6 +363,30 @@ FORWARDED_CONNECTIONS = Limit(
 
 # Work
 
+REQUEST_SEATS = Limit(
+    "request-seats",
+    600,
+    "seats",
+    bounds="requests served at once, parted by FlowSchemas and PriorityLevelConfigurations",
+    beyond="queued, where the level has queues",
+    reason="as the API server of Kubernetes: 400 for reads and 200 for writes",
+)
+SEAT_WAIT_SECONDS = Limit(
+    "seat-wait-seconds",
+    15,
+    "seconds",
+    bounds="time a request waits for a seat",
+    beyond="429",
+    reason="a quarter of what it may take in all, as the API server of Kubernetes",
+)
+REQUEST_SECONDS = Limit(
+    "request-seconds",
+    60,
+    "seconds",
+    bounds="time a write takes; `timeout` asks for less",
+    beyond="504",
+    reason="as the API server of Kubernetes",
+)
 INLINE_WORK = Limit(
     "inline-work",
     32 * KIB,

@@ -46,12 +46,12 @@ from kubelite.api.registry.resources import Resource
 from kubelite.api.registry.routes import check_scope, check_verb, not_allowed, not_found
 from kubelite.api.registry.verbs import Verbs
 from kubelite.clock import Clock
+from kubelite.limits import REQUEST_SECONDS
 from kubelite.metrics import LOOP_LAG
 from kubelite.randomness import Randomness
 
 log = logging.getLogger(__name__)
 
-REQUEST_TIMEOUT_SECONDS = 60.0
 AUDIT_ID_LENGTH_MAX = 64
 IDENTIFIERS_AT_ONCE = 256
 NOBODY = Caller("")  # the user of an unauthenticated request in the audit log
@@ -334,6 +334,7 @@ class Dispatcher:
             async with asyncio.timeout(_timeout_seconds(asked.query)):
                 return await self._objects.write(call)
         except TimeoutError as error:
+            REQUEST_SECONDS.reached()
             raise Timeout(
                 "request did not complete within requested timeout - context deadline exceeded"
             ) from error
@@ -446,9 +447,9 @@ def _media(asked: Asked) -> Media:
 def _timeout_seconds(query: Query) -> float:
     values = query.get("timeout")
     if not values or not values[0]:
-        return REQUEST_TIMEOUT_SECONDS
+        return REQUEST_SECONDS.value
     seconds = duration_seconds(values[0])
-    return min(seconds, REQUEST_TIMEOUT_SECONDS) if seconds else REQUEST_TIMEOUT_SECONDS
+    return min(seconds, REQUEST_SECONDS.value) if seconds else REQUEST_SECONDS.value
 
 
 def duration_seconds(value: str) -> float:

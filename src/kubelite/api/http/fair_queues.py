@@ -14,8 +14,8 @@ from hashlib import blake2b
 from msgspec import Struct
 
 from kubelite.api.errors import TooManyRequests
+from kubelite.limits import SEAT_WAIT_SECONDS
 
-WAIT_SECONDS_MAX = 15.0
 RETRY_AFTER_SECONDS = 1
 
 Waiter = asyncio.Future[None]
@@ -34,7 +34,7 @@ class Limits(Struct, frozen=True):
 
 
 class Refused(TooManyRequests):
-    """The level has no free seat, and the request cannot wait or has waited for WAIT_SECONDS_MAX."""
+    """The level has no free seat, and the request cannot wait or has waited for `SEAT_WAIT_SECONDS`."""
 
     def __init__(self, cause: str) -> None:
         super().__init__(
@@ -68,7 +68,7 @@ class Level:
         self.serve()
 
     async def take(self, flow: str) -> None:
-        """Take a seat, queueing for up to WAIT_SECONDS_MAX. Raises Refused."""
+        """Take a seat, queueing for up to `SEAT_WAIT_SECONDS`. Raises Refused."""
         if self.limits.is_exempt or (not self._turn and self._has_seat()):
             self.in_use += 1
             return
@@ -84,11 +84,12 @@ class Level:
         if len(queue) == 1:
             self._turn.append(queue_index)
         try:
-            async with asyncio.timeout(WAIT_SECONDS_MAX):
+            async with asyncio.timeout(SEAT_WAIT_SECONDS.value):
                 await waiter
         except BaseException as error:
             self._give_up(queue_index, waiter)
             if isinstance(error, TimeoutError):
+                SEAT_WAIT_SECONDS.reached()
                 raise Refused("time-out") from error
             raise
 

@@ -29,11 +29,11 @@ from kubelite.api.kinds.flowcontrol import (
 from kubelite.api.kinds.model import to_wire
 from kubelite.api.machinery.times import format_time
 from kubelite.clock import Clock
+from kubelite.limits import REQUEST_SEATS
 from kubelite.tasks import TaskSet
 
 log = logging.getLogger(__name__)
 
-SEATS = 600  # the default of Kubernetes: 400 for reads and 200 for writes
 REMEMBERED_MAX = 4096
 SCHEMA_HEADER = "X-Kubernetes-PF-FlowSchema-UID"
 LEVEL_HEADER = "X-Kubernetes-PF-PriorityLevel-UID"
@@ -82,7 +82,7 @@ class Seat:
 class FlowControl:
     """Classifies requests; keeps levels in step with FlowSchemas and PriorityLevelConfigurations."""
 
-    def __init__(self, seats: int = SEATS) -> None:
+    def __init__(self, seats: int = REQUEST_SEATS.value) -> None:
         self._seats = seats
         self._levels: dict[str, Level] = {}
         self._uids: dict[str, str] = {}

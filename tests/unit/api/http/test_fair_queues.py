@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from kubelite.api.http import fair_queues
 from kubelite.api.http.fair_queues import Level, Limits, Refused, hand
+from kubelite.limits import SEAT_WAIT_SECONDS
 
 
 def levels(*limits: Limits) -> list[Level]:
@@ -71,7 +71,7 @@ async def test_a_full_queue_refuses_its_flow_only() -> None:
 
 
 async def test_who_waits_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fair_queues, "WAIT_SECONDS_MAX", 0.0)
+    monkeypatch.setattr(SEAT_WAIT_SECONDS, "value", 0)
     (level,) = levels(Limits(seats=1, queues=1))
     await level.take("x")
     with pytest.raises(Refused) as refused:
