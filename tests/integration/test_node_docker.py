@@ -170,7 +170,8 @@ async def test_a_crashing_container_backs_off_and_says_what_it_left(node: RealNo
 
 
 async def test_the_end_of_the_log_says_why_a_container_failed(node: RealNode) -> None:
-    script = "seq 1 1000; echo 'fatal: no disk' >&2; exit 3"
+    # The engine reads the two streams one beside the other: what follows at once may stand before the numbers' end.
+    script = "seq 1 1000; sleep 1; echo 'fatal: no disk' >&2; exit 3"
     said = container(script=script, terminationMessagePolicy="FallbackToLogsOnError")
     silent = container("silent", script)
     await node.create({"containers": [said, silent], "restartPolicy": "Never"})

@@ -1,5 +1,6 @@
 """Containers that turn what the node writes, reads and removes against the host: real containers, real mounts."""
 
+import asyncio
 import os
 import shutil
 import tempfile
@@ -14,7 +15,7 @@ from kubelite.api.kinds.core.config import ConfigMap, Secret
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.clock import SystemClock
-from kubelite.node.environment import Surroundings
+from kubelite.node.environment import ConfigUnavailable, Surroundings
 from kubelite.node.name_resolution import DNSSettings
 from kubelite.node.untrusted_files import remove_path
 from kubelite.node.volumes.host import HostVolumes
@@ -74,11 +75,18 @@ def victim(node: RealNode) -> Path:
 
 
 async def refresh(node: RealNode, pod: Pod) -> None:
-    """Do what the node does each minute."""
+    """Do what the node does when an object changes; it may be doing so just now, and two must not write at once."""
     volumes = HostVolumes(
         node.folder, node.client, SystemClock(), SystemRandomness(), DNSSettings(("10.43.0.10",))
     )
-    await volumes.set_up(pod, Surroundings())
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                await volumes.set_up(pod, Surroundings())
+            except ConfigUnavailable:
+                await asyncio.sleep(0.1)
+            else:
+                return
 
 
 def volume_folder(node: RealNode, pod: Pod, name: str) -> Path:
