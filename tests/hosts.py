@@ -133,6 +133,7 @@ class Server:
         self.kubeconfig = folder / "admin.yaml"
         self.flags = [
             f"--data-dir={folder}/data",
+            f"--container-log-dir={folder}/log",
             f"--write-kubeconfig={self.kubeconfig}",
             f"--https-listen-port={port}",
             *flags,

@@ -211,6 +211,9 @@ def secrets_disable(data_dir: str | None) -> None:
 @_data_dir
 @click.option("--docker-socket", metavar="FILE", help="Socket of the engine, if the server had one")
 @click.option("--node-name", metavar="NAME", help="Name of this node, if the server had one")
+@click.option(
+    "--container-log-dir", metavar="DIR", help="Folder of log links, if the server had one"
+)
 @click.option("--write-kubeconfig", metavar="FILE", help="The kubeconfig that the server wrote")
 @click.option("--yes", is_flag=True, help="Do not ask")
 def reset(yes: bool, **flags: str | None) -> None:

@@ -201,6 +201,7 @@ async def _empty_engine(config: Config, socket: Path) -> int:
         logs = LogLinks(Path(config.container_log_dir))
         for uid in {record.pod_uid for record in records}:
             await logs.remove_pod(uid)
+        await logs.remove_folders()
         with contextlib.suppress(RuntimeFailure):  # another node on this engine uses it
             await runtime.remove_image(pause_image.NAME)
     finally:

@@ -61,7 +61,11 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 def _reset(server: Server, *more: str) -> subprocess.CompletedProcess[str]:
     assert server.host is not None
-    flags = [flag for flag in server.flags if flag.startswith(("--data", "--docker", "--write"))]
+    flags = [
+        flag
+        for flag in server.flags
+        if flag.startswith(("--data", "--docker", "--write", "--container-log"))
+    ]
     line = server.host.command(sys.executable, "-m", "kubelite", "reset", "--yes", *flags, *more)
     environment = {**os.environ, "PYTHONPATH": str(EXAMPLE.parents[1] / "src")}
     return subprocess.run(line, capture_output=True, text=True, env=environment, timeout=120)
@@ -89,6 +93,9 @@ def test_reset_takes_everything_of_kubelite_and_nothing_else(server: Server) -> 
     uids = server.kubectl("get", "pods", "-o", "jsonpath={.items[*].metadata.uid}").split()
     assert len(uids) == 4
     assert _groups(uids)
+    logs = server.folder / "log"
+    assert {path.name.rpartition("_")[2] for path in (logs / "pods").iterdir()} == set(uids)
+    assert len(list((logs / "containers").iterdir())) == 4
     assert "kubelite" in host.run("nft", "list", "tables")
     assert f"{server.folder}/data/" in Path("/proc/mounts").read_text()
     host.run("nft", "add", "table", "inet", "foreign")
@@ -112,6 +119,7 @@ def test_reset_takes_everything_of_kubelite_and_nothing_else(server: Server) -> 
     assert not _groups(uids)
     assert not (server.folder / "data").exists()
     assert not server.kubeconfig.exists()
+    assert list(logs.iterdir()) == []
 
     again = _reset(server)
     assert again.returncode == 1

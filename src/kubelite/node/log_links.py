@@ -81,6 +81,10 @@ class LogLinks:
         assert pod_uid, "an empty uid would name the links of all pods"
         await self._try(lambda: self._remove_pod(pod_uid))
 
+    async def remove_folders(self) -> None:
+        """Remove the folders of the links if they are empty: others may keep theirs there too."""
+        await self._try(self._remove_folders)
+
     async def _try(self, work: Callable[[], None]) -> None:
         try:
             await asyncio.to_thread(work)
@@ -146,6 +150,15 @@ class LogLinks:
                 for link in [one for one in names if one.startswith(begin)]:
                     if _target(link, containers).startswith(lead):
                         _unlink(link, containers)
+
+    def _remove_folders(self) -> None:
+        with self._opened() as root:
+            for name in (PODS, CONTAINERS):
+                try:
+                    os.rmdir(name, dir_fd=root)
+                except OSError as error:
+                    if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.ENOTDIR):
+                        raise
 
 
 def pod_folder(record: ContainerRecord) -> str:

@@ -69,6 +69,18 @@ async def test_links_go_with_their_container_and_their_pod(root: Path) -> None:
     assert not (root / "pods" / POD).exists()
 
 
+async def test_the_folders_go_when_nothing_is_in_them(root: Path) -> None:
+    links = LogLinks(root)
+    await links.remove_folders()
+    await links.add([RECORD])
+    await links.remove_folders()
+    assert len(names(root)) == 2
+    await links.remove_pod("7-u")
+    (root / "pods" / "somebody-elses").mkdir()
+    await links.remove_folders()
+    assert [path.name for path in root.iterdir()] == ["pods"]
+
+
 async def test_without_a_file_of_the_engine_there_is_nothing_to_show(root: Path) -> None:
     await LogLinks(root).add([msgspec.structs.replace(RECORD, log_path="")])
     await LogLinks(root).remove(RECORD)
