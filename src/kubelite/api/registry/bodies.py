@@ -12,7 +12,7 @@ from kubelite.api.machinery.schema import Schema
 from kubelite.api.machinery.structural import structure
 from kubelite.api.registry.objects import encode
 from kubelite.api.registry.options import WriteOptions
-from kubelite.api.registry.reading import REVISION_DIGITS_MAX, REVISION_MAX
+from kubelite.api.registry.reading import unsigned
 from kubelite.api.registry.resources import Resource
 from kubelite.api.registry.target import Target
 
@@ -165,16 +165,10 @@ def object_revision(metadata: dict[str, Any]) -> int:
 
     Raises BadRequest for a text that is no unsigned 64-bit number, worded as Go words it.
     """
-    text = metadata.get("resourceVersion") or ""
-    if not text:
-        return 0
-    wrong = "invalid syntax"
-    if text.isascii() and text.isdigit():
-        digits = text.lstrip("0") or "0"
-        if len(digits) <= REVISION_DIGITS_MAX and int(digits) <= REVISION_MAX:
-            return int(digits)
-        wrong = "value out of range"
-    raise BadRequest(f"strconv.ParseUint: parsing {causes.shown(text)}: {wrong}")
+    try:
+        return unsigned(metadata.get("resourceVersion") or "")
+    except ValueError as error:
+        raise BadRequest(str(error)) from None
 
 
 def check_key(resource: Resource, metadata: dict[str, Any]) -> None:

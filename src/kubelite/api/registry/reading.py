@@ -88,6 +88,15 @@ def not_found(resource: Resource, name: str) -> NotFound:
 
 def parse_revision(text: str) -> int:
     """Parse a resourceVersion parameter; "" is 0. Raises Invalid."""
+    try:
+        return unsigned(text)
+    except ValueError as error:
+        cause = causes.invalid("resourceVersion", text, str(error))
+        raise causes.invalid_object("ListOptions", "", "", [cause]) from None
+
+
+def unsigned(text: str) -> int:
+    """Parse an unsigned 64-bit number; "" is 0. Raises ValueError, worded as Go's strconv words it."""
     if not text:
         return 0
     wrong = "invalid syntax"
@@ -96,10 +105,7 @@ def parse_revision(text: str) -> int:
         if len(digits) <= REVISION_DIGITS_MAX and int(digits) <= REVISION_MAX:
             return int(digits)
         wrong = "value out of range"
-    cause = causes.invalid(
-        "resourceVersion", text, f"strconv.ParseUint: parsing {causes.quoted(text)}: {wrong}"
-    )
-    raise causes.invalid_object("ListOptions", "", "", [cause]) from None
+    raise ValueError(f"strconv.ParseUint: parsing {causes.shown(text)}: {wrong}")
 
 
 def too_large(asked: int, current: int) -> APIError:
