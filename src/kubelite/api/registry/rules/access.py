@@ -3,6 +3,7 @@
 import base64
 import binascii
 
+from kubelite.api.kinds import enums
 from kubelite.api.machinery import causes, names
 from kubelite.api.registry.rules import labels
 from kubelite.api.registry.rules.values import (
@@ -16,31 +17,7 @@ from kubelite.api.registry.rules.values import (
 )
 
 _GROUP = "rbac.authorization.k8s.io"
-USAGES = (
-    "any",
-    "cert sign",
-    "client auth",
-    "code signing",
-    "content commitment",
-    "crl sign",
-    "data encipherment",
-    "decipher only",
-    "digital signature",
-    "email protection",
-    "encipher only",
-    "ipsec end system",
-    "ipsec tunnel",
-    "ipsec user",
-    "key agreement",
-    "key encipherment",
-    "microsoft sgc",
-    "netscape sgc",
-    "ocsp signing",
-    "s/mime",
-    "server auth",
-    "signing",
-    "timestamping",
-)
+USAGES = enums.KEY_USAGES.enum
 _DECISIONS = ("Approved", "Denied", "Failed")
 _EXCLUSIVE = "Approved and Denied conditions are mutually exclusive"
 

@@ -1,6 +1,7 @@
 """Rules of Jobs and CronJobs."""
 
 from kubelite.api.errors import BadRequest
+from kubelite.api.kinds import enums
 from kubelite.api.machinery import causes, names
 from kubelite.api.machinery.cron import InvalidCron, parse_cron
 from kubelite.api.machinery.selectors import label_selector
@@ -24,7 +25,7 @@ _NAME_MAX = 52  # a Job's name adds a dash and ten digits and must still be a la
 _RULES_MAX, _PATTERNS_MAX, _EXIT_CODES_MAX = 20, 20, 255
 _SUCCESS_RULES_MAX = 20
 _INDEXED_LIMIT = 100_000
-_ACTIONS = ("Count", "FailIndex", "FailJob", "Ignore")
+_ACTIONS = enums.POD_FAILURE_ACTIONS.enum
 _FIXED = (
     "completionMode",
     "podFailurePolicy",
@@ -91,7 +92,7 @@ def job_spec(out: Out, path: str, spec: JSON) -> None:
         _success_policy(out, f"{path}.successPolicy", success, spec)
     replacement = spec.get("podReplacementPolicy")
     if replacement is not None:
-        allowed = ("Failed",) if policy is not None else ("Failed", "TerminatingOrFailed")
+        allowed = ("Failed",) if policy is not None else enums.POD_REPLACEMENT_POLICIES.enum
         if replacement not in allowed:
             out.append(causes.unsupported(f"{path}.podReplacementPolicy", replacement, allowed))
     pod_template(out, f"{path}.template", part(spec, "template"))
@@ -322,7 +323,7 @@ def _cron_spec(out: Out, spec: JSON) -> None:
         out,
         "spec.concurrencyPolicy",
         spec.get("concurrencyPolicy"),
-        ("Allow", "Forbid", "Replace"),
+        enums.CONCURRENCY_POLICIES.enum,
     )
     template, path = part(spec, "jobTemplate"), "spec.jobTemplate"
     meta, wanted = part(template, "metadata"), part(template, "spec")

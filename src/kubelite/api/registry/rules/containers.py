@@ -2,14 +2,15 @@
 
 from msgspec import Struct
 
+from kubelite.api.kinds import enums
 from kubelite.api.machinery import causes, names
 from kubelite.api.registry.rules import environment, probes, resources, security, volumes
 from kubelite.api.registry.rules.values import JSON, Out, items, one_of, required_format
 
-_PULL = ("Always", "IfNotPresent", "Never")
+_PULL = enums.PULL_POLICIES.enum
 _MESSAGE = ("File", "FallbackToLogsOnError")
-_PROTOCOLS = ("SCTP", "TCP", "UDP")
-_RESTART = ("Always", "Never", "OnFailure")
+_PROTOCOLS = enums.PROTOCOLS.enum
+_RESTART = enums.RESTART_POLICIES.enum
 _ONLY_SIDECARS = "may not be set for init containers without restartPolicy=Always"
 _NOT_EPHEMERAL = "cannot be set for an Ephemeral Container"
 _FORBIDDEN_EPHEMERAL = (

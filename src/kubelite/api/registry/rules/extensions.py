@@ -2,6 +2,7 @@
 
 from urllib.parse import urlsplit
 
+from kubelite.api.kinds import enums
 from kubelite.api.machinery import causes, names
 from kubelite.api.machinery.jsonpath import compile_path
 from kubelite.api.registry.rules import labels
@@ -18,8 +19,8 @@ from kubelite.api.registry.rules.values import (
 )
 
 _VERSIONS = ("v1", "v1beta1")
-_OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
-_POLICIES = ("Fail", "Ignore")
+_OPERATIONS = enums.OPERATIONS.enum
+_POLICIES = enums.FAILURE_POLICIES.enum
 _COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
 _STAR = "if '*' is present, must not specify other "
 
@@ -34,7 +35,7 @@ def webhooks(thing: JSON) -> Out:
         _qualified(out, f"{at}.name", name)
         _webhook(out, at, hook)
         if mutating and (policy := hook.get("reinvocationPolicy")) is not None:
-            one_of(out, f"{at}.reinvocationPolicy", policy, ("IfNeeded", "Never"))
+            one_of(out, f"{at}.reinvocationPolicy", policy, enums.REINVOCATION_POLICIES.enum)
         if name and name in seen:
             out.append(causes.duplicate(f"{at}.name", name))
         seen.add(name)
@@ -53,7 +54,7 @@ def _webhook(out: Out, path: str, hook: JSON) -> None:
         _rule(out, f"{path}.rules[{index}]", rule)
     for field, supported in (
         ("failurePolicy", _POLICIES),
-        ("matchPolicy", ("Equivalent", "Exact")),
+        ("matchPolicy", enums.MATCH_POLICIES.enum),
     ):
         if (value := hook.get(field)) is not None:
             one_of(out, f"{path}.{field}", value, supported)
@@ -166,7 +167,7 @@ def _rule(out: Out, path: str, rule: JSON) -> None:
         detail = f"{_STAR}resources without subresources"
         out.append(causes.invalid(f"{path}.resources", found, detail))
     if (scope := rule.get("scope")) is not None:
-        one_of(out, f"{path}.scope", scope, ("*", "Cluster", "Namespaced"))
+        one_of(out, f"{path}.scope", scope, enums.SCOPES.enum)
 
 
 def admission_policy(thing: JSON) -> Out:
@@ -257,7 +258,7 @@ def policy_binding(thing: JSON) -> Out:
     seen: set[str] = set()
     for index, action in enumerate(actions):
         at = f"spec.validationActions[{index}]"
-        one_of(out, at, action, ("Audit", "Deny", "Warn"))
+        one_of(out, at, action, enums.VALIDATION_ACTIONS.enum)
         if action in seen:
             out.append(causes.duplicate(at, action))
         seen.add(action)

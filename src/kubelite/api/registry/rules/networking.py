@@ -2,6 +2,7 @@
 
 import ipaddress
 
+from kubelite.api.kinds import enums
 from kubelite.api.machinery import causes, names
 from kubelite.api.registry.rules import labels
 from kubelite.api.registry.rules.ip_formats import address, address_range, is_address
@@ -16,7 +17,7 @@ from kubelite.api.registry.rules.values import (
     required_format,
 )
 
-_PATH_TYPES = ("Exact", "ImplementationSpecific", "Prefix")
+_PATH_TYPES = enums.PATH_TYPES.enum
 _PATH_PARTS, _PATH_ENDS = ("//", "/./", "/../", "%2f", "%2F"), ("/..", "/.")
 _PROTOCOLS = ("TCP", "UDP", "SCTP")
 _CONTROLLER_MAX = 250

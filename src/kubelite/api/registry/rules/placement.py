@@ -1,5 +1,6 @@
 """Rules of pod placement: affinity, tolerations, topology spread."""
 
+from kubelite.api.kinds import enums
 from kubelite.api.machinery import causes, names
 from kubelite.api.registry.rules import labels
 from kubelite.api.registry.rules.values import JSON, Out, format_check, items
@@ -9,8 +10,8 @@ _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 _WEIGHT = "must be in the range 1-100"
 _OPERATOR = "not a valid selector operator"
 TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
-_ACTIONS = ("DoNotSchedule", "ScheduleAnyway")
-_POLICIES = ("Honor", "Ignore")
+_ACTIONS = enums.UNSATISFIABLE_ACTIONS.enum
+_POLICIES = enums.NODE_INCLUSION_POLICIES.enum
 
 
 def affinity(out: Out, path: str, value: JSON | None) -> None:

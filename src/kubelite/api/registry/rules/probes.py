@@ -1,5 +1,6 @@
 """Rules of probes and of the lifecycle hooks of containers."""
 
+from kubelite.api.kinds import enums
 from kubelite.api.machinery import causes, names
 from kubelite.api.registry.rules.values import (
     JSON,
@@ -10,7 +11,7 @@ from kubelite.api.registry.rules.values import (
     port_or_name,
 )
 
-_SCHEMES = ("HTTP", "HTTPS")
+_SCHEMES = enums.URI_SCHEMES.enum
 _HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc", "sleep")
 _TWICE = "may not specify more than 1 handler type"
 _SIGNAL_NAMES = [

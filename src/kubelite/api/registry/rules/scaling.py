@@ -1,5 +1,6 @@
 """Rules of HorizontalPodAutoscalers (in their storage version, v2) and PodDisruptionBudgets."""
 
+from kubelite.api.kinds import enums
 from kubelite.api.machinery import causes, names
 from kubelite.api.machinery.quantity import parse_quantity
 from kubelite.api.registry.rules import labels
@@ -39,7 +40,7 @@ def budget(thing: JSON) -> Out:
     labels.selector(out, "spec.selector", spec.get("selector"))
     policy = spec.get("unhealthyPodEvictionPolicy")
     if policy is not None:
-        supported = ("AlwaysAllow", "IfHealthyBudget")
+        supported = enums.EVICTION_POLICIES.enum
         one_of(out, "spec.unhealthyPodEvictionPolicy", policy, supported)
     return out
 

@@ -1,9 +1,10 @@
 """Rules of security contexts."""
 
+from kubelite.api.kinds import enums
 from kubelite.api.machinery import causes, names, sysctls
 from kubelite.api.registry.rules.values import JSON, Out, descending_path, items, one_of, part
 
-_PROFILES = ("Localhost", "RuntimeDefault", "Unconfined")
+_PROFILES = enums.PROFILE_TYPES.enum
 
 
 def _identity(out: Out, path: str, context: JSON, *fields: str) -> None:
@@ -21,7 +22,7 @@ def container_context(out: Out, path: str, context: JSON | None, *, host_users: 
     _identity(out, path, context, "runAsUser", "runAsGroup")
     mount = context.get("procMount")
     if mount is not None:
-        one_of(out, f"{path}.procMount", mount, ("Default", "Unmasked"))
+        one_of(out, f"{path}.procMount", mount, enums.PROC_MOUNTS.enum)
         if mount == "Unmasked" and host_users:
             detail = "`hostUsers` must be false to use `Unmasked`"
             out.append(causes.invalid(f"{path}.procMount", mount, detail))
@@ -49,8 +50,8 @@ def pod_context(out: Out, path: str, context: JSON | None, spec: JSON) -> None:
             out.append(causes.invalid(f"{path}.supplementalGroups[{index}]", number, finding))
     _sysctls(out, f"{path}.sysctls", items(context, "sysctls"), spec)
     for field, supported in (
-        ("fsGroupChangePolicy", ("Always", "OnRootMismatch")),
-        ("supplementalGroupsPolicy", ("Merge", "Strict")),
+        ("fsGroupChangePolicy", enums.GROUP_CHANGE_POLICIES.enum),
+        ("supplementalGroupsPolicy", enums.SUPPLEMENTAL_GROUPS_POLICIES.enum),
         ("seLinuxChangePolicy", ("MountOption", "Recursive")),
     ):
         if (value := context.get(field)) is not None and value not in supported:

@@ -2,6 +2,7 @@
 
 import ipaddress
 
+from kubelite.api.kinds import enums
 from kubelite.api.machinery import causes, names
 from kubelite.api.registry.rules import labels
 from kubelite.api.registry.rules.ip_formats import address, address_range, is_address
@@ -18,8 +19,8 @@ from kubelite.api.registry.rules.values import (
     required_format,
 )
 
-_TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
-_PROTOCOLS = ("SCTP", "TCP", "UDP")
+_TYPES = enums.SERVICE_TYPES.enum
+_PROTOCOLS = enums.PROTOCOLS.enum
 _AFFINITY_SECONDS_MAX = 86400
 _EXTERNAL = ("NodePort", "LoadBalancer")
 _DISTRIBUTIONS = ("PreferClose", "PreferSameZone", "PreferSameNode")
@@ -103,7 +104,7 @@ def _ports(out: Out, ports: list[JSON], kind: str) -> None:
 def _affinity(out: Out, spec: JSON) -> None:
     kind, config = spec.get("sessionAffinity"), spec.get("sessionAffinityConfig")
     path = "spec.sessionAffinityConfig"
-    one_of(out, "spec.sessionAffinity", kind, ("ClientIP", "None"))
+    one_of(out, "spec.sessionAffinity", kind, enums.AFFINITIES.enum)
     if kind == "None":
         if config is not None:
             detail = "must not be set when session affinity is None"
@@ -140,7 +141,7 @@ def cluster_addresses(out: Out, spec: JSON) -> None:
             out.append(causes.duplicate(f"spec.ipFamilies[{index}]", family))
         seen.add(family)
     if policy := spec.get("ipFamilyPolicy"):
-        supported = ("PreferDualStack", "RequireDualStack", "SingleStack")
+        supported = enums.IP_FAMILY_POLICIES.enum
         one_of(out, "spec.ipFamilyPolicy", policy, supported)
     before = len(out)
     for index, text in enumerate(found):
@@ -186,7 +187,7 @@ def _balancing(out: Out, spec: JSON, kind: str) -> None:
 def _traffic(out: Out, spec: JSON, kind: str) -> None:
     policy, path = spec.get("externalTrafficPolicy", ""), "spec.externalTrafficPolicy"
     if kind in _EXTERNAL or (kind == "ClusterIP" and spec.get("externalIPs")):
-        one_of(out, path, policy, ("Cluster", "Local"))
+        one_of(out, path, policy, enums.TRAFFIC_POLICIES.enum)
     elif policy:
         detail = "may only be set for externally-accessible services"
         out.append(causes.invalid(path, policy, detail))
@@ -203,7 +204,7 @@ def _traffic(out: Out, spec: JSON, kind: str) -> None:
         out.append(causes.invalid(path, health, detail))
     inside = spec.get("internalTrafficPolicy")
     if inside is not None or kind in (*_EXTERNAL, "ClusterIP"):
-        one_of(out, "spec.internalTrafficPolicy", inside, ("Cluster", "Local"))
+        one_of(out, "spec.internalTrafficPolicy", inside, enums.TRAFFIC_POLICIES.enum)
     spread = spec.get("trafficDistribution")
     if spread is not None and spread not in _DISTRIBUTIONS:
         out.append(causes.unsupported("spec.trafficDistribution", spread, _DISTRIBUTIONS))
@@ -322,7 +323,7 @@ def endpoint_slice(thing: JSON) -> Out:
     """Check an EndpointSlice."""
     out = Out()
     kind, found = thing.get("addressType", ""), items(thing, "endpoints")
-    one_of(out, "addressType", kind, ("FQDN", "IPv4", "IPv6"))
+    one_of(out, "addressType", kind, enums.ADDRESS_TYPES.enum)
     if len(found) > 1000:
         out.append(causes.too_many("endpoints", len(found), 1000))
         return out

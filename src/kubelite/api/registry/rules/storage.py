@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from kubelite.api.kinds import enums
 from kubelite.api.machinery import causes, names
 from kubelite.api.machinery.quantity import ZERO, Quantity, parse_quantity
 from kubelite.api.registry.rules import labels
@@ -21,9 +22,9 @@ from kubelite.api.registry.rules.values import (
     required_format,
 )
 
-MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
-_RECLAIM = ("Delete", "Recycle", "Retain")
-_VOLUME_MODES = ("Block", "Filesystem")
+MODES = enums.ACCESS_MODES.enum
+_RECLAIM = enums.RECLAIM_POLICIES.enum
+_VOLUME_MODES = enums.VOLUME_MODES.enum
 _CLAIM_FIXED = (
     "spec is immutable after creation except resources.requests and volumeAttributesClassName "
     "for bound claims\n"
@@ -248,7 +249,7 @@ def storage_class(thing: JSON) -> Out:
     _parameters(out, thing)
     if policy := thing.get("reclaimPolicy"):
         one_of(out, "reclaimPolicy", policy, ("Delete", "Retain"))
-    binding = ("Immediate", "WaitForFirstConsumer")
+    binding = enums.BINDING_MODES.enum
     one_of(out, "volumeBindingMode", thing.get("volumeBindingMode"), binding)
     for index, term in enumerate(items(thing, "allowedTopologies")):
         path, seen = f"allowedTopologies[{index}].matchLabelExpressions", set()

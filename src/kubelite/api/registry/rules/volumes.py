@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from kubelite.api.kinds import enums
 from kubelite.api.machinery import causes, names
 from kubelite.api.machinery.quantity import parse_quantity
 from kubelite.api.registry.rules import labels
@@ -24,19 +25,10 @@ from kubelite.api.registry.rules.values import (
 )
 
 FILE_MODE = "must be a number between 0 and 0777 (octal), both inclusive"
-_HOST_PATH_TYPES = (
-    "",
-    "BlockDevice",
-    "CharDevice",
-    "Directory",
-    "DirectoryOrCreate",
-    "File",
-    "FileOrCreate",
-    "Socket",
-)
+_HOST_PATH_TYPES = enums.HOST_PATH_TYPES.enum
 _ALREADY = "may not specify more than 1 volume type"
 _TOKEN_SECONDS_MIN, _TOKEN_SECONDS_MAX = 600, 1 << 32
-_PROPAGATIONS = ("Bidirectional", "HostToContainer", "None")
+_PROPAGATIONS = enums.MOUNT_PROPAGATIONS.enum
 _RECURSIVE = ("Disabled", "Enabled", "IfPossible")
 
 
@@ -279,8 +271,8 @@ def _ephemeral(out: Out, path: str, source: JSON) -> None:
 
 def _image(out: Out, path: str, source: JSON) -> None:
     policy = source.get("pullPolicy")
-    if policy and policy not in ("Always", "IfNotPresent", "Never"):
-        supported = ("Always", "IfNotPresent", "Never")
+    if policy and policy not in enums.PULL_POLICIES.enum:
+        supported = enums.PULL_POLICIES.enum
         out.append(causes.unsupported(f"{path}.pullPolicy", policy, supported))
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from kubelite.api.errors import BadRequest
+from kubelite.api.kinds import enums
 from kubelite.api.machinery import causes, names
 from kubelite.api.machinery.intstr import percent_of
 from kubelite.api.machinery.selectors import label_selector, labels_selector
@@ -142,7 +143,7 @@ def _deployment_strategy(out: Out, strategy: JSON) -> None:
             out.append(causes.invalid(f"{at}.maxUnavailable", value, detail))
         not_above_all(out, f"{at}.maxUnavailable", rolling.get("maxUnavailable"))
     else:
-        out.append(causes.unsupported(path, strategy, ("Recreate", "RollingUpdate")))
+        out.append(causes.unsupported(path, strategy, enums.DEPLOYMENT_STRATEGIES.enum))
 
 
 def immutable_selector(new: JSON, old: JSON) -> Out:
@@ -240,7 +241,7 @@ def _stateful_spec(out: Out, spec: JSON) -> None:
     policy = spec.get("podManagementPolicy", "")
     if not policy:
         out.append(causes.required("spec.podManagementPolicy"))
-    elif policy not in ("OrderedReady", "Parallel"):
+    elif policy not in enums.POD_MANAGEMENT_POLICIES.enum:
         detail = "must be 'OrderedReady' or 'Parallel'"
         out.append(causes.invalid("spec.podManagementPolicy", policy, detail))
     _stateful_strategy(out, part(spec, "updateStrategy"))
