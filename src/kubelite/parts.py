@@ -41,7 +41,7 @@ class Parts:
 
         Raises what the part raises besides APIError.
         """
-        problem = ""
+        problem = "it is still starting"
         self._plane.probes[name] = lambda: problem
         try:
             await self._start(make)
@@ -49,6 +49,7 @@ class Parts:
             problem = error.message
             log.warning("a part may not start yet", extra={"part": name, "reason": problem})
         else:
+            problem = ""
             return
 
         async def keep_trying() -> None:

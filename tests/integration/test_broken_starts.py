@@ -1,5 +1,6 @@
 """A catalogue of broken environments: a start succeeds or says in one line what to do; none ends in a traceback."""
 
+import http.client
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from bench.clients import administrator
 from hosts import SOURCE, Server, stop, wait_for
 
 from kubelite.api.auth.certificates import key_pem, new_key
@@ -68,17 +70,26 @@ class Place:
             )
         deadline = time.monotonic() + READY_SECONDS
         while process.poll() is None and time.monotonic() < deadline:
-            if self.kubeconfig.is_file() and _listens(port):
-                time.sleep(0.2)  # past the last parts, whose start could still fail
+            if self.kubeconfig.is_file() and _is_ready(port, self.kubeconfig):
                 break
             time.sleep(0.05)
         code = stop(process)
         return code, log.read_text(errors="replace")
 
 
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def _is_ready(port: int, kubeconfig: Path) -> bool:
+    """Tell whether the scheduler, which is the last part, has started; standard error may be closed."""
+    connection = http.client.HTTPSConnection(
+        "127.0.0.1", port, context=administrator(kubeconfig), timeout=10
+    )
+    try:
+        connection.request("GET", "/api/v1/componentstatuses/scheduler")
+        answer = connection.getresponse()
+        return answer.status == 200 and b'"status":"True"' in answer.read()
+    except OSError:
+        return False
+    finally:
+        connection.close()
 
 
 def assert_starts(place: Place, *words: str) -> None:

@@ -94,3 +94,19 @@ async def test_what_is_no_refusal_is_raised() -> None:
     with pytest.raises(OSError, match="taken"):
         await Parts(control_plane(), TaskSet()).start("kubelet", lambda: part)
     assert part.stops == 1
+
+
+@simulated
+async def test_a_part_is_not_healthy_before_it_has_started() -> None:
+    class Slow(Refused):
+        async def start(self) -> None:
+            await asyncio.sleep(5)
+
+    plane = control_plane()
+    parts = Parts(plane, TaskSet())
+    starting = asyncio.create_task(parts.start("kubelet", lambda: Slow(1)))
+    await asyncio.sleep(1)
+    assert plane.probes["kubelet"]() == "it is still starting"
+    await starting
+    assert plane.probes["kubelet"]() == ""
+    await parts.stop()
