@@ -6,12 +6,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from fakes.server import Server
 
 from kubelite.api.client.events import EventRecorder
@@ -41,7 +42,16 @@ ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, "
 TIMEOUT_SECONDS = 60.0
 NAME = "kubelite.local/hello:1"
 HELLO = Path(__file__).parents[2] / "examples" / "hello" / "image.py"
+TERM = "trap 'exit 0' TERM; while true; do sleep 1 & wait $!; done"
 EVERYTHING = {"cpu": "64", "memory": "64Gi", "ephemeral-storage": "64Gi", "pods": "110"}
+
+MISSING = shutil.which("dockerd") is None or not Path("/bin/busybox").exists() or os.geteuid() != 0
+needs_engine = [
+    pytest.mark.docker,
+    pytest.mark.skipif(
+        MISSING and not os.environ.get("CI"), reason="needs root, dockerd and busybox"
+    ),
+]
 
 
 class Engine:
@@ -215,6 +225,23 @@ class RealNode:
         code = await session.exit_code()
         await session.close()
         return code, output.decode()
+
+
+@asynccontextmanager
+async def running_node(
+    folder: Path, *, unsafe_sysctls: Sequence[str] = ()
+) -> AsyncIterator[RealNode]:
+    """Run a node over an engine in `folder`; both end here, and after a success the node's pods first."""
+    engine = Engine(folder)
+    await engine.start()
+    made = RealNode(engine, Path(tempfile.mkdtemp(dir=folder)), unsafe_sysctls=unsafe_sysctls)
+    try:
+        await made.set_up()
+        yield made
+        await made.tear_down()
+    finally:
+        await made.stop()
+        await engine.stop()
 
 
 def container(name: str = "app", script: str = "", **fields: Any) -> dict[str, Any]:

@@ -1,8 +1,6 @@
 """How a real Docker engine confines pods, and that nothing runs where it cannot confine them as they ask."""
 
 import asyncio
-import os
-import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -10,21 +8,21 @@ from typing import Any
 
 import pytest
 
-from integration.node_host import Engine, RealNode, container, engine_folder, is_ready
+from integration.node_host import (
+    TERM,
+    Engine,
+    RealNode,
+    container,
+    engine_folder,
+    is_ready,
+    needs_engine,
+    running_node,
+)
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.kinds.node import RuntimeClass
 
-MISSING = shutil.which("dockerd") is None or not Path("/bin/busybox").exists() or os.geteuid() != 0
-
-pytestmark = [
-    pytest.mark.docker,
-    pytest.mark.timeout(180),
-    pytest.mark.skipif(
-        MISSING and not os.environ.get("CI"), reason="needs root, dockerd and busybox"
-    ),
-]
-TERM = "trap 'exit 0' TERM; while true; do sleep 1 & wait $!; done"
+pytestmark = [*needs_engine, pytest.mark.timeout(180)]
 NO_MKDIR = """{
   "defaultAction": "SCMP_ACT_ALLOW",
   "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]
@@ -38,17 +36,8 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 async def node(folder: Path) -> AsyncIterator[RealNode]:
-    engine = Engine(folder)
-    await engine.start()
-    home = Path(tempfile.mkdtemp(dir=folder))
-    made = RealNode(engine, home, unsafe_sysctls=("net.ipv6.*", "net.core.somaxconn"))
-    try:
-        await made.set_up()
+    async with running_node(folder, unsafe_sysctls=("net.ipv6.*", "net.core.somaxconn")) as made:
         yield made
-        await made.tear_down()
-    finally:
-        await made.stop()
-        await engine.stop()
 
 
 async def status_of_process_1(node: RealNode, pod: Pod) -> dict[str, str]:

@@ -12,7 +12,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from integration.node_host import Engine, RealNode, container, engine_folder, is_ready
+from integration.node_host import (
+    TERM,
+    RealNode,
+    container,
+    engine_folder,
+    is_ready,
+    needs_engine,
+    running_node,
+)
 from kubelite.api.kinds.core.config import ConfigMap, Secret
 from kubelite.api.kinds.core.events import Event
 from kubelite.api.kinds.core.pods import Pod
@@ -20,16 +28,7 @@ from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.node.capabilities import NAMES, bounding_set
 from kubelite.node.runtime import LogQuery
 
-MISSING = shutil.which("dockerd") is None or not Path("/bin/busybox").exists() or os.geteuid() != 0
-
-pytestmark = [
-    pytest.mark.docker,
-    pytest.mark.timeout(180),
-    pytest.mark.skipif(
-        MISSING and not os.environ.get("CI"), reason="needs root, dockerd and busybox"
-    ),
-]
-TERM = "trap 'exit 0' TERM; while true; do sleep 1 & wait $!; done"
+pytestmark = [*needs_engine, pytest.mark.timeout(180)]
 
 
 @pytest.fixture(scope="module")
@@ -39,16 +38,8 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 async def node(folder: Path) -> AsyncIterator[RealNode]:
-    engine = Engine(folder)
-    await engine.start()
-    made = RealNode(engine, Path(tempfile.mkdtemp(dir=folder)))
-    try:
-        await made.set_up()
+    async with running_node(folder) as made:
         yield made
-        await made.tear_down()
-    finally:
-        await made.stop()
-        await engine.stop()
 
 
 async def test_a_pod_runs_is_looked_into_and_goes_without_a_trace(node: RealNode) -> None:

@@ -5,30 +5,27 @@ import contextlib
 import logging
 import os
 import random
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from integration.node_host import Engine, RealNode, container, engine_folder, is_ready
+from integration.node_host import (
+    TERM,
+    RealNode,
+    container,
+    engine_folder,
+    is_ready,
+    needs_engine,
+    running_node,
+)
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.node.process_tree import is_in_container, open_process, read_processes
 from kubelite.node.runtime import ContainerRecord, LogQuery, RuntimeFailure, Session
 
-MISSING = shutil.which("dockerd") is None or not Path("/bin/busybox").exists() or os.geteuid() != 0
-
-pytestmark = [
-    pytest.mark.docker,
-    pytest.mark.timeout(300),
-    pytest.mark.skipif(
-        MISSING and not os.environ.get("CI"), reason="needs root, dockerd and busybox"
-    ),
-]
-TERM = "trap 'exit 0' TERM; while true; do sleep 1 & wait $!; done"
+pytestmark = [*needs_engine, pytest.mark.timeout(300)]
 ROUNDS = 40
 BUSY = "while True: pass"
 
@@ -40,16 +37,8 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 async def node(folder: Path) -> AsyncIterator[RealNode]:
-    engine = Engine(folder)
-    await engine.start()
-    made = RealNode(engine, Path(tempfile.mkdtemp(dir=folder)))
-    try:
-        await made.set_up()
+    async with running_node(folder) as made:
         yield made
-        await made.tear_down()
-    finally:
-        await made.stop()
-        await engine.stop()
 
 
 @pytest.fixture

@@ -1,16 +1,21 @@
 """Containers that turn what the node writes, reads and removes against the host: real containers, real mounts."""
 
 import asyncio
-import os
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from integration.node_host import Engine, RealNode, container, engine_folder, is_ready
+from integration.node_host import (
+    TERM,
+    RealNode,
+    container,
+    engine_folder,
+    is_ready,
+    needs_engine,
+    running_node,
+)
 from kubelite.api.kinds.core.config import ConfigMap, Secret
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.meta import ObjectMeta
@@ -22,16 +27,7 @@ from kubelite.node.volumes.host import HostVolumes
 from kubelite.node.volumes.tmpfs import bind_mount, mount_tmpfs, mounts_below, unmount_below
 from kubelite.randomness import SystemRandomness
 
-MISSING = shutil.which("dockerd") is None or not Path("/bin/busybox").exists() or os.geteuid() != 0
-
-pytestmark = [
-    pytest.mark.docker,
-    pytest.mark.timeout(180),
-    pytest.mark.skipif(
-        MISSING and not os.environ.get("CI"), reason="needs root, dockerd and busybox"
-    ),
-]
-TERM = "trap 'exit 0' TERM; while true; do sleep 1 & wait $!; done"
+pytestmark = [*needs_engine, pytest.mark.timeout(180)]
 KINDS: dict[str, dict[str, Any]] = {
     "configmap": {"configMap": {"name": "c"}},
     "secret": {"secret": {"secretName": "s"}},
@@ -49,20 +45,12 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 async def node(folder: Path) -> AsyncIterator[RealNode]:
-    engine = Engine(folder)
-    await engine.start()
-    made = RealNode(engine, Path(tempfile.mkdtemp(dir=folder)))
-    try:
-        await made.set_up()
+    async with running_node(folder) as made:
         meta = ObjectMeta(name="c", namespace="default")
         await made.client.create(ConfigMap(metadata=meta, data={"key": "old"}))
         meta = ObjectMeta(name="s", namespace="default")
         await made.client.create(Secret(metadata=meta, data={"key": "b2xk"}))
         yield made
-        await made.tear_down()
-    finally:
-        await made.stop()
-        await engine.stop()
 
 
 @pytest.fixture
