@@ -5,7 +5,6 @@ from enum import IntEnum
 from typing import Any
 
 import msgspec
-import yaml
 from msgspec import Struct
 
 from kubelite.api.auth.caller import Attributes, Caller
@@ -90,6 +89,8 @@ class AuditPolicy:
     @classmethod
     def read(cls, text: str) -> "AuditPolicy":
         """Parse a YAML or JSON policy; raises PolicyInvalid."""
+        import yaml
+
         try:
             file = msgspec.convert(yaml.safe_load(text), PolicyFile)
         except RecursionError as error:

@@ -4,9 +4,8 @@
 """
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 _RFC3339 = re.compile(
     r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:[.,](\d+))?(Z|[+-]\d\d:\d\d)", re.ASCII
@@ -58,12 +57,14 @@ def parse_time(text: str) -> datetime:
         raise ValueError(f'parsing time "{text}": day out of range') from error
 
 
-def time_zone(name: str) -> ZoneInfo:
+def time_zone(name: str) -> tzinfo:
     """Return a zone of the time zone database, such as ``Europe/Berlin``.
 
     Raises:
         ValueError: No zone has that name.
     """
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
     if _ZONE(name) is None:
         raise ValueError(f"unknown time zone {name}")
     try:
