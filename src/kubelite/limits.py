@@ -522,6 +522,14 @@ DISRUPTED_PODS = Limit(
     beyond="403",
     reason="as the API server of Kubernetes",
 )
+AUDIT_BYTES = Limit(
+    "audit-bytes",
+    64 * MIB,
+    "bytes",
+    bounds="audit lines in memory",
+    beyond="dropped, counted, said in the log",
+    reason="a policy may want bodies: two of 1 MiB a line; writing takes as much again for a moment",
+)
 AUDIT_LINES = Limit(
     "audit-lines",
     10_000,
