@@ -177,9 +177,9 @@ DECISION_KEY = Limit(
     "decision-key",
     2 * KIB,
     "characters",
-    bounds="who asks and what is asked, in a decision of RBAC that is remembered",
+    bounds="who asks and what is asked, in a decision of RBAC or of flow control that is remembered",
     beyond="the decision is made anew each time",
-    reason="8192 decisions are remembered: 16 MiB at most. A usual one has some 300 characters",
+    reason="8192 and 4096 decisions are remembered: 24 MiB at most. A usual one has some 300 characters",
 )
 
 # Errors
@@ -521,6 +521,14 @@ DISRUPTED_PODS = Limit(
     bounds="evictions of one budget that its controller has not confirmed yet",
     beyond="403",
     reason="as the API server of Kubernetes",
+)
+AUDIT_BYTES = Limit(
+    "audit-bytes",
+    64 * MIB,
+    "bytes",
+    bounds="audit lines in memory",
+    beyond="dropped, counted, said in the log",
+    reason="a policy may want bodies: two of 1 MiB a line; writing takes as much again for a moment",
 )
 AUDIT_LINES = Limit(
     "audit-lines",

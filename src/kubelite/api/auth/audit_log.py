@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from kubelite.api.auth.secret_files import SECRET_MODE
 from kubelite.clock import Clock
-from kubelite.limits import AUDIT_LINES
+from kubelite.limits import AUDIT_BYTES, AUDIT_LINES
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,9 @@ class LineLog:
         self._some = threading.Event()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="audit log", daemon=True)
+        # A counter for each thread, since neither could change a common one without a lock.
+        self._put_bytes = 0  # since the start; changed by the loop
+        self._written_bytes = 0  # or lost, since the start; changed by the log's thread
         self.dropped = 0  # lines, since the start
 
     def start(self) -> None:
@@ -52,17 +55,23 @@ class LineLog:
 
     def put(self, line: bytes) -> None:
         """Enqueue a line, or drop it if the queue is full. Never blocks."""
-        if len(self._waiting) >= AUDIT_LINES.value:
-            AUDIT_LINES.reached()
-            if self.dropped == 0:
-                log.warning(
-                    "audit events dropped: the disk is too slow", extra={"path": str(self._path)}
-                )
-            self.dropped += 1
-            return
+        size = self._put_bytes - self._written_bytes + len(line)
+        for limit, held in (AUDIT_LINES, len(self._waiting) + 1), (AUDIT_BYTES, size):
+            if held > limit.value:
+                limit.reached()
+                self._drop()
+                return
+        self._put_bytes += len(line)
         self._waiting.append(line)
         if not self._some.is_set():
             self._some.set()
+
+    def _drop(self) -> None:
+        if self.dropped == 0:
+            log.warning(
+                "audit events dropped: the disk is too slow", extra={"path": str(self._path)}
+            )
+        self.dropped += 1
 
     def stop(self) -> None:
         """Write the queued lines and end the thread. Blocks."""
@@ -86,6 +95,7 @@ class LineLog:
             except OSError as error:
                 self.dropped += len(lines)
                 log.error("audit log unwritable", extra={"error": str(error)})  # noqa: TRY400 - no trace wanted
+            self._written_bytes += sum(map(len, lines))
 
     def _append(self, lines: list[bytes]) -> None:
         content = b"\n".join(lines) + b"\n"

@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from msgspec import Struct, field
+from msgspec.structs import astuple
+
+from kubelite.limits import DECISION_KEY
 
 SYSTEM_MASTERS = "system:masters"
 AUTHENTICATED = "system:authenticated"
@@ -39,6 +42,16 @@ class Attributes(Struct, frozen=True):
         ""  # of a list or watch, as sent, since nodes may list only their own pods
     )
     label_selector: str = ""
+
+
+def is_usual(caller: Caller, attributes: Attributes) -> bool:
+    """Return whether a request is small enough for the key of a cache; a path or an access review may be any text."""
+    asked_about = sum(map(len, astuple(attributes)))
+    length = len(caller.user) + sum(map(len, caller.groups)) + asked_about
+    if length <= DECISION_KEY.value:
+        return True
+    DECISION_KEY.reached()
+    return False
 
 
 class Allowed(Struct, frozen=True):

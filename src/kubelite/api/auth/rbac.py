@@ -4,9 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from msgspec import Struct
-from msgspec.structs import astuple
 
-from kubelite.api.auth.caller import Attributes, Caller
+from kubelite.api.auth.caller import Attributes, Caller, is_usual
 from kubelite.api.auth.lookup import Lookup
 from kubelite.api.auth.recent import Recent
 from kubelite.api.auth.rules import CompiledRules, allows, asked, compiled
@@ -20,7 +19,6 @@ from kubelite.api.kinds.rbac import (
     RoleRef,
     Subject,
 )
-from kubelite.limits import DECISION_KEY
 
 REMEMBERED = 8192
 USER, GROUP, SERVICE_ACCOUNT = "User", "Group", "ServiceAccount"
@@ -79,8 +77,7 @@ class RBAC:
 
     def decide(self, caller: Caller, attributes: Attributes) -> Decision:
         """Return the decision of the caller's roles, from the cache if the request was decided before."""
-        if not _is_usual(caller, attributes):
-            DECISION_KEY.reached()
+        if not is_usual(caller, attributes):
             return self._decide(caller, attributes)
         key = (caller.user, caller.groups, attributes)
         decision = self._decisions.get(key)
@@ -168,12 +165,6 @@ class RBAC:
                 roles.pop(key, None)
             if not roles:
                 self._held.pop(holder, None)
-
-
-def _is_usual(caller: Caller, attributes: Attributes) -> bool:
-    """Return whether the request is small enough to cache its decision; an access review may contain any text."""
-    asked_about = sum(map(len, astuple(attributes)))
-    return len(caller.user) + sum(map(len, caller.groups)) + asked_about <= DECISION_KEY.value
 
 
 def _grants(binding: RoleBinding | ClusterRoleBinding) -> Iterator[tuple[Holder, Grant]]:

@@ -269,13 +269,13 @@ class Dispatcher:
         if resource is None:
             raise not_found()
         attributes = asked.attributes
+        if asked.target.rest is None:  # the server behind a proxy decides on methods
+            check_verb(resource, attributes)
         if resource.deprecation:
             metrics.note_deprecated(attributes)
             asked.headers.append(("Warning", warning_header(resource.deprecation)))
             if observed.record is not None:
                 observed.record.annotations[DEPRECATED] = "true"
-        if attributes.subresource != "proxy":  # the server behind the proxy decides on methods
-            check_verb(resource, attributes)
         if not observed.is_long_running:
             gauge = metrics.INFLIGHT[attributes.verb in READING]
             gauge.value += 1

@@ -8,7 +8,7 @@ from types import TracebackType
 
 from msgspec.structs import replace
 
-from kubelite.api.auth.caller import Attributes, Caller
+from kubelite.api.auth.caller import Attributes, Caller, is_usual
 from kubelite.api.client.protocol import Client
 from kubelite.api.errors import APIError
 from kubelite.api.http import metrics
@@ -179,6 +179,8 @@ class FlowControl:
             log.info("cannot tell a flow schema's status", extra={"reason": error.message})
 
     def _classify(self, caller: Caller, attributes: Attributes) -> Classified:
+        if not is_usual(caller, attributes):
+            return self._classified(caller, attributes)
         key = (
             caller.user,
             caller.groups,
@@ -191,15 +193,16 @@ class FlowControl:
         )
         if (known := self._remembered.get(key)) is not None:
             return known
-        schema = matching(self._schemas, caller, attributes) or self._catch_all()
-        level_name = schema.spec.priorityLevelConfiguration.name
-        classified = Classified(
-            schema, self._levels[level_name], level_name, self._uids[level_name]
-        )
+        classified = self._classified(caller, attributes)
         if len(self._remembered) >= REMEMBERED_MAX:
             self._remembered.clear()
         self._remembered[key] = classified
         return classified
+
+    def _classified(self, caller: Caller, attributes: Attributes) -> Classified:
+        schema = matching(self._schemas, caller, attributes) or self._catch_all()
+        level_name = schema.spec.priorityLevelConfiguration.name
+        return Classified(schema, self._levels[level_name], level_name, self._uids[level_name])
 
     def _catch_all(self) -> FlowSchema:
         return next(one for one in self._schemas if one.metadata.name == CATCH_ALL)

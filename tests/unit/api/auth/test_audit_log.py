@@ -7,7 +7,7 @@ import pytest
 
 from kubelite.api.auth.audit_log import Bounds, LineLog, backups_of, rotate, too_many
 from kubelite.clock import SetClock
-from kubelite.limits import AUDIT_LINES
+from kubelite.limits import AUDIT_BYTES, AUDIT_LINES
 
 NOW = datetime(2026, 9, 1, tzinfo=UTC)
 
@@ -61,6 +61,21 @@ def test_too_many_lines_are_dropped_and_counted(
     for _ in range(5):
         log.put(b"line")
     assert log.dropped == 3
+
+
+def test_lines_of_too_many_bytes_are_dropped_until_some_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(AUDIT_BYTES, "value", 100)
+    path = tmp_path / "audit.log"
+    log = LineLog(path, Bounds(), SetClock(NOW))
+    for _ in range(3):
+        log.put(b"x" * 50)
+    log.put(b"")
+    assert log.dropped == 1
+    assert [len(line) for line in written(log, path)] == [50, 50, 0]
+    log.put(b"x" * 100)
+    assert log.dropped == 1
 
 
 def test_an_unwritable_file_does_not_end_the_thread(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from kubelite.api.kinds.flowcontrol import (
     PriorityLevelConfiguration,
     PriorityLevelConfigurationReference,
 )
+from kubelite.limits import DECISION_KEY
 
 AUTHENTICATED = "system:authenticated"
 
@@ -73,6 +74,27 @@ def test_bootstrap_schemas(who: Caller, attributes: Attributes, schema: str) -> 
     found = matching(in_order(flow_schemas()), who, attributes)
     assert found is not None
     assert found.metadata.name == schema
+
+
+@pytest.mark.parametrize(
+    ("who", "attributes"),
+    [
+        (caller("x"), asks(path="/" + "a" * DECISION_KEY.value)),
+        (caller("x"), asks("get", "pods", namespace="n" * DECISION_KEY.value)),
+        (caller("u" * DECISION_KEY.value), asks("list", "pods")),
+    ],
+)
+def test_long_requests_are_classified_and_not_remembered(
+    who: Caller, attributes: Attributes
+) -> None:
+    flow, before = FlowControl(), DECISION_KEY.times_reached
+    for _ in range(2):
+        headers: list[tuple[str, str]] = []
+        flow.seat(who, attributes, headers)
+        assert len(headers) == 2
+    assert DECISION_KEY.times_reached == before + 2
+    flow.seat(caller("x"), asks(path="/version"), [])
+    assert DECISION_KEY.times_reached == before + 2
 
 
 def test_seats_are_shared_out() -> None:

@@ -134,6 +134,9 @@ HEADS = {
     "surrogate in the path": get(b"/api/v1/namespaces/%ED%A0%80", TRUSTED),
     "half an escape": get(b"/api/v1/namespaces/%e", TRUSTED),
     "bytes behind a proxy": get(b"/api/v1/namespaces/default/pods/a/proxy/\xff%ff", TRUSTED),
+    "other methods on a proxy that does not exist": b"".join(
+        trusted(CONFIGMAPS + b"/a/proxy", method=method) for method in (b"OPTIONS", b"GET", b"PUT")
+    ),
     "NUL in the path": get(b"/api/v1/namespaces/%00", TRUSTED),
     "line feed in the path": get(b"/api/v1/namespaces/a%0ab", TRUSTED),
     "long path": get(b"/" + b"a" * 100_000),

@@ -12,6 +12,7 @@ from fakes.serving import parts_of, serving
 
 from kubelite.api.machinery.work_cost import rules_cost, warnings_cost
 from kubelite.api.registry.options import WriteOptions
+from kubelite.metrics import REGISTRY
 
 JSON = dict[str, Any]
 DEFAULT = "/api/v1/namespaces/default"
@@ -95,6 +96,12 @@ async def test_every_answer_about_endpoints_warns(
     client: Client, method: str, path: str, status: int
 ) -> None:
     assert await client.ask(method, path) == (status, [ENDPOINTS])
+
+
+async def test_a_path_that_is_not_served_is_not_deprecated(client: Client) -> None:
+    path = f"{DEFAULT}/endpoints/a/invented"
+    assert await client.ask("GET", path) == (404, [])
+    assert "invented" not in REGISTRY.exposition()  # callers must not make labels
 
 
 async def test_component_statuses_are_deprecated(client: Client) -> None:
