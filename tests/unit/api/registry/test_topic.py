@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from fakes.server import Server, at_once
+from msgspec.structs import replace
 
+from kubelite.api.auth.caller import Caller
 from kubelite.api.errors import APIError, TooManyRequests
 from kubelite.api.kinds.core.config import ConfigMap
 from kubelite.api.registry import topic
@@ -154,3 +156,14 @@ async def test_a_form_that_fails_ends_only_the_watches_of_its_group(
     assert len(sound.heard) == 2
     assert server.hub.watching == 1
     assert caplog.messages == ["watches ended: a change could not be shown to them"]
+
+
+async def test_nothing_is_kept_of_the_users_who_watched() -> None:
+    server = Server()
+    for number, selector in enumerate(("", "a=b")):
+        user = Caller(f"user-{number}")
+        allowed = replace(server.allowed("watch", PATH), caller=user)
+        options = WatchOptions(label_selector=selector)
+        watching = await server.verbs.watch(allowed, options, PLAIN, print, server.fail)
+        watching.close()
+    assert server.hub._selectors._held == {}
