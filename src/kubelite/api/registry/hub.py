@@ -170,7 +170,8 @@ class Hub:
         Raises:
             TooManyRequests: The selectors of the owner's watches exceed their memory budget.
         """
-        if owner and not self._selectors.take(owner, selection.size_bytes):
+        size_bytes = selection.size_bytes if owner else 0
+        if size_bytes and not self._selectors.take(owner, size_bytes):
             raise TooManyRequests(
                 "too many watches with long selectors, please try again later",
                 retry_after_seconds=1,

@@ -62,7 +62,7 @@ class Topic:
         self._forget()
 
     def _forget(self) -> None:
-        self._waiting.clear()
+        self._waiting = deque()
         self._waiting_bytes = 0
         self._steps = None
         if self._turn_handle is not None:
@@ -98,9 +98,7 @@ class Topic:
     def _turn(self) -> None:
         """Deliver the backlog for at most `TURN_STEPS`, then schedule the next turn."""
         self._turn_handle = None
-        if (
-            self._is_telling
-        ):  # a listener wrote an object; the running turn delivers that change, too
+        if self._is_telling:  # a listener wrote an object; the running turn delivers that, too
             return
         self._is_telling = True
         steps, self._steps = self._steps or self._work(), None
@@ -115,8 +113,7 @@ class Topic:
 
     def _work(self) -> Iterator[int]:
         """Deliver the backlog; yield the steps taken."""
-        waiting = self._waiting
-        while waiting:
+        while waiting := self._waiting:
             if not isinstance(first := waiting[0], Seen):
                 waiting.popleft()
                 first()
@@ -127,6 +124,8 @@ class Topic:
                     break
                 batch.append(one)
             yield from self._told(self._patient, batch, {})
+            if waiting is not self._waiting:
+                continue  # the backlog was dropped meanwhile, for instance because the last watch ended
             for one in batch:
                 waiting.popleft()
                 self._waiting_bytes -= one.size_bytes
@@ -136,19 +135,16 @@ class Topic:
         for seen in batch:
             revision, key = seen.change.revision, seen.change.key
             for group in tuple(groups.interested(seen)):
-                event = group.event(seen)
-                if event is None:
-                    yield 1
+                try:
+                    line, steps = _framed(group, seen, shared)
+                except Exception:
+                    # The other watches must get the change, and these must not miss it unnoticed.
+                    log.exception("watches ended: a change could not be shown to them")
+                    _fail(group)
                     continue
-                kind, value = event
-                same = (revision, group.form.name, kind, id(group.resource))
-                line = shared.get(same)
-                if line is None:
-                    line = shared[same] = group.form.event(kind, value)
-                    yield 1 + len(value) // BYTES_A_STEP + group.form.event_cost // COST_OF_STEP
-                else:
-                    yield 1
-                found.setdefault(group.key, []).append(Frame(revision, key, line))
+                yield steps
+                if line is not None:
+                    found.setdefault(group.key, []).append(Frame(revision, key, line))
         for group_key, frames in found.items():
             wanting = self.groups.get(group_key)
             if wanting is not None:
@@ -164,5 +160,23 @@ class Topic:
         self._forget()
         for group in tuple(self.groups.values()):
             if not group.is_prompt:
-                for watch in tuple(group.members):
-                    watch.fail()
+                _fail(group)
+
+
+def _framed(group: Group, seen: Seen, shared: Shared) -> tuple[bytes | None, int]:
+    """Return the line of a change for a group (None: the change is not selected), and the steps that it took."""
+    event = group.event(seen)
+    if event is None:
+        return None, 1
+    kind, value = event
+    same = (seen.change.revision, group.form.name, kind, id(group.resource))
+    line = shared.get(same)
+    if line is not None:
+        return line, 1
+    line = shared[same] = group.form.event(kind, value)
+    return line, 1 + len(value) // BYTES_A_STEP + group.form.event_cost // COST_OF_STEP
+
+
+def _fail(group: Group) -> None:
+    for watch in tuple(group.members):
+        watch.fail()

@@ -6,14 +6,16 @@ from typing import Any
 
 import pytest
 from fakes.server import Server, at_once
+from msgspec.structs import replace
 
+from kubelite.api.auth.caller import Caller
 from kubelite.api.errors import APIError, TooManyRequests
 from kubelite.api.kinds.core.config import ConfigMap
 from kubelite.api.registry import topic
 from kubelite.api.registry.groups import Group
 from kubelite.api.registry.options import WatchOptions
 from kubelite.api.registry.seen import Seen
-from kubelite.api.registry.watch import PLAIN, Watching
+from kubelite.api.registry.watch import PLAIN, Form, PlainForm, Watching
 from kubelite.limits import WATCH_BACKLOG, WATCH_SELECTORS_OF_CALLER
 
 PATH = "v1/configmaps"
@@ -22,7 +24,7 @@ PATH = "v1/configmaps"
 class Watcher:
     """Counts what a watch of what is to come delivers."""
 
-    def __init__(self, server: Server, **options: Any) -> None:
+    def __init__(self, server: Server, form: Form = PLAIN, **options: Any) -> None:
         self.heard: list[bytes] = []
         self.errors: list[APIError] = []
         self.watching: Watching = at_once(
@@ -31,7 +33,7 @@ class Watcher:
                 WatchOptions(
                     send_initial_events=False, resource_version_match="NotOlderThan", **options
                 ),
-                PLAIN,
+                form,
                 self.deliver,
                 self.errors.append,
             )
@@ -119,3 +121,49 @@ async def test_the_selectors_of_one_identity_are_bounded() -> None:
     watchers[0].watching.close()
     watchers[0].watching.close()
     Watcher(server, label_selector=text)
+
+
+async def test_the_last_watch_may_end_while_a_change_is_delivered(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Broken(Watcher):
+        def deliver(self, frames: Sequence[bytes]) -> None:
+            other.watching.close()
+            raise RuntimeError("broken pipe")
+
+    server = Server()
+    Broken(server)
+    other = Watcher(server, label_selector="a!=b")
+    await make(server, "c")
+    assert server.hub.watching == 0
+    assert caplog.messages == ["watch ended: its deliverer failed"]
+
+
+async def test_a_form_that_fails_ends_only_the_watches_of_its_group(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Failing(PlainForm):
+        name = "failing"
+
+        def event(self, event_type: str, value: bytes) -> bytes:
+            raise ValueError("cannot be shown")
+
+    server = Server()
+    failing, sound = Watcher(server, Failing()), Watcher(server)
+    for name in ("c", "d"):
+        await make(server, name)
+    assert [error.code for error in failing.errors] == [410]
+    assert len(sound.heard) == 2
+    assert server.hub.watching == 1
+    assert caplog.messages == ["watches ended: a change could not be shown to them"]
+
+
+async def test_nothing_is_kept_of_the_users_who_watched() -> None:
+    server = Server()
+    for number, selector in enumerate(("", "a=b")):
+        user = Caller(f"user-{number}")
+        allowed = replace(server.allowed("watch", PATH), caller=user)
+        options = WatchOptions(label_selector=selector)
+        watching = await server.verbs.watch(allowed, options, PLAIN, print, server.fail)
+        watching.close()
+    assert server.hub._selectors._held == {}
