@@ -36,7 +36,8 @@ async def grpc_health(host: str, port: int, service: str) -> None:
     except (OSError, EOFError) as error:
         raise GRPCFailed(f"error: health rpc failed: {error}") from error
     finally:
-        writer.close()
+        # A server that reads nothing would keep a connection that is only closed, with all that is not sent yet.
+        writer.transport.abort()
     if status != SERVING:
         raise GRPCFailed(f'service unhealthy (responded with "{_NAMES.get(status, status)}")')
 

@@ -112,7 +112,8 @@ async def _fetch(
     except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
         raise HTTPFailed(f"malformed HTTP response from {url}: {error}") from error
     finally:
-        writer.close()
+        # A server that reads nothing would keep a connection that is only closed, with all that is not sent yet.
+        writer.transport.abort()
 
 
 def _unverified() -> ssl.SSLContext:

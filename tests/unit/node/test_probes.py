@@ -2,8 +2,10 @@
 
 import asyncio
 import re
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -368,3 +370,28 @@ def test_what_is_assumed_before_the_first_probe() -> None:
     assert (health.started, health.ready) == (False, False)
     assert first_health(probed, was_started=True, was_ready=True).ready
     assert first_health(Container(name="b"), was_started=False, was_ready=False).ready
+
+
+@pytest.mark.parametrize("kind", ["httpGet", "grpc"])
+async def test_a_server_that_reads_nothing_keeps_no_connection(kind: str) -> None:
+    """Each probe would else leave a descriptor behind, and as much memory as the pod has headers."""
+    descriptors = Path("/proc/self/fd")
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setblocking(False)
+        port = listening.getsockname()[1]
+        long = "x" * (8 << 20)
+        actions = {
+            "httpGet": {"port": port, "httpHeaders": [{"name": "X", "value": long}]},
+            "grpc": {"port": port, "service": long},
+        }
+        probe = msgspec.convert({kind: actions[kind], "timeoutSeconds": 60}, Probe)
+        before = len(list(descriptors.iterdir()))
+        asking = asyncio.ensure_future(prober().probe(target(), probe))
+        peer, _ = await loop.sock_accept(listening)
+        with peer:
+            await loop.sock_recv(peer, 1)  # the rest of the request has no room
+            asking.cancel()
+            await asyncio.wait({asking})
+            await asyncio.sleep(0)
+            assert len(list(descriptors.iterdir())) == before + 1  # that of the peer
