@@ -276,15 +276,14 @@ class _Running:
         while True:
             await self._is_wide.wait()
             while self._wide:
-                name = next(iter(self._wide))
-                for step, key in enumerate(_keys(*self._wide[name]), 1):
+                name, change = next(iter(self._wide.items()))
+                for step, key in enumerate(_keys(*change), 1):
                     if key is not None:
                         self.context.queue.add(key)
                     if step % FAN_OUT.value == 0:
                         await asyncio.sleep(0)
-                        if name not in self._wide:
-                            break
-                else:
+                # A later change of the object, noted meanwhile, is now the last and has its own turn.
+                if self._wide[name] is change:
                     del self._wide[name]
             self._is_wide.clear()
 

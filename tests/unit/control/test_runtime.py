@@ -141,6 +141,19 @@ async def test_a_change_that_touches_many_keys_is_spread_over_turns_of_the_loop(
         assert len([one for one in Spreading.seen if "'3'" in one]) == 500
 
 
+async def test_a_change_during_the_spread_of_an_earlier_one_is_spread_too() -> None:
+    async with Harness(Spreading) as harness:
+        mirror = harness.client.mirror(ConfigMap)
+        mirror.put(ConfigMap(metadata=ObjectMeta(name="m", namespace="d"), data={"v": "1"}))
+        at_first = Spreading.steps
+        while Spreading.steps == at_first:
+            await asyncio.sleep(0)
+        mirror.put(ConfigMap(metadata=ObjectMeta(name="m", namespace="d"), data={"v": "2"}))
+        await harness.settle()
+        for value in ("'1'", "'2'"):
+            assert len([one for one in Spreading.seen if value in one]) == 500
+
+
 @simulated
 async def test_what_a_deletion_in_between_looks_like_is_no_noise_unless_it_lasts(
     caplog: pytest.LogCaptureFixture,
