@@ -31,9 +31,9 @@ class Part(Protocol):
 class Parts:
     """The parts that run. Users can change the system's roles, so the API itself may refuse a start."""
 
-    def __init__(self, plane: ControlPlane, tasks: TaskSet) -> None:
+    def __init__(self, plane: ControlPlane) -> None:
         self._plane = plane
-        self._tasks = tasks
+        self._tasks = TaskSet()  # the parts that are tried again
         self._running: list[Part] = []
 
     async def start(self, name: str, make: Callable[[], Part]) -> None:
@@ -82,6 +82,7 @@ class Parts:
             raise
 
     async def stop(self) -> None:
-        """Stop all parts, the last one first."""
+        """End what is being tried again, then stop all parts, the last one first."""
+        await self._tasks.stop()
         while self._running:
             await self._running.pop().stop()

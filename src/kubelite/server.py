@@ -198,7 +198,7 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
     expiry = EventExpiry(store, clock=clock, tasks=tasks)
     expiry.start()
     running.callback(expiry.stop)
-    parts = Parts(plane, tasks)
+    parts = Parts(plane)
     running.push_async_callback(parts.stop)
     await _start_control(config, parts, plane, pki, offload)
     if not config.disable_agent:

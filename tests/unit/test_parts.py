@@ -16,7 +16,6 @@ from kubelite.parts import Parts
 from kubelite.randomness import SeededRandomness
 from kubelite.store.embedded import EmbeddedStore
 from kubelite.store.memory_engine import MemoryEngine
-from kubelite.tasks import TaskSet
 
 
 class Refused:
@@ -50,8 +49,8 @@ def control_plane() -> ControlPlane:
 
 @simulated
 async def test_a_part_that_is_refused_is_started_later() -> None:
-    plane, tasks, part = control_plane(), TaskSet(), Refused(succeeds_at=4)
-    parts = Parts(plane, tasks)
+    plane, part = control_plane(), Refused(succeeds_at=4)
+    parts = Parts(plane)
     await parts.start("scheduler", lambda: part)
     assert plane.probes["scheduler"]() == "cannot list pods"
     assert part.stops == 1  # what had begun is ended before it is tried again
@@ -61,12 +60,11 @@ async def test_a_part_that_is_refused_is_started_later() -> None:
     assert [round(pause) for pause in pauses] == [1, 2, 4]
     await parts.stop()
     assert part.stops == 4
-    await tasks.stop()
 
 
 @simulated
 async def test_parts_are_stopped_in_reverse() -> None:
-    plane, tasks, stopped = control_plane(), TaskSet(), list[str]()
+    plane, stopped = control_plane(), list[str]()
 
     class Named(Refused):
         def __init__(self, name: str) -> None:
@@ -76,7 +74,7 @@ async def test_parts_are_stopped_in_reverse() -> None:
         async def stop(self) -> None:
             stopped.append(self.name)
 
-    parts = Parts(plane, tasks)
+    parts = Parts(plane)
     for name in ("one", "two"):
         await parts.start(name, lambda name=name: Named(name))  # type: ignore[misc]  # bound in the loop
         assert plane.probes[name]() == ""
@@ -92,7 +90,7 @@ async def test_what_is_no_refusal_is_raised() -> None:
 
     part = Broken(1)
     with pytest.raises(OSError, match="taken"):
-        await Parts(control_plane(), TaskSet()).start("kubelet", lambda: part)
+        await Parts(control_plane()).start("kubelet", lambda: part)
     assert part.stops == 1
 
 
@@ -103,10 +101,32 @@ async def test_a_part_is_not_healthy_before_it_has_started() -> None:
             await asyncio.sleep(5)
 
     plane = control_plane()
-    parts = Parts(plane, TaskSet())
+    parts = Parts(plane)
     starting = asyncio.create_task(parts.start("kubelet", lambda: Slow(1)))
     await asyncio.sleep(1)
     assert plane.probes["kubelet"]() == "it is still starting"
     await starting
     assert plane.probes["kubelet"]() == ""
     await parts.stop()
+
+
+@simulated
+async def test_a_part_that_is_being_tried_again_is_ended_with_the_others() -> None:
+    class Slow(Refused):
+        """Is refused twice, the second time only after a while."""
+
+        async def start(self) -> None:
+            if self.starts:
+                await asyncio.sleep(5)
+            await super().start()
+
+    plane, part = control_plane(), Slow(succeeds_at=3)
+    parts = Parts(plane)
+    await parts.start("scheduler", lambda: part)
+    await asyncio.sleep(2)  # the second attempt is under way
+    begun = asyncio.get_running_loop().time()
+    await parts.stop()
+    assert asyncio.get_running_loop().time() == begun
+    assert (len(part.starts), part.stops) == (1, 2)
+    await asyncio.sleep(120)
+    assert (len(part.starts), part.stops) == (1, 2)

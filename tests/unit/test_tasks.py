@@ -67,6 +67,26 @@ async def test_stop_ends_also_what_others_start_while_they_end() -> None:
     assert [task.cancelled() for task in started] == [True]
 
 
+async def test_what_fails_while_it_is_stopped_is_not_started_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    runs: list[int] = []
+
+    async def run() -> None:
+        runs.append(1)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise ValueError("cannot clean up")
+
+    owner = TaskSet()
+    owner.supervise(run, name="broken")
+    await asyncio.sleep(0)
+    await asyncio.wait_for(owner.stop(), 5)
+    assert len(runs) == 1
+    assert [record.getMessage() for record in caplog.records] == ["task failed"]
+
+
 async def test_a_task_may_stop_the_set_it_is_in() -> None:
     owner = TaskSet()
 

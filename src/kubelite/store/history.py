@@ -55,12 +55,14 @@ class HistoryLimits(Struct, frozen=True):
 class Window:
     """A FIFO of changes; the oldest is dropped first."""
 
-    def __init__(self, changes_max: int, limits: HistoryLimits) -> None:
+    def __init__(self, changes_max: int, limits: HistoryLimits, counted: Limit) -> None:
+        """`counted` is the limit that `changes_max` comes from."""
         self.records: deque[LoggedChange] = deque()
         self.floor = 0  # changes up to and including this revision are dropped
         self._bytes = 0
         self._changes_max = changes_max
         self._limits = limits
+        self._counted = counted
 
     @property
     def size_bytes(self) -> int:
@@ -85,7 +87,7 @@ class Window:
         if not records:
             return None
         if len(records) + adding > self._changes_max:
-            return HISTORY_CHANGES
+            return self._counted
         if self._bytes > self._limits.bytes:
             return HISTORY_BYTES
         return HISTORY_SECONDS if records[0].at + self._limits.seconds <= now else None
@@ -96,8 +98,11 @@ class History:
 
     def __init__(self, limits: HistoryLimits) -> None:
         self._limits = limits
-        self._shared = Window(limits.changes, limits)
-        self._apart = {name: Window(limits.changes_apart, limits) for name in sorted(limits.apart)}
+        self._shared = Window(limits.changes, limits, HISTORY_CHANGES)
+        self._apart = {
+            name: Window(limits.changes_apart, limits, HISTORY_CHANGES_APART)
+            for name in sorted(limits.apart)
+        }
         self._windows = (self._shared, *self._apart.values())
         self._segments: dict[str, list[LoggedChange]] = {}
 

@@ -1,4 +1,4 @@
-from kubelite.limits import HISTORY_BYTES, HISTORY_SECONDS
+from kubelite.limits import HISTORY_BYTES, HISTORY_CHANGES, HISTORY_CHANGES_APART, HISTORY_SECONDS
 from kubelite.store.history import History, HistoryLimits, LoggedChange
 from kubelite.store.protocol import Change, Entry
 
@@ -79,3 +79,14 @@ def test_what_made_changes_go_is_counted() -> None:
     old.compact(5.0)
     after = [limit.times_reached for limit in (HISTORY_BYTES, HISTORY_SECONDS)]
     assert [now - was for now, was in zip(after, before, strict=True)] == [1, 1]
+
+
+def test_a_window_of_its_own_counts_its_own_limit() -> None:
+    limits = (HISTORY_CHANGES, HISTORY_CHANGES_APART)
+    before = [limit.times_reached for limit in limits]
+    kept = History(HistoryLimits(changes=1, changes_apart=1, apart=frozenset({"/leases/"})))
+    for revision, key in enumerate(("/leases/a", "/leases/a", "/leases/b", "/pods/a", "/pods/b")):
+        kept.append(record(key, revision + 1))
+    kept.compact(0.0)
+    after = [limit.times_reached for limit in limits]
+    assert [now - was for now, was in zip(after, before, strict=True)] == [1, 2]
