@@ -69,6 +69,7 @@ class ControlPlane:
         self.probes: dict[str, Callable[[], str]] = {"etcd-0": lambda: store.problem}
         self.resources = builtin_table()
         self.hub = Hub(store)
+        self.resources.subscribe(lambda change: self.hub.end(change.ended))
         self.mirrors = Mirrors(store, self.resources, self.hub)
         issuer = f"https://kubernetes.default.svc.{config.cluster_domain}"
         self.tokens = TokenIssuer(
@@ -216,9 +217,9 @@ class ServedResources:
         return [
             Resource(row.group, row.version, row.plural, row.kind.kind, row.namespaced)
             for row in self._table.all()
-            if {"list", "watch", "delete"} <= set(row.verbs) and row.view is None
+            if {"list", "watch", "delete"} <= set(row.verbs) and row.is_canonical
         ]
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call `listener` after each change of the served resources; return the function that unsubscribes it."""
-        return self._table.subscribe(listener)
+        return self._table.subscribe(lambda _: listener())

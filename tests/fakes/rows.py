@@ -9,7 +9,7 @@ from kubelite.api.registry.resource import Resource
 ROWS: dict[GroupVersionKind, Resource] = {
     row.kind: row for row in RESOURCES if "get" in row.verbs or row.post is not None
 }
-CANONICAL = {row.storage: row for row in RESOURCES if row.view is None}
+CANONICAL = {row.storage: row for row in RESOURCES if row.is_canonical}
 
 
 def row_of(group: str, kind: str, version: str = "v1") -> Resource:

@@ -9,6 +9,7 @@ import msgspec
 from kubelite.api.auth.caller import Allowed, Attributes, Caller
 from kubelite.api.client.local import LocalClient
 from kubelite.api.client.mirrors import Mirrors
+from kubelite.api.errors import APIError
 from kubelite.api.kinds.networking import IPAddress
 from kubelite.api.registry import validation
 from kubelite.api.registry.addresses import ServiceAddresses
@@ -70,6 +71,7 @@ class Server:
         self.randomness = SeededRandomness(7)
         self.resources = builtin_table()
         self.hub = Hub(self.store)
+        self.resources.subscribe(lambda change: self.hub.end(change.ended))
         self.mirrors = Mirrors(self.store, self.resources, self.hub)
         self.addresses = ServiceAddresses(
             self.store,
@@ -93,9 +95,9 @@ class Server:
         )
         self.client = LocalClient(self.verbs, AllowAll(), ADMIN, self.mirrors)
 
-    def fail(self, error: Exception) -> None:
-        """Fail a test whose watch was told an error."""
-        raise error
+    def fail(self, error: APIError | None) -> None:
+        """Fail a test whose watch ended."""
+        raise error or AssertionError("the resource is no longer served")
 
     def allowed(self, verb: str, path: str, name: str = "", namespace: str = "default") -> Allowed:
         """Make the evidence for a path such as ``apps/v1/deployments/scale`` or ``v1/pods``."""

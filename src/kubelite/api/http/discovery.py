@@ -118,7 +118,7 @@ class Discovery:
         )
 
     def _stored_kind(self, row: Resource) -> Resource:
-        return self._resources.by_storage(row.storage) or row
+        return row.canonical
 
 
 def aggregated_version(accept: str) -> str:

@@ -233,7 +233,7 @@ def watch_store(store: Store, resources: ResourceTable) -> None:
 
     def stored() -> Iterator[tuple[str, str, int]]:
         for row in resources.all():
-            if row.view is None and {"create", "list"} <= set(row.verbs):
+            if row.is_canonical and {"create", "list"} <= set(row.verbs):
                 yield row.group, row.plural, store.count(row.prefix)
 
     storage_objects.read = lambda: [

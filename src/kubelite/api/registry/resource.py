@@ -18,26 +18,12 @@ from kubelite.api.machinery.field_selectors import ANY_KIND, Fields
 from kubelite.api.machinery.schema import Schema
 from kubelite.api.machinery.shaping.shape import Shape
 from kubelite.api.registry.answers import Written
+from kubelite.api.registry.conversion import Conversion
 from kubelite.api.registry.rules.sets import NO_RULES, NO_WARNINGS, Rules, Warnings
 from kubelite.api.registry.strategy import Strategy
 
 READ = ("get", "list", "watch")
 STANDARD = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
-
-
-class View(Protocol):
-    """Converts between the storage version and one served version.
-
-    Both directions get a dict of their own and may change it.
-    """
-
-    def read(self, stored: dict[str, Any]) -> dict[str, Any]:
-        """Convert a stored object to the served version."""
-        ...
-
-    def write(self, served: dict[str, Any]) -> dict[str, Any]:
-        """Convert a served object to the storage version."""
-        ...
 
 
 class Projection(Protocol):
@@ -89,14 +75,15 @@ class Resource(Struct, frozen=True, kw_only=True, eq=False, dict=True):
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     subresources: Mapping[str, Subresource] = NO_SUBRESOURCES
-    storage: str  # "<plural>.<group>", the first part of its keys; a view has that of the canonical resource
+    storage: str  # "<plural>.<group>", the first part of its keys; all versions have the same
     shape: Shape
     rules: Rules = NO_RULES
     warnings: Warnings = NO_WARNINGS
     strategy: Strategy
     layout: Layout = CREATED_AT  # what `kubectl get` prints
     fields: Fields = ANY_KIND  # what a field selector may name
-    view: View | None = None
+    stored_as: "Resource | None" = None  # the row of the stored version; None: this one
+    conversion: Conversion | None = None  # from what is stored; None: that is what is served
     post: Post | None = None  # answers a POST that stores nothing
     computed: ListComputed | None = None  # lists what is not stored
     deprecation: str = ""  # warning in every answer about it; "": it is not deprecated
@@ -116,18 +103,15 @@ class Resource(Struct, frozen=True, kw_only=True, eq=False, dict=True):
         """The prefix of the keys of all its objects."""
         return f"/{self.storage}/"
 
-    @cached_property
-    def revision_at(self) -> int:
-        """The byte offset of the resource version in the stored bytes."""
-        return len(self.head)
+    @property
+    def canonical(self) -> "Resource":
+        """The row of the stored version."""
+        return self.stored_as or self
 
-    @cached_property
-    def head(self) -> bytes:
-        """The first bytes of every stored object, up to the resource version."""
-        return (
-            f'{{"kind":"{self.kind.kind}","apiVersion":"{self.api_version}",'
-            '"metadata":{"resourceVersion":"'
-        ).encode()
+    @property
+    def is_canonical(self) -> bool:
+        """Whether objects are stored in this version."""
+        return self.stored_as is None
 
     @property
     def has_status(self) -> bool:

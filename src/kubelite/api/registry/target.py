@@ -5,6 +5,7 @@ from msgspec import Struct
 from kubelite.api.auth.caller import Allowed
 from kubelite.api.errors import AlreadyExists, Conflict, InternalError
 from kubelite.api.machinery import causes
+from kubelite.api.registry.conversion import Conversion
 from kubelite.api.registry.deletion import conflict
 from kubelite.api.registry.resource import Post, Projection, Resource
 
@@ -17,6 +18,19 @@ class Target(Struct, frozen=True):
     allowed: Allowed
     resource: Resource
     canonical: Resource
+
+    @property
+    def working(self) -> Resource:
+        """The row in whose version a write is carried out: what strategies, admission and rules see."""
+        conversion = self.resource.conversion
+        as_served = conversion is not None and conversion.works_as_served
+        return self.resource if as_served else self.canonical
+
+    @property
+    def view(self) -> Conversion | None:
+        """The conversion of a body to the version that the write is carried out in; None: it is in that version."""
+        conversion = self.resource.conversion
+        return None if conversion is None or conversion.works_as_served else conversion
 
     @property
     def namespace(self) -> str:

@@ -37,6 +37,7 @@ def _validate(
 ) -> None:
     rules = resource.rules
     metadata(out, thing, rules.name, namespaced=resource.namespaced)
+    out.extend(resource.shape.causes(thing, old))
     if resource.type is not None and resource.group not in _FREE_FINALIZERS:
         finalizer_names(out, thing, old)
     if old is None:

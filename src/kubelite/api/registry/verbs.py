@@ -41,7 +41,7 @@ from kubelite.api.registry.resource import Projection, Resource
 from kubelite.api.registry.routes import check_scope, check_verb, not_found
 from kubelite.api.registry.table import ResourceTable
 from kubelite.api.registry.target import Target
-from kubelite.api.registry.watch import Deliver, Form, Watching
+from kubelite.api.registry.watch import Deliver, Ended, Form, Watching
 from kubelite.api.registry.writing import JSON, Decode, Writer, manager
 
 __all__ = ["Deleted", "Listed", "PatchType", "Verbs", "Written"]
@@ -115,7 +115,7 @@ class Verbs:
             return await self._update_projected(target, projection, body, options)
         check_type(target.resource, body)
         metadata_of(body)
-        form, view = target.resource.shape, target.resource.view
+        form, view = target.resource.shape, target.view
         warnings, original = await self.offload.run(
             shape_cost(options.body_bytes), lambda: (shape(form, body, options), encode(body))
         )
@@ -124,7 +124,7 @@ class Verbs:
             item: JSON = decode.decode(original)
             return item if view is None or read is None else view.write(item)
 
-        creates = target.canonical.strategy.conduct.created_by_update and not target.subresource
+        creates = target.working.strategy.conduct.created_by_update and not target.subresource
         may_create = self._creation_right(target) if creates else None
         return await self.writer.update(
             target, revise, options, may_create=may_create, warnings=warnings
@@ -157,7 +157,7 @@ class Verbs:
             return await self._patch_projected(target, projection, patch_type, patch, options)
         if patch_type == "apply":
             return await self._apply(target, patch, options)
-        form, view = target.resource.shape, target.resource.view
+        form, view = target.resource.shape, target.view
         original = encode(patch)
         warnings: list[str] = []
 
@@ -177,7 +177,7 @@ class Verbs:
 
     async def _apply(self, target: Target, config: Any, options: WriteOptions) -> Written:
         """Apply a configuration: create the object, or own and set the fields that it names."""
-        resource, view = target.resource, target.resource.view
+        resource, view = target.resource, target.view
         if not options.field_manager:
             raise causes.invalid_object(
                 "PatchOptions",
@@ -257,13 +257,13 @@ class Verbs:
         options: WatchOptions,
         form: Form,
         deliver: Deliver,
-        expired: Callable[[APIError], None],
+        ended: Ended,
     ) -> Watching:
         """Open a watch for changes from now on; `Watching.begin` delivers the present state or the history.
 
         The watch ends if the requested history is compacted, or if changes arrive faster than they can be delivered.
-        `expired` then gets the error, to be sent as an ERROR event. Raises BadRequest, Invalid, Timeout and
-        TooManyRequests.
+        `ended` then gets the error, to be sent as an ERROR event; it gets None when the resource is no longer served.
+        Raises BadRequest, Invalid, Timeout and TooManyRequests.
         """
         target = self.target(allowed, "watch")
         check_watch_options(options)
@@ -279,12 +279,11 @@ class Verbs:
             raise too_large(after, self.hub.revision)
         watch = self.hub.open(
             resource,
-            target.canonical,
             target.namespace,
             selection,
             form,
             deliver,
-            expired=expired,
+            expired=ended,
             bookmarks=options.bookmarks,
             owner=allowed.caller.user or NAMELESS,
         )
@@ -310,7 +309,7 @@ class Verbs:
             raise not_found()
         check_scope(resource, attributes)
         check_verb(resource, attributes)
-        return Target(allowed, resource, self.resources.canonical(resource))
+        return Target(allowed, resource, resource.canonical)
 
 
 def check_applied_type(expected: GroupVersionKind, config: dict[str, Any]) -> None:

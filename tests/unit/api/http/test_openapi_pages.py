@@ -90,5 +90,5 @@ def test_rows_are_taken_anew_when_the_table_changes() -> None:
     table = ResourceTable(rows[:2])
     pages = OpenAPIPages(table)
     assert len(pages.served()) == 2
-    table.add(rows[2])
+    table.replace("", [rows[2]])
     assert len(pages.served()) == 3

@@ -9,7 +9,7 @@ pass is compiled to closures per node, which know no paths: when one of them fin
 from __future__ import annotations
 
 import binascii
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import RLock, local
 from typing import Any, Final
 
@@ -88,7 +88,7 @@ class GoShape:
         if node is not None and node.type == "object" and (node.always or "status" in item):
             structure(node, item.setdefault("status", {}))
 
-    def causes(self, item: dict[str, Any], old: dict[str, Any] | None) -> Sequence[Cause]:
+    def causes(self, item: Mapping[str, Any], old: Mapping[str, Any] | None) -> Sequence[Cause]:
         """Return no cause: the rules of a built-in kind check all of an object."""
         del item, old
         return ()

@@ -1,6 +1,6 @@
 """The form of the objects of one resource in one version."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from kubelite.api.errors import Cause
@@ -32,6 +32,6 @@ class Shape(Protocol):
         """Add to a status, which a strategy has just set, the fields that are always encoded."""
         ...
 
-    def causes(self, item: dict[str, Any], old: dict[str, Any] | None) -> Sequence[Cause]:
+    def causes(self, item: Mapping[str, Any], old: Mapping[str, Any] | None) -> Sequence[Cause]:
         """Return why an object does not satisfy its schema; values that did not change since `old` are not blamed."""
         ...

@@ -148,7 +148,7 @@ class ResourceQuota:
             resource
             for resource in self._resources.all()
             if resource.namespaced
-            and self._resources.canonical(resource) is resource
+            and resource.is_canonical
             and matching(resource.plural, resource.group, [name])
         ]
 

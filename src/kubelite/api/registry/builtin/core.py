@@ -328,8 +328,8 @@ EVENTS = (
         events_v1.Event,
         "events",
         short=("ev",),
-        storage="events.core",
-        view=EVENTS_V1,
+        stored_as=next(one for one in CORE if one.plural == "events"),
+        conversion=EVENTS_V1,
         layout=cluster_columns.EVENT,
         fields=Fields(
             {

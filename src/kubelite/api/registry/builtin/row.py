@@ -9,13 +9,13 @@ from kubelite.api.machinery.columns.custom import CREATED_AT
 from kubelite.api.machinery.columns.layout import Layout
 from kubelite.api.machinery.field_selectors import ANY_KIND, Fields
 from kubelite.api.machinery.shaping.go import Defaulter, GoShape
+from kubelite.api.registry.conversion import Conversion
 from kubelite.api.registry.resource import (
     STANDARD,
     ListComputed,
     Post,
     Resource,
     Subresource,
-    View,
 )
 from kubelite.api.registry.rules.sets import NO_RULES, NO_WARNINGS, Rules, Warnings
 from kubelite.api.registry.strategy import ORDINARY, Conduct, Strategy
@@ -36,8 +36,8 @@ def row(  # noqa: PLR0913 - each is a column of the table
     short: tuple[str, ...] = (),
     categories: tuple[str, ...] = (),
     verbs: tuple[str, ...] = STANDARD,
-    storage: str = "",
-    view: View | None = None,
+    stored_as: Resource | None = None,
+    conversion: Conversion | None = None,
     post: Post | None = None,
     computed: ListComputed | None = None,
     deprecation: str = "",
@@ -64,14 +64,15 @@ def row(  # noqa: PLR0913 - each is a column of the table
         short_names=short,
         categories=categories,
         subresources=subresources,
-        storage=storage or f"{plural}.{gvk.group or 'core'}",
+        storage=f"{plural}.{gvk.group or 'core'}" if stored_as is None else stored_as.storage,
+        stored_as=stored_as,
+        conversion=conversion,
         shape=GoShape(type_, defaults),
         rules=rules,
         warnings=warnings,
         strategy=strategy(replace(conduct, has_status="status" in subresources)),
         layout=layout,
         fields=fields,
-        view=view,
         post=post,
         computed=computed,
         deprecation=deprecation,

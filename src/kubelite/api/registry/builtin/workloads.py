@@ -102,26 +102,27 @@ APPS = (
     ),
 )
 
+_AUTOSCALERS = row(
+    autoscaling_v2.HorizontalPodAutoscaler,
+    "horizontalpodautoscalers",
+    "status",
+    short=("hpa",),
+    categories=ALL,
+    rules=Rules(scaling_rules.autoscaler, validate_status_update=scaling_rules.autoscaler_status),
+    defaults=autoscaling_defaults.default_autoscaler_v2,
+    layout=workloads_columns.HORIZONTAL_POD_AUTOSCALER,
+)
+
 AUTOSCALING = (
-    row(
-        autoscaling_v2.HorizontalPodAutoscaler,
-        "horizontalpodautoscalers",
-        "status",
-        short=("hpa",),
-        categories=ALL,
-        rules=Rules(
-            scaling_rules.autoscaler, validate_status_update=scaling_rules.autoscaler_status
-        ),
-        defaults=autoscaling_defaults.default_autoscaler_v2,
-        layout=workloads_columns.HORIZONTAL_POD_AUTOSCALER,
-    ),
+    _AUTOSCALERS,
     row(
         autoscaling_v1.HorizontalPodAutoscaler,
         "horizontalpodautoscalers",
         "status",
         short=("hpa",),
         categories=ALL,
-        view=HPA_V1,
+        stored_as=_AUTOSCALERS,
+        conversion=HPA_V1,
         rules=Rules(
             scaling_rules.autoscaler, validate_status_update=scaling_rules.autoscaler_status
         ),
