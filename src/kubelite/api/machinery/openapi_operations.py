@@ -31,6 +31,11 @@ class Operation(Struct, frozen=True, kw_only=True):
     schema: Schema | None = None
     subresource: str = ""  # the one whose parameter descriptions apply
 
+    @property
+    def accepted(self) -> tuple[str, ...]:
+        """Return the media types of the request."""
+        return PATCH_TYPES if self.body == "patch" else ("*/*",)
+
 
 class Path(Struct, frozen=True):
     """A path with its operations; `names` are its path parameters."""

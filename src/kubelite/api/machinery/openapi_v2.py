@@ -9,23 +9,13 @@ import msgspec
 
 from kubelite.api.machinery.explanations import parameter_words
 from kubelite.api.machinery.openapi import JSON, Definitions, Served
-from kubelite.api.machinery.openapi_operations import (
-    PATCH_TYPES,
-    Operation,
-    Path,
-    answer,
-    body,
-    parameter_type,
-    paths,
-    tag_of,
-)
+from kubelite.api.machinery.openapi_builder import INFO, Sent, build
+from kubelite.api.machinery.openapi_operations import parameter_type
 from kubelite.api.machinery.openapi_pages import SERVER, ServedPage, discovery_pages
 from kubelite.api.machinery.openapi_proto import encode_document
-from kubelite.api.machinery.openapi_v3 import INFO, OpenAPIDocument, hashed
+from kubelite.api.machinery.openapi_v3 import OpenAPIDocument, hashed
 
 PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
-_MEDIA_TYPES = ["application/json", "application/yaml"]
-_CODES = {"200": "OK", "201": "Created", "202": "Accepted"}
 
 
 class OpenAPIV2:
@@ -64,22 +54,14 @@ class OpenAPIV2:
 
 def document(rows: Sequence[Served], pages: Sequence[ServedPage] = ()) -> JSON:
     """Return the document of resources, of their groups and versions, and of pages."""
-    definitions, parameters = Definitions(2), _Parameters()
-    described = {
-        path.path: _path_item(definitions, parameters, resource, path)
-        for resource in rows
-        for path in paths(resource)
-    }
-    for resource in rows:
-        definitions.reference(resource.schema)
-    for page in (*pages, *discovery_pages(rows)):
-        described[page.path] = {"get": _page(definitions, page), "parameters": []}
+    dialect = Swagger()
+    described = build(rows, (*pages, *discovery_pages(rows)), dialect)
     return {
         "swagger": "2.0",
         "info": INFO,
-        "paths": dict(sorted(described.items())),
-        "definitions": definitions.schemas,
-        "parameters": parameters.shared,
+        "paths": described,
+        "definitions": dialect.definitions.schemas,
+        "parameters": dialect.shared,
     }
 
 
@@ -87,13 +69,16 @@ def document(rows: Sequence[Served], pages: Sequence[ServedPage] = ()) -> JSON:
 _INLINE = frozenset(("dryRun", "fieldValidation"))
 
 
-class _Parameters:
-    """Collects the referenced parameters, which hundreds of operations share."""
+class Swagger:
+    """The dialect of version 2; collects the parameters in `shared`, since hundreds of operations reference them."""
+
+    text_types = ("*/*",)
 
     def __init__(self) -> None:
+        self.definitions = Definitions(2)
         self.shared: dict[str, JSON] = {}
 
-    def reference(self, name: str, place: str, subresource: str = "") -> JSON:
+    def parameter(self, name: str, place: str, subresource: str = "") -> JSON:
         """Return a reference to a parameter and add it, or return the parameter itself if it must be inline."""
         about = parameter_words(name, subresource)
         made: JSON = {
@@ -111,61 +96,34 @@ class _Parameters:
         self.shared.setdefault(key, made)
         return {"$ref": f"#/parameters/{key}"}
 
-
-def _page(definitions: Definitions, page: ServedPage) -> JSON:
-    return {
-        "description": page.about,
-        "operationId": page.identifier,
-        "tags": [page.tag],
-        "consumes": list(page.produces),
-        "produces": list(page.produces),
-        "schemes": ["https"],
-        "parameters": [],
-        "responses": {
-            "200": {"description": "OK", "schema": page.answer(definitions)},
-            "401": {"description": "Unauthorized"},
-        },
-    }
-
-
-def _path_item(
-    definitions: Definitions, parameters: _Parameters, resource: Served, path: Path
-) -> JSON:
-    item: JSON = {
-        operation.method: _operation(definitions, parameters, resource, operation)
-        for operation in path.operations
-    }
-    item["parameters"] = [parameters.reference(name, "path") for name in path.names]
-    if all(operation.action != "connect" for operation in path.operations):
-        item["parameters"].append(parameters.reference("pretty", "query"))
-    return item
-
-
-def _operation(
-    definitions: Definitions, shared: _Parameters, resource: Served, operation: Operation
-) -> JSON:
-    answered = answer(definitions, resource, operation)
-    parameters = [
-        shared.reference(name, "query", operation.subresource) for name in operation.parameters
-    ]
-    if (sent := body(definitions, operation)) is not None:
-        about = parameter_words("body", operation.body)
-        whole: JSON = {"name": "body", "in": "body", "description": about, "schema": sent}
-        if operation.body != "options":
-            whole["required"] = True
-        parameters.insert(0, whole)
-    return {
-        "description": operation.about,
-        "operationId": operation.identifier,
-        "tags": [f"{tag_of(resource.group)}_{resource.version}"],
-        "consumes": list(PATCH_TYPES) if operation.body == "patch" else ["*/*"],
-        "produces": ["*/*"] if operation.answer == "text" else _MEDIA_TYPES,
-        "schemes": ["https"],
-        "parameters": parameters,
-        "responses": {
-            code: {"description": _CODES[code], "schema": answered} for code in operation.codes
+    def request(
+        self, sent: Sent | None, accepted: Sequence[str], produced: Sequence[str], query: list[JSON]
+    ) -> JSON:
+        """Return media types, schemes and parameters; a body is one of the parameters."""
+        whole = [_body_parameter(sent)] if sent else []
+        return {
+            "consumes": list(accepted),
+            "produces": list(produced),
+            "schemes": ["https"],
+            "parameters": whole + query,
         }
-        | {"401": {"description": "Unauthorized"}},
-        "x-kubernetes-action": operation.action,
-        "x-kubernetes-group-version-kind": operation.kind._asdict(),
-    }
+
+    def response(self, about: str, produced: Sequence[str], schema: JSON) -> JSON:  # noqa: ARG002 - the protocol's
+        """Return a response; `request` has its media types."""
+        return {"description": about, "schema": schema}
+
+    def body(self, sent: Sent) -> JSON:  # noqa: ARG002 - the protocol's
+        """Return nothing: a body is a parameter."""
+        return {}
+
+    def page(self, described: JSON, produced: Sequence[str]) -> JSON:
+        """Return the path item of a page."""
+        responses = described.pop("responses")
+        whole = described | self.request(None, produced, produced, []) | {"responses": responses}
+        return {"get": whole, "parameters": []}
+
+
+def _body_parameter(sent: Sent) -> JSON:
+    about = parameter_words("body", sent.role)
+    made: JSON = {"name": "body", "in": "body", "description": about, "schema": sent.schema}
+    return {**made, "required": True} if sent.required else made

@@ -8,27 +8,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from kubelite.api.machinery.explanations import parameter_words
 from kubelite.api.machinery.openapi import JSON, Definitions, Served
-from kubelite.api.machinery.openapi_operations import (
-    PATCH_TYPES,
-    Operation,
-    Path,
-    answer,
-    body,
-    parameter_type,
-    paths,
-    tag_of,
-)
+from kubelite.api.machinery.openapi_builder import INFO, Sent, build
+from kubelite.api.machinery.openapi_operations import parameter_type
 from kubelite.api.machinery.openapi_pages import SERVER, ServedPage, discovery_pages
-
-INFO = {"title": "Kubernetes", "version": "v1.36.2"}
-_MEDIA_TYPES = ("application/json", "application/yaml")
 
 
 class OpenAPIDocument(Struct, frozen=True):
@@ -105,87 +93,57 @@ def _document(content: _Content) -> OpenAPIDocument:
 
 def group_document(rows: Sequence[Served], page: ServedPage | None = None) -> JSON:
     """Return the document of one group version's resources, and of the page that lists them."""
-    definitions = Definitions(3)
-    described = {
-        path.path: _path_item(definitions, resource, path)
-        for resource in rows
-        for path in paths(resource)
-    }
-    for resource in rows:
-        definitions.reference(resource.schema)
-    if page is not None:
-        described[page.path] = {"get": _page(definitions, page)}
+    dialect = OpenAPI()
+    described = build(rows, (page,) if page is not None else (), dialect)
     return {
         "openapi": "3.0.0",
         "info": INFO,
-        "paths": dict(sorted(described.items())),
-        "components": {"schemas": definitions.schemas},
+        "paths": described,
+        "components": {"schemas": dialect.definitions.schemas},
     }
 
 
-def _page(definitions: Definitions, page: ServedPage) -> JSON:
-    return {
-        "description": page.about,
-        "operationId": page.identifier,
-        "tags": [page.tag],
-        "responses": {
-            "200": {
-                "description": "OK",
-                "content": _content(page.produces, page.answer(definitions)),
-            },
-            "401": {"description": "Unauthorized"},
-        },
-    }
+class OpenAPI:
+    """The dialect of version 3."""
 
+    text_types = ("text/plain",)
 
-def _path_item(definitions: Definitions, resource: Served, path: Path) -> JSON:
-    item: JSON = {
-        operation.method: _operation(definitions, resource, operation)
-        for operation in path.operations
-    }
-    item["parameters"] = [_parameter(name, "path") for name in path.names]
-    if all(operation.action != "connect" for operation in path.operations):
-        item["parameters"].append(_parameter("pretty", "query"))
-    return item
+    def __init__(self) -> None:
+        self.definitions = Definitions(3)
 
-
-def _parameter(name: str, place: str, subresource: str = "") -> JSON:
-    made: JSON = {
-        "name": name,
-        "in": place,
-        "description": parameter_words(name, subresource),
-        "schema": {"type": parameter_type(name), "uniqueItems": True},
-    }
-    return {**made, "required": True} if place == "path" else made
-
-
-def _operation(definitions: Definitions, resource: Served, operation: Operation) -> JSON:
-    media_types = ("text/plain",) if operation.answer == "text" else _MEDIA_TYPES
-    answered = _content(media_types, answer(definitions, resource, operation))
-    made: JSON = {
-        "description": operation.about,
-        "operationId": operation.identifier,
-        "tags": [f"{tag_of(resource.group)}_{resource.version}"],
-        "parameters": [
-            _parameter(name, "query", operation.subresource) for name in operation.parameters
-        ],
-        "responses": {
-            code: {"description": _CODES[code], "content": answered} for code in operation.codes
+    def parameter(self, name: str, place: str, subresource: str = "") -> JSON:
+        """Return a parameter; the path items of a document share none."""
+        made: JSON = {
+            "name": name,
+            "in": place,
+            "description": parameter_words(name, subresource),
+            "schema": {"type": parameter_type(name), "uniqueItems": True},
         }
-        | {"401": {"description": "Unauthorized"}},
-        "x-kubernetes-action": operation.action,
-        "x-kubernetes-group-version-kind": operation.kind._asdict(),
-    }
-    if (sent := body(definitions, operation)) is not None:
-        accepted = PATCH_TYPES if operation.body == "patch" else ("*/*",)
-        made["requestBody"] = {"content": _content(accepted, sent)}
-        if operation.body != "options":
-            made["requestBody"]["required"] = True
-    return made
+        return {**made, "required": True} if place == "path" else made
+
+    def request(
+        self,
+        sent: Sent | None,  # noqa: ARG002 - the protocol's
+        accepted: Sequence[str],  # noqa: ARG002 - the protocol's
+        produced: Sequence[str],  # noqa: ARG002 - the protocol's
+        query: list[JSON],
+    ) -> JSON:
+        """Return the parameters; bodies have the media types."""
+        return {"parameters": query}
+
+    def response(self, about: str, produced: Sequence[str], schema: JSON) -> JSON:
+        """Return a response with the same schema for each media type."""
+        return {"description": about, "content": _content(produced, schema)}
+
+    def body(self, sent: Sent) -> JSON:
+        """Return the body of a request with the same schema for each media type."""
+        made: JSON = {"content": _content(sent.media_types, sent.schema)}
+        return {"requestBody": {**made, "required": True} if sent.required else made}
+
+    def page(self, described: JSON, produced: Sequence[str]) -> JSON:  # noqa: ARG002 - the protocol's
+        """Return the path item of a page."""
+        return {"get": described}
 
 
-_CODES = {"200": "OK", "201": "Created", "202": "Accepted"}
-
-
-def _content(media_types: Sequence[str], schema: dict[str, Any]) -> JSON:
+def _content(media_types: Sequence[str], schema: JSON) -> JSON:
     return {media_type: {"schema": schema} for media_type in media_types}
