@@ -62,7 +62,10 @@ def parts_of(
             offload=verbs.offload,
             live={},
             ready={},
-            more={**OpenAPIPages(verbs.resources).pages(), **(more_pages or {})},
+            more={
+                **OpenAPIPages(verbs.resources, offload=verbs.offload).pages(),
+                **(more_pages or {}),
+            },
         ),
         streams=streams or {},
         flow=flow,

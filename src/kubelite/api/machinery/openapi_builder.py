@@ -10,14 +10,22 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from kubelite.api.machinery.openapi import JSON, Definitions, Served
-from kubelite.api.machinery.openapi_operations import Operation, Path, answer, body, paths, tag_of
+from kubelite.api.machinery.openapi import Definitions, Served
+from kubelite.api.machinery.openapi_custom import JSON
+from kubelite.api.machinery.openapi_operations import (
+    MEDIA_TYPES,
+    Operation,
+    Path,
+    answer,
+    body,
+    paths,
+    tag_of,
+)
 from kubelite.api.machinery.openapi_pages import ServedPage
 
 INFO = {"title": "Kubernetes", "version": "v1.36.2"}
 CODES = {"200": "OK", "201": "Created", "202": "Accepted"}
 UNAUTHORIZED = {"401": {"description": "Unauthorized"}}
-MEDIA_TYPES = ("application/json", "application/yaml")
 
 
 class Sent(Struct, frozen=True):

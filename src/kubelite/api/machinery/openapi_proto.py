@@ -7,35 +7,42 @@ maps are lists of named values, extensions are YAML texts, and alternatives are 
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 JSON = Mapping[str, Any]
 Encoder = Callable[[Any], bytes]
 
-_BYTES = 2
+_FIXED64, _BYTES = 1, 2
+_INT64_MASK = (1 << 64) - 1
 
 
-def encode_document(document: JSON) -> bytes:
-    """Encode a whole document."""
-    paths = b"".join(
-        _field(2, _named(path, _path_item(item))) for path, item in document["paths"].items()
-    )
-    definitions = b"".join(
-        _field(1, _named(name, _schema(schema))) for name, schema in document["definitions"].items()
-    )
-    parameters = b"".join(
-        _field(1, _named(name, _shared(item))) for name, item in document["parameters"].items()
-    )
-    info = _field(1, _text(document["info"]["title"])) + _field(
-        2, _text(document["info"]["version"])
-    )
-    return (
-        _field(1, _text(document["swagger"]))
-        + _field(2, info)
-        + _field(8, paths)
-        + _field(9, definitions)
-        + _field(10, parameters)
+def encode_path(path: str, item: JSON) -> bytes:
+    """Encode one of a document's paths."""
+    return _field(2, _named(path, _path_item(item)))
+
+
+def encode_definition(name: str, schema: JSON) -> bytes:
+    """Encode one of a document's definitions."""
+    return _field(1, _named(name, _schema(schema)))
+
+
+def encode_parameter(name: str, parameter: JSON) -> bytes:
+    """Encode one of a document's parameters."""
+    return _field(1, _named(name, _shared(parameter)))
+
+
+def join_document(paths: bytes, definitions: bytes, parameters: bytes, info: JSON) -> bytes:
+    """Return a document of encoded paths, definitions and parameters."""
+    return b"".join(
+        (
+            _field(1, _text("2.0")),
+            _field(2, _field(1, _text(info["title"])) + _field(2, _text(info["version"]))),
+            _field(8, paths),
+            _field(9, definitions),
+            _field(10, parameters),
+        )
     )
 
 
@@ -57,6 +64,15 @@ def _field(number: int, data: bytes) -> bytes:
 
 def _flag(number: int, value: bool) -> bytes:
     return _varint(number << 3) + _varint(int(value)) if value else b""
+
+
+def _whole(number: int, value: int) -> bytes:
+    """Encode an int64; a zero is not written."""
+    return _varint(number << 3) + _varint(int(value) & _INT64_MASK) if value else b""
+
+
+def _double(number: int, value: float) -> bytes:
+    return _varint(number << 3 | _FIXED64) + struct.pack("<d", value) if value else b""
 
 
 def _text(value: str) -> bytes:
@@ -95,30 +111,61 @@ def _fields(table: Mapping[str, tuple[int, Encoder]], value: JSON) -> bytes:
 # ---- messages
 
 
-def _properties(value: JSON) -> bytes:
-    return b"".join(_field(1, _named(name, _schema(schema))) for name, schema in value.items())
-
-
-_SCHEMA: Mapping[str, tuple[int, Encoder]] = {
+_TEXTS: Mapping[str, tuple[int, Encoder]] = {
     "$ref": (1, _text),
     "format": (2, _text),
+    "title": (3, _text),
     "description": (4, _text),
     "default": (5, _any),
-    "additionalProperties": (21, lambda value: _field(1, _schema(value))),
-    "type": (22, lambda value: _field(1, _text(value))),
-    "items": (23, lambda value: _field(1, _schema(value))),
-    "properties": (25, _properties),
+    "pattern": (13, _text),
+}
+_EXTERNAL_DOCS: Mapping[str, tuple[int, Encoder]] = {"description": (1, _text), "url": (2, _text)}
+_NOTES: Mapping[str, tuple[int, Encoder]] = {
+    "externalDocs": (29, lambda value: _fields(_EXTERNAL_DOCS, value)),
+    "example": (30, _any),
+}
+_NUMBERS: Mapping[str, tuple[int, Callable[[int, Any], bytes]]] = {
+    "multipleOf": (6, _double),
+    "maximum": (7, _double),
+    "exclusiveMaximum": (8, _flag),
+    "minimum": (9, _double),
+    "exclusiveMinimum": (10, _flag),
+    "maxLength": (11, _whole),
+    "minLength": (12, _whole),
+    "maxItems": (14, _whole),
+    "minItems": (15, _whole),
+    "uniqueItems": (16, _flag),
+    "maxProperties": (17, _whole),
+    "minProperties": (18, _whole),
 }
 
 
 def _schema(value: JSON) -> bytes:
-    enum = b"".join(_field(20, _any(item)) for item in value.get("enum", ()))
-    return (
-        _fields(_SCHEMA, value)
-        + _texts(19, value.get("required", ()))
-        + enum
-        + _extensions(31, value)
-    )
+    """Encode a `Schema`. It takes one frame a level, since the schemas of custom resources may be deep."""
+    made = [_fields(_TEXTS, value)]
+    values = value.get("additionalProperties")
+    if isinstance(values, bool):
+        made.append(_field(21, _varint(2 << 3) + _varint(int(values))))  # false is written too
+    elif values is not None:
+        made.append(_field(21, _field(1, _schema(values))))
+    if "type" in value:
+        made.append(_field(22, _field(1, _text(value["type"]))))
+    if "items" in value:
+        made.append(_field(23, _field(1, _schema(value["items"]))))
+    if "properties" in value:
+        # A comprehension would be a frame of its own.
+        fields = []
+        for name, schema in value["properties"].items():
+            fields.append(_field(1, _named(name, _schema(schema))))
+        made.append(_field(25, b"".join(fields)))
+    made.append(_fields(_NOTES, value))
+    made += [
+        write(number, value[name]) for name, (number, write) in _NUMBERS.items() if name in value
+    ]
+    made.append(_texts(19, value.get("required", ())))
+    made += [_field(20, _any(item)) for item in value.get("enum", ())]
+    made.append(_extensions(31, value))
+    return b"".join(made)
 
 
 _METHODS = {"get": 2, "put": 3, "post": 4, "delete": 5, "options": 6, "head": 7, "patch": 8}

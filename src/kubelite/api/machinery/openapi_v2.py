@@ -1,68 +1,190 @@
-"""OpenAPI version 2 (Swagger): one document for all served paths, as JSON and as client-go's protobuf."""
+"""OpenAPI version 2 (Swagger): one document for all served paths, as JSON and as client-go's protobuf.
+
+A document is joined from encoded parts: one of the built-in kinds, and one of each group version of custom resources.
+Only the parts whose resources changed are built again, at the next request.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 
 import msgspec
+from msgspec import Struct
 
 from kubelite.api.machinery.explanations import parameter_words
-from kubelite.api.machinery.openapi import JSON, Definitions, Served
+from kubelite.api.machinery.openapi import Definitions, Served
 from kubelite.api.machinery.openapi_builder import INFO, Sent, build
+from kubelite.api.machinery.openapi_custom import JSON
+from kubelite.api.machinery.openapi_document import (
+    OpenAPIDocument,
+    building_cost,
+    by_group_version,
+    hashed,
+    measure,
+    measuring_cost,
+    within_limit,
+)
 from kubelite.api.machinery.openapi_operations import parameter_type
 from kubelite.api.machinery.openapi_pages import SERVER, ServedPage, discovery_pages
-from kubelite.api.machinery.openapi_proto import encode_document
-from kubelite.api.machinery.openapi_v3 import OpenAPIDocument, hashed
+from kubelite.api.machinery.openapi_proto import (
+    encode_definition,
+    encode_parameter,
+    encode_path,
+    join_document,
+)
+from kubelite.offload import AtOnce, Offload
 
 PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+
+
+class Form(Struct, frozen=True):
+    """How the entries of a document are encoded, and joined."""
+
+    path: Callable[[str, JSON], bytes]
+    definition: Callable[[str, JSON], bytes]
+    parameter: Callable[[str, JSON], bytes]
+    separator: bytes
+    join: Callable[[bytes, bytes, bytes], bytes]  # paths, definitions, parameters
+
+
+def _json_entry(name: str, value: JSON) -> bytes:
+    return b"%b:%b" % (msgspec.json.encode(name), msgspec.json.encode(value))
+
+
+def _join_json(paths: bytes, definitions: bytes, parameters: bytes) -> bytes:
+    return b'{"swagger":"2.0","info":%b,"paths":{%b},"definitions":{%b},"parameters":{%b}}' % (
+        *(msgspec.json.encode(INFO), paths, definitions, parameters),
+    )
+
+
+AS_JSON = Form(_json_entry, _json_entry, _json_entry, b",", _join_json)
+AS_PROTOBUF = Form(
+    *(encode_path, encode_definition, encode_parameter, b""),
+    lambda paths, definitions, parameters: join_document(paths, definitions, parameters, INFO),
+)
+
+
+class Part(Struct, frozen=True):
+    """The encoded part of a document that some resources make."""
+
+    paths: bytes
+    definitions: Mapping[str, bytes]
+    parameters: Mapping[str, bytes]
+
+    @property
+    def size(self) -> int:
+        """The bytes of the part, in round numbers."""
+        return len(self.paths) + sum(map(len, self.definitions.values()))
 
 
 class OpenAPIV2:
     """Serves /openapi/v2."""
 
     def __init__(
-        self, served: Callable[[], Sequence[Served]], pages: Sequence[ServedPage] = SERVER
+        self,
+        served: Callable[[], Sequence[Served]],
+        pages: Sequence[ServedPage] = SERVER,
+        offload: Offload | None = None,
     ) -> None:
         """`served` returns the resources served now; `pages` are the other paths."""
         self._served = served
-        self._pages = pages
-        self._rows: tuple[Served, ...] = ()
-        self._made: dict[str, OpenAPIDocument] = {}
-        self._lock = asyncio.Lock()
+        forms = {"json": AS_JSON, "protobuf": AS_PROTOBUF}
+        self._documents = {
+            name: _JoinedDocument(form, pages, offload or AtOnce()) for name, form in forms.items()
+        }
 
     async def json(self) -> OpenAPIDocument:
         """Return the document as JSON."""
-        return await self._document("json", msgspec.json.encode)
+        return await self._documents["json"].of(tuple(self._served()))
 
     async def protobuf(self) -> OpenAPIDocument:
         """Return the document as an `openapi_v2.Document` message."""
-        return await self._document("protobuf", encode_document)
+        return await self._documents["protobuf"].of(tuple(self._served()))
 
-    async def _document(self, form: str, encode: Callable[[JSON], bytes]) -> OpenAPIDocument:
+
+class _JoinedDocument:
+    """The document in one form, with the parts it was joined from."""
+
+    def __init__(self, form: Form, pages: Sequence[ServedPage], offload: Offload) -> None:
+        self._form = form
+        self._pages = pages
+        self._offload = offload
+        self._rows: tuple[Served, ...] = ()
+        self._document: OpenAPIDocument | None = None
+        self._base: tuple[tuple[Served, ...], Part] | None = None
+        self._parts: dict[str, tuple[tuple[Served, ...], Part]] = {}
+        self._lock = asyncio.Lock()
+
+    async def of(self, rows: tuple[Served, ...]) -> OpenAPIDocument:
+        """Return the document of some resources."""
         async with self._lock:  # one build at a time, shared by all waiting requests
-            rows = tuple(self._served())
-            if rows != self._rows:
+            if self._document is None or rows != self._rows:
+                self._document = await self._join(rows)
                 self._rows = rows
-                self._made.clear()
-            if form not in self._made:
-                self._made[form] = await asyncio.to_thread(
-                    lambda: hashed(encode(document(rows, self._pages)))
-                )
-            return self._made[form]
+            return self._document
+
+    async def _join(self, rows: tuple[Served, ...]) -> OpenAPIDocument:
+        base = await self._built_in(tuple(row for row in rows if not row.custom))
+        parts = await self._custom(base, tuple(row for row in rows if row.custom))
+        cost = sum(part.size for part in parts)
+        return await self._offload.run(cost, lambda: hashed(joined(parts, self._form)))
+
+    async def _built_in(self, rows: tuple[Served, ...]) -> Part:
+        if self._base is None or self._base[0] != rows:
+            pages = (*self._pages, *discovery_pages(rows))
+            made = await self._offload.run(
+                building_cost(rows), lambda: encoded_part(rows, pages, self._form)
+            )
+            self._base = rows, made
+            self._parts.clear()  # they lack what the built-in part has
+        return self._base[1]
+
+    async def _custom(self, base: Part, rows: tuple[Served, ...]) -> list[Part]:
+        await self._offload.run(measuring_cost(rows), lambda: measure(rows))
+        groups = by_group_version(within_limit(rows))
+        for path in self._parts.keys() - groups.keys():
+            del self._parts[path]
+        for path, group in groups.items():
+            if path not in self._parts or self._parts[path][0] != group:
+                self._parts[path] = group, await self._part(base, group)
+        return [base, *(self._parts[path][1] for path in groups)]
+
+    async def _part(self, base: Part, rows: tuple[Served, ...]) -> Part:
+        return await self._offload.run(
+            building_cost(rows), lambda: encoded_part(rows, (), self._form, base)
+        )
 
 
-def document(rows: Sequence[Served], pages: Sequence[ServedPage] = ()) -> JSON:
-    """Return the document of resources, of their groups and versions, and of pages."""
-    dialect = Swagger()
-    described = build(rows, (*pages, *discovery_pages(rows)), dialect)
-    return {
-        "swagger": "2.0",
-        "info": INFO,
-        "paths": described,
-        "definitions": dialect.definitions.schemas,
-        "parameters": dialect.shared,
-    }
+_NOTHING = Part(b"", {}, {})
+
+
+def encoded_part(
+    rows: Sequence[Served], pages: Iterable[ServedPage], form: Form, base: Part = _NOTHING
+) -> Part:
+    """Return the part that some resources make, without the types and parameters that `base` has."""
+    dialect = Swagger(base.definitions.keys(), base.parameters.keys())
+    paths = build(rows, pages, dialect)
+    return Part(
+        form.separator.join(form.path(path, item) for path, item in paths.items()),
+        {name: form.definition(name, item) for name, item in dialect.definitions.schemas.items()},
+        {name: form.parameter(name, item) for name, item in dialect.shared.items()},
+    )
+
+
+def joined(parts: Sequence[Part], form: Form) -> bytes:
+    """Return the document of some parts; what two of them define is that of the first."""
+    definitions: dict[str, bytes] = {}
+    parameters: dict[str, bytes] = {}
+    for part in parts:
+        for merged, own in ((definitions, part.definitions), (parameters, part.parameters)):
+            for name, encoded in own.items():
+                merged.setdefault(name, encoded)
+    return form.join(
+        form.separator.join(part.paths for part in parts if part.paths),
+        form.separator.join(definitions.values()),
+        form.separator.join(parameters.values()),
+    )
 
 
 # kubectl searches these in the operations themselves to learn whether the server supports them, so keep them inline.
@@ -74,9 +196,13 @@ class Swagger:
 
     text_types = ("*/*",)
 
-    def __init__(self) -> None:
-        self.definitions = Definitions(2)
+    def __init__(
+        self, definitions: Set[str] = frozenset(), parameters: Set[str] = frozenset()
+    ) -> None:
+        """`definitions` and `parameters` of these names are referenced, and not added."""
+        self.definitions = Definitions(2, definitions)
         self.shared: dict[str, JSON] = {}
+        self._known = parameters
 
     def parameter(self, name: str, place: str, subresource: str = "") -> JSON:
         """Return a reference to a parameter and add it, or return the parameter itself if it must be inline."""
@@ -93,7 +219,8 @@ class Swagger:
         key = name if about == parameter_words(name) else f"{name}-{subresource}"
         if place == "path":
             key, made["required"] = f"{key}-path", True
-        self.shared.setdefault(key, made)
+        if key not in self._known:
+            self.shared.setdefault(key, made)
         return {"$ref": f"#/parameters/{key}"}
 
     def request(
