@@ -58,7 +58,7 @@ def parts_of(
         clock=SystemClock(),
         randomness=SeededRandomness(1),
         pages=Pages(
-            Discovery(verbs.resources, lambda: "127.0.0.1:6443"),
+            Discovery(verbs.resources, lambda: "127.0.0.1:6443", verbs.offload),
             offload=verbs.offload,
             live={},
             ready={},

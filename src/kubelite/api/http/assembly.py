@@ -56,7 +56,7 @@ def assemble(  # noqa: PLR0913 - it joins what a server is made of
         clock=clock,
         randomness=randomness,
         pages=Pages(
-            Discovery(verbs.resources, address),
+            Discovery(verbs.resources, address, verbs.offload),
             offload=verbs.offload,
             live=live_checks(verbs.writer.store),
             ready=ready_checks(verbs.writer.store),

@@ -1,0 +1,57 @@
+"""Rows of custom resources, as definitions make them."""
+
+from typing import Any
+
+from kubelite.api.kinds.model import GroupVersionKind
+from kubelite.api.machinery.openapi_custom import CustomType
+from kubelite.api.registry.resources import Resource, Subresource
+
+CHANGE = ("get", "patch", "update")
+SCALE = GroupVersionKind("autoscaling", "v1", "Scale")
+
+
+class CustomResource(Resource, frozen=True, kw_only=True, eq=False, dict=True):
+    """A row that says what OpenAPI documents of it."""
+
+    openapi: CustomType | None = None
+
+
+def custom_resource(
+    plural: str,
+    *,
+    group: str = "example.com",
+    version: str = "v1",
+    storage_version: str = "v1",
+    schema: dict[str, Any] | None = None,
+    subresources: tuple[str, ...] = ("status", "scale"),
+    **more: Any,
+) -> CustomResource:
+    """Return a version of a namespaced resource whose kind is its plural in capitals, without the s."""
+    kind = GroupVersionKind(group, version, plural.removesuffix("s").title())
+    described = CustomType(kind=kind, list_kind=f"{kind.kind}List", schema=schema)
+    return CustomResource(
+        group=group,
+        version=version,
+        plural=plural,
+        singular=kind.kind.lower(),
+        kind=kind,
+        type=None,
+        namespaced=True,
+        subresources=tuple(
+            Subresource(name, CHANGE, SCALE if name == "scale" else kind) for name in subresources
+        ),
+        storage=f"{plural}.{group}",
+        view=None if version == storage_version else NoConversion(),
+        openapi=described,
+        **more,
+    )
+
+
+class NoConversion:
+    """The view of a version whose objects differ from the stored ones by their version alone."""
+
+    def read(self, stored: dict[str, Any]) -> dict[str, Any]:
+        return stored
+
+    def write(self, served: dict[str, Any]) -> dict[str, Any]:
+        return served
