@@ -232,7 +232,7 @@ class Group:
             return None
         listed = []
         for row in self._versions[version]:
-            listed += _legacy_entries(row, self._stored[row.storage] or row)
+            listed += _legacy_entries(row, self._stored[row.storage])
         return _encoded(
             msgspec.json.encode(
                 {
@@ -303,7 +303,7 @@ def _subresources(row: Resource) -> Sequence[Subresource]:
     return sorted(row.subresources, key=lambda one: one.name)
 
 
-def _legacy_entries(row: Resource, stored: Resource) -> list[dict[str, Any]]:
+def _legacy_entries(row: Resource, stored: Resource | None) -> list[dict[str, Any]]:
     entry: dict[str, Any] = {
         "name": row.plural,
         "singularName": row.singular,
@@ -315,7 +315,9 @@ def _legacy_entries(row: Resource, stored: Resource) -> list[dict[str, Any]]:
         entry["shortNames"] = list(row.short_names)
     if row.categories:
         entry["categories"] = list(row.categories)
-    if "get" in row.verbs and "create" in row.verbs:
+    # Those of built-in kinds that are not stored have none, nor has a custom one whose storage version is not served.
+    is_stored = row.type is None or {"get", "create"} <= set(row.verbs)
+    if is_stored and stored is not None:
         entry["storageVersionHash"] = storage_version_hash(*stored.kind)
     entries = [entry] if row.verbs else []
     for one in _subresources(row):

@@ -9,7 +9,7 @@ from kubelite.api.http.respond import CACHE_CONTROL, Reply
 from kubelite.api.kinds.catalog import kinds
 from kubelite.api.machinery.openapi import Served, ServedSubresource
 from kubelite.api.machinery.openapi_custom import CustomType
-from kubelite.api.machinery.openapi_document import OpenAPIDocument
+from kubelite.api.machinery.openapi_document import OpenAPIDocument, etag_of
 from kubelite.api.machinery.openapi_pages import IDENTITY, SERVER
 from kubelite.api.machinery.openapi_v2 import PROTOBUF, OpenAPIV2
 from kubelite.api.machinery.openapi_v3 import OpenAPIV3
@@ -78,9 +78,13 @@ class OpenAPIPages:
     async def _whole(self, asked: Asked) -> Reply:
         _reading(asked)
         await self._compile()
-        if _wants_protobuf(asked.request.headers.get("Accept", "")):
-            return _reply(asked, await self._v2.protobuf(), content_type=PROTOBUF)
-        return _reply(asked, await self._v2.json())
+        protobuf = _wants_protobuf(asked.request.headers.get("Accept", ""))
+        content_type = PROTOBUF if protobuf else JSON
+        etag = etag_of(await self._v2.hash("protobuf" if protobuf else "json"))
+        if asked.request.headers.get("If-None-Match", "") == etag:
+            return _not_modified(etag, content_type, CACHE_CONTROL)
+        document = await (self._v2.protobuf() if protobuf else self._v2.json())
+        return _reply(asked, document, content_type=content_type)
 
     async def _index(self, asked: Asked) -> Reply:
         _reading(asked)
@@ -149,10 +153,15 @@ def _wants_protobuf(accept: str) -> bool:
 def _reply(
     asked: Asked, document: OpenAPIDocument, *, content_type: str = JSON, cache: str = CACHE_CONTROL
 ) -> Reply:
-    headers = {"ETag": document.etag, "Vary": "Accept"}
     if asked.request.headers.get("If-None-Match", "") == document.etag:
-        return Reply(b"", NOT_MODIFIED, content_type, headers=headers, cache_control=cache)
+        return _not_modified(document.etag, content_type, cache)
+    headers = {"ETag": document.etag, "Vary": "Accept"}
     return Reply(document.body, 200, content_type, headers=headers, cache_control=cache)
+
+
+def _not_modified(etag: str, content_type: str, cache: str) -> Reply:
+    headers = {"ETag": etag, "Vary": "Accept"}
+    return Reply(b"", NOT_MODIFIED, content_type, headers=headers, cache_control=cache)
 
 
 def _reading(asked: Asked) -> None:

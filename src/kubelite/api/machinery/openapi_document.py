@@ -22,7 +22,7 @@ BUILD_COST_BYTES = 64 * KIB  # of the paths and common types of a group version,
 SCHEMA_PASSES = 4  # over a schema: to convert it, to encode it, to hash it, to join it
 
 
-class OpenAPIDocument(Struct, frozen=True):
+class OpenAPIDocument(Struct, frozen=True, weakref=True):
     """An encoded document, and the hash that names it."""
 
     body: bytes
@@ -31,7 +31,12 @@ class OpenAPIDocument(Struct, frozen=True):
     @property
     def etag(self) -> str:
         """Return the value of the ETag header."""
-        return f'"{self.hash}"'
+        return etag_of(self.hash)
+
+
+def etag_of(hash_: str) -> str:
+    """Return the value of the ETag header of a document with a hash."""
+    return f'"{hash_}"'
 
 
 def hashed(body: bytes) -> OpenAPIDocument:

@@ -7,7 +7,10 @@ Only the parts whose resources changed are built again, at the next request.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from typing import Literal
+from weakref import ref
 
 import msgspec
 from msgspec import Struct
@@ -20,7 +23,6 @@ from kubelite.api.machinery.openapi_document import (
     OpenAPIDocument,
     building_cost,
     by_group_version,
-    hashed,
     measure,
     measuring_cost,
     within_limit,
@@ -38,6 +40,10 @@ from kubelite.offload import AtOnce, Offload
 PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 
 
+FormName = Literal["json", "protobuf"]
+Chunks = list[bytes]
+
+
 class Form(Struct, frozen=True):
     """How the entries of a document are encoded, and joined."""
 
@@ -45,24 +51,27 @@ class Form(Struct, frozen=True):
     definition: Callable[[str, JSON], bytes]
     parameter: Callable[[str, JSON], bytes]
     separator: bytes
-    join: Callable[[bytes, bytes, bytes], bytes]  # paths, definitions, parameters
+    join: Callable[
+        [Chunks, Chunks, Chunks], Chunks
+    ]  # of paths, definitions and parameters with separators
 
 
 def _json_entry(name: str, value: JSON) -> bytes:
     return b"%b:%b" % (msgspec.json.encode(name), msgspec.json.encode(value))
 
 
-def _join_json(paths: bytes, definitions: bytes, parameters: bytes) -> bytes:
-    return b'{"swagger":"2.0","info":%b,"paths":{%b},"definitions":{%b},"parameters":{%b}}' % (
-        *(msgspec.json.encode(INFO), paths, definitions, parameters),
-    )
+def _join_json(paths: Chunks, definitions: Chunks, parameters: Chunks) -> Chunks:
+    head = b'{"swagger":"2.0","info":%b,"paths":{' % msgspec.json.encode(INFO)
+    ends = b'},"definitions":{', b'},"parameters":{', b"}}"
+    return [head, *paths, ends[0], *definitions, ends[1], *parameters, ends[2]]
+
+
+def _join_protobuf(paths: Chunks, definitions: Chunks, parameters: Chunks) -> Chunks:
+    return join_document(paths, definitions, parameters, INFO)
 
 
 AS_JSON = Form(_json_entry, _json_entry, _json_entry, b",", _join_json)
-AS_PROTOBUF = Form(
-    *(encode_path, encode_definition, encode_parameter, b""),
-    lambda paths, definitions, parameters: join_document(paths, definitions, parameters, INFO),
-)
+AS_PROTOBUF = Form(encode_path, encode_definition, encode_parameter, b"", _join_protobuf)
 
 
 class Part(Struct, frozen=True):
@@ -71,6 +80,7 @@ class Part(Struct, frozen=True):
     paths: bytes
     definitions: Mapping[str, bytes]
     parameters: Mapping[str, bytes]
+    digest: bytes
 
     @property
     def size(self) -> int:
@@ -89,46 +99,77 @@ class OpenAPIV2:
     ) -> None:
         """`served` returns the resources served now; `pages` are the other paths."""
         self._served = served
-        forms = {"json": AS_JSON, "protobuf": AS_PROTOBUF}
+        forms: dict[FormName, Form] = {"json": AS_JSON, "protobuf": AS_PROTOBUF}
         self._documents = {
             name: _JoinedDocument(form, pages, offload or AtOnce()) for name, form in forms.items()
         }
 
     async def json(self) -> OpenAPIDocument:
         """Return the document as JSON."""
-        return await self._documents["json"].of(tuple(self._served()))
+        return await self._document("json")
 
     async def protobuf(self) -> OpenAPIDocument:
         """Return the document as an `openapi_v2.Document` message."""
-        return await self._documents["protobuf"].of(tuple(self._served()))
+        return await self._document("protobuf")
+
+    async def hash(self, form: FormName) -> str:
+        """Return the hash of the document in a form, without joining it."""
+        return await self._documents[form].hash(tuple(self._served()))
+
+    async def _document(self, form: FormName) -> OpenAPIDocument:
+        return await self._documents[form].of(tuple(self._served()))
 
 
 class _JoinedDocument:
-    """The document in one form, with the parts it was joined from."""
+    """The document in one form. Its parts are kept; it is not, since it would take as much memory again."""
 
     def __init__(self, form: Form, pages: Sequence[ServedPage], offload: Offload) -> None:
         self._form = form
         self._pages = pages
         self._offload = offload
-        self._rows: tuple[Served, ...] = ()
-        self._document: OpenAPIDocument | None = None
+        self._rows: tuple[Served, ...] | None = None
+        self._hash = ""
+        self._joined: ref[OpenAPIDocument] | None = None
         self._base: tuple[tuple[Served, ...], Part] | None = None
         self._parts: dict[str, tuple[tuple[Served, ...], Part]] = {}
-        self._lock = asyncio.Lock()
+        self._lock = asyncio.Lock()  # one build at a time, shared by all waiting requests
+
+    async def hash(self, rows: tuple[Served, ...]) -> str:
+        """Return the hash of the document of some resources."""
+        async with self._lock:
+            await self._follow(rows)
+            return self._hash
 
     async def of(self, rows: tuple[Served, ...]) -> OpenAPIDocument:
         """Return the document of some resources."""
-        async with self._lock:  # one build at a time, shared by all waiting requests
-            if self._document is None or rows != self._rows:
-                self._document = await self._join(rows)
-                self._rows = rows
-            return self._document
+        async with self._lock:
+            await self._follow(rows)
+            document = self._joined() if self._joined is not None else None
+            if document is None:
+                document = await self._join()
+                self._joined = ref(document)
+            return document
 
-    async def _join(self, rows: tuple[Served, ...]) -> OpenAPIDocument:
+    async def _follow(self, rows: tuple[Served, ...]) -> None:
+        """Build the parts whose resources changed."""
+        if rows == self._rows:
+            return
+        self._rows = self._joined = None  # until all parts are built: a request may be cancelled
         base = await self._built_in(tuple(row for row in rows if not row.custom))
-        parts = await self._custom(base, tuple(row for row in rows if row.custom))
+        await self._custom(base, tuple(row for row in rows if row.custom))
+        digests = b"".join(part.digest for part in self._all_parts())
+        self._hash = hashlib.sha256(digests).hexdigest().upper()
+        self._rows = rows
+
+    async def _join(self) -> OpenAPIDocument:
+        parts = self._all_parts()
         cost = sum(part.size for part in parts)
-        return await self._offload.run(cost, lambda: hashed(joined(parts, self._form)))
+        body = await self._offload.run(cost, lambda: joined(parts, self._form))
+        return OpenAPIDocument(body, self._hash)
+
+    def _all_parts(self) -> list[Part]:
+        assert self._base is not None, "the parts are built first"
+        return [self._base[1], *(part for _, part in self._parts.values())]
 
     async def _built_in(self, rows: tuple[Served, ...]) -> Part:
         if self._base is None or self._base[0] != rows:
@@ -140,7 +181,7 @@ class _JoinedDocument:
             self._parts.clear()  # they lack what the built-in part has
         return self._base[1]
 
-    async def _custom(self, base: Part, rows: tuple[Served, ...]) -> list[Part]:
+    async def _custom(self, base: Part, rows: tuple[Served, ...]) -> None:
         await self._offload.run(measuring_cost(rows), lambda: measure(rows))
         groups = by_group_version(within_limit(rows))
         for path in self._parts.keys() - groups.keys():
@@ -148,7 +189,6 @@ class _JoinedDocument:
         for path, group in groups.items():
             if path not in self._parts or self._parts[path][0] != group:
                 self._parts[path] = group, await self._part(base, group)
-        return [base, *(self._parts[path][1] for path in groups)]
 
     async def _part(self, base: Part, rows: tuple[Served, ...]) -> Part:
         return await self._offload.run(
@@ -156,7 +196,7 @@ class _JoinedDocument:
         )
 
 
-_NOTHING = Part(b"", {}, {})
+_NOTHING = Part(b"", {}, {}, b"")
 
 
 def encoded_part(
@@ -164,12 +204,16 @@ def encoded_part(
 ) -> Part:
     """Return the part that some resources make, without the types and parameters that `base` has."""
     dialect = Swagger(base.definitions.keys(), base.parameters.keys())
-    paths = build(rows, pages, dialect)
-    return Part(
-        form.separator.join(form.path(path, item) for path, item in paths.items()),
-        {name: form.definition(name, item) for name, item in dialect.definitions.schemas.items()},
-        {name: form.parameter(name, item) for name, item in dialect.shared.items()},
-    )
+    described = build(rows, pages, dialect)
+    paths = form.separator.join(form.path(path, item) for path, item in described.items())
+    definitions = {
+        name: form.definition(name, item) for name, item in dialect.definitions.schemas.items()
+    }
+    parameters = {name: form.parameter(name, item) for name, item in dialect.shared.items()}
+    digest = hashlib.sha256(paths)
+    for encoded in (*definitions.values(), *parameters.values()):
+        digest.update(encoded)
+    return Part(paths, definitions, parameters, digest.digest())
 
 
 def joined(parts: Sequence[Part], form: Form) -> bytes:
@@ -180,11 +224,19 @@ def joined(parts: Sequence[Part], form: Form) -> bytes:
         for merged, own in ((definitions, part.definitions), (parameters, part.parameters)):
             for name, encoded in own.items():
                 merged.setdefault(name, encoded)
-    return form.join(
-        form.separator.join(part.paths for part in parts if part.paths),
-        form.separator.join(definitions.values()),
-        form.separator.join(parameters.values()),
+    chunks = form.join(
+        _separated([part.paths for part in parts if part.paths], form.separator),
+        _separated(definitions.values(), form.separator),
+        _separated(parameters.values(), form.separator),
     )
+    return b"".join(
+        chunks
+    )  # once, since a copy of the document holds the interpreter for milliseconds
+
+
+def _separated(chunks: Iterable[bytes], separator: bytes) -> Chunks:
+    made = [each for chunk in chunks for each in (chunk, separator)]
+    return made[:-1]
 
 
 # kubectl searches these in the operations themselves to learn whether the server supports them, so keep them inline.

@@ -274,6 +274,13 @@ def test_a_definition_that_is_deleted_takes_no_new_objects() -> None:
     discovery = Discovery(ResourceTable([row]), lambda: "")
     shown = read(ask(discovery, "/apis/example.com/v1"))["resources"]
     assert shown[0]["verbs"] == ["delete", "deletecollection", "get", "list", "watch"]
+    assert shown[0]["storageVersionHash"] == storage_version_hash("example.com", "v1", "Cat")
+
+
+def test_a_storage_version_that_is_not_served_has_no_hash() -> None:
+    row = custom_resource("cats", version="v1beta1")
+    shown = read(ask(Discovery(ResourceTable([row]), lambda: ""), "/apis/example.com/v1beta1"))
+    assert "storageVersionHash" not in shown["resources"][0]
 
 
 @pytest.mark.parametrize("path", ["/apis", "/api", "/apis/apps", "/apis/none", "/api/v1", "/"])

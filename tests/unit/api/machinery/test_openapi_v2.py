@@ -1,4 +1,8 @@
+import asyncio
 import json
+from collections.abc import Callable
+from typing import TypeVar
+from weakref import ref
 
 import pytest
 from fakes.recorded_offload import RecordedOffload
@@ -15,6 +19,8 @@ from unit.api.machinery.openapi_rows import (
     document,
     encoded_document,
 )
+
+T = TypeVar("T")
 
 
 async def test_one_document_has_everything() -> None:
@@ -149,3 +155,39 @@ async def test_schemas_past_the_limit_lose_their_fields(monkeypatch: pytest.Monk
     made = await openapi.json()
     assert b"much" in made.body
     assert "properties" not in json.loads(made.body)["definitions"]["com.example.c.v1.Emus"]
+
+
+async def test_the_hash_needs_no_document_and_documents_are_not_kept() -> None:
+    rows = [PODS, custom_row("cats")]
+    offload = RecordedOffload()
+    openapi = OpenAPIV2(lambda: rows, offload=offload)
+    first = await openapi.hash("json")
+    built = len(offload.costs)
+    made = await openapi.json()
+    assert (made.hash, len(offload.costs)) == (first, built + 1)
+    assert await openapi.json() is made, "while somebody has it"
+    gone = ref(made)
+    del made
+    assert gone() is None
+    assert (await openapi.json()).hash == first
+    assert len(offload.costs) == built + 2, "joined again"
+    assert await openapi.hash("protobuf") != first
+    rows.append(custom_row("dogs"))
+    assert await openapi.hash("json") != first
+
+
+async def test_a_build_that_is_cut_off_is_completed_by_the_next_request() -> None:
+    rows = [PODS, custom_row("cats"), custom_row("dogs", "b.example.com")]
+
+    class CutOff(RecordedOffload):
+        async def run(self, cost_bytes: int, work: Callable[[], T]) -> T:
+            made = await super().run(cost_bytes, work)
+            if len(self.costs) == 3:
+                raise asyncio.CancelledError
+            return made
+
+    openapi = OpenAPIV2(lambda: rows, offload=CutOff())
+    with pytest.raises(asyncio.CancelledError):
+        await openapi.json()
+    made = json.loads((await openapi.json()).body)
+    assert made == document(rows, SERVER)

@@ -178,6 +178,10 @@ def test_custom_resources_in_version_3() -> None:
         media_type: {"schema": {"$ref": "#/components/schemas/com.example.v1.Cats"}}
         for media_type in ("application/json", "application/yaml")
     }
+    patch = document["paths"][f"{root}/{{name}}"]["patch"]
+    assert patch["x-kubernetes-group-version-kind"]["kind"] == "Cats"
+    names = {one["name"] for one in patch["parameters"]}
+    assert "fieldValidation" in names, "kubectl leaves validation to a server that has it"
     fields = document["components"]["schemas"]["com.example.v1.Cats"]["properties"]
     meta = {"$ref": "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"}
     assert fields["metadata"]["allOf"] == [meta]
