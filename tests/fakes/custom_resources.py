@@ -1,10 +1,14 @@
 """Rows of custom resources, as definitions make them."""
 
+from collections.abc import Sequence
 from typing import Any
 
+from kubelite.api.errors import Cause
 from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery.openapi_custom import CustomType
-from kubelite.api.registry.resources import Resource, Subresource
+from kubelite.api.machinery.schema import Schema
+from kubelite.api.registry.resource import Resource, Subresource
+from kubelite.api.registry.strategy import Conduct, Strategy
 
 CHANGE = ("get", "patch", "update")
 SCALE = GroupVersionKind("autoscaling", "v1", "Scale")
@@ -37,9 +41,12 @@ def custom_resource(
         kind=kind,
         type=None,
         namespaced=True,
-        subresources=tuple(
-            Subresource(name, CHANGE, SCALE if name == "scale" else kind) for name in subresources
-        ),
+        subresources={
+            name: Subresource(name, CHANGE, SCALE if name == "scale" else kind)
+            for name in subresources
+        },
+        shape=Unshaped(),
+        strategy=Strategy(Conduct(has_status="status" in subresources)),
         storage=f"{plural}.{group}",
         view=None if version == storage_version else NoConversion(),
         openapi=described,
@@ -55,3 +62,21 @@ class NoConversion:
 
     def write(self, served: dict[str, Any]) -> dict[str, Any]:
         return served
+
+
+class Unshaped:
+    """The shape of objects of which everything is kept."""
+
+    schema = Schema(type="object", preserve=True)
+
+    def receive(self, body: dict[str, Any]) -> tuple[str, ...]:
+        return ()
+
+    def complete(self, item: dict[str, Any]) -> None:
+        pass
+
+    def complete_status(self, item: dict[str, Any]) -> None:
+        pass
+
+    def causes(self, item: dict[str, Any], old: dict[str, Any] | None) -> Sequence[Cause]:
+        return ()

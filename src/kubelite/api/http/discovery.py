@@ -15,7 +15,8 @@ import msgspec
 from kubelite.api.http.negotiation import JSON, parse_accept
 from kubelite.api.http.respond import Reply
 from kubelite.api.machinery.versions import version_priority
-from kubelite.api.registry.resources import Resource, ResourceTable, Subresource
+from kubelite.api.registry.resource import Resource, Subresource
+from kubelite.api.registry.table import ResourceTable
 from kubelite.limits import KIB
 from kubelite.offload import AtOnce, Offload
 
@@ -299,8 +300,8 @@ def _verbs(row: Resource) -> list[str]:
 
 def _subresources(row: Resource) -> Sequence[Subresource]:
     if row.type is None:
-        return row.subresources
-    return sorted(row.subresources, key=lambda one: one.name)
+        return tuple(row.subresources.values())
+    return sorted(row.subresources.values(), key=lambda one: one.name)
 
 
 def _legacy_entries(row: Resource, stored: Resource | None) -> list[dict[str, Any]]:

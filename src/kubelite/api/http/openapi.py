@@ -14,8 +14,9 @@ from kubelite.api.machinery.openapi_pages import IDENTITY, SERVER
 from kubelite.api.machinery.openapi_v2 import PROTOBUF, OpenAPIV2
 from kubelite.api.machinery.openapi_v3 import OpenAPIV3
 from kubelite.api.machinery.schema import Schema, compile_struct
-from kubelite.api.registry.resources import Resource, ResourceTable, Subresource
+from kubelite.api.registry.resource import Resource, Subresource
 from kubelite.api.registry.routes import not_allowed, not_found
+from kubelite.api.registry.table import ResourceTable
 from kubelite.limits import KIB
 from kubelite.offload import AtOnce, Offload
 
@@ -116,8 +117,10 @@ def served(resource: Resource) -> Served:
         namespaced=resource.namespaced,
         verbs=resource.verbs,
         schema=type_,
-        answers_whole=resource.strategy.answered_whole,
-        subresources=tuple(_subresource(resource, type_, each) for each in resource.subresources),
+        answers_whole=resource.strategy.conduct.answered_whole,
+        subresources=tuple(
+            _subresource(resource, type_, each) for each in resource.subresources.values()
+        ),
     )
 
 

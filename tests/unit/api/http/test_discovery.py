@@ -16,7 +16,8 @@ from kubelite.api.http.discovery import (
 )
 from kubelite.api.http.respond import Reply
 from kubelite.api.registry.builtin import builtin_table
-from kubelite.api.registry.resources import Resource, ResourceTable
+from kubelite.api.registry.resource import Resource
+from kubelite.api.registry.table import ResourceTable
 from kubelite.limits import INLINE_WORK
 
 T = TypeVar("T")
