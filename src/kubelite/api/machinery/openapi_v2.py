@@ -39,7 +39,6 @@ from kubelite.offload import AtOnce, Offload
 
 PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 
-
 FormName = Literal["json", "protobuf"]
 Chunks = list[bytes]
 
@@ -51,9 +50,8 @@ class Form(Struct, frozen=True):
     definition: Callable[[str, JSON], bytes]
     parameter: Callable[[str, JSON], bytes]
     separator: bytes
-    join: Callable[
-        [Chunks, Chunks, Chunks], Chunks
-    ]  # of paths, definitions and parameters with separators
+    # Takes the chunks of paths, definitions and parameters, with separators.
+    join: Callable[[Chunks, Chunks, Chunks], Chunks]
 
 
 def _json_entry(name: str, value: JSON) -> bytes:
@@ -98,32 +96,36 @@ class OpenAPIV2:
         offload: Offload | None = None,
     ) -> None:
         """`served` returns the resources served now; `pages` are the other paths."""
-        self._served = served
         forms: dict[FormName, Form] = {"json": AS_JSON, "protobuf": AS_PROTOBUF}
         self._documents = {
-            name: _JoinedDocument(form, pages, offload or AtOnce()) for name, form in forms.items()
+            name: _JoinedDocument(served, form, pages, offload or AtOnce())
+            for name, form in forms.items()
         }
 
     async def json(self) -> OpenAPIDocument:
         """Return the document as JSON."""
-        return await self._document("json")
+        return await self._documents["json"].current()
 
     async def protobuf(self) -> OpenAPIDocument:
         """Return the document as an `openapi_v2.Document` message."""
-        return await self._document("protobuf")
+        return await self._documents["protobuf"].current()
 
     async def hash(self, form: FormName) -> str:
         """Return the hash of the document in a form, without joining it."""
-        return await self._documents[form].hash(tuple(self._served()))
-
-    async def _document(self, form: FormName) -> OpenAPIDocument:
-        return await self._documents[form].of(tuple(self._served()))
+        return await self._documents[form].hash()
 
 
 class _JoinedDocument:
     """The document in one form. Its parts are kept; it is not, since it would take as much memory again."""
 
-    def __init__(self, form: Form, pages: Sequence[ServedPage], offload: Offload) -> None:
+    def __init__(
+        self,
+        served: Callable[[], Sequence[Served]],
+        form: Form,
+        pages: Sequence[ServedPage],
+        offload: Offload,
+    ) -> None:
+        self._served = served
         self._form = form
         self._pages = pages
         self._offload = offload
@@ -134,24 +136,25 @@ class _JoinedDocument:
         self._parts: dict[str, tuple[tuple[Served, ...], Part]] = {}
         self._lock = asyncio.Lock()  # one build at a time, shared by all waiting requests
 
-    async def hash(self, rows: tuple[Served, ...]) -> str:
-        """Return the hash of the document of some resources."""
+    async def hash(self) -> str:
+        """Return the hash of the document of the resources served now."""
         async with self._lock:
-            await self._follow(rows)
+            await self._follow()
             return self._hash
 
-    async def of(self, rows: tuple[Served, ...]) -> OpenAPIDocument:
-        """Return the document of some resources."""
+    async def current(self) -> OpenAPIDocument:
+        """Return the document of the resources served now."""
         async with self._lock:
-            await self._follow(rows)
+            await self._follow()
             document = self._joined() if self._joined is not None else None
             if document is None:
                 document = await self._join()
                 self._joined = ref(document)
             return document
 
-    async def _follow(self, rows: tuple[Served, ...]) -> None:
+    async def _follow(self) -> None:
         """Build the parts whose resources changed."""
+        rows = tuple(self._served())
         if rows == self._rows:
             return
         self._rows = self._joined = None  # until all parts are built: a request may be cancelled
@@ -229,9 +232,8 @@ def joined(parts: Sequence[Part], form: Form) -> bytes:
         _separated(definitions.values(), form.separator),
         _separated(parameters.values(), form.separator),
     )
-    return b"".join(
-        chunks
-    )  # once, since a copy of the document holds the interpreter for milliseconds
+    # Joined once, since a copy of the document holds the interpreter for milliseconds.
+    return b"".join(chunks)
 
 
 def _separated(chunks: Iterable[bytes], separator: bytes) -> Chunks:

@@ -33,9 +33,8 @@ from kubelite.offload import AtOnce, Offload
 
 HASHES_A_STEP = 16  # group versions of custom resources whose schemas are read in one piece of work
 
-_Content = tuple[
-    tuple[Served, ...], ServedPage | None
-]  # the resources at a path, and the page that lists them
+# The resources at a path, and the page that lists them; none is documented for custom resources.
+_Content = tuple[tuple[Served, ...], ServedPage | None]
 
 
 class OpenAPIV3:

@@ -191,3 +191,12 @@ async def test_a_build_that_is_cut_off_is_completed_by_the_next_request() -> Non
         await openapi.json()
     made = json.loads((await openapi.json()).body)
     assert made == document(rows, SERVER)
+
+
+async def test_a_custom_kind_cannot_take_the_place_of_a_built_in_type() -> None:
+    """Its group reversed may spell the name of another definition."""
+    impostor = custom_row("pod", "core.api.k8s.io")
+    name = impostor.schema.definition
+    assert name == "io.k8s.api.core.v1.Pod"
+    made = json.loads((await OpenAPIV2(lambda: [impostor, PODS]).json()).body)
+    assert made["definitions"][name] == document([PODS])["definitions"][name]
