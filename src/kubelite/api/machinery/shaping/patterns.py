@@ -1,0 +1,91 @@
+"""Patterns of custom resources: untrusted regular expressions in Go's syntax, matched in time linear in the text.
+
+The syntax is read by `go_regexp`, so that what is accepted, and what is said of the rest, is the same everywhere.
+Texts are matched by google-re2, and by `automaton` where there is no such library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kubelite.api.machinery.shaping.automaton import Automaton, TooLarge, Unsupported
+from kubelite.api.machinery.shaping.go_regexp import Invalid, parse
+from kubelite.limits import PATTERN, PATTERN_PROGRAM
+from kubelite.remembered import remembered
+
+Matcher = Callable[[str], bool]
+_LENGTH_REMEMBERED = 4096  # characters of a pattern
+
+
+def find_problem(pattern: str) -> str:
+    """Return why a pattern cannot be used, worded as Go does where it is no regular expression; "" if it can be."""
+    try:
+        _compiled(pattern)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+class Pattern:
+    """A pattern, compiled when the first text is matched.
+
+    One that cannot be compiled matches nothing; `find_problem` refuses it before, when the definition is written.
+    """
+
+    __slots__ = ("_matcher", "_text")
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._matcher: Matcher | None = None  # of a text that is too long to be remembered by
+
+    def matches(self, text: str) -> bool:
+        """Return whether the pattern matches anywhere in a text."""
+        if self._matcher is not None:
+            return self._matcher(text)
+        try:
+            matcher = _compiled(self._text)
+        except ValueError:
+            return False
+        if len(self._text) > _LENGTH_REMEMBERED:
+            self._matcher = matcher
+        return matcher(text)
+
+
+@remembered(256, length_max=_LENGTH_REMEMBERED)
+def _compiled(pattern: str) -> Matcher:
+    """Return the matcher of a pattern; raises ValueError."""
+    tree = parse(pattern)
+    try:
+        return _by_library(pattern)
+    except ImportError:
+        pass
+    try:
+        return Automaton(tree, size_max=PATTERN_PROGRAM.value).matches
+    except TooLarge as error:
+        PATTERN_PROGRAM.reached()
+        raise _too_large(pattern) from error
+    except Unsupported as error:
+        raise ValueError(f"cannot match `{pattern}` without google-re2: {error}") from error
+
+
+def _too_large(pattern: str) -> Invalid:
+    return Invalid("expression too large", pattern)
+
+
+def _by_library(pattern: str) -> Matcher:
+    import re2
+
+    options = re2.Options()
+    options.max_mem = PATTERN.value
+    options.never_capture = True  # groups cost a slower search, and nobody asks for them
+    options.log_errors = False
+    try:
+        search = re2.compile(pattern, options).search
+    except re2.error as error:
+        text = error.args[0] if error.args else ""
+        text = text.decode(errors="replace") if isinstance(text, bytes) else str(text)
+        if "too large" in text:
+            PATTERN.reached()
+            raise _too_large(pattern) from error
+        raise ValueError(f"error parsing regexp: {text}") from error
+    return lambda value: search(value.encode(errors="replace")) is not None
