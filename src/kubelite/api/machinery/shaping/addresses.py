@@ -8,9 +8,9 @@ from ipaddress import IPv4Address, IPv6Address
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*):")
 _ESCAPES = re.compile(r"%(?![0-9a-fA-F]{2})")
-_HOST = re.compile(
-    r"""(?:[A-Za-z0-9\-_.~!$&'()*+,;=:\[\]<>"\x80-\U0010ffff]|%25|%[89a-fA-F][0-9a-fA-F])*+"""
-)
+_HOST_LETTER = r"""[A-Za-z0-9\-_.~!$&'()*+,;=:\[\]<>"\x80-\U0010ffff]"""
+_HOST = re.compile(f"(?:{_HOST_LETTER}|%25|%[89a-fA-F][0-9a-fA-F])*+")
+_ZONE = re.compile(f"(?:{_HOST_LETTER}|%[0-9a-fA-F]{{2}})++")
 _PORT = re.compile(r":[0-9]*")
 _USER = re.compile(r"(?:[A-Za-z0-9\-._:~!$&'()*+,;=@]|%[0-9a-fA-F]{2})*+")
 
@@ -46,9 +46,9 @@ def _is_host(text: str, scheme: str) -> bool:
     if bracket == 0:
         literal, closed, port = text[1:].rpartition("]")
         address, zoned, zone = literal.partition("%25")
-        if not closed or not _is_port(port) or (zoned and not zone):
+        if not closed or not _is_port(port) or (zoned and not _ZONE.fullmatch(zone)):
             return False
-        return is_ipv6(address) and _ESCAPES.search(zone) is None
+        return is_ipv6(address)
     colon = text.find(":") if scheme in ("http", "https") else text.rfind(":")
     return (colon < 0 or _is_port(text[colon:])) and _HOST.fullmatch(text) is not None
 
@@ -95,6 +95,8 @@ def is_mac(text: str) -> bool:
 _ATOM = re.compile(r"""[^\x00-\x20\x7f()<>\[\]:;@\\,"]+""")
 _QUOTED = re.compile(r'"(?:[\t !#-\[\]-~\x80-\U0010ffff]|\\[\t -~\x80-\U0010ffff])*+"')
 _LITERAL = re.compile(r"\[([^\x00-\x20\x7f\[\]\\]*)\]")
+_ENCODED = re.compile(r"=\?([^?]+)\?[bBqQ]\?[^?]*\?=")
+_CHARSETS = frozenset({"utf-8", "iso-8859-1", "us-ascii"})
 _SPACE = re.compile(r"[ \t]*")
 _COMMENT_STEP = re.compile(r"[^()\\]+|\\.|[()]", re.DOTALL)
 
@@ -166,12 +168,20 @@ class _Mail:
                 self.comments()
             self.space()
             try:
-                self.take(_QUOTED if self.text.startswith('"', self.at) else _ATOM)
+                self.word()
             except _Unreadable:
                 if not words:
                     raise
                 return
             words += 1
+
+    def word(self) -> None:
+        if self.text.startswith('"', self.at):
+            self.take(_QUOTED)
+            return
+        encoded = _ENCODED.fullmatch(self.take(_ATOM))
+        if encoded is not None and encoded[1].lower() not in _CHARSETS:
+            raise _Unreadable
 
     def mailbox(self, *, grouped: bool) -> None:
         """Read name@domain, words <name@domain>, or words: mailbox;."""

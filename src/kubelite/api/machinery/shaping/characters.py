@@ -52,6 +52,7 @@ _CATEGORIES: Final = frozenset(
         "Zs",
     ]
 )
+_TABLES: Final = _CATEGORIES | {"Any"}
 _CASED = ("Lu", "Ll", "Lt")
 
 
@@ -93,8 +94,14 @@ class Characters:
     @property
     def scripts(self) -> frozenset[str]:
         """The Unicode groups that are no categories: Python has no tables of them."""
-        own = {self.group} if self.group and self.group not in _CATEGORIES else set()
+        own = {self.group} if self.group and self.group not in _TABLES else set()
         return frozenset(own.union(*(part.scripts for part in self.parts)))
+
+    def folded(self) -> Characters:
+        """Return the set without regard to case."""
+        return Characters(
+            tuple(self.ranges), negated=self.negated, fold=True, group=self.group, parts=self.parts
+        )
 
     def __contains__(self, letter: str) -> bool:
         found = self._has(letter)
@@ -121,7 +128,7 @@ def _merged(ranges: list[tuple[int, int]]) -> Ranges:
     return tuple(merged)
 
 
-# Letters with more than one other case: the signs of kelvin and angstrom, and the long s.
+# Letters with more than one other case: the signs of kelvin and angstrom, the long and the sharp s.
 _ODD_VARIANTS: Final = {
     "k": "\u212a",
     "K": "\u212a",
@@ -132,6 +139,8 @@ _ODD_VARIANTS: Final = {
     "\xe5": "\u212b",
     "\xc5": "\u212b",
     "\u212b": "\xe5\xc5",
+    "\xdf": "\u1e9e",
+    "\u1e9e": "\xdf",
 }
 
 
@@ -149,13 +158,60 @@ def _is_in_group(letter: str, group: str) -> bool:
     return category(letter).startswith(group)
 
 
+_ALIASES: Final = {
+    "other": "C",
+    "control": "Cc",
+    "format": "Cf",
+    "unassigned": "Cn",
+    "privateuse": "Co",
+    "surrogate": "Cs",
+    "letter": "L",
+    "casedletter": "LC",
+    "lowercaseletter": "Ll",
+    "modifierletter": "Lm",
+    "otherletter": "Lo",
+    "titlecaseletter": "Lt",
+    "uppercaseletter": "Lu",
+    "mark": "M",
+    "spacingmark": "Mc",
+    "enclosingmark": "Me",
+    "nonspacingmark": "Mn",
+    "number": "N",
+    "decimalnumber": "Nd",
+    "letternumber": "Nl",
+    "othernumber": "No",
+    "punctuation": "P",
+    "connectorpunctuation": "Pc",
+    "dashpunctuation": "Pd",
+    "closepunctuation": "Pe",
+    "finalpunctuation": "Pf",
+    "initialpunctuation": "Pi",
+    "otherpunctuation": "Po",
+    "openpunctuation": "Ps",
+    "symbol": "S",
+    "currencysymbol": "Sc",
+    "modifiersymbol": "Sk",
+    "mathsymbol": "Sm",
+    "othersymbol": "So",
+    "separator": "Z",
+    "lineseparator": "Zl",
+    "paragraphseparator": "Zp",
+    "spaceseparator": "Zs",
+    "any": "Any",
+} | {name.lower(): name for name in _CATEGORIES}
+
+
 def unicode_group(name: str, *, negated: bool, fold: bool) -> Characters | None:
-    r"""Return the characters of \p{name}; None if nothing can have that name."""
-    if not name or not name.replace("_", "").isalnum() or not name.isascii():
+    r"""Return the characters of \p{name}; None if nothing can have that name.
+
+    Case and signs in the name do not matter, as in Go.
+    """
+    bare = name.replace("_", "").replace("-", "").replace(" ", "").lower()
+    if not bare.isascii() or not bare.isalpha():
         return None
-    if len(name) < 3 and name not in _CATEGORIES:
+    if bare not in _ALIASES and len(bare) < 3:
         return None
-    return Characters(group=name, negated=negated, fold=fold)
+    return Characters(group=_ALIASES.get(bare, name), negated=negated, fold=fold)
 
 
 def _of(text: str) -> Ranges:

@@ -54,6 +54,7 @@ Node = One | Place | Sequence | Choice | Repeat
 _PLACES = {"A": "begin", "z": "end", "b": "word", "B": "no word"}
 _CONTROLS = {"a": "\a", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _OCTAL = frozenset("01234567")
+_HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
 _ASCII_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
 _QUANTIFIERS: dict[str, tuple[int, int | None]] = {"*": (0, None), "+": (1, None), "?": (0, 1)}
 
@@ -264,11 +265,11 @@ class Parser:
         letter = self.text[start + 1 : start + 2]
         if letter and letter in PERL:
             self.at = start + 2
-            return PERL[letter]
-        if letter not in ("p", "P") or len(self.text) < start + 3:
+            return self._cased(PERL[letter])
+        if letter not in ("p", "P"):
             return None
         end = start + 3
-        name = self.text[start + 2]
+        name = self.text[start + 2 : end]
         if name == "{":
             end = self.text.find("}", start) + 1
             if not end:
@@ -282,6 +283,9 @@ class Parser:
             raise Invalid("invalid character class range", self.text[start:end])
         self.at = end
         return group
+
+    def _cased(self, characters: Characters) -> Characters:
+        return characters.folded() if self.flags.fold else characters
 
     def _escape(self, start: int) -> int:
         """Read an escaped letter and return its code point."""
@@ -309,24 +313,24 @@ class Parser:
         return int(self.text[start + 1 : end], 8)
 
     def _hexadecimal(self, start: int) -> int:
-        end = start + 4
-        digits = self.text[start + 2 : end]
-        if digits.startswith("{"):
-            end = self.text.find("}", start) + 1
-            digits = self.text[start + 3 : end - 1] if end and end < start + 72 else ""
-        well_formed = (
-            digits.isascii()
-            and digits.isalnum()
-            and (self.text[end - 1] == "}" or len(digits) == 2)
-        )
-        try:
-            point = int(digits, 16) if well_formed else -1
-        except ValueError:
-            point = -1
-        self.at = min(max(end, start + 2), len(self.text))
-        if not 0 <= point <= 0x10FFFF:
+        r"""Read \x41 or \x{1F600}; an error shows the text up to the letter that is wrong."""
+        if not self.text.startswith("{", self.at):
+            digits = self.text[self.at : self.at + 2]
+            self.at += len(digits)
+            if len(digits) == 2 and _HEXADECIMAL.issuperset(digits):
+                return int(digits, 16)
             raise Invalid("invalid escape sequence", self.text[start : self.at])
-        return point
+        self.at += 1
+        point, digits = 0, ""
+        while self.at < len(self.text):
+            digit = self.text[self.at]
+            self.at += 1
+            if digit == "}" and digits:
+                return point
+            if digit not in _HEXADECIMAL or (point := point * 16 + int(digit, 16)) > 0x10FFFF:
+                break
+            digits += digit
+        raise Invalid("invalid escape sequence", self.text[start : self.at])
 
     def _class(self, start: int) -> None:
         self.at = start + 1
@@ -347,7 +351,7 @@ class Parser:
             if name not in POSIX:
                 raise Invalid("invalid character class range", name)
             self.at = end + 2
-            return POSIX[name]
+            return self._cased(POSIX[name])
         if self.text.startswith("\\", self.at):
             characters = self._escaped_class(self.at)
             if characters is not None:
@@ -375,6 +379,22 @@ class Parser:
 
 def _is_count(text: str) -> bool:
     return text.isascii() and text.isdigit() and (len(text) == 1 or text[0] != "0")
+
+
+def asks_inside(node: Node) -> bool:
+    r"""Return whether an expression asks for a position that is no border of a word: ``\B``."""
+    pending = [node]
+    while pending:
+        match pending.pop():
+            case Place("no word"):
+                return True
+            case Sequence(parts) | Choice(parts):
+                pending.extend(parts)
+            case Repeat(part):
+                pending.append(part)
+            case _:
+                pass
+    return False
 
 
 def parse(text: str) -> Node:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kubelite.api.machinery.shaping.automaton import Automaton, TooLarge, Unsupported
-from kubelite.api.machinery.shaping.go_regexp import Invalid, parse
+from kubelite.api.machinery.shaping.go_regexp import Invalid, asks_inside, parse
 from kubelite.limits import PATTERN, PATTERN_PROGRAM
 from kubelite.remembered import remembered
 
@@ -53,26 +53,33 @@ class Pattern:
 
 @remembered(256, length_max=_LENGTH_REMEMBERED)
 def _compiled(pattern: str) -> Matcher:
-    """Return the matcher of a pattern; raises ValueError."""
+    r"""Return the matcher of a pattern; raises ValueError.
+
+    What the library does not take, but Go does, is left to the automaton: some names of Unicode groups, and repeated
+    groups, which the library expands to bytes. So is ``\B``, which the library finds inside a character of two bytes.
+    """
     tree = parse(pattern)
-    try:
-        return _by_library(pattern)
-    except ImportError:
-        pass
+    refused: Exception | None = None
+    if not asks_inside(tree):
+        try:
+            return _by_library(pattern)
+        except ImportError:
+            pass
+        except ValueError as error:
+            refused = error
     try:
         return Automaton(tree, size_max=PATTERN_PROGRAM.value).matches
     except TooLarge as error:
         PATTERN_PROGRAM.reached()
-        raise _too_large(pattern) from error
+        raise Invalid("expression too large", pattern) from error
     except Unsupported as error:
+        if refused is not None:
+            raise refused from error
         raise ValueError(f"cannot match `{pattern}` without google-re2: {error}") from error
 
 
-def _too_large(pattern: str) -> Invalid:
-    return Invalid("expression too large", pattern)
-
-
 def _by_library(pattern: str) -> Matcher:
+    """Return google-re2's matcher; raises ImportError, or ValueError if it does not take the pattern."""
     import re2
 
     options = re2.Options()
@@ -84,8 +91,6 @@ def _by_library(pattern: str) -> Matcher:
     except re2.error as error:
         text = error.args[0] if error.args else ""
         text = text.decode(errors="replace") if isinstance(text, bytes) else str(text)
-        if "too large" in text:
-            PATTERN.reached()
-            raise _too_large(pattern) from error
-        raise ValueError(f"error parsing regexp: {text}") from error
+        problem, _, part = text.partition(": ")
+        raise Invalid(problem, part or pattern) from error
     return lambda value: search(value.encode(errors="replace")) is not None
