@@ -47,3 +47,28 @@ def _key(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(map(_key, value))
     return value.__class__, value
+
+
+def alternatives_of(openapi: JSON) -> int:
+    """Return against how many alternatives one value may have to be checked, at most."""
+    return _alternatives(openapi, {})[1]
+
+
+def _alternatives(node: JSON, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
+    """Return the alternatives of a value of this node, and of the value below it that has most."""
+    if (found := known.get(id(node))) is not None:
+        return found
+    choices = [choice for name in _LISTED for choice in node.get(name) or ()]
+    if isinstance(node.get("not"), dict):
+        choices.append(node["not"])
+    judged = [_alternatives(choice, known) for choice in choices]
+    own = len(choices) + sum(of_value for of_value, _ in judged)
+    most = max([own, *(own + of_any for _, of_any in judged)])
+    inner = list((node.get("properties") or {}).values())
+    inner += [
+        node[name] for name in ("items", "additionalProperties") if isinstance(node.get(name), dict)
+    ]
+    for each in inner:
+        most = max(most, _alternatives(each, known)[1])
+    known[id(node)] = own, most
+    return own, most
