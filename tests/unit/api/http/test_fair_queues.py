@@ -1,10 +1,11 @@
 """Seats and queues of priority levels."""
 
 import asyncio
+import tracemalloc
 
 import pytest
 
-from kubelite.api.http.fair_queues import Level, Limits, Refused, hand
+from kubelite.api.http.fair_queues import HAND_MAX, Level, Limits, Refused, hand
 from kubelite.limits import SEAT_WAIT_SECONDS
 
 
@@ -137,3 +138,69 @@ def test_a_hand_is_always_the_same_and_without_doubles() -> None:
         assert len(set(dealt)) == 6
         assert all(0 <= index < 16 for index in dealt)
     assert len({tuple(hand(str(flow), 64, 6)) for flow in range(200)}) > 190
+
+
+async def test_queues_without_requests_are_not_kept() -> None:
+    queues = 10_000_000
+    (level,) = levels(Limits(seats=1, queues=queues, hand_size=2, queue_length=5))
+    assert len(level.queues) == 0
+    await level.take("x")
+    tasks = [await waiting(level, str(flow)) for flow in range(20)]
+    assert level.waiting == 20
+    assert 1 < len(level.queues) <= 20
+    for task in tasks[:5]:
+        task.cancel()
+    await asyncio.gather(*tasks[:5], return_exceptions=True)
+    assert level.waiting == 15
+    for _ in range(16):
+        level.give_back()
+        await asyncio.sleep(0)
+    await asyncio.gather(*tasks[5:])
+    assert (level.in_use, level.waiting, len(level.queues)) == (0, 0, 0)
+    level.reconfigure(Limits(seats=1, queues=queues + 1))
+    assert len(level.queues) == 0
+
+
+async def test_the_cost_of_a_request_does_not_grow_with_the_queues() -> None:
+    tracemalloc.start()
+    try:
+        (level,) = levels(Limits(seats=1, queues=10_000_000, hand_size=2))
+        await level.take("x")
+        task = await waiting(level, "a")
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 200_000
+    level.give_back()
+    await task
+
+
+def test_a_hand_is_bounded_whatever_the_configuration_says() -> None:
+    assert len(set(hand("flow", 10_000_000, 10_000_000))) == HAND_MAX
+    assert set(hand("flow", 3, 10_000_000)) == {0, 1, 2}
+
+
+async def test_a_request_joins_the_shortest_queue_of_its_hand() -> None:
+    (level,) = levels(Limits(seats=1, queues=3, hand_size=3, queue_length=2))
+    await level.take("x")
+    tasks = [await waiting(level, "a") for _ in range(6)]  # each queue of the hand gets two
+    assert (level.waiting, len(level.queues)) == (6, 3)
+    with pytest.raises(Refused):
+        await level.take("a")
+    for _ in range(7):
+        level.give_back()
+        await asyncio.sleep(0)
+    await asyncio.gather(*tasks)
+
+
+async def test_requests_in_removed_queues_are_served() -> None:
+    (level,) = levels(Limits(seats=1, queues=64, hand_size=8))
+    await level.take("x")
+    tasks = [await waiting(level, str(flow)) for flow in range(10)]
+    level.reconfigure(Limits(seats=1, queues=1))
+    tasks.append(await waiting(level, "late"))
+    for _ in range(12):
+        level.give_back()
+        await asyncio.sleep(0)
+    await asyncio.gather(*tasks)
+    assert (level.waiting, len(level.queues)) == (0, 0)
