@@ -10,7 +10,7 @@ import logging
 import os
 import shutil
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -171,17 +171,45 @@ def cut_log(path: Path) -> None:
 
 
 async def stop_engine(folders: EngineFolders) -> None:
-    """End an engine of our own, whoever started it, and wait until it has ended; raises TimeoutError."""
-    with contextlib.suppress(OSError, ValueError):
+    """Terminate an engine of our own, whichever process started it, and wait for its end. Raises TimeoutError."""
+    try:
         pid = int((folders.run / "docker.pid").read_text())
-        os.kill(pid, signal.SIGTERM)
-        async with asyncio.timeout(STOP_SECONDS):
-            await _ended(pid)
+        with _opened_process(pid) as descriptor:
+            # The file of an engine that was killed stays, and its number may be another process's by now.
+            if not _is_engine(pid, folders):
+                return
+            signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+            async with asyncio.timeout(STOP_SECONDS):
+                await _readable(descriptor)
+    except TimeoutError:  # an OSError as well
+        raise
+    except (OSError, ValueError):
+        return  # it does not run
+
+
+def _is_engine(pid: int, folders: EngineFolders) -> bool:
+    arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    return os.fsencode(f"--data-root={folders.data}") in arguments
 
 
 async def _ended(pid: int) -> None:
-    """Wait until a process, which need not be a child, has ended."""
+    """Wait until a process, which need not be a child, has ended. Raises OSError if there is none."""
+    with _opened_process(pid) as descriptor:
+        await _readable(descriptor)
+
+
+@contextlib.contextmanager
+def _opened_process(pid: int) -> Iterator[int]:
+    """Open a descriptor of a process, which never comes to mean another one. Raises OSError."""
     descriptor = os.pidfd_open(pid)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+async def _readable(descriptor: int) -> None:
+    """Wait until a descriptor is readable; that of a process is when it has ended."""
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_reader(descriptor, ended.set)
@@ -189,4 +217,3 @@ async def _ended(pid: int) -> None:
         await ended.wait()
     finally:
         loop.remove_reader(descriptor)
-        os.close(descriptor)
