@@ -24,6 +24,7 @@ from kubelite.tasks import TaskSet
 
 if TYPE_CHECKING:
     from kubelite.node.engine import EngineFolders
+    from kubelite.node.runtime import ContainerRecord
 
 ENGINE_START_SECONDS = 30.0
 KUBECONFIG_BYTES_MAX = 1 << 20
@@ -150,13 +151,19 @@ def _remove_node(config: Config, say: Callable[[str], None]) -> None:
     from kubelite.node.cgroups import remove_all as remove_groups
 
     try:
-        say(f"removed {asyncio.run(_remove_containers(config))} containers")
-        asyncio.run(remove_network())
+        pods = _pod_folders(config)
+        records = asyncio.run(_remove_containers(config))
+        say(f"removed {len(records)} containers")
+        own = {*pods, *(record.pod_uid for record in records)}
+        is_removed = asyncio.run(remove_network(own))
     except TimeoutError as error:
         raise Refused("cannot stop the container engine: it does not end") from error
     except (RulesUnavailable, RulesRefused, OSError) as error:
         raise Refused(f"cannot remove the network: {error}") from error
-    say("removed the network")
+    if is_removed:
+        say("removed the network")
+    else:
+        say("left the network: pods of another data folder are connected to it")
     remove_groups()
 
 
@@ -179,8 +186,8 @@ def _remove_data_folder(removal: Removal, say: Callable[[str], None]) -> None:
         say(f"removed {removal.data}")
 
 
-async def _remove_containers(config: Config) -> int:
-    """Remove this data folder's containers, and its own engine if it has one; return the number of containers."""
+async def _remove_containers(config: Config) -> Sequence["ContainerRecord"]:
+    """Remove this data folder's containers, and its own engine if it has one; return what was removed."""
     from kubelite.node.engine import EngineFolders, answers, find_socket, stop_engine
     from kubelite.node.runtime import EngineUnavailable, RuntimeFailure
 
@@ -194,7 +201,7 @@ async def _remove_containers(config: Config) -> int:
             return await _empty_engine(config, socket)
         if is_own:
             return await _empty_own_engine(config, folders)
-        if _has_entries(data / "pods"):
+        if _pod_folders(config):
             what = (
                 f"the container engine does not answer on {socket}, and pods of this node are on it"
             )
@@ -205,11 +212,13 @@ async def _remove_containers(config: Config) -> int:
         if is_own:
             await stop_engine(folders)
             await asyncio.to_thread(_remove_run, folders.run)
-    return 0
+    return ()
 
 
-async def _empty_own_engine(config: Config, folders: "EngineFolders") -> int:
-    """Restart our own engine to remove its containers, which outlive it; return their number."""
+async def _empty_own_engine(
+    config: Config, folders: "EngineFolders"
+) -> Sequence["ContainerRecord"]:
+    """Restart our own engine to remove its containers, which outlive it; return what was removed."""
     from kubelite.node.engine import OwnEngine, until_answers
 
     tasks = TaskSet()
@@ -222,7 +231,7 @@ async def _empty_own_engine(config: Config, folders: "EngineFolders") -> int:
         await tasks.stop()
 
 
-async def _empty_engine(config: Config, socket: Path) -> int:
+async def _empty_engine(config: Config, socket: Path) -> Sequence["ContainerRecord"]:
     from kubelite.node import pause_image
     from kubelite.node.container_owner import read_owner
     from kubelite.node.docker import DockerRuntime
@@ -247,11 +256,13 @@ async def _empty_engine(config: Config, socket: Path) -> int:
             await runtime.remove_image(pause_image.NAME)
     finally:
         await runtime.close()
-    return len(records)
+    return records
 
 
-def _has_entries(folder: Path) -> bool:
-    return folder.is_dir() and any(folder.iterdir())
+def _pod_folders(config: Config) -> Sequence[str]:
+    """Return the uids of pods that have a folder. Raises OSError."""
+    folder = Path(config.data_dir) / "agent" / "pods"
+    return [path.name for path in folder.iterdir()] if folder.is_dir() else []
 
 
 def _remove_run(folder: Path) -> None:

@@ -282,9 +282,12 @@ async def test_a_host_that_forwards_nothing_lets_pods_through(node: Node) -> Non
     assert (await ask("10.43.0.5", 80, pid=node.one))[0].split()[0] in ("one", "two")
     assert await ask("10.42.0.3", 8080, pid=node.one) == ["two 10.42.0.2"]
     node.running.cancel()
-    await remove_network()
+    rules, links = shell("nft list ruleset"), shell("ip link")
+    assert not await remove_network({"uid-of-another-cluster"})
+    assert (shell("nft list ruleset"), shell("ip link")) == (rules, links)
+    assert await remove_network({"one", "two"})
     assert "kubelite" not in shell("iptables -S FORWARD; nft list ruleset; ip -d link; ip route")
-    await remove_network()  # of nothing
+    assert await remove_network(())  # of nothing
 
 
 @on_a_node

@@ -168,6 +168,11 @@ class PodNetwork:
                 self.listener.pod_restored(*owner)
         await self._run(lambda: _delete_links(lambda link: link.index in leftover))
 
+    async def connected(self) -> frozenset[str]:
+        """Return the uids of all pods with a link on this host, whichever cluster they belong to."""
+        aliases = map(parse_alias, await self._run(_pod_links))
+        return frozenset(alias[0] for alias in aliases if alias is not None)
+
     async def remove_all(self) -> None:
         """Remove the bridge and every pod link from the host."""
         await self._run(
