@@ -20,17 +20,22 @@ CLIENT_SET = re.compile(r"\tset (clients/\S+) \{\n(.*?)\n\t\}", re.DOTALL)
 CLIENT = re.compile(r"([0-9.]+)(?: timeout \w+)? expires (\w+)")
 MASQUERADE_MARK = "0x00004000"  # the bit kube-proxy uses; nobody else claims it
 
-# Maps and sets by name: type, and whether it is a map.
+SERVICES, NODE_PORTS = "services", "node-ports"
+SERVICE_FILTER, NODE_PORT_FILTER = "service-filter", "node-port-filter"
+HOST_PORTS, ANY_HOST_PORTS = "host-ports", "any-host-ports"
+HAIRPIN = "hairpin"
+INGRESS_PODS, EGRESS_PODS = "ingress-pods", "egress-pods"
+# Declarations of the fixed maps and sets by name.
 COLLECTIONS: Mapping[str, str] = {
-    "services": "map services { type ipv4_addr . inet_proto . inet_service : verdict; }",
-    "node-ports": "map node-ports { type inet_proto . inet_service : verdict; }",
-    "service-filter": "map service-filter { type ipv4_addr . inet_proto . inet_service : verdict; }",
-    "node-port-filter": "map node-port-filter { type inet_proto . inet_service : verdict; }",
-    "host-ports": "map host-ports { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }",
-    "any-host-ports": "map any-host-ports { type inet_proto . inet_service : ipv4_addr . inet_service; }",
-    "hairpin": "set hairpin { type ipv4_addr . ipv4_addr; }",
-    "ingress-pods": "map ingress-pods { type ipv4_addr : verdict; }",
-    "egress-pods": "map egress-pods { type ipv4_addr : verdict; }",
+    SERVICES: f"map {SERVICES} {{ type ipv4_addr . inet_proto . inet_service : verdict; }}",
+    NODE_PORTS: f"map {NODE_PORTS} {{ type inet_proto . inet_service : verdict; }}",
+    SERVICE_FILTER: f"map {SERVICE_FILTER} {{ type ipv4_addr . inet_proto . inet_service : verdict; }}",
+    NODE_PORT_FILTER: f"map {NODE_PORT_FILTER} {{ type inet_proto . inet_service : verdict; }}",
+    HOST_PORTS: f"map {HOST_PORTS} {{ type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }}",
+    ANY_HOST_PORTS: f"map {ANY_HOST_PORTS} {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}",
+    HAIRPIN: f"set {HAIRPIN} {{ type ipv4_addr . ipv4_addr; }}",
+    INGRESS_PODS: f"map {INGRESS_PODS} {{ type ipv4_addr : verdict; }}",
+    EGRESS_PODS: f"map {EGRESS_PODS} {{ type ipv4_addr : verdict; }}",
 }
 
 
@@ -97,8 +102,8 @@ def merge(parts: Iterable[Ruleset]) -> Ruleset:
             known = whole.udp_endpoints.get(frontend, frozenset())
             whole.udp_endpoints[frontend] = known | endpoints
     for filtered, dispatched in (
-        ("service-filter", "services"),
-        ("node-port-filter", "node-ports"),
+        (SERVICE_FILTER, SERVICES),
+        (NODE_PORT_FILTER, NODE_PORTS),
     ):
         refused = [
             key
@@ -131,8 +136,8 @@ def base_chains(settings: ProxySettings) -> str:
     ct state new jump filter-services
   }}
   chain filter-services {{
-    {address} vmap @service-filter
-    fib daddr type local meta l4proto . th dport vmap @node-port-filter
+    {address} vmap @{SERVICE_FILTER}
+    fib daddr type local meta l4proto . th dport vmap @{NODE_PORT_FILTER}
   }}
   chain filter-forward {{
     type filter hook forward priority filter; policy accept;
@@ -145,16 +150,16 @@ def base_chains(settings: ProxySettings) -> str:
   chain policy-forward {{
     type filter hook forward priority 10; policy accept;
     ct state established,related accept
-    ip saddr . ip daddr @hairpin accept
-    ip saddr vmap @egress-pods
-    ip daddr vmap @ingress-pods
+    ip saddr . ip daddr @{HAIRPIN} accept
+    ip saddr vmap @{EGRESS_PODS}
+    ip daddr vmap @{INGRESS_PODS}
   }}
   chain policy-input {{
     type filter hook input priority 10; policy accept;
     iifname != "{bridge}" accept
     ip daddr 127.0.0.0/8 ct state new drop
     ct state established,related accept
-    ip saddr vmap @egress-pods
+    ip saddr vmap @{EGRESS_PODS}
   }}
   chain refuse {{
     meta l4proto tcp reject with tcp reset
@@ -169,13 +174,13 @@ def base_chains(settings: ProxySettings) -> str:
     jump dispatch
   }}
   chain dispatch {{
-    {address} vmap @services
+    {address} vmap @{SERVICES}
     {own}fib daddr type local jump dispatch-local
   }}
   chain dispatch-local {{
-    meta l4proto . th dport vmap @node-ports
-    meta l4proto {{ tcp, udp, sctp }} dnat ip addr . port to {address} map @host-ports
-    meta l4proto {{ tcp, udp, sctp }} dnat ip addr . port to meta l4proto . th dport map @any-host-ports
+    meta l4proto . th dport vmap @{NODE_PORTS}
+    meta l4proto {{ tcp, udp, sctp }} dnat ip addr . port to {address} map @{HOST_PORTS}
+    meta l4proto {{ tcp, udp, sctp }} dnat ip addr . port to meta l4proto . th dport map @{ANY_HOST_PORTS}
   }}
   chain mark-masquerade {{
     meta mark set mark or {MASQUERADE_MARK}
@@ -183,7 +188,7 @@ def base_chains(settings: ProxySettings) -> str:
   chain nat-postrouting {{
     type nat hook postrouting priority srcnat; policy accept;
     mark and {MASQUERADE_MARK} != 0 goto masquerade-marked
-    ct status dnat ip saddr . ip daddr @hairpin masquerade fully-random
+    ct status dnat ip saddr . ip daddr @{HAIRPIN} masquerade fully-random
     ip saddr 127.0.0.0/8 oifname "{bridge}" masquerade fully-random
     ip saddr {pods} ip daddr != {{ {pods}, 224.0.0.0/4 }} oifname != "{bridge}" masquerade fully-random
   }}
