@@ -26,11 +26,14 @@ class ContainerState:
     """What is remembered of one run of a container beside its record; dropped as one when the container is gone."""
 
     __slots__ = (
+        "applied_resources",
         "hook",
         "hook_failure",
         "is_hook_running",
         "message",
         "probes",
+        "resize_failures",
+        "resize_trouble",
         "stop",
         "told_backoff",
     )
@@ -41,9 +44,10 @@ class ContainerState:
         self.hook: asyncio.Task[None] | None = None  # its postStart hook, while it runs
         self.is_hook_running = False  # from before the start on
         self.hook_failure = ""
-        self.message: str | None = (
-            None  # what it left as termination message; None until that was read
-        )
+        self.message: str | None = None  # its termination message; None until that was read
+        self.applied_resources = ""  # by its last resize, as JSON; "" if it was not resized
+        self.resize_trouble: Trouble | None = None  # why its last resize failed
+        self.resize_failures = 0  # in succession
         self.told_backoff = False  # whether its back-off was made an event
 
 
@@ -74,20 +78,17 @@ class PodMemory:
         self.allocated: dict[str, ResourceRequirements] = {}  # by container name, once admitted
         self.pending_resize: Pending | None = None
         self.group_limits: Limits | None = None  # what the pod's control group was given
-        self.resize_troubles: dict[str, Trouble] = {}  # container id: why its resize failed
-        self.resize_failures: dict[str, int] = {}
-        self.resized: dict[str, str] = {}  # container id: what it has since its last resize
         self.ending: Ending | None = None
         self.told_reductions: set[tuple[str, str]] = set()  # container name, what it does not get
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}  # for ends, by container id
 
-    def see(self, pod: Pod) -> None:
-        """Take a newer version of the pod; an older one, from a mirror that lags, is ignored."""
+    def update_pod(self, pod: Pod) -> None:
+        """Store a newer version of the pod; an older one, from a mirror that lags, is ignored."""
         if self.pod is None or _version(pod) >= _version(self.pod):
             self.pod = pod
 
-    def take(self, record: ContainerRecord) -> None:
-        """Take what the engine says of a container; one that has ended does not come back to life."""
+    def update_container(self, record: ContainerRecord) -> None:
+        """Store what the engine says of a container; news that one runs which has ended is late, so it is ignored."""
         known = self.records.get(record.id)
         if known is not None and known.phase == "exited" and record.phase != "exited":
             return
@@ -148,8 +149,12 @@ class PodMemory:
             hooks_running=frozenset(key for key, state in states if state.is_hook_running),
             stopping=frozenset(key for key, state in states if state.stop is not None),
             messages={key: state.message for key, state in states if state.message is not None},
-            resized=dict(self.resized),
-            resize_troubles=dict(self.resize_troubles),
+            resized={
+                key: state.applied_resources for key, state in states if state.applied_resources
+            },
+            resize_troubles={
+                key: state.resize_trouble for key, state in states if state.resize_trouble
+            },
             pending_resize=self.pending_resize,
             group_limits=self.group_limits,
             ending=self.ending,

@@ -19,11 +19,11 @@ from kubelite.api.client.protocol import Client
 from kubelite.api.kinds.core.containers import LifecycleHandler, Probe
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.clock import Clock
+from kubelite.node.dependencies import Collaborators, NodeFacts
 from kubelite.node.environment import Surroundings
 from kubelite.node.kubelet import Kubelet, PodListener, PodSource
 from kubelite.node.machine import Machine
 from kubelite.node.network import HostPort
-from kubelite.node.pod_actions import Collaborators, NodeFacts
 from kubelite.node.pods import AnyContainer
 from kubelite.node.probes import Outcome, Target
 from kubelite.node.registration import (
