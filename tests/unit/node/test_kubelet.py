@@ -15,7 +15,9 @@ from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.node.probes import Outcome, Target
 from kubelite.node.runtime import Resynced, RuntimeEvent
-from kubelite.node.simulated import Behaviour, SharedPods, SimulatedNode, SimulatedVolumes
+from kubelite.node.simulated import SharedPods, SimulatedNode
+from kubelite.node.simulated_network import SimulatedVolumes
+from kubelite.node.simulated_runtime import Behaviour
 from kubelite.randomness import SeededRandomness
 from unit.node.cluster import Cluster, container, is_ready, run_virtually
 
