@@ -1,7 +1,7 @@
 """Decides what network policies let through to and from the pods of a node. Pure.
 
 Pods that the same policies select share a chain. A chain returns what it allows and drops the rest; a packet has to
-pass that of its sender and that of its receiver. What the node itself sends is not asked about.
+pass that of its sender and that of its receiver. Packets that the node itself sends are not filtered.
 """
 
 import hashlib
@@ -91,7 +91,7 @@ def members(pods: Iterable[Pod], node_name: str, attached: Mapping[str, str]) ->
 
 
 def isolation(addresses: Iterable[str]) -> Ruleset:
-    """Return the rules that let nothing new to or from addresses whose pods are not known."""
+    """Return the rules that drop new connections to and from addresses whose pods are unknown."""
     rules = RulesetBuilder()
     for address in addresses:
         for collection in PODS.values():
@@ -127,7 +127,7 @@ def policy_rules(
 ) -> Ruleset:
     """Return the rules of all policies for the local ones of `pods`; `namespaces` are labels by name.
 
-    What does not fit into the limit is not allowed.
+    Peers and ports beyond the limit are not allowed: it fails closed.
     """
     rules = RulesetBuilder()
     chains = _Chains(rules, pods, namespaces)
@@ -393,7 +393,7 @@ class _Chains:
         return found
 
     def _candidates(self, namespace: str, selector: LabelSelector) -> Sequence[Member]:
-        """Return the pods of a namespace that have one of the labels a selector asks for, if it asks for any."""
+        """Return a superset of the pods that a selector matches: those with its first label, else the namespace's."""
         for key, value in selector.matchLabels.items():
             return self._by_pair.get((namespace, key, value), ())
         return self._by_namespace.get(namespace, ())
@@ -427,7 +427,7 @@ def _places(targets: Iterable[Member], protocol: str, names: AbstractSet[str]) -
 
 
 def _selector(selector: LabelSelector | None) -> Selector:
-    """Return a selector; a wrong one, which the API should let nobody write, matches nothing."""
+    """Return a compiled selector; an invalid one, which validation should have rejected, matches nothing."""
     try:
         return label_selector(selector, is_stored=True)
     except BadRequest:

@@ -1,6 +1,6 @@
 """The nftables table as a value, and the commands for it: in full, or as the difference to another.
 
-The hooks, and the maps they look things up in, are fixed; services, host ports and policies fill maps and add chains.
+The hooks and the maps they use are fixed; services, host ports and policies fill maps and add chains.
 A set of another type must have another name.
 """
 
@@ -18,7 +18,9 @@ REFUSE = "goto refuse"
 CHAIN_COST_BYTES, ELEMENT_COST_BYTES = 16, 8  # about five and two microseconds
 CLIENT_SET = re.compile(r"\tset (clients/\S+) \{\n(.*?)\n\t\}", re.DOTALL)
 CLIENT = re.compile(r"([0-9.]+)(?: timeout \w+)? expires (\w+)")
-MASQUERADE_MARK = "0x00004000"  # the bit kube-proxy uses; nobody else claims it
+MASQUERADE_MARK = (
+    "0x00004000"  # the bit that kube-proxy uses, which other programs therefore leave alone
+)
 
 SERVICES, NODE_PORTS = "services", "node-ports"
 SERVICE_FILTER, NODE_PORT_FILTER = "service-filter", "node-port-filter"
@@ -61,7 +63,7 @@ class Ruleset(Struct, frozen=True):
 
     chains: dict[str, tuple[str, ...]] = {}
     elements: dict[tuple[str, str], str] = {}  # (collection, key) -> value; empty in a set
-    sets: dict[str, str] = {}  # name -> what it holds, as nft declares it
+    sets: dict[str, str] = {}  # name -> declaration in nft's syntax
     # UDP address ("" for any of the node's) and port -> endpoints' addresses
     udp_endpoints: dict[tuple[str, int], frozenset[str]] = {}
     health_ports: dict[int, LocalEndpoints] = {}  # this process listens on them

@@ -68,7 +68,7 @@ class ServiceProxy:
         self._check_firewall = True
 
     async def start(self) -> None:
-        """Get what running needs; raises RulesUnavailable."""
+        """Open the kernel handles. Raises RulesUnavailable."""
         self.table.start()
 
     async def run(self) -> None:
@@ -131,11 +131,11 @@ class ServiceProxy:
                 await self.applied()
 
     def pod_restored(self, pod_uid: str, address: str) -> None:
-        """Take note of a pod that was connected before this process began."""
+        """Record the address of a pod that was connected before this process began."""
         self._policies.expect(pod_uid, address)
 
     def pod_detached(self, pod_uid: str) -> None:
-        """Drop the address that `pod_attached` noted."""
+        """Drop the address of a pod that is disconnected."""
         self._policies.forget(pod_uid)
 
     def _is_settled(self) -> bool:

@@ -226,7 +226,7 @@ class External(Struct, frozen=True):
 
 
 class Fence(Struct, frozen=True):
-    """What loadBalancerSourceRanges let through: the rules, none for everything, and the set they look in."""
+    """The rules that return packets from loadBalancerSourceRanges, and their set; no rules: all may pass."""
 
     rules: tuple[str, ...] = ()
     set_name: str = ""

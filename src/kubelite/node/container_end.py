@@ -1,4 +1,4 @@
-"""What follows the end of a container: its tasks end, and its termination message is read."""
+"""Cleans up after a container that has ended: its tasks are cancelled, and its termination message is read."""
 
 import logging
 
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 class ContainerEnd:
-    """Reads what ended containers left."""
+    """Handles the ends of containers."""
 
     def __init__(self, shared: ActionDependencies) -> None:
         self._runtime = shared.parts.runtime

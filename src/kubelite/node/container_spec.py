@@ -1,4 +1,4 @@
-"""Puts together what a sandbox or container is made from."""
+"""Builds the specs from which sandboxes and containers are created. Pure."""
 
 import msgspec
 
@@ -72,7 +72,7 @@ def container_spec(
 ) -> ContainerSpec:
     """Describe a container; raises ConfigUnavailable when its settings are forbidden, lacking, or no text for one.
 
-    `target` is the id of the container whose processes it is to see.
+    `target` is the id of the container whose PID namespace it joins; "" for none.
     """
     container = start.container
     _check_node_can(container)

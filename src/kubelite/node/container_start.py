@@ -26,7 +26,7 @@ from kubelite.node.runtime import (
 
 
 class ContainerStart:
-    """Starts containers."""
+    """Starts containers. A failure is a trouble of the container, so that it is retried after a back-off."""
 
     def __init__(self, shared: ActionDependencies, probing: ProbeStarts) -> None:
         parts = shared.parts
@@ -97,7 +97,7 @@ class ContainerStart:
         about: ObjectReference,
         reductions: tuple[str, ...],
     ) -> None:
-        """Make an event of what a container does not get, once, and warn once of what the host withholds."""
+        """Record an event for each reduction of a container, once per container, and log each reduction once."""
         for reduction in reductions:
             if (container.name, reduction) not in memory.told_reductions:
                 memory.told_reductions.add((container.name, reduction))
@@ -155,7 +155,7 @@ class ContainerStart:
 
 
 def target_id(memory: PodMemory, container: AnyContainer) -> str:
-    """Return the id of the container that an ephemeral one looks into, "" if none; raises ConfigUnavailable."""
+    """Return the id of an ephemeral container's target; "" if it has none. Raises ConfigUnavailable if it is not up."""
     name = container.targetContainerName if isinstance(container, EphemeralContainer) else ""
     if not name:
         return ""

@@ -15,7 +15,7 @@ from kubelite.node.runtime import ContainerRecord, EngineUnavailable, RuntimeFai
 log = logging.getLogger(__name__)
 
 STOP_RETRY_MAX_SECONDS = 8.0
-# What each container gets at least, also one whose preStop hook took the whole grace period.
+# The least time between signal and SIGKILL, also if the preStop hook took the whole grace period.
 GRACE_MIN_SECONDS = 2.0
 
 

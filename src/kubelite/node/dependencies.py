@@ -1,4 +1,4 @@
-"""What the parts of the node agent are given from outside, and what they share while they act on pods."""
+"""The dependencies that are injected into the node agent, and those that its actions on pods share."""
 
 import asyncio
 import logging
@@ -32,7 +32,7 @@ STARTS_AT_ONCE = 8  # engines get slower, not faster, beyond a few
 
 
 class NodeFacts(Struct, frozen=True):
-    """What pods are told about the node they run on."""
+    """The properties of the node that its pods depend on, as found at the start of the agent."""
 
     name: str
     addresses: tuple[str, ...]
@@ -45,7 +45,7 @@ class NodeFacts(Struct, frozen=True):
 
 
 class Collaborators(Struct, frozen=True):
-    """What the node works with, given from outside."""
+    """The injected dependencies of the node agent."""
 
     client: Client
     runtime: ContainerRuntime
@@ -58,9 +58,9 @@ class Collaborators(Struct, frozen=True):
 
 
 class ActionDependencies:
-    """What all that acts on pods shares: the collaborators, the node's facts, one bound on starts.
+    """The dependencies that all actions on pods share: collaborators, facts of the node, one bound on starts.
 
-    `wake` enqueues a pod by uid. `pods` returns those that the node has let in, with what each was allocated.
+    `wake` enqueues a pod by uid. `pods` returns the admitted pods, with their allocated resources.
     """
 
     def __init__(
@@ -79,10 +79,10 @@ class ActionDependencies:
         self.pods = pods
         self.starting = asyncio.Semaphore(STARTS_AT_ONCE)
         self._node = node
-        self._warned: set[str] = set()  # what the log already says that this host withholds
+        self._warned: set[str] = set()  # texts that were logged once
 
     def around(self, memory: PodMemory) -> Surroundings:
-        """Return what the pod may learn about where it runs."""
+        """Return the facts of a pod's addresses and node that its environment and volumes may show."""
         return Surroundings(memory.addresses, self.facts.addresses, self._node.view.allocatable)
 
     def warn_once(self, text: str) -> None:
@@ -93,7 +93,7 @@ class ActionDependencies:
 
 
 def retry_delay(failures: int) -> timedelta:
-    """Return how long to wait before what has failed `failures` times before is tried again."""
+    """Return the back-off before the next try, after `failures` earlier failures and this one."""
     return timedelta(seconds=backoff_seconds(failures, RETRY_FIRST_SECONDS, RETRY_MAX_SECONDS))
 
 

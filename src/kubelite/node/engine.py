@@ -32,24 +32,24 @@ LOG_CHECK_SECONDS = 600.0
 
 
 class EngineFolders(Struct, frozen=True):
-    """Where an engine of our own keeps its things."""
+    """The folders of an engine that kubelite starts itself."""
 
-    data: Path  # images and containers; lasts
+    data: Path  # images and containers; persistent
     run: Path  # sockets and process ids; empty after a boot
 
     @property
     def socket(self) -> Path:
-        """Where it answers."""
+        """The socket of its API."""
         return self.run / "docker.sock"
 
     @property
     def log(self) -> Path:
-        """What it writes."""
+        """The file of its standard output and error."""
         return self.run / "docker.log"
 
 
 async def answers(socket: Path) -> bool:
-    """Tell whether an engine answers on a socket."""
+    """Return whether an engine answers on a socket, within `ANSWER_SECONDS`."""
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             reader, writer = await asyncio.open_unix_connection(str(socket))
@@ -111,7 +111,7 @@ class OwnEngine:
             await tasks.stop()
 
     async def _bound_log(self) -> None:
-        """Cut the engine's log now and then: it goes on for as long as the engine runs."""
+        """Cut the engine's log every `LOG_CHECK_SECONDS`, since the engine never rotates it."""
         while True:
             await asyncio.to_thread(cut_log, self._folders.log)
             await asyncio.sleep(LOG_CHECK_SECONDS)
@@ -155,9 +155,9 @@ class OwnEngine:
 
 
 def cut_log(path: Path) -> None:
-    """Keep the newest half of what a log may hold, beside it, once it holds more. Blocking.
+    """Rotate a log beyond `ENGINE_LOG` bytes: its newest part stays in one file beside it. Blocks.
 
-    The engine appends, so it goes on at the beginning of the emptied file; a line written between the copy and the cut
+    The engine appends, so it continues at the start of the emptied file; a line written between the copy and the cut
     is lost.
     """
     with contextlib.suppress(FileNotFoundError), path.open("r+b") as log_file:

@@ -33,11 +33,11 @@ def image_archive(
 
     Args:
         name: Repository and tag.
-        entries: What the image holds, by path without the leading slash.
+        entries: Files and folders by path without the leading slash.
         architecture: As Go names it: amd64, arm64.
         entrypoint: The command and its arguments.
         environment: Variables as ``NAME=value``.
-        ports: What it listens on, such as ``8080/tcp``.
+        ports: Exposed ports, such as ``8080/tcp``.
     """
     layer = _tar(entries)
     config = _json(

@@ -1,6 +1,6 @@
-"""The node agent: follows the API's pods and the engine's containers, and wakes the pod that either concerns.
+"""The node agent: watches the API's pods and the engine's containers, and hands each change to the pod workers.
 
-At start nothing is done to a pod before both are known: which pods the API has for this node, and which containers the
+At start no pod is acted on before both are known: which pods the API has for this node, and which containers the
 engine holds. When the engine goes away pods wait; when it is back all containers are read again.
 """
 
@@ -34,10 +34,10 @@ PodListener = Callable[[Pod | None, Pod | None], None]
 
 
 class PodSource(Protocol):
-    """Tells which pods a node has."""
+    """A source of the pods of one node."""
 
     async def follow(self, listener: PodListener) -> Callable[[], None]:
-        """Tell `listener` of all pods and then of every change; return the call that ends it."""
+        """Call `listener` with all pods and then with every change; return the call that ends it."""
         ...
 
 
@@ -49,7 +49,7 @@ class NodePods:
         self._mirror: Mirror[Pod] = client.mirror(Pod, field_selector=selector)
 
     async def follow(self, listener: PodListener) -> Callable[[], None]:
-        """Once the mirror is complete, tell `listener` of all pods and then of every change."""
+        """Once the mirror is synced, call `listener` with all pods and then with every change."""
         await self._mirror.synced()
         return self._mirror.subscribe(listener)
 
@@ -78,7 +78,7 @@ class Kubelet:
 
     @property
     def memories(self) -> dict[str, PodMemory]:
-        """What is known of the node's pods, by uid."""
+        """The state of the node's pods by uid, those of which only containers or volumes are left included."""
         return self._worker.memories
 
     def move(self, addresses: tuple[str, ...]) -> None:

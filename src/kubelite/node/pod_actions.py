@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 
 class PodActions:
-    """Acts on pods."""
+    """Carries out the actions of plans, and undoes all of them when a pod goes."""
 
     def __init__(self, shared: ActionDependencies) -> None:
         self._shared = shared

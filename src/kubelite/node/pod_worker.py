@@ -1,6 +1,6 @@
-"""Looks at one pod at a time: observe, plan, act, write the status if it changed, until nothing is left to do.
+"""Reconciles each pod of the node: observe, plan, act, write the status if it changed, until nothing is left to do.
 
-Each pod is a key of one work queue: it never has two workers, and a change during the work brings it back. There is no
+Each pod is a key of one work queue: it never has two workers, and a change during the work requeues it. There is no
 fixed number of workers: a pod that is being started must not keep another from being stopped.
 """
 
@@ -69,9 +69,7 @@ class PodWorker:
         self._events = parts.events
         self._status = StatusWriter(parts.client, parts.events)
         self._tasks = TaskSet()
-        self._news = (
-            TaskSet()
-        )  # what the end of a container takes, which is told before `run` works
+        self._news = TaskSet()  # handles ends of containers, also before and after `run`
         self._queue: WorkQueue[str] = WorkQueue(
             name="pod_workers", retry_first_seconds=0.1, retry_max_seconds=60.0
         )
@@ -88,7 +86,7 @@ class PodWorker:
             self._queue.add(uid)
 
     def memory(self, uid: str) -> PodMemory:
-        """Return what is known of a pod, made when it is new."""
+        """Return the state of a pod, created if it is new."""
         if uid not in self.memories:
             self.memories[uid] = PodMemory(uid)
         return self.memories[uid]
@@ -156,7 +154,7 @@ class PodWorker:
                 return
 
     async def stop_following(self) -> None:
-        """Cancel what goes on for containers that have ended."""
+        """Cancel the handling of containers that have ended."""
         await self._news.stop()
 
     async def _ended(
@@ -224,7 +222,7 @@ class PodWorker:
                 self._queue.add_after(uid, wait_seconds)
 
     async def reconcile(self, memory: PodMemory) -> float | None:
-        """Bring one pod as far as it gets now; return the seconds until the next look, or None."""
+        """Reconcile one pod as far as possible now; return the seconds after which to requeue it, or None."""
         for _ in range(ROUNDS_LIMIT):
             now = self._clock.now()
             pod = memory.pod
@@ -252,9 +250,9 @@ class PodWorker:
     async def _advance(
         self, memory: PodMemory, pod: Pod, observed: Observed, decision: Plan, status: PodStatus
     ) -> bool:
-        """Act and write the status; True if the pod should be looked at again right away."""
+        """Carry out a plan and write the status; return whether to plan again at once."""
         if any(isinstance(action, FinishDeletion) for action in decision.actions):
-            # Who watches must see how the containers ended before the pod is gone.
+            # Watchers must see how the containers ended before the pod is deleted.
             await self._status.write(memory, pod, status)
             await self._actions.carry_out(memory, decision.actions)
             return False
@@ -295,17 +293,17 @@ class PodWorker:
     async def _refusal(self, memory: PodMemory, pod: Pod) -> Rejection | None:
         facts = self._facts
         refusal = unsupported(pod, facts.sysctls, enforces_apparmor=facts.enforces_apparmor)
-        # One that was let in keeps its place. A status is no proof of more: others may write it too.
+        # An admitted pod keeps its place. Its status proves no more than that, since others may write it too.
         if refusal is not None or pod.status.startTime:
             return refusal
         if rejection(pod, self._others(memory), self.node.view) is None:
             return None
-        # What the scheduler saw of the node may be newer than what has arrived here.
+        # The scheduler may have seen a newer Node than this node's mirror, so read it before refusing.
         view = await self.node.read()
         return rejection(pod, self._others(memory), view)
 
     def _others(self, memory: PodMemory) -> list[Pod]:
-        """Return the pods besides one that the node has let in, with what each was allocated."""
+        """Return the admitted pods except one, with their allocated resources."""
         return self._admitted_pods(memory)
 
     def _admitted_pods(self, besides: PodMemory | None = None) -> list[Pod]:
@@ -319,7 +317,7 @@ class PodWorker:
         ]
 
     def _allocate(self, memory: PodMemory, pod: Pod) -> Pod:
-        """Give the pod what it asks for if there is room; return it with what it was given."""
+        """Allocate the requested resources if they fit; return the pod with its allocated resources."""
         asked = asked_resources(pod)
         if asked == memory.allocated or is_terminal(pod):
             memory.pending_resize = None
@@ -338,7 +336,7 @@ class PodWorker:
         """Wake the pods that the Node's labels, taints or resources concern."""
         self._room_changed()
         for memory in self.memories.values():
-            # A limit that a pod does not have is shown as what the node has.
+            # The downward API shows the node's allocatable in place of a limit that is not set.
             if memory.pod is not None and shows_itself(memory.pod):
                 self._actions.volumes.changed(memory.uid)
 
@@ -358,7 +356,7 @@ class PodWorker:
     def _note_backoff(
         self, memory: PodMemory, pod: Pod, observed: Observed, status: PodStatus
     ) -> None:
-        """Make an event of each back-off, once for each ended container."""
+        """Record an event for each back-off, once for each ended container."""
         waiting = {
             known.name: known.state.waiting
             for known in (*status.initContainerStatuses, *status.containerStatuses)

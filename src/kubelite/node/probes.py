@@ -1,4 +1,4 @@
-"""Finds out whether containers have started, are alive and are ready.
+"""Runs the startup, liveness and readiness probes of containers.
 
 Each probe of a running container has a task of its own, since each has its own period; `probe_schedule` says when it
 asks and what follows. What they find is a `Health`; a change wakes the pod.
@@ -38,7 +38,7 @@ class Target(Struct, frozen=True):
 
 
 class Outcome(Struct, frozen=True):
-    """What one probe found."""
+    """The outcome of one probe or hook."""
 
     healthy: bool
     message: str = ""
@@ -48,7 +48,7 @@ class Prober(Protocol):
     """Carries out probes and lifecycle hooks."""
 
     async def probe(self, target: Target, probe: Probe) -> Outcome:
-        """Ask once, for as long as the probe allows at most; raises EngineUnavailable when nobody can tell."""
+        """Run a probe once, within its timeoutSeconds. Raises EngineUnavailable if it could not be carried out."""
         ...
 
     async def hook(self, target: Target, handler: LifecycleHandler) -> Outcome:
@@ -57,14 +57,14 @@ class Prober(Protocol):
 
 
 class NetworkProber:
-    """Probes by executing, connecting and asking for real."""
+    """Probes by exec, TCP, HTTP and gRPC."""
 
     def __init__(self, runtime: ContainerRuntime) -> None:
         self._runtime = runtime
         self._names = NameLookups()
 
     async def probe(self, target: Target, probe: Probe) -> Outcome:
-        """Ask once, for as long as the probe allows at most; raises EngineUnavailable when nobody can tell."""
+        """Run a probe once, within its timeoutSeconds. Raises EngineUnavailable if it could not be carried out."""
         seconds = probe.timeoutSeconds or 1
         try:
             async with asyncio.timeout(seconds):
@@ -171,7 +171,7 @@ def has_probes(container: AnyContainer) -> bool:
 
 
 def first_health(container: AnyContainer, *, was_started: bool, was_ready: bool) -> Health:
-    """Return what is assumed before the first probe; after a restart of the node agent, what was known."""
+    """Return the health before the first probe: after a restart of the node agent, that of the last status."""
     return Health(
         started=container.startupProbe is None or was_started,
         ready=container.readinessProbe is None or was_ready,
@@ -179,7 +179,7 @@ def first_health(container: AnyContainer, *, was_started: bool, was_ready: bool)
 
 
 class ContainerProbes:
-    """Runs the probes of one running container, each in a task: what is slow for one delays no other."""
+    """Runs the probes of one running container, each in a task, so that a slow one delays no other."""
 
     def __init__(
         self,
@@ -200,7 +200,7 @@ class ContainerProbes:
 
     @property
     def health(self) -> Health:
-        """What the probes have found so far."""
+        """The health by the outcomes so far."""
         return self._schedule.health
 
     def move(self, address: str) -> None:
@@ -208,7 +208,7 @@ class ContainerProbes:
         self._target = replace(self._target, address=address)
 
     def start(self, age_seconds: float) -> None:
-        """Begin; `age_seconds` is how long the container has run already."""
+        """Start all probes; `age_seconds` is the time since the container's start."""
         self._start_time = asyncio.get_running_loop().time() - age_seconds
         for kind, probe in self._schedule.probes.items():
             name = f"{kind.lower()} probe of {self._target.container.name}"
@@ -250,7 +250,7 @@ class ContainerProbes:
                     await wake.wait()
 
     async def _ask(self, probe: Probe, kind: ProbeType) -> bool | None:
-        """Ask once; None when the engine could not carry the probe out, which says nothing of the container."""
+        """Run a probe once; None if the engine could not carry it out, which is no outcome of the container's."""
         try:
             outcome = await self._prober.probe(self._target, probe)
         except EngineUnavailable:

@@ -1,4 +1,4 @@
-"""Turns requests and limits into the kernel's units, and adds up what pods ask for. All pure."""
+"""Converts requests and limits to the kernel's units, and adds up the requests of pods. Pure."""
 
 from collections.abc import Iterable, Mapping
 
@@ -46,8 +46,8 @@ def limits_of(pod: Pod, container: AnyContainer, machine_memory_bytes: int) -> L
 def group_limits(pod: Pod) -> Limits:
     """Compute the settings of the control group that holds all containers of a pod.
 
-    Its weight is what they need together: weights of containers count within the pod only. Limits are those of the pod
-    itself; those of containers are enforced by container, where the engine can tell which of them went past it.
+    Its weight is that of the summed requests: weights of containers count within the pod only. Limits are the pod's
+    own; those of containers are enforced by container, where the engine can tell which of them exceeded it.
     """
     limits = pod.spec.resources.limits if pod.spec.resources is not None else {}
     return Limits(
@@ -83,7 +83,7 @@ def _quota(allowed_milli: int) -> int:
 
 
 def oom_score_adj(pod: Pod, container: AnyContainer, machine_memory_bytes: int) -> int:
-    """Return how willing the kernel is to kill a container: less, the more of the memory it asked for."""
+    """Return the oom_score_adj of a container: the lower, the more of the node's memory it requests."""
     if (pod.spec.priority or 0) >= 2_000_000_000:
         return OOM_SCORE_GUARANTEED
     quality = qos_class(pod)
@@ -97,7 +97,7 @@ def oom_score_adj(pod: Pod, container: AnyContainer, machine_memory_bytes: int) 
 
 
 def _unassigned_memory(pod: Pod) -> int:
-    """Return a container's share of the memory that the pod asks for beyond what its containers do, in bytes."""
+    """Return a container's share of the bytes that the pod requests beyond the sum of its containers."""
     if pod.spec.resources is None:
         return 0
     containers = [*pod.spec.containers, *filter(is_sidecar, pod.spec.initContainers)]
@@ -107,7 +107,7 @@ def _unassigned_memory(pod: Pod) -> int:
 
 
 def pod_requests(pod: Pod) -> dict[str, int]:
-    """Return what a pod needs at its peak: cpu in thousandths, everything else in whole units."""
+    """Return the effective requests of a pod: cpu in millicores, everything else in whole units."""
     total: dict[str, int] = {}
     if pod.spec.resources is not None:
         _add(total, pod.spec.resources.requests)
@@ -142,7 +142,7 @@ def amount_of(name: str, written: str) -> int:
 
 
 def used_by(pods: Iterable[Pod]) -> dict[str, int]:
-    """Return what several pods need together, in the units of `pod_requests`."""
+    """Return the summed requests of pods, in the units of `pod_requests`."""
     total: dict[str, int] = {}
     for pod in pods:
         for name, amount in pod_requests(pod).items():

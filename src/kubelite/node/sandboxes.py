@@ -35,7 +35,7 @@ class Sandboxes:
         self._checks = SandboxChecks(parts.client, parts.runtime, shared.facts.cluster_domain)
 
     async def attach(self, memory: PodMemory, pod: Pod, sandbox: ContainerRecord) -> None:
-        """Connect a running sandbox, or learn the addresses of one that is connected."""
+        """Connect a running sandbox to the pod network, or read the addresses of one that is connected."""
         if pod.spec.hostNetwork:
             memory.addresses = self._shared.facts.addresses
             return

@@ -51,7 +51,7 @@ DEFAULT_MACHINE = Machine(
 
 
 class SharedPods:
-    """The pods of many nodes from one mirror, so that an event is looked at once and not by every node."""
+    """The pods of many nodes from one mirror, so that an event is dispatched once and not filtered by every node."""
 
     def __init__(self, client: Client) -> None:
         self._mirror = client.mirror(Pod)
@@ -63,7 +63,7 @@ class SharedPods:
         return _SharePods(self, name)
 
     async def follow(self, name: str, listener: PodListener) -> Callable[[], None]:
-        """Tell one node's listener of its pods."""
+        """Call one node's listener with its pods and their changes."""
         await self._mirror.synced()
         if self._unsubscribe is None:
             self._unsubscribe = self._mirror.subscribe(self._changed)
@@ -101,7 +101,7 @@ class _SharePods:
         self._name = name
 
     async def follow(self, listener: PodListener) -> Callable[[], None]:
-        """Tell `listener` of the node's pods."""
+        """Call `listener` with the node's pods and their changes."""
         return await self._shared.follow(self._name, listener)
 
 

@@ -26,7 +26,7 @@ class AddressPool:
         self._free: list[str] = []
 
     def take(self) -> str:
-        """Return an address that nobody has."""
+        """Return a free address."""
         if self._free:
             return self._free.pop(0)
         self._next += 1
@@ -103,7 +103,7 @@ class SimulatedVolumes:
 
 
 class SimulatedProber:
-    """Finds every container healthy unless told otherwise."""
+    """Finds every container healthy unless a test says otherwise."""
 
     def __init__(self) -> None:
         self.unhealthy: set[str] = set()  # container ids
@@ -111,7 +111,7 @@ class SimulatedProber:
         self.engine_error = ""  # why no probe can be carried out
 
     async def probe(self, target: Target, probe: Probe) -> Outcome:
-        """Return what was told."""
+        """Return the outcome that a test has set; healthy by default."""
         del probe
         if self.engine_error:
             raise EngineUnavailable(self.engine_error)

@@ -75,7 +75,7 @@ class SimulatedRuntime:
         self._available.set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
-    # What a test or demonstration may do to it.
+    # For tests and demonstrations.
 
     def end(self, container_id: str, exit_code: int = 0, *, oom_killed: bool = False) -> None:
         """Let a container's process end."""
@@ -107,7 +107,7 @@ class SimulatedRuntime:
         return list(self._records.values())
 
     def spec(self, container_id: str) -> ContainerSpec:
-        """Return what a container was made from."""
+        """Return the spec of a container."""
         return self._specs[container_id]
 
     def go_away(self) -> None:
@@ -116,7 +116,7 @@ class SimulatedRuntime:
         self._queue.put_nowait(None)
 
     def come_back(self) -> None:
-        """Answer again."""
+        """End `go_away`: calls succeed again."""
         self._available.set()
 
     def crash(self) -> None:
@@ -313,7 +313,7 @@ class SimulatedRuntime:
         return None
 
     async def close(self) -> None:
-        """Cancel what would happen later."""
+        """Cancel the planned ends of containers."""
         for container_id in list(self._timers):
             self._cancel_timer(container_id)
 

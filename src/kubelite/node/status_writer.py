@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class StatusWriter:
-    """Writes pod statuses."""
+    """Writes pod statuses, and the events for the steps of a resize that they show."""
 
     def __init__(self, client: Client, events: EventRecorder) -> None:
         self._client = client
@@ -92,7 +92,7 @@ def _changed_conditions(
     old: list[Mapping[str, Any]], new: list[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
     """Return the kubelet's conditions that changed; a field that vanished is set to null, a condition is deleted."""
-    # Whoever may write a pod's status may leave a type out.
+    # Any writer of a pod's status may have left out a condition's type.
     known = {condition.get("type", ""): condition for condition in old}
     left = {condition.get("type", "") for condition in new}
     changed: list[dict[str, Any]] = [

@@ -18,7 +18,7 @@ REFRESH_PAUSE_SECONDS = 0.5
 
 
 class VolumeRefresh:
-    """Keeps the volumes of pods as they should be."""
+    """Sets up, refreshes and tears down the volumes of pods; a failure is retried after a back-off."""
 
     def __init__(self, shared: ActionDependencies) -> None:
         self._shared = shared
@@ -73,7 +73,7 @@ class VolumeRefresh:
             await self.set_up(memory, pod)
 
     async def tear_down(self, memory: PodMemory) -> None:
-        """Remove a pod's volumes."""
+        """Remove a pod's volumes, and stop refreshing them."""
         await self._volumes.tear_down(memory.uid)
         self._stale.discard(memory.uid)
         memory.volumes_ready = False
