@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from kubelite.node.runtime import Limits, Usage
+from kubelite.node.runtime import ContainerLimits, Usage
 
 ROOT = Path("/sys/fs/cgroup")
 POD_FOLDER = "kubelite"
@@ -92,7 +92,7 @@ def _table(path: Path) -> dict[str, int]:
 Setting = tuple[str, str, str]  # controller, file, value
 
 
-def legacy_settings(limits: Limits) -> tuple[Setting, ...]:
+def legacy_settings(limits: ContainerLimits) -> tuple[Setting, ...]:
     """Return the files to write for limits, in order, where each controller has its own hierarchy (cgroup v1)."""
     return (
         ("cpu", "cpu.shares", str(limits.cpu_shares)),
@@ -102,7 +102,7 @@ def legacy_settings(limits: Limits) -> tuple[Setting, ...]:
     )
 
 
-def unified_settings(limits: Limits) -> tuple[Setting, ...]:
+def unified_settings(limits: ContainerLimits) -> tuple[Setting, ...]:
     """Return the files to write for limits, in order, in the unified hierarchy (cgroup v2)."""
     return (
         ("", "cpu.weight", str(weight_of(limits.cpu_shares))),
@@ -119,7 +119,7 @@ def weight_of(shares: int) -> int:
 def limit_pod(
     pid: int,
     pod_uid: str,
-    limits: Limits,
+    limits: ContainerLimits,
     class_shares: int = 0,
     proc: Path = Path("/proc"),
     root: Path = ROOT,

@@ -15,7 +15,7 @@ from kubelite.node.observed import Trouble
 from kubelite.node.pod_memory import ContainerState, PodMemory
 from kubelite.node.pods import AnyContainer, reference_to
 from kubelite.node.probe_starts import ProbeStarts
-from kubelite.node.probes import Outcome, Target
+from kubelite.node.probes import Outcome, ProbeTarget
 from kubelite.node.resources import limits_of
 from kubelite.node.runtime import (
     ContainerRecord,
@@ -129,7 +129,11 @@ class ContainerStart:
         return record
 
     async def _post_start(
-        self, memory: PodMemory, target: Target, state: ContainerState, handler: LifecycleHandler
+        self,
+        memory: PodMemory,
+        target: ProbeTarget,
+        state: ContainerState,
+        handler: LifecycleHandler,
     ) -> None:
         try:
             outcome = await self._prober.hook(target, handler)

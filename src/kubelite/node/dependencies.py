@@ -18,7 +18,7 @@ from kubelite.node.log_links import NoLogs, PodLogs
 from kubelite.node.network import PodNetwork
 from kubelite.node.pod_memory import PodMemory
 from kubelite.node.pods import AnyContainer
-from kubelite.node.probes import Prober, Target
+from kubelite.node.probes import Prober, ProbeTarget
 from kubelite.node.runtime import ContainerRecord, ContainerRuntime
 from kubelite.node.sysctls import SysctlAllowList
 from kubelite.node.volumes.host import PodVolumes
@@ -99,7 +99,7 @@ def retry_delay(failures: int) -> timedelta:
 
 def probe_target(
     memory: PodMemory, pod: Pod, container: AnyContainer, record: ContainerRecord
-) -> Target:
+) -> ProbeTarget:
     """Return a run of a container as probes and hooks reach it, by the pod's first address."""
     address = memory.addresses[0] if memory.addresses else "127.0.0.1"
-    return Target(pod, container, record.id, address)
+    return ProbeTarget(pod, container, record.id, address)

@@ -27,6 +27,7 @@ from kubelite.node.docker_stream import EngineStream, open_stream
 from kubelite.node.process_tree import kill_session
 from kubelite.node.profiles import LoadedProfiles, Profiles, ProfileUnavailable
 from kubelite.node.runtime import (
+    ContainerLimits,
     ContainerNotFound,
     ContainerRecord,
     ContainerSpec,
@@ -36,7 +37,6 @@ from kubelite.node.runtime import (
     Image,
     ImagePullFailed,
     InvalidImageName,
-    Limits,
     LogEntry,
     LogQuery,
     RegistryUnavailable,
@@ -327,11 +327,13 @@ class DockerRuntime:
         if record.is_sandbox:
             await asyncio.to_thread(remove_parents, record.pod_uid)
 
-    async def update(self, container_id: str, limits: Limits) -> None:
+    async def update(self, container_id: str, limits: ContainerLimits) -> None:
         """Change a running container's resources in place."""
         await self._json(f"containers/{container_id}/update", "POST", data=wire.limits_body(limits))
 
-    async def limit_pod(self, sandbox: ContainerRecord, limits: Limits, class_shares: int) -> None:
+    async def limit_pod(
+        self, sandbox: ContainerRecord, limits: ContainerLimits, class_shares: int
+    ) -> None:
         """Limit all containers of a running sandbox together, and weigh its QoS class; 0 leaves that as it is."""
         try:
             await asyncio.to_thread(limit_pod, sandbox.pid, sandbox.pod_uid, limits, class_shares)

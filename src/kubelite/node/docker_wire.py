@@ -10,11 +10,11 @@ from kubelite.node.container_owner import NODE_LABEL, UID_LABEL, ContainerOwner
 from kubelite.node.profiles import LoadedProfiles
 from kubelite.node.runtime import (
     SANDBOX,
+    ContainerLimits,
     ContainerRecord,
     ContainerSpec,
     Handler,
     Image,
-    Limits,
     Phase,
     SandboxSpec,
 )
@@ -221,7 +221,7 @@ def handlers_of(info: Mapping[str, Any]) -> tuple[Handler, ...]:
     return (Handler(), *(Handler(name) for name in sorted(info.get("Runtimes") or {})))
 
 
-def limits_body(limits: Limits) -> JSON:
+def limits_body(limits: ContainerLimits) -> JSON:
     """Return the part of a body that limits resources."""
     body: JSON = {"CpuShares": limits.cpu_shares}
     if limits.cpu_quota_us:

@@ -30,7 +30,7 @@ from kubelite.node.pods import (
 )
 from kubelite.node.resizing import current_text
 from kubelite.node.resources import group_limits
-from kubelite.node.runtime import ContainerRecord, Limits
+from kubelite.node.runtime import ContainerLimits, ContainerRecord
 
 BACKOFF_FIRST_SECONDS = 10
 BACKOFF_MAX_SECONDS = 300
@@ -81,7 +81,7 @@ class LimitPod(Struct, frozen=True):
     """Give the pod's control group its settings."""
 
     sandbox: ContainerRecord
-    limits: Limits
+    limits: ContainerLimits
 
 
 class ResizeContainer(Struct, frozen=True):

@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from kubelite.node.runtime import ContainerRecord, Limits
+from kubelite.node.runtime import ContainerLimits, ContainerRecord
 
 SANDBOX_LABEL = "io.kubernetes.sandbox.id"
 HASH_LABEL = "io.kubernetes.container.hash"
@@ -73,7 +73,7 @@ class Observed(Struct, frozen=True, dict=True):  # dict: for cached properties
         str, str
     ] = {}  # container id: the resources that its last resize applied, as JSON
     resize_troubles: Mapping[str, Trouble] = {}  # container id: why its resize failed
-    group_limits: Limits | None = None  # of the pod's control group; None: not known
+    group_limits: ContainerLimits | None = None  # of the pod's control group; None: not known
     pending_resize: Pending | None = None  # the requested resources do not fit now
     ending: Ending | None = None
 

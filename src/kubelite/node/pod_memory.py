@@ -11,7 +11,7 @@ from kubelite.api.kinds.core.pods import Pod
 from kubelite.node.observed import Ending, Health, ImageState, Observed, Pending, Trouble
 from kubelite.node.pods import AnyContainer
 from kubelite.node.probes import ContainerProbes
-from kubelite.node.runtime import ContainerRecord, Limits
+from kubelite.node.runtime import ContainerLimits, ContainerRecord
 
 
 class Stop:
@@ -77,7 +77,7 @@ class PodMemory:
         self.trouble_failures: dict[str, int] = {}
         self.allocated: dict[str, ResourceRequirements] = {}  # by container name, once admitted
         self.pending_resize: Pending | None = None
-        self.group_limits: Limits | None = None  # last applied to the pod's control group
+        self.group_limits: ContainerLimits | None = None  # last applied to the pod's control group
         self.ending: Ending | None = None
         self.told_reductions: set[tuple[str, str]] = set()  # container name, withheld privilege
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}  # for ends, by container id

@@ -28,7 +28,7 @@ from kubelite.tasks import TaskSet
 EARLY_SECONDS = 0.001  # a timer may fire a moment before its time
 
 
-class Target(Struct, frozen=True):
+class ProbeTarget(Struct, frozen=True):
     """A running container and where it is reached."""
 
     pod: Pod
@@ -47,11 +47,11 @@ class Outcome(Struct, frozen=True):
 class Prober(Protocol):
     """Carries out probes and lifecycle hooks."""
 
-    async def probe(self, target: Target, probe: Probe) -> Outcome:
+    async def probe(self, target: ProbeTarget, probe: Probe) -> Outcome:
         """Run a probe once, within its timeoutSeconds. Raises EngineUnavailable if it could not be carried out."""
         ...
 
-    async def hook(self, target: Target, handler: LifecycleHandler) -> Outcome:
+    async def hook(self, target: ProbeTarget, handler: LifecycleHandler) -> Outcome:
         """Run a hook to its end."""
         ...
 
@@ -63,7 +63,7 @@ class NetworkProber:
         self._runtime = runtime
         self._names = NameLookups()
 
-    async def probe(self, target: Target, probe: Probe) -> Outcome:
+    async def probe(self, target: ProbeTarget, probe: Probe) -> Outcome:
         """Run a probe once, within its timeoutSeconds. Raises EngineUnavailable if it could not be carried out."""
         seconds = probe.timeoutSeconds or 1
         try:
@@ -81,7 +81,7 @@ class NetworkProber:
                 message="context deadline exceeded (Client.Timeout exceeded while awaiting headers)",
             )
 
-    async def _ask(self, target: Target, probe: Probe) -> Outcome:
+    async def _ask(self, target: ProbeTarget, probe: Probe) -> Outcome:
         if probe.exec is not None:
             return await self._execute(target.container_id, probe.exec.command)
         if probe.httpGet is not None:
@@ -97,10 +97,10 @@ class NetworkProber:
                 return Outcome(healthy=False, message=str(error))
         return Outcome(healthy=True)
 
-    def _resolve(self, target: Target) -> Resolve:
+    def _resolve(self, target: ProbeTarget) -> Resolve:
         return self._names.for_pod(target.pod.metadata.uid)
 
-    async def hook(self, target: Target, handler: LifecycleHandler) -> Outcome:
+    async def hook(self, target: ProbeTarget, handler: LifecycleHandler) -> Outcome:
         """Run a hook to its end."""
         if handler.exec is not None:
             return await self._execute(target.container_id, handler.exec.command)
@@ -133,7 +133,7 @@ class NetworkProber:
         return Outcome(healthy=code == 0, message=output.decode("utf-8", "replace"))
 
 
-async def _ask_http(target: Target, action: HTTPGetAction, resolve: Resolve) -> Outcome:
+async def _ask_http(target: ProbeTarget, action: HTTPGetAction, resolve: Resolve) -> Outcome:
     port = port_number(target.container, action.port)
     headers = [(header.name, header.value) for header in action.httpHeaders]
     host = action.host or target.address
@@ -183,7 +183,7 @@ class ContainerProbes:
 
     def __init__(
         self,
-        target: Target,
+        target: ProbeTarget,
         health: Health,
         prober: Prober,
         events: EventRecorder,

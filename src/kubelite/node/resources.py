@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.machinery.quantity import parse_quantity
 from kubelite.node.pods import AnyContainer, is_sidecar, qos_class
-from kubelite.node.runtime import Limits
+from kubelite.node.runtime import ContainerLimits
 
 SHARES_PER_CPU = 1024
 SHARES_MIN = 2
@@ -26,7 +26,7 @@ def memory_bytes(quantities: Mapping[str, str]) -> int:
     return parse_quantity(quantities["memory"]).value() if "memory" in quantities else 0
 
 
-def limits_of(pod: Pod, container: AnyContainer, machine_memory_bytes: int) -> Limits:
+def limits_of(pod: Pod, container: AnyContainer, machine_memory_bytes: int) -> ContainerLimits:
     """Compute a container's kernel settings as the Kubernetes concept "Resource Management" has them."""
     whole = pod.spec.resources.limits if pod.spec.resources is not None else {}
     limits = {**whole, **container.resources.limits}
@@ -34,7 +34,7 @@ def limits_of(pod: Pod, container: AnyContainer, machine_memory_bytes: int) -> L
     asked = milli_cpu(requests)
     if "cpu" not in requests:
         asked = milli_cpu(container.resources.limits)
-    return Limits(
+    return ContainerLimits(
         cpu_shares=shares_of(asked),
         cpu_quota_us=_quota(milli_cpu(limits)),
         cpu_period_us=PERIOD_US,
@@ -43,14 +43,14 @@ def limits_of(pod: Pod, container: AnyContainer, machine_memory_bytes: int) -> L
     )
 
 
-def group_limits(pod: Pod) -> Limits:
+def group_limits(pod: Pod) -> ContainerLimits:
     """Compute the settings of the control group that holds all containers of a pod.
 
     Its weight is that of the summed requests: weights of containers count within the pod only. Limits are the pod's
     own; those of containers are enforced by container, where the engine can tell which of them exceeded it.
     """
     limits = pod.spec.resources.limits if pod.spec.resources is not None else {}
-    return Limits(
+    return ContainerLimits(
         cpu_shares=shares_of(pod_requests(pod).get("cpu", 0)),
         cpu_quota_us=_quota(milli_cpu(limits)),
         cpu_period_us=PERIOD_US,

@@ -80,7 +80,7 @@ class Mount(Struct, frozen=True):
     propagation: str = ""  # rprivate when empty; rslave, rshared
 
 
-class Limits(Struct, frozen=True):
+class ContainerLimits(Struct, frozen=True):
     """Resource settings of one container, in the kernel's units."""
 
     cpu_shares: int = 2
@@ -139,7 +139,7 @@ class ContainerSpec(Struct, frozen=True):
     environment: tuple[tuple[str, str], ...] = ()
     working_dir: str = ""
     mounts: tuple[Mount, ...] = ()
-    limits: Limits = Limits()
+    limits: ContainerLimits = ContainerLimits()
     user: str = ""  # empty: the image's user; "uid" or "uid:gid"
     groups: tuple[int, ...] = ()
     privileged: bool = False
@@ -331,11 +331,13 @@ class ContainerRuntime(Protocol):
         """Kill and remove a container; harmless if there is none."""
         ...
 
-    async def update(self, container_id: str, limits: Limits) -> None:
+    async def update(self, container_id: str, limits: ContainerLimits) -> None:
         """Change a running container's resources in place."""
         ...
 
-    async def limit_pod(self, sandbox: ContainerRecord, limits: Limits, class_shares: int) -> None:
+    async def limit_pod(
+        self, sandbox: ContainerRecord, limits: ContainerLimits, class_shares: int
+    ) -> None:
         """Limit all containers of a running sandbox together, and weigh its QoS class; 0 leaves that as it is."""
         ...
 

@@ -16,7 +16,12 @@ from kubelite.node.observed import Trouble
 from kubelite.node.pod_memory import PodMemory
 from kubelite.node.pods import pod_key, reference_to
 from kubelite.node.resources import class_shares, group_limits
-from kubelite.node.runtime import ContainerRecord, EngineUnavailable, Limits, RuntimeFailure
+from kubelite.node.runtime import (
+    ContainerLimits,
+    ContainerRecord,
+    EngineUnavailable,
+    RuntimeFailure,
+)
 from kubelite.node.sandbox_checks import DevicesUnavailable, SandboxChecks
 
 log = logging.getLogger(__name__)
@@ -79,7 +84,7 @@ class Sandboxes:
                 memory.sandbox_failures = 0
 
     async def limit(
-        self, memory: PodMemory, pod: Pod, sandbox: ContainerRecord, limits: Limits
+        self, memory: PodMemory, pod: Pod, sandbox: ContainerRecord, limits: ContainerLimits
     ) -> None:
         """Set the pod's control group; a limit that cannot be enforced keeps the pod from running."""
         try:

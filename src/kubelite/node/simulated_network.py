@@ -10,7 +10,7 @@ from kubelite.api.kinds.core.pods import Pod
 from kubelite.node.environment import Surroundings
 from kubelite.node.network import HostPort
 from kubelite.node.pods import AnyContainer
-from kubelite.node.probes import Outcome, Target
+from kubelite.node.probes import Outcome, ProbeTarget
 from kubelite.node.runtime import (
     EngineUnavailable,
     Mount,
@@ -110,7 +110,7 @@ class SimulatedProber:
         self.asked: dict[str, str] = {}  # container id -> the address it was last asked at
         self.engine_error = ""  # why no probe can be carried out
 
-    async def probe(self, target: Target, probe: Probe) -> Outcome:
+    async def probe(self, target: ProbeTarget, probe: Probe) -> Outcome:
         """Return the outcome that a test has set; healthy by default."""
         del probe
         if self.engine_error:
@@ -120,7 +120,7 @@ class SimulatedProber:
             return Outcome(healthy=False, message="simulated failure")
         return Outcome(healthy=True)
 
-    async def hook(self, target: Target, handler: LifecycleHandler) -> Outcome:
+    async def hook(self, target: ProbeTarget, handler: LifecycleHandler) -> Outcome:
         """Run nothing but sleeps."""
         del target
         if handler.sleep is not None:

@@ -14,6 +14,7 @@ from msgspec import Struct
 from kubelite.clock import Clock
 from kubelite.node.runtime import (
     SANDBOX,
+    ContainerLimits,
     ContainerNotFound,
     ContainerRecord,
     ContainerSpec,
@@ -22,7 +23,6 @@ from kubelite.node.runtime import (
     Handler,
     Image,
     ImagePullFailed,
-    Limits,
     LogEntry,
     LogQuery,
     Resynced,
@@ -257,12 +257,14 @@ class SimulatedRuntime:
         if self._records.pop(container_id, None) is not None:
             self._queue.put_nowait(RuntimeEvent(container_id, None))
 
-    async def update(self, container_id: str, limits: Limits) -> None:
+    async def update(self, container_id: str, limits: ContainerLimits) -> None:
         """Accept new limits."""
         self._check()
         del container_id, limits
 
-    async def limit_pod(self, sandbox: ContainerRecord, limits: Limits, class_shares: int) -> None:
+    async def limit_pod(
+        self, sandbox: ContainerRecord, limits: ContainerLimits, class_shares: int
+    ) -> None:
         """Accept limits of a pod."""
         self._check()
         del sandbox, limits, class_shares

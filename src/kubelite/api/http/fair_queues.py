@@ -27,7 +27,7 @@ HAND_MAX = (
 Waiter = asyncio.Future[None]
 
 
-class Limits(Struct, frozen=True):
+class LevelLimits(Struct, frozen=True):
     """The configuration of a level. With 0 `queues` a request without a seat is rejected at once."""
 
     seats: int
@@ -52,7 +52,7 @@ class Refused(TooManyRequests):
 class Level:
     """The seats and queues of a priority level; `peers` are all levels, which lend to each other."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: LevelLimits) -> None:
         self.limits = limits
         self.in_use = 0
         self.peers: Sequence[Level] = (self,)
@@ -64,7 +64,7 @@ class Level:
         """The number of queued requests."""
         return sum(len(queue) for queue in self.queues.values())
 
-    def reconfigure(self, limits: Limits) -> None:
+    def reconfigure(self, limits: LevelLimits) -> None:
         """Change the limits; queued requests keep their places, even in a queue past the new number."""
         self.limits = limits
         self.serve()
