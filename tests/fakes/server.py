@@ -9,7 +9,8 @@ import msgspec
 from kubelite.api.auth.caller import Allowed, Attributes, Caller
 from kubelite.api.client.local import LocalClient
 from kubelite.api.client.mirrors import Mirrors
-from kubelite.api.registry import rules
+from kubelite.api.kinds.networking import IPAddress
+from kubelite.api.registry import validation
 from kubelite.api.registry.addresses import ServiceAddresses
 from kubelite.api.registry.admission import Admission, Mutating, Validating
 from kubelite.api.registry.answers import Listed, Written
@@ -58,7 +59,7 @@ class Server:
         *plugins: Mutating | Validating,
         changes: int = 10_000,
         engine: Engine | None = None,
-        validate: Any = rules.validate,
+        validate: Any = validation.validate,
         offload: Offload | None = None,
         **parts: Any,
     ) -> None:
@@ -71,7 +72,11 @@ class Server:
         self.hub = Hub(self.store)
         self.mirrors = Mirrors(self.store, self.resources, self.hub)
         self.addresses = ServiceAddresses(
-            self.store, cidr="10.43.0.0/16", node_ports=(30000, 32767), randomness=self.randomness
+            self.store,
+            records=self.resources.of(IPAddress),
+            cidr="10.43.0.0/16",
+            node_ports=(30000, 32767),
+            randomness=self.randomness,
         )
         self.writer = Writer(
             self.store,
@@ -79,7 +84,7 @@ class Server:
             randomness=self.randomness,
             admission=Admission.ordered(*plugins),
             validate=validate,
-            warn=rules.warn,
+            warn=validation.warn,
             addresses=self.addresses,
             offload=offload,
         )

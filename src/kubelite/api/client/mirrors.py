@@ -16,8 +16,9 @@ from kubelite.api.kinds.model import Kind
 from kubelite.api.machinery.field_selectors import NAME
 from kubelite.api.registry.hub import Hub
 from kubelite.api.registry.reading import Reader, viewed
-from kubelite.api.registry.resources import Resource, ResourceTable
+from kubelite.api.registry.resource import Resource
 from kubelite.api.registry.selection import Selection, parse_selection
+from kubelite.api.registry.table import ResourceTable
 from kubelite.store.protocol import Store
 
 K = TypeVar("K", bound=Kind)

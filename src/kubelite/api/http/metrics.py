@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from kubelite.api.auth.caller import Attributes
-from kubelite.api.registry.resources import ResourceTable
+from kubelite.api.registry.table import ResourceTable
 from kubelite.metrics import REGISTRY, Distribution, Value
 from kubelite.store.protocol import Store
 

@@ -13,7 +13,7 @@ from kubelite.api.registry.deletion import PENDING, check_preconditions, removal
 from kubelite.api.registry.objects import decode, encode, name_of, put, removal, with_revision
 from kubelite.api.registry.options import DeletionOptions, ReadOptions
 from kubelite.api.registry.reading import Reader, not_found
-from kubelite.api.registry.resources import Resource
+from kubelite.api.registry.resource import Resource
 from kubelite.api.registry.target import ATTEMPTS_MAX, Target, busy
 from kubelite.api.registry.writing import Draft, Writer
 from kubelite.store.protocol import Delete, Entry, Put, RevisionMismatch
@@ -93,7 +93,7 @@ class Deleter:
     async def _answer(self, draft: Draft, value: bytes, *, finished: bool) -> Deleted:
         target = draft.target
         warnings = tuple(draft.warnings)
-        if finished and not target.canonical.strategy.answered_whole:
+        if finished and not target.canonical.strategy.conduct.answered_whole:
             return Deleted(success(target.resource, value), finished, warnings)
         (served,) = await self._reader.served(target.resource, (value,))
         return Deleted(served, finished, warnings)
@@ -141,7 +141,7 @@ class Deleter:
 
 def deletion_warnings(target: Target, options: DeletionOptions) -> tuple[str, ...]:
     """Return the warning for a deletion without a propagation policy, if the kind has one."""
-    warning = target.canonical.strategy.orphan_warning
+    warning = target.canonical.strategy.conduct.orphan_warning
     return (warning,) if warning and not options.propagation else ()
 
 

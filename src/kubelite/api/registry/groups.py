@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Protocol
 
 from kubelite.api.machinery.field_selectors import Reader
 from kubelite.api.registry.objects import encode, with_revision
-from kubelite.api.registry.resources import Resource
+from kubelite.api.registry.resource import Resource
 from kubelite.api.registry.seen import Seen, State
 from kubelite.api.registry.selection import Selection
 from kubelite.api.registry.watch import Form

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from kubelite.api.errors import APIError, Expired, TooManyRequests
 from kubelite.api.registry.groups import Frame, Group
-from kubelite.api.registry.resources import Resource
+from kubelite.api.registry.resource import Resource
 from kubelite.api.registry.selection import Selection
 from kubelite.api.registry.topic import Topic
 from kubelite.api.registry.watch import Deliver, Form

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from kubelite.api.machinery.go_json import escaped_for_html
-from kubelite.api.registry.resources import Resource
+from kubelite.api.registry.resource import Resource
 from kubelite.store.protocol import Delete, Put
 
 encode = msgspec.json.Encoder().encode

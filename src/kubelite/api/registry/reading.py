@@ -13,7 +13,7 @@ from kubelite.api.machinery import causes
 from kubelite.api.registry.answers import Listed
 from kubelite.api.registry.objects import decode, encode, name_of
 from kubelite.api.registry.options import ReadOptions
-from kubelite.api.registry.resources import Resource, View
+from kubelite.api.registry.resource import Resource, View
 from kubelite.api.registry.selection import EVERY_OBJECT, Selection, parse_selection
 from kubelite.offload import AtOnce, Offload
 from kubelite.store.protocol import Compacted, Entry, FutureRevision, Page, Store

@@ -3,7 +3,7 @@
 from typing import Any
 
 from kubelite.api.registry.objects import decode, encode, name_of
-from kubelite.api.registry.resources import View
+from kubelite.api.registry.resource import View
 from kubelite.api.registry.selection import Selection, labels_of
 from kubelite.store.protocol import Change
 

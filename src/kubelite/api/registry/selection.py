@@ -26,7 +26,7 @@ from kubelite.api.machinery.selectors import (
     parse_selector,
 )
 from kubelite.api.registry.objects import decode, encode
-from kubelite.api.registry.resources import Resource, View
+from kubelite.api.registry.resource import Resource, View
 from kubelite.store.protocol import Entry
 
 NEEDLES_MAX = 4
@@ -139,6 +139,13 @@ class Selection:
             return True
         return self.fields.matches(item if self.view is None else self.view.read(dict(item)))
 
+    def selects_item(self, item: dict[str, Any]) -> bool:
+        """Return whether name, namespace, labels and fields of a decoded object match; does not change it."""
+        metadata = item["metadata"]
+        return self.selects_key(metadata.get("namespace", ""), metadata["name"]) and self.selects(
+            item
+        )
+
     def candidates(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         """Return the entries that may be selected, by a substring search in their bytes."""
         for needle in self._needles:
@@ -203,11 +210,5 @@ def parse_selection(resource: Resource, label_selector: str, field_selector: str
     """Compile both selectors; raises BadRequest."""
     if not (label_selector or field_selector):
         return EVERY_OBJECT
-    fields = parse_field_selector(
-        field_selector,
-        resource.group,
-        resource.kind.kind,
-        version=resource.version,
-        selectable=resource.selectable_fields,
-    )
+    fields = parse_field_selector(field_selector, resource.fields)
     return Selection(parse_selector(label_selector), fields, resource.view)

@@ -6,7 +6,7 @@ from kubelite.api.auth.caller import Allowed
 from kubelite.api.errors import AlreadyExists, Conflict, InternalError
 from kubelite.api.machinery import causes
 from kubelite.api.registry.deletion import conflict
-from kubelite.api.registry.resources import Resource
+from kubelite.api.registry.resource import Post, Projection, Resource
 
 ATTEMPTS_MAX = 100  # of a write that loses the race to concurrent writes
 
@@ -32,6 +32,19 @@ class Target(Struct, frozen=True):
     def subresource(self) -> str:
         """The subresource of the path; "" for the object itself."""
         return self.allowed.attributes.subresource
+
+    @property
+    def post(self) -> Post | None:
+        """The handler of a POST to the path; None: it creates an object."""
+        if not self.subresource:
+            return self.resource.post
+        return self.resource.subresources[self.subresource].post
+
+    @property
+    def projection(self) -> Projection | None:
+        """The form in which the path shows the object; None: its own."""
+        found = self.resource.subresources.get(self.subresource)
+        return None if found is None else found.projection
 
     @property
     def key(self) -> str:

@@ -11,7 +11,7 @@ import msgspec
 from kubelite.api.kinds import autoscaling_v1, events_v1
 from kubelite.api.kinds.model import Kind
 from kubelite.api.machinery.schema import compile_struct
-from kubelite.api.machinery.structural import structure
+from kubelite.api.machinery.shaping.go import structure
 
 _METRICS = "autoscaling.alpha.kubernetes.io/metrics"
 _BEHAVIOR = "autoscaling.alpha.kubernetes.io/behavior"

@@ -25,14 +25,12 @@ from kubelite.api.errors import (
     ServiceUnavailable,
 )
 from kubelite.api.machinery import causes, managed_fields
-from kubelite.api.machinery.defaulting import default
 from kubelite.api.machinery.managed_fields import track
-from kubelite.api.machinery.structural import structure
 from kubelite.api.machinery.times import format_time
 from kubelite.api.machinery.work_cost import ownership_cost, rules_cost, shape_cost, warnings_cost
-from kubelite.api.registry.addresses import ServiceAddresses
 from kubelite.api.registry.admission import Admission
-from kubelite.api.registry.admission.request import AdmissionRequest, Reservation, Verb
+from kubelite.api.registry.admission.request import AdmissionRequest, Verb
+from kubelite.api.registry.allocation import Allocator
 from kubelite.api.registry.answers import Written
 from kubelite.api.registry.bodies import (
     carry_over,
@@ -44,13 +42,13 @@ from kubelite.api.registry.bodies import (
     object_revision,
     owners_once,
     shape,
-    shape_status,
 )
 from kubelite.api.registry.deletion import conflict, ends
 from kubelite.api.registry.objects import decode, encode, put, removal, with_revision
 from kubelite.api.registry.options import DeletionOptions, WriteOptions
 from kubelite.api.registry.reading import not_found
-from kubelite.api.registry.resources import Resource
+from kubelite.api.registry.reservation import Reservation
+from kubelite.api.registry.resource import Resource
 from kubelite.api.registry.strategy import WriteContext
 from kubelite.api.registry.target import (
     ATTEMPTS_MAX,
@@ -164,7 +162,7 @@ class Writer:
         admission: Admission,
         validate: Validate,
         warn: Warn | None = None,
-        addresses: ServiceAddresses | None = None,
+        addresses: Allocator | None = None,
         offload: Offload | None = None,
     ) -> None:
         """Without `offload` all work runs on the loop, as simulations need it; without `warn` no rule warns."""
@@ -200,7 +198,7 @@ class Writer:
         generated = not metadata.get("name") and bool(metadata.get("generateName"))
         warnings, original = await self.offload.run(
             shape_cost(options.body_bytes),
-            lambda: (shape(target.resource.schema, body, options), encode(body)),
+            lambda: (shape(target.resource.shape, body, options), encode(body)),
         )
         for attempt in range(ATTEMPTS_MAX):
             item = body if attempt == 0 else decode.decode(original)
@@ -236,7 +234,7 @@ class Writer:
         if not applied:  # before the strategy: what it adds, such as a job's selector, has no owner
             await self._track(draft, None, item)
         strategy.prepare_create(item, draft.context)
-        shape_status(target.canonical.schema, item)
+        target.canonical.shape.complete_status(item)
         try:
             item = await self._admit(draft, Verb.CREATE, item, None)
             return await self._commit(draft, item, None, created=True)
@@ -349,7 +347,7 @@ class Writer:
         version = object_revision(metadata)  # compared as a number: "007" is 7
         if version and version != int(old["resourceVersion"]):
             raise conflict(target.resource, target.name, MODIFIED)
-        if not version and not target.canonical.strategy.unconditional:
+        if not version and target.canonical.strategy.conduct.conditional:
             cause = causes.invalid("metadata.resourceVersion", 0, "must be specified for an update")
             resource = target.resource
             raise causes.invalid_object(resource.plural, resource.group, target.name, [cause])
@@ -384,7 +382,7 @@ class Writer:
         draft.reservations, draft.checks = request.reservations, request.checks
         await self.admission.mutate(request)
         item = request.object or item
-        await self.offload.run(shape_cost(draft.cost_bytes), partial(_complete, resource, item))
+        await self.offload.run(shape_cost(draft.cost_bytes), partial(resource.shape.complete, item))
         strategy.finish(item, old, draft.context)
         # A Service without its addresses is invalid, so reserve them before validation.
         reservation = strategy.reserve(item, old, draft.context)
@@ -458,12 +456,6 @@ class Writer:
         if view is not None:
             value = encode(view.read(decode.decode(value)))
         return Written(value, created, tuple(draft.warnings))
-
-
-def _complete(resource: Resource, item: JSON) -> None:
-    """Prune and type-check the object that admission returned, and fill in its defaults."""
-    structure(resource.schema, item)
-    default(resource.kind, item)
 
 
 async def commit(

@@ -15,7 +15,7 @@ from kubelite.api.http.discovery import (
 )
 from kubelite.api.http.respond import Reply
 from kubelite.api.registry.builtin import builtin_table
-from kubelite.api.registry.resources import ResourceTable
+from kubelite.api.registry.table import ResourceTable
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 

@@ -11,7 +11,7 @@ from kubelite.api.http.pages import ServePage
 from kubelite.api.http.request import Query, parse
 from kubelite.api.machinery.openapi_v2 import PROTOBUF
 from kubelite.api.registry.builtin import builtin_table
-from kubelite.api.registry.resources import ResourceTable
+from kubelite.api.registry.table import ResourceTable
 
 
 class FixedRequest:

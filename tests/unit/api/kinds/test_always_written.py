@@ -10,9 +10,9 @@ from facts.always_written import FACTS
 from kubelite.api.kinds.catalog import kinds
 from kubelite.api.kinds.model import Model
 from kubelite.api.machinery.schema import Schema, compile_struct
-from kubelite.api.machinery.structural import structure
+from kubelite.api.machinery.shaping.go import structure
 from kubelite.api.registry.builtin import RESOURCES
-from kubelite.api.registry.resources import Resource
+from kubelite.api.registry.resource import Resource
 
 ALWAYS: dict[str, list[str]] = json.loads(FACTS.read_text())
 WITHOUT_FACTS = {"CustomResourceSubresourceStatus"}  # has no fields

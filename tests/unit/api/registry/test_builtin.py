@@ -5,7 +5,7 @@ from typing import Any
 from reference import published_resources, reference_json
 
 from kubelite.api.registry.builtin import RESOURCES, builtin_table
-from kubelite.api.registry.resources import Resource
+from kubelite.api.registry.resource import Resource
 
 
 def test_every_row_finds_its_canonical_row() -> None:
@@ -92,7 +92,9 @@ def shown(row: Resource) -> dict[str, Any]:
         "verbs": sorted(row.verbs),
         "short": list(row.short_names),
         "categories": list(row.categories),
-        "subresources": {sub.name: (sorted(sub.verbs), sub.kind.kind) for sub in row.subresources},
+        "subresources": {
+            sub.name: (sorted(sub.verbs), sub.kind.kind) for sub in row.subresources.values()
+        },
     }
 
 

@@ -1,20 +1,44 @@
 """Rows come and go at run time: a custom resource is served like any other."""
 
+from collections.abc import Sequence
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 from fakes.server import Server
 
-from kubelite.api.errors import BadRequest, Invalid, NotFound, UnsupportedMediaType
+from kubelite.api.errors import BadRequest, Cause, Invalid, NotFound, UnsupportedMediaType
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.kinds.model import GroupVersionKind
+from kubelite.api.machinery.field_selectors import METADATA, Fields, paths
 from kubelite.api.machinery.schema import Schema, compile_struct
+from kubelite.api.machinery.shaping.go import structure
 from kubelite.api.registry.builtin import builtin_table
 from kubelite.api.registry.options import ReadOptions
-from kubelite.api.registry.resources import Resource, Subresource
+from kubelite.api.registry.resource import Resource, Subresource
+from kubelite.api.registry.strategy import Conduct, Strategy
 
 GVK = GroupVersionKind("example.com", "v1", "Widget")
 PATH = "example.com/v1/widgets"
+
+
+class SchemaShape:
+    """A shape of a schema alone."""
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+
+    def receive(self, body: dict[str, Any]) -> tuple[str, ...]:
+        return structure(self.schema, body)
+
+    def complete(self, item: dict[str, Any]) -> None:
+        structure(self.schema, item)
+
+    def complete_status(self, item: dict[str, Any]) -> None:
+        pass
+
+    def causes(self, item: dict[str, Any], old: dict[str, Any] | None) -> Sequence[Cause]:
+        return ()
 
 
 def widgets() -> Resource:
@@ -46,10 +70,11 @@ def widgets() -> Resource:
         kind=GVK,
         type=None,
         namespaced=True,
-        subresources=(Subresource("status", ("get", "patch", "update"), GVK),),
+        subresources={"status": Subresource("status", ("get", "patch", "update"), GVK)},
         storage="widgets.example.com",
-        custom_schema=schema,
-        selectable_fields=("spec.color",),
+        shape=SchemaShape(schema),
+        strategy=Strategy(Conduct(has_status=True, counts_generation=True, conditional=True)),
+        fields=Fields({**METADATA, **paths("spec.color")}),
     )
 
 

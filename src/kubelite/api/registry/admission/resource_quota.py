@@ -25,7 +25,8 @@ from kubelite.api.machinery.quota import (
 from kubelite.api.registry.admission.refusal import forbidden
 from kubelite.api.registry.admission.request import AdmissionRequest, Verb
 from kubelite.api.registry.objects import decode, put
-from kubelite.api.registry.resources import Resource, ResourceTable
+from kubelite.api.registry.resource import Resource
+from kubelite.api.registry.table import ResourceTable
 from kubelite.clock import Clock
 from kubelite.store.protocol import Operation, Store
 
