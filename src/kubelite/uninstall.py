@@ -142,6 +142,8 @@ def reset(config: Config, say: Callable[[str], None]) -> None:
         for path in (*removal.entries, *_kubeconfig_elsewhere(removal)):
             _remove(path)
             say(f"removed {path}")
+    if removal.kubeconfig is None and (path := Path(config.write_kubeconfig)).exists():
+        say(f"left {path}: it is not, or not only, of this cluster")
     _remove_data_folder(removal, say)
 
 

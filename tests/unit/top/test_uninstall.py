@@ -100,6 +100,7 @@ def test_the_kubeconfig_of_another_cluster_stays(tmp_path: Path, content: str) -
     Path(config.write_kubeconfig).write_text(texts[content])
     done = invoke(config, "--yes")
     assert done.exit_code == 0, done.output
+    assert f"left {config.write_kubeconfig}: it is not, or not only, of this cluster" in done.output
     assert Path(config.write_kubeconfig).read_text() == texts[content]
     assert not Path(config.data_dir).exists()
 
