@@ -130,16 +130,16 @@ def _authorities(content: bytes) -> Sequence[Sequence[bytes]]:
 
 def reset(config: Config, say: Callable[[str], None]) -> None:
     """Remove all that kubelite made on this host: containers, network, mounts, files. Raises Refused."""
-    with stopped(
-        config
-    ):  # until all is removed: a service manager may start the server again at any moment
+    # The lock is held until all is removed: a service manager may start the server again at any moment.
+    with stopped(config):
         removal = _plan(config)
         if removal.has_node:
             _remove_node(config, say)
         else:
             say("no node ran here: containers and network of this host are left alone")
         _unmount_below(removal.data)
-        for path in (*removal.entries, *_kubeconfig_elsewhere(removal)):
+        # The kubeconfig goes before the authority that proves whose it is, so that a failed reset can be repeated.
+        for path in (*_kubeconfig_elsewhere(removal), *removal.entries):
             _remove(path)
             say(f"removed {path}")
     if removal.kubeconfig is None and (path := Path(config.write_kubeconfig)).exists():
