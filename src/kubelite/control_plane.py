@@ -31,6 +31,7 @@ from kubelite.api.registry.addresses import ServiceAddresses
 from kubelite.api.registry.admission.builtin import builtin_admission
 from kubelite.api.registry.bootstrap import CALLER, NAME, NAMESPACE
 from kubelite.api.registry.builtin import builtin_table
+from kubelite.api.registry.custom import CustomResources
 from kubelite.api.registry.hub import Hub
 from kubelite.api.registry.table import ResourceTable
 from kubelite.api.registry.validation import validate, warn
@@ -140,6 +141,8 @@ class ControlPlane:
             issue=self.tokens.request,
             probes=self.probes,
         )
+        self.definitions = CustomResources(store, self.resources)
+        self.definitions.start()
         self._auditor = auditor
         self._config = config
         self._pace = Pace()
