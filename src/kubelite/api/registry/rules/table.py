@@ -20,6 +20,11 @@ from kubelite.api.registry.rules import (
     storage,
     workloads,
 )
+from kubelite.api.registry.rules.custom_definition_updates import (
+    custom_definition_status_update,
+    custom_definition_update,
+)
+from kubelite.api.registry.rules.custom_definitions import custom_definition
 from kubelite.api.registry.rules.metadata import NameRule
 from kubelite.api.registry.rules.values import JSON, Out
 
@@ -153,7 +158,7 @@ RULES: dict[tuple[str, str], Rules] = {
     (_ADMISSION, "ValidatingAdmissionPolicyBinding"): Rules(extensions.policy_binding),
     (_ADMISSION, "MutatingAdmissionPolicyBinding"): Rules(extensions.policy_binding),
     ("apiextensions.k8s.io", "CustomResourceDefinition"): Rules(
-        extensions.custom_resource, extensions.custom_resource_update
+        custom_definition, custom_definition_update, custom_definition_status_update
     ),
     ("apiregistration.k8s.io", "APIService"): Rules(
         extensions.api_service,
