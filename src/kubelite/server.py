@@ -37,7 +37,7 @@ from kubelite.control import CONTROLLERS
 from kubelite.control.options import Options
 from kubelite.control.runtime import Runtime
 from kubelite.control.scheduler.scheduler import Scheduler
-from kubelite.control_plane import ControlPlane, ServedResources
+from kubelite.control_plane import ControlPlane
 from kubelite.net.host_addresses import HostAddresses, HostView
 from kubelite.offload import Offload, WorkerThread
 from kubelite.parts import Parts
@@ -214,7 +214,6 @@ async def _start_control(
         cluster_cidrs=(ip_network(config.cluster_cidr),),
         node_prefix_v4=config.node_cidr_mask_size,
         cluster_ca=pki.ca_pem.decode(),
-        resources=ServedResources(plane.resources),
         signer=CertificateSigner(pki, clock, randomness),
         read_request=read_request,
         token_issuer=plane.tokens,

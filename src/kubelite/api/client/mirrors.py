@@ -1,30 +1,39 @@
 """The mirrors of the server process, updated by the watch hub in the call that makes a change visible.
 
-All clients share one mirror per (kind, namespace, selection); `LocalClient.mirror` checks the rights of the caller. An
-object of at most `DECODED_BYTES_MAX` bytes is decoded once for all mirrors of its type, without its managed fields.
+All clients share one mirror per (resource, form, namespace, selection); `LocalClient` checks the rights of the caller.
+A mirror ends when its last reader has closed it, and when its resource is no longer served: all its objects are removed
+then. An object that several mirrors of one type hold is decoded once, without its managed fields.
 """
 
+import logging
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-import msgspec
-
+from kubelite.api.client.decoding import mirror_decoder
 from kubelite.api.client.mirror import ObjectMirror, name_of
-from kubelite.api.client.protocol import MirrorListener
-from kubelite.api.kinds.meta import PartialObjectMetadata
+from kubelite.api.client.protocol import MirrorListener, ServedResource
+from kubelite.api.errors import BadRequest
 from kubelite.api.kinds.model import Kind
+from kubelite.api.kinds.object_metadata import ObjectMetadata
 from kubelite.api.machinery.field_selectors import NAME
-from kubelite.api.registry.hub import Hub
+from kubelite.api.registry.hub import Hub, Watch
 from kubelite.api.registry.reading import Reader, viewed
 from kubelite.api.registry.resources import Resource, ResourceTable
-from kubelite.api.registry.selection import Selection, parse_selection
+from kubelite.api.registry.selection import parse_selection
 from kubelite.store.protocol import Store
 
+log = logging.getLogger(__name__)
+
 K = TypeVar("K", bound=Kind)
-DECODED_MAX = 1024  # objects in the cache of a decoder
+DECODED_MAX = 64  # objects in the cache of a decoder: about the changes of one commit
 DECODED_BYTES_MAX = (
     16 * 1024
 )  # larger objects are not cached, since the cache keeps them beyond their life
+FOLLOWED = {
+    "list",
+    "watch",
+    "delete",
+}  # the verbs of resources that controllers of all resources follow
 
 
 class EventForm:
@@ -55,40 +64,71 @@ SIGNAL_FORM = SignalForm()
 
 
 class Decoder:
-    """Decodes objects of one type, with a cache of the last ones by their bytes."""
+    """Decodes objects as one type, for several users with a cache of the last ones by their bytes."""
 
-    def __init__(self, type_: type[Kind]) -> None:
-        self._decode = msgspec.json.Decoder(type_).decode
+    def __init__(self, type_: Any) -> None:
+        """`type_` is a Kind, `ObjectMetadata`, or dict."""
+        self._decode = mirror_decoder(type_)
         self._known: dict[bytes, Any] = {}
+        self.users = 0
 
     def __call__(self, value: bytes) -> Any:
-        """Return the typed object."""
+        """Return the object."""
+        if self.users <= 1 or len(value) > DECODED_BYTES_MAX:
+            return self._decode(value)
         found: Any = self._known.get(value)
         if found is None:
-            if len(value) > DECODED_BYTES_MAX:
-                return self._decode(value)
             if len(self._known) >= DECODED_MAX:
                 self._known.clear()
-            found = self._decode(value)
-            # No component reads managed fields, which are half of an object's memory. A write without them keeps
-            # the stored ones.
-            found.metadata.managedFields.clear()
-            self._known[value] = found
+            found = self._known[value] = self._decode(value)
         return found
+
+
+class _Choice(NamedTuple):
+    """Which objects of a resource a mirror holds, and in which form."""
+
+    group: str
+    version: str
+    plural: str
+    type_: Any
+    namespace: str
+    label_selector: str
+    field_selector: str
+
+
+class _Feed:
+    """One mirror and the watch that feeds it."""
+
+    def __init__(self, mirror: ObjectMirror[Any], row: Resource, decode: Decoder) -> None:
+        self.mirror = mirror
+        self.row = row
+        self.decode = decode
+        self.watch: Watch | None = None
+
+    def deliver(self, frames: Sequence[bytes]) -> None:
+        """Put or remove the objects of some events."""
+        for frame in frames:
+            item = self.decode(frame[1:])
+            if frame.startswith(b"+"):
+                self.mirror.put(item)
+            else:
+                self.mirror.remove(*name_of(item))
 
 
 class Mirrors:
     """All mirrors of a server; also the `Lookup` of authentication, authorization and admission."""
 
     def __init__(self, store: Store, resources: ResourceTable, hub: Hub) -> None:
+        self._store = store
         self._resources = resources
         self._hub = hub
         self._reader = Reader(store)
-        self._decoders: dict[type[Kind], Decoder] = {}
-        self._whole: dict[
-            type[Kind], ObjectMirror[Any]
-        ] = {}  # those without namespace and selectors, for fast access
-        self._mirrors: dict[tuple[object, ...], ObjectMirror[Any]] = {}
+        self._decoders: dict[Any, Decoder] = {}
+        # Those without namespace and selectors, for fast access.
+        self._whole: dict[type[Kind], ObjectMirror[Any]] = {}
+        self._feeds: dict[_Choice, _Feed] = {}
+        resources.subscribe(self._table_changed)
+        self.served = TableServed(resources)
 
     def mirror(
         self,
@@ -99,20 +139,34 @@ class Mirrors:
         field_selector: str = "",
     ) -> ObjectMirror[K]:
         """Return the synced mirror of a kind's objects; raises BadRequest for an invalid selector."""
-        whole = not (namespace or label_selector or field_selector)
-        if whole and (known := self._whole.get(kind)) is not None:
-            return known
-        resource = self._resources.by_kind(kind.gvk)
-        assert resource is not None, f"{kind.__name__} is not served"
-        selection = parse_selection(resource, label_selector, field_selector)
-        mirror = self._open(resource, kind, namespace, selection)
-        if whole:
-            self._whole[kind] = mirror
-        return mirror
+        row = self._resources.by_kind(kind.gvk)
+        assert row is not None, f"{kind.__name__} is not served"
+        return self.open(
+            row, kind, namespace, label_selector=label_selector, field_selector=field_selector
+        )
 
-    def metadata(self, resource: Resource) -> ObjectMirror[PartialObjectMetadata]:
-        """Return the mirror of the metadata of a resource's objects."""
-        return self._open(resource, PartialObjectMetadata, "", Selection())
+    def open(
+        self,
+        row: Resource,
+        type_: Any,
+        namespace: str = "",
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+    ) -> ObjectMirror[Any]:
+        """Return the synced mirror of a resource's objects as `type_`: a Kind, dict, or `ObjectMetadata`.
+
+        Raises BadRequest for an invalid selector.
+        """
+        if type_ is ObjectMetadata:
+            row = self._resources.canonical(row)  # all versions have the same metadata
+        choice = _Choice(
+            row.group, row.version, row.plural, type_, namespace, label_selector, field_selector
+        )
+        feed = self._feeds.get(choice)
+        if feed is None:
+            feed = self._start(choice, row)
+        return feed.mirror.opened()
 
     def follow(
         self, kind: type[Kind], name: str, namespace: str, changed: Callable[[], None]
@@ -132,60 +186,134 @@ class Mirrors:
         return watch.close
 
     def get(self, kind: type[K], name: str, namespace: str = "") -> K | None:
-        """Return one object; None if it does not exist."""
-        return self.mirror(kind).get(name, namespace)
+        """Return one object; None if it does not exist. One without a mirror is decoded, and no mirror is made."""
+        whole = self._whole.get(kind)
+        if whole is not None:
+            found: K | None = whole.get(name, namespace)
+            return found
+        row = self._resources.by_kind(kind.gvk)
+        assert row is not None, f"{kind.__name__} is not served"
+        entry = self._store.get(row.key(namespace, name))
+        if entry is None:
+            return None
+        decode = self._decoders.get(kind) or Decoder(kind)
+        item: K = decode(entry.value if row.view is None else viewed(row.view, entry.value))
+        return item
 
     def list(self, kind: type[K], namespace: str = "") -> Sequence[K]:
         """Return all objects of a kind, or those of one namespace."""
-        return self.mirror(kind).list(namespace)
+        return self._kept(kind).list(namespace)
 
     def subscribe(self, kind: type[K], listener: MirrorListener[K]) -> Callable[[], None]:
         """Call `listener(None, object)` for each object now, then for each change; return a call that ends it."""
-        return self.mirror(kind).subscribe(listener)
+        return self._kept(kind).subscribe(listener)
 
-    def _open(
-        self, resource: Resource, type_: type[Any], namespace: str, selection: Selection
-    ) -> ObjectMirror[Any]:
-        key = (resource, type_, namespace, selection.identity)
-        mirror = self._mirrors.get(key)
-        if mirror is None:
-            mirror = self._mirrors[key] = ObjectMirror()
-            self._feed(mirror, resource, type_, namespace, selection)
-        return mirror
+    def _kept(self, kind: type[K]) -> ObjectMirror[K]:
+        """Return the mirror of a whole kind, which from now on has a reader that never closes it."""
+        whole = self._whole.get(kind)
+        return self.mirror(kind) if whole is None else whole
 
-    def _feed(
-        self,
-        mirror: ObjectMirror[Any],
-        resource: Resource,
-        type_: type[Any],
-        namespace: str,
-        selection: Selection,
-    ) -> None:
-        decode = self._decoders.get(type_)
+    def _start(self, choice: _Choice, row: Resource) -> _Feed:
+        decode = self._decoders.get(choice.type_)
         if decode is None:
-            decode = self._decoders[type_] = Decoder(type_)
+            decode = self._decoders[choice.type_] = Decoder(choice.type_)
+        mirror: ObjectMirror[Any] = ObjectMirror(lambda: self._end(choice))
+        feed = _Feed(mirror, row, decode)
+        self._fill(choice, feed)
+        decode.users += 1
+        self._feeds[choice] = feed
+        if choice.type_ not in (dict, ObjectMetadata) and not any(choice[4:]):
+            self._whole[choice.type_] = mirror
+        return feed
 
-        def deliver(frames: Sequence[bytes]) -> None:
-            for frame in frames:
-                item = decode(frame[1:])
-                if frame.startswith(b"+"):
-                    mirror.put(item)
-                else:
-                    mirror.remove(*name_of(item))
-
-        entries = self._reader.chosen(resource, namespace, selection)
-        view = resource.view
-        mirror.replace(
-            decode(entry.value if view is None else viewed(view, entry.value)) for entry in entries
+    def _fill(self, choice: _Choice, feed: _Feed) -> None:
+        row = feed.row
+        selection = parse_selection(row, choice.label_selector, choice.field_selector)
+        entries = self._reader.chosen(row, choice.namespace, selection)
+        view = row.view
+        feed.mirror.replace(
+            feed.decode(entry.value if view is None else viewed(view, entry.value))
+            for entry in entries
         )
-        canonical = self._resources.canonical(resource)
         # A change contained in the list may still be in delivery, so `minimum` keeps it from being delivered again.
-        self._hub.open(
-            resource,
-            canonical,
-            namespace,
+        feed.watch = self._hub.open(
+            row,
+            self._resources.canonical(row),
+            choice.namespace,
             selection,
             EVENT_FORM,
-            deliver,
+            feed.deliver,
             minimum=self._hub.revision,
         )
+
+    def _end(self, choice: _Choice) -> None:
+        feed = self._feeds.pop(choice, None)
+        if feed is None:
+            return  # it ended before, with its resource
+        if feed.watch is not None:
+            feed.watch.close()
+        if self._whole.get(choice.type_) is feed.mirror:
+            del self._whole[choice.type_]
+        feed.decode.users -= 1
+        if not feed.decode.users:
+            del self._decoders[choice.type_]
+
+    def _table_changed(self, *_: object) -> None:
+        """End the mirrors of resources that are gone, and feed those of changed ones from their new rows."""
+        for choice, feed in tuple(self._feeds.items()):
+            row = self._resources.find(*choice[:3])
+            if row is not feed.row:
+                self._replace_row(choice, feed, row)
+
+    def _replace_row(self, choice: _Choice, feed: _Feed, row: Resource | None) -> None:
+        try:
+            if row is not None:
+                if feed.watch is not None:
+                    feed.watch.close()
+                feed.row = row
+                self._fill(choice, feed)
+                return
+        except BadRequest:  # it selects by a field that is no longer selectable
+            log.warning("mirror ended", extra={"resource": choice.plural})
+        self._end(choice)
+        feed.mirror.replace(())
+
+
+class TableServed:
+    """The resources of a table that controllers of all resources follow."""
+
+    def __init__(self, table: ResourceTable) -> None:
+        self._table = table
+        self._listeners: list[Callable[[], None]] = []
+        self._known = _followed(table)
+        table.subscribe(self._table_changed)
+
+    def resources(self) -> Sequence[ServedResource]:
+        """Return each resource that can be listed, watched and deleted once, at its preferred version."""
+        return self._known
+
+    def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` after each change; return a function that ends it."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def _table_changed(self, *_: object) -> None:
+        known = _followed(self._table)
+        if known != self._known:
+            self._known = known
+            for listener in tuple(self._listeners):
+                listener()
+
+
+def _followed(table: ResourceTable) -> Sequence[ServedResource]:
+    """Return what is served for `ServedResources`; of resources that share a storage (events) the first."""
+    storages: dict[str, Resource] = {}
+    for row in table.all():
+        if set(row.verbs) >= FOLLOWED:
+            storages.setdefault(row.storage, row)
+    return [
+        ServedResource(
+            row.group, row.version, row.plural, row.kind.kind, row.namespaced, tuple(row.verbs)
+        )
+        for row in storages.values()
+    ]
