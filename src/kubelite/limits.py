@@ -136,6 +136,33 @@ PATCH_WORK = Limit(
     reason="about 0.1 s of a worker thread for moves; 500 operations at the head of a list of 500,000",
 )
 
+# Shapes of custom resources
+
+ALTERNATIVES = Limit(
+    "alternatives",
+    1_000_000,
+    "checks",
+    bounds="alternatives of a schema (anyOf, oneOf, allOf, not) that the values of one object are checked against",
+    beyond="422",
+    reason="about 1 s of a worker thread; 20,000 values with 50 alternatives each, which real schemas do not reach",
+)
+PATTERN = Limit(
+    "pattern",
+    2 * MIB,
+    "bytes",
+    bounds="memory of one compiled pattern of a schema, the states that matching adds included",
+    beyond="422; at matching slower, states are forgotten",
+    reason="256 patterns are kept compiled; one that repeats any character 1,000 times takes 0.5 MiB",
+)
+PATTERN_PROGRAM = Limit(
+    "pattern-program",
+    20_000,
+    "instructions",
+    bounds="one compiled pattern of a schema where there is no google-re2",
+    beyond="422",
+    reason="some 3 MiB; a character costs up to as many steps, and real patterns have 100",
+)
+
 # Selectors
 
 SELECTOR_REQUIREMENTS = Limit(

@@ -13,6 +13,8 @@ ENTRIES = {"kubelite.__main__", "kubelite.cli"}
 AHEAD = {
     "kubelite.agent",
     "kubelite.api.client.remote",
+    "kubelite.api.machinery.shaping.custom",
+    "kubelite.api.machinery.shaping.shape",
     "kubelite.node.simulated",
     "kubelite.store.memory_engine",
 }

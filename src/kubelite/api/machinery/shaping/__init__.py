@@ -1,0 +1,1 @@
+"""How objects get and keep the form of their kind: types, pruning, defaults, and constraints of custom resources."""
