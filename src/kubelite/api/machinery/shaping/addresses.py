@@ -94,6 +94,7 @@ def is_mac(text: str) -> bool:
 
 _ATOM = re.compile(r"""[^\x00-\x20\x7f()<>\[\]:;@\\,"]+""")
 _QUOTED = re.compile(r'"(?:[\t !#-\[\]-~\x80-\U0010ffff]|\\[\t -~\x80-\U0010ffff])*+"')
+_WORDS = re.compile(rf"(?:[ \t]*+(?:{_ATOM.pattern}|{_QUOTED.pattern}))*+")
 _LITERAL = re.compile(r"\[([^\x00-\x20\x7f\[\]\\]*)\]")
 _ENCODED = re.compile(r"=\?([^?]+)\?[bBqQ]\?[^?]*\?=")
 _CHARSETS = frozenset({"utf-8", "iso-8859-1", "us-ascii"})
@@ -162,18 +163,13 @@ class _Mail:
 
     def phrase(self) -> None:
         """Read the words before <name@domain>."""
-        words = 0
-        while True:
-            if words:
-                self.comments()
-            self.space()
-            try:
-                self.word()
-            except _Unreadable:
-                if not words:
-                    raise
-                return
-            words += 1
+        self.space()
+        self.word()
+        start = -1
+        while start != self.at:
+            start = self.at
+            self.take(_WORDS)
+            self.comments()
 
     def word(self) -> None:
         if self.text.startswith('"', self.at):

@@ -24,7 +24,7 @@ from kubelite.api.machinery.causes import (
 )
 from kubelite.api.machinery.paths import FieldPath
 from kubelite.api.machinery.shaping.compile_openapi import EMBEDDED, LIST_KEYS, LIST_TYPE
-from kubelite.api.machinery.shaping.constraints import work
+from kubelite.api.machinery.shaping.constraints import Compiler, satisfies, work
 from kubelite.api.machinery.shaping.embedded import MetadataRules, embedded_causes
 from kubelite.api.machinery.shaping.enums import Enum, supported
 from kubelite.api.machinery.shaping.formats import format_check
@@ -56,9 +56,14 @@ class Found:
         self.causes: dict[Cause, None] = {}
         self.checks = 0
 
+    @property
+    def is_full(self) -> bool:
+        """Whether no answer has room for more."""
+        return len(self.causes) > CAUSES.value
+
     def add(self, cause: Cause) -> None:
         """Add a cause; those that no answer has room for are dropped."""
-        if len(self.causes) <= CAUSES.value:
+        if not self.is_full:
             self.causes[cause] = None
 
     def merge(self, other: Found) -> None:
@@ -69,9 +74,11 @@ class Found:
 
 
 class Blame:
-    """One walk over an object."""
+    """One walk over an object. Parts that `compiler`'s tables find valid are not visited."""
 
-    def __init__(self) -> None:
+    def __init__(self, compiler: Compiler) -> None:
+        self._compiler = compiler
+        self._counting = False  # in an alternative, of which also the checks that pass count
         self._same: dict[
             tuple[int, int], bool
         ] = {}  # of values by identity: whether both are equal
@@ -79,10 +86,20 @@ class Blame:
 
     def of(self, node: JSON, value: Any, path: Path, former: Former | None) -> Found:
         """Return what is wrong with a value; nothing if it is as before."""
+        if former is None:
+            return self._at(node, value, path, former)
+        same = self._is_same(value, former.value, former.node)
+        if same and not self._counting:
+            return Found()
         found = self._at(node, value, path, former)
-        if found.causes and former is not None and self._is_same(value, former.value, former.node):
+        if same:
             found.causes = {}
         return found
+
+    def _is_valid(self, node: JSON, value: Any) -> bool:
+        if self._counting:
+            return False
+        return satisfies(self._compiler.table(node, structural=False), value)
 
     def _at(self, node: JSON, value: Any, path: Path, former: Former | None) -> Found:
         found = Found()
@@ -161,8 +178,12 @@ class Blame:
         if items is not None:
             before = self._elements(former)
             for index, item in enumerate(value):
+                if self._is_valid(items, item):
+                    continue
                 was = self._former_element(before, former, item)
                 found.merge(self.of(items, item, FieldPath(path, index), was))
+                if found.is_full and former is None:
+                    return
         low, high = node.get("minItems"), node.get("maxItems")
         if low is not None and len(value) < low:
             found.add(_invalid(path, len(value), f"{{}} in body should have at least {low} items"))
@@ -193,10 +214,14 @@ class Blame:
                 if not isinstance(rest, dict):
                     continue
                 inner = rest
+            if self._is_valid(inner, item):
+                continue
             was = None
             if path is not None or name not in ("apiVersion", "kind"):
                 was = _former_field(former, name)
             found.merge(self.of(inner, item, FieldPath(path, name), was))
+            if found.is_full and former is None:
+                return
         for name in node.get("required") or ():
             if name not in value:
                 found.add(required(str(FieldPath(path, name))))
@@ -228,7 +253,12 @@ class Blame:
     ) -> Iterator[Found]:
         for choice in choices:
             work.charge(1)
-            yield self._at(choice, value, path, former)
+            outer, self._counting = self._counting, True
+            try:
+                tried = self._at(choice, value, path, former)
+            finally:
+                self._counting = outer
+            yield tried
 
     def _any_of(self, found: Found, results: Iterator[Found], place: str) -> None:
         best: Found | None = None
@@ -375,11 +405,13 @@ def structural_causes(
             yield from structural_causes(inner, item, at, rules)
 
 
-def causes_of(openapi: JSON, item: JSON, old: JSON | None, rules: MetadataRules) -> list[Cause]:
+def causes_of(
+    openapi: JSON, item: JSON, old: JSON | None, rules: MetadataRules, compiler: Compiler
+) -> list[Cause]:
     """Return why an object does not satisfy its schema, as many causes as one response takes."""
     former = None if old is None else Former(old, openapi)
     try:
-        causes = Causes(Blame().of(openapi, item, None, former).causes)
+        causes = Causes(Blame(compiler).of(openapi, item, None, former).causes)
         causes += structural_causes(openapi, item, None, rules)
         was_broken = old is not None and any(structural_causes(openapi, old, None, None))
         if not was_broken:

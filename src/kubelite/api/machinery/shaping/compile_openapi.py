@@ -53,7 +53,7 @@ def compile_openapi(
 
     `preserve_unknown`: fields that no schema knows are kept everywhere (``spec.preserveUnknownFields``).
     """
-    root = _compile(openapi, free=preserve_unknown, embedded=True)
+    root = _Compiler().node(openapi, free=preserve_unknown, embedded=True)
     return replace(root, type="object", gvk=gvk, definition=_definition(gvk))
 
 
@@ -63,7 +63,7 @@ def _definition(gvk: GroupVersionKind) -> str:
     return f"{group}.{gvk.version}.{gvk.kind}"
 
 
-def of_every_object() -> dict[str, Schema]:
+def _of_every_object() -> dict[str, Schema]:
     """Return the fields of every API object."""
     return {"apiVersion": _STRING, "kind": _STRING, "metadata": _metadata()}
 
@@ -72,12 +72,74 @@ def _metadata() -> Schema:
     return replace(compile_struct(ObjectMeta), always=True)  # as of a built-in kind
 
 
+class _Compiler:
+    """Compiles the nodes of one schema; equal nodes that are one object are compiled once."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, bool], Schema] = {}  # by identity: the schema outlives this
+
+    def node(self, node: JSON, *, free: bool, embedded: bool = False) -> Schema:
+        """Compile a node; `free`: an object around it keeps unknown fields, so all below it do."""
+        if embedded:
+            return self._node(node, free=free, embedded=True)
+        key = id(node), free
+        known = self._known.get(key)
+        return known or self._known.setdefault(key, self._node(node, free=free, embedded=False))
+
+    def _node(self, node: JSON, *, free: bool, embedded: bool) -> Schema:
+        free = free or node.get(PRESERVE) is True
+        embedded = embedded or node.get(EMBEDDED) is True
+        type_ = node.get("type", "")
+        if node.get(INT_OR_STRING) is True:
+            return _with_notes(_INT_OR_STRING, node)
+        if type_ in _SCALARS:
+            return _with_notes(_PLAIN[type_], node, node.get("format", ""))
+        if type_ == "array":
+            return self._array(node, free=free)
+        return self._object(node, free=free, embedded=embedded)
+
+    def _array(self, node: JSON, *, free: bool) -> Schema:
+        items = node.get("items")
+        return _noted(
+            node,
+            type="array",
+            items=_UNTYPED if items is None else self.node(items, free=free),
+            list_type=node.get(LIST_TYPE) or "",
+            list_keys=tuple(node.get(LIST_KEYS) or ()),
+        )
+
+    def _object(self, node: JSON, *, free: bool, embedded: bool) -> Schema:
+        properties = node.get("properties") or {}
+        rest = node.get("additionalProperties")
+        typed = node.get("type") == "object"
+        if rest is None and not properties and not embedded and not node.get(MAP_TYPE):
+            return _with_notes(_FREE_OBJECT if typed else DEDUCED, node)
+        values = self.node(rest, free=free) if isinstance(rest, dict) else DEDUCED if rest else None
+        known = _of_every_object() if embedded else {}
+        is_map = typed and values is not None and not properties and not embedded
+        return _noted(
+            node,
+            type="map" if is_map else "object" if typed else "any",
+            fields=_Fields(self, properties, known, free=free),
+            items=values,
+            required=tuple(node.get("required") or ()),
+            map_type=node.get(MAP_TYPE) or "",
+            preserve=free,
+            embedded=embedded,
+        )
+
+
 class _Fields(Mapping[str, Schema]):
     """The fields of an object, each compiled when it is first looked up."""
 
-    __slots__ = ("_free", "_known", "_properties")
+    __slots__ = ("_compiler", "_free", "_known", "_properties")
 
-    def __init__(self, properties: JSON, known: dict[str, Schema], *, free: bool) -> None:
+    def __init__(
+        self, compiler: _Compiler, properties: JSON, known: dict[str, Schema], *, free: bool
+    ) -> None:
+        self._compiler = compiler
         self._properties = properties
         self._known = known
         self._free = free
@@ -90,13 +152,13 @@ class _Fields(Mapping[str, Schema]):
         node = self._properties.get(name)
         if node is None:
             return default
-        return self._known.setdefault(name, _compile(node, free=self._free))
+        return self._known.setdefault(name, self._compiler.node(node, free=self._free))
 
     def __getitem__(self, name: str) -> Schema:
-        found = self.get(name)
+        found: Schema | None = self.get(name)
         if found is None:
             raise KeyError(name)
-        return found  # type: ignore[no-any-return] # `get` has the signature of Mapping's
+        return found
 
     def __contains__(self, name: object) -> bool:
         return name in self._properties or name in self._known
@@ -109,20 +171,6 @@ class _Fields(Mapping[str, Schema]):
         return len(self._properties.keys() | self._known.keys())
 
 
-def _compile(node: JSON, *, free: bool, embedded: bool = False) -> Schema:
-    """Compile a node; `free`: an object around it keeps unknown fields, so all below it do."""
-    free = free or node.get(PRESERVE) is True
-    embedded = embedded or node.get(EMBEDDED) is True
-    type_ = node.get("type", "")
-    if node.get(INT_OR_STRING) is True:
-        return _with_notes(_INT_OR_STRING, node)
-    if type_ in _SCALARS:
-        return _with_notes(_PLAIN[type_], node, node.get("format", ""))
-    if type_ == "array":
-        return _array(node, free=free)
-    return _object(node, free=free, embedded=embedded)
-
-
 def _with_notes(plain: Schema, node: JSON, format_: str = "") -> Schema:
     """Return the shared node of a type, or one of its own if there is more to say."""
     default = node.get("default")
@@ -131,38 +179,6 @@ def _with_notes(plain: Schema, node: JSON, format_: str = "") -> Schema:
         return plain
     return replace(
         plain, format=format_, nullable=nullable, default=UNSET if default is None else default
-    )
-
-
-def _array(node: JSON, *, free: bool) -> Schema:
-    items = node.get("items")
-    return _noted(
-        node,
-        type="array",
-        items=_UNTYPED if items is None else _compile(items, free=free),
-        list_type=node.get(LIST_TYPE) or "",
-        list_keys=tuple(node.get(LIST_KEYS) or ()),
-    )
-
-
-def _object(node: JSON, *, free: bool, embedded: bool) -> Schema:
-    properties = node.get("properties") or {}
-    rest = node.get("additionalProperties")
-    typed = node.get("type") == "object"
-    if rest is None and not properties and not embedded and not node.get(MAP_TYPE):
-        return _with_notes(_FREE_OBJECT if typed else DEDUCED, node)
-    values = _compile(rest, free=free) if isinstance(rest, dict) else DEDUCED if rest else None
-    known = of_every_object() if embedded else {}
-    is_map = typed and values is not None and not properties and not embedded
-    return _noted(
-        node,
-        type="map" if is_map else "object" if typed else "any",
-        fields=_Fields(properties, known, free=free),
-        items=values,
-        required=tuple(node.get("required") or ()),
-        map_type=node.get(MAP_TYPE) or "",
-        preserve=free,
-        embedded=embedded,
     )
 
 

@@ -12,7 +12,7 @@ from threading import local
 from types import NoneType
 from typing import Any, Final
 
-from kubelite.api.machinery.shaping.compile_openapi import EMBEDDED, LIST_TYPE
+from kubelite.api.machinery.shaping.compile_openapi import EMBEDDED, INT_OR_STRING, LIST_TYPE
 from kubelite.api.machinery.shaping.embedded import MetadataRules, embedded_causes
 from kubelite.api.machinery.shaping.enums import Enum
 from kubelite.api.machinery.shaping.formats import format_check
@@ -74,11 +74,12 @@ def satisfies(table: Table, value: Any) -> bool:
 class Compiler:
     """Compiles nodes of one schema; what is compiled is kept by the tables alone."""
 
-    __slots__ = ("_plain", "_rules")
+    __slots__ = ("_known", "_plain", "_rules")
 
     def __init__(self, rules: MetadataRules) -> None:
         self._rules = rules
         self._plain: dict[tuple[str, ...], Table] = {}  # of nodes that say nothing but their types
+        self._known: dict[tuple[int, bool], Table] = {}  # by identity: the schema outlives this
 
     def table(self, node: JSON, *, structural: bool = True) -> Table:
         """Compile a node; `structural`: it is not part of an alternative, where list types mean nothing."""
@@ -87,7 +88,10 @@ class Compiler:
             if (known := self._plain.get(types)) is None:
                 known = self._plain[types] = self._compile(node, structural)
             return known
-        return self._compile(node, structural)
+        key = id(node), structural
+        if (known := self._known.get(key)) is None:
+            known = self._known.setdefault(key, self._compile(node, structural))
+        return known
 
     def _compile(self, node: JSON, structural: bool) -> Table:
         enum = Enum(node["enum"]) if node.get("enum") else None
@@ -173,7 +177,7 @@ class Compiler:
 
     def _junctors(self, node: JSON) -> Iterable[Check]:
         for name, judge in (("anyOf", _any_of), ("oneOf", _one_of), ("allOf", _each_of)):
-            if node.get(name):
+            if node.get(name) and not _says_types(node, name):
                 tables = [self.table(each, structural=False) for each in node[name]]
                 yield judge(tables)
         if node.get("not") is not None:
@@ -218,10 +222,19 @@ def _type_verdict(node: JSON, kind: type) -> Verdict:
     return mistyped(types, format_, _SAMPLES[kind]) is None
 
 
+def _says_types(node: JSON, name: str) -> bool:
+    """Return whether alternatives only repeat that a value may be an integer or a string."""
+    if name != "anyOf" or node.get(INT_OR_STRING) is not True:
+        return False
+    return bool(node[name] == [{"type": "integer"}, {"type": "string"}])
+
+
 def _text_checks(node: JSON) -> Iterable[Check]:
     low, high = node.get("minLength"), node.get("maxLength")
-    if low is not None or high is not None:
-        yield lambda value: _between(low, len(value), high)
+    if high is not None:
+        yield lambda value: len(value) <= high
+    if low is not None:
+        yield lambda value: len(value) >= low
     if node.get("pattern"):
         yield Pattern(node["pattern"]).matches
     if (format_ := format_of(node)) and types_of(node) in _FORMATTED:
@@ -255,7 +268,10 @@ def _all_of(verdicts: Iterable[Verdict]) -> Verdict:
 def _any_of(tables: list[Table]) -> Check:
     def check(value: Any) -> bool:
         work.charge(len(tables))
-        return any(satisfies(table, value) for table in tables)
+        for table in tables:  # noqa: SIM110 - a generator costs more
+            if satisfies(table, value):
+                return True
+        return False
 
     return check
 

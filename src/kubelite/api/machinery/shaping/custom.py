@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from kubelite.api.errors import BadRequest, Cause
@@ -12,6 +12,7 @@ from kubelite.api.machinery.causes import invalid, unchecked
 from kubelite.api.machinery.schema import Schema, compile_struct
 from kubelite.api.machinery.shaping.blame import causes_of
 from kubelite.api.machinery.shaping.compile_openapi import PRESERVE, compile_openapi
+from kubelite.api.machinery.shaping.condensing import alternatives_of, condensed
 from kubelite.api.machinery.shaping.constraints import (
     Compiler,
     Table,
@@ -28,8 +29,8 @@ from kubelite.api.machinery.shaping.pruning import (
 from kubelite.api.machinery.shaping.readers import (
     Malformed,
     Reader,
+    ReaderCompiler,
     UnknownField,
-    container_reader,
     progress,
 )
 from kubelite.api.machinery.structural import structure
@@ -38,6 +39,8 @@ JSON = dict[str, Any]
 
 RULES: Final = "x-kubernetes-validations"
 _FREE: Final[JSON] = {PRESERVE: True}
+_FIRST_USE = 70_000  # 20 ms, of the largest definitions of well-known operators
+_PASSES = 2
 _INNER = ("items", "additionalProperties")
 # Reasons for which Kubernetes does not evaluate rules.
 _MISLEADING = frozenset(
@@ -52,35 +55,56 @@ class CustomShape:
     Nothing is compiled before its first use, and what is compiled lives as long as this object. Threads may share it.
     """
 
-    __slots__ = ("_gvk", "_openapi", "_prunes", "_reader", "_rules", "_schema", "_table")
+    __slots__ = (
+        "_alternatives",
+        "_compiler",
+        "_condensed",
+        "_gvk",
+        "_prunes",
+        "_reader",
+        "_rules",
+        "_schema",
+        "_source",
+        "_table",
+    )
 
     def __init__(
         self,
-        openapi: JSON | None,
+        openapi: JSON | Callable[[], JSON] | None,
         gvk: GroupVersionKind,
         *,
         preserve_unknown: bool = False,
         metadata_rules: MetadataRules = no_rules,
     ) -> None:
-        """`openapi` is the version's ``openAPIV3Schema``, which must not change; None: anything is kept.
+        """`openapi` is the version's ``openAPIV3Schema``, which must not change, or a function that returns it.
 
+        The function is called at the first use, so that nobody holds what is not used. None: anything is kept.
         `metadata_rules` are those of the metadata of embedded resources.
         """
-        self._openapi = _FREE if openapi is None else openapi
+        self._source = _FREE if openapi is None else openapi
+        self._condensed: JSON | None = None
         self._gvk = gvk
         self._prunes = not preserve_unknown and openapi is not None
         self._schema: Schema | None = None
         self._reader: Reader | None = None
         self._rules = metadata_rules
+        self._compiler = Compiler(metadata_rules)
         self._table: Table | None = None
+        self._alternatives: int | None = None
+
+    @property
+    def _node(self) -> JSON:
+        """The schema's root."""
+        if self._condensed is None:
+            source = self._source
+            self._condensed = condensed(source() if callable(source) else source)
+        return self._condensed
 
     @property
     def schema(self) -> Schema:
         """The types and merge rules of the fields."""
         if self._schema is None:
-            self._schema = compile_openapi(
-                self._openapi, self._gvk, preserve_unknown=not self._prunes
-            )
+            self._schema = compile_openapi(self._node, self._gvk, preserve_unknown=not self._prunes)
         return self._schema
 
     def receive(self, body: JSON) -> tuple[str, ...]:
@@ -102,8 +126,8 @@ class CustomShape:
             try:
                 self._read(body)
             except UnknownField:
-                unknown += drop_unknown(self._openapi, body, root=True) if self._prunes else ()
-                unknown += shape_embedded(self._openapi, body)
+                unknown += drop_unknown(self._node, body, root=True) if self._prunes else ()
+                unknown += shape_embedded(self._node, body)
                 self._read(body)
         except Malformed:
             self._refuse(body)
@@ -113,7 +137,7 @@ class CustomShape:
 
     def _read(self, body: JSON) -> None:
         if self._reader is None:
-            self._reader = container_reader(self._openapi, prunes=self._prunes, root=True)
+            self._reader = ReaderCompiler(prunes=self._prunes).container(self._node, root=True)
         self._reader(body)
 
     def _shape_metadata(self, body: JSON) -> tuple[str, ...]:
@@ -135,7 +159,7 @@ class CustomShape:
     def _refuse(self, body: JSON) -> None:
         """Raise BadRequest for the first malformed embedded resource."""
         try:
-            shape_embedded(self._openapi, body)
+            shape_embedded(self._node, body)
         except BadRequest as error:
             raise self._unreadable(error) from error
 
@@ -161,8 +185,8 @@ class CustomShape:
         except (UnknownField, Malformed):
             changed = True
             if self._prunes:
-                drop_unknown(self._openapi, item, root=True)
-            shape_embedded(self._openapi, item, lenient=True)
+                drop_unknown(self._node, item, root=True)
+            shape_embedded(self._node, item, lenient=True)
             self._read(item)
         return changed or progress.changed
 
@@ -172,7 +196,7 @@ class CustomShape:
         try:
             found: Sequence[Cause] = ()
             if not satisfies(self._checks(), item):
-                found = causes_of(self._openapi, item, old, self._rules)
+                found = causes_of(self._node, item, old, self._rules, self._compiler)
             return self._with_rules(found)
         except TooManyAlternatives:
             return (unchecked(),)
@@ -191,7 +215,7 @@ class CustomShape:
         return found
 
     def _has_rules(self) -> bool:
-        pending: list[Any] = [self._openapi]
+        pending: list[Any] = [self._node]
         while pending:
             node = pending.pop()
             if node.get(RULES):
@@ -202,5 +226,16 @@ class CustomShape:
 
     def _checks(self) -> Table:
         if self._table is None:
-            self._table = Compiler(self._rules).table(self._openapi)
+            self._table = self._compiler.table(self._node)
         return self._table
+
+    def cost(self, object_bytes: int, old_bytes: int = 0) -> int:
+        """Return the cost of `receive` and `causes`, for `kubelite.offload`.
+
+        `old_bytes` are those of the object replaced. The first use costs more, since the schema is loaded.
+        """
+        if self._condensed is None:
+            return _FIRST_USE + (object_bytes + old_bytes) * _PASSES
+        if self._alternatives is None:
+            self._alternatives = alternatives_of(self._condensed)
+        return (object_bytes + old_bytes) * (_PASSES + self._alternatives)

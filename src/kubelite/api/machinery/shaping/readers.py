@@ -11,7 +11,7 @@ the items of a schema even if the schema is an object's, and then knows none of 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from threading import local
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.machinery.document_size import json_cost, too_large
 from kubelite.api.machinery.schema import compile_struct
 from kubelite.api.machinery.shaping.compile_openapi import EMBEDDED, PRESERVE, TYPE_FIELDS
+from kubelite.api.machinery.shaping.pruning import drop_unknown
 from kubelite.api.machinery.structural import structure
 from kubelite.limits import DOCUMENT
 
@@ -116,10 +117,11 @@ def refuse(value: Any) -> Any:
 class Defaults:
     """The default of one node: computed at the first use, then copied."""
 
-    __slots__ = ("_cost", "_made", "_node", "_value")
+    __slots__ = ("_compiler", "_cost", "_made", "_node", "_value")
 
-    def __init__(self, node: JSON) -> None:
+    def __init__(self, node: JSON, compiler: ReaderCompiler) -> None:
         self._node = node
+        self._compiler = compiler
         self._made = False
         self._value: Any = None
         self._cost = 0
@@ -127,7 +129,7 @@ class Defaults:
     def __call__(self) -> Any:
         """Return a copy of the default, complete with the defaults inside it."""
         if not self._made:
-            self._value = _complete_default(self._node)
+            self._value = self._compiler.complete_default(self._node)
             self._cost = json_cost(msgspec.json.encode(self._value))
             self._made = True
         progress.changed = True
@@ -135,18 +137,6 @@ class Defaults:
         if progress.left < 0:
             raise too_large()
         return copied(self._value)
-
-
-def _complete_default(node: JSON) -> Any:
-    """Return the default of a node as an object gets it: pruned and with the defaults of its fields."""
-    from kubelite.api.machinery.shaping.pruning import drop_unknown
-
-    value = copied(node["default"])
-    drop_unknown(node, value)
-    if value.__class__ is dict or value.__class__ is list:
-        container_reader(node)(value)
-        return value
-    return settled(value) if value.__class__ in {int, float} else value
 
 
 def copied(value: Any) -> Any:
@@ -163,113 +153,177 @@ def has_default(node: JSON) -> bool:
     return node.get("default") is not None
 
 
-def node_reader(node: JSON, *, prunes: bool) -> Reader:
-    """Return the reader of a field or map value."""
-    read_container = container_reader(node, prunes=prunes)
-    nullable = node.get("nullable") is True
-    make = Defaults(node) if has_default(node) else None
+_STRUCTURE = {"properties", "items", "additionalProperties", "default", PRESERVE, EMBEDDED}
+
+
+def _plain_reader(null: Any) -> Reader:
+    """Return the reader of a scalar that says nothing about defaults; `null` is what null becomes."""
 
     def read(value: Any) -> Any:
-        if value is not None:
-            return read_container(value)
-        if nullable:
-            return None
-        if make is not None:
-            return make()
-        return DROPPED if prunes else None
+        return null if value is None else refuse(value)
 
     return read
 
 
-def container_reader(node: JSON, *, prunes: bool = True, root: bool = False) -> Reader:
-    """Return the reader of the objects and lists that may stand at a node; `root`: of a whole custom resource.
+_NULLABLE: Final = _plain_reader(None)
+_NOT_NULLABLE: Final = _plain_reader(DROPPED)
 
-    `prunes`: unknown fields and null are dropped; not so under ``spec.preserveUnknownFields``.
-    """
-    read_object = _object_reader(node, prunes=prunes, root=root)
-    read_list = _list_reader(node, prunes=prunes)
 
-    def read(value: Any) -> Any:
-        if value.__class__ is dict:
-            return read_object(value)
-        if value.__class__ is list:
-            return read_list(value)
-        return value
+class ReaderCompiler:
+    """Compiles the readers of one schema."""
 
-    return read
+    __slots__ = ("_known", "prunes")
+
+    def __init__(self, *, prunes: bool) -> None:
+        """`prunes`: unknown fields and null are dropped; not so under ``spec.preserveUnknownFields``."""
+        self.prunes = prunes
+        self._known: dict[int, Reader] = {}  # by identity: the schema outlives this
+
+    def field(self, node: JSON) -> Reader:
+        """Return the reader of a field or map value."""
+        if self.prunes and _STRUCTURE.isdisjoint(node):
+            return _NULLABLE if node.get("nullable") is True else _NOT_NULLABLE
+        known = self._known.get(id(node))
+        return known or self._known.setdefault(id(node), self._field(node))
+
+    def _field(self, node: JSON) -> Reader:
+        read_container = self.container(node)
+        nullable = node.get("nullable") is True
+        make = Defaults(node, self) if has_default(node) else None
+        absent = DROPPED if self.prunes else None
+
+        def read(value: Any) -> Any:
+            if value is not None:
+                return read_container(value)
+            if nullable:
+                return None
+            return absent if make is None else make()
+
+        return read
+
+    def container(self, node: JSON, *, root: bool = False) -> Reader:
+        """Return the reader of the objects and lists at a node; `root`: of a whole custom resource."""
+        read_object = self._object(node, root=root)
+        read_list = self._list(node)
+
+        def read(value: Any) -> Any:
+            if value.__class__ is dict:
+                return read_object(value)
+            return read_list(value) if value.__class__ is list else value
+
+        return read
+
+    def rest(self, node: JSON) -> Reader | None:
+        """Return the reader of the fields that are no properties; None: there may be none."""
+        rest = node.get("additionalProperties")
+        if isinstance(rest, dict):
+            return self.field(rest)
+        if node.get(PRESERVE) is True or not self.prunes:
+            return keep
+        return None if rest is None else refuse
+
+    def _object(self, node: JSON, *, root: bool) -> Reader:
+        embedded = node.get(EMBEDDED) is True and not root
+        readers: _Readers | None = None
+        makers: tuple[tuple[str, Maker], ...] = ()
+
+        def read(value: JSON) -> JSON:
+            nonlocal readers, makers
+            if readers is None:
+                makers = tuple(self._makers(node))
+                readers = _Readers(self, node, embedded=embedded or root)
+            dropped: list[str] = []
+            for name, item in value.items():
+                reader = readers[name]
+                kind = item.__class__
+                if kind in _SETTLED or (kind is int and item in _INT64):
+                    continue
+                if kind is int or kind is float:
+                    _replace(value, name, settled(item))
+                    continue
+                shaped = reader(item)
+                if shaped is DROPPED:
+                    dropped.append(name)
+                elif shaped is not item:
+                    value[name] = shaped
+            for name in dropped:
+                del value[name]
+                progress.changed = True
+            for name, make in makers:
+                if name not in value:
+                    value[name] = make()
+            if embedded:
+                _shape_embedded(value)
+            return value
+
+        return read
+
+    def _makers(self, node: JSON) -> Iterator[tuple[str, Maker]]:
+        properties: JSON = node.get("properties") or {}
+        for name, inner in properties.items():
+            if has_default(inner):
+                yield name, Defaults(inner, self)
+
+    def _list(self, node: JSON) -> Reader:
+        items: JSON | None = node.get("items")
+        keeps = node.get(PRESERVE) is True
+        if items is None:
+            return settle if keeps or not self.prunes else refuse
+        if keeps:
+            items = {**items, PRESERVE: True}  # so are the elements of a list that is kept
+        nullable = items.get("nullable") is True
+        make = Defaults(items, self) if has_default(items) else None
+        read_item: Reader | None = None
+
+        def read(value: list[Any]) -> list[Any]:
+            nonlocal read_item
+            if read_item is None:
+                read_item = self.container(items)
+            for index, item in enumerate(value):
+                kind = item.__class__
+                if kind in _SETTLED:
+                    continue
+                if kind is int or kind is float:
+                    _replace(value, index, settled(item))
+                elif item is not None:
+                    read_item(item)
+                elif make is not None and not nullable:
+                    value[index] = make()
+            return value
+
+        return read
+
+    def complete_default(self, node: JSON) -> Any:
+        """Return the default of a node as an object gets it: pruned and with the defaults of its fields."""
+        value = copied(node["default"])
+        if self.prunes:
+            drop_unknown(node, value)
+        if value.__class__ is dict or value.__class__ is list:
+            return self.container(node)(value)
+        return settled(value) if value.__class__ in {int, float} else value
 
 
 class _Readers(dict[str, Reader]):
     """The readers of an object's fields by name, each compiled when it is first asked for."""
 
-    def __init__(self, node: JSON, *, prunes: bool, embedded: bool) -> None:
+    __slots__ = ("_compiler", "_embedded", "_properties", "_rest")
+
+    def __init__(self, compiler: ReaderCompiler, node: JSON, *, embedded: bool) -> None:
         super().__init__()
+        self._compiler = compiler
         self._properties: JSON = node.get("properties") or {}
-        self._prunes = prunes
         self._embedded = embedded
-        self._rest = _rest_reader(node, prunes=prunes)
+        self._rest = compiler.rest(node)
 
     def __missing__(self, name: str) -> Reader:
         if self._embedded and name in TYPE_FIELDS:
             return self.setdefault(name, keep)
         node = self._properties.get(name)
         if node is not None:
-            return self.setdefault(name, node_reader(node, prunes=self._prunes))
+            return self.setdefault(name, self._compiler.field(node))
         if self._rest is None:
             raise UnknownField
         return self._rest
-
-
-def _rest_reader(node: JSON, *, prunes: bool) -> Reader | None:
-    """Return the reader of the fields that are no properties; None: there may be none."""
-    rest = node.get("additionalProperties")
-    if isinstance(rest, dict):
-        return node_reader(rest, prunes=prunes)
-    if node.get(PRESERVE) is True or not prunes:
-        return keep
-    return None if rest is None else refuse
-
-
-def _object_reader(node: JSON, *, prunes: bool, root: bool) -> Reader:
-    embedded = node.get(EMBEDDED) is True
-    readers: _Readers | None = None
-    makers: tuple[tuple[str, Maker], ...] = ()
-
-    def read(value: JSON) -> JSON:
-        nonlocal readers, makers
-        if readers is None:
-            makers = tuple(_makers(node))
-            readers = _Readers(node, prunes=prunes, embedded=embedded or root)
-        dropped: list[str] = []
-        for name, item in value.items():
-            reader = readers[name]
-            kind = item.__class__
-            if kind in _SETTLED or (kind is int and item in _INT64):
-                continue
-            if kind is int or kind is float:
-                _replace(value, name, settled(item))
-                continue
-            shaped = reader(item)
-            if shaped is DROPPED:
-                dropped.append(name)
-            elif shaped is not item:
-                value[name] = shaped
-        for name in dropped:
-            del value[name]
-            progress.changed = True
-        for name, make in makers:
-            if name not in value:
-                value[name] = make()
-        if embedded and not root:
-            _shape_embedded(value)
-        return value
-
-    return read
-
-
-def _makers(node: JSON) -> list[tuple[str, Maker]]:
-    properties: JSON = node.get("properties") or {}
-    return [(name, Defaults(inner)) for name, inner in properties.items() if has_default(inner)]
 
 
 def _shape_embedded(value: JSON) -> None:
@@ -299,33 +353,3 @@ def shape_metadata(value: JSON) -> None:
     if shaped != found:
         value["metadata"] = shaped
         progress.changed = True
-
-
-def _list_reader(node: JSON, *, prunes: bool) -> Reader:
-    items: JSON | None = node.get("items")
-    if items is None:
-        preserves = node.get(PRESERVE) is True or not prunes
-        return settle if preserves else refuse
-    if node.get(PRESERVE) is True:
-        items = {**items, PRESERVE: True}  # the items of a list that is kept are kept, too
-    nullable = items.get("nullable") is True
-    make = Defaults(items) if has_default(items) else None
-    read_item: Reader | None = None
-
-    def read(value: list[Any]) -> list[Any]:
-        nonlocal read_item
-        if read_item is None:
-            read_item = container_reader(items, prunes=prunes)
-        for index, item in enumerate(value):
-            kind = item.__class__
-            if kind in _SETTLED:
-                continue
-            if kind is int or kind is float:
-                _replace(value, index, settled(item))
-            elif item is not None:
-                read_item(item)
-            elif make is not None and not nullable:
-                value[index] = make()
-        return value
-
-    return read

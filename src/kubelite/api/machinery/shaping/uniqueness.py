@@ -15,6 +15,9 @@ JSON = dict[str, Any]
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
+_ABSENT = object()
+
+
 def identity(value: Any) -> Any:
     """Return a key that is equal for equal JSON values only; 1 and true differ."""
     if value.__class__ is str:
@@ -45,8 +48,12 @@ def keeps_list_type(node: JSON, values: list[Any]) -> bool:
         case "set":
             return are_unique(values)
         case "map":
-            if not all(item is None or item.__class__ is dict for item in values):
-                return False
+            for item in values:
+                if item.__class__ is not dict and item is not None:
+                    return False
+            names: list[str] = node.get(LIST_KEYS) or []
+            if len(names) == 1:
+                return are_unique([_object(item).get(names[0], _ABSENT) for item in values])
             return are_unique(_keys(node, values))
         case _:
             return True
