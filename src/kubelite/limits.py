@@ -154,6 +154,14 @@ PATTERN = Limit(
     beyond="422; at matching slower, states are forgotten",
     reason="256 patterns are kept compiled; one that repeats any character 1,000 times takes 0.5 MiB",
 )
+DEFINITION_PATTERNS = Limit(
+    "definition-patterns",
+    500_000,
+    "instructions",
+    bounds="the distinct patterns of one definition when it is checked, a character counting as 10",
+    beyond="422",
+    reason="about 1.5 s of a worker thread; those of 54 real definitions together are 20,000",
+)
 PATTERN_PROGRAM = Limit(
     "pattern-program",
     20_000,

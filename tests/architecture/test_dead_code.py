@@ -33,7 +33,6 @@ EXEMPT = {
     "decrease": "a gauge can go down",
     "delayed": "how tests see what a queue holds back",
     "error_received": "asyncio calls it",
-    "find_problem": "the rules of definitions check patterns with it; they come next",
     "first_address": "the address that tests give the API's own Service",
     "forbid_image": "a control of simulated nodes",
     "front_proxy_ca_pem": "what an aggregated server trusts; aggregation comes later",

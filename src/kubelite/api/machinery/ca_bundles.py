@@ -21,12 +21,12 @@ def ca_bundle_error(encoded: str) -> str:
     blocks = _BLOCK.findall(text)
     if not blocks:
         return "unable to load root certificates: unable to parse bytes as PEM block"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     failure = "no valid certificate authority data seen"
     for kind, content in blocks:
         if kind != "CERTIFICATE" or ":" in content:
             continue
         try:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.load_verify_locations(cadata=binascii.a2b_base64(content))
         except (ssl.SSLError, binascii.Error):
             if failure.startswith("no valid"):

@@ -2,6 +2,7 @@
 
 from kubelite.api.errors import Cause
 from kubelite.api.machinery import causes
+from kubelite.api.machinery.schema_patterns import SchemaPatterns
 from kubelite.api.machinery.schema_walk import JSON, conversion_error, version_schemas
 from kubelite.api.machinery.structural_schemas import structural_causes
 
@@ -15,13 +16,14 @@ def structural_violations(definition: JSON) -> str:
     found = causes.Causes()
     if spec.get("preserveUnknownFields"):
         found.append(causes.invalid("spec.preserveUnknownFields", True, "must be false"))
+    patterns = SchemaPatterns()
     for index, schema in version_schemas(definition):
         name = spec["versions"][index].get("name", "")
         if why := conversion_error(schema):
             return f"failed to check validation schema for version {name}: {why}"
         path = f"spec.versions[{index}].schema.openAPIV3Schema"
         try:
-            found.extend(structural_causes(path, schema))
+            found.extend(structural_causes(path, schema, patterns))
         except causes.TooManyCauses as error:
             return _message([*found, *error.found])
     return _message(found)

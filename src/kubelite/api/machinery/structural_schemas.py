@@ -9,9 +9,8 @@ from typing import Any
 
 from kubelite.api.errors import Cause
 from kubelite.api.machinery import causes
+from kubelite.api.machinery.schema_patterns import SchemaPatterns
 from kubelite.api.machinery.schema_walk import JSON
-
-Out = causes.Causes
 
 _INT_OR_STRING = [{"type": "integer"}, {"type": "string"}]
 _MISSING_TYPE = {
@@ -64,18 +63,30 @@ _FORBIDDEN_NESTED = {
 }
 
 
-def structural_causes(path: str, schema: JSON) -> list[Cause]:
+class _Found(causes.Causes):
+    """The causes of one schema, and the patterns of its definition."""
+
+    def __init__(self, patterns: SchemaPatterns) -> None:
+        super().__init__()
+        self.patterns = patterns
+
+
+def structural_causes(
+    path: str, schema: JSON, patterns: SchemaPatterns | None = None
+) -> list[Cause]:
     """Return why a schema is not structural, sorted by their text; the schema has a structural form (`schema_walk`).
+
+    The schemas of one definition share `patterns`.
 
     Raises:
         TooManyCauses: More than one answer takes.
     """
-    out = Out()
+    out = _Found(patterns or SchemaPatterns())
     _schema(out, schema, "root", path)
     return sorted(out, key=lambda cause: f"{cause.path}: {cause.message}")
 
 
-def _schema(out: Out, schema: JSON, level: str, path: str) -> None:
+def _schema(out: _Found, schema: JSON, level: str, path: str) -> None:
     """Check one schema outside of junctors; `level`: root, item or field."""
     kind = schema.get("type")
     if kind and kind != "array" and level != "root" and schema.keys() <= _PLAIN:
@@ -99,7 +110,7 @@ def _schema(out: Out, schema: JSON, level: str, path: str) -> None:
     _metadata(out, schema, properties, level, path)
 
 
-def _extensions(out: Out, schema: JSON, path: str) -> None:
+def _extensions(out: _Found, schema: JSON, path: str) -> None:
     is_embedded = schema.get("x-kubernetes-embedded-resource", False)
     keeps_unknown = schema.get("x-kubernetes-preserve-unknown-fields", False)
     if schema.get("x-kubernetes-int-or-string"):
@@ -122,7 +133,7 @@ def _extensions(out: Out, schema: JSON, path: str) -> None:
         out.append(causes.required(f"{path}.properties", detail))
 
 
-def _type(out: Out, schema: JSON, level: str, path: str) -> None:
+def _type(out: _Found, schema: JSON, level: str, path: str) -> None:
     kind, at = schema.get("type", ""), f"{path}.type"
     if schema.get("x-kubernetes-embedded-resource") and kind != "object":
         detail = "must be object if x-kubernetes-embedded-resource is true"
@@ -137,7 +148,7 @@ def _type(out: Out, schema: JSON, level: str, path: str) -> None:
         out.append(causes.invalid(at, kind, "must be object at the root"))
 
 
-def _metadata(out: Out, schema: JSON, properties: JSON, level: str, path: str) -> None:
+def _metadata(out: _Found, schema: JSON, properties: JSON, level: str, path: str) -> None:
     is_object = level == "root" or bool(schema.get("x-kubernetes-embedded-resource"))
     for name, wanted in (("kind", "string"), ("apiVersion", "string"), ("metadata", "object")):
         if is_object and name in properties:
@@ -159,7 +170,7 @@ def _metadata(out: Out, schema: JSON, properties: JSON, level: str, path: str) -
 
 
 def _junctors(
-    out: Out, schema: JSON, path: str, *, skip_any: bool | None = None, skip_first: bool = True
+    out: _Found, schema: JSON, path: str, *, skip_any: bool | None = None, skip_first: bool = True
 ) -> None:
     """Check what restricts values. An anyOf of integer and string may state these types, as may the first of allOf."""
     if skip_any is None:
@@ -174,9 +185,12 @@ def _junctors(
         _nested(out, each, f"{path}.oneOf[{index}]")
     if (negated := schema.get("not")) is not None:
         _nested(out, negated, f"{path}.not")
+    if (pattern := schema.get("pattern")) and (problem := out.patterns.find_problem(pattern)):
+        detail = f"must be a valid regular expression, but isn't: {problem}"
+        out.append(causes.invalid(f"{path}.pattern", pattern, detail))
 
 
-def _nested(out: Out, schema: JSON, path: str, *, skip_any: bool = False) -> None:
+def _nested(out: _Found, schema: JSON, path: str, *, skip_any: bool = False) -> None:
     """Check one schema within a junctor."""
     _junctors(out, schema, path, skip_any=skip_any, skip_first=False)
     if "items" in schema:

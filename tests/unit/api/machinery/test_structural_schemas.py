@@ -68,6 +68,24 @@ def test_structural_ones_pass(schema: dict[str, Any]) -> None:
             ],
         ),
         (
+            {"type": "string", "pattern": "["},
+            [
+                (
+                    f'{A}.pattern: Invalid value: "[": must be a valid regular expression, but isn\'t: '
+                    "error parsing regexp: missing closing ]: `[`"
+                )
+            ],
+        ),
+        (
+            {"type": "string", "not": {"pattern": "^(?=a)"}},
+            [
+                (
+                    f'{A}.not.pattern: Invalid value: "^(?=a)": must be a valid regular expression, but '
+                    "isn't: error parsing regexp: invalid or unsupported Perl syntax: `(?=`"
+                )
+            ],
+        ),
+        (
             {PRESERVE: True, INT_OR_STRING: True},
             [f"{A}.{PRESERVE}: Invalid value: true: must be false if {INT_OR_STRING} is true"],
         ),

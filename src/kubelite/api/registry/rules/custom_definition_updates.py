@@ -8,7 +8,13 @@ from collections.abc import Callable
 
 from kubelite.api.machinery.ca_bundles import ca_bundle_error
 from kubelite.api.machinery.causes import TooManyCauses
-from kubelite.api.machinery.schema_walk import conversion_error, nested_schemas, version_schemas
+from kubelite.api.machinery.schema_patterns import SchemaPatterns
+from kubelite.api.machinery.schema_walk import (
+    conversion_error,
+    has_defaults,
+    nested_schemas,
+    version_schemas,
+)
 from kubelite.api.machinery.structural_schemas import structural_causes
 from kubelite.api.registry.rules.custom_conversions import has_known_review_version
 from kubelite.api.registry.rules.custom_definitions import (
@@ -25,6 +31,7 @@ from kubelite.api.registry.rules.custom_schemas import (
     list_key_causes,
     wrong_set_items,
 )
+from kubelite.api.registry.rules.schema_defaults import default_causes
 from kubelite.api.registry.rules.values import JSON, Out, immutable, items, part
 
 
@@ -75,13 +82,15 @@ def _leniency(new: JSON, old: JSON, *, is_established: bool) -> Leniency:
     spec = part(old, "spec")
     schemas = [schema for _, schema in version_schemas(old)]
     given = spec.get("conversion") or {}
+    patterns = SchemaPatterns()
     bundle = part(given, "webhook", "clientConfig").get("caBundle", "")
     return Leniency(
         without_schemas=len(schemas) < len(items(spec, "versions")),
-        not_structural=any(map(_is_not_structural, schemas)),
+        not_structural=any(_is_not_structural(schema, patterns) for schema in schemas),
         strictness=Strictness(
             types=not _any(schemas, lambda each: (each.get("type") or "object") not in TYPES),
             atomic_sets=not _any(schemas, lambda each: wrong_set_items(each) is not None),
+            pruned_defaults=not any(_has_unknown_defaults(schema, patterns) for schema in schemas),
             list_keys=not _any(schemas, lambda each: bool(list_key_causes("", each))),
         ),
         unknown_review_versions=not has_known_review_version(given),
@@ -94,11 +103,25 @@ def _any(schemas: list[JSON], test: Callable[[JSON], bool]) -> bool:
     return any(test(each) for schema in schemas for each in nested_schemas(schema))
 
 
-def _is_not_structural(schema: JSON) -> bool:
+def _is_not_structural(schema: JSON, patterns: SchemaPatterns) -> bool:
     try:
-        return bool(conversion_error(schema) or structural_causes("", schema))
+        return bool(conversion_error(schema) or structural_causes("", schema, patterns))
     except TooManyCauses:
         return True
+
+
+def _has_unknown_defaults(schema: JSON, patterns: SchemaPatterns) -> bool:
+    """Return whether a structural schema has a default that is wrong for its unknown fields alone."""
+    if not has_defaults(schema) or _is_not_structural(schema, patterns):
+        return False
+    return _count(schema, pruned=True) > _count(schema, pruned=False)
+
+
+def _count(schema: JSON, *, pruned: bool) -> int:
+    try:
+        return len(default_causes("", schema, pruned=pruned))
+    except TooManyCauses as error:
+        return len(error.found)
 
 
 def _many_selectable(new: JSON, old: JSON) -> frozenset[str]:

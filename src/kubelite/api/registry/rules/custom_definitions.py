@@ -14,6 +14,7 @@ from msgspec import Struct
 from kubelite.api.machinery import causes, names
 from kubelite.api.machinery.api_approval import APPROVED_ANNOTATION, approval, is_protected
 from kubelite.api.machinery.schema_paths import InvalidPath, resolve_path
+from kubelite.api.machinery.schema_patterns import SchemaPatterns
 from kubelite.api.machinery.schema_walk import (
     conversion_error,
     has_defaults,
@@ -28,6 +29,7 @@ from kubelite.api.registry.rules.custom_schema_values import (
     internal_version,
 )
 from kubelite.api.registry.rules.custom_schemas import Strictness, openapi_causes
+from kubelite.api.registry.rules.schema_defaults import default_causes
 from kubelite.api.registry.rules.values import JSON, Out, items, one_of, part
 
 _COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
@@ -74,6 +76,14 @@ class Leniency(Struct, frozen=True):
     many_selectable: frozenset[str] = (
         frozenset()
     )  # versions with too many selectable fields; "" for all
+
+
+class _SchemaRules(Struct, frozen=True):
+    """What the schemas of one definition are checked by."""
+
+    strictness: Strictness
+    structural: bool
+    patterns: SchemaPatterns
 
 
 class _Shared(Struct, frozen=True):
@@ -226,11 +236,12 @@ def _versions(out: Out, spec: JSON, leniency: Leniency) -> None:
             detail = "must be false in order to use defaults in the schema"
             out.append(causes.invalid("spec.preserveUnknownFields", True, detail))
         structural = structural or any(map(has_extensions, schemas))
+    rules = _SchemaRules(leniency.strictness, structural, SchemaPatterns())
     for index, version in enumerate(versions):
-        _version(out, f"spec.versions[{index}]", version, shared, leniency, structural)
+        _version(out, f"spec.versions[{index}]", version, shared, leniency, rules)
     _version_list(out, spec, versions, shared)
     if versions:
-        _shared_fields(out, versions, shared, leniency, structural)
+        _shared_fields(out, versions, shared, leniency, rules)
 
 
 def _missing_schemas(out: Out, spec: JSON, versions: Sequence[JSON], leniency: Leniency) -> None:
@@ -253,7 +264,7 @@ def _version(
     version: JSON,
     shared: _Shared,
     leniency: Leniency,
-    structural: bool,
+    rules: _SchemaRules,
 ) -> None:
     name = version.get("name", "")
     if wrong := names.dns_1035_label(name):
@@ -261,7 +272,7 @@ def _version(
     _deprecation(out, path, version)
     if not shared.schema:
         with_status = part(version, "subresources").get("status") is not None
-        _schema(out, f"{path}.schema", version, with_status, leniency.strictness, structural)
+        _schema(out, f"{path}.schema", version, with_status, rules)
     if not shared.subresources:
         _scale(out, f"{path}.subresources", version)
     if not shared.columns:
@@ -272,14 +283,14 @@ def _version(
 
 
 def _shared_fields(
-    out: Out, versions: Sequence[JSON], shared: _Shared, leniency: Leniency, structural: bool
+    out: Out, versions: Sequence[JSON], shared: _Shared, leniency: Leniency, rules: _SchemaRules
 ) -> None:
     first = versions[0]
     if shared.schema:
         with_status = any(
             part(version, "subresources").get("status") is not None for version in versions
         )
-        _schema(out, "spec.validation", first, with_status, leniency.strictness, structural)
+        _schema(out, "spec.validation", first, with_status, rules)
     if shared.subresources:
         _scale(out, "spec.subresources", first)
     if shared.columns:
@@ -347,9 +358,7 @@ def _deprecation(out: Out, path: str, version: JSON) -> None:
         out.append(causes.invalid(at, text, detail))
 
 
-def _schema(
-    out: Out, path: str, version: JSON, with_status: bool, strictness: Strictness, structural: bool
-) -> None:
+def _schema(out: Out, path: str, version: JSON, with_status: bool, rules: _SchemaRules) -> None:
     """Check the schema of one version or of all; `path` is that of its `openAPIV3Schema`'s parent."""
     schema = part(version, "schema").get("openAPIV3Schema")
     if schema is None:
@@ -360,10 +369,14 @@ def _schema(
     if schema.get("nullable"):
         out.append(causes.forbidden(f"{at}.nullable", "nullable cannot be true at the root"))
     unconvertible = conversion_error(schema)
-    if structural and not unconvertible:
-        out.extend(structural_causes(at, schema))
+    strictness = rules.strictness
+    if rules.structural and not unconvertible:
+        wrong = structural_causes(at, schema, rules.patterns)
+        out.extend(wrong)
+        if not wrong:
+            out.extend(default_causes(at, schema, pruned=strictness.pruned_defaults))
     out.extend(openapi_causes(at, schema, strictness, checks_paths=not unconvertible))
-    if structural and unconvertible and len(out) == before:
+    if rules.structural and unconvertible and len(out) == before:
         out.append(causes.invalid(at, "", unconvertible))
 
 

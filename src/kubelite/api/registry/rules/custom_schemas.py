@@ -50,9 +50,8 @@ class Strictness(Struct, frozen=True):
 
     types: bool = True  # of values must be known
     atomic_sets: bool = True  # items of sets must be atomic
-    list_keys: bool = (
-        True  # keys of list maps must be required or have a default; no item may be nullable
-    )
+    pruned_defaults: bool = True  # defaults must not have unknown fields
+    list_keys: bool = True  # keys must be required or have a default, and no item be nullable
 
 
 class _Place(Struct, frozen=True):

@@ -72,6 +72,7 @@ def test_stored_versions_stay() -> None:
             "items": {"type": "string", "nullable": True},
             "x-kubernetes-list-type": "set",
         },
+        {"type": "object", "default": {"unknown": 1}},
     ],
 )
 def test_what_was_wrong_before_is_not_blamed_again(schema: dict[str, Any]) -> None:

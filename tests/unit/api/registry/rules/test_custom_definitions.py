@@ -8,6 +8,7 @@ from fakes.rule_samples import changed, definition, lines, root_schema
 from kubelite.api.machinery.api_approval import APPROVED_ANNOTATION
 from kubelite.api.machinery.causes import TooManyCauses
 from kubelite.api.registry.rules.custom_definitions import custom_definition
+from kubelite.limits import DEFINITION_PATTERNS
 
 GOOD = definition()
 LABEL = (
@@ -340,6 +341,25 @@ def test_numbers_and_booleans_are_told_apart() -> None:
     other["spec"]["versions"][0]["schema"] = one
     paths = [cause.path for cause in custom_definition(other)]
     assert [path.split(".schema")[0] for path in paths] == ["spec.versions[0]", "spec.versions[1]"]
+
+
+def test_defaults_are_checked_once_the_schema_is_structural() -> None:
+    bad_default = {"type": "string", "default": 1}
+    (line,) = lines(custom_definition(definition(bad_default)))
+    assert line.startswith(f"{OPENAPI}.properties[spec].properties[a].default: ")
+    both = {"type": "object", "properties": {"b": {}, "c": bad_default}}
+    (line,) = lines(custom_definition(definition(both)))
+    assert line.startswith(f"{OPENAPI}.properties[spec].properties[a].properties[b].type: ")
+
+
+def test_versions_share_the_bound_of_patterns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DEFINITION_PATTERNS, "value", 150)
+    first, second = ({"type": "string", "pattern": letter * 10} for letter in "ab")
+    thing = two_versions(schema={"openAPIV3Schema": root_schema(second)})
+    thing["spec"]["versions"][0]["schema"] = {"openAPIV3Schema": root_schema(first)}
+    (line,) = lines(custom_definition(thing))
+    assert line.startswith("spec.versions[1].schema.openAPIV3Schema.")
+    assert line.endswith("the patterns of one definition are too large together")
 
 
 def test_versions_have_names_of_their_own() -> None:
