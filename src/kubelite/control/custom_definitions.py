@@ -65,18 +65,15 @@ class CustomDefinitionController:
         self._definitions = context.mirror(Definition)
         self._definitions.add_index(GROUP_INDEX, group_of_definition)
         self._checked: dict[str, _Checked] = {}
+        context.follow(Definition, self._forget)
 
     def watches(self) -> Sequence[Watch[Any]]:
         """Watch all definitions: one that goes frees its names for others of its group."""
-        return (
-            Watch(Definition, lambda definition: (Key("", definition.spec.group),)),
-            Watch(Definition, lambda _: (), where=self._forget),
-        )
+        return (Watch(Definition, lambda definition: (Key("", definition.spec.group),)),)
 
-    def _forget(self, before: Definition | None, after: Definition | None) -> bool:
+    def _forget(self, before: Definition | None, after: Definition | None) -> None:
         if after is None and before is not None:
             self._checked.pop(before.metadata.name, None)
-        return False
 
     async def reconcile(self, key: Key) -> float | None:
         """Give each definition of a group the names that are free, in their order, and write its conditions.

@@ -76,12 +76,14 @@ def _storage_version(definition: JSON) -> list[str]:
 
 
 def begin_deletion(definition: Fields, now: datetime) -> None:
-    """Note in place, when a definition is first deleted, that its objects have to be deleted before it.
+    """Mark a definition in place when it is first deleted: its objects have to be deleted before it.
 
-    A deletion of one that is being deleted already notes nothing. The server does so, whatever the propagation policy
-    and whether or not the definition was ever established; the date of deletion is set by the caller.
+    It takes the place of the usual marks, whatever the propagation policy and whether or not the definition was ever
+    established: no grace period is set, and the generation stays. Only a deletion of a definition that is being deleted
+    already is carried out as usual.
     """
     metadata, status = definition["metadata"], definition.setdefault("status", {})
+    metadata.setdefault("deletionTimestamp", format_time(now))
     finalizers = metadata.setdefault("finalizers", [])
     if CLEANUP_FINALIZER not in finalizers:
         finalizers.append(CLEANUP_FINALIZER)

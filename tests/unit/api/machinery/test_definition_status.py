@@ -66,10 +66,14 @@ def test_a_changed_one_keeps_its_status_and_gains_a_storage_version() -> None:
 
 
 def test_the_first_deletion_adds_finalizer_and_condition() -> None:
-    definition: dict[str, Any] = {"metadata": {"finalizers": ["mine"]}}
+    definition: dict[str, Any] = {"metadata": {"finalizers": ["mine"], "generation": 3}}
     begin_deletion(definition, NOW)
-    begin_deletion(definition, NOW)
-    assert definition["metadata"]["finalizers"] == ["mine", CLEANUP_FINALIZER]
+    begin_deletion(definition, LATER)
+    assert definition["metadata"] == {
+        "finalizers": ["mine", CLEANUP_FINALIZER],
+        "generation": 3,
+        "deletionTimestamp": "2026-01-02T00:00:00Z",
+    }
     (pending,) = definition["status"]["conditions"]
     assert pending == {
         "type": TERMINATING,
