@@ -202,16 +202,20 @@ class Mirrors:
 
     def list(self, kind: type[K], namespace: str = "") -> Sequence[K]:
         """Return all objects of a kind, or those of one namespace."""
-        return self._kept(kind).list(namespace)
+        whole = self._whole.get(kind)
+        kept: ObjectMirror[K] = self.mirror(kind) if whole is None else whole  # never closed
+        return kept.list(namespace)
 
     def subscribe(self, kind: type[K], listener: MirrorListener[K]) -> Callable[[], None]:
         """Call `listener(None, object)` for each object now, then for each change; return a call that ends it."""
-        return self._kept(kind).subscribe(listener)
+        mirror = self.mirror(kind)
+        unsubscribe = mirror.subscribe(listener)
 
-    def _kept(self, kind: type[K]) -> ObjectMirror[K]:
-        """Return the mirror of a whole kind, which from now on has a reader that never closes it."""
-        whole = self._whole.get(kind)
-        return self.mirror(kind) if whole is None else whole
+        def end() -> None:
+            unsubscribe()
+            mirror.close()
+
+        return end
 
     def _start(self, choice: _Choice, row: Resource) -> _Feed:
         decode = self._decoders.get(choice.type_)
