@@ -221,7 +221,7 @@ class Mirrors:
         decode = self._decoders.get(choice.type_)
         if decode is None:
             decode = self._decoders[choice.type_] = Decoder(choice.type_)
-        mirror: ObjectMirror[Any] = ObjectMirror(lambda: self._end(choice))
+        mirror: ObjectMirror[Any] = ObjectMirror(lambda: self._end(choice, feed))
         feed = _Feed(mirror, row, decode)
         self._fill(choice, feed)
         decode.users += 1
@@ -250,10 +250,10 @@ class Mirrors:
             minimum=self._hub.revision,
         )
 
-    def _end(self, choice: _Choice) -> None:
-        feed = self._feeds.pop(choice, None)
-        if feed is None:
+    def _end(self, choice: _Choice, feed: _Feed) -> None:
+        if self._feeds.get(choice) is not feed:
             return  # it ended before, with its resource
+        del self._feeds[choice]
         if feed.watch is not None:
             feed.watch.close()
         if self._whole.get(choice.type_) is feed.mirror:
@@ -279,7 +279,7 @@ class Mirrors:
                 return
         except BadRequest:  # it selects by a field that is no longer selectable
             log.warning("mirror ended", extra={"resource": choice.plural})
-        self._end(choice)
+        self._end(choice, feed)
         feed.mirror.replace(())
 
 
