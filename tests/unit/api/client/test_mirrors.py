@@ -125,6 +125,7 @@ async def test_a_resource_that_is_served_again_has_a_new_mirror(server: Server) 
     ended.close()  # a reader that comes late does not end the new one
     await server.create(PATH, {"metadata": {"name": "b"}})
     assert (names(ended), names(again)) == ([], ["a", "b"])
+    assert plain(server) is again
 
 
 async def test_the_versions_of_a_resource_have_one_mirror_of_metadata(server: Server) -> None:
