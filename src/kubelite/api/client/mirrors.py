@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from kubelite.api.client.decoding import mirror_decoder
-from kubelite.api.client.mirror import ObjectMirror, name_of
+from kubelite.api.client.mirror import ObjectMirror, name_of, tell
 from kubelite.api.client.protocol import MirrorListener, ServedResource
 from kubelite.api.errors import BadRequest
 from kubelite.api.kinds.model import Kind
@@ -305,8 +305,7 @@ class TableServed:
         known = _followed(self._table)
         if known != self._known:
             self._known = known
-            for listener in tuple(self._listeners):
-                listener()
+            tell(self._listeners)
 
 
 def _followed(table: ResourceTable) -> Sequence[ServedResource]:

@@ -184,3 +184,18 @@ def test_equal_parts_of_metadata_are_one_object() -> None:
     for number in range(SHARED_MAX + 1):
         made("n", str(number))
     assert len(share._known) <= SHARED_MAX
+
+
+async def test_a_listener_that_fails_spoils_no_change_of_what_is_served(
+    server: Server, mirrors: Mirrors, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[str] = []
+
+    def fail() -> None:
+        raise ValueError("broken")
+
+    mirrors.served.subscribe(fail)
+    mirrors.served.subscribe(lambda: told.append("told"))
+    widgets.unserve(server)
+    assert told == ["told"]
+    assert "a listener failed" in caplog.text
