@@ -131,7 +131,7 @@ async def test_another_row_of_a_resource_loses_no_object() -> None:
         await served(harness)
         owner = await server.create(PATH, widget("owner"))
         await server.create(PATH, widget("below", reference(owner)))
-        server.resources.add(replace(widget_row(), verbs=(*widget_row().verbs, "other")))
+        widgets.serve(server, replace(widget_row(), verbs=(*widget_row().verbs, "other")))
         await harness.settle()
         assert server.names(PATH) == ["below", "owner"]
         await server.delete(PATH, "owner", propagation="Background")
@@ -143,7 +143,7 @@ async def test_a_custom_resource_may_be_named_as_the_events_are() -> None:
     async with RealHarness(GarbageCollector, NamespaceController) as harness:
         server = harness.server
         row = replace(widget_row(), plural="events", storage="events.example.com")
-        server.resources.add(row)
+        widgets.serve(server, row)
         await harness.settle()
         path = "example.com/v1/events"
         await _terminating(harness, "work")

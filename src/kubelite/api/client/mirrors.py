@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from kubelite.api.client.decoding import mirror_decoder
+from kubelite.api.client.decoding import mirror_decoder, typed_for_mirror
 from kubelite.api.client.mirror import ObjectMirror, name_of, tell
 from kubelite.api.client.protocol import MirrorListener, ServedResource
 from kubelite.api.errors import BadRequest
@@ -17,9 +17,10 @@ from kubelite.api.kinds.model import Kind
 from kubelite.api.kinds.object_metadata import ObjectMetadata
 from kubelite.api.machinery.field_selectors import NAME
 from kubelite.api.registry.hub import Hub, Watch
-from kubelite.api.registry.reading import Reader, viewed
-from kubelite.api.registry.resources import Resource, ResourceTable
+from kubelite.api.registry.reading import Reader, served_bytes
+from kubelite.api.registry.resource import Resource
 from kubelite.api.registry.selection import parse_selection
+from kubelite.api.registry.table import ResourceTable
 from kubelite.store.protocol import Store
 
 log = logging.getLogger(__name__)
@@ -159,7 +160,7 @@ class Mirrors:
         Raises BadRequest for an invalid selector.
         """
         if type_ is ObjectMetadata:
-            row = self._resources.canonical(row)  # all versions have the same metadata
+            row = row.canonical  # all versions have the same metadata
         choice = _Choice(
             row.group, row.version, row.plural, type_, namespace, label_selector, field_selector
         )
@@ -176,7 +177,6 @@ class Mirrors:
         assert resource is not None, f"{kind.__name__} is not served"
         watch = self._hub.open(
             resource,
-            self._resources.canonical(resource),
             namespace,
             parse_selection(resource, "", f"{NAME}={name}"),
             SIGNAL_FORM,
@@ -196,9 +196,7 @@ class Mirrors:
         entry = self._store.get(row.key(namespace, name))
         if entry is None:
             return None
-        decode = self._decoders.get(kind) or Decoder(kind)
-        item: K = decode(entry.value if row.view is None else viewed(row.view, entry.value))
-        return item
+        return typed_for_mirror(kind, served_bytes(row, entry))
 
     def list(self, kind: type[K], namespace: str = "") -> Sequence[K]:
         """Return all objects of a kind, or those of one namespace."""
@@ -218,12 +216,11 @@ class Mirrors:
         return end
 
     def _start(self, choice: _Choice, row: Resource) -> _Feed:
-        decode = self._decoders.get(choice.type_)
-        if decode is None:
-            decode = self._decoders[choice.type_] = Decoder(choice.type_)
+        decode = self._decoders.get(choice.type_) or Decoder(choice.type_)
         mirror: ObjectMirror[Any] = ObjectMirror(lambda: self._end(choice, feed))
         feed = _Feed(mirror, row, decode)
         self._fill(choice, feed)
+        self._decoders[choice.type_] = decode
         decode.users += 1
         self._feeds[choice] = feed
         if choice.type_ not in (dict, ObjectMetadata) and not any(choice[4:]):
@@ -234,15 +231,10 @@ class Mirrors:
         row = feed.row
         selection = parse_selection(row, choice.label_selector, choice.field_selector)
         entries = self._reader.chosen(row, choice.namespace, selection)
-        view = row.view
-        feed.mirror.replace(
-            feed.decode(entry.value if view is None else viewed(view, entry.value))
-            for entry in entries
-        )
+        feed.mirror.replace(feed.decode(served_bytes(row, entry)) for entry in entries)
         # A change contained in the list may still be in delivery, so `minimum` keeps it from being delivered again.
         feed.watch = self._hub.open(
             row,
-            self._resources.canonical(row),
             choice.namespace,
             selection,
             EVENT_FORM,

@@ -14,6 +14,7 @@ from kubelite.api.client.mirrors import Mirrors
 from kubelite.api.kinds.core.config import ConfigMap, Secret
 from kubelite.api.kinds.meta import ObjectMeta, OwnerReference
 from kubelite.api.kinds.object_metadata import KeptMetadata, ObjectMetadata
+from kubelite.api.machinery.field_selectors import ANY_KIND
 
 PATH = "example.com/v1/widgets"
 
@@ -98,7 +99,7 @@ async def test_a_mirror_goes_on_with_a_new_row(server: Server) -> None:
     mirror, red = plain(server), plain(server, field_selector="spec.color=red")
     told: list[Any] = []
     mirror.subscribe(lambda before, after: told.append((before, after)))
-    server.resources.add(replace(widget_row(), short_names=("wd",)))
+    widgets.serve(server, replace(widget_row(), short_names=("wd",)))
     assert len(told) == 1  # nothing changed
     await server.create(PATH, {"metadata": {"name": "b"}, "spec": {"color": "red"}})
     assert names(mirror) == names(red) == ["a", "b"]
@@ -109,7 +110,7 @@ async def test_a_mirror_goes_on_with_a_new_row(server: Server) -> None:
 async def test_a_mirror_of_a_field_that_is_no_longer_selectable_ends(server: Server) -> None:
     await server.create(PATH, {"metadata": {"name": "a"}, "spec": {"color": "red"}})
     red = plain(server, field_selector="spec.color=red")
-    server.resources.add(replace(widget_row(), selectable_fields=()))
+    widgets.serve(server, replace(widget_row(), fields=ANY_KIND))
     assert names(red) == []
     red.close()
     assert server.hub.watching == 0
@@ -148,7 +149,7 @@ async def test_what_is_served_is_told_once(server: Server, mirrors: Mirrors) -> 
     assert found["example.com", "widgets"].namespaced
     told: list[int] = []
     end = mirrors.served.subscribe(lambda: told.append(len(mirrors.served.resources())))
-    server.resources.add(replace(widget_row(), short_names=("wd",)))
+    widgets.serve(server, replace(widget_row(), short_names=("wd",)))
     assert told == []
     widgets.unserve(server)
     assert told == [len(found) - 1]
