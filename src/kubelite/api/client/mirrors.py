@@ -9,6 +9,9 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from msgspec.structs import replace
+
+from kubelite.api.client.converted import OWNER, ConvertedFeed
 from kubelite.api.client.decoding import mirror_decoder, typed_for_mirror
 from kubelite.api.client.mirror import ObjectMirror, name_of, tell
 from kubelite.api.client.protocol import MirrorListener, ServedResource
@@ -16,12 +19,13 @@ from kubelite.api.errors import BadRequest
 from kubelite.api.kinds.model import Kind
 from kubelite.api.kinds.object_metadata import ObjectMetadata
 from kubelite.api.machinery.field_selectors import NAME
-from kubelite.api.registry.hub import Hub, Watch
+from kubelite.api.registry.hub import Hub
 from kubelite.api.registry.reading import Reader, served_bytes
 from kubelite.api.registry.resource import Resource
 from kubelite.api.registry.selection import parse_selection
 from kubelite.api.registry.table import ResourceTable
 from kubelite.store.protocol import Store
+from kubelite.tasks import TaskSet
 
 log = logging.getLogger(__name__)
 
@@ -37,15 +41,18 @@ FOLLOWED = {
 }  # the verbs of resources that controllers of all resources follow
 
 
+_MARKS = {"DELETED": b"-", "BOOKMARK": b"="}
+
+
 class EventForm:
-    """The event of a mirror: ``+`` (put) or ``-`` (delete), then the object's JSON."""
+    """The event of a mirror: ``+`` (put), ``-`` (delete) or ``=`` (bookmark), then the object's JSON."""
 
     name = "mirror"
     event_cost = 0
 
     def event(self, event_type: str, value: bytes) -> bytes:
         """Return the mark followed by the object."""
-        return (b"-" if event_type == "DELETED" else b"+") + value
+        return _MARKS.get(event_type, b"+") + value
 
 
 class SignalForm:
@@ -104,7 +111,7 @@ class _Feed:
         self.mirror = mirror
         self.row = row
         self.decode = decode
-        self.watch: Watch | None = None
+        self.stop: Callable[[], object] = lambda: None
 
     def deliver(self, frames: Sequence[bytes]) -> None:
         """Put or remove the objects of some events."""
@@ -128,6 +135,7 @@ class Mirrors:
         # Those without namespace and selectors, for fast access.
         self._whole: dict[type[Kind], ObjectMirror[Any]] = {}
         self._feeds: dict[_Choice, _Feed] = {}
+        self._tasks = TaskSet()
         resources.subscribe(self._table_changed)
         self.served = TableServed(resources)
 
@@ -229,11 +237,31 @@ class Mirrors:
 
     def _fill(self, choice: _Choice, feed: _Feed) -> None:
         row = feed.row
+        if choice.type_ is ObjectMetadata:
+            row = replace(row, conversion=None)  # it changes no metadata that is kept
         selection = parse_selection(row, choice.label_selector, choice.field_selector)
+        if row.conversion is not None and row.conversion.waits:
+            converted = ConvertedFeed(self._hub, self._store, feed.mirror, feed.decode)
+            task = self._tasks.supervise(
+                lambda: converted.run(
+                    lambda deliver, expired: self._hub.open(
+                        row,
+                        choice.namespace,
+                        selection,
+                        EVENT_FORM,
+                        deliver,
+                        expired=expired,
+                        owner=OWNER,
+                    )
+                ),
+                name=f"mirror of {row.group_resource}",
+            )
+            feed.stop = task.cancel
+            return
         entries = self._reader.chosen(row, choice.namespace, selection)
         feed.mirror.replace(feed.decode(served_bytes(row, entry)) for entry in entries)
         # A change contained in the list may still be in delivery, so `minimum` keeps it from being delivered again.
-        feed.watch = self._hub.open(
+        watch = self._hub.open(
             row,
             choice.namespace,
             selection,
@@ -241,13 +269,13 @@ class Mirrors:
             feed.deliver,
             minimum=self._hub.revision,
         )
+        feed.stop = watch.close
 
     def _end(self, choice: _Choice, feed: _Feed) -> None:
         if self._feeds.get(choice) is not feed:
             return  # it ended before, with its resource
         del self._feeds[choice]
-        if feed.watch is not None:
-            feed.watch.close()
+        feed.stop()
         if self._whole.get(choice.type_) is feed.mirror:
             del self._whole[choice.type_]
         feed.decode.users -= 1
@@ -264,8 +292,7 @@ class Mirrors:
     def _replace_row(self, choice: _Choice, feed: _Feed, row: Resource | None) -> None:
         try:
             if row is not None:
-                if feed.watch is not None:
-                    feed.watch.close()
+                feed.stop()
                 feed.row = row
                 self._fill(choice, feed)
                 return

@@ -1,5 +1,7 @@
 """The mirrors of the server: shared, counted, and ended with their resource."""
 
+import asyncio
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -11,8 +13,10 @@ from msgspec.structs import replace
 
 from kubelite.api.client.metadata import SHARED_MAX, Sharing
 from kubelite.api.client.mirrors import Mirrors
+from kubelite.api.errors import APIError, InternalError
 from kubelite.api.kinds.core.config import ConfigMap, Secret
 from kubelite.api.kinds.meta import ObjectMeta, OwnerReference
+from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.kinds.object_metadata import KeptMetadata, ObjectMetadata
 from kubelite.api.machinery.field_selectors import ANY_KIND
 
@@ -200,3 +204,97 @@ async def test_a_listener_that_fails_spoils_no_change_of_what_is_served(
     widgets.unserve(server)
     assert told == ["told"]
     assert "a listener failed" in caplog.text
+
+
+class Doubling:
+    """A conversion by another server, which takes its time and may be down: it writes the color twice."""
+
+    waits = True
+    works_as_served = True
+    failure: APIError | None = None
+    failures = 0
+
+    def is_needed(self, revision: int) -> bool:
+        return True
+
+    def read(self, stored: dict[str, Any]) -> dict[str, Any]:
+        raise AssertionError("another server converts")
+
+    write = read
+
+    async def read_all(self, stored: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+        await asyncio.sleep(0)
+        if self.failure is not None:
+            self.failures += 1
+            raise self.failure
+        for item in stored:
+            item["spec"]["color"] *= 2
+        return stored
+
+    write_all = read_all
+
+
+async def until(happened: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not happened():
+            await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+def doubling(server: Server) -> Doubling:
+    stored, conversion = widget_row(), Doubling()
+    served = replace(
+        stored,
+        version="v2",
+        kind=GroupVersionKind("example.com", "v2", "Widget"),
+        stored_as=stored,
+        conversion=conversion,
+    )
+    widgets.serve(server, served, stored)
+    return conversion
+
+
+def colors(mirror: Any) -> dict[str, str]:
+    return {item["metadata"]["name"]: item["spec"]["color"] for item in mirror.list()}
+
+
+async def test_a_mirror_of_what_another_server_converts(server: Server, doubling: Doubling) -> None:
+    for name in ("a", "b"):
+        await server.create(PATH, {"metadata": {"name": name}, "spec": {"color": "x"}})
+    client = server.client.resource("example.com", "v2", "widgets")
+    mirror, metadata = client.mirror(), client.metadata_mirror()
+    assert [item.metadata.name for item in metadata.list()] == ["a", "b"]  # needs no conversion
+    await mirror.synced()
+    assert colors(mirror) == {"a": "xx", "b": "xx"}
+    await server.patch(PATH, "a", {"spec": {"color": "y"}})
+    await server.delete(PATH, "b")
+    await server.create(PATH, {"metadata": {"name": "c"}, "spec": {"color": "z"}})
+    await until(lambda: colors(mirror) == {"a": "yy", "c": "zz"})
+    assert [item.metadata.name for item in metadata.list()] == ["a", "c"]
+    mirror.close()
+    metadata.close()
+    await until(lambda: server.hub.watching == 0)
+
+
+async def test_a_mirror_outlives_a_conversion_that_fails(
+    server: Server, doubling: Doubling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kubelite.api.client.converted.DELAY_SECONDS_MIN", 0.001)
+    await server.create(PATH, {"metadata": {"name": "a"}, "spec": {"color": "x"}})
+    doubling.failure = InternalError("the webhook is down")
+    mirror = server.client.resource("example.com", "v2", "widgets").mirror()
+    await until(lambda: doubling.failures > 2)
+    assert colors(mirror) == {}
+    doubling.failure = None
+    await mirror.synced()
+    assert colors(mirror) == {"a": "xx"}
+    doubling.failure = InternalError("down again")
+    await server.create(PATH, {"metadata": {"name": "b"}, "spec": {"color": "x"}})
+    await server.delete(PATH, "a")
+    await until(lambda: doubling.failures > 5)
+    assert colors(mirror) == {"a": "xx"}
+    doubling.failure = None
+    await until(lambda: colors(mirror) == {"b": "xx"})
+    widgets.unserve(server)
+    assert colors(mirror) == {}
+    await until(lambda: server.hub.watching == 0)
