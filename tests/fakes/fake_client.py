@@ -8,16 +8,23 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from fakes.fake_resource import FakeResource, FakeServed
+from fakes.rows import ROWS
 from kubelite.api.client.protocol import PatchType, ServedResource
 from kubelite.api.errors import AlreadyExists, APIError, Conflict, NotFound
 from kubelite.api.kinds.model import GroupVersionKind, Kind, to_wire
-from kubelite.api.machinery.field_selectors import parse_field_selector
+from kubelite.api.machinery.field_selectors import (
+    METADATA,
+    Fields,
+    parse_field_selector,
+    paths,
+)
 from kubelite.api.machinery.patch import json_patch
 from kubelite.api.machinery.selectors import parse_selector
 from kubelite.api.machinery.times import format_time
 from kubelite.randomness import SeededRandomness
 
 K = TypeVar("K", bound=Kind)
+CUSTOM_FIELDS = Fields({**METADATA, **paths("spec.color")})
 
 
 class FixedClock:
@@ -307,8 +314,9 @@ def selected(
 ) -> FakeMirror:
     """Return a mirror of what a selection chooses from another one."""
     labels = parse_selector(label_selector)
-    group, _, name = kind.gvk
-    fields = parse_field_selector(field_selector, group, name, selectable=("spec.color",))
+    row = ROWS.get(kind.gvk)
+    selectable = CUSTOM_FIELDS if row is None else row.fields
+    fields = parse_field_selector(field_selector, selectable)
 
     def is_chosen(item: Any) -> bool:
         return (

@@ -1,13 +1,18 @@
 """A custom resource: its row, its type for those who want one, and its definition."""
 
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar
 
 from fakes.server import Server
+from kubelite.api.errors import Cause
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.kinds.model import GroupVersionKind, Kind
+from kubelite.api.machinery.field_selectors import METADATA, Fields, paths
 from kubelite.api.machinery.schema import Schema, compile_struct
-from kubelite.api.registry.resources import Resource, Subresource
+from kubelite.api.machinery.shaping.go import structure
+from kubelite.api.registry.resource import Resource, Subresource
+from kubelite.api.registry.strategy import Conduct, Strategy
 
 GVK = GroupVersionKind("example.com", "v1", "Widget")
 
@@ -20,6 +25,25 @@ class Widget(Kind):
     metadata: ObjectMeta = ObjectMeta()
     spec: dict[str, Any] = {}
     status: dict[str, Any] = {}
+
+
+class SchemaShape:
+    """A shape of a schema alone."""
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+
+    def receive(self, body: dict[str, Any]) -> tuple[str, ...]:
+        return structure(self.schema, body)
+
+    def complete(self, item: dict[str, Any]) -> None:
+        structure(self.schema, item)
+
+    def complete_status(self, item: dict[str, Any]) -> None:
+        pass
+
+    def causes(self, item: Mapping[str, Any], old: Mapping[str, Any] | None) -> Sequence[Cause]:
+        return ()
 
 
 def widget_row() -> Resource:
@@ -45,10 +69,11 @@ def widget_row() -> Resource:
         kind=GVK,
         type=None,
         namespaced=True,
-        subresources=(Subresource("status", ("get", "patch", "update"), GVK),),
+        subresources={"status": Subresource("status", ("get", "patch", "update"), GVK)},
         storage="widgets.example.com",
-        custom_schema=schema,
-        selectable_fields=("spec.color",),
+        shape=SchemaShape(schema),
+        strategy=Strategy(Conduct(has_status=True, counts_generation=True, conditional=True)),
+        fields=Fields({**METADATA, **paths("spec.color")}),
     )
 
 
@@ -57,20 +82,14 @@ def _map_of(values: Schema) -> Schema:
     return Schema(type="object", fields=MappingProxyType(fields))
 
 
-def serve(server: Server) -> None:
-    """Begin to serve the resource."""
-    server.resources.add(widget_row())
+def serve(server: Server, *rows: Resource) -> None:
+    """Serve the resource from now on, or other rows of its group in its place."""
+    server.resources.replace(GVK.group, rows or [widget_row()])
 
 
 def unserve(server: Server) -> None:
     """End to serve the resource; its objects stay in the store."""
-    row = server.resources.by_kind(GVK)
-    assert row is not None
-    server.resources.remove(row)
-    topic = server.hub._topics.get(row.prefix)
-    for group in tuple(topic.groups.values()) if topic is not None else ():
-        for watch in tuple(group.members):
-            watch.fail()
+    server.resources.replace(GVK.group, ())
 
 
 def definition() -> dict[str, Any]:

@@ -224,7 +224,7 @@ class NamespaceController:
 
     def _resources_changed(self) -> None:
         """Let go of what is no longer served, and look again at the namespaces that it may have kept."""
-        served = self._context.resources.resources()
+        served = frozenset(self._context.resources.resources())
         self._release([one for one in self._ends if one not in served])
         for namespace in self._namespaces.list():
             if _is_leaving(namespace):

@@ -73,7 +73,7 @@ class ResourceQuotaController:
         self._quotas = context.mirror(ResourceQuota)
         self._full: dict[str, Any] = {plural: context.mirror(kind) for plural, kind in FULL.items()}
         self._ends: dict[ServedResource, Callable[[], None]] = {}  # unsubscribe from mirrors
-        self._served = context.resources.resources()
+        self._served = frozenset(context.resources.resources())
         context.follow(ResourceQuota, self._quota_changed)
         context.ends.append(context.resources.subscribe(self._resources_changed))
 
@@ -137,10 +137,8 @@ class ResourceQuotaController:
 
     def _resources_changed(self) -> None:
         """Requeue the quotas that count a resource which came or went."""
-        before, self._served = self._served, self._context.resources.resources()
-        changed = [
-            one for one in (*before, *self._served) if (one in before) != (one in self._served)
-        ]
+        before, self._served = self._served, frozenset(self._context.resources.resources())
+        changed = before ^ self._served
         for quota in self._quotas.list():
             if any(_counts(quota, one) for one in changed):
                 self._context.queue.add(Key(quota.metadata.namespace, quota.metadata.name))
@@ -148,7 +146,9 @@ class ResourceQuotaController:
 
     def _release_uncounted(self) -> None:
         """Let go of the mirrors that no quota counts, or whose resource is no longer served."""
-        served, quotas = self._context.resources.resources(), self._quotas.list()
+        if not self._ends:
+            return
+        served, quotas = frozenset(self._context.resources.resources()), self._quotas.list()
         for resource in tuple(self._ends):
             if resource not in served or not any(_counts(quota, resource) for quota in quotas):
                 self._ends.pop(resource)()

@@ -28,6 +28,7 @@ from kubelite.api.client.protocol import (
 from kubelite.api.errors import APIError, Conflict, NotFound
 from kubelite.api.kinds.model import Kind
 from kubelite.api.kinds.object_metadata import ObjectMetadata
+from kubelite.api.kinds.resource_names import built_in
 from kubelite.clock import Clock
 from kubelite.control.options import Options
 from kubelite.limits import FAN_OUT
@@ -83,10 +84,12 @@ class Watch(Generic[K]):
         where: Callable[[K | None, K | None], bool] | None = None,
         *,
         field_selector: str = "",
+        only_metadata: bool = False,
     ) -> None:
-        """With a `field_selector` only the selected objects are held in memory."""
+        """Only what `field_selector` selects is held, and with `only_metadata` only the metadata of a built-in kind."""
         self.kind = kind
         self.field_selector = field_selector
+        self.only_metadata = only_metadata
         self.keys = keys
         self.where = where
 
@@ -113,7 +116,7 @@ class Context:
         self.events = events
         self.queue = queue
         self.options = options
-        # By kind and field selector, or by resource: the mirrors to sync before the start and to close at the end.
+        # By kind or resource: the mirrors to sync before the start, and to close at the end.
         self.wanted: dict[object, Mirror[Any]] = {}
         self.ends: list[Callable[[], None]] = []  # unsubscribe from the mirrors
         self._mirrors = mirrors
@@ -125,6 +128,14 @@ class Context:
             self.wanted[key] = self._mirrors.mirror(kind, field_selector=field_selector)
         mirror: Mirror[K] = self.wanted[key]
         return mirror
+
+    def metadata(self, kind: type[Kind]) -> Mirror[ObjectMetadata]:
+        """Return the mirror of a built-in kind's metadata; call it before the start, as `mirror`."""
+        if kind not in self.wanted:
+            name = built_in(kind.gvk)
+            assert name is not None, f"{kind.__name__} is not built in"
+            self.wanted[kind] = self._mirrors.resource(*name).metadata_mirror()
+        return self.wanted[kind]
 
     def follow(self, kind: type[K], listener: MirrorListener[K]) -> None:
         """Call `listener` for each change of a kind, before the keys of the change are enqueued."""
@@ -265,8 +276,12 @@ class _Running:
     def connect(self) -> None:
         for number, watch in enumerate(self.controller.watches()):
             listener = self._listener(number, watch)
-            mirror = self.context.mirror(watch.kind, field_selector=watch.field_selector)
-            self.context.ends.append(mirror.subscribe(listener))
+            self.context.ends.append(self._mirror(watch).subscribe(listener))
+
+    def _mirror(self, watch: Watch[Any]) -> Mirror[Any]:
+        if watch.only_metadata:
+            return self.context.metadata(watch.kind)
+        return self.context.mirror(watch.kind, field_selector=watch.field_selector)
 
     def disconnect(self) -> None:
         for end in self.context.ends:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from kubelite.api.errors import NotFound
 from kubelite.api.kinds.core.config import Secret
 from kubelite.api.kinds.core.service_accounts import ServiceAccount
+from kubelite.api.kinds.object_metadata import ObjectMetadata
 from kubelite.control.runtime import Context, Key, Watch
 
 TOKENS = "type=kubernetes.io/service-account-token"  # other Secrets are not held in memory
@@ -17,7 +18,7 @@ ACCOUNT_NAME = "kubernetes.io/service-account.name"
 ACCOUNT_UID = "kubernetes.io/service-account.uid"
 
 
-def filled(secret: Secret, account: ServiceAccount, token: str, ca: str) -> Secret:
+def filled(secret: Secret, account: ServiceAccount | ObjectMetadata, token: str, ca: str) -> Secret:
     """Return the secret with token, authority, namespace and the account's uid added where absent."""
     wanted = {"ca.crt": ca, "namespace": secret.metadata.namespace}
     data = dict(secret.data)
@@ -47,14 +48,17 @@ class TokenSecretsController:
         self._context = context
         self._secrets = context.mirror(Secret, field_selector=TOKENS)
         self._secrets.add_index("account", account_of)
-        self._accounts = context.mirror(ServiceAccount)
+        self._accounts = context.metadata(ServiceAccount)
 
     def watches(self) -> Sequence[Watch[Any]]:
         """Watch token secrets, and created and deleted accounts."""
         return (
             Watch(Secret, where=lambda _, after: after is not None, field_selector=TOKENS),
             Watch(
-                ServiceAccount, self._secrets_of, where=lambda before, after: not (before and after)
+                ServiceAccount,
+                self._secrets_of,
+                where=lambda before, after: not (before and after),
+                only_metadata=True,
             ),
         )
 

@@ -30,6 +30,13 @@ def decoded(type_: Any, body: Body) -> Any:
     return PLAIN.decode(body) if type_ is dict else typed(type_, body)
 
 
+def typed_for_mirror(kind: type[K], body: Body) -> K:
+    """Return one object as a mirror would hold it."""
+    item = typed(kind, body)
+    _drop_managers(item)
+    return item
+
+
 def mirror_decoder(type_: Any) -> Callable[[Body], Any]:
     """Return what decodes objects for a mirror, as a Kind, dict or `ObjectMetadata`.
 

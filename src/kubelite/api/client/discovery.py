@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from kubelite.api.client.mirror import tell
 from kubelite.api.client.protocol import Mirror, ServedResource
 from kubelite.api.errors import APIError, NotFound, ServiceUnavailable
 from kubelite.api.kinds.model import GroupVersionKind
@@ -213,8 +214,7 @@ class Discovery:
         }
         before, self._preferred = self._preferred, preferred(found)
         if before != self._preferred:
-            for listener in tuple(self._listeners):
-                listener()
+            tell(self._listeners)
 
     async def _document(self, path: str, accept: str) -> _Document:
         body = await self._read(path, accept)

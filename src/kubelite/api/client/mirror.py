@@ -38,6 +38,15 @@ def version_of(item: Any) -> str:
     return str(item.metadata.resourceVersion)
 
 
+def tell(listeners: Iterable[Callable[[], None]]) -> None:
+    """Call listeners of a change that has no content; one that fails is logged."""
+    for listener in tuple(listeners):
+        try:
+            listener()
+        except Exception:  # the other listeners, and whoever made the change, must go on
+            log.exception("a listener failed")
+
+
 class ObjectMirror(Generic[T]):
     """Stores objects sorted by name, maintains indexes, and calls listeners at each change.
 

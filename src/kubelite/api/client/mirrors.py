@@ -9,18 +9,23 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from kubelite.api.client.decoding import mirror_decoder
-from kubelite.api.client.mirror import ObjectMirror, name_of
+from msgspec.structs import replace
+
+from kubelite.api.client.converted import OWNER, ConvertedFeed
+from kubelite.api.client.decoding import mirror_decoder, typed_for_mirror
+from kubelite.api.client.mirror import ObjectMirror, name_of, tell
 from kubelite.api.client.protocol import MirrorListener, ServedResource
 from kubelite.api.errors import BadRequest
 from kubelite.api.kinds.model import Kind
 from kubelite.api.kinds.object_metadata import ObjectMetadata
 from kubelite.api.machinery.field_selectors import NAME
-from kubelite.api.registry.hub import Hub, Watch
-from kubelite.api.registry.reading import Reader, viewed
-from kubelite.api.registry.resources import Resource, ResourceTable
+from kubelite.api.registry.hub import Hub
+from kubelite.api.registry.reading import Reader, served_bytes
+from kubelite.api.registry.resource import Resource
 from kubelite.api.registry.selection import parse_selection
+from kubelite.api.registry.table import ResourceTable
 from kubelite.store.protocol import Store
+from kubelite.tasks import TaskSet
 
 log = logging.getLogger(__name__)
 
@@ -36,15 +41,18 @@ FOLLOWED = {
 }  # the verbs of resources that controllers of all resources follow
 
 
+_MARKS = {"DELETED": b"-", "BOOKMARK": b"="}
+
+
 class EventForm:
-    """The event of a mirror: ``+`` (put) or ``-`` (delete), then the object's JSON."""
+    """The event of a mirror: ``+`` (put), ``-`` (delete) or ``=`` (bookmark), then the object's JSON."""
 
     name = "mirror"
     event_cost = 0
 
     def event(self, event_type: str, value: bytes) -> bytes:
         """Return the mark followed by the object."""
-        return (b"-" if event_type == "DELETED" else b"+") + value
+        return _MARKS.get(event_type, b"+") + value
 
 
 class SignalForm:
@@ -103,7 +111,7 @@ class _Feed:
         self.mirror = mirror
         self.row = row
         self.decode = decode
-        self.watch: Watch | None = None
+        self.stop: Callable[[], object] = lambda: None
 
     def deliver(self, frames: Sequence[bytes]) -> None:
         """Put or remove the objects of some events."""
@@ -127,6 +135,7 @@ class Mirrors:
         # Those without namespace and selectors, for fast access.
         self._whole: dict[type[Kind], ObjectMirror[Any]] = {}
         self._feeds: dict[_Choice, _Feed] = {}
+        self._tasks = TaskSet()
         resources.subscribe(self._table_changed)
         self.served = TableServed(resources)
 
@@ -159,7 +168,7 @@ class Mirrors:
         Raises BadRequest for an invalid selector.
         """
         if type_ is ObjectMetadata:
-            row = self._resources.canonical(row)  # all versions have the same metadata
+            row = row.canonical  # all versions have the same metadata
         choice = _Choice(
             row.group, row.version, row.plural, type_, namespace, label_selector, field_selector
         )
@@ -176,7 +185,6 @@ class Mirrors:
         assert resource is not None, f"{kind.__name__} is not served"
         watch = self._hub.open(
             resource,
-            self._resources.canonical(resource),
             namespace,
             parse_selection(resource, "", f"{NAME}={name}"),
             SIGNAL_FORM,
@@ -196,30 +204,31 @@ class Mirrors:
         entry = self._store.get(row.key(namespace, name))
         if entry is None:
             return None
-        decode = self._decoders.get(kind) or Decoder(kind)
-        item: K = decode(entry.value if row.view is None else viewed(row.view, entry.value))
-        return item
+        return typed_for_mirror(kind, served_bytes(row, entry))
 
     def list(self, kind: type[K], namespace: str = "") -> Sequence[K]:
         """Return all objects of a kind, or those of one namespace."""
-        return self._kept(kind).list(namespace)
+        whole = self._whole.get(kind)
+        kept: ObjectMirror[K] = self.mirror(kind) if whole is None else whole  # never closed
+        return kept.list(namespace)
 
     def subscribe(self, kind: type[K], listener: MirrorListener[K]) -> Callable[[], None]:
         """Call `listener(None, object)` for each object now, then for each change; return a call that ends it."""
-        return self._kept(kind).subscribe(listener)
+        mirror = self.mirror(kind)
+        unsubscribe = mirror.subscribe(listener)
 
-    def _kept(self, kind: type[K]) -> ObjectMirror[K]:
-        """Return the mirror of a whole kind, which from now on has a reader that never closes it."""
-        whole = self._whole.get(kind)
-        return self.mirror(kind) if whole is None else whole
+        def end() -> None:
+            unsubscribe()
+            mirror.close()
+
+        return end
 
     def _start(self, choice: _Choice, row: Resource) -> _Feed:
-        decode = self._decoders.get(choice.type_)
-        if decode is None:
-            decode = self._decoders[choice.type_] = Decoder(choice.type_)
-        mirror: ObjectMirror[Any] = ObjectMirror(lambda: self._end(choice))
+        decode = self._decoders.get(choice.type_) or Decoder(choice.type_)
+        mirror: ObjectMirror[Any] = ObjectMirror(lambda: self._end(choice, feed))
         feed = _Feed(mirror, row, decode)
         self._fill(choice, feed)
+        self._decoders[choice.type_] = decode
         decode.users += 1
         self._feeds[choice] = feed
         if choice.type_ not in (dict, ObjectMetadata) and not any(choice[4:]):
@@ -228,30 +237,45 @@ class Mirrors:
 
     def _fill(self, choice: _Choice, feed: _Feed) -> None:
         row = feed.row
+        if choice.type_ is ObjectMetadata:
+            row = replace(row, conversion=None)  # it changes no metadata that is kept
         selection = parse_selection(row, choice.label_selector, choice.field_selector)
+        if row.conversion is not None and row.conversion.waits:
+            converted = ConvertedFeed(self._hub, self._store, feed.mirror, feed.decode)
+            task = self._tasks.supervise(
+                lambda: converted.run(
+                    lambda deliver, expired: self._hub.open(
+                        row,
+                        choice.namespace,
+                        selection,
+                        EVENT_FORM,
+                        deliver,
+                        expired=expired,
+                        owner=OWNER,
+                    )
+                ),
+                name=f"mirror of {row.group_resource}",
+            )
+            feed.stop = task.cancel
+            return
         entries = self._reader.chosen(row, choice.namespace, selection)
-        view = row.view
-        feed.mirror.replace(
-            feed.decode(entry.value if view is None else viewed(view, entry.value))
-            for entry in entries
-        )
+        feed.mirror.replace(feed.decode(served_bytes(row, entry)) for entry in entries)
         # A change contained in the list may still be in delivery, so `minimum` keeps it from being delivered again.
-        feed.watch = self._hub.open(
+        watch = self._hub.open(
             row,
-            self._resources.canonical(row),
             choice.namespace,
             selection,
             EVENT_FORM,
             feed.deliver,
             minimum=self._hub.revision,
         )
+        feed.stop = watch.close
 
-    def _end(self, choice: _Choice) -> None:
-        feed = self._feeds.pop(choice, None)
-        if feed is None:
+    def _end(self, choice: _Choice, feed: _Feed) -> None:
+        if self._feeds.get(choice) is not feed:
             return  # it ended before, with its resource
-        if feed.watch is not None:
-            feed.watch.close()
+        del self._feeds[choice]
+        feed.stop()
         if self._whole.get(choice.type_) is feed.mirror:
             del self._whole[choice.type_]
         feed.decode.users -= 1
@@ -268,14 +292,13 @@ class Mirrors:
     def _replace_row(self, choice: _Choice, feed: _Feed, row: Resource | None) -> None:
         try:
             if row is not None:
-                if feed.watch is not None:
-                    feed.watch.close()
+                feed.stop()
                 feed.row = row
                 self._fill(choice, feed)
                 return
         except BadRequest:  # it selects by a field that is no longer selectable
             log.warning("mirror ended", extra={"resource": choice.plural})
-        self._end(choice)
+        self._end(choice, feed)
         feed.mirror.replace(())
 
 
@@ -301,8 +324,7 @@ class TableServed:
         known = _followed(self._table)
         if known != self._known:
             self._known = known
-            for listener in tuple(self._listeners):
-                listener()
+            tell(self._listeners)
 
 
 def _followed(table: ResourceTable) -> Sequence[ServedResource]:

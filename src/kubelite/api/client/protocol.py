@@ -2,8 +2,8 @@
 
 `local` calls the verbs of the same process, `remote` a server over HTTPS. Both return typed objects, or dicts of any
 served resource (`Client.resource`), and raise the same `kubelite.api.errors`. Each component has a client with its own
-identity. A mirror of a local client shows a write as soon as the write has returned; a mirror of a remote client is
-eventually consistent.
+identity. A mirror of a local client shows a write as soon as the write has returned; a mirror of a remote client, or of
+a version that a webhook converts, is eventually consistent.
 """
 
 from collections.abc import Callable, Sequence

@@ -104,7 +104,8 @@ class Reflector(Generic[T]):
                     continue
             except Expired:
                 self._version = ""
-            except NotFound:  # not served now; it may be served again
+            except NotFound as error:  # not served now; it may be served again
+                log.debug("cannot list or watch", extra={"reason": error.message})
                 self._version = ""
                 self._mirror.replace(())
             except APIError as error:

@@ -13,7 +13,8 @@ import msgspec
 
 from kubelite.api.http.negotiation import JSON, parse_accept
 from kubelite.api.http.respond import Reply
-from kubelite.api.registry.resources import Resource, ResourceTable
+from kubelite.api.registry.resource import Resource
+from kubelite.api.registry.table import ResourceTable
 
 AGGREGATED_GROUP = "apidiscovery.k8s.io"
 AGGREGATED_VERSIONS = ("v2", "v2beta1")
@@ -117,7 +118,7 @@ class Discovery:
         )
 
     def _stored_kind(self, row: Resource) -> Resource:
-        return self._resources.by_storage(row.storage) or row
+        return row.canonical
 
 
 def aggregated_version(accept: str) -> str:
@@ -181,7 +182,7 @@ def _aggregated_entry(row: Resource) -> dict[str, Any]:
                 "responseKind": one.kind._asdict(),
                 "verbs": list(one.verbs),
             }
-            for one in sorted(row.subresources, key=lambda one: one.name)
+            for one in sorted(row.subresources.values(), key=lambda one: one.name)
         ]
     return entry
 
@@ -201,7 +202,7 @@ def _legacy_entries(row: Resource, stored: Resource) -> list[dict[str, Any]]:
     if "get" in row.verbs and "create" in row.verbs:
         entry["storageVersionHash"] = storage_version_hash(*stored.kind)
     entries = [entry] if row.verbs else []
-    for one in sorted(row.subresources, key=lambda one: one.name):
+    for one in sorted(row.subresources.values(), key=lambda one: one.name):
         below: dict[str, Any] = {
             "name": f"{row.plural}/{one.name}",
             "singularName": "",

@@ -13,8 +13,9 @@ from kubelite.api.machinery.openapi_pages import IDENTITY, SERVER
 from kubelite.api.machinery.openapi_v2 import PROTOBUF, OpenAPIV2
 from kubelite.api.machinery.openapi_v3 import OpenAPIDocument, OpenAPIV3
 from kubelite.api.machinery.schema import Schema, compile_struct
-from kubelite.api.registry.resources import Resource, ResourceTable, Subresource
+from kubelite.api.registry.resource import Resource, Subresource
 from kubelite.api.registry.routes import not_allowed, not_found
+from kubelite.api.registry.table import ResourceTable
 
 NOT_MODIFIED, MOVED = 304, 301
 # Older clients write the version after an @, and with a plus that some proxies turn into a space.
@@ -91,8 +92,8 @@ def served(resource: Resource) -> Served:
         namespaced=resource.namespaced,
         verbs=resource.verbs,
         schema=resource.schema,
-        answers_whole=resource.strategy.answered_whole,
-        subresources=tuple(_subresource(resource, each) for each in resource.subresources),
+        answers_whole=resource.strategy.conduct.answered_whole,
+        subresources=tuple(_subresource(resource, each) for each in resource.subresources.values()),
     )
 
 

@@ -15,7 +15,7 @@ from kubelite.api.http.discovery import (
 )
 from kubelite.api.http.respond import Reply
 from kubelite.api.registry.builtin import builtin_table
-from kubelite.api.registry.resources import ResourceTable
+from kubelite.api.registry.table import ResourceTable
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
@@ -163,7 +163,7 @@ def test_documents_follow_the_table() -> None:
     table = ResourceTable(row for row in rows if row.group == "")
     discovery = Discovery(table, lambda: "")
     assert discovery.answer("/apis/apps/v1", "", "") is None
-    table.add(next(row for row in rows if row.plural == "deployments"))
+    table.replace("apps", [row for row in rows if row.plural == "deployments"])
     assert [one["name"] for one in read(ask(discovery, "/apis/apps/v1"))["resources"]][:1] == [
         "deployments"
     ]

@@ -11,7 +11,7 @@ from kubelite.api.http.pages import ServePage
 from kubelite.api.http.request import Query, parse
 from kubelite.api.machinery.openapi_v2 import PROTOBUF
 from kubelite.api.registry.builtin import builtin_table
-from kubelite.api.registry.resources import ResourceTable
+from kubelite.api.registry.table import ResourceTable
 
 
 class FixedRequest:
@@ -90,5 +90,5 @@ def test_rows_are_taken_anew_when_the_table_changes() -> None:
     table = ResourceTable(rows[:2])
     pages = OpenAPIPages(table)
     assert len(pages.served()) == 2
-    table.add(rows[2])
+    table.replace("", [rows[2]])
     assert len(pages.served()) == 3
