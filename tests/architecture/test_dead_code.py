@@ -21,7 +21,6 @@ EXEMPT = {
     "RemoteClient": "the client of a joining node, which comes later",
     "SeededRandomness": "the randomness of simulations and tests",
     "SetClock": "the clock of tests",
-    "Shape": "what a row of the table has; rows come next",
     "SimulatedNode": "the nodes of simulations",
     "all_records": "a control of simulated containers",
     "at_once": "how tests run a decision of the scheduler in one go",

@@ -15,6 +15,7 @@ from kubelite.api.kinds.model import GroupVersionKind, Kind
 from kubelite.api.machinery.columns.custom import CREATED_AT
 from kubelite.api.machinery.columns.layout import Layout
 from kubelite.api.machinery.field_selectors import ANY_KIND, Fields
+from kubelite.api.machinery.openapi_custom import CustomType
 from kubelite.api.machinery.schema import Schema
 from kubelite.api.machinery.shaping.shape import Shape
 from kubelite.api.registry.answers import Written
@@ -84,6 +85,7 @@ class Resource(Struct, frozen=True, kw_only=True, eq=False, dict=True):
     fields: Fields = ANY_KIND  # what a field selector may name
     stored_as: "Resource | None" = None  # the row of the stored version; None: this one
     conversion: Conversion | None = None  # from what is stored; None: that is what is served
+    openapi: CustomType | None = None  # what OpenAPI says of a custom resource
     post: Post | None = None  # answers a POST that stores nothing
     computed: ListComputed | None = None  # lists what is not stored
     deprecation: str = ""  # warning in every answer about it; "": it is not deprecated

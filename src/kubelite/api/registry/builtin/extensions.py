@@ -7,6 +7,11 @@ from kubelite.api.machinery.defaults import admissionregistration as admissionre
 from kubelite.api.machinery.defaults import extensions as extensions_defaults
 from kubelite.api.registry.builtin.row import EXTENSIONS, row
 from kubelite.api.registry.rules import extensions as extensions_rules
+from kubelite.api.registry.rules.custom_definition_updates import (
+    custom_definition_status_update,
+    custom_definition_update,
+)
+from kubelite.api.registry.rules.custom_definitions import custom_definition
 from kubelite.api.registry.rules.sets import Rules, Warnings, always
 from kubelite.api.registry.rules.warnings import cluster as cluster_warnings
 from kubelite.api.registry.strategy import Conduct
@@ -108,7 +113,7 @@ CUSTOM = (
         cluster=True,
         short=("crd", "crds"),
         categories=EXTENSIONS,
-        rules=Rules(extensions_rules.custom_resource, extensions_rules.custom_resource_update),
+        rules=Rules(custom_definition, custom_definition_update, custom_definition_status_update),
         warnings=Warnings(
             cluster_warnings.custom_resource, cluster_warnings.custom_resource_update
         ),
