@@ -1,60 +1,78 @@
-"""Definitions of custom resources in a server without controllers."""
+"""Custom resource definitions as a server stores them, for tests of their controllers."""
 
 from typing import Any
 
-from fakes.server import Server
+from msgspec.structs import replace
 
-JSON = dict[str, Any]
-CRDS = "apiextensions.k8s.io/v1/customresourcedefinitions"
-GROUP = "example.com"
+from fakes.fake_client import FakeClient
+from kubelite.api.kinds.apiextensions import (
+    CustomResourceDefinition,
+    CustomResourceDefinitionNames,
+    CustomResourceDefinitionSpec,
+    CustomResourceDefinitionVersion,
+    CustomResourceValidation,
+    JSONSchemaProps,
+)
+from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.api.kinds.model import to_wire
+from kubelite.api.machinery.definition_status import begin_deletion
 
 
-def version(name: str = "v1", *, storage: bool = True, **fields: Any) -> JSON:
-    """Return a version whose objects have a spec of any fields, unless `schema` says what they have."""
-    schema = fields.pop(
-        "schema", {"spec": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+def defined(
+    plural: str,
+    *,
+    group: str = "example.com",
+    schema: JSONSchemaProps | None = None,
+    served: bool = True,
+    annotations: dict[str, str] | None = None,
+    **names: Any,
+) -> CustomResourceDefinition:
+    """Return a definition as a client creates it, its defaults set."""
+    kind = names.pop("kind", plural.capitalize())
+    kinds = CustomResourceDefinitionNames(
+        plural=plural,
+        singular=names.pop("singular", kind.lower()),
+        kind=kind,
+        listKind=names.pop("listKind", f"{kind}List"),
+        **names,
     )
+    version = CustomResourceDefinitionVersion(
+        name="v1",
+        served=served,
+        storage=True,
+        schema=CustomResourceValidation(openAPIV3Schema=schema or JSONSchemaProps(type="object")),
+    )
+    return CustomResourceDefinition(
+        metadata=ObjectMeta(name=f"{plural}.{group}", annotations=annotations or {}),
+        spec=CustomResourceDefinitionSpec(
+            group=group, names=kinds, scope="Namespaced", versions=[version]
+        ),
+    )
+
+
+def stored(client: FakeClient, name: str) -> CustomResourceDefinition | None:
+    """Return the definition that the client holds."""
+    found: CustomResourceDefinition | None = client.whole(CustomResourceDefinition).get(name)
+    return found
+
+
+def told(client: FakeClient, name: str) -> dict[str, tuple[str, str, str]]:
+    """Return status, reason and message of a definition's conditions by type."""
+    definition = stored(client, name)
+    assert definition is not None
     return {
-        "name": name,
-        "served": True,
-        "storage": storage,
-        "schema": {"openAPIV3Schema": {"type": "object", "properties": schema}},
-        **fields,
+        each.type: (each.status, each.reason, each.message) for each in definition.status.conditions
     }
 
 
-def definition(*versions: JSON, kind: str = "Cat", **spec: Any) -> JSON:
-    """Return a namespaced definition of a kind."""
-    plural = f"{kind.lower()}s"
-    return {
-        "metadata": {"name": f"{plural}.{GROUP}"},
-        "spec": {
-            "group": GROUP,
-            "scope": "Namespaced",
-            "names": {
-                "plural": plural,
-                "singular": kind.lower(),
-                "kind": kind,
-                "listKind": f"{kind}List",
-            },
-            "versions": list(versions or [version()]),
-            **spec,
-        },
-    }
-
-
-async def define(server: Server, made: JSON) -> JSON:
-    """Create or replace a definition, and accept its names as its controller does."""
-    name = made["metadata"]["name"]
-    if name in server.names(CRDS):
-        stored = server.get(CRDS, name)
-        stored["spec"] = made["spec"]
-        stored = await server.update(CRDS, name, stored)
-    else:
-        stored = await server.create(CRDS, made)
-    stored["status"]["acceptedNames"] = stored["spec"]["names"]
-    stored["status"]["conditions"] = [
-        {"type": type_, "status": "True", "reason": "Made", "message": ""}
-        for type_ in ("NamesAccepted", "Established")
-    ]
-    return await server.update(f"{CRDS}/status", name, stored)
+async def delete(client: FakeClient, name: str) -> None:
+    """Begin the deletion of a definition as the server does."""
+    definition = stored(client, name)
+    assert definition is not None
+    fields = to_wire(definition)
+    begin_deletion(fields, client.clock.now())
+    metadata = replace(definition.metadata, finalizers=fields["metadata"]["finalizers"])
+    await client.update(replace(definition, metadata=metadata))
+    conditions = {"conditions": fields["status"]["conditions"]}
+    await client.patch(CustomResourceDefinition, name, {"status": conditions}, subresource="status")
+    await client.delete(CustomResourceDefinition, name)

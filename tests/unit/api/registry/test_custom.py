@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from fakes.definitions import CRDS, define, definition, version
+from fakes.custom_server import CRDS, define, definition, version
 from fakes.server import Server
 
 from kubelite.api.errors import APIError, BadRequest, Invalid
