@@ -3,6 +3,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import msgspec
 from fakes.fake_client import FakeClient
 from fakes.recorded_offload import RecordedOffload
 from simulation.simulated_loop import run_simulated
@@ -13,6 +14,7 @@ from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolumeClaim
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.api.kinds.storage import StorageClass
 from kubelite.control.scheduler.pod_info import PodInfo
 from kubelite.control.scheduler.scheduler import Scheduler
 from kubelite.randomness import SeededRandomness
@@ -38,6 +40,18 @@ class Cluster:
 
     async def settle(self) -> None:
         await asyncio.sleep(0.001)
+
+    async def wait_for_backoff(self) -> None:
+        await asyncio.sleep(1.05)
+        await self.settle()
+
+    def pod(self, name: str) -> Pod | None:
+        found: Pod | None = self.client.mirror(Pod).get(name, "default")
+        return found
+
+    def is_nominated(self, name: str) -> bool:
+        nominated = self.scheduler.snapshot.nominated.values()
+        return any(info.key[1] == name for waiting in nominated for info in waiting.values())
 
     def node_of(self, name: str) -> str:
         pod = self.client.mirror(Pod).get(name, "default")
@@ -303,3 +317,29 @@ async def test_what_a_pod_of_many_terms_asks_for_is_read_off_the_loop(cluster: C
     await cluster.add(make_pod("large", tolerations=tolerations(10_000)))
     assert cluster.offload.leaves_the_loop
     assert cluster.node_of("large") == "n1"
+
+
+@on_cluster
+async def test_a_claim_that_is_deleted_while_it_is_bound_keeps_no_pod_waiting(
+    cluster: Cluster,
+) -> None:
+    slow = {
+        "metadata": {"name": "slow"},
+        "provisioner": "x",
+        "volumeBindingMode": "WaitForFirstConsumer",
+    }
+    await cluster.client.create(msgspec.convert(slow, StorageClass))
+    claim = {
+        "metadata": {"name": "data", "namespace": "default"},
+        "spec": {"storageClassName": "slow"},
+    }
+    await cluster.client.create(msgspec.convert(claim, PersistentVolumeClaim))
+    volumes: list[dict[str, Any]] = [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]
+    await cluster.add(make_node("n0"), make_pod("p", volumes=volumes))
+    info = cluster.scheduler.snapshot.nodes["n0"].pods
+    assert [one.key[1] for one in info.values()] == ["p"]  # its binding waits for the claim
+    await cluster.client.delete(PersistentVolumeClaim, "data", "default")
+    await cluster.settle()
+    assert info == {}
+    await cluster.wait_for_backoff()
+    assert 'persistentvolumeclaim "data" not found' in cluster.message_of("p")
