@@ -26,7 +26,7 @@ from kubelite.api.machinery.times import format_time
 from kubelite.clock import Clock
 from kubelite.control.pods import condition, is_terminal
 from kubelite.control.scheduler.decision import Decider, Unschedulable
-from kubelite.control.scheduler.node_info import NodeInfo, Snapshot
+from kubelite.control.scheduler.node_info import Snapshot
 from kubelite.control.scheduler.pod_info import PodInfo
 from kubelite.control.scheduler.preemption import Candidate, preempt
 from kubelite.control.scheduler.queue import (
@@ -219,20 +219,31 @@ class Scheduler:
 
     async def _place_pods(self) -> None:
         while True:
-            waiting = await self.queue.get_next()
+            # A pod is taken once its binding may start, so it is decided on as it is then, and the most urgent first.
             await self._bindings.acquire()
-            bound = None
+            binding = None
             try:
-                bound = await self._place(waiting)
-            except Exception:
-                # An exception for one pod must not stop the placing of others.
-                self._failed.increase()
-                log.exception("pod not judged", extra={"pod": "/".join(waiting.info.key)})
-                self.queue.give_back(waiting, NOTHING_BUT_TIME)
-            if bound is None:
-                self._bindings.release()
+                binding = await self._attempt(await self.queue.get_next())
+            finally:
+                if binding is None:
+                    self._bindings.release()
             # Other tasks get a turn of the loop between two decisions.
             await asyncio.sleep(0)
+
+    async def _attempt(self, waiting: Waiting) -> asyncio.Task[None] | None:
+        """Schedule one pod as `_place` does; a failure requeues it with back-off."""
+        try:
+            return await self._place(waiting)
+        except Exception:
+            # An exception for one pod must not stop the placing of others.
+            self._failed.increase()
+            log.exception("pod not judged", extra={"pod": "/".join(waiting.info.key)})
+            self.queue.give_back(waiting, NOTHING_BUT_TIME)
+            return None
+        except asyncio.CancelledError:
+            # If only what is awaited was cancelled, this task is restarted, and must find the pod queued.
+            self.queue.give_back(waiting, NOTHING_BUT_TIME)
+            raise
 
     async def _place(self, waiting: Waiting) -> asyncio.Task[None] | None:
         """Schedule one pod; return the task that binds it, None if it fits no node or was requeued."""
@@ -240,33 +251,29 @@ class Scheduler:
         loop = asyncio.get_running_loop()
         started = loop.time()
         LOOP_LAG.sample()
-        is_large = info.cost_bytes > INLINE_WORK.value
-        if is_large:
+        if info.cost_bytes > INLINE_WORK.value:
             await self._offload.run(info.cost_bytes, info.prepare)
         try:
-            (node, volumes), has_paused = await in_turns(self._decider.choose(info))
+            (node, volumes), _ = await in_turns(self._decider.choose(info))
         except Unschedulable as refused:
             self._unschedulable.increase()
             self._tasks.start(self._explain(waiting, refused), name=f"explain {info.key}")
             return None
         finally:
             DECISION_SECONDS.observe(loop.time() - started)
-        if (has_paused or is_large) and not self._is_still_right(waiting, info, node):
+        if not self.queue.holds(waiting):
+            return None  # it was deleted, or bound by another, meanwhile
+        preparation = None
+        if volumes is not None and volumes.is_current():
+            preparation = volumes.preparation(node)
+        if waiting.info is not info or (volumes is not None and preparation is None):
+            # The pod or a claim changed. With back-off, so that a pod that changes all the time delays no other.
+            self.queue.give_back(waiting, NOTHING_BUT_TIME)
             return None
-        preparation = volumes.preparation(node) if volumes is not None else None
         self.snapshot.forget_nominee(info.uid)
         self.snapshot.place(info, node.name)
         binding = self._bind(waiting, node.name, preparation)
         return self._tasks.start(binding, name=f"bind {info.key}")
-
-    def _is_still_right(self, waiting: Waiting, info: PodInfo, node: NodeInfo) -> bool:
-        """Return whether a decision that took turns of the loop still holds; else requeue the pod unless it is gone."""
-        if self.queue.get(info.uid) is None:
-            return False
-        if waiting.info is info and self._decider.is_still_good(info, node):
-            return True
-        self.queue.try_again(waiting)
-        return False
 
     async def _bind(self, waiting: Waiting, node: str, preparation: Preparation | None) -> None:
         info = waiting.info
@@ -306,6 +313,8 @@ class Scheduler:
         if current.spec.nodeName:
             return  # the mirror's change placed it already
         self.snapshot.remove(info.uid)
+        # Other pods may have been refused for want of the room that it was assumed to take.
+        self.queue.wake(POD_REMOVED)
         waiting.info = PodInfo(current)  # changes that arrived while it was assumed were ignored
         self.queue.give_back(waiting, NOTHING_BUT_TIME)
 

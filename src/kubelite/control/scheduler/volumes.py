@@ -56,6 +56,7 @@ class VolumeState:
     def __init__(self, info: PodInfo, snapshot: Snapshot, volumes: "Volumes") -> None:
         self.failure = ""
         self._volumes = volumes
+        self._claims: list[PersistentVolumeClaim] = []
         self._bound: list[PersistentVolume] = []
         self._waiting: list[PersistentVolumeClaim] = []
         self._fitting: list[list[PersistentVolume]] = []  # for each of these, once found
@@ -68,6 +69,7 @@ class VolumeState:
         claim = self._volumes.claims.get(name, info.namespace)
         if claim is None:
             return f'persistentvolumeclaim "{name}" not found'
+        self._claims.append(claim)
         if name in info.own_claims and (refusal := foreign_claim(info.pod, claim)):
             return refusal
         if claim.metadata.deletionTimestamp is not None:
@@ -86,6 +88,13 @@ class VolumeState:
         else:
             return "pod has unbound immediate PersistentVolumeClaims"
         return ""
+
+    def is_current(self) -> bool:
+        """Return whether the claims, and the volumes bound to them, are still as they were read."""
+        claims, volumes = self._volumes.claims, self._volumes.volumes
+        return all(
+            claims.get(one.metadata.name, one.metadata.namespace) is one for one in self._claims
+        ) and all(volumes.get(one.metadata.name) is one for one in self._bound)
 
     @property
     def steps(self) -> int:

@@ -15,6 +15,7 @@ from kubelite.api.kinds.core.persistent_volumes import PersistentVolumeClaim
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.kinds.storage import StorageClass
+from kubelite.control.scheduler import scheduler
 from kubelite.control.scheduler.pod_info import PodInfo
 from kubelite.control.scheduler.scheduler import Scheduler
 from kubelite.randomness import SeededRandomness
@@ -317,6 +318,89 @@ async def test_what_a_pod_of_many_terms_asks_for_is_read_off_the_loop(cluster: C
     await cluster.add(make_pod("large", tolerations=tolerations(10_000)))
     assert cluster.offload.leaves_the_loop
     assert cluster.node_of("large") == "n1"
+
+
+@on_cluster
+async def test_a_failed_binding_gives_the_room_to_pods_refused_meanwhile(cluster: Cluster) -> None:
+    post, may_fail = cluster.client.post, asyncio.Event()
+
+    async def fail_later(*_: Any) -> Any:
+        cluster.client.post = post  # type: ignore[method-assign]  # only the first time
+        await may_fail.wait()
+        raise Conflict("no")
+
+    cluster.client.post = fail_later  # type: ignore[assignment,method-assign]  # a slow failure
+    await cluster.add(make_node("n0", cpu="1"), make_pod("first", cpu="900m"))
+    await cluster.add(make_pod("second", cpu="500m"))
+    assert "Insufficient cpu" in cluster.message_of("second")
+    await cluster.client.patch(Pod, "first", {"spec": {"nodeSelector": {"no": "node"}}}, "default")
+    may_fail.set()
+    await cluster.wait_for_backoff()
+    assert cluster.node_of("second") == "n0"
+
+
+@on_cluster
+async def test_a_pod_that_goes_while_all_bindings_are_in_flight_is_not_bound(
+    cluster: Cluster,
+) -> None:
+    post, may_bind = cluster.client.post, asyncio.Event()
+
+    async def bind_later(*arguments: Any) -> Any:
+        await may_bind.wait()
+        return await post(*arguments)
+
+    cluster.client.post = bind_later  # type: ignore[assignment,method-assign]  # a slow one
+    await cluster.add(make_node("n0", pods="500"))
+    count = scheduler.BINDINGS_LIMIT
+    await cluster.add(*(make_pod(f"p{i}", cpu="1m", memory="1") for i in range(count)))
+    await cluster.add(make_pod("late"), make_pod("elsewhere"))
+    await cluster.client.delete(Pod, "late", "default")
+    await cluster.client.patch(Pod, "elsewhere", {"spec": {"nodeName": "other"}}, "default")
+    may_bind.set()
+    await cluster.settle()
+    bound = {name for name, _, _ in cluster.client.posts}
+    assert bound == {f"p{i}" for i in range(count)}
+    elsewhere = cluster.pod("elsewhere")
+    assert elsewhere is not None
+    assert cluster.scheduler.snapshot.node_of(elsewhere.metadata.uid) == "other"
+
+
+@on_cluster
+async def test_what_is_cut_off_while_a_pod_is_tried_loses_no_pod(cluster: Cluster) -> None:
+    run = cluster.offload.run
+
+    async def cut_off(*_: Any) -> Any:
+        cluster.offload.run = run  # type: ignore[method-assign]  # only the first time
+        raise asyncio.CancelledError
+
+    cluster.offload.run = cut_off  # type: ignore[assignment,method-assign]  # the thread ended
+    many = [{"key": f"k{number}", "operator": "Exists"} for number in range(10_000)]
+    await cluster.add(make_node("n0"), make_pod("large", tolerations=many))
+    assert cluster.node_of("large") == ""
+    await cluster.wait_for_backoff()
+    await cluster.wait_for_backoff()
+    assert cluster.node_of("large") == "n0"
+
+
+@on_cluster
+async def test_a_pod_that_changes_while_it_is_tried_waits_for_its_backoff(cluster: Cluster) -> None:
+    run, changes = cluster.offload.run, 0
+
+    async def change(*arguments: Any) -> Any:
+        nonlocal changes
+        changes += 1
+        await cluster.client.patch(
+            Pod, "large", {"metadata": {"labels": {"change": str(changes)}}}, "default"
+        )
+        return await run(*arguments)
+
+    cluster.offload.run = change  # type: ignore[assignment,method-assign]  # a change each time
+    many = [{"key": f"k{number}", "operator": "Exists"} for number in range(10_000)]
+    await cluster.add(make_node("n0"), make_pod("large", tolerations=many))
+    assert cluster.scheduler.queue.count("backoff") == 1
+    assert changes == 1
+    await cluster.add(make_pod("other"))
+    assert cluster.node_of("other") == "n0"
 
 
 @on_cluster

@@ -1,6 +1,7 @@
 """No decision holds the loop for long, whatever stands in the pods."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import pytest
@@ -210,6 +211,28 @@ async def test_preemption_past_the_limit_takes_the_best_found_so_far(
     assert has_paused
     assert DECISION_STEPS.times_reached == before + 1
     assert outcome.candidate is not None
+
+
+def until_half(steps: Steps[R], change: Callable[[], None]) -> R:
+    """Drive a decision; `change` the cluster after its first step."""
+    next(steps)
+    change()
+    return at_once(steps)
+
+
+def test_a_node_with_a_nominated_pod_that_goes_during_a_decision_is_passed_over() -> None:
+    made = decider(3, 1)
+    made.snapshot.nominate(PodInfo(make_pod("other", priority=5)), "n0")
+    info = PodInfo(make_pod("p", affinity=anti_affinity(1)))
+    node, _ = until_half(made.choose(info), lambda: made.snapshot.remove_node("n0"))
+    assert node.name in ("n1", "n2")
+
+
+def test_a_node_that_loses_its_label_during_a_decision_no_longer_counts() -> None:
+    made = decider(3, 1, k0="a")
+    info = PodInfo(make_pod("p", labels={"app": "web"}, topologySpreadConstraints=spread(1)))
+    node, _ = until_half(made.choose(info), lambda: made.snapshot.set_node(make_node("n1")))
+    assert node.name in ("n0", "n2")
 
 
 def node(ports: int) -> NodeInfo:
