@@ -138,6 +138,11 @@ class SchedulingQueue:
         if not causes or any(_helps(event, causes) for event in waiting.events_while_trying):
             self._wait_or_activate(waiting)
 
+    def retry_unschedulable(self, waiting: Waiting) -> None:
+        """Requeue a pod that is still unschedulable once its back-off ends, whatever event it waits for."""
+        if self.holds(waiting) and waiting.state == "unschedulable":
+            self._wait_or_activate(waiting)
+
     def wake(self, event: str) -> None:
         """Requeue the unschedulable pods that `event` may make schedulable, some hundreds in a turn of the loop."""
         for waiting in self._trying.values():

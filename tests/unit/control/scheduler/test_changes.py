@@ -8,11 +8,14 @@ import pytest
 from fakes.fake_client import FakeClient
 
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, PersistentVolumeClaim
+from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.storage import StorageClass
 from kubelite.control.scheduler.decision import Decider, Unschedulable
+from kubelite.control.scheduler.filters import rejection
 from kubelite.control.scheduler.node_info import Snapshot
 from kubelite.control.scheduler.pod_info import PodInfo
-from kubelite.control.scheduler.steps import Steps, at_once
+from kubelite.control.scheduler.preemption import Outcome, preempt
+from kubelite.control.scheduler.steps import Steps, TooManySteps, at_once
 from kubelite.control.scheduler.volumes import Volumes
 from kubelite.randomness import SeededRandomness
 from unit.control.scheduler.pods import make_node, make_pod
@@ -222,3 +225,146 @@ def test_a_node_that_its_volume_cannot_reach_any_more_is_not_chosen() -> None:
     for _, (node, volumes) in at_each_step(make, take_labels):
         assert node.name == "n2"
         assert len(volumes.preparation(node).bind) == 1
+
+
+# --- preemption
+
+
+URGENT = PodInfo(make_pod("urgent", cpu="3", priority=5))
+
+
+def search(
+    decider: Decider, info: PodInfo, refused: Unschedulable | None = None
+) -> tuple[Decider, Steps[Outcome]]:
+    if refused is None:
+        with pytest.raises(Unschedulable) as raised:
+            at_once(decider.choose(info))
+        refused = raised.value
+    return decider, preempt(decider, info, refused, lambda *_: ())
+
+
+def take_what_is_free(made: Decider) -> None:
+    """Place pods on n0 and n1, so that one victim there is no longer enough."""
+    for name in ("n0", "n1"):
+        made.snapshot.place(PodInfo(make_pod(f"late-{name}", cpu="1500m")), name)
+
+
+def take_what_is_free_everywhere(made: Decider) -> None:
+    take_what_is_free(made)
+    made.snapshot.place(PodInfo(make_pod("late-n2", cpu="1500m")), "n2")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        remove_two,
+        remove_two_and_their_pods,
+        cordon_two,
+        take_what_is_free,
+        take_what_is_free_everywhere,
+        take_labels,
+    ],
+)
+def test_the_victims_are_enough_when_they_are_returned(change: Change) -> None:
+    for made, outcome in at_each_step(lambda: search(decider(cpu="2500m"), URGENT), change):
+        assert outcome.candidate is not None
+        node = made.snapshot.nodes[outcome.candidate.node]
+        assert node.node is not None
+        assert all(victim.metadata.uid in node.pods for victim in outcome.candidate.victims)
+        for victim in outcome.candidate.victims:
+            made.snapshot.remove(victim.metadata.uid)
+        assert rejection(URGENT, node) is None
+
+
+def test_no_pod_is_evicted_if_the_preemptor_fits_by_now() -> None:
+    made = decider(cpu="2500m", priority=-5)
+    made.snapshot.place(PodInfo(make_pod("small", cpu="1m", priority=-5)), "n1")
+    _, steps = search(made, URGENT)
+    next(steps)
+    made.snapshot.remove("p1")
+    candidate = at_once(steps).candidate
+    assert candidate is not None
+    assert (candidate.node, candidate.victims) == ("n1", ())
+
+
+def test_a_limit_reached_while_victims_are_selected_anew_leaves_the_other_candidates() -> None:
+    made, steps = search(decider(cpu="2500m"), URGENT)
+    count = sum(1 for _ in search(decider(cpu="2500m"), URGENT)[1])
+    for _ in range(count):
+        next(steps)
+    cordon_two(made)
+    next(steps)
+    with pytest.raises(StopIteration) as end:
+        steps.throw(TooManySteps)
+    outcome = end.value.value
+    assert outcome.candidate is not None
+    assert outcome.candidate.node == "n2"
+
+
+def delete_claim(client: FakeClient) -> None:
+    claim = client.mirror(PersistentVolumeClaim).get("data", "default")
+    if claim is not None:
+        client.mirror(PersistentVolumeClaim).drop(claim)
+
+
+def test_no_pod_is_evicted_for_one_whose_claim_changed() -> None:
+    client = FakeClient()
+    info = claims_and_volumes(client)
+    made = decider(cpu="2500m", volumes=Volumes(client))
+    _, steps = search(made, info)
+    next(steps)
+    delete_claim(client)
+    assert at_once(steps) == Outcome(is_outdated=True)
+
+
+def test_no_pod_is_evicted_for_one_whose_claim_is_gone_when_preemption_begins() -> None:
+    client = FakeClient()
+    info = claims_and_volumes(client)
+    made = decider(cpu="2500m", volumes=Volumes(client))
+    _, steps = search(made, info)
+    delete_claim(client)
+    assert at_once(steps) == Outcome(is_outdated=True)
+
+
+def nominated(pod: PodInfo, node: str) -> PodInfo:
+    status = msgspec.structs.replace(pod.pod.status, nominatedNodeName=node)
+    return PodInfo(msgspec.structs.replace(pod.pod, status=status))
+
+
+def leaving(name: str, cpu: str) -> Pod:
+    pod = make_pod(name, cpu=cpu)
+    metadata = msgspec.structs.replace(pod.metadata, deletionTimestamp="2026-01-01T00:00:00Z")
+    return msgspec.structs.replace(pod, metadata=metadata)
+
+
+@pytest.mark.parametrize("change", [remove_two, cordon_two])
+def test_a_pod_whose_nominated_node_goes_preempts_elsewhere(change: Change) -> None:
+    made = decider(cpu="2500m")
+    made.snapshot.place(PodInfo(leaving("victim", "1")), "n0")
+    info = nominated(URGENT, "n0")
+    assert "terminating pod on the nominated node" in at_once(search(made, info)[1]).message
+    change(made)
+    candidate = at_once(search(made, info)[1]).candidate
+    assert candidate is not None
+    assert candidate.node == "n2"
+
+
+@pytest.mark.parametrize(
+    ("info", "ends"),
+    [
+        (PodInfo(make_pod("huge", cpu="9", priority=5)), True),
+        (PodInfo(make_pod("equal", cpu="3")), True),
+        (PodInfo(make_pod("meek", cpu="3", priority=5, preemptionPolicy="Never")), False),
+        (URGENT, False),
+    ],
+)
+def test_a_nomination_ends_when_preemption_helps_nowhere(info: PodInfo, ends: bool) -> None:
+    assert at_once(search(decider(cpu="2500m"), info)[1]).ends_nomination == ends
+
+
+def test_a_search_past_the_limit_ends_no_nomination() -> None:
+    _, steps = search(decider(cpu="2500m"), URGENT)
+    next(steps)
+    with pytest.raises(StopIteration) as end:
+        steps.throw(TooManySteps)
+    assert end.value.value == Outcome()
