@@ -1,0 +1,42 @@
+"""The form of the objects of one resource in one version."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from kubelite.api.errors import Cause
+from kubelite.api.machinery.schema import Schema
+
+
+class Shape(Protocol):
+    """How objects of one resource in one version get and keep their form."""
+
+    @property
+    def schema(self) -> Schema:
+        """The tree that patches, server-side apply and managed fields read; compiled on first use."""
+        ...
+
+    def receive(self, body: dict[str, Any]) -> tuple[str, ...]:
+        """Give the body of a client its form in place, and return the paths of its unknown fields, which are dropped.
+
+        Raises:
+            BadRequest: A value has a type that no object of the kind can have; `body` is then partly shaped.
+            RequestEntityTooLarge: The defaults of list elements would take too much memory.
+        """
+        ...
+
+    def complete(self, item: dict[str, Any]) -> None:
+        """Give its form, in place, to an object that the server or admission changed; raises as `receive`."""
+        ...
+
+    def complete_status(self, item: dict[str, Any]) -> None:
+        """Add to a status, which a strategy has just set, the fields that are always encoded."""
+        ...
+
+    def causes(
+        self, item: Mapping[str, Any], old: Mapping[str, Any] | None, subresource: str = ""
+    ) -> Sequence[Cause]:
+        """Return why an object does not satisfy its schema; values that did not change since `old` are not blamed.
+
+        A write of the subresource status is blamed for the status alone.
+        """
+        ...
