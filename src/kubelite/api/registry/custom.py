@@ -169,7 +169,10 @@ class _Maker:
         self.definition = definition
         self.fresh_from = revision
         self._reviewer = reviewer
-        self._shapes = {one.name: self._shape(one) for one in definition.spec.versions}
+        self._versions = sorted(
+            definition.spec.versions, key=lambda one: version_priority(one.name)
+        )
+        self._shapes = {one.name: self._shape(one) for one in self._versions}
 
     def rows(self) -> Sequence[Resource]:
         """Return the rows of the served versions, the preferred one first."""
@@ -231,7 +234,7 @@ class _Maker:
                 preserve_unknown=spec.preserve_unknown_fields,
                 selectable_fields=tuple(selectable),
             ),
-            deprecation=_deprecation(version, gvk),
+            deprecation=_deprecation(version, gvk, self._versions),
         )
 
     def _subresources(
@@ -253,9 +256,8 @@ class _Maker:
             webhook = WebhookConversion(msgspec.json.decode(conversion.webhook), self._reviewer)
         return CustomConversion(
             self._gvk(version),
-            self._shapes[version.name],
             self._gvk(stored),
-            self._shapes[stored.name],
+            self._shapes,
             fresh_from=self.fresh_from,
             webhook=webhook,
         )
@@ -274,12 +276,19 @@ def schema_of(version: Version) -> Callable[[], dict[str, Any]] | None:
     return decoded
 
 
-def _deprecation(version: Version, gvk: GroupVersionKind) -> str:
+def _deprecation(version: Version, gvk: GroupVersionKind, versions: Sequence[Version]) -> str:
+    """Return the warning about a version; `versions` are all, the preferred one first."""
     if not version.deprecated:
         return ""
     if version.deprecation_warning is not None:
         return version.deprecation_warning
-    return f"{gvk.api_version} {gvk.kind} is deprecated"
+    text = f"{gvk.api_version} {gvk.kind} is deprecated"
+    for better in versions:
+        if better is version:
+            break
+        if better.served and not better.deprecated:
+            return f"{text}; use {gvk.group}/{better.name} {gvk.kind}"
+    return text
 
 
 class CustomResources:

@@ -366,6 +366,13 @@ class Writer:
             return stored
         return conversion.write(decode.decode(encode(item)))
 
+    async def _shown(self, target: Target, stored: JSON) -> JSON:
+        """Return what a read of a stored object will show, in the version that the write is carried out in."""
+        conversion = target.working.conversion
+        assert conversion is not None
+        (shown,) = await conversion.read_all([decode.decode(encode(stored))])
+        return shown
+
     def _check_based_on(
         self, target: Target, metadata: dict[str, Any], old: dict[str, Any]
     ) -> None:
@@ -460,6 +467,8 @@ class Writer:
                 return self._written(draft, item, entry.value, created=False)
         expected = before[1].revision if before else 0
         stored = await self._stored(target, item)
+        if stored is not item:
+            item = await self._shown(target, stored)
         operation: Put | Delete
         if before is not None and ends(strategy, item):
             operation = removal(target.canonical, stored, expected)
