@@ -25,16 +25,15 @@ from kubelite.api.client.local import LocalClient
 from kubelite.api.client.mirrors import Mirrors
 from kubelite.api.client.pace import Pace
 from kubelite.api.kinds.core.services import Service
+from kubelite.api.kinds.networking import IPAddress
 from kubelite.api.kinds.rbac import ClusterRole
-from kubelite.api.registry import rules
 from kubelite.api.registry.addresses import ServiceAddresses
 from kubelite.api.registry.admission.builtin import builtin_admission
 from kubelite.api.registry.bootstrap import CALLER, NAME, NAMESPACE
 from kubelite.api.registry.builtin import builtin_table
-from kubelite.api.registry.component_status import component_statuses
 from kubelite.api.registry.hub import Hub
-from kubelite.api.registry.resources import ResourceTable
-from kubelite.api.registry.reviewing import reviewers
+from kubelite.api.registry.table import ResourceTable
+from kubelite.api.registry.validation import validate, warn
 from kubelite.api.registry.verbs import Verbs
 from kubelite.api.registry.writing import Writer
 from kubelite.clock import Clock
@@ -70,6 +69,7 @@ class ControlPlane:
         self.probes: dict[str, Callable[[], str]] = {"etcd-0": lambda: store.problem}
         self.resources = builtin_table()
         self.hub = Hub(store)
+        self.resources.subscribe(lambda change: self.hub.end(change.ended))
         self.mirrors = Mirrors(store, self.resources, self.hub)
         issuer = f"https://kubernetes.default.svc.{config.cluster_domain}"
         self.tokens = TokenIssuer(
@@ -106,6 +106,7 @@ class ControlPlane:
         )
         self.addresses = ServiceAddresses(
             store,
+            records=self.resources.of(IPAddress),
             cidr=config.service_cidr,
             node_ports=(config.node_ports[0], config.node_ports[-1]),
             randomness=randomness,
@@ -125,8 +126,8 @@ class ControlPlane:
                 enable=config.enable_admission_plugins,
                 disable=config.disable_admission_plugins,
             ),
-            validate=rules.validate,
-            warn=rules.warn,
+            validate=validate,
+            warn=warn,
             addresses=self.addresses,
             offload=offload,
         )
@@ -135,9 +136,9 @@ class ControlPlane:
             self.resources,
             self.hub,
             authorizer=self.authorizer,
-            reviewers=reviewers(reviews),
+            reviews=reviews,
             issue=self.tokens.request,
-            virtual={"componentstatuses": component_statuses(self.probes)},
+            probes=self.probes,
         )
         self._auditor = auditor
         self._config = config
@@ -216,9 +217,9 @@ class ServedResources:
         return [
             Resource(row.group, row.version, row.plural, row.kind.kind, row.namespaced)
             for row in self._table.all()
-            if {"list", "watch", "delete"} <= set(row.verbs) and row.view is None
+            if {"list", "watch", "delete"} <= set(row.verbs) and row.is_canonical
         ]
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call `listener` after each change of the served resources; return the function that unsubscribes it."""
-        return self._table.subscribe(listener)
+        return self._table.subscribe(lambda _: listener())

@@ -87,6 +87,22 @@ DOCUMENT_DEPTH = Limit(
     beyond="400, of a patch 422",
     reason="what is done with an object takes two frames a level, of a thousand; schemas have some 20",
 )
+OPENAPI_SCHEMAS = Limit(
+    "openapi-schemas",
+    32 * MIB,
+    "bytes",
+    bounds="schemas of custom resources in one OpenAPI document",
+    beyond="further kinds are shown without their fields",
+    reason="five large operators bring 8 MiB; documents of this size take some 100 MiB while they are built",
+)
+OPENAPI_DOCUMENTS = Limit(
+    "openapi-documents",
+    16 * MIB,
+    "bytes",
+    bounds="OpenAPI v3 documents of custom resources that are kept",
+    beyond="those that were not asked for longest are dropped, and built again when asked for",
+    reason="some 400 group versions of one small kind each, or all of five large operators",
+)
 UNKNOWN_FIELDS = Limit(
     "unknown-fields",
     1_000,

@@ -59,12 +59,13 @@ async def _supervised(run: Callable[[], Coroutine[Any, Any, Any]], name: str) ->
         try:
             await run()
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+            if _is_cancelled():
                 raise
             # The task itself was not cancelled, only something it awaited, so restart it.
             log.warning("task was cut off, starting it again", extra={"task": name})
         except Exception:
+            if _is_cancelled():  # and its clean-up failed
+                raise
             log.exception("task failed, starting it again", extra={"task": name})
         else:
             return
@@ -74,6 +75,11 @@ async def _supervised(run: Callable[[], Coroutine[Any, Any, Any]], name: str) ->
             backoff_seconds(failures, RESTART_DELAY_SECONDS, RESTART_DELAY_MAX_SECONDS)
         )
         failures += 1
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 async def in_slices(items: Iterable[T], size: int = SLICE) -> AsyncIterator[list[T]]:

@@ -14,7 +14,6 @@ AHEAD = {
     "kubelite.agent",
     "kubelite.api.client.remote",
     "kubelite.api.machinery.shaping.custom",
-    "kubelite.api.machinery.shaping.shape",
     "kubelite.node.simulated",
     "kubelite.store.memory_engine",
 }

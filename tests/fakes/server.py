@@ -9,7 +9,9 @@ import msgspec
 from kubelite.api.auth.caller import Allowed, Attributes, Caller
 from kubelite.api.client.local import LocalClient
 from kubelite.api.client.mirrors import Mirrors
-from kubelite.api.registry import rules
+from kubelite.api.errors import APIError
+from kubelite.api.kinds.networking import IPAddress
+from kubelite.api.registry import validation
 from kubelite.api.registry.addresses import ServiceAddresses
 from kubelite.api.registry.admission import Admission, Mutating, Validating
 from kubelite.api.registry.answers import Listed, Written
@@ -58,7 +60,7 @@ class Server:
         *plugins: Mutating | Validating,
         changes: int = 10_000,
         engine: Engine | None = None,
-        validate: Any = rules.validate,
+        validate: Any = validation.validate,
         offload: Offload | None = None,
         **parts: Any,
     ) -> None:
@@ -69,9 +71,14 @@ class Server:
         self.randomness = SeededRandomness(7)
         self.resources = builtin_table()
         self.hub = Hub(self.store)
+        self.resources.subscribe(lambda change: self.hub.end(change.ended))
         self.mirrors = Mirrors(self.store, self.resources, self.hub)
         self.addresses = ServiceAddresses(
-            self.store, cidr="10.43.0.0/16", node_ports=(30000, 32767), randomness=self.randomness
+            self.store,
+            records=self.resources.of(IPAddress),
+            cidr="10.43.0.0/16",
+            node_ports=(30000, 32767),
+            randomness=self.randomness,
         )
         self.writer = Writer(
             self.store,
@@ -79,7 +86,7 @@ class Server:
             randomness=self.randomness,
             admission=Admission.ordered(*plugins),
             validate=validate,
-            warn=rules.warn,
+            warn=validation.warn,
             addresses=self.addresses,
             offload=offload,
         )
@@ -88,9 +95,9 @@ class Server:
         )
         self.client = LocalClient(self.verbs, AllowAll(), ADMIN, self.mirrors)
 
-    def fail(self, error: Exception) -> None:
-        """Fail a test whose watch was told an error."""
-        raise error
+    def fail(self, error: APIError | None) -> None:
+        """Fail a test whose watch ended."""
+        raise error or AssertionError("the resource is no longer served")
 
     def allowed(self, verb: str, path: str, name: str = "", namespace: str = "default") -> Allowed:
         """Make the evidence for a path such as ``apps/v1/deployments/scale`` or ``v1/pods``."""

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from fakes.rows import row_of
 
 from fuzz.target import Target, pure
 from kubelite.api.errors import APIError
@@ -23,8 +24,8 @@ from kubelite.api.machinery.protobuf import MAGIC, read_protobuf
 from kubelite.api.machinery.quantity import canonical_quantity, parse_quantity
 from kubelite.api.machinery.schema import compile_struct
 from kubelite.api.machinery.selectors import label_selector, parse_selector
+from kubelite.api.machinery.shaping.go import structure
 from kubelite.api.machinery.strategic import strategic_merge
-from kubelite.api.machinery.structural import structure
 from kubelite.api.machinery.yaml_reading import read_yaml
 from kubelite.api.registry.reading import parse_continuation
 from kubelite.api.registry.rules.batch import schedule_error
@@ -178,8 +179,8 @@ def check_field_selector(data: bytes) -> None:
     """A field selector written out reads back as itself."""
     text = data.decode("utf-8", "replace")
     with suppress(APIError):
-        selector = parse_field_selector(text, "", "Pod")
-        again = parse_field_selector(str(selector), "", "Pod")
+        selector = parse_field_selector(text, row_of("", "Pod").fields)
+        again = parse_field_selector(str(selector), row_of("", "Pod").fields)
         assert sorted(again.terms, key=str) == sorted(selector.terms, key=str)
         selector.matches(LIVE)
 

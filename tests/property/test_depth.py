@@ -13,7 +13,6 @@ from kubelite.api.errors import BadRequest, Conflict, Invalid
 from kubelite.api.kinds.apiextensions import CustomResourceDefinition
 from kubelite.api.kinds.apps import ControllerRevision, Deployment
 from kubelite.api.machinery.apply import apply
-from kubelite.api.machinery.defaulting import default
 from kubelite.api.machinery.json_patch import json_patch
 from kubelite.api.machinery.json_reading import DEPTH_LIMIT, is_too_deep, read_json
 from kubelite.api.machinery.managed_fields import Writer, track
@@ -21,12 +20,12 @@ from kubelite.api.machinery.mismatch import find_mismatch
 from kubelite.api.machinery.patch import merge_patch
 from kubelite.api.machinery.prune import prune
 from kubelite.api.machinery.schema import Schema, compile_struct
+from kubelite.api.machinery.shaping.go import structure
 from kubelite.api.machinery.strategic import strategic_merge
-from kubelite.api.machinery.structural import structure
 from kubelite.api.machinery.yaml_reading import read_yaml
 from kubelite.api.registry.builtin import RESOURCES
-from kubelite.api.registry.rules import validate
 from kubelite.api.registry.rules.difference import difference
+from kubelite.api.registry.validation import validate
 
 JSON = dict[str, Any]
 FRAMES_BELOW = 300  # a server has some 100 below a write
@@ -102,7 +101,7 @@ def works(type_: type[Any], thing: JSON) -> list[Callable[[], Any]]:
         lambda: read_json(body.replace(b'"last"', b'"last" :1,"last"'), find_duplicates=True),
         lambda: read_yaml(body, find_duplicates=True),
         lambda: structure(schema, made()),
-        lambda: default(schema.gvk, shaped) if schema.gvk else None,
+        lambda: resource.shape.complete(made()),
         lambda: prune(schema, made()),
         lambda: find_mismatch(schema, made()),
         lambda: find_mismatch(schema, made() | {"metadata": {"name": 1}}),

@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from fakes.rows import row_of
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -17,7 +18,7 @@ from kubelite.api.machinery.jsonpath import compile_path
 from kubelite.api.machinery.quantity import canonical_quantity, parse_quantity
 from kubelite.api.machinery.schema import compile_struct
 from kubelite.api.machinery.selectors import parse_selector
-from kubelite.api.machinery.structural import structure
+from kubelite.api.machinery.shaping.go import structure
 from kubelite.api.machinery.times import parse_time
 from kubelite.api.machinery.yaml_reading import plain
 from kubelite.api.registry.rules.batch import schedule_error
@@ -44,7 +45,7 @@ READERS: list[Callable[[str], Any]] = [
     canonical_quantity,
     parse_time,
     parse_selector,
-    lambda text: parse_field_selector(text, "", "Pod"),
+    lambda text: parse_field_selector(text, row_of("", "Pod").fields),
     required_values,
     compile_path,
     lambda text: compile_path(f".a[?(@{text})]")({"a": [{"b": 1}]}),

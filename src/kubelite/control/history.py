@@ -14,7 +14,7 @@ from kubelite.api.kinds.core.pods import PodTemplateSpec
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.machinery.go_json import canonical_json
 from kubelite.api.machinery.schema import compile_struct
-from kubelite.api.machinery.structural import structure
+from kubelite.api.machinery.shaping.go import structure
 from kubelite.control.deployment import template_hash
 from kubelite.control.ownership import controller_reference
 from kubelite.control.pods import pod_weight

@@ -20,7 +20,7 @@ from kubelite.api.kinds.meta import PartialObjectMetadata
 from kubelite.api.kinds.model import Kind, to_wire
 from kubelite.api.machinery.field_selectors import NAME, required_values
 from kubelite.api.registry.options import DeletionOptions, ReadOptions, WriteOptions
-from kubelite.api.registry.resources import Resource
+from kubelite.api.registry.resource import Resource
 from kubelite.api.registry.routes import not_found
 from kubelite.api.registry.verbs import Verbs
 

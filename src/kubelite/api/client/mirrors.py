@@ -15,9 +15,10 @@ from kubelite.api.kinds.meta import PartialObjectMetadata
 from kubelite.api.kinds.model import Kind
 from kubelite.api.machinery.field_selectors import NAME
 from kubelite.api.registry.hub import Hub
-from kubelite.api.registry.reading import Reader, viewed
-from kubelite.api.registry.resources import Resource, ResourceTable
+from kubelite.api.registry.reading import Reader, served_bytes
+from kubelite.api.registry.resource import Resource
 from kubelite.api.registry.selection import Selection, parse_selection
+from kubelite.api.registry.table import ResourceTable
 from kubelite.store.protocol import Store
 
 K = TypeVar("K", bound=Kind)
@@ -122,7 +123,6 @@ class Mirrors:
         assert resource is not None, f"{kind.__name__} is not served"
         watch = self._hub.open(
             resource,
-            self._resources.canonical(resource),
             namespace,
             parse_selection(resource, "", f"{NAME}={name}"),
             SIGNAL_FORM,
@@ -174,15 +174,10 @@ class Mirrors:
                     mirror.remove(*name_of(item))
 
         entries = self._reader.chosen(resource, namespace, selection)
-        view = resource.view
-        mirror.replace(
-            decode(entry.value if view is None else viewed(view, entry.value)) for entry in entries
-        )
-        canonical = self._resources.canonical(resource)
+        mirror.replace(decode(served_bytes(resource, entry)) for entry in entries)
         # A change contained in the list may still be in delivery, so `minimum` keeps it from being delivered again.
         self._hub.open(
             resource,
-            canonical,
             namespace,
             selection,
             EVENT_FORM,

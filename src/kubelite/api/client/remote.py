@@ -16,8 +16,8 @@ from kubelite.api.client.reflector import Reflector, list_all
 from kubelite.api.kinds.meta import DeleteOptions, PartialObjectMetadata, Preconditions
 from kubelite.api.kinds.model import Kind, to_wire
 from kubelite.api.machinery.field_selectors import NAME
-from kubelite.api.registry.resources import ResourceTable
 from kubelite.api.registry.routes import not_found
+from kubelite.api.registry.table import ResourceTable
 from kubelite.randomness import Randomness
 from kubelite.tasks import TaskSet
 

@@ -42,7 +42,7 @@ from kubelite.api.http.watch import Watches
 from kubelite.api.http.websocket import bearer_token, is_websocket
 from kubelite.api.http.wire import Dates, Disconnected, Sent, send, whole
 from kubelite.api.machinery.times import parse_duration
-from kubelite.api.registry.resources import Resource
+from kubelite.api.registry.resource import Resource
 from kubelite.api.registry.routes import check_scope, check_verb, not_allowed, not_found
 from kubelite.api.registry.verbs import Verbs
 from kubelite.clock import Clock
@@ -77,7 +77,7 @@ class Asked(Struct, frozen=True):
         return self.target.attributes
 
 
-class Page(Protocol):
+class PathHandlers(Protocol):
     """Serves the non-resource paths."""
 
     def find(self, path: str) -> Callable[[Asked], Awaitable[Reply]] | None:
@@ -111,7 +111,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     authorizer: Authorizer
     clock: Clock
     randomness: Randomness
-    pages: Page
+    pages: PathHandlers
     streams: Mapping[
         tuple[str, str], Stream
     ] = {}  # by resource and subresource, all of the core group
@@ -428,7 +428,7 @@ class Observation:
 
 def _is_known(resource: Resource, target: RequestPath) -> bool:
     subresource = target.attributes.subresource
-    return not subresource or resource.subresource(subresource) is not None
+    return not subresource or subresource in resource.subresources
 
 
 def _conclude(record: AuditRecord, result: Reply | Sent) -> None:

@@ -11,7 +11,7 @@ from kubelite.api.http.query import text
 from kubelite.api.http.request import Query
 from kubelite.api.http.respond import list_body, list_metadata
 from kubelite.api.http.wire import Body, Pieces
-from kubelite.api.machinery.columns import Layout, layout_of
+from kubelite.api.machinery.columns.layout import Layout
 from kubelite.api.machinery.table import (
     INCLUDE_OBJECT,
     IncludeObject,
@@ -21,7 +21,7 @@ from kubelite.api.machinery.table import (
     table_frame,
 )
 from kubelite.api.registry.answers import Listed
-from kubelite.api.registry.resources import Resource
+from kubelite.api.registry.resource import Resource
 from kubelite.api.registry.watch import PLAIN, Form
 from kubelite.clock import Clock
 from kubelite.offload import AtOnce, Offload
@@ -106,7 +106,7 @@ class Forms:
                 now, include = self._clock.now(), include_object(query)
                 return await self._offload.run(
                     ROW_COST + len(body) // TABLED_BYTES,
-                    lambda: object_table(_layout(resource), body, now, include),
+                    lambda: object_table(resource.layout, body, now, include),
                 )
             case "PartialObjectMetadata":
                 return METADATA_FORMS[media.form_version].single(body)
@@ -140,13 +140,13 @@ class Forms:
         """Return the form of a watch's events. Raises BadRequest."""
         if media.form == "Table":
             kind = "/".join(resource.kind)
-            return TableForm(_layout(resource), kind, include_object(query), self._clock)
+            return TableForm(resource.layout, kind, include_object(query), self._clock)
         return METADATA_FORMS[media.form_version] if media.form else PLAIN
 
     async def _table(
         self, resource: Resource, items: Sequence[bytes], query: Query, listed: Listed
     ) -> Pieces:
-        layout, now, include = _layout(resource), self._clock.now(), include_object(query)
+        layout, now, include = resource.layout, self._clock.now(), include_object(query)
         head, tail = table_frame(layout, list_metadata(listed))
         cost = len(items) * ROW_COST + sum(map(len, items)) // TABLED_BYTES
         made = await self._offload.run(cost, lambda: rows(layout, items, now, include))
@@ -166,7 +166,3 @@ def include_object(query: Query) -> IncludeObject:
         if value == known:
             return known
     raise BadRequest(f'unrecognized includeObject value: "{value}"')
-
-
-def _layout(resource: Resource) -> Layout:
-    return layout_of(resource.kind.group, resource.kind.kind)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from kubelite.api.auth.caller import Attributes
-from kubelite.api.registry.resources import ResourceTable
+from kubelite.api.registry.table import ResourceTable
 from kubelite.metrics import REGISTRY, Distribution, Value
 from kubelite.store.protocol import Store
 
@@ -233,7 +233,7 @@ def watch_store(store: Store, resources: ResourceTable) -> None:
 
     def stored() -> Iterator[tuple[str, str, int]]:
         for row in resources.all():
-            if row.view is None and {"create", "list"} <= set(row.verbs):
+            if row.is_canonical and {"create", "list"} <= set(row.verbs):
                 yield row.group, row.plural, store.count(row.prefix)
 
     storage_objects.read = lambda: [

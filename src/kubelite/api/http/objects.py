@@ -22,7 +22,7 @@ from kubelite.api.kinds.meta import DeleteOptions
 from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery.json_reading import Reading
 from kubelite.api.registry.options import WriteOptions
-from kubelite.api.registry.resources import Resource
+from kubelite.api.registry.resource import Resource
 from kubelite.api.registry.verbs import PatchType, Verbs, Written
 from kubelite.offload import Offload
 
@@ -55,7 +55,7 @@ class Call(Struct, frozen=True):
     def kind(self) -> GroupVersionKind:
         """The kind of the body of a write to the resource or subresource."""
         subresource = self.allowed.attributes.subresource
-        if subresource and (served := self.resource.subresource(subresource)) is not None:
+        if subresource and (served := self.resource.subresources.get(subresource)) is not None:
             return served.kind
         return self.resource.kind
 

@@ -283,9 +283,10 @@ class Watches:
             if not ended.done():
                 self._outlets.send(outlet, lines)
 
-        def expired(error: APIError) -> None:
-            line = ERROR_LINE % msgspec.json.encode(error.status())
-            deliver((framing.frame(line),))
+        def expired(error: APIError | None) -> None:
+            if error is not None:
+                line = ERROR_LINE % msgspec.json.encode(error.status())
+                deliver((framing.frame(line),))
             end()
 
         wire_form = self._form_in(framing, form)

@@ -1,6 +1,6 @@
 """Field selectors: which fields of a kind they may name, and whether an object matches."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -9,8 +9,8 @@ from kubelite.api.errors import BadRequest
 from kubelite.api.machinery.causes import cut, quoted
 from kubelite.limits import SELECTOR_REQUIREMENTS
 
-Fields = Mapping[str, Any]
-Reader = Callable[[Fields], str]
+JSON = Mapping[str, Any]
+Reader = Callable[[JSON], str]
 
 NAME, NAMESPACE = "metadata.name", "metadata.namespace"
 
@@ -53,7 +53,7 @@ class FieldSelector(Struct, frozen=True):
         """Return whether the selector has no terms."""
         return not self.terms
 
-    def matches(self, fields: Fields) -> bool:
+    def matches(self, fields: JSON) -> bool:
         """Return whether the object, as a JSON dict, meets all terms."""
         return all(wanted.allows(wanted.read(fields)) for wanted in self.wanted.values())
 
@@ -84,7 +84,7 @@ def _text(value: Any) -> str:
 def at(*path: str, empty: str = "") -> Reader:
     """Return a reader of the text at a path of keys; it returns `empty` if a step is absent."""
 
-    def read(fields: Fields) -> str:
+    def read(fields: JSON) -> str:
         value: Any = fields
         for key in path:
             if not isinstance(value, Mapping):
@@ -95,85 +95,35 @@ def at(*path: str, empty: str = "") -> Reader:
     return read
 
 
-def _path(field: str, empty: str = "") -> Reader:
+def path_of(field: str, empty: str = "") -> Reader:
+    """Return a reader of the text at a path such as ``spec.nodeName``; it returns `empty` if a step is absent."""
     return at(*field.split("."), empty=empty)
 
 
-def _event_source(fields: Fields) -> str:
-    """Return the component that wrote an event, of the old or the new API."""
-    return at("source", "component")(fields) or at("reportingComponent")(fields)
+def paths(*fields: str) -> dict[str, Reader]:
+    """Return the readers of paths, by path."""
+    return {field: path_of(field) for field in fields}
 
 
-def _pod_address(fields: Fields) -> str:
-    addresses = (fields.get("status") or {}).get("podIPs") or ()
-    return addresses[0].get("ip", "") if addresses else at("status", "podIP")(fields)
+METADATA = paths(NAME, NAMESPACE)
+NAME_ONLY = paths(NAME)
 
 
-def _nothing(_fields: Fields) -> str:
-    return ""
+class Fields(Struct, frozen=True):
+    """The fields of a kind that a selector may name, and the refusal of others."""
+
+    readers: Mapping[str, Reader]
+    refusal: str = "field label not supported: {field}"  # {quoted}: the name in quotes
 
 
-_METADATA: dict[str, Reader] = {
-    NAME: at("metadata", "name"),
-    NAMESPACE: at("metadata", "namespace"),
-}
-_NAME_ONLY: dict[str, Reader] = {NAME: _METADATA[NAME]}
+ANY_KIND = Fields(
+    METADATA,
+    '{quoted} is not a known field selector: only "metadata.name", "metadata.namespace"',
+)
 
 
-def _fields(*names: str, **special: Reader) -> dict[str, Reader]:
-    return {name: _path(name) for name in names} | special
-
-
-_INVOLVED = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
-
-SUPPORTED: dict[tuple[str, str], dict[str, Reader]] = {
-    ("", "Pod"): {
-        **_METADATA,
-        **_fields(
-            "spec.nodeName",
-            "spec.restartPolicy",
-            "spec.schedulerName",
-            "spec.serviceAccountName",
-            "status.phase",
-            "status.nominatedNodeName",
-        ),
-        "spec.host": _path("spec.nodeName"),
-        "spec.hostNetwork": _path("spec.hostNetwork", "false"),
-        "status.podIP": _pod_address,
-        "status.podIPs": _nothing,
-    },
-    ("", "Node"): {**_NAME_ONLY, "spec.unschedulable": _path("spec.unschedulable", "false")},
-    ("", "ReplicationController"): {**_METADATA, "status.replicas": _path("status.replicas", "0")},
-    ("", "Event"): {
-        **_METADATA,
-        **_fields(*(f"involvedObject.{name}" for name in _INVOLVED)),
-        **_fields("reason", "reportingComponent", "type"),
-        "source": _event_source,
-    },
-    ("events.k8s.io", "Event"): {
-        **_METADATA,
-        **{f"regarding.{name}": _path(f"regarding.{name}") for name in _INVOLVED},
-        **_fields("reason", "reportingController", "type"),
-    },
-    ("", "Namespace"): {**_NAME_ONLY, "status.phase": _path("status.phase")},
-    ("", "Secret"): {**_METADATA, "type": _path("type")},
-    ("", "Service"): {**_METADATA, **_fields("spec.clusterIP", "spec.type")},
-    ("batch", "Job"): {**_METADATA, "status.successful": _path("status.succeeded", "0")},
-    ("certificates.k8s.io", "CertificateSigningRequest"): {
-        **_NAME_ONLY,
-        "spec.signerName": _path("spec.signerName"),
-    },
-    ("resource.k8s.io", "ResourceSlice"): {
-        **_NAME_ONLY,
-        **_fields("spec.nodeName", "spec.driver"),
-    },
-}
-
-
-def parse_field_selector(
-    text: str, group: str, kind: str, *, version: str = "v1", selectable: Iterable[str] = ()
-) -> FieldSelector:
-    """Parse a fieldSelector parameter for a kind; `selectable` are the paths that a CRD adds, such as ``spec.color``.
+def parse_field_selector(text: str, fields: Fields = ANY_KIND) -> FieldSelector:
+    """Parse a fieldSelector parameter for a kind with these fields.
 
     Raises:
         BadRequest: The selector is malformed, or names a field that the kind does not support.
@@ -181,13 +131,12 @@ def parse_field_selector(
     if not text:
         return FieldSelector()
     terms = _terms(text)
-    extra = {name: _path(name) for name in selectable}
-    supported = SUPPORTED.get((group, kind))
     readers: dict[str, Reader] = {}
     for term in terms:
-        reader = (supported or _METADATA).get(term.field) or extra.get(term.field)
+        reader = fields.readers.get(term.field)
         if reader is None:
-            raise BadRequest(_refusal(term.field, group, version, kind, supported, extra))
+            name = {"field": term.field, "quoted": quoted(term.field)}
+            raise BadRequest(fields.refusal.format(**name))
         readers[term.field] = reader
     return FieldSelector(tuple(terms), _wanted(terms, readers))
 
@@ -220,26 +169,6 @@ def required_values(text: str) -> dict[str, str]:
         if term.equal:
             values.setdefault(term.field, term.value)
     return values
-
-
-def _refusal(
-    field: str,
-    group: str,
-    version: str,
-    kind: str,
-    supported: Mapping[str, Reader] | None,
-    extra: Mapping[str, Reader],
-) -> str:
-    if kind == "Job" and group == "batch":
-        return f"field label {quoted(field)} not supported for Job"
-    if kind == "ResourceSlice":
-        return f"field label not supported for {group}/{version}, Kind={kind}: {field}"
-    if supported is None and not extra:
-        return (
-            f"{quoted(field)} is not a known field selector: "
-            'only "metadata.name", "metadata.namespace"'
-        )
-    return f"field label not supported: {field}"
 
 
 def _terms(text: str) -> list[Term]:

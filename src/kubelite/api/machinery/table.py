@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from kubelite.api.machinery.columns import Layout
+from kubelite.api.machinery.columns.layout import Layout
 
 JSON = dict[str, Any]
 IncludeObject = Literal["None", "Metadata", "Object"]

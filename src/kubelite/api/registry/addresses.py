@@ -9,17 +9,13 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, ip_address
 from typing import Any
 
-from kubelite.api.registry.builtin import NETWORKING
+from kubelite.api.registry.allocation import Unavailable, addresses_of, ports_of
 from kubelite.api.registry.objects import decode, put
+from kubelite.api.registry.resource import Resource
 from kubelite.randomness import Randomness
 from kubelite.store.protocol import Delete, Operation, Store
 
-IP_ADDRESSES = next(row for row in NETWORKING if row.plural == "ipaddresses")
 SERVICES = "/services.core/"
-
-
-class Unavailable(Exception):
-    """A number cannot be allocated; the message gives the reason, worded as in Kubernetes."""
 
 
 class Numbers:
@@ -75,11 +71,13 @@ class ServiceAddresses:
         self,
         store: Store,
         *,
+        records: Resource,
         cidr: str,
         node_ports: tuple[int, int],
         randomness: Randomness,
     ) -> None:
-        """`node_ports` are the first and the last port of the range."""
+        """`records` is the row of IPAddresses; `node_ports` are the first and the last port of the range."""
+        self._records = records
         self._network = IPv4Network(cidr)
         size = self._network.num_addresses
         assert size >= 8, f"a service range of {size} addresses is too small"
@@ -136,7 +134,7 @@ class ServiceAddresses:
         raise Unavailable(f"range is full: {self.cidr}")
 
     def _is_recorded(self, address: str) -> bool:
-        return self._store.get(IP_ADDRESSES.key("", address)) is not None
+        return self._store.get(self._records.key("", address)) is not None
 
     def give_back_address(self, address: str) -> None:
         """Release an address; ignore one that is not IPv4."""
@@ -173,10 +171,11 @@ class ServiceAddresses:
     ) -> list[Operation]:
         """Return the operations that write and remove the IPAddress objects in the commit of a Service."""
         operations: list[Operation] = [
-            put(IP_ADDRESSES, ip_address_object(address, service, now, uid), 0) for address in taken
+            put(self._records, ip_address_object(address, service, now, uid), 0)
+            for address in taken
         ]
         for address in given_back:
-            entry = self._store.get(IP_ADDRESSES.key("", address))
+            entry = self._store.get(self._records.key("", address))
             if entry is not None:
                 operations.append(Delete(entry.key, entry.revision))
         return operations
@@ -221,22 +220,3 @@ def _number(address: str) -> int | None:
     except ValueError:
         return None
     return int(parsed) if isinstance(parsed, IPv4Address) else None
-
-
-def addresses_of(spec: dict[str, object]) -> tuple[str, ...]:
-    """Return the cluster addresses of a Service; none for a headless or ExternalName Service."""
-    found = spec.get("clusterIPs")
-    if not isinstance(found, list) or spec.get("type") == "ExternalName":
-        return ()
-    return tuple(address for address in found if address and address != "None")
-
-
-def ports_of(spec: dict[str, object]) -> frozenset[int]:
-    """Return the node ports of a Service, its health check port included."""
-    ports = spec.get("ports")
-    listed: Iterable[dict[str, int]] = ports if isinstance(ports, list) else ()
-    found = {port.get("nodePort", 0) for port in listed}
-    health = spec.get("healthCheckNodePort")
-    if isinstance(health, int):
-        found.add(health)
-    return frozenset(found - {0})

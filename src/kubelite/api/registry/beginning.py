@@ -21,7 +21,7 @@ from kubelite.api.registry.reading import (
     select,
     selecting_cost,
 )
-from kubelite.api.registry.seen import Seen
+from kubelite.api.registry.seen import Seen, convert_ahead
 from kubelite.api.registry.watch import Drain
 from kubelite.offload import Offload
 from kubelite.store.protocol import Change, Compacted, Entry, FutureRevision, Page, Store
@@ -97,7 +97,10 @@ class Beginning:
 
     async def begin(self, drain: Drain) -> None:
         """Deliver the present objects or the history, waiting for `drain` after each slice."""
-        if self._walk is not None:
+        group = self._watch.group
+        if self._walk is not None and group is not None and group.waits:
+            await self._present_as_of_now(drain)
+        elif self._walk is not None:
             await self._present(self._walk, drain)
         elif self._after:
             await self._replay(drain)
@@ -123,6 +126,32 @@ class Beginning:
             after = end
             await drain()
 
+    async def _present_as_of_now(self, drain: Drain) -> None:
+        """Deliver the objects as they are at one revision, which another server converts, then what came after it."""
+        watch, revision = self._watch, self._store.revision
+        watch.course = Behind()
+        after, remaining = "", 1
+        while remaining and (group := watch.group) is not None:
+            prefix = group.canonical.scope(group.namespace or group.selection.namespace)
+            try:
+                page = self._store.list(
+                    prefix, after=after, limit=ENTRIES_A_SLICE, revision=revision
+                )
+            except Compacted:
+                watch.expire(Expired(f"too old resource version: {revision}"))
+                return
+            entries = _bounded(page.entries)
+            made = await self._framed(group, entries)
+            if lines := [line for _, line in made.values() if line is not None]:
+                watch.tell(lines)
+            remaining = page.remaining + len(page.entries) - len(entries)
+            after = entries[-1].key if entries else ""
+            await drain()
+        if self._marks_end and watch.group is not None:
+            watch.tell((watch.group.bookmark(revision, initial_end=True),))
+        self._after = revision
+        await self._replay(drain)
+
     def _present_all(self, revision: int) -> None:
         """Switch to live changes newer than `revision`."""
         watch = self._watch
@@ -145,13 +174,14 @@ class Beginning:
         self, group: Group, entries: Sequence[Entry]
     ) -> dict[str, tuple[Entry, bytes | None]]:
         cost = selecting_cost(entries) + _framing_cost(group, [entry.value for entry in entries])
+        prepared = await self._reader.prepared(group.resource, entries)
 
         def work() -> dict[str, tuple[Entry, bytes | None]]:
             made: dict[str, tuple[Entry, bytes | None]] = {
                 entry.key: (entry, None) for entry in entries
             }
-            for entry in select(group.selection, entries):
-                made[entry.key] = (entry, group.added(entry.value))
+            for entry in select(group.selection, prepared):
+                made[entry.key] = (made[entry.key][0], group.added(entry))
             return made
 
         return await self._offload.run(cost, work)
@@ -179,6 +209,9 @@ class Beginning:
 
     async def _replayed(self, group: Group, changes: Sequence[Change]) -> list[bytes]:
         seen = [Seen(change) for change in changes]
+        conversion = group.resource.conversion
+        if conversion is not None and conversion.waits:
+            await convert_ahead(conversion, seen)
         values = [one.change.value for one in seen]
         cost = sum(map(len, values)) // SKIPPED_BYTES + _framing_cost(group, values)
         return await self._offload.run(cost, lambda: frames_of(group, seen))
@@ -189,12 +222,12 @@ def _line(group: Group, entry: Entry, made: dict[str, tuple[Entry, bytes | None]
     known, line = made.get(entry.key, (None, None))
     if known is entry:
         return line
-    return group.added(entry.value) if select(group.selection, (entry,)) else None
+    return group.added(entry) if select(group.selection, (entry,)) else None
 
 
 def _framing_cost(group: Group, values: Sequence[bytes]) -> int:
     cost = len(values) * group.form.event_cost
-    if group.resource.view is not None:
+    if group.resource.conversion is not None:
         cost += sum(map(len, values)) // VIEWED_BYTES
     return cost
 

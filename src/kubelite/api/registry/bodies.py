@@ -6,14 +6,13 @@ from typing import Any
 from kubelite.api.errors import BadRequest
 from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery import causes, names
-from kubelite.api.machinery.defaulting import default
 from kubelite.api.machinery.mismatch import value_name
 from kubelite.api.machinery.schema import Schema
-from kubelite.api.machinery.structural import structure
+from kubelite.api.machinery.shaping.shape import Shape
 from kubelite.api.registry.objects import encode
 from kubelite.api.registry.options import WriteOptions
 from kubelite.api.registry.reading import unsigned
-from kubelite.api.registry.resources import Resource
+from kubelite.api.registry.resource import Resource
 from kubelite.api.registry.target import Target
 
 STRICT = "Strict"
@@ -30,23 +29,14 @@ def metadata_of(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def shape(
-    schema: Schema, body: dict[str, Any], options: WriteOptions, *, patched: bool = False
+    form: Shape, body: dict[str, Any], options: WriteOptions, *, patched: bool = False
 ) -> tuple[str, ...]:
-    """Prune and type-check a body by its schema, fill in its defaults, and return warnings; `patched` as in `findings`.
+    """Give a body its form, and return warnings; `patched` as in `findings`.
 
     Raises BadRequest for a value of the wrong type and, under strict validation, for unknown or duplicate fields.
     """
-    unknown = structure(schema, body)
-    if schema.gvk is not None:
-        default(schema.gvk, body)
-    return findings(schema, unknown, options, patched=patched)
-
-
-def shape_status(schema: Schema, item: dict[str, Any]) -> None:
-    """Add to the status, which a strategy has just set, the fields that are always encoded."""
-    node = schema.fields.get("status")
-    if node is not None and node.type == "object" and (node.always or "status" in item):
-        structure(node, item.setdefault("status", {}))
+    unknown = form.receive(body)
+    return findings(form.schema, unknown, options, patched=patched)
 
 
 def findings(

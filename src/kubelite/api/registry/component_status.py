@@ -1,14 +1,15 @@
 """componentstatuses: the health of the control plane's components, probed at each request. Deprecated in Kubernetes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-Probe = Callable[[], str]  # returns an error text; "": healthy
+from kubelite.api.registry.handlers import Services
 
 
-def component_statuses(probes: Mapping[str, Probe]) -> Callable[[], Sequence[dict[str, Any]]]:
-    """Return a function that probes each component and lists the results, sorted by name."""
-    return lambda: [_status(name, probe()) for name, probe in sorted(probes.items())]
+async def component_statuses(services: Services, namespace: str) -> Sequence[dict[str, Any]]:
+    """Probe each component and return the results, sorted by name."""
+    del namespace  # they are cluster-scoped
+    return [_status(name, probe()) for name, probe in sorted(services.probes.items())]
 
 
 def _status(name: str, problem: str) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+from msgspec.structs import replace
+
 from kubelite.api.auth.caller import Allowed, Attributes
 from kubelite.api.errors import NotFound
 from kubelite.api.registry.admission.request import AdmissionRequest, Verb
@@ -13,7 +15,7 @@ from kubelite.api.registry.deletion import PENDING, check_preconditions, removal
 from kubelite.api.registry.objects import decode, encode, name_of, put, removal, with_revision
 from kubelite.api.registry.options import DeletionOptions, ReadOptions
 from kubelite.api.registry.reading import Reader, not_found
-from kubelite.api.registry.resources import Resource
+from kubelite.api.registry.resource import Resource
 from kubelite.api.registry.target import ATTEMPTS_MAX, Target, busy
 from kubelite.api.registry.writing import Draft, Writer
 from kubelite.store.protocol import Delete, Entry, Put, RevisionMismatch
@@ -44,6 +46,7 @@ class Deleter:
 
     async def _delete(self, target: Target, entry: Entry, options: DeletionOptions) -> Deleted:
         resource, strategy = target.canonical, target.canonical.strategy
+        entry = await self._current(resource, entry)
         old = decode.decode(entry.value)
         check_preconditions(target.resource, old, options)
         draft = Draft(target, options, self._writer.context(target, dry_run=options.dry_run))
@@ -52,7 +55,7 @@ class Deleter:
             item = decode.decode(entry.value)
             found = removal_of(strategy, item, options, draft.context.now)
             if found == PENDING:
-                return await self._answer(draft, entry.value, finished=False)
+                return await self._answer(draft, entry, finished=False)
             assert found.item is not None
             operation: Put | Delete
             if found.remove:
@@ -66,11 +69,16 @@ class Deleter:
             revision = entry.revision
             if not options.dry_run:
                 revision = await draft.commit(self._store, operation)
-            return await self._answer(
-                draft, with_revision(resource, value, revision), finished=found.remove
-            )
+            last = replace(entry, value=with_revision(value, revision), revision=revision)
+            return await self._answer(draft, last, finished=found.remove)
         finally:
             draft.give_up()
+
+    async def _current(self, resource: Resource, entry: Entry) -> Entry:
+        """Return the entry in the version that is stored now; it may have been stored in an earlier one."""
+        (prepared,) = await self._reader.prepared(resource, (entry,))
+        (value,) = await self._reader.served(resource, (prepared,))
+        return entry if value is entry.value else replace(entry, value=value)
 
     async def _admit(self, draft: Draft, old: dict[str, Any], options: DeletionOptions) -> None:
         target = draft.target
@@ -90,12 +98,13 @@ class Deleter:
         draft.warnings.extend(request.warnings)
         draft.warnings.extend(deletion_warnings(target, options))
 
-    async def _answer(self, draft: Draft, value: bytes, *, finished: bool) -> Deleted:
+    async def _answer(self, draft: Draft, last: Entry, *, finished: bool) -> Deleted:
         target = draft.target
         warnings = tuple(draft.warnings)
-        if finished and not target.canonical.strategy.answered_whole:
-            return Deleted(success(target.resource, value), finished, warnings)
-        (served,) = await self._reader.served(target.resource, (value,))
+        if finished and not target.canonical.strategy.conduct.answered_whole:
+            return Deleted(success(target.resource, last.value), finished, warnings)
+        prepared = await self._reader.prepared(target.resource, (last,))
+        (served,) = await self._reader.served(target.resource, prepared)
         return Deleted(served, finished, warnings)
 
     async def delete_collection(
@@ -114,8 +123,7 @@ class Deleter:
             for result in results:
                 if isinstance(result, BaseException):
                     raise result
-        values = [entry.value for entry in entries]
-        items = await self._reader.served(target.resource, values)
+        items = await self._reader.served(target.resource, entries)
         # Copying a byte costs far less than decoding one, which is what the budget counts.
         cost = sum(map(len, items)) // COPIED_BYTES
         body = await self._offload.run(cost, lambda: list_body(target.resource, items, revision))
@@ -141,7 +149,7 @@ class Deleter:
 
 def deletion_warnings(target: Target, options: DeletionOptions) -> tuple[str, ...]:
     """Return the warning for a deletion without a propagation policy, if the kind has one."""
-    warning = target.canonical.strategy.orphan_warning
+    warning = target.canonical.strategy.conduct.orphan_warning
     return (warning,) if warning and not options.propagation else ()
 
 

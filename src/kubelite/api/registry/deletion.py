@@ -12,7 +12,7 @@ from msgspec import Struct
 from kubelite.api.errors import Conflict
 from kubelite.api.machinery.times import format_time, parse_time
 from kubelite.api.registry.options import DeletionOptions
-from kubelite.api.registry.resources import Resource
+from kubelite.api.registry.resource import Resource
 from kubelite.api.registry.strategy import Strategy
 
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
@@ -131,7 +131,7 @@ def _count(metadata: dict[str, Any]) -> None:
 
 def _propagate(strategy: Strategy, metadata: dict[str, Any], options: DeletionOptions) -> bool:
     """Set the finalizer of the propagation policy; return whether that changed the object."""
-    if not strategy.collected:
+    if not strategy.conduct.collected:
         return False
     before = metadata.get("finalizers") or []
     wanted = _collector_finalizer(strategy, before, options)
@@ -153,7 +153,7 @@ def _collector_finalizer(strategy: Strategy, present: list[str], options: Deleti
     for name in present:
         if name in (ORPHAN, FOREGROUND):
             return name
-    return ORPHAN if strategy.default_orphan else ""
+    return ORPHAN if strategy.conduct.default_orphan else ""
 
 
 def ends(strategy: Strategy, item: dict[str, Any]) -> bool:

@@ -3,12 +3,15 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from kubelite.api.errors import APIError
 from kubelite.api.machinery.field_selectors import Reader
 from kubelite.api.registry.objects import encode, with_revision
-from kubelite.api.registry.resources import Resource
-from kubelite.api.registry.seen import Seen, State
+from kubelite.api.registry.reading import served_bytes
+from kubelite.api.registry.resource import Resource
+from kubelite.api.registry.seen import Seen
 from kubelite.api.registry.selection import Selection
 from kubelite.api.registry.watch import Form
+from kubelite.store.protocol import Entry
 
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
@@ -40,6 +43,14 @@ class Member(Protocol):
         """End because changes arrive faster than they can be delivered."""
         ...
 
+    def expire(self, error: APIError | None) -> None:
+        """End with an error; None: its resource is no longer served."""
+        ...
+
+    def end(self) -> None:
+        """End because the row is no longer served."""
+        ...
+
 
 class Group:
     """The watches with the same resource, namespace, selection and form, which share frames."""
@@ -48,7 +59,6 @@ class Group:
         self,
         key: GroupKey,
         resource: Resource,
-        canonical: Resource,
         selection: Selection,
         form: Form,
         *,
@@ -56,7 +66,7 @@ class Group:
     ) -> None:
         self.key = key
         self.resource = resource
-        self.canonical = canonical
+        self.canonical = resource.canonical
         self.namespace: str = key[1]
         self.selection = selection
         self.form = form
@@ -68,7 +78,7 @@ class Group:
 
         An object that stops being selected is DELETED, with its last selected state at the revision of the change.
         """
-        change, selection = seen.change, self.selection
+        change, selection, conversion = seen.change, self.selection, self.resource.conversion
         if self.namespace and self.namespace != seen.namespace:
             return None
         if not selection.selects_key(seen.namespace, seen.name):
@@ -76,8 +86,8 @@ class Group:
         before = seen.before
         was, now = before is not None, not change.deleted
         if selection.needs_object:
-            was = before is not None and before.is_selected(selection)
-            now = now and seen.after.is_selected(selection)
+            was = before is not None and before.is_selected(selection, conversion)
+            now = now and seen.after.is_selected(selection, conversion)
         if now:
             return ("MODIFIED" if was else "ADDED"), self._served(seen, "now")
         if not was:
@@ -86,21 +96,29 @@ class Group:
 
     def _served(self, seen: Seen, state: str) -> bytes:
         """Return the object in the watched version, converted once for all groups."""
-        key = (id(self.resource.view), state)
+        key = (id(self.resource.conversion), state)
         if key not in seen.values:
-            seen.values[key] = self._state(seen, state).served(self.resource.view)
+            seen.values[key] = self._state_bytes(seen, state)
         return seen.values[key]
 
-    def _state(self, seen: Seen, state: str) -> State:
+    def _state_bytes(self, seen: Seen, state: str) -> bytes:
+        conversion = self.resource.conversion
         if state == "now":
-            return seen.after
+            return seen.after.served(conversion)
         # It exists but is no longer selected: its last selected state, with the revision of the change.
-        assert seen.change.previous is not None
-        return State(with_revision(self.canonical, seen.change.previous, seen.change.revision))
+        assert seen.before is not None
+        return with_revision(seen.before.served(conversion), seen.change.revision)
 
-    def added(self, value: bytes) -> bytes:
-        """Return the framed ADDED event of an object in the initial state of a watch."""
-        return self.form.event("ADDED", State(value).served(self.resource.view))
+    @property
+    def waits(self) -> bool:
+        """Whether another server converts what the watches get."""
+        conversion = self.resource.conversion
+        return conversion is not None and conversion.waits
+
+    def added(self, entry: Entry) -> bytes:
+        """Return the framed ADDED event of a prepared entry in the initial state of a watch."""
+        value = entry.value if self.waits else served_bytes(self.resource, entry)
+        return self.form.event("ADDED", value)
 
     def bookmark(self, revision: int, *, initial_end: bool = False) -> bytes:
         """Return a framed bookmark; `initial_end` annotates it as the end of the initial events."""

@@ -8,15 +8,15 @@ a change is not matched against every watch.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from kubelite.api.errors import APIError, Expired, TooManyRequests
 from kubelite.api.registry.groups import Frame, Group
-from kubelite.api.registry.resources import Resource
+from kubelite.api.registry.resource import Resource
 from kubelite.api.registry.selection import Selection
 from kubelite.api.registry.topic import Topic
-from kubelite.api.registry.watch import Deliver, Form
+from kubelite.api.registry.watch import Deliver, Ended, Form
 from kubelite.budget import Budget
 from kubelite.limits import WATCH_SELECTORS, WATCH_SELECTORS_OF_CALLER
 from kubelite.store.protocol import Store
@@ -24,6 +24,16 @@ from kubelite.store.protocol import Store
 log = logging.getLogger(__name__)
 
 BOOKMARK_SECONDS = 60.0
+
+
+# The prefix of a storage; with the row, if another server converts its objects, for which no other watch should wait.
+TopicKey = tuple[str, Resource | None]
+
+
+def _topic_key(resource: Resource) -> TopicKey:
+    conversion = resource.conversion
+    waits = conversion is not None and conversion.waits
+    return resource.prefix, resource if waits else None
 
 
 class Course(Protocol):
@@ -61,7 +71,7 @@ class Watch:
         hub: "Hub",
         group: Group,
         deliver: Deliver,
-        expired: Callable[[APIError], None],
+        expired: Ended,
         *,
         bookmarks: bool,
         minimum: int,
@@ -107,11 +117,15 @@ class Watch:
             log.exception("watch ended: its deliverer failed")
             self.close()
 
-    def expire(self, error: APIError) -> None:
-        """End the watch and pass `error` to its `expired` callback."""
+    def expire(self, error: APIError | None) -> None:
+        """End the watch and pass `error` (None: its resource is no longer served) to its `expired` callback."""
         if self.group is not None:
             self.close()
             self._expired(error)
+
+    def end(self) -> None:
+        """End the watch because its row is no longer served."""
+        self.expire(None)
 
     def fail(self) -> None:
         """End the watch with Expired because changes arrive faster than they can be delivered."""
@@ -129,7 +143,7 @@ class Hub:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._topics: dict[str, Topic] = {}
+        self._topics: dict[TopicKey, Topic] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._selectors = Budget(WATCH_SELECTORS_OF_CALLER, WATCH_SELECTORS)
 
@@ -147,18 +161,17 @@ class Hub:
 
     def is_told(self, group: Group) -> bool:
         """Return whether all published changes have been delivered to the watches of a group."""
-        return self._topics[group.canonical.prefix].is_told
+        return self._topics[_topic_key(group.resource)].is_told
 
     def open(  # noqa: PLR0913 - what makes a group, and what makes a watch
         self,
         resource: Resource,
-        canonical: Resource,
         namespace: str,
         selection: Selection,
         form: Form,
         deliver: Deliver,
         *,
-        expired: Callable[[APIError], None] = lambda _: None,
+        expired: Ended = lambda _: None,
         bookmarks: bool = False,
         minimum: int = 0,
         owner: str = "",
@@ -177,12 +190,10 @@ class Hub:
                 retry_after_seconds=1,
             )
         key = (resource, namespace, selection.identity, form.name, bool(owner))
-        topic = self._topics.get(canonical.prefix)
-        if topic is None:
-            topic = self._topics[canonical.prefix] = Topic(self._store, canonical.prefix)
+        topic = self._topic(resource)
         group = topic.groups.get(key)
         if group is None:
-            group = Group(key, resource, canonical, selection, form, is_prompt=not owner)
+            group = Group(key, resource, selection, form, is_prompt=not owner)
             topic.add(group)
         watch = Watch(
             self, group, deliver, expired, bookmarks=bookmarks, minimum=minimum, owner=owner
@@ -195,7 +206,7 @@ class Hub:
     def then(self, watch: Watch, call: Callable[[], None]) -> None:
         """Call `call` once all changes published until now have been delivered to a watch."""
         if watch.group is not None:
-            self._topics[watch.group.canonical.prefix].then(call)
+            self._topics[_topic_key(watch.group.resource)].then(call)
 
     def leave(self, group: Group, watch: Watch, owner: str) -> None:
         """Remove a watch, and its group and topic if they are then empty."""
@@ -204,12 +215,29 @@ class Hub:
             self._selectors.give(owner, group.selection.size_bytes)
         if group.members:
             return
-        prefix = group.canonical.prefix
-        topic = self._topics[prefix]
+        key = _topic_key(group.resource)
+        topic = self._topics[key]
         topic.remove(group)
         if not topic.groups:
             topic.close()
-            del self._topics[prefix]
+            del self._topics[key]
+
+    def end(self, rows: Collection[Resource]) -> None:
+        """End the watches of rows that are not served any more; those of the process itself follow the table."""
+        for topic in tuple(self._topics.values()):
+            for group in tuple(topic.groups.values()):
+                if group.resource in rows and not group.is_prompt:
+                    for watch in tuple(group.members):
+                        watch.end()
+
+    def _topic(self, resource: Resource) -> Topic:
+        key = _topic_key(resource)
+        topic = self._topics.get(key)
+        if topic is None:
+            conversion = resource.conversion
+            waiting = conversion if conversion is not None and conversion.waits else None
+            topic = self._topics[key] = Topic(self._store, resource.prefix, waiting)
+        return topic
 
     def close(self) -> None:
         """Stop the bookmarks and end the store subscriptions."""

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from kubelite.api.machinery.go_json import escaped_for_html
-from kubelite.api.registry.resources import Resource
+from kubelite.api.registry.resource import Resource
 from kubelite.store.protocol import Delete, Put
 
 encode = msgspec.json.Encoder().encode
@@ -34,30 +34,46 @@ def encode_object(resource: Resource, item: dict[str, Any], revision: str = "") 
 def put(resource: Resource, item: dict[str, Any], expected: int | None = None) -> Put:
     """Return the operation that writes an object; `expected` is the revision it replaces (0: none, None: any)."""
     metadata = item["metadata"]
+    value = encode_object(resource, item)
     return Put(
         resource.key(metadata.get("namespace", ""), metadata["name"]),
-        encode_object(resource, item),
+        value,
         expected=expected,
-        revision_at=resource.revision_at,
+        revision_at=revision_at(value),
     )
 
 
 def removal(resource: Resource, item: dict[str, Any], expected: int | None = None) -> Delete:
     """Return the operation that removes an object; watchers see `item` as its last state."""
     metadata = item["metadata"]
+    value = encode_object(resource, item)
     return Delete(
         resource.key(metadata.get("namespace", ""), metadata["name"]),
         expected=expected,
-        value=encode_object(resource, item),
-        revision_at=resource.revision_at,
+        value=value,
+        revision_at=revision_at(value),
     )
 
 
-def with_revision(resource: Resource, value: bytes, revision: int) -> bytes:
+def with_revision(value: bytes, revision: int) -> bytes:
     """Return stored bytes with another resource version."""
-    start = resource.revision_at
+    start = revision_at(value)
     end = value.index(b'"', start)
     return b"%b%d%b" % (value[:start], revision, value[end:])
+
+
+_BEFORE_REVISION = b'"metadata":{"resourceVersion":"'
+
+
+def revision_at(value: bytes) -> int:
+    """Return the offset of the resource version in stored bytes, before which stand only kind and apiVersion."""
+    return value.index(_BEFORE_REVISION) + len(_BEFORE_REVISION)
+
+
+def revision_of(value: bytes) -> int:
+    """Return the resource version in stored bytes."""
+    start = revision_at(value)
+    return int(value[start : value.index(b'"', start)] or 0)
 
 
 def name_of(key: str) -> tuple[str, str]:

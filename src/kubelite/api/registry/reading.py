@@ -7,13 +7,14 @@ from collections.abc import Sequence
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kubelite.api.errors import APIError, BadRequest, Cause, Expired, NotFound, Timeout
 from kubelite.api.machinery import causes
 from kubelite.api.registry.answers import Listed
 from kubelite.api.registry.objects import decode, encode, name_of
 from kubelite.api.registry.options import ReadOptions
-from kubelite.api.registry.resources import Resource, View
+from kubelite.api.registry.resource import Resource
 from kubelite.api.registry.selection import EVERY_OBJECT, Selection, parse_selection
 from kubelite.offload import AtOnce, Offload
 from kubelite.store.protocol import Compacted, Entry, FutureRevision, Page, Store
@@ -166,18 +167,43 @@ class Reader:
         asked = parse_revision(options.resource_version)
         if asked > self._store.revision:
             raise too_large(asked, self._store.revision)
-        value = self.entry(resource, namespace, name).value
-        if resource.view is None:
-            return value
-        return (await self.served(resource, (value,)))[0]
+        entry = self.entry(resource, namespace, name)
+        conversion = resource.conversion
+        if conversion is None or not conversion.is_needed(entry.revision):
+            return entry.value
+        return (await self.served(resource, await self.prepared(resource, (entry,))))[0]
 
-    async def served(self, resource: Resource, values: Sequence[bytes]) -> Sequence[bytes]:
-        """Convert stored bytes to the version that the resource serves."""
-        view = resource.view
-        if view is None:
-            return values
-        cost = sum(map(len, values)) // VIEWED_BYTES
-        return await self._offload.run(cost, lambda: [viewed(view, value) for value in values])
+    async def prepared(self, resource: Resource, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """Return the entries with what another server makes of them; unchanged if no other server converts."""
+        conversion = resource.conversion
+        if conversion is None or not conversion.waits:
+            return entries
+        found = [entry for entry in entries if conversion.is_needed(entry.revision)]
+        if not found:
+            return entries
+        cost = sum(len(entry.value) for entry in found) // VIEWED_BYTES
+        items = await self._offload.run(
+            cost, lambda: [decode.decode(entry.value) for entry in found]
+        )
+        served = await conversion.read_all(items)
+        made = await self._offload.run(cost, lambda: [encode(item) for item in served])
+        values = {entry.key: value for entry, value in zip(found, made, strict=True)}
+        return [
+            replace(entry, value=values[entry.key]) if entry.key in values else entry
+            for entry in entries
+        ]
+
+    async def served(self, resource: Resource, entries: Sequence[Entry]) -> Sequence[bytes]:
+        """Return what the resource serves of prepared entries."""
+        conversion = resource.conversion
+        if conversion is None or conversion.waits:
+            return [entry.value for entry in entries]
+        cost = sum(len(one.value) for one in entries if conversion.is_needed(one.revision))
+        if not cost:
+            return [entry.value for entry in entries]
+        return await self._offload.run(
+            cost // VIEWED_BYTES, lambda: [served_bytes(resource, entry) for entry in entries]
+        )
 
     async def selection(self, resource: Resource, options: ReadOptions) -> Selection:
         """Compile the selectors of a request; raises BadRequest."""
@@ -192,8 +218,7 @@ class Reader:
         checked_list_options(options)
         selection = await self.selection(resource, options)
         entries, listed = await self._page(resource, namespace, selection, options)
-        items = [entry.value for entry in entries]
-        return Listed(await self.served(resource, items), *listed)
+        return Listed(await self.served(resource, entries), *listed)
 
     async def selected(
         self, resource: Resource, namespace: str, options: ReadOptions
@@ -222,9 +247,11 @@ class Reader:
         after, revision = self._start(prefix, options)
         fast = self.pinned(resource, namespace, selection) if not (after or revision) else None
         if fast is not None:
-            return fast, (str(self._store.revision), "", None)
+            told = (str(self._store.revision), "", None)
+            return await self.prepared(resource, fast), told
         try:
-            return await self._walk(prefix, after, revision, selection, max(options.limit, 0))
+            limit = max(options.limit, 0)
+            return await self._walk(resource, prefix, after, revision, selection, limit)
         except Compacted as error:
             raise self._expired(after, prefix, options) from error
         except FutureRevision as error:
@@ -240,8 +267,11 @@ class Reader:
         entry = self._store.get(resource.key(namespace, selection.name))
         if entry is None or not selection.selects_key(*name_of(entry.key)):
             return ()
-        chosen = not selection.needs_object or selection.selects_value(entry.value)
-        return (entry,) if chosen else ()
+        if not selection.needs_object:
+            return (entry,)
+        if resource.conversion is not None and resource.conversion.waits:
+            return None
+        return (entry,) if selection.selects_entry(entry) else ()
 
     def _start(self, prefix: str, options: ReadOptions) -> tuple[str, int]:
         """Return the key to start after and the revision to read at (0: now)."""
@@ -260,15 +290,22 @@ class Reader:
         return "", asked if exact else 0
 
     async def _walk(
-        self, prefix: str, after: str, revision: int, selection: Selection, limit: int
+        self,
+        resource: Resource,
+        prefix: str,
+        after: str,
+        revision: int,
+        selection: Selection,
+        limit: int,
     ) -> tuple[Sequence[Entry], tuple[str, str, int | None]]:
         if selection.is_everything:
             page = await self._entries(prefix, after, revision, limit)
             more = bool(limit) and page.remaining > 0
             token = self._token(prefix, page.entries[-1].key, page.revision) if more else ""
-            return page.entries, (str(page.revision), token, page.remaining if more else None)
+            entries = await self.prepared(resource, page.entries)
+            return entries, (str(page.revision), token, page.remaining if more else None)
         page = await self._entries(prefix, after, revision, 0)
-        entries = page.entries
+        entries = await self.prepared(resource, page.entries)
         wanted = limit + 1 if limit else 0
         chosen = await self._offload.run(
             selecting_cost(entries), lambda: select(selection, entries, wanted)
@@ -317,9 +354,12 @@ class Reader:
         )
 
 
-def viewed(view: View, value: bytes) -> bytes:
-    """Convert stored bytes to the version that a view serves."""
-    return encode(view.read(decode.decode(value)))
+def served_bytes(resource: Resource, entry: Entry) -> bytes:
+    """Return what the resource serves of an entry, which no other server has to convert."""
+    conversion = resource.conversion
+    if conversion is None or not conversion.is_needed(entry.revision):
+        return entry.value
+    return encode(conversion.read(decode.decode(entry.value)))
 
 
 def selecting_cost(entries: Sequence[Entry]) -> int:
@@ -350,4 +390,4 @@ def selects(selection: Selection, entry: Entry) -> bool:
     """Return whether an entry is selected, decoding it only if its key does not decide."""
     if (selection.name or selection.namespace) and not selection.selects_key(*name_of(entry.key)):
         return False
-    return not selection.needs_object or selection.selects_value(entry.value)
+    return not selection.needs_object or selection.selects_entry(entry)

@@ -1,6 +1,6 @@
 """The review resources, which answer a POST and store nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,43 +15,77 @@ from kubelite.api.kinds.authorization import (
     SubjectAccessReview,
 )
 from kubelite.api.kinds.model import Kind, to_wire
-from kubelite.api.registry.verbs import Reviewer
+from kubelite.api.machinery.shaping.go import structure
+from kubelite.api.machinery.work_cost import shape_cost
+from kubelite.api.registry.answers import Written
+from kubelite.api.registry.bodies import check_namespace, check_type, metadata_of, shape
+from kubelite.api.registry.handlers import Post, Services
+from kubelite.api.registry.objects import encode
+from kubelite.api.registry.options import WriteOptions
+from kubelite.api.registry.routes import not_allowed
+from kubelite.api.registry.target import Target
 
 K = TypeVar("K", bound=Kind)
-AUTHENTICATION, AUTHORIZATION = "authentication.k8s.io", "authorization.k8s.io"
+JSON = dict[str, Any]
+Answer = Callable[[Reviews, Allowed, JSON], Awaitable[Kind]]  # the body already fits the schema
 
 
-def reviewers(reviews: Reviews) -> Mapping[str, Reviewer]:
-    """Return the function that answers each review, by group resource."""
+def _post(answer: Answer) -> Post:
+    """Return the handler of a review whose body `answer` answers."""
 
-    async def token(_: Allowed, body: dict[str, Any]) -> dict[str, Any]:
-        return to_wire(await reviews.token(_typed(TokenReview, body)))
+    async def post(
+        services: Services, target: Target, body: JSON, options: WriteOptions
+    ) -> Written:
+        if services.reviews is None:
+            raise not_allowed(target.resource)
+        check_type(target.resource, body)
+        check_namespace(target, metadata_of(body))
+        form, run = target.resource.shape, services.writer.offload.run
+        cost = shape_cost(options.body_bytes)
+        warnings = await run(cost, lambda: shape(form, body, options))
+        told = to_wire(await answer(services.reviews, target.allowed, body))
 
-    async def who_am_i(allowed: Allowed, body: dict[str, Any]) -> dict[str, Any]:
-        return to_wire(reviews.who_am_i(allowed.caller, _typed(SelfSubjectReview, body)))
+        def answered() -> bytes:
+            structure(form.schema, told)  # "allowed": false is written, too
+            return encode(told)
 
-    async def access(_: Allowed, body: dict[str, Any]) -> dict[str, Any]:
-        return to_wire(reviews.access(_typed(SubjectAccessReview, body)))
+        return Written(await run(cost, answered), created=True, warnings=warnings)
 
-    async def local_access(allowed: Allowed, body: dict[str, Any]) -> dict[str, Any]:
-        review = _typed(LocalSubjectAccessReview, body)
-        return to_wire(reviews.local_access(allowed.attributes.namespace, review))
+    return post
 
-    async def self_access(allowed: Allowed, body: dict[str, Any]) -> dict[str, Any]:
-        return to_wire(reviews.self_access(allowed.caller, _typed(SelfSubjectAccessReview, body)))
 
-    async def self_rules(allowed: Allowed, body: dict[str, Any]) -> dict[str, Any]:
-        return to_wire(reviews.self_rules(allowed.caller, _typed(SelfSubjectRulesReview, body)))
+async def _token(reviews: Reviews, _: Allowed, body: JSON) -> Kind:
+    return await reviews.token(_typed(TokenReview, body))
 
-    return {
-        f"tokenreviews.{AUTHENTICATION}": token,
-        f"selfsubjectreviews.{AUTHENTICATION}": who_am_i,
-        f"subjectaccessreviews.{AUTHORIZATION}": access,
-        f"localsubjectaccessreviews.{AUTHORIZATION}": local_access,
-        f"selfsubjectaccessreviews.{AUTHORIZATION}": self_access,
-        f"selfsubjectrulesreviews.{AUTHORIZATION}": self_rules,
-    }
+
+async def _who_am_i(reviews: Reviews, allowed: Allowed, body: JSON) -> Kind:
+    return reviews.who_am_i(allowed.caller, _typed(SelfSubjectReview, body))
+
+
+async def _access(reviews: Reviews, _: Allowed, body: JSON) -> Kind:
+    return reviews.access(_typed(SubjectAccessReview, body))
+
+
+async def _local_access(reviews: Reviews, allowed: Allowed, body: JSON) -> Kind:
+    review = _typed(LocalSubjectAccessReview, body)
+    return reviews.local_access(allowed.attributes.namespace, review)
+
+
+async def _self_access(reviews: Reviews, allowed: Allowed, body: JSON) -> Kind:
+    return reviews.self_access(allowed.caller, _typed(SelfSubjectAccessReview, body))
+
+
+async def _self_rules(reviews: Reviews, allowed: Allowed, body: JSON) -> Kind:
+    return reviews.self_rules(allowed.caller, _typed(SelfSubjectRulesReview, body))
 
 
 def _typed(kind: type[K], body: dict[str, Any]) -> K:
     return msgspec.convert(body, kind)
+
+
+review_token = _post(_token)
+review_self = _post(_who_am_i)
+review_access = _post(_access)
+review_local_access = _post(_local_access)
+review_self_access = _post(_self_access)
+review_self_rules = _post(_self_rules)

@@ -9,7 +9,7 @@ not allowed (405). The routes are those that the API server of Kubernetes regist
 from kubelite.api.auth.caller import Attributes
 from kubelite.api.errors import MethodNotAllowed, NotFound
 from kubelite.api.kinds.core.namespaces import Namespace
-from kubelite.api.registry.resources import Resource
+from kubelite.api.registry.resource import Resource
 
 COLLECTION = frozenset({"list", "watch", "create", "deletecollection"})
 ALL_NAMESPACES = frozenset({"list", "watch"})
@@ -40,7 +40,7 @@ def check_verb(resource: Resource, attributes: Attributes) -> None:
     """Raise NotFound for a form of path that the kind does not have, MethodNotAllowed for a verb it does not serve."""
     form, verbs = _form(resource, attributes), resource.verbs
     if attributes.subresource:
-        subresource = resource.subresource(attributes.subresource)
+        subresource = resource.subresources.get(attributes.subresource)
         verbs = subresource.verbs if subresource is not None and attributes.name else ()
     if attributes.verb not in form or attributes.verb not in verbs:
         raise not_allowed(resource) if form.intersection(verbs) else not_found()

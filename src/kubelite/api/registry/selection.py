@@ -25,8 +25,9 @@ from kubelite.api.machinery.selectors import (
     Selector,
     parse_selector,
 )
+from kubelite.api.registry.conversion import Conversion
 from kubelite.api.registry.objects import decode, encode
-from kubelite.api.registry.resources import Resource, View
+from kubelite.api.registry.resource import Resource
 from kubelite.store.protocol import Entry
 
 NEEDLES_MAX = 4
@@ -73,6 +74,7 @@ class Selection:
 
     __slots__ = (
         "_needles",
+        "conversion",
         "fields",
         "identity",
         "label_pin",
@@ -81,23 +83,22 @@ class Selection:
         "namespace",
         "pin",
         "size_bytes",
-        "view",
     )
 
     def __init__(
         self,
         labels: Selector = EVERYTHING,
         fields: FieldSelector | None = None,
-        view: View | None = None,
+        conversion: Conversion | None = None,
     ) -> None:
         fields = fields or FieldSelector()
         self.labels = labels
         self.fields = None if _by_key(fields) else fields
         self.name = fields.exact(NAME) or ""  # of an exact field selector term; "": any
         self.namespace = fields.exact(NAMESPACE) or ""
-        self.view = view  # if set, fields are those of the served version
+        self.conversion = conversion  # if set, fields are those of the served version
         # The first exact field, the index key of watches.
-        self.pin = _pin(fields) if view is None else None
+        self.pin = _pin(fields) if conversion is None else None
         self.label_pin = _label_pin(labels)
         # Each needle costs a pass over all bytes, and a few exclude most objects, so use at most NEEDLES_MAX.
         needles = chain(_needles_of_labels(labels), _needles_of_fields(fields))
@@ -111,7 +112,7 @@ class Selection:
         """Return the selection narrowed to `name`; for watches of one object."""
         if self.name not in ("", name):
             return Selection(NOTHING)
-        narrowed = Selection(self.labels, self.fields, self.view)
+        narrowed = Selection(self.labels, self.fields, self.conversion)
         narrowed.fields, narrowed.namespace, narrowed.pin = self.fields, self.namespace, self.pin
         narrowed.name = name
         narrowed.identity = (*self.identity, name)
@@ -132,12 +133,17 @@ class Selection:
         return self.name in ("", name) and self.namespace in ("", namespace)
 
     def selects(self, item: dict[str, Any]) -> bool:
-        """Return whether labels and fields of a decoded stored object match; does not change it."""
+        """Return whether labels and fields of a decoded object match, in the version that is served."""
         if not self.labels.matches(item["metadata"].get("labels")):
             return False
-        if self.fields is None:
-            return True
-        return self.fields.matches(item if self.view is None else self.view.read(dict(item)))
+        return self.fields is None or self.fields.matches(item)
+
+    def selects_item(self, item: dict[str, Any]) -> bool:
+        """Return whether name, namespace, labels and fields of a decoded object match; does not change it."""
+        metadata = item["metadata"]
+        return self.selects_key(metadata.get("namespace", ""), metadata["name"]) and self.selects(
+            item
+        )
 
     def candidates(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         """Return the entries that may be selected, by a substring search in their bytes."""
@@ -145,11 +151,14 @@ class Selection:
             entries = [entry for entry in entries if needle in entry.value]
         return entries
 
-    def selects_value(self, value: bytes) -> bool:
-        """Return whether labels and fields of stored bytes match, decoding only the labels if that suffices."""
+    def selects_entry(self, entry: Entry) -> bool:
+        """Return whether labels and fields of an entry match, decoding only the labels if that suffices."""
         if self.fields is None:
-            return self.labels.matches(labels_of(value))
-        return self.selects(decode.decode(value))
+            return self.labels.matches(labels_of(entry.value))
+        item, conversion = decode.decode(entry.value), self.conversion
+        if conversion is not None and conversion.is_needed(entry.revision):
+            item = conversion.read(item)
+        return self.selects(item)
 
 
 def _needles_of_labels(labels: Selector) -> Iterator[bytes]:
@@ -199,15 +208,15 @@ def _label_pin(labels: Selector) -> LabelPin | None:
 EVERY_OBJECT = Selection()
 
 
+def _read_here(resource: Resource) -> Conversion | None:
+    """Return the conversion that selecting does itself; one that waits is done before."""
+    conversion = resource.conversion
+    return None if conversion is None or conversion.waits else conversion
+
+
 def parse_selection(resource: Resource, label_selector: str, field_selector: str) -> Selection:
     """Compile both selectors; raises BadRequest."""
     if not (label_selector or field_selector):
         return EVERY_OBJECT
-    fields = parse_field_selector(
-        field_selector,
-        resource.group,
-        resource.kind.kind,
-        version=resource.version,
-        selectable=resource.selectable_fields,
-    )
-    return Selection(parse_selector(label_selector), fields, resource.view)
+    fields = parse_field_selector(field_selector, resource.fields)
+    return Selection(parse_selector(label_selector), fields, _read_here(resource))

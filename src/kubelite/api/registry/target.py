@@ -5,8 +5,9 @@ from msgspec import Struct
 from kubelite.api.auth.caller import Allowed
 from kubelite.api.errors import AlreadyExists, Conflict, InternalError
 from kubelite.api.machinery import causes
+from kubelite.api.registry.conversion import Conversion
 from kubelite.api.registry.deletion import conflict
-from kubelite.api.registry.resources import Resource
+from kubelite.api.registry.resource import Post, Projection, Resource
 
 ATTEMPTS_MAX = 100  # of a write that loses the race to concurrent writes
 
@@ -17,6 +18,19 @@ class Target(Struct, frozen=True):
     allowed: Allowed
     resource: Resource
     canonical: Resource
+
+    @property
+    def working(self) -> Resource:
+        """The row in whose version a write is carried out: what strategies, admission and rules see."""
+        conversion = self.resource.conversion
+        as_served = conversion is not None and conversion.works_as_served
+        return self.resource if as_served else self.canonical
+
+    @property
+    def view(self) -> Conversion | None:
+        """The conversion of a body to the version that the write is carried out in; None: it is in that version."""
+        conversion = self.resource.conversion
+        return None if conversion is None or conversion.works_as_served else conversion
 
     @property
     def namespace(self) -> str:
@@ -32,6 +46,19 @@ class Target(Struct, frozen=True):
     def subresource(self) -> str:
         """The subresource of the path; "" for the object itself."""
         return self.allowed.attributes.subresource
+
+    @property
+    def post(self) -> Post | None:
+        """The handler of a POST to the path; None: it creates an object."""
+        if not self.subresource:
+            return self.resource.post
+        return self.resource.subresources[self.subresource].post
+
+    @property
+    def projection(self) -> Projection | None:
+        """The form in which the path shows the object; None: its own."""
+        found = self.resource.subresources.get(self.subresource)
+        return None if found is None else found.projection
 
     @property
     def key(self) -> str:

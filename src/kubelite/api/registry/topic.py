@@ -7,12 +7,16 @@ their changes in order, in loop callbacks of bounded length, so thousands of wat
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 
-from kubelite.api.registry.groups import Frame, Group, GroupKey, Groups
-from kubelite.api.registry.seen import Seen
+from kubelite.api.errors import APIError
+from kubelite.api.registry.conversion import Conversion
+from kubelite.api.registry.groups import Frame, Group, GroupKey, Groups, Member
+from kubelite.api.registry.seen import Seen, convert_ahead
 from kubelite.limits import WATCH_BACKLOG
 from kubelite.store.protocol import Change, Store
+from kubelite.tasks import TaskSet
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +31,12 @@ Shared = dict[tuple[int, str, str, int], bytes]
 class Topic:
     """The groups of one storage, served by one store subscription."""
 
-    def __init__(self, store: Store, prefix: str) -> None:
+    def __init__(self, store: Store, prefix: str, conversion: Conversion | None = None) -> None:
+        """`conversion` is done by another server, ahead of the delivery; None: groups convert themselves."""
+        self._conversion = conversion
+        self._unconverted: deque[Seen | Callable[[], None]] = deque()
+        self._converting: asyncio.Task[None] | None = None
+        self._tasks = TaskSet()
         self.groups: dict[GroupKey, Group] = {}
         self._prompt = Groups()
         self._patient = Groups()
@@ -41,7 +50,7 @@ class Topic:
     @property
     def is_told(self) -> bool:
         """Whether all published changes have been delivered to every watch."""
-        return not self._waiting
+        return not self._waiting and not self._unconverted
 
     def add(self, group: Group) -> None:
         """Deliver changes to a group from now on."""
@@ -63,7 +72,11 @@ class Topic:
 
     def _forget(self) -> None:
         self._waiting = deque()
+        self._unconverted = deque()
         self._waiting_bytes = 0
+        if self._converting is not None:
+            self._converting.cancel()
+            self._converting = None
         self._steps = None
         if self._turn_handle is not None:
             self._turn_handle.cancel()
@@ -79,18 +92,49 @@ class Topic:
         if self._prompt:
             for _ in self._told(self._prompt, seen, shared):
                 pass
-        if not self._patient and not self._waiting:
+        if not self._patient and self.is_told:
             return
-        self._waiting.extend(seen)
         self._waiting_bytes += sum(one.size_bytes for one in seen)
-        if self._turn_handle is None:
-            self._turn()
+        if self._conversion is not None:
+            self._unconverted.extend(seen)
+            if self._converting is None:
+                self._converting = self._tasks.start(
+                    self._convert(self._conversion), name="conversion of watched objects"
+                )
+        else:
+            self._deliver(seen)
         if self._waiting_bytes > WATCH_BACKLOG.value:
             self._give_up()
 
+    def _deliver(self, changes: Iterable[Seen | Callable[[], None]]) -> None:
+        self._waiting.extend(changes)
+        if self._turn_handle is None:
+            self._turn()
+
+    async def _convert(self, conversion: Conversion) -> None:
+        """Have the changes converted in batches, in order, then deliver them."""
+        try:
+            while unconverted := self._unconverted:
+                batch = list(islice(unconverted, TOGETHER_MAX))
+                await convert_ahead(conversion, [one for one in batch if isinstance(one, Seen)])
+                if unconverted is not self._unconverted:
+                    return  # dropped meanwhile
+                for _ in batch:
+                    unconverted.popleft()
+                self._deliver(batch)
+        except APIError as error:
+            log.warning("watches ended: objects cannot be converted: %s", error.message)
+            self._converting, reason = None, error
+            self._end_all(lambda watch: watch.expire(reason))
+        finally:
+            if self._converting is asyncio.current_task():
+                self._converting = None
+
     def then(self, call: Callable[[], None]) -> None:
         """Call `call` once all published changes have been delivered; at once if they have."""
-        if self._waiting:
+        if self._unconverted:
+            self._unconverted.append(call)
+        elif self._waiting:
             self._waiting.append(call)
         else:
             call()
@@ -157,10 +201,15 @@ class Topic:
         """Drop the backlog and end all watches but those of the process itself."""
         WATCH_BACKLOG.reached()
         log.warning("changes come faster than watches can be told: their clients begin anew")
+        self._end_all(lambda watch: watch.fail())
+
+    def _end_all(self, end: Callable[[Member], None]) -> None:
+        """Drop the backlog and end all watches but those of the process itself."""
         self._forget()
         for group in tuple(self.groups.values()):
             if not group.is_prompt:
-                _fail(group)
+                for watch in tuple(group.members):
+                    end(watch)
 
 
 def _framed(group: Group, seen: Seen, shared: Shared) -> tuple[bytes | None, int]:

@@ -1,6 +1,6 @@
 """The API verbs over the store; the authorized attributes decide which object a call reads or writes."""
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -8,20 +8,18 @@ import msgspec
 from msgspec.structs import replace
 
 from kubelite.api.auth.caller import Allowed, Authorizer, MayCreate
+from kubelite.api.auth.reviews import Reviews
 from kubelite.api.errors import (
     APIError,
     BadRequest,
     UnsupportedMediaType,
 )
-from kubelite.api.kinds.autoscaling_v1 import Scale
-from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery import causes
 from kubelite.api.machinery.apply import apply, check_config, type_named
 from kubelite.api.machinery.patch import json_patch, merge_patch, not_decodable
-from kubelite.api.machinery.schema import Schema, compile_struct
+from kubelite.api.machinery.schema import Schema
 from kubelite.api.machinery.strategic import strategic_merge
-from kubelite.api.machinery.structural import structure
 from kubelite.api.machinery.work_cost import patch_cost, shape_cost
 from kubelite.api.registry import reading
 from kubelite.api.registry.answers import Deleted, Listed, Written
@@ -34,30 +32,22 @@ from kubelite.api.registry.bodies import (
     shape,
 )
 from kubelite.api.registry.deleting import Deleter
+from kubelite.api.registry.handlers import Issue, Probe, Services
 from kubelite.api.registry.hub import Hub
 from kubelite.api.registry.objects import decode, encode
 from kubelite.api.registry.options import DeletionOptions, ReadOptions, WatchOptions, WriteOptions
 from kubelite.api.registry.reading import NOT_OLDER, Reader, parse_revision, too_large
-from kubelite.api.registry.resources import Resource, ResourceTable
+from kubelite.api.registry.resource import Projection, Resource
 from kubelite.api.registry.routes import check_scope, check_verb, not_found
-from kubelite.api.registry.subresources.binding import BindingPost
-from kubelite.api.registry.subresources.eviction import EvictionPost
-from kubelite.api.registry.subresources.scale import put_scale, scale_of
-from kubelite.api.registry.subresources.token import Issue, TokenPost
+from kubelite.api.registry.table import ResourceTable
 from kubelite.api.registry.target import Target
-from kubelite.api.registry.watch import Deliver, Form, Watching
+from kubelite.api.registry.watch import Deliver, Ended, Form, Watching
 from kubelite.api.registry.writing import JSON, Decode, Writer, manager
 
-__all__ = ["Deleted", "Listed", "PatchType", "Post", "Reviewer", "Verbs", "Virtual", "Written"]
+__all__ = ["Deleted", "Listed", "PatchType", "Verbs", "Written"]
 
 NAMELESS = "-"  # owner of the watches of a caller without a user name
 PatchType = Literal["json", "merge", "strategic", "apply"]
-# Answers a POST to a resource that is not stored (token and access reviews); the body already fits the schema.
-Reviewer = Callable[[Allowed, dict[str, Any]], Awaitable[dict[str, Any]]]
-# Lists a resource that is computed and not stored.
-Virtual = Callable[[], Sequence[dict[str, Any]]]
-# Answers a POST to a subresource: (target, body, options).
-Post = Callable[[Target, dict[str, Any], WriteOptions], Awaitable[Written]]
 
 
 class Verbs:
@@ -70,14 +60,14 @@ class Verbs:
         hub: Hub,
         *,
         authorizer: Authorizer,
-        reviewers: Mapping[str, Reviewer] | None = None,
         issue: Issue | None = None,
-        virtual: Mapping[str, Virtual] | None = None,
+        reviews: Reviews | None = None,
+        probes: Mapping[str, Probe] | None = None,
     ) -> None:
         """`authorizer` decides whether an update or apply of an absent object may create it.
 
-        `reviewers` are keyed by group resource (``tokenreviews.authentication.k8s.io``); `issue` makes the tokens of
-        service accounts; `virtual` lists the resources that are not stored, by group resource.
+        `issue` makes the tokens of service accounts, `reviews` answers the review resources, and `probes` tell the
+        health of the components by name.
         """
         self.resources = resources
         self.hub = hub
@@ -85,33 +75,25 @@ class Verbs:
         self.offload = writer.offload
         self.deleter = Deleter(writer)
         self._authorizer = authorizer
-        self.reviewers = dict(reviewers or {})
-        binding = BindingPost(writer)
-        self.posts: dict[tuple[str, str], Post] = {  # by storage and subresource
-            ("pods.core", "binding"): binding.post,
-            ("bindings.core", ""): self._bind,
-            ("pods.core", "eviction"): EvictionPost(writer, self.deleter).post,
-        }
-        if issue is not None:
-            self.posts["serviceaccounts.core", "token"] = TokenPost(issue, writer.admission).post
+        self._services = Services(writer, self.deleter, resources, issue, reviews, probes or {})
         self._reader = Reader(writer.store, self.offload)
-        self._virtual = dict(virtual or {})
 
     async def get(self, allowed: Allowed, options: ReadOptions) -> bytes:
         """Return the JSON of an object, or of its scale, in the path's version; raises NotFound and Timeout."""
         target = self.target(allowed, "get")
-        if virtual := self._virtual.get(target.resource.group_resource):
-            return find_virtual(target, virtual())
+        if (computed := target.resource.computed) is not None:
+            return find_computed(target, await computed(self._services, target.namespace))
         value = await self._reader.get(target.resource, target.namespace, target.name, options)
-        if target.subresource == "scale":
-            return encode(scale_of(decode.decode(value)))
-        return value
+        projection = target.projection
+        return value if projection is None else encode(projection.read(decode.decode(value)))
 
     async def list(self, allowed: Allowed, options: ReadOptions) -> Listed:
         """Return the objects of one or all namespaces; raises Expired, BadRequest, Invalid and Timeout."""
         target = self.target(allowed, "list")
-        if virtual := self._virtual.get(target.resource.group_resource):
-            return Listed([encode(item) for item in virtual()], "")
+        if (computed := target.resource.computed) is not None:
+            selection = await self._reader.selection(target.resource, options)
+            items = await computed(self._services, target.namespace or selection.namespace)
+            return Listed([encode(item) for item in items if selection.selects_item(item)], "")
         return await self._reader.list(target.resource, target.namespace, options)
 
     async def create(
@@ -119,62 +101,30 @@ class Verbs:
     ) -> Written:
         """Create an object, or post to a subresource (binding, eviction, token). Changes `body`."""
         target = self.target(allowed, "create")
-        if post := self.posts.get((target.resource.storage, target.subresource)):
+        if (post := target.post) is not None:
             check_namespace(target, metadata_of(body))
-            return await post(target, body, options)
-        if reviewer := self.reviewers.get(target.resource.group_resource):
-            return await self._review(reviewer, target, body, options)
+            return await post(self._services, target, body, options)
         return await self.writer.create(target, MayCreate(allowed), body, options)
-
-    async def _bind(self, target: Target, body: dict[str, Any], options: WriteOptions) -> Written:
-        """Bind a pod by a POST to ``bindings``, the old form that names the pod only in the body."""
-        pods = self.resources.by_kind(Pod.gvk)
-        assert pods is not None
-        attributes = replace(
-            target.allowed.attributes,
-            resource=pods.plural,
-            subresource="binding",
-            name=metadata_of(body).get("name", ""),
-        )
-        target = Target(replace(target.allowed, attributes=attributes), pods, pods)
-        return await self.posts["pods.core", "binding"](target, body, options)
-
-    async def _review(
-        self, reviewer: Reviewer, target: Target, body: dict[str, Any], options: WriteOptions
-    ) -> Written:
-        check_type(target.resource, body)
-        check_namespace(target, metadata_of(body))
-        schema, run = target.resource.schema, self.offload.run
-        cost = shape_cost(options.body_bytes)
-        warnings = await run(cost, lambda: shape(schema, body, options))
-        answer = await reviewer(target.allowed, body)
-
-        def answered() -> bytes:
-            structure(schema, answer)  # "allowed": false is written, too
-            return encode(answer)
-
-        written = await run(cost, answered)
-        return Written(written, created=True, warnings=warnings)
 
     async def update(
         self, allowed: Allowed, body: dict[str, Any], options: WriteOptions
     ) -> Written:
         """Replace an object or one of its subresources. Changes `body`."""
         target = self.target(allowed, "update")
-        if target.subresource == "scale":
-            return await self._update_scale(target, body, options)
+        if (projection := target.projection) is not None:
+            return await self._update_projected(target, projection, body, options)
         check_type(target.resource, body)
         metadata_of(body)
-        schema, view = target.resource.schema, target.resource.view
+        form, view = target.resource.shape, target.view
         warnings, original = await self.offload.run(
-            shape_cost(options.body_bytes), lambda: (shape(schema, body, options), encode(body))
+            shape_cost(options.body_bytes), lambda: (shape(form, body, options), encode(body))
         )
 
         def revise(read: Decode | None) -> JSON:
             item: JSON = decode.decode(original)
             return item if view is None or read is None else view.write(item)
 
-        creates = target.canonical.strategy.created_by_update and not target.subresource
+        creates = target.working.strategy.conduct.created_by_update and not target.subresource
         may_create = self._creation_right(target) if creates else None
         return await self.writer.update(
             target, revise, options, may_create=may_create, warnings=warnings
@@ -186,28 +136,28 @@ class Verbs:
         attributes = replace(allowed.attributes, verb="create")
         return lambda: MayCreate(self._authorizer.authorize(allowed.caller, attributes))
 
-    async def _update_scale(
-        self, target: Target, body: dict[str, Any], options: WriteOptions
+    async def _update_projected(
+        self, target: Target, projection: Projection, body: dict[str, Any], options: WriteOptions
     ) -> Written:
-        schema = compile_struct(Scale)
-        warnings = shape(schema, body, options)
+        warnings = shape(projection.shape, body, options)
 
         def revise(read: Decode | None) -> JSON:
             assert read is not None
-            return put_scale(read(), body)
+            return projection.write(read(), body)
 
-        return as_scale(await self.writer.update(target, revise, options, warnings=warnings))
+        written = await self.writer.update(target, revise, options, warnings=warnings)
+        return projected(projection, written)
 
     async def patch(
         self, allowed: Allowed, patch_type: PatchType, patch: Any, options: WriteOptions
     ) -> Written:
         """Patch an object or one of its subresources; an apply creates an absent object."""
         target = self.target(allowed, "patch")
-        if target.subresource == "scale":
-            return await self._patch_scale(target, patch_type, patch, options)
+        if (projection := target.projection) is not None:
+            return await self._patch_projected(target, projection, patch_type, patch, options)
         if patch_type == "apply":
             return await self._apply(target, patch, options)
-        schema, view = target.resource.schema, target.resource.view
+        form, view = target.resource.shape, target.view
         original = encode(patch)
         warnings: list[str] = []
 
@@ -217,7 +167,7 @@ class Verbs:
             item = patched(target.resource, served, patch_type, original)
             with decoding(patch, patch_type):
                 check_type(target.resource, item)
-                warnings[:] = shape(schema, item, options, patched=True)
+                warnings[:] = shape(form, item, options, patched=True)
             return item if view is None else view.write(item)
 
         written = await self.writer.update(
@@ -227,7 +177,7 @@ class Verbs:
 
     async def _apply(self, target: Target, config: Any, options: WriteOptions) -> Written:
         """Apply a configuration: create the object, or own and set the fields that it names."""
-        resource, view = target.resource, target.resource.view
+        resource, view = target.resource, target.view
         if not options.field_manager:
             raise causes.invalid_object(
                 "PatchOptions",
@@ -251,7 +201,7 @@ class Verbs:
             item = apply(
                 resource.schema, live, decode.decode(original), writer, force=options.force
             )
-            shape(resource.schema, item, options)
+            shape(resource.shape, item, options)
             return item if view is None or old is None else view.write(item)
 
         may_create = None if target.subresource else self._creation_right(target)
@@ -265,24 +215,30 @@ class Verbs:
         )
         return Written(written.body, written.created, (*warnings, *written.warnings))
 
-    async def _patch_scale(
-        self, target: Target, patch_type: PatchType, patch: Any, options: WriteOptions
+    async def _patch_projected(
+        self,
+        target: Target,
+        projection: Projection,
+        patch_type: PatchType,
+        patch: Any,
+        options: WriteOptions,
     ) -> Written:
-        schema = compile_struct(Scale)
+        form = projection.shape
         if patch_type == "apply":
-            check_applied_type(Scale.gvk, patch)
-            check_config(schema, patch)
+            assert form.schema.gvk is not None
+            check_applied_type(form.schema.gvk, patch)
+            check_config(form.schema, patch)
         original = encode(patch)
 
         def revise(read: Decode | None) -> JSON:
             assert read is not None
             old = read()
-            scale = apply_patch(schema, scale_of(old), patch_type, original)
+            shown = apply_patch(form.schema, projection.read(old), patch_type, original)
             with decoding(patch, patch_type):
-                shape(schema, scale, options, patched=True)
-            return put_scale(old, scale)
+                shape(form, shown, options, patched=True)
+            return projection.write(old, shown)
 
-        return as_scale(await self.writer.update(target, revise, options))
+        return projected(projection, await self.writer.update(target, revise, options))
 
     async def delete(self, allowed: Allowed, options: DeletionOptions) -> Deleted:
         """Delete an object, or mark it as deleted if finalizers or a grace period delay its removal."""
@@ -301,13 +257,13 @@ class Verbs:
         options: WatchOptions,
         form: Form,
         deliver: Deliver,
-        expired: Callable[[APIError], None],
+        ended: Ended,
     ) -> Watching:
         """Open a watch for changes from now on; `Watching.begin` delivers the present state or the history.
 
         The watch ends if the requested history is compacted, or if changes arrive faster than they can be delivered.
-        `expired` then gets the error, to be sent as an ERROR event. Raises BadRequest, Invalid, Timeout and
-        TooManyRequests.
+        `ended` then gets the error, to be sent as an ERROR event; it gets None when the resource is no longer served.
+        Raises BadRequest, Invalid, Timeout and TooManyRequests.
         """
         target = self.target(allowed, "watch")
         check_watch_options(options)
@@ -323,12 +279,11 @@ class Verbs:
             raise too_large(after, self.hub.revision)
         watch = self.hub.open(
             resource,
-            target.canonical,
             target.namespace,
             selection,
             form,
             deliver,
-            expired=expired,
+            expired=ended,
             bookmarks=options.bookmarks,
             owner=allowed.caller.user or NAMELESS,
         )
@@ -354,7 +309,7 @@ class Verbs:
             raise not_found()
         check_scope(resource, attributes)
         check_verb(resource, attributes)
-        return Target(allowed, resource, self.resources.canonical(resource))
+        return Target(allowed, resource, resource.canonical)
 
 
 def check_applied_type(expected: GroupVersionKind, config: dict[str, Any]) -> None:
@@ -373,7 +328,7 @@ def decoding(patch: Any, patch_type: PatchType) -> Iterator[None]:
         raise not_decodable(patch, error.message, is_strategic=is_strategic) from error
 
 
-def find_virtual(target: Target, items: Sequence[dict[str, Any]]) -> bytes:
+def find_computed(target: Target, items: Sequence[dict[str, Any]]) -> bytes:
     """Return the JSON of the item that `target` names; raises NotFound."""
     for item in items:
         if item["metadata"]["name"] == target.name:
@@ -381,9 +336,9 @@ def find_virtual(target: Target, items: Sequence[dict[str, Any]]) -> bytes:
     raise reading.not_found(target.resource, target.name)
 
 
-def as_scale(written: Written) -> Written:
-    """Return the answer to a write with its body turned into a Scale."""
-    body = encode(scale_of(decode.decode(written.body)))
+def projected(projection: Projection, written: Written) -> Written:
+    """Return the answer to a write with its body in another form."""
+    body = encode(projection.read(decode.decode(written.body)))
     return Written(body, written.created, written.warnings)
 
 

@@ -11,7 +11,8 @@ import msgspec
 from kubelite.api.kinds import autoscaling_v1, events_v1
 from kubelite.api.kinds.model import Kind
 from kubelite.api.machinery.schema import compile_struct
-from kubelite.api.machinery.structural import structure
+from kubelite.api.machinery.shaping.go import structure
+from kubelite.api.registry.conversion import Struct
 
 _METRICS = "autoscaling.alpha.kubernetes.io/metrics"
 _BEHAVIOR = "autoscaling.alpha.kubernetes.io/behavior"
@@ -31,7 +32,7 @@ _EVENT_FIELDS = {
 _STORED_EVENT_FIELDS = {served: stored for stored, served in _EVENT_FIELDS.items()}
 
 
-class EventsV1:
+class EventsV1(Struct):
     """events.k8s.io/v1 Events over core Events."""
 
     def read(self, stored: dict[str, Any]) -> dict[str, Any]:
@@ -45,7 +46,7 @@ class EventsV1:
         return {**stored, "apiVersion": "v1"}
 
 
-class HorizontalPodAutoscalerV1:
+class HorizontalPodAutoscalerV1(Struct):
     """autoscaling/v1 over autoscaling/v2."""
 
     def read(self, stored: dict[str, Any]) -> dict[str, Any]:

@@ -3,10 +3,15 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
+from kubelite.api.errors import APIError
+
 Deliver = Callable[[Sequence[bytes]], None]  # gets frames, on the loop; must not block
 Drain = Callable[
     [], Awaitable[None]
 ]  # returns when more may be delivered; an exception ends the watch
+
+# Called when a watch ends by itself, with the error to tell the client, or None if its resource is no longer served.
+Ended = Callable[[APIError | None], None]
 
 
 class Form(Protocol):

@@ -25,14 +25,12 @@ from kubelite.api.errors import (
     ServiceUnavailable,
 )
 from kubelite.api.machinery import causes, managed_fields
-from kubelite.api.machinery.defaulting import default
 from kubelite.api.machinery.managed_fields import track
-from kubelite.api.machinery.structural import structure
 from kubelite.api.machinery.times import format_time
 from kubelite.api.machinery.work_cost import ownership_cost, rules_cost, shape_cost, warnings_cost
-from kubelite.api.registry.addresses import ServiceAddresses
 from kubelite.api.registry.admission import Admission
-from kubelite.api.registry.admission.request import AdmissionRequest, Reservation, Verb
+from kubelite.api.registry.admission.request import AdmissionRequest, Verb
+from kubelite.api.registry.allocation import Allocator
 from kubelite.api.registry.answers import Written
 from kubelite.api.registry.bodies import (
     carry_over,
@@ -44,13 +42,21 @@ from kubelite.api.registry.bodies import (
     object_revision,
     owners_once,
     shape,
-    shape_status,
 )
 from kubelite.api.registry.deletion import conflict, ends
-from kubelite.api.registry.objects import decode, encode, put, removal, with_revision
+from kubelite.api.registry.objects import (
+    decode,
+    encode,
+    encode_object,
+    put,
+    removal,
+    revision_of,
+    with_revision,
+)
 from kubelite.api.registry.options import DeletionOptions, WriteOptions
 from kubelite.api.registry.reading import not_found
-from kubelite.api.registry.resources import Resource
+from kubelite.api.registry.reservation import Reservation
+from kubelite.api.registry.resource import Resource
 from kubelite.api.registry.strategy import WriteContext
 from kubelite.api.registry.target import (
     ATTEMPTS_MAX,
@@ -164,7 +170,7 @@ class Writer:
         admission: Admission,
         validate: Validate,
         warn: Warn | None = None,
-        addresses: ServiceAddresses | None = None,
+        addresses: Allocator | None = None,
         offload: Offload | None = None,
     ) -> None:
         """Without `offload` all work runs on the loop, as simulations need it; without `warn` no rule warns."""
@@ -200,7 +206,7 @@ class Writer:
         generated = not metadata.get("name") and bool(metadata.get("generateName"))
         warnings, original = await self.offload.run(
             shape_cost(options.body_bytes),
-            lambda: (shape(target.resource.schema, body, options), encode(body)),
+            lambda: (shape(target.resource.shape, body, options), encode(body)),
         )
         for attempt in range(ATTEMPTS_MAX):
             item = body if attempt == 0 else decode.decode(original)
@@ -227,16 +233,16 @@ class Writer:
     ) -> Written:
         draft = self._draft(target, options, options.body_bytes)
         draft.warnings.extend(warnings)
-        if target.resource.view is not None:
-            item = target.resource.view.write(item)
+        if target.view is not None:
+            item = target.view.write(item)
         self._stamp(item["metadata"])
         draft.single_owners(item["metadata"])
         check_key(target.resource, item["metadata"])
-        strategy = target.canonical.strategy
+        strategy = target.working.strategy
         if not applied:  # before the strategy: what it adds, such as a job's selector, has no owner
             await self._track(draft, None, item)
         strategy.prepare_create(item, draft.context)
-        shape_status(target.canonical.schema, item)
+        target.working.shape.complete_status(item)
         try:
             item = await self._admit(draft, Verb.CREATE, item, None)
             return await self._commit(draft, item, None, created=True)
@@ -248,7 +254,7 @@ class Writer:
         target, options = draft.target, draft.options
         assert isinstance(options, WriteOptions)
         who = manager(target, options, draft.context)
-        schema = target.canonical.schema
+        schema = target.working.schema
         cost = ownership_cost(draft.cost_bytes)
         await self.offload.run(cost, lambda: track(schema, old, item, who))
 
@@ -320,10 +326,7 @@ class Writer:
         draft = self._draft(target, options, options.body_bytes + len(entry.value))
         draft.warnings.extend(change.warnings)
 
-        def read() -> JSON:
-            stored: JSON = decode.decode(entry.value)
-            return stored
-
+        read = await self._present(target, entry)
         cost = change.cost(len(entry.value))
         old, item = await self.offload.run(cost, lambda: (read(), change.revise(read)))
         metadata = metadata_of(item)
@@ -332,7 +335,7 @@ class Writer:
         self._check_based_on(target, metadata, old["metadata"])
         carry_over(metadata, old["metadata"])
         draft.single_owners(metadata)
-        strategy = target.canonical.strategy
+        strategy = target.working.strategy
         strategy.prepare_update(item, old, target.subresource, draft.context)
         if not change.applied:
             await self._track(draft, old, item)
@@ -342,6 +345,27 @@ class Writer:
         finally:
             draft.give_up()
 
+    async def _present(self, target: Target, entry: Entry) -> Decode:
+        """Return a function that makes the stored object in the version that the write is carried out in."""
+        conversion = target.working.conversion
+        if conversion is None or not conversion.is_needed(entry.revision):
+            return lambda: decode.decode(entry.value)
+        if not conversion.waits:
+            return lambda: conversion.read(decode.decode(entry.value))
+        (served,) = await conversion.read_all([decode.decode(entry.value)])
+        value = encode(served)
+        return lambda: decode.decode(value)
+
+    async def _stored(self, target: Target, item: JSON) -> JSON:
+        """Return an object in the version that is stored."""
+        conversion = target.working.conversion
+        if conversion is None or target.working is target.canonical:
+            return item
+        if conversion.waits:
+            (stored,) = await conversion.write_all([item])
+            return stored
+        return conversion.write(decode.decode(encode(item)))
+
     def _check_based_on(
         self, target: Target, metadata: dict[str, Any], old: dict[str, Any]
     ) -> None:
@@ -349,7 +373,7 @@ class Writer:
         version = object_revision(metadata)  # compared as a number: "007" is 7
         if version and version != int(old["resourceVersion"]):
             raise conflict(target.resource, target.name, MODIFIED)
-        if not version and not target.canonical.strategy.unconditional:
+        if not version and target.working.strategy.conduct.conditional:
             cause = causes.invalid("metadata.resourceVersion", 0, "must be specified for an update")
             resource = target.resource
             raise causes.invalid_object(resource.plural, resource.group, target.name, [cause])
@@ -370,7 +394,7 @@ class Writer:
     async def _admit(self, draft: Draft, operation: Verb, item: JSON, old: JSON | None) -> JSON:
         """Run mutating admission, defaults, the strategy, validation and validating admission; return the object."""
         target = draft.target
-        resource, strategy = target.canonical, target.canonical.strategy
+        resource, strategy = target.working, target.working.strategy
         request = AdmissionRequest(
             caller=target.allowed.caller,
             attributes=target.allowed.attributes,
@@ -384,7 +408,7 @@ class Writer:
         draft.reservations, draft.checks = request.reservations, request.checks
         await self.admission.mutate(request)
         item = request.object or item
-        await self.offload.run(shape_cost(draft.cost_bytes), partial(_complete, resource, item))
+        await self.offload.run(shape_cost(draft.cost_bytes), partial(resource.shape.complete, item))
         strategy.finish(item, old, draft.context)
         # A Service without its addresses is invalid, so reserve them before validation.
         reservation = strategy.reserve(item, old, draft.context)
@@ -426,44 +450,49 @@ class Writer:
         *,
         created: bool,
     ) -> Written:
-        target, strategy = draft.target, draft.target.canonical.strategy
-        resource = target.canonical
+        target, strategy = draft.target, draft.target.working.strategy
         version = ""
         if before is not None:
             old, entry = before
             version = item["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
             managed_fields.keep_times(old, item)  # a repeated apply is no change
-            if item == old:
-                return self._written(draft, entry.value, created=False)
+            if item == old and not is_outdated(target.canonical, entry):
+                return self._written(draft, item, entry.value, created=False)
+        expected = before[1].revision if before else 0
+        stored = await self._stored(target, item)
         operation: Put | Delete
         if before is not None and ends(strategy, item):
-            operation = removal(resource, item, before[1].revision)
+            operation = removal(target.canonical, stored, expected)
             released = strategy.release(item, draft.context)
             if released is not None:
                 draft.reservations.append(released)
         else:
-            operation = put_within_limit(resource, item, before[1].revision if before else 0)
+            operation = put_within_limit(target.canonical, stored, expected)
         value = operation.value
         assert value is not None
         if draft.options.dry_run:
             if before is None and (taken := self.store.get(operation.key)) is not None:
                 raise RevisionMismatch(taken.key, taken.revision)
-            shown = encode(item) if not version else with_revision(resource, value, int(version))
-            return self._written(draft, shown, created=created)
+            shown = encode(stored) if not version else with_revision(value, int(version))
+            return self._written(draft, item, shown, created=created)
         revision = await draft.commit(self.store, operation)
-        return self._written(draft, with_revision(resource, value, revision), created=created)
+        return self._written(draft, item, with_revision(value, revision), created=created)
 
-    def _written(self, draft: Draft, value: bytes, *, created: bool) -> Written:
-        view = draft.target.resource.view
-        if view is not None:
-            value = encode(view.read(decode.decode(value)))
+    def _written(self, draft: Draft, item: JSON, value: bytes, *, created: bool) -> Written:
+        """Return the answer, given the object in the version of the write and its stored bytes."""
+        target = draft.target
+        if target.view is not None:
+            value = encode(target.view.read(decode.decode(value)))
+        elif target.working is not target.canonical:
+            is_tried = draft.options.dry_run and created
+            shown = encode_object(target.working, item)
+            value = encode(item) if is_tried else with_revision(shown, revision_of(value))
         return Written(value, created, tuple(draft.warnings))
 
 
-def _complete(resource: Resource, item: JSON) -> None:
-    """Prune and type-check the object that admission returned, and fill in its defaults."""
-    structure(resource.schema, item)
-    default(resource.kind, item)
+def is_outdated(stored_as: Resource, entry: Entry) -> bool:
+    """Return whether a write of an unchanged object would change its bytes, which are of another version or schema."""
+    return stored_as.conversion is not None and stored_as.conversion.is_needed(entry.revision)
 
 
 async def commit(
@@ -506,6 +535,6 @@ def manager(target: Target, options: WriteOptions, context: WriteContext) -> man
         managed_fields.RESET_STATUS
         if target.subresource in _STATUS_PARTS
         else managed_fields.RESET_MAIN
-        if target.canonical.has_status
+        if target.working.has_status
         else managed_fields.RESET_NOTHING,
     )

@@ -12,8 +12,11 @@ from fakes.serving import parts_of, serving
 from kubelite.api.auth.caller import Allowed
 from kubelite.api.errors import APIError, BadRequest, Expired, NotFound
 from kubelite.api.kinds.core.config import ConfigMap
+from kubelite.api.machinery.shaping.go import GoShape
 from kubelite.api.registry.options import ReadOptions, WatchOptions, WriteOptions
-from kubelite.api.registry.resources import Resource, ResourceTable
+from kubelite.api.registry.resource import Resource
+from kubelite.api.registry.strategy import Strategy
+from kubelite.api.registry.table import ResourceTable
 from kubelite.api.registry.verbs import Listed, Verbs, Written
 from kubelite.api.registry.watch import Deliver, Drain, Form, Watching
 from kubelite.limits import HEAD_SECONDS
@@ -30,6 +33,8 @@ CONFIG_MAPS = Resource(
     namespaced=True,
     short_names=("cm",),
     storage="configmaps.core",
+    shape=GoShape(ConfigMap),
+    strategy=Strategy(),
 )
 STORED = b'{"kind":"ConfigMap","apiVersion":"v1","metadata":{"resourceVersion":"7","name":"a"}}'
 PATH = "/api/v1/namespaces/default/configmaps"

@@ -16,6 +16,7 @@ from kubelite.api.http.dispatch import Dispatcher
 from kubelite.api.http.unsent import Unsent
 from kubelite.api.registry.groups import Group
 from kubelite.limits import UNSENT_OF_CALLER, UNSENT_OF_CONNECTION
+from kubelite.store.protocol import Entry
 
 PATH = "/api/v1/namespaces/default/configmaps"
 WEBSOCKET = {
@@ -90,9 +91,9 @@ async def test_a_watch_begins_no_faster_than_it_is_read(
     framed: list[int] = []
     added = Group.added
 
-    def counted(self: Group, value: bytes) -> bytes:
-        framed.append(len(value))
-        return added(self, value)
+    def counted(self: Group, entry: Entry) -> bytes:
+        framed.append(len(entry.value))
+        return added(self, entry)
 
     monkeypatch.setattr(Group, "added", counted)
     async with serving(parts_of(cluster.verbs)) as (server, port), connected(port, 5) as clients:

@@ -10,9 +10,9 @@ from facts.always_written import FACTS
 from kubelite.api.kinds.catalog import kinds
 from kubelite.api.kinds.model import Model
 from kubelite.api.machinery.schema import Schema, compile_struct
-from kubelite.api.machinery.structural import structure
+from kubelite.api.machinery.shaping.go import structure
 from kubelite.api.registry.builtin import RESOURCES
-from kubelite.api.registry.resources import Resource
+from kubelite.api.registry.resource import Resource
 
 ALWAYS: dict[str, list[str]] = json.loads(FACTS.read_text())
 WITHOUT_FACTS = {"CustomResourceSubresourceStatus"}  # has no fields
@@ -58,8 +58,8 @@ def missing(schema: Schema, value: Any, path: str = "") -> Iterator[str]:
 
 @pytest.mark.parametrize("row", RESOURCES, ids=lambda row: f"{row.plural}.{row.api_version}")
 def test_an_empty_object_has_what_is_always_written(row: Resource) -> None:
-    stored_as = next(one for one in RESOURCES if one.storage == row.storage and one.view is None)
+    stored_as = next(one for one in RESOURCES if one.storage == row.storage and one.is_canonical)
     body: dict[str, Any] = {"metadata": {"name": "a"}, "spec": {}, "status": {}}
     structure(stored_as.schema, body)
-    served = body if row.view is None else row.view.read(body)
+    served = body if row.conversion is None else row.conversion.read(body)
     assert list(missing(row.schema, served)) == []

@@ -4,19 +4,21 @@ from typing import Any
 
 import pytest
 from complete_objects import complete_object
+from fakes.rows import ROWS
 from reference import reference_files
 
-from kubelite.api.kinds.catalog import kinds
+from kubelite.api.kinds.authentication import TokenRequest
 from kubelite.api.kinds.model import GroupVersionKind
-from kubelite.api.machinery.defaulting import DEFAULTERS, default
-from kubelite.api.machinery.schema import compile_struct
-from kubelite.api.machinery.structural import structure
+from kubelite.api.machinery.shaping.shape import Shape
+from kubelite.api.registry.subresources.token import FORM as TOKEN_REQUEST
+
+SHAPES: dict[GroupVersionKind, Shape] = {gvk: row.shape for gvk, row in ROWS.items()}
+SHAPES[TokenRequest.gvk] = TOKEN_REQUEST
 
 
 def filled(group: str, kind: str, body: dict[str, Any], version: str = "v1") -> dict[str, Any]:
     gvk = GroupVersionKind(group, version, kind)
-    assert structure(compile_struct(kinds()[gvk]), body) == ()
-    default(gvk, body)
+    assert SHAPES[gvk].receive(body) == ()
     return body
 
 
@@ -368,26 +370,21 @@ def test_autoscalers_follow_the_cpu() -> None:
     assert "stabilizationWindowSeconds" not in spec["behavior"]["scaleDown"]
 
 
-@pytest.mark.parametrize("gvk", DEFAULTERS, ids=lambda gvk: f"{gvk.group}/{gvk.kind}")
+@pytest.mark.parametrize("gvk", SHAPES, ids=lambda gvk: f"{gvk.group}/{gvk.version}/{gvk.kind}")
 def test_empty_objects_are_filled_once_and_for_all(gvk: GroupVersionKind) -> None:
-    schema, body = compile_struct(kinds()[gvk]), {"metadata": {"name": "a"}}
-    structure(schema, body)
-    default(gvk, body)
+    body: dict[str, Any] = {"metadata": {"name": "a"}}
+    SHAPES[gvk].complete(body)
     before = deepcopy(body)
-    assert structure(schema, body) == ()
-    default(gvk, body)
+    assert SHAPES[gvk].receive(body) == ()
     assert body == before
 
 
-@pytest.mark.parametrize("gvk", DEFAULTERS, ids=lambda gvk: f"{gvk.group}/{gvk.kind}")
+@pytest.mark.parametrize("gvk", SHAPES, ids=lambda gvk: f"{gvk.group}/{gvk.version}/{gvk.kind}")
 def test_complete_objects_are_filled_once_and_for_all(gvk: GroupVersionKind) -> None:
     name = f"{gvk.group or 'core'}.{gvk.version}.{gvk.kind}.json"
     published = [json.loads(path.read_text()) for path in reference_files(f"roundtrip/{name}")]
     for body in (complete_object(gvk), *published):
-        schema = compile_struct(kinds()[gvk])
-        structure(schema, body)
-        default(gvk, body)
+        SHAPES[gvk].complete(body)
         before = deepcopy(body)
-        structure(schema, body)
-        default(gvk, body)
+        SHAPES[gvk].complete(body)
         assert body == before

@@ -3,9 +3,15 @@
 from typing import Any
 
 import pytest
+from fakes.rows import row_of
 
 from kubelite.api.errors import BadRequest
-from kubelite.api.machinery.field_selectors import parse_field_selector, required_values
+from kubelite.api.machinery.field_selectors import (
+    Fields,
+    parse_field_selector,
+    paths,
+    required_values,
+)
 from kubelite.limits import SELECTOR_REQUIREMENTS
 
 POD = {
@@ -34,20 +40,18 @@ POD = {
     ],
 )
 def test_matches(text: str, kind: str, fields: dict[str, Any], matches: bool) -> None:
-    assert parse_field_selector(text, "", kind).matches(fields) is matches
+    assert parse_field_selector(text, row_of("", kind).fields).matches(fields) is matches
 
 
 def test_exact_values_are_known() -> None:
-    selector = parse_field_selector(
-        "metadata.name=web,metadata.namespace=shop", "apps", "Deployment"
-    )
+    selector = parse_field_selector("metadata.name=web,metadata.namespace=shop")
     assert selector.exact("metadata.name") == "web"
     assert selector.only_metadata
     assert str(selector) == "metadata.name=web,metadata.namespace=shop"
 
 
 def test_custom_fields() -> None:
-    selector = parse_field_selector("spec.color=red", "x.io", "Thing", selectable=["spec.color"])
+    selector = parse_field_selector("spec.color=red", Fields(paths("spec.color")))
     assert selector.matches({"spec": {"color": "red"}})
 
 
@@ -69,7 +73,7 @@ def test_custom_fields() -> None:
 )
 def test_refusals(text: str, group: str, kind: str, message: str) -> None:
     with pytest.raises(BadRequest) as refused:
-        parse_field_selector(text, group, kind)
+        parse_field_selector(text, row_of(group, kind).fields)
     assert refused.value.message == message
 
 
@@ -97,11 +101,11 @@ def test_thousands_of_terms_read_each_field_once() -> None:
             return super().get(key, default)
 
     text = ",".join(f"status.phase!=v{number},spec.nodeName!=v{number}" for number in range(400))
-    assert parse_field_selector(text, "", "Pod").matches(Counted(POD))
+    assert parse_field_selector(text, row_of("", "Pod").fields).matches(Counted(POD))
     assert reads == 2
 
 
 def test_selectors_of_many_requirements_are_refused() -> None:
     text = ",".join(["metadata.name=b"] * (SELECTOR_REQUIREMENTS.value + 1))
     with pytest.raises(BadRequest, match="more than 1000"):
-        parse_field_selector(text, "", "Pod")
+        parse_field_selector(text, row_of("", "Pod").fields)

@@ -12,7 +12,7 @@ from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.machinery.defaults.resources import default_pod_resources
 from kubelite.api.machinery.pod_amounts import pod_amounts
 from kubelite.api.machinery.schema import compile_struct
-from kubelite.api.machinery.structural import structure
+from kubelite.api.machinery.shaping.go import structure
 
 JSON = dict[str, Any]
 asked = st.dictionaries(st.sampled_from(["cpu", "memory", "a/b"]), st.integers(0, 5).map(str))

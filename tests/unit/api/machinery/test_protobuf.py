@@ -12,7 +12,7 @@ from kubelite.api.kinds.catalog import kinds
 from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery.protobuf import MAGIC, read_protobuf
 from kubelite.api.machinery.schema import compile_struct
-from kubelite.api.machinery.structural import structure
+from kubelite.api.machinery.shaping.go import structure
 
 
 def test_fields_are_found_by_number() -> None:

@@ -14,7 +14,7 @@ from kubelite.api.kinds.meta import WatchEvent
 from kubelite.api.kinds.model import GroupVersionKind, Kind
 from kubelite.api.kinds.rbac import Role
 from kubelite.api.machinery.schema import compile_struct
-from kubelite.api.machinery.structural import structure
+from kubelite.api.machinery.shaping.go import structure
 
 
 def shaped(type_: type[Kind], body: dict[str, Any]) -> dict[str, Any]:

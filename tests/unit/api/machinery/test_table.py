@@ -3,7 +3,8 @@
 import json
 from datetime import UTC, datetime
 
-from kubelite.api.machinery.columns import layout_of
+from fakes.rows import row_of
+
 from kubelite.api.machinery.table import object_table, partial_metadata, table
 
 NOW = datetime(2026, 1, 1, 0, 5, tzinfo=UTC)
@@ -19,7 +20,7 @@ STORED = json.dumps(
         "data": {"a": "b"},
     }
 ).encode()
-LAYOUT = layout_of("", "ConfigMap")
+LAYOUT = row_of("", "ConfigMap").layout
 
 
 def test_lists() -> None:
@@ -43,5 +44,5 @@ def test_objects_may_be_left_out_or_whole() -> None:
 
 def test_finished_pods_are_marked() -> None:
     pod = json.dumps({"metadata": {"name": "x"}, "status": {"phase": "Succeeded"}}).encode()
-    made = json.loads(object_table(layout_of("", "Pod"), pod, NOW))
+    made = json.loads(object_table(row_of("", "Pod").layout, pod, NOW))
     assert made["rows"][0]["conditions"][0]["type"] == "Completed"

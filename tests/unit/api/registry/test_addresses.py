@@ -1,16 +1,15 @@
 import pytest
+from fakes.rows import row_of
 
-from kubelite.api.registry.addresses import (
-    IP_ADDRESSES,
-    Numbers,
-    ServiceAddresses,
-    Unavailable,
-)
+from kubelite.api.registry.addresses import Numbers, ServiceAddresses
+from kubelite.api.registry.allocation import Unavailable
 from kubelite.clock import SystemClock
 from kubelite.randomness import SeededRandomness
 from kubelite.store.embedded import EmbeddedStore
 from kubelite.store.memory_engine import MemoryEngine
 from kubelite.store.protocol import Delete, Put
+
+IP_ADDRESSES = row_of("networking.k8s.io", "IPAddress")
 
 
 def test_the_upper_part_is_given_first() -> None:
@@ -34,7 +33,11 @@ def test_a_number_is_given_once() -> None:
 def addresses(cidr: str) -> ServiceAddresses:
     store = EmbeddedStore(MemoryEngine(), clock=SystemClock())
     return ServiceAddresses(
-        store, cidr=cidr, node_ports=(30000, 30003), randomness=SeededRandomness(1)
+        store,
+        records=IP_ADDRESSES,
+        cidr=cidr,
+        node_ports=(30000, 30003),
+        randomness=SeededRandomness(1),
     )
 
 
@@ -69,7 +72,11 @@ async def test_ports_are_refused_in_words() -> None:
 async def test_recorded_addresses_are_left_out_until_their_records_go() -> None:
     store = EmbeddedStore(MemoryEngine(), clock=SystemClock())
     small = ServiceAddresses(
-        store, cidr="10.0.0.0/29", node_ports=(30000, 30003), randomness=SeededRandomness(1)
+        store,
+        records=IP_ADDRESSES,
+        cidr="10.0.0.0/29",
+        node_ports=(30000, 30003),
+        randomness=SeededRandomness(1),
     )
     record = IP_ADDRESSES.key("", "10.0.0.3")
     await store.commit(Put(record, b"{}"))

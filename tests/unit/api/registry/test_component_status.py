@@ -3,13 +3,12 @@ import pytest
 from fakes.server import Server
 
 from kubelite.api.errors import NotFound
-from kubelite.api.registry.component_status import component_statuses
 
 
 async def test_components_are_asked_anew_for_each_answer() -> None:
     problems = {"scheduler": "", "etcd-0": ""}
     probes = {name: lambda name=name: problems[name] for name in problems}
-    server = Server(virtual={"componentstatuses": component_statuses(probes)})
+    server = Server(probes=probes)
     assert server.names("v1/componentstatuses") == ["etcd-0", "scheduler"]
     assert server.get("v1/componentstatuses", "etcd-0")["conditions"] == [
         {"type": "Healthy", "status": "True", "message": "ok"}

@@ -11,7 +11,7 @@ from kubelite.api.registry.options import DeletionOptions, ReadOptions
 from kubelite.api.registry.strategy import Strategy
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
-ROWS = {row.storage: row for row in RESOURCES if row.view is None}
+ROWS = {row.storage: row for row in RESOURCES if row.is_canonical}
 
 
 def strategy(storage: str) -> Strategy:

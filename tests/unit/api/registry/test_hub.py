@@ -18,7 +18,7 @@ class Watcher:
 
     def __init__(self, server: Server, path: str, namespace: str = "default", **options: Any):
         self.frames: list[bytes] = []
-        self.errors: list[APIError] = []
+        self.errors: list[APIError | None] = []
         self.watching: Watching = at_once(
             server.verbs.watch(
                 server.allowed("watch", path, namespace=namespace),
@@ -86,8 +86,10 @@ async def test_a_watch_from_a_forgotten_version_is_told_so() -> None:
     for number in range(30):
         await server.patch("v1/configmaps", "a", {"data": {"n": str(number)}})
     watcher = Watcher(server, "v1/configmaps", resource_version=version)
-    assert watcher.errors[0].code == 410
-    assert watcher.errors[0].message.startswith(f"too old resource version: {version} (")
+    error = watcher.errors[0]
+    assert error is not None
+    assert error.code == 410
+    assert error.message.startswith(f"too old resource version: {version} (")
     await make(server, "b")
     assert watcher.frames == []
 

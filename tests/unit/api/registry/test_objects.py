@@ -29,8 +29,8 @@ def test_the_version_stands_where_the_store_writes_it() -> None:
     assert decoded["metadata"]["resourceVersion"] == "42"
     assert list(decoded) == ["kind", "apiVersion", "metadata", "spec"]
     assert decoded["kind"] == "Deployment"
-    assert with_revision(DEPLOYMENTS, operation.value, 42) == spliced
-    assert with_revision(DEPLOYMENTS, spliced, 7) == encode_object(DEPLOYMENTS, ITEM, "7")
+    assert with_revision(operation.value, 42) == spliced
+    assert with_revision(spliced, 7) == encode_object(DEPLOYMENTS, ITEM, "7")
 
 
 def test_a_removal_shows_the_last_state() -> None:

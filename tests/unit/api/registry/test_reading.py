@@ -274,7 +274,7 @@ async def test_a_view_of_a_huge_object_is_made_off_the_loop() -> None:
     row = server.resources.find("events.k8s.io", "v1", "events")
     assert row is not None
     value = server.list("v1/events").items[0].replace(b'"x"', b'"%b"' % (b"x" * 1_400_000))
-    await reader.served(row, (value,))
+    await reader.served(row, [Entry("/events.core/default/e", value, 1, 1)])
     assert offload.hops == 1
 
 

@@ -1,20 +1,47 @@
 """Rows come and go at run time: a custom resource is served like any other."""
 
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 from fakes.server import Server
+from msgspec.structs import replace
 
-from kubelite.api.errors import BadRequest, Invalid, NotFound, UnsupportedMediaType
+from kubelite.api.errors import APIError, BadRequest, Cause, Invalid, NotFound, UnsupportedMediaType
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.kinds.model import GroupVersionKind
+from kubelite.api.machinery.field_selectors import METADATA, Fields, paths
 from kubelite.api.machinery.schema import Schema, compile_struct
+from kubelite.api.machinery.shaping.go import structure
 from kubelite.api.registry.builtin import builtin_table
-from kubelite.api.registry.options import ReadOptions
-from kubelite.api.registry.resources import Resource, Subresource
+from kubelite.api.registry.options import ReadOptions, WatchOptions
+from kubelite.api.registry.resource import Resource, Subresource
+from kubelite.api.registry.strategy import Conduct, Strategy
+from kubelite.api.registry.table import TableChange
+from kubelite.api.registry.watch import PLAIN
 
 GVK = GroupVersionKind("example.com", "v1", "Widget")
 PATH = "example.com/v1/widgets"
+
+
+class SchemaShape:
+    """A shape of a schema alone."""
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+
+    def receive(self, body: dict[str, Any]) -> tuple[str, ...]:
+        return structure(self.schema, body)
+
+    def complete(self, item: dict[str, Any]) -> None:
+        structure(self.schema, item)
+
+    def complete_status(self, item: dict[str, Any]) -> None:
+        pass
+
+    def causes(self, item: Mapping[str, Any], old: Mapping[str, Any] | None) -> Sequence[Cause]:
+        return ()
 
 
 def widgets() -> Resource:
@@ -46,17 +73,18 @@ def widgets() -> Resource:
         kind=GVK,
         type=None,
         namespaced=True,
-        subresources=(Subresource("status", ("get", "patch", "update"), GVK),),
+        subresources={"status": Subresource("status", ("get", "patch", "update"), GVK)},
         storage="widgets.example.com",
-        custom_schema=schema,
-        selectable_fields=("spec.color",),
+        shape=SchemaShape(schema),
+        strategy=Strategy(Conduct(has_status=True, counts_generation=True, conditional=True)),
+        fields=Fields({**METADATA, **paths("spec.color")}),
     )
 
 
 @pytest.fixture
 async def server() -> Server:
     served = Server()
-    served.resources.add(widgets())
+    served.resources.replace(GVK.group, [widgets()])
     return served
 
 
@@ -94,16 +122,48 @@ async def test_a_row_that_went_is_not_found(server: Server) -> None:
     row = server.resources.by_kind(GVK)
     assert row is not None
     allowed = server.allowed("list", PATH)
-    heard: list[int] = []
-    end = server.resources.subscribe(lambda: heard.append(server.resources.generation))
-    server.resources.remove(row)
+    heard: list[TableChange] = []
+    end = server.resources.subscribe(heard.append)
+    server.resources.replace(GVK.group, [])
+    server.resources.replace(GVK.group, [])
     end()
-    server.resources.add(row)
-    server.resources.remove(row)
-    assert heard == [2]
+    assert [change.removed for change in heard] == [[row]]
     with pytest.raises(NotFound, match="could not find the requested resource"):
         await server.verbs.list(allowed, ReadOptions())
     assert server.resources.by_kind(GVK) is None
+
+
+def test_a_replacement_tells_what_it_changed(server: Server) -> None:
+    old, new = server.resources.by_kind(GVK), widgets()
+    assert old is not None
+    other = replace(new, plural="others", storage="others.example.com")
+    change = server.resources.replace(GVK.group, [new, other])
+    assert (change.added, change.removed, change.changed) == ([other], [], [(old, new)])
+    assert change.ended == (old,)
+    generation = server.resources.generation
+    assert server.resources.replace(GVK.group, [new, other]).ended == ()
+    assert server.resources.generation == generation
+
+
+def test_no_row_takes_the_place_or_the_storage_of_a_built_in_one() -> None:
+    table = builtin_table()
+    deployments = table.find("apps", "v1", "deployments")
+    assert deployments is not None
+    for version in ("v1", "v9"):
+        change = table.replace("apps", [replace(deployments, version=version)])
+        assert not change.added
+    assert table.find("apps", "v1", "deployments") is deployments
+
+
+async def test_the_watches_of_a_row_end_with_it(server: Server) -> None:
+    ended: list[APIError | None] = []
+    watched = server.allowed("watch", PATH)
+    await server.verbs.watch(watched, WatchOptions(), PLAIN, lambda _: None, ended.append)
+    server.resources.replace("other.example.com", [])
+    assert server.hub.watching == 1
+    server.resources.replace(GVK.group, [widgets()])
+    assert ended == [None]
+    assert server.hub.watching == 0
 
 
 def test_groups_are_told_in_order() -> None:

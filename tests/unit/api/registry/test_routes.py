@@ -6,7 +6,7 @@ from kubelite.api.auth.caller import Attributes
 from kubelite.api.errors import APIError, MethodNotAllowed, NotFound
 from kubelite.api.http.request import RequestPath, parse
 from kubelite.api.registry.builtin import RESOURCES, builtin_table
-from kubelite.api.registry.resources import Resource
+from kubelite.api.registry.resource import Resource
 from kubelite.api.registry.routes import check_scope, check_verb
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
@@ -59,15 +59,15 @@ def forms(row: Resource) -> dict[str, tuple[dict[str, str], tuple[str, ...]]]:
         f"{below}/x/nonsense": nowhere,
         f"{bare}/x/nonsense": nowhere,
     }
-    for subresource in row.subresources:
+    for subresource in row.subresources.values():
         within = (ON_SUBRESOURCES, subresource.verbs)
         paths[f"{below}/x/{subresource.name}"] = within if row.namespaced else nowhere
         paths[f"{bare}/x/{subresource.name}"] = nowhere if row.namespaced else within
         paths[f"{below}/x/{subresource.name}/more"] = nowhere
     if row.plural == "namespaces":  # the path of a namespace reads as what is in it
-        for suffix in ("", "/x/nonsense", *(f"/x/{one.name}" for one in row.subresources)):
+        for suffix in ("", "/x/nonsense", *(f"/x/{one.name}" for one in row.subresources.values())):
             paths.pop(f"{bare}{suffix}", None)
-        for subresource in row.subresources:
+        for subresource in row.subresources.values():
             paths[f"{bare}/x/{subresource.name}"] = (ON_SUBRESOURCES, subresource.verbs)
         paths[bare] = collection
     return paths

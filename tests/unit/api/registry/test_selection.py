@@ -37,9 +37,10 @@ def test_bytes_and_objects_are_selected_alike(labels: str, fields: str, expected
     selection = parse_selection(PODS, labels, fields)
     assert selection.selects(POD) is expected
     value = msgspec.json.encode(POD)
-    assert selection.selects_value(value) is expected
+    entry = Entry("/pods.core/n/a", value, 1, 1)
+    assert selection.selects_entry(entry) is expected
     if expected:
-        assert selection.candidates([Entry("/pods.core/n/a", value, 1, 1)])
+        assert selection.candidates([entry])
 
 
 def test_equal_selections_share_an_identity() -> None:

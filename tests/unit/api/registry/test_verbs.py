@@ -3,8 +3,10 @@ from typing import Any
 import pytest
 from fakes.server import Server
 
-from kubelite.api.auth.caller import Allowed
+from kubelite.api.auth.caller import Caller
+from kubelite.api.auth.reviews import Reviews
 from kubelite.api.errors import AlreadyExists, BadRequest, Conflict, MethodNotAllowed, NotFound
+from kubelite.api.kinds.authorization import SelfSubjectAccessReview
 from kubelite.api.registry.options import DeletionOptions, ReadOptions, WriteOptions
 
 CONFIG = {"metadata": {"name": "app"}, "data": {"a": "1"}}
@@ -196,11 +198,21 @@ async def test_views_share_one_stored_object(server: Server) -> None:
     assert shown["metadata"]["uid"] == stored["metadata"]["uid"]
 
 
-async def test_a_refusal_of_an_access_review_is_written_out() -> None:
-    async def refuse(_: Allowed, body: dict[str, Any]) -> dict[str, Any]:
-        return {**body, "status": {}}
+class Refusing(Reviews):
+    """Refuses all access, with a status that leaves out what is false."""
 
-    server = Server(reviewers={"selfsubjectaccessreviews.authorization.k8s.io": refuse})
+    def __init__(self) -> None:
+        pass
+
+    def self_access(
+        self, caller: Caller, review: SelfSubjectAccessReview
+    ) -> SelfSubjectAccessReview:
+        del caller
+        return review
+
+
+async def test_a_refusal_of_an_access_review_is_written_out() -> None:
+    server = Server(reviews=Refusing())
     body = {"spec": {"nonResourceAttributes": {"path": "/", "verb": "get"}}}
     path = "authorization.k8s.io/v1/selfsubjectaccessreviews"
     answer = await server.create(path, body)

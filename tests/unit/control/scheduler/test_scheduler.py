@@ -3,7 +3,6 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-import pytest
 from fakes.fake_client import FakeClient
 from fakes.recorded_offload import RecordedOffload
 from simulation.simulated_loop import run_simulated
@@ -14,10 +13,8 @@ from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolumeClaim
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.meta import ObjectMeta
-from kubelite.control.scheduler import scheduler
 from kubelite.control.scheduler.pod_info import PodInfo
 from kubelite.control.scheduler.scheduler import Scheduler
-from kubelite.control.scheduler.steps import Steps
 from kubelite.randomness import SeededRandomness
 from unit.control.scheduler.pods import make_node, make_pod
 
@@ -306,17 +303,3 @@ async def test_what_a_pod_of_many_terms_asks_for_is_read_off_the_loop(cluster: C
     await cluster.add(make_pod("large", tolerations=tolerations(10_000)))
     assert cluster.offload.leaves_the_loop
     assert cluster.node_of("large") == "n1"
-
-
-@on_cluster
-async def test_a_failure_of_the_preemption_loses_no_pod(cluster: Cluster) -> None:
-    def broken(*_: object) -> Steps[None]:
-        raise RuntimeError("broken")
-        yield
-
-    await cluster.add(make_node("n0", cpu="1"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scheduler, "preempt", broken)
-        await cluster.add(make_pod("big", cpu="2"))
-    assert cluster.scheduler.queue.count("unschedulable") == 1
-    assert cluster.message_of("big") == "0/1 nodes are available: 1 Insufficient cpu."

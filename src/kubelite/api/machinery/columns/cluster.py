@@ -177,32 +177,28 @@ def _runtime_class(thing: JSON, now: datetime) -> Cells:
 _BINDING = "Name | Role | Age | Users+ | Groups+ | ServiceAccounts+"
 _EVENT = "Last Seen | Type | Reason | Object | Subobject+ | Source+ | Message | First Seen+ | Count+ | Name+"
 
-LAYOUTS = {
-    ("", "Node"): Layout(
-        columns(
-            "Name | Status | Roles | Age | Version | Internal-IP+ | External-IP+ | OS-Image+"
-            " | Kernel-Version+ | Container-Runtime+"
-        ),
-        _node,
+NODE = Layout(
+    columns(
+        "Name | Status | Roles | Age | Version | Internal-IP+ | External-IP+ | OS-Image+"
+        " | Kernel-Version+ | Container-Runtime+"
     ),
-    ("", "Namespace"): Layout(columns("Name | Status | Age"), _namespace),
-    ("", "ServiceAccount"): Layout(columns("Name | Age"), _name_and_age),
-    ("", "ConfigMap"): Layout(columns("Name | Data | Age"), _config_map),
-    ("", "Secret"): Layout(columns("Name | Type | Data | Age"), _secret),
-    ("", "ResourceQuota"): Layout(columns("Name | Request | Limit | Age"), _quota),
-    ("", "Event"): Layout(columns(_EVENT), _event),
-    ("events.k8s.io", "Event"): Layout(columns(_EVENT), _event),
-    ("", "ComponentStatus"): Layout(columns("Name | Status | Message | Error"), _component),
-    ("rbac.authorization.k8s.io", "RoleBinding"): Layout(columns(_BINDING), _binding),
-    ("rbac.authorization.k8s.io", "ClusterRoleBinding"): Layout(columns(_BINDING), _binding),
-    ("coordination.k8s.io", "Lease"): Layout(columns("Name | Holder | Age"), _lease),
-    ("certificates.k8s.io", "CertificateSigningRequest"): Layout(
-        columns("Name | Age | SignerName | Requestor | RequestedDuration | Condition"),
-        _signing_request,
-    ),
-    ("scheduling.k8s.io", "PriorityClass"): Layout(
-        columns("Name | Value:integer | Global-Default:boolean | Age | PreemptionPolicy"),
-        _priority_class,
-    ),
-    ("node.k8s.io", "RuntimeClass"): Layout(columns("Name | Handler | Age"), _runtime_class),
-}
+    _node,
+)
+NAMESPACE = Layout(columns("Name | Status | Age"), _namespace)
+SERVICE_ACCOUNT = Layout(columns("Name | Age"), _name_and_age)
+CONFIG_MAP = Layout(columns("Name | Data | Age"), _config_map)
+SECRET = Layout(columns("Name | Type | Data | Age"), _secret)
+RESOURCE_QUOTA = Layout(columns("Name | Request | Limit | Age"), _quota)
+EVENT = Layout(columns(_EVENT), _event)
+COMPONENT_STATUS = Layout(columns("Name | Status | Message | Error"), _component)
+BINDING = Layout(columns(_BINDING), _binding)
+LEASE = Layout(columns("Name | Holder | Age"), _lease)
+CERTIFICATE_SIGNING_REQUEST = Layout(
+    columns("Name | Age | SignerName | Requestor | RequestedDuration | Condition"),
+    _signing_request,
+)
+PRIORITY_CLASS = Layout(
+    columns("Name | Value:integer | Global-Default:boolean | Age | PreemptionPolicy"),
+    _priority_class,
+)
+RUNTIME_CLASS = Layout(columns("Name | Handler | Age"), _runtime_class)

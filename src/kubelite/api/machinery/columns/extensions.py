@@ -231,76 +231,57 @@ def _api_service(thing: JSON, now: datetime) -> Cells:
 
 _STORAGE, _ADMISSION = "storage.k8s.io", "admissionregistration.k8s.io"
 _FLOW, _DEVICES = "flowcontrol.apiserver.k8s.io", "resource.k8s.io"
-_POLICY_BINDING = Layout(columns("Name | PolicyName | ParamRef | Age"), _policy_binding)
-_WEBHOOKS = Layout(columns("Name | Webhooks:integer | Age"), _webhooks)
+POLICY_BINDING = Layout(columns("Name | PolicyName | ParamRef | Age"), _policy_binding)
+WEBHOOKS = Layout(columns("Name | Webhooks:integer | Age"), _webhooks)
 
-LAYOUTS = {
-    ("", "PersistentVolume"): Layout(
-        columns(
-            "Name | Capacity | Access Modes | Reclaim Policy | Status | Claim | StorageClass"
-            " | VolumeAttributesClass | Reason | Age | VolumeMode+"
-        ),
-        _volume,
+PERSISTENT_VOLUME = Layout(
+    columns(
+        "Name | Capacity | Access Modes | Reclaim Policy | Status | Claim | StorageClass"
+        " | VolumeAttributesClass | Reason | Age | VolumeMode+"
     ),
-    ("", "PersistentVolumeClaim"): Layout(
-        columns(
-            "Name | Status | Volume | Capacity | Access Modes | StorageClass"
-            " | VolumeAttributesClass | Age | VolumeMode+"
-        ),
-        _claim,
+    _volume,
+)
+PERSISTENT_VOLUME_CLAIM = Layout(
+    columns(
+        "Name | Status | Volume | Capacity | Access Modes | StorageClass"
+        " | VolumeAttributesClass | Age | VolumeMode+"
     ),
-    (_STORAGE, "StorageClass"): Layout(
-        columns(
-            "Name | Provisioner | ReclaimPolicy | VolumeBindingMode | AllowVolumeExpansion | Age"
-        ),
-        _storage_class,
+    _claim,
+)
+STORAGE_CLASS = Layout(
+    columns("Name | Provisioner | ReclaimPolicy | VolumeBindingMode | AllowVolumeExpansion | Age"),
+    _storage_class,
+)
+VOLUME_ATTRIBUTES_CLASS = Layout(columns("Name | DriverName | Age"), _attributes_class)
+VOLUME_ATTACHMENT = Layout(
+    columns("Name | Attacher | PV | Node | Attached:boolean | Age"), _attachment
+)
+CSI_NODE = Layout(columns("Name | Drivers:integer | Age"), _csi_node)
+CSI_DRIVER = Layout(
+    columns(
+        "Name | AttachRequired:boolean | PodInfoOnMount:boolean | StorageCapacity:boolean"
+        " | TokenRequests | RequiresRepublish:boolean | Modes | Age"
     ),
-    (_STORAGE, "VolumeAttributesClass"): Layout(
-        columns("Name | DriverName | Age"), _attributes_class
+    _csi_driver,
+)
+CSI_STORAGE_CAPACITY = Layout(columns("Name | StorageClassName | Capacity"), _capacity)
+VALIDATING_ADMISSION_POLICY = Layout(
+    columns("Name | Validations:integer | ParamKind | Age"), _validating_policy
+)
+MUTATING_ADMISSION_POLICY = Layout(
+    columns("Name | Mutations:integer | ParamKind | Age"), _mutating_policy
+)
+FLOW_SCHEMA = Layout(
+    columns(
+        "Name | PriorityLevel | MatchingPrecedence:integer | DistinguisherMethod | Age | MissingPL"
     ),
-    (_STORAGE, "VolumeAttachment"): Layout(
-        columns("Name | Attacher | PV | Node | Attached:boolean | Age"), _attachment
-    ),
-    (_STORAGE, "CSINode"): Layout(columns("Name | Drivers:integer | Age"), _csi_node),
-    (_STORAGE, "CSIDriver"): Layout(
-        columns(
-            "Name | AttachRequired:boolean | PodInfoOnMount:boolean | StorageCapacity:boolean"
-            " | TokenRequests | RequiresRepublish:boolean | Modes | Age"
-        ),
-        _csi_driver,
-    ),
-    (_STORAGE, "CSIStorageCapacity"): Layout(
-        columns("Name | StorageClassName | Capacity"), _capacity
-    ),
-    (_ADMISSION, "MutatingWebhookConfiguration"): _WEBHOOKS,
-    (_ADMISSION, "ValidatingWebhookConfiguration"): _WEBHOOKS,
-    (_ADMISSION, "ValidatingAdmissionPolicy"): Layout(
-        columns("Name | Validations:integer | ParamKind | Age"), _validating_policy
-    ),
-    (_ADMISSION, "MutatingAdmissionPolicy"): Layout(
-        columns("Name | Mutations:integer | ParamKind | Age"), _mutating_policy
-    ),
-    (_ADMISSION, "ValidatingAdmissionPolicyBinding"): _POLICY_BINDING,
-    (_ADMISSION, "MutatingAdmissionPolicyBinding"): _POLICY_BINDING,
-    (_FLOW, "FlowSchema"): Layout(
-        columns(
-            "Name | PriorityLevel | MatchingPrecedence:integer | DistinguisherMethod | Age | MissingPL"
-        ),
-        _flow_schema,
-    ),
-    (_FLOW, "PriorityLevelConfiguration"): Layout(
-        columns(
-            "Name | Type | NominalConcurrencyShares | Queues | HandSize | QueueLengthLimit | Age"
-        ),
-        _priority_level,
-    ),
-    (_DEVICES, "DeviceClass"): Layout(columns("Name | Age"), _name_and_age),
-    (_DEVICES, "ResourceClaim"): Layout(columns("Name | State | Age"), _resource_claim),
-    (_DEVICES, "ResourceClaimTemplate"): Layout(columns("Name | Age"), _name_and_age),
-    (_DEVICES, "ResourceSlice"): Layout(
-        columns("Name | Node | Driver | Pool | Age"), _resource_slice
-    ),
-    ("apiregistration.k8s.io", "APIService"): Layout(
-        columns("Name | Service | Available | Age"), _api_service
-    ),
-}
+    _flow_schema,
+)
+PRIORITY_LEVEL_CONFIGURATION = Layout(
+    columns("Name | Type | NominalConcurrencyShares | Queues | HandSize | QueueLengthLimit | Age"),
+    _priority_level,
+)
+DEVICE_CLASS = Layout(columns("Name | Age"), _name_and_age)
+RESOURCE_CLAIM = Layout(columns("Name | State | Age"), _resource_claim)
+RESOURCE_SLICE = Layout(columns("Name | Node | Driver | Pool | Age"), _resource_slice)
+API_SERVICE = Layout(columns("Name | Service | Available | Age"), _api_service)

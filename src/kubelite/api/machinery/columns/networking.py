@@ -133,21 +133,13 @@ def _address(thing: JSON, now: datetime) -> Cells:
     return [name_of(thing), shown, age_of(thing, now)]
 
 
-LAYOUTS = {
-    ("", "Service"): Layout(
-        columns("Name | Type | Cluster-IP | External-IP | Port(s) | Age | Selector+"), _service
-    ),
-    ("", "Endpoints"): Layout(columns("Name | Endpoints | Age"), _endpoints),
-    ("discovery.k8s.io", "EndpointSlice"): Layout(
-        columns("Name | AddressType | Ports | Endpoints | Age"), _slice
-    ),
-    ("networking.k8s.io", "Ingress"): Layout(
-        columns("Name | Class | Hosts | Address | Ports | Age"), _ingress
-    ),
-    ("networking.k8s.io", "IngressClass"): Layout(
-        columns("Name | Controller | Parameters | Age"), _ingress_class
-    ),
-    ("networking.k8s.io", "NetworkPolicy"): Layout(columns("Name | Pod-Selector | Age"), _policy),
-    ("networking.k8s.io", "ServiceCIDR"): Layout(columns("Name | CIDRs | Age"), _service_range),
-    ("networking.k8s.io", "IPAddress"): Layout(columns("Name | ParentRef | Age"), _address),
-}
+SERVICE = Layout(
+    columns("Name | Type | Cluster-IP | External-IP | Port(s) | Age | Selector+"), _service
+)
+ENDPOINTS = Layout(columns("Name | Endpoints | Age"), _endpoints)
+ENDPOINT_SLICE = Layout(columns("Name | AddressType | Ports | Endpoints | Age"), _slice)
+INGRESS = Layout(columns("Name | Class | Hosts | Address | Ports | Age"), _ingress)
+INGRESS_CLASS = Layout(columns("Name | Controller | Parameters | Age"), _ingress_class)
+NETWORK_POLICY = Layout(columns("Name | Pod-Selector | Age"), _policy)
+SERVICE_CIDR = Layout(columns("Name | CIDRs | Age"), _service_range)
+IP_ADDRESS = Layout(columns("Name | ParentRef | Age"), _address)

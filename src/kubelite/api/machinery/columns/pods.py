@@ -157,13 +157,11 @@ def _template(thing: JSON, _now: datetime) -> Cells:
     return [name_of(thing), *containers(part(template, "spec")), format_labels(labels)]
 
 
-LAYOUTS = {
-    ("", "Pod"): Layout(
-        columns(
-            "Name | Ready | Status | Restarts | Age | IP+ | Node+ | Nominated Node+ | Readiness Gates+"
-        ),
-        _pod,
-        _conditions,
+POD = Layout(
+    columns(
+        "Name | Ready | Status | Restarts | Age | IP+ | Node+ | Nominated Node+ | Readiness Gates+"
     ),
-    ("", "PodTemplate"): Layout(columns("Name | Containers | Images | Pod Labels"), _template),
-}
+    _pod,
+    _conditions,
+)
+POD_TEMPLATE = Layout(columns("Name | Containers | Images | Pod Labels"), _template)

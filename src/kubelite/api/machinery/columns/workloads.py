@@ -222,41 +222,30 @@ def _scale(thing: JSON, now: datetime) -> Cells:
 
 _COUNTED = "Name | Desired:integer | Current:integer | Ready:integer | Age" + _WIDE
 
-LAYOUTS = {
-    ("", "ReplicationController"): Layout(columns(_COUNTED), _replicas),
-    ("apps", "ReplicaSet"): Layout(columns(_COUNTED), _replicas),
-    ("apps", "Deployment"): Layout(
-        columns("Name | Ready | Up-to-date | Available | Age" + _WIDE), _deployment
+REPLICATION_CONTROLLER = Layout(columns(_COUNTED), _replicas)
+DEPLOYMENT = Layout(columns("Name | Ready | Up-to-date | Available | Age" + _WIDE), _deployment)
+STATEFUL_SET = Layout(columns("Name | Ready | Age | Containers+ | Images+"), _stateful_set)
+DAEMON_SET = Layout(
+    columns(
+        "Name | Desired:integer | Current:integer | Ready:integer | Up-to-date:integer"
+        " | Available:integer | Node Selector | Age" + _WIDE
     ),
-    ("apps", "StatefulSet"): Layout(
-        columns("Name | Ready | Age | Containers+ | Images+"), _stateful_set
+    _daemon_set,
+)
+CONTROLLER_REVISION = Layout(columns("Name | Controller | Revision | Age"), _revision)
+JOB = Layout(columns("Name | Status | Completions | Duration | Age" + _WIDE), _job)
+CRON_JOB = Layout(
+    columns(
+        "Name | Schedule | Timezone | Suspend:boolean | Active:integer | Last Schedule | Age"
+        + _WIDE
     ),
-    ("apps", "DaemonSet"): Layout(
-        columns(
-            "Name | Desired:integer | Current:integer | Ready:integer | Up-to-date:integer"
-            " | Available:integer | Node Selector | Age" + _WIDE
-        ),
-        _daemon_set,
-    ),
-    ("apps", "ControllerRevision"): Layout(
-        columns("Name | Controller | Revision | Age"), _revision
-    ),
-    ("batch", "Job"): Layout(columns("Name | Status | Completions | Duration | Age" + _WIDE), _job),
-    ("batch", "CronJob"): Layout(
-        columns(
-            "Name | Schedule | Timezone | Suspend:boolean | Active:integer | Last Schedule | Age"
-            + _WIDE
-        ),
-        _cron_job,
-    ),
-    ("policy", "PodDisruptionBudget"): Layout(
-        columns("Name | Min Available | Max Unavailable | Allowed Disruptions:integer | Age"),
-        _budget,
-    ),
-    ("autoscaling", "HorizontalPodAutoscaler"): Layout(
-        columns("Name | Reference | Targets | MinPods | MaxPods | Replicas | Age"), _autoscaler
-    ),
-    ("autoscaling", "Scale"): Layout(
-        columns("Name | Desired:integer | Available:integer | Age"), _scale
-    ),
-}
+    _cron_job,
+)
+POD_DISRUPTION_BUDGET = Layout(
+    columns("Name | Min Available | Max Unavailable | Allowed Disruptions:integer | Age"),
+    _budget,
+)
+HORIZONTAL_POD_AUTOSCALER = Layout(
+    columns("Name | Reference | Targets | MinPods | MaxPods | Replicas | Age"), _autoscaler
+)
+SCALE = Layout(columns("Name | Desired:integer | Available:integer | Age"), _scale)

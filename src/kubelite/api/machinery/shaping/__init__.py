@@ -1,1 +1,1 @@
-"""How objects get and keep the form of their kind: types, pruning, defaults, and constraints of custom resources."""
+"""How the objects of a resource get and keep their form: built-in kinds as Go does it, custom ones by their schema."""

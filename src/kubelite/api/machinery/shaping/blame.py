@@ -7,7 +7,7 @@ values that did not change are not blamed; the elements of a list of type map ar
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kubelite.api.errors import Cause
@@ -406,7 +406,11 @@ def structural_causes(
 
 
 def causes_of(
-    openapi: JSON, item: JSON, old: JSON | None, rules: MetadataRules, compiler: Compiler
+    openapi: JSON,
+    item: Mapping[str, Any],
+    old: Mapping[str, Any] | None,
+    rules: MetadataRules,
+    compiler: Compiler,
 ) -> list[Cause]:
     """Return why an object does not satisfy its schema, as many causes as one response takes."""
     former = None if old is None else Former(old, openapi)

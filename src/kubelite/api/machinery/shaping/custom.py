@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from kubelite.api.errors import BadRequest, Cause
@@ -21,6 +21,7 @@ from kubelite.api.machinery.shaping.constraints import (
     work,
 )
 from kubelite.api.machinery.shaping.embedded import MetadataRules, no_rules
+from kubelite.api.machinery.shaping.go import structure
 from kubelite.api.machinery.shaping.pruning import (
     check_metadata,
     drop_unknown,
@@ -33,7 +34,6 @@ from kubelite.api.machinery.shaping.readers import (
     UnknownField,
     progress,
 )
-from kubelite.api.machinery.structural import structure
 
 JSON = dict[str, Any]
 
@@ -190,7 +190,10 @@ class CustomShape:
             self._read(item)
         return changed or progress.changed
 
-    def causes(self, item: JSON, old: JSON | None) -> Sequence[Cause]:
+    def complete_status(self, item: JSON) -> None:
+        """Do nothing: a schema has no fields that are always encoded."""
+
+    def causes(self, item: Mapping[str, Any], old: Mapping[str, Any] | None) -> Sequence[Cause]:
         """Return why an object does not satisfy its schema; values that are as in `old` are not blamed."""
         work.start()
         try:

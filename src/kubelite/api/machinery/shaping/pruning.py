@@ -12,7 +12,7 @@ from kubelite.api.machinery.mismatch import find_mismatch
 from kubelite.api.machinery.paths import FieldPath, Notes
 from kubelite.api.machinery.schema import compile_struct
 from kubelite.api.machinery.shaping.compile_openapi import EMBEDDED, PRESERVE, TYPE_FIELDS
-from kubelite.api.machinery.structural import structure
+from kubelite.api.machinery.shaping.go import structure
 from kubelite.limits import UNKNOWN_FIELDS
 
 JSON = dict[str, Any]

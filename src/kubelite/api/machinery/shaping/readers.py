@@ -22,8 +22,8 @@ from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.machinery.document_size import json_cost, too_large
 from kubelite.api.machinery.schema import compile_struct
 from kubelite.api.machinery.shaping.compile_openapi import EMBEDDED, PRESERVE, TYPE_FIELDS
+from kubelite.api.machinery.shaping.go import structure
 from kubelite.api.machinery.shaping.pruning import drop_unknown
-from kubelite.api.machinery.structural import structure
 from kubelite.limits import DOCUMENT
 
 JSON = dict[str, Any]

@@ -1,8 +1,6 @@
-"""The one interface to the form of objects, for built-in kinds and custom resources alike."""
+"""The form of the objects of one resource in one version."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from kubelite.api.errors import Cause
@@ -14,25 +12,26 @@ class Shape(Protocol):
 
     @property
     def schema(self) -> Schema:
-        """The types and merge rules of the fields, as patches, server-side apply and managed fields read them."""
+        """The tree that patches, server-side apply and managed fields read; compiled on first use."""
         ...
 
     def receive(self, body: dict[str, Any]) -> tuple[str, ...]:
-        """Give a client's body its form in place: types, pruning, defaults; return the paths of dropped fields.
+        """Give the body of a client its form in place, and return the paths of its unknown fields, which are dropped.
 
         Raises:
-            BadRequest: A value has the wrong type; `body` is then partly shaped.
+            BadRequest: A value has a type that no object of the kind can have; `body` is then partly shaped.
             RequestEntityTooLarge: The defaults of list elements would take too much memory.
         """
         ...
 
     def complete(self, item: dict[str, Any]) -> None:
-        """Give the form to an object that the server or admission changed; raises what `receive` raises."""
+        """Give its form, in place, to an object that the server or admission changed; raises as `receive`."""
         ...
 
-    def causes(self, item: dict[str, Any], old: dict[str, Any] | None) -> Sequence[Cause]:
-        """Return why an object does not satisfy its schema; () for built-in kinds, whose rules check all.
+    def complete_status(self, item: dict[str, Any]) -> None:
+        """Add to a status, which a strategy has just set, the fields that are always encoded."""
+        ...
 
-        Values that are as in `old`, the object to be replaced, are not blamed.
-        """
+    def causes(self, item: Mapping[str, Any], old: Mapping[str, Any] | None) -> Sequence[Cause]:
+        """Return why an object does not satisfy its schema; values that did not change since `old` are not blamed."""
         ...

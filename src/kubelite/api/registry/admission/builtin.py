@@ -6,6 +6,7 @@ from kubelite.api.auth.authorize import UnionAuthorizer
 from kubelite.api.auth.escalation import Escalation
 from kubelite.api.auth.lookup import Lookup
 from kubelite.api.auth.rbac import RBAC
+from kubelite.api.kinds.core.namespaces import Namespace
 from kubelite.api.registry.admission import Admission, Mutating, Validating
 from kubelite.api.registry.admission.certificates import (
     CertificateApproval,
@@ -32,7 +33,7 @@ from kubelite.api.registry.admission.volume_claims import (
     PersistentVolumeClaimResize,
     StorageObjectInUseProtection,
 )
-from kubelite.api.registry.resources import ResourceTable
+from kubelite.api.registry.table import ResourceTable
 from kubelite.clock import Clock
 from kubelite.randomness import Randomness
 from kubelite.store.protocol import Store
@@ -79,7 +80,7 @@ def builtin_admission(  # noqa: PLR0913 - all that any plugin needs
 ) -> Admission:
     """Return the default plugins plus those named in `enable`, minus those in `disable`."""
     plugins: list[Mutating | Validating] = [
-        NamespaceLifecycle(lookup),
+        NamespaceLifecycle(lookup, resources.of(Namespace)),
         LimitRanger(lookup),
         ServiceAccountAdmission(lookup, randomness),
         NodeRestriction(lookup, authorizer),

@@ -7,10 +7,9 @@ from kubelite.api.errors import Cause, NotFound
 from kubelite.api.kinds.core.namespaces import Namespace
 from kubelite.api.registry.admission.refusal import forbidden, is_main
 from kubelite.api.registry.admission.request import AdmissionRequest, Verb
-from kubelite.api.registry.builtin import CORE
+from kubelite.api.registry.resource import Resource
 from kubelite.store.protocol import Check
 
-NAMESPACES = next(row for row in CORE if row.plural == "namespaces")
 IMMORTAL = frozenset({"default", "kube-system", "kube-public"})
 REVIEWS = frozenset(
     {"localsubjectaccessreviews"}
@@ -22,8 +21,10 @@ class NamespaceLifecycle:
 
     name: ClassVar = "NamespaceLifecycle"
 
-    def __init__(self, lookup: Lookup) -> None:
+    def __init__(self, lookup: Lookup, namespaces: Resource) -> None:
+        """`namespaces` is the row of Namespaces."""
         self._lookup = lookup
+        self._namespaces = namespaces
 
     async def mutate(self, request: AdmissionRequest) -> None:
         """Check the namespace before other plugins work on the object; raises NotFound or Forbidden."""
@@ -51,5 +52,5 @@ class NamespaceLifecycle:
             )
         if request.operation is Verb.CREATE:
             # Later plugins may wait, and the namespace may be emptied and deleted meanwhile, so check it at the commit.
-            key = NAMESPACES.key("", name)
+            key = self._namespaces.key("", name)
             request.checks.append(Check(key, int(namespace.metadata.resourceVersion)))

@@ -7,7 +7,7 @@ from kubelite.api.auth.caller import Attributes
 from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.registry.admission.refusal import forbidden, metadata
 from kubelite.api.registry.admission.request import AdmissionRequest, Verb
-from kubelite.api.registry.resources import ResourceTable
+from kubelite.api.registry.table import ResourceTable
 
 FINALIZE_ANYTHING = Attributes("update", "*", "*", "*", "finalizers", name="*")
 

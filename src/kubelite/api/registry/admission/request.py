@@ -6,14 +6,14 @@ first, in the order of their list; then defaults are filled in and the object is
 run.
 """
 
-from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
 from kubelite.api.auth.caller import Attributes, Caller
 from kubelite.api.registry.options import DeletionOptions, WriteOptions
-from kubelite.api.registry.resources import Resource
-from kubelite.store.protocol import Check, Operation
+from kubelite.api.registry.reservation import Reservation
+from kubelite.api.registry.resource import Resource
+from kubelite.store.protocol import Check
 
 
 class Verb(StrEnum):
@@ -23,22 +23,6 @@ class Verb(StrEnum):
     UPDATE = "UPDATE"
     DELETE = "DELETE"
     CONNECT = "CONNECT"
-
-
-class Reservation(Protocol):
-    """A change that is atomic with the write, such as used quota or an allocated address.
-
-    Its operations join the commit of the object: all are applied or none. If one of them meets another revision than it
-    expects, the write is retried, admission included, with new reservations.
-    """
-
-    def operations(self) -> Sequence[Operation]:
-        """Return the operations to commit beside the object; called once, right before the commit."""
-        ...
-
-    def settled(self, *, committed: bool) -> None:
-        """Keep or release the reservation; called exactly once, with False for a failed write and a dry run."""
-        ...
 
 
 class AdmissionRequest:

@@ -25,7 +25,8 @@ from kubelite.api.machinery.quota import (
 from kubelite.api.registry.admission.refusal import forbidden
 from kubelite.api.registry.admission.request import AdmissionRequest, Verb
 from kubelite.api.registry.objects import decode, put
-from kubelite.api.registry.resources import Resource, ResourceTable
+from kubelite.api.registry.resource import Resource
+from kubelite.api.registry.table import ResourceTable
 from kubelite.clock import Clock
 from kubelite.store.protocol import Operation, Store
 
@@ -147,7 +148,7 @@ class ResourceQuota:
             resource
             for resource in self._resources.all()
             if resource.namespaced
-            and self._resources.canonical(resource) is resource
+            and resource.is_canonical
             and matching(resource.plural, resource.group, [name])
         ]
 

@@ -20,6 +20,7 @@ from kubelite.api.registry.rules.values import (
     part,
 )
 
+TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"  # an annotation
 NO_MATCH = "`selector` does not match template `labels`"
 _ABOVE_ALL = "must not be greater than 100%"
 _STATEFUL_UPDATABLE = frozenset(

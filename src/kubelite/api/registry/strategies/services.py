@@ -8,13 +8,8 @@ from typing import Any
 
 from kubelite.api.machinery import causes
 from kubelite.api.machinery.times import format_time
-from kubelite.api.registry.addresses import (
-    ServiceAddresses,
-    Unavailable,
-    addresses_of,
-    ports_of,
-)
-from kubelite.api.registry.admission.request import Reservation
+from kubelite.api.registry.allocation import Allocator, Unavailable, addresses_of, ports_of
+from kubelite.api.registry.reservation import Reservation
 from kubelite.api.registry.rules.values import Out
 from kubelite.api.registry.strategies.service_families import HEADLESS, settle_families
 from kubelite.api.registry.strategy import Strategy, WriteContext
@@ -70,7 +65,7 @@ class ServiceStrategy(Strategy):
 class Held:
     """The reservation of the addresses and ports that one write of a Service allocates and releases."""
 
-    def __init__(self, addresses: ServiceAddresses, service: JSON, context: WriteContext) -> None:
+    def __init__(self, addresses: Allocator, service: JSON, context: WriteContext) -> None:
         self._addresses = addresses
         self._service = service
         self._context = context
@@ -111,9 +106,7 @@ class Held:
             self._addresses.give_back_port(port)
 
 
-def _take(
-    item: JSON, before: JSON, addresses: ServiceAddresses, context: WriteContext
-) -> Reservation:
+def _take(item: JSON, before: JSON, addresses: Allocator, context: WriteContext) -> Reservation:
     held = Held(addresses, item, context)
     spec = item["spec"]
     had_addresses, had_ports = addresses_of(before), ports_of(before)

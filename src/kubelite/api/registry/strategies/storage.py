@@ -1,4 +1,4 @@
-"""Write hooks of volumes, claims, Secrets and Events."""
+"""Write hooks of volumes, claims and Secrets."""
 
 import base64
 from typing import Any
@@ -38,9 +38,3 @@ def encode_text(secret: JSON) -> None:
     for name, text in (secret.pop("stringData", None) or {}).items():
         data = secret.setdefault("data", {})
         data[name] = base64.b64encode(text.encode()).decode()
-
-
-class EventStrategy(Strategy):
-    """The write hooks of Events, which garbage collection ignores since they have no dependents."""
-
-    collected = False

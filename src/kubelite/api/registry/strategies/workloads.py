@@ -2,20 +2,22 @@
 
 from typing import Any
 
+from kubelite.api.registry.rules.workloads import TEMPLATE_GENERATION
 from kubelite.api.registry.strategy import Strategy, WriteContext
 
-TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
 GENERATION_DIGITS = 18
 _JOB_NAME = ("job-name", "batch.kubernetes.io/job-name")
 _CONTROLLER_UID = ("controller-uid", "batch.kubernetes.io/controller-uid")
 
 JSON = dict[str, Any]
+JOB_ORPHANS = (
+    "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background "
+    "to remove them or set propagationPolicy=Orphan to suppress this warning"
+)
 
 
 class DeploymentStrategy(Strategy):
     """The write hooks of Deployments."""
-
-    status_keeps_labels = True
 
     def count(self, item: JSON, old: JSON) -> None:
         """Increment the generation for changes of annotations, too, since the controller copies them to ReplicaSets."""
@@ -25,20 +27,8 @@ class DeploymentStrategy(Strategy):
             after["generation"] = before.get("generation", 0) + 1
 
 
-class ReplicationControllerStrategy(Strategy):
-    """The write hooks of ReplicationControllers: their pods are orphaned by default, for old clients."""
-
-    default_orphan = True
-
-
 class JobStrategy(Strategy):
     """The write hooks of Jobs: the server generates the selector unless manualSelector is set."""
-
-    default_orphan = True
-    orphan_warning = (
-        "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background "
-        "to remove them or set propagationPolicy=Orphan to suppress this warning"
-    )
 
     def prepare_create(self, item: JSON, context: WriteContext) -> None:
         """Set a selector for the Job's uid, and the template labels that match it."""

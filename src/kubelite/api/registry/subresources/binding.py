@@ -2,52 +2,60 @@
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from kubelite.api.errors import BadRequest, Conflict
-from kubelite.api.kinds.core.pods import Binding
+from kubelite.api.kinds.core.pods import Binding, Pod
 from kubelite.api.machinery import causes
-from kubelite.api.machinery.schema import compile_struct
+from kubelite.api.machinery.shaping.go import GoShape
 from kubelite.api.machinery.times import format_time
 from kubelite.api.registry.answers import Written
 from kubelite.api.registry.bodies import check_kind, metadata_of, shape
+from kubelite.api.registry.handlers import Services
 from kubelite.api.registry.objects import encode
 from kubelite.api.registry.options import WriteOptions
 from kubelite.api.registry.target import Target
-from kubelite.api.registry.writing import Decode, Writer
+from kubelite.api.registry.writing import Decode
 
+FORM = GoShape(Binding)
+CREATED = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 JSON = dict[str, Any]
 
 
-class BindingPost:
-    """Answers a POST of a Binding."""
+async def bind_pod(
+    services: Services, target: Target, body: JSON, options: WriteOptions
+) -> Written:
+    """Bind the pod of the path; raises NotFound, BadRequest, Invalid, and Conflict for a bound or deleted pod."""
+    check_kind(Binding.gvk, body)
+    warnings = shape(FORM, body, options)
+    metadata = metadata_of(body)
+    if metadata.get("name") != target.name:
+        raise BadRequest("name in URL does not match name in Binding object")
+    node = _node(body, target.name)
+    writer = services.writer
 
-    def __init__(self, writer: Writer) -> None:
-        self._writer = writer
+    def revise(read: Decode | None) -> JSON:
+        assert read is not None
+        return bound(read(), node, metadata, format_time(writer.clock.now()))
 
-    async def post(self, target: Target, body: JSON, options: WriteOptions) -> Written:
-        """Bind the pod of the path; raises NotFound, BadRequest, Invalid, and Conflict for a bound or deleted pod."""
-        check_kind(Binding.gvk, body)
-        warnings = shape(compile_struct(Binding), body, options)
-        metadata = metadata_of(body)
-        if metadata.get("name") != target.name:
-            raise BadRequest("name in URL does not match name in Binding object")
-        node = _node(body, target.name)
+    # As in Kubernetes, a binding records no field manager.
+    written = await writer.update(target, revise, options, warnings=warnings, applied=True)
+    return Written(encode(CREATED), created=True, warnings=written.warnings)
 
-        def revise(read: Decode | None) -> JSON:
-            assert read is not None
-            return bound(read(), node, metadata, format_time(self._writer.clock.now()))
 
-        # As in Kubernetes, a binding records no field manager.
-        written = await self._writer.update(
-            target, revise, options, warnings=warnings, applied=True
-        )
-        success = {
-            "kind": "Status",
-            "apiVersion": "v1",
-            "metadata": {},
-            "status": "Success",
-            "code": 201,
-        }
-        return Written(encode(success), created=True, warnings=written.warnings)
+async def bind_by_body(
+    services: Services, target: Target, body: JSON, options: WriteOptions
+) -> Written:
+    """Bind a pod by a POST to ``bindings``, the old form that names the pod only in the body."""
+    pods = services.resources.of(Pod)
+    attributes = replace(
+        target.allowed.attributes,
+        resource=pods.plural,
+        subresource="binding",
+        name=metadata_of(body).get("name", ""),
+    )
+    target = Target(replace(target.allowed, attributes=attributes), pods, pods)
+    return await bind_pod(services, target, body, options)
 
 
 def _node(body: JSON, name: str) -> str:

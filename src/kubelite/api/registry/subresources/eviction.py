@@ -14,28 +14,27 @@ from kubelite.api.errors import (
     InternalError,
     TooManyRequests,
 )
-from kubelite.api.kinds.policy import Eviction
+from kubelite.api.kinds.policy import Eviction, PodDisruptionBudget
 from kubelite.api.machinery import causes
-from kubelite.api.machinery.schema import compile_struct
 from kubelite.api.machinery.selectors import label_selector
+from kubelite.api.machinery.shaping.go import GoShape
 from kubelite.api.machinery.times import format_time
 from kubelite.api.registry.answers import Written
 from kubelite.api.registry.bodies import check_kind, metadata_of, shape
-from kubelite.api.registry.builtin import POLICY
-from kubelite.api.registry.deleting import Deleter
+from kubelite.api.registry.handlers import Services
 from kubelite.api.registry.objects import decode, encode
 from kubelite.api.registry.options import DeletionOptions, Propagation, WriteOptions
 from kubelite.api.registry.reading import not_found
-from kubelite.api.registry.subresources.binding import set_condition
+from kubelite.api.registry.subresources.binding import CREATED, set_condition
 from kubelite.api.registry.target import ATTEMPTS_MAX, Target, busy
-from kubelite.api.registry.writing import Decode, Writer
+from kubelite.api.registry.writing import Decode
 from kubelite.limits import DISRUPTED_PODS
 
-BUDGETS = POLICY[0]
 BEFORE = "policy/v1beta1"  # Kubernetes still accepts evictions of this version
 WAIT_SECONDS = 10
 REFUSED = "Cannot evict pod as it would violate the pod's disruption budget."
 
+FORM = GoShape(Eviction)
 JSON = dict[str, Any]
 
 
@@ -46,19 +45,27 @@ class Verdict(Struct, frozen=True):
     guarded: bool = False  # allowed only while the pod has the resource version that was checked
 
 
-class EvictionPost:
+async def evict_pod(
+    services: Services, target: Target, body: JSON, options: WriteOptions
+) -> Written:
+    """Evict the pod of the path; raises NotFound, Conflict, and TooManyRequests if a budget forbids it."""
+    return await _Eviction(services).post(target, body, options)
+
+
+class _Eviction:
     """Answers a POST of an Eviction."""
 
-    def __init__(self, writer: Writer, deleter: Deleter) -> None:
-        self._writer = writer
-        self._deleter = deleter
+    def __init__(self, services: Services) -> None:
+        self._writer = services.writer
+        self._deleter = services.deleter
+        self._budgets = services.resources.of(PodDisruptionBudget)
 
     async def post(self, target: Target, body: JSON, options: WriteOptions) -> Written:
-        """Evict the pod of the path; raises NotFound, Conflict, and TooManyRequests if a budget forbids it."""
+        """Evict the pod of the path."""
         if body.get("apiVersion") == BEFORE:
             body["apiVersion"] = Eviction.gvk.api_version
         check_kind(Eviction.gvk, body)
-        shape(compile_struct(Eviction), body, options)
+        shape(FORM, body, options)
         if metadata_of(body).get("name") != target.name:
             raise BadRequest("name in URL does not match name in Eviction object")
         deletion = deletion_options(body.get("deleteOptions") or {}, dry_run=options.dry_run)
@@ -85,14 +92,7 @@ class EvictionPost:
                 deletion = replace(deletion, resource_version=pod["metadata"]["resourceVersion"])
         deletion = await self._announce(target, pod, deletion)
         await self._deleter.delete(self._main(target), deletion)
-        success = {
-            "kind": "Status",
-            "apiVersion": "v1",
-            "metadata": {},
-            "status": "Success",
-            "code": 201,
-        }
-        return Written(encode(success), created=True)
+        return Written(encode(CREATED), created=True)
 
     async def _announce(
         self, target: Target, pod: JSON, deletion: DeletionOptions
@@ -137,7 +137,7 @@ class EvictionPost:
         """Return the budget that selects a pod, or None; raises InternalError if there are several."""
         labels = pod["metadata"].get("labels")
         found = []
-        for entry in self._writer.store.list(BUDGETS.scope(namespace)).entries:
+        for entry in self._writer.store.list(self._budgets.scope(namespace)).entries:
             budget = decode.decode(entry.value)
             if label_selector(budget.get("spec", {}).get("selector")).matches(labels):
                 found.append(budget)
@@ -150,12 +150,13 @@ class EvictionPost:
 
     async def _spend(self, target: Target, budget: JSON, pod: str) -> None:
         """Use one disruption of a budget; raises Conflict if the budget changed since it was read."""
+        budgets = self._budgets
         attributes = replace(
             target.allowed.attributes,
             verb="update",
-            group=BUDGETS.group,
-            version=BUDGETS.version,
-            resource=BUDGETS.plural,
+            group=budgets.group,
+            version=budgets.version,
+            resource=budgets.plural,
             subresource="status",
             name=budget["metadata"]["name"],
         )
@@ -165,7 +166,7 @@ class EvictionPost:
             return spent(budget, pod, now)
 
         await self._writer.update(
-            Target(replace(target.allowed, attributes=attributes), BUDGETS, BUDGETS),
+            Target(replace(target.allowed, attributes=attributes), budgets, budgets),
             revise,
             WriteOptions(field_manager="eviction"),
         )

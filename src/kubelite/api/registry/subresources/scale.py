@@ -6,12 +6,14 @@ from kubelite.api.errors import BadRequest
 from kubelite.api.kinds.autoscaling_v1 import Scale
 from kubelite.api.machinery import causes
 from kubelite.api.machinery.selectors import label_selector, labels_selector
+from kubelite.api.machinery.shaping.go import GoShape
 
+SHAPE = GoShape(Scale)
 _CARRIED = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
 
 
 def scale_of(item: dict[str, Any]) -> dict[str, Any]:
-    """Return the Scale of a stored workload."""
+    """Return the Scale of a workload."""
     spec, status = item.get("spec") or {}, item.get("status") or {}
     metadata = item["metadata"]
     shown: dict[str, Any] = {"replicas": status.get("replicas", 0)}
@@ -54,3 +56,17 @@ def put_scale(item: dict[str, Any], scale: dict[str, Any]) -> dict[str, Any]:
         elif field == "resourceVersion":
             item["metadata"].pop(field, None)
     return item
+
+
+class WorkloadScale:
+    """The scale of a built-in workload, at the fields that all of them have."""
+
+    shape = SHAPE
+
+    def read(self, item: dict[str, Any]) -> dict[str, Any]:
+        """Return the Scale of a workload."""
+        return scale_of(item)
+
+    def write(self, item: dict[str, Any], shown: dict[str, Any]) -> dict[str, Any]:
+        """Return `item` with the replicas of a Scale; raises BadRequest and Invalid."""
+        return put_scale(item, shown)

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 from complete_objects import samples
+from fakes.rows import ROWS
 
-from kubelite.api.machinery.columns import LAYOUTS, custom_layout, layout_of
+from kubelite.api.machinery.columns.custom import CREATED_AT, custom_layout
 
+LAYOUTS = {(gvk.group, gvk.kind): row.layout for gvk, row in ROWS.items()}
 NOW = datetime(2026, 1, 1, 0, 5, tzinfo=UTC)
 BORN = {"name": "x", "creationTimestamp": "2026-01-01T00:00:00Z"}
 
@@ -15,7 +17,7 @@ BORN = {"name": "x", "creationTimestamp": "2026-01-01T00:00:00Z"}
 def cells(group: str, kind: str, **fields: Any) -> list[Any]:
     """Return the cells of an object of that kind."""
     metadata = {**BORN, **fields.pop("metadata", {})}
-    return layout_of(group, kind).cells({"kind": kind, "metadata": metadata, **fields}, NOW)
+    return LAYOUTS[group, kind].cells({"kind": kind, "metadata": metadata, **fields}, NOW)
 
 
 @pytest.mark.parametrize(("group", "kind"), sorted(LAYOUTS))
@@ -28,7 +30,7 @@ def test_every_layout_fills_its_columns_even_for_an_empty_object(group: str, kin
 def test_every_layout_reads_a_full_object() -> None:
     for _, full, _ in samples():
         group = full.get("apiVersion", "v1").rpartition("/")[0]
-        layout = layout_of(group, full.get("kind", ""))
+        layout = LAYOUTS.get((group, full.get("kind", "")), CREATED_AT)
         filled = layout.cells(full, NOW)
         assert len(filled) == len(layout.columns)
         assert all(cell is None or isinstance(cell, str | int | bool) for cell in filled), full

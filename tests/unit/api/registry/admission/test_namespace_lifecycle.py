@@ -2,6 +2,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from fakes.rows import row_of
 from fakes.server import Server
 from msgspec import convert, json
 
@@ -19,7 +20,9 @@ def namespace(name: str, phase: str = "Active") -> Namespace:
     return convert({"metadata": metadata, "status": {"phase": phase}}, Namespace)
 
 
-PLUGIN = NamespaceLifecycle(FixedLookup([namespace("shop"), namespace("going", "Terminating")]))
+PLUGIN = NamespaceLifecycle(
+    FixedLookup([namespace("shop"), namespace("going", "Terminating")]), row_of("", "Namespace")
+)
 POD = {"metadata": {"name": "p"}}
 
 
@@ -55,7 +58,7 @@ class Slow:
 
 async def test_a_namespace_that_goes_while_a_write_waits() -> None:
     lookup, slow = FixedLookup(), Slow()
-    server = Server(NamespaceLifecycle(lookup), slow)
+    server = Server(NamespaceLifecycle(lookup, row_of("", "Namespace")), slow)
 
     def seen(changes: Sequence[Change]) -> None:
         for change in changes:

@@ -18,6 +18,8 @@ async def test_a_node_is_registered_with_its_status_in_one_request() -> None:
 def test_no_other_kind_is_created_with_its_status() -> None:
     table = builtin_table()
     found = {
-        row.plural for row in table.all() if row.has_status and row.strategy.created_with_status
+        row.plural
+        for row in table.all()
+        if row.has_status and row.strategy.conduct.created_with_status
     }
     assert found == {"nodes"}

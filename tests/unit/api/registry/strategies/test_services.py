@@ -5,6 +5,7 @@ import pytest
 from fakes.server import Server
 
 from kubelite.api.errors import AlreadyExists, Invalid
+from kubelite.api.kinds.networking import IPAddress
 from kubelite.api.registry.addresses import ServiceAddresses
 from kubelite.randomness import SeededRandomness
 
@@ -126,6 +127,7 @@ async def test_what_is_taken_is_found_again_after_a_restart(server: Server) -> N
     made = await server.create("v1/services", service("a", type="NodePort"))
     again = ServiceAddresses(
         server.store,
+        records=server.resources.of(IPAddress),
         cidr="10.43.0.0/16",
         node_ports=(30000, 32767),
         randomness=SeededRandomness(1),

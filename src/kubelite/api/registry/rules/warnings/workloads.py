@@ -6,7 +6,7 @@ from kubelite.api.registry.rules.values import JSON, items, part
 from kubelite.api.registry.rules.warnings import pods
 from kubelite.api.registry.rules.warnings.texts import surprising_name
 from kubelite.api.registry.rules.warnings.volumes import claim_spec
-from kubelite.api.registry.strategies.workloads import TEMPLATE_GENERATION
+from kubelite.api.registry.rules.workloads import TEMPLATE_GENERATION
 
 _IN_PODS = "Pod names and hostnames"
 _COMPLETIONS_SOFT_MAX = 100_000

@@ -9,20 +9,20 @@ pass is compiled to closures per node, which know no paths: when one of them fin
 from __future__ import annotations
 
 import binascii
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from threading import RLock, local
 from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET
 
-from kubelite.api.errors import BadRequest
-from kubelite.api.kinds.model import GroupVersionKind
+from kubelite.api.errors import BadRequest, Cause
+from kubelite.api.kinds.model import GroupVersionKind, Model
 from kubelite.api.machinery.document_size import json_cost, too_large
 from kubelite.api.machinery.mismatch import find_mismatch
 from kubelite.api.machinery.prune import prune
 from kubelite.api.machinery.quantity import parse_quantity
-from kubelite.api.machinery.schema import Schema
+from kubelite.api.machinery.schema import Schema, compile_struct
 from kubelite.api.machinery.times import format_micro_time, format_time, parse_time
 from kubelite.limits import DOCUMENT
 from kubelite.remembered import remembered
@@ -48,6 +48,50 @@ _filling = local()  # `left`: bytes of defaults that this thread may still add t
 
 Reader = Callable[[Any], Any]  # returns the value to write; the same object if nothing changes
 Maker = Callable[[], Any]
+
+
+Defaulter = Callable[
+    [dict[str, Any]], None
+]  # sets defaults that depend on other fields, in place; idempotent
+
+
+class GoShape:
+    """The form of a built-in kind: that of its type, with the defaults of its defaulting function.
+
+    Constant defaults of single fields are notes of the types. The function has those that depend on other fields, and
+    keeps in sync what Kubernetes' conversions do: old and new names of one fact.
+    """
+
+    def __init__(self, type_: type[Model], defaults: Defaulter | None = None) -> None:
+        self._type = type_
+        self._defaults = defaults
+
+    @property
+    def schema(self) -> Schema:
+        """The schema tree, compiled on first use."""
+        return compile_struct(self._type)
+
+    def receive(self, body: dict[str, Any]) -> tuple[str, ...]:
+        """Shape a body in place; return the paths of the dropped unknown fields. Raises as `structure`."""
+        unknown = structure(self.schema, body)
+        if self._defaults is not None:
+            self._defaults(body)
+        return unknown
+
+    def complete(self, item: dict[str, Any]) -> None:
+        """Shape an object in place. Raises as `structure`."""
+        self.receive(item)
+
+    def complete_status(self, item: dict[str, Any]) -> None:
+        """Add to a status, which a strategy has just set, the fields that are always encoded."""
+        node = self.schema.fields.get("status")
+        if node is not None and node.type == "object" and (node.always or "status" in item):
+            structure(node, item.setdefault("status", {}))
+
+    def causes(self, item: Mapping[str, Any], old: Mapping[str, Any] | None) -> Sequence[Cause]:
+        """Return no cause: the rules of a built-in kind check all of an object."""
+        del item, old
+        return ()
 
 
 def structure(schema: Schema, body: Any) -> tuple[str, ...]:

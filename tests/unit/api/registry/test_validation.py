@@ -1,4 +1,4 @@
-"""The entry to all rules."""
+"""Validation by the rules of a row."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,9 +8,10 @@ import pytest
 from fakes.rule_samples import changed, container, lines, pod, service, workload
 from fakes.steps import RATIO_MAX, Word, growth
 
+from kubelite.api.machinery.causes import invalid_object as invalid
 from kubelite.api.registry.builtin import RESOURCES
-from kubelite.api.registry.resources import Resource
-from kubelite.api.registry.rules import RULES, invalid, validate
+from kubelite.api.registry.resource import Resource
+from kubelite.api.registry.validation import validate
 from kubelite.limits import CAUSES, CAUSES_TEXT
 
 JSON = dict[str, Any]
@@ -19,11 +20,6 @@ JSON = dict[str, Any]
 def row(kind: str, group: str = "") -> Resource:
     """Return the row of a kind."""
     return next(row for row in RESOURCES if row.kind.kind == kind and row.group == group)
-
-
-def test_every_rule_is_of_a_served_kind() -> None:
-    served = {(row.group, row.kind.kind) for row in RESOURCES}
-    assert set(RULES) - served <= {("", "Binding"), ("autoscaling", "Scale")}
 
 
 def test_new_objects_are_checked_with_their_metadata() -> None:
