@@ -143,7 +143,8 @@ def test_an_old_object_never_adds_causes(node: JSON, value: Any, old: Any) -> No
     shape.receive(before)
     blamed = set(shape.causes(body, before))
     assert blamed <= set(shape.causes(body, None))
-    if not any("preserve" in name for name in str(node).split("'")):
+    # What has no schema, and an element without a key, cannot be compared.
+    if "preserve" not in str(node) and "list-map-keys" not in str(node):
         assert not shape.causes(before, deepcopy(before))
 
 

@@ -10,7 +10,7 @@ from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery.causes import invalid, unchecked
 from kubelite.api.machinery.schema import Schema, compile_struct
-from kubelite.api.machinery.shaping.blame import causes_of
+from kubelite.api.machinery.shaping.blame import causes_of, status_causes_of
 from kubelite.api.machinery.shaping.compile_openapi import PRESERVE, compile_openapi
 from kubelite.api.machinery.shaping.condensing import alternatives_of, condensed
 from kubelite.api.machinery.shaping.constraints import (
@@ -60,6 +60,7 @@ class CustomShape:
         "_compiler",
         "_condensed",
         "_gvk",
+        "_pruner",
         "_prunes",
         "_reader",
         "_rules",
@@ -87,6 +88,7 @@ class CustomShape:
         self._prunes = not preserve_unknown and openapi is not None
         self._schema: Schema | None = None
         self._reader: Reader | None = None
+        self._pruner: Reader | None = None  # as the reader, without defaults
         self._rules = metadata_rules
         self._compiler = Compiler(metadata_rules)
         self._table: Table | None = None
@@ -140,6 +142,12 @@ class CustomShape:
             self._reader = ReaderCompiler(prunes=self._prunes).container(self._node, root=True)
         self._reader(body)
 
+    def _read_unfilled(self, body: JSON) -> None:
+        if self._pruner is None:
+            compiler = ReaderCompiler(prunes=self._prunes, fills=False)
+            self._pruner = compiler.container(self._node, root=True)
+        self._pruner(body)
+
     def _shape_metadata(self, body: JSON) -> tuple[str, ...]:
         if "metadata" not in body:
             return ()
@@ -178,16 +186,26 @@ class CustomShape:
 
         Malformed metadata of embedded resources is dropped: it was stored before the schema said what it is.
         """
+        return self._reformed(item, self._read)
+
+    def prune(self, item: JSON) -> bool:
+        """Drop from a converted object what this schema does not know; return whether anything changed.
+
+        As `reshape`, but without defaults, which Kubernetes fills in when it reads, not when it converts.
+        """
+        return self._reformed(item, self._read_unfilled)
+
+    def _reformed(self, item: JSON, read: Callable[[JSON], None]) -> bool:
         progress.start()
         changed = False
         try:
-            self._read(item)
+            read(item)
         except (UnknownField, Malformed):
             changed = True
             if self._prunes:
                 drop_unknown(self._node, item, root=True)
             shape_embedded(self._node, item, lenient=True)
-            self._read(item)
+            read(item)
         return changed or progress.changed
 
     def complete_status(self, item: JSON) -> None:
@@ -195,12 +213,25 @@ class CustomShape:
 
     def causes(self, item: Mapping[str, Any], old: Mapping[str, Any] | None) -> Sequence[Cause]:
         """Return why an object does not satisfy its schema; values that are as in `old` are not blamed."""
+
+        def found() -> Sequence[Cause]:
+            if satisfies(self._checks(), item):
+                return ()
+            return causes_of(self._node, item, old, self._rules, self._compiler)
+
+        return self._bounded(found)
+
+    def status_causes(self, item: Mapping[str, Any], old: Mapping[str, Any]) -> Sequence[Cause]:
+        """Return why an object's status does not satisfy its schema, for a write to the subresource status.
+
+        Kubernetes validates it alone, with paths from the status on in what it says.
+        """
+        return self._bounded(lambda: status_causes_of(self._node, item, old, self._compiler))
+
+    def _bounded(self, find: Callable[[], Sequence[Cause]]) -> Sequence[Cause]:
         work.start()
         try:
-            found: Sequence[Cause] = ()
-            if not satisfies(self._checks(), item):
-                found = causes_of(self._node, item, old, self._rules, self._compiler)
-            return self._with_rules(found)
+            return self._with_rules(find())
         except TooManyAlternatives:
             return (unchecked(),)
         except RecursionError:

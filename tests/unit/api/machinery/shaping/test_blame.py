@@ -306,3 +306,23 @@ def test_nested_alternatives_take_no_more_than_their_number() -> None:
     for _ in range(12):
         node = {"anyOf": [dict(node), dict(node)], "allOf": [{"maxLength": 1}]}
     assert found({**TEXT, **node}, "xx")
+
+
+def test_a_status_is_validated_alone() -> None:
+    status = {**record(phase={**TEXT, "enum": ["Up"]}, n=WHOLE), "required": ["n"]}
+    shape = CustomShape(record(spec=record(a=WHOLE), status=status), GVK)
+
+    def said(new: JSON, old: JSON) -> list[tuple[str, str]]:
+        causes = shape.status_causes({"spec": {"a": "x"}, **new}, {"spec": {"a": "x"}, **old})
+        return [(cause.path, cause.message) for cause in causes]
+
+    assert said({"status": {"phase": "Down", "n": "x"}}, {}) == [
+        ("status.phase", 'Unsupported value: "Down": supported values: "Up"'),
+        ("status.n", 'Invalid value: "string": n in body must be of type integer: "string"'),
+    ]
+    assert said({"status": {}}, {}) == [("status.n", "Required value")]
+    assert said({"status": 5}, {}) == [
+        ("status", 'Invalid value: "integer":  in body must be of type object: "integer"')
+    ]
+    assert said({"status": {"phase": "Down", "n": 1}}, {"status": {"phase": "Down"}}) == []
+    assert said({}, {"status": {"phase": "Down"}}) == []

@@ -330,3 +330,15 @@ def test_an_object_that_is_too_deep_is_refused() -> None:
 def test_only_so_many_unknown_fields_are_named() -> None:
     _, unknown = received(record(), {f"f{n}": 1 for n in range(3000)})
     assert len(unknown) == 1000
+
+
+def test_a_converted_object_is_pruned_but_gets_no_defaults() -> None:
+    schema = record(
+        a={**TEXT, "default": "d"}, b=TEXT, l={"type": "array", "items": record(c=TEXT)}
+    )
+    item = {"spec": {"a": None, "b": None, "z": 1, "l": [{"y": 1}]}}
+    assert shape_of(schema).prune(item)
+    assert item == {"spec": {"a": None, "l": [{}]}}
+    assert not shape_of(schema).prune(item)
+    assert shape_of(schema).reshape(item)
+    assert item == {"spec": {"a": "d", "l": [{}]}}
