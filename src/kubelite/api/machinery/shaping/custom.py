@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from threading import Lock
 from typing import Any, Final
 
 from kubelite.api.errors import BadRequest, Cause
@@ -39,6 +40,9 @@ JSON = dict[str, Any]
 
 RULES: Final = "x-kubernetes-validations"
 _FREE: Final[JSON] = {PRESERVE: True}
+_LOADING = (
+    Lock()
+)  # what is compiled is known by the identity of its node, so there must be one copy of each
 _FIRST_USE = 70_000  # 20 ms, of the largest definitions of well-known operators
 _PASSES = 2
 _INNER = ("items", "additionalProperties")
@@ -98,8 +102,10 @@ class CustomShape:
     def _node(self) -> JSON:
         """The schema's root."""
         if self._condensed is None:
-            source = self._source
-            self._condensed = condensed(source() if callable(source) else source)
+            with _LOADING:
+                if self._condensed is None:
+                    source = self._source
+                    self._condensed = condensed(source() if callable(source) else source)
         return self._condensed
 
     @property

@@ -1,6 +1,7 @@
 """The form of custom resources: what a client's object becomes."""
 
 from copy import deepcopy
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -342,3 +343,26 @@ def test_a_converted_object_is_pruned_but_gets_no_defaults() -> None:
     assert not shape_of(schema).prune(item)
     assert shape_of(schema).reshape(item)
     assert item == {"spec": {"a": "d", "l": [{}]}}
+
+
+def test_threads_load_the_schema_once() -> None:
+    entered, released = Event(), Event()
+    loads = []
+
+    def load() -> JSON:
+        loads.append(1)
+        entered.set()
+        assert released.wait(10)
+        return record(spec=record(a={**TEXT, "default": "x"}))
+
+    shape = CustomShape(load, GVK)
+    bodies: list[JSON] = [{"spec": {}}, {"spec": {}}]
+    first, second = (Thread(target=shape.receive, args=(body,)) for body in bodies)
+    first.start()
+    assert entered.wait(10)
+    second.start()
+    released.set()
+    first.join()
+    second.join()
+    assert loads == [1]
+    assert bodies == [{"spec": {"a": "x"}}] * 2
