@@ -63,7 +63,7 @@ def test_the_automaton_matches_what_python_matches(pattern: str, texts: list[str
 def test_the_library_matches_what_the_automaton_matches(pattern: str, texts: list[str]) -> None:
     pytest.importorskip("re2")
     machine = Automaton(parse(pattern), size_max=20_000)
-    matches = patterns._by_library(pattern)
+    matches = patterns._by_library(pattern, parse(pattern))
     for text in texts:
         assert matches(text) == machine.matches(text), (pattern, text)
 

@@ -326,3 +326,10 @@ def test_a_status_is_validated_alone() -> None:
     ]
     assert said({"status": {"phase": "Down", "n": 1}}, {"status": {"phase": "Down"}}) == []
     assert said({}, {"status": {"phase": "Down"}}) == []
+
+
+def test_the_type_of_an_object_is_blamed_even_if_it_did_not_change() -> None:
+    shape = CustomShape(record(kind={**TEXT, "enum": ["Ship"]}, a={**TEXT, "maxLength": 1}), GVK)
+    item = {"kind": "Boat", "metadata": {"name": "b"}, "a": "long"}
+    assert [cause.path for cause in shape.causes(item, dict(item))] == ["kind"]
+    assert [cause.path for cause in shape.causes(item, None)] == ["kind", "a"]

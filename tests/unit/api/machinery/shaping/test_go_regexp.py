@@ -3,7 +3,7 @@
 import pytest
 
 from kubelite.api.machinery.shaping.automaton import Automaton
-from kubelite.api.machinery.shaping.go_regexp import Invalid, asks_inside, parse
+from kubelite.api.machinery.shaping.go_regexp import Invalid, is_costly_in_bytes, parse
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,15 @@ def test_what_an_expression_matches(pattern: str, good: list[str], bad: list[str
 
 @pytest.mark.parametrize(
     ("pattern", "answer"),
-    [(r"a\b", False), (r"(x|\By)*", True), ("(" * 900 + ")" * 900, False)],
+    [
+        (r"a\b", False),
+        (r"(x|\By)*", True),
+        ("(" * 900 + ")" * 900, False),
+        (r"^\pL[\pN_]*$", False),
+        (r"^[\pL_]{1,64}$", True),
+        (r"(\pL{3}-){6}", True),
+        ("a{1000}", False),
+    ],
 )
-def test_positions_inside_words_are_found(pattern: str, answer: bool) -> None:
-    assert asks_inside(parse(pattern)) is answer
+def test_which_expressions_are_costly_in_bytes(pattern: str, answer: bool) -> None:
+    assert is_costly_in_bytes(parse(pattern)) is answer
