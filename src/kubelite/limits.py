@@ -170,6 +170,14 @@ PATTERN = Limit(
     beyond="422; at matching slower, states are forgotten",
     reason="256 patterns are kept compiled; one of 16 groups of Unicode takes 0.1 MiB, usual ones take 1 KiB",
 )
+DEFINITION_PATTERNS = Limit(
+    "definition-patterns",
+    500_000,
+    "instructions",
+    bounds="the distinct patterns of one definition when it is checked, a character counting as 10",
+    beyond="422",
+    reason="about 1.5 s of a worker thread; those of 54 real definitions together are 20,000",
+)
 PATTERN_PROGRAM = Limit(
     "pattern-program",
     20_000,
@@ -564,6 +572,22 @@ DISRUPTED_PODS = Limit(
     bounds="evictions of one budget that its controller has not confirmed yet",
     beyond="403",
     reason="as the API server of Kubernetes",
+)
+WEBHOOK_ANSWER = Limit(
+    "webhook-answer",
+    32 * MIB,
+    "bytes",
+    bounds="answer of a webhook",
+    beyond="the webhook counts as failed",
+    reason="a conversion answers for all objects of a list; a page of 500 objects of 64 KiB",
+)
+WEBHOOK_AUTHORITIES = Limit(
+    "webhook-authorities",
+    64,
+    "bundles",
+    bounds="bundles of certificate authorities of webhooks that are kept parsed",
+    beyond="all are dropped and parsed anew",
+    reason="more than the webhooks of a cluster; each takes some 50 KiB",
 )
 AUDIT_BYTES = Limit(
     "audit-bytes",

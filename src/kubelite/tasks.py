@@ -30,9 +30,11 @@ class TaskSet:
         task.add_done_callback(self._ended)
         return task
 
-    def supervise(self, run: Callable[[], Coroutine[Any, Any, Any]], *, name: str) -> None:
+    def supervise(
+        self, run: Callable[[], Coroutine[Any, Any, Any]], *, name: str
+    ) -> asyncio.Task[Any]:
         """Run `run()` in the background; after a failure log it and restart `run()` with exponential back-off."""
-        self.start(_supervised(run, name), name=name)
+        return self.start(_supervised(run, name), name=name)
 
     async def stop(self) -> None:
         """Cancel every task and wait until all have ended; tasks started meanwhile are cancelled as well.

@@ -26,7 +26,7 @@ from kubelite.control import CONTROLLERS
 from kubelite.control.options import Options
 from kubelite.control.runtime import Runtime
 from kubelite.control.scheduler.scheduler import Scheduler
-from kubelite.control_plane import ControlPlane, ServedResources
+from kubelite.control_plane import ControlPlane
 from kubelite.node.simulated import SharedPods, SimulatedNode
 from kubelite.node.simulated_network import AddressPool
 from kubelite.node.simulated_runtime import Behaviour
@@ -144,7 +144,7 @@ async def _cluster(path: Path) -> AsyncIterator[ControlPlane]:
             clock=clock,
             offload=AtOnce(),
             randomness=randomness,
-            options=Options(cluster_ca="PEM", resources=ServedResources(plane.resources)),
+            options=Options(cluster_ca="PEM"),
         )
         await runtime.start()
         running.push_async_callback(runtime.stop)

@@ -7,13 +7,24 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from kubelite.api.client.protocol import PatchType
+from fakes.fake_resource import FakeResource, FakeServed
+from fakes.rows import ROWS
+from kubelite.api.client.protocol import PatchType, ServedResource
 from kubelite.api.errors import AlreadyExists, APIError, Conflict, NotFound
 from kubelite.api.kinds.model import GroupVersionKind, Kind, to_wire
+from kubelite.api.machinery.field_selectors import (
+    METADATA,
+    Fields,
+    parse_field_selector,
+    paths,
+)
+from kubelite.api.machinery.patch import json_patch
+from kubelite.api.machinery.selectors import parse_selector
 from kubelite.api.machinery.times import format_time
 from kubelite.randomness import SeededRandomness
 
 K = TypeVar("K", bound=Kind)
+CUSTOM_FIELDS = Fields({**METADATA, **paths("spec.color")})
 
 
 class FixedClock:
@@ -36,6 +47,7 @@ class FakeMirror:
         self.items: dict[tuple[str, str], Any] = {}
         self.indexes: dict[str, Callable[[Any], Sequence[str]]] = {}
         self.listeners: list[Callable[[Any, Any], None]] = []
+        self.readers = 0
 
     async def synced(self) -> None:
         return
@@ -59,6 +71,9 @@ class FakeMirror:
         self.listeners.append(listener)
         return lambda: self.listeners.remove(listener)
 
+    def close(self) -> None:
+        self.readers -= 1
+
     def put(self, item: Any) -> None:
         key = (item.metadata.namespace, item.metadata.name)
         before = self.items.get(key)
@@ -67,7 +82,9 @@ class FakeMirror:
             listener(before, item)
 
     def drop(self, item: Any) -> None:
-        before = self.items.pop((item.metadata.namespace, item.metadata.name))
+        before = self.items.pop((item.metadata.namespace, item.metadata.name), None)
+        if before is None:
+            return
         for listener in list(self.listeners):
             listener(before, None)
 
@@ -79,13 +96,34 @@ class FakeClient:
         self.clock = clock or FixedClock()
         self.randomness = SeededRandomness(1)
         self.mirrors: dict[GroupVersionKind, FakeMirror] = {}
+        self.chosen: dict[tuple[object, ...], FakeMirror] = {}  # mirrors with a selection
+        self.plain: dict[tuple[str, ...], Any] = {}  # mirrors of dicts
+        self.served = FakeServed()
         self.dynamic: dict[tuple[str, str, str], type[Kind]] = {}
         self.revision = 0
         self.writes: list[tuple[str, str, str]] = []
         self.refuse: Callable[[str, str], APIError | None] = lambda verb, kind: None
         self.posts: list[tuple[str, str, Any]] = []
 
-    def mirror(self, kind: type[K], namespace: str = "", **_: str) -> Any:
+    def mirror(
+        self,
+        kind: type[K],
+        namespace: str = "",
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+    ) -> Any:
+        whole = chosen = self.whole(kind)
+        if namespace or label_selector or field_selector:
+            key = (kind.gvk, namespace, label_selector, field_selector)
+            if key not in self.chosen:
+                self.chosen[key] = selected(whole, kind, *key[1:])
+            chosen = self.chosen[key]
+        chosen.readers += 1
+        return chosen
+
+    def whole(self, kind: type[Kind]) -> FakeMirror:
+        """Return the mirror of a kind, for the fake itself and for tests: no reader is counted."""
         return self.mirrors.setdefault(kind.gvk, FakeMirror())
 
     def follow(
@@ -98,15 +136,35 @@ class FakeClient:
             if is_told and (metadata.namespace, metadata.name) == (namespace, name):
                 changed()
 
-        end: Callable[[], None] = self.mirror(kind).subscribe(listen)
+        end: Callable[[], None] = self.whole(kind).subscribe(listen)
         is_told = True
         return end
 
-    def dynamic_mirror(self, group: str, version: str, resource: str) -> Any:
-        return self.mirror(self.dynamic[group, version, resource])
+    def resource(self, group: str, version: str, plural: str) -> FakeResource:
+        return FakeResource(self, (group, version, plural))
+
+    def serve(self, kind: type[Kind], plural: str, *, namespaced: bool = True) -> None:
+        """Begin to serve a custom resource."""
+        self.dynamic[kind.gvk.group, kind.gvk.version, plural] = kind
+        verbs = ("delete", "list", "watch")
+        gvk = kind.gvk
+        self.served.found.append(
+            ServedResource(gvk.group, gvk.version, plural, gvk.kind, namespaced, verbs)
+        )
+        self.served.tell()
+
+    def unserve(self, kind: type[Kind], plural: str) -> None:
+        """End to serve a custom resource, whose objects go with it."""
+        del self.dynamic[kind.gvk.group, kind.gvk.version, plural]
+        whole = self.whole(kind)
+        for item in whole.list():
+            whole.drop(item)
+        self.plain.clear()
+        self.served.found = [one for one in self.served.found if one.resource != plural]
+        self.served.tell()
 
     def all(self, kind: type[K]) -> list[K]:
-        return list(self.mirror(kind).list())
+        return list(self.whole(kind).list())
 
     async def get(self, kind: type[K], name: str, namespace: str = "") -> K:
         return self._known(kind, name, namespace)
@@ -119,7 +177,8 @@ class FakeClient:
         label_selector: str = "",
         field_selector: str = "",
     ) -> list[K]:
-        return list(self.mirror(kind).list(namespace))
+        chosen = selected(self.whole(kind), kind, namespace, label_selector, field_selector)
+        return list(chosen.list())
 
     async def create(self, item: K) -> K:
         self._check("create", type(item))
@@ -127,7 +186,7 @@ class FakeClient:
         meta = fields.setdefault("metadata", {})
         if not meta.get("name"):
             meta["name"] = meta["generateName"] + self.randomness.suffix()
-        if self.mirror(type(item)).get(meta["name"], meta.get("namespace", "")) is not None:
+        if self.whole(type(item)).get(meta["name"], meta.get("namespace", "")) is not None:
             raise AlreadyExists(f'{item.gvk.kind} "{meta["name"]}" already exists')
         meta.update(
             uid=self.randomness.uid(), generation=1, creationTimestamp=format_time(self.clock.now())
@@ -160,12 +219,17 @@ class FakeClient:
         subresource: str = "",
         force: bool = False,
     ) -> K:
-        assert patch_type in ("merge", "strategic")
-        assert isinstance(patch, dict)
         self._check("patch", kind)
+        if patch_type == "apply" and self.whole(kind).get(name, namespace) is None:
+            assert isinstance(patch, dict)
+            metadata = {**patch.get("metadata", {}), "name": name, "namespace": namespace}
+            return await self.create(msgspec.convert({**patch, "metadata": metadata}, kind))
         known = self._known(kind, name, namespace)
         kind = type(known)
         before = to_wire(known)
+        if not isinstance(patch, dict):
+            after = json_patch(copy.deepcopy(before), copy.deepcopy(list(patch)))
+            return self._change(kind, before, after, subresource)
         wanted = patch.get("metadata", {})
         for field in ("uid", "resourceVersion"):
             if field in wanted and wanted[field] != before["metadata"][field]:
@@ -198,7 +262,7 @@ class FakeClient:
             fields["metadata"].setdefault("deletionTimestamp", format_time(self.clock.now()))
             self._store(kind, fields)
         else:
-            self.mirror(kind).drop(item)
+            self.whole(kind).drop(item)
 
     async def post(
         self, kind: type[Kind], name: str, subresource: str, body: Kind, namespace: str = ""
@@ -216,7 +280,7 @@ class FakeClient:
             raise error
 
     def _known(self, kind: type[K], name: str, namespace: str) -> K:
-        item: K | None = self.mirror(kind).get(name, namespace)
+        item: K | None = self.whole(kind).get(name, namespace)
         if item is None:
             raise NotFound(f'{kind.gvk.kind} "{name}" not found')
         return item
@@ -234,15 +298,42 @@ class FakeClient:
         stored = self._store(kind, after)
         meta: Any = stored.metadata  # type: ignore[attr-defined]
         if meta.deletionTimestamp and not meta.finalizers:
-            self.mirror(kind).drop(stored)
+            self.whole(kind).drop(stored)
         return stored
 
     def _store(self, kind: type[K], fields: dict[str, Any]) -> K:
         self.revision += 1
         fields["metadata"]["resourceVersion"] = str(self.revision)
         item = msgspec.convert(fields, kind)
-        self.mirror(kind).put(item)
+        self.whole(kind).put(item)
         return item
+
+
+def selected(
+    whole: FakeMirror, kind: type[Kind], namespace: str, label_selector: str, field_selector: str
+) -> FakeMirror:
+    """Return a mirror of what a selection chooses from another one."""
+    labels = parse_selector(label_selector)
+    row = ROWS.get(kind.gvk)
+    selectable = CUSTOM_FIELDS if row is None else row.fields
+    fields = parse_field_selector(field_selector, selectable)
+
+    def is_chosen(item: Any) -> bool:
+        return (
+            namespace in ("", item.metadata.namespace)
+            and labels.matches(item.metadata.labels)
+            and fields.matches(to_wire(item))
+        )
+
+    def changed(before: Any, after: Any) -> None:
+        if after is not None and is_chosen(after):
+            chosen.put(after)
+        else:
+            chosen.drop(before if before is not None else after)
+
+    chosen = FakeMirror()
+    whole.subscribe(changed)
+    return chosen
 
 
 def merged(target: Any, patch: Any) -> Any:

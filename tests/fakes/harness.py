@@ -1,7 +1,7 @@
 """Runs controllers on the fake client until nothing is left to do."""
 
 import asyncio
-from typing import Any
+from typing import Any, Self
 
 from fakes.fake_client import FakeClient
 from fakes.recorded_offload import RecordedOffload
@@ -30,7 +30,7 @@ class Harness:
             options=options or Options(),
         )
 
-    async def __aenter__(self) -> "Harness":
+    async def __aenter__(self) -> Self:
         await self.runtime.start()
         await self.settle()
         return self

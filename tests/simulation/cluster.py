@@ -17,7 +17,7 @@ from kubelite.control import CONTROLLERS
 from kubelite.control.options import Options
 from kubelite.control.runtime import Runtime
 from kubelite.control.scheduler.scheduler import Scheduler
-from kubelite.control_plane import ControlPlane, ServedResources
+from kubelite.control_plane import ControlPlane
 from kubelite.node.simulated import SimulatedNode
 from kubelite.node.simulated_network import AddressPool
 from kubelite.node.simulated_runtime import Behaviour
@@ -207,7 +207,6 @@ class Process:
             randomness=randomness,
             options=Options(
                 cluster_ca="PEM",
-                resources=ServedResources(self.plane.resources),
                 system=self.plane.system,
             ),
         )

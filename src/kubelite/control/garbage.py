@@ -7,23 +7,23 @@ or namespace than the reference says. Owners that wait for each other in a cycle
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import Struct, to_builtins
 from msgspec.structs import replace
 
 from kubelite.api.client.events import WARNING
+from kubelite.api.client.protocol import Mirror, ServedResource
 from kubelite.api.errors import Conflict, MethodNotAllowed, NotFound
 from kubelite.api.kinds.core.references import ObjectReference
-from kubelite.api.kinds.meta import OwnerReference, PartialObjectMetadata
-from kubelite.control.dynamic import metadata_kind
-from kubelite.control.options import Resource
+from kubelite.api.kinds.meta import OwnerReference
+from kubelite.api.kinds.object_metadata import ObjectMetadata
 from kubelite.control.ownership import group_of
 from kubelite.control.ownership_graph import FOREGROUND, ORPHAN, Graph, Member, Owners
 from kubelite.control.runtime import Context, Key, Watch
 from kubelite.tasks import in_slices
 
-NOT_COLLECTED = frozenset({"events"})
+NOT_COLLECTED = frozenset({("", "events"), ("events.k8s.io", "events")})
 DEPENDENTS = "dependents of"  # namespace of keys that stand for all dependents of an owner
 CIRCLE_LIMIT = 10_000  # objects visited in the search for a cycle of owners
 
@@ -52,6 +52,13 @@ def plan(member: Member, owners: Owners, dependents: Sequence[Member]) -> Plan:
     return Plan(delete="Background")
 
 
+class _Followed(NamedTuple):
+    """A resource's mirror, and the call that ends the subscription to it."""
+
+    mirror: Mirror[ObjectMetadata]
+    end: Callable[[], None]
+
+
 class GarbageCollector:
     """Reconciles objects of all resources; a key's name is the object's uid."""
 
@@ -60,12 +67,11 @@ class GarbageCollector:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._client = context.client
         self._graph = Graph()
-        self._by_kind: dict[tuple[str, str], Resource] = {}
-        self._ends: dict[Resource, Callable[[], None]] = {}
+        self._by_kind: dict[tuple[str, str], ServedResource] = {}
+        self._followed: dict[ServedResource, _Followed] = {}
         self._follow_all()
-        context.options.resources.subscribe(self._follow_all)
+        context.ends += [context.resources.subscribe(self._follow_all), self._forget_all]
 
     def watches(self) -> Sequence[Watch[Any]]:
         """Watch no kind: the metadata of all resources is followed instead."""
@@ -88,30 +94,45 @@ class GarbageCollector:
         return None
 
     def _follow_all(self) -> None:
-        """Subscribe to all resources served now, and unsubscribe from those no longer served."""
-        served = set(self._context.options.resources.resources())
-        for resource in [one for one in self._ends if one not in served]:
-            self._ends.pop(resource)()
-            self._by_kind.pop((resource.group, resource.kind), None)
-        for resource in self._context.options.resources.resources():
-            self._follow(resource)
+        """Follow all resources served now, and forget those no longer served; a new version first replaces its old."""
+        served = dict.fromkeys(
+            one
+            for one in self._context.resources.resources()
+            if (one.group, one.resource) not in NOT_COLLECTED
+        )
+        self._by_kind = {(one.group, one.kind): one for one in served}
+        for resource in served:
+            if resource not in self._followed:
+                self._follow(resource)
+        for resource in [one for one in self._followed if one not in served]:
+            self._forget(resource)
 
-    def _follow(self, resource: Resource) -> None:
-        if resource.resource in NOT_COLLECTED or resource in self._ends:
-            return
-        self._by_kind[resource.group, resource.kind] = resource
-        mirror = self._context.dynamic_mirror(resource.group, resource.version, resource.resource)
-        self._context.wanted.append(mirror)
-        self._ends[resource] = mirror.subscribe(self._listener(resource))
+    def _follow(self, resource: ServedResource) -> None:
+        try:
+            mirror = self._context.metadata_mirror(resource)
+        except NotFound:
+            return  # it has gone since
+        self._context.wanted[resource] = mirror
+        self._followed[resource] = _Followed(mirror, mirror.subscribe(self._listener(resource)))
 
-    def _listener(self, resource: Resource) -> Callable[[Any, Any], None]:
-        def changed(
-            before: PartialObjectMetadata | None, after: PartialObjectMetadata | None
-        ) -> None:
+    def _forget(self, resource: ServedResource) -> None:
+        """Let a resource go; its objects are absent, and what waits for them goes on."""
+        followed = self._followed.pop(resource)
+        followed.end()
+        for item in followed.mirror.list():
+            self._removed(item.metadata.uid, resource)
+        self._context.wanted.pop(resource).close()
+
+    def _forget_all(self) -> None:
+        for resource in tuple(self._followed):
+            self._followed.pop(resource).end()
+
+    def _listener(self, resource: ServedResource) -> Callable[[Any, Any], None]:
+        def changed(before: ObjectMetadata | None, after: ObjectMetadata | None) -> None:
             if after is not None:
-                self._put(Member(resource=resource, meta=after.metadata))
+                self._put(Member(resource, after.metadata))
             if before is not None and (after is None or after.metadata.uid != before.metadata.uid):
-                self._removed(before.metadata.uid)
+                self._removed(before.metadata.uid, resource)
 
         return changed
 
@@ -140,7 +161,10 @@ class GarbageCollector:
             if reference.uid not in blocked and owner is not None and owner.awaits_dependents:
                 self._changed(reference.uid)
 
-    def _removed(self, uid: str) -> None:
+    def _removed(self, uid: str, resource: ServedResource) -> None:
+        known = self._graph.get(uid)
+        if known is not None and known.resource != resource:
+            return  # it is followed in another version by now
         member = self._graph.remove(uid)
         if self._graph.has_dependents(uid):
             self._changed(uid, DEPENDENTS)
@@ -236,10 +260,11 @@ class GarbageCollector:
             return True
         namespace = member.meta.namespace if resource.namespaced else ""
         try:
-            found = await self._client.get(metadata_kind(resource), reference.name, namespace)
+            found = await self._context.client_of(resource).get(reference.name, namespace)
         except NotFound:
             return False
-        return found.metadata.uid == reference.uid
+        uid: str = found["metadata"]["uid"]
+        return uid == reference.uid
 
     async def _orphan(self, member: Member) -> None:
         for dependent in self._graph.dependents(member.meta.uid):
@@ -288,11 +313,8 @@ class GarbageCollector:
         meta = member.meta
         guard = {"uid": meta.uid, "resourceVersion": meta.resourceVersion}
         try:
-            await self._client.patch(
-                metadata_kind(member.resource),
-                meta.name,
-                {"metadata": {**guard, **fields}},
-                meta.namespace,
+            await self._context.client_of(member.resource).patch(
+                meta.name, {"metadata": {**guard, **fields}}, meta.namespace
             )
         except NotFound:
             return
@@ -300,8 +322,7 @@ class GarbageCollector:
     async def _delete(self, member: Member, propagation: Any) -> None:
         meta = member.meta
         try:
-            await self._client.delete(
-                metadata_kind(member.resource),
+            await self._context.client_of(member.resource).delete(
                 meta.name,
                 meta.namespace,
                 uid=meta.uid,

@@ -9,19 +9,18 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from kubelite.api.client.protocol import Mirror, ServedResource
 from kubelite.api.errors import APIError, Conflict, MethodNotAllowed, NotFound
 from kubelite.api.kinds.core.namespaces import Namespace, NamespaceCondition, NamespaceStatus
-from kubelite.api.kinds.meta import PartialObjectMetadata
+from kubelite.api.kinds.object_metadata import ObjectMetadata
 from kubelite.api.machinery.times import format_time
 from kubelite.control import conditions
-from kubelite.control.dynamic import metadata_kind
-from kubelite.control.options import Resource
 from kubelite.control.runtime import Context, Key, Watch
 from kubelite.tasks import together
 
 FINALIZER = "kubernetes"
 PODS = ("", "pods")
-EVENTS = ("", "events")
+EVENTS = frozenset({("", "events"), ("events.k8s.io", "events")})
 AGAIN_SECONDS = 15.0
 BATCH = 100  # deletions in flight
 OBJECT_COST_BYTES = 2  # cost of a remaining object, for the offload: below a microsecond
@@ -45,13 +44,13 @@ WELL = {
     ),
 }
 
-Content = Mapping[Resource, Sequence[PartialObjectMetadata]]
+Content = Mapping[ServedResource, Sequence[ObjectMetadata]]
 
 
 class Plan(Struct, frozen=True):
     """The objects to delete now; `finalize` once nothing is left."""
 
-    delete: tuple[tuple[Resource, PartialObjectMetadata], ...] = ()
+    delete: tuple[tuple[ServedResource, ObjectMetadata], ...] = ()
     finalize: bool = False
 
 
@@ -138,7 +137,8 @@ class NamespaceController:
         self._context = context
         self._client = context.client
         self._namespaces = context.mirror(Namespace)
-        self._ends: dict[Resource, Callable[[], None]] = {}
+        self._ends: dict[ServedResource, Callable[[], None]] = {}
+        context.ends.append(context.resources.subscribe(self._resources_changed))
 
     def watches(self) -> Sequence[Watch[Any]]:
         """Watch namespaces; mirrors of their content start with the first deletion of a namespace."""
@@ -172,6 +172,7 @@ class NamespaceController:
             rest = [name for name in namespace.spec.finalizers if name != FINALIZER]
             spec = replace(namespace.spec, finalizers=rest)
             await self._client.update(replace(namespace, spec=spec), "finalize")
+            self._release_content(key.name)
             return None
         # Each deleted object requeues the namespace when it is gone; the delay is for objects that could not be
         # deleted.
@@ -188,28 +189,61 @@ class NamespaceController:
             return
 
     async def _content(self, namespace: str) -> Content:
-        content: dict[Resource, Sequence[PartialObjectMetadata]] = {}
-        for resource in self._context.options.resources.resources():
-            if not resource.namespaced or resource.resource == EVENTS[1]:
+        content: dict[ServedResource, Sequence[ObjectMetadata]] = {}
+        for resource in self._context.resources.resources():
+            if not resource.namespaced or _name(resource) in EVENTS:
                 continue  # a mirror of all events takes too much memory for the few in a namespace
-            mirror = self._context.dynamic_mirror(
-                resource.group, resource.version, resource.resource
-            )
-            if resource not in self._ends:
-                await mirror.synced()
-                self._ends[resource] = mirror.subscribe(self._content_changed)
+            try:
+                mirror = self._mirror(resource)
+            except NotFound:
+                continue  # it is no longer served, and its objects have gone with it
+            await mirror.synced()
             content[resource] = mirror.list(namespace)
         return content
+
+    def _mirror(self, resource: ServedResource) -> Mirror[ObjectMetadata]:
+        if resource not in self._ends:
+            mirror = self._context.metadata_mirror(resource)
+            self._context.wanted[resource] = mirror
+            self._ends[resource] = mirror.subscribe(self._content_changed)
+        return self._context.wanted[resource]
 
     async def _forget_events(self, namespace: str) -> list[str]:
         """Delete the events, last of all: earlier deletions caused some, and none can be created from now on."""
         failures: list[str] = []
-        for resource in self._context.options.resources.resources():
-            if (resource.group, resource.resource) == EVENTS:
-                found = await self._client.list(metadata_kind(resource), namespace)
-                decided = Plan(delete=tuple((resource, item) for item in found))
-                failures += await self._delete(namespace, decided)
+        for resource in self._context.resources.resources():
+            if _name(resource) not in EVENTS:
+                continue
+            try:
+                await self._context.client_of(resource).delete_collection(namespace)
+            except (NotFound, MethodNotAllowed):
+                continue
+            except APIError as error:
+                failures.append(error.message)
         return failures
+
+    def _resources_changed(self) -> None:
+        """Let go of what is no longer served, and look again at the namespaces that it may have kept."""
+        served = frozenset(self._context.resources.resources())
+        self._release([one for one in self._ends if one not in served])
+        for namespace in self._namespaces.list():
+            if _is_leaving(namespace):
+                self._context.queue.add(Key("", namespace.metadata.name))
+
+    def _release_content(self, finished: str) -> None:
+        """Let go of all content, unless another namespace than the finished one waits for it."""
+        waiting = (
+            one.metadata.name != finished and FINALIZER in one.spec.finalizers
+            for one in self._namespaces.list()
+            if _is_leaving(one)
+        )
+        if not any(waiting):
+            self._release(tuple(self._ends))
+
+    def _release(self, resources: Sequence[ServedResource]) -> None:
+        for resource in resources:
+            self._ends.pop(resource)()
+            self._context.wanted.pop(resource).close()
 
     def _content_changed(self, before: Any, after: Any) -> None:
         """Requeue a terminating namespace when an object of it is gone."""
@@ -229,11 +263,10 @@ class NamespaceController:
         return sorted(set(failures))
 
     async def _delete_one(
-        self, namespace: str, resource: Resource, item: PartialObjectMetadata
+        self, namespace: str, resource: ServedResource, item: ObjectMetadata
     ) -> str:
         try:
-            await self._client.delete(
-                metadata_kind(resource),
+            await self._context.client_of(resource).delete(
                 item.metadata.name,
                 namespace,
                 uid=item.metadata.uid,
@@ -254,5 +287,5 @@ def _is_leaving(namespace: Namespace) -> bool:
     return namespace.metadata.deletionTimestamp is not None
 
 
-def _name(resource: Resource) -> tuple[str, str]:
+def _name(resource: ServedResource) -> tuple[str, str]:
     return resource.group, resource.resource

@@ -6,7 +6,11 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
+from kubelite.api.client.protocol import ServedResource as Resource
+from kubelite.api.client.protocol import ServedResources as Resources
 from kubelite.control.needs import SystemObjects
+
+__all__ = ["Options", "Resource", "Resources"]
 
 Network = IPv4Network | IPv6Network
 
@@ -53,44 +57,6 @@ class TokenIssuer(Protocol):
         ...
 
 
-class Resource(Struct, frozen=True):
-    """A served resource that can be listed, watched and deleted."""
-
-    group: str
-    version: str
-    resource: str
-    kind: str
-    namespaced: bool
-
-
-class Resources(Protocol):
-    """The resources served now; custom ones come and go with their definitions."""
-
-    def resources(self) -> Sequence[Resource]:
-        """Return each resource once, at its preferred version."""
-        ...
-
-    def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call `listener` after each change; return a function that ends it."""
-        ...
-
-
-class StaticResources:
-    """Resources that never change."""
-
-    def __init__(self, resources: Sequence[Resource]) -> None:
-        self._resources = tuple(resources)
-
-    def resources(self) -> Sequence[Resource]:
-        """Return them."""
-        return self._resources
-
-    def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Never call."""
-        del listener
-        return lambda: None
-
-
 class Options(Struct, frozen=True):
     """Settings of this cluster, and services outside of the API, that controllers need."""
 
@@ -98,7 +64,7 @@ class Options(Struct, frozen=True):
     node_prefix_v4: int = 24  # prefix length of a node's pod CIDR
     node_prefix_v6: int = 64
     cluster_ca: str = ""  # PEM, published in every namespace
-    resources: Resources = StaticResources(())
+    resources: Resources | None = None  # None: those that the client of the mirrors knows
     signer: CertificateSigner | None = None  # None: no request is signed
     read_request: Callable[[bytes], SigningRequest] | None = None  # raises ValueError
     token_issuer: TokenIssuer | None = None

@@ -9,18 +9,19 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
+from kubelite.api.client.protocol import ServedResource
 from kubelite.api.kinds.meta import ObjectMeta, OwnerReference
-from kubelite.control.options import Resource
+from kubelite.api.kinds.object_metadata import KeptMetadata
 
 FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
 
 
-class Member(Struct, frozen=True):
+class Member(Struct, frozen=True, gc=False):
     """An object as the garbage collector sees it."""
 
-    resource: Resource
-    meta: ObjectMeta
+    resource: ServedResource
+    meta: KeptMetadata | ObjectMeta
 
     @property
     def is_being_deleted(self) -> bool:

@@ -4,18 +4,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from msgspec import to_builtins
 from msgspec.structs import replace
 
-from kubelite.api.client.protocol import Mirror
+from kubelite.api.client.protocol import Mirror, ServedResource
+from kubelite.api.errors import NotFound
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolumeClaim
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.quota import ResourceQuota
 from kubelite.api.kinds.core.services import Service
 from kubelite.api.kinds.model import Kind, to_wire
+from kubelite.api.kinds.object_metadata import ObjectMetadata
 from kubelite.api.machinery.quantity import ZERO
 from kubelite.api.machinery.quota import in_scope, matching, read, scopes, total, usage, written
 from kubelite.api.machinery.times import parse_time
-from kubelite.control.options import Resource
 from kubelite.control.pods import ITEM_COST_BYTES, containers_and_ports, is_terminal
 from kubelite.control.runtime import Context, Key, Watch
 from kubelite.limits import INLINE_WORK
@@ -25,6 +27,7 @@ FULL: Mapping[str, type[Kind]] = {
     "services": Service,
     "persistentvolumeclaims": PersistentVolumeClaim,
 }
+Counted = Kind | ObjectMetadata
 OBJECT_COST_BYTES = 100  # cost of an object, for the offload: about thirty microseconds
 
 
@@ -69,7 +72,10 @@ class ResourceQuotaController:
         self._context = context
         self._quotas = context.mirror(ResourceQuota)
         self._full: dict[str, Any] = {plural: context.mirror(kind) for plural, kind in FULL.items()}
-        self._ends: dict[Resource, Callable[[], None]] = {}  # unsubscribe from mirrors
+        self._ends: dict[ServedResource, Callable[[], None]] = {}  # unsubscribe from mirrors
+        self._served = frozenset(context.resources.resources())
+        context.follow(ResourceQuota, self._quota_changed)
+        context.ends.append(context.resources.subscribe(self._resources_changed))
 
     def watches(self) -> Sequence[Watch[Any]]:
         """Watch quotas, and objects that stop using them."""
@@ -85,21 +91,17 @@ class ResourceQuotaController:
         quota = self._quotas.get(key.name, key.namespace)
         if quota is None:
             return None
-        objects: dict[tuple[str, str], Sequence[Kind]] = {}
-        served = self._context.options.resources.resources()
-        for resource in self._ends.keys() - set(served):
-            self._ends.pop(resource)()
-        for resource in served:
-            if resource.namespaced and matching(resource.resource, resource.group, quota.spec.hard):
-                objects[resource.resource, resource.group] = await self._objects(
-                    resource, key.namespace
-                )
+        objects: dict[tuple[str, str], Sequence[Counted]] = {}
+        self._release_uncounted()
+        for resource in self._context.resources.resources():
+            if _counts(quota, resource):
+                objects[_name(resource)] = await self._objects(resource, key.namespace)
         now, counted = self._context.clock.now(), quota
         pods: Any = objects.get(("pods", ""), ())
         amounts, again_seconds = await self._context.offload.run(
             sum(map(_cost_bytes, objects.values())),
             lambda: (
-                used(counted, {name: map(to_wire, items) for name, items in objects.items()}, now),
+                used(counted, {name: map(_fields, items) for name, items in objects.items()}, now),
                 seconds_until_less(pods, now),
             ),
         )
@@ -108,17 +110,20 @@ class ResourceQuotaController:
             await self._context.client.update(replace(quota, status=status), "status")
         return again_seconds
 
-    async def _objects(self, resource: Resource, namespace: str) -> Sequence[Kind]:
-        if self._is_full(resource):
-            mirror: Mirror[Any] = self._full[resource.resource]
-        else:
-            mirror = self._context.dynamic_mirror(
-                resource.group, resource.version, resource.resource
-            )
-            if resource not in self._ends:
-                self._ends[resource] = mirror.subscribe(self._gone)
-            await mirror.synced()
-        return mirror.list(namespace)
+    async def _objects(self, resource: ServedResource, namespace: str) -> Sequence[Counted]:
+        if resource.group == "" and resource.resource in FULL:
+            full: Mirror[Any] = self._full[resource.resource]
+            return full.list(namespace)
+        if resource not in self._ends:
+            try:
+                mirror = self._context.metadata_mirror(resource)
+            except NotFound:
+                return ()  # it is no longer served
+            self._context.wanted[resource] = mirror
+            self._ends[resource] = mirror.subscribe(self._gone)
+        counted: Mirror[Any] = self._context.wanted[resource]
+        await counted.synced()
+        return counted.list(namespace)
 
     def _gone(self, before: Any, after: Any) -> None:
         """Requeue the quotas of a namespace in which an object was deleted."""
@@ -126,8 +131,28 @@ class ResourceQuotaController:
             for key in self._quotas_of(before):
                 self._context.queue.add(key)
 
-    def _is_full(self, resource: Resource) -> bool:
-        return resource.group == "" and resource.resource in FULL
+    def _quota_changed(self, _before: ResourceQuota | None, after: ResourceQuota | None) -> None:
+        if after is None:
+            self._release_uncounted()
+
+    def _resources_changed(self) -> None:
+        """Requeue the quotas that count a resource which came or went."""
+        before, self._served = self._served, frozenset(self._context.resources.resources())
+        changed = before ^ self._served
+        for quota in self._quotas.list():
+            if any(_counts(quota, one) for one in changed):
+                self._context.queue.add(Key(quota.metadata.namespace, quota.metadata.name))
+        self._release_uncounted()
+
+    def _release_uncounted(self) -> None:
+        """Let go of the mirrors that no quota counts, or whose resource is no longer served."""
+        if not self._ends:
+            return
+        served, quotas = frozenset(self._context.resources.resources()), self._quotas.list()
+        for resource in tuple(self._ends):
+            if resource not in served or not any(_counts(quota, resource) for quota in quotas):
+                self._ends.pop(resource)()
+                self._context.wanted.pop(resource).close()
 
     def _quotas_of(self, item: Any) -> Iterable[Key]:
         return (
@@ -136,7 +161,22 @@ class ResourceQuotaController:
         )
 
 
-def _cost_bytes(items: Sequence[Kind]) -> int:
+def _fields(item: Counted) -> dict[str, Any]:
+    if isinstance(item, Kind):
+        return to_wire(item)
+    fields: dict[str, Any] = to_builtins(item)
+    return fields
+
+
+def _name(resource: ServedResource) -> tuple[str, str]:
+    return resource.resource, resource.group
+
+
+def _counts(quota: ResourceQuota, resource: ServedResource) -> bool:
+    return resource.namespaced and bool(matching(*_name(resource), quota.spec.hard))
+
+
+def _cost_bytes(items: Sequence[Counted]) -> int:
     pods = (item for item in items if isinstance(item, Pod))
     more = ITEM_COST_BYTES * containers_and_ports(pods, INLINE_WORK.value)
     return OBJECT_COST_BYTES * len(items) + more

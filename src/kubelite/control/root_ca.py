@@ -13,6 +13,7 @@ from kubelite.control.batches import NAMESPACE_TERMINATING
 from kubelite.control.runtime import Context, Key, Watch
 
 NAME = "kube-root-ca.crt"
+OURS = f"metadata.name={NAME}"  # all other ConfigMaps are not held in memory
 DESCRIPTION = "kubernetes.io/description"
 ABOUT = "The certificate authority that signs the API server's certificate inside this cluster."
 
@@ -26,14 +27,14 @@ class RootCAPublisher:
     def __init__(self, context: Context) -> None:
         self._client = context.client
         self._namespaces = context.mirror(Namespace)
-        self._maps = context.mirror(ConfigMap)
+        self._maps = context.mirror(ConfigMap, field_selector=OURS)
         self._data = {"ca.crt": context.options.cluster_ca}
 
     def watches(self) -> Sequence[Watch[Any]]:
         """Watch namespaces, and this controller's ConfigMaps in them."""
         return (
             Watch(Namespace),
-            Watch(ConfigMap, _namespace_of_ours),
+            Watch(ConfigMap, _namespace_of, field_selector=OURS),
         )
 
     async def reconcile(self, key: Key) -> float | None:
@@ -56,5 +57,5 @@ class RootCAPublisher:
         return None
 
 
-def _namespace_of_ours(one: ConfigMap) -> tuple[Key, ...]:
-    return (Key("", one.metadata.namespace),) if one.metadata.name == NAME else ()
+def _namespace_of(one: ConfigMap) -> tuple[Key, ...]:
+    return (Key("", one.metadata.namespace),)

@@ -17,9 +17,18 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from kubelite.api.client.events import EventRecorder
 from kubelite.api.client.mirror import name_of
-from kubelite.api.client.protocol import Client, Mirror, MirrorListener
+from kubelite.api.client.protocol import (
+    Client,
+    Mirror,
+    MirrorListener,
+    ResourceClient,
+    ServedResource,
+    ServedResources,
+)
 from kubelite.api.errors import APIError, Conflict, NotFound
 from kubelite.api.kinds.model import Kind
+from kubelite.api.kinds.object_metadata import ObjectMetadata
+from kubelite.api.kinds.resource_names import built_in
 from kubelite.clock import Clock
 from kubelite.control.options import Options
 from kubelite.limits import FAN_OUT
@@ -73,8 +82,14 @@ class Watch(Generic[K]):
         kind: type[K],
         keys: Callable[[K], Iterable[Key | None]] = own_key,
         where: Callable[[K | None, K | None], bool] | None = None,
+        *,
+        field_selector: str = "",
+        only_metadata: bool = False,
     ) -> None:
+        """Only what `field_selector` selects is held, and with `only_metadata` only the metadata of a built-in kind."""
         self.kind = kind
+        self.field_selector = field_selector
+        self.only_metadata = only_metadata
         self.keys = keys
         self.where = where
 
@@ -101,24 +116,48 @@ class Context:
         self.events = events
         self.queue = queue
         self.options = options
-        self.wanted: list[Mirror[Any]] = []
+        # By kind or resource: the mirrors to sync before the start, and to close at the end.
+        self.wanted: dict[object, Mirror[Any]] = {}
         self.ends: list[Callable[[], None]] = []  # unsubscribe from the mirrors
         self._mirrors = mirrors
 
-    def mirror(self, kind: type[K]) -> Mirror[K]:
+    def mirror(self, kind: type[K], *, field_selector: str = "") -> Mirror[K]:
         """Return the mirror of a kind; call it before the start, so that it is synced before the first reconcile."""
-        mirror = self._mirrors.mirror(kind)
-        if mirror not in self.wanted:
-            self.wanted.append(mirror)
+        key = (kind, field_selector)
+        if key not in self.wanted:
+            self.wanted[key] = self._mirrors.mirror(kind, field_selector=field_selector)
+        mirror: Mirror[K] = self.wanted[key]
         return mirror
+
+    def metadata(self, kind: type[Kind]) -> Mirror[ObjectMetadata]:
+        """Return the mirror of a built-in kind's metadata; call it before the start, as `mirror`."""
+        if kind not in self.wanted:
+            name = built_in(kind.gvk)
+            assert name is not None, f"{kind.__name__} is not built in"
+            self.wanted[kind] = self._mirrors.resource(*name).metadata_mirror()
+        return self.wanted[kind]
 
     def follow(self, kind: type[K], listener: MirrorListener[K]) -> None:
         """Call `listener` for each change of a kind, before the keys of the change are enqueued."""
         self.ends.append(self.mirror(kind).subscribe(listener))
 
-    def dynamic_mirror(self, group: str, version: str, resource: str) -> Mirror[Any]:
-        """Return a mirror of any resource's metadata; the caller waits for `synced`."""
-        return self._mirrors.dynamic_mirror(group, version, resource)
+    @property
+    def resources(self) -> ServedResources:
+        """The resources served now."""
+        return self.options.resources or self._mirrors.served
+
+    def metadata_mirror(self, resource: ServedResource) -> Mirror[ObjectMetadata]:
+        """Return a mirror of any resource's metadata; the caller waits for `synced` and closes it. Raises NotFound."""
+        return self._mirrors.resource(*name_of_served(resource)).metadata_mirror()
+
+    def client_of(self, resource: ServedResource) -> ResourceClient:
+        """Return a client of any resource, under the controller's own identity."""
+        return self.client.resource(*name_of_served(resource))
+
+
+def name_of_served(resource: ServedResource) -> tuple[str, str, str]:
+    """Return group, version and plural, which name a resource in a client."""
+    return resource.group, resource.version, resource.resource
 
 
 class Controller(Protocol):
@@ -198,7 +237,7 @@ class Runtime:
             self._running.append(running)
             running.connect()
         for running in self._running:
-            for mirror in running.context.wanted:
+            for mirror in tuple(running.context.wanted.values()):
                 await mirror.synced()
         for running in self._running:
             self._tasks.supervise(running.spread, name=f"{running.name}-spread")
@@ -237,11 +276,19 @@ class _Running:
     def connect(self) -> None:
         for number, watch in enumerate(self.controller.watches()):
             listener = self._listener(number, watch)
-            self.context.ends.append(self.context.mirror(watch.kind).subscribe(listener))
+            self.context.ends.append(self._mirror(watch).subscribe(listener))
+
+    def _mirror(self, watch: Watch[Any]) -> Mirror[Any]:
+        if watch.only_metadata:
+            return self.context.metadata(watch.kind)
+        return self.context.mirror(watch.kind, field_selector=watch.field_selector)
 
     def disconnect(self) -> None:
         for end in self.context.ends:
             end()
+        for mirror in self.context.wanted.values():
+            mirror.close()
+        self.context.wanted.clear()
         self.context.queue.close()
 
     def _listener(self, number: int, watch: Watch[K]) -> Callable[[K | None, K | None], None]:

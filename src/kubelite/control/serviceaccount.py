@@ -22,7 +22,7 @@ class ServiceAccountController:
     def __init__(self, context: Context) -> None:
         self._client = context.client
         self._namespaces = context.mirror(Namespace)
-        self._accounts = context.mirror(ServiceAccount)
+        self._accounts = context.metadata(ServiceAccount)
 
     def watches(self) -> Sequence[Watch[Any]]:
         """Watch namespaces, and deleted default accounts."""
@@ -32,6 +32,7 @@ class ServiceAccountController:
                 ServiceAccount,
                 lambda account: (Key("", account.metadata.namespace),),
                 where=lambda before, after: after is None and before is not None,
+                only_metadata=True,
             ),
         )
 

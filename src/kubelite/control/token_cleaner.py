@@ -11,8 +11,8 @@ from kubelite.api.kinds.core.config import Secret
 from kubelite.api.machinery.times import parse_time
 from kubelite.control.runtime import Context, Key, Watch
 
-TYPE = "bootstrap.kubernetes.io/token"
-NAMESPACE = "kube-system"
+# Other Secrets are not held in memory.
+TOKENS = "type=bootstrap.kubernetes.io/token,metadata.namespace=kube-system"
 
 
 def expires_at(secret: Secret) -> datetime | None:
@@ -34,16 +34,16 @@ class TokenCleaner:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._secrets = context.mirror(Secret)
+        self._secrets = context.mirror(Secret, field_selector=TOKENS)
 
     def watches(self) -> Sequence[Watch[Any]]:
         """Watch bootstrap tokens."""
-        return (Watch(Secret, where=lambda _, after: after is not None and _is_token(after)),)
+        return (Watch(Secret, where=lambda _, after: after is not None, field_selector=TOKENS),)
 
     async def reconcile(self, key: Key) -> float | None:
         """Delete the token once it has expired; else return the seconds until then."""
         secret = self._secrets.get(key.name, key.namespace)
-        if secret is None or not _is_token(secret):
+        if secret is None:
             return None
         deadline = expires_at(secret)
         if deadline is None:
@@ -58,7 +58,3 @@ class TokenCleaner:
         except NotFound:
             return None
         return None
-
-
-def _is_token(secret: Secret) -> bool:
-    return secret.type == TYPE and secret.metadata.namespace == NAMESPACE

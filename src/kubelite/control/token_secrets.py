@@ -10,14 +10,15 @@ from msgspec.structs import replace
 from kubelite.api.errors import NotFound
 from kubelite.api.kinds.core.config import Secret
 from kubelite.api.kinds.core.service_accounts import ServiceAccount
+from kubelite.api.kinds.object_metadata import ObjectMetadata
 from kubelite.control.runtime import Context, Key, Watch
 
-TYPE = "kubernetes.io/service-account-token"
+TOKENS = "type=kubernetes.io/service-account-token"  # other Secrets are not held in memory
 ACCOUNT_NAME = "kubernetes.io/service-account.name"
 ACCOUNT_UID = "kubernetes.io/service-account.uid"
 
 
-def filled(secret: Secret, account: ServiceAccount, token: str, ca: str) -> Secret:
+def filled(secret: Secret, account: ServiceAccount | ObjectMetadata, token: str, ca: str) -> Secret:
     """Return the secret with token, authority, namespace and the account's uid added where absent."""
     wanted = {"ca.crt": ca, "namespace": secret.metadata.namespace}
     data = dict(secret.data)
@@ -45,16 +46,19 @@ class TokenSecretsController:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._secrets = context.mirror(Secret)
+        self._secrets = context.mirror(Secret, field_selector=TOKENS)
         self._secrets.add_index("account", account_of)
-        self._accounts = context.mirror(ServiceAccount)
+        self._accounts = context.metadata(ServiceAccount)
 
     def watches(self) -> Sequence[Watch[Any]]:
         """Watch token secrets, and created and deleted accounts."""
         return (
-            Watch(Secret, where=lambda _, after: after is not None and after.type == TYPE),
+            Watch(Secret, where=lambda _, after: after is not None, field_selector=TOKENS),
             Watch(
-                ServiceAccount, self._secrets_of, where=lambda before, after: not (before and after)
+                ServiceAccount,
+                self._secrets_of,
+                where=lambda before, after: not (before and after),
+                only_metadata=True,
             ),
         )
 
@@ -62,7 +66,7 @@ class TokenSecretsController:
         """Fill the secret, or delete it if its account is gone."""
         secret = self._secrets.get(key.name, key.namespace)
         issuer = self._context.options.token_issuer
-        if secret is None or secret.type != TYPE or issuer is None:
+        if secret is None or issuer is None:
             return None
         name = secret.metadata.annotations.get(ACCOUNT_NAME, "")
         uid = secret.metadata.annotations.get(ACCOUNT_UID, "")
@@ -94,6 +98,4 @@ class TokenSecretsController:
 
 def account_of(secret: Secret) -> tuple[str, ...]:
     """Index token secrets by their service account."""
-    if secret.type != TYPE:
-        return ()
     return (f"{secret.metadata.namespace}/{secret.metadata.annotations.get(ACCOUNT_NAME, '')}",)

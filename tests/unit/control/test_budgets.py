@@ -3,6 +3,7 @@ from datetime import UTC, datetime
 
 import pytest
 from fakes.harness import Harness
+from fakes.static_resources import StaticResources
 from simulation.simulated_loop import simulated
 
 from kubelite.api.kinds.apps import ReplicaSet, ReplicaSetSpec
@@ -18,7 +19,7 @@ from kubelite.api.kinds.policy import (
     PodDisruptionBudgetStatus,
 )
 from kubelite.control.disruption import DisruptionController, status_of, wanted_healthy
-from kubelite.control.options import Options, Resource, StaticResources
+from kubelite.control.options import Options, Resource
 from kubelite.control.ownership import controller_reference
 from kubelite.control.resource_quota import ResourceQuotaController
 from kubelite.control.ttl_after_finished import TTLAfterFinishedController

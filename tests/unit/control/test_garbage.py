@@ -1,5 +1,6 @@
 import pytest
 from fakes.harness import Harness
+from fakes.static_resources import StaticResources
 from msgspec.structs import replace
 
 from kubelite.api.kinds.apps import Deployment, ReplicaSet
@@ -9,7 +10,7 @@ from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.meta import ObjectMeta, OwnerReference
 from kubelite.control.garbage import GarbageCollector, plan
-from kubelite.control.options import Options, Resource, StaticResources
+from kubelite.control.options import Options, Resource
 from kubelite.control.ownership_graph import Graph, Member, Owners
 from kubelite.limits import IDLE_TURNS
 

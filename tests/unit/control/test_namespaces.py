@@ -1,4 +1,5 @@
 from fakes.harness import Harness
+from fakes.static_resources import StaticResources
 
 from kubelite.api.errors import APIError, InternalError
 from kubelite.api.kinds.core.config import ConfigMap
@@ -9,7 +10,7 @@ from kubelite.api.kinds.core.service_accounts import ServiceAccount
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.control import conditions
 from kubelite.control.namespace import NamespaceController
-from kubelite.control.options import Options, Resource, StaticResources
+from kubelite.control.options import Options, Resource
 from kubelite.control.root_ca import RootCAPublisher
 from kubelite.control.serviceaccount import ServiceAccountController
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from fakes.harness import Harness
+from fakes.static_resources import StaticResources
 from simulation.simulated_loop import simulated
 
 from kubelite.api.kinds.core.config import Secret
@@ -17,7 +18,7 @@ from kubelite.api.kinds.core.quota import ResourceQuota
 from kubelite.api.kinds.core.services import Service
 from kubelite.api.kinds.model import Kind
 from kubelite.api.machinery.times import format_time
-from kubelite.control.options import Options, Resource, StaticResources
+from kubelite.control.options import Options, Resource
 from kubelite.control.resource_quota import (
     OBJECT_COST_BYTES,
     ResourceQuotaController,

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from fakes.harness import Harness
+from fakes.static_resources import StaticResources
 from msgspec.structs import replace
 
 from kubelite.api.kinds.apps import (
@@ -40,7 +41,7 @@ from kubelite.control.endpointslice import EndpointSliceController
 from kubelite.control.endpointslice_mirroring import EndpointSliceMirroringController
 from kubelite.control.job import JobController
 from kubelite.control.namespace import NamespaceController
-from kubelite.control.options import Options, Resource, StaticResources
+from kubelite.control.options import Options, Resource
 from kubelite.control.ownership import controller_reference
 from kubelite.control.replicaset import ReplicaSetController
 from kubelite.control.resource_quota import ResourceQuotaController

@@ -30,6 +30,12 @@ class Lookup(Protocol):
         """Call `listener(None, object)` for each object, then for each change; return a call that ends it."""
         ...
 
+    def follow(
+        self, kind: type[Kind], name: str, namespace: str, changed: Callable[[], None]
+    ) -> Callable[[], None]:
+        """Call `changed` after each change of one object, without a copy of all others; return a call that ends it."""
+        ...
+
 
 class FixedLookup:
     """A look-up over a fixed set of objects; for checks of objects not yet written, and for tests."""
@@ -72,3 +78,17 @@ class FixedLookup:
         listeners = self._listeners.setdefault(kind, [])
         listeners.append(listener)
         return lambda: listeners.remove(listener)
+
+    def follow(
+        self, kind: type[Kind], name: str, namespace: str, changed: Callable[[], None]
+    ) -> Callable[[], None]:
+        """Call `changed` after each change of one object; return a call that ends it."""
+
+        def look(before: Any, after: Any) -> None:
+            meta = (before or after).metadata
+            if (meta.namespace, meta.name) == (namespace, name):
+                changed()
+
+        listeners = self._listeners.setdefault(kind, [])
+        listeners.append(look)
+        return lambda: listeners.remove(look)

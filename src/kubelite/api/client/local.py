@@ -4,35 +4,39 @@ Authorization and admission are the same as over HTTP. A mirror shows a write as
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeVar
-
-import msgspec
+from collections.abc import Callable
+from typing import Any
 
 from kubelite.api.auth.caller import Allowed, Attributes, Authorizer, Caller
-from kubelite.api.client.decoding import typed
-from kubelite.api.client.mirror import metadata_of
+from kubelite.api.client.call import Call, Of
+from kubelite.api.client.calls import TypedCalls
+from kubelite.api.client.decoding import decoded
 from kubelite.api.client.mirrors import Mirrors
 from kubelite.api.client.pace import Pace
-from kubelite.api.client.protocol import Mirror, PatchType
+from kubelite.api.client.protocol import Mirror, ServedResources
 from kubelite.api.client.request_metrics import Counted
-from kubelite.api.kinds.meta import PartialObjectMetadata
-from kubelite.api.kinds.model import Kind, to_wire
+from kubelite.api.kinds.model import Kind
+from kubelite.api.kinds.resource_names import ResourceName
 from kubelite.api.machinery.field_selectors import NAME, required_values
 from kubelite.api.registry.options import DeletionOptions, ReadOptions, WriteOptions
 from kubelite.api.registry.resource import Resource
 from kubelite.api.registry.routes import not_found
 from kubelite.api.registry.verbs import Verbs
 
-K = TypeVar("K", bound=Kind)
-
 DECODED_AT_ONCE = 500  # objects decoded in one step, about 5 ms of the loop
 _READ = ReadOptions()
-_GET, _PUT, _PATCH, _DELETE = map(Counted, ("GET", "PUT", "PATCH", "DELETE"))
-_POST = Counted("POST", 201)
+_LIST = Counted("GET")
+_COUNTED = {
+    "get": _LIST,
+    "create": Counted("POST", 201),
+    "update": Counted("PUT"),
+    "patch": Counted("PATCH"),
+    "delete": Counted("DELETE"),
+    "deletecollection": Counted("DELETE"),
+}
 
 
-class LocalClient:
+class LocalClient(TypedCalls):
     """Reads and writes objects as `caller`."""
 
     def __init__(
@@ -53,195 +57,123 @@ class LocalClient:
         self._manager = field_manager
         self._pace = pace or Pace()
 
-    async def get(self, kind: type[K], name: str, namespace: str = "") -> K:
-        """Return one object; raises NotFound."""
-        with _GET:
-            allowed = self._allow("get", kind, namespace, name)
-            found = await self._verbs.get(allowed, _READ)
-        return typed(kind, found)
+    @property
+    def served(self) -> ServedResources:
+        """The resources that the server serves."""
+        return self._mirrors.served
 
-    async def list(
-        self,
-        kind: type[K],
-        namespace: str = "",
-        *,
-        label_selector: str = "",
-        field_selector: str = "",
-    ) -> list[K]:
-        """Return the objects of one or all namespaces."""
-        options = ReadOptions(label_selector=label_selector, field_selector=field_selector)
-        with _GET:
-            allowed = self._allow(
-                "list",
-                kind,
-                namespace,
-                name=named(field_selector),
-                field_selector=field_selector,
-                label_selector=label_selector,
-            )
-            listed = await self._verbs.list(allowed, options)
-        items: list[K] = []
-        for start in range(0, len(listed.items), DECODED_AT_ONCE):
+    async def send(self, call: Call) -> bytes:
+        """Carry out a call; return the JSON of its answer."""
+        if call.verb != "get":
+            await self._pace.turn()
+        with _COUNTED[call.verb]:
+            allowed = self._allow(call)
+            match call.verb:
+                case "get":
+                    return await self._verbs.get(allowed, _READ)
+                case "delete":
+                    return (await self._verbs.delete(allowed, _deletion(call))).body
+                case "deletecollection":
+                    deleted = await self._verbs.delete_collection(
+                        allowed, _selection(call), _deletion(call)
+                    )
+                    return deleted.body
+                case "create":
+                    written = await self._verbs.create(allowed, call.body, self._options())
+                case "update":
+                    written = await self._verbs.update(allowed, call.body, self._options())
+                case _:
+                    written = await self._verbs.patch(
+                        allowed, call.patch_type, call.body, self._options(force=call.force)
+                    )
+            return written.body
+
+    async def listed(self, call: Call, type_: Any) -> list[Any]:
+        """Return the objects of a list as `type_`: a Kind, or dict."""
+        with _LIST:
+            found = await self._verbs.list(self._allow(call), _selection(call))
+        items: list[Any] = []
+        for start in range(0, len(found.items), DECODED_AT_ONCE):
             if start:
                 await asyncio.sleep(0)
-            part = listed.items[start : start + DECODED_AT_ONCE]
-            items += [typed(kind, item) for item in part]
+            part = found.items[start : start + DECODED_AT_ONCE]
+            items += [decoded(type_, item) for item in part]
         return items
 
-    async def create(self, item: K) -> K:
-        """Create an object; its metadata has the namespace and the name or `generateName`."""
-        await self._pace.turn()
-        kind = type(item)
-        with _POST:
-            allowed = self._allow("create", kind, metadata_of(item).namespace)
-            written = await self._verbs.create(allowed, to_wire(item), self._options())
-        return typed(kind, written.body)
-
-    async def update(self, item: K, subresource: str = "") -> K:
-        """Replace an object or subresource; raises Conflict if `metadata.resourceVersion` is set and not current."""
-        await self._pace.turn()
-        kind, metadata = type(item), metadata_of(item)
-        with _PUT:
-            allowed = self._allow("update", kind, metadata.namespace, metadata.name, subresource)
-            written = await self._verbs.update(allowed, to_wire(item), self._options())
-        return typed(kind, written.body)
-
-    async def patch(
-        self,
-        kind: type[K],
-        name: str,
-        patch: dict[str, Any] | Sequence[dict[str, Any]],
-        namespace: str = "",
-        *,
-        patch_type: PatchType = "merge",
-        subresource: str = "",
-        force: bool = False,
-    ) -> K:
-        """Patch an object or its subresource (``status``); `force` lets an apply take fields of other managers."""
-        await self._pace.turn()
-        options = self._options(force=force)
-        with _PATCH:
-            allowed = self._allow("patch", kind, namespace, name, subresource)
-            written = await self._verbs.patch(allowed, patch_type, patch, options)
-        return typed(kind, written.body)
-
-    async def delete(
-        self,
-        kind: type[K],
-        name: str,
-        namespace: str = "",
-        *,
-        uid: str = "",
-        resource_version: str = "",
-        grace_seconds: int | None = None,
-        propagation: Literal["", "Foreground", "Background", "Orphan"] = "",
-    ) -> None:
-        """Delete an object; `uid` and `resource_version` are preconditions that raise Conflict."""
-        options = DeletionOptions(
-            grace_seconds=grace_seconds,
-            propagation=propagation,
-            uid=uid,
-            resource_version=resource_version,
-        )
-        await self._pace.turn()
-        with _DELETE:
-            await self._verbs.delete(self._allow("delete", kind, namespace, name), options)
-
-    async def post(
-        self,
-        kind: type[Kind],
-        name: str,
-        subresource: str,
-        body: Kind,
-        namespace: str = "",
-    ) -> dict[str, Any]:
-        """Create a subresource (pods/binding, pods/eviction, serviceaccounts/token); return the answer as JSON."""
-        await self._pace.turn()
-        with _POST:
-            allowed = self._allow("create", kind, namespace, name, subresource)
-            written = await self._verbs.create(allowed, to_wire(body), self._options())
-        answer: dict[str, Any] = msgspec.json.decode(written.body)
-        return answer
-
-    def mirror(
-        self,
-        kind: type[K],
-        namespace: str = "",
-        *,
-        label_selector: str = "",
-        field_selector: str = "",
-    ) -> Mirror[K]:
-        """Return the mirror of a kind; raises Forbidden if the caller may not list and watch it."""
+    def opened(self, call: Call, type_: Any) -> Mirror[Any]:
+        """Return a mirror; raises NotFound, and Forbidden if the caller may not list and watch the objects."""
+        row = self._row(call.of)
         for verb in ("list", "watch"):
-            self._allow(
-                verb,
-                kind,
-                namespace,
-                name=named(field_selector),
-                field_selector=field_selector,
-                label_selector=label_selector,
+            self._authorize(verb, row, call)
+        if row.namespaced or not call.namespace:
+            return self._mirrors.open(
+                row,
+                type_,
+                call.namespace,
+                label_selector=call.label_selector,
+                field_selector=call.field_selector,
             )
-        return self._mirrors.mirror(
-            kind, namespace, label_selector=label_selector, field_selector=field_selector
-        )
+        raise not_found()
 
     def follow(
         self, kind: type[Kind], name: str, namespace: str, changed: Callable[[], None]
     ) -> Callable[[], None]:
         """Call `changed` after each change of one object; return a call that ends it. Raises Forbidden."""
-        self._allow("watch", kind, namespace, name, field_selector=f"{NAME}={name}")
+        call = Call(
+            verb="watch",
+            of=kind.gvk,
+            namespace=namespace,
+            name=name,
+            field_selector=f"{NAME}={name}",
+        )
+        self._allow(call)
         return self._mirrors.follow(kind, name, namespace, changed)
-
-    def dynamic_mirror(
-        self, group: str, version: str, resource: str
-    ) -> Mirror[PartialObjectMetadata]:
-        """Return a mirror of the metadata of any served resource; raises NotFound and Forbidden."""
-        row = self._verbs.resources.find(group, version, resource)
-        if row is None:
-            raise not_found()
-        for verb in ("list", "watch"):
-            self._allow_row(verb, row)
-        return self._mirrors.metadata(row)
 
     def _options(self, *, force: bool = False) -> WriteOptions:
         return WriteOptions(field_manager=self._manager, field_validation="Ignore", force=force)
 
-    def _allow(
-        self,
-        verb: str,
-        kind: type[Kind],
-        namespace: str = "",
-        name: str = "",
-        subresource: str = "",
-        **selectors: str,
-    ) -> Allowed:
-        row = self._verbs.resources.by_kind(kind.gvk)
+    def _row(self, of: Of) -> Resource:
+        resources = self._verbs.resources
+        row = resources.find(*of) if isinstance(of, ResourceName) else resources.by_kind(of)
         if row is None:
             raise not_found()
-        return self._allow_row(verb, row, namespace, name, subresource, **selectors)
+        return row
 
-    def _allow_row(
-        self,
-        verb: str,
-        row: Resource,
-        namespace: str = "",
-        name: str = "",
-        subresource: str = "",
-        **selectors: str,
-    ) -> Allowed:
-        attributes = Attributes(
-            verb=verb,
-            group=row.group,
-            version=row.version,
-            resource=row.plural,
-            subresource=subresource,
-            namespace=namespace,
-            name=name,
-            **selectors,
-        )
-        return self._authorizer.authorize(self._caller, attributes)
+    def _allow(self, call: Call) -> Allowed:
+        return self._authorize(call.verb, self._row(call.of), call)
+
+    def _authorize(self, verb: str, row: Resource, call: Call) -> Allowed:
+        return self._authorizer.authorize(self._caller, attributes_of(verb, row, call))
+
+
+def attributes_of(verb: str, row: Resource, call: Call) -> Attributes:
+    """Return what a call asks the right for."""
+    return Attributes(
+        verb=verb,
+        group=row.group,
+        version=row.version,
+        resource=row.plural,
+        subresource=call.subresource,
+        namespace=call.namespace,
+        name=call.name or named(call.field_selector),
+        field_selector=call.field_selector,
+        label_selector=call.label_selector,
+    )
 
 
 def named(field_selector: str) -> str:
     """Return the name that a field selector requires, or ""; the right to that object allows its list and watch."""
     return required_values(field_selector).get(NAME, "")
+
+
+def _selection(call: Call) -> ReadOptions:
+    return ReadOptions(label_selector=call.label_selector, field_selector=call.field_selector)
+
+
+def _deletion(call: Call) -> DeletionOptions:
+    return DeletionOptions(
+        grace_seconds=call.grace_seconds,
+        propagation=call.propagation,
+        uid=call.uid,
+        resource_version=call.resource_version,
+    )

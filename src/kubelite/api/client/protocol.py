@@ -1,50 +1,160 @@
 """The client protocol, the only access of components to the API.
 
-`local` calls the verbs of the same process, `remote` a server over HTTPS. Both return typed objects and raise the same
-`kubelite.api.errors`. Each component has a client with its own identity. A mirror of a local client shows a write as
-soon as the write has returned; a mirror of a remote client is eventually consistent.
+`local` calls the verbs of the same process, `remote` a server over HTTPS. Both return typed objects, or dicts of any
+served resource (`Client.resource`), and raise the same `kubelite.api.errors`. Each component has a client with its own
+identity. A mirror of a local client shows a write as soon as the write has returned; a mirror of a remote client, or of
+a version that a webhook converts, is eventually consistent.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol, TypeVar
 
-from kubelite.api.kinds.meta import PartialObjectMetadata
+from msgspec import Struct
+
 from kubelite.api.kinds.model import Kind
+from kubelite.api.kinds.object_metadata import ObjectMetadata
 
 K = TypeVar("K", bound=Kind)
-K_co = TypeVar("K_co", bound=Kind, covariant=True)
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
+Object = dict[str, Any]  # an object in wire form
 # Called on the loop with the object before (None: created) and after (None: deleted); must not block.
-MirrorListener = Callable[[K | None, K | None], None]
-Index = Callable[[K], Sequence[str]]
+MirrorListener = Callable[[T | None, T | None], None]
+Index = Callable[[T], Sequence[str]]
 PatchType = Literal["merge", "strategic", "json", "apply"]
+Propagation = Literal["", "Foreground", "Background", "Orphan"]
 
 
-class Mirror(Protocol[K_co]):
-    """A live, typed copy of a kind's objects; reads make no request. The objects are shared, so do not change them."""
+class Mirror(Protocol[T_co]):
+    """A live copy of a resource's objects; reads make no request. The objects are shared, so do not change them.
+
+    When the resource is no longer served, all objects are removed, and the mirror of a local client stays empty.
+    """
 
     async def synced(self) -> None:
         """Wait until the first complete list has arrived."""
         ...
 
-    def get(self, name: str, namespace: str = "") -> K_co | None:
+    def get(self, name: str, namespace: str = "") -> T_co | None:
         """Return one object as last seen; None if it does not exist."""
         ...
 
-    def list(self, namespace: str = "") -> Sequence[K_co]:
+    def list(self, namespace: str = "") -> Sequence[T_co]:
         """Return all objects, or those of one namespace, ordered by namespace and name."""
         ...
 
-    def add_index(self, index_name: str, index: Index[K_co]) -> None:
+    def add_index(self, index_name: str, index: Index[T_co]) -> None:
         """Maintain an index of the values that `index` returns for an object; an existing name keeps its index."""
         ...
 
-    def indexed(self, index_name: str, value: str) -> Sequence[K_co]:
+    def indexed(self, index_name: str, value: str) -> Sequence[T_co]:
         """Return the objects whose index has `value`, ordered by namespace and name."""
         ...
 
-    def subscribe(self, listener: MirrorListener[K_co]) -> Callable[[], None]:
+    def subscribe(self, listener: MirrorListener[T_co]) -> Callable[[], None]:
         """Call `listener(None, object)` for each object now, then for each change; return a call that ends it."""
+        ...
+
+    def close(self) -> None:
+        """Give the mirror back, once for each time that it was asked for; the last call ends it."""
+        ...
+
+
+class ServedResource(Struct, frozen=True):
+    """A served resource, at the preferred version of its group."""
+
+    group: str
+    version: str
+    resource: str
+    kind: str
+    namespaced: bool
+    verbs: tuple[str, ...] = ()
+
+
+class ServedResources(Protocol):
+    """The resources served now; custom ones come and go with their definitions."""
+
+    def resources(self) -> Sequence[ServedResource]:
+        """Return each resource that can be listed, watched and deleted once, at its preferred version."""
+        ...
+
+    def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` after each change; return a function that ends it."""
+        ...
+
+
+class ResourceClient(Protocol):
+    """Reads and writes the objects of one resource as dicts in wire form, as client-go's dynamic client does.
+
+    The namespace is "" for a resource outside of namespaces, and to list and watch all namespaces. All calls raise
+    `kubelite.api.errors.APIError`; NotFound if the resource is not served.
+    """
+
+    async def get(self, name: str, namespace: str = "", *, subresource: str = "") -> Object:
+        """Return one object, or its subresource (``scale``); raises NotFound."""
+        ...
+
+    async def list(
+        self, namespace: str = "", *, label_selector: str = "", field_selector: str = ""
+    ) -> list[Object]:
+        """Return the objects of one or all namespaces."""
+        ...
+
+    async def create(self, item: Object, *, name: str = "", subresource: str = "") -> Object:
+        """Create an object, or a subresource of the object `name`; the metadata has the namespace."""
+        ...
+
+    async def update(self, item: Object, *, subresource: str = "") -> Object:
+        """Replace an object or subresource; raises Conflict if `metadata.resourceVersion` is set and not current."""
+        ...
+
+    async def patch(
+        self,
+        name: str,
+        patch: Object | Sequence[Object],
+        namespace: str = "",
+        *,
+        patch_type: PatchType = "merge",
+        subresource: str = "",
+        force: bool = False,
+    ) -> Object:
+        """Patch an object or subresource; `force` lets an apply take fields of other managers."""
+        ...
+
+    async def delete(
+        self,
+        name: str,
+        namespace: str = "",
+        *,
+        uid: str = "",
+        resource_version: str = "",
+        grace_seconds: int | None = None,
+        propagation: Propagation = "",
+    ) -> None:
+        """Delete an object; `uid` and `resource_version` are preconditions that raise Conflict."""
+        ...
+
+    async def delete_collection(
+        self,
+        namespace: str = "",
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        grace_seconds: int | None = None,
+        propagation: Propagation = "",
+    ) -> None:
+        """Delete the selected objects of one namespace, or of a resource outside of namespaces."""
+        ...
+
+    def mirror(
+        self, namespace: str = "", *, label_selector: str = "", field_selector: str = ""
+    ) -> Mirror[Object]:
+        """Return the mirror of the resource's objects; the same arguments return the same mirror."""
+        ...
+
+    def metadata_mirror(self) -> Mirror[ObjectMetadata]:
+        """Return the mirror of the metadata of all objects, without annotations and managed fields."""
         ...
 
 
@@ -78,7 +188,7 @@ class Client(Protocol):
         self,
         kind: type[K],
         name: str,
-        patch: dict[str, Any] | Sequence[dict[str, Any]],
+        patch: Object | Sequence[Object],
         namespace: str = "",
         *,
         patch_type: PatchType = "merge",
@@ -97,7 +207,7 @@ class Client(Protocol):
         uid: str = "",
         resource_version: str = "",
         grace_seconds: int | None = None,
-        propagation: Literal["", "Foreground", "Background", "Orphan"] = "",
+        propagation: Propagation = "",
     ) -> None:
         """Delete an object; `uid` and `resource_version` are preconditions that raise Conflict."""
         ...
@@ -109,7 +219,7 @@ class Client(Protocol):
         subresource: str,
         body: Kind,
         namespace: str = "",
-    ) -> dict[str, Any]:
+    ) -> Object:
         """Create a subresource (pods/binding, pods/eviction, serviceaccounts/token); return the answer as JSON."""
         ...
 
@@ -134,8 +244,11 @@ class Client(Protocol):
         """
         ...
 
-    def dynamic_mirror(
-        self, group: str, version: str, resource: str
-    ) -> Mirror[PartialObjectMetadata]:
-        """Return a mirror of the metadata of any served resource, for the garbage collector and quota."""
+    def resource(self, group: str, version: str, plural: str) -> ResourceClient:
+        """Return the client of any resource, whether its kind has a Python type or not; makes no request."""
+        ...
+
+    @property
+    def served(self) -> ServedResources:
+        """The resources that the server serves."""
         ...

@@ -4,21 +4,21 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
+from kubelite.api.client.decoding import mirror_decoder
 from kubelite.api.client.https import typed_error
-from kubelite.api.client.mirror import ObjectMirror, metadata_of, name_of
-from kubelite.api.errors import APIError, Expired
+from kubelite.api.client.mirror import ObjectMirror, name_of, version_of
+from kubelite.api.errors import APIError, Expired, NotFound
 from kubelite.api.kinds.meta import ListMeta, Status
-from kubelite.api.kinds.model import Kind
 from kubelite.backoff import backoff_seconds
 from kubelite.randomness import Randomness
 
 log = logging.getLogger(__name__)
 
-K = TypeVar("K", bound=Kind)
+T = TypeVar("T")
 
 PAGE_ITEMS = 500
 WATCH_SECONDS_MIN = 300
@@ -77,19 +77,20 @@ async def list_all(source: Source) -> tuple[list[msgspec.Raw], str]:
             return items, page.metadata.resourceVersion
 
 
-class Reflector(Generic[K]):
+class Reflector(Generic[T]):
     """Feeds one mirror from a source."""
 
     def __init__(
         self,
         source: Source,
-        kind: type[K],
-        mirror: ObjectMirror[K],
+        type_: Any,
+        mirror: ObjectMirror[T],
         randomness: Randomness,
     ) -> None:
+        """`type_` is a Kind, `ObjectMetadata`, or dict."""
         self._source = source
-        self._decoder = msgspec.json.Decoder(kind)
-        self._kind = kind
+        self._type = type_
+        self._decode = mirror_decoder(type_)
         self._mirror = mirror
         self._randomness = randomness
         self._version = ""  # resource version of the mirror; "": list again
@@ -103,12 +104,16 @@ class Reflector(Generic[K]):
                     continue
             except Expired:
                 self._version = ""
+            except NotFound as error:  # not served now; it may be served again
+                log.debug("cannot list or watch", extra={"reason": error.message})
+                self._version = ""
+                self._mirror.replace(())
             except APIError as error:
                 level = logging.DEBUG if error.code >= 500 else logging.WARNING
                 log.log(
                     level,
                     "cannot list or watch, trying again",
-                    extra={"kind": self._kind.__name__, "reason": error.message},
+                    extra={"kind": self._type.__name__, "reason": error.message},
                 )
             # Back off also if a server ends each watch at once or expires a list at once.
             await asyncio.sleep(self.next_delay())
@@ -135,16 +140,16 @@ class Reflector(Generic[K]):
 
     async def _list(self) -> None:
         items, version = await list_all(self._source)
-        self._mirror.replace([self._decoder.decode(item) for item in items])
+        self._mirror.replace([self._decode(item) for item in items])
         self._version = version
 
     def _apply(self, event: Event) -> None:
         if event.type == "ERROR":
             status = msgspec.json.decode(event.object, type=Status)
             raise typed_error(status, status.code)
-        item = self._decoder.decode(event.object)
+        item = self._decode(event.object)
         if event.type == "DELETED":
             self._mirror.remove(*name_of(item))
         elif event.type != "BOOKMARK":
             self._mirror.put(item)
-        self._version = metadata_of(item).resourceVersion
+        self._version = version_of(item)

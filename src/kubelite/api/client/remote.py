@@ -2,28 +2,39 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from typing import Any
 from urllib.parse import quote
 
-import msgspec
+from msgspec import Struct
 
-from kubelite.api.client.decoding import typed
+from kubelite.api.client.call import Call, Of
+from kubelite.api.client.calls import TypedCalls
+from kubelite.api.client.decoding import decoded
+from kubelite.api.client.discovery import Discovery
 from kubelite.api.client.https import JSON, Parameters, Request, Transport
-from kubelite.api.client.mirror import ObjectMirror, metadata_of
-from kubelite.api.client.protocol import Mirror, PatchType
+from kubelite.api.client.mirror import ObjectMirror
+from kubelite.api.client.protocol import Mirror, PatchType, ServedResources
 from kubelite.api.client.reflector import Reflector, list_all
-from kubelite.api.kinds.meta import DeleteOptions, PartialObjectMetadata, Preconditions
+from kubelite.api.kinds.meta import DeleteOptions, Preconditions
 from kubelite.api.kinds.model import Kind, to_wire
+from kubelite.api.kinds.object_metadata import ObjectMetadata
+from kubelite.api.kinds.resource_names import ResourceName, built_in
 from kubelite.api.machinery.field_selectors import NAME
-from kubelite.api.registry.routes import not_found
-from kubelite.api.registry.table import ResourceTable
 from kubelite.randomness import Randomness
 from kubelite.tasks import TaskSet
 
-K = TypeVar("K", bound=Kind)
-
+METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+METHODS = {
+    "get": "GET",
+    "create": "POST",
+    "update": "PUT",
+    "patch": "PATCH",
+    "delete": "DELETE",
+    "deletecollection": "DELETE",
+}
 PATCH_CONTENT: Mapping[PatchType, str] = {
     "merge": "application/merge-patch+json",
     "strategic": "application/strategic-merge-patch+json",
@@ -32,42 +43,28 @@ PATCH_CONTENT: Mapping[PatchType, str] = {
 }
 
 
-class _Followed:
-    """The watch of one object and the number of its followers."""
+class _Accepted(Struct, frozen=True):
+    """The forms in which lists and watches are asked for."""
 
-    def __init__(
-        self, mirror: ObjectMirror[PartialObjectMetadata], task: "asyncio.Task[Any]"
-    ) -> None:
-        self.mirror = mirror
-        self.task = task
-        self.followers = 0
-
-
-def _without_the_first(
-    mirror: ObjectMirror[PartialObjectMetadata], changed: Callable[[], None]
-) -> Callable[[], None]:
-    """Subscribe to changes, without the initial calls for existing objects."""
-    is_told = False
-
-    def listen(_: object, __: object) -> None:
-        if is_told:
-            changed()
-
-    unsubscribe = mirror.subscribe(listen)
-    is_told = True
-    return unsubscribe
+    list: str = JSON
+    watch: str = JSON
 
 
 class HTTPSource:
-    """The lists and watches of one path."""
+    """The lists and watches of one path, which is asked for anew with each request."""
 
     def __init__(
-        self, transport: Transport, path: str, selectors: Parameters, accept: str = JSON
+        self,
+        transport: Transport,
+        path: Callable[[], Awaitable[str]],
+        selectors: Parameters,
+        *,
+        only_metadata: bool = False,
     ) -> None:
         self._transport = transport
         self._path = path
         self._selectors = selectors
-        self._accept = accept
+        self._accepted = _Accepted(METADATA_LIST, METADATA) if only_metadata else _Accepted()
 
     async def page(self, limit: int, continue_token: str) -> bytes:
         """Return the JSON of a page of the list; limit 0 means all items."""
@@ -76,9 +73,12 @@ class HTTPSource:
             parameters["limit"] = str(limit)
         if continue_token:
             parameters["continue"] = continue_token
-        return await self._transport.send(self._request(parameters))
+        request = Request("GET", await self._path(), parameters, accept=self._accepted.list)
+        return await self._transport.send(request)
 
-    def watch(self, resource_version: str, timeout_seconds: int) -> AsyncGenerator[bytes, None]:
+    async def watch(
+        self, resource_version: str, timeout_seconds: int
+    ) -> AsyncGenerator[bytes, None]:
         """Yield the lines of a watch, with bookmarks."""
         parameters = {
             **self._selectors,
@@ -87,19 +87,18 @@ class HTTPSource:
             "resourceVersion": resource_version,
             "timeoutSeconds": str(timeout_seconds),
         }
-        return self._transport.lines(self._request(parameters))
+        request = Request("GET", await self._path(), parameters, accept=self._accepted.watch)
+        async with aclosing(self._transport.lines(request)) as lines:
+            async for line in lines:
+                yield line
 
-    def _request(self, parameters: Parameters) -> Request:
-        return Request("GET", self._path, parameters, accept=self._accept)
 
-
-class RemoteClient:
+class RemoteClient(TypedCalls):
     """Reads and writes objects over HTTPS; `transport.ssl_context` may be replaced at run time."""
 
     def __init__(
         self,
         server: str,
-        resources: ResourceTable,
         *,
         ssl_context: ssl.SSLContext | None,
         token: Callable[[], str] | None = None,
@@ -114,116 +113,56 @@ class RemoteClient:
             randomness=randomness,
             user_agent=field_manager,
         )
-        self._resources = resources
         self._randomness = randomness
         self._manager = field_manager
         self._tasks = TaskSet()
-        self._mirrors: dict[tuple[str, ...], ObjectMirror[Any]] = {}
-        self._followed: dict[tuple[str, str], _Followed] = {}  # by path and name
+        self._mirrors: dict[tuple[Any, ...], ObjectMirror[Any]] = {}
+        self._discovery = Discovery(
+            self._read, lambda name: self.opened(Call(verb="list", of=name), ObjectMetadata)
+        )
+
+    @property
+    def served(self) -> ServedResources:
+        """The resources that the server serves, read when somebody subscribes to them."""
+        return self._discovery
 
     async def close(self) -> None:
         """End the mirrors and close all connections."""
+        await self._discovery.close()
         await self._tasks.stop()
         await self.transport.close()
 
-    async def get(self, kind: type[K], name: str, namespace: str = "") -> K:
-        """Return one object; raises NotFound."""
-        return typed(kind, await self._send(Request("GET", self._path(kind, namespace, name))))
-
-    async def list(
-        self,
-        kind: type[K],
-        namespace: str = "",
-        *,
-        label_selector: str = "",
-        field_selector: str = "",
-    ) -> list[K]:
-        """Return the objects of one or all namespaces."""
-        source = self._source(self._path(kind, namespace), label_selector, field_selector)
-        items, _ = await list_all(source)
-        return [typed(kind, item) for item in items]
-
-    async def create(self, item: K) -> K:
-        """Create an object; its metadata has the namespace and the name or `generateName`."""
-        path = self._path(type(item), metadata_of(item).namespace)
-        return typed(
-            type(item), await self._send(Request("POST", path, self._writing(), to_wire(item)))
+    async def send(self, call: Call) -> bytes:
+        """Return the JSON of the answer to a call."""
+        parameters = dict(call.selectors)
+        body, content_type = call.body, JSON
+        match call.verb:
+            case "create" | "update" | "patch":
+                parameters |= {"fieldManager": self._manager, "fieldValidation": "Ignore"}
+            case "delete" | "deletecollection":
+                body = to_wire(_deletion(call))
+            case _:
+                pass
+        if call.verb == "patch":
+            content_type = PATCH_CONTENT[call.patch_type]
+            if call.force:
+                parameters["force"] = "true"
+        return await self.transport.send(
+            Request(METHODS[call.verb], await self._path(call), parameters, body, content_type)
         )
 
-    async def update(self, item: K, subresource: str = "") -> K:
-        """Replace an object or subresource; raises Conflict if `metadata.resourceVersion` is set and not current."""
-        metadata = metadata_of(item)
-        path = self._path(type(item), metadata.namespace, metadata.name, subresource)
-        return typed(
-            type(item), await self._send(Request("PUT", path, self._writing(), to_wire(item)))
-        )
+    async def listed(self, call: Call, type_: Any) -> list[Any]:
+        """Return the objects of a list as `type_`: a Kind, or dict."""
+        items, _ = await list_all(self._source(call))
+        return [decoded(type_, item) for item in items]
 
-    async def patch(
-        self,
-        kind: type[K],
-        name: str,
-        patch: dict[str, Any] | Sequence[dict[str, Any]],
-        namespace: str = "",
-        *,
-        patch_type: PatchType = "merge",
-        subresource: str = "",
-        force: bool = False,
-    ) -> K:
-        """Patch an object or its subresource (``status``); `force` lets an apply take fields of other managers."""
-        path = self._path(kind, namespace, name, subresource)
-        parameters = self._writing() | ({"force": "true"} if force else {})
-        body = await self._send(
-            Request("PATCH", path, parameters, patch, PATCH_CONTENT[patch_type])
-        )
-        return typed(kind, body)
-
-    async def delete(
-        self,
-        kind: type[K],
-        name: str,
-        namespace: str = "",
-        *,
-        uid: str = "",
-        resource_version: str = "",
-        grace_seconds: int | None = None,
-        propagation: Literal["", "Foreground", "Background", "Orphan"] = "",
-    ) -> None:
-        """Delete an object; `uid` and `resource_version` are preconditions that raise Conflict."""
-        preconditions = Preconditions(uid=uid or None, resourceVersion=resource_version or None)
-        options = DeleteOptions(
-            gracePeriodSeconds=grace_seconds,
-            propagationPolicy=propagation or None,
-            preconditions=preconditions if uid or resource_version else None,
-        )
-        path = self._path(kind, namespace, name)
-        await self._send(Request("DELETE", path, body=to_wire(options)))
-
-    async def post(
-        self,
-        kind: type[Kind],
-        name: str,
-        subresource: str,
-        body: Kind,
-        namespace: str = "",
-    ) -> dict[str, Any]:
-        """Create a subresource (pods/binding, pods/eviction, serviceaccounts/token); return the answer as JSON."""
-        path = self._path(kind, namespace, name, subresource)
-        answer: dict[str, Any] = msgspec.json.decode(
-            await self._send(Request("POST", path, self._writing(), to_wire(body)))
-        )
-        return answer
-
-    def mirror(
-        self,
-        kind: type[K],
-        namespace: str = "",
-        *,
-        label_selector: str = "",
-        field_selector: str = "",
-    ) -> Mirror[K]:
-        """Return the mirror of a kind; the same arguments return the same mirror."""
-        path = self._path(kind, namespace)
-        return self._mirror(kind, path, label_selector, field_selector)
+    def opened(self, call: Call, type_: Any) -> Mirror[Any]:
+        """Return the mirror of the objects that a list call selects, as `type_`."""
+        key = (call.of, type_, call.namespace, call.label_selector, call.field_selector)
+        mirror = self._mirrors.get(key)
+        if mirror is None:
+            mirror = self._mirrors[key] = self._reflected(call, type_, key)
+        return mirror.opened()
 
     def follow(
         self, kind: type[Kind], name: str, namespace: str, changed: Callable[[], None]
@@ -232,71 +171,81 @@ class RemoteClient:
 
         All followers of an object share one watch of its metadata, which ends with the last follower.
         """
-        key = (self._path(kind, namespace), name)
-        followed = self._followed.get(key)
-        if followed is None:
-            mirror: ObjectMirror[PartialObjectMetadata] = ObjectMirror()
-            source = self._source(key[0], "", f"{NAME}={name}", METADATA_LIST)
-            reflector = Reflector(source, PartialObjectMetadata, mirror, self._randomness)
-            task = self._tasks.start(reflector.run(), name=f"watch of {key[0]}/{name}")
-            followed = self._followed[key] = _Followed(mirror, task)
-        followed.followers += 1
-        unsubscribe = _without_the_first(followed.mirror, changed)
+        call = Call(verb="list", of=kind.gvk, namespace=namespace, field_selector=f"{NAME}={name}")
+        mirror = self.opened(call, ObjectMetadata)
+        unsubscribe = _without_the_first(mirror, changed)
 
         def end() -> None:
             unsubscribe()
-            followed.followers -= 1
-            if not followed.followers:
-                followed.task.cancel()
-                del self._followed[key]
+            mirror.close()
 
         return end
 
-    def dynamic_mirror(
-        self, group: str, version: str, resource: str
-    ) -> Mirror[PartialObjectMetadata]:
-        """Return a mirror of the metadata of any served resource."""
-        path = f"/apis/{group}/{version}/{resource}" if group else f"/api/{version}/{resource}"
-        return self._mirror(PartialObjectMetadata, path, accept=METADATA_LIST)
+    def _reflected(self, call: Call, type_: Any, key: tuple[Any, ...]) -> ObjectMirror[Any]:
+        """Return a new mirror, kept in sync until its last reader closes it."""
 
-    def _mirror(
-        self,
-        kind: type[K],
-        path: str,
-        label_selector: str = "",
-        field_selector: str = "",
-        accept: str = JSON,
-    ) -> ObjectMirror[K]:
-        key = (path, label_selector, field_selector, accept)
-        mirror = self._mirrors.get(key)
-        if mirror is None:
-            mirror = self._mirrors[key] = ObjectMirror()
-            source = self._source(path, label_selector, field_selector, accept)
-            reflector = Reflector(source, kind, mirror, self._randomness)
-            self._tasks.supervise(reflector.run, name=f"reflector {path}")
+        def released() -> None:
+            task.cancel()
+            del self._mirrors[key]
+
+        mirror: ObjectMirror[Any] = ObjectMirror(released)
+        source = self._source(call, only_metadata=type_ is ObjectMetadata)
+        reflector = Reflector(source, type_, mirror, self._randomness)
+        task: asyncio.Task[Any] = self._tasks.supervise(
+            reflector.run, name=f"reflector of {_text(call.of)}"
+        )
         return mirror
 
-    def _source(
-        self, path: str, label_selector: str, field_selector: str, accept: str = JSON
-    ) -> HTTPSource:
-        selectors = {"labelSelector": label_selector, "fieldSelector": field_selector}
-        chosen = {name: value for name, value in selectors.items() if value}
-        return HTTPSource(self.transport, path, chosen, accept)
+    def _source(self, call: Call, *, only_metadata: bool = False) -> HTTPSource:
+        return HTTPSource(
+            self.transport, lambda: self._path(call), call.selectors, only_metadata=only_metadata
+        )
 
-    def _writing(self) -> dict[str, str]:
-        return {"fieldManager": self._manager, "fieldValidation": "Ignore"}
-
-    def _path(
-        self, kind: type[Kind], namespace: str = "", name: str = "", subresource: str = ""
-    ) -> str:
-        row = self._resources.by_kind(kind.gvk)
-        if row is None:
-            raise not_found()
-        parts = ["apis", row.group, row.version] if row.group else ["api", row.version]
-        if row.namespaced and namespace:
-            parts += ["namespaces", namespace]
-        parts += [part for part in (row.plural, name, subresource) if part]
+    async def _path(self, call: Call) -> str:
+        of = await self._name(call.of)
+        parts = ["apis", of.group, of.version] if of.group else ["api", of.version]
+        if call.namespace:
+            parts += ["namespaces", call.namespace]
+        parts += [part for part in (of.plural, call.name, call.subresource) if part]
         return "/" + "/".join(quote(part, safe=":") for part in parts)
 
-    async def _send(self, request: Request) -> bytes:
-        return await self.transport.send(request)
+    async def _name(self, of: Of) -> ResourceName:
+        """Return the resource of a kind: by rule if it is built in, else as the server says; raises NotFound."""
+        if isinstance(of, ResourceName):
+            return of
+        known = built_in(of)
+        if known is not None:
+            return known
+        found = await self._discovery.find(of)
+        return ResourceName(found.group, found.version, found.resource)
+
+    async def _read(self, path: str, accept: str) -> bytes:
+        return await self.transport.send(Request("GET", path, accept=accept))
+
+
+def _without_the_first(mirror: Mirror[Any], changed: Callable[[], None]) -> Callable[[], None]:
+    """Subscribe to changes, without the initial calls for existing objects."""
+    is_told = False
+
+    def listen(_: object, __: object) -> None:
+        if is_told:
+            changed()
+
+    unsubscribe = mirror.subscribe(listen)
+    is_told = True
+    return unsubscribe
+
+
+def _deletion(call: Call) -> DeleteOptions:
+    preconditions = Preconditions(
+        uid=call.uid or None, resourceVersion=call.resource_version or None
+    )
+    return DeleteOptions(
+        gracePeriodSeconds=call.grace_seconds,
+        propagationPolicy=call.propagation or None,
+        preconditions=preconditions if call.uid or call.resource_version else None,
+    )
+
+
+def _text(of: Of) -> str:
+    return of.path if isinstance(of, ResourceName) else f"{of.api_version} {of.kind}"

@@ -22,6 +22,7 @@ from kubelite.api.kinds.authentication import TokenRequest
 from kubelite.api.kinds.core.config import ConfigMap, Secret
 from kubelite.api.kinds.core.service_accounts import ServiceAccount
 from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.api.registry.verbs import Verbs
 from kubelite.clock import SetClock
 from kubelite.config import Config
 from kubelite.control_plane import ControlPlane
@@ -178,7 +179,7 @@ async def test_a_call_that_is_cut_off_has_a_line_too(
     async def hang(*_: object, **__: object) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(LocalClient, "delete", hang)
+    monkeypatch.setattr(Verbs, "delete", hang)
     task = asyncio.create_task(audited.client().delete(ConfigMap, "a", "default"))
     await asyncio.sleep(0)
     task.cancel()

@@ -83,19 +83,19 @@ async def test_who_may_not_watch_gets_no_mirror(server: Server) -> None:
     with pytest.raises(Forbidden):
         client.mirror(Deployment)
     with pytest.raises(Forbidden):
-        client.dynamic_mirror("apps", "v1", "deployments")
+        client.resource("apps", "v1", "deployments").metadata_mirror()
     with pytest.raises(Forbidden):
         await client.get(Deployment, "a", "default")
 
 
 async def test_a_dynamic_mirror_holds_metadata(server: Server) -> None:
     await server.client.create(config("a", app="web"))
-    mirror = server.client.dynamic_mirror("", "v1", "configmaps")
+    mirror = server.client.resource("", "v1", "configmaps").metadata_mirror()
     found = mirror.get("a", "default")
     assert found is not None
-    assert (found.kind, found.metadata.labels) == ("ConfigMap", {"app": "web"})
+    assert (found.metadata.name, found.metadata.labels) == ("a", {"app": "web"})
     with pytest.raises(NotFound):
-        server.client.dynamic_mirror("", "v1", "nothings")
+        server.client.resource("", "v1", "nothings").metadata_mirror()
 
 
 async def test_one_object_is_followed_without_a_copy(server: Server) -> None:

@@ -27,10 +27,8 @@ from kubelite.randomness import SeededRandomness
 
 
 def client_at(port: int, token: str = "") -> RemoteClient:
-    server = Server()
     return RemoteClient(
         f"http://127.0.0.1:{port}/",
-        server.resources,
         ssl_context=None,
         token=(lambda: token) if token else None,
         randomness=SeededRandomness(3),
@@ -118,7 +116,7 @@ async def test_one_object_is_followed_by_one_watch_for_all(client: RemoteClient)
     end = client.follow(ConfigMap, "a", "default", lambda: told.append("first"))
     await until(lambda: "first" in told)  # the list has arrived
     other = client.follow(ConfigMap, "a", "default", lambda: told.append("second"))
-    assert len(client._followed) == 1
+    assert len(client._mirrors) == 1
     await client.create(config_map("b"))
     await client.patch(ConfigMap, "a", {"data": {"x": "y"}}, "default")
     await until(lambda: told == ["first", "first", "second"])
@@ -126,13 +124,13 @@ async def test_one_object_is_followed_by_one_watch_for_all(client: RemoteClient)
     await client.delete(ConfigMap, "a", "default")
     await until(lambda: told[3:] == ["second"])
     other()
-    assert not client._followed
+    assert not client._mirrors
     await until(lambda: not client._tasks._tasks)
 
 
 async def test_a_mirror_of_metadata(client: RemoteClient) -> None:
     await client.create(config_map("a", k="v"))
-    mirror = client.dynamic_mirror("", "v1", "configmaps")
+    mirror = client.resource("", "v1", "configmaps").metadata_mirror()
     await mirror.synced()
     assert [one.metadata.name for one in mirror.list()] == ["a"]
 

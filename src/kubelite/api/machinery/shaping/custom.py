@@ -217,22 +217,22 @@ class CustomShape:
     def complete_status(self, item: JSON) -> None:
         """Do nothing: a schema has no fields that are always encoded."""
 
-    def causes(self, item: Mapping[str, Any], old: Mapping[str, Any] | None) -> Sequence[Cause]:
-        """Return why an object does not satisfy its schema; values that are as in `old` are not blamed."""
+    def causes(
+        self, item: Mapping[str, Any], old: Mapping[str, Any] | None, subresource: str = ""
+    ) -> Sequence[Cause]:
+        """Return why an object does not satisfy its schema; values that are as in `old` are not blamed.
+
+        Of a write of the subresource status, the status is validated alone, as Kubernetes does.
+        """
 
         def found() -> Sequence[Cause]:
+            if subresource == "status" and old is not None:
+                return status_causes_of(self._node, item, old, self._compiler)
             if satisfies(self._checks(), item):
                 return ()
             return causes_of(self._node, item, old, self._rules, self._compiler)
 
         return self._bounded(found)
-
-    def status_causes(self, item: Mapping[str, Any], old: Mapping[str, Any]) -> Sequence[Cause]:
-        """Return why an object's status does not satisfy its schema, for a write to the subresource status.
-
-        Kubernetes validates it alone, with paths from the status on in what it says.
-        """
-        return self._bounded(lambda: status_causes_of(self._node, item, old, self._compiler))
 
     def _bounded(self, find: Callable[[], Sequence[Cause]]) -> Sequence[Cause]:
         work.start()

@@ -81,17 +81,16 @@ class ServiceAccountAdmission:
 
     async def _awaited(self, namespace: str) -> ServiceAccount | None:
         """Wait until the controller has created the default account; None after `WAIT_SECONDS`."""
-        made: asyncio.Future[ServiceAccount] = asyncio.get_running_loop().create_future()
-
-        def look(_before: ServiceAccount | None, after: ServiceAccount | None) -> None:
-            if after is None or made.done():
-                return
-            if (after.metadata.namespace, after.metadata.name) == (namespace, DEFAULT):
-                made.set_result(after)
-
-        end = self._lookup.subscribe(ServiceAccount, look)
+        made = asyncio.Event()
+        end = self._lookup.follow(ServiceAccount, DEFAULT, namespace, made.set)
         try:
-            return await asyncio.wait_for(made, WAIT_SECONDS)
+            async with asyncio.timeout(WAIT_SECONDS):
+                while True:
+                    account = self._lookup.get(ServiceAccount, DEFAULT, namespace)
+                    if account is not None:
+                        return account
+                    made.clear()
+                    await made.wait()
         except TimeoutError:
             return None
         finally:

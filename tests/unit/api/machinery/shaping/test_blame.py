@@ -313,7 +313,7 @@ def test_a_status_is_validated_alone() -> None:
     shape = CustomShape(record(spec=record(a=WHOLE), status=status), GVK)
 
     def said(new: JSON, old: JSON) -> list[tuple[str, str]]:
-        causes = shape.status_causes({"spec": {"a": "x"}, **new}, {"spec": {"a": "x"}, **old})
+        causes = shape.causes({"spec": {"a": "x"}, **new}, {"spec": {"a": "x"}, **old}, "status")
         return [(cause.path, cause.message) for cause in causes]
 
     assert said({"status": {"phase": "Down", "n": "x"}}, {}) == [
