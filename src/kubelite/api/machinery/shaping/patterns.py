@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kubelite.api.machinery.shaping.automaton import Automaton, TooLarge, Unsupported
-from kubelite.api.machinery.shaping.go_regexp import Invalid, asks_inside, parse
+from kubelite.api.machinery.shaping.go_regexp import Invalid, Node, is_costly_in_bytes, parse
 from kubelite.limits import PATTERN, PATTERN_PROGRAM
 from kubelite.remembered import remembered
 
 Matcher = Callable[[str], bool]
+Engine = Callable[[str, Node], Matcher]
 _LENGTH_REMEMBERED = 4096  # characters of a pattern
 
 
@@ -53,32 +54,36 @@ class Pattern:
 
 @remembered(256, length_max=_LENGTH_REMEMBERED)
 def _compiled(pattern: str) -> Matcher:
-    r"""Return the matcher of a pattern; raises ValueError.
+    """Return the matcher of a pattern; raises ValueError, with the library's problem if it has one.
 
-    What the library does not take, but Go does, is left to the automaton: some names of Unicode groups, and repeated
-    groups, which the library expands to bytes. So is ``\B``, which the library finds inside a character of two bytes.
+    What one engine does not take is left to the other.
     """
     tree = parse(pattern)
-    refused: Exception | None = None
-    if not asks_inside(tree):
+    engines = (
+        (_by_automaton, _by_library) if is_costly_in_bytes(tree) else (_by_library, _by_automaton)
+    )
+    problems: dict[Engine, ValueError] = {}
+    for engine in engines:
         try:
-            return _by_library(pattern)
+            return engine(pattern, tree)
         except ImportError:
-            pass
+            continue
         except ValueError as error:
-            refused = error
+            problems[engine] = error
+    raise problems.get(_by_library) or problems[_by_automaton]
+
+
+def _by_automaton(pattern: str, tree: Node) -> Matcher:
     try:
         return Automaton(tree, size_max=PATTERN_PROGRAM.value).matches
     except TooLarge as error:
         PATTERN_PROGRAM.reached()
         raise Invalid("expression too large", pattern) from error
     except Unsupported as error:
-        if refused is not None:
-            raise refused from error
         raise ValueError(f"cannot match `{pattern}` without google-re2: {error}") from error
 
 
-def _by_library(pattern: str) -> Matcher:
+def _by_library(pattern: str, _tree: Node) -> Matcher:
     """Return google-re2's matcher; raises ImportError, or ValueError if it does not take the pattern."""
     import re2
 
@@ -91,6 +96,9 @@ def _by_library(pattern: str) -> Matcher:
     except re2.error as error:
         text = error.args[0] if error.args else ""
         text = text.decode(errors="replace") if isinstance(text, bytes) else str(text)
+        if "too large" in text:
+            PATTERN.reached()
+            raise Invalid("expression too large", pattern) from error
         problem, _, part = text.partition(": ")
         raise Invalid(problem, part or pattern) from error
     return lambda value: search(value.encode(errors="replace")) is not None
