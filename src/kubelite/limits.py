@@ -573,6 +573,22 @@ DISRUPTED_PODS = Limit(
     beyond="403",
     reason="as the API server of Kubernetes",
 )
+WEBHOOK_ANSWER = Limit(
+    "webhook-answer",
+    32 * MIB,
+    "bytes",
+    bounds="answer of a webhook",
+    beyond="the webhook counts as failed",
+    reason="a conversion answers for all objects of a list; a page of 500 objects of 64 KiB",
+)
+WEBHOOK_AUTHORITIES = Limit(
+    "webhook-authorities",
+    64,
+    "bundles",
+    bounds="bundles of certificate authorities of webhooks that are kept parsed",
+    beyond="all are dropped and parsed anew",
+    reason="more than the webhooks of a cluster; each takes some 50 KiB",
+)
 AUDIT_BYTES = Limit(
     "audit-bytes",
     64 * MIB,

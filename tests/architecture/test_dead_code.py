@@ -14,7 +14,6 @@ SOURCE = Path(__file__).parents[2] / "src" / "kubelite"
 
 # Used by tests only, on purpose, or called by a library.
 EXEMPT = {
-    "CustomShape": "rows of custom resources have it; they come next",
     "FixedLookup": "the lookup of tests: a store's worth of objects without a store",
     "GroupResource": "a type of the API: found among all subclasses",
     "MemoryEngine": "the store of simulations and tests",
@@ -27,7 +26,6 @@ EXEMPT = {
     "begin_deletion": "the strategy of definitions, once their row has one",
     "behave": "a control of simulated containers",
     "ca_hash": "what a join token pins; joining comes later",
-    "custom_layout": "the columns of custom resources, which come later",
     "come_back": "a control of simulated nodes",
     "datagram_received": "asyncio calls it",
     "decrease": "a gauge can go down",
@@ -42,7 +40,6 @@ EXEMPT = {
     "new_token": "makes join tokens; joining comes later",
     "only_the_server": "the certificate check of the node's port, for its composition",
     "pause_writing": "asyncio calls it",
-    "reshape": "reads of custom resources call it; they come next",
     "resume_writing": "asyncio calls it",
     "rotate_signing_key": "keys are rotated by hand so far",
     "times_reached": "how tests see that a limit bit",

@@ -4,13 +4,14 @@ Paths, discovery, storage, form, rules and behaviour start from a `Resource`. Th
 `builtin`; rows of custom resources are made from their definitions.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Protocol
 
 from msgspec import Struct
 
+from kubelite.api.errors import Cause
 from kubelite.api.kinds.model import GroupVersionKind, Kind
 from kubelite.api.machinery.columns.custom import CREATED_AT
 from kubelite.api.machinery.columns.layout import Layout
@@ -43,6 +44,10 @@ class Projection(Protocol):
         """Return `item`, which is changed, with the part as in `shown`; raises BadRequest and Invalid."""
         ...
 
+    def causes(self, item: Mapping[str, Any], *, of_status: bool) -> Iterable[Cause]:
+        """Return why the part is invalid; `of_status`: after a write of the status."""
+        ...
+
 
 # Handlers; `handlers` describes their arguments. The types of those start from a row, so the row cannot name them.
 Post = Callable[..., Awaitable[Written]]
@@ -70,6 +75,7 @@ class Resource(Struct, frozen=True, kw_only=True, eq=False, dict=True):
     plural: str
     singular: str
     kind: GroupVersionKind
+    list_kind: str = ""  # "": that of the kind with List appended
     type: type[Kind] | None  # None: a custom resource
     namespaced: bool
     verbs: tuple[str, ...] = STANDARD
@@ -94,6 +100,11 @@ class Resource(Struct, frozen=True, kw_only=True, eq=False, dict=True):
     def group_resource(self) -> str:
         """The name in error messages: ``pods`` or ``deployments.apps``."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def kind_of_list(self) -> str:
+        """The kind of the list of its objects."""
+        return self.list_kind or f"{self.kind.kind}List"
 
     @property
     def api_version(self) -> str:

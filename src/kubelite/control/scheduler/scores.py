@@ -18,9 +18,10 @@ ZONE = "topology.kubernetes.io/zone"
 class NodeScore:
     """The scores of a node that depend on it alone, so they stay valid until it changes."""
 
-    __slots__ = ("alone", "owner_pods", "preferred", "soft_taints", "zone")
+    __slots__ = ("alone", "generation", "owner_pods", "preferred", "soft_taints", "zone")
 
     def __init__(self, info: PodInfo, node: NodeInfo) -> None:
+        self.generation = node.generation
         cpu_total = node.allocatable.get("cpu", 0)
         memory_total = node.allocatable.get("memory", 0)
         cpu = (node.cpu_assumed + info.cpu_assumed) / cpu_total if cpu_total else 1.0

@@ -41,6 +41,7 @@ RULES: Final = "x-kubernetes-validations"
 _FREE: Final[JSON] = {PRESERVE: True}
 _FIRST_USE = 70_000  # 20 ms, of the largest definitions of well-known operators
 _PASSES = 2
+_IN_STATUS = ("status.", "status[")
 _INNER = ("items", "additionalProperties")
 # Reasons for which Kubernetes does not evaluate rules.
 _MISLEADING = frozenset(
@@ -193,8 +194,19 @@ class CustomShape:
     def complete_status(self, item: JSON) -> None:
         """Do nothing: a schema has no fields that are always encoded."""
 
-    def causes(self, item: Mapping[str, Any], old: Mapping[str, Any] | None) -> Sequence[Cause]:
-        """Return why an object does not satisfy its schema; values that are as in `old` are not blamed."""
+    def causes(
+        self, item: Mapping[str, Any], old: Mapping[str, Any] | None, subresource: str = ""
+    ) -> Sequence[Cause]:
+        """Return why an object does not satisfy its schema; values that are as in `old` are not blamed.
+
+        A write of the subresource status is blamed for the status alone.
+        """
+        found = self._causes(item, old)
+        if subresource == "status":
+            return [one for one in found if one.path == "status" or one.path.startswith(_IN_STATUS)]
+        return found
+
+    def _causes(self, item: Mapping[str, Any], old: Mapping[str, Any] | None) -> Sequence[Cause]:
         work.start()
         try:
             found: Sequence[Cause] = ()

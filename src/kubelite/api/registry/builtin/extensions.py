@@ -14,6 +14,7 @@ from kubelite.api.registry.rules.custom_definition_updates import (
 from kubelite.api.registry.rules.custom_definitions import custom_definition
 from kubelite.api.registry.rules.sets import Rules, Warnings, always
 from kubelite.api.registry.rules.warnings import cluster as cluster_warnings
+from kubelite.api.registry.strategies.definitions import DefinitionStrategy
 from kubelite.api.registry.strategy import Conduct
 
 STATIC = always(cluster_warnings.static_name)
@@ -118,6 +119,7 @@ CUSTOM = (
             cluster_warnings.custom_resource, cluster_warnings.custom_resource_update
         ),
         defaults=extensions_defaults.default_custom_resource_definition,
+        strategy=DefinitionStrategy,
         conduct=Conduct(counts_generation=True, conditional=True),
     ),
 )
