@@ -24,6 +24,7 @@ from kubelite.api.machinery.versions import version_priority
 from kubelite.api.registry.custom_conversion import CustomConversion, Reviewer, WebhookConversion
 from kubelite.api.registry.objects import revision_of
 from kubelite.api.registry.resource import STANDARD, Resource, Subresource
+from kubelite.api.registry.rules.embedded_metadata import embedded_metadata
 from kubelite.api.registry.rules.sets import Rules, Warnings
 from kubelite.api.registry.rules.warnings.custom import unqualified_finalizers
 from kubelite.api.registry.strategies.custom import CustomStrategy
@@ -35,6 +36,7 @@ from kubelite.store.protocol import Change, Store
 log = logging.getLogger(__name__)
 
 CHANGE = ("get", "patch", "update")
+# What discovery lists while a definition is deleted; objects can still be changed, such as to end their finalizers.
 TERMINATING = tuple(verb for verb in STANDARD if verb not in ("create", "patch", "update"))
 RULES = Rules(name=names.dns_subdomain)
 WARNINGS = Warnings(unqualified_finalizers, unqualified_finalizers)
@@ -194,6 +196,7 @@ class _Maker:
             schema_of(version),
             self._gvk(version),
             preserve_unknown=self.definition.spec.preserve_unknown_fields,
+            metadata_rules=embedded_metadata,
         )
 
     def _row(self, version: Version, stored: Version, canonical: Resource | None) -> Resource:
@@ -201,6 +204,7 @@ class _Maker:
         gvk, namespaced = self._gvk(version), spec.scope == "Namespaced"
         selectable = [one.json_path.removeprefix(".") for one in version.selectable_fields]
         subresources = dict(self._subresources(version, gvk))
+        is_terminating = self.definition.is_true("Terminating")
         return Resource(
             group=spec.group,
             version=version.name,
@@ -210,7 +214,7 @@ class _Maker:
             list_kind=accepted.list_kind,
             type=None,
             namespaced=namespaced,
-            verbs=TERMINATING if self.definition.is_true("Terminating") else STANDARD,
+            listed_verbs=TERMINATING if is_terminating else STANDARD,
             short_names=accepted.short_names,
             categories=accepted.categories,
             subresources=subresources,
@@ -221,7 +225,8 @@ class _Maker:
             strategy=CustomStrategy(
                 Conduct(
                     has_status="status" in subresources, counts_generation=True, conditional=True
-                )
+                ),
+                ending=(accepted.plural, spec.group) if is_terminating else None,
             ),
             layout=custom_layout(version.additional_printer_columns),
             fields=Fields({**(METADATA if namespaced else NAME_ONLY), **paths(*selectable)}),

@@ -214,11 +214,6 @@ class CustomShape:
             read(item)
         return changed or progress.changed
 
-    def prune(self, item: JSON) -> None:
-        """Drop the fields that have no schema, in place."""
-        if self._prunes:
-            drop_unknown(self._node, item, root=True)
-
     def complete_status(self, item: JSON) -> None:
         """Do nothing: a schema has no fields that are always encoded."""
 
