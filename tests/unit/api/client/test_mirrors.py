@@ -12,7 +12,7 @@ from fakes.widgets import widget_row
 from msgspec.structs import replace
 
 from kubelite.api.client.metadata import SHARED_MAX, Sharing
-from kubelite.api.client.mirrors import Mirrors
+from kubelite.api.client.mirrors import LOOKED_AT_MAX, Mirrors
 from kubelite.api.errors import APIError, InternalError
 from kubelite.api.kinds.core.config import ConfigMap, Secret
 from kubelite.api.kinds.meta import ObjectMeta, OwnerReference
@@ -57,6 +57,18 @@ async def test_a_look_at_one_object_makes_no_mirror(server: Server, mirrors: Mir
     assert (found.data, found.metadata.uid) == (made.data, made.metadata.uid)
     assert found.metadata.managedFields == []
     assert mirrors.get(Secret, "none", "default") is None
+    assert mirrors.get(Secret, "s", "default") is found  # each request may ask about its caller
+    await server.client.patch(Secret, "s", {"data": {"k": "dw=="}}, "default")
+    changed = mirrors.get(Secret, "s", "default")
+    assert changed is not None
+    assert changed.data == {"k": "dw=="}
+    await server.client.delete(Secret, "s", "default")
+    assert mirrors.get(Secret, "s", "default") is None
+    await server.client.create(Secret(metadata=ObjectMeta(name="s", namespace="default")))
+    for number in range(LOOKED_AT_MAX + 1):
+        await server.client.create(config(f"c{number}"))
+        assert mirrors.get(ConfigMap, f"c{number}", "default") is not None
+    assert len(mirrors._last) <= LOOKED_AT_MAX
     assert server.hub.watching == 0
     held = mirrors.mirror(Secret).get("s", "default")
     assert mirrors.get(Secret, "s", "default") is held  # what a mirror has is not decoded again
