@@ -207,7 +207,7 @@ class Mirrors:
         return None if entry is None else self._looked_at(kind, row, entry)
 
     def _looked_at(self, kind: type[K], row: Resource, entry: Entry) -> K:
-        """Return an object that no mirror holds; the last ones are kept, since each request may ask about its caller."""
+        """Return an object that no mirror holds; the last ones are kept: each request may ask about its caller."""
         known = self._last.get(entry.key)
         if known is not None and known[0] is entry.value and type(known[1]) is kind:
             found: K = known[1]
