@@ -24,6 +24,7 @@ from kubelite.api.registry.reading import Reader, served_bytes
 from kubelite.api.registry.resource import Resource
 from kubelite.api.registry.selection import parse_selection
 from kubelite.api.registry.table import ResourceTable
+from kubelite.limits import LOOKED_AT
 from kubelite.store.protocol import Entry, Store
 from kubelite.tasks import TaskSet
 
@@ -31,7 +32,6 @@ log = logging.getLogger(__name__)
 
 K = TypeVar("K", bound=Kind)
 DECODED_MAX = 64  # objects in the cache of a decoder: about the changes of one commit
-LOOKED_AT_MAX = 256  # objects without a mirror that are kept
 DECODED_BYTES_MAX = (
     16 * 1024
 )  # larger objects are not cached, since the cache keeps them beyond their life
@@ -214,7 +214,8 @@ class Mirrors:
             return found
         item = typed_for_mirror(kind, served_bytes(row, entry))
         if len(entry.value) <= DECODED_BYTES_MAX:
-            if len(self._last) >= LOOKED_AT_MAX:
+            if len(self._last) >= LOOKED_AT.value:
+                LOOKED_AT.reached()
                 self._last.clear()
             self._last[entry.key] = (entry.value, item)
         return item
