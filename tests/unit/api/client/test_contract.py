@@ -212,6 +212,10 @@ async def test_what_is_selected_is_listed_and_deleted(world: World) -> None:
     assert names(await client.list(field_selector="spec.color=red")) == ["a", "c"]
     await client.delete_collection("default", label_selector="tier=x")
     assert names(await client.list()) == ["c"]
+    await client.delete_collection("default", field_selector="metadata.name=none")
+    assert names(await client.list()) == ["c"]
+    await client.delete_collection("default", field_selector="metadata.name=c")
+    assert await client.list() == []
 
 
 async def test_typed_and_untyped_callers_see_the_same(world: World) -> None:
