@@ -239,6 +239,17 @@ async def test_what_is_not_served_is_not_found(world: World) -> None:
         await client.resource(*WIDGETS).create(widget("a"))
 
 
+@pytest.mark.parametrize("name", ["..", ".", "a/b", "../../../nodes/n", "%2e%2e", "a?b=c", "a#b"])
+async def test_a_name_leads_to_no_other_path(world: World, name: str) -> None:
+    client = world.client.resource(*MAPS)
+    with pytest.raises(NotFound):
+        await client.get(name, "default")
+    with pytest.raises(NotFound):
+        await client.delete(name, "default")
+    with pytest.raises(NotFound):
+        await world.client.resource("", "v1", name).get("a")
+
+
 async def test_a_mirror_of_dicts_follows(world: World) -> None:
     client = world.client.resource(*WIDGETS)
     await client.create(widget("a"))
