@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
-from kubelite.node.image_archive import Entry, image_archive
+from kubelite.node.image_archive import ArchiveEntry, image_archive
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 NAME = "kubelite.local/hello:1"
@@ -39,15 +39,15 @@ def hello_archive(architecture: str, busybox: Path = BUSYBOX) -> bytes:
         listed = subprocess.run([busybox, "--list"], capture_output=True, check=True, timeout=10)
     except (OSError, subprocess.SubprocessError) as error:
         raise BusyboxMissing(f"cannot make image {NAME}: {error}") from error
-    entries = {folder: Entry(is_folder=True) for folder in ("bin", "etc", "tmp", "www")}
-    entries["tmp"] = Entry(is_folder=True, mode=0o1777)
-    entries["bin/busybox"] = Entry(program)
+    entries = {folder: ArchiveEntry(is_folder=True) for folder in ("bin", "etc", "tmp", "www")}
+    entries["tmp"] = ArchiveEntry(is_folder=True, mode=0o1777)
+    entries["bin/busybox"] = ArchiveEntry(program)
     for applet in listed.stdout.decode().split():
         if applet != "busybox":
-            entries[f"bin/{applet}"] = Entry(link="busybox")
-    entries["etc/passwd"] = Entry(b"root:x:0:0:root:/:/bin/sh\n", 0o644)
-    entries["etc/group"] = Entry(b"root:x:0:\n", 0o644)
-    entries["hello"] = Entry(SCRIPT)
+            entries[f"bin/{applet}"] = ArchiveEntry(link="busybox")
+    entries["etc/passwd"] = ArchiveEntry(b"root:x:0:0:root:/:/bin/sh\n", 0o644)
+    entries["etc/group"] = ArchiveEntry(b"root:x:0:\n", 0o644)
+    entries["hello"] = ArchiveEntry(SCRIPT)
     return image_archive(
         NAME,
         entries,

@@ -218,15 +218,15 @@ def secrets_disable(data_dir: str | None) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask")
 def reset(yes: bool, **flags: str | None) -> None:
     """Remove all that kubelite made on this host: containers, network, files. All state is lost."""
-    from kubelite import maintenance
+    from kubelite import maintenance, uninstall
 
     config = _load(flags)
-    if not yes:
-        click.confirm(
-            f"Remove the cluster in {config.data_dir} and all its containers?", abort=True
-        )
     try:
-        maintenance.reset(config, click.echo)
+        if not yes:
+            for line in uninstall.plan_removal(config).describe():
+                click.echo(f"  {line}")
+            click.confirm("Remove all of this?", abort=True)
+        uninstall.reset(config, click.echo)
     except maintenance.Refused as error:
         _fail(error)
 

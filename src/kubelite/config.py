@@ -144,9 +144,11 @@ class Config(Struct, frozen=True, kw_only=True):
     def run_dir(self) -> Path:
         """The folder of sockets and process ids: one per data folder, and empty after a boot."""
         run = Path("/run/kubelite")
-        if self.data_dir == DATA_DIR:
+        # `data/` and `data` are one folder, and have one engine.
+        folder = os.path.abspath(self.data_dir)  # noqa: PTH100 - `resolve` would read the disk
+        if folder == DATA_DIR:
             return run
-        return run / hashlib.sha256(self.data_dir.encode()).hexdigest()[:12]
+        return run / hashlib.sha256(folder.encode()).hexdigest()[:12]
 
     @property
     def store_dir(self) -> Path:

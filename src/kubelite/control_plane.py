@@ -14,6 +14,7 @@ from kubelite.api.auth.authenticate import RemoteTokens, UnionAuthenticator
 from kubelite.api.auth.authorize import UnionAuthorizer
 from kubelite.api.auth.bootstrap_tokens import BootstrapTokens
 from kubelite.api.auth.caller import Caller
+from kubelite.api.auth.lookup import Lookup
 from kubelite.api.auth.nodes import NodeAuthorizer, NodeGraph
 from kubelite.api.auth.rbac import RBAC
 from kubelite.api.auth.reviews import Reviews
@@ -31,6 +32,8 @@ from kubelite.api.registry.addresses import ServiceAddresses
 from kubelite.api.registry.admission.builtin import builtin_admission
 from kubelite.api.registry.bootstrap import CALLER, NAME, NAMESPACE
 from kubelite.api.registry.builtin import builtin_table
+from kubelite.api.registry.custom import CustomResources
+from kubelite.api.registry.custom_conversion import Reviewer
 from kubelite.api.registry.hub import Hub
 from kubelite.api.registry.table import ResourceTable
 from kubelite.api.registry.validation import validate, warn
@@ -62,8 +65,12 @@ class ControlPlane:
         remote_tokens: Sequence[RemoteTokens] = (),
         offload: Offload | None = None,
         auditor: Auditor | None = None,
+        reviewer: Callable[[Lookup], Reviewer] | None = None,
     ) -> None:
-        """Without `offload` all work runs on the loop, as simulations need it."""
+        """`reviewer` makes what calls webhooks; without it none is called.
+
+        Without `offload` all work runs on the loop, as simulations need it.
+        """
         self.store = store
         # Component health by name: a function that returns the failure, "" if healthy. Each component adds its own.
         self.probes: dict[str, Callable[[], str]] = {"etcd-0": lambda: store.problem}
@@ -140,6 +147,10 @@ class ControlPlane:
             issue=self.tokens.request,
             probes=self.probes,
         )
+        self.definitions = CustomResources(
+            store, self.resources, reviewer(self.mirrors) if reviewer is not None else None
+        )
+        self.definitions.start()
         self._auditor = auditor
         self._config = config
         self._pace = Pace()

@@ -87,6 +87,22 @@ DOCUMENT_DEPTH = Limit(
     beyond="400, of a patch 422",
     reason="what is done with an object takes two frames a level, of a thousand; schemas have some 20",
 )
+OPENAPI_SCHEMAS = Limit(
+    "openapi-schemas",
+    32 * MIB,
+    "bytes",
+    bounds="schemas of custom resources in one OpenAPI document",
+    beyond="further kinds are shown without their fields",
+    reason="five large operators bring 8 MiB; documents of this size take some 100 MiB while they are built",
+)
+OPENAPI_DOCUMENTS = Limit(
+    "openapi-documents",
+    16 * MIB,
+    "bytes",
+    bounds="OpenAPI v3 documents of custom resources that are kept",
+    beyond="those that were not asked for longest are dropped, and built again when asked for",
+    reason="some 400 group versions of one small kind each, or all of five large operators",
+)
 UNKNOWN_FIELDS = Limit(
     "unknown-fields",
     1_000,
@@ -134,6 +150,41 @@ PATCH_WORK = Limit(
     bounds="list elements that one JSON patch moves, values that it copies or compares",
     beyond="413",
     reason="about 0.1 s of a worker thread for moves; 500 operations at the head of a list of 500,000",
+)
+
+# Shapes of custom resources
+
+ALTERNATIVES = Limit(
+    "alternatives",
+    500_000,
+    "checks",
+    bounds="alternatives of a schema (anyOf, oneOf, allOf, not) that the values of one object are checked against",
+    beyond="422",
+    reason="about 1.5 s of a worker thread; 10,000 values with 50 alternatives each, which real schemas do not reach",
+)
+PATTERN = Limit(
+    "pattern",
+    2 * MIB,
+    "bytes",
+    bounds="memory of one compiled pattern of a schema, the states that matching adds included",
+    beyond="422; at matching slower, states are forgotten",
+    reason="256 patterns are kept compiled; one that repeats any character 1,000 times takes 0.5 MiB",
+)
+DEFINITION_PATTERNS = Limit(
+    "definition-patterns",
+    500_000,
+    "instructions",
+    bounds="the distinct patterns of one definition when it is checked, a character counting as 10",
+    beyond="422",
+    reason="about 1.5 s of a worker thread; those of 54 real definitions together are 20,000",
+)
+PATTERN_PROGRAM = Limit(
+    "pattern-program",
+    20_000,
+    "instructions",
+    bounds="one compiled pattern of a schema where there is no google-re2",
+    beyond="422",
+    reason="some 3 MiB; a character costs up to as many steps, and real patterns have 100",
 )
 
 # Selectors
@@ -540,6 +591,22 @@ DISRUPTED_PODS = Limit(
     bounds="evictions of one budget that its controller has not confirmed yet",
     beyond="403",
     reason="as the API server of Kubernetes",
+)
+WEBHOOK_ANSWER = Limit(
+    "webhook-answer",
+    32 * MIB,
+    "bytes",
+    bounds="answer of a webhook",
+    beyond="the webhook counts as failed",
+    reason="a conversion answers for all objects of a list; a page of 500 objects of 64 KiB",
+)
+WEBHOOK_AUTHORITIES = Limit(
+    "webhook-authorities",
+    64,
+    "bundles",
+    bounds="bundles of certificate authorities of webhooks that are kept parsed",
+    beyond="all are dropped and parsed anew",
+    reason="more than the webhooks of a cluster; each takes some 50 KiB",
 )
 AUDIT_BYTES = Limit(
     "audit-bytes",

@@ -21,6 +21,7 @@ from kubelite import collector
 from kubelite import log as log_lines
 from kubelite.api.auth import pki as identities
 from kubelite.api.auth.caller import AUTHENTICATED, Caller
+from kubelite.api.auth.lookup import Lookup
 from kubelite.api.auth.pki import Pki, wait_for_clock
 from kubelite.api.auth.sealing import seal_all
 from kubelite.api.auth.signing import CertificateSigner, read_request
@@ -29,6 +30,7 @@ from kubelite.api.http.app import APIServer
 from kubelite.api.http.assembly import assemble
 from kubelite.api.http.destinations import Destinations
 from kubelite.api.http.flow_control import FlowControl
+from kubelite.api.http.webhooks import Webhooks
 from kubelite.api.registry.bootstrap import CALLER
 from kubelite.api.registry.expiry import EventExpiry
 from kubelite.clock import SystemClock
@@ -139,6 +141,12 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
     offload = WorkerThread()
     running.callback(offload.close)
     auditor = await open_audit_log(config, running, clock, randomness)
+
+    def webhooks(lookup: Lookup) -> Webhooks:
+        made = Webhooks(lookup, randomness)
+        running.push_async_callback(made.close)
+        return made
+
     plane = ControlPlane(
         store,
         clock=clock,
@@ -150,6 +158,7 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
         remote_tokens=oidc_tokens(config, clock),
         offload=offload,
         auditor=auditor,
+        reviewer=webhooks,
     )
     port = listener.getsockname()[1]
     await plane.bootstrap(host.view.primary, port)

@@ -92,3 +92,41 @@ def changed(thing: JSON, path: str, value: Any) -> JSON:
     else:
         place[last] = value
     return result
+
+
+def definition(field: JSON | None = None, **version: Any) -> JSON:
+    """Make a defaulted CustomResourceDefinition of one version; `field` is the schema of its field spec.a."""
+    return {
+        "metadata": {"name": "gizmos.example.com"},
+        "spec": {
+            "group": "example.com",
+            "scope": "Namespaced",
+            "names": {
+                "plural": "gizmos",
+                "singular": "gizmo",
+                "kind": "Gizmo",
+                "listKind": "GizmoList",
+            },
+            "conversion": {"strategy": "None"},
+            "versions": [
+                {
+                    "name": "v1",
+                    "served": True,
+                    "storage": True,
+                    "schema": {
+                        "openAPIV3Schema": root_schema(
+                            {"type": "string"} if field is None else field
+                        )
+                    },
+                    **version,
+                }
+            ],
+        },
+        "status": {"storedVersions": ["v1"]},
+    }
+
+
+def root_schema(field: JSON, **root: Any) -> JSON:
+    """Make the schema of a custom resource; `field` is that of its field spec.a."""
+    spec = {"type": "object", "properties": {"a": field}}
+    return {"type": "object", "properties": {"spec": spec}, **root}

@@ -16,6 +16,8 @@ from kubelite.api.registry.addresses import ServiceAddresses
 from kubelite.api.registry.admission import Admission, Mutating, Validating
 from kubelite.api.registry.answers import Listed, Written
 from kubelite.api.registry.builtin import builtin_table
+from kubelite.api.registry.custom import CustomResources
+from kubelite.api.registry.custom_conversion import Reviewer
 from kubelite.api.registry.hub import Hub
 from kubelite.api.registry.options import DeletionOptions, ReadOptions, WriteOptions
 from kubelite.api.registry.verbs import PatchType, Verbs
@@ -62,6 +64,7 @@ class Server:
         engine: Engine | None = None,
         validate: Any = validation.validate,
         offload: Offload | None = None,
+        reviewer: Reviewer | None = None,
         **parts: Any,
     ) -> None:
         self.clock = StandingClock()
@@ -94,6 +97,8 @@ class Server:
             self.writer, self.resources, self.hub, **{"authorizer": AllowAll(), **parts}
         )
         self.client = LocalClient(self.verbs, AllowAll(), ADMIN, self.mirrors)
+        self.definitions = CustomResources(self.store, self.resources, reviewer)
+        self.definitions.start()
 
     def fail(self, error: APIError | None) -> None:
         """Fail a test whose watch ended."""

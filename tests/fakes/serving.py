@@ -58,11 +58,14 @@ def parts_of(
         clock=SystemClock(),
         randomness=SeededRandomness(1),
         pages=Pages(
-            Discovery(verbs.resources, lambda: "127.0.0.1:6443"),
+            Discovery(verbs.resources, lambda: "127.0.0.1:6443", verbs.offload),
             offload=verbs.offload,
             live={},
             ready={},
-            more={**OpenAPIPages(verbs.resources).pages(), **(more_pages or {})},
+            more={
+                **OpenAPIPages(verbs.resources, offload=verbs.offload).pages(),
+                **(more_pages or {}),
+            },
         ),
         streams=streams or {},
         flow=flow,

@@ -42,7 +42,9 @@ class SchemaShape:
     def complete_status(self, item: dict[str, Any]) -> None:
         pass
 
-    def causes(self, item: Mapping[str, Any], old: Mapping[str, Any] | None) -> Sequence[Cause]:
+    def causes(
+        self, item: Mapping[str, Any], old: Mapping[str, Any] | None, subresource: str = ""
+    ) -> Sequence[Cause]:
         return ()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from fuzz.target import Target, pure
-from kubelite.node.image_archive import Entry, image_archive
+from kubelite.node.image_archive import ArchiveEntry, image_archive
 
 
 def check_archive(data: bytes) -> None:
@@ -43,12 +43,12 @@ def check_archive(data: bytes) -> None:
                 assert file.read() == entry.data
 
 
-def _entry(value: Any) -> Entry:
+def _entry(value: Any) -> ArchiveEntry:
     if isinstance(value, str):
-        return Entry(link=value) if value and "\x00" not in value else Entry(b"")
+        return ArchiveEntry(link=value) if value and "\x00" not in value else ArchiveEntry(b"")
     if isinstance(value, list):
-        return Entry(is_folder=True)
-    return Entry(json.dumps(value).encode())
+        return ArchiveEntry(is_folder=True)
+    return ArchiveEntry(json.dumps(value).encode())
 
 
 def _member(archive: tarfile.TarFile, name: str) -> bytes:

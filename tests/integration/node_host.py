@@ -23,15 +23,15 @@ from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.clock import SystemClock
 from kubelite.node.container_owner import ensure_owner
+from kubelite.node.dependencies import Collaborators, NodeFacts
 from kubelite.node.docker import DockerRuntime
 from kubelite.node.engine import EngineFolders, OwnEngine, answers
 from kubelite.node.kubelet import Kubelet
 from kubelite.node.log_links import LogLinks
 from kubelite.node.name_resolution import DNSSettings
-from kubelite.node.pod_actions import Collaborators, NodeFacts
 from kubelite.node.probes import NetworkProber
 from kubelite.node.profiles import Profiles, apparmor_enabled
-from kubelite.node.simulated import AddressPool, SimulatedNetwork
+from kubelite.node.simulated_network import AddressPool, SimulatedNetwork
 from kubelite.node.sysctls import allow_list
 from kubelite.node.volumes.host import HostVolumes
 from kubelite.node.volumes.tmpfs import mounts_below, unmount

@@ -96,14 +96,14 @@ def _lines(listing: str) -> list[str]:
 @on_a_node
 async def test_lost_messages_make_it_look_whether_all_is_there(node: Node) -> None:
     await node.put(service(), endpoint_slice(*PODS))
-    node.proxy._changed_by_others({UNKNOWN})
+    node.proxy.table._changed_by_others({UNKNOWN})
     await asyncio.wait_for(node.proxy.applied(), 5)
-    assert node.proxy.generation == 0
-    node.proxy._watch.stop()  # so that nobody tells of this
+    assert node.proxy.table.generation == 0
+    node.proxy.table._watch.stop()  # so that nobody tells of this
     shell("nft flush chain ip kubelite service/default/web/tcp/80; nft delete table ip kubelite")
-    node.proxy._changed_by_others({UNKNOWN})
+    node.proxy.table._changed_by_others({UNKNOWN})
     async with asyncio.timeout(5):
-        while node.proxy.generation == 0:
+        while node.proxy.table.generation == 0:
             await asyncio.sleep(0.01)
         await node.proxy.applied()
     assert "service/default/web/tcp/80" in shell("nft list chains ip")

@@ -263,7 +263,7 @@ def test_rules_come_back_when_somebody_removes_them(disturbance: str) -> None:
         await node.put(service(), endpoint_slice(*PODS))
         shell(disturbance)
         async with asyncio.timeout(3):
-            while node.proxy.generation == 0:
+            while node.proxy.table.generation == 0:
                 await asyncio.sleep(0.01)
             await node.proxy.applied()
         assert {line.split()[0] for line in await ask("10.43.0.5", 80, times=20)} == {"one", "two"}
@@ -282,9 +282,12 @@ async def test_a_host_that_forwards_nothing_lets_pods_through(node: Node) -> Non
     assert (await ask("10.43.0.5", 80, pid=node.one))[0].split()[0] in ("one", "two")
     assert await ask("10.42.0.3", 8080, pid=node.one) == ["two 10.42.0.2"]
     node.running.cancel()
-    await remove_network()
+    rules, links = shell("nft list ruleset"), shell("ip link")
+    assert not await remove_network({"uid-of-another-cluster"})
+    assert (shell("nft list ruleset"), shell("ip link")) == (rules, links)
+    assert await remove_network({"one", "two"})
     assert "kubelite" not in shell("iptables -S FORWARD; nft list ruleset; ip -d link; ip route")
-    await remove_network()  # of nothing
+    assert await remove_network(())  # of nothing
 
 
 @on_a_node
@@ -311,17 +314,17 @@ async def test_after_a_refusal_the_whole_table_is_written(node: Node) -> None:
 
 @on_a_node
 async def test_the_nft_program_does_as_well(node: Node) -> None:
-    node.proxy._nftables._program = "/usr/sbin/nft"
+    node.proxy.table._nftables._program = "/usr/sbin/nft"
     await node.put(service(), endpoint_slice(*PODS))
     assert {line.split()[0] for line in await ask("10.43.0.5", 80, times=20)} == {"one", "two"}
     shell("nft flush ruleset")
-    while node.proxy.generation == 0:
+    while node.proxy.table.generation == 0:
         await asyncio.sleep(0.01)
     await asyncio.wait_for(node.proxy.applied(), 3)
     assert {line.split()[0] for line in await ask("10.43.0.5", 80, times=20)} == {"one", "two"}
-    before = node.proxy.generation
+    before = node.proxy.table.generation
     await node.put(service("other", "10.43.0.6"))
-    assert node.proxy.generation == before  # our own changes are not taken for others'
+    assert node.proxy.table.generation == before  # our own changes are not taken for others'
 
 
 @on_a_node
@@ -364,7 +367,7 @@ async def test_clients_stay_with_their_endpoint_over_a_restart(node: Node) -> No
     for _ in range(4):
         node.running.cancel()
         await asyncio.wait([node.running])
-        node.proxy._applied_generation = -1  # as a new process begins
+        node.proxy.table._applied_generation = -1  # as a new process begins
         node.running = asyncio.create_task(node.proxy.run())
         await asyncio.sleep(0)
         await asyncio.wait_for(node.proxy.applied(), 5)

@@ -8,7 +8,9 @@ from kubelite.control.certificates import (
 )
 from kubelite.control.cluster_role_aggregation import ClusterRoleAggregationController
 from kubelite.control.cronjob import CronJobController
+from kubelite.control.custom_definitions import CustomDefinitionController
 from kubelite.control.daemonset import DaemonSetController
+from kubelite.control.definition_cleanup import DefinitionCleanupController
 from kubelite.control.deployment import DeploymentController
 from kubelite.control.disruption import DisruptionController
 from kubelite.control.endpoints import EndpointsController
@@ -45,6 +47,8 @@ CONTROLLERS: tuple[ControllerEntry, ...] = tuple(
     ControllerEntry(controller.name, getattr(controller, "identity", controller.name), controller)
     for controller in (
         SystemObjectsController,
+        CustomDefinitionController,
+        DefinitionCleanupController,
         NamespaceController,
         ServiceAccountController,
         RootCAPublisher,

@@ -10,7 +10,7 @@ from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.volumes import Volume
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.machinery.pod_claims import claim_name, foreign_claim
-from kubelite.control.ownership import controller_reference
+from kubelite.control.ownership import controlled_by, controller_reference
 from kubelite.control.pods import is_terminal
 from kubelite.control.runtime import Context, Key, Watch
 
@@ -48,8 +48,11 @@ class EphemeralVolumeController:
         self._claims = context.mirror(PersistentVolumeClaim)
 
     def watches(self) -> Sequence[Watch[Any]]:
-        """Watch pods with ephemeral volumes."""
-        return (Watch(Pod, where=_has_ephemeral),)
+        """Watch pods with ephemeral volumes, and deletions of their claims, which are created again."""
+        return (
+            Watch(Pod, where=_has_ephemeral),
+            Watch(PersistentVolumeClaim, controlled_by(Pod), where=_is_deletion),
+        )
 
     async def reconcile(self, key: Key) -> float | None:
         """Create the claims that are missing."""
@@ -74,6 +77,12 @@ class EphemeralVolumeController:
             text = f"ephemeral volume {meta.name}: {error.message}"
             self._context.events.event(pod, WARNING, "EphemeralVolume", text)
             raise
+
+
+def _is_deletion(
+    _before: PersistentVolumeClaim | None, after: PersistentVolumeClaim | None
+) -> bool:
+    return after is None
 
 
 def _has_ephemeral(_before: Pod | None, after: Pod | None) -> bool:

@@ -7,15 +7,16 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from kubelite.api.client.protocol import Mirror
 from kubelite.api.errors import APIError
-from kubelite.api.kinds.apps import ReplicaSet, ReplicaSetCondition
-from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.kinds.apps import ReplicaSet, ReplicaSetCondition, ReplicaSetStatus
+from kubelite.api.kinds.core.pods import Pod, PodTemplateSpec
 from kubelite.api.kinds.core.replication_controllers import (
     ReplicationController,
     ReplicationControllerCondition,
+    ReplicationControllerStatus,
 )
 from kubelite.api.kinds.meta import LabelSelector
-from kubelite.api.kinds.model import Kind
 from kubelite.api.machinery.times import format_time
 from kubelite.control import conditions
 from kubelite.control.batches import for_each, slow_start
@@ -45,6 +46,9 @@ from kubelite.control.selector_index import SelectorIndex
 BURST = 500  # pods created or deleted in one reconcile
 FAILURE = "ReplicaFailure"
 
+Owner = ReplicaSet | ReplicationController
+Status = ReplicaSetStatus | ReplicationControllerStatus
+
 
 class Plan(Struct, frozen=True):
     """The writes that bring the number of pods to the wanted one."""
@@ -68,8 +72,8 @@ def plan(wanted: int, pods: Sequence[Pod], related: Iterable[Pod], now: datetime
 
 
 def status_of(
-    owner: Any, active: Sequence[Pod], terminating: int, failure: APIError | None, now: datetime
-) -> Any:
+    owner: Owner, active: Sequence[Pod], terminating: int, failure: APIError | None, now: datetime
+) -> Status:
     """Return the status: numbers of pods, and ReplicaFailure if the last writes failed.
 
     `active` are the active pods, `terminating` counts those being deleted that still run.
@@ -77,7 +81,7 @@ def status_of(
     spec, status = owner.spec, owner.status
     labels = equality_matcher(spec.template.metadata.labels if spec.template else {})
     waits = [seconds_until_available(pod, spec.minReadySeconds, now) for pod in active]
-    found = status.conditions
+    found: Sequence[ReplicaSetCondition | ReplicationControllerCondition] = status.conditions
     if failure is None:
         found = conditions.without(found, FAILURE)
     elif conditions.find(found, FAILURE) is None:
@@ -112,19 +116,19 @@ def status_of(
 class ReplicaSetController:
     """Reconciles ReplicaSets."""
 
-    kind: type[Kind] = ReplicaSet
+    kind: type[Owner] = ReplicaSet
     name = "replicaset-controller"
     workers = 5
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._client = context.client
-        self._sets: Any = context.mirror(self.kind)
+        self._sets: Mirror[Owner] = context.mirror(self.kind)
         self._sets.add_index(CONTROLLER_INDEX, controller_uid)
         self._pods = context.mirror(Pod)
         self._pods.add_index(CONTROLLER_INDEX, controller_uid)
         self._pods.add_index("orphan", orphan_in)
-        self._selecting: SelectorIndex[Any] = SelectorIndex(self._selector)
+        self._selecting: SelectorIndex[Owner] = SelectorIndex(self._selector)
         context.follow(self.kind, self._selecting.changed)
         self._failed_starts = FailedStarts(context)
 
@@ -183,9 +187,9 @@ class ReplicaSetController:
         waits = (wait_seconds or None, available_seconds)
         return min((wait for wait in waits if wait is not None), default=None)
 
-    async def _apply(self, owner: Any, decision: Plan, active: Sequence[Pod]) -> APIError | None:
+    async def _apply(self, owner: Owner, decision: Plan, active: Sequence[Pod]) -> APIError | None:
         if decision.create:
-            template = pod_from_template(owner.spec.template, owner)
+            template = pod_from_template(owner.spec.template or PodTemplateSpec(), owner)
             return await slow_start(
                 decision.create, lambda _: create_pod(self._context, owner, template)
             )
@@ -194,17 +198,16 @@ class ReplicaSetController:
         failures = await for_each(surplus, lambda pod: delete_pod(self._context, owner, pod))
         return next((failure for failure in failures if failure is not None), None)
 
-    def _selector(self, owner: Any) -> LabelSelector | Labels | None:
-        selector: LabelSelector | Labels | None = owner.spec.selector
-        return selector
+    def _selector(self, owner: Owner) -> LabelSelector | Labels | None:
+        return owner.spec.selector
 
-    def _matcher(self, owner: Any) -> Matcher:
+    def _matcher(self, owner: Owner) -> Matcher:
         selector = self._selector(owner)
         if selector is None or isinstance(selector, LabelSelector):
             return matcher(selector)
         return equality_matcher(selector)
 
-    def _related(self, owner: Any) -> Iterable[Pod]:
+    def _related(self, owner: Owner) -> Iterable[Pod]:
         """Yield the pods of all sets that share this set's controller."""
         reference = controller_of(owner.metadata)
         siblings = (
@@ -226,7 +229,7 @@ class ReplicationControllerController(ReplicaSetController):
     name = "replication-controller"
 
 
-def _wanted(owner: Any) -> int:
+def _wanted(owner: Owner) -> int:
     return 1 if owner.spec.replicas is None else int(owner.spec.replicas)
 
 

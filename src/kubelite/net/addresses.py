@@ -1,6 +1,6 @@
 """Hands out the pod addresses of one node's range.
 
-Pure: what is in use is told by `reserve` after a restart, from the links that still stand.
+Pure. After a restart the caller calls `reserve` for each address that a link of a pod still has.
 """
 
 import ipaddress
@@ -13,7 +13,7 @@ class AddressesExhausted(Exception):
 class AddressPool:
     """Addresses of an IPv4 range by owner; the first is the gateway's, the network's and broadcast's are left out.
 
-    A freed address is given out again as late as possible, so that late packets of a dead pod reach nobody.
+    A released address is reused as late as possible, so that late packets to a dead pod reach no other pod.
     """
 
     def __init__(self, cidr: str) -> None:

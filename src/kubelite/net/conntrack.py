@@ -37,7 +37,7 @@ Frontends = Mapping[tuple[str, int], frozenset[str]]
 
 
 class Flow(Struct, frozen=True):
-    """A tracked connection: where it was sent to, and who answers it."""
+    """A tracked connection: its original destination, and the address that replies come from."""
 
     tuple_original: bytes
     protocol: int
@@ -64,7 +64,7 @@ def parse_flow(payload: bytes) -> Flow:
 def is_stale(flow: Flow, frontends: Frontends, node_addresses: Collection[str]) -> bool:
     """Return whether a flow leads from one of `frontends` to something that is no endpoint of it.
 
-    Who answers may be an endpoint of before, or the address itself when there was none.
+    Replies may come from a former endpoint, or from the destination itself if there was no endpoint.
     """
     if flow.protocol != socket.IPPROTO_UDP:
         return False

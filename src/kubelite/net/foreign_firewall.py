@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 COMMENT = "kubelite"
 TIMEOUT_SECONDS = 30.0
-REASON_CHARACTERS = 2000  # of what iptables says, in a log line
+REASON_CHARACTERS = 2000  # of iptables' message in a log line
 
 
 def missing_rules(listing: str, bridge: str) -> list[list[str]]:
@@ -34,7 +34,7 @@ def missing_rules(listing: str, bridge: str) -> list[list[str]]:
 
 
 def own_rules(listing: str, bridge: str) -> list[list[str]]:
-    """Return arguments of iptables that take out what `missing_rules` once put in."""
+    """Return the arguments of iptables that remove the rules which `missing_rules` added."""
     return [
         ["-D", chain, *rule]
         for line in listing.splitlines()
@@ -56,12 +56,12 @@ class ForeignFirewall:
         self._bridge = bridge
 
     async def open(self) -> None:
-        """Add what is missing."""
+        """Add the missing rules; a failure is logged, since not every host has iptables."""
         for arguments in missing_rules(await self._iptables("-S"), self._bridge):
             await self._iptables(*arguments)
 
     async def close_again(self) -> None:
-        """Take out what was added."""
+        """Remove the rules that `open` added, also those of an earlier process."""
         for arguments in own_rules(await self._iptables("-S"), self._bridge):
             await self._iptables(*arguments)
 
@@ -69,7 +69,7 @@ class ForeignFirewall:
         program = shutil.which("iptables")
         if program is None:
             return ""
-        # -w: seconds to wait for others who change rules
+        # -w: seconds to wait for the lock that programs changing rules hold
         line = (program, "-w", "5", *arguments)
         try:
             finished = await run_program(line, timeout_seconds=TIMEOUT_SECONDS)

@@ -60,7 +60,7 @@ class HealthPorts:
             await self._listen(port)
 
     async def stop(self) -> None:
-        """Close all sockets."""
+        """Stop answering on all ports."""
         await self.follow({})
 
     async def _listen(self, port: int) -> None:

@@ -40,7 +40,7 @@ Ranges = Sequence[IPv4Network | IPv6Network]
 
 
 class HostAddress(Struct, frozen=True):
-    """An address of an interface, as the kernel tells it."""
+    """An address of an interface, as netlink reports it."""
 
     text: str
     scope: int
@@ -57,7 +57,7 @@ class HostAddress(Struct, frozen=True):
 
 
 class HostView(Struct, frozen=True):
-    """At what addresses the host is reached now."""
+    """The addresses at which the host is reached now."""
 
     addresses: tuple[str, ...] = ()  # of both families, sorted
     primary: str = ""  # what the node and the API are announced under; empty: there is none

@@ -23,7 +23,7 @@ def merged(intervals: Iterable[Interval]) -> list[Interval]:
 
 
 def without(whole: Interval, holes: Iterable[Interval]) -> list[Interval]:
-    """Return what is left of an interval."""
+    """Return the parts of an interval that no hole covers, in order."""
     left: list[Interval] = []
     first, last = whole
     for start, end in merged(holes):

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-PROTOCOL_KUBELITE: Final = 142  # who made a route; see /etc/iproute2/rt_protos
+PROTOCOL_KUBELITE: Final = 142  # the program that made a route; see /etc/iproute2/rt_protos
 TABLE_MAIN = 254
 SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_HOST = 0, 253, 254
 RTNH_ONLINK = 4
@@ -117,7 +117,7 @@ class RouteSocket:
     def set_link(
         self, index: int, *, up: bool = False, master: int = 0, alias: str = "", mtu: int = 0
     ) -> None:
-        """Change what is given of a link."""
+        """Change the given properties of a link; None leaves a property as it is."""
         wanted = {"state": up and "up", "master": master, "ifalias": alias, "mtu": mtu}
         given = {name: value for name, value in wanted.items() if value}
         with self._errors_named():
@@ -127,7 +127,7 @@ class RouteSocket:
         """Wait until a link is running; False after the time-out.
 
         The kernel starts a link after the request that sets it up has returned. What is sent in between is lost, and a
-        lost ARP question is asked again only after a second.
+        lost ARP request is repeated only after a second.
         """
         self._events.setsockopt(SOL_NETLINK, ADD_MEMBERSHIP, GROUP_LINK)
         deadline = time.monotonic() + timeout_seconds
@@ -217,7 +217,7 @@ class RouteSocket:
 def open_in(namespace: int) -> RouteSocket:
     """Open a socket in the namespace of an open file; the calling thread must be one that nothing else uses.
 
-    The thread goes there and comes back. (A child process, the other way, would fork a process with threads.)
+    The thread enters the namespace and returns. (The alternative, a child process, would fork a process with threads.)
     """
     with Path("/proc/thread-self/ns/net").open("rb") as home:
         _setns(namespace)

@@ -89,7 +89,7 @@ class NetlinkSocket:
         """Read one datagram into `found`; True if the answer is complete."""
         for kind, _, sequence, payload in messages(self._socket.recv(RECEIVE_BYTES)):
             if sequence != self._sequence:
-                continue  # the rest of an answer whose reader gave up
+                continue  # the rest of a reply that was not read to its end
             if kind == MESSAGE_DONE:
                 return True
             if kind == MESSAGE_ERROR:

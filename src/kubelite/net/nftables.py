@@ -11,12 +11,14 @@ from kubelite.spawn import ProgramFailed, run_program
 
 LIBRARIES = ("libnftables.so.1",)
 APPLY_TIMEOUT_SECONDS = 60.0
-LARGE_TRANSACTION_BYTES = 200_000  # after which the library's memory is given back
-OWN_NAME = "kubelite-rules"  # under which the kernel tells others, and us, of our changes
+LARGE_TRANSACTION_BYTES = (
+    200_000  # beyond it the context is freed after the transaction, with the memory it holds
+)
+OWN_NAME = "kubelite-rules"  # of the thread; notifications of the kernel carry it, so our own changes are recognized
 
 
 class RulesRefused(Exception):
-    """The kernel or the parser did not take a transaction; nothing of it was done."""
+    """The kernel or the parser rejected a transaction, of which nothing was applied."""
 
 
 class RulesUnavailable(Exception):
@@ -24,7 +26,7 @@ class RulesUnavailable(Exception):
 
 
 class LibraryEngine:
-    """libnftables by ctypes; not to be used by two threads at once."""
+    """libnftables by ctypes; not thread-safe."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
         library.nft_ctx_new.restype = ctypes.c_void_p
@@ -40,7 +42,10 @@ class LibraryEngine:
         self._context: int | None = None
 
     def run(self, commands: str) -> str:
-        """Run a transaction; its context is kept, since it saves half of the time of a small one."""
+        """Run a transaction and return its output. Raises RulesRefused.
+
+        The context is kept between transactions, which halves the time of a small one.
+        """
         library = self._library
         if not self._context:
             self._context = library.nft_ctx_new(0)
@@ -57,7 +62,7 @@ class LibraryEngine:
         return output.decode(errors="replace")
 
     def forget(self) -> None:
-        """Free the context and what it remembers."""
+        """Free the context with its cache of the kernel's tables; the next `run` makes a new one."""
         if self._context:
             self._library.nft_ctx_free(self._context)
             self._context = None
@@ -70,7 +75,7 @@ class Nftables:
         self._engine: LibraryEngine | None = None
         self._program = ""
         self._thread = ThreadPoolExecutor(1, initializer=_name_thread)
-        self.running = 0  # transactions under way
+        self.running = 0  # transactions in flight
 
     @property
     def is_by_program(self) -> bool:
@@ -95,7 +100,7 @@ class Nftables:
         await asyncio.to_thread(self._thread.shutdown)
 
     async def run(self, commands: str) -> str:
-        """Run a transaction; raises RulesRefused."""
+        """Run a transaction and return its output; one at a time, in order. Raises RulesRefused."""
         self.running += 1
         try:
             if self._program:

@@ -91,7 +91,7 @@ class Overlay:
             unsubscribe()
 
     def move(self, node_address: str) -> None:
-        """Follow a new address of this node: its routes and its end of the tunnel are made anew."""
+        """Follow a new address of this node by replacing its routes and its end of the tunnel."""
         if node_address != self._node_address:
             self._node_address = node_address
             self._wake.set()

@@ -43,7 +43,7 @@ class PodListener(Protocol):
         ...
 
     def pod_restored(self, pod_uid: str, address: str) -> None:
-        """Take note of a pod that was connected before this process began."""
+        """Handle a pod that was connected before this process began."""
         ...
 
     def pod_detached(self, pod_uid: str) -> None:
@@ -61,7 +61,7 @@ def link_name(pod_uid: str) -> str:
 
 
 def link_alias(pod_uid: str, address: str) -> str:
-    """Return what is written on the host's end, for `parse_alias`."""
+    """Return the alias of the host's end of a pod's pair of links, which `parse_alias` reads."""
     return f"{ALIAS_PREFIX} {pod_uid} {address}"
 
 
@@ -168,6 +168,11 @@ class PodNetwork:
                 self.listener.pod_restored(*owner)
         await self._run(lambda: _delete_links(lambda link: link.index in leftover))
 
+    async def connected(self) -> frozenset[str]:
+        """Return the uids of all pods with a link on this host, whichever cluster they belong to."""
+        aliases = map(parse_alias, await self._run(_pod_links))
+        return frozenset(alias[0] for alias in aliases if alias is not None)
+
     async def remove_all(self) -> None:
         """Remove the bridge and every pod link from the host."""
         await self._run(
@@ -192,7 +197,7 @@ class PodNetwork:
                 route.delete_address(bridge.index, *stale)
             route.add_address(bridge.index, pool.gateway, pool.network.prefixlen)
             for address in self._local_addresses:
-                # of host scope, so that it is never taken as the source of what the node itself sends
+                # Of host scope, so that the kernel never chooses it as the source of the node's own packets.
                 route.add_address(bridge.index, address, 32, scope=SCOPE_HOST)
             route.set_link(bridge.index, up=True)
             self._bridge_index = bridge.index

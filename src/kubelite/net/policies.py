@@ -1,7 +1,7 @@
 """Decides what network policies let through to and from the pods of a node. Pure.
 
 Pods that the same policies select share a chain. A chain returns what it allows and drops the rest; a packet has to
-pass that of its sender and that of its receiver. What the node itself sends is not asked about.
+pass that of its sender and that of its receiver. Packets that the node itself sends are not filtered.
 """
 
 import hashlib
@@ -34,10 +34,18 @@ from kubelite.net.intervals import (
     of_network,
     without,
 )
-from kubelite.net.ruleset import ProxySettings, Ruleset, interval_set
+from kubelite.net.ruleset import (
+    EGRESS_PODS,
+    INGRESS_PODS,
+    ProxySettings,
+    Ruleset,
+    interval_set,
+)
+from kubelite.net.ruleset_builder import RulesetBuilder
 from kubelite.net.trusted_text import IPv4Text, ipv4_range, is_endpoint, is_ipv4, is_port
 
 Direction = Literal["ingress", "egress"]
+PODS: Mapping[Direction, str] = {"ingress": INGRESS_PODS, "egress": EGRESS_PODS}
 PROTOCOLS = {"": "tcp", "TCP": "tcp", "UDP": "udp", "SCTP": "sctp"}
 ENDED = ("Succeeded", "Failed")
 ALL_PORTS = (0, 65535)
@@ -83,12 +91,12 @@ def members(pods: Iterable[Pod], node_name: str, attached: Mapping[str, str]) ->
 
 
 def isolation(addresses: Iterable[str]) -> Ruleset:
-    """Return the rules that let nothing new to or from addresses whose pods are not known."""
-    rules = Ruleset()
+    """Return the rules that drop new connections to and from addresses whose pods are unknown."""
+    rules = RulesetBuilder()
     for address in addresses:
-        for direction in ("ingress", "egress"):
-            rules.elements[f"{direction}-pods", address] = "drop"
-    return rules
+        for collection in PODS.values():
+            rules.element(collection, address, "drop")
+    return rules.build()
 
 
 def dns_members(settings: ProxySettings) -> list[Member]:
@@ -119,30 +127,29 @@ def policy_rules(
 ) -> Ruleset:
     """Return the rules of all policies for the local ones of `pods`; `namespaces` are labels by name.
 
-    What does not fit into the limit is not allowed.
+    Peers and ports beyond the limit are not allowed: it fails closed.
     """
-    rules = Ruleset()
-    builder = _Builder(rules, pods, namespaces)
-    directions: tuple[Direction, ...] = ("ingress", "egress")
+    rules = RulesetBuilder()
+    chains = _Chains(rules, pods, namespaces)
     by_place: dict[tuple[str, Direction], list[tuple[NetworkPolicy, Selector]]] = defaultdict(list)
     for policy in policies:
         selector = _selector(policy.spec.podSelector)
-        for direction in directions:
+        for direction in PODS:
             if _governs(policy, direction):
                 by_place[policy.metadata.namespace, direction].append((policy, selector))
     for pod in pods:
         if not pod.is_local:
             continue
-        for direction in directions:
+        for direction in PODS:
             selecting = [
                 policy
                 for policy, selector in by_place.get((pod.namespace, direction), ())
                 if selector.matches(pod.labels)
             ]
             if selecting:
-                chain = builder.chain(selecting, direction)
-                rules.elements[f"{direction}-pods", pod.address] = f"jump {chain}"
-    return rules
+                chain = chains.of(selecting, direction)
+                rules.element(PODS[direction], pod.address, f"jump {chain}")
+    return rules.build()
 
 
 def _governs(policy: NetworkPolicy, direction: Direction) -> bool:
@@ -152,12 +159,12 @@ def _governs(policy: NetworkPolicy, direction: Direction) -> bool:
     return direction.capitalize() in types
 
 
-class _Builder:
+class _Chains:
     """Adds chains and the sets they use, each once, within the limits."""
 
     def __init__(
         self,
-        rules: Ruleset,
+        rules: RulesetBuilder,
         pods: Sequence[Member],
         namespaces: Mapping[str, Mapping[str, str]],
     ) -> None:
@@ -174,18 +181,18 @@ class _Builder:
             for key, value in pod.labels.items():
                 self._by_pair[pod.namespace, key, value].append(pod)
 
-    def chain(self, policies: Sequence[NetworkPolicy], direction: Direction) -> str:
+    def of(self, policies: Sequence[NetworkPolicy], direction: Direction) -> str:
         """Return the chain for pods which exactly `policies` select."""
         namespace = policies[0].metadata.namespace
         names = sorted(policy.metadata.name for policy in policies)
         name = f"{direction}/{_digest([namespace, *names])}"
-        if name not in self._rules.chains:
+        if not self._rules.has_chain(name):
             lines: dict[str, None] = {}
             for policy in policies:
                 for line in self._lines(policy, direction):
                     if line not in lines and self._has_room(policy):
                         lines[line] = None
-            self._rules.chains[name] = (*lines, "drop")
+            self._rules.chain(name, (*lines, "drop"))
         return name
 
     def _has_room(self, policy: NetworkPolicy) -> bool:
@@ -194,9 +201,8 @@ class _Builder:
             self._room -= 1
             return True
         key = f"{policy.metadata.namespace}/{policy.metadata.name}"
-        if key not in self._rules.cut_policies:
+        if self._rules.cut(key):
             POLICY_RULES.reached()
-            self._rules.cut_policies.add(key)
         return False
 
     def _lines(self, policy: NetworkPolicy, direction: Direction) -> Iterable[str]:
@@ -235,7 +241,7 @@ class _Builder:
                 name, declaration = interval_set(
                     "blocks", "ipv4_addr", map(address_text, intervals)
                 )
-                self._rules.sets[name] = declaration
+                self._rules.declare(name, declaration)
                 words = [f"ip {side} @{name}"]
             sources.append((words, self._targets(policy, direction, None)))
         selectors = [peer for peer in peers if peer.ipBlock is None]
@@ -274,7 +280,7 @@ class _Builder:
                 yield [f"meta l4proto {protocol}"]
                 continue
             name, declaration = interval_set("numbers", "inet_service", map(number_text, joined))
-            self._rules.sets[name] = declaration
+            self._rules.declare(name, declaration)
             yield [f"{protocol} dport @{name}"]
         for protocol, wanted in sorted(names.items()):
             places = _places(targets, protocol, wanted)
@@ -339,11 +345,10 @@ class _Builder:
     ) -> str:
         digests = sorted({_peer_digest(policy.metadata.namespace, peer) for peer in peers})
         name = f"peers/{digests[0] if len(digests) == 1 else _digest(digests)}"
-        if name not in self._rules.sets:
-            self._rules.sets[name] = "type ipv4_addr;"
+        if self._rules.declare(name, "type ipv4_addr;"):
             for member in members:
                 if self._has_room(policy):
-                    self._rules.elements[name, member.address] = ""
+                    self._rules.element(name, member.address)
         return name
 
     def _port_set(
@@ -353,11 +358,10 @@ class _Builder:
 
     def _place_set(self, policy: NetworkPolicy, protocol: str, places: Sequence[str]) -> str:
         set_name = f"ports/{_digest([protocol, *places])}"
-        if set_name not in self._rules.sets:
-            self._rules.sets[set_name] = "type ipv4_addr . inet_service;"
+        if self._rules.declare(set_name, "type ipv4_addr . inet_service;"):
             for place in places:
                 if self._has_room(policy):
-                    self._rules.elements[set_name, place] = ""
+                    self._rules.element(set_name, place)
         return set_name
 
     def _chosen(self, namespace: str, peer: NetworkPolicyPeer) -> list[Member]:
@@ -389,7 +393,7 @@ class _Builder:
         return found
 
     def _candidates(self, namespace: str, selector: LabelSelector) -> Sequence[Member]:
-        """Return the pods of a namespace that have one of the labels a selector asks for, if it asks for any."""
+        """Return a superset of the pods that a selector matches: those with its first label, else the namespace's."""
         for key, value in selector.matchLabels.items():
             return self._by_pair.get((namespace, key, value), ())
         return self._by_namespace.get(namespace, ())
@@ -423,7 +427,7 @@ def _places(targets: Iterable[Member], protocol: str, names: AbstractSet[str]) -
 
 
 def _selector(selector: LabelSelector | None) -> Selector:
-    """Return a selector; a wrong one, which the API should let nobody write, matches nothing."""
+    """Return a compiled selector; an invalid one, which validation should have rejected, matches nothing."""
     try:
         return label_selector(selector, is_stored=True)
     except BadRequest:

@@ -1,4 +1,4 @@
-"""Follows what network policies depend on: as long as there is none, nothing but the policies themselves."""
+"""Watches what network policies depend on; pods and namespaces only once there is a policy."""
 
 from collections.abc import Callable
 
@@ -39,7 +39,7 @@ class PolicySource:
         self._unsubscribe.append(self._policies.subscribe(self._policy_changed))
 
     def stop(self) -> None:
-        """Unsubscribe."""
+        """End the subscriptions to the mirrors."""
         for unsubscribe in self._unsubscribe:
             unsubscribe()
         self._unsubscribe = []
@@ -51,7 +51,7 @@ class PolicySource:
         return bool(self._policies.list())
 
     def expect(self, pod_uid: str, address: str) -> None:
-        """Note the address of a pod as it is connected: its status will tell it later."""
+        """Record the address of a pod that is being connected, since its status shows the address only later."""
         self._attached[pod_uid] = address
         if self.is_in_use:
             self._changed()
@@ -91,7 +91,7 @@ class PolicySource:
             found = members([*known, *lost], settings.node_name, attached)
             found += dns_members(settings)
             labels = {item.metadata.name: item.metadata.labels for item in spaces}
-            # As after a restart during which the pod was deleted: nobody knows any more what it may do.
+            # A pod that was deleted during a restart: its labels are lost, so its policies cannot be computed.
             strangers = [
                 address for uid, address in attached.items() if uid not in present | gone.keys()
             ]
@@ -120,5 +120,5 @@ class PolicySource:
 
 
 def _traits(pod: Pod | None) -> object:
-    """Return what of a pod policies look at, besides what never changes."""
+    """Return the properties of a pod that policies depend on and that can change."""
     return pod and (pod.metadata.labels, pod.status.podIP, pod.status.phase, pod.spec.nodeName)

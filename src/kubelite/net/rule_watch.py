@@ -13,7 +13,7 @@ from kubelite.net.nftables import OWN_NAME
 log = logging.getLogger(__name__)
 
 GROUP_NFTABLES = 7
-SO_RCVBUFFORCE = 33  # past the system's limit, for those who may change the network
+SO_RCVBUFFORCE = 33  # sets a buffer beyond the system's limit; needs CAP_NET_ADMIN
 SUBSYSTEM_NFTABLES = 10
 DELETIONS = frozenset({2, 5, 8, 11, 14})  # of a table, chain, rule, set, element
 NEW_CHAIN, NEW_GENERATION = 3, 15
@@ -56,7 +56,7 @@ class RuleWatch:
         self._socket: socket.socket | None = None
 
     def start(self) -> None:
-        """Subscribe to notifications."""
+        """Subscribe to notifications. Raises PermissionError without CAP_NET_ADMIN."""
         sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
@@ -65,7 +65,7 @@ class RuleWatch:
         asyncio.get_running_loop().add_reader(sock.fileno(), self._read)
 
     def stop(self) -> None:
-        """Close the socket."""
+        """Unsubscribe; harmless when not subscribed."""
         if self._socket is not None:
             asyncio.get_running_loop().remove_reader(self._socket.fileno())
             self._socket.close()

@@ -1,6 +1,6 @@
 """The nftables table as a value, and the commands for it: in full, or as the difference to another.
 
-The hooks, and the maps they look things up in, are fixed; services, host ports and policies fill maps and add chains.
+The hooks and the maps they use are fixed; services, host ports and policies fill maps and add chains.
 A set of another type must have another name.
 """
 
@@ -18,19 +18,26 @@ REFUSE = "goto refuse"
 CHAIN_COST_BYTES, ELEMENT_COST_BYTES = 16, 8  # about five and two microseconds
 CLIENT_SET = re.compile(r"\tset (clients/\S+) \{\n(.*?)\n\t\}", re.DOTALL)
 CLIENT = re.compile(r"([0-9.]+)(?: timeout \w+)? expires (\w+)")
-MASQUERADE_MARK = "0x00004000"  # the bit kube-proxy uses; nobody else claims it
+MASQUERADE_MARK = (
+    "0x00004000"  # the bit that kube-proxy uses, which other programs therefore leave alone
+)
 
-# Maps and sets by name: type, and whether it is a map.
+SERVICES, NODE_PORTS = "services", "node-ports"
+SERVICE_FILTER, NODE_PORT_FILTER = "service-filter", "node-port-filter"
+HOST_PORTS, ANY_HOST_PORTS = "host-ports", "any-host-ports"
+HAIRPIN = "hairpin"
+INGRESS_PODS, EGRESS_PODS = "ingress-pods", "egress-pods"
+# Declarations of the fixed maps and sets by name.
 COLLECTIONS: Mapping[str, str] = {
-    "services": "map services { type ipv4_addr . inet_proto . inet_service : verdict; }",
-    "node-ports": "map node-ports { type inet_proto . inet_service : verdict; }",
-    "service-filter": "map service-filter { type ipv4_addr . inet_proto . inet_service : verdict; }",
-    "node-port-filter": "map node-port-filter { type inet_proto . inet_service : verdict; }",
-    "host-ports": "map host-ports { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }",
-    "any-host-ports": "map any-host-ports { type inet_proto . inet_service : ipv4_addr . inet_service; }",
-    "hairpin": "set hairpin { type ipv4_addr . ipv4_addr; }",
-    "ingress-pods": "map ingress-pods { type ipv4_addr : verdict; }",
-    "egress-pods": "map egress-pods { type ipv4_addr : verdict; }",
+    SERVICES: f"map {SERVICES} {{ type ipv4_addr . inet_proto . inet_service : verdict; }}",
+    NODE_PORTS: f"map {NODE_PORTS} {{ type inet_proto . inet_service : verdict; }}",
+    SERVICE_FILTER: f"map {SERVICE_FILTER} {{ type ipv4_addr . inet_proto . inet_service : verdict; }}",
+    NODE_PORT_FILTER: f"map {NODE_PORT_FILTER} {{ type inet_proto . inet_service : verdict; }}",
+    HOST_PORTS: f"map {HOST_PORTS} {{ type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }}",
+    ANY_HOST_PORTS: f"map {ANY_HOST_PORTS} {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}",
+    HAIRPIN: f"set {HAIRPIN} {{ type ipv4_addr . ipv4_addr; }}",
+    INGRESS_PODS: f"map {INGRESS_PODS} {{ type ipv4_addr : verdict; }}",
+    EGRESS_PODS: f"map {EGRESS_PODS} {{ type ipv4_addr : verdict; }}",
 }
 
 
@@ -56,7 +63,7 @@ class Ruleset(Struct, frozen=True):
 
     chains: dict[str, tuple[str, ...]] = {}
     elements: dict[tuple[str, str], str] = {}  # (collection, key) -> value; empty in a set
-    sets: dict[str, str] = {}  # name -> what it holds, as nft declares it
+    sets: dict[str, str] = {}  # name -> declaration in nft's syntax
     # UDP address ("" for any of the node's) and port -> endpoints' addresses
     udp_endpoints: dict[tuple[str, int], frozenset[str]] = {}
     health_ports: dict[int, LocalEndpoints] = {}  # this process listens on them
@@ -97,8 +104,8 @@ def merge(parts: Iterable[Ruleset]) -> Ruleset:
             known = whole.udp_endpoints.get(frontend, frozenset())
             whole.udp_endpoints[frontend] = known | endpoints
     for filtered, dispatched in (
-        ("service-filter", "services"),
-        ("node-port-filter", "node-ports"),
+        (SERVICE_FILTER, SERVICES),
+        (NODE_PORT_FILTER, NODE_PORTS),
     ):
         refused = [
             key
@@ -131,8 +138,8 @@ def base_chains(settings: ProxySettings) -> str:
     ct state new jump filter-services
   }}
   chain filter-services {{
-    {address} vmap @service-filter
-    fib daddr type local meta l4proto . th dport vmap @node-port-filter
+    {address} vmap @{SERVICE_FILTER}
+    fib daddr type local meta l4proto . th dport vmap @{NODE_PORT_FILTER}
   }}
   chain filter-forward {{
     type filter hook forward priority filter; policy accept;
@@ -145,16 +152,16 @@ def base_chains(settings: ProxySettings) -> str:
   chain policy-forward {{
     type filter hook forward priority 10; policy accept;
     ct state established,related accept
-    ip saddr . ip daddr @hairpin accept
-    ip saddr vmap @egress-pods
-    ip daddr vmap @ingress-pods
+    ip saddr . ip daddr @{HAIRPIN} accept
+    ip saddr vmap @{EGRESS_PODS}
+    ip daddr vmap @{INGRESS_PODS}
   }}
   chain policy-input {{
     type filter hook input priority 10; policy accept;
     iifname != "{bridge}" accept
     ip daddr 127.0.0.0/8 ct state new drop
     ct state established,related accept
-    ip saddr vmap @egress-pods
+    ip saddr vmap @{EGRESS_PODS}
   }}
   chain refuse {{
     meta l4proto tcp reject with tcp reset
@@ -169,13 +176,13 @@ def base_chains(settings: ProxySettings) -> str:
     jump dispatch
   }}
   chain dispatch {{
-    {address} vmap @services
+    {address} vmap @{SERVICES}
     {own}fib daddr type local jump dispatch-local
   }}
   chain dispatch-local {{
-    meta l4proto . th dport vmap @node-ports
-    meta l4proto {{ tcp, udp, sctp }} dnat ip addr . port to {address} map @host-ports
-    meta l4proto {{ tcp, udp, sctp }} dnat ip addr . port to meta l4proto . th dport map @any-host-ports
+    meta l4proto . th dport vmap @{NODE_PORTS}
+    meta l4proto {{ tcp, udp, sctp }} dnat ip addr . port to {address} map @{HOST_PORTS}
+    meta l4proto {{ tcp, udp, sctp }} dnat ip addr . port to meta l4proto . th dport map @{ANY_HOST_PORTS}
   }}
   chain mark-masquerade {{
     meta mark set mark or {MASQUERADE_MARK}
@@ -183,7 +190,7 @@ def base_chains(settings: ProxySettings) -> str:
   chain nat-postrouting {{
     type nat hook postrouting priority srcnat; policy accept;
     mark and {MASQUERADE_MARK} != 0 goto masquerade-marked
-    ct status dnat ip saddr . ip daddr @hairpin masquerade fully-random
+    ct status dnat ip saddr . ip daddr @{HAIRPIN} masquerade fully-random
     ip saddr 127.0.0.0/8 oifname "{bridge}" masquerade fully-random
     ip saddr {pods} ip daddr != {{ {pods}, 224.0.0.0/4 }} oifname != "{bridge}" masquerade fully-random
   }}

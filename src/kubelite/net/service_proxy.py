@@ -1,13 +1,14 @@
 """Reconciles the node's nftables rules with services, endpoints, pods and network policies.
 
-Changes mark keys; a round computes the rules of those keys anew, and applies the difference in one transaction.
-Rounds come at once after quiet and at most every 100 ms; a round that fails writes the whole table.
+Changes mark keys dirty; a round computes the rules of the dirty keys anew and hands those of all keys to the table,
+which applies the difference in one transaction. A `WorkQueue` gives out one key at a time; here all that is dirty goes
+into one transaction, since each costs the kernel a commit. A round begins at once after quiet, then at most every
+100 ms.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable
 
 from kubelite.api.client.events import WARNING, EventRecorder
 from kubelite.api.client.protocol import Client
@@ -18,22 +19,12 @@ from kubelite.api.kinds.model import Kind
 from kubelite.net.conntrack import forget_stale
 from kubelite.net.foreign_firewall import ForeignFirewall
 from kubelite.net.health_ports import HealthPorts
-from kubelite.net.nftables import Nftables, RulesRefused, RulesUnavailable
+from kubelite.net.nftables import RulesRefused
 from kubelite.net.policy_source import PolicySource
-from kubelite.net.rule_watch import UNKNOWN, RuleWatch
-from kubelite.net.ruleset import (
-    ELEMENT_COST_BYTES,
-    TABLE,
-    ProxySettings,
-    Ruleset,
-    cost_bytes,
-    difference,
-    keep_clients,
-    merge,
-    replace_all,
-)
-from kubelite.net.services import cost_bytes as service_cost_bytes
-from kubelite.net.services import host_port_rules, is_cut, service_rules
+from kubelite.net.rule_table import RuleTable
+from kubelite.net.rule_watch import UNKNOWN
+from kubelite.net.ruleset import ELEMENT_COST_BYTES, ProxySettings, Ruleset
+from kubelite.net.services import cost_bytes, host_port_rules, is_cut, service_rules
 from kubelite.offload import Offload
 
 log = logging.getLogger(__name__)
@@ -42,10 +33,8 @@ ROUND_SECONDS = 0.1
 RETRY_SECONDS = 5.0
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 SERVICE_INDEX = "net-service"
-HOST_PORTS, POLICIES = (
-    "*host-ports",
-    "*policies",
-)  # keys beside those of services, which hold a slash
+# Keys beside those of services, which are NAMESPACE/NAME.
+HOST_PORTS, POLICIES = "*host-ports", "*policies"
 ATTACH_SECONDS_MAX = 30.0
 TOO_MANY_RULES = (
     "It asks for more rules than a node takes; some endpoints, addresses or peers are left out"
@@ -65,20 +54,13 @@ class ServiceProxy:
         self._slices = client.mirror(EndpointSlice)
         self._pods = client.mirror(Pod, field_selector=f"spec.nodeName={settings.node_name}")
         self._slices.add_index(SERVICE_INDEX, _service_of)
-        self._nftables = Nftables()
-        self._watch = RuleWatch(self._changed_by_others)
+        self.table = RuleTable(settings, offload, self._changed_by_others)
         self._policies = PolicySource(client, settings, offload, lambda: self._mark(POLICIES))
         self._cut_policies: set[str] = set()  # namespace/name of policies with a recorded event
         self._health = HealthPorts()
         self._firewall = ForeignFirewall(settings.bridge)
         self._parts: dict[str, Ruleset] = {}
-        self._applied = Ruleset()
-        # Raised when another program may have changed the table.
-        self.generation = 0
-        # The generation the last round was applied to; if it is another one, the kernel's table is unknown.
-        self._applied_generation = -1
         self._is_busy = False
-        self._is_in_doubt = False  # messages of the kernel were lost
         self._dirty: set[str] = set()
         self._wake = asyncio.Event()
         self._round_ended = asyncio.Condition()
@@ -86,14 +68,8 @@ class ServiceProxy:
         self._check_firewall = True
 
     async def start(self) -> None:
-        """Get what running needs; raises RulesUnavailable."""
-        self._nftables.open()
-        try:
-            self._watch.start()
-        except PermissionError as error:
-            raise RulesUnavailable(
-                "cannot set up service networking: needs root (CAP_NET_ADMIN)"
-            ) from error
+        """Open the kernel handles. Raises RulesUnavailable."""
+        self.table.start()
 
     async def run(self) -> None:
         """Follow changes until cancelled."""
@@ -134,9 +110,8 @@ class ServiceProxy:
 
     async def stop(self) -> None:
         """Release the kernel handles after `run` has ended; the rules stay, so services keep working."""
-        self._watch.stop()
+        await self.table.stop()
         await self._health.stop()
-        await self._nftables.close()
         await self._events.close()
 
     async def applied(self) -> None:
@@ -146,8 +121,7 @@ class ServiceProxy:
 
     async def bridge_ready(self) -> None:
         """Route loopback traffic to the new bridge, unless the first round, which does so too, is still to come."""
-        if self._applied_generation >= 0:
-            await asyncio.to_thread(_route_loopback, self._settings.bridge)
+        await self.table.bridge_ready()
 
     async def pod_attached(self, pod_uid: str, address: str) -> None:
         """Return once the policies for a new pod are in force: its containers may start only then."""
@@ -157,15 +131,15 @@ class ServiceProxy:
                 await self.applied()
 
     def pod_restored(self, pod_uid: str, address: str) -> None:
-        """Take note of a pod that was connected before this process began."""
+        """Record the address of a pod that was connected before this process began."""
         self._policies.expect(pod_uid, address)
 
     def pod_detached(self, pod_uid: str) -> None:
-        """Drop the address that `pod_attached` noted."""
+        """Drop the address of a pod that is disconnected."""
         self._policies.forget(pod_uid)
 
     def _is_settled(self) -> bool:
-        return not self._dirty and not self._is_busy and self._applied_generation == self.generation
+        return not self._dirty and not self._is_busy and self.table.is_current
 
     def _service_changed(self, before: Service | None, after: Service | None) -> None:
         if (
@@ -189,10 +163,6 @@ class ServiceProxy:
             self._mark(HOST_PORTS)
 
     def _changed_by_others(self, tables: set[str]) -> None:
-        if TABLE in tables and not (self._nftables.is_by_program and self._nftables.running):
-            log.warning("service rules were changed by another program, writing them again")
-            self.generation += 1
-        self._is_in_doubt |= UNKNOWN in tables
         self._check_firewall |= not tables.isdisjoint({"filter", UNKNOWN})
         self._wake.set()
 
@@ -201,13 +171,7 @@ class ServiceProxy:
         self._wake.set()
 
     async def _round(self) -> bool:
-        """Recompute the dirty rulesets and apply the difference in one transaction. False: retry later."""
-        if self._is_in_doubt:
-            self._is_in_doubt = False
-            if not await self._is_intact():
-                self.generation += 1
-        seen = self.generation
-        is_known = self._applied_generation == seen
+        """Recompute the rulesets of the dirty keys and apply all of them. False: requeue after `RETRY_SECONDS`."""
         dirty, self._dirty = self._dirty, set()
         for key in sorted(dirty):
             if key == POLICIES:
@@ -216,50 +180,17 @@ class ServiceProxy:
             else:
                 await self._compute(key)
             await asyncio.sleep(0)  # a thousand services at the start take 25 ms
-        parts = [self._parts[key] for key in sorted(self._parts)]
-        before = self._applied
-        after, commands = await self._offload.run(
-            cost_bytes((before, *parts)),
-            lambda: _transaction(before if is_known else None, parts, self._settings),
-        )
+        before = self.table.content
         try:
-            if not is_known and after.sets:
-                await self._replace_keeping_clients(commands, after)
-            elif commands:
-                await self._nftables.run(commands)
-        except RulesRefused as refusal:
-            level = logging.WARNING if is_known else logging.ERROR
-            log.log(level, "cannot apply service rules", extra={"reason": str(refusal)})
-            self._applied_generation = -1
+            await self.table.apply([self._parts[key] for key in sorted(self._parts)])
+        except RulesRefused:
             self._wake.set()
-            return is_known  # after a refused difference the whole table is written at once
-        if not is_known:
-            await asyncio.to_thread(_route_loopback, self._settings.bridge)
-        self._applied, self._applied_generation = after, seen
+            return False
+        after = self.table.content
         await self._forget_flows(before, after)
         await self._health.follow(after.health_ports)
         await self._open_firewall()
         return True
-
-    async def _replace_keeping_clients(self, commands: str, after: Ruleset) -> None:
-        """Replace the whole table with the clients of session affinity, or without these if nft refuses them."""
-        listed = await self._nftables.run("list sets ip\n")
-        kept = await self._offload.run(len(listed), lambda: keep_clients(listed, after))
-        try:
-            await self._nftables.run(commands + kept)
-        except RulesRefused:
-            if not kept:
-                raise
-            await self._nftables.run(commands)
-
-    async def _is_intact(self) -> bool:
-        """Return whether the kernel's table has every chain that was applied."""
-        try:
-            listed = await self._nftables.run("list chains ip\n")
-        except RulesRefused:
-            return False
-        applied = self._applied.chains
-        return await self._offload.run(len(listed), lambda: _has_chains(listed, applied))
 
     async def _compute(self, key: str) -> None:
         if key == HOST_PORTS:
@@ -276,7 +207,7 @@ class ServiceProxy:
         else:
             slices = self._slices.indexed(SERVICE_INDEX, key)
             self._parts[key] = await self._offload.run(
-                service_cost_bytes(service, slices),
+                cost_bytes(service, slices),
                 lambda: service_rules(service, slices, self._settings),
             )
             if is_cut(service, slices):
@@ -306,39 +237,6 @@ class ServiceProxy:
         if self._check_firewall:
             self._check_firewall = False
             await self._firewall.open()
-
-
-def _has_chains(listed: str, chains: Iterable[str]) -> bool:
-    """Return whether a listing of our table has these chains, and the fixed one that leads to them."""
-    table = listed.partition(f"table ip {TABLE} {{")[2].partition("\n}")[0]
-    names = {line.split()[1] for line in table.splitlines() if line.startswith("\tchain ")}
-    return "dispatch" in names and names.issuperset(chains)
-
-
-def _route_loopback(bridge: str) -> None:
-    """Enable route_localnet, so that packets to 127.0.0.1 can be sent to pods (node ports, host ports).
-
-    This alone would also let pods reach what listens on the node's 127.0.0.1 only (CVE-2020-8558): the table, which
-    is there before, drops that.
-    """
-    switch = Path(f"/proc/sys/net/ipv4/conf/{bridge}/route_localnet")
-    try:
-        if switch.read_text().strip() != "1":
-            switch.write_text("1")
-    except FileNotFoundError:
-        return  # no bridge yet: `bridge_ready` calls this again
-    except OSError as error:
-        log.warning("node ports will not answer on 127.0.0.1", extra={"reason": str(error)})
-
-
-def _transaction(
-    before: Ruleset | None, parts: list[Ruleset], settings: ProxySettings
-) -> tuple[Ruleset, str]:
-    """Return the merged rules and the commands that apply them; `before` None: replace the unknown table."""
-    after = merge(parts)
-    if before is None:
-        return after, replace_all(after, settings)
-    return after, difference(before, after)
 
 
 def _key(item: Kind | None) -> str:

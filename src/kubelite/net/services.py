@@ -13,7 +13,18 @@ from kubelite.api.kinds.discovery import EndpointSlice
 from kubelite.limits import SERVICE_RULES
 from kubelite.net.health_ports import LocalEndpoints
 from kubelite.net.intervals import ALL_ADDRESSES, address_text, merged, of_network
-from kubelite.net.ruleset import REFUSE, ProxySettings, Ruleset, interval_set
+from kubelite.net.ruleset import (
+    ANY_HOST_PORTS,
+    HOST_PORTS,
+    NODE_PORT_FILTER,
+    NODE_PORTS,
+    SERVICE_FILTER,
+    SERVICES,
+    ProxySettings,
+    Ruleset,
+    interval_set,
+)
+from kubelite.net.ruleset_builder import RulesetBuilder
 from kubelite.net.trusted_text import (
     IPv4Text,
     ObjectName,
@@ -76,19 +87,20 @@ def service_rules(
     has only the first endpoints and addresses.
     """
     spec = service.spec
-    rules = Ruleset()
     if spec.type == "ExternalName" or spec.clusterIP in settings.local_addresses:
-        return rules
+        return Ruleset()
     address, metadata = spec.clusterIP, service.metadata
     namespace, name = metadata.namespace, metadata.name
     if not (is_ipv4(address) and is_name(namespace) and is_name(name)):
-        return rules
+        return Ruleset()
     each = share_of(service)
     places = _Places(slices, settings.node_name)
     addresses = _external_addresses(service, settings)
     if len(addresses) > each or places.most > each:
         SERVICE_RULES.reached()
-    fence = _source_ranges(service)
+    rules = RulesetBuilder()
+    external = External(addresses[:each], _source_ranges(service))
+    ports = _ServiceRules(service, settings, external, rules)
     local: set[str] = set()
     for port in spec.ports:
         protocol = PROTOCOLS.get(port.protocol)
@@ -98,12 +110,11 @@ def service_rules(
             view = PortView(
                 namespace, name, address, port, protocol, _usable(backends), _usable(local_backends)
             )
-            _add_port(rules, service, view, settings, External(addresses[:each], fence))
+            ports.add(view)
             local |= {backend.address for backend in view.local if backend.is_ready}
     if spec.externalTrafficPolicy == "Local" and is_port(spec.healthCheckNodePort):
-        found = LocalEndpoints(namespace, name, len(local))
-        rules.health_ports[spec.healthCheckNodePort] = found
-    return rules
+        rules.health_port(spec.healthCheckNodePort, LocalEndpoints(namespace, name, len(local)))
+    return rules.build()
 
 
 def share_of(service: Service) -> int:
@@ -131,7 +142,7 @@ def _endpoints_by_port(slices: Sequence[EndpointSlice]) -> Counter[tuple[str, st
 
 def host_port_rules(pods: Iterable[Pod]) -> Ruleset:
     """Return the rules for host ports; a port belongs to the first pod that claims it."""
-    rules = Ruleset()
+    rules = RulesetBuilder()
     for pod in pods:
         address = pod.status.podIP
         ended = pod.status.phase in ("Succeeded", "Failed")
@@ -140,14 +151,12 @@ def host_port_rules(pods: Iterable[Pod]) -> Ruleset:
         for container in (*pod.spec.initContainers, *pod.spec.containers):
             for port in container.ports:
                 if port.hostPort and (element := _host_port_element(port)) is not None:
-                    target = f"{address} . {port.containerPort}"
-                    rules.elements.setdefault(element, target)
-                    rules.elements["hairpin", f"{address} . {address}"] = ""
+                    rules.claim(*element, f"{address} . {port.containerPort}")
+                    rules.hairpin(address)
                     if PROTOCOLS.get(port.protocol) == "udp":
-                        host_ip = port.hostIP if element[0] == "host-ports" else ""
-                        endpoints = frozenset({address})
-                        rules.udp_endpoints.setdefault((host_ip, port.hostPort), endpoints)
-    return rules
+                        host_ip = port.hostIP if element[0] == HOST_PORTS else ""
+                        rules.claim_udp(host_ip, port.hostPort, (address,))
+    return rules.build()
 
 
 def _host_port_element(port: ContainerPort) -> tuple[str, str] | None:
@@ -158,8 +167,8 @@ def _host_port_element(port: ContainerPort) -> tuple[str, str] | None:
     place = f"{protocol} . {port.hostPort}"
     address = port.hostIP
     if address in ("", "0.0.0.0"):  # noqa: S104 - any address of the node
-        return "any-host-ports", place
-    return ("host-ports", f"{address} . {place}") if is_ipv4(address) else None
+        return ANY_HOST_PORTS, place
+    return (HOST_PORTS, f"{address} . {place}") if is_ipv4(address) else None
 
 
 class _Places:
@@ -217,143 +226,145 @@ class External(Struct, frozen=True):
 
 
 class Fence(Struct, frozen=True):
-    """What loadBalancerSourceRanges let through: the rules, none for everything, and the set they look in."""
+    """The rules that return packets from loadBalancerSourceRanges, and their set; no rules: all may pass."""
 
     rules: tuple[str, ...] = ()
     set_name: str = ""
     declaration: str = ""
 
 
-def _add_port(
-    rules: Ruleset,
-    service: Service,
-    view: PortView,
-    settings: ProxySettings,
-    external: External,
-) -> None:
-    spec = service.spec
-    for backend in view.cluster:
-        if backend.is_local:
-            rules.elements["hairpin", f"{backend.address} . {backend.address}"] = ""
-    internal = view.local if spec.internalTrafficPolicy == "Local" else view.cluster
-    _add_internal(rules, service, view, internal, settings)
-    if external.addresses or is_port(view.port.nodePort):
-        _add_external(rules, service, view, external, internal, settings)
+class _ServiceRules:
+    """Adds the rules of one service, port by port."""
+
+    def __init__(
+        self, service: Service, settings: ProxySettings, external: External, rules: RulesetBuilder
+    ) -> None:
+        self._service = service
+        self._settings = settings
+        self._external = external
+        self._rules = rules
+
+    def add(self, view: PortView) -> None:
+        """Add the rules of a port."""
+        for backend in view.cluster:
+            if backend.is_local:
+                self._rules.hairpin(backend.address)
+        is_local = self._service.spec.internalTrafficPolicy == "Local"
+        internal = view.local if is_local else view.cluster
+        self._add_internal(view, internal)
+        if self._external.addresses or is_port(view.port.nodePort):
+            self._add_external(view, internal)
+
+    def _add_internal(self, view: PortView, backends: tuple[Backend, ...]) -> None:
+        """Add the rules for the cluster address."""
+        key = f"{view.cluster_address} . {view.protocol} . {view.port.port}"
+        self._record_udp(view, view.cluster_address, view.port.port, backends)
+        if not backends:
+            if view.cluster:
+                self._rules.element(SERVICE_FILTER, key, "drop")
+            else:
+                self._rules.refuse(SERVICE_FILTER, key)
+            return
+        # Answers to clients outside the pod network must return through this node, so masquerade them.
+        outside = f"ip saddr != {self._settings.cluster_cidr} jump mark-masquerade"
+        chain = f"service/{view.identity}"
+        self._rules.chain(chain, (outside, *self._balance(view, backends)))
+        self._rules.element(SERVICES, key, f"goto {chain}")
+
+    def _add_external(self, view: PortView, internal: tuple[Backend, ...]) -> None:
+        """Add the rules for the node port and for external addresses."""
+        is_local = self._service.spec.externalTrafficPolicy == "Local"
+        backends = view.local if is_local else view.cluster
+        chain = f"external/{view.identity}"
+        if backends or (is_local and view.cluster):
+            self._rules.chain(chain, self._external_rules(view, internal))
+        elements: list[tuple[str, str, str, str]] = [
+            (SERVICE_FILTER, SERVICES, address, f"{address} . {view.protocol} . {view.port.port}")
+            for address in self._external.addresses
+        ]
+        if is_port(view.port.nodePort):
+            key = f"{view.protocol} . {view.port.nodePort}"
+            elements.append((NODE_PORT_FILTER, NODE_PORTS, "", key))
+        fence = self._add_fence(view)
+        ingress = {entry.ip for entry in self._service.status.loadBalancer.ingress}
+        for filtered, dispatched, address, key in elements:
+            number = view.port.port if address else view.port.nodePort
+            self._record_udp(view, address, number, backends)
+            if not self._rules.has_chain(chain):
+                self._rules.refuse(filtered, key)
+                continue
+            self._rules.element(dispatched, key, f"goto {chain}")
+            if fence and address in ingress:
+                self._rules.element(filtered, key, f"goto {fence}")
+
+    def _external_rules(self, view: PortView, internal: tuple[Backend, ...]) -> tuple[str, ...]:
+        everywhere = f"service/{view.identity}"
+        if internal != view.cluster:
+            # The internal policy is Local, so a chain for all backends is missing.
+            everywhere = f"anywhere/{view.identity}"
+            self._rules.chain(everywhere, self._balance(view, view.cluster))
+        if self._service.spec.externalTrafficPolicy != "Local":
+            return ("jump mark-masquerade", f"goto {everywhere}")
+        # Clients inside the cluster are treated as if they had used the cluster address; others keep their source
+        # address.
+        inside = (
+            f"ip saddr {self._settings.cluster_cidr} goto {everywhere}",
+            "fib saddr type local jump mark-masquerade",
+            f"fib saddr type local goto {everywhere}",
+        )
+        return (*inside, *(self._balance(view, view.local) if view.local else ("drop",)))
+
+    def _balance(self, view: PortView, backends: tuple[Backend, ...]) -> tuple[str, ...]:
+        """Return the rules that choose one of `backends` at random, or a client's earlier one."""
+        if self._service.spec.sessionAffinity == "ClientIP":
+            return self._balance_by_client(view, backends)
+        rewrite = f"meta l4proto {view.protocol} dnat ip "
+        if len(backends) == 1:
+            return (rewrite + f"to {backends[0].address}:{backends[0].port}",)
+        choices = ", ".join(
+            f"{number} : {backend.address} . {backend.port}"
+            for number, backend in enumerate(backends)
+        )
+        return (rewrite + f"addr . port to numgen random mod {len(backends)} map {{ {choices} }}",)
+
+    def _balance_by_client(self, view: PortView, backends: tuple[Backend, ...]) -> tuple[str, ...]:
+        seconds = _affinity_seconds(self._service)
+        returning, choices = [], []
+        for number, backend in enumerate(backends):
+            place = f"{view.identity}/{backend.address}/{backend.port}"
+            chain, clients = f"endpoint/{place}", f"clients/{place}/{seconds}"
+            declaration = f"type ipv4_addr; flags dynamic,timeout; timeout {seconds}s;"
+            self._rules.declare(clients, declaration)
+            update = f"update @{clients} {{ ip saddr }}"
+            rewrite = f"meta l4proto {view.protocol} dnat ip to {backend.address}:{backend.port}"
+            self._rules.chain(chain, (update, rewrite))
+            returning.append(f"ip saddr @{clients} goto {chain}")
+            choices.append(f"{number} : goto {chain}")
+        choose = f"numgen random mod {len(backends)} vmap {{ {', '.join(choices)} }}"
+        return (*returning, choose)
+
+    def _add_fence(self, view: PortView) -> str:
+        """Add the chain that drops what the fence does not let through; return its name, "" for none."""
+        fence = self._external.fence
+        if not fence.rules:
+            return ""
+        if fence.set_name:
+            self._rules.declare(fence.set_name, fence.declaration)
+        return self._rules.chain(f"firewall/{view.identity}", (*fence.rules, "drop"))
+
+    def _record_udp(
+        self, view: PortView, address: str, port: int, backends: Iterable[Backend]
+    ) -> None:
+        if view.protocol == "udp":
+            self._rules.udp(address, port, (backend.address for backend in backends))
 
 
-def _add_internal(
-    rules: Ruleset,
-    service: Service,
-    view: PortView,
-    backends: tuple[Backend, ...],
-    settings: ProxySettings,
-) -> None:
-    """Add the rules for the cluster address."""
-    key = f"{view.cluster_address} . {view.protocol} . {view.port.port}"
-    _note_udp(rules, view, view.cluster_address, view.port.port, backends)
-    if not backends:
-        rules.elements["service-filter", key] = "drop" if view.cluster else REFUSE
-        return
-    chain = f"service/{view.identity}"
-    # answers to clients outside the pod network must return through this node, so masquerade them
-    outside = f"ip saddr != {settings.cluster_cidr} jump mark-masquerade"
-    rules.chains[chain] = (outside, *_balance(rules, service, view, backends))
-    rules.elements["services", key] = f"goto {chain}"
-
-
-def _add_external(
-    rules: Ruleset,
-    service: Service,
-    view: PortView,
-    external: External,
-    internal: tuple[Backend, ...],
-    settings: ProxySettings,
-) -> None:
-    """Add the rules for the node port and for external addresses."""
-    is_local = service.spec.externalTrafficPolicy == "Local"
-    backends = view.local if is_local else view.cluster
-    chain = f"external/{view.identity}"
-    if backends or (is_local and view.cluster):
-        rules.chains[chain] = _external_rules(rules, service, view, internal, settings)
-    elements: list[tuple[str, str, str, str]] = [
-        ("service-filter", "services", address, f"{address} . {view.protocol} . {view.port.port}")
-        for address in external.addresses
-    ]
-    if is_port(view.port.nodePort):
-        key = f"{view.protocol} . {view.port.nodePort}"
-        elements.append(("node-port-filter", "node-ports", "", key))
-    fence = _add_fence(rules, view, external.fence)
-    ingress = {entry.ip for entry in service.status.loadBalancer.ingress}
-    for filtered, dispatched, address, key in elements:
-        number = view.port.port if address else view.port.nodePort
-        _note_udp(rules, view, address, number, backends)
-        if chain not in rules.chains:
-            rules.elements[filtered, key] = REFUSE
-            continue
-        rules.elements[dispatched, key] = f"goto {chain}"
-        if fence and address in ingress:
-            rules.elements[filtered, key] = f"goto {fence}"
-
-
-def _external_rules(
-    rules: Ruleset,
-    service: Service,
-    view: PortView,
-    internal: tuple[Backend, ...],
-    settings: ProxySettings,
-) -> tuple[str, ...]:
-    everywhere = f"service/{view.identity}"
-    if (
-        internal != view.cluster
-    ):  # the internal policy is Local: a chain for all backends is missing
-        everywhere = f"anywhere/{view.identity}"
-        rules.chains[everywhere] = _balance(rules, service, view, view.cluster)
-    if service.spec.externalTrafficPolicy != "Local":
-        return ("jump mark-masquerade", f"goto {everywhere}")
-    # Clients inside the cluster are treated as if they had used the cluster address; others keep their source address.
-    inside = (
-        f"ip saddr {settings.cluster_cidr} goto {everywhere}",
-        "fib saddr type local jump mark-masquerade",
-        f"fib saddr type local goto {everywhere}",
-    )
-    return (*inside, *(_balance(rules, service, view, view.local) if view.local else ("drop",)))
-
-
-def _balance(
-    rules: Ruleset, service: Service, view: PortView, backends: tuple[Backend, ...]
-) -> tuple[str, ...]:
-    """Return the rules that choose one of `backends` at random, or a client's earlier one."""
-    if service.spec.sessionAffinity == "ClientIP":
-        return _balance_by_client(rules, service, view, backends)
-    rewrite = f"meta l4proto {view.protocol} dnat ip "
-    if len(backends) == 1:
-        return (rewrite + f"to {backends[0].address}:{backends[0].port}",)
-    choices = ", ".join(
-        f"{number} : {backend.address} . {backend.port}" for number, backend in enumerate(backends)
-    )
-    return (rewrite + f"addr . port to numgen random mod {len(backends)} map {{ {choices} }}",)
-
-
-def _balance_by_client(
-    rules: Ruleset, service: Service, view: PortView, backends: tuple[Backend, ...]
-) -> tuple[str, ...]:
+def _affinity_seconds(service: Service) -> int:
     config = service.spec.sessionAffinityConfig
     seconds = config.clientIP.timeoutSeconds if config and config.clientIP else None
     if not seconds or not 0 < seconds <= AFFINITY_SECONDS_MAX:
-        seconds = DEFAULT_AFFINITY_SECONDS
-    returning, choices = [], []
-    for number, backend in enumerate(backends):
-        place = f"{view.identity}/{backend.address}/{backend.port}"
-        chain, clients = f"endpoint/{place}", f"clients/{place}/{seconds}"
-        rules.sets[clients] = f"type ipv4_addr; flags dynamic,timeout; timeout {seconds}s;"
-        rules.chains[chain] = (
-            f"update @{clients} {{ ip saddr }}",
-            f"meta l4proto {view.protocol} dnat ip to {backend.address}:{backend.port}",
-        )
-        returning.append(f"ip saddr @{clients} goto {chain}")
-        choices.append(f"{number} : goto {chain}")
-    choose = f"numgen random mod {len(backends)} vmap {{ {', '.join(choices)} }}"
-    return (*returning, choose)
+        return DEFAULT_AFFINITY_SECONDS
+    return seconds
 
 
 def _source_ranges(service: Service) -> Fence:
@@ -371,17 +382,6 @@ def _source_ranges(service: Service) -> Fence:
     return Fence((f"ip saddr @{name} return",), name, declaration)
 
 
-def _add_fence(rules: Ruleset, view: PortView, fence: Fence) -> str:
-    """Add the chain that drops what the fence does not let through; return its name, empty for none."""
-    if not fence.rules:
-        return ""
-    chain = f"firewall/{view.identity}"
-    if fence.set_name:
-        rules.sets[fence.set_name] = fence.declaration
-    rules.chains[chain] = (*fence.rules, "drop")
-    return chain
-
-
 def _external_addresses(service: Service, settings: ProxySettings) -> list[IPv4Text]:
     """Return the external addresses without those of pods and of other services, which take precedence."""
     found = [*service.spec.externalIPs]
@@ -396,10 +396,3 @@ def _external_addresses(service: Service, settings: ProxySettings) -> list[IPv4T
         for address in found
         if is_ipv4(address) and not any(IPv4Address(address) in network for network in own)
     ]
-
-
-def _note_udp(
-    rules: Ruleset, view: PortView, address: str, port: int, backends: Iterable[Backend]
-) -> None:
-    if view.protocol == "udp":
-        rules.udp_endpoints[address, port] = frozenset(backend.address for backend in backends)

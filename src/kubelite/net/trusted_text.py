@@ -1,7 +1,7 @@
-"""Which texts of an object may become part of a rule, a route or a record.
+"""Validates the texts of objects that become part of a rule, a route or a record.
 
-The API validates objects, but rules are commands that run as root: nothing goes into one that was not proved here too.
-A text that was proved has a type of its own, and what writes rules asks for that type: a check that was left out does
+The API validates objects, but rules are commands that run as root, so each text is validated here too.
+A validated text has a type of its own, which the code that writes rules requires: a check that was left out does
 not type-check.
 """
 
@@ -27,7 +27,7 @@ def is_name(text: str) -> TypeGuard[ObjectName]:
 
 
 def is_link(text: str) -> TypeGuard[LinkName]:
-    """Return whether `text` may name a network link of ours."""
+    """Return whether `text` is a valid name of a network link."""
     return LINK.fullmatch(text) is not None
 
 

@@ -1,4 +1,4 @@
-"""What this host lets a root process do at most, and what stands for full privileges on it."""
+"""Finds the capabilities that this host allows a root process, and the Docker settings of a privileged container."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ _BY_NUMBER = (
     "MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE"
 )
 NAMES = tuple(_BY_NUMBER.split())
-KNOWN_TO_ENGINES = 38  # engines before Docker 23 refuse what was added after AUDIT_READ
+KNOWN_TO_ENGINES = 38  # engines before Docker 23 reject capabilities added after AUDIT_READ
 
 
 def bounding_set(status: Path = Path("/proc/self/status")) -> frozenset[str]:
@@ -25,8 +25,8 @@ def bounding_set(status: Path = Path("/proc/self/status")) -> frozenset[str]:
 def full_privileges(bounding: frozenset[str]) -> dict[str, Any]:
     """Return the Docker settings for a privileged container.
 
-    Where the host withholds capabilities the engine refuses its own switch for this; then all that is there is asked
-    for one by one.
+    Where the host withholds capabilities, the engine rejects `Privileged`; then all available capabilities are added
+    one by one.
     """
     if len(bounding) >= len(NAMES):
         return {"Privileged": True}

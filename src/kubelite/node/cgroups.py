@@ -2,7 +2,7 @@
 
 Blocking: call it in a thread.
 
-Whoever is in a group cannot reach these files: they lie outside of every container.
+A process in a group cannot reach these files, which lie outside of every container, so they need no descriptors.
 """
 
 import errno
@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from kubelite.node.runtime import Limits, Usage
+from kubelite.node.runtime import ContainerLimits, Usage
 
 ROOT = Path("/sys/fs/cgroup")
 POD_FOLDER = "kubelite"
@@ -21,7 +21,7 @@ POD_FOLDER = "kubelite"
 def read_usage(
     pid: int, at: datetime, proc: Path = Path("/proc"), root: Path = ROOT
 ) -> Usage | None:
-    """Return what the group of a process uses; None when it has ended."""
+    """Return the usage of the control group of a process; None when the process has ended."""
     try:
         groups = _groups(proc / str(pid) / "cgroup")
     except OSError:
@@ -92,8 +92,8 @@ def _table(path: Path) -> dict[str, int]:
 Setting = tuple[str, str, str]  # controller, file, value
 
 
-def legacy_settings(limits: Limits) -> tuple[Setting, ...]:
-    """Return what to write for limits, in order, where each controller has a hierarchy of its own (cgroup v1)."""
+def legacy_settings(limits: ContainerLimits) -> tuple[Setting, ...]:
+    """Return the files to write for limits, in order, where each controller has its own hierarchy (cgroup v1)."""
     return (
         ("cpu", "cpu.shares", str(limits.cpu_shares)),
         ("cpu", "cpu.cfs_period_us", str(limits.cpu_period_us)),
@@ -102,8 +102,8 @@ def legacy_settings(limits: Limits) -> tuple[Setting, ...]:
     )
 
 
-def unified_settings(limits: Limits) -> tuple[Setting, ...]:
-    """Return what to write for limits, in order, in the unified hierarchy (cgroup v2)."""
+def unified_settings(limits: ContainerLimits) -> tuple[Setting, ...]:
+    """Return the files to write for limits, in order, in the unified hierarchy (cgroup v2)."""
     return (
         ("", "cpu.weight", str(weight_of(limits.cpu_shares))),
         ("", "cpu.max", f"{limits.cpu_quota_us or 'max'} {limits.cpu_period_us}"),
@@ -119,20 +119,20 @@ def weight_of(shares: int) -> int:
 def limit_pod(
     pid: int,
     pod_uid: str,
-    limits: Limits,
+    limits: ContainerLimits,
     class_shares: int = 0,
     proc: Path = Path("/proc"),
     root: Path = ROOT,
 ) -> None:
-    """Set the group that holds all containers of a pod, and the weight of the QoS class it is in; raises OSError.
+    """Set the limits of a pod's control group, and the weight of the group of its QoS class. Raises OSError.
 
     Args:
-        pid: A process of the pod's sandbox: the pod's group is the one above its own.
-        pod_uid: Whose group it must be.
-        limits: For the pod; what is 0 is not limited.
-        class_shares: For the class; 0 leaves it as it is.
-        proc: Where the kernel shows processes.
-        root: Where it shows control groups.
+        pid: A process of the pod's sandbox; the pod's group is the parent of that process's group.
+        pod_uid: The pod; an error if the group is not this pod's.
+        limits: Of the pod; 0 is unlimited.
+        class_shares: CPU shares of the QoS class; 0 leaves them as they are.
+        proc: Mount point of procfs.
+        root: Mount point of the control groups.
     """
     groups = _groups(proc / str(pid) / "cgroup")
     is_unified = "" in groups and (root / "cgroup.controllers").exists()
@@ -168,7 +168,7 @@ def _pod_folder(root: Path, groups: Mapping[str, str], controller: str, pod_uid:
 
 
 def _set(path: Path, value: str) -> None:
-    """Write a setting; one that is so already is left alone."""
+    """Write a setting, unless the file has the value already."""
     with path.open("r+") as file:
         if file.read().strip() != value:
             file.seek(0)
@@ -176,7 +176,7 @@ def _set(path: Path, value: str) -> None:
 
 
 def remove_parents(pod_uid: str, root: Path = ROOT) -> None:
-    """Remove the groups of a pod that are empty now; those that are not stay."""
+    """Remove the empty groups of a pod; those with processes stay."""
     assert pod_uid, "an empty uid would match any pod's group"
     patterns = [f"*/{POD_FOLDER}/pod{pod_uid}", f"*/{POD_FOLDER}/*/pod{pod_uid}"]
     patterns += [f"{POD_FOLDER}/pod{pod_uid}", f"{POD_FOLDER}/*/pod{pod_uid}"]
@@ -187,7 +187,7 @@ def remove_parents(pod_uid: str, root: Path = ROOT) -> None:
 
 
 def remove_all(root: Path = ROOT) -> None:
-    """Remove every group of kubelite's that is empty; one that another kubelite on this host uses stays."""
+    """Remove all empty groups of kubelite's; those with processes, of another kubelite on this host, stay."""
     for top in (*root.glob(f"*/{POD_FOLDER}"), root / POD_FOLDER):
         for folder in reversed(_below(top)):
             with suppress(OSError):

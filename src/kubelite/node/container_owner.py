@@ -1,7 +1,7 @@
-"""Whose containers are whose on an engine: by data folder, whatever its node is called.
+"""Decides which containers of an engine belong to this data folder, whatever its node is called.
 
-Each data folder has an id of its own, made once, and every container says in a label which folder it belongs to. So a
-node that gets another name still finds what it runs, and two data folders on one engine leave each other's alone.
+Each data folder has an id of its own, made once, and every container has its folder's id in a label. So a
+node that gets another name still finds its containers, and two data folders on one engine leave each other's alone.
 """
 
 import re
@@ -35,8 +35,8 @@ class ContainerOwner(Struct, frozen=True):
     def owns(self, labels: Mapping[str, str]) -> bool:
         """Return whether a container is this owner's.
 
-        A container without an id is, if its node has this name. Whatever a container says, it is if the folder of its
-        pod is here: uids are unique, so nobody else can have made it. May read the disk.
+        A container without an id is if its node has this name. Whatever its labels say, it is if the folder of its
+        pod is here: uids are unique, so no other owner can have made it. May read the disk.
         """
         if NODE_LABEL not in labels:
             return False

@@ -1,4 +1,4 @@
-"""Puts together what a sandbox or container is made from."""
+"""Builds the specs from which sandboxes and containers are created. Pure."""
 
 import msgspec
 
@@ -16,7 +16,7 @@ from kubelite.node.observed import (
 )
 from kubelite.node.pods import AnyContainer, grace_seconds, resources_text, spec_hash
 from kubelite.node.resources import cgroup_parent
-from kubelite.node.runtime import SANDBOX, ContainerSpec, Image, Limits, Mount, SandboxSpec
+from kubelite.node.runtime import SANDBOX, ContainerLimits, ContainerSpec, Image, Mount, SandboxSpec
 from kubelite.node.security import privileges_of
 from kubelite.node.trusted_text import ProcessTexts, one_line, path_name, variable_name
 
@@ -67,12 +67,12 @@ def container_spec(
     image: Image,
     environment: dict[str, str],
     mounts: tuple[Mount, ...],
-    limits: Limits,
+    limits: ContainerLimits,
     target: str = "",
 ) -> ContainerSpec:
     """Describe a container; raises ConfigUnavailable when its settings are forbidden, lacking, or no text for one.
 
-    `target` is the id of the container whose processes it is to see.
+    `target` is the id of the container whose PID namespace it joins; "" for none.
     """
     container = start.container
     _check_node_can(container)

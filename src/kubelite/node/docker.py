@@ -27,6 +27,7 @@ from kubelite.node.docker_stream import EngineStream, open_stream
 from kubelite.node.process_tree import kill_session
 from kubelite.node.profiles import LoadedProfiles, Profiles, ProfileUnavailable
 from kubelite.node.runtime import (
+    ContainerLimits,
     ContainerNotFound,
     ContainerRecord,
     ContainerSpec,
@@ -36,7 +37,6 @@ from kubelite.node.runtime import (
     Image,
     ImagePullFailed,
     InvalidImageName,
-    Limits,
     LogEntry,
     LogQuery,
     RegistryUnavailable,
@@ -103,7 +103,9 @@ class DockerRuntime:
         self._privileges = full_privileges(bounding)
         self._has_ipv6 = Path("/proc/sys/net/ipv6").exists()
         self._uses_systemd: bool | None = None
-        self._started: set[str] = set()  # containers whose start event tells nothing new
+        self._started: set[str] = (
+            set()
+        )  # containers whose start event is redundant, since `start` has reported them
 
     async def close(self) -> None:
         """Let go of the engine's connection; containers go on."""
@@ -143,7 +145,7 @@ class DockerRuntime:
         return msgspec.json.decode(body) if body else None
 
     async def version(self) -> Version:
-        """Return which engine answers."""
+        """Return the engine's version. Raises EngineUnavailable."""
         found = await self._json("version")
         return Version("docker", found["Version"])
 
@@ -250,7 +252,7 @@ class DockerRuntime:
         return await asyncio.to_thread(self._profiles.load, spec)
 
     def reductions(self, spec: ContainerSpec) -> tuple[str, ...]:
-        """Say what of a container's wishes this host does not allow, so that it gets less."""
+        """Return a text for each privilege in a container's spec that this host withholds."""
         found = []
         if spec.privileged and "Privileged" not in self._privileges:
             found.append("this host withholds capabilities from privileged containers")
@@ -264,7 +266,7 @@ class DockerRuntime:
         except RuntimeFailure as error:
             if NAME_TAKEN not in str(error):
                 raise
-            # An earlier creation of it whose answer got lost, or whose start failed: nobody knows that one.
+            # A container of an earlier try whose response was lost, or whose start failed: its id was never returned.
             found = await self.inspect(name)
             if found is None or found.is_running:
                 raise
@@ -292,7 +294,7 @@ class DockerRuntime:
             await self._json(f"containers/{container_id}/start", "POST")
             record = await self.inspect(container_id)
         except BaseException as error:
-            # Whether it runs nevertheless only its event can tell.
+            # It may run nevertheless, which only its event shows.
             self._started.discard(container_id)
             if isinstance(error, RuntimeFailure) and not isinstance(error, ContainerNotFound):
                 raise StartRefused(str(error)) from error
@@ -315,7 +317,7 @@ class DockerRuntime:
                 raise
 
     async def remove(self, container_id: str) -> None:
-        """Remove a container, killing it if need be; does nothing when it is gone."""
+        """Kill and remove a container; harmless if there is none."""
         record = await self.inspect(container_id)
         if record is None:
             return
@@ -325,11 +327,13 @@ class DockerRuntime:
         if record.is_sandbox:
             await asyncio.to_thread(remove_parents, record.pod_uid)
 
-    async def update(self, container_id: str, limits: Limits) -> None:
+    async def update(self, container_id: str, limits: ContainerLimits) -> None:
         """Change a running container's resources in place."""
         await self._json(f"containers/{container_id}/update", "POST", data=wire.limits_body(limits))
 
-    async def limit_pod(self, sandbox: ContainerRecord, limits: Limits, class_shares: int) -> None:
+    async def limit_pod(
+        self, sandbox: ContainerRecord, limits: ContainerLimits, class_shares: int
+    ) -> None:
         """Limit all containers of a running sandbox together, and weigh its QoS class; 0 leaves that as it is."""
         try:
             await asyncio.to_thread(limit_pod, sandbox.pid, sandbox.pod_uid, limits, class_shares)
@@ -346,7 +350,7 @@ class DockerRuntime:
         return [record for record in found if record is not None]
 
     async def inspect(self, container_id: str) -> ContainerRecord | None:
-        """Return one container, or None when it is gone or not ours."""
+        """Return a container's record; None if there is none, or it is another owner's."""
         try:
             found = await self._json(f"containers/{container_id}/json")
         except ContainerNotFound:
@@ -355,11 +359,11 @@ class DockerRuntime:
         return record if record is not None and self._owner.owns(record.labels) else None
 
     async def events(self) -> AsyncGenerator[RuntimeEvent | Resynced, None]:
-        """Yield `Resynced` first and then every change; raises EngineUnavailable when the engine goes."""
+        """Yield `Resynced` first and then every change. Raises EngineUnavailable when the connection ends."""
         filters = {"type": ["container"], "label": [NODE_LABEL], "event": list(INTERESTING)}
         params = {"filters": _filters(filters)}
         async with self._query("events", params=params, timeout=None) as response:
-            # What happens from here on comes as an event, what happened before is in the list.
+            # Subscribed before the list is read, so a change in between comes twice rather than not at all.
             yield Resynced(tuple(await self.records()))
             async for line in _lines(response):
                 event = msgspec.json.decode(line)
@@ -446,20 +450,20 @@ class DockerRuntime:
                 found = await self._json(f"exec/{exec_id}/json")
                 pid, is_running = found["Pid"], bool(found["Running"])
                 if pid:
-                    # Also when the process itself has ended: what it started may go on.
+                    # Also when the process itself has ended: its children may still run.
                     await asyncio.to_thread(kill_session, container_id, pid, is_running=is_running)
                 if found["ExitCode"] is not None and not is_running:
                     return
                 await asyncio.sleep(backoff_seconds(failures, KILL_FIRST_SECONDS, KILL_MAX_SECONDS))
         except ContainerNotFound:
-            return  # with the container all its processes are gone
+            return  # all processes have ended with the container
         except (EngineUnavailable, RuntimeFailure) as error:
             log.warning("cannot end exec: %s", error, extra={"container": container_id})
             return
         log.warning("exec does not end", extra={"container": container_id})
 
     def let_go(self, stream: EngineStream) -> None:
-        """Close the streams of an exec or attach; the process goes on."""
+        """Close the streams of an exec or attach; its process keeps running."""
         self._streams.discard(stream)
         stream.close()
 
@@ -487,7 +491,7 @@ class DockerRuntime:
                 yield entry
 
     async def usage(self, record: ContainerRecord) -> Usage | None:
-        """Return what a running container uses, or None when that cannot be told."""
+        """Return the usage of a running container; None if it cannot be read, as when the container has just ended."""
         if not record.pid:
             return None
         return await asyncio.to_thread(read_usage, record.pid, self._clock.now())
@@ -513,7 +517,7 @@ class DockerSession:
         await self._stream.write(data)
 
     async def close_stdin(self) -> None:
-        """Tell the process that no more input comes."""
+        """Send end-of-file to the process's standard input."""
         self._stream.close_input()
 
     async def resize(self, width: int, height: int) -> None:
@@ -526,7 +530,7 @@ class DockerSession:
         return await self._runtime.execution_code(self._exec_id) if self._exec_id else 0
 
     async def close(self) -> None:
-        """Let go of the streams; the process goes on."""
+        """Close the streams; the process keeps running."""
         self._runtime.let_go(self._stream)
 
     def kill(self) -> None:

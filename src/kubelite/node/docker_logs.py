@@ -62,7 +62,7 @@ def _entry(stream: StreamName, line: bytes) -> LogEntry:
 class _Messages:
     """The messages in a terminal's log: a timestamp, then up to 16 KB that end with a line feed or are full.
 
-    What is written to a terminal need not have any line feed, so no more than one message is held and searched.
+    A terminal's output need not have line feeds, so no more than one message is buffered and searched.
     """
 
     def __init__(self) -> None:
@@ -96,8 +96,8 @@ class _Messages:
     def _take_stamp(self, start: int) -> int:
         """Return where the message begins after its timestamp.
 
-        The engine cuts at 16 KB of what was written, but what is no UTF-8 gets longer in its log: a piece without a
-        timestamp goes on with the message before.
+        The engine splits output at 16 KB, but bytes that are not UTF-8 get longer in its log: a piece without a
+        timestamp continues the message before it.
         """
         self._is_inside = True
         head = bytes(self._buffer[start : start + STAMP_BYTES])

@@ -66,7 +66,7 @@ class EngineStream:
             return
 
     def close_input(self) -> None:
-        """Tell the process that no more input comes."""
+        """Half-close the connection, which is end-of-file to the process."""
         if self._writer.can_write_eof() and not self._writer.is_closing():
             self._writer.write_eof()
 
@@ -75,12 +75,12 @@ class EngineStream:
         close_within_bounds(self._writer.transport)
 
     def abort(self) -> None:
-        """Let go at once."""
+        """Close the connection without waiting for buffers to drain."""
         self._writer.transport.abort()
 
 
 async def open_stream(socket: Path, path: str, body: object, *, tty: bool) -> EngineStream:
-    """Ask the engine for the streams at a path of its API; with a `tty` output comes without frames.
+    """Open the raw streams at a path of the engine's API; with a `tty` the output has no frames.
 
     Raises EngineUnavailable, RuntimeFailure with the engine's message, and ContainerNotFound.
     """
@@ -112,7 +112,7 @@ def _request(path: str, body: object) -> bytes:
 
 
 async def _answer(reader: asyncio.StreamReader) -> None:
-    """Return once the connection is ours; raises RuntimeFailure with what the engine refuses with."""
+    """Wait for the engine's 101 response. Raises ContainerNotFound, RuntimeFailure with the engine's message."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     status_line, *fields = head.split("\r\n")
     status = status_line.split(" ")[1] if " " in status_line else ""

@@ -10,11 +10,11 @@ from kubelite.node.container_owner import NODE_LABEL, UID_LABEL, ContainerOwner
 from kubelite.node.profiles import LoadedProfiles
 from kubelite.node.runtime import (
     SANDBOX,
+    ContainerLimits,
     ContainerRecord,
     ContainerSpec,
     Handler,
     Image,
-    Limits,
     Phase,
     SandboxSpec,
 )
@@ -66,7 +66,7 @@ def sandbox_body(
 
     Args:
         spec: The sandbox.
-        owner: Whose it is.
+        owner: The data folder that it belongs to.
         image: The pause image.
         may_protect: Whether the host allows negative out-of-memory scores.
         has_ipv6: Whether the host's kernel speaks IPv6.
@@ -113,10 +113,10 @@ def container_body(
 
     Args:
         spec: The container.
-        owner: Whose it is.
-        profiles: What its profiles of type Localhost stand for.
+        owner: The data folder that it belongs to.
+        profiles: The resolved profiles of type Localhost.
         may_protect: Whether the host allows negative out-of-memory scores.
-        privileges: What stands for full privileges on this host.
+        privileges: The settings of a privileged container on this host.
     """
     shared = f"container:{spec.sandbox_id}"
     host: JSON = {
@@ -214,14 +214,14 @@ def _profile_option(name: str, kind: str, loaded: str) -> list[str]:
 
 
 def handlers_of(info: Mapping[str, Any]) -> tuple[Handler, ...]:
-    """Read the handlers from what the engine says of itself.
+    """Return the handlers (OCI runtimes) that the engine's info lists.
 
     It can put all containers into one user namespace but not each pod into one of its own, so none offers that.
     """
     return (Handler(), *(Handler(name) for name in sorted(info.get("Runtimes") or {})))
 
 
-def limits_body(limits: Limits) -> JSON:
+def limits_body(limits: ContainerLimits) -> JSON:
     """Return the part of a body that limits resources."""
     body: JSON = {"CpuShares": limits.cpu_shares}
     if limits.cpu_quota_us:
@@ -234,10 +234,10 @@ def limits_body(limits: Limits) -> JSON:
 
 
 def record_of(found: Mapping[str, Any]) -> ContainerRecord | None:
-    """Read what `inspect` says of a container; None if kubelite did not make it.
+    """Return the record of an inspected container; None if kubelite did not make it.
 
-    The engine gives a container the labels of its image too, so an image that somebody else runs on this engine can
-    claim anything: what is not as this node writes it is not this node's.
+    A container also gets the labels of its image, so an image that another user runs on this engine can
+    claim anything: labels in a form that this node does not write are not this node's.
     """
     labels = found["Config"].get("Labels") or {}
     if NODE_LABEL not in labels or not _are_own(labels):
@@ -288,7 +288,7 @@ def _date(text: str) -> datetime | None:
 
 
 def image_of(found: Mapping[str, Any]) -> Image:
-    """Read an image from what `inspect` or the list says of it."""
+    """Return an image from an entry of `inspect` or of the list."""
     config = found.get("Config") or {}
     digests = tuple(found.get("RepoDigests") or ())
     tags = tuple(tag for tag in found.get("RepoTags") or () if tag != "<none>:<none>")

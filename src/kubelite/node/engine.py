@@ -10,7 +10,7 @@ import logging
 import os
 import shutil
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -32,24 +32,24 @@ LOG_CHECK_SECONDS = 600.0
 
 
 class EngineFolders(Struct, frozen=True):
-    """Where an engine of our own keeps its things."""
+    """The folders of an engine that kubelite starts itself."""
 
-    data: Path  # images and containers; lasts
+    data: Path  # images and containers; persistent
     run: Path  # sockets and process ids; empty after a boot
 
     @property
     def socket(self) -> Path:
-        """Where it answers."""
+        """The socket of its API."""
         return self.run / "docker.sock"
 
     @property
     def log(self) -> Path:
-        """What it writes."""
+        """The file of its standard output and error."""
         return self.run / "docker.log"
 
 
 async def answers(socket: Path) -> bool:
-    """Tell whether an engine answers on a socket."""
+    """Return whether an engine answers on a socket, within `ANSWER_SECONDS`."""
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             reader, writer = await asyncio.open_unix_connection(str(socket))
@@ -111,7 +111,7 @@ class OwnEngine:
             await tasks.stop()
 
     async def _bound_log(self) -> None:
-        """Cut the engine's log now and then: it goes on for as long as the engine runs."""
+        """Cut the engine's log every `LOG_CHECK_SECONDS`, since the engine never rotates it."""
         while True:
             await asyncio.to_thread(cut_log, self._folders.log)
             await asyncio.sleep(LOG_CHECK_SECONDS)
@@ -155,9 +155,9 @@ class OwnEngine:
 
 
 def cut_log(path: Path) -> None:
-    """Keep the newest half of what a log may hold, beside it, once it holds more. Blocking.
+    """Rotate a log beyond `ENGINE_LOG` bytes: its newest part stays in one file beside it. Blocks.
 
-    The engine appends, so it goes on at the beginning of the emptied file; a line written between the copy and the cut
+    The engine appends, so it continues at the start of the emptied file; a line written between the copy and the cut
     is lost.
     """
     with contextlib.suppress(FileNotFoundError), path.open("r+b") as log_file:
@@ -171,17 +171,45 @@ def cut_log(path: Path) -> None:
 
 
 async def stop_engine(folders: EngineFolders) -> None:
-    """End an engine of our own, whoever started it, and wait until it has ended; raises TimeoutError."""
-    with contextlib.suppress(OSError, ValueError):
+    """Terminate an engine of our own, whichever process started it, and wait for its end. Raises TimeoutError."""
+    try:
         pid = int((folders.run / "docker.pid").read_text())
-        os.kill(pid, signal.SIGTERM)
-        async with asyncio.timeout(STOP_SECONDS):
-            await _ended(pid)
+        with _opened_process(pid) as descriptor:
+            # The file of an engine that was killed stays, and its number may be another process's by now.
+            if not _is_engine(pid, folders):
+                return
+            signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+            async with asyncio.timeout(STOP_SECONDS):
+                await _readable(descriptor)
+    except TimeoutError:  # an OSError as well
+        raise
+    except (OSError, ValueError):
+        return  # it does not run
+
+
+def _is_engine(pid: int, folders: EngineFolders) -> bool:
+    arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    return os.fsencode(f"--data-root={folders.data}") in arguments
 
 
 async def _ended(pid: int) -> None:
-    """Wait until a process, which need not be a child, has ended."""
+    """Wait until a process, which need not be a child, has ended. Raises OSError if there is none."""
+    with _opened_process(pid) as descriptor:
+        await _readable(descriptor)
+
+
+@contextlib.contextmanager
+def _opened_process(pid: int) -> Iterator[int]:
+    """Open a descriptor of a process, which never comes to mean another one. Raises OSError."""
     descriptor = os.pidfd_open(pid)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+async def _readable(descriptor: int) -> None:
+    """Wait until a descriptor is readable; that of a process is when it has ended."""
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_reader(descriptor, ended.set)
@@ -189,4 +217,3 @@ async def _ended(pid: int) -> None:
         await ended.wait()
     finally:
         loop.remove_reader(descriptor)
-        os.close(descriptor)

@@ -39,7 +39,7 @@ class ConfigUnavailable(Exception):
 
 
 class Surroundings(Struct, frozen=True):
-    """What a container may learn about where it runs."""
+    """The facts of pod and node that a container's environment and volumes may show."""
 
     pod_ips: tuple[str, ...] = ()
     host_ips: tuple[str, ...] = ()
@@ -49,14 +49,14 @@ class Surroundings(Struct, frozen=True):
 def expand(text: str, known: Mapping[str, str]) -> str:
     """Replace ``$(NAME)`` by the value of a known name; ``$$`` is a literal dollar.
 
-    Linear in what it reads and writes. Raises ConfigUnavailable when the result is more than a process can be given.
+    Linear in the sizes of text and result. Raises ConfigUnavailable if the result exceeds what a process can be given.
     """
     parts: list[str] = []
     size = 0
     start = 0
     closing = text.find(")")
     while (dollar := text.find("$", start)) >= 0:
-        # Looked for once and not from each dollar: a megabyte of "$(" has no closing one.
+        # Searched once and not from each dollar, else a megabyte of "$(" without an end takes quadratic time.
         if 0 <= closing < dollar:
             closing = text.find(")", dollar)
         end, value = _reference(text, dollar, closing, known)
@@ -70,7 +70,7 @@ def expand(text: str, known: Mapping[str, str]) -> str:
 
 
 def _reference(text: str, dollar: int, closing: int, known: Mapping[str, str]) -> tuple[int, str]:
-    """Return where the reference that begins at a dollar ends, and what stands for it."""
+    """Return the end of the reference that starts at a dollar, and its replacement."""
     following = text[dollar + 1 : dollar + 2]
     if following == "$":
         return dollar + 2, "$"

@@ -1,4 +1,4 @@
-"""Asks a server for its health by the gRPC health checking protocol (grpc.health.v1), on asyncio streams.
+"""A client of the gRPC health checking protocol (grpc.health.v1), on asyncio streams.
 
 One request over HTTP/2 without TLS needs few frames (RFC 9113) and literal headers (RFC 7541): they are written here.
 """
@@ -100,7 +100,7 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 
 
 def _serving_status(body: bytes) -> int:
-    """Read the one enum field of HealthCheckResponse; no message at all means that the call failed."""
+    """Decode the one enum field of HealthCheckResponse. Raises GRPCFailed without a message: the call failed then."""
     if len(body) < 5:
         raise GRPCFailed(
             "error: health rpc failed: the service is not known or does not implement the "

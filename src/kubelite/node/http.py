@@ -49,7 +49,7 @@ log = logging.getLogger(__name__)
 TUNNEL_MESSAGE_LIMIT_BYTES = 4 << 20
 SHUTDOWN_SECONDS = 2.0
 VERBS = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
-RUNS = "create"  # what it takes to run a command in a pod or to reach its ports, also by a WebSocket, which is a GET
+RUNS = "create"  # the verb that exec, attach and port-forward require, also by a WebSocket, which is a GET
 PORT = re.compile(r"[0-9]{1,5}")
 READING = ("GET", "HEAD")
 LOGS = "containerLogs"
@@ -58,7 +58,7 @@ TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class NodeRequest(Struct, frozen=True):
-    """Who asks the node for what; `user` and `groups` are those of the verified client certificate."""
+    """A request to authorize; `user` and `groups` are those of the verified client certificate."""
 
     user: str
     groups: tuple[str, ...]
@@ -97,7 +97,7 @@ class NodeAPI:
         """Without `connections` there may be as many as the files the process may open allow."""
         if connections is None:
             total = own_shares().node
-            # All that users ask for comes from the API server's one address.
+            # All requests of users come from the one address of the API server.
             connections = ConnectionTable(NODE_CONNECTIONS, total, per_address=total // 2)
         self.connections = connections
         self._node_name = node_name
@@ -125,13 +125,13 @@ class NodeAPI:
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
         """Listen; with port 0 `self.port` says which was taken. Raises OSError when it is in use."""
-        # A handler whose client has left is cancelled, or who follows a silent log would be served for ever.
+        # A handler is cancelled when its client leaves, else one that follows a silent log would run for ever.
         server = ConnectionServer(self._answer, self.connections, handler_cancellation=True)
         self._listener = Listener(server, lambda: without_renegotiation(tls))
         self.port = self._listener.open(host, port, "node API")
 
     async def stop(self) -> None:
-        """Stop listening and end what is open."""
+        """Stop listening and close all connections."""
         if self._listener is not None:
             await self._listener.stop(SHUTDOWN_SECONDS)
 
@@ -249,7 +249,7 @@ class NodeAPI:
             wanted = read_request(request.query, self._clock.now())
             record = record_to_read(pod, memory, place.container, previous=wanted.previous)
             response = web.StreamResponse(headers={"Content-Type": "text/plain"})
-            # The head goes out at once: who follows a silent container must see that it works.
+            # The head is sent at once, so that a client following a silent container sees that it works.
             await response.prepare(request)
             try:
                 async with (
@@ -259,7 +259,7 @@ class NodeAPI:
                     while (piece := await end.read(anext(pieces, None))) is not None:
                         await response.write(piece)
             except (EngineUnavailable, RuntimeFailure, ValueError) as error:
-                # The answer has begun: that it ends without its end is all that can still be told.
+                # The status is sent already, so the error can only be shown by cutting the body short.
                 log.info("log broke off: %s", error, extra={"container": record.name})
                 if request.transport is not None:
                     request.transport.abort()
@@ -371,7 +371,7 @@ class NodeAPI:
 
 
 class Opening(Struct, frozen=True):
-    """How an exec or attach begins, and what is said when it cannot."""
+    """How an exec or attach starts, and the message when it cannot."""
 
     session: Callable[[], Awaitable[Session]]
     failure: str
@@ -382,7 +382,7 @@ async def _run(
     channels: streams.Channels,
     ended: Callable[[], Coroutine[Any, Any, None]],
 ) -> None:
-    """Start the process and carry its streams; what prevents that is told on the error channel."""
+    """Start the process and copy its streams; a failure goes to the client's error channel."""
     try:
         session = await opening.session()
     except (RuntimeFailure, EngineUnavailable) as error:
@@ -393,7 +393,7 @@ async def _run(
 
 
 async def _while_it_runs(work: Coroutine[Any, Any, None], ended: Coroutine[Any, Any, None]) -> None:
-    """Work until the work is done, its client has left, or what it is done for has ended."""
+    """Run `work` until it is done, its client has left, or its container has ended."""
 
     async def forwarding() -> None:
         with suppress(ConnectionError):
@@ -447,7 +447,7 @@ async def _serve_tunnel(
 
 
 def is_websocket(request: web.BaseRequest) -> bool:
-    """Tell whether the client wants a WebSocket."""
+    """Return whether a request asks for an upgrade to WebSocket."""
     return request.headers.get("Upgrade", "").lower() == "websocket"
 
 
@@ -491,7 +491,7 @@ def _json(body: Any) -> web.Response:
 
 
 async def only_the_server(asked: NodeRequest) -> None:
-    """Let in the API server and administrators alone, by their certificates; raises Unauthorized, Forbidden."""
+    """Authorize the API server and administrators only, by their certificates. Raises Unauthorized, Forbidden."""
     if not asked.user:
         raise Unauthorized("Unauthorized")
     if "system:masters" not in asked.groups and asked.user != "kube-apiserver-kubelet-client":

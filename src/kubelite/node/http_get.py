@@ -28,14 +28,14 @@ _STATUS = re.compile(rb"HTTP/\d\.\d (\d{3})(?: |$)")
 
 
 class Answer(Struct, frozen=True):
-    """What a server said."""
+    """The status and body of a response."""
 
     status: int
     body: bytes
 
 
 class HTTPFailed(Exception):
-    """No HTTP answer could be had; `str()` says why."""
+    """There was no valid HTTP response; `str()` is the reason."""
 
 
 async def http_get(
@@ -55,7 +55,7 @@ async def http_get(
     url = f"{scheme}://{_bracketed(host)}:{port}{path if path.startswith('/') else '/' + path}"
     try:
         return await _follow(url, headers, resolve)
-    except ValueError as error:  # what the server redirects to, or the pod asks for, is no URL
+    except ValueError as error:  # the redirect, or the path in the probe, is no URL
         raise HTTPFailed(f"cannot parse URL: {error}") from error
 
 
@@ -72,7 +72,7 @@ async def _follow(url: str, headers: Sequence[tuple[str, str]], resolve: Resolve
 
 
 def _check_field(name: str, value: str) -> None:
-    """Refuse what Go's client refuses, in its words; raises HTTPFailed."""
+    """Reject a header that Go's client rejects, with its message. Raises HTTPFailed."""
     if not _FIELD_NAME.fullmatch(name):
         raise HTTPFailed(f"net/http: invalid header field name {name!r}")
     if _VALUE_CONTROL.search(value):
@@ -80,7 +80,7 @@ def _check_field(name: str, value: str) -> None:
 
 
 def _sendable(path: str) -> bytes:
-    """Write what may not stand in a request line, such as a space or line feed, as percent signs and digits."""
+    """Percent-encode the characters that may not be in a request line, such as spaces and line feeds."""
     encoded = path.encode("utf-8", "surrogatepass")
     return _UNSENDABLE.sub(lambda matched: b"%%%02X" % matched.group()[0], encoded)
 
@@ -163,7 +163,7 @@ async def _answer(reader: asyncio.StreamReader) -> tuple[Answer, str]:
 
 
 async def _head(reader: asyncio.StreamReader) -> tuple[bytes, bytearray]:
-    """Read up to the blank line; return the lines before it and what came of the body. Raises ValueError."""
+    """Read the head; return its lines and the part of the body that was read with them. Raises ValueError."""
     data = bytearray()
     while (end := _BLANK_LINE.search(data, max(len(data) - PIECE_BYTES - 4, 0))) is None:
         if len(data) > HTTP_PROBE_HEAD.value:

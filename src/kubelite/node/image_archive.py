@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 
-class Entry(NamedTuple):
+class ArchiveEntry(NamedTuple):
     """A file, link or folder of an image."""
 
     data: bytes = b""
@@ -22,7 +22,7 @@ class Entry(NamedTuple):
 
 def image_archive(
     name: str,
-    entries: Mapping[str, Entry],
+    entries: Mapping[str, ArchiveEntry],
     *,
     architecture: str,
     entrypoint: Sequence[str],
@@ -33,11 +33,11 @@ def image_archive(
 
     Args:
         name: Repository and tag.
-        entries: What the image holds, by path without the leading slash.
+        entries: Files and folders by path without the leading slash.
         architecture: As Go names it: amd64, arm64.
         entrypoint: The command and its arguments.
         environment: Variables as ``NAME=value``.
-        ports: What it listens on, such as ``8080/tcp``.
+        ports: Exposed ports, such as ``8080/tcp``.
     """
     layer = _tar(entries)
     config = _json(
@@ -58,9 +58,9 @@ def image_archive(
     manifest = [{"Config": config_name, "RepoTags": [name], "Layers": ["layer.tar"]}]
     return _tar(
         {
-            "manifest.json": Entry(_json(manifest), 0o644),
-            config_name: Entry(config, 0o644),
-            "layer.tar": Entry(layer, 0o644),
+            "manifest.json": ArchiveEntry(_json(manifest), 0o644),
+            config_name: ArchiveEntry(config, 0o644),
+            "layer.tar": ArchiveEntry(layer, 0o644),
         }
     )
 
@@ -73,7 +73,7 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _tar(entries: Mapping[str, Entry]) -> bytes:
+def _tar(entries: Mapping[str, ArchiveEntry]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for path, entry in entries.items():

@@ -60,13 +60,13 @@ class ImageSource:
     async def ensure(
         self, pod: Pod, container: AnyContainer, failures: int, report: Report
     ) -> None:
-        """Report where the image is, now or, when it has to be pulled, once that has ended.
+        """Report the state of a container's image: at once, and again after the pull if one is needed.
 
         Args:
             pod: The pod, for its pull secrets and events.
-            container: Whose image it is.
-            failures: How often pulling it failed already; decides the back-off.
-            report: Called with each new state, also later from the background.
+            container: The container.
+            failures: Pulls that have failed in succession; they decide the back-off.
+            report: Called with each new state, also after this call has returned.
         """
         policy = container.imagePullPolicy or "IfNotPresent"
         about = reference_to(pod, container)

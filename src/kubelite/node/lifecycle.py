@@ -1,4 +1,4 @@
-"""Decides what a pod needs next.
+"""Decides the next actions for a pod.
 
 `plan` is pure: the same pod, observation and date give the same actions. All actions of one plan may be carried out at
 once, since each is named only when what it depends on is already there; afterwards the pod is looked at again. Each
@@ -30,7 +30,7 @@ from kubelite.node.pods import (
 )
 from kubelite.node.resizing import current_text
 from kubelite.node.resources import group_limits
-from kubelite.node.runtime import ContainerRecord, Limits
+from kubelite.node.runtime import ContainerLimits, ContainerRecord
 
 BACKOFF_FIRST_SECONDS = 10
 BACKOFF_MAX_SECONDS = 300
@@ -70,7 +70,7 @@ class StartContainer(Struct, frozen=True):
 
 
 class StopContainer(Struct, frozen=True):
-    """Run its preStop hook, ask it to end, and kill it after the grace period."""
+    """Run its preStop hook, send the stop signal, and kill it after the grace period."""
 
     record: ContainerRecord
     grace_seconds: int
@@ -81,7 +81,7 @@ class LimitPod(Struct, frozen=True):
     """Give the pod's control group its settings."""
 
     sandbox: ContainerRecord
-    limits: Limits
+    limits: ContainerLimits
 
 
 class ResizeContainer(Struct, frozen=True):
@@ -98,7 +98,7 @@ class StopSandbox(Struct, frozen=True):
 
 
 class RemoveContainer(Struct, frozen=True):
-    """Remove an ended container that nobody will ask for."""
+    """Remove an ended container that neither the status nor a request for logs needs."""
 
     record: ContainerRecord
 
@@ -128,14 +128,14 @@ Action = (
 
 
 class Plan(Struct, frozen=True):
-    """What to do now, and when to look again though nothing changed."""
+    """The actions to carry out now, and the seconds after which to requeue the pod; None: on a change only."""
 
     actions: tuple[Action, ...] = ()
     wait_seconds: float | None = None
 
 
 class _Draft:
-    """Collects a plan."""
+    """A plan under construction."""
 
     def __init__(self, pod: Pod, observed: Observed, now: datetime) -> None:
         self.pod = pod
@@ -169,7 +169,7 @@ class _Draft:
 
 
 def backoff_remaining(record: ContainerRecord, now: datetime) -> float:
-    """Return how many seconds an exited container still has to wait before it is started again."""
+    """Return the seconds of back-off left before an exited container is restarted; 0 if none."""
     if record.finished_at is None:
         return 0.0
     return (record.finished_at + timedelta(seconds=backoff_of(record)) - now).total_seconds()
@@ -199,7 +199,7 @@ def deadline_of(pod: Pod) -> datetime | None:
 
 
 def plan(pod: Pod, observed: Observed, now: datetime) -> Plan:
-    """Decide what a pod that the API knows needs next."""
+    """Return the plan for a pod that is in the API."""
     draft = _Draft(pod, observed, now)
     if pod.metadata.deletionTimestamp is not None:
         _end(draft, grace_seconds(pod))
@@ -216,7 +216,7 @@ def plan(pod: Pod, observed: Observed, now: datetime) -> Plan:
 
 
 def plan_orphan(observed: Observed, grace: int, now: datetime, pod: Pod | None = None) -> Plan:
-    """Decide how a pod that the API has forgotten goes away; no actions means that nothing is left."""
+    """Return the plan that removes a pod which is no longer in the API; without actions nothing of it is left."""
     draft = _Draft(pod or Pod(), observed, now)
     for record in observed.running():
         draft.add(StopContainer(record, grace, f"Stopping container {record.name}"))
@@ -260,7 +260,7 @@ def _run(draft: _Draft) -> None:
         if trouble is None or draft.is_due(trouble.retry_at):
             draft.add(LimitPod(sandbox, limits))
         if draft.pod.spec.resources is not None:
-            return  # what the pod must not exceed holds before anything of it runs
+            return  # the pod's limits are in force before its first container runs
     if not _is_prepared(draft):
         _ensure_images(draft, _first_containers(draft))
         return
@@ -275,7 +275,7 @@ def _run(draft: _Draft) -> None:
 
 
 def _first_containers(draft: _Draft) -> list[AnyContainer]:
-    """Return what is started first, but for what the engine already holds, as after a restart."""
+    """Return the containers to start first, without those the engine already has, as after a restart."""
     spec = draft.pod.spec
     held = {record.name for record in draft.observed.records}
     return [one for one in spec.initContainers[:1] or spec.containers if one.name not in held]
@@ -292,7 +292,7 @@ def _is_prepared(draft: _Draft) -> bool:
 
 
 def _run_without_sandbox(draft: _Draft, old: ContainerRecord | None) -> None:
-    """Make a sandbox if any container still has to run; what ran in the old one ends first."""
+    """Create a sandbox if any container still has to run; containers of the old one are stopped first."""
     observed, pod = draft.observed, draft.pod
     if running := observed.running():
         for record in running:
@@ -469,7 +469,7 @@ def _start(
 def _next_attempt(draft: _Draft, container: AnyContainer, last: ContainerRecord | None) -> int:
     if last is not None:
         return last.attempt + 1
-    # Somebody removed the containers of a pod that had run: its restarts still count.
+    # The containers of a pod that had run were removed from outside, so its restarts are read from its status.
     status = draft.pod.status
     for known in (*status.containerStatuses, *status.initContainerStatuses):
         if known.name == container.name and known.containerID:
@@ -478,7 +478,7 @@ def _next_attempt(draft: _Draft, container: AnyContainer, last: ContainerRecord 
 
 
 def _ensure_images(draft: _Draft, containers: list[AnyContainer]) -> bool:
-    """Ask for images that are missing; True when all are there."""
+    """Plan the pulls of missing images; return whether all images are present."""
     ready = True
     for container in containers:
         state = draft.observed.images.get(container.name)
@@ -493,7 +493,7 @@ def _ensure_images(draft: _Draft, containers: list[AnyContainer]) -> bool:
 
 
 def _prune(draft: _Draft) -> None:
-    """Remove ended containers beyond those that `logs --previous` may ask for."""
+    """Plan the removal of ended containers beyond those that `kubectl logs --previous` may read."""
     for container in all_containers(draft.pod):
         for record in draft.observed.attempts(container.name)[1 + DEAD_KEPT :]:
             if not record.is_running:

@@ -1,7 +1,7 @@
-"""What the Node object says of this node now: labels, taints and what pods may have.
+"""Follows the Node object of this node: its labels, taints and allocatable resources.
 
 Administrators, the cloud and device plugins change all of it while the agent runs. Until the Node exists, or has a
-status, the agent's own facts stand for it.
+status, the facts that the agent found itself are used.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ class NodeView(Struct, frozen=True):
 
 
 class LiveNode:
-    """Follows one Node; `own` is what the agent itself found out."""
+    """Follows one Node; `own` are the facts that the agent found itself."""
 
     def __init__(self, client: Client, own: NodeView) -> None:
         self._client = client

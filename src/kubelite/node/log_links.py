@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 PODS, CONTAINERS = "pods", "containers"
 FOLDER_MODE = 0o755
 NAMES_MAX = (
-    100_000  # that are looked through: a pod with the host's /var/log can make as many as it likes
+    100_000  # names read of a folder, since a pod with the host's /var/log can make any number
 )
 
 
@@ -45,7 +45,7 @@ class PodLogs(Protocol):
 
 
 class NoLogs:
-    """Shows nothing."""
+    """Makes no links, as on simulated nodes."""
 
     async def add(self, records: Iterable[ContainerRecord]) -> None:
         """Do nothing."""

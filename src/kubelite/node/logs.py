@@ -23,7 +23,7 @@ NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 class LogRequest(Struct, frozen=True):
-    """What of a log is wanted."""
+    """The options of a request for a log."""
 
     query: LogQuery
     previous: bool = False
@@ -67,7 +67,7 @@ def read_request(parameters: Mapping[str, str], now: datetime) -> LogRequest:
 def record_to_read(
     pod: Pod, memory: PodMemory, container: str, *, previous: bool
 ) -> ContainerRecord:
-    """Return the run of a container whose log is wanted.
+    """Return the run of a container whose log is requested: the newest, or the one before it.
 
     Raises:
         NotFound: The pod has no such container.
@@ -105,7 +105,7 @@ async def last_output(runtime: ContainerRuntime, container_id: str) -> str:
     async with asyncio.timeout(LAST_OUTPUT_SECONDS):
         async with aclosing(runtime.logs(container_id, query)) as entries:
             async for entry in entries:
-                # A line has no bound, so what is read is not what is kept.
+                # A line has no bound, so it is cut while it is read.
                 data = (data + entry.data)[-TERMINATION_LOG.value - 1 :]
     if len(data) > TERMINATION_LOG.value:
         TERMINATION_LOG.reached()
@@ -116,7 +116,7 @@ async def last_output(runtime: ContainerRuntime, container_id: str) -> str:
 async def log_bytes(
     runtime: ContainerRuntime, record: ContainerRecord, request: LogRequest
 ) -> AsyncGenerator[bytes, None]:
-    """Yield the wanted part of a log as it is shown; close it, or the engine's connection stays."""
+    """Yield the requested part of a log in the API's form. The caller closes it, else the engine's connection stays."""
     left = request.limit_bytes
     is_line_start = True
     async with aclosing(runtime.logs(record.id, request.query)) as entries:

@@ -1,4 +1,4 @@
-"""What this machine is: processors, memory, disk, names. Read once at start, in a thread."""
+"""Reads the properties of this machine: processors, memory, disk, names. Once at start, in a thread."""
 
 import os
 import platform
@@ -44,7 +44,7 @@ def read_machine(disk: Path) -> Machine:
 
 
 def read_host_file(path: Path) -> str:
-    """Return the beginning of a text file of the host, "" if it cannot be read; what is no UTF-8 is replaced."""
+    """Return the start of a text file of the host, "" if it cannot be read; bytes that are not UTF-8 are replaced."""
     try:
         with path.open("rb") as file:
             return file.read(HOST_FILE_BYTES).decode("utf-8", "replace")

@@ -1,7 +1,7 @@
 """Looks up the host names that probes and hooks give, so that the slow names of one pod delay no other.
 
 The C library's lookup blocks a thread for as long as name servers are silent, and cannot be cancelled when the probe's
-time is up. So a pod has one lookup under way and no more, each in a thread of its own: those of the process, which
+time is up. So a pod has at most one lookup in flight, each in a thread of its own: those of the process, which
 everything else uses, are never taken, and the process does not wait for them when it stops.
 """
 
@@ -26,7 +26,7 @@ class NameLookups:
         self._under_way: dict[str, asyncio.Future[Addresses]] = {}  # by pod
 
     def for_pod(self, uid: str) -> Resolve:
-        """Return how one pod's names are looked up."""
+        """Return the resolver of one pod's names, which share its one lookup in flight."""
 
         async def resolve(host: str) -> Addresses:
             return await self.addresses(uid, host)
@@ -50,7 +50,7 @@ class NameLookups:
         def settle(found: Addresses | OSError) -> None:
             if isinstance(found, OSError):
                 answer.set_exception(found)
-                answer.exception()  # whoever asked may have no time left to fetch it
+                answer.exception()  # the caller may have timed out, so the exception is not fetched
             else:
                 answer.set_result(found)
 

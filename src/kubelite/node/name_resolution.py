@@ -17,7 +17,7 @@ SEARCHES_LIMIT = 32
 
 
 class DNSSettings(Struct, frozen=True):
-    """What the cluster and the host say about DNS."""
+    """The DNS settings of the cluster and of the host."""
 
     cluster_servers: tuple[str, ...] = ()
     cluster_domain: str = "cluster.local"
@@ -27,9 +27,9 @@ class DNSSettings(Struct, frozen=True):
 
 
 def read_resolv_conf(text: str, settings: DNSSettings) -> DNSSettings:
-    """Add what the host's resolv.conf says; servers on loopback are of no use to pods and left out.
+    """Parse the host's resolv.conf; servers on loopback are left out, since pods cannot reach them.
 
-    So is what no resolver could use: one odd byte in the host's file must not keep all pods from starting.
+    So are invalid entries: one odd byte in the host's file must not keep all pods from starting.
     """
     servers: list[str] = []
     searches: list[str] = []
@@ -53,7 +53,7 @@ def read_resolv_conf(text: str, settings: DNSSettings) -> DNSSettings:
 
 
 def _is_server(text: str) -> bool:
-    """Return whether pods can ask a name server at an address of the host's."""
+    """Return whether pods can reach a name server at this address of the host's resolv.conf."""
     try:
         return not ipaddress.ip_address(text).is_loopback
     except ValueError:
@@ -61,7 +61,7 @@ def _is_server(text: str) -> bool:
 
 
 def host_name(pod: Pod, domain: str) -> str:
-    """Return the pod's own host name, with the domain when it asks for that."""
+    """Return `hostnameOverride`, else the pod's host name, fully qualified if `setHostnameAsFQDN` says so."""
     if pod.spec.hostnameOverride:
         return host_name_text(pod.spec.hostnameOverride, "hostnameOverride")
     name = _short_name(pod)

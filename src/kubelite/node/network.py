@@ -1,4 +1,4 @@
-"""What the node asks of the pod network; the composition root passes an object that has this shape."""
+"""The interface of the pod network, which the composition root injects into the node."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -23,8 +23,8 @@ class PodNetwork(Protocol):
     ) -> tuple[str, ...]:
         """Connect the network namespace of process `pid`; return its addresses, the primary one first.
 
-        The interface is up when this returns. Asked again for the same pod, also after a restart of the process, it
-        answers the same addresses.
+        The interface is up when this returns. Called again for the same pod, also after a restart of the process, it
+        returns the same addresses.
         """
         ...
 
@@ -33,5 +33,5 @@ class PodNetwork(Protocol):
         ...
 
     async def restore(self, live: Mapping[str, int]) -> None:
-        """Take up what was there before a restart: pod uid to sandbox pid; all else that was left is removed."""
+        """Keep the links of `live` (pod uid to sandbox pid) after a restart; remove all others."""
         ...

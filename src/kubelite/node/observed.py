@@ -1,4 +1,4 @@
-"""What the node knows about one pod besides its spec: the input of `plan` and `status_of`, never changed in place."""
+"""The observed state of one pod: the input of `plan` and `status_of`. Immutable."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from kubelite.node.runtime import ContainerRecord, Limits
+from kubelite.node.runtime import ContainerLimits, ContainerRecord
 
 SANDBOX_LABEL = "io.kubernetes.sandbox.id"
 HASH_LABEL = "io.kubernetes.container.hash"
@@ -33,7 +33,7 @@ class ImageState(Struct, frozen=True):
 
 
 class Health(Struct, frozen=True):
-    """What the probes of one running container say. Without a probe its value is True."""
+    """The results of the probes of one running container. Without a probe its value is True."""
 
     started: bool = True
     ready: bool = True
@@ -49,13 +49,13 @@ class Pending(Struct, frozen=True):
 
 
 class Ending(Struct, frozen=True):
-    """Why the whole pod must end although nobody deleted it."""
+    """The reason to end a pod that was not deleted, such as its deadline."""
 
     reason: str
     message: str
 
 
-class Observed(Struct, frozen=True, dict=True):  # dict: for what is computed once
+class Observed(Struct, frozen=True, dict=True):  # dict: for cached properties
     """One pod as the node sees it."""
 
     records: Sequence[ContainerRecord] = ()  # sandboxes and containers of the pod, in any order
@@ -67,12 +67,14 @@ class Observed(Struct, frozen=True, dict=True):  # dict: for what is computed on
     troubles: Mapping[str, Trouble] = {}  # by container name, why it was not created
     health: Mapping[str, Health] = {}  # by container id
     hooks_running: frozenset[str] = frozenset()  # container ids whose postStart is not done
-    stopping: frozenset[str] = frozenset()  # container ids told to end
-    messages: Mapping[str, str] = {}  # container id: what it left as termination message
-    resized: Mapping[str, str] = {}  # container id: what it has since its last resize, as JSON
+    stopping: frozenset[str] = frozenset()  # ids of containers that are being stopped
+    messages: Mapping[str, str] = {}  # container id: its termination message
+    resized: Mapping[
+        str, str
+    ] = {}  # container id: the resources that its last resize applied, as JSON
     resize_troubles: Mapping[str, Trouble] = {}  # container id: why its resize failed
-    group_limits: Limits | None = None  # what the pod's control group has; None: not known
-    pending_resize: Pending | None = None  # what the pod asks for does not fit now
+    group_limits: ContainerLimits | None = None  # of the pod's control group; None: not known
+    pending_resize: Pending | None = None  # the requested resources do not fit now
     ending: Ending | None = None
 
     def newest_sandbox(self) -> ContainerRecord | None:
@@ -98,5 +100,5 @@ class Observed(Struct, frozen=True, dict=True):  # dict: for what is computed on
         return attempts[0] if attempts else None
 
     def running(self) -> list[ContainerRecord]:
-        """Return the containers whose process lives, sandboxes left out."""
+        """Return the running containers, without sandboxes."""
         return [r for r in self.records if r.is_running and not r.is_sandbox]

@@ -7,7 +7,7 @@ that no handler is needed. The image is built in because a node must be able to 
 
 import struct
 
-from kubelite.node.image_archive import Entry, image_archive
+from kubelite.node.image_archive import ArchiveEntry, image_archive
 
 NAME = "kubelite.local/pause:1"
 
@@ -107,5 +107,5 @@ def pause_program(architecture: str) -> bytes:
 
 def pause_archive(architecture: str) -> bytes:
     """Return the sandbox image."""
-    entries = {"pause": Entry(pause_program(architecture))}
+    entries = {"pause": ArchiveEntry(pause_program(architecture))}
     return image_archive(NAME, entries, architecture=architecture, entrypoint=["/pause"])

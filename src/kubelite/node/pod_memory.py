@@ -1,4 +1,4 @@
-"""What the node remembers of one pod between two looks at it; lost at a restart and then found again from labels."""
+"""The state of one pod between two reconciles; after a restart it is recovered from the containers' labels."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,11 +11,11 @@ from kubelite.api.kinds.core.pods import Pod
 from kubelite.node.observed import Ending, Health, ImageState, Observed, Pending, Trouble
 from kubelite.node.pods import AnyContainer
 from kubelite.node.probes import ContainerProbes
-from kubelite.node.runtime import ContainerRecord, Limits
+from kubelite.node.runtime import ContainerLimits, ContainerRecord
 
 
 class Stop:
-    """A container that was told to end."""
+    """The stop of a container in progress."""
 
     def __init__(self, deadline: float) -> None:
         self.deadline = deadline  # loop time at which it is killed
@@ -23,14 +23,17 @@ class Stop:
 
 
 class ContainerState:
-    """What is remembered of one run of a container beside its record; dropped as one when the container is gone."""
+    """The state of one run of a container beside its record; dropped with the container."""
 
     __slots__ = (
+        "applied_resources",
         "hook",
         "hook_failure",
         "is_hook_running",
         "message",
         "probes",
+        "resize_failures",
+        "resize_trouble",
         "stop",
         "told_backoff",
     )
@@ -41,19 +44,20 @@ class ContainerState:
         self.hook: asyncio.Task[None] | None = None  # its postStart hook, while it runs
         self.is_hook_running = False  # from before the start on
         self.hook_failure = ""
-        self.message: str | None = (
-            None  # what it left as termination message; None until that was read
-        )
+        self.message: str | None = None  # its termination message; None until that was read
+        self.applied_resources = ""  # by its last resize, as JSON; "" if it was not resized
+        self.resize_trouble: Trouble | None = None  # why its last resize failed
+        self.resize_failures = 0  # in succession
         self.told_backoff = False  # whether its back-off was made an event
 
 
 class PodMemory:
-    """One pod."""
+    """The mutable state of one pod: as seen in the API, its containers, and the outcomes of actions."""
 
     def __init__(self, uid: str) -> None:
         self.uid = uid
         self.pod: Pod | None = None  # as last seen in the API
-        self.gone = False  # the API has forgotten it
+        self.gone = False  # deleted from the API
         self.admitted = False
         self.records: dict[str, ContainerRecord] = {}
         self.containers: dict[str, ContainerState] = {}  # by container id, as the records
@@ -73,21 +77,18 @@ class PodMemory:
         self.trouble_failures: dict[str, int] = {}
         self.allocated: dict[str, ResourceRequirements] = {}  # by container name, once admitted
         self.pending_resize: Pending | None = None
-        self.group_limits: Limits | None = None  # what the pod's control group was given
-        self.resize_troubles: dict[str, Trouble] = {}  # container id: why its resize failed
-        self.resize_failures: dict[str, int] = {}
-        self.resized: dict[str, str] = {}  # container id: what it has since its last resize
+        self.group_limits: ContainerLimits | None = None  # last applied to the pod's control group
         self.ending: Ending | None = None
-        self.told_reductions: set[tuple[str, str]] = set()  # container name, what it does not get
+        self.told_reductions: set[tuple[str, str]] = set()  # container name, withheld privilege
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}  # for ends, by container id
 
-    def see(self, pod: Pod) -> None:
-        """Take a newer version of the pod; an older one, from a mirror that lags, is ignored."""
+    def update_pod(self, pod: Pod) -> None:
+        """Store a newer version of the pod; an older one, from a mirror that lags, is ignored."""
         if self.pod is None or _version(pod) >= _version(self.pod):
             self.pod = pod
 
-    def take(self, record: ContainerRecord) -> None:
-        """Take what the engine says of a container; one that has ended does not come back to life."""
+    def update_container(self, record: ContainerRecord) -> None:
+        """Store a container's record; a late one, which shows an ended container as running, is ignored."""
         known = self.records.get(record.id)
         if known is not None and known.phase == "exited" and record.phase != "exited":
             return
@@ -96,13 +97,13 @@ class PodMemory:
             self._tell_end(record.id)
 
     def container(self, container_id: str) -> ContainerState:
-        """Return what is remembered of a container, made when it is new."""
+        """Return the state of a container, created if it is new."""
         if container_id not in self.containers:
             self.containers[container_id] = ContainerState()
         return self.containers[container_id]
 
     def forget(self, container_id: str) -> ContainerState:
-        """Drop a container that is gone; return what was remembered of it, for the caller to release."""
+        """Drop a container that is gone; return its state, which the caller releases."""
         self.records.pop(container_id, None)
         self._tell_end(container_id)
         return self.containers.pop(container_id, None) or ContainerState()
@@ -128,13 +129,13 @@ class PodMemory:
                 waiting.set_result(None)
 
     def stop_restarting_probes(self) -> None:
-        """Probe for readiness alone from now on: the pod is ending."""
+        """Stop liveness and startup probes, since the pod is ending; readiness probes continue."""
         for state in self.containers.values():
             if state.probes is not None:
                 state.probes.pod_is_ending()
 
     def observe(self) -> Observed:
-        """Return all that is known, frozen."""
+        """Return an immutable snapshot of the state."""
         states = self.containers.items()
         return Observed(
             records=tuple(self.records.values()),
@@ -148,15 +149,19 @@ class PodMemory:
             hooks_running=frozenset(key for key, state in states if state.is_hook_running),
             stopping=frozenset(key for key, state in states if state.stop is not None),
             messages={key: state.message for key, state in states if state.message is not None},
-            resized=dict(self.resized),
-            resize_troubles=dict(self.resize_troubles),
+            resized={
+                key: state.applied_resources for key, state in states if state.applied_resources
+            },
+            resize_troubles={
+                key: state.resize_trouble for key, state in states if state.resize_trouble
+            },
             pending_resize=self.pending_resize,
             group_limits=self.group_limits,
             ending=self.ending,
         )
 
     def image_reported(self, container: AnyContainer, state: ImageState) -> None:
-        """Take how far a container's image is."""
+        """Store the state of a container's image, and count failed pulls in succession."""
         before = self.images.get(container.name)
         self.images[container.name] = state
         if state.image_id:
@@ -167,7 +172,7 @@ class PodMemory:
 
 
 def _health_of(state: ContainerState) -> Health | None:
-    """Return what probes and the postStart hook say of a container, None if there is neither."""
+    """Return the health by probes and postStart hook; None without either."""
     known = state.probes.health if state.probes is not None else None
     if not state.hook_failure:
         return known

@@ -1,19 +1,18 @@
-"""Looks at one pod at a time: observe, plan, act, write the status if it changed, until nothing is left to do.
+"""Reconciles each pod of the node: observe, plan, act, write the status if it changed, until nothing is left to do.
 
-Each pod is a key of one work queue: it never has two workers, and a change during the work brings it back. There is no
+Each pod is a key of one work queue: it never has two workers, and a change during the work requeues it. There is no
 fixed number of workers: a pod that is being started must not keep another from being stopped.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
 
 from msgspec.structs import replace
 
 from kubelite.api.client.events import NORMAL, WARNING
-from kubelite.api.errors import APIError, Conflict, NotFound
-from kubelite.api.kinds.core.pods import Pod, PodCondition, PodStatus
+from kubelite.api.errors import APIError
+from kubelite.api.kinds.core.pods import Pod, PodStatus
 from kubelite.node.admission import (
     REJECTED,
     Rejection,
@@ -21,6 +20,7 @@ from kubelite.node.admission import (
     resize_refusal,
     unsupported,
 )
+from kubelite.node.dependencies import ActionDependencies, Collaborators, NodeFacts
 from kubelite.node.lifecycle import (
     FinishDeletion,
     Plan,
@@ -31,27 +31,24 @@ from kubelite.node.lifecycle import (
 )
 from kubelite.node.live_node import LiveNode, NodeView
 from kubelite.node.observed import Ending, Observed
-from kubelite.node.pod_actions import Collaborators, NodeFacts, PodActions
-from kubelite.node.pod_memory import PodMemory
+from kubelite.node.pod_actions import PodActions
+from kubelite.node.pod_memory import ContainerState, PodMemory
 from kubelite.node.pods import (
     all_containers,
-    as_dict,
     grace_seconds,
     is_terminal,
-    pod_key,
     reference_to,
 )
 from kubelite.node.resizing import (
-    IN_PROGRESS,
-    PENDING,
     asked_resources,
     known_resources,
     resize_message,
     with_allocated,
 )
-from kubelite.node.runtime import EngineUnavailable
-from kubelite.node.status import KUBELET_CONDITIONS, Host, rejected_status, status_of
-from kubelite.node.volumes.followed import shows_itself
+from kubelite.node.runtime import ContainerRecord, EngineUnavailable
+from kubelite.node.status import Host, rejected_status, status_of
+from kubelite.node.status_writer import StatusWriter, status_patch
+from kubelite.node.volumes.followed import differs_as_shown, shows_itself
 from kubelite.tasks import TaskSet, all_to_their_end
 from kubelite.workqueue import WorkQueue
 
@@ -67,36 +64,121 @@ class PodWorker:
 
     def __init__(self, facts: NodeFacts, parts: Collaborators) -> None:
         self._facts = facts
-        self._client = parts.client
+        self._parts = parts
         self._clock = parts.clock
         self._events = parts.events
+        self._status = StatusWriter(parts.client, parts.events)
         self._tasks = TaskSet()
+        self._news = TaskSet()  # handles ends of containers, also before and after `run`
         self._queue: WorkQueue[str] = WorkQueue(
             name="pod_workers", retry_first_seconds=0.1, retry_max_seconds=60.0
         )
         self.memories: dict[str, PodMemory] = {}
         self.node = LiveNode(parts.client, NodeView(facts.name, facts.allocatable, facts.labels))
-        self.actions = PodActions(
+        shared = ActionDependencies(
             facts, parts, self._tasks, self.wake, self.node, self._admitted_pods
         )
+        self._actions = PodActions(shared)
 
     def wake(self, uid: str) -> None:
-        """Have a pod looked at."""
+        """Enqueue a pod, if it is known."""
         if uid in self.memories:
             self._queue.add(uid)
 
     def memory(self, uid: str) -> PodMemory:
-        """Return what is known of a pod, made when it is new."""
+        """Return the state of a pod, created if it is new."""
         if uid not in self.memories:
             self.memories[uid] = PodMemory(uid)
         return self.memories[uid]
+
+    def follow_node(self) -> Callable[[], None]:
+        """Follow the Node's labels, taints and resources; return the call that ends it."""
+        return self.node.subscribe(self._node_changed)
+
+    def pod_changed(self, before: Pod | None, after: Pod | None) -> None:
+        """Store a change of a pod in the API, and enqueue the pods that it concerns."""
+        if before is not None and (after is None or after.metadata.uid != before.metadata.uid):
+            memory = self.memory(before.metadata.uid)
+            memory.update_pod(before)
+            memory.gone = True
+            self.wake(memory.uid)
+        if after is not None:
+            memory = self.memory(after.metadata.uid)
+            memory.update_pod(after)
+            self.wake(memory.uid)
+            if before is not None and differs_as_shown(before, after) and shows_itself(after):
+                self._actions.volumes.changed(memory.uid)
+        if after is None or is_terminal(after) or (before and before.spec != after.spec):
+            self._room_changed()
+
+    def containers_listed(self, records: Sequence[ContainerRecord]) -> None:
+        """Store all containers of the engine; those that were known and are not listed are gone."""
+        present = {record.id for record in records}
+        for memory in list(self.memories.values()):
+            for container_id in [known for known in memory.records if known not in present]:
+                self._forget(memory, container_id)
+        for record in records:
+            self.memory(record.pod_uid).update_container(record)
+
+    async def restore(self, records: Sequence[ContainerRecord]) -> None:
+        """Recover after a restart: re-attach running sandboxes, and find the volumes that deleted pods left."""
+        live = {r.pod_uid: r.pid for r in records if r.is_sandbox and r.is_running and r.pid}
+        await self._parts.network.restore(live)
+        # A pod without its addresses would be reported and probed without them.
+        for record in records:
+            memory = self.memory(record.pod_uid)
+            if record.pod_uid in live and record.is_sandbox and memory.pod is not None:
+                await self._actions.sandboxes.attach(memory, memory.pod, record)
+        await self._parts.logs.add(records)
+        for uid in await self._parts.volumes.leftovers():
+            self.memory(uid)
+
+    def container_changed(self, record: ContainerRecord) -> None:
+        """Store a change of a container, and enqueue its pod; after its end once its message has been read."""
+        memory = self.memory(record.pod_uid)
+        before = memory.records.get(record.id)
+        memory.update_container(record)
+        ended = record.phase == "exited" and (before is None or before.phase != "exited")
+        if ended or (record.phase == "exited" and memory.container(record.id).message is None):
+            _forget_addresses(memory, record)
+            work = self._ended(memory, record, memory.container(record.id))
+            self._news.start(work, name=f"end of {record.name}")
+        else:
+            self.wake(memory.uid)
+
+    def container_gone(self, container_id: str) -> None:
+        """Drop a container that was removed, if it is known."""
+        for memory in self.memories.values():
+            if container_id in memory.records:
+                self._forget(memory, container_id)
+                return
+
+    async def stop_following(self) -> None:
+        """Cancel the handling of containers that have ended."""
+        await self._news.stop()
+
+    async def _ended(
+        self, memory: PodMemory, record: ContainerRecord, state: ContainerState
+    ) -> None:
+        try:
+            await self._actions.ends.ended(memory, record, state)
+        finally:
+            self.wake(memory.uid)
+
+    def _forget(self, memory: PodMemory, container_id: str) -> None:
+        record = memory.records[container_id]
+        if record.is_running:
+            _forget_addresses(memory, record)
+        state = memory.forget(container_id)
+        self._news.start(self._ended(memory, record, state), name=f"end of {record.name}")
+        self._news.start(self._parts.logs.remove(record), name=f"log of {record.name}")
 
     def move(self, addresses: tuple[str, ...]) -> None:
         """Follow new addresses of the node, the primary one first."""
         if addresses == self._facts.addresses:
             return
         self._facts = replace(self._facts, addresses=addresses)
-        self.actions.move(self._facts, self.memories.values())
+        self._actions.move(self._facts, self.memories.values())
         for uid in self.memories:
             self.wake(uid)
 
@@ -140,7 +222,7 @@ class PodWorker:
                 self._queue.add_after(uid, wait_seconds)
 
     async def reconcile(self, memory: PodMemory) -> float | None:
-        """Bring one pod as far as it gets now; return the seconds until the next look, or None."""
+        """Reconcile one pod as far as possible now; return the seconds after which to requeue it, or None."""
         for _ in range(ROUNDS_LIMIT):
             now = self._clock.now()
             pod = memory.pod
@@ -151,11 +233,11 @@ class PodWorker:
             pod = self._allocate(memory, pod)
             self._note_ending(memory, pod, now)
             if is_terminal(pod):
-                self.actions.rest_volumes(memory)
+                self._actions.volumes.rest(memory)
             else:
-                await self.actions.refresh_volumes(memory, pod)
-            self.actions.watch_over_running(memory, pod)
-            await self.actions.note_ended(memory)
+                await self._actions.volumes.refresh(memory, pod)
+            self._actions.probing.start_missing(memory, pod)
+            await self._actions.ends.note_ended(memory)
             observed = memory.observe()
             decision = plan(pod, observed, now)
             status = status_of(pod, observed, now, Host(self._facts.addresses))
@@ -168,15 +250,15 @@ class PodWorker:
     async def _advance(
         self, memory: PodMemory, pod: Pod, observed: Observed, decision: Plan, status: PodStatus
     ) -> bool:
-        """Act and write the status; True if the pod should be looked at again right away."""
+        """Carry out a plan and write the status; return whether to plan again at once."""
         if any(isinstance(action, FinishDeletion) for action in decision.actions):
-            # Who watches must see how the containers ended before the pod is gone.
-            await self._write_status(memory, pod, status)
-            await self.actions.carry_out(memory, decision.actions)
+            # Watchers must see how the containers ended before the pod is deleted.
+            await self._status.write(memory, pod, status)
+            await self._actions.carry_out(memory, decision.actions)
             return False
         await all_to_their_end(
-            self._write_status(memory, pod, status),
-            self.actions.carry_out(memory, decision.actions),
+            self._status.write(memory, pod, status),
+            self._actions.carry_out(memory, decision.actions),
         )
         after = memory.observe()
         return bool(decision.actions) and after != observed
@@ -185,11 +267,11 @@ class PodWorker:
         memory.stop_restarting_probes()
         grace = ORPHAN_GRACE_SECONDS if memory.pod is None else grace_seconds(memory.pod)
         decision = plan_orphan(memory.observe(), grace, now, memory.pod)
-        await self.actions.carry_out(memory, decision.actions)
+        await self._actions.carry_out(memory, decision.actions)
         if any(isinstance(action, TearDown) for action in decision.actions):
             self.memories.pop(memory.uid, None)
             self._queue.forget(memory.uid)
-            self.room_changed()
+            self._room_changed()
         return decision.wait_seconds
 
     async def _admit(self, memory: PodMemory, pod: Pod, now: datetime) -> bool:
@@ -205,23 +287,23 @@ class PodWorker:
         message = refusal.message.removeprefix(REJECTED)
         self._events.event(reference_to(pod), WARNING, refusal.reason, message)
         status = rejected_status(pod, refusal.reason, refusal.message, now)
-        await self._patch(memory, pod, _difference(pod.status, status))
+        await self._status.patch(memory, pod, status_patch(pod.status, status))
         return False
 
     async def _refusal(self, memory: PodMemory, pod: Pod) -> Rejection | None:
         facts = self._facts
         refusal = unsupported(pod, facts.sysctls, enforces_apparmor=facts.enforces_apparmor)
-        # One that was let in keeps its place. A status is no proof of more: others may write it too.
+        # An admitted pod keeps its place. Its status proves no more than that, since others may write it too.
         if refusal is not None or pod.status.startTime:
             return refusal
         if rejection(pod, self._others(memory), self.node.view) is None:
             return None
-        # What the scheduler saw of the node may be newer than what has arrived here.
+        # The scheduler may have seen a newer Node than this node's mirror, so read it before refusing.
         view = await self.node.read()
         return rejection(pod, self._others(memory), view)
 
     def _others(self, memory: PodMemory) -> list[Pod]:
-        """Return the pods besides one that the node has let in, with what each was allocated."""
+        """Return the admitted pods except one, with their allocated resources."""
         return self._admitted_pods(memory)
 
     def _admitted_pods(self, besides: PodMemory | None = None) -> list[Pod]:
@@ -235,7 +317,7 @@ class PodWorker:
         ]
 
     def _allocate(self, memory: PodMemory, pod: Pod) -> Pod:
-        """Give the pod what it asks for if there is room; return it with what it was given."""
+        """Allocate the requested resources if they fit; return the pod with its allocated resources."""
         asked = asked_resources(pod)
         if asked == memory.allocated or is_terminal(pod):
             memory.pending_resize = None
@@ -245,20 +327,20 @@ class PodWorker:
             if refusal is None:
                 memory.allocated = asked
                 if shows_itself(pod):
-                    self.actions.volumes_changed(memory.uid)
+                    self._actions.volumes.changed(memory.uid)
                 message = resize_message("Pod resize started", pod)
                 self._events.event(reference_to(pod), NORMAL, "ResizeStarted", message)
         return with_allocated(pod, memory.allocated)
 
-    def node_changed(self) -> None:
+    def _node_changed(self) -> None:
         """Wake the pods that the Node's labels, taints or resources concern."""
-        self.room_changed()
+        self._room_changed()
         for memory in self.memories.values():
-            # A limit that a pod does not have is shown as what the node has.
+            # The downward API shows the node's allocatable in place of a limit that is not set.
             if memory.pod is not None and shows_itself(memory.pod):
-                self.actions.volumes_changed(memory.uid)
+                self._actions.volumes.changed(memory.uid)
 
-    def room_changed(self) -> None:
+    def _room_changed(self) -> None:
         """Wake the pods whose resize waits for room on the node."""
         for memory in self.memories.values():
             if memory.pending_resize is not None:
@@ -274,7 +356,7 @@ class PodWorker:
     def _note_backoff(
         self, memory: PodMemory, pod: Pod, observed: Observed, status: PodStatus
     ) -> None:
-        """Make an event of each back-off, once for each ended container."""
+        """Record an event for each back-off, once for each ended container."""
         waiting = {
             known.name: known.state.waiting
             for known in (*status.initContainerStatuses, *status.containerStatuses)
@@ -290,45 +372,12 @@ class PodWorker:
                 message += f"{pod.metadata.name}_{pod.metadata.namespace}({pod.metadata.uid})"
                 self._events.event(reference_to(pod, container), WARNING, "BackOff", message)
 
-    async def _write_status(self, memory: PodMemory, pod: Pod, status: PodStatus) -> None:
-        difference = _difference(pod.status, status)
-        if difference:
-            self._tell_resize(pod, status)
-            await self._patch(memory, pod, difference)
 
-    def _tell_resize(self, pod: Pod, status: PodStatus) -> None:
-        """Make an event of each step of a resize, when the status that shows it is written."""
-        before = {one.type: one for one in pod.status.conditions}
-        after = {one.type: one for one in status.conditions}
-        about = reference_to(pod)
-        pending = after.get(PENDING)
-        if pending is not None and _has_news(before.get(PENDING), pending):
-            begin = f"Pod resize {pending.reason}"
-            message = resize_message(begin, pod, pending.message)
-            self._events.event(about, WARNING, f"Resize{pending.reason}", message)
-        running = after.get(IN_PROGRESS)
-        if running is None and IN_PROGRESS in before:
-            message = resize_message("Pod resize completed", pod)
-            self._events.event(about, NORMAL, "ResizeCompleted", message)
-        elif running is not None and running.reason and _has_news(before.get(IN_PROGRESS), running):
-            message = resize_message("Pod resize error", pod, running.message)
-            self._events.event(about, WARNING, "ResizeError", message)
-
-    async def _patch(self, memory: PodMemory, pod: Pod, difference: dict[str, Any]) -> None:
-        try:
-            written = await self._client.patch(
-                Pod,
-                pod.metadata.name,
-                {"metadata": {"uid": pod.metadata.uid}, "status": difference},
-                pod.metadata.namespace,
-                patch_type="strategic",
-                subresource="status",
-            )
-        except (NotFound, Conflict) as error:
-            # Deleted meanwhile, or replaced by another pod of that name; the mirror will tell.
-            log.debug("status not written: %s", error, extra={"pod": pod_key(pod)})
-        else:
-            memory.see(written)
+def _forget_addresses(memory: PodMemory, ended: ContainerRecord) -> None:
+    """Drop the pod's addresses with the sandbox that has them; the end of an older sandbox may be told late."""
+    newest = memory.observe().newest_sandbox()
+    if ended.is_sandbox and newest is not None and newest.id == ended.id:
+        memory.addresses = ()
 
 
 def _sooner(wait_seconds: float | None, date: datetime | None, now: datetime) -> float | None:
@@ -336,45 +385,3 @@ def _sooner(wait_seconds: float | None, date: datetime | None, now: datetime) ->
         return wait_seconds
     seconds = max((date - now).total_seconds(), 0.0)
     return seconds if wait_seconds is None else min(seconds, wait_seconds)
-
-
-def _difference(before: PodStatus, after: PodStatus) -> dict[str, Any]:
-    """Return the strategic merge patch from one status to another; {} when nothing changed."""
-    old, new = as_dict(before), as_dict(after)
-    patch: dict[str, Any] = {}
-    for field in new.keys() | old.keys():
-        if old.get(field) == new.get(field):
-            continue
-        if field == "conditions":
-            patch[field] = _changed_conditions(old.get(field, []), new.get(field, []))
-        elif field in {"podIPs", "hostIPs"} and old.get(field):
-            patch[field] = [{"$patch": "replace"}, *new.get(field, [])]
-        else:
-            patch[field] = new.get(field)
-    if patch.get("conditions") == []:
-        del patch["conditions"]
-    return patch
-
-
-def _has_news(before: PodCondition | None, after: PodCondition) -> bool:
-    return before is None or (before.reason, before.message) != (after.reason, after.message)
-
-
-def _changed_conditions(
-    old: list[Mapping[str, Any]], new: list[Mapping[str, Any]]
-) -> list[dict[str, Any]]:
-    """Return the kubelet's conditions that changed; a field that vanished is set to null, a condition is deleted."""
-    # Whoever may write a pod's status may leave a type out.
-    known = {condition.get("type", ""): condition for condition in old}
-    left = {condition.get("type", "") for condition in new}
-    changed: list[dict[str, Any]] = [
-        {"$patch": "delete", "type": name}
-        for name in known
-        if name in KUBELET_CONDITIONS and name not in left
-    ]
-    for condition in new:
-        before = known.get(condition.get("type", ""), {})
-        if condition.get("type") in KUBELET_CONDITIONS and condition != before:
-            gone = dict.fromkeys(before.keys() - condition.keys())
-            changed.append({**gone, **condition})
-    return changed

@@ -39,7 +39,7 @@ def find_container(pod: Pod, name: str) -> AnyContainer | None:
 
 
 def grace_seconds(pod: Pod) -> int:
-    """Return how long a pod's containers have to end: what its deletion says, else its spec."""
+    """Return the grace period of a pod in seconds: that of its deletion, else that of its spec."""
     if pod.metadata.deletionGracePeriodSeconds is not None:
         return pod.metadata.deletionGracePeriodSeconds
     if pod.spec.terminationGracePeriodSeconds is not None:
@@ -53,7 +53,7 @@ def is_terminal(pod: Pod) -> bool:
 
 
 def spec_hash(container: AnyContainer) -> str:
-    """Return what changes when a running container has to be replaced: only its image can change."""
+    """Return a hash that changes when a running container has to be replaced; only its image can change."""
     return hashlib.blake2s(
         f"{container.name}\0{container.image}".encode(), digest_size=4
     ).hexdigest()

@@ -38,7 +38,7 @@ class Run(Struct, frozen=True):
 
 
 def decision(probe: Probe, run: Run) -> bool | None:
-    """Return what a run of outcomes decides, None while it is below its threshold."""
+    """Return the verdict of a run of equal outcomes; None while it is below its threshold."""
     if run.healthy:
         threshold = probe.successThreshold or DEFAULT_SUCCESSES
     else:
@@ -47,7 +47,7 @@ def decision(probe: Probe, run: Run) -> bool | None:
 
 
 def next_due(probe: Probe, due: float, asked_at: float) -> float:
-    """Return when to ask again after a probe that was due at `due`: periods do not drift, and are not made up for."""
+    """Return when the probe after the one due at `due` is due: periods do not drift, and missed ones are skipped."""
     period = probe.periodSeconds or DEFAULT_PERIOD_SECONDS
     return (due if asked_at - due < period else asked_at) + period
 
@@ -56,7 +56,7 @@ class ProbeSchedule:
     """The probes of one run of a container."""
 
     def __init__(self, container: AnyContainer, health: Health) -> None:
-        """`health` is what is assumed before the first answer."""
+        """`health` is assumed before the first outcome."""
         self.health = health
         self._name = container.name
         probes: dict[ProbeType, Probe | None] = {
@@ -70,7 +70,7 @@ class ProbeSchedule:
         self._is_ending = False
 
     def due(self, kind: ProbeType) -> float | None:
-        """Return when a probe is due, None while it must not ask."""
+        """Return when a probe is due, in seconds since the container's start; None while it must not run."""
         if kind not in self.probes or kind == self.health.failed_probe:
             return None
         if self._is_ending and kind != "Readiness":
@@ -80,9 +80,9 @@ class ProbeSchedule:
         return self._due[kind]
 
     def answered(self, kind: ProbeType, asked_at: float, healthy: bool | None) -> None:
-        """Take an answer; None when nobody can tell."""
+        """Record an outcome; None if the probe could not be carried out."""
         if self.due(kind) is None:
-            return  # it was asked before another answer, or the pod's end, made it void
+            return  # another outcome, or the pod's end, made it void while it ran
         probe = self.probes[kind]
         self._due[kind] = next_due(probe, self._due[kind], asked_at)
         if healthy is None:
@@ -101,5 +101,5 @@ class ProbeSchedule:
         return msgspec.structs.replace(self.health, failure=message, failed_probe=kind)
 
     def pod_is_ending(self) -> None:
-        """Ask only for readiness from now on: a container that shuts down must not be restarted for it."""
+        """Stop all probes but readiness: a container that shuts down must not be restarted for it."""
         self._is_ending = True

@@ -1,4 +1,4 @@
-"""Finds out whether containers have started, are alive and are ready.
+"""Runs the startup, liveness and readiness probes of containers.
 
 Each probe of a running container has a task of its own, since each has its own period; `probe_schedule` says when it
 asks and what follows. What they find is a `Health`; a change wakes the pod.
@@ -28,7 +28,7 @@ from kubelite.tasks import TaskSet
 EARLY_SECONDS = 0.001  # a timer may fire a moment before its time
 
 
-class Target(Struct, frozen=True):
+class ProbeTarget(Struct, frozen=True):
     """A running container and where it is reached."""
 
     pod: Pod
@@ -38,7 +38,7 @@ class Target(Struct, frozen=True):
 
 
 class Outcome(Struct, frozen=True):
-    """What one probe found."""
+    """The outcome of one probe or hook."""
 
     healthy: bool
     message: str = ""
@@ -47,24 +47,24 @@ class Outcome(Struct, frozen=True):
 class Prober(Protocol):
     """Carries out probes and lifecycle hooks."""
 
-    async def probe(self, target: Target, probe: Probe) -> Outcome:
-        """Ask once, for as long as the probe allows at most; raises EngineUnavailable when nobody can tell."""
+    async def probe(self, target: ProbeTarget, probe: Probe) -> Outcome:
+        """Run a probe once, within its timeoutSeconds. Raises EngineUnavailable if it could not be carried out."""
         ...
 
-    async def hook(self, target: Target, handler: LifecycleHandler) -> Outcome:
+    async def hook(self, target: ProbeTarget, handler: LifecycleHandler) -> Outcome:
         """Run a hook to its end."""
         ...
 
 
 class NetworkProber:
-    """Probes by executing, connecting and asking for real."""
+    """Probes by exec, TCP, HTTP and gRPC."""
 
     def __init__(self, runtime: ContainerRuntime) -> None:
         self._runtime = runtime
         self._names = NameLookups()
 
-    async def probe(self, target: Target, probe: Probe) -> Outcome:
-        """Ask once, for as long as the probe allows at most; raises EngineUnavailable when nobody can tell."""
+    async def probe(self, target: ProbeTarget, probe: Probe) -> Outcome:
+        """Run a probe once, within its timeoutSeconds. Raises EngineUnavailable if it could not be carried out."""
         seconds = probe.timeoutSeconds or 1
         try:
             async with asyncio.timeout(seconds):
@@ -81,7 +81,7 @@ class NetworkProber:
                 message="context deadline exceeded (Client.Timeout exceeded while awaiting headers)",
             )
 
-    async def _ask(self, target: Target, probe: Probe) -> Outcome:
+    async def _ask(self, target: ProbeTarget, probe: Probe) -> Outcome:
         if probe.exec is not None:
             return await self._execute(target.container_id, probe.exec.command)
         if probe.httpGet is not None:
@@ -97,10 +97,10 @@ class NetworkProber:
                 return Outcome(healthy=False, message=str(error))
         return Outcome(healthy=True)
 
-    def _resolve(self, target: Target) -> Resolve:
+    def _resolve(self, target: ProbeTarget) -> Resolve:
         return self._names.for_pod(target.pod.metadata.uid)
 
-    async def hook(self, target: Target, handler: LifecycleHandler) -> Outcome:
+    async def hook(self, target: ProbeTarget, handler: LifecycleHandler) -> Outcome:
         """Run a hook to its end."""
         if handler.exec is not None:
             return await self._execute(target.container_id, handler.exec.command)
@@ -133,7 +133,7 @@ class NetworkProber:
         return Outcome(healthy=code == 0, message=output.decode("utf-8", "replace"))
 
 
-async def _ask_http(target: Target, action: HTTPGetAction, resolve: Resolve) -> Outcome:
+async def _ask_http(target: ProbeTarget, action: HTTPGetAction, resolve: Resolve) -> Outcome:
     port = port_number(target.container, action.port)
     headers = [(header.name, header.value) for header in action.httpHeaders]
     host = action.host or target.address
@@ -171,7 +171,7 @@ def has_probes(container: AnyContainer) -> bool:
 
 
 def first_health(container: AnyContainer, *, was_started: bool, was_ready: bool) -> Health:
-    """Return what is assumed before the first probe; after a restart of the node agent, what was known."""
+    """Return the health before the first probe: after a restart of the node agent, that of the last status."""
     return Health(
         started=container.startupProbe is None or was_started,
         ready=container.readinessProbe is None or was_ready,
@@ -179,11 +179,11 @@ def first_health(container: AnyContainer, *, was_started: bool, was_ready: bool)
 
 
 class ContainerProbes:
-    """Runs the probes of one running container, each in a task: what is slow for one delays no other."""
+    """Runs the probes of one running container, each in a task, so that a slow one delays no other."""
 
     def __init__(
         self,
-        target: Target,
+        target: ProbeTarget,
         health: Health,
         prober: Prober,
         events: EventRecorder,
@@ -200,7 +200,7 @@ class ContainerProbes:
 
     @property
     def health(self) -> Health:
-        """What the probes have found so far."""
+        """The health by the outcomes so far."""
         return self._schedule.health
 
     def move(self, address: str) -> None:
@@ -208,7 +208,7 @@ class ContainerProbes:
         self._target = replace(self._target, address=address)
 
     def start(self, age_seconds: float) -> None:
-        """Begin; `age_seconds` is how long the container has run already."""
+        """Start all probes; `age_seconds` is the time since the container's start."""
         self._start_time = asyncio.get_running_loop().time() - age_seconds
         for kind, probe in self._schedule.probes.items():
             name = f"{kind.lower()} probe of {self._target.container.name}"
@@ -250,7 +250,7 @@ class ContainerProbes:
                     await wake.wait()
 
     async def _ask(self, probe: Probe, kind: ProbeType) -> bool | None:
-        """Ask once; None when the engine could not carry the probe out, which says nothing of the container."""
+        """Run a probe once; None if the engine could not carry it out, which is no outcome of the container's."""
         try:
             outcome = await self._prober.probe(self._target, probe)
         except EngineUnavailable:

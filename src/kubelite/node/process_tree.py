@@ -17,7 +17,9 @@ from kubelite.limits import EXEC_PROCESSES
 
 PROC = Path("/proc")
 CGROUP_BYTES_MAX = 64 * 1024
-ROUNDS = 50  # a process may fork while its tree is read; what it made is found by the next round
+ROUNDS = (
+    50  # a process may fork while its tree is read; its new children are found by the next round
+)
 DEAD = frozenset("ZX")
 
 

@@ -24,7 +24,7 @@ class ProfileUnavailable(RuntimeFailure):
 
 
 class LoadedProfiles(Struct, frozen=True):
-    """What the engine is given for profiles of type Localhost; empty where a container has none."""
+    """The resolved profiles of type Localhost of a container; empty where it has none."""
 
     seccomp: str = ""  # JSON
     apparmor: str = ""
@@ -45,7 +45,7 @@ class Profiles:
         self._loaded = loaded
 
     def load(self, spec: ContainerSpec) -> LoadedProfiles:
-        """Return what a container's profiles of type Localhost stand for; raises ProfileUnavailable."""
+        """Resolve a container's profiles of type Localhost. Raises ProfileUnavailable."""
         seccomp = apparmor = ""
         if spec.seccomp.type == "Localhost":
             seccomp = self.seccomp(spec.seccomp.name)

@@ -55,7 +55,7 @@ RESERVED_DISK_PERCENT = 5
 
 
 class NodeIdentity(Struct, frozen=True):
-    """Who the node is."""
+    """The name, addresses and labels under which the node registers."""
 
     name: str
     addresses: tuple[str, ...]  # the primary one first
@@ -80,7 +80,7 @@ def node_labels(identity: NodeIdentity, machine: Machine) -> dict[str, str]:
 
 
 def capacity_of(machine: Machine, pods_limit: int) -> dict[str, str]:
-    """Return what the machine has, written as the API stores it: else each look would find a difference."""
+    """Return the machine's resources in the API's canonical form, so that equal ones compare equal."""
     return {
         "cpu": str(machine.cpus),
         "memory": canonical_quantity(f"{machine.memory_bytes // 1024}Ki"),
@@ -92,7 +92,7 @@ def capacity_of(machine: Machine, pods_limit: int) -> dict[str, str]:
 
 
 def allocatable_of(machine: Machine, pods_limit: int) -> dict[str, str]:
-    """Return what of it pods may have."""
+    """Return the resources that pods may request."""
     memory = max(machine.memory_bytes - RESERVED_MEMORY_BYTES, 0) // 1024
     disk = machine.disk_bytes * (100 - RESERVED_DISK_PERCENT) // 100
     return {
@@ -103,9 +103,9 @@ def allocatable_of(machine: Machine, pods_limit: int) -> dict[str, str]:
 
 
 def extended_resources(capacity: Mapping[str, str]) -> dict[str, str]:
-    """Return the part of a node's capacity that others have advertised.
+    """Return the part of a node's capacity that other programs have advertised.
 
-    Whoever patches it in sets the capacity alone; that pods may have all of it is the node's to say (the Kubernetes
+    Such a program patches the capacity alone, so the node adds the same amount to allocatable (the Kubernetes
     task "Advertise Extended Resources for a Node").
     """
     return {name: amount for name, amount in capacity.items() if is_extended(name)}
@@ -220,7 +220,7 @@ def status_of_node(
 
 
 class EngineView(Struct, frozen=True):
-    """What the registration reports of the container engine."""
+    """The state of the container engine that the Node's status reports."""
 
     error: str = ""  # empty while it answers
     version: Version | None = None
@@ -255,7 +255,7 @@ class NodeRegistration:
         self._mirror = client.mirror(Node, field_selector=f"metadata.name={identity.name}")
 
     def wake(self) -> None:
-        """Have the status looked at now."""
+        """Compute the status now, and write it if it changed."""
         self._changed.set()
 
     def move(self, addresses: tuple[str, ...]) -> None:
@@ -273,7 +273,7 @@ class NodeRegistration:
             unsubscribe()
 
     def _seen(self, before: Node | None, after: Node | None) -> None:
-        """Take what others wrote, and report again if what they wrote matters."""
+        """Store the Node as last seen; report again if it was deleted or its capacity was changed."""
         if after is None:
             if before is not None:
                 self._node = None
@@ -352,7 +352,7 @@ class NodeRegistration:
                 subresource="status",
             )
         except NotFound:
-            # Somebody deleted the node: it registers anew.
+            # The Node was deleted, so register again.
             self._node = await self._register()
             self._changed.set()
             return
@@ -395,7 +395,7 @@ class NodeRegistration:
 
 
 def _without_dates(status: NodeStatus) -> dict[str, Any]:
-    """Return what a node reports itself, without the dates that change with each look."""
+    """Return the status that the node reports itself, without dates, which always differ."""
     fields = as_dict(status)
     for foreign in ("volumesAttached", "volumesInUse", "config", "phase"):
         fields.pop(foreign, None)

@@ -1,4 +1,4 @@
-"""In-place resizes: what a pod was given, what it asks for, and how far the node is between the two. All pure.
+"""In-place resizes: allocated and requested resources of a pod, and the conditions of a resize. Pure.
 
 A pod keeps what it was allocated until the node has room for what it asks for (the KEP "In-place Update of Pod
 Resources"). All that acts on the pod sees the allocated resources, so a pod that waits for room runs on as it is.
@@ -21,12 +21,12 @@ Allocated = Mapping[str, ResourceRequirements]  # by container name
 
 
 def asked_resources(pod: Pod) -> dict[str, ResourceRequirements]:
-    """Return what the containers of a pod ask for, by name."""
+    """Return the requested resources of a pod's containers, by name."""
     return {one.name: one.resources for one in (*pod.spec.initContainers, *pod.spec.containers)}
 
 
 def known_resources(pod: Pod) -> dict[str, ResourceRequirements]:
-    """Return what the containers had when the status was last written, else what they ask for, by name."""
+    """Return the allocated resources by name, as last written to the status, else the requested ones."""
     known = asked_resources(pod)
     statuses = (*pod.status.initContainerStatuses, *pod.status.containerStatuses)
     known.update(
@@ -36,7 +36,7 @@ def known_resources(pod: Pod) -> dict[str, ResourceRequirements]:
 
 
 def with_allocated(pod: Pod, allocated: Allocated) -> Pod:
-    """Return the pod as if it asked for just what it was allocated."""
+    """Return the pod with its allocated resources in place of the requested ones."""
     inits = [_with(one, allocated) for one in pod.spec.initContainers]
     apps = [_with(one, allocated) for one in pod.spec.containers]
     if inits == pod.spec.initContainers and apps == pod.spec.containers:
@@ -69,7 +69,7 @@ def is_in_progress(pod: Pod, observed: Observed) -> bool:
 
 
 def resize_message(begin: str, pod: Pod, error: str = "") -> str:
-    """Return the message of an event about a resize: what the pod asks for, as JSON."""
+    """Return the message of an event about a resize, with the requested resources as JSON."""
     summary: dict[str, Any] = {}
     for field in ("initContainers", "containers"):
         if containers := getattr(pod.spec, field):

@@ -1,11 +1,11 @@
-"""Turns requests and limits into the kernel's units, and adds up what pods ask for. All pure."""
+"""Converts requests and limits to the kernel's units, and adds up the requests of pods. Pure."""
 
 from collections.abc import Iterable, Mapping
 
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.machinery.quantity import parse_quantity
 from kubelite.node.pods import AnyContainer, is_sidecar, qos_class
-from kubelite.node.runtime import Limits
+from kubelite.node.runtime import ContainerLimits
 
 SHARES_PER_CPU = 1024
 SHARES_MIN = 2
@@ -26,7 +26,7 @@ def memory_bytes(quantities: Mapping[str, str]) -> int:
     return parse_quantity(quantities["memory"]).value() if "memory" in quantities else 0
 
 
-def limits_of(pod: Pod, container: AnyContainer, machine_memory_bytes: int) -> Limits:
+def limits_of(pod: Pod, container: AnyContainer, machine_memory_bytes: int) -> ContainerLimits:
     """Compute a container's kernel settings as the Kubernetes concept "Resource Management" has them."""
     whole = pod.spec.resources.limits if pod.spec.resources is not None else {}
     limits = {**whole, **container.resources.limits}
@@ -34,7 +34,7 @@ def limits_of(pod: Pod, container: AnyContainer, machine_memory_bytes: int) -> L
     asked = milli_cpu(requests)
     if "cpu" not in requests:
         asked = milli_cpu(container.resources.limits)
-    return Limits(
+    return ContainerLimits(
         cpu_shares=shares_of(asked),
         cpu_quota_us=_quota(milli_cpu(limits)),
         cpu_period_us=PERIOD_US,
@@ -43,14 +43,14 @@ def limits_of(pod: Pod, container: AnyContainer, machine_memory_bytes: int) -> L
     )
 
 
-def group_limits(pod: Pod) -> Limits:
+def group_limits(pod: Pod) -> ContainerLimits:
     """Compute the settings of the control group that holds all containers of a pod.
 
-    Its weight is what they need together: weights of containers count within the pod only. Limits are those of the pod
-    itself; those of containers are enforced by container, where the engine can tell which of them went past it.
+    Its weight is that of the summed requests: weights of containers count within the pod only. Limits are the pod's
+    own; those of containers are enforced by container, where the engine can tell which of them exceeded it.
     """
     limits = pod.spec.resources.limits if pod.spec.resources is not None else {}
-    return Limits(
+    return ContainerLimits(
         cpu_shares=shares_of(pod_requests(pod).get("cpu", 0)),
         cpu_quota_us=_quota(milli_cpu(limits)),
         cpu_period_us=PERIOD_US,
@@ -83,7 +83,7 @@ def _quota(allowed_milli: int) -> int:
 
 
 def oom_score_adj(pod: Pod, container: AnyContainer, machine_memory_bytes: int) -> int:
-    """Return how willing the kernel is to kill a container: less, the more of the memory it asked for."""
+    """Return the oom_score_adj of a container: the lower, the more of the node's memory it requests."""
     if (pod.spec.priority or 0) >= 2_000_000_000:
         return OOM_SCORE_GUARANTEED
     quality = qos_class(pod)
@@ -97,7 +97,7 @@ def oom_score_adj(pod: Pod, container: AnyContainer, machine_memory_bytes: int) 
 
 
 def _unassigned_memory(pod: Pod) -> int:
-    """Return a container's share of the memory that the pod asks for beyond what its containers do, in bytes."""
+    """Return a container's share of the bytes that the pod requests beyond the sum of its containers."""
     if pod.spec.resources is None:
         return 0
     containers = [*pod.spec.containers, *filter(is_sidecar, pod.spec.initContainers)]
@@ -107,7 +107,7 @@ def _unassigned_memory(pod: Pod) -> int:
 
 
 def pod_requests(pod: Pod) -> dict[str, int]:
-    """Return what a pod needs at its peak: cpu in thousandths, everything else in whole units."""
+    """Return the effective requests of a pod: cpu in millicores, everything else in whole units."""
     total: dict[str, int] = {}
     if pod.spec.resources is not None:
         _add(total, pod.spec.resources.requests)
@@ -142,7 +142,7 @@ def amount_of(name: str, written: str) -> int:
 
 
 def used_by(pods: Iterable[Pod]) -> dict[str, int]:
-    """Return what several pods need together, in the units of `pod_requests`."""
+    """Return the summed requests of pods, in the units of `pod_requests`."""
     total: dict[str, int] = {}
     for pod in pods:
         for name, amount in pod_requests(pod).items():

@@ -1,4 +1,4 @@
-"""What the node asks of a container engine: `docker` and `simulated` implement it.
+"""The interface of a container engine, which `docker` and `simulated_runtime` implement.
 
 A pod is a sandbox container that holds the namespaces, and app containers that join them. What runs is recovered from
 the labels of the containers, so a `ContainerRecord` says all the node needs to know about one after a restart.
@@ -45,7 +45,7 @@ class StartRefused(RuntimeFailure):
 
 
 class Version(Struct, frozen=True):
-    """Which engine answers."""
+    """Name and version of an engine."""
 
     name: str  # docker
     version: str
@@ -58,7 +58,7 @@ class Image(Struct, frozen=True):
     names: tuple[str, ...] = ()  # tags and digests
     digest: str = ""  # repository@sha256:..., when it came from a registry
     size_bytes: int = 0
-    user: str = ""  # the user the image asks for: "", "name", "uid" or "uid:gid"
+    user: str = ""  # the image's USER: "", "name", "uid" or "uid:gid"
     volumes: tuple[str, ...] = ()
 
 
@@ -80,7 +80,7 @@ class Mount(Struct, frozen=True):
     propagation: str = ""  # rprivate when empty; rslave, rshared
 
 
-class Limits(Struct, frozen=True):
+class ContainerLimits(Struct, frozen=True):
     """Resource settings of one container, in the kernel's units."""
 
     cpu_shares: int = 2
@@ -106,7 +106,7 @@ class Profile(Struct, frozen=True):
 
 
 class SandboxSpec(Struct, frozen=True):
-    """What a pod's sandbox is made from."""
+    """The properties of a pod's sandbox."""
 
     pod_uid: str
     pod_name: str
@@ -123,7 +123,7 @@ class SandboxSpec(Struct, frozen=True):
 
 
 class ContainerSpec(Struct, frozen=True):
-    """What one container is made from. `image` is an image id present on the node."""
+    """The properties of a container. `image` is the id of an image that is present on the node."""
 
     pod_uid: str
     pod_name: str
@@ -139,7 +139,7 @@ class ContainerSpec(Struct, frozen=True):
     environment: tuple[tuple[str, str], ...] = ()
     working_dir: str = ""
     mounts: tuple[Mount, ...] = ()
-    limits: Limits = Limits()
+    limits: ContainerLimits = ContainerLimits()
     user: str = ""  # empty: the image's user; "uid" or "uid:gid"
     groups: tuple[int, ...] = ()
     privileged: bool = False
@@ -193,7 +193,7 @@ class ContainerRecord(Struct, frozen=True):
 
     @property
     def is_running(self) -> bool:
-        """Whether its process lives."""
+        """Whether its process runs."""
         return self.phase == "running"
 
     @property
@@ -203,7 +203,7 @@ class ContainerRecord(Struct, frozen=True):
 
 
 class RuntimeEvent(Struct, frozen=True):
-    """Something happened to a container; `record` is None when it is gone."""
+    """A change of a container; `record` is None when it was removed."""
 
     container_id: str
     record: ContainerRecord | None
@@ -224,7 +224,7 @@ class LogEntry(Struct, frozen=True):
 
 
 class LogQuery(Struct, frozen=True):
-    """Which part of a log is wanted."""
+    """The part of a log to read."""
 
     follow: bool = False
     tail_lines: int | None = None
@@ -232,7 +232,7 @@ class LogQuery(Struct, frozen=True):
 
 
 class Usage(Struct, frozen=True):
-    """What a container has used, at `at`."""
+    """The usage of a container at `at`; counters are since its start."""
 
     at: datetime
     cpu_core_nanoseconds: int = 0
@@ -256,7 +256,7 @@ class Session(Protocol):
         ...
 
     async def close_stdin(self) -> None:
-        """Tell the process that no more input comes."""
+        """Send end-of-file to the process's standard input."""
         ...
 
     async def resize(self, width: int, height: int) -> None:
@@ -268,7 +268,7 @@ class Session(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of the streams; the process goes on."""
+        """Close the streams; the process keeps running."""
         ...
 
     def kill(self) -> None:
@@ -280,7 +280,7 @@ class ContainerRuntime(Protocol):
     """A container engine. Every call may raise EngineUnavailable, and RuntimeFailure with the engine's words."""
 
     async def version(self) -> Version:
-        """Return which engine answers."""
+        """Return name and version of the engine. Raises EngineUnavailable."""
         ...
 
     async def handlers(self) -> tuple[Handler, ...]:
@@ -316,7 +316,7 @@ class ContainerRuntime(Protocol):
         ...
 
     def reductions(self, spec: ContainerSpec) -> tuple[str, ...]:
-        """Say what of a container's wishes this host does not allow, so that it gets less."""
+        """Return a text for each privilege in a container's spec that this host withholds."""
         ...
 
     async def start(self, container_id: str) -> ContainerRecord:
@@ -328,14 +328,16 @@ class ContainerRuntime(Protocol):
         ...
 
     async def remove(self, container_id: str) -> None:
-        """Remove a container, killing it if need be; does nothing when it is gone."""
+        """Kill and remove a container; harmless if there is none."""
         ...
 
-    async def update(self, container_id: str, limits: Limits) -> None:
+    async def update(self, container_id: str, limits: ContainerLimits) -> None:
         """Change a running container's resources in place."""
         ...
 
-    async def limit_pod(self, sandbox: ContainerRecord, limits: Limits, class_shares: int) -> None:
+    async def limit_pod(
+        self, sandbox: ContainerRecord, limits: ContainerLimits, class_shares: int
+    ) -> None:
         """Limit all containers of a running sandbox together, and weigh its QoS class; 0 leaves that as it is."""
         ...
 
@@ -344,11 +346,11 @@ class ContainerRuntime(Protocol):
         ...
 
     async def inspect(self, container_id: str) -> ContainerRecord | None:
-        """Return one container, or None when it is gone or not ours."""
+        """Return a container's record; None if there is none, or it is another owner's."""
         ...
 
     def events(self) -> AsyncGenerator[RuntimeEvent | Resynced, None]:
-        """Yield `Resynced` first and then every change; ends or raises EngineUnavailable when the engine goes."""
+        """Yield `Resynced` first and then every change. Ends or raises EngineUnavailable when the connection ends."""
         ...
 
     async def exec(
@@ -366,7 +368,7 @@ class ContainerRuntime(Protocol):
         ...
 
     async def usage(self, record: ContainerRecord) -> Usage | None:
-        """Return what a running container uses, or None when that cannot be told."""
+        """Return the usage of a running container; None if it cannot be read, as when the container has just ended."""
         ...
 
     async def close(self) -> None:

@@ -1,6 +1,6 @@
-"""Refuses, before a pod's sandbox is made, what this node cannot do: the pod waits, and an event says why.
+"""Refuses pods with settings that this node cannot honour, before their sandbox is made; an event says why.
 
-A setting that isolates a pod must never be dropped in silence: what the pod was admitted for would then not hold.
+A setting that isolates a pod must never be dropped in silence, since the pod may have been admitted because of it.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Computes what a container may do from its security context and its pod's; pure."""
+"""Computes the privileges of a container from its security context and its pod's. Pure."""
 
 import re
 from typing import NamedTuple
@@ -127,7 +127,7 @@ def _seccomp(own: SecurityContext, shared: PodSecurityContext) -> Profile:
 
 
 def app_armor_of(pod: Pod, container: AnyContainer) -> AppArmorProfile | None:
-    """Return the AppArmor profile a container asks for; the annotation counts for more than the pod's field."""
+    """Return the AppArmor profile of a container; its own field, then the annotation, then the pod's field."""
     own, shared = container.securityContext, pod.spec.securityContext
     if own is not None and own.appArmorProfile is not None:
         return own.appArmorProfile
@@ -147,7 +147,7 @@ def _apparmor(profile: AppArmorProfile | None) -> Profile:
 
 
 def _profile(kind: str, name: str | None) -> Profile:
-    """Return a profile; what is not known to be less is the engine's default."""
+    """Return a profile; an unknown type falls back to the engine's default, never to unconfined."""
     if kind == "Localhost":
         return Profile("Localhost", name or "")
     return UNCONFINED if kind == "Unconfined" else Profile()

@@ -37,7 +37,7 @@ VERSION = 3
 PIECE_BYTES = 128 * 1024  # of data in a frame that is sent
 CHUNK_BYTES = (
     16 * 1024
-)  # what arrives in smaller frames is kept together, or each byte would cost a hundred
+)  # smaller frames are joined in one buffer, since each buffer costs a hundred bytes
 REPLIES_MAX = 256  # that wait for a client that does not read
 TURN_FRAMES = 64  # after which the loop gets its turn
 
@@ -89,7 +89,7 @@ class SPDYStream:
         self.gone = asyncio.Event()  # set when the stream was given up, or the connection lost
 
     async def read(self) -> bytes:
-        """Return what came next, or nothing at the end."""
+        """Return the next bytes; empty at the end."""
         while not self._chunks and not self._ended:
             self._arrived.clear()
             await self._arrived.wait()
@@ -115,12 +115,12 @@ class SPDYStream:
             await self._connection.send(struct.pack(">II", self.number, FIN << 24))
 
     async def reset(self) -> None:
-        """Give the stream up."""
+        """Close the stream in both directions, with RST_STREAM (CANCEL)."""
         self._closed = True
         await self._connection.send(_control(RST_STREAM, 0, struct.pack(">II", self.number, 5)))
 
     def feed(self, data: bytes) -> None:
-        """Take what arrived."""
+        """Append bytes that arrived."""
         if self._chunks and len(self._chunks[-1]) + len(data) <= CHUNK_BYTES:
             self._chunks[-1] += data
         else:
@@ -135,7 +135,7 @@ class SPDYStream:
         self._connection.count_unread(change_bytes, is_full - was_full)
 
     def abort(self) -> None:
-        """Take that the client gave the stream up: what was not read yet is dropped, and nothing is sent any more."""
+        """Handle the client's RST_STREAM: unread bytes are dropped, and nothing more is sent."""
         self._chunks.clear()
         self._count(-self._unread_bytes)
         self._closed = True
@@ -176,7 +176,7 @@ class SPDYConnection:
         return await self._accepted.get()
 
     def count_unread(self, change_bytes: int, change_full_streams: int) -> None:
-        """Keep the sums over all streams of what arrived and was not read."""
+        """Change the numbers of unread bytes and of full streams, which are sums over all streams."""
         self._unread_bytes += change_bytes
         self._full_streams += change_full_streams
 
@@ -236,7 +236,7 @@ class SPDYConnection:
         self.check_pressure()
 
     def feed_end(self) -> None:
-        """Take that the client is gone."""
+        """Handle the end of the client's connection."""
         if self._is_closed:
             return
         self._is_closed = True
@@ -307,7 +307,7 @@ class SPDYConnection:
             stream.abort()
 
     def forget(self, stream: SPDYStream) -> None:
-        """Drop a stream that has ended in both directions, with what nobody read of it."""
+        """Drop a stream that has ended in both directions, with its unread bytes."""
         self._streams.pop(stream.number, None)
         stream.abort()
         self.check_pressure()

@@ -1,4 +1,4 @@
-"""What the node's pods use: the summary API and the resource metrics that metric servers scrape."""
+"""Measures the usage of pods: the summary API, and the resource metrics that metrics-server scrapes."""
 
 import asyncio
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ Measured = list[tuple[PodMemory, list[tuple[ContainerRecord, Usage]]]]
 
 
 async def measure(runtime: ContainerRuntime, memories: Iterable[PodMemory]) -> Measured:
-    """Read what each running container uses."""
+    """Return the usage of each running container."""
     measured: Measured = []
     for memory in memories:
         found = []
@@ -28,7 +28,7 @@ async def measure(runtime: ContainerRuntime, memories: Iterable[PodMemory]) -> M
 
 
 async def node_usage(clock: Clock) -> Usage | None:
-    """Read what the whole machine uses."""
+    """Return the usage of the whole machine. Blocks."""
     return await asyncio.to_thread(read_usage, 1, clock.now())
 
 
@@ -59,7 +59,7 @@ def _pod_summary(memory: PodMemory, found: list[tuple[ContainerRecord, Usage]]) 
 
 
 def total(usages: Iterable[Usage]) -> Usage:
-    """Add up what several containers use; there must be one at least."""
+    """Return the sum of the usage of containers, at least one."""
     listed = list(usages)
     return Usage(
         at=max(usage.at for usage in listed),

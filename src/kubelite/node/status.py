@@ -39,7 +39,7 @@ KUBELET_CONDITIONS = (
 
 
 class Host(Struct, frozen=True):
-    """What the status says about the node itself."""
+    """The facts about the node in a pod's status."""
 
     addresses: tuple[str, ...] = ()
 
@@ -121,12 +121,12 @@ def _addresses(pod: Pod, observed: Observed) -> tuple[str, ...]:
     sandbox = observed.newest_sandbox()
     if sandbox is not None and sandbox.is_running:
         return ()
-    # A pod that is going or gone keeps the address it had.
+    # A pod that ends keeps its last address in the status.
     return tuple(address.ip for address in pod.status.podIPs)
 
 
 def _known_statuses(pod: Pod) -> dict[str, ContainerStatus]:
-    """Return what the status last written says of each container, by name; of doubles the first counts."""
+    """Return the last written status of each container by name; of duplicates the first."""
     statuses = (
         *pod.status.containerStatuses,
         *pod.status.initContainerStatuses,
@@ -424,7 +424,7 @@ def _conditions(
 
 
 def _resizing(pod: Pod, observed: Observed) -> Iterator[PodCondition]:
-    """Yield what there is to say of a resize; nothing once the containers have what the pod asks for."""
+    """Yield the conditions of a resize; none once the containers have the requested resources."""
     if (pending := observed.pending_resize) is not None:
         yield PodCondition(
             type=PENDING, status="True", reason=pending.reason, message=pending.message

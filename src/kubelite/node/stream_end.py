@@ -18,7 +18,7 @@ T = TypeVar("T")
 class StreamEnd:
     """Bounds the reads of one stream, one at a time, from the end of its container on.
 
-    Only waiting for the engine counts: a client may take what it is sent as slowly as it likes.
+    Only waiting for the engine counts: a client may read its output as slowly as it likes.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class StreamEnd:
             self._limit.reschedule(_deadline())
 
     async def read(self, reading: Awaitable[T]) -> T | None:
-        """Return what `reading` does, None when it takes too long after the end."""
+        """Return the result of `reading`; None if it takes too long after the end of the container."""
         limit = self._limit = asyncio.timeout_at(_deadline() if self._has_ended else None)
         try:
             async with limit:

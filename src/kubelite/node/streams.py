@@ -35,11 +35,11 @@ SPDY_PROTOCOLS = ("v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io",
 STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
 MESSAGE_LIMIT_BYTES = 1 << 20
 SIZE_LIMIT_BYTES = 256  # of the JSON of a terminal's size
-STREAMS_SECONDS = 30.0  # within which the client has to open all its streams
+STREAMS_SECONDS = 30.0  # for a client to open all its streams
 
 
 class Wanted(Struct, frozen=True):
-    """Which streams the client asked for."""
+    """The streams that the client requested."""
 
     stdin: bool = False
     stdout: bool = False
@@ -48,7 +48,7 @@ class Wanted(Struct, frozen=True):
 
 
 class Input(Struct, frozen=True):
-    """Something from the client."""
+    """A message from the client: input, its end, or a new terminal size."""
 
     data: bytes = b""
     is_end: bool = False
@@ -182,7 +182,7 @@ async def _carry_input(session: Session, channels: Channels, activity: _Activity
                 await session.close_stdin()
     except EngineUnavailable as error:
         log.debug("input not carried: %s", error)
-        await asyncio.Event().wait()  # the output's end says what happened
+        await asyncio.Event().wait()  # the end of the output shows the failure as well
 
 
 class _Size(Struct):
@@ -272,7 +272,7 @@ class SPDYChannels:
                 self._tasks.start(self._pump(name, streams[name]), name=f"SPDY {name}")
 
     async def _pump(self, name: str, stream: SPDYStream) -> None:
-        rest = b""  # of a size whose end has not arrived yet
+        rest = b""  # of a size message that has arrived in part
         while data := await stream.read():
             if name == "stdin":
                 await self._inputs.put(Input(data))
@@ -312,7 +312,7 @@ class SPDYChannels:
 async def open_spdy_channels(
     connection: SPDYConnection, wanted: Wanted, protocol: str
 ) -> SPDYChannels | None:
-    """Wait until the client has opened all streams it asked for; None if it leaves or takes too long."""
+    """Wait until the client has opened all requested streams; None if it leaves or takes too long."""
     names = {"error"}
     names |= {name for name in ("stdin", "stdout") if getattr(wanted, name)}
     if wanted.stderr and not wanted.tty:

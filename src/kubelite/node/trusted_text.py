@@ -1,7 +1,7 @@
-"""What of a pod may stand in a file, a setting or a path that the node writes.
+"""Validates the texts of a pod that the node writes into files, settings and paths.
 
 The API validates objects, but the node writes as root what containers, resolvers and the engine then read line by line
-or step by step: nothing goes there that was not proved here too.
+or step by step, so each text is validated here too.
 """
 
 import re

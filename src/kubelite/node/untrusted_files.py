@@ -84,7 +84,7 @@ def open_place(name: str, at: int) -> int:
 
 @contextmanager
 def opened_place(names: Sequence[str], at: int) -> Iterator[int]:
-    """Open, as O_PATH, what is `names` below a folder; raises OSError."""
+    """Open the place at `names` below a folder as O_PATH, whatever its type. Raises OSError."""
     with opened_below(names[:-1], at) as folder:
         place = open_place(names[-1], folder)
     try:
@@ -176,9 +176,9 @@ def _write(file: int, data: bytes) -> None:
 
 
 def remove(name: str, at: int) -> None:
-    """Remove a file, a link or a folder with all that is in it; does nothing when it is gone. Raises OSError.
+    """Remove a file, a link or a folder with its content; harmless if there is none. Raises OSError.
 
-    What is mounted below is never removed: the mount is an error (EBUSY). Trees of any depth and width need one open
+    The content of a mount is never removed: the mount is an error (EBUSY). Trees of any depth and width need one open
     folder and no recursion, since a container chooses both.
     """
     try:
@@ -196,13 +196,13 @@ def remove(name: str, at: int) -> None:
 
 
 def remove_path(path: Path) -> None:
-    """Remove what is at a path whose own folder no container can write to, as `remove` does; raises OSError."""
+    """Remove a path as `remove` does; no container may be able to write to its parent folder. Raises OSError."""
     with opened_folder(path.parent.resolve()) as parent:
         remove(path.name, parent)
 
 
 class _Level:
-    """A folder on the way down: its name in the one above, what it is, and the names in it not looked at yet."""
+    """A folder on the way down: its name in its parent, its identity, and the names in it still to visit."""
 
     __slots__ = ("identity", "name", "names")
 
@@ -213,7 +213,7 @@ class _Level:
 
 
 def empty(top: int) -> None:
-    """Remove all that is in a folder; what is mounted below is an error (EBUSY). Raises OSError.
+    """Remove the content of a folder; a mount below is an error (EBUSY). Raises OSError.
 
     Depth first, with one folder open at a time: the way up is `..`, proved by its inode number.
     """

@@ -43,7 +43,7 @@ class _SPDYProtocol(asyncio.Protocol):
             self._http.connection_lost(exc)
 
     def served(self) -> None:
-        """Tell the HTTP protocol of the connection's end, when it comes: it would cancel what serves until then."""
+        """Report the end of the connection to the HTTP protocol, only now: it cancels the handler then."""
         self._is_served = True
         if self._is_lost:
             self._http.connection_lost(None)
@@ -86,7 +86,7 @@ class _SPDYProtocol(asyncio.Protocol):
         return data
 
     async def feed(self, connection: SPDYConnection) -> None:
-        """Hand what arrives to the connection until the client is gone."""
+        """Feed the connection with received bytes until the client is gone."""
         try:
             while data := await self._next():
                 await connection.feed(data)
@@ -105,7 +105,7 @@ async def take_over(
 
     Args:
         request: The request that asks for ``Upgrade: SPDY/3.1``.
-        protocol: What is spoken inside, told to the client.
+        protocol: The subprotocol, named in the response.
         serve: Called with the connection.
     """
     if not request.headers.get("Upgrade", "").upper().startswith("SPDY/3.1"):

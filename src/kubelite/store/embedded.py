@@ -258,7 +258,7 @@ class EmbeddedStore:
         """Plan a write and put it in line; return what tells its revision."""
         _require_sound(operations)
         if self._doubt is not None:
-            await self._settle()
+            await self._resolve_doubt()
         if self._broken:
             raise StoreUnavailable(self._broken)
         if self._closed:
@@ -318,8 +318,8 @@ class EmbeddedStore:
             self._unseen.append((pending[0], seen))
             await seen
 
-    def _show(self) -> None:
-        """Wake those who wait for revisions that are durable now."""
+    def _wake_waiters(self) -> None:
+        """Wake the callers that wait for a revision which is visible now, or whose write failed."""
         left = []
         for revision, seen in self._unseen:
             if revision > self._revision and revision <= self._assigned:
@@ -386,8 +386,8 @@ class EmbeddedStore:
                 return
         self._fail(writes, error)
 
-    async def _settle(self) -> None:
-        """Find out what became of a batch that could neither be confirmed nor ruled out; raises StoreUnavailable."""
+    async def _resolve_doubt(self) -> None:
+        """Resolve a failed commit: apply its batch if the engine's revision shows it. Raises StoreUnavailable."""
         if self._broken:
             raise StoreUnavailable(self._broken)
         doubt = self._doubt
@@ -431,7 +431,7 @@ class EmbeddedStore:
         for write in writes:
             if not write.done.done():
                 write.done.set_result(write.revision)
-        self._show()
+        self._wake_waiters()
         self._schedule_compaction()
 
     def _fail(self, writes: Sequence[Write], error: Exception) -> None:
@@ -439,7 +439,7 @@ class EmbeddedStore:
         failed = [*writes, *self._waiting.clear()]
         self._pending.clear()
         self._assigned = self._revision
-        self._show()
+        self._wake_waiters()
         self._failure = f"cannot write: {error}"
         log.error("cannot write", extra={"reason": str(error), "writes": len(failed)})
         for write in failed:
@@ -474,13 +474,13 @@ class EmbeddedStore:
         self._trial = None
         if self._failure:
             loop = asyncio.get_running_loop()
-            self._trying = loop.create_task(self._try(), name="store trial")
+            self._trying = loop.create_task(self._probe_disk(), name="store trial")
 
-    async def _try(self) -> None:
-        """See whether the disk takes writes again."""
+    async def _probe_disk(self) -> None:
+        """Probe with an empty write whether the disk takes writes again; on failure probe later."""
         with suppress(StoreUnavailable):
             if self._doubt is not None:
-                await self._settle()
+                await self._resolve_doubt()
             if not (self._closed or self._broken):
                 await self._enqueue(())
         if self._failure:

@@ -32,6 +32,7 @@ COMPACT_ROWS = 256
 LOCK_TABLE_BYTES = 16 * 1024
 
 DATA_FILE, LOCK_FILE = "data.mdb", "lock.mdb"
+FOLDER_LOCK_FILE = "lock"  # held by the one process that writes
 TABLES = (b"objects", b"log", b"segments", b"meta")
 COMPACTING, FORMER_FILE = "compacting", "data.mdb.former"
 LOOK_ROWS = 64  # written between two looks at how many pages the process has mapped
@@ -331,7 +332,7 @@ def mapped_bytes() -> int:
 
 def lock_folder(path: Path) -> int:
     """Take the lock of a data folder, kept until the returned descriptor is closed; raises StoreLocked."""
-    descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path / FOLDER_LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -15,7 +15,14 @@ from kubelite.node.environment import ConfigUnavailable, expand
 from kubelite.node.lifecycle import StartContainer
 from kubelite.node.observed import HANDLER_LABEL
 from kubelite.node.resources import cgroup_parent
-from kubelite.node.runtime import SANDBOX, ContainerRecord, ContainerSpec, Image, Limits, Mount
+from kubelite.node.runtime import (
+    SANDBOX,
+    ContainerLimits,
+    ContainerRecord,
+    ContainerSpec,
+    Image,
+    Mount,
+)
 
 ONE, OTHER = f"quay.io/a@sha256:{'1' * 64}", f"127.0.0.1:5000/a@sha256:{'2' * 64}"
 IMAGE = Image("sha256:0", (ONE, OTHER, "quay.io/a:1"), ONE)
@@ -48,7 +55,7 @@ def spec_of(
         labels=sandbox_spec(pod, 0, "cluster.local", "runsc").labels,
     )
     start = StartContainer(pod.spec.containers[0], 0, sandbox, 0)
-    return container_spec(pod, start, IMAGE, {}, mounts, Limits(), target)
+    return container_spec(pod, start, IMAGE, {}, mounts, ContainerLimits(), target)
 
 
 def test_a_claim_for_reading_is_mounted_for_reading() -> None:
@@ -104,7 +111,7 @@ def _spec(pod: Pod, environment: dict[str, str]) -> ContainerSpec:
     now = datetime(2026, 1, 1, tzinfo=UTC)
     sandbox = ContainerRecord("s", "u", "p", "ns", SANDBOX, 0, "running", now)
     start = StartContainer(pod.spec.containers[0], 0, sandbox, 0)
-    return container_spec(pod, start, IMAGE, environment, (), Limits())
+    return container_spec(pod, start, IMAGE, environment, (), ContainerLimits())
 
 
 def test_values_may_have_any_lines_and_names_may_not() -> None:

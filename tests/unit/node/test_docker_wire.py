@@ -18,7 +18,14 @@ from kubelite.node.docker_wire import (
     with_tag,
 )
 from kubelite.node.profiles import LoadedProfiles
-from kubelite.node.runtime import ContainerSpec, Handler, Limits, Mount, Profile, SandboxSpec
+from kubelite.node.runtime import (
+    ContainerLimits,
+    ContainerSpec,
+    Handler,
+    Mount,
+    Profile,
+    SandboxSpec,
+)
 
 OWNER = ContainerOwner("0123", "node", Path("/nowhere"))
 POD: dict[str, Any] = {"pod_uid": "u", "pod_name": "p", "namespace": "ns"}
@@ -75,7 +82,9 @@ def test_command_and_arguments_replace_those_of_the_image_only_when_given() -> N
 
 
 def test_limits_mounts_and_scores() -> None:
-    limits = Limits(cpu_shares=512, cpu_quota_us=5000, memory_bytes=1024, oom_score_adj=-997)
+    limits = ContainerLimits(
+        cpu_shares=512, cpu_quota_us=5000, memory_bytes=1024, oom_score_adj=-997
+    )
     host = _container(limits=limits, mounts=(Mount("/a", "/b", True),))["HostConfig"]
     assert (host["CpuShares"], host["CpuQuota"], host["Memory"], host["MemorySwap"]) == (
         512,

@@ -10,7 +10,7 @@ import pytest
 from kubelite.api.kinds.core.containers import Container, LifecycleHandler, Probe
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.limits import EXEC_PROBE_OUTPUT
-from kubelite.node.probes import NetworkProber, Outcome, Target
+from kubelite.node.probes import NetworkProber, Outcome, ProbeTarget
 from kubelite.node.runtime import ContainerRuntime
 from unit.node.cluster import run_virtually
 
@@ -50,7 +50,7 @@ class Talker:
 
 
 async def probed(talker: Talker) -> Outcome:
-    target = Target(Pod(), Container(name="c"), "id", "10.42.0.2")
+    target = ProbeTarget(Pod(), Container(name="c"), "id", "10.42.0.2")
     body: dict[str, Any] = {"exec": {"command": ["talk"]}, "timeoutSeconds": 1}
     prober = NetworkProber(cast(ContainerRuntime, talker))
     return await prober.probe(target, msgspec.convert(body, Probe))
@@ -76,7 +76,7 @@ async def test_a_child_that_keeps_the_output_open_keeps_nothing_here() -> None:
 
 async def test_a_hook_that_is_given_up_is_killed() -> None:
     talker = Talker(1, stays=True)
-    target = Target(Pod(), Container(name="c"), "id", "10.42.0.2")
+    target = ProbeTarget(Pod(), Container(name="c"), "id", "10.42.0.2")
     handler = msgspec.convert({"exec": {"command": ["talk"]}}, LifecycleHandler)
     hook = asyncio.ensure_future(
         NetworkProber(cast(ContainerRuntime, talker)).hook(target, handler)
@@ -108,7 +108,7 @@ def test_each_kind_of_probe_has_its_timeout(
 
     async def story() -> None:
         prober = NetworkProber(cast(ContainerRuntime, Talker(0, stays=True)))
-        target = Target(Pod(), Container(name="c"), "id", "10.42.0.2")
+        target = ProbeTarget(Pod(), Container(name="c"), "id", "10.42.0.2")
         probe = msgspec.convert({kind: actions[kind], **given}, Probe)
         outcomes.append(await prober.probe(target, probe))
         assert asyncio.get_running_loop().time() == seconds

@@ -14,7 +14,7 @@ from kubelite.node.container_owner import ContainerOwner
 from kubelite.node.docker_wire import container_body, record_of
 from kubelite.node.lifecycle import StartContainer
 from kubelite.node.profiles import LoadedProfiles
-from kubelite.node.runtime import ContainerRecord, Image, Limits
+from kubelite.node.runtime import ContainerLimits, ContainerRecord, Image
 
 SANDBOX = ContainerRecord(
     id="s",
@@ -50,7 +50,7 @@ def labels_given() -> dict[str, str]:
         metadata=ObjectMeta(name="p", namespace="n", uid="u"), spec=PodSpec(containers=[container])
     )
     start = StartContainer(container=container, attempt=0, sandbox=SANDBOX, backoff_seconds=0)
-    spec = container_spec.container_spec(pod, start, Image("sha256:0"), {}, (), Limits())
+    spec = container_spec.container_spec(pod, start, Image("sha256:0"), {}, (), ContainerLimits())
     body: dict[str, Any] = container_body(
         spec, OWNER, LoadedProfiles(), may_protect=False, privileges={}
     )

@@ -13,9 +13,11 @@ from kubelite.api.kinds.core.containers import Probe
 from kubelite.api.kinds.core.events import Event
 from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.pods import Pod
-from kubelite.node.probes import Outcome, Target
+from kubelite.node.probes import Outcome, ProbeTarget
 from kubelite.node.runtime import Resynced, RuntimeEvent
-from kubelite.node.simulated import Behaviour, SharedPods, SimulatedNode, SimulatedVolumes
+from kubelite.node.simulated import SharedPods, SimulatedNode
+from kubelite.node.simulated_network import SimulatedVolumes
+from kubelite.node.simulated_runtime import Behaviour
 from kubelite.randomness import SeededRandomness
 from unit.node.cluster import Cluster, container, is_ready, run_virtually
 
@@ -324,7 +326,7 @@ def test_a_pod_that_ends_is_probed_for_readiness_alone(
             asked: list[str] = []
             probe = cluster.node.prober.probe
 
-            async def noting(target: Target, given: Probe) -> Outcome:
+            async def noting(target: ProbeTarget, given: Probe) -> Outcome:
                 assert given.httpGet is not None
                 asked.append(given.httpGet.path)
                 return await probe(target, given)

@@ -34,7 +34,7 @@ from kubelite.node.observed import (
     Observed,
     Trouble,
 )
-from kubelite.node.runtime import SANDBOX, ContainerRecord, Limits
+from kubelite.node.runtime import SANDBOX, ContainerLimits, ContainerRecord
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -63,7 +63,7 @@ SANDBOX_UP = record(SANDBOX)
 
 def up(*records: ContainerRecord, **fields: Any) -> Observed:
     known: dict[str, Any] = {"volumes_ready": True, "addresses": ("10.42.0.2",), "images": IMAGES}
-    known |= {"group_limits": Limits(cpu_shares=2), **fields}
+    known |= {"group_limits": ContainerLimits(cpu_shares=2), **fields}
     return Observed(records=(SANDBOX_UP, *records), **known)
 
 

@@ -11,7 +11,7 @@ from kubelite.api.errors import BadRequest
 from kubelite.limits import TERMINATION_LOG
 from kubelite.node.logs import last_output, read_request
 from kubelite.node.runtime import LogEntry, LogQuery, RuntimeFailure
-from kubelite.node.simulated import SimulatedRuntime
+from kubelite.node.simulated_runtime import SimulatedRuntime
 from unit.node.cluster import Cluster, container, run_virtually
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)

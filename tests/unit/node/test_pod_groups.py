@@ -11,12 +11,12 @@ from kubelite.api.kinds.core.events import Event
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.node.cgroups import legacy_settings, limit_pod, unified_settings, weight_of
 from kubelite.node.resources import class_shares, group_limits, oom_score_adj
-from kubelite.node.runtime import ContainerRecord, Limits, RuntimeFailure
+from kubelite.node.runtime import ContainerLimits, ContainerRecord, RuntimeFailure
 from unit.node.cluster import Cluster, container, is_ready, run_virtually
 
 UID = "0b-1"
-LIMITS = Limits(cpu_shares=512, cpu_quota_us=50_000, memory_bytes=64 << 20)
-UNLIMITED = Limits(cpu_shares=2)
+LIMITS = ContainerLimits(cpu_shares=512, cpu_quota_us=50_000, memory_bytes=64 << 20)
+UNLIMITED = ContainerLimits(cpu_shares=2)
 
 
 def pod_of(*resources: dict[str, Any], **spec: Any) -> Pod:
@@ -36,16 +36,16 @@ def requests(cpu: str = "0", memory: str = "0") -> dict[str, Any]:
     ("pod", "limits"),
     [
         (pod_of({}), UNLIMITED),
-        (pod_of(requests("250m"), requests("500m")), Limits(cpu_shares=768)),
+        (pod_of(requests("250m"), requests("500m")), ContainerLimits(cpu_shares=768)),
         # Limits of containers are enforced by container.
-        (pod_of({"limits": {"cpu": "1", "memory": "1Gi"}, **requests("1")}), Limits(cpu_shares=1024)),
+        (pod_of({"limits": {"cpu": "1", "memory": "1Gi"}, **requests("1")}), ContainerLimits(cpu_shares=1024)),
         (
             pod_of({}, requests("1"), resources={"limits": {"cpu": "500m", "memory": "64Mi"}, **requests("500m")}),
             LIMITS,
         ),
     ],
 )  # fmt: skip
-def test_limits_of_a_group(pod: Pod, limits: Limits) -> None:
+def test_limits_of_a_group(pod: Pod, limits: ContainerLimits) -> None:
     assert group_limits(pod) == limits
 
 
@@ -111,7 +111,7 @@ class Host:
                 for name in names:
                     (made / name).write_text("?")
 
-    def limit(self, limits: Limits, weight: int = 0, uid: str = UID) -> None:
+    def limit(self, limits: ContainerLimits, weight: int = 0, uid: str = UID) -> None:
         limit_pod(5, uid, limits, weight, self.proc, self.root)
 
     def written(self) -> dict[str, str]:
@@ -177,12 +177,14 @@ class Engine:
     """Notes what pods' groups were given, beside the containers that were there by then."""
 
     def __init__(self, cluster: Cluster) -> None:
-        self.given: list[tuple[Limits, int, int]] = []
+        self.given: list[tuple[ContainerLimits, int, int]] = []
         self.refuses = 0
         self._runtime = cluster.node.runtime
         self._runtime.limit_pod = self.limit_pod  # type: ignore[method-assign]  # to see what it is asked
 
-    async def limit_pod(self, sandbox: ContainerRecord, limits: Limits, class_shares: int) -> None:
+    async def limit_pod(
+        self, sandbox: ContainerRecord, limits: ContainerLimits, class_shares: int
+    ) -> None:
         if self.refuses:
             self.refuses -= 1
             raise RuntimeFailure("cannot set the control group of the pod: read-only")
@@ -203,7 +205,7 @@ def test_a_group_has_its_limits_before_anything_runs_in_it() -> None:
             engine = Engine(cluster)
             await cluster.create(SHARED)
             pod = await cluster.until(is_ready)
-            expected = Limits(cpu_shares=512, memory_bytes=64 << 20)
+            expected = ContainerLimits(cpu_shares=512, memory_bytes=64 << 20)
             assert engine.given == [(expected, 512, 0)]
             assert pod.status.resources == pod.spec.resources
             assert pod.status.allocatedResources["cpu"] == "500m"

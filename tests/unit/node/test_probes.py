@@ -19,8 +19,8 @@ from kubelite.node import http_get as client
 from kubelite.node.grpc_health import GRPCFailed, grpc_health
 from kubelite.node.http_get import Answer, HTTPFailed, http_get
 from kubelite.node.name_lookup import NameLookups
-from kubelite.node.probes import NetworkProber, Target, first_health, port_number
-from kubelite.node.simulated import SimulatedRuntime
+from kubelite.node.probes import NetworkProber, ProbeTarget, first_health, port_number
+from kubelite.node.simulated_runtime import SimulatedRuntime
 from kubelite.randomness import SeededRandomness
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -64,8 +64,8 @@ def answering(answer: bytes, seen: list[bytes] | None = None) -> Talk:
     return talk
 
 
-def target(**container: Any) -> Target:
-    return Target(
+def target(**container: Any) -> ProbeTarget:
+    return ProbeTarget(
         Pod(), msgspec.convert({"name": "app", **container}, Container), "id", "127.0.0.1"
     )
 

@@ -13,10 +13,10 @@ from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.kinds.node import RuntimeClass
 from kubelite.node.admission import unsupported
+from kubelite.node.container_start import target_id
 from kubelite.node.environment import ConfigUnavailable
-from kubelite.node.pod_actions import target_id
 from kubelite.node.runtime import SANDBOX, Handler
-from kubelite.node.simulated import SimulatedRuntime
+from kubelite.node.simulated_runtime import SimulatedRuntime
 from kubelite.node.sysctls import SysctlAllowList
 from kubelite.randomness import SeededRandomness
 from unit.node.cluster import Cluster, container, is_ready, run_virtually

@@ -10,7 +10,7 @@ from kubelite.api.kinds.core.containers import ResourceRequirements
 from kubelite.api.kinds.core.events import Event
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.node.resizing import IN_PROGRESS, PENDING, resize_message, with_allocated
-from kubelite.node.runtime import Limits, RuntimeFailure
+from kubelite.node.runtime import ContainerLimits, RuntimeFailure
 from unit.node.cluster import Cluster, container, is_ready, run_virtually
 
 
@@ -125,10 +125,10 @@ def test_a_resize_that_the_engine_refuses_is_an_error_and_tried_again() -> None:
         async with Cluster() as cluster:
             await cluster.create({"containers": [container(resources=requests("100m"))]})
             await cluster.until(is_ready)
-            tried: list[Limits] = []
+            tried: list[ContainerLimits] = []
             update = cluster.node.runtime.update
 
-            async def refuse(container_id: str, limits: Limits) -> None:
+            async def refuse(container_id: str, limits: ContainerLimits) -> None:
                 tried.append(limits)
                 if len(tried) < 4:
                     raise RuntimeFailure("no such device")

@@ -44,7 +44,7 @@ STEPS = {
     "publish": _raising(
         EmbeddedStore, "_publish", matters=lambda _, some: any(one.key == POISON for one in some)
     ),
-    "waiters": _raising(EmbeddedStore, "_show", matters=lambda store: store.get(POISON) is not None),
+    "waiters": _raising(EmbeddedStore, "_wake_waiters", matters=lambda store: store.get(POISON) is not None),
     "compaction": _raising(EmbeddedStore, "_schedule_compaction", matters=lambda store: store.get(POISON) is not None),
     "batch": _raising(EmbeddedStore, "_batch", matters=lambda _, writes: any(
         record.change.key == POISON for write in writes for record in write.records)),

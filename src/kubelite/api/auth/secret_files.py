@@ -17,9 +17,14 @@ def make_folder(folder: Path) -> None:
     folder.chmod(FOLDER_MODE)
 
 
+def temporary_of(path: Path) -> Path:
+    """Return the file that `write_file` writes first, which a crash may leave behind."""
+    return path.with_name(f".{path.name}.new")
+
+
 def write_file(path: Path, content: bytes, *, mode: int = SECRET_MODE) -> None:
     """Replace a file atomically and durably: a crash leaves either the old content or the new. Blocks."""
-    temporary = path.with_name(f".{path.name}.new")
+    temporary = temporary_of(path)
     temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     with os.fdopen(descriptor, "wb") as file:

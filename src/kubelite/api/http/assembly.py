@@ -56,12 +56,14 @@ def assemble(  # noqa: PLR0913 - it joins what a server is made of
         clock=clock,
         randomness=randomness,
         pages=Pages(
-            Discovery(verbs.resources, address),
+            Discovery(verbs.resources, address, verbs.offload),
             offload=verbs.offload,
             live=live_checks(verbs.writer.store),
             ready=ready_checks(verbs.writer.store),
             more={
-                **OpenAPIPages(verbs.resources, serves_identity=issuer is not None).pages(),
+                **OpenAPIPages(
+                    verbs.resources, serves_identity=issuer is not None, offload=verbs.offload
+                ).pages(),
                 **(identity_pages(issuer, address) if issuer else {}),
             },
         ),

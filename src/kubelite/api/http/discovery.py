@@ -1,24 +1,33 @@
 """Discovery: which groups, versions and resources are served, as legacy and as aggregated documents.
 
 Documents are made from the resource table, kept until the table changes, and named by a hash of their bytes, so that a
-client that knows the current one gets 304.
+client that knows the current one gets 304. What a group contributes is encoded once, until a row of the group changes.
 """
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import msgspec
 
 from kubelite.api.http.negotiation import JSON, parse_accept
 from kubelite.api.http.respond import Reply
-from kubelite.api.registry.resource import Resource
+from kubelite.api.machinery.versions import version_priority
+from kubelite.api.registry.resource import Resource, Subresource
 from kubelite.api.registry.table import ResourceTable
+from kubelite.limits import KIB
+from kubelite.offload import AtOnce, Offload
 
 AGGREGATED_GROUP = "apidiscovery.k8s.io"
 AGGREGATED_VERSIONS = ("v2", "v2beta1")
 NOT_MODIFIED = 304
+ROW_COST_BYTES = KIB  # to encode the entries of a row, for the offload
+# In the order in which apiextensions-apiserver lists them.
+_CUSTOM_VERBS = (
+    *("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"),
+)
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -29,22 +38,39 @@ class Document(msgspec.Struct, frozen=True):
     content_type: str = JSON
 
 
+_Key = tuple[
+    str, ...
+]  # the parts of a path; of the aggregated form with that word and the version in front
+
+
 class Discovery:
     """Serves /api and /apis down to ``/apis/{group}/{version}``."""
 
-    def __init__(self, resources: ResourceTable, address: Callable[[], str]) -> None:
+    def __init__(
+        self, resources: ResourceTable, address: Callable[[], str], offload: Offload | None = None
+    ) -> None:
         self._resources = resources
         self._address = address  # host and port under which clients reach the server
-        self._documents: dict[tuple[str, ...], Document | None] = {}
+        self._offload = offload or AtOnce()
+        self._documents: dict[_Key, Document] = {}
+        self._groups: dict[str, Group] = {}
         self._generation = -1
+
+    async def prepare(self, path: str, accept: str) -> None:
+        """Encode in the offload what the answer to a request lacks, so that `answer` need not do it."""
+        key = _key(path, accept)
+        groups = self._current()
+        if key in self._documents:
+            return
+        rows = sum(len(group.rows) for group in _needed(key, groups) if not group.has(key))
+        generation = self._generation
+        document = await self._offload.run(ROW_COST_BYTES * rows, lambda: self._make(key, groups))
+        if document is not None and generation == self._generation:
+            self._documents[key] = document
 
     def answer(self, path: str, accept: str, if_none_match: str) -> Reply | None:
         """Answer a discovery path, with 304 if the entity tag matches; None for an unknown group or version."""
-        parts = tuple(part for part in path.split("/") if part)
-        if len(parts) == 1 and (version := aggregated_version(accept)):
-            document = self._document("aggregated", version, *parts)
-        else:
-            document = self._document(*parts)
+        document = self._document(_key(path, accept))
         if document is None:
             return None
         headers = {"Vary": "Accept", "ETag": document.etag}
@@ -54,39 +80,73 @@ class Discovery:
             )
         return Reply(body=document.body, content_type=document.content_type, headers=headers)
 
-    def _document(self, *key: str) -> Document | None:
-        if self._generation != self._resources.generation:
-            self._documents.clear()
-            self._generation = self._resources.generation
+    def is_custom(self, path: str) -> bool:
+        """Return whether a path is of a group of custom resources, whose pages answer every method."""
+        key = _key(path, "")
+        group = self._current().get(key[1]) if key[:1] == ("apis",) and len(key) > 1 else None
+        return group is not None and group.custom
+
+    def _document(self, key: _Key) -> Document | None:
+        groups = self._current()
         if key not in self._documents:
-            made = self._make(key)
+            made = self._make(key, groups)
             if made is None:
                 return None  # not cached: callers choose the key
             self._documents[key] = made
         return self._documents[key]
 
-    def _make(self, key: tuple[str, ...]) -> Document | None:
-        rows = self._resources.all()
+    def _current(self) -> Mapping[str, "Group"]:
+        """Return the groups by name, in the order of discovery; keeps those whose rows did not change."""
+        if self._generation != self._resources.generation:
+            self._documents.clear()
+            self._generation = self._resources.generation
+            self._groups = self._grouped()
+        return self._groups
+
+    def _grouped(self) -> "dict[str, Group]":
+        rows: dict[str, list[Resource]] = {}
+        for row in self._resources.all():
+            rows.setdefault(row.group, []).append(row)
+        groups = []
+        for name, of_group in rows.items():
+            known = self._groups.get(name)
+            if known is None or known.rows != of_group:  # rows are compared by identity
+                known = Group(name, of_group, {row.storage: self._stored(row) for row in of_group})
+            groups.append(known)
+        # Custom resources have the least priority, so their groups follow, by name.
+        groups.sort(key=lambda group: (group.custom, group.name if group.custom else ""))
+        return {group.name: group for group in groups}
+
+    def _stored(self, row: Resource) -> Resource | None:
+        """Return the row of the storage version; None if it is not served."""
+        stored = row.canonical
+        return self._resources.find(stored.group, stored.version, stored.plural)
+
+    def _make(self, key: _Key, groups: Mapping[str, "Group"]) -> Document | None:
         match key:
-            case ("aggregated", version, root):
-                wanted = [row for row in rows if (row.group == "") == (root == "api")]
-                return _document(
-                    aggregated(wanted, version),
+            case ("aggregated", version, _):
+                items = [group.aggregated for group in _needed(key, groups)]
+                return _encoded(
+                    aggregated(items, version),
                     f"{JSON};g={AGGREGATED_GROUP};v={version};as=APIGroupDiscoveryList",
                 )
             case ("api",):
-                return _document(self._api_versions())
+                return _encoded(msgspec.json.encode(self._api_versions()))
             case ("apis",):
-                names = dict.fromkeys(row.group for row in rows if row.group)
-                groups = [_group(name, rows) for name in names]
-                return _document({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
-            case ("apis", name) if any(row.group == name for row in rows):
-                group = _group(name, rows)
-                return _document({"kind": "APIGroup", "apiVersion": "v1", **group})
-            case ("api", version):
-                return self._resource_list("", version)
-            case ("apis", name, version):
-                return self._resource_list(name, version)
+                entries = b",".join(group.entry for group in _needed(key, groups))
+                return _encoded(
+                    b'{"kind":"APIGroupList","apiVersion":"v1","groups":[%b]}' % entries
+                )
+            case ("apis", name) if name in groups:
+                return _encoded(
+                    msgspec.json.encode(
+                        {"kind": "APIGroup", "apiVersion": "v1", **groups[name].description}
+                    )
+                )
+            case ("api", version) if "" in groups:
+                return groups[""].resource_list(version)
+            case ("apis", name, version) if name in groups:
+                return groups[name].resource_list(version)
             case _:
                 return None
 
@@ -99,26 +159,95 @@ class Discovery:
             ],
         }
 
-    def _resource_list(self, group: str, version: str) -> Document | None:
-        rows = [
-            row for row in self._resources.all() if (row.group, row.version) == (group, version)
+
+def _key(path: str, accept: str) -> _Key:
+    parts = tuple(part for part in path.split("/") if part)
+    if len(parts) == 1 and (version := aggregated_version(accept)):
+        return "aggregated", version, *parts
+    return parts
+
+
+def _needed(key: _Key, groups: Mapping[str, "Group"]) -> "list[Group]":
+    """Return the groups that a document is made of."""
+    match key:
+        case ("aggregated", _, root):
+            return [group for group in groups.values() if (group.name == "") == (root == "api")]
+        case ("apis",):
+            return [group for group in groups.values() if group.name]
+        case ("apis", name, *_) if name in groups:
+            return [groups[name]]
+        case _:
+            return []
+
+
+class Group:
+    """A group as discovery shows it. What is made of its rows is encoded on first use; thread-safe."""
+
+    def __init__(
+        self, name: str, rows: Sequence[Resource], stored: Mapping[str, Resource | None]
+    ) -> None:
+        """`stored` has the row of the storage version of each storage."""
+        self.name = name
+        self.rows = rows
+        self.custom = all(row.type is None for row in rows)
+        self._stored = stored
+
+    @cached_property
+    def _versions(self) -> dict[str, list[Resource]]:
+        """The rows of each version, by priority and name."""
+        versions: dict[str, list[Resource]] = {}
+        for row in sorted(self.rows, key=lambda row: (version_priority(row.version), row.plural)):
+            versions.setdefault(row.version, []).append(row)
+        return versions
+
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """The group in the legacy form, without kind and version."""
+        versions = [
+            {"groupVersion": f"{self.name}/{version}", "version": version}
+            for version in self._versions
         ]
-        if not rows:
+        return {"name": self.name, "versions": versions, "preferredVersion": versions[0]}
+
+    @cached_property
+    def entry(self) -> bytes:
+        """The encoded group in the legacy list of groups."""
+        return msgspec.json.encode(self.description)
+
+    def has(self, key: _Key) -> bool:
+        """Return whether what the group contributes to a document is encoded already."""
+        return key[0] == "aggregated" and "aggregated" in self.__dict__
+
+    @cached_property
+    def aggregated(self) -> bytes:
+        """The encoded group in the aggregated form."""
+        versions = [
+            {
+                "version": version,
+                "resources": [_aggregated_entry(row) for row in rows],
+                "freshness": "Current",
+            }
+            for version, rows in self._versions.items()
+        ]
+        return msgspec.json.encode({"metadata": {"name": self.name}, "versions": versions})
+
+    def resource_list(self, version: str) -> Document | None:
+        """Return the legacy list of a version's resources; None if the version is not served."""
+        if version not in self._versions:
             return None
         listed = []
-        for row in sorted(rows, key=lambda row: row.plural):
-            listed += _legacy_entries(row, self._stored_kind(row))
-        return _document(
-            {
-                "kind": "APIResourceList",
-                "apiVersion": "v1",
-                "groupVersion": f"{group}/{version}" if group else version,
-                "resources": listed,
-            }
+        for row in self._versions[version]:
+            listed += _legacy_entries(row, self._stored[row.storage])
+        return _encoded(
+            msgspec.json.encode(
+                {
+                    "kind": "APIResourceList",
+                    "apiVersion": "v1",
+                    "groupVersion": f"{self.name}/{version}" if self.name else version,
+                    "resources": listed,
+                }
+            )
         )
-
-    def _stored_kind(self, row: Resource) -> Resource:
-        return row.canonical
 
 
 def aggregated_version(accept: str) -> str:
@@ -137,30 +266,10 @@ def aggregated_version(accept: str) -> str:
     return ""
 
 
-def aggregated(rows: Iterable[Resource], version: str) -> dict[str, Any]:
-    """Return the APIGroupDiscoveryList of the rows."""
-    groups: dict[str, dict[str, list[Any]]] = {}
-    for row in rows:
-        groups.setdefault(row.group, {}).setdefault(row.version, []).append(_aggregated_entry(row))
-    return {
-        "kind": "APIGroupDiscoveryList",
-        "apiVersion": f"{AGGREGATED_GROUP}/{version}",
-        "metadata": {},
-        "items": [
-            {
-                "metadata": {"name": name, "creationTimestamp": None},
-                "versions": [
-                    {
-                        "version": group_version,
-                        "resources": sorted(entries, key=lambda entry: str(entry["resource"])),
-                        "freshness": "Current",
-                    }
-                    for group_version, entries in versions.items()
-                ],
-            }
-            for name, versions in groups.items()
-        ],
-    }
+def aggregated(items: Iterable[bytes], version: str) -> bytes:
+    """Return the APIGroupDiscoveryList of encoded groups."""
+    head = f'{{"kind":"APIGroupDiscoveryList","apiVersion":"{AGGREGATED_GROUP}/{version}",'
+    return b'%b"metadata":{},"items":[%b]}' % (head.encode(), b",".join(items))
 
 
 def _aggregated_entry(row: Resource) -> dict[str, Any]:
@@ -169,7 +278,7 @@ def _aggregated_entry(row: Resource) -> dict[str, Any]:
         "responseKind": row.kind._asdict(),
         "scope": "Namespaced" if row.namespaced else "Cluster",
         "singularResource": row.singular,
-        "verbs": list(row.verbs),
+        "verbs": _verbs(row),
     }
     if row.short_names:
         entry["shortNames"] = list(row.short_names)
@@ -182,27 +291,41 @@ def _aggregated_entry(row: Resource) -> dict[str, Any]:
                 "responseKind": one.kind._asdict(),
                 "verbs": list(one.verbs),
             }
-            for one in sorted(row.subresources.values(), key=lambda one: one.name)
+            for one in _subresources(row)
         ]
     return entry
 
 
-def _legacy_entries(row: Resource, stored: Resource) -> list[dict[str, Any]]:
+def _verbs(row: Resource) -> list[str]:
+    if row.type is not None:
+        return list(row.verbs)
+    return [verb for verb in _CUSTOM_VERBS if verb in row.verbs]
+
+
+def _subresources(row: Resource) -> Sequence[Subresource]:
+    if row.type is None:
+        return tuple(row.subresources.values())
+    return sorted(row.subresources.values(), key=lambda one: one.name)
+
+
+def _legacy_entries(row: Resource, stored: Resource | None) -> list[dict[str, Any]]:
     entry: dict[str, Any] = {
         "name": row.plural,
         "singularName": row.singular,
         "namespaced": row.namespaced,
         "kind": row.kind.kind,
-        "verbs": list(row.verbs),
+        "verbs": _verbs(row),
     }
     if row.short_names:
         entry["shortNames"] = list(row.short_names)
     if row.categories:
         entry["categories"] = list(row.categories)
-    if "get" in row.verbs and "create" in row.verbs:
+    # Those of built-in kinds that are not stored have none, nor has a custom one whose storage version is not served.
+    is_stored = row.type is None or {"get", "create"} <= set(row.verbs)
+    if is_stored and stored is not None:
         entry["storageVersionHash"] = storage_version_hash(*stored.kind)
     entries = [entry] if row.verbs else []
-    for one in sorted(row.subresources.values(), key=lambda one: one.name):
+    for one in _subresources(row):
         below: dict[str, Any] = {
             "name": f"{row.plural}/{one.name}",
             "singularName": "",
@@ -220,16 +343,7 @@ def storage_version_hash(group: str, version: str, kind: str) -> str:
     return b64encode(digest[:8]).decode()
 
 
-def _group(name: str, rows: Iterable[Resource]) -> dict[str, Any]:
-    versions = [
-        {"groupVersion": f"{name}/{version}", "version": version}
-        for version in dict.fromkeys(row.version for row in rows if row.group == name)
-    ]
-    return {"name": name, "versions": versions, "preferredVersion": versions[0]}
-
-
-def _document(value: dict[str, Any], content_type: str = JSON) -> Document:
-    body = msgspec.json.encode(value)
+def _encoded(body: bytes, content_type: str = JSON) -> Document:
     return Document(body=body, etag=etag_of(body), content_type=content_type)
 
 

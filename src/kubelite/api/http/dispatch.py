@@ -77,7 +77,7 @@ class Asked(Struct, frozen=True):
         return self.target.attributes
 
 
-class Page(Protocol):
+class PathHandlers(Protocol):
     """Serves the non-resource paths."""
 
     def find(self, path: str) -> Callable[[Asked], Awaitable[Reply]] | None:
@@ -111,7 +111,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     authorizer: Authorizer
     clock: Clock
     randomness: Randomness
-    pages: Page
+    pages: PathHandlers
     streams: Mapping[
         tuple[str, str], Stream
     ] = {}  # by resource and subresource, all of the core group

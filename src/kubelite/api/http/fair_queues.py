@@ -4,10 +4,13 @@ A level has a nominal number of seats. It lends unused seats, up to its lendable
 them back as they are freed once it has work again. A request without a seat is queued: the hash of its flow deals it a
 hand of queues, of which it joins the shortest (shuffle sharding). Free seats go to the queues in round-robin order, so
 a flow that floods the level fills its own hand only and other flows get through.
+
+A configuration may name millions of queues, so a level holds only those in which a request waits; an index stands for
+all others. Its memory and the work of a request depend on the requests and the hand, not on the number of queues.
 """
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 
@@ -17,11 +20,14 @@ from kubelite.api.errors import TooManyRequests
 from kubelite.limits import SEAT_WAIT_SECONDS
 
 RETRY_AFTER_SECONDS = 1
+HAND_MAX = (
+    60  # the most cards of a valid hand: one bit of the flow's hash is the least that a card takes
+)
 
 Waiter = asyncio.Future[None]
 
 
-class Limits(Struct, frozen=True):
+class LevelLimits(Struct, frozen=True):
     """The configuration of a level. With 0 `queues` a request without a seat is rejected at once."""
 
     seats: int
@@ -46,43 +52,35 @@ class Refused(TooManyRequests):
 class Level:
     """The seats and queues of a priority level; `peers` are all levels, which lend to each other."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: LevelLimits) -> None:
         self.limits = limits
         self.in_use = 0
         self.peers: Sequence[Level] = (self,)
-        self._queues: list[deque[Waiter]] = [deque() for _ in range(limits.queues)]
-        self._turn: deque[int] = (
-            deque()
-        )  # the indices of queues that are not empty, in the order of service
+        # By index, in the order of service; a queue is in here exactly while it is not empty.
+        self.queues: OrderedDict[int, deque[Waiter]] = OrderedDict()
 
     @property
     def waiting(self) -> int:
         """The number of queued requests."""
-        return sum(len(queue) for queue in self._queues)
+        return sum(len(queue) for queue in self.queues.values())
 
-    def reconfigure(self, limits: Limits) -> None:
-        """Change the limits; queued requests keep their places. Queues are added but never removed."""
+    def reconfigure(self, limits: LevelLimits) -> None:
+        """Change the limits; queued requests keep their places, even in a queue past the new number."""
         self.limits = limits
-        while len(self._queues) < limits.queues:
-            self._queues.append(deque())
         self.serve()
 
     async def take(self, flow: str) -> None:
         """Take a seat, queueing for up to `SEAT_WAIT_SECONDS`. Raises Refused."""
-        if self.limits.is_exempt or (not self._turn and self._has_seat()):
+        if self.limits.is_exempt or (not self.queues and self._has_seat()):
             self.in_use += 1
             return
         if not self.limits.queues:
             raise Refused("concurrency-limit")
         queue_index = self._shortest(flow)
-        queue = self._queues[queue_index]
-        if len(queue) >= self.limits.queue_length:
+        if self._length(queue_index) >= self.limits.queue_length:
             raise Refused("queue-full")
-        loop = asyncio.get_running_loop()
-        waiter: Waiter = loop.create_future()
-        queue.append(waiter)
-        if len(queue) == 1:
-            self._turn.append(queue_index)
+        waiter: Waiter = asyncio.get_running_loop().create_future()
+        self.queues.setdefault(queue_index, deque()).append(waiter)
         try:
             async with asyncio.timeout(SEAT_WAIT_SECONDS.value):
                 await waiter
@@ -106,24 +104,26 @@ class Level:
         if waiter.done() and not waiter.cancelled():
             self.give_back()  # the seat was granted just as the wait was cancelled
             return
-        queue = self._queues[queue_index]
-        if waiter in queue:
+        queue = self.queues.get(queue_index)
+        if queue is not None and waiter in queue:
             queue.remove(waiter)
             if not queue:
-                self._turn.remove(queue_index)
+                del self.queues[queue_index]
 
     def _shortest(self, flow: str) -> int:
         dealt = hand(flow, self.limits.queues, self.limits.hand_size)
-        return min(dealt, key=lambda index: len(self._queues[index]))
+        return min(dealt, key=self._length)
+
+    def _length(self, queue_index: int) -> int:
+        return len(self.queues.get(queue_index, ()))
 
     def serve(self) -> None:
         """Grant free seats to queued requests, round-robin over the queues."""
-        while self._turn and self._has_seat():
-            queue_index = self._turn.popleft()
-            queue = self._queues[queue_index]
+        while self.queues and self._has_seat():
+            queue_index, queue = self.queues.popitem(last=False)
             waiter = queue.popleft()
             if queue:
-                self._turn.append(queue_index)
+                self.queues[queue_index] = queue
             if not waiter.done():
                 self.in_use += 1
                 waiter.set_result(None)
@@ -162,10 +162,13 @@ def _lendable(levels: Sequence[Level], *, but: Level | None) -> int:
 
 
 def hand(flow: str, queues: int, size: int) -> Iterator[int]:
-    """Yield the indices of a flow's `size` distinct queues out of `queues`; deterministic in `flow`."""
+    """Yield the indices of a flow's `size` distinct queues out of `queues`; deterministic in `flow`.
+
+    At most `HAND_MAX`: the work grows with the square of the size.
+    """
     digest = int.from_bytes(blake2b(flow.encode(), digest_size=16).digest())
     dealt: list[int] = []
-    for left in range(queues, queues - min(size, queues), -1):
+    for left in range(queues, queues - min(size, queues, HAND_MAX), -1):
         digest, position = divmod(digest, left)
         for earlier in sorted(dealt):
             if position >= earlier:

@@ -12,7 +12,7 @@ from kubelite.api.auth.caller import Attributes, Caller, is_usual
 from kubelite.api.client.protocol import Client
 from kubelite.api.errors import APIError
 from kubelite.api.http import metrics
-from kubelite.api.http.fair_queues import Level, Limits, Refused
+from kubelite.api.http.fair_queues import Level, LevelLimits, Refused
 from kubelite.api.http.flow_bootstrap import (
     CATCH_ALL,
     Item,
@@ -229,11 +229,13 @@ def dangling(schema: FlowSchema, has_level: bool) -> FlowSchemaCondition:
     )
 
 
-def limits_of(configuration: PriorityLevelConfiguration, seats: int, all_shares: int) -> Limits:
+def limits_of(
+    configuration: PriorityLevelConfiguration, seats: int, all_shares: int
+) -> LevelLimits:
     """Return the limits of a level that gets its part of `seats` by its shares out of `all_shares`."""
     spec = configuration.spec
     if spec.type == "Exempt" or spec.limited is None:
-        return Limits(seats=0, is_exempt=True)
+        return LevelLimits(seats=0, is_exempt=True)
     limited = spec.limited
     nominal = max(1, math.ceil(seats * _shares(configuration) / max(1, all_shares)))
     lendable = round(nominal * (limited.lendablePercent or 0) / 100)
@@ -242,8 +244,8 @@ def limits_of(configuration: PriorityLevelConfiguration, seats: int, all_shares:
         borrowable = round(nominal * limited.borrowingLimitPercent / 100)
     queuing = limited.limitResponse.queuing
     if limited.limitResponse.type != "Queue":
-        return Limits(seats=nominal, lendable=lendable, borrowable=borrowable)
-    return Limits(
+        return LevelLimits(seats=nominal, lendable=lendable, borrowable=borrowable)
+    return LevelLimits(
         seats=nominal,
         lendable=lendable,
         borrowable=borrowable,

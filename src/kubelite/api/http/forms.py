@@ -134,7 +134,7 @@ class Forms:
                     f"({resource.kind.kind}List)"
                 )
             case _:
-                return list_body(resource.api_version, resource.kind.kind + "List", listed)
+                return list_body(resource.api_version, resource.kind_of_list, listed)
 
     def watch(self, resource: Resource, media: Media, query: Query) -> Form:
         """Return the form of a watch's events. Raises BadRequest."""

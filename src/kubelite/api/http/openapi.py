@@ -1,6 +1,5 @@
 """Serves /openapi/v2 and /openapi/v3 from the resource table."""
 
-import asyncio
 from collections.abc import Mapping
 
 from kubelite.api.http.dispatch import Asked
@@ -9,31 +8,46 @@ from kubelite.api.http.pages import READING_METHODS, ServePage
 from kubelite.api.http.respond import CACHE_CONTROL, Reply
 from kubelite.api.kinds.catalog import kinds
 from kubelite.api.machinery.openapi import Served, ServedSubresource
+from kubelite.api.machinery.openapi_custom import CustomType
+from kubelite.api.machinery.openapi_document import OpenAPIDocument, etag_of
 from kubelite.api.machinery.openapi_pages import IDENTITY, SERVER
 from kubelite.api.machinery.openapi_v2 import PROTOBUF, OpenAPIV2
-from kubelite.api.machinery.openapi_v3 import OpenAPIDocument, OpenAPIV3
+from kubelite.api.machinery.openapi_v3 import OpenAPIV3
 from kubelite.api.machinery.schema import Schema, compile_struct
 from kubelite.api.registry.resource import Resource, Subresource
 from kubelite.api.registry.routes import not_allowed, not_found
 from kubelite.api.registry.table import ResourceTable
+from kubelite.limits import KIB
+from kubelite.offload import AtOnce, Offload
 
 NOT_MODIFIED, MOVED = 304, 301
 # Older clients write the version after an @, and with a plus that some proxies turn into a space.
 PROTOBUF_TYPES = frozenset({PROTOBUF, PROTOBUF.replace("v2.v1.0", "v2@v1.0")})
+ROW_COST_BYTES = (
+    KIB  # to make plain data of a row, for the offload; of a built-in kind its type is compiled
+)
 FOREVER = "public, immutable, max-age=31536000"
 
 
 class OpenAPIPages:
-    """Serves the OpenAPI documents, built on first use and rebuilt when the resource table changes."""
+    """Serves the OpenAPI documents, built when asked for and outdated by changes of their group versions."""
 
-    def __init__(self, resources: ResourceTable, *, serves_identity: bool = True) -> None:
+    def __init__(
+        self,
+        resources: ResourceTable,
+        *,
+        serves_identity: bool = True,
+        offload: Offload | None = None,
+    ) -> None:
         """`serves_identity`: the pages of the token issuer are served and so documented."""
         pages = (*SERVER, *(IDENTITY if serves_identity else ()))
         self._resources = resources
-        self._served: tuple[Served, ...] = ()
+        self._offload = offload or AtOnce()
+        self._served: dict[Resource, Served] = {}
+        self._rows: tuple[Served, ...] = ()
         self._generation = -1
-        self._v2 = OpenAPIV2(self.served, pages)
-        self._v3 = OpenAPIV3(self.served, pages)
+        self._v2 = OpenAPIV2(self.served, pages, self._offload)
+        self._v3 = OpenAPIV3(self.served, pages, self._offload)
 
     def pages(self) -> Mapping[str, ServePage]:
         """Return the handlers by path."""
@@ -47,21 +61,31 @@ class OpenAPIPages:
         """Return the rows of the table as plain data."""
         if self._generation != self._resources.generation:
             self._generation = self._resources.generation
-            self._served = tuple(map(served, self._resources.all()))
-        return self._served
+            rows = self._resources.all()
+            known = self._served
+            self._served = {row: known.get(row) or served(row) for row in rows}
+            self._rows = tuple(self._served.values())
+        return self._rows
 
     async def _compile(self) -> None:
-        """Compile the types of all rows in a thread, since the first time takes 80 ms."""
-        if self._generation != self._resources.generation:
-            rows = tuple(self._resources.all())
-            await asyncio.to_thread(lambda: [served(row) for row in rows])
+        """Make plain data of new rows in the offload: the types of all built-in kinds take 80 ms to compile."""
+        if self._generation == self._resources.generation:
+            return
+        rows = [row for row in self._resources.all() if row not in self._served]
+        self._served |= await self._offload.run(
+            ROW_COST_BYTES * len(rows), lambda: {row: served(row) for row in rows}
+        )
 
     async def _whole(self, asked: Asked) -> Reply:
         _reading(asked)
         await self._compile()
-        if _wants_protobuf(asked.request.headers.get("Accept", "")):
-            return _reply(asked, await self._v2.protobuf(), content_type=PROTOBUF)
-        return _reply(asked, await self._v2.json())
+        protobuf = _wants_protobuf(asked.request.headers.get("Accept", ""))
+        content_type = PROTOBUF if protobuf else JSON
+        etag = etag_of(await self._v2.hash("protobuf" if protobuf else "json"))
+        if asked.request.headers.get("If-None-Match", "") == etag:
+            return _not_modified(etag, content_type, CACHE_CONTROL)
+        document = await (self._v2.protobuf() if protobuf else self._v2.json())
+        return _reply(asked, document, content_type=content_type)
 
     async def _index(self, asked: Asked) -> Reply:
         _reading(asked)
@@ -84,6 +108,7 @@ class OpenAPIPages:
 
 def served(resource: Resource) -> Served:
     """Return what OpenAPI documents of a row of the resource table."""
+    type_ = object_type(resource)
     return Served(
         group=resource.group,
         version=resource.version,
@@ -91,20 +116,33 @@ def served(resource: Resource) -> Served:
         kind=resource.kind,
         namespaced=resource.namespaced,
         verbs=resource.verbs,
-        schema=resource.schema,
+        schema=type_,
         answers_whole=resource.strategy.conduct.answered_whole,
-        subresources=tuple(_subresource(resource, each) for each in resource.subresources.values()),
+        subresources=tuple(
+            _subresource(resource, type_, each) for each in resource.subresources.values()
+        ),
     )
 
 
-def _subresource(resource: Resource, subresource: Subresource) -> ServedSubresource:
+def object_type(resource: Resource) -> Schema | CustomType:
+    """Return the type of a row's objects; a custom resource that brings none is documented without fields."""
+    if resource.type is not None:
+        return resource.schema
+    return resource.openapi or CustomType(
+        kind=resource.kind, list_kind=f"{resource.kind.kind}List", source=None
+    )
+
+
+def _subresource(
+    resource: Resource, type_: Schema | CustomType, subresource: Subresource
+) -> ServedSubresource:
     kind = subresource.kind
-    schema: Schema | None = None
+    schema: Schema | CustomType | None = None
     is_object = subresource.name != "log" and not kind.kind.endswith("Options")
     if is_object and kind == resource.kind:
-        schema = resource.schema
-    elif is_object and (type_ := kinds().get(kind)) is not None:
-        schema = compile_struct(type_)
+        schema = type_
+    elif is_object and (struct := kinds().get(kind)) is not None:
+        schema = compile_struct(struct)
     return ServedSubresource(subresource.name, subresource.verbs, kind, schema)
 
 
@@ -117,10 +155,15 @@ def _wants_protobuf(accept: str) -> bool:
 def _reply(
     asked: Asked, document: OpenAPIDocument, *, content_type: str = JSON, cache: str = CACHE_CONTROL
 ) -> Reply:
-    headers = {"ETag": document.etag, "Vary": "Accept"}
     if asked.request.headers.get("If-None-Match", "") == document.etag:
-        return Reply(b"", NOT_MODIFIED, content_type, headers=headers, cache_control=cache)
+        return _not_modified(document.etag, content_type, cache)
+    headers = {"ETag": document.etag, "Vary": "Accept"}
     return Reply(document.body, 200, content_type, headers=headers, cache_control=cache)
+
+
+def _not_modified(etag: str, content_type: str, cache: str) -> Reply:
+    headers = {"ETag": etag, "Vary": "Accept"}
+    return Reply(b"", NOT_MODIFIED, content_type, headers=headers, cache_control=cache)
 
 
 def _reading(asked: Asked) -> None:

@@ -74,11 +74,12 @@ class Pages:
         return None
 
     async def _discover(self, asked: Asked) -> Reply:
-        _reading(asked)
-        headers = asked.request.headers
-        reply = self._discovery.answer(
-            asked.attributes.path, headers.get("Accept", ""), headers.get("If-None-Match", "")
-        )
+        path, headers = asked.attributes.path, asked.request.headers
+        if not self._discovery.is_custom(path):
+            _reading(asked)
+        accept = headers.get("Accept", "")
+        await self._discovery.prepare(path, accept)
+        reply = self._discovery.answer(path, accept, headers.get("If-None-Match", ""))
         if reply is None:
             raise not_found()
         return reply

@@ -69,3 +69,12 @@ def plural_of(kind: str) -> str:
     if singular.endswith("s"):
         return f"{singular}es"
     return f"{singular[:-1]}ies" if singular.endswith("y") else f"{singular}s"
+
+
+def built_in_resources() -> frozenset[tuple[str, str]]:
+    """Return group and plural of every built-in resource."""
+    return frozenset(
+        (api_version.rpartition("/")[0], plural_of(kind))
+        for api_version, kinds in _KINDS.items()
+        for kind in kinds.split()
+    )

@@ -117,6 +117,11 @@ def invalid(path: str, value: Any, detail: str = "") -> Cause:
     return Cause(path, "FieldValueInvalid", _detailed(f"Invalid value: {shown(value)}", detail))
 
 
+def mistyped(path: str, value: Any, detail: str) -> Cause:
+    """The value does not have the type of the field."""
+    return Cause(path, "FieldValueTypeInvalid", f"Invalid value: {shown(value)}: {detail}")
+
+
 def unsupported(path: str, value: Any, supported: Iterable[str] = ()) -> Cause:
     """The value is not supported; the supported ones are listed in the order given."""
     names = ", ".join(quoted(name) for name in supported)

@@ -5,19 +5,22 @@ A definition becomes JSON schema with Kubernetes' extensions: merge keys, list a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Mapping, Set
 
 from msgspec import UNSET, Struct
 
 from kubelite.api.kinds.catalog import kinds
-from kubelite.api.kinds.meta import ListMeta
+from kubelite.api.kinds.meta import ListMeta, ObjectMeta
 from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery.explanations import explanation
+from kubelite.api.machinery.openapi_custom import (
+    JSON,
+    CustomType,
+    Version,
+    list_definition,
+    object_definition,
+)
 from kubelite.api.machinery.schema import Schema, compile_struct
-
-JSON = dict[str, Any]
-Version = Literal[2, 3]
 
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1"
 QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
@@ -56,7 +59,9 @@ class ServedSubresource(Struct, frozen=True):
     name: str
     verbs: tuple[str, ...]
     kind: GroupVersionKind
-    schema: Schema | None = None  # None: request and response are no objects (logs, exec, proxy)
+    schema: Schema | CustomType | None = (
+        None  # None: request and response are no objects (logs, exec, proxy)
+    )
 
 
 class Served(Struct, frozen=True, kw_only=True):
@@ -68,9 +73,14 @@ class Served(Struct, frozen=True, kw_only=True):
     kind: GroupVersionKind
     namespaced: bool
     verbs: tuple[str, ...]
-    schema: Schema
+    schema: Schema | CustomType
     subresources: tuple[ServedSubresource, ...] = ()
     answers_whole: bool = False  # a deletion returns the object instead of a Status
+
+    @property
+    def custom(self) -> bool:
+        """Whether it is a custom resource."""
+        return isinstance(self.schema, CustomType)
 
     @property
     def group_path(self) -> str:
@@ -81,27 +91,33 @@ class Served(Struct, frozen=True, kw_only=True):
 class Definitions:
     """Collects the JSON schemas of the referenced types, by their names."""
 
-    def __init__(self, version: Version) -> None:
+    def __init__(self, version: Version, known: Set[str] = frozenset()) -> None:
+        """Types named in `known` are referenced, and not added."""
         self.schemas: dict[str, JSON] = {}
+        self._known = known
         self._version: Version = version
         self._prefix = "#/components/schemas/" if version == 3 else "#/definitions/"
 
-    def reference(self, schema: Schema) -> JSON:
+    def reference(self, schema: Schema | CustomType) -> JSON:
         """Return a reference to a type; adds its definition and those that it references."""
-        if schema.definition not in self.schemas:
+        if self._lacks(schema.definition):
             self.schemas[schema.definition] = {}  # before its fields: a type may contain itself
-            self.schemas[schema.definition] = self._definition(schema)
+            self.schemas[schema.definition] = (
+                self._definition(schema)
+                if isinstance(schema, Schema)
+                else object_definition(schema, self._version, self._envelope(ObjectMeta))
+            )
         return self._to(schema.definition)
 
     def named(self, name: str) -> JSON:
         """Return a reference to a type whose JSON is no object."""
-        if name not in self.schemas:
+        if self._lacks(name):
             self.schemas[name] = {"description": _DESCRIPTIONS[name], **self._shape(name)}
         return self._to(name)
 
     def version(self) -> JSON:
         """Return a reference to the type of the version document, which no other type references."""
-        if VERSION not in self.schemas:
+        if self._lacks(VERSION):
             self.schemas[VERSION] = {
                 "description": "The version of a server.",
                 "type": "object",
@@ -114,26 +130,32 @@ class Definitions:
         return self._to(VERSION)
 
     def list_of(self, resource: Served) -> JSON:
-        """Return a reference to the list type of a resource; that of a custom kind is generated."""
-        kind = resource.kind._replace(kind=f"{resource.kind.kind}List")
-        if (type_ := kinds().get(kind)) is not None:
-            return self.reference(compile_struct(type_))
-        name = f"{resource.schema.definition}List"
-        if name not in self.schemas:
-            items = {"type": "array", "items": self.reference(resource.schema)}
-            self.schemas[name] = {
-                "description": f"A list of {resource.kind.kind} objects.",
-                "type": "object",
-                "required": ["items"],
-                "properties": {
-                    "apiVersion": {"type": "string"},
-                    "kind": {"type": "string"},
-                    "metadata": self._described(self.reference(compile_struct(ListMeta)), ""),
-                    "items": items,
-                },
-                "x-kubernetes-group-version-kind": [kind._asdict()],
-            }
-        return self._to(name)
+        """Return a reference to the list type of a resource."""
+        type_ = resource.schema
+        if isinstance(type_, Schema):
+            kind = resource.kind._replace(kind=f"{resource.kind.kind}List")
+            return self.reference(compile_struct(kinds()[kind]))
+        if self._lacks(type_.list_definition):
+            items = {"type": "array", "items": self.reference(type_)}
+            envelope = self._envelope(ListMeta)
+            self.schemas[type_.list_definition] = list_definition(
+                type_, self._described(items, explanation("", "items")), envelope
+            )
+        return self._to(type_.list_definition)
+
+    def _envelope(self, metadata: type[ObjectMeta | ListMeta]) -> dict[str, JSON]:
+        """Return the schemas of the fields that every object and list has."""
+        fields = {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": self.reference(compile_struct(metadata)),
+        }
+        return {
+            name: self._described(field, explanation("", name)) for name, field in fields.items()
+        }
+
+    def _lacks(self, name: str) -> bool:
+        return name not in self.schemas and name not in self._known
 
     def _to(self, name: str) -> JSON:
         return {"$ref": f"{self._prefix}{name}"}
@@ -215,8 +237,6 @@ def _extensions(schema: Schema) -> JSON:
     made: JSON = {}
     if schema.default is not UNSET:
         made["default"] = schema.fresh_default()
-    if schema.nullable:
-        made["nullable"] = True
     if schema.list_type:
         made["x-kubernetes-list-type"] = schema.list_type
     if schema.list_keys:

@@ -9,8 +9,18 @@ from msgspec import Struct
 
 from kubelite.api.kinds.meta import DeleteOptions, Status, WatchEvent
 from kubelite.api.kinds.model import GroupVersionKind
-from kubelite.api.machinery.openapi import JSON, PATCH, Definitions, Served, ServedSubresource
+from kubelite.api.machinery.openapi import PATCH, Definitions, Served, ServedSubresource
+from kubelite.api.machinery.openapi_custom import JSON, CustomType
 from kubelite.api.machinery.schema import Schema, compile_struct
+
+ANY_TYPE = ("*/*",)
+MEDIA_TYPES = ("application/json", "application/yaml")
+PATCH_TYPES = (
+    "application/apply-patch+yaml",
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+)
 
 Body = Literal["", "object", "patch", "options"]
 Answer = Literal["object", "list", "status", "text", "event"]
@@ -28,8 +38,9 @@ class Operation(Struct, frozen=True, kw_only=True):
     body: Body = ""
     answer: Answer = "object"
     codes: tuple[str, ...] = ("200",)
-    schema: Schema | None = None
+    schema: Schema | CustomType | None = None
     subresource: str = ""  # the one whose parameter descriptions apply
+    accepted: tuple[str, ...] = ANY_TYPE  # media types of the request
 
 
 class Path(Struct, frozen=True):
@@ -86,12 +97,6 @@ _INTEGERS = frozenset(
         "timeoutSeconds",
     )
 )
-PATCH_TYPES = (
-    "application/apply-patch+yaml",
-    "application/json-patch+json",
-    "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
-)
 
 
 def paths(resource: Served) -> Iterator[Path]:
@@ -113,7 +118,9 @@ def paths(resource: Served) -> Iterator[Path]:
         yield Path(item, ("name", *names), of_item)
     for subresource in resource.subresources:
         yield from _sub_paths(resource, subresource, f"{item}/{subresource.name}", ("name", *names))
-    if "watch" in resource.verbs:
+    if (
+        "watch" in resource.verbs and not resource.custom
+    ):  # the paths are older than custom resources
         root = f"/{resource.group_path}/watch"
         if resource.namespaced:
             watch = _watch(resource, "watchlist", "ListForAllNamespaces")
@@ -218,11 +225,19 @@ _VERBS: Mapping[str, _Verb] = {
     ),
     "delete": _Verb("delete", "delete", "delete a", _DELETE, "options", "status", ("200", "202")),
 }  # fmt: skip
+# As apiextensions-apiserver documents them.
+_CUSTOM_VERBS: Mapping[str, _Verb] = {
+    **_VERBS,
+    "deletecollection": _VERBS["deletecollection"]._replace(parameters=_LIST, body=""),
+    "get": _VERBS["get"]._replace(parameters=("resourceVersion",)),
+    "patch": _VERBS["patch"]._replace(codes=("200",)),
+}
+_CUSTOM_PATCH_TYPES = tuple(name for name in PATCH_TYPES if "strategic" not in name)
 _IDENTIFIERS = {"get": "read", "update": "replace", "deletecollection": "delete"}
 
 
 def _operation(resource: Served, verb: str, suffix: str = "") -> Operation:
-    how = _VERBS[verb]
+    how = _how(resource, verb)
     scope = "Collection" if verb == "deletecollection" else ""
     scope += "" if suffix else _scope(resource)
     return Operation(
@@ -236,11 +251,22 @@ def _operation(resource: Served, verb: str, suffix: str = "") -> Operation:
         answer="object" if verb == "delete" and resource.answers_whole else how.answer,
         codes=how.codes,
         schema=resource.schema,
+        accepted=_accepted(resource, how),
     )
 
 
+def _how(resource: Served, verb: str) -> _Verb:
+    return (_CUSTOM_VERBS if resource.custom else _VERBS)[verb]
+
+
+def _accepted(resource: Served, how: _Verb) -> tuple[str, ...]:
+    if how.body == "patch":
+        return _CUSTOM_PATCH_TYPES if resource.custom else PATCH_TYPES
+    return MEDIA_TYPES if resource.custom else ANY_TYPE
+
+
 def _sub_operation(resource: Served, subresource: ServedSubresource, verb: str) -> Operation:
-    how = _VERBS[verb]
+    how = _how(resource, verb)
     part = "".join(word.title() for word in subresource.name.split("-"))
     has_object = subresource.schema is not None
     return Operation(
@@ -248,13 +274,14 @@ def _sub_operation(resource: Served, subresource: ServedSubresource, verb: str) 
         action=how.action,
         identifier=_identifier(resource, verb, _scope(resource), part),
         about=f"{how.words} {subresource.name} of a {resource.kind.kind}",
-        kind=subresource.kind,
+        kind=resource.kind if resource.custom else subresource.kind,
         parameters=how.parameters if has_object else _CONNECT.get(subresource.name, ()),
         body=how.body if has_object else "",
         answer="object" if has_object else "text",
         codes=how.codes,
         schema=subresource.schema,
         subresource=subresource.name,
+        accepted=_accepted(resource, how) if has_object else ANY_TYPE,
     )
 
 

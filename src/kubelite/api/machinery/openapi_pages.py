@@ -8,7 +8,8 @@ from msgspec import Struct
 
 from kubelite.api.kinds.meta import APIGroup, APIGroupList, APIResourceList, APIVersions
 from kubelite.api.kinds.model import Model
-from kubelite.api.machinery.openapi import JSON, Definitions, Served
+from kubelite.api.machinery.openapi import Definitions, Served
+from kubelite.api.machinery.openapi_custom import JSON
 from kubelite.api.machinery.openapi_operations import group_name, tag_of
 from kubelite.api.machinery.schema import compile_struct
 
@@ -65,8 +66,8 @@ SERVER = (API, APIS, VERSION)
 
 
 def discovery_pages(rows: Iterable[Served]) -> Iterator[ServedPage]:
-    """Yield the pages of the groups and versions of some resources."""
-    versions = dict.fromkeys((row.group, row.version) for row in rows)
+    """Yield the pages of the groups and versions of some resources; those of custom resources are not documented."""
+    versions = dict.fromkeys((row.group, row.version) for row in rows if not row.custom)
     for group in dict.fromkeys(group for group, _ in versions if group):
         yield ServedPage(
             f"/apis/{group}/",

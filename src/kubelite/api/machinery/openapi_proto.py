@@ -7,42 +7,52 @@ maps are lists of named values, extensions are YAML texts, and alternatives are 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+import struct
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 JSON = Mapping[str, Any]
 Encoder = Callable[[Any], bytes]
 
-_BYTES = 2
+_FIXED64, _BYTES = 1, 2
+_ONE_BYTE = tuple(bytes((value,)) for value in range(0x80))
+_INT64_MASK = (1 << 64) - 1
 
 
-def encode_document(document: JSON) -> bytes:
-    """Encode a whole document."""
-    paths = b"".join(
-        _field(2, _named(path, _path_item(item))) for path, item in document["paths"].items()
-    )
-    definitions = b"".join(
-        _field(1, _named(name, _schema(schema))) for name, schema in document["definitions"].items()
-    )
-    parameters = b"".join(
-        _field(1, _named(name, _shared(item))) for name, item in document["parameters"].items()
-    )
-    info = _field(1, _text(document["info"]["title"])) + _field(
-        2, _text(document["info"]["version"])
-    )
-    return (
-        _field(1, _text(document["swagger"]))
-        + _field(2, info)
-        + _field(8, paths)
-        + _field(9, definitions)
-        + _field(10, parameters)
-    )
+def encode_path(path: str, item: JSON) -> bytes:
+    """Encode one of a document's paths."""
+    return _field(2, _named(path, _path_item(item)))
+
+
+def encode_definition(name: str, schema: JSON) -> bytes:
+    """Encode one of a document's definitions."""
+    return _field(1, _named(name, _schema(schema)))
+
+
+def encode_parameter(name: str, parameter: JSON) -> bytes:
+    """Encode one of a document's parameters."""
+    return _field(1, _named(name, _shared(parameter)))
+
+
+def join_document(
+    paths: Sequence[bytes], definitions: Sequence[bytes], parameters: Sequence[bytes], info: JSON
+) -> list[bytes]:
+    """Return the chunks of a document of encoded paths, definitions and parameters."""
+    made = [
+        _field(1, _text("2.0")),
+        _field(2, _field(1, _text(info["title"])) + _field(2, _text(info["version"]))),
+    ]
+    for number, chunks in ((8, paths), (9, definitions), (10, parameters)):
+        made += [_varint(number << 3 | _BYTES), _varint(sum(map(len, chunks))), *chunks]
+    return made
 
 
 # ---- the wire
 
 
 def _varint(value: int) -> bytes:
+    if value < 0x80:
+        return _ONE_BYTE[value]
     written = bytearray()
     while value >= 0x80:
         written.append(value & 0x7F | 0x80)
@@ -57,6 +67,15 @@ def _field(number: int, data: bytes) -> bytes:
 
 def _flag(number: int, value: bool) -> bytes:
     return _varint(number << 3) + _varint(int(value)) if value else b""
+
+
+def _whole(number: int, value: int) -> bytes:
+    """Encode an int64; a zero is not written."""
+    return _varint(number << 3) + _varint(int(value) & _INT64_MASK) if value else b""
+
+
+def _double(number: int, value: float) -> bytes:
+    return _varint(number << 3 | _FIXED64) + struct.pack("<d", value) if value else b""
 
 
 def _text(value: str) -> bytes:
@@ -95,30 +114,62 @@ def _fields(table: Mapping[str, tuple[int, Encoder]], value: JSON) -> bytes:
 # ---- messages
 
 
-def _properties(value: JSON) -> bytes:
-    return b"".join(_field(1, _named(name, _schema(schema))) for name, schema in value.items())
+def _written(encode: Encoder) -> Callable[[int, Any], bytes]:
+    return lambda number, value: _field(number, encode(value))
 
 
-_SCHEMA: Mapping[str, tuple[int, Encoder]] = {
-    "$ref": (1, _text),
-    "format": (2, _text),
-    "description": (4, _text),
-    "default": (5, _any),
-    "additionalProperties": (21, lambda value: _field(1, _schema(value))),
-    "type": (22, lambda value: _field(1, _text(value))),
-    "items": (23, lambda value: _field(1, _schema(value))),
-    "properties": (25, _properties),
+_EXTERNAL_DOCS: Mapping[str, tuple[int, Encoder]] = {"description": (1, _text), "url": (2, _text)}
+_SCHEMA: Mapping[str, tuple[int, Callable[[int, Any], bytes]]] = {
+    "$ref": (1, _written(_text)),
+    "format": (2, _written(_text)),
+    "title": (3, _written(_text)),
+    "description": (4, _written(_text)),
+    "default": (5, _written(_any)),
+    "multipleOf": (6, _double),
+    "maximum": (7, _double),
+    "exclusiveMaximum": (8, _flag),
+    "minimum": (9, _double),
+    "exclusiveMinimum": (10, _flag),
+    "maxLength": (11, _whole),
+    "minLength": (12, _whole),
+    "pattern": (13, _written(_text)),
+    "maxItems": (14, _whole),
+    "minItems": (15, _whole),
+    "uniqueItems": (16, _flag),
+    "maxProperties": (17, _whole),
+    "minProperties": (18, _whole),
+    "required": (19, _texts),
+    "enum": (20, lambda number, values: b"".join(_field(number, _any(each)) for each in values)),
+    "type": (22, _written(lambda value: _field(1, _text(value)))),
+    "externalDocs": (29, _written(lambda value: _fields(_EXTERNAL_DOCS, value))),
+    "example": (30, _written(_any)),
 }
 
 
 def _schema(value: JSON) -> bytes:
-    enum = b"".join(_field(20, _any(item)) for item in value.get("enum", ()))
-    return (
-        _fields(_SCHEMA, value)
-        + _texts(19, value.get("required", ()))
-        + enum
-        + _extensions(31, value)
-    )
+    """Encode a `Schema`. It takes one frame a level, since the schemas of custom resources may be deep."""
+    made = []
+    for name, item in value.items():
+        if (known := _SCHEMA.get(name)) is not None:
+            number, write = known
+            made.append(write(number, item))
+        elif name == "properties":
+            fields = []
+            for field, schema in item.items():  # a comprehension would be a frame of its own
+                fields.append(_field(1, _named(field, _schema(schema))))
+            made.append(_field(25, b"".join(fields)))
+        elif name == "items":
+            made.append(_field(23, _field(1, _schema(item))))
+        elif name == "additionalProperties":
+            flag = isinstance(item, bool)
+            made.append(_field(21, _alternative(item) if flag else _field(1, _schema(item))))
+        elif name.startswith("x-"):
+            made.append(_field(31, _named(name, _any(item))))
+    return b"".join(made)
+
+
+def _alternative(value: bool) -> bytes:
+    return _varint(2 << 3) + _varint(int(value))  # false is written too: it is one of two messages
 
 
 _METHODS = {"get": 2, "put": 3, "post": 4, "delete": 5, "options": 6, "head": 7, "patch": 8}

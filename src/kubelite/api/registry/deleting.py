@@ -174,7 +174,7 @@ def list_body(resource: Resource, items: Sequence[bytes], revision: int) -> byte
     """Return the JSON of a list of encoded items."""
     return (
         (
-            f'{{"kind":"{resource.kind.kind}List","apiVersion":"{resource.api_version}",'
+            f'{{"kind":"{resource.kind_of_list}","apiVersion":"{resource.api_version}",'
             f'"metadata":{{"resourceVersion":"{revision}"}},"items":['
         ).encode()
         + b",".join(items)

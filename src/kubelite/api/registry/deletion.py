@@ -62,6 +62,8 @@ def removal_of(
 ) -> Removal:
     """Return what to do with `item`, which is changed in place."""
     metadata = item["metadata"]
+    if metadata.get("deletionTimestamp") is None and strategy.begin_deletion(item, now):
+        return Removal(item, remove=False)
     graceful, pending = _be_graceful(strategy, item, options, now)
     if pending:
         return PENDING

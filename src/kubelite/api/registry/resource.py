@@ -4,17 +4,19 @@ Paths, discovery, storage, form, rules and behaviour start from a `Resource`. Th
 `builtin`; rows of custom resources are made from their definitions.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Protocol
 
 from msgspec import Struct
 
+from kubelite.api.errors import Cause
 from kubelite.api.kinds.model import GroupVersionKind, Kind
 from kubelite.api.machinery.columns.custom import CREATED_AT
 from kubelite.api.machinery.columns.layout import Layout
 from kubelite.api.machinery.field_selectors import ANY_KIND, Fields
+from kubelite.api.machinery.openapi_custom import CustomType
 from kubelite.api.machinery.schema import Schema
 from kubelite.api.machinery.shaping.shape import Shape
 from kubelite.api.registry.answers import Written
@@ -40,6 +42,10 @@ class Projection(Protocol):
 
     def write(self, item: dict[str, Any], shown: dict[str, Any]) -> dict[str, Any]:
         """Return `item`, which is changed, with the part as in `shown`; raises BadRequest and Invalid."""
+        ...
+
+    def causes(self, item: Mapping[str, Any], *, of_status: bool) -> Iterable[Cause]:
+        """Return why the part is invalid; `of_status`: after a write of the status."""
         ...
 
 
@@ -69,6 +75,7 @@ class Resource(Struct, frozen=True, kw_only=True, eq=False, dict=True):
     plural: str
     singular: str
     kind: GroupVersionKind
+    list_kind: str = ""  # "": that of the kind with List appended
     type: type[Kind] | None  # None: a custom resource
     namespaced: bool
     verbs: tuple[str, ...] = STANDARD
@@ -84,6 +91,7 @@ class Resource(Struct, frozen=True, kw_only=True, eq=False, dict=True):
     fields: Fields = ANY_KIND  # what a field selector may name
     stored_as: "Resource | None" = None  # the row of the stored version; None: this one
     conversion: Conversion | None = None  # from what is stored; None: that is what is served
+    openapi: CustomType | None = None  # what OpenAPI says of a custom resource
     post: Post | None = None  # answers a POST that stores nothing
     computed: ListComputed | None = None  # lists what is not stored
     deprecation: str = ""  # warning in every answer about it; "": it is not deprecated
@@ -92,6 +100,11 @@ class Resource(Struct, frozen=True, kw_only=True, eq=False, dict=True):
     def group_resource(self) -> str:
         """The name in error messages: ``pods`` or ``deployments.apps``."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def kind_of_list(self) -> str:
+        """The kind of the list of its objects."""
+        return self.list_kind or f"{self.kind.kind}List"
 
     @property
     def api_version(self) -> str:

@@ -117,6 +117,10 @@ class Strategy:
         """Return the grace period of a deletion in seconds; None: this kind has none."""
         return None
 
+    def begin_deletion(self, item: dict[str, Any], now: datetime) -> bool:
+        """Mark an object that is deleted for the first time, if the kind does it itself; return whether it did."""
+        return False
+
     def holds(self, item: dict[str, Any]) -> bool:
         """Return whether the kind itself, beside metadata.finalizers, keeps the object from being removed."""
         return False

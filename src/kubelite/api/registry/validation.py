@@ -37,7 +37,10 @@ def _validate(
 ) -> None:
     rules = resource.rules
     metadata(out, thing, rules.name, namespaced=resource.namespaced)
-    out.extend(resource.shape.causes(thing, old))
+    out.extend(resource.shape.causes(thing, old, subresource))
+    for each in resource.subresources.values():
+        if each.projection is not None:
+            out.extend(each.projection.causes(thing, of_status=subresource == "status"))
     if resource.type is not None and resource.group not in _FREE_FINALIZERS:
         finalizer_names(out, thing, old)
     if old is None:

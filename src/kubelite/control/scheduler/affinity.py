@@ -52,7 +52,8 @@ class AffinityState:
         """Collect the topology values that anti-affinity forbids and that required terms match."""
         info, labels_of = self._info, self._labels_of
         for other, node in self._snapshot.with_anti_affinity.about(info.namespace):
-            for term in other.anti_affinity:
+            # As upstream, the pods of a deleted node do not count, even while they are not deleted themselves.
+            for term in other.anti_affinity if node.node is not None else ():
                 if term.topology in node.labels and term_selects(term, info, labels_of):
                     self._forbidden.add(term.topology, node.labels[term.topology])
             yield 1 + len(other.anti_affinity)
@@ -96,6 +97,8 @@ class AffinityState:
         a_pod = 1 + len(info.affinity) + len(info.anti_affinity)
         for node in tuple(self._snapshot.known()):
             for other in tuple(node.pods.values()):
+                if node.node is None:
+                    break  # it was deleted meanwhile
                 # As upstream, a pod counts only if all terms select it.
                 if info.affinity and all(
                     term_selects(one, other, labels_of) for one in info.affinity
@@ -143,13 +146,16 @@ def affinity_scores(
     if info.preferred:
         for node in tuple(snapshot.known()):
             for other in tuple(node.pods.values()):
+                if node.node is None:
+                    break  # it was deleted meanwhile
                 _weigh(weights, info.preferred, other, node, labels_of)
                 yield 1 + len(info.preferred)
     for other, node in snapshot.with_affinity.about(info.namespace):
-        _weigh(weights, other.preferred, info, node, labels_of)
-        for term in other.affinity:
-            if term.topology in node.labels and term_selects(term, info, labels_of):
-                weights[term.topology, node.labels[term.topology]] += HARD_AFFINITY_WEIGHT
+        if node.node is not None:
+            _weigh(weights, other.preferred, info, node, labels_of)
+            for term in other.affinity:
+                if term.topology in node.labels and term_selects(term, info, labels_of):
+                    weights[term.topology, node.labels[term.topology]] += HARD_AFFINITY_WEIGHT
         yield 1 + len(other.preferred) + len(other.affinity)
     if not weights:
         return {}

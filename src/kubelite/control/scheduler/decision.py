@@ -1,7 +1,8 @@
 """Finds the best node for one pod in a snapshot, or says why there is none.
 
-A decision is a generator of steps. Between two of them the snapshot may change, as upstream's does after it was taken:
-pods that came meanwhile are not seen, and the node is looked at once more before it is taken.
+A decision is a generator of steps, and between two of them the cluster may change. A node that was deleted meanwhile
+no longer counts. A node that changed after it was judged is judged once more before it is chosen, so the node that a
+decision returns exists and passes all filters at that moment. Pods that came meanwhile to other nodes are not seen.
 """
 
 from collections import Counter, OrderedDict
@@ -32,6 +33,7 @@ class Unschedulable(Exception):
         super().__init__(message_of(total, rejections, general))
         self.total = total
         self.rejections = rejections
+        self.is_general = bool(general)  # for a reason of the pod, whatever the node
         self.causes = frozenset([cause] if general else (one.filter for one in rejections.values()))
         if not total and not general:
             self.causes = frozenset(
@@ -87,27 +89,54 @@ class Decider:
             if volumes.failure:
                 raise Unschedulable(len(nodes), {}, volumes.failure, "VolumeBinding")
             yield from volumes.find_volumes()
-        feasible, scores, rejections = yield from self._judge(info, nodes, volumes)
-        if not feasible:
-            raise Unschedulable(len(nodes), rejections)
-        if len(feasible) == 1:
-            return feasible[0], volumes
+        beyond = _BeyondNode(info, self.snapshot, self.labels_of, volumes)
+        yield from beyond.look()
+        feasible, scores, rejections = yield from self._judge(info, nodes, beyond)
+        values = yield from self._values(info, feasible, scores)
+        while feasible:
+            chosen = self._best(values)
+            node = feasible[chosen]
+            if not self._has_changed(node, scores[chosen]):
+                return node, volumes
+            refused = self._rejection_now(info, node, beyond) if node.node is not None else None
+            if node.node is not None and refused is None:
+                return node, volumes
+            for judged in (feasible, scores, values):
+                del judged[chosen]
+            if refused is not None:
+                rejections[node.name] = refused
+            yield 1 + info.node_steps + beyond.steps + len(values) // 10
+        raise Unschedulable(len(rejections), rejections)
+
+    def _values(
+        self, info: PodInfo, feasible: Sequence[NodeInfo], scores: Sequence[NodeScore]
+    ) -> Steps[list[float]]:
+        """Return the value of each feasible node."""
+        if len(feasible) <= 1:
+            return [0.0] * len(feasible)
         near: Mapping[str, int] = {}
         if info.preferred or self.snapshot.with_affinity:
             near = yield from affinity_scores(info, self.snapshot, feasible, self.labels_of)
         crowding: Mapping[str, float] = {}
         if info.constraints:
             crowding = yield from spread_scores(info, self.snapshot, feasible)
-        values = totals(info, feasible, scores, near, crowding)
+        return totals(info, feasible, scores, near, crowding)
+
+    def _best(self, values: Sequence[float]) -> int:
+        """Return the index of the highest value; among equals a random one."""
         high = max(values)
         best = [index for index, value in enumerate(values) if value >= high - 1e-9]
-        chosen = best[int(self._randomness.uniform(0, len(best)))] if len(best) > 1 else best[0]
-        return feasible[chosen], volumes
+        return best[int(self._randomness.uniform(0, len(best)))] if len(best) > 1 else best[0]
 
-    def is_still_good(self, info: PodInfo, node: NodeInfo) -> bool:
-        """Return whether a node chosen some turns of the loop ago still exists and still fits the pod."""
-        current = self.snapshot.nodes.get(node.name)
-        return current is node and node.node is not None and rejection(info, node) is None
+    def _has_changed(self, node: NodeInfo, score: NodeScore) -> bool:
+        """Return whether a node, or what is nominated for it, may have changed since it was judged."""
+        return node.generation != score.generation or node.name in self.snapshot.nominated
+
+    def _rejection_now(
+        self, info: PodInfo, node: NodeInfo, beyond: "_BeyondNode"
+    ) -> Rejection | None:
+        found = rejection(info, self.snapshot.with_nominees(info, node))
+        return beyond.rejection(node) if found is None else found
 
     def objection(
         self, info: PodInfo, node: NodeInfo, snapshot: Snapshot, volumes: VolumeState | None
@@ -128,46 +157,38 @@ class Decider:
         return found
 
     def _judge(
-        self, info: PodInfo, nodes: Sequence[NodeInfo], volumes: VolumeState | None
+        self, info: PodInfo, nodes: Sequence[NodeInfo], beyond: "_BeyondNode"
     ) -> Steps[tuple[list[NodeInfo], list[NodeScore], dict[str, Rejection]]]:
-        spread = SpreadState(info, self.snapshot)
-        yield from spread.count()
-        affinity = AffinityState(info, self.snapshot, self.labels_of)
-        yield from affinity.look()
         kept = self._judgements(info)
         nominated = self.snapshot.nominated
         feasible: list[NodeInfo] = []
         scores: list[NodeScore] = []
         rejections: dict[str, Rejection] = {}
-        a_node, shared = info.node_steps, spread.steps + affinity.steps
+        a_node, shared, beyond_matters = info.node_steps, beyond.steps, beyond.matters
         done = 0
         for node in nodes:
             known = kept.get(node.name)
-            judgement: Judgement | None
+            judgement: Judgement
+            if node.node is None:
+                continue  # it was deleted since the decision began
             if nominated and node.name in nominated:
                 fuller = self.snapshot.with_nominees(info, node)
                 judgement = rejection(info, fuller) or NodeScore(info, node)
                 done += a_node
             elif known is not None and known[0] == node.generation:
                 judgement = known[1]
-            elif node.node is None:
-                continue  # it was deleted since the decision began
             else:
                 judgement = rejection(info, node) or NodeScore(info, node)
                 kept[node.name] = (node.generation, judgement)
                 done += a_node
             if isinstance(judgement, NodeScore):
-                refused = volumes.rejection(node) if volumes is not None else None
-                if refused is None and spread.matters:
-                    refused = spread.rejection(node)
-                if refused is None and affinity.matters:
-                    refused = affinity.rejection(node)
+                refused = beyond.rejection(node) if beyond_matters else None
                 if refused is None:
                     feasible.append(node)
                     scores.append(judgement)
                 else:
                     rejections[node.name] = refused
-                done += shared + (volumes.steps if volumes is not None else 0)
+                done += shared
             else:
                 rejections[node.name] = judgement
             done += 1
@@ -187,3 +208,41 @@ class Decider:
         else:
             self._kept.move_to_end(info.signature)
         return kept
+
+
+class _BeyondNode:
+    """The filters that ask for more than the node alone: volumes, topology spread, affinity; `look` must have run."""
+
+    def __init__(
+        self,
+        info: PodInfo,
+        snapshot: Snapshot,
+        labels_of: NamespaceLabels,
+        volumes: VolumeState | None,
+    ) -> None:
+        self._volumes = volumes
+        self._spread = SpreadState(info, snapshot)
+        self._affinity = AffinityState(info, snapshot, labels_of)
+
+    def look(self) -> Steps[None]:
+        """Count the pods and collect the topology values that the filters ask for."""
+        yield from self._spread.count()
+        yield from self._affinity.look()
+
+    @property
+    def matters(self) -> bool:
+        """Whether any node can be refused."""
+        return self._volumes is not None or self._spread.matters or self._affinity.matters
+
+    @property
+    def steps(self) -> int:
+        """The steps that filtering one node takes."""
+        volume_steps = self._volumes.steps if self._volumes is not None else 0
+        return volume_steps + self._spread.steps + self._affinity.steps
+
+    def rejection(self, node: NodeInfo) -> Rejection | None:
+        """Return why the pod cannot go to a node, or None."""
+        found = self._volumes.rejection(node) if self._volumes is not None else None
+        if found is None:
+            found = self._spread.rejection(node)
+        return self._affinity.rejection(node) if found is None else found

@@ -1,7 +1,7 @@
-"""Which nodes can take a pod, judged by the node alone; reasons are worded as in FailedScheduling events.
+"""Filters nodes for a pod by the node alone; reasons are worded as in FailedScheduling events.
 
-`FILTERS` is asked in order and the first that objects is the answer. A reason is resolvable if other pods leaving the
-node could help, which is what preemption asks.
+`FILTERS` run in order until the first that rejects the node. A reason is resolvable if other pods leaving the
+node could help; preemption considers only those nodes.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ HARD_EFFECTS = frozenset({"NoSchedule", "NoExecute"})
 
 
 class Rejection:
-    """Why a node cannot take a pod."""
+    """The filter that rejects a node for a pod, with its reasons."""
 
     __slots__ = ("filter", "reasons", "resolvable")
 
@@ -82,7 +82,7 @@ def resources(info: PodInfo, node: NodeInfo) -> Rejection | None:
         total = allocatable.get(name, 0)
         if wanted > 0 and wanted > total - requested.get(name, 0):
             short.append(f"Insufficient {name}")
-            # What the empty node does not have, no preemption can free.
+            # Preemption cannot free what even the empty node lacks.
             resolvable = resolvable and wanted <= total
     return Rejection("NodeResourcesFit", short, resolvable=resolvable) if short else None
 

@@ -197,11 +197,23 @@ class Snapshot:
         self.forget_nominee(info.uid)
         self.nominated.setdefault(node, {})[info.uid] = info
 
-    def forget_nominee(self, uid: str) -> None:
-        """Drop the nomination of a pod, if it has one."""
-        for node, waiting in list(self.nominated.items()):
-            if waiting.pop(uid, None) is not None and not waiting:
+    def nomination_of(self, uid: str) -> str:
+        """Return the name of the node nominated for a pod, "" if none."""
+        return next((node for node, waiting in self.nominated.items() if uid in waiting), "")
+
+    def update_nominee(self, info: PodInfo) -> None:
+        """Replace a nominated pod by what it is now, if it is nominated."""
+        if node := self.nomination_of(info.uid):
+            self.nominated[node][info.uid] = info
+
+    def forget_nominee(self, uid: str) -> str:
+        """Drop the nomination of a pod; return the name of the node, "" if it had none."""
+        node = self.nomination_of(uid)
+        if node:
+            del self.nominated[node][uid]
+            if not self.nominated[node]:
                 del self.nominated[node]
+        return node
 
     def with_nominees(self, info: PodInfo, node: NodeInfo) -> NodeInfo:
         """Return the node with the pods nominated for it that have at least the priority of `info`."""

@@ -1,4 +1,8 @@
-"""Preemption: which pods of lower priority to evict from a node so that a pod fits there."""
+"""Preemption: which pods of lower priority to evict from a node so that a pod fits there.
+
+The search takes turns of the loop, in which the cluster may change. The victims on a node that changed after they were
+selected are selected once more, so those returned are still the fewest on a node that still exists.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +22,7 @@ from kubelite.control.scheduler.volumes import VolumeState
 Budgets = Callable[[str, Mapping[str, str]], Iterable[PodDisruptionBudget | None]]
 
 CANDIDATES_LIMIT = 100  # nodes on which preemption is tried
+LOWEST_PRIORITY = -(2**31)
 NO_VICTIMS = "No preemption victims found for incoming pod"
 NOT_HELPFUL = "Preemption is not helpful for scheduling"
 
@@ -28,13 +33,20 @@ class Candidate(Struct, frozen=True):
     node: str
     victims: tuple[Pod, ...]
     violations: int  # victims whose eviction violates a disruption budget
+    generation: int = 0  # the node's, when the victims were selected
 
 
 class Outcome(Struct, frozen=True):
-    """The candidate to preempt on, or the message why there is none."""
+    """The candidate to preempt on, or the message why there is none.
+
+    `ends_nomination`: preemption helps on no node, so that an earlier nomination no longer stands. `is_outdated`: the
+    pod's claims changed since the pod was refused, so only another decision can tell.
+    """
 
     candidate: Candidate | None = None
     message: str = ""
+    ends_nomination: bool = False
+    is_outdated: bool = False
 
 
 def preempt(
@@ -43,39 +55,99 @@ def preempt(
     """Find the node where evicting victims lets the pod fit, by the order of `Candidate`s."""
     if info.pod.spec.preemptionPolicy == "Never":
         return Outcome(message="preemption: not eligible due to preemptionPolicy=Never.")
-    if _is_leaving(decider, info):
+    if _is_leaving(decider, info, refused):
         text = "not eligible due to a terminating pod on the nominated node."
         return Outcome(message=f"preemption: {text}")
-    reasons: Counter[str] = Counter()
-    candidates: list[Candidate] = []
-    volumes = None
-    if info.claims:
-        volumes = VolumeState(info, decider.snapshot, decider.volumes)
-        yield from volumes.find_volumes()
+    volumes = VolumeState(info, decider.snapshot, decider.volumes) if info.claims else None
+    if volumes is not None and volumes.failure and not refused.is_general:
+        return Outcome(is_outdated=True)
+    search = _Search(decider, info, volumes, budgets)
+    is_complete = False
     with suppress(TooManySteps):  # then the best of the candidates so far is taken
-        for node in tuple(decider.snapshot.known()):
+        if volumes is not None:
+            yield from volumes.find_volumes()
+        yield from search.find_candidates(refused)
+        yield from search.refresh()
+        is_complete = True
+    if volumes is not None and not volumes.is_current():
+        return Outcome(is_outdated=True)
+    candidate = search.best()
+    if candidate is not None:
+        return Outcome(candidate=candidate)
+    reasons = search.reasons
+    words = f"0/{refused.total} nodes are available: {histogram(reasons)}."
+    return Outcome(message=f"preemption: {words}" if reasons else "", ends_nomination=is_complete)
+
+
+class _Search:
+    """The candidates found so far, and why other nodes are none."""
+
+    def __init__(
+        self, decider: Decider, info: PodInfo, volumes: VolumeState | None, budgets: Budgets
+    ) -> None:
+        self._decider = decider
+        self._info = info
+        self._volumes = volumes
+        self._budgets = budgets
+        self._candidates: dict[str, Candidate] = {}  # by node
+        self.reasons: Counter[str] = Counter()
+
+    def find_candidates(self, refused: Unschedulable) -> Steps[None]:
+        """Select victims on each node where other pods leaving can help."""
+        for node in tuple(self._decider.snapshot.known()):
             yield 1
             judged = refused.rejections.get(node.name)
             if judged is None or not judged.resolvable:
-                reasons[NOT_HELPFUL] += 1
+                self.reasons[NOT_HELPFUL] += 1
                 continue
-            if len(candidates) >= CANDIDATES_LIMIT:
+            if len(self._candidates) >= CANDIDATES_LIMIT:
                 break
-            candidate = yield from _candidate(decider, info, node, volumes, budgets)
-            if candidate is None:
-                reasons[NO_VICTIMS] += 1
-            else:
-                candidates.append(candidate)
-    if candidates:
-        return Outcome(candidate=min(candidates, key=_cost))
-    words = f"0/{refused.total} nodes are available: {histogram(reasons)}."
-    return Outcome(message=f"preemption: {words}" if reasons else "")
+            yield from self._look_at(node)
+
+    def refresh(self) -> Steps[None]:
+        """Select victims once more wherever the best candidate's node changed, until the best one is current."""
+        while self._candidates:
+            best = min(self._candidates.values(), key=_cost)
+            if self._is_current(best):
+                return
+            del self._candidates[best.node]
+            yield len(self._candidates)
+            node = self._decider.snapshot.nodes.get(best.node)
+            if node is not None:
+                yield from self._look_at(node)
+
+    def best(self) -> Candidate | None:
+        """Return the best candidate whose node has not changed since, None if there is none."""
+        current = (one for one in self._candidates.values() if self._is_current(one))
+        return min(current, key=_cost, default=None)
+
+    def _look_at(self, node: NodeInfo) -> Steps[None]:
+        candidate = yield from _candidate(
+            self._decider, self._info, node, self._volumes, self._budgets
+        )
+        if candidate is None:
+            self.reasons[NO_VICTIMS] += 1
+        else:
+            self._candidates[node.name] = candidate
+
+    def _is_current(self, candidate: Candidate) -> bool:
+        node = self._decider.snapshot.nodes.get(candidate.node)
+        return node is not None and node.generation == candidate.generation
 
 
-def _is_leaving(decider: Decider, info: PodInfo) -> bool:
-    """Return whether victims on the nominated node are terminating already, so that no more need be evicted."""
-    node = decider.snapshot.nodes.get(info.pod.status.nominatedNodeName)
-    return node is not None and any(
+def _is_leaving(decider: Decider, info: PodInfo, refused: Unschedulable) -> bool:
+    """Return whether victims on the nominated node are terminating already, so that no more need be evicted.
+
+    As upstream, not if the node is gone or can no longer take the pod, whoever leaves it.
+    """
+    name = info.pod.status.nominatedNodeName
+    node = decider.snapshot.nodes.get(name)
+    if node is None or node.node is None:
+        return False
+    judged = refused.rejections.get(name)
+    if judged is not None and not judged.resolvable:
+        return False
+    return any(
         other.priority < info.priority and other.pod.metadata.deletionTimestamp is not None
         for other in node.pods.values()
     )
@@ -89,6 +161,9 @@ def _candidate(
     budgets: Budgets,
 ) -> Steps[Candidate | None]:
     """Return the fewest victims on a node: remove all pods of lower priority, then reprieve those that still fit."""
+    if node.node is None:
+        return None  # it was deleted meanwhile
+    generation = node.generation
     lower = [other for other in node.pods.values() if other.priority < info.priority]
     if not lower:
         return None
@@ -116,7 +191,10 @@ def _candidate(
                 violations += counts
     victims.sort(key=_importance)
     return Candidate(
-        node=node.name, victims=tuple(one.pod for one in victims), violations=violations
+        node=node.name,
+        victims=tuple(one.pod for one in victims),
+        violations=violations,
+        generation=generation,
     )
 
 
@@ -148,7 +226,7 @@ def _by_budget(
 def _cost(candidate: Candidate) -> tuple[int, int, int, int, str]:
     """Compare candidates as Kubernetes does; the last part prefers victims that started late."""
     priorities = [pod.spec.priority or 0 for pod in candidate.victims]
-    high = max(priorities, default=0)
+    high = max(priorities, default=LOWEST_PRIORITY - 1)  # without victims the pod fits already
     starts = [
         pod.status.startTime or pod.metadata.creationTimestamp
         for pod in candidate.victims
@@ -158,7 +236,7 @@ def _cost(candidate: Candidate) -> tuple[int, int, int, int, str]:
     return (
         candidate.violations,
         high,
-        sum(priority + 2**31 for priority in priorities),
+        sum(priority - LOWEST_PRIORITY for priority in priorities),
         len(priorities),
         _reversed(earliest),
     )

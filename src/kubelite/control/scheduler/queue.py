@@ -28,7 +28,7 @@ REQUEUE_EVENTS: dict[str, frozenset[str]] = {
     "PodTopologySpread": frozenset({NODE, POD_REMOVED, POD_PLACED}),
     "VolumeBinding": frozenset({NODE, VOLUME, POD_REMOVED}),
 }
-# The binding failed for a reason outside the scheduler, so no event requeues the pod; its back-off does.
+# The attempt failed, or what it was based on changed meanwhile, so no event requeues the pod; its back-off does.
 NOTHING_BUT_TIME: frozenset[str] = frozenset()
 
 
@@ -88,6 +88,10 @@ class SchedulingQueue:
         waiting = self._pods.get(uid)
         return waiting.info if waiting else None
 
+    def holds(self, waiting: Waiting) -> bool:
+        """Return whether a pod that was handed out still waits for a node."""
+        return self._pods.get(waiting.info.uid) is waiting
+
     def add(self, info: PodInfo) -> None:
         """Enqueue a new pod, or requeue one that changed without back-off."""
         waiting = self._pods.get(info.uid)
@@ -123,7 +127,7 @@ class SchedulingQueue:
 
     def give_back(self, waiting: Waiting, causes: frozenset[str]) -> None:
         """Make a pod that fits no node unschedulable by the filters `causes`; without any only back-off applies."""
-        if self._pods.get(waiting.info.uid) is not waiting:
+        if not self.holds(waiting):
             return
         now = asyncio.get_running_loop().time()
         waiting.causes = causes
@@ -134,10 +138,10 @@ class SchedulingQueue:
         if not causes or any(_helps(event, causes) for event in waiting.events_while_trying):
             self._wait_or_activate(waiting)
 
-    def try_again(self, waiting: Waiting) -> None:
-        """Requeue without back-off a pod that changed, or whose node did, while it was being tried."""
-        if self._pods.get(waiting.info.uid) is waiting:
-            self._activate(waiting)
+    def retry_unschedulable(self, waiting: Waiting) -> None:
+        """Requeue a pod that is still unschedulable once its back-off ends, whatever event it waits for."""
+        if self.holds(waiting) and waiting.state == "unschedulable":
+            self._wait_or_activate(waiting)
 
     def wake(self, event: str) -> None:
         """Requeue the unschedulable pods that `event` may make schedulable, some hundreds in a turn of the loop."""
@@ -158,7 +162,7 @@ class SchedulingQueue:
             while group and done < WAKE_AT_ONCE:
                 _, waiting = group.popitem(last=False)
                 done += 1
-                if waiting.state == "unschedulable" and self._pods.get(waiting.info.uid) is waiting:
+                if waiting.state == "unschedulable" and self.holds(waiting):
                     self._wait_or_activate(waiting)
             if not group:
                 self._waking.popleft()

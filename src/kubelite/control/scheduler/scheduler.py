@@ -13,7 +13,7 @@ from typing import Any
 
 from kubelite.api.client.events import NORMAL, WARNING, EventRecorder
 from kubelite.api.client.protocol import Client
-from kubelite.api.errors import APIError, NotFound
+from kubelite.api.errors import APIError, Conflict, NotFound
 from kubelite.api.kinds.core.namespaces import Namespace
 from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, PersistentVolumeClaim
@@ -26,9 +26,9 @@ from kubelite.api.machinery.times import format_time
 from kubelite.clock import Clock
 from kubelite.control.pods import condition, is_terminal
 from kubelite.control.scheduler.decision import Decider, Unschedulable
-from kubelite.control.scheduler.node_info import NodeInfo, Snapshot
+from kubelite.control.scheduler.node_info import Snapshot
 from kubelite.control.scheduler.pod_info import PodInfo
-from kubelite.control.scheduler.preemption import Candidate, preempt
+from kubelite.control.scheduler.preemption import Candidate, Outcome, preempt
 from kubelite.control.scheduler.queue import (
     NODE,
     NOTHING_BUT_TIME,
@@ -165,10 +165,17 @@ class Scheduler:
             self._pod_waits(before, after)
         else:
             self.queue.discard(uid)
+            self._end_nomination(uid)
+
+    def _end_nomination(self, uid: str, node: str = "") -> None:
+        """Drop the nomination of a pod that is gone or goes to `node`; room kept on another node may help others."""
+        nominated = self.snapshot.forget_nominee(uid)
+        if nominated and nominated != node:
+            self.queue.wake(POD_REMOVED)
 
     def _pod_gone(self, uid: str) -> None:
         self.queue.discard(uid)
-        self.snapshot.forget_nominee(uid)
+        self._end_nomination(uid)
         if self.snapshot.node_of(uid):
             self.snapshot.remove(uid)
             self.queue.wake(POD_REMOVED)
@@ -184,7 +191,7 @@ class Scheduler:
                 if before is None or not before.spec.nodeName:
                     self.queue.wake(POD_PLACED)
                 return
-        self.snapshot.forget_nominee(uid)
+        self._end_nomination(uid, node)
         self.snapshot.place(PodInfo(after), node)
         self.queue.wake(POD_PLACED)
         if before is not None and before.spec.nodeName:
@@ -197,7 +204,9 @@ class Scheduler:
             return  # its binding is in flight
         known = self.queue.get(uid)
         if known is None or before is None or _pod_facts(before) != _pod_facts(after):
-            self.queue.add(PodInfo(after))
+            info = PodInfo(after)
+            self.queue.add(info)
+            self.snapshot.update_nominee(info)
         else:
             known.pod = after
 
@@ -219,20 +228,31 @@ class Scheduler:
 
     async def _place_pods(self) -> None:
         while True:
-            waiting = await self.queue.get_next()
+            # A pod is taken once its binding may start, so it is decided on as it is then, and the most urgent first.
             await self._bindings.acquire()
-            bound = None
+            binding = None
             try:
-                bound = await self._place(waiting)
-            except Exception:
-                # An exception for one pod must not stop the placing of others.
-                self._failed.increase()
-                log.exception("pod not judged", extra={"pod": "/".join(waiting.info.key)})
-                self.queue.give_back(waiting, NOTHING_BUT_TIME)
-            if bound is None:
-                self._bindings.release()
+                binding = await self._attempt(await self.queue.get_next())
+            finally:
+                if binding is None:
+                    self._bindings.release()
             # Other tasks get a turn of the loop between two decisions.
             await asyncio.sleep(0)
+
+    async def _attempt(self, waiting: Waiting) -> asyncio.Task[None] | None:
+        """Schedule one pod as `_place` does; a failure requeues it with back-off."""
+        try:
+            return await self._place(waiting)
+        except Exception:
+            # An exception for one pod must not stop the placing of others.
+            self._failed.increase()
+            log.exception("pod not judged", extra={"pod": "/".join(waiting.info.key)})
+            self.queue.give_back(waiting, NOTHING_BUT_TIME)
+            return None
+        except asyncio.CancelledError:
+            # If only what is awaited was cancelled, this task is restarted, and must find the pod queued.
+            self.queue.give_back(waiting, NOTHING_BUT_TIME)
+            raise
 
     async def _place(self, waiting: Waiting) -> asyncio.Task[None] | None:
         """Schedule one pod; return the task that binds it, None if it fits no node or was requeued."""
@@ -240,33 +260,29 @@ class Scheduler:
         loop = asyncio.get_running_loop()
         started = loop.time()
         LOOP_LAG.sample()
-        is_large = info.cost_bytes > INLINE_WORK.value
-        if is_large:
+        if info.cost_bytes > INLINE_WORK.value:
             await self._offload.run(info.cost_bytes, info.prepare)
         try:
-            (node, volumes), has_paused = await in_turns(self._decider.choose(info))
+            (node, volumes), _ = await in_turns(self._decider.choose(info))
         except Unschedulable as refused:
             self._unschedulable.increase()
             self._tasks.start(self._explain(waiting, refused), name=f"explain {info.key}")
             return None
         finally:
             DECISION_SECONDS.observe(loop.time() - started)
-        if (has_paused or is_large) and not self._is_still_right(waiting, info, node):
+        if not self.queue.holds(waiting):
+            return None  # it was deleted, or bound by another, meanwhile
+        preparation = None
+        if volumes is not None and volumes.is_current():
+            preparation = volumes.preparation(node)
+        if waiting.info is not info or (volumes is not None and preparation is None):
+            # The pod or a claim changed. With back-off, so that a pod that changes all the time delays no other.
+            self.queue.give_back(waiting, NOTHING_BUT_TIME)
             return None
-        preparation = volumes.preparation(node) if volumes is not None else None
-        self.snapshot.forget_nominee(info.uid)
+        self._end_nomination(info.uid, node.name)
         self.snapshot.place(info, node.name)
         binding = self._bind(waiting, node.name, preparation)
         return self._tasks.start(binding, name=f"bind {info.key}")
-
-    def _is_still_right(self, waiting: Waiting, info: PodInfo, node: NodeInfo) -> bool:
-        """Return whether a decision that took turns of the loop still holds; else requeue the pod unless it is gone."""
-        if self.queue.get(info.uid) is None:
-            return False
-        if waiting.info is info and self._decider.is_still_good(info, node):
-            return True
-        self.queue.try_again(waiting)
-        return False
 
     async def _bind(self, waiting: Waiting, node: str, preparation: Preparation | None) -> None:
         info = waiting.info
@@ -306,6 +322,8 @@ class Scheduler:
         if current.spec.nodeName:
             return  # the mirror's change placed it already
         self.snapshot.remove(info.uid)
+        # Other pods may have been refused for want of the room that it was assumed to take.
+        self.queue.wake(POD_REMOVED)
         waiting.info = PodInfo(current)  # changes that arrived while it was assumed were ignored
         self.queue.give_back(waiting, NOTHING_BUT_TIME)
 
@@ -314,28 +332,18 @@ class Scheduler:
     async def _explain(self, waiting: Waiting, refused: Unschedulable) -> None:
         """Make the pod unschedulable, preempt other pods if that helps, and write the event and the condition."""
         info = waiting.info
-        message = str(refused)
-        candidate: Candidate | None = None
-        if refused.total:
-            async with (
-                self._preempting
-            ):  # one at a time, else two pods would be nominated for the same room
-                steps = preempt(self._decider, info, refused, self._budgets_of)
-                outcome, _ = await in_turns(steps)
-            candidate = outcome.candidate
-            message = f"{message} {outcome.message}".strip()
-        nominated = None
-        if self.queue.get(info.uid) is None:
+        outcome, causes = await self._preemption_for(waiting, refused)
+        if not self.queue.holds(waiting):
             return  # it was deleted meanwhile
-        if candidate is not None:
-            nominated = candidate.node
-            self.snapshot.nominate(info, nominated)
+        nominated = self._nominate(info, outcome)
         # Before anything is written, so that an event that helps finds the pod unschedulable.
-        self.queue.give_back(waiting, refused.causes)
+        self.queue.give_back(waiting, causes)
+        candidate = outcome.candidate
+        if candidate is not None and not await self._make_room(waiting, info, candidate):
+            nominated = ""
+        message = f"{refused} {outcome.message}".strip()
+        self._events.event(info.pod, WARNING, "FailedScheduling", message, action="Scheduling")
         try:
-            if candidate is not None:
-                await self._evict(info, candidate)
-            self._events.event(info.pod, WARNING, "FailedScheduling", message, action="Scheduling")
             await self._report(info, message, nominated)
         except NotFound:
             return
@@ -345,8 +353,46 @@ class Scheduler:
                 extra={"pod": "/".join(info.key), "reason": error.message},
             )
 
+    async def _preemption_for(
+        self, waiting: Waiting, refused: Unschedulable
+    ) -> tuple[Outcome, frozenset[str]]:
+        """Return what preemption can do for a refused pod, and the filters whose events requeue the pod.
+
+        A failure, and a change of what the decision is based on, requeue it with back-off.
+        """
+        info = waiting.info
+        if not refused.total:
+            return Outcome(), refused.causes
+        try:
+            # One at a time, else two pods would be nominated for the same room.
+            async with self._preempting:
+                if not self.queue.holds(waiting):
+                    return Outcome(), refused.causes
+                steps = preempt(self._decider, info, refused, self._budgets_of)
+                outcome, _ = await in_turns(steps)
+        except Exception:
+            log.exception("preemption failed", extra={"pod": "/".join(info.key)})
+            return Outcome(), NOTHING_BUT_TIME
+        is_outdated = outcome.is_outdated or waiting.info is not info
+        if is_outdated:
+            return Outcome(), NOTHING_BUT_TIME
+        fits_now = outcome.candidate is not None and not outcome.candidate.victims
+        return outcome, NOTHING_BUT_TIME if fits_now else refused.causes
+
+    def _nominate(self, info: PodInfo, outcome: Outcome) -> str | None:
+        """Nominate the candidate's node; return what to write as the nominated node, None for no change."""
+        if outcome.candidate is not None:
+            node = outcome.candidate.node
+            self._end_nomination(info.uid, node)
+            self.snapshot.nominate(info, node)
+            return node
+        if outcome.ends_nomination:
+            self._end_nomination(info.uid)
+            return ""
+        return None
+
     async def _report(self, info: PodInfo, message: str, nominated: str | None) -> None:
-        """Write the PodScheduled condition, and the nominated node, where they changed."""
+        """Write the PodScheduled condition, and the nominated node ("": none), where they changed."""
         pod = self._pods.get(info.key[1], info.key[0])
         if pod is None or pod.metadata.uid != info.uid or pod.spec.nodeName:
             return
@@ -366,7 +412,7 @@ class Scheduler:
                 }
             ]
         if nominated is not None and nominated != pod.status.nominatedNodeName:
-            status["nominatedNodeName"] = nominated
+            status["nominatedNodeName"] = nominated or None
         if status:
             await self._client.patch(
                 Pod,
@@ -377,30 +423,47 @@ class Scheduler:
                 subresource="status",
             )
 
-    async def _evict(self, info: PodInfo, candidate: Candidate) -> None:
-        for victim in candidate.victims:
-            meta = victim.metadata
-            target = {
-                "type": "DisruptionTarget",
-                "status": "True",
-                "reason": "PreemptionByScheduler",
-                "message": f"{self._name}: preempting to accommodate a higher priority pod",
-                "lastTransitionTime": format_time(self._clock.now()),
-            }
-            try:
-                await self._client.patch(
-                    Pod,
-                    meta.name,
-                    {"metadata": {"uid": meta.uid}, "status": {"conditions": [target]}},
-                    meta.namespace,
-                    patch_type="strategic",
-                    subresource="status",
-                )
-                await self._client.delete(Pod, meta.name, meta.namespace, uid=meta.uid)
-            except NotFound:
-                continue
-            message = f"Preempted by pod {info.uid} on node {candidate.node}"
-            self._events.event(victim, NORMAL, "Preempted", message, action="Preempting")
+    async def _make_room(self, waiting: Waiting, info: PodInfo, candidate: Candidate) -> bool:
+        """Evict the victims; after a failure drop the nomination, requeue the pod with back-off and return False."""
+        try:
+            for victim in candidate.victims:
+                if self.snapshot.nomination_of(info.uid) != candidate.node:
+                    return True  # the pod is gone or placed meanwhile, so no other pod need leave
+                await self._evict(info, victim, candidate.node)
+        except Exception as error:
+            extra = {"pod": "/".join(info.key), "node": candidate.node, "reason": str(error)}
+            log.warning("victim not evicted", extra=extra, exc_info=not isinstance(error, APIError))
+            self._end_nomination(info.uid)
+            self.queue.retry_unschedulable(waiting)
+            return False
+        return True
+
+    async def _evict(self, info: PodInfo, victim: Pod, node: str) -> None:
+        meta = victim.metadata
+        target = {
+            "type": "DisruptionTarget",
+            "status": "True",
+            "reason": "PreemptionByScheduler",
+            "message": f"{self._name}: preempting to accommodate a higher priority pod",
+            "lastTransitionTime": format_time(self._clock.now()),
+        }
+        try:
+            await self._client.patch(
+                Pod,
+                meta.name,
+                {"metadata": {"uid": meta.uid}, "status": {"conditions": [target]}},
+                meta.namespace,
+                patch_type="strategic",
+                subresource="status",
+            )
+            await self._client.delete(Pod, meta.name, meta.namespace, uid=meta.uid)
+        except (NotFound, Conflict):
+            current = self._pods.get(meta.name, meta.namespace)
+            if current is None or current.metadata.uid != meta.uid:
+                return  # the victim is gone, and another pod may have its name
+            raise
+        message = f"Preempted by pod {info.uid} on node {node}"
+        self._events.event(victim, NORMAL, "Preempted", message, action="Preempting")
 
 
 def _node_facts(node: Node) -> tuple[object, ...]:

@@ -1,4 +1,4 @@
-"""Which of the nodes that can take a pod is the best: 0 to 100 by each aspect, weighted as in Kubernetes."""
+"""Scores the feasible nodes of a pod: 0 to 100 by each aspect, with the weights of Kubernetes' default plugins."""
 
 from collections.abc import Mapping, Sequence
 from math import sqrt
@@ -16,11 +16,12 @@ ZONE = "topology.kubernetes.io/zone"
 
 
 class NodeScore:
-    """What can be said of a node alone; it stays true until the node changes."""
+    """The scores of a node that depend on it alone, so they stay valid until it changes."""
 
-    __slots__ = ("alone", "owner_pods", "preferred", "soft_taints", "zone")
+    __slots__ = ("alone", "generation", "owner_pods", "preferred", "soft_taints", "zone")
 
     def __init__(self, info: PodInfo, node: NodeInfo) -> None:
+        self.generation = node.generation
         cpu_total = node.allocatable.get("cpu", 0)
         memory_total = node.allocatable.get("memory", 0)
         cpu = (node.cpu_assumed + info.cpu_assumed) / cpu_total if cpu_total else 1.0
@@ -39,17 +40,17 @@ class NodeScore:
 
 
 def least_allocated(cpu: float, memory: float) -> float:
-    """Prefer nodes with much left."""
+    """Score 0 to 100 by the free part of cpu and memory (NodeResourcesFit, LeastAllocated)."""
     return 50.0 * (max(0.0, 1.0 - cpu) + max(0.0, 1.0 - memory))
 
 
 def balanced(cpu: float, memory: float) -> float:
-    """Prefer nodes of which cpu and memory would be used alike."""
+    """Score 50 to 100 by how equally cpu and memory would be used (NodeResourcesBalancedAllocation)."""
     return 100.0 * (1.0 - abs(min(cpu, 1.0) - min(memory, 1.0)) / 2)
 
 
 def image_locality(info: PodInfo, node: NodeInfo) -> float:
-    """Prefer nodes that have the images already, from 23 MB up."""
+    """Score 0 to 100 by the bytes of the pod's images on the node, from 23 MB on (ImageLocality)."""
     if not node.images:
         return 0.0
     present = sum(node.images.get(image, 0) for image in info.images)
@@ -65,7 +66,7 @@ def totals(
     affinity: Mapping[str, int],
     crowding: Mapping[str, float],
 ) -> list[float]:
-    """Return the weighted sum for each node, what is relative to the others included."""
+    """Return the weighted sum of all scores for each node, with those that are relative to the other nodes."""
     result = [score.alone for score in scores]
     most_taints = max(score.soft_taints for score in scores)
     if most_taints:
@@ -93,7 +94,7 @@ def totals(
 
 
 def _add_default_spread(info: PodInfo, scores: Sequence[NodeScore], result: list[float]) -> None:
-    """Spread the pods of one owner over nodes and, more so, over zones, as the default constraints do."""
+    """Add the score of PodTopologySpread's default constraints: few pods of the owner on a node and in its zone."""
     if not info.owner:
         return
     zones: dict[str, int] = {}

@@ -39,13 +39,16 @@ class _Spread:
     def count(self, namespace: str, nodes: Sequence[NodeInfo]) -> Steps[None]:
         """Count the matching pods of a namespace by topology value, on the nodes the inclusion policies admit."""
         for node in nodes:
-            self.counts[node.labels[self.key]] += sum(
-                1
-                for other in node.pods.values()
-                if other.namespace == namespace
-                and other.pod.metadata.deletionTimestamp is None
-                and self.matches(other.labels)
-            )
+            value = node.labels.get(self.key)
+            # The node may have been deleted, or have lost the label, since `nodes` was listed.
+            if value is not None and node.node is not None:
+                self.counts[value] += sum(
+                    1
+                    for other in node.pods.values()
+                    if other.namespace == namespace
+                    and other.pod.metadata.deletionTimestamp is None
+                    and self.matches(other.labels)
+                )
             yield 1 + len(node.pods)
         least = min(self.counts.values(), default=0)
         self.least = 0 if len(self.counts) < (self.constraint.minDomains or 1) else least

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from msgspec import Struct, to_builtins
 
 from kubelite.api.client.protocol import Client
+from kubelite.api.errors import NotFound
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, PersistentVolumeClaim
 from kubelite.api.kinds.storage import StorageClass
 from kubelite.api.machinery.node_matching import TermMatcher
@@ -55,6 +56,7 @@ class VolumeState:
     def __init__(self, info: PodInfo, snapshot: Snapshot, volumes: "Volumes") -> None:
         self.failure = ""
         self._volumes = volumes
+        self._claims: list[PersistentVolumeClaim] = []
         self._bound: list[PersistentVolume] = []
         self._waiting: list[PersistentVolumeClaim] = []
         self._fitting: list[list[PersistentVolume]] = []  # for each of these, once found
@@ -67,6 +69,7 @@ class VolumeState:
         claim = self._volumes.claims.get(name, info.namespace)
         if claim is None:
             return f'persistentvolumeclaim "{name}" not found'
+        self._claims.append(claim)
         if name in info.own_claims and (refusal := foreign_claim(info.pod, claim)):
             return refusal
         if claim.metadata.deletionTimestamp is not None:
@@ -85,6 +88,13 @@ class VolumeState:
         else:
             return "pod has unbound immediate PersistentVolumeClaims"
         return ""
+
+    def is_current(self) -> bool:
+        """Return whether the claims, and the volumes bound to them, are still as they were read."""
+        claims, volumes = self._volumes.claims, self._volumes.volumes
+        return all(
+            claims.get(one.metadata.name, one.metadata.namespace) is one for one in self._claims
+        ) and all(volumes.get(one.metadata.name) is one for one in self._bound)
 
     @property
     def steps(self) -> int:
@@ -163,7 +173,7 @@ class Volumes:
         return found is not None and found.provisioner != NO_PROVISIONER
 
     async def prepare(self, client: Client, decided: Preparation, node: str) -> None:
-        """Write, and wait until all claims are bound; raises TimeoutError."""
+        """Write, and wait until all claims are bound; raises TimeoutError, and NotFound if a claim is deleted."""
         for volume, claim in decided.bind:
             await client.patch(
                 PersistentVolume,
@@ -189,16 +199,29 @@ class Volumes:
 
     async def _bound(self, claims: Sequence[PersistentVolumeClaim]) -> None:
         missing = {(claim.metadata.namespace, claim.metadata.name) for claim in claims}
-        done = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-        def listen(_: PersistentVolumeClaim | None, after: PersistentVolumeClaim | None) -> None:
-            if after is not None and after.status.phase == "Bound":
-                missing.discard((after.metadata.namespace, after.metadata.name))
-            if not missing and not done.done():
-                done.set_result(None)
+        def changed(name: str, namespace: str, claim: PersistentVolumeClaim | None) -> None:
+            if done.done() or (namespace, name) not in missing:
+                return
+            if claim is None:
+                done.set_exception(NotFound(f'persistentvolumeclaim "{name}" not found'))
+            elif claim.status.phase == "Bound":
+                missing.discard((namespace, name))
+                if not missing:
+                    done.set_result(None)
+
+        def listen(
+            before: PersistentVolumeClaim | None, after: PersistentVolumeClaim | None
+        ) -> None:
+            claim = after or before
+            assert claim is not None
+            changed(claim.metadata.name, claim.metadata.namespace, after)
 
         end = self.claims.subscribe(listen)
         try:
+            for namespace, name in sorted(missing):
+                changed(name, namespace, self.claims.get(name, namespace))
             await done
         finally:
             end()

@@ -1,21 +1,26 @@
 """Discovery, compared with what Kubernetes 1.36 serves."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import msgspec
 import pytest
+from fakes.custom_resources import custom_resource
+from fakes.recorded_offload import RecordedOffload
 from reference import published_resources, reference_json
 
 from kubelite.api.http.discovery import (
     Discovery,
-    aggregated,
     aggregated_version,
     storage_version_hash,
 )
 from kubelite.api.http.respond import Reply
 from kubelite.api.registry.builtin import builtin_table
+from kubelite.api.registry.resource import Resource
 from kubelite.api.registry.table import ResourceTable
+from kubelite.limits import INLINE_WORK
+
+T = TypeVar("T")
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
@@ -147,8 +152,8 @@ def test_the_aggregated_form_names_its_type(discovery: Discovery) -> None:
     core = ask(discovery, "/api", AGGREGATED)
     assert core.content_type == AGGREGATED
     assert [item["metadata"]["name"] for item in read(core)["items"]] == [""]
-    old = aggregated(builtin_table().all()[:1], "v2beta1")
-    assert old["apiVersion"] == "apidiscovery.k8s.io/v2beta1"
+    old = ask(discovery, "/api", AGGREGATED.replace("v=v2", "v=v2beta1"))
+    assert read(old)["apiVersion"] == "apidiscovery.k8s.io/v2beta1"
 
 
 def test_who_knows_a_document_is_not_sent_it_again(discovery: Discovery) -> None:
@@ -192,3 +197,146 @@ def test_the_form_a_client_prefers(accept: str, version: str) -> None:
 
 def test_storage_version_hash() -> None:
     assert storage_version_hash("", "v1", "ConfigMap") == "qFsyl6wFWjQ="
+
+
+VERBS = ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"]
+
+
+def discs() -> Iterator[Resource]:
+    """Yield the versions of a resource in the order in which their definition has them."""
+    names: Any = {"short_names": ("di", "dsc"), "categories": ("all", "music")}
+    group = "disco.example.com"
+    yield custom_resource("discos", group=group, **names)
+    for version in ("v1beta2", "v2alpha1", "foo", "v10"):
+        yield custom_resource("discos", group=group, version=version, subresources=(), **names)
+
+
+def with_discs() -> Discovery:
+    table = builtin_table()
+    rows = list(discs())
+    table.replace("zoo.example.com", [custom_resource("cats", group="zoo.example.com")])
+    for group in {row.group for row in rows}:
+        table.replace(group, [row for row in rows if row.group == group])
+    return Discovery(table, lambda: "")
+
+
+def test_custom_groups_follow_by_name_with_their_versions_by_priority() -> None:
+    discovery = with_discs()
+    for accept in ("", AGGREGATED):
+        shown = read(ask(discovery, "/apis", accept))
+        names = [
+            item["name"] if "name" in item else item["metadata"]["name"]
+            for item in shown.get("groups") or shown["items"]
+        ]
+        assert names[0] == "apiregistration.k8s.io"
+        assert names[-2:] == ["disco.example.com", "zoo.example.com"]
+    versions = ["v10", "v1", "v1beta2", "v2alpha1", "foo"]
+    group = read(ask(discovery, "/apis/disco.example.com"))
+    assert [one["version"] for one in group["versions"]] == versions
+    assert group["preferredVersion"]["groupVersion"] == "disco.example.com/v10"
+    item = read(ask(discovery, "/apis", AGGREGATED))["items"][-2]
+    assert [one["version"] for one in item["versions"]] == versions
+    assert item["metadata"] == {"name": "disco.example.com"}
+
+
+def test_the_entries_of_custom_resources_are_those_of_kubernetes() -> None:
+    discovery = with_discs()
+    disc = {
+        "name": "discos",
+        "singularName": "disco",
+        "namespaced": True,
+        "kind": "Disco",
+        "verbs": VERBS,
+        "shortNames": ["di", "dsc"],
+        "categories": ["all", "music"],
+        "storageVersionHash": "r3KqRGV+IIQ=",
+    }
+    below = {"singularName": "", "namespaced": True, "verbs": ["get", "patch", "update"]}
+    shown = read(ask(discovery, "/apis/disco.example.com/v1"))["resources"]
+    assert shown == [
+        disc,
+        {**below, "name": "discos/status", "kind": "Disco"},
+        {
+            **below,
+            "name": "discos/scale",
+            "kind": "Scale",
+            "group": "autoscaling",
+            "version": "v1",
+        },
+    ]
+    assert read(ask(discovery, "/apis/disco.example.com/foo"))["resources"] == [disc]
+    item = read(ask(discovery, "/apis", AGGREGATED))["items"][-2]
+    (resource,) = item["versions"][1]["resources"]
+    assert [one["subresource"] for one in resource["subresources"]] == ["status", "scale"]
+    assert resource["subresources"][1]["responseKind"]["group"] == "autoscaling"
+    assert resource["verbs"] == VERBS
+
+
+def test_a_definition_that_is_deleted_takes_no_new_objects() -> None:
+    row = custom_resource("cats", verbs=("delete", "deletecollection", "get", "list", "watch"))
+    discovery = Discovery(ResourceTable([row]), lambda: "")
+    shown = read(ask(discovery, "/apis/example.com/v1"))["resources"]
+    assert shown[0]["verbs"] == ["delete", "deletecollection", "get", "list", "watch"]
+    assert shown[0]["storageVersionHash"] == storage_version_hash("example.com", "v1", "Cat")
+
+
+def test_a_storage_version_that_is_not_served_has_no_hash() -> None:
+    row = custom_resource("cats", version="v1beta1")
+    shown = read(ask(Discovery(ResourceTable([row]), lambda: ""), "/apis/example.com/v1beta1"))
+    assert "storageVersionHash" not in shown["resources"][0]
+
+
+@pytest.mark.parametrize("path", ["/apis", "/api", "/apis/apps", "/apis/none", "/api/v1", "/"])
+def test_pages_that_are_not_of_a_custom_group(path: str) -> None:
+    assert not with_discs().is_custom(path)
+
+
+def test_pages_of_a_custom_group() -> None:
+    discovery = with_discs()
+    assert discovery.is_custom("/apis/disco.example.com")
+    assert discovery.is_custom("/apis/disco.example.com/v3/")
+
+
+async def test_many_groups_are_encoded_off_the_loop_and_once() -> None:
+    rows = [custom_resource("cats", group=f"g{number}.example.com") for number in range(1000)]
+    table = ResourceTable(rows)
+    offload = RecordedOffload()
+    discovery = Discovery(table, lambda: "", offload)
+    await discovery.prepare("/apis", AGGREGATED)
+    assert offload.leaves_the_loop
+    before = ask(discovery, "/apis", AGGREGATED)
+    assert len(read(before)["items"]) == 1000
+    await discovery.prepare("/apis", AGGREGATED)
+    assert len(offload.costs) == 1, "the document is known"
+    table.replace("g7.example.com", [custom_resource("dogs", group="g7.example.com")])
+    await discovery.prepare("/apis", AGGREGATED)
+    assert offload.costs[1] <= INLINE_WORK.value / 10, "the two rows of one group"
+    after = ask(discovery, "/apis", AGGREGATED)
+    assert after.headers != before.headers
+    seven = next(item for item in read(after)["items"] if "g7" in item["metadata"]["name"])
+    assert [one["resource"] for one in seven["versions"][0]["resources"]] == ["cats", "dogs"]
+
+
+async def test_a_group_of_many_kinds_is_listed_off_the_loop() -> None:
+    offload = RecordedOffload()
+    table = ResourceTable(custom_resource(f"cats{number}") for number in range(1000))
+    discovery = Discovery(table, lambda: "", offload)
+    await discovery.prepare("/apis/example.com/v1", "")
+    assert offload.leaves_the_loop
+    assert discovery.answer("/apis/example.com/v1", "", "") is not None
+    await discovery.prepare("/apis/example.com/v2", "")
+    assert discovery.answer("/apis/example.com/v2", "", "") is None
+
+
+async def test_what_changed_meanwhile_is_not_kept() -> None:
+    table = ResourceTable([custom_resource("cats")])
+
+    class ChangingTable(RecordedOffload):
+        async def run(self, cost_bytes: int, work: Callable[[], T]) -> T:
+            table.replace("example.com", [custom_resource("dogs")])
+            return await super().run(cost_bytes, work)
+
+    discovery = Discovery(table, lambda: "", ChangingTable())
+    await discovery.prepare("/apis/example.com/v1", "")
+    shown = read(ask(discovery, "/apis/example.com/v1"))["resources"]
+    assert {one["name"] for one in shown} >= {"cats", "dogs"}

@@ -1,7 +1,10 @@
-from typing import cast
+import json
+from typing import Any, cast
 
 import pytest
 from aiohttp import web
+from fakes.custom_resources import custom_resource
+from fakes.recorded_offload import RecordedOffload
 
 from kubelite.api.auth.caller import Caller
 from kubelite.api.errors import MethodNotAllowed, NotFound
@@ -92,3 +95,62 @@ def test_rows_are_taken_anew_when_the_table_changes() -> None:
     assert len(pages.served()) == 2
     table.replace("", [rows[2]])
     assert len(pages.served()) == 3
+
+
+COLOR = {"type": "object", "properties": {"color": {"type": "string", "description": "A hue."}}}
+
+
+async def test_custom_resources_are_documented_while_they_are_served() -> None:
+    table = builtin_table()
+    pages = OpenAPIPages(table).pages()
+
+    async def shown(path: str) -> dict[str, Any]:
+        page = pages.get(path) or pages["/openapi/v3/*"]
+        document: dict[str, Any] = json.loads((await page(asked(path))).body)
+        return document
+
+    name, path = "com.example.v1.Cat", "/openapi/v3/apis/example.com/v1"
+    row = custom_resource("cats", schema=COLOR)
+    assert name not in (await shown("/openapi/v2"))["definitions"]
+    table.replace("example.com", [row])
+    made = (await shown("/openapi/v2"))["definitions"][name]
+    assert made["properties"]["color"] == {"type": "string", "description": "A hue."}
+    document = await shown(path)
+    assert document["components"]["schemas"][name]["properties"]["color"]["type"] == "string"
+    root = "/apis/example.com/v1/namespaces/{namespace}/cats/{name}"
+    reference = {"$ref": f"#/components/schemas/{name}"}
+    answers = {
+        of: document["paths"][root + of]["get"]["responses"]["200"]["content"]
+        for of in ("", "/status", "/scale")
+    }
+    assert answers[""]["application/json"]["schema"] == reference
+    assert answers["/status"] == answers[""]
+    scale = answers["/scale"]["application/json"]["schema"]["$ref"]
+    assert scale.endswith("io.k8s.api.autoscaling.v1.Scale")
+    table.replace("example.com", [])
+    assert name not in (await shown("/openapi/v2"))["definitions"]
+    with pytest.raises(NotFound):
+        await shown(path)
+
+
+async def test_a_row_without_a_schema_is_documented_without_fields() -> None:
+    row = custom_resource("cats")
+    pages = OpenAPIPages(ResourceTable([row])).pages()
+    reply = await pages["/openapi/v3/*"](asked("/openapi/v3/apis/example.com/v1"))
+    made = json.loads(reply.body)["components"]["schemas"]["com.example.v1.Cat"]
+    assert "properties" not in made
+
+
+async def test_many_new_rows_are_read_off_the_loop() -> None:
+    offload = RecordedOffload()
+    table = builtin_table()
+    pages = OpenAPIPages(table, offload=offload)
+    index = pages.pages()["/openapi/v3"]
+    await index(asked("/openapi/v3"))
+    assert offload.leaves_the_loop
+    offload.costs.clear()
+    await index(asked("/openapi/v3"))
+    assert offload.costs == []
+    table.replace("example.com", [custom_resource("cats")])
+    await index(asked("/openapi/v3"))
+    assert len(offload.costs) == 2, "the new row, and the hash of its schema"

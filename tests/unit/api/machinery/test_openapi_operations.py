@@ -2,10 +2,12 @@ import pytest
 from msgspec.structs import replace
 
 from kubelite.api.http.openapi import served
+from kubelite.api.kinds.autoscaling_v1 import Scale
 from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery.explanations import parameter_words
 from kubelite.api.machinery.openapi import Served, ServedSubresource
 from kubelite.api.machinery.openapi_operations import group_name, paths, tag_of
+from kubelite.api.machinery.schema import compile_struct
 from kubelite.api.registry.builtin import RESOURCES
 from unit.api.machinery.openapi_rows import CATS, DEPLOYMENTS, PODS
 
@@ -27,8 +29,6 @@ def test_every_path_and_method_of_a_resource() -> None:
     assert [path.path for path in paths(CATS)] == [
         "/apis/example.com/v1/cats",
         "/apis/example.com/v1/cats/{name}",
-        "/apis/example.com/v1/watch/cats",
-        "/apis/example.com/v1/watch/cats/{name}",
     ]
 
 
@@ -105,3 +105,32 @@ def test_every_parameter_has_words() -> None:
             for operation in path.operations:
                 for name in (*path.names, *operation.parameters, "body", "pretty"):
                     assert parameter_words(name, operation.subresource)
+
+
+def test_custom_resources_are_documented_as_upstream_does() -> None:
+    scale = ServedSubresource("scale", ("get", "patch", "update"), Scale.gvk, compile_struct(Scale))
+    status = ServedSubresource("status", ("get", "patch", "update"), CATS.kind, CATS.schema)
+    row = replace(CATS, namespaced=True, subresources=(status, scale))
+    root = "/apis/example.com/v1"
+    item = f"{root}/namespaces/{{namespace}}/cats/{{name}}"
+    operations = {(path.path, one.method): one for path in paths(row) for one in path.operations}
+    assert {path for path, _ in operations} == {
+        f"{root}/cats",
+        f"{root}/namespaces/{{namespace}}/cats",
+        item,
+        f"{item}/status",
+        f"{item}/scale",
+    }
+    patch = operations[item, "patch"]
+    assert patch.accepted == (
+        "application/apply-patch+yaml",
+        "application/json-patch+json",
+        "application/merge-patch+json",
+    )
+    assert patch.codes == ("200",)
+    assert operations[item, "put"].accepted == ("application/json", "application/yaml")
+    assert operations[item, "get"].parameters == ("resourceVersion",)
+    assert operations[f"{root}/namespaces/{{namespace}}/cats", "delete"].body == ""
+    scaled = operations[f"{item}/scale", "put"]
+    assert scaled.identifier == "replaceExampleComV1NamespacedCatScale"
+    assert (scaled.kind, scaled.schema) == (CATS.kind, compile_struct(Scale))

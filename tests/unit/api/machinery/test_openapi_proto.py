@@ -1,8 +1,8 @@
+import struct
 from typing import Any
 
-from kubelite.api.machinery.openapi_proto import encode_document
-from kubelite.api.machinery.openapi_v2 import document
-from unit.api.machinery.openapi_rows import DEPLOYMENTS, PODS
+from kubelite.api.machinery.openapi_proto import encode_definition
+from unit.api.machinery.openapi_rows import DEPLOYMENTS, PODS, document, encoded_document
 
 Message = dict[int, list[Any]]
 
@@ -27,6 +27,10 @@ def decoded(data: bytes) -> Message:
         key = varint()
         if key & 7 == 0:
             made.setdefault(key >> 3, []).append(varint())
+        elif key & 7 == 1:
+            (number,) = struct.unpack("<d", data[position : position + 8])
+            made.setdefault(key >> 3, []).append(number)
+            position += 8
         else:
             assert key & 7 == 2
             length = varint()
@@ -41,7 +45,7 @@ def named(values: list[bytes]) -> dict[str, Message]:
     return {pair[1][0].decode(): decoded(pair[2][0]) for pair in pairs}
 
 
-DOCUMENT = decoded(encode_document(document([PODS, DEPLOYMENTS])))
+DOCUMENT = decoded(encoded_document([PODS, DEPLOYMENTS]))
 PATHS = named(decoded(DOCUMENT[8][0])[2])
 PARAMETERS = named(decoded(DOCUMENT[10][0])[1])
 DEFINITIONS = named(decoded(DOCUMENT[9][0])[1])
@@ -82,3 +86,38 @@ def test_operations_have_their_parameters() -> None:
     responses = named(decoded(put[9][0])[1])
     assert set(responses) == {"200", "201", "401"}
     assert decoded(responses["401"][1][0]) == {1: [b"Unauthorized"]}
+
+
+def test_restrictions_of_custom_resources() -> None:
+    schema = {
+        "type": "object",
+        "title": "All",
+        "externalDocs": {"url": "https://example.com"},
+        "example": {"a": 1},
+        "properties": {
+            "n": {
+                "type": "number",
+                "maximum": 2.5,
+                "exclusiveMaximum": True,
+                "minimum": -1,
+                "exclusiveMinimum": True,
+                "multipleOf": 0.5,
+            },
+            "s": {"type": "string", "maxLength": 300, "minLength": 1, "pattern": "^x"},
+            "l": {"items": {}, "maxItems": 3, "minItems": 2, "uniqueItems": True},
+            "m": {"additionalProperties": True, "maxProperties": 5, "minProperties": 4},
+            "odd": {"maxLength": -1},
+        },
+    }
+    made = decoded(encode_definition("it", schema))
+    _, whole = named(made[1]).popitem()
+    assert (whole[3], decoded(whole[29][0])[2]) == ([b"All"], [b"https://example.com"])
+    assert decoded(whole[30][0])[2] == [b'{"a": 1}\n']
+    fields = named(decoded(whole[25][0])[1])
+    number = fields["n"]
+    assert [number[at] for at in (6, 7, 8, 9, 10)] == [[0.5], [2.5], [1], [-1.0], [1]]
+    assert [fields["s"][at] for at in (11, 12, 13)] == [[300], [1], [b"^x"]]
+    assert [fields["l"][at] for at in (14, 15, 16)] == [[3], [2], [1]]
+    assert [fields["m"][at] for at in (17, 18)] == [[5], [4]]
+    assert decoded(fields["m"][21][0]) == {2: [1]}
+    assert fields["odd"][11] == [(1 << 64) - 1]

@@ -48,3 +48,32 @@ async def test_what_happened_before_the_last_try_does_not_count() -> None:
     queue.give_back(waiting, TAINTS)
     assert waiting.state == "unschedulable"
     queue.close()
+
+
+async def test_an_unschedulable_pod_is_requeued_on_demand_and_others_are_left_as_they_are() -> None:
+    queue = SchedulingQueue()
+    queue.add(info())
+    waiting = await queue.get_next()
+    queue.retry_unschedulable(waiting)
+    assert waiting.state == "trying"
+    queue.give_back(waiting, TAINTS)
+    queue.retry_unschedulable(waiting)
+    assert waiting.state == "backoff"
+    queue.retry_unschedulable(waiting)
+    assert (waiting.state, len(queue)) == ("backoff", 1)
+    queue.close()
+
+
+async def test_a_pod_that_was_handed_out_is_not_held_once_it_is_discarded_or_queued_anew() -> None:
+    queue = SchedulingQueue()
+    queue.add(info())
+    waiting = await queue.get_next()
+    assert queue.holds(waiting)
+    queue.discard("1")
+    assert not queue.holds(waiting)
+    queue.add(info())
+    assert not queue.holds(waiting)
+    queue.give_back(waiting, TAINTS)
+    queue.retry_unschedulable(waiting)
+    assert queue.count("active") == 1
+    queue.close()

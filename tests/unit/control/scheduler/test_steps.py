@@ -1,17 +1,21 @@
 """No decision holds the loop for long, whatever stands in the pods."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, TypeVar
 
+import msgspec
 import pytest
 from fakes.fake_client import FakeClient
 
+from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, PersistentVolumeClaim
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.scheduling import Toleration
+from kubelite.api.kinds.storage import StorageClass
 from kubelite.api.machinery import label_matching, node_matching, tolerations
 from kubelite.api.machinery.tolerations import Tolerations
 from kubelite.control.scheduler import affinity
-from kubelite.control.scheduler.decision import Decider, Unschedulable
+from kubelite.control.scheduler.decision import TOO_MANY_TERMS, Decider, Unschedulable
 from kubelite.control.scheduler.node_info import NodeInfo, Snapshot
 from kubelite.control.scheduler.pod_info import PodInfo, Term
 from kubelite.control.scheduler.preemption import preempt
@@ -210,6 +214,76 @@ async def test_preemption_past_the_limit_takes_the_best_found_so_far(
     assert has_paused
     assert DECISION_STEPS.times_reached == before + 1
     assert outcome.candidate is not None
+
+
+def refused_by(made: Decider, info: PodInfo) -> Unschedulable:
+    with pytest.raises(Unschedulable) as refused:
+        at_once(made.choose(info))
+    return refused.value
+
+
+def volumes_for_two_claims(count: int) -> tuple[Volumes, PodInfo]:
+    """Return free volumes, and a pod with claims that wait for a node to choose one."""
+    client = FakeClient()
+    waiting = {"storageClassName": "slow", "accessModes": ["ReadWriteOnce"]}
+    slow = {"metadata": {"name": "slow"}, "volumeBindingMode": "WaitForFirstConsumer"}
+    client.mirror(StorageClass).put(msgspec.convert(slow, StorageClass))
+    for name in ("a", "b"):
+        claim = {"metadata": {"name": name, "namespace": "default"}, "spec": waiting}
+        client.mirror(PersistentVolumeClaim).put(msgspec.convert(claim, PersistentVolumeClaim))
+    for number in range(count):
+        volume = {"metadata": {"name": f"v{number}"}, "spec": waiting}
+        client.mirror(PersistentVolume).put(msgspec.convert(volume, PersistentVolume))
+    used = [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in ("a", "b")]
+    return Volumes(client), PodInfo(make_pod("p", cpu="9", priority=5, volumes=used))
+
+
+async def test_preemption_past_the_limit_before_its_first_node_has_no_victims(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(DECISION_STEPS, "value", 1000)
+    made = decider(2, 1)
+    made.volumes, info = volumes_for_two_claims(1000)
+    refused = Unschedulable(2, {}, TOO_MANY_TERMS, "TooManySteps")
+    outcome, has_paused = await in_turns(preempt(made, info, refused, lambda *_: ()))
+    assert has_paused
+    assert outcome.candidate is None
+
+
+def until_half(steps: Steps[R], change: Callable[[], None]) -> R:
+    """Drive a decision; `change` the cluster after its first step."""
+    next(steps)
+    change()
+    return at_once(steps)
+
+
+def test_a_node_that_goes_during_a_preemption_is_passed_over() -> None:
+    made = decider(3, 1)
+    info = PodInfo(make_pod("p", cpu="3950m", priority=5))
+    refused = refused_by(made, info)
+
+    def remove() -> None:
+        for name in ("n0", "n1"):
+            made.snapshot.remove_node(name)
+
+    outcome = until_half(preempt(made, info, refused, lambda *_: ()), remove)
+    assert outcome.candidate is not None
+    assert outcome.candidate.node == "n2"
+
+
+def test_a_node_with_a_nominated_pod_that_goes_during_a_decision_is_passed_over() -> None:
+    made = decider(3, 1)
+    made.snapshot.nominate(PodInfo(make_pod("other", priority=5)), "n0")
+    info = PodInfo(make_pod("p", affinity=anti_affinity(1)))
+    node, _ = until_half(made.choose(info), lambda: made.snapshot.remove_node("n0"))
+    assert node.name in ("n1", "n2")
+
+
+def test_a_node_that_loses_its_label_during_a_decision_no_longer_counts() -> None:
+    made = decider(3, 1, k0="a")
+    info = PodInfo(make_pod("p", labels={"app": "web"}, topologySpreadConstraints=spread(1)))
+    node, _ = until_half(made.choose(info), lambda: made.snapshot.set_node(make_node("n1")))
+    assert node.name in ("n0", "n2")
 
 
 def node(ports: int) -> NodeInfo:

@@ -88,9 +88,11 @@ class GoShape:
         if node is not None and node.type == "object" and (node.always or "status" in item):
             structure(node, item.setdefault("status", {}))
 
-    def causes(self, item: Mapping[str, Any], old: Mapping[str, Any] | None) -> Sequence[Cause]:
+    def causes(
+        self, item: Mapping[str, Any], old: Mapping[str, Any] | None, subresource: str = ""
+    ) -> Sequence[Cause]:
         """Return no cause: the rules of a built-in kind check all of an object."""
-        del item, old
+        del item, old, subresource
         return ()
 
 

@@ -32,6 +32,11 @@ class Shape(Protocol):
         """Add to a status, which a strategy has just set, the fields that are always encoded."""
         ...
 
-    def causes(self, item: Mapping[str, Any], old: Mapping[str, Any] | None) -> Sequence[Cause]:
-        """Return why an object does not satisfy its schema; values that did not change since `old` are not blamed."""
+    def causes(
+        self, item: Mapping[str, Any], old: Mapping[str, Any] | None, subresource: str = ""
+    ) -> Sequence[Cause]:
+        """Return why an object does not satisfy its schema; values that did not change since `old` are not blamed.
+
+        A write of the subresource status is blamed for the status alone.
+        """
         ...

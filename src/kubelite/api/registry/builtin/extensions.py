@@ -7,8 +7,14 @@ from kubelite.api.machinery.defaults import admissionregistration as admissionre
 from kubelite.api.machinery.defaults import extensions as extensions_defaults
 from kubelite.api.registry.builtin.row import EXTENSIONS, row
 from kubelite.api.registry.rules import extensions as extensions_rules
+from kubelite.api.registry.rules.custom_definition_updates import (
+    custom_definition_status_update,
+    custom_definition_update,
+)
+from kubelite.api.registry.rules.custom_definitions import custom_definition
 from kubelite.api.registry.rules.sets import Rules, Warnings, always
 from kubelite.api.registry.rules.warnings import cluster as cluster_warnings
+from kubelite.api.registry.strategies.definitions import DefinitionStrategy
 from kubelite.api.registry.strategy import Conduct
 
 STATIC = always(cluster_warnings.static_name)
@@ -108,11 +114,12 @@ CUSTOM = (
         cluster=True,
         short=("crd", "crds"),
         categories=EXTENSIONS,
-        rules=Rules(extensions_rules.custom_resource, extensions_rules.custom_resource_update),
+        rules=Rules(custom_definition, custom_definition_update, custom_definition_status_update),
         warnings=Warnings(
             cluster_warnings.custom_resource, cluster_warnings.custom_resource_update
         ),
         defaults=extensions_defaults.default_custom_resource_definition,
+        strategy=DefinitionStrategy,
         conduct=Conduct(counts_generation=True, conditional=True),
     ),
 )

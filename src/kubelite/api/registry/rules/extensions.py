@@ -1,16 +1,14 @@
-"""Rules of the kinds that extend the API: webhooks, admission policies, custom resources, API services."""
+"""Rules of the kinds that extend the API: webhooks, admission policies, API services."""
 
 from urllib.parse import urlsplit
 
 from kubelite.api.kinds import enums
 from kubelite.api.machinery import causes, names
-from kubelite.api.machinery.jsonpath import compile_path
 from kubelite.api.registry.rules import labels
 from kubelite.api.registry.rules.values import (
     JSON,
     Out,
     format_check,
-    immutable,
     items,
     one_of,
     part,
@@ -21,7 +19,6 @@ from kubelite.api.registry.rules.values import (
 _VERSIONS = ("v1", "v1beta1")
 _OPERATIONS = enums.OPERATIONS.enum
 _POLICIES = enums.FAILURE_POLICIES.enum
-_COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
 _STAR = "if '*' is present, must not specify other "
 
 
@@ -97,14 +94,35 @@ def client_config(out: Out, path: str, config: JSON) -> None:
     elif url is not None:
         _url(out, f"{path}.url", url)
     elif service is not None:
-        at = f"{path}.service"
-        required(out, service, at, "name", "namespace")
-        port = service.get("port", 443)
-        for finding in names.port_number(port):
-            out.append(causes.invalid(f"{at}.port", port, f"port is not valid: {finding}"))
-        file = service.get("path")
-        if file and not file.startswith("/"):
-            out.append(causes.invalid(f"{at}.path", file, "must start with a '/'"))
+        _service(out, f"{path}.service", service)
+
+
+def _service(out: Out, path: str, service: JSON) -> None:
+    # Kubernetes takes the one for the other: without a name the namespace is missed.
+    for field, blamed in (("namespace", "name"), ("name", "namespace")):
+        if not service.get(field):
+            out.append(causes.required(f"{path}.{blamed}"))
+    port = service.get("port", 443)
+    for finding in names.port_number(port):
+        out.append(causes.invalid(f"{path}.port", port, f"port is not valid: {finding}"))
+    if file := service.get("path"):
+        _url_path(out, f"{path}.path", file)
+
+
+def _url_path(out: Out, path: str, file: str) -> None:
+    if file == "/":
+        return
+    if file == "//":
+        out.append(causes.invalid(path, file, "segment[0] may not be empty"))
+        return
+    if not file.startswith("/"):
+        out.append(causes.invalid(path, file, "must start with a '/'"))
+    for index, segment in enumerate(file[1:].removesuffix("/").split("/")):
+        if not segment:
+            out.append(causes.invalid(path, file, f"segment[{index}] may not be empty"))
+            continue
+        for finding in names.dns_subdomain(segment):
+            out.append(causes.invalid(path, file, f"segment[{index}]: {finding}"))
 
 
 def _url(out: Out, path: str, url: str) -> None:
@@ -112,7 +130,7 @@ def _url(out: Out, path: str, url: str) -> None:
     try:
         found = urlsplit(url)
     except ValueError as error:
-        out.append(causes.invalid(path, url, f"url must be a valid URL: {error}; {form}"))
+        out.append(causes.required(path, f"url must be a valid URL: {error}; {form}"))
         return
     if found.scheme != "https":
         detail = f"'https' is the only allowed URL scheme; {form}"
@@ -304,162 +322,4 @@ def api_service(thing: JSON) -> Out:
     if insecure and spec.get("caBundle"):
         detail = "may not be true if caBundle is present"
         out.append(causes.invalid("spec.insecureSkipTLSVerify", insecure, detail))
-    return out
-
-
-def custom_resource(thing: JSON) -> Out:
-    """Check a CustomResourceDefinition, apart from the schemas of its versions."""
-    out = Out()
-    spec, name = part(thing, "spec"), part(thing, "metadata").get("name", "")
-    group, kinds = spec.get("group", ""), part(spec, "names")
-    wanted = f"{kinds.get('plural', '')}.{group}"
-    if name != wanted:
-        detail = 'must be spec.names.plural+"."+spec.group'
-        out.append(causes.invalid("metadata.name", name, detail))
-    if not group:
-        out.append(causes.required("spec.group"))
-    elif wrong := names.dns_subdomain(group):
-        out.append(causes.invalid("spec.group", group, ",".join(wrong)))
-    elif "." not in group:
-        detail = "should be a domain with at least one dot"
-        out.append(causes.invalid("spec.group", group, detail))
-    one_of(out, "spec.scope", spec.get("scope"), ("Cluster", "Namespaced"))
-    _kind_names(out, kinds)
-    _kind_versions(out, spec)
-    if (conversion := spec.get("conversion")) is not None:
-        _conversion(out, "spec.conversion", conversion)
-    return out
-
-
-def _kind_names(out: Out, kinds: JSON) -> None:
-    for field in ("plural", "singular", "kind", "listKind"):
-        value = kinds.get(field, "")
-        if not value:
-            out.append(causes.required(f"spec.names.{field}"))
-        elif wrong := names.dns_1035_label(value.lower() if "ind" in field else value):
-            out.append(causes.invalid(f"spec.names.{field}", value, ",".join(wrong)))
-    for field in ("shortNames", "categories"):
-        for index, value in enumerate(items(kinds, field)):
-            if wrong := names.dns_1035_label(value):
-                at = f"spec.names.{field}[{index}]"
-                out.append(causes.invalid(at, value, ",".join(wrong)))
-    if kinds.get("kind") and kinds.get("kind") == kinds.get("listKind"):
-        detail = "kind and listKind may not be the same"
-        out.append(causes.invalid("spec.names.listKind", kinds["listKind"], detail))
-
-
-def _kind_versions(out: Out, spec: JSON) -> None:
-    versions = items(spec, "versions")
-    seen = [version.get("name", "") for version in versions]
-    if len(set(seen)) < len(seen):
-        detail = "must contain unique version names"
-        out.append(causes.invalid("spec.versions", versions, detail))
-    if sum(bool(version.get("storage")) for version in versions) != 1:
-        detail = "must have exactly one version marked as storage version"
-        out.append(causes.invalid("spec.versions", versions, detail))
-    for index, version in enumerate(versions):
-        at, name = f"spec.versions[{index}]", version.get("name", "")
-        if wrong := names.dns_1035_label(name):
-            out.append(causes.invalid(f"{at}.name", name, ",".join(wrong)))
-        if part(version, "schema").get("openAPIV3Schema") is None:
-            out.append(causes.required(f"{at}.schema.openAPIV3Schema"))
-        if version.get("deprecationWarning") and not version.get("deprecated"):
-            detail = "can only be set for deprecated versions"
-            out.append(
-                causes.invalid(f"{at}.deprecationWarning", version["deprecationWarning"], detail)
-            )
-        _columns(out, f"{at}.additionalPrinterColumns", items(version, "additionalPrinterColumns"))
-        scale = part(version, "subresources").get("scale")
-        if scale is not None:
-            _scale(out, f"{at}.subresources.scale", scale)
-        for position, field in enumerate(items(version, "selectableFields")):
-            _path(out, f"{at}.selectableFields[{position}].jsonPath", field.get("jsonPath", ""))
-
-
-def _columns(out: Out, path: str, columns: list[JSON]) -> None:
-    for index, column in enumerate(columns):
-        at = f"{path}[{index}]"
-        if not column.get("name"):
-            out.append(causes.required(f"{at}.name"))
-        kind = column.get("type", "")
-        if not kind:
-            detail = f"must be one of {','.join(_COLUMN_TYPES)}"
-            out.append(causes.required(f"{at}.type", detail))
-        elif kind not in _COLUMN_TYPES:
-            detail = f"must be one of {','.join(_COLUMN_TYPES)}"
-            out.append(causes.invalid(f"{at}.type", kind, detail))
-        _path(out, f"{at}.jsonPath", column.get("jsonPath", ""))
-
-
-def _path(out: Out, path: str, text: str) -> None:
-    if not text:
-        out.append(causes.required(path))
-        return
-    if not text.startswith("."):
-        out.append(causes.invalid(path, text, "must be a simple json path starting with ."))
-        return
-    try:
-        compile_path(text)
-    except ValueError as error:
-        out.append(causes.invalid(path, text, f"invalid path: {error}"))
-
-
-def _scale(out: Out, path: str, scale: JSON) -> None:
-    for field, root in (("specReplicasPath", ".spec."), ("statusReplicasPath", ".status.")):
-        text = scale.get(field, "")
-        if not text:
-            out.append(causes.required(f"{path}.{field}"))
-        elif not text.startswith(root):
-            detail = f"should be a json path under {root.rstrip('.')}"
-            out.append(causes.invalid(f"{path}.{field}", text, detail))
-    text = scale.get("labelSelectorPath")
-    if text and not text.startswith((".spec.", ".status.")):
-        detail = "should be a json path under either .spec or .status"
-        out.append(causes.invalid(f"{path}.labelSelectorPath", text, detail))
-
-
-def _conversion(out: Out, path: str, conversion: JSON) -> None:
-    strategy, hook = conversion.get("strategy", ""), conversion.get("webhook")
-    one_of(out, f"{path}.strategy", strategy, ("None", "Webhook"))
-    if strategy == "Webhook":
-        config = part(hook or {}, "clientConfig")
-        if not config:
-            detail = "required when strategy is set to Webhook"
-            out.append(causes.required(f"{path}.webhookClientConfig", detail))
-        else:
-            client_config(out, f"{path}.webhookClientConfig", config)
-        if not items(hook or {}, "conversionReviewVersions"):
-            out.append(causes.required(f"{path}.conversionReviewVersions"))
-    elif hook is not None:
-        detail = "should not be set when strategy is not set to Webhook"
-        out.append(causes.forbidden(f"{path}.webhookClientConfig", detail))
-
-
-_STORED = (
-    "missing from spec.versions; {0} was previously a storage version, and must remain in "
-    "spec.versions until a storage migration ensures no data remains persisted in {0} and removes "
-    "{0} from status.storedVersions"
-)
-
-
-def custom_resource_update(new: JSON, old: JSON) -> Out:
-    """Check a change of a CustomResourceDefinition: group and plural stay, once established also kind and scope."""
-    out = custom_resource(new)
-    after, before = part(new, "spec"), part(old, "spec")
-    conditions = items(part(old, "status"), "conditions")
-    immutable(out, "spec.group", after.get("group"), before.get("group"))
-    plural = part(after, "names").get("plural")
-    immutable(out, "spec.names.plural", plural, part(before, "names").get("plural"))
-    if any(
-        each.get("type") == "Established" and each.get("status") == "True" for each in conditions
-    ):
-        immutable(out, "spec.scope", after.get("scope"), before.get("scope"))
-        kind = part(after, "names").get("kind")
-        immutable(out, "spec.names.kind", kind, part(before, "names").get("kind"))
-    stored = items(part(new, "status"), "storedVersions")
-    served = {version.get("name") for version in items(after, "versions")}
-    for index, version in enumerate(stored):
-        if version not in served:
-            at = f"status.storedVersions[{index}]"
-            out.append(causes.invalid(at, version, _STORED.format(causes.cut(version))))
     return out

@@ -1,5 +1,7 @@
 """Rules of FlowSchemas and PriorityLevelConfigurations."""
 
+import math
+
 from kubelite.api.machinery import causes, names
 from kubelite.api.registry.rules.values import (
     JSON,
@@ -21,6 +23,7 @@ _VERBS = (
     "update",
     "watch",
 )
+HASH_BITS = 60  # of a flow's hash, which shuffle sharding spends on its hand of queues
 _STAR = "if '*' is present, must not specify other "
 
 
@@ -176,4 +179,11 @@ def _queues(out: Out, path: str, queuing: JSON) -> None:
         out.append(causes.invalid(f"{path}.queues", queues, detail))
     if hand > queues:
         detail = f"should not be greater than queues ({queues})"
+        out.append(causes.invalid(f"{path}.handSize", hand, detail))
+    elif hand > 0 and math.ceil(math.log2(queues) * hand) > HASH_BITS:
+        # More cards than the flow's hash has bits for are not random, and dealing them takes ever longer.
+        detail = (
+            f"required entropy bits of deckSize {queues} and handSize {hand} "
+            f"should not be greater than {HASH_BITS}"
+        )
         out.append(causes.invalid(f"{path}.handSize", hand, detail))

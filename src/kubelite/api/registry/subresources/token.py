@@ -14,6 +14,7 @@ from kubelite.api.registry.bodies import check_kind, metadata_of, shape
 from kubelite.api.registry.handlers import Services
 from kubelite.api.registry.objects import encode
 from kubelite.api.registry.options import WriteOptions
+from kubelite.api.registry.routes import not_allowed
 from kubelite.api.registry.target import Target
 
 FORM = GoShape(TokenRequest, default_token_request)
@@ -23,7 +24,8 @@ async def issue_token(
     services: Services, target: Target, body: dict[str, Any], options: WriteOptions
 ) -> Written:
     """Issue a token; raises NotFound, Conflict, Invalid, BadRequest, and Forbidden by admission."""
-    assert services.issue is not None, "this API issues no tokens"
+    if services.issue is None:
+        raise not_allowed(target.resource)
     check_kind(TokenRequest.gvk, body)
     warnings = shape(FORM, body, options)
     metadata_of(body)

@@ -1,4 +1,4 @@
-"""Rules of webhooks, policies, custom kinds and API services."""
+"""Rules of webhooks, policies and API services."""
 
 from typing import Any
 
@@ -27,27 +27,6 @@ HOOKS = {
         }
     ],
 }
-CUSTOM = {
-    "metadata": {"name": "things.x.io"},
-    "spec": {
-        "group": "x.io",
-        "scope": "Namespaced",
-        "names": {
-            "plural": "things",
-            "singular": "thing",
-            "kind": "Thing",
-            "listKind": "ThingList",
-        },
-        "versions": [
-            {
-                "name": "v1",
-                "served": True,
-                "storage": True,
-                "schema": {"openAPIV3Schema": {"type": "object"}},
-            }
-        ],
-    },
-}
 SERVICE = {
     "metadata": {"name": "v1.x.io"},
     "spec": {"group": "x.io", "version": "v1", "groupPriorityMinimum": 100, "versionPriority": 15},
@@ -56,7 +35,6 @@ SERVICE = {
 
 def test_good_ones_pass() -> None:
     assert lines(extensions.webhooks(HOOKS)) == []
-    assert lines(extensions.custom_resource(CUSTOM)) == []
     assert lines(extensions.api_service(SERVICE)) == []
 
 
@@ -104,35 +82,41 @@ def test_wrong_webhooks_are_named(path: str, value: Any, line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "line"),
+    ("service", "wrong"),
     [
+        ({"name": "a", "namespace": "b"}, []),
+        ({"name": "a", "namespace": "b", "path": "/x/y.z/"}, []),
+        ({"name": "a", "namespace": "b", "path": "/"}, []),
+        # Kubernetes takes the one for the other.
+        ({"namespace": "b"}, ["namespace: Required value"]),
+        ({"name": "a"}, ["name: Required value"]),
         (
-            "metadata.name",
-            "x",
-            'metadata.name: Invalid value: "x": must be spec.names.plural+"."+spec.group',
+            {"name": "a", "namespace": "b", "path": "/a//b/"},
+            ['path: Invalid value: "/a//b/": segment[1] may not be empty'],
         ),
         (
-            "spec.versions.0.schema",
-            None,
-            "spec.versions[0].schema.openAPIV3Schema: Required value",
+            {"name": "a", "namespace": "b", "path": "//"},
+            ['path: Invalid value: "//": segment[0] may not be empty'],
         ),
         (
-            "spec.versions.0.subresources",
-            {"scale": {"specReplicasPath": ".status.x", "statusReplicasPath": ".status.y"}},
-            (
-                "spec.versions[0].subresources.scale.specReplicasPath: "
-                'Invalid value: ".status.x": should be a json path under .spec'
-            ),
+            {"name": "a", "namespace": "b", "path": "nope"},
+            ["path: Invalid value: \"nope\": must start with a '/'"],
+        ),
+        (
+            {"name": "a", "namespace": "b", "port": 70000},
+            [
+                (
+                    "port: Invalid value: 70000: port is not valid: "
+                    "must be between 1 and 65535, inclusive"
+                )
+            ],
         ),
     ],
 )
-def test_wrong_custom_kinds_are_named(path: str, value: Any, line: str) -> None:
-    assert line in lines(extensions.custom_resource(changed(CUSTOM, path, value)))
-
-
-def test_one_version_is_stored() -> None:
-    (line,) = lines(extensions.custom_resource(changed(CUSTOM, "spec.versions.0.storage", False)))
-    assert line.endswith("must have exactly one version marked as storage version")
+def test_the_service_of_a_webhook(service: dict[str, Any], wrong: list[str]) -> None:
+    at = "webhooks[0].clientConfig"
+    found = extensions.webhooks(changed(HOOKS, "webhooks.0.clientConfig", {"service": service}))
+    assert lines(found) == [f"{at}.service.{line}" for line in wrong]
 
 
 def test_policies() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from kubelite.api.auth.key_pairs import mismatch
 from kubelite.api.machinery.causes import quoted
 from kubelite.api.machinery.quantity import canonical_quantity, parse_quantity
+from kubelite.api.machinery.schema_walk import nested_schemas, version_schemas
 from kubelite.api.registry.rules.values import JSON, items, part
 from kubelite.api.registry.rules.warnings.texts import OLD_NODE_LABELS, odd_range
 
@@ -47,9 +48,6 @@ _FORMATS = {
     "integer": frozenset(("int32", "int64")),
     "number": frozenset(("float", "double")),
 }
-_WITHIN = ("items", "additionalProperties", "additionalItems", "not")
-_WITHIN_LISTS = ("allOf", "anyOf", "oneOf")
-_WITHIN_MAPS = ("properties", "patternProperties", "definitions")
 
 
 def node(thing: JSON) -> Iterator[str]:
@@ -143,25 +141,13 @@ def custom_resource_update(thing: JSON, old: JSON) -> Iterator[str]:
 
 
 def _unknown_formats(definition: JSON) -> Iterator[str]:
-    spec = part(definition, "spec")
-    waiting = [
-        part(version, "schema").get("openAPIV3Schema") or {}
-        for version in reversed(items(spec, "versions"))
-    ]
-    while waiting:
-        schema = waiting.pop()
-        if name := schema.get("format"):
+    told = set()
+    for _, root in version_schemas(definition):
+        for schema in nested_schemas(root):
+            if not (name := schema.get("format")) or name in told:
+                continue
             known = _FORMATS.get(schema.get("type") or "", frozenset())
             is_text = known is _STRING_FORMATS
             if (name.replace("-", "") if is_text else name) not in known:
+                told.add(name)
                 yield name
-        waiting.extend(_inner(schema))
-
-
-def _inner(schema: JSON) -> Iterator[JSON]:
-    found = [schema.get(field) for field in _WITHIN]
-    for field in _WITHIN_LISTS:
-        found += schema.get(field) or ()
-    for field in _WITHIN_MAPS:
-        found += (schema.get(field) or {}).values()
-    yield from (one for one in found if isinstance(one, dict))

@@ -119,6 +119,9 @@ def test_formats_of_custom_resources() -> None:
         f={"type": "string", "format": "k8s-short-name"},
     )
     assert list(cluster.custom_resource(old)) == ['unrecognized format "colour"']
+    (version,) = old["spec"]["versions"]
+    twice = {"spec": {"versions": [version, version]}}
+    assert list(cluster.custom_resource(twice)) == ['unrecognized format "colour"']
     assert sorted(cluster.custom_resource_update(new, old)) == [
         'unrecognized format "date"',
         'unrecognized format "int16"',

@@ -5,8 +5,8 @@ import pytest
 
 from kubelite.api.kinds.core.nodes import NodeStatus
 from kubelite.api.kinds.core.pods import PodStatus
-from kubelite.node.pod_worker import _difference
 from kubelite.node.registration import _without_dates
+from kubelite.node.status_writer import status_patch
 
 READY = {"type": "Ready", "status": "True"}
 
@@ -15,7 +15,7 @@ READY = {"type": "Ready", "status": "True"}
 def test_a_condition_without_a_type_stands_in_nobodys_way(odd: dict[str, str]) -> None:
     before = msgspec.convert({"conditions": [odd]}, PodStatus)
     after = msgspec.convert({"conditions": [odd, READY]}, PodStatus)
-    assert [one["type"] for one in _difference(before, after)["conditions"]] == ["Ready"]
-    assert _difference(after, after) == {}
+    assert [one["type"] for one in status_patch(before, after)["conditions"]] == ["Ready"]
+    assert status_patch(after, after) == {}
     node = msgspec.convert({"conditions": [odd, READY]}, NodeStatus)
     assert [one["type"] for one in _without_dates(node)["conditions"]] == ["Ready"]

@@ -1,0 +1,256 @@
+"""The form of custom resources, which their definition's schema tells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from kubelite.api.errors import BadRequest, Cause
+from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.api.kinds.model import GroupVersionKind
+from kubelite.api.machinery.causes import invalid, unchecked
+from kubelite.api.machinery.schema import Schema, compile_struct
+from kubelite.api.machinery.shaping.blame import causes_of
+from kubelite.api.machinery.shaping.compile_openapi import PRESERVE, compile_openapi
+from kubelite.api.machinery.shaping.condensing import alternatives_of, condensed
+from kubelite.api.machinery.shaping.constraints import (
+    Compiler,
+    Table,
+    TooManyAlternatives,
+    satisfies,
+    work,
+)
+from kubelite.api.machinery.shaping.embedded import MetadataRules, no_rules
+from kubelite.api.machinery.shaping.go import structure
+from kubelite.api.machinery.shaping.pruning import (
+    check_metadata,
+    drop_unknown,
+    shape_embedded,
+)
+from kubelite.api.machinery.shaping.readers import (
+    Malformed,
+    Reader,
+    ReaderCompiler,
+    UnknownField,
+    progress,
+)
+
+JSON = dict[str, Any]
+
+RULES: Final = "x-kubernetes-validations"
+_FREE: Final[JSON] = {PRESERVE: True}
+_FIRST_USE = 70_000  # 20 ms, of the largest definitions of well-known operators
+_PASSES = 2
+_IN_STATUS = ("status.", "status[")
+_INNER = ("items", "additionalProperties")
+# Reasons for which Kubernetes does not evaluate rules.
+_MISLEADING = frozenset(
+    f"FieldValue{reason}"
+    for reason in ("NotSupported", "Required", "TooLong", "TooMany", "TypeInvalid")
+)
+
+
+class CustomShape:
+    """The form of the objects of one version of a custom resource; implements `Shape`.
+
+    Nothing is compiled before its first use, and what is compiled lives as long as this object. Threads may share it.
+    """
+
+    __slots__ = (
+        "_alternatives",
+        "_compiler",
+        "_condensed",
+        "_gvk",
+        "_prunes",
+        "_reader",
+        "_rules",
+        "_schema",
+        "_source",
+        "_table",
+    )
+
+    def __init__(
+        self,
+        openapi: JSON | Callable[[], JSON] | None,
+        gvk: GroupVersionKind,
+        *,
+        preserve_unknown: bool = False,
+        metadata_rules: MetadataRules = no_rules,
+    ) -> None:
+        """`openapi` is the version's ``openAPIV3Schema``, which must not change, or a function that returns it.
+
+        The function is called at the first use, so that nobody holds what is not used. None: anything is kept.
+        `metadata_rules` are those of the metadata of embedded resources.
+        """
+        self._source = _FREE if openapi is None else openapi
+        self._condensed: JSON | None = None
+        self._gvk = gvk
+        self._prunes = not preserve_unknown and openapi is not None
+        self._schema: Schema | None = None
+        self._reader: Reader | None = None
+        self._rules = metadata_rules
+        self._compiler = Compiler(metadata_rules)
+        self._table: Table | None = None
+        self._alternatives: int | None = None
+
+    @property
+    def _node(self) -> JSON:
+        """The schema's root."""
+        if self._condensed is None:
+            source = self._source
+            self._condensed = condensed(source() if callable(source) else source)
+        return self._condensed
+
+    @property
+    def schema(self) -> Schema:
+        """The types and merge rules of the fields."""
+        if self._schema is None:
+            self._schema = compile_openapi(self._node, self._gvk, preserve_unknown=not self._prunes)
+        return self._schema
+
+    def receive(self, body: JSON) -> tuple[str, ...]:
+        """Give a client's body its form in place; return the paths of dropped fields.
+
+        Raises:
+            BadRequest: The metadata, or that of an embedded resource, has a value of the wrong type.
+            RequestEntityTooLarge: The defaults of list elements would take too much memory.
+        """
+        try:
+            return self._received(body)
+        except RecursionError as error:
+            raise BadRequest("json: exceeded max depth") from error
+
+    def _received(self, body: JSON) -> tuple[str, ...]:
+        progress.start()
+        unknown = self._shape_metadata(body)
+        try:
+            try:
+                self._read(body)
+            except UnknownField:
+                unknown += drop_unknown(self._node, body, root=True) if self._prunes else ()
+                unknown += shape_embedded(self._node, body)
+                self._read(body)
+        except Malformed:
+            self._refuse(body)
+        except BadRequest as error:
+            raise self._unreadable(error) from error
+        return unknown
+
+    def _read(self, body: JSON) -> None:
+        if self._reader is None:
+            self._reader = ReaderCompiler(prunes=self._prunes).container(self._node, root=True)
+        self._reader(body)
+
+    def _shape_metadata(self, body: JSON) -> tuple[str, ...]:
+        if "metadata" not in body:
+            return ()
+        if body["metadata"] is None:
+            body["metadata"] = {}
+        meta = body["metadata"]
+        try:
+            unknown = structure(compile_struct(ObjectMeta), meta)
+        except BadRequest:
+            try:
+                check_metadata(meta)
+            except BadRequest as error:
+                raise self._unreadable(error) from error
+            raise
+        return tuple(f"metadata.{name}" for name in unknown)
+
+    def _refuse(self, body: JSON) -> None:
+        """Raise BadRequest for the first malformed embedded resource."""
+        try:
+            shape_embedded(self._node, body)
+        except BadRequest as error:
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: BadRequest) -> BadRequest:
+        kind, version = self._gvk.kind, self._gvk.version
+        return BadRequest(
+            f'{kind} in version "{version}" cannot be handled as a {kind}: {error.message}'
+        )
+
+    def complete(self, item: JSON) -> None:
+        """Give the form to an object that the server or admission changed; raises what `receive` raises."""
+        self.receive(item)
+
+    def reshape(self, item: JSON) -> bool:
+        """Give a stored object the form of this schema in place, as a read does; return whether anything changed.
+
+        Malformed metadata of embedded resources is dropped: it was stored before the schema said what it is.
+        """
+        progress.start()
+        changed = False
+        try:
+            self._read(item)
+        except (UnknownField, Malformed):
+            changed = True
+            if self._prunes:
+                drop_unknown(self._node, item, root=True)
+            shape_embedded(self._node, item, lenient=True)
+            self._read(item)
+        return changed or progress.changed
+
+    def complete_status(self, item: JSON) -> None:
+        """Do nothing: a schema has no fields that are always encoded."""
+
+    def causes(
+        self, item: Mapping[str, Any], old: Mapping[str, Any] | None, subresource: str = ""
+    ) -> Sequence[Cause]:
+        """Return why an object does not satisfy its schema; values that are as in `old` are not blamed.
+
+        A write of the subresource status is blamed for the status alone.
+        """
+        found = self._causes(item, old)
+        if subresource == "status":
+            return [one for one in found if one.path == "status" or one.path.startswith(_IN_STATUS)]
+        return found
+
+    def _causes(self, item: Mapping[str, Any], old: Mapping[str, Any] | None) -> Sequence[Cause]:
+        work.start()
+        try:
+            found: Sequence[Cause] = ()
+            if not satisfies(self._checks(), item):
+                found = causes_of(self._node, item, old, self._rules, self._compiler)
+            return self._with_rules(found)
+        except TooManyAlternatives:
+            return (unchecked(),)
+        except RecursionError:
+            return (invalid("<nil>", "", "exceeded max depth"),)
+
+    def _with_rules(self, found: Sequence[Cause]) -> Sequence[Cause]:
+        """Return the causes with those of the schema's rules (``x-kubernetes-validations``).
+
+        This is where compiled rules are evaluated, once the language is there. A rule may rely on the schema, so none
+        is evaluated if the object breaks it in a way that would mislead the rule.
+        """
+        misleading = any(cause.reason in _MISLEADING for cause in found)
+        if misleading and found[-1] != unchecked() and self._has_rules():
+            return (*found, unchecked())
+        return found
+
+    def _has_rules(self) -> bool:
+        pending: list[Any] = [self._node]
+        while pending:
+            node = pending.pop()
+            if node.get(RULES):
+                return True
+            pending.extend((node.get("properties") or {}).values())
+            pending.extend(each for name in _INNER if isinstance(each := node.get(name), dict))
+        return False
+
+    def _checks(self) -> Table:
+        if self._table is None:
+            self._table = self._compiler.table(self._node)
+        return self._table
+
+    def cost(self, object_bytes: int, old_bytes: int = 0) -> int:
+        """Return the cost of `receive` and `causes`, for `kubelite.offload`.
+
+        `old_bytes` are those of the object replaced. The first use costs more, since the schema is loaded.
+        """
+        if self._condensed is None:
+            return _FIRST_USE + (object_bytes + old_bytes) * _PASSES
+        if self._alternatives is None:
+            self._alternatives = alternatives_of(self._condensed)
+        return (object_bytes + old_bytes) * (_PASSES + self._alternatives)

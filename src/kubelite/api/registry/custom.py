@@ -1,0 +1,340 @@
+"""Makes the rows of custom resources from their definitions, and keeps the table in step with the stored definitions.
+
+A definition is served once its condition Established is true, under the names that its status has accepted. What is
+costly (the schema, its constraints) is read from the stored definition at its first use, so a definition that nobody
+uses costs little more than its bytes.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct, field
+
+from kubelite.api.kinds.apiextensions import CustomResourceDefinition
+from kubelite.api.kinds.autoscaling_v1 import Scale
+from kubelite.api.kinds.model import GroupVersionKind
+from kubelite.api.machinery import names
+from kubelite.api.machinery.columns.custom import custom_layout
+from kubelite.api.machinery.field_selectors import METADATA, NAME_ONLY, Fields, paths
+from kubelite.api.machinery.openapi_custom import CustomType
+from kubelite.api.machinery.shaping.custom import CustomShape
+from kubelite.api.machinery.versions import version_priority
+from kubelite.api.registry.custom_conversion import CustomConversion, Reviewer, WebhookConversion
+from kubelite.api.registry.objects import revision_of
+from kubelite.api.registry.resource import STANDARD, Resource, Subresource
+from kubelite.api.registry.rules.sets import Rules, Warnings
+from kubelite.api.registry.rules.warnings.custom import unqualified_finalizers
+from kubelite.api.registry.strategies.custom import CustomStrategy
+from kubelite.api.registry.strategy import Conduct
+from kubelite.api.registry.subresources.scale import CustomScale
+from kubelite.api.registry.table import ResourceTable
+from kubelite.store.protocol import Change, Store
+
+log = logging.getLogger(__name__)
+
+CHANGE = ("get", "patch", "update")
+TERMINATING = tuple(verb for verb in STANDARD if verb not in ("create", "patch", "update"))
+RULES = Rules(name=names.dns_subdomain)
+WARNINGS = Warnings(unqualified_finalizers, unqualified_finalizers)
+NULL = Raw(b"null")
+
+
+class Names(Struct, rename="camel"):
+    """The names of a resource, as a definition's status has accepted them."""
+
+    plural: str = ""
+    singular: str = ""
+    kind: str = ""
+    list_kind: str = ""
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+
+
+class Condition(Struct):
+    """A condition of a definition."""
+
+    type: str = ""
+    status: str = ""
+
+
+class ScalePaths(Struct, rename="camel"):
+    """Where a custom resource has what its Scale shows."""
+
+    spec_replicas_path: str = ""
+    status_replicas_path: str = ""
+    label_selector_path: str = ""
+
+
+class Subresources(Struct, rename="camel"):
+    """The subresources of a version."""
+
+    status: Raw = NULL
+    scale: ScalePaths | None = None
+
+
+class Selectable(Struct, rename="camel"):
+    """A field that selectors may name."""
+
+    json_path: str = ""
+
+
+class Version(Struct, rename="camel"):
+    """A version of a definition. The schema stays encoded."""
+
+    name: str
+    served: bool = False
+    storage: bool = False
+    deprecated: bool = False
+    deprecation_warning: str | None = None
+    schema: Raw = NULL
+    subresources: Subresources = field(default_factory=Subresources)
+    additional_printer_columns: list[dict[str, Any]] = []
+    selectable_fields: tuple[Selectable, ...] = ()
+
+
+class Conversion(Struct, rename="camel"):
+    """How a definition's objects get from one version to another."""
+
+    strategy: str = "None"
+    webhook: Raw = NULL
+
+
+class Spec(Struct, rename="camel"):
+    """What is wanted of a definition."""
+
+    group: str
+    scope: str
+    versions: list[Version]
+    conversion: Conversion = field(default_factory=Conversion)
+    preserve_unknown_fields: bool = False
+
+
+class Status(Struct, rename="camel"):
+    """What was observed of a definition."""
+
+    accepted_names: Names = field(default_factory=Names)
+    conditions: list[Condition] = []
+
+
+class Definition(Struct):
+    """A stored CustomResourceDefinition, as far as its rows depend on it."""
+
+    spec: Spec
+    status: Status = field(default_factory=Status)
+
+    def is_true(self, condition: str) -> bool:
+        """Return whether a condition is true."""
+        return any(one.type == condition and one.status == "True" for one in self.status.conditions)
+
+    @property
+    def is_served(self) -> bool:
+        """Whether requests for its objects are answered."""
+        return self.is_true("Established") and bool(self.status.accepted_names.plural)
+
+
+_decode = msgspec.json.Decoder(Definition).decode
+
+
+class Rows(Struct):
+    """The rows that one definition makes, and what they were made of."""
+
+    group: str
+    served: Sequence[Resource]
+    made_of: bytes  # all that the rows depend on
+    fresh_from: int  # objects stored after this revision were stored under this schema
+
+
+NO_ROWS = Rows("", (), b"", 0)
+
+
+def rows_of(value: bytes, before: Rows = NO_ROWS, reviewer: Reviewer | None = None) -> Rows:
+    """Return the rows of a stored definition; those made `before`, if nothing that they depend on has changed."""
+    definition = _decode(value)
+    if not definition.is_served:
+        return Rows(definition.spec.group, (), b"", 0)
+    names_, terminating = definition.status.accepted_names, definition.is_true("Terminating")
+    made_of = msgspec.json.encode([definition.spec, names_, terminating])
+    if made_of == before.made_of:
+        return before
+    maker = _Maker(definition, revision_of(value), reviewer)
+    return Rows(definition.spec.group, maker.rows(), made_of, maker.fresh_from)
+
+
+class _Maker:
+    """Makes the rows of one definition."""
+
+    def __init__(self, definition: Definition, revision: int, reviewer: Reviewer | None) -> None:
+        self.definition = definition
+        self.fresh_from = revision
+        self._reviewer = reviewer
+        self._shapes = {one.name: self._shape(one) for one in definition.spec.versions}
+
+    def rows(self) -> Sequence[Resource]:
+        """Return the rows of the served versions, the preferred one first."""
+        versions = sorted(self.definition.spec.versions, key=lambda one: version_priority(one.name))
+        stored = next(one for one in versions if one.storage)
+        canonical = self._row(stored, stored, None)
+        return [
+            canonical if one is stored else self._row(one, stored, canonical)
+            for one in versions
+            if one.served
+        ]
+
+    def _gvk(self, version: Version) -> GroupVersionKind:
+        spec, accepted = self.definition.spec, self.definition.status.accepted_names
+        return GroupVersionKind(spec.group, version.name, accepted.kind)
+
+    def _shape(self, version: Version) -> CustomShape:
+        return CustomShape(
+            schema_of(version),
+            self._gvk(version),
+            preserve_unknown=self.definition.spec.preserve_unknown_fields,
+        )
+
+    def _row(self, version: Version, stored: Version, canonical: Resource | None) -> Resource:
+        spec, accepted = self.definition.spec, self.definition.status.accepted_names
+        gvk, namespaced = self._gvk(version), spec.scope == "Namespaced"
+        selectable = [one.json_path.removeprefix(".") for one in version.selectable_fields]
+        subresources = dict(self._subresources(version, gvk))
+        return Resource(
+            group=spec.group,
+            version=version.name,
+            plural=accepted.plural,
+            singular=accepted.singular,
+            kind=gvk,
+            list_kind=accepted.list_kind,
+            type=None,
+            namespaced=namespaced,
+            verbs=TERMINATING if self.definition.is_true("Terminating") else STANDARD,
+            short_names=accepted.short_names,
+            categories=accepted.categories,
+            subresources=subresources,
+            storage=f"{accepted.plural}.{spec.group}",
+            shape=self._shapes[version.name],
+            rules=RULES,
+            warnings=WARNINGS,
+            strategy=CustomStrategy(
+                Conduct(
+                    has_status="status" in subresources, counts_generation=True, conditional=True
+                )
+            ),
+            layout=custom_layout(version.additional_printer_columns),
+            fields=Fields({**(METADATA if namespaced else NAME_ONLY), **paths(*selectable)}),
+            stored_as=canonical,
+            conversion=self._conversion(version, stored),
+            openapi=CustomType(
+                kind=gvk,
+                list_kind=accepted.list_kind,
+                source=schema_of(version),
+                preserve_unknown=spec.preserve_unknown_fields,
+                selectable_fields=tuple(selectable),
+            ),
+            deprecation=_deprecation(version, gvk),
+        )
+
+    def _subresources(
+        self, version: Version, gvk: GroupVersionKind
+    ) -> Iterable[tuple[str, Subresource]]:
+        found = version.subresources
+        if found.status != NULL:
+            yield "status", Subresource("status", CHANGE, gvk)
+        if (scale := found.scale) is not None:
+            projection = CustomScale(
+                scale.spec_replicas_path, scale.status_replicas_path, scale.label_selector_path
+            )
+            yield "scale", Subresource("scale", CHANGE, Scale.gvk, projection=projection)
+
+    def _conversion(self, version: Version, stored: Version) -> CustomConversion:
+        conversion = self.definition.spec.conversion
+        webhook = None
+        if conversion.strategy == "Webhook" and conversion.webhook != NULL:
+            webhook = WebhookConversion(msgspec.json.decode(conversion.webhook), self._reviewer)
+        return CustomConversion(
+            self._gvk(version),
+            self._shapes[version.name],
+            self._gvk(stored),
+            self._shapes[stored.name],
+            fresh_from=self.fresh_from,
+            webhook=webhook,
+        )
+
+
+def schema_of(version: Version) -> Callable[[], dict[str, Any]] | None:
+    """Return a function that decodes the schema of a version; None if it has none."""
+    raw = bytes(version.schema)
+    if not (msgspec.json.decode(raw) or {}).get("openAPIV3Schema"):
+        return None
+
+    def decoded() -> dict[str, Any]:
+        schema: dict[str, Any] = msgspec.json.decode(raw)["openAPIV3Schema"]
+        return schema
+
+    return decoded
+
+
+def _deprecation(version: Version, gvk: GroupVersionKind) -> str:
+    if not version.deprecated:
+        return ""
+    if version.deprecation_warning is not None:
+        return version.deprecation_warning
+    return f"{gvk.api_version} {gvk.kind} is deprecated"
+
+
+class CustomResources:
+    """Follows the stored definitions and keeps their rows in the table."""
+
+    def __init__(
+        self, store: Store, table: ResourceTable, reviewer: Reviewer | None = None
+    ) -> None:
+        """`reviewer` asks a webhook to convert objects; without it such conversions fail."""
+        self._store = store
+        self._table = table
+        self._reviewer = reviewer
+        self._rows: dict[str, Rows] = {}  # by the key of the definition
+        self._prefix = table.of(CustomResourceDefinition).prefix
+        self._unsubscribe: Callable[[], None] | None = None
+
+    def start(self) -> None:
+        """Make the rows of all definitions, and follow their changes."""
+        groups = set()
+        for entry in self._store.list(self._prefix).entries:
+            groups |= self._changed(entry.key, entry.value)
+        self._tell(groups)
+        self._unsubscribe = self._store.subscribe(self._prefix, self._follow)
+
+    def stop(self) -> None:
+        """Stop following the definitions."""
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+            self._unsubscribe = None
+
+    def _follow(self, changes: Sequence[Change]) -> None:
+        groups = set()
+        for change in changes:
+            groups |= self._changed(change.key, None if change.deleted else change.value)
+        self._tell(groups)
+
+    def _changed(self, key: str, value: bytes | None) -> set[str]:
+        """Note the rows of a definition (None: it is gone); return the groups whose rows have changed."""
+        before = self._rows.get(key, NO_ROWS)
+        after = NO_ROWS
+        if value is not None:
+            try:
+                after = rows_of(value, before, self._reviewer)
+            except (msgspec.DecodeError, ValueError, StopIteration) as error:
+                # It was valid when it was stored, so an older or newer server has stored it.
+                log.warning("definition not served", extra={"key": key, "reason": str(error)})
+        if after is before:
+            return set()
+        if after.served:
+            self._rows[key] = after
+        else:
+            self._rows.pop(key, None)
+        return {one.group for one in (before, after) if one.served}
+
+    def _tell(self, groups: set[str]) -> None:
+        for group in sorted(groups):
+            made = (rows for _, rows in sorted(self._rows.items()) if rows.group == group)
+            self._table.replace(group, [row for rows in made for row in rows.served])

@@ -1,0 +1,249 @@
+"""Conversions of custom resources: by their version alone, or by a webhook (apiextensions.k8s.io/v1 ConversionReview).
+
+An object is stored in the storage version that its definition had when it was written. A read converts it to the
+version of the path, then prunes it and fills in defaults as that version's schema says.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from kubelite.api.errors import APIError
+from kubelite.api.kinds.model import GroupVersionKind
+from kubelite.api.machinery import causes
+from kubelite.api.machinery.shaping.custom import CustomShape
+from kubelite.api.registry.conversion import JSON
+
+REVIEW_KIND = "ConversionReview"
+_GROUP = "apiextensions.k8s.io"
+_VERSIONS = ("v1", "v1beta1")
+
+
+class ReviewFailed(Exception):
+    """A webhook gave no answer that can be read."""
+
+
+class Reviewer(Protocol):
+    """Calls webhooks."""
+
+    def uid(self) -> str:
+        """Return a new identifier for a review."""
+        ...
+
+    async def review(self, client_config: Mapping[str, Any], body: bytes) -> bytes:
+        """Post a review to the webhook of a WebhookClientConfig; return its answer. Raises ReviewFailed."""
+        ...
+
+
+class ConversionFailed(APIError):
+    """Objects cannot be converted (500, without a reason, as upstream)."""
+
+    code = 500
+    reason = ""
+
+
+class WebhookConversion:
+    """Converts objects by a webhook of a definition."""
+
+    def __init__(self, config: Mapping[str, Any], reviewer: Reviewer | None) -> None:
+        """`config` is a definition's ``spec.conversion.webhook``."""
+        self._client_config = config.get("clientConfig") or {}
+        self._versions = config.get("conversionReviewVersions") or ()
+        self._reviewer = reviewer
+
+    async def convert(self, items: Sequence[JSON], wanted: GroupVersionKind) -> Sequence[JSON]:
+        """Return the objects, all of one kind, in a version; raises ConversionFailed."""
+        different = [item for item in items if item["apiVersion"] != wanted.api_version]
+        if not different:
+            return items
+        first = described(different[0])
+        try:
+            answered = await self._ask(different, wanted.api_version)
+        except ReviewFailed as error:
+            raise ConversionFailed(f"conversion webhook for {first} failed: {error}") from error
+        if len(answered) != len(different):
+            raise ConversionFailed(
+                f"conversion webhook for {first} returned {len(answered)} objects, "
+                f"expected {len(different)}"
+            )
+        converted = iter(
+            [
+                _accepted(original, answer, wanted)
+                for original, answer in zip(different, answered, strict=True)
+            ]
+        )
+        return [
+            item if item["apiVersion"] == wanted.api_version else next(converted) for item in items
+        ]
+
+    async def _ask(self, items: Sequence[JSON], api_version: str) -> list[Any]:
+        version = next((one for one in self._versions if one in _VERSIONS), None)
+        if version is None:
+            raise ReviewFailed("no supported conversion review versions")
+        if self._reviewer is None:
+            raise ReviewFailed("this server calls no webhooks")
+        uid = self._reviewer.uid()
+        review = {
+            "kind": REVIEW_KIND,
+            "apiVersion": f"{_GROUP}/{version}",
+            "request": {"uid": uid, "desiredAPIVersion": api_version, "objects": items},
+        }
+        answer = await self._reviewer.review(self._client_config, msgspec.json.encode(review))
+        return _converted_objects(answer, uid, version)
+
+
+def described(item: Mapping[str, Any]) -> str:
+    """Return an object's type as errors name it: ``example.com/v1, Kind=Cat``."""
+    return f"{item.get('apiVersion')}, Kind={item.get('kind')}"
+
+
+def _converted_objects(body: bytes, uid: str, version: str) -> list[Any]:
+    """Return the objects of a webhook's answer; raises ReviewFailed."""
+    try:
+        answer = msgspec.json.decode(body)
+    except msgspec.DecodeError as error:
+        raise ReviewFailed(f"couldn't get version/kind; json parse error: {error}") from error
+    if not isinstance(answer, dict):
+        raise ReviewFailed(
+            "couldn't get version/kind; json parse error: json: cannot unmarshal "
+            f"{_json_type(answer)} into Go value of type struct {{ APIVersion string "
+            '"json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
+        )
+    expected = (f"{_GROUP}/{version}", REVIEW_KIND)
+    if version == "v1" and (answer.get("apiVersion"), answer.get("kind")) != expected:
+        raise ReviewFailed(
+            f"expected webhook response of {expected[0]}, Kind={REVIEW_KIND}, got {described(answer)}"
+        )
+    response = answer.get("response")
+    if not isinstance(response, dict):
+        raise ReviewFailed("no response provided")
+    if version == "v1" and response.get("uid") != uid:
+        got = causes.quoted(str(response.get("uid") or ""))
+        raise ReviewFailed(f'expected response.uid="{uid}", got {got}')
+    result = response.get("result")
+    result = result if isinstance(result, dict) else {}
+    if (status := result.get("status") or "") != "Success":
+        raise ReviewFailed(
+            str(result.get("message") or f"response.result.status was '{status}', not 'Success'")
+        )
+    found = response.get("convertedObjects")
+    return found if isinstance(found, list) else []
+
+
+def _json_type(value: object) -> str:
+    if isinstance(value, str):
+        return "string"
+    if isinstance(value, bool):
+        return "bool"
+    return "array" if isinstance(value, list) else "number"
+
+
+def _accepted(original: JSON, answer: Any, wanted: GroupVersionKind) -> JSON:
+    """Return a converted object with the metadata of the original, labels and annotations excepted."""
+    name = described(original)
+    if not isinstance(answer, dict):
+        raise ConversionFailed(
+            f"conversion webhook for {name} returned invalid object at index 0: not an object"
+        )
+    if (version := answer.get("apiVersion")) != wanted.api_version:
+        raise ConversionFailed(
+            f"conversion webhook for {name} returned invalid object at index 0: invalid groupVersion "
+            f"(expected {wanted.api_version}, received {version})"
+        )
+    if (kind := answer.get("kind")) != wanted.kind:
+        raise ConversionFailed(
+            f"conversion webhook for {name} returned invalid object at index 0: invalid kind "
+            f"(expected {wanted.kind}, received {kind})"
+        )
+    given = answer.get("metadata")
+    if not isinstance(given, dict):
+        raise ConversionFailed(
+            f"conversion webhook for {name} returned invalid metadata: "
+            "missing metadata in converted object"
+        )
+    kept = original["metadata"]
+    for field, title in (("name", "name"), ("namespace", "namespace"), ("uid", "UID")):
+        was, now = kept.get(field) or "", given.get(field) or ""
+        if was != now:
+            raise ConversionFailed(
+                f"conversion webhook for {name} returned invalid object: "
+                f"must have the same {title}: {was} != {now}"
+            )
+    metadata = {one: value for one, value in kept.items() if one not in ("labels", "annotations")}
+    for field in ("labels", "annotations"):
+        if texts := given.get(field):
+            metadata[field] = _texts(texts, name, field)
+    answer["metadata"] = metadata
+    return answer
+
+
+def _texts(value: Any, name: str, field: str) -> dict[str, str]:
+    if isinstance(value, dict) and all(isinstance(text, str) for text in value.values()):
+        return value
+    raise ConversionFailed(
+        f"conversion webhook for {name} returned invalid metadata: "
+        f"metadata.{field} is not a map of strings"
+    )
+
+
+class CustomConversion:
+    """Converts the objects of a custom resource between what is stored and one version."""
+
+    works_as_served = True
+
+    def __init__(
+        self,
+        served: GroupVersionKind,
+        served_shape: CustomShape,
+        stored: GroupVersionKind,
+        stored_shape: CustomShape,
+        *,
+        fresh_from: int,
+        webhook: WebhookConversion | None,
+    ) -> None:
+        """Objects stored after the revision `fresh_from` were stored under this schema, in this storage version."""
+        self._served, self._served_shape = served, served_shape
+        self._stored, self._stored_shape = stored, stored_shape
+        self._fresh_from = fresh_from
+        self._webhook = webhook
+
+    @property
+    def waits(self) -> bool:
+        """Whether a webhook converts."""
+        return self._webhook is not None
+
+    def is_needed(self, revision: int) -> bool:
+        """Return whether the bytes stored at `revision` are of another version, or of an earlier schema."""
+        return revision <= self._fresh_from or self._served != self._stored
+
+    def read(self, stored: JSON) -> JSON:
+        """Convert a stored object to the served version."""
+        assert self._webhook is None or stored["apiVersion"] == self._served.api_version
+        stored["apiVersion"] = self._served.api_version
+        self._served_shape.reshape(stored)
+        return stored
+
+    def write(self, served: JSON) -> JSON:
+        """Convert a served object to the stored version."""
+        assert self._webhook is None
+        served["apiVersion"] = self._stored.api_version
+        self._stored_shape.reshape(
+            served
+        )  # defaults included: what is stored is served without a look at it
+        return served
+
+    async def read_all(self, stored: Sequence[JSON]) -> Sequence[JSON]:
+        """Convert stored objects to the served version; raises ConversionFailed."""
+        if self._webhook is not None:
+            stored = await self._webhook.convert(stored, self._served)
+        return [self.read(one) for one in stored]
+
+    async def write_all(self, served: Sequence[JSON]) -> Sequence[JSON]:
+        """Convert served objects to the stored version; raises ConversionFailed."""
+        if self._webhook is None:
+            return [self.write(one) for one in served]
+        stored = await self._webhook.convert(served, self._stored)
+        for one in stored:
+            self._stored_shape.reshape(one)
+        return stored

@@ -1,0 +1,29 @@
+# ruff: noqa: ARG002 - not every hook uses all its arguments
+"""Custom resources: what a write of the object changes, and what one of its status."""
+
+from typing import Any
+
+from kubelite.api.registry.strategy import Strategy, WriteContext
+
+JSON = dict[str, Any]
+
+
+class CustomStrategy(Strategy):
+    """The write hooks of custom resources."""
+
+    def prepare_part(self, item: JSON, old: JSON, subresource: str, context: WriteContext) -> None:
+        """Restore from `old` all but the status, the metadata included."""
+        assert subresource == "status", f"{subresource} is no part of a custom resource"
+        status = item.get("status")
+        item.clear()
+        item.update(old)
+        item["metadata"] = dict(old["metadata"])
+        item.pop("status", None)
+        if status is not None:
+            item["status"] = status
+
+    def count(self, item: JSON, old: JSON) -> None:
+        """Increment the generation if anything changed but the metadata, and a status that has a path of its own."""
+        ignored = {"metadata"} | ({"status"} if self.conduct.has_status else set())
+        if any(item.get(name) != old.get(name) for name in {*item, *old} - ignored):
+            item["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1

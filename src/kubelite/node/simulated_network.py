@@ -1,0 +1,128 @@
+"""A pod network, volumes and probes that exist only in memory."""
+
+import asyncio
+import ipaddress
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+
+from kubelite.api.kinds.core.containers import LifecycleHandler, Probe
+from kubelite.api.kinds.core.pods import Pod
+from kubelite.node.environment import Surroundings
+from kubelite.node.network import HostPort
+from kubelite.node.pods import AnyContainer
+from kubelite.node.probes import Outcome, ProbeTarget
+from kubelite.node.runtime import (
+    EngineUnavailable,
+    Mount,
+)
+
+
+class AddressPool:
+    """Addresses of a network, handed out in order; shared by the nodes of a simulated cluster."""
+
+    def __init__(self, network: str = "10.42.0.0/16", skip: int = 0) -> None:
+        self._hosts = ipaddress.ip_network(network)
+        self._next = skip
+        self._free: list[str] = []
+
+    def take(self) -> str:
+        """Return a free address."""
+        if self._free:
+            return self._free.pop(0)
+        self._next += 1
+        assert self._next < self._hosts.num_addresses - 1, "the simulated network is full"
+        return str(self._hosts[self._next])
+
+    def give_back(self, address: str) -> None:
+        """Let an address be taken again."""
+        self._free.append(address)
+
+
+class SimulatedNetwork:
+    """Gives addresses and connects nothing."""
+
+    def __init__(self, pool: AddressPool) -> None:
+        self._pool = pool
+        self.addresses: dict[str, str] = {}  # by pod uid
+
+    async def attach(
+        self, pod_uid: str, pod_key: str, pid: int, *, host_ports: Sequence[HostPort] = ()
+    ) -> tuple[str, ...]:
+        """Return the pod's address."""
+        del pod_key, pid, host_ports
+        if pod_uid not in self.addresses:
+            self.addresses[pod_uid] = self._pool.take()
+        return (self.addresses[pod_uid],)
+
+    async def detach(self, pod_uid: str) -> None:
+        """Give the pod's address back."""
+        address = self.addresses.pop(pod_uid, None)
+        if address is not None:
+            self._pool.give_back(address)
+
+    async def restore(self, live: Mapping[str, int]) -> None:
+        """Give back the addresses of pods that do not live."""
+        for pod_uid in [uid for uid in self.addresses if uid not in live]:
+            await self.detach(pod_uid)
+
+
+class SimulatedVolumes:
+    """Volumes that hold nothing."""
+
+    changed: Callable[[str], None]
+
+    async def set_up(self, pod: Pod, around: Surroundings) -> datetime | None:
+        """Do nothing."""
+
+    async def mounts(
+        self,
+        pod: Pod,
+        container: AnyContainer,
+        attempt: int,
+        around: Surroundings,
+        environment: Mapping[str, str],
+    ) -> tuple[Mount, ...]:
+        """Return no mounts."""
+        del pod, container, attempt, around, environment
+        return ()
+
+    async def termination_message(self, pod_uid: str, name: str, attempt: int) -> str:
+        """Return nothing."""
+        del pod_uid, name, attempt
+        return ""
+
+    def rest(self, pod_uid: str) -> None:
+        """Do nothing."""
+
+    async def tear_down(self, pod_uid: str) -> None:
+        """Do nothing."""
+
+    async def leftovers(self) -> list[str]:
+        """Return nothing."""
+        return []
+
+
+class SimulatedProber:
+    """Finds every container healthy unless a test says otherwise."""
+
+    def __init__(self) -> None:
+        self.unhealthy: set[str] = set()  # container ids
+        self.asked: dict[str, str] = {}  # container id -> the address it was last asked at
+        self.engine_error = ""  # why no probe can be carried out
+
+    async def probe(self, target: ProbeTarget, probe: Probe) -> Outcome:
+        """Return the outcome that a test has set; healthy by default."""
+        del probe
+        if self.engine_error:
+            raise EngineUnavailable(self.engine_error)
+        self.asked[target.container_id] = target.address
+        if target.container_id in self.unhealthy:
+            return Outcome(healthy=False, message="simulated failure")
+        return Outcome(healthy=True)
+
+    async def hook(self, target: ProbeTarget, handler: LifecycleHandler) -> Outcome:
+        """Run nothing but sleeps."""
+        del target
+        if handler.sleep is not None:
+            await asyncio.sleep(handler.sleep.seconds)
+        return Outcome(healthy=True)

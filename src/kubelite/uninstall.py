@@ -1,0 +1,296 @@
+"""Uninstalls kubelite from a host: removes what the server of one data folder made, and nothing else.
+
+What is removed is found out first, so that a user sees it before answering. All functions block and run in a process of
+their own, with the server stopped.
+"""
+
+import asyncio
+import contextlib
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
+
+from kubelite.api.auth.audit_log import backups_of
+from kubelite.api.auth.secret_files import temporary_of
+from kubelite.clock import SystemClock
+from kubelite.config import Config
+from kubelite.maintenance import Refused, stopped
+from kubelite.tasks import TaskSet
+
+if TYPE_CHECKING:
+    from kubelite.node.engine import EngineFolders
+    from kubelite.node.runtime import ContainerRecord
+
+ENGINE_START_SECONDS = 30.0
+KUBECONFIG_BYTES_MAX = 1 << 20
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+
+
+class _Cluster(Struct, rename={"authorities": "certificate-authority-data"}):
+    authorities: bytes = b""  # in base64 on the wire
+
+
+class _NamedCluster(Struct):
+    cluster: _Cluster
+
+
+class _Kubeconfig(Struct):
+    clusters: list[_NamedCluster] = []
+
+
+class Removal(Struct, frozen=True):
+    """What a reset of one data folder removes."""
+
+    data: Path
+    entries: tuple[Path, ...]  # of kubelite, in the data folder; the store last
+    foreign: tuple[Path, ...]  # of others, in the data folder; they stay
+    kubeconfig: Path | None  # None: there is none, or it is not this cluster's
+    has_node: bool  # False: only a control plane ran here, so the host's containers and network are others'
+
+    def describe(self) -> Iterator[str]:
+        """Yield a line for each thing that is removed."""
+        if self.has_node:
+            yield f"the containers of {self.data}, and the container engine if kubelite started it"
+            yield "the pods' network on this host"
+        for path in self.entries:
+            yield str(path)
+        if self.kubeconfig is not None:
+            yield str(self.kubeconfig)
+
+
+def plan_removal(config: Config) -> Removal:
+    """Return what `reset` would remove; nothing is changed. Raises Refused, as `reset` does."""
+    with stopped(config):
+        return _plan(config)
+
+
+def _plan(config: Config) -> Removal:
+    data, kubeconfig = _absolute(config.data_dir), _absolute(config.write_kubeconfig)
+    for path in (data, kubeconfig):
+        if path.is_symlink():
+            raise Refused(f"cannot remove {path}: it is a link; name what it leads to")
+    store = config.store_dir.name
+    try:
+        ours = _is_of_this_cluster(kubeconfig, data / "pki" / "ca.crt")
+        own = _own_paths(config, kubeconfig if ours else None)
+        # Without a store a folder counts as no cluster's, so after a failure the rest could not be removed any more.
+        present = sorted(data.iterdir(), key=lambda path: (path.name == store, path.name))
+    except OSError as error:
+        raise Refused(f"cannot read {error.filename}: {error.strerror}") from error
+    return Removal(
+        data=data,
+        entries=tuple(path for path in present if path in own),
+        foreign=tuple(path for path in present if path not in own),
+        kubeconfig=kubeconfig if ours else None,
+        has_node=(data / "agent").is_dir(),
+    )
+
+
+def _own_paths(config: Config, kubeconfig: Path | None) -> frozenset[Path]:
+    """Return all that a server writes directly into its data folder; anything else there is the user's."""
+    data, key, audit = Path(config.data_dir), config.secrets_key_file, config.audit_log_file
+    own = {config.store_dir, config.snapshots_dir, data / "pki", data / "agent", key}
+    own |= {temporary_of(key), audit, *backups_of(audit)}
+    if kubeconfig is not None:
+        own |= {kubeconfig, temporary_of(kubeconfig)}
+    return frozenset(map(_absolute, own))
+
+
+def _absolute(path: str | Path) -> Path:
+    """Return a path without `..` and by its full name; unlike `resolve` it follows no link."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - `resolve` follows links
+
+
+def _is_of_this_cluster(kubeconfig: Path, authorities: Path) -> bool:
+    """Return whether all clusters of a kubeconfig have an authority of this one's. Raises OSError.
+
+    A reset of one data folder must not take away the kubeconfig of another, which is at the same place by default.
+    """
+    if not kubeconfig.is_file() or not authorities.is_file():
+        return False
+    ours = set(_CERTIFICATE.findall(authorities.read_bytes()))
+    with kubeconfig.open("rb") as file:
+        bundles = _authorities(file.read(KUBECONFIG_BYTES_MAX))
+    return bool(bundles) and all(not ours.isdisjoint(bundle) for bundle in bundles)
+
+
+def _authorities(content: bytes) -> Sequence[Sequence[bytes]]:
+    """Return the certificates of authorities of each cluster of a kubeconfig; empty if it cannot be read."""
+    try:
+        read = msgspec.yaml.decode(content, type=_Kubeconfig)
+    except (ValueError, RecursionError):
+        return []
+    return [_CERTIFICATE.findall(named.cluster.authorities) for named in read.clusters]
+
+
+def reset(config: Config, say: Callable[[str], None]) -> None:
+    """Remove all that kubelite made on this host: containers, network, mounts, files. Raises Refused."""
+    # The lock is held until all is removed: a service manager may start the server again at any moment.
+    with stopped(config):
+        removal = _plan(config)
+        if removal.has_node:
+            _remove_node(config, say)
+        else:
+            say("no node ran here: containers and network of this host are left alone")
+        _unmount_below(removal.data)
+        # The kubeconfig goes before the authority that proves whose it is, so that a failed reset can be repeated.
+        for path in (*_kubeconfig_elsewhere(removal), *removal.entries):
+            _remove(path)
+            say(f"removed {path}")
+    if removal.kubeconfig is None and (path := Path(config.write_kubeconfig)).exists():
+        say(f"left {path}: it is not, or not only, of this cluster")
+    _remove_data_folder(removal, say)
+
+
+def _remove_node(config: Config, say: Callable[[str], None]) -> None:
+    from kubelite.net.nftables import RulesRefused, RulesUnavailable
+    from kubelite.net.reset import remove_network
+    from kubelite.node.cgroups import remove_all as remove_groups
+
+    try:
+        pods = _pod_folders(config)
+        records = asyncio.run(_remove_containers(config))
+        say(f"removed {len(records)} containers")
+        own = {*pods, *(record.pod_uid for record in records)}
+        is_removed = asyncio.run(remove_network(own))
+    except TimeoutError as error:
+        raise Refused("cannot stop the container engine: it does not end") from error
+    except (RulesUnavailable, RulesRefused, OSError) as error:
+        raise Refused(f"cannot remove the network: {error}") from error
+    if is_removed:
+        say("removed the network")
+    else:
+        say("left the network: pods of another data folder are connected to it")
+    remove_groups()
+
+
+def _kubeconfig_elsewhere(removal: Removal) -> tuple[Path, ...]:
+    if removal.kubeconfig is None or removal.kubeconfig in removal.entries:
+        return ()
+    return (removal.kubeconfig,)
+
+
+def _remove_data_folder(removal: Removal, say: Callable[[str], None]) -> None:
+    """Remove the data folder itself, unless it is a mount or holds something that is not kubelite's."""
+    if removal.foreign:
+        names = ", ".join(path.name for path in removal.foreign)
+        say(f"left {removal.data}: it holds {names}, which kubelite did not make")
+    elif not removal.data.is_mount():
+        try:
+            removal.data.rmdir()
+        except OSError as error:
+            raise Refused(f"cannot remove {removal.data}: {error.strerror}") from error
+        say(f"removed {removal.data}")
+
+
+async def _remove_containers(config: Config) -> Sequence["ContainerRecord"]:
+    """Remove this data folder's containers, and its own engine if it has one; return what was removed."""
+    from kubelite.node.engine import EngineFolders, answers, find_socket, stop_engine
+    from kubelite.node.runtime import EngineUnavailable, RuntimeFailure
+
+    data = Path(config.data_dir) / "agent"
+    folders = EngineFolders(data / "docker", config.run_dir / "docker")
+    given = Path(config.docker_socket) if config.docker_socket else None
+    socket = await find_socket(given, folders)
+    is_own = socket == folders.socket and folders.data.is_dir()
+    try:
+        if await answers(socket):
+            return await _empty_engine(config, socket)
+        if is_own:
+            return await _empty_own_engine(config, folders)
+        if _pod_folders(config):
+            what = (
+                f"the container engine does not answer on {socket}, and pods of this node are on it"
+            )
+            raise Refused(f"cannot remove containers: {what}; start it first")
+    except (EngineUnavailable, RuntimeFailure, TimeoutError) as error:
+        raise Refused(f"cannot remove containers: {error}") from error
+    finally:
+        if is_own:
+            await stop_engine(folders)
+            await asyncio.to_thread(_remove_run, folders.run)
+    return ()
+
+
+async def _empty_own_engine(
+    config: Config, folders: "EngineFolders"
+) -> Sequence["ContainerRecord"]:
+    """Restart our own engine to remove its containers, which outlive it; return what was removed."""
+    from kubelite.node.engine import OwnEngine, until_answers
+
+    tasks = TaskSet()
+    tasks.start(OwnEngine(folders).run(), name="container engine")
+    try:
+        async with asyncio.timeout(ENGINE_START_SECONDS):
+            await until_answers(folders.socket)
+        return await _empty_engine(config, folders.socket)
+    finally:
+        await tasks.stop()
+
+
+async def _empty_engine(config: Config, socket: Path) -> Sequence["ContainerRecord"]:
+    from kubelite.node import pause_image
+    from kubelite.node.container_owner import read_owner
+    from kubelite.node.docker import DockerRuntime
+    from kubelite.node.log_links import LogLinks
+    from kubelite.node.machine import read_machine
+    from kubelite.node.runtime import RuntimeFailure
+
+    machine = await asyncio.to_thread(read_machine, Path("/"))
+    owner = await asyncio.to_thread(
+        read_owner, Path(config.data_dir) / "agent", config.name_of_node
+    )
+    runtime = DockerRuntime(socket, owner, machine.architecture, SystemClock())
+    try:
+        records = await runtime.records()
+        for record in sorted(records, key=lambda one: one.is_sandbox):
+            await runtime.remove(record.id)
+        logs = LogLinks(Path(config.container_log_dir))
+        for uid in {record.pod_uid for record in records}:
+            await logs.remove_pod(uid)
+        await logs.remove_folders()
+        with contextlib.suppress(RuntimeFailure):  # another node on this engine uses it
+            await runtime.remove_image(pause_image.NAME)
+    finally:
+        await runtime.close()
+    return records
+
+
+def _pod_folders(config: Config) -> Sequence[str]:
+    """Return the uids of pods that have a folder. Raises OSError."""
+    folder = Path(config.data_dir) / "agent" / "pods"
+    return [path.name for path in folder.iterdir()] if folder.is_dir() else []
+
+
+def _remove_run(folder: Path) -> None:
+    """Remove an engine's run-time folder, and its parent if that is empty."""
+    from kubelite.node.untrusted_files import remove_path
+
+    _unmount_below(folder)
+    with contextlib.suppress(OSError):
+        remove_path(folder)
+    with contextlib.suppress(OSError):
+        folder.parent.rmdir()
+
+
+def _unmount_below(folder: Path) -> None:
+    from kubelite.node.volumes.tmpfs import unmount_below
+
+    try:
+        unmount_below(folder)
+    except OSError as error:
+        raise Refused(f"cannot unmount {error.filename}: {error.strerror}") from error
+
+
+def _remove(path: Path) -> None:
+    from kubelite.node.untrusted_files import remove_path
+
+    try:
+        remove_path(path)
+    except OSError as error:
+        raise Refused(f"cannot remove {path}: {error.strerror}") from error

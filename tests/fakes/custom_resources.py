@@ -1,0 +1,71 @@
+"""Rows of custom resources, as definitions make them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kubelite.api.errors import Cause
+from kubelite.api.kinds.model import GroupVersionKind
+from kubelite.api.machinery.openapi_custom import CustomType
+from kubelite.api.machinery.schema import Schema
+from kubelite.api.registry.resource import Resource, Subresource
+from kubelite.api.registry.strategy import Conduct, Strategy
+
+CHANGE = ("get", "patch", "update")
+SCALE = GroupVersionKind("autoscaling", "v1", "Scale")
+
+
+def custom_resource(
+    plural: str,
+    *,
+    group: str = "example.com",
+    version: str = "v1",
+    storage_version: str = "v1",
+    schema: dict[str, Any] | None = None,
+    subresources: tuple[str, ...] = ("status", "scale"),
+    **more: Any,
+) -> Resource:
+    """Return a version of a namespaced resource whose kind is its plural in capitals, without the s."""
+    kind = GroupVersionKind(group, version, plural.removesuffix("s").title())
+    stored_as = None
+    if version != storage_version:
+        stored_as = custom_resource(plural, group=group, version=storage_version, schema=schema)
+    described = CustomType(kind=kind, list_kind=f"{kind.kind}List", source=schema)
+    return Resource(
+        group=group,
+        version=version,
+        plural=plural,
+        singular=kind.kind.lower(),
+        kind=kind,
+        type=None,
+        namespaced=True,
+        subresources={
+            name: Subresource(name, CHANGE, SCALE if name == "scale" else kind)
+            for name in subresources
+        },
+        shape=Unshaped(),
+        strategy=Strategy(Conduct(has_status="status" in subresources)),
+        storage=f"{plural}.{group}",
+        stored_as=stored_as,
+        openapi=described,
+        **more,
+    )
+
+
+class Unshaped:
+    """The shape of objects of which everything is kept."""
+
+    schema = Schema(type="object", preserve=True)
+
+    def receive(self, body: dict[str, Any]) -> tuple[str, ...]:
+        return ()
+
+    def complete(self, item: dict[str, Any]) -> None:
+        pass
+
+    def complete_status(self, item: dict[str, Any]) -> None:
+        pass
+
+    def causes(
+        self, item: Mapping[str, Any], old: Mapping[str, Any] | None, subresource: str = ""
+    ) -> Sequence[Cause]:
+        return ()

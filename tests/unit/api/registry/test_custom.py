@@ -1,0 +1,160 @@
+"""Custom resources, from their definitions to their objects."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from fakes.custom_server import CRDS, define, definition, version
+from fakes.server import Server
+
+from kubelite.api.errors import APIError, BadRequest, Invalid
+from kubelite.api.registry.custom import CustomResources
+from kubelite.api.registry.table import ResourceTable
+
+CATS = "example.com/v1/cats"
+SPEC: dict[str, Any] = {
+    "spec": {
+        "type": "object",
+        "properties": {
+            "size": {"type": "integer", "minimum": 1},
+            "name": {"type": "string", "default": "Tom"},
+        },
+    },
+    "status": {"type": "object", "properties": {"lives": {"type": "integer"}}},
+}
+
+
+async def test_a_definition_is_served_as_soon_as_it_is_established() -> None:
+    server = Server()
+    made = definition()
+    await server.create(CRDS, made)
+    assert server.resources.find("example.com", "v1", "cats") is None
+    await define(server, made)
+    cat = await server.create(CATS, {"metadata": {"name": "a"}, "spec": {"x": ""}})
+    assert (cat["apiVersion"], cat["kind"], cat["spec"]) == ("example.com/v1", "Cat", {"x": ""})
+    assert cat["metadata"]["generation"] == 1
+    await server.delete(CRDS, "cats.example.com")
+    assert server.resources.find("example.com", "v1", "cats") is None
+
+
+async def test_objects_have_the_form_of_their_schema() -> None:
+    server = Server()
+    await define(server, definition(version(schema=SPEC)))
+    cat = await server.create(CATS, {"metadata": {"name": "a"}, "spec": {"size": 3, "y": 1}})
+    assert cat["spec"] == {"size": 3, "name": "Tom"}
+    with pytest.raises(Invalid, match=r"spec\.size in body should be greater than or equal to 1"):
+        await server.create(CATS, {"metadata": {"name": "b"}, "spec": {"size": 0}})
+    with pytest.raises(BadRequest, match="unknown field"):
+        await server.create(
+            CATS, {"metadata": {"name": "b"}, "spec": {"y": 1}}, field_validation="Strict"
+        )
+
+
+async def test_status_and_scale_are_written_by_their_own_paths() -> None:
+    server = Server()
+    scale = {"specReplicasPath": ".spec.size", "statusReplicasPath": ".status.lives"}
+    made = version(schema=SPEC, subresources={"status": {}, "scale": scale})
+    await define(server, definition(made))
+    cat = await server.create(
+        CATS, {"metadata": {"name": "a"}, "spec": {"size": 2}, "status": {"lives": 9}}
+    )
+    assert "status" not in cat
+    labelled = {
+        **cat,
+        "metadata": {**cat["metadata"], "labels": {"a": "b"}},
+        "status": {"lives": 9},
+    }
+    shown = await server.update(f"{CATS}/status", "a", labelled)
+    assert shown["status"] == {"lives": 9}
+    assert "labels" not in shown["metadata"]
+    assert shown["metadata"]["generation"] == 1
+    seen = server.get(f"{CATS}/scale", "a")
+    assert (seen["spec"], seen["status"]) == ({"replicas": 2}, {"replicas": 9})
+    scaled = await server.patch(f"{CATS}/scale", "a", {"spec": {"replicas": 5}}, "merge")
+    assert scaled["spec"] == {"replicas": 5}
+    cat = server.get(CATS, "a")
+    assert cat["spec"]["size"] == 5
+    assert cat["metadata"]["generation"] == 2
+
+
+async def test_a_changed_schema_holds_for_what_was_stored_before() -> None:
+    server = Server()
+    await define(server, definition())
+    await server.create(CATS, {"metadata": {"name": "a"}, "spec": {"size": 1, "y": 2}})
+    await define(server, definition(version(schema=SPEC)))
+    assert server.get(CATS, "a")["spec"] == {"size": 1, "name": "Tom"}
+    (listed,) = server.list(CATS).items
+    assert msgspec.json.decode(listed)["spec"] == {"size": 1, "name": "Tom"}
+    await server.create(CATS, {"metadata": {"name": "b"}, "spec": {"size": 1}})
+    assert server.names(CATS) == ["a", "b"]
+
+
+async def test_versions_differ_by_their_schema() -> None:
+    server = Server()
+    v2 = version(
+        "v2",
+        storage=False,
+        schema={"spec": {"type": "object", "properties": {"size": {"type": "integer"}}}},
+    )
+    await define(server, definition(version(schema=SPEC), v2))
+    await server.create(CATS, {"metadata": {"name": "a"}, "spec": {"size": 1}})
+    seen = server.get("example.com/v2/cats", "a")
+    assert (seen["apiVersion"], seen["spec"]) == ("example.com/v2", {"size": 1})
+    changed = await server.patch("example.com/v2/cats", "a", {"spec": {"size": 7}}, "merge")
+    assert changed["apiVersion"] == "example.com/v2"
+    assert server.get(CATS, "a")["spec"] == {"size": 7, "name": "Tom"}
+    assert server.get(CATS, "a")["apiVersion"] == "example.com/v1"
+    await server.create("example.com/v2/cats", {"metadata": {"name": "b"}, "spec": {"size": 2}})
+    assert server.names(CATS) == ["a", "b"]
+
+
+async def test_an_object_of_an_older_storage_version_is_written_anew() -> None:
+    server = Server()
+    v2 = version("v2", storage=False)
+    await define(server, definition(version(), v2))
+    await server.create(CATS, {"metadata": {"name": "a"}, "spec": {"x": 1}})
+    await define(server, definition(version(storage=False), {**v2, "storage": True}))
+    cat = server.get("example.com/v2/cats", "a")
+    before = cat["metadata"]["resourceVersion"]
+    entry = server.store.get("/cats.example.com/default/a")
+    assert entry is not None
+    assert b"example.com/v1" in entry.value
+    written = await server.update("example.com/v2/cats", "a", cat)
+    assert written["metadata"]["resourceVersion"] != before
+    entry = server.store.get("/cats.example.com/default/a")
+    assert entry is not None
+    assert b"example.com/v2" in entry.value[:60]
+    again = await server.update("example.com/v2/cats", "a", written)
+    assert again["metadata"]["resourceVersion"] == written["metadata"]["resourceVersion"]
+
+
+async def test_a_terminating_definition_takes_no_new_objects() -> None:
+    server = Server()
+    made = await define(server, definition())
+    await server.create(CATS, {"metadata": {"name": "a"}, "spec": {}})
+    made["status"]["conditions"].append({"type": "Terminating", "status": "True"})
+    await server.update(f"{CRDS}/status", "cats.example.com", made)
+    with pytest.raises(APIError) as refused:
+        await server.create(CATS, {"metadata": {"name": "b"}, "spec": {}})
+    assert refused.value.code == 405
+    assert server.names(CATS) == ["a"]
+    await server.delete(CATS, "a")
+
+
+async def test_rows_are_kept_while_their_definition_says_the_same() -> None:
+    server = Server()
+    made = await define(server, definition())
+    row = server.resources.find("example.com", "v1", "cats")
+    assert row is not None
+    made["metadata"]["labels"] = {"a": "b"}
+    await server.update(CRDS, "cats.example.com", made)
+    assert server.resources.find("example.com", "v1", "cats") is row
+
+
+async def test_definitions_are_found_again_after_a_restart() -> None:
+    server = Server()
+    await define(server, definition())
+    await define(server, definition(kind="Dog"))
+    table = ResourceTable(row for row in server.resources.all() if row.type is not None)
+    CustomResources(server.store, table).start()
+    assert [row.plural for row in table.all() if row.type is None] == ["cats", "dogs"]
