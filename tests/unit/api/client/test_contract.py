@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 import pytest
@@ -75,6 +76,8 @@ class RemoteWorld(LocalWorld):
     async def unserve(self) -> None:
         await super().unserve()
         await self._definitions.delete("widgets.example.com")
+        with suppress(NotFound):  # no controller deletes the objects and then the finalizer
+            await self._definitions.patch("widgets.example.com", {"metadata": {"finalizers": None}})
 
     def mirrors(self) -> int:
         return len(self.remote._mirrors)
