@@ -499,6 +499,25 @@ WATCH_BACKLOG = Limit(
     reason="as much as the past a watch can resume from",
 )
 
+# Mirrors
+
+LOOKED_AT = Limit(
+    "looked-at",
+    256,
+    "objects",
+    bounds="objects without a mirror, of at most 16 KiB, that are kept decoded",
+    beyond="all are forgotten and decoded again",
+    reason="service accounts of callers, each asked about with every request; 4 MiB of their bytes at most",
+)
+SHARED_METADATA = Limit(
+    "shared-metadata",
+    1_024,
+    "parts",
+    bounds="labels and owner references, of at most 1024 characters, that are remembered to be held once",
+    beyond="all are forgotten; what is held stays",
+    reason="objects with equal ones come in succession; 1 MiB of text at most",
+)
+
 # Disk and history
 
 WAITING_WRITES = Limit(

@@ -57,10 +57,15 @@ def measure(folder: Path) -> Iterator[Figure]:
         yield Figure("api: resident memory at rest", resident_megabytes(pid), "MB", "< 130")
         yield from _requests(server, folder)
         yield from uvloop.run(_watches(server))
+        before = resident_megabytes(pid)
         uvloop.run(_fill(server))
-        yield Figure(
-            f"api: resident memory, {MANY} objects", resident_megabytes(pid), "MB", "< 1000"
+        filled = resident_megabytes(pid)
+        yield Figure(f"api: resident memory, {MANY} objects", filled, "MB", "< 1000")
+        object_bytes = len(
+            server.kubectl("get", "--raw", CONFIG_MAPS.format("default") + "/many-1")
         )
+        beyond_bytes = (filled - before) * 1e6 / MANY - object_bytes
+        yield Figure("api: memory of an object beyond its bytes", beyond_bytes, "B", "< 3000")
         yield _lag(server)
         server.stop()
         started = time.perf_counter()
