@@ -190,9 +190,8 @@ def _texts(value: Any, name: str, field: str) -> dict[str, str]:
 class CustomConversion:
     """Converts the objects of a custom resource between what is stored and one version.
 
-    A stored object gets the defaults of its stored version, is converted, and loses what the schema of the served version
-    does not have, as upstream.
-
+    A stored object gets the defaults of its stored version, is converted, and loses what the schema of the served
+    version does not have, as upstream.
     """
 
     works_as_served = True
