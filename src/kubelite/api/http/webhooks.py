@@ -18,12 +18,11 @@ from kubelite.api.auth.lookup import Lookup
 from kubelite.api.kinds.core.services import Service
 from kubelite.api.kinds.discovery import EndpointSlice
 from kubelite.api.machinery.causes import quoted
-from kubelite.api.registry.custom_conversion import ReviewFailed
+from kubelite.api.registry.hooks import ReviewFailed
 from kubelite.limits import WEBHOOK_ANSWER, WEBHOOK_AUTHORITIES
 from kubelite.randomness import Randomness
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
-CONVERSION_SECONDS = 30
 KEEP_ALIVE_SECONDS = 60.0
 
 
@@ -49,10 +48,6 @@ class Webhooks:
         if self._session is not None:
             await self._session.close()
             self._session = None
-
-    async def review(self, client_config: Mapping[str, Any], body: bytes) -> bytes:
-        """Post a review to a conversion webhook; return its answer. Raises ReviewFailed."""
-        return await self.post(client_config, body, CONVERSION_SECONDS)
 
     async def post(self, client_config: Mapping[str, Any], body: bytes, seconds: float) -> bytes:
         """Post JSON to the webhook of a WebhookClientConfig; return its answer. Raises ReviewFailed."""
@@ -81,9 +76,7 @@ class Webhooks:
             allow_redirects=False,
         ) as answer:
             if not 200 <= answer.status < 300:
-                raise ReviewFailed(
-                    'an error on the server ("unknown") has prevented the request from succeeding'
-                )
+                raise ReviewFailed(_refusal(answer.status))
             return await _read(answer)
 
     def _called(self, client_config: Mapping[str, Any], shown: str) -> str:
@@ -154,6 +147,30 @@ def _address_of(client_config: Mapping[str, Any]) -> tuple[str, str]:
         return url, urlsplit(url).hostname or ""
     name = f"{service.get('name') or ''}.{service.get('namespace') or ''}.svc"
     return f"https://{name}:{service.get('port') or 443}{service.get('path') or '/'}", name
+
+
+_REFUSALS = {
+    401: "the server has asked for the client to provide credentials",
+    403: "unknown",
+    404: "the server could not find the requested resource",
+    405: "the server does not allow this method on the requested resource",
+    409: "the server reported a conflict",
+    422: "the server rejected our request due to an error in our request",
+    429: "the server has received too many requests and has asked us to try again later",
+    503: "the server is currently unable to handle the request",
+    504: "the server was unable to return a response in the time allotted, but may still be processing the request",
+}
+
+
+def _refusal(status: int) -> str:
+    """Return what clients of Kubernetes say of a status without a body that they understand."""
+    if status in _REFUSALS:
+        return _REFUSALS[status]
+    if status >= 500:
+        return 'an error on the server ("unknown") has prevented the request from succeeding'
+    return (
+        f"the server responded with the status code {status} but did not return more details (post)"
+    )
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:

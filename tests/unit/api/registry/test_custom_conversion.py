@@ -37,7 +37,8 @@ class Converter:
     def uid(self) -> str:
         return f"uid-{len(self.requests)}"
 
-    async def review(self, client_config: Mapping[str, Any], body: bytes) -> bytes:
+    async def post(self, client_config: Mapping[str, Any], body: bytes, seconds: float) -> bytes:
+        assert seconds == 30
         assert client_config["url"] == "https://hook.example.com/convert"
         if self.gate is not None:
             await self.gate.wait()
@@ -65,7 +66,7 @@ def converter() -> Converter:
 
 @pytest.fixture
 async def server(converter: Converter) -> Server:
-    made = Server(reviewer=converter)
+    made = Server(hooks=converter)
     v2 = version("v2", storage=False)
     await define(made, definition(version(), v2, conversion=WEBHOOK))
     return made

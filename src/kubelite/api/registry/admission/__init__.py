@@ -56,6 +56,10 @@ class Admission(Struct, frozen=True):
         """Run the mutating plugins in order; raises the first rejection."""
         for plugin in self.mutating:
             await plugin.mutate(request)
+        if request.repetition.again:
+            request.repetition.is_now = True
+            for plugin in self.mutating:
+                await plugin.mutate(request)
 
     async def validate(self, request: AdmissionRequest) -> None:
         """Run the validating plugins in order; raises the first rejection."""

@@ -33,6 +33,7 @@ async def issue_token(
         caller=target.allowed.caller,
         attributes=target.allowed.attributes,
         operation=Verb.CREATE,
+        served=target.resource,
         resource=target.canonical,
         item=body,
         old=None,
