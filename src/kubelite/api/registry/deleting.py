@@ -94,9 +94,10 @@ class Deleter:
             dry_run=options.dry_run,
         )
         draft.reservations = request.reservations
-        with passing_on_warnings(request):
-            await self._admission.mutate(request)
-            await self._admission.validate(request)
+        if not target.is_step:
+            with passing_on_warnings(request):
+                await self._admission.mutate(request)
+                await self._admission.validate(request)
         draft.warnings.extend(request.warnings)
         draft.warnings.extend(deletion_warnings(target, options))
 

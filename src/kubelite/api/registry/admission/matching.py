@@ -11,7 +11,7 @@ from kubelite.api.kinds.core.namespaces import Namespace
 from kubelite.api.kinds.meta import LabelSelector
 from kubelite.api.machinery.causes import quoted
 from kubelite.api.machinery.selectors import EVERYTHING, Selector, label_selector
-from kubelite.api.registry.admission.request import AdmissionRequest
+from kubelite.api.registry.admission.request import AdmissionRequest, Verb
 from kubelite.api.registry.resource import Resource
 
 ANY = "*"
@@ -113,6 +113,8 @@ class Selectors(Struct, frozen=True):
         """Return whether the object is meant, by its labels before or after the request."""
         if self.objects.is_everything:
             return True
+        if request.operation is Verb.CONNECT:  # its options have no labels to be selected by
+            return False
         if request.is_projected:  # what a Scale shows has no labels
             return self.objects.matches({})
         return any(

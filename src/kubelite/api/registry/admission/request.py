@@ -14,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 from kubelite.api.auth.caller import Attributes, Caller
 from kubelite.api.errors import APIError
 from kubelite.api.kinds.model import GroupVersionKind
+from kubelite.api.machinery.shaping.shape import Shape
 from kubelite.api.registry.options import DeletionOptions, WriteOptions
 from kubelite.api.registry.reservation import Reservation
 from kubelite.api.registry.resource import Resource
@@ -57,6 +58,7 @@ class AdmissionRequest:
         "caller",
         "checks",
         "dry_run",
+        "form",
         "object",
         "old",
         "operation",
@@ -80,8 +82,12 @@ class AdmissionRequest:
         options: WriteOptions | DeletionOptions,
         dry_run: bool = False,
         served: Resource | None = None,
+        form: Shape | None = None,
     ) -> None:
-        """`served` is the row of the path, if that is another version of `resource`."""
+        """`served` is the row of the path, if that is another version of `resource`.
+
+        `form` is that of a body that is not of the path's kind, such as an Eviction.
+        """
         self.caller = caller
         self.attributes = attributes  # verb, subresource, namespace and name are here
         self.operation = operation
@@ -93,6 +99,7 @@ class AdmissionRequest:
         self.old = old  # None: a creation; never change it
         self.options = options
         self.dry_run = dry_run
+        self.form = form
         self.warnings: list[str] = []
         self.reservations: list[Reservation] = []
         self.repetition = Repetition()
@@ -133,6 +140,12 @@ def passing_on_warnings(request: AdmissionRequest) -> Iterator[None]:
     except APIError as error:
         error.warnings = (*error.warnings, *request.warnings)
         raise
+
+
+class JudgesConnections:
+    """A plugin that is also asked about connections, such as an exec; others see objects alone."""
+
+    __slots__ = ()
 
 
 @runtime_checkable

@@ -32,7 +32,7 @@ from kubelite.api.registry.admission.matching import (
     rule_of,
     selector_of,
 )
-from kubelite.api.registry.admission.request import AdmissionRequest, Verb
+from kubelite.api.registry.admission.request import AdmissionRequest, JudgesConnections, Verb
 from kubelite.api.registry.admission.review import (
     VERSIONS,
     Answer,
@@ -98,7 +98,7 @@ def hook_of(configuration: str, index: int, hook: MutatingWebhook | ValidatingWe
     )
 
 
-class _Webhooks:
+class _Webhooks(JudgesConnections):
     """What both plugins have in common."""
 
     def __init__(
@@ -201,6 +201,9 @@ class _Webhooks:
         """Return an object of the request in the form that a webhook wants, as a copy."""
         if item is None:
             return None
+        if request.form is not None:
+            copy: JSON = msgspec.json.decode(encode(item))
+            return copy
         row = self._row(request, meant)
         shown = await converted(request.resource, row, item)
         subresource = row.subresources.get(request.attributes.subresource)
@@ -320,6 +323,11 @@ class MutatingAdmissionWebhook(_Webhooks):
         row, own = self._row(request, meant), request.resource
         present = request.object
         assert present is not None
+        if request.form is not None:
+            _complete(request.form, item)
+            present.clear()
+            present.update(item)
+            return
         subresource = row.subresources.get(request.attributes.subresource)
         if subresource is not None and subresource.projection is not None:
             form = subresource.projection.shape

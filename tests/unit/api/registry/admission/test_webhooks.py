@@ -11,6 +11,9 @@ from fakes.custom_server import define, definition, version
 from fakes.server import Server
 
 from kubelite.api.errors import APIError, BadRequest, InternalError
+from kubelite.api.kinds.core.options import PodExecOptions
+from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.machinery.shaping.go import GoShape
 from kubelite.api.registry.admission.webhooks import (
     MutatingAdmissionWebhook,
     ValidatingAdmissionWebhook,
@@ -383,3 +386,52 @@ async def test_annotations_tell_what_webhooks_did(server: Server, called: Called
         annotations["mutation.webhook.admission.k8s.io/round_0_index_0"].encode()
     )
     assert told == {"configuration": "a", "webhook": "a.example.com", "mutated": True}
+
+
+async def test_bodies_that_are_not_stored_are_shown_as_they_are(
+    server: Server, called: Called
+) -> None:
+    called.answers["a"] = lambda _: {}
+    await hook(server, "a", resources=("pods/binding", "pods/eviction"))
+    spec = {"containers": [{"name": "c", "image": "i"}]}
+    await server.create("v1/pods", {"metadata": {"name": "p"}, "spec": spec})
+    binding = {"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n"}}
+    await server.create("v1/pods/binding", binding, "p")
+    await server.create("v1/pods/eviction", {"metadata": {"name": "p"}}, "p")
+    asked = [
+        (one["subResource"], one["operation"], one["kind"]["kind"], one["object"]["kind"])
+        for _, one in called.requests
+    ]
+    assert asked == [
+        ("binding", "CREATE", "Binding", "Binding"),
+        ("eviction", "CREATE", "Eviction", "Eviction"),
+    ]
+    assert called.requests[0][1]["object"]["target"] == {"kind": "Node", "name": "n"}
+
+
+async def test_a_refused_eviction_leaves_the_pod(server: Server, called: Called) -> None:
+    called.answers["a"] = lambda _: {"allowed": False}
+    await hook(server, "a", resources=("pods/eviction",))
+    spec = {"containers": [{"name": "c", "image": "i"}]}
+    await server.create("v1/pods", {"metadata": {"name": "p"}, "spec": spec})
+    with pytest.raises(APIError, match="denied"):
+        await server.create("v1/pods/eviction", {"metadata": {"name": "p"}}, "p")
+    assert server.names("v1/pods") == ["p"]
+
+
+async def test_a_connection_is_judged_and_changed(server: Server, called: Called) -> None:
+    change = {"op": "add", "path": "/command", "value": ["id"]}
+    called.answers |= {"a": lambda _: patch(change), "b": lambda _: {"allowed": False}}
+    await hook(server, "a", "mutating", resources=("pods/exec",), operations=("CONNECT",))
+    pods, form = server.resources.of(Pod), GoShape(PodExecOptions)
+    options = {"kind": "PodExecOptions", "apiVersion": "v1", "command": ["ls"], "stdin": True}
+    allowed = server.allowed("create", "v1/pods/exec", "p")
+    await server.verbs.connect(allowed, pods, options, form)
+    ((_, request),) = called.requests
+    assert (request["operation"], request["name"]) == ("CONNECT", "p")
+    assert request["kind"]["kind"] == request["object"]["kind"] == "PodExecOptions"
+    assert (request["object"]["command"], request["options"]) == (["ls"], None)
+    assert (options["command"], options["stdin"]) == (["id"], True)
+    await hook(server, "b", resources=("pods/exec",), operations=("CONNECT",))
+    with pytest.raises(APIError, match="denied"):
+        await server.verbs.connect(allowed, pods, options, form)
