@@ -1,7 +1,7 @@
 """The syntax tree of an expression.
 
 The parser builds it, macros already expanded; the checker notes in each node its type and which declaration it means.
-An `id` is unique in a tree; `position` is the offset in characters that errors point at, -1 for none.
+`position` is the offset in characters that errors point at.
 """
 
 from typing import Any, TypeAlias
@@ -14,10 +14,9 @@ from kubelite.cel.values import Value
 class Node:
     """The parent of all nodes."""
 
-    __slots__ = ("id", "position", "type")
+    __slots__ = ("position", "type")
 
-    def __init__(self, id_: int, position: int) -> None:
-        self.id = id_
+    def __init__(self, position: int) -> None:
         self.position = position
         self.type: Type | None = None  # once checked
 
@@ -27,8 +26,8 @@ class Literal(Node):
 
     __slots__ = ("value",)
 
-    def __init__(self, id_: int, position: int, value: Value) -> None:
-        super().__init__(id_, position)
+    def __init__(self, position: int, value: Value) -> None:
+        super().__init__(position)
         self.value = value
 
 
@@ -37,8 +36,8 @@ class Identifier(Node):
 
     __slots__ = ("name", "type_value")
 
-    def __init__(self, id_: int, position: int, name: str) -> None:
-        super().__init__(id_, position)
+    def __init__(self, position: int, name: str) -> None:
+        super().__init__(position)
         self.name = name
         self.type_value: Type | None = None
 
@@ -52,9 +51,9 @@ class Select(Node):
     __slots__ = ("field", "identifier", "is_test", "operand")
 
     def __init__(
-        self, id_: int, position: int, operand: Node, field: str, *, is_test: bool = False
+        self, position: int, operand: Node, field: str, *, is_test: bool = False
     ) -> None:
-        super().__init__(id_, position)
+        super().__init__(position)
         self.operand = operand
         self.field = field
         self.is_test = is_test
@@ -67,9 +66,9 @@ class Call(Node):
     __slots__ = ("arguments", "function", "overloads", "target")
 
     def __init__(
-        self, id_: int, position: int, function: str, arguments: list[Node], target: Node | None
+        self, position: int, function: str, arguments: list[Node], target: Node | None
     ) -> None:
-        super().__init__(id_, position)
+        super().__init__(position)
         self.function = function
         self.arguments = arguments
         self.target = target
@@ -81,8 +80,8 @@ class CreateList(Node):
 
     __slots__ = ("elements", "optional")
 
-    def __init__(self, id_: int, position: int, elements: list[Node], optional: set[int]) -> None:
-        super().__init__(id_, position)
+    def __init__(self, position: int, elements: list[Node], optional: set[int]) -> None:
+        super().__init__(position)
         self.elements = elements
         self.optional = optional
 
@@ -90,12 +89,11 @@ class CreateList(Node):
 class Entry:
     """An entry of a map, or with a str as key a field of an object, both written out."""
 
-    __slots__ = ("id", "is_optional", "key", "position", "value")
+    __slots__ = ("is_optional", "key", "position", "value")
 
     def __init__(
-        self, id_: int, position: int, key: Any, value: Node, *, is_optional: bool
+        self, position: int, key: Any, value: Node, *, is_optional: bool
     ) -> None:
-        self.id = id_
         self.position = position
         self.key = key
         self.value = value
@@ -107,8 +105,8 @@ class CreateMap(Node):
 
     __slots__ = ("entries",)
 
-    def __init__(self, id_: int, position: int, entries: list[Entry]) -> None:
-        super().__init__(id_, position)
+    def __init__(self, position: int, entries: list[Entry]) -> None:
+        super().__init__(position)
         self.entries = entries
 
 
@@ -117,8 +115,8 @@ class CreateStruct(Node):
 
     __slots__ = ("entries", "name")
 
-    def __init__(self, id_: int, position: int, name: str, entries: list[Entry]) -> None:
-        super().__init__(id_, position)
+    def __init__(self, position: int, name: str, entries: list[Entry]) -> None:
+        super().__init__(position)
         self.name = name
         self.entries = entries
 
@@ -143,7 +141,6 @@ class Comprehension(Node):
 
     def __init__(
         self,
-        id_: int,
         position: int,
         *,
         range_: Node,
@@ -155,7 +152,7 @@ class Comprehension(Node):
         step: Node,
         result: Node,
     ) -> None:
-        super().__init__(id_, position)
+        super().__init__(position)
         self.range = range_
         self.first = first
         self.second = second

@@ -149,6 +149,13 @@ class Field(Struct, frozen=True):
     read: Callable[[Any], Value] | None = None
 
 
+class StructType(Struct, frozen=True):
+    """An object type: its fields by their names in expressions; `make` builds a value of it, written out."""
+
+    fields: Mapping[str, Field]
+    make: Callable[[dict[str, Value]], Value] | None = None
+
+
 class Library(Struct, frozen=True):
     """A set of functions and types.
 

@@ -32,9 +32,12 @@ class Kind(IntEnum):
 
 
 class Type:
-    """A type: its kind, its name at run time, its parameters, and whether null is assignable to it as well."""
+    """A type: its kind, its name at run time, its parameters, and whether null is assignable to it as well.
 
-    __slots__ = ("_text", "is_nullable", "kind", "name", "parameters")
+    `is_generic` says whether there is a type parameter in it.
+    """
+
+    __slots__ = ("_text", "is_generic", "is_nullable", "kind", "name", "parameters")
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class Type:
         self.name = name
         self.parameters = parameters
         self.is_nullable = is_nullable
+        self.is_generic = kind is Kind.PARAMETER or any(part.is_generic for part in parameters)
         self._text = ""
 
     def is_same(self, other: "Type") -> bool:

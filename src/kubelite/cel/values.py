@@ -36,10 +36,20 @@ class UInt(int):
         return f"{int(self)}u"
 
 
-class Timestamp(Struct, frozen=True, order=True):
-    """An instant; `nanoseconds` since 1970 in UTC."""
+class Timestamp(Struct, frozen=True, eq=False):
+    """An instant: nanoseconds since 1970 in UTC, and the offset in seconds that its text shows; that compares not."""
 
     nanoseconds: int
+    offset: int = 0
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Timestamp) and self.nanoseconds == other.nanoseconds
+
+    def __hash__(self) -> int:
+        return hash(self.nanoseconds)
+
+    def __lt__(self, other: "Timestamp") -> bool:
+        return self.nanoseconds < other.nanoseconds
 
 
 class Duration(Struct, frozen=True, order=True):
@@ -130,6 +140,8 @@ def equal(left: Value, right: Value) -> bool:
             return left.has_value is right.has_value and equal(left.value, right.value)
         return bool(left == right)
     if kind in _NUMBERS and other in _NUMBERS:
+        if kind is float or other is float:  # compared as doubles: integers past 53 bits lose their last digits
+            return float(left) == float(right)
         return bool(left == right)
     if isinstance(left, OpaqueValue) or kind is Type:
         return bool(left == right)
