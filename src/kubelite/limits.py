@@ -186,6 +186,14 @@ PATTERN_PROGRAM = Limit(
     beyond="422",
     reason="some 3 MiB; a character costs up to as many steps, and real patterns have 100",
 )
+PATTERN_SEARCH = Limit(
+    "pattern-search",
+    1 << 28,
+    "bytes",
+    bounds="text that may be walked over, again and again, until all matches of a pattern are found",
+    beyond="the expression that asks for them fails",
+    reason="about 0.3 s; a text of 16 KiB never reaches it, and one of 1 MiB with 250 matches does not",
+)
 
 # Selectors
 
