@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from kubelite.limits import PATTERN, PATTERN_PROGRAM, PATTERN_SEARCH
 from kubelite.regexp.automaton import Automaton, TooLarge, Unsupported
 from kubelite.regexp.finder import Finder
-from kubelite.regexp.syntax import Invalid, Node, asks_inside, parse
+from kubelite.regexp.syntax import Invalid, Node, is_costly_in_bytes, parse
 from kubelite.remembered import remembered
 
 _OWN_STEP = 64  # a character costs Python as much as the library so many
@@ -33,6 +33,9 @@ class Matcher(Protocol):
     def find(self, text: str, count: int = -1) -> list[str]:
         """Return the first `count` matches as Go finds them, all if it is negative; raises SearchTooLong."""
         ...
+
+
+Engine = Callable[[str, Node], Matcher]
 
 
 def find_problem(pattern: str) -> str:
@@ -72,29 +75,54 @@ class Pattern:
 
 @remembered(256, length_max=_LENGTH_REMEMBERED)
 def compiled(pattern: str) -> Matcher:
-    r"""Return the matcher of a pattern; raises ValueError, worded as Go does where it is no regular expression.
+    """Return the matcher of a pattern; raises ValueError, with the library's problem if it has one.
 
-    What the library does not take, but Go does, is left to the automaton: some names of Unicode groups, and repeated
-    groups, which the library expands to bytes. So is ``\B``, which the library finds inside a character of two bytes.
+    What one engine does not take is left to the other. Of what is no regular expression the problem is told in Go's
+    words.
     """
     tree = parse(pattern)
-    refused: Exception | None = None
-    if not asks_inside(tree):
+    engines = (
+        (_by_automaton, _by_library) if is_costly_in_bytes(tree) else (_by_library, _by_automaton)
+    )
+    problems: dict[Engine, ValueError] = {}
+    for engine in engines:
         try:
-            return _by_library(pattern)
+            return engine(pattern, tree)
         except ImportError:
-            pass
+            continue
         except ValueError as error:
-            refused = error
+            problems[engine] = error
+    raise problems.get(_by_library) or problems[_by_automaton]
+
+
+def _by_automaton(pattern: str, tree: Node) -> Matcher:
     try:
         return OwnMatcher(tree)
     except TooLarge as error:
         PATTERN_PROGRAM.reached()
         raise Invalid("expression too large", pattern) from error
     except Unsupported as error:
-        if refused is not None:
-            raise refused from error
         raise ValueError(f"cannot match `{pattern}` without google-re2: {error}") from error
+
+
+def _by_library(pattern: str, _tree: Node) -> Matcher:
+    """Return google-re2's matcher; raises ImportError, or ValueError if it does not take the pattern."""
+    import re2
+
+    options = re2.Options()
+    options.max_mem = PATTERN.value
+    options.never_capture = True  # groups cost a slower search, and nobody asks for them
+    options.log_errors = False
+    try:
+        return LibraryMatcher(re2.compile(pattern, options))
+    except re2.error as error:
+        text = error.args[0] if error.args else ""
+        text = text.decode(errors="replace") if isinstance(text, bytes) else str(text)
+        if "too large" in text:
+            PATTERN.reached()
+            raise Invalid("expression too large", pattern) from error
+        problem, _, part = text.partition(": ")
+        raise Invalid(problem, part or pattern) from error
 
 
 class OwnMatcher:
@@ -172,20 +200,3 @@ def _check_work(work: int) -> None:
     if work > PATTERN_SEARCH.value:
         PATTERN_SEARCH.reached()
         raise SearchTooLong("finding all matches takes too long")
-
-
-def _by_library(pattern: str) -> Matcher:
-    """Return google-re2's matcher; raises ImportError, or ValueError if it does not take the pattern."""
-    import re2
-
-    options = re2.Options()
-    options.max_mem = PATTERN.value
-    options.never_capture = True  # groups cost a slower search, and nobody asks for them
-    options.log_errors = False
-    try:
-        return LibraryMatcher(re2.compile(pattern, options))
-    except re2.error as error:
-        text = error.args[0] if error.args else ""
-        text = text.decode(errors="replace") if isinstance(text, bytes) else str(text)
-        problem, _, part = text.partition(": ")
-        raise Invalid(problem, part or pattern) from error

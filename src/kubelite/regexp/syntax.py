@@ -385,20 +385,32 @@ def _is_count(text: str) -> bool:
     return text.isascii() and text.isdigit() and (len(text) == 1 or text[0] != "0")
 
 
-def asks_inside(node: Node) -> bool:
-    r"""Return whether an expression asks for a position that is no border of a word: ``\B``."""
-    pending = [node]
+_GROUPS_MAX = (
+    16  # a group of Unicode makes some 600 instructions on bytes: 10,000 take 5 ms to compile
+)
+
+
+def is_costly_in_bytes(tree: Node) -> bool:
+    r"""Return whether an expression is better matched letter by letter than byte by byte.
+
+    It is if it has many groups of Unicode, repeats counted, and if it has ``\B``, which is found inside letters of two
+    bytes otherwise.
+    """
+    groups = 0
+    pending = [(tree, 1)]
     while pending:
-        match pending.pop():
-            case Place("no word"):
-                return True
+        node, times = pending.pop()
+        match node:
+            case One(characters):
+                groups += times * characters.has_groups
+            case Place(kind):
+                if kind == "no word":
+                    return True
             case Sequence(parts) | Choice(parts):
-                pending.extend(parts)
-            case Repeat(part):
-                pending.append(part)
-            case _:
-                pass
-    return False
+                pending.extend((part, times) for part in parts)
+            case Repeat(part, low, high):
+                pending.append((part, times * max(low, high or 1, 1)))
+    return groups > _GROUPS_MAX
 
 
 def parse(text: str) -> Node:
