@@ -35,14 +35,12 @@ from kubelite.api.registry.builtin import builtin_table
 from kubelite.api.registry.custom import CustomResources
 from kubelite.api.registry.custom_conversion import Reviewer
 from kubelite.api.registry.hub import Hub
-from kubelite.api.registry.table import ResourceTable
 from kubelite.api.registry.validation import validate, warn
 from kubelite.api.registry.verbs import Verbs
 from kubelite.api.registry.writing import Writer
 from kubelite.clock import Clock
 from kubelite.config import Config
 from kubelite.control.needs import SystemObjects
-from kubelite.control.options import Resource
 from kubelite.offload import Offload
 from kubelite.randomness import Randomness
 from kubelite.store.protocol import Store
@@ -215,22 +213,3 @@ class ControlPlane:
             address for address in given if address not in ("", "None", self._config.api_address)
         )
         return (self._config.api_address, *held)
-
-
-class ServedResources:
-    """The served resources, for controllers that work on every resource."""
-
-    def __init__(self, table: ResourceTable) -> None:
-        self._table = table
-
-    def resources(self) -> Sequence[Resource]:
-        """Return each resource that can be listed, watched and deleted, once."""
-        return [
-            Resource(row.group, row.version, row.plural, row.kind.kind, row.namespaced)
-            for row in self._table.all()
-            if {"list", "watch", "delete"} <= set(row.verbs) and row.is_canonical
-        ]
-
-    def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call `listener` after each change of the served resources; return the function that unsubscribes it."""
-        return self._table.subscribe(lambda _: listener())

@@ -168,7 +168,7 @@ PATTERN = Limit(
     "bytes",
     bounds="memory of one compiled pattern of a schema, the states that matching adds included",
     beyond="422; at matching slower, states are forgotten",
-    reason="256 patterns are kept compiled; one that repeats any character 1,000 times takes 0.5 MiB",
+    reason="256 patterns are kept compiled; one of 16 groups of Unicode takes 0.1 MiB, usual ones take 1 KiB",
 )
 DEFINITION_PATTERNS = Limit(
     "definition-patterns",
@@ -185,6 +185,14 @@ PATTERN_PROGRAM = Limit(
     bounds="one compiled pattern of a schema where there is no google-re2",
     beyond="422",
     reason="some 3 MiB; a character costs up to as many steps, and real patterns have 100",
+)
+PATTERN_SEARCH = Limit(
+    "pattern-search",
+    1 << 28,
+    "bytes",
+    bounds="text that may be walked over, again and again, until all matches of a pattern are found",
+    beyond="the expression that asks for them fails",
+    reason="about 0.3 s; a text of 16 KiB never reaches it, and one of 1 MiB with 250 matches does not",
 )
 
 # Selectors
@@ -497,6 +505,25 @@ WATCH_BACKLOG = Limit(
     bounds="changes of one resource that have not been told to its watches yet",
     beyond="the watches of the resource end, their clients begin anew",
     reason="as much as the past a watch can resume from",
+)
+
+# Mirrors
+
+LOOKED_AT = Limit(
+    "looked-at",
+    256,
+    "objects",
+    bounds="objects without a mirror, of at most 16 KiB, that are kept decoded",
+    beyond="all are forgotten and decoded again",
+    reason="service accounts of callers, each asked about with every request; 4 MiB of their bytes at most",
+)
+SHARED_METADATA = Limit(
+    "shared-metadata",
+    1_024,
+    "parts",
+    bounds="labels and owner references, of at most 1024 characters, that are remembered to be held once",
+    beyond="all are forgotten; what is held stays",
+    reason="objects with equal ones come in succession; 1 MiB of text at most",
 )
 
 # Disk and history

@@ -23,7 +23,6 @@ EXEMPT = {
     "SimulatedNode": "the nodes of simulations",
     "all_records": "a control of simulated containers",
     "at_once": "how tests run a decision of the scheduler in one go",
-    "begin_deletion": "the strategy of definitions, once their row has one",
     "behave": "a control of simulated containers",
     "ca_hash": "what a join token pins; joining comes later",
     "come_back": "a control of simulated nodes",
@@ -36,7 +35,6 @@ EXEMPT = {
     "front_proxy_ca_pem": "what an aggregated server trusts; aggregation comes later",
     "go_away": "a control of simulated nodes",
     "is_synced": "how tests see that a mirror has its first list",
-    "new_status": "the strategy of definitions, once their row has one",
     "new_token": "makes join tokens; joining comes later",
     "only_the_server": "the certificate check of the node's port, for its composition",
     "pause_writing": "asyncio calls it",
@@ -45,7 +43,6 @@ EXEMPT = {
     "times_reached": "how tests see that a limit bit",
     "trust": "authorities can be replaced while running",
     "trusted_by_hash": "checks what a join token pins; joining comes later",
-    "updated_status": "the strategy of definitions, once their row has one",
     "watch_count": "how tests see how many watches there are",
     "write_cost": "the sum of what a write costs, which a test holds against the budget",
 }

@@ -62,6 +62,9 @@ class Unshaped:
     def complete(self, item: dict[str, Any]) -> None:
         pass
 
+    def cost(self, object_bytes: int) -> int:
+        return object_bytes
+
     def complete_status(self, item: dict[str, Any]) -> None:
         pass
 

@@ -70,6 +70,8 @@ class APIError(Exception):
             "details": details,
             "code": self.code,
         }
+        if not self.reason:
+            del status["reason"]
         if not details:
             del status["details"]
         return status

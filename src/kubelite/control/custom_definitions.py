@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from kubelite.api.errors import APIError, NotFound
+from kubelite.api.kinds.apiextensions import CustomResourceDefinitionNames
 from kubelite.api.kinds.model import to_wire
 from kubelite.api.machinery.ca_bundles import ca_bundle_error
 from kubelite.api.machinery.definition_status import (
@@ -26,17 +27,15 @@ from kubelite.control.definition_conditions import (
     is_settled,
     plan_status,
 )
-from kubelite.control.definition_names import NamesInUse
+from kubelite.control.definition_names import NONE, NamesInUse
 from kubelite.control.definitions import (
     DEFINITIONS,
     Definition,
     conditions_of,
-    group_of_definition,
     status_patch,
 )
 from kubelite.control.runtime import Context, Key, Watch
 
-GROUP_INDEX = "group"
 SCHEMA_COST = 1  # passes over a definition's bytes that looking for violations takes
 BUNDLE_COST = 8  # the same of a CA bundle: its certificates are parsed
 
@@ -47,6 +46,35 @@ class _Checked(Struct, frozen=True):
     uid: str
     generation: int
     violations: str
+
+
+class _Group:
+    """What the reconciles of one group need of its definitions, kept as they change."""
+
+    def __init__(self) -> None:
+        self.in_use = NamesInUse()
+        self.unsettled: dict[str, Definition] = {}
+        self._accepted: dict[str, CustomResourceDefinitionNames] = {}
+
+    @property
+    def is_empty(self) -> bool:
+        """Return whether the group has no definition."""
+        return not self._accepted
+
+    def put(self, definition: Definition) -> None:
+        """Note a definition as it is now."""
+        name, accepted = definition.metadata.name, definition.status.acceptedNames
+        self.in_use.change(self._accepted.get(name, NONE), accepted)
+        self._accepted[name] = accepted
+        if is_settled(definition):
+            self.unsettled.pop(name, None)
+        else:
+            self.unsettled[name] = definition
+
+    def drop(self, name: str) -> None:
+        """Note that a definition is gone."""
+        self.in_use.change(self._accepted.pop(name, NONE), NONE)
+        self.unsettled.pop(name, None)
 
 
 class CustomDefinitionController:
@@ -62,32 +90,36 @@ class CustomDefinitionController:
         self._client = context.client
         self._clock = context.clock
         self._offload = context.offload
-        self._definitions = context.mirror(Definition)
-        self._definitions.add_index(GROUP_INDEX, group_of_definition)
+        self._groups: dict[str, _Group] = {}
         self._checked: dict[str, _Checked] = {}
-        context.follow(Definition, self._forget)
+        context.follow(Definition, self._changed)
 
     def watches(self) -> Sequence[Watch[Any]]:
         """Watch all definitions: one that goes frees its names for others of its group."""
         return (Watch(Definition, lambda definition: (Key("", definition.spec.group),)),)
 
-    def _forget(self, before: Definition | None, after: Definition | None) -> None:
-        if after is None and before is not None:
+    def _changed(self, before: Definition | None, after: Definition | None) -> None:
+        if after is not None:
+            self._groups.setdefault(after.spec.group, _Group()).put(after)
+        elif before is not None:
             self._checked.pop(before.metadata.name, None)
+            group = self._groups[before.spec.group]
+            group.drop(before.metadata.name)
+            if group.is_empty:
+                del self._groups[before.spec.group]
 
     async def reconcile(self, key: Key) -> float | None:
-        """Give each definition of a group the names that are free, in their order, and write its conditions.
+        """Give the definitions of a group the names that are free, in their order, and write their conditions.
 
         One definition whose status cannot be written does not hold up the others; its error is raised at the end.
         """
-        definitions = sorted(self._definitions.indexed(GROUP_INDEX, key.name), key=_seniority)
-        in_use = NamesInUse(each.status.acceptedNames for each in definitions)
+        group = self._groups.get(key.name)
+        if group is None:
+            return None
         failure: APIError | None = None
-        for definition in definitions:
-            if is_settled(definition):
-                continue
+        for definition in sorted(group.unsettled.values(), key=_seniority):
             try:
-                await self._settle(definition, in_use)
+                await self._settle(definition, group.in_use)
             except NotFound:
                 continue  # its deletion enqueues the group
             except APIError as error:
@@ -102,10 +134,8 @@ class CustomDefinitionController:
             bad_ca_bundle=await self._has_bad_bundle(definition),
         )
         planned = plan_status(definition, in_use, findings, self._clock.now())
-        if planned is None:
-            return
-        await self._write(definition, planned)
-        in_use.change(definition.status.acceptedNames, planned.names)
+        if planned is not None:
+            await self._write(definition, planned)  # its change is noted before this returns
 
     async def _write(self, definition: Definition, planned: PlannedStatus) -> None:
         names = to_wire(planned.names)

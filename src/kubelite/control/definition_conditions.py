@@ -19,6 +19,7 @@ from kubelite.api.machinery.definition_status import (
     with_condition,
     without_condition,
 )
+from kubelite.control.conditions import find, is_true
 from kubelite.control.definition_names import NamesInUse, decide_names
 from kubelite.control.definitions import Definition, conditions_of
 
@@ -48,12 +49,12 @@ class PlannedStatus(Struct, frozen=True):
 
 def is_settled(definition: Definition) -> bool:
     """Return whether a definition has all names that it asks for and is served."""
-    conditions = conditions_of(definition)
+    told = definition.status.conditions
     return (
         definition.spec.names == definition.status.acceptedNames
-        and is_condition_true(conditions, NAMES_ACCEPTED)
-        and is_condition_true(conditions, ESTABLISHED)
-        and find_condition(conditions, NON_STRUCTURAL) is None
+        and is_true(told, NAMES_ACCEPTED)
+        and is_true(told, ESTABLISHED)
+        and find(told, NON_STRUCTURAL) is None
         and not is_protected(definition.spec.group)
     )
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from kubelite.api.kinds.apiextensions import CustomResourceDefinitionNames
-from kubelite.api.machinery.causes import quoted
+from kubelite.api.machinery.causes import cut, quoted
 
 NONE = CustomResourceDefinitionNames()
 
@@ -27,7 +27,7 @@ class Decision(Struct, frozen=True):
 class NamesInUse:
     """The accepted names of a group's definitions."""
 
-    def __init__(self, accepted: Iterable[CustomResourceDefinitionNames]) -> None:
+    def __init__(self, accepted: Iterable[CustomResourceDefinitionNames] = ()) -> None:
         self._resources: Counter[str] = Counter()
         self._kinds: Counter[str] = Counter()
         for names in accepted:
@@ -68,7 +68,7 @@ def decide_names(
     ):
         value, own = getattr(wanted, field), getattr(accepted, field)
         asked = value if isinstance(value, list) else [value]
-        known = own if isinstance(own, list) else [own]
+        known = frozenset(own if isinstance(own, list) else (own,))
         used = [
             f"{quoted(name)} is already in use"
             for name in asked
@@ -77,7 +77,7 @@ def decide_names(
         if used:
             reason = conflict
             distinct = list(dict.fromkeys(used))
-            message = distinct[0] if len(distinct) == 1 else f"[{', '.join(distinct)}]"
+            message = cut(distinct[0] if len(distinct) == 1 else f"[{', '.join(distinct)}]")
         else:
             names = replace(names, **{field: value})
     return Decision(names, reason, message)

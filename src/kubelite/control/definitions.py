@@ -42,11 +42,6 @@ class Definition(Kind):
     status: CustomResourceDefinitionStatus = CustomResourceDefinitionStatus()
 
 
-def group_of_definition(definition: Definition) -> tuple[str, ...]:
-    """Index definitions by group."""
-    return (definition.spec.group,)
-
-
 def conditions_of(definition: Definition) -> Sequence[dict[str, Any]]:
     """Return the conditions in wire form."""
     return [to_wire(each) for each in definition.status.conditions]

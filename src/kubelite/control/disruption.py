@@ -9,10 +9,11 @@ from msgspec.structs import replace
 
 from kubelite.api.client.events import NORMAL, WARNING
 from kubelite.api.client.protocol import Mirror
+from kubelite.api.errors import NotFound
 from kubelite.api.kinds.apps import Deployment, ReplicaSet, StatefulSet
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.replication_controllers import ReplicationController
-from kubelite.api.kinds.meta import Condition
+from kubelite.api.kinds.meta import Condition, OwnerReference
 from kubelite.api.kinds.policy import PodDisruptionBudget, PodDisruptionBudgetStatus
 from kubelite.api.machinery.times import format_time, parse_time
 from kubelite.control.ownership import controller_of, group_of
@@ -188,17 +189,38 @@ class DisruptionController:
         unmanaged: list[str] = []
         async for some in in_slices(pods):
             for pod in some:
+                reference = controller_of(pod.metadata)
                 owner = self._scale_of(pod)
-                if owner is None and controller_of(pod.metadata) is not None:
-                    # The controller is of an unknown kind, so its replicas are unknown: fail closed.
-                    message = f'found no controllers for pod "{pod.metadata.name}"'
-                    return Expected(0, failure=message)
-                if owner is None:
+                if reference is None:
                     unmanaged.append(pod.metadata.name)
-                else:
+                elif owner is not None:
                     replicas = owner.spec.replicas
                     sizes[owner.metadata.uid] = 1 if replicas is None else replicas
+                elif reference.uid not in sizes:
+                    found = await self._scale(reference, pod.metadata.namespace)
+                    if found is None:  # its replicas are unknown, so fail closed
+                        message = f'found no controllers for pod "{pod.metadata.name}"'
+                        return Expected(0, failure=message)
+                    sizes[reference.uid] = found
         return Expected(sum(sizes.values()), tuple(unmanaged))
+
+    async def _scale(self, reference: OwnerReference, namespace: str) -> int | None:
+        """Return the replicas of a controller of any kind, read from its scale; None if it has none."""
+        name = group_of(reference.apiVersion), reference.kind
+        served = self._context.resources.resources()
+        resource = next((one for one in served if (one.group, one.kind) == name), None)
+        if resource is None:
+            return None
+        try:
+            scale = await self._context.client_of(resource).get(
+                reference.name, namespace, subresource="scale"
+            )
+        except NotFound:
+            return None
+        if scale["metadata"].get("uid") != reference.uid:
+            return None
+        replicas: int = scale["spec"].get("replicas", 0)
+        return replicas
 
     def _scale_of(self, pod: Pod) -> Any:
         """Return the object whose `replicas` counts the pod, or None.

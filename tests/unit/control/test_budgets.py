@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 import pytest
 from fakes.harness import Harness
 from fakes.static_resources import StaticResources
+from fakes.widgets import Widget
 from simulation.simulated_loop import simulated
 
 from kubelite.api.kinds.apps import ReplicaSet, ReplicaSetSpec
@@ -123,6 +124,33 @@ async def test_nobody_may_leave_while_an_owner_of_unknown_size_has_pods() -> Non
         (condition,) = found.status.conditions
         assert (condition.status, condition.reason) == ("False", "SyncFailed")
         assert condition.message == 'found no controllers for pod "a"'
+
+
+async def test_pods_of_a_custom_controller_are_expected_by_its_scale() -> None:
+    async with Harness(DisruptionController) as harness:
+        client = harness.client
+        client.serve(Widget, "widgets")
+        widget = await client.create(
+            Widget(metadata=ObjectMeta(name="w", namespace="default"), spec={"replicas": 4})
+        )
+        for name in ("a", "b", "c", "d"):
+            one = pod(name)
+            one.metadata.ownerReferences.append(controller_reference(widget))
+            await client.create(one)
+        await client.create(budget(maxUnavailable=1))
+        await harness.settle()
+        (found,) = client.all(PodDisruptionBudget)
+        status = found.status
+        assert (status.expectedPods, status.desiredHealthy, status.disruptionsAllowed) == (4, 3, 1)
+        # One of the same name that came later has other pods.
+        await client.delete(Widget, "w", "default")
+        await client.create(
+            Widget(metadata=ObjectMeta(name="w", namespace="default"), spec={"replicas": 4})
+        )
+        await client.patch(Pod, "a", {"metadata": {"labels": {"other": "label"}}}, "default")
+        await harness.settle()
+        (found,) = client.all(PodDisruptionBudget)
+        assert found.status.disruptionsAllowed == 0
 
 
 async def test_a_quota_counts_again_when_pods_go() -> None:

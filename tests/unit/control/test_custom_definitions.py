@@ -1,6 +1,7 @@
 """The conditions and accepted names of custom resource definitions."""
 
 import base64
+from typing import Any
 
 import pytest
 from fakes.definitions import defined, stored, told
@@ -185,6 +186,25 @@ async def test_a_bad_bundle_keeps_a_definition_from_being_served(
         await harness.client.create(replace(definition, spec=spec))
         await harness.settle()
         assert told(harness.client, "hooked.example.com")["Established"] == established
+
+
+async def test_settled_definitions_of_a_group_are_not_visited_again() -> None:
+    async with Harness(CustomDefinitionController) as harness:
+        for index in range(30):
+            await harness.client.create(defined(f"things{index}"))
+        await harness.settle()
+        client = harness.client
+        asked: list[str] = []
+        plain = client.resource
+
+        def resource(group: str, version: str, plural: str) -> Any:
+            asked.append(plural)
+            return plain(group, version, plural)
+
+        client.resource = resource  # type: ignore[method-assign]  # counts what is read
+        await client.create(defined("more"))
+        await harness.settle()
+        assert len(asked) == 1
 
 
 async def test_approval_is_told_of_groups_of_kubernetes() -> None:

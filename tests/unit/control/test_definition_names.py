@@ -4,6 +4,7 @@ import pytest
 
 from kubelite.api.kinds.apiextensions import CustomResourceDefinitionNames as Names
 from kubelite.control.definition_names import NONE, Decision, NamesInUse, decide_names
+from kubelite.limits import SHOWN_VALUE
 
 GAMMA = Names(
     plural="gammas", singular="gamma", kind="Gamma", listKind="GammaList", shortNames=["g"]
@@ -63,6 +64,14 @@ def test_conflicting_short_names_are_told_together_and_none_is_accepted() -> Non
     decision = decide_names(wanted, NONE, NamesInUse([Names(shortNames=["a", "c"])]))
     assert decision.message == '["a" is already in use, "c" is already in use]'
     assert decision.accepted.shortNames == []
+
+
+def test_many_names_are_compared_by_hash_and_told_within_a_bound() -> None:
+    many = Names(shortNames=[f"short{index}" for index in range(20_000)])
+    assert decide_names(many, many, NamesInUse([many])).reason == ""
+    decision = decide_names(many, NONE, NamesInUse([many]))
+    assert decision.reason == "ShortNamesConflict"
+    assert len(decision.message) == SHOWN_VALUE.value + len("...")
 
 
 def test_accepted_names_are_kept_though_they_are_in_use() -> None:

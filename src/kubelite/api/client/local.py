@@ -23,6 +23,10 @@ from kubelite.api.registry.resource import Resource
 from kubelite.api.registry.routes import not_found
 from kubelite.api.registry.verbs import Verbs
 
+SELECTING = (
+    "list",
+    "watch",
+)  # verbs for which the right to an object is enough, if they select that alone
 DECODED_AT_ONCE = 500  # objects decoded in one step, about 5 ms of the loop
 _READ = ReadOptions()
 _LIST = Counted("GET")
@@ -155,7 +159,7 @@ def attributes_of(verb: str, row: Resource, call: Call) -> Attributes:
         resource=row.plural,
         subresource=call.subresource,
         namespace=call.namespace,
-        name=call.name or named(call.field_selector),
+        name=call.name or (named(call.field_selector) if verb in SELECTING else ""),
         field_selector=call.field_selector,
         label_selector=call.label_selector,
     )

@@ -5,9 +5,11 @@ from typing import Any
 
 from msgspec.structs import force_setattr
 
+from kubelite.api.kinds.meta import OwnerReference
 from kubelite.api.kinds.object_metadata import ObjectMetadata
+from kubelite.limits import SHARED_METADATA
 
-SHARED_MAX = 1024  # different labels and references that are remembered
+PART_MAX = 1024  # characters; what is remembered outlives its object, so it is short
 _NO_LABELS: dict[str, str] = {}
 
 
@@ -22,16 +24,31 @@ class Sharing:
         kept = item.metadata
         if kept.namespace:
             force_setattr(kept, "namespace", sys.intern(kept.namespace))
-        labels = self._one(tuple(kept.labels.items()), kept.labels) if kept.labels else _NO_LABELS
-        force_setattr(kept, "labels", labels)
+        force_setattr(kept, "labels", self._labels(kept.labels))
         if kept.ownerReferences:
-            references = self._one(kept.ownerReferences, kept.ownerReferences)
+            references = self._references(kept.ownerReferences)
             force_setattr(kept, "ownerReferences", references)
+
+    def _labels(self, labels: dict[str, str]) -> dict[str, str]:
+        if not labels:
+            return _NO_LABELS
+        if sum(map(len, labels)) + sum(map(len, labels.values())) > PART_MAX:
+            return labels
+        found: dict[str, str] = self._one(tuple(labels.items()), labels)
+        return found
+
+    def _references(self, references: tuple[OwnerReference, ...]) -> tuple[OwnerReference, ...]:
+        texts = ((one.apiVersion, one.kind, one.name, one.uid) for one in references)
+        if sum(len(text) for one in texts for text in one) > PART_MAX:
+            return references
+        found: tuple[OwnerReference, ...] = self._one(references, references)
+        return found
 
     def _one(self, key: Any, value: Any) -> Any:
         found = self._known.get(key)
         if found is None:
-            if len(self._known) >= SHARED_MAX:
+            if len(self._known) >= SHARED_METADATA.value:
+                SHARED_METADATA.reached()
                 self._known.clear()
             found = self._known[key] = value
         return found

@@ -24,7 +24,8 @@ from kubelite.api.registry.reading import Reader, served_bytes
 from kubelite.api.registry.resource import Resource
 from kubelite.api.registry.selection import parse_selection
 from kubelite.api.registry.table import ResourceTable
-from kubelite.store.protocol import Store
+from kubelite.limits import LOOKED_AT
+from kubelite.store.protocol import Entry, Store
 from kubelite.tasks import TaskSet
 
 log = logging.getLogger(__name__)
@@ -135,6 +136,7 @@ class Mirrors:
         # Those without namespace and selectors, for fast access.
         self._whole: dict[type[Kind], ObjectMirror[Any]] = {}
         self._feeds: dict[_Choice, _Feed] = {}
+        self._last: dict[str, tuple[bytes, Any]] = {}  # by key: what was decoded, and the object
         self._tasks = TaskSet()
         resources.subscribe(self._table_changed)
         self.served = TableServed(resources)
@@ -202,9 +204,21 @@ class Mirrors:
         row = self._resources.by_kind(kind.gvk)
         assert row is not None, f"{kind.__name__} is not served"
         entry = self._store.get(row.key(namespace, name))
-        if entry is None:
-            return None
-        return typed_for_mirror(kind, served_bytes(row, entry))
+        return None if entry is None else self._looked_at(kind, row, entry)
+
+    def _looked_at(self, kind: type[K], row: Resource, entry: Entry) -> K:
+        """Return an object that no mirror holds; the last ones are kept: each request may ask about its caller."""
+        known = self._last.get(entry.key)
+        if known is not None and known[0] is entry.value and type(known[1]) is kind:
+            found: K = known[1]
+            return found
+        item = typed_for_mirror(kind, served_bytes(row, entry))
+        if len(entry.value) <= DECODED_BYTES_MAX:
+            if len(self._last) >= LOOKED_AT.value:
+                LOOKED_AT.reached()
+                self._last.clear()
+            self._last[entry.key] = (entry.value, item)
+        return item
 
     def list(self, kind: type[K], namespace: str = "") -> Sequence[K]:
         """Return all objects of a kind, or those of one namespace."""

@@ -17,6 +17,7 @@ from kubelite.api.client.https import JSON, Parameters, Request, Transport
 from kubelite.api.client.mirror import ObjectMirror
 from kubelite.api.client.protocol import Mirror, PatchType, ServedResources
 from kubelite.api.client.reflector import Reflector, list_all
+from kubelite.api.errors import NotFound
 from kubelite.api.kinds.meta import DeleteOptions, Preconditions
 from kubelite.api.kinds.model import Kind, to_wire
 from kubelite.api.kinds.object_metadata import ObjectMetadata
@@ -207,6 +208,10 @@ class RemoteClient(TypedCalls):
         if call.namespace:
             parts += ["namespaces", call.namespace]
         parts += [part for part in (of.plural, call.name, call.subresource) if part]
+        for part in parts:
+            if part in (".", "..") or "/" in part or "%" in part:
+                # No object has such a name, and its path would lead to another one: ``..`` to the namespace.
+                raise NotFound(f'invalid resource name "{part}"')
         return "/" + "/".join(quote(part, safe=":") for part in parts)
 
     async def _name(self, of: Of) -> ResourceName:

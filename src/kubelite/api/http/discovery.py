@@ -299,7 +299,7 @@ def _aggregated_entry(row: Resource) -> dict[str, Any]:
 def _verbs(row: Resource) -> list[str]:
     if row.type is not None:
         return list(row.verbs)
-    return [verb for verb in _CUSTOM_VERBS if verb in row.verbs]
+    return [verb for verb in _CUSTOM_VERBS if verb in (row.listed_verbs or row.verbs)]
 
 
 def _subresources(row: Resource) -> Sequence[Subresource]:

@@ -131,10 +131,11 @@ class Forms:
             case "PartialObjectMetadata":
                 raise NotAcceptable(
                     "you requested PartialObjectMetadata, but the requested object is a list "
-                    f"({resource.kind.kind}List)"
+                    f"({resource.kind_of_list})"
                 )
             case _:
-                return list_body(resource.api_version, resource.kind_of_list, listed)
+                custom = resource.type is None
+                return list_body(resource.api_version, resource.kind_of_list, listed, custom=custom)
 
     def watch(self, resource: Resource, media: Media, query: Query) -> Form:
         """Return the form of a watch's events. Raises BadRequest."""

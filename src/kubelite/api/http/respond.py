@@ -125,20 +125,20 @@ def yaml_of(value: Any) -> bytes:
     return text.encode()
 
 
-def list_body(api_version: str, kind: str, listed: Listed) -> Pieces:
-    """Return a list object that shares the stored bytes of its items."""
+def list_body(api_version: str, kind: str, listed: Listed, *, custom: bool = False) -> Pieces:
+    """Return a list object that shares the stored bytes of its items; `custom` as in `list_metadata`."""
     head = b'{"kind":"%s","apiVersion":"%s","metadata":%s,"items":[' % (
         kind.encode(),
         api_version.encode(),
-        msgspec.json.encode(list_metadata(listed)),
+        msgspec.json.encode(list_metadata(listed, custom=custom)),
     )
     return Pieces(head, listed.items, b"]}", listed.size_bytes)
 
 
-def list_metadata(listed: Listed) -> dict[str, Any]:
-    """Return the ListMeta of a list as a JSON object."""
+def list_metadata(listed: Listed, *, custom: bool = False) -> dict[str, Any]:
+    """Return the ListMeta of a list as a JSON object; `custom`: of custom resources, which always have a token."""
     metadata: dict[str, Any] = {"resourceVersion": listed.resource_version}
-    if listed.continue_token:
+    if listed.continue_token or custom:
         metadata["continue"] = listed.continue_token
     if listed.remaining:
         metadata["remainingItemCount"] = listed.remaining

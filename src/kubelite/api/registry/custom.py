@@ -24,6 +24,7 @@ from kubelite.api.machinery.versions import version_priority
 from kubelite.api.registry.custom_conversion import CustomConversion, Reviewer, WebhookConversion
 from kubelite.api.registry.objects import revision_of
 from kubelite.api.registry.resource import STANDARD, Resource, Subresource
+from kubelite.api.registry.rules.embedded_metadata import embedded_metadata
 from kubelite.api.registry.rules.sets import Rules, Warnings
 from kubelite.api.registry.rules.warnings.custom import unqualified_finalizers
 from kubelite.api.registry.strategies.custom import CustomStrategy
@@ -35,6 +36,7 @@ from kubelite.store.protocol import Change, Store
 log = logging.getLogger(__name__)
 
 CHANGE = ("get", "patch", "update")
+# What discovery lists while a definition is deleted; objects can still be changed, such as to end their finalizers.
 TERMINATING = tuple(verb for verb in STANDARD if verb not in ("create", "patch", "update"))
 RULES = Rules(name=names.dns_subdomain)
 WARNINGS = Warnings(unqualified_finalizers, unqualified_finalizers)
@@ -169,7 +171,10 @@ class _Maker:
         self.definition = definition
         self.fresh_from = revision
         self._reviewer = reviewer
-        self._shapes = {one.name: self._shape(one) for one in definition.spec.versions}
+        self._versions = sorted(
+            definition.spec.versions, key=lambda one: version_priority(one.name)
+        )
+        self._shapes = {one.name: self._shape(one) for one in self._versions}
 
     def rows(self) -> Sequence[Resource]:
         """Return the rows of the served versions, the preferred one first."""
@@ -191,6 +196,7 @@ class _Maker:
             schema_of(version),
             self._gvk(version),
             preserve_unknown=self.definition.spec.preserve_unknown_fields,
+            metadata_rules=embedded_metadata,
         )
 
     def _row(self, version: Version, stored: Version, canonical: Resource | None) -> Resource:
@@ -198,6 +204,7 @@ class _Maker:
         gvk, namespaced = self._gvk(version), spec.scope == "Namespaced"
         selectable = [one.json_path.removeprefix(".") for one in version.selectable_fields]
         subresources = dict(self._subresources(version, gvk))
+        is_terminating = self.definition.is_true("Terminating")
         return Resource(
             group=spec.group,
             version=version.name,
@@ -207,7 +214,7 @@ class _Maker:
             list_kind=accepted.list_kind,
             type=None,
             namespaced=namespaced,
-            verbs=TERMINATING if self.definition.is_true("Terminating") else STANDARD,
+            listed_verbs=TERMINATING if is_terminating else STANDARD,
             short_names=accepted.short_names,
             categories=accepted.categories,
             subresources=subresources,
@@ -218,7 +225,8 @@ class _Maker:
             strategy=CustomStrategy(
                 Conduct(
                     has_status="status" in subresources, counts_generation=True, conditional=True
-                )
+                ),
+                ending=(accepted.plural, spec.group) if is_terminating else None,
             ),
             layout=custom_layout(version.additional_printer_columns),
             fields=Fields({**(METADATA if namespaced else NAME_ONLY), **paths(*selectable)}),
@@ -231,7 +239,7 @@ class _Maker:
                 preserve_unknown=spec.preserve_unknown_fields,
                 selectable_fields=tuple(selectable),
             ),
-            deprecation=_deprecation(version, gvk),
+            deprecation=_deprecation(version, gvk, self._versions),
         )
 
     def _subresources(
@@ -253,9 +261,8 @@ class _Maker:
             webhook = WebhookConversion(msgspec.json.decode(conversion.webhook), self._reviewer)
         return CustomConversion(
             self._gvk(version),
-            self._shapes[version.name],
             self._gvk(stored),
-            self._shapes[stored.name],
+            self._shapes,
             fresh_from=self.fresh_from,
             webhook=webhook,
         )
@@ -274,12 +281,19 @@ def schema_of(version: Version) -> Callable[[], dict[str, Any]] | None:
     return decoded
 
 
-def _deprecation(version: Version, gvk: GroupVersionKind) -> str:
+def _deprecation(version: Version, gvk: GroupVersionKind, versions: Sequence[Version]) -> str:
+    """Return the warning about a version; `versions` are all, the preferred one first."""
     if not version.deprecated:
         return ""
     if version.deprecation_warning is not None:
         return version.deprecation_warning
-    return f"{gvk.api_version} {gvk.kind} is deprecated"
+    text = f"{gvk.api_version} {gvk.kind} is deprecated"
+    for better in versions:
+        if better is version:
+            break
+        if better.served and not better.deprecated:
+            return f"{text}; use {gvk.group}/{better.name} {gvk.kind}"
+    return text
 
 
 class CustomResources:

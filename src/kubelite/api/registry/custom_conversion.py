@@ -188,23 +188,29 @@ def _texts(value: Any, name: str, field: str) -> dict[str, str]:
 
 
 class CustomConversion:
-    """Converts the objects of a custom resource between what is stored and one version."""
+    """Converts the objects of a custom resource between what is stored and one version.
+
+    A stored object gets the defaults of its stored version, is converted, and loses what the schema of the served
+    version does not have, as upstream.
+    """
 
     works_as_served = True
 
     def __init__(
         self,
         served: GroupVersionKind,
-        served_shape: CustomShape,
         stored: GroupVersionKind,
-        stored_shape: CustomShape,
+        shapes: Mapping[str, CustomShape],
         *,
         fresh_from: int,
         webhook: WebhookConversion | None,
     ) -> None:
-        """Objects stored after the revision `fresh_from` were stored under this schema, in this storage version."""
-        self._served, self._served_shape = served, served_shape
-        self._stored, self._stored_shape = stored, stored_shape
+        """`shapes` are those of all versions, by their name.
+
+        Objects stored after the revision `fresh_from` were stored under these schemas, in the version `stored`.
+        """
+        self._served, self._stored = served, stored
+        self._shapes = shapes
         self._fresh_from = fresh_from
         self._webhook = webhook
 
@@ -219,25 +225,30 @@ class CustomConversion:
 
     def read(self, stored: JSON) -> JSON:
         """Convert a stored object to the served version."""
-        assert self._webhook is None or stored["apiVersion"] == self._served.api_version
-        stored["apiVersion"] = self._served.api_version
-        self._served_shape.reshape(stored)
+        self._fill(stored)
+        if stored["apiVersion"] != self._served.api_version:
+            assert self._webhook is None
+            stored["apiVersion"] = self._served.api_version
+            self._shapes[self._served.version].prune(stored)
         return stored
 
     def write(self, served: JSON) -> JSON:
         """Convert a served object to the stored version."""
         assert self._webhook is None
         served["apiVersion"] = self._stored.api_version
-        self._stored_shape.reshape(
-            served
-        )  # defaults included: what is stored is served without a look at it
+        self._fill(served)  # what is stored is served without another look at it
         return served
 
     async def read_all(self, stored: Sequence[JSON]) -> Sequence[JSON]:
         """Convert stored objects to the served version; raises ConversionFailed."""
-        if self._webhook is not None:
-            stored = await self._webhook.convert(stored, self._served)
-        return [self.read(one) for one in stored]
+        if self._webhook is None:
+            return [self.read(one) for one in stored]
+        for one in stored:
+            self._fill(one)
+        served = await self._webhook.convert(stored, self._served)
+        for one in served:
+            self._shapes[self._served.version].prune(one)
+        return served
 
     async def write_all(self, served: Sequence[JSON]) -> Sequence[JSON]:
         """Convert served objects to the stored version; raises ConversionFailed."""
@@ -245,5 +256,11 @@ class CustomConversion:
             return [self.write(one) for one in served]
         stored = await self._webhook.convert(served, self._stored)
         for one in stored:
-            self._stored_shape.reshape(one)
+            self._fill(one)
         return stored
+
+    def _fill(self, item: JSON) -> None:
+        """Prune an object and fill in its defaults by the schema of its version, if that is still defined."""
+        version = item["apiVersion"].rpartition("/")[2]
+        if version in self._shapes:
+            self._shapes[version].reshape(item)

@@ -79,6 +79,7 @@ class Resource(Struct, frozen=True, kw_only=True, eq=False, dict=True):
     type: type[Kind] | None  # None: a custom resource
     namespaced: bool
     verbs: tuple[str, ...] = STANDARD
+    listed_verbs: tuple[str, ...] = ()  # by discovery; (): all that are served
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     subresources: Mapping[str, Subresource] = NO_SUBRESOURCES

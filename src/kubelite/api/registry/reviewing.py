@@ -16,7 +16,6 @@ from kubelite.api.kinds.authorization import (
 )
 from kubelite.api.kinds.model import Kind, to_wire
 from kubelite.api.machinery.shaping.go import structure
-from kubelite.api.machinery.work_cost import shape_cost
 from kubelite.api.registry.answers import Written
 from kubelite.api.registry.bodies import check_namespace, check_type, metadata_of, shape
 from kubelite.api.registry.handlers import Post, Services
@@ -41,7 +40,7 @@ def _post(answer: Answer) -> Post:
         check_type(target.resource, body)
         check_namespace(target, metadata_of(body))
         form, run = target.resource.shape, services.writer.offload.run
-        cost = shape_cost(options.body_bytes)
+        cost = form.cost(options.body_bytes)
         warnings = await run(cost, lambda: shape(form, body, options))
         told = to_wire(await answer(services.reviews, target.allowed, body))
 

@@ -19,8 +19,9 @@ from kubelite.api.machinery import causes
 from kubelite.api.machinery.apply import apply, check_config, type_named
 from kubelite.api.machinery.patch import json_patch, merge_patch, not_decodable
 from kubelite.api.machinery.schema import Schema
+from kubelite.api.machinery.shaping.shape import Shape
 from kubelite.api.machinery.strategic import strategic_merge
-from kubelite.api.machinery.work_cost import patch_cost, shape_cost
+from kubelite.api.machinery.work_cost import patch_cost
 from kubelite.api.registry import reading
 from kubelite.api.registry.answers import Deleted, Listed, Written
 from kubelite.api.registry.beginning import Beginning
@@ -117,7 +118,7 @@ class Verbs:
         metadata_of(body)
         form, view = target.resource.shape, target.view
         warnings, original = await self.offload.run(
-            shape_cost(options.body_bytes), lambda: (shape(form, body, options), encode(body))
+            form.cost(options.body_bytes), lambda: (shape(form, body, options), encode(body))
         )
 
         def revise(read: Decode | None) -> JSON:
@@ -171,7 +172,7 @@ class Verbs:
             return item if view is None else view.write(item)
 
         written = await self.writer.update(
-            target, revise, options, cost=_revision_cost(patch_type, patch, options)
+            target, revise, options, cost=_revision_cost(form, patch_type, patch, options)
         )
         return Written(written.body, written.created, (*warnings, *written.warnings))
 
@@ -192,7 +193,9 @@ class Verbs:
         def written_down() -> tuple[tuple[str, ...], bytes]:
             return findings(resource.schema, (), options, patched=True), encode(config)
 
-        warnings, original = await self.offload.run(shape_cost(options.body_bytes), written_down)
+        warnings, original = await self.offload.run(
+            resource.shape.cost(options.body_bytes), written_down
+        )
 
         def revise(read: Decode | None) -> JSON:
             old = None if read is None else read()
@@ -209,7 +212,7 @@ class Verbs:
             target,
             revise,
             options,
-            cost=_revision_cost("apply", config, options),
+            cost=_revision_cost(resource.shape, "apply", config, options),
             may_create=may_create,
             applied=True,
         )
@@ -367,11 +370,11 @@ def apply_patch(
 
 
 def _revision_cost(
-    patch_type: PatchType, patch: Any, options: WriteOptions
+    form: Shape, patch_type: PatchType, patch: Any, options: WriteOptions
 ) -> Callable[[int], int]:
     """Return the function from a stored object's bytes to the cost of patching it and shaping the result."""
     size = options.body_bytes
-    return lambda stored: patch_cost(patch_type, stored, size, patch) + shape_cost(stored + size)
+    return lambda stored: patch_cost(patch_type, stored, size, patch) + form.cost(stored + size)
 
 
 def unsupported_patch() -> APIError:

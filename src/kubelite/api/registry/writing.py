@@ -205,7 +205,7 @@ class Writer:
         check_namespace(target, metadata)
         generated = not metadata.get("name") and bool(metadata.get("generateName"))
         warnings, original = await self.offload.run(
-            shape_cost(options.body_bytes),
+            target.resource.shape.cost(options.body_bytes),
             lambda: (shape(target.resource.shape, body, options), encode(body)),
         )
         for attempt in range(ATTEMPTS_MAX):
@@ -366,6 +366,13 @@ class Writer:
             return stored
         return conversion.write(decode.decode(encode(item)))
 
+    async def _shown(self, target: Target, stored: JSON) -> JSON:
+        """Return what a read of a stored object will show, in the version that the write is carried out in."""
+        conversion = target.working.conversion
+        assert conversion is not None
+        (shown,) = await conversion.read_all([decode.decode(encode(stored))])
+        return shown
+
     def _check_based_on(
         self, target: Target, metadata: dict[str, Any], old: dict[str, Any]
     ) -> None:
@@ -408,7 +415,9 @@ class Writer:
         draft.reservations, draft.checks = request.reservations, request.checks
         await self.admission.mutate(request)
         item = request.object or item
-        await self.offload.run(shape_cost(draft.cost_bytes), partial(resource.shape.complete, item))
+        await self.offload.run(
+            resource.shape.cost(draft.cost_bytes), partial(resource.shape.complete, item)
+        )
         strategy.finish(item, old, draft.context)
         # A Service without its addresses is invalid, so reserve them before validation.
         reservation = strategy.reserve(item, old, draft.context)
@@ -417,7 +426,9 @@ class Writer:
         warns = isinstance(draft.options, WriteOptions) and draft.options.wants_warnings
         warn = self._warn if warns else None
         found, told = await self.offload.run(
-            rules_cost(draft.cost_bytes) + (warnings_cost(draft.cost_bytes) if warn else 0),
+            rules_cost(draft.cost_bytes)
+            + (resource.shape.cost(draft.cost_bytes) if resource.type is None else 0)
+            + (warnings_cost(draft.cost_bytes) if warn else 0),
             lambda: self._checked(resource, item, old, target.subresource, warn),
         )
         if found:
@@ -460,6 +471,8 @@ class Writer:
                 return self._written(draft, item, entry.value, created=False)
         expected = before[1].revision if before else 0
         stored = await self._stored(target, item)
+        if stored is not item:
+            item = await self._shown(target, stored)
         operation: Put | Delete
         if before is not None and ends(strategy, item):
             operation = removal(target.canonical, stored, expected)

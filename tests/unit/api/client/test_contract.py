@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 import pytest
@@ -75,6 +76,8 @@ class RemoteWorld(LocalWorld):
     async def unserve(self) -> None:
         await super().unserve()
         await self._definitions.delete("widgets.example.com")
+        with suppress(NotFound):  # no controller deletes the objects and then the finalizer
+            await self._definitions.patch("widgets.example.com", {"metadata": {"finalizers": None}})
 
     def mirrors(self) -> int:
         return len(self.remote._mirrors)
@@ -212,6 +215,10 @@ async def test_what_is_selected_is_listed_and_deleted(world: World) -> None:
     assert names(await client.list(field_selector="spec.color=red")) == ["a", "c"]
     await client.delete_collection("default", label_selector="tier=x")
     assert names(await client.list()) == ["c"]
+    await client.delete_collection("default", field_selector="metadata.name=none")
+    assert names(await client.list()) == ["c"]
+    await client.delete_collection("default", field_selector="metadata.name=c")
+    assert await client.list() == []
 
 
 async def test_typed_and_untyped_callers_see_the_same(world: World) -> None:
@@ -233,6 +240,17 @@ async def test_what_is_not_served_is_not_found(world: World) -> None:
     await world.unserve()
     with pytest.raises(NotFound):
         await client.resource(*WIDGETS).create(widget("a"))
+
+
+@pytest.mark.parametrize("name", ["..", ".", "a/b", "../../../nodes/n", "%2e%2e", "a?b=c", "a#b"])
+async def test_a_name_leads_to_no_other_path(world: World, name: str) -> None:
+    client = world.client.resource(*MAPS)
+    with pytest.raises(NotFound):
+        await client.get(name, "default")
+    with pytest.raises(NotFound):
+        await client.delete(name, "default")
+    with pytest.raises(NotFound):
+        await world.client.resource("", "v1", name).get("a")
 
 
 async def test_a_mirror_of_dicts_follows(world: World) -> None:

@@ -11,7 +11,7 @@ from fakes.server import Server
 from fakes.widgets import widget_row
 from msgspec.structs import replace
 
-from kubelite.api.client.metadata import SHARED_MAX, Sharing
+from kubelite.api.client.metadata import PART_MAX, Sharing
 from kubelite.api.client.mirrors import Mirrors
 from kubelite.api.errors import APIError, InternalError
 from kubelite.api.kinds.core.config import ConfigMap, Secret
@@ -19,6 +19,7 @@ from kubelite.api.kinds.meta import ObjectMeta, OwnerReference
 from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.kinds.object_metadata import KeptMetadata, ObjectMetadata
 from kubelite.api.machinery.field_selectors import ANY_KIND
+from kubelite.limits import LOOKED_AT, SHARED_METADATA
 
 PATH = "example.com/v1/widgets"
 
@@ -57,6 +58,18 @@ async def test_a_look_at_one_object_makes_no_mirror(server: Server, mirrors: Mir
     assert (found.data, found.metadata.uid) == (made.data, made.metadata.uid)
     assert found.metadata.managedFields == []
     assert mirrors.get(Secret, "none", "default") is None
+    assert mirrors.get(Secret, "s", "default") is found  # each request may ask about its caller
+    await server.client.patch(Secret, "s", {"data": {"k": "dw=="}}, "default")
+    changed = mirrors.get(Secret, "s", "default")
+    assert changed is not None
+    assert changed.data == {"k": "dw=="}
+    await server.client.delete(Secret, "s", "default")
+    assert mirrors.get(Secret, "s", "default") is None
+    await server.client.create(Secret(metadata=ObjectMeta(name="s", namespace="default")))
+    for number in range(LOOKED_AT.value + 1):
+        await server.client.create(config(f"c{number}"))
+        assert mirrors.get(ConfigMap, f"c{number}", "default") is not None
+    assert len(mirrors._last) <= LOOKED_AT.value
     assert server.hub.watching == 0
     held = mirrors.mirror(Secret).get("s", "default")
     assert mirrors.get(Secret, "s", "default") is held  # what a mirror has is not decoded again
@@ -186,9 +199,13 @@ def test_equal_parts_of_metadata_are_one_object() -> None:
     assert first.ownerReferences == (
         OwnerReference(apiVersion="apps/v1", kind="ReplicaSet", name="r", uid="u"),
     )
-    for number in range(SHARED_MAX + 1):
+    for number in range(SHARED_METADATA.value + 1):
         made("n", str(number))
-    assert len(share._known) <= SHARED_MAX
+    assert len(share._known) <= SHARED_METADATA.value
+    held = len(share._known)
+    long = "x" * (PART_MAX + 1)  # it would be held beyond the life of its object
+    assert made("n", long).labels == {"app": long}
+    assert len(share._known) == held
 
 
 async def test_a_listener_that_fails_spoils_no_change_of_what_is_served(

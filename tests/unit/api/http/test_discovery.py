@@ -273,7 +273,9 @@ def test_the_entries_of_custom_resources_are_those_of_kubernetes() -> None:
 
 
 def test_a_definition_that_is_deleted_takes_no_new_objects() -> None:
-    row = custom_resource("cats", verbs=("delete", "deletecollection", "get", "list", "watch"))
+    row = custom_resource(
+        "cats", listed_verbs=("delete", "deletecollection", "get", "list", "watch")
+    )
     discovery = Discovery(ResourceTable([row]), lambda: "")
     shown = read(ask(discovery, "/apis/example.com/v1"))["resources"]
     assert shown[0]["verbs"] == ["delete", "deletecollection", "get", "list", "watch"]

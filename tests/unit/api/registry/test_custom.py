@@ -7,7 +7,7 @@ import pytest
 from fakes.custom_server import CRDS, define, definition, version
 from fakes.server import Server
 
-from kubelite.api.errors import APIError, BadRequest, Invalid
+from kubelite.api.errors import BadRequest, Forbidden, Invalid
 from kubelite.api.registry.custom import CustomResources
 from kubelite.api.registry.table import ResourceTable
 
@@ -34,6 +34,10 @@ async def test_a_definition_is_served_as_soon_as_it_is_established() -> None:
     assert (cat["apiVersion"], cat["kind"], cat["spec"]) == ("example.com/v1", "Cat", {"x": ""})
     assert cat["metadata"]["generation"] == 1
     await server.delete(CRDS, "cats.example.com")
+    ending = server.get(CRDS, "cats.example.com")
+    assert ending["metadata"]["finalizers"] == ["customresourcecleanup.apiextensions.k8s.io"]
+    assert server.names(CATS) == ["a"]
+    await server.patch(CRDS, "cats.example.com", {"metadata": {"finalizers": None}})
     assert server.resources.find("example.com", "v1", "cats") is None
 
 
@@ -134,9 +138,10 @@ async def test_a_terminating_definition_takes_no_new_objects() -> None:
     await server.create(CATS, {"metadata": {"name": "a"}, "spec": {}})
     made["status"]["conditions"].append({"type": "Terminating", "status": "True"})
     await server.update(f"{CRDS}/status", "cats.example.com", made)
-    with pytest.raises(APIError) as refused:
+    with pytest.raises(Forbidden, match="create not allowed while"):
         await server.create(CATS, {"metadata": {"name": "b"}, "spec": {}})
-    assert refused.value.code == 405
+    changed = await server.patch(CATS, "a", {"spec": {"x": 1}})
+    assert changed["spec"] == {"x": 1}
     assert server.names(CATS) == ["a"]
     await server.delete(CATS, "a")
 

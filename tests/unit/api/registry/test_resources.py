@@ -37,6 +37,9 @@ class SchemaShape:
     def complete(self, item: dict[str, Any]) -> None:
         structure(self.schema, item)
 
+    def cost(self, object_bytes: int) -> int:
+        return object_bytes
+
     def complete_status(self, item: dict[str, Any]) -> None:
         pass
 

@@ -31,9 +31,9 @@ from kubelite.api.machinery.shaping.formats import format_check
 from kubelite.api.machinery.shaping.node_types import format_of, types_of
 from kubelite.api.machinery.shaping.node_types import mistyped as find_mistyped
 from kubelite.api.machinery.shaping.numeric import go_number, number_findings
-from kubelite.api.machinery.shaping.patterns import Pattern
 from kubelite.api.machinery.shaping.uniqueness import are_unique, identity, list_causes
 from kubelite.limits import CAUSES
+from kubelite.regexp.patterns import Pattern
 
 JSON = dict[str, Any]
 Path = FieldPath | None
@@ -423,3 +423,25 @@ def causes_of(
     except TooManyCauses as error:
         return [*error.found, unchecked()]
     return list(causes)
+
+
+def status_causes_of(
+    openapi: JSON, item: Mapping[str, Any], old: Mapping[str, Any], compiler: Compiler
+) -> list[Cause]:
+    """Return why the status of an object does not satisfy its schema; in the messages, paths begin at the status."""
+    node = (openapi.get("properties") or {}).get("status")
+    try:
+        causes = Causes()
+        if node is not None and "status" in item:
+            former = Former(old["status"], node) if "status" in old else None
+            causes += map(_of_status, Blame(compiler).of(node, item["status"], None, former).causes)
+        if not any(structural_causes(openapi, old, None, None)):
+            causes += structural_causes(openapi, item, None, None)
+    except TooManyCauses as error:
+        return [*error.found, unchecked()]
+    return list(causes)
+
+
+def _of_status(cause: Cause) -> Cause:
+    path = "status" if cause.path == NOWHERE else f"status.{cause.path}"
+    return Cause(path, cause.reason, cause.message)

@@ -9,36 +9,44 @@ JSON = dict[str, Any]
 _FOR_PEOPLE: Final = frozenset({"description", "title", "example", "externalDocs"})
 _NAMED: Final = frozenset({"properties", "patternProperties", "definitions"})
 _LISTED: Final = frozenset({"allOf", "anyOf", "oneOf"})
-_SINGLE: Final = frozenset({"items", "additionalProperties", "not"})
+_HOLDING: Final = ("items", "additionalProperties")
+_SINGLE: Final = frozenset({*_HOLDING, "not"})
 
 
 def condensed(openapi: JSON) -> JSON:
     """Return the copy; equal nodes are one object. The schema is not changed, and shares nothing that will be."""
-    return _node(openapi, {})
+    return _Copies().node(openapi)
 
 
-def _node(node: JSON, known: dict[Any, JSON]) -> JSON:
-    copy: JSON = {}
-    for name, value in node.items():
-        if name in _FOR_PEOPLE:
-            continue
+class _Copies:
+    """The parts of one copy."""
+
+    def __init__(self) -> None:
+        self._made: dict[Any, JSON] = {}  # by what they hold
+        self._seen: dict[int, JSON] = {}  # by the identity of the original, which lives meanwhile
+
+    def node(self, node: JSON) -> JSON:
+        """Return the copy of a node."""
+        if (known := self._seen.get(id(node))) is not None:
+            return known
+        copy = {name: self._part(name, node[name]) for name in node if name not in _FOR_PEOPLE}
+        self._seen[id(node)] = copy = self._shared(copy)
+        return copy
+
+    def _part(self, name: str, value: Any) -> Any:
         if name in _SINGLE and isinstance(value, dict):
-            copy[name] = _node(value, known)
-        elif name in _NAMED and isinstance(value, dict):
-            copy[name] = _shared(
-                {each: _node(inner, known) for each, inner in value.items()}, known
-            )
-        elif name in _LISTED and isinstance(value, list):
-            copy[name] = [_node(inner, known) for inner in value]
-        else:
-            copy[name] = value
-    return _shared(copy, known)
+            return self.node(value)
+        if name in _NAMED and isinstance(value, dict):
+            return self._shared({each: self.node(inner) for each, inner in value.items()})
+        if name in _LISTED and isinstance(value, list):
+            return [self.node(inner) for inner in value]
+        return value
 
-
-def _shared(made: JSON, known: dict[Any, JSON]) -> JSON:
-    """Return the equal dict that was made before, if there is one; inner nodes are compared by identity."""
-    key = tuple((name, _key(value)) for name, value in made.items())
-    return known.setdefault(key, made)  # `made` lives if it is new, so its id stays its own
+    def _shared(self, made: JSON) -> JSON:
+        """Return the equal dict that was made before, if there is one; inner nodes are compared by identity."""
+        return self._made.setdefault(
+            tuple((name, _key(value)) for name, value in made.items()), made
+        )
 
 
 def _key(value: Any) -> Any:
@@ -51,7 +59,7 @@ def _key(value: Any) -> Any:
 
 def alternatives_of(openapi: JSON) -> int:
     """Return against how many alternatives one value may have to be checked, at most."""
-    return _alternatives(openapi, {})[1]
+    return max(_alternatives(openapi, {}))
 
 
 def _alternatives(node: JSON, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
@@ -62,13 +70,11 @@ def _alternatives(node: JSON, known: dict[int, tuple[int, int]]) -> tuple[int, i
     if isinstance(node.get("not"), dict):
         choices.append(node["not"])
     judged = [_alternatives(choice, known) for choice in choices]
-    own = len(choices) + sum(of_value for of_value, _ in judged)
-    most = max([own, *(own + of_any for _, of_any in judged)])
-    inner = list((node.get("properties") or {}).values())
-    inner += [
-        node[name] for name in ("items", "additionalProperties") if isinstance(node.get(name), dict)
-    ]
-    for each in inner:
-        most = max(most, _alternatives(each, known)[1])
-    known[id(node)] = own, most
-    return own, most
+    inner = [*(node.get("properties") or {}).values()]
+    inner += [node[name] for name in _HOLDING if isinstance(node.get(name), dict)]
+    below = max((max(_alternatives(each, known)) for each in inner), default=0)
+    known[id(node)] = (
+        len(choices) + sum(own for own, _ in judged),
+        below + sum(of_inner for _, of_inner in judged),
+    )
+    return known[id(node)]

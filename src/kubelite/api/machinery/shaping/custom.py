@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from threading import Lock
 from typing import Any, Final
 
 from kubelite.api.errors import BadRequest, Cause
@@ -10,7 +11,7 @@ from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery.causes import invalid, unchecked
 from kubelite.api.machinery.schema import Schema, compile_struct
-from kubelite.api.machinery.shaping.blame import causes_of
+from kubelite.api.machinery.shaping.blame import causes_of, status_causes_of
 from kubelite.api.machinery.shaping.compile_openapi import PRESERVE, compile_openapi
 from kubelite.api.machinery.shaping.condensing import alternatives_of, condensed
 from kubelite.api.machinery.shaping.constraints import (
@@ -39,9 +40,11 @@ JSON = dict[str, Any]
 
 RULES: Final = "x-kubernetes-validations"
 _FREE: Final[JSON] = {PRESERVE: True}
+_LOADING = (
+    Lock()
+)  # what is compiled is known by the identity of its node, so there must be one copy of each
 _FIRST_USE = 70_000  # 20 ms, of the largest definitions of well-known operators
 _PASSES = 2
-_IN_STATUS = ("status.", "status[")
 _INNER = ("items", "additionalProperties")
 # Reasons for which Kubernetes does not evaluate rules.
 _MISLEADING = frozenset(
@@ -61,6 +64,7 @@ class CustomShape:
         "_compiler",
         "_condensed",
         "_gvk",
+        "_pruner",
         "_prunes",
         "_reader",
         "_rules",
@@ -88,6 +92,7 @@ class CustomShape:
         self._prunes = not preserve_unknown and openapi is not None
         self._schema: Schema | None = None
         self._reader: Reader | None = None
+        self._pruner: Reader | None = None  # as the reader, without defaults
         self._rules = metadata_rules
         self._compiler = Compiler(metadata_rules)
         self._table: Table | None = None
@@ -97,8 +102,10 @@ class CustomShape:
     def _node(self) -> JSON:
         """The schema's root."""
         if self._condensed is None:
-            source = self._source
-            self._condensed = condensed(source() if callable(source) else source)
+            with _LOADING:
+                if self._condensed is None:
+                    source = self._source
+                    self._condensed = condensed(source() if callable(source) else source)
         return self._condensed
 
     @property
@@ -141,6 +148,12 @@ class CustomShape:
             self._reader = ReaderCompiler(prunes=self._prunes).container(self._node, root=True)
         self._reader(body)
 
+    def _read_unfilled(self, body: JSON) -> None:
+        if self._pruner is None:
+            compiler = ReaderCompiler(prunes=self._prunes, fills=False)
+            self._pruner = compiler.container(self._node, root=True)
+        self._pruner(body)
+
     def _shape_metadata(self, body: JSON) -> tuple[str, ...]:
         if "metadata" not in body:
             return ()
@@ -179,16 +192,26 @@ class CustomShape:
 
         Malformed metadata of embedded resources is dropped: it was stored before the schema said what it is.
         """
+        return self._reformed(item, self._read)
+
+    def prune(self, item: JSON) -> bool:
+        """Drop from a converted object what this schema does not know; return whether anything changed.
+
+        As `reshape`, but without defaults, which Kubernetes fills in when it reads, not when it converts.
+        """
+        return self._reformed(item, self._read_unfilled)
+
+    def _reformed(self, item: JSON, read: Callable[[JSON], None]) -> bool:
         progress.start()
         changed = False
         try:
-            self._read(item)
+            read(item)
         except (UnknownField, Malformed):
             changed = True
             if self._prunes:
                 drop_unknown(self._node, item, root=True)
             shape_embedded(self._node, item, lenient=True)
-            self._read(item)
+            read(item)
         return changed or progress.changed
 
     def complete_status(self, item: JSON) -> None:
@@ -199,20 +222,22 @@ class CustomShape:
     ) -> Sequence[Cause]:
         """Return why an object does not satisfy its schema; values that are as in `old` are not blamed.
 
-        A write of the subresource status is blamed for the status alone.
+        Of a write of the subresource status, the status is validated alone, as Kubernetes does.
         """
-        found = self._causes(item, old)
-        if subresource == "status":
-            return [one for one in found if one.path == "status" or one.path.startswith(_IN_STATUS)]
-        return found
 
-    def _causes(self, item: Mapping[str, Any], old: Mapping[str, Any] | None) -> Sequence[Cause]:
+        def found() -> Sequence[Cause]:
+            if subresource == "status" and old is not None:
+                return status_causes_of(self._node, item, old, self._compiler)
+            if satisfies(self._checks(), item):
+                return ()
+            return causes_of(self._node, item, old, self._rules, self._compiler)
+
+        return self._bounded(found)
+
+    def _bounded(self, find: Callable[[], Sequence[Cause]]) -> Sequence[Cause]:
         work.start()
         try:
-            found: Sequence[Cause] = ()
-            if not satisfies(self._checks(), item):
-                found = causes_of(self._node, item, old, self._rules, self._compiler)
-            return self._with_rules(found)
+            return self._with_rules(find())
         except TooManyAlternatives:
             return (unchecked(),)
         except RecursionError:

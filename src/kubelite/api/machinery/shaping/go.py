@@ -24,6 +24,7 @@ from kubelite.api.machinery.prune import prune
 from kubelite.api.machinery.quantity import parse_quantity
 from kubelite.api.machinery.schema import Schema, compile_struct
 from kubelite.api.machinery.times import format_micro_time, format_time, parse_time
+from kubelite.api.machinery.work_cost import shape_cost
 from kubelite.limits import DOCUMENT
 from kubelite.remembered import remembered
 
@@ -81,6 +82,10 @@ class GoShape:
     def complete(self, item: dict[str, Any]) -> None:
         """Shape an object in place. Raises as `structure`."""
         self.receive(item)
+
+    def cost(self, object_bytes: int) -> int:
+        """Return the cost of `receive`."""
+        return shape_cost(object_bytes)
 
     def complete_status(self, item: dict[str, Any]) -> None:
         """Add to a status, which a strategy has just set, the fields that are always encoded."""

@@ -172,11 +172,15 @@ _NOT_NULLABLE: Final = _plain_reader(DROPPED)
 class ReaderCompiler:
     """Compiles the readers of one schema."""
 
-    __slots__ = ("_known", "prunes")
+    __slots__ = ("_fills", "_known", "prunes")
 
-    def __init__(self, *, prunes: bool) -> None:
-        """`prunes`: unknown fields and null are dropped; not so under ``spec.preserveUnknownFields``."""
+    def __init__(self, *, prunes: bool, fills: bool = True) -> None:
+        """`prunes`: unknown fields and null are dropped; not so under ``spec.preserveUnknownFields``.
+
+        `fills`: defaults are filled in. If not, null that would be replaced by one stays for a pass that does.
+        """
         self.prunes = prunes
+        self._fills = fills
         self._known: dict[int, Reader] = {}  # by identity: the schema outlives this
 
     def field(self, node: JSON) -> Reader:
@@ -189,8 +193,8 @@ class ReaderCompiler:
     def _field(self, node: JSON) -> Reader:
         read_container = self.container(node)
         nullable = node.get("nullable") is True
-        make = Defaults(node, self) if has_default(node) else None
-        absent = DROPPED if self.prunes else None
+        make = self._maker(node)
+        absent = DROPPED if self.prunes and not has_default(node) else None
 
         def read(value: Any) -> Any:
             if value is not None:
@@ -261,8 +265,11 @@ class ReaderCompiler:
     def _makers(self, node: JSON) -> Iterator[tuple[str, Maker]]:
         properties: JSON = node.get("properties") or {}
         for name, inner in properties.items():
-            if has_default(inner):
-                yield name, Defaults(inner, self)
+            if (make := self._maker(inner)) is not None:
+                yield name, make
+
+    def _maker(self, node: JSON) -> Maker | None:
+        return Defaults(node, self) if self._fills and has_default(node) else None
 
     def _list(self, node: JSON) -> Reader:
         items: JSON | None = node.get("items")
@@ -272,7 +279,7 @@ class ReaderCompiler:
         if keeps:
             items = {**items, PRESERVE: True}  # so are the elements of a list that is kept
         nullable = items.get("nullable") is True
-        make = Defaults(items, self) if has_default(items) else None
+        make = self._maker(items)
         read_item: Reader | None = None
 
         def read(value: list[Any]) -> list[Any]:

@@ -28,6 +28,10 @@ class Shape(Protocol):
         """Give its form, in place, to an object that the server or admission changed; raises as `receive`."""
         ...
 
+    def cost(self, object_bytes: int) -> int:
+        """Return the cost of `receive`, and of `causes` beyond that of rules, for `kubelite.offload`."""
+        ...
+
     def complete_status(self, item: dict[str, Any]) -> None:
         """Add to a status, which a strategy has just set, the fields that are always encoded."""
         ...

@@ -18,7 +18,6 @@ from kubelite.api.machinery.schema_walk import (
 from kubelite.api.machinery.structural_schemas import structural_causes
 from kubelite.api.registry.rules.custom_conversions import has_known_review_version
 from kubelite.api.registry.rules.custom_definitions import (
-    SELECTABLE_FIELDS,
     Leniency,
     approval_causes,
     definition_causes,
@@ -31,6 +30,7 @@ from kubelite.api.registry.rules.custom_schemas import (
     list_key_causes,
     wrong_set_items,
 )
+from kubelite.api.registry.rules.custom_versions import SELECTABLE_FIELDS
 from kubelite.api.registry.rules.schema_defaults import default_causes
 from kubelite.api.registry.rules.values import JSON, Out, immutable, items, part
 

@@ -13,7 +13,6 @@ from msgspec import Struct
 
 from kubelite.api.machinery import causes, names
 from kubelite.api.machinery.api_approval import APPROVED_ANNOTATION, approval, is_protected
-from kubelite.api.machinery.schema_paths import InvalidPath, resolve_path
 from kubelite.api.machinery.schema_patterns import SchemaPatterns
 from kubelite.api.machinery.schema_walk import (
     conversion_error,
@@ -29,14 +28,15 @@ from kubelite.api.registry.rules.custom_schema_values import (
     internal_version,
 )
 from kubelite.api.registry.rules.custom_schemas import Strictness, openapi_causes
+from kubelite.api.registry.rules.custom_versions import (
+    columns,
+    deprecation,
+    scale_paths,
+    selectable,
+)
 from kubelite.api.registry.rules.schema_defaults import default_causes
 from kubelite.api.registry.rules.values import JSON, Out, items, one_of, part
 
-_COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
-_COLUMN_FORMATS = ("byte", "date", "date-time", "double", "float", "int32", "int64", "password")
-_SELECTABLE_TYPES = ("string", "boolean", "integer")
-SELECTABLE_FIELDS = 8  # the most that one version may have
-WARNING_LENGTH = 256
 # What the root of a schema may have where the status is a subresource, so that its schema can be taken out.
 _AT_ROOT = (
     "Description",
@@ -269,17 +269,18 @@ def _version(
     name = version.get("name", "")
     if wrong := names.dns_1035_label(name):
         out.append(causes.invalid(f"{path}.name", name, ",".join(wrong)))
-    _deprecation(out, path, version)
+    deprecation(out, path, version)
     if not shared.schema:
         with_status = part(version, "subresources").get("status") is not None
         _schema(out, f"{path}.schema", version, with_status, rules)
     if not shared.subresources:
-        _scale(out, f"{path}.subresources", version)
+        scale_paths(out, f"{path}.subresources", version)
     if not shared.columns:
-        _columns(out, f"{path}.additionalPrinterColumns", version)
+        columns(out, f"{path}.additionalPrinterColumns", version)
     if not shared.selectable:
+        may_be_many = name in leniency.many_selectable
         given = not shared.schema
-        _selectable(out, path, version, name, leniency, given=given, top=False)
+        selectable(out, path, version, given=given, top=False, may_be_many=may_be_many)
 
 
 def _shared_fields(
@@ -292,11 +293,12 @@ def _shared_fields(
         )
         _schema(out, "spec.validation", first, with_status, rules)
     if shared.subresources:
-        _scale(out, "spec.subresources", first)
+        scale_paths(out, "spec.subresources", first)
     if shared.columns:
-        _columns(out, "spec.additionalPrinterColumns", first)
+        columns(out, "spec.additionalPrinterColumns", first)
     if shared.selectable:
-        _selectable(out, "spec", first, "", leniency, given=shared.schema, top=True)
+        may_be_many = "" in leniency.many_selectable
+        selectable(out, "spec", first, given=shared.schema, top=True, may_be_many=may_be_many)
 
 
 def _version_list(out: Out, spec: JSON, versions: Sequence[JSON], shared: _Shared) -> None:
@@ -335,27 +337,6 @@ def _quoted_versions(spec: JSON, versions: Sequence[JSON], shared: _Shared) -> A
 
 
 _QUOTED_VERSIONS = 64  # more do not fit into the longest text that an error quotes
-
-
-def _deprecation(out: Out, path: str, version: JSON) -> None:
-    text = version.get("deprecationWarning")
-    if text is None:
-        return
-    at = f"{path}.deprecationWarning"
-    if not version.get("deprecated"):
-        out.append(causes.invalid(at, text, "can only be set for deprecated versions"))
-        return
-    if len(text.encode()) > WARNING_LENGTH:
-        out.append(causes.invalid(at, text, f"must be <= {WARNING_LENGTH} characters long"))
-    if not text:
-        out.append(causes.invalid(at, text, "must not be an empty string"))
-    odd = next((index for index, letter in enumerate(text) if not letter.isprintable()), None)
-    if odd is not None:
-        detail = (
-            "must only contain printable UTF-8 characters; non-printable character found at "
-            f"index {len(text[:odd].encode())}"
-        )
-        out.append(causes.invalid(at, text, detail))
 
 
 def _schema(out: Out, path: str, version: JSON, with_status: bool, rules: _SchemaRules) -> None:
@@ -398,97 +379,6 @@ def _root_with_status(out: Out, path: str, schema: JSON) -> None:
             )
             out.append(causes.invalid(path, internal_schema(schema), detail))
             return
-
-
-def _columns(out: Out, path: str, version: JSON) -> None:
-    for index, column in enumerate(items(version, "additionalPrinterColumns")):
-        at, kind, form = f"{path}[{index}]", column.get("type", ""), column.get("format", "")
-        if not column.get("name"):
-            out.append(causes.required(f"{at}.name"))
-        detail = f"must be one of {','.join(_COLUMN_TYPES)}"
-        if not kind:
-            out.append(causes.required(f"{at}.type", detail))
-        elif kind not in _COLUMN_TYPES:
-            out.append(causes.invalid(f"{at}.type", kind, detail))
-        if form and form not in _COLUMN_FORMATS:
-            detail = f"must be one of {','.join(_COLUMN_FORMATS)}"
-            out.append(causes.invalid(f"{at}.format", form, detail))
-        _simple_path(out, f"{at}.JSONPath", column.get("jsonPath", ""))
-
-
-def _simple_path(out: Out, path: str, text: str, *roots: str, detail: str = "") -> None:
-    """Require a path that begins with a dot, and with one of `roots` if there are any."""
-    if not text:
-        out.append(causes.required(path))
-    elif not text.startswith("."):
-        out.append(causes.invalid(path, text, "must be a simple json path starting with ."))
-    elif roots and not text.startswith(roots):
-        out.append(causes.invalid(path, text, detail))
-
-
-def _scale(out: Out, path: str, version: JSON) -> None:
-    scale = part(version, "subresources").get("scale")
-    if scale is None:
-        return
-    for field, root in (("specReplicasPath", ".spec"), ("statusReplicasPath", ".status")):
-        detail = f"should be a json path under {root}"
-        _simple_path(out, f"{path}.scale.{field}", scale.get(field, ""), f"{root}.", detail=detail)
-    if selector := scale.get("labelSelectorPath"):
-        detail = "should be a json path under either .spec or .status"
-        at = f"{path}.scale.labelSelectorPath"
-        _simple_path(out, at, selector, ".spec.", ".status.", detail=detail)
-
-
-def _selectable(
-    out: Out, path: str, version: JSON, name: str, leniency: Leniency, *, given: bool, top: bool
-) -> None:
-    """Check the selectable fields of one version, or of all (`top`); `given`: the schema stands beside them."""
-    fields = items(version, "selectableFields")
-    if not fields:
-        return
-    schema = part(version, "schema").get("openAPIV3Schema") if given else None
-    at = f"{path}.selectableFields"
-    if schema is None:
-        detail = (
-            "may only be set when validations.schema is included"
-            if top
-            else "may only be set when `version.schema.openAPIV3Schema` is not included"
-        )
-        out.append(causes.invalid(at, "", detail))
-        return
-    if error := conversion_error(schema):
-        own = f"{path}.schema.openAPIV3Schema"
-        out.append(causes.invalid(own, "", error))
-        return
-    seen: set[tuple[tuple[str, bool], ...]] = set()
-    for index, field in enumerate(fields):
-        _selectable_field(out, f"{at}[{index}].jsonPath", field.get("jsonPath", ""), schema, seen)
-    if len(seen) > SELECTABLE_FIELDS and name not in leniency.many_selectable:
-        out.append(causes.too_many(at, len(seen), SELECTABLE_FIELDS))
-
-
-def _selectable_field(
-    out: Out, path: str, text: str, schema: JSON, seen: set[tuple[tuple[str, bool], ...]]
-) -> None:
-    if not text:
-        out.append(causes.required(path))
-        return
-    try:
-        steps, reached = resolve_path(text, schema, brackets=False)
-    except InvalidPath as error:
-        out.append(causes.invalid(path, text, f"is an invalid path: {error}"))
-        return
-    if steps[0][0] == "metadata":
-        out.append(causes.invalid(path, text, "must not point to fields in metadata"))
-    if reached is None or reached.get("type") not in _SELECTABLE_TYPES:
-        detail = (
-            "must point to a field of type string, boolean or integer. Enum string fields and "
-            "strings with formats are allowed."
-        )
-        out.append(causes.invalid(path, text, detail))
-    if steps in seen:
-        out.append(causes.duplicate(path, text))
-    seen.add(steps)
 
 
 _STORED = (

@@ -3,13 +3,34 @@
 
 from typing import Any
 
-from kubelite.api.registry.strategy import Strategy, WriteContext
+from kubelite.api.errors import Forbidden
+from kubelite.api.machinery.causes import quoted
+from kubelite.api.registry.strategy import Conduct, Strategy, WriteContext
 
 JSON = dict[str, Any]
 
 
 class CustomStrategy(Strategy):
     """The write hooks of custom resources."""
+
+    def __init__(self, conduct: Conduct, *, ending: tuple[str, str] | None = None) -> None:
+        """`ending`: plural and group of a resource whose definition is being deleted, so that nothing is created."""
+        super().__init__(conduct)
+        self._ending = ending
+
+    def prepare_create(self, item: JSON, context: WriteContext) -> None:
+        """Refuse an object of a resource that ends."""
+        if self._ending is not None:
+            plural, group = self._ending
+            name = item["metadata"].get("name", "")
+            raise Forbidden(
+                f"{plural}.{group} {quoted(name)} is forbidden: create not allowed while custom resource "
+                "definition is terminating",
+                group=group,
+                kind=plural,
+                name=name,
+            )
+        super().prepare_create(item, context)
 
     def prepare_part(self, item: JSON, old: JSON, subresource: str, context: WriteContext) -> None:
         """Restore from `old` all but the status, the metadata included."""

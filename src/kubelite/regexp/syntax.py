@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from kubelite.api.machinery.shaping.characters import PERL, POSIX, Characters, unicode_group
+from kubelite.regexp.characters import PERL, POSIX, Characters, unicode_group
 
 REPEAT_MAX: Final = 1000  # how often a part may be repeated, also by repeats within each other
 DEPTH_MAX: Final = 1000
@@ -42,11 +42,12 @@ class Choice(NamedTuple):
 
 
 class Repeat(NamedTuple):
-    """A part between `low` and `high` times; None: without end."""
+    """A part between `low` and `high` times; None: without end. Greedy ones prefer more."""
 
     part: Node
     low: int
     high: int | None
+    greedy: bool = True
 
 
 Node = One | Place | Sequence | Choice | Repeat
@@ -56,15 +57,17 @@ _CONTROLS = {"a": "\a", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _OCTAL = frozenset("01234567")
 _HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
 _ASCII_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
+_FLAGS = {"i": "fold", "m": "lines", "s": "dot_all", "U": "lazy"}
 _QUANTIFIERS: dict[str, tuple[int, int | None]] = {"*": (0, None), "+": (1, None), "?": (0, 1)}
 
 
 class Flags(NamedTuple):
-    """What (?ims) set; greediness does not matter to whether a text matches."""
+    """What (?imsU) set."""
 
     fold: bool = False
     lines: bool = False  # ^ and $ match at lines
     dot_all: bool = False
+    lazy: bool = False  # x* prefers less and x*? more
 
 
 class _Group:
@@ -179,8 +182,7 @@ class Parser:
             self.at += 1
             if letter in "imsU":
                 seen = True
-                if letter != "U":
-                    flags[{"i": "fold", "m": "lines", "s": "dot_all"}[letter]] = on
+                flags[_FLAGS[letter]] = on
             elif letter == "-" and on:
                 on = seen = False
             elif letter in ":)" and (on or seen):
@@ -205,8 +207,8 @@ class Parser:
         self._add(group.node(), weight=group.weight)
 
     def _repeat(self, low: int, high: int | None, start: int, repeated_from: int | None) -> None:
-        if self.text.startswith("?", self.at):
-            self.at += 1
+        is_marked = self.text.startswith("?", self.at)
+        self.at += is_marked
         if repeated_from is not None:
             part = self.text[repeated_from : self.at]
             raise Invalid("invalid nested repetition operator", part)
@@ -218,7 +220,9 @@ class Parser:
         weight = self._weights[len(self.groups)] * max(times, 1)
         if weight > REPEAT_MAX and self.text[start] == "{" and times >= 2:
             raise Invalid("invalid repeat count", self.text[start : self.at])
-        self._add(Repeat(parts.pop(), low, high), length=0, weight=weight)
+        self._add(
+            Repeat(parts.pop(), low, high, is_marked == self.flags.lazy), length=0, weight=weight
+        )
         self._repeated_from = start
 
     def _braces(self, start: int, repeated_from: int | None) -> None:
@@ -381,20 +385,32 @@ def _is_count(text: str) -> bool:
     return text.isascii() and text.isdigit() and (len(text) == 1 or text[0] != "0")
 
 
-def asks_inside(node: Node) -> bool:
-    r"""Return whether an expression asks for a position that is no border of a word: ``\B``."""
-    pending = [node]
+_GROUPS_MAX = (
+    16  # a group of Unicode makes some 600 instructions on bytes: 10,000 take 5 ms to compile
+)
+
+
+def is_costly_in_bytes(tree: Node) -> bool:
+    r"""Return whether an expression is better matched letter by letter than byte by byte.
+
+    It is if it has many groups of Unicode, repeats counted, and if it has ``\B``, which is found inside letters of two
+    bytes otherwise.
+    """
+    groups = 0
+    pending = [(tree, 1)]
     while pending:
-        match pending.pop():
-            case Place("no word"):
-                return True
+        node, times = pending.pop()
+        match node:
+            case One(characters):
+                groups += times * characters.has_groups
+            case Place(kind):
+                if kind == "no word":
+                    return True
             case Sequence(parts) | Choice(parts):
-                pending.extend(parts)
-            case Repeat(part):
-                pending.append(part)
-            case _:
-                pass
-    return False
+                pending.extend((part, times) for part in parts)
+            case Repeat(part, low, high):
+                pending.append((part, times * max(low, high or 1, 1)))
+    return groups > _GROUPS_MAX
 
 
 def parse(text: str) -> Node:

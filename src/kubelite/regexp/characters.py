@@ -97,6 +97,11 @@ class Characters:
         own = {self.group} if self.group and self.group not in _TABLES else set()
         return frozenset(own.union(*(part.scripts for part in self.parts)))
 
+    @property
+    def has_groups(self) -> bool:
+        """Whether Unicode groups are among the characters."""
+        return bool(self.group) or any(part.has_groups for part in self.parts)
+
     def folded(self) -> Characters:
         """Return the set without regard to case."""
         return Characters(
