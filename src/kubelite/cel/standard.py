@@ -38,7 +38,7 @@ from kubelite.cel.types import (
 )
 from kubelite.cel.validation import validate_pattern, validate_time
 from kubelite.cel.values import Duration, EvaluationFailed, Timestamp, Value, equal, size_of, type_of
-from kubelite.regexp.patterns import compile_search
+from kubelite.regexp.patterns import compiled
 
 _A: Final = parameter("A")
 _B: Final = parameter("B")
@@ -195,7 +195,7 @@ def matches(text: Value, pattern: Value) -> bool:
 
 def _search(pattern: str) -> Callable[[str], bool]:
     try:
-        return compile_search(pattern)
+        return compiled(pattern).matches
     except ValueError as error:
         raise EvaluationFailed(str(error)) from error
 
