@@ -116,8 +116,9 @@ class ExactCompiler:
 
             def test(frame: Frame) -> bool:
                 container = operand(frame)
-                frame[COST] += 1
-                return has(container, key)
+                found = has(container, key)
+                frame[COST] += found if type(container) is Optional else 1
+                return found
 
             return test
         operand, root = self._operand(node.operand, costs_root)
