@@ -195,6 +195,57 @@ PATTERN_SEARCH = Limit(
     reason="about 0.3 s; a text of 16 KiB never reaches it, and one of 1 MiB with 250 matches does not",
 )
 
+# Expressions
+
+CEL_TEXT = Limit(
+    "cel-text",
+    4 * MIB,
+    "characters",
+    bounds="text that one call of a function makes in an expression",
+    beyond="the expression fails",
+    reason="more than twice the largest object; Kubernetes has no bound where a short text is repeated",
+)
+CEL_TEXT_FREE = Limit(
+    "cel-text-free",
+    1_000,
+    "characters",
+    bounds="text made by replace and format for which an expression is charged by their arguments only",
+    beyond="it is charged by the text's length, so that an expression makes 10 MB of such texts at most",
+    reason="what messages need; up to it costs are those of Kubernetes",
+)
+CEL_LIST = Limit(
+    "cel-list",
+    1_000_000,
+    "elements",
+    bounds="list that one call of a function makes in an expression",
+    beyond="the expression fails",
+    reason="each element costs 1, of at most 1,000,000 an expression may cost",
+)
+CEL_VALUES = Limit(
+    "cel-values",
+    2_000_000,
+    "values",
+    bounds="values within values that one call of a function walks over in an expression",
+    beyond="the expression fails",
+    reason="an object has fewer; values that contain each other many times over would multiply",
+)
+CEL_PATTERN = Limit(
+    "cel-pattern",
+    20_000,
+    "characters",
+    bounds="regular expression in an expression",
+    beyond="it is refused, as one that is too large",
+    reason="reading it takes 20 ms; compiled it would be past the bound of memory anyway",
+)
+CEL_DIGITS = Limit(
+    "cel-digits",
+    4_096,
+    "digits",
+    bounds="a quantity that is calculated in an expression",
+    beyond="the expression fails",
+    reason="the largest quantity with a suffix has 40",
+)
+
 # Selectors
 
 SELECTOR_REQUIREMENTS = Limit(
