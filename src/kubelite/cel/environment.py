@@ -82,7 +82,7 @@ class Environment:
             name: declared if isinstance(declared, Field) else Field(declared)
             for name, declared in (variables or {}).items()
         }
-        self.structs = structs or {}
+        self.structs = {} if structs is None else structs
         self.sizes = sizes
         self.container = container
         self.compile = lru_cache(maxsize=EXPRESSION_PROGRAMS.value)(self._compile)
@@ -97,7 +97,7 @@ class Environment:
         """Return an environment with more variables and types; it keeps programs of its own."""
         return Environment(
             variables={**self.variables, **(variables or {})},
-            structs={**self.structs, **(structs or {})},
+            structs=_joined(self.structs, structs),
             sizes=sizes or self.sizes,
             container=self.container,
             _functions=self._functions,
@@ -141,6 +141,15 @@ class Environment:
             if issues:
                 raise CompileFailed(text, issues)
             return Program(self, tree, is_deep=height > _SHALLOW)
+
+
+def _joined(
+    first: Mapping[str, StructType], second: Mapping[str, StructType] | None
+) -> Mapping[str, StructType]:
+    """Return both; one alone is kept as it is, since it may make its types when they are needed."""
+    if second is None:
+        return first
+    return {**first, **second} if first else second
 
 
 def _height(tree: Node) -> int:
