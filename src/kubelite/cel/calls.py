@@ -118,7 +118,8 @@ def plan_call(
     cost = None
     if function.name not in standard.NAMES:
         candidates = node.overloads or function.overloads
-        cost = next((each.cost for each in candidates if each.cost is not None), None)
+        costs = (each.cost for each in candidates if not each.is_charged_if_known)
+        cost = next((each for each in costs if each is not None), None)
     return Plan(arguments, call, cost, stops_early=len(arguments) > 1)
 
 
