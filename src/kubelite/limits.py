@@ -197,6 +197,38 @@ PATTERN_SEARCH = Limit(
 
 # Expressions
 
+EXPRESSION_LENGTH = Limit(
+    "expression-length",
+    100_000,
+    "characters",
+    bounds="an expression in CEL",
+    beyond="the expression is refused",
+    reason="what Kubernetes takes",
+)
+EXPRESSION_NODES = Limit(
+    "expression-nodes",
+    100_000,
+    "nodes",
+    bounds="what the macros of an expression copy of it",
+    beyond="the expression is refused",
+    reason="optMap copies what it is called on, so a chain of them doubles with each",
+)
+EXPRESSION_WORK = Limit(
+    "expression-work",
+    1_000_000,
+    "elements",
+    bounds="what one evaluation of an expression compares and copies of lists and maps",
+    beyond="the evaluation fails as if its cost limit were passed",
+    reason="cost counts a comparison of lists by their length and a sum of lists as one step, however much is in them",
+)
+EXPRESSION_PROGRAMS = Limit(
+    "expression-programs",
+    1000,
+    "programs",
+    bounds="compiled expressions that an environment keeps",
+    beyond="the one not used for the longest time is dropped and compiled again when it is needed",
+    reason="more rules than a cluster full of operators has in use at a time; one takes some kilobytes",
+)
 CEL_TEXT = Limit(
     "cel-text",
     4 * MIB,
@@ -1202,39 +1234,4 @@ FORWARDED_PAIRS = Limit(
     bounds="connections into a pod that one client of port-forward has open or begun",
     beyond="the stream is reset",
     reason="half of what a node forwards in all",
-)
-
-# Expressions
-
-EXPRESSION_LENGTH = Limit(
-    "expression-length",
-    100_000,
-    "characters",
-    bounds="an expression in CEL",
-    beyond="the expression is refused",
-    reason="what Kubernetes takes",
-)
-EXPRESSION_NODES = Limit(
-    "expression-nodes",
-    100_000,
-    "nodes",
-    bounds="what the macros of an expression copy of it",
-    beyond="the expression is refused",
-    reason="optMap copies what it is called on, so a chain of them doubles with each",
-)
-EXPRESSION_WORK = Limit(
-    "expression-work",
-    1_000_000,
-    "elements",
-    bounds="what one evaluation of an expression compares and copies of lists and maps",
-    beyond="the evaluation fails as if its cost limit were passed",
-    reason="cost counts a comparison of lists by their length and a sum of lists as one step, however much is in them",
-)
-EXPRESSION_PROGRAMS = Limit(
-    "expression-programs",
-    1000,
-    "programs",
-    bounds="compiled expressions that an environment keeps",
-    beyond="the one not used for the longest time is dropped and compiled again when it is needed",
-    reason="more rules than a cluster full of operators has in use at a time; one takes some kilobytes",
 )

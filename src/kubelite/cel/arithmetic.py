@@ -61,7 +61,7 @@ def duration_of(nanoseconds: int) -> Duration:
     """Return a span of time; raises EvaluationFailed past 64 bits."""
     if INT_MIN <= nanoseconds <= INT_MAX:
         return Duration(nanoseconds)
-    raise EvaluationFailed("duration overflow")
+    raise EvaluationFailed("integer overflow")
 
 
 def add(left: Value, right: Value) -> Value:
@@ -99,7 +99,7 @@ def subtract(left: Value, right: Value) -> Value:
         if kind is Duration or kind is Timestamp:
             return duration_of(left.nanoseconds - right.nanoseconds)
     if kind is Timestamp and other is Duration:
-        return timestamp_of(left.nanoseconds - right.nanoseconds, left.offset)
+        return timestamp_of(left.nanoseconds + duration_of(-right.nanoseconds).nanoseconds, left.offset)
     if kind in (Duration, Timestamp) or kind in _NUMBERS:
         raise no_overload()
     raise _inapplicable(operators.SUBTRACT, left)

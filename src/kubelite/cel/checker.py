@@ -282,12 +282,12 @@ class Checker:
 
     # aggregates
 
-    def _join(self, node: Node, previous: Type | None, current: Type) -> Type:
+    def _join(self, previous: Type | None, current: Type) -> Type:
         if previous is None:
             return current
         if self._assignable([previous], [current]):
             return most_general(previous, current)
-        return self._mismatch(node.position, previous, current)
+        return DYN  # what mixes types is found later, with all other literals
 
     def _unwrapped(self, node: Node, type_: Type) -> Type:
         """Return what is in the optional that stands behind a question mark."""
@@ -303,18 +303,18 @@ class Checker:
             type_ = self._check(element)
             if index in node.optional:
                 type_ = self._unwrapped(element, type_)
-            joined = self._join(element, joined, type_)
+            joined = self._join(joined, type_)
         return list_of(self._fresh() if joined is None else joined)
 
     def _map(self, node: CreateMap) -> Type:
         keys: Type | None = None
         values: Type | None = None
         for entry in node.entries:
-            keys = self._join(entry.key, keys, self._check(entry.key))
+            keys = self._join(keys, self._check(entry.key))
             type_ = self._check(entry.value)
             if entry.is_optional:
                 type_ = self._unwrapped(entry.value, type_)
-            values = self._join(entry.value, values, type_)
+            values = self._join(values, type_)
         if keys is None or values is None:
             return map_of(self._fresh(), self._fresh())
         return map_of(keys, values)

@@ -131,11 +131,6 @@ class Environment:
                 raise CompileFailed(text, issues)
             return Program(self, tree, is_deep=height > _SHALLOW)
 
-    def compile_unchecked(self, text: str) -> "Program":
-        """Return the program of an expression whose types nobody checks; raises CompileFailed and ProgramFailed."""
-        tree = parse(text, self._functions.macros)
-        return Program(self, tree, is_deep=True)
-
 
 def _height(tree: Node) -> int:
     """Return how many nodes stand above each other at most."""

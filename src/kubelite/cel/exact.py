@@ -37,9 +37,9 @@ from kubelite.cel.frame import (
     inequality_cost,
     spend,
 )
-from kubelite.cel.planner import Planner, insert, iterate, optional_value
+from kubelite.cel.planner import Entries, Planner, insert, iterate, optional_value
 from kubelite.cel.selection import check_key, get, get_optional, has
-from kubelite.cel.values import EvaluationFailed, Optional, Value
+from kubelite.cel.values import EvaluationFailed, Optional, Value, map_of_entries
 
 _ATTRIBUTES: Final = (Identifier, Select)
 _INDEXING: Final = frozenset(
@@ -116,8 +116,9 @@ class ExactCompiler:
 
             def test(frame: Frame) -> bool:
                 container = operand(frame)
-                frame[COST] += 1
-                return has(container, key)
+                found = has(container, key)
+                frame[COST] += found if type(container) is Optional else 1
+                return found
 
             return test
         operand, root = self._operand(node.operand, costs_root)
@@ -348,11 +349,11 @@ class ExactCompiler:
 
         def run(frame: Frame) -> dict[Value, Value]:
             frame[COST] += MAP_CREATION
-            values: dict[Value, Value] = {}
+            values: Entries = []
             for key_of, value_of, is_optional in entries:
                 key, value = key_of(frame), value_of(frame)
                 insert(values, key, value, is_optional=is_optional)
-            return values
+            return map_of_entries(values)
 
         return run
 
@@ -364,10 +365,10 @@ class ExactCompiler:
 
         def run(frame: Frame) -> Value:
             frame[COST] += STRUCT_CREATION
-            values: dict[Value, Value] = {}
+            values: Entries = []
             for key, value_of, is_optional in entries:
                 insert(values, key, value_of(frame), is_optional=is_optional)
-            return make(values)
+            return make(dict(values))
 
         return run
 

@@ -331,7 +331,6 @@ STANDARD: Final = (
     Macro("all", 2, True, _over_one(_all)),
     Macro("exists", 2, True, _over_one(_exists)),
     Macro("exists_one", 2, True, _over_one(_exists_one)),
-    Macro("existsOne", 2, True, _over_one(_exists_one)),
     Macro("map", 2, True, _map),
     Macro("map", 3, True, _map),
     Macro("filter", 2, True, _filter),

@@ -65,21 +65,6 @@ def _has_value(optional: Optional) -> bool:
     return optional.has_value
 
 
-def _first(values: list[Value]) -> Optional:
-    return Optional(values[0]) if values else NONE
-
-
-def _last(values: list[Value]) -> Optional:
-    return Optional(values[-1]) if values else NONE
-
-
-def _unwrap(values: list[Value]) -> list[Value]:
-    for value in values:
-        if type(value) is not Optional:
-            raise EvaluationFailed(f"value {value} is not optional")
-    return [optional.value for optional in values if optional.has_value]
-
-
 def _by_compiler(*_: Value) -> Value:
     raise no_overload()
 
@@ -138,13 +123,6 @@ LIBRARY: Final = Library(
                 ),
             ),
         ),
-        _member("last", "list_last", _LIST, _OPTIONAL, _last),
-        _member("first", "list_first", _LIST, _OPTIONAL, _first),
-        Function(
-            "optional.unwrap",
-            (Overload("optional_unwrap", (list_of(_OPTIONAL),), _LIST, _unwrap),),
-        ),
-        _member("unwrapOpt", "optional_unwrapOpt", list_of(_OPTIONAL), _LIST, _unwrap),
     ),
     types=(OPTIONAL,),
     macros=macros.OPTIONAL,

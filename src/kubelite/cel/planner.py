@@ -7,7 +7,6 @@ from typing import Any, Final
 from msgspec import Struct
 
 from kubelite.cel import operators
-from kubelite.cel.arithmetic import no_overload
 from kubelite.cel.ast import (
     Call,
     Comprehension,
@@ -23,7 +22,7 @@ from kubelite.cel.declarations import Field, Function, StructType
 from kubelite.cel.failures import ProgramFailed
 from kubelite.cel.frame import SLOTS
 from kubelite.cel.types import Kind, Type
-from kubelite.cel.values import EvaluationFailed, Optional, UInt, Value
+from kubelite.cel.values import EvaluationFailed, Optional, UInt, Value, equal, map_of_entries
 
 _CONVERSIONS: Final = frozenset(
     {"bool", "bytes", "double", "duration", "dyn", "int", "string", "timestamp", "type", "uint"}
@@ -142,16 +141,13 @@ class Planner:
         return Constant([element.value for element in elements if element is not None])
 
     def _fold_map(self, node: CreateMap) -> Constant | None:
-        values: dict[Value, Value] = {}
+        entries: Entries = []
         for entry in node.entries:
             key, value = self.constant(entry.key), self.constant(entry.value)
             if key is None or value is None or entry.is_optional:
                 return None
-            try:
-                insert(values, key.value, value.value)
-            except EvaluationFailed:
-                return None
-        return Constant(values)
+            entries.append((key.value, value.value))
+        return Constant(map_of_entries(entries))
 
     def _fold_call(self, node: Call) -> Constant | None:
         if node.function == operators.IN:
@@ -252,20 +248,18 @@ def optional_value(value: Value, what: str) -> Optional:
     raise EvaluationFailed(f"cannot initialize optional {what} from non-optional value")
 
 
-def insert(
-    values: dict[Value, Value], key: Value, value: Value, *, is_optional: bool = False
-) -> None:
-    """Set an entry of a map that is written out; an empty optional leaves none."""
-    try:
-        if is_optional:
-            optional = optional_value(value, "entry")
-            if not optional.has_value:
-                values.pop(key, None)
-                return
-            value = optional.value
-        values[key] = value
-    except TypeError as error:  # lists and maps are no keys
-        raise no_overload() from error
+Entries = list[tuple[Value, Value]]
+
+
+def insert(entries: Entries, key: Value, value: Value, *, is_optional: bool = False) -> None:
+    """Add an entry of a map that is written out; an empty optional takes away what the key had."""
+    if is_optional:
+        optional = optional_value(value, "entry")
+        if not optional.has_value:
+            entries[:] = [entry for entry in entries if not equal(entry[0], key)]
+            return
+        value = optional.value
+    entries.append((key, value))
 
 
 def iterate(container: Value, *, is_pairwise: bool) -> Iterable[tuple[Value, Value]]:

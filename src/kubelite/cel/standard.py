@@ -73,7 +73,7 @@ def has_key(entries: dict[Value, Value], key: Value) -> bool:
     try:
         if key not in entries:
             return False
-    except TypeError:  # lists and maps are no keys
+    except TypeError:  # lists and maps are keys of no usual map
         return False
     if type(key) is str:
         return True

@@ -5,6 +5,7 @@ null `None`, list `list`, map and object `dict`. Those that Python lacks are dec
 from `OpaqueValue`. A value is never changed once an expression has seen it: objects are evaluated where they lie.
 """
 
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Final
 
 from msgspec import Struct
@@ -158,6 +159,67 @@ def _equal_maps(left: dict[Value, Value], right: dict[Value, Value]) -> bool:
         if (key is True or key is False) != _has_bool_key(right, key):
             return False
     return True
+
+
+class MixedMap(dict[Value, Value]):
+    """A map whose keys Python would confuse or refuse: bools beside numbers, and lists and maps.
+
+    Bools lie under keys of their own; what is no key in Python either is equal to no other key.
+    """
+
+    def __init__(self, entries: Iterable[tuple[Value, Value]]) -> None:
+        super().__init__()
+        for key, value in entries:
+            super().__setitem__(_inner(key), value)
+
+    def __contains__(self, key: object) -> bool:
+        return super().__contains__(_inner(key))
+
+    def __getitem__(self, key: Value) -> Value:
+        return super().__getitem__(_inner(key))
+
+    def __iter__(self) -> Iterator[Value]:
+        return (key.key if type(key) is _Inner else key for key in super().__iter__())
+
+    def get(self, key: Value, default: Value = None) -> Value:
+        return super().get(_inner(key), default)
+
+    def keys(self) -> Any:
+        return list(self)
+
+    def items(self) -> Any:
+        return list(zip(self, super().values(), strict=True))
+
+
+class _Inner:
+    """What a key of another map is wrapped in."""
+
+    __slots__ = ("key",)
+
+    def __init__(self, key: Value) -> None:
+        self.key = key
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Inner) and type(self.key) is bool and self.key is other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key) if type(self.key) is bool else id(self)
+
+
+def _inner(key: Value) -> Value:
+    if type(key) is bool or isinstance(key, list | dict):
+        return _Inner(key)
+    return key
+
+
+def map_of_entries(entries: Sequence[tuple[Value, Value]]) -> dict[Value, Value]:
+    """Return a map of entries, of which the last of a key counts."""
+    bools = sum(type(key) is bool for key, _ in entries)
+    if (not bools or bools == len(entries)) and not any(
+        isinstance(key, list | dict) for key, _ in entries
+    ):
+        return dict(entries)
+    return MixedMap(entries)
 
 
 _MISSING: Final = object()
