@@ -3,8 +3,8 @@
 The rules, and the words for what breaks them, are those of cel-go's checker.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from kubelite.cel import operators, types
 from kubelite.cel.ast import (
@@ -24,7 +24,6 @@ from kubelite.cel.failures import Issue
 from kubelite.cel.types import BOOL, DYN, INT, Kind, Type, list_of, map_of, optional_of
 from kubelite.cel.unification import Bindings, assign, is_dynamic, most_general, substitute
 from kubelite.cel.values import type_of
-
 
 _PLAIN = frozenset({Kind.BOOL, Kind.BYTES, Kind.DOUBLE, Kind.INT, Kind.STRING, Kind.UINT})
 
@@ -69,9 +68,17 @@ class Declarations(Protocol):
     """What the checker looks names up in."""
 
     container: str
-    functions: Mapping[str, Function]
-    signatures: Mapping[str, Sequence["Signature"]]
     structs: Mapping[str, StructType]
+
+    @property
+    def functions(self) -> Mapping[str, Function]:
+        """Return all functions by name."""
+        ...
+
+    @property
+    def signatures(self) -> Mapping[str, Sequence[Signature]]:
+        """Return the overloads of all functions by name."""
+        ...
 
     def variable_type(self, name: str) -> Type | None:
         """Return the type of a variable."""
@@ -123,7 +130,7 @@ class Checker:
     # bookkeeping
 
     def _check(self, node: Node) -> Type:
-        type_ = _CHECKS[type(node)](self, node)
+        type_ = self._CHECKS[type(node)](self, node)
         node.type = type_
         if type_.is_generic:
             self._typed.append(node)
@@ -356,12 +363,12 @@ class Checker:
         else:
             result = named
         for entry in node.entries:
-            self._struct_entry(result, node.name, entry)
+            self._struct_entry(result, entry)
         return result
 
-    def _struct_entry(self, struct: Type, name: str, entry: Entry) -> None:
+    def _struct_entry(self, struct: Type, entry: Entry) -> None:
         found = self._check(entry.value)
-        declared = self._struct_field(entry.position, struct.name if struct else name, entry.key)
+        declared = self._struct_field(entry.position, struct.name, entry.key)
         if entry.is_optional:
             found = self._unwrapped(entry.value, found)
         if not self._assignable([declared], [found]):
@@ -408,14 +415,13 @@ class Checker:
             return {node.first: pair[0], node.second: pair[1]}
         return {node.first: single}
 
-
-_CHECKS = {
-    Literal: Checker._literal,
-    Identifier: Checker._identifier,
-    Select: Checker._select,
-    Call: Checker._call,
-    CreateList: Checker._list,
-    CreateMap: Checker._map,
-    CreateStruct: Checker._struct,
-    Comprehension: Checker._comprehension,
-}
+    _CHECKS: ClassVar[dict[type[Node], Callable[[Any, Any], Type]]] = {
+        Literal: _literal,
+        Identifier: _identifier,
+        Select: _select,
+        Call: _call,
+        CreateList: _list,
+        CreateMap: _map,
+        CreateStruct: _struct,
+        Comprehension: _comprehension,
+    }

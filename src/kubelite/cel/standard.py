@@ -61,7 +61,7 @@ def _known(argument: Argument) -> Range:
 # comparisons and logic
 
 
-def _not_applicable(*values: Value) -> Value:
+def _not_applicable(*_: Value) -> Value:
     """Stand in for operators that the compiler makes itself."""
     raise no_overload()
 
