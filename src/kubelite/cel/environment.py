@@ -5,7 +5,7 @@ shares its functions. Programs are shared by their text, so the same rule on man
 """
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Final
 
 from msgspec import Struct
@@ -27,8 +27,10 @@ from kubelite.cel.types import DYN, Kind, Type
 from kubelite.cel.validation import children, find_literal_issues
 from kubelite.cel.values import EvaluationFailed, Value
 from kubelite.limits import EXPRESSION_COST, EXPRESSION_PROGRAMS, EXPRESSION_WORK
+from kubelite.remembered import remembered
 
 COST_LIMIT: Final = EXPRESSION_COST.value
+_LENGTH_SHARED: Final = 4096  # characters of an expression whose program is kept
 _SHALLOW: Final = 40  # levels of nodes that Python's usual limit on recursion has room for
 
 
@@ -85,7 +87,9 @@ class Environment:
         self.structs = structs or {}
         self.sizes = sizes
         self.container = container
-        self.compile = lru_cache(maxsize=EXPRESSION_PROGRAMS.value)(self._compile)
+        self.compile = remembered(EXPRESSION_PROGRAMS.value, length_max=_LENGTH_SHARED)(
+            self._compile
+        )
 
     def extended(
         self,
