@@ -57,7 +57,7 @@ def _attempt(run: Run, frame: Frame) -> Value:
     try:
         return run(frame)
     except EvaluationFailed as error:
-        return error
+        return EvaluationFailed(error.text)  # without the frames that the traceback holds
 
 
 def _raise_first(*values: Value) -> None:
@@ -98,7 +98,7 @@ class ExactCompiler:
             if value is MISSING:
                 raise EvaluationFailed(f"no such attribute(s): {name}")
             if isinstance(value, EvaluationFailed):
-                raise value
+                raise EvaluationFailed(value.text)  # a traceback would grow with each time
             return value
 
         return run
