@@ -51,6 +51,10 @@ def _known(compiler: Compiler, plan: Plan, runs: list[Run]) -> Code | None:
         elements = (plan.arguments[1].type or DYN).parameters
         if kinds == {Kind.STRING, Kind.LIST} and elements and elements[0].kind is Kind.STRING:
             return Code(_in_texts(*runs), 0)
+    if id_ == "matches_string" and compiler.is_constant(plan.arguments[1]):
+        pattern = compiler.planner.constant(plan.arguments[1])
+        assert pattern is not None
+        return Code(_matches(plan.call, runs[0], pattern.value), 0)
     if id_ in _TEXTS:
         return Code(_TEXTS[id_](*runs), 0)
     return None
@@ -62,6 +66,19 @@ def _in_texts(value: Run, container: Run) -> Run:
         texts = container(frame)
         frame[COST] += len(texts)
         return text in texts
+
+    return run
+
+
+def _matches(call: Callable[..., Any], text: Run, pattern: str) -> Run:
+    """Return the closure of a search for a literal pattern."""
+    pattern_cost = (len(pattern) + 3) // 4
+
+    def run(frame: Frame) -> Value:
+        value = text(frame)
+        result = call(value, pattern)
+        frame[COST] += (len(value) + 10) // 10 * pattern_cost
+        return result
 
     return run
 
@@ -130,7 +147,8 @@ def _plain(call: Callable[..., Any], runs: Sequence[Run]) -> Run:
             return lambda frame: call(one(frame))
         case [one, two]:
             return lambda frame: call(one(frame), two(frame))
-    return lambda frame: call(*[run(frame) for run in runs])
+        case _:
+            return lambda frame: call(*[run(frame) for run in runs])
 
 
 def _costed(call: Callable[..., Any], cost_of: ActualCost, runs: Sequence[Run]) -> Run:
