@@ -12,7 +12,7 @@ from kubelite.cel import types
 from kubelite.cel.declarations import Field
 from kubelite.cel.environment import Environment, Program
 from kubelite.cel.failures import CompileFailed, ProgramFailed
-from kubelite.cel.kubernetes import base
+from kubelite.cel.kubernetes import BASE
 
 JSON = dict[str, Any]
 SELF: Final = "self"
@@ -55,8 +55,8 @@ def compile_rules(rules: list[JSON], declared: Declared, node: JSON) -> list[Rul
     structs, sizes = Structs(declared, name), sizes_in(declared)
     type_ = declared.named(name)
     own = Field(type_, read=declared.read)
-    plain = base().extended(variables={SELF: own, OLD_SELF: own}, structs=structs, sizes=sizes)
-    optional = base().extended(
+    plain = BASE.extended(variables={SELF: own, OLD_SELF: own}, structs=structs, sizes=sizes)
+    optional = BASE.extended(
         variables={SELF: own, OLD_SELF: Field(types.optional_of(type_))},
         structs=structs,
         sizes=sizes,

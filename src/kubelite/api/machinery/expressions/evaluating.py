@@ -25,11 +25,12 @@ from kubelite.api.machinery.shaping.compile_openapi import LIST_TYPE
 from kubelite.api.machinery.shaping.shape import TooPatient
 from kubelite.cel.frame import CostExceeded
 from kubelite.cel.values import NONE, EvaluationFailed, Optional
-from kubelite.limits import EXPRESSION_COST, RULE_MESSAGE, RULES_COST
+from kubelite.limits import EXPRESSION_COST, EXPRESSION_WORK, RULE_MESSAGE, RULES_COST
 
 JSON = dict[str, Any]
 Path = FieldPath | None
 
+_ELEMENTS_A_UNIT: Final = 5  # compared or copied in the time of one unit of cost
 _SPENT: Final = (
     "validation failed due to running out of cost budget, no further validation rules will be run"
 )
@@ -55,6 +56,11 @@ class Findings:
         if self._floor is None:
             return EXPRESSION_COST.value
         return min(EXPRESSION_COST.value, max(self.left - self._floor, 0))
+
+    @property
+    def work(self) -> int:
+        """Return how many elements one evaluation may compare and copy."""
+        return min(EXPRESSION_WORK.value, self.limit * _ELEMENTS_A_UNIT)
 
     def spend(self, cost: int) -> bool:
         """Take the cost of an evaluation from the budget; return False if it is not enough."""
@@ -268,7 +274,7 @@ class Evaluation:
             return
         given = with_optional if rule.takes_absent else variables
         try:
-            found = rule.program.evaluate(given, self._findings.limit)
+            found = rule.program.evaluate(given, self._findings.limit, self._findings.work)
         except CostExceeded as error:
             self._findings.exceeded()
             self._stop(
@@ -324,7 +330,8 @@ class Evaluation:
         """Return the text of a message expression, "" if it has none, and what ends the evaluation of all rules."""
         assert rule.message_program is not None
         try:
-            found = rule.message_program.evaluate(variables, self._findings.limit)
+            limit, work = self._findings.limit, self._findings.work
+            found = rule.message_program.evaluate(variables, limit, work)
         except CostExceeded:
             self._findings.exceeded()
             return "", (
