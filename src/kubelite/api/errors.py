@@ -161,6 +161,12 @@ class InternalError(APIError):
     code, reason = 500, "InternalError"
 
 
+class PlainError(InternalError):
+    """A mistake that the real server finds too deep inside to give it a reason: 500 with a message alone."""
+
+    reason = ""
+
+
 class ServiceUnavailable(APIError):
     """Not able to answer now."""
 

@@ -137,7 +137,7 @@ class Objects:
     async def _patch(self, call: Call) -> Reply:
         patch_type = _patch_type(call)
         data = await bodies.read_body(call.request)
-        decoded = await bodies.decode_patch(data, patch_type, call.kind.kind, call.offload)
+        decoded = await bodies.decode_patch(data, patch_type, call.offload)
         if call.record is not None:
             call.record.request(decoded.value)
         options = write_options(

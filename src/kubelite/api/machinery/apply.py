@@ -11,8 +11,9 @@ from itertools import islice
 from typing import Any, NoReturn
 
 import msgspec
+from msgspec.structs import replace
 
-from kubelite.api.errors import BadRequest, Cause, Conflict
+from kubelite.api.errors import BadRequest, Cause, Conflict, PlainError
 from kubelite.api.machinery.apply_typing import find_mistyped
 from kubelite.api.machinery.causes import Causes, TooManyCauses, cut, quoted
 from kubelite.api.machinery.field_sets import (
@@ -64,7 +65,8 @@ def apply(
     The result is not pruned, defaulted or validated. If nothing changed it equals the live object.
 
     Raises:
-        BadRequest: The configuration has managedFields, another version, or list elements without their keys.
+        BadRequest: The configuration has managedFields or another version.
+        PlainError: The configuration does not fit its type.
         Conflict: Other managers own fields that the configuration changes; there is a cause for each, within the
         bounds of a response.
     """
@@ -92,6 +94,10 @@ def apply(
     others = release(others, changed, found.removed)
     if last is not None and last.fields == fields and changed is None and found.removed is None:
         own = last
+    if merged == base:
+        own = replace(
+            own, time=last.time if last is not None else ""
+        )  # an apply that sets nothing has no time
     if own.fields is not None:
         others.append(own)
     if _excusable(base, writer):
@@ -117,13 +123,13 @@ def _copy(value: JSON) -> JSON:
 
 
 def _refuse(config: JSON, problems: Sequence[str]) -> NoReturn:
-    """Raise BadRequest for a configuration, with its problems and the object's type and name."""
+    """Raise PlainError for a configuration, with its problems and the object's type and name."""
     metadata = config.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
     name, namespace = (_text(metadata.get(each)) for each in ("name", "namespace"))
     text = problems[0] if len(problems) == 1 else "errors:\n  " + "\n  ".join(problems)
     kind = type_named(config)
-    raise BadRequest(f"failed to create typed patch object ({namespace}/{name}; {kind}): {text}")
+    raise PlainError(f"failed to create typed patch object ({namespace}/{name}; {kind}): {text}")
 
 
 def _text(value: Any) -> str:
@@ -151,7 +157,7 @@ def _check(schema: Schema, config: JSON, writer: Writer) -> None:
 
 
 def check_config(schema: Schema, config: JSON) -> None:
-    """Raise BadRequest for a configuration that does not fit its type, for example with unknown fields."""
+    """Raise PlainError for a configuration that does not fit its type, for example with unknown fields."""
     if problems := find_mistyped(schema, config):
         _refuse(config, problems)
 

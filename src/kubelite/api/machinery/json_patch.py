@@ -2,7 +2,7 @@
 
 Kubernetes' library (evanphx/json-patch, version 4) differs from the RFC: negative indexes count from the end, a replace
 adds a missing field, a missing field equals null in a test, an absent value is null, and only a replace reaches the
-root. An error names the operation's path, never a value: a Secret's content would end up in logs.
+root. The answer to a patch that cannot be applied does not say why, as upstream.
 """
 
 from collections.abc import Callable
@@ -10,14 +10,17 @@ from typing import Any
 
 import msgspec
 
-from kubelite.api.errors import BadRequest, Cause, Invalid, RequestEntityTooLarge
+from kubelite.api.errors import BadRequest, Invalid, RequestEntityTooLarge
 from kubelite.api.machinery.causes import cut
 from kubelite.api.machinery.document_size import Meter, json_cost
 from kubelite.api.machinery.json_reading import is_too_deep
-from kubelite.limits import PATCH_COPIES, PATCH_OPERATIONS, PATCH_WORK
+from kubelite.api.machinery.mismatch import value_name
+from kubelite.api.machinery.paths import FieldPath, Notes
+from kubelite.limits import DUPLICATE_FIELDS, PATCH_COPIES, PATCH_OPERATIONS, PATCH_WORK
 
 JSON = dict[str, Any]
 
+_MEMBERS = {"op", "path", "from", "value"}
 _REJECTED = "the server rejected our request due to an error in our request"
 _MISSING = "missing value"
 _INDEX_DIGITS_MAX = 18
@@ -39,9 +42,7 @@ def json_patch(document: JSON, operations: Any) -> JSON:
         Invalid: An operation cannot be applied, or a test failed.
     """
     if not isinstance(operations, list) or not all(isinstance(each, dict) for each in operations):
-        raise BadRequest(
-            "error decoding patch: json: cannot unmarshal into Go value of type []handlers.jsonPatchOp"
-        )
+        raise BadRequest(f"error decoding patch: {_not_operations(operations)}")
     if len(operations) > PATCH_OPERATIONS.value:
         PATCH_OPERATIONS.reached()
         raise RequestEntityTooLarge(
@@ -54,13 +55,21 @@ def json_patch(document: JSON, operations: Any) -> JSON:
             patcher.apply(operation)
         if is_too_deep(patcher.document):
             raise _Fails("exceeded max depth")
+        if not isinstance(patcher.document, dict):
+            raise _Fails("the patch leaves no object")
     except _Fails as error:
-        raise _rejected(str(error)) from error
-    except RecursionError as error:
-        raise _rejected("exceeded max depth") from error
-    if not isinstance(patcher.document, dict):
-        raise _rejected("the patch leaves no object")
+        raise Invalid(_REJECTED) from error
+    except RecursionError:
+        raise Invalid(_REJECTED) from _Fails("exceeded max depth")
     return patcher.document
+
+
+def _not_operations(value: Any) -> str:
+    found, wanted = value, "[]handlers.jsonPatchOp"
+    if isinstance(value, list):
+        found = next(each for each in value if not isinstance(each, dict))
+        wanted = wanted.removeprefix("[]")
+    return f"json: cannot unmarshal {value_name(found)} into Go value of type {wanted}"
 
 
 def json_patch_cost(document_bytes: int, operations: Any) -> int:
@@ -83,8 +92,16 @@ def _may_move(operation: Any) -> bool:
     return any(path.__class__ is str and path[-1:].isdigit() for path in paths)
 
 
-def _rejected(reason: str) -> Invalid:
-    return Invalid(_REJECTED, causes=[Cause("patch", "FieldValueInvalid", cut(reason))])
+def unknown_members(operations: Any) -> list[str]:
+    """Return a sentence for each member that no operation has, which strict validation reports."""
+    if not isinstance(operations, list):
+        return []
+    found = Notes(DUPLICATE_FIELDS)
+    for index, operation in enumerate(operations):
+        if isinstance(operation, dict):
+            for name in operation.keys() - _MEMBERS:
+                found.add('unknown field "{}"', FieldPath(FieldPath(None, index), name))
+    return sorted(found.texts)
 
 
 class _Patcher:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from kubelite.api.errors import BadRequest
+from kubelite.api.errors import BadRequest, PlainError
 from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery import causes, names
 from kubelite.api.machinery.mismatch import value_name
@@ -153,12 +153,12 @@ def owners_once(metadata: dict[str, Any], *, patched: bool) -> tuple[str, ...]:
 def object_revision(metadata: dict[str, Any]) -> int:
     """Return the revision that a write is based on; 0, as for an absent version, means any.
 
-    Raises BadRequest for a text that is no unsigned 64-bit number, worded as Go words it.
+    Raises PlainError for a text that is no unsigned 64-bit number, worded as Go words it.
     """
     try:
         return unsigned(metadata.get("resourceVersion") or "")
     except ValueError as error:
-        raise BadRequest(str(error)) from None
+        raise PlainError(str(error)) from None
 
 
 def check_key(resource: Resource, metadata: dict[str, Any]) -> None:

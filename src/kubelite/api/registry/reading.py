@@ -9,8 +9,17 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kubelite.api.errors import APIError, BadRequest, Cause, Expired, NotFound, Timeout
+from kubelite.api.errors import (
+    APIError,
+    BadRequest,
+    Cause,
+    Expired,
+    NotFound,
+    PlainError,
+    Timeout,
+)
 from kubelite.api.machinery import causes
+from kubelite.api.machinery.json_errors import syntax_error
 from kubelite.api.registry.answers import Listed
 from kubelite.api.registry.objects import decode, encode, name_of
 from kubelite.api.registry.options import ReadOptions
@@ -53,11 +62,16 @@ _continuation: "msgspec.json.Decoder[Continuation]" = msgspec.json.Decoder(Conti
 
 def parse_continuation(token: str) -> Continuation:
     """Parse a continue token; raises BadRequest."""
+    data = b""
     try:
         padded = token + "=" * (-len(token) % 4)
         data = base64.b64decode(padded, altchars=b"-_", validate=True)
         found = _continuation.decode(data)
-    except (binascii.Error, ValueError, msgspec.DecodeError) as error:
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"{_BAD_CONTINUE} is not valid: {error}") from error
+    except msgspec.DecodeError as error:
+        raise BadRequest(f"{_BAD_CONTINUE} is not valid: {syntax_error(data)}") from error
+    except (binascii.Error, ValueError) as error:
         raise BadRequest(f"{_BAD_CONTINUE} is not valid: {error}") from error
     if found.v != _TOKEN_VERSION:
         raise BadRequest(
@@ -87,13 +101,16 @@ def not_found(resource: Resource, name: str) -> NotFound:
     )
 
 
-def parse_revision(text: str) -> int:
-    """Parse a resourceVersion parameter; "" is 0. Raises Invalid."""
+def parse_revision(text: str, *, of_list: bool = False) -> int:
+    """Parse a resourceVersion parameter; "" is 0. Raises PlainError, `of_list` BadRequest."""
     try:
         return unsigned(text)
     except ValueError as error:
         cause = causes.invalid("resourceVersion", text, str(error))
-        raise causes.invalid_object("ListOptions", "", "", [cause]) from None
+        said = f"{cause.path}: {cause.message}"
+        if of_list:
+            raise BadRequest(f"invalid resource version: {said}") from None
+        raise PlainError(said) from None
 
 
 def unsigned(text: str) -> int:
@@ -113,7 +130,7 @@ def too_large(asked: int, current: int) -> APIError:
     """Return the error, to be retried, for a revision newer than the store's."""
     cause = Cause("", "ResourceVersionTooLarge", "Too large resource version")
     return Timeout(
-        f"Too large resource version: {asked}, current: {current}",
+        f"Timeout: Too large resource version: {asked}, current: {current}",
         causes=[cause],
         retry_after_seconds=1,
     )
@@ -280,7 +297,7 @@ class Reader:
                 raise BadRequest("specifying resource version is not allowed when using continue")
             found = parse_continuation(options.continue_token)
             return prefix + found.start, max(found.rv, 0)
-        asked = parse_revision(options.resource_version)
+        asked = parse_revision(options.resource_version, of_list=True)
         if asked > self._store.revision:
             raise too_large(asked, self._store.revision)
         exact = options.resource_version_match == EXACT or (

@@ -14,10 +14,13 @@ from kubelite.api.errors import (
     BadRequest,
     UnsupportedMediaType,
 )
+from kubelite.api.kinds.core.config import Secret
 from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery import causes
 from kubelite.api.machinery.apply import apply, check_config, type_named
-from kubelite.api.machinery.patch import json_patch, merge_patch, not_decodable
+from kubelite.api.machinery.go_json import canonical_json
+from kubelite.api.machinery.mismatch import value_name
+from kubelite.api.machinery.patch import json_patch, merge_patch, not_decodable, not_mergeable
 from kubelite.api.machinery.schema import Schema
 from kubelite.api.machinery.shaping.shape import Shape
 from kubelite.api.machinery.strategic import strategic_merge
@@ -166,7 +169,12 @@ class Verbs:
             assert read is not None
             served = read() if view is None else view.read(read())
             item = patched(target.resource, served, patch_type, original)
-            with decoding(patch, patch_type):
+
+            def again() -> JSON:  # before its shape was changed
+                served = read() if view is None else view.read(read())
+                return patched(target.resource, served, patch_type, original)
+
+            with decoding(target.resource, patch, patch_type, again):
                 check_type(target.resource, item)
                 warnings[:] = shape(form, item, options, patched=True)
             return item if view is None else view.write(item)
@@ -187,7 +195,10 @@ class Verbs:
                 [causes.required("fieldManager", "is required for apply patch")],
             )
         if not isinstance(config, dict):
-            raise BadRequest("error decoding YAML: the configuration must be an object")
+            raise BadRequest(
+                "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot "
+                f"unmarshal {value_name(config)} into Go value of type map[string]interface {{}}"
+            )
         check_applied_type(resource.kind, config)
 
         def written_down() -> tuple[tuple[str, ...], bytes]:
@@ -237,7 +248,11 @@ class Verbs:
             assert read is not None
             old = read()
             shown = apply_patch(form.schema, projection.read(old), patch_type, original)
-            with decoding(patch, patch_type):
+
+            def again() -> JSON:
+                return apply_patch(form.schema, projection.read(old), patch_type, original)
+
+            with decoding(target.resource, patch, patch_type, again):
                 shape(form, shown, options, patched=True)
             return projection.write(old, shown)
 
@@ -322,13 +337,22 @@ def check_applied_type(expected: GroupVersionKind, config: dict[str, Any]) -> No
 
 
 @contextmanager
-def decoding(patch: Any, patch_type: PatchType) -> Iterator[None]:
-    """Translate a BadRequest about the patched object into the error about its patch."""
+def decoding(
+    resource: Resource, patch: Any, patch_type: PatchType, patched_again: Callable[[], JSON]
+) -> Iterator[None]:
+    """Translate a BadRequest about the patched object into the error about its patch.
+
+    Kubernetes quotes the patched object. That of a Secret is not quoted, since messages end up in logs.
+    """
     try:
         yield
     except BadRequest as error:
-        is_strategic = patch_type == "strategic"
-        raise not_decodable(patch, error.message, is_strategic=is_strategic) from error
+        if patch_type == "strategic":
+            raise not_mergeable(patch, error.message) from error
+        if resource.kind == Secret.gvk:
+            raise not_decodable("{...}", error.message) from error
+        write = canonical_json if resource.type is None else encode
+        raise not_decodable(write(patched_again()).decode(), error.message) from error
 
 
 def find_computed(target: Target, items: Sequence[dict[str, Any]]) -> bytes:

@@ -543,7 +543,7 @@ def manager(target: Target, options: WriteOptions, context: WriteContext) -> man
     return managed_fields.Writer(
         options.field_manager or "unknown",
         target.resource.api_version,
-        format_time(context.now),
+        "" if target.projection is not None else format_time(context.now),  # as upstream's scale
         target.subresource,
         managed_fields.RESET_STATUS
         if target.subresource in _STATUS_PARTS
