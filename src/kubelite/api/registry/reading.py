@@ -14,7 +14,6 @@ from kubelite.api.errors import (
     BadRequest,
     Cause,
     Expired,
-    NotFound,
     PlainError,
     Timeout,
 )
@@ -24,6 +23,7 @@ from kubelite.api.registry.answers import Listed
 from kubelite.api.registry.objects import decode, encode, name_of
 from kubelite.api.registry.options import ReadOptions
 from kubelite.api.registry.resource import Resource
+from kubelite.api.registry.routes import object_not_found
 from kubelite.api.registry.selection import EVERY_OBJECT, Selection, parse_selection
 from kubelite.offload import AtOnce, Offload
 from kubelite.store.protocol import Compacted, Entry, FutureRevision, Page, Store
@@ -91,16 +91,6 @@ def parse_continuation(token: str) -> Continuation:
     return found
 
 
-def not_found(resource: Resource, name: str) -> NotFound:
-    """Return the error for an object that does not exist."""
-    return NotFound(
-        f"{resource.group_resource} {causes.quoted(name)} not found",
-        group=resource.group,
-        kind=resource.plural,
-        name=name,
-    )
-
-
 def parse_revision(text: str, *, of_list: bool = False) -> int:
     """Parse a resourceVersion parameter; "" is 0. Raises PlainError, `of_list` BadRequest."""
     try:
@@ -140,6 +130,9 @@ def list_option_causes(options: ReadOptions) -> list[Cause]:
     """Return the causes why the options of a list contradict each other."""
     match = options.resource_version_match
     found: list[Cause] = []
+    if options.send_initial_events is not None:
+        text = "sendInitialEvents is forbidden for list"
+        found.append(causes.forbidden("sendInitialEvents", text))
     if not match:
         return found
     path = "resourceVersionMatch"
@@ -174,7 +167,7 @@ class Reader:
         """Return the entry of a stored object; raises NotFound."""
         entry = self._store.get(resource.key(namespace, name))
         if entry is None:
-            raise not_found(resource, name)
+            raise object_not_found(resource, name)
         return entry
 
     async def get(
@@ -241,6 +234,7 @@ class Reader:
         self, resource: Resource, namespace: str, options: ReadOptions
     ) -> tuple[Sequence[Entry], int]:
         """Return the entries of one page, and the revision they were read at; raises as `list` does."""
+        checked_list_options(options)
         selection = await self.selection(resource, options)
         entries, (version, _, _) = await self._page(resource, namespace, selection, options)
         return entries, int(version)

@@ -12,8 +12,10 @@ from kubelite.api.auth.reviews import Reviews
 from kubelite.api.errors import (
     APIError,
     BadRequest,
+    PlainError,
     UnsupportedMediaType,
 )
+from kubelite.api.kinds.autoscaling_v1 import Scale
 from kubelite.api.kinds.core.config import Secret
 from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery import causes
@@ -25,10 +27,10 @@ from kubelite.api.machinery.schema import Schema
 from kubelite.api.machinery.shaping.shape import Shape
 from kubelite.api.machinery.strategic import strategic_merge
 from kubelite.api.machinery.work_cost import patch_cost
-from kubelite.api.registry import reading
 from kubelite.api.registry.answers import Deleted, Listed, Written
 from kubelite.api.registry.beginning import Beginning
 from kubelite.api.registry.bodies import (
+    check_kind,
     check_namespace,
     check_type,
     findings,
@@ -42,7 +44,7 @@ from kubelite.api.registry.objects import decode, encode
 from kubelite.api.registry.options import DeletionOptions, ReadOptions, WatchOptions, WriteOptions
 from kubelite.api.registry.reading import NOT_OLDER, Reader, parse_revision, too_large
 from kubelite.api.registry.resource import Projection, Resource
-from kubelite.api.registry.routes import check_scope, check_verb, not_found
+from kubelite.api.registry.routes import check_scope, check_verb, not_found, object_not_found
 from kubelite.api.registry.table import ResourceTable
 from kubelite.api.registry.target import Target
 from kubelite.api.registry.watch import Deliver, Ended, Form, Watching
@@ -117,8 +119,8 @@ class Verbs:
         target = self.target(allowed, "update")
         if (projection := target.projection) is not None:
             return await self._update_projected(target, projection, body, options)
+        metadata_of(body, target.resource.kind, custom=target.resource.type is None)
         check_type(target.resource, body)
-        metadata_of(body)
         form, view = target.resource.shape, target.view
         warnings, original = await self.offload.run(
             form.cost(options.body_bytes), lambda: (shape(form, body, options), encode(body))
@@ -143,6 +145,9 @@ class Verbs:
     async def _update_projected(
         self, target: Target, projection: Projection, body: dict[str, Any], options: WriteOptions
     ) -> Written:
+        schema = projection.shape.schema
+        assert schema.gvk is not None
+        check_kind(schema.gvk, body)
         warnings = shape(projection.shape, body, options)
 
         def revise(read: Decode | None) -> JSON:
@@ -179,9 +184,10 @@ class Verbs:
                 warnings[:] = shape(form, item, options, patched=True)
             return item if view is None else view.write(item)
 
-        written = await self.writer.update(
-            target, revise, options, cost=_revision_cost(form, patch_type, patch, options)
-        )
+        with warned(warnings):
+            written = await self.writer.update(
+                target, revise, options, cost=_revision_cost(form, patch_type, patch, options)
+            )
         return Written(written.body, written.created, (*warnings, *written.warnings))
 
     async def _apply(self, target: Target, config: Any, options: WriteOptions) -> Written:
@@ -219,14 +225,15 @@ class Verbs:
             return item if view is None or old is None else view.write(item)
 
         may_create = None if target.subresource else self._creation_right(target)
-        written = await self.writer.update(
-            target,
-            revise,
-            options,
-            cost=_revision_cost(resource.shape, "apply", config, options),
-            may_create=may_create,
-            applied=True,
-        )
+        with warned(warnings):
+            written = await self.writer.update(
+                target,
+                revise,
+                options,
+                cost=_revision_cost(resource.shape, "apply", config, options),
+                may_create=may_create,
+                applied=True,
+            )
         return Written(written.body, written.created, (*warnings, *written.warnings))
 
     async def _patch_projected(
@@ -247,6 +254,8 @@ class Verbs:
         def revise(read: Decode | None) -> JSON:
             assert read is not None
             old = read()
+            if patch_type == "apply" and target.resource.type is None:
+                raise _unappliable(target)
             shown = apply_patch(form.schema, projection.read(old), patch_type, original)
 
             def again() -> JSON:
@@ -337,6 +346,16 @@ def check_applied_type(expected: GroupVersionKind, config: dict[str, Any]) -> No
 
 
 @contextmanager
+def warned(warnings: Sequence[str]) -> Iterator[None]:
+    """Add the warnings of a request to the error that ends it."""
+    try:
+        yield
+    except APIError as error:
+        error.warnings = (*warnings, *error.warnings)
+        raise
+
+
+@contextmanager
 def decoding(
     resource: Resource, patch: Any, patch_type: PatchType, patched_again: Callable[[], JSON]
 ) -> Iterator[None]:
@@ -355,12 +374,21 @@ def decoding(
         raise not_decodable(write(patched_again()).decode(), error.message) from error
 
 
+def _unappliable(target: Target) -> APIError:
+    """Return the error for an apply of the scale of a custom resource, which upstream cannot convert."""
+    version = Scale.gvk.api_version
+    return PlainError(
+        f"failed to convert new object ({target.namespace}/{target.name}; {version}, Kind=Scale) to "
+        f"proper version: request to convert CR to an invalid group/version: {version}"
+    )
+
+
 def find_computed(target: Target, items: Sequence[dict[str, Any]]) -> bytes:
     """Return the JSON of the item that `target` names; raises NotFound."""
     for item in items:
         if item["metadata"]["name"] == target.name:
             return encode(item)
-    raise reading.not_found(target.resource, target.name)
+    raise object_not_found(target.resource, target.name)
 
 
 def projected(projection: Projection, written: Written) -> Written:

@@ -19,6 +19,7 @@ from msgspec import Struct
 from kubelite.api.auth.caller import MayCreate
 from kubelite.api.errors import (
     AlreadyExists,
+    APIError,
     BadRequest,
     Cause,
     RequestEntityTooLarge,
@@ -54,9 +55,9 @@ from kubelite.api.registry.objects import (
     with_revision,
 )
 from kubelite.api.registry.options import DeletionOptions, WriteOptions
-from kubelite.api.registry.reading import not_found
 from kubelite.api.registry.reservation import Reservation
 from kubelite.api.registry.resource import Resource
+from kubelite.api.registry.routes import object_not_found
 from kubelite.api.registry.strategy import WriteContext
 from kubelite.api.registry.target import (
     ATTEMPTS_MAX,
@@ -146,6 +147,11 @@ class Draft:
             reservation.settled(committed=False)
 
 
+_NOTHING_OF_UID = (
+    "uid mismatch: the provided object specified uid {}, and no existing object was found"
+)
+
+
 class _Change(Struct, frozen=True):
     """The arguments of an update, the same for each attempt."""
 
@@ -198,8 +204,8 @@ class Writer:
         Raises AlreadyExists, BadRequest, Invalid, InternalError after `ATTEMPTS_MAX` tries, and admission's errors.
         """
         target = Target(evidence.allowed, target.resource, target.canonical)
+        metadata = metadata_of(body, target.resource.kind, custom=target.resource.type is None)
         check_type(target.resource, body)
-        metadata = metadata_of(body)
         if metadata.get("resourceVersion") not in (None, "", "0"):
             raise BadRequest("resourceVersion should not be set on objects to be created")
         check_namespace(target, metadata)
@@ -246,6 +252,9 @@ class Writer:
         try:
             item = await self._admit(draft, Verb.CREATE, item, None)
             return await self._commit(draft, item, None, created=True)
+        except APIError as error:
+            error.warnings = tuple(draft.warnings)
+            raise
         finally:
             draft.give_up()
 
@@ -307,12 +316,14 @@ class Writer:
         if entry is not None:
             return await self._update(change, entry)
         if change.may_create is None:
-            raise not_found(target.resource, target.name)
+            raise object_not_found(target.resource, target.name)
         evidence = change.may_create()
         body = await self.offload.run(change.cost(0), lambda: change.revise(None))
         metadata = metadata_of(body)
-        if metadata.get("uid") and target.resource.type is not None:
-            raise precondition_failed(target.resource, target.name, metadata["uid"])
+        if uid := metadata.get("uid"):
+            if change.applied:
+                raise conflict(target.resource, target.name, _NOTHING_OF_UID.format(uid))
+            raise precondition_failed(target.resource, target.namespace, target.name, uid)
         object_revision(metadata)
         metadata.pop("resourceVersion", None)
         check_name(target, metadata)
@@ -342,6 +353,9 @@ class Writer:
         try:
             item = await self._admit(draft, Verb.UPDATE, item, old)
             return await self._commit(draft, item, (old, entry), created=False)
+        except APIError as error:
+            error.warnings = tuple(draft.warnings)
+            raise
         finally:
             draft.give_up()
 
@@ -386,7 +400,9 @@ class Writer:
             raise causes.invalid_object(resource.plural, resource.group, target.name, [cause])
         uid = metadata.get("uid")
         if uid and uid != old.get("uid"):
-            raise precondition_failed(target.resource, target.name, uid, old.get("uid", ""))
+            raise precondition_failed(
+                target.resource, target.namespace, target.name, uid, old.get("uid", "")
+            )
 
     def _draft(self, target: Target, options: WriteOptions, cost_bytes: int) -> Draft:
         context = self.context(target, dry_run=options.dry_run)
@@ -436,8 +452,10 @@ class Writer:
             name = item["metadata"].get("name", "")
             raise causes.invalid_object(kind.kind, kind.group, name, found)
         draft.warnings.extend(told)
-        await self.admission.validate(request)
-        draft.warnings.extend(request.warnings)
+        try:
+            await self.admission.validate(request)
+        finally:
+            draft.warnings.extend(request.warnings)
         return item
 
     def _checked(

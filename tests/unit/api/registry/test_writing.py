@@ -352,7 +352,6 @@ async def test_what_only_the_server_gives_cannot_be_changed() -> None:
     body = {
         "metadata": {
             "creationTimestamp": "2020-01-01T00:00:00Z",
-            "deletionTimestamp": "2020-01-01T00:00:00Z",
             "generation": 9,
             "selfLink": "/x",
             "uid": made["metadata"]["uid"],
@@ -361,6 +360,18 @@ async def test_what_only_the_server_gives_cannot_be_changed() -> None:
     }
     updated = await server.update(PATH, "a", body)
     assert updated["metadata"] == made["metadata"]
+
+
+async def test_an_update_cannot_mark_an_object_as_deleted() -> None:
+    server = Server()
+    await server.create(PATH, {"metadata": {"name": "a", "finalizers": ["x/y"]}})
+    marked = {"metadata": {"deletionTimestamp": "2020-01-01T00:00:00Z", "finalizers": ["x/y"]}}
+    with pytest.raises(Invalid, match=r"deletionTimestamp: .*field is immutable"):
+        await server.update(PATH, "a", marked)
+    await server.delete(PATH, "a")
+    when = server.get(PATH, "a")["metadata"]["deletionTimestamp"]
+    updated = await server.update(PATH, "a", marked)
+    assert updated["metadata"]["deletionTimestamp"] == when
 
 
 async def test_leases_are_made_by_updates_and_must_name_their_version() -> None:
