@@ -290,3 +290,15 @@ async def test_an_apply_names_no_uid_of_an_absent_object() -> None:
         await server.patch(CATS, "a", config, "apply", field_manager="x")
     with pytest.raises(Conflict, match=r'fulfilled on Cat\.example\.com "a": the UID'):
         await server.delete(CATS, "a", uid="u")
+
+
+async def test_a_definition_that_became_invalid_can_be_let_go_by_its_status() -> None:
+    server = Server()
+    await define(server, definition())
+    name = "cats.example.com"
+    await server.patch(f"{CRDS}/status", name, {"status": {"storedVersions": ["v1", "v9"]}})
+    await server.delete(CRDS, name)
+    with pytest.raises(Invalid, match=r"storedVersions\[1\]"):
+        await server.patch(CRDS, name, {"metadata": {"finalizers": None}})
+    await server.patch(f"{CRDS}/status", name, {"metadata": {"finalizers": None}})
+    assert server.names(CRDS) == []
