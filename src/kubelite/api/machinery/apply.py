@@ -5,7 +5,7 @@ it no longer names and that no other manager owns is removed. To change a field 
 unless forced.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import Any, NoReturn
@@ -90,8 +90,13 @@ def apply(
     found = difference(base, merged, schema)
     changed = owned_by_config(found.changed, writer)
     if not force:
-        _contest(others, changed, _excused(schema, base, writer))
-    others = release(others, changed, found.removed)
+        excused = _excused(schema, base, writer)
+        contest(
+            (entry, without(intersection(entry.fields, changed), excused))
+            for entry in others
+            if writer.reaches(entry)
+        )
+    others = release(others, changed, found.removed, reaches=writer.reaches)
     if last is not None and last.fields == fields and changed is None and found.removed is None:
         own = last
     if merged == base:
@@ -303,12 +308,11 @@ def _excused(schema: Schema, base: JSON, writer: Writer) -> FieldSet | None:
     return without(fields, drifted.changed)
 
 
-def _contest(others: list[Entry], changed: FieldSet | None, excused: FieldSet | None) -> None:
-    """Raise Conflict if other managers own changed fields that are not excused."""
+def contest(others: Iterable[tuple[Entry, FieldSet | None]]) -> None:
+    """Raise Conflict if other managers own fields that are to be changed, which are given with each entry."""
     total = 0
     causes = Causes()
-    for entry in sorted(others, key=_described):
-        contested = without(intersection(entry.fields, changed), excused)
+    for entry, contested in sorted(others, key=lambda each: _described(each[0])):
         if contested is None:
             continue
         total += count(contested)

@@ -22,11 +22,15 @@ from kubelite.api.errors import (
     APIError,
     BadRequest,
     Cause,
+    PlainError,
     RequestEntityTooLarge,
     ServiceUnavailable,
 )
 from kubelite.api.machinery import causes, managed_fields
+from kubelite.api.machinery.apply_typing import is_mistyped
+from kubelite.api.machinery.field_sets import Difference, difference
 from kubelite.api.machinery.managed_fields import track
+from kubelite.api.machinery.other_versions import settle, versions_of
 from kubelite.api.machinery.times import format_time
 from kubelite.api.machinery.work_cost import ownership_cost, rules_cost, shape_cost, warnings_cost
 from kubelite.api.registry.admission import Admission
@@ -44,6 +48,7 @@ from kubelite.api.registry.bodies import (
     owners_once,
     shape,
 )
+from kubelite.api.registry.conversion import Conversion
 from kubelite.api.registry.deletion import conflict, ends
 from kubelite.api.registry.objects import (
     decode,
@@ -267,6 +272,52 @@ class Writer:
         cost = ownership_cost(draft.cost_bytes)
         await self.offload.run(cost, lambda: track(schema, old, item, who))
 
+    async def _track_update(self, draft: Draft, old: JSON, item: JSON, *, is_old: bool) -> None:
+        """Record who owns what `item` changes of `old`, which `is_old` if it was stored under another schema.
+
+        If the owners cannot be told, the object loses them, as upstream: the other server does not convert it, or it
+        has values of types that its schema does not know any more.
+        """
+        working = draft.target.working
+        if is_old and working.type is None:
+            cost = ownership_cost(draft.cost_bytes)
+            if await self.offload.run(cost, lambda: is_mistyped(working.schema, old)):
+                item["metadata"].pop("managedFields", None)
+                return
+        await self._track(draft, old, item)
+        try:
+            await self._settle_versions(draft, old, item, contests=False)
+        except PlainError:
+            item["metadata"].pop("managedFields", None)
+
+    async def _settle_versions(
+        self, draft: Draft, old: JSON, item: JSON, *, contests: bool
+    ) -> None:
+        """Take from managers at other versions of a custom resource what the write changes there; see `settle`."""
+        working, metadata = draft.target.working, item["metadata"]
+        conversion = working.conversion
+        if conversion is None or not conversion.works_as_served or item == old:
+            return
+        versions = versions_of(metadata) - {working.api_version}
+        gone = {version for version in versions if conversion.schema_of(version) is None}
+        found: dict[str, Difference | None] = dict.fromkeys(gone)
+        if conversion.waits:
+            for version in sorted(versions - gone):
+                found[version] = await self._difference(draft, conversion, (old, item), version)
+        if found:
+            settle(metadata, found, contests=contests)
+
+    async def _difference(
+        self, draft: Draft, conversion: Conversion, both: tuple[JSON, JSON], version: str
+    ) -> Difference:
+        """Return what a write changes at another version, where another server converts."""
+        schema = conversion.schema_of(version)
+        assert schema is not None
+        cost = ownership_cost(draft.cost_bytes)
+        copies = await self.offload.run(cost, lambda: [_unowned(each) for each in both])
+        old, new = await conversion.convert_all(copies, version)
+        return await self.offload.run(cost, lambda: difference(old, new, schema))
+
     def _stamp(self, metadata: dict[str, Any]) -> None:
         """Set the metadata the server owns (generated name, uid, creationTimestamp); drop the client's values of it."""
         if not metadata.get("name") and metadata.get("generateName"):
@@ -348,8 +399,10 @@ class Writer:
         draft.single_owners(metadata)
         strategy = target.working.strategy
         strategy.prepare_update(item, old, target.subresource, draft.context)
-        if not change.applied:
-            await self._track(draft, old, item)
+        if change.applied:
+            await self._settle_versions(draft, old, item, contests=not options.force)
+        else:
+            await self._track_update(draft, old, item, is_old=is_outdated(target.working, entry))
         try:
             item = await self._admit(draft, Verb.UPDATE, item, old)
             return await self._commit(draft, item, (old, entry), created=False)
@@ -526,6 +579,12 @@ def is_outdated(stored_as: Resource, entry: Entry) -> bool:
     return stored_as.conversion is not None and stored_as.conversion.is_needed(entry.revision)
 
 
+def _unowned(item: JSON) -> JSON:
+    """Return a copy of an object without its managed fields."""
+    metadata = {name: each for name, each in item["metadata"].items() if name != "managedFields"}
+    return decode.decode(encode({**item, "metadata": metadata}))
+
+
 async def commit(
     store: Store, operations: Sequence[Operation], settled: Settled | None = None
 ) -> int:
@@ -558,6 +617,7 @@ _STATUS_PARTS = ("status", "approval")
 
 def manager(target: Target, options: WriteOptions, context: WriteContext) -> managed_fields.Writer:
     """Return the field manager of a request: its name, version, time, subresource and the fields it never owns."""
+    conversion = target.working.conversion
     return managed_fields.Writer(
         options.field_manager or "unknown",
         target.resource.api_version,
@@ -568,4 +628,5 @@ def manager(target: Target, options: WriteOptions, context: WriteContext) -> man
         else managed_fields.RESET_MAIN
         if target.working.has_status
         else managed_fields.RESET_NOTHING,
+        conversion is not None and conversion.works_as_served and conversion.waits,
     )

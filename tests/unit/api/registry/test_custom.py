@@ -302,3 +302,32 @@ async def test_a_definition_that_became_invalid_can_be_let_go_by_its_status() ->
         await server.patch(CRDS, name, {"metadata": {"finalizers": None}})
     await server.patch(f"{CRDS}/status", name, {"metadata": {"finalizers": None}})
     assert server.names(CRDS) == []
+
+
+async def test_an_object_that_its_schema_does_not_describe_any_more_has_no_owners() -> None:
+    server = Server()
+    spec = {"a": {"type": "string"}, "b": {"type": "string"}}
+    await define(server, definition(version(schema={"spec": typed(**spec)})))
+    await server.create(CATS, {"metadata": {"name": "a"}, "spec": {"a": "x"}})
+    await server.create(CATS, {"metadata": {"name": "b"}, "spec": {"b": "x"}})
+    spec["a"] = {"type": "integer"}
+    await define(server, definition(version(schema={"spec": typed(**spec)})))
+    changed = await server.patch(CATS, "a", {"spec": {"b": "y"}})
+    assert "managedFields" not in changed["metadata"]
+    changed = await server.patch(CATS, "b", {"spec": {"b": "y"}})
+    assert changed["metadata"]["managedFields"]
+
+
+def typed(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties}
+
+
+async def test_managers_of_a_version_go_with_it() -> None:
+    server = Server()
+    v2 = version("v2", storage=False)
+    await define(server, definition(version(), v2))
+    await server.create("example.com/v2/cats", {"metadata": {"name": "a"}, "spec": {"x": 1}})
+    await define(server, definition(version()))
+    changed = await server.patch(CATS, "a", {"spec": {"y": 1}})
+    versions = [each["apiVersion"] for each in changed["metadata"]["managedFields"]]
+    assert versions == ["example.com/v1"]
