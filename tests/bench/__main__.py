@@ -5,13 +5,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench import api, expensive, pods, rights, scheduling, store
+from bench import api, custom, expensive, pods, rights, scheduling, store
 from bench.report import Figure, commit, table, write
 
 PARTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "store": store.measure,
     "scheduling": scheduling.measure,
     "api": api.measure,
+    "custom": custom.measure,
     "rights": rights.measure,
     "expensive": expensive.measure,
     "pods": pods.measure,

@@ -2,17 +2,14 @@
 
 import asyncio
 import json
-import re
-import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import uvloop
 from hosts import Server
 
-from bench.clients import Connection, Watcher, administrator
+from bench.clients import Watcher, administrator, loop_lag, post_all
 from bench.processes import cpu_seconds, cpu_share, resident_megabytes
 from bench.report import Figure
 from bench.wrk import free_port, wrk
@@ -66,7 +63,7 @@ def measure(folder: Path) -> Iterator[Figure]:
         )
         beyond_bytes = (filled - before) * 1e6 / MANY - object_bytes
         yield Figure("api: memory of an object beyond its bytes", beyond_bytes, "B", "< 3000")
-        yield _lag(server)
+        yield loop_lag(server, "api")
         server.stop()
         started = time.perf_counter()
         server.start()
@@ -134,7 +131,7 @@ async def _watches(server: Server) -> list[Figure]:
         }
         for number in range(EVENTS)
     )
-    await _post_all(server, context, path, bodies, WRITERS)
+    await post_all(server, context, path, bodies, WRITERS)
     await asyncio.gather(*(watcher.complete for watcher in watchers))
     seconds = time.perf_counter() - started
     used = cpu_seconds(server.pid) - used
@@ -151,33 +148,7 @@ async def _fill(server: Server) -> None:
     bodies = (
         {"metadata": {"name": f"many-{number}"}, "data": {"a": "x" * 300}} for number in range(MANY)
     )
-    await _post_all(server, context, path, bodies, 64)
-
-
-async def _post_all(
-    server: Server,
-    context: ssl.SSLContext,
-    path: str,
-    bodies: Iterator[dict[str, Any]],
-    clients: int,
-) -> None:
-    """Create objects from some connections at once."""
-
-    async def write() -> None:
-        connection = await Connection.open(server.port, context)
-        for body in bodies:
-            await connection.post(path, json.dumps(body).encode())
-        connection.close()
-
-    await asyncio.gather(*(write() for _ in range(clients)))
-
-
-def _lag(server: Server) -> Figure:
-    text = server.kubectl("get", "--raw", "/metrics")
-    buckets = re.findall(r'loop_lag_seconds_bucket\{le="([\d.e+-]+)"\} ([\d.e+]+)', text)
-    total = max((float(count) for _, count in buckets), default=0.0)
-    within = [float(bound) for bound, count in buckets if float(count) >= total * 0.99]
-    return Figure("api: loop lag in all of it, p99 is below", within[0] * 1e3, "ms", "< 10")
+    await post_all(server, context, path, bodies, 64)
 
 
 def _token(server: Server) -> str:

@@ -2,13 +2,18 @@
 
 import asyncio
 import base64
+import json
 import os
 import re
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import yaml
+from hosts import Server
+
+from bench.report import Figure
 
 _LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 
@@ -106,3 +111,30 @@ class Watcher(asyncio.Protocol):
         """End the watch."""
         assert self._transport is not None
         self._transport.abort()
+
+
+async def post_all(
+    server: Server,
+    context: ssl.SSLContext,
+    path: str,
+    bodies: Iterator[dict[str, Any]],
+    clients: int,
+) -> None:
+    """Create objects from some connections at once."""
+
+    async def write() -> None:
+        connection = await Connection.open(server.port, context)
+        for body in bodies:
+            await connection.post(path, json.dumps(body).encode())
+        connection.close()
+
+    await asyncio.gather(*(write() for _ in range(clients)))
+
+
+def loop_lag(server: Server, part: str) -> Figure:
+    """Return the loop lag that a server has counted since its start."""
+    text = server.kubectl("get", "--raw", "/metrics")
+    buckets = re.findall(r'loop_lag_seconds_bucket\{le="([\d.e+-]+)"\} ([\d.e+]+)', text)
+    total = max((float(count) for _, count in buckets), default=0.0)
+    within = [float(bound) for bound, count in buckets if float(count) >= total * 0.99]
+    return Figure(f"{part}: loop lag in all of it, p99 is below", within[0] * 1e3, "ms", "< 10")

@@ -62,6 +62,31 @@ spec:
 """,
     "templates/NOTES.txt": "{{ .Release.Name }} is {{ .Values.colour }}.\n",
 }
+GAUGES = """
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: gauges.helm.example.com}
+spec:
+  group: helm.example.com
+  scope: Namespaced
+  names: {plural: gauges, singular: gauge, kind: Gauge}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    additionalPrinterColumns: [{name: Level, type: integer, jsonPath: .spec.level}]
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties:
+          spec: {type: object, properties: {level: {type: integer, maximum: 10}}}
+"""
+GAUGE = """
+apiVersion: helm.example.com/v1
+kind: Gauge
+metadata: {name: {{ .Release.Name }}}
+spec: {level: {{ .Values.level | default 7 }}}
+"""
 POD = (
     '{.metadata.name}{" "}{.spec.nodeName}{" "}{.metadata.ownerReferences[0].kind}{" "}'
     '{.status.phase}{" "}{.metadata.deletionTimestamp}{"\\n"}'
@@ -207,3 +232,27 @@ def test_a_trial_changes_nothing(helm: Kubectl, newest_kubectl: Kubectl, chart: 
     shown = helm.run("install", "web", chart, "--dry-run=server")
     assert "colour: blue" in shown
     assert newest_kubectl.run("get", "cm", "web-config", "--ignore-not-found") == ""
+
+
+def test_a_chart_brings_its_own_kinds(
+    helm: Kubectl, newest_kubectl: Kubectl, tmp_path: Path
+) -> None:
+    files = {
+        "Chart.yaml": CHART["Chart.yaml"],
+        "crds/gauges.yaml": GAUGES,
+        "templates/gauge.yaml": GAUGE,
+    }
+    root = tmp_path / "gauges"
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    helm.run("install", "water", str(root), "--wait", "--timeout", WAIT_SECONDS)
+    shown = newest_kubectl.run("get", "gauges", "--no-headers").split()
+    assert shown[:2] == ["water", "7"]
+    helm.run("upgrade", "water", str(root), "--set", "level=8", "--wait")
+    assert newest_kubectl.run("get", "gauge", "water", "-o", "jsonpath={.spec.level}") == "8"
+    refused = helm.refused("upgrade", "water", str(root), "--set", "level=80")
+    assert "spec.level in body should be less than or equal to 10" in refused
+    helm.run("uninstall", "water", "--wait")
+    assert newest_kubectl.run("get", "gauges").startswith("No resources found")
+    newest_kubectl.run("delete", "crd", "gauges.helm.example.com", "--timeout=20s")

@@ -21,6 +21,7 @@ class APIError(Exception):
 
     code = 500
     reason = "InternalError"
+    warnings: Sequence[str] = ()  # that the answer tells beside
 
     def __init__(
         self,
@@ -46,7 +47,6 @@ class APIError(Exception):
         self.causes = tuple(causes[: CAUSES.value + 1])  # the last may say that there are more
         self.retry_after_seconds = retry_after_seconds
         self.continue_token = continue_token  # to go on with an inconsistent list
-        self.warnings: tuple[str, ...] = ()  # that the request earned before it failed
 
     def status(self) -> dict[str, Any]:
         """Return the `Status` object as its JSON dict."""

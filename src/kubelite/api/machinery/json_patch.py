@@ -29,17 +29,28 @@ _encode = msgspec.json.encode
 _decode = msgspec.json.decode
 
 
-class _Fails(Exception):
+class PatchFails(Exception):
     """An operation cannot be applied."""
 
 
 def json_patch(document: JSON, operations: Any) -> JSON:
     """Apply a JSON patch and return the result, of which the changed `document` and the operations may become parts.
 
+    Raises what `apply_operations` raises, but Invalid, which does not say why, for an operation that cannot be applied.
+    """
+    try:
+        return apply_operations(document, operations)
+    except PatchFails as error:
+        raise Invalid(_REJECTED) from error
+
+
+def apply_operations(document: JSON, operations: Any) -> JSON:
+    """Apply a JSON patch as `json_patch` does.
+
     Raises:
         BadRequest: The patch is no list of operations.
         RequestEntityTooLarge: The patch has too many operations, moves too much, or its copies grow too large.
-        Invalid: An operation cannot be applied, or a test failed.
+        PatchFails: An operation cannot be applied, or a test failed.
     """
     if not isinstance(operations, list) or not all(isinstance(each, dict) for each in operations):
         raise BadRequest(f"error decoding patch: {_not_operations(operations)}")
@@ -53,14 +64,13 @@ def json_patch(document: JSON, operations: Any) -> JSON:
     try:
         for operation in operations:
             patcher.apply(operation)
-        if is_too_deep(patcher.document):
-            raise _Fails("exceeded max depth")
-        if not isinstance(patcher.document, dict):
-            raise _Fails("the patch leaves no object")
-    except _Fails as error:
-        raise Invalid(_REJECTED) from error
-    except RecursionError:
-        raise Invalid(_REJECTED) from _Fails("exceeded max depth")
+        too_deep = is_too_deep(patcher.document)
+    except RecursionError as error:
+        raise PatchFails("exceeded max depth") from error
+    if too_deep:
+        raise PatchFails("exceeded max depth")
+    if not isinstance(patcher.document, dict):
+        raise PatchFails("the patch leaves no object")
     return patcher.document
 
 
@@ -114,12 +124,12 @@ class _Patcher:
         self._meter = Meter()
 
     def apply(self, operation: JSON) -> None:
-        """Apply one operation; raises _Fails."""
+        """Apply one operation; raises PatchFails."""
         name = operation.get("op")
         handler = _HANDLERS.get(name) if isinstance(name, str) else None
         if handler is None:
             shown = cut(name) if isinstance(name, str) else "unknown"
-            raise _Fails(f"Unexpected kind: {shown}")
+            raise PatchFails(f"Unexpected kind: {shown}")
         handler(self, operation)
 
     def add(self, operation: JSON) -> None:
@@ -140,7 +150,7 @@ class _Patcher:
         value = operation.get("value")
         if path == "":
             if not isinstance(value, dict | list):
-                raise _Fails("replace operation value must be object or array")
+                raise PatchFails("replace operation value must be object or array")
             self.document = value
             return
         container, key = self._find(path, "replace operation does not apply: doc is missing path")
@@ -186,7 +196,7 @@ class _Patcher:
             container, key = self._find(path, "test operation does not apply: is missing path")
             present = _get(container, key, f"error in test for path: '{path}'")
         if not _are_equal(present, value):
-            raise _Fails(f"testing value {path} failed: test failed")
+            raise PatchFails(f"testing value {path} failed: test failed")
 
     def _find(self, path: str, wrong: str) -> tuple[Any, str]:
         """Return the container of the value at a path, and the last step."""
@@ -201,9 +211,9 @@ class _Patcher:
                 return container, key
             try:
                 container = _get(container, key, "")
-            except _Fails:
+            except PatchFails:
                 break
-        raise _Fails(f'{wrong}: "{path}": {_MISSING}')
+        raise PatchFails(f'{wrong}: "{path}": {_MISSING}')
 
     def _add(self, container: Any, key: str, value: Any, wrong: str) -> None:
         if isinstance(container, dict):
@@ -227,7 +237,7 @@ class _Patcher:
         elif key in container:
             del container[key]
         else:
-            raise _Fails(f"{wrong}: Unable to remove nonexistent key: {key}: {_MISSING}")
+            raise PatchFails(f"{wrong}: Unable to remove nonexistent key: {key}: {_MISSING}")
 
     def _copy(self, value: Any) -> Any:
         if value is None:
@@ -266,16 +276,16 @@ _HANDLERS: dict[str, Callable[[_Patcher, JSON], None]] = {
 def _pointer(name: str, operation: JSON, member: str) -> str:
     path = operation.get(member)
     if not isinstance(path, str):
-        raise _Fails(f"{name} operation failed to decode {member}: {_MISSING}")
+        raise PatchFails(f"{name} operation failed to decode {member}: {_MISSING}")
     return path
 
 
 def _index(key: str, wrong: str) -> int:
     digits = key[1:] if key[:1] in ("+", "-") else key
     if not (digits.isascii() and digits.isdigit()):
-        raise _Fails(f'{wrong}: strconv.Atoi: parsing "{key}": invalid syntax')
+        raise PatchFails(f'{wrong}: strconv.Atoi: parsing "{key}": invalid syntax')
     if len(digits.lstrip("0")) > _INDEX_DIGITS_MAX:
-        raise _Fails(f'{wrong}: strconv.Atoi: parsing "{key}": value out of range')
+        raise PatchFails(f'{wrong}: strconv.Atoi: parsing "{key}": value out of range')
     number = int(digits[-_INDEX_DIGITS_MAX:])
     return -number if key[0] == "-" else number
 
@@ -287,8 +297,10 @@ def _position(items: list[Any], key: str, wrong: str) -> int:
     return position % len(items)
 
 
-def _out_of_bounds(position: int, wrong: str) -> _Fails:
-    return _Fails(f"{wrong}: Unable to access invalid index: {position}: invalid index referenced")
+def _out_of_bounds(position: int, wrong: str) -> PatchFails:
+    return PatchFails(
+        f"{wrong}: Unable to access invalid index: {position}: invalid index referenced"
+    )
 
 
 def _get(container: Any, key: str, wrong: str) -> Any:

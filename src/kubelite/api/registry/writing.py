@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kubelite.api.auth.caller import MayCreate
 from kubelite.api.errors import (
@@ -34,7 +35,7 @@ from kubelite.api.machinery.other_versions import settle, versions_of
 from kubelite.api.machinery.times import format_time
 from kubelite.api.machinery.work_cost import ownership_cost, rules_cost, shape_cost, warnings_cost
 from kubelite.api.registry.admission import Admission
-from kubelite.api.registry.admission.request import AdmissionRequest, Verb
+from kubelite.api.registry.admission.request import AdmissionRequest, Verb, passing_on_warnings
 from kubelite.api.registry.allocation import Allocator
 from kubelite.api.registry.answers import Written
 from kubelite.api.registry.bodies import (
@@ -208,7 +209,7 @@ class Writer:
 
         Raises AlreadyExists, BadRequest, Invalid, InternalError after `ATTEMPTS_MAX` tries, and admission's errors.
         """
-        target = Target(evidence.allowed, target.resource, target.canonical)
+        target = replace(target, allowed=evidence.allowed)
         metadata = metadata_of(body, target.resource.kind, custom=target.resource.type is None)
         check_type(target.resource, body)
         if metadata.get("resourceVersion") not in (None, "", "0"):
@@ -258,7 +259,7 @@ class Writer:
             item = await self._admit(draft, Verb.CREATE, item, None)
             return await self._commit(draft, item, None, created=True)
         except APIError as error:
-            error.warnings = tuple(draft.warnings)
+            error.warnings = (*draft.warnings, *error.warnings)
             raise
         finally:
             draft.give_up()
@@ -407,7 +408,7 @@ class Writer:
             item = await self._admit(draft, Verb.UPDATE, item, old)
             return await self._commit(draft, item, (old, entry), created=False)
         except APIError as error:
-            error.warnings = tuple(draft.warnings)
+            error.warnings = (*draft.warnings, *error.warnings)
             raise
         finally:
             draft.give_up()
@@ -475,6 +476,7 @@ class Writer:
             caller=target.allowed.caller,
             attributes=target.allowed.attributes,
             operation=operation,
+            served=target.resource,
             resource=resource,
             item=item,
             old=old,
@@ -482,7 +484,9 @@ class Writer:
             dry_run=draft.options.dry_run,
         )
         draft.reservations, draft.checks = request.reservations, request.checks
-        await self.admission.mutate(request)
+        if not target.is_step:
+            with passing_on_warnings(request):
+                await self.admission.mutate(request)
         item = request.object or item
         await self.offload.run(
             resource.shape.cost(draft.cost_bytes), partial(resource.shape.complete, item)
@@ -505,10 +509,10 @@ class Writer:
             name = item["metadata"].get("name", "")
             raise causes.invalid_object(kind.kind, kind.group, name, found)
         draft.warnings.extend(told)
-        try:
-            await self.admission.validate(request)
-        finally:
-            draft.warnings.extend(request.warnings)
+        if not target.is_step:
+            with passing_on_warnings(request):
+                await self.admission.validate(request)
+        draft.warnings.extend(request.warnings)
         return item
 
     def _checked(
