@@ -505,9 +505,9 @@ class Writer:
             lambda: self._checked(resource, item, old, target.subresource, warn),
         )
         if found:
-            kind = resource.kind
-            name = item["metadata"].get("name", "")
-            raise causes.invalid_object(kind.kind, kind.group, name, found)
+            kind, name = resource.kind, item["metadata"].get("name", "")
+            named = item.get("kind") or kind.kind if resource.type is None else kind.kind
+            raise causes.invalid_object(named, kind.group, name, found)
         draft.warnings.extend(told)
         if not target.is_step:
             with passing_on_warnings(request):

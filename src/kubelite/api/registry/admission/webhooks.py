@@ -21,6 +21,7 @@ from kubelite.api.kinds.admissionregistration import (
     ValidatingWebhookConfiguration,
 )
 from kubelite.api.machinery.causes import quoted
+from kubelite.api.machinery.json_errors import syntax_error
 from kubelite.api.machinery.json_patch import PatchFails, apply_operations
 from kubelite.api.machinery.shaping.shape import Shape
 from kubelite.api.registry.admission.matching import (
@@ -288,7 +289,7 @@ class MutatingAdmissionWebhook(_Webhooks):
         except (msgspec.DecodeError, RecursionError) as error:
             raise internal_error(
                 f"failed calling webhook {quoted(hook.name)}: received undecodable patch in webhook "
-                f"response: {error}"
+                f"response: {syntax_error(patch)}"
             ) from error
         if operations == []:
             return False
