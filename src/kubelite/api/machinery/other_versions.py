@@ -15,8 +15,8 @@ JSON = dict[str, Any]
 
 
 def versions_of(metadata: JSON) -> set[str]:
-    """Return the apiVersions of the managers of an object."""
-    return {entry.api_version for entry in read_entries(metadata.get("managedFields")) or ()}
+    """Return the apiVersions that the managed fields of an object name."""
+    return {entry.get("apiVersion") or "" for entry in metadata.get("managedFields") or ()}
 
 
 def settle(metadata: JSON, differences: Mapping[str, Difference | None], *, contests: bool) -> None:

@@ -297,9 +297,11 @@ class Writer:
         """Take from managers at other versions of a custom resource what the write changes there; see `settle`."""
         working, metadata = draft.target.working, item["metadata"]
         conversion = working.conversion
-        if conversion is None or not conversion.works_as_served or item == old:
+        if conversion is None or not conversion.works_as_served:
             return
         versions = versions_of(metadata) - {working.api_version}
+        if not versions or item == old:
+            return
         gone = {version for version in versions if conversion.schema_of(version) is None}
         found: dict[str, Difference | None] = dict.fromkeys(gone)
         if conversion.waits:
