@@ -16,16 +16,14 @@ from kubelite.api.errors import (
     UnsupportedMediaType,
 )
 from kubelite.api.kinds.autoscaling_v1 import Scale
-from kubelite.api.kinds.core.config import Secret
 from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery import causes
 from kubelite.api.machinery.apply import apply, check_config, type_named
-from kubelite.api.machinery.go_json import canonical_json
 from kubelite.api.machinery.mismatch import value_name
 from kubelite.api.machinery.patch import json_patch, merge_patch, not_decodable, not_mergeable
 from kubelite.api.machinery.schema import Schema
 from kubelite.api.machinery.shaping.shape import Shape
-from kubelite.api.machinery.strategic import strategic_merge
+from kubelite.api.machinery.strategic import go_map, strategic_merge
 from kubelite.api.machinery.work_cost import patch_cost
 from kubelite.api.registry.answers import Deleted, Listed, Written
 from kubelite.api.registry.beginning import Beginning
@@ -173,12 +171,7 @@ class Verbs:
             assert read is not None
             served = read() if view is None else view.read(read())
             item = patched(target.resource, served, patch_type, original)
-
-            def again() -> JSON:  # before its shape was changed
-                served = read() if view is None else view.read(read())
-                return patched(target.resource, served, patch_type, original)
-
-            with decoding(target.resource, patch, patch_type, again):
+            with decoding(patch, patch_type):
                 check_type(target.resource, item)
                 warnings[:] = shape(form, item, options, patched=True)
             return item if view is None else view.write(item)
@@ -256,11 +249,7 @@ class Verbs:
             if patch_type == "apply" and target.resource.type is None:
                 raise _unappliable(target)
             shown = apply_patch(form.schema, projection.read(old), patch_type, original)
-
-            def again() -> JSON:
-                return apply_patch(form.schema, projection.read(old), patch_type, original)
-
-            with decoding(target.resource, patch, patch_type, again):
+            with decoding(patch, patch_type):
                 shape(form, shown, options, patched=True)
             return projection.write(old, shown)
 
@@ -365,22 +354,18 @@ def warned(warnings: Sequence[str]) -> Iterator[None]:
 
 
 @contextmanager
-def decoding(
-    resource: Resource, patch: Any, patch_type: PatchType, patched_again: Callable[[], JSON]
-) -> Iterator[None]:
+def decoding(patch: Any, patch_type: PatchType) -> Iterator[None]:
     """Translate a BadRequest about the patched object into the error about its patch.
 
-    Kubernetes quotes the patched object. That of a Secret is not quoted, since messages end up in logs.
+    Kubernetes quotes the whole object; who may patch it need not be allowed to read it, and messages end up in logs.
     """
     try:
         yield
     except BadRequest as error:
         if patch_type == "strategic":
             raise not_mergeable(patch, error.message) from error
-        if resource.kind == Secret.gvk:
-            raise not_decodable("{...}", error.message) from error
-        write = canonical_json if resource.type is None else encode
-        raise not_decodable(write(patched_again()).decode(), error.message) from error
+        shown = go_map(patch) if isinstance(patch, dict) else "[...]"
+        raise not_decodable(shown, error.message) from error
 
 
 def _unappliable(target: Target) -> APIError:

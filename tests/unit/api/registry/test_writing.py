@@ -257,13 +257,13 @@ NOT_DECODED = (
         (
             "merge",
             {"spec": {"replicas": "three"}},
-            r"\"replicas\":\"three\"",
+            "map[spec:...]",
             NOT_DECODED + "string into Go struct field DeploymentSpec.spec.replicas of type int32",
         ),
         (
             "json",
             [{"op": "replace", "path": "/spec/paused", "value": 1}],
-            r"\"paused\":1",
+            "[...]",
             NOT_DECODED + "number into Go struct field DeploymentSpec.spec.paused of type bool",
         ),
     ],
@@ -275,9 +275,8 @@ async def test_a_patch_that_leaves_values_of_a_wrong_type_is_invalid(
     await server.create("apps/v1/deployments", WEB)
     with pytest.raises(Invalid) as caught:
         await server.patch("apps/v1/deployments", "web", patch, patch_type)
-    assert caught.value.message.startswith(' "" is invalid: patch: Invalid value: "')
-    assert shown in caught.value.message
-    assert caught.value.message.endswith(f'": {problem}')
+    whole = f' "" is invalid: patch: Invalid value: "{shown}": {problem}'
+    assert caught.value.message == whole
     [cause] = caught.value.causes
     assert (cause.path, cause.reason) == ("patch", "FieldValueInvalid")
 
