@@ -188,7 +188,28 @@ async def test_a_watch_sees_the_objects_of_a_terminating_definition_go(
     assert heard == {name: ["DELETED"] * 3 + ["end"] for name in ("v1", "v2")}
 
 
-async def watch(server: Server, path: str) -> list[str]:
+async def test_selectors_see_defaults_that_came_after_the_object() -> None:
+    server = Server()
+    fields = [{"jsonPath": ".spec.name"}]
+    name: dict[str, Any] = {"type": "string"}
+    schema = {"spec": {"type": "object", "properties": {"name": name}}}
+    made = definition(version(schema=schema, selectableFields=fields))
+    await define(server, made)
+    await server.create(CATS, {"metadata": {"name": "a"}, "spec": {}})
+    name["default"] = "Tom"
+    await define(server, made)
+    assert server.get(CATS, "a")["spec"] == {"name": "Tom"}
+    assert server.names(CATS, field_selector="spec.name=Tom") == ["a"]
+    assert server.names(CATS, field_selector="spec.name=") == []
+    heard = await watch(server, CATS, field_selector="spec.name=Tom")
+    await server.patch(CATS, "a", {"metadata": {"labels": {"x": "y"}}})
+    await server.patch(CATS, "a", {"spec": {"name": "Tim"}})
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert heard == ["MODIFIED", "DELETED"]
+
+
+async def watch(server: Server, path: str, **options: Any) -> list[str]:
     """Watch from now on; return the list of what is heard."""
     heard: list[str] = []
 
@@ -197,7 +218,7 @@ async def watch(server: Server, path: str) -> list[str]:
 
     watching = await server.verbs.watch(
         server.allowed("watch", path),
-        WatchOptions(resource_version=str(server.store.revision)),
+        WatchOptions(resource_version=str(server.store.revision), **options),
         PLAIN,
         lambda frames: heard.extend(msgspec.json.decode(frame)["type"] for frame in frames),
         lambda _: heard.append("end"),
