@@ -188,6 +188,16 @@ async def test_a_watch_sees_the_objects_of_a_terminating_definition_go(
     assert heard == {name: ["DELETED"] * 3 + ["end"] for name in ("v1", "v2")}
 
 
+async def test_a_definition_that_serves_no_version_can_go() -> None:
+    server = Server()
+    made = definition({**version(), "served": False})
+    await define(server, made)
+    await server.delete(CRDS, "cats.example.com")
+    await server.patch(CRDS, "cats.example.com", {"metadata": {"finalizers": None}})
+    await define(server, definition())
+    assert server.names(CATS) == []
+
+
 async def test_selectors_see_defaults_that_came_after_the_object() -> None:
     server = Server()
     fields = [{"jsonPath": ".spec.name"}]
