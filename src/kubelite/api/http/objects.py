@@ -232,6 +232,8 @@ async def _delete_options(call: Call) -> dict[str, Any] | None:
     content_type = call.request.headers.get("Content-Type", "")
     reading = await bodies.decode(data, content_type, DELETE_OPTIONS_KIND, call.offload)
     value: dict[str, Any] = reading.value
+    if call.record is not None:
+        call.record.request(value)
     kind = value.get("kind", "DeleteOptions")
     if kind != "DeleteOptions":
         raise BadRequest(f"expected a DeleteOptions in the body, not a {kind}")

@@ -69,6 +69,8 @@ class Subresource(Struct, frozen=True):
     projection: Projection | None = None  # None: it is read and written in the form of the object
 
 
+Place = tuple[str, str, str]  # group, version and plural
+
 NO_SUBRESOURCES: Mapping[str, Subresource] = MappingProxyType({})
 
 
@@ -116,6 +118,11 @@ class Resource(Struct, frozen=True, kw_only=True, eq=False, dict=True):
     def api_version(self) -> str:
         """The `apiVersion` of its objects."""
         return self.kind.api_version
+
+    @cached_property
+    def place(self) -> Place:
+        """The place in the table, where another row may succeed this one."""
+        return self.group, self.version, self.plural
 
     @cached_property
     def prefix(self) -> str:

@@ -1,5 +1,6 @@
 """Custom resources, from their definitions to their objects."""
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -15,8 +16,11 @@ from kubelite.api.errors import (
     Invalid,
     PlainError,
 )
+from kubelite.api.registry import topic
 from kubelite.api.registry.custom import CustomResources
+from kubelite.api.registry.options import WatchOptions
 from kubelite.api.registry.table import ResourceTable
+from kubelite.api.registry.watch import PLAIN
 
 CATS = "example.com/v1/cats"
 SPEC: dict[str, Any] = {
@@ -151,6 +155,93 @@ async def test_a_terminating_definition_takes_no_new_objects() -> None:
     assert changed["spec"] == {"x": 1}
     assert server.names(CATS) == ["a"]
     await server.delete(CATS, "a")
+
+
+async def test_a_definition_without_objects_takes_none_before_it_is_gone() -> None:
+    server = Server()
+    await define(server, definition())
+    await server.delete(CRDS, "cats.example.com")
+    made = server.get(CRDS, "cats.example.com")
+    conditions = [one for one in made["status"]["conditions"] if one["type"] != "Terminating"]
+    made["status"]["conditions"] = [*conditions, {"type": "Terminating", "status": "False"}]
+    await server.update(f"{CRDS}/status", "cats.example.com", made)
+    with pytest.raises(Forbidden, match="create not allowed while"):
+        await server.create(CATS, {"metadata": {"name": "b"}, "spec": {}})
+    applied = {"apiVersion": "example.com/v1", "kind": "Cat", "metadata": {"name": "b"}}
+    with pytest.raises(Forbidden, match="create not allowed while"):
+        await server.patch(CATS, "b", applied, "apply", field_manager="me")
+    assert server.names(CATS) == []
+
+
+@pytest.mark.parametrize("delivery", ["at once", "behind"])
+async def test_a_watch_sees_the_objects_of_a_terminating_definition_go(
+    delivery: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if delivery == "behind":
+        monkeypatch.setattr(topic, "TURN_STEPS", 1)
+    server = Server()
+    made = await define(server, definition(version(), version("v2", storage=False)))
+    for name in "abc":
+        await server.create(CATS, {"metadata": {"name": name}, "spec": {}})
+    heard = {name: await watch(server, f"example.com/{name}/cats") for name in ("v1", "v2")}
+    made["status"]["conditions"].append({"type": "Terminating", "status": "True"})
+    await server.update(f"{CRDS}/status", "cats.example.com", made)
+    for name in "abc":
+        await server.delete(CATS, name)
+    await server.delete(CRDS, "cats.example.com")
+    await server.patch(CRDS, "cats.example.com", {"metadata": {"finalizers": None}})
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert heard == {name: ["DELETED"] * 3 + ["end"] for name in ("v1", "v2")}
+
+
+async def test_a_definition_that_serves_no_version_can_go() -> None:
+    server = Server()
+    made = definition({**version(), "served": False})
+    await define(server, made)
+    await server.delete(CRDS, "cats.example.com")
+    await server.patch(CRDS, "cats.example.com", {"metadata": {"finalizers": None}})
+    await define(server, definition())
+    assert server.names(CATS) == []
+
+
+async def test_selectors_see_defaults_that_came_after_the_object() -> None:
+    server = Server()
+    fields = [{"jsonPath": ".spec.name"}]
+    name: dict[str, Any] = {"type": "string"}
+    schema = {"spec": {"type": "object", "properties": {"name": name}}}
+    made = definition(version(schema=schema, selectableFields=fields))
+    await define(server, made)
+    await server.create(CATS, {"metadata": {"name": "a"}, "spec": {}})
+    name["default"] = "Tom"
+    await define(server, made)
+    assert server.get(CATS, "a")["spec"] == {"name": "Tom"}
+    assert server.names(CATS, field_selector="spec.name=Tom") == ["a"]
+    assert server.names(CATS, field_selector="spec.name=") == []
+    heard = await watch(server, CATS, field_selector="spec.name=Tom")
+    await server.patch(CATS, "a", {"metadata": {"labels": {"x": "y"}}})
+    await server.patch(CATS, "a", {"spec": {"name": "Tim"}})
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert heard == ["MODIFIED", "DELETED"]
+
+
+async def watch(server: Server, path: str, **options: Any) -> list[str]:
+    """Watch from now on; return the list of what is heard."""
+    heard: list[str] = []
+
+    async def drain() -> None:
+        return
+
+    watching = await server.verbs.watch(
+        server.allowed("watch", path),
+        WatchOptions(resource_version=str(server.store.revision), **options),
+        PLAIN,
+        lambda frames: heard.extend(msgspec.json.decode(frame)["type"] for frame in frames),
+        lambda _: heard.append("end"),
+    )
+    await watching.begin(drain)
+    return heard
 
 
 async def test_rows_are_kept_while_their_definition_says_the_same() -> None:
