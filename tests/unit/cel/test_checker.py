@@ -103,7 +103,9 @@ def test_all_issues_are_found() -> None:
     assert [issue.position for issue in refused.value.issues] == [0, 4, 9]
 
 
-@pytest.mark.parametrize(("container", "expected"), [("x.y", "uint"), ("x", "bool"), ("", "string")])
+@pytest.mark.parametrize(
+    ("container", "expected"), [("x.y", "uint"), ("x", "bool"), ("", "string")]
+)
 def test_a_container_gives_short_names_a_meaning(container: str, expected: str) -> None:
     environment = Environment(
         variables={"x.y.v": types.UINT, "x.v": types.BOOL, "v": STRING}, container=container

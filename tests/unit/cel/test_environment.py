@@ -207,7 +207,9 @@ def test_sizes_that_a_schema_bounds_bound_the_estimate() -> None:
         return {("ls",): Range(0, 5), ("ls", "@items"): Range(0, 20)}.get(path)
 
     environment = BASE.extended(variables=VARIABLES, sizes=sizes)
-    assert environment.compile("ls.all(x, x == 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa')").cost == Range(2, 32)
+    assert environment.compile("ls.all(x, x == 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa')").cost == Range(
+        2, 32
+    )
     assert environment.compile("ls.all(x, ls.all(y, x == y))").cost.max == 202
 
 

@@ -73,7 +73,9 @@ def test_spans_are_read_and_shown(text: str, nanoseconds: int, shown: str) -> No
     assert format_duration(Duration(nanoseconds)) == shown
 
 
-@pytest.mark.parametrize("text", ["", "-", "1", "1d", "s", ".s", "1h-2m", "9223372037s", "1" * 99 + "h"])
+@pytest.mark.parametrize(
+    "text", ["", "-", "1", "1d", "s", ".s", "1h-2m", "9223372037s", "1" * 99 + "h"]
+)
 def test_what_is_no_span_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         parse_duration(text)
