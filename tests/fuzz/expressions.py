@@ -32,10 +32,9 @@ def check_expression(data: bytes) -> None:
     text = data.decode(errors="replace")
     try:
         program = ENVIRONMENT.compile(text)
-    except (CompileFailed, ProgramFailed) as error:
-        assert str(error)
+    except (CompileFailed, ProgramFailed):
         return
-    assert 0 <= program.cost.min
+    assert program.cost.min >= 0
     assert program.cost.max < 1 << 64
     try:
         evaluation = program.evaluate(VALUES, COST)

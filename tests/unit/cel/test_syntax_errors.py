@@ -6,7 +6,10 @@ from kubelite.cel.failures import NOWHERE
 from kubelite.cel.lexer import tokenize
 from kubelite.cel.syntax_errors import find_syntax_errors
 
-OPERAND = "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}"
+OPERAND = (
+    "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', "
+    "NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}"
+)
 
 
 def found(text: str) -> list[tuple[int, str]]:
