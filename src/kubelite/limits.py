@@ -255,7 +255,7 @@ CEL_LIST = Limit(
 )
 CEL_VALUES = Limit(
     "cel-values",
-    2_000_000,
+    1_000_000,
     "values",
     bounds="values within values that one call of a function walks over in an expression",
     beyond="the expression fails",

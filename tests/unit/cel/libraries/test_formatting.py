@@ -2,7 +2,7 @@
 
 import pytest
 
-from kubelite.cel.libraries.bounds import TOO_EXPENSIVE
+from kubelite.cel.frame import CostExceeded
 from kubelite.cel.libraries.formatting import format_text
 from kubelite.cel.types import INT
 from kubelite.cel.values import NONE, Duration, EvaluationFailed, Timestamp, UInt, Value
@@ -72,20 +72,26 @@ WRONG_STRING = (
         (
             "%.5",
             [1],
-            ("could not parse formatting clause: error while parsing precision: "
-            "could not find end of precision specifier"),
+            (
+                "could not parse formatting clause: error while parsing precision: "
+                "could not find end of precision specifier"
+            ),
         ),
         (
             "%.f",
             [1],
-            ("could not parse formatting clause: error while parsing precision: error while converting "
-            'precision to integer: strconv.Atoi: parsing "": invalid syntax'),
+            (
+                "could not parse formatting clause: error while parsing precision: error while converting "
+                'precision to integer: strconv.Atoi: parsing "": invalid syntax'
+            ),
         ),
         (
             "%.9999999999999999999f",
             [1],
-            ("could not parse formatting clause: error while parsing precision: error while converting "
-            'precision to integer: strconv.Atoi: parsing "9999999999999999999": value out of range'),
+            (
+                "could not parse formatting clause: error while parsing precision: error while converting "
+                'precision to integer: strconv.Atoi: parsing "9999999999999999999": value out of range'
+            ),
         ),
         ("%s", [NONE], WRONG_STRING),
         ("%s", [[NONE]], "error during formatting: no formatting function for optional_type"),
@@ -97,8 +103,10 @@ WRONG_STRING = (
         (
             "%s",
             [b"\xff"],
-            ('error during formatting: could not convert argument "invalid UTF-8 in bytes, cannot convert to '
-            'string" to string'),
+            (
+                'error during formatting: could not convert argument "invalid UTF-8 in bytes, cannot convert to '
+                'string" to string'
+            ),
         ),
         (
             "%d",
@@ -123,8 +131,10 @@ WRONG_STRING = (
         (
             "%X",
             [1.5],
-            ("error during formatting: only integers, byte buffers, and strings can be formatted as hex, "
-            "was given double"),
+            (
+                "error during formatting: only integers, byte buffers, and strings can be formatted as hex, "
+                "was given double"
+            ),
         ),
     ],
 )
@@ -142,10 +152,10 @@ def test_values_that_contain_each_other_many_times_end(shape: object) -> None:
     value: Value = "x" * 100
     for _ in range(40):
         value = shape(value)
-    with pytest.raises(EvaluationFailed, match=TOO_EXPENSIVE):
+    with pytest.raises(CostExceeded):
         format_text("%s", [value])
 
 
 def test_wide_clauses_end() -> None:
-    with pytest.raises(EvaluationFailed, match=TOO_EXPENSIVE):
+    with pytest.raises(CostExceeded):
         format_text("%.65535e" * 100, [1.5] * 100)
