@@ -18,7 +18,7 @@ _normal = 0
 
 
 @contextmanager
-def deep_recursion(is_needed: bool) -> Iterator[None]:  # noqa: FBT001 - the one thing it is asked
+def deep_recursion(is_needed: bool) -> Iterator[None]:
     """Raise the limit on recursion for the time of a block, if `is_needed`."""
     if not is_needed:
         yield
@@ -40,7 +40,7 @@ def _enter() -> None:
 
 
 def _leave() -> None:
-    global _active  # noqa: PLW0603
+    global _active  # noqa: PLW0603 - the limit is the process\'s
     with _lock:
         _active -= 1
         if _active == 0:
