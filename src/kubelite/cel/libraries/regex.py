@@ -20,6 +20,7 @@ from kubelite.cel.values import EvaluationFailed, Value, size_of
 from kubelite.limits import CEL_PATTERN
 from kubelite.regexp.patterns import Matcher, SearchTooLong, compiled
 
+_FREE_MATCHES: Final = 100
 _FREE_SEARCH: Final = (
     1 << 18
 )  # characters walked over, at most, for which findAll costs what it does there
@@ -96,10 +97,11 @@ def _cost(arguments: Sequence[Value], result: Value) -> int:
     length = size_of(arguments[0])
     text = math.ceil((1.0 + length) * STRING_TRAVERSAL)
     cost = text * math.ceil(size_of(arguments[1]) * REGEX_LENGTH)
-    if isinstance(result, list) and len(result) * length > _FREE_SEARCH:
-        # Each match may have cost a walk over the whole text, which is not charged for in Kubernetes.
-        cost += len(result) * length // _SEARCH_PER_COST
-    return cost
+    if not isinstance(result, list) or len(result) <= _FREE_MATCHES:
+        return cost
+    # Matches that are many and short, and walks over the whole text for each, are not charged for in Kubernetes.
+    rescans = len(result) * length
+    return max(cost, len(result)) + (rescans // _SEARCH_PER_COST if rescans > _FREE_SEARCH else 0)
 
 
 _COSTING = Costing(_estimate, _cost)
