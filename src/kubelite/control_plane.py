@@ -33,7 +33,7 @@ from kubelite.api.registry.admission.builtin import builtin_admission
 from kubelite.api.registry.bootstrap import CALLER, NAME, NAMESPACE
 from kubelite.api.registry.builtin import builtin_table
 from kubelite.api.registry.custom import CustomResources
-from kubelite.api.registry.custom_conversion import Reviewer
+from kubelite.api.registry.hooks import Hooks
 from kubelite.api.registry.hub import Hub
 from kubelite.api.registry.validation import validate, warn
 from kubelite.api.registry.verbs import Verbs
@@ -41,7 +41,7 @@ from kubelite.api.registry.writing import Writer
 from kubelite.clock import Clock
 from kubelite.config import Config
 from kubelite.control.needs import SystemObjects
-from kubelite.offload import Offload
+from kubelite.offload import AtOnce, Offload
 from kubelite.randomness import Randomness
 from kubelite.store.protocol import Store
 from kubelite.system_needs import ENDPOINT_KEYS, APIPlace, system_needs
@@ -63,9 +63,9 @@ class ControlPlane:
         remote_tokens: Sequence[RemoteTokens] = (),
         offload: Offload | None = None,
         auditor: Auditor | None = None,
-        reviewer: Callable[[Lookup], Reviewer] | None = None,
+        hooks: Callable[[Lookup], Hooks] | None = None,
     ) -> None:
-        """`reviewer` makes what calls webhooks; without it none is called.
+        """`hooks` makes what calls webhooks; without it none is called.
 
         Without `offload` all work runs on the loop, as simulations need it.
         """
@@ -99,6 +99,7 @@ class ControlPlane:
             static=static_tokens,
             remote=remote_tokens,
         )
+        called = hooks(self.mirrors) if hooks is not None else None
         rbac = RBAC(self.mirrors)
         roles = bootstrap_roles.defaults()
         nodes = NodeAuthorizer(NodeGraph(self.mirrors), bootstrap_roles.node_rules(roles))
@@ -128,6 +129,8 @@ class ControlPlane:
                 rbac=rbac,
                 clock=clock,
                 randomness=randomness,
+                hooks=called,
+                offload=offload or AtOnce(),
                 enable=config.enable_admission_plugins,
                 disable=config.disable_admission_plugins,
             ),
@@ -145,9 +148,7 @@ class ControlPlane:
             issue=self.tokens.request,
             probes=self.probes,
         )
-        self.definitions = CustomResources(
-            store, self.resources, reviewer(self.mirrors) if reviewer is not None else None
-        )
+        self.definitions = CustomResources(store, self.resources, called)
         self.definitions.start()
         self._auditor = auditor
         self._config = config

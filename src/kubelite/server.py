@@ -158,7 +158,7 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
         remote_tokens=oidc_tokens(config, clock),
         offload=offload,
         auditor=auditor,
-        reviewer=webhooks,
+        hooks=webhooks,
     )
     port = listener.getsockname()[1]
     await plane.bootstrap(host.view.primary, port)

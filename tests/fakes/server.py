@@ -17,7 +17,7 @@ from kubelite.api.registry.admission import Admission, Mutating, Validating
 from kubelite.api.registry.answers import Listed, Written
 from kubelite.api.registry.builtin import builtin_table
 from kubelite.api.registry.custom import CustomResources
-from kubelite.api.registry.custom_conversion import Reviewer
+from kubelite.api.registry.hooks import Hooks
 from kubelite.api.registry.hub import Hub
 from kubelite.api.registry.options import DeletionOptions, ReadOptions, WriteOptions
 from kubelite.api.registry.verbs import PatchType, Verbs
@@ -64,7 +64,7 @@ class Server:
         engine: Engine | None = None,
         validate: Any = validation.validate,
         offload: Offload | None = None,
-        reviewer: Reviewer | None = None,
+        hooks: Hooks | None = None,
         **parts: Any,
     ) -> None:
         self.clock = StandingClock()
@@ -97,8 +97,17 @@ class Server:
             self.writer, self.resources, self.hub, **{"authorizer": AllowAll(), **parts}
         )
         self.client = LocalClient(self.verbs, AllowAll(), ADMIN, self.mirrors)
-        self.definitions = CustomResources(self.store, self.resources, reviewer)
+        self.definitions = CustomResources(self.store, self.resources, hooks)
         self.definitions.start()
+
+    @property
+    def admission(self) -> Admission:
+        """The plugins of the server."""
+        return self.writer.admission
+
+    def admit_by(self, *plugins: Any) -> None:
+        """Have every write from now on admitted by these plugins alone."""
+        self.writer.admission = self.verbs.deleter._admission = Admission.ordered(*plugins)
 
     def fail(self, error: APIError | None) -> None:
         """Fail a test whose watch ended."""

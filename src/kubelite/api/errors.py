@@ -21,6 +21,7 @@ class APIError(Exception):
 
     code = 500
     reason = "InternalError"
+    warnings: Sequence[str] = ()  # that the answer tells beside
 
     def __init__(
         self,

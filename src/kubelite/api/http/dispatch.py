@@ -8,6 +8,7 @@ from typing import Protocol
 
 from aiohttp import web
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kubelite.api.auth import impersonate
 from kubelite.api.auth.audit import Auditor, AuditRecord
@@ -22,6 +23,7 @@ from kubelite.api.errors import (
 )
 from kubelite.api.http import metrics
 from kubelite.api.http.connection import Connection
+from kubelite.api.http.connections import Connections, options_of, query_of
 from kubelite.api.http.forms import Forms
 from kubelite.api.http.negotiation import Media, error_media, media_of
 from kubelite.api.http.objects import Call, Objects
@@ -136,6 +138,7 @@ class Dispatcher:
         self._streams = parts.streams
         self._flow = parts.flow
         self._auditor = parts.auditor
+        self._connections = Connections()
 
     async def answer(self, request: web.BaseRequest) -> Sent:
         """Answer one request. A disconnect and an unexpected exception end as status 499 and 500, not as an error."""
@@ -288,10 +291,24 @@ class Dispatcher:
         try:
             if attributes.verb == "watch":
                 return await self._watch(asked, resource, allowed)
+            asked = await self._admitted(asked, resource, allowed)
             stream = self._streams[attributes.resource, attributes.subresource]
             return await stream.serve(asked, allowed)
         finally:
             running.value -= 1
+
+    async def _admitted(self, asked: Asked, resource: Resource, allowed: Allowed) -> Asked:
+        """Have admission judge a connection; return the request with the options that it left."""
+        kind = resource.subresources[asked.attributes.subresource].kind
+        form = self._connections.form(kind)
+        if form is None:
+            return asked
+        options = options_of(asked.query, asked.target.rest, kind)
+        before = dict(options)
+        await self._verbs.connect(allowed, resource, options, form)
+        if options == before:
+            return asked
+        return replace(asked, query=query_of(options, asked.query))
 
     def _allowed(self, asked: Asked, observed: "Observation") -> Allowed:
         record = observed.record

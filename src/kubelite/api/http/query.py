@@ -132,6 +132,7 @@ def write_options(
     return WriteOptions(
         dry_run=bool(dry_run),
         field_manager=manager or manager_of(user_agent),
+        names_manager=bool(manager),
         field_validation=validation,
         force=bool(force),
         wants_warnings=True,

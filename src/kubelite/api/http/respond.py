@@ -159,6 +159,7 @@ def error_reply(error: APIError, media: Media = PLAIN_JSON) -> Reply:
         status=error.code,
         content_type=media.content_type,
         headers=headers,
+        warnings=tuple(error.warnings),
     )
 
 

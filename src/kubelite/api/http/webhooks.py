@@ -4,6 +4,7 @@ A Service is resolved to the address of a ready endpoint here, since this host m
 not followed, and the connection is kept for the next call.
 """
 
+import asyncio
 import base64
 import binascii
 import ssl
@@ -17,13 +18,16 @@ from kubelite.api.auth.lookup import Lookup
 from kubelite.api.kinds.core.services import Service
 from kubelite.api.kinds.discovery import EndpointSlice
 from kubelite.api.machinery.causes import quoted
-from kubelite.api.registry.custom_conversion import ReviewFailed
+from kubelite.api.registry.hooks import ReviewFailed
 from kubelite.limits import WEBHOOK_ANSWER, WEBHOOK_AUTHORITIES
 from kubelite.randomness import Randomness
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
-CONVERSION_SECONDS = 30
 KEEP_ALIVE_SECONDS = 60.0
+
+
+class _Unreachable(Exception):
+    """There is no address to call; the message says why."""
 
 
 class Webhooks:
@@ -45,41 +49,48 @@ class Webhooks:
             await self._session.close()
             self._session = None
 
-    async def review(self, client_config: Mapping[str, Any], body: bytes) -> bytes:
-        """Post a review to a conversion webhook; return its answer. Raises ReviewFailed."""
-        return await self.post(client_config, body, CONVERSION_SECONDS)
-
     async def post(self, client_config: Mapping[str, Any], body: bytes, seconds: float) -> bytes:
         """Post JSON to the webhook of a WebhookClientConfig; return its answer. Raises ReviewFailed."""
-        service = client_config.get("service")
-        if service is not None:
-            shown, url, name = self._service(service)
-        else:
-            shown = url = str(client_config.get("url") or "")
-            name = urlsplit(url).hostname or ""
-        context = self._trusting(client_config.get("caBundle") or "")
+        shown, name = _address_of(client_config)
         shown = f"{shown}?timeout={seconds:g}s"
-        timeout = aiohttp.ClientTimeout(total=seconds)
         try:
-            async with self._opened().post(
-                f"{url}?timeout={seconds:g}s",
-                data=body,
-                headers={"Content-Type": "application/json", "Accept": "application/json"},
-                ssl=context,
-                server_hostname=name,
-                timeout=timeout,
-                allow_redirects=False,
-            ) as answer:
-                if not 200 <= answer.status < 300:
-                    raise ReviewFailed(
-                        'an error on the server ("unknown") has prevented the request from succeeding'
-                    )
-                return await _read(answer)
+            return await self._post(
+                self._called(client_config, shown), name, client_config, body, seconds
+            )
         except TimeoutError as error:
             text = f"Post {quoted(shown)}: context deadline exceeded"
             raise ReviewFailed(text) from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, OSError, ValueError, _Unreachable) as error:
             raise ReviewFailed(f"Post {quoted(shown)}: {_reason(error)}") from error
+
+    async def _post(
+        self, url: str, name: str, client_config: Mapping[str, Any], body: bytes, seconds: float
+    ) -> bytes:
+        async with self._opened().post(
+            url,
+            data=body,
+            headers={"Content-Type": "application/json", "Accept": "application/json"},
+            ssl=await self._trusting(client_config.get("caBundle") or ""),
+            server_hostname=name,
+            timeout=aiohttp.ClientTimeout(total=seconds),
+            allow_redirects=False,
+        ) as answer:
+            if not 200 <= answer.status < 300:
+                raise ReviewFailed(_refusal(answer.status))
+            return await _read(answer)
+
+    def _called(self, client_config: Mapping[str, Any], shown: str) -> str:
+        """Return the URL to call; raises _Unreachable."""
+        service = client_config.get("service")
+        if service is None:
+            if not shown.startswith("https://"):
+                raise _Unreachable("it is no https URL")
+            return shown
+        address, port = self._endpoint(
+            service.get("name") or "", service.get("namespace") or "", service.get("port") or 443
+        )
+        host = f"[{address}]" if ":" in address else address
+        return urlsplit(shown)._replace(netloc=f"{host}:{port}").geturl()
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -87,14 +98,17 @@ class Webhooks:
             self._session = aiohttp.ClientSession(connector=connector, auto_decompress=True)
         return self._session
 
-    def _trusting(self, bundle: str) -> ssl.SSLContext:
+    async def _trusting(self, bundle: str) -> ssl.SSLContext:
         """Return the context that trusts a bundle of authorities ("": those of the host); raises ReviewFailed."""
         known = self._contexts.get(bundle)
         if known is not None:
             return known
         try:
-            pem = base64.b64decode(bundle, validate=True).decode("ascii")
-            context = ssl.create_default_context(cadata=pem or None)
+            if bundle:
+                pem = base64.b64decode(bundle, validate=True).decode("ascii")
+                context = ssl.create_default_context(cadata=pem)
+            else:  # reads all certificates of the host
+                context = await asyncio.to_thread(ssl.create_default_context)
         except (binascii.Error, UnicodeDecodeError, ssl.SSLError, ValueError) as error:
             raise ReviewFailed(f"unable to load root certificates: {error}") from error
         if len(self._contexts) >= WEBHOOK_AUTHORITIES.value:
@@ -103,26 +117,14 @@ class Webhooks:
         self._contexts[bundle] = context
         return context
 
-    def _service(self, reference: Mapping[str, Any]) -> tuple[str, str, str]:
-        """Return the URL as errors show it, the URL to call, and the name that the certificate must have."""
-        name, namespace = reference.get("name") or "", reference.get("namespace") or ""
-        port, path = reference.get("port") or 443, reference.get("path") or "/"
-        server_name = f"{name}.{namespace}.svc"
-        shown = f"https://{server_name}:{port}{path}"
-        address, number = self._endpoint(name, namespace, port, shown)
-        host = f"[{address}]" if ":" in address else address
-        return shown, f"https://{host}:{number}{path}", server_name
-
-    def _endpoint(self, name: str, namespace: str, port: int, shown: str) -> tuple[str, int]:
-        """Return address and port of a ready endpoint of a Service; raises ReviewFailed."""
+    def _endpoint(self, name: str, namespace: str, port: int) -> tuple[str, int]:
+        """Return address and port of a ready endpoint of a Service; raises _Unreachable."""
         service = self._lookup.get(Service, name, namespace)
         if service is None:
-            raise ReviewFailed(f"Post {quoted(shown)}: service {quoted(name)} not found")
+            raise _Unreachable(f"service {quoted(name)} not found")
         wanted = next((one for one in service.spec.ports if one.port == port), None)
         if wanted is None:
-            raise ReviewFailed(
-                f"Post {quoted(shown)}: no service port {port} found for service {quoted(name)}"
-            )
+            raise _Unreachable(f"no service port {port} found for service {quoted(name)}")
         found = [
             (endpoint.addresses[0], offered.port)
             for slice_ in self._lookup.list(EndpointSlice, namespace)
@@ -133,10 +135,42 @@ class Webhooks:
             if endpoint.conditions.ready is not False and endpoint.addresses
         ]
         if not found:
-            raise ReviewFailed(
-                f"Post {quoted(shown)}: no endpoints available for service {quoted(name)}"
-            )
+            raise _Unreachable(f"no endpoints available for service {quoted(name)}")
         return found[int(self._randomness.uniform(0, len(found)))]
+
+
+def _address_of(client_config: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the URL of a webhook as errors show it, and the name that its certificate must have."""
+    service = client_config.get("service")
+    if service is None:
+        url = str(client_config.get("url") or "")
+        return url, urlsplit(url).hostname or ""
+    name = f"{service.get('name') or ''}.{service.get('namespace') or ''}.svc"
+    return f"https://{name}:{service.get('port') or 443}{service.get('path') or '/'}", name
+
+
+_REFUSALS = {
+    401: "the server has asked for the client to provide credentials",
+    403: "unknown",
+    404: "the server could not find the requested resource",
+    405: "the server does not allow this method on the requested resource",
+    409: "the server reported a conflict",
+    422: "the server rejected our request due to an error in our request",
+    429: "the server has received too many requests and has asked us to try again later",
+    503: "the server is currently unable to handle the request",
+    504: "the server was unable to return a response in the time allotted, but may still be processing the request",
+}
+
+
+def _refusal(status: int) -> str:
+    """Return what clients of Kubernetes say of a status without a body that they understand."""
+    if status in _REFUSALS:
+        return _REFUSALS[status]
+    if status >= 500:
+        return 'an error on the server ("unknown") has prevented the request from succeeding'
+    return (
+        f"the server responded with the status code {status} but did not return more details (post)"
+    )
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:

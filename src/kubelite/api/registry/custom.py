@@ -21,7 +21,8 @@ from kubelite.api.machinery.field_selectors import METADATA, NAME_ONLY, Fields, 
 from kubelite.api.machinery.openapi_custom import CustomType
 from kubelite.api.machinery.shaping.custom import CustomShape
 from kubelite.api.machinery.versions import version_priority
-from kubelite.api.registry.custom_conversion import CustomConversion, Reviewer, WebhookConversion
+from kubelite.api.registry.custom_conversion import CustomConversion, WebhookConversion
+from kubelite.api.registry.hooks import Hooks
 from kubelite.api.registry.objects import revision_of
 from kubelite.api.registry.resource import STANDARD, Resource, Subresource
 from kubelite.api.registry.rules.embedded_metadata import embedded_metadata
@@ -151,7 +152,7 @@ class Rows(Struct):
 NO_ROWS = Rows("", (), b"", 0)
 
 
-def rows_of(value: bytes, before: Rows = NO_ROWS, reviewer: Reviewer | None = None) -> Rows:
+def rows_of(value: bytes, before: Rows = NO_ROWS, hooks: Hooks | None = None) -> Rows:
     """Return the rows of a stored definition; those made `before`, if nothing that they depend on has changed."""
     definition = _decode(value)
     if not definition.is_served:
@@ -160,17 +161,17 @@ def rows_of(value: bytes, before: Rows = NO_ROWS, reviewer: Reviewer | None = No
     made_of = msgspec.json.encode([definition.spec, names_, terminating])
     if made_of == before.made_of:
         return before
-    maker = _Maker(definition, revision_of(value), reviewer)
+    maker = _Maker(definition, revision_of(value), hooks)
     return Rows(definition.spec.group, maker.rows(), made_of, maker.fresh_from)
 
 
 class _Maker:
     """Makes the rows of one definition."""
 
-    def __init__(self, definition: Definition, revision: int, reviewer: Reviewer | None) -> None:
+    def __init__(self, definition: Definition, revision: int, hooks: Hooks | None) -> None:
         self.definition = definition
         self.fresh_from = revision
-        self._reviewer = reviewer
+        self._hooks = hooks
         self._versions = sorted(
             definition.spec.versions, key=lambda one: version_priority(one.name)
         )
@@ -258,7 +259,7 @@ class _Maker:
         conversion = self.definition.spec.conversion
         webhook = None
         if conversion.strategy == "Webhook" and conversion.webhook != NULL:
-            webhook = WebhookConversion(msgspec.json.decode(conversion.webhook), self._reviewer)
+            webhook = WebhookConversion(msgspec.json.decode(conversion.webhook), self._hooks)
         return CustomConversion(
             self._gvk(version),
             self._gvk(stored),
@@ -299,13 +300,11 @@ def _deprecation(version: Version, gvk: GroupVersionKind, versions: Sequence[Ver
 class CustomResources:
     """Follows the stored definitions and keeps their rows in the table."""
 
-    def __init__(
-        self, store: Store, table: ResourceTable, reviewer: Reviewer | None = None
-    ) -> None:
-        """`reviewer` asks a webhook to convert objects; without it such conversions fail."""
+    def __init__(self, store: Store, table: ResourceTable, hooks: Hooks | None = None) -> None:
+        """`hooks` asks a webhook to convert objects; without it such conversions fail."""
         self._store = store
         self._table = table
-        self._reviewer = reviewer
+        self._hooks = hooks
         self._rows: dict[str, Rows] = {}  # by the key of the definition
         self._prefix = table.of(CustomResourceDefinition).prefix
         self._unsubscribe: Callable[[], None] | None = None
@@ -336,7 +335,7 @@ class CustomResources:
         after = NO_ROWS
         if value is not None:
             try:
-                after = rows_of(value, before, self._reviewer)
+                after = rows_of(value, before, self._hooks)
             except (msgspec.DecodeError, ValueError, StopIteration) as error:
                 # It was valid when it was stored, so an older or newer server has stored it.
                 log.warning("definition not served", extra={"key": key, "reason": str(error)})

@@ -5,7 +5,7 @@ version of the path, then prunes it and fills in defaults as that version's sche
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -14,26 +14,12 @@ from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery import causes
 from kubelite.api.machinery.shaping.custom import CustomShape
 from kubelite.api.registry.conversion import JSON
+from kubelite.api.registry.hooks import NO_OBJECT, Hooks, ReviewFailed
 
+CONVERSION_SECONDS = 30
 REVIEW_KIND = "ConversionReview"
 _GROUP = "apiextensions.k8s.io"
 _VERSIONS = ("v1", "v1beta1")
-
-
-class ReviewFailed(Exception):
-    """A webhook gave no answer that can be read."""
-
-
-class Reviewer(Protocol):
-    """Calls webhooks."""
-
-    def uid(self) -> str:
-        """Return a new identifier for a review."""
-        ...
-
-    async def review(self, client_config: Mapping[str, Any], body: bytes) -> bytes:
-        """Post a review to the webhook of a WebhookClientConfig; return its answer. Raises ReviewFailed."""
-        ...
 
 
 class ConversionFailed(APIError):
@@ -46,11 +32,11 @@ class ConversionFailed(APIError):
 class WebhookConversion:
     """Converts objects by a webhook of a definition."""
 
-    def __init__(self, config: Mapping[str, Any], reviewer: Reviewer | None) -> None:
+    def __init__(self, config: Mapping[str, Any], hooks: Hooks | None) -> None:
         """`config` is a definition's ``spec.conversion.webhook``."""
         self._client_config = config.get("clientConfig") or {}
         self._versions = config.get("conversionReviewVersions") or ()
-        self._reviewer = reviewer
+        self._hooks = hooks
 
     async def convert(self, items: Sequence[JSON], wanted: GroupVersionKind) -> Sequence[JSON]:
         """Return the objects, all of one kind, in a version; raises ConversionFailed."""
@@ -81,15 +67,17 @@ class WebhookConversion:
         version = next((one for one in self._versions if one in _VERSIONS), None)
         if version is None:
             raise ReviewFailed("no supported conversion review versions")
-        if self._reviewer is None:
+        if self._hooks is None:
             raise ReviewFailed("this server calls no webhooks")
-        uid = self._reviewer.uid()
+        uid = self._hooks.uid()
         review = {
             "kind": REVIEW_KIND,
             "apiVersion": f"{_GROUP}/{version}",
             "request": {"uid": uid, "desiredAPIVersion": api_version, "objects": items},
         }
-        answer = await self._reviewer.review(self._client_config, msgspec.json.encode(review))
+        answer = await self._hooks.post(
+            self._client_config, msgspec.json.encode(review), CONVERSION_SECONDS
+        )
         return _converted_objects(answer, uid, version)
 
 
@@ -103,13 +91,9 @@ def _converted_objects(body: bytes, uid: str, version: str) -> list[Any]:
     try:
         answer = msgspec.json.decode(body)
     except msgspec.DecodeError as error:
-        raise ReviewFailed(f"couldn't get version/kind; json parse error: {error}") from error
+        raise ReviewFailed(NO_OBJECT) from error
     if not isinstance(answer, dict):
-        raise ReviewFailed(
-            "couldn't get version/kind; json parse error: json: cannot unmarshal "
-            f"{_json_type(answer)} into Go value of type struct {{ APIVersion string "
-            '"json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
-        )
+        raise ReviewFailed(NO_OBJECT)
     expected = (f"{_GROUP}/{version}", REVIEW_KIND)
     if version == "v1" and (answer.get("apiVersion"), answer.get("kind")) != expected:
         raise ReviewFailed(
@@ -129,14 +113,6 @@ def _converted_objects(body: bytes, uid: str, version: str) -> list[Any]:
         )
     found = response.get("convertedObjects")
     return found if isinstance(found, list) else []
-
-
-def _json_type(value: object) -> str:
-    if isinstance(value, str):
-        return "string"
-    if isinstance(value, bool):
-        return "bool"
-    return "array" if isinstance(value, list) else "number"
 
 
 def _accepted(original: JSON, answer: Any, wanted: GroupVersionKind) -> JSON:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from kubelite.api.auth.caller import Allowed, Attributes
 from kubelite.api.errors import NotFound
-from kubelite.api.registry.admission.request import AdmissionRequest, Verb
+from kubelite.api.registry.admission.request import AdmissionRequest, Verb, passing_on_warnings
 from kubelite.api.registry.answers import Deleted
 from kubelite.api.registry.deletion import PENDING, check_preconditions, removal_of
 from kubelite.api.registry.objects import decode, encode, name_of, put, removal, with_revision
@@ -86,6 +86,7 @@ class Deleter:
             caller=target.allowed.caller,
             attributes=target.allowed.attributes,
             operation=Verb.DELETE,
+            served=target.resource,
             resource=target.canonical,
             item=None,
             old=old,
@@ -93,8 +94,10 @@ class Deleter:
             dry_run=options.dry_run,
         )
         draft.reservations = request.reservations
-        await self._admission.mutate(request)
-        await self._admission.validate(request)
+        if not target.is_step:
+            with passing_on_warnings(request):
+                await self._admission.mutate(request)
+                await self._admission.validate(request)
         draft.warnings.extend(request.warnings)
         draft.warnings.extend(deletion_warnings(target, options))
 

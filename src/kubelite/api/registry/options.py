@@ -31,6 +31,9 @@ class WriteOptions(Struct, frozen=True, kw_only=True):
 
     dry_run: bool = False
     field_manager: str = ""
+    names_manager: bool = (
+        False  # the caller named the field manager, which else comes from its user agent
+    )
     field_validation: str = ""  # Strict, Warn or Ignore; "" is Warn
     force: bool = False  # server-side apply: take fields from other managers
     body_bytes: int = (

@@ -17,10 +17,10 @@ from kubelite.api.kinds.authorization import (
 from kubelite.api.kinds.model import Kind, to_wire
 from kubelite.api.machinery.shaping.go import structure
 from kubelite.api.registry.answers import Written
-from kubelite.api.registry.bodies import check_namespace, check_type, metadata_of, shape
 from kubelite.api.registry.handlers import Post, Services
 from kubelite.api.registry.objects import encode
 from kubelite.api.registry.options import WriteOptions
+from kubelite.api.registry.posted import take
 from kubelite.api.registry.routes import not_allowed
 from kubelite.api.registry.target import Target
 
@@ -37,11 +37,9 @@ def _post(answer: Answer) -> Post:
     ) -> Written:
         if services.reviews is None:
             raise not_allowed(target.resource)
-        check_type(target.resource, body)
-        check_namespace(target, metadata_of(body))
         form, run = target.resource.shape, services.writer.offload.run
         cost = form.cost(options.body_bytes)
-        warnings = await run(cost, lambda: shape(form, body, options))
+        warnings = tuple(await take(services, target, body, form, options))
         told = to_wire(await answer(services.reviews, target.allowed, body))
 
         def answered() -> bytes:

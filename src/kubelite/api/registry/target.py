@@ -18,6 +18,7 @@ class Target(Struct, frozen=True):
     allowed: Allowed
     resource: Resource
     canonical: Resource
+    is_step: bool = False  # of a request that admission has judged as a whole
 
     @property
     def working(self) -> Resource:

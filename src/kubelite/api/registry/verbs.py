@@ -26,7 +26,6 @@ from kubelite.api.registry import reading
 from kubelite.api.registry.answers import Deleted, Listed, Written
 from kubelite.api.registry.beginning import Beginning
 from kubelite.api.registry.bodies import (
-    check_namespace,
     check_type,
     findings,
     metadata_of,
@@ -37,6 +36,7 @@ from kubelite.api.registry.handlers import Issue, Probe, Services
 from kubelite.api.registry.hub import Hub
 from kubelite.api.registry.objects import decode, encode
 from kubelite.api.registry.options import DeletionOptions, ReadOptions, WatchOptions, WriteOptions
+from kubelite.api.registry.posted import admit_connection
 from kubelite.api.registry.reading import NOT_OLDER, Reader, parse_revision, too_large
 from kubelite.api.registry.resource import Projection, Resource
 from kubelite.api.registry.routes import check_scope, check_verb, not_found
@@ -103,7 +103,6 @@ class Verbs:
         """Create an object, or post to a subresource (binding, eviction, token). Changes `body`."""
         target = self.target(allowed, "create")
         if (post := target.post) is not None:
-            check_namespace(target, metadata_of(body))
             return await post(self._services, target, body, options)
         return await self.writer.create(target, MayCreate(allowed), body, options)
 
@@ -246,6 +245,16 @@ class Verbs:
     async def delete(self, allowed: Allowed, options: DeletionOptions) -> Deleted:
         """Delete an object, or mark it as deleted if finalizers or a grace period delay its removal."""
         return await self.deleter.delete(self.target(allowed, "delete"), options)
+
+    async def connect(
+        self, allowed: Allowed, resource: Resource, options: dict[str, Any], form: Shape
+    ) -> None:
+        """Have admission judge a connection, such as an exec, before it is opened; it may change the options.
+
+        `options` are an object of its kind. Raises what admission rejects with.
+        """
+        target = Target(allowed, resource, resource.canonical)
+        await admit_connection(self.writer.admission, target, options, form)
 
     async def delete_collection(
         self, allowed: Allowed, selection: ReadOptions, options: DeletionOptions

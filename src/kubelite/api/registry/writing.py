@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kubelite.api.auth.caller import MayCreate
 from kubelite.api.errors import (
@@ -29,7 +30,7 @@ from kubelite.api.machinery.managed_fields import track
 from kubelite.api.machinery.times import format_time
 from kubelite.api.machinery.work_cost import ownership_cost, rules_cost, shape_cost, warnings_cost
 from kubelite.api.registry.admission import Admission
-from kubelite.api.registry.admission.request import AdmissionRequest, Verb
+from kubelite.api.registry.admission.request import AdmissionRequest, Verb, passing_on_warnings
 from kubelite.api.registry.allocation import Allocator
 from kubelite.api.registry.answers import Written
 from kubelite.api.registry.bodies import (
@@ -197,7 +198,7 @@ class Writer:
 
         Raises AlreadyExists, BadRequest, Invalid, InternalError after `ATTEMPTS_MAX` tries, and admission's errors.
         """
-        target = Target(evidence.allowed, target.resource, target.canonical)
+        target = replace(target, allowed=evidence.allowed)
         check_type(target.resource, body)
         metadata = metadata_of(body)
         if metadata.get("resourceVersion") not in (None, "", "0"):
@@ -406,6 +407,7 @@ class Writer:
             caller=target.allowed.caller,
             attributes=target.allowed.attributes,
             operation=operation,
+            served=target.resource,
             resource=resource,
             item=item,
             old=old,
@@ -413,7 +415,9 @@ class Writer:
             dry_run=draft.options.dry_run,
         )
         draft.reservations, draft.checks = request.reservations, request.checks
-        await self.admission.mutate(request)
+        if not target.is_step:
+            with passing_on_warnings(request):
+                await self.admission.mutate(request)
         item = request.object or item
         await self.offload.run(
             resource.shape.cost(draft.cost_bytes), partial(resource.shape.complete, item)
@@ -436,7 +440,9 @@ class Writer:
             name = item["metadata"].get("name", "")
             raise causes.invalid_object(kind.kind, kind.group, name, found)
         draft.warnings.extend(told)
-        await self.admission.validate(request)
+        if not target.is_step:
+            with passing_on_warnings(request):
+                await self.admission.validate(request)
         draft.warnings.extend(request.warnings)
         return item
 

@@ -29,8 +29,10 @@ from kubelite.api.http.pod_streams import (
 from kubelite.api.http.proxies import Proxy
 from kubelite.api.http.relay import Relay
 from kubelite.api.http.request import parse_query
+from kubelite.api.machinery.shaping.shape import Shape
 from kubelite.api.registry.builtin import builtin_table
 from kubelite.api.registry.options import ReadOptions
+from kubelite.api.registry.resource import Resource
 from kubelite.api.registry.verbs import Listed, Verbs
 from kubelite.offload import AtOnce
 from kubelite.randomness import SeededRandomness
@@ -85,6 +87,18 @@ class Cluster(Verbs):
                 ],
             }
         ]
+
+        self.opened: list[dict[str, Any]] = []  # the options of connections
+        self.change: dict[str, Any] = {}  # what admission makes of them
+
+    async def connect(
+        self, allowed: Allowed, resource: Resource, options: dict[str, Any], form: Shape
+    ) -> None:
+        if allowed.attributes.name == "guarded":
+            raise Forbidden("admission says no")
+        form.complete(dict(options))
+        self.opened.append(dict(options))
+        options |= self.change
 
     async def get(self, allowed: Allowed, options: ReadOptions) -> bytes:
         attributes = allowed.attributes
@@ -163,6 +177,53 @@ def echo(*head: str, body: bytes = b"") -> tuple[Serve, list[bytes]]:
         await writer.drain()
 
     return serve, seen
+
+
+@pytest.mark.parametrize(
+    ("path", "options"),
+    [
+        (
+            "pods/web/exec?command=ls&command=-l&stdin=true&tty=false&container=main",
+            {"kind": "PodExecOptions", "command": ["ls", "-l"], "stdin": True, "container": "main"},
+        ),
+        ("pods/web/portforward?ports=80", {"kind": "PodPortForwardOptions", "ports": [80]}),
+        ("pods/web/proxy/a%20b/?c=d", {"kind": "PodProxyOptions", "path": "/a b/"}),
+        ("services/web/proxy/", {"kind": "ServiceProxyOptions", "path": "/"}),
+    ],
+)
+async def test_admission_judges_a_connection(path: str, options: dict[str, Any]) -> None:
+    serve, _ = echo("HTTP/1.1 200 OK", "Content-Length: 0")
+    async with proxied(serve) as (reader, writer, cluster):
+        writer.write(asking(f"/api/v1/namespaces/default/{path}"))
+        await reader.readuntil(b"\r\n\r\n")
+        assert cluster.opened == [{"apiVersion": "v1", **options}]
+
+
+async def test_a_connection_that_admission_refuses_reaches_no_backend() -> None:
+    serve, seen = echo("HTTP/1.1 200 OK", "Content-Length: 0")
+    async with proxied(serve) as (reader, writer, _):
+        writer.write(asking(f"{PODS}/guarded/exec?command=ls", method="POST"))
+        assert b" 403 " in await reader.readuntil(b"\r\n\r\n")
+        assert seen == []
+
+
+async def test_admission_may_change_what_is_run() -> None:
+    serve, seen = echo("HTTP/1.1 200 OK", "Content-Length: 0")
+    async with proxied(serve) as (reader, writer, cluster):
+        cluster.change = {"command": ["id"]}
+        path = f"{PODS}/web/exec?command=ls&stdout=true&x=1"
+        writer.write(asking(path, "Connection: Upgrade", "Upgrade: SPDY/3.1", method="POST"))
+        await reader.readuntil(b"\r\n\r\n")
+        assert seen[0].startswith(b"POST /exec/default/web/main?output=1&command=id ")
+
+
+@pytest.mark.parametrize("query", ["ports=x", "dryRun=All"])
+async def test_a_connection_with_bad_options(query: str) -> None:
+    serve, seen = echo("HTTP/1.1 200 OK", "Content-Length: 0")
+    async with proxied(serve) as (reader, writer, _):
+        writer.write(asking(f"{PODS}/web/portforward?{query}", method="POST"))
+        assert b" 400 " in await reader.readuntil(b"\r\n\r\n")
+        assert seen == []
 
 
 async def test_logs_flow_as_they_are_written() -> None:

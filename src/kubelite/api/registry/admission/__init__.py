@@ -4,7 +4,13 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from kubelite.api.registry.admission.request import AdmissionRequest, Mutating, Validating, Verb
+from kubelite.api.registry.admission.request import (
+    AdmissionRequest,
+    JudgesConnections,
+    Mutating,
+    Validating,
+    Verb,
+)
 
 # The order in which Kubernetes runs its built-in plugins; `Admission.ordered` sorts by it.
 ORDER = (
@@ -56,6 +62,19 @@ class Admission(Struct, frozen=True):
         """Run the mutating plugins in order; raises the first rejection."""
         for plugin in self.mutating:
             await plugin.mutate(request)
+        if request.repetition.again:
+            request.repetition.is_now = True
+            for plugin in self.mutating:
+                await plugin.mutate(request)
+
+    async def connect(self, request: AdmissionRequest) -> None:
+        """Run the plugins that judge connections; raises the first rejection."""
+        for mutating in self.mutating:
+            if isinstance(mutating, JudgesConnections):
+                await mutating.mutate(request)
+        for validating in self.validating:
+            if isinstance(validating, JudgesConnections):
+                await validating.validate(request)
 
     async def validate(self, request: AdmissionRequest) -> None:
         """Run the validating plugins in order; raises the first rejection."""

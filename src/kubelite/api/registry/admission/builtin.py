@@ -33,8 +33,14 @@ from kubelite.api.registry.admission.volume_claims import (
     PersistentVolumeClaimResize,
     StorageObjectInUseProtection,
 )
+from kubelite.api.registry.admission.webhooks import (
+    MutatingAdmissionWebhook,
+    ValidatingAdmissionWebhook,
+)
+from kubelite.api.registry.hooks import Hooks
 from kubelite.api.registry.table import ResourceTable
 from kubelite.clock import Clock
+from kubelite.offload import Offload
 from kubelite.randomness import Randomness
 from kubelite.store.protocol import Store
 
@@ -62,6 +68,8 @@ SWITCHABLE = frozenset(
         DefaultIngressClass,
         DenyServiceExternalIPs,
         ResourceQuota,
+        MutatingAdmissionWebhook,
+        ValidatingAdmissionWebhook,
     )
 )
 
@@ -75,6 +83,8 @@ def builtin_admission(  # noqa: PLR0913 - all that any plugin needs
     rbac: RBAC,
     clock: Clock,
     randomness: Randomness,
+    hooks: Hooks | None = None,
+    offload: Offload,
     enable: Collection[str] = (),
     disable: Collection[str] = (),
 ) -> Admission:
@@ -101,5 +111,10 @@ def builtin_admission(  # noqa: PLR0913 - all that any plugin needs
         DenyServiceExternalIPs(),
         ResourceQuota(store, resources, clock),
     ]
+    if hooks is not None:
+        plugins += [
+            MutatingAdmissionWebhook(lookup, resources, hooks, offload),
+            ValidatingAdmissionWebhook(lookup, resources, hooks, offload),
+        ]
     off = (OFF_BY_DEFAULT - set(enable)) | set(disable)
     return Admission.ordered(*(plugin for plugin in plugins if plugin.name not in off))

@@ -6,10 +6,15 @@ first, in the order of their list; then defaults are filled in and the object is
 run.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
 from kubelite.api.auth.caller import Attributes, Caller
+from kubelite.api.errors import APIError
+from kubelite.api.kinds.model import GroupVersionKind
+from kubelite.api.machinery.shaping.shape import Shape
 from kubelite.api.registry.options import DeletionOptions, WriteOptions
 from kubelite.api.registry.reservation import Reservation
 from kubelite.api.registry.resource import Resource
@@ -25,6 +30,26 @@ class Verb(StrEnum):
     CONNECT = "CONNECT"
 
 
+class Repetition:
+    """The second round of the mutating plugins, which a webhook that changed the object makes necessary."""
+
+    __slots__ = ("again", "is_now", "last_output", "reinvocable", "seen")
+
+    def __init__(self) -> None:
+        self.is_now = False  # the second round runs
+        self.again = False  # a second round is needed
+        self.seen: set[str] = (
+            set()
+        )  # webhooks that want to be called again if somebody changes the object after them
+        self.reinvocable: set[str] = set()  # those of them after which somebody did
+        self.last_output: bytes = b""  # the object after the last webhook of the first round
+
+    def changed(self) -> None:
+        """Note that a webhook changed the object."""
+        self.again = True
+        self.reinvocable |= self.seen
+
+
 class AdmissionRequest:
     """One write that passes admission."""
 
@@ -33,16 +58,19 @@ class AdmissionRequest:
         "caller",
         "checks",
         "dry_run",
+        "form",
         "object",
         "old",
         "operation",
         "options",
+        "repetition",
         "reservations",
         "resource",
+        "served",
         "warnings",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a request is made of
         self,
         *,
         caller: Caller,
@@ -53,20 +81,41 @@ class AdmissionRequest:
         old: dict[str, Any] | None,
         options: WriteOptions | DeletionOptions,
         dry_run: bool = False,
+        served: Resource | None = None,
+        form: Shape | None = None,
     ) -> None:
+        """`served` is the row of the path, if that is another version of `resource`.
+
+        `form` is that of a body that is not of the path's kind, such as an Eviction.
+        """
         self.caller = caller
         self.attributes = attributes  # verb, subresource, namespace and name are here
         self.operation = operation
         self.resource = (
             resource  # of the stored object; a subresource's body may be of another kind
         )
+        self.served = served or resource
         self.object = item  # None: a deletion
         self.old = old  # None: a creation; never change it
         self.options = options
         self.dry_run = dry_run
+        self.form = form
         self.warnings: list[str] = []
         self.reservations: list[Reservation] = []
+        self.repetition = Repetition()
         self.checks: list[Check] = []  # preconditions that must still hold at the commit
+
+    @property
+    def kind(self) -> GroupVersionKind:
+        """The kind of the objects of the path, such as Scale."""
+        subresource = self.served.subresources.get(self.attributes.subresource)
+        return self.served.kind if subresource is None else subresource.kind
+
+    @property
+    def is_projected(self) -> bool:
+        """Whether the path shows the object in another form, such as a Scale."""
+        subresource = self.served.subresources.get(self.attributes.subresource)
+        return subresource is not None and subresource.projection is not None
 
     def add_warning(self, text: str) -> None:
         """Add a warning to the response, once."""
@@ -81,6 +130,22 @@ class AdmissionRequest:
     def reserve(self, reservation: Reservation) -> None:
         """Add `reservation` to the commit."""
         self.reservations.append(reservation)
+
+
+@contextmanager
+def passing_on_warnings(request: AdmissionRequest) -> Iterator[None]:
+    """Add the warnings of a request to an error that rejects it."""
+    try:
+        yield
+    except APIError as error:
+        error.warnings = (*error.warnings, *request.warnings)
+        raise
+
+
+class JudgesConnections:
+    """A plugin that is also asked about connections, such as an exec; others see objects alone."""
+
+    __slots__ = ()
 
 
 @runtime_checkable

@@ -1,5 +1,6 @@
 """pods/binding: binds a pod to a node, for schedulers."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -10,10 +11,10 @@ from kubelite.api.machinery import causes
 from kubelite.api.machinery.shaping.go import GoShape
 from kubelite.api.machinery.times import format_time
 from kubelite.api.registry.answers import Written
-from kubelite.api.registry.bodies import check_kind, metadata_of, shape
 from kubelite.api.registry.handlers import Services
 from kubelite.api.registry.objects import encode
 from kubelite.api.registry.options import WriteOptions
+from kubelite.api.registry.posted import take
 from kubelite.api.registry.target import Target
 from kubelite.api.registry.writing import Decode
 
@@ -26,11 +27,17 @@ async def bind_pod(
     services: Services, target: Target, body: JSON, options: WriteOptions
 ) -> Written:
     """Bind the pod of the path; raises NotFound, BadRequest, Invalid, and Conflict for a bound or deleted pod."""
-    check_kind(Binding.gvk, body)
-    warnings = shape(FORM, body, options)
-    metadata = metadata_of(body)
-    if metadata.get("name") != target.name:
+    warnings = await take(services, target, body, FORM, options)
+    if body["metadata"].get("name") != target.name:
         raise BadRequest("name in URL does not match name in Binding object")
+    return await _bind(services, target, body, options, warnings)
+
+
+async def _bind(
+    services: Services, target: Target, body: JSON, options: WriteOptions, warnings: Sequence[str]
+) -> Written:
+    metadata = body["metadata"]
+    target = replace(target, is_step=True)
     node = _node(body, target.name)
     writer = services.writer
 
@@ -47,15 +54,16 @@ async def bind_by_body(
     services: Services, target: Target, body: JSON, options: WriteOptions
 ) -> Written:
     """Bind a pod by a POST to ``bindings``, the old form that names the pod only in the body."""
+    warnings = await take(services, target, body, FORM, options)
     pods = services.resources.of(Pod)
     attributes = replace(
         target.allowed.attributes,
         resource=pods.plural,
         subresource="binding",
-        name=metadata_of(body).get("name", ""),
+        name=body["metadata"].get("name", ""),
     )
     target = Target(replace(target.allowed, attributes=attributes), pods, pods)
-    return await bind_pod(services, target, body, options)
+    return await _bind(services, target, body, options, warnings)
 
 
 def _node(body: JSON, name: str) -> str:

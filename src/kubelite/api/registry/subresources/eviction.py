@@ -20,10 +20,10 @@ from kubelite.api.machinery.selectors import label_selector
 from kubelite.api.machinery.shaping.go import GoShape
 from kubelite.api.machinery.times import format_time
 from kubelite.api.registry.answers import Written
-from kubelite.api.registry.bodies import check_kind, metadata_of, shape
 from kubelite.api.registry.handlers import Services
 from kubelite.api.registry.objects import decode, encode
 from kubelite.api.registry.options import DeletionOptions, Propagation, WriteOptions
+from kubelite.api.registry.posted import take
 from kubelite.api.registry.reading import not_found
 from kubelite.api.registry.subresources.binding import CREATED, set_condition
 from kubelite.api.registry.target import ATTEMPTS_MAX, Target, busy
@@ -56,6 +56,7 @@ class _Eviction:
     """Answers a POST of an Eviction."""
 
     def __init__(self, services: Services) -> None:
+        self._services = services
         self._writer = services.writer
         self._deleter = services.deleter
         self._budgets = services.resources.of(PodDisruptionBudget)
@@ -64,9 +65,8 @@ class _Eviction:
         """Evict the pod of the path."""
         if body.get("apiVersion") == BEFORE:
             body["apiVersion"] = Eviction.gvk.api_version
-        check_kind(Eviction.gvk, body)
-        shape(FORM, body, options)
-        if metadata_of(body).get("name") != target.name:
+        warnings = await take(self._services, target, body, FORM, options)
+        if body["metadata"].get("name") != target.name:
             raise BadRequest("name in URL does not match name in Eviction object")
         deletion = deletion_options(body.get("deleteOptions") or {}, dry_run=options.dry_run)
         for _ in range(ATTEMPTS_MAX):
@@ -75,14 +75,16 @@ class _Eviction:
                 raise not_found(target.resource, target.name)
             pod = decode.decode(entry.value)
             try:
-                return await self._evict(target, pod, deletion)
+                await self._evict(target, pod, deletion)
             except Conflict:
                 # The pod or its budget changed between the decision and the write, so decide again.
                 if deletion.resource_version or deletion.uid not in ("", pod["metadata"]["uid"]):
                     raise
+            else:
+                return Written(encode(CREATED), created=True, warnings=tuple(warnings))
         raise busy(target)
 
-    async def _evict(self, target: Target, pod: JSON, deletion: DeletionOptions) -> Written:
+    async def _evict(self, target: Target, pod: JSON, deletion: DeletionOptions) -> None:
         if not is_exempt(pod):
             budget = self._budget(target.namespace, pod)
             verdict = Verdict(spend=False) if budget is None else judge(budget, pod)
@@ -92,7 +94,6 @@ class _Eviction:
                 deletion = replace(deletion, resource_version=pod["metadata"]["resourceVersion"])
         deletion = await self._announce(target, pod, deletion)
         await self._deleter.delete(self._main(target), deletion)
-        return Written(encode(CREATED), created=True)
 
     async def _announce(
         self, target: Target, pod: JSON, deletion: DeletionOptions
@@ -116,7 +117,7 @@ class _Eviction:
             set_condition(present.setdefault("status", {}), condition, now)
             return present
 
-        status = Target(self._as(target, "update", "status"), target.resource, target.canonical)
+        status = replace(target, allowed=self._as(target, "update", "status"), is_step=True)
         written = await self._writer.update(status, revise, WriteOptions(field_manager="eviction"))
         if not deletion.resource_version:
             return deletion
@@ -124,7 +125,7 @@ class _Eviction:
         return replace(deletion, resource_version=version)
 
     def _main(self, target: Target) -> Target:
-        return Target(self._as(target, "delete", ""), target.resource, target.canonical)
+        return replace(target, allowed=self._as(target, "delete", ""), is_step=True)
 
     def _as(self, target: Target, verb: str, subresource: str) -> Allowed:
         """Return evidence for a step of the eviction, which the right to evict includes."""

@@ -1,0 +1,406 @@
+"""Admission webhooks: other servers that may change or refuse what is written.
+
+Mutating webhooks are called one after the other, in the order of the names of their configurations; validating ones at
+the same time. A webhook is asked in a version that one of its rules names. One that cannot be reached refuses the
+request or is passed over, as its failurePolicy says. Only the requests that it concerns wait for a webhook.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import msgspec
+from msgspec import Struct, to_builtins
+
+from kubelite.api.auth.lookup import Lookup
+from kubelite.api.errors import APIError, BadRequest, Cause, InternalError
+from kubelite.api.kinds.admissionregistration import (
+    MutatingWebhook,
+    MutatingWebhookConfiguration,
+    ValidatingWebhook,
+    ValidatingWebhookConfiguration,
+)
+from kubelite.api.machinery.causes import quoted
+from kubelite.api.machinery.json_patch import json_patch
+from kubelite.api.machinery.shaping.shape import Shape
+from kubelite.api.registry.admission.matching import (
+    Rule,
+    Selectors,
+    is_exempt,
+    matched,
+    place_of,
+    rule_of,
+    selector_of,
+)
+from kubelite.api.registry.admission.request import AdmissionRequest, JudgesConnections, Verb
+from kubelite.api.registry.admission.review import (
+    VERSIONS,
+    Answer,
+    Meant,
+    read_answer,
+    review_of,
+)
+from kubelite.api.registry.hooks import Hooks, ReviewFailed
+from kubelite.api.registry.objects import encode
+from kubelite.api.registry.resource import Resource
+from kubelite.api.registry.table import ResourceTable
+from kubelite.offload import Offload
+
+JSON = dict[str, Any]
+SECONDS = 10  # if a webhook names no timeout
+NO_SIDE_EFFECTS = ("None", "NoneOnDryRun")
+# Set by the server after mutating admission upstream, so mutating webhooks do not see it.
+SET_LATER = ("uid", "creationTimestamp", "generation")
+PATCH_PASSES = 4  # decode, patch, encode and decode, in bytes of cost a byte
+
+
+class Hook(Struct, frozen=True, eq=False):
+    """A configured webhook. Compared by identity."""
+
+    configuration: str
+    index: int  # in its configuration
+    name: str
+    client_config: Mapping[str, Any]
+    rules: Sequence[Rule]
+    selectors: Selectors
+    versions: Sequence[str]
+    is_equivalent: bool
+    is_ignored: bool  # its failure is
+    is_dry: bool  # it may be called for a dry run
+    is_reinvocable: bool
+    seconds: float
+
+    @property
+    def key(self) -> str:
+        """What tells the webhook from all others."""
+        return f"{self.configuration}/{self.name}/{self.index}"
+
+
+def hook_of(configuration: str, index: int, hook: MutatingWebhook | ValidatingWebhook) -> Hook:
+    """Compile a webhook."""
+    reinvocation = hook.reinvocationPolicy if isinstance(hook, MutatingWebhook) else None
+    return Hook(
+        configuration=configuration,
+        index=index,
+        name=hook.name,
+        client_config=to_builtins(hook.clientConfig),
+        rules=[
+            rule_of(one.operations, one.apiGroups, one.apiVersions, one.resources, one.scope)
+            for one in hook.rules
+        ],
+        selectors=Selectors(selector_of(hook.namespaceSelector), selector_of(hook.objectSelector)),
+        versions=hook.admissionReviewVersions,
+        is_equivalent=hook.matchPolicy != "Exact",
+        is_ignored=hook.failurePolicy == "Ignore",
+        is_dry=hook.sideEffects in NO_SIDE_EFFECTS,
+        is_reinvocable=reinvocation == "IfNeeded",
+        seconds=hook.timeoutSeconds or SECONDS,
+    )
+
+
+class _Webhooks(JudgesConnections):
+    """What both plugins have in common."""
+
+    def __init__(
+        self,
+        kind: type[MutatingWebhookConfiguration | ValidatingWebhookConfiguration],
+        lookup: Lookup,
+        resources: ResourceTable,
+        hooks: Hooks,
+        offload: Offload,
+    ) -> None:
+        self._kind = kind
+        self._lookup = lookup
+        self._resources = resources
+        self._hooks = hooks
+        self._offload = offload
+        self._configured: Sequence[Hook] | None = None
+        lookup.subscribe(kind, self._changed)
+
+    def _changed(self, *_: object) -> None:
+        self._configured = None
+
+    def configured(self) -> Sequence[Hook]:
+        """Return all webhooks, in the order in which they are called."""
+        if self._configured is None:
+            found: list[Any] = sorted(
+                self._lookup.list(self._kind), key=lambda one: one.metadata.name
+            )
+            self._configured = [
+                hook_of(one.metadata.name, index, hook)
+                for one in found
+                for index, hook in enumerate(one.webhooks)
+            ]
+        return self._configured
+
+    def meant(self, hook: Hook, request: AdmissionRequest) -> Meant | None:
+        """Return the form in which a webhook is asked about a request; None: it is not. Raises NotFound."""
+        place = place_of(request)
+        if is_exempt(place) or not hook.selectors.select_objects(request):
+            return None
+        others = self._equivalents(request) if hook.is_equivalent else tuple
+        found = matched(hook.rules, place, others)
+        if found is None or not hook.selectors.select_namespace(request, self._lookup):
+            return None
+        if found == (place.group, place.version, place.plural):
+            return Meant(request.kind, found)
+        row = self._resources.find(*found)
+        assert row is not None
+        return Meant(row.kind if request.kind == request.served.kind else request.kind, found)
+
+    def _equivalents(self, request: AdmissionRequest) -> Callable[[], Sequence[Resource]]:
+        storage, served = request.resource.storage, request.served
+        return lambda: [
+            row for row in self._resources.all() if row.storage == storage and row is not served
+        ]
+
+    async def ask(
+        self,
+        hook: Hook,
+        request: AdmissionRequest,
+        meant: Meant,
+        item: JSON | None,
+        *,
+        mutating: bool,
+    ) -> Answer | None:
+        """Return the answer of a webhook; None: its failure is ignored. Raises BadRequest and InternalError."""
+        if request.dry_run and not hook.is_dry:
+            raise BadRequest(f"admission webhook {quoted(hook.name)} does not support dry run")
+        uid, version = (
+            self._hooks.uid(),
+            next((one for one in hook.versions if one in VERSIONS), ""),
+        )
+        try:
+            if not version:
+                raise ReviewFailed(
+                    "could not create admission objects: webhook does not accept known AdmissionReview "
+                    "versions (v1, v1beta1)"
+                )
+            old = await self._shown(request, meant, request.old)
+            body = review_of(request, meant, uid, version, item, old)
+            try:
+                answer = await self._hooks.post(hook.client_config, body, hook.seconds)
+            except ReviewFailed as error:
+                raise ReviewFailed(f"failed to call webhook: {error}") from error
+            return read_answer(answer, hook.name, uid, version, mutating=mutating)
+        except ReviewFailed as error:
+            if hook.is_ignored:
+                request.annotate(f"failed-open.{self._annotation}/{hook.name}", hook.name)
+                return None
+            raise internal_error(f"failed calling webhook {quoted(hook.name)}: {error}") from error
+
+    _annotation = "webhook.admission.k8s.io"
+
+    def _row(self, request: AdmissionRequest, meant: Meant) -> Resource:
+        row = self._resources.find(*meant.resource)
+        return request.served if row is None else row
+
+    async def _shown(
+        self, request: AdmissionRequest, meant: Meant, item: JSON | None
+    ) -> JSON | None:
+        """Return an object of the request in the form that a webhook wants, as a copy."""
+        if item is None:
+            return None
+        if request.form is not None:
+            copy: JSON = msgspec.json.decode(encode(item))
+            return copy
+        row = self._row(request, meant)
+        shown = await converted(request.resource, row, item)
+        subresource = row.subresources.get(request.attributes.subresource)
+        if subresource is not None and subresource.projection is not None:
+            return subresource.projection.read(shown)
+        shown["apiVersion"], shown["kind"] = row.api_version, row.kind.kind
+        return shown
+
+
+async def converted(origin: Resource, wanted: Resource, item: JSON) -> JSON:
+    """Return a copy of an object in the version of another row of the same storage."""
+    copy: JSON = msgspec.json.decode(encode(item))
+    if wanted is origin:
+        return copy
+    if origin.conversion is not None and origin is not origin.canonical:
+        (copy,) = await origin.conversion.write_all([copy])
+    if wanted.conversion is not None and wanted is not wanted.canonical:
+        (copy,) = await wanted.conversion.read_all([copy])
+    return copy
+
+
+def internal_error(text: str) -> InternalError:
+    """Return an error of the server itself, as upstream words it."""
+    return InternalError(f"Internal error occurred: {text}", causes=[Cause("", "", text)])
+
+
+class MutatingAdmissionWebhook(_Webhooks):
+    """Has webhooks change the object."""
+
+    name: ClassVar = "MutatingAdmissionWebhook"
+
+    def __init__(
+        self, lookup: Lookup, resources: ResourceTable, hooks: Hooks, offload: Offload
+    ) -> None:
+        super().__init__(MutatingWebhookConfiguration, lookup, resources, hooks, offload)
+
+    async def mutate(self, request: AdmissionRequest) -> None:
+        """Call the webhooks that the request concerns; raises what they reject with, and InternalError."""
+        configured = self.configured()
+        if not configured:
+            return
+        repetition = request.repetition
+        if repetition.is_now and encode(request.object) != repetition.last_output:
+            repetition.reinvocable |= repetition.seen  # another plugin has changed the object
+        for number, hook in enumerate(configured):
+            meant = self.meant(hook, request)
+            if meant is None or (repetition.is_now and hook.key not in repetition.reinvocable):
+                continue
+            await self._call(hook, request, meant, number)
+        repetition.last_output = encode(request.object)
+
+    async def _call(self, hook: Hook, request: AdmissionRequest, meant: Meant, number: int) -> None:
+        shown = await self._shown(request, meant, request.object)
+        kept = _without(shown, request)
+        answer = await self.ask(hook, request, meant, shown, mutating=True)
+        is_changed = False
+        if answer is not None:
+            tell(request, answer)
+            if answer.rejection is not None:
+                raise answer.rejection
+            if answer.patch:
+                is_changed = await self._patch(hook, request, meant, shown, kept, answer.patch)
+        if is_changed:
+            request.repetition.changed()
+        if hook.is_reinvocable:
+            request.repetition.seen.add(hook.key)
+        place = f"round_{int(request.repetition.is_now)}_index_{number}"
+        told = {
+            "configuration": hook.configuration,
+            "webhook": hook.name,
+            "mutated": is_changed,
+        }
+        request.annotate(f"mutation.{self._annotation}/{place}", encode(told).decode())
+
+    async def _patch(
+        self,
+        hook: Hook,
+        request: AdmissionRequest,
+        meant: Meant,
+        shown: JSON | None,
+        kept: JSON,
+        patch: bytes,
+    ) -> bool:
+        """Apply a webhook's patch; return whether it changed the object. Raises InternalError."""
+        try:
+            operations = msgspec.json.decode(patch)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise internal_error(
+                f"failed calling webhook {quoted(hook.name)}: received undecodable patch in webhook "
+                f"response: {error}"
+            ) from error
+        if operations == []:
+            return False
+        if shown is None:
+            raise internal_error(
+                f"admission webhook {quoted(hook.name)} attempted to modify the object, which is not "
+                "supported for this operation"
+            )
+        before = encode(shown)
+
+        def patched() -> JSON:
+            return json_patch(msgspec.json.decode(before), operations)
+
+        try:
+            cost = (len(before) + len(patch)) * PATCH_PASSES
+            item = await self._offload.run(cost, patched)
+        except APIError as error:
+            reason = error.causes[0].message if error.causes else error.message
+            raise internal_error(reason) from error
+        if encode(item) == before:
+            return False
+        await self._take(request, meant, item, kept)
+        return True
+
+    async def _take(self, request: AdmissionRequest, meant: Meant, item: JSON, kept: JSON) -> None:
+        """Put a changed object in place of the request's."""
+        row, own = self._row(request, meant), request.resource
+        present = request.object
+        assert present is not None
+        if request.form is not None:
+            _complete(request.form, item)
+            present.clear()
+            present.update(item)
+            return
+        subresource = row.subresources.get(request.attributes.subresource)
+        if subresource is not None and subresource.projection is not None:
+            form = subresource.projection.shape
+            _complete(form, item)
+            whole = subresource.projection.write(await converted(own, row, present), item)
+        else:
+            _complete(row.shape, item)
+            whole = item
+            if isinstance(metadata := whole.get("metadata"), dict):
+                metadata |= kept
+        changed = await converted(row, own, whole)
+        if own.type is not None:
+            changed["apiVersion"], changed["kind"] = own.api_version, own.kind.kind
+        present.clear()
+        present.update(changed)
+
+
+def _complete(shape: Shape, item: JSON) -> None:
+    """Give a changed object its form; raises InternalError for what has the wrong type."""
+    try:
+        shape.complete(item)
+    except BadRequest as error:
+        raise internal_error(error.message[max(error.message.find("json: "), 0) :]) from error
+
+
+def _without(shown: JSON | None, request: AdmissionRequest) -> JSON:
+    """Take from the metadata of an object what the server sets later, and return it."""
+    if shown is None or request.operation is not Verb.CREATE:
+        return {}
+    metadata = shown.get("metadata") or {}
+    return {name: metadata.pop(name) for name in SET_LATER if name in metadata}
+
+
+def tell(request: AdmissionRequest, answer: Answer) -> None:
+    """Pass on the warnings and annotations of an answer."""
+    for warning in answer.warnings:
+        if warning.isprintable():  # as upstream, which drops all others
+            request.add_warning(warning)
+    for name, text in answer.annotations.items():
+        request.annotate(name, text)
+
+
+class ValidatingAdmissionWebhook(_Webhooks):
+    """Has webhooks refuse the object."""
+
+    name: ClassVar = "ValidatingAdmissionWebhook"
+
+    def __init__(
+        self, lookup: Lookup, resources: ResourceTable, hooks: Hooks, offload: Offload
+    ) -> None:
+        super().__init__(ValidatingWebhookConfiguration, lookup, resources, hooks, offload)
+
+    async def validate(self, request: AdmissionRequest) -> None:
+        """Call the webhooks that the request concerns; raises the first rejection, and InternalError."""
+        configured = self.configured()
+        if not configured:
+            return
+        concerned = [
+            (hook, meant) for hook in configured if (meant := self.meant(hook, request)) is not None
+        ]
+        outcomes = await asyncio.gather(
+            *(self._judge(hook, request, meant) for hook, meant in concerned),
+            return_exceptions=True,
+        )
+        for outcome in outcomes:
+            if isinstance(outcome, Answer):
+                tell(request, outcome)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+            if outcome is not None and outcome.rejection is not None:
+                raise outcome.rejection
+
+    async def _judge(self, hook: Hook, request: AdmissionRequest, meant: Meant) -> Answer | None:
+        shown = await self._shown(request, meant, request.object)
+        return await self.ask(hook, request, meant, shown, mutating=False)
