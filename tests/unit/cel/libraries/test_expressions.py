@@ -1,4 +1,4 @@
-"""Whole expressions: what the libraries declare fits the language, with values and costs as Kubernetes 1.36 has them."""
+"""Whole expressions: what the libraries declare fits the language, with values and costs as in Kubernetes 1.36."""
 
 from collections import Counter
 
