@@ -43,30 +43,28 @@ class Keys:
             return value  # type: ignore[no-any-return] # one of the types above
         if kind is float:
             return value if value == value else _Unequal()
-        if kind in _COMPOSITE:
-            return self._composite(value)
-        return (kind, value) if kind is bool or isinstance(value, OpaqueValue | Type) else value
-
-    def _composite(self, value: Value) -> Hashable:
+        if kind not in _COMPOSITE:
+            return (kind, value) if kind is bool or isinstance(value, OpaqueValue | Type) else value
         known = self._known.get(id(value))
         if known is None:
-            parts = self._parts(value)
-            is_equal = not any(isinstance(part, _Unequal) for part in parts)
-            known = _UNEQUAL
-            if is_equal:
-                whole = (type(value), frozenset(parts) if isinstance(value, dict) else parts)
-                known = (type(value), self._numbers.setdefault(whole, len(self._numbers)))
-            self._known[id(value)] = known
+            # One frame of Python's stack a level, since values nest deeply.
+            if kind is list:
+                parts = tuple(map(self, value))
+            elif kind is dict:
+                parts = (*map(self, value), *map(self, value.values()))
+            else:
+                parts = (value.has_value, self(value.value))
+            known = self._known[id(value)] = self._numbered(kind, parts)
         return _Unequal() if known is _UNEQUAL else known
 
-    def _parts(self, value: Value) -> tuple[Hashable, ...]:
-        if isinstance(value, Optional):
-            return (value.has_value, self(value.value))
-        if isinstance(value, list):
-            return tuple(map(self, value))
-        pairs = [(self(name), self(each)) for name, each in value.items()]
-        unequal = next((each for _, each in pairs if isinstance(each, _Unequal)), None)
-        return tuple(pairs) if unequal is None else (unequal,)
+    def _numbered(self, kind: type, parts: tuple[Hashable, ...]) -> Hashable:
+        if any(isinstance(part, _Unequal) for part in parts):
+            return _UNEQUAL
+        whole: Hashable = parts
+        if kind is dict:
+            count = len(parts) // 2
+            whole = frozenset(zip(parts[:count], parts[count:], strict=True))
+        return kind, self._numbers.setdefault((kind, whole), len(self._numbers))
 
 
 class _Unequal:

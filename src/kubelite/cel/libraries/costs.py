@@ -70,8 +70,10 @@ def _traversal(value: Value, known: dict[int, int]) -> int:
         return 1
     cost = known.get(id(value))
     if cost is None:
-        parts = chain(value, value.values()) if isinstance(value, dict) else value
-        cost = known[id(value)] = sum(_traversal(part, known) for part in parts)
+        cost = 0
+        for part in chain(value, value.values()) if isinstance(value, dict) else value:
+            cost += _traversal(part, known)
+        known[id(value)] = cost
     return cost
 
 

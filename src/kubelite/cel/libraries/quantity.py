@@ -24,7 +24,9 @@ NUMBER_WRONG: Final = "unable to parse numeric part of quantity"
 SUFFIX_WRONG: Final = "unable to parse quantity's suffix"
 
 _MATCH = re.compile(
-    r"([+-]?)0*([0-9]*)(?:\.([0-9]*))?([eEinumkKMGTP]*[-+]?[0-9]*)", re.ASCII
+    # Possessive: else zeros would be tried as leading ones, digits and exponent in turn.
+    r"([+-]?)0*+([0-9]*+)(?:\.([0-9]*+))?+([eEinumkKMGTP]*+[-+]?[0-9]*+)",
+    re.ASCII,
 ).fullmatch
 _EXPONENT = re.compile(r"[eE]([-+]?[0-9]+)", re.ASCII).fullmatch
 _DECIMAL: Final = {

@@ -143,3 +143,10 @@ def test_long_numbers_are_read_compared_and_not_added() -> None:
     assert quantity.compare(long, parse("1234567890123456789e2000000000")) == -1
     with pytest.raises(CostExceeded):
         quantity.add(long, parse("1"))
+
+
+@pytest.mark.parametrize(
+    "text", ["0" * 500_000 + "x", "1." + "0" * 500_000 + "x", "K" * 500_000 + "x"]
+)
+def test_long_texts_are_refused_in_one_pass(text: str) -> None:
+    assert not quantity.is_quantity(text)
