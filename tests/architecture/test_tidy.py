@@ -14,6 +14,7 @@ AHEAD = {
     "kubelite.agent",
     "kubelite.api.client.remote",
     "kubelite.cel.kubernetes",
+    "kubelite.cel.running",
     "kubelite.node.simulated",
     "kubelite.store.memory_engine",
 }

@@ -9,7 +9,7 @@ from kubelite.cel.calls import Plan
 from kubelite.cel.compiling import Compiler
 from kubelite.cel.declarations import ActualCost
 from kubelite.cel.fast_operators import BINARY, against_literal
-from kubelite.cel.frame import COST, WORK, Code, CostExceeded, Frame, Run
+from kubelite.cel.frame import COST, Code, Frame, Run, spend
 from kubelite.cel.types import DYN, Kind
 from kubelite.cel.values import Value
 
@@ -129,9 +129,7 @@ def _sum(plan: Plan, runs: list[Run]) -> Run:
         one = left(frame)
         other = right(frame)
         if isinstance(one, list) and isinstance(other, list):
-            frame[WORK] -= len(one) + len(other)
-            if frame[WORK] < 0:
-                raise CostExceeded
+            spend(frame, len(one) + len(other))
         result = call(one, other)
         if cost_of is not None:
             frame[COST] += cost_of((one, other), result)

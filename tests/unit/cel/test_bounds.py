@@ -8,7 +8,7 @@ from kubelite.cel.frame import CostExceeded
 from kubelite.cel.kubernetes import BASE
 from kubelite.cel.running import compile_expression, evaluate
 from kubelite.cel.types import DYN, INT, STRING, list_of
-from kubelite.limits import EXPRESSION_INLINE, EXPRESSION_WORK, INLINE_WORK
+from kubelite.limits import EXPRESSION_COST, EXPRESSION_INLINE, EXPRESSION_WORK, INLINE_WORK, Limit
 
 ENVIRONMENT = BASE.extended(
     variables={"l": list_of(INT), "big": list_of(DYN), "s": STRING, "left": DYN, "right": DYN}
@@ -121,6 +121,20 @@ async def test_a_long_evaluation_leaves_the_loop_and_a_short_one_does_not() -> N
     assert (await evaluate(long, VALUES, offload)).value is True
     assert EXPRESSION_INLINE.times_reached == before + 1
     assert offload.costs[0] > INLINE_WORK.value
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [
+        ("l.all(x, l.all(y, x + y >= 0))", EXPRESSION_COST),
+        ("l.all(x, big == big)", EXPRESSION_WORK),
+    ],
+)
+async def test_what_is_broken_off_is_counted(text: str, limit: Limit) -> None:
+    before = limit.times_reached
+    with pytest.raises(CostExceeded):
+        await evaluate(ENVIRONMENT.compile(text), VALUES, Recording())
+    assert limit.times_reached == before + 1
 
 
 async def test_a_limit_below_that_of_the_loop_holds() -> None:

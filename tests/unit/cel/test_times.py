@@ -1,5 +1,6 @@
 """Texts of instants and spans of time, and the calendar."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -43,14 +44,14 @@ def test_instants_are_read_and_shown(text: str, shown: str) -> None:
      "2024-01-01T00:00:00+25:00", "٢٠٢٤-01-01T00:00:00Z"],
 )  # fmt: skip
 def test_what_is_no_instant_is_refused(text: str) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
         parse_timestamp(text)
 
 
 def test_instants_outside_of_the_years_1_to_9999_overflow() -> None:
-    with pytest.raises(EvaluationFailed, match="^timestamp overflow$"):
+    with pytest.raises(EvaluationFailed, match="timestamp overflow"):
         parse_timestamp("0001-01-01T00:00:00+01:00")
-    with pytest.raises(EvaluationFailed, match="^timestamp overflow$"):
+    with pytest.raises(EvaluationFailed, match="timestamp overflow"):
         parse_timestamp("9999-12-31T23:59:59-01:00")
 
 
@@ -77,7 +78,7 @@ def test_spans_are_read_and_shown(text: str, nanoseconds: int, shown: str) -> No
     "text", ["", "-", "1", "1d", "s", ".s", "1h-2m", "9223372037s", "1" * 99 + "h"]
 )
 def test_what_is_no_span_is_refused(text: str) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r".*"):
         parse_duration(text)
 
 
