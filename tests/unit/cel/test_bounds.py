@@ -61,6 +61,15 @@ def test_adding_lists_counts_what_is_copied() -> None:
         program.evaluate(VALUES, work=3999)
 
 
+@pytest.mark.parametrize("function", ["matches", "find", "findAll"])
+def test_compiling_patterns_counts_their_length(function: str) -> None:
+    program = ENVIRONMENT.compile(f"l.map(x, 'a'.{function}('(a|b)' + string(x))).size()")
+    with pytest.raises(CostExceeded):
+        program.evaluate(VALUES)
+    literal = ENVIRONMENT.compile(f"l.map(x, 'a'.{function}('(a|b)')).size()")
+    assert literal.evaluate(VALUES, work=0).value == 2000
+
+
 def test_building_a_list_copies_nothing() -> None:
     program = ENVIRONMENT.compile("l.map(x, x).size()")
     assert program.evaluate(VALUES, work=0).value == 2000
