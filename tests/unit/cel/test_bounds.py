@@ -155,6 +155,6 @@ async def test_a_limit_below_that_of_the_loop_holds() -> None:
 async def test_long_expressions_are_compiled_off_the_loop() -> None:
     offload = Recording()
     await compile_expression(ENVIRONMENT, "l.size() > 0", offload)
-    await compile_expression(ENVIRONMENT, "[" + "1, " * 300 + "1]", offload)
+    await compile_expression(ENVIRONMENT, "[" + "1, " * 1000 + "1]", offload)
     assert offload.costs[0] < INLINE_WORK.value < offload.costs[1]
     assert EXPRESSION_WORK.value > 0
