@@ -13,7 +13,7 @@ from kubelite.cel.values import Value
 from kubelite.limits import EXPRESSION_COST, EXPRESSION_INLINE, EXPRESSION_WORK
 from kubelite.offload import Offload
 
-_COMPILE_WORK: Final = 100  # as bytes: what a character costs to compile
+_COMPILE_WORK: Final = 16  # as bytes: what a character costs to compile
 _COST_WORK: Final = 10  # as bytes: what a unit of cost takes
 
 

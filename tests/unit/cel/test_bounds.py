@@ -61,6 +61,15 @@ def test_adding_lists_counts_what_is_copied() -> None:
         program.evaluate(VALUES, work=3999)
 
 
+@pytest.mark.parametrize("function", ["matches", "find", "findAll"])
+def test_compiling_patterns_counts_their_length(function: str) -> None:
+    program = ENVIRONMENT.compile(f"l.map(x, 'a'.{function}('(a|b)' + string(x))).size()")
+    with pytest.raises(CostExceeded):
+        program.evaluate(VALUES)
+    literal = ENVIRONMENT.compile(f"l.map(x, 'a'.{function}('(a|b)')).size()")
+    assert literal.evaluate(VALUES, work=0).value == 2000
+
+
 def test_building_a_list_copies_nothing() -> None:
     program = ENVIRONMENT.compile("l.map(x, x).size()")
     assert program.evaluate(VALUES, work=0).value == 2000
@@ -146,6 +155,6 @@ async def test_a_limit_below_that_of_the_loop_holds() -> None:
 async def test_long_expressions_are_compiled_off_the_loop() -> None:
     offload = Recording()
     await compile_expression(ENVIRONMENT, "l.size() > 0", offload)
-    await compile_expression(ENVIRONMENT, "[" + "1, " * 300 + "1]", offload)
+    await compile_expression(ENVIRONMENT, "[" + "1, " * 1000 + "1]", offload)
     assert offload.costs[0] < INLINE_WORK.value < offload.costs[1]
     assert EXPRESSION_WORK.value > 0

@@ -15,6 +15,7 @@ from kubelite.cel.declarations import (
 )
 from kubelite.cel.frame import CostExceeded
 from kubelite.cel.libraries.declaring import Costing, function, member
+from kubelite.cel.standard import work_of_pattern
 from kubelite.cel.types import INT, STRING, list_of
 from kubelite.cel.values import EvaluationFailed, Value, size_of
 from kubelite.limits import CEL_PATTERN
@@ -104,7 +105,7 @@ def _cost(arguments: Sequence[Value], result: Value) -> int:
     return max(cost, len(result)) + (rescans // _SEARCH_PER_COST if rescans > _FREE_SEARCH else 0)
 
 
-_COSTING = Costing(_estimate, _cost)
+_COSTING = Costing(_estimate, _cost, work=work_of_pattern)
 _TEXTS = list_of(STRING)
 
 LIBRARY: Final = Library(
