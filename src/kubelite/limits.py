@@ -186,6 +186,97 @@ PATTERN_PROGRAM = Limit(
     beyond="422",
     reason="some 3 MiB; a character costs up to as many steps, and real patterns have 100",
 )
+PATTERN_SEARCH = Limit(
+    "pattern-search",
+    1 << 28,
+    "bytes",
+    bounds="text that may be walked over, again and again, until all matches of a pattern are found",
+    beyond="the expression that asks for them fails",
+    reason="about 0.3 s; a text of 16 KiB never reaches it, and one of 1 MiB with 250 matches does not",
+)
+
+# Expressions
+
+EXPRESSION_LENGTH = Limit(
+    "expression-length",
+    100_000,
+    "characters",
+    bounds="an expression in CEL",
+    beyond="the expression is refused",
+    reason="what Kubernetes takes",
+)
+EXPRESSION_NODES = Limit(
+    "expression-nodes",
+    100_000,
+    "nodes",
+    bounds="what the macros of an expression copy of it",
+    beyond="the expression is refused",
+    reason="optMap copies what it is called on, so a chain of them doubles with each",
+)
+EXPRESSION_WORK = Limit(
+    "expression-work",
+    1_000_000,
+    "elements",
+    bounds="what one evaluation of an expression compares and copies of lists and maps",
+    beyond="the evaluation fails as if its cost limit were passed",
+    reason="cost counts a comparison of lists by their length and a sum of lists as one step, however much is in them",
+)
+EXPRESSION_PROGRAMS = Limit(
+    "expression-programs",
+    1000,
+    "programs",
+    bounds="compiled expressions that an environment keeps",
+    beyond="the one not used for the longest time is dropped and compiled again when it is needed",
+    reason="more rules than a cluster full of operators has in use at a time; one takes some kilobytes",
+)
+CEL_TEXT = Limit(
+    "cel-text",
+    4 * MIB,
+    "characters",
+    bounds="text that one call of a function makes in an expression",
+    beyond="the expression fails",
+    reason="more than twice the largest object; Kubernetes has no bound where a short text is repeated",
+)
+CEL_TEXT_FREE = Limit(
+    "cel-text-free",
+    1_000,
+    "characters",
+    bounds="text made by replace and format for which an expression is charged by their arguments only",
+    beyond="it is charged by the text's length, so that an expression makes 10 MB of such texts at most",
+    reason="what messages need; up to it costs are those of Kubernetes",
+)
+CEL_LIST = Limit(
+    "cel-list",
+    1_000_000,
+    "elements",
+    bounds="list that one call of a function makes in an expression",
+    beyond="the expression fails",
+    reason="each element costs 1, of at most 1,000,000 an expression may cost",
+)
+CEL_VALUES = Limit(
+    "cel-values",
+    2_000_000,
+    "values",
+    bounds="values within values that one call of a function walks over in an expression",
+    beyond="the expression fails",
+    reason="an object has fewer; values that contain each other many times over would multiply",
+)
+CEL_PATTERN = Limit(
+    "cel-pattern",
+    20_000,
+    "characters",
+    bounds="regular expression in an expression",
+    beyond="it is refused, as one that is too large",
+    reason="reading it takes 20 ms; compiled it would be past the bound of memory anyway",
+)
+CEL_DIGITS = Limit(
+    "cel-digits",
+    4_096,
+    "digits",
+    bounds="a quantity that is calculated in an expression",
+    beyond="the expression fails",
+    reason="the largest quantity with a suffix has 40",
+)
 
 # Selectors
 

@@ -31,9 +31,9 @@ from kubelite.api.machinery.shaping.formats import format_check
 from kubelite.api.machinery.shaping.node_types import format_of, types_of
 from kubelite.api.machinery.shaping.node_types import mistyped as find_mistyped
 from kubelite.api.machinery.shaping.numeric import go_number, number_findings
-from kubelite.api.machinery.shaping.patterns import Pattern
 from kubelite.api.machinery.shaping.uniqueness import are_unique, identity, list_causes
 from kubelite.limits import CAUSES
+from kubelite.regexp.patterns import Pattern
 
 JSON = dict[str, Any]
 Path = FieldPath | None

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubelite.api.machinery.shaping import patterns
-from kubelite.api.machinery.shaping.automaton import Automaton
-from kubelite.api.machinery.shaping.go_regexp import Invalid, parse
+from kubelite.regexp import patterns
+from kubelite.regexp.automaton import Automaton
+from kubelite.regexp.syntax import Invalid, parse
 
 LETTERS = "abAZ09_ -.\n\u00e9\u00c9"
 ATOMS = st.sampled_from(
@@ -63,9 +63,18 @@ def test_the_automaton_matches_what_python_matches(pattern: str, texts: list[str
 def test_the_library_matches_what_the_automaton_matches(pattern: str, texts: list[str]) -> None:
     pytest.importorskip("re2")
     machine = Automaton(parse(pattern), size_max=20_000)
-    matches = patterns._by_library(pattern, parse(pattern))
+    matches = patterns._by_library(pattern, parse(pattern)).matches
     for text in texts:
         assert matches(text) == machine.matches(text), (pattern, text)
+
+
+@settings(max_examples=150, deadline=None)
+@given(PATTERNS, TEXTS)
+def test_the_library_finds_what_the_automaton_finds(pattern: str, text: str) -> None:
+    pytest.importorskip("re2")
+    own = patterns.OwnMatcher(parse(pattern))
+    library = patterns._by_library(pattern, parse(pattern))
+    assert library.find(text) == own.find(text)
 
 
 @settings(max_examples=300, deadline=None)

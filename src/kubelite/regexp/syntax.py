@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from kubelite.api.machinery.shaping.characters import PERL, POSIX, Characters, unicode_group
+from kubelite.regexp.characters import PERL, POSIX, Characters, unicode_group
 
 REPEAT_MAX: Final = 1000  # how often a part may be repeated, also by repeats within each other
 DEPTH_MAX: Final = 1000
@@ -42,11 +42,12 @@ class Choice(NamedTuple):
 
 
 class Repeat(NamedTuple):
-    """A part between `low` and `high` times; None: without end."""
+    """A part between `low` and `high` times; None: without end. Greedy ones prefer more."""
 
     part: Node
     low: int
     high: int | None
+    greedy: bool = True
 
 
 Node = One | Place | Sequence | Choice | Repeat
@@ -56,15 +57,17 @@ _CONTROLS = {"a": "\a", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _OCTAL = frozenset("01234567")
 _HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
 _ASCII_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
+_FLAGS = {"i": "fold", "m": "lines", "s": "dot_all", "U": "lazy"}
 _QUANTIFIERS: dict[str, tuple[int, int | None]] = {"*": (0, None), "+": (1, None), "?": (0, 1)}
 
 
 class Flags(NamedTuple):
-    """What (?ims) set; greediness does not matter to whether a text matches."""
+    """What (?imsU) set."""
 
     fold: bool = False
     lines: bool = False  # ^ and $ match at lines
     dot_all: bool = False
+    lazy: bool = False  # x* prefers less and x*? more
 
 
 class _Group:
@@ -179,8 +182,7 @@ class Parser:
             self.at += 1
             if letter in "imsU":
                 seen = True
-                if letter != "U":
-                    flags[{"i": "fold", "m": "lines", "s": "dot_all"}[letter]] = on
+                flags[_FLAGS[letter]] = on
             elif letter == "-" and on:
                 on = seen = False
             elif letter in ":)" and (on or seen):
@@ -205,8 +207,8 @@ class Parser:
         self._add(group.node(), weight=group.weight)
 
     def _repeat(self, low: int, high: int | None, start: int, repeated_from: int | None) -> None:
-        if self.text.startswith("?", self.at):
-            self.at += 1
+        is_marked = self.text.startswith("?", self.at)
+        self.at += is_marked
         if repeated_from is not None:
             part = self.text[repeated_from : self.at]
             raise Invalid("invalid nested repetition operator", part)
@@ -218,7 +220,9 @@ class Parser:
         weight = self._weights[len(self.groups)] * max(times, 1)
         if weight > REPEAT_MAX and self.text[start] == "{" and times >= 2:
             raise Invalid("invalid repeat count", self.text[start : self.at])
-        self._add(Repeat(parts.pop(), low, high), length=0, weight=weight)
+        self._add(
+            Repeat(parts.pop(), low, high, is_marked == self.flags.lazy), length=0, weight=weight
+        )
         self._repeated_from = start
 
     def _braces(self, start: int, repeated_from: int | None) -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from kubelite.api.machinery.shaping.automaton import Automaton
-from kubelite.api.machinery.shaping.go_regexp import Invalid, is_costly_in_bytes, parse
+from kubelite.regexp.automaton import Automaton
+from kubelite.regexp.syntax import Invalid, is_costly_in_bytes, parse
 
 
 @pytest.mark.parametrize(

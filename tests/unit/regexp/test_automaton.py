@@ -2,9 +2,9 @@
 
 import pytest
 
-from kubelite.api.machinery.shaping import automaton
-from kubelite.api.machinery.shaping.automaton import Automaton, TooLarge, Unsupported
-from kubelite.api.machinery.shaping.go_regexp import parse
+from kubelite.regexp import automaton
+from kubelite.regexp.automaton import Automaton, TooLarge, Unsupported
+from kubelite.regexp.syntax import parse
 
 
 @pytest.mark.parametrize(

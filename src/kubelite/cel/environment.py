@@ -1,0 +1,197 @@
+"""Compiles expressions against declarations, and keeps the programs.
+
+An environment has the standard functions, those of libraries, and variables with their types. One that extends another
+shares its functions. Programs are shared by their text, so the same rule on many objects is compiled once.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property, lru_cache
+from typing import Final
+
+from kubelite.cel.ast import Node
+from kubelite.cel.checker import Checker
+from kubelite.cel.cost import CostEstimator, SizeEstimator
+from kubelite.cel.declarations import Estimate, Field, Function, Library, Range, StructType
+from kubelite.cel.exact import ExactCompiler
+from kubelite.cel.failures import CompileFailed
+from kubelite.cel.frame import COST, LIMIT, MISSING, WORK, CostExceeded, Frame, Run
+from kubelite.cel.macros import STANDARD as STANDARD_MACROS
+from kubelite.cel.parser import MacroTable, macro_table, parse
+from kubelite.cel.planner import Planner
+from kubelite.cel.recursion import deep_recursion
+from kubelite.cel.standard import STANDARD
+from kubelite.cel.types import DYN, Kind, Type
+from kubelite.cel.validation import children, find_literal_issues
+from kubelite.cel.values import EvaluationFailed, Value
+from kubelite.limits import EXPRESSION_PROGRAMS, EXPRESSION_WORK
+
+COST_LIMIT: Final = 1_000_000  # of one evaluation, as in Kubernetes
+_SHALLOW: Final = 40  # levels of nodes that Python's usual limit on recursion has room for
+
+
+class Functions:
+    """The functions, macros and types of libraries, by name."""
+
+    def __init__(self, libraries: Sequence[Library]) -> None:
+        self.functions: dict[str, Function] = {}
+        self.types: dict[str, Type] = {}
+        self.equality: dict[str, Estimate] = {}
+        macros = list(STANDARD_MACROS)
+        for library in libraries:
+            for function in library.functions:
+                self._add(function)
+            self.types.update((type_.name, type_) for type_ in library.types)
+            self.equality.update(library.equality)
+            macros.extend(library.macros)
+        self.macros: MacroTable = macro_table(macros)
+
+    def _add(self, function: Function) -> None:
+        known = self.functions.get(function.name)
+        if known is not None:
+            function = Function(
+                function.name,
+                known.overloads + function.overloads,
+                validate=function.validate or known.validate,
+                allows_mixed_literals=known.allows_mixed_literals or function.allows_mixed_literals,
+            )
+        self.functions[function.name] = function
+
+
+class Environment:
+    """Declarations of an expression's surroundings."""
+
+    def __init__(
+        self,
+        libraries: Sequence[Library] = (),
+        *,
+        variables: Mapping[str, Type | Field] | None = None,
+        structs: Mapping[str, StructType] | None = None,
+        sizes: SizeEstimator | None = None,
+        container: str = "",
+        _functions: Functions | None = None,
+    ) -> None:
+        """Declare variables by name, and object types by theirs; `sizes` estimates those of what a path leads to."""
+        self._functions = _functions or Functions((STANDARD, *libraries))
+        self.variables = {
+            name: declared if isinstance(declared, Field) else Field(declared)
+            for name, declared in (variables or {}).items()
+        }
+        self.structs = structs or {}
+        self.sizes = sizes
+        self.container = container
+        self.compile = lru_cache(maxsize=EXPRESSION_PROGRAMS.value)(self._compile)
+
+    def extended(
+        self,
+        *,
+        variables: Mapping[str, Type | Field] | None = None,
+        structs: Mapping[str, StructType] | None = None,
+        sizes: SizeEstimator | None = None,
+    ) -> "Environment":
+        """Return an environment with more variables and types; it keeps programs of its own."""
+        return Environment(
+            variables={**self.variables, **(variables or {})},
+            structs={**self.structs, **(structs or {})},
+            sizes=sizes or self.sizes,
+            container=self.container,
+            _functions=self._functions,
+        )
+
+    @property
+    def functions(self) -> Mapping[str, Function]:
+        """Return all functions by name."""
+        return self._functions.functions
+
+    @property
+    def equality(self) -> dict[str, Estimate]:
+        """Return the estimates of comparisons that libraries declare, by the name of a type."""
+        return self._functions.equality
+
+    def variable_type(self, name: str) -> Type | None:
+        """Return the type of a variable."""
+        declared = self.variables.get(name)
+        return None if declared is None else declared.type
+
+    def named_type(self, name: str) -> Type | None:
+        """Return the type that a name stands for."""
+        found = self._functions.types.get(name)
+        if found is None and name in self.structs:
+            return Type(Kind.STRUCT, name)
+        return found
+
+    def _compile(self, text: str) -> "Program":
+        """Return the program of an expression; raises CompileFailed and ProgramFailed."""
+        tree = parse(text, self._functions.macros)
+        height = _height(tree)
+        with deep_recursion(height > _SHALLOW):
+            checker = Checker(self)
+            checker.run(tree)
+            issues = checker.issues or find_literal_issues(tree, self.functions)
+            if issues:
+                raise CompileFailed(text, issues)
+            return Program(self, tree, is_deep=height > _SHALLOW)
+
+
+def _height(tree: Node) -> int:
+    """Return how many nodes stand above each other at most."""
+    height = 0
+    level = [tree]
+    while level:
+        height += 1
+        level = [child for node in level for child in children(node)]
+    return height
+
+
+class Program:
+    """An expression that can be evaluated; it holds no state of evaluations."""
+
+    def __init__(self, environment: Environment, tree: Node, *, is_deep: bool) -> None:
+        self._environment = environment
+        self._tree = tree
+        self._is_deep = is_deep
+        self.type = tree.type or DYN
+        self._exact  # noqa: B018 - fails where a constant has no value
+
+    @cached_property
+    def cost(self) -> Range:
+        """Return what an evaluation costs at least and at most."""
+        with deep_recursion(self._is_deep):
+            estimator = CostEstimator(self._environment.sizes, self._environment.equality)
+            return estimator.cost(self._tree)
+
+    @cached_property
+    def _exact(self) -> tuple[Run, Planner]:
+        planner = Planner(self._environment.functions, self._environment.structs)
+        return ExactCompiler(planner).compile(self._tree), planner
+
+    def evaluate(self, variables: Mapping[str, Value], limit: int = COST_LIMIT) -> "Evaluation":
+        """Return the value and the cost; raises CostExceeded past the limit.
+
+        A value that is an EvaluationFailed is the error of an evaluation that has no value.
+        """
+        with deep_recursion(self._is_deep):
+            return self._evaluate_exactly(variables, limit)
+
+    def _evaluate_exactly(self, variables: Mapping[str, Value], limit: int) -> "Evaluation":
+        run, planner = self._exact
+        frame: Frame = [None] * planner.slot_count
+        frame[COST], frame[LIMIT], frame[WORK] = 0, limit, EXPRESSION_WORK.value
+        for name, slot in planner.variables.items():
+            frame[slot] = variables.get(name, MISSING)
+        try:
+            value = run(frame)
+        except EvaluationFailed as error:
+            value = error
+        if frame[COST] > limit:
+            raise CostExceeded
+        return Evaluation(value, frame[COST])
+
+
+class Evaluation:
+    """The outcome of an evaluation: a value or an EvaluationFailed, and the cost."""
+
+    __slots__ = ("cost", "value")
+
+    def __init__(self, value: Value, cost: int) -> None:
+        self.value = value
+        self.cost = cost

@@ -1,0 +1,65 @@
+"""What one evaluation works on: its cost so far, its limits, and the values of its variables.
+
+A frame is a list, since nothing in Python is read faster: the cost, the limit of the cost, the elements that may still
+be compared and copied, then a slot for each variable of the expression and of its comprehensions.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from kubelite.cel.values import OpaqueValue, Value, equal, size_of
+
+Frame = list[Any]
+Run = Callable[[Frame], Value]
+
+COST: Final = 0
+LIMIT: Final = 1
+WORK: Final = 2
+SLOTS: Final = 3  # the first variable
+
+MISSING: Final = object()  # the value of a variable that was not given
+UNSET: Final = object()  # the value of a name that was not needed yet
+
+
+class CostExceeded(Exception):  # noqa: N818 - named after the condition, as all errors here
+    """An evaluation was broken off, since it cost more than it may."""
+
+    def __init__(self) -> None:
+        super().__init__("operation cancelled: actual cost limit exceeded")
+
+
+def spend(frame: Frame, elements: int) -> None:
+    """Note that so many elements are compared or copied; raises CostExceeded past the limit."""
+    frame[WORK] -= elements
+    if frame[WORK] < 0:
+        raise CostExceeded
+
+
+def weight(value: Value) -> int:
+    """Return how many elements a comparison of a value may visit, itself not counted."""
+    if isinstance(value, list):
+        return len(value) + sum(weight(each) for each in value if isinstance(each, list | dict))
+    if isinstance(value, dict):
+        parts = (weight(each) for each in value.values() if isinstance(each, list | dict))
+        return len(value) + sum(parts)
+    return 0
+
+
+def equal_within(frame: Frame, left: Value, right: Value) -> bool:
+    """Return whether two values are equal, if comparing them is within the limit on work."""
+    if isinstance(left, list | dict) and type(left) is type(right) and len(left) == len(right):
+        spend(frame, len(left))
+        spend(frame, weight(left))
+    return equal(left, right)
+
+
+def equality_cost(left: Value, right: Value) -> int:
+    """Return the cost of `==`."""
+    if isinstance(left, OpaqueValue) and left.has_unit_equality_cost:
+        return 1
+    return inequality_cost(left, right)
+
+
+def inequality_cost(left: Value, right: Value) -> int:
+    """Return the cost of `!=`, which knows no types with a cost of their own."""
+    return -(-min(size_of(left), size_of(right)) // 10)

@@ -1,0 +1,91 @@
+"""Texts of values as Go writes them in messages: quoted strings, and any value."""
+
+from kubelite.cel.conversions import double_to_string
+from kubelite.cel.times import format_duration, format_timestamp
+from kubelite.cel.types import Type
+from kubelite.cel.values import Duration, Optional, Timestamp, Value, type_of
+
+_ESCAPES = {
+    "\\a": "\a",
+    "\\b": "\b",
+    "\\f": "\f",
+    "\\n": "\n",
+    "\\r": "\r",
+    "\\t": "\t",
+    "\\v": "\v",
+    '\\"': '"',
+    "\\\\": "\\",
+}
+_BY_LETTER = {letter: escape for escape, letter in _ESCAPES.items()}
+
+
+def quote(text: str) -> str:
+    """Return a text in double quotes, with everything escaped that cannot be printed."""
+    if text.isprintable() and '"' not in text and "\\" not in text:
+        return f'"{text}"'
+    return f'"{"".join(map(_escaped, text))}"'
+
+
+def _escaped(letter: str) -> str:
+    if letter in _BY_LETTER:
+        return _BY_LETTER[letter]
+    if letter.isprintable():
+        return letter
+    point = ord(letter)
+    if point < 0x20 or point == 0x7F:
+        return f"\\x{point:02x}"
+    if 0xD800 <= point < 0xE000:
+        return "\ufffd"
+    return f"\\u{point:04x}" if point < 0x10000 else f"\\U{point:08x}"
+
+
+def quote_bytes(data: bytes) -> str:
+    r"""Return bytes in double quotes; what is not UTF-8 is written as ``\x..``."""
+    parts = []
+    while data:
+        try:
+            parts.append(quote(data.decode())[1:-1])
+            break
+        except UnicodeDecodeError as error:
+            parts.append(quote(data[: error.start].decode())[1:-1])
+            parts.append(f"\\x{data[error.start]:02x}")
+            data = data[error.start + 1 :]
+    return f'"{"".join(parts)}"'
+
+
+def shown(value: Value) -> str:
+    """Return a value as Go prints it in messages (%v)."""
+    match value:
+        case list():
+            return f"[{', '.join(map(shown, value))}]"
+        case dict():
+            entries = (f"{shown(key)}: {shown(each)}" for key, each in value.items())
+            return f"{{{', '.join(entries)}}}"
+        case bytes():
+            return f"[{' '.join(map(str, value))}]"
+        case Optional():
+            return f"optional({shown(value.value)})" if value.has_value else "optional.none()"
+        case _:
+            return _shown_scalar(value)
+
+
+def _shown_scalar(value: Value) -> str:
+    match value:
+        case None:
+            return "0"
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return str(int(value))
+        case float():
+            return double_to_string(value)
+        case str():
+            return value
+        case Timestamp():
+            return format_timestamp(value)
+        case Duration():
+            return format_duration(value)
+        case Type():
+            return value.name
+        case _:
+            return type_of(value).name
