@@ -99,7 +99,9 @@ def subtract(left: Value, right: Value) -> Value:
         if kind is Duration or kind is Timestamp:
             return duration_of(left.nanoseconds - right.nanoseconds)
     if kind is Timestamp and other is Duration:
-        return timestamp_of(left.nanoseconds + duration_of(-right.nanoseconds).nanoseconds, left.offset)
+        return timestamp_of(
+            left.nanoseconds + duration_of(-right.nanoseconds).nanoseconds, left.offset
+        )
     if kind in (Duration, Timestamp) or kind in _NUMBERS:
         raise no_overload()
     raise _inapplicable(operators.SUBTRACT, left)

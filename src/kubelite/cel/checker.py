@@ -4,7 +4,7 @@ The rules, and the words for what breaks them, are those of cel-go's checker.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from kubelite.cel import operators, types
 from kubelite.cel.ast import (
@@ -26,11 +26,51 @@ from kubelite.cel.unification import Bindings, assign, is_dynamic, most_general,
 from kubelite.cel.values import type_of
 
 
+_PLAIN = frozenset({Kind.BOOL, Kind.BYTES, Kind.DOUBLE, Kind.INT, Kind.STRING, Kind.UINT})
+
+
+class Signature(NamedTuple):
+    """An overload, and the names of the type parameters in it."""
+
+    overload: Overload
+    names: Sequence[str]
+
+
+def signatures_of(function: Function) -> list[Signature]:
+    """Return the overloads of a function with the names of their type parameters."""
+    found = []
+    for overload in function.overloads:
+        names: dict[str, None] = {}
+        for type_ in (overload.result, *overload.arguments):
+            _collect(type_, names)
+        found.append(Signature(overload, tuple(names)))
+    return found
+
+
+def _collect(type_: Type, names: dict[str, None]) -> None:
+    if type_.kind is Kind.PARAMETER:
+        names[type_.name] = None
+    for part in type_.parameters:
+        _collect(part, names)
+
+
+def _cannot_apply(arguments: Sequence[Type], declared: Sequence[Type]) -> bool:
+    """Return whether the number of arguments differs, or a plain type stands where another is declared."""
+    if len(arguments) != len(declared):
+        return True
+    for argument, wanted in zip(arguments, declared, strict=True):
+        kind, other = argument.kind, wanted.kind
+        if kind is not other and kind in _PLAIN and other in _PLAIN:
+            return True
+    return False
+
+
 class Declarations(Protocol):
     """What the checker looks names up in."""
 
     container: str
     functions: Mapping[str, Function]
+    signatures: Mapping[str, Sequence["Signature"]]
     structs: Mapping[str, StructType]
 
     def variable_type(self, name: str) -> Type | None:
@@ -226,10 +266,14 @@ class Checker:
             arguments.insert(0, node.target.type or DYN)
         result: Type | None = None
         chosen: list[Overload] = []
-        for overload in function.overloads:
-            if overload.is_member is not is_member:
+        for overload, names in self._declarations.signatures[function.name]:
+            declared, returned = overload.arguments, overload.result
+            if overload.is_member is not is_member or _cannot_apply(arguments, declared):
                 continue
-            declared, returned = self._instantiate(overload)
+            if names:
+                fresh = {name: self._fresh() for name in names}
+                declared = tuple(substitute(fresh, type_) for type_ in declared)
+                returned = substitute(fresh, returned)
             if not self._assignable(arguments, declared):
                 continue
             chosen.append(overload)
@@ -259,26 +303,6 @@ class Checker:
             if not self._assignable([found], [BOOL]):
                 result = self._mismatch(argument.position, BOOL, found)
         return result
-
-    def _instantiate(self, overload: Overload) -> tuple[Sequence[Type], Type]:
-        """Return the arguments and the result of an overload, with a fresh variable for each of its parameters."""
-        names: dict[str, Type] = {}
-        for type_ in (overload.result, *overload.arguments):
-            if type_.is_generic:
-                self._collect(type_, names)
-        if not names:
-            return overload.arguments, overload.result
-        arguments = [substitute(names, type_) for type_ in overload.arguments]
-        return arguments, substitute(names, overload.result)
-
-    def _collect(self, type_: Type, names: Bindings) -> None:
-        if type_.kind is Kind.PARAMETER:
-            if type_.name not in names:
-                names[type_.name] = self._fresh()
-            return
-        for part in type_.parameters:
-            if part.is_generic:
-                self._collect(part, names)
 
     # aggregates
 

@@ -349,9 +349,7 @@ class CostEstimator:
         estimate = self._declared(node, overload, arguments)
         return CallEstimate(estimate.cost + _sum(costs), estimate.size)
 
-    def _declared(
-        self, node: Call, overload: Overload, arguments: list[_Argument]
-    ) -> CallEstimate:
+    def _declared(self, node: Call, overload: Overload, arguments: list[_Argument]) -> CallEstimate:
         estimate = overload.estimate
         if node.function == operators.EQUALS and arguments[0].type.name == arguments[1].type.name:
             estimate = self._equality.get(arguments[0].type.name)

@@ -17,7 +17,7 @@ class Issue(Struct, frozen=True):
     message: str
 
 
-class CompileFailed(Exception):  # noqa: N818 - named after the condition, as all errors here
+class CompileFailed(Exception):
     """An expression does not parse or check; its text shows each issue with the line and a caret."""
 
     def __init__(self, text: str, issues: Sequence[Issue]) -> None:
@@ -25,7 +25,7 @@ class CompileFailed(Exception):  # noqa: N818 - named after the condition, as al
         self.issues = tuple(issues)
 
 
-class ProgramFailed(Exception):  # noqa: N818
+class ProgramFailed(Exception):
     """A checked expression cannot become a program: a part of literals alone has no value."""
 
 
