@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 from fakes.server import Server
-
 from kubelite.api.auth.authorize import UnionAuthorizer
 from kubelite.api.auth.rbac import RBAC
 from kubelite.api.registry.admission.policies.plugin import ValidatingAdmissionPolicies

@@ -188,7 +188,7 @@ def invert(value: Value) -> bool:
 
 
 def compare(operator: str, left: Value, right: Value) -> int:
-    """Return -1, 0 or 1 as the left value is less than the right, equal to it or greater; numbers across their types."""
+    """Return -1, 0 or 1 as the left value is less than the right, equal or greater; numbers across their types."""
     kind, other = type(left), type(right)
     if kind is other and kind in _ORDERED:
         if kind is float and (math.isnan(left) or math.isnan(right)):

@@ -135,7 +135,7 @@ class Comprehension(Node):
         "step",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one for each part
         self,
         position: int,
         *,

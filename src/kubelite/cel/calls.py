@@ -123,7 +123,8 @@ def plan_call(node: Call, functions: Mapping[str, Function], literals: Mapping[i
     cost = None
     if function.name not in _COSTED_BY_OVERLOAD:
         candidates = node.overloads or function.overloads
-        cost = next((each.cost for each in candidates if each.cost is not None), None)
+        costs = (each.cost for each in candidates if not each.is_charged_if_known)
+        cost = next((each for each in costs if each is not None), None)
     return Plan(arguments, call, cost, stops_early=len(arguments) > 1)
 
 

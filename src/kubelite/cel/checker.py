@@ -3,8 +3,8 @@
 The rules, and the words for what breaks them, are those of cel-go's checker.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from kubelite.cel import operators, types
 from kubelite.cel.ast import (
@@ -24,7 +24,6 @@ from kubelite.cel.failures import Issue
 from kubelite.cel.types import BOOL, DYN, INT, Kind, Type, list_of, map_of, optional_of
 from kubelite.cel.unification import Bindings, assign, is_dynamic, most_general, substitute
 from kubelite.cel.values import type_of
-
 
 _PLAIN = frozenset({Kind.BOOL, Kind.BYTES, Kind.DOUBLE, Kind.INT, Kind.STRING, Kind.UINT})
 
@@ -69,9 +68,22 @@ class Declarations(Protocol):
     """What the checker looks names up in."""
 
     container: str
-    functions: Mapping[str, Function]
-    signatures: Mapping[str, Sequence["Signature"]]
     structs: Mapping[str, StructType]
+
+    @property
+    def name_parts_max(self) -> int:
+        """Return how many parts with dots between them the longest name has."""
+        ...
+
+    @property
+    def functions(self) -> Mapping[str, Function]:
+        """Return all functions by name."""
+        ...
+
+    @property
+    def signatures(self) -> Mapping[str, Sequence[Signature]]:
+        """Return the overloads of all functions by name."""
+        ...
 
     def variable_type(self, name: str) -> Type | None:
         """Return the type of a variable."""
@@ -93,14 +105,15 @@ def candidate_names(container: str, name: str) -> list[str]:
     return [*(f"{prefix}.{name}" for prefix in prefixes), name]
 
 
-def qualified_name(node: Node) -> str | None:
-    """Return the dotted name that a node spells, if it is nothing but names and dots."""
-    if isinstance(node, Identifier):
-        return node.name
-    if isinstance(node, Select) and not node.is_test:
-        prefix = qualified_name(node.operand)
-        return None if prefix is None else f"{prefix}.{node.field}"
-    return None
+def qualified_name(node: Node, parts_max: int) -> str | None:
+    """Return the dotted name that a node spells, if it is nothing but names and dots and not too long."""
+    parts: list[str] = []
+    while isinstance(node, Select) and not node.is_test and len(parts) < parts_max:
+        parts.append(node.field)
+        node = node.operand
+    if not isinstance(node, Identifier) or len(parts) >= parts_max:
+        return None
+    return ".".join((node.name, *reversed(parts)))
 
 
 class Checker:
@@ -117,13 +130,29 @@ class Checker:
     def run(self, tree: Node) -> None:
         """Check a tree; afterwards no type in it has a parameter."""
         self._check(tree)
+        final: dict[int, Type] = {}
         for node in self._typed:
-            node.type = substitute(self._bindings, node.type or DYN, to_dyn=True)
+            node.type = self._final(node.type or DYN, final)
+
+    def _final(self, type_: Type, known: dict[int, Type]) -> Type:
+        """Return a type without parameters; types share their parts, each of which is looked at once."""
+        if not type_.is_generic:
+            return type_
+        found = known.get(id(type_))
+        if found is None:
+            if type_.kind is Kind.PARAMETER:
+                bound = self._bindings.get(type_.name)
+                found = DYN if bound is None else self._final(bound, known)
+            else:
+                parts = tuple(self._final(part, known) for part in type_.parameters)
+                found = Type(type_.kind, type_.name, parts)
+            known[id(type_)] = found
+        return found
 
     # bookkeeping
 
     def _check(self, node: Node) -> Type:
-        type_ = _CHECKS[type(node)](self, node)
+        type_ = self._CHECKS[type(node)](self, node)
         node.type = type_
         if type_.is_generic:
             self._typed.append(node)
@@ -182,7 +211,7 @@ class Checker:
 
     def _select(self, node: Select) -> Type:
         if not node.is_test and isinstance(node.operand, Identifier | Select):
-            name = qualified_name(node)
+            name = qualified_name(node, self._declarations.name_parts_max)
             found = None if name is None else self._resolve(name)
             if found is not None:
                 node.identifier = Identifier(node.position, found[0])
@@ -230,7 +259,7 @@ class Checker:
                 return self._undeclared(node.position, node.function)
             node.function = function.name
             return self._overload(node, function)
-        prefix = qualified_name(node.target)
+        prefix = qualified_name(node.target, self._declarations.name_parts_max)
         if prefix is not None:
             function = self._function(f"{prefix}.{node.function}")
             if function is not None:
@@ -356,12 +385,12 @@ class Checker:
         else:
             result = named
         for entry in node.entries:
-            self._struct_entry(result, node.name, entry)
+            self._struct_entry(result, entry)
         return result
 
-    def _struct_entry(self, struct: Type, name: str, entry: Entry) -> None:
+    def _struct_entry(self, struct: Type, entry: Entry) -> None:
         found = self._check(entry.value)
-        declared = self._struct_field(entry.position, struct.name if struct else name, entry.key)
+        declared = self._struct_field(entry.position, struct.name, entry.key)
         if entry.is_optional:
             found = self._unwrapped(entry.value, found)
         if not self._assignable([declared], [found]):
@@ -408,14 +437,13 @@ class Checker:
             return {node.first: pair[0], node.second: pair[1]}
         return {node.first: single}
 
-
-_CHECKS = {
-    Literal: Checker._literal,
-    Identifier: Checker._identifier,
-    Select: Checker._select,
-    Call: Checker._call,
-    CreateList: Checker._list,
-    CreateMap: Checker._map,
-    CreateStruct: Checker._struct,
-    Comprehension: Checker._comprehension,
-}
+    _CHECKS: ClassVar[dict[type[Node], Callable[[Any, Any], Type]]] = {
+        Literal: _literal,
+        Identifier: _identifier,
+        Select: _select,
+        Call: _call,
+        CreateList: _list,
+        CreateMap: _map,
+        CreateStruct: _struct,
+        Comprehension: _comprehension,
+    }

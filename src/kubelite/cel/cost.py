@@ -5,7 +5,7 @@ functions of the libraries estimated as they declare.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, ClassVar, Final
 
 from msgspec import Struct
 
@@ -134,7 +134,7 @@ class CostEstimator:
     """A pass over one checked tree."""
 
     def __init__(self, sizes: SizeEstimator | None, equality: EqualityEstimates) -> None:
-        self._sizes: SizeEstimator = sizes or (lambda path, type_: None)  # noqa: ARG005
+        self._sizes: SizeEstimator = sizes or (lambda path, type_: None)  # noqa: ARG005 - the signature is given
         self._equality = equality
         self._paths: dict[Node, Path] = {}
         self._computed: dict[Node, Range] = {}
@@ -146,7 +146,7 @@ class CostEstimator:
         if isinstance(node, Select) and node.identifier is not None:
             self._paths[node] = (node.identifier.name,)
             return ONE
-        return _COSTS[type(node)](self, node)
+        return self._COSTS[type(node)](self, node)
 
     # sizes
 
@@ -368,6 +368,17 @@ class CostEstimator:
         self._set_entry(node, _union_entries(*entries))
         return CallEstimate(costs[0] + costs[1].union(costs[2]), sizes[0].union(sizes[1]))
 
+    _COSTS: ClassVar[dict[type[Node], Callable[[Any, Any], Range]]] = {
+        Literal: _literal,
+        Identifier: _identifier,
+        Select: _select,
+        Call: _call,
+        CreateList: _list,
+        CreateMap: _map,
+        CreateStruct: _struct,
+        Comprehension: _comprehension,
+    }
+
 
 def _comparison(arguments: Sequence[_Argument]) -> CallEstimate:
     left, right = (argument.known_size or UNKNOWN for argument in arguments)
@@ -406,15 +417,3 @@ def _sum(costs: list[Range]) -> Range:
     for cost in costs:
         total += cost
     return total
-
-
-_COSTS = {
-    Literal: CostEstimator._literal,
-    Identifier: CostEstimator._identifier,
-    Select: CostEstimator._select,
-    Call: CostEstimator._call,
-    CreateList: CostEstimator._list,
-    CreateMap: CostEstimator._map,
-    CreateStruct: CostEstimator._struct,
-    Comprehension: CostEstimator._comprehension,
-}

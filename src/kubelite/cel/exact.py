@@ -6,7 +6,7 @@ returns a value or raises EvaluationFailed.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from kubelite.cel import operators
 from kubelite.cel.arithmetic import no_overload
@@ -48,7 +48,7 @@ _INDEXING: Final = frozenset(
 
 
 def is_attribute(node: Node) -> bool:
-    """Return whether a node is a path from a variable or a choice of such, whose root costs nothing inside of others."""
+    """Return whether a node is a path from a variable, or a choice of such: its root costs nothing inside of others."""
     return isinstance(node, _ATTRIBUTES) or (isinstance(node, Call) and node.function in _INDEXING)
 
 
@@ -57,7 +57,7 @@ def _attempt(run: Run, frame: Frame) -> Value:
     try:
         return run(frame)
     except EvaluationFailed as error:
-        return error
+        return EvaluationFailed(error.text)  # without the frames that the traceback holds
 
 
 def _raise_first(*values: Value) -> None:
@@ -80,7 +80,7 @@ class ExactCompiler:
             return lambda _: value
         if isinstance(node, Select) and node.identifier is not None:
             node = node.identifier
-        return _COMPILERS[type(node)](self, node, costs_root)
+        return self._COMPILERS[type(node)](self, node, costs_root)
 
     # paths
 
@@ -98,7 +98,7 @@ class ExactCompiler:
             if value is MISSING:
                 raise EvaluationFailed(f"no such attribute(s): {name}")
             if isinstance(value, EvaluationFailed):
-                raise value
+                raise EvaluationFailed(value.text)  # a traceback would grow with each time
             return value
 
         return run
@@ -173,30 +173,29 @@ class ExactCompiler:
 
     def _call(self, node: Call, costs_root: bool) -> Run:
         match node.function:
-            case operators.AND:
-                return self._logical(node, decisive=False)
-            case operators.OR:
-                return self._logical(node, decisive=True)
+            case operators.AND | operators.OR:
+                return self._logical(node, decisive=node.function == operators.OR)
             case operators.CONDITIONAL:
                 return self._conditional(node)
-            case operators.EQUALS:
-                return self._equality(node, is_equality=True)
-            case operators.NOT_EQUALS:
-                return self._equality(node, is_equality=False)
+            case operators.EQUALS | operators.NOT_EQUALS:
+                return self._equality(node, is_equality=node.function == operators.EQUALS)
             case operators.INDEX | operators.OPTIONAL_INDEX | operators.OPTIONAL_SELECT:
                 return self._index(node, costs_root)
             case operators.NOT_STRICTLY_FALSE:
                 return self._not_strictly_false(node)
-            case operators.ADD if self._planner.is_accumulation(node):
-                return self._accumulation(node)
             case operators.MAP_INSERT:
                 return self._insertion(node)
-            case operators.IN:
-                members = self._planner.members(node)
-                if members is not None:
-                    return self._membership(node, members)
             case "or" | "orValue" if self._planner.is_optional_choice(node):
                 return self._optional_choice(node)
+            case _:
+                return self._function_or_special(node)
+
+    def _function_or_special(self, node: Call) -> Run:
+        if node.function == operators.ADD and self._planner.is_accumulation(node):
+            return self._accumulation(node)
+        members = self._planner.members(node) if node.function == operators.IN else None
+        if members is not None:
+            return self._membership(node, members)
         return self._function(self._planner.plan(node))
 
     def _logical(self, node: Call, *, decisive: bool) -> Run:
@@ -211,7 +210,7 @@ class ExactCompiler:
                     error = error or failure
                     continue
                 if value is decisive:
-                    return decisive
+                    return bool(value)
                 if value is not True and value is not False:
                     error = error or no_overload()
             if error is not None:
@@ -246,7 +245,7 @@ class ExactCompiler:
             other = _attempt(right, frame)
             frame[COST] += cost_of(one, other)
             _raise_first(one, other)
-            return equal_within(frame, one, other) is is_equality
+            return equal_within(frame, one, other) == is_equality
 
         return run
 
@@ -341,7 +340,7 @@ class ExactCompiler:
 
         return run
 
-    def _map(self, node: CreateMap, costs_root: bool) -> Run:  # noqa: ARG002
+    def _map(self, node: CreateMap, costs_root: bool) -> Run:  # noqa: ARG002 - one of a table
         entries = [
             (self.compile(entry.key), self.compile(entry.value), entry.is_optional)
             for entry in node.entries
@@ -357,7 +356,7 @@ class ExactCompiler:
 
         return run
 
-    def _struct(self, node: CreateStruct, costs_root: bool) -> Run:  # noqa: ARG002
+    def _struct(self, node: CreateStruct, costs_root: bool) -> Run:  # noqa: ARG002 - one of a table
         make = self._planner.struct_maker(node.name)
         entries = [
             (entry.key, self.compile(entry.value), entry.is_optional) for entry in node.entries
@@ -374,7 +373,7 @@ class ExactCompiler:
 
     # comprehensions
 
-    def _comprehension(self, node: Comprehension, costs_root: bool) -> Run:  # noqa: ARG002
+    def _comprehension(self, node: Comprehension, costs_root: bool) -> Run:  # noqa: ARG002 - one of a table
         if is_bind(node):
             return self._bind(node)
         range_ = self.compile(node.range)
@@ -441,17 +440,28 @@ class ExactCompiler:
             for index, part in enumerate(parts):
                 try:
                     values.append(part(frame))
-                except EvaluationFailed as error:
+                except EvaluationFailed:
                     if not is_entry or index == 2:
                         if not is_entry and index == 0:
                             _attempt(parts[1], frame)
                         frame[COST] += 1
-                    raise error
+                    raise
             frame[COST] += 1
             new = {values[1]: values[2]} if is_entry else values[1]
             return merge(values[0], new)
 
         return run
+
+    _COMPILERS: ClassVar[dict[type[Node], Callable[[Any, Any, bool], Run]]] = {
+        Identifier: _identifier,
+        Select: _select,
+        Call: _call,
+        CreateList: _list,
+        CreateMap: _map,
+        CreateStruct: _struct,
+        Comprehension: _comprehension,
+        Literal: lambda _compiler, node, _root: lambda _frame: node.value,
+    }
 
 
 def merge(target: dict[Value, Value], new: Value) -> dict[Value, Value]:
@@ -499,15 +509,3 @@ def counted(frame: Frame, call: Callable[..., Any], cost_of: CostOf, values: lis
         raise
     frame[COST] += 1 if cost_of is None else cost_of(values, result)
     return result
-
-
-_COMPILERS: dict[type[Node], Callable[..., Run]] = {
-    Identifier: ExactCompiler._identifier,
-    Select: ExactCompiler._select,
-    Call: ExactCompiler._call,
-    CreateList: ExactCompiler._list,
-    CreateMap: ExactCompiler._map,
-    CreateStruct: ExactCompiler._struct,
-    Comprehension: ExactCompiler._comprehension,
-    Literal: lambda _compiler, node, _root: lambda _frame: node.value,
-}

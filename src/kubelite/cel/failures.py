@@ -7,6 +7,8 @@ from msgspec import Struct
 
 ERRORS_MAX: Final = 100  # cel-go's; what is beyond is counted
 _SNIPPET_BYTES_MAX: Final = 16384
+_WIDE_DOT: Final = "\uff0e"  # below characters of several bytes
+_WIDE_CARET: Final = "\uff3e"
 NOWHERE: Final = -1
 
 
@@ -53,6 +55,6 @@ def _display(text: str, lines: list[str], issue: Issue) -> str:
     if not text or len(snippet.encode(errors="replace")) > _SNIPPET_BYTES_MAX:
         return head
     snippet = snippet.replace("\t", " ")
-    dots = "".join("." if character < "\x80" else "．" for character in snippet[:column])
-    mark = "＾" if snippet[column : column + 1] >= "\x80" else "^"
+    dots = "".join("." if character < "\x80" else _WIDE_DOT for character in snippet[:column])
+    mark = _WIDE_CARET if snippet[column : column + 1] >= "\x80" else "^"
     return f"{head}\n | {snippet}\n | {dots}{mark}"

@@ -7,7 +7,7 @@ which has no side effects to undo. Costs are counted behind what they pay for, s
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from kubelite.cel import operators
 from kubelite.cel.ast import (
@@ -65,7 +65,7 @@ class FastCompiler:
             return Code(lambda _: value, 0)
         if isinstance(node, Select) and node.identifier is not None:
             node = node.identifier
-        return _COMPILERS[type(node)](self, node, costs_root)
+        return self._COMPILERS[type(node)](self, node, costs_root)
 
     def is_constant(self, node: Node) -> bool:
         """Return whether a node needs no evaluation."""
@@ -200,16 +200,19 @@ class FastCompiler:
                 return compile_equality(self, node)
             case operators.INDEX | operators.OPTIONAL_INDEX | operators.OPTIONAL_SELECT:
                 return self._index(node, costs_root)
-            case operators.ADD if self.planner.is_accumulation(node):
-                return self._accumulation(node)
             case operators.MAP_INSERT:
                 return self._insertion(node)
-            case operators.IN:
-                members = self.planner.members(node)
-                if members is not None:
-                    return compile_membership(self, node, members)
             case "or" | "orValue" if self.planner.is_optional_choice(node):
                 return self._optional_choice(node)
+            case _:
+                return self._function_or_special(node)
+
+    def _function_or_special(self, node: Call) -> Code:
+        if node.function == operators.ADD and self.planner.is_accumulation(node):
+            return self._accumulation(node)
+        members = self.planner.members(node) if node.function == operators.IN else None
+        if members is not None:
+            return compile_membership(self, node, members)
         return compile_call(self, node)
 
     def _conditional(self, node: Call) -> Code:
@@ -266,7 +269,7 @@ class FastCompiler:
             return Code(lambda frame: [run(frame) for run in runs], cost)
         return Code(_optional_list(runs, node.optional), cost)
 
-    def _map(self, node: CreateMap, costs_root: bool) -> Code:  # noqa: ARG002
+    def _map(self, node: CreateMap, costs_root: bool) -> Code:  # noqa: ARG002 - one of a table
         keys = [self.compile(entry.key) for entry in node.entries]
         values = [self.compile(entry.value) for entry in node.entries]
         cost = MAP_CREATION + sum(code.cost for code in (*keys, *values))
@@ -283,7 +286,7 @@ class FastCompiler:
 
         return Code(run, cost)
 
-    def _struct(self, node: CreateStruct, costs_root: bool) -> Code:  # noqa: ARG002
+    def _struct(self, node: CreateStruct, costs_root: bool) -> Code:  # noqa: ARG002 - one of a table
         make = self.planner.struct_maker(node.name)
         codes = [self.compile(entry.value) for entry in node.entries]
         parts = [
@@ -301,7 +304,7 @@ class FastCompiler:
 
     # comprehensions
 
-    def _comprehension(self, node: Comprehension, costs_root: bool) -> Code:  # noqa: ARG002
+    def _comprehension(self, node: Comprehension, costs_root: bool) -> Code:  # noqa: ARG002 - one of a table
         if is_bind(node):
             return self._bind(node)
         return compile_loop(self, node)
@@ -339,6 +342,17 @@ class FastCompiler:
             return merge(target(frame), new)
 
         return Code(run, 1 + sum(code.cost for code in codes))
+
+    _COMPILERS: ClassVar[dict[type[Node], Callable[[Any, Any, bool], Code]]] = {
+        Identifier: _identifier,
+        Select: _select,
+        Call: _call,
+        CreateList: _list,
+        CreateMap: _map,
+        CreateStruct: _struct,
+        Comprehension: _comprehension,
+        Literal: lambda _compiler, node, _root: Code(lambda _frame: node.value, 0),
+    }
 
 
 def _is_optional(type_: Type) -> bool:
@@ -379,15 +393,3 @@ def _optional_list(runs: Sequence[Run], optional: set[int]) -> Run:
         return values
 
     return run
-
-
-_COMPILERS: Final[dict[type[Node], Callable[..., Code]]] = {
-    Identifier: FastCompiler._identifier,
-    Select: FastCompiler._select,
-    Call: FastCompiler._call,
-    CreateList: FastCompiler._list,
-    CreateMap: FastCompiler._map,
-    CreateStruct: FastCompiler._struct,
-    Comprehension: FastCompiler._comprehension,
-    Literal: lambda _compiler, node, _root: Code(lambda _frame: node.value, 0),
-}

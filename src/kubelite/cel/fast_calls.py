@@ -147,7 +147,8 @@ def _plain(call: Callable[..., Any], runs: Sequence[Run]) -> Run:
             return lambda frame: call(one(frame))
         case [one, two]:
             return lambda frame: call(one(frame), two(frame))
-    return lambda frame: call(*[run(frame) for run in runs])
+        case _:
+            return lambda frame: call(*[run(frame) for run in runs])
 
 
 def _costed(call: Callable[..., Any], cost_of: ActualCost, runs: Sequence[Run]) -> Run:

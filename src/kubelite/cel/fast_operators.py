@@ -194,4 +194,5 @@ def against_literal(id_: str, left: Run, literal: Any) -> Run | None:
             return lambda frame: left(frame) > literal
         case "greater_equals_int64":
             return lambda frame: left(frame) >= literal
-    return None
+        case _:
+            return None

@@ -314,7 +314,8 @@ def _copy(copy: Copy, node: Node) -> Node:
                 step=copy(node.step),
                 result=copy(node.result),
             )
-    raise AssertionError(node)
+        case _:
+            raise AssertionError(node)
 
 
 def _copy_entry(copy: Copy, entry: Entry) -> Entry:

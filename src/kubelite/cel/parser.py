@@ -30,7 +30,29 @@ from kubelite.limits import EXPRESSION_LENGTH, EXPRESSION_NODES
 
 DEPTH_MAX: Final = 250  # cel-go's, of rules within each other and of nodes within each other
 RESERVED: Final = frozenset(
-    ["as", "break", "const", "continue", "else", "false", "for", "function", "if", "import", "in", "let", "loop", "package", "namespace", "null", "return", "true", "var", "void", "while"]
+    [
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "false",
+        "for",
+        "function",
+        "if",
+        "import",
+        "in",
+        "let",
+        "loop",
+        "package",
+        "namespace",
+        "null",
+        "return",
+        "true",
+        "var",
+        "void",
+        "while",
+    ]
 )
 MacroTable = dict[tuple[str, int, bool], Macro]
 
@@ -463,9 +485,10 @@ class _Parser:
                     return Literal(position, read_double(text))
                 case lexer.BYTES:
                     return Literal(position, read_bytes(text[1:]))
+                case _:
+                    raise _Unparsable
         except ValueError as error:
             return self._issue(position, str(error))
-        raise _Unparsable
 
 
 def _balanced(function: str, terms: list[Node], positions: list[int], low: int, high: int) -> Node:

@@ -1,12 +1,13 @@
 """Finds the words for expressions that are no sentences of the grammar.
 
-Users know the messages of cel-go, whose parser ANTLR generates: what it expected where, and which later errors are worth
-a message of their own. So this walks the grammar the way such a parser does, with ANTLR's strategy of recovery: a token
-too many is skipped, one that is missing is taken as there, and otherwise tokens are skipped up to one that may follow.
-Nothing is built on the way; the tree of a sentence comes from `parser`.
+Users know the messages of cel-go, whose parser ANTLR generates: what it expected where, and which later errors are
+worth a message of their own. So this walks the grammar the way such a parser does, with ANTLR's strategy of recovery:
+a token too many is skipped, one that is missing is taken as there, and otherwise tokens are skipped up to one that may
+follow. Nothing is built on the way; the tree of a sentence comes from `parser`.
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from kubelite.cel.failures import NOWHERE, Issue
@@ -63,7 +64,7 @@ def _only(*kinds: str) -> _Follow:
     return _Follow(frozenset(kinds))
 
 
-class _Unrecognized(Exception):  # noqa: N818
+class _Unrecognized(Exception):
     """A rule cannot go on; the message stands at a token."""
 
     def __init__(self, at: int, message: str) -> None:
@@ -72,17 +73,15 @@ class _Unrecognized(Exception):  # noqa: N818
         self.message = message
 
 
-class _GivenUp(Exception):  # noqa: N818
+class _GivenUp(Exception):
     """So much is wrong that no more is looked at."""
 
 
 def find_syntax_errors(tokens: Tokens) -> list[Issue]:
     """Return the issues of an expression that does not parse, those of its tokens among them."""
     walk = _Walk(tokens)
-    try:
+    with suppress(_GivenUp):
         walk.start()
-    except _GivenUp:
-        pass
     return walk.issues
 
 

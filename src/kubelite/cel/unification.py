@@ -1,7 +1,7 @@
 """Decides whether one type may stand for another where declarations have type parameters.
 
-`bindings` say what each parameter stands for so far, by its name. A decision that binds parameters binds them in a copy,
-which takes the place of the bindings only if all of it holds.
+`bindings` say what each parameter stands for so far, by its name. A decision that binds parameters binds them in a
+copy, which takes the place of the bindings only if all of it holds.
 """
 
 from collections.abc import Sequence
