@@ -262,6 +262,14 @@ RULE_MESSAGE = Limit(
     beyond="the message of the rule stands in for it",
     reason="what Kubernetes takes",
 )
+EXPRESSIONS_ON_LOOP = Limit(
+    "expressions-on-loop",
+    10_000,
+    "units of cost",
+    bounds="what the expressions of policies cost on the event loop for one request, with the values in its objects",
+    beyond="they are evaluated in a worker thread",
+    reason="about 5 ms of the loop; a usual policy costs some hundred",
+)
 EXPRESSION_PROGRAMS = Limit(
     "expression-programs",
     1000,

@@ -34,7 +34,7 @@ from kubelite.api.machinery.managed_fields import track
 from kubelite.api.machinery.other_versions import settle, versions_of
 from kubelite.api.machinery.shaping.shape import Inspection, TooPatient
 from kubelite.api.machinery.times import format_time
-from kubelite.api.machinery.work_cost import ownership_cost, shape_cost, warnings_cost
+from kubelite.api.machinery.work_cost import ownership_cost, rules_cost, shape_cost, warnings_cost
 from kubelite.api.registry.admission import Admission
 from kubelite.api.registry.admission.request import AdmissionRequest, Verb, passing_on_warnings
 from kubelite.api.registry.allocation import Allocator
@@ -525,7 +525,7 @@ class Writer:
     ) -> tuple[Sequence[Cause], Sequence[str]]:
         """Return the causes why an object is invalid, and the warnings if it is valid."""
         subresource, size = draft.target.subresource, draft.cost_bytes
-        cost = resource.rules.cost(size) + (warnings_cost(size) if warn else 0)
+        cost = rules_cost(size) * resource.rules.passes + (warnings_cost(size) if warn else 0)
         if resource.type is None:
             cost += resource.shape.cost(size)
 

@@ -20,6 +20,9 @@ from kubelite.api.registry.admission.namespace_lifecycle import NamespaceLifecyc
 from kubelite.api.registry.admission.node_restriction import NodeRestriction
 from kubelite.api.registry.admission.owner_references import OwnerReferencesPermissionEnforcement
 from kubelite.api.registry.admission.pod_security import PodSecurity
+from kubelite.api.registry.admission.policies.param_access import PolicyParamAccess
+from kubelite.api.registry.admission.policies.params import Mirroring
+from kubelite.api.registry.admission.policies.plugin import ValidatingAdmissionPolicies
 from kubelite.api.registry.admission.priority import Priority
 from kubelite.api.registry.admission.resource_quota import ResourceQuota
 from kubelite.api.registry.admission.role_escalation import RoleEscalation
@@ -70,6 +73,7 @@ SWITCHABLE = frozenset(
         ResourceQuota,
         MutatingAdmissionWebhook,
         ValidatingAdmissionWebhook,
+        ValidatingAdmissionPolicies,
     )
 )
 
@@ -84,6 +88,7 @@ def builtin_admission(  # noqa: PLR0913 - all that any plugin needs
     clock: Clock,
     randomness: Randomness,
     hooks: Hooks | None = None,
+    mirroring: Mirroring | None = None,
     offload: Offload,
     enable: Collection[str] = (),
     disable: Collection[str] = (),
@@ -102,6 +107,7 @@ def builtin_admission(  # noqa: PLR0913 - all that any plugin needs
         StorageObjectInUseProtection(),
         OwnerReferencesPermissionEnforcement(authorizer, resources),
         RoleEscalation(Escalation(authorizer, rbac)),
+        PolicyParamAccess(lookup, resources, authorizer),
         PersistentVolumeClaimResize(lookup),
         RuntimeClass(lookup),
         CertificateApproval(authorizer),
@@ -113,8 +119,12 @@ def builtin_admission(  # noqa: PLR0913 - all that any plugin needs
     ]
     if hooks is not None:
         plugins += [
-            MutatingAdmissionWebhook(lookup, resources, hooks, offload),
-            ValidatingAdmissionWebhook(lookup, resources, hooks, offload),
+            MutatingAdmissionWebhook(lookup, resources, hooks, authorizer, offload),
+            ValidatingAdmissionWebhook(lookup, resources, hooks, authorizer, offload),
         ]
+    if mirroring is not None:
+        plugins.append(
+            ValidatingAdmissionPolicies(lookup, resources, authorizer, mirroring, offload)
+        )
     off = (OFF_BY_DEFAULT - set(enable)) | set(disable)
     return Admission.ordered(*(plugin for plugin in plugins if plugin.name not in off))

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import msgspec
 from msgspec import Struct, to_builtins
 
+from kubelite.api.auth.authorize import UnionAuthorizer
 from kubelite.api.auth.lookup import Lookup
 from kubelite.api.errors import APIError, BadRequest, internal_error
 from kubelite.api.kinds.admissionregistration import (
@@ -24,6 +25,7 @@ from kubelite.api.machinery.causes import quoted
 from kubelite.api.machinery.json_errors import syntax_error
 from kubelite.api.machinery.json_patch import PatchFails, apply_operations
 from kubelite.api.machinery.shaping.shape import Shape
+from kubelite.api.registry.admission.converting import converted
 from kubelite.api.registry.admission.matching import (
     Rule,
     Selectors,
@@ -70,6 +72,7 @@ class Hook(Struct, frozen=True, eq=False):
     is_dry: bool  # it may be called for a dry run
     is_reinvocable: bool
     seconds: float
+    conditions: Sequence[str] = ()  # expressions
 
     @property
     def key(self) -> str:
@@ -96,6 +99,7 @@ def hook_of(configuration: str, index: int, hook: MutatingWebhook | ValidatingWe
         is_dry=hook.sideEffects in NO_SIDE_EFFECTS,
         is_reinvocable=reinvocation == "IfNeeded",
         seconds=hook.timeoutSeconds or SECONDS,
+        conditions=[one.expression for one in hook.matchConditions],
     )
 
 
@@ -108,9 +112,11 @@ class _Webhooks(JudgesConnections):
         lookup: Lookup,
         resources: ResourceTable,
         hooks: Hooks,
+        authorizer: UnionAuthorizer,
         offload: Offload,
     ) -> None:
         self._kind = kind
+        self._authorizer = authorizer
         self._lookup = lookup
         self._resources = resources
         self._hooks = hooks
@@ -154,6 +160,22 @@ class _Webhooks(JudgesConnections):
         return lambda: [
             row for row in self._resources.all() if row.storage == storage and row is not served
         ]
+
+    async def conditions_hold(self, hook: Hook, request: AdmissionRequest, meant: Meant) -> bool:
+        """Return whether a webhook's match conditions hold; raises Forbidden if that cannot be told."""
+        if not hook.conditions:
+            return True
+        from kubelite.api.registry.admission.policies.conditions import holds
+
+        return await holds(
+            hook.conditions,
+            request,
+            meant,
+            self._resources,
+            self._authorizer,
+            self._offload,
+            is_ignored=hook.is_ignored,
+        )
 
     async def ask(
         self,
@@ -214,27 +236,21 @@ class _Webhooks(JudgesConnections):
         return shown
 
 
-async def converted(origin: Resource, wanted: Resource, item: JSON) -> JSON:
-    """Return a copy of an object in the version of another row of the same storage."""
-    copy: JSON = msgspec.json.decode(encode(item))
-    if wanted is origin:
-        return copy
-    if origin.conversion is not None and origin is not origin.canonical:
-        (copy,) = await origin.conversion.write_all([copy])
-    if wanted.conversion is not None and wanted is not wanted.canonical:
-        (copy,) = await wanted.conversion.read_all([copy])
-    return copy
-
-
 class MutatingAdmissionWebhook(_Webhooks):
     """Has webhooks change the object."""
 
     name: ClassVar = "MutatingAdmissionWebhook"
 
     def __init__(
-        self, lookup: Lookup, resources: ResourceTable, hooks: Hooks, offload: Offload
+        self,
+        lookup: Lookup,
+        resources: ResourceTable,
+        hooks: Hooks,
+        authorizer: UnionAuthorizer,
+        offload: Offload,
     ) -> None:
-        super().__init__(MutatingWebhookConfiguration, lookup, resources, hooks, offload)
+        kind = MutatingWebhookConfiguration
+        super().__init__(kind, lookup, resources, hooks, authorizer, offload)
 
     async def mutate(self, request: AdmissionRequest) -> None:
         """Call the webhooks that the request concerns; raises what they reject with, and InternalError."""
@@ -248,7 +264,8 @@ class MutatingAdmissionWebhook(_Webhooks):
             meant = self.meant(hook, request)
             if meant is None or (repetition.is_now and hook.key not in repetition.reinvocable):
                 continue
-            await self._call(hook, request, meant, number)
+            if await self.conditions_hold(hook, request, meant):
+                await self._call(hook, request, meant, number)
         repetition.last_output = encode(request.object)
 
     async def _call(self, hook: Hook, request: AdmissionRequest, meant: Meant, number: int) -> None:
@@ -373,9 +390,15 @@ class ValidatingAdmissionWebhook(_Webhooks):
     name: ClassVar = "ValidatingAdmissionWebhook"
 
     def __init__(
-        self, lookup: Lookup, resources: ResourceTable, hooks: Hooks, offload: Offload
+        self,
+        lookup: Lookup,
+        resources: ResourceTable,
+        hooks: Hooks,
+        authorizer: UnionAuthorizer,
+        offload: Offload,
     ) -> None:
-        super().__init__(ValidatingWebhookConfiguration, lookup, resources, hooks, offload)
+        kind = ValidatingWebhookConfiguration
+        super().__init__(kind, lookup, resources, hooks, authorizer, offload)
 
     async def validate(self, request: AdmissionRequest) -> None:
         """Call the webhooks that the request concerns; raises the first rejection, and InternalError."""
@@ -383,7 +406,10 @@ class ValidatingAdmissionWebhook(_Webhooks):
         if not configured:
             return
         concerned = [
-            (hook, meant) for hook in configured if (meant := self.meant(hook, request)) is not None
+            (hook, meant)
+            for hook in configured
+            if (meant := self.meant(hook, request)) is not None
+            and await self.conditions_hold(hook, request, meant)
         ]
         outcomes = await asyncio.gather(
             *(self._judge(hook, request, meant) for hook, meant in concerned),
