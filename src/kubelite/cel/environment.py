@@ -84,7 +84,7 @@ class Environment:
             name: declared if isinstance(declared, Field) else Field(declared)
             for name, declared in (variables or {}).items()
         }
-        self.structs = structs or {}
+        self.structs = {} if structs is None else structs
         self.sizes = sizes
         self.container = container
         names = (*self.variables, *self.structs, *self._functions.types, *self.functions)
@@ -103,7 +103,7 @@ class Environment:
         """Return an environment with more variables and types; it keeps programs of its own."""
         return Environment(
             variables={**self.variables, **(variables or {})},
-            structs={**self.structs, **(structs or {})},
+            structs=_joined(self.structs, structs),
             sizes=sizes or self.sizes,
             container=self.container,
             _functions=self._functions,
@@ -147,6 +147,15 @@ class Environment:
             if issues:
                 raise CompileFailed(text, issues)
             return Program(self, tree, is_deep=height > _SHALLOW, length=len(text))
+
+
+def _joined(
+    first: Mapping[str, StructType], second: Mapping[str, StructType] | None
+) -> Mapping[str, StructType]:
+    """Return both; one alone is kept as it is, since it may make its types when they are needed."""
+    if second is None:
+        return first
+    return {**first, **second} if first else second
 
 
 def _height(tree: Node) -> int:
