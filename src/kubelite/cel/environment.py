@@ -146,7 +146,7 @@ class Environment:
             issues = checker.issues or find_literal_issues(tree, self.functions)
             if issues:
                 raise CompileFailed(text, issues)
-            return Program(self, tree, is_deep=height > _SHALLOW)
+            return Program(self, tree, is_deep=height > _SHALLOW, length=len(text))
 
 
 def _joined(
@@ -178,8 +178,12 @@ class Evaluation(Struct, frozen=True):
 class Program:
     """An expression that can be evaluated; it holds no state of evaluations."""
 
-    def __init__(self, environment: Environment, tree: Node, *, is_deep: bool) -> None:
-        """Compile a checked tree; raises ProgramFailed where a constant part has no value."""
+    def __init__(self, environment: Environment, tree: Node, *, is_deep: bool, length: int) -> None:
+        """Compile a checked tree; raises ProgramFailed where a constant part has no value.
+
+        `length` is that of the text in characters: the first evaluation that fails compiles the tree once more.
+        """
+        self.length = length
         self._environment = environment
         self._tree = tree
         self._is_deep = is_deep
