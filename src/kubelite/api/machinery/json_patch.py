@@ -30,13 +30,22 @@ class _Fails(Exception):
     """An operation cannot be applied."""
 
 
+class _TestFails(_Fails):
+    """A test compared unequal."""
+
+
+class PatchTestFailed(Invalid):
+    """A test of a patch compared unequal, so that none of the patch is applied."""
+
+
 def json_patch(document: JSON, operations: Any) -> JSON:
     """Apply a JSON patch and return the result, of which the changed `document` and the operations may become parts.
 
     Raises:
         BadRequest: The patch is no list of operations.
         RequestEntityTooLarge: The patch has too many operations, moves too much, or its copies grow too large.
-        Invalid: An operation cannot be applied, or a test failed.
+        PatchTestFailed: A test compared unequal.
+        Invalid: An operation cannot be applied.
     """
     if not isinstance(operations, list) or not all(isinstance(each, dict) for each in operations):
         raise BadRequest(
@@ -54,6 +63,8 @@ def json_patch(document: JSON, operations: Any) -> JSON:
             patcher.apply(operation)
         if is_too_deep(patcher.document):
             raise _Fails("exceeded max depth")
+    except _TestFails as error:
+        raise _rejected(str(error), PatchTestFailed) from error
     except _Fails as error:
         raise _rejected(str(error)) from error
     except RecursionError as error:
@@ -83,8 +94,8 @@ def _may_move(operation: Any) -> bool:
     return any(path.__class__ is str and path[-1:].isdigit() for path in paths)
 
 
-def _rejected(reason: str) -> Invalid:
-    return Invalid(_REJECTED, causes=[Cause("patch", "FieldValueInvalid", cut(reason))])
+def _rejected(reason: str, error: type[Invalid] = Invalid) -> Invalid:
+    return error(_REJECTED, causes=[Cause("patch", "FieldValueInvalid", cut(reason))])
 
 
 class _Patcher:
@@ -169,7 +180,7 @@ class _Patcher:
             container, key = self._find(path, "test operation does not apply: is missing path")
             present = _get(container, key, f"error in test for path: '{path}'")
         if not _are_equal(present, value):
-            raise _Fails(f"testing value {path} failed: test failed")
+            raise _TestFails(f"testing value {path} failed: test failed")
 
     def _find(self, path: str, wrong: str) -> tuple[Any, str]:
         """Return the container of the value at a path, and the last step."""

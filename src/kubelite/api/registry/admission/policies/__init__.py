@@ -1,0 +1,1 @@
+"""Admission policies: expressions that refuse or change what is written."""
