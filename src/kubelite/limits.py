@@ -213,6 +213,14 @@ EXPRESSION_NODES = Limit(
     beyond="the expression is refused",
     reason="optMap copies what it is called on, so a chain of them doubles with each",
 )
+EXPRESSION_COST = Limit(
+    "expression-cost",
+    1_000_000,
+    "units",
+    bounds="what one evaluation of an expression may cost, in Kubernetes' units",
+    beyond="the evaluation is broken off and fails",
+    reason="what Kubernetes allows; it takes about 0.1 s, so who evaluates at length leaves the loop",
+)
 EXPRESSION_WORK = Limit(
     "expression-work",
     1_000_000,

@@ -99,7 +99,9 @@ def subtract(left: Value, right: Value) -> Value:
         if kind is Duration or kind is Timestamp:
             return duration_of(left.nanoseconds - right.nanoseconds)
     if kind is Timestamp and other is Duration:
-        return timestamp_of(left.nanoseconds + duration_of(-right.nanoseconds).nanoseconds, left.offset)
+        return timestamp_of(
+            left.nanoseconds + duration_of(-right.nanoseconds).nanoseconds, left.offset
+        )
     if kind in (Duration, Timestamp) or kind in _NUMBERS:
         raise no_overload()
     raise _inapplicable(operators.SUBTRACT, left)
@@ -186,7 +188,7 @@ def invert(value: Value) -> bool:
 
 
 def compare(operator: str, left: Value, right: Value) -> int:
-    """Return -1, 0 or 1 as the left value is less than the right, equal to it or greater; numbers across their types."""
+    """Return -1, 0 or 1 as the left value is less than the right, equal or greater; numbers across their types."""
     kind, other = type(left), type(right)
     if kind is other and kind in _ORDERED:
         if kind is float and (math.isnan(left) or math.isnan(right)):

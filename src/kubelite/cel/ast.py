@@ -50,9 +50,7 @@ class Select(Node):
 
     __slots__ = ("field", "identifier", "is_test", "operand")
 
-    def __init__(
-        self, position: int, operand: Node, field: str, *, is_test: bool = False
-    ) -> None:
+    def __init__(self, position: int, operand: Node, field: str, *, is_test: bool = False) -> None:
         super().__init__(position)
         self.operand = operand
         self.field = field
@@ -91,9 +89,7 @@ class Entry:
 
     __slots__ = ("is_optional", "key", "position", "value")
 
-    def __init__(
-        self, position: int, key: Any, value: Node, *, is_optional: bool
-    ) -> None:
+    def __init__(self, position: int, key: Any, value: Node, *, is_optional: bool) -> None:
         self.position = position
         self.key = key
         self.value = value
@@ -139,7 +135,7 @@ class Comprehension(Node):
         "step",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one for each part
         self,
         position: int,
         *,

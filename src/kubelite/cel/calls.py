@@ -17,6 +17,13 @@ from kubelite.cel.unification import is_dynamic
 from kubelite.cel.values import EvaluationFailed, Value, type_of
 
 _OPEN: Final = frozenset({Kind.DYN, Kind.ANY, Kind.PARAMETER})
+_COSTED_BY_OVERLOAD: Final = (
+    standard.NAMES
+    | {  # an undecided call costs 1; all others cost by their name
+        *("format", "slice", "flatten", "sort", "lists.@sortByAssociatedKeys", "lists.range"),
+        *("distinct", "reverse", "first", "last"),
+    }
+)
 _SELF_GUARDED: Final = frozenset(  # they say themselves what is wrong with their arguments
     {
         *(operators.ADD, operators.SUBTRACT, operators.MULTIPLY, operators.DIVIDE),
@@ -102,9 +109,7 @@ def _needs_guard(node: Node, declared: Type) -> bool:
     )
 
 
-def plan_call(
-    node: Call, functions: Mapping[str, Function], literals: Mapping[int, Value]
-) -> Plan:
+def plan_call(node: Call, functions: Mapping[str, Function], literals: Mapping[int, Value]) -> Plan:
     """Return how a call runs; `literals` are its arguments that are constant. Raises ProgramFailed."""
     arguments = node.arguments if node.target is None else [node.target, *node.arguments]
     function = functions.get(node.function)
@@ -116,9 +121,10 @@ def plan_call(
         return Plan(arguments, function.overloads[0].call, None)
     call = _chosen_by_values(function, len(arguments))
     cost = None
-    if function.name not in standard.NAMES:
+    if function.name not in _COSTED_BY_OVERLOAD:
         candidates = node.overloads or function.overloads
-        cost = next((each.cost for each in candidates if each.cost is not None), None)
+        costs = (each.cost for each in candidates if not each.is_charged_if_known)
+        cost = next((each for each in costs if each is not None), None)
     return Plan(arguments, call, cost, stops_early=len(arguments) > 1)
 
 
@@ -159,5 +165,3 @@ def _undeclared(name: str) -> Callable[..., Any]:
         raise EvaluationFailed(f"no such overload: {name}")
 
     return call
-
-

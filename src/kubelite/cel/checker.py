@@ -3,8 +3,8 @@
 The rules, and the words for what breaks them, are those of cel-go's checker.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from kubelite.cel import operators, types
 from kubelite.cel.ast import (
@@ -25,13 +25,60 @@ from kubelite.cel.types import BOOL, DYN, INT, Kind, Type, list_of, map_of, opti
 from kubelite.cel.unification import Bindings, assign, is_dynamic, most_general, substitute
 from kubelite.cel.values import type_of
 
+_PLAIN = frozenset({Kind.BOOL, Kind.BYTES, Kind.DOUBLE, Kind.INT, Kind.STRING, Kind.UINT})
+
+
+class Signature(NamedTuple):
+    """An overload, and the names of the type parameters in it."""
+
+    overload: Overload
+    names: Sequence[str]
+
+
+def signatures_of(function: Function) -> list[Signature]:
+    """Return the overloads of a function with the names of their type parameters."""
+    found = []
+    for overload in function.overloads:
+        names: dict[str, None] = {}
+        for type_ in (overload.result, *overload.arguments):
+            _collect(type_, names)
+        found.append(Signature(overload, tuple(names)))
+    return found
+
+
+def _collect(type_: Type, names: dict[str, None]) -> None:
+    if type_.kind is Kind.PARAMETER:
+        names[type_.name] = None
+    for part in type_.parameters:
+        _collect(part, names)
+
+
+def _cannot_apply(arguments: Sequence[Type], declared: Sequence[Type]) -> bool:
+    """Return whether the number of arguments differs, or a plain type stands where another is declared."""
+    if len(arguments) != len(declared):
+        return True
+    for argument, wanted in zip(arguments, declared, strict=True):
+        kind, other = argument.kind, wanted.kind
+        if kind is not other and kind in _PLAIN and other in _PLAIN:
+            return True
+    return False
+
 
 class Declarations(Protocol):
     """What the checker looks names up in."""
 
     container: str
-    functions: Mapping[str, Function]
     structs: Mapping[str, StructType]
+
+    @property
+    def functions(self) -> Mapping[str, Function]:
+        """Return all functions by name."""
+        ...
+
+    @property
+    def signatures(self) -> Mapping[str, Sequence[Signature]]:
+        """Return the overloads of all functions by name."""
+        ...
 
     def variable_type(self, name: str) -> Type | None:
         """Return the type of a variable."""
@@ -83,7 +130,7 @@ class Checker:
     # bookkeeping
 
     def _check(self, node: Node) -> Type:
-        type_ = _CHECKS[type(node)](self, node)
+        type_ = self._CHECKS[type(node)](self, node)
         node.type = type_
         if type_.is_generic:
             self._typed.append(node)
@@ -226,10 +273,14 @@ class Checker:
             arguments.insert(0, node.target.type or DYN)
         result: Type | None = None
         chosen: list[Overload] = []
-        for overload in function.overloads:
-            if overload.is_member is not is_member:
+        for overload, names in self._declarations.signatures[function.name]:
+            declared, returned = overload.arguments, overload.result
+            if overload.is_member is not is_member or _cannot_apply(arguments, declared):
                 continue
-            declared, returned = self._instantiate(overload)
+            if names:
+                fresh = {name: self._fresh() for name in names}
+                declared = tuple(substitute(fresh, type_) for type_ in declared)
+                returned = substitute(fresh, returned)
             if not self._assignable(arguments, declared):
                 continue
             chosen.append(overload)
@@ -259,26 +310,6 @@ class Checker:
             if not self._assignable([found], [BOOL]):
                 result = self._mismatch(argument.position, BOOL, found)
         return result
-
-    def _instantiate(self, overload: Overload) -> tuple[Sequence[Type], Type]:
-        """Return the arguments and the result of an overload, with a fresh variable for each of its parameters."""
-        names: dict[str, Type] = {}
-        for type_ in (overload.result, *overload.arguments):
-            if type_.is_generic:
-                self._collect(type_, names)
-        if not names:
-            return overload.arguments, overload.result
-        arguments = [substitute(names, type_) for type_ in overload.arguments]
-        return arguments, substitute(names, overload.result)
-
-    def _collect(self, type_: Type, names: Bindings) -> None:
-        if type_.kind is Kind.PARAMETER:
-            if type_.name not in names:
-                names[type_.name] = self._fresh()
-            return
-        for part in type_.parameters:
-            if part.is_generic:
-                self._collect(part, names)
 
     # aggregates
 
@@ -332,12 +363,12 @@ class Checker:
         else:
             result = named
         for entry in node.entries:
-            self._struct_entry(result, node.name, entry)
+            self._struct_entry(result, entry)
         return result
 
-    def _struct_entry(self, struct: Type, name: str, entry: Entry) -> None:
+    def _struct_entry(self, struct: Type, entry: Entry) -> None:
         found = self._check(entry.value)
-        declared = self._struct_field(entry.position, struct.name if struct else name, entry.key)
+        declared = self._struct_field(entry.position, struct.name, entry.key)
         if entry.is_optional:
             found = self._unwrapped(entry.value, found)
         if not self._assignable([declared], [found]):
@@ -384,14 +415,13 @@ class Checker:
             return {node.first: pair[0], node.second: pair[1]}
         return {node.first: single}
 
-
-_CHECKS = {
-    Literal: Checker._literal,
-    Identifier: Checker._identifier,
-    Select: Checker._select,
-    Call: Checker._call,
-    CreateList: Checker._list,
-    CreateMap: Checker._map,
-    CreateStruct: Checker._struct,
-    Comprehension: Checker._comprehension,
-}
+    _CHECKS: ClassVar[dict[type[Node], Callable[[Any, Any], Type]]] = {
+        Literal: _literal,
+        Identifier: _identifier,
+        Select: _select,
+        Call: _call,
+        CreateList: _list,
+        CreateMap: _map,
+        CreateStruct: _struct,
+        Comprehension: _comprehension,
+    }

@@ -134,7 +134,7 @@ def bytes_to_string(octets: bytes) -> str:
         raise EvaluationFailed("invalid UTF-8 in bytes, cannot convert to string") from None
 
 
-def bool_to_string(value: bool) -> str:  # noqa: FBT001 - a value like any other
+def bool_to_string(value: bool) -> str:
     """Return `true` or `false`."""
     return "true" if value else "false"
 

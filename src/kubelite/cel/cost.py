@@ -5,7 +5,7 @@ functions of the libraries estimated as they declare.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, ClassVar, Final
 
 from msgspec import Struct
 
@@ -146,7 +146,7 @@ class CostEstimator:
         if isinstance(node, Select) and node.identifier is not None:
             self._paths[node] = (node.identifier.name,)
             return ONE
-        return _COSTS[type(node)](self, node)
+        return self._COSTS[type(node)](self, node)
 
     # sizes
 
@@ -349,9 +349,7 @@ class CostEstimator:
         estimate = self._declared(node, overload, arguments)
         return CallEstimate(estimate.cost + _sum(costs), estimate.size)
 
-    def _declared(
-        self, node: Call, overload: Overload, arguments: list[_Argument]
-    ) -> CallEstimate:
+    def _declared(self, node: Call, overload: Overload, arguments: list[_Argument]) -> CallEstimate:
         estimate = overload.estimate
         if node.function == operators.EQUALS and arguments[0].type.name == arguments[1].type.name:
             estimate = self._equality.get(arguments[0].type.name)
@@ -369,6 +367,17 @@ class CostEstimator:
         entries = map(self._entry, node.arguments[1:])
         self._set_entry(node, _union_entries(*entries))
         return CallEstimate(costs[0] + costs[1].union(costs[2]), sizes[0].union(sizes[1]))
+
+    _COSTS: ClassVar[dict[type[Node], Callable[[Any, Any], Range]]] = {
+        Literal: _literal,
+        Identifier: _identifier,
+        Select: _select,
+        Call: _call,
+        CreateList: _list,
+        CreateMap: _map,
+        CreateStruct: _struct,
+        Comprehension: _comprehension,
+    }
 
 
 def _comparison(arguments: Sequence[_Argument]) -> CallEstimate:
@@ -408,15 +417,3 @@ def _sum(costs: list[Range]) -> Range:
     for cost in costs:
         total += cost
     return total
-
-
-_COSTS = {
-    Literal: CostEstimator._literal,
-    Identifier: CostEstimator._identifier,
-    Select: CostEstimator._select,
-    Call: CostEstimator._call,
-    CreateList: CostEstimator._list,
-    CreateMap: CostEstimator._map,
-    CreateStruct: CostEstimator._struct,
-    Comprehension: CostEstimator._comprehension,
-}

@@ -106,7 +106,8 @@ class Overload(Struct, frozen=True):
     types and raises EvaluationFailed. Without `estimate` and `cost` a call costs 1. `specialise` is asked once, when an
     expression is compiled, with the values of the arguments that are literals, by position; it returns a call with the
     same parameters that uses them (a compiled regular expression, say) or None, and raises EvaluationFailed if no such
-    call can succeed, which refuses the expression.
+    call can succeed, which refuses the expression. With `is_charged_if_known` the cost counts only where this overload
+    is known when an expression is compiled; a call chosen by its values costs 1 then.
     """
 
     id: str
@@ -117,6 +118,7 @@ class Overload(Struct, frozen=True):
     estimate: Estimate | None = None
     cost: ActualCost | None = None
     specialise: Specialise | None = None
+    is_charged_if_known: bool = False
 
 
 Validate = Callable[

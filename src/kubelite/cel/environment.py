@@ -8,24 +8,27 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import Final
 
+from msgspec import Struct
+
 from kubelite.cel.ast import Node
-from kubelite.cel.checker import Checker
+from kubelite.cel.checker import Checker, Signature, signatures_of
 from kubelite.cel.cost import CostEstimator, SizeEstimator
 from kubelite.cel.declarations import Estimate, Field, Function, Library, Range, StructType
 from kubelite.cel.exact import ExactCompiler
 from kubelite.cel.failures import CompileFailed
+from kubelite.cel.fast import UNEXPECTED, FastCompiler
 from kubelite.cel.frame import COST, LIMIT, MISSING, WORK, CostExceeded, Frame, Run
 from kubelite.cel.macros import STANDARD as STANDARD_MACROS
 from kubelite.cel.parser import MacroTable, macro_table, parse
-from kubelite.cel.planner import Planner
+from kubelite.cel.planner import Planner, Read
 from kubelite.cel.recursion import deep_recursion
 from kubelite.cel.standard import STANDARD
 from kubelite.cel.types import DYN, Kind, Type
 from kubelite.cel.validation import children, find_literal_issues
 from kubelite.cel.values import EvaluationFailed, Value
-from kubelite.limits import EXPRESSION_PROGRAMS, EXPRESSION_WORK
+from kubelite.limits import EXPRESSION_COST, EXPRESSION_PROGRAMS, EXPRESSION_WORK
 
-COST_LIMIT: Final = 1_000_000  # of one evaluation, as in Kubernetes
+COST_LIMIT: Final = EXPRESSION_COST.value
 _SHALLOW: Final = 40  # levels of nodes that Python's usual limit on recursion has room for
 
 
@@ -44,6 +47,9 @@ class Functions:
             self.equality.update(library.equality)
             macros.extend(library.macros)
         self.macros: MacroTable = macro_table(macros)
+        self.signatures = {
+            name: signatures_of(function) for name, function in self.functions.items()
+        }
 
     def _add(self, function: Function) -> None:
         known = self.functions.get(function.name)
@@ -103,6 +109,11 @@ class Environment:
         return self._functions.functions
 
     @property
+    def signatures(self) -> Mapping[str, Sequence[Signature]]:
+        """Return the overloads of all functions by name."""
+        return self._functions.signatures
+
+    @property
     def equality(self) -> dict[str, Estimate]:
         """Return the estimates of comparisons that libraries declare, by the name of a type."""
         return self._functions.equality
@@ -142,15 +153,40 @@ def _height(tree: Node) -> int:
     return height
 
 
+class Evaluation(Struct, frozen=True):
+    """The outcome of an evaluation: its cost, and a value, or an EvaluationFailed if there is none."""
+
+    value: Value
+    cost: int
+
+
 class Program:
     """An expression that can be evaluated; it holds no state of evaluations."""
 
     def __init__(self, environment: Environment, tree: Node, *, is_deep: bool) -> None:
+        """Compile a checked tree; raises ProgramFailed where a constant part has no value."""
         self._environment = environment
         self._tree = tree
         self._is_deep = is_deep
         self.type = tree.type or DYN
-        self._exact  # noqa: B018 - fails where a constant has no value
+        planner = Planner(environment.functions, environment.structs)
+        self._run, self._cost = FastCompiler(planner).compile(tree)
+        self._slots = self._readers(planner)
+        self._template: Frame = [None] * planner.slot_count
+        self._template[WORK] = EXPRESSION_WORK.value
+
+    def _readers(self, planner: Planner) -> list[tuple[str, int, Read]]:
+        """Return the variables that the expression uses: names, slots, and what converts their values."""
+        declared = self._environment.variables
+        return [
+            (name, slot, declared[name].read if name in declared else None)
+            for name, slot in planner.variables.items()
+        ]
+
+    @property
+    def variables(self) -> frozenset[str]:
+        """Return the names of the variables that the expression uses."""
+        return frozenset(name for name, _, _ in self._slots)
 
     @cached_property
     def cost(self) -> Range:
@@ -159,39 +195,59 @@ class Program:
             estimator = CostEstimator(self._environment.sizes, self._environment.equality)
             return estimator.cost(self._tree)
 
+    def evaluate(self, variables: Mapping[str, Value], limit: int = COST_LIMIT) -> Evaluation:
+        """Return the value and the cost of an evaluation; raises CostExceeded past the limit.
+
+        A variable that is missing fails where it is needed.
+        """
+        if self._is_deep:
+            with deep_recursion(is_needed=True):
+                return self._evaluate(variables, limit)
+        return self._evaluate(variables, limit)
+
+    def _evaluate(self, variables: Mapping[str, Value], limit: int) -> Evaluation:
+        frame = self._template.copy()
+        frame[COST] = self._cost
+        frame[LIMIT] = limit
+        try:
+            for name, slot, read in self._slots:
+                value = variables[name]
+                frame[slot] = value if read is None else read(value)
+            value = self._run(frame)
+        except UNEXPECTED:
+            return self._evaluate_exactly(variables, limit)
+        if frame[COST] > limit:
+            EXPRESSION_COST.reached()
+            raise CostExceeded
+        return Evaluation(value, frame[COST])
+
     @cached_property
     def _exact(self) -> tuple[Run, Planner]:
         planner = Planner(self._environment.functions, self._environment.structs)
         return ExactCompiler(planner).compile(self._tree), planner
 
-    def evaluate(self, variables: Mapping[str, Value], limit: int = COST_LIMIT) -> "Evaluation":
-        """Return the value and the cost; raises CostExceeded past the limit.
-
-        A value that is an EvaluationFailed is the error of an evaluation that has no value.
-        """
-        with deep_recursion(self._is_deep):
-            return self._evaluate_exactly(variables, limit)
-
-    def _evaluate_exactly(self, variables: Mapping[str, Value], limit: int) -> "Evaluation":
+    def _evaluate_exactly(self, variables: Mapping[str, Value], limit: int) -> Evaluation:
         run, planner = self._exact
         frame: Frame = [None] * planner.slot_count
         frame[COST], frame[LIMIT], frame[WORK] = 0, limit, EXPRESSION_WORK.value
-        for name, slot in planner.variables.items():
-            frame[slot] = variables.get(name, MISSING)
+        for name, slot, read in self._readers(planner):
+            frame[slot] = _given(variables, name, read)
         try:
             value = run(frame)
         except EvaluationFailed as error:
             value = error
         if frame[COST] > limit:
+            EXPRESSION_COST.reached()
             raise CostExceeded
         return Evaluation(value, frame[COST])
 
 
-class Evaluation:
-    """The outcome of an evaluation: a value or an EvaluationFailed, and the cost."""
-
-    __slots__ = ("cost", "value")
-
-    def __init__(self, value: Value, cost: int) -> None:
-        self.value = value
-        self.cost = cost
+def _given(variables: Mapping[str, Value], name: str, read: Read) -> Value:
+    """Return the value of a variable, the error of its conversion, or that it is missing."""
+    if name not in variables:
+        return MISSING
+    try:
+        value = variables[name]
+        return value if read is None else read(value)
+    except EvaluationFailed as error:
+        return error

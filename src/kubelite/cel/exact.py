@@ -6,7 +6,7 @@ returns a value or raises EvaluationFailed.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from kubelite.cel import operators
 from kubelite.cel.arithmetic import no_overload
@@ -48,7 +48,7 @@ _INDEXING: Final = frozenset(
 
 
 def is_attribute(node: Node) -> bool:
-    """Return whether a node is a path from a variable or a choice of such, whose root costs nothing inside of others."""
+    """Return whether a node is a path from a variable, or a choice of such: its root costs nothing inside of others."""
     return isinstance(node, _ATTRIBUTES) or (isinstance(node, Call) and node.function in _INDEXING)
 
 
@@ -80,7 +80,7 @@ class ExactCompiler:
             return lambda _: value
         if isinstance(node, Select) and node.identifier is not None:
             node = node.identifier
-        return _COMPILERS[type(node)](self, node, costs_root)
+        return self._COMPILERS[type(node)](self, node, costs_root)
 
     # paths
 
@@ -173,30 +173,29 @@ class ExactCompiler:
 
     def _call(self, node: Call, costs_root: bool) -> Run:
         match node.function:
-            case operators.AND:
-                return self._logical(node, decisive=False)
-            case operators.OR:
-                return self._logical(node, decisive=True)
+            case operators.AND | operators.OR:
+                return self._logical(node, decisive=node.function == operators.OR)
             case operators.CONDITIONAL:
                 return self._conditional(node)
-            case operators.EQUALS:
-                return self._equality(node, is_equality=True)
-            case operators.NOT_EQUALS:
-                return self._equality(node, is_equality=False)
+            case operators.EQUALS | operators.NOT_EQUALS:
+                return self._equality(node, is_equality=node.function == operators.EQUALS)
             case operators.INDEX | operators.OPTIONAL_INDEX | operators.OPTIONAL_SELECT:
                 return self._index(node, costs_root)
             case operators.NOT_STRICTLY_FALSE:
                 return self._not_strictly_false(node)
-            case operators.ADD if self._planner.is_accumulation(node):
-                return self._accumulation(node)
             case operators.MAP_INSERT:
                 return self._insertion(node)
-            case operators.IN:
-                members = self._planner.members(node)
-                if members is not None:
-                    return self._membership(node, members)
             case "or" | "orValue" if self._planner.is_optional_choice(node):
                 return self._optional_choice(node)
+            case _:
+                return self._function_or_special(node)
+
+    def _function_or_special(self, node: Call) -> Run:
+        if node.function == operators.ADD and self._planner.is_accumulation(node):
+            return self._accumulation(node)
+        members = self._planner.members(node) if node.function == operators.IN else None
+        if members is not None:
+            return self._membership(node, members)
         return self._function(self._planner.plan(node))
 
     def _logical(self, node: Call, *, decisive: bool) -> Run:
@@ -446,12 +445,23 @@ class ExactCompiler:
                         if not is_entry and index == 0:
                             _attempt(parts[1], frame)
                         frame[COST] += 1
-                    raise error
+                    raise
             frame[COST] += 1
             new = {values[1]: values[2]} if is_entry else values[1]
             return merge(values[0], new)
 
         return run
+
+    _COMPILERS: ClassVar[dict[type[Node], Callable[[Any, Any, bool], Run]]] = {
+        Identifier: _identifier,
+        Select: _select,
+        Call: _call,
+        CreateList: _list,
+        CreateMap: _map,
+        CreateStruct: _struct,
+        Comprehension: _comprehension,
+        Literal: lambda _compiler, node, _root: lambda _frame: node.value,
+    }
 
 
 def merge(target: dict[Value, Value], new: Value) -> dict[Value, Value]:
@@ -499,15 +509,3 @@ def counted(frame: Frame, call: Callable[..., Any], cost_of: CostOf, values: lis
         raise
     frame[COST] += 1 if cost_of is None else cost_of(values, result)
     return result
-
-
-_COMPILERS: dict[type[Node], Callable[..., Run]] = {
-    Identifier: ExactCompiler._identifier,
-    Select: ExactCompiler._select,
-    Call: ExactCompiler._call,
-    CreateList: ExactCompiler._list,
-    CreateMap: ExactCompiler._map,
-    CreateStruct: ExactCompiler._struct,
-    Comprehension: ExactCompiler._comprehension,
-    Literal: lambda _compiler, node, _root: lambda _frame: node.value,
-}

@@ -7,6 +7,8 @@ from msgspec import Struct
 
 ERRORS_MAX: Final = 100  # cel-go's; what is beyond is counted
 _SNIPPET_BYTES_MAX: Final = 16384
+_WIDE_DOT: Final = "\uff0e"  # below characters of several bytes
+_WIDE_CARET: Final = "\uff3e"
 NOWHERE: Final = -1
 
 
@@ -17,7 +19,7 @@ class Issue(Struct, frozen=True):
     message: str
 
 
-class CompileFailed(Exception):  # noqa: N818 - named after the condition, as all errors here
+class CompileFailed(Exception):
     """An expression does not parse or check; its text shows each issue with the line and a caret."""
 
     def __init__(self, text: str, issues: Sequence[Issue]) -> None:
@@ -25,7 +27,7 @@ class CompileFailed(Exception):  # noqa: N818 - named after the condition, as al
         self.issues = tuple(issues)
 
 
-class ProgramFailed(Exception):  # noqa: N818
+class ProgramFailed(Exception):
     """A checked expression cannot become a program: a part of literals alone has no value."""
 
 
@@ -53,6 +55,6 @@ def _display(text: str, lines: list[str], issue: Issue) -> str:
     if not text or len(snippet.encode(errors="replace")) > _SNIPPET_BYTES_MAX:
         return head
     snippet = snippet.replace("\t", " ")
-    dots = "".join("." if character < "\x80" else "．" for character in snippet[:column])
-    mark = "＾" if snippet[column : column + 1] >= "\x80" else "^"
+    dots = "".join("." if character < "\x80" else _WIDE_DOT for character in snippet[:column])
+    mark = _WIDE_CARET if snippet[column : column + 1] >= "\x80" else "^"
     return f"{head}\n | {snippet}\n | {dots}{mark}"

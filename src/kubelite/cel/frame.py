@@ -5,7 +5,7 @@ be compared and copied, then a slot for each variable of the expression and of i
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from kubelite.cel.values import OpaqueValue, Value, equal, size_of
 
@@ -21,7 +21,18 @@ MISSING: Final = object()  # the value of a variable that was not given
 UNSET: Final = object()  # the value of a name that was not needed yet
 
 
-class CostExceeded(Exception):  # noqa: N818 - named after the condition, as all errors here
+class Retry(Exception):
+    """An evaluation met what its closures were not made for."""
+
+
+class Code(NamedTuple):
+    """A closure, and what each run of it costs at least: the part of its cost that it does not count itself."""
+
+    run: Run
+    cost: int
+
+
+class CostExceeded(Exception):
     """An evaluation was broken off, since it cost more than it may."""
 
     def __init__(self) -> None:

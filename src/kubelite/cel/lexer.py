@@ -55,9 +55,11 @@ _PARTIAL_ESCAPE: Final = re.compile(
 class Tokens:
     """The tokens of an expression as three lists of equal length; the last is the end."""
 
-    __slots__ = ("issues", "kinds", "positions", "texts")
+    __slots__ = ("_skipped", "_text", "issues", "kinds", "positions", "texts")
 
-    def __init__(self) -> None:
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._skipped: list[tuple[int, int]] = []
         self.kinds: list[str] = []
         self.texts: list[str] = []
         self.positions: list[int] = []
@@ -69,10 +71,26 @@ class Tokens:
         self.texts.append(text)
         self.positions.append(position)
 
+    def skip(self, start: int, end: int, message: str) -> None:
+        """Note characters that are no token."""
+        self._skipped.append((start, end))
+        self.issues.append(Issue(start, message))
+
+    def text_between(self, first: int, last: int) -> str:
+        """Return the text from one token to another, without what is no token."""
+        position = self.positions[first]
+        end = self.positions[last] + (0 if self.kinds[last] == END else len(self.texts[last]))
+        parts: list[str] = []
+        for start, stop in self._skipped:
+            if position <= start < end:
+                parts.append(self._text[position:start])
+                position = stop
+        return "".join((*parts, self._text[position:end]))
+
 
 def tokenize(text: str) -> Tokens:
     """Return the tokens of an expression; what is none is skipped and listed in `issues`."""
-    tokens = Tokens()
+    tokens = Tokens(text)
     kinds, texts, positions = tokens.kinds, tokens.texts, tokens.positions
     match = _TOKEN.match
     position = 0
@@ -107,5 +125,6 @@ def _skip(text: str, position: int, tokens: Tokens) -> int:
                 fault = partial.end()
             break
     skipped = text[position : fault + 1]
-    tokens.issues.append(Issue(position, f"Syntax error: token recognition error at: '{skipped}'"))
+    message = f"Syntax error: token recognition error at: '{skipped}'"
+    tokens.skip(position, fault + 1, message)
     return fault + 1

@@ -28,7 +28,7 @@ def read_int(text: str) -> int:
     """Return a signed integer; raises ValueError."""
     sign = -1 if text.startswith("-") else 1
     digits = text.removeprefix("-")
-    value = sign * (int(digits[2:], 16) if digits.startswith("0x") else _decimal(digits))
+    value = sign * (int(digits, 16) if digits.startswith("0x") else _decimal(digits))
     if not INT_MIN <= value <= INT_MAX:
         raise ValueError("invalid int literal")
     return value
@@ -37,7 +37,7 @@ def read_int(text: str) -> int:
 def read_uint(text: str) -> UInt:
     """Return an unsigned integer, written with its suffix; raises ValueError."""
     digits = text[:-1]
-    value = int(digits[2:], 16) if digits.startswith("0x") else _decimal(digits)
+    value = int(digits, 16) if digits.startswith("0x") else _decimal(digits)
     if value > UINT_MAX:
         raise ValueError("invalid uint literal")
     return UInt(value)

@@ -31,7 +31,7 @@ OLD_ACCUMULATOR: Final = "__result__"
 UNUSED: Final = "#unused"
 
 
-class MacroFailed(Exception):  # noqa: N818 - named after the condition, as all errors here
+class MacroFailed(Exception):
     """The arguments of a macro are not what it needs."""
 
     def __init__(self, position: int, message: str) -> None:
@@ -170,9 +170,7 @@ def _exists(build: Builder, target: Node, names: tuple[str, str], predicate: Nod
         target,
         names,
         build.literal(False),
-        condition=build.call(
-            operators.NOT_STRICTLY_FALSE, build.call(operators.NOT, build.name())
-        ),
+        condition=build.call(operators.NOT_STRICTLY_FALSE, build.call(operators.NOT, build.name())),
         step=build.call(operators.OR, build.name(), predicate),
     )
 
@@ -235,9 +233,7 @@ def _transform_list(build: Builder, target: Node, arguments: list[Node]) -> Node
 
 def _transform_map(build: Builder, target: Node, arguments: list[Node]) -> Node:
     names = _two_variables(arguments[0], arguments[1])
-    step = build.call(
-        operators.MAP_INSERT, build.name(), build.name(names[0]), arguments[-1]
-    )
+    step = build.call(operators.MAP_INSERT, build.name(), build.name(names[0]), arguments[-1])
     if len(arguments) == 4:
         step = _filtered(build, arguments[2], step)
     return build.loop(target, names, CreateMap(build.position, []), step=step)
@@ -318,7 +314,8 @@ def _copy(copy: Copy, node: Node) -> Node:
                 step=copy(node.step),
                 result=copy(node.result),
             )
-    raise AssertionError(node)
+        case _:
+            raise AssertionError(node)
 
 
 def _copy_entry(copy: Copy, entry: Entry) -> Entry:

@@ -20,7 +20,7 @@ from kubelite.cel.ast import (
     Select,
 )
 from kubelite.cel.failures import NOWHERE, CompileFailed, Issue
-from kubelite.cel.lexer import BYTES, END, ESCAPED, FLOAT, IDENTIFIER, INT, STRING, UINT, Tokens
+from kubelite.cel.lexer import END, ESCAPED, FLOAT, IDENTIFIER, INT, Tokens
 from kubelite.cel.literals import read_bytes, read_double, read_int, read_string, read_uint
 from kubelite.cel.macros import Builder, Macro, MacroFailed, Room
 from kubelite.cel.operators import PRODUCTS, RELATIONS, SUMS
@@ -30,17 +30,38 @@ from kubelite.limits import EXPRESSION_LENGTH, EXPRESSION_NODES
 
 DEPTH_MAX: Final = 250  # cel-go's, of rules within each other and of nodes within each other
 RESERVED: Final = frozenset(
-    "as break const continue else false for function if import in let loop package namespace null return true var void"
-    " while".split()
+    [
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "false",
+        "for",
+        "function",
+        "if",
+        "import",
+        "in",
+        "let",
+        "loop",
+        "package",
+        "namespace",
+        "null",
+        "return",
+        "true",
+        "var",
+        "void",
+        "while",
+    ]
 )
 MacroTable = dict[tuple[str, int, bool], Macro]
 
 
-class _Unparsable(Exception):  # noqa: N818
+class _Unparsable(Exception):
     """The tokens are no sentence of the grammar."""
 
 
-class _TooDeep(Exception):  # noqa: N818
+class _TooDeep(Exception):
     """A limit on depth was passed; its text is the message."""
 
 
@@ -86,7 +107,9 @@ class _Parser:
         self._at = 0
         self._room = Room(EXPRESSION_NODES.value)
         self._depths = [0, 0, 0]  # of expressions, relations and sums within each other
-        self._height = 0  # nodes within each other in what was parsed last, counted as cel-go's visitor does
+        self._height = (
+            0  # nodes within each other in what was parsed last, counted as cel-go's visitor does
+        )
         self._height_max = 0
         self.issues: list[Issue] = list(tokens.issues)
 
@@ -236,7 +259,9 @@ class _Parser:
     # members
 
     def _member(self, sign: int | None = None) -> Node:
-        if sign is None and self._kinds[self._at] == "-":  # as in !-1, where the sign is the literal's
+        if (
+            sign is None and self._kinds[self._at] == "-"
+        ):  # as in !-1, where the sign is the literal's
             sign = self._take("-")
             if self._kinds[self._at] not in (INT, FLOAT):
                 raise _Unparsable
@@ -460,20 +485,17 @@ class _Parser:
                     return Literal(position, read_double(text))
                 case lexer.BYTES:
                     return Literal(position, read_bytes(text[1:]))
+                case _:
+                    raise _Unparsable
         except ValueError as error:
             return self._issue(position, str(error))
-        raise _Unparsable
 
 
-def _balanced(
-    function: str, terms: list[Node], positions: list[int], low: int, high: int
-) -> Node:
+def _balanced(function: str, terms: list[Node], positions: list[int], low: int, high: int) -> Node:
     """Return a chain of terms as a balanced tree, as cel-go does; which of them come first, costs depend on."""
     middle = (low + high + 1) // 2
     left = (
-        terms[middle]
-        if middle == low
-        else _balanced(function, terms, positions, low, middle - 1)
+        terms[middle] if middle == low else _balanced(function, terms, positions, low, middle - 1)
     )
     right = (
         terms[middle + 1]

@@ -18,7 +18,7 @@ _normal = 0
 
 
 @contextmanager
-def deep_recursion(is_needed: bool) -> Iterator[None]:  # noqa: FBT001 - the one thing it is asked
+def deep_recursion(is_needed: bool) -> Iterator[None]:
     """Raise the limit on recursion for the time of a block, if `is_needed`."""
     if not is_needed:
         yield

@@ -17,7 +17,6 @@ from kubelite.cel.declarations import (
     Library,
     Overload,
     Range,
-    Specialise,
 )
 from kubelite.cel.times import NANOSECONDS, Moment, moment, seconds_of
 from kubelite.cel.types import (
@@ -37,7 +36,15 @@ from kubelite.cel.types import (
     type_of_type,
 )
 from kubelite.cel.validation import validate_pattern, validate_time
-from kubelite.cel.values import Duration, EvaluationFailed, Timestamp, Value, equal, size_of, type_of
+from kubelite.cel.values import (
+    Duration,
+    EvaluationFailed,
+    Timestamp,
+    Value,
+    equal,
+    size_of,
+    type_of,
+)
 from kubelite.regexp.patterns import compiled
 
 _A: Final = parameter("A")
@@ -54,7 +61,7 @@ def _known(argument: Argument) -> Range:
 # comparisons and logic
 
 
-def _not_applicable(*values: Value) -> Value:
+def _not_applicable(*_: Value) -> Value:
     """Stand in for operators that the compiler makes itself."""
     raise no_overload()
 
@@ -223,7 +230,10 @@ def _binary(
 ) -> Function:
     return Function(
         operator,
-        tuple(Overload(id_, (left, right), result, call, **more) for id_, left, right, result in signatures),
+        tuple(
+            Overload(id_, (left, right), result, call, **more)
+            for id_, left, right, result in signatures
+        ),
     )
 
 
@@ -346,9 +356,7 @@ def _matches() -> Function:
     )
 
 
-def _part(
-    name: str, id_: str, read: Callable[[Moment], int], *more: tuple[str, int]
-) -> Function:
+def _part(name: str, id_: str, read: Callable[[Moment], int], *more: tuple[str, int]) -> Function:
     """Return the function that reads a part of an instant, and of a span of time if `more` gives its unit."""
 
     def of_timestamp(value: Timestamp) -> int:
@@ -591,5 +599,3 @@ STANDARD: Final = Library(
     ),
 )
 NAMES: Final = frozenset(function.name for function in _FUNCTIONS)
-"""The functions whose costs go by the overload that the checker chose, and not by the name alone."""
-SPECIALISED: Final[Specialise] = _matches_pattern

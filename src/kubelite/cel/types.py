@@ -51,7 +51,9 @@ class Type:
         self.name = name
         self.parameters = parameters
         self.is_nullable = is_nullable
-        self.is_generic = kind is Kind.PARAMETER or any(part.is_generic for part in parameters)
+        self.is_generic: bool = kind is Kind.PARAMETER or any(
+            part.is_generic for part in parameters
+        )
         self._text = ""
 
     def is_same(self, other: "Type") -> bool:

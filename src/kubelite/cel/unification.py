@@ -1,7 +1,7 @@
 """Decides whether one type may stand for another where declarations have type parameters.
 
-`bindings` say what each parameter stands for so far, by its name. A decision that binds parameters binds them in a copy,
-which takes the place of the bindings only if all of it holds.
+`bindings` say what each parameter stands for so far, by its name. A decision that binds parameters binds them in a
+copy, which takes the place of the bindings only if all of it holds.
 """
 
 from collections.abc import Sequence
@@ -24,17 +24,13 @@ def assign(bindings: Bindings, sources: Sequence[Type], targets: Sequence[Type])
     """Return the bindings under which each source is assignable to its target; None if there are none."""
     if len(sources) != len(targets):
         return None
-    if not any(type_.is_generic for type_ in (*sources, *targets)):
-        return bindings if all(map(_accepts, sources, targets)) else None
-    extended = dict(bindings)
+    extended: Bindings | None = None
     for source, target in zip(sources, targets, strict=True):
-        if not _assignable(extended, source, target):
+        if extended is None and (source.is_generic or target.is_generic):
+            extended = dict(bindings)
+        if not _assignable(bindings if extended is None else extended, source, target):
             return None
-    return extended
-
-
-def _accepts(source: Type, target: Type) -> bool:
-    return _assignable({}, source, target)
+    return bindings if extended is None else extended
 
 
 def _assignable(bindings: Bindings, source: Type, target: Type) -> bool:

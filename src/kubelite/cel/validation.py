@@ -3,7 +3,16 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kubelite.cel.ast import Call, Comprehension, CreateList, CreateMap, CreateStruct, Literal, Node, Select
+from kubelite.cel.ast import (
+    Call,
+    Comprehension,
+    CreateList,
+    CreateMap,
+    CreateStruct,
+    Literal,
+    Node,
+    Select,
+)
 from kubelite.cel.declarations import Function
 from kubelite.cel.failures import Issue
 from kubelite.cel.types import DYN, Kind, Type
@@ -29,7 +38,11 @@ def validate_time(call: Call) -> Iterator[tuple[Node, str]]:
 def validate_pattern(call: Call) -> Iterator[tuple[Node, str]]:
     """Yield a literal that is no regular expression."""
     argument = call.arguments[0] if call.arguments else None
-    if isinstance(argument, Literal) and isinstance(argument.value, str) and find_problem(argument.value):
+    if (
+        isinstance(argument, Literal)
+        and isinstance(argument.value, str)
+        and find_problem(argument.value)
+    ):
         yield argument, f"invalid {call.function} argument"
 
 

@@ -46,6 +46,9 @@ class Timestamp(Struct, frozen=True, eq=False):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Timestamp) and self.nanoseconds == other.nanoseconds
 
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
     def __hash__(self) -> int:
         return hash(self.nanoseconds)
 
@@ -134,14 +137,16 @@ def equal(left: Value, right: Value) -> bool:
     other = type(right)
     if kind is other:
         if kind is list:
-            return len(left) == len(right) and all(map(equal, left, right))
+            return len(left) == len(right) and _equal_lists(left, right)
         if kind is dict:
             return _equal_maps(left, right)
         if kind is Optional:
             return left.has_value is right.has_value and equal(left.value, right.value)
         return bool(left == right)
     if kind in _NUMBERS and other in _NUMBERS:
-        if kind is float or other is float:  # compared as doubles: integers past 53 bits lose their last digits
+        if (
+            kind is float or other is float
+        ):  # compared as doubles: integers past 53 bits lose their last digits
             return float(left) == float(right)
         return bool(left == right)
     if isinstance(left, OpaqueValue) or kind is Type:
@@ -149,14 +154,32 @@ def equal(left: Value, right: Value) -> bool:
     return False
 
 
+_PLAIN: Final = frozenset({str, int, bool, bytes, type(None), UInt})
+
+
+def _equal_lists(left: list[Value], right: list[Value]) -> bool:
+    for one, other in zip(left, right, strict=True):
+        kind = type(one)
+        if kind in _PLAIN and kind is type(other):
+            if one != other:
+                return False
+        elif not equal(one, other):
+            return False
+    return True
+
+
 def _equal_maps(left: dict[Value, Value], right: dict[Value, Value]) -> bool:
     if len(left) != len(right):
         return False
     for key, value in left.items():
         found = right.get(key, _MISSING)
-        if found is _MISSING or not equal(value, found):
+        kind = type(value)
+        if kind in _PLAIN and kind is type(found):
+            if value != found:
+                return False
+        elif found is _MISSING or not equal(value, found):
             return False
-        if (key is True or key is False) != _has_bool_key(right, key):
+        if type(key) is not str and (type(key) is bool) != _has_bool_key(right, key):
             return False
     return True
 

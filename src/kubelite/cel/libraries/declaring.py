@@ -8,10 +8,14 @@ from kubelite.cel.types import Type
 
 
 class Costing(NamedTuple):
-    """How a call is charged: estimated, and in fact; None: 1."""
+    """How a call is charged: estimated, and in fact; None: 1.
+
+    With `is_by_id` it is charged so only if its overload is known when the expression is compiled.
+    """
 
     estimate: Estimate | None = None
     actual: ActualCost | None = None
+    is_by_id: bool = False
 
 
 UNIT = Costing()
@@ -25,7 +29,7 @@ def plain(
     costing: Costing = UNIT,
 ) -> Overload:
     """Return an overload of a function that has no receiver."""
-    return Overload(id_, arguments, result, call, estimate=costing.estimate, cost=costing.actual)
+    return _overload(id_, arguments, result, call, costing)
 
 
 def member(
@@ -37,15 +41,29 @@ def member(
     specialise: Specialise | None = None,
 ) -> Overload:
     """Return an overload of a member function; `arguments` begin with its receiver."""
+    return _overload(id_, arguments, result, call, costing, specialise, is_member=True)
+
+
+def _overload(
+    id_: str,
+    arguments: tuple[Type, ...],
+    result: Type,
+    call: Callable[..., Any],
+    costing: Costing,
+    specialise: Specialise | None = None,
+    *,
+    is_member: bool = False,
+) -> Overload:
     return Overload(
         id_,
         arguments,
         result,
         call,
-        is_member=True,
+        is_member=is_member,
         estimate=costing.estimate,
         cost=costing.actual,
         specialise=specialise,
+        is_charged_if_known=costing.is_by_id,
     )
 
 

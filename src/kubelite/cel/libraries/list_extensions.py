@@ -215,11 +215,15 @@ def _sort_by(build: Builder, target: Node, arguments: list[Node]) -> Node:
     )
 
 
+def _by_id(estimate: Estimate, cost: ActualCost) -> Costing:
+    return Costing(estimate, cost, is_by_id=True)
+
+
 _ELEMENT = parameter("T")
 _LIST = list_of(_ELEMENT)
 _LIST_OF_LISTS = list_of(_LIST)
 _LIST_OF_ANY = list_of(DYN)
-_FLATTENING = Costing(_estimate_flatten, _cost_flatten)
+_FLATTENING = _by_id(_estimate_flatten, _cost_flatten)
 
 
 def _sort_functions() -> tuple[Function, Function]:
@@ -233,7 +237,7 @@ def _sort_functions() -> tuple[Function, Function]:
                     (keys,),
                     keys,
                     sort,
-                    Costing(_estimate_sort(type_, 0), _cost_comparing(0)),
+                    _by_id(_estimate_sort(type_, 0), _cost_comparing(0)),
                 )
                 for name, type_, keys in types
             ),
@@ -246,7 +250,7 @@ def _sort_functions() -> tuple[Function, Function]:
                     (_LIST, keys),
                     _LIST,
                     sort_by_keys,
-                    Costing(_estimate_sort(type_, 1), _cost_comparing(1)),
+                    _by_id(_estimate_sort(type_, 1), _cost_comparing(1)),
                 )
                 for name, type_, keys in types
             ),
@@ -265,7 +269,7 @@ LIBRARY: Final = Library(
                 (_LIST, INT, INT),
                 _LIST,
                 slice_list,
-                Costing(_estimate_slice, _by_result),
+                _by_id(_estimate_slice, _by_result),
             ),
         ),
         function(
@@ -277,14 +281,12 @@ LIBRARY: Final = Library(
         function(
             "lists.range",
             plain(
-                "lists_range", (INT,), list_of(INT), numbers, Costing(_estimate_range, _by_result)
+                "lists_range", (INT,), list_of(INT), numbers, _by_id(_estimate_range, _by_result)
             ),
         ),
         function(
             "reverse",
-            member(
-                "list_reverse", (_LIST,), _LIST, reverse, Costing(_estimate_reverse, _by_result)
-            ),
+            member("list_reverse", (_LIST,), _LIST, reverse, _by_id(_estimate_reverse, _by_result)),
         ),
         function(
             "distinct",
@@ -293,7 +295,7 @@ LIBRARY: Final = Library(
                 (_LIST,),
                 _LIST,
                 distinct,
-                Costing(_estimate_distinct, _cost_comparing(0)),
+                _by_id(_estimate_distinct, _cost_comparing(0)),
             ),
         ),
     ),

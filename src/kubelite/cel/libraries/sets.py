@@ -36,7 +36,7 @@ def _costing(factor: int) -> Costing:
     def cost(arguments: Sequence[Value], _result: Value) -> int:
         return 1 + size_of(arguments[0]) * size_of(arguments[1]) * factor
 
-    return Costing(estimate, cost)
+    return Costing(estimate, cost, is_by_id=True)
 
 
 _LIST = list_of(parameter("T"))

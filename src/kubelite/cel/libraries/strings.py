@@ -239,8 +239,8 @@ _KEEPING = costs.by_size(keeps_size=True)
 _REPLACING = Costing(_estimate_replace, _cost_replace)
 _SPLITTING = Costing(_estimate_split, costs.cost_of_copy)
 _JOINING = Costing(_estimate_join, _cost_join)
-_QUOTING = Costing(_estimate_quote, costs.by_size().actual)
-_FORMATTING = Costing(costs.by_size().estimate, _cost_format)
+_QUOTING = Costing(_estimate_quote, costs.by_size().actual, is_by_id=True)
+_FORMATTING = Costing(costs.by_size().estimate, _cost_format, is_by_id=True)
 
 LIBRARY: Final = Library(
     "cel.lib.ext.strings",

@@ -57,8 +57,8 @@ def test_results(call: Callable[..., Any], arguments: tuple[Any, ...], result: o
         (
             extensions.sort_by_keys,
             ([1, 2], [1]),
-            "@sortByAssociatedKeys() expected a list of the same size as the associated keys list, "
-            "but got 2 and 1 elements respectively",
+            ("@sortByAssociatedKeys() expected a list of the same size as the associated keys list, "
+            "but got 2 and 1 elements respectively"),
         ),
     ],
 )

@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kubelite.cel.libraries import sets
-from kubelite.cel.libraries.netip import Address
 from kubelite.cel.libraries.ip import IP
+from kubelite.cel.libraries.netip import Address
 from kubelite.cel.values import UInt, Value, equal
 
-from .test_list_extensions import VALUES
+from unit.cel.libraries.test_list_extensions import VALUES
 
 LISTS = st.lists(VALUES, max_size=6)
 
