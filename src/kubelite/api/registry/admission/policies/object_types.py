@@ -5,7 +5,6 @@ about many kinds, so a name that does not fit its place is found only when the e
 """
 
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from typing import Any, Final
 
 from kubelite.cel.declarations import Field, StructType
@@ -20,7 +19,6 @@ _ANYTHING: Final = Field(DYN)
 _NOTHING: Final = Field(
     struct("")
 )  # of a field that JSONPatch lacks: Kubernetes' checker shows no type
-_NAMES: Final = 4096  # of types that are remembered
 
 
 class ObjectValue(dict[str, Value], OpaqueValue):
@@ -112,7 +110,6 @@ def _is_object(name: str) -> bool:
     return name == ROOT or name.startswith(f"{ROOT}.")
 
 
-@lru_cache(maxsize=_NAMES)
 def _object_type(name: str) -> StructType:
     return StructType(_AnyFields(), make=lambda fields: ObjectValue(name, fields))
 

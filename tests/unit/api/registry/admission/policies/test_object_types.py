@@ -108,10 +108,16 @@ def test_other_types_of_an_environment_stay() -> None:
         ("Object{spec: {'a': Object.spec{}}}", []),
         ("Object.metadata.labels{a: 'b'}", []),
         ("Object{metadata: Object.spec{a: 'b'}}", [("Object.spec", "Object.metadata")]),
-        ("Object{spec: [dyn(Object.x{}), dyn(Object.y{})]}", [("Object.x", "Object.spec"), ("Object.y", "Object.spec")]),
-        ("Object{spec: Object.wrong{a: Object.spec.b{}}}", [("Object.wrong", "Object.spec"), ("Object.spec.b", "Object.spec.a")]),
+        (
+            "Object{spec: [dyn(Object.x{}), dyn(Object.y{})]}",
+            [("Object.x", "Object.spec"), ("Object.y", "Object.spec")],
+        ),
+        (
+            "Object{spec: Object.wrong{a: Object.spec.b{}}}",
+            [("Object.wrong", "Object.spec"), ("Object.spec.b", "Object.spec.a")],
+        ),
     ],
-)  # fmt: skip
+)
 def test_objects_are_named_after_their_places(text: str, misnamed: list[tuple[str, str]]) -> None:
     assert find_misnamed(evaluate(text)) == [
         f'unexpected type name "{found}", expected "{expected}", '

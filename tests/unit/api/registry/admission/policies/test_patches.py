@@ -69,8 +69,10 @@ def test_a_failed_test_means_that_nothing_is_patched() -> None:
     [
         (
             "[JSONPatch{op: 'remove', path: '/data/zz'}]",
-            "JSON Patch: error in remove for path: '/data/zz': Unable to remove nonexistent key: zz: "
-            "missing value",
+            (
+                "JSON Patch: error in remove for path: '/data/zz': Unable to remove nonexistent key: zz: "
+                "missing value"
+            ),
         ),
         ("[JSONPatch{op: 'frob', path: '/data/a'}]", "JSON Patch: Unexpected kind: frob"),
         (
@@ -79,23 +81,31 @@ def test_a_failed_test_means_that_nothing_is_patched() -> None:
         ),
         (
             "[JSONPatch{op: 'add', path: '/data', value: Object.data{a: Object.b{}}}]",
-            'type mismatch: unexpected type name "Object.b", expected "Object.data.a", '
-            "which matches field name path from root Object type",
+            (
+                'type mismatch: unexpected type name "Object.b", expected "Object.data.a", '
+                "which matches field name path from root Object type"
+            ),
         ),
         (
             "[JSONPatch{op: 'add', path: '/data', value: {1: 'x'}}]",
-            "JSONPath valueExpression evaluated to a type that could not marshal to JSON: "
-            'map key "1" is of type int, not string',
+            (
+                "JSONPath valueExpression evaluated to a type that could not marshal to JSON: "
+                'map key "1" is of type int, not string'
+            ),
         ),
         (
             "[JSONPatch{op: 'add', path: '/data', value: 0.0 / 0.0}]",
-            "JSONPath valueExpression evaluated to a type that could not marshal to JSON: "
-            "google.protobuf.Value cannot have NaN or Infinity",
+            (
+                "JSONPath valueExpression evaluated to a type that could not marshal to JSON: "
+                "google.protobuf.Value cannot have NaN or Infinity"
+            ),
         ),
         (
             "[JSONPatch{op: 'add', path: '/data', value: quantity('1')}]",
-            "JSONPath valueExpression evaluated to a type that could not marshal to JSON: "
-            "unsupported type kubernetes.Quantity",
+            (
+                "JSONPath valueExpression evaluated to a type that could not marshal to JSON: "
+                "unsupported type kubernetes.Quantity"
+            ),
         ),
     ],
 )
@@ -189,24 +199,36 @@ def test_elements_that_the_object_lacks_are_added() -> None:
         ),
         (
             "Object{yyy: 'x', zzz: 'x'}",
-            PREFIX + "failed to convert patch object to typed object: errors:\n"
-            "  .yyy: field not declared in schema\n  .zzz: field not declared in schema",
+            (
+                PREFIX + "failed to convert patch object to typed object: errors:\n"
+                "  .yyy: field not declared in schema\n  .zzz: field not declared in schema"
+            ),
         ),
         (
             "Object{spec: Object.spec{tolerations: [Object.spec.tolerations{key: 'k'}]}}",
-            PREFIX + "invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: "
-            ".spec.tolerations",
+            (
+                PREFIX
+                + "invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: "
+                ".spec.tolerations"
+            ),
         ),
         (
-            "Object{spec: Object.spec{nodeSelector: {'a': 'b'}, containers: "
-            "[Object.spec.containers{name: 'c', args: ['x']}]}}",
-            PREFIX + "invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: "
-            ".spec.nodeSelector, .spec.containers[0].args",
+            (
+                "Object{spec: Object.spec{nodeSelector: {'a': 'b'}, containers: "
+                "[Object.spec.containers{name: 'c', args: ['x']}]}}"
+            ),
+            (
+                PREFIX
+                + "invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: "
+                ".spec.nodeSelector, .spec.containers[0].args"
+            ),
         ),
         (
             "Object{spec: Object.wrong{}}",
-            'type mismatch: unexpected type name "Object.wrong", expected "Object.spec", '
-            "which matches field name path from root Object type",
+            (
+                'type mismatch: unexpected type name "Object.wrong", expected "Object.spec", '
+                "which matches field name path from root Object type"
+            ),
         ),
         ("Object{spec: duration('1s')}", "unsupported type google.protobuf.Duration"),
     ],
