@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from kubelite.api.registry.admission.policies.object_types import (
+from kubelite.api.machinery.mutation_types import (
     JSON_PATCHES,
     OBJECT,
     ObjectValue,
