@@ -229,6 +229,14 @@ EXPRESSION_WORK = Limit(
     beyond="the evaluation fails as if its cost limit were passed",
     reason="cost counts a comparison of lists by their length and a sum of lists as one step, however much is in them",
 )
+EXPRESSIONS_ON_LOOP = Limit(
+    "expressions-on-loop",
+    10_000,
+    "units of cost",
+    bounds="what the expressions of policies cost on the event loop for one request, with the values in its objects",
+    beyond="they are evaluated in a worker thread",
+    reason="about 5 ms of the loop; a usual policy costs some hundred",
+)
 EXPRESSION_PROGRAMS = Limit(
     "expression-programs",
     1000,

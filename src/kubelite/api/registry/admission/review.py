@@ -77,10 +77,15 @@ def review_of(
     old: JSON | None,
 ) -> bytes:
     """Return the review that asks about a request; `item` and `old` are in the form that the webhook wants."""
+    body = {"uid": uid, **asked_of(request, meant), "object": item, "oldObject": old}
+    return msgspec.json.encode({"kind": KIND, "apiVersion": f"{GROUP}/{version}", "request": body})
+
+
+def asked_of(request: AdmissionRequest, meant: Meant) -> JSON:
+    """Return what is asked about a request, apart from its objects."""
     asked, own = request.attributes, request.resource
     group, resource_version, plural = meant.resource
     body: JSON = {
-        "uid": uid,
         "kind": _kind(meant.kind),
         "resource": {"group": group, "version": resource_version, "resource": plural},
         "requestKind": _kind(request.kind),
@@ -91,8 +96,6 @@ def review_of(
         },
         "operation": request.operation.value,
         "userInfo": _user(request.caller),
-        "object": item,
-        "oldObject": old,
         "dryRun": request.dry_run,
         "options": _options(request),
     }
@@ -102,7 +105,7 @@ def review_of(
         body["name"] = name
     if asked.namespace and (own.namespaced or own.plural == "namespaces"):
         body["namespace"] = asked.namespace
-    return msgspec.json.encode({"kind": KIND, "apiVersion": f"{GROUP}/{version}", "request": body})
+    return body
 
 
 def _kind(kind: GroupVersionKind) -> JSON:
