@@ -7,7 +7,10 @@ about many kinds, so a name that does not fit its place is found only when the e
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from kubelite.api.machinery.admission_expressions import Compiled, Composition, compiled
 from kubelite.cel.declarations import Field, StructType
+from kubelite.cel.environment import Environment
+from kubelite.cel.kubernetes import MUTATIONS
 from kubelite.cel.libraries.jsonpatch import JSON_PATCH_TYPE, STRUCT_TYPE, JSONPatch
 from kubelite.cel.types import DYN, Type, list_of, struct
 from kubelite.cel.values import EvaluationFailed, OpaqueValue, Value, equal
@@ -15,6 +18,8 @@ from kubelite.cel.values import EvaluationFailed, OpaqueValue, Value, equal
 ROOT: Final = "Object"
 OBJECT: Final = struct(ROOT)  # what an apply configuration is
 JSON_PATCHES: Final = list_of(JSON_PATCH_TYPE)  # what a JSON patch is
+JSON_PATCH: Final = "JSONPatch"
+RESULTS: Final = {"ApplyConfiguration": OBJECT, JSON_PATCH: JSON_PATCHES}  # by the type of patch
 _ANYTHING: Final = Field(DYN)
 _NOTHING: Final = Field(
     struct("")
@@ -112,6 +117,22 @@ def _is_object(name: str) -> bool:
 
 def _object_type(name: str) -> StructType:
     return StructType(_AnyFields(), make=lambda fields: ObjectValue(name, fields))
+
+
+def mutation_environment(composition: Composition) -> Environment:
+    """Return the environment of a policy's mutations, which alone can write out objects and patches."""
+    others = composition.surroundings()
+    return Environment(
+        MUTATIONS,
+        variables=others.variables,
+        structs=PatchTypes(others.structs),
+        sizes=others.sizes,
+    )
+
+
+def compiled_mutation(surroundings: Environment, patch_type: str, text: str) -> Compiled:
+    """Compile the expression of a mutation, which must result in what its type of patch wants."""
+    return compiled(surroundings, text, (RESULTS[patch_type],))
 
 
 def find_misnamed(value: Any) -> list[str]:

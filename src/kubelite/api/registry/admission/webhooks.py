@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct, to_builtins
 
 from kubelite.api.auth.lookup import Lookup
-from kubelite.api.errors import APIError, BadRequest, Cause, InternalError
+from kubelite.api.errors import APIError, BadRequest
 from kubelite.api.kinds.admissionregistration import (
     MutatingWebhook,
     MutatingWebhookConfiguration,
@@ -22,7 +22,6 @@ from kubelite.api.kinds.admissionregistration import (
 )
 from kubelite.api.machinery.causes import quoted
 from kubelite.api.machinery.json_patch import json_patch
-from kubelite.api.machinery.shaping.shape import Shape
 from kubelite.api.registry.admission.matching import (
     Rule,
     Selectors,
@@ -32,7 +31,13 @@ from kubelite.api.registry.admission.matching import (
     rule_of,
     selector_of,
 )
-from kubelite.api.registry.admission.request import AdmissionRequest, JudgesConnections, Verb
+from kubelite.api.registry.admission.replacing import (
+    converted,
+    internal_error,
+    put_back,
+    take_out,
+)
+from kubelite.api.registry.admission.request import AdmissionRequest, JudgesConnections
 from kubelite.api.registry.admission.review import (
     VERSIONS,
     Answer,
@@ -49,8 +54,6 @@ from kubelite.offload import Offload
 JSON = dict[str, Any]
 SECONDS = 10  # if a webhook names no timeout
 NO_SIDE_EFFECTS = ("None", "NoneOnDryRun")
-# Set by the server after mutating admission upstream, so mutating webhooks do not see it.
-SET_LATER = ("uid", "creationTimestamp", "generation")
 PATCH_PASSES = 4  # decode, patch, encode and decode, in bytes of cost a byte
 
 
@@ -213,23 +216,6 @@ class _Webhooks(JudgesConnections):
         return shown
 
 
-async def converted(origin: Resource, wanted: Resource, item: JSON) -> JSON:
-    """Return a copy of an object in the version of another row of the same storage."""
-    copy: JSON = msgspec.json.decode(encode(item))
-    if wanted is origin:
-        return copy
-    if origin.conversion is not None and origin is not origin.canonical:
-        (copy,) = await origin.conversion.write_all([copy])
-    if wanted.conversion is not None and wanted is not wanted.canonical:
-        (copy,) = await wanted.conversion.read_all([copy])
-    return copy
-
-
-def internal_error(text: str) -> InternalError:
-    """Return an error of the server itself, as upstream words it."""
-    return InternalError(f"Internal error occurred: {text}", causes=[Cause("", "", text)])
-
-
 class MutatingAdmissionWebhook(_Webhooks):
     """Has webhooks change the object."""
 
@@ -245,19 +231,18 @@ class MutatingAdmissionWebhook(_Webhooks):
         configured = self.configured()
         if not configured:
             return
-        repetition = request.repetition
-        if repetition.is_now and encode(request.object) != repetition.last_output:
-            repetition.reinvocable |= repetition.seen  # another plugin has changed the object
+        invocations = request.repetition.of(self.name)
+        invocations.begin(encode(request.object))
         for number, hook in enumerate(configured):
             meant = self.meant(hook, request)
-            if meant is None or (repetition.is_now and hook.key not in repetition.reinvocable):
+            if meant is None or not invocations.includes(hook.key):
                 continue
             await self._call(hook, request, meant, number)
-        repetition.last_output = encode(request.object)
+        invocations.end(encode(request.object))
 
     async def _call(self, hook: Hook, request: AdmissionRequest, meant: Meant, number: int) -> None:
         shown = await self._shown(request, meant, request.object)
-        kept = _without(shown, request)
+        kept = take_out(shown, request)
         answer = await self.ask(hook, request, meant, shown, mutating=True)
         is_changed = False
         if answer is not None:
@@ -267,9 +252,9 @@ class MutatingAdmissionWebhook(_Webhooks):
             if answer.patch:
                 is_changed = await self._patch(hook, request, meant, shown, kept, answer.patch)
         if is_changed:
-            request.repetition.changed()
+            request.repetition.of(self.name).changed()
         if hook.is_reinvocable:
-            request.repetition.seen.add(hook.key)
+            request.repetition.of(self.name).wants_again(hook.key)
         place = f"round_{int(request.repetition.is_now)}_index_{number}"
         told = {
             "configuration": hook.configuration,
@@ -315,50 +300,8 @@ class MutatingAdmissionWebhook(_Webhooks):
             raise internal_error(reason) from error
         if encode(item) == before:
             return False
-        await self._take(request, meant, item, kept)
+        await put_back(request, self._row(request, meant), item, kept)
         return True
-
-    async def _take(self, request: AdmissionRequest, meant: Meant, item: JSON, kept: JSON) -> None:
-        """Put a changed object in place of the request's."""
-        row, own = self._row(request, meant), request.resource
-        present = request.object
-        assert present is not None
-        if request.form is not None:
-            _complete(request.form, item)
-            present.clear()
-            present.update(item)
-            return
-        subresource = row.subresources.get(request.attributes.subresource)
-        if subresource is not None and subresource.projection is not None:
-            form = subresource.projection.shape
-            _complete(form, item)
-            whole = subresource.projection.write(await converted(own, row, present), item)
-        else:
-            _complete(row.shape, item)
-            whole = item
-            if isinstance(metadata := whole.get("metadata"), dict):
-                metadata |= kept
-        changed = await converted(row, own, whole)
-        if own.type is not None:
-            changed["apiVersion"], changed["kind"] = own.api_version, own.kind.kind
-        present.clear()
-        present.update(changed)
-
-
-def _complete(shape: Shape, item: JSON) -> None:
-    """Give a changed object its form; raises InternalError for what has the wrong type."""
-    try:
-        shape.complete(item)
-    except BadRequest as error:
-        raise internal_error(error.message[max(error.message.find("json: "), 0) :]) from error
-
-
-def _without(shown: JSON | None, request: AdmissionRequest) -> JSON:
-    """Take from the metadata of an object what the server sets later, and return it."""
-    if shown is None or request.operation is not Verb.CREATE:
-        return {}
-    metadata = shown.get("metadata") or {}
-    return {name: metadata.pop(name) for name in SET_LATER if name in metadata}
 
 
 def tell(request: AdmissionRequest, answer: Answer) -> None:

@@ -22,9 +22,9 @@ from kubelite.api.machinery.admission_expressions import (
     REQUEST_RESOURCE,
 )
 from kubelite.api.machinery.causes import quoted
+from kubelite.api.registry.admission.replacing import converted
 from kubelite.api.registry.admission.request import AdmissionRequest
 from kubelite.api.registry.admission.review import Meant, asked_of
-from kubelite.api.registry.admission.webhooks import converted
 from kubelite.api.registry.table import ResourceTable
 from kubelite.cel.libraries.authz import (
     Answer,

@@ -16,8 +16,8 @@ from kubelite.api.machinery.apply_typing import find_atomics, find_mistyped
 from kubelite.api.machinery.document_size import Meter, text_size
 from kubelite.api.machinery.field_sets import KeyMissing
 from kubelite.api.machinery.json_patch import PatchTestFailed, json_patch
-from kubelite.api.machinery.schema import Schema
 from kubelite.api.machinery.mutation_types import ObjectValue, find_misnamed
+from kubelite.api.machinery.schema import Schema
 from kubelite.cel.conversions import duration_to_string, timestamp_to_string
 from kubelite.cel.libraries.jsonpatch import JSONPatch
 from kubelite.cel.values import Duration, Timestamp, Value, type_of

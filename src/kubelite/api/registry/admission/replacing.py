@@ -1,0 +1,78 @@
+"""Puts an object that a webhook or policy changed in place of a request's, in whatever version it was changed."""
+
+from typing import Any
+
+import msgspec
+
+from kubelite.api.errors import BadRequest, Cause, InternalError
+from kubelite.api.machinery.shaping.shape import Shape
+from kubelite.api.registry.admission.request import AdmissionRequest, Verb
+from kubelite.api.registry.objects import encode
+from kubelite.api.registry.resource import Resource
+
+JSON = dict[str, Any]
+# Set by the server after mutating admission upstream, so what changes objects does not see it.
+SET_LATER = ("uid", "creationTimestamp", "generation")
+
+
+async def converted(origin: Resource, wanted: Resource, item: JSON) -> JSON:
+    """Return a copy of an object in the version of another row of the same storage."""
+    copy: JSON = msgspec.json.decode(encode(item))
+    if wanted is origin:
+        return copy
+    if origin.conversion is not None and origin is not origin.canonical:
+        (copy,) = await origin.conversion.write_all([copy])
+    if wanted.conversion is not None and wanted is not wanted.canonical:
+        (copy,) = await wanted.conversion.read_all([copy])
+    return copy
+
+
+def internal_error(text: str) -> InternalError:
+    """Return an error of the server itself, as upstream words it."""
+    return InternalError(f"Internal error occurred: {text}", causes=[Cause("", "", text)])
+
+
+async def put_back(request: AdmissionRequest, row: Resource, item: JSON, kept: JSON) -> None:
+    """Put a changed object, in the version of `row`, in place of the request's; `kept` is from `take_out`.
+
+    Raises InternalError for what has the wrong type.
+    """
+    own = request.resource
+    present = request.object
+    assert present is not None
+    if request.form is not None:
+        _complete(request.form, item)
+        present.clear()
+        present.update(item)
+        return
+    subresource = row.subresources.get(request.attributes.subresource)
+    if subresource is not None and subresource.projection is not None:
+        form = subresource.projection.shape
+        _complete(form, item)
+        whole = subresource.projection.write(await converted(own, row, present), item)
+    else:
+        _complete(row.shape, item)
+        whole = item
+        if isinstance(metadata := whole.get("metadata"), dict):
+            metadata |= kept
+    changed = await converted(row, own, whole)
+    if own.type is not None:
+        changed["apiVersion"], changed["kind"] = own.api_version, own.kind.kind
+    present.clear()
+    present.update(changed)
+
+
+def _complete(shape: Shape, item: JSON) -> None:
+    """Give a changed object its form; raises InternalError for what has the wrong type."""
+    try:
+        shape.complete(item)
+    except BadRequest as error:
+        raise internal_error(error.message[max(error.message.find("json: "), 0) :]) from error
+
+
+def take_out(shown: JSON | None, request: AdmissionRequest) -> JSON:
+    """Take from the metadata of an object what the server sets later, and return it."""
+    if shown is None or request.operation is not Verb.CREATE:
+        return {}
+    metadata = shown.get("metadata") or {}
+    return {name: metadata.pop(name) for name in SET_LATER if name in metadata}
