@@ -130,6 +130,7 @@ class ControlPlane:
                 clock=clock,
                 randomness=randomness,
                 hooks=called,
+                mirroring=self.mirrors,
                 offload=offload or AtOnce(),
                 enable=config.enable_admission_plugins,
                 disable=config.disable_admission_plugins,

@@ -20,6 +20,8 @@ from kubelite.api.registry.admission.namespace_lifecycle import NamespaceLifecyc
 from kubelite.api.registry.admission.node_restriction import NodeRestriction
 from kubelite.api.registry.admission.owner_references import OwnerReferencesPermissionEnforcement
 from kubelite.api.registry.admission.pod_security import PodSecurity
+from kubelite.api.registry.admission.policies.params import Mirroring
+from kubelite.api.registry.admission.policies.plugin import ValidatingAdmissionPolicies
 from kubelite.api.registry.admission.priority import Priority
 from kubelite.api.registry.admission.resource_quota import ResourceQuota
 from kubelite.api.registry.admission.role_escalation import RoleEscalation
@@ -70,6 +72,7 @@ SWITCHABLE = frozenset(
         ResourceQuota,
         MutatingAdmissionWebhook,
         ValidatingAdmissionWebhook,
+        ValidatingAdmissionPolicies,
     )
 )
 
@@ -84,6 +87,7 @@ def builtin_admission(  # noqa: PLR0913 - all that any plugin needs
     clock: Clock,
     randomness: Randomness,
     hooks: Hooks | None = None,
+    mirroring: Mirroring | None = None,
     offload: Offload,
     enable: Collection[str] = (),
     disable: Collection[str] = (),
@@ -116,5 +120,9 @@ def builtin_admission(  # noqa: PLR0913 - all that any plugin needs
             MutatingAdmissionWebhook(lookup, resources, hooks, offload),
             ValidatingAdmissionWebhook(lookup, resources, hooks, offload),
         ]
+    if mirroring is not None:
+        plugins.append(
+            ValidatingAdmissionPolicies(lookup, resources, authorizer, mirroring, offload)
+        )
     off = (OFF_BY_DEFAULT - set(enable)) | set(disable)
     return Admission.ordered(*(plugin for plugin in plugins if plugin.name not in off))

@@ -66,6 +66,16 @@ class Params:
         """Return the row of a kind; None: it is not served."""
         return self._resources.by_kind(named(kind))
 
+    def require(self, kind: ParamKind | None) -> Resource | None:
+        """Return the row of a kind, None if there is none to be found; raises NotConfigured if it is not served."""
+        row = None if kind is None else self.row(kind)
+        if kind is not None and row is None:
+            name = named(kind)
+            raise NotConfigured(
+                f"failed to find resource referenced by paramKind: '{name.group}/{name.version}, Kind={name.kind}'"
+            )
+        return row
+
     def find(
         self, kind: ParamKind | None, reference: ParamRef | None, namespace: str
     ) -> Sequence[JSON | None]:
@@ -75,13 +85,8 @@ class Params:
         """
         if kind is None:
             return (None,)
-        row = self.row(kind)
-        if row is None:
-            name = named(kind)
-            version = f"{name.group}/{name.version}"
-            raise NotConfigured(
-                f"failed to find resource referenced by paramKind: '{version}, Kind={name.kind}'"
-            )
+        row = self.require(kind)
+        assert row is not None
         if reference is None:
             return (None,)
         found = self._chosen(row, kind, reference, namespace)
