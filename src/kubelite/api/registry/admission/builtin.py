@@ -21,7 +21,10 @@ from kubelite.api.registry.admission.node_restriction import NodeRestriction
 from kubelite.api.registry.admission.owner_references import OwnerReferencesPermissionEnforcement
 from kubelite.api.registry.admission.pod_security import PodSecurity
 from kubelite.api.registry.admission.policies.params import Mirroring
-from kubelite.api.registry.admission.policies.plugin import ValidatingAdmissionPolicies
+from kubelite.api.registry.admission.policies.plugin import (
+    MutatingAdmissionPolicies,
+    ValidatingAdmissionPolicies,
+)
 from kubelite.api.registry.admission.priority import Priority
 from kubelite.api.registry.admission.resource_quota import ResourceQuota
 from kubelite.api.registry.admission.role_escalation import RoleEscalation
@@ -73,6 +76,7 @@ SWITCHABLE = frozenset(
         MutatingAdmissionWebhook,
         ValidatingAdmissionWebhook,
         ValidatingAdmissionPolicies,
+        MutatingAdmissionPolicies,
     )
 )
 
@@ -121,8 +125,9 @@ def builtin_admission(  # noqa: PLR0913 - all that any plugin needs
             ValidatingAdmissionWebhook(lookup, resources, hooks, offload),
         ]
     if mirroring is not None:
-        plugins.append(
-            ValidatingAdmissionPolicies(lookup, resources, authorizer, mirroring, offload)
-        )
+        plugins += [
+            MutatingAdmissionPolicies(lookup, resources, authorizer, mirroring, offload),
+            ValidatingAdmissionPolicies(lookup, resources, authorizer, mirroring, offload),
+        ]
     off = (OFF_BY_DEFAULT - set(enable)) | set(disable)
     return Admission.ordered(*(plugin for plugin in plugins if plugin.name not in off))

@@ -22,9 +22,9 @@ from kubelite.api.machinery.mutation_types import (
     mutation_environment,
 )
 from kubelite.api.machinery.shaping.shape import Shape
-from kubelite.api.registry.admission.policies.definitions import Binding, Policy
 from kubelite.api.registry.admission.policies.environment import (
     Decisions,
+    Inputs,
     Versions,
     inputs_of,
     namespace_of,
@@ -39,6 +39,7 @@ from kubelite.api.registry.admission.policies.evaluation import (
     conditions_hold,
     size_of_objects,
 )
+from kubelite.api.registry.admission.policies.invocations import Invocation
 from kubelite.api.registry.admission.policies.patches import PatchFailed, applied, json_patched
 from kubelite.api.registry.admission.replacing import internal_error, put_back, take_out
 from kubelite.api.registry.admission.request import AdmissionRequest, Invocations
@@ -71,28 +72,19 @@ class Mutations(Struct, frozen=True, eq=False):
     is_reinvocable: bool
 
 
-class Invocation(Struct, frozen=True, eq=False):
-    """A policy that is invoked for a request, by one of its bindings, with one params object."""
-
-    policy: Policy[Mutations]
-    binding: Binding
-    params: JSON | None
-    meant: Meant
-
-    @property
-    def key(self) -> str:
-        """What tells the invocation from all others of a request."""
-        metadata = (self.params or {}).get("metadata") or {}
-        namespace, name = (metadata.get(each) or "" for each in ("namespace", "name"))
-        return f"{self.policy.name}/{self.binding.name}/{namespace}/{name}"
-
-
 class InvocationFailed(Exception):
     """A policy could not be evaluated or its change not be made; the texts are worded as upstream."""
 
     def __init__(self, *texts: str) -> None:
         super().__init__(*texts)
         self.texts = texts
+
+
+def key_of(invocation: Invocation[Mutations], params: JSON | None) -> str:
+    """Return what tells an invocation with one params object from all others of a request."""
+    metadata = (params or {}).get("metadata") or {}
+    namespace, name = (metadata.get(each) or "" for each in ("namespace", "name"))
+    return f"{invocation.policy.name}/{invocation.binding.name}/{namespace}/{name}"
 
 
 def mutations_of(policy: MutatingAdmissionPolicy) -> Mutations:
@@ -136,34 +128,44 @@ class Round:
         size = size_of_objects(request.object, request.old, most=EXPRESSIONS_ON_LOOP.value)
         self._evaluator = Evaluator(offload, self._decisions, size=size)
 
-    async def invoke(self, invocation: Invocation, invocations: Invocations) -> None:
+    async def invoke(
+        self, invocation: Invocation[Mutations], params: JSON | None, invocations: Invocations
+    ) -> None:
         """Have a policy change the object; raises InvocationFailed, and errors of the API that no policy ignores."""
+        key, evaluator = key_of(invocation, params), invocation.policy.evaluator
         item, kept = await self._copy(invocation.meant)
-        if not await self._applies(invocation, item) or not invocations.includes(invocation.key):
+        asking = _Asking(invocation, await self._inputs(invocation.meant, params))
+        if not await self._applies(asking, item) or not invocations.includes(key):
             return
         failed: list[str] = []
         before = after = item
-        if item is not None:
-            for mutation in invocation.policy.evaluator.mutations:
-                try:
-                    after = await self._mutated(invocation, mutation, after)
-                except (PatchFailed, OutOfBudget) as error:
-                    failed.append(str(error))
+        for mutation in evaluator.mutations:
+            if after is None:  # a connection to be made has no object
+                break
+            try:
+                after = await self._mutated(asking, mutation, after)
+            except (PatchFailed, OutOfBudget) as error:
+                failed.append(str(error))
         if after is not before and await self._run(after, lambda: encode(after) != encode(before)):
             assert after is not None
             await put_back(self._request, self._row(invocation.meant), after, kept)
             invocations.changed()
-        if invocation.policy.evaluator.is_reinvocable:
-            invocations.wants_again(invocation.key)
+        if evaluator.is_reinvocable:
+            invocations.wants_again(key)
         if failed:
             raise InvocationFailed(*failed)
+
+    async def _inputs(self, meant: Meant, params: JSON | None) -> Inputs:
+        objects = (None, await self._versions.shown(meant, self._request.old))
+        inputs = inputs_of(self._request, meant, objects, self._namespace, self._decisions)
+        return inputs.with_params(params)
 
     async def _copy(self, meant: Meant) -> tuple[JSON | None, JSON]:
         """Return a copy of the object in the form that a policy wants, and what was taken out of it."""
         shown = await self._versions.shown(meant, self._request.object)
         if shown is None:
             return None, {}
-        copy: JSON = await self._run(shown, lambda: msgspec.json.decode(encode(shown)))
+        copy: JSON = await self._run(shown, partial(_copied, shown))
         return copy, take_out(copy, self._request)
 
     async def _run(self, item: JSON | None, work: Any, *made: Value) -> Any:
@@ -171,19 +173,17 @@ class Round:
         size = size_of_objects(item, *made, most=EXPRESSIONS_ON_LOOP.value)
         return await self._offload.run(size * _VALUE_BYTES * _PASSES, work)
 
-    async def _applies(self, invocation: Invocation, item: JSON | None) -> bool:
-        policy = invocation.policy
+    async def _applies(self, asking: "_Asking", item: JSON | None) -> bool:
+        policy, inputs = asking.invocation.policy, asking.inputs.with_object(item)
         if not policy.evaluator.conditions:
             return True
-        inputs = await self._inputs(invocation, item)
 
         def evaluate(meter: Meter) -> bool:
-            evaluator = policy.evaluator
             return conditions_hold(
                 meter,
                 inputs,
-                evaluator.variables,
-                evaluator.conditions,
+                policy.evaluator.variables,
+                policy.evaluator.conditions,
                 is_ignored=policy.is_ignored,
             )
 
@@ -192,21 +192,12 @@ class Round:
         except ConditionsFailed as error:
             raise InvocationFailed(str(error)) from error
 
-    async def _inputs(self, invocation: Invocation, item: JSON | None) -> Any:
-        meant = invocation.meant
-        objects = (item, await self._versions.shown(meant, self._request.old))
-        inputs = inputs_of(self._request, meant, objects, self._namespace, self._decisions)
-        return inputs.with_params(invocation.params)
-
-    async def _mutated(
-        self, invocation: Invocation, mutation: Mutation, item: JSON | None
-    ) -> JSON | None:
+    async def _mutated(self, asking: "_Asking", mutation: Mutation, item: JSON) -> JSON:
         """Return the object after a mutation; raises PatchFailed and OutOfBudget."""
-        assert item is not None
         if mutation.expression.program is None:
             raise PatchFailed(mutation.expression.error)
-        inputs = await self._inputs(invocation, item)
-        variables = invocation.policy.evaluator.variables
+        inputs = asking.inputs.with_object(item)
+        variables = asking.invocation.policy.evaluator.variables
 
         def evaluate(meter: Meter) -> Value:
             return Phase(meter, inputs, variables, POLICY_COST).evaluate(mutation.expression)
@@ -214,13 +205,11 @@ class Round:
         value = await self._evaluator.run(evaluate)
         if isinstance(value, EvaluationFailed):
             raise PatchFailed(value.text)
-        shape = self._shape(invocation.meant)
+        shape = self._shape(asking.invocation.meant)
         work = partial(_patched, shape, item, value, mutation, is_strict=self._is_strict)
-        made = (
-            [one.fields for one in value if isinstance(one, JSONPatch)]
-            if isinstance(value, list)
-            else value
-        )
+        made = value
+        if isinstance(value, list):
+            made = [one.fields for one in value if isinstance(one, JSONPatch)]
         patched: JSON = await self._run(item, work, made)
         return patched
 
@@ -244,28 +233,43 @@ class Round:
         return shape
 
 
+class _Asking(Struct, frozen=True, eq=False):
+    """An invocation with one params object, and what its expressions see apart from the object."""
+
+    invocation: Invocation[Mutations]
+    inputs: Inputs
+
+
 def _patched(
     shape: Shape, item: JSON, value: Value, mutation: Mutation, *, is_strict: bool
 ) -> JSON:
     """Return an object with the value of a mutation applied and its defaults set; `item` does not change."""
     if not mutation.is_json_patch:
-        changed = msgspec.json.decode(encode(applied(shape.schema, item, value)))
-        _complete(shape, changed, is_strict=False)
+        changed = _copied(applied(shape.schema, item, value))
+        _complete(shape, changed)
         return changed
-    patched = json_patched(msgspec.json.decode(encode(item)), value)
+    patched = json_patched(_copied(item), value)
     if patched is None:  # a test compared unequal
         return item
-    changed = msgspec.json.decode(
-        encode(patched)
-    )  # no part of it may be one of an expression's inputs
+    changed = _copied(patched)
     _complete(shape, changed, is_strict=is_strict)
     return changed
 
 
-def _complete(shape: Shape, item: JSON, *, is_strict: bool) -> None:
+def _copied(item: JSON) -> JSON:
+    """Return a copy, of which no part belongs to what expressions see."""
+    copy: JSON = msgspec.json.decode(encode(item))
+    return copy
+
+
+def _complete(shape: Shape, item: JSON, *, is_strict: bool = False) -> None:
     """Give a patched object its form; raises InternalError for what has the wrong type, and for unknown fields."""
+    unknown: Sequence[str] = ()
     try:
-        unknown = shape.receive(item) if is_strict else shape.complete(item)
+        if is_strict:
+            unknown = shape.receive(item)
+        else:
+            shape.complete(item)
     except BadRequest as error:
         raise internal_error(error.message[max(error.message.find("json: "), 0) :]) from error
     if unknown:
