@@ -7,8 +7,8 @@ import pytest
 from kubelite.api.errors import RequestEntityTooLarge
 from kubelite.api.kinds.core.config import ConfigMap
 from kubelite.api.kinds.core.pods import Pod
-from kubelite.api.machinery.schema import compile_struct
 from kubelite.api.machinery.mutation_types import PatchTypes
+from kubelite.api.machinery.schema import compile_struct
 from kubelite.api.registry.admission.policies.patches import (
     PatchFailed,
     applied,
