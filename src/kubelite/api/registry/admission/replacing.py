@@ -32,26 +32,36 @@ def internal_error(text: str) -> InternalError:
     return InternalError(f"Internal error occurred: {text}", causes=[Cause("", "", text)])
 
 
-async def put_back(request: AdmissionRequest, row: Resource, item: JSON, kept: JSON) -> None:
+async def put_back(
+    request: AdmissionRequest,
+    row: Resource,
+    item: JSON,
+    kept: JSON,
+    *,
+    is_complete: bool = False,
+) -> None:
     """Put a changed object, in the version of `row`, in place of the request's; `kept` is from `take_out`.
 
-    Raises InternalError for what has the wrong type.
+    `is_complete`: it has its form already. Raises InternalError for what has the wrong type.
     """
     own = request.resource
     present = request.object
     assert present is not None
     if request.form is not None:
-        _complete(request.form, item)
+        if not is_complete:
+            complete(request.form, item)
         present.clear()
         present.update(item)
         return
     subresource = row.subresources.get(request.attributes.subresource)
     if subresource is not None and subresource.projection is not None:
         form = subresource.projection.shape
-        _complete(form, item)
+        if not is_complete:
+            complete(form, item)
         whole = subresource.projection.write(await converted(own, row, present), item)
     else:
-        _complete(row.shape, item)
+        if not is_complete:
+            complete(row.shape, item)
         whole = item
         if isinstance(metadata := whole.get("metadata"), dict):
             metadata |= kept
@@ -62,7 +72,7 @@ async def put_back(request: AdmissionRequest, row: Resource, item: JSON, kept: J
     present.update(changed)
 
 
-def _complete(shape: Shape, item: JSON) -> None:
+def complete(shape: Shape, item: JSON) -> None:
     """Give a changed object its form; raises InternalError for what has the wrong type."""
     try:
         shape.complete(item)

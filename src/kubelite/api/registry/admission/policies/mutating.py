@@ -79,9 +79,11 @@ class Mutating:
         invoked = [one for one in found if isinstance(one, Invocation)]
         if not invoked:
             return failed
-        round_ = Round(request, self._lookup, self._resources, self._authorizer, self._offload)
+        output = encode(request.object)
+        parts = (self._lookup, self._resources, self._authorizer, self._offload)
+        round_ = Round(request, *parts, output)
         invocations = request.repetition.of(PLUGIN)
-        invocations.begin(encode(request.object))
+        invocations.begin(output)
         for one in invoked:
             for params in one.params:
                 try:

@@ -52,8 +52,9 @@ from kubelite.limits import EXPRESSIONS_ON_LOOP
 from kubelite.offload import Offload
 
 JSON = dict[str, Any]
-_PASSES: Final = 6  # over an object that is copied, patched and encoded, in bytes of cost a byte
-_VALUE_BYTES: Final = 64  # of cost for each value that an expression made
+_PASSES: Final = 4  # over an object that is copied, patched, completed and encoded
+_VALUE_COST: Final = 20  # of a value that an expression made, in bytes
+_DENSITY: Final = 8  # bytes of an encoded object that count as one value
 
 
 class Mutation(Struct, frozen=True, eq=False):
@@ -117,61 +118,67 @@ class Round:
         resources: ResourceTable,
         authorizer: UnionAuthorizer,
         offload: Offload,
+        output: bytes,
     ) -> None:
-        """Raises NotFound if the namespace of the request is unknown."""
+        """`output` is the object, encoded. Raises NotFound if the namespace of the request is unknown."""
         self._request = request
         self._resources = resources
         self._offload = offload
         self._versions = Versions(request, resources)
         self._decisions = Decisions(authorizer, request)
         self._namespace = namespace_of(request, lookup)
-        size = size_of_objects(request.object, request.old, most=EXPRESSIONS_ON_LOOP.value)
+        size = (len(output) + len(encode(request.old))) // _DENSITY
         self._evaluator = Evaluator(offload, self._decisions, size=size)
+        self._views: dict[tuple[str, str, str], _View] = {}  # until the object changes
+        self._old: dict[tuple[str, str, str], JSON | None] = {}
 
     async def invoke(
         self, invocation: Invocation[Mutations], params: JSON | None, invocations: Invocations
     ) -> None:
         """Have a policy change the object; raises InvocationFailed, and errors of the API that no policy ignores."""
         key, evaluator = key_of(invocation, params), invocation.policy.evaluator
-        item, kept = await self._copy(invocation.meant)
+        view = await self._view(invocation.meant)
         asking = _Asking(invocation, await self._inputs(invocation.meant, params))
-        if not await self._applies(asking, item) or not invocations.includes(key):
+        if not await self._applies(asking, view.item) or not invocations.includes(key):
             return
         failed: list[str] = []
-        before = after = item
+        after = view.item
         for mutation in evaluator.mutations:
             if after is None:  # a connection to be made has no object
                 break
             try:
-                after = await self._mutated(asking, mutation, after)
+                after = await self._mutated(asking, mutation, after, len(view.encoded))
             except (PatchFailed, OutOfBudget) as error:
                 failed.append(str(error))
-        if after is not before and await self._run(after, lambda: encode(after) != encode(before)):
-            assert after is not None
-            await put_back(self._request, self._row(invocation.meant), after, kept)
+        if after is not None and after is not view.item and encode(after) != view.encoded:
+            row = self._row(invocation.meant)
+            await put_back(self._request, row, after, view.kept, is_complete=True)
+            self._views.clear()
             invocations.changed()
         if evaluator.is_reinvocable:
             invocations.wants_again(key)
         if failed:
             raise InvocationFailed(*failed)
 
+    async def _view(self, meant: Meant) -> "_View":
+        """Return a copy of the object in the form that a policy wants."""
+        view = self._views.get(meant.resource)
+        if view is None:
+            shown = await self._versions.shown(meant, self._request.object)
+            item: JSON | None = None
+            if shown is not None:
+                text = encode(shown)
+                item = await self._offload.run(len(text), partial(msgspec.json.decode, text))
+            kept = take_out(item, self._request)
+            view = self._views[meant.resource] = _View(item, kept, encode(item))
+        return view
+
     async def _inputs(self, meant: Meant, params: JSON | None) -> Inputs:
-        objects = (None, await self._versions.shown(meant, self._request.old))
+        if meant.resource not in self._old:
+            self._old[meant.resource] = await self._versions.shown(meant, self._request.old)
+        objects = (None, self._old[meant.resource])
         inputs = inputs_of(self._request, meant, objects, self._namespace, self._decisions)
         return inputs.with_params(params)
-
-    async def _copy(self, meant: Meant) -> tuple[JSON | None, JSON]:
-        """Return a copy of the object in the form that a policy wants, and what was taken out of it."""
-        shown = await self._versions.shown(meant, self._request.object)
-        if shown is None:
-            return None, {}
-        copy: JSON = await self._run(shown, partial(_copied, shown))
-        return copy, take_out(copy, self._request)
-
-    async def _run(self, item: JSON | None, work: Any, *made: Value) -> Any:
-        """Run work on an object and on values that expressions made."""
-        size = size_of_objects(item, *made, most=EXPRESSIONS_ON_LOOP.value)
-        return await self._offload.run(size * _VALUE_BYTES * _PASSES, work)
 
     async def _applies(self, asking: "_Asking", item: JSON | None) -> bool:
         policy, inputs = asking.invocation.policy, asking.inputs.with_object(item)
@@ -192,7 +199,9 @@ class Round:
         except ConditionsFailed as error:
             raise InvocationFailed(str(error)) from error
 
-    async def _mutated(self, asking: "_Asking", mutation: Mutation, item: JSON) -> JSON:
+    async def _mutated(
+        self, asking: "_Asking", mutation: Mutation, item: JSON, item_bytes: int
+    ) -> JSON:
         """Return the object after a mutation; raises PatchFailed and OutOfBudget."""
         if mutation.expression.program is None:
             raise PatchFailed(mutation.expression.error)
@@ -210,8 +219,9 @@ class Round:
         made = value
         if isinstance(value, list):
             made = [one.fields for one in value if isinstance(one, JSONPatch)]
-        patched: JSON = await self._run(item, work, made)
-        return patched
+        cost = item_bytes * _PASSES
+        cost += size_of_objects(made, most=EXPRESSIONS_ON_LOOP.value) * _VALUE_COST
+        return await self._offload.run(cost, work)
 
     @property
     def _is_strict(self) -> bool:
@@ -231,6 +241,14 @@ class Round:
             return projected
         shape: Shape = row.shape
         return shape
+
+
+class _View(Struct, frozen=True, eq=False):
+    """The object as a policy sees it; nothing in it changes."""
+
+    item: JSON | None
+    kept: JSON  # what was taken out of it
+    encoded: bytes
 
 
 class _Asking(Struct, frozen=True, eq=False):
