@@ -207,7 +207,7 @@ EXPRESSION_LENGTH = Limit(
 )
 EXPRESSION_NODES = Limit(
     "expression-nodes",
-    100_000,
+    20_000,
     "nodes",
     bounds="what the macros of an expression copy of it",
     beyond="the expression is refused",
@@ -221,13 +221,22 @@ EXPRESSION_COST = Limit(
     beyond="the evaluation is broken off and fails",
     reason="what Kubernetes allows; it takes about 0.1 s, so who evaluates at length leaves the loop",
 )
+EXPRESSION_INLINE = Limit(
+    "expression-inline",
+    20_000,
+    "units",
+    bounds="what an evaluation may cost on the event loop",
+    beyond="it is repeated off the loop",
+    reason="a few milliseconds; rules of custom resources rarely cost more than some hundred",
+)
 EXPRESSION_WORK = Limit(
     "expression-work",
-    1_000_000,
+    500_000,
     "elements",
     bounds="what one evaluation of an expression compares and copies of lists and maps",
     beyond="the evaluation fails as if its cost limit were passed",
-    reason="cost counts a comparison of lists by their length and a sum of lists as one step, however much is in them",
+    reason="cost counts a comparison of lists by their length and a sum of lists as one step, however much is in them;"
+    " an object of 3 MiB has fewer",
 )
 EXPRESSIONS_ON_LOOP = Limit(
     "expressions-on-loop",

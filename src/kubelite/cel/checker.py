@@ -71,6 +71,11 @@ class Declarations(Protocol):
     structs: Mapping[str, StructType]
 
     @property
+    def name_parts_max(self) -> int:
+        """Return how many parts with dots between them the longest name has."""
+        ...
+
+    @property
     def functions(self) -> Mapping[str, Function]:
         """Return all functions by name."""
         ...
@@ -100,14 +105,15 @@ def candidate_names(container: str, name: str) -> list[str]:
     return [*(f"{prefix}.{name}" for prefix in prefixes), name]
 
 
-def qualified_name(node: Node) -> str | None:
-    """Return the dotted name that a node spells, if it is nothing but names and dots."""
-    if isinstance(node, Identifier):
-        return node.name
-    if isinstance(node, Select) and not node.is_test:
-        prefix = qualified_name(node.operand)
-        return None if prefix is None else f"{prefix}.{node.field}"
-    return None
+def qualified_name(node: Node, parts_max: int) -> str | None:
+    """Return the dotted name that a node spells, if it is nothing but names and dots and not too long."""
+    parts: list[str] = []
+    while isinstance(node, Select) and not node.is_test and len(parts) < parts_max:
+        parts.append(node.field)
+        node = node.operand
+    if not isinstance(node, Identifier) or len(parts) >= parts_max:
+        return None
+    return ".".join((node.name, *reversed(parts)))
 
 
 class Checker:
@@ -124,8 +130,24 @@ class Checker:
     def run(self, tree: Node) -> None:
         """Check a tree; afterwards no type in it has a parameter."""
         self._check(tree)
+        final: dict[int, Type] = {}
         for node in self._typed:
-            node.type = substitute(self._bindings, node.type or DYN, to_dyn=True)
+            node.type = self._final(node.type or DYN, final)
+
+    def _final(self, type_: Type, known: dict[int, Type]) -> Type:
+        """Return a type without parameters; types share their parts, each of which is looked at once."""
+        if not type_.is_generic:
+            return type_
+        found = known.get(id(type_))
+        if found is None:
+            if type_.kind is Kind.PARAMETER:
+                bound = self._bindings.get(type_.name)
+                found = DYN if bound is None else self._final(bound, known)
+            else:
+                parts = tuple(self._final(part, known) for part in type_.parameters)
+                found = Type(type_.kind, type_.name, parts)
+            known[id(type_)] = found
+        return found
 
     # bookkeeping
 
@@ -189,7 +211,7 @@ class Checker:
 
     def _select(self, node: Select) -> Type:
         if not node.is_test and isinstance(node.operand, Identifier | Select):
-            name = qualified_name(node)
+            name = qualified_name(node, self._declarations.name_parts_max)
             found = None if name is None else self._resolve(name)
             if found is not None:
                 node.identifier = Identifier(node.position, found[0])
@@ -237,7 +259,7 @@ class Checker:
                 return self._undeclared(node.position, node.function)
             node.function = function.name
             return self._overload(node, function)
-        prefix = qualified_name(node.target)
+        prefix = qualified_name(node.target, self._declarations.name_parts_max)
         if prefix is not None:
             function = self._function(f"{prefix}.{node.function}")
             if function is not None:

@@ -134,7 +134,7 @@ class CostEstimator:
     """A pass over one checked tree."""
 
     def __init__(self, sizes: SizeEstimator | None, equality: EqualityEstimates) -> None:
-        self._sizes: SizeEstimator = sizes or (lambda path, type_: None)  # noqa: ARG005
+        self._sizes: SizeEstimator = sizes or (lambda path, type_: None)  # noqa: ARG005 - the signature is given
         self._equality = equality
         self._paths: dict[Node, Path] = {}
         self._computed: dict[Node, Range] = {}

@@ -5,7 +5,7 @@ shares its functions. Programs are shared by their text, so the same rule on man
 """
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Final
 
 from msgspec import Struct
@@ -27,8 +27,10 @@ from kubelite.cel.types import DYN, Kind, Type
 from kubelite.cel.validation import children, find_literal_issues
 from kubelite.cel.values import EvaluationFailed, Value
 from kubelite.limits import EXPRESSION_COST, EXPRESSION_PROGRAMS, EXPRESSION_WORK
+from kubelite.remembered import remembered
 
 COST_LIMIT: Final = EXPRESSION_COST.value
+_LENGTH_SHARED: Final = 4096  # characters of an expression whose program is kept
 _SHALLOW: Final = 40  # levels of nodes that Python's usual limit on recursion has room for
 
 
@@ -85,7 +87,11 @@ class Environment:
         self.structs = structs or {}
         self.sizes = sizes
         self.container = container
-        self.compile = lru_cache(maxsize=EXPRESSION_PROGRAMS.value)(self._compile)
+        names = (*self.variables, *self.structs, *self._functions.types, *self.functions)
+        self.name_parts_max = max(name.count(".") for name in names) + 1
+        self.compile = remembered(EXPRESSION_PROGRAMS.value, length_max=_LENGTH_SHARED)(
+            self._compile
+        )
 
     def extended(
         self,
@@ -173,7 +179,7 @@ class Program:
         self._run, self._cost = FastCompiler(planner).compile(tree)
         self._slots = self._readers(planner)
         self._template: Frame = [None] * planner.slot_count
-        self._template[WORK] = EXPRESSION_WORK.value
+        self._template[COST] = self._cost
 
     def _readers(self, planner: Planner) -> list[tuple[str, int, Read]]:
         """Return the variables that the expression uses: names, slots, and what converts their values."""
@@ -195,29 +201,36 @@ class Program:
             estimator = CostEstimator(self._environment.sizes, self._environment.equality)
             return estimator.cost(self._tree)
 
-    def evaluate(self, variables: Mapping[str, Value], limit: int = COST_LIMIT) -> Evaluation:
+    def evaluate(
+        self,
+        variables: Mapping[str, Value],
+        limit: int = COST_LIMIT,
+        work: int = EXPRESSION_WORK.value,
+    ) -> Evaluation:
         """Return the value and the cost of an evaluation; raises CostExceeded past the limit.
 
-        A variable that is missing fails where it is needed.
+        `work` is how many elements it may compare and copy. A variable that is missing fails where it is needed.
         """
-        if self._is_deep:
-            with deep_recursion(is_needed=True):
-                return self._evaluate(variables, limit)
-        return self._evaluate(variables, limit)
+        if not self._is_deep:
+            try:
+                return self._evaluate(variables, limit, work)
+            except RecursionError:  # a value that nests as deep as a document may
+                pass
+        with deep_recursion(is_needed=True):
+            return self._evaluate(variables, limit, work)
 
-    def _evaluate(self, variables: Mapping[str, Value], limit: int) -> Evaluation:
+    def _evaluate(self, variables: Mapping[str, Value], limit: int, work: int) -> Evaluation:
         frame = self._template.copy()
-        frame[COST] = self._cost
         frame[LIMIT] = limit
+        frame[WORK] = work
         try:
             for name, slot, read in self._slots:
                 value = variables[name]
                 frame[slot] = value if read is None else read(value)
             value = self._run(frame)
         except UNEXPECTED:
-            return self._evaluate_exactly(variables, limit)
+            return self._evaluate_exactly(variables, limit, work)
         if frame[COST] > limit:
-            EXPRESSION_COST.reached()
             raise CostExceeded
         return Evaluation(value, frame[COST])
 
@@ -226,10 +239,12 @@ class Program:
         planner = Planner(self._environment.functions, self._environment.structs)
         return ExactCompiler(planner).compile(self._tree), planner
 
-    def _evaluate_exactly(self, variables: Mapping[str, Value], limit: int) -> Evaluation:
+    def _evaluate_exactly(
+        self, variables: Mapping[str, Value], limit: int, work: int
+    ) -> Evaluation:
         run, planner = self._exact
         frame: Frame = [None] * planner.slot_count
-        frame[COST], frame[LIMIT], frame[WORK] = 0, limit, EXPRESSION_WORK.value
+        frame[COST], frame[LIMIT], frame[WORK] = 0, limit, work
         for name, slot, read in self._readers(planner):
             frame[slot] = _given(variables, name, read)
         try:
@@ -237,7 +252,6 @@ class Program:
         except EvaluationFailed as error:
             value = error
         if frame[COST] > limit:
-            EXPRESSION_COST.reached()
             raise CostExceeded
         return Evaluation(value, frame[COST])
 

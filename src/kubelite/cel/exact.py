@@ -57,7 +57,7 @@ def _attempt(run: Run, frame: Frame) -> Value:
     try:
         return run(frame)
     except EvaluationFailed as error:
-        return error
+        return EvaluationFailed(error.text)  # without the frames that the traceback holds
 
 
 def _raise_first(*values: Value) -> None:
@@ -98,7 +98,7 @@ class ExactCompiler:
             if value is MISSING:
                 raise EvaluationFailed(f"no such attribute(s): {name}")
             if isinstance(value, EvaluationFailed):
-                raise value
+                raise EvaluationFailed(value.text)  # a traceback would grow with each time
             return value
 
         return run
@@ -210,7 +210,7 @@ class ExactCompiler:
                     error = error or failure
                     continue
                 if value is decisive:
-                    return decisive
+                    return bool(value)
                 if value is not True and value is not False:
                     error = error or no_overload()
             if error is not None:
@@ -245,7 +245,7 @@ class ExactCompiler:
             other = _attempt(right, frame)
             frame[COST] += cost_of(one, other)
             _raise_first(one, other)
-            return equal_within(frame, one, other) is is_equality
+            return equal_within(frame, one, other) == is_equality
 
         return run
 
@@ -340,7 +340,7 @@ class ExactCompiler:
 
         return run
 
-    def _map(self, node: CreateMap, costs_root: bool) -> Run:  # noqa: ARG002
+    def _map(self, node: CreateMap, costs_root: bool) -> Run:  # noqa: ARG002 - one of a table
         entries = [
             (self.compile(entry.key), self.compile(entry.value), entry.is_optional)
             for entry in node.entries
@@ -356,7 +356,7 @@ class ExactCompiler:
 
         return run
 
-    def _struct(self, node: CreateStruct, costs_root: bool) -> Run:  # noqa: ARG002
+    def _struct(self, node: CreateStruct, costs_root: bool) -> Run:  # noqa: ARG002 - one of a table
         make = self._planner.struct_maker(node.name)
         entries = [
             (entry.key, self.compile(entry.value), entry.is_optional) for entry in node.entries
@@ -373,7 +373,7 @@ class ExactCompiler:
 
     # comprehensions
 
-    def _comprehension(self, node: Comprehension, costs_root: bool) -> Run:  # noqa: ARG002
+    def _comprehension(self, node: Comprehension, costs_root: bool) -> Run:  # noqa: ARG002 - one of a table
         if is_bind(node):
             return self._bind(node)
         range_ = self.compile(node.range)
@@ -440,7 +440,7 @@ class ExactCompiler:
             for index, part in enumerate(parts):
                 try:
                     values.append(part(frame))
-                except EvaluationFailed as error:
+                except EvaluationFailed:
                     if not is_entry or index == 2:
                         if not is_entry and index == 0:
                             _attempt(parts[1], frame)

@@ -269,7 +269,7 @@ class FastCompiler:
             return Code(lambda frame: [run(frame) for run in runs], cost)
         return Code(_optional_list(runs, node.optional), cost)
 
-    def _map(self, node: CreateMap, costs_root: bool) -> Code:  # noqa: ARG002
+    def _map(self, node: CreateMap, costs_root: bool) -> Code:  # noqa: ARG002 - one of a table
         keys = [self.compile(entry.key) for entry in node.entries]
         values = [self.compile(entry.value) for entry in node.entries]
         cost = MAP_CREATION + sum(code.cost for code in (*keys, *values))
@@ -286,7 +286,7 @@ class FastCompiler:
 
         return Code(run, cost)
 
-    def _struct(self, node: CreateStruct, costs_root: bool) -> Code:  # noqa: ARG002
+    def _struct(self, node: CreateStruct, costs_root: bool) -> Code:  # noqa: ARG002 - one of a table
         make = self.planner.struct_maker(node.name)
         codes = [self.compile(entry.value) for entry in node.entries]
         parts = [
@@ -304,7 +304,7 @@ class FastCompiler:
 
     # comprehensions
 
-    def _comprehension(self, node: Comprehension, costs_root: bool) -> Code:  # noqa: ARG002
+    def _comprehension(self, node: Comprehension, costs_root: bool) -> Code:  # noqa: ARG002 - one of a table
         if is_bind(node):
             return self._bind(node)
         return compile_loop(self, node)

@@ -7,10 +7,12 @@ be compared and copied, then a slot for each variable of the expression and of i
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from kubelite.cel.values import OpaqueValue, Value, equal, size_of
+from kubelite.cel.values import MixedMap, OpaqueValue, Value, equal, size_of
 
 Frame = list[Any]
 Run = Callable[[Frame], Value]
+
+_CONTAINERS: Final = frozenset({list, dict, MixedMap})
 
 COST: Final = 0
 LIMIT: Final = 1
@@ -46,21 +48,25 @@ def spend(frame: Frame, elements: int) -> None:
         raise CostExceeded
 
 
-def weight(value: Value) -> int:
-    """Return how many elements a comparison of a value may visit, itself not counted."""
-    if isinstance(value, list):
-        return len(value) + sum(weight(each) for each in value if isinstance(each, list | dict))
-    if isinstance(value, dict):
-        parts = (weight(each) for each in value.values() if isinstance(each, list | dict))
-        return len(value) + sum(parts)
-    return 0
+def spend_all(frame: Frame, value: Value) -> None:
+    """Note that a value is visited with all that is in it, as often as it is in there; raises CostExceeded."""
+    left = frame[WORK]
+    pending = [value]
+    while pending:
+        container = pending.pop()
+        left -= len(container)
+        if left < 0:
+            raise CostExceeded
+        for each in container.values() if isinstance(container, dict) else container:
+            if type(each) in _CONTAINERS:
+                pending.append(each)  # noqa: PERF401 - a generator would cost more than the loop
+    frame[WORK] = left
 
 
 def equal_within(frame: Frame, left: Value, right: Value) -> bool:
     """Return whether two values are equal, if comparing them is within the limit on work."""
     if isinstance(left, list | dict) and type(left) is type(right) and len(left) == len(right):
-        spend(frame, len(left))
-        spend(frame, weight(left))
+        spend_all(frame, left)
     return equal(left, right)
 
 

@@ -1,6 +1,5 @@
 """The environment in which Kubernetes 1.36 evaluates expressions: all libraries, and no variables yet."""
 
-from functools import cache
 from typing import Final
 
 from kubelite.cel import optionals
@@ -41,8 +40,5 @@ LIBRARIES: Final = (
 )
 MUTATIONS: Final = (*LIBRARIES, jsonpatch.LIBRARY)  # with the patches that mutating policies make
 
-
-@cache
-def base() -> Environment:
-    """Return the environment that all others extend with their variables."""
-    return Environment(LIBRARIES)
+BASE: Final = Environment(LIBRARIES)
+"""What all others extend with their variables."""

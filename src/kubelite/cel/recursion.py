@@ -40,7 +40,7 @@ def _enter() -> None:
 
 
 def _leave() -> None:
-    global _active  # noqa: PLW0603
+    global _active  # noqa: PLW0603 - the limit is the process\'s
     with _lock:
         _active -= 1
         if _active == 0:

@@ -1,9 +1,9 @@
 """Finds the words for expressions that are no sentences of the grammar.
 
 Users know the messages of cel-go, whose parser ANTLR generates: what it expected where, and which later errors are
-worth a message of their own. So this walks the grammar the way such a parser does, with ANTLR's strategy of recovery: a token
-too many is skipped, one that is missing is taken as there, and otherwise tokens are skipped up to one that may follow.
-Nothing is built on the way; the tree of a sentence comes from `parser`.
+worth a message of their own. So this walks the grammar the way such a parser does, with ANTLR's strategy of recovery:
+a token too many is skipped, one that is missing is taken as there, and otherwise tokens are skipped up to one that may
+follow. Nothing is built on the way; the tree of a sentence comes from `parser`.
 """
 
 from collections.abc import Callable, Iterable

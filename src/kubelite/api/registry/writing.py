@@ -430,7 +430,7 @@ class Writer:
         warns = isinstance(draft.options, WriteOptions) and draft.options.wants_warnings
         warn = self._warn if warns else None
         found, told = await self.offload.run(
-            rules_cost(draft.cost_bytes)
+            rules_cost(draft.cost_bytes) * resource.rules.passes
             + (resource.shape.cost(draft.cost_bytes) if resource.type is None else 0)
             + (warnings_cost(draft.cost_bytes) if warn else 0),
             lambda: self._checked(resource, item, old, target.subresource, warn),

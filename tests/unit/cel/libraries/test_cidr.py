@@ -33,13 +33,17 @@ def test_addresses_within_networks() -> None:
     [
         (
             "x",
-            ("network address parse error during conversion from string: network address parse error during "
-            "conversion from string: netip.ParsePrefix(\"x\"): no '/'"),
+            (
+                "network address parse error during conversion from string: network address parse error during "
+                "conversion from string: netip.ParsePrefix(\"x\"): no '/'"
+            ),
         ),
         (
             "::ffff:1.2.3.4/96",
-            ("network address parse error during conversion from string: "
-            'IPv4-mapped IPv6 address "::ffff:1.2.3.4/96" is not allowed'),
+            (
+                "network address parse error during conversion from string: "
+                'IPv4-mapped IPv6 address "::ffff:1.2.3.4/96" is not allowed'
+            ),
         ),
     ],
 )

@@ -72,20 +72,26 @@ WRONG_STRING = (
         (
             "%.5",
             [1],
-            ("could not parse formatting clause: error while parsing precision: "
-            "could not find end of precision specifier"),
+            (
+                "could not parse formatting clause: error while parsing precision: "
+                "could not find end of precision specifier"
+            ),
         ),
         (
             "%.f",
             [1],
-            ("could not parse formatting clause: error while parsing precision: error while converting "
-            'precision to integer: strconv.Atoi: parsing "": invalid syntax'),
+            (
+                "could not parse formatting clause: error while parsing precision: error while converting "
+                'precision to integer: strconv.Atoi: parsing "": invalid syntax'
+            ),
         ),
         (
             "%.9999999999999999999f",
             [1],
-            ("could not parse formatting clause: error while parsing precision: error while converting "
-            'precision to integer: strconv.Atoi: parsing "9999999999999999999": value out of range'),
+            (
+                "could not parse formatting clause: error while parsing precision: error while converting "
+                'precision to integer: strconv.Atoi: parsing "9999999999999999999": value out of range'
+            ),
         ),
         ("%s", [NONE], WRONG_STRING),
         ("%s", [[NONE]], "error during formatting: no formatting function for optional_type"),
@@ -97,8 +103,10 @@ WRONG_STRING = (
         (
             "%s",
             [b"\xff"],
-            ('error during formatting: could not convert argument "invalid UTF-8 in bytes, cannot convert to '
-            'string" to string'),
+            (
+                'error during formatting: could not convert argument "invalid UTF-8 in bytes, cannot convert to '
+                'string" to string'
+            ),
         ),
         (
             "%d",
@@ -123,8 +131,10 @@ WRONG_STRING = (
         (
             "%X",
             [1.5],
-            ("error during formatting: only integers, byte buffers, and strings can be formatted as hex, "
-            "was given double"),
+            (
+                "error during formatting: only integers, byte buffers, and strings can be formatted as hex, "
+                "was given double"
+            ),
         ),
     ],
 )

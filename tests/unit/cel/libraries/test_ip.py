@@ -28,8 +28,10 @@ def test_the_kind_of_an_address(text: str) -> None:
     [
         (
             "1.2.3",
-            ('IP Address "1.2.3" parse error during conversion from string: ParseAddr("1.2.3"): '
-            "IPv4 address too short"),
+            (
+                'IP Address "1.2.3" parse error during conversion from string: ParseAddr("1.2.3"): '
+                "IPv4 address too short"
+            ),
         ),
         ("fe80::1%eth0", 'IP address "fe80::1%eth0" with zone value is not allowed'),
         ("::ffff:1.2.3.4", 'IPv4-mapped IPv6 address "::ffff:1.2.3.4" is not allowed'),

@@ -8,7 +8,6 @@ from kubelite.cel.libraries import sets
 from kubelite.cel.libraries.ip import IP
 from kubelite.cel.libraries.netip import Address
 from kubelite.cel.values import UInt, Value, equal
-
 from unit.cel.libraries.test_list_extensions import VALUES
 
 LISTS = st.lists(VALUES, max_size=6)

@@ -6,13 +6,14 @@ from kubelite.api.machinery.columns import extensions as extensions_columns
 from kubelite.api.machinery.defaults import admissionregistration as admissionregistration_defaults
 from kubelite.api.machinery.defaults import extensions as extensions_defaults
 from kubelite.api.registry.builtin.row import EXTENSIONS, row
+from kubelite.api.registry.rules import admission_policies as policy_rules
 from kubelite.api.registry.rules import extensions as extensions_rules
 from kubelite.api.registry.rules.custom_definition_updates import (
     custom_definition_status_update,
     custom_definition_update,
 )
 from kubelite.api.registry.rules.custom_definitions import custom_definition
-from kubelite.api.registry.rules.sets import Rules, Warnings, always
+from kubelite.api.registry.rules.sets import COMPILING, Rules, Warnings, always
 from kubelite.api.registry.rules.warnings import cluster as cluster_warnings
 from kubelite.api.registry.strategies.definitions import DefinitionStrategy
 from kubelite.api.registry.strategy import Conduct
@@ -42,7 +43,7 @@ ADMISSION = (
         "mutatingadmissionpolicies",
         cluster=True,
         categories=EXTENSIONS,
-        rules=Rules(extensions_rules.admission_policy),
+        rules=Rules(policy_rules.mutating_policy, passes=COMPILING),
         warnings=STATIC,
         defaults=admissionregistration_defaults.default_policy,
         layout=extensions_columns.MUTATING_ADMISSION_POLICY,
@@ -53,7 +54,7 @@ ADMISSION = (
         "mutatingadmissionpolicybindings",
         cluster=True,
         categories=EXTENSIONS,
-        rules=Rules(extensions_rules.policy_binding),
+        rules=Rules(policy_rules.policy_binding),
         warnings=STATIC,
         defaults=admissionregistration_defaults.default_policy_binding,
         layout=extensions_columns.POLICY_BINDING,
@@ -76,7 +77,9 @@ ADMISSION = (
         "status",
         cluster=True,
         categories=EXTENSIONS,
-        rules=Rules(extensions_rules.admission_policy),
+        rules=Rules(
+            policy_rules.validating_policy, policy_rules.validating_policy_update, passes=COMPILING
+        ),
         warnings=STATIC,
         defaults=admissionregistration_defaults.default_policy,
         layout=extensions_columns.VALIDATING_ADMISSION_POLICY,
@@ -87,7 +90,7 @@ ADMISSION = (
         "validatingadmissionpolicybindings",
         cluster=True,
         categories=EXTENSIONS,
-        rules=Rules(extensions_rules.policy_binding),
+        rules=Rules(policy_rules.policy_binding),
         warnings=STATIC,
         defaults=admissionregistration_defaults.default_policy_binding,
         layout=extensions_columns.POLICY_BINDING,

@@ -48,7 +48,7 @@ def _qualified(out: Out, path: str, name: str) -> None:
 
 def _webhook(out: Out, path: str, hook: JSON) -> None:
     for index, rule in enumerate(items(hook, "rules")):
-        _rule(out, f"{path}.rules[{index}]", rule)
+        operations_rule(out, f"{path}.rules[{index}]", rule)
     for field, supported in (
         ("failurePolicy", _POLICIES),
         ("matchPolicy", enums.MATCH_POLICIES.enum),
@@ -160,7 +160,8 @@ def match_conditions(out: Out, path: str, found: list[JSON]) -> None:
         seen.add(name)
 
 
-def _rule(out: Out, path: str, rule: JSON) -> None:
+def operations_rule(out: Out, path: str, rule: JSON) -> None:
+    """Check operations and resources of a webhook or policy."""
     operations = items(rule, "operations")
     if not operations:
         out.append(causes.required(f"{path}.operations"))
@@ -175,118 +176,47 @@ def _rule(out: Out, path: str, rule: JSON) -> None:
             out.append(causes.required(f"{path}.{field}"))
         elif len(found) > 1 and "*" in found:
             out.append(causes.invalid(f"{path}.{field}", found, _STAR + words))
-    found = items(rule, "resources")
-    if not found:
-        out.append(causes.required(f"{path}.resources"))
-    if len(found) > 1 and "*/*" in found:
-        detail = "if '*/*' is present, must not specify other resources"
-        out.append(causes.invalid(f"{path}.resources", found, detail))
-    if "*" in found and any("/" not in each and each != "*" for each in found):
-        detail = f"{_STAR}resources without subresources"
-        out.append(causes.invalid(f"{path}.resources", found, detail))
+    for index, version in enumerate(items(rule, "apiVersions")):
+        if not version:
+            out.append(causes.required(f"{path}.apiVersions[{index}]"))
+    _resources(out, f"{path}.resources", items(rule, "resources"))
     if (scope := rule.get("scope")) is not None:
         one_of(out, f"{path}.scope", scope, enums.SCOPES.enum)
 
 
-def admission_policy(thing: JSON) -> Out:
-    """Check a Validating- or MutatingAdmissionPolicy, apart from its expressions."""
-    out = Out()
-    spec = part(thing, "spec")
-    if policy := spec.get("failurePolicy"):
-        one_of(out, "spec.failurePolicy", policy, _POLICIES)
-    if (kind := spec.get("paramKind")) is not None:
-        required(out, kind, "spec.paramKind", "apiVersion", "kind")
-    constraints = spec.get("matchConstraints")
-    if constraints is None:
-        out.append(causes.required("spec.matchConstraints"))
-    else:
-        _match_resources(out, "spec.matchConstraints", constraints, must=True)
-    match_conditions(out, "spec.matchConditions", items(spec, "matchConditions"))
-    for index, variable in enumerate(items(spec, "variables")):
-        at, name = f"spec.variables[{index}]", variable.get("name", "")
+def _resources(out: Out, path: str, found: list[str]) -> None:
+    """Check resources, with or without subresources; * stands for all."""
+    if not found:
+        out.append(causes.required(path))
+    all_of: set[str] = set()  # resources with all subresources
+    of_all: set[str] = set()  # subresources of all resources
+    is_plain = False  # the last one without a subresource is not *
+    for index, name in enumerate(found):
+        at = f"{path}[{index}]"
         if not name:
-            out.append(causes.required(f"{at}.name", "name is not specified"))
-        elif names.c_identifier(name):
-            out.append(causes.invalid(f"{at}.name", name, "must be a valid CEL identifier"))
-        if not variable.get("expression", "").strip():
-            out.append(causes.required(f"{at}.expression", "expression is not specified"))
-    if thing.get("kind") == "ValidatingAdmissionPolicy":
-        _validations(out, spec)
-    elif not spec.get("mutations"):
-        out.append(causes.required("spec.mutations", "mutations must contain at least one item"))
-    return out
-
-
-def _validations(out: Out, spec: JSON) -> None:
-    found = items(spec, "validations")
-    if not found and not spec.get("auditAnnotations"):
-        detail = "validations or auditAnnotations must contain at least one item"
-        out.append(causes.required("spec.validations", detail))
-        out.append(causes.required("spec.auditAnnotations", detail))
-    for index, validation in enumerate(found):
-        at, message = f"spec.validations[{index}]", validation.get("message", "")
-        expression = validation.get("expression", "").strip()
-        if not expression:
-            out.append(causes.required(f"{at}.expression", "expression is not specified"))
-        if message and not message.strip():
-            out.append(causes.invalid(f"{at}.message", message, "must be non-empty if specified"))
-        elif "\n" in message.strip():
-            out.append(causes.invalid(f"{at}.message", message, "must not contain line breaks"))
-
-
-def _match_resources(out: Out, path: str, match: JSON, *, must: bool) -> None:
-    rules = items(match, "resourceRules")
-    if must and not rules:
-        out.append(causes.required(f"{path}.resourceRules"))
-    for field in ("namespaceSelector", "objectSelector"):
-        labels.selector(out, f"{path}.{field}", match.get(field))
-    for field in ("resourceRules", "excludeResourceRules"):
-        for index, rule in enumerate(items(match, field)):
-            _rule(out, f"{path}.{field}[{index}]", rule)
-
-
-def policy_binding(thing: JSON) -> Out:
-    """Check a Validating- or MutatingAdmissionPolicyBinding."""
-    out = Out()
-    spec = part(thing, "spec")
-    required_format(out, "spec.policyName", spec.get("policyName"), names.dns_subdomain)
-    reference = spec.get("paramRef")
-    if reference is not None:
-        named, selected = reference.get("name"), reference.get("selector")
-        if not named and selected is None:
-            out.append(
-                causes.required("spec.paramRef", "one of name or selector must be specified")
-            )
-        if named and selected is not None:
-            detail = "name and selector are mutually exclusive"
-            out.append(causes.forbidden("spec.paramRef.name", detail))
-        if not reference.get("parameterNotFoundAction"):
-            out.append(causes.required("spec.paramRef.parameterNotFoundAction"))
-        else:
-            at = "spec.paramRef.parameterNotFoundAction"
-            one_of(out, at, reference["parameterNotFoundAction"], ("Deny", "Allow"))
-    _match_resources(out, "spec.matchResources", part(spec, "matchResources"), must=False)
-    if thing.get("kind") != "ValidatingAdmissionPolicyBinding":
-        return out
-    actions = items(spec, "validationActions")
-    if not actions:
-        out.append(
-            causes.required("spec.validationActions", "at least one validation action is required")
-        )
-    seen: set[str] = set()
-    for index, action in enumerate(actions):
-        at = f"spec.validationActions[{index}]"
-        one_of(out, at, action, enums.VALIDATION_ACTIONS.enum)
-        if action in seen:
-            out.append(causes.duplicate(at, action))
-        seen.add(action)
-    if "Deny" in actions and "Warn" in actions:
-        detail = (
-            "must not contain both Deny and Warn (repeating the same validation failure information "
-            "in the API response and headers serves no purpose)"
-        )
-        out.append(causes.invalid("spec.validationActions", actions, detail))
-    return out
+            out.append(causes.required(at))
+            continue
+        resource, slash, subresource = name.partition("/")
+        if not slash:
+            is_plain = name != "*"
+            continue
+        for blamed, is_known in (
+            (f"{resource}/*", resource in all_of),
+            (f"*/{subresource}", subresource in of_all),
+        ):
+            if is_known:
+                detail = f"if '{blamed}' is present, must not specify {name}"
+                out.append(causes.invalid(at, name, detail))
+        if subresource == "*":
+            all_of.add(resource)
+        if resource == "*":
+            of_all.add(subresource)
+    if len(found) > 1 and "*/*" in found:
+        detail = "if '*/*' is present, must not specify other resources"
+        out.append(causes.invalid(path, found, detail))
+    if "*" in found and is_plain:
+        detail = f"{_STAR}resources without subresources"
+        out.append(causes.invalid(path, found, detail))
 
 
 def api_service(thing: JSON) -> Out:

@@ -119,65 +119,6 @@ def test_the_service_of_a_webhook(service: dict[str, Any], wrong: list[str]) -> 
     assert lines(found) == [f"{at}.service.{line}" for line in wrong]
 
 
-def test_policies() -> None:
-    good = {
-        "kind": "ValidatingAdmissionPolicy",
-        "spec": {
-            "matchConstraints": {"resourceRules": [RULE]},
-            "validations": [{"expression": "true"}],
-        },
-    }
-    assert extensions.admission_policy(good) == []
-    assert lines(extensions.admission_policy({**good, "spec": {}})) == [
-        "spec.matchConstraints: Required value",
-        (
-            "spec.validations: Required value: "
-            "validations or auditAnnotations must contain at least one item"
-        ),
-        (
-            "spec.auditAnnotations: Required value: "
-            "validations or auditAnnotations must contain at least one item"
-        ),
-    ]
-    binding = {
-        "kind": "ValidatingAdmissionPolicyBinding",
-        "spec": {"policyName": "p", "validationActions": ["Deny"]},
-    }
-    assert extensions.policy_binding(binding) == []
-    both = changed(binding, "spec.validationActions", ["Deny", "Warn"])
-    assert len(extensions.policy_binding(both)) == 1
-
-
-@pytest.mark.parametrize(
-    ("spec", "found"),
-    [
-        # Both are taken by Kubernetes: a later variable replaces the one before, and no message is needed.
-        ({"variables": [{"name": "a", "expression": "1"}] * 2}, []),
-        ({"validations": [{"expression": "true ||\nfalse"}]}, []),
-        (
-            {"validations": [{"expression": "true", "message": " "}]},
-            ['spec.validations[0].message: Invalid value: " ": must be non-empty if specified'],
-        ),
-        (
-            {"validations": [{"expression": "true", "message": "a\nb"}]},
-            ['spec.validations[0].message: Invalid value: "a\\nb": must not contain line breaks'],
-        ),
-        (
-            {"variables": [{"name": "1a", "expression": "1"}]},
-            ['spec.variables[0].name: Invalid value: "1a": must be a valid CEL identifier'],
-        ),
-    ],
-)
-def test_parts_of_policies(spec: dict[str, Any], found: list[str]) -> None:
-    whole = {
-        "matchConstraints": {"resourceRules": [RULE]},
-        "validations": [{"expression": "true"}],
-        **spec,
-    }
-    policy = {"kind": "ValidatingAdmissionPolicy", "spec": whole}
-    assert lines(extensions.admission_policy(policy)) == found
-
-
 def test_urls_of_webhooks_are_told_what_they_may_not_have() -> None:
     url = "https://me:secret@hook.example/x?a=b#c"
     found = lines(extensions.webhooks(changed(HOOKS, "webhooks.0.clientConfig.url", url)))

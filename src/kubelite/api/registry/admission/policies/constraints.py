@@ -15,6 +15,7 @@ from kubelite.api.registry.admission.matching import (
     rule_of,
     selector_of,
 )
+from kubelite.api.registry.admission.refusal import object_name
 from kubelite.api.registry.admission.request import AdmissionRequest
 from kubelite.api.registry.table import ResourceTable
 
@@ -61,7 +62,7 @@ class Constraints(Struct, frozen=True):
         self, request: AdmissionRequest, lookup: Lookup, resources: ResourceTable
     ) -> Found | None:
         """Return as what a request is meant; None: it is not. Raises NotFound if its namespace is unknown."""
-        place, name = place_of(request), request.attributes.name
+        place, name = place_of(request), object_name(request)
         found: Found | None = (place.group, place.version, place.plural)
         if self.rules:
             found = self._find(self.rules, place, name, request, resources)

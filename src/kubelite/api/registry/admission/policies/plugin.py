@@ -58,10 +58,12 @@ class ValidatingAdmissionPolicies(JudgesConnections):
 
     async def validate(self, request: AdmissionRequest) -> None:
         """Ask the policies that a request concerns; raises the first denial."""
-        if not self._in_use:
-            return
         if self._made is None:
-            self._made = self._make()
+            if not self._in_use:
+                return
+            self._made = (
+                self._make()
+            )  # stays, to give back what it holds when the last binding goes
         await self._made.validate(request)
 
 

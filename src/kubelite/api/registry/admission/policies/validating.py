@@ -62,7 +62,7 @@ class Validating:
         self._offload = offload
 
     async def validate(self, request: AdmissionRequest) -> None:
-        """Ask the policies that a request concerns; raises the first denial."""
+        """Ask the policies that a request concerns; raises the first denial, and NotFound without a namespace."""
         if is_exempt(request):
             return
         policies = await self.definitions.policies()
@@ -168,7 +168,7 @@ class _Asking:
 
     def __init__(self, request: AdmissionRequest, lookup: Lookup, resources: ResourceTable) -> None:
         self.request = request
-        self._lookup = lookup
+        self._namespace = namespace_of(request, lookup)
         self._versions = Versions(request, resources)
         self._known: dict[tuple[str, str, str], Inputs] = {}
 
@@ -177,7 +177,6 @@ class _Asking:
         known = self._known.get(one.meant.resource)
         if known is None:
             objects = await self._versions.objects(one.meant)
-            namespace = namespace_of(self.request, self._lookup)
-            known = inputs_of(self.request, one.meant, objects, namespace, decisions)
+            known = inputs_of(self.request, one.meant, objects, self._namespace, decisions)
             self._known[one.meant.resource] = known
         return known
