@@ -12,7 +12,7 @@ from msgspec import Struct
 from kubelite.cel.declarations import Field, StructType
 from kubelite.cel.environment import Environment, Program
 from kubelite.cel.failures import CompileFailed, ProgramFailed
-from kubelite.cel.kubernetes import base
+from kubelite.cel.kubernetes import BASE
 from kubelite.cel.libraries.authz import AUTHORIZER_TYPE, RESOURCE_CHECK_TYPE
 from kubelite.cel.types import (
     ANY,
@@ -120,7 +120,7 @@ def variables(
 def environment(*, has_params: bool, has_authorizer: bool) -> Environment:
     """Return the environment of expressions that see no variables of a policy."""
     seen = variables(has_params=has_params, has_authorizer=has_authorizer)
-    return base().extended(variables=seen, structs=STRUCTS)
+    return BASE.extended(variables=seen, structs=STRUCTS)
 
 
 class Compiled(Struct, frozen=True, eq=False):

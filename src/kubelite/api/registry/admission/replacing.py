@@ -44,24 +44,18 @@ async def put_back(
 
     `is_complete`: it has its form already. Raises InternalError for what has the wrong type.
     """
-    own = request.resource
-    present = request.object
+    if not is_complete:
+        complete(shape_of(request, row), item)
+    own, present = request.resource, request.object
     assert present is not None
     if request.form is not None:
-        if not is_complete:
-            complete(request.form, item)
         present.clear()
         present.update(item)
         return
     subresource = row.subresources.get(request.attributes.subresource)
     if subresource is not None and subresource.projection is not None:
-        form = subresource.projection.shape
-        if not is_complete:
-            complete(form, item)
         whole = subresource.projection.write(await converted(own, row, present), item)
     else:
-        if not is_complete:
-            complete(row.shape, item)
         whole = item
         if isinstance(metadata := whole.get("metadata"), dict):
             metadata |= kept
@@ -72,12 +66,27 @@ async def put_back(
     present.update(changed)
 
 
+def shape_of(request: AdmissionRequest, row: Resource) -> Shape:
+    """Return the form of what a request shows in the version of `row`."""
+    if request.form is not None:
+        return request.form
+    subresource = row.subresources.get(request.attributes.subresource)
+    if subresource is not None and subresource.projection is not None:
+        return subresource.projection.shape
+    return row.shape
+
+
 def complete(shape: Shape, item: JSON) -> None:
     """Give a changed object its form; raises InternalError for what has the wrong type."""
     try:
         shape.complete(item)
     except BadRequest as error:
-        raise internal_error(error.message[max(error.message.find("json: "), 0) :]) from error
+        raise misshapen(error) from error
+
+
+def misshapen(error: BadRequest) -> InternalError:
+    """Return the error for a changed object that is none of its kind."""
+    return internal_error(error.message[max(error.message.find("json: "), 0) :])
 
 
 def take_out(shown: JSON | None, request: AdmissionRequest) -> JSON:

@@ -41,10 +41,18 @@ from kubelite.api.registry.admission.policies.evaluation import (
 )
 from kubelite.api.registry.admission.policies.invocations import Invocation
 from kubelite.api.registry.admission.policies.patches import PatchFailed, applied, json_patched
-from kubelite.api.registry.admission.replacing import internal_error, put_back, take_out
+from kubelite.api.registry.admission.replacing import (
+    complete,
+    internal_error,
+    misshapen,
+    put_back,
+    shape_of,
+    take_out,
+)
 from kubelite.api.registry.admission.request import AdmissionRequest, Invocations
 from kubelite.api.registry.admission.review import Meant
 from kubelite.api.registry.objects import encode
+from kubelite.api.registry.resource import Resource
 from kubelite.api.registry.table import ResourceTable
 from kubelite.cel.libraries.jsonpatch import JSONPatch
 from kubelite.cel.values import EvaluationFailed, Value
@@ -214,7 +222,7 @@ class Round:
         value = await self._evaluator.run(evaluate)
         if isinstance(value, EvaluationFailed):
             raise PatchFailed(value.text)
-        shape = self._shape(asking.invocation.meant)
+        shape = shape_of(self._request, self._row(asking.invocation.meant))
         work = partial(_patched, shape, item, value, mutation, is_strict=self._is_strict)
         made = value
         if isinstance(value, list):
@@ -228,19 +236,8 @@ class Round:
         """Whether a patch may add no unknown field: those of custom resources are pruned."""
         return self._request.form is not None or self._request.resource.type is not None
 
-    def _row(self, meant: Meant) -> Any:
+    def _row(self, meant: Meant) -> Resource:
         return self._resources.find(*meant.resource) or self._request.served
-
-    def _shape(self, meant: Meant) -> Shape:
-        if self._request.form is not None:
-            return self._request.form
-        row = self._row(meant)
-        subresource = row.subresources.get(self._request.attributes.subresource)
-        if subresource is not None and subresource.projection is not None:
-            projected: Shape = subresource.projection.shape
-            return projected
-        shape: Shape = row.shape
-        return shape
 
 
 class _View(Struct, frozen=True, eq=False):
@@ -264,13 +261,13 @@ def _patched(
     """Return an object with the value of a mutation applied and its defaults set; `item` does not change."""
     if not mutation.is_json_patch:
         changed = _copied(applied(shape.schema, item, value))
-        _complete(shape, changed)
+        complete(shape, changed)
         return changed
     patched = json_patched(_copied(item), value)
     if patched is None:  # a test compared unequal
         return item
     changed = _copied(patched)
-    _complete(shape, changed, is_strict=is_strict)
+    (_complete_strictly if is_strict else complete)(shape, changed)
     return changed
 
 
@@ -280,16 +277,12 @@ def _copied(item: JSON) -> JSON:
     return copy
 
 
-def _complete(shape: Shape, item: JSON, *, is_strict: bool = False) -> None:
-    """Give a patched object its form; raises InternalError for what has the wrong type, and for unknown fields."""
-    unknown: Sequence[str] = ()
+def _complete_strictly(shape: Shape, item: JSON) -> None:
+    """Give a patched object its form; raises InternalError as `complete`, and for unknown fields."""
     try:
-        if is_strict:
-            unknown = shape.receive(item)
-        else:
-            shape.complete(item)
+        unknown = shape.receive(item)
     except BadRequest as error:
-        raise internal_error(error.message[max(error.message.find("json: "), 0) :]) from error
+        raise misshapen(error) from error
     if unknown:
         fields = ", ".join(f'unknown field "{path}"' for path in unknown)
         raise internal_error(f"strict decoding error: {fields}")

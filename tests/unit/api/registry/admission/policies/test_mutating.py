@@ -204,7 +204,6 @@ async def test_params_of_a_kind_that_is_not_served_refuse(server: Server) -> Non
     [
         ("object.data.a == '1'", {"a": "1", "b": "x"}),
         ("object.data.a == '2'", {"a": "1"}),
-        ("variables.is_one", {"a": "1", "b": "x"}),
         ("request.operation == 'UPDATE'", {"a": "1"}),
         ("authorizer.group('').resource('pods').check('get').allowed()", {"a": "1", "b": "x"}),
         (
@@ -219,7 +218,6 @@ async def test_match_conditions_decide(server: Server, condition: str, data: JSO
         server,
         "one",
         add("b"),
-        variables=[{"name": "is_one", "expression": "object.data.a == '1'"}],
         matchConditions=[{"name": "c", "expression": condition}],
     )
     assert (await server.create(MAPS, config_map()))["data"] == data
