@@ -5,6 +5,7 @@ about many kinds, so a name that does not fit its place is found only when the e
 """
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, Final
 
 from kubelite.api.machinery.admission_expressions import Compiled, Composition, compiled
@@ -14,6 +15,7 @@ from kubelite.cel.kubernetes import MUTATIONS
 from kubelite.cel.libraries.jsonpatch import JSON_PATCH_TYPE, STRUCT_TYPE, JSONPatch
 from kubelite.cel.types import DYN, Type, list_of, struct
 from kubelite.cel.values import EvaluationFailed, OpaqueValue, Value, equal
+from kubelite.limits import CAUSES
 
 ROOT: Final = "Object"
 OBJECT: Final = struct(ROOT)  # what an apply configuration is
@@ -136,11 +138,14 @@ def compiled_mutation(surroundings: Environment, patch_type: str, text: str) -> 
 
 
 def find_misnamed(value: Any) -> list[str]:
-    """Return the objects in an object whose types are not named after their places.
+    """Return the objects in an object whose types are not named after their places, at most `limits.CAUSES`.
 
     An object under the field ``spec`` of an ``Object`` must be an ``Object.spec``. Maps and lists between have no name.
+    The value must be known to be small: expressions share the parts of values, so they may be larger than they look.
     """
-    return list(_misnamed(value, value.type_name)) if isinstance(value, ObjectValue) else []
+    if not isinstance(value, ObjectValue):
+        return []
+    return list(islice(_misnamed(value, value.type_name), CAUSES.value))
 
 
 def _misnamed(value: Value, place: str) -> Iterator[str]:

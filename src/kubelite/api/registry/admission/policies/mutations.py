@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from kubelite.api.auth.authorize import UnionAuthorizer
 from kubelite.api.auth.lookup import Lookup
-from kubelite.api.errors import BadRequest
+from kubelite.api.errors import BadRequest, RequestEntityTooLarge
 from kubelite.api.kinds.admissionregistration import MutatingAdmissionPolicy
 from kubelite.api.machinery.admission_expressions import CONDITION, Compiled, Composition
 from kubelite.api.machinery.mutation_types import (
@@ -56,7 +56,7 @@ from kubelite.api.registry.resource import Resource
 from kubelite.api.registry.table import ResourceTable
 from kubelite.cel.libraries.jsonpatch import JSONPatch
 from kubelite.cel.values import EvaluationFailed, Value
-from kubelite.limits import EXPRESSIONS_ON_LOOP
+from kubelite.limits import EXPRESSIONS_ON_LOOP, REQUEST_BODY
 from kubelite.offload import Offload
 
 JSON = dict[str, Any]
@@ -150,15 +150,15 @@ class Round:
         if not await self._applies(asking, view.item) or not invocations.includes(key):
             return
         failed: list[str] = []
-        after = view.item
+        after, text = view.item, view.encoded
         for mutation in evaluator.mutations:
             if after is None:  # a connection to be made has no object
                 break
             try:
-                after = await self._mutated(asking, mutation, after, len(view.encoded))
+                after, text = await self._mutated(asking, mutation, after, len(text))
             except (PatchFailed, OutOfBudget) as error:
                 failed.append(str(error))
-        if after is not None and after is not view.item and encode(after) != view.encoded:
+        if after is not None and text != view.encoded:
             row = self._row(invocation.meant)
             await put_back(self._request, row, after, view.kept, is_complete=True)
             self._views.clear()
@@ -209,8 +209,8 @@ class Round:
 
     async def _mutated(
         self, asking: "_Asking", mutation: Mutation, item: JSON, item_bytes: int
-    ) -> JSON:
-        """Return the object after a mutation; raises PatchFailed and OutOfBudget."""
+    ) -> tuple[JSON, bytes]:
+        """Return the object after a mutation, and the same encoded; raises PatchFailed and OutOfBudget."""
         if mutation.expression.program is None:
             raise PatchFailed(mutation.expression.error)
         inputs = asking.inputs.with_object(item)
@@ -257,24 +257,29 @@ class _Asking(Struct, frozen=True, eq=False):
 
 def _patched(
     shape: Shape, item: JSON, value: Value, mutation: Mutation, *, is_strict: bool
-) -> JSON:
-    """Return an object with the value of a mutation applied and its defaults set; `item` does not change."""
-    if not mutation.is_json_patch:
-        changed = _copied(applied(shape.schema, item, value))
-        complete(shape, changed)
-        return changed
-    patched = json_patched(_copied(item), value)
-    if patched is None:  # a test compared unequal
-        return item
-    changed = _copied(patched)
-    (_complete_strictly if is_strict else complete)(shape, changed)
-    return changed
+) -> tuple[JSON, bytes]:
+    """Return an object with the value of a mutation applied and its defaults set, and the same encoded.
+
+    `item` does not change. Raises RequestEntityTooLarge for what is larger than any body.
+    """
+    patched: JSON | None
+    if mutation.is_json_patch:
+        patched = json_patched(msgspec.json.decode(encode(item)), value)
+        if patched is None:  # a test compared unequal
+            return item, encode(item)
+    else:
+        patched = applied(shape.schema, item, value)
+    # A copy, since no part of it may be one of what expressions see.
+    changed: JSON = msgspec.json.decode(_within_bounds(encode(patched)))
+    (_complete_strictly if is_strict and mutation.is_json_patch else complete)(shape, changed)
+    return changed, _within_bounds(encode(changed))
 
 
-def _copied(item: JSON) -> JSON:
-    """Return a copy, of which no part belongs to what expressions see."""
-    copy: JSON = msgspec.json.decode(encode(item))
-    return copy
+def _within_bounds(text: bytes) -> bytes:
+    if len(text) > REQUEST_BODY.value:
+        REQUEST_BODY.reached()
+        raise RequestEntityTooLarge(f"Request entity too large: limit is {REQUEST_BODY.value}")
+    return text
 
 
 def _complete_strictly(shape: Shape, item: JSON) -> None:

@@ -64,7 +64,6 @@ def _operation(patch: Value, meter: Meter) -> JSON:
     meter.charge(sum(map(text_size, operation.values())), nodes=len(operation))
     if patch.has("value"):
         value = patch.get("value")
-        check_names(value)
         try:
             operation["value"] = _json_of(value, meter, is_patch=True)
         except (PatchFailed, RecursionError) as error:
@@ -72,6 +71,7 @@ def _operation(patch: Value, meter: Meter) -> JSON:
                 "JSONPath valueExpression evaluated to a type that could not marshal to JSON: "
                 f"{error}"
             ) from error
+        _check_names(value)  # after it was metered
     return operation
 
 
@@ -86,18 +86,18 @@ def applied(schema: Schema, item: JSON, config: Value) -> JSON:
         raise PatchFailed(
             f"unsupported return type from ApplyConfiguration expression: {type_of(config).name}"
         )
-    check_names(config)
     try:
         wanted = _json_of(config, Meter(), is_patch=False)
+        _check_names(config)  # after it was metered: expressions share parts of values
+        return _merged(schema, item, wanted)
     except RecursionError as error:
         raise PatchFailed("invalid return type: exceeded max depth") from error
-    for name in ("apiVersion", "kind"):
-        if name in item:
-            wanted[name] = item[name]
-    return _merged(schema, item, wanted)
 
 
 def _merged(schema: Schema, item: JSON, wanted: JSON) -> JSON:
+    for name in ("apiVersion", "kind"):
+        if name in item:
+            wanted[name] = item[name]
     if wrong := find_mistyped(schema, wanted):
         text = wrong[0] if len(wrong) == 1 else "errors:\n  " + "\n  ".join(wrong)
         raise _inapplicable(f"failed to convert patch object to typed object: {text}")
@@ -119,7 +119,7 @@ def _inapplicable(text: str) -> PatchFailed:
     return PatchFailed(f"error applying patch: {text}")
 
 
-def check_names(value: Value) -> None:
+def _check_names(value: Value) -> None:
     """Raise PatchFailed if objects in an object are not named after their places."""
     if misnamed := find_misnamed(value):
         raise PatchFailed("type mismatch: " + "\n".join(misnamed))

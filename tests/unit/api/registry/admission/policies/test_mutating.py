@@ -458,3 +458,11 @@ async def test_a_request_in_an_unknown_namespace_is_refused_as_such(server: Serv
     with pytest.raises(APIError) as refused:
         await server.create(MAPS, {**config_map(), "metadata": {"name": "a", "namespace": "gone"}})
     assert refused.value.code == 404
+
+
+async def test_a_changed_object_is_no_larger_than_a_body(server: Server) -> None:
+    await policy(server, "one", add("b", "'x'.replace('x', object.data.a + object.data.a)"))
+    await policy(server, "two", add("c", "object.data.b + object.data.b"))
+    await server.create(MAPS, config_map(data={"a": "x" * 1000}))
+    with pytest.raises(RequestEntityTooLarge, match="limit is"):
+        await server.create(MAPS, config_map("b", data={"a": "x" * 500_000}))

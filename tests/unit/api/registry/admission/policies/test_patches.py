@@ -249,3 +249,26 @@ def test_an_object_whose_elements_have_no_keys_is_refused() -> None:
     text = "Object{spec: Object.spec{containers: [Object.spec.containers{name: 'c'}]}}"
     with pytest.raises(PatchFailed, match="failed to convert original object to typed object"):
         applied(POD, item, evaluate(text))
+
+
+SHARED = "[1]" + ".map(x, [x, x])" * 60  # 2 to the power of 60 values, most of them the same
+
+
+@pytest.mark.parametrize("text", [SHARED, f"Object.data{{a: {SHARED}}}"])
+def test_a_value_that_shares_its_parts_is_refused_before_it_is_walked_through(text: str) -> None:
+    patch = evaluate(f"[JSONPatch{{op: 'add', path: '/data', value: {text}}}]")
+    with pytest.raises(RequestEntityTooLarge):
+        json_patched(config_map(), patch)
+    with pytest.raises(RequestEntityTooLarge):
+        applied(CONFIG_MAP, config_map(), evaluate(f"Object{{data: {SHARED}}}"))
+
+
+def test_nesting_ends_in_a_failure() -> None:
+    deep: Any = {}
+    for _ in range(5000):
+        deep = {"a": deep}
+    with pytest.raises(PatchFailed, match="exceeded max depth"):
+        applied(CONFIG_MAP, config_map(), evaluate("Object{data: object}", deep))
+    patch = evaluate("[JSONPatch{op: 'add', path: '/data', value: object}]", deep)
+    with pytest.raises(PatchFailed):
+        operations_of(patch)
