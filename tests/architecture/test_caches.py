@@ -14,6 +14,7 @@ BOUNDED = {
     "api/kinds/catalog.py": "has no key",
     "api/machinery/explanations.py": "keyed by files of the package",
     "api/machinery/protobuf.py": "keyed by types, or without a key",
+    "api/machinery/admission_expressions.py": "keyed by two booleans",
     "api/machinery/quantity.py": "parse_quantity asks about texts up to _LENGTH_LIMIT only",
     "api/machinery/selectors.py": "parse_selector asks about texts up to 512 characters only",
     "config.py": "takes no argument",

@@ -26,6 +26,7 @@ ORDER = (
     "StorageObjectInUseProtection",
     "OwnerReferencesPermissionEnforcement",
     "RoleEscalation",
+    "PolicyParamAccess",
     "PersistentVolumeClaimResize",
     "RuntimeClass",
     "CertificateApproval",

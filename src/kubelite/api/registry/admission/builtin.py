@@ -20,6 +20,7 @@ from kubelite.api.registry.admission.namespace_lifecycle import NamespaceLifecyc
 from kubelite.api.registry.admission.node_restriction import NodeRestriction
 from kubelite.api.registry.admission.owner_references import OwnerReferencesPermissionEnforcement
 from kubelite.api.registry.admission.pod_security import PodSecurity
+from kubelite.api.registry.admission.policies.param_access import PolicyParamAccess
 from kubelite.api.registry.admission.policies.params import Mirroring
 from kubelite.api.registry.admission.policies.plugin import (
     MutatingAdmissionPolicies,
@@ -110,6 +111,7 @@ def builtin_admission(  # noqa: PLR0913 - all that any plugin needs
         StorageObjectInUseProtection(),
         OwnerReferencesPermissionEnforcement(authorizer, resources),
         RoleEscalation(Escalation(authorizer, rbac)),
+        PolicyParamAccess(lookup, resources, authorizer),
         PersistentVolumeClaimResize(lookup),
         RuntimeClass(lookup),
         CertificateApproval(authorizer),

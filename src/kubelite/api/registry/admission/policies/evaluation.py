@@ -47,11 +47,13 @@ class Meter:
         """Return value (or error) and cost of an expression, of which CostExceeded makes an error, too."""
         program = expression.program
         assert program is not None
-        limit = EXPRESSION_COST if self.left is None else min(EXPRESSION_COST, self.left)
         try:
-            evaluation = program.evaluate(variables, limit)
+            if self.left is None:
+                evaluation = program.evaluate(variables, EXPRESSION_COST)
+            else:
+                evaluation = program.evaluate(variables, self.left, work=self.left)
         except CostExceeded as error:
-            if limit < EXPRESSION_COST:
+            if self.left is not None:
                 raise _TakesLong from error
             return EvaluationFailed(str(error)), EXPRESSION_COST + 1
         if self.left is not None:

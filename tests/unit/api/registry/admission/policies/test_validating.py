@@ -293,6 +293,9 @@ async def test_decisions_are_made_on_the_loop_alone(server: Policed) -> None:
     await server.create(MAPS, config_map("large", data))
     # The first two attempts stop where a decision is missing, the third has both.
     assert server.offload.costs[-3:] == [INLINE_WORK.value + 1] * 3
+    await server.create(MAPS, config_map("small"))
+    # What costs much though it is quick was decided on the loop before.
+    assert server.offload.costs[-4:] == [INLINE_WORK.value + 1] * 4
 
 
 async def test_connections_are_judged(server: Policed) -> None:
