@@ -40,9 +40,9 @@ async def put_back(
     *,
     is_complete: bool = False,
 ) -> None:
-    """Put a changed object, in the version of `row`, in place of the request's; `kept` is from `take_out`.
+    """Put a changed object, in the version of `row`, in place of the request's, which it becomes a part of.
 
-    `is_complete`: it has its form already. Raises InternalError for what has the wrong type.
+    `kept` is from `take_out`. `is_complete`: it has its form already. Raises InternalError for what has the wrong type.
     """
     if not is_complete:
         complete(shape_of(request, row), item)
@@ -59,7 +59,7 @@ async def put_back(
         whole = item
         if isinstance(metadata := whole.get("metadata"), dict):
             metadata |= kept
-    changed = await converted(row, own, whole)
+    changed = whole if row is own else await converted(row, own, whole)
     if own.type is not None:
         changed["apiVersion"], changed["kind"] = own.api_version, own.kind.kind
     present.clear()

@@ -92,7 +92,7 @@ class Mutating:
                     failed += [
                         (Problem(one.policy, one.binding, text), INVALID) for text in error.texts
                     ]
-        invocations.end(encode(request.object))
+        invocations.end(encode(request.object) if round_.is_changed else output)
         return failed
 
 

@@ -61,6 +61,7 @@ from kubelite.offload import Offload
 
 JSON = dict[str, Any]
 _PASSES: Final = 4  # over an object that is copied, patched, completed and encoded
+_VIEW_PASSES: Final = 3  # over one that is copied and encoded
 _VALUE_COST: Final = 20  # of a value that an expression made, in bytes
 _DENSITY: Final = 8  # bytes of an encoded object that count as one value
 
@@ -135,6 +136,8 @@ class Round:
         self._versions = Versions(request, resources)
         self._decisions = Decisions(authorizer, request)
         self._namespace = namespace_of(request, lookup)
+        self._output = output
+        self.is_changed = False
         size = (len(output) + len(encode(request.old))) // _DENSITY
         self._evaluator = Evaluator(offload, self._decisions, size=size)
         self._views: dict[tuple[str, str, str], _View] = {}  # until the object changes
@@ -162,6 +165,7 @@ class Round:
             row = self._row(invocation.meant)
             await put_back(self._request, row, after, view.kept, is_complete=True)
             self._views.clear()
+            self.is_changed = True
             invocations.changed()
         if evaluator.is_reinvocable:
             invocations.wants_again(key)
@@ -173,12 +177,9 @@ class Round:
         view = self._views.get(meant.resource)
         if view is None:
             shown = await self._versions.shown(meant, self._request.object)
-            item: JSON | None = None
-            if shown is not None:
-                text = encode(shown)
-                item = await self._offload.run(len(text), partial(msgspec.json.decode, text))
-            kept = take_out(item, self._request)
-            view = self._views[meant.resource] = _View(item, kept, encode(item))
+            cost = len(self._output) * _VIEW_PASSES
+            view = await self._offload.run(cost, partial(_viewed, self._request, shown))
+            self._views[meant.resource] = view
         return view
 
     async def _inputs(self, meant: Meant, params: JSON | None) -> Inputs:
@@ -246,6 +247,13 @@ class _View(Struct, frozen=True, eq=False):
     item: JSON | None
     kept: JSON  # what was taken out of it
     encoded: bytes
+
+
+def _viewed(request: AdmissionRequest, shown: JSON | None) -> _View:
+    text = encode(shown)
+    item = msgspec.json.decode(text)
+    kept = take_out(item, request)
+    return _View(item, kept, encode(item) if kept else text)
 
 
 class _Asking(Struct, frozen=True, eq=False):
