@@ -4,6 +4,7 @@ Policies run in the order of their names, each once for each of its bindings and
 Where one cannot be evaluated the request is refused, unless its failurePolicy says otherwise.
 """
 
+import asyncio
 from collections.abc import Sequence
 
 from kubelite.api.auth.authorize import UnionAuthorizer
@@ -84,14 +85,18 @@ class Mutating:
         round_ = Round(request, *parts, output)
         invocations = request.repetition.of(PLUGIN)
         invocations.begin(output)
-        for one in invoked:
-            for params in one.params:
-                try:
-                    await round_.invoke(one, params, invocations)
-                except InvocationFailed as error:
-                    failed += [
-                        (Problem(one.policy, one.binding, text), INVALID) for text in error.texts
-                    ]
+        asked = [(one, params) for one in invoked for params in one.params]
+        for number, (one, params) in enumerate(asked):
+            if number:
+                await asyncio.sleep(
+                    0
+                )  # users may make any number of params, and each takes its time
+            try:
+                await round_.invoke(one, params, invocations)
+            except InvocationFailed as error:
+                failed += [
+                    (Problem(one.policy, one.binding, text), INVALID) for text in error.texts
+                ]
         invocations.end(encode(request.object) if round_.is_changed else output)
         return failed
 

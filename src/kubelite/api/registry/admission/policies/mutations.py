@@ -230,7 +230,10 @@ class Round:
             made = [one.fields for one in value if isinstance(one, JSONPatch)]
         cost = item_bytes * _PASSES
         cost += size_of_objects(made, most=EXPRESSIONS_ON_LOOP.value) * _VALUE_COST
-        return await self._offload.run(cost, work)
+        try:
+            return await self._offload.run(cost, work)
+        except RequestEntityTooLarge as error:  # the fault of the policy, which may be ignored
+            raise PatchFailed(error.message) from error
 
     @property
     def _is_strict(self) -> bool:

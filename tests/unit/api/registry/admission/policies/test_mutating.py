@@ -1,21 +1,26 @@
 """Mutating policies before a whole API."""
 
+import asyncio
+import base64
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import msgspec
 import pytest
 from fakes.custom_server import define, definition, version
 from fakes.server import Server
 
 from kubelite.api.auth.authorize import UnionAuthorizer
 from kubelite.api.auth.rbac import RBAC
-from kubelite.api.errors import APIError, Forbidden, InternalError, RequestEntityTooLarge
+from kubelite.api.errors import APIError, Forbidden, InternalError
 from kubelite.api.kinds.core.options import PodExecOptions
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.machinery.shaping.go import GoShape
 from kubelite.api.registry.admission.policies.plugin import MutatingAdmissionPolicies
 from kubelite.api.registry.admission.request import AdmissionRequest
+from kubelite.api.registry.admission.webhooks import MutatingAdmissionWebhook
 from kubelite.limits import INLINE_WORK
+from kubelite.offload import AtOnce
 
 JSON = dict[str, Any]
 T = TypeVar("T")
@@ -163,6 +168,32 @@ async def test_a_policy_is_invoked_for_each_binding_and_each_params_object(serve
     await server.create(MAPS, config_map())
     changed = await server.patch(MAPS, "a", {"data": {"a": "2"}})
     assert changed["data"] == {"a": "2", "p1": "x", "p2": "x"}
+
+
+async def test_the_loop_does_other_work_between_params_objects(server: Server) -> None:
+    many = 20
+    await policy(
+        server,
+        "one",
+        patch("JSONPatch{op: 'add', path: '/data/' + params.metadata.name, value: 'x'}"),
+        paramKind={"apiVersion": "v1", "kind": "ConfigMap"},
+        operations=("UPDATE",),
+        binding={"paramRef": {"selector": {}, "parameterNotFoundAction": "Deny"}},
+    )
+    for number in range(many):
+        await server.create(MAPS, config_map(f"p{number}"))
+    seen: list[int] = []
+
+    async def other() -> None:
+        while True:
+            seen.append(len(seen))
+            await asyncio.sleep(0)
+
+    working = asyncio.create_task(other())
+    changed = await server.patch(MAPS, "p0", {"data": {"a": "2"}})
+    working.cancel()
+    assert len(changed["data"]) == many + 1
+    assert len(seen) >= many
 
 
 async def test_missing_params_refuse_as_the_binding_says(server: Server) -> None:
@@ -431,16 +462,17 @@ async def test_an_expression_that_costs_too_much_is_broken_off(
     assert max(offload.costs) > INLINE_WORK.value
 
 
-async def test_a_patch_that_repeats_a_large_text_does_not_fill_the_memory(server: Server) -> None:
-    thousand = ", ".join(["object.data.a"] * 200)
-    await policy(
-        server,
-        "one",
-        patch(f"JSONPatch{{op: 'add', path: '/data', value: [{thousand}].map(x, [{thousand}])}}"),
-        failurePolicy="Ignore",
-    )
-    with pytest.raises(RequestEntityTooLarge):
-        await server.create(MAPS, config_map(data={"a": "x" * 100_000}))
+async def test_a_patch_that_repeats_a_large_text_fails_and_may_be_ignored(server: Server) -> None:
+    many = ", ".join(["object.data.a"] * 200)
+    repeating = patch(f"JSONPatch{{op: 'add', path: '/data', value: [{many}].map(x, [{many}])}}")
+    await policy(server, "one", repeating)
+    large = config_map(data={"a": "x" * 100_000})
+    with pytest.raises(Forbidden, match="denied request: Request entity too large"):
+        await server.create(MAPS, large)
+    stored = server.get(POLICIES, "one")
+    stored["spec"]["failurePolicy"] = "Ignore"
+    await server.update(POLICIES, "one", stored)
+    assert (await server.create(MAPS, large))["data"] == large["data"]
 
 
 async def test_large_objects_are_changed_off_the_loop(
@@ -464,5 +496,50 @@ async def test_a_changed_object_is_no_larger_than_a_body(server: Server) -> None
     await policy(server, "one", add("b", "'x'.replace('x', object.data.a + object.data.a)"))
     await policy(server, "two", add("c", "object.data.b + object.data.b"))
     await server.create(MAPS, config_map(data={"a": "x" * 1000}))
-    with pytest.raises(RequestEntityTooLarge, match="limit is"):
+    with pytest.raises(Forbidden, match="Request entity too large: limit is"):
         await server.create(MAPS, config_map("b", data={"a": "x" * 500_000}))
+
+
+class Answering:
+    """A webhook that adds a key, if it is not there."""
+
+    def uid(self) -> str:
+        return "the-uid"
+
+    async def post(self, client_config: Any, body: bytes, seconds: float) -> bytes:
+        request = msgspec.json.decode(body)["request"]
+        operation = {"op": "add", "path": "/data/hook", "value": request["object"]["data"]["count"]}
+        text = base64.b64encode(msgspec.json.encode([operation])).decode()
+        response = {"uid": "the-uid", "allowed": True, "patch": text, "patchType": "JSONPatch"}
+        return msgspec.json.encode(
+            {"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "response": response}
+        )
+
+
+@pytest.mark.parametrize(("of_hook", "hook"), [("Never", "1"), ("IfNeeded", "11")])
+async def test_policies_and_webhooks_have_each_other_invoked_again(
+    server: Server, of_hook: str, hook: str
+) -> None:
+    webhooks = MutatingAdmissionWebhook(server.mirrors, server.resources, Answering(), AtOnce())
+    await policy(server, "one", COUNTING, reinvocationPolicy="IfNeeded")
+    rule = {
+        "operations": ["*"],
+        "apiGroups": [""],
+        "apiVersions": ["v1"],
+        "resources": ["configmaps"],
+    }
+    config = {
+        "name": "a.example.com",
+        "clientConfig": {"url": "https://hook.example.com"},
+        "rules": [rule],
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+        "reinvocationPolicy": of_hook,
+    }
+    await server.create(
+        f"{CONFIGS}/mutatingwebhookconfigurations",
+        {"metadata": {"name": "a"}, "webhooks": [config]},
+    )
+    server.admit_by(*server.admission.mutating, webhooks)
+    made = await server.create(MAPS, config_map())
+    assert made["data"] == {"a": "1", "count": "11", "hook": hook}
