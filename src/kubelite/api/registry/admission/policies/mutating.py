@@ -87,10 +87,8 @@ class Mutating:
         invocations.begin(output)
         asked = [(one, params) for one in invoked for params in one.params]
         for number, (one, params) in enumerate(asked):
-            if number:
-                await asyncio.sleep(
-                    0
-                )  # users may make any number of params, and each takes its time
+            if number:  # whoever may create params may create any number of them
+                await asyncio.sleep(0)
             try:
                 await round_.invoke(one, params, invocations)
             except InvocationFailed as error:
