@@ -23,6 +23,7 @@ from kubelite.control.namespace import NamespaceController
 from kubelite.control.node_ipam import NodeIPAMController
 from kubelite.control.node_lifecycle import NodeLifecycleController
 from kubelite.control.pod_gc import PodGCController
+from kubelite.control.policy_types import PolicyTypeController
 from kubelite.control.replicaset import ReplicaSetController, ReplicationControllerController
 from kubelite.control.resource_quota import ResourceQuotaController
 from kubelite.control.root_ca import RootCAPublisher
@@ -84,5 +85,6 @@ CONTROLLERS: tuple[ControllerEntry, ...] = tuple(
         AttributesProtectionController,
         EphemeralVolumeController,
         APIRegistration,
+        PolicyTypeController,
     )
 )
