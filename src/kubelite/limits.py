@@ -280,11 +280,11 @@ CEL_LIST = Limit(
 )
 CEL_VALUES = Limit(
     "cel-values",
-    2_000_000,
+    1_000_000,
     "values",
-    bounds="values within values that one call of a function walks over in an expression",
+    bounds="lists and their elements that one call of flatten walks over in an expression",
     beyond="the expression fails",
-    reason="an object has fewer; values that contain each other many times over would multiply",
+    reason="an object has fewer; lists that hold one list many times over would multiply",
 )
 CEL_PATTERN = Limit(
     "cel-pattern",

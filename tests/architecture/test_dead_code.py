@@ -26,10 +26,10 @@ EXEMPT = {
     "behave": "a control of simulated containers",
     "ca_hash": "what a join token pins; joining comes later",
     "come_back": "a control of simulated nodes",
-    "compile_expression": "what rules of custom resources call, once they are there",
     "datagram_received": "asyncio calls it",
     "decrease": "a gauge can go down",
     "delayed": "how tests see what a queue holds back",
+    "compile_expression": "what definitions of rules and policies call, once they are there",
     "error_received": "asyncio calls it",
     "first_address": "the address that tests give the API's own Service",
     "forbid_image": "a control of simulated nodes",
@@ -45,7 +45,7 @@ EXEMPT = {
     "trusted_by_hash": "checks what a join token pins; joining comes later",
     "watch_count": "how tests see how many watches there are",
     "write_cost": "the sum of what a write costs, which a test holds against the budget",
-    "with_object": "what mutating policies call, once they are there",
+    "size_of_objects": "what mutating policies call, once they are there",
 }
 
 

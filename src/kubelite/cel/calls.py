@@ -8,22 +8,15 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from kubelite.cel import operators, standard
+from kubelite.cel import operators
 from kubelite.cel.ast import Call, Node
-from kubelite.cel.declarations import ActualCost, Function, Overload
+from kubelite.cel.declarations import ActualCost, ActualWork, Function, Overload
 from kubelite.cel.failures import ProgramFailed
 from kubelite.cel.types import DYN, Kind, Type
 from kubelite.cel.unification import is_dynamic
 from kubelite.cel.values import EvaluationFailed, Value, type_of
 
 _OPEN: Final = frozenset({Kind.DYN, Kind.ANY, Kind.PARAMETER})
-_COSTED_BY_OVERLOAD: Final = (
-    standard.NAMES
-    | {  # an undecided call costs 1; all others cost by their name
-        *("format", "slice", "flatten", "sort", "lists.@sortByAssociatedKeys", "lists.range"),
-        *("distinct", "reverse", "first", "last"),
-    }
-)
 _SELF_GUARDED: Final = frozenset(  # they say themselves what is wrong with their arguments
     {
         *(operators.ADD, operators.SUBTRACT, operators.MULTIPLY, operators.DIVIDE),
@@ -46,6 +39,7 @@ class Plan(Struct, frozen=True):
     cost: ActualCost | None
     stops_early: bool = False
     overload: Overload | None = None
+    work: ActualWork | None = None
 
 
 def accepts(declared: Type, value: Value) -> bool:
@@ -120,11 +114,9 @@ def plan_call(node: Call, functions: Mapping[str, Function], literals: Mapping[i
     if node.function in _SELF_GUARDED:
         return Plan(arguments, function.overloads[0].call, None)
     call = _chosen_by_values(function, len(arguments))
-    cost = None
-    if function.name not in _COSTED_BY_OVERLOAD:
-        candidates = node.overloads or function.overloads
-        costs = (each.cost for each in candidates if not each.is_charged_if_known)
-        cost = next((each for each in costs if each is not None), None)
+    candidates = node.overloads or function.overloads
+    costs = (each.cost for each in candidates if not each.is_charged_if_known)
+    cost = next((each for each in costs if each is not None), None)
     return Plan(arguments, call, cost, stops_early=len(arguments) > 1)
 
 
@@ -145,7 +137,8 @@ def _plan_overload(
             stops_early = True
     if not is_known and node.function not in _SELF_GUARDED:
         call = _guarded(node.function, overload)
-    return Plan(arguments, call, overload.cost, stops_early, overload if is_known else None)
+    known = overload if is_known else None
+    return Plan(arguments, call, overload.cost, stops_early, known, overload.work)
 
 
 def _with_call(overload: Overload, call: Callable[..., Any]) -> Overload:

@@ -96,6 +96,7 @@ class CallEstimate(Struct, frozen=True):
 
 Estimate = Callable[[Sequence[Argument]], CallEstimate | None]  # None: as if there were no estimate
 ActualCost = Callable[[Sequence[Value], Value], int]  # of the arguments and the result
+ActualWork = Callable[[Sequence[Value]], int]  # of the arguments
 Specialise = Callable[[Mapping[int, Value]], Callable[..., Value] | None]
 
 
@@ -107,7 +108,8 @@ class Overload(Struct, frozen=True):
     expression is compiled, with the values of the arguments that are literals, by position; it returns a call with the
     same parameters that uses them (a compiled regular expression, say) or None, and raises EvaluationFailed if no such
     call can succeed, which refuses the expression. With `is_charged_if_known` the cost counts only where this overload
-    is known when an expression is compiled; a call chosen by its values costs 1 then.
+    is known when an expression is compiled; a call chosen by its values costs 1 then. `work` counts what the cost of a
+    call leaves out, such as compiling a pattern, in elements of `EXPRESSION_WORK`; it is asked before the call.
     """
 
     id: str
@@ -119,6 +121,7 @@ class Overload(Struct, frozen=True):
     cost: ActualCost | None = None
     specialise: Specialise | None = None
     is_charged_if_known: bool = False
+    work: ActualWork | None = None
 
 
 Validate = Callable[

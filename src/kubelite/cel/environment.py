@@ -179,7 +179,7 @@ class Program:
         self._run, self._cost = FastCompiler(planner).compile(tree)
         self._slots = self._readers(planner)
         self._template: Frame = [None] * planner.slot_count
-        self._template[COST] = self._cost
+        self._template[COST] = 0
 
     def _readers(self, planner: Planner) -> list[tuple[str, int, Read]]:
         """Return the variables that the expression uses: names, slots, and what converts their values."""
@@ -230,9 +230,10 @@ class Program:
             value = self._run(frame)
         except UNEXPECTED:
             return self._evaluate_exactly(variables, limit, work)
-        if frame[COST] > limit:
+        cost = frame[COST] + self._cost
+        if cost > limit:
             raise CostExceeded
-        return Evaluation(value, frame[COST])
+        return Evaluation(value, cost)
 
     @cached_property
     def _exact(self) -> tuple[Run, Planner]:

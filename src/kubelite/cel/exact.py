@@ -287,7 +287,7 @@ class ExactCompiler:
         arguments = [self.compile(argument) for argument in plan.arguments]
         if plan.stops_early:
             return self._stopping(plan, arguments)
-        call, cost_of = plan.call, plan.cost
+        call, cost_of, work_of = plan.call, plan.cost, plan.work
 
         def run(frame: Frame) -> Value:
             values = [_attempt(argument, frame) for argument in arguments]
@@ -295,13 +295,15 @@ class ExactCompiler:
                 if isinstance(value, EvaluationFailed):
                     frame[COST] += cost_with_errors(cost_of, values, value)
                     raise value
+            if work_of is not None:
+                spend(frame, work_of(values))
             return counted(frame, call, cost_of, values)
 
         return run
 
     def _stopping(self, plan: Plan, arguments: list[Run]) -> Run:
         """Return the closure of a call that evaluates no argument behind one that fails, and then costs nothing."""
-        call, cost_of = plan.call, plan.cost
+        call, cost_of, work_of = plan.call, plan.cost, plan.work
         last = len(arguments) - 1
 
         def run(frame: Frame) -> Value:
@@ -313,6 +315,8 @@ class ExactCompiler:
                     if index == last:
                         frame[COST] += cost_with_errors(cost_of, [*values, error], error)
                     raise
+            if work_of is not None:
+                spend(frame, work_of(values))
             return counted(frame, call, cost_of, values)
 
         return run

@@ -6,6 +6,7 @@ from typing import Final
 from msgspec import Struct
 
 ERRORS_MAX: Final = 100  # cel-go's; what is beyond is counted
+DEPTH_MAX: Final = 250  # cel-go's, of rules within each other and of nodes within each other
 _SNIPPET_BYTES_MAX: Final = 16384
 _WIDE_DOT: Final = "\uff0e"  # below characters of several bytes
 _WIDE_CARET: Final = "\uff3e"

@@ -7,9 +7,9 @@ from kubelite.cel import operators
 from kubelite.cel.ast import Call
 from kubelite.cel.calls import Plan
 from kubelite.cel.compiling import Compiler
-from kubelite.cel.declarations import ActualCost
+from kubelite.cel.declarations import ActualCost, ActualWork
 from kubelite.cel.fast_operators import BINARY, against_literal
-from kubelite.cel.frame import COST, WORK, Code, CostExceeded, Frame, Run
+from kubelite.cel.frame import COST, Code, Frame, Run, spend
 from kubelite.cel.types import DYN, Kind
 from kubelite.cel.values import Value
 
@@ -30,6 +30,8 @@ def compile_call(compiler: Compiler, node: Call) -> Code:
             return Code(known.run, cost + known.cost)
     if node.function == operators.ADD:
         return Code(_sum(plan, runs), cost + (plan.cost is None))
+    if plan.work is not None:
+        return Code(_working(plan, plan.work, runs), cost + (plan.cost is None))
     if plan.cost is None:
         return Code(_plain(plan.call, runs), cost + 1)
     return Code(_costed(plan.call, plan.cost, runs), cost)
@@ -129,9 +131,7 @@ def _sum(plan: Plan, runs: list[Run]) -> Run:
         one = left(frame)
         other = right(frame)
         if isinstance(one, list) and isinstance(other, list):
-            frame[WORK] -= len(one) + len(other)
-            if frame[WORK] < 0:
-                raise CostExceeded
+            spend(frame, len(one) + len(other))
         result = call(one, other)
         if cost_of is not None:
             frame[COST] += cost_of((one, other), result)
@@ -149,6 +149,21 @@ def _plain(call: Callable[..., Any], runs: Sequence[Run]) -> Run:
             return lambda frame: call(one(frame), two(frame))
         case _:
             return lambda frame: call(*[run(frame) for run in runs])
+
+
+def _working(plan: Plan, work_of: ActualWork, runs: Sequence[Run]) -> Run:
+    """Return the closure of a call that does more than its cost says."""
+    call, cost_of = plan.call, plan.cost
+
+    def run(frame: Frame) -> Value:
+        values = [each(frame) for each in runs]
+        spend(frame, work_of(values))
+        result = call(*values)
+        if cost_of is not None:
+            frame[COST] += cost_of(values, result)
+        return result
+
+    return run
 
 
 def _costed(call: Callable[..., Any], cost_of: ActualCost, runs: Sequence[Run]) -> Run:

@@ -41,22 +41,26 @@ class CostExceeded(Exception):
         super().__init__("operation cancelled: actual cost limit exceeded")
 
 
+class WorkExceeded(CostExceeded):
+    """It compared or copied more than it may, whatever that costs."""
+
+
 def spend(frame: Frame, elements: int) -> None:
-    """Note that so many elements are compared or copied; raises CostExceeded past the limit."""
+    """Note that so many elements are compared or copied; raises WorkExceeded past the limit."""
     frame[WORK] -= elements
     if frame[WORK] < 0:
-        raise CostExceeded
+        raise WorkExceeded
 
 
 def spend_all(frame: Frame, value: Value) -> None:
-    """Note that a value is visited with all that is in it, as often as it is in there; raises CostExceeded."""
+    """Note that a value is visited with all that is in it, as often as it is in there; raises WorkExceeded."""
     left = frame[WORK]
     pending = [value]
     while pending:
         container = pending.pop()
         left -= len(container)
         if left < 0:
-            raise CostExceeded
+            raise WorkExceeded
         for each in container.values() if isinstance(container, dict) else container:
             if type(each) in _CONTAINERS:
                 pending.append(each)  # noqa: PERF401 - a generator would cost more than the loop

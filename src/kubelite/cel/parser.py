@@ -19,7 +19,7 @@ from kubelite.cel.ast import (
     Node,
     Select,
 )
-from kubelite.cel.failures import NOWHERE, CompileFailed, Issue
+from kubelite.cel.failures import DEPTH_MAX, NOWHERE, CompileFailed, Issue
 from kubelite.cel.lexer import END, ESCAPED, FLOAT, IDENTIFIER, INT, Tokens
 from kubelite.cel.literals import read_bytes, read_double, read_int, read_string, read_uint
 from kubelite.cel.macros import Builder, Macro, MacroFailed, Room
@@ -28,7 +28,6 @@ from kubelite.cel.recursion import deep_recursion
 from kubelite.cel.syntax_errors import find_syntax_errors
 from kubelite.limits import EXPRESSION_LENGTH, EXPRESSION_NODES
 
-DEPTH_MAX: Final = 250  # cel-go's, of rules within each other and of nodes within each other
 RESERVED: Final = frozenset(
     [
         "as",

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from kubelite.cel.environment import COST_LIMIT, Environment, Evaluation, Program
-from kubelite.cel.frame import CostExceeded
+from kubelite.cel.frame import CostExceeded, WorkExceeded
 from kubelite.cel.values import Value
-from kubelite.limits import EXPRESSION_INLINE, EXPRESSION_WORK
+from kubelite.limits import EXPRESSION_COST, EXPRESSION_INLINE, EXPRESSION_WORK
 from kubelite.offload import Offload
 
-_COMPILE_WORK: Final = 100  # as bytes: what a character costs to compile
+_COMPILE_WORK: Final = 16  # as bytes: what a character costs to compile
 _COST_WORK: Final = 10  # as bytes: what a unit of cost takes
 
 
@@ -35,4 +35,8 @@ async def evaluate(
     except CostExceeded:
         EXPRESSION_INLINE.reached()
     cost = (limit + EXPRESSION_WORK.value) * _COST_WORK
-    return await offload.run(cost, lambda: program.evaluate(variables, limit))
+    try:
+        return await offload.run(cost, lambda: program.evaluate(variables, limit))
+    except CostExceeded as error:
+        (EXPRESSION_WORK if isinstance(error, WorkExceeded) else EXPRESSION_COST).reached()
+        raise

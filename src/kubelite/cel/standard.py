@@ -200,6 +200,12 @@ def matches(text: Value, pattern: Value) -> bool:
     return _search(pattern)(text)
 
 
+def work_of_pattern(arguments: Sequence[Value]) -> int:
+    """Return the work of compiling a pattern, as far as its length tells."""
+    pattern = arguments[1]
+    return 200 + 20 * len(pattern) if type(pattern) is str else 0
+
+
 def _search(pattern: str) -> Callable[[str], bool]:
     try:
         return compiled(pattern).matches
@@ -305,7 +311,7 @@ def _conversion(name: str, *overloads: tuple[str, Type, Type, Callable[..., Any]
     return Function(
         name,
         tuple(
-            Overload(id_, (source,), target, call, **costs.get(id_, {}))
+            Overload(id_, (source,), target, call, is_charged_if_known=True, **costs.get(id_, {}))
             for id_, source, target, call in overloads
         ),
         validate=validate_time if name in ("timestamp", "duration") else None,
@@ -336,7 +342,7 @@ def _text_function(
 
 
 def _matches() -> Function:
-    costs: dict[str, Any] = {"specialise": _matches_pattern}
+    costs: dict[str, Any] = {"specialise": _matches_pattern, "work": work_of_pattern}
     return Function(
         "matches",
         (
@@ -598,4 +604,3 @@ STANDARD: Final = Library(
         UINT,
     ),
 )
-NAMES: Final = frozenset(function.name for function in _FUNCTIONS)

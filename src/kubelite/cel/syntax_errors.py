@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final, NamedTuple
 
-from kubelite.cel.failures import NOWHERE, Issue
+from kubelite.cel.failures import DEPTH_MAX, NOWHERE, Issue
 from kubelite.cel.lexer import (
     BYTES,
     END,
@@ -22,6 +22,7 @@ from kubelite.cel.lexer import (
     UINT,
     Tokens,
 )
+from kubelite.cel.recursion import deep_recursion
 
 _ORDER: Final = (
     *("==", "!=", "in", "<", "<=", ">=", ">", "&&", "||", "[", "]", "{", "}", "(", ")", ".", ","),
@@ -80,7 +81,7 @@ class _GivenUp(Exception):
 def find_syntax_errors(tokens: Tokens) -> list[Issue]:
     """Return the issues of an expression that does not parse, those of its tokens among them."""
     walk = _Walk(tokens)
-    with suppress(_GivenUp):
+    with deep_recursion(is_needed=True), suppress(_GivenUp):
         walk.start()
     return walk.issues
 
@@ -95,6 +96,7 @@ class _Walk:
         self._follows: list[_Follow] = []
         self._is_recovering = False
         self._recoveries = 0
+        self._depth = 0  # of expressions within each other
         self._failed_at: tuple[int, set[str]] = (-1, set())
         self.issues: list[Issue] = list(tokens.issues)
 
@@ -227,6 +229,17 @@ class _Walk:
         self._match(END, _Follow(frozenset()))
 
     def _expr(self) -> None:
+        self._depth += 1
+        if self._depth > DEPTH_MAX:
+            message = f"expression recursion limit exceeded: {DEPTH_MAX}"
+            self.issues.append(Issue(NOWHERE, message))
+            raise _GivenUp
+        try:
+            self._conditional()
+        finally:
+            self._depth -= 1
+
+    def _conditional(self) -> None:
         self._rule(self._disjunction, _Follow(frozenset("?"), True))
         if self._look() != "?":
             return

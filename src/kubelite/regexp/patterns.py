@@ -144,42 +144,46 @@ class OwnMatcher:
             _check_work(finder.work * _OWN_STEP)
             return finder.find(text, start)
 
-        return [text[slice(*span)] for span in _spans(find, len(text), count, lambda at: at + 1)]
+        return [text[slice(*span)] for span in _spans(find, len(text), count)]
 
 
 class LibraryMatcher:
     """Matches by google-re2."""
 
     def __init__(self, pattern: Any) -> None:
-        self._search = search = pattern.search
+        search = pattern.search
+        self._walk = pattern.finditer
         self.matches: Callable[[str], bool] = lambda text: (
             search(text.encode(errors="replace")) is not None
         )
 
     def find(self, text: str, count: int = -1) -> list[str]:
         """Return the first `count` matches, all if it is negative; raises SearchTooLong."""
+        if count == 0:
+            return []
         data = text.encode(errors="replace")
-        work = 0
-
-        def find(start: int) -> tuple[int, int] | None:
+        found: list[str] = []
+        work, last_end = 0, -1
+        for match in self._walk(data):
+            begin, end = match.span()
+            if begin != end or (begin != last_end and _is_border(data, begin)):
+                found.append(data[begin:end].decode())
+                if len(found) == count:
+                    break
+            last_end = max(last_end, end)
             # The library may look at all that follows before it settles for a short match.
-            nonlocal work
+            work += len(data) - end
             _check_work(work)
-            work += len(data) - start
-            match = self._search(data, start)
-            return None if match is None else match.span()
+        return found
 
-        def after(at: int) -> int:
-            at += 1
-            while at < len(data) and data[at] & 0xC0 == 0x80:
-                at += 1
-            return at
 
-        return [data[slice(*span)].decode() for span in _spans(find, len(data), count, after)]
+def _is_border(data: bytes, at: int) -> bool:
+    """Return whether a character of UTF-8 begins or ends at a position."""
+    return at == len(data) or data[at] & 0xC0 != 0x80
 
 
 def _spans(
-    find: Callable[[int], tuple[int, int] | None], end: int, count: int, after: Callable[[int], int]
+    find: Callable[[int], tuple[int, int] | None], end: int, count: int
 ) -> Iterator[tuple[int, int]]:
     """Yield the matches that do not overlap; an empty one right after another match does not count, as in Go."""
     at, last_end, found = 0, -1, 0
@@ -189,7 +193,7 @@ def _spans(
             return
         is_empty = span[1] == at
         is_counted = not (is_empty and span[0] == last_end)
-        at = after(at) if is_empty else span[1]
+        at = at + 1 if is_empty else span[1]
         last_end = span[1]
         if is_counted:
             found += 1

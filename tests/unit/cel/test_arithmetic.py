@@ -26,8 +26,7 @@ def test_an_operator_gives_a_value_or_fails(
 ) -> None:
     try:
         result = operator(left, right)
-    except EvaluationFailed as error:
-        assert error.text
+    except EvaluationFailed:
         return
     if type(result) is int:
         assert INT_MIN <= result <= INT_MAX

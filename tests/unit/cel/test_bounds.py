@@ -8,7 +8,7 @@ from kubelite.cel.frame import CostExceeded
 from kubelite.cel.kubernetes import BASE
 from kubelite.cel.running import compile_expression, evaluate
 from kubelite.cel.types import DYN, INT, STRING, list_of
-from kubelite.limits import EXPRESSION_INLINE, EXPRESSION_WORK, INLINE_WORK
+from kubelite.limits import EXPRESSION_COST, EXPRESSION_INLINE, EXPRESSION_WORK, INLINE_WORK, Limit
 
 ENVIRONMENT = BASE.extended(
     variables={"l": list_of(INT), "big": list_of(DYN), "s": STRING, "left": DYN, "right": DYN}
@@ -59,6 +59,15 @@ def test_adding_lists_counts_what_is_copied() -> None:
     assert program.evaluate(VALUES, work=4000).value == 4000
     with pytest.raises(CostExceeded):
         program.evaluate(VALUES, work=3999)
+
+
+@pytest.mark.parametrize("function", ["matches", "find", "findAll"])
+def test_compiling_patterns_counts_their_length(function: str) -> None:
+    program = ENVIRONMENT.compile(f"l.map(x, 'a'.{function}('(a|b)' + string(x))).size()")
+    with pytest.raises(CostExceeded):
+        program.evaluate(VALUES)
+    literal = ENVIRONMENT.compile(f"l.map(x, 'a'.{function}('(a|b)')).size()")
+    assert literal.evaluate(VALUES, work=0).value == 2000
 
 
 def test_building_a_list_copies_nothing() -> None:
@@ -123,6 +132,20 @@ async def test_a_long_evaluation_leaves_the_loop_and_a_short_one_does_not() -> N
     assert offload.costs[0] > INLINE_WORK.value
 
 
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [
+        ("l.all(x, l.all(y, x + y >= 0))", EXPRESSION_COST),
+        ("l.all(x, big == big)", EXPRESSION_WORK),
+    ],
+)
+async def test_what_is_broken_off_is_counted(text: str, limit: Limit) -> None:
+    before = limit.times_reached
+    with pytest.raises(CostExceeded):
+        await evaluate(ENVIRONMENT.compile(text), VALUES, Recording())
+    assert limit.times_reached == before + 1
+
+
 async def test_a_limit_below_that_of_the_loop_holds() -> None:
     program = ENVIRONMENT.compile("l.map(x, x + 1).size() > 0")
     with pytest.raises(CostExceeded):
@@ -132,6 +155,6 @@ async def test_a_limit_below_that_of_the_loop_holds() -> None:
 async def test_long_expressions_are_compiled_off_the_loop() -> None:
     offload = Recording()
     await compile_expression(ENVIRONMENT, "l.size() > 0", offload)
-    await compile_expression(ENVIRONMENT, "[" + "1, " * 300 + "1]", offload)
+    await compile_expression(ENVIRONMENT, "[" + "1, " * 1000 + "1]", offload)
     assert offload.costs[0] < INLINE_WORK.value < offload.costs[1]
     assert EXPRESSION_WORK.value > 0

@@ -69,7 +69,7 @@ def test_conversions(call: Callable[[Value], Value], source: Value, result: Valu
         (conversions.string_to_int, " 1", "type conversion error from 'string' to 'int'"),
         (conversions.string_to_int, str(INT_MAX + 1), "type conversion error from 'string' to 'int'"),
         (conversions.string_to_int, "1" * 5000, "type conversion error from 'string' to 'int'"),
-        (conversions.string_to_int, "١", "type conversion error from 'string' to 'int'"),
+        (conversions.string_to_int, "\u0661", "type conversion error from 'string' to 'int'"),
         (conversions.string_to_uint, "-1", "type conversion error from 'string' to 'uint'"),
         (conversions.string_to_double, "1e400", "type conversion error from 'string' to 'double'"),
         (conversions.string_to_double, "0x1", "type conversion error from 'string' to 'double'"),

@@ -203,11 +203,13 @@ def test_costs_are_estimated(text: str, cost: Range) -> None:
 
 
 def test_sizes_that_a_schema_bounds_bound_the_estimate() -> None:
-    def sizes(path: tuple[str, ...], type_: Type) -> Range | None:  # noqa: ARG001 - the estimator's signature
+    def sizes(path: tuple[str, ...], type_: Type) -> Range | None:
         return {("ls",): Range(0, 5), ("ls", "@items"): Range(0, 20)}.get(path)
 
     environment = BASE.extended(variables=VARIABLES, sizes=sizes)
-    assert environment.compile("ls.all(x, x == 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa')").cost == Range(2, 32)
+    assert environment.compile("ls.all(x, x == 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa')").cost == Range(
+        2, 32
+    )
     assert environment.compile("ls.all(x, ls.all(y, x == y))").cost.max == 202
 
 

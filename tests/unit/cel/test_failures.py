@@ -4,9 +4,7 @@ from kubelite.cel.failures import NOWHERE, CompileFailed, Issue, display
 
 
 def test_an_issue_shows_its_line_and_a_caret() -> None:
-    assert display("a +\n\tb", [Issue(5, "wrong")]) == (
-        "ERROR: <input>:2:2: wrong\n |  b\n | .^"
-    )
+    assert display("a +\n\tb", [Issue(5, "wrong")]) == ("ERROR: <input>:2:2: wrong\n |  b\n | .^")
 
 
 def test_wide_characters_have_wide_dots() -> None:

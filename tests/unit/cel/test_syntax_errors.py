@@ -7,7 +7,8 @@ from kubelite.cel.lexer import tokenize
 from kubelite.cel.syntax_errors import find_syntax_errors
 
 OPERAND = (
-    "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}"
+    "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', "
+    "NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}"
 )
 
 
@@ -60,6 +61,11 @@ def test_many_errors_are_given_up_on() -> None:
     messages = [message for _, message in found("f(+, " * 60 + "1")]
     assert "error recovery attempt limit exceeded: 30" in messages
     assert len(messages) < 70
+
+
+def test_the_walk_has_the_limit_on_depth_too() -> None:
+    issues = find_syntax_errors(tokenize(") + " + "(" * 5000))
+    assert issues[-1].message == "expression recursion limit exceeded: 250"
 
 
 def test_a_long_way_to_recover_is_given_up_on() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec.structs import replace
 
 from kubelite.api.auth.audit_log import LineLog
 from kubelite.api.auth.audit_policy import API_VERSION, LEVEL_NAMES, AuditPolicy, Extent, Level
@@ -28,6 +29,8 @@ RECEIVED, STARTED, COMPLETE, PANIC = (
 # A look-up of enum members costs as much as encoding a line, so do it once.
 NAMES = tuple(LEVEL_NAMES[level] for level in Level)
 REQUEST, REQUEST_RESPONSE = int(Level.REQUEST), int(Level.REQUEST_RESPONSE)
+NAMING = ("create", "update")  # verbs whose bodies are objects
+NAME_LENGTH_MAX = 253  # nothing longer is a name
 BODY_BYTES_MAX = 1024 * 1024  # larger bodies are omitted, with an annotation
 ERROR_CODE = 400
 DECISION, REASON = "authorization.k8s.io/decision", "authorization.k8s.io/reason"
@@ -70,6 +73,8 @@ class _Reference(Struct, frozen=True, omit_defaults=True, gc=False, rename="came
     api_group: str = ""
     api_version: str = ""
     subresource: str = ""
+    uid: str = ""
+    resource_version: str = ""
 
 
 class _Common(Struct, frozen=True, gc=False):
@@ -84,7 +89,6 @@ class _Common(Struct, frozen=True, gc=False):
     user: _Person
     sourceIPs: tuple[str, ...]  # noqa: N815 - as on the wire
     userAgent: str  # noqa: N815 - as on the wire
-    objectRef: _Reference | UnsetType  # noqa: N815 - as on the wire
     requestReceivedTimestamp: datetime  # noqa: N815 - as on the wire
 
 
@@ -93,6 +97,7 @@ class _Own(Struct, frozen=True, gc=False):
 
     stage: str
     stageTimestamp: datetime  # noqa: N815 - as on the wire
+    objectRef: _Reference | UnsetType = UNSET  # noqa: N815 - as on the wire
     impersonatedUser: _Person | UnsetType = UNSET  # noqa: N815 - as on the wire
     responseStatus: Any = UNSET  # noqa: N815 - as on the wire
     requestObject: Any = UNSET  # noqa: N815 - as on the wire
@@ -140,7 +145,6 @@ class Auditor:
                 _person(caller),
                 (source,) if source else (),
                 user_agent,
-                _reference(attributes) if attributes.resource else UNSET,
                 now,
             )
         )
@@ -148,11 +152,12 @@ class Auditor:
             common=common[:-1],
             extent=extent,
             attributes=attributes,
+            reference=_reference(attributes) if attributes.resource else UNSET,
             lines=self._lines,
             clock=self._clock,
         )
         if RECEIVED not in extent.omitted_stages:
-            record.write(_Own(RECEIVED, now))
+            record.write(_Own(RECEIVED, now, record.reference))
         return record
 
 
@@ -162,6 +167,7 @@ class AuditRecord(Struct, kw_only=True):
     common: bytes  # the JSON object common to all lines, without its closing brace
     extent: Extent
     attributes: Attributes
+    reference: _Reference | UnsetType
     lines: LineLog
     clock: Clock
     acting_as: Caller | None = None
@@ -188,7 +194,9 @@ class AuditRecord(Struct, kw_only=True):
         self.annotations[REASON] = reason
 
     def request(self, body: Any) -> None:
-        """Record the request's body in its present state, since verbs change it later."""
+        """Record the request's body as it is now, since verbs change it later, and what it says of its object."""
+        if self.attributes.verb in NAMING and self.reference is not UNSET:
+            self.reference = _named(self.reference, body)
         if self.wants_request:
             self.sent = self._body(encode(body))
 
@@ -217,6 +225,7 @@ class AuditRecord(Struct, kw_only=True):
             _Own(
                 name,
                 self.clock.now(),
+                self.reference,
                 UNSET if self.acting_as is None else _person(self.acting_as),
                 status,
                 request,
@@ -270,6 +279,24 @@ def _reference(attributes: Attributes) -> _Reference:
         attributes.group,
         attributes.version,
         attributes.subresource,
+    )
+
+
+def _named(reference: _Reference, body: Any) -> _Reference:
+    """Return a reference with what the body of a write says of its object, where the path does not say it."""
+    metadata = body.get("metadata") if isinstance(body, dict) else None
+    if not isinstance(metadata, dict):
+        return reference
+
+    def told(name: str) -> str:
+        value = metadata.get(name)
+        return value if isinstance(value, str) and len(value) <= NAME_LENGTH_MAX else ""
+
+    return replace(
+        reference,
+        name=reference.name or told("name"),
+        uid=told("uid"),
+        resource_version=told("resourceVersion"),
     )
 
 

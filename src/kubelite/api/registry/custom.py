@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct, field
+from msgspec.structs import replace
 
 from kubelite.api.kinds.apiextensions import CustomResourceDefinition
 from kubelite.api.kinds.autoscaling_v1 import Scale
@@ -118,7 +119,13 @@ class Status(Struct, rename="camel"):
     """What was observed of a definition."""
 
     accepted_names: Names = field(default_factory=Names)
-    conditions: list[Condition] = []
+    conditions: list[Condition] | None = None  # null until the first is known
+
+
+class Metadata(Struct, rename="camel"):
+    """When the deletion of a definition began; "": it has not."""
+
+    deletion_timestamp: str = ""
 
 
 class Definition(Struct):
@@ -126,15 +133,27 @@ class Definition(Struct):
 
     spec: Spec
     status: Status = field(default_factory=Status)
+    metadata: Metadata = field(default_factory=Metadata)
 
     def is_true(self, condition: str) -> bool:
         """Return whether a condition is true."""
-        return any(one.type == condition and one.status == "True" for one in self.status.conditions)
+        return any(
+            one.type == condition and one.status == "True" for one in self.status.conditions or ()
+        )
 
     @property
     def is_served(self) -> bool:
         """Whether requests for its objects are answered."""
         return self.is_true("Established") and bool(self.status.accepted_names.plural)
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether no objects may be made any more.
+
+        Its condition Terminating alone does not say so: it turns false when the last object is gone, a moment before
+        the definition, and what were made then would be left behind.
+        """
+        return bool(self.metadata.deletion_timestamp) or self.is_true("Terminating")
 
 
 _decode = msgspec.json.Decoder(Definition).decode
@@ -145,8 +164,9 @@ class Rows(Struct):
 
     group: str
     served: Sequence[Resource]
-    made_of: bytes  # all that the rows depend on
+    made_of: bytes  # all that the rows depend on, but for `is_ending`
     fresh_from: int  # objects stored after this revision were stored under this schema
+    is_ending: bool = False
 
 
 NO_ROWS = Rows("", (), b"", 0)
@@ -157,12 +177,24 @@ def rows_of(value: bytes, before: Rows = NO_ROWS, hooks: Hooks | None = None) ->
     definition = _decode(value)
     if not definition.is_served:
         return Rows(definition.spec.group, (), b"", 0)
-    names_, terminating = definition.status.accepted_names, definition.is_true("Terminating")
-    made_of = msgspec.json.encode([definition.spec, names_, terminating])
-    if made_of == before.made_of:
-        return before
-    maker = _Maker(definition, revision_of(value), hooks)
-    return Rows(definition.spec.group, maker.rows(), made_of, maker.fresh_from)
+    made_of = msgspec.json.encode([definition.spec, definition.status.accepted_names])
+    rows = before
+    if made_of != before.made_of or before.is_ending > definition.is_ending:
+        maker = _Maker(definition, revision_of(value), hooks)
+        rows = Rows(definition.spec.group, maker.rows(), made_of, maker.fresh_from)
+    if definition.is_ending and not rows.is_ending:
+        return replace(rows, served=_ending(rows.served), is_ending=True)
+    return rows
+
+
+def _ending(rows: Sequence[Resource]) -> Sequence[Resource]:
+    """Return rows that show the same objects, but create none."""
+    ending: dict[Resource, Resource] = {}
+    for row in (*(one.canonical for one in rows[:1]), *rows):
+        strategy = CustomStrategy(row.strategy.conduct, ending=(row.plural, row.group))
+        stored_as = None if row.stored_as is None else ending[row.stored_as]
+        ending[row] = replace(row, listed_verbs=TERMINATING, strategy=strategy, stored_as=stored_as)
+    return [ending[row] for row in rows]
 
 
 class _Maker:
@@ -205,7 +237,6 @@ class _Maker:
         gvk, namespaced = self._gvk(version), spec.scope == "Namespaced"
         selectable = [one.json_path.removeprefix(".") for one in version.selectable_fields]
         subresources = dict(self._subresources(version, gvk))
-        is_terminating = self.definition.is_true("Terminating")
         return Resource(
             group=spec.group,
             version=version.name,
@@ -215,7 +246,7 @@ class _Maker:
             list_kind=accepted.list_kind,
             type=None,
             namespaced=namespaced,
-            listed_verbs=TERMINATING if is_terminating else STANDARD,
+            listed_verbs=STANDARD,
             short_names=accepted.short_names,
             categories=accepted.categories,
             subresources=subresources,
@@ -226,8 +257,7 @@ class _Maker:
             strategy=CustomStrategy(
                 Conduct(
                     has_status="status" in subresources, counts_generation=True, conditional=True
-                ),
-                ending=(accepted.plural, spec.group) if is_terminating else None,
+                )
             ),
             layout=custom_layout(version.additional_printer_columns),
             fields=Fields({**(METADATA if namespaced else NAME_ONLY), **paths(*selectable)}),

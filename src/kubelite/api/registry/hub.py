@@ -223,12 +223,16 @@ class Hub:
             del self._topics[key]
 
     def end(self, rows: Collection[Resource]) -> None:
-        """End the watches of rows that are not served any more; those of the process itself follow the table."""
+        """End the watches of the places of rows that are not served any more, after all that was published until now.
+
+        A watch may have been opened on an earlier row of its place. Those of the process itself follow the table.
+        """
+        places = {row.place for row in rows}
         for topic in tuple(self._topics.values()):
             for group in tuple(topic.groups.values()):
-                if group.resource in rows and not group.is_prompt:
+                if group.resource.place in places and not group.is_prompt:
                     for watch in tuple(group.members):
-                        watch.end()
+                        topic.then(watch.end)
 
     def _topic(self, resource: Resource) -> Topic:
         key = _topic_key(resource)

@@ -36,6 +36,11 @@ class Projection(Protocol):
         """The shape of the form."""
         ...
 
+    @property
+    def layout(self) -> Layout:
+        """The layout of its table."""
+        ...
+
     def read(self, item: dict[str, Any]) -> dict[str, Any]:
         """Return an object in this form; `item` is not changed. Raises NotFound if the object has no such part."""
         ...
@@ -63,6 +68,8 @@ class Subresource(Struct, frozen=True):
     post: Post | None = None  # answers its POST
     projection: Projection | None = None  # None: it is read and written in the form of the object
 
+
+Place = tuple[str, str, str]  # group, version and plural
 
 NO_SUBRESOURCES: Mapping[str, Subresource] = MappingProxyType({})
 
@@ -111,6 +118,11 @@ class Resource(Struct, frozen=True, kw_only=True, eq=False, dict=True):
     def api_version(self) -> str:
         """The `apiVersion` of its objects."""
         return self.kind.api_version
+
+    @cached_property
+    def place(self) -> Place:
+        """The place in the table, where another row may succeed this one."""
+        return self.group, self.version, self.plural
 
     @cached_property
     def prefix(self) -> str:

@@ -49,8 +49,14 @@ class State:
 
     def is_selected(self, selection: Selection, conversion: Conversion | None) -> bool:
         """Return whether labels and fields match; name and namespace are not compared."""
-        if not selection.labels.is_everything and not selection.labels.matches(self.labels()):
-            return False
+        if not selection.labels.is_everything:
+            labels = (
+                self.converted(conversion)["metadata"].get("labels")
+                if selection.is_prepared
+                else self.labels()
+            )
+            if not selection.labels.matches(labels):
+                return False
         fields = selection.fields
         return fields is None or fields.matches(self.converted(conversion))
 

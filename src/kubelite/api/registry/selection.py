@@ -1,6 +1,7 @@
 """Selections of a list or watch: label and field selectors compiled together."""
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from itertools import chain, islice
 from typing import Any
 
@@ -77,6 +78,7 @@ class Selection:
         "conversion",
         "fields",
         "identity",
+        "is_prepared",
         "label_pin",
         "labels",
         "name",
@@ -91,15 +93,17 @@ class Selection:
         fields: FieldSelector | None = None,
         conversion: Conversion | None = None,
     ) -> None:
+        """`conversion` is that of the row whose objects are selected, as they are served."""
         fields = fields or FieldSelector()
         self.labels = labels
         self.fields = None if _by_key(fields) else fields
         self.name = fields.exact(NAME) or ""  # of an exact field selector term; "": any
         self.namespace = fields.exact(NAMESPACE) or ""
-        self.conversion = conversion  # if set, fields are those of the served version
-        # The first exact field, the index key of watches.
-        self.pin = _pin(fields) if conversion is None else None
-        self.label_pin = _label_pin(labels)
+        self.is_prepared = conversion is not None and conversion.waits  # another server converts
+        self.conversion = None if self.is_prepared else conversion  # that selecting does itself
+        # The index keys of watches are those of the stored object, whose fields and labels may be others.
+        self.pin = _pin(fields) if conversion is None else None  # the first exact field
+        self.label_pin = None if self.is_prepared else _label_pin(labels)
         # Each needle costs a pass over all bytes, and a few exclude most objects, so use at most NEEDLES_MAX.
         needles = chain(_needles_of_labels(labels), _needles_of_fields(fields))
         self._needles = tuple(islice(needles, NEEDLES_MAX))
@@ -112,8 +116,7 @@ class Selection:
         """Return the selection narrowed to `name`; for watches of one object."""
         if self.name not in ("", name):
             return Selection(NOTHING)
-        narrowed = Selection(self.labels, self.fields, self.conversion)
-        narrowed.fields, narrowed.namespace, narrowed.pin = self.fields, self.namespace, self.pin
+        narrowed = copy(self)
         narrowed.name = name
         narrowed.identity = (*self.identity, name)
         return narrowed
@@ -147,8 +150,13 @@ class Selection:
 
     def candidates(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         """Return the entries that may be selected, by a substring search in their bytes."""
+        needs = None if self.conversion is None else self.conversion.is_needed
         for needle in self._needles:
-            entries = [entry for entry in entries if needle in entry.value]
+            entries = [
+                entry
+                for entry in entries
+                if needle in entry.value or (needs is not None and needs(entry.revision))
+            ]
         return entries
 
     def selects_entry(self, entry: Entry) -> bool:
@@ -208,15 +216,9 @@ def _label_pin(labels: Selector) -> LabelPin | None:
 EVERY_OBJECT = Selection()
 
 
-def _read_here(resource: Resource) -> Conversion | None:
-    """Return the conversion that selecting does itself; one that waits is done before."""
-    conversion = resource.conversion
-    return None if conversion is None or conversion.waits else conversion
-
-
 def parse_selection(resource: Resource, label_selector: str, field_selector: str) -> Selection:
     """Compile both selectors; raises BadRequest."""
     if not (label_selector or field_selector):
         return EVERY_OBJECT
     fields = parse_field_selector(field_selector, resource.fields)
-    return Selection(parse_selector(label_selector), fields, _read_here(resource))
+    return Selection(parse_selector(label_selector), fields, resource.conversion)

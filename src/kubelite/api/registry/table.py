@@ -8,9 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from msgspec import Struct
 
 from kubelite.api.kinds.model import GroupVersionKind, Kind
-from kubelite.api.registry.resource import Resource
-
-Place = tuple[str, str, str]  # group, version and plural
+from kubelite.api.registry.resource import Place, Resource
 
 
 class TableChange(Struct, frozen=True):
@@ -22,8 +20,11 @@ class TableChange(Struct, frozen=True):
 
     @property
     def ended(self) -> Sequence[Resource]:
-        """The rows that are no longer in the table."""
-        return (*self.removed, *(before for before, _ in self.changed))
+        """The rows whose objects are no longer shown as they were."""
+        return (
+            *self.removed,
+            *(one for one, after in self.changed if not _shows_alike(one, after)),
+        )
 
 
 Listener = Callable[[TableChange], None]
@@ -38,7 +39,7 @@ class ResourceTable:
 
     def __init__(self, rows: Iterable[Resource] = ()) -> None:
         self.generation = 0
-        self._first = {_place(row): row for row in rows}
+        self._first = {row.place: row for row in rows}
         self._reserved = {(row.group, row.plural) for row in self._first.values()}
         self._groups: dict[str, dict[Place, Resource]] = {}
         self._rows: dict[Place, Resource] = {}
@@ -70,7 +71,7 @@ class ResourceTable:
         """Replace the rows of a group, except for the first ones, and tell the listeners if that changes anything."""
         before = self._groups.get(group, {})
         # By plural, since all versions share a storage, and nobody may read built-in objects as custom ones.
-        after = {_place(row): row for row in rows if (row.group, row.plural) not in self._reserved}
+        after = {row.place: row for row in rows if (row.group, row.plural) not in self._reserved}
         change = TableChange(
             [row for place, row in after.items() if place not in before],
             [row for place, row in before.items() if place not in after],
@@ -107,5 +108,7 @@ class ResourceTable:
                 self._kinds[row.kind] = row
 
 
-def _place(row: Resource) -> Place:
-    return row.group, row.version, row.plural
+def _shows_alike(before: Resource, after: Resource) -> bool:
+    """Return whether two rows of a place differ in nothing but what may be written."""
+    fields = set(Resource.__struct_fields__) - {"listed_verbs", "strategy", "stored_as"}
+    return all(getattr(before, name) is getattr(after, name) for name in fields)

@@ -1,28 +1,28 @@
-"""Bounds on what one call of a function makes or walks over; beyond them the call fails."""
+"""Bounds on what one call of a function makes or walks over; beyond them the whole evaluation ends.
 
-from kubelite.cel.values import EvaluationFailed
+It ends as one that costs too much, not as one that fails: a failure may be absorbed, and the call made again.
+"""
+
+from kubelite.cel.frame import CostExceeded
 from kubelite.limits import CEL_LIST, CEL_TEXT, CEL_VALUES, Limit
-
-# What cel-go says of an expression that costs too much, which these are: it makes more than its cost would allow.
-TOO_EXPENSIVE = "operation cancelled: actual cost limit exceeded"
 
 
 def _check(limit: Limit, amount: int) -> None:
     if amount > limit.value:
         limit.reached()
-        raise EvaluationFailed(TOO_EXPENSIVE)
+        raise CostExceeded
 
 
 def check_text(length: int) -> None:
-    """Raise EvaluationFailed if a text of `length` characters may not be made."""
+    """Raise CostExceeded if a text of `length` characters may not be made."""
     _check(CEL_TEXT, length)
 
 
 def check_list(length: int) -> None:
-    """Raise EvaluationFailed if a list of `length` elements may not be made."""
+    """Raise CostExceeded if a list of `length` elements may not be made."""
     _check(CEL_LIST, length)
 
 
 def check_values(count: int) -> None:
-    """Raise EvaluationFailed if so many values may not be walked over."""
+    """Raise CostExceeded if so many values may not be walked over."""
     _check(CEL_VALUES, count)

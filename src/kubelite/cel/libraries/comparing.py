@@ -1,10 +1,9 @@
-"""Order and sets of values, as lists and sets need them."""
+"""Order of values, and keys that are equal where values are."""
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Hashable
 from typing import Final
 
 from kubelite.cel import arithmetic, operators
-from kubelite.cel.libraries.bounds import check_values
 from kubelite.cel.types import Type
 from kubelite.cel.values import (
     Duration,
@@ -30,55 +29,48 @@ def compare(left: Value, right: Value) -> int | None:
 class Keys:
     """Makes keys of values that are equal where the values are, so that membership takes one look-up.
 
-    Raises EvaluationFailed past `CEL_VALUES` values within values.
+    A list or map is walked over once, however many others hold it: its key is a number, the same for equal ones.
     """
 
     def __init__(self) -> None:
-        self._count = 0
+        self._known: dict[int, Hashable] = {}  # by identity; the values live as long as the call
+        self._numbers: dict[Hashable, int] = {}
 
     def __call__(self, value: Value) -> Hashable:
-        """Return the key of a value; that of NaN is equal to no other."""
-        self._count += 1
-        if not self._count & 0x3FF:
-            check_values(self._count)
+        """Return the key of a value; that of NaN, and of what holds it, is equal to no other."""
         kind = type(value)
         if kind in _SIMPLE:
             return value  # type: ignore[no-any-return] # one of the types above
         if kind is float:
             return value if value == value else _Unequal()
-        make = _MAKERS.get(kind)
-        if make is not None:
-            return make(self, value)
-        return (kind, value) if isinstance(value, OpaqueValue | Type) else value
+        if kind not in _COMPOSITE:
+            return (kind, value) if kind is bool or isinstance(value, OpaqueValue | Type) else value
+        known = self._known.get(id(value))
+        if known is None:
+            # One frame of Python's stack a level, since values nest deeply.
+            if kind is list:
+                parts = tuple(map(self, value))
+            elif kind is dict:
+                parts = (*map(self, value), *map(self, value.values()))
+            else:
+                parts = (value.has_value, self(value.value))
+            known = self._known[id(value)] = self._numbered(kind, parts)
+        return _Unequal() if known is _UNEQUAL else known
+
+    def _numbered(self, kind: type, parts: tuple[Hashable, ...]) -> Hashable:
+        if any(isinstance(part, _Unequal) for part in parts):
+            return _UNEQUAL
+        whole: Hashable = parts
+        if kind is dict:
+            count = len(parts) // 2
+            whole = frozenset(zip(parts[:count], parts[count:], strict=True))
+        return kind, self._numbers.setdefault((kind, whole), len(self._numbers))
 
 
 class _Unequal:
     """Equal to nothing but itself."""
 
 
+_UNEQUAL: Final = _Unequal()
 _SIMPLE: Final = frozenset({int, UInt, str, bytes, type(None), Duration, Timestamp})
-
-
-def _of_list(key: Keys, value: list[Value]) -> Hashable:
-    return (list, tuple(map(key, value)))
-
-
-def _of_map(key: Keys, value: dict[Value, Value]) -> Hashable:
-    return (dict, frozenset((key(name), key(each)) for name, each in value.items()))
-
-
-def _of_optional(key: Keys, value: Optional) -> Hashable:
-    return (Optional, value.has_value, key(value.value))
-
-
-_MAKERS: Final[dict[type, Callable[[Keys, Value], Hashable]]] = {
-    bool: lambda _key, value: (bool, value),
-    list: _of_list,
-    dict: _of_map,
-    Optional: _of_optional,
-}
-
-
-def key_set(values: Iterable[Value]) -> frozenset[Hashable]:
-    """Return the keys of values."""
-    return frozenset(map(Keys(), values))
+_COMPOSITE: Final = frozenset({list, dict, Optional})

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import chain
 from typing import Final
 
 from kubelite.cel.declarations import (
@@ -15,7 +16,7 @@ from kubelite.cel.declarations import (
 from kubelite.cel.libraries.declaring import Costing
 from kubelite.cel.types import Kind
 from kubelite.cel.values import Value, size_of
-from kubelite.limits import CEL_TEXT_FREE, CEL_VALUES
+from kubelite.limits import CEL_TEXT_FREE
 
 FREE_ELEMENTS: Final = 1_000  # of a list for which a call is charged by its arguments only
 
@@ -56,26 +57,24 @@ def with_growth(cost: int, result: Value) -> int:
 
 
 def traversal(value: Value) -> int:
-    """Return the cost of walking through a value with all values in it; at most `CEL_VALUES`, where counting ends."""
-    total = 0
-    pending = [value]
-    while pending:
-        current = pending.pop()
-        if isinstance(current, list):
-            pending.extend(current)
-        elif isinstance(current, dict):
-            pending.extend(current)
-            pending.extend(current.values())
-        elif isinstance(current, str):
-            total += int(len(current.encode(errors="replace")) * STRING_TRAVERSAL)
-        elif isinstance(current, bytes):
-            total += int(len(current) * STRING_TRAVERSAL)
-        else:
-            total += 1
-        if total + len(pending) > CEL_VALUES.value:
-            CEL_VALUES.reached()
-            return CEL_VALUES.value
-    return total
+    """Return the cost of walking through a value with all values in it; each list and map is walked over once."""
+    return _traversal(value, {})
+
+
+def _traversal(value: Value, known: dict[int, int]) -> int:
+    if isinstance(value, str):
+        return int(len(value.encode(errors="replace")) * STRING_TRAVERSAL)
+    if isinstance(value, bytes):
+        return int(len(value) * STRING_TRAVERSAL)
+    if not isinstance(value, list | dict):
+        return 1
+    cost = known.get(id(value))
+    if cost is None:
+        cost = 0
+        for part in chain(value, value.values()) if isinstance(value, dict) else value:
+            cost += _traversal(part, known)
+        known[id(value)] = cost
+    return cost
 
 
 def _traversal_cost(arguments: Sequence[Value], _result: Value) -> int:

@@ -3,7 +3,14 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from kubelite.cel.declarations import ActualCost, Estimate, Function, Overload, Specialise
+from kubelite.cel.declarations import (
+    ActualCost,
+    ActualWork,
+    Estimate,
+    Function,
+    Overload,
+    Specialise,
+)
 from kubelite.cel.types import Type
 
 
@@ -16,6 +23,7 @@ class Costing(NamedTuple):
     estimate: Estimate | None = None
     actual: ActualCost | None = None
     is_by_id: bool = False
+    work: ActualWork | None = None
 
 
 UNIT = Costing()
@@ -64,6 +72,7 @@ def _overload(
         cost=costing.actual,
         specialise=specialise,
         is_charged_if_known=costing.is_by_id,
+        work=costing.work,
     )
 
 

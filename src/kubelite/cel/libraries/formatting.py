@@ -8,9 +8,8 @@ from typing import Final
 
 from kubelite.cel.conversions import double_to_string
 from kubelite.cel.libraries import numbers
-from kubelite.cel.libraries.bounds import check_text
 from kubelite.cel.libraries.format_clauses import Clause, FormatFailed, read_clause, wrong_type
-from kubelite.cel.libraries.go_text import quote
+from kubelite.cel.libraries.go_text import Writer, quote
 from kubelite.cel.times import format_duration, format_timestamp
 from kubelite.cel.types import Type
 from kubelite.cel.values import Duration, EvaluationFailed, Timestamp, UInt, Value, type_of
@@ -23,27 +22,9 @@ _SPECIAL_DOUBLES: Final = {
 }
 
 
-class _Writer:
-    """Texts one after the other; raises EvaluationFailed once they are too long."""
-
-    __slots__ = ("_length", "_parts")
-
-    def __init__(self) -> None:
-        self._parts: list[str] = []
-        self._length = 0
-
-    def add(self, text: str) -> None:
-        self._parts.append(text)
-        self._length += len(text)
-        check_text(self._length)
-
-    def text(self) -> str:
-        return "".join(self._parts)
-
-
 def format_text(text: str, arguments: list[Value]) -> str:
     """Return a format string with its clauses replaced by the arguments; raises EvaluationFailed."""
-    writer = _Writer()
+    writer = Writer()
     at = index = 0
     try:
         while (percent := text.find("%", at)) >= 0:
@@ -70,17 +51,14 @@ def _failed(reason: str) -> FormatFailed:
     return FormatFailed(f"error during formatting: {reason}")
 
 
-def _write_string(writer: _Writer, clause: Clause, value: Value) -> None:
-    match value:
-        case list():
-            _write_list(writer, value)
-        case dict():
-            _write_map(writer, value)
-        case _:
-            text = _plain(value)
-            if text is None:
-                raise wrong_type(clause.verb, type_of(value).name)
-            writer.add(text)
+def _write_string(writer: Writer, clause: Clause, value: Value) -> None:
+    if isinstance(value, list | dict):
+        _write_member(writer, value)
+        return
+    text = _plain(value)
+    if text is None:
+        raise wrong_type(clause.verb, type_of(value).name)
+    writer.add(text)
 
 
 def _plain(value: Value) -> str | None:
@@ -116,42 +94,32 @@ def _text_of(data: bytes) -> str:
         raise _failed(f"could not convert argument {reason} to string") from error
 
 
-def _write_list(writer: _Writer, values: list[Value]) -> None:
-    writer.add("[")
-    for index, value in enumerate(values):
-        if index:
-            writer.add(", ")
-        _write_member(writer, value)
-    writer.add("]")
+def _write_member(writer: Writer, value: Value) -> None:
+    """Write a list or map, or a value inside one, where texts are quoted and doubles have six places."""
+    if isinstance(value, list):
+        writer.add("[")
+        for index, each in enumerate(value):
+            writer.add(", " if index else "")
+            _write_member(writer, each)
+        writer.add("]")
+    elif isinstance(value, dict):
+        entries = []
+        for key, each in value.items():
+            entry = writer.nested()
+            _write_member(entry, each)
+            entries.append((_key(key), entry.text()))
+        entries.sort(key=lambda pair: pair[0])
+        writer.add("{")
+        writer.add(", ".join(f"{key}:{text}" for key, text in entries))
+        writer.add("}")
+    else:
+        writer.add(_quoted(value))
 
 
-def _write_map(writer: _Writer, entries: dict[Value, Value]) -> None:
-    written = []
-    length = 0
-    for key, value in entries.items():
-        if type(key) not in (str, bool, int, UInt):
-            raise _failed(f"no formatting function for map key of type {type_of(key).name}")
-        entry = _Writer()
-        _write_member(entry, value)
-        pair = _quoted(key), entry.text()
-        length += len(pair[0]) + len(pair[1])
-        check_text(length)
-        written.append(pair)
-    written.sort(key=lambda pair: pair[0])
-    writer.add("{")
-    writer.add(", ".join(f"{key}:{value}" for key, value in written))
-    writer.add("}")
-
-
-def _write_member(writer: _Writer, value: Value) -> None:
-    """Write a value inside a list or map, where texts are quoted and doubles have six places."""
-    match value:
-        case list():
-            _write_list(writer, value)
-        case dict():
-            _write_map(writer, value)
-        case _:
-            writer.add(_quoted(value))
+def _key(key: Value) -> str:
+    if type(key) not in (str, bool, int, UInt):
+        raise _failed(f"no formatting function for map key of type {type_of(key).name}")
+    return _quoted(key)
 
 
 def _quoted(value: Value) -> str:
@@ -174,7 +142,7 @@ def _quoted(value: Value) -> str:
             return text
 
 
-def _write_decimal(writer: _Writer, clause: Clause, value: Value) -> None:
+def _write_decimal(writer: Writer, clause: Clause, value: Value) -> None:
     writer.add(str(int(_integer(clause, value))))
 
 
@@ -184,16 +152,16 @@ def _integer(clause: Clause, value: Value) -> int:
     return int(value)
 
 
-def _write_binary(writer: _Writer, clause: Clause, value: Value) -> None:
+def _write_binary(writer: Writer, clause: Clause, value: Value) -> None:
     number = int(value) if type(value) is bool else _integer(clause, value)
     writer.add(f"{number:b}")
 
 
-def _write_octal(writer: _Writer, clause: Clause, value: Value) -> None:
+def _write_octal(writer: Writer, clause: Clause, value: Value) -> None:
     writer.add(f"{_integer(clause, value):o}")
 
 
-def _write_hex(writer: _Writer, clause: Clause, value: Value) -> None:
+def _write_hex(writer: Writer, clause: Clause, value: Value) -> None:
     match value:
         case str():
             text = value.encode(errors="replace").hex()
@@ -212,17 +180,17 @@ def _number(clause: Clause, value: Value) -> float:
     raise wrong_type(clause.verb, type_of(value).name)
 
 
-def _write_fixed(writer: _Writer, clause: Clause, value: Value) -> None:
+def _write_fixed(writer: Writer, clause: Clause, value: Value) -> None:
     places = _DEFAULT_PRECISION if clause.precision is None else clause.precision
     writer.add(numbers.fixed(_number(clause, value), places))
 
 
-def _write_scientific(writer: _Writer, clause: Clause, value: Value) -> None:
+def _write_scientific(writer: Writer, clause: Clause, value: Value) -> None:
     width = _DEFAULT_PRECISION if clause.precision is None else clause.precision
     writer.add(numbers.scientific(_number(clause, value), width))
 
 
-_WRITERS: Final[dict[str, Callable[[_Writer, Clause, Value], None]]] = {
+_WRITERS: Final[dict[str, Callable[[Writer, Clause, Value], None]]] = {
     "s": _write_string,
     "d": _write_decimal,
     "f": _write_fixed,

@@ -1,6 +1,7 @@
 """Texts of values as Go writes them in messages: quoted strings, and any value."""
 
 from kubelite.cel.conversions import double_to_string
+from kubelite.cel.libraries.bounds import check_text
 from kubelite.cel.times import format_duration, format_timestamp
 from kubelite.cel.types import Type
 from kubelite.cel.values import Duration, Optional, Timestamp, Value, type_of
@@ -53,23 +54,60 @@ def quote_bytes(data: bytes) -> str:
     return f'"{"".join(parts)}"'
 
 
+class Writer:
+    """Texts one after the other; raises CostExceeded once they are too long together."""
+
+    __slots__ = ("_length", "_parts")
+
+    def __init__(self, length: list[int] | None = None) -> None:
+        self._parts: list[str] = []
+        self._length = [0] if length is None else length
+
+    def nested(self) -> "Writer":
+        """Return a writer whose texts count towards the same bound."""
+        return Writer(self._length)
+
+    def add(self, text: str) -> None:
+        """Append a text."""
+        self._parts.append(text)
+        self._length[0] += len(text)
+        check_text(self._length[0])
+
+    def text(self) -> str:
+        """Return all of it."""
+        return "".join(self._parts)
+
+
 def shown(value: Value) -> str:
-    """Return a value as Go prints it in messages (%v)."""
+    """Return a value as Go prints it in messages (%v); raises CostExceeded if that is too long."""
+    writer = Writer()
+    _show(writer, value)
+    return writer.text()
+
+
+def _show(writer: Writer, value: Value) -> None:
     match value:
         case list():
-            return f"[{', '.join(map(shown, value))}]"
+            writer.add("[")
+            for index, each in enumerate(value):
+                writer.add(", " if index else "")
+                _show(writer, each)
+            writer.add("]")
         case dict():
-            entries = (f"{shown(key)}: {shown(each)}" for key, each in value.items())
-            return f"{{{', '.join(entries)}}}"
-        case bytes():
-            return f"[{' '.join(map(str, value))}]"
-        case Optional():
-            return f"optional({shown(value.value)})" if value.has_value else "optional.none()"
+            writer.add("{")
+            for index, (key, each) in enumerate(value.items()):
+                writer.add(f"{', ' if index else ''}{_scalar(key)}: ")
+                _show(writer, each)
+            writer.add("}")
+        case Optional(has_value=True):
+            writer.add("optional(")
+            _show(writer, value.value)
+            writer.add(")")
         case _:
-            return _shown_scalar(value)
+            writer.add(_scalar(value))
 
 
-def _shown_scalar(value: Value) -> str:
+def _scalar(value: Value) -> str:
     match value:
         case None:
             return "0"
@@ -81,11 +119,17 @@ def _shown_scalar(value: Value) -> str:
             return double_to_string(value)
         case str():
             return value
+        case bytes():
+            return f"[{' '.join(map(str, value))}]"
         case Timestamp():
             return format_timestamp(value)
         case Duration():
             return format_duration(value)
-        case Type():
-            return value.name
         case _:
-            return type_of(value).name
+            return _named(value)
+
+
+def _named(value: Value) -> str:
+    if isinstance(value, Optional):
+        return "optional.none()"
+    return value.name if isinstance(value, Type) else type_of(value).name

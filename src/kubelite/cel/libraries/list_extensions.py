@@ -56,21 +56,27 @@ def flatten(values: list[Value], depth: int = 1) -> list[Value]:
 
 
 class _Flattening:
-    """The elements found so far, and how many lists and elements were walked over."""
+    """The elements found so far; lists in which there are none are walked over once."""
 
     def __init__(self) -> None:
         self.flat: list[Value] = []
+        self._empty: set[tuple[int, int]] = set()  # identity of a list, depth
         self._walked = 0
 
     def add(self, values: list[Value], depth: int) -> None:
+        if (id(values), depth) in self._empty:
+            return
         self._walked += len(values)
         check_values(self._walked)
+        before = len(self.flat)
         for value in values:
             if depth and isinstance(value, list):
                 self.add(value, depth - 1)
             else:
                 self.flat.append(value)
         check_list(len(self.flat))
+        if len(self.flat) == before:
+            self._empty.add((id(values), depth))
 
 
 def sort(values: list[Value]) -> list[Value]:

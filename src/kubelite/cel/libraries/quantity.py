@@ -9,8 +9,8 @@ from decimal import MAX_EMAX, MIN_EMIN, ROUND_UP, Context, Decimal, Inexact
 from typing import ClassVar, Final, NamedTuple
 
 from kubelite.cel.declarations import ONE, CallEstimate, Library
+from kubelite.cel.frame import CostExceeded
 from kubelite.cel.libraries import costs
-from kubelite.cel.libraries.bounds import TOO_EXPENSIVE
 from kubelite.cel.libraries.declaring import function, member, plain
 from kubelite.cel.types import BOOL, DOUBLE, INT, STRING, Type, struct
 from kubelite.cel.values import INT_MAX, INT_MIN, EvaluationFailed, OpaqueValue
@@ -24,7 +24,9 @@ NUMBER_WRONG: Final = "unable to parse numeric part of quantity"
 SUFFIX_WRONG: Final = "unable to parse quantity's suffix"
 
 _MATCH = re.compile(
-    r"([+-]?)0*([0-9]*)(?:\.([0-9]*))?([eEinumkKMGTP]*[-+]?[0-9]*)", re.ASCII
+    # Possessive: else zeros would be tried as leading ones, digits and exponent in turn.
+    r"([+-]?)0*+([0-9]*+)(?:\.([0-9]*+))?+([eEinumkKMGTP]*+[-+]?[0-9]*+)",
+    re.ASCII,
 ).fullmatch
 _EXPONENT = re.compile(r"[eE]([-+]?[0-9]+)", re.ASCII).fullmatch
 _DECIMAL: Final = {
@@ -148,7 +150,7 @@ def _context(digits: int) -> Context:
 
 
 def add(quantity: Quantity, other: Quantity) -> Quantity:
-    """Return the sum; raises EvaluationFailed past `CEL_DIGITS` digits."""
+    """Return the sum; raises CostExceeded past `CEL_DIGITS` digits."""
     left, right = quantity.amount, other.amount
     if isinstance(left, Small) and isinstance(right, Small):
         total = _add_small(left, right)
@@ -160,11 +162,11 @@ def add(quantity: Quantity, other: Quantity) -> Quantity:
         return Quantity(context.add(quantity.number, other.number))
     except Inexact as error:
         CEL_DIGITS.reached()
-        raise EvaluationFailed(TOO_EXPENSIVE) from error
+        raise CostExceeded from error
 
 
 def subtract(quantity: Quantity, other: Quantity) -> Quantity:
-    """Return the difference; raises EvaluationFailed past `CEL_DIGITS` digits."""
+    """Return the difference; raises CostExceeded past `CEL_DIGITS` digits."""
     amount = other.amount
     if isinstance(amount, Small):
         return add(quantity, Quantity(Small(-amount.value, amount.scale)))

@@ -13,12 +13,19 @@ from kubelite.cel.declarations import (
     Library,
     Range,
 )
-from kubelite.cel.libraries.bounds import TOO_EXPENSIVE
+from kubelite.cel.frame import CostExceeded
 from kubelite.cel.libraries.declaring import Costing, function, member
+from kubelite.cel.standard import work_of_pattern
 from kubelite.cel.types import INT, STRING, list_of
 from kubelite.cel.values import EvaluationFailed, Value, size_of
 from kubelite.limits import CEL_PATTERN
 from kubelite.regexp.patterns import Matcher, SearchTooLong, compiled
+
+_FREE_MATCHES: Final = 100
+_FREE_SEARCH: Final = (
+    1 << 18
+)  # characters walked over, at most, for which findAll costs what it does there
+_SEARCH_PER_COST: Final = 1_000
 
 
 def compile_pattern(pattern: str) -> Matcher:
@@ -57,7 +64,7 @@ def _find_all(matcher: Matcher, text: str, count: int) -> list[str]:
     try:
         return matcher.find(text, count)
     except SearchTooLong as error:
-        raise EvaluationFailed(TOO_EXPENSIVE) from error
+        raise CostExceeded from error
 
 
 def _literal_pattern(literals: Mapping[int, Value]) -> Matcher | None:
@@ -87,12 +94,18 @@ def _estimate(arguments: Sequence[Argument]) -> CallEstimate:
     return CallEstimate(cost, Range(0, text.max))
 
 
-def _cost(arguments: Sequence[Value], _result: Value) -> int:
-    text = math.ceil((1.0 + size_of(arguments[0])) * STRING_TRAVERSAL)
-    return text * math.ceil(size_of(arguments[1]) * REGEX_LENGTH)
+def _cost(arguments: Sequence[Value], result: Value) -> int:
+    length = size_of(arguments[0])
+    text = math.ceil((1.0 + length) * STRING_TRAVERSAL)
+    cost = text * math.ceil(size_of(arguments[1]) * REGEX_LENGTH)
+    if not isinstance(result, list) or len(result) <= _FREE_MATCHES:
+        return cost
+    # Matches that are many and short, and walks over the whole text for each, are not charged for in Kubernetes.
+    rescans = len(result) * length
+    return max(cost, len(result)) + (rescans // _SEARCH_PER_COST if rescans > _FREE_SEARCH else 0)
 
 
-_COSTING = Costing(_estimate, _cost)
+_COSTING = Costing(_estimate, _cost, work=work_of_pattern)
 _TEXTS = list_of(STRING)
 
 LIBRARY: Final = Library(

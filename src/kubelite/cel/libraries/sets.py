@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from kubelite.cel.declarations import ONE, Argument, CallEstimate, Library
-from kubelite.cel.libraries.comparing import Keys, key_set
+from kubelite.cel.libraries.comparing import Keys
 from kubelite.cel.libraries.declaring import Costing, function, plain
 from kubelite.cel.types import BOOL, list_of, parameter
 from kubelite.cel.values import Value, size_of
@@ -12,19 +12,25 @@ from kubelite.cel.values import Value, size_of
 
 def contains(values: list[Value], others: list[Value]) -> bool:
     """Return whether each of `others` is equal to an element."""
-    return not others or key_set(others) <= key_set(values)
+    if not others:
+        return True
+    key = Keys()
+    known = set(map(key, values))
+    return all(key(other) in known for other in others)
 
 
 def equivalent(values: list[Value], others: list[Value]) -> bool:
     """Return whether each element of one list is equal to an element of the other."""
-    return key_set(values) == key_set(others)
+    key = Keys()
+    return set(map(key, values)) == set(map(key, others))
 
 
 def intersects(values: list[Value], others: list[Value]) -> bool:
     """Return whether an element of both lists is equal."""
     if not values or not others:
         return False
-    known, key = key_set(others), Keys()
+    key = Keys()
+    known = set(map(key, others))
     return any(key(value) in known for value in values)
 
 

@@ -112,6 +112,37 @@ def test_bodies(level: str, request_: bool, response: bool) -> None:
     assert last.get("responseObject") == ({"metadata": {"uid": "u"}} if response else None)
 
 
+WRITTEN = {"metadata": {"name": "a", "namespace": "n", "uid": "u", "resourceVersion": "7"}}
+
+
+@pytest.mark.parametrize(
+    ("verb", "name", "body", "expected"),
+    [
+        ("create", "", WRITTEN, {"name": "a", "uid": "u", "resourceVersion": "7"}),
+        ("update", "b", WRITTEN, {"name": "b", "uid": "u", "resourceVersion": "7"}),
+        ("patch", "b", WRITTEN, {"name": "b"}),
+        ("delete", "b", WRITTEN, {"name": "b"}),
+        ("deletecollection", "", WRITTEN, {}),
+        ("create", "", {"metadata": {"generateName": "a-"}}, {}),
+        ("create", "", {"metadata": {"name": 7, "uid": ["u"]}}, {}),
+        ("create", "", {"metadata": {"name": "x" * 254}}, {}),
+        ("create", "", {"metadata": "x"}, {}),
+        ("create", "", ["x"], {}),
+    ],
+)
+def test_the_object_of_a_write_is_named_by_its_body(
+    verb: str, name: str, body: Any, expected: dict[str, str]
+) -> None:
+    attributes = Attributes(verb, "", "v1", "pods", "", "shop", name)
+    lines, record = begun("Metadata", attributes)
+    record.request(body)
+    record.complete(201, b"{}")
+    common = {"resource": "pods", "namespace": "shop", "apiVersion": "v1"}
+    assert lines.events[0]["objectRef"] == common | ({"name": name} if name else {})
+    assert lines.events[-1]["objectRef"] == common | expected
+    assert "requestObject" not in lines.events[-1]
+
+
 def test_large_bodies_are_left_out() -> None:
     lines, record = begun("Request", Attributes("create", resource="pods"))
     record.request({"x": "y" * BODY_BYTES_MAX})

@@ -88,17 +88,21 @@ async def test_requests_are_written_as_the_policy_says() -> None:
         config = {"metadata": {"name": "app"}, "data": {"a": "1"}}
         await session.post(f"{path}/secrets", json=secret)
         await session.post(f"{path}/configmaps", json=config)
+        options = {"propagationPolicy": "Background"}
+        await session.delete(f"{path}/configmaps/app", json=options)
         await session.get(f"{path}/configmaps/none", headers={"Audit-ID": "mine"})
         await session.get(f"{path}/pods")
         async with session.get(f"{path}/pods?watch=1&timeoutSeconds=1"):
             pass
-    made, configured, missing, *watched = lines.events
+    made, configured, deleted, missing, *watched = lines.events
+    assert made["objectRef"]["name"] == "password"
     assert made["level"] == "Metadata"
     assert made["responseStatus"]["code"] == 201
     assert "czNjcmV0" not in str(made)
     assert made["annotations"]["authorization.k8s.io/decision"] == "allow"
     assert configured["requestObject"]["data"] == {"a": "1"}
     assert configured["responseObject"]["metadata"]["namespace"] == "default"
+    assert deleted["requestObject"] == options
     assert missing["auditID"] == "mine"
     assert missing["responseStatus"]["code"] == 404
     assert watched[0]["stage"] == "ResponseStarted"

@@ -8,7 +8,7 @@ from kubelite.api.kinds.apiextensions import CustomResourceDefinition
 from kubelite.api.kinds.apps import ControllerRevision, Deployment
 from kubelite.api.kinds.core.config import ConfigMap
 from kubelite.api.kinds.core.pods import Pod
-from kubelite.api.machinery.apply_typing import find_atomics, find_mistyped
+from kubelite.api.machinery.apply_typing import find_atomics, find_mistyped, is_mistyped
 from kubelite.api.machinery.schema import Schema, compile_struct
 from kubelite.limits import CAUSES, SHOWN_VALUE
 
@@ -133,3 +133,13 @@ def test_what_is_replaced_as_a_whole_is_found(config: dict[str, Any], paths: lis
 def test_atomic_values_are_found_up_to_a_bound() -> None:
     containers = [{"name": str(number), "args": []} for number in range(10 * CAUSES.value)]
     assert len(find_atomics(POD, {"spec": {"containers": containers}})) == CAUSES.value
+
+
+def test_stored_elements_may_have_equal_keys() -> None:
+    schema = compile_struct(Deployment)
+    containers = [{"name": "a"}, {"name": "a"}]
+    item = {"spec": {"template": {"spec": {"containers": containers}}}}
+    assert find_mistyped(schema, item)
+    assert not is_mistyped(schema, item)
+    containers[1]["image"] = 1  # type: ignore[assignment] # of the wrong type on purpose
+    assert is_mistyped(schema, item)

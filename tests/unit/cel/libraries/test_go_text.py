@@ -2,6 +2,7 @@
 
 import pytest
 
+from kubelite.cel.frame import CostExceeded
 from kubelite.cel.libraries.go_text import quote, quote_bytes, shown
 from kubelite.cel.types import INT
 from kubelite.cel.values import NONE, Duration, Optional, Timestamp, Value
@@ -45,3 +46,11 @@ def test_quoting_of_bytes_that_are_no_text() -> None:
 )
 def test_values_in_messages(value: Value, text: str) -> None:
     assert shown(value) == text
+
+
+def test_a_value_that_holds_another_many_times_is_not_written_out() -> None:
+    value: Value = 1
+    for _ in range(40):
+        value = [value] * 10
+    with pytest.raises(CostExceeded):
+        shown(value)

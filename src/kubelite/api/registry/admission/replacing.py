@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from kubelite.api.errors import BadRequest, Cause, InternalError
+from kubelite.api.errors import BadRequest, InternalError, internal_error
 from kubelite.api.machinery.shaping.shape import Shape
 from kubelite.api.registry.admission.request import AdmissionRequest, Verb
 from kubelite.api.registry.objects import encode
@@ -25,11 +25,6 @@ async def converted(origin: Resource, wanted: Resource, item: JSON) -> JSON:
     if wanted.conversion is not None and wanted is not wanted.canonical:
         (copy,) = await wanted.conversion.read_all([copy])
     return copy
-
-
-def internal_error(text: str) -> InternalError:
-    """Return an error of the server itself, as upstream words it."""
-    return InternalError(f"Internal error occurred: {text}", causes=[Cause("", "", text)])
 
 
 async def put_back(

@@ -10,6 +10,8 @@ from typing import Any, Final, TypeVar
 from kubelite.api.machinery.admission_expressions import VARIABLES, Compiled
 from kubelite.api.machinery.causes import quoted
 from kubelite.api.registry.admission.policies.environment import Decisions, Inputs, Undecided
+from kubelite.api.registry.admission.request import AdmissionRequest
+from kubelite.api.registry.objects import encode
 from kubelite.cel.frame import CostExceeded
 from kubelite.cel.values import EvaluationFailed, Value
 from kubelite.limits import EXPRESSIONS_ON_LOOP, INLINE_WORK
@@ -20,6 +22,7 @@ EXPRESSION_COST: Final = 1_000_000  # of one expression or variable
 POLICY_COST: Final = 10_000_000  # of the validations or mutations of a policy, with one binding and one params object
 CONDITIONS_COST: Final = 2_500_000  # of its match conditions
 _CHARACTERS: Final = 64  # of a text that count as much as one value
+_VALUE_BYTES: Final = 32  # of JSON, about one value
 
 
 class OutOfBudget(Exception):
@@ -187,7 +190,7 @@ class Evaluator:
     """Runs the evaluations of one request: on the loop while its allowance lasts, then in the worker thread."""
 
     def __init__(self, offload: Offload, decisions: Decisions, *, size: int = 0) -> None:
-        """`size` is that of the objects as `size_of_objects` counts it; large ones are not looked at on the loop."""
+        """`size` is that of the objects as `size_of_request` counts it; large ones are not looked at on the loop."""
         self._offload = offload
         self._decisions = decisions
         self._meter = Meter(EXPRESSIONS_ON_LOOP.value - size)
@@ -214,6 +217,12 @@ class Evaluator:
                 self._decisions.decide(undecided.caller, undecided.attributes)
             finally:
                 self._decisions.is_on_loop = True
+
+
+def size_of_request(request: AdmissionRequest) -> int:
+    """Return about how many values there are in the objects of a request, by the length of their JSON."""
+    items = (item for item in (request.object, request.old) if item is not None)
+    return sum(len(encode(item)) for item in items) // _VALUE_BYTES
 
 
 def size_of_objects(*items: Any, most: int) -> int:

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from kubelite.api.auth.authorize import UnionAuthorizer
 from kubelite.api.auth.lookup import Lookup
-from kubelite.api.errors import BadRequest, RequestEntityTooLarge
+from kubelite.api.errors import BadRequest, RequestEntityTooLarge, internal_error
 from kubelite.api.kinds.admissionregistration import MutatingAdmissionPolicy
 from kubelite.api.machinery.admission_expressions import CONDITION, Compiled, Composition
 from kubelite.api.machinery.mutation_types import (
@@ -43,7 +43,6 @@ from kubelite.api.registry.admission.policies.invocations import Invocation
 from kubelite.api.registry.admission.policies.patches import PatchFailed, applied, json_patched
 from kubelite.api.registry.admission.replacing import (
     complete,
-    internal_error,
     misshapen,
     put_back,
     shape_of,

@@ -10,12 +10,12 @@ from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any, Final
 
-from kubelite.api.errors import Invalid
 from kubelite.api.machinery.apply import merge_config
 from kubelite.api.machinery.apply_typing import find_atomics, find_mistyped
+from kubelite.api.machinery.causes import cut
 from kubelite.api.machinery.document_size import Meter, text_size
 from kubelite.api.machinery.field_sets import KeyMissing
-from kubelite.api.machinery.json_patch import PatchTestFailed, json_patch
+from kubelite.api.machinery.json_patch import PatchFails, PatchTestFails, apply_operations
 from kubelite.api.machinery.mutation_types import ObjectValue, find_misnamed
 from kubelite.api.machinery.schema import Schema
 from kubelite.cel.conversions import duration_to_string, timestamp_to_string
@@ -39,11 +39,11 @@ def json_patched(item: JSON, patch: Sequence[Value]) -> JSON | None:
         RequestEntityTooLarge: The patch is too large or does too much.
     """
     try:
-        return json_patch(item, operations_of(patch))
-    except PatchTestFailed:
+        return apply_operations(item, operations_of(patch))
+    except PatchTestFails:
         return None
-    except Invalid as error:
-        raise PatchFailed(f"JSON Patch: {error.causes[0].message}") from error
+    except PatchFails as error:
+        raise PatchFailed(f"JSON Patch: {cut(str(error))}") from error
 
 
 def operations_of(patch: Sequence[Value]) -> list[JSON]:

@@ -27,13 +27,12 @@ from kubelite.api.registry.admission.policies.environment import (
     inputs_of,
     namespace_of,
 )
-from kubelite.api.registry.admission.policies.evaluation import Evaluator, size_of_objects
+from kubelite.api.registry.admission.policies.evaluation import Evaluator, size_of_request
 from kubelite.api.registry.admission.policies.invocations import Finder, Invocation, Problem
 from kubelite.api.registry.admission.policies.params import Mirroring, Params
 from kubelite.api.registry.admission.refusal import forbidden
 from kubelite.api.registry.admission.request import AdmissionRequest
 from kubelite.api.registry.table import ResourceTable
-from kubelite.limits import EXPRESSIONS_ON_LOOP
 from kubelite.offload import Offload
 
 FAILURE_ANNOTATION = "validation.policy.admission.k8s.io/validation_failure"
@@ -80,8 +79,7 @@ class _Evaluation:
         self._asking = asking
         self._request = asking.request
         self._decisions = Decisions(authorizer, asking.request)
-        most = EXPRESSIONS_ON_LOOP.value
-        size = size_of_objects(asking.request.object, asking.request.old, most=most)
+        size = size_of_request(asking.request)
         self._evaluator = Evaluator(offload, self._decisions, size=size)
         self._denied: APIError | None = None
         self._annotations: dict[str, dict[str, None]] = {}
