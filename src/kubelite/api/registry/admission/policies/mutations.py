@@ -147,9 +147,12 @@ class Round:
     ) -> None:
         """Have a policy change the object; raises InvocationFailed, and errors of the API that no policy ignores."""
         key, evaluator = key_of(invocation, params), invocation.policy.evaluator
+        is_included = invocations.includes(key)
+        if not is_included and not evaluator.conditions:  # conditions that fail refuse in any round
+            return
         view = await self._view(invocation.meant)
         asking = _Asking(invocation, await self._inputs(invocation.meant, params))
-        if not await self._applies(asking, view.item) or not invocations.includes(key):
+        if not await self._applies(asking, view.item) or not is_included:
             return
         failed: list[str] = []
         after, text = view.item, view.encoded
