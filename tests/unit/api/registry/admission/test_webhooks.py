@@ -435,3 +435,14 @@ async def test_a_connection_is_judged_and_changed(server: Server, called: Called
     await hook(server, "b", resources=("pods/exec",), operations=("CONNECT",))
     with pytest.raises(APIError, match="denied"):
         await server.verbs.connect(allowed, pods, options, form)
+
+
+async def test_an_object_stays_in_the_namespace_of_its_request(
+    server: Server, called: Called
+) -> None:
+    move = {"op": "replace", "path": "/metadata/namespace", "value": "kube-system"}
+    called.answers["a"] = lambda _: patch(move)
+    await hook(server, "a", "mutating")
+    with pytest.raises(BadRequest, match="the namespace of the provided object does not match"):
+        await server.create(MAPS, config_map())
+    assert server.names(MAPS, "kube-system") == []

@@ -12,7 +12,7 @@ from fakes.server import Server
 
 from kubelite.api.auth.authorize import UnionAuthorizer
 from kubelite.api.auth.rbac import RBAC
-from kubelite.api.errors import APIError, Forbidden, InternalError
+from kubelite.api.errors import APIError, BadRequest, Forbidden, InternalError
 from kubelite.api.kinds.core.options import PodExecOptions
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.machinery.shaping.go import GoShape
@@ -553,3 +553,14 @@ async def test_policies_and_webhooks_have_each_other_invoked_again(
     server.admit_by(*server.admission.mutating, webhooks)
     made = await server.create(MAPS, config_map())
     assert made["data"] == {"a": "1", "count": "11", "hook": hook}
+
+
+async def test_an_object_stays_in_the_namespace_of_its_request(server: Server) -> None:
+    move = "JSONPatch{op: 'add', path: '/metadata/namespace', value: 'kube-system'}"
+    await policy(server, "one", patch(move), failurePolicy="Ignore")
+    with pytest.raises(BadRequest) as refused:
+        await server.create(MAPS, config_map())
+    assert refused.value.message == (
+        "the namespace of the provided object does not match the namespace sent on the request"
+    )
+    assert server.names(MAPS, "kube-system") == []
