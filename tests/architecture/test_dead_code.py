@@ -45,8 +45,6 @@ EXEMPT = {
     "trusted_by_hash": "checks what a join token pins; joining comes later",
     "watch_count": "how tests see how many watches there are",
     "write_cost": "the sum of what a write costs, which a test holds against the budget",
-    "size_of_objects": "what mutating policies call, once they are there",
-    "with_object": "what mutating policies call, once they are there",
 }
 
 

@@ -232,3 +232,7 @@ class Composition:
     ) -> Compiled:
         """Compile an expression that must result in one of some types."""
         return compiled(self._environments[has_authorizer], text, results)
+
+    def surroundings(self, *, has_authorizer: bool = True) -> Environment:
+        """Return the environment of the policy's expressions, which sees the variables added so far."""
+        return self._environments[has_authorizer]

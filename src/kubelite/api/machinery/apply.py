@@ -77,7 +77,7 @@ def apply(
     try:
         named = applied(config, schema)
         fields = owned_by_config(named, writer)
-        merged: JSON = _merged(base, config, schema)
+        merged: JSON = merge_config(base, config, schema)
     except KeyMissing as error:  # raised for an element of the live object
         _refuse(config, [str(error)])
     own = writer.entry(APPLY, fields)
@@ -178,8 +178,11 @@ def _entries_before(schema: Schema, base: JSON, writer: Writer) -> list[Entry]:
     return entries or []
 
 
-def _merged(live: Any, config: Any, schema: Schema) -> Any:
-    """Return the configuration merged over the live value, which is not changed."""
+def merge_config(live: Any, config: Any, schema: Schema) -> Any:
+    """Return the configuration merged over the live value, which is not changed.
+
+    Parts of both become parts of the result. Raises KeyMissing for a list element that cannot be identified.
+    """
     if isinstance(live, dict) and live and is_granular(schema, live):
         if config is None:
             return live
@@ -187,7 +190,7 @@ def _merged(live: Any, config: Any, schema: Schema) -> Any:
             merged = dict(live)
             for name, value in config.items():
                 if name in live:
-                    merged[name] = _merged(live[name], value, child_schema(schema, name))
+                    merged[name] = merge_config(live[name], value, child_schema(schema, name))
                 else:
                     merged[name] = value
             return merged
@@ -214,7 +217,7 @@ def _merged_list(live: list[Any], config: list[Any], schema: Schema) -> list[Any
 
     def laid_over(key: str) -> Any:
         before = present.get(key)
-        return wanted[key] if before is None else _merged(before, wanted[key], inner)
+        return wanted[key] if before is None else merge_config(before, wanted[key], inner)
 
     shared = iter([key for key in order if key in present])
     next_shared = next(shared, None)

@@ -9,7 +9,13 @@ from itertools import islice
 from typing import Any
 
 from kubelite.api.machinery.causes import cut
-from kubelite.api.machinery.field_sets import KeyMissing, bracketed, element_key, is_keyed
+from kubelite.api.machinery.field_sets import (
+    KeyMissing,
+    bracketed,
+    element_key,
+    is_granular,
+    is_keyed,
+)
 from kubelite.api.machinery.schema import Schema
 from kubelite.limits import CAUSES
 
@@ -92,6 +98,29 @@ def _of_list(schema: Schema, value: list[Any], path: str, *, free: bool) -> Iter
                 yield _finding(path, f"{_TWICE} {step}")
             seen.add(key)
         yield from _of_value(schema.items, item, path + step, free=free)
+
+
+def find_atomics(schema: Schema, config: Any) -> list[str]:
+    """Return the paths of the values in a configuration that the schema has replaced as a whole.
+
+    Only fields that the schema names are looked into, as Kubernetes does for the policies that change objects.
+    """
+    return list(islice(_atomics(schema, config, ""), CAUSES.value))
+
+
+def _atomics(schema: Schema, value: Any, path: str) -> Iterator[str]:
+    if isinstance(value, dict):
+        if not schema.loose and not is_granular(schema, value):
+            yield cut(path)
+        for name, child in value.items():
+            if (node := schema.fields.get(name)) is not None:
+                yield from _atomics(node, child, f"{path}.{name}")
+    elif isinstance(value, list):
+        if not is_keyed(schema):
+            yield cut(path)
+        for index, item in enumerate(value):
+            if schema.items is not None:
+                yield from _atomics(schema.items, item, f"{path}[{index}]")
 
 
 def _of_scalar(schema: Schema, value: Any) -> str:

@@ -33,6 +33,10 @@ class PatchFails(Exception):
     """An operation cannot be applied."""
 
 
+class PatchTestFails(PatchFails):
+    """A test compared unequal, so that none of the patch is applied."""
+
+
 def json_patch(document: JSON, operations: Any) -> JSON:
     """Apply a JSON patch and return the result, of which the changed `document` and the operations may become parts.
 
@@ -50,7 +54,8 @@ def apply_operations(document: JSON, operations: Any) -> JSON:
     Raises:
         BadRequest: The patch is no list of operations.
         RequestEntityTooLarge: The patch has too many operations, moves too much, or its copies grow too large.
-        PatchFails: An operation cannot be applied, or a test failed.
+        PatchTestFails: A test compared unequal.
+        PatchFails: An operation cannot be applied.
     """
     if not isinstance(operations, list) or not all(isinstance(each, dict) for each in operations):
         raise BadRequest(f"error decoding patch: {_not_operations(operations)}")
@@ -196,7 +201,7 @@ class _Patcher:
             container, key = self._find(path, "test operation does not apply: is missing path")
             present = _get(container, key, f"error in test for path: '{path}'")
         if not _are_equal(present, value):
-            raise PatchFails(f"testing value {path} failed: test failed")
+            raise PatchTestFails(f"testing value {path} failed: test failed")
 
     def _find(self, path: str, wrong: str) -> tuple[Any, str]:
         """Return the container of the value at a path, and the last step."""

@@ -493,6 +493,10 @@ class Writer:
             with passing_on_warnings(request):
                 await self.admission.mutate(request)
         item = request.object or item
+        if (
+            operation is Verb.CREATE
+        ):  # rights were asked, and admission done, for the namespace of the path
+            check_namespace(target, metadata_of(item))
         await self.offload.run(
             resource.shape.cost(draft.cost_bytes), partial(resource.shape.complete, item)
         )

@@ -8,7 +8,7 @@ from kubelite.api.kinds.apiextensions import CustomResourceDefinition
 from kubelite.api.kinds.apps import ControllerRevision, Deployment
 from kubelite.api.kinds.core.config import ConfigMap
 from kubelite.api.kinds.core.pods import Pod
-from kubelite.api.machinery.apply_typing import find_mistyped, is_mistyped
+from kubelite.api.machinery.apply_typing import find_atomics, find_mistyped, is_mistyped
 from kubelite.api.machinery.schema import Schema, compile_struct
 from kubelite.limits import CAUSES, SHOWN_VALUE
 
@@ -112,6 +112,27 @@ def test_findings_are_bounded_in_number_and_length() -> None:
     assert len(line) < 2 * SHOWN_VALUE.value
     [line] = find_mistyped(DEPLOYMENT, {"spec": {"paused": 10**5000}})
     assert line.endswith("got &{...}")
+
+
+@pytest.mark.parametrize(
+    ("config", "paths"),
+    [
+        ({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c"}]}}, []),
+        ({"spec": {"tolerations": []}}, [".spec.tolerations"]),
+        (
+            {"spec": {"nodeSelector": {"a": "b"}, "containers": [{"name": "c", "args": ["x"]}]}},
+            [".spec.nodeSelector", ".spec.containers[0].args"],
+        ),
+        ({"spec": {"tolerations": None, "unknown": [1]}}, []),
+    ],
+)
+def test_what_is_replaced_as_a_whole_is_found(config: dict[str, Any], paths: list[str]) -> None:
+    assert find_atomics(POD, config) == paths
+
+
+def test_atomic_values_are_found_up_to_a_bound() -> None:
+    containers = [{"name": str(number), "args": []} for number in range(10 * CAUSES.value)]
+    assert len(find_atomics(POD, {"spec": {"containers": containers}})) == CAUSES.value
 
 
 def test_stored_elements_may_have_equal_keys() -> None:

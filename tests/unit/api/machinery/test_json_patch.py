@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kubelite.api.errors import APIError, BadRequest, Invalid, RequestEntityTooLarge
-from kubelite.api.machinery.json_patch import _Patcher, json_patch, json_patch_cost, unknown_members
+from kubelite.api.machinery.json_patch import (
+    PatchFails,
+    PatchTestFails,
+    _Patcher,
+    apply_operations,
+    json_patch,
+    json_patch_cost,
+    unknown_members,
+)
 from kubelite.limits import PATCH_COPIES, PATCH_OPERATIONS, PATCH_WORK
 
 JSON = dict[str, Any]
@@ -254,6 +262,14 @@ def test_the_cost_grows_with_what_may_move() -> None:
     assert json_patch_cost(100_000, plain) < json_patch_cost(100_000, from_list)
     assert json_patch_cost(100_000, moving) > 30_000 + json_patch_cost(100_000, plain)
     assert json_patch_cost(100_000, "no list") == 0
+
+
+def test_a_test_that_compares_unequal_is_told_from_what_cannot_be_applied() -> None:
+    with pytest.raises(PatchTestFails):
+        apply_operations({"a": 1}, [{"op": "test", "path": "/a", "value": 2}])
+    with pytest.raises(PatchFails) as failed:
+        apply_operations({"a": 1}, [{"op": "test", "path": "/b/c", "value": 2}])
+    assert type(failed.value) is PatchFails
 
 
 def test_strict_validation_names_members_that_no_operation_has() -> None:

@@ -22,7 +22,10 @@ from kubelite.api.registry.admission.owner_references import OwnerReferencesPerm
 from kubelite.api.registry.admission.pod_security import PodSecurity
 from kubelite.api.registry.admission.policies.param_access import PolicyParamAccess
 from kubelite.api.registry.admission.policies.params import Mirroring
-from kubelite.api.registry.admission.policies.plugin import ValidatingAdmissionPolicies
+from kubelite.api.registry.admission.policies.plugin import (
+    MutatingAdmissionPolicies,
+    ValidatingAdmissionPolicies,
+)
 from kubelite.api.registry.admission.priority import Priority
 from kubelite.api.registry.admission.resource_quota import ResourceQuota
 from kubelite.api.registry.admission.role_escalation import RoleEscalation
@@ -74,6 +77,7 @@ SWITCHABLE = frozenset(
         MutatingAdmissionWebhook,
         ValidatingAdmissionWebhook,
         ValidatingAdmissionPolicies,
+        MutatingAdmissionPolicies,
     )
 )
 
@@ -123,8 +127,9 @@ def builtin_admission(  # noqa: PLR0913 - all that any plugin needs
             ValidatingAdmissionWebhook(lookup, resources, hooks, authorizer, offload),
         ]
     if mirroring is not None:
-        plugins.append(
-            ValidatingAdmissionPolicies(lookup, resources, authorizer, mirroring, offload)
-        )
+        plugins += [
+            MutatingAdmissionPolicies(lookup, resources, authorizer, mirroring, offload),
+            ValidatingAdmissionPolicies(lookup, resources, authorizer, mirroring, offload),
+        ]
     off = (OFF_BY_DEFAULT - set(enable)) | set(disable)
     return Admission.ordered(*(plugin for plugin in plugins if plugin.name not in off))

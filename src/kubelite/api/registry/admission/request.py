@@ -30,24 +30,54 @@ class Verb(StrEnum):
     CONNECT = "CONNECT"
 
 
-class Repetition:
-    """The second round of the mutating plugins, which a webhook that changed the object makes necessary."""
+class Invocations:
+    """Which webhooks, or which policies, were invoked for a request, and which of them have to be invoked again."""
 
-    __slots__ = ("again", "is_now", "last_output", "reinvocable", "seen")
+    __slots__ = ("_last_output", "_reinvocable", "_repetition", "_seen")
+
+    def __init__(self, repetition: "Repetition") -> None:
+        self._repetition = repetition
+        # Those that want to be invoked again if the object changes after them, and those after which it did.
+        self._seen: set[str] = set()
+        self._reinvocable: set[str] = set()
+        self._last_output: bytes = b""  # the object after the last one of the first round
+
+    def begin(self, output: bytes) -> None:
+        """Begin a round with an object, encoded; in the second, other plugins may have changed it since the first."""
+        if self._repetition.is_now and output != self._last_output:
+            self._reinvocable |= self._seen
+
+    def end(self, output: bytes) -> None:
+        """End a round with an object, encoded."""
+        self._last_output = output
+
+    def includes(self, key: str) -> bool:
+        """Return whether one is invoked in this round."""
+        return not self._repetition.is_now or key in self._reinvocable
+
+    def changed(self) -> None:
+        """Note that the one invoked last changed the object."""
+        self._repetition.again = True
+        self._reinvocable |= self._seen
+
+    def wants_again(self, key: str) -> None:
+        """Note that one wants to be invoked again if the object changes from now on."""
+        self._seen.add(key)
+
+
+class Repetition:
+    """The second round of the mutating plugins, which one that changed the object last makes necessary."""
+
+    __slots__ = ("_invocations", "again", "is_now")
 
     def __init__(self) -> None:
         self.is_now = False  # the second round runs
         self.again = False  # a second round is needed
-        self.seen: set[str] = (
-            set()
-        )  # webhooks that want to be called again if somebody changes the object after them
-        self.reinvocable: set[str] = set()  # those of them after which somebody did
-        self.last_output: bytes = b""  # the object after the last webhook of the first round
+        self._invocations: dict[str, Invocations] = {}
 
-    def changed(self) -> None:
-        """Note that a webhook changed the object."""
-        self.again = True
-        self.reinvocable |= self.seen
+    def of(self, plugin: str) -> Invocations:
+        """Return the invocations of a plugin."""
+        return self._invocations.setdefault(plugin, Invocations(self))
 
 
 class AdmissionRequest:

@@ -24,8 +24,6 @@ from kubelite.api.kinds.admissionregistration import (
 from kubelite.api.machinery.causes import quoted
 from kubelite.api.machinery.json_errors import syntax_error
 from kubelite.api.machinery.json_patch import PatchFails, apply_operations
-from kubelite.api.machinery.shaping.shape import Shape
-from kubelite.api.registry.admission.converting import converted
 from kubelite.api.registry.admission.matching import (
     Rule,
     Selectors,
@@ -35,7 +33,12 @@ from kubelite.api.registry.admission.matching import (
     rule_of,
     selector_of,
 )
-from kubelite.api.registry.admission.request import AdmissionRequest, JudgesConnections, Verb
+from kubelite.api.registry.admission.replacing import (
+    converted,
+    put_back,
+    take_out,
+)
+from kubelite.api.registry.admission.request import AdmissionRequest, JudgesConnections
 from kubelite.api.registry.admission.review import (
     VERSIONS,
     Answer,
@@ -52,8 +55,6 @@ from kubelite.offload import Offload
 JSON = dict[str, Any]
 SECONDS = 10  # if a webhook names no timeout
 NO_SIDE_EFFECTS = ("None", "NoneOnDryRun")
-# Set by the server after mutating admission upstream, so mutating webhooks do not see it.
-SET_LATER = ("uid", "creationTimestamp", "generation")
 PATCH_PASSES = 4  # decode, patch, encode and decode, in bytes of cost a byte
 
 
@@ -257,20 +258,19 @@ class MutatingAdmissionWebhook(_Webhooks):
         configured = self.configured()
         if not configured:
             return
-        repetition = request.repetition
-        if repetition.is_now and encode(request.object) != repetition.last_output:
-            repetition.reinvocable |= repetition.seen  # another plugin has changed the object
+        invocations = request.repetition.of(self.name)
+        invocations.begin(encode(request.object))
         for number, hook in enumerate(configured):
             meant = self.meant(hook, request)
-            if meant is None or (repetition.is_now and hook.key not in repetition.reinvocable):
+            if meant is None or not invocations.includes(hook.key):
                 continue
             if await self.conditions_hold(hook, request, meant):
                 await self._call(hook, request, meant, number)
-        repetition.last_output = encode(request.object)
+        invocations.end(encode(request.object))
 
     async def _call(self, hook: Hook, request: AdmissionRequest, meant: Meant, number: int) -> None:
         shown = await self._shown(request, meant, request.object)
-        kept = _without(shown, request)
+        kept = take_out(shown, request)
         answer = await self.ask(hook, request, meant, shown, mutating=True)
         is_changed = False
         if answer is not None:
@@ -280,9 +280,9 @@ class MutatingAdmissionWebhook(_Webhooks):
             if answer.patch:
                 is_changed = await self._patch(hook, request, meant, shown, kept, answer.patch)
         if is_changed:
-            request.repetition.changed()
+            request.repetition.of(self.name).changed()
         if hook.is_reinvocable:
-            request.repetition.seen.add(hook.key)
+            request.repetition.of(self.name).wants_again(hook.key)
         place = f"round_{int(request.repetition.is_now)}_index_{number}"
         told = {
             "configuration": hook.configuration,
@@ -329,50 +329,8 @@ class MutatingAdmissionWebhook(_Webhooks):
             raise internal_error(error.message) from error
         if encode(item) == before:
             return False
-        await self._take(request, meant, item, kept)
+        await put_back(request, self._row(request, meant), item, kept)
         return True
-
-    async def _take(self, request: AdmissionRequest, meant: Meant, item: JSON, kept: JSON) -> None:
-        """Put a changed object in place of the request's."""
-        row, own = self._row(request, meant), request.resource
-        present = request.object
-        assert present is not None
-        if request.form is not None:
-            _complete(request.form, item)
-            present.clear()
-            present.update(item)
-            return
-        subresource = row.subresources.get(request.attributes.subresource)
-        if subresource is not None and subresource.projection is not None:
-            form = subresource.projection.shape
-            _complete(form, item)
-            whole = subresource.projection.write(await converted(own, row, present), item)
-        else:
-            _complete(row.shape, item)
-            whole = item
-            if isinstance(metadata := whole.get("metadata"), dict):
-                metadata |= kept
-        changed = await converted(row, own, whole)
-        if own.type is not None:
-            changed["apiVersion"], changed["kind"] = own.api_version, own.kind.kind
-        present.clear()
-        present.update(changed)
-
-
-def _complete(shape: Shape, item: JSON) -> None:
-    """Give a changed object its form; raises InternalError for what has the wrong type."""
-    try:
-        shape.complete(item)
-    except BadRequest as error:
-        raise internal_error(error.message[max(error.message.find("json: "), 0) :]) from error
-
-
-def _without(shown: JSON | None, request: AdmissionRequest) -> JSON:
-    """Take from the metadata of an object what the server sets later, and return it."""
-    if shown is None or request.operation is not Verb.CREATE:
-        return {}
-    metadata = shown.get("metadata") or {}
-    return {name: metadata.pop(name) for name in SET_LATER if name in metadata}
 
 
 def tell(request: AdmissionRequest, answer: Answer) -> None:

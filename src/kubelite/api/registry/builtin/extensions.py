@@ -8,6 +8,7 @@ from kubelite.api.machinery.defaults import extensions as extensions_defaults
 from kubelite.api.registry.builtin.row import EXTENSIONS, row
 from kubelite.api.registry.rules import admission_policies as policy_rules
 from kubelite.api.registry.rules import extensions as extensions_rules
+from kubelite.api.registry.rules import mutating_policies as mutating_rules
 from kubelite.api.registry.rules.custom_definition_updates import (
     custom_definition_status_update,
     custom_definition_update,
@@ -43,7 +44,11 @@ ADMISSION = (
         "mutatingadmissionpolicies",
         cluster=True,
         categories=EXTENSIONS,
-        rules=Rules(policy_rules.mutating_policy, passes=COMPILING),
+        rules=Rules(
+            mutating_rules.mutating_policy,
+            mutating_rules.mutating_policy_update,
+            passes=COMPILING,
+        ),
         warnings=STATIC,
         defaults=admissionregistration_defaults.default_policy,
         layout=extensions_columns.MUTATING_ADMISSION_POLICY,
@@ -54,7 +59,7 @@ ADMISSION = (
         "mutatingadmissionpolicybindings",
         cluster=True,
         categories=EXTENSIONS,
-        rules=Rules(policy_rules.policy_binding),
+        rules=Rules(mutating_rules.mutating_binding),
         warnings=STATIC,
         defaults=admissionregistration_defaults.default_policy_binding,
         layout=extensions_columns.POLICY_BINDING,

@@ -107,16 +107,6 @@ def validating_policy_update(thing: JSON, old: JSON) -> Out:
     return validating_policy(thing, old)
 
 
-def mutating_policy(thing: JSON) -> Out:
-    """Check a MutatingAdmissionPolicy, apart from its mutations."""
-    out = Out()
-    spec = part(thing, "spec")
-    common(out, spec, Expressions(out, spec))
-    if not spec.get("mutations"):
-        out.append(causes.required("spec.mutations", "mutations must contain at least one item"))
-    return out
-
-
 def common(out: Out, spec: JSON, expressions: Expressions, old: JSON | None = None) -> None:
     """Check what both kinds of policies have, its variables last; `old` is the spec that it replaces.
 

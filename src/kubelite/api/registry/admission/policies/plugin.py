@@ -8,7 +8,10 @@ from typing import Any, ClassVar, Protocol
 
 from kubelite.api.auth.authorize import UnionAuthorizer
 from kubelite.api.auth.lookup import Lookup
-from kubelite.api.kinds.admissionregistration import ValidatingAdmissionPolicyBinding
+from kubelite.api.kinds.admissionregistration import (
+    MutatingAdmissionPolicyBinding,
+    ValidatingAdmissionPolicyBinding,
+)
 from kubelite.api.kinds.model import Kind
 from kubelite.api.registry.admission.policies.params import Mirroring
 from kubelite.api.registry.admission.request import AdmissionRequest, JudgesConnections
@@ -68,3 +71,41 @@ def _validating(*parts: Any) -> _Validates:
     from kubelite.api.registry.admission.policies.validating import Validating
 
     return Validating(*parts)
+
+
+class _Mutates(Protocol):
+    async def mutate(self, request: AdmissionRequest) -> None: ...
+
+
+class MutatingAdmissionPolicies(JudgesConnections):
+    """Has policies change what is written."""
+
+    name: ClassVar = "MutatingAdmissionPolicy"
+
+    def __init__(
+        self,
+        lookup: Lookup,
+        resources: ResourceTable,
+        authorizer: UnionAuthorizer,
+        mirroring: Mirroring,
+        offload: Offload,
+    ) -> None:
+        self._in_use = InUse(lookup, MutatingAdmissionPolicyBinding)
+        self._make: Callable[[], _Mutates] = lambda: _mutating(
+            lookup, resources, authorizer, mirroring, offload
+        )
+        self._made: _Mutates | None = None
+
+    async def mutate(self, request: AdmissionRequest) -> None:
+        """Have the policies that a request concerns change its object; raises Forbidden where one fails."""
+        if not self._in_use:
+            return
+        if self._made is None:
+            self._made = self._make()
+        await self._made.mutate(request)
+
+
+def _mutating(*parts: Any) -> _Mutates:
+    from kubelite.api.registry.admission.policies.mutating import Mutating
+
+    return Mutating(*parts)
