@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench import api, custom, expensive, pods, rights, scheduling, store
+from bench import admission, api, custom, expensive, pods, rights, scheduling, store
 from bench.report import Figure, commit, table, write
 
 PARTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
@@ -13,6 +13,7 @@ PARTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "scheduling": scheduling.measure,
     "api": api.measure,
     "custom": custom.measure,
+    "admission": admission.measure,
     "rights": rights.measure,
     "expensive": expensive.measure,
     "pods": pods.measure,

@@ -55,10 +55,7 @@ class APIError(Exception):
             if value := getattr(self, field):
                 details[field] = value
         if self.causes:
-            details["causes"] = [
-                {"reason": cause.reason, "message": cause.message, "field": cause.path}
-                for cause in self.causes
-            ]
+            details["causes"] = [_shown(cause) for cause in self.causes]
         if self.retry_after_seconds:
             details["retryAfterSeconds"] = self.retry_after_seconds
         status = {
@@ -76,6 +73,11 @@ class APIError(Exception):
         if not details:
             del status["details"]
         return status
+
+
+def _shown(cause: Cause) -> dict[str, str]:
+    members = {"reason": cause.reason, "message": cause.message, "field": cause.path}
+    return {name: text for name, text in members.items() if text}
 
 
 class BadRequest(APIError):
@@ -100,6 +102,10 @@ class NotFound(APIError):
     """There is no such object or resource."""
 
     code, reason = 404, "NotFound"
+
+
+class PageNotFound(NotFound):
+    """No handler serves the path. Over HTTP it is a text, as upstream, and no Status."""
 
 
 class MethodNotAllowed(APIError):
@@ -160,6 +166,18 @@ class InternalError(APIError):
     """Something broke on this side."""
 
     code, reason = 500, "InternalError"
+
+
+def internal_error(problem: str) -> InternalError:
+    """Return the error that tells a caller of a problem inside; it is the message of a cause too, as upstream."""
+    causes = [Cause("", "", problem)]
+    return InternalError(f"Internal error occurred: {problem}", causes=causes)
+
+
+class PlainError(InternalError):
+    """A mistake that the real server finds too deep inside to give it a reason: 500 with a message alone."""
+
+    reason = ""
 
 
 class ServiceUnavailable(APIError):

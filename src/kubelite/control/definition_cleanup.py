@@ -217,7 +217,8 @@ class DefinitionCleanupController:
             rest = [name for name in metadata.finalizers if name != CLEANUP_FINALIZER]
             version = {"uid": metadata.uid, "resourceVersion": metadata.resourceVersion}
             patch = {"metadata": {**version, "finalizers": rest}}
-            await self._client.patch(Definition, metadata.name, patch)
+            # By its status, as upstream: what is invalid elsewhere in the definition cannot keep it.
+            await self._client.patch(Definition, metadata.name, patch, subresource="status")
         except NotFound:
             return
         finally:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from kubelite.api.auth.caller import Attributes, Authorizer, Caller
-from kubelite.api.errors import BadRequest, InternalError, NotFound, ServiceUnavailable
+from kubelite.api.errors import BadRequest, NotFound, ServiceUnavailable, internal_error
 from kubelite.api.http.destinations import plain
 from kubelite.api.http.dialer import Backend
 from kubelite.api.http.query import int64
@@ -59,9 +59,7 @@ class Backends:
                         node=name,
                         proves_node=True,
                     )
-        raise InternalError(
-            f"Internal error occurred: no preferred addresses found for node {name}; known addresses: []"
-        )
+        raise internal_error(f"no preferred addresses found for node {name}; known addresses: []")
 
     async def proxied_node(self, identifier: str) -> Backend:
         """Return the backend of ``nodes/[scheme:]<name>[:port]/proxy``. Raises BadRequest, NotFound, InternalError."""

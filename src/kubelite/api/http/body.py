@@ -6,7 +6,8 @@ from kubelite.api.errors import BadRequest, RequestEntityTooLarge, UnsupportedMe
 from kubelite.api.http.negotiation import ACCEPTED, JSON, PROTOBUF, YAML
 from kubelite.api.http.wire import Disconnected, continue_if_expected, transport_of
 from kubelite.api.kinds.model import GroupVersionKind
-from kubelite.api.machinery.json_reading import Reading, read_json, unrecognized
+from kubelite.api.machinery.json_patch import unknown_members
+from kubelite.api.machinery.json_reading import Reading, Refuse, expecting, read_json
 from kubelite.api.machinery.work_cost import json_cost, protobuf_cost, yaml_cost
 from kubelite.api.registry.verbs import PatchType
 from kubelite.limits import REQUEST_BODY, Limit
@@ -78,25 +79,36 @@ async def decode(
     if kind == PROTOBUF:
         reading = await _protobuf(data, offload)
     elif kind == YAML:
-        reading = await _yaml(data, expected.kind, offload)
+        reading = await _yaml(data, expecting(expected.kind), offload)
     else:
-        reading = await _json(data, expected.kind, offload)
+        reading = await _json(data, expecting(expected.kind), offload)
     if not isinstance(reading.value, dict):
         problem = (
             "json parse error: json: cannot unmarshal into Go value of type map[string]interface {}"
         )
-        raise unrecognized(data, expected.kind, problem)
+        raise expecting(expected.kind)(data, problem)
     return reading
 
 
-async def decode_patch(data: bytes, patch_type: PatchType, kind: str, offload: Offload) -> Reading:
-    """Decode a patch: YAML for apply, else JSON. Raises BadRequest."""
-    reading = await (_yaml if patch_type == "apply" else _json)(data, kind, offload)
-    wanted = list if patch_type == "json" else dict
-    if not isinstance(reading.value, wanted):
-        shape = "an array of operations" if wanted is list else "an object"
-        raise BadRequest(f"error decoding patch: the patch is not {shape}")
-    return reading
+async def decode_patch(data: bytes, patch_type: PatchType, offload: Offload) -> Reading:
+    """Decode a patch: YAML for apply, else JSON. Raises BadRequest; what kind of value it is, the verb checks."""
+    if patch_type == "apply":
+        return await _yaml(data, _broken_configuration, offload)
+    reading = await _json(data, _broken_patch, offload)
+    if patch_type != "json":
+        return reading
+    strange = (*reading.duplicates, *unknown_members(reading.value))
+    return reading._replace(duplicates=tuple(f"json patch {each}" for each in strange))
+
+
+def _broken_patch(body: bytes, reason: str) -> BadRequest:
+    del body
+    return BadRequest(f"error decoding patch: {reason.removeprefix('json parse error: ')}")
+
+
+def _broken_configuration(body: bytes, reason: str) -> BadRequest:
+    del body
+    return BadRequest(f"error decoding YAML: error converting YAML to JSON: {reason}")
 
 
 def unsupported(accepted: tuple[str, ...]) -> UnsupportedMediaType:
@@ -107,19 +119,19 @@ def unsupported(accepted: tuple[str, ...]) -> UnsupportedMediaType:
     )
 
 
-async def _json(data: bytes, kind: str, offload: Offload) -> Reading:
+async def _json(data: bytes, refuse: Refuse, offload: Offload) -> Reading:
     reading = await offload.run(
-        json_cost(len(data)), lambda: read_json(data, kind=kind, find_duplicates=True)
+        json_cost(len(data)), lambda: read_json(data, refuse=refuse, find_duplicates=True)
     )
     return reading._replace(cost_bytes=len(data))
 
 
-async def _yaml(data: bytes, kind: str, offload: Offload) -> Reading:
+async def _yaml(data: bytes, refuse: Refuse, offload: Offload) -> Reading:
     # Most clients send JSON, so the YAML reader is imported on first use.
     from kubelite.api.machinery.yaml_reading import read_yaml
 
     reading = await offload.run(
-        yaml_cost(len(data)), lambda: read_yaml(data, kind=kind, find_duplicates=True)
+        yaml_cost(len(data)), lambda: read_yaml(data, refuse=refuse, find_duplicates=True)
     )
     return reading._replace(cost_bytes=len(data))
 

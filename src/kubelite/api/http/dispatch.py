@@ -341,7 +341,7 @@ class Dispatcher:
             resource,
             allowed,
             asked.query,
-            _media(asked),
+            _media(asked, resource),
             self._verbs.offload,
             record,
         )
@@ -359,7 +359,7 @@ class Dispatcher:
     async def _watch(self, asked: Asked, resource: Resource, allowed: Allowed) -> Sent:
         if asked.request.method != "GET":
             raise not_allowed(resource)
-        media = _media(asked)
+        media = _media(asked, resource)
         options = watch_options(
             asked.query, name=asked.attributes.name if asked.target.legacy_watch else ""
         )
@@ -456,9 +456,14 @@ def _conclude(record: AuditRecord, result: Reply | Sent) -> None:
     record.complete(result.status, body)
 
 
-def _media(asked: Asked) -> Media:
+def _media(asked: Asked, resource: Resource) -> Media:
     headers = asked.request.headers
-    return media_of(headers.get("Accept", ""), headers.get("User-Agent", ""), asked.query)
+    return media_of(
+        headers.get("Accept", ""),
+        headers.get("User-Agent", ""),
+        asked.query,
+        custom=resource.type is None,
+    )
 
 
 def _timeout_seconds(query: Query) -> float:

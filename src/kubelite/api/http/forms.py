@@ -1,6 +1,5 @@
 """Representations of objects that a client can negotiate: Table and PartialObjectMetadata."""
 
-from collections.abc import Sequence
 from functools import partial
 
 import msgspec
@@ -68,8 +67,11 @@ class TableForm:
 
     event_cost = ROW_COST
 
-    def __init__(self, layout: Layout, name: str, include: IncludeObject, clock: Clock) -> None:
-        self.name = f"table {name} {include}"
+    def __init__(
+        self, layout: Layout, name: str, include: IncludeObject, clock: Clock, api_version: str
+    ) -> None:
+        self.name = f"table {api_version} {name} {include}"
+        self._api_version = api_version
         self._layout = layout
         self._include = include
         self._clock = clock
@@ -79,9 +81,9 @@ class TableForm:
         now = self._clock.now()
         if event_type == "BOOKMARK":
             metadata = msgspec.json.decode(_head_decoder.decode(value).metadata)
-            shown = table(self._layout, [], now, self._include, metadata)
+            shown = table(self._layout, [], now, self._include, metadata, self._api_version)
         else:
-            shown = object_table(self._layout, value, now, self._include)
+            shown = object_table(self._layout, value, now, self._include, self._api_version)
         return b'{"type":"%s","object":%s}\n' % (event_type.encode(), shown)
 
 
@@ -95,8 +97,18 @@ class Forms:
         self._clock = clock
         self._offload = offload or AtOnce()
 
-    async def single(self, resource: Resource, media: Media, query: Query, body: bytes) -> bytes:
-        """Return one object. Raises BadRequest (query) and NotAcceptable (a form the resource does not have)."""
+    async def single(
+        self,
+        resource: Resource,
+        media: Media,
+        query: Query,
+        body: bytes,
+        layout: Layout | None = None,
+    ) -> bytes:
+        """Return one object; `layout` is that of its table, by default the resource's.
+
+        Raises BadRequest (query) and NotAcceptable (a form the resource does not have).
+        """
         match media.form:
             case "Table":
                 if (
@@ -104,16 +116,17 @@ class Forms:
                 ):  # create-only resources, such as reviews, have no columns
                     raise NotAcceptable(REFUSED)
                 now, include = self._clock.now(), include_object(query)
+                shown, version = layout or resource.layout, media.form_api_version
                 return await self._offload.run(
                     ROW_COST + len(body) // TABLED_BYTES,
-                    lambda: object_table(resource.layout, body, now, include),
+                    lambda: object_table(shown, body, now, include, version),
                 )
             case "PartialObjectMetadata":
                 return METADATA_FORMS[media.form_version].single(body)
             case "PartialObjectMetadataList":
                 raise NotAcceptable(
                     f"you requested {METADATA_LIST}, but the requested object is not a list "
-                    f"({resource.kind.kind})"
+                    f"({_go_type(resource, resource.kind.kind)})"
                 )
             case _:
                 return body
@@ -122,7 +135,7 @@ class Forms:
         """Return a list. Raises BadRequest (query) and NotAcceptable (the form of a single object)."""
         match media.form:
             case "Table":
-                return await self._table(resource, listed.items, query, listed)
+                return await self._table(resource, media, query, listed)
             case "PartialObjectMetadataList":
                 return await self._offload.run(
                     len(listed.items) * HEAD_COST,
@@ -131,7 +144,7 @@ class Forms:
             case "PartialObjectMetadata":
                 raise NotAcceptable(
                     "you requested PartialObjectMetadata, but the requested object is a list "
-                    f"({resource.kind_of_list})"
+                    f"({_go_type(resource, resource.kind_of_list)})"
                 )
             case _:
                 custom = resource.type is None
@@ -141,17 +154,27 @@ class Forms:
         """Return the form of a watch's events. Raises BadRequest."""
         if media.form == "Table":
             kind = "/".join(resource.kind)
-            return TableForm(resource.layout, kind, include_object(query), self._clock)
+            return TableForm(
+                resource.layout, kind, include_object(query), self._clock, media.form_api_version
+            )
         return METADATA_FORMS[media.form_version] if media.form else PLAIN
 
     async def _table(
-        self, resource: Resource, items: Sequence[bytes], query: Query, listed: Listed
+        self, resource: Resource, media: Media, query: Query, listed: Listed
     ) -> Pieces:
         layout, now, include = resource.layout, self._clock.now(), include_object(query)
-        head, tail = table_frame(layout, list_metadata(listed))
+        items, version = listed.items, media.form_api_version
+        head, tail = table_frame(layout, list_metadata(listed), version)
         cost = len(items) * ROW_COST + sum(map(len, items)) // TABLED_BYTES
-        made = await self._offload.run(cost, lambda: rows(layout, items, now, include))
+        made = await self._offload.run(cost, lambda: rows(layout, items, now, include, version))
         return Pieces(head, made, tail)
+
+
+def _go_type(resource: Resource, kind: str) -> str:
+    """Return the type that an error names: of a custom resource that of Go's generic objects."""
+    if resource.type is not None:
+        return kind
+    return "*unstructured.Unstructured" + ("List" if kind == resource.kind_of_list else "")
 
 
 def _metadata_list(version: str, listed: Listed) -> Pieces:

@@ -37,6 +37,11 @@ class Media(Struct, frozen=True):
     pretty: bool = False
 
     @property
+    def form_api_version(self) -> str:
+        """The apiVersion of the representation."""
+        return f"{META_GROUP}/{self.form_version}"
+
+    @property
     def content_type(self) -> str:
         """The Content-Type header of the answer."""
         return JSON if self.encoding == "json" else YAML
@@ -45,10 +50,15 @@ class Media(Struct, frozen=True):
 PLAIN_JSON = Media()
 
 
-def media_of(accept: str, user_agent: str = "", query: Query = NO_QUERY) -> Media:
-    """Negotiate by Accept header; JSON is indented for ``pretty`` and HUMAN_AGENTS. Raises NotAcceptable."""
+def media_of(
+    accept: str, user_agent: str = "", query: Query = NO_QUERY, *, custom: bool = False
+) -> Media:
+    """Negotiate by Accept header; JSON is indented for ``pretty`` and HUMAN_AGENTS. Raises NotAcceptable.
+
+    `custom`: of a custom resource, which has no form in protobuf but those of its metadata.
+    """
     short = len(accept) <= CACHED_HEADER_LENGTH_MAX
-    media = _cached(accept) if short else _choose(accept)
+    media = _cached(accept, custom=custom) if short else _choose(accept, custom=custom)
     if media is None:
         raise NotAcceptable(REFUSED)
     if media.encoding == "json" and _pretty(user_agent, query):
@@ -98,11 +108,11 @@ def _pretty(user_agent: str, query: Query) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _cached(accept: str) -> Media | None:
-    return _choose(accept)
+def _cached(accept: str, *, custom: bool = False) -> Media | None:
+    return _choose(accept, custom=custom)
 
 
-def _choose(accept: str) -> Media | None:
+def _choose(accept: str, *, custom: bool = False) -> Media | None:
     if not accept:
         return PLAIN_JSON
     for media_type, parameters in parse_accept(accept):
@@ -111,6 +121,8 @@ def _choose(accept: str) -> Media | None:
         form = parameters.get("as", "")
         group, version = parameters.get("g", ""), parameters.get("v", "")
         if (form or group or version) and not _is_form(form, group, version):
+            continue
+        if custom and media_type == PROTOBUF and not form:
             continue
         if parameters.get("stream", "watch") not in ("watch", ""):
             continue
@@ -124,8 +136,7 @@ def _choose(accept: str) -> Media | None:
 
 
 def _is_form(form: str, group: str, version: str) -> bool:
-    versions = ("v1",) if form == "Table" else ("v1", "v1beta1")
-    return form in FORMS and group == META_GROUP and version in versions
+    return form in FORMS and group == META_GROUP and version in ("v1", "v1beta1")
 
 
 def _encoding(media_type: str) -> Encoding | None:

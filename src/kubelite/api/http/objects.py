@@ -20,7 +20,9 @@ from kubelite.api.http.unsent import FREE_BYTES, Unsent
 from kubelite.api.http.wire import Body
 from kubelite.api.kinds.meta import DeleteOptions
 from kubelite.api.kinds.model import GroupVersionKind
+from kubelite.api.machinery.columns.layout import Layout
 from kubelite.api.machinery.json_reading import Reading
+from kubelite.api.registry.bodies import other_version
 from kubelite.api.registry.options import WriteOptions
 from kubelite.api.registry.resource import Resource
 from kubelite.api.registry.verbs import PatchType, Verbs, Written
@@ -50,6 +52,14 @@ class Call(Struct, frozen=True):
         """Abort the connection of a client that does not read the answer."""
         if self.request.transport is not None:
             self.request.transport.abort()
+
+    @property
+    def layout(self) -> Layout:
+        """The layout of the table that shows the resource or subresource."""
+        served = self.resource.subresources.get(self.allowed.attributes.subresource)
+        if served is None or served.projection is None:
+            return self.resource.layout
+        return served.projection.layout
 
     @property
     def kind(self) -> GroupVersionKind:
@@ -137,7 +147,7 @@ class Objects:
     async def _patch(self, call: Call) -> Reply:
         patch_type = _patch_type(call)
         data = await bodies.read_body(call.request)
-        decoded = await bodies.decode_patch(data, patch_type, call.kind.kind, call.offload)
+        decoded = await bodies.decode_patch(data, patch_type, call.offload)
         if call.record is not None:
             call.record.request(decoded.value)
         options = write_options(
@@ -169,7 +179,7 @@ class Objects:
         )
 
     async def _single(self, call: Call, body: bytes) -> bytes:
-        return await self._forms.single(call.resource, call.media, call.query, body)
+        return await self._forms.single(call.resource, call.media, call.query, body, call.layout)
 
     async def _written(self, call: Call, written: Written, *, created: bool) -> Reply:
         return await object_reply(
@@ -201,6 +211,10 @@ async def _decoded_body(call: Call) -> Reading:
     decoded = await bodies.decode(data, content_type, call.kind, call.offload)
     if call.record is not None:
         call.record.request(decoded.value)
+    # No type stands for the absent version of a custom object; only components of this process may leave it out.
+    is_custom = call.resource.type is None and call.kind == call.resource.kind
+    if is_custom and decoded.value.get("kind") and not decoded.value.get("apiVersion"):
+        raise other_version("", call.kind)
     return decoded
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from kubelite.api.http.dispatch import Asked
 from kubelite.api.http.negotiation import JSON, parse_accept
 from kubelite.api.http.pages import READING_METHODS, ServePage
-from kubelite.api.http.respond import CACHE_CONTROL, Reply
+from kubelite.api.http.respond import CACHE_CONTROL, Reply, text_reply
 from kubelite.api.kinds.catalog import kinds
 from kubelite.api.machinery.openapi import Served, ServedSubresource
 from kubelite.api.machinery.openapi_custom import CustomType
@@ -15,7 +15,7 @@ from kubelite.api.machinery.openapi_v2 import PROTOBUF, OpenAPIV2
 from kubelite.api.machinery.openapi_v3 import OpenAPIV3
 from kubelite.api.machinery.schema import Schema, compile_struct
 from kubelite.api.registry.resource import Resource, Subresource
-from kubelite.api.registry.routes import not_allowed, not_found
+from kubelite.api.registry.routes import not_allowed
 from kubelite.api.registry.table import ResourceTable
 from kubelite.limits import KIB
 from kubelite.offload import AtOnce, Offload
@@ -98,7 +98,7 @@ class OpenAPIPages:
         path = asked.attributes.path.strip("/").removeprefix("openapi/v3/")
         document = await self._v3.document(path)
         if document is None:
-            raise not_found()
+            return text_reply("", status=404)  # as upstream: nothing at all
         wanted = asked.query.get("hash", [""])[0]
         if wanted and wanted != document.hash:
             address = f"/openapi/v3/{path}?hash={document.hash}"

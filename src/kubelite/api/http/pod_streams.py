@@ -13,10 +13,10 @@ from kubelite.api.errors import (
     APIError,
     BadRequest,
     Cause,
-    InternalError,
     Invalid,
     NotFound,
     ServiceUnavailable,
+    internal_error,
 )
 from kubelite.api.http.backends import Backends, not_scheduled
 from kubelite.api.http.dispatch import Asked
@@ -243,4 +243,4 @@ async def _refusal(answered: Answered, name: str) -> APIError:
                 name=name,
             )
         case _:
-            return InternalError(f"Internal error occurred: {body}")
+            return internal_error(body)

@@ -62,6 +62,7 @@ def read_options(query: Query) -> ReadOptions:
         continue_token=text(query, "continue"),
         label_selector=text(query, "labelSelector"),
         field_selector=text(query, "fieldSelector"),
+        send_initial_events=flag(query, "sendInitialEvents"),
     )
 
 

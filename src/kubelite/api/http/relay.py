@@ -13,7 +13,7 @@ from contextlib import suppress
 from aiohttp import web
 from msgspec import Struct
 
-from kubelite.api.errors import BadRequest, InternalError, ServiceUnavailable, TooManyRequests
+from kubelite.api.errors import BadRequest, ServiceUnavailable, TooManyRequests, internal_error
 from kubelite.api.http.body_end import CHUNK_SIZE, BodyEnd
 from kubelite.api.http.connection import Connection
 from kubelite.api.http.dialer import Backend, Connected, Dialer
@@ -187,9 +187,7 @@ class Relay:
             return Sent(answered.head.status, keep_alive=False)
         if answered.head.status != 101:
             close(answered)
-            raise InternalError(
-                f"Internal error occurred: invalid upgrade response: status code {answered.head.status}"
-            )
+            raise internal_error(f"invalid upgrade response: status code {answered.head.status}")
         try:
             transport = transport_of(request)
             transport.write(_upgrade_head(answered.head))

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from kubelite.api.errors import APIError, Unauthorized
+from kubelite.api.errors import APIError, PageNotFound, Unauthorized
 from kubelite.api.http.negotiation import JSON, PLAIN_JSON, Media
 from kubelite.api.http.unsent import Charge
 from kubelite.api.http.wire import Body, Pieces, slices
@@ -146,7 +146,12 @@ def list_metadata(listed: Listed, *, custom: bool = False) -> dict[str, Any]:
 
 
 def error_reply(error: APIError, media: Media = PLAIN_JSON) -> Reply:
-    """Return a reply with the error's Status, and Retry-After or WWW-Authenticate where it applies."""
+    """Return a reply with the error's Status, and Retry-After or WWW-Authenticate where it applies.
+
+    A path that nobody serves is answered with a text.
+    """
+    if isinstance(error, PageNotFound):
+        return text_reply("404 page not found\n", error.code)
     headers: dict[str, str] = {}
     if error.retry_after_seconds:
         headers["Retry-After"] = str(error.retry_after_seconds)

@@ -9,9 +9,9 @@ from msgspec import field
 from kubelite.api.kinds.enums import RULE_REASONS
 from kubelite.api.kinds.meta import ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
-    ALWAYS,
     ATOMIC,
     REQUIRED,
+    AbsentList,
     Base64,
     Double,
     GroupVersionKind,
@@ -204,7 +204,7 @@ class CustomResourceDefinitionSpec(Model):
     group: Annotated[str, REQUIRED] = ""
     names: Annotated[CustomResourceDefinitionNames, REQUIRED] = CustomResourceDefinitionNames()
     scope: Annotated[str, REQUIRED] = ""
-    versions: Annotated[list[CustomResourceDefinitionVersion], REQUIRED, ATOMIC] = []
+    versions: Annotated[AbsentList[CustomResourceDefinitionVersion], REQUIRED, ATOMIC] = []
     conversion: CustomResourceConversion | None = None
     preserveUnknownFields: bool = False
 
@@ -224,9 +224,9 @@ class CustomResourceDefinitionStatus(Model):
     """What was last observed of a custom resource definition."""
 
     acceptedNames: CustomResourceDefinitionNames = CustomResourceDefinitionNames()
-    conditions: Annotated[list[CustomResourceDefinitionCondition], list_map("type"), ALWAYS] = []
+    conditions: Annotated[AbsentList[CustomResourceDefinitionCondition], list_map("type")] = []
     observedGeneration: Int64 = 0
-    storedVersions: Annotated[list[str], ATOMIC, ALWAYS] = []
+    storedVersions: Annotated[AbsentList[str], ATOMIC] = []
 
 
 class CustomResourceDefinition(Kind):

@@ -14,6 +14,7 @@ from kubelite.api.kinds.model import (
     Int64,
     Kind,
     Model,
+    NilList,
     Time,
 )
 
@@ -54,7 +55,7 @@ class SelfSubjectReview(Kind):
 class TokenRequestSpec(Model):
     """What is wanted of a token request."""
 
-    audiences: Annotated[list[str], ATOMIC, ALWAYS] = []
+    audiences: Annotated[NilList[str], ATOMIC] = []
     boundObjectRef: BoundObjectReference | None = None
     expirationSeconds: Int64 | None = None
 

@@ -6,7 +6,6 @@ from typing import Annotated, ClassVar
 
 from kubelite.api.kinds.meta import LabelSelector, ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
-    ALWAYS,
     ATOMIC,
     REQUIRED,
     GroupVersionKind,
@@ -14,6 +13,7 @@ from kubelite.api.kinds.model import (
     Int64,
     Kind,
     Model,
+    NilList,
     Quantity,
     Time,
     list_map,
@@ -204,7 +204,7 @@ class HorizontalPodAutoscalerStatus(Model):
     conditions: Annotated[
         list[HorizontalPodAutoscalerCondition], list_map("type"), merge_by("type")
     ] = []
-    currentMetrics: Annotated[list[MetricStatus], ATOMIC, ALWAYS] = []
+    currentMetrics: Annotated[NilList[MetricStatus], ATOMIC] = []
     currentReplicas: Int32 = 0
     lastScaleTime: Time | None = None
     observedGeneration: Int64 | None = None

@@ -24,6 +24,7 @@ from kubelite.api.kinds.model import (
     Int64,
     Kind,
     Model,
+    NilList,
     Time,
     merge_by,
 )
@@ -55,7 +56,7 @@ class PodFailurePolicyRule(Model):
 class PodFailurePolicy(Model):
     """Rules about failed pods, of which the first that matches counts."""
 
-    rules: Annotated[list[PodFailurePolicyRule], REQUIRED, ATOMIC] = []
+    rules: Annotated[NilList[PodFailurePolicyRule], REQUIRED, ATOMIC] = []
 
 
 class SuccessPolicyRule(Model):

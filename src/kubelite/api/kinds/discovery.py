@@ -8,7 +8,6 @@ from kubelite.api.kinds.core.references import ObjectReference
 from kubelite.api.kinds.enums import ADDRESS_TYPES, PROTOCOLS
 from kubelite.api.kinds.meta import ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
-    ALWAYS,
     ATOMIC,
     REQUIRED,
     SET,
@@ -16,6 +15,7 @@ from kubelite.api.kinds.model import (
     Int32,
     Kind,
     Model,
+    NilList,
 )
 
 
@@ -77,8 +77,8 @@ class EndpointSlice(Kind):
 
     addressType: Annotated[str, REQUIRED, ADDRESS_TYPES] = ""
     metadata: ObjectMeta = ObjectMeta()
-    endpoints: Annotated[list[Endpoint], ATOMIC, ALWAYS] = []
-    ports: Annotated[list[EndpointPort], ATOMIC, ALWAYS] = []
+    endpoints: Annotated[NilList[Endpoint], ATOMIC] = []
+    ports: Annotated[NilList[EndpointPort], ATOMIC] = []
 
 
 class EndpointSliceList(Kind):

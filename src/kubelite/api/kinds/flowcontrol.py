@@ -14,6 +14,7 @@ from kubelite.api.kinds.model import (
     Int32,
     Kind,
     Model,
+    NilList,
     Time,
     list_map,
     merge_by,
@@ -53,7 +54,7 @@ class ResourcePolicyRule(Model):
     resources: Annotated[list[str], REQUIRED, SET] = []
     verbs: Annotated[list[str], REQUIRED, SET] = []
     clusterScope: bool = False
-    namespaces: Annotated[list[str], SET, ALWAYS] = []
+    namespaces: Annotated[NilList[str], SET] = []
 
 
 class GroupSubject(Model):

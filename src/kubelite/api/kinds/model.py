@@ -8,10 +8,21 @@ say (required, default, merge key, list type, enum) rides in ``Annotated[...]`` 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, NamedTuple, dataclass_transform
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    NamedTuple,
+    Optional,
+    TypeVar,
+    dataclass_transform,
+)
 
 import msgspec
 from msgspec import Struct, StructMeta
+from msgspec.structs import force_setattr
 
 
 class GroupVersionKind(NamedTuple):
@@ -45,6 +56,7 @@ class Note(Struct, frozen=True, kw_only=True, omit_defaults=True):
     preserve: bool = False  # unknown fields are kept
     always: bool = False  # on the wire even when empty (an object that may not be absent always is)
     omit_empty: bool = False  # required, and yet not on the wire when empty
+    null: Literal["", "absent", "empty"] = ""  # a list that is null on the wire when it is that
 
 
 REQUIRED = Note(required=True)
@@ -76,12 +88,40 @@ def enum(*values: str) -> Note:
     return Note(enum=values)
 
 
+_NULL_LISTS = ("NilList[", "AbsentList[")
+
+
+def _may_be_null(annotation: Any) -> bool:
+    """Return whether an annotation, mostly still a text, is of a list that may be null."""
+    if isinstance(annotation, str):
+        return any(alias in annotation for alias in _NULL_LISTS)
+    notes = getattr(annotation, "__metadata__", ())
+    return any(isinstance(note, Note) and bool(note.null) for note in notes)
+
+
+def _null_to_empty(fields: tuple[str, ...]) -> Callable[[Model], None]:
+    """Return what msgspec runs after decoding, so that readers see an empty list where the wire has null."""
+
+    def fill(self: Model) -> None:
+        for field in fields:
+            if getattr(self, field) is None:
+                force_setattr(self, field, [])
+
+    return fill
+
+
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(msgspec.field,))
 class ModelMeta(StructMeta):
     """Makes every API type frozen and keyword-only, and omits defaults when encoding."""
 
     def __new__(mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> ModelMeta:
         """Create the type; msgspec inherits none of these options by itself."""
+        if nils := tuple(
+            field
+            for field, annotation in namespace.get("__annotations__", {}).items()
+            if _may_be_null(annotation)
+        ):
+            namespace["__post_init__"] = _null_to_empty(nils)
         return super().__new__(
             mcls, name, bases, namespace, kw_only=True, frozen=True, omit_defaults=True, gc=False
         )
@@ -113,6 +153,15 @@ Time = Annotated[str, Note(format="date-time")]  # RFC 3339, seconds, Z
 MicroTime = Annotated[str, Note(format="date-time-micro")]  # RFC 3339, six decimals, Z
 Quantity = Annotated[str, Note(format="quantity")]
 IntOrString = Annotated[int | str, Note(format="int-or-string")]
+if TYPE_CHECKING:
+    NilList = list
+    AbsentList = list
+else:
+    _Item = TypeVar("_Item")
+    # A list without omitempty in Go. Protobuf, in which it is stored, does not tell an empty list from none: both are
+    # null. Of the kinds stored as JSON only an absent list is.
+    NilList = Annotated[Optional[list[_Item]], Note(always=True, null="empty")]  # noqa: UP045 -- generic
+    AbsentList = Annotated[Optional[list[_Item]], Note(always=True, null="absent")]  # noqa: UP045 -- generic
 RawExtension = Annotated[dict[str, Any], Note(preserve=True)]
 
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Annotated, ClassVar
 
 from kubelite.api.kinds.meta import LabelSelector, ListMeta, ObjectMeta
-from kubelite.api.kinds.model import ALWAYS, ATOMIC, REQUIRED, GroupVersionKind, Kind, Model
+from kubelite.api.kinds.model import (
+    ALWAYS,
+    ATOMIC,
+    REQUIRED,
+    GroupVersionKind,
+    Kind,
+    Model,
+    NilList,
+)
 
 
 class AggregationRule(Model):
@@ -31,7 +39,7 @@ class ClusterRole(Kind):
 
     metadata: ObjectMeta = ObjectMeta()
     aggregationRule: AggregationRule | None = None
-    rules: Annotated[list[PolicyRule], ATOMIC, ALWAYS] = []
+    rules: Annotated[NilList[PolicyRule], ATOMIC] = []
 
 
 class RoleRef(Model):
@@ -89,7 +97,7 @@ class Role(Kind):
     gvk: ClassVar = GroupVersionKind("rbac.authorization.k8s.io", "v1", "Role")
 
     metadata: ObjectMeta = ObjectMeta()
-    rules: Annotated[list[PolicyRule], ATOMIC, ALWAYS] = []
+    rules: Annotated[NilList[PolicyRule], ATOMIC] = []
 
 
 class RoleBinding(Kind):

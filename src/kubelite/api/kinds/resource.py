@@ -13,7 +13,6 @@ from kubelite.api.kinds.enums import (
 )
 from kubelite.api.kinds.meta import Condition, ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
-    ALWAYS,
     ATOMIC,
     OMIT_EMPTY,
     REQUIRED,
@@ -21,6 +20,7 @@ from kubelite.api.kinds.model import (
     Int64,
     Kind,
     Model,
+    NilList,
     Quantity,
     RawExtension,
     Time,
@@ -44,7 +44,7 @@ class AllocatedDeviceStatus(Model):
     device: Annotated[str, REQUIRED] = ""
     driver: Annotated[str, REQUIRED] = ""
     pool: Annotated[str, REQUIRED] = ""
-    conditions: Annotated[list[Condition], list_map("type"), ALWAYS] = []
+    conditions: Annotated[NilList[Condition], list_map("type")] = []
     data: RawExtension | None = None
     networkData: NetworkDeviceData | None = None
     shareID: str | None = None
@@ -268,7 +268,7 @@ class DeviceClaim(Model):
 
     config: Annotated[list[DeviceClaimConfiguration], ATOMIC] = []
     constraints: Annotated[list[DeviceConstraint], ATOMIC] = []
-    requests: Annotated[list[DeviceRequest], ATOMIC, ALWAYS] = []
+    requests: Annotated[NilList[DeviceRequest], ATOMIC] = []
 
 
 class DeviceClassConfiguration(Model):

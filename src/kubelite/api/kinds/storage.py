@@ -9,7 +9,6 @@ from kubelite.api.kinds.core.persistent_volumes import PersistentVolumeSpec
 from kubelite.api.kinds.enums import BINDING_MODES, RECLAIM_POLICIES
 from kubelite.api.kinds.meta import LabelSelector, ListMeta, ObjectMeta
 from kubelite.api.kinds.model import (
-    ALWAYS,
     ATOMIC,
     REQUIRED,
     SET,
@@ -18,6 +17,7 @@ from kubelite.api.kinds.model import (
     Int64,
     Kind,
     Model,
+    NilList,
     Quantity,
     Time,
     list_map,
@@ -78,13 +78,13 @@ class CSINodeDriver(Model):
     name: Annotated[str, REQUIRED] = ""
     nodeID: Annotated[str, REQUIRED] = ""
     allocatable: VolumeNodeResources | None = None
-    topologyKeys: Annotated[list[str], ATOMIC, ALWAYS] = []
+    topologyKeys: Annotated[NilList[str], ATOMIC] = []
 
 
 class CSINodeSpec(Model):
     """What is wanted of a CSI node."""
 
-    drivers: Annotated[list[CSINodeDriver], REQUIRED, list_map("name"), merge_by("name")] = []
+    drivers: Annotated[NilList[CSINodeDriver], REQUIRED, list_map("name"), merge_by("name")] = []
 
 
 class CSINode(Kind):

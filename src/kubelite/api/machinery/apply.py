@@ -5,14 +5,15 @@ it no longer names and that no other manager owns is removed. To change a field 
 unless forced.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import Any, NoReturn
 
 import msgspec
+from msgspec.structs import replace
 
-from kubelite.api.errors import BadRequest, Cause, Conflict
+from kubelite.api.errors import BadRequest, Cause, Conflict, PlainError
 from kubelite.api.machinery.apply_typing import find_mistyped
 from kubelite.api.machinery.causes import Causes, TooManyCauses, cut, quoted
 from kubelite.api.machinery.field_sets import (
@@ -64,7 +65,8 @@ def apply(
     The result is not pruned, defaulted or validated. If nothing changed it equals the live object.
 
     Raises:
-        BadRequest: The configuration has managedFields, another version, or list elements without their keys.
+        BadRequest: The configuration has managedFields or another version.
+        PlainError: The configuration does not fit its type.
         Conflict: Other managers own fields that the configuration changes; there is a cause for each, within the
         bounds of a response.
     """
@@ -88,10 +90,19 @@ def apply(
     found = difference(base, merged, schema)
     changed = owned_by_config(found.changed, writer)
     if not force:
-        _contest(others, changed, _excused(schema, base, writer))
-    others = release(others, changed, found.removed)
+        excused = _excused(schema, base, writer)
+        contest(
+            (entry, without(intersection(entry.fields, changed), excused))
+            for entry in others
+            if writer.reaches(entry)
+        )
+    others = release(others, changed, found.removed, reaches=writer.reaches)
     if last is not None and last.fields == fields and changed is None and found.removed is None:
         own = last
+    if merged == base:
+        own = replace(
+            own, time=last.time if last is not None else ""
+        )  # an apply that sets nothing has no time
     if own.fields is not None:
         others.append(own)
     if _excusable(base, writer):
@@ -117,13 +128,13 @@ def _copy(value: JSON) -> JSON:
 
 
 def _refuse(config: JSON, problems: Sequence[str]) -> NoReturn:
-    """Raise BadRequest for a configuration, with its problems and the object's type and name."""
+    """Raise PlainError for a configuration, with its problems and the object's type and name."""
     metadata = config.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
     name, namespace = (_text(metadata.get(each)) for each in ("name", "namespace"))
     text = problems[0] if len(problems) == 1 else "errors:\n  " + "\n  ".join(problems)
     kind = type_named(config)
-    raise BadRequest(f"failed to create typed patch object ({namespace}/{name}; {kind}): {text}")
+    raise PlainError(f"failed to create typed patch object ({namespace}/{name}; {kind}): {text}")
 
 
 def _text(value: Any) -> str:
@@ -151,7 +162,7 @@ def _check(schema: Schema, config: JSON, writer: Writer) -> None:
 
 
 def check_config(schema: Schema, config: JSON) -> None:
-    """Raise BadRequest for a configuration that does not fit its type, for example with unknown fields."""
+    """Raise PlainError for a configuration that does not fit its type, for example with unknown fields."""
     if problems := find_mistyped(schema, config):
         _refuse(config, problems)
 
@@ -297,12 +308,11 @@ def _excused(schema: Schema, base: JSON, writer: Writer) -> FieldSet | None:
     return without(fields, drifted.changed)
 
 
-def _contest(others: list[Entry], changed: FieldSet | None, excused: FieldSet | None) -> None:
-    """Raise Conflict if other managers own changed fields that are not excused."""
+def contest(others: Iterable[tuple[Entry, FieldSet | None]]) -> None:
+    """Raise Conflict if other managers own fields that are to be changed, which are given with each entry."""
     total = 0
     causes = Causes()
-    for entry in sorted(others, key=_described):
-        contested = without(intersection(entry.fields, changed), excused)
+    for entry, contested in sorted(others, key=lambda each: _described(each[0])):
         if contested is None:
             continue
         total += count(contested)

@@ -14,6 +14,7 @@ from kubelite.api.machinery.schema import Schema
 from kubelite.limits import CAUSES
 
 NAMES_SHOWN = 20  # fields of a misplaced object that a finding names; values are left out, since they may be secret
+_TWICE = "duplicate entries for key"
 _SCALARS = (str, int, float)  # bool is an int
 _GO_NAMES = {
     str: "string",
@@ -32,6 +33,12 @@ def find_mistyped(schema: Schema, config: Any) -> list[str]:
         CAUSES.reached()
         found[-1] = "and more"
     return found
+
+
+def is_mistyped(schema: Schema, item: Any) -> bool:
+    """Return whether an object has values that its schema does not describe; list elements may have equal keys."""
+    findings = _of_value(schema, item, "", free=False)
+    return any(_TWICE not in each for each in findings)
 
 
 def _of_value(schema: Schema, value: Any, path: str, *, free: bool) -> Iterator[str]:
@@ -82,7 +89,7 @@ def _of_list(schema: Schema, value: list[Any], path: str, *, free: bool) -> Iter
                 return
             step = bracketed(key)
             if key in seen:
-                yield _finding(path, f"duplicate entries for key {step}")
+                yield _finding(path, f"{_TWICE} {step}")
             seen.add(key)
         yield from _of_value(schema.items, item, path + step, free=free)
 

@@ -2,7 +2,7 @@
 
 Kubernetes' library (evanphx/json-patch, version 4) differs from the RFC: negative indexes count from the end, a replace
 adds a missing field, a missing field equals null in a test, an absent value is null, and only a replace reaches the
-root. An error names the operation's path, never a value: a Secret's content would end up in logs.
+root. The answer to a patch that cannot be applied does not say why, as upstream.
 """
 
 from collections.abc import Callable
@@ -10,14 +10,17 @@ from typing import Any
 
 import msgspec
 
-from kubelite.api.errors import BadRequest, Cause, Invalid, RequestEntityTooLarge
+from kubelite.api.errors import BadRequest, Invalid, RequestEntityTooLarge
 from kubelite.api.machinery.causes import cut
 from kubelite.api.machinery.document_size import Meter, json_cost
 from kubelite.api.machinery.json_reading import is_too_deep
-from kubelite.limits import PATCH_COPIES, PATCH_OPERATIONS, PATCH_WORK
+from kubelite.api.machinery.mismatch import value_name
+from kubelite.api.machinery.paths import FieldPath, Notes
+from kubelite.limits import DUPLICATE_FIELDS, PATCH_COPIES, PATCH_OPERATIONS, PATCH_WORK
 
 JSON = dict[str, Any]
 
+_MEMBERS = {"op", "path", "from", "value"}
 _REJECTED = "the server rejected our request due to an error in our request"
 _MISSING = "missing value"
 _INDEX_DIGITS_MAX = 18
@@ -26,22 +29,31 @@ _encode = msgspec.json.encode
 _decode = msgspec.json.decode
 
 
-class _Fails(Exception):
+class PatchFails(Exception):
     """An operation cannot be applied."""
 
 
 def json_patch(document: JSON, operations: Any) -> JSON:
     """Apply a JSON patch and return the result, of which the changed `document` and the operations may become parts.
 
+    Raises what `apply_operations` raises, but Invalid, which does not say why, for an operation that cannot be applied.
+    """
+    try:
+        return apply_operations(document, operations)
+    except PatchFails as error:
+        raise Invalid(_REJECTED) from error
+
+
+def apply_operations(document: JSON, operations: Any) -> JSON:
+    """Apply a JSON patch as `json_patch` does.
+
     Raises:
         BadRequest: The patch is no list of operations.
         RequestEntityTooLarge: The patch has too many operations, moves too much, or its copies grow too large.
-        Invalid: An operation cannot be applied, or a test failed.
+        PatchFails: An operation cannot be applied, or a test failed.
     """
     if not isinstance(operations, list) or not all(isinstance(each, dict) for each in operations):
-        raise BadRequest(
-            "error decoding patch: json: cannot unmarshal into Go value of type []handlers.jsonPatchOp"
-        )
+        raise BadRequest(f"error decoding patch: {_not_operations(operations)}")
     if len(operations) > PATCH_OPERATIONS.value:
         PATCH_OPERATIONS.reached()
         raise RequestEntityTooLarge(
@@ -52,15 +64,22 @@ def json_patch(document: JSON, operations: Any) -> JSON:
     try:
         for operation in operations:
             patcher.apply(operation)
-        if is_too_deep(patcher.document):
-            raise _Fails("exceeded max depth")
-    except _Fails as error:
-        raise _rejected(str(error)) from error
+        too_deep = is_too_deep(patcher.document)
     except RecursionError as error:
-        raise _rejected("exceeded max depth") from error
+        raise PatchFails("exceeded max depth") from error
+    if too_deep:
+        raise PatchFails("exceeded max depth")
     if not isinstance(patcher.document, dict):
-        raise _rejected("the patch leaves no object")
+        raise PatchFails("the patch leaves no object")
     return patcher.document
+
+
+def _not_operations(value: Any) -> str:
+    found, wanted = value, "[]handlers.jsonPatchOp"
+    if isinstance(value, list):
+        found = next(each for each in value if not isinstance(each, dict))
+        wanted = wanted.removeprefix("[]")
+    return f"json: cannot unmarshal {value_name(found)} into Go value of type {wanted}"
 
 
 def json_patch_cost(document_bytes: int, operations: Any) -> int:
@@ -83,8 +102,16 @@ def _may_move(operation: Any) -> bool:
     return any(path.__class__ is str and path[-1:].isdigit() for path in paths)
 
 
-def _rejected(reason: str) -> Invalid:
-    return Invalid(_REJECTED, causes=[Cause("patch", "FieldValueInvalid", cut(reason))])
+def unknown_members(operations: Any) -> list[str]:
+    """Return a sentence for each member that no operation has, which strict validation reports."""
+    if not isinstance(operations, list):
+        return []
+    found = Notes(DUPLICATE_FIELDS)
+    for index, operation in enumerate(operations):
+        if isinstance(operation, dict):
+            for name in operation.keys() - _MEMBERS:
+                found.add('unknown field "{}"', FieldPath(FieldPath(None, index), name))
+    return sorted(found.texts)
 
 
 class _Patcher:
@@ -97,12 +124,12 @@ class _Patcher:
         self._meter = Meter()
 
     def apply(self, operation: JSON) -> None:
-        """Apply one operation; raises _Fails."""
+        """Apply one operation; raises PatchFails."""
         name = operation.get("op")
         handler = _HANDLERS.get(name) if isinstance(name, str) else None
         if handler is None:
             shown = cut(name) if isinstance(name, str) else "unknown"
-            raise _Fails(f"Unexpected kind: {shown}")
+            raise PatchFails(f"Unexpected kind: {shown}")
         handler(self, operation)
 
     def add(self, operation: JSON) -> None:
@@ -123,7 +150,7 @@ class _Patcher:
         value = operation.get("value")
         if path == "":
             if not isinstance(value, dict | list):
-                raise _Fails("replace operation value must be object or array")
+                raise PatchFails("replace operation value must be object or array")
             self.document = value
             return
         container, key = self._find(path, "replace operation does not apply: doc is missing path")
@@ -169,7 +196,7 @@ class _Patcher:
             container, key = self._find(path, "test operation does not apply: is missing path")
             present = _get(container, key, f"error in test for path: '{path}'")
         if not _are_equal(present, value):
-            raise _Fails(f"testing value {path} failed: test failed")
+            raise PatchFails(f"testing value {path} failed: test failed")
 
     def _find(self, path: str, wrong: str) -> tuple[Any, str]:
         """Return the container of the value at a path, and the last step."""
@@ -184,9 +211,9 @@ class _Patcher:
                 return container, key
             try:
                 container = _get(container, key, "")
-            except _Fails:
+            except PatchFails:
                 break
-        raise _Fails(f'{wrong}: "{path}": {_MISSING}')
+        raise PatchFails(f'{wrong}: "{path}": {_MISSING}')
 
     def _add(self, container: Any, key: str, value: Any, wrong: str) -> None:
         if isinstance(container, dict):
@@ -210,7 +237,7 @@ class _Patcher:
         elif key in container:
             del container[key]
         else:
-            raise _Fails(f"{wrong}: Unable to remove nonexistent key: {key}: {_MISSING}")
+            raise PatchFails(f"{wrong}: Unable to remove nonexistent key: {key}: {_MISSING}")
 
     def _copy(self, value: Any) -> Any:
         if value is None:
@@ -249,16 +276,16 @@ _HANDLERS: dict[str, Callable[[_Patcher, JSON], None]] = {
 def _pointer(name: str, operation: JSON, member: str) -> str:
     path = operation.get(member)
     if not isinstance(path, str):
-        raise _Fails(f"{name} operation failed to decode {member}: {_MISSING}")
+        raise PatchFails(f"{name} operation failed to decode {member}: {_MISSING}")
     return path
 
 
 def _index(key: str, wrong: str) -> int:
     digits = key[1:] if key[:1] in ("+", "-") else key
     if not (digits.isascii() and digits.isdigit()):
-        raise _Fails(f'{wrong}: strconv.Atoi: parsing "{key}": invalid syntax')
+        raise PatchFails(f'{wrong}: strconv.Atoi: parsing "{key}": invalid syntax')
     if len(digits.lstrip("0")) > _INDEX_DIGITS_MAX:
-        raise _Fails(f'{wrong}: strconv.Atoi: parsing "{key}": value out of range')
+        raise PatchFails(f'{wrong}: strconv.Atoi: parsing "{key}": value out of range')
     number = int(digits[-_INDEX_DIGITS_MAX:])
     return -number if key[0] == "-" else number
 
@@ -270,8 +297,10 @@ def _position(items: list[Any], key: str, wrong: str) -> int:
     return position % len(items)
 
 
-def _out_of_bounds(position: int, wrong: str) -> _Fails:
-    return _Fails(f"{wrong}: Unable to access invalid index: {position}: invalid index referenced")
+def _out_of_bounds(position: int, wrong: str) -> PatchFails:
+    return PatchFails(
+        f"{wrong}: Unable to access invalid index: {position}: invalid index referenced"
+    )
 
 
 def _get(container: Any, key: str, wrong: str) -> Any:

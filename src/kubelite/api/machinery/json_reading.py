@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
 
 from kubelite.api.errors import BadRequest
 from kubelite.api.machinery.document_size import check_json
+from kubelite.api.machinery.json_errors import syntax_error
 from kubelite.api.machinery.paths import FieldPath, Notes
 from kubelite.limits import DOCUMENT_DEPTH, DUPLICATE_FIELDS
 
@@ -31,8 +33,27 @@ class Reading(NamedTuple):
 EMPTY = Reading(None)
 
 
-def read_json(body: bytes, *, kind: str = "", find_duplicates: bool = False) -> Reading:
-    """Decode a body; `kind` is named in the error as what was expected.
+Refuse = Callable[[bytes, str], BadRequest]  # makes the error of a body from the reason
+
+
+def expecting(kind: str) -> Refuse:
+    """Return what makes the error of a body that should be an object, of which not even the kind can be decoded."""
+    wanted = f" (must be of type {kind})" if kind else ""
+
+    def refusal(body: bytes, reason: str) -> BadRequest:
+        return BadRequest(
+            f"the object provided is unrecognized{wanted}: couldn't get version/kind; {reason} "
+            f"({_summary(body)})"
+        )
+
+    return refusal
+
+
+_anything = expecting("")
+
+
+def read_json(body: bytes, *, refuse: Refuse = _anything, find_duplicates: bool = False) -> Reading:
+    """Decode a body; `refuse` words the error.
 
     Raises:
         BadRequest: The body is not JSON, or nested too deep.
@@ -42,20 +63,12 @@ def read_json(body: bytes, *, kind: str = "", find_duplicates: bool = False) -> 
     try:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise unrecognized(body, kind, f"json parse error: {_reason(error)}") from error
+        raise refuse(body, f"json parse error: {syntax_error(body)}") from error
     except RecursionError as error:
-        raise unrecognized(body, kind, "json parse error: exceeded max depth") from error
+        raise refuse(body, "json parse error: exceeded max depth") from error
     if body.count(b"{") + body.count(b"[") > DEPTH_LIMIT and is_too_deep(value):
-        raise unrecognized(body, kind, "json parse error: exceeded max depth")
+        raise refuse(body, "json parse error: exceeded max depth")
     return Reading(value, duplicate_fields(body, value) if find_duplicates else ())
-
-
-def unrecognized(body: bytes, kind: str, reason: str) -> BadRequest:
-    """Return the error for a body of which not even the kind can be decoded."""
-    wanted = f" (must be of type {kind})" if kind else ""
-    return BadRequest(
-        f"the object provided is unrecognized{wanted}: couldn't get version/kind; {reason} ({_summary(body)})"
-    )
 
 
 def is_too_deep(value: Any) -> bool:
@@ -112,13 +125,6 @@ def _find_duplicates(value: Any, path: FieldPath | None, found: Notes) -> None:
         for index, item in enumerate(value):
             if item.__class__ is not str:
                 _find_duplicates(item, FieldPath(path, index), found)
-
-
-def _reason(error: Exception) -> str:
-    text = str(error)
-    if "truncated" in text:
-        return "unexpected end of JSON input"
-    return text.removeprefix("JSON is malformed: ")
 
 
 def _summary(body: bytes) -> str:

@@ -4,7 +4,7 @@ Call `track` after defaulting and before admission and allocation, as Kubernetes
 fields that the server sets later.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from msgspec import Struct, field
@@ -100,6 +100,13 @@ class Writer(Struct, frozen=True):
     time: str
     subresource: str = ""
     reset: FieldSet = field(default_factory=lambda: RESET_MAIN)
+    converts: bool = (
+        False  # another server converts: entries of other versions are settled by `other_versions`
+    )
+
+    def reaches(self, entry: Entry) -> bool:
+        """Return whether the fields of an entry are those of this write's version."""
+        return not self.converts or entry.api_version == self.api_version
 
     def entry(self, operation: str, fields: FieldSet | None) -> Entry:
         """Return the writer's own entry with these fields."""
@@ -161,7 +168,7 @@ def track(schema: Schema, old: JSON | None, new: JSON, writer: Writer) -> bool:
     found = difference(old, new, schema)
     changed = _owned(found.changed, writer)
     removed = cut(found.removed, {"f:metadata": {"f:managedFields": {}}})
-    updated = release(entries, changed, removed)
+    updated = release(entries, changed, removed, reaches=writer.reaches)
     if changed is not None:
         updated = _take(updated, changed, writer)
     if kept is not None and updated == entries:
@@ -208,11 +215,15 @@ def release(
     changed: FieldSet | None,
     removed: FieldSet | None,
     keep: tuple[str, ...] = (),
+    reaches: Callable[[Entry], bool] = lambda _: True,
 ) -> list[Entry]:
-    """Return the entries without changed and removed fields, except that of `keep`; entries left empty are dropped."""
+    """Return the entries without changed and removed fields; entries left empty are dropped.
+
+    The one of `keep`, and those that the write does not reach, stay as they are.
+    """
     rest = []
     for entry in entries:
-        if entry.identity == keep:
+        if entry.identity == keep or not reaches(entry):
             rest.append(entry)
             continue
         fields = entry.fields

@@ -8,10 +8,10 @@ from typing import Any
 from kubelite.api.errors import BadRequest, Invalid
 from kubelite.api.machinery import causes
 from kubelite.api.machinery.json_patch import json_patch
-from kubelite.api.machinery.mismatch import as_conversion
+from kubelite.api.machinery.mismatch import as_conversion, value_name
 from kubelite.api.machinery.strategic import go_map
 
-__all__ = ["json_patch", "merge_patch", "not_decodable"]
+__all__ = ["json_patch", "merge_patch", "not_decodable", "not_mergeable"]
 
 JSON = dict[str, Any]
 
@@ -22,8 +22,13 @@ def merge_patch(document: JSON, patch: Any) -> JSON:
     Raises:
         BadRequest: The patch is not an object.
     """
-    if not isinstance(patch, dict):
+    if patch is None:
         raise BadRequest("Invalid JSON Patch")
+    if not isinstance(patch, dict):
+        raise BadRequest(
+            f"error decoding patch: json: cannot unmarshal {value_name(patch)} into Go value of type "
+            "map[string]interface {}"
+        )
     return _merge(document, patch)
 
 
@@ -39,12 +44,14 @@ def _merge(target: JSON, patch: JSON) -> JSON:
     return target
 
 
-def not_decodable(patch: Any, problem: str, *, is_strategic: bool) -> Invalid:
-    """Return the error for a patch whose result does not fit the kind: a wrong type, an unknown field.
+def not_mergeable(patch: JSON, problem: str) -> Invalid:
+    """Return the error for a strategic patch whose result does not fit the kind: a wrong type, an unknown field.
 
-    Kubernetes shows the patch, or the patched object; here only names are shown, since values may be secret.
+    Of the patch only names are shown, since Kubernetes prints the rest as Go does.
     """
-    if is_strategic:
-        problem = as_conversion(problem)
-    shown = go_map(patch) if isinstance(patch, dict) else "[...]"
+    return not_decodable(go_map(patch), as_conversion(problem))
+
+
+def not_decodable(shown: str, problem: str) -> Invalid:
+    """Return the error for a patched object, shown as JSON, that does not fit its kind."""
     return causes.invalid_object("", "", "", [causes.invalid("patch", shown, problem)])

@@ -36,9 +36,7 @@ def _prune_object(
         node = fields.get(name)
         if node is not None or rest is not None:
             if value[name].__class__ in _CONTAINERS:
-                is_key = node is None and schema.type == "map"
-                address = FieldPath(path, name, bracketed=is_key)
-                _prune(node or rest or schema, value[name], address, unknown)
+                _prune(node or rest or schema, value[name], FieldPath(path, name), unknown)
         elif strict and not (schema.embedded and name in _OF_EVERY_OBJECT):
             del value[name]
             unknown.add("{}", FieldPath(path, name))

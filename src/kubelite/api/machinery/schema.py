@@ -63,7 +63,10 @@ class Schema(Struct, frozen=True, kw_only=True, eq=False):
     pointer: bool = (
         False  # absent differs from zero; if False a zero value is not written, unless `always`
     )
-    always: bool = False  # written even when empty: {}, [], 0, "", false. What Go would write as null is left out
+    always: bool = (
+        False  # written even when empty: {}, [], 0, "", false; not what Go writes as null
+    )
+    null: Literal["", "absent", "empty"] = ""  # when an array that is always written is null
     loose: bool = False  # an object or any other JSON value (JSONSchemaPropsOrBool)
     union: str = ""  # discriminator field of an object of which only one other field may be set
     definition: str = (
@@ -232,6 +235,7 @@ def _compile(annotation: Any, note: Note, *, optional: bool) -> Schema:
         node = replace(_OBJECTS[model], loose=True)
     else:
         node = Schema(type=_SCALARS[annotation])
+    optional = optional and not note.null
     always = not optional and (
         node.type == "object"
         or (
@@ -255,6 +259,7 @@ def _compile(annotation: Any, note: Note, *, optional: bool) -> Schema:
         union=note.union,
         pointer=optional,
         always=always,
+        null=note.null,
     )
 
 

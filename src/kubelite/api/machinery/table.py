@@ -1,4 +1,4 @@
-"""Tables (meta.k8s.io/v1): rows of cells that clients such as kubectl print without knowing the kind."""
+"""Tables (meta.k8s.io, v1 and v1beta1 alike): rows of cells that clients print without knowing the kind."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -12,20 +12,28 @@ JSON = dict[str, Any]
 IncludeObject = Literal["None", "Metadata", "Object"]
 INCLUDE_OBJECT: tuple[IncludeObject, ...] = ("None", "Metadata", "Object")
 
+V1 = "meta.k8s.io/v1"
+
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
 
-def partial_metadata(thing: JSON) -> JSON:
+def partial_metadata(thing: JSON, api_version: str = V1) -> JSON:
     """Return an object's metadata as a PartialObjectMetadata."""
     return {
         "kind": "PartialObjectMetadata",
-        "apiVersion": "meta.k8s.io/v1",
+        "apiVersion": api_version,
         "metadata": thing.get("metadata") or {},
     }
 
 
-def row(layout: Layout, stored: bytes, now: datetime, include: IncludeObject = "Metadata") -> JSON:
+def row(
+    layout: Layout,
+    stored: bytes,
+    now: datetime,
+    include: IncludeObject = "Metadata",
+    api_version: str = V1,
+) -> JSON:
     """Return the row of one object, given as its stored JSON."""
     thing: JSON = _decode(stored)
     made: JSON = {"cells": layout.cells(thing, now)}
@@ -34,16 +42,18 @@ def row(layout: Layout, stored: bytes, now: datetime, include: IncludeObject = "
     if include == "Object":
         made["object"] = msgspec.Raw(stored)
     elif include == "Metadata":
-        made["object"] = partial_metadata(thing)
+        made["object"] = partial_metadata(thing, api_version)
     return made
 
 
-def table_frame(layout: Layout, metadata: JSON | None = None) -> tuple[bytes, bytes]:
+def table_frame(
+    layout: Layout, metadata: JSON | None = None, api_version: str = V1
+) -> tuple[bytes, bytes]:
     """Return the bytes before and after the rows of a table; `metadata` is that of the list."""
     frame = _encode(
         {
             "kind": "Table",
-            "apiVersion": "meta.k8s.io/v1",
+            "apiVersion": api_version,
             "metadata": metadata or {},
             "columnDefinitions": [column.to_wire() for column in layout.columns],
             "rows": [],
@@ -53,10 +63,14 @@ def table_frame(layout: Layout, metadata: JSON | None = None) -> tuple[bytes, by
 
 
 def rows(
-    layout: Layout, stored: Iterable[bytes], now: datetime, include: IncludeObject = "Metadata"
+    layout: Layout,
+    stored: Iterable[bytes],
+    now: datetime,
+    include: IncludeObject = "Metadata",
+    api_version: str = V1,
 ) -> list[bytes]:
     """Return the rows of objects as JSON."""
-    return [_encode(row(layout, each, now, include)) for each in stored]
+    return [_encode(row(layout, each, now, include, api_version)) for each in stored]
 
 
 def table(
@@ -65,16 +79,21 @@ def table(
     now: datetime,
     include: IncludeObject = "Metadata",
     metadata: JSON | None = None,
+    api_version: str = V1,
 ) -> bytes:
     """Return the Table of objects as JSON; `metadata` is the list's own (resourceVersion, continue, ...)."""
-    head, tail = table_frame(layout, metadata)
-    return head + b",".join(rows(layout, stored, now, include)) + tail
+    head, tail = table_frame(layout, metadata, api_version)
+    return head + b",".join(rows(layout, stored, now, include, api_version)) + tail
 
 
 def object_table(
-    layout: Layout, stored: bytes, now: datetime, include: IncludeObject = "Metadata"
+    layout: Layout,
+    stored: bytes,
+    now: datetime,
+    include: IncludeObject = "Metadata",
+    api_version: str = V1,
 ) -> bytes:
     """Return the Table of one object, as get and watch return it, with the object's resourceVersion."""
     version = (_decode(stored).get("metadata") or {}).get("resourceVersion", "")
     metadata = {"resourceVersion": version} if version else {}
-    return table(layout, [stored], now, include, metadata)
+    return table(layout, [stored], now, include, metadata, api_version)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from kubelite.api.errors import BadRequest
+from kubelite.api.errors import BadRequest, PlainError
 from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery import causes, names
 from kubelite.api.machinery.mismatch import value_name
@@ -18,13 +18,20 @@ from kubelite.api.registry.target import Target
 STRICT = "Strict"
 
 
-def metadata_of(body: dict[str, Any]) -> dict[str, Any]:
-    """Return the metadata of a body, added if absent; raises BadRequest."""
+def metadata_of(
+    body: dict[str, Any], kind: GroupVersionKind | None = None, *, custom: bool = False
+) -> dict[str, Any]:
+    """Return the metadata of a body, added if absent; raises BadRequest, which names the `kind` of the body."""
     metadata = body.get("metadata")
     if metadata is None:
         metadata = body["metadata"] = {}
     if not isinstance(metadata, dict):
-        raise BadRequest("metadata must be an object")
+        name = kind.kind if kind else ""
+        into = "value" if custom else f"struct field {name}.metadata"
+        raise BadRequest(
+            f'{name} in version "{kind.version if kind else ""}" cannot be handled as a {name}: json: '
+            f"cannot unmarshal {value_name(metadata)} into Go {into} of type v1.ObjectMeta"
+        )
     return metadata
 
 
@@ -80,8 +87,23 @@ def _outside(duplicates: Sequence[str], unknown: Sequence[str]) -> list[str]:
 
 
 def check_type(resource: Resource, body: dict[str, Any]) -> None:
-    """Raise BadRequest unless the body has the resource's kind."""
+    """Raise BadRequest unless the body has the resource's kind; of a custom resource, its version, else Invalid."""
+    if resource.type is None:
+        _check_custom_type(resource, body)
     check_kind(resource.kind, body)
+
+
+def _check_custom_type(resource: Resource, body: dict[str, Any]) -> None:
+    """Refuse what the decoder of custom objects lets through: validation finds another kind, after the version."""
+    version, kind, expected = body.get("apiVersion"), body.get("kind"), resource.kind
+    if not (isinstance(version, str) and isinstance(kind, str)):
+        return
+    if version != expected.api_version:
+        raise other_version(version, expected)
+    if kind and kind != expected.kind:
+        metadata = metadata_of(body, expected, custom=True)
+        cause = causes.invalid("kind", kind, f"must be {expected.kind}")
+        raise causes.invalid_object(kind, resource.group, str(metadata.get("name") or ""), [cause])
 
 
 def check_kind(expected: GroupVersionKind, body: dict[str, Any]) -> None:
@@ -100,11 +122,16 @@ def check_kind(expected: GroupVersionKind, body: dict[str, Any]) -> None:
             f"({expected.api_version}, Kind={expected.kind}): unknown conversion"
         )
     if version and version != expected.api_version:
-        raise BadRequest(
-            f"the API version in the data ({version}) does not match the expected API version "
-            f"({expected.api_version})"
-        )
+        raise other_version(version, expected)
     body["kind"], body["apiVersion"] = expected.kind, expected.api_version
+
+
+def other_version(version: str, expected: GroupVersionKind) -> BadRequest:
+    """Return the error for a body of another version than its path."""
+    return BadRequest(
+        f"the API version in the data ({version}) does not match the expected API version "
+        f"({expected.api_version})"
+    )
 
 
 def check_namespace(target: Target, metadata: dict[str, Any]) -> None:
@@ -153,12 +180,12 @@ def owners_once(metadata: dict[str, Any], *, patched: bool) -> tuple[str, ...]:
 def object_revision(metadata: dict[str, Any]) -> int:
     """Return the revision that a write is based on; 0, as for an absent version, means any.
 
-    Raises BadRequest for a text that is no unsigned 64-bit number, worded as Go words it.
+    Raises PlainError for a text that is no unsigned 64-bit number, worded as Go words it.
     """
     try:
         return unsigned(metadata.get("resourceVersion") or "")
     except ValueError as error:
-        raise BadRequest(str(error)) from None
+        raise PlainError(str(error)) from None
 
 
 def check_key(resource: Resource, metadata: dict[str, Any]) -> None:
@@ -188,13 +215,14 @@ def carry_over(metadata: dict[str, Any], old: dict[str, Any]) -> None:
     for name in (
         "uid",
         "creationTimestamp",
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
         "generation",
     ):
         if name in old:
             metadata[name] = old[name]
         else:
             metadata.pop(name, None)
+    for name in ("deletionTimestamp", "deletionGracePeriodSeconds"):  # to set one is refused later
+        if name in old:
+            metadata[name] = old[name]
     metadata.pop("selfLink", None)
     metadata.setdefault("name", old["name"])

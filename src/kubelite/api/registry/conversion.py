@@ -7,6 +7,8 @@ built-in kinds, as the internal version of Kubernetes is, and the version of the
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from kubelite.api.machinery.schema import Schema
+
 JSON = dict[str, Any]
 
 
@@ -46,6 +48,14 @@ class Conversion(Protocol):
         """Convert served objects to the stored version; raises InternalError if the other server fails."""
         ...
 
+    def schema_of(self, api_version: str) -> Schema | None:
+        """Return the schema of another version; None if there is no such version."""
+        ...
+
+    async def convert_all(self, served: Sequence[JSON], api_version: str) -> Sequence[JSON]:
+        """Convert served objects to another version; raises InternalError if the other server fails."""
+        ...
+
 
 class Struct:
     """A conversion between two built-in versions, by code of our own; the base of those in `views`."""
@@ -73,3 +83,13 @@ class Struct:
     async def write_all(self, served: Sequence[JSON]) -> Sequence[JSON]:
         """Convert served objects to the stored version."""
         return [self.write(one) for one in served]
+
+    def schema_of(self, api_version: str) -> Schema | None:
+        """Return None: writes are carried out in the stored version, whatever version their managers name."""
+        del api_version
+        return None
+
+    async def convert_all(self, served: Sequence[JSON], api_version: str) -> Sequence[JSON]:
+        """Return the objects, as no other version is known."""
+        del api_version
+        return served

@@ -119,7 +119,7 @@ class Status(Struct, rename="camel"):
     """What was observed of a definition."""
 
     accepted_names: Names = field(default_factory=Names)
-    conditions: list[Condition] = []
+    conditions: list[Condition] | None = None  # null until the first is known
 
 
 class Metadata(Struct, rename="camel"):
@@ -137,7 +137,9 @@ class Definition(Struct):
 
     def is_true(self, condition: str) -> bool:
         """Return whether a condition is true."""
-        return any(one.type == condition and one.status == "True" for one in self.status.conditions)
+        return any(
+            one.type == condition and one.status == "True" for one in self.status.conditions or ()
+        )
 
     @property
     def is_served(self) -> bool:

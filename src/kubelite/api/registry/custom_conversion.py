@@ -9,9 +9,10 @@ from typing import Any
 
 import msgspec
 
-from kubelite.api.errors import APIError
+from kubelite.api.errors import PlainError
 from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery import causes
+from kubelite.api.machinery.schema import Schema
 from kubelite.api.machinery.shaping.custom import CustomShape
 from kubelite.api.registry.conversion import JSON
 from kubelite.api.registry.hooks import NO_OBJECT, Hooks, ReviewFailed
@@ -22,11 +23,8 @@ _GROUP = "apiextensions.k8s.io"
 _VERSIONS = ("v1", "v1beta1")
 
 
-class ConversionFailed(APIError):
-    """Objects cannot be converted (500, without a reason, as upstream)."""
-
-    code = 500
-    reason = ""
+class ConversionFailed(PlainError):
+    """Objects cannot be converted."""
 
 
 class WebhookConversion:
@@ -234,6 +232,24 @@ class CustomConversion:
         for one in stored:
             self._fill(one)
         return stored
+
+    def schema_of(self, api_version: str) -> Schema | None:
+        """Return the schema of a version that is still defined."""
+        group, _, version = api_version.rpartition("/")
+        if group != self._served.group or version not in self._shapes:
+            return None
+        return self._shapes[version].schema
+
+    async def convert_all(self, served: Sequence[JSON], api_version: str) -> Sequence[JSON]:
+        """Convert served objects to a version that is defined; raises ConversionFailed."""
+        group, _, version = api_version.rpartition("/")
+        if self._webhook is not None:
+            wanted = GroupVersionKind(group, version, self._served.kind)
+            served = await self._webhook.convert(served, wanted)
+        for one in served:
+            one["apiVersion"] = api_version
+            self._shapes[version].prune(one)
+        return served
 
     def _fill(self, item: JSON) -> None:
         """Prune an object and fill in its defaults by the schema of its version, if that is still defined."""

@@ -14,8 +14,9 @@ from kubelite.api.registry.answers import Deleted
 from kubelite.api.registry.deletion import PENDING, check_preconditions, removal_of
 from kubelite.api.registry.objects import decode, encode, name_of, put, removal, with_revision
 from kubelite.api.registry.options import DeletionOptions, ReadOptions
-from kubelite.api.registry.reading import Reader, not_found
+from kubelite.api.registry.reading import Reader
 from kubelite.api.registry.resource import Resource
+from kubelite.api.registry.routes import object_not_found
 from kubelite.api.registry.target import ATTEMPTS_MAX, Target, busy
 from kubelite.api.registry.writing import Draft, Writer
 from kubelite.store.protocol import Delete, Entry, Put, RevisionMismatch
@@ -39,7 +40,7 @@ class Deleter:
         for _ in range(ATTEMPTS_MAX):
             entry = self._store.get(target.key)
             if entry is None:
-                raise not_found(target.resource, target.name)
+                raise object_not_found(target.resource, target.name)
             with suppress(RevisionMismatch):
                 return await self._delete(target, entry, options)
         raise busy(target)
@@ -174,11 +175,12 @@ def success(resource: Resource, value: bytes) -> bytes:
 
 
 def list_body(resource: Resource, items: Sequence[bytes], revision: int) -> bytes:
-    """Return the JSON of a list of encoded items."""
+    """Return the JSON of a list of encoded items; one of custom resources always has a token."""
+    token = ',"continue":""' if resource.type is None else ""
     return (
         (
             f'{{"kind":"{resource.kind_of_list}","apiVersion":"{resource.api_version}",'
-            f'"metadata":{{"resourceVersion":"{revision}"}},"items":['
+            f'"metadata":{{"resourceVersion":"{revision}"{token}}},"items":['
         ).encode()
         + b",".join(items)
         + b"]}"

@@ -44,7 +44,14 @@ def check_preconditions(resource: Resource, item: dict[str, Any], options: Delet
             f"the ResourceVersion in record ({version}). The object might have been modified"
         )
     if text:
-        raise conflict(resource, name, text)
+        kind = resource.kind
+        named = f"{kind.kind}.{kind.group}" if kind.group else kind.kind
+        raise Conflict(
+            f'Operation cannot be fulfilled on {named} "{name}": {text}',
+            group=kind.group,
+            kind=kind.kind,
+            name=name,
+        )
 
 
 def conflict(resource: Resource, name: str, reason: str) -> Conflict:

@@ -16,6 +16,7 @@ class ReadOptions(Struct, frozen=True, kw_only=True):
     continue_token: str = ""
     label_selector: str = ""
     field_selector: str = ""
+    send_initial_events: bool | None = None  # of a watch only
 
 
 class WatchOptions(ReadOptions, frozen=True, kw_only=True):
@@ -23,7 +24,6 @@ class WatchOptions(ReadOptions, frozen=True, kw_only=True):
 
     timeout_seconds: float | None = None
     bookmarks: bool = False
-    send_initial_events: bool | None = None
 
 
 class WriteOptions(Struct, frozen=True, kw_only=True):

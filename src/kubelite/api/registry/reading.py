@@ -9,12 +9,21 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kubelite.api.errors import APIError, BadRequest, Cause, Expired, NotFound, Timeout
+from kubelite.api.errors import (
+    APIError,
+    BadRequest,
+    Cause,
+    Expired,
+    PlainError,
+    Timeout,
+)
 from kubelite.api.machinery import causes
+from kubelite.api.machinery.json_errors import syntax_error
 from kubelite.api.registry.answers import Listed
 from kubelite.api.registry.objects import decode, encode, name_of
 from kubelite.api.registry.options import ReadOptions
 from kubelite.api.registry.resource import Resource
+from kubelite.api.registry.routes import object_not_found
 from kubelite.api.registry.selection import EVERY_OBJECT, Selection, parse_selection
 from kubelite.offload import AtOnce, Offload
 from kubelite.store.protocol import Compacted, Entry, FutureRevision, Page, Store
@@ -53,11 +62,16 @@ _continuation: "msgspec.json.Decoder[Continuation]" = msgspec.json.Decoder(Conti
 
 def parse_continuation(token: str) -> Continuation:
     """Parse a continue token; raises BadRequest."""
+    data = b""
     try:
         padded = token + "=" * (-len(token) % 4)
         data = base64.b64decode(padded, altchars=b"-_", validate=True)
         found = _continuation.decode(data)
-    except (binascii.Error, ValueError, msgspec.DecodeError) as error:
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"{_BAD_CONTINUE} is not valid: {error}") from error
+    except msgspec.DecodeError as error:
+        raise BadRequest(f"{_BAD_CONTINUE} is not valid: {syntax_error(data)}") from error
+    except (binascii.Error, ValueError) as error:
         raise BadRequest(f"{_BAD_CONTINUE} is not valid: {error}") from error
     if found.v != _TOKEN_VERSION:
         raise BadRequest(
@@ -77,23 +91,16 @@ def parse_continuation(token: str) -> Continuation:
     return found
 
 
-def not_found(resource: Resource, name: str) -> NotFound:
-    """Return the error for an object that does not exist."""
-    return NotFound(
-        f"{resource.group_resource} {causes.quoted(name)} not found",
-        group=resource.group,
-        kind=resource.plural,
-        name=name,
-    )
-
-
-def parse_revision(text: str) -> int:
-    """Parse a resourceVersion parameter; "" is 0. Raises Invalid."""
+def parse_revision(text: str, *, of_list: bool = False) -> int:
+    """Parse a resourceVersion parameter; "" is 0. Raises PlainError, `of_list` BadRequest."""
     try:
         return unsigned(text)
     except ValueError as error:
         cause = causes.invalid("resourceVersion", text, str(error))
-        raise causes.invalid_object("ListOptions", "", "", [cause]) from None
+        said = f"{cause.path}: {cause.message}"
+        if of_list:
+            raise BadRequest(f"invalid resource version: {said}") from None
+        raise PlainError(said) from None
 
 
 def unsigned(text: str) -> int:
@@ -113,7 +120,7 @@ def too_large(asked: int, current: int) -> APIError:
     """Return the error, to be retried, for a revision newer than the store's."""
     cause = Cause("", "ResourceVersionTooLarge", "Too large resource version")
     return Timeout(
-        f"Too large resource version: {asked}, current: {current}",
+        f"Timeout: Too large resource version: {asked}, current: {current}",
         causes=[cause],
         retry_after_seconds=1,
     )
@@ -123,6 +130,9 @@ def list_option_causes(options: ReadOptions) -> list[Cause]:
     """Return the causes why the options of a list contradict each other."""
     match = options.resource_version_match
     found: list[Cause] = []
+    if options.send_initial_events is not None:
+        text = "sendInitialEvents is forbidden for list"
+        found.append(causes.forbidden("sendInitialEvents", text))
     if not match:
         return found
     path = "resourceVersionMatch"
@@ -157,7 +167,7 @@ class Reader:
         """Return the entry of a stored object; raises NotFound."""
         entry = self._store.get(resource.key(namespace, name))
         if entry is None:
-            raise not_found(resource, name)
+            raise object_not_found(resource, name)
         return entry
 
     async def get(
@@ -224,6 +234,7 @@ class Reader:
         self, resource: Resource, namespace: str, options: ReadOptions
     ) -> tuple[Sequence[Entry], int]:
         """Return the entries of one page, and the revision they were read at; raises as `list` does."""
+        checked_list_options(options)
         selection = await self.selection(resource, options)
         entries, (version, _, _) = await self._page(resource, namespace, selection, options)
         return entries, int(version)
@@ -280,7 +291,7 @@ class Reader:
                 raise BadRequest("specifying resource version is not allowed when using continue")
             found = parse_continuation(options.continue_token)
             return prefix + found.start, max(found.rv, 0)
-        asked = parse_revision(options.resource_version)
+        asked = parse_revision(options.resource_version, of_list=True)
         if asked > self._store.revision:
             raise too_large(asked, self._store.revision)
         exact = options.resource_version_match == EXACT or (

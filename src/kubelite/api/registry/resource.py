@@ -36,6 +36,11 @@ class Projection(Protocol):
         """The shape of the form."""
         ...
 
+    @property
+    def layout(self) -> Layout:
+        """The layout of its table."""
+        ...
+
     def read(self, item: dict[str, Any]) -> dict[str, Any]:
         """Return an object in this form; `item` is not changed. Raises NotFound if the object has no such part."""
         ...

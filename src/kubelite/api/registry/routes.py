@@ -7,8 +7,9 @@ not allowed (405). The routes are those that the API server of Kubernetes regist
 """
 
 from kubelite.api.auth.caller import Attributes
-from kubelite.api.errors import MethodNotAllowed, NotFound
+from kubelite.api.errors import MethodNotAllowed, NotFound, PageNotFound
 from kubelite.api.kinds.core.namespaces import Namespace
+from kubelite.api.machinery import causes
 from kubelite.api.registry.resource import Resource
 
 COLLECTION = frozenset({"list", "watch", "create", "deletecollection"})
@@ -38,12 +39,32 @@ def check_scope(
 
 def check_verb(resource: Resource, attributes: Attributes) -> None:
     """Raise NotFound for a form of path that the kind does not have, MethodNotAllowed for a verb it does not serve."""
+    if resource.type is None:
+        _check_custom(resource, attributes)
+        return
     form, verbs = _form(resource, attributes), resource.verbs
     if attributes.subresource:
         subresource = resource.subresources.get(attributes.subresource)
         verbs = subresource.verbs if subresource is not None and attributes.name else ()
     if attributes.verb not in form or attributes.verb not in verbs:
         raise not_allowed(resource) if form.intersection(verbs) else not_found()
+
+
+def _check_custom(resource: Resource, attributes: Attributes) -> None:
+    """Check the verb on a custom resource, whose server has no routes: it looks at one part of the path after another.
+
+    So a POST to the path of an object creates the object of the body, and a subresource that the definition lacks is
+    not found as an object.
+    """
+    verb, verbs, form = attributes.verb, resource.verbs, _form(resource, attributes)
+    if attributes.subresource:
+        served = resource.subresources.get(attributes.subresource)
+        if served is None:
+            raise object_not_found(resource, attributes.name)
+        if verb not in served.verbs:
+            raise unsupported(resource, verb)
+    elif verb not in (SUBRESOURCE if form is ITEM else form) or verb not in verbs:
+        raise not_found() if form is ALL_NAMESPACES else not_allowed(resource)
 
 
 def _form(resource: Resource, attributes: Attributes) -> frozenset[str]:
@@ -65,9 +86,28 @@ def _is_own_namespace(resource: Resource, attributes: Attributes) -> bool:
     return resource.kind == Namespace.gvk and attributes.namespace == attributes.name
 
 
-def not_found() -> NotFound:
+def not_found() -> PageNotFound:
     """Return the error for a path that does not exist."""
-    return NotFound("the server could not find the requested resource")
+    return PageNotFound("the server could not find the requested resource")
+
+
+def object_not_found(resource: Resource, name: str) -> NotFound:
+    """Return the error for an object that does not exist."""
+    return NotFound(
+        f"{resource.group_resource} {causes.quoted(name)} not found",
+        group=resource.group,
+        kind=resource.plural,
+        name=name,
+    )
+
+
+def unsupported(resource: Resource, verb: str) -> MethodNotAllowed:
+    """Return the error for a verb that a subresource does not serve, where the server knows no routes."""
+    return MethodNotAllowed(
+        f'{verb} is not supported on resources of kind "{resource.group_resource}"',
+        group=resource.group,
+        kind=resource.plural,
+    )
 
 
 def not_allowed(resource: Resource | None = None) -> MethodNotAllowed:

@@ -89,13 +89,36 @@ def no_name_left(resource: Resource, name: str) -> AlreadyExists:
     )
 
 
-def precondition_failed(resource: Resource, name: str, wanted: str, actual: str = "") -> Conflict:
+def precondition_failed(
+    resource: Resource, namespace: str, name: str, wanted: str, actual: str = ""
+) -> Conflict:
     """Return the error for an object with another uid than the request names."""
     return conflict(
         resource,
         name,
-        f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {actual}",
+        f"StorageError: invalid object, Code: 4, Key: {_etcd_key(resource, namespace, name)}, "
+        "ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: "
+        f"{wanted}, UID in object meta: {actual}",
     )
+
+
+# Resources whose objects Kubernetes stores under another name than theirs.
+_ETCD_NAMES = {
+    "endpoints": "services/endpoints",
+    "ingresses": "ingress",
+    "nodes": "minions",
+    "replicationcontrollers": "controllers",
+    "services": "services/specs",
+}
+_BY_GROUP = ("apiextensions.k8s.io", "apiregistration.k8s.io")
+
+
+def _etcd_key(resource: Resource, namespace: str, name: str) -> str:
+    """Return the key of an object in the etcd of Kubernetes, which its errors quote."""
+    plural = _ETCD_NAMES.get(resource.plural, resource.plural)
+    if resource.type is None or resource.group in _BY_GROUP:
+        plural = f"{resource.group}/{resource.plural}"
+    return "/".join(("/registry", plural, *((namespace,) if namespace else ()), name))
 
 
 def busy(target: Target) -> InternalError:

@@ -26,7 +26,8 @@ def validate(
     """
     out = Out()
     try:
-        _validate(out, resource, thing, old, subresource)
+        if resource.type is not None or not _mistyped(out, resource, thing):
+            _validate(out, resource, thing, old, subresource)
     except causes.TooManyCauses as error:
         return causes.bounded((*out, *error.found, causes.unchecked()))
     return out
@@ -58,6 +59,15 @@ def _validate(
             out.extend(rules.validate_update(thing, old))
         elif rules.validate is not None:
             out.extend(rules.validate(thing))
+
+
+def _mistyped(out: Out, resource: Resource, thing: JSON) -> bool:
+    """Return whether a custom object names another type, as admission may make it; nothing else is told of it then."""
+    kind = resource.kind
+    for field, wanted in (("kind", kind.kind), ("apiVersion", kind.api_version)):
+        if thing.get(field, wanted) != wanted:
+            out.append(causes.invalid(field, thing[field], f"must be {wanted}"))
+    return bool(out)
 
 
 def warn(

@@ -12,20 +12,23 @@ from kubelite.api.auth.reviews import Reviews
 from kubelite.api.errors import (
     APIError,
     BadRequest,
+    PlainError,
     UnsupportedMediaType,
 )
+from kubelite.api.kinds.autoscaling_v1 import Scale
 from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery import causes
 from kubelite.api.machinery.apply import apply, check_config, type_named
-from kubelite.api.machinery.patch import json_patch, merge_patch, not_decodable
+from kubelite.api.machinery.mismatch import value_name
+from kubelite.api.machinery.patch import json_patch, merge_patch, not_decodable, not_mergeable
 from kubelite.api.machinery.schema import Schema
 from kubelite.api.machinery.shaping.shape import Shape
-from kubelite.api.machinery.strategic import strategic_merge
+from kubelite.api.machinery.strategic import go_map, strategic_merge
 from kubelite.api.machinery.work_cost import patch_cost
-from kubelite.api.registry import reading
 from kubelite.api.registry.answers import Deleted, Listed, Written
 from kubelite.api.registry.beginning import Beginning
 from kubelite.api.registry.bodies import (
+    check_kind,
     check_type,
     findings,
     metadata_of,
@@ -39,7 +42,7 @@ from kubelite.api.registry.options import DeletionOptions, ReadOptions, WatchOpt
 from kubelite.api.registry.posted import admit_connection
 from kubelite.api.registry.reading import NOT_OLDER, Reader, parse_revision, too_large
 from kubelite.api.registry.resource import Projection, Resource
-from kubelite.api.registry.routes import check_scope, check_verb, not_found
+from kubelite.api.registry.routes import check_scope, check_verb, not_found, object_not_found
 from kubelite.api.registry.table import ResourceTable
 from kubelite.api.registry.target import Target
 from kubelite.api.registry.watch import Deliver, Ended, Form, Watching
@@ -113,8 +116,8 @@ class Verbs:
         target = self.target(allowed, "update")
         if (projection := target.projection) is not None:
             return await self._update_projected(target, projection, body, options)
+        metadata_of(body, target.resource.kind, custom=target.resource.type is None)
         check_type(target.resource, body)
-        metadata_of(body)
         form, view = target.resource.shape, target.view
         warnings, original = await self.offload.run(
             form.cost(options.body_bytes), lambda: (shape(form, body, options), encode(body))
@@ -139,6 +142,9 @@ class Verbs:
     async def _update_projected(
         self, target: Target, projection: Projection, body: dict[str, Any], options: WriteOptions
     ) -> Written:
+        schema = projection.shape.schema
+        assert schema.gvk is not None
+        check_kind(schema.gvk, body)
         warnings = shape(projection.shape, body, options)
 
         def revise(read: Decode | None) -> JSON:
@@ -170,9 +176,10 @@ class Verbs:
                 warnings[:] = shape(form, item, options, patched=True)
             return item if view is None else view.write(item)
 
-        written = await self.writer.update(
-            target, revise, options, cost=_revision_cost(form, patch_type, patch, options)
-        )
+        with warned(warnings):
+            written = await self.writer.update(
+                target, revise, options, cost=_revision_cost(form, patch_type, patch, options)
+            )
         return Written(written.body, written.created, (*warnings, *written.warnings))
 
     async def _apply(self, target: Target, config: Any, options: WriteOptions) -> Written:
@@ -186,7 +193,10 @@ class Verbs:
                 [causes.required("fieldManager", "is required for apply patch")],
             )
         if not isinstance(config, dict):
-            raise BadRequest("error decoding YAML: the configuration must be an object")
+            raise BadRequest(
+                "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot "
+                f"unmarshal {value_name(config)} into Go value of type map[string]interface {{}}"
+            )
         check_applied_type(resource.kind, config)
 
         def written_down() -> tuple[tuple[str, ...], bytes]:
@@ -207,14 +217,15 @@ class Verbs:
             return item if view is None or old is None else view.write(item)
 
         may_create = None if target.subresource else self._creation_right(target)
-        written = await self.writer.update(
-            target,
-            revise,
-            options,
-            cost=_revision_cost(resource.shape, "apply", config, options),
-            may_create=may_create,
-            applied=True,
-        )
+        with warned(warnings):
+            written = await self.writer.update(
+                target,
+                revise,
+                options,
+                cost=_revision_cost(resource.shape, "apply", config, options),
+                may_create=may_create,
+                applied=True,
+            )
         return Written(written.body, written.created, (*warnings, *written.warnings))
 
     async def _patch_projected(
@@ -235,6 +246,8 @@ class Verbs:
         def revise(read: Decode | None) -> JSON:
             assert read is not None
             old = read()
+            if patch_type == "apply" and target.resource.type is None:
+                raise _unappliable(target)
             shown = apply_patch(form.schema, projection.read(old), patch_type, original)
             with decoding(patch, patch_type):
                 shape(form, shown, options, patched=True)
@@ -331,13 +344,37 @@ def check_applied_type(expected: GroupVersionKind, config: dict[str, Any]) -> No
 
 
 @contextmanager
+def warned(warnings: Sequence[str]) -> Iterator[None]:
+    """Add the warnings of a request to the error that ends it."""
+    try:
+        yield
+    except APIError as error:
+        error.warnings = (*warnings, *error.warnings)
+        raise
+
+
+@contextmanager
 def decoding(patch: Any, patch_type: PatchType) -> Iterator[None]:
-    """Translate a BadRequest about the patched object into the error about its patch."""
+    """Translate a BadRequest about the patched object into the error about its patch.
+
+    Kubernetes quotes the whole object; who may patch it need not be allowed to read it, and messages end up in logs.
+    """
     try:
         yield
     except BadRequest as error:
-        is_strategic = patch_type == "strategic"
-        raise not_decodable(patch, error.message, is_strategic=is_strategic) from error
+        if patch_type == "strategic":
+            raise not_mergeable(patch, error.message) from error
+        shown = go_map(patch) if isinstance(patch, dict) else "[...]"
+        raise not_decodable(shown, error.message) from error
+
+
+def _unappliable(target: Target) -> APIError:
+    """Return the error for an apply of the scale of a custom resource, which upstream cannot convert."""
+    version = Scale.gvk.api_version
+    return PlainError(
+        f"failed to convert new object ({target.namespace}/{target.name}; {version}, Kind=Scale) to "
+        f"proper version: request to convert CR to an invalid group/version: {version}"
+    )
 
 
 def find_computed(target: Target, items: Sequence[dict[str, Any]]) -> bytes:
@@ -345,7 +382,7 @@ def find_computed(target: Target, items: Sequence[dict[str, Any]]) -> bytes:
     for item in items:
         if item["metadata"]["name"] == target.name:
             return encode(item)
-    raise reading.not_found(target.resource, target.name)
+    raise object_not_found(target.resource, target.name)
 
 
 def projected(projection: Projection, written: Written) -> Written:

@@ -20,13 +20,18 @@ from msgspec.structs import replace
 from kubelite.api.auth.caller import MayCreate
 from kubelite.api.errors import (
     AlreadyExists,
+    APIError,
     BadRequest,
     Cause,
+    PlainError,
     RequestEntityTooLarge,
     ServiceUnavailable,
 )
 from kubelite.api.machinery import causes, managed_fields
+from kubelite.api.machinery.apply_typing import is_mistyped
+from kubelite.api.machinery.field_sets import Difference, difference
 from kubelite.api.machinery.managed_fields import track
+from kubelite.api.machinery.other_versions import settle, versions_of
 from kubelite.api.machinery.times import format_time
 from kubelite.api.machinery.work_cost import ownership_cost, rules_cost, shape_cost, warnings_cost
 from kubelite.api.registry.admission import Admission
@@ -44,6 +49,7 @@ from kubelite.api.registry.bodies import (
     owners_once,
     shape,
 )
+from kubelite.api.registry.conversion import Conversion
 from kubelite.api.registry.deletion import conflict, ends
 from kubelite.api.registry.objects import (
     decode,
@@ -55,9 +61,9 @@ from kubelite.api.registry.objects import (
     with_revision,
 )
 from kubelite.api.registry.options import DeletionOptions, WriteOptions
-from kubelite.api.registry.reading import not_found
 from kubelite.api.registry.reservation import Reservation
 from kubelite.api.registry.resource import Resource
+from kubelite.api.registry.routes import object_not_found
 from kubelite.api.registry.strategy import WriteContext
 from kubelite.api.registry.target import (
     ATTEMPTS_MAX,
@@ -147,6 +153,11 @@ class Draft:
             reservation.settled(committed=False)
 
 
+_NOTHING_OF_UID = (
+    "uid mismatch: the provided object specified uid {}, and no existing object was found"
+)
+
+
 class _Change(Struct, frozen=True):
     """The arguments of an update, the same for each attempt."""
 
@@ -199,8 +210,8 @@ class Writer:
         Raises AlreadyExists, BadRequest, Invalid, InternalError after `ATTEMPTS_MAX` tries, and admission's errors.
         """
         target = replace(target, allowed=evidence.allowed)
+        metadata = metadata_of(body, target.resource.kind, custom=target.resource.type is None)
         check_type(target.resource, body)
-        metadata = metadata_of(body)
         if metadata.get("resourceVersion") not in (None, "", "0"):
             raise BadRequest("resourceVersion should not be set on objects to be created")
         check_namespace(target, metadata)
@@ -247,6 +258,9 @@ class Writer:
         try:
             item = await self._admit(draft, Verb.CREATE, item, None)
             return await self._commit(draft, item, None, created=True)
+        except APIError as error:
+            error.warnings = (*draft.warnings, *error.warnings)
+            raise
         finally:
             draft.give_up()
 
@@ -258,6 +272,54 @@ class Writer:
         schema = target.working.schema
         cost = ownership_cost(draft.cost_bytes)
         await self.offload.run(cost, lambda: track(schema, old, item, who))
+
+    async def _track_update(self, draft: Draft, old: JSON, item: JSON, *, is_old: bool) -> None:
+        """Record who owns what `item` changes of `old`, which `is_old` if it was stored under another schema.
+
+        If the owners cannot be told, the object loses them, as upstream: the other server does not convert it, or it
+        has values of types that its schema does not know any more.
+        """
+        working = draft.target.working
+        if is_old and working.type is None:
+            cost = ownership_cost(draft.cost_bytes)
+            if await self.offload.run(cost, lambda: is_mistyped(working.schema, old)):
+                item["metadata"].pop("managedFields", None)
+                return
+        await self._track(draft, old, item)
+        try:
+            await self._settle_versions(draft, old, item, contests=False)
+        except PlainError:
+            item["metadata"].pop("managedFields", None)
+
+    async def _settle_versions(
+        self, draft: Draft, old: JSON, item: JSON, *, contests: bool
+    ) -> None:
+        """Take from managers at other versions of a custom resource what the write changes there; see `settle`."""
+        working, metadata = draft.target.working, item["metadata"]
+        conversion = working.conversion
+        if conversion is None or not conversion.works_as_served:
+            return
+        versions = versions_of(metadata) - {working.api_version}
+        if not versions or item == old:
+            return
+        gone = {version for version in versions if conversion.schema_of(version) is None}
+        found: dict[str, Difference | None] = dict.fromkeys(gone)
+        if conversion.waits:
+            for version in sorted(versions - gone):
+                found[version] = await self._difference(draft, conversion, (old, item), version)
+        if found:
+            settle(metadata, found, contests=contests)
+
+    async def _difference(
+        self, draft: Draft, conversion: Conversion, both: tuple[JSON, JSON], version: str
+    ) -> Difference:
+        """Return what a write changes at another version, where another server converts."""
+        schema = conversion.schema_of(version)
+        assert schema is not None
+        cost = ownership_cost(draft.cost_bytes)
+        copies = await self.offload.run(cost, lambda: [_unowned(each) for each in both])
+        old, new = await conversion.convert_all(copies, version)
+        return await self.offload.run(cost, lambda: difference(old, new, schema))
 
     def _stamp(self, metadata: dict[str, Any]) -> None:
         """Set the metadata the server owns (generated name, uid, creationTimestamp); drop the client's values of it."""
@@ -308,12 +370,14 @@ class Writer:
         if entry is not None:
             return await self._update(change, entry)
         if change.may_create is None:
-            raise not_found(target.resource, target.name)
+            raise object_not_found(target.resource, target.name)
         evidence = change.may_create()
         body = await self.offload.run(change.cost(0), lambda: change.revise(None))
         metadata = metadata_of(body)
-        if metadata.get("uid") and target.resource.type is not None:
-            raise precondition_failed(target.resource, target.name, metadata["uid"])
+        if uid := metadata.get("uid"):
+            if change.applied:
+                raise conflict(target.resource, target.name, _NOTHING_OF_UID.format(uid))
+            raise precondition_failed(target.resource, target.namespace, target.name, uid)
         object_revision(metadata)
         metadata.pop("resourceVersion", None)
         check_name(target, metadata)
@@ -338,11 +402,16 @@ class Writer:
         draft.single_owners(metadata)
         strategy = target.working.strategy
         strategy.prepare_update(item, old, target.subresource, draft.context)
-        if not change.applied:
-            await self._track(draft, old, item)
+        if change.applied:
+            await self._settle_versions(draft, old, item, contests=not options.force)
+        else:
+            await self._track_update(draft, old, item, is_old=is_outdated(target.working, entry))
         try:
             item = await self._admit(draft, Verb.UPDATE, item, old)
             return await self._commit(draft, item, (old, entry), created=False)
+        except APIError as error:
+            error.warnings = (*draft.warnings, *error.warnings)
+            raise
         finally:
             draft.give_up()
 
@@ -387,7 +456,9 @@ class Writer:
             raise causes.invalid_object(resource.plural, resource.group, target.name, [cause])
         uid = metadata.get("uid")
         if uid and uid != old.get("uid"):
-            raise precondition_failed(target.resource, target.name, uid, old.get("uid", ""))
+            raise precondition_failed(
+                target.resource, target.namespace, target.name, uid, old.get("uid", "")
+            )
 
     def _draft(self, target: Target, options: WriteOptions, cost_bytes: int) -> Draft:
         context = self.context(target, dry_run=options.dry_run)
@@ -436,9 +507,9 @@ class Writer:
             lambda: self._checked(resource, item, old, target.subresource, warn),
         )
         if found:
-            kind = resource.kind
-            name = item["metadata"].get("name", "")
-            raise causes.invalid_object(kind.kind, kind.group, name, found)
+            kind, name = resource.kind, item["metadata"].get("name", "")
+            named = item.get("kind") or kind.kind if resource.type is None else kind.kind
+            raise causes.invalid_object(named, kind.group, name, found)
         draft.warnings.extend(told)
         if not target.is_step:
             with passing_on_warnings(request):
@@ -514,6 +585,12 @@ def is_outdated(stored_as: Resource, entry: Entry) -> bool:
     return stored_as.conversion is not None and stored_as.conversion.is_needed(entry.revision)
 
 
+def _unowned(item: JSON) -> JSON:
+    """Return a copy of an object without its managed fields."""
+    metadata = {name: each for name, each in item["metadata"].items() if name != "managedFields"}
+    return decode.decode(encode({**item, "metadata": metadata}))
+
+
 async def commit(
     store: Store, operations: Sequence[Operation], settled: Settled | None = None
 ) -> int:
@@ -546,14 +623,16 @@ _STATUS_PARTS = ("status", "approval")
 
 def manager(target: Target, options: WriteOptions, context: WriteContext) -> managed_fields.Writer:
     """Return the field manager of a request: its name, version, time, subresource and the fields it never owns."""
+    conversion = target.working.conversion
     return managed_fields.Writer(
         options.field_manager or "unknown",
         target.resource.api_version,
-        format_time(context.now),
+        "" if target.projection is not None else format_time(context.now),  # as upstream's scale
         target.subresource,
         managed_fields.RESET_STATUS
         if target.subresource in _STATUS_PARTS
         else managed_fields.RESET_MAIN
         if target.working.has_status
         else managed_fields.RESET_NOTHING,
+        conversion is not None and conversion.works_as_served and conversion.waits,
     )

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from fakes.custom_resources import custom_resource
 from fakes.recording_offload import RecordingOffload
 from fakes.server import StandingClock
 
@@ -117,3 +118,25 @@ async def test_what_is_only_asked_has_no_table() -> None:
     assert review is not None
     with pytest.raises(NotAcceptable, match="only the following media types are accepted"):
         await forms.single(review, TABLE, NO_QUERY, b"{}")
+
+
+async def test_a_table_of_the_old_version() -> None:
+    media = Media(form="Table", form_version="v1beta1")
+    shown = read(await forms.single(config_maps, media, NO_QUERY, CONFIG_MAP))
+    assert shown["apiVersion"] == "meta.k8s.io/v1beta1"
+    assert shown["rows"][0]["object"]["apiVersion"] == "meta.k8s.io/v1beta1"
+    listed = Listed(items=[CONFIG_MAP], resource_version="9")
+    assert read(await forms.list(config_maps, media, NO_QUERY, listed)) == {
+        **shown,
+        "metadata": {"resourceVersion": "9"},
+    }
+    event = read(forms.watch(config_maps, media, NO_QUERY).event("ADDED", CONFIG_MAP))
+    assert event["object"] == shown
+
+
+async def test_custom_objects_have_the_type_of_generic_ones() -> None:
+    cats = custom_resource("cats")
+    with pytest.raises(NotAcceptable, match=r"is a list \(\*unstructured\.UnstructuredList\)"):
+        await forms.list(cats, METADATA, NO_QUERY, Listed(items=[], resource_version="1"))
+    with pytest.raises(NotAcceptable, match=r"not a list \(\*unstructured\.Unstructured\)"):
+        await forms.single(cats, METADATA_LIST, NO_QUERY, CONFIG_MAP)

@@ -49,3 +49,13 @@ def test_people_get_pretty_answers() -> None:
     assert not error_media("*/*", "kubectl/1.36").pretty
     assert not media_of("*/*", "curl/8.0", parse_query("pretty=false")).pretty
     assert media_of("", "", parse_query("pretty=true")).pretty
+
+
+def test_custom_resources_have_no_protobuf_but_of_their_metadata() -> None:
+    accept = "application/vnd.kubernetes.protobuf"
+    assert media_of(accept) == Media()
+    with pytest.raises(NotAcceptable):
+        media_of(accept, custom=True)
+    assert media_of(f"{accept},application/yaml", custom=True) == Media(encoding="yaml")
+    form = "as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+    assert media_of(f"{accept};{form}", custom=True) == Media(form="PartialObjectMetadata")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from fakes.steps import RATIO_MAX, growth
 
-from kubelite.api.errors import BadRequest, Conflict
+from kubelite.api.errors import BadRequest, Conflict, PlainError
 from kubelite.api.kinds.apps import Deployment
 from kubelite.api.machinery.apply import LAST_APPLIED, apply
 from kubelite.api.machinery.managed_fields import Writer, track
@@ -149,7 +149,7 @@ def test_refusals() -> None:
         apply(SCHEMA, None, {**config(), "apiVersion": "v1"}, writer("one"))
     nameless = config(template=containers({"image": "x"}))
     with pytest.raises(
-        BadRequest, match="failed to create typed patch object \\(shop/web; apps/v1"
+        PlainError, match="failed to create typed patch object \\(shop/web; apps/v1"
     ):
         apply(SCHEMA, None, nameless, writer("one"))
 
@@ -318,3 +318,16 @@ def test_what_kubectl_applied_is_recorded_in_order_and_without_the_record_before
         '{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"annotations":{},'
         '"labels":{"a":"b","z":"a\\u0026b"},"name":"web","namespace":"shop"}}\n'
     )
+
+
+def test_an_apply_that_sets_nothing_has_no_time() -> None:
+    made = apply(SCHEMA, None, config({"a": "b"}, replicas=1), writer("one", 1))
+    shared = apply(SCHEMA, made, config(replicas=1), writer("two", 2))
+    one, two = shared["metadata"]["managedFields"]
+    if one["manager"] == "two":
+        one, two = two, one
+    assert one["time"] == "2026-01-01T00:00:01Z"
+    assert "time" not in two
+    fewer = apply(SCHEMA, shared, config({"a": "b"}), writer("one", 3))
+    times = {each["manager"]: each.get("time") for each in fewer["metadata"]["managedFields"]}
+    assert times == {"one": "2026-01-01T00:00:01Z", "two": None}

@@ -8,7 +8,7 @@ from kubelite.api.kinds.apiextensions import CustomResourceDefinition
 from kubelite.api.kinds.apps import ControllerRevision, Deployment
 from kubelite.api.kinds.core.config import ConfigMap
 from kubelite.api.kinds.core.pods import Pod
-from kubelite.api.machinery.apply_typing import find_mistyped
+from kubelite.api.machinery.apply_typing import find_mistyped, is_mistyped
 from kubelite.api.machinery.schema import Schema, compile_struct
 from kubelite.limits import CAUSES, SHOWN_VALUE
 
@@ -112,3 +112,13 @@ def test_findings_are_bounded_in_number_and_length() -> None:
     assert len(line) < 2 * SHOWN_VALUE.value
     [line] = find_mistyped(DEPLOYMENT, {"spec": {"paused": 10**5000}})
     assert line.endswith("got &{...}")
+
+
+def test_stored_elements_may_have_equal_keys() -> None:
+    schema = compile_struct(Deployment)
+    containers = [{"name": "a"}, {"name": "a"}]
+    item = {"spec": {"template": {"spec": {"containers": containers}}}}
+    assert find_mistyped(schema, item)
+    assert not is_mistyped(schema, item)
+    containers[1]["image"] = 1  # type: ignore[assignment] # of the wrong type on purpose
+    assert is_mistyped(schema, item)

@@ -1,7 +1,7 @@
 import pytest
 
 from kubelite.api.errors import BadRequest, RequestEntityTooLarge
-from kubelite.api.machinery.json_reading import DEPTH_LIMIT, read_json
+from kubelite.api.machinery.json_reading import DEPTH_LIMIT, expecting, read_json
 from kubelite.limits import CAUSES_TEXT
 
 
@@ -54,7 +54,7 @@ def test_they_are_only_sought_when_asked_for() -> None:
 )
 def test_what_is_no_json_is_refused(body: bytes, message: str) -> None:
     with pytest.raises(BadRequest) as refused:
-        read_json(body, kind="Pod")
+        read_json(body, refuse=expecting("Pod"))
     assert refused.value.message == message
 
 

@@ -11,4 +11,8 @@ def test_merge_patch() -> None:
     patch = {"a": {"b": None, "x": {"y": None, "z": 1}}, "d": [2], "e": {"f": 1}}
     assert merge_patch(document, patch) == {"a": {"c": 2, "x": {"z": 1}}, "d": [2], "e": {"f": 1}}
     with pytest.raises(BadRequest, match="Invalid JSON Patch"):
+        merge_patch({}, None)
+    with pytest.raises(
+        BadRequest, match=r"cannot unmarshal array into Go value of type map\[string"
+    ):
         merge_patch({}, [])

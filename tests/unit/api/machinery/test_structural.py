@@ -1,6 +1,7 @@
 from copy import deepcopy
 from typing import Any
 
+import msgspec
 import pytest
 from complete_objects import samples
 
@@ -10,6 +11,7 @@ from kubelite.api.kinds.apps import Deployment, ReplicaSet
 from kubelite.api.kinds.catalog import kinds
 from kubelite.api.kinds.core.config import ConfigMap, Secret
 from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.kinds.discovery import EndpointSlice
 from kubelite.api.kinds.meta import WatchEvent
 from kubelite.api.kinds.model import GroupVersionKind, Kind
 from kubelite.api.kinds.rbac import Role
@@ -41,7 +43,7 @@ def test_fields_without_omitempty_appear() -> None:
         "status": {},
     }
     assert shaped(ReplicaSet, {})["status"] == {"replicas": 0}
-    assert shaped(Role, {})["rules"] == []
+    assert shaped(Role, {})["rules"] is None
 
 
 def test_nulls_and_zero_values_go() -> None:
@@ -200,3 +202,35 @@ def test_what_is_filled_into_many_elements_is_charged() -> None:
     with pytest.raises(RequestEntityTooLarge):
         structure(schema, {"spec": {"containers": parts}})
     structure(schema, {"spec": {"containers": [{} for _ in range(10_000)]}})
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"endpoints": None, "ports": None}, {"endpoints": [], "ports": []}]
+)
+def test_a_list_that_go_writes_when_it_is_nil_is_null(given: dict[str, Any]) -> None:
+    slice_ = shaped(EndpointSlice, {"addressType": "IPv4", **given})
+    assert slice_ == {
+        "metadata": {},
+        "addressType": "IPv4",
+        "endpoints": None,
+        "ports": None,
+    }
+    assert shaped(EndpointSlice, deepcopy(slice_)) == slice_
+
+
+@pytest.mark.parametrize("given", [{}, {"conditions": None}])
+def test_an_absent_list_of_a_kind_stored_as_json_is_null(given: dict[str, Any]) -> None:
+    assert shaped(CustomResourceDefinition, {"status": given})["status"]["conditions"] is None
+
+
+def test_an_empty_list_of_a_kind_stored_as_json_stays_empty() -> None:
+    definition = shaped(CustomResourceDefinition, {"status": {"conditions": []}})
+    assert definition["status"]["conditions"] == []
+
+
+def test_readers_see_an_empty_list_in_place_of_null() -> None:
+    body = b'{"endpoints":null,"ports":null,"addressType":"IPv4"}'
+    assert msgspec.json.decode(body, type=EndpointSlice) == EndpointSlice(addressType="IPv4")
+    role = msgspec.convert({"rules": None}, Role)
+    assert role == Role()
+    assert role.rules == []

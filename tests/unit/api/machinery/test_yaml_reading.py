@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 
 from kubelite.api.errors import BadRequest, RequestEntityTooLarge
+from kubelite.api.machinery.json_reading import expecting
 from kubelite.api.machinery.yaml_reading import read_yaml
 
 
@@ -86,7 +87,9 @@ BILLION = "\n".join(
         (b"[" * 500_000, "exceeded max depth"),
         (b"- " * 500_000 + b"a", "exceeded max depth"),
         (b"a: [1, 2", "did not find expected ',' or ']'"),
-        (b"a: b: c", "line 1: mapping values are not allowed in this context"),
+        (b"a: b: c", "yaml: mapping values are not allowed in this context"),
+        (b"c: d\na: b: c", "yaml: line 2: mapping values are not allowed in this context"),
+        (b"a: [", "yaml: line 1: did not find expected node content"),
         (b"a: \xff", "yaml:"),
         (b"? [a]\n: b", "invalid map key"),
         (b"a: *nowhere", "unknown anchor 'nowhere' referenced"),
@@ -94,7 +97,7 @@ BILLION = "\n".join(
 )
 def test_bad_documents_are_refused(body: bytes, message: str) -> None:
     with pytest.raises(BadRequest) as refused:
-        read_yaml(body, kind="Pod")
+        read_yaml(body, refuse=expecting("Pod"))
     assert message in refused.value.message
     assert "(must be of type Pod)" in refused.value.message
 

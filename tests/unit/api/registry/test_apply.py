@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from fakes.server import Server
 
-from kubelite.api.errors import BadRequest, Conflict, Invalid
+from kubelite.api.errors import BadRequest, Conflict, Invalid, PlainError
 
 PATH = "apps/v1/deployments"
 
@@ -90,7 +90,7 @@ async def test_apply_needs_a_manager_and_known_fields(server: Server) -> None:
         await server.patch(PATH, "web", config(), "apply")
     unknown = {**config(), "spcc": {}}
     for validation in ("Strict", "Warn", "Ignore", ""):
-        with pytest.raises(BadRequest) as caught:
+        with pytest.raises(PlainError) as caught:
             await server.patch(
                 PATH, "web", unknown, "apply", field_manager="me", field_validation=validation
             )
@@ -161,7 +161,7 @@ async def test_an_applied_scale_is_a_scale(server: Server) -> None:
         {**scale, "spce": {}},
         {"spec": {"replicas": 1}},
     ):
-        with pytest.raises(BadRequest):
+        with pytest.raises((BadRequest, PlainError)):
             await server.patch(path, "web", wrong, "apply", field_manager="me")
 
 
@@ -174,3 +174,12 @@ async def test_what_the_strategy_adds_to_a_new_object_is_nobodys(server: Server)
     [entry] = made["metadata"]["managedFields"]
     assert "f:selector" not in entry["fieldsV1"]["f:spec"]
     assert "f:metadata" not in entry["fieldsV1"]["f:spec"]["f:template"]
+
+
+async def test_who_scales_has_no_time(server: Server) -> None:
+    await server.create(PATH, config(replicas=1))
+    await server.patch(f"{PATH}/scale", "web", {"spec": {"replicas": 3}})
+    made = server.get(PATH, "web")
+    scaler = next(one for one in made["metadata"]["managedFields"] if "subresource" in one)
+    assert scaler["fieldsV1"] == {"f:spec": {"f:replicas": {}}}
+    assert "time" not in scaler

@@ -6,8 +6,9 @@ from fakes.steps import RATIO_MAX, growth
 
 from kubelite.api.errors import BadRequest
 from kubelite.api.kinds.apps import Deployment
+from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery.schema import compile_struct
-from kubelite.api.registry.bodies import check_type, findings
+from kubelite.api.registry.bodies import check_type, findings, metadata_of
 from kubelite.api.registry.builtin import RESOURCES
 from kubelite.api.registry.options import WriteOptions
 
@@ -80,3 +81,13 @@ def test_the_work_grows_no_faster_than_the_findings() -> None:
         return lambda: findings(SCHEMA, unknown, options(*twice))
 
     assert growth(comparing) < RATIO_MAX
+
+
+@pytest.mark.parametrize(
+    ("custom", "into"), [(True, "value"), (False, r"struct field Cat\.metadata")]
+)
+def test_metadata_is_an_object(custom: bool, into: str) -> None:
+    kind = GroupVersionKind("example.com", "v1", "Cat")
+    said = f'^Cat in version "v1" .*: json: cannot unmarshal string into Go {into} of type v1.ObjectMeta'
+    with pytest.raises(BadRequest, match=said):
+        metadata_of({"metadata": "x"}, kind, custom=custom)

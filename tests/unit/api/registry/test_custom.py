@@ -8,7 +8,14 @@ import pytest
 from fakes.custom_server import CRDS, define, definition, version
 from fakes.server import Server
 
-from kubelite.api.errors import BadRequest, Forbidden, Invalid
+from kubelite.api.errors import (
+    BadRequest,
+    Conflict,
+    Forbidden,
+    InternalError,
+    Invalid,
+    PlainError,
+)
 from kubelite.api.registry import topic
 from kubelite.api.registry.custom import CustomResources
 from kubelite.api.registry.options import WatchOptions
@@ -254,3 +261,164 @@ async def test_definitions_are_found_again_after_a_restart() -> None:
     table = ResourceTable(row for row in server.resources.all() if row.type is not None)
     CustomResources(server.store, table).start()
     assert [row.plural for row in table.all() if row.type is None] == ["cats", "dogs"]
+
+
+SCALED = version(
+    schema=SPEC,
+    subresources={
+        "status": {},
+        "scale": {
+            "specReplicasPath": ".spec.size",
+            "statusReplicasPath": ".status.lives",
+            "labelSelectorPath": ".status.labels",
+        },
+    },
+)
+
+
+async def test_who_applies_a_status_owns_it() -> None:
+    server = Server()
+    await define(server, definition(SCALED))
+    await server.create(CATS, {"metadata": {"name": "a"}, "spec": {"size": 1}})
+    config = {
+        "apiVersion": "example.com/v1",
+        "kind": "Cat",
+        "metadata": {"name": "a"},
+        "status": {"lives": 9},
+    }
+    cat = await server.patch(f"{CATS}/status", "a", config, "apply", field_manager="vet")
+    (vet,) = (each for each in cat["metadata"]["managedFields"] if each["manager"] == "vet")
+    assert vet["fieldsV1"] == {"f:status": {"f:lives": {}}}
+    assert (vet["operation"], vet["subresource"]) == ("Apply", "status")
+
+
+async def test_a_scale_that_cannot_be_is_refused_as_the_object() -> None:
+    server = Server()
+    await define(server, definition(SCALED))
+    await server.create(CATS, {"metadata": {"name": "a"}, "spec": {"size": 3}})
+    scale = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "a"}}
+    made = await server.update(f"{CATS}/scale", "a", {**scale, "spec": {"replicas": 2}})
+    assert made["spec"] == {"replicas": 2}
+    with pytest.raises(
+        Invalid, match=r"^Cat\.example\.com .*\.spec\.size: Invalid value: -1: should"
+    ):
+        await server.update(f"{CATS}/scale", "a", {**scale, "spec": {"replicas": -1}})
+    with pytest.raises(BadRequest, match="cannot be handled as a Scale"):
+        await server.update(f"{CATS}/scale", "a", {**scale, "kind": "Cat"})
+    with pytest.raises(PlainError, match="request to convert CR to an invalid group/version"):
+        await server.patch(f"{CATS}/scale", "a", {**scale, "spec": {}}, "apply", field_manager="x")
+    await server.create(CATS, {"metadata": {"name": "b"}, "spec": {}})
+    with pytest.raises(InternalError) as caught:
+        server.get(f"{CATS}/scale", "b")
+    problem = 'the spec replicas field ".spec.size" does not exist'
+    assert caught.value.message == f"Internal error occurred: {problem}"
+    assert caught.value.status()["details"] == {"causes": [{"message": problem}]}
+
+
+async def test_the_paths_of_a_scale_lead_to_numbers() -> None:
+    server = Server()
+    free = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    made = version(schema={"spec": free, "status": free}, subresources=SCALED["subresources"])
+    await define(server, definition(made))
+    await server.create(CATS, {"metadata": {"name": "a"}, "spec": {"size": 3}})
+    wrong = {"status": {"lives": "x", "labels": 4}}
+    with pytest.raises(Invalid) as caught:
+        await server.patch(f"{CATS}/status", "a", wrong)
+    assert [(each.path, each.message) for each in caught.value.causes] == [
+        (
+            ".status.lives",
+            "Invalid value: 0: .status.lives accessor error: x is of the type string, expected int64",
+        ),
+        (
+            ".status.labels",
+            'Invalid value: "": .status.labels accessor error: 4 is of the type int64, expected string',
+        ),
+    ]
+    with pytest.raises(Invalid, match=r"expected map\[string\]interface \{\}"):
+        await server.patch(f"{CATS}/status", "a", {"status": "x"})
+
+
+async def test_an_error_comes_with_the_warnings_before_it() -> None:
+    server = Server()
+    await define(server, definition(version(schema=SPEC)))
+    strange = {"metadata": {"name": "a"}, "spec": {"size": 0, "zz": 1}}
+    with pytest.raises(Invalid) as refused:
+        await server.create(CATS, strange)
+    assert refused.value.warnings == ('unknown field "spec.zz"',)
+    await server.create(CATS, {"metadata": {"name": "a"}, "spec": {"size": 1}})
+    with pytest.raises(Invalid) as refused:
+        await server.patch(CATS, "a", strange)
+    assert refused.value.warnings == ('unknown field "spec.zz"',)
+    with pytest.raises(Invalid) as refused:
+        await server.update(CATS, "a", strange, field_validation="Ignore")
+    assert refused.value.warnings == ()
+
+
+async def test_a_body_of_another_kind_is_found_by_validation() -> None:
+    server = Server()
+    await define(server, definition())
+    dog = {"apiVersion": "example.com/v1", "kind": "Dog", "metadata": {"name": "a"}}
+    with pytest.raises(Invalid) as refused:
+        await server.create(CATS, dog)
+    assert refused.value.message == (
+        'Dog.example.com "a" is invalid: kind: Invalid value: "Dog": must be Cat'
+    )
+    with pytest.raises(BadRequest, match=r"data \(example\.com/v2\) does not match"):
+        await server.create(CATS, {**dog, "apiVersion": "example.com/v2"})
+
+
+async def test_an_apply_names_no_uid_of_an_absent_object() -> None:
+    server = Server()
+    await define(server, definition())
+    metadata = {"name": "a", "uid": "u"}
+    config = {"apiVersion": "example.com/v1", "kind": "Cat", "metadata": metadata}
+    with pytest.raises(Conflict, match="specified uid u, and no existing object was found"):
+        await server.patch(CATS, "a", config, "apply", field_manager="x")
+    await server.create(CATS, {"metadata": {"name": "a"}})
+    with pytest.raises(
+        Conflict, match=r"Key: /registry/example\.com/cats/default/a, .* precondition: u"
+    ):
+        await server.patch(CATS, "a", config, "apply", field_manager="x")
+    with pytest.raises(Conflict, match=r'fulfilled on Cat\.example\.com "a": the UID'):
+        await server.delete(CATS, "a", uid="u")
+
+
+async def test_a_definition_that_became_invalid_can_be_let_go_by_its_status() -> None:
+    server = Server()
+    await define(server, definition())
+    name = "cats.example.com"
+    await server.patch(f"{CRDS}/status", name, {"status": {"storedVersions": ["v1", "v9"]}})
+    await server.delete(CRDS, name)
+    with pytest.raises(Invalid, match=r"storedVersions\[1\]"):
+        await server.patch(CRDS, name, {"metadata": {"finalizers": None}})
+    await server.patch(f"{CRDS}/status", name, {"metadata": {"finalizers": None}})
+    assert server.names(CRDS) == []
+
+
+async def test_an_object_that_its_schema_does_not_describe_any_more_has_no_owners() -> None:
+    server = Server()
+    spec = {"a": {"type": "string"}, "b": {"type": "string"}}
+    await define(server, definition(version(schema={"spec": typed(**spec)})))
+    await server.create(CATS, {"metadata": {"name": "a"}, "spec": {"a": "x"}})
+    await server.create(CATS, {"metadata": {"name": "b"}, "spec": {"b": "x"}})
+    spec["a"] = {"type": "integer"}
+    await define(server, definition(version(schema={"spec": typed(**spec)})))
+    changed = await server.patch(CATS, "a", {"spec": {"b": "y"}})
+    assert "managedFields" not in changed["metadata"]
+    changed = await server.patch(CATS, "b", {"spec": {"b": "y"}})
+    assert changed["metadata"]["managedFields"]
+
+
+def typed(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties}
+
+
+async def test_managers_of_a_version_go_with_it() -> None:
+    server = Server()
+    v2 = version("v2", storage=False)
+    await define(server, definition(version(), v2))
+    await server.create("example.com/v2/cats", {"metadata": {"name": "a"}, "spec": {"x": 1}})
+    await define(server, definition(version()))
+    changed = await server.patch(CATS, "a", {"spec": {"y": 1}})
+    versions = [each["apiVersion"] for each in changed["metadata"]["managedFields"]]
+    assert versions == ["example.com/v1"]

@@ -9,7 +9,7 @@ import pytest
 from fakes.custom_server import CRDS, define, definition, version
 from fakes.server import Server
 
-from kubelite.api.errors import APIError
+from kubelite.api.errors import APIError, Conflict
 from kubelite.api.registry.options import ReadOptions, WatchOptions
 from kubelite.api.registry.watch import PLAIN
 from kubelite.limits import WATCH_BACKLOG
@@ -294,3 +294,46 @@ async def test_without_a_webhook_nothing_is_lost(converter: Converter) -> None:
     with pytest.raises(APIError, match="this server calls no webhooks"):
         await read(server, V2, "one")
     assert server.names(CRDS) == ["cats.example.com"]
+
+
+def owners(item: JSON) -> dict[tuple[str, str], JSON]:
+    return {
+        (each["manager"], each["apiVersion"]): each["fieldsV1"]
+        for each in item["metadata"].get("managedFields") or ()
+    }
+
+
+async def test_managers_of_another_version_lose_what_moves(
+    server: Server, converter: Converter
+) -> None:
+    await server.create(V1, cat("one", a=1), field_manager="first")
+    unchanged = await server.patch(V2, "one", {"metadata": {"labels": {"x": "y"}}})
+    v1 = ("first", "example.com/v1")
+    assert owners(unchanged)[v1] == {"f:spec": {".": {}, "f:a": {}}}
+    changed = await server.patch(V2, "one", {"spec": {"b": 2}}, field_manager="second")
+    assert owners(changed)[v1] == {"f:spec": {}}
+    assert owners(changed)["second", "example.com/v2"] == {"f:spec": {"f:b": {}}}
+    compared = [each for each in converter.requests if len(each["objects"]) == 2]
+    assert compared
+    assert all("managedFields" not in item["metadata"] for item in compared[-1]["objects"])
+
+
+async def test_an_apply_contests_what_moves(server: Server) -> None:
+    await server.create(V1, cat("one", a=1), field_manager="first")
+    config = {"apiVersion": "example.com/v2", "kind": "Cat", **cat("one", b=2)}
+    with pytest.raises(Conflict, match=r'conflict with "first" using example\.com/v1: \.spec\.a'):
+        await server.patch(V2, "one", config, "apply", field_manager="second")
+    taken = await server.patch(V2, "one", config, "apply", field_manager="second", force=True)
+    assert owners(taken)["first", "example.com/v1"] == {"f:spec": {}}
+
+
+async def test_owners_that_cannot_be_compared_are_forgotten(
+    server: Server, converter: Converter
+) -> None:
+    await server.create(V2, cat("one", b=1), field_manager="first")
+    converter.answer = lambda _: b"no"
+    changed = await server.patch(V1, "one", {"spec": {"a": 2}})
+    assert owners(changed) == {}
+    config = {"apiVersion": "example.com/v1", "kind": "Cat", **cat("one", a=3)}
+    applied = await server.patch(V1, "one", config, "apply", field_manager="third", force=True)
+    assert applied["spec"] == {"a": 3}

@@ -6,7 +6,7 @@ import pytest
 from fakes.recording_offload import RecordingOffload
 from fakes.server import Server
 
-from kubelite.api.errors import APIError, BadRequest, Expired, Invalid, Timeout
+from kubelite.api.errors import APIError, BadRequest, Expired, Invalid, PlainError, Timeout
 from kubelite.api.registry import reading
 from kubelite.api.registry.deleting import Deleter
 from kubelite.api.registry.options import DeletionOptions, ReadOptions
@@ -94,7 +94,11 @@ async def test_a_token_that_is_too_old_comes_with_a_fresh_one() -> None:
             Invalid,
             'forbidden for resourceVersion "0"',
         ),
-        (ReadOptions(resource_version="x"), Invalid, "resourceVersion"),
+        (
+            ReadOptions(resource_version="x"),
+            BadRequest,
+            "invalid resource version: resourceVersion: ",
+        ),
         (ReadOptions(resource_version="999999"), Timeout, "Too large resource version: 999999"),
         (ReadOptions(continue_token="!"), BadRequest, "continue key is not valid"),
         (ReadOptions(continue_token="e30"), BadRequest, "continue key is not valid"),
@@ -181,8 +185,10 @@ async def test_get_knows_no_future() -> None:
     ],
 )
 def test_a_revision_is_a_number_of_64_bits(text: str, wrong: str) -> None:
-    with pytest.raises(Invalid, match=wrong):
+    with pytest.raises(PlainError, match=wrong):
         parse_revision(text)
+    with pytest.raises(BadRequest, match=f"^invalid resource version: .*{wrong}"):
+        parse_revision(text, of_list=True)
 
 
 def test_zeros_before_a_revision_mean_nothing() -> None:

@@ -1,9 +1,10 @@
 """Every kind, verb and form of path, against the routes that Kubernetes registers."""
 
 import pytest
+from fakes.custom_resources import custom_resource
 
 from kubelite.api.auth.caller import Attributes
-from kubelite.api.errors import APIError, MethodNotAllowed, NotFound
+from kubelite.api.errors import APIError, MethodNotAllowed, NotFound, PageNotFound
 from kubelite.api.http.request import RequestPath, parse
 from kubelite.api.registry.builtin import RESOURCES, builtin_table
 from kubelite.api.registry.resource import Resource
@@ -122,3 +123,44 @@ def test_attributes_alone_are_enough_to_refuse(
         return
     with pytest.raises(error):
         check()
+
+
+CATS = custom_resource("cats", subresources=("status",))
+
+
+@pytest.mark.parametrize(
+    ("verb", "name", "subresource", "said"),
+    [
+        ("create", "x", "", None),  # creates the object of the body
+        ("create", "", "", None),
+        ("get", "x", "status", None),
+        ("get", "x", "scale", 'cats.example.com "x" not found'),
+        ("delete", "x", "status", "delete is not supported on resources of kind"),
+        ("create", "x", "status", "create is not supported on resources of kind"),
+        ("update", "", "", "does not allow this method"),
+    ],
+)
+def test_the_server_of_custom_resources_knows_no_routes(
+    verb: str, name: str, subresource: str, said: str | None
+) -> None:
+    attributes = Attributes(
+        verb=verb,
+        group="example.com",
+        version="v1",
+        resource="cats",
+        namespace="team",
+        name=name,
+        subresource=subresource,
+    )
+    if said is None:
+        check_verb(CATS, attributes)
+        return
+    with pytest.raises((NotFound, MethodNotAllowed), match=said):
+        check_verb(CATS, attributes)
+
+
+@pytest.mark.parametrize("verb", ["create", "deletecollection"])
+def test_what_lies_in_namespaces_is_written_in_one(verb: str) -> None:
+    attributes = Attributes(verb=verb, group="example.com", version="v1", resource="cats")
+    with pytest.raises(PageNotFound):
+        check_verb(CATS, attributes)

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from fakes.custom_resources import custom_resource
 from fakes.rule_samples import changed, container, lines, pod, service, workload
 from fakes.steps import RATIO_MAX, Word, growth
 
@@ -200,3 +201,11 @@ def test_the_search_for_mistakes_ends_where_an_answer_is_full() -> None:
     found = validate(row("ConfigMap"), _metadata(finalizers=Finalizers(["/"] * 20_000)), None)
     assert visited <= CAUSES.value
     assert lines(found)[-1].endswith("correct the existing errors to complete validation")
+
+
+def test_of_a_custom_object_of_another_type_nothing_else_is_told() -> None:
+    thing = {"apiVersion": "x/v1", "kind": "Dog", "metadata": {"name": "A"}}
+    assert lines(validate(custom_resource("cats"), thing, None)) == [
+        'kind: Invalid value: "Dog": must be Cat',
+        'apiVersion: Invalid value: "x/v1": must be example.com/v1',
+    ]

@@ -15,6 +15,7 @@ from kubelite.api.errors import (
     Invalid,
     MethodNotAllowed,
     NotFound,
+    PlainError,
     RequestEntityTooLarge,
 )
 from kubelite.api.registry.admission.request import AdmissionRequest, Verb
@@ -181,10 +182,10 @@ async def test_every_cause_is_told() -> None:
         ({"metadata": {"namespace": "x"}}, BadRequest, "does not match the namespace sent"),
         ({"metadata": {"uid": "other"}}, Conflict, "Precondition failed: UID in precondition"),
         ({"metadata": {"resourceVersion": "1"}}, Conflict, "the object has been modified"),
-        ({"metadata": {"resourceVersion": "abc"}}, BadRequest, 'parsing "abc": invalid syntax'),
-        ({"metadata": {"resourceVersion": "-1"}}, BadRequest, 'parsing "-1": invalid syntax'),
-        ({"metadata": {"resourceVersion": "1_0"}}, BadRequest, 'parsing "1_0": invalid syntax'),
-        ({"metadata": {"resourceVersion": "9" * 6000}}, BadRequest, "value out of range"),
+        ({"metadata": {"resourceVersion": "abc"}}, PlainError, 'parsing "abc": invalid syntax'),
+        ({"metadata": {"resourceVersion": "-1"}}, PlainError, 'parsing "-1": invalid syntax'),
+        ({"metadata": {"resourceVersion": "1_0"}}, PlainError, 'parsing "1_0": invalid syntax'),
+        ({"metadata": {"resourceVersion": "9" * 6000}}, PlainError, "value out of range"),
         ({"metadata": "a"}, BadRequest, "metadata"),
         ({"kind": "Secret"}, BadRequest, "cannot be handled as a ConfigMap"),
     ],
@@ -274,7 +275,8 @@ async def test_a_patch_that_leaves_values_of_a_wrong_type_is_invalid(
     await server.create("apps/v1/deployments", WEB)
     with pytest.raises(Invalid) as caught:
         await server.patch("apps/v1/deployments", "web", patch, patch_type)
-    assert caught.value.message == f' "" is invalid: patch: Invalid value: "{shown}": {problem}'
+    whole = f' "" is invalid: patch: Invalid value: "{shown}": {problem}'
+    assert caught.value.message == whole
     [cause] = caught.value.causes
     assert (cause.path, cause.reason) == ("patch", "FieldValueInvalid")
 
@@ -297,6 +299,14 @@ async def test_a_strict_patch_with_unknown_fields_is_invalid(patch_type: PatchTy
         )
 
 
+async def test_a_patched_secret_is_not_quoted() -> None:
+    server = Server()
+    await server.create("v1/secrets", {"metadata": {"name": "a"}, "data": {"key": "c2VjcmV0"}})
+    with pytest.raises(Invalid, match="strict decoding error") as caught:
+        await server.patch("v1/secrets", "a", {"foo": 1}, field_validation="Strict")
+    assert "c2VjcmV0" not in caught.value.message
+
+
 async def test_the_version_0_stands_for_whatever_is_there() -> None:
     server = Server()
     body = {"metadata": {"name": "a", "resourceVersion": "0"}}
@@ -313,7 +323,7 @@ async def test_the_version_0_stands_for_whatever_is_there() -> None:
         'leases.coordination.k8s.io "a" is invalid: metadata.resourceVersion: Invalid value: 0: '
         "must be specified for an update"
     )
-    with pytest.raises(BadRequest, match="invalid syntax"):
+    with pytest.raises(PlainError, match="invalid syntax"):
         await server.update(path, "new", {"metadata": {"resourceVersion": "abc"}})
 
 
@@ -341,7 +351,6 @@ async def test_what_only_the_server_gives_cannot_be_changed() -> None:
     body = {
         "metadata": {
             "creationTimestamp": "2020-01-01T00:00:00Z",
-            "deletionTimestamp": "2020-01-01T00:00:00Z",
             "generation": 9,
             "selfLink": "/x",
             "uid": made["metadata"]["uid"],
@@ -350,6 +359,18 @@ async def test_what_only_the_server_gives_cannot_be_changed() -> None:
     }
     updated = await server.update(PATH, "a", body)
     assert updated["metadata"] == made["metadata"]
+
+
+async def test_an_update_cannot_mark_an_object_as_deleted() -> None:
+    server = Server()
+    await server.create(PATH, {"metadata": {"name": "a", "finalizers": ["x/y"]}})
+    marked = {"metadata": {"deletionTimestamp": "2020-01-01T00:00:00Z", "finalizers": ["x/y"]}}
+    with pytest.raises(Invalid, match=r"deletionTimestamp: .*field is immutable"):
+        await server.update(PATH, "a", marked)
+    await server.delete(PATH, "a")
+    when = server.get(PATH, "a")["metadata"]["deletionTimestamp"]
+    updated = await server.update(PATH, "a", marked)
+    assert updated["metadata"]["deletionTimestamp"] == when
 
 
 async def test_leases_are_made_by_updates_and_must_name_their_version() -> None:

@@ -17,6 +17,7 @@ from kubelite.api.kinds.model import (
     Int64,
     Kind,
     Model,
+    NilList,
     Quantity,
     Time,
     list_map,
@@ -44,7 +45,7 @@ class ConfigMapNodeConfigSource(Model):
 class ContainerImage(Model):
     """An image a node has."""
 
-    names: Annotated[list[str], ATOMIC, ALWAYS] = []
+    names: Annotated[NilList[str], ATOMIC] = []
     sizeBytes: Int64 = 0
 
 

@@ -8,7 +8,6 @@ from kubelite.api.kinds.core.pods import PodStatus
 from kubelite.api.kinds.core.references import ObjectReference
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.kinds.model import (
-    ALWAYS,
     ATOMIC,
     REQUIRED,
     Base64,
@@ -16,6 +15,7 @@ from kubelite.api.kinds.model import (
     Int32,
     Int64,
     Kind,
+    NilList,
     Time,
 )
 
@@ -59,7 +59,7 @@ class PodExecOptions(Kind):
     stderr: bool = False
     tty: bool = False
     container: str = ""
-    command: Annotated[list[str], ATOMIC, ALWAYS] = []
+    command: Annotated[NilList[str], ATOMIC] = []
 
 
 class PodPortForwardOptions(Kind):

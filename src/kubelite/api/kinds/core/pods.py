@@ -37,6 +37,7 @@ from kubelite.api.kinds.model import (
     Int64,
     Kind,
     Model,
+    NilList,
     Quantity,
     Time,
     list_map,
@@ -224,7 +225,7 @@ class PodCondition(Model):
 class PodExtendedResourceClaimStatus(Model):
     """The claim made for a pod's extended resources."""
 
-    requestMappings: Annotated[list[ContainerExtendedResourceRequest], REQUIRED, ATOMIC] = []
+    requestMappings: Annotated[NilList[ContainerExtendedResourceRequest], REQUIRED, ATOMIC] = []
     resourceClaimName: Annotated[str, REQUIRED] = ""
 
 

@@ -6,7 +6,15 @@ from typing import Annotated, ClassVar
 
 from kubelite.api.kinds.enums import QUOTA_SCOPES, SCOPE_OPERATORS
 from kubelite.api.kinds.meta import ListMeta, ObjectMeta
-from kubelite.api.kinds.model import ATOMIC, REQUIRED, GroupVersionKind, Kind, Model, Quantity
+from kubelite.api.kinds.model import (
+    ATOMIC,
+    REQUIRED,
+    GroupVersionKind,
+    Kind,
+    Model,
+    NilList,
+    Quantity,
+)
 
 
 class LimitRangeItem(Model):
@@ -23,7 +31,7 @@ class LimitRangeItem(Model):
 class LimitRangeSpec(Model):
     """What is wanted of a limit range."""
 
-    limits: Annotated[list[LimitRangeItem], REQUIRED, ATOMIC] = []
+    limits: Annotated[NilList[LimitRangeItem], REQUIRED, ATOMIC] = []
 
 
 class LimitRange(Kind):

@@ -22,13 +22,13 @@ from kubelite.api.kinds.enums import (
 )
 from kubelite.api.kinds.meta import LabelSelector, ObjectMeta
 from kubelite.api.kinds.model import (
-    ALWAYS,
     ATOMIC,
     OMIT_EMPTY,
     REQUIRED,
     Int32,
     Int64,
     Model,
+    NilList,
     Quantity,
     default,
 )
@@ -344,7 +344,7 @@ class ProjectedVolumeSource(Model):
     """Several sources in one volume."""
 
     defaultMode: Int32 | None = None
-    sources: Annotated[list[VolumeProjection], ATOMIC, ALWAYS] = []
+    sources: Annotated[NilList[VolumeProjection], ATOMIC] = []
 
 
 class QuobyteVolumeSource(Model):

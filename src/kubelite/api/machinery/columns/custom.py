@@ -59,7 +59,7 @@ def _cell(values: list[Any], kind: str, now: datetime) -> Any:
         return None
     value = values[0]
     if kind == "string":
-        return print_values(values)
+        return print_values(values[:1])  # of several only the first is shown, as upstream
     if kind == "integer" and isinstance(value, int | float) and not isinstance(value, bool):
         return int(value) if math.isfinite(value) else None
     if kind == "number" and isinstance(value, int | float) and not isinstance(value, bool):

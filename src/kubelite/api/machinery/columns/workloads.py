@@ -249,3 +249,4 @@ HORIZONTAL_POD_AUTOSCALER = Layout(
     columns("Name | Reference | Targets | MinPods | MaxPods | Replicas | Age"), _autoscaler
 )
 SCALE = Layout(columns("Name | Desired:integer | Available:integer | Age"), _scale)
+CUSTOM_SCALE = Layout(columns("Name | Desired:integer | Available:integer | Age:date"), _scale)

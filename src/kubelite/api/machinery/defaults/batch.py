@@ -35,7 +35,7 @@ def default_job(job: Fields) -> None:
 def default_job_spec(spec: Fields) -> None:
     """Set the defaults of a job's spec, also in the template of a cron job."""
     default_template(spec["template"])
-    for rule in spec.get("podFailurePolicy", {}).get("rules", ()):
+    for rule in spec.get("podFailurePolicy", {}).get("rules") or ():
         for pattern in rule.get("onPodConditions", ()):
             if not pattern.get("status"):
                 pattern["status"] = "True"

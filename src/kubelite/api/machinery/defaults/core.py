@@ -100,7 +100,7 @@ def default_node(node: Fields) -> None:
 
 def default_limit_range(limits: Fields) -> None:
     """Set the defaults of container limits, each absent bound from those given."""
-    for item in limits["spec"]["limits"]:
+    for item in limits["spec"]["limits"] or ():
         for name in ("max", "min", "default", "defaultRequest", "maxLimitRequestRatio"):
             round_up_to_milli(item.get(name, {}))
         if item["type"] == "Container":

@@ -20,7 +20,7 @@ def default_custom_resource_definition(definition: Fields) -> None:
     default_service_port(conversion.get("webhook", {}).get("clientConfig", {}))
     status = definition["status"]
     if not status.get("storedVersions"):
-        stored = [version["name"] for version in spec["versions"] if version["storage"]]
+        stored = [version["name"] for version in spec["versions"] or () if version["storage"]]
         status["storedVersions"] = stored[:1]
 
 

@@ -25,6 +25,6 @@ def default_ingress_class(ingress_class: Fields) -> None:
 
 def default_endpoint_slice(endpoint_slice: Fields) -> None:
     """Set the defaults of a slice's ports."""
-    for port in endpoint_slice["ports"]:
+    for port in endpoint_slice["ports"] or ():
         port.setdefault("name", "")
         port.setdefault("protocol", "TCP")

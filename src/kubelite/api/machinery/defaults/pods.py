@@ -128,7 +128,7 @@ def default_volume(volume: Fields) -> None:
             volume[name].setdefault("defaultMode", 0o644)
     default_host_path(volume)
     _default_items(volume.get("downwardAPI", {}).get("items", ()))
-    for source in volume.get("projected", {}).get("sources", ()):
+    for source in volume.get("projected", {}).get("sources") or ():
         _default_items(source.get("downwardAPI", {}).get("items", ()))
         if "serviceAccountToken" in source:
             source["serviceAccountToken"].setdefault("expirationSeconds", 3600)

@@ -18,7 +18,7 @@ def default_resource_claim_template(template: Fields) -> None:
 
 
 def _default_claim_spec(spec: Fields) -> None:
-    for request in spec.get("devices", {}).get("requests", ()):
+    for request in spec.get("devices", {}).get("requests") or ():
         if "exactly" in request:
             _default_request(request["exactly"])
         for alternative in request.get("firstAvailable", ()):

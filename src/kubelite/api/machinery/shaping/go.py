@@ -249,14 +249,14 @@ def _array_reader(schema: Schema) -> Reader:
     assert schema.items is not None
     read_item = _reader(schema.items, nested=True)
     zero = _zero_maker(schema.items)
-    always = schema.always
+    always, is_null_when_empty = schema.always, schema.null == "empty"
     charge = _fill_charger(schema.items)
 
     def read(value: Any) -> Any:
         if value.__class__ is not list:
             return _absent(value)
         if not value:
-            return value if always else _DROPPED
+            return (None if is_null_when_empty else value) if always else _DROPPED
         if charge is not None:
             charge(len(value))
         for index, item in enumerate(value):
@@ -426,6 +426,10 @@ def _scalar_reader(schema: Schema, keeps_zero: bool) -> Reader:
             return _read_any_string if keeps_zero else _read_string
 
 
+def _null() -> None:
+    return None
+
+
 _ZEROS: dict[str, Any] = {
     "string": "",
     "integer": 0,
@@ -444,7 +448,7 @@ def _zero_maker(schema: Schema) -> Maker:
             fill = _object_reader(schema)
             return lambda: fill({})
         case "array":
-            return list
+            return _null if schema.null else list
         case "map":
             return dict
         case _:

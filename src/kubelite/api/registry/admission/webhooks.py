@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct, to_builtins
 
 from kubelite.api.auth.lookup import Lookup
-from kubelite.api.errors import APIError, BadRequest, Cause, InternalError
+from kubelite.api.errors import APIError, BadRequest, internal_error
 from kubelite.api.kinds.admissionregistration import (
     MutatingWebhook,
     MutatingWebhookConfiguration,
@@ -21,7 +21,8 @@ from kubelite.api.kinds.admissionregistration import (
     ValidatingWebhookConfiguration,
 )
 from kubelite.api.machinery.causes import quoted
-from kubelite.api.machinery.json_patch import json_patch
+from kubelite.api.machinery.json_errors import syntax_error
+from kubelite.api.machinery.json_patch import PatchFails, apply_operations
 from kubelite.api.machinery.shaping.shape import Shape
 from kubelite.api.registry.admission.matching import (
     Rule,
@@ -225,11 +226,6 @@ async def converted(origin: Resource, wanted: Resource, item: JSON) -> JSON:
     return copy
 
 
-def internal_error(text: str) -> InternalError:
-    """Return an error of the server itself, as upstream words it."""
-    return InternalError(f"Internal error occurred: {text}", causes=[Cause("", "", text)])
-
-
 class MutatingAdmissionWebhook(_Webhooks):
     """Has webhooks change the object."""
 
@@ -293,7 +289,7 @@ class MutatingAdmissionWebhook(_Webhooks):
         except (msgspec.DecodeError, RecursionError) as error:
             raise internal_error(
                 f"failed calling webhook {quoted(hook.name)}: received undecodable patch in webhook "
-                f"response: {error}"
+                f"response: {syntax_error(patch)}"
             ) from error
         if operations == []:
             return False
@@ -305,14 +301,15 @@ class MutatingAdmissionWebhook(_Webhooks):
         before = encode(shown)
 
         def patched() -> JSON:
-            return json_patch(msgspec.json.decode(before), operations)
+            return apply_operations(msgspec.json.decode(before), operations)
 
         try:
             cost = (len(before) + len(patch)) * PATCH_PASSES
             item = await self._offload.run(cost, patched)
+        except PatchFails as error:
+            raise internal_error(str(error)) from error
         except APIError as error:
-            reason = error.causes[0].message if error.causes else error.message
-            raise internal_error(reason) from error
+            raise internal_error(error.message) from error
         if encode(item) == before:
             return False
         await self._take(request, meant, item, kept)

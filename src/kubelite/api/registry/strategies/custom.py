@@ -33,12 +33,14 @@ class CustomStrategy(Strategy):
         super().prepare_create(item, context)
 
     def prepare_part(self, item: JSON, old: JSON, subresource: str, context: WriteContext) -> None:
-        """Restore from `old` all but the status, the metadata included."""
+        """Restore from `old` all but the status and its owners, the other metadata included."""
         assert subresource == "status", f"{subresource} is no part of a custom resource"
-        status = item.get("status")
+        status, owners = item.get("status"), item["metadata"].get("managedFields")
         item.clear()
         item.update(old)
         item["metadata"] = dict(old["metadata"])
+        if owners is not None:
+            item["metadata"]["managedFields"] = owners
         item.pop("status", None)
         if status is not None:
             item["status"] = status

@@ -24,7 +24,7 @@ from kubelite.api.registry.handlers import Services
 from kubelite.api.registry.objects import decode, encode
 from kubelite.api.registry.options import DeletionOptions, Propagation, WriteOptions
 from kubelite.api.registry.posted import take
-from kubelite.api.registry.reading import not_found
+from kubelite.api.registry.routes import object_not_found
 from kubelite.api.registry.subresources.binding import CREATED, set_condition
 from kubelite.api.registry.target import ATTEMPTS_MAX, Target, busy
 from kubelite.api.registry.writing import Decode
@@ -72,7 +72,7 @@ class _Eviction:
         for _ in range(ATTEMPTS_MAX):
             entry = self._writer.store.get(target.key)
             if entry is None:
-                raise not_found(target.resource, target.name)
+                raise object_not_found(target.resource, target.name)
             pod = decode.decode(entry.value)
             try:
                 await self._evict(target, pod, deletion)

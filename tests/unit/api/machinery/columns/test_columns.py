@@ -213,3 +213,9 @@ def test_custom_columns() -> None:
     assert layout.cells({"metadata": BORN, "spec": {"replicas": 3}}, NOW) == ["x", 3, "5m", None]
     assert layout.columns[3].priority == 1
     assert custom_layout([]).cells({"metadata": BORN}, NOW) == ["x", "5m"]
+
+
+def test_a_column_shows_the_first_of_several_values() -> None:
+    layout = custom_layout([{"name": "All", "type": "string", "jsonPath": ".l[*].name"}])
+    thing = {"metadata": BORN, "l": [{"name": "a"}, {"name": "b"}]}
+    assert layout.cells(thing, NOW) == ["x", "a"]

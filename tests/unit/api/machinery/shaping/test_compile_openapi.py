@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from kubelite.api.errors import BadRequest, Conflict
+from kubelite.api.errors import Conflict, PlainError
 from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery.apply import apply
 from kubelite.api.machinery.field_sets import applied, paths
@@ -125,7 +125,7 @@ def test_a_configuration_is_checked_against_the_schema(spec: JSON, problem: str)
     if not problem:
         apply(compiled(SPEC), None, config(spec), writer("one"))
         return
-    with pytest.raises(BadRequest) as refusal:
+    with pytest.raises(PlainError) as refusal:
         apply(compiled(SPEC), None, config(spec), writer("one"))
     assert problem in refusal.value.message
 
