@@ -186,6 +186,138 @@ PATTERN_PROGRAM = Limit(
     beyond="422",
     reason="some 3 MiB; a character costs up to as many steps, and real patterns have 100",
 )
+PATTERN_SEARCH = Limit(
+    "pattern-search",
+    1 << 28,
+    "bytes",
+    bounds="text that may be walked over, again and again, until all matches of a pattern are found",
+    beyond="the expression that asks for them fails",
+    reason="about 0.3 s; a text of 16 KiB never reaches it, and one of 1 MiB with 250 matches does not",
+)
+
+# Expressions
+
+EXPRESSION_LENGTH = Limit(
+    "expression-length",
+    100_000,
+    "characters",
+    bounds="an expression in CEL",
+    beyond="the expression is refused",
+    reason="what Kubernetes takes",
+)
+EXPRESSION_NODES = Limit(
+    "expression-nodes",
+    20_000,
+    "nodes",
+    bounds="what the macros of an expression copy of it",
+    beyond="the expression is refused",
+    reason="optMap copies what it is called on, so a chain of them doubles with each",
+)
+EXPRESSION_COST = Limit(
+    "expression-cost",
+    1_000_000,
+    "units",
+    bounds="what one evaluation of an expression may cost, in Kubernetes' units",
+    beyond="the evaluation is broken off and fails",
+    reason="what Kubernetes allows; it takes about 0.1 s, so who evaluates at length leaves the loop",
+)
+EXPRESSION_INLINE = Limit(
+    "expression-inline",
+    20_000,
+    "units",
+    bounds="what an evaluation may cost on the event loop",
+    beyond="it is repeated off the loop",
+    reason="a few milliseconds; rules of custom resources rarely cost more than some hundred",
+)
+EXPRESSION_WORK = Limit(
+    "expression-work",
+    500_000,
+    "elements",
+    bounds="what one evaluation of an expression compares and copies of lists and maps",
+    beyond="the evaluation fails as if its cost limit were passed",
+    reason="cost counts a comparison of lists by their length and a sum of lists as one step, however much is in them;"
+    " an object of 3 MiB has fewer",
+)
+RULES_COST = Limit(
+    "rules-cost",
+    10_000_000,
+    "units",
+    bounds="what all rules of a custom resource's schema may cost for one object, in Kubernetes' units",
+    beyond="the object is refused",
+    reason="what Kubernetes allows",
+)
+INLINE_RULES_COST = Limit(
+    "inline-rules-cost",
+    20_000,
+    "units",
+    bounds="what rules may cost before they are evaluated anew off the loop",
+    beyond="they are evaluated in a thread",
+    reason="about 2 ms",
+)
+RULE_MESSAGE = Limit(
+    "rule-message",
+    5 * 1024,
+    "bytes",
+    bounds="what the expression of a rule's message yields",
+    beyond="the message of the rule stands in for it",
+    reason="what Kubernetes takes",
+)
+EXPRESSION_PROGRAMS = Limit(
+    "expression-programs",
+    1000,
+    "programs",
+    bounds="compiled expressions that an environment keeps",
+    beyond="the one not used for the longest time is dropped and compiled again when it is needed",
+    reason="more rules than a cluster full of operators has in use at a time; one takes some kilobytes",
+)
+CEL_TEXT = Limit(
+    "cel-text",
+    4 * MIB,
+    "characters",
+    bounds="text that one call of a function makes in an expression",
+    beyond="the expression fails",
+    reason="more than twice the largest object; Kubernetes has no bound where a short text is repeated",
+)
+CEL_TEXT_FREE = Limit(
+    "cel-text-free",
+    1_000,
+    "characters",
+    bounds="text made by replace and format for which an expression is charged by their arguments only",
+    beyond="it is charged by the text's length, so that an expression makes 10 MB of such texts at most",
+    reason="what messages need; up to it costs are those of Kubernetes",
+)
+CEL_LIST = Limit(
+    "cel-list",
+    1_000_000,
+    "elements",
+    bounds="list that one call of a function makes in an expression",
+    beyond="the expression fails",
+    reason="each element costs 1, of at most 1,000,000 an expression may cost",
+)
+CEL_VALUES = Limit(
+    "cel-values",
+    1_000_000,
+    "values",
+    bounds="lists and their elements that one call of flatten walks over in an expression",
+    beyond="the expression fails",
+    reason="an object has fewer; lists that hold one list many times over would multiply",
+)
+CEL_PATTERN = Limit(
+    "cel-pattern",
+    20_000,
+    "characters",
+    bounds="regular expression in an expression",
+    beyond="it is refused, as one that is too large",
+    reason="reading it takes 20 ms; compiled it would be past the bound of memory anyway",
+)
+CEL_DIGITS = Limit(
+    "cel-digits",
+    4_096,
+    "digits",
+    bounds="a quantity that is calculated in an expression",
+    beyond="the expression fails",
+    reason="the largest quantity with a suffix has 40",
+)
 
 # Selectors
 

@@ -1,5 +1,11 @@
 """All fuzz targets, in the order they run."""
 
-from fuzz import archives, documents, network, wire
+from fuzz import archives, documents, expressions, network, wire
 
-TARGETS = (*documents.TARGETS, *network.TARGETS, *archives.TARGETS, *wire.TARGETS)
+TARGETS = (
+    *documents.TARGETS,
+    *expressions.TARGETS,
+    *network.TARGETS,
+    *archives.TARGETS,
+    *wire.TARGETS,
+)

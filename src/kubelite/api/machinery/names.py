@@ -6,24 +6,42 @@ An empty list means that the value is valid. Results are cached, since the same 
 import re
 
 from kubelite.remembered import remembered
+from kubelite.text_formats import (
+    EMPTY,
+    FINE,
+    SUBDOMAIN_FORMAT,
+    Findings,
+    dns_1035_label,
+    dns_label,
+    dns_subdomain,
+    is_subdomain,
+    label_value,
+    mismatch,
+    qualified_name,
+    too_long,
+)
+
+# Those that expressions check too live below; here is the one place where the API looks for formats of names.
+__all__ = [
+    "EMPTY",
+    "FINE",
+    "Findings",
+    "dns_1035_label",
+    "dns_label",
+    "dns_subdomain",
+    "label_value",
+    "mismatch",
+    "qualified_name",
+    "too_long",
+]
 
 ALPHANUMERIC = "[a-z0-9]"
-LABEL_FORMAT = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-SUBDOMAIN_FORMAT = LABEL_FORMAT + "(\\." + LABEL_FORMAT + ")*"
-LABEL_1035_FORMAT = "[a-z]([-a-z0-9]*[a-z0-9])?"
-KEY_FORMAT = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
-VALUE_FORMAT = f"({KEY_FORMAT})?"
 IDENTIFIER_FORMAT = "[A-Za-z_][A-Za-z0-9_]*"
 CONFIG_KEY_FORMAT = "[-._a-zA-Z0-9]+"
 HEADER_FORMAT = "[-A-Za-z0-9]+"
 PERCENT_FORMAT = "[0-9]+%"
 PATH_FORMAT = "[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+"
 
-_LABEL = re.compile(LABEL_FORMAT).fullmatch
-_SUBDOMAIN = re.compile(SUBDOMAIN_FORMAT).fullmatch
-_LABEL_1035 = re.compile(LABEL_1035_FORMAT).fullmatch
-_KEY = re.compile(KEY_FORMAT).fullmatch
-_VALUE = re.compile(VALUE_FORMAT).fullmatch
 _IDENTIFIER = re.compile(IDENTIFIER_FORMAT).fullmatch
 _CONFIG_KEY = re.compile(CONFIG_KEY_FORMAT).fullmatch
 _HEADER = re.compile(HEADER_FORMAT).fullmatch
@@ -32,74 +50,16 @@ _PERCENT = re.compile(PERCENT_FORMAT).fullmatch
 _PATH = re.compile(PATH_FORMAT).fullmatch
 _PORT = re.compile("[-a-z0-9]+").fullmatch
 
-Findings = tuple[str, ...]
-FINE: Findings = ()
-EMPTY = "must be non-empty"
-
-_KEY_TEXT = (
-    "must consist of alphanumeric characters, '-', '_' or '.', "
-    "and must start and end with an alphanumeric character"
-)
-
-
-def too_long(limit: int) -> str:
-    """Return the finding that a text may have at most `limit` characters."""
-    return f"must be no more than {limit} characters"
-
 
 def out_of_range(low: int, high: int) -> str:
     """Return the finding that a number must be between two bounds, inclusive."""
     return f"must be between {low} and {high}, inclusive"
 
 
-def mismatch(text: str, pattern: str, *examples: str) -> str:
-    """Return the finding that a value does not match `pattern`."""
-    if not examples:
-        return f"{text} (regex used for validation is '{pattern}')"
-    shown = " or ".join(f"'{example}', " for example in examples)
-    return f"{text} (e.g. {shown}regex used for validation is '{pattern}')"
-
-
-@remembered(8192)
-def dns_label(value: str) -> Findings:
-    """Check a lowercase RFC 1123 label."""
-    found = [too_long(63)] if len(value) > 63 else []
-    if not _LABEL(value):
-        if _SUBDOMAIN(value):
-            found.append("must not contain dots")
-        else:
-            found.append(
-                mismatch(
-                    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', "
-                    "and must start and end with an alphanumeric character",
-                    LABEL_FORMAT,
-                    "my-name",
-                    "123-abc",
-                )
-            )
-    return tuple(found)
-
-
-@remembered(8192)
-def dns_subdomain(value: str) -> Findings:
-    """Check a lowercase RFC 1123 subdomain."""
-    found = [too_long(253)] if len(value) > 253 else []
-    if not _SUBDOMAIN(value):
-        found.append(
-            mismatch(
-                "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, "
-                "'-' or '.', and must start and end with an alphanumeric character",
-                SUBDOMAIN_FORMAT,
-                "example.com",
-            )
-        )
-    return tuple(found)
-
-
 def wildcard_subdomain(value: str) -> Findings:
     """Check a subdomain after a leading ``*.``."""
     found = [too_long(253)] if len(value) > 253 else []
-    if not (value.startswith("*.") and _SUBDOMAIN(value[2:])):
+    if not (value.startswith("*.") and is_subdomain(value[2:])):
         found.append(
             mismatch(
                 "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, "
@@ -107,62 +67,6 @@ def wildcard_subdomain(value: str) -> Findings:
                 "and end with an alphanumeric character",
                 "\\*\\." + SUBDOMAIN_FORMAT,
                 "*.example.com",
-            )
-        )
-    return tuple(found)
-
-
-def dns_1035_label(value: str) -> Findings:
-    """Check a DNS-1035 label, which starts with a letter."""
-    found = [too_long(63)] if len(value) > 63 else []
-    if not _LABEL_1035(value):
-        found.append(
-            mismatch(
-                "a DNS-1035 label must consist of lower case alphanumeric characters or '-', "
-                "start with an alphabetic character, and end with an alphanumeric character",
-                LABEL_1035_FORMAT,
-                "my-name",
-                "abc-123",
-            )
-        )
-    return tuple(found)
-
-
-@remembered(8192)
-def qualified_name(value: str) -> Findings:
-    """Check a label or annotation key: a name with an optional DNS prefix and a slash."""
-    prefix, slash, name = value.rpartition("/")
-    if "/" in prefix:
-        form = mismatch(_KEY_TEXT, KEY_FORMAT, "MyName", "my.name", "123-abc")
-        prefixed = "with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
-        return (f"a valid label key {form} {prefixed}",)
-    found: list[str] = []
-    if slash and not prefix:
-        found.append("prefix part " + EMPTY)
-    elif slash:
-        found.extend("prefix part " + finding for finding in dns_subdomain(prefix))
-    if not name:
-        found.append("name part " + EMPTY)
-    elif len(name) > 63:
-        found.append("name part " + too_long(63))
-    if not _KEY(name):
-        found.append("name part " + mismatch(_KEY_TEXT, KEY_FORMAT, "MyName", "my.name", "123-abc"))
-    return tuple(found)
-
-
-@remembered(8192)
-def label_value(value: str) -> Findings:
-    """Check a label's value; it may be empty."""
-    found = [too_long(63)] if len(value) > 63 else []
-    if not _VALUE(value):
-        found.append(
-            mismatch(
-                "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' "
-                "or '.', and must start and end with an alphanumeric character",
-                VALUE_FORMAT,
-                "MyValue",
-                "my_value",
-                "12345",
             )
         )
     return tuple(found)

@@ -1,15 +1,15 @@
 """Checks the patterns of one CustomResourceDefinition, each once, within what all of them together may cost."""
 
 from kubelite.api.machinery.causes import cut
-from kubelite.api.machinery.shaping.go_regexp import (
+from kubelite.limits import DEFINITION_PATTERNS, PATTERN_PROGRAM
+from kubelite.regexp.patterns import find_problem
+from kubelite.regexp.syntax import (
     Choice,
     Node,
     Repeat,
     Sequence,
     parse,
 )
-from kubelite.api.machinery.shaping.patterns import find_problem
-from kubelite.limits import DEFINITION_PATTERNS, PATTERN_PROGRAM
 
 CHARACTER_COST = (
     10  # reading a character of a pattern takes as long as compiling so many instructions

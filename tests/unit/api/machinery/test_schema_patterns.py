@@ -3,8 +3,8 @@
 import pytest
 
 from kubelite.api.machinery.schema_patterns import CHARACTER_COST, TOO_MANY, SchemaPatterns, size
-from kubelite.api.machinery.shaping.go_regexp import parse
 from kubelite.limits import DEFINITION_PATTERNS, SHOWN_VALUE
+from kubelite.regexp.syntax import parse
 
 
 @pytest.mark.parametrize(

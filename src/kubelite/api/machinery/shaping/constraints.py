@@ -18,9 +18,9 @@ from kubelite.api.machinery.shaping.enums import Enum
 from kubelite.api.machinery.shaping.formats import format_check
 from kubelite.api.machinery.shaping.node_types import format_of, mistyped, types_of
 from kubelite.api.machinery.shaping.numeric import number_check
-from kubelite.api.machinery.shaping.patterns import Pattern
 from kubelite.api.machinery.shaping.uniqueness import are_unique, keeps_list_type
 from kubelite.limits import ALTERNATIVES
+from kubelite.regexp.patterns import Pattern
 
 JSON = dict[str, Any]
 Check = Callable[[Any], bool]

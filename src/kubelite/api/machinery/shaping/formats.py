@@ -7,13 +7,13 @@ one label may have a hyphen after its first letter only, and any text with a num
 from __future__ import annotations
 
 import re
-from calendar import monthrange
 from collections.abc import Callable
 from types import MappingProxyType
 from typing import Final
 from unicodedata import category
 
 from kubelite.api.machinery.shaping.addresses import is_email, is_ipv6, is_mac, is_request_uri
+from kubelite.text_formats import is_base64, is_date, is_datetime, is_uuid
 
 Check = Callable[[str], bool]
 
@@ -35,30 +35,6 @@ def _normalized(format_: str) -> str:
 def _pattern(text: str, flags: int = 0) -> Check:
     matches = re.compile(text, flags | re.ASCII).fullmatch
     return lambda value: matches(value) is not None
-
-
-_DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
-_TIME = re.compile(
-    r"([0-9]{2}):([0-9]{2}):([0-9]{2})(?:.[0-9]+)?(?:z|[+-][0-9]{2}:[0-9]{2})", re.ASCII
-)
-
-
-def _is_date(text: str) -> bool:
-    match = _DATE.fullmatch(text)
-    if match is None:
-        return False
-    year, month, day = map(int, match.groups())
-    # The calendar of year 0 is that of 2000: both are leap years.
-    return 1 <= month <= 12 and 1 <= day <= monthrange(year or 2000, month)[1]
-
-
-def _is_datetime(text: str) -> bool:
-    date, found, rest = text.lower().partition("t")
-    match = _TIME.fullmatch(rest.partition("t")[0]) if found else None
-    if match is None or not _is_date(date):
-        return False
-    hours, minutes, seconds = match.groups()
-    return hours <= "23" and minutes <= "59" and seconds <= "59"
 
 
 # Possessive quantifiers and the look behind keep the work linear: digits without a unit are looked at once.
@@ -180,13 +156,6 @@ def _is_isbn13(text: str) -> bool:
     return sum(int(digit) * (3 if index % 2 else 1) for index, digit in enumerate(bare)) % 10 == 0
 
 
-_BASE64 = re.compile("[A-Za-z0-9+/]+={0,2}")
-
-
-def _is_base64(text: str) -> bool:
-    return len(text) % 4 == 0 and _BASE64.fullmatch(text) is not None
-
-
 _HEX, _DASH = "[0-9a-f]", "-?"
 _GAP = r"[\t\n\f\r ]*"
 _SHADE = r"(?:0|[1-9][0-9]?|1[0-9][0-9]?|2[0-4][0-9]|25[0-5])"
@@ -213,11 +182,11 @@ _IS_SSN = _pattern("[0-9]{3}[- ]?[0-9]{2}[- ]?[0-9]{4}")
 FORMATS: Final[MappingProxyType[str, Check]] = MappingProxyType(
     {
         "bsonobjectid": _pattern("[0-9a-fA-F]{24}"),
-        "byte": _is_base64,
+        "byte": is_base64,
         "cidr": _is_cidr,
         "creditcard": _is_credit_card,
-        "date": _is_date,
-        "datetime": _is_datetime,
+        "date": is_date,
+        "datetime": is_datetime,
         "duration": _is_duration,
         "email": is_email,
         "hexcolor": _pattern("#?(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6})"),
@@ -236,7 +205,7 @@ FORMATS: Final[MappingProxyType[str, Check]] = MappingProxyType(
         ),
         "ssn": lambda text: len(text) == 11 and _IS_SSN(text),
         "uri": is_request_uri,
-        "uuid": _uuid(_ANY4, _ANY4),
+        "uuid": is_uuid,
         "uuid3": _uuid(f"3{_HEX}{{3}}", _ANY4),
         "uuid4": _uuid(f"4{_HEX}{{3}}", _RFC4122),
         "uuid5": _uuid(f"5{_HEX}{{3}}", _RFC4122),

@@ -5,6 +5,7 @@ from kubelite.api.machinery import names
 from kubelite.api.machinery.columns import extensions as extensions_columns
 from kubelite.api.machinery.defaults import admissionregistration as admissionregistration_defaults
 from kubelite.api.machinery.defaults import extensions as extensions_defaults
+from kubelite.api.machinery.work_cost import definition_cost
 from kubelite.api.registry.builtin.row import EXTENSIONS, row
 from kubelite.api.registry.rules import extensions as extensions_rules
 from kubelite.api.registry.rules.custom_definition_updates import (
@@ -114,7 +115,12 @@ CUSTOM = (
         cluster=True,
         short=("crd", "crds"),
         categories=EXTENSIONS,
-        rules=Rules(custom_definition, custom_definition_update, custom_definition_status_update),
+        rules=Rules(
+            custom_definition,
+            custom_definition_update,
+            custom_definition_status_update,
+            cost=definition_cost,
+        ),
         warnings=Warnings(
             cluster_warnings.custom_resource, cluster_warnings.custom_resource_update
         ),

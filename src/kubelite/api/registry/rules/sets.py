@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from msgspec import Struct
 
 from kubelite.api.machinery import names
+from kubelite.api.machinery.work_cost import rules_cost
 from kubelite.api.registry.rules.metadata import NameRule
 from kubelite.api.registry.rules.values import JSON, Out
 
@@ -22,6 +23,7 @@ class Rules(Struct, frozen=True):
     validate_status_update: UpdateCheck | None = None
     name: NameRule = names.dns_subdomain
     subresources: Mapping[str, UpdateCheck] = {}
+    cost: Callable[[int], int] = rules_cost  # of the checks, by the bytes of the object
 
 
 class Warnings(Struct, frozen=True):
