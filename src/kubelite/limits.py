@@ -238,6 +238,30 @@ EXPRESSION_WORK = Limit(
     reason="cost counts a comparison of lists by their length and a sum of lists as one step, however much is in them;"
     " an object of 3 MiB has fewer",
 )
+RULES_COST = Limit(
+    "rules-cost",
+    10_000_000,
+    "units",
+    bounds="what all rules of a custom resource's schema may cost for one object, in Kubernetes' units",
+    beyond="the object is refused",
+    reason="what Kubernetes allows",
+)
+INLINE_RULES_COST = Limit(
+    "inline-rules-cost",
+    20_000,
+    "units",
+    bounds="what rules may cost before they are evaluated anew off the loop",
+    beyond="they are evaluated in a thread",
+    reason="about 2 ms",
+)
+RULE_MESSAGE = Limit(
+    "rule-message",
+    5 * 1024,
+    "bytes",
+    bounds="what the expression of a rule's message yields",
+    beyond="the message of the rule stands in for it",
+    reason="what Kubernetes takes",
+)
 EXPRESSIONS_ON_LOOP = Limit(
     "expressions-on-loop",
     10_000,

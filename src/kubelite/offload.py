@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 from kubelite.limits import INLINE_WORK
 
 T = TypeVar("T")
+FAR_FROM_INLINE = 1 << 40  # the cost of work that has shown to be too long for the loop
 
 
 class Offload(Protocol):

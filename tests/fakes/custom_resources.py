@@ -7,6 +7,7 @@ from kubelite.api.errors import Cause
 from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery.openapi_custom import CustomType
 from kubelite.api.machinery.schema import Schema
+from kubelite.api.machinery.shaping.shape import Inspection
 from kubelite.api.registry.resource import Resource, Subresource
 from kubelite.api.registry.strategy import Conduct, Strategy
 
@@ -69,6 +70,10 @@ class Unshaped:
         pass
 
     def causes(
-        self, item: Mapping[str, Any], old: Mapping[str, Any] | None, subresource: str = ""
+        self,
+        item: Mapping[str, Any],
+        old: Mapping[str, Any] | None,
+        subresource: str = "",
+        inspection: Inspection | None = None,
     ) -> Sequence[Cause]:
         return ()

@@ -11,6 +11,7 @@ from kubelite.api.kinds.model import GroupVersionKind, Kind
 from kubelite.api.machinery.field_selectors import METADATA, Fields, paths
 from kubelite.api.machinery.schema import Schema, compile_struct
 from kubelite.api.machinery.shaping.go import structure
+from kubelite.api.machinery.shaping.shape import Inspection
 from kubelite.api.registry.resource import Resource, Subresource
 from kubelite.api.registry.strategy import Conduct, Strategy
 
@@ -46,7 +47,11 @@ class SchemaShape:
         pass
 
     def causes(
-        self, item: Mapping[str, Any], old: Mapping[str, Any] | None, subresource: str = ""
+        self,
+        item: Mapping[str, Any],
+        old: Mapping[str, Any] | None,
+        subresource: str = "",
+        inspection: Inspection | None = None,
     ) -> Sequence[Cause]:
         return ()
 

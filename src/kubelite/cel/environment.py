@@ -84,7 +84,7 @@ class Environment:
             name: declared if isinstance(declared, Field) else Field(declared)
             for name, declared in (variables or {}).items()
         }
-        self.structs = structs or {}
+        self.structs = {} if structs is None else structs
         self.sizes = sizes
         self.container = container
         names = (*self.variables, *self.structs, *self._functions.types, *self.functions)
@@ -103,7 +103,7 @@ class Environment:
         """Return an environment with more variables and types; it keeps programs of its own."""
         return Environment(
             variables={**self.variables, **(variables or {})},
-            structs={**self.structs, **(structs or {})},
+            structs=_joined(self.structs, structs),
             sizes=sizes or self.sizes,
             container=self.container,
             _functions=self._functions,
@@ -146,7 +146,16 @@ class Environment:
             issues = checker.issues or find_literal_issues(tree, self.functions)
             if issues:
                 raise CompileFailed(text, issues)
-            return Program(self, tree, is_deep=height > _SHALLOW)
+            return Program(self, tree, is_deep=height > _SHALLOW, length=len(text))
+
+
+def _joined(
+    first: Mapping[str, StructType], second: Mapping[str, StructType] | None
+) -> Mapping[str, StructType]:
+    """Return both; one alone is kept as it is, since it may make its types when they are needed."""
+    if second is None:
+        return first
+    return {**first, **second} if first else second
 
 
 def _height(tree: Node) -> int:
@@ -169,8 +178,12 @@ class Evaluation(Struct, frozen=True):
 class Program:
     """An expression that can be evaluated; it holds no state of evaluations."""
 
-    def __init__(self, environment: Environment, tree: Node, *, is_deep: bool) -> None:
-        """Compile a checked tree; raises ProgramFailed where a constant part has no value."""
+    def __init__(self, environment: Environment, tree: Node, *, is_deep: bool, length: int) -> None:
+        """Compile a checked tree; raises ProgramFailed where a constant part has no value.
+
+        `length` is that of the text in characters: the first evaluation that fails compiles the tree once more.
+        """
+        self.length = length
         self._environment = environment
         self._tree = tree
         self._is_deep = is_deep

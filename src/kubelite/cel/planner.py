@@ -208,8 +208,10 @@ class Planner:
         """Return the same of a selection with a question mark; what converts takes and returns an optional."""
         name = node.arguments[1]
         assert isinstance(name, Literal)
-        key, read = self._field(node.arguments[0].type, name.value)
-        return key, None if read is None else _reading_optional(read)
+        operand = node.arguments[0].type
+        key, read = self._field(operand, name.value)
+        is_optional = operand is not None and operand.name == "optional_type"
+        return key, read if read is None or is_optional else _reading_optional(read)
 
     def _field(self, type_: Type | None, name: str) -> tuple[str, Read]:
         if type_ is not None and type_.kind is Kind.OPAQUE and type_.name == "optional_type":

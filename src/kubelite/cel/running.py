@@ -1,7 +1,8 @@
 """Compiles and evaluates off the event loop where it takes long.
 
 An evaluation has no side effects, so it begins on the loop with a limit that is passed within a few milliseconds, and
-only if it passes that it is repeated off the loop with the limit that it really has.
+only if it passes that it is repeated off the loop with the limit that it really has. A long expression never runs on
+the loop, since an evaluation that fails compiles it once more.
 """
 
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import Final
 from kubelite.cel.environment import COST_LIMIT, Environment, Evaluation, Program
 from kubelite.cel.frame import CostExceeded, WorkExceeded
 from kubelite.cel.values import Value
-from kubelite.limits import EXPRESSION_COST, EXPRESSION_INLINE, EXPRESSION_WORK
+from kubelite.limits import EXPRESSION_COST, EXPRESSION_INLINE, EXPRESSION_WORK, INLINE_WORK
 from kubelite.offload import Offload
 
 _COMPILE_WORK: Final = 16  # as bytes: what a character costs to compile
@@ -30,10 +31,11 @@ async def evaluate(
     The values of the variables must not change before it returns.
     """
     inline = EXPRESSION_INLINE.value
-    try:
-        return program.evaluate(variables, min(limit, inline), work=inline)
-    except CostExceeded:
-        EXPRESSION_INLINE.reached()
+    if program.length * _COMPILE_WORK <= INLINE_WORK.value:
+        try:
+            return program.evaluate(variables, min(limit, inline), work=inline)
+        except CostExceeded:
+            EXPRESSION_INLINE.reached()
     cost = (limit + EXPRESSION_WORK.value) * _COST_WORK
     try:
         return await offload.run(cost, lambda: program.evaluate(variables, limit))

@@ -131,17 +131,47 @@ def size_of(value: Value) -> int:
     return 1
 
 
-def equal(left: Value, right: Value) -> bool:
+class _Comparison:
+    """The containers that one comparison has met.
+
+    What an expression makes may share its parts, a list twice in a list and that twice in the next one, so that a walk
+    would take for ever. After many steps, those that were found equal are remembered.
+    """
+
+    __slots__ = ("equals", "steps")
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.equals: set[tuple[int, int]] = set()  # by identity; all of them live until the end
+
+    def equal(self, left: Value, right: Value) -> bool:
+        """Return whether two values within two containers are equal."""
+        self.steps += 1
+        if self.steps < _STEPS_FREE:
+            return equal(left, right, self)
+        pair = id(left), id(right)
+        if pair in self.equals:
+            return True
+        if not equal(left, right, self):
+            return False
+        self.equals.add(pair)
+        return True
+
+
+_STEPS_FREE: Final = 10_000
+
+
+def equal(left: Value, right: Value, comparison: _Comparison | None = None) -> bool:
     """Return whether two values are equal in CEL: numbers by value across their types, all else within its type."""
     kind = type(left)
     other = type(right)
     if kind is other:
         if kind is list:
-            return len(left) == len(right) and _equal_lists(left, right)
+            return len(left) == len(right) and _equal_lists(left, right, comparison)
         if kind is dict:
-            return _equal_maps(left, right)
+            return _equal_maps(left, right, comparison)
         if kind is Optional:
-            return left.has_value is right.has_value and equal(left.value, right.value)
+            return left.has_value is right.has_value and equal(left.value, right.value, comparison)
         return bool(left == right)
     if kind in _NUMBERS and other in _NUMBERS:
         if (
@@ -157,18 +187,22 @@ def equal(left: Value, right: Value) -> bool:
 _PLAIN: Final = frozenset({str, int, bool, bytes, type(None), UInt})
 
 
-def _equal_lists(left: list[Value], right: list[Value]) -> bool:
+def _equal_lists(left: list[Value], right: list[Value], comparison: _Comparison | None) -> bool:
     for one, other in zip(left, right, strict=True):
         kind = type(one)
         if kind in _PLAIN and kind is type(other):
             if one != other:
                 return False
-        elif not equal(one, other):
-            return False
+        else:
+            comparison = comparison or _Comparison()
+            if not comparison.equal(one, other):
+                return False
     return True
 
 
-def _equal_maps(left: dict[Value, Value], right: dict[Value, Value]) -> bool:
+def _equal_maps(
+    left: dict[Value, Value], right: dict[Value, Value], comparison: _Comparison | None
+) -> bool:
     if len(left) != len(right):
         return False
     for key, value in left.items():
@@ -177,8 +211,12 @@ def _equal_maps(left: dict[Value, Value], right: dict[Value, Value]) -> bool:
         if kind in _PLAIN and kind is type(found):
             if value != found:
                 return False
-        elif found is _MISSING or not equal(value, found):
+        elif found is _MISSING:
             return False
+        else:
+            comparison = comparison or _Comparison()
+            if not comparison.equal(value, found):
+                return False
         if type(key) is not str and (type(key) is bool) != _has_bool_key(right, key):
             return False
     return True

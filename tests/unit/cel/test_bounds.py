@@ -157,4 +157,10 @@ async def test_long_expressions_are_compiled_off_the_loop() -> None:
     await compile_expression(ENVIRONMENT, "l.size() > 0", offload)
     await compile_expression(ENVIRONMENT, "[" + "1, " * 1000 + "1]", offload)
     assert offload.costs[0] < INLINE_WORK.value < offload.costs[1]
-    assert EXPRESSION_WORK.value > 0
+
+
+async def test_long_expressions_never_run_on_the_loop() -> None:
+    offload = Recording()
+    program = ENVIRONMENT.compile("l.size() > 0 &&" + " " * 3000 + "1 / l.size() > 5")
+    assert (await evaluate(program, VALUES, offload)).value is False
+    assert len(offload.costs) == 1

@@ -1,6 +1,7 @@
 """Equality and types of values."""
 
 import math
+from typing import Any
 
 import pytest
 
@@ -105,3 +106,13 @@ def test_other_maps_are_those_of_python() -> None:
     assert type(map_of_entries([(1, "a"), (2, "b")])) is dict
     assert type(map_of_entries([(True, "a"), (False, "b")])) is dict
     assert map_of_entries([("a", 1), ("a", 2)]) == {"a": 2}
+
+
+def test_comparing_what_shares_its_parts_ends() -> None:
+    left: list[Any] = [1]
+    right: list[Any] = [1]
+    for _ in range(60):
+        left, right = [left, left], [right, right]
+    assert equal(left, right)
+    assert equal({"a": left}, {"a": right})
+    assert not equal([left, 1], [right, 2])

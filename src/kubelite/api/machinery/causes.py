@@ -1,5 +1,6 @@
 """Constructors of `Cause`, what is wrong with a field, in Kubernetes' wording, and of the 422 that collects them."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -82,7 +83,7 @@ def _pieces(value: Any) -> Iterator[str]:
             pending.append(("," if index else "", each) for index, each in enumerate(item))
             closing.append("]")
         else:
-            piece = prefix + _written(item)
+            piece = prefix + _in_json(item)
         written += len(piece)
         yield piece
 
@@ -90,8 +91,19 @@ def _pieces(value: Any) -> Iterator[str]:
 def _members(value: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     separator = ""
     for name, item in value.items():
-        yield f"{separator}{_written(name)}:", item
+        yield f"{separator}{_in_json(name)}:", item
         separator = ","
+
+
+_UNSAFE = re.compile("[<>&\u2028\u2029]").sub
+
+
+def _in_json(scalar: Any) -> str:
+    """Write a scalar as Go does within JSON, which may end up in a page."""
+    text = _written(scalar)
+    if isinstance(scalar, str):
+        return _UNSAFE(lambda sign: f"\\u{ord(sign[0]):04x}", text)
+    return text
 
 
 def _written(scalar: Any) -> str:

@@ -4,9 +4,11 @@ Documents are at most `limits.DOCUMENT_DEPTH` levels deep, so walks may recurse.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 JSON = Mapping[str, Any]
+
+RULES: Final = "x-kubernetes-validations"
 
 _SINGLE = frozenset(("items", "additionalProperties", "additionalItems", "not"))
 _LISTS = frozenset(("allOf", "anyOf", "oneOf"))
@@ -61,6 +63,19 @@ def version_schemas(definition: JSON) -> Iterator[tuple[int, JSON]]:
 def has_defaults(schema: JSON) -> bool:
     """Return whether a schema or one within it has a default."""
     return any("default" in each for each in nested_schemas(schema))
+
+
+def has_rules(schema: JSON) -> bool:
+    """Return whether a schema has expression rules; those in alternatives do not count."""
+    pending = [schema]
+    while pending:
+        one = pending.pop()
+        if one.get(RULES):
+            return True
+        pending.extend((one.get("properties") or {}).values())
+        inner = (one.get(name) for name in ("items", "additionalProperties"))
+        pending.extend(each for each in inner if isinstance(each, dict))
+    return False
 
 
 def has_extensions(schema: JSON) -> bool:

@@ -5,6 +5,7 @@ from itertools import islice
 
 from kubelite.api.errors import Cause
 from kubelite.api.machinery import causes
+from kubelite.api.machinery.shaping.shape import Inspection
 from kubelite.api.registry.resource import Resource
 from kubelite.api.registry.rules.metadata import finalizer_names, metadata, metadata_update
 from kubelite.api.registry.rules.values import JSON, Out
@@ -18,27 +19,36 @@ _OWN = frozenset(("", "finalize"))  # subresources whose writes change an object
 
 
 def validate(
-    resource: Resource, thing: JSON, old: JSON | None, subresource: str = ""
+    resource: Resource,
+    thing: JSON,
+    old: JSON | None,
+    subresource: str = "",
+    inspection: Inspection | None = None,
 ) -> Sequence[Cause]:
     """Return the causes why an object is invalid; `old` is the object it replaces, None for a create.
 
-    Validation stops at the largest number of causes in one answer; the last cause then says so.
+    Validation stops at the largest number of causes in one answer; the last cause then says so. Raises TooPatient.
     """
     out = Out()
     try:
         if resource.type is not None or not _mistyped(out, resource, thing):
-            _validate(out, resource, thing, old, subresource)
+            _validate(out, resource, thing, old, subresource, inspection)
     except causes.TooManyCauses as error:
         return causes.bounded((*out, *error.found, causes.unchecked()))
     return out
 
 
 def _validate(
-    out: Out, resource: Resource, thing: JSON, old: JSON | None, subresource: str
+    out: Out,
+    resource: Resource,
+    thing: JSON,
+    old: JSON | None,
+    subresource: str,
+    inspection: Inspection | None,
 ) -> None:
     rules = resource.rules
     metadata(out, thing, rules.name, namespaced=resource.namespaced)
-    out.extend(resource.shape.causes(thing, old, subresource))
+    out.extend(resource.shape.causes(thing, old, subresource, inspection))
     for each in resource.subresources.values():
         if each.projection is not None:
             out.extend(each.projection.causes(thing, of_status=subresource == "status"))

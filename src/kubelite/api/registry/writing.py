@@ -32,6 +32,7 @@ from kubelite.api.machinery.apply_typing import is_mistyped
 from kubelite.api.machinery.field_sets import Difference, difference
 from kubelite.api.machinery.managed_fields import track
 from kubelite.api.machinery.other_versions import settle, versions_of
+from kubelite.api.machinery.shaping.shape import Inspection, TooPatient
 from kubelite.api.machinery.times import format_time
 from kubelite.api.machinery.work_cost import ownership_cost, rules_cost, shape_cost, warnings_cost
 from kubelite.api.registry.admission import Admission
@@ -75,8 +76,8 @@ from kubelite.api.registry.target import (
 )
 from kubelite.api.registry.turns import Turns
 from kubelite.clock import Clock
-from kubelite.limits import OBJECT
-from kubelite.offload import AtOnce, Offload
+from kubelite.limits import INLINE_RULES_COST, OBJECT
+from kubelite.offload import FAR_FROM_INLINE, AtOnce, Offload
 from kubelite.randomness import Randomness
 from kubelite.store.protocol import (
     Check,
@@ -101,9 +102,11 @@ JSON = dict[str, Any]
 Decode = Callable[[], JSON]  # a new copy of a stored object, which may be changed and kept
 # Makes the desired object from the present one; None: the object does not exist.
 Revise = Callable[[Decode | None], JSON]
-# Checks an object by the rules of its kind: (resource, object, old object or None, subresource).
-Validate = Callable[[Resource, dict[str, Any], dict[str, Any] | None, str], Sequence[Cause]]
-# Returns the warnings about a valid object; arguments as of `Validate`.
+# Checks an object by the rules of its kind: (resource, object, old object or None, subresource, inspection).
+Validate = Callable[
+    [Resource, dict[str, Any], dict[str, Any] | None, str, Inspection], Sequence[Cause]
+]
+# Returns the warnings about a valid object; arguments as of `Validate`, without the inspection.
 Warn = Callable[[Resource, dict[str, Any], dict[str, Any] | None, str], Sequence[str]]
 
 
@@ -504,12 +507,7 @@ class Writer:
             request.reserve(reservation)
         warns = isinstance(draft.options, WriteOptions) and draft.options.wants_warnings
         warn = self._warn if warns else None
-        found, told = await self.offload.run(
-            rules_cost(draft.cost_bytes) * resource.rules.passes
-            + (resource.shape.cost(draft.cost_bytes) if resource.type is None else 0)
-            + (warnings_cost(draft.cost_bytes) if warn else 0),
-            lambda: self._checked(resource, item, old, target.subresource, warn),
-        )
+        found, told = await self._check(draft, resource, item, old, warn)
         if found:
             kind, name = resource.kind, item["metadata"].get("name", "")
             named = item.get("kind") or kind.kind if resource.type is None else kind.kind
@@ -521,18 +519,33 @@ class Writer:
         draft.warnings.extend(request.warnings)
         return item
 
-    def _checked(
+    async def _check(
         self,
+        draft: Draft,
         resource: Resource,
         item: JSON,
         old: JSON | None,
-        subresource: str,
         warn: Warn | None,
     ) -> tuple[Sequence[Cause], Sequence[str]]:
         """Return the causes why an object is invalid, and the warnings if it is valid."""
-        found = self._validate(resource, item, old, subresource)
-        told = warn(resource, item, old, subresource) if warn is not None and not found else ()
-        return found, told
+        subresource, size = draft.target.subresource, draft.cost_bytes
+        cost = rules_cost(size) * resource.rules.passes + (warnings_cost(size) if warn else 0)
+        if resource.type is None:
+            cost += resource.shape.cost(size)
+
+        def checked(patience: int | None) -> tuple[Sequence[Cause], Sequence[str]]:
+            inspection = Inspection(patience)
+            found = self._validate(resource, item, old, subresource, inspection)
+            if found or warn is None:
+                return found, inspection.warnings
+            return found, (*inspection.warnings, *warn(resource, item, old, subresource))
+
+        try:
+            return await self.offload.run(cost, lambda: checked(INLINE_RULES_COST.value))
+        except TooPatient:
+            # What expressions cost is known only when they run, so long ones are begun anew, off the loop.
+            INLINE_RULES_COST.reached()
+            return await self.offload.run(FAR_FROM_INLINE, lambda: checked(None))
 
     async def _commit(
         self,

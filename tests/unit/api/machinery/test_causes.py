@@ -76,7 +76,10 @@ def test_quoted_values_are_cut_and_no_more_of_them_is_looked_at() -> None:
 @given(JSON_VALUES)
 def test_short_values_are_shown_as_their_json(value: Any) -> None:
     if not isinstance(value, str):
-        assert causes.shown(value) == msgspec.json.encode(value).decode()
+        shown = causes.shown(value)
+        assert msgspec.json.decode(shown) == value
+        if isinstance(value, dict | list):
+            assert not set("<>&") & set(shown)  # as Go writes JSON
 
 
 def test_an_integer_of_thousands_of_digits_can_be_shown() -> None:

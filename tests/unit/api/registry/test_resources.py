@@ -14,6 +14,7 @@ from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery.field_selectors import METADATA, Fields, paths
 from kubelite.api.machinery.schema import Schema, compile_struct
 from kubelite.api.machinery.shaping.go import structure
+from kubelite.api.machinery.shaping.shape import Inspection
 from kubelite.api.registry.builtin import builtin_table
 from kubelite.api.registry.options import ReadOptions, WatchOptions
 from kubelite.api.registry.resource import Resource, Subresource
@@ -44,7 +45,11 @@ class SchemaShape:
         pass
 
     def causes(
-        self, item: Mapping[str, Any], old: Mapping[str, Any] | None, subresource: str = ""
+        self,
+        item: Mapping[str, Any],
+        old: Mapping[str, Any] | None,
+        subresource: str = "",
+        inspection: Inspection | None = None,
     ) -> Sequence[Cause]:
         return ()
 

@@ -88,7 +88,7 @@ class Blame:
         """Return what is wrong with a value; nothing if it is as before."""
         if former is None:
             return self._at(node, value, path, former)
-        same = self._is_same(value, former.value, former.node)
+        same = self.is_same(value, former.value, former.node)
         if same and not self._counting:
             return Found()
         found = self._at(node, value, path, former)
@@ -218,7 +218,7 @@ class Blame:
                 continue
             was = None
             if path is not None or name not in ("apiVersion", "kind"):
-                was = _former_field(former, name)
+                was = former_field(former, name)
             found.merge(self.of(inner, item, FieldPath(path, name), was))
             if found.is_full and former is None:
                 return
@@ -296,17 +296,17 @@ class Blame:
             return None
         if not isinstance(former.value, list):
             return None
-        return {_element_key(former.node, item): item for item in former.value}
+        return {element_key(former.node, item): item for item in former.value}
 
     def _former_element(
         self, before: dict[Any, Any] | None, former: Former | None, item: Any
     ) -> Former | None:
         if before is None or former is None or former.node.get("items") is None:
             return None
-        was = before.get(_element_key(former.node, item))
+        was = before.get(element_key(former.node, item))
         return None if was is None else Former(was, former.node["items"])
 
-    def _is_same(self, value: Any, old: Any, node: JSON) -> bool:
+    def is_same(self, value: Any, old: Any, node: JSON) -> bool:
         """Return whether a value is as before; what has no schema is not compared, as in Kubernetes."""
         key = id(value), id(old)
         known = self._same.get(key)
@@ -320,8 +320,8 @@ class Blame:
         if value.__class__ is dict:
             former = Former(old, node)
             return len(value) == len(old) and all(
-                (was := _former_field(former, name)) is not None
-                and self._is_same(item, was.value, was.node)
+                (was := former_field(former, name)) is not None
+                and self.is_same(item, was.value, was.node)
                 for name, item in value.items()
             )
         if value.__class__ is not list:
@@ -332,17 +332,18 @@ class Blame:
         before = self._elements(former)
         return len(value) == len(old) and all(
             (was := self._former_element(before, former, item)) is not None
-            and self._is_same(item, was.value, was.node)
+            and self.is_same(item, was.value, was.node)
             for item in value
         )
 
 
-def _element_key(node: JSON, item: Any) -> Any:
+def element_key(node: JSON, item: Any) -> Any:
+    """Return what tells an element of a list of type map from the others."""
     names = node.get(LIST_KEYS) or ()
     return tuple(identity(item.get(name)) for name in names) if isinstance(item, dict) else None
 
 
-def _former_field(former: Former | None, name: str) -> Former | None:
+def former_field(former: Former | None, name: str) -> Former | None:
     """Return what stood at a field before; None if there was no such field, or if it has no schema."""
     if former is None or not isinstance(former.value, dict) or name not in former.value:
         return None

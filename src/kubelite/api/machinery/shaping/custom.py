@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from kubelite.api.errors import BadRequest, Cause
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery.causes import invalid, unchecked
 from kubelite.api.machinery.schema import Schema, compile_struct
-from kubelite.api.machinery.shaping.blame import causes_of, status_causes_of
+from kubelite.api.machinery.schema_walk import has_rules
+from kubelite.api.machinery.shaping.blame import Blame, causes_of, status_causes_of
 from kubelite.api.machinery.shaping.compile_openapi import PRESERVE, compile_openapi
 from kubelite.api.machinery.shaping.condensing import alternatives_of, condensed
 from kubelite.api.machinery.shaping.constraints import (
@@ -35,17 +36,19 @@ from kubelite.api.machinery.shaping.readers import (
     UnknownField,
     progress,
 )
+from kubelite.api.machinery.shaping.shape import Inspection
+
+if TYPE_CHECKING:
+    from kubelite.api.machinery.expressions.evaluating import RuleSet
 
 JSON = dict[str, Any]
 
-RULES: Final = "x-kubernetes-validations"
 _FREE: Final[JSON] = {PRESERVE: True}
 _LOADING = (
     Lock()
 )  # what is compiled is known by the identity of its node, so there must be one copy of each
 _FIRST_USE = 70_000  # 20 ms, of the largest definitions of well-known operators
 _PASSES = 2
-_INNER = ("items", "additionalProperties")
 # Reasons for which Kubernetes does not evaluate rules.
 _MISLEADING = frozenset(
     f"FieldValue{reason}"
@@ -63,10 +66,12 @@ class CustomShape:
         "_alternatives",
         "_compiler",
         "_condensed",
+        "_expressions",
         "_gvk",
         "_pruner",
         "_prunes",
         "_reader",
+        "_ruled",
         "_rules",
         "_schema",
         "_source",
@@ -97,6 +102,8 @@ class CustomShape:
         self._compiler = Compiler(metadata_rules)
         self._table: Table | None = None
         self._alternatives: int | None = None
+        self._ruled: bool | None = None  # whether the schema has rules
+        self._expressions: RuleSet | None = None
 
     @property
     def _node(self) -> JSON:
@@ -218,11 +225,16 @@ class CustomShape:
         """Do nothing: a schema has no fields that are always encoded."""
 
     def causes(
-        self, item: Mapping[str, Any], old: Mapping[str, Any] | None, subresource: str = ""
+        self,
+        item: Mapping[str, Any],
+        old: Mapping[str, Any] | None,
+        subresource: str = "",
+        inspection: Inspection | None = None,
     ) -> Sequence[Cause]:
         """Return why an object does not satisfy its schema; values that are as in `old` are not blamed.
 
-        Of a write of the subresource status, the status is validated alone, as Kubernetes does.
+        Of a write of the subresource status, the status is validated alone, as Kubernetes does; rules see all. Raises
+        TooPatient if rules cost more than the inspection has patience for.
         """
 
         def found() -> Sequence[Cause]:
@@ -232,37 +244,54 @@ class CustomShape:
                 return ()
             return causes_of(self._node, item, old, self._rules, self._compiler)
 
-        return self._bounded(found)
+        return self._bounded(
+            lambda: self._with_rules(found(), item, old, inspection or Inspection())
+        )
 
     def _bounded(self, find: Callable[[], Sequence[Cause]]) -> Sequence[Cause]:
         work.start()
         try:
-            return self._with_rules(find())
+            return find()
         except TooManyAlternatives:
             return (unchecked(),)
         except RecursionError:
             return (invalid("<nil>", "", "exceeded max depth"),)
 
-    def _with_rules(self, found: Sequence[Cause]) -> Sequence[Cause]:
+    def _with_rules(
+        self,
+        found: Sequence[Cause],
+        item: Mapping[str, Any],
+        old: Mapping[str, Any] | None,
+        inspection: Inspection,
+    ) -> Sequence[Cause]:
         """Return the causes with those of the schema's rules (``x-kubernetes-validations``).
 
-        This is where compiled rules are evaluated, once the language is there. A rule may rely on the schema, so none
-        is evaluated if the object breaks it in a way that would mislead the rule.
+        A rule may rely on the schema, so none is evaluated if the object breaks it in a way that would mislead the
+        rule.
         """
-        misleading = any(cause.reason in _MISLEADING for cause in found)
-        if misleading and found[-1] != unchecked() and self._has_rules():
-            return (*found, unchecked())
-        return found
+        if not self._has_rules():
+            return found
+        if any(cause.reason in _MISLEADING for cause in found):
+            return found if found[-1] == unchecked() else (*found, unchecked())
+        from kubelite.api.machinery.expressions.evaluating import Findings
+
+        findings = Findings(inspection.patience)
+        blame = Blame(self._compiler)
+        self._rule_set().evaluate(item, old, blame, findings=findings)
+        inspection.warnings.extend(findings.warnings)
+        return (*found, *findings.causes)
 
     def _has_rules(self) -> bool:
-        pending: list[Any] = [self._node]
-        while pending:
-            node = pending.pop()
-            if node.get(RULES):
-                return True
-            pending.extend((node.get("properties") or {}).values())
-            pending.extend(each for name in _INNER if isinstance(each := node.get(name), dict))
-        return False
+        if self._ruled is None:
+            self._ruled = has_rules(self._node)
+        return self._ruled
+
+    def _rule_set(self) -> RuleSet:
+        if self._expressions is None:
+            from kubelite.api.machinery.expressions.evaluating import RuleSet
+
+            self._expressions = RuleSet(self._node, is_resource=True)
+        return self._expressions
 
     def _checks(self) -> Table:
         if self._table is None:
@@ -278,4 +307,5 @@ class CustomShape:
             return _FIRST_USE + (object_bytes + old_bytes) * _PASSES
         if self._alternatives is None:
             self._alternatives = alternatives_of(self._condensed)
-        return (object_bytes + old_bytes) * (_PASSES + self._alternatives)
+        first = _FIRST_USE if self._has_rules() and self._expressions is None else 0
+        return first + (object_bytes + old_bytes) * (_PASSES + self._alternatives)

@@ -23,6 +23,7 @@ from kubelite.api.machinery.mismatch import find_mismatch
 from kubelite.api.machinery.prune import prune
 from kubelite.api.machinery.quantity import parse_quantity
 from kubelite.api.machinery.schema import Schema, compile_struct
+from kubelite.api.machinery.shaping.shape import Inspection
 from kubelite.api.machinery.times import format_micro_time, format_time, parse_time
 from kubelite.api.machinery.work_cost import shape_cost
 from kubelite.limits import DOCUMENT
@@ -94,10 +95,14 @@ class GoShape:
             structure(node, item.setdefault("status", {}))
 
     def causes(
-        self, item: Mapping[str, Any], old: Mapping[str, Any] | None, subresource: str = ""
+        self,
+        item: Mapping[str, Any],
+        old: Mapping[str, Any] | None,
+        subresource: str = "",
+        inspection: Inspection | None = None,
     ) -> Sequence[Cause]:
         """Return no cause: the rules of a built-in kind check all of an object."""
-        del item, old, subresource
+        del item, old, subresource, inspection
         return ()
 
 

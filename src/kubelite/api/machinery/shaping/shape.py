@@ -7,6 +7,21 @@ from kubelite.api.errors import Cause
 from kubelite.api.machinery.schema import Schema
 
 
+class Inspection:
+    """One validation: what it warns of, and how long it may take."""
+
+    __slots__ = ("patience", "warnings")
+
+    def __init__(self, patience: int | None = None) -> None:
+        """After `patience` units of the cost of expressions `TooPatient` is raised; None: never."""
+        self.patience = patience
+        self.warnings: list[str] = []
+
+
+class TooPatient(Exception):
+    """A validation takes longer than it may here, and is to be done elsewhere."""
+
+
 class Shape(Protocol):
     """How objects of one resource in one version get and keep their form."""
 
@@ -37,10 +52,14 @@ class Shape(Protocol):
         ...
 
     def causes(
-        self, item: Mapping[str, Any], old: Mapping[str, Any] | None, subresource: str = ""
+        self,
+        item: Mapping[str, Any],
+        old: Mapping[str, Any] | None,
+        subresource: str = "",
+        inspection: Inspection | None = None,
     ) -> Sequence[Cause]:
         """Return why an object does not satisfy its schema; values that did not change since `old` are not blamed.
 
-        A write of the subresource status is blamed for the status alone.
+        A write of the subresource status is blamed for the status alone. Raises TooPatient.
         """
         ...

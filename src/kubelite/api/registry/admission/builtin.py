@@ -123,8 +123,8 @@ def builtin_admission(  # noqa: PLR0913 - all that any plugin needs
     ]
     if hooks is not None:
         plugins += [
-            MutatingAdmissionWebhook(lookup, resources, hooks, offload),
-            ValidatingAdmissionWebhook(lookup, resources, hooks, offload),
+            MutatingAdmissionWebhook(lookup, resources, hooks, authorizer, offload),
+            ValidatingAdmissionWebhook(lookup, resources, hooks, authorizer, offload),
         ]
     if mirroring is not None:
         plugins += [

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import msgspec
 from msgspec import Struct, to_builtins
 
+from kubelite.api.auth.authorize import UnionAuthorizer
 from kubelite.api.auth.lookup import Lookup
 from kubelite.api.errors import APIError, BadRequest, internal_error
 from kubelite.api.kinds.admissionregistration import (
@@ -23,6 +24,7 @@ from kubelite.api.kinds.admissionregistration import (
 from kubelite.api.machinery.causes import quoted
 from kubelite.api.machinery.json_errors import syntax_error
 from kubelite.api.machinery.json_patch import PatchFails, apply_operations
+from kubelite.api.registry.admission.converting import converted
 from kubelite.api.registry.admission.matching import (
     Rule,
     Selectors,
@@ -32,11 +34,7 @@ from kubelite.api.registry.admission.matching import (
     rule_of,
     selector_of,
 )
-from kubelite.api.registry.admission.replacing import (
-    converted,
-    put_back,
-    take_out,
-)
+from kubelite.api.registry.admission.replacing import put_back, take_out
 from kubelite.api.registry.admission.request import AdmissionRequest, JudgesConnections
 from kubelite.api.registry.admission.review import (
     VERSIONS,
@@ -72,6 +70,7 @@ class Hook(Struct, frozen=True, eq=False):
     is_dry: bool  # it may be called for a dry run
     is_reinvocable: bool
     seconds: float
+    conditions: Sequence[str] = ()  # expressions
 
     @property
     def key(self) -> str:
@@ -98,6 +97,7 @@ def hook_of(configuration: str, index: int, hook: MutatingWebhook | ValidatingWe
         is_dry=hook.sideEffects in NO_SIDE_EFFECTS,
         is_reinvocable=reinvocation == "IfNeeded",
         seconds=hook.timeoutSeconds or SECONDS,
+        conditions=[one.expression for one in hook.matchConditions],
     )
 
 
@@ -110,9 +110,11 @@ class _Webhooks(JudgesConnections):
         lookup: Lookup,
         resources: ResourceTable,
         hooks: Hooks,
+        authorizer: UnionAuthorizer,
         offload: Offload,
     ) -> None:
         self._kind = kind
+        self._authorizer = authorizer
         self._lookup = lookup
         self._resources = resources
         self._hooks = hooks
@@ -156,6 +158,22 @@ class _Webhooks(JudgesConnections):
         return lambda: [
             row for row in self._resources.all() if row.storage == storage and row is not served
         ]
+
+    async def conditions_hold(self, hook: Hook, request: AdmissionRequest, meant: Meant) -> bool:
+        """Return whether a webhook's match conditions hold; raises Forbidden if that cannot be told."""
+        if not hook.conditions:
+            return True
+        from kubelite.api.registry.admission.policies.conditions import holds
+
+        return await holds(
+            hook.conditions,
+            request,
+            meant,
+            self._resources,
+            self._authorizer,
+            self._offload,
+            is_ignored=hook.is_ignored,
+        )
 
     async def ask(
         self,
@@ -222,9 +240,15 @@ class MutatingAdmissionWebhook(_Webhooks):
     name: ClassVar = "MutatingAdmissionWebhook"
 
     def __init__(
-        self, lookup: Lookup, resources: ResourceTable, hooks: Hooks, offload: Offload
+        self,
+        lookup: Lookup,
+        resources: ResourceTable,
+        hooks: Hooks,
+        authorizer: UnionAuthorizer,
+        offload: Offload,
     ) -> None:
-        super().__init__(MutatingWebhookConfiguration, lookup, resources, hooks, offload)
+        kind = MutatingWebhookConfiguration
+        super().__init__(kind, lookup, resources, hooks, authorizer, offload)
 
     async def mutate(self, request: AdmissionRequest) -> None:
         """Call the webhooks that the request concerns; raises what they reject with, and InternalError."""
@@ -237,7 +261,8 @@ class MutatingAdmissionWebhook(_Webhooks):
             meant = self.meant(hook, request)
             if meant is None or not invocations.includes(hook.key):
                 continue
-            await self._call(hook, request, meant, number)
+            if await self.conditions_hold(hook, request, meant):
+                await self._call(hook, request, meant, number)
         invocations.end(encode(request.object))
 
     async def _call(self, hook: Hook, request: AdmissionRequest, meant: Meant, number: int) -> None:
@@ -320,9 +345,15 @@ class ValidatingAdmissionWebhook(_Webhooks):
     name: ClassVar = "ValidatingAdmissionWebhook"
 
     def __init__(
-        self, lookup: Lookup, resources: ResourceTable, hooks: Hooks, offload: Offload
+        self,
+        lookup: Lookup,
+        resources: ResourceTable,
+        hooks: Hooks,
+        authorizer: UnionAuthorizer,
+        offload: Offload,
     ) -> None:
-        super().__init__(ValidatingWebhookConfiguration, lookup, resources, hooks, offload)
+        kind = ValidatingWebhookConfiguration
+        super().__init__(kind, lookup, resources, hooks, authorizer, offload)
 
     async def validate(self, request: AdmissionRequest) -> None:
         """Call the webhooks that the request concerns; raises the first rejection, and InternalError."""
@@ -330,7 +361,10 @@ class ValidatingAdmissionWebhook(_Webhooks):
         if not configured:
             return
         concerned = [
-            (hook, meant) for hook in configured if (meant := self.meant(hook, request)) is not None
+            (hook, meant)
+            for hook in configured
+            if (meant := self.meant(hook, request)) is not None
+            and await self.conditions_hold(hook, request, meant)
         ]
         outcomes = await asyncio.gather(
             *(self._judge(hook, request, meant) for hook, meant in concerned),

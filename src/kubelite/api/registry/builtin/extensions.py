@@ -70,7 +70,7 @@ ADMISSION = (
         "mutatingwebhookconfigurations",
         cluster=True,
         categories=EXTENSIONS,
-        rules=Rules(extensions_rules.webhooks),
+        rules=Rules(extensions_rules.webhooks, passes=COMPILING),
         warnings=STATIC,
         defaults=admissionregistration_defaults.default_mutating_webhooks,
         layout=extensions_columns.WEBHOOKS,
@@ -106,7 +106,7 @@ ADMISSION = (
         "validatingwebhookconfigurations",
         cluster=True,
         categories=EXTENSIONS,
-        rules=Rules(extensions_rules.webhooks),
+        rules=Rules(extensions_rules.webhooks, passes=COMPILING),
         warnings=STATIC,
         defaults=admissionregistration_defaults.default_validating_webhooks,
         layout=extensions_columns.WEBHOOKS,
@@ -122,7 +122,12 @@ CUSTOM = (
         cluster=True,
         short=("crd", "crds"),
         categories=EXTENSIONS,
-        rules=Rules(custom_definition, custom_definition_update, custom_definition_status_update),
+        rules=Rules(
+            custom_definition,
+            custom_definition_update,
+            custom_definition_status_update,
+            passes=COMPILING,
+        ),
         warnings=Warnings(
             cluster_warnings.custom_resource, cluster_warnings.custom_resource_update
         ),

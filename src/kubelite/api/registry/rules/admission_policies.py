@@ -4,11 +4,11 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from kubelite.api.errors import Cause
 from kubelite.api.kinds import enums
 from kubelite.api.machinery import causes, names
 from kubelite.api.registry.rules import labels
 from kubelite.api.registry.rules.extensions import operations_rule
+from kubelite.api.registry.rules.match_conditions import match_conditions, tell
 from kubelite.api.registry.rules.values import (
     JSON,
     Out,
@@ -22,7 +22,6 @@ from kubelite.api.registry.rules.values import (
 if TYPE_CHECKING:
     from kubelite.api.machinery.admission_expressions import Compiled, Composition
 
-CONDITIONS_MAX: Final = 64
 ANNOTATIONS_MAX: Final = 20
 VALUE_EXPRESSION_BYTES_MAX: Final = 5 * 1024
 _REASONS: Final = ("Forbidden", "Invalid", "RequestEntityTooLarge")
@@ -80,29 +79,9 @@ class Expressions:
             found = admission_expressions.compiled(environment, text, types)
         self.tell(path, text if shown is None else shown, found)
 
-    def condition(self, path: str, text: str) -> None:
-        """Check a match condition, which sees no variables."""
-        self.tell(path, text, condition(text, has_params=self._has_params))
-
     def tell(self, path: str, text: str, found: "Compiled") -> None:
         """Append why an expression does not compile, if so."""
         tell(self._out, path, text, found)
-
-
-def tell(out: Out, path: str, text: str, found: "Compiled") -> None:
-    """Append why an expression does not compile, if so; `text` is quoted."""
-    if found.is_internal:
-        out.append(Cause(path, "InternalError", f"Internal error: {found.error}"))
-    elif found.error:
-        out.append(causes.invalid(path, text, found.error))
-
-
-def condition(text: str, *, has_params: bool) -> "Compiled":
-    """Compile a match condition of a policy or webhook."""
-    from kubelite.api.machinery import admission_expressions
-
-    environment = admission_expressions.environment(has_params=has_params, has_authorizer=True)
-    return admission_expressions.compiled(environment, text, admission_expressions.CONDITION)
 
 
 def validating_policy(thing: JSON, old: JSON | None = None) -> Out:
@@ -146,26 +125,11 @@ def common(out: Out, spec: JSON, expressions: Expressions, old: JSON | None = No
     if old is None or any(
         old.get(field) != spec.get(field) for field in ("paramKind", "matchConditions")
     ):
-        match_conditions(out, "spec.matchConditions", items(spec, "matchConditions"), expressions)
+        has_params = spec.get("paramKind") is not None
+        found = items(spec, "matchConditions")
+        match_conditions(out, "spec.matchConditions", found, has_params=has_params)
     for index, variable in enumerate(items(spec, "variables")):
         _variable(out, f"spec.variables[{index}]", variable, expressions)
-
-
-def match_conditions(out: Out, path: str, found: Sequence[JSON], expressions: Expressions) -> None:
-    """Check the match conditions of a policy or webhook."""
-    if len(found) > CONDITIONS_MAX:
-        out.append(causes.too_many(path, len(found), CONDITIONS_MAX))
-    seen: set[str] = set()
-    for index, each in enumerate(found):
-        at, name = f"{path}[{index}]", each.get("name", "")
-        if text := each.get("expression", "").strip():
-            expressions.condition(f"{at}.expression", text)
-        else:
-            out.append(causes.required(f"{at}.expression"))
-        required_format(out, f"{at}.name", name, names.qualified_name)
-        if name and name in seen:
-            out.append(causes.duplicate(f"{at}.name", name))
-        seen.add(name)
 
 
 def _variable(out: Out, path: str, variable: JSON, expressions: Expressions) -> None:

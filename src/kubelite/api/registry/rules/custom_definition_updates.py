@@ -96,6 +96,20 @@ def _leniency(new: JSON, old: JSON, *, is_established: bool) -> Leniency:
         unknown_review_versions=not has_known_review_version(given),
         bad_ca_bundle=not is_established or bool(ca_bundle_error(bundle)),
         many_selectable=_many_selectable(new, old),
+        unchanged_schemas=_unchanged(new, old),
+    )
+
+
+def _unchanged(new: JSON, old: JSON) -> frozenset[str]:
+    """Return the versions whose schema is the old one."""
+    before = {
+        version.get("name", ""): version.get("schema")
+        for version in items(part(old, "spec"), "versions")
+    }
+    return frozenset(
+        name
+        for version in items(part(new, "spec"), "versions")
+        if (name := version.get("name", "")) in before and before[name] == version.get("schema")
     )
 
 

@@ -18,10 +18,12 @@ from kubelite.api.machinery.schema_walk import (
     conversion_error,
     has_defaults,
     has_extensions,
+    has_rules,
     version_schemas,
 )
 from kubelite.api.machinery.structural_schemas import structural_causes
 from kubelite.api.registry.rules.custom_conversions import conversion
+from kubelite.api.registry.rules.custom_expressions import ExpressionRules
 from kubelite.api.registry.rules.custom_schema_values import (
     GO_NAMES,
     internal_schema,
@@ -76,6 +78,7 @@ class Leniency(Struct, frozen=True):
     many_selectable: frozenset[str] = (
         frozenset()
     )  # versions with too many selectable fields; "" for all
+    unchanged_schemas: frozenset[str] = frozenset()  # versions whose rules may cost what they did
 
 
 class _SchemaRules(Struct, frozen=True):
@@ -272,7 +275,8 @@ def _version(
     deprecation(out, path, version)
     if not shared.schema:
         with_status = part(version, "subresources").get("status") is not None
-        _schema(out, f"{path}.schema", version, with_status, rules)
+        limits_each = name not in leniency.unchanged_schemas
+        _schema(out, f"{path}.schema", version, with_status, rules, limits_each=limits_each)
     if not shared.subresources:
         scale_paths(out, f"{path}.subresources", version)
     if not shared.columns:
@@ -291,7 +295,8 @@ def _shared_fields(
         with_status = any(
             part(version, "subresources").get("status") is not None for version in versions
         )
-        _schema(out, "spec.validation", first, with_status, rules)
+        limits_each = first.get("name", "") not in leniency.unchanged_schemas
+        _schema(out, "spec.validation", first, with_status, rules, limits_each=limits_each)
     if shared.subresources:
         scale_paths(out, "spec.subresources", first)
     if shared.columns:
@@ -339,8 +344,19 @@ def _quoted_versions(spec: JSON, versions: Sequence[JSON], shared: _Shared) -> A
 _QUOTED_VERSIONS = 64  # more do not fit into the longest text that an error quotes
 
 
-def _schema(out: Out, path: str, version: JSON, with_status: bool, rules: _SchemaRules) -> None:
-    """Check the schema of one version or of all; `path` is that of its `openAPIV3Schema`'s parent."""
+def _schema(
+    out: Out,
+    path: str,
+    version: JSON,
+    with_status: bool,
+    rules: _SchemaRules,
+    *,
+    limits_each: bool,
+) -> None:
+    """Check the schema of one version or of all; `path` is that of its `openAPIV3Schema`'s parent.
+
+    `limits_each` says whether the estimated cost of each rule has a limit.
+    """
     schema = part(version, "schema").get("openAPIV3Schema")
     if schema is None:
         return
@@ -349,14 +365,22 @@ def _schema(out: Out, path: str, version: JSON, with_status: bool, rules: _Schem
         _root_with_status(out, at, schema)
     if schema.get("nullable"):
         out.append(causes.forbidden(f"{at}.nullable", "nullable cannot be true at the root"))
-    unconvertible = conversion_error(schema)
+    unconvertible, expressions = conversion_error(schema), None
     strictness = rules.strictness
     if rules.structural and not unconvertible:
         wrong = structural_causes(at, schema, rules.patterns)
         out.extend(wrong)
         if not wrong:
-            out.extend(default_causes(at, schema, pruned=strictness.pruned_defaults))
-    out.extend(openapi_causes(at, schema, strictness, checks_paths=not unconvertible))
+            wrong = default_causes(at, schema, pruned=strictness.pruned_defaults)
+            out.extend(wrong)
+        if not wrong and has_rules(schema):
+            expressions = ExpressionRules(limits_each=limits_each)
+    out.extend(
+        openapi_causes(at, schema, strictness, checks_paths=not unconvertible, rules=expressions)
+    )
+    if expressions is not None:
+        out.extend(expressions.causes)
+        out.extend(expressions.total_causes(at))
     if rules.structural and unconvertible and len(out) == before:
         out.append(causes.invalid(at, "", unconvertible))
 

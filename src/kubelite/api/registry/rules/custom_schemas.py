@@ -12,6 +12,8 @@ from msgspec.structs import replace
 from kubelite.api.kinds.enums import RULE_REASONS
 from kubelite.api.machinery import causes
 from kubelite.api.machinery.schema_paths import InvalidPath, resolve_path
+from kubelite.api.registry.rules.custom_expressions import ExpressionRules
+from kubelite.api.registry.rules.custom_expressions import Place as RulePlace
 from kubelite.api.registry.rules.custom_schema_values import internal_items
 from kubelite.api.registry.rules.values import JSON, Out
 
@@ -61,12 +63,19 @@ class _Place(Struct, frozen=True):
     no_defaults: str | None = None  # why defaults are forbidden here; None: they are allowed
     in_meta: bool = False  # within the metadata of the object or of an embedded one
     checks_paths: bool = True  # paths of expression rules must lead to a field
+    rules: ExpressionRules | None = None  # compiles the rules; None: they are not compiled here
+    of_rules: RulePlace = RulePlace(is_resource=True)
 
 
 def openapi_causes(
-    path: str, schema: JSON, strictness: Strictness, *, checks_paths: bool = True
+    path: str,
+    schema: JSON,
+    strictness: Strictness,
+    *,
+    checks_paths: bool = True,
+    rules: ExpressionRules | None = None,
 ) -> Out:
-    """Return what is wrong with a schema and those within it.
+    """Return what is wrong with a schema and those within it; causes of expression rules are left in `rules`.
 
     `checks_paths` is False for a schema without a structural form, in which no path leads anywhere.
 
@@ -74,7 +83,7 @@ def openapi_causes(
         TooManyCauses: More than one answer takes.
     """
     out = Out()
-    place = _Place(strictness, checks_paths=checks_paths)
+    place = _Place(strictness, checks_paths=checks_paths, rules=rules)
     _schema(out, path, schema, place, is_root=True)
     return out
 
@@ -90,6 +99,7 @@ def _schema(out: Out, path: str, schema: JSON, place: _Place, *, is_root: bool =
         out.append(causes.forbidden(f"{path}.default", f"must not be set {place.no_defaults}"))
     if _CHECKED.isdisjoint(schema):
         return
+    before = len(out)
     _unsupported(out, path, schema, place)
     _fields(out, path, schema, place, is_root)
     _junctors(out, path, schema, place)
@@ -98,6 +108,16 @@ def _schema(out: Out, path: str, schema: JSON, place: _Place, *, is_root: bool =
     for index, rule in enumerate(schema.get("x-kubernetes-validations") or ()):
         at = f"{path}.x-kubernetes-validations[{index}]"
         _expression_rule(out, at, rule, schema if place.checks_paths else None)
+    if schema.get("x-kubernetes-validations") and place.rules is not None and len(out) == before:
+        place.rules.check(path, schema, place.of_rules)
+
+
+def _within(place: _Place, path: str, schema: JSON, inner: Any) -> _Place:
+    """Return the place of an item, a value or a property of a schema."""
+    if place.rules is None:
+        return place
+    is_resource = bool(inner.get("x-kubernetes-embedded-resource"))
+    return replace(place, of_rules=place.of_rules.inside(path, schema, is_resource=is_resource))
 
 
 def _unsupported(out: Out, path: str, schema: JSON, place: _Place) -> None:
@@ -122,22 +142,25 @@ def _fields(out: Out, path: str, schema: JSON, place: _Place, is_root: bool) -> 
         detail = "additionalProperties and properties are mutual exclusive"
         out.append(causes.forbidden(f"{path}.additionalProperties", detail))
     if isinstance(additional, dict):
-        inside = place
+        inside = _within(place, path, schema, additional)
         if place.in_meta:
             reason = "inside additionalProperties applying to object metadata"
-            inside = replace(place, no_defaults=reason)
+            inside = replace(inside, no_defaults=reason)
         _schema(out, f"{path}.additionalProperties", additional, inside)
     has_meta = is_root or bool(schema.get("x-kubernetes-embedded-resource"))
     for name, field in properties.items():
-        inside = place
+        inside = _within(place, path, schema, field)
         if has_meta and name in _META:
-            inside = replace(place, in_meta=True)
+            inside = replace(inside, in_meta=True)
             if is_root:
                 inside = replace(inside, no_defaults=f"in top-level {name}")
         _schema(out, f"{path}.properties[{name}]", field, inside)
 
 
 def _junctors(out: Out, path: str, schema: JSON, place: _Place) -> None:
+    place = replace(
+        place, rules=None
+    )  # rules of alternatives are compiled where they are evaluated
     if (negated := schema.get("not")) is not None:
         _schema(out, f"{path}.not", negated, place)
     for field in ("allOf", "oneOf", "anyOf"):
@@ -152,7 +175,7 @@ def _junctors(out: Out, path: str, schema: JSON, place: _Place) -> None:
 def _list_items(out: Out, path: str, schema: JSON, place: _Place) -> None:
     within: Any = schema.get("items")
     if isinstance(within, dict):
-        _schema(out, f"{path}.items", within, place)
+        _schema(out, f"{path}.items", within, _within(place, path, schema, within))
     elif within:
         detail = "items must be a schema object and not an array"
         out.append(causes.forbidden(f"{path}.items", detail))

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 from kubelite.api.kinds import enums
 from kubelite.api.machinery import causes, names
 from kubelite.api.registry.rules import labels
+from kubelite.api.registry.rules.match_conditions import match_conditions
 from kubelite.api.registry.rules.values import (
     JSON,
     Out,
@@ -143,21 +144,6 @@ def _url(out: Out, path: str, url: str) -> None:
     for part_of_url, what in ((found.fragment, "fragments"), (found.query, "query parameters")):
         if part_of_url:
             out.append(causes.invalid(path, part_of_url, f"{what} are not permitted in the URL"))
-
-
-def match_conditions(out: Out, path: str, found: list[JSON]) -> None:
-    """Check the names of match conditions, and that each has an expression."""
-    if len(found) > 64:
-        out.append(causes.too_many(path, len(found), 64))
-    seen: set[str] = set()
-    for index, condition in enumerate(found):
-        at, name = f"{path}[{index}]", condition.get("name", "")
-        if not condition.get("expression", "").strip():
-            out.append(causes.required(f"{at}.expression"))
-        required_format(out, f"{at}.name", name, names.qualified_name)
-        if name and name in seen:
-            out.append(causes.duplicate(f"{at}.name", name))
-        seen.add(name)
 
 
 def operations_rule(out: Out, path: str, rule: JSON) -> None:

@@ -4,8 +4,10 @@ Source: apiextensions-apiserver's validation of defaults. A default within the m
 into an object of its own, which must be a valid API object then. Defaults below additionalProperties are not looked at.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
@@ -14,7 +16,7 @@ from msgspec.structs import replace
 from kubelite.api.errors import BadRequest, Cause
 from kubelite.api.machinery import causes
 from kubelite.api.machinery.paths import FieldPath
-from kubelite.api.machinery.schema_walk import has_defaults, nested_schemas
+from kubelite.api.machinery.schema_walk import has_defaults, has_rules, nested_schemas
 from kubelite.api.machinery.shaping.blame import Blame, structural_causes
 from kubelite.api.machinery.shaping.compile_openapi import EMBEDDED, INT_OR_STRING
 from kubelite.api.machinery.shaping.constraints import (
@@ -26,6 +28,9 @@ from kubelite.api.machinery.shaping.constraints import (
 from kubelite.api.machinery.shaping.pruning import drop_unknown, shape_embedded
 from kubelite.api.registry.rules.embedded_metadata import embedded_metadata
 from kubelite.api.registry.rules.values import Out
+
+if TYPE_CHECKING:
+    from kubelite.api.machinery.expressions.evaluating import Findings
 
 JSON = dict[str, Any]
 Surround = Callable[[Any], JSON]  # puts a value into the embedded resource around it
@@ -73,6 +78,7 @@ class _Walk:
         self._out = out
         self._pruned = pruned
         self._compiler = Compiler(embedded_metadata)
+        self._findings: Findings | None = None  # of rules, whose cost counts together
         self._alternatives: dict[
             int, int
         ] = {}  # by identity of a node: how many are in it and below
@@ -139,6 +145,29 @@ class _Walk:
         if not satisfies(self._compiler.table(schema), value):
             found = Blame(self._compiler).of(schema, value, None, None).causes
             self._out.extend(_placed(cause, path) for cause in found)
+        elif has_rules(schema):
+            self._rules(path, schema, value)
+
+    def _rules(self, path: str, schema: JSON, value: Any) -> None:
+        """Evaluate the rules on a default that stays, and on one that comes to be."""
+        from kubelite.api.machinery.expressions.evaluating import Findings, RuleSet
+
+        if self._findings is None:
+            self._findings = Findings()
+        rules = RuleSet(schema, is_resource=schema.get(EMBEDDED) is True)
+        for old in (value, None):
+            rules.evaluate(
+                value,
+                old,
+                Blame(self._compiler),
+                findings=self._findings,
+                path=FieldPath(None, path),
+                ratchets=False,
+            )
+            if self._findings.causes:
+                self._out.extend(self._findings.causes)
+                self._findings.causes.clear()
+                return
 
 
 def _inside(place: _Place, name: str, is_resource: bool) -> _Place:

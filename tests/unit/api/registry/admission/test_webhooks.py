@@ -10,7 +10,9 @@ import pytest
 from fakes.custom_server import define, definition, version
 from fakes.server import Server
 
-from kubelite.api.errors import APIError, BadRequest, InternalError
+from kubelite.api.auth.authorize import UnionAuthorizer
+from kubelite.api.auth.rbac import RBAC
+from kubelite.api.errors import APIError, BadRequest, Forbidden, InternalError, Invalid
 from kubelite.api.kinds.core.options import PodExecOptions
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.machinery.shaping.go import GoShape
@@ -71,7 +73,8 @@ def called() -> Called:
 @pytest.fixture
 def server(called: Called) -> Server:
     made = Server(hooks=called)
-    parts = (made.mirrors, made.resources, called, AtOnce())
+    authorizer = UnionAuthorizer(RBAC(made.mirrors))
+    parts = (made.mirrors, made.resources, called, authorizer, AtOnce())
     made.admit_by(MutatingAdmissionWebhook(*parts), ValidatingAdmissionWebhook(*parts))
     return made
 
@@ -435,6 +438,56 @@ async def test_a_connection_is_judged_and_changed(server: Server, called: Called
     await hook(server, "b", resources=("pods/exec",), operations=("CONNECT",))
     with pytest.raises(APIError, match="denied"):
         await server.verbs.connect(allowed, pods, options, form)
+
+
+async def test_match_conditions_decide_whether_a_webhook_is_asked(
+    server: Server, called: Called
+) -> None:
+    called.answers["a"] = lambda _: {"allowed": False}
+    conditions = [
+        {"name": "labelled", "expression": "has(object.metadata.labels)"},
+        {"name": "app", "expression": "object.metadata.labels['app'] == 'web'"},
+        {"name": "who", "expression": "request.userInfo.username == 'admin'"},
+        {"name": "may", "expression": "authorizer.path('/x').check('get').allowed()"},
+    ]
+    await hook(server, "a", matchConditions=conditions)
+    await server.create(MAPS, config_map("free", app="db"))
+    with pytest.raises(APIError, match="denied"):
+        await server.create(MAPS, config_map("bound", app="web"))
+    assert len(called.requests) == 1
+
+
+async def test_a_match_condition_without_a_value(server: Server, called: Called) -> None:
+    called.answers["a"] = lambda _: {"allowed": False}
+    conditions = [{"name": "no", "expression": "object.nope == 1"}]
+    await hook(server, "a", matchConditions=conditions)
+    with pytest.raises(Forbidden) as refused:
+        await server.create(MAPS, config_map())
+    assert refused.value.message == (
+        "configmaps \"a\" is forbidden: expression 'object.nope == 1' resulted in error: no such key: nope"
+    )
+    await server.delete(f"{CONFIGS}/validatingwebhookconfigurations", "a")
+    await hook(server, "a", matchConditions=conditions, failurePolicy="Ignore")
+    await server.create(MAPS, config_map())
+    assert called.requests == []
+
+
+@pytest.mark.parametrize(
+    ("expression", "problem"),
+    [
+        ("foo", "compilation failed: ERROR: <input>:1:1: undeclared reference to 'foo'"),
+        ("1", "must evaluate to bool but got int"),
+        ("params == null", "undeclared reference to 'params'"),
+    ],
+)
+async def test_a_match_condition_that_does_not_compile(
+    server: Server, expression: str, problem: str
+) -> None:
+    with pytest.raises(Invalid) as refused:
+        await hook(server, "a", matchConditions=[{"name": "a", "expression": expression}])
+    (cause,) = refused.value.causes
+    assert cause.path == "webhooks[0].matchConditions[0].expression"
+    assert problem in cause.message
 
 
 async def test_an_object_stays_in_the_namespace_of_its_request(

@@ -72,21 +72,25 @@ class Definitions(Generic[P, B, E]):
         self._offload = offload
         self._compiled: dict[str, tuple[tuple[str, int], E]] = {}
         self._policies: Sequence[Policy[E]] | None = None
+        self._changes = 0
         for kind in kinds:
             lookup.subscribe(kind, self._changed)
         resources.subscribe(self._changed)
 
     def _changed(self, *_: Any) -> None:
         self._policies = None
+        self._changes += 1
 
     async def policies(self) -> Sequence[Policy[E]]:
         """Return the policies in effect; waits only where a long one has to be compiled."""
         while (found := self._policies) is None:
+            changes = self._changes
             bindings: dict[str, list[B]] = {}
             for binding in self._lookup.list(self._binding):
                 bindings.setdefault(binding.spec.policyName, []).append(binding)
             await self._compile_all(bindings)
-            self._policies = self._found(bindings)
+            if changes == self._changes:  # else something changed meanwhile
+                self._policies = self._found(bindings)
         return found
 
     async def _compile_all(self, names: Iterable[str]) -> None:
@@ -99,18 +103,13 @@ class Definitions(Generic[P, B, E]):
                 evaluator = await self._offload.run(cost, partial(self._compile, policy))
                 self._compiled[name] = (_version(policy), evaluator)
 
-    def _found(self, bindings: Mapping[str, Sequence[B]]) -> Sequence[Policy[E]] | None:
-        """Return the policies in effect; None if one of them has changed in the meantime."""
+    def _found(self, bindings: Mapping[str, Sequence[B]]) -> Sequence[Policy[E]]:
+        """Return the policies in effect, which are compiled."""
         found: list[Policy[E]] = []
         for name, bound in sorted(bindings.items()):
             policy = self._lookup.get(self._policy, name)
-            if policy is None:  # it comes later, or has gone before
-                self._compiled.pop(name, None)
-                continue
-            version, evaluator = self._compiled.get(name, (None, None))
-            if evaluator is None or version != _version(policy):
-                return None
-            found.append(_policy(policy, bound, evaluator))
+            if policy is not None:  # else it comes later, or has gone before
+                found.append(_policy(policy, bound, self._compiled[name][1]))
         self._compiled = {one.name: self._compiled[one.name] for one in found}
         self._params.keep(one.param_kind for one in found if one.param_kind is not None)
         return found

@@ -530,7 +530,10 @@ class Answering:
 async def test_policies_and_webhooks_have_each_other_invoked_again(
     server: Server, of_hook: str, hook: str
 ) -> None:
-    webhooks = MutatingAdmissionWebhook(server.mirrors, server.resources, Answering(), AtOnce())
+    authorizer = UnionAuthorizer(RBAC(server.mirrors))
+    webhooks = MutatingAdmissionWebhook(
+        server.mirrors, server.resources, Answering(), authorizer, AtOnce()
+    )
     await policy(server, "one", COUNTING, reinvocationPolicy="IfNeeded")
     rule = {
         "operations": ["*"],

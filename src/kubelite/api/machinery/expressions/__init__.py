@@ -1,0 +1,1 @@
+"""Expressions in the schemas of custom resources: their types, their rules, and what the rules find."""
