@@ -4,7 +4,6 @@ The check of a policy's rules takes objects as they come; this one tells its aut
 the objects do not have. Texts, bounds and what is passed over are those of Kubernetes.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
@@ -23,6 +22,7 @@ from kubelite.api.machinery.admission_expressions import (
     Composition,
     variables,
 )
+from kubelite.api.machinery.expressions.escaping import escape
 from kubelite.api.machinery.schema import Schema
 from kubelite.cel import types
 from kubelite.cel.declarations import Field, StructType
@@ -174,25 +174,8 @@ class _Declared:
         if definition:
             self._above.add(definition)
         for name, inner in node.fields.items():
-            type_, known = self.of(inner, f"{path}.{name}"), escaped(name)
+            type_, known = self.of(inner, f"{path}.{name}"), escape(name)
             if type_ is not None and known is not None:
                 fields[known] = Field(type_)
         self._above.discard(definition)
         return types.struct(path)
-
-
-_RESERVED = re.compile(
-    "true|false|null|in|as|break|const|continue|else|for|function|if|import|let|loop|package|namespace|"
-    "return|var|void|while"
-).fullmatch
-_NAME = re.compile("[A-Za-z_./-][A-Za-z0-9_./-]*").fullmatch
-_SIGNS: Final = {"__": "__underscores__", ".": "__dot__", "-": "__dash__", "/": "__slash__"}
-
-
-def escaped(name: str) -> str | None:
-    """Return a field's name as expressions write it; None if they cannot."""
-    if _RESERVED(name):
-        return f"__{name}__"
-    if not _NAME(name):
-        return None
-    return re.sub("__|[./-]", lambda sign: _SIGNS[sign[0]], name)

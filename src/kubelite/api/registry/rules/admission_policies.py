@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from kubelite.api.kinds import enums
 from kubelite.api.machinery import causes, names
+from kubelite.api.machinery.expressions.escaping import RESERVED
 from kubelite.api.registry.rules import labels
 from kubelite.api.registry.rules.extensions import operations_rule
 from kubelite.api.registry.rules.match_conditions import match_conditions, tell
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
 ANNOTATIONS_MAX: Final = 20
 VALUE_EXPRESSION_BYTES_MAX: Final = 5 * 1024
 _REASONS: Final = ("Forbidden", "Invalid", "RequestEntityTooLarge")
-_RESERVED: Final = re.compile(
-    "true|false|null|in|as|break|const|continue|else|for|function|if|import|let|loop|package|namespace|"
-    "return|var|void|while"
-).fullmatch
 _LINE_BREAK = re.compile("[\n\r]").search
 
 
@@ -136,7 +133,7 @@ def _variable(out: Out, path: str, variable: JSON, expressions: Expressions) -> 
     name, text = variable.get("name", ""), variable.get("expression", "")
     if not name.strip():
         out.append(causes.required(f"{path}.name", "name is not specified"))
-    elif names.c_identifier(name) or _RESERVED(name):
+    elif names.c_identifier(name) or name in RESERVED:
         out.append(causes.invalid(f"{path}.name", name, "must be a valid CEL identifier"))
     if not text.strip():
         out.append(causes.required(f"{path}.expression", "expression is not specified"))
