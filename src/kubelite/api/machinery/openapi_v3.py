@@ -223,8 +223,8 @@ class OpenAPI:
         produced: Sequence[str],  # noqa: ARG002 - the protocol's
         query: list[JSON],
     ) -> JSON:
-        """Return the parameters; bodies have the media types."""
-        return {"parameters": query}
+        """Return the parameters, if any; bodies have the media types."""
+        return {"parameters": query} if query else {}
 
     def response(self, about: str, produced: Sequence[str], schema: JSON) -> JSON:
         """Return a response with the same schema for each media type."""

@@ -37,6 +37,20 @@ WRITTEN_MOST = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("definition", "field", "words"),
+    [
+        (f"{CORE}.Pod", "apiVersion", "APIVersion defines"),
+        (f"{CORE}.Pod", "metadata", "Standard object's metadata"),
+        (f"{META}.ObjectMeta", "creationTimestamp", "CreationTimestamp is a timestamp"),
+    ],
+)
+def test_words_that_the_conformance_suite_looks_for(
+    definition: str, field: str, words: str
+) -> None:
+    assert explanation(definition, field).startswith(words)
+
+
 def test_a_type_speaks_for_its_fields() -> None:
     assert "How many pods are wanted" in explanation(
         "io.k8s.api.apps.v1.DeploymentSpec", "replicas"

@@ -91,6 +91,18 @@ def test_parameters_are_described_and_enumerations_told() -> None:
     assert spec["restartPolicy"]["enum"] == ["Always", "Never", "OnFailure"]
 
 
+def test_no_list_of_parameters_is_empty() -> None:
+    made = group_document([PODS])
+    operations = [
+        operation
+        for item in made["paths"].values()
+        for method, operation in item.items()
+        if method != "parameters"
+    ]
+    assert any("parameters" not in one for one in operations)
+    assert all(one["parameters"] for one in operations if "parameters" in one)
+
+
 async def test_the_index_reads_schemas_and_builds_no_document_of_custom_resources() -> None:
     rows = [custom_row("cats", f"g{number}.example.com") for number in range(1000)]
     offload = RecordedOffload()

@@ -2,15 +2,29 @@
 
 from typing import Any
 
+import msgspec
+
 from kubelite.api.errors import BadRequest, InternalError, internal_error
 from kubelite.api.machinery.shaping.shape import Shape
-from kubelite.api.registry.admission.converting import converted
 from kubelite.api.registry.admission.request import AdmissionRequest, Verb
+from kubelite.api.registry.objects import encode
 from kubelite.api.registry.resource import Resource
 
 JSON = dict[str, Any]
 # Set by the server after mutating admission upstream, so what changes objects does not see it.
 SET_LATER = ("uid", "creationTimestamp", "generation")
+
+
+async def converted(origin: Resource, wanted: Resource, item: JSON) -> JSON:
+    """Return a copy of an object in the version of another row of the same storage."""
+    copy: JSON = msgspec.json.decode(encode(item))
+    if wanted is origin:
+        return copy
+    if origin.conversion is not None and origin is not origin.canonical:
+        (copy,) = await origin.conversion.write_all([copy])
+    if wanted.conversion is not None and wanted is not wanted.canonical:
+        (copy,) = await wanted.conversion.read_all([copy])
+    return copy
 
 
 async def put_back(

@@ -24,7 +24,6 @@ from kubelite.api.kinds.admissionregistration import (
 from kubelite.api.machinery.causes import quoted
 from kubelite.api.machinery.json_errors import syntax_error
 from kubelite.api.machinery.json_patch import PatchFails, apply_operations
-from kubelite.api.registry.admission.converting import converted
 from kubelite.api.registry.admission.matching import (
     Rule,
     Selectors,
@@ -34,7 +33,11 @@ from kubelite.api.registry.admission.matching import (
     rule_of,
     selector_of,
 )
-from kubelite.api.registry.admission.replacing import put_back, take_out
+from kubelite.api.registry.admission.replacing import (
+    converted,
+    put_back,
+    take_out,
+)
 from kubelite.api.registry.admission.request import AdmissionRequest, JudgesConnections
 from kubelite.api.registry.admission.review import (
     VERSIONS,

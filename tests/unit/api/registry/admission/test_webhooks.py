@@ -12,7 +12,7 @@ from fakes.server import Server
 
 from kubelite.api.auth.authorize import UnionAuthorizer
 from kubelite.api.auth.rbac import RBAC
-from kubelite.api.errors import APIError, BadRequest, Forbidden, InternalError, Invalid
+from kubelite.api.errors import APIError, BadRequest, Conflict, Forbidden, InternalError, Invalid
 from kubelite.api.kinds.core.options import PodExecOptions
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.machinery.shaping.go import GoShape
@@ -499,3 +499,18 @@ async def test_an_object_stays_in_the_namespace_of_its_request(
     with pytest.raises(BadRequest, match="the namespace of the provided object does not match"):
         await server.create(MAPS, config_map())
     assert server.names(MAPS, "kube-system") == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("name", "b"), ("namespace", "kube-system"), ("uid", "other")]
+)
+async def test_an_object_stays_what_it_is(
+    server: Server, called: Called, field: str, value: str
+) -> None:
+    await server.create(MAPS, config_map())
+    change = {"op": "replace", "path": f"/metadata/{field}", "value": value}
+    called.answers["a"] = lambda _: patch(change)
+    await hook(server, "a", "mutating")
+    with pytest.raises((Invalid, BadRequest, Conflict)):
+        await server.patch(MAPS, "a", {"data": {"b": "x"}})
+    assert (server.names(MAPS), server.names(MAPS, "kube-system")) == (["a"], [])

@@ -22,7 +22,7 @@ from kubelite.api.machinery.admission_expressions import (
     REQUEST_RESOURCE,
 )
 from kubelite.api.machinery.causes import quoted
-from kubelite.api.registry.admission.converting import converted
+from kubelite.api.registry.admission.replacing import converted
 from kubelite.api.registry.admission.request import AdmissionRequest
 from kubelite.api.registry.admission.review import Meant, asked_of
 from kubelite.api.registry.table import ResourceTable

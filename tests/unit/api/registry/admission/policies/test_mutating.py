@@ -531,9 +531,8 @@ async def test_policies_and_webhooks_have_each_other_invoked_again(
     server: Server, of_hook: str, hook: str
 ) -> None:
     authorizer = UnionAuthorizer(RBAC(server.mirrors))
-    webhooks = MutatingAdmissionWebhook(
-        server.mirrors, server.resources, Answering(), authorizer, AtOnce()
-    )
+    parts = (server.mirrors, server.resources, Answering(), authorizer, AtOnce())
+    webhooks = MutatingAdmissionWebhook(*parts)
     await policy(server, "one", COUNTING, reinvocationPolicy="IfNeeded")
     rule = {
         "operations": ["*"],
