@@ -1,13 +1,11 @@
 """Rows of custom resources, as definitions make them."""
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kubelite.api.errors import Cause
+from fakes.widgets import SchemaShape
 from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery.openapi_custom import CustomType
 from kubelite.api.machinery.schema import Schema
-from kubelite.api.machinery.shaping.shape import Inspection
 from kubelite.api.registry.resource import Resource, Subresource
 from kubelite.api.registry.strategy import Conduct, Strategy
 
@@ -52,28 +50,11 @@ def custom_resource(
     )
 
 
-class Unshaped:
+class Unshaped(SchemaShape):
     """The shape of objects of which everything is kept."""
 
-    schema = Schema(type="object", preserve=True)
+    def __init__(self) -> None:
+        super().__init__(Schema(type="object", preserve=True))
 
     def receive(self, body: dict[str, Any]) -> tuple[str, ...]:
-        return ()
-
-    def complete(self, item: dict[str, Any]) -> None:
-        pass
-
-    def cost(self, object_bytes: int) -> int:
-        return object_bytes
-
-    def complete_status(self, item: dict[str, Any]) -> None:
-        pass
-
-    def causes(
-        self,
-        item: Mapping[str, Any],
-        old: Mapping[str, Any] | None,
-        subresource: str = "",
-        inspection: Inspection | None = None,
-    ) -> Sequence[Cause]:
         return ()

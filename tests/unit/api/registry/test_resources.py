@@ -1,20 +1,17 @@
 """Rows come and go at run time: a custom resource is served like any other."""
 
-from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
 
 import pytest
 from fakes.server import Server
+from fakes.widgets import SchemaShape
 from msgspec.structs import replace
 
-from kubelite.api.errors import APIError, BadRequest, Cause, Invalid, NotFound, UnsupportedMediaType
+from kubelite.api.errors import APIError, BadRequest, Invalid, NotFound, UnsupportedMediaType
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery.field_selectors import METADATA, Fields, paths
 from kubelite.api.machinery.schema import Schema, compile_struct
-from kubelite.api.machinery.shaping.go import structure
-from kubelite.api.machinery.shaping.shape import Inspection
 from kubelite.api.registry.builtin import builtin_table
 from kubelite.api.registry.options import ReadOptions, WatchOptions
 from kubelite.api.registry.resource import Resource, Subresource
@@ -24,34 +21,6 @@ from kubelite.api.registry.watch import PLAIN
 
 GVK = GroupVersionKind("example.com", "v1", "Widget")
 PATH = "example.com/v1/widgets"
-
-
-class SchemaShape:
-    """A shape of a schema alone."""
-
-    def __init__(self, schema: Schema) -> None:
-        self.schema = schema
-
-    def receive(self, body: dict[str, Any]) -> tuple[str, ...]:
-        return structure(self.schema, body)
-
-    def complete(self, item: dict[str, Any]) -> None:
-        structure(self.schema, item)
-
-    def cost(self, object_bytes: int) -> int:
-        return object_bytes
-
-    def complete_status(self, item: dict[str, Any]) -> None:
-        pass
-
-    def causes(
-        self,
-        item: Mapping[str, Any],
-        old: Mapping[str, Any] | None,
-        subresource: str = "",
-        inspection: Inspection | None = None,
-    ) -> Sequence[Cause]:
-        return ()
 
 
 def widgets() -> Resource:

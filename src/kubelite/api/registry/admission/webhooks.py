@@ -107,23 +107,23 @@ def hook_of(configuration: str, index: int, hook: MutatingWebhook | ValidatingWe
 class _Webhooks(JudgesConnections):
     """What both plugins have in common."""
 
+    _kind: ClassVar[type[MutatingWebhookConfiguration | ValidatingWebhookConfiguration]]
+
     def __init__(
         self,
-        kind: type[MutatingWebhookConfiguration | ValidatingWebhookConfiguration],
         lookup: Lookup,
         resources: ResourceTable,
         hooks: Hooks,
         authorizer: UnionAuthorizer,
         offload: Offload,
     ) -> None:
-        self._kind = kind
         self._authorizer = authorizer
         self._lookup = lookup
         self._resources = resources
         self._hooks = hooks
         self._offload = offload
         self._configured: Sequence[Hook] | None = None
-        lookup.subscribe(kind, self._changed)
+        lookup.subscribe(self._kind, self._changed)
 
     def _changed(self, *_: object) -> None:
         self._configured = None
@@ -242,16 +242,7 @@ class MutatingAdmissionWebhook(_Webhooks):
 
     name: ClassVar = "MutatingAdmissionWebhook"
 
-    def __init__(
-        self,
-        lookup: Lookup,
-        resources: ResourceTable,
-        hooks: Hooks,
-        authorizer: UnionAuthorizer,
-        offload: Offload,
-    ) -> None:
-        kind = MutatingWebhookConfiguration
-        super().__init__(kind, lookup, resources, hooks, authorizer, offload)
+    _kind = MutatingWebhookConfiguration
 
     async def mutate(self, request: AdmissionRequest) -> None:
         """Call the webhooks that the request concerns; raises what they reject with, and InternalError."""
@@ -347,16 +338,7 @@ class ValidatingAdmissionWebhook(_Webhooks):
 
     name: ClassVar = "ValidatingAdmissionWebhook"
 
-    def __init__(
-        self,
-        lookup: Lookup,
-        resources: ResourceTable,
-        hooks: Hooks,
-        authorizer: UnionAuthorizer,
-        offload: Offload,
-    ) -> None:
-        kind = ValidatingWebhookConfiguration
-        super().__init__(kind, lookup, resources, hooks, authorizer, offload)
+    _kind = ValidatingWebhookConfiguration
 
     async def validate(self, request: AdmissionRequest) -> None:
         """Call the webhooks that the request concerns; raises the first rejection, and InternalError."""

@@ -3,8 +3,8 @@
 Expressions bring in a whole language, so what evaluates them is imported when the first binding is in effect.
 """
 
-from collections.abc import Callable
-from typing import Any, ClassVar, Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from kubelite.api.auth.authorize import UnionAuthorizer
 from kubelite.api.auth.lookup import Lookup
@@ -17,6 +17,10 @@ from kubelite.api.registry.admission.policies.params import Mirroring
 from kubelite.api.registry.admission.request import AdmissionRequest, JudgesConnections
 from kubelite.api.registry.table import ResourceTable
 from kubelite.offload import Offload
+
+if TYPE_CHECKING:
+    from kubelite.api.registry.admission.policies.mutating import Mutating
+    from kubelite.api.registry.admission.policies.validating import Validating
 
 
 class InUse:
@@ -33,79 +37,55 @@ class InUse:
         return self._count > 0
 
 
-class _Validates(Protocol):
-    async def validate(self, request: AdmissionRequest) -> None: ...
+class _Policies(JudgesConnections):
+    """What both plugins have in common."""
+
+    _binding: ClassVar[type[Kind]]
+
+    def __init__(
+        self,
+        lookup: Lookup,
+        resources: ResourceTable,
+        authorizer: UnionAuthorizer,
+        mirroring: Mirroring,
+        offload: Offload,
+    ) -> None:
+        self._in_use = InUse(lookup, self._binding)
+        self._parts = (lookup, resources, authorizer, mirroring, offload)
 
 
-class ValidatingAdmissionPolicies(JudgesConnections):
+class ValidatingAdmissionPolicies(_Policies):
     """Has policies refuse what is written."""
 
     name: ClassVar = "ValidatingAdmissionPolicy"
-
-    def __init__(
-        self,
-        lookup: Lookup,
-        resources: ResourceTable,
-        authorizer: UnionAuthorizer,
-        mirroring: Mirroring,
-        offload: Offload,
-    ) -> None:
-        self._in_use = InUse(lookup, ValidatingAdmissionPolicyBinding)
-        self._make: Callable[[], _Validates] = lambda: _validating(
-            lookup, resources, authorizer, mirroring, offload
-        )
-        self._made: _Validates | None = None
+    _binding = ValidatingAdmissionPolicyBinding
 
     async def validate(self, request: AdmissionRequest) -> None:
         """Ask the policies that a request concerns; raises the first denial."""
-        if self._made is None:
-            if not self._in_use:
-                return
-            self._made = (
-                self._make()
-            )  # stays, to give back what it holds when the last binding goes
-        await self._made.validate(request)
+        # Once made it stays, to give back what it holds when the last binding goes.
+        if self._in_use or "_made" in self.__dict__:
+            await self._made.validate(request)
+
+    @cached_property
+    def _made(self) -> "Validating":
+        from kubelite.api.registry.admission.policies.validating import Validating
+
+        return Validating(*self._parts)
 
 
-def _validating(*parts: Any) -> _Validates:
-    from kubelite.api.registry.admission.policies.validating import Validating
-
-    return Validating(*parts)
-
-
-class _Mutates(Protocol):
-    async def mutate(self, request: AdmissionRequest) -> None: ...
-
-
-class MutatingAdmissionPolicies(JudgesConnections):
+class MutatingAdmissionPolicies(_Policies):
     """Has policies change what is written."""
 
     name: ClassVar = "MutatingAdmissionPolicy"
-
-    def __init__(
-        self,
-        lookup: Lookup,
-        resources: ResourceTable,
-        authorizer: UnionAuthorizer,
-        mirroring: Mirroring,
-        offload: Offload,
-    ) -> None:
-        self._in_use = InUse(lookup, MutatingAdmissionPolicyBinding)
-        self._make: Callable[[], _Mutates] = lambda: _mutating(
-            lookup, resources, authorizer, mirroring, offload
-        )
-        self._made: _Mutates | None = None
+    _binding = MutatingAdmissionPolicyBinding
 
     async def mutate(self, request: AdmissionRequest) -> None:
         """Have the policies that a request concerns change its object; raises Forbidden where one fails."""
-        if not self._in_use:
-            return
-        if self._made is None:
-            self._made = self._make()
-        await self._made.mutate(request)
+        if self._in_use or "_made" in self.__dict__:
+            await self._made.mutate(request)
 
+    @cached_property
+    def _made(self) -> "Mutating":
+        from kubelite.api.registry.admission.policies.mutating import Mutating
 
-def _mutating(*parts: Any) -> _Mutates:
-    from kubelite.api.registry.admission.policies.mutating import Mutating
-
-    return Mutating(*parts)
+        return Mutating(*self._parts)
