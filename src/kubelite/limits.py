@@ -246,14 +246,6 @@ RULES_COST = Limit(
     beyond="the object is refused",
     reason="what Kubernetes allows",
 )
-INLINE_RULES_COST = Limit(
-    "inline-rules-cost",
-    20_000,
-    "units",
-    bounds="what rules may cost before they are evaluated anew off the loop",
-    beyond="they are evaluated in a thread",
-    reason="about 2 ms",
-)
 RULE_MESSAGE = Limit(
     "rule-message",
     5 * 1024,

@@ -76,7 +76,7 @@ from kubelite.api.registry.target import (
 )
 from kubelite.api.registry.turns import Turns
 from kubelite.clock import Clock
-from kubelite.limits import INLINE_RULES_COST, OBJECT
+from kubelite.limits import EXPRESSION_INLINE, OBJECT
 from kubelite.offload import FAR_FROM_INLINE, AtOnce, Offload
 from kubelite.randomness import Randomness
 from kubelite.store.protocol import (
@@ -541,10 +541,10 @@ class Writer:
             return found, (*inspection.warnings, *warn(resource, item, old, subresource))
 
         try:
-            return await self.offload.run(cost, lambda: checked(INLINE_RULES_COST.value))
+            return await self.offload.run(cost, lambda: checked(EXPRESSION_INLINE.value))
         except TooPatient:
             # What expressions cost is known only when they run, so long ones are begun anew, off the loop.
-            INLINE_RULES_COST.reached()
+            EXPRESSION_INLINE.reached()
             return await self.offload.run(FAR_FROM_INLINE, lambda: checked(None))
 
     async def _commit(

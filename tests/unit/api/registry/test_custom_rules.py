@@ -8,7 +8,7 @@ from fakes.server import Server
 
 from kubelite.api.errors import Invalid
 from kubelite.api.registry.options import WriteOptions
-from kubelite.limits import INLINE_RULES_COST
+from kubelite.limits import EXPRESSION_INLINE
 from kubelite.offload import FAR_FROM_INLINE
 
 JSON = dict[str, Any]
@@ -143,7 +143,7 @@ async def test_long_expressions_leave_the_loop() -> None:
     await define(server, cats(rule, l=numbers))
     await server.create(CATS, cat("small", l=[1, 2]))
     assert FAR_FROM_INLINE not in offload.costs
-    size = INLINE_RULES_COST.value // 100
+    size = EXPRESSION_INLINE.value // 100
     await server.create(CATS, cat("large", l=list(range(size))))
     assert FAR_FROM_INLINE in offload.costs
 
