@@ -19,6 +19,33 @@ from bench.wrk import free_port
 ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 MAPS = "/api/v1/namespaces/{}/configmaps"
 OBJECTS = 1000
+CREATED = {
+    "operations": ["CREATE"],
+    "apiGroups": [""],
+    "apiVersions": ["v1"],
+    "resources": ["configmaps"],
+}
+POLICY = {
+    "metadata": {"name": "bench"},
+    "spec": {
+        "matchConstraints": {"resourceRules": [CREATED]},
+        "variables": [{"name": "keys", "expression": "object.?data.orValue({}).size()"}],
+        "validations": [
+            {"expression": "variables.keys < 10", "message": "too many keys"},
+            {"expression": "!object.metadata.name.startsWith('x')"},
+        ],
+    },
+}
+BINDING = {
+    "metadata": {"name": "bench"},
+    "spec": {
+        "policyName": "bench",
+        "validationActions": ["Deny"],
+        "matchResources": {
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "governed"}}
+        },
+    },
+}
 
 
 def measure(folder: Path) -> Iterator[Figure]:
@@ -27,9 +54,15 @@ def measure(folder: Path) -> Iterator[Figure]:
     server.start()
     try:
         context = administrator(server.kubeconfig)
-        for name in ("plain", "hooked"):
+        for name in ("plain", "governed", "hooked"):
             server.kubectl("create", "namespace", name)
         plain = _seconds(server, context, "plain")
+        _post(server, context, "validatingadmissionpolicies", POLICY)
+        _post(server, context, "validatingadmissionpolicybindings", BINDING)
+        governed = _seconds(server, context, "governed")
+        more = (governed / plain - 1) * 100
+        yield Figure("admission: a CREATE with a policy, more", more, "%", "<= 10")
+        server.kubectl("delete", "validatingadmissionpolicybinding", "bench")
         with _webhook(folder / "hook") as (port, bundle):
             _post(server, context, "validatingwebhookconfigurations", _hooked(port, bundle))
             hooked = _seconds(server, context, "hooked")
@@ -63,16 +96,10 @@ def _only(namespace: str) -> dict[str, Any]:
 
 
 def _hooked(port: int, bundle: str) -> dict[str, Any]:
-    rule = {
-        "operations": ["CREATE"],
-        "apiGroups": [""],
-        "apiVersions": ["v1"],
-        "resources": ["configmaps"],
-    }
     hook = {
         "name": "bench.example.com",
         "clientConfig": {"url": f"https://127.0.0.1:{port}/", "caBundle": bundle},
-        "rules": [rule],
+        "rules": [CREATED],
         "namespaceSelector": _only("hooked"),
         "sideEffects": "None",
         "admissionReviewVersions": ["v1"],
