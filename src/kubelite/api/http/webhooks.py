@@ -94,7 +94,8 @@ class Webhooks:
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = aiohttp.TCPConnector(keepalive_timeout=KEEP_ALIVE_SECONDS)
+            # A webhook that hangs must not use up what others need; the seats of requests bound the connections.
+            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS)
             self._session = aiohttp.ClientSession(connector=connector, auto_decompress=True)
         return self._session
 

@@ -116,6 +116,20 @@ async def test_what_a_webhook_may_do_wrong(
         assert await webhooks.post(hook.at("/echo"), b"{}", 30) == b"{}"
 
 
+async def test_a_webhook_that_hangs_leaves_the_others_their_connections(tmp_path: Path) -> None:
+    hook = Hook(tmp_path)
+    async with hook.served(), calling() as webhooks:
+        hanging = [
+            asyncio.ensure_future(webhooks.post(hook.at("/slow"), b"{}", 30)) for _ in range(120)
+        ]
+        while len(hook.connections) < 100:
+            await asyncio.sleep(0)
+        assert await webhooks.post(hook.at("/echo"), b"{}", 30) == b"{}"
+        for each in hanging:
+            each.cancel()
+        await asyncio.gather(*hanging, return_exceptions=True)
+
+
 async def test_nobody_else_is_taken_for_the_webhook(tmp_path: Path) -> None:
     hook = Hook(tmp_path)
     async with hook.served(), calling() as webhooks:
