@@ -106,7 +106,7 @@ def _objects(server: Server) -> Iterator[Figure]:
 def _wait_until_established(server: Server, name: str) -> None:
     """Wait for a definition; `kubectl wait` gives up on one that has no conditions yet, which are null."""
     path = 'jsonpath={.status.conditions[?(@.type=="Established")].status}'
-    while server.kubectl("get", "crd", name, "-o", path) != "True":
+    while server.kubectl("get", "crd", name, "-o", path, check=False) != "True":
         time.sleep(0.1)
 
 
