@@ -6,11 +6,13 @@ outlive them.
 """
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from datetime import datetime
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.utils import CryptographyDeprecationWarning
 from msgspec import Struct
 
 from kubelite.api.auth.caller import Caller
@@ -75,10 +77,13 @@ class ClientCertificates:
 
     def _parse(self, der: bytes) -> Read:
         try:
-            certificate = x509.load_der_x509_certificate(der)
-            authority = self._signer(certificate)
-            allowed = {usage.dotted_string for usage in usages(certificate)}
-            name, groups = common_name(certificate.subject), organizations(certificate.subject)
+            with warnings.catch_warnings():
+                # Of serial numbers that are not positive; nobody but the authority could have chosen one.
+                warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+                certificate = x509.load_der_x509_certificate(der)
+                authority = self._signer(certificate)
+                allowed = {usage.dotted_string for usage in usages(certificate)}
+                name, groups = common_name(certificate.subject), organizations(certificate.subject)
         except UNREADABLE as error:
             raise CertificateInvalid(f"x509: malformed certificate: {error}") from error
         if allowed and not allowed & {CLIENT_AUTH.dotted_string, ANY_USAGE}:

@@ -108,6 +108,12 @@ def test_what_cannot_be_read_proves_nothing(shown: bytes) -> None:
     assert reason(shown).startswith("x509: ")
 
 
+@pytest.mark.parametrize("serial", [b"\x00", b"\x80"])
+def test_an_odd_serial_number_is_no_error_of_the_server(serial: bytes) -> None:
+    shown = by_authority(builder()).replace(b"\x02\x01\x01", b"\x02\x01" + serial, 1)
+    assert reason(shown) == "x509: certificate signed by unknown authority"
+
+
 def test_a_certificate_without_a_name_proves_nothing() -> None:
     shown = by_authority(builder(name=x509.Name([])))
     assert reason(shown) == "x509: certificate has no common name"
