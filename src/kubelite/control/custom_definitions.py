@@ -20,7 +20,6 @@ from kubelite.api.machinery.definition_status import (
     find_condition,
     is_condition_true,
 )
-from kubelite.api.machinery.schema_violations import structural_violations
 from kubelite.control.definition_conditions import (
     Findings,
     PlannedStatus,
@@ -157,6 +156,8 @@ class CustomDefinitionController:
             return None
         known = self._checked.get(metadata.name)
         if known is None or (known.uid, known.generation) != (metadata.uid, metadata.generation):
+            from kubelite.api.machinery.schema_violations import structural_violations
+
             whole = await self._client.resource(*DEFINITIONS).get(metadata.name)
             cost_bytes = SCHEMA_COST * len(msgspec.json.encode(whole))
             violations = await self._offload.run(cost_bytes, lambda: structural_violations(whole))

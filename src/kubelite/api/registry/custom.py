@@ -7,7 +7,7 @@ uses costs little more than its bytes.
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Raw, Struct, field
@@ -20,7 +20,6 @@ from kubelite.api.machinery import names
 from kubelite.api.machinery.columns.custom import custom_layout
 from kubelite.api.machinery.field_selectors import METADATA, NAME_ONLY, Fields, paths
 from kubelite.api.machinery.openapi_custom import CustomType
-from kubelite.api.machinery.shaping.custom import CustomShape
 from kubelite.api.machinery.versions import version_priority
 from kubelite.api.registry.custom_conversion import CustomConversion, WebhookConversion
 from kubelite.api.registry.hooks import Hooks
@@ -34,6 +33,9 @@ from kubelite.api.registry.strategy import Conduct
 from kubelite.api.registry.subresources.scale import CustomScale
 from kubelite.api.registry.table import ResourceTable
 from kubelite.store.protocol import Change, Store
+
+if TYPE_CHECKING:
+    from kubelite.api.machinery.shaping.custom import CustomShape
 
 log = logging.getLogger(__name__)
 
@@ -224,7 +226,9 @@ class _Maker:
         spec, accepted = self.definition.spec, self.definition.status.accepted_names
         return GroupVersionKind(spec.group, version.name, accepted.kind)
 
-    def _shape(self, version: Version) -> CustomShape:
+    def _shape(self, version: Version) -> "CustomShape":
+        from kubelite.api.machinery.shaping.custom import CustomShape
+
         return CustomShape(
             schema_of(version),
             self._gvk(version),

@@ -5,7 +5,7 @@ version of the path, then prunes it and fills in defaults as that version's sche
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -13,9 +13,11 @@ from kubelite.api.errors import PlainError
 from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery import causes
 from kubelite.api.machinery.schema import Schema
-from kubelite.api.machinery.shaping.custom import CustomShape
 from kubelite.api.registry.conversion import JSON
 from kubelite.api.registry.hooks import NO_OBJECT, Hooks, ReviewFailed
+
+if TYPE_CHECKING:
+    from kubelite.api.machinery.shaping.custom import CustomShape
 
 CONVERSION_SECONDS = 30
 REVIEW_KIND = "ConversionReview"
@@ -174,7 +176,7 @@ class CustomConversion:
         self,
         served: GroupVersionKind,
         stored: GroupVersionKind,
-        shapes: Mapping[str, CustomShape],
+        shapes: Mapping[str, "CustomShape"],
         *,
         fresh_from: int,
         webhook: WebhookConversion | None,

@@ -9,12 +9,8 @@ from kubelite.api.registry.builtin.row import EXTENSIONS, row
 from kubelite.api.registry.rules import admission_policies as policy_rules
 from kubelite.api.registry.rules import extensions as extensions_rules
 from kubelite.api.registry.rules import mutating_policies as mutating_rules
-from kubelite.api.registry.rules.custom_definition_updates import (
-    custom_definition_status_update,
-    custom_definition_update,
-)
-from kubelite.api.registry.rules.custom_definitions import custom_definition
 from kubelite.api.registry.rules.sets import COMPILING, Rules, Warnings, always
+from kubelite.api.registry.rules.values import JSON, Out
 from kubelite.api.registry.rules.warnings import cluster as cluster_warnings
 from kubelite.api.registry.strategies.definitions import DefinitionStrategy
 from kubelite.api.registry.strategy import Conduct
@@ -114,6 +110,28 @@ ADMISSION = (
     ),
 )
 
+
+# What checks schemas is large; it is imported when the first definition is written.
+
+
+def _definition(thing: JSON) -> Out:
+    from kubelite.api.registry.rules.custom_definitions import custom_definition
+
+    return custom_definition(thing)
+
+
+def _definition_update(new: JSON, old: JSON) -> Out:
+    from kubelite.api.registry.rules import custom_definition_updates
+
+    return custom_definition_updates.custom_definition_update(new, old)
+
+
+def _definition_status_update(new: JSON, old: JSON) -> Out:
+    from kubelite.api.registry.rules import custom_definition_updates
+
+    return custom_definition_updates.custom_definition_status_update(new, old)
+
+
 CUSTOM = (
     row(
         apiextensions.CustomResourceDefinition,
@@ -123,9 +141,9 @@ CUSTOM = (
         short=("crd", "crds"),
         categories=EXTENSIONS,
         rules=Rules(
-            custom_definition,
-            custom_definition_update,
-            custom_definition_status_update,
+            _definition,
+            _definition_update,
+            _definition_status_update,
             passes=COMPILING,
         ),
         warnings=Warnings(
