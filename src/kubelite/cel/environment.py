@@ -31,6 +31,7 @@ from kubelite.remembered import remembered
 
 COST_LIMIT: Final = EXPRESSION_COST.value
 _LENGTH_SHARED: Final = 4096  # characters of an expression whose program is kept
+_LENGTH_SHORT: Final = 1000  # characters that are compiled in some milliseconds
 _SHALLOW: Final = 40  # levels of nodes that Python's usual limit on recursion has room for
 
 
@@ -242,6 +243,9 @@ class Program:
                 frame[slot] = value if read is None else read(value)
             value = self._run(frame)
         except UNEXPECTED:
+            if self.length > _LENGTH_SHORT and limit < COST_LIMIT and "_exact" not in self.__dict__:
+                # Compiling once more takes long, so whoever has a small allowance comes again without one.
+                raise CostExceeded from None
             return self._evaluate_exactly(variables, limit, work)
         cost = frame[COST] + self._cost
         if cost > limit:

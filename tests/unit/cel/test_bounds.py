@@ -8,6 +8,7 @@ from kubelite.cel.frame import CostExceeded
 from kubelite.cel.kubernetes import BASE
 from kubelite.cel.running import compile_expression, evaluate
 from kubelite.cel.types import DYN, INT, STRING, list_of
+from kubelite.cel.values import EvaluationFailed
 from kubelite.limits import EXPRESSION_COST, EXPRESSION_INLINE, EXPRESSION_WORK, INLINE_WORK, Limit
 
 ENVIRONMENT = BASE.extended(
@@ -164,3 +165,13 @@ async def test_long_expressions_never_run_on_the_loop() -> None:
     program = ENVIRONMENT.compile("l.size() > 0 &&" + " " * 3000 + "1 / l.size() > 5")
     assert (await evaluate(program, VALUES, offload)).value is False
     assert len(offload.costs) == 1
+
+
+def test_a_long_expression_that_fails_is_not_compiled_again_with_a_small_allowance() -> None:
+    program = ENVIRONMENT.compile("l[9999] == 1 && " + " && ".join(["l.size() == 0"] * 100))
+    values: dict[str, Any] = {"l": []}
+    with pytest.raises(CostExceeded):
+        program.evaluate(values, limit=EXPRESSION_INLINE.value)
+    found = program.evaluate(values)
+    assert isinstance(found.value, EvaluationFailed)
+    assert program.evaluate(values, limit=EXPRESSION_INLINE.value).cost == found.cost
