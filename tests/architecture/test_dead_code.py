@@ -29,7 +29,6 @@ EXEMPT = {
     "datagram_received": "asyncio calls it",
     "decrease": "a gauge can go down",
     "delayed": "how tests see what a queue holds back",
-    "compile_expression": "what definitions of rules and policies call, once they are there",
     "error_received": "asyncio calls it",
     "first_address": "the address that tests give the API's own Service",
     "forbid_image": "a control of simulated nodes",

@@ -13,7 +13,6 @@ ENTRIES = {"kubelite.__main__", "kubelite.cli"}
 AHEAD = {
     "kubelite.agent",
     "kubelite.api.client.remote",
-    "kubelite.cel.running",
     "kubelite.node.simulated",
     "kubelite.store.memory_engine",
 }

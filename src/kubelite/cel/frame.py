@@ -5,9 +5,10 @@ be compared and copied, then a slot for each variable of the expression and of i
 """
 
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 from kubelite.cel.values import MixedMap, OpaqueValue, Value, equal, size_of
+from kubelite.limits import EXPRESSION_COST, EXPRESSION_WORK
 
 Frame = list[Any]
 Run = Callable[[Frame], Value]
@@ -35,7 +36,9 @@ class Code(NamedTuple):
 
 
 class CostExceeded(Exception):
-    """An evaluation was broken off, since it cost more than it may."""
+    """An evaluation was broken off, since it cost more than it may; `limit` is what it met, for whoever counts that."""
+
+    limit: ClassVar = EXPRESSION_COST
 
     def __init__(self) -> None:
         super().__init__("operation cancelled: actual cost limit exceeded")
@@ -43,6 +46,8 @@ class CostExceeded(Exception):
 
 class WorkExceeded(CostExceeded):
     """It compared or copied more than it may, whatever that costs."""
+
+    limit: ClassVar = EXPRESSION_WORK
 
 
 def spend(frame: Frame, elements: int) -> None:

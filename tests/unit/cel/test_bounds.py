@@ -6,10 +6,9 @@ import pytest
 
 from kubelite.cel.frame import CostExceeded
 from kubelite.cel.kubernetes import BASE
-from kubelite.cel.running import compile_expression, evaluate
 from kubelite.cel.types import DYN, INT, STRING, list_of
 from kubelite.cel.values import EvaluationFailed
-from kubelite.limits import EXPRESSION_COST, EXPRESSION_INLINE, EXPRESSION_WORK, INLINE_WORK, Limit
+from kubelite.limits import EXPRESSION_INLINE
 
 ENVIRONMENT = BASE.extended(
     variables={"l": list_of(INT), "big": list_of(DYN), "s": STRING, "left": DYN, "right": DYN}
@@ -108,63 +107,6 @@ def test_deep_values_do_not_meet_it_either() -> None:
     program = ENVIRONMENT.compile("left == right")
     value = {"left": nested(900), "right": nested(900)}
     assert program.evaluate(value).value is True
-
-
-class Recording:
-    """An offload that records the cost of what it is given."""
-
-    def __init__(self) -> None:
-        self.costs: list[int] = []
-
-    async def run(self, cost_bytes: int, work: Any) -> Any:
-        self.costs.append(cost_bytes)
-        return work()
-
-
-async def test_a_long_evaluation_leaves_the_loop_and_a_short_one_does_not() -> None:
-    offload = Recording()
-    short = ENVIRONMENT.compile("l.size() > 0")
-    assert (await evaluate(short, VALUES, offload)).value is True
-    assert not offload.costs
-    before = EXPRESSION_INLINE.times_reached
-    long = ENVIRONMENT.compile("l.map(x, x + 1).size() > 0")
-    assert (await evaluate(long, VALUES, offload)).value is True
-    assert EXPRESSION_INLINE.times_reached == before + 1
-    assert offload.costs[0] > INLINE_WORK.value
-
-
-@pytest.mark.parametrize(
-    ("text", "limit"),
-    [
-        ("l.all(x, l.all(y, x + y >= 0))", EXPRESSION_COST),
-        ("l.all(x, big == big)", EXPRESSION_WORK),
-    ],
-)
-async def test_what_is_broken_off_is_counted(text: str, limit: Limit) -> None:
-    before = limit.times_reached
-    with pytest.raises(CostExceeded):
-        await evaluate(ENVIRONMENT.compile(text), VALUES, Recording())
-    assert limit.times_reached == before + 1
-
-
-async def test_a_limit_below_that_of_the_loop_holds() -> None:
-    program = ENVIRONMENT.compile("l.map(x, x + 1).size() > 0")
-    with pytest.raises(CostExceeded):
-        await evaluate(program, VALUES, Recording(), limit=100)
-
-
-async def test_long_expressions_are_compiled_off_the_loop() -> None:
-    offload = Recording()
-    await compile_expression(ENVIRONMENT, "l.size() > 0", offload)
-    await compile_expression(ENVIRONMENT, "[" + "1, " * 1000 + "1]", offload)
-    assert offload.costs[0] < INLINE_WORK.value < offload.costs[1]
-
-
-async def test_long_expressions_never_run_on_the_loop() -> None:
-    offload = Recording()
-    program = ENVIRONMENT.compile("l.size() > 0 &&" + " " * 3000 + "1 / l.size() > 5")
-    assert (await evaluate(program, VALUES, offload)).value is False
-    assert len(offload.costs) == 1
 
 
 def test_a_long_expression_that_fails_is_not_compiled_again_with_a_small_allowance() -> None:

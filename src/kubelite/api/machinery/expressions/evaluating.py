@@ -70,10 +70,11 @@ class Findings:
         self.left -= cost
         return True
 
-    def exceeded(self) -> None:
-        """Raise TooPatient if an evaluation was broken off for want of patience."""
+    def exceeded(self, error: CostExceeded) -> None:
+        """Raise TooPatient if an evaluation was broken off for want of patience, else count the limit that it met."""
         if self.limit < EXPRESSION_COST.value:
-            raise TooPatient
+            raise TooPatient from error
+        error.limit.reached()
 
 
 class Seen(NamedTuple):
@@ -276,7 +277,7 @@ class Evaluation:
         try:
             found = rule.program.evaluate(given, self._findings.limit, self._findings.work)
         except CostExceeded as error:
-            self._findings.exceeded()
+            self._findings.exceeded(error)
             self._stop(
                 part,
                 path,
@@ -332,8 +333,8 @@ class Evaluation:
         try:
             limit, work = self._findings.limit, self._findings.work
             found = rule.message_program.evaluate(variables, limit, work)
-        except CostExceeded:
-            self._findings.exceeded()
+        except CostExceeded as error:
+            self._findings.exceeded(error)
             return "", (
                 "no further validation rules will be run due to call cost exceeds limit for "
                 f"messageExpression: {quoted(rule.message_text)}"

@@ -9,7 +9,7 @@ from kubelite.api.machinery.shaping.blame import Blame
 from kubelite.api.machinery.shaping.constraints import Compiler
 from kubelite.api.machinery.shaping.embedded import no_rules
 from kubelite.api.machinery.shaping.shape import TooPatient
-from kubelite.limits import RULES_COST
+from kubelite.limits import EXPRESSION_COST, RULES_COST
 
 JSON = dict[str, Any]
 TEXT = {"type": "string"}
@@ -160,7 +160,9 @@ def bomb(size: int) -> tuple[JSON, JSON]:
 
 def test_one_evaluation_has_a_limit() -> None:
     schema, value = bomb(1000)
+    before = EXPRESSION_COST.times_reached
     (text,) = texts(found(schema, value))
+    assert EXPRESSION_COST.times_reached == before + 1
     assert text == (
         "<nil>: Invalid value: \"object\": 'operation cancelled: actual cost limit exceeded': no "
         "further validation rules will be run due to call cost exceeds limit for rule: "

@@ -58,6 +58,7 @@ class Meter:
         except CostExceeded as error:
             if self.left is not None:
                 raise _TakesLong from error
+            error.limit.reached()
             return EvaluationFailed(str(error)), EXPRESSION_COST + 1
         if self.left is not None:
             self.left -= evaluation.cost
