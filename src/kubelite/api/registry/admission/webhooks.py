@@ -24,6 +24,7 @@ from kubelite.api.kinds.admissionregistration import (
 from kubelite.api.machinery.causes import quoted
 from kubelite.api.machinery.json_errors import syntax_error
 from kubelite.api.machinery.json_patch import PatchFails, apply_operations
+from kubelite.api.machinery.work_cost import json_cost
 from kubelite.api.registry.admission.matching import (
     Rule,
     Selectors,
@@ -47,7 +48,7 @@ from kubelite.api.registry.admission.review import (
     review_of,
 )
 from kubelite.api.registry.hooks import Hooks, ReviewFailed
-from kubelite.api.registry.objects import encode
+from kubelite.api.registry.objects import decode, encode
 from kubelite.api.registry.resource import Resource
 from kubelite.api.registry.table import ResourceTable
 from kubelite.offload import Offload
@@ -226,15 +227,22 @@ class _Webhooks(JudgesConnections):
         if item is None:
             return None
         if request.form is not None:
-            copy: JSON = msgspec.json.decode(encode(item))
-            return copy
+            return await self._copy(item)
         row = self._row(request, meant)
-        shown = await converted(request.resource, row, item)
+        if row is request.resource:
+            shown = await self._copy(item)
+        else:
+            shown = await converted(request.resource, row, item)
         subresource = row.subresources.get(request.attributes.subresource)
         if subresource is not None and subresource.projection is not None:
             return subresource.projection.read(shown)
         shown["apiVersion"], shown["kind"] = row.api_version, row.kind.kind
         return shown
+
+    async def _copy(self, item: JSON) -> JSON:
+        """Return a copy, made off the loop of what is large."""
+        data = encode(item)
+        return await self._offload.run(json_cost(len(data)), lambda: decode.decode(data))
 
 
 class MutatingAdmissionWebhook(_Webhooks):

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import pytest
@@ -21,11 +21,24 @@ from kubelite.api.registry.admission.webhooks import (
     ValidatingAdmissionWebhook,
 )
 from kubelite.api.registry.hooks import ReviewFailed
+from kubelite.limits import INLINE_WORK
 from kubelite.offload import AtOnce
 
 JSON = dict[str, Any]
+T = TypeVar("T")
 CONFIGS = "admissionregistration.k8s.io/v1"
 MAPS = "v1/configmaps"
+
+
+class Recording(AtOnce):
+    """Runs all work inline, and remembers what it was told to cost."""
+
+    def __init__(self) -> None:
+        self.costs: list[int] = []
+
+    async def run(self, cost_bytes: int, work: Callable[[], T]) -> T:
+        self.costs.append(cost_bytes)
+        return await super().run(cost_bytes, work)
 
 
 class Called:
@@ -36,6 +49,7 @@ class Called:
         self.requests: list[tuple[str, JSON]] = []
         self.seconds: list[float] = []
         self.gate: asyncio.Event | None = None
+        self.offload = Recording()
 
     def uid(self) -> str:
         return "the-uid"
@@ -74,7 +88,7 @@ def called() -> Called:
 def server(called: Called) -> Server:
     made = Server(hooks=called)
     authorizer = UnionAuthorizer(RBAC(made.mirrors))
-    parts = (made.mirrors, made.resources, called, authorizer, AtOnce())
+    parts = (made.mirrors, made.resources, called, authorizer, called.offload)
     made.admit_by(MutatingAdmissionWebhook(*parts), ValidatingAdmissionWebhook(*parts))
     return made
 
@@ -514,3 +528,11 @@ async def test_an_object_stays_what_it_is(
     with pytest.raises((Invalid, BadRequest, Conflict)):
         await server.patch(MAPS, "a", {"data": {"b": "x"}})
     assert (server.names(MAPS), server.names(MAPS, "kube-system")) == (["a"], [])
+
+
+async def test_a_large_object_is_copied_off_the_loop(server: Server, called: Called) -> None:
+    called.answers["a"] = lambda _: {}
+    await hook(server, "a")
+    await server.create(MAPS, {**config_map(), "data": {"a": "x" * 500_000}})
+    assert max(called.offload.costs) > INLINE_WORK.value
+    assert called.requests[0][1]["object"]["data"]["a"][:2] == "xx"
