@@ -60,6 +60,7 @@ from kubelite.preparation import (
     read_static_tokens,
     require_network_rights,
     require_node_name,
+    server_identity,
     write_kubeconfig,
 )
 from kubelite.randomness import SystemRandomness
@@ -188,6 +189,7 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
             flow=flow,
             issuer=plane.tokens,
             auditor=auditor,
+            ca_bundle=lambda: pki.ca_pem,
         ),
         ssl_context=pki.server_context(),
     )
@@ -209,13 +211,18 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
     running.callback(expiry.stop)
     parts = Parts(plane)
     running.push_async_callback(parts.stop)
-    await _start_control(config, parts, plane, pki, offload)
+    await _start_control(config, parts, plane, pki, host, offload)
     if not config.disable_agent:
         await _start_worker(config, parts, plane, pki, host, followers, offload)
 
 
 async def _start_control(
-    config: Config, parts: Parts, plane: ControlPlane, pki: Pki, offload: Offload
+    config: Config,
+    parts: Parts,
+    plane: ControlPlane,
+    pki: Pki,
+    host: HostAddresses,
+    offload: Offload,
 ) -> None:
     clock, randomness = SystemClock(), SystemRandomness()
     mirrors = plane.client(Caller("system:kube-controller-manager"), "kube-controller-manager")
@@ -225,6 +232,7 @@ async def _start_control(
         cluster_ca=pki.ca_pem.decode(),
         signer=CertificateSigner(pki, clock, randomness),
         read_request=read_request,
+        server=lambda: server_identity(config, host.view, plane.service_addresses),
         token_issuer=plane.tokens,
         system=plane.system,
     )
