@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from kubelite.api.client.protocol import ServedResource as Resource
 from kubelite.api.client.protocol import ServedResources as Resources
+from kubelite.api.machinery.join_secrets import Machine
 from kubelite.control.needs import SystemObjects
 
 __all__ = ["Options", "Resource", "Resources"]
@@ -47,9 +48,14 @@ class CertificateSigner(Protocol):
     """Issues client and serving certificates of the cluster's authority."""
 
     def sign(
-        self, pem: bytes, *, usages: tuple[str, ...], expiration_seconds: int | None = None
+        self,
+        pem: bytes,
+        *,
+        usages: tuple[str, ...],
+        expiration_seconds: int | None = None,
+        machine: Machine | None = None,
     ) -> bytes:
-        """Return the PEM chain for a PEM request."""
+        """Return the PEM chain for a PEM request, which says that it belongs to `machine`."""
         ...
 
 

@@ -18,7 +18,6 @@ from kubelite.api.auth.caller import (
     Credentials,
 )
 from kubelite.api.auth.node_identities import NodeIdentities
-from kubelite.api.auth.nodes import node_name
 from kubelite.api.auth.static_tokens import StaticTokens
 from kubelite.api.auth.tokens import (
     TOKEN_BYTES_LIMIT,
@@ -117,9 +116,8 @@ class UnionAuthenticator:
     def _holder(self, der: bytes) -> Caller:
         """Return the caller of a client certificate; raises CertificateInvalid."""
         read = self._certificates.read(der)
-        node = node_name(read.caller)
-        if node and self._identities is not None:
-            refusal = self._identities.refusal(node, read.key_hash)
+        if read.machine is not None and self._identities is not None:
+            refusal = self._identities.refusal(read.machine)
             if refusal:
                 raise IdentityReleased(refusal)
         return read.caller
