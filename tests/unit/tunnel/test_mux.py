@@ -486,3 +486,14 @@ def refuse_all(_target: str) -> tuple[str, int]:
     from kubelite.tunnel.mux import TargetRefused
 
     raise TargetRefused("address not allowed")
+
+
+async def test_an_end_asks_whatever_the_time_to_answer_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TUNNEL_SILENCE_SECONDS, "value", 0.05)
+    monkeypatch.setattr(TUNNEL_PONG_SECONDS, "value", 60)
+    mux, other, _ = await alone()
+    with other:
+        async with asyncio.timeout(20):
+            asked = await asyncio.get_running_loop().sock_recv(other, 100)
+        assert asked == frame_of(FrameType.PING, 0)
+        mux.lose("the test ends")
