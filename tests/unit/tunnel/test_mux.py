@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable
 
 import pytest
+import uvloop
 from fakes.tunnelled import tunnel
 
 from kubelite.limits import (
@@ -42,6 +43,22 @@ async def test_what_is_sent_comes_back_and_both_ends_forget_the_stream() -> None
         assert await read_all(reader) == sent
         writer.close()
         await until(lambda: ends.server.stream_count == ends.node.stream_count == 0)
+
+
+def test_the_same_on_the_loop_of_the_server() -> None:
+    """Transports of uvloop are no subclass of asyncio's, and read into a protocol's buffer in another way."""
+
+    async def round_trip() -> None:
+        async with tunnel() as ends:
+            reader, writer = await ends.open()
+            sent = bytes(range(256)) * 20_000
+            writer.write(sent)
+            writer.write_eof()
+            assert await read_all(reader) == sent
+            writer.close()
+            await until(lambda: ends.server.stream_count == ends.node.stream_count == 0)
+
+    uvloop.run(round_trip())
 
 
 async def test_half_close_lets_the_other_direction_go_on() -> None:
