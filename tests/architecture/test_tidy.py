@@ -13,6 +13,7 @@ ENTRIES = {"kubelite.__main__", "kubelite.cli"}
 AHEAD = {
     "kubelite.agent",
     "kubelite.node.simulated",
+    "kubelite.node.tunnel",
     "kubelite.store.memory_engine",
 }
 FILE_LINES_MAX = 800
