@@ -61,6 +61,7 @@ from kubelite.preparation import (
     read_static_tokens,
     require_network_rights,
     require_node_name,
+    server_identity,
     write_kubeconfig,
 )
 from kubelite.randomness import SystemRandomness
@@ -192,6 +193,7 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
             flow=flow,
             issuer=plane.tokens,
             auditor=auditor,
+            ca_bundle=lambda: pki.ca_pem,
         ),
         ssl_context=pki.server_context(),
     )
@@ -213,13 +215,18 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
     running.callback(expiry.stop)
     parts = Parts(plane)
     running.push_async_callback(parts.stop)
-    await _start_control(config, parts, plane, pki, offload)
+    await _start_control(config, parts, plane, pki, host, offload)
     if not config.disable_agent:
         await _start_worker(config, parts, plane, pki, host, followers, offload)
 
 
 async def _start_control(
-    config: Config, parts: Parts, plane: ControlPlane, pki: Pki, offload: Offload
+    config: Config,
+    parts: Parts,
+    plane: ControlPlane,
+    pki: Pki,
+    host: HostAddresses,
+    offload: Offload,
 ) -> None:
     clock, randomness = SystemClock(), SystemRandomness()
     mirrors = plane.client(Caller("system:kube-controller-manager"), "kube-controller-manager")
@@ -229,6 +236,7 @@ async def _start_control(
         cluster_ca=pki.ca_pem.decode(),
         signer=CertificateSigner(pki, clock, randomness),
         read_request=read_request,
+        server=lambda: server_identity(config, host.view, plane.service_addresses),
         token_issuer=plane.tokens,
         system=plane.system,
     )

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from kubelite.api.client.protocol import ServedResource as Resource
 from kubelite.api.client.protocol import ServedResources as Resources
+from kubelite.api.machinery.join_secrets import Machine
 from kubelite.control.needs import SystemObjects
 
 __all__ = ["Options", "Resource", "Resources"]
@@ -37,15 +38,24 @@ class SigningRequest(Protocol):
     def emails(self) -> Sequence[str]: ...
     @property
     def uris(self) -> Sequence[str]: ...
+    @property
+    def key_hash(self) -> str:
+        """The SHA-256 of the public key in hexadecimal."""
+        ...
 
 
 class CertificateSigner(Protocol):
     """Issues client and serving certificates of the cluster's authority."""
 
     def sign(
-        self, pem: bytes, *, usages: tuple[str, ...], expiration_seconds: int | None = None
+        self,
+        pem: bytes,
+        *,
+        usages: tuple[str, ...],
+        expiration_seconds: int | None = None,
+        machine: Machine | None = None,
     ) -> bytes:
-        """Return the PEM chain for a PEM request."""
+        """Return the PEM chain for a PEM request, which says that it belongs to `machine`."""
         ...
 
 
@@ -55,6 +65,16 @@ class TokenIssuer(Protocol):
     def issue_legacy(self, namespace: str, name: str, uid: str, secret: str) -> str:
         """Return a token of a service account that is valid as long as its secret exists."""
         ...
+
+
+class ServerIdentity(Struct, frozen=True):
+    """What belongs to the server and to the cluster's Services, so that no node may have a certificate for it."""
+
+    node_name: str = ""  # of the server's own node
+    names: tuple[str, ...] = ()  # DNS names at which clients reach the API
+    addresses: tuple[str, ...] = ()
+    domain: str = "cluster.local"  # of the cluster
+    networks: tuple[Network, ...] = ()  # addresses of pods and Services
 
 
 class Options(Struct, frozen=True):
@@ -67,6 +87,7 @@ class Options(Struct, frozen=True):
     resources: Resources | None = None  # None: those that the client of the mirrors knows
     signer: CertificateSigner | None = None  # None: no request is signed
     read_request: Callable[[bytes], SigningRequest] | None = None  # raises ValueError
+    server: Callable[[], ServerIdentity] = ServerIdentity  # asked anew, since addresses change
     token_issuer: TokenIssuer | None = None
     system: SystemObjects = SystemObjects()  # required objects; empty except in a server
     node_grace_seconds: float = 50.0  # without a report a node becomes Unknown
