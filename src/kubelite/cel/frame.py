@@ -7,13 +7,13 @@ be compared and copied, then a slot for each variable of the expression and of i
 from collections.abc import Callable
 from typing import Any, ClassVar, Final, NamedTuple
 
-from kubelite.cel.values import MixedMap, OpaqueValue, Value, equal, size_of
+from kubelite.cel.values import MixedMap, OpaqueValue, Rows, Value, equal, size_of
 from kubelite.limits import EXPRESSION_COST, EXPRESSION_WORK
 
 Frame = list[Any]
 Run = Callable[[Frame], Value]
 
-_CONTAINERS: Final = frozenset({list, dict, MixedMap})
+_CONTAINERS: Final = frozenset({list, dict, MixedMap, Rows})
 
 COST: Final = 0
 LIMIT: Final = 1

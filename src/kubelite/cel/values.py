@@ -128,7 +128,7 @@ def size_of(value: Value) -> int:
     if isinstance(value, OpaqueValue):
         size = value.size
         return 1 if size is None else size
-    return 1
+    return len(value) if isinstance(value, dict | list) else 1
 
 
 class _Comparison:
@@ -170,6 +170,8 @@ def equal(left: Value, right: Value, comparison: _Comparison | None = None) -> b
             return len(left) == len(right) and _equal_lists(left, right, comparison)
         if kind is dict:
             return _equal_maps(left, right, comparison)
+        if kind is Rows:
+            return _equal_maps(left, right, comparison)
         if kind is Optional:
             return left.has_value is right.has_value and equal(left.value, right.value, comparison)
         return bool(left == right)
@@ -181,6 +183,8 @@ def equal(left: Value, right: Value, comparison: _Comparison | None = None) -> b
         return bool(left == right)
     if isinstance(left, OpaqueValue) or kind is Type:
         return bool(left == right)
+    if isinstance(left, dict) and isinstance(right, dict):
+        return _equal_maps(left, right, comparison)
     return False
 
 
@@ -250,6 +254,16 @@ class MixedMap(dict[Value, Value]):
 
     def items(self) -> Any:
         return list(zip(self, super().values(), strict=True))
+
+
+class Rows(dict[Value, Value]):
+    """A map whose every key leads to a value: an empty map where it has no entry.
+
+    It has a key for `has()` and for a lookup, but only those of its entries for `in`, for loops and for its size.
+    """
+
+    def __missing__(self, key: Value) -> Value:
+        return {}
 
 
 class _Inner:
