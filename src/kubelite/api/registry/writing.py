@@ -478,8 +478,7 @@ class Writer:
         target = draft.target
         resource, strategy = target.working, target.working.strategy
         request = AdmissionRequest(
-            caller=target.allowed.caller,
-            attributes=target.allowed.attributes,
+            allowed=target.allowed,
             operation=operation,
             served=target.resource,
             resource=resource,

@@ -396,8 +396,8 @@ async def test_only_the_requests_that_a_slow_webhook_concerns_wait(
 async def test_annotations_tell_what_webhooks_did(server: Server, called: Called) -> None:
     called.answers |= {"a": lambda _: {**patch(add("b")), "auditAnnotations": {"k": "v"}}}
     await hook(server, "a", "mutating")
-    annotations: dict[str, str] = {}
-    await server.create(MAPS, config_map(), annotations=annotations)
+    annotations = server.annotations
+    await server.create(MAPS, config_map())
     assert annotations["a.example.com/k"] == "v"
     told = msgspec.json.decode(
         annotations["mutation.webhook.admission.k8s.io/round_0_index_0"].encode()
