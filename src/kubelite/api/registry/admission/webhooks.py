@@ -7,7 +7,7 @@ request or is passed over, as its failurePolicy says. Only the requests that it 
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 from msgspec import Struct, to_builtins
@@ -48,7 +48,7 @@ from kubelite.api.registry.admission.review import (
     review_of,
 )
 from kubelite.api.registry.hooks import Hooks, ReviewFailed
-from kubelite.api.registry.objects import decode, encode
+from kubelite.api.registry.objects import encode
 from kubelite.api.registry.resource import Resource
 from kubelite.api.registry.table import ResourceTable
 from kubelite.offload import Offload
@@ -57,6 +57,16 @@ JSON = dict[str, Any]
 SECONDS = 10  # if a webhook names no timeout
 NO_SIDE_EFFECTS = ("None", "NoneOnDryRun")
 PATCH_PASSES = 4  # decode, patch, encode and decode, in bytes of cost a byte
+
+
+class Shown(NamedTuple):
+    """An object as a webhook is shown it, and its size in bytes of JSON before that; None: there is none."""
+
+    item: JSON | None
+    size: int
+
+
+NOTHING = Shown(None, 0)
 
 
 class Hook(Struct, frozen=True, eq=False):
@@ -184,7 +194,7 @@ class _Webhooks(JudgesConnections):
         hook: Hook,
         request: AdmissionRequest,
         meant: Meant,
-        item: JSON | None,
+        shown: Shown,
         *,
         mutating: bool,
     ) -> Answer | None:
@@ -202,7 +212,9 @@ class _Webhooks(JudgesConnections):
                     "versions (v1, v1beta1)"
                 )
             old = await self._shown(request, meant, request.old)
-            body = review_of(request, meant, uid, version, item, old)
+            asked = review_of(request, meant, uid, version, shown.item, old.item)
+            cost = json_cost(shown.size + old.size)
+            body = await self._offload.run(cost, lambda: encode(asked))
             try:
                 answer = await self._hooks.post(hook.client_config, body, hook.seconds)
             except ReviewFailed as error:
@@ -220,29 +232,20 @@ class _Webhooks(JudgesConnections):
         row = self._resources.find(*meant.resource)
         return request.served if row is None else row
 
-    async def _shown(
-        self, request: AdmissionRequest, meant: Meant, item: JSON | None
-    ) -> JSON | None:
+    async def _shown(self, request: AdmissionRequest, meant: Meant, item: JSON | None) -> Shown:
         """Return an object of the request in the form that a webhook wants, as a copy."""
         if item is None:
-            return None
+            return NOTHING
+        own = request.resource
+        row = own if request.form is not None else self._row(request, meant)
+        shown, size = await converted(own, row, item, self._offload)
         if request.form is not None:
-            return await self._copy(item)
-        row = self._row(request, meant)
-        if row is request.resource:
-            shown = await self._copy(item)
-        else:
-            shown = await converted(request.resource, row, item)
+            return Shown(shown, size)
         subresource = row.subresources.get(request.attributes.subresource)
         if subresource is not None and subresource.projection is not None:
-            return subresource.projection.read(shown)
+            return Shown(subresource.projection.read(shown), size)
         shown["apiVersion"], shown["kind"] = row.api_version, row.kind.kind
-        return shown
-
-    async def _copy(self, item: JSON) -> JSON:
-        """Return a copy, made off the loop of what is large."""
-        data = encode(item)
-        return await self._offload.run(json_cost(len(data)), lambda: decode.decode(data))
+        return Shown(shown, size)
 
 
 class MutatingAdmissionWebhook(_Webhooks):
@@ -269,7 +272,7 @@ class MutatingAdmissionWebhook(_Webhooks):
 
     async def _call(self, hook: Hook, request: AdmissionRequest, meant: Meant, number: int) -> None:
         shown = await self._shown(request, meant, request.object)
-        kept = take_out(shown, request)
+        kept = take_out(shown.item, request)
         answer = await self.ask(hook, request, meant, shown, mutating=True)
         is_changed = False
         if answer is not None:
@@ -277,7 +280,7 @@ class MutatingAdmissionWebhook(_Webhooks):
             if answer.rejection is not None:
                 raise answer.rejection
             if answer.patch:
-                is_changed = await self._patch(hook, request, meant, shown, kept, answer.patch)
+                is_changed = await self._patch(hook, request, meant, shown.item, kept, answer.patch)
         if is_changed:
             request.repetition.of(self.name).changed()
         if hook.is_reinvocable:
@@ -326,9 +329,11 @@ class MutatingAdmissionWebhook(_Webhooks):
             raise internal_error(str(error)) from error
         except APIError as error:
             raise internal_error(error.message) from error
-        if encode(item) == before:
+        after = encode(item)
+        if after == before:
             return False
-        await put_back(request, self._row(request, meant), item, kept)
+        row = self._row(request, meant)
+        await put_back(request, row, item, kept, self._offload, size=len(after))
         return True
 
 

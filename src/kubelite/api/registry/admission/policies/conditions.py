@@ -46,7 +46,7 @@ async def holds(
     cost = sum(map(len, conditions)) * COMPILING_COST
     programs = await offload.run(cost, compiled_all)
     decisions = Decisions(authorizer, request)
-    objects = await Versions(request, resources).objects(meant)
+    objects = await Versions(request, resources, offload).objects(meant)
     inputs = inputs_of(request, meant, objects, None, decisions)
     evaluator = Evaluator(offload, decisions, size=size_of_request(request))
     try:

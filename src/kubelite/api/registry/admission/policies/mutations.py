@@ -132,7 +132,7 @@ class Round:
         self._request = request
         self._resources = resources
         self._offload = offload
-        self._versions = Versions(request, resources)
+        self._versions = Versions(request, resources, offload)
         self._decisions = Decisions(authorizer, request)
         self._namespace = namespace_of(request, lookup)
         self._output = output
@@ -165,7 +165,7 @@ class Round:
                 failed.append(str(error))
         if after is not None and text != view.encoded:
             row = self._row(invocation.meant)
-            await put_back(self._request, row, after, view.kept, is_complete=True)
+            await put_back(self._request, row, after, view.kept, self._offload, size=None)
             self._views.clear()
             self.is_changed = True
             invocations.changed()

@@ -67,7 +67,7 @@ class Validating:
         policies = await self.definitions.policies()
         concerned = list(self._finder.find(policies, request))
         if concerned:
-            asking = _Asking(request, self._lookup, self._resources)
+            asking = _Asking(request, self._lookup, self._resources, self._offload)
             evaluator = _Evaluation(asking, self._authorizer, self._offload)
             await evaluator.run(concerned)
 
@@ -164,10 +164,16 @@ def _failure(policy: Judged, binding: Binding, denial: Denial) -> str:
 class _Asking:
     """What expressions see of a request, made when the first policy needs it."""
 
-    def __init__(self, request: AdmissionRequest, lookup: Lookup, resources: ResourceTable) -> None:
+    def __init__(
+        self,
+        request: AdmissionRequest,
+        lookup: Lookup,
+        resources: ResourceTable,
+        offload: Offload,
+    ) -> None:
         self.request = request
         self._namespace = namespace_of(request, lookup)
-        self._versions = Versions(request, resources)
+        self._versions = Versions(request, resources, offload)
         self._known: dict[tuple[str, str, str], Inputs] = {}
 
     async def inputs(self, one: Invocation[Validator], decisions: Decisions) -> Inputs:
