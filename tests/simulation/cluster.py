@@ -12,6 +12,7 @@ from kubelite.api.auth.x509 import ClientCertificates
 from kubelite.api.client.local import LocalClient
 from kubelite.api.client.mirrors import Mirrors
 from kubelite.api.kinds.model import Kind
+from kubelite.api.registry.hooks import Hooks
 from kubelite.config import Config
 from kubelite.control import CONTROLLERS
 from kubelite.control.options import Options
@@ -43,6 +44,7 @@ class SimulatedCluster:
         nodes: int = 3,
         behaviour: Behaviour | None = None,
         controllers: bool = True,
+        hooks: Hooks | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, SimulatedLoop)
@@ -56,6 +58,7 @@ class SimulatedCluster:
         self.joined = 0
         self._first_nodes = nodes
         self._with_controllers = controllers
+        self._hooks = hooks
         self._process: Process | None = None
 
     @property
@@ -101,7 +104,11 @@ class SimulatedCluster:
 
     async def _boot(self) -> None:
         self._process = Process(
-            self.disk, self.clock, self.randomness, with_controllers=self._with_controllers
+            self.disk,
+            self.clock,
+            self.randomness,
+            with_controllers=self._with_controllers,
+            hooks=self._hooks,
         )
         await self.process.start()
 
@@ -186,6 +193,7 @@ class Process:
         randomness: SeededRandomness,
         *,
         with_controllers: bool,
+        hooks: Hooks | None = None,
     ) -> None:
         self.engine = FaultyEngine(disk)
         self.store = EmbeddedStore(self.engine, clock=clock, executor=DiskExecutor(disk))
@@ -196,6 +204,7 @@ class Process:
             signing_keys=[SIGNING_KEY],
             certificates=ClientCertificates((), clock),
             config=Config(),
+            hooks=None if hooks is None else lambda _: hooks,
         )
         self._with_controllers = with_controllers
         self.runtime = Runtime(
