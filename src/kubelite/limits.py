@@ -335,6 +335,15 @@ CEL_DIGITS = Limit(
     reason="the largest quantity with a suffix has 40",
 )
 
+ADMISSION_METRICS = Limit(
+    "admission-metrics",
+    500,
+    "names",
+    bounds="the webhooks and policies that the metrics of admission tell apart",
+    beyond="those that are used later share the label `other`",
+    reason="whoever may create them may name them anew each time, and labels stay until a restart",
+)
+
 # Selectors
 
 SELECTOR_REQUIREMENTS = Limit(

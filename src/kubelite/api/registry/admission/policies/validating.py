@@ -11,6 +11,15 @@ from kubelite.api.kinds.admissionregistration import (
     ValidatingAdmissionPolicy,
     ValidatingAdmissionPolicyBinding,
 )
+from kubelite.api.registry.admission.admission_metrics import (
+    ALLOW,
+    DENY,
+    POLICY,
+    VALIDATE,
+    now,
+    observe_conditions,
+    validated,
+)
 from kubelite.api.registry.admission.policies.compiled import (
     INVALID,
     Denial,
@@ -94,10 +103,12 @@ class _Evaluation:
             if inputs is None:
                 continue
             for params in one.params:
+                began = now()
                 judgement = await self._evaluator.run(
                     _judging(one.policy.evaluator, inputs.with_params(params))
                 )
                 self._act(one.policy, one.binding, judgement)
+                self._observe(one.policy, one.binding, judgement, now() - began)
         for name, values in self._annotations.items():
             self._request.annotate(name, ", ".join(values))
         if self._denied is not None:
@@ -131,6 +142,23 @@ class _Evaluation:
             self._annotations.setdefault(f"{policy.name}/{key}", {})[value] = None
         for text in judgement.failures:
             self._deny(policy, binding, text)
+
+    def _observe(
+        self, policy: Judged, binding: Binding, judgement: Judgement, seconds: float
+    ) -> None:
+        """Count what did not hold, or had no value."""
+        led_to = [
+            (denial.message, action.lower())
+            for denial in judgement.denials
+            for action in binding.actions
+        ]
+        led_to += [(text, ALLOW) for text in judgement.ignored]
+        led_to += [(text, DENY) for text in judgement.failures]
+        for message, action in led_to:
+            validated(policy.name, binding.name, message, action, seconds)
+        if errors := judgement.condition_errors:
+            operation = self._request.operation.value
+            observe_conditions(policy.name, POLICY, VALIDATE, operation, errors=errors)
 
     def _deny(
         self, policy: Judged, binding: Binding | None, text: str, reason: str = INVALID
