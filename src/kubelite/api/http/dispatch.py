@@ -353,6 +353,7 @@ class Dispatcher:
             raise
         if record is not None:
             record.decided(allowed.reason, allowed=True)
+            allowed = replace(allowed, annotations=record.annotations)
             if observed.is_long_running:
                 record.started(200)
         return allowed
