@@ -765,6 +765,23 @@ WATCH_LINE = Limit(
     reason="ten of the largest objects",
 )
 
+CLIENT_LISTS = Limit(
+    "client-lists",
+    2,
+    "lists",
+    bounds="lists that the client of an agent has in flight at once, one of each resource",
+    beyond="they wait for their turn",
+    reason="after hours without a server every mirror of every agent may have to list anew",
+)
+RETIRED_SECONDS = Limit(
+    "retired-seconds",
+    60,
+    "seconds",
+    bounds="life of an agent's connections once its certificate was replaced",
+    beyond="idle ones are closed at once, watches at a random time within it, requests in flight at its end",
+    reason="an expired certificate on an old connection is refused; jitter spreads the watches that begin anew",
+)
+
 # Queues
 
 QUEUE_KEYS = Limit(
