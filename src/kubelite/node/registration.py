@@ -14,7 +14,15 @@ import msgspec
 from msgspec import Struct
 
 from kubelite.api.client.protocol import Client
-from kubelite.api.errors import AlreadyExists, APIError, Conflict, NotFound
+from kubelite.api.errors import (
+    AlreadyExists,
+    APIError,
+    Conflict,
+    NotFound,
+    Timeout,
+    failure_kind,
+    is_no_answer,
+)
 from kubelite.api.kinds.coordination import Lease, LeaseSpec
 from kubelite.api.kinds.core.nodes import (
     ContainerImage,
@@ -33,6 +41,7 @@ from kubelite.api.kinds.meta import ObjectMeta, OwnerReference
 from kubelite.api.machinery.quantity import canonical_quantity
 from kubelite.api.machinery.times import format_micro_time, format_time
 from kubelite.clock import Clock
+from kubelite.log import Complaint
 from kubelite.node.admission import is_extended
 from kubelite.node.machine import Machine
 from kubelite.node.pods import as_dict
@@ -256,7 +265,7 @@ class NodeRegistration:
         self._node: Node | None = None
         self._lease: Lease | None = None
         self._reported: datetime | None = None
-        self._complaint = ""  # logged last; "" after a success
+        self._complaint = Complaint()
         self._mirror = client.mirror(Node, field_selector=f"metadata.name={identity.name}")
 
     def wake(self) -> None:
@@ -302,29 +311,22 @@ class NodeRegistration:
                 async with asyncio.timeout(REPORT_TIMEOUT_SECONDS):
                     await self._report()
             except TimeoutError:
-                self._complain("no answer in time")
+                self._complain(Timeout("no answer in time"))
                 seconds = RETRY_SECONDS
             except APIError as error:
-                self._complain(error.message)
-                if (
-                    error.code < 500
-                ):  # what is remembered may be wrong, else it is as good as before
+                self._complain(error)
+                if not is_no_answer(error):  # what is remembered may be wrong
                     self._node = self._lease = None
                 seconds = RETRY_SECONDS
             else:
-                self._recover()
+                if self._complaint.ends():
+                    log.info("node is reported again", extra={"node": self._identity.name})
             await self._pause(seconds)
 
-    def _complain(self, reason: str) -> None:
-        """Log a failure, unless it is that of the last try: a server may be away for hours."""
-        if reason != self._complaint:
-            log.warning("cannot report node: %s", reason, extra={"node": self._identity.name})
-            self._complaint = reason
-
-    def _recover(self) -> None:
-        if self._complaint:
-            log.info("node is reported again", extra={"node": self._identity.name})
-            self._complaint = ""
+    def _complain(self, error: APIError) -> None:
+        """Log a failure, unless one of its kind was logged: a server may be away for hours."""
+        if self._complaint.is_new(failure_kind(error)):
+            log.warning("cannot report node: %s", error, extra={"node": self._identity.name})
 
     async def _pause(self, seconds: float) -> None:
         """Wait for the next renewal, or less if something changed."""

@@ -21,6 +21,7 @@ from kubelite.api.client.mirror import ObjectMirror, name_of, version_of
 from kubelite.api.errors import APIError, Expired, InternalError, NotFound
 from kubelite.api.kinds.meta import ListMeta, Status
 from kubelite.backoff import backoff_seconds
+from kubelite.log import Complaint
 from kubelite.randomness import Randomness
 
 log = logging.getLogger(__name__)
@@ -125,7 +126,7 @@ class Reflector(Generic[T]):
         self._may_vanish = may_vanish
         self._version = ""  # resource version of the mirror; "": list again
         self._failures = 0
-        self._complaint = ""  # logged last; "" after a success
+        self._complaint = Complaint()
 
     async def run(self) -> None:
         """Keep the mirror in sync forever, with back-off after errors and empty watches."""
@@ -162,7 +163,8 @@ class Reflector(Generic[T]):
                 if line:
                     self._apply(self._event_of(line))
                     self._failures = 0
-                    self._recover()
+                    if self._complaint.ends():
+                        log.info("watching again", extra={"kind": self._type.__name__})
                     heard = True
         return heard
 
@@ -220,19 +222,14 @@ class Reflector(Generic[T]):
     def _complain(self, error: APIError) -> None:
         """Log an error, once for each that differs; that the server is away was logged once for all mirrors."""
         is_passing = error.code >= 500 and self._failures < PASSING_FAILURES
-        if is_passing or self._link.availability.is_away or error.message == self._complaint:
+        is_told = is_passing or self._link.availability.is_away
+        if is_told or not self._complaint.is_new(error.message):
             log.debug("cannot list or watch", extra={"reason": error.message})
             return
-        self._complaint = error.message
         log.warning(
             "cannot list or watch, trying again",
             extra={"kind": self._type.__name__, "reason": error.message},
         )
-
-    def _recover(self) -> None:
-        if self._complaint:
-            self._complaint = ""
-            log.info("watching again", extra={"kind": self._type.__name__})
 
 
 def _page_of(body: bytes) -> Page:
