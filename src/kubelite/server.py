@@ -30,6 +30,7 @@ from kubelite.api.http.app import APIServer
 from kubelite.api.http.assembly import assemble
 from kubelite.api.http.destinations import Destinations
 from kubelite.api.http.flow_control import FlowControl
+from kubelite.api.http.tunnels import Tunnels
 from kubelite.api.http.webhooks import Webhooks
 from kubelite.api.registry.bootstrap import CALLER
 from kubelite.api.registry.expiry import EventExpiry
@@ -142,8 +143,10 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
     running.callback(offload.close)
     auditor = await open_audit_log(config, running, clock, randomness)
 
+    tunnels = Tunnels()
+
     def webhooks(lookup: Lookup) -> Webhooks:
-        made = Webhooks(lookup, randomness)
+        made = Webhooks(lookup, randomness, tunnels)
         running.push_async_callback(made.close)
         return made
 
@@ -185,6 +188,7 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
                 service=lambda: plane.service_addresses,
                 node=lambda: (config.name_of_node, host.view.node_address),
             ),
+            tunnels=tunnels,
             flow=flow,
             issuer=plane.tokens,
             auditor=auditor,
