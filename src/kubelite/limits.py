@@ -765,6 +765,17 @@ WATCH_LINE = Limit(
     reason="ten of the largest objects",
 )
 
+# Aggregated APIs
+
+API_PROBE_REASON = Limit(
+    "api-probe-reason",
+    1024,
+    "characters",
+    bounds="message of an APIService's condition about what the server behind it answered",
+    beyond="cut",
+    reason="a server may answer anything, and its message is stored and read by everybody",
+)
+
 # Queues
 
 QUEUE_KEYS = Limit(

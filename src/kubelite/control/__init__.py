@@ -1,5 +1,6 @@
 """Controllers and the scheduler: they reconcile the cluster through the API only."""
 
+from kubelite.control.api_availability import APIAvailability
 from kubelite.control.api_registration import APIRegistration
 from kubelite.control.certificates import (
     CertificateApprover,
@@ -85,6 +86,7 @@ CONTROLLERS: tuple[ControllerEntry, ...] = tuple(
         AttributesProtectionController,
         EphemeralVolumeController,
         APIRegistration,
+        APIAvailability,
         PolicyTypeController,
     )
 )
