@@ -14,6 +14,7 @@ from kubelite.api.auth.authenticate import RemoteTokens, UnionAuthenticator
 from kubelite.api.auth.authorize import UnionAuthorizer
 from kubelite.api.auth.bootstrap_tokens import BootstrapTokens
 from kubelite.api.auth.caller import Caller
+from kubelite.api.auth.front_proxies import FrontProxies
 from kubelite.api.auth.lookup import Lookup
 from kubelite.api.auth.nodes import NodeAuthorizer, NodeGraph
 from kubelite.api.auth.rbac import RBAC
@@ -40,7 +41,7 @@ from kubelite.api.registry.verbs import Verbs
 from kubelite.api.registry.writing import Writer
 from kubelite.clock import Clock
 from kubelite.config import Config
-from kubelite.control.needs import SystemObjects
+from kubelite.control.needs import Need, SystemObjects
 from kubelite.offload import AtOnce, Offload
 from kubelite.randomness import Randomness
 from kubelite.store.protocol import Store
@@ -58,6 +59,8 @@ class ControlPlane:
         randomness: Randomness,
         signing_keys: Sequence[ec.EllipticCurvePrivateKey],
         certificates: ClientCertificates,
+        proxies: FrontProxies | None = None,
+        needs: Sequence[Need] = (),
         config: Config,
         static_tokens: StaticTokens | None = None,
         remote_tokens: Sequence[RemoteTokens] = (),
@@ -67,6 +70,7 @@ class ControlPlane:
     ) -> None:
         """`hooks` makes what calls webhooks; without it none is called.
 
+        `proxies` may name callers; without them none may. `needs` are kept beside those that every cluster has.
         Without `offload` all work runs on the loop, as simulations need it.
         """
         self.store = store
@@ -87,6 +91,7 @@ class ControlPlane:
         )
         self.authenticator = UnionAuthenticator(
             certificates=certificates,
+            proxies=proxies,
             service_accounts=ServiceAccountTokens(
                 issuer=issuer,
                 audiences=(),
@@ -104,7 +109,7 @@ class ControlPlane:
         roles = bootstrap_roles.defaults()
         nodes = NodeAuthorizer(NodeGraph(self.mirrors), bootstrap_roles.node_rules(roles))
         self._place = APIPlace()
-        self.system = SystemObjects(system_needs(config, self._place, roles))
+        self.system = SystemObjects((*system_needs(config, self._place, roles), *needs))
         self.probes["system-objects"] = lambda: self.system.problem
         self.authorizer = UnionAuthorizer(rbac, nodes)
         reviews = Reviews(

@@ -776,6 +776,15 @@ API_PROBE_REASON = Limit(
     reason="a server may answer anything, and its message is stored and read by everybody",
 )
 
+EXTENSION_TRUST = Limit(
+    "extension-trust",
+    64 * KIB,
+    "bytes",
+    bounds="one value of the ConfigMap extension-apiserver-authentication that others may add to",
+    beyond="replaced by this server's own",
+    reason="some forty authorities; they are parsed whenever the ConfigMap changes",
+)
+
 # Queues
 
 QUEUE_KEYS = Limit(

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from kubelite.api.auth import bootstrap_roles
+from kubelite.api.auth import bootstrap_roles, extension_authentication
+from kubelite.api.auth.extension_authentication import ExtensionTrust
 from kubelite.api.http import flow_bootstrap
+from kubelite.api.kinds.core.config import ConfigMap
 from kubelite.api.kinds.core.endpoints import Endpoints
 from kubelite.api.kinds.core.namespaces import Namespace
 from kubelite.api.kinds.core.services import Service
@@ -13,6 +15,7 @@ from kubelite.api.kinds.discovery import EndpointSlice
 from kubelite.api.kinds.networking import ServiceCIDR
 from kubelite.api.kinds.scheduling import PriorityClass
 from kubelite.api.registry import bootstrap
+from kubelite.clock import Clock
 from kubelite.config import Config
 from kubelite.control.needs import Need, NeedKey, Reader, need_key
 from kubelite.net import kube_dns
@@ -57,6 +60,19 @@ def system_needs(
     yield from _endpoints(place)
     yield from _flows()
     yield from _roles(roles)
+
+
+def extension_need(wanted: ExtensionTrust, clock: Clock) -> Need:
+    """Return the need of the ConfigMap by which extension servers trust this one."""
+    return Need(
+        ConfigMap,
+        extension_authentication.NAME,
+        lambda: extension_authentication.config_map(wanted, clock.now()),
+        extension_authentication.NAMESPACE,
+        lambda stored: extension_authentication.completed(stored, wanted, clock.now()),
+        must_replace=lambda stored: bool(stored.immutable),
+        stage=REST,
+    )
 
 
 def _services(config: Config, place: APIPlace) -> Iterator[Need]:
