@@ -20,6 +20,7 @@ from kubelite.api.auth.x509 import CertificateInvalid, ClientCertificates
 from kubelite.clock import Clock
 
 USER, UID, GROUP, EXTRA = "X-Remote-User", "X-Remote-Uid", "X-Remote-Group", "X-Remote-Extra-"
+REPLACED = "\ufffd"  # stands for bytes that are not UTF-8
 _USER, _UID, _GROUP, _EXTRA = (name.lower() for name in (USER, UID, GROUP, EXTRA))
 
 
@@ -119,9 +120,12 @@ def named_caller(headers: Mapping[str, str]) -> Caller | None:
 
 
 def _text(value: str) -> str:
-    """Return a text that can be logged and compared; raises HeadersInvalid for one that is not UTF-8."""
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise HeadersInvalid("a header is not valid UTF-8") from error
+    """Return a text that can be logged and compared; raises HeadersInvalid for one that was not UTF-8.
+
+    The parser may have replaced what was none, and two callers must not become one.
+    """
+    if not value.isascii() and (
+        REPLACED in value or any("\ud800" <= one <= "\udfff" for one in value)
+    ):
+        raise HeadersInvalid("a header is not valid UTF-8")
     return value

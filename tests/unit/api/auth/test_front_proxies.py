@@ -183,6 +183,7 @@ async def test_the_proxys_certificate_itself_names_nobody(headers: Headers) -> N
         [EVE, ("x-remote-user", "")],
         [EVE, ("X-Remote-Uid", "1"), ("X-Remote-Uid", "2")],
         [("X-Remote-User", "\udcff")],
+        [("X-Remote-User", "a\ufffd")],
         [EVE, ("X-Remote-Group", "\udcff")],
         [EVE, ("X-Remote-Uid", "\udcff")],
         [EVE, ("X-Remote-Extra-a", "\udcff")],
