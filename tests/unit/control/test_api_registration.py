@@ -106,7 +106,9 @@ BUILT_IN = Registration(
 )
 
 
-def service(label: str | None, spec: APIServiceSpec = CUSTOM.spec, deleted: str = "") -> APIService:
+def service(
+    label: str | None, spec: APIServiceSpec = CUSTOM.spec, deleted: str | None = None
+) -> APIService:
     labels = {} if label is None else {MANAGED: label}
     return APIService(
         metadata=ObjectMeta(name="v1.example.com", labels=labels, deletionTimestamp=deleted),
