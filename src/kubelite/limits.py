@@ -884,6 +884,26 @@ RETIRED_SECONDS = Limit(
     reason="an expired certificate on an old connection is refused; jitter spreads the watches that begin anew",
 )
 
+# Aggregated APIs
+
+API_PROBE_REASON = Limit(
+    "api-probe-reason",
+    1024,
+    "characters",
+    bounds="message of an APIService's condition about what the server behind it answered",
+    beyond="cut",
+    reason="a server may answer anything, and its message is stored and read by everybody",
+)
+
+EXTENSION_TRUST = Limit(
+    "extension-trust",
+    64 * KIB,
+    "bytes",
+    bounds="one value of the ConfigMap extension-apiserver-authentication that others may add to",
+    beyond="replaced by this server's own",
+    reason="some forty authorities; they are parsed whenever the ConfigMap changes",
+)
+
 # Queues
 
 QUEUE_KEYS = Limit(

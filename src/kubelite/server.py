@@ -21,10 +21,13 @@ from kubelite import collector
 from kubelite import log as log_lines
 from kubelite.api.auth import pki as identities
 from kubelite.api.auth.caller import AUTHENTICATED, Caller
+from kubelite.api.auth.extension_authentication import trust_of
+from kubelite.api.auth.front_proxies import FrontProxies
 from kubelite.api.auth.lookup import Lookup
 from kubelite.api.auth.pki import Pki, wait_for_clock
 from kubelite.api.auth.sealing import seal_all
 from kubelite.api.auth.signing import CertificateSigner, read_request
+from kubelite.api.auth.tls import trust_in_handshakes
 from kubelite.api.auth.x509 import ClientCertificates
 from kubelite.api.http.app import APIServer
 from kubelite.api.http.assembly import assemble
@@ -57,6 +60,7 @@ from kubelite.preparation import (
     open_store,
     pki_arguments,
     prepare_folder,
+    proxy_authorities,
     reachable,
     read_static_tokens,
     require_network_rights,
@@ -65,6 +69,7 @@ from kubelite.preparation import (
     write_kubeconfig,
 )
 from kubelite.randomness import SystemRandomness
+from kubelite.system_needs import extension_need
 from kubelite.tasks import TaskSet
 
 log = logging.getLogger(__name__)
@@ -151,12 +156,18 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
         running.push_async_callback(made.close)
         return made
 
+    authorities = await asyncio.to_thread(proxy_authorities, config, pki)
+    context = pki.server_context()
+    for authority in authorities:
+        trust_in_handshakes(context, authority.certificates)
     plane = ControlPlane(
         store,
         clock=clock,
         randomness=randomness,
         signing_keys=pki.signing_keys,
         certificates=ClientCertificates(pki.trusted, clock),
+        proxies=FrontProxies(authorities, clock),
+        needs=[extension_need(trust_of(pki.ca_pem, authorities), clock)],
         config=config,
         static_tokens=await asyncio.to_thread(read_static_tokens, config),
         remote_tokens=oidc_tokens(config, clock),
@@ -195,7 +206,7 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
             auditor=auditor,
             ca_bundle=lambda: pki.ca_pem,
         ),
-        ssl_context=pki.server_context(),
+        ssl_context=context,
     )
     await api.serve(listener)
     running.push_async_callback(api.stop, 1.0)

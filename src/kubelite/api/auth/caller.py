@@ -85,6 +85,8 @@ class Credentials(Struct, frozen=True):
     certificate: bytes | None = None  # DER; TLS proved possession of its key, not its issuer
     bearer_token: str = ""
     remote_address: str = ""
+    # Of a request that has X-Remote-User beside a certificate: what a trusted proxy says of the caller, else nothing.
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Authenticator(Protocol):

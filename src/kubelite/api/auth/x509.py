@@ -69,6 +69,10 @@ class ClientCertificates:
         self._authorities = list(authorities)
         self._read.clear()
 
+    def knows(self, der: bytes) -> bool:
+        """Return whether a certificate was found to be of these authorities lately; its dates are not checked."""
+        return der in self._read
+
     def caller(self, der: bytes) -> Caller:
         """Return the caller of a DER certificate; raises CertificateInvalid."""
         return self.read(der).caller

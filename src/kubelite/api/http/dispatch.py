@@ -226,7 +226,7 @@ class Dispatcher:
         connection: Connection = request.protocol  # type: ignore[assignment]  # made by ConnectionServer
         try:
             caller = await self._authenticator.authenticate(
-                connection.credentials(authorization_of(request))
+                connection.credentials(authorization_of(request), request.headers)
             )
         except Unauthorized:
             observed.record = self._begin(request, NOBODY, target.attributes, audit_id)
