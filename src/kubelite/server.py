@@ -208,6 +208,7 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
         ),
         ssl_context=context,
     )
+    running.callback(plane.on_release(lambda: api.drop(plane.authenticator.counts)))
     await api.serve(listener)
     running.push_async_callback(api.stop, 1.0)
     write_kubeconfig(config, pki.kubeconfig(f"https://{reachable(config.bind_address)}:{port}"))
