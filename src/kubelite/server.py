@@ -28,6 +28,7 @@ from kubelite.api.auth.signing import CertificateSigner, read_request
 from kubelite.api.auth.x509 import ClientCertificates
 from kubelite.api.http.app import APIServer
 from kubelite.api.http.assembly import assemble
+from kubelite.api.http.delegation import APIServiceProbe, Delegation, ShownCertificate
 from kubelite.api.http.destinations import Destinations
 from kubelite.api.http.flow_control import FlowControl
 from kubelite.api.http.webhooks import Webhooks
@@ -167,6 +168,8 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
             f"cannot set up the cluster in {config.store_dir}: {store.problem}; "
             "make room, or see --data-dir"
         )
+    delegation = Delegation(plane.mirrors)
+    running.push_async_callback(delegation.close)
     flow = FlowControl()
     await flow.follow(plane.client(CALLER, "kube-apiserver"), clock)
     running.push_async_callback(flow.stop)
@@ -188,6 +191,11 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
             flow=flow,
             issuer=plane.tokens,
             auditor=auditor,
+            delegation=delegation,
+            front_proxy=lambda: ShownCertificate(
+                pki.leaf(identities.FRONT_PROXY_CLIENT).serial_number,
+                pki.path(identities.FRONT_PROXY_CLIENT),
+            ),
         ),
         ssl_context=pki.server_context(),
     )
@@ -209,13 +217,18 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
     running.callback(expiry.stop)
     parts = Parts(plane)
     running.push_async_callback(parts.stop)
-    await _start_control(config, parts, plane, pki, offload)
+    await _start_control(config, parts, plane, pki, offload, APIServiceProbe(delegation))
     if not config.disable_agent:
         await _start_worker(config, parts, plane, pki, host, followers, offload)
 
 
 async def _start_control(
-    config: Config, parts: Parts, plane: ControlPlane, pki: Pki, offload: Offload
+    config: Config,
+    parts: Parts,
+    plane: ControlPlane,
+    pki: Pki,
+    offload: Offload,
+    probe: APIServiceProbe,
 ) -> None:
     clock, randomness = SystemClock(), SystemRandomness()
     mirrors = plane.client(Caller("system:kube-controller-manager"), "kube-controller-manager")
@@ -227,6 +240,7 @@ async def _start_control(
         read_request=read_request,
         token_issuer=plane.tokens,
         system=plane.system,
+        probe_api_service=probe,
     )
     await parts.start(
         "controller-manager",

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from kubelite.api.client.protocol import ServedResource as Resource
 from kubelite.api.client.protocol import ServedResources as Resources
+from kubelite.api.kinds.apiregistration import APIService
 from kubelite.control.needs import SystemObjects
 
 __all__ = ["Options", "Resource", "Resources"]
@@ -57,6 +58,17 @@ class TokenIssuer(Protocol):
         ...
 
 
+class APIServiceProbe(Protocol):
+    """Asks the server behind an APIService whether it serves its group version."""
+
+    async def probe(self, service: APIService) -> str:
+        """Return "" if discovery of the group version answers with a status of 200 to 299, else the reason.
+
+        Each call may ask another of the Service's endpoints. The reason becomes the message of a condition.
+        """
+        ...
+
+
 class Options(Struct, frozen=True):
     """Settings of this cluster, and services outside of the API, that controllers need."""
 
@@ -68,6 +80,7 @@ class Options(Struct, frozen=True):
     signer: CertificateSigner | None = None  # None: no request is signed
     read_request: Callable[[bytes], SigningRequest] | None = None  # raises ValueError
     token_issuer: TokenIssuer | None = None
+    probe_api_service: APIServiceProbe | None = None  # None: an endpoint that is ready is enough
     system: SystemObjects = SystemObjects()  # required objects; empty except in a server
     node_grace_seconds: float = 50.0  # without a report a node becomes Unknown
     terminated_pods_limit: int = 12_500

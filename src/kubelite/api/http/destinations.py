@@ -48,6 +48,20 @@ class Destinations:
             if not (node and (node, address) == self._node()):
                 check_address(address)
 
+    def check_external(self, addresses: Sequence[str], port: int) -> None:
+        """Raise BadRequest unless all addresses behind the name of an ExternalName Service may be dialed.
+
+        Such a name may lead to this host, as in Kubernetes, which no endpoint may; but not to the API server.
+        """
+        if not addresses:
+            raise BadRequest("no addresses for hostname")
+        for address in addresses:
+            parsed = plain(address)
+            if self._is_own(parsed, port) or (parsed.is_loopback and port == self._port):
+                raise BadRequest(REFUSAL)
+            if not parsed.is_loopback:
+                check_address(address)
+
     def _is_own(self, address: IPv4Address | IPv6Address, port: int) -> bool:
         """Return whether the API server itself answers at the address."""
         own = self._own() if port == self._port else ()
