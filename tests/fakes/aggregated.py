@@ -146,12 +146,18 @@ def api_service(
     return msgspec.convert(value, APIService)
 
 
-def endpoints(port: int, address: str = "127.0.0.1") -> tuple[Service, EndpointSlice]:
+def endpoints(
+    port: int, address: str = "127.0.0.1", slice_name: str = "agg"
+) -> tuple[Service, EndpointSlice]:
     """Return the Service shop/agg and its endpoint."""
     metadata = {"name": "agg", "namespace": "shop"}
     service = {"metadata": metadata, "spec": {"ports": [{"name": "tls", "port": 443}]}}
     slice_ = {
-        "metadata": {**metadata, "labels": {"kubernetes.io/service-name": "agg"}},
+        "metadata": {
+            "name": slice_name,
+            "namespace": "shop",
+            "labels": {"kubernetes.io/service-name": "agg"},
+        },
         "addressType": "IPv4",
         "ports": [{"name": "tls", "port": port}],
         "endpoints": [{"addresses": [address]}],
@@ -174,9 +180,7 @@ class Aggregator:
         self.lookup = lookup
         self.delegation = delegation
         self.port = port
-        self.session: aiohttp.ClientSession = aiohttp.ClientSession(
-            f"http://127.0.0.1:{port}", auto_decompress=False
-        )
+        self.session: aiohttp.ClientSession = aiohttp.ClientSession(f"http://127.0.0.1:{port}")
 
     async def get(self, path: str, **headers: str) -> tuple[int, str]:
         """Return status and text of an answer."""

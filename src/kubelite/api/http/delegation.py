@@ -25,6 +25,7 @@ DEFAULT_PORT = 443
 # The first of all groups, above the greatest priority that an APIService may ask for. It is never delegated, since an
 # APIService that replaced it could not be removed again.
 OWN_GROUP, OWN_PRIORITY = "apiregistration.k8s.io", 20_001
+FIRST_PRIORITY = 18_000.0  # of the first built-in group
 CUSTOM_PRIORITY = 1000  # of groups of custom resources
 BELOW = 0.001  # what follows another group without a priority of its own
 
@@ -144,12 +145,13 @@ class Delegation:
         One without an APIService stays behind the group before it.
         """
         keys: dict[str, tuple[float, str]] = {}
-        last = float(OWN_PRIORITY) + BELOW
+        last = FIRST_PRIORITY
         for name, custom in local:
             registered = self._groups.get(name, {}).values()
             if name == OWN_GROUP:
-                last = float(OWN_PRIORITY)
-            elif registered:
+                keys[name] = (-float(OWN_PRIORITY), name)
+                continue
+            if registered:
                 last = float(max(one.group_priority for one in registered))
             else:
                 last = CUSTOM_PRIORITY if custom else last - BELOW

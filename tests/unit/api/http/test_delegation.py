@@ -13,7 +13,7 @@ from kubelite.api.http.delegation import Delegation, registration_of
 from kubelite.api.http.request import parse
 from kubelite.api.kinds.apiregistration import APIService
 
-LOCAL = [("", False), ("apiregistration.k8s.io", False), ("apps", False), ("batch", False)]
+LOCAL = [("apiregistration.k8s.io", False), ("", False), ("apps", False), ("batch", False)]
 
 
 def local(group: str, version: str, priority: int, of_version: int = 15) -> APIService:

@@ -98,7 +98,7 @@ class RemoteOpenAPI:
             found = await self._read_index(key, registrations)
         except (Unfetched, Malformed) as error:
             log.info("cannot read OpenAPI", extra={"service": str(key), "reason": str(error)})
-            found = {}
+            return  # what was known stays, as upstream
         hashes = dict(self._hashes)
         for one in registrations:
             hashes.pop(one.path, None)
@@ -175,10 +175,15 @@ class RemoteOpenAPI:
             raise ServiceUnavailable(f"error trying to reach service: {outcome}") from outcome
         return outcome
 
-    async def _document(self, registration: Registration, path: str, hash_: str) -> OpenAPIDocument:
-        answer = await self._fetch(registration, f"/openapi/v3/{path}", AGGREGATED_OPENAPI)
+    async def _document(
+        self, registration: Registration, path: str, hash_: str
+    ) -> OpenAPIDocument | Unfetched:
+        try:
+            answer = await self._fetch(registration, f"/openapi/v3/{path}", AGGREGATED_OPENAPI)
+        except Unfetched as error:
+            return error
         if answer.status != 200:
-            raise Unfetched(f"the document could not be read: status {answer.status}")
+            return Unfetched(f"the document could not be read: status {answer.status}")
         document = OpenAPIDocument(answer.body, hash_)
         if self._hashes.get(path) == hash_:
             self._kept.forget(path)
