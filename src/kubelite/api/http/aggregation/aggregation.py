@@ -39,8 +39,7 @@ class Aggregation:
 
     def changed(self, old: Registration | None, new: Registration | None) -> None:
         """Follow a change of what is delegated."""
-        if old is not None and (new is None or new.service != old.service):
-            self.openapi.forget(old)
+        self.openapi.changed(old, new)
         self.discovery.changed(old, new)
 
     async def probe(self, registration: Registration) -> str:

@@ -59,6 +59,7 @@ class _Spec(Struct, frozen=True):
     parts: Mapping[str, ForeignSpec]
 
 
+_Outcome = Mapping[str, ForeignSpec] | Unfetched | Malformed
 _INDEX = msgspec.json.Decoder(_Index)
 
 
@@ -75,6 +76,7 @@ class RemoteOpenAPI:
         self._fetching: dict[str, asyncio.Task[OpenAPIDocument | Unfetched]] = {}
         self._tasks = TaskSet()
         self._specs: dict[ServiceKey, _Spec] = {}
+        self._reading: dict[ServiceKey, asyncio.Task[_Outcome]] = {}
         self._has_no_version_3: set[ServiceKey] = set()
 
     def hashes(self) -> Mapping[str, str]:
@@ -108,12 +110,15 @@ class RemoteOpenAPI:
             self._kept.retain(hashes)
             self.generation += 1
 
-    def forget(self, registration: Registration) -> None:
-        """Forget what an APIService's server said that serves it no more."""
-        if registration.service is not None:
-            self._specs.pop(registration.service, None)
-            self._has_no_version_3.discard(registration.service)
-        if self._hashes.pop(registration.path, None) is not None:
+    def changed(self, old: Registration | None, new: Registration | None) -> None:
+        """Have a server's document of version 2 read anew, and forget what another one said of a group version."""
+        for one in (old, new):
+            if one is not None and one.service is not None:
+                self._specs.pop(one.service, None)
+                self._has_no_version_3.discard(one.service)
+        if old is None or (new is not None and new.service == old.service):
+            return
+        if self._hashes.pop(old.path, None) is not None:
             self._kept.retain(self._hashes)
             self.generation += 1
 
@@ -201,7 +206,13 @@ class RemoteOpenAPI:
             for one in self._delegation.remote.values()
             if one.is_available and one.service is not None
         }
-        await asyncio.gather(*(self._try_parts(one) for one in by_service.values()))
+        reading = [
+            self._tasks.start(self._try_parts(one), name="aggregated OpenAPI")
+            for key, one in by_service.items()
+            if not self._is_recent(key)
+        ]
+        if reading:  # a document that comes later counts from the next request on
+            await asyncio.wait(reading, timeout=AGGREGATED_DISCOVERY_SECONDS.value)
         ordered = sorted(
             (one for one in self._delegation.remote.values() if one.is_available),
             key=lambda one: (-one.group_priority, -one.version_priority, one.name),
@@ -222,30 +233,53 @@ class RemoteOpenAPI:
                 extra={"service": str(registration.service), "reason": str(error)},
             )
 
+    def _is_recent(self, key: ServiceKey) -> bool:
+        known = self._specs.get(key)
+        now = asyncio.get_running_loop().time()
+        return known is not None and now - known.since < SPEC_SECONDS
+
     async def _parts(self, registration: Registration) -> Mapping[str, ForeignSpec]:
         """Return a server's document of version 2 by group version. Raises Unfetched and Malformed."""
         key = registration.service
         assert key is not None, "it is delegated"
+        if self._is_recent(key):
+            return self._specs[key].parts
+        task = self._reading.get(key)
+        if task is None:
+            task = self._tasks.start(self._read(key, registration), name="aggregated OpenAPI")
+            self._reading[key] = task
+            task.add_done_callback(lambda _: self._reading.pop(key, None))
+        outcome = await asyncio.shield(task)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async def _read(self, key: ServiceKey, registration: Registration) -> _Outcome:
+        """Read a server's document of version 2; what comes of it counts for a minute."""
+        known = self._specs.get(key) or _Spec("", 0.0, {})
+        outcome: _Outcome
+        try:
+            read = await self._read_after(key, registration, known)
+            outcome = read.parts
+        except (Unfetched, Malformed) as error:
+            read, outcome = _Spec("", 0.0, {}), error
         now = asyncio.get_running_loop().time()
-        known = self._specs.get(key)
-        if known is not None and now - known.since < SPEC_SECONDS:
-            return known.parts
-        etag = known.etag if known is not None else ""
-        # Whatever comes of it counts for a minute, so that a server that is silent holds up one request.
-        self._specs[key] = _Spec(etag, now, known.parts if known is not None else {})
-        answer = await self._fetch(registration, "/openapi/v2", AGGREGATED_OPENAPI, etag)
-        if known is not None and etag and answer.status == 304:
-            return known.parts
-        if answer.status not in (200, 404):
+        self._specs[key] = _Spec(read.etag, now, read.parts)
+        return outcome
+
+    async def _read_after(self, key: ServiceKey, registration: Registration, known: _Spec) -> _Spec:
+        answer = await self._fetch(registration, "/openapi/v2", AGGREGATED_OPENAPI, known.etag)
+        if known.etag and answer.status == 304:
+            return known
+        if answer.status == 404:
+            return _Spec("", 0.0, {})
+        if answer.status != 200:
             raise Unfetched(f"failed to retrieve openAPI spec, http error: {answer.status}")
-        parts: Mapping[str, ForeignSpec] = {}
-        if answer.status == 200:
-            paths = [one.path for one in self._delegation.remote.values() if one.service == key]
-            parts = await self._offload.run(
-                PASSES * len(answer.body), lambda: chosen(answer.body, paths)
-            )
-        self._specs[key] = _Spec(answer.etag, now, self._within_bound(key, parts))
-        return parts
+        paths = [one.path for one in self._delegation.remote.values() if one.service == key]
+        parts = await self._offload.run(
+            PASSES * len(answer.body), lambda: chosen(answer.body, paths)
+        )
+        return _Spec(answer.etag, 0.0, self._within_bound(key, parts))
 
     def _within_bound(
         self, key: ServiceKey, parts: Mapping[str, ForeignSpec]

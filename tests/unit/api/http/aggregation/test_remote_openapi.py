@@ -12,7 +12,11 @@ from fakes.aggregated import Aggregator, OtherServer, aggregating, api_service
 from kubelite.api.http.aggregation.remote_openapi import hash_of
 from kubelite.api.http.delegation import ServiceKey
 from kubelite.api.machinery.openapi_v2 import PROTOBUF
-from kubelite.limits import AGGREGATED_OPENAPI, AGGREGATED_OPENAPI_KEPT
+from kubelite.limits import (
+    AGGREGATED_DISCOVERY_SECONDS,
+    AGGREGATED_OPENAPI,
+    AGGREGATED_OPENAPI_KEPT,
+)
 
 GROUP = "things.example.com"
 PATH = f"apis/{GROUP}/v1"
@@ -181,3 +185,27 @@ async def test_a_built_in_version_that_is_delegated_is_documented_by_the_other_s
 def test_a_hash_is_passed_on_only_if_it_can_be(url: str, is_kept: str) -> None:
     found = hash_of(url)
     assert found == is_kept if is_kept else len(found) == 64
+
+
+async def test_a_server_that_is_silent_holds_up_the_merged_document_once(
+    other: OtherServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answering = asyncio.Event()
+
+    async def hang(request: web.BaseRequest) -> web.StreamResponse:
+        if request.path == "/openapi/v2":
+            await answering.wait()
+        return await other.page(request)
+
+    other.pages["/openapi/v3"] = index()
+    other.pages["/openapi/v2"] = SPEC
+    other.answer = hang
+    async with other.served(), aggregating(other) as front:
+        await refreshed(front)
+        monkeypatch.setattr(AGGREGATED_DISCOVERY_SECONDS, "value", 0.05)
+        assert GROUP not in (await front.get("/openapi/v2"))[1]
+        answering.set()
+        async with asyncio.timeout(10):
+            while GROUP not in (await front.get("/openapi/v2"))[1]:
+                pass
+    assert len([one for one in other.read if one.path == "/openapi/v2"]) == 1
