@@ -40,8 +40,8 @@ class ClientContexts:
         if len(self._contexts) >= AGGREGATED_AUTHORITIES.value:
             AGGREGATED_AUTHORITIES.reached()
             self._contexts.clear()
-        self._contexts[key] = context
-        return context
+        # Another request may have made it meanwhile; connections are shared by those that have the same context.
+        return self._contexts.setdefault(key, context)
 
 
 def _context(bundle: str, skips_verification: bool, pair: Path | None) -> ssl.SSLContext:

@@ -1,5 +1,6 @@
 """TLS contexts for other API servers."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,13 @@ async def test_a_renewed_certificate_is_shown_from_then_on(tmp_path: Path) -> No
     assert await contexts.find(one) is first
     shown = ShownCertificate(2, shown.pair)
     assert await contexts.find(one) is not first
+
+
+async def test_requests_at_once_share_a_context(tmp_path: Path) -> None:
+    one = registration_of(api_service(caBundle=OtherServer(tmp_path).bundle))
+    contexts = ClientContexts()
+    found = await asyncio.gather(*(contexts.find(one) for _ in range(5)))
+    assert len(set(found)) == 1
 
 
 async def test_contexts_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -416,10 +416,23 @@ async def test_an_answer_that_breaks_off_is_not_taken_for_whole(
 async def test_bytes_behind_an_answer_are_no_answer_to_the_next_request(
     other: OtherServer,
 ) -> None:
-    other.serve = saying(ANSWER + b"Content-Length: 2\r\n\r\nok" + ANSWER + b"Evil: 1\r\n\r\n")
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                connections += THINGS.encode() in head
+                writer.write(ANSWER + b"Content-Length: 2\r\n\r\nok" + ANSWER + b"Evil: 1")
+                await reader.readuntil(b"\r\n\r\n")
+                connections -= 1
+        writer.close()
+
+    other.serve = serve
     async with other.served(), aggregating(other) as front:
         for _ in range(3):
             assert await front.get(THINGS) == (200, "ok")
+        assert connections == 3
 
 
 async def test_a_server_that_hangs_holds_only_what_waits_for_it(
