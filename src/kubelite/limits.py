@@ -221,6 +221,22 @@ EXPRESSION_COST = Limit(
     beyond="the evaluation is broken off and fails",
     reason="what Kubernetes allows; it takes about 0.1 s, so who evaluates at length leaves the loop",
 )
+SELECTOR_COST = Limit(
+    "selector-cost",
+    1_000_000,
+    "units",
+    bounds="what selecting one device with an expression may cost, estimated and in fact",
+    beyond="the selector is refused; one that was stored fails",
+    reason="what Kubernetes allows",
+)
+SELECTOR_LENGTH = Limit(
+    "selector-length",
+    10 * 1024,
+    "bytes",
+    bounds="an expression that selects devices",
+    beyond="it is refused, and not compiled",
+    reason="what Kubernetes takes",
+)
 EXPRESSION_INLINE = Limit(
     "expression-inline",
     20_000,
@@ -319,6 +335,15 @@ CEL_DIGITS = Limit(
     reason="the largest quantity with a suffix has 40",
 )
 
+ADMISSION_METRICS = Limit(
+    "admission-metrics",
+    500,
+    "names",
+    bounds="the webhooks and policies that the metrics of admission tell apart",
+    beyond="those that are used later share the label `other`",
+    reason="whoever may create them may name them anew each time, and labels stay until a restart",
+)
+
 # Selectors
 
 SELECTOR_REQUIREMENTS = Limit(
@@ -363,6 +388,33 @@ DECISION_KEY = Limit(
     bounds="who asks and what is asked, in a decision of RBAC or of flow control that is remembered",
     beyond="the decision is made anew each time",
     reason="8192 and 4096 decisions are remembered: 24 MiB at most. A usual one has some 300 characters",
+)
+
+# Joining
+
+JOINING = Limit(
+    "joining",
+    500,
+    "machines",
+    bounds="names of nodes that are bound to a machine which has not registered yet",
+    beyond="requests of further machines wait",
+    reason="each is a Secret, which stays for a year if the machine never registers; all is done in seconds usually",
+)
+SIGNING_REQUEST = Limit(
+    "signing-request",
+    64 * KIB,
+    "bytes",
+    bounds="PEM of a certificate signing request",
+    beyond="it counts as malformed",
+    reason="it is read several times on the loop; one with the longest usual key and 64 names has some 8 KiB",
+)
+CERTIFICATE_NAMES = Limit(
+    "certificate-names",
+    64,
+    "names and addresses",
+    bounds="alternative names of a node's serving certificate",
+    beyond="the request is denied",
+    reason="each is compared with those of the server and of other nodes; a node has a name and a few addresses",
 )
 
 # Errors
@@ -559,6 +611,56 @@ AGGREGATED_OPENAPI_SECONDS = Limit(
     reason="8 MiB over a slow link; clients of OpenAPI wait 30 s",
 )
 
+# Tunnels
+
+TUNNEL_STREAMS = Limit(
+    "tunnel-streams",
+    1_000,
+    "streams",
+    bounds="connections to one node, or to pods on it, that its tunnel carries at once",
+    beyond="503",
+    reason="half of all relayed streams; each has two sockets",
+)
+TUNNEL_WINDOW = Limit(
+    "tunnel-window",
+    256 * KIB,
+    "bytes",
+    bounds="what waits at the receiver of a stream of a tunnel that has taken some already; before that 64 KiB",
+    beyond="the sender has to wait",
+    reason="25 MB/s over 10 ms",
+)
+TUNNEL_WINDOWS = Limit(
+    "tunnel-windows",
+    32 * MIB,
+    "bytes",
+    bounds="by how much the windows of all streams of a tunnel exceed 64 KiB",
+    beyond="further windows stay at 64 KiB",
+    reason="170 fast streams at once; with 64 KiB for each of 1,000 it makes less than 100 MiB",
+)
+TUNNEL_CONTROL = Limit(
+    "tunnel-control",
+    256 * KIB,
+    "bytes",
+    bounds="answers and grants that wait until the other end of a tunnel takes them",
+    beyond="the tunnel is closed",
+    reason="ten frames for each of the streams, which no end that keeps to the protocol causes",
+)
+TUNNEL_SILENCE_SECONDS = Limit(
+    "tunnel-silence-seconds",
+    30,
+    "seconds",
+    bounds="time in which nothing comes through a tunnel, before a node asks with PING; a server waits 10 more",
+    beyond="PING",
+    reason="networks on the way forget a silent connection after a minute or more",
+)
+TUNNEL_PONG_SECONDS = Limit(
+    "tunnel-pong-seconds",
+    15,
+    "seconds",
+    bounds="time until anything comes after PING",
+    beyond="the tunnel is closed, and the node opens another",
+    reason="a lost packet is sent again several times",
+)
 
 # Other listeners
 
@@ -840,6 +942,23 @@ WATCH_LINE = Limit(
     reason="ten of the largest objects",
 )
 
+CLIENT_LISTS = Limit(
+    "client-lists",
+    2,
+    "lists",
+    bounds="lists that the client of an agent has in flight at once, one of each resource",
+    beyond="they wait for their turn",
+    reason="after hours without a server every mirror of every agent may have to list anew",
+)
+RETIRED_SECONDS = Limit(
+    "retired-seconds",
+    60,
+    "seconds",
+    bounds="life of an agent's connections once its certificate was replaced",
+    beyond="idle ones are closed at once, watches at a random time within it, requests in flight at its end",
+    reason="an expired certificate on an old connection is refused; jitter spreads the watches that begin anew",
+)
+
 # Queues
 
 QUEUE_KEYS = Limit(
@@ -863,8 +982,16 @@ EVENTS_WAITING = Limit(
     10_000,
     "events",
     bounds="events of one component that wait to be written",
-    beyond="dropped, with a line in the log",
+    beyond="the oldest are dropped, and counted in the log",
     reason="a burst of some thousand pods is written in full; one takes about 2 KB",
+)
+EVENTS_HELD = Limit(
+    "events-held",
+    1_000,
+    "events",
+    bounds="events of one component that wait while the API does not answer",
+    beyond="the oldest are dropped, and counted in the log",
+    reason="as client-go's queue; 2 MB of an agent's 60, and what happened last explains what is",
 )
 EVENTS_KNOWN = Limit(
     "events-known",
@@ -958,6 +1085,15 @@ FOLLOWED_OBJECTS = Limit(
     bounds="ConfigMaps and Secrets that one node follows for the volumes of all its pods",
     beyond="the volumes of the pods that came last are read anew once a minute",
     reason="110 pods with 37 each; a watch is a connection where the node is not the server's own",
+)
+
+KEPT_CONFIG = Limit(
+    "kept-config",
+    16 * MIB,
+    "bytes",
+    bounds="ConfigMaps, Secrets, claims and volumes that a node keeps for when the API does not answer, twice",
+    beyond="not kept: containers that refer to them wait for the API",
+    reason="ten of the largest objects; once for volumes, once for environments and pull secrets",
 )
 
 # Files on a node

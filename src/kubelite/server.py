@@ -31,6 +31,7 @@ from kubelite.api.http.assembly import assemble
 from kubelite.api.http.delegation import APIServiceProbe, Delegation, ShownCertificate
 from kubelite.api.http.destinations import Destinations
 from kubelite.api.http.flow_control import FlowControl
+from kubelite.api.http.tunnels import Tunnels
 from kubelite.api.http.webhooks import Webhooks
 from kubelite.api.registry.bootstrap import CALLER
 from kubelite.api.registry.expiry import EventExpiry
@@ -61,6 +62,7 @@ from kubelite.preparation import (
     read_static_tokens,
     require_network_rights,
     require_node_name,
+    server_identity,
     write_kubeconfig,
 )
 from kubelite.randomness import SystemRandomness
@@ -143,8 +145,10 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
     running.callback(offload.close)
     auditor = await open_audit_log(config, running, clock, randomness)
 
+    tunnels = Tunnels()
+
     def webhooks(lookup: Lookup) -> Webhooks:
-        made = Webhooks(lookup, randomness)
+        made = Webhooks(lookup, randomness, tunnels)
         running.push_async_callback(made.close)
         return made
 
@@ -188,9 +192,11 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
                 service=lambda: plane.service_addresses,
                 node=lambda: (config.name_of_node, host.view.node_address),
             ),
+            tunnels=tunnels,
             flow=flow,
             issuer=plane.tokens,
             auditor=auditor,
+            ca_bundle=lambda: pki.ca_pem,
             delegation=delegation,
             front_proxy=lambda: ShownCertificate(
                 pki.leaf(identities.FRONT_PROXY_CLIENT).serial_number,
@@ -217,7 +223,7 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
     running.callback(expiry.stop)
     parts = Parts(plane)
     running.push_async_callback(parts.stop)
-    await _start_control(config, parts, plane, pki, offload, APIServiceProbe(delegation))
+    await _start_control(config, parts, plane, pki, host, offload, APIServiceProbe(delegation))
     if not config.disable_agent:
         await _start_worker(config, parts, plane, pki, host, followers, offload)
 
@@ -227,6 +233,7 @@ async def _start_control(
     parts: Parts,
     plane: ControlPlane,
     pki: Pki,
+    host: HostAddresses,
     offload: Offload,
     probe: APIServiceProbe,
 ) -> None:
@@ -238,6 +245,7 @@ async def _start_control(
         cluster_ca=pki.ca_pem.decode(),
         signer=CertificateSigner(pki, clock, randomness),
         read_request=read_request,
+        server=lambda: server_identity(config, host.view, plane.service_addresses),
         token_issuer=plane.tokens,
         system=plane.system,
         probe_api_service=probe,

@@ -1,7 +1,7 @@
 """A whole cluster in virtual time: the real control plane and real kubelets, over simulated engines."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -12,6 +12,7 @@ from kubelite.api.auth.x509 import ClientCertificates
 from kubelite.api.client.local import LocalClient
 from kubelite.api.client.mirrors import Mirrors
 from kubelite.api.kinds.model import Kind
+from kubelite.api.registry.hooks import Hooks
 from kubelite.config import Config
 from kubelite.control import CONTROLLERS
 from kubelite.control.options import Options
@@ -43,7 +44,10 @@ class SimulatedCluster:
         nodes: int = 3,
         behaviour: Behaviour | None = None,
         controllers: bool = True,
+        options: Mapping[str, Any] | None = None,
+        hooks: Hooks | None = None,
     ) -> None:
+        """`options` are further options of the controllers, as keywords."""
         loop = asyncio.get_running_loop()
         assert isinstance(loop, SimulatedLoop)
         self.loop = loop
@@ -56,6 +60,8 @@ class SimulatedCluster:
         self.joined = 0
         self._first_nodes = nodes
         self._with_controllers = controllers
+        self._options = dict(options or {})
+        self._hooks = hooks
         self._process: Process | None = None
 
     @property
@@ -101,7 +107,12 @@ class SimulatedCluster:
 
     async def _boot(self) -> None:
         self._process = Process(
-            self.disk, self.clock, self.randomness, with_controllers=self._with_controllers
+            self.disk,
+            self.clock,
+            self.randomness,
+            with_controllers=self._with_controllers,
+            options=self._options,
+            hooks=self._hooks,
         )
         await self.process.start()
 
@@ -186,6 +197,8 @@ class Process:
         randomness: SeededRandomness,
         *,
         with_controllers: bool,
+        options: Mapping[str, Any],
+        hooks: Hooks | None = None,
     ) -> None:
         self.engine = FaultyEngine(disk)
         self.store = EmbeddedStore(self.engine, clock=clock, executor=DiskExecutor(disk))
@@ -196,6 +209,7 @@ class Process:
             signing_keys=[SIGNING_KEY],
             certificates=ClientCertificates((), clock),
             config=Config(),
+            hooks=None if hooks is None else lambda _: hooks,
         )
         self._with_controllers = with_controllers
         self.runtime = Runtime(
@@ -208,6 +222,7 @@ class Process:
             options=Options(
                 cluster_ca="PEM",
                 system=self.plane.system,
+                **options,
             ),
         )
         self._clock, self._randomness = clock, randomness

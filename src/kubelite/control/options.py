@@ -9,6 +9,7 @@ from msgspec import Struct
 from kubelite.api.client.protocol import ServedResource as Resource
 from kubelite.api.client.protocol import ServedResources as Resources
 from kubelite.api.kinds.apiregistration import APIService
+from kubelite.api.machinery.join_secrets import Machine
 from kubelite.control.needs import SystemObjects
 
 __all__ = ["Options", "Resource", "Resources"]
@@ -38,15 +39,24 @@ class SigningRequest(Protocol):
     def emails(self) -> Sequence[str]: ...
     @property
     def uris(self) -> Sequence[str]: ...
+    @property
+    def key_hash(self) -> str:
+        """The SHA-256 of the public key in hexadecimal."""
+        ...
 
 
 class CertificateSigner(Protocol):
     """Issues client and serving certificates of the cluster's authority."""
 
     def sign(
-        self, pem: bytes, *, usages: tuple[str, ...], expiration_seconds: int | None = None
+        self,
+        pem: bytes,
+        *,
+        usages: tuple[str, ...],
+        expiration_seconds: int | None = None,
+        machine: Machine | None = None,
     ) -> bytes:
-        """Return the PEM chain for a PEM request."""
+        """Return the PEM chain for a PEM request, which says that it belongs to `machine`."""
         ...
 
 
@@ -69,6 +79,16 @@ class APIServiceProbe(Protocol):
         ...
 
 
+class ServerIdentity(Struct, frozen=True):
+    """What belongs to the server and to the cluster's Services, so that no node may have a certificate for it."""
+
+    node_name: str = ""  # of the server's own node
+    names: tuple[str, ...] = ()  # DNS names at which clients reach the API
+    addresses: tuple[str, ...] = ()
+    domain: str = "cluster.local"  # of the cluster
+    networks: tuple[Network, ...] = ()  # addresses of pods and Services
+
+
 class Options(Struct, frozen=True):
     """Settings of this cluster, and services outside of the API, that controllers need."""
 
@@ -79,6 +99,7 @@ class Options(Struct, frozen=True):
     resources: Resources | None = None  # None: those that the client of the mirrors knows
     signer: CertificateSigner | None = None  # None: no request is signed
     read_request: Callable[[bytes], SigningRequest] | None = None  # raises ValueError
+    server: Callable[[], ServerIdentity] = ServerIdentity  # asked anew, since addresses change
     token_issuer: TokenIssuer | None = None
     probe_api_service: APIServiceProbe | None = None  # None: an endpoint that is ready is enough
     system: SystemObjects = SystemObjects()  # required objects; empty except in a server

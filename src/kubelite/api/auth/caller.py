@@ -55,11 +55,15 @@ def is_usual(caller: Caller, attributes: Attributes) -> bool:
 
 
 class Allowed(Struct, frozen=True):
-    """Evidence that `caller` may do what `attributes` describe."""
+    """Evidence that `caller` may do what `attributes` describe.
+
+    `annotations` are those of the request's audit event, to which admission adds; None: the request is not audited.
+    """
 
     caller: Caller
     attributes: Attributes
     reason: str = ""
+    annotations: dict[str, str] | None = None
 
 
 class MayCreate(Struct, frozen=True):

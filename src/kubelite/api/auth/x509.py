@@ -21,10 +21,13 @@ from kubelite.api.auth.certificates import (
     common_name,
     is_issued_by,
     organizations,
+    public_key_hash,
     usages,
 )
+from kubelite.api.auth.nodes import node_name
 from kubelite.api.auth.recent import Recent
 from kubelite.api.auth.tokens import CREDENTIAL_ID
+from kubelite.api.machinery.join_secrets import Machine, machine_of_uri
 from kubelite.clock import Clock
 
 REMEMBERED = 1024
@@ -49,6 +52,7 @@ class Read(Struct, frozen=True):
     caller: Caller
     not_before: datetime
     not_after: datetime
+    machine: Machine | None  # the one it belongs to; None: no node's
 
 
 class ClientCertificates:
@@ -67,13 +71,17 @@ class ClientCertificates:
 
     def caller(self, der: bytes) -> Caller:
         """Return the caller of a DER certificate; raises CertificateInvalid."""
+        return self.read(der).caller
+
+    def read(self, der: bytes) -> Read:
+        """Return what a DER certificate proves now; raises CertificateInvalid."""
         read = self._read.get(der)
         if read is None:
             read = self._parse(der)
             self._read.put(der, read)
         if not read.not_before <= self._clock.now() <= read.not_after:
             raise CertificateInvalid("x509: certificate has expired or is not yet valid")
-        return read.caller
+        return read
 
     def _parse(self, der: bytes) -> Read:
         try:
@@ -84,6 +92,7 @@ class ClientCertificates:
                 authority = self._signer(certificate)
                 allowed = {usage.dotted_string for usage in usages(certificate)}
                 name, groups = common_name(certificate.subject), organizations(certificate.subject)
+                machine = _machine(certificate, Caller(name, groups))
         except UNREADABLE as error:
             raise CertificateInvalid(f"x509: malformed certificate: {error}") from error
         if allowed and not allowed & {CLIENT_AUTH.dotted_string, ANY_USAGE}:
@@ -95,6 +104,7 @@ class ClientCertificates:
             caller=Caller(name, groups, extra={CREDENTIAL_ID: (credential,)}),
             not_before=max(certificate.not_valid_before_utc, authority.not_valid_before_utc),
             not_after=min(certificate.not_valid_after_utc, authority.not_valid_after_utc),
+            machine=machine,
         )
 
     def _signer(self, certificate: x509.Certificate) -> x509.Certificate:
@@ -102,3 +112,15 @@ class ClientCertificates:
             if is_issued_by(certificate, authority):
                 return authority
         raise CertificateInvalid("x509: certificate signed by unknown authority")
+
+
+def _machine(certificate: x509.Certificate, caller: Caller) -> Machine | None:
+    """Return the machine that a certificate belongs to: that of a node, or one that the signer has named."""
+    if node := node_name(caller):
+        return Machine(node, public_key_hash(certificate))
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return None
+    uris = extension.value.get_values_for_type(x509.UniformResourceIdentifier)
+    return next(filter(None, map(machine_of_uri, uris)), None)

@@ -16,6 +16,8 @@ import aiohttp
 
 from kubelite.api.auth.lookup import Lookup
 from kubelite.api.http.service_endpoints import NoEndpoint, ServiceEndpoints
+from kubelite.api.http.tunnel_connector import TunnelConnector
+from kubelite.api.http.tunnels import Tunnels
 from kubelite.api.machinery.causes import quoted
 from kubelite.api.registry.hooks import ReviewFailed
 from kubelite.limits import WEBHOOK_ANSWER, WEBHOOK_AUTHORITIES
@@ -31,7 +33,12 @@ class _Unreachable(Exception):
 class Webhooks:
     """Calls webhooks; create it on the loop."""
 
-    def __init__(self, lookup: Lookup, randomness: Randomness) -> None:
+    def __init__(
+        self, lookup: Lookup, randomness: Randomness, tunnels: Tunnels | None = None
+    ) -> None:
+        """Endpoints on nodes with one of `tunnels` are called through it."""
+        self._tunnels = tunnels or Tunnels()
+        self._connector: TunnelConnector | None = None
         self._endpoints = ServiceEndpoints(lookup, randomness)
         self._randomness = randomness
         self._session: aiohttp.ClientSession | None = None
@@ -46,6 +53,9 @@ class Webhooks:
         if self._session is not None:
             await self._session.close()
             self._session = None
+        if self._connector is not None:  # which no call may have used
+            await self._connector.close()
+            self._connector = None
 
     async def post(self, client_config: Mapping[str, Any], body: bytes, seconds: float) -> bytes:
         """Post JSON to the webhook of a WebhookClientConfig; return its answer. Raises ReviewFailed."""
@@ -74,7 +84,7 @@ class Webhooks:
             allow_redirects=False,
         ) as answer:
             if not 200 <= answer.status < 300:
-                raise ReviewFailed(_refusal(answer.status))
+                raise ReviewFailed(_refusal(answer.status), answer.status)
             return await _read(answer)
 
     def _called(self, client_config: Mapping[str, Any], shown: str) -> str:
@@ -87,14 +97,21 @@ class Webhooks:
         endpoint = self._endpoints.resolve(
             service.get("namespace") or "", service.get("name") or "", service.get("port") or 443
         )
+        self._connected_by().locate(endpoint.host, endpoint.port, endpoint.node)
         return urlsplit(shown)._replace(netloc=endpoint.authority).geturl()
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
-            # A webhook that hangs must not use up what others need; the seats of requests bound the connections.
-            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS)
-            self._session = aiohttp.ClientSession(connector=connector, auto_decompress=True)
+            self._session = aiohttp.ClientSession(
+                connector=self._connected_by(), auto_decompress=True
+            )
         return self._session
+
+    def _connected_by(self) -> TunnelConnector:
+        if self._connector is None:
+            # A webhook that hangs must not use up what others need; the seats of requests bound the connections.
+            self._connector = TunnelConnector(self._tunnels, keepalive_timeout=KEEP_ALIVE_SECONDS)
+        return self._connector
 
     async def _trusting(self, bundle: str) -> ssl.SSLContext:
         """Return the context that trusts a bundle of authorities ("": those of the host); raises ReviewFailed."""
