@@ -591,7 +591,7 @@ AGGREGATED_OPENAPI = Limit(
     8 * MIB,
     "bytes",
     bounds="OpenAPI document of another API server",
-    beyond="502, and in the merged document it is left out",
+    beyond="503, and in the merged document it is left out",
     reason="that of Kubernetes itself has 4 MiB",
 )
 AGGREGATED_OPENAPI_KEPT = Limit(
@@ -606,8 +606,8 @@ AGGREGATED_OPENAPI_SECONDS = Limit(
     "aggregated-openapi-seconds",
     20,
     "seconds",
-    bounds="time for an OpenAPI document of another API server, from the first packet to the last byte",
-    beyond="504, and the merged document is served without it",
+    bounds="time for an OpenAPI document of another API server; the merged document waits 5 of them",
+    beyond="503, and in the merged document it is left out",
     reason="8 MiB over a slow link; clients of OpenAPI wait 30 s",
 )
 

@@ -1,8 +1,9 @@
 """Guard against request forgery: which addresses the API server may dial for a caller, checked on each connection.
 
 Nodes report the addresses of nodes and pods, endpoints those of services. None may lead to a service that only this
-host can reach, nor back to the API server, which would take its own connection for another caller's. A node dialed
-with the server's client certificate must also prove which node it is (see `dialer`).
+host can reach, nor back to the API server, which would take its own connection for another caller's. The name of an
+ExternalName Service may lead to this host, but not to the API server. A node dialed with the server's client
+certificate must also prove which node it is (see `dialer`).
 """
 
 import ipaddress
