@@ -68,17 +68,6 @@ class TokenIssuer(Protocol):
         ...
 
 
-class APIServiceProbe(Protocol):
-    """Asks the server behind an APIService whether it serves its group version."""
-
-    async def probe(self, service: APIService) -> str:
-        """Return "" if discovery of the group version answers with a status of 200 to 299, else the reason.
-
-        Each call may ask another of the Service's endpoints. The reason becomes the message of a condition.
-        """
-        ...
-
-
 class ServerIdentity(Struct, frozen=True):
     """What belongs to the server and to the cluster's Services, so that no node may have a certificate for it."""
 
