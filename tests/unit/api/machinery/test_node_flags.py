@@ -39,8 +39,10 @@ def test_labels_of_flags() -> None:
         (["a=1", "a=2"], "label a is given twice, with different values"),
         (
             ["x.k8s.io/b=", "node-role.kubernetes.io/w=", "fine=1"],
-            "unknown 'kubernetes.io' or 'k8s.io' labels specified with --node-label: "
-            "[node-role.kubernetes.io/w x.k8s.io/b]",
+            (
+                "unknown 'kubernetes.io' or 'k8s.io' labels specified with --node-label: "
+                "[node-role.kubernetes.io/w x.k8s.io/b]"
+            ),
         ),
         (["a=b c"], "invalid node labels: 'b c' - a valid label must be an empty string"),
         (["-a=b"], "invalid node labels: '-a' - name part must consist of"),
