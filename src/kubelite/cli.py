@@ -10,12 +10,14 @@ import click
 
 from kubelite import __version__
 from kubelite.config import (
+    AgentConfig,
     Config,
     InvalidConfig,
     NodeConfig,
     help_of,
     is_list,
     load,
+    load_agent,
     settings,
 )
 
@@ -66,9 +68,20 @@ def server(**flags: Any) -> None:
 
 
 @main.command()
-def agent() -> None:
-    """Join a cluster as a worker (comes with a later version)."""
-    _fail("cannot join: joining workers comes with a later version")
+@_options(AgentConfig)
+def agent(**flags: Any) -> None:
+    """Join a cluster as a worker, and run its pods; later starts need no token."""
+    try:
+        config = load_agent(flags, os.environ)
+    except InvalidConfig as error:
+        _fail(error)
+    from kubelite.agent import run
+    from kubelite.prerequisites import CannotStart, ServerFailed
+
+    try:
+        run(config)
+    except (CannotStart, ServerFailed) as error:
+        _fail(error)
 
 
 _data_dir = click.option("--data-dir", metavar="DIR", help="Folder that holds all state")
