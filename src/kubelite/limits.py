@@ -484,6 +484,56 @@ PROXIED_PAGES = Limit(
     reason="sixteen of the longest",
 )
 
+# Tunnels
+
+TUNNEL_STREAMS = Limit(
+    "tunnel-streams",
+    1_000,
+    "streams",
+    bounds="connections to one node, or to pods on it, that its tunnel carries at once",
+    beyond="503",
+    reason="half of all relayed streams; each has two sockets",
+)
+TUNNEL_WINDOW = Limit(
+    "tunnel-window",
+    256 * KIB,
+    "bytes",
+    bounds="what waits at the receiver of a stream of a tunnel that has taken some already; before that 64 KiB",
+    beyond="the sender has to wait",
+    reason="25 MB/s over 10 ms",
+)
+TUNNEL_WINDOWS = Limit(
+    "tunnel-windows",
+    32 * MIB,
+    "bytes",
+    bounds="by how much the windows of all streams of a tunnel exceed 64 KiB",
+    beyond="further windows stay at 64 KiB",
+    reason="170 fast streams at once; with 64 KiB for each of 1,000 it makes less than 100 MiB",
+)
+TUNNEL_CONTROL = Limit(
+    "tunnel-control",
+    256 * KIB,
+    "bytes",
+    bounds="answers and grants that wait until the other end of a tunnel takes them",
+    beyond="the tunnel is closed",
+    reason="ten frames for each of the streams, which no end that keeps to the protocol causes",
+)
+TUNNEL_SILENCE_SECONDS = Limit(
+    "tunnel-silence-seconds",
+    30,
+    "seconds",
+    bounds="time in which nothing comes through a tunnel, before a node asks with PING; a server waits 10 more",
+    beyond="PING",
+    reason="networks on the way forget a silent connection after a minute or more",
+)
+TUNNEL_PONG_SECONDS = Limit(
+    "tunnel-pong-seconds",
+    15,
+    "seconds",
+    bounds="time until anything comes after PING",
+    beyond="the tunnel is closed, and the node opens another",
+    reason="a lost packet is sent again several times",
+)
 
 # Other listeners
 

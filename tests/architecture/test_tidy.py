@@ -14,6 +14,7 @@ AHEAD = {
     "kubelite.agent",
     "kubelite.api.client.remote",
     "kubelite.node.simulated",
+    "kubelite.node.tunnel",
     "kubelite.store.memory_engine",
 }
 FILE_LINES_MAX = 800
