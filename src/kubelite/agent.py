@@ -25,6 +25,7 @@ from kubelite.joining.credentials import Credentials
 from kubelite.joining.files import CLIENT, NETWORK, AgentFiles, AlreadyRuns, Leaf
 from kubelite.joining.renewal import Renewal
 from kubelite.net.host_addresses import HostAddresses
+from kubelite.node.tunnel import Targets, Tunnel
 from kubelite.offload import WorkerThread
 from kubelite.prerequisites import (
     CannotStart,
@@ -113,7 +114,14 @@ async def _start(
         randomness=randomness,
         by_token=bootstrap.new_client_certificate,
     )
+    targets = Targets(
+        worker.kubelet_port, pods=lambda: worker.pod_addresses, own=lambda: (worker.address,)
+    )
+    tunnel = Tunnel(
+        [membership.server], targets, ssl_context=credentials.node, randomness=randomness
+    )
     running.push_async_callback(tasks.stop)
+    tasks.supervise(tunnel.run, name="tunnel")
     tasks.supervise(renewal.run, name="renew certificates")
     tasks.supervise(host.run, name="watch host addresses")
     tasks.supervise(lambda: _follow_addresses(host, worker), name="follow host addresses")

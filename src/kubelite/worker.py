@@ -8,7 +8,7 @@ import ipaddress
 import logging
 import os
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
@@ -106,6 +106,21 @@ class Worker:
         self._running = AsyncExitStack()  # the started components; stopped in reverse order
         self._network = PodNetwork(local_addresses=(cluster.dns_address,))
         self._followers: list[Callable[[str], None]] = []  # called with a new address of the node
+
+    @property
+    def kubelet_port(self) -> int:
+        """The port of the node's HTTPS endpoint, after `start`."""
+        return self._api.port
+
+    @property
+    def address(self) -> str:
+        """The address of the node, by which it is on this host; an external address may be another machine's."""
+        return self._address
+
+    @property
+    def pod_addresses(self) -> Sequence[str]:
+        """The addresses of the node's pods, as the node gave them; the API is not asked."""
+        return self._network.pod_addresses
 
     def move(self, address: str) -> None:
         """Change the node's address: in its status, in its pods' status and in the overlay network."""

@@ -27,7 +27,7 @@ from kubelite.clock import Clock
 from kubelite.config import AgentConfig
 from kubelite.joining import requests, verify
 from kubelite.joining.files import CLIENT, LEAVES, NETWORK, SERVING, AgentFiles, Joined, Leaf
-from kubelite.joining.refusal import JoinFailed, of_answer
+from kubelite.joining.refusal import CertificateRefused, JoinFailed, of_answer
 from kubelite.joining.requests import Denied, Order
 from kubelite.joining.settings import NAME, NAMESPACE, ClusterInfo, read_info, require_agreement
 from kubelite.prerequisites import CannotStart, reason_of, secret_text
@@ -130,17 +130,22 @@ class Bootstrap:
         token = await asyncio.to_thread(self._token)
         certificate = await asyncio.to_thread(self._own_certificate)
         await self._trust(server, token)
-        if certificate is None:
-            token = self._required(token)
-            ca = await asyncio.to_thread(self._files.read_ca)
-            async with self._client(server, ca, token) as client:
-                cluster = await self._agreed(server, client, by_token=True)
-                order = requests.node_client(self._name)
-                await self._certify(server, client, CLIENT, order, by_token=True)
-            async with self._client(server, ca, None) as client:
-                await self._certify_rest(server, client)
-            return cluster
         ca = await asyncio.to_thread(self._files.read_ca)
+        if certificate is not None:
+            try:
+                return await self._as_member(server, ca)
+            except CertificateRefused as error:
+                if token is None:
+                    raise
+                log.warning("joining again by the token", extra={"reason": str(error)})
+        async with self._client(server, ca, self._required(token)) as client:
+            await self._agreed(server, client, by_token=True)
+            order = requests.node_client(self._name)
+            await self._certify(server, client, CLIENT, order, by_token=True)
+        return await self._as_member(server, ca)
+
+    async def _as_member(self, server: str, ca: bytes) -> ClusterInfo:
+        """Read the settings and get missing certificates by the node's own. Raises JoinFailed."""
         async with self._client(server, ca, None) as client:
             cluster = await self._agreed(server, client, by_token=False)
             await self._certify_rest(server, client)

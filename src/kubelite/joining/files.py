@@ -15,9 +15,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec import Struct
 
-from kubelite.api.auth.certificates import key_pem, new_key, read_key
+from kubelite.api.auth.certificates import UNREADABLE, key_pem, new_key, read_key
 from kubelite.api.auth.secret_files import PUBLIC_MODE, make_folder, write_file
-from kubelite.api.auth.x509 import UNREADABLE
 from kubelite.joining.settings import ClusterInfo
 
 log = logging.getLogger(__name__)
@@ -59,8 +58,8 @@ class AgentFiles:
 
     @property
     def has_joined(self) -> bool:
-        """Whether a machine joined a cluster, or began to, with this folder."""
-        return self.pki.is_dir()
+        """Whether an agent has run on this folder."""
+        return (self.folder / LOCK_FILE).is_file()
 
     def prepare(self) -> None:
         """Create the folders. Raises OSError."""

@@ -16,6 +16,10 @@ class JoinFailed(Exception):
         self.may_pass = may_pass
 
 
+class CertificateRefused(JoinFailed):
+    """The server does not accept the node's certificate; a token may help."""
+
+
 def of_connection(server: str, error: Exception, *, seconds: float) -> JoinFailed:
     """Return why no connection to `server` came about, after at most `seconds`."""
     if isinstance(error, TimeoutError):
@@ -49,9 +53,10 @@ def of_answer(server: str, what: str, error: APIError, *, by_token: bool) -> Joi
             "or was deleted; make a new one on the server: kubelite token create"
         )
     if isinstance(error, Unauthorized):
-        return JoinFailed(
-            f"cannot {what} at {server}: it does not accept this node's certificate; to join again, "
-            "run kubelite reset, then join with a new token"
+        why = "" if error.message == "Unauthorized" else f": {error.message}"
+        return CertificateRefused(
+            f"cannot {what} at {server}: it does not accept this node's certificate{why}; to join again, give a "
+            "new token, made on the server: kubelite token create"
         )
     passes = error.code >= 500 or error.code in (408, 429) or not by_token
     return JoinFailed(f"cannot {what} at {server}: {error.message}", may_pass=passes)

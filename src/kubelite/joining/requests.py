@@ -9,8 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec import Struct
 
-from kubelite.api.auth.certificates import Wanted, common_name, signing_request
-from kubelite.api.auth.x509 import UNREADABLE
+from kubelite.api.auth.certificates import UNREADABLE, Wanted, common_name, signing_request
 from kubelite.api.client.protocol import Client
 from kubelite.api.kinds.certificates import (
     CertificateSigningRequest,

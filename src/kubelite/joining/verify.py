@@ -16,10 +16,9 @@ from urllib.parse import urlsplit
 from cryptography import x509
 from msgspec import Struct
 
-from kubelite.api.auth.certificates import alternative_names
+from kubelite.api.auth.certificates import UNREADABLE, alternative_names
 from kubelite.api.auth.join_token import certificate_hash
 from kubelite.api.auth.tls import client_context
-from kubelite.api.auth.x509 import UNREADABLE
 from kubelite.joining.refusal import JoinFailed, of_connection
 from kubelite.limits import JOIN_ANSWER, JOIN_SECONDS
 

@@ -12,6 +12,7 @@ from kubelite.api.auth.certificates import (
     CLIENT_AUTH,
     LEAF_LIFETIME,
     SERVER_AUTH,
+    UNREADABLE,
     Authority,
     Wanted,
     alternative_names,
@@ -20,7 +21,6 @@ from kubelite.api.auth.certificates import (
     organizations,
 )
 from kubelite.api.auth.pki import Pki
-from kubelite.api.auth.x509 import UNREADABLE
 from kubelite.clock import Clock
 from kubelite.randomness import Randomness
 
