@@ -209,7 +209,7 @@ class Bootstrap:
         try:
             pem = await _answered(server, "get a certificate", asking, by_token=by_token)
         except Denied as error:
-            raise JoinFailed(f"cannot join {server} as {self._name}: {error}") from error
+            raise JoinFailed(f"cannot join {server} as {self._name}: {error.reason}") from error
         await asyncio.to_thread(self._files.write_certificate, leaf, pem)
 
     @asynccontextmanager

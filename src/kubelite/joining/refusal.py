@@ -47,10 +47,12 @@ def _text_of(error: Exception) -> str:
 def of_answer(server: str, what: str, error: APIError, *, by_token: bool) -> JoinFailed:
     """Return why `server` refused to do `what` ("read the cluster's settings") for a token or for the node itself."""
     if isinstance(error, Unauthorized) and by_token:
-        # Which of these it is the server tells nobody who has no valid token.
+        why = "it never existed, has expired, was used or was deleted"
+        if error.message != "Unauthorized":  # which of these it is the server may keep to itself
+            why = error.message
         return JoinFailed(
-            f"cannot join {server}: it does not accept the token: it never existed, has expired, was used "
-            "or was deleted; make a new one on the server: kubelite token create"
+            f"cannot join {server}: it does not accept the token: {why}; make a new one on the server: "
+            "kubelite token create"
         )
     if isinstance(error, Unauthorized):
         why = "" if error.message == "Unauthorized" else f": {error.message}"

@@ -60,7 +60,11 @@ def node_user(name: str) -> str:
 
 
 class Denied(JoinFailed):
-    """The cluster refused a certificate; the message is the approver's or the signer's."""
+    """The cluster refused a certificate; `reason` is the approver's or the signer's."""
+
+    def __init__(self, user: str, reason: str) -> None:
+        super().__init__(f"cannot get a certificate for {user}: {reason}")
+        self.reason = reason
 
 
 async def obtain(
@@ -109,9 +113,7 @@ async def _signed(client: Client, name: str, order: Order) -> bytes:
         if request is None or decided.done():
             return
         if reason := _refusal(request):
-            decided.set_exception(
-                Denied(f"cannot get a certificate for {order.wanted.common_name}: {reason}")
-            )
+            decided.set_exception(Denied(order.wanted.common_name, reason))
         elif request.status.certificate:
             decided.set_result(base64.b64decode(request.status.certificate))
 

@@ -50,7 +50,7 @@ async def first_bundle(
         offered = _CERTIFICATE.findall(ca_pem or _body(server, seen))
         trusted = _pinned(offered, ca_hash)
         if not trusted:
-            raise JoinFailed(_wrong_hash(server, ca_hash, offered, is_file=bool(ca_pem)))
+            raise JoinFailed(_wrong_hash(server, ca_hash, is_file=bool(ca_pem)))
     return await _proven_bundle(server, trusted, now, seen)
 
 
@@ -156,11 +156,11 @@ def _pinned(offered: Sequence[bytes], ca_hash: str) -> bytes:
     return b""
 
 
-def _wrong_hash(server: str, ca_hash: str, offered: Sequence[bytes], *, is_file: bool) -> str:
+def _wrong_hash(server: str, ca_hash: str, *, is_file: bool) -> str:
     if is_file:
         return "cannot use --ca-file: none of its certificates has the hash that the token names"
     return (
-        f"cannot trust {server}: none of its {len(offered)} CA certificates has the hash that the token names "
+        f"cannot trust {server}: none of its CA certificates has the hash that the token names "
         f"({ca_hash[:12]}…): the token is of another cluster, or the answer came from something that pretends "
         "to be the server; nothing secret was sent"
     )

@@ -43,7 +43,7 @@ async def test_a_server_of_the_cluster_is_asked_twice_and_the_second_time_it_has
 async def test_a_false_server_with_another_ca(tmp_path: Path) -> None:
     real, false = authority(), authority("false")
     error = await _refused(JoinServer(tmp_path, false, pem_of(false)), hash_of(real))
-    assert "none of its 1 CA certificates has the hash that the token names" in str(error)
+    assert "none of its CA certificates has the hash that the token names" in str(error)
     assert hash_of(real)[:12] in str(error)
     assert not error.may_pass
 
@@ -127,7 +127,7 @@ async def test_a_server_by_a_name_that_its_certificate_does_not_have(tmp_path: P
         (b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (JOIN_ANSWER.value + 1), "does not end", False),
         (
             b"HTTP/1.1 200 OK\r\n\r\n-----BEGIN CERTIFICATE-----\xff-----END CERTIFICATE-----",
-            "none of its 1 CA certificates",
+            "none of its CA certificates",
             False,
         ),
     ],
