@@ -365,6 +365,33 @@ DECISION_KEY = Limit(
     reason="8192 and 4096 decisions are remembered: 24 MiB at most. A usual one has some 300 characters",
 )
 
+# Joining
+
+JOINING = Limit(
+    "joining",
+    500,
+    "machines",
+    bounds="names of nodes that are bound to a machine which has not registered yet",
+    beyond="requests of further machines wait",
+    reason="each is a Secret, which stays for a year if the machine never registers; all is done in seconds usually",
+)
+SIGNING_REQUEST = Limit(
+    "signing-request",
+    64 * KIB,
+    "bytes",
+    bounds="PEM of a certificate signing request",
+    beyond="it counts as malformed",
+    reason="it is read several times on the loop; one with the longest usual key and 64 names has some 8 KiB",
+)
+CERTIFICATE_NAMES = Limit(
+    "certificate-names",
+    64,
+    "names and addresses",
+    bounds="alternative names of a node's serving certificate",
+    beyond="the request is denied",
+    reason="each is compared with those of the server and of other nodes; a node has a name and a few addresses",
+)
+
 # Errors
 
 CAUSES = Limit(

@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from ipaddress import ip_network
 from pathlib import Path
 from typing import NamedTuple, TypedDict
 
@@ -24,6 +25,7 @@ from kubelite.api.http.fetch import HTTPSFetch
 from kubelite.api.registry.builtin import HEARTBEATS
 from kubelite.clock import SystemClock
 from kubelite.config import Config
+from kubelite.control.options import ServerIdentity
 from kubelite.net.host_addresses import HostView
 from kubelite.prerequisites import CannotStart, in_url, reason_of, secret_text
 from kubelite.randomness import SystemRandomness
@@ -56,6 +58,18 @@ def pki_arguments(config: Config, view: HostView, services: Sequence[str] = ()) 
         addresses=serving_addresses(config.api_address, more, config.tls_addresses),
         node_name=config.name_of_node,
         services=(config.api_address, *services),
+    )
+
+
+def server_identity(config: Config, view: HostView, services: Sequence[str]) -> ServerIdentity:
+    """Return what no node may have a certificate for; `services` are the addresses of the API's Service."""
+    own = pki_arguments(config, view, services)
+    return ServerIdentity(
+        node_name=config.name_of_node,
+        names=own["names"],
+        addresses=own["addresses"],
+        domain=config.cluster_domain,
+        networks=(ip_network(config.cluster_cidr), ip_network(config.service_cidr)),
     )
 
 

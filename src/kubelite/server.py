@@ -49,6 +49,7 @@ from kubelite.preparation import (
     pki_arguments,
     reachable,
     read_static_tokens,
+    server_identity,
     write_kubeconfig,
 )
 from kubelite.prerequisites import (
@@ -146,6 +147,7 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
             flow=flow,
             issuer=plane.tokens,
             auditor=auditor,
+            ca_bundle=lambda: pki.ca_pem,
         ),
         ssl_context=pki.server_context(),
     )
@@ -167,13 +169,18 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
     running.callback(expiry.stop)
     parts = Parts(plane)
     running.push_async_callback(parts.stop)
-    await _start_control(config, parts, plane, pki, offload)
+    await _start_control(config, parts, plane, pki, host, offload)
     if not config.disable_agent:
         await _start_worker(config, parts, plane, pki, host, followers, offload)
 
 
 async def _start_control(
-    config: Config, parts: Parts, plane: ControlPlane, pki: Pki, offload: Offload
+    config: Config,
+    parts: Parts,
+    plane: ControlPlane,
+    pki: Pki,
+    host: HostAddresses,
+    offload: Offload,
 ) -> None:
     clock, randomness = SystemClock(), SystemRandomness()
     mirrors = plane.client(Caller("system:kube-controller-manager"), "kube-controller-manager")
@@ -183,6 +190,7 @@ async def _start_control(
         cluster_ca=pki.ca_pem.decode(),
         signer=CertificateSigner(pki, clock, randomness),
         read_request=read_request,
+        server=lambda: server_identity(config, host.view, plane.service_addresses),
         token_issuer=plane.tokens,
         system=plane.system,
     )
