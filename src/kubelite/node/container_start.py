@@ -38,7 +38,7 @@ class ContainerStart:
         self._prober = parts.prober
         self._runtime = parts.runtime
         self._volumes = parts.volumes
-        self._environment = Environment(parts.client)
+        self._environment = Environment(parts.client, shared.reads)
         self._services = parts.client.mirror(Service)
 
     async def start(self, memory: PodMemory, pod: Pod, action: StartContainer) -> None:

@@ -16,6 +16,7 @@ from kubelite.node.environment import Surroundings
 from kubelite.node.live_node import LiveNode
 from kubelite.node.log_links import NoLogs, PodLogs
 from kubelite.node.network import PodNetwork
+from kubelite.node.pod_config import PodConfig
 from kubelite.node.pod_memory import PodMemory
 from kubelite.node.pods import AnyContainer
 from kubelite.node.probes import Prober, ProbeTarget
@@ -77,6 +78,7 @@ class ActionDependencies:
         self.tasks = tasks
         self.wake = wake
         self.pods = pods
+        self.reads = PodConfig(parts.client)
         self.starting = asyncio.Semaphore(STARTS_AT_ONCE)
         self._node = node
         self._warned: set[str] = set()  # texts that were logged once

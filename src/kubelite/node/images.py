@@ -12,12 +12,13 @@ import msgspec
 
 from kubelite.api.client.events import NORMAL, WARNING, EventRecorder
 from kubelite.api.client.protocol import Client
-from kubelite.api.errors import NotFound
+from kubelite.api.errors import APIError, NotFound
 from kubelite.api.kinds.core.config import Secret
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.backoff import backoff_seconds
 from kubelite.clock import Clock
 from kubelite.node.observed import ImageState, Trouble
+from kubelite.node.pod_config import PodConfig
 from kubelite.node.pods import AnyContainer, reference_to
 from kubelite.node.runtime import (
     ContainerRuntime,
@@ -49,9 +50,11 @@ class ImageSource:
         clock: Clock,
         events: EventRecorder,
         tasks: TaskSet,
+        reads: PodConfig | None = None,
     ) -> None:
+        """`reads` may be shared with other readers of what pods refer to."""
         self._runtime = runtime
-        self._client = client
+        self._reads = reads or PodConfig(client)
         self._clock = clock
         self._events = events
         self._tasks = tasks
@@ -167,9 +170,13 @@ class ImageSource:
         logins: list[Credentials | None] = []
         for reference in pod.spec.imagePullSecrets:
             try:
-                secret = await self._client.get(Secret, reference.name, pod.metadata.namespace)
+                secret = await self._reads.get(pod, Secret, reference.name)
             except NotFound:
                 continue
+            except APIError as error:
+                # Without the login the registry's refusal would hide the reason, so the pull is tried again later.
+                message = f'cannot read pull secret "{reference.name}": {error.message}'
+                raise ImagePullFailed(message) from error
             found = credentials_in(secret, server)
             if found is not None:
                 logins.append(found)

@@ -55,7 +55,7 @@ class PodActions:
         self._network = parts.network
         self._runtime = parts.runtime
         self._images = ImageSource(
-            parts.runtime, parts.client, parts.clock, parts.events, shared.tasks
+            parts.runtime, parts.client, parts.clock, parts.events, shared.tasks, shared.reads
         )
         self.volumes = VolumeRefresh(shared)
         self.probing = ProbeStarts(shared)
@@ -72,7 +72,7 @@ class PodActions:
         await all_to_their_end(*(self._do(memory, action) for action in actions))
 
     async def _do(self, memory: PodMemory, action: Action) -> None:
-        pod = with_allocated(memory.pod or Pod(), memory.allocated)
+        pod = with_allocated(memory.current or Pod(), memory.allocated)
         match action:
             case SetUpVolumes():
                 await self.volumes.set_up(memory, pod)
@@ -149,6 +149,7 @@ class PodActions:
         await self._network.detach(memory.uid)
         memory.addresses = ()
         await self.volumes.tear_down(memory)
+        self._shared.reads.forget(memory.uid)
         await self._logs.remove_pod(memory.uid)
 
     async def _finish(self, memory: PodMemory, pod: Pod) -> None:

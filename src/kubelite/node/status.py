@@ -36,6 +36,24 @@ KUBELET_CONDITIONS = (
     PENDING,
     IN_PROGRESS,
 )
+# The fields of a status that `status_of` computes, beside conditions.
+KUBELET_FIELDS = (
+    "phase",
+    "reason",
+    "message",
+    "initContainerStatuses",
+    "containerStatuses",
+    "ephemeralContainerStatuses",
+    "hostIP",
+    "hostIPs",
+    "podIP",
+    "podIPs",
+    "startTime",
+    "qosClass",
+    "observedGeneration",
+    "resources",
+    "allocatedResources",
+)
 
 
 class Host(Struct, frozen=True):

@@ -120,7 +120,6 @@ class HostVolumes:
         """
         self._host_resolver = host_resolver
         self._pods = root / "pods"
-        self._client = client
         self._clock = clock
         self._content = VolumeContent(client, clock)
         self.changed: Callable[[str], None] = lambda _: None
@@ -197,12 +196,14 @@ class HostVolumes:
     async def _claimed(self, pod: Pod, name: str, *, is_ephemeral: bool) -> Path:
         namespace = pod.metadata.namespace
         try:
-            claim = await self._client.get(PersistentVolumeClaim, name, namespace)
+            claim = await self._content.reads.get(pod, PersistentVolumeClaim, name)
             if is_ephemeral and (refusal := foreign_claim(pod, claim)):
                 raise ConfigUnavailable(refusal)
             if claim.status.phase != "Bound":
                 raise ConfigUnavailable(f'PVC "{namespace}/{name}" is not bound')
-            volume = await self._client.get(PersistentVolume, claim.spec.volumeName)
+            volume = await self._content.reads.get(
+                pod, PersistentVolume, claim.spec.volumeName, namespace=""
+            )
         except NotFound as error:
             raise ConfigUnavailable(f'persistentvolumeclaim "{name}" not found') from error
         if volume.spec.hostPath is not None:
