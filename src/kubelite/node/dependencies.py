@@ -85,7 +85,10 @@ class ActionDependencies:
 
     def around(self, memory: PodMemory) -> Surroundings:
         """Return the facts of a pod's addresses and node that its environment and volumes may show."""
-        return Surroundings(memory.addresses, self.facts.addresses, self._node.view.allocatable)
+        allocatable = self._node.view.allocatable
+        return Surroundings(
+            memory.addresses, self.facts.addresses, allocatable, memory.volume_images()
+        )
 
     def warn_once(self, text: str) -> None:
         """Log a warning, unless the same text was logged before."""

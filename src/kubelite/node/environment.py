@@ -45,6 +45,7 @@ class Surroundings(Struct, frozen=True):
     pod_ips: tuple[str, ...] = ()
     host_ips: tuple[str, ...] = ()
     allocatable: Mapping[str, str] = {}
+    volume_images: Mapping[str, str] = {}  # id of the image by name of the volume
 
 
 def expand(text: str, known: Mapping[str, str]) -> str:

@@ -9,7 +9,7 @@ import msgspec
 from kubelite.api.kinds.core.containers import ResourceRequirements
 from kubelite.api.kinds.core.pods import Pod, PodStatus
 from kubelite.node.observed import Ending, Health, ImageState, Observed, Pending, Trouble
-from kubelite.node.pods import AnyContainer
+from kubelite.node.pods import image_volume_of
 from kubelite.node.probes import ContainerProbes
 from kubelite.node.runtime import ContainerLimits, ContainerRecord
 from kubelite.node.status import KUBELET_CONDITIONS, KUBELET_FIELDS
@@ -175,15 +175,23 @@ class PodMemory:
             ending=self.ending,
         )
 
-    def image_reported(self, container: AnyContainer, state: ImageState) -> None:
-        """Store the state of a container's image, and count failed pulls in succession."""
-        before = self.images.get(container.name)
-        self.images[container.name] = state
+    def volume_images(self) -> dict[str, str]:
+        """Return the ids of the images of volumes that are on the node, by the volume's name."""
+        return {
+            name: state.image_id
+            for key, state in self.images.items()
+            if (name := image_volume_of(key)) and state.image_id
+        }
+
+    def image_reported(self, key: str, state: ImageState) -> None:
+        """Store the state of a wanted image, and count failed pulls in succession."""
+        before = self.images.get(key)
+        self.images[key] = state
         if state.image_id:
-            self.image_failures.pop(container.name, None)
+            self.image_failures.pop(key, None)
         elif state.trouble is not None and (before is None or before.trouble is None):
-            failures = self.image_failures.get(container.name, 0)
-            self.image_failures[container.name] = failures + 1
+            failures = self.image_failures.get(key, 0)
+            self.image_failures[key] = failures + 1
 
 
 def with_own_status(pod: Pod, status: PodStatus) -> Pod:
