@@ -17,6 +17,7 @@ import uvloop
 
 from kubelite import collector
 from kubelite import log as log_lines
+from kubelite.api.client.availability import Availability
 from kubelite.api.client.remote import RemoteClient
 from kubelite.clock import SystemClock
 from kubelite.config import AgentConfig
@@ -74,12 +75,15 @@ async def _start(
     membership = await bootstrap.join()
     credentials = await asyncio.to_thread(Credentials, files)
 
+    availability = Availability(membership.server, randomness)
+
     def client(leaf: Leaf, name: str) -> RemoteClient:
         made = RemoteClient(
             membership.server,
             ssl_context=credentials.fresh(leaf),
             randomness=randomness,
             field_manager=name,
+            availability=availability,
         )
         credentials.keep(made, leaf)
         running.push_async_callback(made.close)

@@ -214,6 +214,11 @@ def test_3_from_a_bare_host_to_a_pod(pair: Pair) -> None:
         pair.server.kubectl("taint", "node", "worker", "a-")
         pair.server.kubectl("create", "-f", "-", stdin=POD)
         pair.server.kubectl("wait", "pod/far", "--for=condition=Ready", "--timeout=60s")
+        # The endpoint of the node listens on its loopback, so these come through its tunnel.
+        wait_for(lambda: "far answers" in pair.server.kubectl("logs", "far", check=False), "logs")
+        assert pair.server.kubectl("exec", "far", "--", "hostname").strip() == "far"
+        found = pair.server.kubectl("exec", "far", "--", "nslookup", "kubernetes.default.svc")
+        assert "10.43.0.1" in found
         address = pair.server.kubectl("get", "pod", "far", "-o", "jsonpath={.status.podIP}")
         host = pair.server.host
         assert host is not None
