@@ -5,6 +5,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 
 import pytest
+from fakes.tunnelled import listening
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -97,16 +98,20 @@ async def tried(
     times: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> tuple[Pauses, str]:
-    """Run a tunnel against a server in plain text until it has paused so often; return the pauses and the trouble."""
-    pauses = Pauses()
+    """Run a tunnel against a server in plain text until it has paused so often; return pauses and first trouble."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         await serve(reader, writer)
         writer.close()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
+    async with listening(answer) as port:
+        return await _tried_at(port, times, monkeypatch)
+
+
+async def _tried_at(port: int, times: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Pauses, str]:
+    pauses = Pauses()
+    troubles: list[str] = []
     made = Tunnel(
         [f"https://127.0.0.1:{port}"],
         TARGETS,
@@ -114,13 +119,14 @@ async def tried(
         randomness=pauses,
     )
     monkeypatch.setattr(made, "ssl_context", None)
+    monkeypatch.setattr(made, "_note", lambda _, trouble: troubles.append(trouble))
     tasks = TaskSet()
     tasks.start(made.run(), name="tunnel")
-    async with server, asyncio.timeout(20):
+    async with asyncio.timeout(20):
         while len(pauses.asked) < times:
             await asyncio.sleep(0.001)
         await tasks.stop()
-    return pauses, made._trouble
+    return pauses, troubles[0]
 
 
 async def test_pauses_grow_with_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
