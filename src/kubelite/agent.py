@@ -119,7 +119,10 @@ async def _start(
         by_token=bootstrap.new_client_certificate,
     )
     targets = Targets(
-        worker.kubelet_port, pods=lambda: worker.pod_addresses, own=lambda: (worker.address,)
+        worker.kubelet_port,
+        pods=lambda: worker.pod_addresses,
+        own=lambda: (worker.address,),
+        kubelet_host=_local(config.kubelet_address),
     )
     tunnel = Tunnel(
         [membership.server], targets, ssl_context=credentials.node, randomness=randomness
@@ -130,6 +133,11 @@ async def _start(
     tasks.supervise(host.run, name="watch host addresses")
     tasks.supervise(lambda: _follow_addresses(host, worker), name="follow host addresses")
     report(membership)
+
+
+def _local(address: str) -> str:
+    """Return the address at which this host reaches a listener on `address`."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104 - not bound to
 
 
 def _hold(files: AgentFiles, config: AgentConfig) -> int:

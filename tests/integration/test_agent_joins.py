@@ -173,6 +173,11 @@ def test_1_each_reason_not_to_join_is_one_line(pair: Pair) -> None:
     assert "cannot join without a token" in agent.refused(join)
     wrong = token[:-1] + ("a" if token[-1] != "a" else "b")
     assert "it does not accept the token" in agent.refused(join, token=wrong)
+    soon = pair.token("--ttl=1s")
+    secret = f"bootstrap-token-{soon.partition('::')[2].partition('.')[0]}"
+    gone = "wait", "-n", "kube-system", f"secret/{secret}", "--for=delete", "--timeout=30s"
+    pair.server.kubectl(*gone)  # what has expired is removed
+    assert "has expired" in agent.refused(join, token=soon)
     other = f"K10{'0' * 64}::{token.partition('::')[2]}"
     assert "has the hash that the token names" in agent.refused(join, token=other)
     assert "cannot trust a server by a short token" in agent.refused(
