@@ -94,7 +94,7 @@ class Agent:
         assert self.process is not None
         assert self.process.wait(30) == 1
         *_, last = self.log.read_text().splitlines()
-        assert "Traceback" not in self.log.read_text()
+        assert "Traceback" not in self.log.read_text(), self.log.read_text()
         return last
 
     def stop(self) -> int:
@@ -222,7 +222,8 @@ def test_3_from_a_bare_host_to_a_pod(pair: Pair) -> None:
         # The endpoint of the node listens on its loopback, so these come through its tunnel.
         wait_for(lambda: "far answers" in pair.server.kubectl("logs", "far", check=False), "logs")
         assert pair.server.kubectl("exec", "far", "--", "hostname").strip() == "far"
-        found = pair.server.kubectl("exec", "far", "--", "nslookup", "kubernetes.default.svc")
+        name = "kubernetes.default.svc.cluster.local"
+        found = pair.server.kubectl("exec", "far", "--", "nslookup", name)
         assert "10.43.0.1" in found
         address = pair.server.kubectl("get", "pod", "far", "-o", "jsonpath={.status.podIP}")
         host = pair.server.host
@@ -263,7 +264,18 @@ def test_4_a_second_start_needs_neither_token_nor_server(pair: Pair) -> None:
         assert agent.stop() == 0
 
 
-def test_5_another_machine_cannot_take_the_name(pair: Pair) -> None:
+def test_5_a_port_that_is_taken(pair: Pair) -> None:
+    program = "import socket, time; s = socket.create_server(('127.0.0.1', 10250)); time.sleep(60)"
+    holder = pair.other.start("holder", sys.executable, "-c", program)
+    try:
+        wait_for(lambda: "127.0.0.1:10250" in _listening(pair.other), "taken port")
+        line = "cannot listen on 127.0.0.1:10250: Address already in use; see --kubelet-port"
+        assert line in pair.agent().refused()
+    finally:
+        stop(holder)
+
+
+def test_6_another_machine_cannot_take_the_name(pair: Pair) -> None:
     data = pair.other.folder / "data"
     data.rename(data.with_name("first"))
     try:
@@ -275,7 +287,7 @@ def test_5_another_machine_cannot_take_the_name(pair: Pair) -> None:
         data.with_name("first").rename(data)
 
 
-def test_6_leaving(pair: Pair) -> None:
+def test_7_leaving(pair: Pair) -> None:
     agent = pair.agent()
     flags = [flag for flag in agent.flags if flag.startswith(("--data", "--docker", "--container"))]
     pair.other.run(sys.executable, "-m", "kubelite", "reset", "--yes", *flags)
