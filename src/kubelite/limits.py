@@ -1507,3 +1507,30 @@ FORWARDED_PAIRS = Limit(
     beyond="the stream is reset",
     reason="half of what a node forwards in all",
 )
+
+# Joining
+
+JOIN_ANSWER = Limit(
+    "join-answer",
+    256 * KIB,
+    "bytes",
+    bounds="answer of a server that has not proved itself yet to the question for its CA certificates",
+    beyond="the agent does not join",
+    reason="a hundred certificates; a cluster has one, and one more for each rotation of its CA",
+)
+JOIN_SECONDS = Limit(
+    "join-seconds",
+    10,
+    "seconds",
+    bounds="connection to a server to join, handshake and answer included",
+    beyond="the next server, or the same one later",
+    reason="as for any connection to the API; a server that does not prove itself must not hold the agent",
+)
+CERTIFICATE_WAIT = Limit(
+    "certificate-wait",
+    900,
+    "seconds",
+    bounds="wait for the decision on a certificate that a node requested",
+    beyond="requested again",
+    reason="as the kubelet's; the cluster decides in milliseconds, an administrator in minutes",
+)

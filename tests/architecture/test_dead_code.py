@@ -20,7 +20,6 @@ EXEMPT = {
     "SeededRandomness": "the randomness of simulations and tests",
     "SetClock": "the clock of tests",
     "SimulatedNode": "the nodes of simulations",
-    "Tunnel": "the tunnel of a joining node, whose composition comes later",
     "all_records": "a control of simulated containers",
     "at_once": "how tests run a decision of the scheduler in one go",
     "behave": "a control of simulated containers",

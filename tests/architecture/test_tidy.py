@@ -11,9 +11,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 ENTRIES = {"kubelite.__main__", "kubelite.cli"}
 # Ready for what comes next, and for now used by tests and examples only.
 AHEAD = {
-    "kubelite.agent",
     "kubelite.node.simulated",
-    "kubelite.node.tunnel",
     "kubelite.store.memory_engine",
 }
 FILE_LINES_MAX = 800

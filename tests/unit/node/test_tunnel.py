@@ -227,3 +227,9 @@ async def test_the_next_server_is_tried() -> None:
         "https://127.0.0.1:2",
         "https://127.0.0.1:1",
     ]
+
+
+def test_the_endpoint_of_a_node_is_where_it_listens() -> None:
+    nothing = tuple[str, ...]
+    assert Targets(1, nothing, nothing).resolve("kubelet") == ("127.0.0.1", 1)
+    assert Targets(1, nothing, nothing, "192.0.2.1").resolve("kubelet") == ("192.0.2.1", 1)

@@ -13,6 +13,7 @@ from kubelite.api.auth.certificates import (
     CLIENT_AUTH,
     LEAF_LIFETIME,
     SERVER_AUTH,
+    UNREADABLE,
     Wanted,
     alternative_names,
     certificate_pem,
@@ -21,7 +22,6 @@ from kubelite.api.auth.certificates import (
     public_key_hash,
 )
 from kubelite.api.auth.pki import Pki
-from kubelite.api.auth.x509 import UNREADABLE
 from kubelite.api.machinery.join_secrets import Machine
 from kubelite.clock import Clock
 from kubelite.limits import SIGNING_REQUEST

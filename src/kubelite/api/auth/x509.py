@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.utils import CryptographyDeprecationWarning
 from msgspec import Struct
 
 from kubelite.api.auth.caller import Caller
 from kubelite.api.auth.certificates import (
     CLIENT_AUTH,
+    UNREADABLE,
     common_name,
     is_issued_by,
     organizations,
@@ -31,14 +31,6 @@ from kubelite.api.machinery.join_secrets import Machine, machine_of_uri
 from kubelite.clock import Clock
 
 REMEMBERED = 1024
-# Errors of cryptography for malformed certificates, which have no common base but Exception.
-UNREADABLE = (
-    ValueError,
-    x509.InvalidVersion,
-    x509.DuplicateExtension,
-    x509.UnsupportedGeneralNameType,
-    UnsupportedAlgorithm,
-)
 ANY_USAGE = "2.5.29.37.0"
 
 
