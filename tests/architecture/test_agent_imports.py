@@ -1,4 +1,4 @@
-"""An agent imports nothing of what only a server needs: it would cost each node memory, and be more to attack."""
+"""An agent imports nothing that a node at rest does not need: it would cost memory, and be more to attack."""
 
 import subprocess
 import sys
@@ -15,6 +15,7 @@ FOREIGN = {
     "kubelite.cel": "expressions of the API server",
     "kubelite.regexp": "expressions of the API server",
     "re2": "expressions of the API server",
+    "cryptography": "keys and certificates, which a process of their own works with",
     "jwt": "tokens of OpenID Connect",
     "yaml": "a configuration file",
 }
