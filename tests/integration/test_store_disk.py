@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hosts import Server, wait_for
+from testbed.hosts import Server, wait_for
 
 from kubelite.clock import SystemClock
 from kubelite.store import snapshots

@@ -16,7 +16,7 @@ from typing import IO, TypeVar
 
 T = TypeVar("T")
 
-SOURCE = Path(__file__).parents[1] / "src"
+SOURCE = Path(__file__).parents[2] / "src"
 ADDRESS = "192.0.2.10"
 
 
