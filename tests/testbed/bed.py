@@ -24,6 +24,7 @@ from testbed.topology import Topology
 
 HELLO = Path(__file__).parents[2] / "examples" / "hello" / "image.py"
 MISSING = missing_tools("root", "dockerd", "kubectl", "nft", "ip", "unshare", "nsenter", "curl")
+NOTE_CHARACTERS = 3000
 LIVE: list["Bed"] = []  # for those who report failures
 
 
@@ -66,6 +67,9 @@ class Bed:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if error is not None:  # a fixture's failure, after which no log would be left to read
+            for name, text in self.logs().items():
+                error.add_note(f"--- log of {name}\n{text[-NOTE_CHARACTERS:]}")
         self._stack.close()
 
     def __getitem__(self, name: str) -> Machine:

@@ -40,10 +40,6 @@ def remove_leftovers(place: Path | None = None) -> list[str]:
             if lock is not None and _is_free(lock):
                 _remove(folder)
                 removed.append(folder.name)
-    for name in control_groups.beds():
-        if not (place / name).exists():
-            control_groups.remove(name)
-            removed.append(name)
     return removed
 
 
@@ -68,6 +64,7 @@ def _is_free(lock: IO[str]) -> bool:
 
 
 def _remove(folder: Path) -> None:
+    # Groups before the folder: a folder is what tells the next run of the groups, if this one is interrupted.
     control_groups.remove(folder.name)
     for each in folder.iterdir():
         if (

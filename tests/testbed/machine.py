@@ -6,6 +6,7 @@ As on a real host everything has its default: the engine listens at /var/run/doc
 
 import json
 import os
+import re
 import subprocess
 import sys
 from ipaddress import IPv4Interface
@@ -22,7 +23,8 @@ SOURCE = Path(__file__).parents[2] / "src"
 RUN_SECONDS = 120.0
 ENGINE = ("dockerd", "--bridge=none", "--iptables=false", "--ip-forward=false")
 SOCKET = "unix:///var/run/docker.sock"
-READY = "is ready"
+# What a server and an agent say once they serve; an agent that has joined before starts without its server.
+READY = re.compile(r"kubelite is ready|kubelite agent (joined|started)")
 # A process joins the host's control groups before it becomes what is to run.
 JOIN = 'for each in /sys/fs/cgroup/*/cgroup.procs; do echo 0 2>/dev/null >"$each"; done; exec "$@"'
 
@@ -206,13 +208,15 @@ class Kubelite:
         self._read_from = 0
         self.process: Process | None = None
 
-    def start(self, *arguments: str, timeout_seconds: float = 60) -> "Kubelite":
+    @staticmethod
+    def program(*arguments: str) -> tuple[str, ...]:
+        """Return the command line of a kubelite command."""
+        return sys.executable, "-m", "kubelite", *arguments
+
+    def start(self, *arguments: str) -> "Kubelite":
         """Start it and wait until it says that it is ready. Raises AssertionError when it ends instead."""
         self.begin(*arguments)
-        name = self._machine.name
-        wait_for(
-            self.is_ready, f"ready kubelite on {name}", timeout_seconds, lambda: self.log()[-3000:]
-        )
+        self.until_ready()
         return self
 
     def begin(self, *arguments: str) -> None:
@@ -221,14 +225,18 @@ class Kubelite:
         self._arguments = arguments or self._arguments
         log = self._machine.logs / "kubelite.log"
         self._read_from = log.stat().st_size if log.exists() else 0
-        line = (sys.executable, "-m", "kubelite", *self._arguments)
-        self.process = self._machine.start("kubelite", *line)
+        self.process = self._machine.start("kubelite", *self.program(*self._arguments))
+
+    def until_ready(self, timeout_seconds: float = 60) -> None:
+        """Wait until it says that it is ready."""
+        what = f"ready kubelite on {self._machine.name}"
+        wait_for(self.is_ready, what, timeout_seconds, lambda: self.log()[-3000:])
 
     def is_ready(self) -> bool:
         """Return whether it has said so; raises AssertionError once it has ended."""
         if self._running.poll() is not None:
             raise AssertionError(f"kubelite on {self._machine.name} ended: {self.log()[-5000:]}")
-        return READY in self.log()
+        return READY.search(self.log()) is not None
 
     def log(self) -> str:
         """Return what it has written since it was started."""
