@@ -21,7 +21,13 @@ from testbed.waiting import wait_for
 
 SOURCE = Path(__file__).parents[2] / "src"
 RUN_SECONDS = 120.0
-ENGINE = ("dockerd", "--bridge=none", "--iptables=false", "--ip-forward=false")
+ENGINE = (
+    "dockerd",
+    "--bridge=none",
+    "--iptables=false",
+    "--ip-forward=false",
+    "--log-level=warn",
+)
 SOCKET = "unix:///var/run/docker.sock"
 # What a server and an agent say once they serve; an agent that has joined before starts without its server.
 READY = re.compile(r"kubelite is ready|kubelite agent (joined|started)")
