@@ -9,7 +9,17 @@ from typing import Any, NoReturn
 import click
 
 from kubelite import __version__
-from kubelite.config import Config, InvalidConfig, help_of, is_list, load, settings
+from kubelite.config import (
+    AgentConfig,
+    Config,
+    InvalidConfig,
+    NodeConfig,
+    help_of,
+    is_list,
+    load,
+    load_agent,
+    settings,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -24,27 +34,31 @@ def version() -> None:
     click.echo(f"kubelite {__version__} (Kubernetes 1.36)")
 
 
-def _options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add one option per setting to a command; `load` validates all sources together."""
-    for field, (plain, setting) in reversed(list(settings().items())):
-        command = click.option(
-            "--" + field.replace("_", "-"),
-            is_flag=plain is bool,
-            default=None,
-            type=bool if plain is bool else str,
-            multiple=is_list(plain),
-            metavar=setting.metavar or None,
-            help=help_of(field),
-        )(command)
-    return command
+def _options(of: type[NodeConfig]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator that adds one option per setting to a command; loading validates all sources together."""
+
+    def decorated(command: Callable[..., None]) -> Callable[..., None]:
+        for field, (plain, setting) in reversed(list(settings(of).items())):
+            command = click.option(
+                "--" + field.replace("_", "-"),
+                is_flag=plain is bool,
+                default=None,
+                type=bool if plain is bool else str,
+                multiple=is_list(plain),
+                metavar=setting.metavar or None,
+                help=help_of(field, of),
+            )(command)
+        return command
+
+    return decorated
 
 
 @main.command()
-@_options
+@_options(Config)
 def server(**flags: Any) -> None:
     """Run the server: API, store, scheduler, controllers, node, network."""
     config = _load(flags)
-    from kubelite.preparation import CannotStart, ServerFailed
+    from kubelite.prerequisites import CannotStart, ServerFailed
     from kubelite.server import run
 
     try:
@@ -54,9 +68,20 @@ def server(**flags: Any) -> None:
 
 
 @main.command()
-def agent() -> None:
-    """Join a cluster as a worker (comes with a later version)."""
-    _fail("cannot join: joining workers comes with a later version")
+@_options(AgentConfig)
+def agent(**flags: Any) -> None:
+    """Join a cluster as a worker, and run its pods; later starts need no token."""
+    try:
+        config = load_agent(flags, os.environ)
+    except InvalidConfig as error:
+        _fail(error)
+    from kubelite.agent import run
+    from kubelite.prerequisites import CannotStart, ServerFailed
+
+    try:
+        run(config)
+    except (CannotStart, ServerFailed) as error:
+        _fail(error)
 
 
 _data_dir = click.option("--data-dir", metavar="DIR", help="Folder that holds all state")

@@ -3,6 +3,9 @@
 Flags win over the environment, the environment over `/etc/kubelite/config.yaml.d/*.yaml` (later names win), those over
 `/etc/kubelite/config.yaml`. Every setting has one name: `--data-dir`, `KUBELITE_DATA_DIR` and `data-dir:` are the same.
 Names are spelt as k3s spells them where it has them.
+
+`Config` is a server's, `AgentConfig` an agent's; what both need because they are nodes is in `NodeConfig`. One file and
+one environment may serve both: what only the other one knows is ignored there, and what neither knows is refused.
 """
 
 from __future__ import annotations
@@ -12,16 +15,18 @@ import ipaddress
 import os
 import re
 import socket
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 from msgspec import Struct
 
 DATA_DIR = "/var/lib/kubelite"
-_FILLED = ("data_dir", "write_kubeconfig", "bind_address", "cluster_domain", "container_log_dir")
+AGENT_PORT = 6443  # of a server to join whose URL names none
+LINK_LENGTH_MAX = 15  # of the name of a network interface
 NODE_PREFIX_MAX = 30  # room for a gateway and a pod
 # A node's common name in certificates is system:node:NAME, and X.509 allows 64 characters, so 52 are left.
 NODE_NAME_LENGTH_MAX = 52
@@ -37,6 +42,8 @@ class Setting(Struct, frozen=True):
 
     help: str
     metavar: str = ""
+    is_filled: bool = False  # an empty value is refused
+    is_secret: bool = False  # the value must not be in a message
 
 
 class InvalidConfig(Exception):
@@ -60,42 +67,45 @@ def _home(flag: str) -> Path:
         raise InvalidConfig(f"cannot find the home folder: set HOME, or give {flag}") from None
 
 
-class Config(Struct, frozen=True, kw_only=True):
-    """All settings of a server, with their defaults."""
+class ClusterSettings(Struct, frozen=True):
+    """What all nodes of a cluster must agree on."""
 
-    data_dir: Annotated[str, Setting("Folder that holds all state", "DIR")] = msgspec.field(
-        default_factory=_default_data_dir
+    cluster_cidr: str
+    service_cidr: str
+    dns_address: str
+    cluster_domain: str
+
+
+class NodeConfig(Struct, frozen=True, kw_only=True):
+    """The settings of every node, with their defaults."""
+
+    data_dir: Annotated[str, Setting("Folder that holds all state", "DIR", is_filled=True)] = (
+        msgspec.field(default_factory=_default_data_dir)
     )
-    https_listen_port: Annotated[int, Setting("Port of the API server", "PORT")] = 6443
-    bind_address: Annotated[str, Setting("Address the API server listens on", "IP")] = "0.0.0.0"  # noqa: S104 - clients of other machines are to reach it
-    write_kubeconfig: Annotated[
-        str, Setting("File to write the administrator's kubeconfig to", "FILE")
-    ] = msgspec.field(default_factory=_default_kubeconfig)
-    write_kubeconfig_mode: Annotated[str, Setting("Mode of that file, octal", "MODE")] = "0600"
-    tls_san: Annotated[
-        tuple[str, ...], Setting("Further name or address of the API server's certificate", "NAME")
-    ] = ()
     node_name: Annotated[str, Setting("Name of this node (default: the host's name)", "NAME")] = ""
     node_ip: Annotated[
         str, Setting("Address of this node (default: that of the default route)", "IP")
     ] = ""
-    cluster_cidr: Annotated[str, Setting("Range of pod addresses", "CIDR")] = "10.42.0.0/16"
-    node_cidr_mask_size: Annotated[
-        int, Setting("Prefix length of each node's part of the pod addresses", "BITS")
-    ] = 24
-    service_cidr: Annotated[str, Setting("Range of service addresses", "CIDR")] = "10.43.0.0/16"
-    service_node_port_range: Annotated[str, Setting("Range of node ports", "FIRST-LAST")] = (
-        "30000-32767"
-    )
-    cluster_dns: Annotated[
-        str, Setting("Address of cluster DNS (default: the tenth of the service range)", "IP")
+    node_external_ip: Annotated[
+        str, Setting("Address at which this node is reached from outside", "IP")
     ] = ""
-    cluster_domain: Annotated[str, Setting("Domain of the cluster", "DOMAIN")] = "cluster.local"
+    interface: Annotated[
+        str, Setting("Network interface whose address this node has, instead of --node-ip", "NAME")
+    ] = ""
+    node_label: Annotated[
+        tuple[str, ...],
+        Setting("Label that this node is given when it first registers", "KEY=VALUE"),
+    ] = ()
+    node_taint: Annotated[
+        tuple[str, ...],
+        Setting("Taint that this node is given when it first registers", "KEY=VALUE:EFFECT"),
+    ] = ()
     kubelet_port: Annotated[
         int, Setting("Port of the node's own HTTPS endpoint; 0 picks a free one", "PORT")
     ] = 10250
     container_log_dir: Annotated[
-        str, Setting("Folder in which log collectors find pods/ and containers/", "DIR")
+        str,
+        Setting("Folder in which log collectors find pods/ and containers/", "DIR", is_filled=True),
     ] = "/var/log"
     docker_socket: Annotated[
         str,
@@ -107,6 +117,62 @@ class Config(Struct, frozen=True, kw_only=True):
             "Sysctl, or prefix and *, that pods of this node may set beyond the safe ones", "NAME"
         ),
     ] = ()
+    debug: Annotated[bool, Setting("Log more")] = False
+
+    @property
+    def run_dir(self) -> Path:
+        """The folder of sockets and process ids: one per data folder, and empty after a boot."""
+        run = Path("/run/kubelite")
+        # `data/` and `data` are one folder, and have one engine.
+        folder = os.path.abspath(self.data_dir)  # noqa: PTH100 - `resolve` would read the disk
+        if folder == DATA_DIR:
+            return run
+        return run / hashlib.sha256(folder.encode()).hexdigest()[:12]
+
+    @property
+    def store_dir(self) -> Path:
+        """The folder of the store; only a server makes it."""
+        return Path(self.data_dir) / "db"
+
+    @property
+    def agent_dir(self) -> Path:
+        """The folder of the node's own state."""
+        return Path(self.data_dir) / "agent"
+
+    @property
+    def name_of_node(self) -> str:
+        """The name of this node: the configured one, else the host name in lower case."""
+        return self.node_name or socket.gethostname().lower()
+
+
+class Config(NodeConfig, frozen=True, kw_only=True):
+    """All settings of a server, with their defaults."""
+
+    https_listen_port: Annotated[int, Setting("Port of the API server", "PORT")] = 6443
+    bind_address: Annotated[
+        str, Setting("Address the API server listens on", "IP", is_filled=True)
+    ] = "0.0.0.0"  # noqa: S104 - clients of other machines are to reach it
+    write_kubeconfig: Annotated[
+        str, Setting("File to write the administrator's kubeconfig to", "FILE", is_filled=True)
+    ] = msgspec.field(default_factory=_default_kubeconfig)
+    write_kubeconfig_mode: Annotated[str, Setting("Mode of that file, octal", "MODE")] = "0600"
+    tls_san: Annotated[
+        tuple[str, ...], Setting("Further name or address of the API server's certificate", "NAME")
+    ] = ()
+    cluster_cidr: Annotated[str, Setting("Range of pod addresses", "CIDR")] = "10.42.0.0/16"
+    node_cidr_mask_size: Annotated[
+        int, Setting("Prefix length of each node's part of the pod addresses", "BITS")
+    ] = 24
+    service_cidr: Annotated[str, Setting("Range of service addresses", "CIDR")] = "10.43.0.0/16"
+    service_node_port_range: Annotated[str, Setting("Range of node ports", "FIRST-LAST")] = (
+        "30000-32767"
+    )
+    cluster_dns: Annotated[
+        str, Setting("Address of cluster DNS (default: the tenth of the service range)", "IP")
+    ] = ""
+    cluster_domain: Annotated[str, Setting("Domain of the cluster", "DOMAIN", is_filled=True)] = (
+        "cluster.local"
+    )
     disable_agent: Annotated[bool, Setting("Run the control plane only")] = False
     enable_admission_plugins: Annotated[
         tuple[str, ...], Setting("Admission plugin to use beside the default ones", "NAME")
@@ -138,22 +204,10 @@ class Config(Struct, frozen=True, kw_only=True):
     audit_log_maxsize: Annotated[int, Setting("Size of the audit log at rotation", "MB")] = 100
     audit_log_maxage: Annotated[int, Setting("Days that rotated audit logs are kept", "DAYS")] = 30
     audit_log_maxbackup: Annotated[int, Setting("Number of rotated audit logs", "COUNT")] = 10
-    debug: Annotated[bool, Setting("Log more")] = False
-
-    @property
-    def run_dir(self) -> Path:
-        """The folder of sockets and process ids: one per data folder, and empty after a boot."""
-        run = Path("/run/kubelite")
-        # `data/` and `data` are one folder, and have one engine.
-        folder = os.path.abspath(self.data_dir)  # noqa: PTH100 - `resolve` would read the disk
-        if folder == DATA_DIR:
-            return run
-        return run / hashlib.sha256(folder.encode()).hexdigest()[:12]
-
-    @property
-    def store_dir(self) -> Path:
-        """The folder of the store."""
-        return Path(self.data_dir) / "db"
+    kubelet_bind_address: Annotated[
+        str,
+        Setting("Address the node's own endpoint listens on (default: --bind-address)", "IP"),
+    ] = ""
 
     @property
     def secrets_key_file(self) -> Path:
@@ -199,17 +253,68 @@ class Config(Struct, frozen=True, kw_only=True):
         return self.cluster_dns or str(ipaddress.ip_network(self.service_cidr)[10])
 
     @property
-    def name_of_node(self) -> str:
-        """The name of this node: the configured one, else the host name in lower case."""
-        return self.node_name or socket.gethostname().lower()
+    def kubelet_address(self) -> str:
+        """The address the node's own endpoint listens on."""
+        return self.kubelet_bind_address or self.bind_address
+
+    @property
+    def cluster(self) -> ClusterSettings:
+        """The settings that agents of this server are given."""
+        return ClusterSettings(
+            self.cluster_cidr, self.service_cidr, self.dns_address, self.cluster_domain
+        )
 
 
-_DEFAULTS: Mapping[str, Callable[[], Any]] = {
-    field.name: field.default_factory
-    if field.default_factory is not msgspec.NODEFAULT
-    else partial(str, field.default)
-    for field in msgspec.structs.fields(Config)
-}
+class AgentConfig(NodeConfig, frozen=True, kw_only=True):
+    """All settings of a joining node, with their defaults."""
+
+    join: Annotated[
+        tuple[str, ...],
+        Setting(
+            "Server to join; given several times, the first that answers (default: as last time)",
+            "https://SERVER:6443",
+        ),
+    ] = ()
+    token: Annotated[
+        str,
+        Setting(
+            "Join token; other users of this machine can see it in the list of processes, so prefer "
+            "--token-file or KUBELITE_TOKEN",
+            "TOKEN",
+            is_secret=True,
+        ),
+    ] = ""
+    token_file: Annotated[str, Setting("File of the join token", "FILE")] = ""
+    ca_file: Annotated[
+        str, Setting("Certificates to trust a server by, for a token without their hash", "FILE")
+    ] = ""
+    kubelet_bind_address: Annotated[
+        str, Setting("Address the node's own endpoint listens on", "IP", is_filled=True)
+    ] = "127.0.0.1"
+    cluster_cidr: Annotated[
+        str, Setting("Refuse a cluster with another range of pod addresses", "CIDR")
+    ] = ""
+    service_cidr: Annotated[
+        str, Setting("Refuse a cluster with another range of service addresses", "CIDR")
+    ] = ""
+    cluster_dns: Annotated[
+        str, Setting("Refuse a cluster with another address of cluster DNS", "IP")
+    ] = ""
+    cluster_domain: Annotated[str, Setting("Refuse a cluster with another domain", "DOMAIN")] = ""
+
+    @property
+    def kubelet_address(self) -> str:
+        """The address the node's own endpoint listens on."""
+        return self.kubelet_bind_address
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The URLs in `join`, each with its port and without a path."""
+        return tuple(_server_url(text) for text in self.join)
+
+
+AnyConfig = TypeVar("AnyConfig", Config, AgentConfig)
+
 _KINDS = {
     bool: "true or false",
     int: "a whole number",
@@ -226,10 +331,10 @@ _MODE = re.compile(r"(0o?)?[0-7]{1,3}")
 
 
 @cache
-def settings() -> Mapping[str, tuple[type, Setting]]:
-    """Return each setting's field name, plain type and description."""
+def settings(of: type[NodeConfig] = Config) -> Mapping[str, tuple[type, Setting]]:
+    """Return the field name, plain type and description of each setting of a server or an agent."""
     found = {}
-    for field, hint in get_type_hints(Config, include_extras=True).items():
+    for field, hint in get_type_hints(of, include_extras=True).items():
         plain, setting = get_args(hint)
         found[field] = (plain, setting)
     return found
@@ -240,16 +345,24 @@ def is_list(plain: type) -> bool:
     return plain not in (str, int, bool)
 
 
-def help_of(field: str) -> str:
+def help_of(field: str, of: type[NodeConfig] = Config) -> str:
     """Return the help text of a setting, with its default unless that is empty or already mentioned."""
-    plain, setting = settings()[field]
+    plain, setting = settings(of)[field]
     if plain is bool or is_list(plain) or "(default:" in setting.help:
         return setting.help
     try:
-        default = str(_DEFAULTS[field]())
+        default = str(_default(field, of))
     except InvalidConfig:  # this host has no default
         default = ""
     return f"{setting.help} [default: {default}]" if default else setting.help
+
+
+def _default(field: str, of: type[NodeConfig]) -> Any:
+    """Return the default of a setting. Raises InvalidConfig if this host has none."""
+    (found,) = (one for one in msgspec.structs.fields(of) if one.name == field)
+    if found.default_factory is not msgspec.NODEFAULT:
+        return found.default_factory()
+    return found.default
 
 
 def load(
@@ -257,30 +370,46 @@ def load(
     environment: Mapping[str, str],
     file: Path = CONFIG_FILE,
 ) -> Config:
-    """Merge file, environment and flags (None: not given) into a Config; raises InvalidConfig."""
+    """Merge file, environment and flags (None: not given) into a server's Config; raises InvalidConfig."""
+    return _load(Config, flags, environment, file)
+
+
+def load_agent(
+    flags: Mapping[str, Any],
+    environment: Mapping[str, str],
+    file: Path = CONFIG_FILE,
+) -> AgentConfig:
+    """Merge file, environment and flags (None: not given) into an agent's configuration; raises InvalidConfig."""
+    return _load(AgentConfig, flags, environment, file)
+
+
+def _load(
+    of: type[AnyConfig], flags: Mapping[str, Any], environment: Mapping[str, str], file: Path
+) -> AnyConfig:
     values: dict[str, Any] = {}
     for path in _files(file):
-        values.update(_from_file(path))
-    values.update(_from_environment(environment))
+        values.update(_from_file(path, of))
+    values.update(_from_environment(environment, of))
     for field, value in flags.items():
         if value not in (None, ()):
-            values[field] = _converted(field, value, f"--{field.replace('_', '-')}")
-    config = Config(**values)
+            values[field] = _converted(field, value, f"--{field.replace('_', '-')}", of)
+    config = of(**values)
     _validate(config)
     return config
 
 
-def _converted(field: str, value: Any, where: str) -> Any:
+def _converted(field: str, value: Any, where: str, of: type[NodeConfig]) -> Any:
     """Convert a value to the type of its setting. Raises InvalidConfig, which names `where` it was given."""
-    plain, _ = settings()[field]
+    plain, setting = settings(of)[field]
+    shown = "***" if setting.is_secret else value
     try:
         converted: Any = msgspec.convert(value, plain, strict=False)
     except msgspec.ValidationError:
         kind = _KINDS.get(plain, "a text or a list of texts")
-        raise InvalidConfig(f"cannot use {where} {value}: must be {kind}") from None
+        raise InvalidConfig(f"cannot use {where} {shown}: must be {kind}") from None
     texts = converted if is_list(plain) else (converted,)
     if any(isinstance(text, str) and _CONTROL.search(text) for text in texts):
-        raise InvalidConfig(f"cannot use {where} {value!r}: must not have control characters")
+        raise InvalidConfig(f"cannot use {where} {shown!r}: must not have control characters")
     return converted
 
 
@@ -295,7 +424,7 @@ def _files(file: Path) -> Sequence[Path]:
         raise InvalidConfig(f"cannot read {error.filename or file}: {error.strerror}") from error
 
 
-def _from_file(path: Path) -> dict[str, Any]:
+def _from_file(path: Path, of: type[NodeConfig]) -> dict[str, Any]:
     import yaml
 
     try:
@@ -308,32 +437,36 @@ def _from_file(path: Path) -> dict[str, Any]:
         raise InvalidConfig(f"cannot read {path}: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise InvalidConfig(f"cannot use {path}: it must hold keys and values")
-    known = Config.__struct_fields__
     values = {}
     for key, value in content.items():
         field = str(key).replace("-", "_")
-        if field not in known:
+        if field not in _KNOWN:
             raise InvalidConfig(f'cannot use {path}: unknown key "{key}"')
-        several = [value] if _is_list(field) and isinstance(value, str) else value
-        values[field] = _converted(field, several, f"{path}: {key}")
+        if field in of.__struct_fields__:
+            several = [value] if _is_list(field, of) and isinstance(value, str) else value
+            values[field] = _converted(field, several, f"{path}: {key}", of)
     return values
 
 
-def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+def _from_environment(environment: Mapping[str, str], of: type[NodeConfig]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, value in environment.items():
         if not name.startswith("KUBELITE_"):
             continue
         field = name.removeprefix("KUBELITE_").lower()
-        if field not in Config.__struct_fields__:
+        if field not in _KNOWN:
             raise InvalidConfig(f"cannot use environment: unknown variable {name}")
-        several = value.split(",") if _is_list(field) else value
-        values[field] = _converted(field, several, name)
+        if field in of.__struct_fields__:
+            several = value.split(",") if _is_list(field, of) else value
+            values[field] = _converted(field, several, name, of)
     return values
 
 
-def _is_list(field: str) -> bool:
-    plain, _ = settings()[field]
+_KNOWN = frozenset((*Config.__struct_fields__, *AgentConfig.__struct_fields__))
+
+
+def _is_list(field: str, of: type[NodeConfig]) -> bool:
+    plain, _ = settings(of)[field]
     return is_list(plain)
 
 
@@ -345,20 +478,104 @@ def _mask_size(config: Config) -> None:
         raise _unusable("node_cidr_mask_size", size, reason)
 
 
-def _validate(config: Config) -> None:
-    for check in (_check_numbers, _check_texts, _check_networks, _check_names):
-        check(config)
-    _mask_size(config)
+def _validate(config: Config | AgentConfig) -> None:
+    _check_node(config)
+    match config:
+        case Config():
+            for check in (_check_numbers, _check_texts, _check_networks, _check_names):
+                check(config)
+            _mask_size(config)
+            for field in ("enable_admission_plugins", "disable_admission_plugins"):
+                _plugins(field, getattr(config, field))
+        case AgentConfig():
+            _check_agent(config)
+
+
+def _check_node(config: Config | AgentConfig) -> None:
+    """Check what servers and agents have in common. Raises InvalidConfig."""
+    for field, (_, setting) in settings(type(config)).items():
+        if setting.is_filled and not getattr(config, field):
+            raise _unusable(field, '""', "must not be empty")
+    _check_port("kubelet_port", config.kubelet_port)
+    if config.node_name and (problem := node_name_problem(config.node_name)):
+        raise _unusable("node_name", config.node_name, problem)
+    for field in ("node_ip", "node_external_ip", "kubelet_bind_address"):
+        _address(field, getattr(config, field))
+    for field in ("node_ip", "node_external_ip"):
+        value = getattr(config, field)
+        if value and _is_of_no_host(ipaddress.ip_address(value)):
+            raise _unusable(field, value, "must be an address of this host")
+    if config.interface and config.node_ip:
+        raise _unusable("interface", config.interface, "--node-ip is given too")
+    if len(config.interface) > LINK_LENGTH_MAX or "/" in config.interface:
+        raise _unusable("interface", config.interface, "must be the name of a network interface")
+    _labels_and_taints(config)
     _sysctls(config.allowed_unsafe_sysctls)
-    for field in ("enable_admission_plugins", "disable_admission_plugins"):
-        _plugins(field, getattr(config, field))
+
+
+def _is_of_no_host(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    return address.is_unspecified or address.is_multicast
+
+
+def _labels_and_taints(config: NodeConfig) -> None:
+    if not (config.node_label or config.node_taint):
+        return
+    from kubelite.api.machinery.node_flags import FlagInvalid, parse_labels, parse_taints
+
+    try:
+        parse_labels(config.node_label)
+    except FlagInvalid as error:
+        raise _unusable("node_label", ",".join(config.node_label), str(error)) from None
+    try:
+        parse_taints(config.node_taint)
+    except FlagInvalid as error:
+        raise _unusable("node_taint", ",".join(config.node_taint), str(error)) from None
+
+
+def _check_agent(config: AgentConfig) -> None:
+    for text in config.join:
+        _server_url(text)
+    if config.token and config.token_file:
+        raise InvalidConfig(
+            "cannot use --token-file: a token is given too; give one of --token (KUBELITE_TOKEN) and "
+            "--token-file (KUBELITE_TOKEN_FILE)"
+        )
+    for field in ("cluster_cidr", "service_cidr"):
+        if getattr(config, field):
+            _network(field, getattr(config, field))
+    _address("cluster_dns", config.cluster_dns)
+
+
+def _server_url(text: str) -> str:
+    """Return the URL of a server as ``https://HOST:PORT``. Raises InvalidConfig."""
+    try:
+        url = urlsplit(text)
+        port = url.port or AGENT_PORT
+    except ValueError as error:
+        raise _unusable("join", text, str(error)) from None
+    if problem := _url_problem(url):
+        raise _unusable("join", text, problem)
+    host = str(url.hostname)
+    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+
+
+def _url_problem(url: SplitResult) -> str:
+    if url.scheme != "https" or not url.hostname:
+        return "must be the URL of a server, https://SERVER:6443"
+    if url.username is not None or url.path.strip("/") or url.query or url.fragment:
+        return "must have nothing but a host and a port, https://SERVER:6443"
+    if not (_is_address(url.hostname) or _is_domain(url.hostname)):
+        return "must have a DNS name or an IP address as host"
+    return ""
+
+
+def _check_port(field: str, value: int) -> None:
+    if not 0 <= value <= 65535:
+        raise _unusable(field, value, "must be a port number")
 
 
 def _check_numbers(config: Config) -> None:
-    for field in ("https_listen_port", "kubelet_port"):
-        value = getattr(config, field)
-        if not 0 <= value <= 65535:
-            raise _unusable(field, value, "must be a port number")
+    _check_port("https_listen_port", config.https_listen_port)
     for field, most in _NUMBERS.items():
         least = 1 if field == "audit_log_maxsize" else 0
         if not least <= getattr(config, field) <= most:
@@ -371,11 +588,6 @@ def _check_numbers(config: Config) -> None:
 
 
 def _check_texts(config: Config) -> None:
-    for field in _FILLED:
-        if not getattr(config, field):
-            raise _unusable(field, '""', "must not be empty")
-    if config.node_name and (problem := node_name_problem(config.node_name)):
-        raise _unusable("node_name", config.node_name, problem)
     if _MODE.fullmatch(config.write_kubeconfig_mode) is None:
         raise _unusable("write_kubeconfig_mode", config.write_kubeconfig_mode, "must be octal")
 
@@ -383,12 +595,8 @@ def _check_texts(config: Config) -> None:
 def _check_networks(config: Config) -> None:
     for field in ("cluster_cidr", "service_cidr"):
         _network(field, getattr(config, field))
-    for field in ("bind_address", "node_ip", "cluster_dns"):
+    for field in ("bind_address", "cluster_dns"):
         _address(field, getattr(config, field))
-    if config.node_ip:
-        node_ip = ipaddress.ip_address(config.node_ip)
-        if node_ip.is_unspecified or node_ip.is_multicast:
-            raise _unusable("node_ip", config.node_ip, "must be an address of this host")
     if ipaddress.ip_address(config.dns_address) not in ipaddress.ip_network(config.service_cidr):
         raise _unusable("cluster_dns", config.dns_address, "must be within --service-cidr")
     if config.dns_address == config.api_address:

@@ -15,6 +15,7 @@ from kubelite.api.auth.authorize import UnionAuthorizer
 from kubelite.api.auth.bootstrap_tokens import BootstrapTokens
 from kubelite.api.auth.caller import Caller
 from kubelite.api.auth.lookup import Lookup
+from kubelite.api.auth.node_identities import NodeIdentities
 from kubelite.api.auth.nodes import NodeAuthorizer, NodeGraph
 from kubelite.api.auth.rbac import RBAC
 from kubelite.api.auth.reviews import Reviews
@@ -98,6 +99,7 @@ class ControlPlane:
             bootstrap=BootstrapTokens(self.mirrors, clock),
             static=static_tokens,
             remote=remote_tokens,
+            identities=NodeIdentities(self.mirrors),
         )
         called = hooks(self.mirrors) if hooks is not None else None
         rbac = RBAC(self.mirrors)

@@ -365,6 +365,33 @@ DECISION_KEY = Limit(
     reason="8192 and 4096 decisions are remembered: 24 MiB at most. A usual one has some 300 characters",
 )
 
+# Joining
+
+JOINING = Limit(
+    "joining",
+    500,
+    "machines",
+    bounds="names of nodes that are bound to a machine which has not registered yet",
+    beyond="requests of further machines wait",
+    reason="each is a Secret, which stays for a year if the machine never registers; all is done in seconds usually",
+)
+SIGNING_REQUEST = Limit(
+    "signing-request",
+    64 * KIB,
+    "bytes",
+    bounds="PEM of a certificate signing request",
+    beyond="it counts as malformed",
+    reason="it is read several times on the loop; one with the longest usual key and 64 names has some 8 KiB",
+)
+CERTIFICATE_NAMES = Limit(
+    "certificate-names",
+    64,
+    "names and addresses",
+    bounds="alternative names of a node's serving certificate",
+    beyond="the request is denied",
+    reason="each is compared with those of the server and of other nodes; a node has a name and a few addresses",
+)
+
 # Errors
 
 CAUSES = Limit(
@@ -484,6 +511,56 @@ PROXIED_PAGES = Limit(
     reason="sixteen of the longest",
 )
 
+# Tunnels
+
+TUNNEL_STREAMS = Limit(
+    "tunnel-streams",
+    1_000,
+    "streams",
+    bounds="connections to one node, or to pods on it, that its tunnel carries at once",
+    beyond="503",
+    reason="half of all relayed streams; each has two sockets",
+)
+TUNNEL_WINDOW = Limit(
+    "tunnel-window",
+    256 * KIB,
+    "bytes",
+    bounds="what waits at the receiver of a stream of a tunnel that has taken some already; before that 64 KiB",
+    beyond="the sender has to wait",
+    reason="25 MB/s over 10 ms",
+)
+TUNNEL_WINDOWS = Limit(
+    "tunnel-windows",
+    32 * MIB,
+    "bytes",
+    bounds="by how much the windows of all streams of a tunnel exceed 64 KiB",
+    beyond="further windows stay at 64 KiB",
+    reason="170 fast streams at once; with 64 KiB for each of 1,000 it makes less than 100 MiB",
+)
+TUNNEL_CONTROL = Limit(
+    "tunnel-control",
+    256 * KIB,
+    "bytes",
+    bounds="answers and grants that wait until the other end of a tunnel takes them",
+    beyond="the tunnel is closed",
+    reason="ten frames for each of the streams, which no end that keeps to the protocol causes",
+)
+TUNNEL_SILENCE_SECONDS = Limit(
+    "tunnel-silence-seconds",
+    30,
+    "seconds",
+    bounds="time in which nothing comes through a tunnel, before a node asks with PING; a server waits 10 more",
+    beyond="PING",
+    reason="networks on the way forget a silent connection after a minute or more",
+)
+TUNNEL_PONG_SECONDS = Limit(
+    "tunnel-pong-seconds",
+    15,
+    "seconds",
+    bounds="time until anything comes after PING",
+    beyond="the tunnel is closed, and the node opens another",
+    reason="a lost packet is sent again several times",
+)
 
 # Other listeners
 
@@ -1275,4 +1352,31 @@ FORWARDED_PAIRS = Limit(
     bounds="connections into a pod that one client of port-forward has open or begun",
     beyond="the stream is reset",
     reason="half of what a node forwards in all",
+)
+
+# Joining
+
+JOIN_ANSWER = Limit(
+    "join-answer",
+    256 * KIB,
+    "bytes",
+    bounds="answer of a server that has not proved itself yet to the question for its CA certificates",
+    beyond="the agent does not join",
+    reason="a hundred certificates; a cluster has one, and one more for each rotation of its CA",
+)
+JOIN_SECONDS = Limit(
+    "join-seconds",
+    10,
+    "seconds",
+    bounds="connection to a server to join, handshake and answer included",
+    beyond="the next server, or the same one later",
+    reason="as for any connection to the API; a server that does not prove itself must not hold the agent",
+)
+CERTIFICATE_WAIT = Limit(
+    "certificate-wait",
+    900,
+    "seconds",
+    bounds="wait for the decision on a certificate that a node requested",
+    beyond="requested again",
+    reason="as the kubelet's; the cluster decides in milliseconds, an administrator in minutes",
 )

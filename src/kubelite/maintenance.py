@@ -20,7 +20,8 @@ from kubelite.api.auth.pki import ClockNotSet, KeysDamaged, Leaf, Pki
 from kubelite.clock import SystemClock
 from kubelite.config import Config
 from kubelite.net.host_addresses import HostView
-from kubelite.preparation import CannotStart, host_addresses, pki_arguments
+from kubelite.preparation import pki_arguments
+from kubelite.prerequisites import CannotStart, host_addresses
 from kubelite.randomness import SystemRandomness
 from kubelite.store.engine import EngineFailed, StoreUnreadable
 from kubelite.store.lmdb_engine import (
@@ -152,7 +153,7 @@ def _pki(config: Config) -> Pki:
 def _host_view(config: Config) -> HostView:
     """Return the addresses of this host; raises Refused."""
     try:
-        with contextlib.closing(host_addresses(config)) as host:
+        with contextlib.closing(host_addresses(config, config.cluster)) as host:
             return host.read()
     except (CannotStart, OSError) as error:
         raise Refused(str(error)) from error

@@ -4,7 +4,6 @@ import asyncio
 import errno
 import logging
 import os
-import resource
 import socket
 import ssl
 from collections.abc import Sequence
@@ -25,8 +24,10 @@ from kubelite.api.auth.static_tokens import StaticTokens, TokenFileInvalid
 from kubelite.api.http.fetch import HTTPSFetch
 from kubelite.api.registry.builtin import HEARTBEATS
 from kubelite.clock import SystemClock
-from kubelite.config import Config, node_name_problem
-from kubelite.net.host_addresses import HostAddresses, HostView
+from kubelite.config import Config
+from kubelite.control.options import ServerIdentity
+from kubelite.net.host_addresses import HostView
+from kubelite.prerequisites import CannotStart, in_url, reason_of, secret_text
 from kubelite.randomness import SystemRandomness
 from kubelite.store.embedded import EmbeddedStore
 from kubelite.store.engine import Engine, EngineFailed, Rewritable, StoreUnreadable
@@ -34,17 +35,6 @@ from kubelite.store.history import HistoryLimits
 from kubelite.store.lmdb_engine import StoreLocked
 
 log = logging.getLogger(__name__)
-
-CAP_NET_ADMIN = 12  # bit number, see capability.h
-OPEN_FILES_MIN = 64  # enough for the store, the ports, the engine and some requests
-
-
-class CannotStart(Exception):
-    """The server cannot start; the message is one line for the user."""
-
-
-class ServerFailed(Exception):
-    """A running server failed; the message is one line for the user, and a restart may help."""
 
 
 class PkiArguments(TypedDict):
@@ -71,6 +61,18 @@ def pki_arguments(config: Config, view: HostView, services: Sequence[str] = ()) 
     )
 
 
+def server_identity(config: Config, view: HostView, services: Sequence[str]) -> ServerIdentity:
+    """Return what no node may have a certificate for; `services` are the addresses of the API's Service."""
+    own = pki_arguments(config, view, services)
+    return ServerIdentity(
+        node_name=config.name_of_node,
+        names=own["names"],
+        addresses=own["addresses"],
+        domain=config.cluster_domain,
+        networks=(ip_network(config.cluster_cidr), ip_network(config.service_cidr)),
+    )
+
+
 def listen(config: Config) -> socket.socket:
     """Return a socket that listens on the API server's port. Raises CannotStart."""
     address = (config.bind_address, config.https_listen_port)
@@ -83,68 +85,6 @@ def listen(config: Config) -> socket.socket:
             f"cannot listen on {in_url(config.bind_address)}:{config.https_listen_port}: "
             f"{os.strerror(error.errno or 0)}; see {flag}"
         ) from error
-
-
-def require_node_name(config: Config) -> None:
-    """Raise CannotStart if the node's name, which defaults to the host's, is invalid."""
-    if problem := node_name_problem(config.name_of_node):
-        raise CannotStart(
-            f"cannot call the node {config.name_of_node}, as the host is called: "
-            f"a node's name {problem}; give another with --node-name"
-        )
-
-
-def require_network_rights() -> None:
-    """Raise CannotStart unless this process has CAP_NET_ADMIN."""
-    status = Path("/proc/self/status").read_text()
-    effective = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff"))
-    if not int(effective, 16) >> CAP_NET_ADMIN & 1:
-        raise CannotStart(
-            "cannot set up pod networking: needs root (CAP_NET_ADMIN); "
-            "--disable-agent runs the control plane only"
-        )
-
-
-def allow_many_files() -> None:
-    """Raise the soft limit of open files to the hard limit, since a thousand watches exceed the usual 1024.
-
-    Raises CannotStart if the limit is below OPEN_FILES_MIN.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (OSError, ValueError) as error:  # the kernel's own limit is lower
-        log.warning(
-            "cannot raise the limit of open files", extra={"limit": soft, "reason": str(error)}
-        )
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < OPEN_FILES_MIN:
-        raise CannotStart(
-            f"cannot run with {soft} open files: at least {OPEN_FILES_MIN} are needed; "
-            "raise the limit (ulimit -n, LimitNOFILE=)"
-        )
-
-
-def prepare_folder(folder: Path) -> None:
-    """Create the data folder with mode 0700. Raises CannotStart."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise CannotStart(
-            f"cannot use data folder {folder}: {reason_of(error)}; see --data-dir"
-        ) from error
-    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-        raise CannotStart(f"cannot use data folder {folder}: it is not writable; see --data-dir")
-
-
-def reason_of(error: Exception) -> str:
-    """Return the text of an error in one line, without the path, which the message names anyway."""
-    if isinstance(error, FileExistsError):
-        return "it is no folder"  # mkdir raises it if the path is a file
-    if isinstance(error, UnicodeDecodeError):
-        return "it is not text in UTF-8"
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(text.split())
 
 
 class OpenedStore(NamedTuple):
@@ -180,27 +120,11 @@ def read_static_tokens(config: Config) -> StaticTokens | None:
     if not config.token_auth_file:
         return None
     try:
-        return StaticTokens(_secret_text(Path(config.token_auth_file)))
+        return StaticTokens(secret_text(Path(config.token_auth_file)))
     except (OSError, UnicodeDecodeError, TokenFileInvalid) as error:
         raise CannotStart(
             f"cannot use {config.token_auth_file}: {reason_of(error)}; see --token-auth-file"
         ) from error
-
-
-def _secret_text(path: Path) -> str:
-    """Read a file of secrets. Raises OSError, UnicodeDecodeError, and CannotStart if other users can read it.
-
-    Read permission for its group may be intended, so it is only a warning.
-    """
-    content, exposure = read_with_exposure(path)
-    who = exposure.readers()
-    if who == "its group":
-        log.warning("the group of a file of secrets may read it", extra={"path": str(path)})
-    elif who:
-        raise CannotStart(
-            f"cannot use {path}: {who} may read or change it (its mode is {exposure.mode:04o}, 0600 will do)"
-        )
-    return content.decode()
 
 
 def _trusted_text(path: Path) -> str:
@@ -252,15 +176,6 @@ def _check_authorities(path: str) -> None:
         raise CannotStart(f"cannot use {path}: {reason_of(error)}; see --oidc-ca-file") from error
 
 
-def host_addresses(config: Config) -> HostAddresses:
-    """Subscribe to the host's addresses, those of the cluster excluded. Raises CannotStart."""
-    ranges = [ip_network(config.cluster_cidr), ip_network(config.service_cidr)]
-    try:
-        return HostAddresses(besides=ranges, fixed=config.node_ip)
-    except OSError as error:
-        raise CannotStart(f"cannot follow the host's addresses: {error.strerror}") from error
-
-
 async def open_audit_log(
     config: Config, running: AsyncExitStack, clock: SystemClock, randomness: SystemRandomness
 ) -> Auditor | None:
@@ -300,11 +215,6 @@ def open_pki(
         raise CannotStart(
             f"cannot use the keys and certificates in {folder}: {reason_of(error)}"
         ) from error
-
-
-def in_url(address: str) -> str:
-    """Return an address as the host of a URL: an IPv6 address in brackets."""
-    return f"[{address}]" if ":" in address else address
 
 
 def reachable(address: str) -> str:

@@ -4,9 +4,6 @@ Parts stop in reverse order. Nothing is created on disk before the process holds
 """
 
 import asyncio
-import logging
-import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -44,30 +41,30 @@ from kubelite.net.host_addresses import HostAddresses, HostView
 from kubelite.offload import Offload, WorkerThread
 from kubelite.parts import Parts
 from kubelite.preparation import (
-    CannotStart,
-    ServerFailed,
-    allow_many_files,
-    host_addresses,
-    in_url,
     listen,
     oidc_tokens,
     open_audit_log,
     open_pki,
     open_store,
     pki_arguments,
-    prepare_folder,
     reachable,
     read_static_tokens,
-    require_network_rights,
-    require_node_name,
+    server_identity,
     write_kubeconfig,
 )
+from kubelite.prerequisites import (
+    CannotStart,
+    allow_many_files,
+    host_addresses,
+    in_url,
+    prepare_folder,
+    require_network_rights,
+    require_node_name,
+)
 from kubelite.randomness import SystemRandomness
+from kubelite.running import until_stopped
 from kubelite.tasks import TaskSet
 
-log = logging.getLogger(__name__)
-
-STOP_SECONDS = 5.0
 # The disk thread releases the GIL for each row and waits this long to get it back from a busy loop.
 SWITCH_SECONDS = 0.0005
 
@@ -79,54 +76,16 @@ def run(config: Config) -> None:
     collector.pause()
     allow_many_files()
     sys.setswitchinterval(SWITCH_SECONDS)
-    uvloop.run(_serve(config, started))
-
-
-async def _serve(config: Config, started: float) -> None:
-    told_to_stop = asyncio.Event()
-    failures: list[str] = []
-    loop = asyncio.get_running_loop()
-
-    def fail(reason: str) -> None:
-        failures.append(reason)
-        told_to_stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told_to_stop.set)
-    async with AsyncExitStack() as running:
-        starting = loop.create_task(_start(config, running, fail), name="start")
-        stopping = loop.create_task(told_to_stop.wait(), name="wait for the signal to stop")
-        stopping.add_done_callback(lambda _: starting.cancel())
-        with suppress(
-            asyncio.CancelledError
-        ):  # a signal can cancel the start, which may wait for the clock
-            await _started(starting)
-            collector.resume()
-            _greet(config, time.monotonic() - started)
-        await stopping
-        log.info("stopping")
-        loop.call_later(STOP_SECONDS, _give_up)
-    if failures:
-        raise ServerFailed(failures[0])
-
-
-async def _started(starting: "asyncio.Task[None]") -> None:
-    """Wait for the start; any error becomes a CannotStart with one line for the user."""
-    try:
-        await starting
-    except CannotStart:
-        raise
-    except Exception as error:
-        log.debug("start failed", exc_info=error)
-        what = " ".join(f"{type(error).__name__}: {error}".split())
-        raise CannotStart(f"cannot start: {what}; --debug shows where") from error
+    uvloop.run(
+        until_stopped(partial(_start, config), lambda: _greet(config, time.monotonic() - started))
+    )
 
 
 async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], None]) -> None:
     clock, randomness, tasks = SystemClock(), SystemRandomness(), TaskSet()
     require_node_name(config)
     if not config.disable_agent:
-        require_network_rights()
+        require_network_rights("; --disable-agent runs the control plane only")
     listener = listen(config)
     running.callback(listener.close)
     prepare_folder(Path(config.data_dir))
@@ -134,7 +93,7 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
     store, sealing = await open_store(config, clock, randomness)
     store.on_broken(fail)
     running.push_async_callback(store.close)
-    host = host_addresses(config)
+    host = host_addresses(config, config.cluster)
     running.callback(host.close)
     await host.start()
     pki = await asyncio.to_thread(open_pki, config, host.view, clock, randomness)
@@ -188,6 +147,7 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
             flow=flow,
             issuer=plane.tokens,
             auditor=auditor,
+            ca_bundle=lambda: pki.ca_pem,
         ),
         ssl_context=pki.server_context(),
     )
@@ -209,13 +169,18 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
     running.callback(expiry.stop)
     parts = Parts(plane)
     running.push_async_callback(parts.stop)
-    await _start_control(config, parts, plane, pki, offload)
+    await _start_control(config, parts, plane, pki, host, offload)
     if not config.disable_agent:
         await _start_worker(config, parts, plane, pki, host, followers, offload)
 
 
 async def _start_control(
-    config: Config, parts: Parts, plane: ControlPlane, pki: Pki, offload: Offload
+    config: Config,
+    parts: Parts,
+    plane: ControlPlane,
+    pki: Pki,
+    host: HostAddresses,
+    offload: Offload,
 ) -> None:
     clock, randomness = SystemClock(), SystemRandomness()
     mirrors = plane.client(Caller("system:kube-controller-manager"), "kube-controller-manager")
@@ -225,6 +190,7 @@ async def _start_control(
         cluster_ca=pki.ca_pem.decode(),
         signer=CertificateSigner(pki, clock, randomness),
         read_request=read_request,
+        server=lambda: server_identity(config, host.view, plane.service_addresses),
         token_issuer=plane.tokens,
         system=plane.system,
     )
@@ -280,9 +246,7 @@ async def _start_worker(
     offload: Offload,
 ) -> None:
     # These imports take half of the start-up time and only a node needs them, so they are made here.
-    from kubelite.net.dns import CannotListen
-    from kubelite.net.nftables import RulesUnavailable
-    from kubelite.worker import Identities, Worker
+    from kubelite.worker import Identities, Worker, node_failures
 
     node = Caller(f"system:node:{config.name_of_node}", ("system:nodes", AUTHENTICATED))
     network = Caller("system:kube-proxy", (AUTHENTICATED,))
@@ -290,6 +254,7 @@ async def _start_worker(
     def make() -> Worker:
         worker = Worker(
             config,
+            config.cluster,
             Identities(plane.client(node, "kubelet"), plane.client(network, "kube-proxy")),
             address=host.view.node_address,
             tls=pki.server_context(identities.KUBELET_SERVING),
@@ -300,15 +265,8 @@ async def _start_worker(
         followers[1:] = [lambda view: worker.move(view.node_address)]
         return worker
 
-    try:
+    with node_failures(config):
         await parts.start("kubelet", make)
-    except (RulesUnavailable, CannotListen, PermissionError) as error:
-        raise CannotStart(f"cannot set up the node's network: {error}") from error
-    except OSError as error:
-        raise CannotStart(
-            f"cannot listen on {in_url(config.bind_address)}:{config.kubelet_port}: "
-            f"{os.strerror(error.errno or 0)}; see --kubelet-port"
-        ) from error
 
 
 def _greet(config: Config, seconds: float) -> None:
@@ -322,8 +280,3 @@ def _greet(config: Config, seconds: float) -> None:
             + "".join(f"    kubectl {command}\n" for command in what)
         )
         sys.stderr.flush()
-
-
-def _give_up() -> None:
-    log.error("did not stop in time")
-    os._exit(1)

@@ -4,12 +4,16 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+from kubelite import __version__
 from kubelite.api.auth import bootstrap_roles
 from kubelite.api.http import flow_bootstrap
+from kubelite.api.http.pages import GIT_VERSION
+from kubelite.api.kinds.core.config import ConfigMap
 from kubelite.api.kinds.core.endpoints import Endpoints
 from kubelite.api.kinds.core.namespaces import Namespace
 from kubelite.api.kinds.core.services import Service
 from kubelite.api.kinds.discovery import EndpointSlice
+from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.kinds.networking import ServiceCIDR
 from kubelite.api.kinds.scheduling import PriorityClass
 from kubelite.api.registry import bootstrap
@@ -17,6 +21,7 @@ from kubelite.config import Config
 from kubelite.control.needs import Need, NeedKey, Reader, need_key
 from kubelite.net import kube_dns
 
+CLUSTER_SETTINGS = "kubelite-cluster"  # the ConfigMap of an agent's settings
 NAMESPACES, REST = 0, 1  # stages: namespaces come first, since other objects are in them
 
 
@@ -57,6 +62,36 @@ def system_needs(
     yield from _endpoints(place)
     yield from _flows()
     yield from _roles(roles)
+    yield _settings(config)
+
+
+def _settings(config: Config) -> Need:
+    """Return the need of the ConfigMap by which an agent learns the cluster's settings."""
+    settings = cluster_settings(config)
+    return Need(
+        ConfigMap,
+        CLUSTER_SETTINGS,
+        lambda: ConfigMap(
+            metadata=ObjectMeta(name=CLUSTER_SETTINGS, namespace=kube_dns.NAMESPACE), data=settings
+        ),
+        kube_dns.NAMESPACE,
+        lambda stored: bootstrap.cluster_settings(stored, settings),
+        must_replace=lambda stored: bool(stored.immutable),
+        stage=REST,
+    )
+
+
+def cluster_settings(config: Config) -> dict[str, str]:
+    """Return the settings that all nodes of a cluster must share, by key."""
+    return {
+        "cluster-cidr": config.cluster_cidr,
+        "service-cidr": config.service_cidr,
+        "cluster-dns": config.dns_address,
+        "cluster-domain": config.cluster_domain,
+        "node-cidr-mask-size": str(config.node_cidr_mask_size),
+        "version": __version__,
+        "kubernetes-version": GIT_VERSION,
+    }
 
 
 def _services(config: Config, place: APIPlace) -> Iterator[Need]:

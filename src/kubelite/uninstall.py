@@ -1,4 +1,4 @@
-"""Uninstalls kubelite from a host: removes what the server of one data folder made, and nothing else.
+"""Uninstalls kubelite from a host: removes what the server or agent of one data folder made, and nothing else.
 
 What is removed is found out first, so that a user sees it before answering. All functions block and run in a process of
 their own, with the server stopped.
@@ -19,6 +19,7 @@ from kubelite.api.auth.audit_log import backups_of
 from kubelite.api.auth.secret_files import temporary_of
 from kubelite.clock import SystemClock
 from kubelite.config import Config
+from kubelite.joining.files import LOCK_FILE, AgentFiles, AlreadyRuns
 from kubelite.maintenance import Refused, stopped
 from kubelite.tasks import TaskSet
 
@@ -65,8 +66,26 @@ class Removal(Struct, frozen=True):
 
 def plan_removal(config: Config) -> Removal:
     """Return what `reset` would remove; nothing is changed. Raises Refused, as `reset` does."""
-    with stopped(config):
+    with _held(config):
         return _plan(config)
+
+
+@contextlib.contextmanager
+def _held(config: Config) -> Iterator[None]:
+    """Hold the data folder of a server or an agent. Raises Refused if there is none, or while one runs."""
+    files = AgentFiles(config.agent_dir)
+    if config.store_dir.exists() or not files.has_joined:
+        with stopped(config):
+            yield
+        return
+    try:
+        lock = files.lock()
+    except (AlreadyRuns, OSError) as error:
+        raise Refused(f"{error}; stop the agent first") from error
+    try:
+        yield
+    finally:
+        os.close(lock)
 
 
 def _plan(config: Config) -> Removal:
@@ -87,7 +106,7 @@ def _plan(config: Config) -> Removal:
         entries=tuple(path for path in present if path in own),
         foreign=tuple(path for path in present if path not in own),
         kubeconfig=kubeconfig if ours else None,
-        has_node=(data / "agent").is_dir(),
+        has_node=config.agent_dir.is_dir(),
     )
 
 
@@ -131,7 +150,8 @@ def _authorities(content: bytes) -> Sequence[Sequence[bytes]]:
 def reset(config: Config, say: Callable[[str], None]) -> None:
     """Remove all that kubelite made on this host: containers, network, mounts, files. Raises Refused."""
     # The lock is held until all is removed: a service manager may start the server again at any moment.
-    with stopped(config):
+    with _held(config):
+        is_agent = not config.store_dir.exists()
         removal = _plan(config)
         if removal.has_node:
             _remove_node(config, say)
@@ -140,11 +160,22 @@ def reset(config: Config, say: Callable[[str], None]) -> None:
         _unmount_below(removal.data)
         # The kubeconfig goes before the authority that proves whose it is, so that a failed reset can be repeated.
         for path in (*_kubeconfig_elsewhere(removal), *removal.entries):
+            if path == _absolute(config.agent_dir):
+                _empty_agent_folder(path)
             _remove(path)
             say(f"removed {path}")
     if removal.kubeconfig is None and (path := Path(config.write_kubeconfig)).exists():
         say(f"left {path}: it is not, or not only, of this cluster")
     _remove_data_folder(removal, say)
+    if is_agent:
+        say("the cluster still has the node: see kubectl get nodes, and kubectl delete node NAME")
+
+
+def _empty_agent_folder(folder: Path) -> None:
+    """Remove all but the lock, by which a folder counts as an agent's: after a failure a reset can be repeated."""
+    for path in sorted(folder.iterdir()):
+        if path.name != LOCK_FILE:
+            _remove(path)
 
 
 def _remove_node(config: Config, say: Callable[[str], None]) -> None:

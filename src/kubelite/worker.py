@@ -6,9 +6,10 @@ The same parts run in the server's process, over its verbs, and on a joining mac
 import asyncio
 import ipaddress
 import logging
+import os
 import ssl
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
 from msgspec import Struct
@@ -24,9 +25,11 @@ from kubelite.api.kinds.authorization import (
     SubjectAccessReviewSpec,
 )
 from kubelite.api.kinds.core.nodes import Node
+from kubelite.api.machinery.node_flags import parse_labels, parse_taints
 from kubelite.clock import Clock
-from kubelite.config import Config
-from kubelite.net.dns import DNSServer
+from kubelite.config import AgentConfig, ClusterSettings, Config, NodeConfig
+from kubelite.net.dns import CannotListen, DNSServer
+from kubelite.net.nftables import RulesUnavailable
 from kubelite.net.overlay import Overlay
 from kubelite.net.pod_network import PodNetwork
 from kubelite.net.records import ZoneSettings
@@ -55,6 +58,7 @@ from kubelite.node.runtime import EngineUnavailable, RuntimeFailure
 from kubelite.node.sysctls import allow_list
 from kubelite.node.volumes.host import HostVolumes
 from kubelite.offload import Offload
+from kubelite.prerequisites import CannotStart, in_url
 from kubelite.randomness import Randomness
 from kubelite.tasks import TaskSet
 
@@ -78,7 +82,8 @@ class Worker:
 
     def __init__(
         self,
-        config: Config,
+        config: Config | AgentConfig,
+        cluster: ClusterSettings,
         identities: Identities,
         *,
         address: str,
@@ -89,6 +94,7 @@ class Worker:
     ) -> None:
         """`address` is the node's (see `move`); `tls` is for its HTTPS endpoint and requests client certificates."""
         self._config = config
+        self._cluster = cluster
         self._identities = identities
         self._address = address
         self._tls = tls
@@ -98,8 +104,23 @@ class Worker:
         self._tasks = TaskSet()
         self._network_error = NO_RANGE
         self._running = AsyncExitStack()  # the started components; stopped in reverse order
-        self._network = PodNetwork(local_addresses=(config.dns_address,))
+        self._network = PodNetwork(local_addresses=(cluster.dns_address,))
         self._followers: list[Callable[[str], None]] = []  # called with a new address of the node
+
+    @property
+    def kubelet_port(self) -> int:
+        """The port of the node's HTTPS endpoint, after `start`."""
+        return self._api.port
+
+    @property
+    def address(self) -> str:
+        """The address of the node, by which it is on this host; an external address may be another machine's."""
+        return self._address
+
+    @property
+    def pod_addresses(self) -> Sequence[str]:
+        """The addresses of the node's pods, as the node gave them; the API is not asked."""
+        return self._network.pod_addresses
 
     def move(self, address: str) -> None:
         """Change the node's address: in its status, in its pods' status and in the overlay network."""
@@ -110,20 +131,20 @@ class Worker:
     async def start(self) -> None:
         """Start the node. Raises NetworkForbidden, RulesUnavailable or CannotListen before any pod runs."""
         config = self._config
-        data = Path(config.data_dir) / "agent"
+        data = config.agent_dir
         machine = await asyncio.to_thread(_machine, data)
-        identity = NodeIdentity(config.name_of_node, (self._address,), config.kubelet_port)
+        identity = identity_of(config, self._address)
         self._running.push_async_callback(self._network.stop)
         self._runtime = await self._engine(data, machine)
         self._running.push_async_callback(self._runtime.close)
         self._events = self._recorder()
         self._running.push_async_callback(self._events.close)
-        facts = facts_of(identity, machine, config)
+        facts = facts_of(identity, machine, config, self._cluster)
         kubelet = Kubelet(facts, self._collaborators(data))
         door = NodeDoor(self._identities.node, identity.name)
         self._api = NodeAPI(identity.name, kubelet, self._runtime, self._clock, door)
         self._running.push_async_callback(self._api.stop)
-        await self._api.start(config.bind_address, config.kubelet_port, self._tls)
+        await self._api.start(config.kubelet_address, config.kubelet_port, self._tls)
         registration = self._registration = NodeRegistration(
             replace(identity, kubelet_port=self._api.port),
             machine,
@@ -178,7 +199,7 @@ class Worker:
 
     def _collaborators(self, data: Path) -> Collaborators:
         client, config = self._identities.node, self._config
-        dns = DNSSettings((config.dns_address,), config.cluster_domain)
+        dns = DNSSettings((self._cluster.dns_address,), self._cluster.cluster_domain)
         volumes = HostVolumes(
             data,
             client,
@@ -200,12 +221,12 @@ class Worker:
         )
 
     def _service_proxy(self) -> ServiceProxy:
-        config = self._config
+        cluster = self._cluster
         settings = ProxySettings(
-            config.name_of_node,
-            config.cluster_cidr,
-            config.service_cidr,
-            local_addresses=(config.dns_address,),
+            self._config.name_of_node,
+            cluster.cluster_cidr,
+            cluster.service_cidr,
+            local_addresses=(cluster.dns_address,),
         )
         events = EventRecorder(
             self._identities.network, self._clock, self._randomness, component="kube-proxy"
@@ -250,17 +271,17 @@ class Worker:
             unsubscribe()
 
     def _dns_server(self) -> DNSServer:
-        config = self._config
+        cluster = self._cluster
         networks = tuple(
-            ipaddress.IPv4Network(cidr) for cidr in (config.cluster_cidr, config.service_cidr)
+            ipaddress.IPv4Network(cidr) for cidr in (cluster.cluster_cidr, cluster.service_cidr)
         )
-        domain = tuple(label.encode() for label in config.cluster_domain.split("."))
-        upstream = Upstream(HostServers(own_addresses=(config.dns_address,)), self._randomness)
+        domain = tuple(label.encode() for label in cluster.cluster_domain.split("."))
+        upstream = Upstream(HostServers(own_addresses=(cluster.dns_address,)), self._randomness)
         return DNSServer(
             self._identities.network,
             upstream,
             ZoneSettings(domain, networks),
-            [(config.dns_address, DNS_PORT)],
+            [(cluster.dns_address, DNS_PORT)],
         )
 
     async def stop(self) -> None:
@@ -269,7 +290,35 @@ class Worker:
         await self._running.aclose()
 
 
-def facts_of(identity: NodeIdentity, machine: Machine, config: Config) -> NodeFacts:
+@contextmanager
+def node_failures(config: Config | AgentConfig) -> Iterator[None]:
+    """Translate what keeps a node from starting to CannotStart, one line for the user."""
+    try:
+        yield
+    except (RulesUnavailable, CannotListen, PermissionError) as error:
+        raise CannotStart(f"cannot set up the node's network: {error}") from error
+    except OSError as error:
+        raise CannotStart(
+            f"cannot listen on {in_url(config.kubelet_address)}:{config.kubelet_port}: "
+            f"{os.strerror(error.errno or 0)}; see --kubelet-port"
+        ) from error
+
+
+def identity_of(config: NodeConfig, address: str) -> NodeIdentity:
+    """Return the name, address, labels and taints under which a node registers."""
+    return NodeIdentity(
+        config.name_of_node,
+        (address,),
+        config.kubelet_port,
+        labels=parse_labels(config.node_label),
+        taints=parse_taints(config.node_taint),
+        external_address=config.node_external_ip,
+    )
+
+
+def facts_of(
+    identity: NodeIdentity, machine: Machine, config: NodeConfig, cluster: ClusterSettings
+) -> NodeFacts:
     """Return the facts about the node that pods are given and admitted by."""
     return NodeFacts(
         identity.name,
@@ -277,7 +326,7 @@ def facts_of(identity: NodeIdentity, machine: Machine, config: Config) -> NodeFa
         allocatable_of(machine, identity.pods_limit),
         machine.memory_bytes,
         node_labels(identity, machine),
-        config.cluster_domain,
+        cluster.cluster_domain,
         allow_list(machine.kernel, config.allowed_unsafe_sysctls),
         apparmor_enabled(),
     )

@@ -11,8 +11,6 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 ENTRIES = {"kubelite.__main__", "kubelite.cli"}
 # Ready for what comes next, and for now used by tests and examples only.
 AHEAD = {
-    "kubelite.agent",
-    "kubelite.api.client.remote",
     "kubelite.node.simulated",
     "kubelite.store.memory_engine",
 }

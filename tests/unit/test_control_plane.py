@@ -215,3 +215,54 @@ async def test_admission_plugins_are_those_of_the_configuration() -> None:
     names |= {plugin.name for plugin in admission.validating}
     assert "DenyServiceExternalIPs" in names
     assert "PodSecurity" not in names
+
+
+async def test_everybody_may_read_the_ca_certificates_and_nobody_may_write_them(
+    plane: ControlPlane,
+) -> None:
+    anonymous = Caller("system:anonymous", ("system:unauthenticated",))
+    anna = Caller("anna", ("system:authenticated",))
+    for caller in (anonymous, anna):
+        assert plane.authorizer.decide(caller, Attributes("get", path="/cacerts")).allowed
+        assert not plane.authorizer.decide(caller, Attributes("post", path="/cacerts")).allowed
+        assert not plane.authorizer.decide(caller, Attributes("get", path="/cacerts/x")).allowed
+
+
+NETWORK_READS = {
+    *(("", plural) for plural in ("services", "endpoints", "pods", "namespaces", "nodes")),
+    ("discovery.k8s.io", "endpointslices"),
+    *(("networking.k8s.io", name) for name in ("networkpolicies", "servicecidrs", "ipaddresses")),
+}
+EVERYBODYS_WRITES = {
+    ("create", "authentication.k8s.io", "selfsubjectreviews"),
+    ("create", "authorization.k8s.io", "selfsubjectaccessreviews"),
+    ("create", "authorization.k8s.io", "selfsubjectrulesreviews"),
+}
+NETWORK_WRITES = {
+    ("create", "", "events"),
+    ("patch", "", "events"),
+    ("update", "", "events"),
+    ("create", "events.k8s.io", "events"),
+    ("patch", "events.k8s.io", "events"),
+    ("update", "events.k8s.io", "events"),
+    ("patch", "", "services/status"),
+    ("update", "", "services/status"),
+}
+
+
+async def test_the_network_parts_of_a_node_may_do_their_work_only(plane: ControlPlane) -> None:
+    """What a remote agent's certificate for system:kube-proxy is worth."""
+    network = Caller("system:kube-proxy", ("system:authenticated",))
+    reads, writes = set(), set()
+    for row in plane.resources.all():
+        for part in ("", *row.subresources):
+            name = f"{row.plural}/{part}" if part else row.plural
+            for verb in ("get", "list", "watch", "create", "update", "patch", "delete"):
+                wanted = Attributes(verb, row.group, row.version, row.plural, part, "x", "y")
+                if plane.authorizer.decide(network, wanted).allowed:
+                    if verb in ("get", "list", "watch"):
+                        reads.add((row.group, name))
+                    else:
+                        writes.add((verb, row.group, name))
+    assert reads == NETWORK_READS
+    assert writes - EVERYBODYS_WRITES == NETWORK_WRITES

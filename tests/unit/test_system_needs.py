@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from kubelite import __version__
 from kubelite.api.auth.caller import Caller
 from kubelite.api.auth.certificates import new_key
 from kubelite.api.auth.x509 import ClientCertificates
 from kubelite.api.client.local import LocalClient
 from kubelite.api.errors import NotFound
+from kubelite.api.kinds.core.config import ConfigMap
 from kubelite.api.kinds.core.endpoints import Endpoints
 from kubelite.api.kinds.core.namespaces import Namespace
 from kubelite.api.kinds.core.quota import ResourceQuota, ResourceQuotaSpec
@@ -284,3 +286,37 @@ async def test_namespaces_of_the_system_cannot_be_deleted(name: str) -> None:
     client = root(await Plane().start())
     with pytest.raises(Exception, match="is forbidden: this namespace may not be deleted"):
         await client.delete(Namespace, name)
+
+
+async def test_agents_find_the_settings_of_the_cluster() -> None:
+    plane = await Plane().start(cluster_cidr="10.50.0.0/16", cluster_dns="10.43.0.20")
+    found = await root(plane).get(ConfigMap, "kubelite-cluster", "kube-system")
+    assert found.data == {
+        "cluster-cidr": "10.50.0.0/16",
+        "service-cidr": "10.43.0.0/16",
+        "cluster-dns": "10.43.0.20",
+        "cluster-domain": "cluster.local",
+        "node-cidr-mask-size": "24",
+        "version": __version__,
+        "kubernetes-version": "v1.36.2+kubelite",
+    }
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"data": {"cluster-cidr": "192.0.2.0/24", "version": None, "mine": "stays"}},
+        {"immutable": True, "data": {"cluster-cidr": "192.0.2.0/24"}},
+    ],
+)
+async def test_the_settings_are_kept_true(change: dict[str, Any]) -> None:
+    plane = await Plane().start()
+    await root(plane).patch(ConfigMap, "kubelite-cluster", change, "kube-system")
+    await again(plane)
+    found = await root(plane).get(ConfigMap, "kubelite-cluster", "kube-system")
+    assert found.data["cluster-cidr"] == "10.42.0.0/16"
+    assert found.data["version"] == __version__
+    assert found.data.get("mine", "") == (
+        "" if found.immutable or "immutable" in change else "stays"
+    )
+    assert not plane.system.problem

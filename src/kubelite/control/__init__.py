@@ -1,11 +1,8 @@
 """Controllers and the scheduler: they reconcile the cluster through the API only."""
 
 from kubelite.control.api_registration import APIRegistration
-from kubelite.control.certificates import (
-    CertificateApprover,
-    CertificateCleaner,
-    CertificateSigningController,
-)
+from kubelite.control.certificate_approval import CertificateApprover
+from kubelite.control.certificates import CertificateCleaner, CertificateSigningController
 from kubelite.control.cluster_role_aggregation import ClusterRoleAggregationController
 from kubelite.control.cronjob import CronJobController
 from kubelite.control.custom_definitions import CustomDefinitionController
@@ -20,6 +17,7 @@ from kubelite.control.ephemeral_volumes import EphemeralVolumeController
 from kubelite.control.garbage import GarbageCollector
 from kubelite.control.job import JobController
 from kubelite.control.namespace import NamespaceController
+from kubelite.control.node_identities import NodeIdentityController
 from kubelite.control.node_ipam import NodeIPAMController
 from kubelite.control.node_lifecycle import NodeLifecycleController
 from kubelite.control.pod_gc import PodGCController
@@ -75,6 +73,7 @@ CONTROLLERS: tuple[ControllerEntry, ...] = tuple(
         CertificateApprover,
         CertificateSigningController,
         CertificateCleaner,
+        NodeIdentityController,
         TokenCleaner,
         TokenSecretsController,
         TTLAfterFinishedController,

@@ -1,4 +1,4 @@
-"""Approves, signs and deletes certificate signing requests of the cluster's own signers."""
+"""Signs and deletes certificate signing requests of the cluster's own signers."""
 
 from base64 import b64decode, b64encode
 from binascii import Error
@@ -9,29 +9,28 @@ from typing import Any
 from msgspec.structs import replace
 
 from kubelite.api.errors import NotFound
-from kubelite.api.kinds.authorization import (
-    ResourceAttributes,
-    SubjectAccessReview,
-    SubjectAccessReviewSpec,
-)
 from kubelite.api.kinds.certificates import (
     CertificateSigningRequest,
     CertificateSigningRequestCondition,
 )
 from kubelite.api.machinery.times import format_time, parse_time
+from kubelite.control.certificate_decisions import (
+    BASIC,
+    CLIENT,
+    NODE_CLIENT,
+    NODE_PREFIX,
+    NODE_SERVING,
+    NODES_GROUP,
+    has_usages,
+    is_node_client,
+)
 from kubelite.control.options import SigningRequest
 from kubelite.control.runtime import Context, Key, Watch
 
-CLIENT = "kubernetes.io/kube-apiserver-client"
-NODE_CLIENT = "kubernetes.io/kube-apiserver-client-kubelet"
-NODE_SERVING = "kubernetes.io/kubelet-serving"
 LEGACY = "kubernetes.io/legacy-unknown"
 SIGNERS = frozenset({CLIENT, NODE_CLIENT, NODE_SERVING, LEGACY})
-NODE_PREFIX = "system:node:"
-NODES_GROUP = "system:nodes"
 PENDING_LIFETIME = timedelta(hours=24)
 DECIDED_LIFETIME = timedelta(hours=1)
-BASIC = frozenset({"digital signature", "key encipherment"})
 
 
 def condition(
@@ -39,17 +38,6 @@ def condition(
 ) -> CertificateSigningRequestCondition | None:
     """Return the request's condition of a type, or None."""
     return next((one for one in request.status.conditions if one.type == condition_type), None)
-
-
-def is_node_client(asked: SigningRequest, usages: Sequence[str]) -> bool:
-    """Return whether a request has the form of a node's client certificate."""
-    names = asked.wanted
-    return (
-        list(names.organizations) == [NODES_GROUP]
-        and names.common_name.startswith(NODE_PREFIX)
-        and not (names.dns_names or names.addresses or asked.emails or asked.uris)
-        and _has_usages(usages, "client auth")
-    )
 
 
 def fault(asked: SigningRequest, request: CertificateSigningRequest) -> str:
@@ -72,15 +60,9 @@ def fault(asked: SigningRequest, request: CertificateSigningRequest) -> str:
                 return "common name is not the requester's"
             if not (names.dns_names or names.addresses) or asked.emails or asked.uris:
                 return "subject alternative names must be DNS names or addresses"
-            return "" if _has_usages(usages, "server auth") else "usages did not match"
+            return "" if has_usages(usages, "server auth") else "usages did not match"
         case _:
             return ""
-
-
-def _has_usages(usages: Sequence[str], purpose: str) -> bool:
-    """Return whether the usages are the purpose, digital signature and at most key encipherment."""
-    given = set(usages)
-    return {purpose, "digital signature"} <= given <= {purpose, *BASIC}
 
 
 def lifetime(request: CertificateSigningRequest) -> timedelta:
@@ -89,7 +71,7 @@ def lifetime(request: CertificateSigningRequest) -> timedelta:
     return DECIDED_LIFETIME if decided else PENDING_LIFETIME
 
 
-def _read(context: Context, request: CertificateSigningRequest) -> SigningRequest | None:
+def read(context: Context, request: CertificateSigningRequest) -> SigningRequest | None:
     """Parse the request; None if it is malformed or no parser is configured."""
     if context.options.read_request is None:
         return None
@@ -104,71 +86,6 @@ def is_open(request: CertificateSigningRequest) -> bool:
     return not request.status.certificate and not any(
         condition(request, name) for name in ("Approved", "Denied")
     )
-
-
-class CertificateApprover:
-    """Approves client certificates of nodes if the requester has the permission to get one."""
-
-    name = "csrapproving"
-    identity = "certificate-controller"
-    workers = 1
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._requests = context.mirror(CertificateSigningRequest)
-
-    def watches(self) -> Sequence[Watch[Any]]:
-        """Watch requests of nodes for client certificates."""
-        return (Watch(CertificateSigningRequest, where=_is_of_node),)
-
-    async def reconcile(self, key: Key) -> float | None:
-        """Approve if a SubjectAccessReview allows it; otherwise leave the decision to an administrator."""
-        request = self._requests.get(key.name)
-        if request is None or not is_open(request):
-            return None
-        asked = _read(self._context, request)
-        if asked is None or not is_node_client(asked, request.spec.usages):
-            return None
-        own = asked.wanted.common_name == request.spec.username
-        if own and await self._may(request, "selfnodeclient"):
-            text = "Auto approving self kubelet client certificate after SubjectAccessReview."
-        elif await self._may(request, "nodeclient"):
-            text = "Auto approving kubelet client certificate after SubjectAccessReview."
-        else:
-            return None
-        date = format_time(self._context.clock.now())
-        approved = CertificateSigningRequestCondition(
-            type="Approved",
-            status="True",
-            reason="AutoApproved",
-            message=text,
-            lastUpdateTime=date,
-            lastTransitionTime=date,
-        )
-        status = replace(request.status, conditions=[*request.status.conditions, approved])
-        await self._context.client.update(replace(request, status=status), "approval")
-        return None
-
-    async def _may(self, request: CertificateSigningRequest, subresource: str) -> bool:
-        spec = request.spec
-        review = await self._context.client.create(
-            SubjectAccessReview(
-                spec=SubjectAccessReviewSpec(
-                    user=spec.username,
-                    uid=spec.uid,
-                    groups=spec.groups,
-                    extra=spec.extra,
-                    resourceAttributes=ResourceAttributes(
-                        group="certificates.k8s.io",
-                        resource="certificatesigningrequests",
-                        verb="create",
-                        subresource=subresource,
-                        version="*",
-                    ),
-                )
-            )
-        )
-        return review.status.allowed
 
 
 class CertificateSigningController:
@@ -201,7 +118,7 @@ class CertificateSigningController:
             return None
         if condition(request, "Denied") is not None:
             return None
-        asked = _read(self._context, request)
+        asked = read(self._context, request)
         reason = "cannot be read" if asked is None else fault(asked, request)
         if reason:
             await self._fail(request, reason)
@@ -269,9 +186,3 @@ class CertificateCleaner:
 def _since(request: CertificateSigningRequest) -> datetime:
     dates = [one.lastUpdateTime for one in request.status.conditions if one.lastUpdateTime]
     return parse_time(max(dates, default=request.metadata.creationTimestamp))
-
-
-def _is_of_node(
-    _before: CertificateSigningRequest | None, after: CertificateSigningRequest | None
-) -> bool:
-    return after is not None and after.spec.signerName == NODE_CLIENT

@@ -37,6 +37,10 @@ class SigningRequest(Protocol):
     def emails(self) -> Sequence[str]: ...
     @property
     def uris(self) -> Sequence[str]: ...
+    @property
+    def key_hash(self) -> str:
+        """The SHA-256 of the public key in hexadecimal."""
+        ...
 
 
 class CertificateSigner(Protocol):
@@ -57,6 +61,16 @@ class TokenIssuer(Protocol):
         ...
 
 
+class ServerIdentity(Struct, frozen=True):
+    """What belongs to the server and to the cluster's Services, so that no node may have a certificate for it."""
+
+    node_name: str = ""  # of the server's own node
+    names: tuple[str, ...] = ()  # DNS names at which clients reach the API
+    addresses: tuple[str, ...] = ()
+    domain: str = "cluster.local"  # of the cluster
+    networks: tuple[Network, ...] = ()  # addresses of pods and Services
+
+
 class Options(Struct, frozen=True):
     """Settings of this cluster, and services outside of the API, that controllers need."""
 
@@ -67,6 +81,7 @@ class Options(Struct, frozen=True):
     resources: Resources | None = None  # None: those that the client of the mirrors knows
     signer: CertificateSigner | None = None  # None: no request is signed
     read_request: Callable[[bytes], SigningRequest] | None = None  # raises ValueError
+    server: Callable[[], ServerIdentity] = ServerIdentity  # asked anew, since addresses change
     token_issuer: TokenIssuer | None = None
     system: SystemObjects = SystemObjects()  # required objects; empty except in a server
     node_grace_seconds: float = 50.0  # without a report a node becomes Unknown

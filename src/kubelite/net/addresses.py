@@ -31,6 +31,11 @@ class AddressPool:
         """The address of the bridge."""
         return self._text(1)
 
+    @property
+    def allocated(self) -> list[str]:
+        """The addresses that owners have now."""
+        return [self._text(offset) for offset in self._owned.values()]
+
     def get(self, owner: str) -> str | None:
         """Return the address allocated to `owner`, if any."""
         offset = self._owned.get(owner)

@@ -45,6 +45,7 @@ class HostAddress(Struct, frozen=True):
     text: str
     scope: int
     flags: int
+    link: int = 0  # index of the interface
 
     def serves(self, besides: Ranges) -> bool:
         """Return whether others may reach the host at it; `besides` are ranges that belong to the cluster."""
@@ -93,14 +94,16 @@ def preferred_source() -> str:
 class HostAddresses:
     """Follows the addresses of the network namespace it was opened in."""
 
-    def __init__(self, *, besides: Ranges = (), fixed: str = "") -> None:
+    def __init__(self, *, besides: Ranges = (), fixed: str = "", interface: str = "") -> None:
         """Begin to listen; raises OSError. See `HostAddress.serves` for `besides`.
 
-        `fixed` is the primary address if it was configured: it is used whether or not the host has it.
+        `fixed` is the primary address if it was configured: it is used whether or not the host has it. With
+        `interface` the primary address is one of that interface; while it has none, the one it had before.
         """
         self.view = HostView(primary=fixed)
         self._besides = tuple(besides)
         self._fixed = fixed
+        self._interface = interface
         self._changed = asyncio.Event()
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)
         self._socket.setblocking(False)
@@ -112,8 +115,13 @@ class HostAddresses:
 
     def read(self) -> HostView:
         """Return the addresses as they are now. Blocks shortly; raises OSError."""
-        known = {one.text for one in _addresses() if one.serves(self._besides)}
-        addresses = tuple(sorted(known))
+        serving = [one for one in _addresses() if one.serves(self._besides)]
+        addresses = tuple(sorted({one.text for one in serving}))
+        if self._interface:
+            link = link_index(self._interface)
+            own = tuple(sorted({one.text for one in serving if one.link == link}))
+            current = self.view.primary
+            return HostView(addresses, primary_address(own, current, current) or current)
         primary = self._fixed or primary_address(addresses, preferred_source(), self.view.primary)
         return HostView(addresses, primary)
 
@@ -178,6 +186,14 @@ class HostAddresses:
                     raise
 
 
+def link_index(name: str) -> int:
+    """Return the index of an interface; 0 if there is none of that name."""
+    try:
+        return socket.if_nametoindex(name)
+    except OSError:
+        return 0
+
+
 def local_addresses() -> frozenset[str]:
     """Return all addresses of the host, of any scope. Blocks shortly."""
     return frozenset(address.text for address in _addresses())
@@ -191,9 +207,9 @@ def _addresses() -> list[HostAddress]:
 
 def decoded(data: bytes) -> HostAddress | None:
     """Read an address message; None for a family that is not known."""
-    family, _, flags, scope, _ = ADDRESS.unpack_from(data)
+    family, _, flags, scope, link = ADDRESS.unpack_from(data)
     attributes = decode_attributes(data[ADDRESS.size :])
     value = attributes.get(IFA_LOCAL) or attributes.get(IFA_ADDRESS)
     if family not in (socket.AF_INET, socket.AF_INET6) or not value:
         return None
-    return HostAddress(socket.inet_ntop(family, value), scope, flags)
+    return HostAddress(socket.inet_ntop(family, value), scope, flags, link)

@@ -101,6 +101,11 @@ class PodNetwork:
         return self._addresses.gateway
 
     @property
+    def pod_addresses(self) -> Sequence[str]:
+        """The addresses of the pods on this node, which it gave them itself; empty before `start`."""
+        return () if self._pool is None else self._pool.allocated
+
+    @property
     def _addresses(self) -> AddressPool:
         assert self._pool is not None, "start comes first"
         return self._pool

@@ -26,9 +26,11 @@ from kubelite.api.kinds.core.nodes import (
     NodeFeatures,
     NodeRuntimeHandler,
     NodeRuntimeHandlerFeatures,
+    NodeSpec,
     NodeStatus,
     NodeSystemInfo,
 )
+from kubelite.api.kinds.core.scheduling import Taint
 from kubelite.api.kinds.meta import ObjectMeta, OwnerReference
 from kubelite.api.machinery.quantity import canonical_quantity
 from kubelite.api.machinery.times import format_micro_time, format_time
@@ -60,14 +62,22 @@ class NodeIdentity(Struct, frozen=True):
     name: str
     addresses: tuple[str, ...]  # the primary one first
     kubelet_port: int
-    labels: Mapping[str, str] = {}
-    taints: tuple[Any, ...] = ()
+    labels: Mapping[
+        str, str
+    ] = {}  # those of the flags; set when the Node is created, then the API's
+    taints: tuple[Taint, ...] = ()  # as `labels`
+    external_address: str = ""
     pods_limit: int = PODS_LIMIT
 
 
 def node_labels(identity: NodeIdentity, machine: Machine) -> dict[str, str]:
-    """Return the labels every node has, and its own."""
-    return {
+    """Return the labels of a new Node: those every node has, and its own, which win."""
+    return {**default_labels(identity, machine), **identity.labels}
+
+
+def default_labels(identity: NodeIdentity, machine: Machine) -> dict[str, str]:
+    """Return the labels every node has, which it keeps true unless its own have others instead."""
+    labels = {
         "kubernetes.io/hostname": identity.name,
         "kubernetes.io/os": "linux",
         "kubernetes.io/arch": machine.architecture,
@@ -75,8 +85,8 @@ def node_labels(identity: NodeIdentity, machine: Machine) -> dict[str, str]:
         "beta.kubernetes.io/arch": machine.architecture,
         "node.kubernetes.io/instance-type": "kubelite",
         "beta.kubernetes.io/instance-type": "kubelite",
-        **identity.labels,
     }
+    return {key: text for key, text in labels.items() if key not in identity.labels}
 
 
 def capacity_of(machine: Machine, pods_limit: int) -> dict[str, str]:
@@ -177,10 +187,14 @@ def status_of_node(
     """Compute the node's status; `before` is the one that the API has."""
     extended = extended_resources(before.capacity if before is not None else {})
     runtime = f"{version.name}://{version.version}" if version is not None else "docker://unknown"
+    external = [NodeAddress(type="ExternalIP", address=identity.external_address)]
+    if not identity.external_address:
+        external = []
     largest = sorted(images, key=lambda image: (-image.size_bytes, image.id))[:IMAGES_LIMIT]
     return NodeStatus(
         addresses=[
             *(NodeAddress(type="InternalIP", address=address) for address in identity.addresses),
+            *external,
             NodeAddress(type="Hostname", address=identity.name),
         ],
         capacity={**capacity_of(machine, identity.pods_limit), **extended},
@@ -306,7 +320,11 @@ class NodeRegistration:
             self._changed.clear()
 
     async def _register(self) -> Node:
-        """Create the node, or take over the one that is there; labels of others are left alone."""
+        """Create the node, or take over the one that is there.
+
+        As with the kubelet, labels and taints of flags are set when the Node is created: later they are the
+        administrator's, who may have changed them. The default labels are corrected.
+        """
         identity = self._identity
         labels = node_labels(identity, self._machine)
         try:
@@ -314,12 +332,16 @@ class NodeRegistration:
         except NotFound:
             try:
                 node = await self._client.create(
-                    Node(metadata=ObjectMeta(name=identity.name, labels=labels))
+                    Node(
+                        metadata=ObjectMeta(name=identity.name, labels=labels),
+                        spec=NodeSpec(taints=list(identity.taints)),
+                    )
                 )
             except AlreadyExists:
                 node = await self._client.get(Node, identity.name)
+        defaults = default_labels(identity, self._machine)
         missing = {
-            key: text for key, text in labels.items() if node.metadata.labels.get(key) != text
+            key: text for key, text in defaults.items() if node.metadata.labels.get(key) != text
         }
         if missing:
             node = await self._client.patch(Node, identity.name, {"metadata": {"labels": missing}})

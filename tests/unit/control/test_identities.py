@@ -15,11 +15,8 @@ from kubelite.api.kinds.core.config import Secret
 from kubelite.api.kinds.core.service_accounts import ServiceAccount
 from kubelite.api.kinds.meta import LabelSelector, ObjectMeta
 from kubelite.api.kinds.rbac import AggregationRule, ClusterRole, PolicyRule
-from kubelite.control.certificates import (
-    CertificateApprover,
-    CertificateCleaner,
-    CertificateSigningController,
-)
+from kubelite.control.certificate_approval import CertificateApprover
+from kubelite.control.certificates import CertificateCleaner, CertificateSigningController
 from kubelite.control.cluster_role_aggregation import ClusterRoleAggregationController
 from kubelite.control.options import Options
 from kubelite.control.token_cleaner import TokenCleaner
@@ -123,6 +120,7 @@ class Asked(Struct):
     wanted: Names
     emails: tuple[str, ...] = ()
     uris: tuple[str, ...] = ()
+    key_hash: str = "k1"
 
 
 class Signer:

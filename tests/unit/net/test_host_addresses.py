@@ -4,6 +4,7 @@ from ipaddress import ip_network
 
 import pytest
 
+from kubelite.net import host_addresses
 from kubelite.net.host_addresses import (
     ADDRESS,
     IFA_ADDRESS,
@@ -101,5 +102,27 @@ async def test_the_present_view_is_told_first_and_then_only_the_newest(
             host._publish(view)
         assert await waiting == views[2]
         await changes.aclose()  # type: ignore[attr-defined]  # an async generator
+    finally:
+        host.close()
+
+
+async def test_the_address_of_an_interface(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [
+        HostAddress("192.0.2.1", 0, 0, 2),
+        HostAddress("198.51.100.9", 0, 0, 3),
+        HostAddress("198.51.100.8", 0, 0, 3),
+        HostAddress("10.42.0.1", 0, 0, 3),
+    ]
+    monkeypatch.setattr(host_addresses, "_addresses", lambda: found)
+    monkeypatch.setattr(host_addresses, "link_index", {"eth1": 3}.get)
+    host = HostAddresses(besides=PODS, interface="eth1")
+    try:
+        assert (await host.start()).primary == "198.51.100.8"
+        host.view = HostView(primary="198.51.100.9")
+        assert host.read().primary == "198.51.100.9"  # what is good stays
+        del found[1:]
+        view = host.read()
+        assert view.primary == "198.51.100.9"  # and an interface that is gone may come back
+        assert view.addresses == ("192.0.2.1",)
     finally:
         host.close()

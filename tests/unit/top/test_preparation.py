@@ -11,13 +11,8 @@ import pytest
 
 from kubelite.clock import SystemClock
 from kubelite.config import Config
-from kubelite.preparation import (
-    CannotStart,
-    allow_many_files,
-    open_audit_log,
-    read_static_tokens,
-    write_kubeconfig,
-)
+from kubelite.preparation import open_audit_log, read_static_tokens, write_kubeconfig
+from kubelite.prerequisites import CannotStart, allow_many_files
 from kubelite.randomness import SystemRandomness
 
 FILES = resource.RLIMIT_NOFILE

@@ -1,14 +1,18 @@
 """What `kubelite reset` removes; here with folders on which no node ran, so that nothing but files is touched."""
 
+import os
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from kubelite import uninstall
 from kubelite.api.auth.pki import ADMIN, Pki
 from kubelite.cli import main
 from kubelite.clock import SystemClock
 from kubelite.config import Config
+from kubelite.joining.files import LEAVES, AgentFiles
+from kubelite.maintenance import Refused
 from kubelite.randomness import SystemRandomness
 from kubelite.store.lmdb_engine import LMDBEngine
 from kubelite.uninstall import plan_removal, reset
@@ -152,4 +156,64 @@ def test_a_relative_folder_is_the_same_as_an_absolute_one(
     Path(config.write_kubeconfig).rename(tmp_path / "data" / "kubelite.yaml")
     inside = Config(data_dir="data", write_kubeconfig=f"{tmp_path}/data/kubelite.yaml")
     assert invoke(inside, "--yes").exit_code == 0
+    assert files(tmp_path) == []
+
+
+def joined(folder: Path) -> Config:
+    """Make the files of an agent on which no pod ran."""
+    config = Config(data_dir=str(folder), docker_socket=str(folder.parent / "no.sock"))
+    files = AgentFiles(config.agent_dir)
+    folder.mkdir()
+    files.prepare()
+    os.close(files.lock())
+    for leaf in LEAVES:
+        files.ensure_key(leaf)
+    return config
+
+
+def without_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nothing(_: object) -> bool:
+        return True
+
+    monkeypatch.setattr("kubelite.net.reset.remove_network", nothing)
+    monkeypatch.setattr("kubelite.node.cgroups.remove_all", lambda: None)
+
+
+def test_all_of_an_agent_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_network(monkeypatch)
+    config = joined(tmp_path / "data")
+    said: list[str] = []
+    reset(config, said.append)
+    assert files(tmp_path) == []
+    assert "kubectl delete node NAME" in said[-1]
+
+
+def test_an_agent_that_runs_is_left_alone(tmp_path: Path) -> None:
+    config = joined(tmp_path / "data")
+    lock = AgentFiles(config.agent_dir).lock()
+    before = files(tmp_path)
+    done = invoke(config, "--yes")
+    assert done.exit_code == 1
+    assert "an agent runs on it; stop the agent first" in done.output
+    assert files(tmp_path) == before
+    os.close(lock)
+
+
+def test_a_reset_of_an_agent_that_failed_can_be_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_network(monkeypatch)
+    config = joined(tmp_path / "data")
+    real = uninstall._remove
+
+    def fail(path: Path) -> None:
+        if path.name == "pki":
+            raise Refused("cannot remove it")
+        real(path)
+
+    monkeypatch.setattr(uninstall, "_remove", fail)
+    with pytest.raises(Refused):
+        reset(config, lambda _: None)
+    monkeypatch.setattr(uninstall, "_remove", real)
+    reset(config, lambda _: None)
     assert files(tmp_path) == []

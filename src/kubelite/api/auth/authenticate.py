@@ -17,6 +17,8 @@ from kubelite.api.auth.caller import (
     Caller,
     Credentials,
 )
+from kubelite.api.auth.node_identities import NodeIdentities
+from kubelite.api.auth.nodes import node_name
 from kubelite.api.auth.static_tokens import StaticTokens
 from kubelite.api.auth.tokens import (
     TOKEN_BYTES_LIMIT,
@@ -28,6 +30,10 @@ from kubelite.api.auth.x509 import CertificateInvalid, ClientCertificates
 from kubelite.api.errors import Unauthorized
 
 ANYBODY = Caller(ANONYMOUS, (UNAUTHENTICATED,))
+
+
+class IdentityReleased(CertificateInvalid):
+    """The certificate of a node is valid, but the node's name is no longer its machine's."""
 
 
 class RemoteTokens(Protocol):
@@ -50,22 +56,30 @@ class UnionAuthenticator:
         bootstrap: BootstrapTokens | None = None,
         static: StaticTokens | None = None,
         remote: Sequence[RemoteTokens] = (),
+        identities: NodeIdentities | None = None,
         anonymous: bool = True,
     ) -> None:
-        """`audiences` are the API server's own, the only ones of tokens that are not a service account's."""
+        """`audiences` are the API server's own, the only ones of tokens that are not a service account's.
+
+        Without `identities` the certificates of nodes are not compared with the bindings of their names.
+        """
         self._certificates = certificates
         self._service_accounts = service_accounts
         self._audiences = tuple(audiences)
         self._bootstrap = bootstrap
         self._static = static
         self._remote = tuple(remote)
+        self._identities = identities
         self._anonymous = anonymous
 
     async def authenticate(self, credentials: Credentials) -> Caller:
         """Return the caller; raises Unauthorized for invalid credentials."""
         if credentials.certificate is not None:
             try:
-                return authenticated(self._certificates.caller(credentials.certificate))
+                return authenticated(self._holder(credentials.certificate))
+            except IdentityReleased as error:
+                if not credentials.bearer_token:
+                    raise Unauthorized(f"Unauthorized: {error}") from None
             except CertificateInvalid:
                 if not credentials.bearer_token:
                     raise Unauthorized("Unauthorized") from None
@@ -99,6 +113,16 @@ class UnionAuthenticator:
         accepted = tuple(audiences) or self._audiences
         matching = tuple(audience for audience in accepted if audience in self._audiences)
         return Proved(authenticated(caller), matching) if matching else None
+
+    def _holder(self, der: bytes) -> Caller:
+        """Return the caller of a client certificate; raises CertificateInvalid."""
+        read = self._certificates.read(der)
+        node = node_name(read.caller)
+        if node and self._identities is not None:
+            refusal = self._identities.refusal(node, read.key_hash)
+            if refusal:
+                raise IdentityReleased(refusal)
+        return read.caller
 
     def _local(self, token: str) -> Caller | None:
         if self._static and (caller := self._static.caller(token)):

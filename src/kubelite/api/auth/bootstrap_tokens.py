@@ -1,6 +1,5 @@
 """Bootstrap tokens (``<id>.<secret>``), kept as Secrets in kube-system, with which a machine joins the cluster."""
 
-import base64
 import hmac
 import re
 from collections.abc import Mapping
@@ -9,15 +8,18 @@ from datetime import datetime
 from kubelite.api.auth.caller import Caller
 from kubelite.api.auth.lookup import Lookup
 from kubelite.api.kinds.core.config import Secret
+from kubelite.api.machinery.join_secrets import (
+    NAMESPACE,
+    TOKEN_PREFIX,
+    TOKEN_TYPE,
+    TOKEN_USER,
+    decoded,
+)
 from kubelite.clock import Clock
 from kubelite.randomness import Randomness
 
 TOKEN = re.compile(r"([a-z0-9]{6})\.([a-z0-9]{16})", re.ASCII)
 GROUP = re.compile(r"system:bootstrappers:[a-z0-9:-]{0,255}[a-z0-9]", re.ASCII)
-SECRET_TYPE = "bootstrap.kubernetes.io/token"  # noqa: S105 - the name of a type
-NAMESPACE = "kube-system"
-NAME_PREFIX = "bootstrap-token-"
-USER_PREFIX = "system:bootstrap:"
 BOOTSTRAPPERS = "system:bootstrappers"
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 FAIR_BYTES = 256 // len(ALPHABET) * len(ALPHABET)  # larger bytes would bias the letters
@@ -36,7 +38,7 @@ class BootstrapTokens:
         if parsed is None:
             return None
         identifier, secret_part = parsed.groups()
-        secret = self._lookup.get(Secret, NAME_PREFIX + identifier, NAMESPACE)
+        secret = self._lookup.get(Secret, TOKEN_PREFIX + identifier, NAMESPACE)
         if secret is None:
             return None
         return caller_of(secret, identifier, secret_part, self._clock.now())
@@ -45,7 +47,7 @@ class BootstrapTokens:
 def caller_of(secret: Secret, identifier: str, secret_part: str, now: datetime) -> Caller | None:
     """Return the caller if the Secret makes the token valid at `now`, else None."""
     data = decoded(secret.data)
-    if secret.type != SECRET_TYPE or secret.metadata.deletionTimestamp is not None:
+    if secret.type != TOKEN_TYPE or secret.metadata.deletionTimestamp is not None:
         return None
     if not hmac.compare_digest(data.get("token-secret", b""), secret_part.encode()):
         return None
@@ -60,7 +62,7 @@ def caller_of(secret: Secret, identifier: str, secret_part: str, now: datetime) 
     ]
     if not all(GROUP.fullmatch(group) for group in extra):
         return None
-    return Caller(USER_PREFIX + identifier, (BOOTSTRAPPERS, *sorted(set(extra))))
+    return Caller(TOKEN_USER + identifier, (BOOTSTRAPPERS, *sorted(set(extra))))
 
 
 def has_expired(data: Mapping[str, bytes], now: datetime) -> bool:
@@ -73,17 +75,6 @@ def has_expired(data: Mapping[str, bytes], now: datetime) -> bool:
     except ValueError:
         return True
     return date.tzinfo is None or now >= date
-
-
-def decoded(data: Mapping[str, str]) -> dict[str, bytes]:
-    """Return a Secret's data decoded from base64, without invalid values."""
-    values = {}
-    for name, text in data.items():
-        try:
-            values[name] = base64.b64decode(text, validate=True)
-        except ValueError:  # a non-ASCII character raises ValueError, not binascii.Error
-            continue
-    return values
 
 
 def new_token(randomness: Randomness) -> tuple[str, str]:

@@ -9,18 +9,28 @@ from datetime import datetime, timedelta
 from ipaddress import ip_address
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 from msgspec import Struct
 
+from kubelite.api.auth.join_token import certificate_hash
 from kubelite.randomness import Randomness
 
 CA_LIFETIME = timedelta(days=3650)
 LEAF_LIFETIME = timedelta(days=365)
 BACKDATED = timedelta(minutes=5)  # peers' clocks may run behind ours
 SERIAL_BYTES = 16
+
+# Errors of cryptography for malformed certificates, which have no common base but Exception.
+UNREADABLE = (
+    ValueError,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+    UnsupportedAlgorithm,
+)
 
 SERVER_AUTH = ExtendedKeyUsageOID.SERVER_AUTH
 CLIENT_AUTH = ExtendedKeyUsageOID.CLIENT_AUTH
@@ -227,21 +237,28 @@ def alternative_names(
     return list(names), [str(address) for address in addresses]
 
 
-def public_key_hash(certificate: x509.Certificate) -> str:
-    """Return ``sha256:<hex>`` of the certificate's public key, the form kubeadm's join tokens pin."""
-    info = certificate.public_key().public_bytes(
+def public_key_hash(signed: x509.Certificate | x509.CertificateSigningRequest) -> str:
+    """Return the SHA-256 of the public key (SubjectPublicKeyInfo) in hexadecimal; a key made anew has another."""
+    info = signed.public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    return "sha256:" + hashlib.sha256(info).hexdigest()
+    return hashlib.sha256(info).hexdigest()
 
 
-def trusted_by_hash(bundle_pem: bytes, pinned: Sequence[str]) -> list[x509.Certificate]:
-    """Return the certificates of a bundle whose key a join token pins; if empty, the bundle must not be trusted."""
-    return [
-        certificate
-        for certificate in x509.load_pem_x509_certificates(bundle_pem)
-        if public_key_hash(certificate) in pinned
-    ]
+def authority_hash(certificate: x509.Certificate) -> str:
+    """Return the hash by which a join token names a CA: that of the whole certificate."""
+    return certificate_hash(certificate.public_bytes(serialization.Encoding.DER))
+
+
+def trusted_by_hash(bundle_pem: bytes, ca_hash: str) -> x509.Certificate | None:
+    """Return the certificate of a bundle that a join token names; None if the bundle must not be trusted.
+
+    Raises ValueError if the bundle is not PEM.
+    """
+    for certificate in x509.load_pem_x509_certificates(bundle_pem):
+        if authority_hash(certificate) == ca_hash:
+            return certificate
+    return None
 
 
 def _authority_certificate(

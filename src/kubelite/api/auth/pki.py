@@ -24,6 +24,7 @@ from kubelite.api.auth.certificates import (
     SERVER_AUTH,
     Authority,
     Wanted,
+    authority_hash,
     certificate_pem,
     common_name,
     cross_signed,
@@ -32,7 +33,6 @@ from kubelite.api.auth.certificates import (
     new_authority,
     new_key,
     organizations,
-    public_key_hash,
     read_key,
     renewal_date,
     renewal_reason,
@@ -307,8 +307,8 @@ class Pki:
 
     @property
     def ca_hash(self) -> str:
-        """The public key hash of the current CA, which join tokens pin."""
-        return public_key_hash(self.authority.certificate)
+        """The hash of the current CA's certificate, by which join tokens name it."""
+        return authority_hash(self.authority.certificate)
 
     @property
     def serving_addresses(self) -> Sequence[str]:

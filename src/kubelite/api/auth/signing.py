@@ -5,6 +5,7 @@ from datetime import timedelta
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
+from cryptography.x509.oid import NameOID
 from msgspec import Struct
 
 from kubelite.api.auth.certificates import (
@@ -12,19 +13,22 @@ from kubelite.api.auth.certificates import (
     CLIENT_AUTH,
     LEAF_LIFETIME,
     SERVER_AUTH,
+    UNREADABLE,
     Authority,
     Wanted,
     alternative_names,
     certificate_pem,
     common_name,
     organizations,
+    public_key_hash,
 )
 from kubelite.api.auth.pki import Pki
-from kubelite.api.auth.x509 import UNREADABLE
 from kubelite.clock import Clock
+from kubelite.limits import SIGNING_REQUEST
 from kubelite.randomness import Randomness
 
 SHORTEST_SECONDS = 600
+SEEN_NAMES = (x509.DNSName, x509.IPAddress, x509.RFC822Name, x509.UniformResourceIdentifier)
 PURPOSES = {"client auth": CLIENT_AUTH, "server auth": SERVER_AUTH}
 
 KEY_USAGES = frozenset(
@@ -50,13 +54,24 @@ class Request(Struct, frozen=True):
     uris: tuple[str, ...]
     csr: x509.CertificateSigningRequest
 
+    @property
+    def key_hash(self) -> str:
+        """The SHA-256 of the public key in hexadecimal."""
+        return public_key_hash(self.csr)
+
 
 def read_request(pem: bytes) -> Request:
     """Parse a PEM request and verify by its signature that the sender has the key; raises RequestInvalid."""
+    if len(pem) > SIGNING_REQUEST.value:
+        SIGNING_REQUEST.reached()
+        raise RequestInvalid(f"it has more than {SIGNING_REQUEST.value} bytes")
     try:
         csr = x509.load_pem_x509_csr(pem)
         if not csr.is_signature_valid:
             raise RequestInvalid("its signature is wrong")
+        if len(csr.subject.get_attributes_for_oid(NameOID.COMMON_NAME)) > 1:
+            # Some programs read the first one and some the last, so it would name two users.
+            raise RequestInvalid("its subject has several common names")
         names, addresses = alternative_names(csr)
         emails, uris = _other_names(csr)
         wanted = Wanted(
@@ -117,8 +132,10 @@ class CertificateSigner:
         if purposes:
             builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
         for extension in request.csr.extensions:
-            if isinstance(extension.value, x509.SubjectAlternativeName):
-                builder = builder.add_extension(extension.value, critical=False)
+            if isinstance(extension.value, x509.SubjectAlternativeName) and (
+                names := _checked_names(extension.value)
+            ):
+                builder = builder.add_extension(names, critical=False)
         return certificate_pem(builder.sign(authority.key, hashes.SHA256()), *authority.chain)
 
 
@@ -136,6 +153,12 @@ def _key_usage(usages: tuple[str, ...]) -> x509.KeyUsage | None:
         encipher_only=False,
         decipher_only=False,
     )
+
+
+def _checked_names(given: x509.SubjectAlternativeName) -> x509.SubjectAlternativeName | None:
+    """Return the names of the types that approvers see; None if there are none."""
+    names = [name for name in given if isinstance(name, SEEN_NAMES)]
+    return x509.SubjectAlternativeName(names) if names else None
 
 
 def _other_names(csr: x509.CertificateSigningRequest) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -17,7 +17,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kubelite.api.auth.bootstrap_tokens import decoded
 from kubelite.api.auth.caller import Caller
 from kubelite.api.auth.lookup import Lookup
 from kubelite.api.auth.recent import Recent
@@ -32,6 +31,7 @@ from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.service_accounts import ServiceAccount
 from kubelite.api.kinds.model import Kind
+from kubelite.api.machinery.join_secrets import decoded
 from kubelite.api.machinery.times import format_time
 from kubelite.clock import Clock
 from kubelite.randomness import Randomness

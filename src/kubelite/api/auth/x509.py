@@ -11,16 +11,17 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.utils import CryptographyDeprecationWarning
 from msgspec import Struct
 
 from kubelite.api.auth.caller import Caller
 from kubelite.api.auth.certificates import (
     CLIENT_AUTH,
+    UNREADABLE,
     common_name,
     is_issued_by,
     organizations,
+    public_key_hash,
     usages,
 )
 from kubelite.api.auth.recent import Recent
@@ -28,14 +29,6 @@ from kubelite.api.auth.tokens import CREDENTIAL_ID
 from kubelite.clock import Clock
 
 REMEMBERED = 1024
-# Errors of cryptography for malformed certificates, which have no common base but Exception.
-UNREADABLE = (
-    ValueError,
-    x509.InvalidVersion,
-    x509.DuplicateExtension,
-    x509.UnsupportedGeneralNameType,
-    UnsupportedAlgorithm,
-)
 ANY_USAGE = "2.5.29.37.0"
 
 
@@ -49,6 +42,7 @@ class Read(Struct, frozen=True):
     caller: Caller
     not_before: datetime
     not_after: datetime
+    key_hash: str  # SHA-256 of the public key in hexadecimal
 
 
 class ClientCertificates:
@@ -67,13 +61,17 @@ class ClientCertificates:
 
     def caller(self, der: bytes) -> Caller:
         """Return the caller of a DER certificate; raises CertificateInvalid."""
+        return self.read(der).caller
+
+    def read(self, der: bytes) -> Read:
+        """Return what a DER certificate proves now; raises CertificateInvalid."""
         read = self._read.get(der)
         if read is None:
             read = self._parse(der)
             self._read.put(der, read)
         if not read.not_before <= self._clock.now() <= read.not_after:
             raise CertificateInvalid("x509: certificate has expired or is not yet valid")
-        return read.caller
+        return read
 
     def _parse(self, der: bytes) -> Read:
         try:
@@ -95,6 +93,7 @@ class ClientCertificates:
             caller=Caller(name, groups, extra={CREDENTIAL_ID: (credential,)}),
             not_before=max(certificate.not_valid_before_utc, authority.not_valid_before_utc),
             not_after=min(certificate.not_valid_after_utc, authority.not_valid_after_utc),
+            key_hash=public_key_hash(certificate),
         )
 
     def _signer(self, certificate: x509.Certificate) -> x509.Certificate:

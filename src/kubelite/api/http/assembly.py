@@ -9,6 +9,7 @@ from kubelite.api.auth.caller import Authorizer
 from kubelite.api.auth.tokens import TokenIssuer
 from kubelite.api.http import metrics
 from kubelite.api.http.backends import Backends
+from kubelite.api.http.ca_page import ca_pages
 from kubelite.api.http.destinations import Destinations
 from kubelite.api.http.dialer import Dialer, TCPDialer
 from kubelite.api.http.discovery import Discovery
@@ -40,6 +41,7 @@ def assemble(  # noqa: PLR0913 - it joins what a server is made of
     dialer: Dialer | None = None,
     issuer: TokenIssuer | None = None,
     auditor: Auditor | None = None,
+    ca_bundle: Callable[[], bytes] | None = None,
 ) -> Parts:
     """Return the dependencies of a Dispatcher whose clients connect to `address()` (host:port).
 
@@ -65,6 +67,7 @@ def assemble(  # noqa: PLR0913 - it joins what a server is made of
                     verbs.resources, serves_identity=issuer is not None, offload=verbs.offload
                 ).pages(),
                 **(identity_pages(issuer, address) if issuer else {}),
+                **(ca_pages(ca_bundle) if ca_bundle else {}),
             },
         ),
         streams={

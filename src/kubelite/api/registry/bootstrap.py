@@ -4,13 +4,14 @@ Pure functions return each object as it is created, and for some the stored obje
 writes them, and restores lost ones.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, ip_address
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
 from kubelite.api.auth.caller import Caller
+from kubelite.api.kinds.core.config import ConfigMap
 from kubelite.api.kinds.core.endpoints import (
     EndpointAddress,
     EndpointPort,
@@ -182,6 +183,11 @@ def completed_slice(stored: EndpointSlice, wanted: EndpointSlice) -> EndpointSli
 def is_other_family(stored: EndpointSlice) -> bool:
     """Return whether a stored slice has another address type than IPv4; the type is immutable."""
     return stored.addressType != "IPv4"
+
+
+def cluster_settings(config: ConfigMap, wanted: Mapping[str, str]) -> ConfigMap:
+    """Return a stored ConfigMap of the cluster's settings with the wanted ones; keys of others stay."""
+    return replace(config, data={**config.data, **wanted})
 
 
 def _labelled(stored: M, wanted: Any) -> M:

@@ -10,6 +10,7 @@ from kubelite.api.auth.certificates import (
     SERVER_AUTH,
     Authority,
     Wanted,
+    authority_hash,
     certificate_pem,
     cross_signed,
     described,
@@ -89,10 +90,18 @@ def test_cross_certificate_leads_from_the_old_authority_to_the_new() -> None:
 def test_join_pin_finds_only_its_own_certificate() -> None:
     other = new_authority("ca-2", NOW, RANDOM)
     bundle = certificate_pem(other.certificate, AUTHORITY.certificate)
-    pin = public_key_hash(AUTHORITY.certificate)
-    assert pin.startswith("sha256:")
-    assert trusted_by_hash(bundle, [pin]) == [AUTHORITY.certificate]
-    assert trusted_by_hash(certificate_pem(other.certificate), [pin]) == []
+    named = authority_hash(AUTHORITY.certificate)
+    assert trusted_by_hash(bundle, named) == AUTHORITY.certificate
+    assert trusted_by_hash(certificate_pem(other.certificate), named) is None
+
+
+def test_key_hash_is_of_the_key_whatever_is_signed() -> None:
+    key = new_key()
+    request = x509.load_pem_x509_csr(signing_request(key, Wanted("a")))
+    again = x509.load_pem_x509_csr(signing_request(key, Wanted("b")))
+    assert public_key_hash(request) == public_key_hash(again)
+    other = x509.load_pem_x509_csr(signing_request(new_key(), Wanted("a")))
+    assert public_key_hash(other) != public_key_hash(request)
 
 
 def test_keys_survive_pem() -> None:

@@ -10,12 +10,12 @@ import yaml
 from kubelite.api.auth import pki as module
 from kubelite.api.auth.certificates import (
     Wanted,
+    authority_hash,
     certificate_pem,
     described,
     issue,
     key_pem,
     new_key,
-    public_key_hash,
 )
 from kubelite.api.auth.pki import (
     ADMIN,
@@ -283,7 +283,7 @@ def test_list_shows_authorities_first(tmp_path: Path, clock: SetClock) -> None:
     listed = pki.list_certificates()
     assert [leaf.name for leaf in listed[:3]] == [CA, "ca (retired)", "front-proxy-ca"]
     assert all(not leaf.is_authority for leaf in listed[3:])
-    assert public_key_hash(pki.authority.certificate) == pki.ca_hash
+    assert authority_hash(pki.authority.certificate) == pki.ca_hash
 
 
 def shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> bytes:

@@ -16,7 +16,8 @@ from kubelite.api.auth.encryption import PREFIX, read_keys, rotate_keys
 from kubelite.api.auth.sealing import seal_all
 from kubelite.clock import SystemClock
 from kubelite.config import Config
-from kubelite.preparation import CannotStart, OpenedStore, open_store
+from kubelite.preparation import OpenedStore, open_store
+from kubelite.prerequisites import CannotStart
 from kubelite.randomness import SystemRandomness
 from kubelite.store.embedded import EmbeddedStore
 from kubelite.store.lmdb_engine import lock_readers

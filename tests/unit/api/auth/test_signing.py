@@ -1,10 +1,12 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from kubelite.api.auth.certificates import (
     CLIENT_AUTH,
@@ -18,6 +20,7 @@ from kubelite.api.auth.certificates import (
 from kubelite.api.auth.pki import Pki
 from kubelite.api.auth.signing import CertificateSigner, RequestInvalid, read_request
 from kubelite.clock import SetClock
+from kubelite.limits import SIGNING_REQUEST
 from kubelite.randomness import SeededRandomness
 
 NOW = datetime(2026, 9, 1, tzinfo=UTC)
@@ -105,3 +108,43 @@ def test_a_request_with_a_name_of_an_unknown_kind_is_refused() -> None:
     csr = builder.add_extension(extension, critical=False).sign(key, hashes.SHA256())
     with pytest.raises(RequestInvalid):
         read_request(csr.public_bytes(Encoding.PEM))
+
+
+def request_of(subject: list[Any], *names: x509.GeneralName) -> bytes:
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(subject))
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    return builder.sign(new_key(), hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+def named(*names: str) -> list[Any]:
+    return [x509.NameAttribute(NameOID.COMMON_NAME, name) for name in names]
+
+
+def test_a_subject_names_one_user() -> None:
+    """Some programs read the first common name and some the last."""
+    with pytest.raises(RequestInvalid, match="several common names"):
+        read_request(request_of(named("system:node:one", "system:node:two")))
+
+
+def test_a_request_is_bounded_before_it_is_parsed() -> None:
+    names = [x509.DNSName(f"a{number}.example.com") for number in range(5000)]
+    pem = request_of(named("a"), *names)
+    before = SIGNING_REQUEST.times_reached
+    with pytest.raises(RequestInvalid, match="more than 65536 bytes"):
+        read_request(pem)
+    assert SIGNING_REQUEST.times_reached == before + 1
+
+
+def test_names_that_no_approver_sees_are_not_signed(pki: Pki) -> None:
+    upn = x509.OtherName(x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3"), b"\x0c\x05admin")
+    signer = CertificateSigner(pki, SetClock(NOW), SeededRandomness(2))
+    for given, kept in (((upn, x509.DNSName("one")), [x509.DNSName("one")]), ((upn,), [])):
+        chain = signer.sign(request_of(named("a"), *given), usages=("client auth",))
+        extensions = x509.load_pem_x509_certificate(chain).extensions
+        found = [
+            list(one.value)
+            for one in extensions
+            if isinstance(one.value, x509.SubjectAlternativeName)
+        ]
+        assert found == ([kept] if kept else [])

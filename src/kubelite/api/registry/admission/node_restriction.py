@@ -15,29 +15,11 @@ from kubelite.api.auth.signing import RequestInvalid
 from kubelite.api.errors import NotFound
 from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.machinery.node_flags import is_reserved
 from kubelite.api.registry.admission import certificates
 from kubelite.api.registry.admission.refusal import forbidden, metadata
 from kubelite.api.registry.admission.request import AdmissionRequest, Verb
 
-RESTRICTION = "node-restriction.kubernetes.io"
-# Labels of Kubernetes' own domains that a kubelet may set on its node.
-KUBELET_LABELS = frozenset(
-    {
-        "kubernetes.io/hostname",
-        "kubernetes.io/arch",
-        "kubernetes.io/os",
-        "beta.kubernetes.io/arch",
-        "beta.kubernetes.io/os",
-        "beta.kubernetes.io/instance-type",
-        "node.kubernetes.io/instance-type",
-        "topology.kubernetes.io/zone",
-        "topology.kubernetes.io/region",
-        "failure-domain.beta.kubernetes.io/zone",
-        "failure-domain.beta.kubernetes.io/region",
-        "node.kubernetes.io/windows-build",
-    }
-)
-KUBELET_DOMAINS = ("kubelet.kubernetes.io", "node.kubernetes.io")
 NODE_SIGNERS = ("kubernetes.io/kubelet-serving", "kubernetes.io/kube-apiserver-client-kubelet")
 WRITE_STATUS = "update pod status"
 CLAIM_STATUS = frozenset(
@@ -321,7 +303,7 @@ def changed_labels(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[str]:
 
 def forbidden_labels(labels: list[str]) -> list[str]:
     """Return the labels that a node may not change on its own Node."""
-    return [label for label in labels if _is_forbidden(label)]
+    return [label for label in labels if is_reserved(label)]
 
 
 def api_reference(pod: Mapping[str, Any]) -> str:
@@ -370,17 +352,6 @@ def _unlisted(
         if value is not None and field not in harmless:
             return references.get(field, f"objects of an unknown type (via {field})")
     return ""
-
-
-def _is_forbidden(label: str) -> bool:
-    domain = label.partition("/")[0] if "/" in label else ""
-    if domain == RESTRICTION or domain.endswith(f".{RESTRICTION}"):
-        return True
-    if label in KUBELET_LABELS or any(
-        domain == own or domain.endswith(f".{own}") for own in KUBELET_DOMAINS
-    ):
-        return False
-    return any(domain == own or domain.endswith(f".{own}") for own in ("kubernetes.io", "k8s.io"))
 
 
 def _same_name(node: str, request: AdmissionRequest, refusal: str) -> str:

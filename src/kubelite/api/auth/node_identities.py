@@ -1,0 +1,29 @@
+"""Voids the certificates of machines whose node's name was given back, or has gone to another machine.
+
+A node's name is bound to the public key of its machine (see `machinery.join_secrets`). A certificate for the name and
+another key counts for nothing, nor does one for a key that was released, so deleting a Node ends its machine's access.
+Nodes without a binding, whose certificates an administrator approved, are not concerned.
+"""
+
+from kubelite.api.auth.lookup import Lookup
+from kubelite.api.kinds.core.config import Secret
+from kubelite.api.machinery.join_secrets import NAMESPACE, binding_of, identity_name
+
+
+class NodeIdentities:
+    """Compares the certificates of nodes with the bindings of their names."""
+
+    def __init__(self, lookup: Lookup) -> None:
+        self._lookup = lookup
+
+    def refusal(self, node: str, key_hash: str) -> str:
+        """Return why a certificate for a node and a key counts no longer; "" if it counts."""
+        secret = self._lookup.get(Secret, identity_name(node), NAMESPACE)
+        binding = None if secret is None else binding_of(secret)
+        if binding is None:
+            return ""
+        if binding.key_hash != key_hash:
+            return f'the node "{node}" is another machine now'
+        if binding.released_at is not None:
+            return f'the node "{node}" was deleted; to come back, its machine has to join again with a token'
+        return ""
