@@ -36,8 +36,6 @@ EXEMPT = {
     "get_buffer": "asyncio calls it",
     "go_away": "a control of simulated nodes",
     "is_connected": "how tests see that a tunnel is open",
-    "kind_of": "how the command line shows a token",
-    "new_token": "makes join tokens; joining comes later",
     "only_the_server": "the certificate check of the node's port, for its composition",
     "pause_writing": "asyncio calls it",
     "resume_writing": "asyncio calls it",
