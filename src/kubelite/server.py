@@ -27,6 +27,7 @@ from kubelite.api.http.app import APIServer
 from kubelite.api.http.assembly import assemble
 from kubelite.api.http.destinations import Destinations
 from kubelite.api.http.flow_control import FlowControl
+from kubelite.api.http.tunnels import Tunnels
 from kubelite.api.http.webhooks import Webhooks
 from kubelite.api.registry.bootstrap import CALLER
 from kubelite.api.registry.expiry import EventExpiry
@@ -126,6 +127,7 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
             f"cannot set up the cluster in {config.store_dir}: {store.problem}; "
             "make room, or see --data-dir"
         )
+    tunnels = Tunnels()
     flow = FlowControl()
     await flow.follow(plane.client(CALLER, "kube-apiserver"), clock)
     running.push_async_callback(flow.stop)
@@ -144,6 +146,7 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
                 service=lambda: plane.service_addresses,
                 node=lambda: (config.name_of_node, host.view.node_address),
             ),
+            tunnels=tunnels,
             flow=flow,
             issuer=plane.tokens,
             auditor=auditor,

@@ -160,7 +160,7 @@ class Tunnel:
             transport.set_protocol(mux)
             mux.connection_made(transport)
             if early:
-                mux.data_received(early)
+                mux.receive(early)
             transport.resume_reading()
             log.info("tunnel open", extra={"server": server})
             self._trouble = ""

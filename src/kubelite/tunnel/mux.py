@@ -7,10 +7,12 @@ the connection has buffered. A stream whose receiver takes nothing runs out of c
 
 import asyncio
 import logging
+import os
 import socket
 from collections import deque
 from collections.abc import Callable
 from typing import cast
+from weakref import WeakKeyDictionary
 
 from kubelite.limits import (
     DIAL_SECONDS,
@@ -43,6 +45,7 @@ log = logging.getLogger(__name__)
 OPENER_PATIENCE_SECONDS = 10.0  # by this much the server waits longer than the node before it pings
 WRITE_BUFFER_BYTES = 64 * 1024
 READ_BYTES = 4 * PAYLOAD_BYTES_MAX
+TUNNEL_READ_BYTES = 32 * 1024
 BATCH_FRAMES = 4  # frames in one write
 TURN_FRAMES = 64  # frames in one turn of the loop, 1 MiB: a few milliseconds of TLS
 UNSENT_BYTES = (
@@ -66,7 +69,7 @@ class OpenFailed(Exception):
     """A stream cannot be opened; the message says why."""
 
 
-class Mux(asyncio.Protocol):
+class Mux(asyncio.BufferedProtocol):
     """The protocol of a tunnel's connection. Without `resolve` this end opens streams, else it connects them."""
 
     def __init__(self, ended: Callable[[str], None], resolve: Resolve | None = None) -> None:
@@ -74,7 +77,6 @@ class Mux(asyncio.Protocol):
 
         `resolve` maps a target to the address to connect to, or raises TargetRefused.
         """
-        self.read_buffer = memoryview(bytearray(READ_BYTES))  # shared: a read is copied at once
         self.reason = ""  # why the tunnel has ended
         self._ended = ended
         self._resolve = resolve
@@ -82,6 +84,7 @@ class Mux(asyncio.Protocol):
             OPENER_PATIENCE_SECONDS if resolve is None else 0.0
         )
         self._loop = asyncio.get_running_loop()
+        self.read_buffer = _read_buffer_of(self._loop)
         self._transport: asyncio.Transport | None = None
         self._frames = FrameReader()
         self._streams: dict[int, Stream] = {}
@@ -117,7 +120,16 @@ class Mux(asyncio.Protocol):
         self._heard_at = self._loop.time()
         self._timer = self._loop.call_later(self._silence_seconds, self._look)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return the buffer for the next read; it is small, so that a read of tiny frames holds the loop for 10 ms."""
+        del sizehint
+        return self.read_buffer[:TUNNEL_READ_BYTES]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Serve one read."""
+        self.receive(bytes(self.read_buffer[:nbytes]))
+
+    def receive(self, data: bytes) -> None:
         """Serve frames; what breaks the protocol ends the tunnel."""
         self._heard_at = self._loop.time()
         _received.value += len(data)
@@ -317,7 +329,8 @@ class Mux(asyncio.Protocol):
         except TimeoutError:
             self._undo(stream, "i/o timeout")
         except OSError as error:
-            self._undo(stream, f"connect: {(error.strerror or str(error)).lower()}")
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            self._undo(stream, f"connect: {reason.lower()}")
 
     def _undo(self, stream: Stream, reason: str) -> None:
         if stream.number in self._streams:
@@ -424,6 +437,16 @@ class Mux(asyncio.Protocol):
             self._timer = self._loop.call_later(self._silence_seconds - silent_seconds, self._look)
         else:
             self._probe()
+
+
+_read_buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()
+
+
+def _read_buffer_of(loop: asyncio.AbstractEventLoop) -> memoryview:
+    """Return the buffer of all sockets of a loop: what one brings is copied before the next is read."""
+    if (buffer := _read_buffers.get(loop)) is None:
+        buffer = _read_buffers[loop] = memoryview(bytearray(READ_BYTES))
+    return buffer
 
 
 def _keep_little_unsent(transport: asyncio.Transport) -> None:

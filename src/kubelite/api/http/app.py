@@ -65,10 +65,10 @@ class APIServer:
         return self._listener
 
     async def stop(self, grace_seconds: float = 2.0) -> None:
-        """Shut down gracefully: close the listener, end watches, let requests finish within `grace_seconds`."""
+        """Shut down gracefully: close the listener, end watches and tunnels, give requests `grace_seconds`."""
         if self._listener is not None:
             self._listener.close()
-        self._dispatcher.watches.end()
+        self._dispatcher.end()
         if self._listener is not None:
             await self._listener.stop(grace_seconds)
 

@@ -11,7 +11,7 @@ from kubelite.api.http import metrics
 from kubelite.api.http.backends import Backends
 from kubelite.api.http.ca_page import ca_pages
 from kubelite.api.http.destinations import Destinations
-from kubelite.api.http.dialer import Dialer, TCPDialer
+from kubelite.api.http.dialer import TCPDialer
 from kubelite.api.http.discovery import Discovery
 from kubelite.api.http.dispatch import Flow, Parts
 from kubelite.api.http.flow_control import FlowControl
@@ -22,6 +22,8 @@ from kubelite.api.http.pages import Pages
 from kubelite.api.http.pod_streams import PodLog, PodStream
 from kubelite.api.http.proxies import Proxy
 from kubelite.api.http.relay import Relay
+from kubelite.api.http.tunnels import PATH as TUNNEL_PATH
+from kubelite.api.http.tunnels import TunnelDialer, TunnelEndpoint, Tunnels
 from kubelite.api.registry.verbs import Verbs
 from kubelite.clock import Clock
 from kubelite.randomness import Randomness
@@ -38,17 +40,18 @@ def assemble(  # noqa: PLR0913 - it joins what a server is made of
     address: Callable[[], str],
     destinations: Destinations,
     flow: Flow | None = None,
-    dialer: Dialer | None = None,
+    tunnels: Tunnels | None = None,
     issuer: TokenIssuer | None = None,
     auditor: Auditor | None = None,
     ca_bundle: Callable[[], bytes] | None = None,
 ) -> Parts:
     """Return the dependencies of a Dispatcher whose clients connect to `address()` (host:port).
 
-    `destinations` decide which addresses the server may dial; a custom `dialer` must consult them as well.
+    `destinations` decide which addresses the server may dial, directly or through one of `tunnels`.
     """
     backends = Backends(verbs, authorizer, randomness, node_tls=node_tls)
-    relay = Relay(dialer or TCPDialer(destinations))
+    tunnels = tunnels or Tunnels()
+    relay = Relay(TunnelDialer(tunnels, destinations, TCPDialer(destinations)))
     proxy = Proxy(backends, relay, authorizer)
     metrics.watch_store(verbs.writer.store, verbs.resources)
     return Parts(
@@ -79,6 +82,7 @@ def assemble(  # noqa: PLR0913 - it joins what a server is made of
             ("services", "proxy"): proxy,
             ("nodes", "proxy"): proxy,
         },
+        upgrades={TUNNEL_PATH: TunnelEndpoint(tunnels, authenticator)},
         flow=flow or FlowControl(),
         auditor=auditor,
     )

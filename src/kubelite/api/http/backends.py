@@ -105,31 +105,33 @@ class Backends:
         first = int(self._randomness.uniform(0, len(candidates)))
         for endpoint, number in (*candidates[first:], *candidates[:first]):
             address = endpoint["addresses"][0]
-            if not await self._is_of_pod(namespace, endpoint.get("targetRef") or {}, address):
+            node = await self._node_of_pod(namespace, endpoint.get("targetRef") or {}, address)
+            if node is None:
                 continue
             plain(address)
             return Backend(
                 host=address,
                 port=number,
                 tls=self._pod_tls if scheme == "https" else None,
-                node=endpoint.get("nodeName", ""),
+                node=node,
             )
         raise ServiceUnavailable(f'no endpoints available for service "{identifier}"')
 
-    async def _is_of_pod(self, namespace: str, ref: dict[str, Any], address: str) -> bool:
-        """Return whether `ref` is a pod of the namespace with the address.
+    async def _node_of_pod(self, namespace: str, ref: dict[str, Any], address: str) -> str | None:
+        """Return the node of the pod that `ref` names; None unless it is of the namespace and has the address.
 
-        Users can write endpoints, so without this check one could point the server at any address.
+        Users can write endpoints, so without this check one could point the server at any address, or at any node.
         """
         if ref.get("namespace") != namespace:
-            return False
+            return None
         try:
             pod = await self.pod(namespace, ref.get("name", ""))
         except NotFound:
-            return False
-        return any(
-            one.get("ip") == address for one in (pod.get("status") or {}).get("podIPs") or []
-        )
+            return None
+        addresses = (pod.get("status") or {}).get("podIPs") or []
+        if not any(one.get("ip") == address for one in addresses):
+            return None
+        return str((pod.get("spec") or {}).get("nodeName") or "")
 
     async def _slices(self, namespace: str, service: str) -> list[dict[str, Any]]:
         attributes = Attributes(

@@ -4,7 +4,8 @@ import asyncio
 import ipaddress
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -30,8 +31,12 @@ class Backend(Struct, frozen=True):
     @property
     def authority(self) -> str:
         """``host:port`` as in a URL."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
+        return authority_of(self.host, self.port)
+
+
+def authority_of(host: str, port: int) -> str:
+    """Return ``host:port`` as in a URL."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class Dialer(Protocol):
@@ -50,29 +55,37 @@ class TCPDialer:
 
     async def dial(self, backend: Backend) -> Connected:
         """Return a connection. Raises BadRequest for a forbidden address, ServiceUnavailable if it fails."""
-        try:
-            async with asyncio.timeout(DIAL_SECONDS.value):
-                # Names are resolved once, so the address checked is the address dialed (no DNS rebinding).
-                addresses = await _addresses(backend)
-                proving = backend.node if backend.proves_node else ""
-                self._destinations.check(addresses, backend.port, proving)
-                connected = await _first(backend, addresses)
-        except TimeoutError as error:
-            raise ServiceUnavailable(
-                f"error trying to reach service: dial tcp {backend.authority}: i/o timeout"
-            ) from error
-        except (OSError, ssl.SSLError, ValueError, OverflowError) as error:
-            # Names that idna rejects, a NUL in a name and ports beyond 65535 do not raise OSError.
-            reason = getattr(error, "strerror", "") or str(error)
-            raise ServiceUnavailable(
-                f"error trying to reach service: dial tcp {backend.authority}: {reason}"
-            ) from error
+        async with dialing(backend):
+            # Names are resolved once, so the address checked is the address dialed (no DNS rebinding).
+            addresses = await addresses_of(backend)
+            proving = backend.node if backend.proves_node else ""
+            self._destinations.check(addresses, backend.port, proving)
+            connected = await _first(backend, addresses)
         if backend.proves_node and backend.tls is not None:
-            _check_node(connected, backend)
+            check_node(connected, backend)
         return connected
 
 
-async def _addresses(backend: Backend) -> Sequence[str]:
+@asynccontextmanager
+async def dialing(backend: Backend) -> AsyncIterator[None]:
+    """Bound the time of the block to DIAL_SECONDS and raise ServiceUnavailable for what fails in it."""
+    try:
+        async with asyncio.timeout(DIAL_SECONDS.value):
+            yield
+    except TimeoutError as error:
+        raise ServiceUnavailable(
+            f"error trying to reach service: dial tcp {backend.authority}: i/o timeout"
+        ) from error
+    except (OSError, ssl.SSLError, ValueError, OverflowError) as error:
+        # Names that idna rejects, a NUL in a name and ports beyond 65535 do not raise OSError.
+        reason = getattr(error, "strerror", "") or str(error)
+        raise ServiceUnavailable(
+            f"error trying to reach service: dial tcp {backend.authority}: {reason}"
+        ) from error
+
+
+async def addresses_of(backend: Backend) -> Sequence[str]:
+    """Return the IP addresses of a backend's host, at least one. Raises BadRequest, OSError, ValueError."""
     try:
         return (str(ipaddress.ip_address(backend.host)),)
     except ValueError:
@@ -106,7 +119,7 @@ async def _connect(backend: Backend, address: str) -> Connected:
     )
 
 
-def _check_node(connected: Connected, backend: Backend) -> None:
+def check_node(connected: Connected, backend: Backend) -> None:
     """Abort the connection and raise ServiceUnavailable unless the peer certificate is that of the node.
 
     TLS alone accepts any certificate of the cluster CA with that address, such as the API server's.

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Protocol
 
 from aiohttp import web
@@ -95,6 +95,18 @@ class Stream(Protocol):
         ...
 
 
+class Upgrade(Protocol):
+    """Serves a non-resource path whose connection becomes something else than HTTP."""
+
+    async def serve(self, asked: Asked, allowed: Allowed) -> Sent | Reply:
+        """Serve the connection until it ends. Raises APIError only before the first byte."""
+        ...
+
+    def end(self) -> None:
+        """Begin a graceful shutdown."""
+        ...
+
+
 class Flow(Protocol):
     """Limits concurrency with fair queuing: no caller can starve the others."""
 
@@ -117,6 +129,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     streams: Mapping[
         tuple[str, str], Stream
     ] = {}  # by resource and subresource, all of the core group
+    upgrades: Mapping[str, Upgrade] = {}  # by path
     flow: Flow | None = None
     auditor: Auditor | None = None
 
@@ -136,9 +149,16 @@ class Dispatcher:
         self._dates = Dates(parts.clock)
         self._pages = parts.pages
         self._streams = parts.streams
+        self._upgrades = parts.upgrades
         self._flow = parts.flow
         self._auditor = parts.auditor
         self._connections = Connections()
+
+    def end(self) -> None:
+        """Begin a graceful shutdown: end what would not end by itself."""
+        self.watches.end()
+        for upgrade in self._upgrades.values():
+            upgrade.end()
 
     async def answer(self, request: web.BaseRequest) -> Sent:
         """Answer one request. A disconnect and an unexpected exception end as status 499 and 500, not as an error."""
@@ -252,11 +272,24 @@ class Dispatcher:
             identifier=audit_id,
         )
 
-    async def _page(self, asked: Asked, observed: "Observation") -> Reply:
+    async def _page(self, asked: Asked, observed: "Observation") -> Reply | Sent:
+        upgrade = self._upgrades.get(asked.attributes.path)
+        observed.is_long_running = upgrade is not None
+        async with self._seat(asked):
+            if upgrade is None:
+                return await self._allowed_page(asked, observed)
+        allowed = self._allowed(asked, observed)
+        running = metrics.running_of(asked.attributes)
+        running.value += 1
+        try:
+            return await upgrade.serve(asked, allowed)
+        finally:
+            running.value -= 1
+
+    def _seat(self, asked: Asked) -> AbstractAsyncContextManager[None]:
         if self._flow is None:
-            return await self._allowed_page(asked, observed)
-        async with self._flow.seat(asked.caller, asked.attributes, asked.headers):
-            return await self._allowed_page(asked, observed)
+            return nullcontext()
+        return self._flow.seat(asked.caller, asked.attributes, asked.headers)
 
     async def _allowed_page(self, asked: Asked, observed: "Observation") -> Reply:
         allowed = self._allowed(asked, observed)

@@ -89,7 +89,10 @@ INFLIGHT = {
 
 # Label values must stay few, so a non-resource path is counted under its first segment only if it is one of these.
 KNOWN_PATHS = frozenset(
-    {"api", "apis", "healthz", "livez", "readyz", "metrics", "openapi", "version", ""}
+    {
+        *("api", "apis", "healthz", "livez", "readyz", "metrics", "openapi", "version", ""),
+        "v1-kubelite",
+    }
 )
 
 
@@ -185,15 +188,20 @@ def running(
 
 
 def running_of(attributes: Attributes) -> Value:
-    """Return the gauge of a long-running request of a served resource."""
+    """Return the gauge of a long-running request of a served resource, or of a non-resource path."""
     return running(
         verb_of(attributes),
         attributes.group,
         attributes.version,
         attributes.resource,
-        attributes.subresource,
+        attributes.subresource if attributes.resource else _path_label(attributes.path),
         scope_of(attributes),
     )
+
+
+def _path_label(path: str) -> str:
+    first = path.strip("/").partition("/")[0]
+    return f"/{first}" if first in KNOWN_PATHS else "other"
 
 
 def observe(
@@ -215,8 +223,7 @@ def observe(
     resource = attributes.resource if served else ""
     subresource = attributes.subresource if served else ""
     if not attributes.resource:
-        first = attributes.path.strip("/").partition("/")[0]
-        subresource = f"/{first}" if first in KNOWN_PATHS else "other"
+        subresource = _path_label(attributes.path)
     verb, scope = verb_of(attributes, is_apply=is_apply), scope_of(attributes)
     request_count(verb, dry_run, group, version, resource, subresource, scope, code).value += 1
     if seconds is not None:
