@@ -99,7 +99,9 @@ class ControlPlane:
             bootstrap=BootstrapTokens(self.mirrors, clock),
             static=static_tokens,
             remote=remote_tokens,
-            identities=NodeIdentities(self.mirrors),
+            identities=NodeIdentities(
+                self.mirrors, own="" if config.disable_agent else config.name_of_node
+            ),
         )
         called = hooks(self.mirrors) if hooks is not None else None
         rbac = RBAC(self.mirrors)

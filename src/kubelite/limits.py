@@ -842,6 +842,23 @@ WATCH_LINE = Limit(
     reason="ten of the largest objects",
 )
 
+CLIENT_LISTS = Limit(
+    "client-lists",
+    2,
+    "lists",
+    bounds="lists that the client of an agent has in flight at once, one of each resource",
+    beyond="they wait for their turn",
+    reason="after hours without a server every mirror of every agent may have to list anew",
+)
+RETIRED_SECONDS = Limit(
+    "retired-seconds",
+    60,
+    "seconds",
+    bounds="life of an agent's connections once its certificate was replaced",
+    beyond="idle ones are closed at once, watches at a random time within it, requests in flight at its end",
+    reason="an expired certificate on an old connection is refused; jitter spreads the watches that begin anew",
+)
+
 # Queues
 
 QUEUE_KEYS = Limit(
@@ -865,8 +882,16 @@ EVENTS_WAITING = Limit(
     10_000,
     "events",
     bounds="events of one component that wait to be written",
-    beyond="dropped, with a line in the log",
+    beyond="the oldest are dropped, and counted in the log",
     reason="a burst of some thousand pods is written in full; one takes about 2 KB",
+)
+EVENTS_HELD = Limit(
+    "events-held",
+    1_000,
+    "events",
+    bounds="events of one component that wait while the API does not answer",
+    beyond="the oldest are dropped, and counted in the log",
+    reason="as client-go's queue; 2 MB of an agent's 60, and what happened last explains what is",
 )
 EVENTS_KNOWN = Limit(
     "events-known",
@@ -960,6 +985,15 @@ FOLLOWED_OBJECTS = Limit(
     bounds="ConfigMaps and Secrets that one node follows for the volumes of all its pods",
     beyond="the volumes of the pods that came last are read anew once a minute",
     reason="110 pods with 37 each; a watch is a connection where the node is not the server's own",
+)
+
+KEPT_CONFIG = Limit(
+    "kept-config",
+    16 * MIB,
+    "bytes",
+    bounds="ConfigMaps, Secrets, claims and volumes that a node keeps for when the API does not answer, twice",
+    beyond="not kept: containers that refer to them wait for the API",
+    reason="ten of the largest objects; once for volumes, once for environments and pull secrets",
 )
 
 # Files on a node

@@ -56,3 +56,20 @@ def setup(*, debug: bool) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("kubelite").setLevel(logging.DEBUG if debug else logging.INFO)
+
+
+class Complaint:
+    """A failure that is tried again: it is logged when it begins and when its reason changes, not with each try."""
+
+    def __init__(self) -> None:
+        self._reason = ""
+
+    def is_new(self, reason: str) -> bool:
+        """Return whether to log a failure."""
+        is_new = reason != self._reason
+        self._reason = reason
+        return is_new
+
+    def ends(self) -> bool:
+        """Return whether there was a failure, and forget it."""
+        return self.is_new("")

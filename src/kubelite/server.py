@@ -102,8 +102,10 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
     running.callback(offload.close)
     auditor = await open_audit_log(config, running, clock, randomness)
 
+    tunnels = Tunnels()
+
     def webhooks(lookup: Lookup) -> Webhooks:
-        made = Webhooks(lookup, randomness)
+        made = Webhooks(lookup, randomness, tunnels)
         running.push_async_callback(made.close)
         return made
 
@@ -127,7 +129,6 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
             f"cannot set up the cluster in {config.store_dir}: {store.problem}; "
             "make room, or see --data-dir"
         )
-    tunnels = Tunnels()
     flow = FlowControl()
     await flow.follow(plane.client(CALLER, "kube-apiserver"), clock)
     running.push_async_callback(flow.stop)

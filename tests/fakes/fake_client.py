@@ -104,6 +104,7 @@ class FakeClient:
         self.writes: list[tuple[str, str, str]] = []
         self.refuse: Callable[[str, str], APIError | None] = lambda verb, kind: None
         self.posts: list[tuple[str, str, Any]] = []
+        self.returned: list[Callable[[], None]] = []
 
     def mirror(
         self,
@@ -139,6 +140,10 @@ class FakeClient:
         end: Callable[[], None] = self.whole(kind).subscribe(listen)
         is_told = True
         return end
+
+    def on_return(self, returned: Callable[[], None]) -> Callable[[], None]:
+        self.returned.append(returned)
+        return lambda: self.returned.remove(returned)
 
     def resource(self, group: str, version: str, plural: str) -> FakeResource:
         return FakeResource(self, (group, version, plural))

@@ -1,7 +1,7 @@
 """A whole cluster in virtual time: the real control plane and real kubelets, over simulated engines."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -43,7 +43,9 @@ class SimulatedCluster:
         nodes: int = 3,
         behaviour: Behaviour | None = None,
         controllers: bool = True,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
+        """`options` are further options of the controllers, as keywords."""
         loop = asyncio.get_running_loop()
         assert isinstance(loop, SimulatedLoop)
         self.loop = loop
@@ -56,6 +58,7 @@ class SimulatedCluster:
         self.joined = 0
         self._first_nodes = nodes
         self._with_controllers = controllers
+        self._options = dict(options or {})
         self._process: Process | None = None
 
     @property
@@ -101,7 +104,11 @@ class SimulatedCluster:
 
     async def _boot(self) -> None:
         self._process = Process(
-            self.disk, self.clock, self.randomness, with_controllers=self._with_controllers
+            self.disk,
+            self.clock,
+            self.randomness,
+            with_controllers=self._with_controllers,
+            options=self._options,
         )
         await self.process.start()
 
@@ -186,6 +193,7 @@ class Process:
         randomness: SeededRandomness,
         *,
         with_controllers: bool,
+        options: Mapping[str, Any],
     ) -> None:
         self.engine = FaultyEngine(disk)
         self.store = EmbeddedStore(self.engine, clock=clock, executor=DiskExecutor(disk))
@@ -208,6 +216,7 @@ class Process:
             options=Options(
                 cluster_ca="PEM",
                 system=self.plane.system,
+                **options,
             ),
         )
         self._clock, self._randomness = clock, randomness

@@ -193,3 +193,13 @@ class Timeout(APIError):
 
 
 BY_REASON: dict[str, type[APIError]] = {error.reason: error for error in APIError.__subclasses__()}
+
+
+def is_no_answer(error: APIError) -> bool:
+    """Return whether an error says nothing of the object: no answer, a server in trouble, a caller not known now."""
+    return error.code >= 500 or isinstance(error, TooManyRequests | Unauthorized)
+
+
+def failure_kind(error: APIError) -> str:
+    """Return what failures to log once have in common: all of a server that does not answer are of one kind."""
+    return "no answer" if is_no_answer(error) else error.message

@@ -13,13 +13,14 @@ from kubelite.node.environment import ConfigUnavailable, Environment
 from kubelite.node.lifecycle import StartContainer
 from kubelite.node.observed import Trouble
 from kubelite.node.pod_memory import ContainerState, PodMemory
-from kubelite.node.pods import AnyContainer, reference_to
+from kubelite.node.pods import AnyContainer, WantedImage, reference_to, wanted_images
 from kubelite.node.probe_starts import ProbeStarts
 from kubelite.node.probes import Outcome, ProbeTarget
 from kubelite.node.resources import limits_of
 from kubelite.node.runtime import (
     ContainerRecord,
     EngineUnavailable,
+    Image,
     RuntimeFailure,
     StartRefused,
 )
@@ -38,7 +39,7 @@ class ContainerStart:
         self._prober = parts.prober
         self._runtime = parts.runtime
         self._volumes = parts.volumes
-        self._environment = Environment(parts.client)
+        self._environment = Environment(parts.client, shared.reads)
         self._services = parts.client.mirror(Service)
 
     async def start(self, memory: PodMemory, pod: Pod, action: StartContainer) -> None:
@@ -66,19 +67,16 @@ class ContainerStart:
             memory.troubles.pop(container.name, None)
             memory.trouble_failures.pop(container.name, None)
             self._probing.start(memory, pod, container, record)
-        if container.imagePullPolicy == "Always":
-            memory.images.pop(container.name, None)
+        for wanted in wanted_images(pod, container):
+            if wanted.policy == "Always":
+                memory.images.pop(wanted.key, None)
 
     async def _create(self, memory: PodMemory, pod: Pod, action: StartContainer) -> str:
         container, around = action.container, self._shared.around(memory)
         # An ephemeral container came after the pod was admitted, so it was not checked then.
         if not self._shared.facts.enforces_apparmor and wants_apparmor(pod, container):
             raise ConfigUnavailable(NO_APPARMOR)
-        state = memory.images[container.name]
-        image = await self._runtime.image(state.image_id)
-        if image is None:
-            memory.images.pop(container.name, None)
-            raise RuntimeFailure(f"image {container.image} was removed")
+        image, *_ = [await self._image(memory, wanted) for wanted in wanted_images(pod, container)]
         environment = await self._environment.of(pod, container, self._services.list(), around)
         mounts = await self._volumes.mounts(pod, container, action.attempt, around, environment)
         limits = limits_of(pod, container, self._shared.facts.memory_bytes)
@@ -89,6 +87,14 @@ class ContainerStart:
         self._tell_reductions(memory, container, about, self._runtime.reductions(spec))
         self._events.event(about, NORMAL, "Created", "Container created")
         return container_id
+
+    async def _image(self, memory: PodMemory, wanted: WantedImage) -> Image:
+        """Return an image that was there when the container was planned. Raises RuntimeFailure if it was removed."""
+        image = await self._runtime.image(memory.images[wanted.key].image_id)
+        if image is None:
+            memory.images.pop(wanted.key, None)
+            raise RuntimeFailure(f"image {wanted.reference} was removed")
+        return image
 
     def _tell_reductions(
         self,

@@ -16,6 +16,7 @@ from kubelite.node.environment import Surroundings
 from kubelite.node.live_node import LiveNode
 from kubelite.node.log_links import NoLogs, PodLogs
 from kubelite.node.network import PodNetwork
+from kubelite.node.pod_config import PodConfig
 from kubelite.node.pod_memory import PodMemory
 from kubelite.node.pods import AnyContainer
 from kubelite.node.probes import Prober, ProbeTarget
@@ -77,13 +78,17 @@ class ActionDependencies:
         self.tasks = tasks
         self.wake = wake
         self.pods = pods
+        self.reads = PodConfig(parts.client)
         self.starting = asyncio.Semaphore(STARTS_AT_ONCE)
         self._node = node
         self._warned: set[str] = set()  # texts that were logged once
 
     def around(self, memory: PodMemory) -> Surroundings:
         """Return the facts of a pod's addresses and node that its environment and volumes may show."""
-        return Surroundings(memory.addresses, self.facts.addresses, self._node.view.allocatable)
+        allocatable = self._node.view.allocatable
+        return Surroundings(
+            memory.addresses, self.facts.addresses, allocatable, memory.volume_images()
+        )
 
     def warn_once(self, text: str) -> None:
         """Log a warning, unless the same text was logged before."""

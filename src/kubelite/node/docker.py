@@ -24,6 +24,7 @@ from kubelite.node.cgroups import limit_pod, read_usage, remove_parents
 from kubelite.node.container_owner import NODE_LABEL, ContainerOwner
 from kubelite.node.docker_logs import read_log
 from kubelite.node.docker_stream import EngineStream, open_stream
+from kubelite.node.image_mounts import image_layers, show_image
 from kubelite.node.process_tree import kill_session
 from kubelite.node.profiles import LoadedProfiles, Profiles, ProfileUnavailable
 from kubelite.node.runtime import (
@@ -39,6 +40,7 @@ from kubelite.node.runtime import (
     InvalidImageName,
     LogEntry,
     LogQuery,
+    Mount,
     RegistryUnavailable,
     Resynced,
     RuntimeEvent,
@@ -234,7 +236,11 @@ class DockerRuntime:
 
     async def create(self, spec: ContainerSpec) -> str:
         """Create a container that is not started yet; return its id."""
-        spec = msgspec.structs.replace(spec, cgroup_parent=await self._parent(spec.cgroup_parent))
+        spec = msgspec.structs.replace(
+            spec,
+            cgroup_parent=await self._parent(spec.cgroup_parent),
+            mounts=tuple([await self._shown(mount) for mount in spec.mounts]),
+        )
         body = wire.container_body(
             spec,
             self._owner,
@@ -243,6 +249,13 @@ class DockerRuntime:
             privileges=self._privileges,
         )
         return await self._create(wire.container_name(spec), body)
+
+    async def _shown(self, mount: Mount) -> Mount:
+        """Return a mount of a path on the host; the files of an image are mounted there."""
+        if not mount.image:
+            return mount
+        layers = image_layers(await self._json(f"images/{mount.image}/json"))
+        return await asyncio.to_thread(show_image, layers, mount)
 
     async def _load_profiles(self, spec: ContainerSpec) -> LoadedProfiles:
         if "Localhost" not in (spec.seccomp.type, spec.apparmor.type):

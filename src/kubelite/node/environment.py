@@ -16,6 +16,7 @@ from kubelite.api.kinds.core.references import ResourceFieldSelector
 from kubelite.api.kinds.core.services import Service
 from kubelite.api.machinery.quantity import Quantity, parse_quantity
 from kubelite.limits import EXEC_STRING, EXEC_TEXT
+from kubelite.node.pod_config import PodConfig
 from kubelite.node.pods import AnyContainer, find_container
 
 _UNPRINTED = re.compile(r"[^ !#-\[\]-~]")
@@ -44,6 +45,7 @@ class Surroundings(Struct, frozen=True):
     pod_ips: tuple[str, ...] = ()
     host_ips: tuple[str, ...] = ()
     allocatable: Mapping[str, str] = {}
+    volume_images: Mapping[str, str] = {}  # id of the image by name of the volume
 
 
 def expand(text: str, known: Mapping[str, str]) -> str:
@@ -194,8 +196,9 @@ def resource_value(
 class Environment:
     """Resolves what a container's environment refers to."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, client: Client, reads: PodConfig | None = None) -> None:
+        """`reads` may be shared with other readers of what pods refer to."""
+        self._reads = reads or PodConfig(client)
 
     async def of(
         self,
@@ -206,7 +209,7 @@ class Environment:
     ) -> dict[str, str]:
         """Return a container's variables in order; raises ConfigUnavailable."""
         links = pod.spec.enableServiceLinks is not False
-        config = _Config(self._client, pod.metadata.namespace)
+        config = _Config(self._reads, pod)
         known = service_environment(services, pod.metadata.namespace, links=links)
         for source in container.envFrom:
             known.update(await config.of_source(source))
@@ -243,9 +246,10 @@ async def _value(
 class _Config:
     """The ConfigMaps and Secrets a container refers to, each read once however many variables name it."""
 
-    def __init__(self, client: Client, namespace: str) -> None:
-        self._client = client
-        self._namespace = namespace
+    def __init__(self, reads: PodConfig, pod: Pod) -> None:
+        self._reads = reads
+        self._pod = pod
+        self._namespace = pod.metadata.namespace
         self._read: dict[tuple[str, str], dict[str, str] | None] = {}
 
     async def of_source(self, source: EnvFromSource) -> dict[str, str]:
@@ -295,10 +299,10 @@ class _Config:
         return data or {}
 
     async def _read_config_map(self, name: str) -> dict[str, str]:
-        return (await self._client.get(ConfigMap, name, self._namespace)).data
+        return (await self._reads.get(self._pod, ConfigMap, name)).data
 
     async def _read_secret(self, name: str) -> dict[str, str]:
-        secret = await self._client.get(Secret, name, self._namespace)
+        secret = await self._reads.get(self._pod, Secret, name)
         return {
             key: base64.b64decode(value).decode("utf-8", "replace")
             for key, value in secret.data.items()

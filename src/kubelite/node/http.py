@@ -226,7 +226,7 @@ class NodeAPI:
     def _find(self, request: web.BaseRequest, place: Place) -> tuple[Pod, PodMemory]:
         uid = request.query.get("uid", "")
         for memory in self._kubelet.memories.values():
-            pod = memory.pod
+            pod = memory.current
             if pod is None or memory.gone or (uid and memory.uid != uid):
                 continue
             if (pod.metadata.namespace, pod.metadata.name) == (place.namespace, place.pod):

@@ -12,13 +12,14 @@ import msgspec
 
 from kubelite.api.client.events import NORMAL, WARNING, EventRecorder
 from kubelite.api.client.protocol import Client
-from kubelite.api.errors import NotFound
+from kubelite.api.errors import APIError, NotFound
 from kubelite.api.kinds.core.config import Secret
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.backoff import backoff_seconds
 from kubelite.clock import Clock
 from kubelite.node.observed import ImageState, Trouble
-from kubelite.node.pods import AnyContainer, reference_to
+from kubelite.node.pod_config import PodConfig
+from kubelite.node.pods import WantedImage, reference_to
 from kubelite.node.runtime import (
     ContainerRuntime,
     Credentials,
@@ -49,66 +50,67 @@ class ImageSource:
         clock: Clock,
         events: EventRecorder,
         tasks: TaskSet,
+        reads: PodConfig | None = None,
     ) -> None:
+        """`reads` may be shared with other readers of what pods refer to."""
         self._runtime = runtime
-        self._client = client
+        self._reads = reads or PodConfig(client)
         self._clock = clock
         self._events = events
         self._tasks = tasks
         self._pulling = asyncio.Semaphore(PULLS_AT_ONCE)
 
-    async def ensure(
-        self, pod: Pod, container: AnyContainer, failures: int, report: Report
-    ) -> None:
-        """Report the state of a container's image: at once, and again after the pull if one is needed.
+    async def ensure(self, pod: Pod, wanted: WantedImage, failures: int, report: Report) -> None:
+        """Report the state of an image: at once, and again after the pull if one is needed.
 
         Args:
             pod: The pod, for its pull secrets and events.
-            container: The container.
+            wanted: The image.
             failures: Pulls that have failed in succession; they decide the back-off.
             report: Called with each new state, also after this call has returned.
         """
-        policy = container.imagePullPolicy or "IfNotPresent"
-        about = reference_to(pod, container)
+        about = reference_to(pod, wanted.container)
         try:
-            present = None if policy == "Always" else await self._runtime.image(container.image)
+            present = (
+                None if wanted.policy == "Always" else await self._runtime.image(wanted.reference)
+            )
         except InvalidImageName as error:
-            self._report_invalid(pod, container, failures, error, report)
+            self._report_invalid(pod, wanted, failures, error, report)
             return
         if present is not None:
-            message = f'Container image "{container.image}" already present on machine'
+            message = f'Container image "{wanted.reference}" already present on machine'
             self._events.event(about, NORMAL, "Pulled", f"{message} and can be accessed by the pod")
             report(ImageState(image_id=present.id))
-        elif policy == "Never":
+        elif wanted.policy == "Never":
             message = (
-                f'Container image "{container.image}" is not present with pull policy of Never'
+                f'Container image "{wanted.reference}" is not present with pull policy of Never'
             )
             self._events.event(about, WARNING, "ErrImageNeverPull", message)
             retry_at = self._clock.now() + timedelta(seconds=_backoff_seconds(failures))
             report(ImageState(trouble=Trouble("ErrImageNeverPull", message, retry_at)))
         else:
             report(ImageState(pulling=True))
-            work = self._pull(pod, container, failures, report)
-            self._tasks.start(work, name=f"pull {container.image}")
+            work = self._pull(pod, wanted, failures, report)
+            self._tasks.start(work, name=f"pull {wanted.reference}")
 
-    async def _pull(self, pod: Pod, container: AnyContainer, failures: int, report: Report) -> None:
-        about = reference_to(pod, container)
-        self._events.event(about, NORMAL, "Pulling", f'Pulling image "{container.image}"')
+    async def _pull(self, pod: Pod, wanted: WantedImage, failures: int, report: Report) -> None:
+        about = reference_to(pod, wanted.container)
+        self._events.event(about, NORMAL, "Pulling", f'Pulling image "{wanted.reference}"')
         loop = asyncio.get_running_loop()
         asked = loop.time()
         try:
             async with self._pulling:
                 started = loop.time()
-                image = await self._fetch(container.image, await self._credentials(pod, container))
+                image = await self._fetch(wanted.reference, await self._credentials(pod, wanted))
         except InvalidImageName as error:
-            self._report_invalid(pod, container, failures, error, report)
+            self._report_invalid(pod, wanted, failures, error, report)
             return
         except Exception as error:  # noqa: BLE001 - whatever went wrong is the state of the image, shown and tried again
-            await self._report_failure(pod, container, failures, error, report)
+            await self._report_failure(pod, wanted, failures, error, report)
             return
         ended = loop.time()
         message = (
-            f'Successfully pulled image "{container.image}" in {_spelt(ended - started)} '
+            f'Successfully pulled image "{wanted.reference}" in {_spelt(ended - started)} '
             f"({_spelt(ended - asked)} including waiting). Image size: {image.size_bytes} bytes."
         )
         self._events.event(about, NORMAL, "Pulled", message)
@@ -117,12 +119,12 @@ class ImageSource:
     def _report_invalid(
         self,
         pod: Pod,
-        container: AnyContainer,
+        wanted: WantedImage,
         failures: int,
         error: InvalidImageName,
         report: Report,
     ) -> None:
-        about = reference_to(pod, container)
+        about = reference_to(pod, wanted.container)
         self._events.event(about, WARNING, "InspectFailed", str(error))
         self._events.event(about, WARNING, "Failed", "Error: InvalidImageName")
         retry_at = self._clock.now() + timedelta(seconds=_backoff_seconds(failures))
@@ -131,23 +133,23 @@ class ImageSource:
     async def _report_failure(
         self,
         pod: Pod,
-        container: AnyContainer,
+        wanted: WantedImage,
         failures: int,
         error: Exception,
         report: Report,
     ) -> None:
-        about = reference_to(pod, container)
+        about = reference_to(pod, wanted.container)
         reason = "ErrImagePull"
         if not isinstance(error, ImagePullFailed):
-            log.warning("cannot pull image", extra={"image": container.image}, exc_info=error)
+            log.warning("cannot pull image", extra={"image": wanted.reference}, exc_info=error)
         self._events.event(
-            about, WARNING, "Failed", f'Failed to pull image "{container.image}": {error}'
+            about, WARNING, "Failed", f'Failed to pull image "{wanted.reference}": {error}'
         )
         self._events.event(about, WARNING, "Failed", f"Error: {reason}")
         retry_at = self._clock.now() + timedelta(seconds=_backoff_seconds(failures))
         report(ImageState(trouble=Trouble(reason, str(error), retry_at)))
         await asyncio.sleep(ERROR_SHOWN_SECONDS)
-        message = f'Back-off pulling image "{container.image}"'
+        message = f'Back-off pulling image "{wanted.reference}"'
         self._events.event(about, NORMAL, "BackOff", message)
         self._events.event(about, WARNING, "Failed", "Error: ImagePullBackOff")
         trouble = Trouble("ImagePullBackOff", f"{message}: {reason}: {error}", retry_at)
@@ -161,15 +163,19 @@ class ImageSource:
                 return await self._runtime.pull(image, login)
         return await self._runtime.pull(image, last)
 
-    async def _credentials(self, pod: Pod, container: AnyContainer) -> Sequence[Credentials | None]:
+    async def _credentials(self, pod: Pod, wanted: WantedImage) -> Sequence[Credentials | None]:
         """Return the logins that a pod's secrets have for an image's registry; [None] when there are none."""
-        server = registry_of(container.image)
+        server = registry_of(wanted.reference)
         logins: list[Credentials | None] = []
         for reference in pod.spec.imagePullSecrets:
             try:
-                secret = await self._client.get(Secret, reference.name, pod.metadata.namespace)
+                secret = await self._reads.get(pod, Secret, reference.name)
             except NotFound:
                 continue
+            except APIError as error:
+                # Without the login the registry's refusal would hide the reason, so the pull is tried again later.
+                message = f'cannot read pull secret "{reference.name}": {error.message}'
+                raise ImagePullFailed(message) from error
             found = credentials_in(secret, server)
             if found is not None:
                 logins.append(found)

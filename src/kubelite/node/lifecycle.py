@@ -7,6 +7,7 @@ one by one, of which restartable ones stay; app containers.
 """
 
 from datetime import datetime, timedelta
+from itertools import chain
 
 from msgspec import Struct
 
@@ -20,6 +21,7 @@ from kubelite.node.observed import (
 )
 from kubelite.node.pods import (
     AnyContainer,
+    WantedImage,
     all_containers,
     grace_seconds,
     is_sidecar,
@@ -27,6 +29,7 @@ from kubelite.node.pods import (
     resources_text,
     should_restart,
     spec_hash,
+    wanted_images,
 )
 from kubelite.node.resizing import current_text
 from kubelite.node.resources import group_limits
@@ -55,9 +58,9 @@ class AttachNetwork(Struct, frozen=True):
 
 
 class EnsureImage(Struct, frozen=True):
-    """Find or fetch a container's image."""
+    """Find or fetch an image."""
 
-    container: AnyContainer
+    image: WantedImage
 
 
 class StartContainer(Struct, frozen=True):
@@ -391,8 +394,8 @@ def _is_under_way(draft: _Draft, container: AnyContainer, record: ContainerRecor
     """Whether a container is about to start: its image is being pulled, or its postStart hook runs."""
     if record is not None:
         return record.id in draft.observed.hooks_running
-    state = draft.observed.images.get(container.name)
-    return state is None or state.pulling
+    states = [draft.observed.images.get(one.key) for one in wanted_images(draft.pod, container)]
+    return any(state is None or state.pulling for state in states)
 
 
 def _start_ephemeral(draft: _Draft, sandbox: ContainerRecord) -> None:
@@ -480,15 +483,15 @@ def _next_attempt(draft: _Draft, container: AnyContainer, last: ContainerRecord 
 def _ensure_images(draft: _Draft, containers: list[AnyContainer]) -> bool:
     """Plan the pulls of missing images; return whether all images are present."""
     ready = True
-    for container in containers:
-        state = draft.observed.images.get(container.name)
+    for image in chain.from_iterable(wanted_images(draft.pod, one) for one in containers):
+        state = draft.observed.images.get(image.key)
         if state is not None and state.image_id:
             continue
         ready = False
         if state is not None and state.pulling:
             continue
         if state is None or state.trouble is None or draft.is_due(state.trouble.retry_at):
-            draft.add(EnsureImage(container))
+            draft.add(EnsureImage(image))
     return ready
 
 

@@ -25,7 +25,7 @@ class Trouble(Struct, frozen=True):
 
 
 class ImageState(Struct, frozen=True):
-    """How far the image of a container is."""
+    """How far a wanted image is."""
 
     image_id: str = ""  # set once it is on the node
     pulling: bool = False
@@ -63,7 +63,7 @@ class Observed(Struct, frozen=True, dict=True):  # dict: for cached properties
     volumes_ready: bool = False
     volumes_trouble: Trouble | None = None
     sandbox_trouble: Trouble | None = None
-    images: Mapping[str, ImageState] = {}  # by container name
+    images: Mapping[str, ImageState] = {}  # by the key of the wanted image
     troubles: Mapping[str, Trouble] = {}  # by container name, why it was not created
     health: Mapping[str, Health] = {}  # by container id
     hooks_running: frozenset[str] = frozenset()  # container ids whose postStart is not done

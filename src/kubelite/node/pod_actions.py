@@ -31,7 +31,7 @@ from kubelite.node.lifecycle import (
 )
 from kubelite.node.observed import ImageState, Trouble
 from kubelite.node.pod_memory import PodMemory
-from kubelite.node.pods import AnyContainer, pod_key, resources_text
+from kubelite.node.pods import WantedImage, pod_key, resources_text
 from kubelite.node.probe_starts import ProbeStarts
 from kubelite.node.resizing import with_allocated
 from kubelite.node.resources import limits_of
@@ -55,7 +55,7 @@ class PodActions:
         self._network = parts.network
         self._runtime = parts.runtime
         self._images = ImageSource(
-            parts.runtime, parts.client, parts.clock, parts.events, shared.tasks
+            parts.runtime, parts.client, parts.clock, parts.events, shared.tasks, shared.reads
         )
         self.volumes = VolumeRefresh(shared)
         self.probing = ProbeStarts(shared)
@@ -72,7 +72,7 @@ class PodActions:
         await all_to_their_end(*(self._do(memory, action) for action in actions))
 
     async def _do(self, memory: PodMemory, action: Action) -> None:
-        pod = with_allocated(memory.pod or Pod(), memory.allocated)
+        pod = with_allocated(memory.current or Pod(), memory.allocated)
         match action:
             case SetUpVolumes():
                 await self.volumes.set_up(memory, pod)
@@ -81,7 +81,7 @@ class PodActions:
             case AttachNetwork():
                 await self.sandboxes.attach(memory, pod, action.sandbox)
             case EnsureImage():
-                await self._ensure_image(memory, pod, action.container)
+                await self._ensure_image(memory, pod, action.image)
             case StartContainer():
                 await self._start.start(memory, pod, action)
             case StopContainer():
@@ -107,13 +107,13 @@ class PodActions:
                     if state.probes is not None:
                         state.probes.move(facts.addresses[0])
 
-    async def _ensure_image(self, memory: PodMemory, pod: Pod, container: AnyContainer) -> None:
+    async def _ensure_image(self, memory: PodMemory, pod: Pod, image: WantedImage) -> None:
         def report(state: ImageState) -> None:
-            memory.image_reported(container, state)
+            memory.image_reported(image.key, state)
             self._shared.wake(memory.uid)
 
-        failures = memory.image_failures.get(container.name, 0)
-        await self._images.ensure(pod, container, failures, report)
+        failures = memory.image_failures.get(image.key, 0)
+        await self._images.ensure(pod, image, failures, report)
 
     async def _set_resources(
         self, memory: PodMemory, pod: Pod, action: LimitPod | ResizeContainer
@@ -149,6 +149,7 @@ class PodActions:
         await self._network.detach(memory.uid)
         memory.addresses = ()
         await self.volumes.tear_down(memory)
+        self._shared.reads.forget(memory.uid)
         await self._logs.remove_pod(memory.uid)
 
     async def _finish(self, memory: PodMemory, pod: Pod) -> None:

@@ -7,11 +7,12 @@ from datetime import datetime
 import msgspec
 
 from kubelite.api.kinds.core.containers import ResourceRequirements
-from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.kinds.core.pods import Pod, PodStatus
 from kubelite.node.observed import Ending, Health, ImageState, Observed, Pending, Trouble
-from kubelite.node.pods import AnyContainer
+from kubelite.node.pods import image_volume_of
 from kubelite.node.probes import ContainerProbes
 from kubelite.node.runtime import ContainerLimits, ContainerRecord
+from kubelite.node.status import KUBELET_CONDITIONS, KUBELET_FIELDS
 
 
 class Stop:
@@ -57,6 +58,9 @@ class PodMemory:
     def __init__(self, uid: str) -> None:
         self.uid = uid
         self.pod: Pod | None = None  # as last seen in the API
+        self.unwritten: PodStatus | None = None  # the newest status, until the API has it
+        self.status_write: asyncio.Task[None] | None = None  # in flight
+        self.status_failures = 0  # of writes, in succession
         self.gone = False  # deleted from the API
         self.admitted = False
         self.records: dict[str, ContainerRecord] = {}
@@ -82,9 +86,20 @@ class PodMemory:
         self.told_reductions: set[tuple[str, str]] = set()  # container name, withheld privilege
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}  # for ends, by container id
 
-    def update_pod(self, pod: Pod) -> None:
-        """Store a newer version of the pod; an older one, from a mirror that lags, is ignored."""
-        if self.pod is None or _version(pod) >= _version(self.pod):
+    @property
+    def current(self) -> Pod | None:
+        """The pod as last seen in the API, with the status that the API does not have yet."""
+        if self.pod is None or self.unwritten is None:
+            return self.pod
+        return with_own_status(self.pod, self.unwritten)
+
+    def update_pod(self, pod: Pod, before: Pod | None = None) -> None:
+        """Store a newer version of the pod; an older one, from a mirror that lags, is ignored.
+
+        `before` is the version that the mirror had: if that is newer, the server has gone back to an older state.
+        """
+        went_back = before is not None and _version(pod) < _version(before)
+        if self.pod is None or went_back or _version(pod) >= _version(self.pod):
             self.pod = pod
 
     def update_container(self, record: ContainerRecord) -> None:
@@ -160,15 +175,34 @@ class PodMemory:
             ending=self.ending,
         )
 
-    def image_reported(self, container: AnyContainer, state: ImageState) -> None:
-        """Store the state of a container's image, and count failed pulls in succession."""
-        before = self.images.get(container.name)
-        self.images[container.name] = state
+    def volume_images(self) -> dict[str, str]:
+        """Return the ids of the images of volumes that are on the node, by the volume's name."""
+        return {
+            name: state.image_id
+            for key, state in self.images.items()
+            if (name := image_volume_of(key)) and state.image_id
+        }
+
+    def image_reported(self, key: str, state: ImageState) -> None:
+        """Store the state of a wanted image, and count failed pulls in succession."""
+        before = self.images.get(key)
+        self.images[key] = state
         if state.image_id:
-            self.image_failures.pop(container.name, None)
+            self.image_failures.pop(key, None)
         elif state.trouble is not None and (before is None or before.trouble is None):
-            failures = self.image_failures.get(container.name, 0)
-            self.image_failures[container.name] = failures + 1
+            failures = self.image_failures.get(key, 0)
+            self.image_failures[key] = failures + 1
+
+
+def with_own_status(pod: Pod, status: PodStatus) -> Pod:
+    """Return a pod with the parts of a status that the kubelet writes; those of others stay as they are."""
+    own = {field: getattr(status, field) for field in KUBELET_FIELDS}
+    conditions = [
+        *(one for one in pod.status.conditions if one.type not in KUBELET_CONDITIONS),
+        *(one for one in status.conditions if one.type in KUBELET_CONDITIONS),
+    ]
+    merged = msgspec.structs.replace(pod.status, conditions=conditions, **own)
+    return msgspec.structs.replace(pod, status=merged)
 
 
 def _health_of(state: ContainerState) -> Health | None:

@@ -11,8 +11,9 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from kubelite.api.client.events import NORMAL, WARNING
-from kubelite.api.errors import APIError
+from kubelite.api.errors import APIError, failure_kind
 from kubelite.api.kinds.core.pods import Pod, PodStatus
+from kubelite.log import Complaint
 from kubelite.node.admission import (
     REJECTED,
     Rejection,
@@ -67,8 +68,9 @@ class PodWorker:
         self._parts = parts
         self._clock = parts.clock
         self._events = parts.events
-        self._status = StatusWriter(parts.client, parts.events)
         self._tasks = TaskSet()
+        self._status = StatusWriter(parts.client, parts.events, self._tasks, self._report_again)
+        self._complaint = Complaint()
         self._news = TaskSet()  # handles ends of containers, also before and after `run`
         self._queue: WorkQueue[str] = WorkQueue(
             name="pod_workers", retry_first_seconds=0.1, retry_max_seconds=60.0
@@ -79,6 +81,14 @@ class PodWorker:
             facts, parts, self._tasks, self.wake, self.node, self._admitted_pods
         )
         self._actions = PodActions(shared)
+
+    def _report_again(self, uid: str, seconds: float) -> None:
+        if uid in self.memories:
+            self._queue.add_after(uid, seconds)
+
+    def _wake_all(self) -> None:
+        for uid in self.memories:
+            self.wake(uid)
 
     def wake(self, uid: str) -> None:
         """Enqueue a pod, if it is known."""
@@ -104,7 +114,7 @@ class PodWorker:
             self.wake(memory.uid)
         if after is not None:
             memory = self.memory(after.metadata.uid)
-            memory.update_pod(after)
+            memory.update_pod(after, before)
             self.wake(memory.uid)
             if before is not None and differs_as_shown(before, after) and shows_itself(after):
                 self._actions.volumes.changed(memory.uid)
@@ -179,16 +189,17 @@ class PodWorker:
             return
         self._facts = replace(self._facts, addresses=addresses)
         self._actions.move(self._facts, self.memories.values())
-        for uid in self.memories:
-            self.wake(uid)
+        self._wake_all()
 
     async def run(self) -> None:
         """Work until cancelled."""
+        end = self._parts.client.on_return(self._wake_all)
         try:
             while True:
                 uid = await self._queue.get()
                 self._tasks.start(self._work(uid), name=f"pod {uid}")
         finally:
+            end()
             await self._tasks.stop()
             for memory in self.memories.values():
                 for state in memory.containers.values():
@@ -211,7 +222,8 @@ class PodWorker:
             log.debug("pod waits for the container engine: %s", error)
             self._queue.retry(uid)
         except APIError as error:
-            log.warning("cannot report pod: %s", error, extra={"pod": uid})
+            if self._complaint.is_new(failure_kind(error)):
+                log.warning("cannot report pod: %s", error, extra={"pod": uid})
             self._queue.retry(uid)
         except Exception:
             log.exception("cannot sync pod", extra={"pod": uid})
@@ -225,7 +237,7 @@ class PodWorker:
         """Reconcile one pod as far as possible now; return the seconds after which to requeue it, or None."""
         for _ in range(ROUNDS_LIMIT):
             now = self._clock.now()
-            pod = memory.pod
+            pod = memory.current
             if memory.gone or pod is None:
                 return await self._remove_orphan(memory, now)
             if not memory.admitted and not await self._admit(memory, pod, now):
@@ -257,7 +269,7 @@ class PodWorker:
             await self._actions.carry_out(memory, decision.actions)
             return False
         await all_to_their_end(
-            self._status.write(memory, pod, status),
+            self._status.report(memory, pod, status),
             self._actions.carry_out(memory, decision.actions),
         )
         after = memory.observe()
@@ -307,13 +319,15 @@ class PodWorker:
         return self._admitted_pods(memory)
 
     def _admitted_pods(self, besides: PodMemory | None = None) -> list[Pod]:
-        return [
-            with_allocated(other.pod, other.allocated)
+        others = (
+            (other.current, other.allocated)
             for other in self.memories.values()
-            if other is not besides
-            and other.admitted
-            and other.pod is not None
-            and not is_terminal(other.pod)
+            if other is not besides and other.admitted
+        )
+        return [
+            with_allocated(pod, allocated)
+            for pod, allocated in others
+            if pod is not None and not is_terminal(pod)
         ]
 
     def _allocate(self, memory: PodMemory, pod: Pod) -> Pod:

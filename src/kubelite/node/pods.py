@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from kubelite.api.kinds.core.containers import Container, EphemeralContainer
 from kubelite.api.kinds.core.pods import Pod
@@ -36,6 +37,46 @@ def all_containers(pod: Pod) -> Iterator[AnyContainer]:
 def find_container(pod: Pod, name: str) -> AnyContainer | None:
     """Return a container of any type by its name."""
     return next((container for container in all_containers(pod) if container.name == name), None)
+
+
+class WantedImage(Struct, frozen=True):
+    """An image that must be on the node before a container is created."""
+
+    key: str  # under which its state is kept: the container's name, or ``volume/NAME``
+    reference: str
+    policy: str  # Always, IfNotPresent or Never
+    container: AnyContainer | None = None  # None: of a volume, which several containers may mount
+
+
+def image_of(container: AnyContainer) -> WantedImage:
+    """Return a container's own image."""
+    policy = container.imagePullPolicy or "IfNotPresent"
+    return WantedImage(container.name, container.image, policy, container)
+
+
+def image_volume_key(volume_name: str) -> str:
+    """Return the key of the image of a volume; no container's name has a slash."""
+    return f"volume/{volume_name}"
+
+
+def image_volume_of(key: str) -> str:
+    """Return the name of the volume that a key is of; "" for a container's."""
+    return key.removeprefix("volume/") if key.startswith("volume/") else ""
+
+
+def wanted_images(pod: Pod, container: AnyContainer) -> list[WantedImage]:
+    """Return a container's image and those of the image volumes that it mounts."""
+    mounted = {mount.name for mount in container.volumeMounts}
+    volumes = [
+        WantedImage(
+            image_volume_key(volume.name),
+            volume.image.reference,
+            volume.image.pullPolicy or "IfNotPresent",
+        )
+        for volume in pod.spec.volumes
+        if volume.image is not None and volume.name in mounted
+    ]
+    return [image_of(container), *volumes]
 
 
 def grace_seconds(pod: Pod) -> int:

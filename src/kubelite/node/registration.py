@@ -14,7 +14,15 @@ import msgspec
 from msgspec import Struct
 
 from kubelite.api.client.protocol import Client
-from kubelite.api.errors import AlreadyExists, APIError, Conflict, NotFound
+from kubelite.api.errors import (
+    AlreadyExists,
+    APIError,
+    Conflict,
+    NotFound,
+    Timeout,
+    failure_kind,
+    is_no_answer,
+)
 from kubelite.api.kinds.coordination import Lease, LeaseSpec
 from kubelite.api.kinds.core.nodes import (
     ContainerImage,
@@ -35,6 +43,7 @@ from kubelite.api.kinds.meta import ObjectMeta, OwnerReference
 from kubelite.api.machinery.quantity import canonical_quantity
 from kubelite.api.machinery.times import format_micro_time, format_time
 from kubelite.clock import Clock
+from kubelite.log import Complaint
 from kubelite.node.admission import is_extended
 from kubelite.node.machine import Machine
 from kubelite.node.pods import as_dict
@@ -46,6 +55,10 @@ LEASE_NAMESPACE = "kube-node-lease"
 LEASE_DURATION_SECONDS = 40
 LEASE_RENEW_SECONDS = 10.0
 STATUS_REPORT = timedelta(minutes=5)
+RENEW_TIMEOUT_SECONDS = 10.0
+REPORT_TIMEOUT_SECONDS = (
+    20.0  # with the engine's answer; with a renewal less than the lease's duration
+)
 RETRY_SECONDS = 1.0
 IMAGES_LIMIT = 50
 KUBELET_VERSION = "v1.36.2+kubelite"
@@ -266,6 +279,7 @@ class NodeRegistration:
         self._node: Node | None = None
         self._lease: Lease | None = None
         self._reported: datetime | None = None
+        self._complaint = Complaint()
         self._mirror = client.mirror(Node, field_selector=f"metadata.name={identity.name}")
 
     def wake(self) -> None:
@@ -281,9 +295,11 @@ class NodeRegistration:
     async def run(self) -> None:
         """Register, then keep status and lease true until cancelled."""
         unsubscribe = self._mirror.subscribe(self._seen)
+        end = self._client.on_return(self.wake)  # the lease is renewed first of all
         try:
             await self._keep()
         finally:
+            end()
             unsubscribe()
 
     def _seen(self, before: Node | None, after: Node | None) -> None:
@@ -292,7 +308,9 @@ class NodeRegistration:
             if before is not None:
                 self._node = None
                 self.wake()
-        elif self._node is not None and _version(after) > _version(self._node):
+        elif self._node is not None and (
+            _version(after) > _version(self._node) or _went_back(before, after)
+        ):
             self._node = after
             if after.status.capacity != (before or after).status.capacity:
                 self.wake()
@@ -301,13 +319,28 @@ class NodeRegistration:
         while True:
             seconds = self._renew_seconds
             try:
-                await self._renew_lease()
-                await self._report()
-            except APIError as error:
-                log.warning("cannot report node: %s", error, extra={"node": self._identity.name})
-                self._node = self._lease = None
+                # An answer that comes later than the next renewal is of no use: the server, or the way to it, hangs.
+                async with asyncio.timeout(RENEW_TIMEOUT_SECONDS):
+                    await self._renew_lease()
+                async with asyncio.timeout(REPORT_TIMEOUT_SECONDS):
+                    await self._report()
+            except TimeoutError:
+                self._complain(Timeout("no answer in time"))
                 seconds = RETRY_SECONDS
+            except APIError as error:
+                self._complain(error)
+                if not is_no_answer(error):  # what is remembered may be wrong
+                    self._node = self._lease = None
+                seconds = RETRY_SECONDS
+            else:
+                if self._complaint.ends():
+                    log.info("node is reported again", extra={"node": self._identity.name})
             await self._pause(seconds)
+
+    def _complain(self, error: APIError) -> None:
+        """Log a failure, unless one of its kind was logged: a server may be away for hours."""
+        if self._complaint.is_new(failure_kind(error)):
+            log.warning("cannot report node: %s", error, extra={"node": self._identity.name})
 
     async def _pause(self, seconds: float) -> None:
         """Wait for the next renewal, or less if something changed."""
@@ -433,6 +466,11 @@ def _without_dates(status: NodeStatus) -> dict[str, Any]:
 def _version(node: Node) -> int:
     text = node.metadata.resourceVersion
     return int(text) if text.isdecimal() else 0
+
+
+def _went_back(before: Node | None, after: Node) -> bool:
+    """Return whether the server has an older state than before, as from a snapshot."""
+    return before is not None and _version(after) < _version(before)
 
 
 def _patch(before: NodeStatus, after: NodeStatus) -> dict[str, Any]:

@@ -78,6 +78,8 @@ class Mount(Struct, frozen=True):
     target: str
     read_only: bool = False
     propagation: str = ""  # rprivate when empty; rslave, rshared
+    image: str = ""  # id of the image whose files are shown; `source` is then a folder for the runtime to mount them in
+    sub_path: str = ""  # below the image's root
 
 
 class ContainerLimits(Struct, frozen=True):

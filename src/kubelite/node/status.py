@@ -21,7 +21,14 @@ from kubelite.api.machinery.times import format_time
 from kubelite.limits import POD_TERMINATION_MESSAGES
 from kubelite.node.lifecycle import backoff_of, backoff_remaining
 from kubelite.node.observed import Observed
-from kubelite.node.pods import AnyContainer, is_sidecar, is_terminal, qos_class, should_restart
+from kubelite.node.pods import (
+    AnyContainer,
+    is_sidecar,
+    is_terminal,
+    qos_class,
+    should_restart,
+    wanted_images,
+)
 from kubelite.node.resizing import IN_PROGRESS, PENDING, current_text, is_in_progress
 from kubelite.node.runtime import ContainerRecord
 
@@ -35,6 +42,24 @@ KUBELET_CONDITIONS = (
     "PodScheduled",
     PENDING,
     IN_PROGRESS,
+)
+# The fields of a status that `status_of` computes, beside conditions.
+KUBELET_FIELDS = (
+    "phase",
+    "reason",
+    "message",
+    "initContainerStatuses",
+    "containerStatuses",
+    "ephemeralContainerStatuses",
+    "hostIP",
+    "hostIPs",
+    "podIP",
+    "podIPs",
+    "startTime",
+    "qosClass",
+    "observedGeneration",
+    "resources",
+    "allocatedResources",
 )
 
 
@@ -237,14 +262,15 @@ def _restart_obstacle(
         message = f"back-off {_duration(backoff_of(newest))} restarting failed "
         message += f"container={container.name} {place}"
         return ContainerStateWaiting(reason="CrashLoopBackOff", message=message)
-    return _trouble(container, observed)
+    return _trouble(pod, container, observed)
 
 
-def _trouble(container: AnyContainer, observed: Observed) -> ContainerStateWaiting | None:
+def _trouble(pod: Pod, container: AnyContainer, observed: Observed) -> ContainerStateWaiting | None:
     trouble = observed.troubles.get(container.name)
-    image = observed.images.get(container.name)
-    if trouble is None and image is not None:
-        trouble = image.trouble
+    for wanted in wanted_images(pod, container):
+        image = observed.images.get(wanted.key)
+        if trouble is None and image is not None:
+            trouble = image.trouble
     if trouble is None:
         return None
     return ContainerStateWaiting(
@@ -262,7 +288,7 @@ def _unstarted(
 ) -> ContainerStatus:
     default = WAITING_FOR_INIT if pod.spec.initContainers else WAITING_FOR_CREATION
     state = ContainerState(
-        waiting=_trouble(container, observed) or ContainerStateWaiting(reason=default)
+        waiting=_trouble(pod, container, observed) or ContainerStateWaiting(reason=default)
     )
     if observed.ending is not None or pod.metadata.deletionTimestamp is not None:
         state = known.state if known is not None and known.state.terminated else state

@@ -311,3 +311,27 @@ def test_a_sandbox_that_was_never_started_is_not_left_over() -> None:
     running = record(labels={SANDBOX_LABEL: newest.id})
     seen = msgspec.structs.replace(up(), records=(old, newest, running))
     assert plan(pod_of(), seen, NOW).actions == (RemoveContainer(old),)
+
+
+def test_a_container_waits_for_the_images_of_the_volumes_that_it_mounts() -> None:
+    mounts = {"volumeMounts": [{"name": "files", "mountPath": "/files"}]}
+    app = {"name": "app", "image": "a:1"}
+    volumes = [
+        {"name": name, "image": {"reference": f"{name}:1", "pullPolicy": "Always"}}
+        for name in ("files", "unused")
+    ]
+    pod = pod_of(
+        {"containers": [app | mounts, {**app, **mounts, "name": "side"}], "volumes": volumes}
+    )
+    first = plan(pod, up(images={}), NOW).actions
+    assert [action.image.key for action in first if isinstance(action, EnsureImage)] == [
+        "app",
+        "volume/files",
+        "side",
+    ]
+    here = {**IMAGES, "volume/files": ImageState(pulling=True)}
+    assert kinds(pod, up(images=here)) == []
+    there = {**IMAGES, "volume/files": ImageState(image_id="sha256:2")}
+    assert kinds(pod, up(images=there)) == [StartContainer]
+    other = pod_of({"containers": [app], "volumes": volumes})
+    assert kinds(other, up()) == [StartContainer]

@@ -90,7 +90,7 @@ def test_debugging_containers_start_once_beside_the_others() -> None:
 def test_only_the_image_that_is_needed_first_is_fetched_before_the_sandbox() -> None:
     inits = [{"name": "init", "image": "i:1"}, {"name": "side", "image": "s:1"}]
     actions = plan(pod_of({"initContainers": inits}), Observed(), NOW).actions
-    assert [a.container.name for a in actions if isinstance(a, EnsureImage)] == ["init"]
+    assert [a.image.key for a in actions if isinstance(a, EnsureImage)] == ["init"]
     assert actions[-1] == CreateSandbox(0)
 
 

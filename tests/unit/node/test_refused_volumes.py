@@ -20,6 +20,7 @@ KNOWN = {
     "emptyDir",
     "ephemeral",
     "hostPath",
+    "image",
     "persistentVolumeClaim",
     "projected",
     "secret",

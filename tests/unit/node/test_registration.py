@@ -1,15 +1,24 @@
 """What a node says of itself."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Any
 
+import msgspec
 import pytest
 from fakes.fake_client import FakeClient
+from simulation.simulated_loop import SimulatedClock, simulated
 
+from kubelite.api.errors import ServiceUnavailable
+from kubelite.api.kinds.coordination import Lease
 from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.scheduling import Taint
 from kubelite.clock import SetClock
 from kubelite.node.machine import Machine
 from kubelite.node.registration import (
+    RENEW_TIMEOUT_SECONDS,
     EngineView,
     NodeIdentity,
     NodeRegistration,
@@ -19,6 +28,8 @@ from kubelite.node.registration import (
     node_labels,
     status_of_node,
 )
+from kubelite.node.runtime import Version
+from kubelite.node.simulated import DEFAULT_MACHINE
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 MACHINE = Machine(1, 1, 1, "arm64", "kernel", "os", "machine", "boot", "system")
@@ -103,3 +114,98 @@ async def test_an_administrator_changes_labels_and_taints_of_flags_for_good() ->
     assert again.metadata.labels["a"] == "changed"
     assert again.metadata.labels["kubernetes.io/os"] == "linux"
     assert again.spec.taints == []
+
+
+async def view() -> EngineView:
+    return EngineView(version=Version("simulated", "1"))
+
+
+def registration(client: FakeClient) -> NodeRegistration:
+    identity = NodeIdentity("n1", ("10.0.0.1",), 10250)
+    clock = SimulatedClock(asyncio.get_running_loop())
+    return NodeRegistration(identity, DEFAULT_MACHINE, client, clock, view)
+
+
+@asynccontextmanager
+async def reported(client: FakeClient) -> AsyncIterator[NodeRegistration]:
+    made = registration(client)
+    task = asyncio.create_task(made.run())
+    await asyncio.sleep(25)
+    try:
+        yield made
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@simulated
+async def test_the_lease_is_renewed_as_soon_as_the_server_is_back() -> None:
+    client = FakeClient()
+    async with reported(client):
+        client.refuse = lambda verb, kind: ServiceUnavailable("cannot reach the server")
+        await asyncio.sleep(6 * 3600)
+        client.refuse = lambda verb, kind: None
+        before = client.revision
+        for returned in client.returned:
+            returned()
+        for _ in range(20):
+            await asyncio.sleep(0)  # no time passes
+        # What was known is still true, so nothing is read or made again: a renewal, and the status that is due.
+        lease, node = client.whole(Lease).get("n1", "kube-node-lease"), client.whole(Node).get("n1")
+        versions = [lease.metadata.resourceVersion, node.metadata.resourceVersion]
+        assert versions == [str(before + 1), str(before + 2)]
+    assert not client.returned
+
+
+@simulated
+async def test_hours_without_a_server_are_two_lines(caplog: pytest.LogCaptureFixture) -> None:
+    client = FakeClient()
+    async with reported(client):
+        caplog.set_level("INFO")
+        client.refuse = lambda verb, kind: ServiceUnavailable("cannot reach the server")
+        await asyncio.sleep(6 * 3600)
+        client.refuse = lambda verb, kind: None
+        await asyncio.sleep(60)
+    assert [record.getMessage() for record in caplog.records] == [
+        "cannot report node: cannot reach the server",
+        "node is reported again",
+    ]
+
+
+@simulated
+async def test_a_renewal_that_hangs_is_given_up_before_the_lease_runs_out() -> None:
+    client = FakeClient()
+    async with reported(client):
+        whole, asked = client.update, 0
+
+        async def hang(item: Any, subresource: str = "") -> Any:
+            nonlocal asked
+            asked += 1
+            await asyncio.sleep(3600)
+
+        client.update = hang  # type: ignore[method-assign]  # a server that takes a request and never answers
+        await asyncio.sleep(60)
+        assert 4 <= asked <= 6
+        client.update = whole  # type: ignore[method-assign]  # as above
+        before = client.revision
+        await asyncio.sleep(RENEW_TIMEOUT_SECONDS + 2)
+        assert client.revision > before
+
+
+@simulated
+async def test_a_node_of_an_older_state_is_taken_over() -> None:
+    client = FakeClient()
+    async with reported(client) as made:
+        node = client.whole(Node).get("n1")
+        older = msgspec.structs.replace(
+            node, metadata=msgspec.structs.replace(node.metadata, resourceVersion="1")
+        )
+        newer = msgspec.structs.replace(
+            node, metadata=msgspec.structs.replace(node.metadata, resourceVersion="900")
+        )
+        made._seen(node, newer)
+        assert made._node is newer
+        made._seen(None, older)  # late, from a mirror that has just begun
+        assert made._node is newer
+        made._seen(newer, older)  # the server was restored from a snapshot
+        assert made._node is older

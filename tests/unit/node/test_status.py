@@ -155,3 +155,21 @@ def test_the_message_of_a_container_that_waits_is_cut() -> None:
     observed = msgspec.structs.replace(up(), troubles={"app": trouble})
     waiting = status(pod_of(), observed).containerStatuses[0].state.waiting
     assert (waiting.reason, len(waiting.message)) == ("CreateContainerError", 12288)
+
+
+def test_the_trouble_of_a_volumes_image_is_that_of_the_containers_that_mount_it() -> None:
+    mounts = [{"name": "files", "mountPath": "/files"}]
+    containers = [
+        {"name": "app", "image": "a:1", "volumeMounts": mounts},
+        {"name": "side", "image": "s:1"},
+    ]
+    pod = pod_of(
+        {"containers": containers, "volumes": [{"name": "files", "image": {"reference": "f:1"}}]}
+    )
+    trouble = Trouble("ErrImagePull", "no such image", None)
+    images = {"volume/files": ImageState(trouble=trouble), "app": ImageState(image_id="sha256:1")}
+    found = status(pod, up(images=images))
+    assert [one.state.waiting.reason for one in found.containerStatuses] == [
+        "ErrImagePull",
+        "ContainerCreating",
+    ]

@@ -13,11 +13,15 @@ from kubelite.api.machinery.join_secrets import NAMESPACE, binding_of, identity_
 class NodeIdentities:
     """Compares the certificates of nodes with the bindings of their names."""
 
-    def __init__(self, lookup: Lookup) -> None:
+    def __init__(self, lookup: Lookup, own: str = "") -> None:
+        """`own` is the node that runs in this process, which needs no certificate; "" if there is none."""
         self._lookup = lookup
+        self._own = own
 
     def refusal(self, node: str, key_hash: str) -> str:
         """Return why a certificate for a node and a key counts no longer; "" if it counts."""
+        if node == self._own:
+            return f'the node "{node}" is the server\'s own'
         secret = self._lookup.get(Secret, identity_name(node), NAMESPACE)
         binding = None if secret is None else binding_of(secret)
         if binding is None:

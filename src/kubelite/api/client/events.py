@@ -4,8 +4,11 @@ Recording never waits and never fails its caller: events are enqueued and writte
 repeated event increments the count of the stored one. Ten or more different messages of one type and reason about one
 object, each within ten minutes of the last, become one combined event. A token bucket per object (burst 25, one token
 every five minutes) limits the rate; events beyond it are dropped.
+
+While the API does not answer events wait, the newest ones within a bound, and are written when it is back.
 """
 
+import asyncio
 import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
@@ -15,14 +18,22 @@ from typing import TypeVar
 from msgspec import Struct
 
 from kubelite.api.client.protocol import Client
-from kubelite.api.errors import APIError, NotFound
+from kubelite.api.errors import (
+    AlreadyExists,
+    APIError,
+    NotFound,
+    ServiceUnavailable,
+    Unauthorized,
+    is_no_answer,
+)
 from kubelite.api.kinds.core.events import Event, EventSource
 from kubelite.api.kinds.core.references import ObjectReference
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.kinds.model import Kind
 from kubelite.api.machinery.times import format_time
+from kubelite.backoff import backoff_seconds
 from kubelite.clock import Clock
-from kubelite.limits import EVENTS_KNOWN, EVENTS_WAITING
+from kubelite.limits import EVENTS_HELD, EVENTS_KNOWN, EVENTS_WAITING
 from kubelite.randomness import Randomness
 from kubelite.tasks import TaskSet
 
@@ -39,6 +50,9 @@ SIMILAR_WINDOW = timedelta(minutes=10)
 BURST = 25.0
 TOKENS_PER_SECOND = 1 / 300
 MESSAGE_LIMIT = 1024
+TRIES_MAX = 12  # as client-go
+RETRY_FIRST_SECONDS = 1.0
+RETRY_MAX_SECONDS = 30.0
 
 
 class _Group:
@@ -89,6 +103,8 @@ class EventRecorder:
         self._queue: deque[Event] = deque()
         self._tasks = TaskSet()
         self._writing = False
+        self._tries = 0  # of the first event in the queue, while the API does not answer
+        self._dropped = 0  # since the last one that was written
         self._written: OrderedDict[tuple[str, ...], Event] = OrderedDict()
         self._groups: OrderedDict[tuple[str, ...], _Group] = OrderedDict()
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
@@ -104,17 +120,14 @@ class EventRecorder:
     ) -> None:
         """Enqueue an event; `event_type` is NORMAL or WARNING, `reason` one CamelCase word.
 
-        Drops the event beyond the rate limit of the object or the limit of the queue.
+        Drops the event beyond the rate limit of the object, and the oldest one beyond the limit of the queue.
         """
         reference = about if isinstance(about, ObjectReference) else reference_to(about)
         now = self._clock.now()
         if not self._allowed(reference, now.timestamp()):
             return
         message = self._combined(reference, event_type, reason, message, now.timestamp())
-        if len(self._queue) >= EVENTS_WAITING.value:
-            EVENTS_WAITING.reached()
-            log.warning("event dropped", extra={"reason": reason, "about": reference.name})
-            return
+        self._make_room(1)
         date = format_time(now)
         suffix = self._randomness.token_bytes(8).hex()
         self._queue.append(
@@ -180,26 +193,70 @@ class EventRecorder:
         group.messages.discard(min(group.messages - {message}, default=message))
         return f"(combined from similar events): {message}"
 
+    def _make_room(self, adding: int) -> None:
+        limit = EVENTS_WAITING if self._tries == 0 else EVENTS_HELD
+        while len(self._queue) + adding > limit.value:
+            limit.reached()
+            self._queue.popleft()
+            self._dropped += 1
+
     async def _write_all(self) -> None:
         try:
             while self._queue:
-                await self._write(self._queue.popleft())
+                event = self._queue.popleft()
+                try:
+                    await self._write(event)
+                except APIError as error:
+                    if self._is_held(error):
+                        self._queue.appendleft(event)
+                        await self._pause()
+                        continue
+                    # Expected in a terminating namespace, where nothing can be created.
+                    what = {"reason": event.reason, "error": error.message}
+                    log.debug("event not written", extra=what)
+                self._tries = 0
+                if self._dropped:
+                    about = {"component": self._source.component, "count": self._dropped}
+                    log.warning("events were dropped, the oldest first", extra=about)
+                    self._dropped = 0
         finally:
             self._writing = False
+            self._tries = 0
+
+    def _is_held(self, error: APIError) -> bool:
+        """Return whether to try an event again: not if a server that answers refuses it again and again."""
+        if not is_no_answer(error):
+            return False
+        is_away = isinstance(error, ServiceUnavailable | Unauthorized)
+        return is_away or self._tries < TRIES_MAX
+
+    async def _pause(self) -> None:
+        """Wait before the next try, at most until the server is back."""
+        seconds = backoff_seconds(self._tries, RETRY_FIRST_SECONDS, RETRY_MAX_SECONDS)
+        self._tries += 1
+        self._make_room(0)
+        returned = asyncio.Event()
+        end = self._client.on_return(returned.set)
+        try:
+            async with asyncio.timeout(seconds * self._randomness.uniform(1.0, 2.0)):
+                await returned.wait()
+        except TimeoutError:
+            return
+        finally:
+            end()
 
     async def _write(self, event: Event) -> None:
+        """Write an event; raises APIError."""
         key = _identity(event)
         known = self._written.get(key)
-        try:
-            written = None
-            if known is not None:
-                written = await self._count_again(known, event)
-            if written is None:
+        written = None
+        if known is not None:
+            written = await self._count_again(known, event)
+        if written is None:
+            try:
                 written = await self._client.create(event)
-        except APIError as error:
-            # Expected in a terminating namespace, where nothing can be created.
-            log.debug("event not written", extra={"reason": event.reason, "error": error.message})
-            return
+            except AlreadyExists:  # by an earlier try, whose answer was lost
+                return
         self._written[key] = written
         self._written.move_to_end(key)
         if len(self._written) > EVENTS_KNOWN.value:

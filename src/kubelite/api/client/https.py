@@ -2,26 +2,31 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import aiohttp
 import msgspec
 from msgspec import Struct
 
+from kubelite.api.client.availability import Availability
 from kubelite.api.client.request_metrics import UNANSWERED, counter_of
 from kubelite.api.errors import BY_REASON, APIError, Cause, ServiceUnavailable
 from kubelite.api.kinds.meta import Status
-from kubelite.limits import WATCH_LINE
+from kubelite.limits import RETIRED_SECONDS, WATCH_LINE
 from kubelite.randomness import Randomness
+from kubelite.tasks import TaskSet
 
 JSON = "application/json"
 CONNECT_TIMEOUT_SECONDS = 10.0
-REQUEST_TIMEOUT_SECONDS = 60.0
+REQUEST_TIMEOUT_SECONDS = 60.0  # also until the head of a watch
 SILENCE_SECONDS_MAX = 150.0  # on a watch, which gets a bookmark every minute
 TRIES_MAX = 10  # of a request answered with 429 and Retry-After
 STREAM_BUFFER_BYTES = 1024 * 1024
+
+# Failures that say more of the server than of one connection, which it may have closed while it was idle.
+_AWAY = (aiohttp.ClientConnectorError, TimeoutError)
 
 Parameters = Mapping[str, str]
 
@@ -37,8 +42,89 @@ class Request(Struct, frozen=True):
     accept: str = JSON
 
 
+class _Pool:
+    """The connections made with one TLS context; once retired it takes no more requests and closes."""
+
+    def __init__(
+        self,
+        user_agent: str,
+        randomness: Randomness,
+        tasks: TaskSet,
+        closed: Callable[["_Pool"], None],
+    ) -> None:
+        """`closed` is called once all connections are closed."""
+        self.session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0),
+            headers={"User-Agent": user_agent},
+            read_bufsize=STREAM_BUFFER_BYTES,
+        )
+        self.requests = 0  # in flight
+        self.is_retired = False
+        self._streams: dict[Callable[[], None], None] = {}
+        self._randomness = randomness
+        self._tasks = tasks
+        self._closed = closed
+        self._timers: list[asyncio.TimerHandle] = []
+
+    def retire(self) -> None:
+        """Close idle connections at once, streams each at a random time, and all within RETIRED_SECONDS."""
+        self.is_retired = True
+        if not self.requests:
+            self._begin_close()
+            return
+        loop = asyncio.get_running_loop()
+        self._timers.append(loop.call_later(RETIRED_SECONDS.value, self._too_late))
+        for end in self._streams:
+            self._end_soon(end)
+
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """Count a request in flight."""
+        self.requests += 1
+        try:
+            yield
+        finally:
+            self.requests -= 1
+            if self.is_retired and not self.requests:
+                self._begin_close()
+
+    @contextmanager
+    def stream(self, end: Callable[[], None]) -> Iterator[None]:
+        """Have `end` called when the pool is retired, while the context lasts."""
+        self._streams[end] = None
+        if self.is_retired:  # since the request was sent
+            self._end_soon(end)
+        try:
+            yield
+        finally:
+            del self._streams[end]
+
+    def _end_soon(self, end: Callable[[], None]) -> None:
+        seconds = self._randomness.uniform(0.0, RETIRED_SECONDS.value)
+        self._timers.append(asyncio.get_running_loop().call_later(seconds, end))
+
+    def _too_late(self) -> None:
+        RETIRED_SECONDS.reached()
+        self._begin_close()
+
+    def _begin_close(self) -> None:
+        self._tasks.start(self.close(), name="close replaced connections")
+
+    async def close(self) -> None:
+        """Close all connections, also those in use."""
+        for timer in self._timers:
+            timer.cancel()
+        await self.session.close()
+        self._closed(self)
+
+
 class Transport:
-    """Sends requests to one server. `ssl_context` may be replaced at run time, for later requests."""
+    """Sends requests to one server. `ssl_context` may be replaced at run time.
+
+    Later requests use new connections then, and those of the former context close within RETIRED_SECONDS. A server that
+    does not answer is noticed after CONNECT_TIMEOUT_SECONDS of a connection, REQUEST_TIMEOUT_SECONDS of a request, and
+    SILENCE_SECONDS_MAX of a watch.
+    """
 
     def __init__(
         self,
@@ -48,20 +134,35 @@ class Transport:
         token: Callable[[], str] | None,
         randomness: Randomness,
         user_agent: str,
+        availability: Availability | None = None,
     ) -> None:
-        self.ssl_context = ssl_context
+        self._ssl_context = ssl_context
         self._server = server.rstrip("/")
         self._token = token
         self._randomness = randomness
         self._user_agent = user_agent
-        self._session: aiohttp.ClientSession | None = None
+        self._tasks = TaskSet()
+        self._pool: _Pool | None = None  # of new requests
+        self._pools: set[_Pool] = set()  # all that have open connections
+        self.availability = availability or Availability(self._server, randomness)
         self._count = counter_of(self._server.rpartition("/")[2])
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """The TLS context of new connections."""
+        return self._ssl_context
+
+    @ssl_context.setter
+    def ssl_context(self, context: ssl.SSLContext | None) -> None:
+        self._ssl_context = context
+        self._retire()
 
     async def close(self) -> None:
         """Close all connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        self._retire()
+        while self._pools:
+            await self._pools.pop().close()
+        await self._tasks.stop()
 
     async def send(self, request: Request) -> bytes:
         """Return the response body; retries a 429 after its Retry-After and jitter, at most `TRIES_MAX` tries in all.
@@ -74,7 +175,7 @@ class Transport:
         tries = 1
         while True:
             try:
-                async with self._open(request, limits) as response:
+                async with self._open(request, limits) as (response, _):
                     return await response.read()
             except APIError as error:
                 if error.code != 429 or not error.retry_after_seconds or tries == TRIES_MAX:
@@ -84,13 +185,24 @@ class Transport:
             await asyncio.sleep(delay_seconds + self._randomness.uniform(0, 1))
 
     async def lines(self, request: Request) -> AsyncGenerator[bytes, None]:
-        """Yield the lines of a response as they arrive; raises as `send` does, also if the stream breaks off."""
+        """Yield the lines of a response as they arrive; raises as `send` does, also if the stream breaks off.
+
+        Ends early, as if the server had ended it, after the TLS context was replaced.
+        """
         limits = aiohttp.ClientTimeout(
             total=None, sock_connect=CONNECT_TIMEOUT_SECONDS, sock_read=SILENCE_SECONDS_MAX
         )
-        async with self._open(request, limits) as response:
-            # A line may exceed the limit of `readline`, so split the parts here.
-            rest = bytearray()
+        async with self._open(request, limits) as (response, pool):
+            with pool.stream(response.close):
+                async for part in self._parts(response, pool, request.path):
+                    yield part
+
+    async def _parts(
+        self, response: aiohttp.ClientResponse, pool: _Pool, path: str
+    ) -> AsyncIterator[bytes]:
+        # A line may exceed the limit of `readline`, so split the parts here.
+        rest = bytearray()
+        try:
             async for part in response.content.iter_any():
                 searched = len(rest)
                 rest += part
@@ -101,12 +213,15 @@ class Transport:
                     end = rest.find(b"\n")
                 if len(rest) > WATCH_LINE.value:
                     WATCH_LINE.reached()
-                    raise ServiceUnavailable(f"cannot read {request.path}: a line is too long")
+                    raise ServiceUnavailable(f"cannot read {path}: a line is too long")
+        except aiohttp.ClientError:
+            if not pool.is_retired:
+                raise
 
     @asynccontextmanager
     async def _open(
         self, request: Request, limits: aiohttp.ClientTimeout
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
+    ) -> AsyncIterator[tuple[aiohttp.ClientResponse, _Pool]]:
         headers = {"Accept": request.accept}
         data = None
         if request.body is not None:
@@ -115,40 +230,53 @@ class Transport:
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token()}"
         code = UNANSWERED
-        try:
-            async with self._opened().request(
-                request.method,
-                self._server + request.path,
-                params=request.parameters,
-                data=data,
-                headers=headers,
-                ssl=True if self.ssl_context is None else self.ssl_context,
-                timeout=limits,
-                allow_redirects=False,
-            ) as response:
-                code = str(response.status)
-                if response.status >= 400:
-                    raise error_of(
-                        response.status,
-                        await response.read(),
-                        response.headers.get("Retry-After", ""),
-                    )
-                yield response
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise ServiceUnavailable(
-                f"cannot reach {self._server}: {str(error) or type(error).__name__}"
-            ) from error
-        finally:
-            self._count(request.method, code)
+        with self.availability.attempt() as attempt:
+            pool = self._opened()
+            try:
+                with pool.request():
+                    # The head comes at once even of a watch.
+                    async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
+                        response = await pool.session.request(
+                            request.method,
+                            self._server + request.path,
+                            params=request.parameters,
+                            data=data,
+                            headers=headers,
+                            ssl=True if self._ssl_context is None else self._ssl_context,
+                            timeout=limits,
+                            allow_redirects=False,
+                        )
+                    async with response:
+                        attempt.answered()
+                        code = str(response.status)
+                        if response.status >= 400:
+                            raise error_of(
+                                response.status,
+                                await response.read(),
+                                response.headers.get("Retry-After", ""),
+                            )
+                        yield response, pool
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                reason = str(error) or type(error).__name__
+                if not attempt.is_over and isinstance(error, _AWAY):
+                    attempt.failed(reason)
+                if isinstance(error, TimeoutError):
+                    self._retire(pool)  # its other connections may lead to the same dead end
+                raise self.availability.unreachable(reason) from error
+            finally:
+                self._count(request.method, code)
 
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0),
-                headers={"User-Agent": self._user_agent},
-                read_bufsize=STREAM_BUFFER_BYTES,
-            )
-        return self._session
+    def _opened(self) -> _Pool:
+        if self._pool is None:
+            self._pool = _Pool(self._user_agent, self._randomness, self._tasks, self._pools.discard)
+            self._pools.add(self._pool)
+        return self._pool
+
+    def _retire(self, pool: _Pool | None = None) -> None:
+        """Use new connections from now on; `pool` is the one to retire, if it is still in use."""
+        if self._pool is not None and pool in (None, self._pool):
+            self._pool.retire()
+            self._pool = None
 
 
 def error_of(status_code: int, body: bytes, retry_after: str = "") -> APIError:

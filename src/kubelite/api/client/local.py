@@ -133,6 +133,10 @@ class LocalClient(TypedCalls):
         self._allow(call)
         return self._mirrors.follow(kind, name, namespace, changed)
 
+    def on_return(self, returned: Callable[[], None]) -> Callable[[], None]:  # noqa: ARG002 - the protocol's
+        """Never call `returned`, as the server is always there."""
+        return lambda: None
+
     def _options(self, *, force: bool = False) -> WriteOptions:
         return WriteOptions(field_manager=self._manager, field_validation="Ignore", force=force)
 

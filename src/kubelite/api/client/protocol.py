@@ -244,6 +244,13 @@ class Client(Protocol):
         """
         ...
 
+    def on_return(self, returned: Callable[[], None]) -> Callable[[], None]:
+        """Call `returned` each time the server answers again after it did not; return a call that ends it.
+
+        The server of a local client is always there.
+        """
+        ...
+
     def resource(self, group: str, version: str, plural: str) -> ResourceClient:
         """Return the client of any resource, whether its kind has a Python type or not; makes no request."""
         ...

@@ -9,11 +9,13 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
+from kubelite.api.client.availability import Availability
 from kubelite.api.client.call import Call, Of
 from kubelite.api.client.calls import TypedCalls
 from kubelite.api.client.decoding import decoded
 from kubelite.api.client.discovery import Discovery
 from kubelite.api.client.https import JSON, Parameters, Request, Transport
+from kubelite.api.client.link import Link
 from kubelite.api.client.mirror import ObjectMirror
 from kubelite.api.client.protocol import Mirror, PatchType, ServedResources
 from kubelite.api.client.reflector import Reflector, list_all
@@ -21,7 +23,7 @@ from kubelite.api.errors import NotFound
 from kubelite.api.kinds.meta import DeleteOptions, Preconditions
 from kubelite.api.kinds.model import Kind, to_wire
 from kubelite.api.kinds.object_metadata import ObjectMetadata
-from kubelite.api.kinds.resource_names import ResourceName, built_in
+from kubelite.api.kinds.resource_names import ResourceName, built_in, is_built_in
 from kubelite.api.machinery.field_selectors import NAME
 from kubelite.randomness import Randomness
 from kubelite.tasks import TaskSet
@@ -105,15 +107,18 @@ class RemoteClient(TypedCalls):
         token: Callable[[], str] | None = None,
         randomness: Randomness,
         field_manager: str = "kubelite",
+        availability: Availability | None = None,
     ) -> None:
-        """`server` is a URL without a path: ``https://10.0.0.1:6443``."""
+        """`server` is a URL without a path: ``https://10.0.0.1:6443``; its clients share `availability`."""
         self.transport = Transport(
             server,
             ssl_context=ssl_context,
             token=token,
             randomness=randomness,
             user_agent=field_manager,
+            availability=availability,
         )
+        self._link = Link(self.transport.availability)
         self._randomness = randomness
         self._manager = field_manager
         self._tasks = TaskSet()
@@ -121,6 +126,10 @@ class RemoteClient(TypedCalls):
         self._discovery = Discovery(
             self._read, lambda name: self.opened(Call(verb="list", of=name), ObjectMetadata)
         )
+
+    def on_return(self, returned: Callable[[], None]) -> Callable[[], None]:
+        """Call `returned` each time the server answers again after it did not; return a call that ends it."""
+        return self.transport.availability.subscribe(returned)
 
     @property
     def served(self) -> ServedResources:
@@ -154,8 +163,9 @@ class RemoteClient(TypedCalls):
 
     async def listed(self, call: Call, type_: Any) -> list[Any]:
         """Return the objects of a list as `type_`: a Kind, or dict."""
-        items, _ = await list_all(self._source(call))
-        return [decoded(type_, item) for item in items]
+        async with self._link.list_turn(call.of):
+            items, _ = await list_all(self._source(call), lambda body: decoded(type_, body))
+        return items
 
     def opened(self, call: Call, type_: Any) -> Mirror[Any]:
         """Return the mirror of the objects that a list call selects, as `type_`."""
@@ -191,7 +201,15 @@ class RemoteClient(TypedCalls):
 
         mirror: ObjectMirror[Any] = ObjectMirror(released)
         source = self._source(call, only_metadata=type_ is ObjectMetadata)
-        reflector = Reflector(source, type_, mirror, self._randomness)
+        reflector = Reflector(
+            source,
+            type_,
+            mirror,
+            self._randomness,
+            link=self._link,
+            of=call.of,
+            may_vanish=not _is_built_in(call.of),
+        )
         task: asyncio.Task[Any] = self._tasks.supervise(
             reflector.run, name=f"reflector of {_text(call.of)}"
         )
@@ -250,6 +268,10 @@ def _deletion(call: Call) -> DeleteOptions:
         propagationPolicy=call.propagation or None,
         preconditions=preconditions if call.uid or call.resource_version else None,
     )
+
+
+def _is_built_in(of: Of) -> bool:
+    return is_built_in(of) if isinstance(of, ResourceName) else built_in(of) is not None
 
 
 def _text(of: Of) -> str:

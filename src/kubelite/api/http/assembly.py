@@ -51,7 +51,8 @@ def assemble(  # noqa: PLR0913 - it joins what a server is made of
     """
     backends = Backends(verbs, authorizer, randomness, node_tls=node_tls)
     tunnels = tunnels or Tunnels()
-    relay = Relay(TunnelDialer(tunnels, destinations, TCPDialer(destinations)))
+    dialer = TunnelDialer(tunnels, destinations, TCPDialer(destinations))
+    relay = Relay(dialer)
     proxy = Proxy(backends, relay, authorizer)
     metrics.watch_store(verbs.writer.store, verbs.resources)
     return Parts(

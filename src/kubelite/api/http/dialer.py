@@ -27,6 +27,7 @@ class Backend(Struct, frozen=True):
     tls: ssl.SSLContext | None = None
     node: str = ""  # the node the address belongs to; "": not known
     proves_node: bool = False  # the peer must present the certificate of `node`
+    server_name: str = ""  # the name that its certificate must have; "": that of `host`
 
     @property
     def authority(self) -> str:
@@ -114,7 +115,7 @@ async def _connect(backend: Backend, address: str) -> Connected:
         address,
         backend.port,
         ssl=backend.tls,
-        server_hostname=backend.host if backend.tls else None,
+        server_hostname=(backend.server_name or backend.host) if backend.tls else None,
         limit=STREAM_BUFFER.value,
     )
 

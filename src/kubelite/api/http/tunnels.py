@@ -203,7 +203,7 @@ class TunnelDialer:
         return connected
 
     async def _connect(self, backend: Backend) -> Connected:
-        name = backend.host
+        name = backend.server_name or backend.host
         if backend.proves_node:
             # The node connects its own endpoint. Its certificate has its name, but perhaps not the address.
             name = backend.node

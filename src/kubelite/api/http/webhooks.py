@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from kubelite.api.auth.lookup import Lookup
+from kubelite.api.http.tunnel_connector import TunnelConnector
+from kubelite.api.http.tunnels import Tunnels
 from kubelite.api.kinds.core.services import Service
 from kubelite.api.kinds.discovery import EndpointSlice
 from kubelite.api.machinery.causes import quoted
@@ -33,7 +35,12 @@ class _Unreachable(Exception):
 class Webhooks:
     """Calls webhooks; create it on the loop."""
 
-    def __init__(self, lookup: Lookup, randomness: Randomness) -> None:
+    def __init__(
+        self, lookup: Lookup, randomness: Randomness, tunnels: Tunnels | None = None
+    ) -> None:
+        """Endpoints on nodes with one of `tunnels` are called through it."""
+        self._tunnels = tunnels or Tunnels()
+        self._connector: TunnelConnector | None = None
         self._lookup = lookup
         self._randomness = randomness
         self._session: aiohttp.ClientSession | None = None
@@ -48,6 +55,9 @@ class Webhooks:
         if self._session is not None:
             await self._session.close()
             self._session = None
+        if self._connector is not None:  # which no call may have used
+            await self._connector.close()
+            self._connector = None
 
     async def post(self, client_config: Mapping[str, Any], body: bytes, seconds: float) -> bytes:
         """Post JSON to the webhook of a WebhookClientConfig; return its answer. Raises ReviewFailed."""
@@ -86,18 +96,25 @@ class Webhooks:
             if not shown.startswith("https://"):
                 raise _Unreachable("it is no https URL")
             return shown
-        address, port = self._endpoint(
+        address, port, node = self._endpoint(
             service.get("name") or "", service.get("namespace") or "", service.get("port") or 443
         )
+        self._connected_by().locate(address, port, node)
         host = f"[{address}]" if ":" in address else address
         return urlsplit(shown)._replace(netloc=f"{host}:{port}").geturl()
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
-            # A webhook that hangs must not use up what others need; the seats of requests bound the connections.
-            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS)
-            self._session = aiohttp.ClientSession(connector=connector, auto_decompress=True)
+            self._session = aiohttp.ClientSession(
+                connector=self._connected_by(), auto_decompress=True
+            )
         return self._session
+
+    def _connected_by(self) -> TunnelConnector:
+        if self._connector is None:
+            # A webhook that hangs must not use up what others need; the seats of requests bound the connections.
+            self._connector = TunnelConnector(self._tunnels, keepalive_timeout=KEEP_ALIVE_SECONDS)
+        return self._connector
 
     async def _trusting(self, bundle: str) -> ssl.SSLContext:
         """Return the context that trusts a bundle of authorities ("": those of the host); raises ReviewFailed."""
@@ -118,8 +135,8 @@ class Webhooks:
         self._contexts[bundle] = context
         return context
 
-    def _endpoint(self, name: str, namespace: str, port: int) -> tuple[str, int]:
-        """Return address and port of a ready endpoint of a Service; raises _Unreachable."""
+    def _endpoint(self, name: str, namespace: str, port: int) -> tuple[str, int, str]:
+        """Return address, port and node of a ready endpoint of a Service; raises _Unreachable."""
         service = self._lookup.get(Service, name, namespace)
         if service is None:
             raise _Unreachable(f"service {quoted(name)} not found")
@@ -127,7 +144,7 @@ class Webhooks:
         if wanted is None:
             raise _Unreachable(f"no service port {port} found for service {quoted(name)}")
         found = [
-            (endpoint.addresses[0], offered.port)
+            (endpoint.addresses[0], offered.port, endpoint.nodeName or "")
             for slice_ in self._lookup.list(EndpointSlice, namespace)
             if slice_.metadata.labels.get(SERVICE_NAME_LABEL) == name
             for offered in slice_.ports

@@ -78,3 +78,8 @@ def built_in_resources() -> frozenset[tuple[str, str]]:
         for api_version, kinds in _KINDS.items()
         for kind in kinds.split()
     )
+
+
+def is_built_in(name: ResourceName) -> bool:
+    """Return whether a resource is built in, at whatever version."""
+    return (name.group, name.plural) in built_in_resources()

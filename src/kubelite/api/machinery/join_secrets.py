@@ -103,8 +103,9 @@ def use_of(secret: Secret) -> TokenUse:
 
 def marked_used(secret: Secret, use: TokenUse, now: datetime) -> Secret:
     """Return a one-time token as used; it expires soon, or at its own date if that is earlier."""
-    own = _date(texts(secret).get(EXPIRATION, ""))
-    expiration = min(now + USED_LIFETIME, own or now + USED_LIFETIME)
+    expiration = now + USED_LIFETIME
+    if text := texts(secret).get(EXPIRATION, ""):
+        expiration = min(expiration, _date(text) or now)  # an invalid date counts as expired
     marks = {
         USED_BY + "request": use.request,
         USED_BY + "node": use.node,

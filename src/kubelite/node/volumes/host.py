@@ -52,8 +52,8 @@ log = logging.getLogger(__name__)
 
 TERMINATION_PATH = "/dev/termination-log"
 HOSTS, RESOLVER = "etc-hosts", "resolv.conf"
-# Volumes that show API objects: only the node writes to them (CVE-2017-1002102).
-READ_ONLY = frozenset({"configmap", "secret", "downward-api", "projected"})
+# Volumes that show API objects or images: no container writes to them (CVE-2017-1002102).
+READ_ONLY = frozenset({"configmap", "secret", "downward-api", "projected", "image"})
 UNFOLLOWED_REFRESH = timedelta(minutes=1)  # for pods with more objects than can be watched
 SERVICE_ACCOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 
@@ -120,7 +120,6 @@ class HostVolumes:
         """
         self._host_resolver = host_resolver
         self._pods = root / "pods"
-        self._client = client
         self._clock = clock
         self._content = VolumeContent(client, clock)
         self.changed: Callable[[str], None] = lambda _: None
@@ -173,6 +172,8 @@ class HostVolumes:
             )
         elif volume.hostPath is not None:
             await asyncio.to_thread(_check_host_path, volume.hostPath)
+        elif volume.image is not None:
+            await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
         elif volume.persistentVolumeClaim is None and volume.ephemeral is None:
             raise ConfigUnavailable("no volume plugin matched")
 
@@ -197,12 +198,14 @@ class HostVolumes:
     async def _claimed(self, pod: Pod, name: str, *, is_ephemeral: bool) -> Path:
         namespace = pod.metadata.namespace
         try:
-            claim = await self._client.get(PersistentVolumeClaim, name, namespace)
+            claim = await self._content.reads.get(pod, PersistentVolumeClaim, name)
             if is_ephemeral and (refusal := foreign_claim(pod, claim)):
                 raise ConfigUnavailable(refusal)
             if claim.status.phase != "Bound":
                 raise ConfigUnavailable(f'PVC "{namespace}/{name}" is not bound')
-            volume = await self._client.get(PersistentVolume, claim.spec.volumeName)
+            volume = await self._content.reads.get(
+                pod, PersistentVolume, claim.spec.volumeName, namespace=""
+            )
         except NotFound as error:
             raise ConfigUnavailable(f'persistentvolumeclaim "{name}" not found') from error
         if volume.spec.hostPath is not None:
@@ -232,7 +235,14 @@ class HostVolumes:
             if (volume := volumes.get(mount.name)) is None:
                 raise ConfigUnavailable(f'volume "{mount.name}" not found')
             source = await self._source(pod, volume)
+            seen_at = one_line(mount.mountPath, "mountPath")
             inner = expand(mount.subPathExpr, environment) if mount.subPathExpr else mount.subPath
+            if volume.image is not None:
+                image = around.volume_images[volume.name]
+                found.append(
+                    Mount(str(source), seen_at, read_only=True, image=image, sub_path=inner)
+                )
+                continue
             if inner:
                 home = self._home(pod.metadata.uid) / "volume-subpaths" / mount.name
                 target = home / _name(container) / str(position)
@@ -241,7 +251,7 @@ class HostVolumes:
             found.append(
                 Mount(
                     str(source),
-                    one_line(mount.mountPath, "mountPath"),
+                    seen_at,
                     mount.readOnly or _plugin(volume) in READ_ONLY,
                     propagation.get(mount.mountPropagation or "", ""),
                 )
@@ -348,6 +358,7 @@ def _plugin(volume: Volume) -> str:
         ("downwardAPI", "downward-api"),
         ("projected", "projected"),
         ("emptyDir", "empty-dir"),
+        ("image", "image"),
     ):
         if getattr(volume, field) is not None:
             return name

@@ -2,6 +2,7 @@
 
 import base64
 import logging
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -9,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from kubelite.api.client.protocol import Client
-from kubelite.api.errors import APIError, NotFound
+from kubelite.api.errors import APIError, NotFound, is_no_answer
 from kubelite.api.kinds.authentication import (
     BoundObjectReference,
     TokenRequest,
@@ -29,12 +30,14 @@ from kubelite.api.kinds.core.volumes import (
 from kubelite.api.machinery.times import parse_time
 from kubelite.clock import Clock
 from kubelite.limits import POD_FILES
+from kubelite.log import Complaint
 from kubelite.node.environment import (
     ConfigUnavailable,
     Surroundings,
     field_value,
     resource_value,
 )
+from kubelite.node.pod_config import PodConfig
 from kubelite.node.volumes.atomic_writer import File
 
 log = logging.getLogger(__name__)
@@ -76,6 +79,8 @@ class VolumeContent:
     def __init__(self, client: Client, clock: Clock) -> None:
         self._client = client
         self._clock = clock
+        self.reads = PodConfig(client)
+        self._complaint = Complaint()
         self._tokens: dict[tuple[str, str, str, int], _Token] = {}
         self._renewals: dict[
             str, datetime
@@ -102,32 +107,32 @@ class VolumeContent:
     async def _of_one_source(
         self, pod: Pod, volume: Volume, around: Surroundings
     ) -> dict[str, File] | None:
-        namespace = pod.metadata.namespace
         if (config := volume.configMap) is not None:
             mode = _mode(config.defaultMode)
             return await self._config_map(
-                namespace, config.name, config.items, mode, optional=bool(config.optional)
+                pod, config.name, config.items, mode, optional=bool(config.optional)
             )
         if (secret := volume.secret) is not None:
             mode = _mode(secret.defaultMode)
             return await self._secret(
-                namespace, secret.secretName, secret.items, mode, optional=bool(secret.optional)
+                pod, secret.secretName, secret.items, mode, optional=bool(secret.optional)
             )
         if (downward := volume.downwardAPI) is not None:
             return _downward(pod, downward.items, _mode(downward.defaultMode), around)
         return None
 
     def forget(self, pod_uid: str) -> None:
-        """Drop the cached tokens of a pod."""
+        """Drop the cached tokens of a pod, and what was kept for it."""
+        self.reads.forget(pod_uid)
         self._renewals.pop(pod_uid, None)
         for key in [key for key in self._tokens if key[0] == pod_uid]:
             del self._tokens[key]
 
     async def _config_map(
-        self, namespace: str, name: str, items: Sequence[KeyToPath], mode: int, *, optional: bool
+        self, pod: Pod, name: str, items: Sequence[KeyToPath], mode: int, *, optional: bool
     ) -> dict[str, File]:
         try:
-            found = await self._client.get(ConfigMap, name, namespace)
+            found = await self.reads.get(pod, ConfigMap, name)
         except NotFound as error:
             if optional:
                 return {}
@@ -137,10 +142,10 @@ class VolumeContent:
         return _chosen(data, items, mode, "configmap", optional=optional)
 
     async def _secret(
-        self, namespace: str, name: str, items: Sequence[KeyToPath], mode: int, *, optional: bool
+        self, pod: Pod, name: str, items: Sequence[KeyToPath], mode: int, *, optional: bool
     ) -> dict[str, File]:
         try:
-            found = await self._client.get(Secret, name, namespace)
+            found = await self.reads.get(pod, Secret, name)
         except NotFound as error:
             if optional:
                 return {}
@@ -166,14 +171,13 @@ class VolumeContent:
     async def _projection(
         self, pod: Pod, source: VolumeProjection, mode: int, around: Surroundings
     ) -> dict[str, File]:
-        namespace = pod.metadata.namespace
         if (config := source.configMap) is not None:
             return await self._config_map(
-                namespace, config.name, config.items, mode, optional=bool(config.optional)
+                pod, config.name, config.items, mode, optional=bool(config.optional)
             )
         if (secret := source.secret) is not None:
             return await self._secret(
-                namespace, secret.name, secret.items, mode, optional=bool(secret.optional)
+                pod, secret.name, secret.items, mode, optional=bool(secret.optional)
             )
         if source.downwardAPI is not None:
             return _downward(pod, source.downwardAPI.items, mode, around)
@@ -199,19 +203,29 @@ class VolumeContent:
         return kept.text
 
     async def _renewed(self, pod: Pod, audience: str, seconds: int, old: _Token | None) -> _Token:
-        """Return a new token; if that fails, the old one for another TOKEN_RETRY while it has not expired."""
+        """Return a new token; if that fails, the old one, to be renewed after TOKEN_RETRY or up to twice that.
+
+        An expired token is kept only as long as the API does not answer: it opens nothing then, but the other sources
+        of its volume are shown, and the container goes on. Raises APIError and ConfigUnavailable.
+        """
         now = self._clock.now()
         try:
-            return await self._requested(pod, audience, seconds, now)
+            renewed = await self._requested(pod, audience, seconds, now)
         except (APIError, ConfigUnavailable) as error:
-            if old is None or now + TOKEN_RETRY >= old.expires_at:
+            is_away = isinstance(error, APIError) and is_no_answer(error)
+            if old is None or (now + TOKEN_RETRY >= old.expires_at and not is_away):
                 raise
-            log.warning(
-                "cannot renew a service account token: %s",
-                error,
-                extra={"pod": f"{pod.metadata.namespace}/{pod.metadata.name}"},
-            )
-            return msgspec.structs.replace(old, renew_at=now + TOKEN_RETRY)
+            if self._complaint.is_new(str(error)):
+                log.warning(
+                    "cannot renew a service account token: %s",
+                    error,
+                    extra={"pod": f"{pod.metadata.namespace}/{pod.metadata.name}"},
+                )
+            # By the pod's uid, so that the tokens of many pods are not all renewed in one moment.
+            share = zlib.crc32(pod.metadata.uid.encode()) / (1 << 32)
+            return msgspec.structs.replace(old, renew_at=now + TOKEN_RETRY * (1 + share))
+        self._complaint.ends()
+        return renewed
 
     async def _requested(self, pod: Pod, audience: str, seconds: int, now: datetime) -> _Token:
         asked = TokenRequest(

@@ -1,8 +1,10 @@
 """Mounts and unmounts by system call. Blocking: call it in a thread."""
 
 import ctypes
+import errno
 import os
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from kubelite.node.untrusted_files import opened_folder, opened_place
 
 _UNMOUNT_DETACH, _UNMOUNT_NOFOLLOW = 2, 8
 _BIND, _SLAVE = 0x1000, 0x80000
+_READ_ONLY, _NO_SETUID, _NO_DEVICES, _NO_PROGRAMS = 1, 2, 4, 8
 _ESCAPED = re.compile(
     r"\\([0-7]{3})"
 )  # octal escape of a space, tab, newline or backslash in /proc/self/mounts
@@ -31,6 +34,15 @@ def bind_mount(source: Path, target: Path) -> None:
         unmount(target)
     _mount(os.fsencode(source), target, None, _BIND, None)
     _mount(None, target, None, _SLAVE, None)
+
+
+def mount_overlay(target: Path, layers: Sequence[str]) -> None:
+    """Lay folders over each other at `target`, the first on top, read-only and without programs. Raises OSError."""
+    flags = _READ_ONLY | _NO_SETUID | _NO_DEVICES | _NO_PROGRAMS
+    options = os.fsencode("lowerdir=" + ":".join(layers))
+    if len(options) >= os.sysconf("SC_PAGE_SIZE"):
+        raise OSError(errno.E2BIG, "the image has too many layers", str(target))
+    _mount(b"overlay", target, b"overlay", flags, options)
 
 
 def _mount(

@@ -1,13 +1,16 @@
 import asyncio
 
+import pytest
 from fakes.fake_client import FakeClient
+from simulation.simulated_loop import simulated
 
 from kubelite.api.client.events import NORMAL, WARNING, EventRecorder
-from kubelite.api.errors import Forbidden
+from kubelite.api.errors import Forbidden, InternalError, ServiceUnavailable
 from kubelite.api.kinds.core.events import Event
 from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.limits import EVENTS_HELD, EVENTS_WAITING
 from kubelite.randomness import SeededRandomness
 
 
@@ -112,3 +115,50 @@ async def test_events_about_the_cluster_go_to_default_and_failures_harm_nobody()
     await settle()
     assert client.all(Event)[0].metadata.namespace == "default"
     await events.close()
+
+
+@simulated
+async def test_events_wait_for_a_server_that_is_away_and_the_oldest_go_first(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    client = FakeClient()
+    events = recorder(client)
+    client.refuse = lambda verb, kind: ServiceUnavailable("away")
+    for number in range(EVENTS_HELD.value + 50):
+        events.event(pod(f"p{number}"), NORMAL, "Started", "it runs")
+        await asyncio.sleep(1)
+    await asyncio.sleep(6 * 3600)
+    assert len(events._queue) <= EVENTS_HELD.value
+    assert len(asyncio.all_tasks()) == 2  # this test, and one that writes
+    client.refuse = lambda verb, kind: None
+    for returned in list(client.returned):
+        returned()
+    for _ in range(5 * EVENTS_HELD.value):
+        await asyncio.sleep(0)  # no time passes
+    names = {event.involvedObject.name for event in client.all(Event)}
+    assert len(names) == EVENTS_HELD.value
+    assert f"p{EVENTS_HELD.value + 49}" in names
+    assert "p49" not in names
+    assert [(one.getMessage(), vars(one)["count"]) for one in caplog.records] == [
+        ("events were dropped, the oldest first", 50)
+    ]
+    assert not client.returned
+    assert len(events._written) <= EVENTS_WAITING.value
+
+
+@simulated
+async def test_an_event_that_a_server_fails_on_does_not_hold_up_the_others() -> None:
+    client = FakeClient()
+    events = recorder(client)
+    asked = 0
+
+    def refuse(verb: str, kind: str) -> InternalError | None:
+        nonlocal asked
+        asked += 1
+        return InternalError("poison") if asked <= 13 else None
+
+    client.refuse = refuse
+    events.event(pod("poison"), NORMAL, "Started", "it runs")
+    events.event(pod("other"), NORMAL, "Started", "it runs")
+    await asyncio.sleep(3600)
+    assert [event.involvedObject.name for event in client.all(Event)] == ["other"]

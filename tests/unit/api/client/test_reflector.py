@@ -1,11 +1,11 @@
 """Lists, watches and what happens when they fail."""
 
-import asyncio
 from collections.abc import AsyncGenerator
 
 import msgspec
 import pytest
 
+from kubelite.api.client.availability import Availability
 from kubelite.api.client.mirror import ObjectMirror
 from kubelite.api.client.reflector import DELAY_SECONDS_MAX, Reflector, list_all
 from kubelite.api.errors import APIError, Expired, ServiceUnavailable
@@ -122,10 +122,10 @@ async def test_a_lost_past_is_told_as_expired(
 def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     waited: list[float] = []
 
-    async def sleep(seconds: float) -> None:
+    async def pause(_: Availability, seconds: float) -> None:
         waited.append(seconds)
 
-    monkeypatch.setattr(asyncio, "sleep", sleep)
+    monkeypatch.setattr(Availability, "pause", pause)
     return waited
 
 

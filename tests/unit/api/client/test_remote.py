@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import pytest
 from fakes.server import Server
 from fakes.serving import parts_of, serving
 
+from kubelite.api.client import https
 from kubelite.api.client.https import Request, error_of
 from kubelite.api.client.remote import RemoteClient
 from kubelite.api.errors import (
@@ -18,11 +20,13 @@ from kubelite.api.errors import (
     TooManyRequests,
     Unauthorized,
 )
+from kubelite.api.http.app import APIServer
 from kubelite.api.kinds.apps import Deployment
 from kubelite.api.kinds.core.config import ConfigMap
 from kubelite.api.kinds.core.namespaces import Namespace
 from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.limits import RETIRED_SECONDS
 from kubelite.randomness import SeededRandomness
 
 
@@ -144,8 +148,6 @@ async def test_a_mirror_outlives_its_server() -> None:
         await mirror.synced()
     await server.client.create(Node(metadata=ObjectMeta(name="n2")))
     api = parts_of(server.verbs)
-    from kubelite.api.http.app import APIServer
-
     again = APIServer(api, ssl_context=None)
     await again.start("127.0.0.1", port)
     try:
@@ -176,6 +178,130 @@ async def test_raw_lines(client: RemoteClient) -> None:
     first = await anext(lines)
     assert first.startswith(b'{"type":"ADDED"')
     await lines.aclose()
+
+
+async def test_a_server_that_was_restored_from_a_snapshot_is_listed_anew() -> None:
+    """The real server lets a watch from a revision to come wait, as upstream: the client finds it out."""
+    before, after = Server(), Server()
+    async with serving(parts_of(before.verbs)) as (_, port):
+        client = client_at(port)
+        for name in ("kept", "lost-1", "lost-2", "lost-3"):
+            await client.create(Node(metadata=ObjectMeta(name=name)))
+        mirror = client.mirror(Node)
+        await mirror.synced()
+        assert len(mirror.list()) == 4
+    await after.client.create(Node(metadata=ObjectMeta(name="kept")))
+    again = APIServer(parts_of(after.verbs), ssl_context=None)
+    await again.start("127.0.0.1", port)
+    try:
+        await until(lambda: [one.metadata.name for one in mirror.list()] == ["kept"])
+        await after.client.create(Node(metadata=ObjectMeta(name="new")))
+        await until(lambda: mirror.get("new") is not None)
+    finally:
+        await client.close()
+        await again.stop(0.1)
+
+
+@asynccontextmanager
+async def mute(answer: bytes = b"") -> AsyncIterator[tuple[int, list[bytes]]]:
+    """Run a server that accepts, sends `answer` and no more; yields its port and what it was sent."""
+    heard: list[bytes] = []
+    writers: list[asyncio.StreamWriter] = []
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        heard.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(answer)
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1], heard
+    finally:
+        server.close()
+        for writer in writers:
+            writer.close()
+
+
+async def test_a_server_that_accepts_and_never_answers_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(https, "REQUEST_TIMEOUT_SECONDS", 0.05)
+    async with mute() as (port, heard):
+        client = client_at(port)
+        with pytest.raises(ServiceUnavailable, match="cannot reach"):
+            await client.get(Node, "n1")
+        assert client.transport.availability.is_away
+        for _ in range(20):  # these fail at once, and are not sent
+            with pytest.raises(ServiceUnavailable, match="cannot reach"):
+                await client.get(Node, "n1")
+        assert len(heard) == 1
+        lines = client.transport.lines(Request("GET", "/api/v1/nodes", {"watch": "1"}))
+        await until(
+            lambda: asyncio.get_running_loop().time() > client.transport.availability._next_try
+        )
+        with pytest.raises(ServiceUnavailable, match="cannot reach"):
+            await anext(lines)  # nor does a watch wait for its head
+        assert len(heard) == 2
+        await client.close()
+
+
+async def test_a_watch_without_a_byte_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(https, "SILENCE_SECONDS_MAX", 0.05)
+    async with mute(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n") as (port, _):
+        client = client_at(port)
+        lines = client.transport.lines(Request("GET", "/api/v1/nodes", {"watch": "1"}))
+        with pytest.raises(ServiceUnavailable, match="cannot reach"):
+            await anext(lines)
+        # The server had answered, so it is there; what it said no more belongs to this watch.
+        assert not client.transport.availability.is_away
+        await client.close()
+
+
+async def test_connections_of_a_former_context_are_closed(client: RemoteClient) -> None:
+    transport = client.transport
+    await client.get(Namespace, "default")
+    former = transport._pool
+    assert former is not None
+    mirror = client.mirror(ConfigMap, "default")
+    await mirror.synced()
+    await until(lambda: bool(former._streams))  # the watch
+    transport.ssl_context = None  # replaced
+    await client.create(config_map("a"))
+    assert transport._pool is not former
+    assert [len(former._timers), former.session.closed] == [2, False]
+    for end in list(former._streams):  # its time has come
+        end()
+    await until(lambda: former.session.closed)
+    await client.create(config_map("b"))
+    await until(lambda: mirror.get("b", "default") is not None)  # resumed on a new connection
+    idle = transport._pool
+    await client.transport.send(Request("GET", "/version"))
+    assert idle is transport._pool
+
+
+async def test_a_request_in_flight_may_end_on_its_old_connection(client: RemoteClient) -> None:
+    reading = asyncio.create_task(client.get(Namespace, "default"))
+    while (former := client.transport._pool) is None or not former.requests:
+        await asyncio.sleep(0)
+    client.transport.ssl_context = None
+    assert (await reading).metadata.name == "default"
+    await until(lambda: former.session.closed)
+
+
+async def test_a_request_that_outlasts_its_connections_time_is_cut_off() -> None:
+    async with mute() as (port, heard):
+        client = client_at(port)
+        asking = asyncio.create_task(client.get(Node, "n1"))
+        await until(lambda: bool(heard))
+        former = client.transport._pool
+        assert former is not None
+        client.transport.ssl_context = None
+        times = RETIRED_SECONDS.times_reached
+        former._too_late()
+        with pytest.raises(ServiceUnavailable):
+            await asking
+        assert RETIRED_SECONDS.times_reached == times + 1
+        await client.close()
 
 
 @pytest.mark.parametrize(

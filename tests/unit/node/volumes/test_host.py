@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from fakes.server import Server
 
-from kubelite.api.errors import APIError, ServiceUnavailable
+from kubelite.api.errors import APIError, Forbidden, ServiceUnavailable
 from kubelite.api.kinds.core.config import ConfigMap, Secret
 from kubelite.api.kinds.core.namespaces import Namespace
 from kubelite.api.kinds.core.persistent_volumes import (
@@ -418,9 +418,56 @@ async def test_a_token_that_cannot_be_renewed_serves_until_it_expires(
     await place.volumes.set_up(pod, AROUND)
     tokens.error = ServiceUnavailable("down")
     clock.advance(50 * 60)
-    assert await place.volumes.set_up(pod, AROUND) == clock.now() + timedelta(seconds=10)
+    due = await place.volumes.set_up(pod, AROUND)
+    assert due is not None
+    assert timedelta(seconds=10) <= due - clock.now() <= timedelta(seconds=20)
     assert ((await place.mounts(pod))["/t"] / "token").read_text() == "token 1"
+    tokens.error = Forbidden("the account is gone")
     clock.advance(10 * 60)
+    with pytest.raises(Forbidden):
+        await place.volumes.set_up(pod, AROUND)
+
+
+async def test_a_token_that_expires_while_the_server_is_away_stays_and_is_renewed_afterwards(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens, clock = Tokens(place, monkeypatch), place.server.clock
+    pod = pod_of(TOKEN, [{"name": "v", "mountPath": "/t"}])
+    await place.volumes.set_up(pod, AROUND)
+    file = (await place.mounts(pod))["/t"] / "token"
+    tokens.error = ServiceUnavailable("away")
+    for _ in range(6):
+        clock.advance(3600)
+        due = await place.volumes.set_up(pod, AROUND)
+        assert due is not None
+        assert clock.now() < due <= clock.now() + timedelta(seconds=20)
+        assert file.read_text() == "token 1"  # a container that starts again has its volume
+    tokens.error = None
+    clock.advance(20)
+    await place.volumes.set_up(pod, AROUND)
+    assert file.read_text() == f"token {tokens.asked}"
+
+
+async def test_what_volumes_show_is_kept_for_when_the_server_is_away(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = place.server.client
+    metadata = ObjectMeta(name="settings", namespace="default")
+    await client.create(ConfigMap(metadata=metadata, data={"key": "text"}))
+    config = [{"name": "v", "configMap": {"name": "settings"}}]
+    pod = pod_of(config, [{"name": "v", "mountPath": "/c"}])
+    await place.volumes.set_up(pod, AROUND)
+    reads = place.volumes._content.reads
+    assert reads.size_bytes > 0
+
+    async def away(*_: object) -> Any:
+        raise ServiceUnavailable("away")
+
+    monkeypatch.setattr(client, "get", away)
+    await place.volumes.set_up(pod, AROUND)
+    assert ((await place.mounts(pod))["/c"] / "key").read_text() == "text"
+    await place.volumes.tear_down(pod.metadata.uid)
+    assert reads.size_bytes == 0
     with pytest.raises(ServiceUnavailable):
         await place.volumes.set_up(pod, AROUND)
 

@@ -191,7 +191,10 @@ class NodeRestriction:
             return f'node "{node}" is not allowed to modify node "{name}"'
         new, old = request.object or {}, request.old or {}
         changed = changed_labels(new, old)
+        source, before = ((item.get("spec") or {}).get("configSource") for item in (new, old))
         if request.operation is Verb.CREATE:
+            if source is not None:
+                return f'node "{node}" is not allowed to create pods with a non-nil configSource'
             if labels := forbidden_labels(changed):
                 return (
                     f'node "{node}" is not allowed to set the following labels: {", ".join(labels)}'
@@ -199,6 +202,10 @@ class NodeRestriction:
             return ""
         if request.operation is not Verb.UPDATE:
             return ""
+        if source is not None and source != before:
+            return (
+                f'node "{node}" is not allowed to update configSource to a new non-nil configSource'
+            )
         if ((new.get("spec") or {}).get("taints") or []) != (
             (old.get("spec") or {}).get("taints") or []
         ):

@@ -132,6 +132,50 @@ def on_node(node: str, **meta: Any) -> dict[str, Any]:
             "not allowed to modify ownerReferences",
         ),
         (
+            "nodes",
+            {
+                "metadata": {
+                    "name": "one",
+                    "labels": {
+                        "kubernetes.io/hostname": "one",
+                        "node.kubernetes.io/pool": "a",
+                        "topology.kubernetes.io/zone": "z",
+                        "example.com/rack": "7",
+                    },
+                },
+                "spec": {"taints": [{"key": "gpu", "effect": "NoSchedule"}]},
+            },
+            None,
+            "",
+        ),
+        (
+            "nodes",
+            {
+                "metadata": {
+                    "name": "one",
+                    "labels": {
+                        "node-restriction.kubernetes.io/x": "",
+                        "x.k8s.io/a": "",
+                        "a": "b",
+                    },
+                }
+            },
+            None,
+            "following labels: node-restriction.kubernetes.io/x, x.k8s.io/a",
+        ),
+        (
+            "nodes",
+            {"metadata": {"name": "one"}, "spec": {"configSource": {"configMap": {}}}},
+            None,
+            "is not allowed to create pods with a non-nil configSource",
+        ),
+        (
+            "nodes",
+            {"metadata": {"name": "one"}, "spec": {"configSource": {"configMap": {}}}},
+            {"metadata": {"name": "one"}},
+            "is not allowed to update configSource to a new non-nil configSource",
+        ),
+        (
             "leases.coordination.k8s.io",
             {"metadata": {"name": "one"}},
             None,
