@@ -111,9 +111,14 @@ class Tunnel:
         *,
         ssl_context: ssl.SSLContext,
         randomness: Randomness,
+        lost: Callable[[], None] = lambda: None,
     ) -> None:
-        """`servers` are the URLs of API servers, each tried when the one before it fails."""
+        """`servers` are the URLs of API servers, each tried when the one before it fails.
+
+        `lost` is called whenever an open tunnel has ended.
+        """
         assert servers
+        self._lost = lost
         self.ssl_context = ssl_context
         self._servers = tuple(servers)
         self._targets = targets
@@ -125,6 +130,11 @@ class Tunnel:
     def is_connected(self) -> bool:
         """Whether the tunnel is open."""
         return self._mux is not None
+
+    def reconnect(self) -> None:
+        """End an open tunnel, which `run` opens again: the host has lost the address that it was opened from."""
+        if self._mux is not None:
+            self._mux.lose("the host's addresses have changed")
 
     async def run(self) -> None:
         """Open the tunnel and open it again whenever it is lost, with back-off and jitter; for ever."""
@@ -168,6 +178,7 @@ class Tunnel:
         finally:
             self._mux = None
             mux.lose("the node ends its tunnel")
+            self._lost()
 
     def _note(self, server: str, reason: str) -> None:
         """Log why there is no tunnel, once for the same reason."""

@@ -1,6 +1,7 @@
 """The node's end of a tunnel: what it connects for a server that is compromised or confused, and how it comes back."""
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Awaitable, Callable
 
@@ -83,13 +84,15 @@ def test_pods_that_come_and_go_are_looked_up_at_each_target() -> None:
 class Pauses(SeededRandomness):
     """Notes the pauses that were asked for, and makes none."""
 
-    def __init__(self) -> None:
+    def __init__(self, times: int = 1_000_000) -> None:
+        """The pause that is asked for as the last of `times` does not end."""
         super().__init__(1)
+        self._times = times
         self.asked: list[tuple[float, float]] = []
 
     def uniform(self, low: float, high: float) -> float:
         self.asked.append((low, high))
-        return 0.0
+        return 0.0 if len(self.asked) < self._times else 3600.0
 
 
 async def tried(
@@ -98,7 +101,7 @@ async def tried(
     monkeypatch: pytest.MonkeyPatch,
 ) -> tuple[Pauses, str]:
     """Run a tunnel against a server in plain text until it has paused so often; return the pauses and the trouble."""
-    pauses = Pauses()
+    pauses = Pauses(times)
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -193,6 +196,45 @@ async def test_the_frames_that_come_with_the_answer_are_served(
 
     await tried(ask, 1, monkeypatch)
     assert received[0] == pong
+
+
+async def test_a_tunnel_that_is_told_to_reconnect_ends_and_is_opened_again() -> None:
+    opened = closed = 0
+    lost: list[bool] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal opened, closed
+        await reader.readuntil(b"\r\n\r\n")
+        opened += 1
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+        closed += 1
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    made = Tunnel(
+        [f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"],
+        TARGETS,
+        ssl_context=ssl.create_default_context(),
+        randomness=Pauses(),
+        lost=lambda: lost.append(made.is_connected),
+    )
+    made.ssl_context = None  # type: ignore[assignment]  # the server speaks plain text
+    tasks = TaskSet()
+    made.reconnect()  # there is none yet
+    tasks.start(made.run(), name="tunnel")
+    async with server, asyncio.timeout(20):
+        for times in (1, 2, 3):
+            while not (made.is_connected and opened == times):
+                await asyncio.sleep(0.001)
+            assert lost == [False] * (times - 1)
+            made.reconnect()
+        await tasks.stop()
+        while closed < opened:
+            await asyncio.sleep(0.001)
 
 
 async def test_the_next_server_is_tried() -> None:

@@ -77,6 +77,13 @@ class _Pool:
         for end in self._streams:
             self._end_soon(end)
 
+    def cut(self) -> None:
+        """Close all connections at once, also those in use: streams end, requests in flight fail."""
+        self.is_retired = True
+        for end in tuple(self._streams):
+            end()
+        self._begin_close()
+
     @contextmanager
     def request(self) -> Iterator[None]:
         """Count a request in flight."""
@@ -156,6 +163,16 @@ class Transport:
     def ssl_context(self, context: ssl.SSLContext | None) -> None:
         self._ssl_context = context
         self._retire()
+
+    def reconnect(self) -> None:
+        """Close all connections at once; later requests use new ones, and watches resume on them.
+
+        For a caller that knows that the connections may lead nowhere, which the kernel finds out only on sending: a
+        watch on an address that the host has lost would wait SILENCE_SECONDS_MAX.
+        """
+        if self._pool is not None:
+            self._pool.cut()
+            self._pool = None
 
     async def close(self) -> None:
         """Close all connections."""

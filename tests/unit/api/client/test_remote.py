@@ -279,6 +279,34 @@ async def test_connections_of_a_former_context_are_closed(client: RemoteClient) 
     assert idle is transport._pool
 
 
+async def test_after_a_reconnect_watches_resume_on_new_connections(client: RemoteClient) -> None:
+    transport = client.transport
+    mirror = client.mirror(ConfigMap, "default")
+    await mirror.synced()
+    former = transport._pool
+    assert former is not None
+    await until(lambda: bool(former._streams))  # the watch
+    transport.reconnect()
+    await until(lambda: former.session.closed)
+    await client.create(config_map("a"))
+    await until(lambda: mirror.get("a", "default") is not None)
+    assert not transport.availability.is_away
+    assert transport._pools == {transport._pool}
+
+
+async def test_a_reconnect_cuts_off_requests_in_flight() -> None:
+    async with mute() as (port, heard):
+        client = client_at(port)
+        asking = asyncio.create_task(client.get(Node, "n1"))
+        await until(lambda: bool(heard))
+        client.transport.reconnect()
+        client.transport.reconnect()  # there is nothing left to close
+        with pytest.raises(ServiceUnavailable):
+            await asking
+        assert not client.transport.availability.is_away  # the server is not to blame
+        await client.close()
+
+
 async def test_a_request_in_flight_may_end_on_its_old_connection(client: RemoteClient) -> None:
     reading = asyncio.create_task(client.get(Namespace, "default"))
     while (former := client.transport._pool) is None or not former.requests:
