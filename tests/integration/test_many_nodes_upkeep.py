@@ -39,7 +39,7 @@ def clients(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[list[T
         yield [
             *(
                 stack.enter_context(
-                    Traffic(cluster.bed[name], address, 80, name=f"{test}-from-{name}")
+                    Traffic(cluster.bed[name], address, 80, name=f"traffic-{test}-{name}")
                 )
                 for name in NAMES
             ),
@@ -49,7 +49,7 @@ def clients(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[list[T
                         cluster.bed[name],
                         address,
                         80,
-                        name=f"{test}-in-{name}",
+                        name=f"traffic-{test}-pod-{name}",
                         pod_uid=pods[name]["metadata"]["uid"],
                     )
                 )

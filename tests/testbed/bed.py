@@ -25,6 +25,7 @@ from testbed.topology import Topology
 HELLO = Path(__file__).parents[2] / "examples" / "hello" / "image.py"
 MISSING = missing_tools("root", "dockerd", "kubectl", "nft", "ip", "unshare", "nsenter", "curl")
 NOTE_CHARACTERS = 3000
+TRAFFIC = "traffic"
 LIVE: list["Bed"] = []  # for those who report failures
 
 
@@ -79,11 +80,12 @@ class Bed:
         return iter(self._machines.values())
 
     def logs(self) -> dict[str, str]:
-        """Return what each process of each host has written, by `host/process`."""
+        """Return what the processes of each host have written, by `host/process`; not the requests of traffic."""
         return {
             f"{machine.name}/{log.stem}": log.read_text(errors="replace")
             for machine in self
             for log in sorted(machine.logs.glob("*.log"))
+            if not log.stem.startswith(TRAFFIC)
         }
 
     def _start_engines(self) -> None:

@@ -196,6 +196,8 @@ def deployment(
                 "topologyKey": "kubernetes.io/hostname",
                 "whenUnsatisfiable": "DoNotSchedule",
                 "labelSelector": {"matchLabels": labels},
+                # Pods of a former revision are on their way out.
+                "matchLabelKeys": ["pod-template-hash"],
                 # A node that is cordoned or lost is no place to wait for.
                 "nodeTaintsPolicy": "Honor",
             }
